@@ -1,0 +1,1 @@
+//! Page frames, memory descriptors and the buddy allocator of pagefold

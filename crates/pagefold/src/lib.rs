@@ -1,0 +1,1 @@
+//! Compressed memory for user space

@@ -1,0 +1,208 @@
+//! The contract that every allocator here keeps, as a trait object.
+//!
+//! One conformance suite (in `pagefold-testkit`) runs through every implementation, so the words below are tested,
+//! not hoped for.
+
+use crate::{AllocError, Handle, HandleError, LimitError, ReadIntoError, ReclaimError, Stats, TryReadError, Violation, WriteError};
+
+/// A store of byte strings of 1 to [`max_len`](Pool::max_len) bytes under a hard limit.
+///
+/// # Invariants
+/// - Everything that may be resident (frames, idle frames, metadata) stays within the limit, to the frame.
+/// - A handle names its object until it is freed, wherever compaction moves the bytes.
+/// - A stale, doubled or foreign handle is an error, never another object.
+///
+/// # Concurrency
+/// Shared by reference. Readers take no pool-wide lock and wait at most for one object move. From inside a
+/// [`read`](Pool::read), every method of the same pool may be called: none deadlocks or waits for that read.
+/// `free` never waits for readers: the bytes an open read sees stay as they are until it ends.
+///
+/// # Examples
+/// ```
+/// use pagefold_pool::{Allocator, PoolBuilder};
+///
+/// let pool = PoolBuilder::new(Allocator::Nbud).limit(8 << 20).build()?;
+/// let handle = pool.store(b"cold bytes")?;
+/// let mut copy = [0; 10];
+/// assert_eq!(pool.read_into(handle, &mut copy)?, 10);
+/// assert_eq!(&copy, b"cold bytes");
+/// pool.free(handle)?;
+/// assert!(pool.free(handle).is_err(), "a second free is an error");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Pool: Send + Sync {
+    /// The allocator's name, as the command line spells it.
+    fn name(&self) -> &'static str;
+
+    /// The longest object this pool takes, in bytes.
+    fn max_len(&self) -> usize;
+
+    /// Makes an object of `len` zero bytes.
+    ///
+    /// # Errors
+    /// [`AllocError`]; the pool is then as it was.
+    fn alloc(&self, len: usize) -> Result<Handle, AllocError>;
+
+    /// Makes an object with a copy of `bytes`.
+    ///
+    /// # Errors
+    /// [`AllocError`]; the pool is then as it was.
+    ///
+    /// # Concurrency
+    /// `bytes` are read before any lock is taken on what other threads use.
+    fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError>;
+
+    /// Frees an object. Never waits: memory that a reader still holds is given back when the reader is done.
+    ///
+    /// # Errors
+    /// [`HandleError`] when the handle names no live object; of two racing frees exactly one succeeds.
+    fn free(&self, handle: Handle) -> Result<(), HandleError>;
+
+    /// The length of an object in bytes.
+    ///
+    /// # Errors
+    /// [`HandleError`] when the handle names no live object.
+    fn len(&self, handle: Handle) -> Result<usize, HandleError>;
+
+    /// Replaces the whole content of an object, atomically: a reader sees the old bytes or the new ones.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the object then has its old bytes.
+    fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError>;
+
+    /// Calls `f` once with the object's bytes, in 1 to 8 slices, in place: nothing is copied or allocated.
+    ///
+    /// # Errors
+    /// [`HandleError`] when the handle names no live object; `f` is then not called.
+    ///
+    /// # Concurrency
+    /// Waits at most for one writer that is in the middle of a move. While `f` runs the object cannot move and its
+    /// span cannot be written, so `f` should be short.
+    fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError>;
+
+    /// As [`read`](Pool::read), without ever waiting.
+    ///
+    /// # Errors
+    /// [`TryReadError::WouldBlock`] when the object is locked for writing; `f` is then not called.
+    fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError>;
+
+    /// Copies the object to the start of `buffer` and returns its length.
+    ///
+    /// # Errors
+    /// [`ReadIntoError`]; `buffer` is then unchanged.
+    fn read_into(&self, handle: Handle, buffer: &mut [u8]) -> Result<usize, ReadIntoError> {
+        let mut outcome = Ok(0);
+        self.read(handle, &mut |slices| {
+            outcome = match slices.copy_to(buffer) {
+                Some(len) => Ok(len),
+                None => Err(ReadIntoError::BufferTooSmall { len: slices.len(), capacity: buffer.len() }),
+            };
+        })?;
+        outcome
+    }
+
+    /// Moves objects until about `budget` bytes were moved or nothing more can be won; call again while
+    /// [`more`](CompactReport::more) says so. Runs beside normal use.
+    fn compact(&self, budget: usize) -> CompactReport;
+
+    /// Evicts by the pool's own order of use, where the packing has one: calls `evict` with the handles of a victim,
+    /// which should free them, at most `retries` times.
+    ///
+    /// # Errors
+    /// [`ReclaimError::Unsupported`] where the packing keeps no such order.
+    fn reclaim(&self, retries: u32, evict: &mut dyn FnMut(Handle)) -> Result<(), ReclaimError> {
+        let _ = (retries, evict);
+        Err(ReclaimError::Unsupported)
+    }
+
+    /// Gives everything that is free back to the system: caches, free frames, empty metadata pages.
+    fn trim(&self) -> TrimReport;
+
+    /// Changes the limit. Lowering it compacts and trims first; the new limit holds when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`LimitError`]; the old limit is then still in force.
+    fn set_limit(&self, bytes: usize) -> Result<(), LimitError>;
+
+    /// The pool's accounts.
+    fn stats(&self) -> Stats;
+
+    /// Walks every structure and checks every invariant. Call it while no other thread uses the pool.
+    ///
+    /// # Errors
+    /// The first [`Violation`] found.
+    fn validate(&self) -> Result<(), Violation>;
+}
+
+/// The bytes of one object, in place, as 1 to 8 slices in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Slices<'a>(&'a [&'a [u8]]);
+
+impl<'a> Slices<'a> {
+    /// The most slices an object may have.
+    pub const MAX: usize = 8;
+
+    /// Wraps the parts of one object.
+    ///
+    /// # Panics
+    /// If there are none or more than [`MAX`](Self::MAX).
+    pub fn new(parts: &'a [&'a [u8]]) -> Self {
+        assert!((1..=Self::MAX).contains(&parts.len()), "an object has 1 to 8 slices");
+        Self(parts)
+    }
+
+    /// The parts in order.
+    pub fn parts(&self) -> &'a [&'a [u8]] {
+        self.0
+    }
+
+    /// The object's length in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "an object has at least one byte")]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|part| part.len()).sum()
+    }
+
+    /// The whole object, if it lies in one piece.
+    pub fn contiguous(&self) -> Option<&'a [u8]> {
+        match self.0 {
+            [whole] => Some(whole),
+            _ => None,
+        }
+    }
+
+    /// Copies the object to the start of `buffer`; `None`, and nothing copied, if it is too short.
+    pub fn copy_to(&self, buffer: &mut [u8]) -> Option<usize> {
+        let len = self.len();
+        let mut rest = buffer.get_mut(..len)?;
+        for part in self.0 {
+            let (head, tail) = rest.split_at_mut(part.len());
+            head.copy_from_slice(part);
+            rest = tail;
+        }
+        Some(len)
+    }
+}
+
+/// What one call of [`Pool::compact`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Objects moved to another place.
+    pub moved_objects: u64,
+    /// Their bytes.
+    pub moved_bytes: u64,
+    /// Frames that became free.
+    pub freed_frames: u64,
+    /// Places left alone because somebody was using them.
+    pub busy: u64,
+    /// Whether another call may win more.
+    pub more: bool,
+}
+
+/// What one call of [`Pool::trim`] gave back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TrimReport {
+    /// Bytes of frames given back to the system.
+    pub frame_bytes: u64,
+    /// Bytes of metadata given back to the system.
+    pub metadata_bytes: u64,
+}

@@ -1,0 +1,23 @@
+//! Allocators for compressed pages: one contract, several packings.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`contract`](Pool) | `trait Pool`, the whole contract as a trait object |
+//! | [`handle`](Handle) | the opaque name of an object |
+//! | [`stats`](Stats) | what a pool says of itself, every byte accounted for |
+//! | [`builder`](PoolBuilder) | allocators by name, limits, sources |
+//!
+//! Contents lie in frames of `pagefold-frame`; nothing here knows an address, and nothing here is `unsafe`.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod contract;
+mod error;
+mod handle;
+mod stats;
+
+pub use builder::{Allocator, BuildError, PoolBuilder, UnknownAllocator};
+pub use contract::{CompactReport, Pool, Slices, TrimReport};
+pub use error::{AllocError, HandleError, LimitError, ReadIntoError, ReclaimError, TryReadError, Violation, WriteError};
+pub use handle::Handle;
+pub use stats::Stats;

@@ -1,0 +1,44 @@
+//! What a pool says of itself.
+
+/// A snapshot of a pool's accounts. Units are in the names; capacity counts, not length.
+///
+/// While other threads work the figures are each right but not all of the same instant; in a quiet pool they add up
+/// to the byte (and [`validate`](crate::Pool::validate) checks that they do).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Live objects.
+    pub objects: u64,
+    /// Sum of the lengths of live objects.
+    pub payload_bytes: u64,
+    /// Bytes of the frames that objects lie in, with slot directories and holes.
+    pub frame_bytes: u64,
+    /// Bytes of frames that hold nothing but may be resident: in caches, or free and not yet given back.
+    pub idle_frame_bytes: u64,
+    /// Descriptors, handle entries, tables, frame words, scratch: all that is neither frame nor idle frame.
+    pub metadata_bytes: u64,
+    /// Bytes of objects moved so far: slid together in their span, or compacted into another.
+    pub moved_bytes: u64,
+    /// The part of `moved_bytes` that compaction moved.
+    pub compacted_bytes: u64,
+    /// Frame bytes that [`compact`](crate::Pool::compact) could free right now (an estimate from below).
+    pub reclaimable_bytes: u64,
+    /// The hard limit on everything that may be resident.
+    pub limit_bytes: u64,
+}
+
+impl Stats {
+    /// All that may be resident: frames, idle frames, metadata. Never above [`limit_bytes`](Self::limit_bytes).
+    pub fn resident_bytes(&self) -> u64 {
+        self.frame_bytes + self.idle_frame_bytes + self.metadata_bytes
+    }
+
+    /// Payload bytes / frame bytes; 1 when there are no frames.
+    pub fn density(&self) -> f64 {
+        if self.frame_bytes == 0 { 1.0 } else { self.payload_bytes as f64 / self.frame_bytes as f64 }
+    }
+
+    /// `original_bytes` / (frames + metadata): what the caller's data would take, over what it takes here.
+    pub fn effective_ratio(&self, original_bytes: u64) -> f64 {
+        original_bytes as f64 / ((self.frame_bytes + self.metadata_bytes) as f64).max(1.0)
+    }
+}

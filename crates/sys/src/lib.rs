@@ -1,0 +1,1 @@
+//! The system calls of pagefold, behind one platform facade

@@ -1,0 +1,1 @@
+//! Models, fault injectors and seeds for the tests of pagefold
