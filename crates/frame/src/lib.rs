@@ -1,1 +1,49 @@
-//! Page frames, memory descriptors and the buddy allocator of pagefold
+//! Page frames and the memory descriptors that own them.
+//!
+//! ```text
+//!  pool      handle -> (descriptor id, slot)
+//!  ------------------------------------------------------------------
+//!  frame     Slab<M, W>      descriptors by id: state word + words + M      guards give (&M, &[u8])
+//!            Arena           owner words, buddy allocator, caches, limit
+//!            FrameSource     mmap | heap | faulty
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`units`](FrameNo) | frames, counts, orders as types that do not mix |
+//! | [`source`](FrameSource) | where memory comes from |
+//! | [`budget`](Memory) | the hard limit on everything that may be resident |
+//! | [`table`](WordTable) | tables in reserved memory that grow and never move |
+//! | [`bits`](BitForest) | sets of small numbers, first one first |
+//! | `buddy`, `cache`, [`arena`](Arena) | the frame allocator |
+//! | `state` | the one-word descriptor lock |
+//! | `release` | descriptors that somebody must look after |
+//! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
+//!
+//! Nobody outside a descriptor knows where a frame lies; that is what will make migration one function. The unsafe
+//! code is in `source`, `table`, `slab` and `guard`; policy above them has none.
+
+mod arena;
+mod bits;
+mod buddy;
+mod budget;
+mod cache;
+mod guard;
+mod release;
+mod slab;
+mod source;
+mod state;
+mod table;
+mod units;
+
+pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
+pub use bits::BitForest;
+pub use budget::{Claim, Memory, OutOfFrames};
+pub use guard::{ReadGuard, WriteGuard};
+pub use slab::{Attention, Body, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
+pub use source::{FaultPlan, FaultySource, FrameSource, HeapSource, SourceError};
+#[cfg(target_os = "linux")]
+pub use source::MmapSource;
+pub use state::Refusal;
+pub use table::WordTable;
+pub use units::{FRAME_BYTES, FrameCount, FrameNo, Location, PAGEBLOCK_FRAMES, frames_for};

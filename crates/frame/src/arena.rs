@@ -1,0 +1,354 @@
+//! The arena: one reservation of frames, who owns each of them, and giving them back.
+//!
+//! ```text
+//!  alloc:  own cache -> buddy -> (out of frames) everybody's caches -> free touched frames to the system -> buddy
+//!  free:   own cache -> buddy -> (a second whole pageblock is free) it goes back to the system
+//! ```
+//! The *owner word* of a frame is the allocatee's: type tag and descriptor id, or 0. What the allocator itself knows
+//! lies in bitmaps by pageblock (`buddy`), so the two never share a word.
+
+use std::sync::{Arc, atomic::Ordering as GuardedOrdering};
+
+use pagefold_sys::{
+    memory::Reservation,
+    sync::{self, AtomicUsize, Mutex, Ordering},
+};
+
+use crate::{
+    Claim, DescriptorId, FRAME_BYTES, FrameCount, FrameNo, Location, Memory, Mobility, OutOfFrames, PAGEBLOCK_FRAMES,
+    SourceError, Tag,
+    buddy::{Buddy, FreeBlock, Kind},
+    cache::{CACHED_ORDERS, Cache},
+    table::{GuardedU32, Table},
+};
+
+/// The most shards that anything of a pool is spread over.
+pub const SHARDS_MAX: usize = 16;
+/// Whole pageblocks that stay resident for the next allocation, so that a pool at its edge does not thrash.
+const WHOLE_KEPT: u32 = 1;
+/// Free blocks given back with one system call.
+const TRIM_BATCH: usize = 1024;
+const PAGEBLOCK_BYTES: usize = PAGEBLOCK_FRAMES as usize * FRAME_BYTES;
+
+/// How many shards caches and the like have here: twice the processors, a power of two.
+pub fn shard_count() -> usize {
+    if cfg!(loom) {
+        return 1;
+    }
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (2 * processors).next_power_of_two().min(SHARDS_MAX)
+}
+
+/// How an arena is laid out.
+#[derive(Debug, Clone, Copy)]
+pub struct ArenaConfig {
+    /// Address space to reserve, in bytes; rounded up to pageblocks. What the limit may ever be raised to.
+    pub address_space: usize,
+}
+
+/// The frames of an arena by use, in frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ArenaStats {
+    /// Owned by descriptors.
+    pub allocated: usize,
+    /// In caches, or free and not yet given back: may be resident.
+    pub idle: usize,
+    /// Frames that the reservation holds.
+    pub capacity: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Arena {
+    memory: Arc<Memory>,
+    reservation: Reservation,
+    owners: Table<GuardedU32>,
+    buddy: Mutex<Buddy>,
+    caches: Box<[Mutex<Cache>]>,
+    /// Held by whoever makes room when the limit is reached, so that others wait for it instead of failing.
+    reclaim: Mutex<()>,
+    allocated: AtomicUsize,
+    /// Frames of the reservation that are charged.
+    charged: AtomicUsize,
+}
+
+impl Arena {
+    /// An arena without any frames in use.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the address space cannot be had.
+    pub fn new(memory: &Arc<Memory>, config: ArenaConfig) -> Result<Self, SourceError> {
+        let bytes = config.address_space.next_multiple_of(PAGEBLOCK_BYTES);
+        let pageblocks = u32::try_from(bytes / PAGEBLOCK_BYTES).unwrap_or(u32::MAX).min(u32::MAX / PAGEBLOCK_FRAMES);
+        let bytes = pageblocks as usize * PAGEBLOCK_BYTES;
+        let owners = Table::new(memory, pageblocks as usize * PAGEBLOCK_FRAMES as usize)?;
+        let buddy = Mutex::new(Buddy::new(memory, pageblocks)?);
+        let caches = (0..shard_count()).map(|_| Mutex::new(Cache::default())).collect();
+        let reservation = memory.source().reserve(bytes, PAGEBLOCK_BYTES)?;
+        Ok(Self {
+            memory: Arc::clone(memory),
+            reservation,
+            owners,
+            buddy,
+            caches,
+            reclaim: Mutex::new(()),
+            allocated: AtomicUsize::new(0),
+            charged: AtomicUsize::new(0),
+        })
+    }
+
+    /// The account that this arena charges.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Bytes of address space: the largest limit that makes sense.
+    pub fn address_space(&self) -> usize {
+        self.reservation.bytes()
+    }
+
+    pub(crate) fn base_of(&self, location: Location) -> std::ptr::NonNull<u8> {
+        self.reservation.at(location.start.byte_offset())
+    }
+
+    fn cache(&self) -> &Mutex<Cache> {
+        &self.caches[sync::shard_hint() % self.caches.len()]
+    }
+
+    /// A run of frames for a descriptor, which from now on is their owner.
+    pub(crate) fn alloc(
+        &self,
+        frames: FrameCount,
+        mobility: Mobility,
+        claim: Claim,
+        owner: (Tag, DescriptorId),
+    ) -> Result<Location, OutOfFrames> {
+        self.memory.source().grant().map_err(|_| OutOfFrames)?;
+        let start = match self.cached(frames, mobility) {
+            Some(start) => start,
+            None => match self.carve(frames, mobility, claim) {
+                Ok(start) => start,
+                Err(OutOfFrames) => self.carve_after_reclaim(frames, mobility, claim)?,
+            },
+        };
+        let location = Location { start, frames };
+        self.set_owner(location, owner.0.word(owner.1));
+        // ORDERING: Relaxed; a statistic.
+        self.allocated.fetch_add(frames.get() as usize, Ordering::Relaxed);
+        Ok(location)
+    }
+
+    fn cached(&self, frames: FrameCount, mobility: Mobility) -> Option<FrameNo> {
+        let order = frames.order();
+        let cacheable = mobility == Mobility::Movable && frames.get() == 1 << order && order < CACHED_ORDERS;
+        cacheable.then(|| self.cache().lock().pop(order)).flatten()
+    }
+
+    fn carve(&self, frames: FrameCount, mobility: Mobility, claim: Claim) -> Result<FrameNo, OutOfFrames> {
+        let kind = match (mobility, frames) {
+            (Mobility::Movable, FrameCount::ONE) => Kind::MovableSingle,
+            (Mobility::Movable, _) => Kind::MovableRun,
+            (Mobility::Pinned, FrameCount::ONE) => Kind::PinnedSingle,
+            (Mobility::Pinned, _) => Kind::PinnedRun,
+        };
+        let (order, count) = (frames.order(), frames.get());
+        let mut buddy = self.buddy.lock();
+        let start = buddy.take(kind, order, &mut |pageblock| self.open(pageblock))?;
+        // A run is as long as asked for; the rest of its block is free again.
+        if count < 1 << order {
+            buddy.put_range(FrameNo(start.0 + count), (1 << order) - count);
+        }
+        let untouched = buddy.untouched(start, count) as usize;
+        if let Err(error) = self.memory.charge(untouched, claim) {
+            buddy.put_range(start, count);
+            return Err(error);
+        }
+        buddy.touch(start, count);
+        // ORDERING: Relaxed; a statistic.
+        self.charged.fetch_add(untouched, Ordering::Relaxed);
+        Ok(start)
+    }
+
+    /// Makes a pageblock usable: its memory and its owner words.
+    fn open(&self, pageblock: u32) -> Result<(), OutOfFrames> {
+        let first = pageblock as usize * PAGEBLOCK_FRAMES as usize;
+        self.owners.ensure(first)?;
+        self.owners.ensure(first + PAGEBLOCK_FRAMES as usize - 1)?;
+        let start = pageblock as usize * PAGEBLOCK_BYTES;
+        let committed = self.memory.source().commit(&self.reservation, start..start + PAGEBLOCK_BYTES);
+        committed.map_err(|_| OutOfFrames)
+    }
+
+    /// Tries again after everybody's caches were drained, and then after free frames went back to the system.
+    fn carve_after_reclaim(
+        &self,
+        frames: FrameCount,
+        mobility: Mobility,
+        claim: Claim,
+    ) -> Result<FrameNo, OutOfFrames> {
+        let _reclaim = self.reclaim.lock();
+        self.drain_caches();
+        self.carve(frames, mobility, claim).or_else(|OutOfFrames| {
+            self.give_back_free();
+            self.carve(frames, mobility, claim)
+        })
+    }
+
+    fn set_owner(&self, location: Location, word: u32) {
+        for frame in location.start.0..location.start.0 + location.frames.get() {
+            let owner = self.owners.get(frame as usize).expect("frames of an open pageblock have owner words");
+            // ORDERING: Relaxed; the word is read under the allocator's lock or in a quiet arena.
+            owner.store(word, GuardedOrdering::Relaxed);
+        }
+    }
+
+    /// Who owns a frame. The one place where a frame becomes a descriptor.
+    pub fn owner(&self, frame: FrameNo) -> Option<(Tag, DescriptorId)> {
+        let word = self.owners.get(frame.0 as usize)?;
+        // ORDERING: Relaxed; see `set_owner`.
+        Tag::split(word.load(GuardedOrdering::Relaxed))
+    }
+
+    /// Takes a run back from the descriptor that owned it.
+    pub(crate) fn free(&self, location: Location) {
+        self.set_owner(location, 0);
+        let (order, count) = (location.frames.order(), location.frames.get());
+        // ORDERING: Relaxed; a statistic.
+        self.allocated.fetch_sub(count as usize, Ordering::Relaxed);
+        let whole_run = count == 1 << order && order < CACHED_ORDERS;
+        if whole_run && self.cache().lock().push(location.start, order) {
+            return;
+        }
+        let mut buddy = self.buddy.lock();
+        buddy.put_range(location.start, count);
+        if buddy.whole_touched() > WHOLE_KEPT {
+            let surplus = buddy.isolate_one_whole();
+            drop(buddy);
+            if let Some(block) = surplus {
+                self.give_back(&mut vec![block]);
+            }
+        }
+    }
+
+    fn drain_caches(&self) {
+        for cache in &self.caches {
+            for order in 0..CACHED_ORDERS {
+                loop {
+                    let Some(start) = cache.lock().pop(order) else { break };
+                    self.buddy.lock().put(start, order);
+                }
+            }
+        }
+    }
+
+    /// Gives isolated blocks to the system and puts them back as free. Returns how many frames went.
+    fn give_back(&self, blocks: &mut Vec<FreeBlock>) -> usize {
+        let ranges: Vec<_> = blocks
+            .iter()
+            .map(|block| block.start.byte_offset()..block.start.byte_offset() + (FRAME_BYTES << block.order))
+            .collect();
+        // SAFETY: the blocks are isolated: no descriptor owns them and the allocator does not hand them out.
+        let given_back = unsafe { self.memory.source().decommit(&self.reservation, &ranges) }.is_ok();
+        let mut gone = 0;
+        for block in blocks.drain(..) {
+            gone += self.buddy.lock().putback(block, given_back) as usize;
+        }
+        // ORDERING: Relaxed; a statistic.
+        self.charged.fetch_sub(gone, Ordering::Relaxed);
+        self.memory.uncharge(gone);
+        gone
+    }
+
+    /// Gives all free frames back, some hundred a system call, the allocator usable in between.
+    fn give_back_free(&self) -> usize {
+        let (mut blocks, mut gone, mut pageblock) = (Vec::new(), 0, 0);
+        loop {
+            let mut buddy = self.buddy.lock();
+            while pageblock < buddy.frontier() && blocks.len() < TRIM_BATCH {
+                buddy.isolate_touched(pageblock, &mut blocks);
+                pageblock += 1;
+            }
+            drop(buddy);
+            if blocks.is_empty() {
+                return gone;
+            }
+            gone += self.give_back(&mut blocks);
+        }
+    }
+
+    /// Gives everything that is free back to the system: caches, free frames, owner words of whole pageblocks.
+    /// Returns the bytes of frames and the bytes of tables that went.
+    pub fn trim(&self) -> (usize, usize) {
+        let _reclaim = self.reclaim.lock();
+        self.drain_caches();
+        let frames = self.give_back_free();
+        let (mut cursor, mut pages) = (Some(0), 0);
+        while cursor.is_some() {
+            // Held so that no pageblock is opened meanwhile; owner words of whole ones are not written.
+            let buddy = self.buddy.lock();
+            // SAFETY: owner words are written only for frames of pageblocks in use, and none of these is, or can
+            // become so while the allocator's lock is held.
+            pages += unsafe {
+                self.owners.release_vacant(&mut cursor, &mut |entries| {
+                    let first = entries.start / PAGEBLOCK_FRAMES as usize;
+                    let last = (entries.end - 1) / PAGEBLOCK_FRAMES as usize;
+                    (first..=last).all(|pageblock| buddy.is_whole(pageblock))
+                })
+            };
+        }
+        (frames * FRAME_BYTES, pages * FRAME_BYTES)
+    }
+
+    /// The frames by use.
+    pub fn stats(&self) -> ArenaStats {
+        // ORDERING: Relaxed; statistics.
+        let allocated = self.allocated.load(Ordering::Relaxed);
+        let charged = self.charged.load(Ordering::Relaxed);
+        ArenaStats {
+            allocated,
+            idle: charged.saturating_sub(allocated),
+            capacity: self.reservation.bytes() / FRAME_BYTES,
+        }
+    }
+
+    /// Checks that free, cached and owned frames add up to the pageblocks in use, and charges to touched frames.
+    /// For a quiet arena.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub fn validate(&self) -> Result<(), String> {
+        let buddy = self.buddy.lock();
+        let (free, touched) = buddy.audit()?;
+        let cached: u64 = self.caches.iter().map(|cache| cache.lock().frames()).sum();
+        let in_use = u64::from(buddy.frontier()) * u64::from(PAGEBLOCK_FRAMES);
+        let stats = self.stats();
+        if free + cached + stats.allocated as u64 != in_use {
+            return Err(format!(
+                "I-BUDDY: {free} frames free, {cached} cached, {} allocated, of {in_use} in use",
+                stats.allocated
+            ));
+        }
+        let charged = (stats.allocated + stats.idle) as u64;
+        if touched != charged {
+            return Err(format!("I-TOUCH: {touched} frames touched, {charged} charged"));
+        }
+        let used = self.memory.used();
+        if used != stats.allocated + stats.idle + self.memory.metadata() {
+            return Err(format!("I-LIMIT: {used} frames charged in all, which is not frames and metadata"));
+        }
+        let owned = (0..buddy.frontier() * PAGEBLOCK_FRAMES)
+            .filter(|&frame| self.owner(FrameNo(frame)).is_some())
+            .count();
+        if owned != stats.allocated {
+            return Err(format!("I-OWNER: {owned} frames have an owner, {} are allocated", stats.allocated));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: reserved in `new`, released once; descriptors and guards borrow the slabs that hold this arena.
+        unsafe { self.memory.source().release(self.reservation) };
+    }
+}

@@ -1,0 +1,395 @@
+//! The buddy allocator: which frames are free, by pageblock, order and kind.
+//!
+//! ```text
+//!  pageblock words (256 bytes)   0..16  free blocks: a bit for each block of each order (512 + 256 + .. + 1)
+//!                               16..24  touched frames: may be resident, and are charged
+//!                                   24  kind + 1, or 0 while the pageblock is whole
+//!  forest of pageblock numbers   kind x order: pageblocks with a free block of that order;  WHOLE: all free
+//! ```
+//! A pageblock belongs to one *kind* while anything in it is in use: single frames stay away from longer runs, so
+//! that runs do not fragment, and pinned descriptors from movable ones. Allocation takes the smallest sufficient
+//! order and of that the lowest pageblock, so that high pageblocks empty out. A block that becomes whole loses its
+//! kind.
+//!
+//! # Invariants
+//! - A frame is in at most one free block, and two free buddies of one order do not exist (I-BUDDY).
+//! - A whole pageblock has no free bits set; being in WHOLE says it all.
+//! - Touched frames are exactly the charged ones (I-TOUCH).
+//!
+//! All of it lies under one lock of the [arena](crate::Arena)'s; source of the idea: Knowlton's buddy system, with
+//! bitmaps in place of lists so that freed frames are never written.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::{
+    BitForest, FrameNo, Memory, OutOfFrames, PAGEBLOCK_FRAMES, SourceError,
+    table::{Entry, GuardedU64, Table},
+    units::PAGEBLOCK_ORDER,
+};
+
+const ORDERS: usize = PAGEBLOCK_ORDER as usize + 1;
+const KINDS: usize = 4;
+const WHOLE: usize = KINDS * ORDERS;
+const TREES: usize = WHOLE + 1;
+const TOUCHED: usize = 16;
+const KIND: usize = 24;
+
+/// What a pageblock is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    MovableSingle,
+    MovableRun,
+    PinnedSingle,
+    PinnedRun,
+}
+
+impl Kind {
+    fn tree(self, order: u32) -> usize {
+        self as usize * ORDERS + order as usize
+    }
+}
+
+/// The words of one pageblock; see the module.
+#[derive(Debug)]
+pub(crate) struct BlockWords([GuardedU64; 32]);
+
+// SAFETY: an array of integers, 256 bytes.
+unsafe impl Entry for BlockWords {
+    #[cfg(loom)]
+    fn vacant() -> Self {
+        Self(std::array::from_fn(|_| GuardedU64::new(0)))
+    }
+}
+
+// ORDERING (this file): Relaxed; every access is under the arena's lock, which the `&mut self` of `Buddy` stands for.
+impl BlockWords {
+    fn get(&self, word: usize) -> u64 {
+        self.0[word].load(Ordering::Relaxed)
+    }
+
+    fn set(&self, word: usize, value: u64) {
+        self.0[word].store(value, Ordering::Relaxed);
+    }
+
+    /// Where the bits of an order start.
+    fn bits_of(order: u32) -> u32 {
+        // 512 + 256 + .. down to the order before.
+        2 * PAGEBLOCK_FRAMES - ((2 * PAGEBLOCK_FRAMES) >> order)
+    }
+
+    fn flip(&self, order: u32, frame: u32) {
+        let bit = Self::bits_of(order) + (frame >> order);
+        let word = (bit / 64) as usize;
+        self.set(word, self.get(word) ^ 1 << (bit % 64));
+    }
+
+    fn is_free(&self, order: u32, frame: u32) -> bool {
+        let bit = Self::bits_of(order) + (frame >> order);
+        self.get((bit / 64) as usize) >> (bit % 64) & 1 == 1
+    }
+
+    /// The first frame, within the pageblock, of the lowest free block of an order.
+    fn first_free(&self, order: u32) -> Option<u32> {
+        let (start, count) = (Self::bits_of(order), PAGEBLOCK_FRAMES >> order);
+        let mut bit = start;
+        while bit < start + count {
+            let in_word = bit % 64;
+            let width = (64 - in_word).min(start + count - bit);
+            let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
+            let bits = self.get((bit / 64) as usize) >> in_word & mask;
+            if bits != 0 {
+                return Some((bit + bits.trailing_zeros() - start) << order);
+            }
+            bit += width;
+        }
+        None
+    }
+
+    /// Calls `f` with word and mask for each word of touched bits of a range.
+    fn touched_words(frame: u32, frames: u32, mut f: impl FnMut(usize, u64)) {
+        let (mut at, end) = (frame, frame + frames);
+        while at < end {
+            let width = (64 - at % 64).min(end - at);
+            let mask = if width == 64 { u64::MAX } else { ((1 << width) - 1) << (at % 64) };
+            f(TOUCHED + (at / 64) as usize, mask);
+            at += width;
+        }
+    }
+
+    fn count_touched(&self, frame: u32, frames: u32) -> u32 {
+        let mut count = 0;
+        Self::touched_words(frame, frames, |word, mask| count += (self.get(word) & mask).count_ones());
+        count
+    }
+}
+
+/// A block of frames out of the allocator's hands for a moment, to be given back to the system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FreeBlock {
+    pub(crate) start: FrameNo,
+    pub(crate) order: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Buddy {
+    blocks: Table<BlockWords>,
+    forest: BitForest,
+    /// Pageblocks in use so far; those beyond were never committed.
+    frontier: u32,
+    capacity: u32,
+    /// Whole pageblocks with touched frames.
+    whole_touched: u32,
+}
+
+impl Buddy {
+    pub(crate) fn new(memory: &Arc<Memory>, capacity: u32) -> Result<Self, SourceError> {
+        Ok(Self {
+            blocks: Table::new(memory, capacity as usize)?,
+            forest: BitForest::new(memory, capacity as usize, TREES)?,
+            frontier: 0,
+            capacity,
+            whole_touched: 0,
+        })
+    }
+
+    pub(crate) fn frontier(&self) -> u32 {
+        self.frontier
+    }
+
+    pub(crate) fn whole_touched(&self) -> u32 {
+        self.whole_touched
+    }
+
+    fn block(&self, pageblock: u32) -> &BlockWords {
+        self.blocks.get(pageblock as usize).expect("a pageblock below the frontier")
+    }
+
+    fn kind_of(&self, pageblock: u32) -> Option<Kind> {
+        match self.block(pageblock).get(KIND) {
+            1 => Some(Kind::MovableSingle),
+            2 => Some(Kind::MovableRun),
+            3 => Some(Kind::PinnedSingle),
+            4 => Some(Kind::PinnedRun),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_whole(&self, pageblock: usize) -> bool {
+        pageblock >= self.frontier as usize || self.forest.contains(WHOLE, pageblock)
+    }
+
+    /// Takes a block of `order`. `open` is called to make a pageblock usable that holds nothing so far.
+    pub(crate) fn take(
+        &mut self,
+        kind: Kind,
+        order: u32,
+        open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
+    ) -> Result<FrameNo, OutOfFrames> {
+        let sufficient = (order..=PAGEBLOCK_ORDER)
+            .find_map(|have| self.forest.first(kind.tree(have)).map(|pageblock| (pageblock, have)));
+        let (pageblock, frame, have) = match sufficient {
+            Some((pageblock, have)) => {
+                let pageblock = u32::try_from(pageblock).expect("fewer than 2^32 pageblocks");
+                let frame = self.block(pageblock).first_free(have).expect("the forest says there is one");
+                self.unlist(pageblock, kind, frame, have);
+                (pageblock, frame, have)
+            }
+            None => (self.open_whole(kind, open)?, 0, PAGEBLOCK_ORDER),
+        };
+        for half in (order..have).rev() {
+            self.list(pageblock, kind, frame + (1 << half), half);
+        }
+        Ok(FrameNo(pageblock * PAGEBLOCK_FRAMES + frame))
+    }
+
+    /// A whole pageblock for `kind`: one that was used before, or the next at the frontier.
+    fn open_whole(
+        &mut self,
+        kind: Kind,
+        open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
+    ) -> Result<u32, OutOfFrames> {
+        let pageblock = match self.forest.first(WHOLE) {
+            Some(pageblock) => {
+                let pageblock = u32::try_from(pageblock).expect("fewer than 2^32 pageblocks");
+                open(pageblock)?;
+                self.forest.remove(WHOLE, pageblock as usize);
+                if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
+                    self.whole_touched -= 1;
+                }
+                pageblock
+            }
+            None if self.frontier == self.capacity => return Err(OutOfFrames),
+            None => {
+                let pageblock = self.frontier;
+                self.blocks.ensure(pageblock as usize)?;
+                self.forest.ensure(pageblock as usize)?;
+                open(pageblock)?;
+                self.frontier += 1;
+                pageblock
+            }
+        };
+        self.block(pageblock).set(KIND, kind as u64 + 1);
+        Ok(pageblock)
+    }
+
+    /// Puts a free block on its list.
+    fn list(&mut self, pageblock: u32, kind: Kind, frame: u32, order: u32) {
+        debug_assert!(!self.block(pageblock).is_free(order, frame), "I-BUDDY: a block is free once");
+        self.block(pageblock).flip(order, frame);
+        self.forest.insert(kind.tree(order), pageblock as usize);
+    }
+
+    /// Takes a free block off its list.
+    fn unlist(&mut self, pageblock: u32, kind: Kind, frame: u32, order: u32) {
+        self.block(pageblock).flip(order, frame);
+        if self.block(pageblock).first_free(order).is_none() {
+            self.forest.remove(kind.tree(order), pageblock as usize);
+        }
+    }
+
+    /// Returns a block, merging it with free buddies as far as they go.
+    pub(crate) fn put(&mut self, start: FrameNo, order: u32) {
+        let pageblock = start.pageblock();
+        let kind = self.kind_of(pageblock).expect("a pageblock in use has a kind");
+        let (mut frame, mut order) = (start.in_pageblock(), order);
+        debug_assert!(frame.is_multiple_of(1 << order), "a block starts at a multiple of its size");
+        while order < PAGEBLOCK_ORDER && self.block(pageblock).is_free(order, frame ^ (1 << order)) {
+            self.unlist(pageblock, kind, frame ^ (1 << order), order);
+            frame &= !(1 << order);
+            order += 1;
+        }
+        if order == PAGEBLOCK_ORDER {
+            self.put_whole(pageblock);
+        } else {
+            self.list(pageblock, kind, frame, order);
+        }
+    }
+
+    fn put_whole(&mut self, pageblock: u32) {
+        self.block(pageblock).set(KIND, 0);
+        self.forest.insert(WHOLE, pageblock as usize);
+        if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
+            self.whole_touched += 1;
+        }
+    }
+
+    /// Returns any run of frames of one pageblock, as the blocks that it is made of.
+    pub(crate) fn put_range(&mut self, start: FrameNo, frames: u32) {
+        let (mut at, end) = (start.0, start.0 + frames);
+        while at < end {
+            let order = at.trailing_zeros().min((end - at).ilog2());
+            self.put(FrameNo(at), order);
+            at += 1 << order;
+        }
+    }
+
+    /// How many frames of a run are not charged yet.
+    pub(crate) fn untouched(&self, start: FrameNo, frames: u32) -> u32 {
+        frames - self.block(start.pageblock()).count_touched(start.in_pageblock(), frames)
+    }
+
+    /// Marks a run as charged.
+    pub(crate) fn touch(&mut self, start: FrameNo, frames: u32) {
+        let block = self.block(start.pageblock());
+        BlockWords::touched_words(start.in_pageblock(), frames, |word, mask| block.set(word, block.get(word) | mask));
+    }
+
+    /// Takes free blocks of a pageblock that have touched frames out of the allocator, and appends them.
+    pub(crate) fn isolate_touched(&mut self, pageblock: u32, into: &mut Vec<FreeBlock>) {
+        let start = pageblock * PAGEBLOCK_FRAMES;
+        let Some(kind) = self.kind_of(pageblock) else {
+            if self.forest.contains(WHOLE, pageblock as usize)
+                && self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0
+            {
+                into.push(self.isolate_whole(pageblock));
+            }
+            return;
+        };
+        for order in 0..PAGEBLOCK_ORDER {
+            if !self.forest.contains(kind.tree(order), pageblock as usize) {
+                continue;
+            }
+            for frame in (0..PAGEBLOCK_FRAMES).step_by(1 << order) {
+                let block = self.block(pageblock);
+                if block.is_free(order, frame) && block.count_touched(frame, 1 << order) > 0 {
+                    self.unlist(pageblock, kind, frame, order);
+                    into.push(FreeBlock { start: FrameNo(start + frame), order });
+                }
+            }
+        }
+    }
+
+    /// Takes one whole pageblock with touched frames out of the allocator, the highest-numbered that is found.
+    pub(crate) fn isolate_one_whole(&mut self) -> Option<FreeBlock> {
+        let candidate = (0..self.frontier).rev().find(|&pageblock| {
+            self.forest.contains(WHOLE, pageblock as usize)
+                && self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0
+        })?;
+        Some(self.isolate_whole(candidate))
+    }
+
+    fn isolate_whole(&mut self, pageblock: u32) -> FreeBlock {
+        self.forest.remove(WHOLE, pageblock as usize);
+        self.whole_touched -= 1;
+        FreeBlock { start: FrameNo(pageblock * PAGEBLOCK_FRAMES), order: PAGEBLOCK_ORDER }
+    }
+
+    /// Puts an isolated block back; `given_back` says whether its frames are gone from the resident set. Returns how
+    /// many frames are to be uncharged.
+    pub(crate) fn putback(&mut self, free: FreeBlock, given_back: bool) -> u32 {
+        let (pageblock, frame, frames) = (free.start.pageblock(), free.start.in_pageblock(), 1 << free.order);
+        let mut uncharge = 0;
+        if given_back {
+            let block = self.block(pageblock);
+            uncharge = block.count_touched(frame, frames);
+            BlockWords::touched_words(frame, frames, |word, mask| block.set(word, block.get(word) & !mask));
+        }
+        if free.order == PAGEBLOCK_ORDER {
+            self.put_whole(pageblock);
+        } else {
+            self.put(free.start, free.order);
+        }
+        uncharge
+    }
+
+    /// Checks I-BUDDY and I-TOUCH; returns the free frames and the touched frames below the frontier.
+    pub(crate) fn audit(&self) -> Result<(u64, u64), String> {
+        let (mut free, mut touched, mut whole_touched) = (0, 0, 0);
+        for pageblock in 0..self.frontier {
+            let block = self.block(pageblock);
+            let in_block = block.count_touched(0, PAGEBLOCK_FRAMES);
+            touched += u64::from(in_block);
+            let Some(kind) = self.kind_of(pageblock) else {
+                if !self.forest.contains(WHOLE, pageblock as usize) {
+                    return Err(format!("I-BUDDY: pageblock {pageblock} has no kind and is not whole"));
+                }
+                free += u64::from(PAGEBLOCK_FRAMES);
+                whole_touched += u32::from(in_block > 0);
+                continue;
+            };
+            let mut covered = [false; PAGEBLOCK_FRAMES as usize];
+            for order in 0..PAGEBLOCK_ORDER {
+                let listed = self.forest.contains(kind.tree(order), pageblock as usize);
+                if listed != block.first_free(order).is_some() {
+                    return Err(format!("I-BUDDY: order {order} of pageblock {pageblock} is listed wrongly"));
+                }
+                for frame in (0..PAGEBLOCK_FRAMES).step_by(1 << order).filter(|&frame| block.is_free(order, frame)) {
+                    if block.is_free(order, frame ^ (1 << order)) {
+                        return Err(format!("I-BUDDY: unmerged buddies at frame {frame} of pageblock {pageblock}"));
+                    }
+                    for place in &mut covered[frame as usize..(frame + (1 << order)) as usize] {
+                        if std::mem::replace(place, true) {
+                            return Err(format!("I-BUDDY: frame {frame} of pageblock {pageblock} is free twice"));
+                        }
+                    }
+                    free += 1 << order;
+                }
+            }
+        }
+        if whole_touched != self.whole_touched {
+            return Err(format!("I-TOUCH: {whole_touched} whole pageblocks are touched, not {}", self.whole_touched));
+        }
+        Ok((free, touched))
+    }
+}

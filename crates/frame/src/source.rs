@@ -1,0 +1,312 @@
+//! Where frames and tables get their memory: the one seam for production, for other systems, and for faults.
+
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc},
+    collections::HashMap,
+    fmt,
+    ops::Range,
+    ptr::NonNull,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use pagefold_sys::memory::{MemoryError, Reservation};
+use thiserror::Error;
+
+use crate::FRAME_BYTES;
+
+/// Why a source gave no memory.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// The system refused.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The heap has no block of that size.
+    #[error("the heap has no block of {bytes} bytes")]
+    Heap {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// A test asked for this failure.
+    #[error("failed on demand")]
+    OnDemand,
+    /// The system's pages are not the size of a frame, so frames cannot be given back one by one.
+    #[error("the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source")]
+    PageSize {
+        /// The system's page size.
+        page_bytes: usize,
+    },
+}
+
+/// A source of memory.
+///
+/// # Safety
+/// As [`pagefold_sys::memory::Platform`]: a reservation is nobody else's until it is released, and committed memory
+/// is readable, writable, zero until written, and keeps what was written until it is decommitted.
+pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
+    /// Reserves address space that starts at a multiple of `align`.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError>;
+
+    /// Makes a frame-aligned part usable.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError>;
+
+    /// Gives frame-aligned committed parts back; they read as zero from now on.
+    ///
+    /// # Errors
+    /// [`SourceError`]; the parts are then as they were.
+    ///
+    /// # Safety
+    /// Nobody writes the parts, or reads them other than by atomic loads, or relies on their contents.
+    unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), SourceError>;
+
+    /// Ends a reservation.
+    ///
+    /// # Safety
+    /// It came from this source, is released once, and nothing refers to its memory.
+    unsafe fn release(&self, reservation: Reservation);
+
+    /// Asked before each run of frames and each page of a table is handed out, so that a test can say no.
+    ///
+    /// # Errors
+    /// [`SourceError`]; the frame is then not handed out.
+    fn grant(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// Address space worth reserving for an arena of `limit_bytes`.
+    fn address_space(&self, limit_bytes: usize) -> usize;
+}
+
+/// Memory mapped from the system: the source for production.
+#[cfg(target_os = "linux")]
+pub struct MmapSource {
+    platform: &'static dyn pagefold_sys::memory::Platform,
+    dump: pagefold_sys::memory::CoreDump,
+}
+
+#[cfg(target_os = "linux")]
+impl MmapSource {
+    /// The least address space to reserve: free of charge, and room for a limit that is raised later.
+    const ADDRESS_SPACE_MIN: usize = 256 << 20;
+
+    /// A source on this system.
+    ///
+    /// # Errors
+    /// [`SourceError::PageSize`] where pages are not the size of frames.
+    pub fn new(dump: pagefold_sys::memory::CoreDump) -> Result<Self, SourceError> {
+        Self::on(&pagefold_sys::memory::Host, dump)
+    }
+
+    /// A source on a given platform.
+    ///
+    /// # Errors
+    /// [`SourceError::PageSize`] where pages are not the size of frames.
+    pub fn on(
+        platform: &'static dyn pagefold_sys::memory::Platform,
+        dump: pagefold_sys::memory::CoreDump,
+    ) -> Result<Self, SourceError> {
+        match platform.page_bytes() {
+            FRAME_BYTES => Ok(Self { platform, dump }),
+            page_bytes => Err(SourceError::PageSize { page_bytes }),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl fmt::Debug for MmapSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmapSource").field("dump", &self.dump).finish_non_exhaustive()
+    }
+}
+
+#[cfg(target_os = "linux")]
+// SAFETY: everything is passed on to a `Platform`, whose contract is this one.
+unsafe impl FrameSource for MmapSource {
+    fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
+        Ok(self.platform.reserve(bytes, align, self.dump)?)
+    }
+
+    fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError> {
+        Ok(self.platform.commit(reservation, range)?)
+    }
+
+    unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), SourceError> {
+        // SAFETY: by this function's contract.
+        Ok(unsafe { self.platform.decommit(reservation, ranges) }?)
+    }
+
+    unsafe fn release(&self, reservation: Reservation) {
+        // SAFETY: by this function's contract.
+        unsafe { self.platform.release(reservation) };
+    }
+
+    fn address_space(&self, limit_bytes: usize) -> usize {
+        limit_bytes.saturating_mul(4).max(Self::ADDRESS_SPACE_MIN)
+    }
+}
+
+/// Memory from the global allocator: for tests, and for systems without a source of their own.
+///
+/// Reservations are real blocks, so address space is kept close to the limit, and what is "given back" is zeroed but
+/// stays with the process.
+#[derive(Debug, Default)]
+pub struct HeapSource {
+    /// By the address of the reservation: the bytes skipped before it, and the layout of the whole block.
+    blocks: Mutex<HashMap<usize, (usize, Layout)>>,
+}
+
+/// The alignment up to which the heap hands out zeroed memory without touching it.
+const HEAP_ALIGN: usize = 16;
+
+impl HeapSource {
+    /// A source without blocks.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+// SAFETY: each reservation is a zeroed block of its own, kept until it is released.
+unsafe impl FrameSource for HeapSource {
+    fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
+        let failed = || SourceError::Heap { bytes };
+        // Aligned by hand: for a small alignment the heap gives zero pages untouched, for a large one it fills them.
+        let total = bytes.checked_add(align).ok_or_else(failed)?;
+        let layout = Layout::from_size_align(total, HEAP_ALIGN).map_err(|_| failed())?;
+        // SAFETY: the size is at least that of the alignment, which is not 0.
+        let block = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(failed)?;
+        let skip = block.addr().get().next_multiple_of(align) - block.addr().get();
+        // SAFETY: `skip < align`, so it lies in the block of `bytes + align`.
+        let base = unsafe { block.add(skip) };
+        let mut blocks = self.blocks.lock().expect("no panic while the map was held");
+        blocks.insert(base.addr().get(), (skip, layout));
+        Ok(Reservation::new(base, bytes))
+    }
+
+    fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError> {
+        assert!(range.end <= reservation.bytes(), "the range lies in the reservation");
+        Ok(())
+    }
+
+    unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), SourceError> {
+        for range in ranges {
+            assert!(range.start.is_multiple_of(8) && range.end.is_multiple_of(8), "frame-aligned");
+            let end = reservation.at(range.end);
+            let mut word = reservation.at(range.start).cast::<AtomicU64>();
+            while word.cast() < end {
+                // Atomic stores, because others may load atomically meanwhile.
+                // SAFETY: an aligned word of our live block, which by this function's contract nobody writes.
+                unsafe { word.as_ref() }.store(0, Ordering::Relaxed);
+                // SAFETY: at most one past the end of the range.
+                word = unsafe { word.add(1) };
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn release(&self, reservation: Reservation) {
+        let mut blocks = self.blocks.lock().expect("no panic while the map was held");
+        let found = blocks.remove(&reservation.base().addr().get());
+        let (skip, layout) = found.expect("a reservation of this source");
+        // SAFETY: `reserve` skipped that many bytes of the block.
+        let block = unsafe { reservation.base().sub(skip) };
+        // SAFETY: allocated by `reserve` with this layout, and by contract unused.
+        unsafe { dealloc(block.as_ptr(), layout) };
+    }
+
+    fn address_space(&self, limit_bytes: usize) -> usize {
+        // Room for pageblocks of each kind beside each other.
+        limit_bytes.saturating_add(16 << 20)
+    }
+}
+
+/// Which grants a [`FaultySource`] refuses. Shared with the test that steers it.
+#[derive(Debug, Default)]
+pub struct FaultPlan {
+    asked: AtomicU64,
+    from: AtomicU64,
+    until: AtomicU64,
+}
+
+impl FaultPlan {
+    /// A plan that refuses nothing yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    // ORDERING (this type): Relaxed; the counters are the test's own and guard nothing.
+
+    /// Refuses the `k`-th grant from now (0 is the next) and the `count - 1` after it.
+    pub fn fail(&self, k: u64, count: u64) {
+        let next = self.asked.load(Ordering::Relaxed).saturating_add(k);
+        self.from.store(next, Ordering::Relaxed);
+        self.until.store(next.saturating_add(count), Ordering::Relaxed);
+    }
+
+    /// Refuses nothing any more.
+    pub fn heal(&self) {
+        self.until.store(0, Ordering::Relaxed);
+    }
+
+    /// How many grants were asked for so far.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self) -> Result<(), SourceError> {
+        let now = self.asked.fetch_add(1, Ordering::Relaxed);
+        let refused = now >= self.from.load(Ordering::Relaxed) && now < self.until.load(Ordering::Relaxed);
+        if refused { Err(SourceError::OnDemand) } else { Ok(()) }
+    }
+}
+
+/// A source that fails on demand.
+#[derive(Debug)]
+pub struct FaultySource {
+    inner: Box<dyn FrameSource>,
+    plan: Arc<FaultPlan>,
+}
+
+impl FaultySource {
+    /// Wraps `inner`; `plan` says which grants fail.
+    pub fn new(inner: Box<dyn FrameSource>, plan: Arc<FaultPlan>) -> Self {
+        Self { inner, plan }
+    }
+}
+
+// SAFETY: memory comes from `inner` unchanged; refusing a grant hands out less, never more.
+unsafe impl FrameSource for FaultySource {
+    fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
+        self.inner.reserve(bytes, align)
+    }
+
+    fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError> {
+        self.inner.commit(reservation, range)
+    }
+
+    unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), SourceError> {
+        // SAFETY: by this function's contract.
+        unsafe { self.inner.decommit(reservation, ranges) }
+    }
+
+    unsafe fn release(&self, reservation: Reservation) {
+        // SAFETY: by this function's contract.
+        unsafe { self.inner.release(reservation) };
+    }
+
+    fn grant(&self) -> Result<(), SourceError> {
+        self.plan.ask()?;
+        self.inner.grant()
+    }
+
+    fn address_space(&self, limit_bytes: usize) -> usize {
+        self.inner.address_space(limit_bytes)
+    }
+}

@@ -1,0 +1,264 @@
+//! The state word: lock, life and place of a descriptor in one 64-bit atomic.
+//!
+//! ```text
+//!  bits   0..32  first frame          32..38  frames - 1          38..54  readers
+//!         54 WRITER   55 LIVE   56 DYING   57 PENDING   58 WAITERS          59..64 zero
+//! ```
+//! | from | to | by |
+//! |---|---|---|
+//! | vacant (0) | LIVE, WRITER, place | `publish`, whoever was given the id |
+//! | LIVE, not WRITER, not DYING | one reader more | `try_read` |
+//! | LIVE, no holder, not DYING | WRITER, not PENDING | `try_write` |
+//! | readers or WRITER | one hold less | `unlock_read`, `unlock_write`; the last one of a PENDING or DYING word reports it |
+//! | LIVE, WRITER | vacant | `retire`, by the writer |
+//! | LIVE | vacant (no holder) or DYING (held) | `kill` |
+//! | LIVE, DYING, no holder | vacant | `claim`: exactly one caller gets the place |
+//! | LIVE | PENDING as well | `note_pending` |
+//!
+//! Because the place is in the word, one successful compare-and-swap both holds the frames and tells where they are.
+//! Readers only count up and never queue behind a writer that waits, since writers only try. A *report* is a hint to
+//! look at the descriptor; it may come late and find nothing to do, because `claim` decides.
+
+use pagefold_sys::sync::{self, AtomicU64, Ordering};
+
+use crate::{FrameCount, FrameNo, Location};
+
+const FRAMES_SHIFT: u32 = 32;
+const READERS_SHIFT: u32 = 38;
+const READER: u64 = 1 << READERS_SHIFT;
+const READERS: u64 = 0xffff << READERS_SHIFT;
+const WRITER: u64 = 1 << 54;
+const LIVE: u64 = 1 << 55;
+const DYING: u64 = 1 << 56;
+const PENDING: u64 = 1 << 57;
+const WAITERS: u64 = 1 << 58;
+const HOLDS: u64 = READERS | WRITER;
+
+/// How often a reader looks before it sleeps: a move of one object takes about as long.
+const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
+
+/// Why a hold was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing lives under this id (any more).
+    Gone,
+    /// Somebody else holds it in a way that excludes this hold.
+    Busy,
+}
+
+/// What became of a descriptor that was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kill {
+    /// Nobody held it: it is vacant now, and its frames are the caller's to free.
+    Claimed(Location),
+    /// Somebody holds it: the last one to let go reports it.
+    Held,
+}
+
+/// See the module.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct StateWord(AtomicU64);
+
+#[expect(clippy::cast_possible_truncation, reason = "the fields are cut out of the word by masks and shifts")]
+fn location_of(word: u64) -> Location {
+    Location { start: FrameNo(word as u32), frames: FrameCount::new(((word >> FRAMES_SHIFT) as u32 & 0x3f) + 1) }
+}
+
+fn word_of(location: Location) -> u64 {
+    u64::from(location.start.0) | u64::from(location.frames.get() - 1) << FRAMES_SHIFT
+}
+
+/// Whether the last hold of this word is gone and somebody must look at the descriptor.
+fn wants_attention(word: u64) -> bool {
+    word & HOLDS == 0 && word & LIVE != 0 && word & (DYING | PENDING) != 0
+}
+
+impl StateWord {
+    #[cfg(loom)]
+    pub(crate) fn vacant() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Where the frames are, if something lives here.
+    pub(crate) fn location(&self) -> Option<Location> {
+        // ORDERING: Relaxed; for inspection, the value may be old when the caller sees it.
+        let word = self.0.load(Ordering::Relaxed);
+        (word & LIVE != 0).then(|| location_of(word))
+    }
+
+    /// Whether anybody holds it. For inspection.
+    pub(crate) fn is_held(&self) -> bool {
+        // ORDERING: Relaxed; as above.
+        self.0.load(Ordering::Relaxed) & HOLDS != 0
+    }
+
+    /// Makes a vacant word live and held for writing.
+    pub(crate) fn publish(&self, location: Location) {
+        // ORDERING: Acquire; pairs with the Release in `retire`, `kill` and `claim`: the new body must not be
+        // written before the last user of the old one was done.
+        let outcome = self.0.compare_exchange(
+            0,
+            word_of(location) | LIVE | WRITER,
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        );
+        assert!(outcome.is_ok(), "an id was given out while its descriptor was in use");
+    }
+
+    /// Takes a read hold, or says why not.
+    #[inline]
+    pub(crate) fn try_read(&self) -> Result<Location, Refusal> {
+        // ORDERING: Relaxed; the exchange below checks the value and acquires.
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & (LIVE | DYING) != LIVE {
+                return Err(Refusal::Gone);
+            }
+            // A full reader count is treated like a writer: wait until somebody leaves.
+            if word & WRITER != 0 || word & READERS == READERS {
+                return Err(Refusal::Busy);
+            }
+            // ORDERING: Acquire; pairs with the Release in `unlock_write`: the reader sees what the writer wrote,
+            // and every handle entry that it rewrote.
+            match self.0.compare_exchange_weak(word, word + READER, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Ok(location_of(word)),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Takes a read hold, waiting while a writer is at work. `None` when nothing lives here.
+    pub(crate) fn read(&self) -> Option<Location> {
+        for _ in 0..=SPINS {
+            match self.try_read() {
+                Ok(location) => return Some(location),
+                Err(Refusal::Gone) => return None,
+                Err(Refusal::Busy) => sync::spin_loop(),
+            }
+        }
+        loop {
+            let epoch = sync::epoch(self.key());
+            match self.try_read() {
+                Ok(location) => return Some(location),
+                Err(Refusal::Gone) => return None,
+                Err(Refusal::Busy) => {}
+            }
+            // ORDERING: Relaxed; the mark only asks for a wake-up, and the epoch orders sleeping against waking.
+            let word = self.0.load(Ordering::Relaxed);
+            if word & WRITER == 0 {
+                // Left in between, or the reader count is full: somebody runs, let them.
+                sync::yield_now();
+            } else if word & WAITERS != 0
+                || self.0.compare_exchange(word, word | WAITERS, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            {
+                sync::wait(self.key(), epoch);
+            }
+        }
+    }
+
+    /// Gives a read hold back. `true`: somebody must look at the descriptor.
+    #[inline]
+    pub(crate) fn unlock_read(&self) -> bool {
+        // ORDERING: Release; pairs with the Acquire in `try_write` and `claim`: what this reader read was read
+        // before the next writer writes or the frames are freed.
+        let before = self.0.fetch_sub(READER, Ordering::Release);
+        debug_assert!(before & READERS != 0, "a read hold is given back once");
+        wants_attention(before - READER)
+    }
+
+    /// Takes the write hold if nobody holds anything; clears PENDING, whose work the writer now has to do.
+    pub(crate) fn try_write(&self) -> Result<Location, Refusal> {
+        // ORDERING: Relaxed; the exchange below checks the value and acquires.
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & (LIVE | DYING) != LIVE {
+                return Err(Refusal::Gone);
+            }
+            if word & HOLDS != 0 {
+                return Err(Refusal::Busy);
+            }
+            let held = (word | WRITER) & !PENDING;
+            // ORDERING: Acquire; pairs with the Release in `unlock_read`, `unlock_write` and `note_pending`.
+            match self.0.compare_exchange_weak(word, held, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Ok(location_of(word)),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Gives the write hold back. `true`: somebody must look at the descriptor.
+    pub(crate) fn unlock_write(&self) -> bool {
+        // ORDERING: Release; pairs with the Acquire in `try_read` and `try_write`.
+        let before = self.0.fetch_and(!(WRITER | WAITERS), Ordering::Release);
+        debug_assert!(before & WRITER != 0, "a write hold is given back once");
+        if before & WAITERS != 0 {
+            sync::wake_all(self.key());
+        }
+        wants_attention(before & !WRITER)
+    }
+
+    /// Ends the life of a descriptor that the caller holds for writing.
+    pub(crate) fn retire(&self) {
+        // ORDERING: Release; pairs with the Acquire in `publish`.
+        let before = self.0.swap(0, Ordering::Release);
+        debug_assert!(before & WRITER != 0, "only the writer retires");
+        if before & WAITERS != 0 {
+            sync::wake_all(self.key());
+        }
+    }
+
+    /// Ends the life of a descriptor, at once or when its last hold goes. To be called once for a life.
+    pub(crate) fn kill(&self) -> Kill {
+        // ORDERING: Relaxed; the exchange below checks the value.
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            assert!(word & (LIVE | DYING) == LIVE, "a descriptor is killed once");
+            let idle = word & HOLDS == 0;
+            let after = if idle { 0 } else { word | DYING };
+            // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, since the frames may be freed at
+            // once; Release pairs with the Acquire in `publish` and `claim`.
+            match self.0.compare_exchange_weak(word, after, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if idle => return Kill::Claimed(location_of(word)),
+                Ok(_) => return Kill::Held,
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Ends a dying descriptor that nobody holds any more. Of several callers one gets its place.
+    pub(crate) fn claim(&self) -> Option<Location> {
+        // ORDERING: Relaxed; the exchange below checks the value.
+        let word = self.0.load(Ordering::Relaxed);
+        if word & HOLDS != 0 || word & (LIVE | DYING) != LIVE | DYING {
+            return None;
+        }
+        // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, Release with the Acquire in `publish`.
+        // A dying word that nobody holds changes only by being claimed, so a failure means that somebody else did.
+        let outcome = self.0.compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed);
+        outcome.ok().map(location_of)
+    }
+
+    /// Marks that there is work for the next writer. `true`: nobody holds it, so somebody must look at it.
+    ///
+    /// The work may have been done, and the descriptor retired, by a writer that came in between: a vacant word is
+    /// left alone, and a mark on its successor makes somebody look and find nothing.
+    pub(crate) fn note_pending(&self) -> bool {
+        // ORDERING: Relaxed; the exchange below checks the value.
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & LIVE == 0 {
+                return false;
+            }
+            // ORDERING: Release; pairs with the Acquire in `try_write`: the writer sees the work that was left.
+            match self.0.compare_exchange_weak(word, word | PENDING, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return wants_attention(word | PENDING),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Tables of small entries in reserved memory: they grow page by page, never move, and give empty pages back.
+//!
+//! A table reserves address space for its whole capacity, so an index becomes an address by arithmetic alone and a
+//! reference stays good for as long as the table. An entry whose bytes are all zero is *vacant*: that is what a page
+//! holds when it is first used, and again after it was given back.
+//!
+//! Pages are charged to the [`Memory`] account before they are used (I-LIMIT), entry by entry through `ensure`.
+//! Under loom a table is a short boxed slice of loom's own atomics.
+
+use std::{ops::Range, sync::Arc};
+
+use pagefold_sys::sync::AtomicU64;
+
+pub(crate) use imp::Table;
+
+use crate::{Memory, OutOfFrames, SourceError};
+
+/// What may lie in a [`Table`].
+///
+/// # Safety
+/// All-zero bytes are a valid value, the type needs no drop, and its size is a power of two of at most 4096.
+pub(crate) unsafe trait Entry: Send + Sync + Sized {
+    /// The value of all-zero bytes.
+    #[cfg(loom)]
+    fn vacant() -> Self;
+
+    /// Entries of this type that a model's table has at most.
+    #[cfg(loom)]
+    const MODEL_ENTRIES: usize = 80;
+}
+
+// SAFETY: an integer of 8 bytes.
+unsafe impl Entry for AtomicU64 {
+    #[cfg(loom)]
+    fn vacant() -> Self {
+        Self::new(0)
+    }
+}
+
+/// A word that an owner's lock guards. Loom watches the lock and need not watch the words.
+pub(crate) type GuardedU64 = std::sync::atomic::AtomicU64;
+/// As [`GuardedU64`], of 32 bits.
+pub(crate) type GuardedU32 = std::sync::atomic::AtomicU32;
+
+// SAFETY: an integer of 8 bytes.
+#[cfg(loom)]
+unsafe impl Entry for GuardedU64 {
+    fn vacant() -> Self {
+        Self::new(0)
+    }
+
+    const MODEL_ENTRIES: usize = 4096;
+}
+
+// SAFETY: an integer of 4 bytes.
+unsafe impl Entry for GuardedU32 {
+    #[cfg(loom)]
+    fn vacant() -> Self {
+        Self::new(0)
+    }
+
+    #[cfg(loom)]
+    const MODEL_ENTRIES: usize = 4096;
+}
+
+#[cfg(not(loom))]
+mod imp {
+    use std::marker::PhantomData;
+
+    use pagefold_sys::{
+        memory::Reservation,
+        sync::{AtomicUsize, Mutex, Ordering},
+    };
+
+    use super::*;
+    use crate::FRAME_BYTES;
+
+    /// The grain of commit: one system call for many pages; pages not yet touched are not resident.
+    const COMMIT_BYTES: usize = 256 << 10;
+    /// Pages given back in one call, so that whoever waits for the table waits briefly.
+    const RELEASE_BATCH: usize = 128;
+
+    /// A table of `T`.
+    #[derive(Debug)]
+    pub(crate) struct Table<T> {
+        memory: Arc<Memory>,
+        reservation: Reservation,
+        capacity: usize,
+        /// Entries whose memory is committed.
+        committed: AtomicUsize,
+        /// One bit a page: whether it is charged.
+        charged: Mutex<Vec<u64>>,
+        entries: PhantomData<T>,
+    }
+
+    impl<T: Entry> Table<T> {
+        const PER_PAGE: usize = {
+            assert!(size_of::<T>().is_power_of_two() && size_of::<T>() <= FRAME_BYTES);
+            FRAME_BYTES / size_of::<T>()
+        };
+
+        /// An empty table for up to `capacity` entries.
+        pub(crate) fn new(memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
+            let bytes = (capacity.max(1) * size_of::<T>()).next_multiple_of(FRAME_BYTES);
+            Ok(Self {
+                memory: Arc::clone(memory),
+                reservation: memory.source().reserve(bytes, FRAME_BYTES)?,
+                capacity,
+                committed: AtomicUsize::new(0),
+                charged: Mutex::new(Vec::new()),
+                entries: PhantomData,
+            })
+        }
+
+        /// The entries there can ever be.
+        pub(crate) fn capacity(&self) -> usize {
+            self.capacity
+        }
+
+        /// The entry, if its memory is committed.
+        #[inline]
+        pub(crate) fn get(&self, index: usize) -> Option<&T> {
+            // ORDERING: Acquire; pairs with the Release in `ensure`, after the memory became usable.
+            if index >= self.committed.load(Ordering::Acquire) {
+                return None;
+            }
+            // SAFETY: `index < committed <= capacity`, so the offset lies in the reservation.
+            let entry = unsafe { self.reservation.base().cast::<T>().add(index) };
+            // SAFETY: committed memory of ours, aligned (the base is page-aligned), zero or written as a `T`; it is
+            // only reached by shared reference and released only in `drop`.
+            Some(unsafe { entry.as_ref() })
+        }
+
+        /// Makes the entry usable and charges its page.
+        pub(crate) fn ensure(&self, index: usize) -> Result<(), OutOfFrames> {
+            if index >= self.capacity {
+                return Err(OutOfFrames);
+            }
+            let page = index / Self::PER_PAGE;
+            let mut charged = self.charged.lock();
+            if charged.len() <= page / 64 {
+                charged.resize(page / 64 + 1, 0);
+            }
+            if charged[page / 64] >> (page % 64) & 1 == 1 {
+                return Ok(());
+            }
+            self.memory.charge_metadata(1)?;
+            // ORDERING: Relaxed; only changed under the lock held here.
+            let committed = self.committed.load(Ordering::Relaxed) * size_of::<T>();
+            let end = (page + 1) * FRAME_BYTES;
+            if committed < end {
+                let upto = end.next_multiple_of(COMMIT_BYTES).min(self.reservation.bytes());
+                if self.memory.source().commit(&self.reservation, committed..upto).is_err() {
+                    self.memory.uncharge_metadata(1);
+                    return Err(OutOfFrames);
+                }
+                // ORDERING: Release; pairs with the Acquire in `get`.
+                self.committed.store(upto / size_of::<T>(), Ordering::Release);
+            }
+            charged[page / 64] |= 1 << (page % 64);
+            Ok(())
+        }
+
+        /// Gives pages back whose entries are all vacant, as `vacant` says for the range of each page, and returns
+        /// how many. Looks at pages from `cursor` on, a bounded number a call, and moves it to `None` at the end.
+        ///
+        /// # Safety
+        /// From the call of `vacant` to the end of this one, nobody writes an entry of a page that it said yes for.
+        pub(crate) unsafe fn release_vacant(
+            &self,
+            cursor: &mut Option<usize>,
+            vacant: &mut dyn FnMut(Range<usize>) -> bool,
+        ) -> usize {
+            let Some(first) = *cursor else { return 0 };
+            let mut charged = self.charged.lock();
+            let mut pages = Vec::new();
+            let mut next = first;
+            while next < charged.len() * 64 && pages.len() < RELEASE_BATCH {
+                let entries = next * Self::PER_PAGE..(next + 1) * Self::PER_PAGE;
+                if charged[next / 64] >> (next % 64) & 1 == 1 && vacant(entries) {
+                    pages.push(next);
+                }
+                next += 1;
+            }
+            *cursor = (next < charged.len() * 64).then_some(next);
+            let ranges: Vec<_> =
+                pages.iter().map(|page| page * FRAME_BYTES..(page + 1) * FRAME_BYTES).collect();
+            // SAFETY: nobody writes these entries, by this function's contract; others may load them atomically.
+            if ranges.is_empty() || unsafe { self.memory.source().decommit(&self.reservation, &ranges) }.is_err() {
+                return 0;
+            }
+            for page in &pages {
+                charged[page / 64] &= !(1 << (page % 64));
+            }
+            self.memory.uncharge_metadata(pages.len());
+            pages.len()
+        }
+    }
+
+    impl<T> Drop for Table<T> {
+        fn drop(&mut self) {
+            let pages: u32 = self.charged.lock().iter().map(|word| word.count_ones()).sum();
+            self.memory.uncharge_metadata(pages as usize);
+            // SAFETY: reserved in `new`, released once, and references to entries borrow the table.
+            unsafe { self.memory.source().release(self.reservation) };
+        }
+    }
+}
+
+#[cfg(loom)]
+mod imp {
+    use super::*;
+
+    #[derive(Debug)]
+    pub(crate) struct Table<T> {
+        entries: Box<[T]>,
+    }
+
+    impl<T: Entry> Table<T> {
+        pub(crate) fn new(_memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
+            Ok(Self { entries: (0..capacity.min(T::MODEL_ENTRIES)).map(|_| T::vacant()).collect() })
+        }
+
+        pub(crate) fn capacity(&self) -> usize {
+            self.entries.len()
+        }
+
+        pub(crate) fn get(&self, index: usize) -> Option<&T> {
+            self.entries.get(index)
+        }
+
+        pub(crate) fn ensure(&self, index: usize) -> Result<(), OutOfFrames> {
+            if index < self.entries.len() { Ok(()) } else { Err(OutOfFrames) }
+        }
+
+        pub(crate) unsafe fn release_vacant(
+            &self,
+            cursor: &mut Option<usize>,
+            _vacant: &mut dyn FnMut(Range<usize>) -> bool,
+        ) -> usize {
+            *cursor = None;
+            0
+        }
+    }
+}
+
+/// A table of 64-bit words for the layers above.
+///
+/// # Concurrency
+/// The words are atomics and shared freely; what they mean, and which of them are in use, is the owner's protocol.
+#[derive(Debug)]
+pub struct WordTable(Table<AtomicU64>);
+
+impl WordTable {
+    /// An empty table for up to `capacity` words, charged to `memory` page by page.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the address space cannot be reserved.
+    pub fn new(memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
+        Ok(Self(Table::new(memory, capacity)?))
+    }
+
+    /// The words there can ever be.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// The word, or `None` when it was never made usable. Any index may be asked for.
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&AtomicU64> {
+        self.0.get(index)
+    }
+
+    /// The word.
+    ///
+    /// # Panics
+    /// If it was never made usable.
+    #[inline]
+    pub fn word(&self, index: usize) -> &AtomicU64 {
+        self.0.get(index).expect("a word that was made usable before")
+    }
+
+    /// Makes a word usable; it is 0 unless it was written before.
+    ///
+    /// # Errors
+    /// [`OutOfFrames`] when its page does not fit the limit, or beyond the capacity.
+    pub fn ensure(&self, index: usize) -> Result<(), OutOfFrames> {
+        self.0.ensure(index)
+    }
+
+    /// Gives back pages for whose words `vacant` says yes, a bounded number a call, from `cursor` on; returns how
+    /// many. Their words become 0. `cursor` is `None` when the end was reached.
+    ///
+    /// The caller keeps others from storing to those words meanwhile, or their stores are lost.
+    pub fn release_vacant(&self, cursor: &mut Option<usize>, vacant: &mut dyn FnMut(Range<usize>) -> bool) -> usize {
+        // SAFETY: a word that is stored to meanwhile may lose the store, as documented, but every value is a valid
+        // word: no memory safety hangs on it.
+        unsafe { self.0.release_vacant(cursor, vacant) }
+    }
+}

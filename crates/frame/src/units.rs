@@ -1,0 +1,84 @@
+//! Frames, counts of frames and runs, as types that do not mix.
+
+/// Bytes in a frame. The grain of the frame allocator, whatever the system's page size.
+pub const FRAME_BYTES: usize = 4096;
+/// Frames in a pageblock (2 MiB): the grain in which an arena grows and gives back.
+pub const PAGEBLOCK_FRAMES: u32 = 512;
+/// The order of a whole pageblock.
+pub(crate) const PAGEBLOCK_ORDER: u32 = 9;
+
+/// The number of a frame in its arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameNo(pub(crate) u32);
+
+impl FrameNo {
+    /// The frame's offset in its arena, in bytes.
+    pub fn byte_offset(self) -> usize {
+        self.0 as usize * FRAME_BYTES
+    }
+
+    /// The number as a plain integer, for messages.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn pageblock(self) -> u32 {
+        self.0 / PAGEBLOCK_FRAMES
+    }
+
+    pub(crate) fn in_pageblock(self) -> u32 {
+        self.0 % PAGEBLOCK_FRAMES
+    }
+}
+
+/// A number of frames, at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameCount(u32);
+
+impl FrameCount {
+    /// The longest run a descriptor may own (256 KiB): what six bits of its state word can say.
+    pub const MAX: Self = Self(64);
+    /// One frame.
+    pub const ONE: Self = Self(1);
+
+    /// A count of `frames`.
+    ///
+    /// # Panics
+    /// If it is 0 or above [`MAX`](Self::MAX).
+    pub const fn new(frames: u32) -> Self {
+        assert!(frames >= 1 && frames <= Self::MAX.0, "a run has 1 to 64 frames");
+        Self(frames)
+    }
+
+    /// The count as a plain integer.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The bytes of that many frames.
+    pub const fn bytes(self) -> usize {
+        self.0 as usize * FRAME_BYTES
+    }
+
+    /// The least order whose runs hold this many frames.
+    pub(crate) fn order(self) -> u32 {
+        self.0.next_power_of_two().trailing_zeros()
+    }
+}
+
+/// The frames that `bytes` bytes need.
+///
+/// # Panics
+/// If that is none, or more than [`FrameCount::MAX`].
+pub fn frames_for(bytes: usize) -> FrameCount {
+    FrameCount::new(u32::try_from(bytes.div_ceil(FRAME_BYTES)).unwrap_or(u32::MAX))
+}
+
+/// Where a descriptor's frames are: a run of neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// The first frame.
+    pub start: FrameNo,
+    /// How many.
+    pub frames: FrameCount,
+}

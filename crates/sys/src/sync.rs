@@ -1,0 +1,269 @@
+//! Atomics, cells, locks and waiting: std's in a build, loom's in a model, so that loom runs the real code.
+//!
+//! Everything that takes part in a lock-free protocol of pagefold is built from this module and nothing else.
+//! [`UnsafeCell`] hands out [`ConstPtr`] and [`MutPtr`], which loom watches for as long as they live.
+
+#[cfg(loom)]
+pub use loom::{
+    cell::{ConstPtr, MutPtr, UnsafeCell},
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    thread::yield_now,
+};
+#[cfg(not(loom))]
+pub use std::{
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    thread::yield_now,
+};
+
+#[cfg(not(loom))]
+pub use cell::{ConstPtr, MutPtr, UnsafeCell};
+pub use wait::{epoch, wait, wake_all};
+
+#[cfg(not(loom))]
+mod cell {
+    use std::cell;
+
+    /// A cell whose accesses loom can watch; without loom it is `std::cell::UnsafeCell`.
+    #[derive(Debug, Default)]
+    #[repr(transparent)]
+    pub struct UnsafeCell<T: ?Sized>(cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        /// A cell with this value.
+        pub const fn new(value: T) -> Self {
+            Self(cell::UnsafeCell::new(value))
+        }
+    }
+
+    impl<T: ?Sized> UnsafeCell<T> {
+        /// A pointer to read through.
+        #[inline]
+        pub fn get(&self) -> ConstPtr<T> {
+            ConstPtr(self.0.get())
+        }
+
+        /// A pointer to write through.
+        #[inline]
+        pub fn get_mut(&self) -> MutPtr<T> {
+            MutPtr(self.0.get())
+        }
+    }
+
+    /// A watched `*const T`.
+    #[derive(Debug)]
+    pub struct ConstPtr<T: ?Sized>(*const T);
+
+    impl<T: ?Sized> ConstPtr<T> {
+        /// The value.
+        ///
+        /// # Safety
+        /// Nobody writes to the cell while the reference lives.
+        #[inline]
+        pub unsafe fn deref(&self) -> &T {
+            // SAFETY: the pointer comes from a live cell; the caller keeps writers away.
+            unsafe { &*self.0 }
+        }
+    }
+
+    /// A watched `*mut T`.
+    #[derive(Debug)]
+    pub struct MutPtr<T: ?Sized>(*mut T);
+
+    impl<T: ?Sized> MutPtr<T> {
+        /// The value.
+        ///
+        /// # Safety
+        /// Nobody else reads or writes the cell while the reference lives.
+        #[inline]
+        #[expect(clippy::mut_from_ref, reason = "the signature of loom's own pointer, so that both are one to callers")]
+        pub unsafe fn deref(&self) -> &mut T {
+            // SAFETY: the pointer comes from a live cell; the caller keeps everybody else away.
+            unsafe { &mut *self.0 }
+        }
+    }
+}
+
+/// A lock for leaf structures: held for one list operation, never while anything foreign runs.
+#[derive(Debug, Default)]
+pub struct Mutex<T> {
+    #[cfg(not(loom))]
+    inner: std::sync::Mutex<T>,
+    #[cfg(loom)]
+    inner: loom::sync::Mutex<T>,
+}
+
+/// The guard of a [`Mutex`].
+#[cfg(not(loom))]
+pub type MutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
+/// The guard of a [`Mutex`].
+#[cfg(loom)]
+pub type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+
+impl<T> Mutex<T> {
+    /// A free lock around `value`.
+    pub fn new(value: T) -> Self {
+        #[cfg(not(loom))]
+        return Self { inner: std::sync::Mutex::new(value) };
+        #[cfg(loom)]
+        return Self { inner: loom::sync::Mutex::new(value) };
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Panics
+    /// If a thread panicked while it held the lock: what it guards may be half changed.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.inner.lock().expect("a thread panicked inside a leaf lock")
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.inner.try_lock().ok()
+    }
+}
+
+/// A small number that is the same for one thread and differs between threads, to spread them over shards.
+///
+/// It is a hint: nothing may rely on two threads having different ones.
+#[cfg(not(loom))]
+pub fn shard_hint() -> usize {
+    use std::cell::Cell;
+
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Const-initialised and without Drop, so that the first use in a thread allocates and registers nothing.
+    thread_local!(static HINT: Cell<usize> = const { Cell::new(usize::MAX) });
+
+    HINT.with(|hint| {
+        if hint.get() == usize::MAX {
+            // ORDERING: Relaxed; only distinctness matters, and no other memory hangs on the number.
+            hint.set(NEXT.fetch_add(1, Ordering::Relaxed) % (usize::MAX - 1));
+        }
+        hint.get()
+    })
+}
+
+/// A model has one shard, so that its threads meet.
+#[cfg(loom)]
+pub fn shard_hint() -> usize {
+    0
+}
+
+#[cfg(not(loom))]
+mod wait {
+    //! Waiting on a word that has no room for a futex: a fixed table of epochs, hashed by the word's address.
+    //!
+    //! A waiter reads the [`epoch`], marks the word, checks that it must still wait, and calls [`wait`] with the
+    //! epoch it read; a waker changes the word and then calls [`wake_all`], which moves the epoch on. So a wake-up
+    //! between check and wait is not lost. Two words may share an epoch: a waiter is then woken for nothing.
+
+    use super::{AtomicU32, Ordering};
+
+    const EPOCHS: usize = 64;
+
+    /// An epoch has a cache line for itself.
+    #[repr(align(64))]
+    struct Epoch(AtomicU32);
+
+    static TABLE: [Epoch; EPOCHS] = [const { Epoch(AtomicU32::new(0)) }; EPOCHS];
+
+    fn slot(key: usize) -> &'static AtomicU32 {
+        // Fibonacci hashing: the high bits of the product are spread evenly.
+        let hash = (key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
+        &TABLE[usize::try_from(hash).expect("six bits") % EPOCHS].0
+    }
+
+    /// The epoch of the word with this key, to be read before the check.
+    pub fn epoch(key: usize) -> u32 {
+        // ORDERING: Acquire; pairs with the Release in `wake_all`, so that the check after it sees the waker's change.
+        slot(key).load(Ordering::Acquire)
+    }
+
+    /// Sleeps until `wake_all` was called for this key after `epoch` was read. May return early.
+    pub fn wait(key: usize, epoch: u32) {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::thread::futex;
+            // Any outcome, also an interrupted or refused wait, makes the caller check again.
+            let _ = futex::wait(slot(key), futex::Flags::PRIVATE, epoch, None);
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (key, epoch);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Wakes all who wait for this key.
+    pub fn wake_all(key: usize) {
+        // ORDERING: Release; pairs with the Acquire in `epoch`.
+        slot(key).fetch_add(1, Ordering::Release);
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::thread::futex;
+            let _ = futex::wake(slot(key), futex::Flags::PRIVATE, u32::MAX >> 1);
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::{
+            sync::atomic::{AtomicBool, AtomicU32, Ordering},
+            thread,
+        };
+
+        use super::*;
+
+        #[test]
+        fn no_wake_up_is_lost() {
+            let turn = AtomicU32::new(0);
+            let key = std::ptr::from_ref(&turn).addr();
+            thread::scope(|scope| {
+                for me in 0..2 {
+                    let turn = &turn;
+                    scope.spawn(move || {
+                        for round in 0..2000 {
+                            while turn.load(Ordering::SeqCst) != 2 * round + me {
+                                let epoch = epoch(key);
+                                if turn.load(Ordering::SeqCst) != 2 * round + me {
+                                    wait(key, epoch);
+                                }
+                            }
+                            turn.fetch_add(1, Ordering::SeqCst);
+                            wake_all(key);
+                        }
+                    });
+                }
+            });
+            assert_eq!(turn.into_inner(), 4000);
+        }
+
+        #[test]
+        fn a_stale_epoch_does_not_sleep() {
+            let word = AtomicBool::new(false);
+            let key = std::ptr::from_ref(&word).addr();
+            let epoch = epoch(key);
+            wake_all(key);
+            wait(key, epoch);
+        }
+    }
+}
+
+#[cfg(loom)]
+mod wait {
+    //! A model's waiting: let another thread run.
+
+    /// See the real one.
+    pub fn epoch(_key: usize) -> u32 {
+        0
+    }
+
+    /// See the real one.
+    pub fn wait(_key: usize, _epoch: u32) {
+        loom::thread::yield_now();
+    }
+
+    /// See the real one.
+    pub fn wake_all(_key: usize) {}
+}
