@@ -269,6 +269,11 @@ impl<M: Body, const W: usize> Slab<M, W> {
         &self.descriptor(id).expect("an id that was given out").words
     }
 
+    /// Where the frames of a descriptor are, if it lives. For accounting: nothing keeps them there.
+    pub fn location(&self, id: DescriptorId) -> Option<Location> {
+        self.descriptor(id)?.state.location()
+    }
+
     /// Holds a descriptor for reading; waits while a writer is at work.
     ///
     /// # Errors

@@ -2,9 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+use pagefold_frame::{FrameCount, FrameSource, HeapSource, SourceError};
 use thiserror::Error;
 
-use crate::Pool;
+use crate::{Pool, nbud::Nbud};
 
 /// The allocators, by the names that the command line uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,7 +56,7 @@ impl FromStr for Allocator {
 /// Why a pool could not be built.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// The limit does not hold an empty pool and one object.
+    /// The limit does not hold an empty pool and the largest object.
     #[error("a limit of {limit} bytes is too small; {allocator} needs at least {min}")]
     LimitTooSmall {
         /// The allocator asked for.
@@ -65,6 +66,39 @@ pub enum BuildError {
         /// The least possible limit, in bytes.
         min: usize,
     },
+    /// A span is 1, 2, 4, 8 or 16 frames.
+    #[error("a span of {frames} frames is not possible; choose 1, 2, 4, 8 or 16")]
+    SpanFrames {
+        /// The number given.
+        frames: u32,
+    },
+    /// Handles tell 65 535 pools apart.
+    #[error("65535 pools are alive in this process; drop one first")]
+    TooManyPools,
+    /// The source gave no address space.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// Whether a new object fills a hole or is appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Placement {
+    /// Holes are filled while there are more than the density target allows; otherwise objects are appended.
+    #[default]
+    Auto,
+    /// Holes are always filled first: densest, a span of `memmove` a store in the worst case.
+    Tight,
+    /// Objects are appended as long as the limit allows: fastest, and dense only in a pool without frees.
+    Append,
+}
+
+/// What a pool is built from.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) limit: usize,
+    pub(crate) span_frames: FrameCount,
+    pub(crate) placement: Placement,
+    pub(crate) source: Box<dyn FrameSource>,
 }
 
 /// Configures and builds a pool.
@@ -72,17 +106,44 @@ pub enum BuildError {
 pub struct PoolBuilder {
     allocator: Allocator,
     limit: usize,
+    span_frames: u32,
+    placement: Placement,
+    source: Option<Box<dyn FrameSource>>,
 }
+
+/// Frames in a span. 16 KiB: denser by 0.005 than 8 KiB and, with windows of holes closed instead of whole spans, not
+/// much dearer; measured in BENCHMARKS.md.
+const SPAN_FRAMES: u32 = 4;
 
 impl PoolBuilder {
     /// A builder for this allocator with a limit of 1 GiB.
     pub fn new(allocator: Allocator) -> Self {
-        Self { allocator, limit: 1 << 30 }
+        Self { allocator, limit: 1 << 30, span_frames: SPAN_FRAMES, placement: Placement::Auto, source: None }
     }
 
-    /// The hard limit in bytes on everything that may be resident: frames, idle frames and metadata.
+    /// The hard limit in bytes on everything that may be resident: frames, idle frames and metadata. Rounded down to
+    /// frames.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
+        self
+    }
+
+    /// Frames in a span of nbud: 1, 2, 4 (the default), 8 or 16. Longer spans pack tighter and slide more.
+    pub fn span_frames(mut self, frames: u32) -> Self {
+        self.span_frames = frames;
+        self
+    }
+
+    /// Whether nbud fills holes or appends.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Where memory comes from. By default it is mapped from the system, or taken from the heap where the system's
+    /// pages are not 4 KiB.
+    pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
+        self.source = Some(source);
         self
     }
 
@@ -91,6 +152,28 @@ impl PoolBuilder {
     /// # Errors
     /// [`BuildError`].
     pub fn build(self) -> Result<Box<dyn Pool>, BuildError> {
-        Err(BuildError::LimitTooSmall { allocator: self.allocator, limit: self.limit, min: usize::MAX })
+        match self.allocator {
+            Allocator::Nbud => Ok(Box::new(Nbud::new(self.layout()?)?)),
+        }
     }
+
+    pub(crate) fn layout(self) -> Result<Layout, BuildError> {
+        if !matches!(self.span_frames, 1 | 2 | 4 | 8 | 16) {
+            return Err(BuildError::SpanFrames { frames: self.span_frames });
+        }
+        Ok(Layout {
+            limit: self.limit,
+            span_frames: FrameCount::new(self.span_frames),
+            placement: self.placement,
+            source: self.source.unwrap_or_else(default_source),
+        })
+    }
+}
+
+fn default_source() -> Box<dyn FrameSource> {
+    #[cfg(target_os = "linux")]
+    if let Ok(source) = pagefold_frame::MmapSource::new(pagefold_sys::memory::CoreDump::Include) {
+        return Box::new(source);
+    }
+    Box::new(HeapSource::new())
 }

@@ -1,0 +1,64 @@
+//! Counts of objects and payload, spread over shards so that threads do not share a cache line.
+
+use pagefold_sys::sync::{self, AtomicU64, Ordering};
+
+/// One shard's part. An object may be counted here and uncounted in another shard, so parts wrap and only their sum
+/// means anything.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Part {
+    objects: AtomicU64,
+    payload: AtomicU64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    parts: Box<[Part]>,
+}
+
+// ORDERING (this file): Relaxed; statistics.
+impl Counters {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self { parts: (0..shards).map(|_| Part::default()).collect() }
+    }
+
+    /// Bytes that lie outside of the source.
+    pub(crate) fn fixed_bytes(&self) -> usize {
+        self.parts.len() * size_of::<Part>()
+    }
+
+    fn part(&self) -> &Part {
+        &self.parts[sync::shard_hint() % self.parts.len()]
+    }
+
+    /// One object more.
+    pub(crate) fn add_object(&self) {
+        self.part().objects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One object less.
+    pub(crate) fn remove_object(&self) {
+        self.part().objects.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// More payload in place.
+    pub(crate) fn add_payload(&self, len: usize) {
+        self.part().payload.fetch_add(len as u64, Ordering::Relaxed);
+    }
+
+    /// Less payload in place.
+    pub(crate) fn remove_payload(&self, len: usize) {
+        self.part().payload.fetch_sub(len as u64, Ordering::Relaxed);
+    }
+
+    /// Objects and payload bytes.
+    pub(crate) fn sums(&self) -> (u64, u64) {
+        self.parts.iter().fold((0, 0), |(objects, payload), part| {
+            (
+                objects.wrapping_add(part.objects.load(Ordering::Relaxed)),
+                payload.wrapping_add(part.payload.load(Ordering::Relaxed)),
+            )
+        })
+    }
+}

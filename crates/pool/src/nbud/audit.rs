@@ -1,0 +1,144 @@
+//! What the pool says of itself, and whether it is true.
+
+use std::collections::HashSet;
+
+use pagefold_frame::FRAME_BYTES;
+use pagefold_sys::sync::Ordering;
+
+use super::{
+    Nbud,
+    buckets::Listed,
+    span::Span,
+};
+use crate::{
+    Stats,
+    entries::{Place, State},
+};
+
+/// The density, in thousandths of a span with its directory, that compaction reaches at least.
+const COMPACTED_PER_MILLE: usize = 985;
+
+impl Nbud {
+    pub(super) fn account(&self) -> Stats {
+        self.attend_all();
+        let (objects, payload_bytes) = self.counters.sums();
+        let arena = self.arena.stats();
+        // ORDERING: Relaxed; statistics.
+        let (slid, compacted) =
+            (self.slid_bytes.load(Ordering::Relaxed), self.compacted_bytes.load(Ordering::Relaxed));
+        Stats {
+            objects,
+            payload_bytes,
+            frame_bytes: (arena.allocated * FRAME_BYTES) as u64,
+            idle_frame_bytes: (arena.idle * FRAME_BYTES) as u64,
+            metadata_bytes: (self.memory.metadata() * FRAME_BYTES) as u64,
+            moved_bytes: slid + compacted,
+            compacted_bytes: compacted,
+            reclaimable_bytes: self.reclaimable() as u64,
+            limit_bytes: self.limit_bytes() as u64,
+        }
+    }
+
+    /// Bytes of spans that the rest would fit without, packed as compaction packs.
+    fn reclaimable(&self) -> usize {
+        // ORDERING: Relaxed; an estimate.
+        let spans = self.span_count.load(Ordering::Relaxed);
+        let used = (spans * self.span_bytes()).saturating_sub(self.buckets.holes());
+        let needed = (used * 1000 / COMPACTED_PER_MILLE).div_ceil(self.span_bytes());
+        spans.saturating_sub(needed) * self.span_bytes()
+    }
+
+    /// Buckets in use, for the bound of the packing.
+    pub(crate) fn buckets_in_use(&self) -> usize {
+        self.buckets.in_use()
+    }
+
+    pub(super) fn audit(&self) -> Result<(), String> {
+        self.attend_all();
+        let listed = self.audit_lists()?;
+        let (mut objects, mut payload, mut frames, mut spans) = (0, 0, 0, 0);
+        let ids: Vec<_> = self.spans.live().collect();
+        for (id, location) in ids {
+            let mut guard = self.spans.try_write(id).map_err(|_| format!("span {} is held", id.get()))?;
+            let (body, bytes) = guard.parts();
+            let is_listed = Listed::of(body) != Listed::No;
+            let span = Span::new((body, bytes));
+            span.check().map_err(|error| format!("span {}: {error}", id.get()))?;
+            if !(is_listed || self.is_open(id)) || is_listed != listed.contains(&id.get()) {
+                return Err(format!("I-BUCKET: span {} is neither listed nor open", id.get()));
+            }
+            for (slot, object) in span.objects() {
+                let place = Place::Span { id, slot };
+                if self.entries.load(object.index).state() != State::Live(place) {
+                    return Err(format!("I-ENTRY: index {} does not say span {} slot {slot}", object.index, id.get()));
+                }
+                objects += 1;
+                payload += u64::from(object.len);
+            }
+            frames += location.frames.get() as usize;
+            spans += 1;
+        }
+        let (runs, run_payload, run_frames) = self.audit_runs()?;
+        objects += runs;
+        payload += run_payload;
+        frames += run_frames;
+        self.audit_sums(objects, payload, frames, spans)?;
+        self.spans.validate()?;
+        self.runs.validate()?;
+        self.arena.validate()
+    }
+
+    /// The ids of all listed spans, each in the bucket of its room.
+    fn audit_lists(&self) -> Result<HashSet<u32>, String> {
+        let mut listed = HashSet::new();
+        self.buckets.check(&self.spans, &mut |id, bucket| {
+            let mut guard = self.spans.try_write(id).map_err(|_| format!("span {} is held", id.get()))?;
+            if Listed::of(guard.parts().0) != Listed::Bucket(bucket) || !listed.insert(id.get()) {
+                return Err(format!("I-BUCKET: span {} is in bucket {bucket} wrongly", id.get()));
+            }
+            Ok(())
+        })?;
+        Ok(listed)
+    }
+
+    /// Runs by their entries: objects, payload, frames.
+    fn audit_runs(&self) -> Result<(u64, u64, usize), String> {
+        let (mut objects, mut payload, mut frames) = (0, 0, 0);
+        let (used, _) = self.entries.census();
+        let mut owned = HashSet::new();
+        for index in 0..u32::try_from(used).expect("a table has fewer than 2^32 entries") {
+            let State::Live(Place::Run { id, short }) = self.entries.load(index).state() else { continue };
+            let location = self.runs.location(id).filter(|_| owned.insert(id));
+            let location = location.ok_or_else(|| format!("I-ENTRY: index {index} says a run that is not its own"))?;
+            objects += 1;
+            payload += (location.frames.bytes() - usize::from(short)) as u64;
+            frames += location.frames.get() as usize;
+        }
+        if self.runs.live().count() != owned.len() {
+            return Err(format!("I-ENTRY: {} runs live, {} have an entry", self.runs.live().count(), owned.len()));
+        }
+        Ok((objects, payload, frames))
+    }
+
+    fn audit_sums(&self, objects: u64, payload: u64, frames: usize, spans: usize) -> Result<(), String> {
+        let (counted_objects, counted_payload) = self.counters.sums();
+        if (objects, payload) != (counted_objects, counted_payload) {
+            return Err(format!(
+                "I-COUNT: {objects} objects of {payload} bytes, {counted_objects} of {counted_payload} counted"
+            ));
+        }
+        let allocated = self.arena.stats().allocated;
+        if frames != allocated || spans != self.span_count.load(Ordering::Relaxed) {
+            return Err(format!("I-COUNT: {frames} frames in {spans} spans and runs, {allocated} allocated"));
+        }
+        let (used, free) = self.entries.census();
+        if used as u64 != free as u64 + objects {
+            return Err(format!("I-INDEX: {used} indices used, {free} free, {objects} live"));
+        }
+        let (used, limit) = (self.memory.used(), self.memory.limit());
+        if used > limit {
+            return Err(format!("I-LIMIT: {used} frames charged of a limit of {limit}"));
+        }
+        Ok(())
+    }
+}

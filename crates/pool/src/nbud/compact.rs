@@ -1,0 +1,169 @@
+//! Compaction across spans: the emptiest spans are emptied into the tightest holes.
+//!
+//! Object by object: the destination is found and held, the object's own span is tried, and with both held the bytes
+//! are copied and the handle entry is exchanged (I-RELOCATE). So a reader waits for one object at most, and a span
+//! that somebody reads is passed over. Nothing is taken from the limit: objects go into holes that are there.
+
+use pagefold_frame::{DescriptorId, FRAME_BYTES};
+use pagefold_sys::sync::{self, Ordering};
+
+use super::{
+    Nbud,
+    span::{SLOT_BYTES, Slot, Span},
+};
+use crate::{
+    CompactReport,
+    entries::{Place, State},
+};
+
+/// Spans looked at with one scan of the buckets.
+const VICTIMS: usize = 64;
+/// Attempts to hold a span that a reader has at this moment.
+const TRIES: usize = 16;
+/// Victims in a row that could not be emptied, after which the holes are as good as they get.
+const FAILURES_MAX: usize = 16;
+
+/// What became of one object.
+enum Moved {
+    Yes { emptied: bool },
+    /// It was freed or written meanwhile.
+    Gone,
+    /// No hole is large enough.
+    NoRoom,
+    Busy,
+}
+
+impl Nbud {
+    pub(super) fn compact_spans(&self, budget: usize) -> CompactReport {
+        let mut report = CompactReport::default();
+        let Some(_compactor) = self.compactor.try_lock() else {
+            return CompactReport { busy: 1, more: true, ..report };
+        };
+        self.attend_all();
+        self.close_open_spans();
+        let mut failures = 0;
+        loop {
+            let victims = self.buckets.emptiest(&self.spans, VICTIMS);
+            let before = (report.moved_objects, report.freed_frames);
+            for id in victims {
+                if report.moved_bytes >= budget as u64 {
+                    report.more = true;
+                    return report;
+                }
+                match self.evacuate(id, &mut report) {
+                    Some(true) => failures = 0,
+                    Some(false) => failures += 1,
+                    None => {}
+                }
+                if failures == FAILURES_MAX {
+                    return report;
+                }
+            }
+            if before == (report.moved_objects, report.freed_frames) {
+                return report;
+            }
+        }
+    }
+
+    /// Empties one span as far as others have room. `None`: it was not worth trying; otherwise whether it is empty.
+    fn evacuate(&self, id: DescriptorId, report: &mut CompactReport) -> Option<bool> {
+        let Ok(mut guard) = self.spans.try_write(id) else {
+            report.busy += 1;
+            return None;
+        };
+        self.drain(&mut guard);
+        let (body, bytes) = guard.parts();
+        let room = Span::new((&mut *body, &mut *bytes)).room();
+        self.buckets.unlist(&self.spans, id, body);
+        let mut objects: Vec<(u16, Slot)> = Span::new((body, bytes)).objects().collect();
+        let needed: usize = objects.iter().map(|(_, slot)| usize::from(slot.len) + SLOT_BYTES).sum();
+        if objects.is_empty() || needed > self.buckets.holes() || room < SLOT_BYTES {
+            self.settle(guard);
+            return None;
+        }
+        drop(guard);
+        // The largest first: they are the hardest to place.
+        objects.sort_unstable_by_key(|(_, slot)| std::cmp::Reverse(slot.len));
+        let mut emptied = false;
+        for (slot, object) in objects {
+            match self.relocate(id, slot, object) {
+                Moved::Yes { emptied: last } => {
+                    report.moved_objects += 1;
+                    report.moved_bytes += u64::from(object.len);
+                    // ORDERING: Relaxed; a statistic.
+                    self.compacted_bytes.fetch_add(u64::from(object.len), Ordering::Relaxed);
+                    emptied |= last;
+                }
+                Moved::Gone => {}
+                Moved::NoRoom => break,
+                Moved::Busy => report.busy += 1,
+            }
+        }
+        if emptied {
+            report.freed_frames += (self.span_bytes() / FRAME_BYTES) as u64;
+        } else {
+            match self.spans.try_write(id) {
+                Ok(guard) => self.settle(guard),
+                Err(_) => self.spans.note_pending(id),
+            }
+        }
+        Some(emptied)
+    }
+
+    /// Moves one object of span `from` into the tightest hole.
+    fn relocate(&self, from: DescriptorId, slot: u16, object: Slot) -> Moved {
+        let len = usize::from(object.len);
+        let Some(mut target) = self.fill(len) else { return Moved::NoRoom };
+        if target.id() == from {
+            // Somebody listed the victim again; it is no place for its own objects.
+            self.settle(target);
+            return Moved::Gone;
+        }
+        let Some(mut source) = self.try_hard(from) else {
+            self.settle(target);
+            return Moved::Busy;
+        };
+        let entry = self.entries.load(object.index);
+        let place = Place::Span { id: from, slot };
+        let unchanged = Span::new(source.parts()).used(slot).is_some_and(|now| now.len == object.len);
+        if !unchanged || entry.state() != State::Live(place) {
+            drop(source);
+            self.settle(target);
+            return Moved::Gone;
+        }
+        let id = target.id();
+        let mut span = Span::new(target.parts());
+        let placed = span.place(len, object.index);
+        span.bytes_of(placed.slot).copy_from_slice(Span::new(source.parts()).bytes_of(slot));
+        // ORDERING: Relaxed; a statistic.
+        self.slid_bytes.fetch_add(placed.slid as u64, Ordering::Relaxed);
+        // I-RELOCATE: both spans are held for writing, so whoever holds the old place after this sees the new entry.
+        let new = entry.moved_to(Place::Span { id, slot: placed.slot });
+        if !self.entries.exchange(object.index, entry, new) {
+            span.remove(placed.slot);
+            drop(source);
+            self.settle(target);
+            return Moved::Gone;
+        }
+        let mut old = Span::new(source.parts());
+        old.remove(slot);
+        let emptied = old.live() == 0;
+        if emptied {
+            self.settle(source);
+        } else {
+            drop(source);
+        }
+        self.settle(target);
+        Moved::Yes { emptied }
+    }
+
+    fn try_hard(&self, id: DescriptorId) -> Option<super::place::SpanGuard<'_>> {
+        (0..TRIES).find_map(|_| {
+            let guard = self.spans.try_write(id).ok();
+            if guard.is_none() {
+                sync::spin_loop();
+            }
+            guard
+        })
+    }
+}

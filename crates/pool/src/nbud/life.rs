@@ -1,0 +1,213 @@
+//! Freeing and overwriting, and the work that is left pending when a span is in use.
+//!
+//! `free` decides by one exchange of the handle entry who frees, and never waits. If the span is held, the index of
+//! the freed entry is hung on the span's *pending* list (a stack through the entries themselves) and the span is
+//! marked; whoever holds it for writing next, or takes the report of its last holder, frees the slots.
+//!
+//! # Invariants (I-PENDING)
+//! - A pending slot counts as used in its span until it is drained, so the span lives that long.
+//! - An index comes back to the handle table after its slot was freed, and not before.
+
+use pagefold_frame::{Attention, Claim, DescriptorId, OutOfFrames};
+use pagefold_sys::sync::Ordering;
+
+use super::{Content, Nbud, PENDING, place::SpanGuard, span::Span};
+use crate::{
+    Handle, HandleError, WriteError,
+    entries::{Place, State},
+};
+
+/// Reports that an allocation takes care of on its way.
+const ATTEND_PER_ALLOC: usize = 2;
+
+impl Nbud {
+    pub(super) fn remove(&self, handle: Handle) -> Result<(), HandleError> {
+        loop {
+            let (entry, place) = self.entry(handle)?;
+            // Relocation may have won: look again.
+            if self.entries.exchange(handle.index(), entry, entry.freed()) {
+                self.counters.remove_object();
+                self.vacate(place, handle.index());
+                return Ok(());
+            }
+        }
+    }
+
+    /// Frees the place that an object had, now or later, and then gives `index` back to the handle table. No live
+    /// entry says this place any more, and the entry of `index` is vacant and carries the slot.
+    fn vacate(&self, place: Place, index: u32) {
+        match place {
+            Place::Run { id, short } => {
+                self.counters.remove_payload(self.run_bytes(id) - usize::from(short));
+                self.runs.kill(id);
+                self.entries.give_back(index);
+            }
+            Place::Span { id, slot } => match self.spans.try_write(id) {
+                Ok(mut guard) => {
+                    self.free_slot(&mut guard, slot, index);
+                    self.settle(guard);
+                }
+                Err(_) => self.leave_pending(id, index),
+            },
+        }
+    }
+
+    fn run_bytes(&self, id: DescriptorId) -> usize {
+        self.runs.location(id).map_or(0, |location| location.frames.bytes())
+    }
+
+    fn free_slot(&self, guard: &mut SpanGuard<'_>, slot: u16, index: u32) {
+        let len = Span::new(guard.parts()).remove(slot);
+        self.counters.remove_payload(len);
+        self.entries.give_back(index);
+    }
+
+    /// Hangs a vacant entry on the span's pending list. The span lives, because the slot counts as used. (I-PENDING)
+    fn leave_pending(&self, id: DescriptorId, index: u32) {
+        let pending = &self.spans.words(id)[PENDING];
+        // ORDERING: Relaxed; the exchange below checks the value.
+        let mut head = pending.load(Ordering::Relaxed);
+        loop {
+            self.entries.store(index, self.entries.load(index).linked_to(head));
+            // ORDERING: Release; pairs with the Acquire in `drain`, who follows the link.
+            match pending.compare_exchange_weak(head, index + 1, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(seen) => head = seen,
+            }
+        }
+        self.spans.note_pending(id);
+    }
+
+    /// Frees the slots that others left pending in a span.
+    pub(super) fn drain(&self, guard: &mut SpanGuard<'_>) {
+        let pending = &self.spans.words(guard.id())[PENDING];
+        // ORDERING: Relaxed; what is missed here is marked on the state word and reported when the guard drops.
+        if pending.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        // ORDERING: Acquire; pairs with the Release in `leave_pending`.
+        let mut head = pending.swap(0, Ordering::Acquire);
+        while let Some(index) = head.checked_sub(1) {
+            let (State::Vacant { slot, next } | State::Retired { slot, next }) = self.entries.load(index).state()
+            else {
+                unreachable!("I-PENDING: a pending entry is not live");
+            };
+            self.free_slot(guard, slot, index);
+            head = next;
+        }
+    }
+
+    /// Lets go of a span: drains it, and then frees it if it is empty, or lists it by its room. The open span of a
+    /// shard is left to the shard.
+    pub(super) fn settle(&self, mut guard: SpanGuard<'_>) {
+        self.drain(&mut guard);
+        let id = guard.id();
+        let open = self.is_open(id);
+        let (body, bytes) = guard.parts();
+        let span = Span::new((&mut *body, bytes));
+        let (live, room) = (span.live(), span.room());
+        if live == 0 && !open {
+            self.buckets.unlist(&self.spans, id, body);
+            // ORDERING: Relaxed; a statistic.
+            self.span_count.fetch_sub(1, Ordering::Relaxed);
+            guard.retire();
+        } else if open {
+            self.buckets.unlist(&self.spans, id, body);
+        } else {
+            self.buckets.list(&self.spans, id, body, room);
+        }
+    }
+
+    /// Takes care of some reports; `true` if there were any.
+    fn attend(&self) -> bool {
+        let spans = self.spans.attend(&mut |attention| {
+            let Attention::Pending(id) = attention else { return };
+            // If it is held again, the mark is still set and the last reader reports it, or a writer has settled it.
+            if let Ok(guard) = self.spans.try_write(id) {
+                self.settle(guard);
+            }
+        });
+        let runs = self.runs.attend(&mut |_| {});
+        spans || runs
+    }
+
+    /// A bounded part of what others left to do; for the way of an allocation.
+    #[inline]
+    pub(super) fn attend_some(&self) {
+        for _ in 0..ATTEND_PER_ALLOC {
+            if !(self.spans.wants_attention() || self.runs.wants_attention()) {
+                return;
+            }
+            self.attend();
+        }
+    }
+
+    /// All that others left to do; `true` if there was any.
+    pub(super) fn attend_all(&self) -> bool {
+        let mut any = false;
+        // Reports made meanwhile are the next call's.
+        for _ in 0..=self.span_count.load(Ordering::Relaxed) {
+            if !self.attend() {
+                break;
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// Replaces the content of an object by `bytes` of the same length, in place if nobody holds its span, and
+    /// otherwise at a new place: an open read keeps the old bytes.
+    pub(super) fn replace(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
+        loop {
+            let (entry, place) = self.entry(handle)?;
+            let held = self.hold(handle)?;
+            let len = held.bytes().len();
+            drop(held);
+            if len != bytes.len() {
+                return Err(WriteError::WrongLength { len, given: bytes.len() });
+            }
+            if let Place::Span { id, slot } = place
+                && let Ok(mut guard) = self.spans.try_write(id)
+            {
+                // With the span held, an entry that says this slot stays so, but for a free, which then comes after.
+                if self.entries.load(handle.index()) != entry {
+                    self.settle(guard);
+                    continue;
+                }
+                Span::new(guard.parts()).bytes_of(slot).copy_from_slice(bytes);
+                self.settle(guard);
+                return Ok(());
+            }
+            if self.replace_elsewhere(handle, bytes)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `false`: the object was moved or freed meanwhile.
+    fn replace_elsewhere(&self, handle: Handle, bytes: &[u8]) -> Result<bool, WriteError> {
+        let full = |OutOfFrames| WriteError::OutOfMemory { limit: self.limit_bytes() };
+        let (entry, old) = self.entry(handle)?;
+        // The old slot may have to be left pending, and the object's own entry stays live: another carries it.
+        let carrier = self.entries.take().map_err(full)?;
+        let exchange = |new| self.entries.exchange(handle.index(), entry, entry.moved_to(new));
+        let moved = self.put(Content::Bytes(bytes), handle.index(), Claim::Reserve, exchange);
+        match moved {
+            Ok(true) => {
+                if let Place::Span { slot, .. } = old {
+                    self.entries.store(carrier, self.entries.load(carrier).carrying(slot));
+                }
+                self.vacate(old, carrier);
+                Ok(true)
+            }
+            Ok(false) => {
+                self.entries.give_back(carrier);
+                Ok(false)
+            }
+            Err(error) => {
+                self.entries.give_back(carrier);
+                Err(full(error))
+            }
+        }
+    }
+}

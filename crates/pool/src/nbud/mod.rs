@@ -1,0 +1,347 @@
+//! nbud: spans with buddies packed back to back. Ours, and the default.
+//!
+//! zbud's property, *whatever is free is one piece*, for any number of buddies: a span's objects slide together when
+//! an object needs it. Three kinds of places:
+//!
+//! | object | place | its descriptor |
+//! |---|---|---|
+//! | most | a slot of a *span*, a run of frames shared with others | `Slab<SpanBody, 3>`, 32 bytes a span |
+//! | one whose directory slot would cost another frame (4089 to 4096 bytes, and so on) | a *run* of its own | `Slab<(), 0>`, 8 bytes |
+//! | one of more than half a span | a run of its own | the same |
+//!
+//! ```text
+//!  handle -> entry -> (span, slot) -> descriptor (place of the frames) -> directory slot -> bytes
+//!                     (run, short) -> descriptor (place of the frames) -> bytes
+//! ```
+//! | module | holds |
+//! |---|---|
+//! | `span` | the layout of a span, a pure function of its bytes |
+//! | `buckets` | spans by room: tightest that fits, emptiest |
+//! | `place` | where a new object goes: the append-or-fill policy |
+//! | `life` | free, write, and the work that others left pending |
+//! | `compact` | emptying the emptiest spans into the tightest holes |
+//! | `audit` | stats and validate |
+
+mod audit;
+mod buckets;
+mod compact;
+mod life;
+mod place;
+pub(crate) mod span;
+
+use std::sync::Arc;
+
+use pagefold_frame::{
+    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, Mobility, ReadGuard, Refusal, Slab, SlabConfig,
+    Tag,
+};
+use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex};
+
+use self::{
+    buckets::Buckets,
+    span::{SLOT_BYTES, SpanBody},
+};
+use crate::{
+    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Pool, Slices, Stats, TrimReport,
+    TryReadError, Violation, WriteError,
+    builder::{Layout, Placement},
+    counters::Counters,
+    entries::{Entry, HandleTable, Place, State},
+    handle::PoolNumber,
+    scratch::Scratch,
+};
+
+/// The longest object: a run of 16 frames.
+pub(crate) const LEN_MAX: usize = 64 << 10;
+/// Frames that only overwriting and compaction may use: room for one object of any length, which is two spans of
+/// up to 32 KiB each.
+const RESERVE_FRAMES: usize = LEN_MAX / FRAME_BYTES;
+/// The least a limit may leave beside metadata and reserve: the longest object and a span for each kind of place.
+const SPARE_FRAMES: usize = 2 * RESERVE_FRAMES;
+
+pub(crate) type SpanSlab = Slab<SpanBody, 3>;
+pub(crate) type RunSlab = Slab<(), 0>;
+/// The third word of a span: index + 1 of the first handle entry whose slot is to be freed. (I-PENDING)
+const PENDING: usize = 2;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Nbud {
+    number: PoolNumber,
+    memory: Arc<Memory>,
+    arena: Arc<Arena>,
+    entries: HandleTable,
+    spans: SpanSlab,
+    runs: RunSlab,
+    buckets: Buckets,
+    /// By shard: id + 1 of the span that it appends to; 0 for none, or while somebody has it in hand.
+    open: Box<[AtomicU32]>,
+    scratch: Scratch,
+    counters: Counters,
+    /// Spans that live, for the share of holes.
+    span_count: sync::AtomicUsize,
+    slid_bytes: AtomicU64,
+    compacted_bytes: AtomicU64,
+    /// Held by whoever compacts.
+    compactor: Mutex<()>,
+    span_frames: FrameCount,
+    placement: Placement,
+    min_limit: usize,
+}
+
+/// Bytes that are to become an object.
+#[derive(Debug, Clone, Copy)]
+enum Content<'a> {
+    Zeros(usize),
+    Bytes(&'a [u8]),
+}
+
+impl Content<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Zeros(len) => *len,
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    fn copy_to(&self, place: &mut [u8]) {
+        match self {
+            Self::Zeros(_) => place.fill(0),
+            Self::Bytes(bytes) => place.copy_from_slice(bytes),
+        }
+    }
+}
+
+/// A live object that is held: its bytes stay until this drops.
+enum Held<'a> {
+    Span { guard: ReadGuard<'a, SpanBody, 3>, slot: u16 },
+    Run { guard: ReadGuard<'a, (), 0>, len: usize },
+}
+
+impl Held<'_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Span { guard, slot } => span::object(guard.parts().1, *slot),
+            Self::Run { guard, len } => &guard.parts().1[..*len],
+        }
+    }
+}
+
+impl Nbud {
+    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
+        let too_small =
+            |min: usize| BuildError::LimitTooSmall { allocator: Allocator::Nbud, limit: layout.limit, min };
+        let address_space = layout.source.address_space(layout.limit);
+        let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
+        let memory = Arc::new(Memory::new(layout.source, usize::MAX / 2));
+        let arena = Arc::new(Arena::new(&memory, ArenaConfig { address_space })?);
+        let (address_space, span_bytes) = (arena.address_space(), layout.span_frames.bytes());
+        let slab = |tag, capacity| SlabConfig { tag: Tag::new(tag), mobility: Mobility::Movable, capacity };
+        let shards = pagefold_frame::shard_count();
+        let mut pool = Self {
+            number,
+            // No object takes less than its entry and a slot, so this many never fit the frames.
+            entries: HandleTable::new(&memory, address_space / (SLOT_BYTES + 1))?,
+            spans: Slab::new(&arena, slab(1, address_space / span_bytes))?,
+            runs: Slab::new(&arena, slab(2, address_space / FRAME_BYTES))?,
+            buckets: Buckets::new(shards.div_ceil(2), span_bytes),
+            open: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            scratch: Scratch::new(shards, span_bytes / 2),
+            counters: Counters::new(shards),
+            span_count: sync::AtomicUsize::new(0),
+            slid_bytes: AtomicU64::new(0),
+            compacted_bytes: AtomicU64::new(0),
+            compactor: Mutex::new(()),
+            span_frames: layout.span_frames,
+            placement: layout.placement,
+            min_limit: 0,
+            memory,
+            arena,
+        };
+        pool.memory.charge_fixed(pool.fixed_bytes()).map_err(|_| too_small(pool.fixed_bytes()))?;
+        pool.memory.set_reserve(RESERVE_FRAMES);
+        pool.min_limit = (pool.memory.used() + RESERVE_FRAMES + SPARE_FRAMES) * FRAME_BYTES;
+        if layout.limit < pool.min_limit {
+            return Err(too_small(pool.min_limit));
+        }
+        pool.memory.set_limit(layout.limit / FRAME_BYTES);
+        Ok(pool)
+    }
+
+    /// Bytes of structures that live as long as the pool, outside of the source.
+    fn fixed_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.entries.fixed_bytes()
+            + self.buckets.fixed_bytes()
+            + self.scratch.fixed_bytes()
+            + self.counters.fixed_bytes()
+            + self.open.len() * size_of::<AtomicU32>()
+    }
+
+    fn span_bytes(&self) -> usize {
+        self.span_frames.bytes()
+    }
+
+    fn limit_bytes(&self) -> usize {
+        self.memory.limit() * FRAME_BYTES
+    }
+
+    /// The entry of a handle, if it is live.
+    #[inline]
+    fn entry(&self, handle: Handle) -> Result<(Entry, Place), HandleError> {
+        if !handle.is_of(self.number.id()) {
+            return Err(HandleError::Foreign);
+        }
+        let entry = self.entries.get(handle.index()).ok_or(HandleError::Stale)?;
+        match entry.state() {
+            State::Live(place) if entry.generation() == handle.generation() => Ok((entry, place)),
+            _ => Err(HandleError::Stale),
+        }
+    }
+
+    /// Holds an object for reading. The look-up protocol (I-LOOKUP): entry, hold, entry again; if it changed, the
+    /// hold may be on something else, so it is let go and the look-up begins anew.
+    #[inline]
+    fn hold(&self, handle: Handle) -> Result<Held<'_>, HandleError> {
+        loop {
+            let (entry, place) = self.entry(handle)?;
+            let held = match place {
+                Place::Span { id, slot } => self.spans.read(id).map(|guard| Held::Span { guard, slot }),
+                Place::Run { id, short } => self.runs.read(id).map(|guard| Held::run(guard, short)),
+            };
+            // A refusal means that the object was freed or moved after the entry was loaded.
+            if let Ok(held) = held
+                && self.entries.load(handle.index()) == entry
+            {
+                return Ok(held);
+            }
+            #[cfg(loom)]
+            sync::yield_now();
+        }
+    }
+
+    /// As [`hold`](Self::hold), without waiting.
+    fn try_hold(&self, handle: Handle) -> Result<Held<'_>, TryReadError> {
+        loop {
+            let (entry, place) = self.entry(handle)?;
+            let held = match place {
+                Place::Span { id, slot } => self.spans.try_read(id).map(|guard| Held::Span { guard, slot }),
+                Place::Run { id, short } => self.runs.try_read(id).map(|guard| Held::run(guard, short)),
+            };
+            match held {
+                Ok(held) if self.entries.load(handle.index()) == entry => return Ok(held),
+                Err(Refusal::Busy) => return Err(TryReadError::WouldBlock),
+                _ => {}
+            }
+            #[cfg(loom)]
+            sync::yield_now();
+        }
+    }
+}
+
+impl<'a> Held<'a> {
+    #[inline]
+    fn run(guard: ReadGuard<'a, (), 0>, short: u16) -> Self {
+        let len = guard.frames().bytes() - usize::from(short);
+        Self::Run { guard, len }
+    }
+}
+
+impl Pool for Nbud {
+    fn name(&self) -> &'static str {
+        Allocator::Nbud.name()
+    }
+
+    fn max_len(&self) -> usize {
+        LEN_MAX
+    }
+
+    fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
+        self.insert(Content::Zeros(len))
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        if bytes.len() > self.scratch.bytes_each() {
+            // A run of its own, which nobody else can know of while the bytes are read.
+            return self.insert(Content::Bytes(bytes));
+        }
+        self.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy)))
+    }
+
+    fn free(&self, handle: Handle) -> Result<(), HandleError> {
+        self.remove(handle)
+    }
+
+    fn len(&self, handle: Handle) -> Result<usize, HandleError> {
+        Ok(self.hold(handle)?.bytes().len())
+    }
+
+    fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
+        if bytes.len() > self.scratch.bytes_each() {
+            return self.replace(handle, bytes);
+        }
+        self.scratch.with_copy(bytes, |copy| self.replace(handle, copy))
+    }
+
+    #[inline]
+    fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
+        let held = self.hold(handle)?;
+        f(Slices::new(&[held.bytes()]));
+        Ok(())
+    }
+
+    fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
+        let held = self.try_hold(handle)?;
+        f(Slices::new(&[held.bytes()]));
+        Ok(())
+    }
+
+    fn compact(&self, budget: usize) -> CompactReport {
+        self.compact_spans(budget)
+    }
+
+    fn trim(&self) -> TrimReport {
+        self.attend_all();
+        self.close_open_spans();
+        let entries = self.entries.trim();
+        let (frame_bytes, tables) = self.arena.trim();
+        let metadata_bytes = entries + tables + self.spans.trim() + self.runs.trim();
+        TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
+    }
+
+    fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
+        if bytes < self.min_limit {
+            return Err(LimitError::TooSmall { limit: bytes, min: self.min_limit });
+        }
+        let max = self.arena.address_space();
+        if bytes > max {
+            return Err(LimitError::TooLarge { limit: bytes, max });
+        }
+        let frames = bytes / FRAME_BYTES;
+        let before = self.memory.set_limit(frames);
+        if self.memory.used() <= frames {
+            return Ok(());
+        }
+        self.trim();
+        let step = self.span_bytes() * 64;
+        while self.memory.used() > frames {
+            let report = self.compact_spans(step);
+            self.trim();
+            if !report.more && self.memory.used() > frames {
+                self.memory.set_limit(before);
+                let resident = self.memory.used() * FRAME_BYTES;
+                return Err(LimitError::InUse { limit: bytes, resident });
+            }
+        }
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        self.account()
+    }
+
+    fn validate(&self) -> Result<(), Violation> {
+        self.audit().map_err(Violation)
+    }
+}

@@ -1,0 +1,257 @@
+//! Where a new object goes: the append-or-fill policy.
+//!
+//! *Append* writes at the tail of the span that the shard has open: cheap, and blind to holes. *Fill* takes the
+//! tightest span with room, sliding its objects together if need be: dense, and up to a span of `memmove`. Filling is
+//! worth its price only where holes are: so holes are filled as long as they are more than
+//! [`HOLES_PER_MILLE`] of the spans, and otherwise objects are appended. At the limit everything is filled.
+//!
+//! ```text
+//!  holes too many? -- fill own set, other sets --.
+//!        | no                                    | nothing fits
+//!        v                                       v
+//!  append to the open span -- full? list it --> a new span -- no frames? --> fill anything, open spans too
+//! ```
+
+use pagefold_frame::{Claim, DescriptorId, OutOfFrames, WriteGuard, frames_for};
+use pagefold_sys::sync::{self, Ordering};
+
+use super::{
+    Content, Nbud,
+    buckets::Listed,
+    span::{SLOT_BYTES, Span, SpanBody},
+};
+use crate::{
+    AllocError, Handle,
+    builder::Placement,
+    entries::{Entry, Place, State},
+};
+
+/// The share of span bytes that may be holes before they are filled, in thousandths. With directories of half to one
+/// per cent it keeps density near 0.98; see BENCHMARKS.md for the measured trade.
+pub(crate) const HOLES_PER_MILLE: usize = 8;
+/// Candidates looked at in one set before going on: some may be held by readers.
+const CANDIDATES: usize = 4;
+/// Attempts at the limit while others hold what would fit.
+const ATTEMPTS_AT_LIMIT: usize = 64;
+
+/// A span held for writing.
+pub(super) type SpanGuard<'a> = WriteGuard<'a, SpanBody, 3>;
+
+impl Nbud {
+    /// Makes an object of `content` and a handle for it.
+    pub(super) fn insert(&self, content: Content<'_>) -> Result<Handle, AllocError> {
+        let len = content.len();
+        match len {
+            0 => return Err(AllocError::InvalidSize),
+            _ if len > super::LEN_MAX => return Err(AllocError::TooLarge { len, max: super::LEN_MAX }),
+            _ => {}
+        }
+        let full = |OutOfFrames| AllocError::OutOfMemory { limit: self.limit_bytes() };
+        let index = self.entries.take().map_err(full)?;
+        let generation = self.entries.load(index).generation();
+        // The entry is published while the place is still held, so whoever finds it finds the bytes.
+        let publish = |place| {
+            self.entries.store(index, Entry::new(generation, State::Live(place)));
+            true
+        };
+        match self.put(content, index, Claim::Normal, publish) {
+            Ok(_) => {
+                self.counters.add_object();
+                Ok(Handle::new(index, generation, self.number.id()))
+            }
+            Err(error) => {
+                self.entries.give_back(index);
+                Err(full(error))
+            }
+        }
+    }
+
+    /// Whether an object of `len` bytes gets a run of its own: it takes more than half a span, or its slot in a
+    /// directory would cost it another frame.
+    pub(super) fn is_run(&self, len: usize) -> bool {
+        let with_slot = len + SLOT_BYTES;
+        with_slot > self.span_bytes() / 2 || with_slot.div_ceil(FRAME) > len.div_ceil(FRAME)
+    }
+
+    /// Puts `content` at a new place and calls `publish` with it while the place is held for writing. When that says
+    /// no (the object is somebody else's by now) the place is free again, and the answer is `false`.
+    pub(super) fn put(
+        &self,
+        content: Content<'_>,
+        index: u32,
+        claim: Claim,
+        publish: impl FnOnce(Place) -> bool,
+    ) -> Result<bool, OutOfFrames> {
+        let len = content.len();
+        let published = if self.is_run(len) {
+            let frames = frames_for(len);
+            let mut guard = self.runs.create(frames, claim, ()).or_else(|OutOfFrames| {
+                self.attend_all();
+                self.runs.create(frames, claim, ())
+            })?;
+            content.copy_to(&mut guard.parts().1[..len]);
+            let short = u16::try_from(frames.bytes() - len).expect("a run is less than a frame too long");
+            let published = publish(Place::Run { id: guard.id(), short });
+            if !published {
+                guard.retire();
+            }
+            published
+        } else {
+            let mut guard = self.span_with_room(len, claim)?;
+            let id = guard.id();
+            let mut span = Span::new(guard.parts());
+            let placed = span.place(len, index);
+            content.copy_to(span.bytes_of(placed.slot));
+            let published = publish(Place::Span { id, slot: placed.slot });
+            if !published {
+                span.remove(placed.slot);
+            }
+            if placed.slid > 0 {
+                // ORDERING: Relaxed; a statistic.
+                self.slid_bytes.fetch_add(placed.slid as u64, Ordering::Relaxed);
+            }
+            self.settle(guard);
+            published
+        };
+        if published {
+            self.counters.add_payload(len);
+        }
+        Ok(published)
+    }
+
+    /// Whether holes are to be filled before anything is appended.
+    fn wants_filling(&self) -> bool {
+        match self.placement {
+            Placement::Tight => true,
+            Placement::Append => false,
+            Placement::Auto => {
+                // ORDERING: Relaxed; an estimate.
+                let bytes = self.span_count.load(Ordering::Relaxed) * self.span_bytes();
+                self.buckets.holes() > bytes / 1000 * HOLES_PER_MILLE
+            }
+        }
+    }
+
+    /// A span with room for `len` bytes, held for writing; the caller places and settles.
+    fn span_with_room(&self, len: usize, claim: Claim) -> Result<SpanGuard<'_>, OutOfFrames> {
+        self.attend_some();
+        if self.wants_filling()
+            && let Some(guard) = self.fill(len)
+        {
+            return Ok(guard);
+        }
+        if let Some(guard) = self.append(len) {
+            return Ok(guard);
+        }
+        self.new_span(claim).or_else(|OutOfFrames| self.fill_at_limit(len, claim))
+    }
+
+    /// The tightest span that has room and is not in use, of the own set or else of the others.
+    pub(super) fn fill(&self, len: usize) -> Option<SpanGuard<'_>> {
+        let own = sync::shard_hint();
+        let mut candidates = [DescriptorId::new(0); CANDIDATES];
+        (0..self.buckets.sets()).find_map(|step| {
+            let count = self.buckets.tightest(&self.spans, own.wrapping_add(step), len, &mut candidates);
+            candidates[..count].iter().find_map(|&id| {
+                let mut guard = self.spans.try_write(id).ok()?;
+                self.drain(&mut guard);
+                let (body, bytes) = guard.parts();
+                // Since it was found, others may have used the room, or taken the span off its list.
+                if Listed::of(body) != Listed::No && Span::new((body, bytes)).room() >= len {
+                    return Some(guard);
+                }
+                self.settle(guard);
+                None
+            })
+        })
+    }
+
+    fn open_span(&self) -> &sync::AtomicU32 {
+        &self.open[sync::shard_hint() % self.open.len()]
+    }
+
+    /// The shard's open span, if the object fits at its tail; otherwise it is listed and no longer open.
+    fn append(&self, len: usize) -> Option<SpanGuard<'_>> {
+        // ORDERING: AcqRel; pairs with itself: whoever takes the id out has it alone.
+        let word = self.open_span().swap(0, Ordering::AcqRel);
+        let id = DescriptorId::new(word.checked_sub(1)?);
+        let Ok(mut guard) = self.spans.try_write(id) else {
+            // A reader is in it, or somebody frees: leave it open for the next.
+            self.put_open(id);
+            return None;
+        };
+        self.drain(&mut guard);
+        if Span::new(guard.parts()).fits_tail(len) {
+            self.put_open(id);
+            return Some(guard);
+        }
+        self.settle(guard);
+        None
+    }
+
+    /// Makes a span the shard's open one; if another was put there meanwhile, that one is closed.
+    fn put_open(&self, id: DescriptorId) {
+        // ORDERING: AcqRel; as in `append`.
+        let before = self.open_span().swap(id.get() + 1, Ordering::AcqRel);
+        if let Some(before) = before.checked_sub(1) {
+            self.close(DescriptorId::new(before));
+        }
+    }
+
+    /// Lists a span that is no longer open: now, or when whoever holds it lets go.
+    fn close(&self, id: DescriptorId) {
+        match self.spans.try_write(id) {
+            Ok(guard) => self.settle(guard),
+            Err(_) => self.spans.note_pending(id),
+        }
+    }
+
+    /// Whether some shard appends to this span.
+    pub(super) fn is_open(&self, id: DescriptorId) -> bool {
+        // ORDERING: Acquire; pairs with the AcqRel of the swaps. Whoever takes an id out closes it or puts it back.
+        self.open.iter().any(|open| open.load(Ordering::Acquire) == id.get() + 1)
+    }
+
+    /// Lists every shard's open span.
+    pub(super) fn close_open_spans(&self) {
+        for open in &self.open {
+            // ORDERING: AcqRel; as in `append`.
+            if let Some(id) = open.swap(0, Ordering::AcqRel).checked_sub(1) {
+                self.close(DescriptorId::new(id));
+            }
+        }
+    }
+
+    fn new_span(&self, claim: Claim) -> Result<SpanGuard<'_>, OutOfFrames> {
+        let guard = self.spans.create(self.span_frames, claim, SpanBody::default())?;
+        // ORDERING: Relaxed; a statistic.
+        self.span_count.fetch_add(1, Ordering::Relaxed);
+        self.put_open(guard.id());
+        Ok(guard)
+    }
+
+    /// There are no frames: any hole will do, those of open spans and of what was freed meanwhile too.
+    fn fill_at_limit(&self, len: usize, claim: Claim) -> Result<SpanGuard<'_>, OutOfFrames> {
+        for attempt in 0..ATTEMPTS_AT_LIMIT {
+            if let Some(guard) = self.fill(len) {
+                return Ok(guard);
+            }
+            self.close_open_spans();
+            let more = self.attend_all();
+            if let Some(guard) = self.fill(len) {
+                return Ok(guard);
+            }
+            if let Ok(guard) = self.new_span(claim) {
+                return Ok(guard);
+            }
+            // Spans in other hands would be worth waiting for; a full pool is not.
+            if attempt > 0 && !more {
+                break;
+            }
+            sync::yield_now();
+        }
+        Err(OutOfFrames)
+    }
+}
+
+const FRAME: usize = pagefold_frame::FRAME_BYTES;

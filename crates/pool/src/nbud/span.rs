@@ -1,0 +1,300 @@
+//! The layout of a span: objects back to back from the front, a slot directory from the back.
+//!
+//! ```text
+//!  0                                      tail              len - 8 * slots            len
+//!  | object | hole | object | object | .. | ...... free ...... | slot n-1 | .. | slot 0 |
+//!
+//!  slot    offset (2 bytes)   length (2), 0 when the slot is free   index of the handle entry (4)
+//! ```
+//! Slots are stable, bytes are not: an object's slot never changes while it lives here, its offset does when objects
+//! slide together. All of it is a pure function of the body and the bytes, checked by [`Span::check`].
+//!
+//! # Invariants (I-SPAN)
+//! - Objects do not overlap, and none reaches beyond `tail`; `tail` does not reach into the directory.
+//! - `payload` and `live` are the sums over used slots; the last slot of the directory is used.
+//! - No slot below `hint` is free.
+
+/// Bytes of a slot in the directory.
+pub(crate) const SLOT_BYTES: usize = 8;
+/// Slots whose order fits a small array on the stack: all but spans full of tiny objects.
+const FEW: usize = 64;
+/// Slots of the longest span (64 KiB) full of the smallest objects (1 byte).
+const MANY: usize = 65_536 / (SLOT_BYTES + 1) + 1;
+
+/// What a span's descriptor keeps beside its bytes. 12 bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SpanBody {
+    /// No object reaches beyond this offset.
+    tail: u16,
+    /// Sum of the lengths of live objects.
+    payload: u16,
+    /// Slots in the directory, used or not.
+    slots: u16,
+    /// Live objects.
+    live: u16,
+    /// No slot below this one is free.
+    hint: u16,
+    /// Where the span is listed, in the terms of the bucket lists.
+    pub(crate) listed: u16,
+}
+
+/// One slot of the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) offset: u16,
+    pub(crate) len: u16,
+    /// The index of the object's handle entry.
+    pub(crate) index: u32,
+}
+
+fn slot_at(len: usize, slot: u16) -> usize {
+    len - SLOT_BYTES * (usize::from(slot) + 1)
+}
+
+/// Reads a slot of the directory of a span with these bytes.
+#[inline]
+pub(crate) fn read_slot(bytes: &[u8], slot: u16) -> Slot {
+    let at = slot_at(bytes.len(), slot);
+    let word = u64::from_le_bytes(bytes[at..at + SLOT_BYTES].try_into().expect("eight bytes"));
+    let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
+    Slot {
+        offset: u16::from_le_bytes([a, b]),
+        len: u16::from_le_bytes([c, d]),
+        index: u32::from_le_bytes([e, f, g, h]),
+    }
+}
+
+/// The bytes of the object in a slot that is known to be used.
+#[inline]
+pub(crate) fn object(bytes: &[u8], slot: u16) -> &[u8] {
+    let slot = read_slot(bytes, slot);
+    &bytes[usize::from(slot.offset)..usize::from(slot.offset) + usize::from(slot.len)]
+}
+
+/// The largest object that a span with this body and of `len` bytes has room for, once slid together.
+pub(crate) fn room(body: &SpanBody, len: usize) -> usize {
+    let free = len - usize::from(body.payload) - SLOT_BYTES * usize::from(body.slots);
+    let new_slot = if body.live < body.slots { 0 } else { SLOT_BYTES };
+    free.saturating_sub(new_slot)
+}
+
+/// A span held for writing.
+#[derive(Debug)]
+pub(crate) struct Span<'a> {
+    body: &'a mut SpanBody,
+    bytes: &'a mut [u8],
+}
+
+/// Where a new object went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) slot: u16,
+    /// Bytes of other objects that had to slide.
+    pub(crate) slid: usize,
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "offsets, lengths and slots of a span of 64 KiB fit 16 bits")]
+impl<'a> Span<'a> {
+    pub(crate) fn new((body, bytes): (&'a mut SpanBody, &'a mut [u8])) -> Self {
+        debug_assert!(bytes.len() <= 65_536, "offsets have 16 bits");
+        Self { body, bytes }
+    }
+
+    pub(crate) fn live(&self) -> u16 {
+        self.body.live
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        room(self.body, self.bytes.len())
+    }
+
+    /// Whether an object of `len` bytes fits without sliding others.
+    pub(crate) fn fits_tail(&self, len: usize) -> bool {
+        let slots = usize::from(self.body.slots) + usize::from(self.body.live == self.body.slots);
+        usize::from(self.body.tail) + len + SLOT_BYTES * slots <= self.bytes.len()
+    }
+
+    fn slot(&self, slot: u16) -> Slot {
+        read_slot(self.bytes, slot)
+    }
+
+    /// The slot, if it is used.
+    pub(crate) fn used(&self, slot: u16) -> Option<Slot> {
+        (slot < self.body.slots).then(|| self.slot(slot)).filter(|slot| slot.len > 0)
+    }
+
+    fn set_slot(&mut self, slot: u16, value: Slot) {
+        let at = slot_at(self.bytes.len(), slot);
+        let [a, b] = value.offset.to_le_bytes();
+        let [c, d] = value.len.to_le_bytes();
+        let [e, f, g, h] = value.index.to_le_bytes();
+        self.bytes[at..at + SLOT_BYTES].copy_from_slice(&[a, b, c, d, e, f, g, h]);
+    }
+
+    /// All used slots.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (u16, Slot)> + '_ {
+        (0..self.body.slots).map(|slot| (slot, self.slot(slot))).filter(|(_, slot)| slot.len > 0)
+    }
+
+    /// The bytes of the object in a used slot.
+    pub(crate) fn bytes_of(&mut self, slot: u16) -> &mut [u8] {
+        let slot = self.slot(slot);
+        &mut self.bytes[usize::from(slot.offset)..usize::from(slot.offset) + usize::from(slot.len)]
+    }
+
+    /// Makes a place for an object of `len` bytes, its content whatever was there.
+    ///
+    /// # Panics
+    /// If there is no room for it.
+    pub(crate) fn place(&mut self, len: usize, index: u32) -> Placed {
+        assert!(len > 0 && len <= self.room(), "a span is asked for what it has room for");
+        let slot = self.free_slot();
+        let slots = self.body.slots.max(slot + 1);
+        let end = self.bytes.len() - SLOT_BYTES * usize::from(slots);
+        let (offset, slid) = match usize::from(self.body.tail) + len <= end {
+            true => (usize::from(self.body.tail), 0),
+            false if self.body.slots as usize <= FEW => self.make_hole::<FEW>(len, end),
+            false => self.make_hole::<MANY>(len, end),
+        };
+        self.body.slots = slots;
+        self.body.hint = slot + 1;
+        self.body.live += 1;
+        self.body.payload += len as u16;
+        self.body.tail = self.body.tail.max((offset + len) as u16);
+        self.set_slot(slot, Slot { offset: offset as u16, len: len as u16, index });
+        Placed { slot, slid }
+    }
+
+    /// The lowest free slot, or the one after the last.
+    fn free_slot(&self) -> u16 {
+        if self.body.live == self.body.slots {
+            return self.body.slots;
+        }
+        let mut from = self.body.hint..self.body.slots;
+        from.find(|&slot| self.slot(slot).len == 0).unwrap_or(self.body.slots)
+    }
+
+    /// Slides objects so that `len` bytes before `end` are free in one piece, moving as few bytes as possible, and
+    /// returns where the piece starts and how many bytes were moved.
+    ///
+    /// With the objects in order, the holes between them are looked at as windows: the cheapest window of
+    /// neighbouring holes that add up to `len` is closed to the left. `end` may lie before the last object's end
+    /// when the directory grows; then everything is closed.
+    fn make_hole<const N: usize>(&mut self, len: usize, end: usize) -> (usize, usize) {
+        // Offset and slot in one word, so that sorting the words sorts by offset.
+        let mut order = [0_u32; N];
+        let mut count = 0;
+        for (slot, Slot { offset, .. }) in self.objects() {
+            order[count] = u32::from(offset) << 16 | u32::from(slot);
+            count += 1;
+        }
+        let order = &mut order[..count];
+        order.sort_unstable();
+
+        let last_end = order.last().map_or(0, |&word| self.end_of(word as u16));
+        let window = if last_end <= end { self.cheapest_window(order, len, end) } else { 0..count };
+        let mut at = match window.start {
+            0 => 0,
+            first => self.end_of(order[first - 1] as u16),
+        };
+        let mut slid = 0;
+        for &word in &order[window.clone()] {
+            let moved = self.slot(word as u16);
+            let from = usize::from(moved.offset);
+            if from != at {
+                self.bytes.copy_within(from..from + usize::from(moved.len), at);
+                self.set_slot(word as u16, Slot { offset: at as u16, ..moved });
+                slid += usize::from(moved.len);
+            }
+            at += usize::from(moved.len);
+        }
+        self.body.tail = if window.end == count { at } else { last_end } as u16;
+        (at, slid)
+    }
+
+    fn end_of(&self, slot: u16) -> usize {
+        let slot = self.slot(slot);
+        usize::from(slot.offset) + usize::from(slot.len)
+    }
+
+    /// The objects to close up, as a range of `order`: the holes before, between and after them add up to `len`, and
+    /// their bytes are the fewest.
+    fn cheapest_window(&self, order: &[u32], len: usize, end: usize) -> std::ops::Range<usize> {
+        let start_of = |at: usize| order.get(at).map_or(end, |&word| usize::from(self.slot(word as u16).offset));
+        let end_before = |at: usize| if at == 0 { 0 } else { self.end_of(order[at - 1] as u16) };
+        let (mut best, mut fewest) = (0..order.len(), usize::MAX);
+        let (mut first, mut moved) = (0, 0);
+        for last in 0..=order.len() {
+            // The window closes objects `first..last`; the span from the end before to the start after holds them
+            // and their holes.
+            if last > 0 {
+                moved += usize::from(self.slot(order[last - 1] as u16).len);
+            }
+            while first < last {
+                let shorter = moved - usize::from(self.slot(order[first] as u16).len);
+                if start_of(last) - end_before(first + 1) < shorter + len {
+                    break;
+                }
+                moved = shorter;
+                first += 1;
+            }
+            if start_of(last) - end_before(first) >= moved + len && moved < fewest {
+                (best, fewest) = (first..last, moved);
+            }
+        }
+        best
+    }
+
+    /// Frees a used slot; returns the length of its object.
+    ///
+    /// # Panics
+    /// If the slot is free already.
+    pub(crate) fn remove(&mut self, slot: u16) -> usize {
+        let Slot { offset, len, index } = self.used(slot).expect("I-SPAN: a slot is freed once");
+        self.set_slot(slot, Slot { offset: 0, len: 0, index });
+        self.body.payload -= len;
+        self.body.live -= 1;
+        self.body.hint = self.body.hint.min(slot);
+        if offset + len == self.body.tail {
+            self.body.tail = offset;
+        }
+        while self.body.slots > 0 && self.slot(self.body.slots - 1).len == 0 {
+            self.body.slots -= 1;
+        }
+        self.body.hint = self.body.hint.min(self.body.slots);
+        if self.body.live == 0 {
+            self.body.tail = 0;
+        }
+        usize::from(len)
+    }
+
+    /// Checks I-SPAN.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mut objects: Vec<(usize, usize)> =
+            self.objects().map(|(_, slot)| (usize::from(slot.offset), usize::from(slot.len))).collect();
+        objects.sort_unstable();
+        let mut at = 0;
+        for &(offset, len) in &objects {
+            if offset < at {
+                return Err(format!("I-SPAN: two objects overlap at offset {offset}"));
+            }
+            at = offset + len;
+        }
+        let body = &self.body;
+        let directory = self.bytes.len() - SLOT_BYTES * usize::from(body.slots);
+        if at > usize::from(body.tail) || usize::from(body.tail) > directory {
+            return Err(format!("I-SPAN: objects end at {at}, tail {}, directory at {directory}", body.tail));
+        }
+        let payload: usize = objects.iter().map(|&(_, len)| len).sum();
+        if payload != usize::from(body.payload) || objects.len() != usize::from(body.live) {
+            return Err(format!("I-SPAN: {} objects of {payload} bytes, not as counted: {body:?}", objects.len()));
+        }
+        if body.slots > 0 && self.slot(body.slots - 1).len == 0 {
+            return Err(format!("I-SPAN: the last slot is free: {body:?}"));
+        }
+        if (0..body.hint.min(body.slots)).any(|slot| self.slot(slot).len == 0) || body.hint > body.slots {
+            return Err(format!("I-SPAN: a slot below the hint is free: {body:?}"));
+        }
+        Ok(())
+    }
+}

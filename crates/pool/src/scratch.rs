@@ -1,0 +1,48 @@
+//! Buffers to copy input into before any lock is taken.
+//!
+//! User memory may fault, and the fault may be served by a pool: so it is never read while a span is held for
+//! writing. Each buffer is claimed without waiting; a nested use takes another one.
+
+use pagefold_sys::sync::{self, Mutex};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    buffers: Box<[Mutex<Box<[u8]>>]>,
+    bytes_each: usize,
+}
+
+impl Scratch {
+    /// `count` buffers of `bytes_each`.
+    pub(crate) fn new(count: usize, bytes_each: usize) -> Self {
+        Self { buffers: (0..count).map(|_| Mutex::new(vec![0; bytes_each].into())).collect(), bytes_each }
+    }
+
+    pub(crate) fn bytes_each(&self) -> usize {
+        self.bytes_each
+    }
+
+    /// Bytes that lie outside of the source.
+    pub(crate) fn fixed_bytes(&self) -> usize {
+        self.buffers.len() * (size_of::<Mutex<Box<[u8]>>>() + self.bytes_each)
+    }
+
+    /// Calls `f` with a copy of `bytes`.
+    ///
+    /// # Panics
+    /// If `bytes` are longer than a buffer.
+    pub(crate) fn with_copy<R>(&self, bytes: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
+        let hint = sync::shard_hint();
+        loop {
+            for step in 0..self.buffers.len() {
+                if let Some(mut buffer) = self.buffers[hint.wrapping_add(step) % self.buffers.len()].try_lock() {
+                    let copy = &mut buffer[..bytes.len()];
+                    copy.copy_from_slice(bytes);
+                    return f(copy);
+                }
+            }
+            // More threads in the middle of a store than there are buffers: one of them is about to finish.
+            sync::yield_now();
+        }
+    }
+}
