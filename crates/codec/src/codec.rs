@@ -1,0 +1,74 @@
+//! What a codec is: compress into a bounded buffer, decompress into a bounded buffer, count the memory held.
+//!
+//! One set of tests, `tests/codecs`, runs through every codec that is in the build, so the words below are tested.
+
+use thiserror::Error;
+
+/// A way to make byte strings shorter and to get them back. Usable as a trait object.
+///
+/// Tuned for inputs of up to 64 KiB; longer ones work, at a poorer ratio.
+///
+/// # Invariants
+/// - What [`compress`](Self::compress) wrote, [`decompress`](Self::decompress) of the same codec gives back, byte for
+///   byte, whichever thread and whichever value of the codec does it.
+/// - The bytes depend on `src` and the length of `dst`, not on what the codec did before.
+/// - Nothing outside `dst` is written, whatever `src` holds.
+/// - A call that fails leaves the codec as good as new.
+///
+/// # Concurrency
+/// Shared by reference; a call waits only while every context is in use, and there are at least twice as many as
+/// processors. A call runs no foreign code, but it does read `src` and write `dst`: where touching those can itself end
+/// in a use of the same codec (a fault handler), enough threads doing so at once could each hold a context and wait
+/// for another. Copy such memory first.
+pub trait Codec: Send + Sync {
+    /// The codec's name, as [`CodecSpec`](crate::CodecSpec) parses it.
+    fn name(&self) -> &str;
+
+    /// Compresses all of `src` to the start of `dst` and returns the number of bytes written.
+    ///
+    /// `None` when the result does not fit into `dst`, in other words when `src` did not shrink enough; the content
+    /// of `dst` is then unspecified. The same answer is given when the codec could not get memory to work in: the
+    /// caller keeps the original either way. The length of `dst` may change which bytes are written, never what they
+    /// stand for.
+    fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize>;
+
+    /// Decompresses all of `src` to the start of `dst` and returns the number of bytes written.
+    ///
+    /// Pass a `dst` of exactly the original length and check the returned length: damage may show as
+    /// a shorter result, or as other bytes. What `dst` holds beyond the returned length, or after an error, is
+    /// unspecified. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`CodecError::Invalid`] when `src` is corrupt or truncated or holds more than `dst` takes.
+    fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError>;
+
+    /// The memory that the codec holds in contexts, in bytes: capacity, not what is touched.
+    ///
+    /// Contexts for compression may grow when they are first used, and this number with them.
+    fn metadata_bytes(&self) -> usize;
+}
+
+/// Why an object could not be turned back into the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CodecError {
+    /// The bytes are not what the codec wrote, or the destination is not what was compressed.
+    #[error(
+        "not a {codec} object of at most {capacity} bytes: it is corrupt, truncated, or made from more than that"
+    )]
+    Invalid {
+        /// The family of the codec: `lz4`, `zstd` or `raw`.
+        codec: &'static str,
+        /// The length of the destination in bytes.
+        capacity: usize,
+    },
+    /// The object is well-formed but does not have the length of the page.
+    #[error(
+        "the object decodes to {decoded} bytes and the page has {expected}: it is corrupt or belongs to another page"
+    )]
+    WrongLength {
+        /// The length of the page in bytes.
+        expected: usize,
+        /// What the object holds, in bytes.
+        decoded: usize,
+    },
+}

@@ -1,0 +1,145 @@
+//! How a page is kept: as a repeated word, compressed, or as it is. One step above a codec, shared by every store.
+
+use crate::{Codec, CodecError, fill, same_filled};
+
+/// The share of a page that compression must save, as a divisor: a sixteenth, 256 bytes of a 4 KiB page.
+///
+/// A raw page fills a frame exactly. A compressed one pays about 3 % of its length for packing and some 24 bytes for
+/// its handle and place in tables, about 150 bytes of a page that hardly shrank, and then every read pays for
+/// the decompression. Below a sixteenth there is next to nothing to win for that.
+const SAVED_AT_LEAST_ONE_IN: usize = 16;
+
+/// The longest compressed form that is accepted for a page of `page_len` bytes, and so the scratch that
+/// [`encode`] can use: the page less a sixteenth, rounded down.
+pub const fn accept_len(page_len: usize) -> usize {
+    page_len - page_len.div_ceil(SAVED_AT_LEAST_ONE_IN)
+}
+
+/// A page in the form in which it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoded<'a> {
+    /// The page repeats this word; there are no bytes to keep.
+    SameFilled(u64),
+    /// What the codec made of the page, at most [`accept_len`] bytes.
+    Compressed(&'a [u8]),
+    /// The page itself: it did not shrink by at least a sixteenth.
+    Raw(&'a [u8]),
+}
+
+/// Finds the form in which `page` is to be kept, with `scratch` to compress into.
+///
+/// `scratch` should have [`accept_len`] bytes; a shorter one works and leaves more pages raw.
+///
+/// # Examples
+/// ```
+/// use pagefold_codec::{Encoded, Raw, accept_len, encode};
+///
+/// let page: Vec<u8> = (0..=255).collect();
+/// let mut scratch = vec![0; accept_len(page.len())];
+/// assert_eq!(encode(&Raw, &page, &mut scratch), Encoded::Raw(&page), "a copy saves nothing");
+/// ```
+pub fn encode<'a>(codec: &dyn Codec, page: &'a [u8], scratch: &'a mut [u8]) -> Encoded<'a> {
+    if let Some(word) = same_filled(page) {
+        return Encoded::SameFilled(word);
+    }
+    let accepted = accept_len(page.len()).min(scratch.len());
+    match codec.compress(page, &mut scratch[..accepted]) {
+        Some(len) => Encoded::Compressed(&scratch[..len]),
+        None => Encoded::Raw(page),
+    }
+}
+
+/// Turns what [`encode`] made with the same codec back into the page. `page` must have the original's length.
+///
+/// # Errors
+/// [`CodecError`] when the kept bytes are damaged or were not made from a page of this length; what `page` holds is
+/// then unspecified.
+pub fn decode(codec: &dyn Codec, encoded: Encoded<'_>, page: &mut [u8]) -> Result<(), CodecError> {
+    let expected = page.len();
+    let decoded = match encoded {
+        Encoded::SameFilled(word) => {
+            fill(word, page);
+            expected
+        }
+        Encoded::Compressed(bytes) => codec.decompress(bytes, page)?,
+        Encoded::Raw(bytes) => {
+            if bytes.len() == expected {
+                page.copy_from_slice(bytes);
+            }
+            bytes.len()
+        }
+    };
+    if decoded == expected { Ok(()) } else { Err(CodecError::WrongLength { expected, decoded }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Claims to compress whatever it is given to `len` bytes.
+    struct Shrinks {
+        len: usize,
+    }
+
+    impl Codec for Shrinks {
+        fn name(&self) -> &str {
+            "shrinks"
+        }
+
+        fn compress(&self, _src: &[u8], dst: &mut [u8]) -> Option<usize> {
+            (self.len <= dst.len()).then_some(self.len)
+        }
+
+        fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
+            Ok(src.len().min(dst.len()))
+        }
+
+        fn metadata_bytes(&self) -> usize {
+            0
+        }
+    }
+
+    fn page() -> Vec<u8> {
+        (0..4096_u16).map(|n| n.to_le_bytes()[n as usize % 2]).collect()
+    }
+
+    #[test]
+    fn a_sixteenth_decides() {
+        let (page, mut scratch) = (page(), [0; 4096]);
+        assert_eq!(accept_len(4096), 3840);
+        let kept = encode(&Shrinks { len: 3840 }, &page, &mut scratch);
+        assert!(matches!(kept, Encoded::Compressed(bytes) if bytes.len() == 3840));
+        assert_eq!(encode(&Shrinks { len: 3841 }, &page, &mut scratch), Encoded::Raw(&page));
+    }
+
+    #[test]
+    fn the_threshold_of_odd_lengths_never_accepts_less_than_a_sixteenth() {
+        for len in 0..=5000 {
+            let saved = len - accept_len(len);
+            assert!(saved * 16 >= len, "{saved} of {len}");
+            assert!(saved == 0 || (saved - 1) * 16 < len, "{saved} of {len} is more than asked");
+        }
+    }
+
+    #[test]
+    fn a_short_scratch_leaves_the_page_raw() {
+        let page = page();
+        assert_eq!(encode(&Shrinks { len: 100 }, &page, &mut [0; 99]), Encoded::Raw(&page));
+        assert_eq!(encode(&Shrinks { len: 0 }, &[], &mut []), Encoded::Compressed(&[]));
+    }
+
+    #[test]
+    fn a_page_of_the_wrong_length_is_an_error_in_each_form() {
+        let mut page = [0; 100];
+        let short = Encoded::Compressed(&[1; 99]);
+        assert_eq!(
+            decode(&Shrinks { len: 0 }, short, &mut page),
+            Err(CodecError::WrongLength { expected: 100, decoded: 99 })
+        );
+        for len in [99, 101] {
+            let raw = vec![1; len];
+            let result = decode(&Shrinks { len: 0 }, Encoded::Raw(&raw), &mut page);
+            assert_eq!(result, Err(CodecError::WrongLength { expected: 100, decoded: len }));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! lz4 by `lz4_flex`, without unsafe code and without a C compiler. Same format as the C library's.
+//!
+//! The library compresses only into a buffer that takes the worst case, so a slot has one of its own beside the
+//! hash tables, and the result is copied from there. It grows to the longest input seen.
+//!
+//! The library turns a small table into a large one for good when an input needs it, and codes pages differently
+//! (and more slowly) from then on. So a slot keeps one of each, the large one from its first use.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
+};
+
+use crate::{
+    Codec, CodecError,
+    slots::{self, Slots},
+};
+
+/// The first length that positions of 2 bytes are too short for; the library draws the line here.
+const SMALL_TABLE_INPUT_END: usize = u16::MAX as usize;
+/// The table for shorter inputs: 4096 entries of 2 bytes.
+const SMALL_TABLE_BYTES: usize = 4096 * size_of::<u16>();
+/// The table for longer inputs: 4096 entries of 4 bytes.
+const LARGE_TABLE_BYTES: usize = 4096 * size_of::<u32>();
+
+/// lz4 blocks by `lz4_flex`. Decompression needs no context at all.
+pub struct Lz4Pure {
+    slots: Slots<Workspace>,
+    /// What the workspaces hold; kept up by whoever makes one grow.
+    workspace_bytes: AtomicUsize,
+}
+
+struct Workspace {
+    small: CompressTable,
+    large: Option<CompressTable>,
+    worst_case: Vec<u8>,
+    /// This workspace's part of `workspace_bytes`.
+    bytes: usize,
+}
+
+impl Lz4Pure {
+    /// Makes the codec with an empty workspace for each of [`slots::default_count`] compressions at once.
+    #[expect(
+        clippy::new_without_default,
+        reason = "it allocates and asks for the number of processors"
+    )]
+    pub fn new() -> Self {
+        let slots = Slots::from_fn(slots::default_count(), |_| Workspace::new());
+        let workspace_bytes = AtomicUsize::new(slots.len() * SMALL_TABLE_BYTES);
+        Self { slots, workspace_bytes }
+    }
+}
+
+impl Workspace {
+    fn new() -> Self {
+        Self {
+            small: CompressTable::small(),
+            large: None,
+            worst_case: Vec::new(),
+            bytes: SMALL_TABLE_BYTES,
+        }
+    }
+
+    fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        let table = if src.len() < SMALL_TABLE_INPUT_END {
+            &mut self.small
+        } else {
+            self.large.get_or_insert_with(CompressTable::large)
+        };
+        let worst_case = get_maximum_output_size(src.len());
+        if dst.len() >= worst_case {
+            return compress_into_with_table(src, dst, table).ok();
+        }
+        if self.worst_case.len() < worst_case {
+            self.worst_case.try_reserve_exact(worst_case - self.worst_case.len()).ok()?;
+            self.worst_case.resize(worst_case, 0);
+        }
+        let len = compress_into_with_table(src, &mut self.worst_case, table).ok()?;
+        dst.get_mut(..len)?.copy_from_slice(&self.worst_case[..len]);
+        Some(len)
+    }
+
+    fn held_bytes(&self) -> usize {
+        let large = if self.large.is_some() { LARGE_TABLE_BYTES } else { 0 };
+        SMALL_TABLE_BYTES + large + self.worst_case.capacity()
+    }
+}
+
+impl Codec for Lz4Pure {
+    fn name(&self) -> &str {
+        "lz4"
+    }
+
+    fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        self.slots.claim().with(|workspace| {
+            let result = workspace.compress(src, dst);
+            let grown = workspace.held_bytes() - workspace.bytes;
+            if grown > 0 {
+                workspace.bytes += grown;
+                // ORDERING: Relaxed; a sum for `metadata_bytes`, nothing hangs on it.
+                self.workspace_bytes.fetch_add(grown, Ordering::Relaxed);
+            }
+            result
+        })
+    }
+
+    fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
+        let capacity = dst.len();
+        decompress_into(src, dst).map_err(|_| CodecError::Invalid { codec: "lz4", capacity })
+    }
+
+    fn metadata_bytes(&self) -> usize {
+        // ORDERING: Relaxed; a sum that is read for statistics.
+        self.slots.array_bytes() + self.workspace_bytes.load(Ordering::Relaxed)
+    }
+}

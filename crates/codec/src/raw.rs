@@ -1,0 +1,30 @@
+//! The codec that copies: it shows what everything around a codec costs.
+
+use crate::{Codec, CodecError};
+
+/// Copies. A "compressed" object is the original, so it fits only into a `dst` that is at least as long.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Raw;
+
+impl Codec for Raw {
+    fn name(&self) -> &str {
+        "raw"
+    }
+
+    fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        dst.get_mut(..src.len())?.copy_from_slice(src);
+        Some(src.len())
+    }
+
+    fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
+        let capacity = dst.len();
+        let target =
+            dst.get_mut(..src.len()).ok_or(CodecError::Invalid { codec: "raw", capacity })?;
+        target.copy_from_slice(src);
+        Ok(src.len())
+    }
+
+    fn metadata_bytes(&self) -> usize {
+        0
+    }
+}

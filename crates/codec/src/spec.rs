@@ -1,0 +1,234 @@
+//! The names of the codecs: parsed, printed, and built.
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+
+use crate::{Codec, Raw};
+
+/// A codec by name: `lz4`, `raw`, or `zstd:LEVEL` with a level from -7 to 19.
+///
+/// Parsing and printing are each other's inverse, but for `zstd:0`, which is zstd's word for its default level and
+/// prints as the level that it means, `zstd:3`.
+///
+/// # Examples
+/// ```
+/// use pagefold_codec::CodecSpec;
+///
+/// let spec: CodecSpec = "zstd:-1".parse()?;
+/// assert_eq!(spec.to_string(), "zstd:-1");
+/// assert!("zstd".parse::<CodecSpec>().is_err(), "the level is always said");
+/// # Ok::<(), pagefold_codec::ParseCodecError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CodecSpec {
+    /// Copies.
+    Raw,
+    /// lz4 blocks.
+    Lz4,
+    /// zstd frames.
+    Zstd(ZstdLevel),
+}
+
+impl CodecSpec {
+    /// Makes the codec, with all the contexts that decompression needs.
+    ///
+    /// # Errors
+    /// [`BuildCodecError`] when the codec was left out at compile time or its contexts cannot be made.
+    pub fn build(self) -> Result<Box<dyn Codec>, BuildCodecError> {
+        match self {
+            Self::Raw => Ok(Box::new(Raw)),
+            #[cfg(feature = "c-codecs")]
+            Self::Lz4 => Ok(Box::new(crate::Lz4::new())),
+            #[cfg(all(feature = "pure-rust", not(feature = "c-codecs")))]
+            Self::Lz4 => Ok(Box::new(crate::Lz4Pure::new())),
+            #[cfg(feature = "c-codecs")]
+            Self::Zstd(level) => Ok(Box::new(crate::Zstd::new(level)?)),
+            #[cfg(not(feature = "c-codecs"))]
+            codec => Err(BuildCodecError::NotInThisBuild { codec }),
+        }
+    }
+}
+
+impl fmt::Display for CodecSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Raw => f.write_str("raw"),
+            Self::Lz4 => f.write_str("lz4"),
+            Self::Zstd(level) => write!(f, "zstd:{}", level.get()),
+        }
+    }
+}
+
+impl FromStr for CodecSpec {
+    type Err = ParseCodecError;
+
+    fn from_str(name: &str) -> Result<Self, ParseCodecError> {
+        match (name, name.split_once(':')) {
+            ("raw", _) => Ok(Self::Raw),
+            ("lz4", _) => Ok(Self::Lz4),
+            ("zstd", _) | (_, Some(("zstd", ""))) => Err(ParseCodecError::LevelMissing),
+            (_, Some(("zstd", level))) => {
+                let parsed = level.parse().ok().and_then(ZstdLevel::new);
+                parsed
+                    .map(Self::Zstd)
+                    .ok_or_else(|| ParseCodecError::LevelInvalid { level: level.to_owned() })
+            }
+            (_, Some((codec @ ("raw" | "lz4"), _))) => {
+                Err(ParseCodecError::LevelNotTaken { codec: codec.to_owned() })
+            }
+            _ => Err(ParseCodecError::Unknown { name: name.to_owned() }),
+        }
+    }
+}
+
+/// A zstd compression level from -7 (fastest) to 19 (densest).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ZstdLevel(i8);
+
+impl ZstdLevel {
+    /// The fastest level; most of the ratio is gone here, and lz4 is both faster and denser.
+    pub const MIN: i32 = -7;
+    /// The densest level; the three above it differ by larger windows, which mean nothing for objects of 64 KiB.
+    pub const MAX: i32 = 19;
+    /// What zstd means by level 0.
+    const DEFAULT: i8 = 3;
+
+    /// The level, if it is from [`MIN`](Self::MIN) to [`MAX`](Self::MAX). 0 is zstd's word for its default, 3, and
+    /// becomes that.
+    pub fn new(level: i32) -> Option<Self> {
+        match i8::try_from(level).ok()? {
+            0 => Some(Self(Self::DEFAULT)),
+            small if (Self::MIN..=Self::MAX).contains(&level) => Some(Self(small)),
+            _ => None,
+        }
+    }
+
+    /// The level as a number; never 0.
+    pub fn get(self) -> i32 {
+        self.0.into()
+    }
+}
+
+/// Why a string is not the name of a codec.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ParseCodecError {
+    /// No codec has this name.
+    #[error("unknown codec `{name}`; known are lz4, raw, and zstd:LEVEL with LEVEL from -7 to 19")]
+    Unknown {
+        /// What was given.
+        name: String,
+    },
+    /// `zstd` alone; no level is assumed, because the levels differ so much.
+    #[error("zstd needs a level: write zstd:LEVEL with LEVEL from -7 to 19, for example zstd:-1")]
+    LevelMissing,
+    /// Not a number, or not one that zstd is offered with.
+    #[error("`{level}` is not a zstd level; write zstd:LEVEL with LEVEL from -7 to 19")]
+    LevelInvalid {
+        /// What was given after the colon.
+        level: String,
+    },
+    /// Only zstd has levels.
+    #[error("{codec} takes no level; write just {codec}")]
+    LevelNotTaken {
+        /// The codec's name.
+        codec: String,
+    },
+}
+
+/// Why a codec could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BuildCodecError {
+    /// The codec's library was left out at compile time.
+    #[error(
+        "{codec} is not in this build; build with the feature `c-codecs`, or use {}",
+        IN_THIS_BUILD
+    )]
+    NotInThisBuild {
+        /// The codec asked for.
+        codec: CodecSpec,
+    },
+    /// There is no memory for the codec's contexts.
+    #[error("there is no memory for the contexts of {codec}")]
+    OutOfMemory {
+        /// The codec asked for.
+        codec: CodecSpec,
+    },
+    /// The codec's library does not take the parameters.
+    #[error(
+        "the linked library refuses the parameters of {codec} ({reason}); link the one that comes with the crate"
+    )]
+    Refused {
+        /// The codec asked for.
+        codec: CodecSpec,
+        /// The library's own words.
+        reason: &'static str,
+    },
+}
+
+/// The codecs that are always there, given what was compiled in.
+const IN_THIS_BUILD: &str =
+    if cfg!(any(feature = "c-codecs", feature = "pure-rust")) { "lz4 or raw" } else { "raw" };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &str) -> Result<CodecSpec, ParseCodecError> {
+        name.parse()
+    }
+
+    #[test]
+    fn every_name_is_printed_as_it_is_parsed() {
+        let levels = (-7..=19).filter(|&level| level != 0).map(|level| format!("zstd:{level}"));
+        for name in ["raw", "lz4"].map(str::to_owned).into_iter().chain(levels) {
+            assert_eq!(parse(&name).map(|spec| spec.to_string()).as_ref(), Ok(&name));
+        }
+    }
+
+    #[test]
+    fn level_0_is_the_default_level() {
+        assert_eq!(parse("zstd:0"), parse("zstd:3"));
+        assert_eq!(parse("zstd:0").map(|spec| spec.to_string()).as_deref(), Ok("zstd:3"));
+    }
+
+    #[test]
+    fn a_bad_level_names_the_range() {
+        for level in ["-8", "20", "259", "-2147483649", "x", "1.5", " 1", "1:2"] {
+            let error = parse(&format!("zstd:{level}")).unwrap_err();
+            assert_eq!(error, ParseCodecError::LevelInvalid { level: level.to_owned() });
+            assert!(error.to_string().contains("from -7 to 19"), "{error}");
+        }
+        for name in ["zstd", "zstd:"] {
+            assert_eq!(parse(name), Err(ParseCodecError::LevelMissing));
+        }
+        assert!(ParseCodecError::LevelMissing.to_string().contains("zstd:LEVEL"));
+        assert_eq!(parse("lz4:1"), Err(ParseCodecError::LevelNotTaken { codec: "lz4".to_owned() }));
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        for name in ["", "lzo", "LZ4", "lz4 ", ":", "gzip:1"] {
+            let text = parse(name).unwrap_err().to_string();
+            for known in ["lz4", "raw", "zstd:LEVEL", "-7 to 19"] {
+                assert!(text.contains(known), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_build_says_so() {
+        let zstd = parse("zstd:1").unwrap().build().map(|codec| codec.name().to_owned());
+        if cfg!(feature = "c-codecs") {
+            assert_eq!(zstd.as_deref(), Ok("zstd:1"));
+        } else {
+            let text = zstd.unwrap_err().to_string();
+            assert!(
+                text.starts_with("zstd:1 is not in this build") && text.contains("raw"),
+                "{text}"
+            );
+        }
+        let lz4 = parse("lz4").unwrap().build();
+        assert_eq!(lz4.is_ok(), cfg!(any(feature = "c-codecs", feature = "pure-rust")));
+    }
+}

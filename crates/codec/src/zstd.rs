@@ -1,0 +1,125 @@
+//! zstd through its C library: from a little slower than lz4 and much denser (`zstd:-1`) to slow and denser still.
+//!
+//! Frames are as short as the format allows: no magic number, content size, checksum or dictionary id, which leaves two
+//! bytes of header a frame and three a block. The window is never larger than 64 KiB, and zstd makes its tables smaller
+//! for shorter inputs by itself, so a 4 KiB page does not pay for tables made for more.
+//!
+//! Contexts are reused, each one compression or decompression at a time. A decoder is about 94 KiB and complete from
+//! the start. An encoder starts at 5 KiB and gets its tables from zstd at its first use (70 KiB for pages at the low
+//! levels, up to 1.8 MiB for 64 KiB at level 19), and again when the inputs become much longer or stay much shorter, so
+//! slots that are never reached cost next to nothing.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use zstd_safe::{CCtx, CParameter, DCtx, DParameter, ErrorCode, FrameFormat, get_error_name};
+
+use crate::{
+    BuildCodecError, Codec, CodecError, CodecSpec, ZstdLevel,
+    slots::{self, Slots},
+};
+
+/// The largest window, as a power of two: 64 KiB, the longest object a pool takes.
+const WINDOW_LOG_MAX: u32 = 16;
+
+/// zstd frames at one level.
+pub struct Zstd {
+    name: String,
+    encoders: Slots<Encoder>,
+    decoders: Slots<DCtx<'static>>,
+    decoder_bytes: usize,
+    /// What the encoders hold; kept up by whoever makes one grow or shrink.
+    encoder_bytes: AtomicUsize,
+}
+
+struct Encoder {
+    context: CCtx<'static>,
+    /// This encoder's part of `encoder_bytes`.
+    bytes: usize,
+}
+
+impl Zstd {
+    /// Makes the codec with contexts for [`slots::default_count`] compressions and as many decompressions at once.
+    ///
+    /// # Errors
+    /// [`BuildCodecError::OutOfMemory`], or [`BuildCodecError::Refused`] when a zstd library other than the bundled one
+    /// is linked that does not know a parameter.
+    pub fn new(level: ZstdLevel) -> Result<Self, BuildCodecError> {
+        let codec = CodecSpec::Zstd(level);
+        let refused = |code| BuildCodecError::Refused { codec, reason: get_error_name(code) };
+        let out_of_memory = BuildCodecError::OutOfMemory { codec };
+
+        let (mut encoder_bytes, mut decoder_bytes) = (0, 0);
+        let encoders = Slots::try_from_fn(slots::default_count(), |_| {
+            let mut context = CCtx::try_create().ok_or(out_of_memory)?;
+            set_up_encoder(&mut context, level).map_err(refused)?;
+            let bytes = context.sizeof();
+            encoder_bytes += bytes;
+            Ok(Encoder { context, bytes })
+        })?;
+        let decoders = Slots::try_from_fn(slots::default_count(), |_| {
+            let mut context = DCtx::try_create().ok_or(out_of_memory)?;
+            context.set_parameter(DParameter::Format(FrameFormat::Magicless)).map_err(refused)?;
+            decoder_bytes += context.sizeof();
+            Ok(context)
+        })?;
+        Ok(Self {
+            name: codec.to_string(),
+            encoders,
+            decoders,
+            decoder_bytes,
+            encoder_bytes: encoder_bytes.into(),
+        })
+    }
+}
+
+fn set_up_encoder(context: &mut CCtx<'_>, level: ZstdLevel) -> Result<(), ErrorCode> {
+    for parameter in [
+        CParameter::CompressionLevel(level.get()),
+        CParameter::WindowLog(WINDOW_LOG_MAX),
+        CParameter::Format(FrameFormat::Magicless),
+        CParameter::ContentSizeFlag(false),
+        CParameter::ChecksumFlag(false),
+        CParameter::DictIdFlag(false),
+    ] {
+        context.set_parameter(parameter)?;
+    }
+    Ok(())
+}
+
+impl Codec for Zstd {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        self.encoders.claim().with(|encoder| {
+            let result = encoder.context.compress2(dst, src);
+            let bytes = encoder.context.sizeof();
+            if bytes != encoder.bytes {
+                // ORDERING: Relaxed; a sum for `metadata_bytes`, nothing hangs on it. Wrapping, as `fetch_add` is: the
+                // parts that were added are never less than what is taken away.
+                self.encoder_bytes.fetch_add(bytes.wrapping_sub(encoder.bytes), Ordering::Relaxed);
+                encoder.bytes = bytes;
+            }
+            result.ok()
+        })
+    }
+
+    fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
+        let invalid = CodecError::Invalid { codec: "zstd", capacity: dst.len() };
+        // To zstd, no bytes are a sequence of no frames; here they are an object that was cut to nothing.
+        if src.is_empty() {
+            return Err(invalid);
+        }
+        self.decoders.claim().with(|context| context.decompress(dst, src)).map_err(|_| invalid)
+    }
+
+    fn metadata_bytes(&self) -> usize {
+        // ORDERING: Relaxed; a sum that is read for statistics.
+        let encoder_bytes = self.encoder_bytes.load(Ordering::Relaxed);
+        self.encoders.array_bytes()
+            + self.decoders.array_bytes()
+            + self.decoder_bytes
+            + encoder_bytes
+    }
+}
