@@ -55,7 +55,6 @@ mod same_filled;
 #[expect(unsafe_code, reason = "gives `&mut` to a value that a claimed slot owns")]
 pub mod slots;
 mod spec;
-mod sync;
 #[cfg(feature = "c-codecs")]
 mod zstd;
 

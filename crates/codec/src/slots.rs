@@ -17,7 +17,7 @@
 //! # Neighbours
 //! The codecs keep their contexts here. `tests/loom.rs` proves the mutual exclusion.
 
-use crate::sync::{AtomicBool, Ordering, UnsafeCell, spin_loop, yield_now};
+use pagefold_sys::sync::{AtomicBool, Ordering, UnsafeCell, spin_loop, yield_now};
 
 /// The passes over all slots, with twice the pause after each, before a waiting claim gives up its time slice. Six
 /// passes are about as long as one decompression of a page.

@@ -81,6 +81,7 @@ impl Memory {
     }
 
     /// Charges pages of tables and the like; asks the source first.
+    #[cfg_attr(loom, expect(dead_code, reason = "tables of a model are not charged"))]
     pub(crate) fn charge_metadata(&self, frames: usize) -> Result<(), OutOfFrames> {
         self.source.grant().map_err(|_| OutOfFrames)?;
         // Tables may use the reserve: a descriptor for compaction must be had when everything is full.
@@ -89,6 +90,7 @@ impl Memory {
         Ok(())
     }
 
+    #[cfg_attr(loom, expect(dead_code, reason = "tables of a model are not charged"))]
     pub(crate) fn uncharge_metadata(&self, frames: usize) {
         self.metadata.fetch_sub(frames, Ordering::Relaxed);
         self.uncharge(frames);

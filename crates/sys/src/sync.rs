@@ -49,6 +49,12 @@ mod cell {
         pub fn get_mut(&self) -> MutPtr<T> {
             MutPtr(self.0.get())
         }
+
+        /// Calls `f` with a pointer to write through, which loom watches during the call.
+        #[inline]
+        pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
     }
 
     /// A watched `*const T`.

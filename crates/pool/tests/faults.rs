@@ -1,0 +1,81 @@
+//! Memory that is refused: for every k, the k-th run of frames or page of a table, once and from then on.
+//!
+//! A refusal must look like a full pool: the operation says `OutOfMemory` or does without, every byte that was stored
+//! stays readable, the pool stays valid, and when the refusals end everything works again.
+
+use std::sync::Arc;
+
+use pagefold_frame::{FaultPlan, FaultySource, HeapSource};
+use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder};
+use pagefold_testkit::{
+    model::{Checked, Depth, Mismatch, Op},
+    seed::Seed,
+};
+use rand::Rng;
+
+const LIMIT: usize = 4 << 20;
+const OPS: usize = 300;
+const MAX_LEN: usize = 20_000;
+
+fn pool(plan: &Arc<FaultPlan>, placement: Placement) -> Box<dyn Pool> {
+    let source = FaultySource::new(Box::new(HeapSource::new()), Arc::clone(plan));
+    let builder = PoolBuilder::new(Allocator::Nbud).limit(LIMIT).placement(placement);
+    builder.source(Box::new(source)).build().expect("nothing fails while the pool is built")
+}
+
+fn traffic(on: &mut Checked<'_>, rng: &mut impl Rng, ops: usize) -> Result<(), Mismatch> {
+    for step in 0..ops {
+        let op = Op::random(rng, MAX_LEN);
+        op.apply(on)
+            .map_err(|mismatch| Mismatch(format!("operation {step}, {op:?}: {mismatch}")))?;
+    }
+    on.check_all(20)
+}
+
+/// The same traffic with each single grant refused (and the `count - 1` after it); how many were refused.
+fn refuse_each(placement: Placement, count: u64) -> u64 {
+    let seed = Seed::for_test(0xfa17);
+    let mut k = 0;
+    loop {
+        let plan = FaultPlan::new();
+        let pool = pool(&plan, placement);
+        let mut on = Checked::new(&*pool, Depth::Stats);
+        let mut rng = seed.rng(1);
+        let before = plan.asked();
+        plan.fail(k, count);
+        if let Err(mismatch) = traffic(&mut on, &mut rng, OPS) {
+            panic!("{placement:?}, grant {k} and {count} in all refused: {mismatch}");
+        }
+        let asked = plan.asked() - before;
+        plan.heal();
+        let after = traffic(&mut on, &mut rng, OPS / 4).and_then(|()| {
+            let stored = on.store(&[1; 5000])?;
+            assert!(stored.is_ok(), "nothing is refused any more: {stored:?}");
+            on.free_all()?;
+            on.validate()
+        });
+        if let Err(mismatch) = after {
+            panic!("{placement:?}, after grant {k} and {count} in all were refused: {mismatch}");
+        }
+        if asked <= k {
+            return k;
+        }
+        k += 1;
+    }
+}
+
+#[test]
+fn each_single_refusal_is_harmless() {
+    for placement in [Placement::Auto, Placement::Tight, Placement::Append] {
+        let refused = refuse_each(placement, 1);
+        assert!(refused > 20, "{placement:?}: the traffic asked for memory only {refused} times");
+    }
+}
+
+#[test]
+fn refusing_everything_from_some_moment_is_harmless() {
+    for placement in [Placement::Auto, Placement::Tight] {
+        let refused = refuse_each(placement, u64::MAX);
+        assert!(refused > 20, "{placement:?}: the traffic asked for memory only {refused} times");
+    }
+}

@@ -1,0 +1,67 @@
+//! Pools that cannot be built, and the edges of those that can. Misuse of handles is in the conformance suite.
+
+use pagefold_pool::{Allocator, BuildError, PoolBuilder, UnknownAllocator};
+
+fn nbud() -> PoolBuilder {
+    PoolBuilder::new(Allocator::Nbud)
+}
+
+#[test]
+fn an_unknown_allocator_is_named_beside_the_known_ones() {
+    let error = "nbut".parse::<Allocator>().expect_err("no such allocator");
+    assert_eq!(error, UnknownAllocator { name: "nbut".to_owned() });
+    for known in Allocator::ALL {
+        assert!(error.to_string().contains(known.name()), "{error}");
+        assert_eq!(known.to_string().parse(), Ok(*known));
+    }
+}
+
+#[test]
+fn a_span_has_a_power_of_two_of_frames() {
+    for frames in [0, 3, 5, 12, 17, 32, u32::MAX] {
+        match nbud().span_frames(frames).build() {
+            Err(BuildError::SpanFrames { frames: said }) => assert_eq!(said, frames),
+            other => panic!("{frames} frames: {:?}", other.err()),
+        }
+    }
+}
+
+/// The least limit that the error names is one, and a pool with it holds the longest object.
+#[test]
+fn the_least_limit_holds_the_longest_object() {
+    for frames in [1, 2, 4, 8, 16] {
+        let least = match nbud().span_frames(frames).limit(0).build() {
+            Err(BuildError::LimitTooSmall { limit: 0, min, .. }) => min,
+            other => panic!("a limit of 0 bytes: {:?}", other.err()),
+        };
+        assert!(nbud().span_frames(frames).limit(least - 1).build().is_err(), "one byte less");
+        let pool = nbud().span_frames(frames).limit(least).build().expect("the least limit");
+        let bytes = vec![5; pool.max_len()];
+        let handle = pool.store(&bytes).expect("the longest object");
+        pool.write(handle, &bytes).expect("nobody reads");
+        assert_eq!(pool.len(handle), Ok(bytes.len()));
+        pool.free(handle).expect("alive");
+        for len in [1, 100, 4090, 4096, bytes.len()] {
+            let stored = pool.store(&bytes[..len]);
+            let handle = stored.unwrap_or_else(|error| {
+                panic!("{len} bytes alone, spans of {frames} frames: {error}")
+            });
+            pool.free(handle).expect("alive");
+        }
+        assert!(pool.stats().resident_bytes() <= pool.stats().limit_bytes);
+        pool.validate().expect("valid");
+    }
+}
+
+/// A handle has 16 bits for the pool's number, so numbers must come back when pools are dropped.
+#[test]
+fn pools_can_be_built_and_dropped_without_end() {
+    for round in 0..66_000_u32 {
+        let pool = nbud().limit(1 << 20).build();
+        let pool = pool.unwrap_or_else(|error| panic!("pool {round}: {error}"));
+        if round % 1000 == 0 {
+            let handle = pool.store(&round.to_le_bytes()).expect("there is room");
+            pool.free(handle).expect("alive");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Sequences of operations, generated and shrunk, against the naive model, with `validate()` after every operation.
+
+use std::num::NonZeroU64;
+
+use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder};
+use pagefold_testkit::{
+    corpus::PAGE_BYTES,
+    model::{Checked, Depth, Op},
+    seed::Seed,
+};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::select,
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
+};
+use rand::Rng;
+
+/// The pool of one case.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    span_frames: u32,
+    placement: Placement,
+    limit: usize,
+}
+
+impl Shape {
+    fn build(self) -> Box<dyn Pool> {
+        let builder = PoolBuilder::new(Allocator::Nbud).limit(self.limit);
+        let builder = builder.span_frames(self.span_frames).placement(self.placement);
+        builder.build().expect("enough for a pool")
+    }
+
+    fn span_bytes(self) -> usize {
+        self.span_frames as usize * PAGE_BYTES
+    }
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    let placements = vec![Placement::Auto, Placement::Tight, Placement::Append];
+    // The least limit leaves room for a handful of large objects, so that the brim is part of most cases.
+    (
+        select(vec![1_u32, 2, 4, 8, 16]),
+        select(placements),
+        select(vec![1_usize << 20, 2 << 20, 16 << 20]),
+    )
+        .prop_map(|(span_frames, placement, limit)| Shape { span_frames, placement, limit })
+}
+
+/// Short ones, all of a frame, borders of frames and half spans, anything.
+fn lengths() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        4 => 1..=300_usize,
+        4 => 1..=PAGE_BYTES,
+        3 => (1..=32_usize, 0..=40_usize).prop_map(|(halves, offset)| halves * (PAGE_BYTES / 2) + offset - 20),
+        1 => 0..=(65_usize << 10),
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let number = any::<u64>;
+    prop_oneof![
+        8 => (lengths(), number()).prop_map(|(len, key)| Op::Store { len, key }),
+        2 => lengths().prop_map(|len| Op::Alloc { len }),
+        5 => number().prop_map(|object| Op::Free { object }),
+        1 => Just(Op::FreeLast),
+        3 => (number(), number()).prop_map(|(object, key)| Op::Write { object, key }),
+        1 => (number(), lengths()).prop_map(|(object, len)| Op::WriteLength { object, len }),
+        2 => (number(), 0..=(65_usize << 10)).prop_map(|(object, capacity)| Op::Read { object, capacity }),
+        2 => (number(), number()).prop_map(|(object, victim)| Op::FreeDuringRead { object, victim }),
+        1 => number().prop_map(|object| Op::FreeDuringRead { object, victim: object }),
+        2 => (number(), number(), number()).prop_map(|(object, target, key)| Op::WriteDuringRead { object, target, key }),
+        1 => (number(), number()).prop_map(|(object, key)| Op::WriteDuringRead { object, target: object, key }),
+        2 => (number(), lengths(), number()).prop_map(|(object, len, key)| Op::WorkDuringRead { object, len, key }),
+        1 => number().prop_map(|object| Op::Dead { object }),
+        1 => any::<NonZeroU64>().prop_map(|word| Op::Forged { word }),
+        2 => (0..=(128_usize << 10)).prop_map(|budget| Op::Compact { budget }),
+        1 => Just(Op::Trim),
+        1 => (0..=(4_usize << 20)).prop_map(|bytes| Op::SetLimit { bytes }),
+        1 => Just(Op::CheckAll),
+    ]
+}
+
+/// Runs a property with randomness that follows from one printed seed.
+fn check<S: Strategy>(
+    default_seed: u64,
+    cases: u32,
+    strategy: S,
+    property: impl Fn(S::Value) -> Result<(), String>,
+) {
+    let seed = Seed::for_test(default_seed);
+    let mut words = [0; 32];
+    seed.rng(0).fill_bytes(&mut words);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &words));
+    let outcome = runner.run(&strategy, |value| property(value).map_err(TestCaseError::fail));
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn any_sequence_agrees_with_the_model() {
+    check(0x5e90, 800, (shapes(), vec(ops(), 1..150)), |(shape, ops)| {
+        let pool = shape.build();
+        let mut on = Checked::new(&*pool, Depth::Validate);
+        for (step, op) in ops.iter().enumerate() {
+            op.apply(&mut on)
+                .map_err(|mismatch| format!("operation {step}, {op:?}: {mismatch}"))?;
+        }
+        on.check_all(100).and_then(|()| on.free_all()).map_err(|mismatch| mismatch.to_string())?;
+        let left = pool.stats();
+        if (left.objects, left.payload_bytes) == (0, 0) {
+            Ok(())
+        } else {
+            Err(format!("something is left: {left:?}"))
+        }
+    });
+}
+
+/// Small objects share spans: what they take is their bytes and a slot each.
+const SLOT_BYTES: usize = 8;
+/// Spans that may have room at a time beyond what the sums say: open ones, and one for each bucket in use.
+const SPANS_PARTLY_FILLED: usize = 64;
+
+#[test]
+fn without_frees_frames_are_bounded_by_the_payload() {
+    let lens = prop_oneof![
+        vec(lengths(), 1..400),
+        vec(1..=3000_usize, 1..3000),
+        vec(3000..=9000_usize, 1..400)
+    ];
+    check(0xb0d, 150, (shapes(), lens), |(shape, lens)| {
+        // Appending is allowed to leave the end of each span empty.
+        let placement =
+            if shape.placement == Placement::Append { Placement::Auto } else { shape.placement };
+        let pool = Shape { limit: 64 << 20, placement, ..shape }.build();
+        let mut bound = SPANS_PARTLY_FILLED * shape.span_bytes();
+        for len in lens {
+            if pool.store(&vec![7; len]).is_err() {
+                continue;
+            }
+            bound += if len > shape.span_bytes() / 2 {
+                len.next_multiple_of(PAGE_BYTES)
+            } else {
+                frames_of_a_shared_object(len)
+            };
+            let stats = pool.stats();
+            let frame_bytes =
+                usize::try_from(stats.frame_bytes).map_err(|error| error.to_string())?;
+            if frame_bytes > bound {
+                return Err(format!(
+                    "{frame_bytes} bytes of frames, the bound is {bound}: {stats:?}"
+                ));
+            }
+        }
+        pool.validate().map_err(|violation| violation.to_string())
+    });
+}
+
+/// Back to back with a slot, or alone in whole frames where the slot would cost another one.
+fn frames_of_a_shared_object(len: usize) -> usize {
+    let shared = len.next_multiple_of(4) + SLOT_BYTES;
+    let alone = len.next_multiple_of(PAGE_BYTES);
+    if alone <= shared { alone } else { shared }
+}

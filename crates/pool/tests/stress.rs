@@ -1,0 +1,64 @@
+//! nbud under the stress of `pagefold-testkit`, for a bounded number of operations; the `torture` command does more.
+
+use std::time::Duration;
+
+use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder};
+use pagefold_testkit::{
+    canary::Canary,
+    seed::Seed,
+    torture::{self, Failure, Plan, Summary, Watch},
+    watchdog,
+};
+
+/// So long that only a deadlock exceeds it.
+const DEADLOCK_AFTER: Duration = Duration::from_secs(300);
+
+fn nbud(span_frames: u32, placement: Placement) -> Box<dyn Pool> {
+    let builder = PoolBuilder::new(Allocator::Nbud)
+        .limit(8 << 20)
+        .span_frames(span_frames)
+        .placement(placement);
+    builder.build().expect("enough for a pool")
+}
+
+fn stress(pool: Box<dyn Pool>, plan: Plan) -> Result<Summary, Failure> {
+    watchdog::within(DEADLOCK_AFTER, "a stress run", move || {
+        torture::run(&*pool, &plan, &Watch::default())
+    })
+}
+
+#[test]
+fn every_byte_survives_many_threads() {
+    let seed = Seed::for_test(0x707);
+    for (span_frames, placement, threads) in [
+        (4, Placement::Auto, 2),
+        (4, Placement::Tight, 4),
+        (2, Placement::Append, 4),
+        (16, Placement::Auto, 8),
+        (1, Placement::Auto, 3),
+    ] {
+        let plan = Plan { seed: *seed, threads, ops: Some(300_000) };
+        if let Err(failure) = stress(nbud(span_frames, placement), plan) {
+            panic!("{span_frames} frames, {placement:?}, {threads} threads: {failure}");
+        }
+    }
+}
+
+#[test]
+fn one_thread_is_reproducible() {
+    let seed = Seed::for_test(0x108);
+    let plan = Plan { seed: *seed, threads: 1, ops: Some(200_000) };
+    // Without the watchdog: both runs in this thread, because a pool may spread its threads by who they are.
+    let run = || {
+        torture::run(&*nbud(4, Placement::Auto), &plan, &Watch::default()).expect("the pool passes")
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_faulty_pool_does_not_pass() {
+    let seed = Seed::for_test(0xbad);
+    let pool = Canary::new(nbud(4, Placement::Auto), seed.value(), 10_000);
+    let outcome = stress(Box::new(pool), Plan { seed: *seed, threads: 2, ops: Some(1_000_000) });
+    assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
+}
