@@ -15,8 +15,8 @@ use pagefold_sys::{
 };
 
 use crate::{
-    Claim, DescriptorId, FRAME_BYTES, FrameCount, FrameNo, Location, Memory, Mobility, OutOfFrames, PAGEBLOCK_FRAMES,
-    SourceError, Tag,
+    Claim, DescriptorId, FRAME_BYTES, FrameCount, FrameNo, Location, Memory, Mobility, OutOfFrames,
+    PAGEBLOCK_FRAMES, SourceError, Tag,
     buddy::{Buddy, FreeBlock, Kind},
     cache::{CACHED_ORDERS, Cache},
     table::{GuardedU32, Table},
@@ -79,7 +79,9 @@ impl Arena {
     /// [`SourceError`] when the address space cannot be had.
     pub fn new(memory: &Arc<Memory>, config: ArenaConfig) -> Result<Self, SourceError> {
         let bytes = config.address_space.next_multiple_of(PAGEBLOCK_BYTES);
-        let pageblocks = u32::try_from(bytes / PAGEBLOCK_BYTES).unwrap_or(u32::MAX).min(u32::MAX / PAGEBLOCK_FRAMES);
+        let pageblocks = u32::try_from(bytes / PAGEBLOCK_BYTES)
+            .unwrap_or(u32::MAX)
+            .min(u32::MAX / PAGEBLOCK_FRAMES);
         let bytes = pageblocks as usize * PAGEBLOCK_BYTES;
         let owners = Table::new(memory, pageblocks as usize * PAGEBLOCK_FRAMES as usize)?;
         let buddy = Mutex::new(Buddy::new(memory, pageblocks)?);
@@ -140,11 +142,17 @@ impl Arena {
 
     fn cached(&self, frames: FrameCount, mobility: Mobility) -> Option<FrameNo> {
         let order = frames.order();
-        let cacheable = mobility == Mobility::Movable && frames.get() == 1 << order && order < CACHED_ORDERS;
+        let cacheable =
+            mobility == Mobility::Movable && frames.get() == 1 << order && order < CACHED_ORDERS;
         cacheable.then(|| self.cache().lock().pop(order)).flatten()
     }
 
-    fn carve(&self, frames: FrameCount, mobility: Mobility, claim: Claim) -> Result<FrameNo, OutOfFrames> {
+    fn carve(
+        &self,
+        frames: FrameCount,
+        mobility: Mobility,
+        claim: Claim,
+    ) -> Result<FrameNo, OutOfFrames> {
         let kind = match (mobility, frames) {
             (Mobility::Movable, FrameCount::ONE) => Kind::MovableSingle,
             (Mobility::Movable, _) => Kind::MovableRun,
@@ -175,7 +183,8 @@ impl Arena {
         self.owners.ensure(first)?;
         self.owners.ensure(first + PAGEBLOCK_FRAMES as usize - 1)?;
         let start = pageblock as usize * PAGEBLOCK_BYTES;
-        let committed = self.memory.source().commit(&self.reservation, start..start + PAGEBLOCK_BYTES);
+        let committed =
+            self.memory.source().commit(&self.reservation, start..start + PAGEBLOCK_BYTES);
         committed.map_err(|_| OutOfFrames)
     }
 
@@ -196,7 +205,10 @@ impl Arena {
 
     fn set_owner(&self, location: Location, word: u32) {
         for frame in location.start.0..location.start.0 + location.frames.get() {
-            let owner = self.owners.get(frame as usize).expect("frames of an open pageblock have owner words");
+            let owner = self
+                .owners
+                .get(frame as usize)
+                .expect("frames of an open pageblock have owner words");
             // ORDERING: Relaxed; the word is read under the allocator's lock or in a quiet arena.
             owner.store(word, GuardedOrdering::Relaxed);
         }
@@ -245,10 +257,13 @@ impl Arena {
     fn give_back(&self, blocks: &mut Vec<FreeBlock>) -> usize {
         let ranges: Vec<_> = blocks
             .iter()
-            .map(|block| block.start.byte_offset()..block.start.byte_offset() + (FRAME_BYTES << block.order))
+            .map(|block| {
+                block.start.byte_offset()..block.start.byte_offset() + (FRAME_BYTES << block.order)
+            })
             .collect();
         // SAFETY: the blocks are isolated: no descriptor owns them and the allocator does not hand them out.
-        let given_back = unsafe { self.memory.source().decommit(&self.reservation, &ranges) }.is_ok();
+        let given_back =
+            unsafe { self.memory.source().decommit(&self.reservation, &ranges) }.is_ok();
         let mut gone = 0;
         for block in blocks.drain(..) {
             gone += self.buddy.lock().putback(block, given_back) as usize;
@@ -334,13 +349,18 @@ impl Arena {
         }
         let used = self.memory.used();
         if used != stats.allocated + stats.idle + self.memory.metadata() {
-            return Err(format!("I-LIMIT: {used} frames charged in all, which is not frames and metadata"));
+            return Err(format!(
+                "I-LIMIT: {used} frames charged in all, which is not frames and metadata"
+            ));
         }
         let owned = (0..buddy.frontier() * PAGEBLOCK_FRAMES)
             .filter(|&frame| self.owner(FrameNo(frame)).is_some())
             .count();
         if owned != stats.allocated {
-            return Err(format!("I-OWNER: {owned} frames have an owner, {} are allocated", stats.allocated));
+            return Err(format!(
+                "I-OWNER: {owned} frames have an owner, {} are allocated",
+                stats.allocated
+            ));
         }
         Ok(())
     }

@@ -162,7 +162,9 @@ impl BitForest {
     }
 
     fn load(&self, tree: usize, level: usize, index: usize) -> u64 {
-        self.table.get(self.place(tree, level, index)).map_or(0, |word| word.load(Ordering::Relaxed))
+        self.table
+            .get(self.place(tree, level, index))
+            .map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     fn end_of(&self, level: usize) -> usize {
@@ -195,7 +197,10 @@ mod tests {
                     assert_eq!(forest.remove(tree, index), models[tree].remove(&index));
                 }
                 let from = usize::try_from(state >> 40).expect("24 bits") % (capacity + 70);
-                assert_eq!(forest.first_from(tree, from), models[tree].range(from..).next().copied());
+                assert_eq!(
+                    forest.first_from(tree, from),
+                    models[tree].range(from..).next().copied()
+                );
                 assert_eq!(forest.first(tree), models[tree].first().copied());
                 assert_eq!(forest.contains(tree, index), models[tree].contains(&index));
             }

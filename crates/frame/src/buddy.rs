@@ -118,7 +118,9 @@ impl BlockWords {
 
     fn count_touched(&self, frame: u32, frames: u32) -> u32 {
         let mut count = 0;
-        Self::touched_words(frame, frames, |word, mask| count += (self.get(word) & mask).count_ones());
+        Self::touched_words(frame, frames, |word, mask| {
+            count += (self.get(word) & mask).count_ones();
+        });
         count
     }
 }
@@ -191,7 +193,8 @@ impl Buddy {
         let (pageblock, frame, have) = match sufficient {
             Some((pageblock, have)) => {
                 let pageblock = u32::try_from(pageblock).expect("fewer than 2^32 pageblocks");
-                let frame = self.block(pageblock).first_free(have).expect("the forest says there is one");
+                let frame =
+                    self.block(pageblock).first_free(have).expect("the forest says there is one");
                 self.unlist(pageblock, kind, frame, have);
                 (pageblock, frame, have)
             }
@@ -235,7 +238,10 @@ impl Buddy {
 
     /// Puts a free block on its list.
     fn list(&mut self, pageblock: u32, kind: Kind, frame: u32, order: u32) {
-        debug_assert!(!self.block(pageblock).is_free(order, frame), "I-BUDDY: a block is free once");
+        debug_assert!(
+            !self.block(pageblock).is_free(order, frame),
+            "I-BUDDY: a block is free once"
+        );
         self.block(pageblock).flip(order, frame);
         self.forest.insert(kind.tree(order), pageblock as usize);
     }
@@ -254,7 +260,8 @@ impl Buddy {
         let kind = self.kind_of(pageblock).expect("a pageblock in use has a kind");
         let (mut frame, mut order) = (start.in_pageblock(), order);
         debug_assert!(frame.is_multiple_of(1 << order), "a block starts at a multiple of its size");
-        while order < PAGEBLOCK_ORDER && self.block(pageblock).is_free(order, frame ^ (1 << order)) {
+        while order < PAGEBLOCK_ORDER && self.block(pageblock).is_free(order, frame ^ (1 << order))
+        {
             self.unlist(pageblock, kind, frame ^ (1 << order), order);
             frame &= !(1 << order);
             order += 1;
@@ -292,7 +299,9 @@ impl Buddy {
     /// Marks a run as charged.
     pub(crate) fn touch(&mut self, start: FrameNo, frames: u32) {
         let block = self.block(start.pageblock());
-        BlockWords::touched_words(start.in_pageblock(), frames, |word, mask| block.set(word, block.get(word) | mask));
+        BlockWords::touched_words(start.in_pageblock(), frames, |word, mask| {
+            block.set(word, block.get(word) | mask);
+        });
     }
 
     /// Takes free blocks of a pageblock that have touched frames out of the allocator, and appends them.
@@ -338,12 +347,15 @@ impl Buddy {
     /// Puts an isolated block back; `given_back` says whether its frames are gone from the resident set. Returns how
     /// many frames are to be uncharged.
     pub(crate) fn putback(&mut self, free: FreeBlock, given_back: bool) -> u32 {
-        let (pageblock, frame, frames) = (free.start.pageblock(), free.start.in_pageblock(), 1 << free.order);
+        let (pageblock, frame, frames) =
+            (free.start.pageblock(), free.start.in_pageblock(), 1 << free.order);
         let mut uncharge = 0;
         if given_back {
             let block = self.block(pageblock);
             uncharge = block.count_touched(frame, frames);
-            BlockWords::touched_words(frame, frames, |word, mask| block.set(word, block.get(word) & !mask));
+            BlockWords::touched_words(frame, frames, |word, mask| {
+                block.set(word, block.get(word) & !mask);
+            });
         }
         if free.order == PAGEBLOCK_ORDER {
             self.put_whole(pageblock);
@@ -362,7 +374,9 @@ impl Buddy {
             touched += u64::from(in_block);
             let Some(kind) = self.kind_of(pageblock) else {
                 if !self.forest.contains(WHOLE, pageblock as usize) {
-                    return Err(format!("I-BUDDY: pageblock {pageblock} has no kind and is not whole"));
+                    return Err(format!(
+                        "I-BUDDY: pageblock {pageblock} has no kind and is not whole"
+                    ));
                 }
                 free += u64::from(PAGEBLOCK_FRAMES);
                 whole_touched += u32::from(in_block > 0);
@@ -372,15 +386,24 @@ impl Buddy {
             for order in 0..PAGEBLOCK_ORDER {
                 let listed = self.forest.contains(kind.tree(order), pageblock as usize);
                 if listed != block.first_free(order).is_some() {
-                    return Err(format!("I-BUDDY: order {order} of pageblock {pageblock} is listed wrongly"));
+                    return Err(format!(
+                        "I-BUDDY: order {order} of pageblock {pageblock} is listed wrongly"
+                    ));
                 }
-                for frame in (0..PAGEBLOCK_FRAMES).step_by(1 << order).filter(|&frame| block.is_free(order, frame)) {
+                for frame in (0..PAGEBLOCK_FRAMES)
+                    .step_by(1 << order)
+                    .filter(|&frame| block.is_free(order, frame))
+                {
                     if block.is_free(order, frame ^ (1 << order)) {
-                        return Err(format!("I-BUDDY: unmerged buddies at frame {frame} of pageblock {pageblock}"));
+                        return Err(format!(
+                            "I-BUDDY: unmerged buddies at frame {frame} of pageblock {pageblock}"
+                        ));
                     }
                     for place in &mut covered[frame as usize..(frame + (1 << order)) as usize] {
                         if std::mem::replace(place, true) {
-                            return Err(format!("I-BUDDY: frame {frame} of pageblock {pageblock} is free twice"));
+                            return Err(format!(
+                                "I-BUDDY: frame {frame} of pageblock {pageblock} is free twice"
+                            ));
                         }
                     }
                     free += 1 << order;
@@ -388,7 +411,10 @@ impl Buddy {
             }
         }
         if whole_touched != self.whole_touched {
-            return Err(format!("I-TOUCH: {whole_touched} whole pageblocks are touched, not {}", self.whole_touched));
+            return Err(format!(
+                "I-TOUCH: {whole_touched} whole pageblocks are touched, not {}",
+                self.whole_touched
+            ));
         }
         Ok((free, touched))
     }

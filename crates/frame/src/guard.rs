@@ -63,7 +63,8 @@ impl<'a, M: Body, const W: usize> ReadGuard<'a, M, W> {
         let body = unsafe { self.descriptor.body_ptr().as_ref() };
         // SAFETY: the run is committed memory that this descriptor owns; this hold keeps writers (and with them
         // every change of the place) away until it drops.
-        let bytes = unsafe { std::slice::from_raw_parts(base.as_ptr(), self.location.frames.bytes()) };
+        let bytes =
+            unsafe { std::slice::from_raw_parts(base.as_ptr(), self.location.frames.bytes()) };
         (body, bytes)
     }
 }
@@ -123,7 +124,8 @@ impl<'a, M: Body, const W: usize> WriteGuard<'a, M, W> {
         // SAFETY: this hold is exclusive until it drops, and the body was written before `publish`.
         let body = unsafe { self.descriptor.body_ptr().as_mut() };
         // SAFETY: the run is committed memory that this descriptor owns, and this hold is exclusive until it drops.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.location.frames.bytes()) };
+        let bytes =
+            unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.location.frames.bytes()) };
         (body, bytes)
     }
 

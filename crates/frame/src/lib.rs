@@ -41,9 +41,9 @@ pub use bits::BitForest;
 pub use budget::{Claim, Memory, OutOfFrames};
 pub use guard::{ReadGuard, WriteGuard};
 pub use slab::{Attention, Body, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
-pub use source::{FaultPlan, FaultySource, FrameSource, HeapSource, SourceError};
 #[cfg(target_os = "linux")]
 pub use source::MmapSource;
+pub use source::{FaultPlan, FaultySource, FrameSource, HeapSource, SourceError};
 pub use state::Refusal;
 pub use table::WordTable;
 pub use units::{FRAME_BYTES, FrameCount, FrameNo, Location, PAGEBLOCK_FRAMES, frames_for};

@@ -30,7 +30,8 @@ impl ReleaseList {
 
     /// Makes room for reports of `id`.
     pub(crate) fn ensure(&self, id: usize) -> Result<(), OutOfFrames> {
-        (0..self.levels.count()).try_for_each(|level| self.words.ensure(self.levels.word(level, id)))
+        (0..self.levels.count())
+            .try_for_each(|level| self.words.ensure(self.levels.word(level, id)))
     }
 
     /// Reports `id`.
@@ -109,7 +110,8 @@ mod tests {
         let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 1000));
         for capacity in [1, 64, 65, 4097, 300_000] {
             let list = ReleaseList::new(&memory, capacity).expect("heap");
-            let ids: BTreeSet<usize> = (0..200).map(|k| k * 7919 % capacity).chain([0, capacity - 1]).collect();
+            let ids: BTreeSet<usize> =
+                (0..200).map(|k| k * 7919 % capacity).chain([0, capacity - 1]).collect();
             for &id in &ids {
                 list.ensure(id).expect("within the limit");
                 list.push(id);

@@ -21,7 +21,8 @@ use pagefold_sys::sync::UnsafeCell;
 use pagefold_sys::sync::{AtomicU32, Mutex};
 
 use crate::{
-    Arena, BitForest, Claim, FrameCount, Location, Memory, OutOfFrames, ReadGuard, Refusal, SourceError, WriteGuard,
+    Arena, BitForest, Claim, FrameCount, Location, Memory, OutOfFrames, ReadGuard, Refusal,
+    SourceError, WriteGuard,
     release::ReleaseList,
     state::{Kill, StateWord},
     table::{Entry, Table},
@@ -202,7 +203,12 @@ impl<M: Body, const W: usize> Slab<M, W> {
     ///
     /// # Errors
     /// [`OutOfFrames`]; nothing has changed.
-    pub fn create(&self, frames: FrameCount, claim: Claim, body: M) -> Result<WriteGuard<'_, M, W>, OutOfFrames> {
+    pub fn create(
+        &self,
+        frames: FrameCount,
+        claim: Claim,
+        body: M,
+    ) -> Result<WriteGuard<'_, M, W>, OutOfFrames> {
         let id = self.take_id()?;
         let owner = (self.config.tag, id);
         let location = match self.arena.alloc(frames, self.config.mobility, claim, owner) {
@@ -404,7 +410,9 @@ impl<M: Body, const W: usize> Slab<M, W> {
             }
             for frame in location.start.0..location.start.0 + location.frames.get() {
                 if self.arena.owner(crate::FrameNo(frame)) != Some((self.config.tag, id)) {
-                    return Err(format!("I-OWNER: frame {frame} does not name descriptor {number}"));
+                    return Err(format!(
+                        "I-OWNER: frame {frame} does not name descriptor {number}"
+                    ));
                 }
             }
         }

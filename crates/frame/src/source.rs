@@ -33,7 +33,9 @@ pub enum SourceError {
     #[error("failed on demand")]
     OnDemand,
     /// The system's pages are not the size of a frame, so frames cannot be given back one by one.
-    #[error("the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source")]
+    #[error(
+        "the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source"
+    )]
     PageSize {
         /// The system's page size.
         page_bytes: usize,
@@ -65,7 +67,11 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     ///
     /// # Safety
     /// Nobody writes the parts, or reads them other than by atomic loads, or relies on their contents.
-    unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), SourceError>;
+    unsafe fn decommit(
+        &self,
+        reservation: &Reservation,
+        ranges: &[Range<usize>],
+    ) -> Result<(), SourceError>;
 
     /// Ends a reservation.
     ///
@@ -138,7 +144,11 @@ unsafe impl FrameSource for MmapSource {
         Ok(self.platform.commit(reservation, range)?)
     }
 
-    unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), SourceError> {
+    unsafe fn decommit(
+        &self,
+        reservation: &Reservation,
+        ranges: &[Range<usize>],
+    ) -> Result<(), SourceError> {
         // SAFETY: by this function's contract.
         Ok(unsafe { self.platform.decommit(reservation, ranges) }?)
     }
@@ -195,7 +205,11 @@ unsafe impl FrameSource for HeapSource {
         Ok(())
     }
 
-    unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), SourceError> {
+    unsafe fn decommit(
+        &self,
+        reservation: &Reservation,
+        ranges: &[Range<usize>],
+    ) -> Result<(), SourceError> {
         for range in ranges {
             assert!(range.start.is_multiple_of(8) && range.end.is_multiple_of(8), "frame-aligned");
             let end = reservation.at(range.end);
@@ -262,7 +276,8 @@ impl FaultPlan {
 
     fn ask(&self) -> Result<(), SourceError> {
         let now = self.asked.fetch_add(1, Ordering::Relaxed);
-        let refused = now >= self.from.load(Ordering::Relaxed) && now < self.until.load(Ordering::Relaxed);
+        let refused =
+            now >= self.from.load(Ordering::Relaxed) && now < self.until.load(Ordering::Relaxed);
         if refused { Err(SourceError::OnDemand) } else { Ok(()) }
     }
 }
@@ -291,7 +306,11 @@ unsafe impl FrameSource for FaultySource {
         self.inner.commit(reservation, range)
     }
 
-    unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), SourceError> {
+    unsafe fn decommit(
+        &self,
+        reservation: &Reservation,
+        ranges: &[Range<usize>],
+    ) -> Result<(), SourceError> {
         // SAFETY: by this function's contract.
         unsafe { self.inner.decommit(reservation, ranges) }
     }

@@ -60,9 +60,15 @@ pub(crate) enum Kill {
 #[repr(transparent)]
 pub(crate) struct StateWord(AtomicU64);
 
-#[expect(clippy::cast_possible_truncation, reason = "the fields are cut out of the word by masks and shifts")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the fields are cut out of the word by masks and shifts"
+)]
 fn location_of(word: u64) -> Location {
-    Location { start: FrameNo(word as u32), frames: FrameCount::new(((word >> FRAMES_SHIFT) as u32 & 0x3f) + 1) }
+    Location {
+        start: FrameNo(word as u32),
+        frames: FrameCount::new(((word >> FRAMES_SHIFT) as u32 & 0x3f) + 1),
+    }
 }
 
 fn word_of(location: Location) -> u64 {
@@ -125,7 +131,12 @@ impl StateWord {
             }
             // ORDERING: Acquire; pairs with the Release in `unlock_write`: the reader sees what the writer wrote,
             // and every handle entry that it rewrote.
-            match self.0.compare_exchange_weak(word, word + READER, Ordering::Acquire, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(
+                word,
+                word + READER,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return Ok(location_of(word)),
                 Err(seen) => word = seen,
             }
@@ -154,7 +165,10 @@ impl StateWord {
                 // Left in between, or the reader count is full: somebody runs, let them.
                 sync::yield_now();
             } else if word & WAITERS != 0
-                || self.0.compare_exchange(word, word | WAITERS, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                || self
+                    .0
+                    .compare_exchange(word, word | WAITERS, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok()
             {
                 sync::wait(self.key(), epoch);
             }
@@ -255,7 +269,12 @@ impl StateWord {
                 return false;
             }
             // ORDERING: Release; pairs with the Acquire in `try_write`: the writer sees the work that was left.
-            match self.0.compare_exchange_weak(word, word | PENDING, Ordering::Release, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(
+                word,
+                word | PENDING,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return wants_attention(word | PENDING),
                 Err(seen) => word = seen,
             }

@@ -185,8 +185,12 @@ mod imp {
             *cursor = (next < charged.len() * 64).then_some(next);
             let ranges: Vec<_> =
                 pages.iter().map(|page| page * FRAME_BYTES..(page + 1) * FRAME_BYTES).collect();
+            if ranges.is_empty() {
+                return 0;
+            }
             // SAFETY: nobody writes these entries, by this function's contract; others may load them atomically.
-            if ranges.is_empty() || unsafe { self.memory.source().decommit(&self.reservation, &ranges) }.is_err() {
+            let given_back = unsafe { self.memory.source().decommit(&self.reservation, &ranges) };
+            if given_back.is_err() {
                 return 0;
             }
             for page in &pages {
@@ -292,7 +296,11 @@ impl WordTable {
     /// many. Their words become 0. `cursor` is `None` when the end was reached.
     ///
     /// The caller keeps others from storing to those words meanwhile, or their stores are lost.
-    pub fn release_vacant(&self, cursor: &mut Option<usize>, vacant: &mut dyn FnMut(Range<usize>) -> bool) -> usize {
+    pub fn release_vacant(
+        &self,
+        cursor: &mut Option<usize>,
+        vacant: &mut dyn FnMut(Range<usize>) -> bool,
+    ) -> usize {
         // SAFETY: a word that is stored to meanwhile may lose the store, as documented, but every value is a valid
         // word: no memory safety hangs on it.
         unsafe { self.0.release_vacant(cursor, vacant) }

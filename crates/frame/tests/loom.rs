@@ -6,8 +6,8 @@
 
 use loom::{sync::Arc, thread};
 use pagefold_frame::{
-    Arena, ArenaConfig, Attention, Claim, DescriptorId, FrameCount, HeapSource, Memory, Mobility, Refusal, Release,
-    Slab, SlabConfig, Tag,
+    Arena, ArenaConfig, Attention, Claim, DescriptorId, FrameCount, HeapSource, Memory, Mobility,
+    Refusal, Release, Slab, SlabConfig, Tag,
 };
 
 type Spans = Slab<u32, 1>;
@@ -22,7 +22,9 @@ fn model(f: impl Fn() + Sync + Send + 'static) {
 
 fn slab() -> (std::sync::Arc<Arena>, Arc<Spans>) {
     let memory = std::sync::Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
-    let arena = std::sync::Arc::new(Arena::new(&memory, ArenaConfig { address_space: 4 << 20 }).expect("heap"));
+    let arena = std::sync::Arc::new(
+        Arena::new(&memory, ArenaConfig { address_space: 4 << 20 }).expect("heap"),
+    );
     let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity: 4 };
     let slab = Slab::new(&arena, config).expect("heap");
     (arena, Arc::new(slab))
@@ -118,7 +120,8 @@ fn the_last_hold_of_a_dying_descriptor_reports_it_and_it_is_freed_once() {
         for reader in readers {
             reader.join().expect("no panic");
         }
-        let freed = finish(&arena, &slab).iter().filter(|seen| matches!(seen, Attention::Freed(_))).count();
+        let freed =
+            finish(&arena, &slab).iter().filter(|seen| matches!(seen, Attention::Freed(_))).count();
         assert_eq!(usize::from(now) + freed, 1, "freed once");
         assert_eq!(arena.stats().allocated, 0);
     });

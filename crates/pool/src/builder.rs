@@ -118,7 +118,13 @@ const SPAN_FRAMES: u32 = 4;
 impl PoolBuilder {
     /// A builder for this allocator with a limit of 1 GiB.
     pub fn new(allocator: Allocator) -> Self {
-        Self { allocator, limit: 1 << 30, span_frames: SPAN_FRAMES, placement: Placement::Auto, source: None }
+        Self {
+            allocator,
+            limit: 1 << 30,
+            span_frames: SPAN_FRAMES,
+            placement: Placement::Auto,
+            source: None,
+        }
     }
 
     /// The hard limit in bytes on everything that may be resident: frames, idle frames and metadata. Rounded down to

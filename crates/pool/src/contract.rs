@@ -3,7 +3,10 @@
 //! One conformance suite (in `pagefold-testkit`) runs through every implementation, so the words below are tested,
 //! not hoped for.
 
-use crate::{AllocError, Handle, HandleError, LimitError, ReadIntoError, ReclaimError, Stats, TryReadError, Violation, WriteError};
+use crate::{
+    AllocError, Handle, HandleError, LimitError, ReadIntoError, ReclaimError, Stats, TryReadError,
+    Violation, WriteError,
+};
 
 /// A store of byte strings of 1 to [`max_len`](Pool::max_len) bytes under a hard limit.
 ///
@@ -95,7 +98,9 @@ pub trait Pool: Send + Sync {
         self.read(handle, &mut |slices| {
             outcome = match slices.copy_to(buffer) {
                 Some(len) => Ok(len),
-                None => Err(ReadIntoError::BufferTooSmall { len: slices.len(), capacity: buffer.len() }),
+                None => {
+                    Err(ReadIntoError::BufferTooSmall { len: slices.len(), capacity: buffer.len() })
+                }
             };
         })?;
         outcome

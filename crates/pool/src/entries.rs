@@ -22,7 +22,9 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{BitForest, DescriptorId, Memory, OutOfFrames, SourceError, WordTable, shard_count};
+use pagefold_frame::{
+    BitForest, DescriptorId, Memory, OutOfFrames, SourceError, WordTable, shard_count,
+};
 use pagefold_sys::sync::{self, AtomicU64, Mutex, Ordering};
 
 const SLOT_SHIFT: u32 = 32;
@@ -57,7 +59,10 @@ pub(crate) enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry(u64);
 
-#[expect(clippy::cast_possible_truncation, reason = "the fields are cut out of the word by shifts and masks")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the fields are cut out of the word by shifts and masks"
+)]
 impl Entry {
     pub(crate) fn new(generation: u16, state: State) -> Self {
         let (kind, slot, low) = match state {
@@ -275,7 +280,10 @@ impl HandleTable {
                 if !indices.clone().all(|index| index >= *next || given_back.contains(0, index)) {
                     return false;
                 }
-                let floor = indices.filter(|&index| index < *next).map(|index| self.generation_at(index)).max();
+                let floor = indices
+                    .filter(|&index| index < *next)
+                    .map(|index| self.generation_at(index))
+                    .max();
                 if floors.len() <= page {
                     floors.resize(page + 1, 0);
                 }
@@ -347,17 +355,22 @@ mod tests {
         let place = Place::Run { id: DescriptorId::new(3), short: 0 };
         let indices: Vec<u32> = (0..2000).map(|_| table.take().expect("room")).collect();
         for &index in &indices {
-            let live = Entry::new(table.load(index).generation() + (index % 7) as u16, State::Live(place));
+            let live =
+                Entry::new(table.load(index).generation() + (index % 7) as u16, State::Live(place));
             table.store(index, live);
             table.store(index, live.freed());
         }
-        let before: Vec<u16> = indices.iter().map(|&index| table.load(index).generation()).collect();
+        let before: Vec<u16> =
+            indices.iter().map(|&index| table.load(index).generation()).collect();
         indices.iter().for_each(|&index| table.give_back(index));
         assert!(table.trim() >= 3 * 4096, "whole pages went");
         let again: Vec<u32> = (0..2000).map(|_| table.take().expect("room")).collect();
         for index in again {
             if let Some(position) = indices.iter().position(|&old| old == index) {
-                assert!(table.load(index).generation() >= before[position], "I-GENERATION for index {index}");
+                assert!(
+                    table.load(index).generation() >= before[position],
+                    "I-GENERATION for index {index}"
+                );
             }
         }
     }

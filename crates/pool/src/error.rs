@@ -17,7 +17,9 @@ pub enum AllocError {
         max: usize,
     },
     /// The limit is reached and nothing that is free could be made to fit.
-    #[error("the pool is full: its limit is {limit} bytes; free objects, compact, or raise the limit")]
+    #[error(
+        "the pool is full: its limit is {limit} bytes; free objects, compact, or raise the limit"
+    )]
     OutOfMemory {
         /// The limit in force, in bytes.
         limit: usize,
@@ -77,7 +79,9 @@ pub enum WriteError {
         given: usize,
     },
     /// A reader holds the old bytes, and there is no room for the new ones beside them.
-    #[error("the object is being read and the pool has no room for the new bytes beside the old: its limit is {limit} bytes")]
+    #[error(
+        "the object is being read and the pool has no room for the new bytes beside the old: its limit is {limit} bytes"
+    )]
     OutOfMemory {
         /// The limit in force, in bytes.
         limit: usize,
@@ -104,7 +108,9 @@ pub enum LimitError {
         min: usize,
     },
     /// More than the address space that was reserved when the pool was built.
-    #[error("a limit of {limit} bytes is more than the {max} bytes of address space this pool reserved")]
+    #[error(
+        "a limit of {limit} bytes is more than the {max} bytes of address space this pool reserved"
+    )]
     TooLarge {
         /// The limit asked for, in bytes.
         limit: usize,
@@ -112,7 +118,9 @@ pub enum LimitError {
         max: usize,
     },
     /// What is stored needs more than the limit, compacted and trimmed as it is now.
-    #[error("{resident} bytes are in use after compaction; a limit of {limit} bytes does not hold them")]
+    #[error(
+        "{resident} bytes are in use after compaction; a limit of {limit} bytes does not hold them"
+    )]
     InUse {
         /// The limit asked for, in bytes.
         limit: usize,

@@ -67,7 +67,9 @@ impl PoolNumber {
         let free = (1..=u16::MAX)
             .map(|step| last.wrapping_add(step))
             .filter_map(NonZeroU16::new)
-            .find(|number| numbers.taken[usize::from(number.get() / 64)] >> (number.get() % 64) & 1 == 0)?;
+            .find(|number| {
+            numbers.taken[usize::from(number.get() / 64)] >> (number.get() % 64) & 1 == 0
+        })?;
         numbers.taken[usize::from(free.get() / 64)] |= 1 << (free.get() % 64);
         numbers.last = free.get();
         Some(Self(PoolId(free)))

@@ -24,6 +24,9 @@ mod stats;
 
 pub use builder::{Allocator, BuildError, Placement, PoolBuilder, UnknownAllocator};
 pub use contract::{CompactReport, Pool, Slices, TrimReport};
-pub use error::{AllocError, HandleError, LimitError, ReadIntoError, ReclaimError, TryReadError, Violation, WriteError};
+pub use error::{
+    AllocError, HandleError, LimitError, ReadIntoError, ReclaimError, TryReadError, Violation,
+    WriteError,
+};
 pub use handle::Handle;
 pub use stats::Stats;

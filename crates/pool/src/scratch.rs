@@ -15,7 +15,10 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// `count` buffers of `bytes_each`.
     pub(crate) fn new(count: usize, bytes_each: usize) -> Self {
-        Self { buffers: (0..count).map(|_| Mutex::new(vec![0; bytes_each].into())).collect(), bytes_each }
+        Self {
+            buffers: (0..count).map(|_| Mutex::new(vec![0; bytes_each].into())).collect(),
+            bytes_each,
+        }
     }
 
     pub(crate) fn bytes_each(&self) -> usize {
@@ -35,7 +38,9 @@ impl Scratch {
         let hint = sync::shard_hint();
         loop {
             for step in 0..self.buffers.len() {
-                if let Some(mut buffer) = self.buffers[hint.wrapping_add(step) % self.buffers.len()].try_lock() {
+                if let Some(mut buffer) =
+                    self.buffers[hint.wrapping_add(step) % self.buffers.len()].try_lock()
+                {
                     let copy = &mut buffer[..bytes.len()];
                     copy.copy_from_slice(bytes);
                     return f(copy);

@@ -22,6 +22,8 @@ pub struct Stats {
     pub compacted_bytes: u64,
     /// Frame bytes that [`compact`](crate::Pool::compact) could free right now (an estimate from below).
     pub reclaimable_bytes: u64,
+    /// Lists of places by their free room that are not empty: how finely what is free is scattered.
+    pub lists_in_use: u64,
     /// The hard limit on everything that may be resident.
     pub limit_bytes: u64,
 }
@@ -34,7 +36,11 @@ impl Stats {
 
     /// Payload bytes / frame bytes; 1 when there are no frames.
     pub fn density(&self) -> f64 {
-        if self.frame_bytes == 0 { 1.0 } else { self.payload_bytes as f64 / self.frame_bytes as f64 }
+        if self.frame_bytes == 0 {
+            1.0
+        } else {
+            self.payload_bytes as f64 / self.frame_bytes as f64
+        }
     }
 
     /// `original_bytes` / (frames + metadata): what the caller's data would take, over what it takes here.

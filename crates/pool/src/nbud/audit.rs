@@ -5,11 +5,7 @@ use std::collections::HashSet;
 use pagefold_frame::FRAME_BYTES;
 use pagefold_sys::sync::Ordering;
 
-use super::{
-    Nbud,
-    buckets::Listed,
-    span::Span,
-};
+use super::{Nbud, buckets::Listed, span::Span};
 use crate::{
     Stats,
     entries::{Place, State},
@@ -35,6 +31,7 @@ impl Nbud {
             moved_bytes: slid + compacted,
             compacted_bytes: compacted,
             reclaimable_bytes: self.reclaimable() as u64,
+            lists_in_use: self.buckets.in_use() as u64,
             limit_bytes: self.limit_bytes() as u64,
         }
     }
@@ -48,18 +45,14 @@ impl Nbud {
         spans.saturating_sub(needed) * self.span_bytes()
     }
 
-    /// Buckets in use, for the bound of the packing.
-    pub(crate) fn buckets_in_use(&self) -> usize {
-        self.buckets.in_use()
-    }
-
     pub(super) fn audit(&self) -> Result<(), String> {
         self.attend_all();
         let listed = self.audit_lists()?;
         let (mut objects, mut payload, mut frames, mut spans) = (0, 0, 0, 0);
         let ids: Vec<_> = self.spans.live().collect();
         for (id, location) in ids {
-            let mut guard = self.spans.try_write(id).map_err(|_| format!("span {} is held", id.get()))?;
+            let mut guard =
+                self.spans.try_write(id).map_err(|_| format!("span {} is held", id.get()))?;
             let (body, bytes) = guard.parts();
             let is_listed = Listed::of(body) != Listed::No;
             let span = Span::new((body, bytes));
@@ -70,7 +63,11 @@ impl Nbud {
             for (slot, object) in span.objects() {
                 let place = Place::Span { id, slot };
                 if self.entries.load(object.index).state() != State::Live(place) {
-                    return Err(format!("I-ENTRY: index {} does not say span {} slot {slot}", object.index, id.get()));
+                    return Err(format!(
+                        "I-ENTRY: index {} does not say span {} slot {slot}",
+                        object.index,
+                        id.get()
+                    ));
                 }
                 objects += 1;
                 payload += u64::from(object.len);
@@ -92,7 +89,8 @@ impl Nbud {
     fn audit_lists(&self) -> Result<HashSet<u32>, String> {
         let mut listed = HashSet::new();
         self.buckets.check(&self.spans, &mut |id, bucket| {
-            let mut guard = self.spans.try_write(id).map_err(|_| format!("span {} is held", id.get()))?;
+            let mut guard =
+                self.spans.try_write(id).map_err(|_| format!("span {} is held", id.get()))?;
             if Listed::of(guard.parts().0) != Listed::Bucket(bucket) || !listed.insert(id.get()) {
                 return Err(format!("I-BUCKET: span {} is in bucket {bucket} wrongly", id.get()));
             }
@@ -107,20 +105,33 @@ impl Nbud {
         let (used, _) = self.entries.census();
         let mut owned = HashSet::new();
         for index in 0..u32::try_from(used).expect("a table has fewer than 2^32 entries") {
-            let State::Live(Place::Run { id, short }) = self.entries.load(index).state() else { continue };
+            let State::Live(Place::Run { id, short }) = self.entries.load(index).state() else {
+                continue;
+            };
             let location = self.runs.location(id).filter(|_| owned.insert(id));
-            let location = location.ok_or_else(|| format!("I-ENTRY: index {index} says a run that is not its own"))?;
+            let location = location
+                .ok_or_else(|| format!("I-ENTRY: index {index} says a run that is not its own"))?;
             objects += 1;
             payload += (location.frames.bytes() - usize::from(short)) as u64;
             frames += location.frames.get() as usize;
         }
         if self.runs.live().count() != owned.len() {
-            return Err(format!("I-ENTRY: {} runs live, {} have an entry", self.runs.live().count(), owned.len()));
+            return Err(format!(
+                "I-ENTRY: {} runs live, {} have an entry",
+                self.runs.live().count(),
+                owned.len()
+            ));
         }
         Ok((objects, payload, frames))
     }
 
-    fn audit_sums(&self, objects: u64, payload: u64, frames: usize, spans: usize) -> Result<(), String> {
+    fn audit_sums(
+        &self,
+        objects: u64,
+        payload: u64,
+        frames: usize,
+        spans: usize,
+    ) -> Result<(), String> {
         let (counted_objects, counted_payload) = self.counters.sums();
         if (objects, payload) != (counted_objects, counted_payload) {
             return Err(format!(
@@ -129,7 +140,9 @@ impl Nbud {
         }
         let allocated = self.arena.stats().allocated;
         if frames != allocated || spans != self.span_count.load(Ordering::Relaxed) {
-            return Err(format!("I-COUNT: {frames} frames in {spans} spans and runs, {allocated} allocated"));
+            return Err(format!(
+                "I-COUNT: {frames} frames in {spans} spans and runs, {allocated} allocated"
+            ));
         }
         let (used, free) = self.entries.census();
         if used as u64 != free as u64 + objects {

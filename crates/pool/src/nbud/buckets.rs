@@ -88,7 +88,10 @@ impl Buckets {
     pub(crate) fn new(sets: usize, span_bytes: usize) -> Self {
         let buckets = span_bytes / GRAIN + 1;
         let set = || {
-            Mutex::new(Set { heads: vec![0; buckets].into(), full: vec![0; buckets.div_ceil(64)].into() })
+            Mutex::new(Set {
+                heads: vec![0; buckets].into(),
+                full: vec![0; buckets.div_ceil(64)].into(),
+            })
         };
         Self { sets: (0..sets).map(|_| set()).collect(), holes: AtomicUsize::new(0) }
     }
@@ -96,7 +99,8 @@ impl Buckets {
     /// Bytes that lie outside of the source.
     pub(crate) fn fixed_bytes(&self) -> usize {
         let set = self.sets[0].lock();
-        self.sets.len() * (size_of::<Mutex<Set>>() + size_of_val(&*set.heads) + size_of_val(&*set.full))
+        self.sets.len()
+            * (size_of::<Mutex<Set>>() + size_of_val(&*set.heads) + size_of_val(&*set.full))
     }
 
     pub(crate) fn sets(&self) -> usize {
@@ -138,7 +142,8 @@ impl Buckets {
         let Listed::Bucket(bucket) = Listed::of(body) else { return };
         let mut set = self.set_of(id).lock();
         let words = slab.words(id);
-        let (prev, next) = (words[PREV].load(Ordering::Relaxed), words[NEXT].load(Ordering::Relaxed));
+        let (prev, next) =
+            (words[PREV].load(Ordering::Relaxed), words[NEXT].load(Ordering::Relaxed));
         if let Some(next) = link(next) {
             slab.words(next)[PREV].store(prev, Ordering::Relaxed);
         }
@@ -157,7 +162,13 @@ impl Buckets {
     }
 
     /// Some spans of a set that had room for `len` bytes a moment ago, the tightest first; returns how many.
-    pub(crate) fn tightest(&self, slab: &SpanSlab, set: usize, len: usize, into: &mut [DescriptorId]) -> usize {
+    pub(crate) fn tightest(
+        &self,
+        slab: &SpanSlab,
+        set: usize,
+        len: usize,
+        into: &mut [DescriptorId],
+    ) -> usize {
         let set = self.sets[set % self.sets.len()].lock();
         let (mut count, mut bucket) = (0, len.div_ceil(GRAIN));
         while count < into.len() {
@@ -195,7 +206,10 @@ impl Buckets {
 
     /// Buckets in use, over all sets.
     pub(crate) fn in_use(&self) -> usize {
-        self.sets.iter().map(|set| set.lock().full.iter().map(|word| word.count_ones() as usize).sum::<usize>()).sum()
+        self.sets
+            .iter()
+            .map(|set| set.lock().full.iter().map(|word| word.count_ones() as usize).sum::<usize>())
+            .sum()
     }
 
     /// Checks every list; calls `f` for each span with its bucket. For a quiet pool.
@@ -209,13 +223,20 @@ impl Buckets {
             let set = set.lock();
             for (bucket, &head) in set.heads.iter().enumerate() {
                 if (head != 0) != (set.full[bucket / 64] >> (bucket % 64) & 1 == 1) {
-                    return Err(format!("I-BUCKET: the bit of bucket {bucket} in set {number} is wrong"));
+                    return Err(format!(
+                        "I-BUCKET: the bit of bucket {bucket} in set {number} is wrong"
+                    ));
                 }
                 let (mut prev, mut at) = (0, head);
                 while let Some(id) = link(at) {
                     let words = slab.words(id);
-                    if words[PREV].load(Ordering::Relaxed) != prev || id.get() as usize % self.sets.len() != number {
-                        return Err(format!("I-BUCKET: span {} is linked wrongly in bucket {bucket}", id.get()));
+                    if words[PREV].load(Ordering::Relaxed) != prev
+                        || id.get() as usize % self.sets.len() != number
+                    {
+                        return Err(format!(
+                            "I-BUCKET: span {} is linked wrongly in bucket {bucket}",
+                            id.get()
+                        ));
                     }
                     f(id, u16::try_from(bucket).expect("fewer buckets than 2^16"))?;
                     grains += bucket;
@@ -233,4 +254,3 @@ impl Buckets {
 fn link(word: u32) -> Option<DescriptorId> {
     word.checked_sub(1).map(DescriptorId::new)
 }
-

@@ -25,7 +25,9 @@ const FAILURES_MAX: usize = 16;
 
 /// What became of one object.
 enum Moved {
-    Yes { emptied: bool },
+    Yes {
+        emptied: bool,
+    },
     /// It was freed or written meanwhile.
     Gone,
     /// No hole is large enough.
@@ -76,7 +78,8 @@ impl Nbud {
         let room = Span::new((&mut *body, &mut *bytes)).room();
         self.buckets.unlist(&self.spans, id, body);
         let mut objects: Vec<(u16, Slot)> = Span::new((body, bytes)).objects().collect();
-        let needed: usize = objects.iter().map(|(_, slot)| usize::from(slot.len) + SLOT_BYTES).sum();
+        let needed: usize =
+            objects.iter().map(|(_, slot)| usize::from(slot.len) + SLOT_BYTES).sum();
         if objects.is_empty() || needed > self.buckets.holes() || room < SLOT_BYTES {
             self.settle(guard);
             return None;
@@ -125,7 +128,8 @@ impl Nbud {
         };
         let entry = self.entries.load(object.index);
         let place = Place::Span { id: from, slot };
-        let unchanged = Span::new(source.parts()).used(slot).is_some_and(|now| now.len == object.len);
+        let unchanged =
+            Span::new(source.parts()).used(slot).is_some_and(|now| now.len == object.len);
         if !unchanged || entry.state() != State::Live(place) {
             drop(source);
             self.settle(target);

@@ -70,7 +70,12 @@ impl Nbud {
         loop {
             self.entries.store(index, self.entries.load(index).linked_to(head));
             // ORDERING: Release; pairs with the Acquire in `drain`, who follows the link.
-            match pending.compare_exchange_weak(head, index + 1, Ordering::Release, Ordering::Relaxed) {
+            match pending.compare_exchange_weak(
+                head,
+                index + 1,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => break,
                 Err(seen) => head = seen,
             }
@@ -88,7 +93,8 @@ impl Nbud {
         // ORDERING: Acquire; pairs with the Release in `leave_pending`.
         let mut head = pending.swap(0, Ordering::Acquire);
         while let Some(index) = head.checked_sub(1) {
-            let (State::Vacant { slot, next } | State::Retired { slot, next }) = self.entries.load(index).state()
+            let (State::Vacant { slot, next } | State::Retired { slot, next }) =
+                self.entries.load(index).state()
             else {
                 unreachable!("I-PENDING: a pending entry is not live");
             };

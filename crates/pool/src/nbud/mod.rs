@@ -32,8 +32,8 @@ pub(crate) mod span;
 use std::sync::Arc;
 
 use pagefold_frame::{
-    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, Mobility, ReadGuard, Refusal, Slab, SlabConfig,
-    Tag,
+    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, Mobility, ReadGuard, Refusal, Slab,
+    SlabConfig, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex};
 
@@ -42,8 +42,8 @@ use self::{
     span::{SLOT_BYTES, SpanBody},
 };
 use crate::{
-    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Pool, Slices, Stats, TrimReport,
-    TryReadError, Violation, WriteError,
+    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Pool,
+    Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     builder::{Layout, Placement},
     counters::Counters,
     entries::{Entry, HandleTable, Place, State},
@@ -130,14 +130,21 @@ impl Held<'_> {
 
 impl Nbud {
     pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let too_small =
-            |min: usize| BuildError::LimitTooSmall { allocator: Allocator::Nbud, limit: layout.limit, min };
+        let too_small = |min: usize| BuildError::LimitTooSmall {
+            allocator: Allocator::Nbud,
+            limit: layout.limit,
+            min,
+        };
         let address_space = layout.source.address_space(layout.limit);
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
         let memory = Arc::new(Memory::new(layout.source, usize::MAX / 2));
         let arena = Arc::new(Arena::new(&memory, ArenaConfig { address_space })?);
         let (address_space, span_bytes) = (arena.address_space(), layout.span_frames.bytes());
-        let slab = |tag, capacity| SlabConfig { tag: Tag::new(tag), mobility: Mobility::Movable, capacity };
+        let slab = |tag, capacity| SlabConfig {
+            tag: Tag::new(tag),
+            mobility: Mobility::Movable,
+            capacity,
+        };
         let shards = pagefold_frame::shard_count();
         let mut pool = Self {
             number,
@@ -207,7 +214,9 @@ impl Nbud {
         loop {
             let (entry, place) = self.entry(handle)?;
             let held = match place {
-                Place::Span { id, slot } => self.spans.read(id).map(|guard| Held::Span { guard, slot }),
+                Place::Span { id, slot } => {
+                    self.spans.read(id).map(|guard| Held::Span { guard, slot })
+                }
                 Place::Run { id, short } => self.runs.read(id).map(|guard| Held::run(guard, short)),
             };
             // A refusal means that the object was freed or moved after the entry was loaded.
@@ -226,8 +235,12 @@ impl Nbud {
         loop {
             let (entry, place) = self.entry(handle)?;
             let held = match place {
-                Place::Span { id, slot } => self.spans.try_read(id).map(|guard| Held::Span { guard, slot }),
-                Place::Run { id, short } => self.runs.try_read(id).map(|guard| Held::run(guard, short)),
+                Place::Span { id, slot } => {
+                    self.spans.try_read(id).map(|guard| Held::Span { guard, slot })
+                }
+                Place::Run { id, short } => {
+                    self.runs.try_read(id).map(|guard| Held::run(guard, short))
+                }
             };
             match held {
                 Ok(held) if self.entries.load(handle.index()) == entry => return Ok(held),

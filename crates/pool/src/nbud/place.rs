@@ -43,7 +43,9 @@ impl Nbud {
         let len = content.len();
         match len {
             0 => return Err(AllocError::InvalidSize),
-            _ if len > super::LEN_MAX => return Err(AllocError::TooLarge { len, max: super::LEN_MAX }),
+            _ if len > super::LEN_MAX => {
+                return Err(AllocError::TooLarge { len, max: super::LEN_MAX });
+            }
             _ => {}
         }
         let full = |OutOfFrames| AllocError::OutOfMemory { limit: self.limit_bytes() };
@@ -90,7 +92,8 @@ impl Nbud {
                 self.runs.create(frames, claim, ())
             })?;
             content.copy_to(&mut guard.parts().1[..len]);
-            let short = u16::try_from(frames.bytes() - len).expect("a run is less than a frame too long");
+            let short =
+                u16::try_from(frames.bytes() - len).expect("a run is less than a frame too long");
             let published = publish(Place::Run { id: guard.id(), short });
             if !published {
                 guard.retire();
@@ -151,7 +154,8 @@ impl Nbud {
         let own = sync::shard_hint();
         let mut candidates = [DescriptorId::new(0); CANDIDATES];
         (0..self.buckets.sets()).find_map(|step| {
-            let count = self.buckets.tightest(&self.spans, own.wrapping_add(step), len, &mut candidates);
+            let count =
+                self.buckets.tightest(&self.spans, own.wrapping_add(step), len, &mut candidates);
             candidates[..count].iter().find_map(|&id| {
                 let mut guard = self.spans.try_write(id).ok()?;
                 self.drain(&mut guard);

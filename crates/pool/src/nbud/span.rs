@@ -93,7 +93,10 @@ pub(crate) struct Placed {
     pub(crate) slid: usize,
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "offsets, lengths and slots of a span of 64 KiB fit 16 bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "offsets, lengths and slots of a span of 64 KiB fit 16 bits"
+)]
 impl<'a> Span<'a> {
     pub(crate) fn new((body, bytes): (&'a mut SpanBody, &'a mut [u8])) -> Self {
         debug_assert!(bytes.len() <= 65_536, "offsets have 16 bits");
@@ -220,7 +223,9 @@ impl<'a> Span<'a> {
     /// The objects to close up, as a range of `order`: the holes before, between and after them add up to `len`, and
     /// their bytes are the fewest.
     fn cheapest_window(&self, order: &[u32], len: usize, end: usize) -> std::ops::Range<usize> {
-        let start_of = |at: usize| order.get(at).map_or(end, |&word| usize::from(self.slot(word as u16).offset));
+        let start_of = |at: usize| {
+            order.get(at).map_or(end, |&word| usize::from(self.slot(word as u16).offset))
+        };
         let end_before = |at: usize| if at == 0 { 0 } else { self.end_of(order[at - 1] as u16) };
         let (mut best, mut fewest) = (0..order.len(), usize::MAX);
         let (mut first, mut moved) = (0, 0);
@@ -270,8 +275,10 @@ impl<'a> Span<'a> {
 
     /// Checks I-SPAN.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let mut objects: Vec<(usize, usize)> =
-            self.objects().map(|(_, slot)| (usize::from(slot.offset), usize::from(slot.len))).collect();
+        let mut objects: Vec<(usize, usize)> = self
+            .objects()
+            .map(|(_, slot)| (usize::from(slot.offset), usize::from(slot.len)))
+            .collect();
         objects.sort_unstable();
         let mut at = 0;
         for &(offset, len) in &objects {
@@ -283,16 +290,24 @@ impl<'a> Span<'a> {
         let body = &self.body;
         let directory = self.bytes.len() - SLOT_BYTES * usize::from(body.slots);
         if at > usize::from(body.tail) || usize::from(body.tail) > directory {
-            return Err(format!("I-SPAN: objects end at {at}, tail {}, directory at {directory}", body.tail));
+            return Err(format!(
+                "I-SPAN: objects end at {at}, tail {}, directory at {directory}",
+                body.tail
+            ));
         }
         let payload: usize = objects.iter().map(|&(_, len)| len).sum();
         if payload != usize::from(body.payload) || objects.len() != usize::from(body.live) {
-            return Err(format!("I-SPAN: {} objects of {payload} bytes, not as counted: {body:?}", objects.len()));
+            return Err(format!(
+                "I-SPAN: {} objects of {payload} bytes, not as counted: {body:?}",
+                objects.len()
+            ));
         }
         if body.slots > 0 && self.slot(body.slots - 1).len == 0 {
             return Err(format!("I-SPAN: the last slot is free: {body:?}"));
         }
-        if (0..body.hint.min(body.slots)).any(|slot| self.slot(slot).len == 0) || body.hint > body.slots {
+        if (0..body.hint.min(body.slots)).any(|slot| self.slot(slot).len == 0)
+            || body.hint > body.slots
+        {
             return Err(format!("I-SPAN: a slot below the hint is free: {body:?}"));
         }
         Ok(())
