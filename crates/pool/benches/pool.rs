@@ -2,7 +2,6 @@
 //!
 //! `cargo bench -p pagefold-pool --bench pool`. The 1 GiB pools take a while to make; name a filter to leave them out.
 #![forbid(unsafe_code)]
-#![expect(missing_docs, reason = "criterion's macro makes an undocumented function")]
 
 mod common;
 

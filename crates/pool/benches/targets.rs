@@ -9,15 +9,7 @@
 mod chain;
 mod common;
 
-use std::{
-    hint::black_box,
-    sync::{
-        Barrier,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::{hint::black_box, sync::Barrier, thread, time::Instant};
 
 use chain::Chain;
 use common::{Filled, History, Rng, builder, filled, first_byte, object_len, source};
@@ -167,26 +159,19 @@ fn store_fill(mib: usize, span_frames: u32) {
 
 /// Operations a second of `threads` threads that run `work(thread)` over and over for about 0.2 s.
 fn throughput(threads: usize, work: &(dyn Fn(usize) -> u64 + Sync)) -> f64 {
-    let (barrier, done) = (Barrier::new(threads), AtomicU64::new(0));
-    let rates = AtomicU64::new(0);
-    thread::scope(|scope| {
-        for thread in 0..threads {
-            let (barrier, done, rates) = (&barrier, &done, &rates);
-            scope.spawn(move || {
-                barrier.wait();
-                let (begin, mut operations) = (Instant::now(), 0);
-                while begin.elapsed().as_millis() < 200 {
-                    operations += work(thread);
-                }
-                rates.fetch_add(
-                    (operations as f64 / begin.elapsed().as_secs_f64()) as u64,
-                    Ordering::Relaxed,
-                );
-                done.fetch_add(1, Ordering::Relaxed);
-            });
+    let barrier = Barrier::new(threads);
+    let run = &|thread| {
+        barrier.wait();
+        let (begin, mut operations) = (Instant::now(), 0);
+        while begin.elapsed().as_millis() < 200 {
+            operations += work(thread);
         }
-    });
-    rates.into_inner() as f64
+        operations as f64 / begin.elapsed().as_secs_f64()
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
+        running.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    })
 }
 
 /// How much more two threads do than one, beside a loop over private memory.

@@ -1,0 +1,213 @@
+//! `pagefold estimate`: what would compressed memory save on this input?
+//!
+//! ```text
+//! paths --discover--> files --read, sampler--> spool --worker--> codec, pool --run--> rows
+//! ```
+//!
+//! The input is read once into a spool in memory. Each combination of codec and allocator then gets a fresh pool, one
+//! after another, on the same bytes: every page is encoded, stored, read back, and held against its 128-bit hash.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`discover`] | which files there are, and what is skipped |
+//! | [`sampler`], [`read`], [`spool`] | which pages are kept, how they are read, where they lie |
+//! | [`worker`], [`latency`] | storing and loading one page, and the time it took |
+//! | [`mod@run`], [`passes`], [`row`] | the phases of one run, what a thread does in them, what was measured |
+
+mod discover;
+mod latency;
+mod passes;
+mod read;
+mod row;
+mod run;
+mod sampler;
+mod spool;
+mod worker;
+
+use std::thread;
+
+use pagefold_codec::{Codec, Encoded, accept_len, decode, encode};
+use pagefold_pool::{Allocator, PoolBuilder};
+use pagefold_sys::procfs::{Process, rss_anon};
+
+#[cfg(test)]
+pub(crate) use self::row::test_row;
+pub(crate) use self::{
+    discover::Skipped,
+    latency::Percentiles,
+    read::DEFAULT_SAMPLE,
+    row::{Phase, Row},
+    spool::PAGE,
+};
+use self::{
+    read::Sample,
+    run::{Bookkeeping, Run},
+    spool::Spool,
+};
+use crate::{
+    args::{EstimateConfig, Output, Sampling},
+    exit::Failure,
+    interrupt::Interrupt,
+    progress::Progress,
+};
+
+/// Beside the pages themselves: room for the metadata of a small pool.
+const LIMIT_SLACK: usize = 64 << 20;
+
+/// How many pages a thread compresses before its first run, so that the codec has made its contexts by then.
+const WARM_UP_PAGES: usize = 16;
+
+/// Everything that was found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub input: InputSummary,
+    /// In the order of the runs, one for each phase.
+    pub rows: Vec<Row>,
+    /// The first page that did not come back as it was stored.
+    pub mismatch: Option<String>,
+    /// Why the runs ended early, if they did; the rows before are good.
+    pub failure: Option<Failure>,
+    /// Whether Ctrl-C cut it short.
+    pub interrupted: bool,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct InputSummary {
+    /// The bytes that were kept and measured.
+    pub bytes: u64,
+    pub pages: u64,
+    pub same_filled: u64,
+    pub skipped: Vec<Skipped>,
+    /// The bytes of the whole input.
+    pub total_bytes: u64,
+    pub total_pages: u64,
+    pub files: u64,
+    pub seed: u64,
+    /// Whether the user chose the fraction.
+    pub sample_asked: bool,
+}
+
+impl InputSummary {
+    /// Whether some pages were left out.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.pages < self.total_pages
+    }
+}
+
+/// Reads the input and measures every combination of codec and allocator on it.
+///
+/// # Errors
+/// When nothing can be measured; what could be is in the report.
+pub(crate) fn measure(config: &EstimateConfig, output: Output) -> Result<Report, Failure> {
+    check_pools(config)?;
+    let interrupt = Interrupt::install()?;
+    let progress = Progress::new(output);
+    let sample = read::read(config, &progress)?;
+    interrupt.set_reportable();
+
+    let input = summary(&sample, config);
+    let mut report =
+        Report { input, rows: Vec::new(), mismatch: None, failure: None, interrupted: false };
+    report.failure = run_all(config, &sample.spool, &interrupt, &progress, &mut report).err();
+    progress.finish();
+    report.interrupted = interrupt.is_requested();
+    Ok(report)
+}
+
+/// Runs every combination, and adds to `report` what each one gives.
+fn run_all(
+    config: &EstimateConfig,
+    spool: &Spool,
+    interrupt: &Interrupt,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    for &codec in &config.codecs {
+        let codec = codec.build()?;
+        warm_up(&*codec, spool, config.threads.get())?;
+        for &allocator in &config.allocators {
+            if interrupt.is_requested() {
+                return Ok(());
+            }
+            let mismatch =
+                run(config, &*codec, allocator, spool, (interrupt, progress), &mut report.rows)?;
+            report.mismatch = report.mismatch.take().or(mismatch);
+        }
+    }
+    Ok(())
+}
+
+/// Finds out before anything is read whether the pools and codecs can be built at all.
+fn check_pools(config: &EstimateConfig) -> Result<(), Failure> {
+    for &allocator in &config.allocators {
+        if let Some(limit) = config.limit {
+            PoolBuilder::new(allocator).limit(limit).build().map_err(Failure::Limit)?;
+        }
+    }
+    for &codec in &config.codecs {
+        codec.build()?;
+    }
+    Ok(())
+}
+
+fn summary(sample: &Sample, config: &EstimateConfig) -> InputSummary {
+    InputSummary {
+        bytes: sample.spool.total_bytes(),
+        pages: sample.spool.len() as u64,
+        same_filled: sample.spool.same_filled(),
+        skipped: sample.skipped.clone(),
+        total_bytes: sample.total_bytes,
+        total_pages: sample.total_pages,
+        files: sample.files,
+        seed: config.seed,
+        sample_asked: matches!(config.sampling, Sampling::Fraction(_)),
+    }
+}
+
+/// Measures one codec with one allocator in a fresh pool; adds its rows and returns its first mismatch.
+fn run(
+    config: &EstimateConfig,
+    codec: &dyn Codec,
+    allocator: Allocator,
+    spool: &Spool,
+    (interrupt, progress): (&Interrupt, &Progress),
+    rows: &mut Vec<Row>,
+) -> Result<Option<String>, Failure> {
+    let limit = config.limit.unwrap_or_else(|| limit_for(spool.len()));
+    let books = Bookkeeping::new(spool, config.threads.get());
+    let rss_before = rss_anon(Process::Current)?;
+    let pool = PoolBuilder::new(allocator).limit(limit).build()?;
+    let (pool, seed) = (&*pool, config.seed);
+    let mut run =
+        Run { spool, codec, pool, interrupt, progress, books, rss_before, seed, passes: 0 };
+    run.phases(config.lifecycle, rows)
+}
+
+/// A limit that holds every page even if none of them compresses.
+fn limit_for(pages: usize) -> usize {
+    let bytes = pages.saturating_mul(PAGE);
+    bytes.saturating_add(bytes / 100 * 15).saturating_add(LIMIT_SLACK)
+}
+
+/// Compresses and decompresses a few pages on each thread: contexts that a codec makes on first use are its own
+/// memory, not the pool's, and the time they take is nobody's store.
+fn warm_up(codec: &dyn Codec, spool: &Spool, threads: usize) -> Result<(), Failure> {
+    let body = || {
+        let (mut scratch, mut page) = ([0; accept_len(PAGE)], [0; PAGE]);
+        for index in 0..spool.len().min(WARM_UP_PAGES) {
+            let accepted = accept_len(spool.page_len(index));
+            let encoded = encode(codec, spool.page(index), &mut scratch[..accepted]);
+            if let Encoded::Compressed(_) = encoded {
+                // Whether it comes back right is found out, and reported, when it was in a pool.
+                let _ = decode(codec, encoded, &mut page[..spool.page_len(index)]);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            thread::Builder::new().spawn_scoped(scope, body).map_err(Failure::Thread)?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,255 @@
+//! Finding the files: paths as given become a list of regular files, each once, and a list of what was skipped and why.
+//!
+//! A path that the user named is followed if it is a symbolic link; links inside a directory are not, so there are no
+//! loops; nor are `/proc` and `/sys` entered on the way. A file that is reached twice (by a hard link, or by two paths) is measured once. Within a directory the
+//! order is that of the names, so the same tree gives the same ordinals, and with them the same sample.
+
+use std::{
+    collections::HashSet,
+    fs::{self, FileType, Metadata},
+    io,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FsWord, PROC_SUPER_MAGIC, statfs};
+use serde::Serialize;
+use walkdir::WalkDir;
+
+use super::spool::PAGE;
+use crate::args::Input;
+
+/// What there is to read, in order.
+#[derive(Debug, Default)]
+pub(super) struct Discovery {
+    pub(super) sources: Vec<Source>,
+    pub(super) skipped: Vec<Skipped>,
+    /// The bytes of all files together; streams not counted.
+    pub(super) known_bytes: u64,
+}
+
+/// One thing to read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A regular file of this many bytes.
+    File { path: PathBuf, len: u64 },
+    /// A regular file that claims to be empty, as those of `/proc` do, and was named by the user.
+    Stream { path: PathBuf },
+    /// Standard input.
+    Stdin,
+}
+
+/// Something that is not in the figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Skipped {
+    /// The path, or `standard input`.
+    pub what: String,
+    /// The reason.
+    pub why: String,
+    /// Whether the user will want to know: it was asked for and could not be had.
+    #[serde(skip)]
+    pub failed: bool,
+}
+
+impl Discovery {
+    /// Walks all inputs.
+    pub(super) fn walk(inputs: &[Input]) -> Self {
+        let mut discovery = Self::default();
+        let mut seen = HashSet::new();
+        for input in inputs {
+            match input {
+                Input::Stdin => discovery.sources.push(Source::Stdin),
+                Input::Path(path) => discovery.add_named(path, &mut seen),
+            }
+        }
+        discovery
+    }
+
+    /// A path that the user named.
+    fn add_named(&mut self, path: &Path, seen: &mut HashSet<(u64, u64)>) {
+        match fs::metadata(path) {
+            Err(error) => self.fail(path, &error),
+            Ok(metadata) if metadata.is_dir() => self.add_tree(path, seen),
+            Ok(metadata) if metadata.is_file() => self.add_file(path, &metadata, true, seen),
+            Ok(metadata) => {
+                let why = format!(
+                    "{}; its content can be piped to `pagefold estimate -`",
+                    special(metadata.file_type())
+                );
+                self.skip(path, why, true);
+            }
+        }
+    }
+
+    fn add_tree(&mut self, root: &Path, seen: &mut HashSet<(u64, u64)>) {
+        let mut walk = WalkDir::new(root).follow_links(false).sort_by_file_name().into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(root).to_owned();
+                    let unexplained = || io::Error::other("the directory could not be walked");
+                    self.fail(&path, &error.into_io_error().unwrap_or_else(unexplained));
+                    continue;
+                }
+            };
+            // The root is a directory, even where its name is a link to one.
+            if entry.depth() == 0 {
+                continue;
+            }
+            let path = entry.path();
+            if entry.file_type().is_dir() {
+                if is_generated(path) {
+                    self.skip(
+                        path,
+                        "files that the kernel makes up when they are read".to_owned(),
+                        false,
+                    );
+                    walk.skip_current_dir();
+                }
+                continue;
+            }
+            if !entry.file_type().is_file() {
+                self.skip(path, special(entry.file_type()).to_owned(), false);
+                continue;
+            }
+            match entry.metadata() {
+                Ok(metadata) => self.add_file(path, &metadata, false, seen),
+                Err(error) => self.fail(path, &error.into()),
+            }
+        }
+    }
+
+    fn add_file(
+        &mut self,
+        path: &Path,
+        metadata: &Metadata,
+        named: bool,
+        seen: &mut HashSet<(u64, u64)>,
+    ) {
+        if !seen.insert((metadata.dev(), metadata.ino())) {
+            self.skip(path, "the same file was reached before by another path".to_owned(), false);
+            return;
+        }
+        let (path, len) = (path.to_owned(), metadata.len());
+        self.known_bytes = self.known_bytes.saturating_add(len);
+        self.sources.push(if named && len == 0 {
+            Source::Stream { path }
+        } else {
+            Source::File { path, len }
+        });
+    }
+
+    fn fail(&mut self, path: &Path, error: &io::Error) {
+        self.skip(path, error.to_string(), true);
+    }
+
+    fn skip(&mut self, path: &Path, why: String, failed: bool) {
+        self.skipped.push(Skipped { what: path.display().to_string(), why, failed });
+    }
+
+    /// Whether there is a source of unknown length.
+    pub(super) fn has_stream(&self) -> bool {
+        self.sources.iter().any(|source| !matches!(source, Source::File { .. }))
+    }
+
+    /// The pages that the files have together.
+    pub(super) fn known_pages(&self) -> u64 {
+        let pages = |source: &Source| match source {
+            Source::File { len, .. } => len.div_ceil(PAGE as u64),
+            Source::Stream { .. } | Source::Stdin => 0,
+        };
+        self.sources.iter().map(pages).sum()
+    }
+}
+
+/// Whether a directory belongs to `/proc` or `/sys`. Nobody stores anything there, some of its files never end, and one
+/// claims 128 TiB.
+fn is_generated(directory: &Path) -> bool {
+    const SYSFS_MAGIC: FsWord = 0x6265_6572;
+    // A directory that gives no answer is walked, and says for itself what is wrong.
+    statfs(directory)
+        .is_ok_and(|file_system| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&file_system.f_type))
+}
+
+/// What a file that is not a regular one is, in words.
+fn special(kind: FileType) -> &'static str {
+    if kind.is_symlink() {
+        "a symbolic link, not followed"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() {
+        "a block device"
+    } else if kind.is_char_device() {
+        "a character device"
+    } else {
+        "not a regular file"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use super::*;
+
+    fn walk(paths: &[&Path]) -> Discovery {
+        Discovery::walk(
+            &paths.iter().map(|path| Input::Path(path.to_path_buf())).collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn a_tree_is_listed_by_name_each_file_once_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path();
+        fs::create_dir(root.join("sub")).expect("a directory");
+        fs::write(root.join("sub/b"), [1; 5000]).expect("a file");
+        fs::write(root.join("a"), [1; 10]).expect("a file");
+        fs::hard_link(root.join("a"), root.join("z")).expect("a hard link");
+        symlink(root, root.join("sub/loop")).expect("a symbolic link");
+        let _socket = UnixListener::bind(root.join("socket")).expect("a socket");
+
+        let found = walk(&[root, &root.join("sub/b")]);
+        let file = |name: &str, len| Source::File { path: root.join(name), len };
+        assert_eq!(found.sources, [file("a", 10), file("sub/b", 5000)]);
+        assert_eq!((found.known_bytes, found.known_pages(), found.has_stream()), (5010, 3, false));
+        let mut whys: Vec<_> = found.skipped.iter().map(|skipped| skipped.why.as_str()).collect();
+        whys.sort_unstable();
+        let twice = "the same file was reached before by another path";
+        assert_eq!(whys, ["a socket", "a symbolic link, not followed", twice, twice]);
+        assert!(found.skipped.iter().all(|skipped| !skipped.failed), "none of these was asked for");
+    }
+
+    #[test]
+    fn a_named_link_is_followed_to_a_file_and_to_a_directory() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path();
+        fs::create_dir(root.join("sub")).expect("a directory");
+        fs::write(root.join("sub/a"), [1; 10]).expect("a file");
+        fs::write(root.join("b"), [1; 20]).expect("a file");
+        symlink("sub", root.join("to_dir")).expect("a symbolic link");
+        symlink("b", root.join("to_file")).expect("a symbolic link");
+        let found = walk(&[&root.join("to_dir"), &root.join("to_file")]);
+        assert_eq!((found.sources.len(), found.known_bytes), (2, 30));
+        assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+    }
+
+    #[test]
+    fn the_kernels_own_file_systems_are_told_from_those_that_store() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        assert!(is_generated(Path::new("/proc/self")) && !is_generated(dir.path()));
+        assert!(!is_generated(Path::new("/nonexistent")));
+    }
+
+    #[test]
+    fn what_was_asked_for_and_is_not_there_has_failed() {
+        let found = walk(&[Path::new("/nonexistent/pagefold"), Path::new("/dev/null")]);
+        assert!(found.sources.is_empty());
+        assert!(found.skipped.iter().all(|skipped| skipped.failed));
+        assert!(found.skipped[0].why.contains("No such file"), "{:?}", found.skipped[0]);
+        assert!(found.skipped[1].why.contains("character device"), "{:?}", found.skipped[1]);
+    }
+}

@@ -1,0 +1,297 @@
+//! Reading the input: every page that belongs to the sample is read exactly once, into the spool.
+//!
+//! A file is taken at the length it has when it is opened. If it shrinks meanwhile, the pages that are gone are not
+//! counted; if it grows, the growth is not read. A file that fails in the middle keeps the pages that were read, and
+//! is listed as skipped from there on.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use super::{
+    discover::{Discovery, Skipped, Source},
+    sampler::Sampler,
+    spool::{PAGE, Room, Spool},
+};
+use crate::{
+    args::{EstimateConfig, Sampling},
+    bytes,
+    exit::Failure,
+    progress::Progress,
+};
+
+/// What is sampled when nothing else is asked for, at most.
+pub(crate) const DEFAULT_SAMPLE: u64 = 1 << 30;
+
+/// Keeps a sample that was planned for a cap from going over it by chance: sampling a quarter of a million pages
+/// strays by some 0.2 %.
+const MARGIN: f64 = 0.99;
+
+/// How many pages are read between two moves of the progress bar.
+const PAGES_PER_TICK: u64 = 256;
+
+/// The input, read.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    /// The pages that were kept.
+    pub spool: Spool,
+    /// What is not in the figures.
+    pub skipped: Vec<Skipped>,
+    /// The bytes of the whole input, as far as it could be read.
+    pub total_bytes: u64,
+    /// The pages of the whole input.
+    pub total_pages: u64,
+    /// Files and streams that were read.
+    pub files: u64,
+}
+
+/// Finds and reads the input.
+///
+/// # Errors
+/// When nothing can be read, when there is nothing to read, or when the sample does not fit.
+pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sample, Failure> {
+    let discovery = Discovery::walk(&config.inputs);
+    let plan = Plan::new(config.sampling, &discovery, available_memory()?)?;
+    let stage = if discovery.has_stream() { 0 } else { discovery.known_pages() };
+    progress.begin("reading".to_owned(), stage);
+
+    let spool = Spool::new(Sampler::new(config.seed, plan.fraction), plan.room, plan.expected);
+    let mut reader = Reader {
+        sample: Sample {
+            spool,
+            skipped: discovery.skipped,
+            total_bytes: 0,
+            total_pages: 0,
+            files: 0,
+        },
+        progress,
+    };
+    for source in discovery.sources {
+        reader.read_source(source)?;
+    }
+    reader.sample.check()
+}
+
+impl Sample {
+    /// An input that gives no figures at all is a failure with a reason.
+    fn check(self) -> Result<Self, Failure> {
+        if self.spool.len() > 0 {
+            return Ok(self);
+        }
+        let mut failed = self.skipped.iter().filter(|skipped| skipped.failed);
+        match failed.next() {
+            Some(first) if self.files == 0 => Err(Failure::NothingReadable {
+                first: format!("{}: {}", first.what, first.why),
+                more: failed.count(),
+            }),
+            _ if self.total_pages > 0 => Err(Failure::EmptySample { pages: self.total_pages }),
+            _ => Err(Failure::EmptyInput),
+        }
+    }
+}
+
+/// How much is kept.
+#[derive(Debug)]
+struct Plan {
+    fraction: f64,
+    room: Room,
+    /// The bytes that the files will give, about.
+    expected: usize,
+}
+
+impl Plan {
+    /// Decides by what is known before anything is read. A spool takes at most half of the memory that is available: a
+    /// pool of pages that do not compress takes the other half.
+    fn new(sampling: Sampling, discovery: &Discovery, available: u64) -> Result<Self, Failure> {
+        let (known, half) = (discovery.known_bytes, available / 2);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of a length in memory"
+        )]
+        let part = |fraction: f64| (known as f64 * fraction) as usize;
+        match sampling {
+            Sampling::Auto => {
+                let cap = DEFAULT_SAMPLE.min(half);
+                let fraction = if known <= cap { 1.0 } else { cap as f64 / known as f64 * MARGIN };
+                let room = Room::Tighten { bytes: usize::try_from(cap).unwrap_or(usize::MAX) };
+                Ok(Self { fraction, room, expected: part(fraction) })
+            }
+            Sampling::Fraction(fraction) => {
+                let wanted = known as f64 * fraction;
+                if wanted > half as f64 {
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "only shown"
+                    )]
+                    let wanted = wanted as u64;
+                    let advice = format!(
+                        "--sample {} does",
+                        round_down(half as f64 / known as f64 * MARGIN)
+                    );
+                    return Err(Failure::SampleTooLarge { wanted, available, advice });
+                }
+                let room =
+                    Room::Refuse { bytes: usize::try_from(half).unwrap_or(usize::MAX), available };
+                Ok(Self { fraction, room, expected: part(fraction) })
+            }
+        }
+    }
+}
+
+/// The largest number of two significant digits that is not above `fraction`, which lies in (0, 1).
+fn round_down(fraction: f64) -> f64 {
+    let digits = 1.0 - fraction.log10().floor();
+    let shift = 10f64.powf(digits);
+    (fraction * shift).floor() / shift
+}
+
+/// `MemAvailable` of the system: what can be had without swapping.
+fn available_memory() -> Result<u64, Failure> {
+    let unknown = |why: String| Failure::AvailableMemory(why);
+    let text = fs::read_to_string("/proc/meminfo").map_err(|error| unknown(error.to_string()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kibibytes =
+        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let bytes = kibibytes.and_then(|kibibytes| kibibytes.checked_mul(1024));
+    bytes.ok_or_else(|| unknown("it has no line `MemAvailable:` in kB".to_owned()))
+}
+
+struct Reader<'a> {
+    sample: Sample,
+    progress: &'a Progress,
+}
+
+/// Why a source ended early.
+enum Ended {
+    /// It cannot be read (any further); the others can.
+    Source(io::Error),
+    /// The whole measurement cannot go on.
+    All(Failure),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::All(failure)
+    }
+}
+
+impl Reader<'_> {
+    fn read_source(&mut self, source: Source) -> Result<(), Failure> {
+        let name = match &source {
+            Source::File { path, .. } | Source::Stream { path } => path.clone(),
+            Source::Stdin => "standard input".into(),
+        };
+        let before = self.sample.total_bytes;
+        let ordinal = self.sample.spool.add_source(name.clone())?;
+        let ended = match source {
+            Source::File { path, .. } => self.read_file(ordinal, &path),
+            Source::Stream { path } => self.read_named_stream(ordinal, &path),
+            Source::Stdin => self.read_stream(ordinal, io::stdin().lock()),
+        };
+        let done = self.sample.total_bytes - before;
+        match ended {
+            Err(Ended::All(failure)) => return Err(failure),
+            Err(Ended::Source(error)) => {
+                let why = if done == 0 {
+                    error.to_string()
+                } else {
+                    format!("{error}, after {}", bytes::show(done))
+                };
+                self.sample.skipped.push(Skipped {
+                    what: name.display().to_string(),
+                    why,
+                    failed: true,
+                });
+                self.sample.files += u64::from(done > 0);
+            }
+            Ok(()) => self.sample.files += 1,
+        }
+        Ok(())
+    }
+
+    /// Reads the sampled pages of a regular file, each where it lies.
+    fn read_file(&mut self, ordinal: u32, path: &Path) -> Result<(), Ended> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        let mut page = [0; PAGE];
+        for page_no in 0..len.div_ceil(PAGE as u64) {
+            let offset = page_no * PAGE as u64;
+            let wanted = usize::try_from(len - offset).map_or(PAGE, |rest| rest.min(PAGE));
+            let got = if self.sample.spool.wants(ordinal, page_no) {
+                read_full(&mut page[..wanted], |buffer, done| {
+                    file.read_at(buffer, offset + done as u64)
+                })?
+            } else {
+                wanted
+            };
+            if got > 0 {
+                self.take(ordinal, page_no, &page[..got])?;
+            }
+            if got < wanted {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_named_stream(&mut self, ordinal: u32, path: &Path) -> Result<(), Ended> {
+        self.read_stream(ordinal, File::open(path)?)
+    }
+
+    /// Reads a stream to its end.
+    fn read_stream(&mut self, ordinal: u32, mut stream: impl Read) -> Result<(), Ended> {
+        let mut page = [0; PAGE];
+        for page_no in 0.. {
+            let got = read_full(&mut page, |buffer, _| stream.read(buffer))?;
+            if got > 0 {
+                self.take(ordinal, page_no, &page[..got])?;
+            }
+            if got < PAGE {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, ordinal: u32, page_no: u64, page: &[u8]) -> Result<(), Failure> {
+        self.sample.spool.offer(ordinal, page_no, page)?;
+        self.sample.total_bytes += page.len() as u64;
+        self.sample.total_pages += 1;
+        if self.sample.total_pages.is_multiple_of(PAGES_PER_TICK) {
+            self.progress.add(PAGES_PER_TICK);
+        }
+        Ok(())
+    }
+}
+
+/// Fills `buffer` as far as the source has bytes, and returns how far.
+fn read_full(
+    buffer: &mut [u8],
+    mut read: impl FnMut(&mut [u8], usize) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match read(&mut buffer[done..], done) {
+            Ok(0) => break,
+            Ok(got) => done += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! Storing and loading single pages, with the clock running around nothing else.
+//!
+//! A slot stands for one page of the input: it says whose content it holds and where that went. Each worker has a share
+//! of the slots to itself; codec, pool and spool are shared.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use pagefold_codec::{Codec, CodecError, Encoded, accept_len, decode, encode};
+use pagefold_pool::{AllocError, Handle, HandleError, Pool};
+
+use super::{
+    latency::Latency,
+    spool::{PAGE, Spool},
+};
+use crate::{interrupt::Interrupt, progress::Progress};
+
+/// How many pages are done between two moves of the progress bar.
+const PAGES_PER_TICK: usize = 256;
+
+/// What all workers of a run use together.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    pub(super) spool: &'a Spool,
+    pub(super) codec: &'a dyn Codec,
+    pub(super) pool: &'a dyn Pool,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) progress: &'a Progress,
+    /// Set by the first worker that cannot go on.
+    pub(super) halted: &'a AtomicBool,
+}
+
+/// The place of one page.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    /// The page of the spool whose content is here.
+    pub(super) source: u32,
+    pub(super) kept: Kept,
+}
+
+/// Where a page's content went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// There is none: not stored yet, or freed.
+    Nothing,
+    /// One repeated word; no memory.
+    SameFilled(u64),
+    /// An object of the pool, compressed.
+    Compressed(Handle),
+    /// An object of the pool, as it was: compression would not have paid.
+    Raw(Handle),
+}
+
+impl Kept {
+    /// The object of the pool, if there is one.
+    pub(super) fn handle(self) -> Option<Handle> {
+        match self {
+            Self::Compressed(handle) | Self::Raw(handle) => Some(handle),
+            Self::Nothing | Self::SameFilled(_) => None,
+        }
+    }
+}
+
+/// What one thread needs, allocated and touched before the pool is built so that it does not count as the pool's.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) stores: Latency,
+    pub(super) loads: Latency,
+    /// The slots of the share, to be shuffled.
+    pub(super) order: Vec<u32>,
+    scratch: Vec<u8>,
+    object: Vec<u8>,
+    page: Vec<u8>,
+    ticks: usize,
+}
+
+/// Why a page did not come back.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error(transparent)]
+    Handle(#[from] HandleError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error("its bytes are not the ones that were stored")]
+    Content,
+}
+
+impl Worker {
+    /// A worker for a share of `slots` slots.
+    pub(super) fn new(slots: u32) -> Self {
+        Self {
+            stores: Latency::new(),
+            loads: Latency::new(),
+            order: (0..slots).collect(),
+            // Filled with ones: zeroed memory would not be resident before its first use.
+            scratch: vec![1; accept_len(PAGE)],
+            object: vec![1; PAGE],
+            page: vec![1; PAGE],
+            ticks: 0,
+        }
+    }
+
+    /// Stores the content of page `source` of the spool. The time is that of encoding and storing.
+    ///
+    /// # Errors
+    /// [`AllocError`] from the pool; the time is not counted then.
+    pub(super) fn store(&mut self, shared: &Shared<'_>, source: usize) -> Result<Kept, AllocError> {
+        let page = shared.spool.page(source);
+        let accepted = accept_len(page.len());
+        let begun = Instant::now();
+        let kept = match encode(shared.codec, page, &mut self.scratch[..accepted]) {
+            Encoded::SameFilled(word) => Kept::SameFilled(word),
+            Encoded::Compressed(bytes) => Kept::Compressed(shared.pool.store(bytes)?),
+            Encoded::Raw(bytes) => Kept::Raw(shared.pool.store(bytes)?),
+        };
+        self.stores.record(begun.elapsed());
+        Ok(kept)
+    }
+
+    /// Loads a slot's page, and then checks it against the hash of what was read. The time is that of reading from
+    /// the pool and decoding; the check is outside of it.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the page is not what it should be.
+    pub(super) fn load(&mut self, shared: &Shared<'_>, slot: Slot) -> Result<(), LoadError> {
+        let source = slot.source as usize;
+        let page = &mut self.page[..shared.spool.page_len(source)];
+        let begun = Instant::now();
+        match slot.kept {
+            Kept::Nothing => return Ok(()),
+            Kept::SameFilled(word) => decode(shared.codec, Encoded::SameFilled(word), page)?,
+            Kept::Compressed(handle) => {
+                read(shared, handle, &mut self.object, page, |bytes| Encoded::Compressed(bytes))?;
+            }
+            Kept::Raw(handle) => {
+                read(shared, handle, &mut self.object, page, |bytes| Encoded::Raw(bytes))?;
+            }
+        }
+        self.loads.record(begun.elapsed());
+        if shared.spool.matches(source, page) { Ok(()) } else { Err(LoadError::Content) }
+    }
+
+    /// Moves the progress bar, now and then.
+    pub(super) fn tick(&mut self, shared: &Shared<'_>) {
+        self.ticks += 1;
+        if self.ticks == PAGES_PER_TICK {
+            shared.progress.add(PAGES_PER_TICK as u64);
+            self.ticks = 0;
+        }
+    }
+}
+
+/// Decodes an object straight out of the pool's memory where it lies in one piece, else by way of `object`.
+fn read(
+    shared: &Shared<'_>,
+    handle: Handle,
+    object: &mut [u8],
+    page: &mut [u8],
+    form: impl Fn(&[u8]) -> Encoded<'_>,
+) -> Result<(), LoadError> {
+    // An object longer than any page that was stored is not the content either.
+    let mut outcome = Err(LoadError::Content);
+    shared.pool.read(handle, &mut |slices| {
+        let bytes = match slices.contiguous() {
+            Some(bytes) => Some(bytes),
+            None => slices.copy_to(object).map(|len| &object[..len]),
+        };
+        if let Some(bytes) = bytes {
+            outcome = decode(shared.codec, form(bytes), page).map_err(LoadError::from);
+        }
+    })?;
+    outcome
+}
+
+impl Shared<'_> {
+    /// Tells all workers to stop after their current page.
+    pub(super) fn halt(&self) {
+        // ORDERING: Relaxed; a hint to stop early. What a worker did is published by the join of its thread.
+        self.halted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether to stop after the current page.
+    pub(super) fn should_stop(&self) -> bool {
+        // ORDERING: Relaxed; see `halt`.
+        self.halted.load(Ordering::Relaxed) || self.interrupt.is_requested()
+    }
+}

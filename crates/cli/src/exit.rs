@@ -1,0 +1,112 @@
+//! How the command ends: exit codes, and failures as one line on stderr. `docs/ESTIMATE.md` documents the codes.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use pagefold_codec::BuildCodecError;
+use pagefold_pool::{AllocError, BuildError, HandleError};
+use pagefold_sys::procfs::ProcfsError;
+use thiserror::Error;
+
+use crate::bytes;
+
+/// The exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Everything asked for was measured and read back intact.
+    Success = 0,
+    /// Nothing could be measured, or the run failed.
+    Failed = 1,
+    /// The arguments make no sense.
+    Usage = 2,
+    /// The report is complete but for inputs that are missing or could not be read.
+    Partial = 3,
+    /// A page did not read back as it was stored.
+    Mismatch = 4,
+    /// Stopped by Ctrl-C or a request to terminate; the report holds what there was.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why there is no report, or no complete one.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// Every input was skipped; the first reason stands for all.
+    #[error("{first}{}", and_more(*more))]
+    NothingReadable { first: String, more: usize },
+    /// There were inputs, and no byte in them.
+    #[error("nothing to measure: the input is empty")]
+    EmptyInput,
+    /// The whole input is larger than the sampled fraction can show.
+    #[error("nothing to measure: no page of {pages} was sampled; raise --sample or change --seed")]
+    EmptySample { pages: u64 },
+    /// The pages to keep would fill the machine.
+    #[error("the sample of {} does not fit in half of the {} of memory that is available; {advice}", bytes::show(*.wanted), bytes::show(*.available))]
+    SampleTooLarge { wanted: u64, available: u64, advice: String },
+    /// More pages than a page number holds.
+    #[error("more than {} pages are sampled; use a smaller --sample", u32::MAX)]
+    TooManyPages,
+    /// No pool can be built with the limit that was given.
+    #[error("{0}")]
+    Limit(BuildError),
+    /// A pool could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A codec refused its configuration.
+    #[error(transparent)]
+    Codec(#[from] BuildCodecError),
+    /// A pool refused a page for another reason than its limit.
+    #[error("{allocator} did not store page {page}: {reason}")]
+    Store { allocator: &'static str, page: String, reason: AllocError },
+    /// A pool did not know a handle that it gave out.
+    #[error("{allocator} did not free page {page}: {reason}")]
+    Free { allocator: &'static str, page: String, reason: HandleError },
+    /// The kernel's figures could not be read.
+    #[error("the memory figures of this process could not be read: {0}")]
+    MemoryFigures(#[from] ProcfsError),
+    /// How much memory there is could not be found out.
+    #[error("the available memory could not be read from /proc/meminfo: {0}")]
+    AvailableMemory(String),
+    /// Ctrl-C cannot be caught.
+    #[error("the handler for Ctrl-C could not be set: {0}")]
+    Interrupt(String),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}; use fewer --threads")]
+    Thread(io::Error),
+    /// The report could not be written.
+    #[error("the report could not be written: {0}")]
+    Output(io::Error),
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more inputs could not be read)") }
+}
+
+impl Failure {
+    /// The code that goes with this failure.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Limit(_) | Self::Codec(BuildCodecError::NotInThisBuild { .. }) => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// Prints the failure as one line on stderr.
+    pub(crate) fn print(self) -> Exit {
+        complain(&self.to_string());
+        self.exit()
+    }
+}
+
+/// Writes one line to stderr; if even that fails there is nobody left to tell.
+pub(crate) fn complain(message: &str) {
+    let line: String = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let _ = writeln!(io::stderr(), "pagefold: {line}");
+}

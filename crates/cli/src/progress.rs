@@ -1,0 +1,56 @@
+//! The progress bar: on stderr, and only where somebody can watch it.
+
+use std::io::{IsTerminal as _, stderr, stdout};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::args::Output;
+
+/// A progress bar, or nothing when nobody would see it.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// A bar on a terminal. None when stderr is no terminal, with `--quiet`, or when JSON goes down a pipe.
+    pub(crate) fn new(output: Output) -> Self {
+        let json_in_pipe = output.json && !stdout().is_terminal();
+        let visible = stderr().is_terminal() && !output.quiet && !json_in_pipe;
+        let target =
+            if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { bar: ProgressBar::with_draw_target(None, target) }
+    }
+
+    /// No bar at all.
+    #[cfg(test)]
+    pub(crate) fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden() }
+    }
+
+    /// Begins a stage of `total` units; 0 when nobody knows how many.
+    pub(crate) fn begin(&self, stage: String, total: u64) {
+        let template = if total == 0 {
+            "{spinner} {msg}  {human_pos}"
+        } else {
+            "{msg:<32!} {wide_bar} {percent:>3}%"
+        };
+        // The templates are constants; a wrong one costs the looks, not the run.
+        self.bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        self.bar.set_length(total);
+        self.bar.set_position(0);
+        self.bar.set_message(stage);
+    }
+
+    /// Counts units of the present stage as done.
+    pub(crate) fn add(&self, units: u64) {
+        self.bar.inc(units);
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

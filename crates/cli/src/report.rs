@@ -1,0 +1,244 @@
+//! Showing what was found: JSON or tables on stdout, at most one line on stderr, and the exit code.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`json`] | the documented format |
+//! | [`table`] | the tables, at most 80 columns for usual figures |
+//! | [`verdict`] | what it comes to, in sentences |
+
+mod json;
+mod table;
+mod verdict;
+
+use std::io::{self, IsTerminal as _, Write};
+
+use crate::{
+    args::Output,
+    estimate::{Report, Skipped},
+    exit::{self, Exit, Failure},
+};
+
+/// How many skipped inputs are listed by name; JSON lists all.
+const SKIPPED_SHOWN: usize = 5;
+
+/// Prints the report and says how the command ends.
+///
+/// # Errors
+/// When stdout cannot be written. A reader that closed the pipe is none: it has seen what it wanted.
+pub(crate) fn print(report: Report, output: Output) -> Result<Exit, Failure> {
+    let stdout = io::stdout();
+    let bold = Bold(
+        stdout.is_terminal()
+            && colour_wanted(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
+    );
+    // One write: a table should not be torn apart by what stderr says.
+    let mut text = Vec::new();
+    let composed = if output.json {
+        json::write(&report, &mut text)
+    } else {
+        write_text(&report, output, bold, &mut text)
+    };
+    let written = composed.and_then(|()| {
+        let mut stdout = stdout.lock();
+        stdout.write_all(&text)?;
+        stdout.flush()
+    });
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(conclude(report)),
+    }
+}
+
+/// Bold type, where the terminal and its user take it.
+#[derive(Debug, Clone, Copy)]
+struct Bold(bool);
+
+impl Bold {
+    fn apply(self, text: &str) -> String {
+        if self.0 { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Whether the user's environment allows escape sequences: <https://no-color.org>, and terminals that have none.
+fn colour_wanted(is_set: impl Fn(&str) -> bool) -> bool {
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) -> io::Result<()> {
+    writeln!(out, "{}", verdict::input(&report.input))?;
+    if !output.quiet && report.input.is_sampled() {
+        writeln!(out, "{}", verdict::sampling(&report.input))?;
+    }
+    if !report.rows.is_empty() {
+        writeln!(out, "\n{}\n\n{}\n", table::space(&report.rows), table::time(&report.rows))?;
+        if !output.quiet {
+            writeln!(out, "{}\n", table::LEGEND)?;
+        }
+    }
+    for sentence in verdict::stops(report) {
+        writeln!(out, "{sentence}")?;
+    }
+    for sentence in verdict::savings(report) {
+        writeln!(out, "{}", bold.apply(&sentence))?;
+    }
+    if !output.quiet {
+        write_skipped(&report.input.skipped, out)?;
+    }
+    Ok(())
+}
+
+/// Lists what was skipped, failures first.
+fn write_skipped(skipped: &[Skipped], out: &mut Vec<u8>) -> io::Result<()> {
+    if skipped.is_empty() {
+        return Ok(());
+    }
+    let inputs = if skipped.len() == 1 { "input" } else { "inputs" };
+    writeln!(out, "\nSkipped {} {inputs}:", skipped.len())?;
+    let failed = skipped.iter().filter(|skipped| skipped.failed);
+    let ordinary = skipped.iter().filter(|skipped| !skipped.failed);
+    for skipped in failed.chain(ordinary).take(SKIPPED_SHOWN) {
+        writeln!(out, "  {}: {}", printable(&skipped.what), skipped.why)?;
+    }
+    if skipped.len() > SKIPPED_SHOWN {
+        writeln!(out, "  and {} more; --json lists all", skipped.len() - SKIPPED_SHOWN)?;
+    }
+    Ok(())
+}
+
+/// A name without the control characters that could rewrite a terminal's screen.
+fn printable(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+/// Says on stderr, in one line, what the user must know, the gravest first; and picks the exit code for it.
+fn conclude(report: Report) -> Exit {
+    if let Some(mismatch) = report.mismatch {
+        exit::complain(&format!("verification failed: {mismatch}"));
+        return Exit::Mismatch;
+    }
+    if let Some(failure) = report.failure {
+        return failure.print();
+    }
+    if report.interrupted {
+        exit::complain("interrupted; the report holds what was measured so far");
+        return Exit::Interrupted;
+    }
+    let mut failed = report.input.skipped.iter().filter(|skipped| skipped.failed);
+    let Some(first) = failed.next() else { return Exit::Success };
+    let more = match failed.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    exit::complain(&format!(
+        "not everything could be read: {}: {}{more}",
+        printable(&first.what),
+        first.why
+    ));
+    Exit::Partial
+}
+
+/// `1,234,567`, as people count.
+fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// `3 pages`, `1 page`.
+fn plural(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// A share in percent with one decimal.
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.1} %", part as f64 / whole.max(1) as f64 * 100.0)
+}
+
+/// A report of an input of `mebibytes`, out of `total_mebibytes`.
+#[cfg(test)]
+fn test_report(rows: Vec<crate::estimate::Row>, mebibytes: u64, total_mebibytes: u64) -> Report {
+    let pages = |mebibytes: u64| mebibytes << 8;
+    let input = crate::estimate::InputSummary {
+        bytes: mebibytes << 20,
+        pages: pages(mebibytes),
+        same_filled: 0,
+        skipped: Vec::new(),
+        total_bytes: total_mebibytes << 20,
+        total_pages: pages(total_mebibytes),
+        files: 1,
+        seed: 1,
+        sample_asked: false,
+    };
+    Report { input, rows, mismatch: None, failure: None, interrupted: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(count(number), text);
+        }
+        assert_eq!(
+            (plural(1, "page"), plural(2000, "page")),
+            ("1 page".to_owned(), "2,000 pages".to_owned())
+        );
+        assert_eq!((percent(1, 3), percent(0, 0)), ("33.3 %".to_owned(), "0.0 %".to_owned()));
+    }
+
+    #[test]
+    fn no_color_wins() {
+        assert!(!colour_wanted(|name| name == "NO_COLOR"));
+        assert_eq!(Bold(true).apply("x"), "\u{1b}[1mx\u{1b}[0m");
+        assert_eq!(Bold(false).apply("x"), "x");
+    }
+
+    #[test]
+    fn the_gravest_news_decides_the_exit_code() {
+        let failed = || Skipped { what: "a".into(), why: "gone".into(), failed: true };
+        let report = |skipped: bool, interrupted, failure: bool, mismatch: bool| {
+            let mut report = test_report(Vec::new(), 1, 1);
+            report.input.skipped.push(Skipped { failed: skipped, ..failed() });
+            report.interrupted = interrupted;
+            report.failure = failure.then_some(Failure::EmptyInput);
+            report.mismatch = mismatch.then(|| "page 3 of a".to_owned());
+            conclude(report)
+        };
+        assert_eq!(
+            report(false, false, false, false),
+            Exit::Success,
+            "an ordinary skip is no failure"
+        );
+        assert_eq!(report(true, false, false, false), Exit::Partial);
+        assert_eq!(report(true, true, false, false), Exit::Interrupted);
+        assert_eq!(report(true, true, true, false), Exit::Failed);
+        assert_eq!(report(true, true, true, true), Exit::Mismatch);
+    }
+
+    #[test]
+    fn names_cannot_write_on_the_screen() {
+        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+
+    #[test]
+    fn the_list_of_skipped_names_failures_first_and_counts_the_rest() {
+        let skip = |number: usize| Skipped {
+            what: format!("{number}"),
+            why: "a FIFO".into(),
+            failed: number == 7,
+        };
+        let mut text = Vec::new();
+        write_skipped(&(0..8).map(skip).collect::<Vec<_>>(), &mut text).expect("memory takes it");
+        let text = String::from_utf8(text).expect("text");
+        assert!(text.starts_with("\nSkipped 8 inputs:\n  7: a FIFO\n  0: a FIFO\n"), "{text}");
+        assert!(text.ends_with("and 3 more; --json lists all\n"), "{text}");
+    }
+}

@@ -1,0 +1,138 @@
+//! The tables. Two of them, because one would not fit into 80 columns: what the pages take, and how long they take.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+
+use super::count;
+use crate::{
+    bytes,
+    estimate::{Percentiles, Row},
+};
+
+/// What stands where there is no figure.
+const NONE: &str = "-";
+
+/// What the headings mean.
+pub(super) const LEGEND: &str = "\
+same: same-filled, one repeated word; raw: incompressible, kept as it is
+ratio: compression, same-filled pages left out; density: payload / frames
+effect.: effective ratio, original bytes / (frames + metadata = memory)
+us: microseconds a page, loads in random order; RssAnon: growth, by the kernel";
+
+/// What the pages take: counts, ratios, memory.
+pub(super) fn space(rows: &[Row]) -> String {
+    let headings = ["pages", "same", "raw", "ratio", "effect.", "density", "memory"];
+    build(rows, &headings, |row| {
+        vec![
+            count(row.pages),
+            count(row.same_filled),
+            count(row.raw),
+            row.compression_ratio.map_or_else(|| NONE.to_owned(), |ratio| format!("{ratio:.2}")),
+            format!("{:.2}", row.effective_ratio),
+            format!("{:.3}", row.density),
+            bytes::show(row.taken_bytes()),
+        ]
+    })
+}
+
+/// How long a page takes, in microseconds; and what the kernel says of the process.
+pub(super) fn time(rows: &[Row]) -> String {
+    let headings = ["store us p50", "p99", "mean", "load us p50", "p99", "mean", "RssAnon"];
+    build(rows, &headings, |row| {
+        let mut cells = Vec::from(times(row.store_us));
+        cells.extend(times(row.load_us));
+        cells.push(bytes::show_signed(row.rss_delta_bytes));
+        cells
+    })
+}
+
+fn times(percentiles: Percentiles) -> [String; 3] {
+    [percentiles.p50, percentiles.p99, percentiles.mean]
+        .map(|time| time.map_or_else(|| NONE.to_owned(), show_time))
+}
+
+fn show_time(micros: f64) -> String {
+    if micros < 100.0 { format!("{micros:.2}") } else { format!("{micros:.0}") }
+}
+
+/// A heading, and what stands under it.
+type Column = (&'static str, fn(&Row) -> String);
+
+/// A table with the columns that say which row it is, as many as are needed to tell the rows apart, and then `cells`.
+fn build(rows: &[Row], headings: &[&str], cells: impl Fn(&Row) -> Vec<String>) -> String {
+    let differs =
+        |key: fn(&Row) -> String| rows.windows(2).any(|pair| key(&pair[0]) != key(&pair[1]));
+    let mut keys: Vec<Column> = vec![("codec", |row| row.codec.clone())];
+    if differs(|row| row.allocator.clone()) {
+        keys.push(("allocator", |row| row.allocator.clone()));
+    }
+    if differs(|row| row.phase.name().to_owned()) {
+        keys.push(("phase", |row| row.phase.name().to_owned()));
+    }
+
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    let names = keys.iter().map(|&(name, _)| Cell::new(name));
+    let figures =
+        headings.iter().map(|&heading| Cell::new(heading).set_alignment(CellAlignment::Right));
+    table.set_header(names.chain(figures));
+    for row in rows {
+        let names = keys.iter().map(|&(_, key)| Cell::new(key(row)));
+        let figures = cells(row)
+            .into_iter()
+            .map(|figure| Cell::new(figure).set_alignment(CellAlignment::Right));
+        table.add_row(names.chain(figures));
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding(if index == 0 { (0, 0) } else { (1, 0) });
+    }
+    table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estimate::{Phase, test_row};
+
+    fn lifecycle() -> Vec<Row> {
+        let mut rows = Vec::new();
+        for codec in ["lz4", "zstd:-1"] {
+            for phase in Phase::ALL {
+                let mut row = test_row(codec, 260, 12.34);
+                row.phase = phase;
+                row.same_filled = 12_345;
+                row.raw = 123_456;
+                row.rss_delta_bytes = -(900 << 20);
+                rows.push(row);
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn a_gibibyte_with_a_lifecycle_fits_into_80_columns() {
+        for text in [space(&lifecycle()), time(&lifecycle())] {
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "\n{text}");
+            assert_eq!(text.lines().count(), 9, "a heading and eight rows\n{text}");
+        }
+    }
+
+    #[test]
+    fn columns_that_tell_nothing_apart_are_left_out() {
+        let rows = [test_row("lz4", 260, 1.0), test_row("zstd:1", 200, 2.0)];
+        let text = space(&rows);
+        assert!(
+            text.starts_with("codec") && !text.contains("allocator") && !text.contains("phase"),
+            "\n{text}"
+        );
+        assert!(space(&lifecycle()).contains("half_freed"));
+    }
+
+    #[test]
+    fn a_figure_that_does_not_exist_is_a_dash() {
+        let mut row = test_row("lz4", 0, 1.0);
+        row.compression_ratio = None;
+        row.store_us = Percentiles::default();
+        assert!(space(&[row.clone()]).contains(" - "));
+        assert!(time(&[row]).contains(" - "));
+    }
+}

@@ -1,0 +1,172 @@
+//! What the figures come to, in sentences.
+
+use super::{count, percent, plural};
+use crate::{
+    bytes,
+    estimate::{DEFAULT_SAMPLE, InputSummary, Phase, Report, Row},
+};
+
+/// Below this ratio it is not worth the trouble.
+const WORTHWHILE: f64 = 1.05;
+
+/// What was measured.
+pub(super) fn input(input: &InputSummary) -> String {
+    let (pages, files) = (plural(input.pages, "page"), plural(input.files, "file"));
+    let same = percent(input.same_filled, input.pages);
+    let (size, same_filled) = (bytes::show(input.bytes), count(input.same_filled));
+    format!("{size} in {pages} of {files}; {same_filled} of them same-filled ({same}).")
+}
+
+/// That it was a sample, and which.
+pub(super) fn sampling(input: &InputSummary) -> String {
+    let (share, whole) = (percent(input.bytes, input.total_bytes), bytes::show(input.total_bytes));
+    let why = if input.sample_asked {
+        String::new()
+    } else {
+        format!("\nWithout --sample, at most {} is measured.", bytes::show(DEFAULT_SAMPLE))
+    };
+    format!(
+        "This is a sample: {share} of the input's {whole}, chosen with seed {}{why}.",
+        input.seed
+    )
+}
+
+/// Where a run did not get to its end.
+pub(super) fn stops(report: &Report) -> impl Iterator<Item = String> {
+    report.rows.iter().filter_map(|row| {
+        let who = format!("{} with {}, {}", row.codec, row.allocator, row.phase.name());
+        let held = format!("{} ({})", plural(row.pages, "page"), bytes::show(row.original_bytes));
+        if row.limit_reached {
+            let (limit, of) = (bytes::show(row.limit_bytes), bytes::show(report.input.bytes));
+            Some(format!("{who}: the limit of {limit} was reached; it holds {held} of {of}."))
+        } else if row.interrupted {
+            Some(format!("{who}: interrupted with {held} stored; not all of them were checked."))
+        } else {
+            None
+        }
+    })
+}
+
+/// What would be saved: by the densest fill, and by the one that loads fastest if that is another. A run that was
+/// stopped, or not checked to its end, says nothing.
+pub(super) fn savings(report: &Report) -> Vec<String> {
+    let fills = || report.rows.iter().filter(|row| row.phase == Phase::Fill && row.is_complete());
+    let Some(densest) = fills().max_by(|a, b| a.effective_ratio.total_cmp(&b.effective_ratio))
+    else {
+        return Vec::new();
+    };
+    let mut sentences = vec![saving(&report.input, densest)];
+    let load = |row: &Row| row.load_us.mean.unwrap_or(f64::INFINITY);
+    if let Some(fastest) = fills().min_by(|a, b| load(a).total_cmp(&load(b)))
+        && !std::ptr::eq(fastest, densest)
+        && let Some(p50) = fastest.load_us.p50
+    {
+        let (name, size) = (name(fastest), bytes::show(fastest.taken_bytes()));
+        sentences.push(format!("Fastest to load: {name}, {p50:.1} us a page (p50), in {size}."));
+    }
+    sentences
+}
+
+fn saving(input: &InputSummary, row: &Row) -> String {
+    let (original, taken, name) =
+        (bytes::show(row.original_bytes), bytes::show(row.taken_bytes()), name(row));
+    if row.effective_ratio < WORTHWHILE && row.metadata_bytes > row.frame_bytes {
+        let tables = bytes::show(row.metadata_bytes);
+        return format!(
+            "{original} would take {taken} ({name}), of which {tables} are a pool's tables: too small an input to judge by."
+        );
+    }
+    if row.effective_ratio < WORTHWHILE {
+        return format!(
+            "{original} would take {taken} ({name}): compressed memory does not pay for this input."
+        );
+    }
+    let less = show_ratio(row.effective_ratio);
+    if !input.is_sampled() {
+        return format!("{original} would fit in {taken} ({name}): {less} times less.");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
+    let projected = (input.total_bytes as f64 / row.effective_ratio) as u64;
+    let (whole, projected) = (bytes::show(input.total_bytes), bytes::show(projected));
+    format!(
+        "The sample of {original} fits in {taken} ({name}): {less} times less.\nThe whole {whole} would fit in about {projected}."
+    )
+}
+
+fn name(row: &Row) -> String {
+    format!("{}, {}", row.codec, row.allocator)
+}
+
+fn show_ratio(ratio: f64) -> String {
+    if ratio < 100.0 { format!("{ratio:.1}") } else { format!("{ratio:.0}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{estimate::test_row, report::test_report};
+
+    #[test]
+    fn the_densest_fill_speaks_and_the_fastest_is_named_beside_it() {
+        let rows = vec![
+            test_row("lz4", 400, 1.0),
+            test_row("zstd:-1", 260, 2.0),
+            test_row("zstd:1", 300, 4.0),
+        ];
+        assert_eq!(
+            savings(&test_report(rows, 1200, 1200)),
+            [
+                "1.2 GiB would fit in 260.0 MiB (zstd:-1, nbud): 4.6 times less.",
+                "Fastest to load: lz4, nbud, 1.0 us a page (p50), in 400.0 MiB."
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sample_is_scaled_up_and_says_how_it_was_chosen() {
+        let report = test_report(vec![test_row("lz4", 300, 1.0)], 1200, 12_000);
+        assert_eq!(
+            savings(&report),
+            [
+                "The sample of 1.2 GiB fits in 300.0 MiB (lz4, nbud): 4.0 times less.\nThe whole 11.7 GiB would fit in about 2.9 GiB."
+            ]
+        );
+        let text = sampling(&report.input);
+        assert!(
+            text.contains("10.0 %") && text.contains("seed 1") && text.contains("at most 1.0 GiB"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_pay_is_said_to_be_so() {
+        let text = savings(&test_report(vec![test_row("lz4", 1190, 1.0)], 1200, 1200)).join(" ");
+        assert!(text.contains("does not pay"), "{text}");
+
+        let mut tiny = test_row("lz4", 1, 1.0);
+        (tiny.original_bytes, tiny.metadata_bytes, tiny.effective_ratio) =
+            (300 << 10, 2 << 20, 0.1);
+        let text = savings(&test_report(vec![tiny], 1, 1)).join(" ");
+        assert!(text.contains("too small an input"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_or_not_checked_gives_no_verdict() {
+        let mut limited = test_row("lz4", 400, 1.0);
+        limited.limit_reached = true;
+        let mut unchecked = test_row("zstd:1", 400, 1.0);
+        unchecked.verified = false;
+        let mut cut = test_row("zstd:3", 400, 1.0);
+        cut.interrupted = true;
+        let report = test_report(vec![limited, unchecked, cut], 2400, 2400);
+        assert!(savings(&report).is_empty());
+        let stops: Vec<_> = stops(&report).collect();
+        assert_eq!(stops.len(), 2, "{stops:?}");
+        assert!(
+            stops[0].contains("limit of 2.0 GiB was reached") && stops[0].contains("of 2.3 GiB"),
+            "{}",
+            stops[0]
+        );
+        assert!(stops[1].contains("interrupted"), "{}", stops[1]);
+    }
+}

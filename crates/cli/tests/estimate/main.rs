@@ -1,0 +1,13 @@
+//! `pagefold estimate`, tested through the binary.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`measure`] | what is found on inputs of known content, and the JSON |
+//! | [`bad_input`] | what is refused or skipped, exit codes, texts |
+//! | [`terminal`] | tables, colours, pipes, signals |
+//! | [`common`] | driving the binary |
+
+mod bad_input;
+mod common;
+mod measure;
+mod terminal;

@@ -1,0 +1,216 @@
+//! The command among other programs: pipes that close, terminals, colours, signals.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Read as _, Write as _},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use crate::common::{Outcome, estimate, pagefold, runs, sample_dir, text};
+use rustix::process::{Pid, Signal, kill_process};
+
+#[test]
+fn the_table_is_readable_at_80_columns_and_ends_in_a_verdict() {
+    let dir = sample_dir();
+    let path = dir.path().display().to_string();
+    for args in [vec![path.as_str()], vec!["--lifecycle", &path]] {
+        let outcome = estimate(args);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+        let text = &outcome.stdout;
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for word in [
+            "125 pages of 3 files",
+            "8 of them same-filled",
+            "ratio",
+            "effect.",
+            "density",
+            "p99",
+            "mean",
+            "RssAnon",
+        ] {
+            assert!(text.contains(word), "`{word}` is missing:\n{text}");
+        }
+        assert!(text.contains(" would fit in ") || text.contains(" would take "), "{text}");
+    }
+}
+
+#[test]
+fn a_sample_is_said_to_be_one_and_scaled_up_and_quiet_leaves_the_note_out() {
+    let dir = sample_dir();
+    let path = dir.path().display().to_string();
+    let sampled = estimate(["--sample", "0.5", "--seed", "11", &path]).stdout;
+    assert!(sampled.contains("This is a sample: ") && sampled.contains("seed 11"), "{sampled}");
+    let quiet = estimate(["--quiet", "--sample", "0.5", "--seed", "11", &path]).stdout;
+    assert!(!quiet.contains("This is a sample"), "{quiet}");
+    assert!(quiet.contains("ratio"), "the table stays: {quiet}");
+    assert!(!estimate([&path]).stdout.contains("sample"), "nothing was left out");
+}
+
+#[test]
+fn a_pipe_gets_neither_colour_nor_progress() {
+    let dir = sample_dir();
+    let outcome = estimate([dir.path()]);
+    assert_eq!(outcome.stderr, "");
+    assert!(!outcome.stdout.contains('\u{1b}'), "{}", outcome.stdout);
+}
+
+/// Runs the command on a terminal of its own, if there is a program that makes one.
+fn on_a_terminal(arguments: &str, no_color: bool) -> Option<String> {
+    let line = format!("{} estimate {arguments}", env!("CARGO_BIN_EXE_pagefold"));
+    let mut command = Command::new("script");
+    command
+        .args(["-q", "-e", "-c", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR");
+    if no_color {
+        command.env("NO_COLOR", "1");
+    }
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error) => {
+            eprintln!("SKIPPED: `script`, which makes a terminal, does not run: {error}");
+            None
+        }
+    }
+}
+
+/// The escape sequence for bold type, which only the verdict uses.
+const BOLD: &str = "\u{1b}[1m";
+
+#[test]
+fn a_terminal_gets_colour_and_progress_unless_the_user_says_otherwise() {
+    let dir = sample_dir();
+    let path = dir.path().display().to_string();
+    let Some(colourful) = on_a_terminal(&path, false) else { return };
+    assert!(colourful.contains(BOLD), "{colourful:?}");
+    assert!(colourful.contains("lz4 fill"), "the progress bar names the stage: {colourful:?}");
+    let Some(plain) = on_a_terminal(&path, true) else { return };
+    assert!(!plain.contains(BOLD) && plain.contains("density"), "{plain:?}");
+    let Some(quiet) = on_a_terminal(&format!("--quiet {path}"), false) else { return };
+    assert!(!quiet.contains("lz4 fill") && quiet.contains("density"), "{quiet:?}");
+}
+
+#[test]
+fn a_reader_that_closes_the_pipe_is_no_error() {
+    let dir = sample_dir();
+    for json in [&["--json"][..], &[]] {
+        let mut command = pagefold();
+        command
+            .arg("estimate")
+            .args(json)
+            .arg(dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        drop(child.stdout.take());
+        let outcome: Outcome = child.wait_with_output().expect("it ends").into();
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_an_error() {
+    let dir = sample_dir();
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = pagefold();
+    command.arg("estimate").arg(dir.path()).stdout(full).stderr(Stdio::piped());
+    let outcome: Outcome =
+        command.spawn().and_then(Child::wait_with_output).expect("it ends").into();
+    outcome.fails_without_report(1, &["the report could not be written"]);
+}
+
+#[test]
+fn help_has_examples_and_exit_codes_and_version_answers() {
+    let help = estimate(["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    for word in [
+        "Examples:",
+        "Exit codes:",
+        "--lifecycle",
+        "--limit",
+        "--sample",
+        "--seed",
+        "--threads",
+        "zstd:LEVEL",
+        "130",
+    ] {
+        assert!(help.stdout.contains(word), "`{word}` is missing:\n{}", help.stdout);
+    }
+    let version: Outcome = pagefold().arg("--version").output().expect("the binary runs").into();
+    assert_eq!(version.stdout.trim(), concat!("pagefold ", env!("CARGO_PKG_VERSION")));
+}
+
+fn signal(child: &Child) {
+    let pid = Pid::from_child(child);
+    kill_process(pid, Signal::INT).expect("it is our child");
+}
+
+#[test]
+fn interrupted_while_reading_it_ends_at_once_with_a_line() {
+    let mut command = pagefold();
+    command
+        .args(["estimate", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("it is a pipe");
+    // More than a pipe holds: when this returns, the command has begun to read, and it catches Ctrl-C by then.
+    stdin.write_all(&text(1 << 20)).expect("the command reads");
+    signal(&child);
+    let outcome: Outcome = child.wait_with_output().expect("it ends").into();
+    outcome.fails_without_report(130, &["interrupted while reading"]);
+    drop(stdin);
+}
+
+#[test]
+fn interrupted_while_measuring_it_reports_what_it_has() {
+    let mut command = pagefold();
+    command.args(["estimate", "--json", "--lifecycle", "-"]);
+    // Far more work than the test waits for: minutes, if the signal were lost.
+    for _ in 0..20 {
+        command.args(["--codec", "zstd:19"]);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    child
+        .stdin
+        .take()
+        .expect("it is a pipe")
+        .write_all(&text(16 << 20))
+        .expect("the command reads");
+    wait_for_worker(&mut child);
+    signal(&child);
+    let outcome: Outcome = child.wait_with_output().expect("it ends").into();
+    outcome.fails(130, &["interrupted"]);
+    let document = outcome.json(130);
+    assert_eq!(document["interrupted"], true);
+    let last = runs(&document).last().expect("a run had begun");
+    assert_eq!(
+        (last["interrupted"].as_bool(), last["verified"].as_bool()),
+        (Some(true), Some(false)),
+        "{last}"
+    );
+    assert_eq!(last["store_us"]["p50"].is_f64(), last["pages"].as_u64() > Some(0), "{last}");
+}
+
+/// Waits until the child has begun to store pages, which it does on threads of that name.
+fn wait_for_worker(child: &mut Child) {
+    let tasks = format!("/proc/{}/task", child.id());
+    loop {
+        let names = fs::read_dir(&tasks)
+            .expect("the child runs")
+            .flatten()
+            .map(|task| task.path().join("comm"));
+        if names.flat_map(fs::read_to_string).any(|name| name.starts_with("worker")) {
+            return;
+        }
+        if child.try_wait().expect("it is our child").is_some() {
+            let mut stderr = String::new();
+            child.stderr.take().expect("it is a pipe").read_to_string(&mut stderr).expect("text");
+            panic!("the command ended before it was interrupted: {stderr}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
