@@ -109,6 +109,7 @@ impl Arena {
         self.reservation.bytes()
     }
 
+    #[inline]
     pub(crate) fn base_of(&self, location: Location) -> std::ptr::NonNull<u8> {
         self.reservation.at(location.start.byte_offset())
     }

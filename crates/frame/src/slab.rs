@@ -262,6 +262,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
         self.return_id(id);
     }
 
+    #[inline]
     pub(crate) fn base_of(&self, location: Location) -> NonNull<u8> {
         self.arena.base_of(location)
     }

@@ -64,6 +64,7 @@ pub(crate) struct StateWord(AtomicU64);
     clippy::cast_possible_truncation,
     reason = "the fields are cut out of the word by masks and shifts"
 )]
+#[inline]
 fn location_of(word: u64) -> Location {
     Location {
         start: FrameNo(word as u32),

@@ -13,6 +13,7 @@ pub struct FrameNo(pub(crate) u32);
 
 impl FrameNo {
     /// The frame's offset in its arena, in bytes.
+    #[inline]
     pub fn byte_offset(self) -> usize {
         self.0 as usize * FRAME_BYTES
     }
@@ -45,6 +46,7 @@ impl FrameCount {
     ///
     /// # Panics
     /// If it is 0 or above [`MAX`](Self::MAX).
+    #[inline]
     pub const fn new(frames: u32) -> Self {
         assert!(frames >= 1 && frames <= Self::MAX.0, "a run has 1 to 64 frames");
         Self(frames)
@@ -56,6 +58,7 @@ impl FrameCount {
     }
 
     /// The bytes of that many frames.
+    #[inline]
     pub const fn bytes(self) -> usize {
         self.0 as usize * FRAME_BYTES
     }

@@ -123,6 +123,25 @@ impl Entry {
     }
 }
 
+/// The place of an entry in the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntryCell<'a>(&'a AtomicU64);
+
+impl EntryCell<'_> {
+    #[inline]
+    pub(crate) fn load(self) -> Entry {
+        // ORDERING: Acquire; pairs with the Release in `exchange` and `HandleTable::store`.
+        Entry(self.0.load(Ordering::Acquire))
+    }
+
+    /// Replaces `old` by `new`, or says that the entry is something else by now.
+    pub(crate) fn exchange(self, old: Entry, new: Entry) -> bool {
+        // ORDERING: AcqRel; Release pairs with the Acquire in `load`; Acquire, so that whoever frees an object has
+        // seen where the last relocation put it.
+        self.0.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
 /// Free indices, under one lock.
 #[derive(Debug)]
 struct Free {
@@ -205,7 +224,7 @@ impl HandleTable {
         let generation = u16::try_from(*floor - 1).expect("a generation plus 1");
         *floor = 0;
         for index in page * PER_PAGE..((page + 1) * PER_PAGE).min(self.entries.capacity()) {
-            // ORDERING: Release; pairs with the Acquire in `load`.
+            // ORDERING: Release; pairs with the Acquire in `EntryCell::load`.
             self.entries.word(index).store(
                 Entry::new(generation, State::Vacant { slot: 0, next: 0 }).0,
                 Ordering::Release,
@@ -233,34 +252,29 @@ impl HandleTable {
         assert!(free.given_back.insert(0, index as usize), "I-INDEX: an index is given back once");
     }
 
-    fn word(&self, index: u32) -> &AtomicU64 {
-        self.entries.word(index as usize)
-    }
-
     /// The entry of an index that was given out.
-    pub(crate) fn load(&self, index: u32) -> Entry {
-        // ORDERING: Acquire; pairs with the Release in `store` and `exchange`.
-        Entry(self.word(index).load(Ordering::Acquire))
+    ///
+    /// # Panics
+    /// If it was not.
+    pub(crate) fn cell(&self, index: u32) -> EntryCell<'_> {
+        self.get(index).expect("I-INDEX: an index that was given out has an entry")
     }
 
     /// The entry of any index, if there is one.
     #[inline]
-    pub(crate) fn get(&self, index: u32) -> Option<Entry> {
-        // ORDERING: Acquire; as in `load`.
-        self.entries.get(index as usize).map(|word| Entry(word.load(Ordering::Acquire)))
+    pub(crate) fn get(&self, index: u32) -> Option<EntryCell<'_>> {
+        self.entries.get(index as usize).map(EntryCell)
+    }
+
+    /// What the entry of an index says that was given out.
+    pub(crate) fn load(&self, index: u32) -> Entry {
+        self.cell(index).load()
     }
 
     /// Writes an entry that is the caller's alone: vacant, and taken by it.
     pub(crate) fn store(&self, index: u32, entry: Entry) {
-        // ORDERING: Release; pairs with the Acquire in `load` and `get`: who sees the place finds the descriptor.
-        self.word(index).store(entry.0, Ordering::Release);
-    }
-
-    /// Replaces `old` by `new`, or says that the entry is something else by now.
-    pub(crate) fn exchange(&self, index: u32, old: Entry, new: Entry) -> bool {
-        // ORDERING: AcqRel; Release pairs with the Acquire in `load` and `get`; Acquire, so that whoever frees an
-        // object has seen where the last relocation put it.
-        self.word(index).compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        // ORDERING: Release; pairs with the Acquire in `EntryCell::load`: who sees the place finds the descriptor.
+        self.cell(index).0.store(entry.0, Ordering::Release);
     }
 
     /// Gives pages without a live entry back to the system; returns how many bytes.
@@ -342,7 +356,7 @@ mod tests {
         let place = Place::Run { id: DescriptorId::new(3), short: 0 };
         table.store(index, Entry::new(u16::MAX, State::Live(place)));
         let live = table.load(index);
-        assert!(table.exchange(index, live, live.freed()));
+        assert!(table.cell(index).exchange(live, live.freed()));
         table.give_back(index);
         let taken: Vec<u32> = (0..1000).map(|_| table.take().expect("room")).collect();
         assert!(!taken.contains(&index), "a retired index is not used again");

@@ -72,6 +72,7 @@ impl Reservation {
     }
 
     /// The first address.
+    #[inline]
     pub fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -85,8 +86,13 @@ impl Reservation {
     ///
     /// # Panics
     /// If `offset` lies beyond the end.
+    #[inline]
     pub fn at(&self, offset: usize) -> NonNull<u8> {
-        assert!(offset <= self.bytes, "offset {offset} lies outside a reservation of {} bytes", self.bytes);
+        assert!(
+            offset <= self.bytes,
+            "offset {offset} lies outside a reservation of {} bytes",
+            self.bytes
+        );
         // SAFETY: `base` starts a live range of `bytes` bytes and `offset` lies in it or at its end.
         unsafe { self.base.add(offset) }
     }
@@ -105,7 +111,12 @@ pub unsafe trait Platform: Send + Sync {
     ///
     /// # Errors
     /// [`MemoryError::Reserve`].
-    fn reserve(&self, bytes: usize, align: usize, dump: CoreDump) -> Result<Reservation, MemoryError>;
+    fn reserve(
+        &self,
+        bytes: usize,
+        align: usize,
+        dump: CoreDump,
+    ) -> Result<Reservation, MemoryError>;
 
     /// Makes a page-aligned part usable.
     ///
@@ -120,7 +131,11 @@ pub unsafe trait Platform: Send + Sync {
     ///
     /// # Safety
     /// Nobody reads or writes the parts, or relies on their contents, during the call.
-    unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), MemoryError>;
+    unsafe fn decommit(
+        &self,
+        reservation: &Reservation,
+        ranges: &[Range<usize>],
+    ) -> Result<(), MemoryError>;
 
     /// Ends the reservation.
     ///
@@ -137,7 +152,9 @@ pub struct Host;
 mod linux {
     use std::{ffi::c_void, ptr};
 
-    use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
+    use rustix::mm::{
+        Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap,
+    };
 
     use super::*;
 
@@ -149,7 +166,12 @@ mod linux {
     fn map(bytes: usize) -> Result<NonNull<u8>, MemoryError> {
         // SAFETY: a new private mapping at an address of the kernel's choice touches no existing memory.
         let address = unsafe {
-            mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
+            mmap_anonymous(
+                ptr::null_mut(),
+                bytes,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
         }
         .map_err(|errno| MemoryError::Reserve { bytes, source: errno.into() })?;
         Ok(NonNull::new(address.cast()).expect("the kernel does not map page 0"))
@@ -173,7 +195,12 @@ mod linux {
             rustix::param::page_size()
         }
 
-        fn reserve(&self, bytes: usize, align: usize, dump: CoreDump) -> Result<Reservation, MemoryError> {
+        fn reserve(
+            &self,
+            bytes: usize,
+            align: usize,
+            dump: CoreDump,
+        ) -> Result<Reservation, MemoryError> {
             assert!(align.is_power_of_two(), "an alignment is a power of two");
             assert!(bytes.is_multiple_of(self.page_bytes()), "a reservation is whole pages");
             let slack = if align > self.page_bytes() { align } else { 0 };
@@ -202,15 +229,29 @@ mod linux {
             Ok(Reservation { base, bytes })
         }
 
-        fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), MemoryError> {
+        fn commit(
+            &self,
+            reservation: &Reservation,
+            range: Range<usize>,
+        ) -> Result<(), MemoryError> {
             assert!(range.end <= reservation.bytes, "the range lies in the reservation");
             let start = reservation.at(range.start);
             // SAFETY: the range is part of our own mapping; making it writable invalidates nothing.
-            unsafe { mprotect(start.as_ptr().cast(), range.len(), MprotectFlags::READ | MprotectFlags::WRITE) }
-                .map_err(|errno| MemoryError::Commit { bytes: range.len(), source: errno.into() })
+            unsafe {
+                mprotect(
+                    start.as_ptr().cast(),
+                    range.len(),
+                    MprotectFlags::READ | MprotectFlags::WRITE,
+                )
+            }
+            .map_err(|errno| MemoryError::Commit { bytes: range.len(), source: errno.into() })
         }
 
-        unsafe fn decommit(&self, reservation: &Reservation, ranges: &[Range<usize>]) -> Result<(), MemoryError> {
+        unsafe fn decommit(
+            &self,
+            reservation: &Reservation,
+            ranges: &[Range<usize>],
+        ) -> Result<(), MemoryError> {
             for batch in ranges.chunks(RANGES_PER_CALL_MAX) {
                 // SAFETY: by this function's contract nobody uses the parts.
                 if batch.len() > 1 && unsafe { decommit_vectored(reservation, batch) } {
@@ -220,8 +261,9 @@ mod linux {
                     assert!(range.end <= reservation.bytes, "the range lies in the reservation");
                     let start: *mut c_void = reservation.at(range.start).as_ptr().cast();
                     // SAFETY: a part of our own mapping whose contents nobody relies on.
-                    unsafe { madvise(start, range.len(), Advice::LinuxDontNeed) }
-                        .map_err(|errno| MemoryError::Decommit { bytes: range.len(), source: errno.into() })?;
+                    unsafe { madvise(start, range.len(), Advice::LinuxDontNeed) }.map_err(
+                        |errno| MemoryError::Decommit { bytes: range.len(), source: errno.into() },
+                    )?;
                 }
             }
             Ok(())
@@ -243,7 +285,10 @@ mod linux {
             .iter()
             .map(|range| {
                 assert!(range.end <= reservation.bytes, "the range lies in the reservation");
-                libc::iovec { iov_base: reservation.at(range.start).as_ptr().cast(), iov_len: range.len() }
+                libc::iovec {
+                    iov_base: reservation.at(range.start).as_ptr().cast(),
+                    iov_len: range.len(),
+                }
             })
             .collect();
         let total: usize = ranges.iter().map(Range::len).sum();
@@ -297,7 +342,11 @@ mod tests {
         give_back(&reservation, &[0..PAGE, 5 * PAGE..6 * PAGE, 9 * PAGE..12 * PAGE]);
         for page in 0..64 {
             let gone = page == 0 || page == 5 || (9..12).contains(&page);
-            assert_eq!(read(&reservation, page * PAGE + 7), if gone { 0 } else { 0xa5 }, "page {page}");
+            assert_eq!(
+                read(&reservation, page * PAGE + 7),
+                if gone { 0 } else { 0xa5 },
+                "page {page}"
+            );
         }
         give_back(&reservation, std::slice::from_ref(&(20 * PAGE..21 * PAGE)));
         assert_eq!(read(&reservation, 20 * PAGE + 7), 0);
@@ -313,16 +362,22 @@ mod tests {
         for page in 0..pages {
             write(&reservation, page * PAGE, 1);
         }
-        let odd: Vec<_> = (0..pages).filter(|page| page % 2 == 1).map(|page| page * PAGE..(page + 1) * PAGE).collect();
+        let odd: Vec<_> = (0..pages)
+            .filter(|page| page % 2 == 1)
+            .map(|page| page * PAGE..(page + 1) * PAGE)
+            .collect();
         give_back(&reservation, &odd);
-        assert!((0..pages).all(|page| usize::from(read(&reservation, page * PAGE)) == 1 - page % 2));
+        assert!(
+            (0..pages).all(|page| usize::from(read(&reservation, page * PAGE)) == 1 - page % 2)
+        );
         // SAFETY: released once, nothing refers to it.
         unsafe { Host.release(reservation) };
     }
 
     #[test]
     fn an_impossible_reservation_is_an_error() {
-        let error = Host.reserve(1 << 62, PAGE, CoreDump::Include).expect_err("no machine has that");
+        let error =
+            Host.reserve(1 << 62, PAGE, CoreDump::Include).expect_err("no machine has that");
         assert!(matches!(error, MemoryError::Reserve { .. }), "{error}");
     }
 }

@@ -83,7 +83,10 @@ mod cell {
         /// # Safety
         /// Nobody else reads or writes the cell while the reference lives.
         #[inline]
-        #[expect(clippy::mut_from_ref, reason = "the signature of loom's own pointer, so that both are one to callers")]
+        #[expect(
+            clippy::mut_from_ref,
+            reason = "the signature of loom's own pointer, so that both are one to callers"
+        )]
         pub unsafe fn deref(&self) -> &mut T {
             // SAFETY: the pointer comes from a live cell; the caller keeps everybody else away.
             unsafe { &mut *self.0 }

@@ -126,7 +126,8 @@ impl Nbud {
             self.settle(target);
             return Moved::Busy;
         };
-        let entry = self.entries.load(object.index);
+        let cell = self.entries.cell(object.index);
+        let entry = cell.load();
         let place = Place::Span { id: from, slot };
         let unchanged =
             Span::new(source.parts()).used(slot).is_some_and(|now| now.len == object.len);
@@ -143,7 +144,7 @@ impl Nbud {
         self.slid_bytes.fetch_add(placed.slid as u64, Ordering::Relaxed);
         // I-RELOCATE: both spans are held for writing, so whoever holds the old place after this sees the new entry.
         let new = entry.moved_to(Place::Span { id, slot: placed.slot });
-        if !self.entries.exchange(object.index, entry, new) {
+        if !cell.exchange(entry, new) {
             span.remove(placed.slot);
             drop(source);
             self.settle(target);

@@ -13,7 +13,7 @@ use pagefold_sys::sync::Ordering;
 
 use super::{Content, Nbud, PENDING, place::SpanGuard, span::Span};
 use crate::{
-    Handle, HandleError, WriteError,
+    Handle, HandleError, Pool, WriteError,
     entries::{Place, State},
 };
 
@@ -23,9 +23,9 @@ const ATTEND_PER_ALLOC: usize = 2;
 impl Nbud {
     pub(super) fn remove(&self, handle: Handle) -> Result<(), HandleError> {
         loop {
-            let (entry, place) = self.entry(handle)?;
+            let (cell, entry, place) = self.entry(handle)?;
             // Relocation may have won: look again.
-            if self.entries.exchange(handle.index(), entry, entry.freed()) {
+            if cell.exchange(entry, entry.freed()) {
                 self.counters.remove_object();
                 self.vacate(place, handle.index());
                 return Ok(());
@@ -165,18 +165,16 @@ impl Nbud {
     /// otherwise at a new place: an open read keeps the old bytes.
     pub(super) fn replace(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
         loop {
-            let (entry, place) = self.entry(handle)?;
-            let held = self.hold(handle)?;
-            let len = held.bytes().len();
-            drop(held);
+            let len = self.len(handle)?;
             if len != bytes.len() {
                 return Err(WriteError::WrongLength { len, given: bytes.len() });
             }
+            let (cell, entry, place) = self.entry(handle)?;
             if let Place::Span { id, slot } = place
                 && let Ok(mut guard) = self.spans.try_write(id)
             {
                 // With the span held, an entry that says this slot stays so, but for a free, which then comes after.
-                if self.entries.load(handle.index()) != entry {
+                if cell.load() != entry {
                     self.settle(guard);
                     continue;
                 }
@@ -193,10 +191,10 @@ impl Nbud {
     /// `false`: the object was moved or freed meanwhile.
     fn replace_elsewhere(&self, handle: Handle, bytes: &[u8]) -> Result<bool, WriteError> {
         let full = |OutOfFrames| WriteError::OutOfMemory { limit: self.limit_bytes() };
-        let (entry, old) = self.entry(handle)?;
+        let (cell, entry, old) = self.entry(handle)?;
         // The old slot may have to be left pending, and the object's own entry stays live: another carries it.
         let carrier = self.entries.take().map_err(full)?;
-        let exchange = |new| self.entries.exchange(handle.index(), entry, entry.moved_to(new));
+        let exchange = |new| cell.exchange(entry, entry.moved_to(new));
         let moved = self.put(Content::Bytes(bytes), handle.index(), Claim::Reserve, exchange);
         match moved {
             Ok(true) => {

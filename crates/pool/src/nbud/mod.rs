@@ -32,7 +32,7 @@ pub(crate) mod span;
 use std::sync::Arc;
 
 use pagefold_frame::{
-    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, Mobility, ReadGuard, Refusal, Slab,
+    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, Mobility, Refusal, Slab,
     SlabConfig, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex};
@@ -46,7 +46,7 @@ use crate::{
     Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     builder::{Layout, Placement},
     counters::Counters,
-    entries::{Entry, HandleTable, Place, State},
+    entries::{Entry, EntryCell, HandleTable, Place, State},
     handle::PoolNumber,
     scratch::Scratch,
 };
@@ -108,22 +108,6 @@ impl Content<'_> {
         match self {
             Self::Zeros(_) => place.fill(0),
             Self::Bytes(bytes) => place.copy_from_slice(bytes),
-        }
-    }
-}
-
-/// A live object that is held: its bytes stay until this drops.
-enum Held<'a> {
-    Span { guard: ReadGuard<'a, SpanBody, 3>, slot: u16 },
-    Run { guard: ReadGuard<'a, (), 0>, len: usize },
-}
-
-impl Held<'_> {
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Span { guard, slot } => span::object(guard.parts().1, *slot),
-            Self::Run { guard, len } => &guard.parts().1[..*len],
         }
     }
 }
@@ -196,56 +180,70 @@ impl Nbud {
 
     /// The entry of a handle, if it is live.
     #[inline]
-    fn entry(&self, handle: Handle) -> Result<(Entry, Place), HandleError> {
+    fn entry(&self, handle: Handle) -> Result<(EntryCell<'_>, Entry, Place), HandleError> {
         if !handle.is_of(self.number.id()) {
             return Err(HandleError::Foreign);
         }
-        let entry = self.entries.get(handle.index()).ok_or(HandleError::Stale)?;
+        let cell = self.entries.get(handle.index()).ok_or(HandleError::Stale)?;
+        let entry = cell.load();
         match entry.state() {
-            State::Live(place) if entry.generation() == handle.generation() => Ok((entry, place)),
+            State::Live(place) if entry.generation() == handle.generation() => Ok((cell, entry, place)),
             _ => Err(HandleError::Stale),
         }
     }
 
-    /// Holds an object for reading. The look-up protocol (I-LOOKUP): entry, hold, entry again; if it changed, the
-    /// hold may be on something else, so it is let go and the look-up begins anew.
+    /// Calls `f` with the bytes of an object, held for reading. The look-up protocol (I-LOOKUP): entry, hold, entry
+    /// again; if it changed, the hold may be on something else, so it is let go and the look-up begins anew.
     #[inline]
-    fn hold(&self, handle: Handle) -> Result<Held<'_>, HandleError> {
+    fn visit(&self, handle: Handle, f: impl FnOnce(&[u8])) -> Result<(), HandleError> {
         loop {
-            let (entry, place) = self.entry(handle)?;
-            let held = match place {
-                Place::Span { id, slot } => {
-                    self.spans.read(id).map(|guard| Held::Span { guard, slot })
-                }
-                Place::Run { id, short } => self.runs.read(id).map(|guard| Held::run(guard, short)),
-            };
+            let (cell, entry, place) = self.entry(handle)?;
             // A refusal means that the object was freed or moved after the entry was loaded.
-            if let Ok(held) = held
-                && self.entries.load(handle.index()) == entry
-            {
-                return Ok(held);
+            match place {
+                Place::Span { id, slot } => {
+                    if let Ok(guard) = self.spans.read(id)
+                        && cell.load() == entry
+                    {
+                        f(span::object(guard.parts().1, slot));
+                        return Ok(());
+                    }
+                }
+                Place::Run { id, short } => {
+                    if let Ok(guard) = self.runs.read(id)
+                        && cell.load() == entry
+                    {
+                        f(run_object(guard.parts().1, short));
+                        return Ok(());
+                    }
+                }
             }
             #[cfg(loom)]
             sync::yield_now();
         }
     }
 
-    /// As [`hold`](Self::hold), without waiting.
-    fn try_hold(&self, handle: Handle) -> Result<Held<'_>, TryReadError> {
+    /// As [`visit`](Self::visit), without waiting.
+    fn try_visit(&self, handle: Handle, f: impl FnOnce(&[u8])) -> Result<(), TryReadError> {
         loop {
-            let (entry, place) = self.entry(handle)?;
-            let held = match place {
-                Place::Span { id, slot } => {
-                    self.spans.try_read(id).map(|guard| Held::Span { guard, slot })
-                }
-                Place::Run { id, short } => {
-                    self.runs.try_read(id).map(|guard| Held::run(guard, short))
-                }
+            let (cell, entry, place) = self.entry(handle)?;
+            let refusal = match place {
+                Place::Span { id, slot } => match self.spans.try_read(id) {
+                    Ok(guard) if cell.load() == entry => {
+                        f(span::object(guard.parts().1, slot));
+                        return Ok(());
+                    }
+                    outcome => outcome.err(),
+                },
+                Place::Run { id, short } => match self.runs.try_read(id) {
+                    Ok(guard) if cell.load() == entry => {
+                        f(run_object(guard.parts().1, short));
+                        return Ok(());
+                    }
+                    outcome => outcome.err(),
+                },
             };
-            match held {
-                Ok(held) if self.entries.load(handle.index()) == entry => return Ok(held),
-                Err(Refusal::Busy) => return Err(TryReadError::WouldBlock),
-                _ => {}
+            if refusal == Some(Refusal::Busy) {
+                return Err(TryReadError::WouldBlock);
             }
             #[cfg(loom)]
             sync::yield_now();
@@ -253,12 +251,10 @@ impl Nbud {
     }
 }
 
-impl<'a> Held<'a> {
-    #[inline]
-    fn run(guard: ReadGuard<'a, (), 0>, short: u16) -> Self {
-        let len = guard.frames().bytes() - usize::from(short);
-        Self::Run { guard, len }
-    }
+/// The object in a run that is `short` bytes longer than it.
+#[inline]
+fn run_object(bytes: &[u8], short: u16) -> &[u8] {
+    &bytes[..bytes.len() - usize::from(short)]
 }
 
 impl Pool for Nbud {
@@ -287,7 +283,9 @@ impl Pool for Nbud {
     }
 
     fn len(&self, handle: Handle) -> Result<usize, HandleError> {
-        Ok(self.hold(handle)?.bytes().len())
+        let mut len = 0;
+        self.visit(handle, |bytes| len = bytes.len())?;
+        Ok(len)
     }
 
     fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
@@ -299,15 +297,11 @@ impl Pool for Nbud {
 
     #[inline]
     fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
-        let held = self.hold(handle)?;
-        f(Slices::new(&[held.bytes()]));
-        Ok(())
+        self.visit(handle, |bytes| f(Slices::new(&[bytes])))
     }
 
     fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
-        let held = self.try_hold(handle)?;
-        f(Slices::new(&[held.bytes()]));
-        Ok(())
+        self.try_visit(handle, |bytes| f(Slices::new(&[bytes])))
     }
 
     fn compact(&self, budget: usize) -> CompactReport {

@@ -1,0 +1,38 @@
+//! Typed readers of what Linux says about a process's memory in `/proc`.
+//!
+//! The rest of the crate *makes* memory; this module asks the kernel what became of it, so that a pool's own accounts
+//! can be held against an outside witness, and so that another process's pages can be found and read.
+//!
+//! | reader | file | answers |
+//! |---|---|---|
+//! | [`rss_anon`] | `status` | how much private anonymous memory is resident: cheap, approximate |
+//! | [`smaps_rollup`], [`smaps`] | `smaps_rollup`, `smaps` | the same and more, exact, by walking the page tables |
+//! | [`maps`] | `maps` | which address ranges are mapped, how, and from what |
+//! | [`Pagemap`] | `pagemap` | for each page: present, swapped, shared, written |
+//! | [`ProcessMemory`] | `mem` | the bytes themselves |
+//!
+//! The kernel's text is untrusted input here: a line that is cut short, lacks a field or carries a number out of range
+//! is a [`ProcfsError::Parse`] that names the file and the line, never a panic. Every file is a snapshot that is
+//! already old when it has been read; only a stopped process holds still.
+//!
+//! Formats: *The /proc Filesystem* (`proc_pid_maps(5)`, `proc_pid_smaps(5)`, `proc_pid_status(5)`) and *Examining
+//! Process Page Tables* in the kernel's administration guide. No unsafe code; on systems without this `/proc` every
+//! reader returns [`ProcfsError::Unsupported`].
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod maps;
+mod memory;
+mod pagemap;
+mod smaps;
+mod source;
+mod status;
+
+pub use error::ProcfsError;
+pub use maps::{Mapping, Permissions, maps};
+pub use memory::ProcessMemory;
+pub use pagemap::{Pagemap, PagemapEntry};
+pub use smaps::{MappingUsage, MemoryUsage, smaps, smaps_rollup};
+pub use source::Process;
+pub use status::rss_anon;

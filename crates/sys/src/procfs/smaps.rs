@@ -1,0 +1,216 @@
+//! Exact memory use, of each mapping (`smaps`) and of a whole process (`smaps_rollup`).
+
+use super::{Mapping, Process, ProcfsError, maps::parse_line, source::kibibytes};
+
+/// How much of a range, or of a process, is where. In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryUsage {
+    /// Resident, whatever it is.
+    pub rss: u64,
+    /// Resident and not backed by a file: the memory that only swap or compression could take away.
+    pub anonymous: u64,
+    /// The part of `anonymous` that lies in transparent huge pages.
+    pub anonymous_huge: u64,
+    /// Swapped out.
+    pub swap: u64,
+}
+
+/// A mapping and what of it is resident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappingUsage {
+    /// The mapping, as [`maps`](super::maps) would give it.
+    pub mapping: Mapping,
+    /// Its memory.
+    pub usage: MemoryUsage,
+}
+
+/// The memory of each mapping of a process, by address.
+///
+/// # Errors
+/// [`ProcfsError`].
+///
+/// # Complexity
+/// The kernel walks every page table of the process: about a millisecond for each 100 MB resident.
+pub fn smaps(process: Process) -> Result<Vec<MappingUsage>, ProcfsError> {
+    let text = process.text("smaps")?;
+    parse(&text).map_err(|(line, expected)| ProcfsError::Parse {
+        file: process.file("smaps"),
+        line,
+        expected,
+    })
+}
+
+/// The memory of a process as a whole: the sum of what [`smaps`] gives, made by the kernel.
+///
+/// # Errors
+/// [`ProcfsError`].
+///
+/// # Examples
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use pagefold_sys::procfs::{Process, smaps_rollup};
+///
+/// let usage = smaps_rollup(Process::Current)?;
+/// assert!(usage.anonymous > 0 && usage.rss >= usage.anonymous);
+/// # }
+/// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+/// ```
+pub fn smaps_rollup(process: Process) -> Result<MemoryUsage, ProcfsError> {
+    let text = process.text("smaps_rollup")?;
+    let whole = |(line, expected)| ProcfsError::Parse {
+        file: process.file("smaps_rollup"),
+        line,
+        expected,
+    };
+    match parse(&text).map_err(whole)?.as_slice() {
+        [only] => Ok(only.usage),
+        _ => Err(whole((0, "exactly one range"))),
+    }
+}
+
+/// Reads blocks of one header line, as in `maps`, and many lines `Name: value`.
+fn parse(text: &str) -> Result<Vec<MappingUsage>, (usize, &'static str)> {
+    let mut blocks = Vec::new();
+    let mut current: Option<Block> = None;
+    for (index, line) in text.lines().enumerate() {
+        let at = |expected| (index + 1, expected);
+        // A header begins with a lower-case hexadecimal address, a field with its capitalised name.
+        if line.starts_with(|first: char| first.is_ascii_uppercase()) {
+            current
+                .as_mut()
+                .ok_or(at("a mapping's address range first"))?
+                .field(line)
+                .map_err(at)?;
+        } else {
+            let header = Block::new(parse_line(line).map_err(at)?);
+            if let Some(block) = current.replace(header) {
+                blocks.push(block.finish().map_err(|expected| (index, expected))?);
+            }
+        }
+    }
+    if let Some(block) = current {
+        blocks.push(block.finish().map_err(|expected| (text.lines().count(), expected))?);
+    }
+    Ok(blocks)
+}
+
+/// One mapping while its fields come in.
+struct Block {
+    mapping: Mapping,
+    rss: Option<u64>,
+    anonymous: Option<u64>,
+    anonymous_huge: Option<u64>,
+    swap: Option<u64>,
+}
+
+impl Block {
+    fn new(mapping: Mapping) -> Self {
+        Self { mapping, rss: None, anonymous: None, anonymous_huge: None, swap: None }
+    }
+
+    fn field(&mut self, line: &str) -> Result<(), &'static str> {
+        let (name, value) = line.split_once(':').ok_or("a field `Name: value`")?;
+        let place = match name {
+            "Rss" => &mut self.rss,
+            "Anonymous" => &mut self.anonymous,
+            "AnonHugePages" => &mut self.anonymous_huge,
+            "Swap" => &mut self.swap,
+            _ => return Ok(()),
+        };
+        *place = Some(kibibytes(value).ok_or("a number of kB")?);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<MappingUsage, &'static str> {
+        let usage = MemoryUsage {
+            rss: self.rss.ok_or("a field `Rss` in this range")?,
+            anonymous: self.anonymous.ok_or("a field `Anonymous` in this range")?,
+            // Kernels without transparent huge pages or without swap leave these out.
+            anonymous_huge: self.anonymous_huge.unwrap_or(0),
+            swap: self.swap.unwrap_or(0),
+        };
+        Ok(MappingUsage { mapping: self.mapping, usage })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = "\
+560435499000-5604354ad000 r-xp 00003000 fe:00 247749                     /usr/bin/sed
+Size:                 80 kB
+Rss:                  80 kB
+Pss_Dirty:             0 kB
+Anonymous:             4 kB
+THPeligible:           0
+VmFlags: rd ex mr mw me
+7f0000000000-7f0000400000 rw-p 00000000 00:00 0
+Rss:                4096 kB
+Anonymous:          4096 kB
+AnonHugePages:      2048 kB
+Swap:                 12 kB
+VmFlags: rd wr
+";
+
+    #[test]
+    fn each_range_has_its_own_figures() {
+        let blocks = parse(TWO).unwrap();
+        assert_eq!(blocks.len(), 2);
+        assert_eq!(blocks[0].mapping.path, Some("/usr/bin/sed".into()));
+        assert_eq!(
+            blocks[0].usage,
+            MemoryUsage { rss: 80 << 10, anonymous: 4 << 10, ..MemoryUsage::default() }
+        );
+        let second = MemoryUsage {
+            rss: 4 << 20,
+            anonymous: 4 << 20,
+            anonymous_huge: 2 << 20,
+            swap: 12 << 10,
+        };
+        assert_eq!(blocks[1].usage, second);
+    }
+
+    #[test]
+    fn hostile_text_is_an_error_with_its_line() {
+        assert_eq!(parse("").unwrap(), []);
+        assert_eq!(parse("Rss: 4 kB\n").unwrap_err().0, 1, "a field before any range");
+        assert_eq!(
+            parse(&TWO.replace("Rss:                  80 kB\n", "")).unwrap_err().0,
+            6,
+            "a range without Rss"
+        );
+        assert_eq!(
+            parse(&TWO.replace("4096 kB\nAnonHuge", "4096\nAnonHuge")).unwrap_err().0,
+            10,
+            "no unit"
+        );
+        assert_eq!(
+            parse(&TWO.replace("12 kB", "99999999999999999999 kB")).unwrap_err().0,
+            12,
+            "a huge number"
+        );
+        assert_eq!(
+            parse(&TWO.replace("THPeligible:", "THPeligible")).unwrap_err().0,
+            6,
+            "a field without a colon"
+        );
+        assert_eq!(parse(&TWO.replace("7f0000000000-", "")).unwrap_err().0, 8, "half a range");
+    }
+
+    #[test]
+    fn text_cut_anywhere_never_panics() {
+        for cut in 0..TWO.len() {
+            let _ = parse(&TWO[..cut]);
+        }
+    }
+
+    #[test]
+    fn the_rollup_is_about_the_sum() {
+        let sum: u64 =
+            smaps(Process::Current).unwrap().iter().map(|range| range.usage.anonymous).sum();
+        let rollup = smaps_rollup(Process::Current).unwrap().anonymous;
+        // Other tests allocate between the two reads.
+        assert!(sum > 0 && rollup.abs_diff(sum) < 256 << 20, "sum {sum}, rollup {rollup}");
+    }
+}
