@@ -162,7 +162,7 @@ impl Arena {
         };
         let (order, count) = (frames.order(), frames.get());
         let mut buddy = self.buddy.lock();
-        let start = buddy.take(kind, order, &mut |pageblock| self.open(pageblock))?;
+        let start = buddy.take(kind, order, claim, &mut |pageblock| self.open(pageblock, claim))?;
         // A run is as long as asked for; the rest of its block is free again.
         if count < 1 << order {
             buddy.put_range(FrameNo(start.0 + count), (1 << order) - count);
@@ -179,10 +179,10 @@ impl Arena {
     }
 
     /// Makes a pageblock usable: its memory and its owner words.
-    fn open(&self, pageblock: u32) -> Result<(), OutOfFrames> {
+    fn open(&self, pageblock: u32, claim: Claim) -> Result<(), OutOfFrames> {
         let first = pageblock as usize * PAGEBLOCK_FRAMES as usize;
-        self.owners.ensure(first)?;
-        self.owners.ensure(first + PAGEBLOCK_FRAMES as usize - 1)?;
+        self.owners.ensure(first, claim)?;
+        self.owners.ensure(first + PAGEBLOCK_FRAMES as usize - 1, claim)?;
         let start = pageblock as usize * PAGEBLOCK_BYTES;
         let committed =
             self.memory.source().commit(&self.reservation, start..start + PAGEBLOCK_BYTES);
@@ -290,6 +290,13 @@ impl Arena {
             }
             gone += self.give_back(&mut blocks);
         }
+    }
+
+    /// Makes room under the limit: gives free frames, cached ones too, back to the system. `true`: there were some.
+    pub fn reclaim(&self) -> bool {
+        let _reclaim = self.reclaim.lock();
+        self.drain_caches();
+        self.give_back_free() > 0
     }
 
     /// Gives everything that is free back to the system: caches, free frames, owner words of whole pageblocks.

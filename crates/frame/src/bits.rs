@@ -7,7 +7,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    Memory, OutOfFrames, SourceError,
+    Claim, Memory, OutOfFrames, SourceError,
     table::{GuardedU64, Table},
 };
 
@@ -82,10 +82,10 @@ impl BitForest {
     ///
     /// # Errors
     /// [`OutOfFrames`] when a page does not fit the limit.
-    pub fn ensure(&self, index: usize) -> Result<(), OutOfFrames> {
+    pub fn ensure(&self, index: usize, claim: Claim) -> Result<(), OutOfFrames> {
         for level in 0..self.levels.count() {
-            self.table.ensure(self.place(0, level, index))?;
-            self.table.ensure(self.place(self.trees - 1, level, index))?;
+            self.table.ensure(self.place(0, level, index), claim)?;
+            self.table.ensure(self.place(self.trees - 1, level, index), claim)?;
         }
         Ok(())
     }
@@ -190,7 +190,7 @@ mod tests {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 let index = usize::try_from(state >> 33).expect("31 bits") % capacity;
                 let tree = step % 3;
-                forest.ensure(index).expect("within the limit");
+                forest.ensure(index, Claim::Normal).expect("within the limit");
                 if state & 0x100 == 0 {
                     assert_eq!(forest.insert(tree, index), models[tree].insert(index));
                 } else {

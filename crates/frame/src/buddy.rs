@@ -22,7 +22,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    BitForest, FrameNo, Memory, OutOfFrames, PAGEBLOCK_FRAMES, SourceError,
+    BitForest, Claim, FrameNo, Memory, OutOfFrames, PAGEBLOCK_FRAMES, SourceError,
     table::{Entry, GuardedU64, Table},
     units::PAGEBLOCK_ORDER,
 };
@@ -186,6 +186,7 @@ impl Buddy {
         &mut self,
         kind: Kind,
         order: u32,
+        claim: Claim,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<FrameNo, OutOfFrames> {
         let sufficient = (order..=PAGEBLOCK_ORDER)
@@ -198,7 +199,7 @@ impl Buddy {
                 self.unlist(pageblock, kind, frame, have);
                 (pageblock, frame, have)
             }
-            None => (self.open_whole(kind, open)?, 0, PAGEBLOCK_ORDER),
+            None => (self.open_whole(kind, claim, open)?, 0, PAGEBLOCK_ORDER),
         };
         for half in (order..have).rev() {
             self.list(pageblock, kind, frame + (1 << half), half);
@@ -210,6 +211,7 @@ impl Buddy {
     fn open_whole(
         &mut self,
         kind: Kind,
+        claim: Claim,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<u32, OutOfFrames> {
         let pageblock = match self.forest.first(WHOLE) {
@@ -225,8 +227,8 @@ impl Buddy {
             None if self.frontier == self.capacity => return Err(OutOfFrames),
             None => {
                 let pageblock = self.frontier;
-                self.blocks.ensure(pageblock as usize)?;
-                self.forest.ensure(pageblock as usize)?;
+                self.blocks.ensure(pageblock as usize, claim)?;
+                self.forest.ensure(pageblock as usize, claim)?;
                 open(pageblock)?;
                 self.frontier += 1;
                 pageblock

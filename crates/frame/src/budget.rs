@@ -82,10 +82,9 @@ impl Memory {
 
     /// Charges pages of tables and the like; asks the source first.
     #[cfg_attr(loom, expect(dead_code, reason = "tables of a model are not charged"))]
-    pub(crate) fn charge_metadata(&self, frames: usize) -> Result<(), OutOfFrames> {
+    pub(crate) fn charge_metadata(&self, frames: usize, claim: Claim) -> Result<(), OutOfFrames> {
         self.source.grant().map_err(|_| OutOfFrames)?;
-        // Tables may use the reserve: a descriptor for compaction must be had when everything is full.
-        self.charge(frames, Claim::Reserve)?;
+        self.charge(frames, claim)?;
         self.metadata.fetch_add(frames, Ordering::Relaxed);
         Ok(())
     }

@@ -209,7 +209,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
         claim: Claim,
         body: M,
     ) -> Result<WriteGuard<'_, M, W>, OutOfFrames> {
-        let id = self.take_id()?;
+        let id = self.take_id(claim)?;
         let owner = (self.config.tag, id);
         let location = match self.arena.alloc(frames, self.config.mobility, claim, owner) {
             Ok(location) => location,
@@ -230,20 +230,20 @@ impl<M: Body, const W: usize> Slab<M, W> {
         Ok(WriteGuard::new(self, descriptor, id, location))
     }
 
-    fn take_id(&self) -> Result<DescriptorId, OutOfFrames> {
+    fn take_id(&self, claim: Claim) -> Result<DescriptorId, OutOfFrames> {
         let mut ids = self.ids.lock();
         let id = match ids.given_back.first(0) {
             Some(id) => {
                 // Its page may have gone back to the system since.
-                self.table.ensure(id)?;
+                self.table.ensure(id, claim)?;
                 ids.given_back.remove(0, id);
                 id
             }
             None => {
                 let id = ids.next;
-                self.table.ensure(id)?;
-                self.released.ensure(id)?;
-                ids.given_back.ensure(id)?;
+                self.table.ensure(id, claim)?;
+                self.released.ensure(id, claim)?;
+                ids.given_back.ensure(id, claim)?;
                 ids.next += 1;
                 id
             }

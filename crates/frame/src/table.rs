@@ -13,7 +13,7 @@ use pagefold_sys::sync::AtomicU64;
 
 pub(crate) use imp::Table;
 
-use crate::{Memory, OutOfFrames, SourceError};
+use crate::{Claim, Memory, OutOfFrames, SourceError};
 
 /// What may lie in a [`Table`].
 ///
@@ -132,7 +132,7 @@ mod imp {
         }
 
         /// Makes the entry usable and charges its page.
-        pub(crate) fn ensure(&self, index: usize) -> Result<(), OutOfFrames> {
+        pub(crate) fn ensure(&self, index: usize, claim: Claim) -> Result<(), OutOfFrames> {
             if index >= self.capacity {
                 return Err(OutOfFrames);
             }
@@ -144,7 +144,7 @@ mod imp {
             if charged[page / 64] >> (page % 64) & 1 == 1 {
                 return Ok(());
             }
-            self.memory.charge_metadata(1)?;
+            self.memory.charge_metadata(1, claim)?;
             // ORDERING: Relaxed; only changed under the lock held here.
             let committed = self.committed.load(Ordering::Relaxed) * size_of::<T>();
             let end = (page + 1) * FRAME_BYTES;
@@ -233,7 +233,7 @@ mod imp {
             self.entries.get(index)
         }
 
-        pub(crate) fn ensure(&self, index: usize) -> Result<(), OutOfFrames> {
+        pub(crate) fn ensure(&self, index: usize, _claim: Claim) -> Result<(), OutOfFrames> {
             if index < self.entries.len() { Ok(()) } else { Err(OutOfFrames) }
         }
 
@@ -288,8 +288,8 @@ impl WordTable {
     ///
     /// # Errors
     /// [`OutOfFrames`] when its page does not fit the limit, or beyond the capacity.
-    pub fn ensure(&self, index: usize) -> Result<(), OutOfFrames> {
-        self.0.ensure(index)
+    pub fn ensure(&self, index: usize, claim: Claim) -> Result<(), OutOfFrames> {
+        self.0.ensure(index, claim)
     }
 
     /// Gives back pages for whose words `vacant` says yes, a bounded number a call, from `cursor` on; returns how

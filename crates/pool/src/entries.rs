@@ -23,7 +23,7 @@
 use std::sync::Arc;
 
 use pagefold_frame::{
-    BitForest, DescriptorId, Memory, OutOfFrames, SourceError, WordTable, shard_count,
+    BitForest, Claim, DescriptorId, Memory, OutOfFrames, SourceError, WordTable, shard_count,
 };
 use pagefold_sys::sync::{self, AtomicU64, Mutex, Ordering};
 
@@ -182,15 +182,15 @@ impl HandleTable {
     }
 
     /// A free index; its entry is vacant and says the generation of the object to come.
-    pub(crate) fn take(&self) -> Result<u32, OutOfFrames> {
+    pub(crate) fn take(&self, claim: Claim) -> Result<u32, OutOfFrames> {
         let mut cache = self.cache().lock();
         if let Some(index) = cache.pop() {
             return Ok(index);
         }
         let mut free = self.free.lock();
-        let first = self.take_free(&mut free)?;
+        let first = self.take_free(&mut free, claim)?;
         while cache.len() < CACHE / 2 {
-            match self.take_free(&mut free) {
+            match self.take_free(&mut free, claim) {
                 Ok(index) => cache.push(index),
                 Err(OutOfFrames) => break,
             }
@@ -200,16 +200,16 @@ impl HandleTable {
         Ok(first)
     }
 
-    fn take_free(&self, free: &mut Free) -> Result<u32, OutOfFrames> {
+    fn take_free(&self, free: &mut Free, claim: Claim) -> Result<u32, OutOfFrames> {
         let index = match free.given_back.first(0) {
             Some(index) => {
-                self.entries.ensure(index)?;
+                self.entries.ensure(index, claim)?;
                 free.given_back.remove(0, index);
                 index
             }
             None => {
-                self.entries.ensure(free.next)?;
-                free.given_back.ensure(free.next)?;
+                self.entries.ensure(free.next, claim)?;
+                free.given_back.ensure(free.next, claim)?;
                 free.next += 1;
                 free.next - 1
             }
@@ -352,13 +352,13 @@ mod tests {
     #[test]
     fn an_index_is_retired_after_its_last_generation() {
         let table = table();
-        let index = table.take().expect("room");
+        let index = table.take(Claim::Normal).expect("room");
         let place = Place::Run { id: DescriptorId::new(3), short: 0 };
         table.store(index, Entry::new(u16::MAX, State::Live(place)));
         let live = table.load(index);
         assert!(table.cell(index).exchange(live, live.freed()));
         table.give_back(index);
-        let taken: Vec<u32> = (0..1000).map(|_| table.take().expect("room")).collect();
+        let taken: Vec<u32> = (0..1000).map(|_| table.take(Claim::Normal).expect("room")).collect();
         assert!(!taken.contains(&index), "a retired index is not used again");
         assert_eq!(table.load(index).generation(), u16::MAX);
     }
@@ -367,7 +367,8 @@ mod tests {
     fn generations_survive_a_page_that_was_given_back() {
         let table = table();
         let place = Place::Run { id: DescriptorId::new(3), short: 0 };
-        let indices: Vec<u32> = (0..2000).map(|_| table.take().expect("room")).collect();
+        let indices: Vec<u32> =
+            (0..2000).map(|_| table.take(Claim::Normal).expect("room")).collect();
         for &index in &indices {
             let live =
                 Entry::new(table.load(index).generation() + (index % 7) as u16, State::Live(place));
@@ -378,7 +379,7 @@ mod tests {
             indices.iter().map(|&index| table.load(index).generation()).collect();
         indices.iter().for_each(|&index| table.give_back(index));
         assert!(table.trim() >= 3 * 4096, "whole pages went");
-        let again: Vec<u32> = (0..2000).map(|_| table.take().expect("room")).collect();
+        let again: Vec<u32> = (0..2000).map(|_| table.take(Claim::Normal).expect("room")).collect();
         for index in again {
             if let Some(position) = indices.iter().position(|&old| old == index) {
                 assert!(

@@ -1,4 +1,5 @@
 //! nbud through the conformance suite: every span size, every placement, both sources of memory.
+#![cfg(not(loom))]
 
 use pagefold_frame::HeapSource;
 use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder};

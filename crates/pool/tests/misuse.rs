@@ -1,4 +1,5 @@
 //! Pools that cannot be built, and the edges of those that can. Misuse of handles is in the conformance suite.
+#![cfg(not(loom))]
 
 use pagefold_pool::{Allocator, BuildError, PoolBuilder, UnknownAllocator};
 

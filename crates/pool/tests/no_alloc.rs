@@ -1,4 +1,5 @@
 //! Reading allocates nothing: not in a new thread, not at the brim, not when it is the last to let go of freed bytes.
+#![cfg(not(loom))]
 
 use std::thread;
 

@@ -1,4 +1,5 @@
 //! nbud under the stress of `pagefold-testkit`, for a bounded number of operations; the `torture` command does more.
+#![cfg(not(loom))]
 
 use std::time::Duration;
 

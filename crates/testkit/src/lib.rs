@@ -1,1 +1,32 @@
-//! Models, fault injectors and seeds for the tests of pagefold
+//! Models, fault injectors, corpora and seeds: what the tests of pagefold share. For development only.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`model`] | the naive model of a pool, and [`Checked`](model::Checked): a real pool driven beside it |
+//! | [`conformance`](mod@conformance) | the suite that every `Pool` must pass, one named test for each rule of the contract |
+//! | [`reference`](mod@reference) | a small obvious pool that passes it, and its deliberately broken variants |
+//! | [`torture`] | concurrent stress in which every byte is verified; also the `torture` command |
+//! | [`canary`] | a pool adapter that fails once in a while, to show that a test would notice |
+//! | [`pattern`] | contents that follow from an object's identity |
+//! | [`corpus`] | generated pages and object lengths |
+//! | [`seed`] | one printed number behind everything random |
+//! | [`watchdog`] | a deadlock as a failed test |
+//! | [`alloc_counter`] | a counting global allocator |
+//!
+//! It sees a pool only as `&dyn Pool`; what it knows, it knows from the contract.
+#![deny(unsafe_code)]
+
+#[expect(
+    unsafe_code,
+    reason = "a global allocator is an unsafe trait; nothing else here is unsafe"
+)]
+pub mod alloc_counter;
+pub mod canary;
+pub mod conformance;
+pub mod corpus;
+pub mod model;
+pub mod pattern;
+pub mod reference;
+pub mod seed;
+pub mod torture;
+pub mod watchdog;

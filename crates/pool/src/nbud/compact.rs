@@ -23,6 +23,13 @@ const TRIES: usize = 16;
 /// Victims in a row that could not be emptied, after which the holes are as good as they get.
 const FAILURES_MAX: usize = 16;
 
+/// How compaction fares, from one call to the next.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Victims in a row that could not be emptied.
+    failures: usize,
+}
+
 /// What became of one object.
 enum Moved {
     Yes {
@@ -38,12 +45,11 @@ enum Moved {
 impl Nbud {
     pub(super) fn compact_spans(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
-        let Some(_compactor) = self.compactor.try_lock() else {
+        let Some(mut progress) = self.compactor.try_lock() else {
             return CompactReport { busy: 1, more: true, ..report };
         };
         self.attend_all();
         self.close_open_spans();
-        let mut failures = 0;
         loop {
             let victims = self.buckets.emptiest(&self.spans, VICTIMS);
             let before = (report.moved_objects, report.freed_frames);
@@ -53,15 +59,17 @@ impl Nbud {
                     return report;
                 }
                 match self.evacuate(id, &mut report) {
-                    Some(true) => failures = 0,
-                    Some(false) => failures += 1,
+                    Some(true) => progress.failures = 0,
+                    Some(false) => progress.failures += 1,
                     None => {}
                 }
-                if failures == FAILURES_MAX {
+                if progress.failures == FAILURES_MAX {
+                    progress.failures = 0;
                     return report;
                 }
             }
             if before == (report.moved_objects, report.freed_frames) {
+                progress.failures = 0;
                 return report;
             }
         }

@@ -19,6 +19,8 @@ use crate::{
 
 /// Reports that an allocation takes care of on its way.
 const ATTEND_PER_ALLOC: usize = 2;
+/// Rounds, of up to 64 reports each, after which other threads make reports as fast as this one takes them.
+const ATTEND_ROUNDS_MAX: usize = 1 << 16;
 
 impl Nbud {
     pub(super) fn remove(&self, handle: Handle) -> Result<(), HandleError> {
@@ -151,8 +153,7 @@ impl Nbud {
     /// All that others left to do; `true` if there was any.
     pub(super) fn attend_all(&self) -> bool {
         let mut any = false;
-        // Reports made meanwhile are the next call's.
-        for _ in 0..=self.span_count.load(Ordering::Relaxed) {
+        for _ in 0..ATTEND_ROUNDS_MAX {
             if !self.attend() {
                 break;
             }
@@ -182,6 +183,17 @@ impl Nbud {
                 self.settle(guard);
                 return Ok(());
             }
+            // A run is written in place only from scratch: user memory is not read under a write hold.
+            if let Place::Run { id, .. } = place
+                && bytes.len() <= self.scratch.bytes_each()
+                && let Ok(mut guard) = self.runs.try_write(id)
+            {
+                if cell.load() != entry {
+                    continue;
+                }
+                guard.parts().1[..bytes.len()].copy_from_slice(bytes);
+                return Ok(());
+            }
             if self.replace_elsewhere(handle, bytes)? {
                 return Ok(());
             }
@@ -193,7 +205,7 @@ impl Nbud {
         let full = |OutOfFrames| WriteError::OutOfMemory { limit: self.limit_bytes() };
         let (cell, entry, old) = self.entry(handle)?;
         // The old slot may have to be left pending, and the object's own entry stays live: another carries it.
-        let carrier = self.entries.take().map_err(full)?;
+        let carrier = self.entries.take(Claim::Reserve).map_err(full)?;
         let exchange = |new| cell.exchange(entry, entry.moved_to(new));
         let moved = self.put(Content::Bytes(bytes), handle.index(), Claim::Reserve, exchange);
         match moved {

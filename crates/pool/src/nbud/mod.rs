@@ -32,8 +32,7 @@ pub(crate) mod span;
 use std::sync::Arc;
 
 use pagefold_frame::{
-    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, Mobility, Refusal, Slab,
-    SlabConfig, Tag,
+    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, Mobility, Refusal, Slab, SlabConfig, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex};
 
@@ -56,8 +55,9 @@ pub(crate) const LEN_MAX: usize = 64 << 10;
 /// Frames that only overwriting and compaction may use: room for one object of any length, which is two spans of
 /// up to 32 KiB each.
 const RESERVE_FRAMES: usize = LEN_MAX / FRAME_BYTES;
-/// The least a limit may leave beside metadata and reserve: the longest object and a span for each kind of place.
-const SPARE_FRAMES: usize = 2 * RESERVE_FRAMES;
+/// The least a limit leaves beside fixed structures, reserve and a span: the longest object, and the first pages of
+/// every table.
+const SPARE_FRAMES: usize = LEN_MAX / FRAME_BYTES + 32;
 
 pub(crate) type SpanSlab = Slab<SpanBody, 3>;
 pub(crate) type RunSlab = Slab<(), 0>;
@@ -83,7 +83,7 @@ pub(crate) struct Nbud {
     slid_bytes: AtomicU64,
     compacted_bytes: AtomicU64,
     /// Held by whoever compacts.
-    compactor: Mutex<()>,
+    compactor: Mutex<compact::Progress>,
     span_frames: FrameCount,
     placement: Placement,
     min_limit: usize,
@@ -143,7 +143,7 @@ impl Nbud {
             span_count: sync::AtomicUsize::new(0),
             slid_bytes: AtomicU64::new(0),
             compacted_bytes: AtomicU64::new(0),
-            compactor: Mutex::new(()),
+            compactor: Mutex::new(compact::Progress::default()),
             span_frames: layout.span_frames,
             placement: layout.placement,
             min_limit: 0,
@@ -152,7 +152,9 @@ impl Nbud {
         };
         pool.memory.charge_fixed(pool.fixed_bytes()).map_err(|_| too_small(pool.fixed_bytes()))?;
         pool.memory.set_reserve(RESERVE_FRAMES);
-        pool.min_limit = (pool.memory.used() + RESERVE_FRAMES + SPARE_FRAMES) * FRAME_BYTES;
+        let least =
+            pool.memory.used() + RESERVE_FRAMES + SPARE_FRAMES + layout.span_frames.get() as usize;
+        pool.min_limit = least * FRAME_BYTES;
         if layout.limit < pool.min_limit {
             return Err(too_small(pool.min_limit));
         }
@@ -187,7 +189,9 @@ impl Nbud {
         let cell = self.entries.get(handle.index()).ok_or(HandleError::Stale)?;
         let entry = cell.load();
         match entry.state() {
-            State::Live(place) if entry.generation() == handle.generation() => Ok((cell, entry, place)),
+            State::Live(place) if entry.generation() == handle.generation() => {
+                Ok((cell, entry, place))
+            }
             _ => Err(HandleError::Stale),
         }
     }

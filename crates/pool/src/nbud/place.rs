@@ -48,8 +48,22 @@ impl Nbud {
             }
             _ => {}
         }
-        let full = |OutOfFrames| AllocError::OutOfMemory { limit: self.limit_bytes() };
-        let index = self.entries.take().map_err(full)?;
+        let inserted = self.try_insert(content).or_else(|OutOfFrames| {
+            self.make_room();
+            self.try_insert(content)
+        });
+        inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.limit_bytes() })
+    }
+
+    /// Turns what is free, but in the wrong place, into room under the limit.
+    pub(super) fn make_room(&self) {
+        self.attend_all();
+        self.close_open_spans();
+        self.arena.reclaim();
+    }
+
+    fn try_insert(&self, content: Content<'_>) -> Result<Handle, OutOfFrames> {
+        let index = self.entries.take(Claim::Normal)?;
         let generation = self.entries.load(index).generation();
         // The entry is published while the place is still held, so whoever finds it finds the bytes.
         let publish = |place| {
@@ -61,9 +75,9 @@ impl Nbud {
                 self.counters.add_object();
                 Ok(Handle::new(index, generation, self.number.id()))
             }
-            Err(error) => {
+            Err(OutOfFrames) => {
                 self.entries.give_back(index);
-                Err(full(error))
+                Err(OutOfFrames)
             }
         }
     }
@@ -87,10 +101,7 @@ impl Nbud {
         let len = content.len();
         let published = if self.is_run(len) {
             let frames = frames_for(len);
-            let mut guard = self.runs.create(frames, claim, ()).or_else(|OutOfFrames| {
-                self.attend_all();
-                self.runs.create(frames, claim, ())
-            })?;
+            let mut guard = self.runs.create(frames, claim, ())?;
             content.copy_to(&mut guard.parts().1[..len]);
             let short =
                 u16::try_from(frames.bytes() - len).expect("a run is less than a frame too long");

@@ -1,0 +1,234 @@
+//! A pool adapter that fails once in a while: a test that runs on it must not pass.
+//!
+//! Most calls go straight through. A call is struck when a hash of (seed, number of the call) says so, which is exactly
+//! reproducible when one thread calls. What a strike does depends on the method, and each is what a real defect in a
+//! pool might look like from outside.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use pagefold_pool::{
+    AllocError, CompactReport, Handle, HandleError, LimitError, Pool, ReclaimError, Slices, Stats,
+    TrimReport, TryReadError, Violation, WriteError,
+};
+
+use crate::pattern::mix;
+
+/// What a strike does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A read sees one bit flipped.
+    FlippedBit,
+    /// A read sees the bytes of the object stored last.
+    OtherObject,
+    /// A read sees all but the last byte.
+    ShortRead,
+    /// A free succeeds and does nothing.
+    LostFree,
+    /// A free of a live object says that it is stale.
+    RefusedFree,
+    /// A write succeeds and does nothing.
+    LostWrite,
+    /// Compaction frees the object stored last.
+    LostObject,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::FlippedBit,
+        Self::OtherObject,
+        Self::ShortRead,
+        Self::LostFree,
+        Self::RefusedFree,
+        Self::LostWrite,
+        Self::LostObject,
+    ];
+}
+
+/// The faulty adapter.
+///
+/// # Examples
+/// ```
+/// use pagefold_pool::Pool;
+/// use pagefold_testkit::{canary::{Canary, Fault}, reference::MapPool};
+///
+/// let pool = Canary::new(Box::new(MapPool::new(1 << 20)), 7, 1).only(Fault::LostFree);
+/// let handle = pool.store(b"bytes")?;
+/// pool.free(handle)?;
+/// assert_eq!(pool.len(handle), Ok(5), "it is still there");
+/// assert_eq!(pool.strikes(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Canary {
+    inner: Box<dyn Pool>,
+    seed: u64,
+    one_in: u64,
+    faults: Vec<Fault>,
+    calls: AtomicU64,
+    strikes: AtomicU64,
+    last_stored: Mutex<Option<Handle>>,
+}
+
+impl Canary {
+    /// Wraps a pool; about one call in `one_in` is struck, by any fault that its method can have.
+    ///
+    /// # Panics
+    /// If `one_in` is 0.
+    pub fn new(inner: Box<dyn Pool>, seed: u64, one_in: u64) -> Self {
+        assert!(one_in > 0, "one call in 0 cannot be struck");
+        Self {
+            inner,
+            seed,
+            one_in,
+            faults: Fault::ALL.to_vec(),
+            calls: AtomicU64::new(0),
+            strikes: AtomicU64::new(0),
+            last_stored: Mutex::new(None),
+        }
+    }
+
+    /// Restricts the strikes to one fault.
+    pub fn only(mut self, fault: Fault) -> Self {
+        self.faults = vec![fault];
+        self
+    }
+
+    /// How many calls were struck.
+    pub fn strikes(&self) -> u64 {
+        // ORDERING: Relaxed; a count for a report, it publishes nothing.
+        self.strikes.load(Ordering::Relaxed)
+    }
+
+    /// The fault of this call, if it is struck, from those that its method can have.
+    fn strike(&self, possible: &[Fault]) -> Option<Fault> {
+        // ORDERING: Relaxed; each call needs a number of its own, in no particular order.
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let lot = mix(self.seed ^ mix(call));
+        if !lot.is_multiple_of(self.one_in) {
+            return None;
+        }
+        let mut choices = possible.iter().filter(|fault| self.faults.contains(fault));
+        let count = choices.clone().count().max(1) as u64;
+        let chosen = choices.nth(usize::try_from(mix(lot) % count).unwrap_or(0)).copied();
+        if chosen.is_some() {
+            self.strikes.fetch_add(1, Ordering::Relaxed);
+        }
+        chosen
+    }
+
+    fn last_stored(&self) -> Option<Handle> {
+        *self.last_stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, stored: Result<Handle, AllocError>) -> Result<Handle, AllocError> {
+        if let Ok(handle) = stored {
+            *self.last_stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        }
+        stored
+    }
+
+    /// Calls `f` with a spoiled copy of what a read sees.
+    fn spoil(&self, fault: Fault, slices: Slices<'_>, f: &mut dyn FnMut(Slices<'_>)) {
+        let mut bytes = slices.parts().concat();
+        let at =
+            usize::try_from(mix(self.seed ^ bytes.len() as u64) % bytes.len() as u64).unwrap_or(0);
+        match fault {
+            Fault::OtherObject => {
+                if let Some(other) = self.last_stored() {
+                    // A stale handle leaves the copy as it is: the strike then does nothing.
+                    let mut take = |slices: Slices<'_>| bytes = slices.parts().concat();
+                    self.inner.read(other, &mut take).ok();
+                }
+            }
+            Fault::ShortRead if bytes.len() > 1 => {
+                bytes.pop();
+            }
+            _ => bytes[at] ^= 1 << (at % 8),
+        }
+        f(Slices::new(&[&bytes]));
+    }
+}
+
+impl Pool for Canary {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn max_len(&self) -> usize {
+        self.inner.max_len()
+    }
+
+    fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
+        self.note(self.inner.alloc(len))
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        self.note(self.inner.store(bytes))
+    }
+
+    fn free(&self, handle: Handle) -> Result<(), HandleError> {
+        match self.strike(&[Fault::LostFree, Fault::RefusedFree]) {
+            Some(Fault::LostFree) => self.inner.len(handle).map(drop),
+            Some(_) => self.inner.len(handle).and(Err(HandleError::Stale)),
+            None => self.inner.free(handle),
+        }
+    }
+
+    fn len(&self, handle: Handle) -> Result<usize, HandleError> {
+        self.inner.len(handle)
+    }
+
+    fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
+        let len = self.inner.len(handle)?;
+        match self.strike(&[Fault::LostWrite]) {
+            Some(_) if len == bytes.len() => Ok(()),
+            _ => self.inner.write(handle, bytes),
+        }
+    }
+
+    fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
+        match self.strike(&[Fault::FlippedBit, Fault::OtherObject, Fault::ShortRead]) {
+            None => self.inner.read(handle, f),
+            Some(fault) => self.inner.read(handle, &mut |slices| self.spoil(fault, slices, f)),
+        }
+    }
+
+    fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
+        match self.strike(&[Fault::FlippedBit, Fault::OtherObject, Fault::ShortRead]) {
+            None => self.inner.try_read(handle, f),
+            Some(fault) => self.inner.try_read(handle, &mut |slices| self.spoil(fault, slices, f)),
+        }
+    }
+
+    fn compact(&self, budget: usize) -> CompactReport {
+        if self.strike(&[Fault::LostObject]).is_some()
+            && let Some(handle) = self.last_stored()
+        {
+            self.inner.free(handle).ok();
+        }
+        self.inner.compact(budget)
+    }
+
+    fn reclaim(&self, retries: u32, evict: &mut dyn FnMut(Handle)) -> Result<(), ReclaimError> {
+        self.inner.reclaim(retries, evict)
+    }
+
+    fn trim(&self) -> TrimReport {
+        self.inner.trim()
+    }
+
+    fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
+        self.inner.set_limit(bytes)
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn validate(&self) -> Result<(), Violation> {
+        self.inner.validate()
+    }
+}

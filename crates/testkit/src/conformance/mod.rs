@@ -1,0 +1,281 @@
+//! The suite that every pool must pass: the words of the contract, one named check for each rule.
+//!
+//! | module | rules on |
+//! |---|---|
+//! | `sizes` | which lengths are taken, and that each is kept to the byte |
+//! | `contents` | zeros, writing, copying out, random traffic against the model |
+//! | `reading` | what an open read sees, and what may be done inside it |
+//! | `misuse` | stale, doubled, foreign and forged handles; generations |
+//! | `limits` | the hard limit, being full, changing the limit, giving memory back |
+//! | `accounts` | `stats()` and `reclaim` |
+//! | `compaction` | what compaction must win, and within which budget |
+//! | `concurrency` | many threads on one pool |
+//!
+//! A check panics with what it found. [`conformance!`](crate::conformance!) turns each into a `#[test]`;
+//! [`run`] performs them all; [`CHECKS`] lists them. Every call a check makes while a read is open, and all
+//! concurrent ones, are under a [`watchdog`], so a deadlock fails like anything else.
+
+mod accounts;
+mod compaction;
+mod concurrency;
+mod contents;
+mod limits;
+mod misuse;
+mod reading;
+mod sizes;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use pagefold_pool::{AllocError, Handle, Pool};
+use rand::{Rng, RngExt};
+
+use crate::{
+    corpus::Lengths,
+    model::{Checked, Mismatch},
+    pattern::Pattern,
+    watchdog,
+};
+
+/// What may be expected of a pool beyond the contract, which gives no figures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expectations {
+    /// The limit of most pools that the checks make, in bytes.
+    pub limit_bytes: usize,
+    /// The least payload / limit when a pool of `limit_bytes` is first out of memory for objects of compressed lengths.
+    pub fill_min: f64,
+    /// The least density after a random half was freed and compaction has nothing more to win.
+    pub compacted_density_min: f64,
+    /// How far one call of `compact` may go beyond its budget, in bytes.
+    pub budget_excess_max: u64,
+    /// The most that may be resident after everything was freed and trimmed, in bytes.
+    pub empty_resident_max: u64,
+    /// After this a check counts as deadlocked.
+    pub deadlock_after: Duration,
+}
+
+impl Default for Expectations {
+    fn default() -> Self {
+        Self {
+            limit_bytes: 16 << 20,
+            fill_min: 0.6,
+            compacted_density_min: 0.9,
+            budget_excess_max: 128 << 10,
+            empty_resident_max: 2 << 20,
+            deadlock_after: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A kind of pool to be checked.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// Makes an empty pool with this limit in bytes.
+    pub make: &'a dyn Fn(usize) -> Box<dyn Pool>,
+    /// What is expected of it.
+    pub expect: Expectations,
+}
+
+impl Subject<'_> {
+    /// A pool with the usual limit.
+    fn pool(&self) -> Box<dyn Pool> {
+        (self.make)(self.expect.limit_bytes)
+    }
+
+    /// Runs `f` on a pool with the usual limit, as a deadlock if it does not end.
+    fn guarded(&self, what: &str, f: impl FnOnce(&Arc<dyn Pool>) + Send + 'static) {
+        let pool: Arc<dyn Pool> = self.pool().into();
+        watchdog::within(self.expect.deadlock_after, what, move || f(&pool));
+    }
+}
+
+impl fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("expect", &self.expect).finish_non_exhaustive()
+    }
+}
+
+/// One rule of the contract.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// The rule's name, as the test is called.
+    pub name: &'static str,
+    /// Panics if a pool of this kind breaks it.
+    pub run: fn(&Subject<'_>),
+}
+
+/// Runs every check on pools of one kind with the default [`Expectations`].
+///
+/// # Panics
+/// At the first rule that is broken.
+///
+/// # Examples
+/// ```no_run
+/// use pagefold_testkit::{conformance, reference::MapPool};
+///
+/// conformance::run(&|limit| Box::new(MapPool::new(limit)));
+/// ```
+pub fn run(make: &dyn Fn(usize) -> Box<dyn Pool>) {
+    let subject = Subject { make, expect: Expectations::default() };
+    for check in CHECKS {
+        (check.run)(&subject);
+    }
+}
+
+/// Makes one `#[test]` of each check, for a pool made by a `fn(usize) -> Box<dyn Pool>` that takes the limit.
+///
+/// ```ignore
+/// mod nbud {
+///     pagefold_testkit::conformance!(|limit| make(limit), Expectations { fill_min: 0.8, ..Expectations::default() });
+/// }
+/// ```
+#[macro_export]
+macro_rules! conformance {
+    ($make:expr) => {
+        $crate::conformance!($make, $crate::conformance::Expectations::default());
+    };
+    ($make:expr, $expect:expr) => {
+        /// Runs one check by its name.
+        fn check(name: &str) {
+            let make: fn(usize) -> Box<dyn pagefold_pool::Pool> = $make;
+            let subject = $crate::conformance::Subject { make: &make, expect: $expect };
+            let check = $crate::conformance::CHECKS.iter().find(|check| check.name == name);
+            (check.expect("the macro lists the checks").run)(&subject);
+        }
+        $crate::conformance_checks! { conformance_tests }
+    };
+}
+
+/// Passes the list of all checks, as `module::name`, to another macro of this crate.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_checks {
+    ($callback:ident) => {
+        $crate::$callback! {
+            sizes::length_0_is_an_invalid_size,
+            sizes::more_than_the_maximum_is_too_large,
+            sizes::the_maximum_is_taken,
+            sizes::every_length_around_a_border_round_trips,
+            sizes::all_short_lengths_round_trip_side_by_side,
+            contents::alloc_gives_zeros_whatever_was_there,
+            contents::write_replaces_and_keeps_the_handle,
+            contents::write_of_another_length_changes_nothing,
+            contents::read_into_copies_only_what_fits,
+            contents::random_traffic_agrees_with_the_model,
+            contents::random_traffic_in_a_tiny_pool_agrees_with_the_model,
+            reading::write_inside_a_read_leaves_the_open_bytes,
+            reading::write_from_another_thread_leaves_the_open_bytes,
+            reading::write_while_read_in_a_full_pool_is_whole_or_refused,
+            reading::free_inside_a_read_leaves_the_open_bytes,
+            reading::free_from_another_thread_leaves_the_open_bytes,
+            reading::freed_bytes_are_not_reused_while_they_are_read,
+            reading::neighbours_can_be_written_and_freed_while_one_is_read,
+            reading::every_method_works_inside_a_read,
+            reading::reads_nest,
+            reading::compaction_beside_an_open_read_loses_nothing,
+            misuse::a_freed_handle_is_stale,
+            misuse::an_old_handle_never_finds_its_successor,
+            misuse::handles_of_another_pool_are_foreign,
+            misuse::handles_of_a_dropped_pool_are_foreign,
+            misuse::forged_words_name_nothing,
+            misuse::near_misses_of_live_handles_name_nothing,
+            misuse::generations_never_come_round,
+            limits::the_limit_holds_to_the_brim,
+            limits::out_of_memory_changes_nothing,
+            limits::freeing_makes_room_again,
+            limits::filling_again_and_again_leaks_nothing,
+            limits::trim_after_freeing_everything_leaves_little,
+            limits::a_lower_limit_holds_and_can_be_raised_again,
+            limits::a_limit_below_the_use_is_refused,
+            limits::impossible_limits_are_refused,
+            accounts::an_empty_pool_holds_nothing,
+            accounts::stats_add_up_after_every_operation,
+            accounts::reclaim_is_unsupported_or_names_live_objects,
+            compaction::compacting_a_random_half_restores_the_density,
+            compaction::a_budget_bounds_one_call,
+            compaction::compaction_works_when_everything_is_full,
+            compaction::compacting_nothing_moves_nothing,
+            concurrency::threads_with_objects_of_their_own,
+            concurrency::readers_beside_compaction_and_freeing,
+            concurrency::exactly_one_of_two_racing_frees_succeeds,
+            concurrency::a_reader_sees_one_write_or_the_other,
+            concurrency::threads_at_the_brim_stay_within_the_limit,
+        }
+    };
+}
+
+/// The list of checks as `#[test]` functions that call `check(name)`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+    };
+}
+
+/// The list of checks as [`CHECKS`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_table {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        /// Every check, in the order of the contract.
+        pub const CHECKS: &[Check] = &[$(Check { name: stringify!($name), run: $module::$name }),*];
+    };
+}
+
+crate::conformance_checks! { conformance_table }
+
+/// The value, or a failed check with the disagreement's own words.
+#[track_caller]
+fn agreed<T>(outcome: Result<T, Mismatch>) -> T {
+    match outcome {
+        Ok(value) => value,
+        Err(mismatch) => panic!("{mismatch}"),
+    }
+}
+
+/// The pool's answer, which here must be a success: there is room, and the arguments are right.
+#[track_caller]
+fn accepted<T, E: fmt::Display>(outcome: Result<Result<T, E>, Mismatch>) -> T {
+    match agreed(outcome) {
+        Ok(value) => value,
+        Err(error) => panic!("refused: {error}"),
+    }
+}
+
+/// Stores objects of these lengths until the pool is out of memory.
+fn fill(on: &mut Checked<'_>, rng: &mut impl Rng, lengths: Lengths) {
+    let max = on.pool().max_len();
+    loop {
+        let bytes = contents(rng.random(), lengths.sample(rng, max));
+        match agreed(on.store(&bytes)) {
+            Ok(_) => {}
+            Err(AllocError::OutOfMemory { .. }) => return,
+            Err(error) => panic!("{} of at most {max} bytes: {error}", bytes.len()),
+        }
+    }
+}
+
+/// Stores objects of one length until the pool is out of memory.
+fn fill_with_length(on: &mut Checked<'_>, len: usize) {
+    while agreed(on.store(&contents(on.model().objects().len() as u64, len))).is_ok() {}
+}
+
+/// Frees each object with this probability.
+fn free_some(on: &mut Checked<'_>, rng: &mut impl Rng, probability: f64) {
+    let handles: Vec<Handle> = on.model().objects().iter().map(|(handle, _)| *handle).collect();
+    for handle in handles {
+        if rng.random_bool(probability) {
+            accepted(on.free(handle));
+        }
+    }
+}
+
+fn contents(key: u64, len: usize) -> Vec<u8> {
+    Pattern::new(key, 0, 0).bytes(len)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,565 @@
+//! A real pool driven beside the model.
+//!
+//! Each method performs one operation on both, compares what came back, and then checks as much of the pool's state
+//! as the [`Depth`] says. The outer `Result` is agreement; the inner one is the pool's own answer, because
+//! `OutOfMemory` and the like are right answers that the caller may want to see.
+
+use pagefold_pool::{
+    AllocError, CompactReport, Handle, HandleError, LimitError, Pool, ReadIntoError, Slices, Stats,
+    TrimReport, TryReadError, WriteError,
+};
+
+use super::{Mismatch, Model, agree};
+use crate::corpus::PAGE_BYTES;
+
+/// How much is checked after each operation, beside the operation's own result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Nothing more.
+    Result,
+    /// `stats()` against the model and the limit.
+    Stats,
+    /// That, and `validate()`.
+    Validate,
+}
+
+/// A pool and the model of what it should hold.
+///
+/// The pool must be used through this alone, or the model does not know of it.
+///
+/// # Examples
+/// ```
+/// use pagefold_testkit::{model::{Checked, Depth}, reference::MapPool};
+///
+/// let pool = MapPool::new(1 << 20);
+/// let mut checked = Checked::new(&pool, Depth::Validate);
+/// let handle = checked.store(b"cold bytes")??;
+/// checked.read(handle)?;
+/// checked.free(handle)??;
+/// checked.misuse(handle)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Checked<'p> {
+    pool: &'p dyn Pool,
+    model: Model,
+    depth: Depth,
+    open_reads: u32,
+    /// Bytes of objects that were freed or overwritten since the first open read began: it may still hold them.
+    lingering: u64,
+}
+
+impl<'p> Checked<'p> {
+    /// Takes over an empty pool.
+    pub fn new(pool: &'p dyn Pool, depth: Depth) -> Self {
+        Self { pool, model: Model::default(), depth, open_reads: 0, lingering: 0 }
+    }
+
+    /// The pool itself.
+    pub fn pool(&self) -> &'p dyn Pool {
+        self.pool
+    }
+
+    /// What the pool should hold.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Stores bytes.
+    ///
+    /// # Errors
+    /// [`Mismatch`], as for all methods here.
+    pub fn store(&mut self, bytes: &[u8]) -> Result<Result<Handle, AllocError>, Mismatch> {
+        let answer = self.pool.store(bytes);
+        self.made(answer, bytes)
+    }
+
+    /// Makes an object of zeros.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn alloc(&mut self, len: usize) -> Result<Result<Handle, AllocError>, Mismatch> {
+        let answer = self.pool.alloc(len);
+        let zeros = vec![0; if answer.is_ok() { len } else { len.min(self.pool.max_len() + 1) }];
+        self.made(answer, &zeros)
+    }
+
+    fn made(
+        &mut self,
+        answer: Result<Handle, AllocError>,
+        bytes: &[u8],
+    ) -> Result<Result<Handle, AllocError>, Mismatch> {
+        let max = self.pool.max_len();
+        match answer {
+            Ok(_) if bytes.is_empty() || bytes.len() > max => {
+                return Err(Mismatch(format!(
+                    "an object of {} bytes was made; allowed are 1 to {max}",
+                    bytes.len()
+                )));
+            }
+            Ok(handle) => {
+                self.model.insert(handle, bytes.to_vec())?;
+                _ = self.read(handle)?;
+            }
+            Err(AllocError::InvalidSize) => {
+                agree!(bytes.is_empty(), "InvalidSize for {} bytes", bytes.len());
+            }
+            Err(AllocError::TooLarge { len, max: said }) => {
+                agree!(
+                    bytes.len() > max && len > max && said == max,
+                    "TooLarge {{ {len}, {said} }} for {} of {max} bytes",
+                    bytes.len()
+                );
+            }
+            Err(AllocError::OutOfMemory { limit }) => {
+                agree!(
+                    (1..=max).contains(&bytes.len()),
+                    "OutOfMemory for {} bytes, which can never be stored",
+                    bytes.len()
+                );
+                let in_force = self.pool.stats().limit_bytes;
+                agree!(
+                    limit as u64 == in_force,
+                    "OutOfMemory names a limit of {limit} bytes instead of {in_force}"
+                );
+            }
+        }
+        self.settle()?;
+        Ok(answer)
+    }
+
+    /// Frees an object. A handle that is not alive in the model must be refused.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn free(&mut self, handle: Handle) -> Result<Result<(), HandleError>, Mismatch> {
+        let answer = self.pool.free(handle);
+        self.compare_liveness("free", handle, answer.err())?;
+        self.linger(handle);
+        self.model.remove(handle);
+        self.settle()?;
+        Ok(answer)
+    }
+
+    /// Asks for the length.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn len(&self, handle: Handle) -> Result<Result<usize, HandleError>, Mismatch> {
+        let answer = self.pool.len(handle);
+        self.compare_liveness("len", handle, answer.err())?;
+        if let (Ok(len), Some(bytes)) = (answer, self.model.get(handle)) {
+            agree!(len == bytes.len(), "len of {handle:?} is {len} instead of {}", bytes.len());
+        }
+        Ok(answer)
+    }
+
+    /// Replaces the bytes; a wrong length must be refused.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn write(
+        &mut self,
+        handle: Handle,
+        bytes: &[u8],
+    ) -> Result<Result<(), WriteError>, Mismatch> {
+        let answer = self.pool.write(handle, bytes);
+        let expected_len = self.model.get(handle).map(<[u8]>::len);
+        match (answer, expected_len) {
+            (Ok(()), Some(len)) if len == bytes.len() => {
+                self.linger(handle);
+                self.model.replace(handle, bytes);
+            }
+            (Err(WriteError::WrongLength { len, given }), Some(expected)) => agree!(
+                len == expected && given == bytes.len() && len != given,
+                "write of {} bytes to {handle:?} of {expected}: WrongLength {{ {len}, {given} }}",
+                bytes.len()
+            ),
+            (Err(WriteError::OutOfMemory { .. }), Some(len)) if len == bytes.len() => {
+                agree!(
+                    self.open_reads > 0,
+                    "write to {handle:?} is out of memory although nobody reads"
+                );
+            }
+            (Err(WriteError::Handle(error)), None) => {
+                self.compare_liveness("write", handle, Some(error))?;
+            }
+            _ => {
+                return Err(Mismatch(format!(
+                    "write of {} bytes to {handle:?} ({expected_len:?}): {answer:?}",
+                    bytes.len()
+                )));
+            }
+        }
+        if expected_len.is_some() {
+            _ = self.read(handle)?;
+        }
+        self.settle()?;
+        Ok(answer)
+    }
+
+    /// Reads in place and compares every byte.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn read(&self, handle: Handle) -> Result<Result<(), HandleError>, Mismatch> {
+        let mut seen = Seen::default();
+        let answer =
+            self.pool.read(handle, &mut |slices| seen.look(slices, self.model.get(handle)));
+        self.compare_liveness("read", handle, answer.err())?;
+        seen.verdict("read", handle, answer.is_ok())?;
+        Ok(answer)
+    }
+
+    /// As [`read`](Self::read), by `try_read`; in a pool used by one thread it must not answer `WouldBlock`.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn try_read(&self, handle: Handle) -> Result<Result<(), TryReadError>, Mismatch> {
+        let mut seen = Seen::default();
+        let answer =
+            self.pool.try_read(handle, &mut |slices| seen.look(slices, self.model.get(handle)));
+        match answer {
+            Ok(()) => self.compare_liveness("try_read", handle, None)?,
+            Err(TryReadError::Handle(error)) => {
+                self.compare_liveness("try_read", handle, Some(error))?;
+            }
+            Err(TryReadError::WouldBlock) => {
+                return Err(Mismatch(format!(
+                    "try_read of {handle:?} would block, but nobody writes"
+                )));
+            }
+        }
+        seen.verdict("try_read", handle, answer.is_ok())?;
+        Ok(answer)
+    }
+
+    /// Reads into a buffer of this capacity; when that is too short, the buffer must stay as it was.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn read_into(
+        &self,
+        handle: Handle,
+        capacity: usize,
+    ) -> Result<Result<usize, ReadIntoError>, Mismatch> {
+        const UNTOUCHED: u8 = 0xa5;
+        let mut buffer = vec![UNTOUCHED; capacity];
+        let answer = self.pool.read_into(handle, &mut buffer);
+        let copied = match (answer, self.model.get(handle)) {
+            (Ok(len), Some(bytes)) => {
+                agree!(
+                    len == bytes.len() && len <= capacity,
+                    "read_into of {handle:?} copied {len} of {} bytes into {capacity}",
+                    bytes.len()
+                );
+                agree!(&buffer[..len] == bytes, "read_into of {handle:?} gave other bytes");
+                len
+            }
+            (Err(ReadIntoError::BufferTooSmall { len, capacity: said }), Some(bytes)) => {
+                let right = len == bytes.len() && said == capacity && len > capacity;
+                agree!(
+                    right,
+                    "read_into of {handle:?} ({} bytes) into {capacity}: BufferTooSmall {{ {len}, {said} }}",
+                    bytes.len()
+                );
+                0
+            }
+            (Err(ReadIntoError::Handle(error)), None) => {
+                self.compare_liveness("read_into", handle, Some(error))?;
+                0
+            }
+            (answer, live) => {
+                return Err(Mismatch(format!(
+                    "read_into of {handle:?} (live: {}): {answer:?}",
+                    live.is_some()
+                )));
+            }
+        };
+        agree!(
+            buffer[copied..].iter().all(|byte| *byte == UNTOUCHED),
+            "read_into of {handle:?} wrote beyond the {copied} bytes it copied"
+        );
+        Ok(answer)
+    }
+
+    /// Performs `inside` while the object is being read, and checks that the open reader's bytes are the same at the
+    /// end as at the beginning, whatever happened to the object.
+    ///
+    /// # Errors
+    /// [`Mismatch`], also from `inside`.
+    pub fn during_read(
+        &mut self,
+        handle: Handle,
+        inside: &mut dyn FnMut(&mut Self) -> Result<(), Mismatch>,
+    ) -> Result<Result<(), HandleError>, Mismatch> {
+        let before = self.model.get(handle).map(<[u8]>::to_vec);
+        let mut outcome = Ok(());
+        let answer = self.pool.read(handle, &mut |slices| {
+            let mut seen = Seen::default();
+            seen.look(slices, before.as_deref());
+            self.open_reads += 1;
+            outcome = seen.verdict("read", handle, true).and_then(|()| inside(self));
+            self.open_reads -= 1;
+            let mut again = Seen::default();
+            again.look(slices, before.as_deref());
+            if outcome.is_ok() {
+                outcome =
+                    again.verdict("read (its end, after other operations inside)", handle, true);
+            }
+        });
+        if self.open_reads == 0 {
+            self.lingering = 0;
+        }
+        outcome?;
+        let expected = if before.is_some() { None } else { Some(HandleError::Stale) };
+        agree!(answer.err() == expected, "read of {handle:?}: {answer:?}");
+        self.settle()?;
+        Ok(answer)
+    }
+
+    /// Uses a handle that is not alive in the model in every way; each must be refused and change nothing.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn misuse(&mut self, handle: Handle) -> Result<(), Mismatch> {
+        agree!(self.model.get(handle).is_none(), "the test misuses {handle:?}, which is alive");
+        _ = self.read(handle)?;
+        _ = self.try_read(handle)?;
+        _ = self.read_into(handle, self.pool.max_len())?;
+        _ = self.len(handle)?;
+        _ = self.write(handle, &[1])?;
+        _ = self.free(handle)?;
+        Ok(())
+    }
+
+    /// Compacts; no byte may change.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn compact(&mut self, budget: usize) -> Result<CompactReport, Mismatch> {
+        let before = self.pool.stats();
+        let report = self.pool.compact(budget);
+        let after = self.pool.stats();
+        let counted = after.compacted_bytes.checked_sub(before.compacted_bytes);
+        agree!(
+            counted == Some(report.moved_bytes),
+            "compact reports {} moved bytes and stats() {counted:?}",
+            report.moved_bytes
+        );
+        agree!(
+            (report.moved_objects == 0) == (report.moved_bytes == 0),
+            "compact reports {report:?}"
+        );
+        self.settle()?;
+        Ok(report)
+    }
+
+    /// Trims; the resident bytes may only fall.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn trim(&mut self) -> Result<TrimReport, Mismatch> {
+        let before = self.pool.stats();
+        let report = self.pool.trim();
+        let after = self.pool.stats();
+        let (from, to) = (before.resident_bytes(), after.resident_bytes());
+        agree!(to <= from, "trim raised the resident bytes from {from} to {to}");
+        self.settle()?;
+        Ok(report)
+    }
+
+    /// Changes the limit; on an error the old one must be in force.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn set_limit(&mut self, bytes: usize) -> Result<Result<(), LimitError>, Mismatch> {
+        let before = self.pool.stats().limit_bytes;
+        let answer = self.pool.set_limit(bytes);
+        let after = self.pool.stats().limit_bytes;
+        // A pool may round a limit down to frames.
+        let rounded = after <= bytes as u64 && bytes as u64 - after < PAGE_BYTES as u64;
+        let in_force = if answer.is_ok() { rounded } else { after == before };
+        agree!(
+            in_force,
+            "set_limit({bytes}) gave {answer:?}; the limit was {before} and is {after}"
+        );
+        let right = match answer {
+            Ok(()) => true,
+            Err(LimitError::TooSmall { limit, min }) => limit == bytes && bytes < min,
+            Err(LimitError::TooLarge { limit, max }) => limit == bytes && bytes > max,
+            Err(LimitError::InUse { limit, resident }) => limit == bytes && resident > bytes,
+        };
+        agree!(right, "set_limit({bytes}) gave {answer:?}");
+        self.settle()?;
+        Ok(answer)
+    }
+
+    /// Compares the pool's accounts with the model and the limit, and returns them.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn stats(&self) -> Result<Stats, Mismatch> {
+        let stats = self.pool.stats();
+        let (objects, payload) = (self.model.objects().len() as u64, self.model.payload_bytes());
+        agree!(
+            stats.objects == objects,
+            "stats() counts {} objects; there are {objects}",
+            stats.objects
+        );
+        // What an open reader holds may count until the read ends, and no longer.
+        agree!(
+            (payload..=payload + self.lingering).contains(&stats.payload_bytes),
+            "stats() counts {} payload bytes; there are {payload}",
+            stats.payload_bytes
+        );
+        agree!(
+            stats.frame_bytes >= payload,
+            "{payload} payload bytes lie in {} bytes of frames",
+            stats.frame_bytes
+        );
+        let (resident, limit) = (stats.resident_bytes(), stats.limit_bytes);
+        agree!(
+            resident <= limit,
+            "{resident} bytes may be resident; the limit is {limit}: {stats:?}"
+        );
+        agree!(
+            stats.compacted_bytes <= stats.moved_bytes,
+            "compaction is part of what moved: {stats:?}"
+        );
+        agree!(
+            stats.reclaimable_bytes <= stats.frame_bytes,
+            "more is reclaimable than there is: {stats:?}"
+        );
+        Ok(stats)
+    }
+
+    /// Walks the pool's own invariants.
+    ///
+    /// # Errors
+    /// [`Mismatch`] with the violation.
+    pub fn validate(&self) -> Result<(), Mismatch> {
+        self.pool.validate().map_err(|violation| Mismatch(format!("validate(): {violation}")))
+    }
+
+    /// Compares everything: every byte of every object, up to `dead_sample` dead handles, the accounts, the invariants.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn check_all(&self, dead_sample: usize) -> Result<(), Mismatch> {
+        self.check_bytes()?;
+        let step = (self.model.dead().len() / dead_sample.max(1)).max(1);
+        for handle in self.model.dead().iter().step_by(step) {
+            _ = self.read(*handle)?;
+            _ = self.len(*handle)?;
+        }
+        self.stats()?;
+        self.validate()
+    }
+
+    /// Compares every byte of every object.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn check_bytes(&self) -> Result<(), Mismatch> {
+        for (handle, _) in self.model.objects() {
+            _ = self.read(*handle)?;
+            _ = self.len(*handle)?;
+        }
+        Ok(())
+    }
+
+    /// Frees every object.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn free_all(&mut self) -> Result<(), Mismatch> {
+        while let Some((handle, _)) = self.model.objects().last() {
+            _ = self.free(*handle)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the pool may have to keep these bytes for an open reader.
+    fn linger(&mut self, handle: Handle) {
+        if self.open_reads > 0 {
+            self.lingering += self.model.get(handle).map_or(0, |bytes| bytes.len() as u64);
+        }
+    }
+
+    fn settle(&self) -> Result<(), Mismatch> {
+        if self.depth >= Depth::Stats {
+            self.stats()?;
+        }
+        if self.depth >= Depth::Validate && self.open_reads == 0 {
+            self.validate()?;
+        }
+        Ok(())
+    }
+
+    /// A live handle must be accepted. A dead one must be refused as stale, and any other must be refused.
+    fn compare_liveness(
+        &self,
+        what: &str,
+        handle: Handle,
+        refused: Option<HandleError>,
+    ) -> Result<(), Mismatch> {
+        let live = self.model.get(handle).is_some();
+        let dead = self.model.buried.contains(&handle);
+        let right = match refused {
+            None => live,
+            Some(HandleError::Stale) => !live,
+            Some(HandleError::Foreign) => !live && !dead,
+        };
+        let state = if live {
+            "live"
+        } else if dead {
+            "freed"
+        } else {
+            "unknown"
+        };
+        agree!(
+            right,
+            "{what} with the {state} handle {handle:?}: {}",
+            refused.map_or("accepted".to_owned(), |error| error.to_string())
+        );
+        Ok(())
+    }
+}
+
+/// What a read closure saw: it may not return early, so it takes notes.
+#[derive(Debug, Default)]
+struct Seen {
+    calls: u32,
+    fault: Option<String>,
+}
+
+impl Seen {
+    fn look(&mut self, slices: Slices<'_>, expected: Option<&[u8]>) {
+        self.calls += 1;
+        self.fault = match expected {
+            None => Some("the closure was called for an object that does not exist".to_owned()),
+            Some(bytes) if slices.len() != bytes.len() => {
+                Some(format!("{} bytes instead of {}", slices.len(), bytes.len()))
+            }
+            Some(bytes) => {
+                let found = slices.parts().iter().copied().flatten();
+                found
+                    .zip(bytes)
+                    .position(|(found, expected)| found != expected)
+                    .map(|at| format!("another byte at offset {at} of {}", bytes.len()))
+            }
+        };
+    }
+
+    fn verdict(self, what: &str, handle: Handle, accepted: bool) -> Result<(), Mismatch> {
+        agree!(
+            self.calls == u32::from(accepted),
+            "{what} of {handle:?} called its closure {} times",
+            self.calls
+        );
+        match self.fault {
+            None => Ok(()),
+            Some(fault) => Err(Mismatch(format!("{what} of {handle:?}: {fault}"))),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! An operation as data: what a property test generates, a fuzzer decodes and a replay repeats.
+
+use std::num::NonZeroU64;
+
+use pagefold_pool::Handle;
+use rand::{Rng, RngExt};
+
+use super::{Checked, Mismatch};
+use crate::{corpus::Lengths, pattern::Pattern};
+
+/// One operation. Objects are named by a number that is reduced to one of the live (or dead) objects when the operation
+/// is applied, so every sequence of operations is meaningful and stays so when it is shrunk. Without any such object
+/// the operation does nothing. Contents follow from `key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the fields are the arguments of the pool's methods and the numbers explained above"
+)]
+pub enum Op {
+    /// Stores `len` bytes; any length, allowed or not.
+    Store { len: usize, key: u64 },
+    /// Makes `len` zeros; any length, allowed or not.
+    Alloc { len: usize },
+    /// Frees a live object.
+    Free { object: u64 },
+    /// Frees the newest object.
+    FreeLast,
+    /// Replaces a live object's bytes.
+    Write { object: u64, key: u64 },
+    /// Tries to write another length to a live object.
+    WriteLength { object: u64, len: usize },
+    /// Reads in all ways.
+    Read { object: u64, capacity: usize },
+    /// Inside a read of one object, frees another (or the same).
+    FreeDuringRead { object: u64, victim: u64 },
+    /// Inside a read of one object, writes to another (or the same).
+    WriteDuringRead { object: u64, target: u64, key: u64 },
+    /// Inside a read, stores, compacts and trims.
+    WorkDuringRead { object: u64, len: usize, key: u64 },
+    /// Uses a dead handle in every way.
+    Dead { object: u64 },
+    /// Uses an arbitrary word as a handle, unless it happens to name a live object.
+    Forged { word: NonZeroU64 },
+    /// Compacts with this budget.
+    Compact { budget: usize },
+    /// Trims.
+    Trim,
+    /// Sets the limit.
+    SetLimit { bytes: usize },
+    /// Compares everything.
+    CheckAll,
+}
+
+impl Op {
+    /// Any operation but [`SetLimit`](Self::SetLimit), with lengths up to `max_len`; more objects are made than freed.
+    pub fn random(rng: &mut impl Rng, max_len: usize) -> Self {
+        let len = Lengths::Wide.sample(rng, max_len);
+        let [object, other, key] = rng.random();
+        match rng.random_range(0..20) {
+            0..5 => Self::Store { len, key },
+            5 => Self::Alloc { len },
+            6 | 7 => Self::Free { object },
+            8 => Self::FreeLast,
+            9 | 10 => Self::Write { object, key },
+            11 => Self::WriteLength { object, len },
+            12 => Self::Read { object, capacity: len },
+            13 => {
+                Self::FreeDuringRead { object, victim: if other % 2 == 0 { object } else { other } }
+            }
+            14 => Self::WriteDuringRead {
+                object,
+                target: if other % 2 == 0 { object } else { other },
+                key,
+            },
+            15 => Self::WorkDuringRead { object, len, key },
+            16 => Self::Dead { object },
+            17 => Self::Forged { word: rng.random() },
+            18 => Self::Compact { budget: 4 * len },
+            _ if other % 8 == 0 => Self::CheckAll,
+            _ => Self::Trim,
+        }
+    }
+
+    /// Performs the operation on a pool and its model.
+    ///
+    /// # Errors
+    /// [`Mismatch`] when they disagree.
+    pub fn apply(&self, on: &mut Checked<'_>) -> Result<(), Mismatch> {
+        match *self {
+            Self::Store { len, key } => _ = on.store(&contents(key, len))?,
+            Self::Alloc { len } => _ = on.alloc(len)?,
+            Self::FreeLast => {
+                if let Some((handle, _)) = on.model().objects().last() {
+                    _ = on.free(*handle)?;
+                }
+            }
+            Self::Dead { object } => {
+                if let Some(handle) = on.model().pick_dead(object) {
+                    on.misuse(handle)?;
+                }
+            }
+            Self::Forged { word } => {
+                if let Some(handle) =
+                    Handle::from_raw(word.get()).filter(|handle| on.model().get(*handle).is_none())
+                {
+                    on.misuse(handle)?;
+                }
+            }
+            Self::Compact { budget } => _ = on.compact(budget)?,
+            Self::Trim => _ = on.trim()?,
+            Self::SetLimit { bytes } => _ = on.set_limit(bytes)?,
+            Self::CheckAll => on.check_all(16)?,
+            Self::Free { object }
+            | Self::Write { object, .. }
+            | Self::WriteLength { object, .. }
+            | Self::Read { object, .. }
+            | Self::FreeDuringRead { object, .. }
+            | Self::WriteDuringRead { object, .. }
+            | Self::WorkDuringRead { object, .. } => {
+                if let Some(handle) = on.model().pick(object) {
+                    self.apply_to(handle, on)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_to(&self, handle: Handle, on: &mut Checked<'_>) -> Result<(), Mismatch> {
+        match *self {
+            Self::Free { .. } => _ = on.free(handle)?,
+            Self::Write { key, .. } => rewrite(on, handle, key)?,
+            Self::WriteLength { len, .. } => _ = on.write(handle, &contents(1, len))?,
+            Self::Read { capacity, .. } => {
+                _ = on.read(handle)?;
+                _ = on.try_read(handle)?;
+                _ = on.len(handle)?;
+                _ = on.read_into(handle, capacity)?;
+            }
+            Self::FreeDuringRead { victim, .. } => {
+                let victim = on.model().pick(victim).unwrap_or(handle);
+                _ = on.during_read(handle, &mut |on| {
+                    _ = on.free(victim)?;
+                    on.misuse(victim)
+                })?;
+            }
+            Self::WriteDuringRead { target, key, .. } => {
+                let target = on.model().pick(target).unwrap_or(handle);
+                _ = on.during_read(handle, &mut |on| rewrite(on, target, key))?;
+            }
+            Self::WorkDuringRead { len, key, .. } => {
+                _ = on.during_read(handle, &mut |on| {
+                    _ = on.store(&contents(key, len))?;
+                    on.compact(usize::MAX)?;
+                    on.trim()?;
+                    _ = on.read(handle)?;
+                    Ok(())
+                })?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn rewrite(on: &mut Checked<'_>, handle: Handle, key: u64) -> Result<(), Mismatch> {
+    let len = on.model().get(handle).map_or(0, <[u8]>::len);
+    _ = on.write(handle, &contents(key, len))?;
+    Ok(())
+}
+
+fn contents(key: u64, len: usize) -> Vec<u8> {
+    Pattern::new(key, 0, 0).bytes(len)
+}

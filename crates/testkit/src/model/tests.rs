@@ -1,0 +1,53 @@
+//! The model against the reference pool and its broken variants: agreement where it is due, a mismatch where it is not.
+
+use super::*;
+use crate::{
+    reference::{Flaw, MapPool},
+    seed::Seed,
+};
+
+fn run(pool: &MapPool, seed: Seed, count: usize) -> Result<(), Mismatch> {
+    let mut rng = seed.rng(0);
+    let mut checked = Checked::new(pool, Depth::Validate);
+    for _ in 0..count {
+        Op::random(&mut rng, 9000).apply(&mut checked)?;
+    }
+    checked.check_all(100)?;
+    checked.free_all()
+}
+
+#[test]
+fn a_correct_pool_agrees() {
+    let seed = Seed::for_test(21);
+    run(&MapPool::new(1 << 20), *seed, 5000).expect("the reference pool is right");
+}
+
+#[test]
+fn each_flaw_that_one_thread_can_see_is_a_mismatch() {
+    let seed = Seed::for_test(22);
+    for flaw in Flaw::ALL.into_iter().filter(|flaw| flaw.shows_in_any_traffic()) {
+        let outcome = run(&MapPool::with_flaw(1 << 20, flaw), *seed, 20_000);
+        assert!(outcome.is_err(), "{flaw:?} went unnoticed");
+    }
+}
+
+#[test]
+fn the_model_keeps_its_own_books() {
+    let handle = |raw| Handle::from_raw(raw).expect("not 0");
+    let mut model = Model::default();
+    for raw in 1..=5_u8 {
+        model.insert(handle(raw.into()), vec![raw; raw.into()]).expect("new");
+    }
+    assert!(model.insert(handle(3), vec![0]).is_err(), "3 is alive");
+    model.remove(handle(2));
+    model.remove(handle(5));
+    model.replace(handle(4), &[9; 4]);
+    assert!(model.insert(handle(2), vec![0]).is_err(), "2 was buried");
+    assert_eq!(
+        (model.payload_bytes(), model.objects().len(), model.dead().len()),
+        (1 + 3 + 4, 3, 2)
+    );
+    assert_eq!(model.get(handle(4)), Some([9; 4].as_slice()));
+    assert_eq!(model.get(handle(1)), Some([1].as_slice()));
+    assert_eq!(model.get(handle(5)), None);
+}

@@ -1,0 +1,95 @@
+//! The ways in which a reference pool can be made to break the contract, each to show that a test notices.
+
+/// One deliberate defect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flaw {
+    /// Freeing a freed object succeeds.
+    DoubleFreeAccepted,
+    /// Two frees of one object that race may both succeed.
+    RacyFree,
+    /// The generation of a handle is not compared, so an old handle reads the new object.
+    StaleRead,
+    /// A generation that wraps is used again.
+    GenerationWraps,
+    /// Handles of other pools are looked up here.
+    ForeignAccepted,
+    /// A handle that was never given out panics.
+    ForgedPanics,
+    /// Objects longer than a frame lose their last byte.
+    ShortCopy,
+    /// A fresh object is not all zeros.
+    DirtyAlloc,
+    /// A write to an object that is being read has no effect.
+    WriteIgnored,
+    /// A write makes its two halves visible one after the other.
+    TornWrite,
+    /// A write may change the length.
+    WriteLengthUnchecked,
+    /// A closure runs while the pool is locked.
+    LockedRead,
+    /// One span more than the limit is handed out.
+    LimitExceeded,
+    /// Running out of memory spoils another object.
+    OutOfMemorySpoils,
+    /// A maximum that is off by one.
+    MaximumOffByOne,
+    /// A smaller limit is accepted although more is in use.
+    LimitNotChecked,
+    /// Payload bytes are not subtracted when an object is freed.
+    PayloadLeaks,
+    /// Empty spans stay allocated.
+    FramesLeak,
+    /// `trim` gives nothing back.
+    TrimsNothing,
+    /// Compaction spoils one byte of what it moves.
+    CompactionSpoils,
+    /// Compaction does everything at once, whatever the budget.
+    BudgetIgnored,
+    /// Compaction that stopped at its budget says there is nothing more to win.
+    MoreForgotten,
+}
+
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; 22] = [
+        Self::DoubleFreeAccepted,
+        Self::RacyFree,
+        Self::StaleRead,
+        Self::GenerationWraps,
+        Self::ForeignAccepted,
+        Self::ForgedPanics,
+        Self::ShortCopy,
+        Self::DirtyAlloc,
+        Self::WriteIgnored,
+        Self::TornWrite,
+        Self::WriteLengthUnchecked,
+        Self::LockedRead,
+        Self::LimitExceeded,
+        Self::OutOfMemorySpoils,
+        Self::MaximumOffByOne,
+        Self::LimitNotChecked,
+        Self::PayloadLeaks,
+        Self::FramesLeak,
+        Self::TrimsNothing,
+        Self::CompactionSpoils,
+        Self::BudgetIgnored,
+        Self::MoreForgotten,
+    ];
+
+    /// Whether random operations of one thread, compared with the model, must come across it.
+    pub fn shows_in_any_traffic(self) -> bool {
+        matches!(
+            self,
+            Self::DoubleFreeAccepted
+                | Self::StaleRead
+                | Self::ShortCopy
+                | Self::DirtyAlloc
+                | Self::WriteIgnored
+                | Self::WriteLengthUnchecked
+                | Self::LimitExceeded
+                | Self::OutOfMemorySpoils
+                | Self::PayloadLeaks
+                | Self::CompactionSpoils
+        )
+    }
+}

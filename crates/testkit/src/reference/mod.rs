@@ -1,0 +1,369 @@
+//! A small, slow, obvious pool: a locked table of reference-counted byte strings.
+//!
+//! It is the conformance suite's own self-test. [`MapPool::new`] passes every check; [`MapPool::with_flaw`] breaks one
+//! rule of the contract, and the suite must say so. Readers hold a reference to the bytes and not the lock, so every
+//! method may be called from inside a read. Bytes that only a reader still holds are not counted against the limit.
+
+mod flaw;
+mod spans;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use pagefold_pool::{
+    AllocError, CompactReport, Handle, HandleError, LimitError, Pool, Slices, Stats, TrimReport,
+    TryReadError, Violation, WriteError,
+};
+
+use self::spans::{FRAME_BYTES, SPAN_BYTES, SpanId, Spans};
+
+pub use flaw::Flaw;
+
+/// Bytes of metadata that each entry of the table counts as.
+const ENTRY_BYTES: usize = 32;
+/// The longest object.
+const MAX_LEN: usize = 64 << 10;
+/// The least limit: a span and some entries.
+const MIN_LIMIT: usize = SPAN_BYTES + FRAME_BYTES;
+/// The largest limit that can be set later.
+const MAX_LIMIT: usize = 1 << 30;
+
+/// The reference pool.
+///
+/// # Examples
+/// ```
+/// use pagefold_pool::Pool;
+/// use pagefold_testkit::reference::MapPool;
+///
+/// let pool = MapPool::new(1 << 20);
+/// let handle = pool.store(b"bytes")?;
+/// assert_eq!(pool.len(handle), Ok(5));
+/// # Ok::<(), pagefold_pool::AllocError>(())
+/// ```
+#[derive(Debug)]
+pub struct MapPool {
+    state: Mutex<State>,
+    number: u64,
+    flaw: Option<Flaw>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    limit: usize,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    spans: Spans,
+    objects: u64,
+    payload: u64,
+    moved: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    generation: u16,
+    object: Option<Object>,
+}
+
+#[derive(Debug, Clone)]
+struct Object {
+    bytes: Arc<[u8]>,
+    span: SpanId,
+}
+
+impl State {
+    fn resident(&self) -> usize {
+        self.spans.frame_bytes + self.spans.idle_bytes + self.entries.len() * ENTRY_BYTES
+    }
+
+    fn shrink_to(&mut self, limit: usize) {
+        let excess = self.resident().saturating_sub(limit);
+        self.spans.idle_bytes -= excess.next_multiple_of(FRAME_BYTES).min(self.spans.idle_bytes);
+    }
+}
+
+impl MapPool {
+    /// An empty pool that keeps the contract.
+    pub fn new(limit: usize) -> Self {
+        Self::build(limit, None)
+    }
+
+    /// An empty pool that breaks one rule of it.
+    pub fn with_flaw(limit: usize, flaw: Flaw) -> Self {
+        Self::build(limit, Some(flaw))
+    }
+
+    fn build(limit: usize, flaw: Option<Flaw>) -> Self {
+        static POOLS: AtomicU64 = AtomicU64::new(0);
+        let number = 1 + POOLS.fetch_add(1, Ordering::Relaxed) % u64::from(u16::MAX);
+        Self { state: Mutex::new(State { limit, ..State::default() }), number, flaw }
+    }
+
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, state: &State, handle: Handle) -> Result<(usize, Object), HandleError> {
+        let (index, generation, pool) = split(handle);
+        if pool != self.number && !self.has(Flaw::ForeignAccepted) {
+            return Err(HandleError::Foreign);
+        }
+        assert!(index < state.entries.len() || !self.has(Flaw::ForgedPanics), "the flaw asked for");
+        let entry = state.entries.get(index).ok_or(HandleError::Stale)?;
+        if entry.generation != generation && !self.has(Flaw::StaleRead) {
+            return Err(HandleError::Stale);
+        }
+        entry.object.clone().map(|object| (index, object)).ok_or(HandleError::Stale)
+    }
+
+    fn insert(&self, mut bytes: Vec<u8>) -> Result<Handle, AllocError> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let entry_bytes = if state.free.is_empty() { ENTRY_BYTES } else { 0 };
+        let spare = if self.has(Flaw::LimitExceeded) { SPAN_BYTES } else { 0 };
+        state.shrink_to(state.limit.saturating_sub(entry_bytes));
+        let room = (state.limit + spare).checked_sub(state.resident() + entry_bytes);
+        let Some(span) = room.and_then(|room| state.spans.place(bytes.len(), room)) else {
+            if self.has(Flaw::OutOfMemorySpoils) {
+                spoil(state.entries.iter_mut().rev().find_map(|entry| entry.object.as_mut()));
+            }
+            return Err(AllocError::OutOfMemory { limit: state.limit });
+        };
+        if self.has(Flaw::ShortCopy) && bytes.len() > FRAME_BYTES {
+            bytes.pop();
+            bytes.push(0);
+        }
+        state.objects += 1;
+        state.payload += bytes.len() as u64;
+        let index = state.free.pop().unwrap_or_else(|| {
+            state.entries.push(Entry::default());
+            u32::try_from(state.entries.len() - 1).expect("a pool of this limit has fewer entries")
+        });
+        let entry = &mut state.entries[index as usize];
+        entry.object = Some(Object { bytes: bytes.into(), span });
+        let raw = u64::from(index) | u64::from(entry.generation) << 32 | self.number << 48;
+        Ok(Handle::from_raw(raw).expect("a pool's number is not 0"))
+    }
+
+    fn check_len(&self, len: usize) -> Result<(), AllocError> {
+        let accepted = MAX_LEN + usize::from(self.has(Flaw::MaximumOffByOne));
+        match len {
+            0 => Err(AllocError::InvalidSize),
+            len if len > accepted => Err(AllocError::TooLarge { len, max: MAX_LEN }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Pool for MapPool {
+    fn name(&self) -> &'static str {
+        "map"
+    }
+
+    fn max_len(&self) -> usize {
+        MAX_LEN
+    }
+
+    fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
+        self.check_len(len)?;
+        let mut bytes = vec![0; len];
+        if self.has(Flaw::DirtyAlloc) {
+            bytes[len / 2] = 1;
+        }
+        self.insert(bytes)
+    }
+
+    fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        self.check_len(bytes.len())?;
+        self.insert(bytes.to_vec())
+    }
+
+    fn free(&self, handle: Handle) -> Result<(), HandleError> {
+        let mut state = self.lock();
+        let found = self.find(&state, handle);
+        if self.has(Flaw::DoubleFreeAccepted) && matches!(found, Err(HandleError::Stale)) {
+            return Ok(());
+        }
+        let (index, object) = found?;
+        if self.has(Flaw::RacyFree) {
+            drop(state);
+            thread::yield_now();
+            state = self.lock();
+            if state.entries[index].object.is_none() {
+                return Ok(());
+            }
+        }
+        let state = &mut *state;
+        let entry = &mut state.entries[index];
+        entry.object = None;
+        let wrapped = entry.generation == u16::MAX;
+        entry.generation = entry.generation.wrapping_add(1);
+        if !wrapped || self.has(Flaw::GenerationWraps) {
+            state.free.push(u32::try_from(index).expect("indices come from a u32"));
+        }
+        let len = object.bytes.len();
+        state.objects -= 1;
+        state.payload -= if self.has(Flaw::PayloadLeaks) { 0 } else { len as u64 };
+        if state.spans.remove(object.span, len) && self.has(Flaw::FramesLeak) {
+            state.spans.frame_bytes += SPAN_BYTES;
+            state.spans.idle_bytes = state.spans.idle_bytes.saturating_sub(SPAN_BYTES);
+        }
+        Ok(())
+    }
+
+    fn len(&self, handle: Handle) -> Result<usize, HandleError> {
+        self.find(&self.lock(), handle).map(|(_, object)| object.bytes.len())
+    }
+
+    fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
+        let mut state = self.lock();
+        let (index, object) = self.find(&state, handle)?;
+        let len = object.bytes.len();
+        if len != bytes.len() && (bytes.is_empty() || !self.has(Flaw::WriteLengthUnchecked)) {
+            return Err(WriteError::WrongLength { len, given: bytes.len() });
+        }
+        if self.has(Flaw::WriteIgnored) && Arc::strong_count(&object.bytes) > 2 {
+            return Ok(());
+        }
+        if self.has(Flaw::TornWrite) {
+            let half: Vec<u8> =
+                bytes[..len / 2].iter().chain(&object.bytes[len / 2..]).copied().collect();
+            replace(&mut state, index, half.into());
+            drop(state);
+            thread::yield_now();
+            state = self.lock();
+            self.find(&state, handle)?;
+        }
+        replace(&mut state, index, bytes.into());
+        Ok(())
+    }
+
+    fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
+        let state = self.lock();
+        let (_, object) = self.find(&state, handle)?;
+        if self.has(Flaw::LockedRead) {
+            f(Slices::new(&[&object.bytes]));
+            return Ok(());
+        }
+        drop(state);
+        f(Slices::new(&[&object.bytes]));
+        Ok(())
+    }
+
+    fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
+        Ok(self.read(handle, f)?)
+    }
+
+    fn compact(&self, budget: usize) -> CompactReport {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let frames_before = state.spans.frame_bytes;
+        let mut report = CompactReport::default();
+        'spans: while let Some(from) = state.spans.emptiest() {
+            let objects = state.entries.iter_mut().filter_map(|entry| entry.object.as_mut());
+            for object in objects.filter(|object| object.span == from) {
+                let len = object.bytes.len();
+                if report.moved_bytes >= budget as u64 && !self.has(Flaw::BudgetIgnored) {
+                    report.more = !self.has(Flaw::MoreForgotten);
+                    break 'spans;
+                }
+                let Some((to, _)) = state.spans.relocate(from, len) else { break 'spans };
+                object.span = to;
+                report.moved_objects += 1;
+                report.moved_bytes += len as u64;
+                if self.has(Flaw::CompactionSpoils) && report.moved_objects == 1 {
+                    spoil(Some(object));
+                }
+            }
+        }
+        state.moved += report.moved_bytes;
+        report.freed_frames = ((frames_before - state.spans.frame_bytes) / FRAME_BYTES) as u64;
+        report
+    }
+
+    fn trim(&self) -> TrimReport {
+        if self.has(Flaw::TrimsNothing) {
+            return TrimReport::default();
+        }
+        let freed = std::mem::take(&mut self.lock().spans.idle_bytes);
+        TrimReport { frame_bytes: freed as u64, metadata_bytes: 0 }
+    }
+
+    fn set_limit(&self, limit: usize) -> Result<(), LimitError> {
+        if limit < MIN_LIMIT {
+            return Err(LimitError::TooSmall { limit, min: MIN_LIMIT });
+        }
+        if limit > MAX_LIMIT {
+            return Err(LimitError::TooLarge { limit, max: MAX_LIMIT });
+        }
+        if limit < self.lock().resident() {
+            self.compact(usize::MAX);
+        }
+        let mut state = self.lock();
+        state.shrink_to(limit);
+        let resident = state.resident();
+        if resident > limit && !self.has(Flaw::LimitNotChecked) {
+            return Err(LimitError::InUse { limit, resident });
+        }
+        state.limit = limit;
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        let state = self.lock();
+        Stats {
+            objects: state.objects,
+            payload_bytes: state.payload,
+            frame_bytes: state.spans.frame_bytes as u64,
+            idle_frame_bytes: state.spans.idle_bytes as u64,
+            metadata_bytes: (state.entries.len() * ENTRY_BYTES) as u64,
+            moved_bytes: state.moved,
+            compacted_bytes: state.moved,
+            lists_in_use: state.spans.lists_in_use() as u64,
+            reclaimable_bytes: state.spans.reclaimable_bytes() as u64,
+            limit_bytes: state.limit as u64,
+        }
+    }
+
+    fn validate(&self) -> Result<(), Violation> {
+        let state = self.lock();
+        let live = || state.entries.iter().filter_map(|entry| entry.object.as_ref());
+        let payload: u64 = live().map(|object| object.bytes.len() as u64).sum();
+        if live().count() as u64 != state.objects || payload != state.payload && self.flaw.is_none()
+        {
+            return Err(Violation(format!(
+                "the table holds {payload} bytes, the account says {}",
+                state.payload
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn split(handle: Handle) -> (usize, u16, u64) {
+    let raw = handle.to_raw();
+    let index = usize::try_from(raw & 0xffff_ffff).expect("32 bits fit");
+    (index, u16::try_from(raw >> 32 & 0xffff).expect("16 bits fit"), raw >> 48)
+}
+
+fn replace(state: &mut State, index: usize, bytes: Arc<[u8]>) {
+    if let Some(object) = &mut state.entries[index].object {
+        object.bytes = bytes;
+    }
+}
+
+fn spoil(object: Option<&mut Object>) {
+    if let Some(object) = object {
+        let mut bytes = object.bytes.to_vec();
+        bytes[0] = bytes[0].wrapping_add(1);
+        object.bytes = bytes.into();
+    }
+}

@@ -1,0 +1,117 @@
+//! The reference pool's make-believe frames: which span each object would lie in, and what that adds up to.
+//!
+//! Bytes do not really lie here. But a pool without fragmentation could not show that the suite's checks of limits,
+//! trimming and compaction mean anything, so the accounts are kept as if they did: spans of four frames filled first
+//! fit, objects above half a span in a run of their own, and empty spans idle until they are reused or trimmed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) const FRAME_BYTES: usize = 4096;
+pub(super) const SPAN_BYTES: usize = 4 * FRAME_BYTES;
+
+pub(super) type SpanId = usize;
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    capacity: usize,
+    used: usize,
+}
+
+impl Span {
+    fn free(self) -> usize {
+        self.capacity - self.used
+    }
+}
+
+/// # Invariants
+/// Every span has `0 < used <= capacity`; `frame_bytes` is the sum of their capacities.
+#[derive(Debug, Default)]
+pub(super) struct Spans {
+    spans: BTreeMap<SpanId, Span>,
+    next: SpanId,
+    pub(super) frame_bytes: usize,
+    pub(super) idle_bytes: usize,
+}
+
+impl Spans {
+    /// A place for an object, with at most `room` bytes of frames added to what is resident now.
+    pub(super) fn place(&mut self, len: usize, room: usize) -> Option<SpanId> {
+        let single = len <= SPAN_BYTES / 2;
+        if single && let Some(id) = self.first_fit(len, None) {
+            self.grow(id, len);
+            return Some(id);
+        }
+        let capacity = if single { SPAN_BYTES } else { len.next_multiple_of(FRAME_BYTES) };
+        if capacity > room + self.idle_bytes {
+            return None;
+        }
+        // Idle frames are reused before new ones are taken, and given up where the limit has no room for both.
+        self.idle_bytes -= capacity.min(self.idle_bytes);
+        let id = self.next;
+        self.next += 1;
+        self.spans.insert(id, Span { capacity, used: len });
+        self.frame_bytes += capacity;
+        Some(id)
+    }
+
+    /// Takes an object out of its span; returns whether that emptied the span.
+    pub(super) fn remove(&mut self, id: SpanId, len: usize) -> bool {
+        let Some(span) = self.spans.get_mut(&id) else { return false };
+        span.used -= len;
+        let empty = span.used == 0;
+        if empty {
+            let capacity = span.capacity;
+            self.spans.remove(&id);
+            self.frame_bytes -= capacity;
+            self.idle_bytes += capacity;
+        }
+        empty
+    }
+
+    /// The emptiest of the spans that hold many objects.
+    pub(super) fn emptiest(&self) -> Option<SpanId> {
+        let shared = self.spans.iter().filter(|(_, span)| span.capacity == SPAN_BYTES);
+        shared.min_by_key(|(_, span)| span.used).map(|(id, _)| *id)
+    }
+
+    /// Moves an object from its span to another that is at least as full; `None` if there is none with room.
+    pub(super) fn relocate(&mut self, from: SpanId, len: usize) -> Option<(SpanId, bool)> {
+        let to = self.first_fit(len, Some(from))?;
+        self.grow(to, len);
+        Some((to, self.remove(from, len)))
+    }
+
+    /// How many different amounts of room there are.
+    pub(super) fn lists_in_use(&self) -> usize {
+        let rooms: BTreeSet<usize> = self.spans.values().map(|span| span.free()).collect();
+        rooms.iter().filter(|room| **room > 0).count()
+    }
+
+    /// A lower bound of what compaction could free: half of the spans that the holes would fill.
+    pub(super) fn reclaimable_bytes(&self) -> usize {
+        let free: usize = self
+            .spans
+            .values()
+            .filter(|span| span.capacity == SPAN_BYTES)
+            .map(|span| span.free())
+            .sum();
+        free / SPAN_BYTES / 2 * SPAN_BYTES
+    }
+
+    fn first_fit(&self, len: usize, from: Option<SpanId>) -> Option<SpanId> {
+        let least = from.and_then(|from| self.spans.get(&from)).map_or(0, |span| span.used);
+        let fits = |id: &SpanId, span: &Span| {
+            Some(*id) != from
+                && span.capacity == SPAN_BYTES
+                && span.used >= least
+                && span.free() >= len
+        };
+        self.spans.iter().find(|(id, span)| fits(id, span)).map(|(id, _)| *id)
+    }
+
+    fn grow(&mut self, id: SpanId, len: usize) {
+        if let Some(span) = self.spans.get_mut(&id) {
+            span.used += len;
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Concurrent stress in which every byte is verified by whoever reads it.
+//!
+//! # Model
+//! Objects live in slots, which all threads share. An object's bytes follow from (seed, object, version)
+//! alone, so a reader verifies what it sees without asking anybody; the slot only bounds which versions it may see and
+//! says when `Stale` is a right answer. No lock of the test is held while the pool is called, so the pool sees real
+//! races: reads beside writes, frees beside frees, everything beside compaction, trimming and changes of the limit.
+//!
+//! # Course
+//! The run goes in cycles. In each, every thread fills the pool to the brim, churns, frees most of what there is, and
+//! compacts while it goes on reading. Between cycles nobody works: then every object, the accounts and the pool's
+//! invariants are checked. At the end everything is freed and trimmed, and nothing may be left.
+//!
+//! # Reproducing
+//! With one thread the sequence of calls follows from the seed alone; [`Summary::digest`] is a hash of all outcomes.
+
+mod slots;
+mod worker;
+
+use std::{
+    any::Any,
+    panic::{self, AssertUnwindSafe},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
+
+use pagefold_pool::Pool;
+use thiserror::Error;
+
+use crate::{
+    corpus::Lengths,
+    pattern::{Pattern, mix},
+    seed::Seed,
+};
+
+use self::{slots::Slot, worker::Worker};
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// What all randomness follows from.
+    pub seed: Seed,
+    /// Threads that work at the same time.
+    pub threads: usize,
+    /// The operations after which to stop, of all threads together; otherwise when [`Watch::stop`] says so.
+    pub ops: Option<u64>,
+}
+
+/// How a running stress is observed and stopped from another thread.
+#[derive(Debug, Default)]
+pub struct Watch {
+    ops: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Watch {
+    /// Operations so far, give or take a few that each thread has not reported.
+    pub fn ops(&self) -> u64 {
+        // ORDERING: Relaxed; a count for reports.
+        self.ops.load(Ordering::Relaxed)
+    }
+
+    /// Asks all threads to stop; the run then ends with its final checks.
+    pub fn stop(&self) {
+        // ORDERING: Relaxed; the threads need to see it soon, and nothing is published with it.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// What a run without a failure did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Calls of the pool that were checked, by kind.
+    pub tally: Tally,
+    /// Cycles begun.
+    pub cycles: u64,
+    /// The most payload bytes found between two cycles.
+    pub payload_bytes_max: u64,
+    /// Bytes still resident after everything was freed and trimmed.
+    pub resident_bytes_end: u64,
+    /// A hash of every outcome; with one thread the same for the same seed and number of operations.
+    pub digest: u64,
+}
+
+/// Operations by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the pool's methods")]
+pub struct Tally {
+    pub store: u64,
+    pub out_of_memory: u64,
+    pub read: u64,
+    pub write: u64,
+    pub free: u64,
+    pub stale: u64,
+    pub compact: u64,
+    pub trim: u64,
+    pub set_limit: u64,
+}
+
+impl Tally {
+    /// All operations.
+    pub fn total(&self) -> u64 {
+        self.store
+            + self.out_of_memory
+            + self.read
+            + self.write
+            + self.free
+            + self.stale
+            + self.compact
+            + self.trim
+            + self.set_limit
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.store += other.store;
+        self.out_of_memory += other.out_of_memory;
+        self.read += other.read;
+        self.write += other.write;
+        self.free += other.free;
+        self.stale += other.stale;
+        self.compact += other.compact;
+        self.trim += other.trim;
+        self.set_limit += other.set_limit;
+    }
+}
+
+/// What the pool did wrong, as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
+/// `Err(Failure(..))` with a formatted text, unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err($crate::torture::Failure(format!($($text)+)));
+        }
+    };
+}
+use ensure;
+
+/// What all threads of a run share.
+struct Shared<'a> {
+    pool: &'a dyn Pool,
+    plan: Plan,
+    watch: &'a Watch,
+    slots: Vec<Slot>,
+    limit: usize,
+}
+
+/// What may be resident in a pool that holds nothing: a fixed amount and a part of what was there at its fullest.
+const EMPTY_RESIDENT_MAX: u64 = 2 << 20;
+
+/// Runs the stress on an empty pool.
+///
+/// # Errors
+/// The first [`Failure`] that a thread met. The pool is then in no particular state.
+///
+/// # Panics
+/// If the plan has no threads, or the pool is not empty.
+///
+/// # Examples
+/// ```
+/// use pagefold_testkit::{reference::MapPool, seed::Seed, torture::{self, Plan, Watch}};
+///
+/// let plan = Plan { seed: Seed::new(1), threads: 1, ops: Some(2000) };
+/// let summary = torture::run(&MapPool::new(1 << 20), &plan, &Watch::default())?;
+/// assert!(summary.tally.total() >= 2000);
+/// # Ok::<(), torture::Failure>(())
+/// ```
+pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failure> {
+    assert!(plan.threads > 0, "a run needs at least one thread");
+    let stats = pool.stats();
+    assert_eq!(stats.objects, 0, "a run needs a pool of its own");
+    let limit = usize::try_from(stats.limit_bytes).expect("a limit was a usize once");
+    // Objects of compressed pages are about 1100 bytes long, so there are more slots than the brim needs.
+    let slots = (0..(limit / 768).max(64)).map(|_| Slot::default()).collect();
+    let shared = Shared { pool, plan: *plan, watch, slots, limit };
+    let mut summary = Summary::default();
+    while !watch.stopped() && plan.ops.is_none_or(|ops| summary.tally.total() < ops) {
+        shared.cycle(&mut summary)?;
+        shared.check_quiet(&mut summary)?;
+    }
+    shared.finish(&mut summary)?;
+    Ok(summary)
+}
+
+impl Shared<'_> {
+    fn cycle(&self, summary: &mut Summary) -> Result<(), Failure> {
+        let threads = self.plan.threads as u64;
+        let left =
+            self.plan.ops.map_or(u64::MAX, |ops| (ops - summary.tally.total()).div_ceil(threads));
+        let lengths = usize::try_from(summary.cycles % 4).ok().and_then(|turn| {
+            [Lengths::Compressed, Lengths::Wide, Lengths::Borders].get(turn).copied()
+        });
+        let work = |thread| {
+            let rng = self.plan.seed.rng(1 + summary.cycles * threads + thread);
+            let run = AssertUnwindSafe(|| Worker::new(self, rng, lengths, left).run(thread));
+            // After a panic the run is over, so nobody relies on what it left half done.
+            panic::catch_unwind(run).unwrap_or_else(|payload| Err(panicked(&*payload)))
+        };
+        let outcomes = if threads == 1 {
+            // In the caller's own thread: what a pool hangs on its threads is then the same in each cycle.
+            vec![work(0)]
+        } else {
+            thread::scope(|scope| {
+                let running: Vec<_> =
+                    (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
+                running
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or_else(|payload| Err(panicked(&*payload))))
+                    .collect()
+            })
+        };
+        summary.cycles += 1;
+        for outcome in outcomes {
+            let (tally, digest) = outcome?;
+            summary.tally.add(&tally);
+            summary.digest = mix(summary.digest ^ digest);
+        }
+        Ok(())
+    }
+
+    /// Checks everything while nobody works.
+    fn check_quiet(&self, summary: &mut Summary) -> Result<(), Failure> {
+        let restored = self.pool.set_limit(self.limit);
+        ensure!(
+            restored.is_ok(),
+            "the first limit of {} bytes cannot be restored: {restored:?}",
+            self.limit
+        );
+        let (mut objects, mut payload) = (0, 0);
+        for slot in &self.slots {
+            let Some(object) = slot.resting()? else { continue };
+            objects += 1;
+            payload += object.len as u64;
+            let pattern = Pattern::new(self.plan.seed.value(), object.id, object.version);
+            let mut verdict = Err("its closure was not called".to_owned());
+            let answer = self.pool.read(object.handle, &mut |slices| {
+                verdict = pattern.check(slices).map_err(|difference| difference.to_string());
+                if slices.len() != object.len {
+                    verdict = Err(format!("{} bytes instead of {}", slices.len(), object.len));
+                }
+            });
+            ensure!(
+                answer.is_ok() && verdict.is_ok(),
+                "between cycles, {object:?}: {answer:?}, {verdict:?}"
+            );
+        }
+        let stats = self.pool.stats();
+        let agrees = (stats.objects, stats.payload_bytes) == (objects, payload);
+        ensure!(
+            agrees,
+            "the pool counts {} objects of {} bytes; there are {objects} of {payload}",
+            stats.objects,
+            stats.payload_bytes
+        );
+        ensure!(
+            stats.resident_bytes() <= stats.limit_bytes,
+            "more is resident than the limit: {stats:?}"
+        );
+        let valid = self.pool.validate();
+        ensure!(valid.is_ok(), "validate(): {valid:?}");
+        summary.payload_bytes_max = summary.payload_bytes_max.max(payload);
+        Ok(())
+    }
+
+    /// Frees everything; nothing may be left.
+    fn finish(&self, summary: &mut Summary) -> Result<(), Failure> {
+        for slot in &self.slots {
+            if let Some(object) = slot.resting()? {
+                let answer = self.pool.free(object.handle);
+                ensure!(answer.is_ok(), "the last free of {object:?}: {answer:?}");
+            }
+        }
+        self.pool.trim();
+        let stats = self.pool.stats();
+        ensure!(
+            (stats.objects, stats.payload_bytes, stats.frame_bytes) == (0, 0, 0),
+            "something is left: {stats:?}"
+        );
+        let most = EMPTY_RESIDENT_MAX + self.limit as u64 / 100;
+        ensure!(
+            stats.resident_bytes() <= most,
+            "{} bytes stay resident in an empty pool: {stats:?}",
+            stats.resident_bytes()
+        );
+        let valid = self.pool.validate();
+        ensure!(valid.is_ok(), "validate() of the empty pool: {valid:?}");
+        summary.resident_bytes_end = stats.resident_bytes();
+        Ok(())
+    }
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> Failure {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+    Failure(format!("a thread panicked: {}", text.unwrap_or("without words")))
+}
+
+#[cfg(test)]
+mod tests;

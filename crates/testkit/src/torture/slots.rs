@@ -1,0 +1,206 @@
+//! Who may see what: the places that objects live in, shared by all threads of a stress run.
+//!
+//! # States of a slot
+//! ```text
+//! empty --reserve--> storing --stored--> held --begin_free--> doomed --last user leaves--> empty
+//!                       `--refused--> empty
+//! ```
+//! A held slot may be written by one thread at a time, also while it is doomed. Any number of threads may try to
+//! free it; exactly one of them must succeed. Versions only grow, over all objects that a slot ever has, so
+//! `ended ..= begun` bounds what a reader may see, whatever happened meanwhile.
+//!
+//! The lock is never held while the pool is called.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use pagefold_pool::Handle;
+
+use super::{Failure, ensure};
+
+/// An object as the slot knows it: its bytes follow from the seed, `id` and `version`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Object {
+    pub(super) handle: Handle,
+    pub(super) id: u64,
+    pub(super) len: usize,
+    pub(super) version: u64,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Empty,
+    Storing,
+    Held(Held),
+}
+
+#[derive(Debug)]
+struct Held {
+    object: Object,
+    writing: bool,
+    doomed: bool,
+    frees_running: u32,
+    frees_won: u32,
+}
+
+/// A place for one object.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    state: Mutex<State>,
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// How a write ended, for the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Yes,
+    Refused,
+    Stale,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The object, to read it, and the least version that a reader who begins now may see.
+    pub(super) fn peek(&self) -> Option<(Object, u64)> {
+        match &*self.lock() {
+            // ORDERING: SeqCst; pairs with the store after each write, so a write that was over is not missed.
+            State::Held(held) => Some((held.object, self.ended.load(Ordering::SeqCst))),
+            _ => None,
+        }
+    }
+
+    /// The greatest version that can be visible at this moment. Call it while the object is being read.
+    pub(super) fn version_max(&self) -> u64 {
+        // ORDERING: SeqCst; pairs with the store before each write, so a write that has begun is not missed.
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// Whether `Stale` is a right answer for this handle: its object is being freed or gone.
+    pub(super) fn may_be_stale(&self, handle: Handle) -> bool {
+        match &*self.lock() {
+            State::Held(held) => held.object.handle != handle || held.doomed,
+            _ => true,
+        }
+    }
+
+    /// Takes an empty slot to store in; the version to store.
+    pub(super) fn reserve(&self) -> Option<u64> {
+        let mut state = self.lock();
+        if !matches!(*state, State::Empty) {
+            return None;
+        }
+        *state = State::Storing;
+        let version = self.begun.load(Ordering::SeqCst) + 1;
+        self.begun.store(version, Ordering::SeqCst);
+        self.ended.store(version, Ordering::SeqCst);
+        Some(version)
+    }
+
+    /// Ends what `reserve` began.
+    pub(super) fn stored(&self, object: Option<Object>) {
+        *self.lock() = match object {
+            Some(object) => State::Held(Held {
+                object,
+                writing: false,
+                doomed: false,
+                frees_running: 0,
+                frees_won: 0,
+            }),
+            None => State::Empty,
+        };
+    }
+
+    /// Takes a held slot to write; the object with the version to write.
+    pub(super) fn begin_write(&self) -> Option<Object> {
+        match &mut *self.lock() {
+            State::Held(held) if !held.writing => {
+                held.writing = true;
+                let version = held.object.version + 1;
+                self.begun.store(version, Ordering::SeqCst);
+                Some(Object { version, ..held.object })
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends what `begin_write` began.
+    pub(super) fn end_write(&self, object: Object, written: Written) -> Result<(), Failure> {
+        let mut state = self.lock();
+        let State::Held(held) = &mut *state else {
+            return Err(Failure(format!(
+                "the slot of {object:?} was emptied while it was written"
+            )));
+        };
+        held.writing = false;
+        match written {
+            Written::Yes => {
+                held.object.version = object.version;
+                self.ended.store(object.version, Ordering::SeqCst);
+            }
+            // The version stays reserved in a doomed slot: the next object must not have one that is less.
+            Written::Refused | Written::Stale if held.doomed => {
+                held.object.version = object.version;
+            }
+            Written::Refused => self.begun.store(held.object.version, Ordering::SeqCst),
+            Written::Stale => {
+                return Err(Failure(format!(
+                    "{object:?} is alive, and writing to it says it is stale"
+                )));
+            }
+        }
+        Self::leave(&mut state)
+    }
+
+    /// Joins those who free the object; with `join` also when others have begun.
+    pub(super) fn begin_free(&self, join: bool) -> Option<Object> {
+        match &mut *self.lock() {
+            State::Held(held) if !held.doomed || join => {
+                held.doomed = true;
+                held.frees_running += 1;
+                Some(held.object)
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends what `begin_free` began.
+    pub(super) fn end_free(&self, object: Object, won: bool) -> Result<(), Failure> {
+        let mut state = self.lock();
+        let State::Held(held) = &mut *state else {
+            return Err(Failure(format!("the slot of {object:?} was emptied while it was freed")));
+        };
+        held.frees_running -= 1;
+        held.frees_won += u32::from(won);
+        Self::leave(&mut state)
+    }
+
+    /// The object, when nobody works; a slot that is in the middle of something is a fault of the test itself.
+    pub(super) fn resting(&self) -> Result<Option<Object>, Failure> {
+        match &*self.lock() {
+            State::Empty => Ok(None),
+            State::Held(held) if !held.writing && !held.doomed => Ok(Some(held.object)),
+            busy => Err(Failure(format!("a slot is not at rest: {busy:?}"))),
+        }
+    }
+
+    /// Whoever leaves a doomed slot last empties it and counts the frees that succeeded.
+    fn leave(state: &mut State) -> Result<(), Failure> {
+        if let State::Held(held) = state
+            && held.doomed
+            && !held.writing
+            && held.frees_running == 0
+        {
+            let (object, won) = (held.object, held.frees_won);
+            *state = State::Empty;
+            ensure!(won == 1, "{won} frees of {object:?} succeeded instead of one");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,399 @@
+//! One thread of a stress run: its phases and its operations, each checked where it happens.
+
+use pagefold_pool::{
+    AllocError, Handle, HandleError, LimitError, Slices, TryReadError, WriteError,
+};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    Failure, Shared, Tally, ensure,
+    slots::{Object, Slot, Written},
+};
+use crate::{
+    corpus::Lengths,
+    pattern::{Pattern, mix},
+};
+
+/// Operations of one thread in one churn phase.
+const CHURN_OPS: u64 = 20_000;
+/// Refusals in a row after which a thread calls the pool full.
+const FULL_AFTER: u32 = 8;
+/// Dead handles that a thread keeps to try them again.
+const DEAD_MAX: usize = 64;
+/// Reads within reads within reads.
+const DEPTH_MAX: u32 = 3;
+/// How often a thread reports its progress.
+const REPORT_EVERY: u64 = 64;
+
+pub(super) struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    rng: ChaCha8Rng,
+    /// How long objects are; `None` mixes all.
+    lengths: Option<Lengths>,
+    left: u64,
+    dead: Vec<Handle>,
+    depth: u32,
+    tally: Tally,
+    digest: u64,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(
+        shared: &'a Shared<'a>,
+        rng: ChaCha8Rng,
+        lengths: Option<Lengths>,
+        left: u64,
+    ) -> Self {
+        Self {
+            shared,
+            rng,
+            lengths,
+            left,
+            dead: Vec::new(),
+            depth: 0,
+            tally: Tally::default(),
+            digest: 0,
+        }
+    }
+
+    /// One cycle: fill, churn, free most, compact.
+    pub(super) fn run(mut self, thread: u64) -> Result<(Tally, u64), Failure> {
+        let phases = [
+            Self::fill,
+            Self::churn,
+            Self::free_most,
+            Self::compact_all,
+            Self::churn_below_the_limit,
+        ];
+        for phase in phases {
+            // The first failure ends the run; the other threads need not finish what they are at.
+            phase(&mut self, thread).inspect_err(|_| self.shared.watch.stop())?;
+        }
+        Ok((self.tally, self.digest))
+    }
+
+    /// Notes an operation's outcome; `false` when it is time to stop.
+    fn step(&mut self, outcome: u64) -> bool {
+        self.digest = mix(self.digest ^ outcome);
+        self.left = self.left.saturating_sub(1);
+        let total = self.tally.total();
+        if total.is_multiple_of(REPORT_EVERY) {
+            self.shared.watch.ops.fetch_add(REPORT_EVERY, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.goes_on()
+    }
+
+    fn goes_on(&self) -> bool {
+        self.left > 0 && !self.shared.watch.stopped()
+    }
+
+    fn fill(&mut self, _: u64) -> Result<(), Failure> {
+        let slots = &self.shared.slots;
+        let start = self.rng.random_range(0..slots.len());
+        let mut refused = 0;
+        for slot in slots.iter().cycle().skip(start).take(slots.len()) {
+            if refused >= FULL_AFTER || !self.goes_on() {
+                break;
+            }
+            match self.store(slot)? {
+                Some(true) => refused = 0,
+                Some(false) => refused += 1,
+                None => {}
+            }
+            if self.rng.random_ratio(1, 8) {
+                self.any()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn churn(&mut self, _: u64) -> Result<(), Failure> {
+        for _ in 0..CHURN_OPS {
+            if !self.goes_on() {
+                break;
+            }
+            self.any()?;
+        }
+        Ok(())
+    }
+
+    fn free_most(&mut self, thread: u64) -> Result<(), Failure> {
+        let threads = self.shared.plan.threads as u64;
+        for (_, slot) in
+            (0..).zip(&self.shared.slots).filter(|(index, _)| index % threads == thread)
+        {
+            if !self.goes_on() {
+                break;
+            }
+            if self.rng.random_ratio(4, 5) {
+                self.free(slot, true)?;
+            } else if self.rng.random_ratio(1, 4) {
+                self.read(slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn compact_all(&mut self, _: u64) -> Result<(), Failure> {
+        // Other threads may keep things busy for ever, so "more" alone does not bound the loop.
+        for _ in 0..10_000 {
+            let more = self.compact();
+            for _ in 0..4 {
+                self.any()?;
+            }
+            if !more || !self.goes_on() {
+                break;
+            }
+        }
+        self.trim();
+        Ok(())
+    }
+
+    fn churn_below_the_limit(&mut self, thread: u64) -> Result<(), Failure> {
+        for _ in 0..4 {
+            self.set_limit()?;
+            self.churn_a_little(thread)?;
+        }
+        Ok(())
+    }
+
+    fn churn_a_little(&mut self, _: u64) -> Result<(), Failure> {
+        for _ in 0..CHURN_OPS / 20 {
+            if !self.goes_on() {
+                break;
+            }
+            self.any()?;
+        }
+        Ok(())
+    }
+
+    /// One operation of any kind on any slot.
+    fn any(&mut self) -> Result<(), Failure> {
+        let slots = &self.shared.slots;
+        let slot = &slots[self.rng.random_range(0..slots.len())];
+        match self.rng.random_range(0..1000) {
+            0..450 => self.read(slot),
+            450..600 => self.write(slot),
+            600..780 => self.store(slot).map(drop),
+            780..950 => {
+                let join = self.rng.random();
+                self.free(slot, join)
+            }
+            950..990 => self.probe_dead(),
+            990..997 => {
+                self.compact();
+                Ok(())
+            }
+            997 => {
+                self.trim();
+                Ok(())
+            }
+            _ => self.look_at_stats(),
+        }
+    }
+
+    /// `Some(whether there was room)`, `None` if the slot is taken.
+    fn store(&mut self, slot: &Slot) -> Result<Option<bool>, Failure> {
+        let Some(version) = slot.reserve() else { return Ok(None) };
+        let lengths = self
+            .lengths
+            .unwrap_or_else(|| Lengths::ALL[self.rng.random_range(0..Lengths::ALL.len())]);
+        let len = lengths.sample(&mut self.rng, self.shared.pool.max_len());
+        let id = self.rng.random();
+        let bytes = self.pattern(id, version).bytes(len);
+        let answer = self.shared.pool.store(&bytes);
+        slot.stored(answer.ok().map(|handle| Object { handle, id, len, version }));
+        match answer {
+            Ok(handle) => {
+                self.tally.store += 1;
+                self.step(handle.to_raw() << 16);
+                Ok(Some(true))
+            }
+            Err(AllocError::OutOfMemory { .. }) => {
+                self.tally.out_of_memory += 1;
+                self.step(1);
+                Ok(Some(false))
+            }
+            Err(error) => Err(Failure(format!("store of {len} bytes: {error}"))),
+        }
+    }
+
+    fn write(&mut self, slot: &Slot) -> Result<(), Failure> {
+        let Some(object) = slot.begin_write() else { return Ok(()) };
+        let bytes = self.pattern(object.id, object.version).bytes(object.len);
+        let answer = self.shared.pool.write(object.handle, &bytes);
+        let written = match answer {
+            Ok(()) => Written::Yes,
+            Err(WriteError::OutOfMemory { .. }) => Written::Refused,
+            Err(WriteError::Handle(HandleError::Stale)) => Written::Stale,
+            Err(error) => return Err(Failure(format!("write to {object:?}: {error}"))),
+        };
+        slot.end_write(object, written)?;
+        self.tally.write += 1;
+        self.step(2 + written as u64);
+        Ok(())
+    }
+
+    fn free(&mut self, slot: &Slot, join: bool) -> Result<(), Failure> {
+        let Some(object) = slot.begin_free(join) else { return Ok(()) };
+        let answer = self.shared.pool.free(object.handle);
+        ensure!(answer != Err(HandleError::Foreign), "free of {object:?} calls it foreign");
+        slot.end_free(object, answer.is_ok())?;
+        self.tally.free += 1;
+        self.step(5 + u64::from(answer.is_ok()));
+        // Whether this thread won or lost, one free was over when its own ended: the handle is dead for good.
+        if answer.is_ok() {
+            if self.dead.len() == DEAD_MAX {
+                let at = self.rng.random_range(0..DEAD_MAX);
+                self.dead.swap_remove(at);
+            }
+            self.dead.push(object.handle);
+            self.expect_stale(object.handle)?;
+        }
+        Ok(())
+    }
+
+    fn probe_dead(&mut self) -> Result<(), Failure> {
+        if self.dead.is_empty() {
+            return Ok(());
+        }
+        let handle = self.dead[self.rng.random_range(0..self.dead.len())];
+        self.expect_stale(handle)
+    }
+
+    fn expect_stale(&mut self, handle: Handle) -> Result<(), Failure> {
+        let pool = self.shared.pool;
+        let mut called = false;
+        let refused = match self.rng.random_range(0..4) {
+            0 => pool.len(handle).err(),
+            1 => pool.free(handle).err(),
+            2 => match pool.write(handle, &[0]) {
+                Err(WriteError::Handle(error)) => Some(error),
+                _ => None,
+            },
+            _ => pool.read(handle, &mut |_| called = true).err(),
+        };
+        ensure!(
+            refused == Some(HandleError::Stale) && !called,
+            "{handle:?} was freed, and using it gives {refused:?}"
+        );
+        self.tally.stale += 1;
+        self.step(7);
+        Ok(())
+    }
+
+    /// Reads and verifies, sometimes doing something else in the middle.
+    fn read(&mut self, slot: &Slot) -> Result<(), Failure> {
+        let Some((object, least)) = slot.peek() else { return Ok(()) };
+        let pool = self.shared.pool;
+        let without_waiting = self.rng.random_ratio(1, 4);
+        let busy_inside = self.depth < DEPTH_MAX && self.rng.random_ratio(1, 16);
+        let mut verdict = Err(Failure(format!("the closure was not called for {object:?}")));
+        let mut look = |slices: Slices<'_>| {
+            verdict = self.verify(slices, object, least..=slot.version_max()).and_then(|version| {
+                if busy_inside {
+                    self.depth += 1;
+                    let inside = self.inside(slot);
+                    self.depth -= 1;
+                    inside?;
+                }
+                self.verify(slices, object, version..=version)
+            });
+        };
+        let answer = if without_waiting {
+            pool.try_read(object.handle, &mut look)
+        } else {
+            pool.read(object.handle, &mut look).map_err(TryReadError::Handle)
+        };
+        match answer {
+            Ok(()) => drop(verdict?),
+            Err(TryReadError::WouldBlock) => {}
+            Err(TryReadError::Handle(HandleError::Stale)) => {
+                ensure!(
+                    slot.may_be_stale(object.handle),
+                    "{object:?} is alive, and reading it says it is stale"
+                );
+            }
+            Err(error) => return Err(Failure(format!("read of {object:?}: {error}"))),
+        }
+        self.tally.read += 1;
+        self.step(8 + u64::from(answer.is_ok()));
+        Ok(())
+    }
+
+    /// What a thread does while it reads: anything, but rather to the object that it is reading.
+    fn inside(&mut self, slot: &Slot) -> Result<(), Failure> {
+        match self.rng.random_range(0..4) {
+            0 => self.write(slot),
+            1 => self.free(slot, true),
+            2 => self.read(slot),
+            _ => self.any(),
+        }
+    }
+
+    /// The version that these bytes are, whole, of those that may be visible.
+    fn verify(
+        &self,
+        slices: Slices<'_>,
+        object: Object,
+        versions: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, Failure> {
+        ensure!(
+            slices.len() == object.len,
+            "{object:?} has {} bytes when it is read",
+            slices.len()
+        );
+        let found = versions
+            .clone()
+            .find(|version| self.pattern(object.id, *version).check(slices).is_ok());
+        found.ok_or_else(|| {
+            let newest = self.pattern(object.id, *versions.end()).check(slices);
+            let what = newest.map_or_else(|difference| difference.to_string(), |()| "no version at all".to_owned());
+            Failure(format!("the bytes of {object:?} are none of the versions {versions:?}; against the newest, {what}"))
+        })
+    }
+
+    fn compact(&mut self) -> bool {
+        let budget = 1 << self.rng.random_range(0..20);
+        let report = self.shared.pool.compact(budget);
+        self.tally.compact += 1;
+        self.step(report.moved_bytes);
+        report.more
+    }
+
+    fn trim(&mut self) {
+        let report = self.shared.pool.trim();
+        self.tally.trim += 1;
+        self.step(report.frame_bytes);
+    }
+
+    /// Any limit up to the first one. Only a limit that does not hold what is stored may be refused.
+    fn set_limit(&mut self) -> Result<(), Failure> {
+        let limit = self.shared.limit;
+        let bytes = self.rng.random_range(limit / 4..=limit);
+        let answer = self.shared.pool.set_limit(bytes);
+        let right =
+            matches!(answer, Ok(()) | Err(LimitError::InUse { .. } | LimitError::TooSmall { .. }));
+        ensure!(right, "a limit of {bytes} bytes, below the first one of {limit}: {answer:?}");
+        self.tally.set_limit += 1;
+        self.step(10 + u64::from(answer.is_ok()));
+        Ok(())
+    }
+
+    /// Alone, the accounts must be within the limit at any moment; with others at work they are not of one instant.
+    fn look_at_stats(&mut self) -> Result<(), Failure> {
+        let stats = self.shared.pool.stats();
+        let alone = self.shared.plan.threads == 1;
+        ensure!(
+            !alone || stats.resident_bytes() <= stats.limit_bytes,
+            "more is resident than the limit: {stats:?}"
+        );
+        self.step(stats.payload_bytes);
+        Ok(())
+    }
+
+    fn pattern(&self, id: u64, version: u64) -> Pattern {
+        Pattern::new(self.shared.plan.seed.value(), id, version)
+    }
+}
