@@ -14,7 +14,7 @@ use pagefold_sys::sync::Ordering;
 use super::{Content, Nbud, PENDING, place::SpanGuard, span::Span};
 use crate::{
     Handle, HandleError, Pool, WriteError,
-    entries::{Place, State},
+    entries::{Entry, EntryCell, Place, State},
 };
 
 /// Reports that an allocation takes care of on its way.
@@ -183,9 +183,7 @@ impl Nbud {
                 self.settle(guard);
                 return Ok(());
             }
-            // A run is written in place only from scratch: user memory is not read under a write hold.
             if let Place::Run { id, .. } = place
-                && bytes.len() <= self.scratch.bytes_each()
                 && let Ok(mut guard) = self.runs.try_write(id)
             {
                 if cell.load() != entry {
@@ -202,28 +200,36 @@ impl Nbud {
 
     /// `false`: the object was moved or freed meanwhile.
     fn replace_elsewhere(&self, handle: Handle, bytes: &[u8]) -> Result<bool, WriteError> {
-        let full = |OutOfFrames| WriteError::OutOfMemory { limit: self.limit_bytes() };
         let (cell, entry, old) = self.entry(handle)?;
+        let moved =
+            self.put_beside(cell, entry, old, handle.index(), bytes).or_else(|OutOfFrames| {
+                self.make_room();
+                self.put_beside(cell, entry, old, handle.index(), bytes)
+            });
+        moved.map_err(|OutOfFrames| WriteError::OutOfMemory { limit: self.limit_bytes() })
+    }
+
+    /// Puts new content at a new place, makes the entry say so, and frees the old place.
+    fn put_beside(
+        &self,
+        cell: EntryCell<'_>,
+        entry: Entry,
+        old: Place,
+        index: u32,
+        bytes: &[u8],
+    ) -> Result<bool, OutOfFrames> {
         // The old slot may have to be left pending, and the object's own entry stays live: another carries it.
-        let carrier = self.entries.take(Claim::Reserve).map_err(full)?;
+        let carrier = self.entries.take(Claim::Reserve)?;
         let exchange = |new| cell.exchange(entry, entry.moved_to(new));
-        let moved = self.put(Content::Bytes(bytes), handle.index(), Claim::Reserve, exchange);
-        match moved {
-            Ok(true) => {
-                if let Place::Span { slot, .. } = old {
-                    self.entries.store(carrier, self.entries.load(carrier).carrying(slot));
-                }
-                self.vacate(old, carrier);
-                Ok(true)
-            }
-            Ok(false) => {
-                self.entries.give_back(carrier);
-                Ok(false)
-            }
-            Err(error) => {
-                self.entries.give_back(carrier);
-                Err(full(error))
-            }
+        let moved = self.put(Content::Bytes(bytes), index, Claim::Reserve, exchange);
+        if moved != Ok(true) {
+            self.entries.give_back(carrier);
+            return moved;
         }
+        if let Place::Span { slot, .. } = old {
+            self.entries.store(carrier, self.entries.load(carrier).carrying(slot));
+        }
+        self.vacate(old, carrier);
+        Ok(true)
     }
 }

@@ -294,7 +294,9 @@ impl Pool for Nbud {
 
     fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
         if bytes.len() > self.scratch.bytes_each() {
-            return self.replace(handle, bytes);
+            // Longer than scratch, and its run is known to others: a copy of its own.
+            let copy = bytes.to_vec();
+            return self.replace(handle, &copy);
         }
         self.scratch.with_copy(bytes, |copy| self.replace(handle, copy))
     }

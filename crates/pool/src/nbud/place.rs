@@ -98,6 +98,7 @@ impl Nbud {
         claim: Claim,
         publish: impl FnOnce(Place) -> bool,
     ) -> Result<bool, OutOfFrames> {
+        self.attend_some();
         let len = content.len();
         let published = if self.is_run(len) {
             let frames = frames_for(len);
@@ -148,7 +149,6 @@ impl Nbud {
 
     /// A span with room for `len` bytes, held for writing; the caller places and settles.
     fn span_with_room(&self, len: usize, claim: Claim) -> Result<SpanGuard<'_>, OutOfFrames> {
-        self.attend_some();
         if self.wants_filling()
             && let Some(guard) = self.fill(len)
         {

@@ -1,0 +1,94 @@
+//! What the pool says is resident, held against what the kernel says.
+//!
+//! One test, because the resident set is the whole process's.
+#![cfg(all(target_os = "linux", not(loom)))]
+
+use std::{fs, io::Write as _};
+
+use pagefold_pool::{Allocator, Handle, Pool, PoolBuilder};
+use pagefold_sys::procfs::{self, Process};
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+
+const LIMIT: usize = 256 << 20;
+const PAYLOAD: usize = 160 << 20;
+const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+fn rss_anon() -> u64 {
+    procfs::rss_anon(Process::Current).expect("the kernel tells")
+}
+
+/// The kernel's setting for transparent huge pages, put back on drop.
+struct HugePagesAlways(String);
+
+impl HugePagesAlways {
+    fn set() -> Option<Self> {
+        let before = fs::read_to_string(HUGE_PAGES).ok()?;
+        let chosen = before.split('[').nth(1)?.split(']').next()?.to_owned();
+        fs::write(HUGE_PAGES, "always").ok()?;
+        Some(Self(chosen))
+    }
+}
+
+impl Drop for HugePagesAlways {
+    fn drop(&mut self) {
+        fs::write(HUGE_PAGES, &self.0).expect("what was set can be set back");
+    }
+}
+
+/// The kernel's growth since `base`, beside the pool's own figure; at most 3 % apart.
+fn agrees(pool: &dyn Pool, base: u64, phase: &str) {
+    let (grown, said) = (rss_anon().saturating_sub(base), pool.stats().resident_bytes());
+    let apart = grown.abs_diff(said);
+    assert!(apart * 100 <= said * 3, "{phase}: RssAnon grew by {grown}, the pool says {said}");
+}
+
+fn life(what: &str) {
+    let mut rng = SmallRng::seed_from_u64(42);
+    let source: Vec<u8> = (0..4096).map(|_| rng.random()).collect();
+    // The test's own memory is there, and touched, before the measurement begins.
+    let mut handles: Vec<Option<Handle>> = vec![Handle::from_raw(1); PAYLOAD / 400];
+    handles.fill(None);
+    let mut count = 0;
+    let base = rss_anon();
+    let pool = PoolBuilder::new(Allocator::Nbud).limit(LIMIT).build().expect("room");
+    let mut len = || if rng.random_ratio(1, 10) { 4096 } else { rng.random_range(100..2500) };
+    let mut stored = 0;
+    while stored < PAYLOAD {
+        let bytes = &source[..len()];
+        handles[count] = Some(pool.store(bytes).expect("room"));
+        (count, stored) = (count + 1, stored + bytes.len());
+    }
+    agrees(&*pool, base, &format!("{what}, filled"));
+    for step in 0..count {
+        let at = step * 7919 % count;
+        pool.free(handles[at].take().expect("alive")).expect("alive");
+        handles[at] = Some(pool.store(&source[..len()]).expect("room"));
+    }
+    agrees(&*pool, base, &format!("{what}, churned"));
+    let peak = rss_anon().saturating_sub(base);
+    for handle in handles.iter_mut().step_by(2) {
+        handle.take().into_iter().for_each(|handle| pool.free(handle).expect("alive"));
+    }
+    agrees(&*pool, base, &format!("{what}, half freed"));
+    while pool.compact(1 << 20).more {}
+    pool.trim();
+    agrees(&*pool, base, &format!("{what}, compacted"));
+    for handle in handles.iter_mut() {
+        handle.take().into_iter().for_each(|handle| pool.free(handle).expect("alive"));
+    }
+    pool.trim();
+    let left = rss_anon().saturating_sub(base);
+    assert!(left <= (2 << 20) + peak / 100, "{what}: {left} bytes are left of {peak}");
+    assert_eq!(pool.validate(), Ok(()));
+}
+
+#[test]
+fn the_kernel_agrees_with_the_accounts() {
+    life("huge pages as set");
+    let mut notes = std::io::stderr();
+    match HugePagesAlways::set() {
+        Some(_restored) => life("huge pages always"),
+        None => writeln!(notes, "SKIPPED: huge pages always; {HUGE_PAGES} cannot be written")
+            .expect("stderr"),
+    }
+}
