@@ -57,6 +57,12 @@ pub struct ArenaStats {
     pub capacity: usize,
 }
 
+/// Caches hold movable runs of a power of two, so that whatever comes out of one may go anywhere it is asked for.
+fn is_cacheable(frames: FrameCount, mobility: Mobility) -> bool {
+    let order = frames.order();
+    mobility == Mobility::Movable && frames.get() == 1 << order && order < CACHED_ORDERS
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Arena {
@@ -73,12 +79,16 @@ pub struct Arena {
 }
 
 impl Arena {
+    /// The most address space an arena can have: as many whole pageblocks as frame numbers of 32 bits tell apart.
+    pub const ADDRESS_SPACE_MAX: usize = (u32::MAX / PAGEBLOCK_FRAMES) as usize * PAGEBLOCK_BYTES;
+
     /// An arena without any frames in use.
     ///
     /// # Errors
     /// [`SourceError`] when the address space cannot be had.
     pub fn new(memory: &Arc<Memory>, config: ArenaConfig) -> Result<Self, SourceError> {
-        let bytes = config.address_space.next_multiple_of(PAGEBLOCK_BYTES);
+        let bytes =
+            config.address_space.min(Self::ADDRESS_SPACE_MAX).next_multiple_of(PAGEBLOCK_BYTES);
         let pageblocks = u32::try_from(bytes / PAGEBLOCK_BYTES)
             .unwrap_or(u32::MAX)
             .min(u32::MAX / PAGEBLOCK_FRAMES);
@@ -127,7 +137,7 @@ impl Arena {
         owner: (Tag, DescriptorId),
     ) -> Result<Location, OutOfFrames> {
         self.memory.source().grant().map_err(|_| OutOfFrames)?;
-        let start = match self.cached(frames, mobility) {
+        let start = match self.cached(frames, mobility, claim) {
             Some(start) => start,
             None => match self.carve(frames, mobility, claim) {
                 Ok(start) => start,
@@ -141,11 +151,13 @@ impl Arena {
         Ok(location)
     }
 
-    fn cached(&self, frames: FrameCount, mobility: Mobility) -> Option<FrameNo> {
+    fn cached(&self, frames: FrameCount, mobility: Mobility, claim: Claim) -> Option<FrameNo> {
+        // A cached run is charged already: to take it must not eat into the reserve either.
+        if !self.memory.allows(claim) {
+            return None;
+        }
         let order = frames.order();
-        let cacheable =
-            mobility == Mobility::Movable && frames.get() == 1 << order && order < CACHED_ORDERS;
-        cacheable.then(|| self.cache().lock().pop(order)).flatten()
+        is_cacheable(frames, mobility).then(|| self.cache().lock().pop(order)).flatten()
     }
 
     fn carve(
@@ -223,13 +235,14 @@ impl Arena {
     }
 
     /// Takes a run back from the descriptor that owned it.
-    pub(crate) fn free(&self, location: Location) {
+    pub(crate) fn free(&self, location: Location, mobility: Mobility) {
         self.set_owner(location, 0);
         let (order, count) = (location.frames.order(), location.frames.get());
         // ORDERING: Relaxed; a statistic.
         self.allocated.fetch_sub(count as usize, Ordering::Relaxed);
-        let whole_run = count == 1 << order && order < CACHED_ORDERS;
-        if whole_run && self.cache().lock().push(location.start, order) {
+        if is_cacheable(location.frames, mobility)
+            && self.cache().lock().push(location.start, order)
+        {
             return;
         }
         let mut buddy = self.buddy.lock();
@@ -294,6 +307,9 @@ impl Arena {
 
     /// Makes room under the limit: gives free frames, cached ones too, back to the system. `true`: there were some.
     pub fn reclaim(&self) -> bool {
+        if self.stats().idle == 0 {
+            return false;
+        }
         let _reclaim = self.reclaim.lock();
         self.drain_caches();
         self.give_back_free() > 0
@@ -376,6 +392,8 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
+        // ORDERING: Relaxed; the arena is exclusive here.
+        self.memory.uncharge(self.charged.load(Ordering::Relaxed));
         // SAFETY: reserved in `new`, released once; descriptors and guards borrow the slabs that hold this arena.
         unsafe { self.memory.source().release(self.reservation) };
     }

@@ -11,24 +11,36 @@ use crate::{
     table::{GuardedU64, Table},
 };
 
-/// The shape of a tree over `capacity` numbers: where each level starts, in words, the leaves first.
+/// The shape of a tree over `capacity` numbers: where each level starts, in words.
+///
+/// The top level comes first and the leaves last, so that in a large tree with few members all levels but the leaves
+/// share a page.
 #[derive(Debug)]
 pub(crate) struct Levels {
+    /// By level, the leaves' first.
     starts: Vec<usize>,
     words: usize,
 }
 
 impl Levels {
     pub(crate) fn new(capacity: usize) -> Self {
-        let (mut starts, mut words, mut level) = (Vec::new(), 0, capacity.max(1));
-        loop {
-            level = level.div_ceil(64);
-            starts.push(words);
-            words += level;
-            if level == 1 {
-                return Self { starts, words };
-            }
+        let mut widths = vec![capacity.max(1).div_ceil(64)];
+        while let Some(&width) = widths.last()
+            && width > 1
+        {
+            widths.push(width.div_ceil(64));
         }
+        let (mut starts, mut words) = (vec![0; widths.len()], 0);
+        for (start, width) in starts.iter_mut().zip(&widths).rev() {
+            *start = words;
+            words += width;
+        }
+        Self { starts, words }
+    }
+
+    /// The word after the last of a level.
+    pub(crate) fn end_of(&self, level: usize) -> usize {
+        level.checked_sub(1).map_or(self.words, |below| self.starts[below])
     }
 
     /// Words in one tree.
@@ -142,7 +154,9 @@ impl BitForest {
         let mut position = from;
         loop {
             let at = position << (6 * level);
-            if level == self.levels.count() || self.levels.word(level, at) >= self.end_of(level) {
+            if level == self.levels.count()
+                || self.levels.word(level, at) >= self.levels.end_of(level)
+            {
                 return None;
             }
             let word = self.load(tree, level, at);
@@ -165,10 +179,6 @@ impl BitForest {
         self.table
             .get(self.place(tree, level, index))
             .map_or(0, |word| word.load(Ordering::Relaxed))
-    }
-
-    fn end_of(&self, level: usize) -> usize {
-        self.levels.starts.get(level + 1).copied().unwrap_or(self.levels.words)
     }
 }
 

@@ -4,7 +4,7 @@
 //! the limit counts everything. The last [`reserve`](Memory::reserve) frames of the limit are kept for work that
 //! must go on when everything is full (compaction, overwriting); see [`Claim`].
 
-use pagefold_sys::sync::{AtomicUsize, Ordering};
+use pagefold_sys::sync::{AtomicU64, AtomicUsize, Ordering};
 use thiserror::Error;
 
 use crate::{FRAME_BYTES, FrameSource};
@@ -26,23 +26,31 @@ pub enum Claim {
 /// A source of memory and the account of what was taken from it. Shared by an arena and the tables beside it.
 ///
 /// # Invariants
-/// `used <= limit` at any time, except while [`set_limit`](Memory::set_limit) shrinks (I-LIMIT).
+/// `used <= limit` at any time (I-LIMIT): both lie in one word, so no charge can slip past a limit that is lowered.
 #[derive(Debug)]
 pub struct Memory {
     source: Box<dyn FrameSource>,
-    used: AtomicUsize,
-    limit: AtomicUsize,
+    /// Frames used (bits 0..32) and the limit in frames (32..64).
+    account: AtomicU64,
     metadata: AtomicUsize,
     reserve: AtomicUsize,
 }
 
+/// The largest limit in frames: what half of the account's word can say.
+const FRAMES_MAX: usize = u32::MAX as usize;
+const LIMIT_SHIFT: u32 = 32;
+
+#[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits")]
+fn split(account: u64) -> (usize, usize) {
+    ((account & u64::from(u32::MAX)) as usize, (account >> LIMIT_SHIFT) as usize)
+}
+
 impl Memory {
-    /// An empty account of `limit` frames with `source`.
+    /// An empty account of `limit` frames with `source`. More than 2^32 - 1 frames (16 TiB) count as that many.
     pub fn new(source: Box<dyn FrameSource>, limit: usize) -> Self {
         Self {
             source,
-            used: AtomicUsize::new(0),
-            limit: AtomicUsize::new(limit),
+            account: AtomicU64::new((limit.min(FRAMES_MAX) as u64) << LIMIT_SHIFT),
             metadata: AtomicUsize::new(0),
             reserve: AtomicUsize::new(0),
         }
@@ -60,24 +68,32 @@ impl Memory {
     // ORDERING (this module): Relaxed throughout. The counters carry no other memory with them: whoever is charged
     // touches memory that the allocator's own lock hands over. Atomicity alone keeps the sum within the limit.
 
+    /// What a claim may fill the account up to, under this limit.
+    fn ceiling(&self, limit: usize, claim: Claim) -> usize {
+        match claim {
+            Claim::Normal => limit.saturating_sub(self.reserve.load(Ordering::Relaxed)),
+            Claim::Reserve => limit,
+        }
+    }
+
     /// Charges `frames`, or changes nothing.
     pub(crate) fn charge(&self, frames: usize, claim: Claim) -> Result<(), OutOfFrames> {
-        let reserve = match claim {
-            Claim::Normal => self.reserve.load(Ordering::Relaxed),
-            Claim::Reserve => 0,
-        };
-        let ceiling = self.limit.load(Ordering::Relaxed).saturating_sub(reserve);
-        let charged = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            let after = used + frames;
-            (after <= ceiling).then_some(after)
+        let charged = self.account.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |account| {
+            let (used, limit) = split(account);
+            (used + frames <= self.ceiling(limit, claim)).then_some(account + frames as u64)
         });
         charged.map(drop).map_err(|_| OutOfFrames)
     }
 
+    /// Whether what is charged already is within what the claim may use: idle frames may be taken then.
+    pub(crate) fn allows(&self, claim: Claim) -> bool {
+        self.used() <= self.ceiling(self.limit(), claim)
+    }
+
     /// Gives a charge back.
     pub(crate) fn uncharge(&self, frames: usize) {
-        let before = self.used.fetch_sub(frames, Ordering::Relaxed);
-        assert!(before >= frames, "more frames given back than were charged");
+        let before = self.account.fetch_sub(frames as u64, Ordering::Relaxed);
+        assert!(split(before).0 >= frames, "more frames given back than were charged");
     }
 
     /// Charges pages of tables and the like; asks the source first.
@@ -118,7 +134,7 @@ impl Memory {
 
     /// Frames charged: all that may be resident.
     pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        split(self.account.load(Ordering::Relaxed)).0
     }
 
     /// The part of [`used`](Self::used) that is tables and fixed structures, in frames.
@@ -128,16 +144,19 @@ impl Memory {
 
     /// The limit in frames.
     pub fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
+        split(self.account.load(Ordering::Relaxed)).1
     }
 
-    /// Puts a new limit in force for charges from now on and returns the old one. The caller shrinks.
-    pub fn set_limit(&self, frames: usize) -> usize {
-        self.limit.swap(frames, Ordering::Relaxed)
-    }
-
-    /// Frames that [`Claim::Normal`] could still charge.
-    pub fn headroom(&self) -> usize {
-        self.limit().saturating_sub(self.reserve()).saturating_sub(self.used())
+    /// Puts a new limit in force, if what is used fits it.
+    ///
+    /// # Errors
+    /// The frames in use, when they are more; the old limit is then still in force.
+    pub fn set_limit(&self, frames: usize) -> Result<(), usize> {
+        let limit = frames.min(FRAMES_MAX);
+        let set = self.account.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |account| {
+            let used = split(account).0;
+            (used <= limit).then_some((limit as u64) << LIMIT_SHIFT | used as u64)
+        });
+        set.map(drop).map_err(|account| split(account).0)
     }
 }

@@ -49,9 +49,9 @@ impl ReleaseList {
     /// Whether there may be reports. One load.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        let top = self.levels.words() - 1;
+        // The top level is the first word.
         // ORDERING: Relaxed; a hint, `take` looks properly.
-        self.words.get(top).is_none_or(|word| word.load(Ordering::Relaxed) == 0)
+        self.words.get(0).is_none_or(|word| word.load(Ordering::Relaxed) == 0)
     }
 
     /// Takes up to 64 reports of neighbouring ids and calls `f` for each. `false`: there was none.

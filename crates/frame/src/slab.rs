@@ -220,7 +220,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
         };
         let descriptor = self.descriptor(id).expect("an id that was taken is usable");
         for word in &descriptor.words {
-            // ORDERING: Relaxed; published with the state word below.
+            // ORDERING: Relaxed; published, as the body is, by the Release of the write hold that `publish` takes.
             word.store(0, pagefold_sys::sync::Ordering::Relaxed);
         }
         // The word goes live with its write hold before the body is written; nobody looks at the body without a hold.
@@ -258,7 +258,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
 
     /// The frames and the id of a descriptor whose state word is vacant again.
     pub(crate) fn give_back(&self, id: DescriptorId, location: Location) {
-        self.arena.free(location);
+        self.arena.free(location, self.config.mobility);
         self.return_id(id);
     }
 

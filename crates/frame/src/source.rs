@@ -29,6 +29,12 @@ pub enum SourceError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// More entries than there are addresses.
+    #[error("a table of {entries} entries does not fit the address space")]
+    Capacity {
+        /// Entries asked for.
+        entries: usize,
+    },
     /// A test asked for this failure.
     #[error("failed on demand")]
     OnDemand,
@@ -63,7 +69,7 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// Gives frame-aligned committed parts back; they read as zero from now on.
     ///
     /// # Errors
-    /// [`SourceError`]; the parts are then as they were.
+    /// [`SourceError`]; each part is then as it was, or given back.
     ///
     /// # Safety
     /// Nobody writes the parts, or reads them other than by atomic loads, or relies on their contents.

@@ -101,7 +101,9 @@ mod imp {
 
         /// An empty table for up to `capacity` entries.
         pub(crate) fn new(memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
-            let bytes = (capacity.max(1) * size_of::<T>()).next_multiple_of(FRAME_BYTES);
+            let bytes = capacity.max(1).checked_mul(size_of::<T>());
+            let bytes = bytes.and_then(|bytes| bytes.checked_next_multiple_of(FRAME_BYTES));
+            let bytes = bytes.ok_or(SourceError::Capacity { entries: capacity })?;
             Ok(Self {
                 memory: Arc::clone(memory),
                 reservation: memory.source().reserve(bytes, FRAME_BYTES)?,

@@ -1,1 +1,120 @@
-//! Compressed memory for user space
+//! Compressed memory for user space: a program's cold data, kept compressed in RAM under a hard budget.
+//!
+//! Two parts that know nothing of each other, to be joined by the program:
+//!
+//! | part | does |
+//! |---|---|
+//! | [`Pool`], from a [`PoolBuilder`] | keeps byte strings of 1 byte to 64 KiB, packed tightly, and names them by [`Handle`] |
+//! | [`codec`] | makes pages shorter and gets them back: `lz4`, `zstd:LEVEL`, `raw`, same-filled pages |
+//!
+//! The pool never looks into what it keeps, and a codec never keeps anything. Memory comes from a
+//! [`source`]; by default it is mapped from the system.
+//!
+//! # What holds
+//! - Everything that may be resident (frames, idle frames, metadata) counts against one limit; [`Stats`] says each part.
+//! - A handle names its object until it is freed, wherever compaction moves the bytes. A stale, doubled or foreign handle
+//!   is an error, never another object.
+//! - A refused call changes nothing: [`AllocError::OutOfMemory`] leaves every stored byte readable.
+//! - Reading copies nothing, allocates nothing and takes no lock of the pool's; [`Pool::try_read`] never waits.
+//!
+//! `docs/INVARIANTS.md` says how each of these is kept, and `docs/CONCURRENCY.md` why threads cannot break it.
+//!
+//! # Examples
+//! A page through a codec into a pool and back:
+//! ```
+//! use pagefold::{
+//!     Allocator, PoolBuilder,
+//!     codec::{CodecSpec, Encoded, accept_len, decode, encode},
+//! };
+//!
+//! let codec = "lz4".parse::<CodecSpec>()?.build()?;
+//! let pool = PoolBuilder::new(Allocator::Nbud).limit(64 << 20).build()?;
+//!
+//! let page = b"cold data that is worth keeping; ".repeat(125)[..4096].to_vec();
+//! let mut scratch = [0; accept_len(4096)];
+//! let Encoded::Compressed(bytes) = encode(&*codec, &page, &mut scratch) else {
+//!     return Err("this page compresses".into());
+//! };
+//! let handle = pool.store(bytes)?;
+//!
+//! let mut kept = vec![0; pool.len(handle)?];
+//! pool.read_into(handle, &mut kept)?;
+//! let mut back = vec![0; 4096];
+//! decode(&*codec, Encoded::Compressed(&kept), &mut back)?;
+//! assert_eq!(back, page);
+//!
+//! pool.free(handle)?;
+//! assert!(pool.read(handle, &mut |_| {}).is_err(), "a freed handle names nothing");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! Without the copy in between, decoding straight out of the pool's memory:
+//! ```
+//! # use pagefold::{Allocator, PoolBuilder, codec::{CodecSpec, Encoded, decode}};
+//! # let codec = "raw".parse::<CodecSpec>()?.build()?;
+//! # let pool = PoolBuilder::new(Allocator::Nbud).build()?;
+//! # let handle = pool.store(&[7; 100])?;
+//! # let mut back = vec![0; 100];
+//! let mut outcome = Ok(());
+//! pool.read(handle, &mut |slices| {
+//!     outcome = match slices.contiguous() {
+//!         Some(bytes) => decode(&*codec, Encoded::Compressed(bytes), &mut back),
+//!         None => unreachable!("nbud keeps an object in one piece"),
+//!     };
+//! })?;
+//! outcome?;
+//! # assert_eq!(back, [7; 100]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//! | features | codecs |
+//! |---|---|
+//! | `c-codecs` (default) | `lz4`, `zstd:LEVEL`, `raw`; needs a C compiler |
+//! | `pure-rust` without the default | `lz4`, `raw` |
+//! | neither | `raw` |
+
+#![forbid(unsafe_code)]
+
+pub use pagefold_pool::{
+    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Placement,
+    Pool, PoolBuilder, ReadIntoError, ReclaimError, Slices, Stats, TrimReport, TryReadError,
+    UnknownAllocator, Violation, WriteError,
+};
+
+/// Codecs: byte strings made shorter, and back.
+pub mod codec {
+    pub use pagefold_codec::*;
+}
+
+/// Where a pool's memory comes from, for [`PoolBuilder::source`].
+///
+/// # Examples
+/// A pool whose contents stay out of core files:
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use pagefold::{
+///     Allocator, PoolBuilder,
+///     source::{CoreDump, MmapSource},
+/// };
+///
+/// let source = match MmapSource::new(CoreDump::Exclude) {
+///     Ok(source) => source,
+/// #   Err(pagefold::source::SourceError::PageSize { .. }) => return Ok(()),
+///     Err(error) => return Err(error.into()),
+/// };
+/// let pool = PoolBuilder::new(Allocator::Nbud).source(Box::new(source)).build()?;
+/// # let _ = pool;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub mod source {
+    #[cfg(target_os = "linux")]
+    pub use pagefold_frame::MmapSource;
+    pub use pagefold_frame::{FrameSource, HeapSource, SourceError};
+    pub use pagefold_sys::memory::{CoreDump, MemoryError, Reservation};
+}
+
+/// The examples of the README, compiled and run as the ones above.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

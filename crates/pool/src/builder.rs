@@ -66,6 +66,14 @@ pub enum BuildError {
         /// The least possible limit, in bytes.
         min: usize,
     },
+    /// More than an arena can have.
+    #[error("a limit of {limit} bytes is too large; the maximum is {max}")]
+    LimitTooLarge {
+        /// The limit given, in bytes.
+        limit: usize,
+        /// The largest possible limit, in bytes.
+        max: usize,
+    },
     /// A span is 1, 2, 4, 8 or 16 frames.
     #[error("a span of {frames} frames is not possible; choose 1, 2, 4, 8 or 16")]
     SpanFrames {

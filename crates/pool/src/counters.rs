@@ -54,11 +54,11 @@ impl Counters {
 
     /// Objects and payload bytes.
     pub(crate) fn sums(&self) -> (u64, u64) {
-        self.parts.iter().fold((0, 0), |(objects, payload), part| {
-            (
-                objects.wrapping_add(part.objects.load(Ordering::Relaxed)),
-                payload.wrapping_add(part.payload.load(Ordering::Relaxed)),
-            )
-        })
+        let sum = |count: fn(&Part) -> &AtomicU64| {
+            let add = |sum: u64, part| sum.wrapping_add(count(part).load(Ordering::Relaxed));
+            // The parts are not read at one instant: an object may be missed in one and its end counted in another.
+            u64::try_from(self.parts.iter().fold(0, add).cast_signed()).unwrap_or(0)
+        };
+        (sum(|part| &part.objects), sum(|part| &part.payload))
     }
 }

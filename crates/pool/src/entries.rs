@@ -12,15 +12,16 @@
 //! Entries change by compare-and-swap: `free` makes an entry vacant of the next generation, relocation puts a new
 //! place into a live entry while it holds both places for writing. Whoever loses looks again.
 //!
-//! Indices come from the lowest free ones, a few at a time into a shard's cache. Pages without a live entry go back
-//! to the system on [`trim`](HandleTable::trim); the highest generation of such a page is remembered (its *floor*),
-//! so that no old handle comes alive when the page is used again.
+//! Indices come from the lowest free ones, a few at a time into a shard's cache, which hands them out in turn, so that
+//! their generations rise together. Pages without a live entry go back to the system on [`trim`](HandleTable::trim);
+//! the highest generation of such a page is remembered (its *floor*), so that no old handle comes alive when the page
+//! is used again. A page whose indices are all retired goes back for good: what reads as zero is vacant, and stale.
 //!
 //! # Invariants
 //! - An index is in exactly one place: live, pending, in a cache, free, retired, or never used (I-INDEX).
 //! - The generation of an index never falls (I-GENERATION).
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use pagefold_frame::{
     BitForest, Claim, DescriptorId, Memory, OutOfFrames, SourceError, WordTable, shard_count,
@@ -33,6 +34,9 @@ const KIND_SHIFT: u32 = 46;
 const GENERATION_SHIFT: u32 = 48;
 /// Entries in a page of the table.
 const PER_PAGE: usize = 512;
+/// A page is given back only while its indices have at least half of their generations before them: to take its floor
+/// for all of them costs the others what the oldest has lived.
+const FLOOR_MAX: u16 = u16::MAX / 2;
 const CACHE: usize = if cfg!(loom) { 2 } else { 64 };
 
 /// The most slots a span may have, by the width of the field.
@@ -159,7 +163,7 @@ struct Free {
 pub(crate) struct HandleTable {
     entries: WordTable,
     free: Mutex<Free>,
-    caches: Box<[Mutex<Vec<u32>>]>,
+    caches: Box<[Mutex<VecDeque<u32>>]>,
 }
 
 impl HandleTable {
@@ -168,35 +172,34 @@ impl HandleTable {
         let entries = WordTable::new(memory, capacity.min(u32::MAX as usize))?;
         let given_back = BitForest::new(memory, entries.capacity(), 1)?;
         let free = Mutex::new(Free { given_back, next: 0, floors: Vec::new(), retired: 0 });
-        let caches = (0..shard_count()).map(|_| Mutex::new(Vec::with_capacity(CACHE))).collect();
+        let caches =
+            (0..shard_count()).map(|_| Mutex::new(VecDeque::with_capacity(CACHE))).collect();
         Ok(Self { entries, free, caches })
     }
 
     /// Bytes that lie outside of the source: caches.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        self.caches.len() * (size_of::<Mutex<Vec<u32>>>() + CACHE * size_of::<u32>())
+        self.caches.len() * (size_of::<Mutex<VecDeque<u32>>>() + CACHE * size_of::<u32>())
     }
 
-    fn cache(&self) -> &Mutex<Vec<u32>> {
+    fn cache(&self) -> &Mutex<VecDeque<u32>> {
         &self.caches[sync::shard_hint() % self.caches.len()]
     }
 
     /// A free index; its entry is vacant and says the generation of the object to come.
     pub(crate) fn take(&self, claim: Claim) -> Result<u32, OutOfFrames> {
         let mut cache = self.cache().lock();
-        if let Some(index) = cache.pop() {
+        if let Some(index) = cache.pop_front() {
             return Ok(index);
         }
         let mut free = self.free.lock();
         let first = self.take_free(&mut free, claim)?;
         while cache.len() < CACHE / 2 {
             match self.take_free(&mut free, claim) {
-                Ok(index) => cache.push(index),
+                Ok(index) => cache.push_back(index),
                 Err(OutOfFrames) => break,
             }
         }
-        // Lowest first out of the cache as well.
-        cache.reverse();
         Ok(first)
     }
 
@@ -214,21 +217,26 @@ impl HandleTable {
                 free.next - 1
             }
         };
-        self.raise_to_floor(free, index / PER_PAGE);
+        self.raise_to_floor(free, index);
         Ok(u32::try_from(index).expect("a table has fewer than 2^32 entries"))
     }
 
     /// Gives the entries of a page that is used again the generation that was remembered for it. (I-GENERATION)
-    fn raise_to_floor(&self, free: &mut Free, page: usize) {
+    fn raise_to_floor(&self, free: &mut Free, taken: usize) {
+        let page = taken / PER_PAGE;
         let Some(floor) = free.floors.get_mut(page).filter(|floor| **floor > 0) else { return };
         let generation = u16::try_from(*floor - 1).expect("a generation plus 1");
         *floor = 0;
         for index in page * PER_PAGE..((page + 1) * PER_PAGE).min(self.entries.capacity()) {
+            // When the page went, every index below `next` was free or retired, and none was taken since but one.
+            let retired =
+                index != taken && index < free.next && !free.given_back.contains(0, index);
+            let entry = match retired {
+                true => Entry::new(u16::MAX, State::Retired { slot: 0, next: 0 }),
+                false => Entry::new(generation, State::Vacant { slot: 0, next: 0 }),
+            };
             // ORDERING: Release; pairs with the Acquire in `EntryCell::load`.
-            self.entries.word(index).store(
-                Entry::new(generation, State::Vacant { slot: 0, next: 0 }).0,
-                Ordering::Release,
-            );
+            self.entries.word(index).store(entry.0, Ordering::Release);
         }
     }
 
@@ -241,11 +249,11 @@ impl HandleTable {
         let mut cache = self.cache().lock();
         if cache.len() == CACHE {
             let mut free = self.free.lock();
-            for index in cache.drain(CACHE / 2..) {
+            for index in cache.drain(..CACHE / 2) {
                 Self::free_index(&mut free, index);
             }
         }
-        cache.push(index);
+        cache.push_back(index);
     }
 
     fn free_index(free: &mut Free, index: u32) {
@@ -291,21 +299,29 @@ impl HandleTable {
             let Free { given_back, next, floors, .. } = &mut *free;
             pages += self.entries.release_vacant(&mut cursor, &mut |indices| {
                 let page = indices.start / PER_PAGE;
-                if !indices.clone().all(|index| index >= *next || given_back.contains(0, index)) {
+                let used = indices.start..indices.end.min(*next);
+                let is_free = |&index: &usize| given_back.contains(0, index);
+                if !used.clone().all(|index| is_free(&index) || self.is_retired(index)) {
                     return false;
                 }
-                let floor = indices
-                    .filter(|&index| index < *next)
-                    .map(|index| self.generation_at(index))
-                    .max();
+                let floor = used.filter(is_free).map(|index| self.generation_at(index)).max();
+                if floor.is_some_and(|floor| floor > FLOOR_MAX) {
+                    return false;
+                }
                 if floors.len() <= page {
                     floors.resize(page + 1, 0);
                 }
-                floors[page] = u32::from(floor.unwrap_or(0)) + 1;
+                floors[page] = floor.map_or(0, |floor| u32::from(floor) + 1);
                 true
             });
         }
         pages * pagefold_frame::FRAME_BYTES
+    }
+
+    fn is_retired(&self, index: usize) -> bool {
+        // ORDERING: Relaxed; as in `generation_at`.
+        let entry = Entry(self.entries.word(index).load(Ordering::Relaxed));
+        matches!(entry.state(), State::Retired { .. })
     }
 
     fn generation_at(&self, index: usize) -> u16 {

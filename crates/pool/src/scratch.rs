@@ -5,6 +5,9 @@
 
 use pagefold_sys::sync::{self, Mutex};
 
+/// Passes over all buffers before a copy is made on the heap.
+const ROUNDS: usize = if cfg!(loom) { 1 } else { 32 };
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Scratch {
@@ -36,7 +39,7 @@ impl Scratch {
     /// If `bytes` are longer than a buffer.
     pub(crate) fn with_copy<R>(&self, bytes: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
         let hint = sync::shard_hint();
-        loop {
+        for _ in 0..ROUNDS {
             for step in 0..self.buffers.len() {
                 if let Some(mut buffer) =
                     self.buffers[hint.wrapping_add(step) % self.buffers.len()].try_lock()
@@ -49,5 +52,8 @@ impl Scratch {
             // More threads in the middle of a store than there are buffers: one of them is about to finish.
             sync::yield_now();
         }
+        // They may all be waiting for their input; this one need not wait for them.
+        let copy = bytes.to_vec();
+        f(&copy)
     }
 }

@@ -128,8 +128,17 @@ impl<T> Mutex<T> {
     }
 
     /// Takes the lock if it is free.
+    ///
+    /// # Panics
+    /// If a thread panicked while it held the lock.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.inner.try_lock().ok()
+        match self.inner.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+            Err(std::sync::TryLockError::Poisoned(_)) => {
+                panic!("a thread panicked inside this lock")
+            }
+        }
     }
 }
 

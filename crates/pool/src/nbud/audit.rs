@@ -40,23 +40,30 @@ impl Nbud {
     /// Bytes of spans that the rest would fit without, packed as compaction packs.
     fn reclaimable(&self) -> usize {
         // ORDERING: Relaxed; an estimate.
-        let spans = self.span_count.load(Ordering::Relaxed);
-        let used = (spans * self.span_bytes()).saturating_sub(self.buckets.holes());
-        let needed = used.div_ceil(self.span_bytes() - LEFT_A_SPAN);
-        spans.saturating_sub(needed) * self.span_bytes()
+        let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME_BYTES;
+        let used = bytes.saturating_sub(self.buckets.holes());
+        let needed = used.div_ceil(self.span_bytes() - LEFT_A_SPAN) * self.span_bytes();
+        bytes.saturating_sub(needed)
     }
 
     pub(super) fn audit(&self) -> Result<(), String> {
         self.attend_all();
         let listed = self.audit_lists()?;
-        let (mut objects, mut payload, mut frames, mut spans) = (0, 0, 0, 0);
+        let (mut objects, mut payload, mut span_frames) = (0, 0, 0);
         let ids: Vec<_> = self.spans.live().collect();
         for (id, location) in ids {
             let mut guard =
                 self.spans.try_write(id).map_err(|_| format!("span {} is held", id.get()))?;
             let (body, bytes) = guard.parts();
-            let is_listed = Listed::of(body) != Listed::No;
+            let listed_in = Listed::of(body);
+            let is_listed = listed_in != Listed::No;
             let span = Span::new((body, bytes));
+            if is_listed && listed_in != Listed::for_room(span.room()) {
+                return Err(format!(
+                    "I-BUCKET: span {} is not in the bucket of its room",
+                    id.get()
+                ));
+            }
             span.check().map_err(|error| format!("span {}: {error}", id.get()))?;
             if !(is_listed || self.is_open(id)) || is_listed != listed.contains(&id.get()) {
                 return Err(format!("I-BUCKET: span {} is neither listed nor open", id.get()));
@@ -73,14 +80,12 @@ impl Nbud {
                 objects += 1;
                 payload += u64::from(object.len);
             }
-            frames += location.frames.get() as usize;
-            spans += 1;
+            span_frames += location.frames.get() as usize;
         }
         let (runs, run_payload, run_frames) = self.audit_runs()?;
         objects += runs;
         payload += run_payload;
-        frames += run_frames;
-        self.audit_sums(objects, payload, frames, spans)?;
+        self.audit_sums(objects, payload, span_frames, run_frames)?;
         self.spans.validate()?;
         self.runs.validate()?;
         self.arena.validate()
@@ -130,8 +135,8 @@ impl Nbud {
         &self,
         objects: u64,
         payload: u64,
-        frames: usize,
-        spans: usize,
+        span_frames: usize,
+        run_frames: usize,
     ) -> Result<(), String> {
         let (counted_objects, counted_payload) = self.counters.sums();
         if (objects, payload) != (counted_objects, counted_payload) {
@@ -139,10 +144,11 @@ impl Nbud {
                 "I-COUNT: {objects} objects of {payload} bytes, {counted_objects} of {counted_payload} counted"
             ));
         }
-        let allocated = self.arena.stats().allocated;
-        if frames != allocated || spans != self.span_count.load(Ordering::Relaxed) {
+        let (allocated, counted) =
+            (self.arena.stats().allocated, self.span_frames.load(Ordering::Relaxed));
+        if span_frames + run_frames != allocated || span_frames != counted {
             return Err(format!(
-                "I-COUNT: {frames} frames in {spans} spans and runs, {allocated} allocated"
+                "I-COUNT: {span_frames} frames in spans, {counted} counted; {run_frames} in runs; {allocated} allocated"
             ));
         }
         let (used, free) = self.entries.census();

@@ -33,6 +33,11 @@ impl Listed {
         body.listed.checked_sub(1).map_or(Self::No, Self::Bucket)
     }
 
+    /// The bucket of spans with this room.
+    pub(crate) fn for_room(room: usize) -> Self {
+        Self::Bucket(u16::try_from(room / GRAIN).expect("fewer buckets than 2^16"))
+    }
+
     pub(crate) fn word(self) -> u16 {
         match self {
             Self::No => 0,

@@ -4,7 +4,7 @@
 //! are copied and the handle entry is exchanged (I-RELOCATE). So a reader waits for one object at most, and a span
 //! that somebody reads is passed over. Nothing is taken from the limit: objects go into holes that are there.
 
-use pagefold_frame::{DescriptorId, FRAME_BYTES};
+use pagefold_frame::DescriptorId;
 use pagefold_sys::sync::{self, Ordering};
 
 use super::{
@@ -54,10 +54,6 @@ impl Nbud {
             let victims = self.buckets.emptiest(&self.spans, VICTIMS);
             let before = (report.moved_objects, report.freed_frames);
             for id in victims {
-                if report.moved_bytes >= budget as u64 {
-                    report.more = true;
-                    return report;
-                }
                 match self.evacuate(id, &mut report) {
                     Some(true) => progress.failures = 0,
                     Some(false) => progress.failures += 1,
@@ -65,6 +61,11 @@ impl Nbud {
                 }
                 if progress.failures == FAILURES_MAX {
                     progress.failures = 0;
+                    return report;
+                }
+                // After the work, so that the smallest budget gets on as well.
+                if report.moved_bytes >= budget as u64 && before.0 != report.moved_objects {
+                    report.more = true;
                     return report;
                 }
             }
@@ -82,6 +83,7 @@ impl Nbud {
             return None;
         };
         self.drain(&mut guard);
+        let frames = u64::from(guard.frames().get());
         let (body, bytes) = guard.parts();
         let room = Span::new((&mut *body, &mut *bytes)).room();
         self.buckets.unlist(&self.spans, id, body);
@@ -103,7 +105,11 @@ impl Nbud {
                     report.moved_bytes += u64::from(object.len);
                     // ORDERING: Relaxed; a statistic.
                     self.compacted_bytes.fetch_add(u64::from(object.len), Ordering::Relaxed);
-                    emptied |= last;
+                    if last {
+                        // The span is gone, and its id may be another's by now.
+                        emptied = true;
+                        break;
+                    }
                 }
                 Moved::Gone => {}
                 Moved::NoRoom => break,
@@ -111,7 +117,7 @@ impl Nbud {
             }
         }
         if emptied {
-            report.freed_frames += (self.span_bytes() / FRAME_BYTES) as u64;
+            report.freed_frames += frames;
         } else {
             match self.spans.try_write(id) {
                 Ok(guard) => self.settle(guard),
@@ -161,12 +167,11 @@ impl Nbud {
         let mut old = Span::new(source.parts());
         old.remove(slot);
         let emptied = old.live() == 0;
+        // The target first: giving the source's frames back may take the system a while.
+        self.settle(target);
         if emptied {
             self.settle(source);
-        } else {
-            drop(source);
         }
-        self.settle(target);
         Moved::Yes { emptied }
     }
 

@@ -111,13 +111,14 @@ impl Nbud {
         self.drain(&mut guard);
         let id = guard.id();
         let open = self.is_open(id);
+        let frames = guard.frames().get() as usize;
         let (body, bytes) = guard.parts();
         let span = Span::new((&mut *body, bytes));
         let (live, room) = (span.live(), span.room());
         if live == 0 && !open {
             self.buckets.unlist(&self.spans, id, body);
             // ORDERING: Relaxed; a statistic.
-            self.span_count.fetch_sub(1, Ordering::Relaxed);
+            self.span_frames.fetch_sub(frames, Ordering::Relaxed);
             guard.retire();
         } else if open {
             self.buckets.unlist(&self.spans, id, body);

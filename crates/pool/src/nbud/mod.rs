@@ -27,6 +27,7 @@ mod buckets;
 mod compact;
 mod life;
 mod place;
+mod shape;
 pub(crate) mod span;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex};
 
 use self::{
     buckets::Buckets,
+    shape::Shape,
     span::{SLOT_BYTES, SpanBody},
 };
 use crate::{
@@ -78,13 +80,15 @@ pub(crate) struct Nbud {
     open: Box<[AtomicU32]>,
     scratch: Scratch,
     counters: Counters,
-    /// Spans that live, for the share of holes.
-    span_count: sync::AtomicUsize,
+    /// Frames of all spans, for the share of holes.
+    span_frames: sync::AtomicUsize,
     slid_bytes: AtomicU64,
     compacted_bytes: AtomicU64,
     /// Held by whoever compacts.
     compactor: Mutex<compact::Progress>,
-    span_frames: FrameCount,
+    /// The usual length of a span.
+    usual_frames: FrameCount,
+    shape: Shape,
     placement: Placement,
     min_limit: usize,
 }
@@ -119,11 +123,21 @@ impl Nbud {
             limit: layout.limit,
             min,
         };
-        let address_space = layout.source.address_space(layout.limit);
+        if layout.limit > Arena::ADDRESS_SPACE_MAX {
+            return Err(BuildError::LimitTooLarge {
+                limit: layout.limit,
+                max: Arena::ADDRESS_SPACE_MAX,
+            });
+        }
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
-        let memory = Arc::new(Memory::new(layout.source, usize::MAX / 2));
-        let arena = Arc::new(Arena::new(&memory, ArenaConfig { address_space })?);
+        let wanted = layout.source.address_space(layout.limit);
+        let memory = Arc::new(Memory::new(layout.source, usize::MAX));
+        // Room to raise the limit later, where the system grants it; otherwise just what the limit needs.
+        let arena = Arena::new(&memory, ArenaConfig { address_space: wanted })
+            .or_else(|_| Arena::new(&memory, ArenaConfig { address_space: layout.limit }))?;
+        let arena = Arc::new(arena);
         let (address_space, span_bytes) = (arena.address_space(), layout.span_frames.bytes());
+        let shape = Shape::new(layout.span_frames);
         let slab = |tag, capacity| SlabConfig {
             tag: Tag::new(tag),
             mobility: Mobility::Movable,
@@ -134,17 +148,18 @@ impl Nbud {
             number,
             // No object takes less than its entry and a slot, so this many never fit the frames.
             entries: HandleTable::new(&memory, address_space / (SLOT_BYTES + 1))?,
-            spans: Slab::new(&arena, slab(1, address_space / span_bytes))?,
+            spans: Slab::new(&arena, slab(1, 2 * address_space / span_bytes))?,
             runs: Slab::new(&arena, slab(2, address_space / FRAME_BYTES))?,
-            buckets: Buckets::new(shards.div_ceil(2), span_bytes),
+            buckets: Buckets::new(shards.div_ceil(2), shape.longest().bytes()),
             open: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             scratch: Scratch::new(shards, span_bytes / 2),
             counters: Counters::new(shards),
-            span_count: sync::AtomicUsize::new(0),
+            span_frames: sync::AtomicUsize::new(0),
             slid_bytes: AtomicU64::new(0),
             compacted_bytes: AtomicU64::new(0),
             compactor: Mutex::new(compact::Progress::default()),
-            span_frames: layout.span_frames,
+            usual_frames: layout.span_frames,
+            shape,
             placement: layout.placement,
             min_limit: 0,
             memory,
@@ -152,13 +167,15 @@ impl Nbud {
         };
         pool.memory.charge_fixed(pool.fixed_bytes()).map_err(|_| too_small(pool.fixed_bytes()))?;
         pool.memory.set_reserve(RESERVE_FRAMES);
-        let least =
-            pool.memory.used() + RESERVE_FRAMES + SPARE_FRAMES + layout.span_frames.get() as usize;
+        let least = pool.memory.used()
+            + RESERVE_FRAMES
+            + SPARE_FRAMES
+            + pool.shape.longest().get() as usize;
         pool.min_limit = least * FRAME_BYTES;
         if layout.limit < pool.min_limit {
             return Err(too_small(pool.min_limit));
         }
-        pool.memory.set_limit(layout.limit / FRAME_BYTES);
+        pool.memory.set_limit(layout.limit / FRAME_BYTES).map_err(|_| too_small(pool.min_limit))?;
         Ok(pool)
     }
 
@@ -172,8 +189,9 @@ impl Nbud {
             + self.open.len() * size_of::<AtomicU32>()
     }
 
+    /// Bytes of a span of the usual length.
     fn span_bytes(&self) -> usize {
-        self.span_frames.bytes()
+        self.usual_frames.bytes()
     }
 
     fn limit_bytes(&self) -> usize {
@@ -293,7 +311,11 @@ impl Pool for Nbud {
     }
 
     fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
-        if bytes.len() > self.scratch.bytes_each() {
+        let len = self.len(handle)?;
+        if len != bytes.len() {
+            return Err(WriteError::WrongLength { len, given: bytes.len() });
+        }
+        if len > self.scratch.bytes_each() {
             // Longer than scratch, and its run is known to others: a copy of its own.
             let copy = bytes.to_vec();
             return self.replace(handle, &copy);
@@ -332,19 +354,17 @@ impl Pool for Nbud {
             return Err(LimitError::TooLarge { limit: bytes, max });
         }
         let frames = bytes / FRAME_BYTES;
-        let before = self.memory.set_limit(frames);
-        if self.memory.used() <= frames {
-            return Ok(());
-        }
-        self.trim();
         let step = self.span_bytes() * 64;
-        while self.memory.used() > frames {
-            let report = self.compact_spans(step);
+        let mut more = true;
+        while let Err(used) = self.memory.set_limit(frames) {
+            if !more {
+                return Err(LimitError::InUse { limit: bytes, resident: used * FRAME_BYTES });
+            }
+            // Trimmed before anything is moved, and once more after the last move.
             self.trim();
-            if !report.more && self.memory.used() > frames {
-                self.memory.set_limit(before);
-                let resident = self.memory.used() * FRAME_BYTES;
-                return Err(LimitError::InUse { limit: bytes, resident });
+            if self.memory.used() > frames {
+                more = self.compact_spans(step).more;
+                self.trim();
             }
         }
         Ok(())

@@ -112,6 +112,7 @@ impl Nbud {
             }
             published
         } else {
+            self.shape.note(len + SLOT_BYTES);
             let mut guard = self.span_with_room(len, claim)?;
             let id = guard.id();
             let mut span = Span::new(guard.parts());
@@ -141,7 +142,7 @@ impl Nbud {
             Placement::Append => false,
             Placement::Auto => {
                 // ORDERING: Relaxed; an estimate.
-                let bytes = self.span_count.load(Ordering::Relaxed) * self.span_bytes();
+                let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME;
                 self.buckets.holes() > bytes / 1000 * HOLES_PER_MILLE
             }
         }
@@ -238,9 +239,10 @@ impl Nbud {
     }
 
     fn new_span(&self, claim: Claim) -> Result<SpanGuard<'_>, OutOfFrames> {
-        let guard = self.spans.create(self.span_frames, claim, SpanBody::default())?;
+        let frames = self.shape.frames();
+        let guard = self.spans.create(frames, claim, SpanBody::default())?;
         // ORDERING: Relaxed; a statistic.
-        self.span_count.fetch_add(1, Ordering::Relaxed);
+        self.span_frames.fetch_add(frames.get() as usize, Ordering::Relaxed);
         self.put_open(guard.id());
         Ok(guard)
     }

@@ -1,0 +1,266 @@
+//! Arena and slabs against a naive model: random lives of descriptors, some held while they are killed.
+#![cfg(not(loom))]
+
+mod support;
+
+use std::collections::{BTreeMap, HashMap};
+
+use pagefold_frame::{
+    Claim, DescriptorId, FrameCount, FrameSource, HeapSource, Location, ReadGuard, Refusal,
+    Release, Tag,
+};
+use support::{Numbered, Numbers, Rig, create, fill, is_filled};
+
+const STEPS: usize = 6000;
+/// Frames; some thirty of the longest runs, so that the limit is met all the time.
+const LIMIT: usize = 2500;
+const ADDRESS_SPACE: usize = 64 << 20;
+
+/// What lives, by slab and id: how many frames, and the value they are filled with.
+type Model = HashMap<(u8, DescriptorId), (u32, u32)>;
+
+/// The slab whose tag has this number.
+fn slab(rig: &Rig, number: u8) -> &Numbered {
+    if Tag::new(number) == Rig::MOVABLE { &rig.movable } else { &rig.pinned }
+}
+
+/// Every live run has its own frames, its value, and its name on each frame; nothing else is allocated.
+fn compare(rig: &Rig, model: &Model) {
+    let mut taken = BTreeMap::new();
+    for (&(number, id), &(frames, value)) in model {
+        let slab = slab(rig, number);
+        let location = slab.location(id).expect("what lives has a place");
+        assert_eq!(location.frames, FrameCount::new(frames));
+        let first = location.start.get();
+        for frame in first..first + frames {
+            assert_eq!(taken.insert(frame, (number, id)), None, "frame {frame} has two owners");
+        }
+        let guard = slab.read(id).expect("nobody writes");
+        let (&body, bytes) = guard.parts();
+        assert_eq!(body, value);
+        assert!(is_filled(bytes, value), "the bytes of {id:?} changed");
+    }
+    assert_eq!(rig.arena.stats().allocated, taken.len(), "allocated is what lives");
+}
+
+/// The frames of everything that lives name their owner.
+fn owners_agree(rig: &Rig, model: &Model) {
+    for &(number, id) in model.keys() {
+        let Location { start, frames } = slab(rig, number).location(id).expect("lives");
+        assert_eq!(
+            rig.arena.owner(start),
+            Some((Tag::new(number), id)),
+            "of {} frames",
+            frames.get()
+        );
+    }
+}
+
+struct Life<'a> {
+    rig: &'a Rig,
+    numbers: Numbers,
+    model: Model,
+    /// Holds on runs that may be killed meanwhile, with their values.
+    held: Vec<(ReadGuard<'a, u32, 1>, u32)>,
+}
+
+impl Life<'_> {
+    fn pick(&mut self) -> Option<(u8, DescriptorId)> {
+        let mut keys: Vec<_> = self.model.keys().copied().collect();
+        keys.sort_unstable();
+        (!keys.is_empty()).then(|| keys[self.numbers.below(keys.len())])
+    }
+
+    fn born(&mut self, value: u32) {
+        let number = 1 + u8::from(self.numbers.below(4) == 0);
+        let frames = match self.numbers.below(4) {
+            0 => 1,
+            1 => 1 << self.numbers.below(7),
+            _ => 1 + self.numbers.below(64),
+        };
+        let frames = u32::try_from(frames).expect("at most 64");
+        if let Ok(id) = create(slab(self.rig, number), frames, value) {
+            let before = self.model.insert((number, id), (frames, value));
+            assert_eq!(before, None, "the id of something that lives was given out");
+        }
+    }
+
+    fn dies(&mut self) {
+        let Some((number, id)) = self.pick() else { return };
+        let held = self.held.iter().any(|(guard, _)| guard.id() == id);
+        let released = slab(self.rig, number).kill(id);
+        // A hold on the same id in the other slab does not count, so only one direction is certain.
+        assert!(released == Release::Now || held, "nobody holds {id:?}");
+        self.model.remove(&(number, id));
+        assert_eq!(slab(self.rig, number).read(id).err(), Some(Refusal::Gone));
+    }
+
+    fn rewritten(&mut self, value: u32) {
+        let Some((number, id)) = self.pick() else { return };
+        let Ok(mut guard) = slab(self.rig, number).try_write(id) else {
+            assert!(self.held.iter().any(|(guard, _)| guard.id() == id), "nobody holds {id:?}");
+            return;
+        };
+        let (body, bytes) = guard.parts();
+        *body = value;
+        fill(bytes, value);
+        self.model.get_mut(&(number, id)).expect("lives").1 = value;
+    }
+
+    fn let_go(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let chosen = self.numbers.below(self.held.len());
+        let (guard, value) = self.held.swap_remove(chosen);
+        let (&body, bytes) = guard.parts();
+        assert_eq!(body, value, "a hold keeps the body, whatever was killed");
+        assert!(is_filled(bytes, value), "a hold keeps the bytes, whatever was killed");
+    }
+
+    fn retired(&mut self) {
+        let Some((number, id)) = self.pick() else { return };
+        if let Ok(guard) = slab(self.rig, number).try_write(id) {
+            guard.retire();
+            self.model.remove(&(number, id));
+        }
+    }
+}
+
+fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
+    let rig = Rig::new(source, LIMIT, ADDRESS_SPACE);
+    let numbers = Numbers::for_test(0x11fe).stream(stream);
+    let mut life = Life { rig: &rig, numbers, model: Model::new(), held: Vec::new() };
+    for step in 0..STEPS {
+        let value = u32::try_from(step).expect("few steps");
+        match life.numbers.below(20) {
+            0..=7 => life.born(value),
+            8..=12 => life.dies(),
+            13 => life.retired(),
+            14 => life.rewritten(value),
+            15 | 16 => {
+                if let Some((number, id)) = life.pick() {
+                    let guard = slab(&rig, number).read(id).expect("lives");
+                    life.held.push((guard, life.model[&(number, id)].1));
+                }
+            }
+            17 | 18 => life.let_go(),
+            _ => rig.attend(),
+        }
+        assert!(rig.memory.used() <= rig.memory.limit(), "step {step}");
+        if step % 200 == 0 {
+            while !life.held.is_empty() {
+                life.let_go();
+            }
+            if step % 400 == 0 {
+                rig.arena.trim();
+                rig.movable.trim();
+                rig.pinned.trim();
+            }
+            rig.attend();
+            compare(&rig, &life.model);
+            owners_agree(&rig, &life.model);
+            rig.validate().unwrap_or_else(|violation| panic!("step {step}: {violation}"));
+        }
+    }
+    life.held.clear();
+    rig.attend();
+    for (number, id) in life.model.drain().map(|(key, _)| key) {
+        assert_eq!(slab(&rig, number).kill(id), Release::Now);
+    }
+    rig.validate().expect("valid");
+    rig.arena.trim();
+    let left = rig.arena.stats();
+    assert_eq!((left.allocated, left.idle), (0, 0), "nothing lives and all was given back");
+    assert_eq!(rig.memory.used(), rig.memory.metadata());
+    // Everything works again from nothing.
+    create(&rig.movable, 64, 1).expect("room");
+}
+
+#[test]
+fn on_the_heap() {
+    for stream in 0..3 {
+        lives_agree_with_the_model(Box::new(HeapSource::new()), stream);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn on_mapped_memory() {
+    for stream in 3..6 {
+        let source = pagefold_frame::MmapSource::new(Default::default()).expect("pages of 4 KiB");
+        lives_agree_with_the_model(Box::new(source), stream);
+    }
+}
+
+/// A slab whose table went back to the system gives the same ids out again, and late look-ups find nothing meanwhile.
+#[test]
+fn ids_are_reused_lowest_first_and_pages_of_the_table_come_back() {
+    let rig = Rig::new(Box::new(HeapSource::new()), 20_000, ADDRESS_SPACE);
+    let ids: Vec<_> =
+        (0..3000).map(|value| create(&rig.movable, 1, value).expect("room")).collect();
+    assert!(ids.iter().map(|id| id.get()).eq(0..3000), "lowest first");
+    for id in &ids {
+        assert_eq!(rig.movable.kill(*id), Release::Now);
+    }
+    let given_back = rig.movable.trim();
+    assert!(given_back >= 3000 * 16 / 4096 * 4096, "only {given_back} bytes of the table went");
+    for id in &ids {
+        assert_eq!(rig.movable.read(*id).err(), Some(Refusal::Gone));
+        assert_eq!(rig.movable.try_write(*id).err(), Some(Refusal::Gone));
+        assert_eq!(rig.movable.location(*id), None);
+        rig.movable.note_pending(*id);
+    }
+    assert!(!rig.movable.wants_attention(), "a note on something dead is no work");
+    let again = create(&rig.movable, 1, 7).expect("room");
+    assert_eq!(again.get(), 0);
+    let never = DescriptorId::new(u32::MAX);
+    assert_eq!(rig.movable.read(never).err(), Some(Refusal::Gone), "no id is no harm");
+    rig.validate().expect("valid");
+}
+
+/// Killed while held: frames, body and bytes stay until the last hold goes; then exactly one report frees them.
+#[test]
+fn a_run_that_dies_while_it_is_held_is_freed_by_the_last_hold() {
+    let rig = Rig::new(Box::new(HeapSource::new()), 1000, ADDRESS_SPACE);
+    let id = create(&rig.movable, 3, 9).expect("room");
+    let (first, second) =
+        (rig.movable.read(id).expect("lives"), rig.movable.read(id).expect("lives"));
+    assert_eq!(rig.movable.kill(id), Release::Later);
+    assert_eq!(rig.movable.try_read(id).err(), Some(Refusal::Gone), "no new holds");
+    drop(first);
+    assert!(!rig.movable.wants_attention(), "somebody still holds it");
+    assert!(is_filled(second.parts().1, 9));
+    assert_eq!(rig.arena.stats().allocated, 3);
+    drop(second);
+    assert!(rig.movable.wants_attention());
+    let mut seen = Vec::new();
+    while rig.movable.attend(&mut |attention| seen.push(attention)) {}
+    assert_eq!(seen, [pagefold_frame::Attention::Freed(FrameCount::new(3))]);
+    assert_eq!(rig.arena.stats().allocated, 0);
+    rig.validate().expect("valid");
+}
+
+/// A panic while a hold is had lets go of it.
+#[test]
+fn a_panic_lets_go() {
+    let rig = Rig::new(Box::new(HeapSource::new()), 1000, ADDRESS_SPACE);
+    let id = create(&rig.movable, 1, 9).expect("room");
+    for write in [false, true] {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _read = (!write).then(|| rig.movable.read(id));
+            let _write = write.then(|| rig.movable.try_write(id));
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(outcome.is_err());
+        assert!(rig.movable.try_write(id).is_ok());
+    }
+    let guard = rig.movable.create(FrameCount::ONE, Claim::Normal, 1).expect("room");
+    assert_eq!(
+        rig.movable.try_read(guard.id()).err(),
+        Some(Refusal::Busy),
+        "born held for writing"
+    );
+    drop(guard);
+    rig.validate().expect("valid");
+}

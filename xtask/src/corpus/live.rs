@@ -1,0 +1,243 @@
+//! A process that was started to have its heap read: it is built up, says that it is ready, is stopped, read, killed.
+//!
+//! The programs are ours (see `programs/`) and keep one protocol: the arguments are the resident bytes to reach and a
+//! seed; a line `ready PID` on standard output says that the heap is built; then they wait for the end of standard
+//! input, so that none outlives this command however it ends.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use pagefold_sys::procfs::{Pagemap, Process, ProcessMemory, maps};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{
+    error::ClassError,
+    page_file::{PAGE_BYTES, Page, PageFile, even_sample},
+};
+
+/// The longest that a program may take to build its heap.
+const READY_LIMIT: Duration = Duration::from_secs(600);
+
+/// A child process, killed when it is dropped.
+pub(super) struct LiveProcess {
+    program: &'static str,
+    child: Child,
+    /// The process with the heap: the child, or what a wrapper script started in its place.
+    pid: u32,
+    directory: TempDir,
+}
+
+impl LiveProcess {
+    /// Starts `command` with a pipe to its standard input and its messages kept for a report.
+    pub(super) fn start(
+        program: &'static str,
+        mut command: Command,
+        directory: TempDir,
+    ) -> Result<Self, ClassError> {
+        let messages = directory.path().join("stderr");
+        let stderr =
+            File::create(&messages).map_err(|source| ClassError::Io { path: messages, source })?;
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(|source| ClassError::Start { program, source })?;
+        let pid = child.id();
+        Ok(Self { program, child, pid, directory })
+    }
+
+    /// Waits for the line `ready PID`.
+    pub(super) fn wait_ready(mut self) -> Result<Self, ClassError> {
+        let stdout =
+            self.child.stdout.take().expect("standard output was made a pipe at the start");
+        let program = self.program;
+        match first_line(stdout).recv_timeout(READY_LIMIT) {
+            Ok(Ok(line)) if !line.is_empty() => {
+                let pid = line.strip_prefix("ready ").and_then(|pid| pid.trim_end().parse().ok());
+                let expected = "`ready PID`";
+                self.pid = pid.ok_or(ClassError::Protocol { program, answer: line, expected })?;
+                Ok(self)
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                Err(ClassError::Timeout { program, limit: READY_LIMIT })
+            }
+            _ => Err(self.ended()),
+        }
+    }
+
+    /// The error of a program that ended too early: its status and the last thing that it said.
+    pub(super) fn ended(&mut self) -> ClassError {
+        let program = self.program;
+        let _ = self.child.kill();
+        match self.child.wait() {
+            Ok(status) => ClassError::Ended { program, status, message: self.last_message() },
+            Err(source) => ClassError::Start { program, source },
+        }
+    }
+
+    /// Whether the process has ended by itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
+    fn last_message(&self) -> String {
+        let read = |name: &str| -> io::Result<String> {
+            let mut text = String::new();
+            File::open(self.directory.path().join(name))?
+                .take(1 << 20)
+                .read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let text = read("stderr").unwrap_or_default();
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        last.unwrap_or("it left no message").trim().to_owned()
+    }
+
+    /// A file in the directory that is the process's own and goes with it.
+    pub(super) fn own_file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Stops the process and writes `wanted` of its resident private anonymous pages, evenly chosen over its address
+    /// range, in order of address. Zero pages are pages like any other.
+    pub(super) fn snapshot(&self, wanted: u64, out: &mut PageFile) -> Result<Snapshot, ClassError> {
+        // While it runs, a page could go between the look and the read, and reading a page that is not there makes
+        // the kernel provide zeros: they would pass for the process's own.
+        self.signal(Signal::STOP).map_err(|source| ClassError::Stop { pid: self.pid, source })?;
+        let process = Process::Id(self.pid);
+        let pages = private_anonymous_pages(process)?;
+        let memory = ProcessMemory::open(process)?;
+        let mut page: Page = [0; PAGE_BYTES];
+        let mut unreadable = 0;
+        for index in even_sample(pages.len() as u64, wanted) {
+            let address = pages[usize::try_from(index).expect("an index into a vector")];
+            match memory.read_at(address, &mut page) {
+                Ok(PAGE_BYTES) => {
+                    let write = |source| ClassError::Io { path: "the page file".into(), source };
+                    out.push(&page).map_err(write)?;
+                }
+                Ok(_) => unreadable += 1,
+                Err(pagefold_sys::procfs::ProcfsError::Io { .. }) => unreadable += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Snapshot { candidates: pages.len() as u64, unreadable })
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(kill_process(pid, signal)?)
+    }
+}
+
+impl Drop for LiveProcess {
+    fn drop(&mut self) {
+        // A stopped process does not see its standard input end, so what a wrapper started is killed by its number.
+        if self.pid != self.child.id() {
+            let _ = self.signal(Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a snapshot had to choose from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Snapshot {
+    /// Resident private anonymous pages.
+    pub(super) candidates: u64,
+    /// Chosen pages that the kernel would not read out.
+    pub(super) unreadable: u64,
+}
+
+/// Reads one line on a thread of its own, so that waiting for it can have a limit. The thread ends with the process.
+fn first_line(stdout: ChildStdout) -> mpsc::Receiver<io::Result<String>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        let outcome = BufReader::new(stdout).read_line(&mut line).map(|_| line);
+        // Nobody listens any more after the limit.
+        let _ = sender.send(outcome);
+    });
+    receiver
+}
+
+/// The addresses of all pages that the process alone holds in memory, in order.
+fn private_anonymous_pages(process: Process) -> Result<Vec<u64>, ClassError> {
+    let pagemap = Pagemap::open(process)?;
+    // Where the machine's pages are larger, each of them is several of the corpus's.
+    let parts = rustix::param::page_size() / PAGE_BYTES;
+    let mut pages = Vec::new();
+    for mapping in maps(process)? {
+        if mapping.permissions.shared || !mapping.permissions.read {
+            continue;
+        }
+        pagemap.scan(mapping.range(), |address, entry| {
+            if entry.private_anonymous() {
+                pages.extend((0..parts).map(|part| address + (part * PAGE_BYTES) as u64));
+            }
+        })?;
+    }
+    Ok(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn start(script: &str) -> LiveProcess {
+        LiveProcess::start("sh", shell(script), tempfile::tempdir().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_ready_process_gives_its_pages() {
+        let process = start("echo ready $$; read line").wait_ready().unwrap();
+        assert_eq!(process.pid, process.child.id());
+        let directory = tempfile::tempdir().unwrap();
+        let mut out = PageFile::begin(directory.path()).unwrap();
+        let snapshot = process.snapshot(8, &mut out).unwrap();
+        assert!(snapshot.candidates > 8, "{snapshot:?}");
+        assert_eq!(out.counts().pages + snapshot.unreadable, 8);
+    }
+
+    #[test]
+    fn a_process_that_fails_is_quoted() {
+        let outcome = start("echo first >&2; echo no memory >&2; exit 3").wait_ready();
+        let error = outcome.err().unwrap().to_string();
+        assert!(error.contains("no memory") && error.contains("sh ended"), "{error}");
+    }
+
+    #[test]
+    fn another_answer_is_a_protocol_error() {
+        for answer in ["hello", "ready", "ready x", "ready -1"] {
+            let error = start(&format!("echo {answer}; read line")).wait_ready().err().unwrap();
+            assert!(matches!(error, ClassError::Protocol { .. }), "{answer}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_dropped_process_is_gone() {
+        let process = start("echo ready $$; read line").wait_ready().unwrap();
+        let pid = process.pid;
+        drop(process);
+        assert!(maps(Process::Id(pid)).is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! `manifest.json`: what lies in a corpus directory and where it came from.
+
+use std::{fs, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::page_file::{Finished, PAGE_BYTES};
+
+/// The name of the manifest in a corpus directory.
+pub(crate) const FILE_NAME: &str = "manifest.json";
+
+/// The whole manifest. Entries are sorted by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// The version of this form.
+    pub(crate) version: u32,
+    /// Bytes of a page.
+    pub(crate) page_bytes: usize,
+    /// The page files.
+    pub(crate) files: Vec<Entry>,
+    /// The classes that the last run was asked for and could not make.
+    pub(crate) failed: Vec<Failure>,
+}
+
+/// One page file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// The class.
+    pub(crate) name: String,
+    /// The file, relative to the manifest.
+    pub(crate) file: String,
+    /// What the pages are.
+    pub(crate) source: String,
+    /// The seed of whatever was random in it. Only generated classes are the same bytes for the same seed.
+    pub(crate) seed: u64,
+    /// Pages asked for.
+    pub(crate) wanted_pages: u64,
+    /// Pages that there were to choose from.
+    pub(crate) candidate_pages: u64,
+    /// Pages in the file.
+    pub(crate) pages: u64,
+    /// Pages that are one repeated 64-bit word, zero pages among them.
+    pub(crate) same_filled_pages: u64,
+    /// Their share of all pages, 0 to 1.
+    pub(crate) same_filled_share: f64,
+    /// Pages of zeros.
+    pub(crate) zero_pages: u64,
+    /// The 128-bit xxh3 hash of the file, in hexadecimal.
+    pub(crate) xxh3_128: String,
+}
+
+impl Entry {
+    /// The entry of a file that was just written.
+    pub(crate) fn new(name: &str, origin: Origin, finished: Finished) -> Self {
+        let counts = finished.counts;
+        Self {
+            name: name.to_owned(),
+            file: format!("{name}.pages"),
+            source: origin.source,
+            seed: origin.seed,
+            wanted_pages: origin.wanted_pages,
+            candidate_pages: origin.candidate_pages,
+            pages: counts.pages,
+            same_filled_pages: counts.same_filled,
+            same_filled_share: if counts.pages == 0 {
+                0.0
+            } else {
+                counts.same_filled as f64 / counts.pages as f64
+            },
+            zero_pages: counts.zero,
+            xxh3_128: finished.hash,
+        }
+    }
+}
+
+/// Where the pages of a file came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) source: String,
+    pub(crate) seed: u64,
+    pub(crate) wanted_pages: u64,
+    pub(crate) candidate_pages: u64,
+}
+
+/// A class that could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// The class.
+    pub(crate) name: String,
+    /// Why not.
+    pub(crate) reason: String,
+}
+
+impl Manifest {
+    /// A manifest of nothing.
+    pub(crate) fn empty() -> Self {
+        Self { version: 1, page_bytes: PAGE_BYTES, files: Vec::new(), failed: Vec::new() }
+    }
+
+    /// The manifest of a directory, without the files that are gone; an empty one if there is none that can be read.
+    pub(crate) fn of_directory(directory: &Path) -> Self {
+        let text = fs::read_to_string(directory.join(FILE_NAME)).unwrap_or_default();
+        let mut manifest: Self = serde_json::from_str(&text).unwrap_or_else(|_| Self::empty());
+        manifest.files.retain(|entry| directory.join(&entry.file).is_file());
+        manifest
+    }
+
+    /// Adds an entry in the place of an older one of that name.
+    pub(crate) fn insert(&mut self, entry: Entry) {
+        self.files.retain(|old| old.name != entry.name);
+        self.files.push(entry);
+        self.files.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    /// Writes the manifest into a directory.
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        fs::write(directory.join(FILE_NAME), text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::page_file::PageCounts, *};
+
+    fn entry(name: &str, pages: u64) -> Entry {
+        let origin =
+            Origin { source: "a test".into(), seed: 7, wanted_pages: 8, candidate_pages: 9 };
+        let counts = PageCounts { pages, same_filled: 1, zero: 0 };
+        Entry::new(name, origin, Finished { counts, hash: "00".into() })
+    }
+
+    #[test]
+    fn a_manifest_survives_the_file_system() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut manifest = Manifest::empty();
+        manifest.insert(entry("text", 4));
+        manifest.insert(entry("json", 2));
+        manifest.insert(entry("text", 8));
+        manifest.failed.push(Failure { name: "node".into(), reason: "missing".into() });
+        assert_eq!(
+            manifest.files.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
+            ["json", "text"]
+        );
+        assert_eq!(manifest.files[1].same_filled_share, 0.125);
+
+        manifest.write(directory.path()).unwrap();
+        for name in ["json.pages", "text.pages"] {
+            fs::write(directory.path().join(name), []).unwrap();
+        }
+        assert_eq!(Manifest::of_directory(directory.path()), manifest);
+        fs::remove_file(directory.path().join("text.pages")).unwrap();
+        assert_eq!(
+            Manifest::of_directory(directory.path()).files.len(),
+            1,
+            "a file that is gone is forgotten"
+        );
+    }
+
+    #[test]
+    fn a_broken_manifest_counts_as_none() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::of_directory(directory.path()), Manifest::empty());
+        fs::write(directory.path().join(FILE_NAME), "{\"version\":").unwrap();
+        assert_eq!(Manifest::of_directory(directory.path()), Manifest::empty());
+    }
+
+    #[test]
+    fn no_pages_have_no_share() {
+        let origin = Origin { source: String::new(), seed: 0, wanted_pages: 0, candidate_pages: 0 };
+        let finished = Finished { counts: PageCounts::default(), hash: String::new() };
+        assert_eq!(Entry::new("x", origin, finished).same_filled_share, 0.0);
+    }
+}

@@ -1,0 +1,31 @@
+//! Why a developer command could not do its work.
+
+use std::{io, path::PathBuf, process::ExitStatus};
+
+use thiserror::Error;
+
+/// Any failure of a command as a whole.
+#[derive(Debug, Error)]
+pub(crate) enum XtaskError {
+    /// A program could not be started.
+    #[error("cannot start `{program}`: {source}")]
+    Start { program: String, source: io::Error },
+    /// A program ended with an error.
+    #[error("`{command}` failed: {status}")]
+    Failed { command: String, status: ExitStatus },
+    /// Somebody pressed Ctrl-C, or the command was told to end.
+    #[error("interrupted")]
+    Interrupted,
+    /// A file or directory could not be used.
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// A program wrote something else than the documented form.
+    #[error("the output of `{command}` has not the documented form: {source}")]
+    Output { command: String, source: serde_json::Error },
+    /// A name that nothing here has.
+    #[error("no {what} is called `{name}`; there are: {known}")]
+    Unknown { what: &'static str, name: String, known: String },
+    /// A command has nothing to work on.
+    #[error("there is no {what} in this workspace")]
+    Nothing { what: &'static str },
+}

@@ -1,0 +1,59 @@
+//! `cargo xtask fuzz`: the fuzz targets, by cargo-fuzz, which is installed when it is missing.
+
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::Args;
+
+use crate::{
+    error::XtaskError,
+    workspace::{self, Workspace, cargo},
+};
+
+/// The fuzz targets in `fuzz/`, one after another or one alone.
+#[derive(Debug, Args)]
+pub(crate) struct FuzzArgs {
+    /// One target; by default all
+    target: Option<String>,
+    /// How long to run each
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+}
+
+/// Runs the targets.
+pub(crate) fn run(arguments: &FuzzArgs) -> Result<ExitCode, XtaskError> {
+    let workspace = Workspace::load()?;
+    if !workspace.root.join("fuzz/Cargo.toml").is_file() {
+        return Err(XtaskError::Nothing { what: "fuzz/Cargo.toml" });
+    }
+    install()?;
+    let mut list = cargo_fuzz(&workspace);
+    list.arg("list");
+    let known = workspace::output(list)?;
+    let known: Vec<&str> = known.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    for target in workspace::choose("fuzz target", &known, arguments.target.as_slice())? {
+        let mut command = cargo_fuzz(&workspace);
+        command.args(["run", target, "--", &format!("-max_total_time={}", arguments.seconds)]);
+        workspace::run(command)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cargo_fuzz(workspace: &Workspace) -> Command {
+    let mut command = cargo();
+    // The coverage counters that libFuzzer reads are an unstable option of the compiler.
+    command.arg("fuzz").current_dir(&workspace.root).env("RUSTC_BOOTSTRAP", "1");
+    // cargo-fuzz turns AddressSanitizer on.
+    command.env("CFLAGS", workspace::flags("CFLAGS", workspace::ASAN_C_FLAGS));
+    command
+}
+
+fn install() -> Result<(), XtaskError> {
+    let quiet =
+        cargo().args(["fuzz", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if quiet.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    let mut command = cargo();
+    command.args(["install", "--locked", "cargo-fuzz"]);
+    workspace::run(command)
+}

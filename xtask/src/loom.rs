@@ -1,0 +1,58 @@
+//! `cargo xtask loom`: the loom models, which walk through all interleavings of a few threads.
+
+use std::{env, process::ExitCode};
+
+use clap::Args;
+
+use crate::{
+    error::XtaskError,
+    workspace::{self, Workspace, cargo},
+};
+
+/// The name of the test target that holds a package's models.
+const TARGET: &str = "loom";
+const PREEMPTIONS: &str = "LOOM_MAX_PREEMPTIONS";
+/// Compaction against lookup has so many steps that an unbounded search does not end. Nearly all ordering bugs need
+/// no more than this many preemptions to show.
+const POOL_PREEMPTIONS: &str = "3";
+
+/// The loom models of all packages that have some.
+///
+/// They are built into a target directory of their own. LOOM_MAX_PREEMPTIONS is passed on; for pagefold-pool it is 3
+/// unless it is set. The other LOOM_ variables work as well.
+#[derive(Debug, Args)]
+pub(crate) struct LoomArgs {
+    /// Only these packages
+    #[arg(long, short, value_name = "NAME")]
+    package: Vec<String>,
+    /// Passed to the test programs: names to filter by, `--nocapture`
+    #[arg(last = true, value_name = "ARGS")]
+    test: Vec<String>,
+}
+
+/// Runs the models.
+pub(crate) fn run(arguments: &LoomArgs) -> Result<ExitCode, XtaskError> {
+    let workspace = Workspace::load()?;
+    let with_models: Vec<&str> = workspace
+        .targets("test")
+        .into_iter()
+        .filter(|&(_, target)| target == TARGET)
+        .map(|(package, _)| package)
+        .collect();
+    let packages = workspace::choose("package with loom models", &with_models, &arguments.package)?;
+    for package in packages {
+        let mut command = cargo();
+        command.args(["test", "--release", "--package", package, "--test", TARGET]);
+        if !arguments.test.is_empty() {
+            command.arg("--").args(&arguments.test);
+        }
+        command
+            .env("RUSTFLAGS", workspace::flags("RUSTFLAGS", "--cfg loom"))
+            .env("CARGO_TARGET_DIR", workspace.target.join("loom"));
+        if package == "pagefold-pool" && env::var_os(PREEMPTIONS).is_none() {
+            command.env(PREEMPTIONS, POOL_PREEMPTIONS);
+        }
+        workspace::run(command)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

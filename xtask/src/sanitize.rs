@@ -1,0 +1,116 @@
+//! `cargo xtask sanitize`: the tests under AddressSanitizer or ThreadSanitizer, on the pinned stable toolchain.
+//!
+//! The compiler's sanitizers are unstable options, so `RUSTC_BOOTSTRAP` lets the stable compiler take them.
+//! AddressSanitizer works with the standard library as it is shipped. ThreadSanitizer does not see the synchronisation
+//! inside a library that was built without it and reports its channels and locks as races, so there the standard
+//! library is built too (`-Zbuild-std`), from the toolchain's `rust-src` component, which is added when it is missing.
+
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    error::XtaskError,
+    workspace::{self, Workspace, cargo},
+};
+
+/// The tests under a sanitizer.
+#[derive(Debug, Args)]
+pub(crate) struct SanitizeArgs {
+    /// Which sanitizer
+    #[arg(value_enum, default_value_t = Sanitizer::Address)]
+    sanitizer: Sanitizer,
+    /// Only these packages; by default all libraries with unsafe code or threads
+    #[arg(long, short, value_name = "NAME")]
+    package: Vec<String>,
+    /// Passed to the test programs
+    #[arg(last = true, value_name = "ARGS")]
+    test: Vec<String>,
+}
+
+/// A sanitizer that the toolchain ships.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sanitizer {
+    /// Memory that is used after it was freed, or beyond its end; leaks
+    Address,
+    /// Data races
+    Thread,
+}
+
+/// The packages that are worth it: the layers up to the pool.
+const PACKAGES: &[&str] = &["pagefold-sys", "pagefold-frame", "pagefold-codec", "pagefold-pool"];
+
+/// Runs the tests.
+pub(crate) fn run(arguments: &SanitizeArgs) -> Result<ExitCode, XtaskError> {
+    let workspace = Workspace::load()?;
+    let names: Vec<&str> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
+    let packages = match arguments.package.as_slice() {
+        [] => names.into_iter().filter(|name| PACKAGES.contains(name)).collect(),
+        chosen => workspace::choose("package", &names, chosen)?,
+    };
+    let (name, flags) = match arguments.sanitizer {
+        Sanitizer::Address => ("address", "-Zsanitizer=address"),
+        Sanitizer::Thread => ("thread", "-Zsanitizer=thread"),
+    };
+    let mut command = cargo();
+    command.arg("test");
+    let mut flags = flags.to_owned();
+    if arguments.sanitizer == Sanitizer::Thread {
+        if standard_library_source()? {
+            command.arg("-Zbuild-std");
+        } else {
+            eprintln!(
+                "the source of the standard library is missing (rustup component add rust-src): \
+                 its own channels and locks will be reported as races"
+            );
+            flags.push_str(" -Cunsafe-allow-abi-mismatch=sanitizer");
+        }
+    }
+    // A target is named so that build scripts and procedural macros are built without the sanitizer.
+    command.args(["--target", &host()?, "--lib", "--bins", "--tests"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    if !arguments.test.is_empty() {
+        command.arg("--").args(&arguments.test);
+    }
+    if arguments.sanitizer == Sanitizer::Address {
+        command.env("CFLAGS", workspace::flags("CFLAGS", workspace::ASAN_C_FLAGS));
+    }
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", workspace::flags("RUSTFLAGS", &flags))
+        .env("CARGO_TARGET_DIR", workspace.target.join(format!("sanitize-{name}")));
+    workspace::run(command)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The machine's target triple.
+fn host() -> Result<String, XtaskError> {
+    let text = rustc(&["--version", "--verbose"])?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned)
+        .ok_or(XtaskError::Nothing { what: "line `host:` in what rustc says of itself" })
+}
+
+/// Whether the source of the standard library is there, after an attempt to add it.
+fn standard_library_source() -> Result<bool, XtaskError> {
+    let sysroot = rustc(&["--print", "sysroot"])?;
+    let library =
+        std::path::Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/Cargo.toml");
+    if !library.is_file() {
+        let mut add = Command::new("rustup");
+        add.args(["component", "add", "rust-src"]);
+        // Without rustup, or without a network, the caller goes on without the source.
+        if let Err(error) = workspace::run(add) {
+            eprintln!("{error}");
+        }
+    }
+    Ok(library.is_file())
+}
+
+fn rustc(arguments: &[&str]) -> Result<String, XtaskError> {
+    let mut command = Command::new("rustc");
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit());
+    workspace::output(command)
+}
