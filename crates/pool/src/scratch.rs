@@ -24,22 +24,16 @@ impl Scratch {
         }
     }
 
-    pub(crate) fn bytes_each(&self) -> usize {
-        self.bytes_each
-    }
-
     /// Bytes that lie outside of the source.
     pub(crate) fn fixed_bytes(&self) -> usize {
         self.buffers.len() * (size_of::<Mutex<Box<[u8]>>>() + self.bytes_each)
     }
 
-    /// Calls `f` with a copy of `bytes`.
-    ///
-    /// # Panics
-    /// If `bytes` are longer than a buffer.
+    /// Calls `f` with a copy of `bytes`: in a buffer, or on the heap if they are longer than one.
     pub(crate) fn with_copy<R>(&self, bytes: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
         let hint = sync::shard_hint();
-        for _ in 0..ROUNDS {
+        let rounds = if bytes.len() <= self.bytes_each { ROUNDS } else { 0 };
+        for _ in 0..rounds {
             for step in 0..self.buffers.len() {
                 if let Some(mut buffer) =
                     self.buffers[hint.wrapping_add(step) % self.buffers.len()].try_lock()
@@ -52,7 +46,7 @@ impl Scratch {
             // More threads in the middle of a store than there are buffers: one of them is about to finish.
             sync::yield_now();
         }
-        // They may all be waiting for their input; this one need not wait for them.
+        // The others may all be waiting for their input; this one need not wait for them.
         let copy = bytes.to_vec();
         f(&copy)
     }

@@ -1,6 +1,6 @@
 //! Spans by the room they have: the tightest one that fits, and the emptiest, in a few loads.
 //!
-//! A span of room `r` hangs in bucket `r / 16` of its set, a doubly linked list through two words of its descriptor;
+//! A span hangs in a bucket of its set by its room, in steps of 16 bytes (64 above a frame of room), a doubly linked list through two words of its descriptor;
 //! a bit for each bucket says whether it is empty. There are several sets, each under a lock of its own, and a
 //! span's id says which is its: so threads seldom meet.
 //!
@@ -13,8 +13,34 @@ use pagefold_sys::sync::{AtomicUsize, Mutex, Ordering};
 
 use super::{SpanSlab, span::SpanBody};
 
-/// Bytes of room that one bucket spans. Rounding wastes half of it a span on average, 0.05 % of 16 KiB.
-const GRAIN: usize = 16;
+/// Bytes of room that one bucket spans: up to a frame of room, where objects are matched to holes, and above.
+const FINE: usize = 16;
+const COARSE: usize = 64;
+const FINE_ROOM: usize = 4096;
+const FINE_BUCKETS: usize = FINE_ROOM / FINE;
+
+/// The bucket of spans with this room.
+fn bucket_of(room: usize) -> usize {
+    match room.checked_sub(FINE_ROOM) {
+        None => room / FINE,
+        Some(above) => FINE_BUCKETS + above / COARSE,
+    }
+}
+
+/// The least room of the spans in a bucket.
+fn least_room(bucket: usize) -> usize {
+    match bucket.checked_sub(FINE_BUCKETS) {
+        None => bucket * FINE,
+        Some(above) => FINE_ROOM + above * COARSE,
+    }
+}
+
+/// The first bucket all of whose spans have this room.
+fn bucket_from(room: usize) -> usize {
+    let bucket = bucket_of(room);
+    if least_room(bucket) < room { bucket + 1 } else { bucket }
+}
+
 /// Words of a span's descriptor that need no hold.
 pub(crate) const PREV: usize = 0;
 pub(crate) const NEXT: usize = 1;
@@ -35,7 +61,7 @@ impl Listed {
 
     /// The bucket of spans with this room.
     pub(crate) fn for_room(room: usize) -> Self {
-        Self::Bucket(u16::try_from(room / GRAIN).expect("fewer buckets than 2^16"))
+        Self::Bucket(u16::try_from(bucket_of(room)).expect("fewer buckets than 2^16"))
     }
 
     pub(crate) fn word(self) -> u16 {
@@ -83,7 +109,7 @@ impl Set {
 #[derive(Debug)]
 pub(crate) struct Buckets {
     sets: Box<[Mutex<Set>]>,
-    /// Room in all listed spans, in grains.
+    /// The least room of all listed spans, by their buckets, in bytes.
     holes: AtomicUsize,
 }
 
@@ -91,7 +117,7 @@ pub(crate) struct Buckets {
 impl Buckets {
     /// Empty sets for spans of `span_bytes`.
     pub(crate) fn new(sets: usize, span_bytes: usize) -> Self {
-        let buckets = span_bytes / GRAIN + 1;
+        let buckets = bucket_of(span_bytes) + 1;
         let set = || {
             Mutex::new(Set {
                 heads: vec![0; buckets].into(),
@@ -114,7 +140,7 @@ impl Buckets {
 
     /// Bytes of room in listed spans.
     pub(crate) fn holes(&self) -> usize {
-        self.holes.load(Ordering::Relaxed) * GRAIN
+        self.holes.load(Ordering::Relaxed)
     }
 
     fn set_of(&self, id: DescriptorId) -> &Mutex<Set> {
@@ -123,8 +149,9 @@ impl Buckets {
 
     /// Lists a span by its room, or moves it to another bucket. The caller holds it for writing.
     pub(crate) fn list(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody, room: usize) {
-        let bucket = u16::try_from(room / GRAIN).expect("fewer buckets than 2^16");
-        if Listed::of(body) == Listed::Bucket(bucket) {
+        let listed = Listed::for_room(room);
+        let Listed::Bucket(bucket) = listed else { unreachable!("every room has a bucket") };
+        if Listed::of(body) == listed {
             return;
         }
         self.unlist(slab, id, body);
@@ -138,8 +165,8 @@ impl Buckets {
         }
         set.full[usize::from(bucket) / 64] |= 1 << (bucket % 64);
         drop(set);
-        self.holes.fetch_add(usize::from(bucket), Ordering::Relaxed);
-        body.listed = Listed::Bucket(bucket).word();
+        self.holes.fetch_add(least_room(usize::from(bucket)), Ordering::Relaxed);
+        body.listed = listed.word();
     }
 
     /// Takes a span off its list, if it is on one. The caller holds it for writing.
@@ -162,7 +189,7 @@ impl Buckets {
             }
         }
         drop(set);
-        self.holes.fetch_sub(usize::from(bucket), Ordering::Relaxed);
+        self.holes.fetch_sub(least_room(usize::from(bucket)), Ordering::Relaxed);
         body.listed = Listed::No.word();
     }
 
@@ -175,7 +202,7 @@ impl Buckets {
         into: &mut [DescriptorId],
     ) -> usize {
         let set = self.sets[set % self.sets.len()].lock();
-        let (mut count, mut bucket) = (0, len.div_ceil(GRAIN));
+        let (mut count, mut bucket) = (0, bucket_from(len));
         while count < into.len() {
             let Some(found) = set.first_from(bucket) else { break };
             let mut at = link(set.heads[found]);
@@ -223,7 +250,7 @@ impl Buckets {
         slab: &SpanSlab,
         f: &mut dyn FnMut(DescriptorId, u16) -> Result<(), String>,
     ) -> Result<(), String> {
-        let mut grains = 0;
+        let mut room = 0;
         for (number, set) in self.sets.iter().enumerate() {
             let set = set.lock();
             for (bucket, &head) in set.heads.iter().enumerate() {
@@ -244,18 +271,33 @@ impl Buckets {
                         ));
                     }
                     f(id, u16::try_from(bucket).expect("fewer buckets than 2^16"))?;
-                    grains += bucket;
+                    room += least_room(bucket);
                     (prev, at) = (at, words[NEXT].load(Ordering::Relaxed));
                 }
             }
         }
         match self.holes.load(Ordering::Relaxed) {
-            holes if holes == grains => Ok(()),
-            holes => Err(format!("I-BUCKET: {grains} grains of room are listed, {holes} counted")),
+            holes if holes == room => Ok(()),
+            holes => Err(format!("I-BUCKET: {room} bytes of room are listed, {holes} counted")),
         }
     }
 }
 
 fn link(word: u32) -> Option<DescriptorId> {
     word.checked_sub(1).map(DescriptorId::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_in_order_and_all_spans_of_the_first_one_fit() {
+        for room in 0..70_000 {
+            let bucket = bucket_of(room);
+            assert!(least_room(bucket) <= room && room < least_room(bucket + 1), "room {room}");
+            assert!(least_room(bucket_from(room)) >= room, "room {room}");
+            assert!(bucket_from(room) <= bucket + 1, "room {room}");
+        }
+    }
 }

@@ -152,7 +152,7 @@ impl Nbud {
             runs: Slab::new(&arena, slab(2, address_space / FRAME_BYTES))?,
             buckets: Buckets::new(shards.div_ceil(2), shape.longest().bytes()),
             open: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            scratch: Scratch::new(shards, span_bytes / 2),
+            scratch: Scratch::new(shards.div_ceil(2), (span_bytes / 2).min(FRAME_BYTES)),
             counters: Counters::new(shards),
             span_frames: sync::AtomicUsize::new(0),
             slid_bytes: AtomicU64::new(0),
@@ -186,6 +186,7 @@ impl Nbud {
             + self.buckets.fixed_bytes()
             + self.scratch.fixed_bytes()
             + self.counters.fixed_bytes()
+            + self.shape.fixed_bytes()
             + self.open.len() * size_of::<AtomicU32>()
     }
 
@@ -293,7 +294,7 @@ impl Pool for Nbud {
     }
 
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        if bytes.len() > self.scratch.bytes_each() {
+        if bytes.len() > self.span_bytes() / 2 {
             // A run of its own, which nobody else can know of while the bytes are read.
             return self.insert(Content::Bytes(bytes));
         }
@@ -314,11 +315,6 @@ impl Pool for Nbud {
         let len = self.len(handle)?;
         if len != bytes.len() {
             return Err(WriteError::WrongLength { len, given: bytes.len() });
-        }
-        if len > self.scratch.bytes_each() {
-            // Longer than scratch, and its run is known to others: a copy of its own.
-            let copy = bytes.to_vec();
-            return self.replace(handle, &copy);
         }
         self.scratch.with_copy(bytes, |copy| self.replace(handle, copy))
     }

@@ -112,7 +112,7 @@ impl Nbud {
             }
             published
         } else {
-            self.shape.note(len + SLOT_BYTES);
+            self.shape.note(len);
             let mut guard = self.span_with_room(len, claim)?;
             let id = guard.id();
             let mut span = Span::new(guard.parts());
