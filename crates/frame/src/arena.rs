@@ -11,7 +11,7 @@ use std::sync::{Arc, atomic::Ordering as GuardedOrdering};
 
 use pagefold_sys::{
     memory::Reservation,
-    sync::{self, AtomicUsize, Mutex, Ordering},
+    sync::{self, AtomicUsize, Mutex, Ordering, Padded},
 };
 
 use crate::{
@@ -70,7 +70,7 @@ pub struct Arena {
     reservation: Reservation,
     owners: Table<GuardedU32>,
     buddy: Mutex<Buddy>,
-    caches: Box<[Mutex<Cache>]>,
+    caches: Box<[Padded<Mutex<Cache>>]>,
     /// Held by whoever makes room when the limit is reached, so that others wait for it instead of failing.
     reclaim: Mutex<()>,
     allocated: AtomicUsize,
@@ -95,7 +95,7 @@ impl Arena {
         let bytes = pageblocks as usize * PAGEBLOCK_BYTES;
         let owners = Table::new(memory, pageblocks as usize * PAGEBLOCK_FRAMES as usize)?;
         let buddy = Mutex::new(Buddy::new(memory, pageblocks)?);
-        let caches = (0..shard_count()).map(|_| Mutex::new(Cache::default())).collect();
+        let caches = (0..shard_count()).map(|_| Padded(Mutex::new(Cache::default()))).collect();
         let reservation = memory.source().reserve(bytes, PAGEBLOCK_BYTES)?;
         Ok(Self {
             memory: Arc::clone(memory),

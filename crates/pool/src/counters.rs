@@ -1,31 +1,31 @@
-//! Counts of objects and payload, spread over shards so that threads do not share a cache line.
+//! Counts of objects, payload and slid bytes, spread over shards so that threads do not share a cache line.
 
-use pagefold_sys::sync::{self, AtomicU64, Ordering};
+use pagefold_sys::sync::{self, AtomicU64, Ordering, Padded};
 
 /// One shard's part. An object may be counted here and uncounted in another shard, so parts wrap and only their sum
 /// means anything.
 #[derive(Debug, Default)]
-#[repr(align(128))]
 struct Part {
     objects: AtomicU64,
     payload: AtomicU64,
+    slid: AtomicU64,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    parts: Box<[Part]>,
+    parts: Box<[Padded<Part>]>,
 }
 
 // ORDERING (this file): Relaxed; statistics.
 impl Counters {
     pub(crate) fn new(shards: usize) -> Self {
-        Self { parts: (0..shards).map(|_| Part::default()).collect() }
+        Self { parts: (0..shards).map(|_| Padded(Part::default())).collect() }
     }
 
     /// Bytes that lie outside of the source.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        self.parts.len() * size_of::<Part>()
+        self.parts.len() * size_of::<Padded<Part>>()
     }
 
     fn part(&self) -> &Part {
@@ -52,10 +52,24 @@ impl Counters {
         self.part().payload.fetch_sub(len as u64, Ordering::Relaxed);
     }
 
+    /// Bytes of objects that slid within their span to make room.
+    pub(crate) fn add_slid(&self, bytes: usize) {
+        if bytes > 0 {
+            self.part().slid.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes slid so far.
+    pub(crate) fn slid(&self) -> u64 {
+        self.parts.iter().map(|part| part.slid.load(Ordering::Relaxed)).sum()
+    }
+
     /// Objects and payload bytes.
     pub(crate) fn sums(&self) -> (u64, u64) {
         let sum = |count: fn(&Part) -> &AtomicU64| {
-            let add = |sum: u64, part| sum.wrapping_add(count(part).load(Ordering::Relaxed));
+            let add = |sum: u64, part: &Padded<Part>| {
+                sum.wrapping_add(count(part).load(Ordering::Relaxed))
+            };
             // The parts are not read at one instant: an object may be missed in one and its end counted in another.
             u64::try_from(self.parts.iter().fold(0, add).cast_signed()).unwrap_or(0)
         };

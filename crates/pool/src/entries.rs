@@ -26,7 +26,7 @@ use std::{collections::VecDeque, sync::Arc};
 use pagefold_frame::{
     BitForest, Claim, DescriptorId, Memory, OutOfFrames, SourceError, WordTable, shard_count,
 };
-use pagefold_sys::sync::{self, AtomicU64, Mutex, Ordering};
+use pagefold_sys::sync::{self, AtomicU64, Mutex, Ordering, Padded};
 
 const SLOT_SHIFT: u32 = 32;
 const SLOT_BITS: u32 = 14;
@@ -163,7 +163,7 @@ struct Free {
 pub(crate) struct HandleTable {
     entries: WordTable,
     free: Mutex<Free>,
-    caches: Box<[Mutex<VecDeque<u32>>]>,
+    caches: Box<[Padded<Mutex<VecDeque<u32>>>]>,
 }
 
 impl HandleTable {
@@ -172,14 +172,15 @@ impl HandleTable {
         let entries = WordTable::new(memory, capacity.min(u32::MAX as usize))?;
         let given_back = BitForest::new(memory, entries.capacity(), 1)?;
         let free = Mutex::new(Free { given_back, next: 0, floors: Vec::new(), retired: 0 });
-        let caches =
-            (0..shard_count()).map(|_| Mutex::new(VecDeque::with_capacity(CACHE))).collect();
+        let caches = (0..shard_count())
+            .map(|_| Padded(Mutex::new(VecDeque::with_capacity(CACHE))))
+            .collect();
         Ok(Self { entries, free, caches })
     }
 
     /// Bytes that lie outside of the source: caches.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        self.caches.len() * (size_of::<Mutex<VecDeque<u32>>>() + CACHE * size_of::<u32>())
+        self.caches.len() * (size_of::<Padded<Mutex<VecDeque<u32>>>>() + CACHE * size_of::<u32>())
     }
 
     fn cache(&self) -> &Mutex<VecDeque<u32>> {

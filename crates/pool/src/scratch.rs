@@ -3,15 +3,17 @@
 //! User memory may fault, and the fault may be served by a pool: so it is never read while a span is held for
 //! writing. Each buffer is claimed without waiting; a nested use takes another one.
 
-use pagefold_sys::sync::{self, Mutex};
+use pagefold_sys::sync::{self, Mutex, Padded};
 
 /// Passes over all buffers before a copy is made on the heap.
 const ROUNDS: usize = if cfg!(loom) { 1 } else { 32 };
 
+type Buffer = Padded<Mutex<Box<[u8]>>>;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    buffers: Box<[Mutex<Box<[u8]>>]>,
+    buffers: Box<[Buffer]>,
     bytes_each: usize,
 }
 
@@ -19,14 +21,14 @@ impl Scratch {
     /// `count` buffers of `bytes_each`.
     pub(crate) fn new(count: usize, bytes_each: usize) -> Self {
         Self {
-            buffers: (0..count).map(|_| Mutex::new(vec![0; bytes_each].into())).collect(),
+            buffers: (0..count).map(|_| Padded(Mutex::new(vec![0; bytes_each].into()))).collect(),
             bytes_each,
         }
     }
 
     /// Bytes that lie outside of the source.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        self.buffers.len() * (size_of::<Mutex<Box<[u8]>>>() + self.bytes_each)
+        self.buffers.len() * (size_of::<Buffer>() + self.bytes_each)
     }
 
     /// Calls `f` with a copy of `bytes`: in a buffer, or on the heap if they are longer than one.

@@ -94,6 +94,21 @@ mod cell {
     }
 }
 
+/// A value with cache lines of its own (two, since neighbours are fetched in pairs), so that threads that each use
+/// their own value of an array do not slow each other down.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Padded<T>(pub T);
+
+impl<T> std::ops::Deref for Padded<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// A lock for leaf structures: held for one list operation, never while anything foreign runs.
 #[derive(Debug, Default)]
 pub struct Mutex<T> {

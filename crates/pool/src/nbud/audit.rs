@@ -20,9 +20,9 @@ impl Nbud {
         self.attend_all();
         let (objects, payload_bytes) = self.counters.sums();
         let arena = self.arena.stats();
-        // ORDERING: Relaxed; statistics.
+        // ORDERING: Relaxed; a statistic.
         let (slid, compacted) =
-            (self.slid_bytes.load(Ordering::Relaxed), self.compacted_bytes.load(Ordering::Relaxed));
+            (self.counters.slid(), self.compacted_bytes.load(Ordering::Relaxed));
         Stats {
             objects,
             payload_bytes,
@@ -58,7 +58,7 @@ impl Nbud {
             let listed_in = Listed::of(body);
             let is_listed = listed_in != Listed::No;
             let span = Span::new((body, bytes));
-            if is_listed && listed_in != Listed::for_room(span.room()) {
+            if !listed_in.suits(span.room()) {
                 return Err(format!(
                     "I-BUCKET: span {} is not in the bucket of its room",
                     id.get()
@@ -94,11 +94,11 @@ impl Nbud {
     /// The ids of all listed spans, each in the bucket of its room.
     fn audit_lists(&self) -> Result<HashSet<u32>, String> {
         let mut listed = HashSet::new();
-        self.buckets.check(&self.spans, &mut |id, bucket| {
+        self.buckets.check(&self.spans, &mut |id, place| {
             let mut guard =
                 self.spans.try_write(id).map_err(|_| format!("span {} is held", id.get()))?;
-            if Listed::of(guard.parts().0) != Listed::Bucket(bucket) || !listed.insert(id.get()) {
-                return Err(format!("I-BUCKET: span {} is in bucket {bucket} wrongly", id.get()));
+            if Listed::of(guard.parts().0) != place || !listed.insert(id.get()) {
+                return Err(format!("I-BUCKET: span {} is in {place:?} wrongly", id.get()));
             }
             Ok(())
         })?;

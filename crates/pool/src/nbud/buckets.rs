@@ -1,21 +1,21 @@
 //! Spans by the room they have: the tightest one that fits, and the emptiest, in a few loads.
 //!
-//! A span hangs in a bucket of its set by its room, in steps of 16 bytes (64 above a frame of room), a doubly linked list through two words of its descriptor;
-//! a bit for each bucket says whether it is empty. There are several sets, each under a lock of its own, and a
-//! span's id says which is its: so threads seldom meet.
+//! A span hangs in a bucket of its set by its room, in steps of 16 bytes (256 above a frame of room), a doubly linked list through two words of its descriptor;
+//! a bit for each bucket says whether it is empty. There are several sets, each under a lock of its own. A span is
+//! listed in the set of whoever lists it, and looked for in the own set first: so threads seldom meet.
 //!
 //! # Invariants (I-BUCKET)
 //! - A span is linked and unlinked only by whoever holds it for writing; `SpanBody::listed` says where it is.
 //! - The words of a list are changed only under its set's lock.
 
 use pagefold_frame::DescriptorId;
-use pagefold_sys::sync::{AtomicUsize, Mutex, Ordering};
+use pagefold_sys::sync::{self, AtomicUsize, Mutex, Ordering, Padded};
 
 use super::{SpanSlab, span::SpanBody};
 
 /// Bytes of room that one bucket spans: up to a frame of room, where objects are matched to holes, and above.
 const FINE: usize = 16;
-const COARSE: usize = 64;
+const COARSE: usize = 256;
 const FINE_ROOM: usize = 4096;
 const FINE_BUCKETS: usize = FINE_ROOM / FINE;
 
@@ -45,31 +45,55 @@ fn bucket_from(room: usize) -> usize {
 pub(crate) const PREV: usize = 0;
 pub(crate) const NEXT: usize = 1;
 
-/// Where a span is listed, as [`SpanBody::listed`] says it.
+/// The most sets: what three bits of [`SpanBody::listed`] tell apart.
+pub(crate) const SETS_MAX: usize = 8;
+const BUCKET_BITS: u32 = 11;
+/// The bit of [`SpanBody::listed`] that says that a shard may have the span open.
+const OPENED: u16 = 1 << 15;
+
+/// Where a span is listed, as [`SpanBody::listed`] says it: bucket + 1 in bits 0..11, set in 11..14.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listed {
     /// Nowhere: a shard appends to it, or it is in somebody's hands.
     No,
-    /// In this bucket.
-    Bucket(u16),
+    /// In this bucket of this set.
+    In { set: usize, bucket: usize },
 }
 
 impl Listed {
     pub(crate) fn of(body: &SpanBody) -> Self {
-        body.listed.checked_sub(1).map_or(Self::No, Self::Bucket)
-    }
-
-    /// The bucket of spans with this room.
-    pub(crate) fn for_room(room: usize) -> Self {
-        Self::Bucket(u16::try_from(bucket_of(room)).expect("fewer buckets than 2^16"))
-    }
-
-    pub(crate) fn word(self) -> u16 {
-        match self {
-            Self::No => 0,
-            Self::Bucket(bucket) => bucket + 1,
+        let word = usize::from(body.listed & !OPENED);
+        match (word & ((1 << BUCKET_BITS) - 1)).checked_sub(1) {
+            Some(bucket) => Self::In { set: word >> BUCKET_BITS, bucket },
+            None => Self::No,
         }
     }
+
+    fn put(self, body: &mut SpanBody) {
+        let word = match self {
+            Self::No => 0,
+            Self::In { set, bucket } => set << BUCKET_BITS | (bucket + 1),
+        };
+        body.listed = body.listed & OPENED | u16::try_from(word).expect("14 bits");
+    }
+
+    /// Whether it is listed in the bucket of this room, or nowhere.
+    pub(crate) fn suits(self, room: usize) -> bool {
+        match self {
+            Self::No => true,
+            Self::In { bucket, .. } => bucket == bucket_of(room),
+        }
+    }
+}
+
+/// Whether a shard may have the span open. A hint: a span that is open and does not say so is merely listed as well.
+pub(crate) fn may_be_open(body: &SpanBody) -> bool {
+    body.listed & OPENED != 0
+}
+
+/// Notes whether a shard may have the span open.
+pub(crate) fn set_may_be_open(body: &mut SpanBody, open: bool) {
+    body.listed = if open { body.listed | OPENED } else { body.listed & !OPENED };
 }
 
 /// One set of buckets.
@@ -105,74 +129,35 @@ impl Set {
     }
 }
 
+/// A set with its lock, and the least room of all its spans, by their buckets, in bytes.
+#[derive(Debug)]
+struct Locked {
+    set: Mutex<Set>,
+    room: AtomicUsize,
+}
+
 /// All sets of a pool.
 #[derive(Debug)]
 pub(crate) struct Buckets {
-    sets: Box<[Mutex<Set>]>,
-    /// The least room of all listed spans, by their buckets, in bytes.
-    holes: AtomicUsize,
+    sets: Box<[Padded<Locked>]>,
 }
 
-// ORDERING (this file): Relaxed. Links are read and written under their set's lock; `holes` is an estimate.
-impl Buckets {
-    /// Empty sets for spans of `span_bytes`.
-    pub(crate) fn new(sets: usize, span_bytes: usize) -> Self {
-        let buckets = bucket_of(span_bytes) + 1;
-        let set = || {
-            Mutex::new(Set {
-                heads: vec![0; buckets].into(),
-                full: vec![0; buckets.div_ceil(64)].into(),
-            })
-        };
-        Self { sets: (0..sets).map(|_| set()).collect(), holes: AtomicUsize::new(0) }
-    }
-
-    /// Bytes that lie outside of the source.
-    pub(crate) fn fixed_bytes(&self) -> usize {
-        let set = self.sets[0].lock();
-        self.sets.len()
-            * (size_of::<Mutex<Set>>() + size_of_val(&*set.heads) + size_of_val(&*set.full))
-    }
-
-    pub(crate) fn sets(&self) -> usize {
-        self.sets.len()
-    }
-
-    /// Bytes of room in listed spans.
-    pub(crate) fn holes(&self) -> usize {
-        self.holes.load(Ordering::Relaxed)
-    }
-
-    fn set_of(&self, id: DescriptorId) -> &Mutex<Set> {
-        &self.sets[id.get() as usize % self.sets.len()]
-    }
-
-    /// Lists a span by its room, or moves it to another bucket. The caller holds it for writing.
-    pub(crate) fn list(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody, room: usize) {
-        let listed = Listed::for_room(room);
-        let Listed::Bucket(bucket) = listed else { unreachable!("every room has a bucket") };
-        if Listed::of(body) == listed {
-            return;
-        }
-        self.unlist(slab, id, body);
-        let mut set = self.set_of(id).lock();
-        let head = std::mem::replace(&mut set.heads[usize::from(bucket)], id.get() + 1);
+// ORDERING (this file): Relaxed. Links are read and written under their set's lock; the rooms are estimates to others.
+impl Set {
+    /// Puts a span in front of a bucket.
+    fn link(&mut self, slab: &SpanSlab, id: DescriptorId, bucket: usize) {
+        let head = std::mem::replace(&mut self.heads[bucket], id.get() + 1);
         let words = slab.words(id);
         words[PREV].store(0, Ordering::Relaxed);
         words[NEXT].store(head, Ordering::Relaxed);
         if let Some(next) = link(head) {
             slab.words(next)[PREV].store(id.get() + 1, Ordering::Relaxed);
         }
-        set.full[usize::from(bucket) / 64] |= 1 << (bucket % 64);
-        drop(set);
-        self.holes.fetch_add(least_room(usize::from(bucket)), Ordering::Relaxed);
-        body.listed = listed.word();
+        self.full[bucket / 64] |= 1 << (bucket % 64);
     }
 
-    /// Takes a span off its list, if it is on one. The caller holds it for writing.
-    pub(crate) fn unlist(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody) {
-        let Listed::Bucket(bucket) = Listed::of(body) else { return };
-        let mut set = self.set_of(id).lock();
+    /// Takes a span out of its bucket.
+    fn unlink(&mut self, slab: &SpanSlab, id: DescriptorId, bucket: usize) {
         let words = slab.words(id);
         let (prev, next) =
             (words[PREV].load(Ordering::Relaxed), words[NEXT].load(Ordering::Relaxed));
@@ -182,15 +167,83 @@ impl Buckets {
         match link(prev) {
             Some(prev) => slab.words(prev)[NEXT].store(next, Ordering::Relaxed),
             None => {
-                set.heads[usize::from(bucket)] = next;
+                self.heads[bucket] = next;
                 if next == 0 {
-                    set.full[usize::from(bucket) / 64] &= !(1 << (bucket % 64));
+                    self.full[bucket / 64] &= !(1 << (bucket % 64));
                 }
             }
         }
+    }
+}
+
+impl Buckets {
+    /// Empty sets, at most [`SETS_MAX`], for spans of up to `span_bytes`.
+    pub(crate) fn new(sets: usize, span_bytes: usize) -> Self {
+        let buckets = bucket_of(span_bytes) + 1;
+        let set = || Locked {
+            set: Mutex::new(Set {
+                heads: vec![0; buckets].into(),
+                full: vec![0; buckets.div_ceil(64)].into(),
+            }),
+            room: AtomicUsize::new(0),
+        };
+        Self { sets: (0..sets.clamp(1, SETS_MAX)).map(|_| Padded(set())).collect() }
+    }
+
+    /// Bytes that lie outside of the source.
+    pub(crate) fn fixed_bytes(&self) -> usize {
+        let set = self.sets[0].set.lock();
+        self.sets.len()
+            * (size_of::<Padded<Locked>>() + size_of_val(&*set.heads) + size_of_val(&*set.full))
+    }
+
+    pub(crate) fn sets(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Bytes of room in listed spans.
+    pub(crate) fn holes(&self) -> usize {
+        self.sets.iter().map(|locked| locked.room.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Lists a span by its room in the set of this thread's shard, wherever it was before. The caller holds it for
+    /// writing.
+    pub(crate) fn list(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody, room: usize) {
+        let own = sync::shard_hint() % self.sets.len();
+        let to = bucket_of(room);
+        let from = match Listed::of(body) {
+            Listed::In { bucket, .. } if bucket == to => return,
+            Listed::In { set, bucket } if set == own => Some(bucket),
+            _ => {
+                self.unlist(slab, id, body);
+                None
+            }
+        };
+        let locked = &self.sets[own];
+        let mut set = locked.set.lock();
+        let mut left = locked.room.load(Ordering::Relaxed) + least_room(to);
+        if let Some(from) = from {
+            set.unlink(slab, id, from);
+            left -= least_room(from);
+        }
+        set.link(slab, id, to);
+        // Only changed under the lock.
+        locked.room.store(left, Ordering::Relaxed);
         drop(set);
-        self.holes.fetch_sub(least_room(usize::from(bucket)), Ordering::Relaxed);
-        body.listed = Listed::No.word();
+        Listed::In { set: own, bucket: to }.put(body);
+    }
+
+    /// Takes a span off its list, if it is on one. The caller holds it for writing.
+    pub(crate) fn unlist(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody) {
+        let Listed::In { set: number, bucket } = Listed::of(body) else { return };
+        let locked = &self.sets[number];
+        let mut set = locked.set.lock();
+        set.unlink(slab, id, bucket);
+        locked
+            .room
+            .store(locked.room.load(Ordering::Relaxed) - least_room(bucket), Ordering::Relaxed);
+        drop(set);
+        Listed::No.put(body);
     }
 
     /// Some spans of a set that had room for `len` bytes a moment ago, the tightest first; returns how many.
@@ -201,7 +254,7 @@ impl Buckets {
         len: usize,
         into: &mut [DescriptorId],
     ) -> usize {
-        let set = self.sets[set % self.sets.len()].lock();
+        let set = self.sets[set % self.sets.len()].set.lock();
         let (mut count, mut bucket) = (0, bucket_from(len));
         while count < into.len() {
             let Some(found) = set.first_from(bucket) else { break };
@@ -218,13 +271,14 @@ impl Buckets {
 
     /// The emptiest spans of all sets, one bucket or more, the emptiest first; at least `least` if there are.
     pub(crate) fn emptiest(&self, slab: &SpanSlab, least: usize) -> Vec<DescriptorId> {
-        let mut below = self.sets[0].lock().heads.len();
+        let mut below = self.sets[0].set.lock().heads.len();
         let mut found = Vec::new();
         while found.len() < least {
-            let last = self.sets.iter().filter_map(|set| set.lock().last_below(below)).max();
+            let last =
+                self.sets.iter().filter_map(|locked| locked.set.lock().last_below(below)).max();
             let Some(bucket) = last else { break };
-            for set in &self.sets {
-                let set = set.lock();
+            for locked in &self.sets {
+                let set = locked.set.lock();
                 let mut at = link(set.heads[bucket]);
                 while let Some(id) = at.filter(|_| found.len() < 2 * least) {
                     found.push(id);
@@ -238,21 +292,20 @@ impl Buckets {
 
     /// Buckets in use, over all sets.
     pub(crate) fn in_use(&self) -> usize {
-        self.sets
-            .iter()
-            .map(|set| set.lock().full.iter().map(|word| word.count_ones() as usize).sum::<usize>())
-            .sum()
+        let used =
+            |set: &Set| set.full.iter().map(|word| word.count_ones() as usize).sum::<usize>();
+        self.sets.iter().map(|locked| used(&locked.set.lock())).sum()
     }
 
-    /// Checks every list; calls `f` for each span with its bucket. For a quiet pool.
+    /// Checks every list; calls `f` for each span with its place. For a quiet pool.
     pub(crate) fn check(
         &self,
         slab: &SpanSlab,
-        f: &mut dyn FnMut(DescriptorId, u16) -> Result<(), String>,
+        f: &mut dyn FnMut(DescriptorId, Listed) -> Result<(), String>,
     ) -> Result<(), String> {
-        let mut room = 0;
-        for (number, set) in self.sets.iter().enumerate() {
-            let set = set.lock();
+        for (number, locked) in self.sets.iter().enumerate() {
+            let set = locked.set.lock();
+            let mut room = 0;
             for (bucket, &head) in set.heads.iter().enumerate() {
                 if (head != 0) != (set.full[bucket / 64] >> (bucket % 64) & 1 == 1) {
                     return Err(format!(
@@ -262,24 +315,25 @@ impl Buckets {
                 let (mut prev, mut at) = (0, head);
                 while let Some(id) = link(at) {
                     let words = slab.words(id);
-                    if words[PREV].load(Ordering::Relaxed) != prev
-                        || id.get() as usize % self.sets.len() != number
-                    {
+                    if words[PREV].load(Ordering::Relaxed) != prev {
                         return Err(format!(
                             "I-BUCKET: span {} is linked wrongly in bucket {bucket}",
                             id.get()
                         ));
                     }
-                    f(id, u16::try_from(bucket).expect("fewer buckets than 2^16"))?;
+                    f(id, Listed::In { set: number, bucket })?;
                     room += least_room(bucket);
                     (prev, at) = (at, words[NEXT].load(Ordering::Relaxed));
                 }
             }
+            let counted = locked.room.load(Ordering::Relaxed);
+            if counted != room {
+                return Err(format!(
+                    "I-BUCKET: set {number} has {room} bytes of room, {counted} counted"
+                ));
+            }
         }
-        match self.holes.load(Ordering::Relaxed) {
-            holes if holes == room => Ok(()),
-            holes => Err(format!("I-BUCKET: {room} bytes of room are listed, {holes} counted")),
-        }
+        Ok(())
     }
 }
 

@@ -154,8 +154,7 @@ impl Nbud {
         let mut span = Span::new(target.parts());
         let placed = span.place(len, object.index);
         span.bytes_of(placed.slot).copy_from_slice(Span::new(source.parts()).bytes_of(slot));
-        // ORDERING: Relaxed; a statistic.
-        self.slid_bytes.fetch_add(placed.slid as u64, Ordering::Relaxed);
+        self.counters.add_slid(placed.slid);
         // I-RELOCATE: both spans are held for writing, so whoever holds the old place after this sees the new entry.
         let new = entry.moved_to(Place::Span { id, slot: placed.slot });
         if !cell.exchange(entry, new) {

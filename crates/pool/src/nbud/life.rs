@@ -11,7 +11,12 @@
 use pagefold_frame::{Attention, Claim, DescriptorId, OutOfFrames};
 use pagefold_sys::sync::Ordering;
 
-use super::{Content, Nbud, PENDING, place::SpanGuard, span::Span};
+use super::{
+    Content, Nbud, PENDING,
+    buckets::{may_be_open, set_may_be_open},
+    place::SpanGuard,
+    span::Span,
+};
 use crate::{
     Handle, HandleError, Pool, WriteError,
     entries::{Entry, EntryCell, Place, State},
@@ -110,9 +115,10 @@ impl Nbud {
     pub(super) fn settle(&self, mut guard: SpanGuard<'_>) {
         self.drain(&mut guard);
         let id = guard.id();
-        let open = self.is_open(id);
         let frames = guard.frames().get() as usize;
         let (body, bytes) = guard.parts();
+        let open = may_be_open(body) && self.is_open(id);
+        set_may_be_open(body, open);
         let span = Span::new((&mut *body, bytes));
         let (live, room) = (span.live(), span.room());
         if live == 0 && !open {

@@ -35,10 +35,11 @@ use std::sync::Arc;
 use pagefold_frame::{
     Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, Mobility, Refusal, Slab, SlabConfig, Tag,
 };
-use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex};
+use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex, Padded};
 
 use self::{
     buckets::Buckets,
+    place::Decision,
     shape::Shape,
     span::{SLOT_BYTES, SpanBody},
 };
@@ -77,20 +78,32 @@ pub(crate) struct Nbud {
     runs: RunSlab,
     buckets: Buckets,
     /// By shard: id + 1 of the span that it appends to; 0 for none, or while somebody has it in hand.
-    open: Box<[AtomicU32]>,
+    open: Box<[Padded<AtomicU32>]>,
+    shards: Box<[Padded<Shard>]>,
     scratch: Scratch,
     counters: Counters,
     /// Frames of all spans, for the share of holes.
     span_frames: sync::AtomicUsize,
-    slid_bytes: AtomicU64,
     compacted_bytes: AtomicU64,
     /// Held by whoever compacts.
     compactor: Mutex<compact::Progress>,
     /// The usual length of a span.
     usual_frames: FrameCount,
-    shape: Shape,
     placement: Placement,
     min_limit: usize,
+}
+
+/// What a shard goes by when it places objects.
+#[derive(Debug)]
+struct Shard {
+    shape: Shape,
+    decision: Decision,
+}
+
+impl Shard {
+    fn new(span_frames: FrameCount) -> Self {
+        Self { shape: Shape::new(span_frames), decision: Decision::default() }
+    }
 }
 
 /// Bytes that are to become an object.
@@ -137,7 +150,7 @@ impl Nbud {
             .or_else(|_| Arena::new(&memory, ArenaConfig { address_space: layout.limit }))?;
         let arena = Arc::new(arena);
         let (address_space, span_bytes) = (arena.address_space(), layout.span_frames.bytes());
-        let shape = Shape::new(layout.span_frames);
+        let longest = shape::longest(layout.span_frames);
         let slab = |tag, capacity| SlabConfig {
             tag: Tag::new(tag),
             mobility: Mobility::Movable,
@@ -150,16 +163,15 @@ impl Nbud {
             entries: HandleTable::new(&memory, address_space / (SLOT_BYTES + 1))?,
             spans: Slab::new(&arena, slab(1, 2 * address_space / span_bytes))?,
             runs: Slab::new(&arena, slab(2, address_space / FRAME_BYTES))?,
-            buckets: Buckets::new(shards.div_ceil(2), shape.longest().bytes()),
-            open: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            buckets: Buckets::new(shards.div_ceil(2), longest.bytes()),
+            open: (0..shards).map(|_| Padded(AtomicU32::new(0))).collect(),
+            shards: (0..shards).map(|_| Padded(Shard::new(layout.span_frames))).collect(),
             scratch: Scratch::new(shards.div_ceil(2), (span_bytes / 2).min(FRAME_BYTES)),
             counters: Counters::new(shards),
             span_frames: sync::AtomicUsize::new(0),
-            slid_bytes: AtomicU64::new(0),
             compacted_bytes: AtomicU64::new(0),
             compactor: Mutex::new(compact::Progress::default()),
             usual_frames: layout.span_frames,
-            shape,
             placement: layout.placement,
             min_limit: 0,
             memory,
@@ -167,10 +179,7 @@ impl Nbud {
         };
         pool.memory.charge_fixed(pool.fixed_bytes()).map_err(|_| too_small(pool.fixed_bytes()))?;
         pool.memory.set_reserve(RESERVE_FRAMES);
-        let least = pool.memory.used()
-            + RESERVE_FRAMES
-            + SPARE_FRAMES
-            + pool.shape.longest().get() as usize;
+        let least = pool.memory.used() + RESERVE_FRAMES + SPARE_FRAMES + longest.get() as usize;
         pool.min_limit = least * FRAME_BYTES;
         if layout.limit < pool.min_limit {
             return Err(too_small(pool.min_limit));
@@ -186,8 +195,12 @@ impl Nbud {
             + self.buckets.fixed_bytes()
             + self.scratch.fixed_bytes()
             + self.counters.fixed_bytes()
-            + self.shape.fixed_bytes()
-            + self.open.len() * size_of::<AtomicU32>()
+            + self.open.len() * size_of::<Padded<AtomicU32>>()
+            + self.shards.len() * size_of::<Padded<Shard>>()
+    }
+
+    fn shard(&self) -> &Shard {
+        &self.shards[sync::shard_hint() % self.shards.len()]
     }
 
     /// Bytes of a span of the usual length.

@@ -12,12 +12,14 @@
 //!  append to the open span -- full? list it --> a new span -- no frames? --> fill anything, open spans too
 //! ```
 
+use std::sync::atomic::AtomicU32;
+
 use pagefold_frame::{Claim, DescriptorId, OutOfFrames, WriteGuard, frames_for};
 use pagefold_sys::sync::{self, Ordering};
 
 use super::{
     Content, Nbud,
-    buckets::Listed,
+    buckets::{Listed, set_may_be_open},
     span::{SLOT_BYTES, Span, SpanBody},
 };
 use crate::{
@@ -33,6 +35,29 @@ pub(crate) const HOLES_PER_MILLE: usize = 8;
 const CANDIDATES: usize = 4;
 /// Attempts at the limit while others hold what would fit.
 const ATTEMPTS_AT_LIMIT: usize = 64;
+
+/// Whether to fill, kept for some stores: what it is made from is written by every thread.
+#[derive(Debug, Default)]
+pub(super) struct Decision(AtomicU32);
+
+impl Decision {
+    /// Stores that go by one look at the holes.
+    const STORES: u32 = 32;
+
+    /// The decision; made anew by `decide` when it is old.
+    // ORDERING: Relaxed; an estimate, and an update that is lost beside another is lost.
+    fn again(&self, decide: impl FnOnce() -> bool) -> bool {
+        let word = self.0.load(Ordering::Relaxed);
+        let (age, fill) = (word >> 1, word & 1 == 1);
+        if age > 0 {
+            self.0.store(word - 2, Ordering::Relaxed);
+            return fill;
+        }
+        let fill = decide();
+        self.0.store((Self::STORES - 1) << 1 | u32::from(fill), Ordering::Relaxed);
+        fill
+    }
+}
 
 /// A span held for writing.
 pub(super) type SpanGuard<'a> = WriteGuard<'a, SpanBody, 3>;
@@ -112,7 +137,7 @@ impl Nbud {
             }
             published
         } else {
-            self.shape.note(len);
+            self.shard().shape.note(len);
             let mut guard = self.span_with_room(len, claim)?;
             let id = guard.id();
             let mut span = Span::new(guard.parts());
@@ -122,10 +147,7 @@ impl Nbud {
             if !published {
                 span.remove(placed.slot);
             }
-            if placed.slid > 0 {
-                // ORDERING: Relaxed; a statistic.
-                self.slid_bytes.fetch_add(placed.slid as u64, Ordering::Relaxed);
-            }
+            self.counters.add_slid(placed.slid);
             self.settle(guard);
             published
         };
@@ -140,11 +162,11 @@ impl Nbud {
         match self.placement {
             Placement::Tight => true,
             Placement::Append => false,
-            Placement::Auto => {
+            Placement::Auto => self.shard().decision.again(|| {
                 // ORDERING: Relaxed; an estimate.
                 let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME;
                 self.buckets.holes() > bytes / 1000 * HOLES_PER_MILLE
-            }
+            }),
         }
     }
 
@@ -198,6 +220,7 @@ impl Nbud {
         };
         self.drain(&mut guard);
         if Span::new(guard.parts()).fits_tail(len) {
+            set_may_be_open(guard.parts().0, true);
             self.put_open(id);
             return Some(guard);
         }
@@ -239,8 +262,9 @@ impl Nbud {
     }
 
     fn new_span(&self, claim: Claim) -> Result<SpanGuard<'_>, OutOfFrames> {
-        let frames = self.shape.frames();
-        let guard = self.spans.create(frames, claim, SpanBody::default())?;
+        let frames = self.shard().shape.frames();
+        let mut guard = self.spans.create(frames, claim, SpanBody::default())?;
+        set_may_be_open(guard.parts().0, true);
         // ORDERING: Relaxed; a statistic.
         self.span_frames.fetch_add(frames.get() as usize, Ordering::Relaxed);
         self.put_open(guard.id());

@@ -22,7 +22,7 @@ const FRAMES_MAX: u32 = 16;
 const AGAIN: u32 = 512;
 const FIRST: u32 = 16;
 
-/// See the module.
+/// See the module. One for each shard.
 #[derive(Debug)]
 pub(crate) struct Shape {
     usual: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Shape {
     /// Spans so far.
     spans: AtomicU32,
     /// The last sizes, 0 before there were that many, and where the next one goes.
-    sizes: Box<[AtomicU16; SIZES]>,
+    sizes: [AtomicU16; SIZES],
     next: AtomicU32,
 }
 
@@ -42,19 +42,9 @@ impl Shape {
             usual: usual.get(),
             chosen: AtomicU32::new(usual.get()),
             spans: AtomicU32::new(0),
-            sizes: Box::new([const { AtomicU16::new(0) }; SIZES]),
+            sizes: [const { AtomicU16::new(0) }; SIZES],
             next: AtomicU32::new(0),
         }
-    }
-
-    /// Bytes that lie outside of the source.
-    pub(crate) fn fixed_bytes(&self) -> usize {
-        size_of_val(&*self.sizes)
-    }
-
-    /// The longest span there will be.
-    pub(crate) fn longest(&self) -> FrameCount {
-        FrameCount::new(longest(self.usual))
     }
 
     /// Keeps the size of an object that goes into a span.
@@ -82,10 +72,11 @@ impl Shape {
     }
 }
 
-fn longest(usual: u32) -> u32 {
-    match usual {
-        1 => 1,
-        usual => (3 * usual).min(FRAMES_MAX),
+/// The longest span there will be, where they are `usual` frames unless sizes say otherwise.
+pub(crate) fn longest(usual: FrameCount) -> FrameCount {
+    match usual.get() {
+        1 => FrameCount::ONE,
+        usual => FrameCount::new((3 * usual).min(FRAMES_MAX)),
     }
 }
 
@@ -105,7 +96,7 @@ fn best_frames(usual: u32, sizes: &[usize]) -> u32 {
     }
     let shortest = usual.saturating_sub(1).max(2).min(usual);
     let mut best = (usual, packed(usual, sizes));
-    for frames in shortest..=longest(usual) {
+    for frames in shortest..=longest(FrameCount::new(usual)).get() {
         let density = packed(frames, sizes);
         if density > best.1 + GAIN_MIN {
             best = (frames, density);
@@ -165,13 +156,14 @@ mod tests {
     #[test]
     fn whatever_comes_the_length_is_within_bounds() {
         for usual in [1, 2, 4, 8, 16] {
-            let shape = Shape::new(FrameCount::new(usual));
+            let (shape, longest) =
+                (Shape::new(FrameCount::new(usual)), longest(FrameCount::new(usual)));
             assert_eq!(shape.frames().get(), usual, "before anything was seen");
             for len in [1, 100, 1268, 2040, 4000, 32_760, 1] {
                 (0..SIZES).for_each(|_| shape.note(len));
                 for _ in 0..=AGAIN {
                     let frames = shape.frames();
-                    assert!(frames <= shape.longest() && frames.get() + 1 >= usual);
+                    assert!(frames <= longest && frames.get() + 1 >= usual);
                 }
             }
         }
