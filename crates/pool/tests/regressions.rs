@@ -84,14 +84,14 @@ fn a_snapshot_beside_threads_counts_no_less_than_nothing() {
     let (send, receive) = std::sync::mpsc::sync_channel::<Handle>(64);
     thread::scope(|scope| {
         // One thread stores and another frees, so that the parts of the counts are in different shards.
-        scope.spawn(|| {
+        let (pool, done) = (&*pool, &done);
+        scope.spawn(move || {
             while !done.load(Ordering::Relaxed) {
                 send.send(pool.store(&[1; 100]).expect("room"))
                     .expect("the other thread takes all");
             }
-            drop(send);
         });
-        scope.spawn(|| receive.iter().for_each(|handle| pool.free(handle).expect("alive")));
+        scope.spawn(move || receive.iter().for_each(|handle| pool.free(handle).expect("alive")));
         for _ in 0..200_000 {
             let stats = pool.stats();
             assert!(stats.objects < 1 << 32 && stats.payload_bytes < 1 << 32, "{stats:?}");
