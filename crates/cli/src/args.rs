@@ -3,7 +3,8 @@
 
 use std::{ffi::OsString, io::Write as _, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint, error::ErrorKind};
+use clap_complete::Shell;
 use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
 
@@ -18,8 +19,12 @@ const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
 /// What the user wants done.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Measure what compressed memory would save on an input.
-    Estimate { config: EstimateConfig, output: Output },
+    /// Measure what compressed memory would save on an input; `html` is where a report goes beside what is printed.
+    Estimate { config: EstimateConfig, output: Output, html: Option<PathBuf> },
+    /// Print the completions of a shell.
+    Completions(Shell),
+    /// Print the manual page.
+    Man,
 }
 
 /// What `pagefold estimate` measures.
@@ -41,6 +46,8 @@ pub(crate) struct EstimateConfig {
     pub threads: NonZeroUsize,
     /// Whether the fill is followed by churn, freeing and compaction.
     pub lifecycle: bool,
+    /// Whether results are told apart for each mapping of a process.
+    pub maps: bool,
 }
 
 /// One input.
@@ -50,6 +57,10 @@ pub(crate) enum Input {
     Stdin,
     /// A file or a directory.
     Path(PathBuf),
+    /// A running process.
+    Process(u32),
+    /// Every running process that may be read.
+    EveryProcess,
 }
 
 /// How much of the input is kept.
@@ -75,7 +86,9 @@ pub(crate) struct Output {
     name = "pagefold",
     version,
     about = "Compressed memory for user space",
-    propagate_version = true
+    propagate_version = true,
+    after_help = EXAMPLES,
+    subcommand_help_heading = "Commands"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -87,7 +100,36 @@ enum CliCommand {
     /// Measure what compressed memory would save on your own data
     #[command(long_about = ESTIMATE_ABOUT, after_long_help = ESTIMATE_EXAMPLES, after_help = "Examples and exit codes: pagefold estimate --help")]
     Estimate(EstimateArgs),
+    /// Print a script that completes this command's words in a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page of this command
+    #[command(after_help = MAN_EXAMPLES)]
+    Man,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  pagefold estimate /usr/lib                       what would these files take?
+  pagefold estimate --lifecycle --html r.html .    the same with charts, and over the life of a pool
+  gunzip -c dump.gz | pagefold estimate --json -   read a pipe, print JSON
+  pagefold completions bash > ~/.local/share/bash-completion/completions/pagefold
+  pagefold man | man -l -                          the manual page";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  pagefold completions bash > ~/.local/share/bash-completion/completions/pagefold
+  pagefold completions fish > ~/.config/fish/completions/pagefold.fish
+  pagefold completions zsh > DIR/_pagefold         DIR is one of zsh's $fpath";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  pagefold man | man -l -                          read it
+  pagefold man > ~/.local/share/man/man1/pagefold.1";
 
 const ESTIMATE_ABOUT: &str = "\
 Measure what compressed memory would save on your own data.
@@ -103,12 +145,17 @@ Examples:
   pagefold estimate --codec lz4 --codec zstd:3 .   compare two codecs
   pagefold estimate --sample 0.05 --seed 7 /srv    one page in twenty, the same ones each time
   pagefold estimate --limit 256MiB dump.rdb        how much fits in 256 MiB?
+  pagefold estimate --html report.html data.bin    the same as a page with charts
   gunzip -c dump.gz | pagefold estimate --json -   read a pipe, print JSON
+  pagefold estimate --pid 4321 --maps              a live process: which part of it compresses how?
+  pagefold estimate --all --sample 0.02            every process that you may read
+  pagefold estimate core.4321                      what a process had when it crashed
 
 Exit codes:
   0    everything was measured and read back intact
   1    nothing could be measured, or the run failed
-  2    the arguments make no sense (this includes a limit that is too small for a pool)
+  2    the arguments make no sense (this includes a limit that is too small for a pool, and a report that
+       cannot be written where --html says)
   3    measured, but an input was missing or could not be read; the report lists it
   4    a page did not read back as it was stored
   130  interrupted; the report holds what there was
@@ -117,9 +164,21 @@ The JSON and the rules of sampling are described in docs/ESTIMATE.md.";
 
 #[derive(Debug, Args)]
 struct EstimateArgs {
-    /// Files, directories (with all below them), or - for standard input
-    #[arg(value_name = "PATH", required = true)]
+    /// Files, directories (with all below them), or - for standard input; a core file is read as the process that it was
+    #[arg(value_name = "PATH", required_unless_present_any = ["pids", "all"], value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
+
+    /// A live process, instead of a path: its resident private anonymous pages; it is not stopped; may be repeated
+    #[arg(long = "pid", value_name = "PID", value_parser = process_id, allow_negative_numbers = true, conflicts_with = "paths")]
+    pids: Vec<u32>,
+
+    /// Every live process that you may read; those you may not are listed
+    #[arg(long, conflicts_with_all = ["paths", "pids"])]
+    all: bool,
+
+    /// Show each mapping of a process or core file by itself: heap, stacks, arenas
+    #[arg(long)]
+    maps: bool,
 
     /// A codec to measure: lz4, zstd:LEVEL with a level of -7 to 19, or raw; may be repeated [default: lz4, zstd:-1, zstd:1]
     #[arg(long = "codec", value_name = "CODEC", value_parser = codec)]
@@ -149,6 +208,10 @@ struct EstimateArgs {
     #[arg(long)]
     lifecycle: bool,
 
+    /// Write the report with charts to this file as well: one HTML page that needs nothing else
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    html: Option<PathBuf>,
+
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -173,6 +236,16 @@ fn fraction(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(fraction) if fraction > 0.0 && fraction <= 1.0 => Ok(fraction),
         _ => Err("a sample is a fraction above 0 and at most 1, such as 0.05".to_owned()),
+    }
+}
+
+/// The most that the kernel's `pid_max` can be set to.
+const PROCESS_ID_MAX: u32 = 1 << 22;
+
+fn process_id(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(number) if (1..=PROCESS_ID_MAX).contains(&number) => Ok(number),
+        _ => Err(format!("a process has a whole number from 1 to {PROCESS_ID_MAX}")),
     }
 }
 
@@ -219,9 +292,20 @@ fn one_line(error: &clap::Error) -> String {
 /// [`Stop`] when help was asked for or the arguments are wrong.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
     let cli = Cli::try_parse_from(args).map_err(Stop)?;
-    let CliCommand::Estimate(args) = cli.command;
-    let output = Output { json: args.json, quiet: args.quiet };
-    Ok(Command::Estimate { config: args.into_config()?, output })
+    match cli.command {
+        CliCommand::Estimate(mut args) => {
+            let output = Output { json: args.json, quiet: args.quiet };
+            let html = args.html.take();
+            Ok(Command::Estimate { config: args.into_config()?, output, html })
+        }
+        CliCommand::Completions { shell } => Ok(Command::Completions(shell)),
+        CliCommand::Man => Ok(Command::Man),
+    }
+}
+
+/// The definitions of all commands and options, for whatever is made from them.
+pub(crate) fn table() -> clap::Command {
+    Cli::command()
 }
 
 impl EstimateArgs {
@@ -233,6 +317,10 @@ impl EstimateArgs {
             if input != Input::Stdin || !inputs.contains(&Input::Stdin) {
                 inputs.push(input);
             }
+        }
+        inputs.extend(self.pids.into_iter().map(Input::Process));
+        if self.all {
+            inputs.push(Input::EveryProcess);
         }
         let codecs = if self.codecs.is_empty() { default_codecs()? } else { self.codecs };
         let allocators =
@@ -246,6 +334,7 @@ impl EstimateArgs {
             seed: self.seed,
             threads: self.threads,
             lifecycle: self.lifecycle,
+            maps: self.maps,
         })
     }
 }
@@ -260,19 +349,19 @@ fn default_codecs() -> Result<Vec<CodecSpec>, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn config(args: &[&str]) -> EstimateConfig {
         let args = ["pagefold", "estimate"].iter().chain(args).map(OsString::from);
-        let Command::Estimate { config, .. } = parse(args).expect("these arguments are right");
-        config
+        match parse(args).expect("these arguments are right") {
+            Command::Estimate { config, .. } => config,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn clap_finds_no_contradiction_in_the_definitions() {
-        Cli::command().debug_assert();
+        table().debug_assert();
     }
 
     #[test]
@@ -291,6 +380,23 @@ mod tests {
     fn standard_input_counts_once() {
         let path = |name: &str| Input::Path(PathBuf::from(name));
         assert_eq!(config(&["-", "a", "-", "./-"]).inputs, [Input::Stdin, path("a"), path("./-")]);
+    }
+
+    #[test]
+    fn processes_stand_instead_of_paths() {
+        let processes = config(&["--pid", "7", "--maps", "--pid", "4194304"]);
+        assert_eq!(processes.inputs, [Input::Process(7), Input::Process(1 << 22)]);
+        assert!(processes.maps);
+        assert_eq!(config(&["--all"]).inputs, [Input::EveryProcess]);
+        for wrong in
+            [&["--pid", "7", "."][..], &["--all", "."], &["--all", "--pid", "7"], &["--maps"]]
+        {
+            let args = ["pagefold", "estimate"].iter().chain(wrong).map(OsString::from);
+            assert!(parse(args).is_err(), "{wrong:?}");
+        }
+        for text in ["0", "-1", "4194305", "4294967297", "1.5", "", "0x7", "self"] {
+            assert!(process_id(text).is_err(), "{text}");
+        }
     }
 
     #[test]

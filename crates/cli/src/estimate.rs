@@ -10,17 +10,30 @@
 //! | module | holds |
 //! |---|---|
 //! | [`discover`] | which files there are, and what is skipped |
+//! | [`process`], [`mapping`] | which processes, why not, and what their mappings are for |
+//! | [`process_read`], [`address_space`] | reading the private pages of a process that runs on |
+//! | [`core_file`], [`core_read`] | what a core file has of a process |
 //! | [`sampler`], [`read`], [`spool`] | which pages are kept, how they are read, where they lie |
+//! | [`interval`], [`share`] | what each part of the input came to, and how sure a sample makes of it |
 //! | [`worker`], [`latency`] | storing and loading one page, and the time it took |
 //! | [`mod@run`], [`passes`], [`row`] | the phases of one run, what a thread does in them, what was measured |
 
+mod address_space;
+mod core_file;
+mod core_read;
 mod discover;
+mod interval;
 mod latency;
+mod mapping;
 mod passes;
+mod process;
+mod process_read;
 mod read;
 mod row;
 mod run;
 mod sampler;
+mod share;
+mod sizes;
 mod spool;
 mod worker;
 
@@ -28,15 +41,19 @@ use std::thread;
 
 use pagefold_codec::{Codec, Encoded, accept_len, decode, encode};
 use pagefold_pool::{Allocator, PoolBuilder};
-use pagefold_sys::procfs::{Process, rss_anon};
+use pagefold_sys::procfs::{CompressedSwap, Process, compressed_swap, rss_anon};
 
 #[cfg(test)]
 pub(crate) use self::row::test_row;
 pub(crate) use self::{
     discover::Skipped,
+    interval::Interval,
     latency::Percentiles,
+    mapping::MappingKind,
+    process::{MappingSummary, ProcessSummary, Share},
     read::DEFAULT_SAMPLE,
     row::{Phase, Row},
+    sizes::{BUCKET_BYTES, Sizes},
     spool::PAGE,
 };
 use self::{
@@ -86,6 +103,12 @@ pub(crate) struct InputSummary {
     pub seed: u64,
     /// Whether the user chose the fraction.
     pub sample_asked: bool,
+    /// The processes and core files, in the order they were read.
+    pub processes: Vec<ProcessSummary>,
+    /// Whether their mappings were asked for.
+    pub maps: bool,
+    /// What the system has in compressed swap already; only where processes were read.
+    pub compressed_swap: Option<CompressedSwap>,
 }
 
 impl InputSummary {
@@ -103,10 +126,10 @@ pub(crate) fn measure(config: &EstimateConfig, output: Output) -> Result<Report,
     check_pools(config)?;
     let interrupt = Interrupt::install()?;
     let progress = Progress::new(output);
-    let sample = read::read(config, &progress)?;
+    let mut sample = read::read(config, &progress)?;
     interrupt.set_reportable();
 
-    let input = summary(&sample, config);
+    let input = summary(&mut sample, config);
     let mut report =
         Report { input, rows: Vec::new(), mismatch: None, failure: None, interrupted: false };
     report.failure = run_all(config, &sample.spool, &interrupt, &progress, &mut report).err();
@@ -130,8 +153,7 @@ fn run_all(
             if interrupt.is_requested() {
                 return Ok(());
             }
-            let mismatch =
-                run(config, &*codec, allocator, spool, (interrupt, progress), &mut report.rows)?;
+            let mismatch = run(config, &*codec, allocator, spool, (interrupt, progress), report)?;
             report.mismatch = report.mismatch.take().or(mismatch);
         }
     }
@@ -151,7 +173,8 @@ fn check_pools(config: &EstimateConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-fn summary(sample: &Sample, config: &EstimateConfig) -> InputSummary {
+fn summary(sample: &mut Sample, config: &EstimateConfig) -> InputSummary {
+    let processes = std::mem::take(&mut sample.processes);
     InputSummary {
         bytes: sample.spool.total_bytes(),
         pages: sample.spool.len() as u64,
@@ -162,6 +185,13 @@ fn summary(sample: &Sample, config: &EstimateConfig) -> InputSummary {
         files: sample.files,
         seed: config.seed,
         sample_asked: matches!(config.sampling, Sampling::Fraction(_)),
+        // Beside the figures; a system that does not say costs nothing but this line.
+        compressed_swap: processes
+            .iter()
+            .any(|process| process.core.is_none())
+            .then(|| compressed_swap().unwrap_or_default()),
+        processes,
+        maps: config.maps,
     }
 }
 
@@ -172,7 +202,7 @@ fn run(
     allocator: Allocator,
     spool: &Spool,
     (interrupt, progress): (&Interrupt, &Progress),
-    rows: &mut Vec<Row>,
+    report: &mut Report,
 ) -> Result<Option<String>, Failure> {
     let limit = config.limit.unwrap_or_else(|| limit_for(spool.len()));
     let books = Bookkeeping::new(spool, config.threads.get());
@@ -181,7 +211,12 @@ fn run(
     let (pool, seed) = (&*pool, config.seed);
     let mut run =
         Run { spool, codec, pool, interrupt, progress, books, rss_before, seed, passes: 0 };
-    run.phases(config.lifecycle, rows)
+    let first = report.rows.len();
+    let mismatch = run.phases(config.lifecycle, &mut report.rows)?;
+    if let Some(fill) = report.rows[first..].iter_mut().find(|row| row.phase == Phase::Fill) {
+        share::attribute(&run.books.filled, fill, &mut report.input);
+    }
+    Ok(mismatch)
 }
 
 /// A limit that holds every page even if none of them compresses.

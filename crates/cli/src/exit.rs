@@ -10,7 +10,7 @@ use pagefold_pool::{AllocError, BuildError, HandleError};
 use pagefold_sys::procfs::ProcfsError;
 use thiserror::Error;
 
-use crate::bytes;
+use crate::{bytes, report::html::HtmlError};
 
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,9 @@ pub(crate) enum Failure {
     /// There were inputs, and no byte in them.
     #[error("nothing to measure: the input is empty")]
     EmptyInput,
+    /// Mappings were asked for, and nothing in the input has any.
+    #[error("--maps needs a process (--pid, --all) or a core file; the input is neither")]
+    NoMappings,
     /// The whole input is larger than the sampled fraction can show.
     #[error("nothing to measure: no page of {pages} was sampled; raise --sample or change --seed")]
     EmptySample { pages: u64 },
@@ -80,6 +83,9 @@ pub(crate) enum Failure {
     /// A thread could not be started.
     #[error("a thread could not be started: {0}; use fewer --threads")]
     Thread(io::Error),
+    /// The page with charts has no place, or could not be written there.
+    #[error(transparent)]
+    Html(#[from] HtmlError),
     /// The report could not be written.
     #[error("the report could not be written: {0}")]
     Output(io::Error),
@@ -93,7 +99,10 @@ impl Failure {
     /// The code that goes with this failure.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Limit(_) | Self::Codec(BuildCodecError::NotInThisBuild { .. }) => Exit::Usage,
+            Self::Limit(_)
+            | Self::NoMappings
+            | Self::Codec(BuildCodecError::NotInThisBuild { .. }) => Exit::Usage,
+            Self::Html(error) if error.is_early() => Exit::Usage,
             _ => Exit::Failed,
         }
     }
@@ -102,6 +111,18 @@ impl Failure {
     pub(crate) fn print(self) -> Exit {
         complain(&self.to_string());
         self.exit()
+    }
+}
+
+/// Writes a text to stdout, whole. A reader that closes the pipe early has seen what it wanted.
+///
+/// # Errors
+/// [`Failure::Output`].
+pub(crate) fn print_text(text: &[u8]) -> Result<Exit, Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(Exit::Success),
     }
 }
 

@@ -4,31 +4,57 @@
 //! | module | holds |
 //! |---|---|
 //! | [`args`] | the command line, and the configuration it becomes |
-//! | [`estimate`] | reading pages, storing them in pools, reading them back |
-//! | [`report`] | what was found, as JSON and as a table with a verdict |
+//! | [`mod@estimate`] | reading pages, storing them in pools, reading them back |
+//! | [`report`] | what was found, as JSON, as a table with a verdict, and as a page with charts |
+//! | [`completions`], [`man`] | what shells and `man` want, from the definitions of the arguments |
 //! | [`interrupt`], [`progress`] | Ctrl-C and the progress bar |
 //! | [`bytes`], [`exit`] | byte sizes and exit codes |
 #![forbid(unsafe_code)]
 
 mod args;
 mod bytes;
+mod completions;
 mod estimate;
 mod exit;
 mod interrupt;
+mod man;
 mod progress;
 mod report;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
+
+use crate::{
+    exit::{Exit, Failure},
+    report::html::{Destination, Settings},
+};
 
 fn main() -> ExitCode {
     let command = match args::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(stop) => return stop.print(),
     };
-    let args::Command::Estimate { config, output } = command;
-    let exit = match estimate::measure(&config, output) {
-        Ok(report) => report::print(report, output).unwrap_or_else(exit::Failure::print),
-        Err(failure) => failure.print(),
+    let ended = match command {
+        args::Command::Estimate { config, output, html } => estimate(&config, output, html),
+        args::Command::Completions(shell) => completions::print(shell, args::table()),
+        args::Command::Man => man::print(args::table()),
     };
-    exit.into()
+    ended.unwrap_or_else(Failure::print).into()
+}
+
+/// Measures, writes the page if one is wanted, and prints.
+fn estimate(
+    config: &args::EstimateConfig,
+    output: args::Output,
+    html: Option<PathBuf>,
+) -> Result<Exit, Failure> {
+    // Before anything is measured: it may take an hour to find out otherwise.
+    let html = html.map(|path| Destination::check(path, &config.inputs)).transpose()?;
+    let mut report = estimate::measure(config, output)?;
+    if let Some(destination) = html {
+        let page = report::html::render(&report, &Settings::new(config, std::env::args_os()));
+        if let Err(error) = destination.write(&page) {
+            report.failure.get_or_insert(error.into());
+        }
+    }
+    report::print(report, output)
 }

@@ -2,11 +2,16 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`html`] | one page with charts |
 //! | [`json`] | the documented format |
+//! | [`parts`] | the tables of processes and of their mappings |
 //! | [`table`] | the tables, at most 80 columns for usual figures |
 //! | [`verdict`] | what it comes to, in sentences |
 
+pub(crate) mod html;
 mod json;
+mod parts;
+mod parts_json;
 mod table;
 mod verdict;
 
@@ -75,11 +80,22 @@ fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) ->
             writeln!(out, "{}\n", table::LEGEND)?;
         }
     }
+    for table in parts::tables(&report.input) {
+        writeln!(out, "{table}\n")?;
+    }
+    if !output.quiet {
+        for note in parts::notes(&report.input) {
+            writeln!(out, "{note}\n")?;
+        }
+    }
     for sentence in verdict::stops(report) {
         writeln!(out, "{sentence}")?;
     }
     for sentence in verdict::savings(report) {
         writeln!(out, "{}", bold.apply(&sentence))?;
+    }
+    if let Some(sentence) = verdict::confidence(report) {
+        writeln!(out, "{sentence}")?;
     }
     if !output.quiet {
         write_skipped(&report.input.skipped, out)?;
@@ -174,6 +190,9 @@ fn test_report(rows: Vec<crate::estimate::Row>, mebibytes: u64, total_mebibytes:
         files: 1,
         seed: 1,
         sample_asked: false,
+        processes: Vec::new(),
+        maps: false,
+        compressed_swap: None,
     };
     Report { input, rows, mismatch: None, failure: None, interrupted: false }
 }

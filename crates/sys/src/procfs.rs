@@ -5,9 +5,13 @@
 //!
 //! | reader | file | answers |
 //! |---|---|---|
+//! | [`processes`] | `/proc` itself | which processes there are |
 //! | [`rss_anon`] | `status` | how much private anonymous memory is resident: cheap, approximate |
-//! | [`smaps_rollup`], [`smaps`] | `smaps_rollup`, `smaps` | the same and more, exact, by walking the page tables |
-//! | [`maps`] | `maps` | which address ranges are mapped, how, and from what |
+//! | [`status`] | `status` | whose it is, what it is called, how much is resident and swapped: cheap, approximate |
+//! | [`stack_pointers`] | `task/*/syscall` | where the stacks of its waiting threads are |
+//! | [`compressed_swap`] | `/proc/meminfo`, `/proc/swaps` | whether the system's swap is compressed memory already |
+//! | [`smaps_rollup()`], [`smaps()`] | `smaps_rollup`, `smaps` | the same and more, exact, by walking the page tables |
+//! | [`maps()`] | `maps` | which address ranges are mapped, how, and from what |
 //! | [`Pagemap`] | `pagemap` | for each page: present, swapped, shared, written |
 //! | [`ProcessMemory`] | `mem` | the bytes themselves |
 //!
@@ -22,17 +26,23 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod list;
 mod maps;
 mod memory;
 mod pagemap;
 mod smaps;
 mod source;
 mod status;
+mod swap;
+mod threads;
 
 pub use error::ProcfsError;
+pub use list::processes;
 pub use maps::{Mapping, Permissions, maps};
 pub use memory::ProcessMemory;
 pub use pagemap::{Pagemap, PagemapEntry};
 pub use smaps::{MappingUsage, MemoryUsage, smaps, smaps_rollup};
 pub use source::Process;
-pub use status::rss_anon;
+pub use status::{ProcessStatus, rss_anon, status};
+pub use swap::{CompressedSwap, compressed_swap};
+pub use threads::stack_pointers;

@@ -1,4 +1,5 @@
 //! Finding the files: paths as given become a list of regular files, each once, and a list of what was skipped and why.
+//! Processes are looked up by [`process`](super::process).
 //!
 //! A path that the user named is followed if it is a symbolic link; links inside a directory are not, so there are no
 //! loops; nor are `/proc` and `/sys` entered on the way. A file that is reached twice (by a hard link, or by two paths) is measured once. Within a directory the
@@ -16,7 +17,11 @@ use rustix::fs::{FsWord, PROC_SUPER_MAGIC, statfs};
 use serde::Serialize;
 use walkdir::WalkDir;
 
-use super::spool::PAGE;
+use super::{
+    core_file::{CoreError, CoreFile},
+    process::Candidate,
+    spool::PAGE,
+};
 use crate::args::Input;
 
 /// What there is to read, in order.
@@ -24,7 +29,7 @@ use crate::args::Input;
 pub(super) struct Discovery {
     pub(super) sources: Vec<Source>,
     pub(super) skipped: Vec<Skipped>,
-    /// The bytes of all files together; streams not counted.
+    /// The bytes of all files and processes together; streams not counted.
     pub(super) known_bytes: u64,
 }
 
@@ -37,6 +42,10 @@ pub(super) enum Source {
     Stream { path: PathBuf },
     /// Standard input.
     Stdin,
+    /// A running process.
+    Process(Candidate),
+    /// What a core file has of a process; named by the user.
+    Core(CoreFile),
 }
 
 /// Something that is not in the figures.
@@ -60,6 +69,8 @@ impl Discovery {
             match input {
                 Input::Stdin => discovery.sources.push(Source::Stdin),
                 Input::Path(path) => discovery.add_named(path, &mut seen),
+                Input::Process(process_id) => discovery.add_process(*process_id),
+                Input::EveryProcess => discovery.add_every_process(),
             }
         }
         discovery
@@ -70,7 +81,7 @@ impl Discovery {
         match fs::metadata(path) {
             Err(error) => self.fail(path, &error),
             Ok(metadata) if metadata.is_dir() => self.add_tree(path, seen),
-            Ok(metadata) if metadata.is_file() => self.add_file(path, &metadata, true, seen),
+            Ok(metadata) if metadata.is_file() => self.add_named_file(path, &metadata, seen),
             Ok(metadata) => {
                 let why = format!(
                     "{}; its content can be piped to `pagefold estimate -`",
@@ -78,6 +89,29 @@ impl Discovery {
                 );
                 self.skip(path, why, true);
             }
+        }
+    }
+
+    /// A file that the user named: a core file is read as the process that it was.
+    fn add_named_file(&mut self, path: &Path, metadata: &Metadata, seen: &mut HashSet<(u64, u64)>) {
+        match CoreFile::open(path) {
+            Ok(Some(core)) if seen.insert((metadata.dev(), metadata.ino())) => {
+                self.known_bytes = self.known_bytes.saturating_add(core.private_bytes());
+                if !core.files_known {
+                    let why = "a core file without a list of mapped files (NT_FILE): its files are in the figures".to_owned();
+                    self.skip(path, why, false);
+                }
+                self.sources.push(Source::Core(core));
+            }
+            Err(
+                error @ (CoreError::Foreign(_)
+                | CoreError::Truncated { .. }
+                | CoreError::Damaged(_)),
+            ) => {
+                self.skip(path, error.to_string(), true);
+            }
+            // Reached twice, no core file, or not readable at all: said where every file's fate is.
+            Ok(_) | Err(CoreError::Io(_)) => self.add_file(path, metadata, true, seen),
         }
     }
 
@@ -150,13 +184,20 @@ impl Discovery {
 
     /// Whether there is a source of unknown length.
     pub(super) fn has_stream(&self) -> bool {
-        self.sources.iter().any(|source| !matches!(source, Source::File { .. }))
+        self.sources.iter().any(|source| matches!(source, Source::Stream { .. } | Source::Stdin))
     }
 
-    /// The pages that the files have together.
+    /// Whether there is a source that has mappings.
+    pub(super) fn has_mappings(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Process(_) | Source::Core(_)))
+    }
+
+    /// The pages that the files and processes have together.
     pub(super) fn known_pages(&self) -> u64 {
         let pages = |source: &Source| match source {
             Source::File { len, .. } => len.div_ceil(PAGE as u64),
+            Source::Process(candidate) => candidate.expected_bytes.div_ceil(PAGE as u64),
+            Source::Core(core) => core.private_bytes().div_ceil(PAGE as u64),
             Source::Stream { .. } | Source::Stdin => 0,
         };
         self.sources.iter().map(pages).sum()

@@ -12,7 +12,11 @@ use std::{
 };
 
 use super::{
+    address_space::Live,
+    core_read,
     discover::{Discovery, Skipped, Source},
+    process::{Candidate, ProcessSummary, Refusal, Stopped},
+    process_read,
     sampler::Sampler,
     spool::{PAGE, Room, Spool},
 };
@@ -44,8 +48,10 @@ pub(crate) struct Sample {
     pub total_bytes: u64,
     /// The pages of the whole input.
     pub total_pages: u64,
-    /// Files and streams that were read.
+    /// Files and streams that were read; core files are processes.
     pub files: u64,
+    /// Processes and core files of which there is at least a page.
+    pub processes: Vec<ProcessSummary>,
 }
 
 /// Finds and reads the input.
@@ -54,6 +60,9 @@ pub(crate) struct Sample {
 /// When nothing can be read, when there is nothing to read, or when the sample does not fit.
 pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sample, Failure> {
     let discovery = Discovery::walk(&config.inputs);
+    if config.maps && !discovery.has_mappings() && discovery.skipped.is_empty() {
+        return Err(Failure::NoMappings);
+    }
     let plan = Plan::new(config.sampling, &discovery, available_memory()?)?;
     let stage = if discovery.has_stream() { 0 } else { discovery.known_pages() };
     progress.begin("reading".to_owned(), stage);
@@ -66,8 +75,10 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
             total_bytes: 0,
             total_pages: 0,
             files: 0,
+            processes: Vec::new(),
         },
         progress,
+        per_mapping: config.maps,
     };
     for source in discovery.sources {
         reader.read_source(source)?;
@@ -164,6 +175,8 @@ fn available_memory() -> Result<u64, Failure> {
 struct Reader<'a> {
     sample: Sample,
     progress: &'a Progress,
+    /// Whether the mappings of a process are told apart.
+    per_mapping: bool,
 }
 
 /// Why a source ended early.
@@ -190,6 +203,8 @@ impl Reader<'_> {
     fn read_source(&mut self, source: Source) -> Result<(), Failure> {
         let name = match &source {
             Source::File { path, .. } | Source::Stream { path } => path.clone(),
+            Source::Core(core) => core.path.clone(),
+            Source::Process(candidate) => candidate.label().into(),
             Source::Stdin => "standard input".into(),
         };
         let before = self.sample.total_bytes;
@@ -198,6 +213,12 @@ impl Reader<'_> {
             Source::File { path, .. } => self.read_file(ordinal, &path),
             Source::Stream { path } => self.read_named_stream(ordinal, &path),
             Source::Stdin => self.read_stream(ordinal, io::stdin().lock()),
+            Source::Process(candidate) => return self.read_process(ordinal, &candidate),
+            Source::Core(core) => {
+                let parts = (ordinal, self.per_mapping);
+                let found = core_read::read(&core, parts, &mut self.sample.spool, self.progress);
+                return self.add_process(found, name.display().to_string(), true);
+            }
         };
         let done = self.sample.total_bytes - before;
         match ended {
@@ -243,6 +264,49 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+
+    fn read_process(&mut self, ordinal: u32, candidate: &Candidate) -> Result<(), Failure> {
+        let label = candidate.label();
+        let space = match Live::open(candidate.process_id) {
+            Ok(space) => space,
+            Err(error) => {
+                self.skip_process(label, Refusal::from(error).to_string(), candidate.named);
+                return Ok(());
+            }
+        };
+        let parts = (ordinal, self.per_mapping);
+        let spool = &mut self.sample.spool;
+        let found = process_read::read(&space, candidate, parts, spool, self.progress);
+        self.add_process(found, label, candidate.named)
+    }
+
+    /// Counts what a process or a core file gave, and lists it if that was not all.
+    fn add_process(
+        &mut self,
+        (summary, outcome): (ProcessSummary, Result<(), Stopped>),
+        label: String,
+        named: bool,
+    ) -> Result<(), Failure> {
+        match outcome {
+            Ok(()) => {}
+            Err(Stopped::All(failure)) => return Err(failure),
+            Err(Stopped::Source(why)) if summary.bytes > 0 => {
+                let why = format!("{why}; {} of it are in the figures", bytes::show(summary.bytes));
+                self.skip_process(label, why, named);
+            }
+            Err(Stopped::Source(why)) => self.skip_process(label, why, named),
+        }
+        self.sample.total_bytes += summary.bytes;
+        self.sample.total_pages += summary.pages;
+        if summary.pages > 0 {
+            self.sample.processes.push(summary);
+        }
+        Ok(())
+    }
+
+    fn skip_process(&mut self, what: String, why: String, failed: bool) {
+        self.sample.skipped.push(Skipped { what, why, failed });
     }
 
     fn read_named_stream(&mut self, ordinal: u32, path: &Path) -> Result<(), Ended> {

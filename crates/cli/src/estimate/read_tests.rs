@@ -7,8 +7,15 @@ use crate::args::Input;
 
 fn reader(progress: &Progress) -> Reader<'_> {
     let spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
-    let sample = Sample { spool, skipped: Vec::new(), total_bytes: 0, total_pages: 0, files: 0 };
-    Reader { sample, progress }
+    let sample = Sample {
+        spool,
+        skipped: Vec::new(),
+        total_bytes: 0,
+        total_pages: 0,
+        files: 0,
+        processes: Vec::new(),
+    };
+    Reader { sample, progress, per_mapping: false }
 }
 
 fn config(paths: &[&Path], sampling: Sampling, seed: u64) -> EstimateConfig {
@@ -21,6 +28,7 @@ fn config(paths: &[&Path], sampling: Sampling, seed: u64) -> EstimateConfig {
         seed,
         threads: std::num::NonZeroUsize::MIN,
         lifecycle: false,
+        maps: false,
     }
 }
 

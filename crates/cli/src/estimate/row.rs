@@ -5,7 +5,7 @@ use pagefold_codec::Codec;
 use pagefold_pool::Stats;
 use serde::Serialize;
 
-use super::{latency::Percentiles, worker::Kept};
+use super::{interval::Interval, latency::Percentiles, sizes::Sizes, worker::Kept};
 
 /// The stations of a run, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -74,6 +74,10 @@ pub(crate) struct Row {
     pub elapsed_ms: u64,
     pub limit_reached: bool,
     pub interrupted: bool,
+    /// The lengths of the compressed pages; only of a fill, where each page is stored once.
+    pub sizes: Option<Sizes>,
+    /// Where the whole input's effective ratio lies, with 95 % confidence; only for the fill of a sample.
+    pub effective_ratio_95: Option<Interval>,
     #[serde(skip)]
     same_filled_bytes: u64,
 }
@@ -107,6 +111,8 @@ impl Row {
             elapsed_ms: 0,
             limit_reached: false,
             interrupted: false,
+            sizes: None,
+            effective_ratio_95: None,
             same_filled_bytes: 0,
         }
     }
@@ -165,5 +171,8 @@ pub(crate) fn test_row(codec: &str, mebibytes: u64, micros: f64) -> Row {
     row.store_us = times;
     row.load_us = times;
     row.verified = true;
+    let mut sizes = Sizes::new();
+    (0..307_200).for_each(|page| sizes.record(200 + page * 7 % 3000));
+    row.sizes = Some(sizes);
     row
 }

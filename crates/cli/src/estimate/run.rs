@@ -24,9 +24,11 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
+    interval::Tally,
     latency::Latency,
     passes::{self, Check, Ended, Pass, REWRITES, Share},
     row::{Phase, Row},
+    sizes::Sizes,
     spool::Spool,
     worker::{Kept, Shared, Slot, Worker},
 };
@@ -42,6 +44,8 @@ pub(super) struct Bookkeeping {
     workers: Vec<Worker>,
     /// Slots that each worker has; the last one may have fewer.
     share: usize,
+    /// What each group came to in the fill.
+    pub(super) filled: Vec<Tally>,
 }
 
 impl Bookkeeping {
@@ -52,8 +56,9 @@ impl Bookkeeping {
         #[expect(clippy::cast_possible_truncation, reason = "a spool has at most u32::MAX pages")]
         let slots: Vec<_> = (0..spool.len() as u32).map(slot).collect();
         #[expect(clippy::cast_possible_truncation, reason = "a share is a part of the spool")]
-        let workers = slots.chunks(share).map(|share| Worker::new(share.len() as u32)).collect();
-        Self { slots, workers, share }
+        let worker = |share: &[Slot]| Worker::new(share.len() as u32, spool.groups());
+        let workers = slots.chunks(share).map(worker).collect();
+        Self { slots, workers, share, filled: vec![Tally::default(); spool.groups()] }
     }
 }
 
@@ -97,6 +102,9 @@ impl Run<'_> {
             let (stats, rss) = (self.pool.stats(), rss_anon(Process::Current)?);
             let check = self.check(phase, &stats)?;
 
+            if phase == Phase::Fill {
+                self.tally_fill();
+            }
             rows.push(self.row(phase, elapsed, &stats, rss, moved_before, ended, &check));
             if let Check::Mismatch(mismatch) = check {
                 return Ok(Some(mismatch));
@@ -106,6 +114,15 @@ impl Run<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Adds up what the workers counted; later phases store the same pages again.
+    fn tally_fill(&mut self) {
+        for worker in &self.books.workers {
+            for (sum, part) in self.books.filled.iter_mut().zip(&worker.tallies) {
+                sum.add(part);
+            }
+        }
     }
 
     fn perform(&mut self, phase: Phase) -> Result<Ended, Failure> {
@@ -264,10 +281,20 @@ impl Run<'_> {
         row.elapsed_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
         row.store_us = self.merged(|worker| &worker.stores).percentiles();
         row.load_us = self.merged(|worker| &worker.loads).percentiles();
+        row.sizes = (phase == Phase::Fill).then(|| self.sizes());
         row.limit_reached = ended == Ended::LimitReached;
         row.interrupted = ended == Ended::Interrupted || matches!(check, Check::Unfinished);
         row.verified = matches!(check, Check::Intact);
         row
+    }
+
+    /// The lengths of all compressed pages that were stored so far.
+    fn sizes(&self) -> Sizes {
+        let mut all = Sizes::new();
+        for worker in &self.books.workers {
+            all.merge(&worker.sizes);
+        }
+        all
     }
 
     fn merged(&self, latency: impl Fn(&Worker) -> &Latency) -> Latency {

@@ -1,7 +1,8 @@
 //! The pages that are measured, in memory: each was read once, and every run takes the same bytes from here.
 //!
 //! Pages lie back to back at their own lengths. Beside each stands its 128-bit hash, computed when it was read;
-//! whatever comes back from a pool is held against it.
+//! whatever comes back from a pool is held against it. Each page belongs to a group, a part of the input that results
+//! are told apart for: a process or one of its mappings. Files all belong to the first one.
 
 use std::path::PathBuf;
 
@@ -20,6 +21,8 @@ pub(crate) struct Spool {
     bytes: Vec<u8>,
     pages: Vec<Page>,
     names: Vec<PathBuf>,
+    /// The group of the pages that come next, and the last there is.
+    group: u32,
     sampler: Sampler,
     room: Room,
 }
@@ -39,6 +42,7 @@ struct Page {
     start: usize,
     page_no: u64,
     source: u32,
+    group: u32,
     len: u16,
 }
 
@@ -46,7 +50,30 @@ impl Spool {
     /// An empty spool. `expected` bytes are made room for.
     pub(super) fn new(sampler: Sampler, room: Room, expected: usize) -> Self {
         let pages = Vec::with_capacity(expected.div_ceil(PAGE));
-        Self { bytes: Vec::with_capacity(expected), pages, names: Vec::new(), sampler, room }
+        let bytes = Vec::with_capacity(expected);
+        Self { bytes, pages, names: Vec::new(), group: 0, sampler, room }
+    }
+
+    /// Begins a new group with the next page, and returns its number.
+    ///
+    /// # Errors
+    /// When there are more groups than a number holds.
+    pub(super) fn begin_group(&mut self) -> Result<u32, Failure> {
+        self.group = self.group.checked_add(1).ok_or(Failure::TooManyPages)?;
+        Ok(self.group)
+    }
+
+    /// How many groups there are, the first one included.
+    pub(super) fn groups(&self) -> usize {
+        self.group as usize + 1
+    }
+
+    /// The group of a page.
+    ///
+    /// # Panics
+    /// If there is no such page.
+    pub(super) fn group(&self, index: usize) -> usize {
+        self.pages[index].group as usize
     }
 
     /// Registers a source of pages and returns its ordinal.
@@ -83,7 +110,8 @@ impl Spool {
         self.bytes.extend_from_slice(page);
         #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
         let len = page.len() as u16;
-        self.pages.push(Page { hash: xxh3_128(page), start, page_no, source, len });
+        let (hash, group) = (xxh3_128(page), self.group);
+        self.pages.push(Page { hash, start, page_no, source, group, len });
         self.keep_within_room()
     }
 

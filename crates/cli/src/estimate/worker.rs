@@ -12,7 +12,9 @@ use pagefold_codec::{Codec, CodecError, Encoded, accept_len, decode, encode};
 use pagefold_pool::{AllocError, Handle, HandleError, Pool};
 
 use super::{
+    interval::Tally,
     latency::Latency,
+    sizes::Sizes,
     spool::{PAGE, Spool},
 };
 use crate::{interrupt::Interrupt, progress::Progress};
@@ -68,6 +70,10 @@ impl Kept {
 pub(super) struct Worker {
     pub(super) stores: Latency,
     pub(super) loads: Latency,
+    /// The lengths of what was stored compressed.
+    pub(super) sizes: Sizes,
+    /// What each group's stores came to; of use after a fill, when each page was stored once.
+    pub(super) tallies: Vec<Tally>,
     /// The slots of the share, to be shuffled.
     pub(super) order: Vec<u32>,
     scratch: Vec<u8>,
@@ -88,11 +94,13 @@ pub(super) enum LoadError {
 }
 
 impl Worker {
-    /// A worker for a share of `slots` slots.
-    pub(super) fn new(slots: u32) -> Self {
+    /// A worker for a share of `slots` slots, whose pages belong to `groups` groups.
+    pub(super) fn new(slots: u32, groups: usize) -> Self {
         Self {
             stores: Latency::new(),
             loads: Latency::new(),
+            sizes: Sizes::new(),
+            tallies: vec![Tally::default(); groups],
             order: (0..slots).collect(),
             // Filled with ones: zeroed memory would not be resident before its first use.
             scratch: vec![1; accept_len(PAGE)],
@@ -110,12 +118,18 @@ impl Worker {
         let page = shared.spool.page(source);
         let accepted = accept_len(page.len());
         let begun = Instant::now();
-        let kept = match encode(shared.codec, page, &mut self.scratch[..accepted]) {
-            Encoded::SameFilled(word) => Kept::SameFilled(word),
-            Encoded::Compressed(bytes) => Kept::Compressed(shared.pool.store(bytes)?),
-            Encoded::Raw(bytes) => Kept::Raw(shared.pool.store(bytes)?),
+        let (kept, payload) = match encode(shared.codec, page, &mut self.scratch[..accepted]) {
+            Encoded::SameFilled(word) => (Kept::SameFilled(word), 0),
+            Encoded::Compressed(bytes) => {
+                (Kept::Compressed(shared.pool.store(bytes)?), bytes.len())
+            }
+            Encoded::Raw(bytes) => (Kept::Raw(shared.pool.store(bytes)?), bytes.len()),
         };
         self.stores.record(begun.elapsed());
+        if let Kept::Compressed(_) = kept {
+            self.sizes.record(payload);
+        }
+        self.tallies[shared.spool.group(source)].count(kept, page.len() as u64, payload as u64);
         Ok(kept)
     }
 

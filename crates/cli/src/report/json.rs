@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::parts_json::{CompressedSwap, Process, processes};
 use crate::estimate::{Report, Row, Skipped};
 
 /// The version of the format.
@@ -29,6 +30,8 @@ struct Input<'a> {
     total_pages: u64,
     sampled: bool,
     seed: u64,
+    processes: Vec<Process<'a>>,
+    compressed_swap: Option<CompressedSwap<'a>>,
 }
 
 /// Writes the report.
@@ -49,6 +52,8 @@ pub(super) fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
             total_pages: input.total_pages,
             sampled: input.is_sampled(),
             seed: input.seed,
+            processes: processes(input),
+            compressed_swap: input.compressed_swap.as_ref().map(CompressedSwap::from),
         },
         runs: &report.rows,
         interrupted: report.interrupted,

@@ -50,7 +50,7 @@ fn times(percentiles: Percentiles) -> [String; 3] {
         .map(|time| time.map_or_else(|| NONE.to_owned(), show_time))
 }
 
-fn show_time(micros: f64) -> String {
+pub(super) fn show_time(micros: f64) -> String {
     if micros < 100.0 { format!("{micros:.2}") } else { format!("{micros:.0}") }
 }
 
@@ -69,18 +69,30 @@ fn build(rows: &[Row], headings: &[&str], cells: impl Fn(&Row) -> Vec<String>) -
         keys.push(("phase", |row| row.phase.name().to_owned()));
     }
 
+    let names = keys.iter().map(|&(name, _)| name.to_owned());
+    let header = names.chain(headings.iter().map(|&heading| heading.to_owned())).collect();
+    let line = |row| keys.iter().map(|&(_, key)| key(row)).chain(cells(row)).collect();
+    lay_out(keys.len(), header, rows.iter().map(line))
+}
+
+/// Columns without lines between them: the first `names` begin at the left, figures end at the right.
+pub(super) fn lay_out(
+    names: usize,
+    header: Vec<String>,
+    lines: impl Iterator<Item = Vec<String>>,
+) -> String {
+    let cells = |line: Vec<String>| {
+        let align = |(index, text)| {
+            let side = if index < names { CellAlignment::Left } else { CellAlignment::Right };
+            Cell::new(text).set_alignment(side)
+        };
+        line.into_iter().enumerate().map(align).collect::<Vec<_>>()
+    };
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    let names = keys.iter().map(|&(name, _)| Cell::new(name));
-    let figures =
-        headings.iter().map(|&heading| Cell::new(heading).set_alignment(CellAlignment::Right));
-    table.set_header(names.chain(figures));
-    for row in rows {
-        let names = keys.iter().map(|&(_, key)| Cell::new(key(row)));
-        let figures = cells(row)
-            .into_iter()
-            .map(|figure| Cell::new(figure).set_alignment(CellAlignment::Right));
-        table.add_row(names.chain(figures));
+    table.set_header(cells(header));
+    for line in lines {
+        table.add_row(cells(line));
     }
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding(if index == 0 { (0, 0) } else { (1, 0) });

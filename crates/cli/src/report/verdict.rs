@@ -11,10 +11,42 @@ const WORTHWHILE: f64 = 1.05;
 
 /// What was measured.
 pub(super) fn input(input: &InputSummary) -> String {
-    let (pages, files) = (plural(input.pages, "page"), plural(input.files, "file"));
+    let pages = plural(input.pages, "page");
     let same = percent(input.same_filled, input.pages);
     let (size, same_filled) = (bytes::show(input.bytes), count(input.same_filled));
-    format!("{size} in {pages} of {files}; {same_filled} of them same-filled ({same}).")
+    let sources = sources(input);
+    format!("{size} in {pages} of {sources}; {same_filled} of them same-filled ({same}).")
+}
+
+/// `3 files`, `1 process`, `3 files and 1 core file`.
+fn sources(input: &InputSummary) -> String {
+    let cores = input.processes.iter().filter(|process| process.core.is_some()).count() as u64;
+    let processes = match input.processes.len() as u64 - cores {
+        1 => "1 process".to_owned(),
+        processes => format!("{} processes", count(processes)),
+    };
+    let parts = [
+        (input.files, plural(input.files, "file")),
+        (cores, plural(cores, "core file")),
+        (input.processes.len() as u64 - cores, processes),
+    ];
+    let parts: Vec<_> =
+        parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();
+    parts.join(" and ")
+}
+
+/// How far off the whole may be from the sample, for each fill that was complete.
+pub(super) fn confidence(report: &Report) -> Option<String> {
+    let intervals: Vec<_> = fills(report)
+        .filter_map(|row| {
+            let interval = row.effective_ratio_95?;
+            let high = interval.high.map_or_else(|| "?".to_owned(), |high| format!("{high:.2}"));
+            Some(format!("{} {:.2} to {high}", row.codec, interval.low))
+        })
+        .collect();
+    let list = intervals.join(", ");
+    (!intervals.is_empty())
+        .then(|| format!("Effective ratio of the whole, with 95 % confidence: {list}."))
 }
 
 /// That it was a sample, and which.
@@ -23,7 +55,7 @@ pub(super) fn sampling(input: &InputSummary) -> String {
     let why = if input.sample_asked {
         String::new()
     } else {
-        format!("\nWithout --sample, at most {} is measured.", bytes::show(DEFAULT_SAMPLE))
+        format!(".\nWithout --sample, at most {} is measured", bytes::show(DEFAULT_SAMPLE))
     };
     format!(
         "This is a sample: {share} of the input's {whole}, chosen with seed {}{why}.",
@@ -50,14 +82,10 @@ pub(super) fn stops(report: &Report) -> impl Iterator<Item = String> {
 /// What would be saved: by the densest fill, and by the one that loads fastest if that is another. A run that was
 /// stopped, or not checked to its end, says nothing.
 pub(super) fn savings(report: &Report) -> Vec<String> {
-    let fills = || report.rows.iter().filter(|row| row.phase == Phase::Fill && row.is_complete());
-    let Some(densest) = fills().max_by(|a, b| a.effective_ratio.total_cmp(&b.effective_ratio))
-    else {
-        return Vec::new();
-    };
+    let Some(densest) = densest(report) else { return Vec::new() };
     let mut sentences = vec![saving(&report.input, densest)];
     let load = |row: &Row| row.load_us.mean.unwrap_or(f64::INFINITY);
-    if let Some(fastest) = fills().min_by(|a, b| load(a).total_cmp(&load(b)))
+    if let Some(fastest) = fills(report).min_by(|a, b| load(a).total_cmp(&load(b)))
         && !std::ptr::eq(fastest, densest)
         && let Some(p50) = fastest.load_us.p50
     {
@@ -65,6 +93,15 @@ pub(super) fn savings(report: &Report) -> Vec<String> {
         sentences.push(format!("Fastest to load: {name}, {p50:.1} us a page (p50), in {size}."));
     }
     sentences
+}
+
+/// The fill that takes the least memory, if there is one that stands for the whole input.
+pub(super) fn densest(report: &Report) -> Option<&Row> {
+    fills(report).max_by(|a, b| a.effective_ratio.total_cmp(&b.effective_ratio))
+}
+
+fn fills(report: &Report) -> impl Iterator<Item = &Row> {
+    report.rows.iter().filter(|row| row.phase == Phase::Fill && row.is_complete())
 }
 
 fn saving(input: &InputSummary, row: &Row) -> String {

@@ -40,6 +40,8 @@ fn json_has_exactly_the_documented_keys() {
         "total_pages",
         "sampled",
         "seed",
+        "processes",
+        "compressed_swap",
     ];
     assert_eq!(keys(input), set(&wanted));
     assert_eq!(keys(&input["skipped"][0]), set(&["what", "why"]));
@@ -69,9 +71,12 @@ fn json_has_exactly_the_documented_keys() {
         "elapsed_ms",
         "limit_reached",
         "interrupted",
+        "sizes",
+        "effective_ratio_95",
     ];
     for run in runs(&document) {
         assert_eq!(keys(run), set(&wanted));
+        assert_eq!(keys(&run["sizes"]), set(&["bucket_bytes", "counts"]));
         for times in ["store_us", "load_us"] {
             assert_eq!(keys(&run[times]), set(&["p50", "p99", "mean"]));
         }

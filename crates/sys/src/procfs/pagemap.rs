@@ -104,6 +104,11 @@ impl Pagemap {
         })
     }
 
+    /// The bytes that one entry stands for.
+    pub fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
     /// The entries of all pages that `range` touches, in order.
     ///
     /// The result takes 8 bytes a page; for ranges that may be huge and empty use [`scan`](Self::scan).

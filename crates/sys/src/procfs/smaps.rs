@@ -13,12 +13,16 @@ pub struct MemoryUsage {
     pub anonymous_huge: u64,
     /// Swapped out.
     pub swap: u64,
+    /// The part of `anonymous` that the kernel merged with equal pages, of this process or of others.
+    pub merged: u64,
+    /// In huge pages from the system's reserve (hugetlbfs), which are neither in `rss` nor ever swapped.
+    pub reserved_huge: u64,
 }
 
 /// A mapping and what of it is resident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappingUsage {
-    /// The mapping, as [`maps`](super::maps) would give it.
+    /// The mapping, as [`maps`](super::maps()) would give it.
     pub mapping: Mapping,
     /// Its memory.
     pub usage: MemoryUsage,
@@ -40,7 +44,7 @@ pub fn smaps(process: Process) -> Result<Vec<MappingUsage>, ProcfsError> {
     })
 }
 
-/// The memory of a process as a whole: the sum of what [`smaps`] gives, made by the kernel.
+/// The memory of a process as a whole: the sum of what [`smaps()`] gives, made by the kernel.
 ///
 /// # Errors
 /// [`ProcfsError`].
@@ -101,11 +105,23 @@ struct Block {
     anonymous: Option<u64>,
     anonymous_huge: Option<u64>,
     swap: Option<u64>,
+    merged: Option<u64>,
+    private_reserved_huge: Option<u64>,
+    shared_reserved_huge: Option<u64>,
 }
 
 impl Block {
     fn new(mapping: Mapping) -> Self {
-        Self { mapping, rss: None, anonymous: None, anonymous_huge: None, swap: None }
+        Self {
+            mapping,
+            rss: None,
+            anonymous: None,
+            anonymous_huge: None,
+            swap: None,
+            merged: None,
+            private_reserved_huge: None,
+            shared_reserved_huge: None,
+        }
     }
 
     fn field(&mut self, line: &str) -> Result<(), &'static str> {
@@ -115,6 +131,9 @@ impl Block {
             "Anonymous" => &mut self.anonymous,
             "AnonHugePages" => &mut self.anonymous_huge,
             "Swap" => &mut self.swap,
+            "KSM" => &mut self.merged,
+            "Private_Hugetlb" => &mut self.private_reserved_huge,
+            "Shared_Hugetlb" => &mut self.shared_reserved_huge,
             _ => return Ok(()),
         };
         *place = Some(kibibytes(value).ok_or("a number of kB")?);
@@ -125,9 +144,14 @@ impl Block {
         let usage = MemoryUsage {
             rss: self.rss.ok_or("a field `Rss` in this range")?,
             anonymous: self.anonymous.ok_or("a field `Anonymous` in this range")?,
-            // Kernels without transparent huge pages or without swap leave these out.
+            // Kernels without huge pages, swap or merging leave these out.
             anonymous_huge: self.anonymous_huge.unwrap_or(0),
             swap: self.swap.unwrap_or(0),
+            merged: self.merged.unwrap_or(0),
+            reserved_huge: self
+                .private_reserved_huge
+                .unwrap_or(0)
+                .saturating_add(self.shared_reserved_huge.unwrap_or(0)),
         };
         Ok(MappingUsage { mapping: self.mapping, usage })
     }
@@ -148,7 +172,10 @@ VmFlags: rd ex mr mw me
 7f0000000000-7f0000400000 rw-p 00000000 00:00 0
 Rss:                4096 kB
 Anonymous:          4096 kB
+KSM:                   8 kB
 AnonHugePages:      2048 kB
+Shared_Hugetlb:     2048 kB
+Private_Hugetlb:    4096 kB
 Swap:                 12 kB
 VmFlags: rd wr
 ";
@@ -167,6 +194,8 @@ VmFlags: rd wr
             anonymous: 4 << 20,
             anonymous_huge: 2 << 20,
             swap: 12 << 10,
+            merged: 8 << 10,
+            reserved_huge: 6 << 20,
         };
         assert_eq!(blocks[1].usage, second);
     }
@@ -180,14 +209,10 @@ VmFlags: rd wr
             6,
             "a range without Rss"
         );
-        assert_eq!(
-            parse(&TWO.replace("4096 kB\nAnonHuge", "4096\nAnonHuge")).unwrap_err().0,
-            10,
-            "no unit"
-        );
+        assert_eq!(parse(&TWO.replace("4096 kB\nKSM", "4096\nKSM")).unwrap_err().0, 10, "no unit");
         assert_eq!(
             parse(&TWO.replace("12 kB", "99999999999999999999 kB")).unwrap_err().0,
-            12,
+            15,
             "a huge number"
         );
         assert_eq!(

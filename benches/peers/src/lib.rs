@@ -1,0 +1,20 @@
+//! The pool beside general-purpose allocators: one trace, run by one program for each contender.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`trace`] | the trace: fill, churn, read, free half, give back; timed, and checked after each phase |
+//! | [`boxed`] | objects that are a `Vec<u8>` each, from whatever the program's global allocator is |
+//! | [`pooled`] | objects in nbud |
+//! | [`figures`] | what a run prints and the driver reads; the resident memory |
+//!
+//! The README says how to run it and what the figures mean.
+#![forbid(unsafe_code)]
+
+pub mod boxed;
+pub mod figures;
+pub mod pooled;
+pub mod trace;
+
+#[path = "../../../crates/pool/benches/common/mod.rs"]
+#[expect(dead_code, reason = "the pool's own benchmarks use the rest")]
+mod common;

@@ -1,0 +1,336 @@
+//! What a core file (ELF) has of a process: which of its segments are private memory, and whose they were.
+//!
+//! A segment `PT_LOAD` counts as private anonymous memory if the process could write to it and the list of mapped files,
+//! the note `NT_FILE`, does not name its addresses. That leaves out the code and data of the program and its libraries
+//! (also the data pages that the process had changed: a core file does not tell them from the others), files mapped into
+//! memory, and shared memory, which the kernel lists there too. Without the note, every writable segment counts, and the
+//! report says so.
+//!
+//! | note | gives |
+//! |---|---|
+//! | `NT_FILE` | the address ranges of mapped files |
+//! | `NT_AUXV` | an address in the first thread's stack (`AT_RANDOM`), by which the stack is known |
+//! | `NT_PRPSINFO` | the process's number and name |
+//!
+//! The file is untrusted: every length is held against the file's before it is used, nothing is allocated by what a field
+//! claims alone, and segments that overlap or do not fit into the file make it a damaged or a truncated one. The headers are
+//! read by the `object` crate. Formats: `elf(5)`, `core(5)`.
+
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use object::{
+    Endianness, ReadCache,
+    elf::{FileHeader64, NT_AUXV, NT_FILE, NT_PRPSINFO, PF_W, PT_LOAD, PT_NOTE, ProgramHeader64},
+    read::elf::{FileHeader as _, ProgramHeader as _},
+};
+use thiserror::Error;
+
+use crate::bytes;
+
+/// `e_type` of a core file.
+const ET_CORE: u16 = 4;
+const CLASS_64: u8 = 2;
+const LITTLE_ENDIAN: u8 = 1;
+/// The length of the ELF header of 64-bit files.
+const HEADER_BYTES: u64 = 64;
+
+/// More segments than any process may have mappings by default (65530), by far.
+const SEGMENTS_MAX: u32 = 1 << 20;
+/// A few notes for each thread; more threads than a system may have by default.
+const NOTES_MAX: u32 = 1 << 20;
+/// Addresses of mapped files: 24 bytes for each.
+const FILES_MAX: u64 = 1 << 20;
+
+/// The entry of the auxiliary vector that points into the first thread's stack.
+const AT_RANDOM: u64 = 25;
+/// More than any auxiliary vector has.
+const AUXV_BYTES_MAX: usize = 4096;
+
+/// A core file whose headers make sense.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CoreFile {
+    pub(super) path: PathBuf,
+    pub(super) process_id: Option<u32>,
+    /// The name of the process, or of the file if that is not known.
+    pub(super) name: String,
+    /// The private segments, by address.
+    pub(super) segments: Vec<Segment>,
+    /// Bytes of segments that belong to files, or to shared memory.
+    pub(super) file_bytes: u64,
+    /// Bytes of segments that are neither a file's nor writable.
+    pub(super) read_only_bytes: u64,
+    /// Whether the core file lists the mapped files.
+    pub(super) files_known: bool,
+}
+
+/// A private segment: never empty, and within the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) address: u64,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    /// Whether it holds the first thread's stack.
+    pub(super) is_stack: bool,
+}
+
+/// Why a core file is not measured.
+#[derive(Debug, Error)]
+pub(super) enum CoreError {
+    #[error("a core file of a {0} process; only those of 64-bit little-endian processes are read")]
+    Foreign(&'static str),
+    #[error("a truncated core file: it should have {} at least and has {}; look for a full disk, or raise `ulimit -c`", bytes::show(*.needed), bytes::show(*.len))]
+    Truncated { needed: u64, len: u64 },
+    #[error("a damaged core file: {0}")]
+    Damaged(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl CoreFile {
+    /// Reads the headers of `path`; `None` if it is no core file.
+    ///
+    /// # Errors
+    /// [`CoreError`] if it is one, and cannot be used.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, CoreError> {
+        let file = File::open(path)?;
+        if !is_core(&file)? {
+            return Ok(None);
+        }
+        let len = file.metadata()?.len();
+        let segments = program_headers(&file, len)?;
+        let mut notes = Notes::default();
+        for &SegmentHeader { offset, len, .. } in segments.iter().filter(|header| header.is_note) {
+            notes.read(&file, offset..offset + len)?;
+        }
+        let mut core = Self {
+            path: path.to_owned(),
+            process_id: notes.process_id,
+            name: notes.name.take().unwrap_or_else(|| path.display().to_string()),
+            segments: Vec::new(),
+            file_bytes: 0,
+            read_only_bytes: 0,
+            files_known: notes.files.is_some(),
+        };
+        core.sort_out(&segments, &notes)?;
+        Ok(Some(core))
+    }
+
+    /// The bytes of the private segments together.
+    pub(super) fn private_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.len).sum()
+    }
+
+    fn sort_out(&mut self, headers: &[SegmentHeader], notes: &Notes) -> Result<(), CoreError> {
+        for header in headers.iter().filter(|header| !header.is_note) {
+            let &SegmentHeader { address, offset, len, memory, writable, .. } = header;
+            let range = address..address + memory;
+            if notes.names_a_file(&range) {
+                self.file_bytes += len;
+            } else if !writable {
+                self.read_only_bytes += len;
+            } else if len > 0 {
+                let is_stack = notes.in_stack.is_some_and(|pointer| range.contains(&pointer));
+                self.segments.push(Segment { address, offset, len, is_stack });
+            }
+        }
+        self.segments.sort_unstable_by_key(|segment| segment.address);
+        let overlap = |pair: &[Segment]| pair[0].address + pair[0].len > pair[1].address;
+        if self.segments.windows(2).any(overlap) {
+            return Err(CoreError::Damaged("two segments have the same addresses".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the file says that it is a core file, of whatever system.
+fn is_core(file: &File) -> Result<bool, CoreError> {
+    let mut ident = [0; 18];
+    match file.read_exact_at(&mut ident, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        outcome => outcome?,
+    }
+    let (class, data) = (ident[4], ident[5]);
+    let kind = [ident[16], ident[17]];
+    let little = data == LITTLE_ENDIAN;
+    let kind = if little { u16::from_le_bytes(kind) } else { u16::from_be_bytes(kind) };
+    if !ident.starts_with(b"\x7fELF") || kind != ET_CORE {
+        return Ok(false);
+    }
+    match (class == CLASS_64, little) {
+        (true, true) => Ok(true),
+        (true, false) => Err(CoreError::Foreign("big-endian")),
+        (false, true) => Err(CoreError::Foreign("32-bit")),
+        (false, false) => Err(CoreError::Foreign("32-bit big-endian")),
+    }
+}
+
+/// What matters of a `PT_LOAD` or `PT_NOTE`.
+///
+/// # Invariants
+/// `offset + len` is within the file, and `address + memory` within 64 bits; `memory >= len`.
+struct SegmentHeader {
+    is_note: bool,
+    writable: bool,
+    address: u64,
+    memory: u64,
+    offset: u64,
+    len: u64,
+}
+
+impl SegmentHeader {
+    /// Checks a header against the length of the file.
+    fn new(header: &ProgramHeader64<Endianness>, file_len: u64) -> Result<Self, CoreError> {
+        let endian = Endianness::Little;
+        let (offset, len) = header.file_range(endian);
+        let (address, memory) = (header.p_vaddr(endian), header.p_memsz(endian).max(len));
+        let damaged = |what: &str| CoreError::Damaged(format!("{what} at address {address:#x}"));
+        let needed = offset.checked_add(len).ok_or_else(|| damaged("an endless segment"))?;
+        if needed > file_len {
+            return Err(CoreError::Truncated { needed, len: file_len });
+        }
+        address.checked_add(memory).ok_or_else(|| damaged("a segment beyond all addresses"))?;
+        Ok(Self {
+            is_note: header.p_type(endian) == PT_NOTE,
+            writable: header.p_flags(endian).contains(PF_W),
+            address,
+            memory,
+            offset,
+            len,
+        })
+    }
+}
+
+/// The segments of a core file of `len` bytes.
+fn program_headers(file: &File, len: u64) -> Result<Vec<SegmentHeader>, CoreError> {
+    if len < HEADER_BYTES {
+        return Err(CoreError::Truncated { needed: HEADER_BYTES, len });
+    }
+    let endian = Endianness::Little;
+    let damaged = |error: object::read::Error| CoreError::Damaged(error.to_string());
+    let cache = ReadCache::new(file);
+    let header = FileHeader64::<Endianness>::parse(&cache).map_err(damaged)?;
+    let count = header.phnum(endian, &cache).map_err(damaged)?;
+    let table = u64::from(count) * size_of::<ProgramHeader64<Endianness>>() as u64;
+    let needed = header.e_phoff(endian).saturating_add(table);
+    if needed > len {
+        return Err(CoreError::Truncated { needed, len });
+    }
+    if count > SEGMENTS_MAX {
+        return Err(CoreError::Damaged(format!("it claims {count} segments")));
+    }
+    let headers = header.program_headers(endian, &cache).map_err(damaged)?;
+    let used =
+        |header: &&ProgramHeader64<Endianness>| [PT_LOAD, PT_NOTE].contains(&header.p_type(endian));
+    let segments: Vec<_> = headers
+        .iter()
+        .filter(used)
+        .map(|header| SegmentHeader::new(header, len))
+        .collect::<Result<_, _>>()?;
+    // Each byte of the file is dumped once; a file that claims more would be read for ever.
+    let claimed = segments.iter().fold(0_u64, |sum, segment| sum.saturating_add(segment.len));
+    if claimed > len {
+        return Err(CoreError::Damaged("its segments claim the same bytes of the file".to_owned()));
+    }
+    Ok(segments)
+}
+
+/// What the notes say.
+#[derive(Default)]
+struct Notes {
+    process_id: Option<u32>,
+    name: Option<String>,
+    in_stack: Option<u64>,
+    /// The addresses of mapped files, in order.
+    files: Option<Vec<Range<u64>>>,
+}
+
+impl Notes {
+    /// Reads the notes in one range of the file; descriptions that are of no use are not read.
+    fn read(&mut self, file: &File, range: Range<u64>) -> Result<(), CoreError> {
+        let mut at = range.start;
+        for _ in 0..NOTES_MAX {
+            if range.end - at < 12 {
+                return Ok(());
+            }
+            let header = read_vec(file, at, 12)?;
+            let (name_len, len, kind) = (word(&header, 0), word(&header, 4), word(&header, 8));
+            // A note's name and description are each padded to four bytes.
+            let description = at + 12 + u64::from(name_len).next_multiple_of(4);
+            let end = description + u64::from(len);
+            if end > range.end {
+                return Err(CoreError::Damaged("a note is longer than its segment".to_owned()));
+            }
+            let name = read_vec(file, at + 12, name_len.min(5) as usize)?;
+            if name == b"CORE\0" && name_len == 5 {
+                self.read_one(file, kind, description, len as usize)?;
+            }
+            at = end.next_multiple_of(4).min(range.end);
+        }
+        Err(CoreError::Damaged(format!("it has more than {NOTES_MAX} notes")))
+    }
+
+    fn read_one(&mut self, file: &File, kind: u32, at: u64, len: usize) -> Result<(), CoreError> {
+        if kind == NT_FILE.0 && len >= 16 {
+            self.files = Some(mapped_files(file, at, len as u64)?);
+        } else if kind == NT_AUXV.0 {
+            let vector = read_vec(file, at, len.min(AUXV_BYTES_MAX))?;
+            let mut entries = vector.chunks_exact(16);
+            let entry = entries.find(|entry| double_word(entry, 0) == AT_RANDOM);
+            self.in_stack = entry.map(|entry| double_word(entry, 8));
+        } else if kind == NT_PRPSINFO.0 && len >= 56 {
+            // Four letters of state, flags, user and group; then the number; at byte 40 the name.
+            let info = read_vec(file, at, 56)?;
+            self.process_id = Some(word(&info, 24)).filter(|&number| number > 0);
+            let name = info[40..].split(|&byte| byte == 0).next().unwrap_or_default();
+            let name = String::from_utf8_lossy(name).into_owned();
+            self.name = Some(name).filter(|name| !name.is_empty());
+        }
+        Ok(())
+    }
+
+    fn names_a_file(&self, range: &Range<u64>) -> bool {
+        let files = self.files.as_deref().unwrap_or_default();
+        let before = files.partition_point(|file| file.start < range.end);
+        before > 0 && files[before - 1].end > range.start
+    }
+}
+
+/// The address ranges in a note `NT_FILE` of `len` bytes: a count, a page size, and for each file start, end and offset.
+fn mapped_files(file: &File, at: u64, len: u64) -> Result<Vec<Range<u64>>, CoreError> {
+    let count = double_word(&read_vec(file, at, 16)?, 0);
+    if count > FILES_MAX || 16 + count * 24 > len {
+        return Err(CoreError::Damaged(format!("its list of files claims {count} of them")));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "at most FILES_MAX entries")]
+    let entries = read_vec(file, at + 16, (count * 24) as usize)?;
+    let range = |entry: &[u8]| double_word(entry, 0)..double_word(entry, 8);
+    let mut files: Vec<_> = entries.chunks_exact(24).map(range).collect();
+    files.sort_unstable_by_key(|range| range.start);
+    Ok(files)
+}
+
+fn read_vec(file: &File, at: u64, len: usize) -> Result<Vec<u8>, CoreError> {
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(bytes)
+}
+
+/// The 32-bit number at `at`, which lies within `bytes`.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes make a word"))
+}
+
+/// The 64-bit number at `at`, which lies within `bytes`.
+fn double_word(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes make a double word"))
+}
+
+#[cfg(test)]
+#[path = "core_file_tests.rs"]
+mod tests;

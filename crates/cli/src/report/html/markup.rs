@@ -1,0 +1,143 @@
+//! HTML and SVG written so that it is well nested and every string is escaped, by construction: tags and attribute names
+//! are constants of this program, and whatever else is written goes through [`escape`].
+
+/// A piece of a document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Markup(String);
+
+/// A name and a value; the value is escaped when it is written.
+pub(super) type Attribute<'a> = (&'static str, &'a str);
+
+impl Markup {
+    /// Nothing.
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// A whole document of this content, with its document type.
+    pub(super) fn into_document(self) -> String {
+        format!("<!DOCTYPE html>\n{}\n", self.0)
+    }
+
+    /// Text; markup in it is shown and not obeyed.
+    pub(super) fn text(&mut self, text: &str) {
+        escape(text, &mut self.0);
+    }
+
+    /// A style sheet. It is a constant, because its text cannot be escaped.
+    pub(super) fn style(&mut self, sheet: &'static str) {
+        debug_assert!(!sheet.contains("</"), "a style sheet would end early");
+        self.0.push_str("<style>\n");
+        self.0.push_str(sheet);
+        self.0.push_str("</style>\n");
+    }
+
+    /// An element with what `content` writes in it.
+    pub(super) fn within(
+        &mut self,
+        tag: &'static str,
+        attributes: &[Attribute<'_>],
+        content: impl FnOnce(&mut Self),
+    ) {
+        self.open(tag, attributes);
+        self.0.push('>');
+        content(self);
+        self.0.push_str("</");
+        self.0.push_str(tag);
+        self.0.push('>');
+        if ends_a_line(tag) {
+            self.0.push('\n');
+        }
+    }
+
+    /// An element that holds nothing but text.
+    pub(super) fn element(&mut self, tag: &'static str, attributes: &[Attribute<'_>], text: &str) {
+        self.within(tag, attributes, |element| element.text(text));
+    }
+
+    /// An element that holds nothing: a void one of HTML, or a shape.
+    pub(super) fn leaf(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
+        self.open(tag, attributes);
+        self.0.push_str("/>");
+    }
+
+    /// Another piece.
+    pub(super) fn append(&mut self, other: &Self) {
+        self.0.push_str(&other.0);
+    }
+
+    fn open(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
+        self.0.push('<');
+        self.0.push_str(tag);
+        for (name, value) in attributes {
+            self.0.push(' ');
+            self.0.push_str(name);
+            self.0.push_str("=\"");
+            escape(value, &mut self.0);
+            self.0.push('"');
+        }
+    }
+}
+
+/// Whether a line break after this element changes nothing that is shown; without any, the file would be one line.
+fn ends_a_line(tag: &str) -> bool {
+    matches!(
+        tag,
+        "head"
+            | "title"
+            | "p"
+            | "h1"
+            | "h2"
+            | "h3"
+            | "li"
+            | "tr"
+            | "table"
+            | "figure"
+            | "section"
+            | "div"
+            | "dd"
+            | "svg"
+            | "g"
+    )
+}
+
+/// Writes `text` so that it is text wherever it stands: between tags and in quoted attributes. Control characters become
+/// U+FFFD, and so do those that turn the direction of what follows: a file's name must not rewrite the line it is in.
+fn escape(text: &str, to: &mut String) {
+    for letter in text.chars() {
+        match letter {
+            '&' => to.push_str("&amp;"),
+            '<' => to.push_str("&lt;"),
+            '>' => to.push_str("&gt;"),
+            '"' => to.push_str("&quot;"),
+            '\'' => to.push_str("&#39;"),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => to.push('\u{fffd}'),
+            _ if letter.is_control() => to.push('\u{fffd}'),
+            _ => to.push(letter),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_and_no_attribute_can_become_markup() {
+        let hostile = "</title><script>\"'&\u{1b}\n\u{202e}";
+        let escaped = "&lt;/title&gt;&lt;script&gt;&quot;&#39;&amp;\u{fffd}\u{fffd}\u{fffd}";
+        let mut markup = Markup::new();
+        markup.element("td", &[("title", hostile)], hostile);
+        assert_eq!(markup.0, format!("<td title=\"{escaped}\">{escaped}</td>"));
+    }
+
+    #[test]
+    fn what_is_within_is_closed_after_it() {
+        let mut markup = Markup::new();
+        markup.within("ul", &[], |list| {
+            list.element("b", &[], "1");
+            list.leaf("br", &[]);
+        });
+        assert_eq!(markup.into_document(), "<!DOCTYPE html>\n<ul><b>1</b><br/></ul>\n");
+    }
+}

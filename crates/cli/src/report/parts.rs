@@ -1,0 +1,245 @@
+//! The tables of processes and of their mappings: what each has, what is left out of the figures, how it compresses.
+//!
+//! The columns named after codecs give the effective ratio of the part: its bytes over its share of the pool's frames and
+//! metadata. With several allocators that is the first one's; the JSON has all.
+
+use super::{count, percent, plural, printable, table};
+use crate::{
+    bytes,
+    estimate::{InputSummary, MappingKind, MappingSummary, PAGE, ProcessSummary, Share},
+};
+
+/// How many processes, and how many mappings of each, have a line of their own; JSON lists all.
+const PROCESSES_SHOWN: usize = 20;
+const MAPPINGS_SHOWN: usize = 12;
+
+/// How wide a name may be.
+const NAME_WIDTH: usize = 25;
+const PROCESS_WIDTH: usize = 20;
+
+/// What stands where there is no figure.
+const NONE: &str = "-";
+
+/// What the headings mean.
+const LEGEND: &str = "\
+private: resident anonymous memory of the process alone: what was measured
+shared, files, swap: left out; a codec's column: effective ratio";
+
+const CORE_LEGEND: &str = "\
+private: writable memory of no file in the core file: what was measured
+files: left out; a codec's column: effective ratio";
+
+/// The table of processes if there are any, and that of each one's mappings if they were asked for.
+pub(super) fn tables(input: &InputSummary) -> Vec<String> {
+    if input.processes.is_empty() {
+        return Vec::new();
+    }
+    let mut all: Vec<_> = input.processes.iter().collect();
+    all.sort_by_key(|process| std::cmp::Reverse(process.bytes));
+    let mut tables = vec![processes(&all)];
+    if input.maps {
+        tables.extend(all.iter().take(PROCESSES_SHOWN).map(|process| mappings(process)));
+    }
+    tables
+}
+
+fn processes(all: &[&ProcessSummary]) -> String {
+    let mut header = ["process", "private", "shared", "files", "swap"].map(str::to_owned).to_vec();
+    header.extend(codecs(all.first().map_or(&[], |process| &process.shares)));
+    let codecs = header.len() - 5;
+    let sizes = |private: u64, beside: [Option<u64>; 3]| {
+        let left_out = beside.map(|bytes| bytes.map_or_else(|| NONE.to_owned(), bytes::show));
+        std::iter::once(bytes::show(private)).chain(left_out).collect::<Vec<_>>()
+    };
+    let mut lines = Vec::new();
+    for process in all.iter().take(PROCESSES_SHOWN) {
+        let mut line = vec![shorten(&process.title(), PROCESS_WIDTH)];
+        line.extend(sizes(process.bytes, left_out(process)));
+        line.extend((0..codecs).map(|codec| ratio(process.shares.get(codec))));
+        lines.push(line);
+    }
+    if all.len() > PROCESSES_SHOWN {
+        let rest = &all[PROCESSES_SHOWN..];
+        lines.push(summed(format!("{} others", count(rest.len() as u64)), rest, codecs, sizes));
+    }
+    if all.len() > 1 {
+        lines.push(summed("total".to_owned(), all, codecs, sizes));
+    }
+    table::lay_out(1, header, lines.into_iter())
+}
+
+/// Shared memory of both kinds, files, swap.
+pub(super) fn left_out(process: &ProcessSummary) -> [Option<u64>; 3] {
+    let beside = &process.beside;
+    let shared = match (beside.shared_anonymous, beside.shared_memory) {
+        (None, None) => None,
+        (anonymous, memory) => Some(anonymous.unwrap_or(0) + memory.unwrap_or(0)),
+    };
+    [shared, beside.file, beside.swap]
+}
+
+/// A line for several processes. What they share is counted once for each, as the kernel does.
+fn summed(
+    name: String,
+    processes: &[&ProcessSummary],
+    codecs: usize,
+    sizes: impl Fn(u64, [Option<u64>; 3]) -> Vec<String>,
+) -> Vec<String> {
+    let private = processes.iter().map(|process| process.bytes).sum();
+    let column = |index: usize| {
+        let mut known = processes.iter().filter_map(|process| left_out(process)[index]).peekable();
+        known.peek().is_some().then(|| known.sum())
+    };
+    let mut line = vec![name];
+    line.extend(sizes(private, [column(0), column(1), column(2)]));
+    let shares = |codec| processes.iter().filter_map(move |process| process.shares.get(codec));
+    line.extend((0..codecs).map(|codec| ratio_of(shares(codec))));
+    line
+}
+
+fn mappings(process: &ProcessSummary) -> String {
+    let title = printable(&process.title());
+    let mut all: Vec<_> = process.mappings.iter().collect();
+    all.sort_by_key(|mapping| std::cmp::Reverse(mapping.bytes));
+    let mut header = ["mapping", "private", "same", "raw"].map(str::to_owned).to_vec();
+    header.extend(codecs(&process.shares));
+    let codecs = process.shares.len().min(header.len() - 4);
+    let line = |name: String, mappings: &[&MappingSummary]| {
+        let shares = |codec| mappings.iter().filter_map(move |mapping| mapping.shares.get(codec));
+        let pages: u64 = shares(0).map(|share| share.tally.pages()).sum();
+        let part = |number: fn(&Share) -> u64| percent(shares(0).map(number).sum(), pages);
+        let mut line = vec![name, bytes::show(mappings.iter().map(|mapping| mapping.bytes).sum())];
+        line.push(part(|share| share.tally.same_filled));
+        line.push(part(|share| share.tally.raw));
+        line.extend((0..codecs).map(|codec| ratio_of(shares(codec))));
+        line
+    };
+    let mut lines: Vec<_> =
+        all.iter().take(MAPPINGS_SHOWN).map(|mapping| line(label(mapping), &[mapping])).collect();
+    if all.len() > MAPPINGS_SHOWN {
+        let rest = &all[MAPPINGS_SHOWN..];
+        lines.push(line(format!("{} others", count(rest.len() as u64)), rest));
+    }
+    format!("Mappings of {title}:\n{}", table::lay_out(1, header, lines.into_iter()))
+}
+
+/// The codecs' names, of the first allocator.
+pub(super) fn codecs(shares: &[Share]) -> Vec<String> {
+    let first = shares.first().map(|share| share.allocator.as_str());
+    shares
+        .iter()
+        .filter(|share| Some(share.allocator.as_str()) == first)
+        .map(|share| share.codec.clone())
+        .collect()
+}
+
+pub(super) fn ratio(share: Option<&Share>) -> String {
+    ratio_of(share.into_iter())
+}
+
+/// The ratio of several shares together.
+fn ratio_of<'a>(shares: impl Iterator<Item = &'a Share>) -> String {
+    let add = |sum: (u64, f64), share: &Share| {
+        (sum.0 + share.tally.original_bytes, sum.1 + share.memory_bytes)
+    };
+    let (original, memory) = shares.fold((0, 0.0), add);
+    if original == 0 {
+        NONE.to_owned()
+    } else if memory < 1.0 {
+        // Nothing but same-filled pages.
+        "inf".to_owned()
+    } else {
+        let ratio = original as f64 / memory;
+        if ratio < 100.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
+    }
+}
+
+/// What a mapping is, with its address where nothing else tells it from its like.
+fn label(mapping: &MappingSummary) -> String {
+    let kind = mapping.kind.label();
+    match &mapping.name {
+        Some(path) if path.starts_with('/') => {
+            shorten(path.rsplit('/').next().unwrap_or(path.as_str()), NAME_WIDTH)
+        }
+        Some(name) => shorten(&format!("{kind} {name}"), NAME_WIDTH),
+        // There is one of each.
+        None if matches!(mapping.kind, MappingKind::Heap | MappingKind::Stack) => kind.to_owned(),
+        None => shorten(&format!("{kind} {:x}", mapping.start), NAME_WIDTH),
+    }
+}
+
+/// A name that can be printed and is not too wide.
+fn shorten(name: &str, width: usize) -> String {
+    let name = printable(name);
+    if name.chars().count() <= width {
+        return name;
+    }
+    name.chars().take(width - 1).chain(['\u{2026}']).collect()
+}
+
+/// What the tables do not say.
+pub(super) fn notes(input: &InputSummary) -> Vec<String> {
+    let live = input.processes.iter().filter(|process| process.core.is_none());
+    let sum = |bytes: fn(&ProcessSummary) -> Option<u64>| {
+        input.processes.iter().filter_map(bytes).sum::<u64>()
+    };
+    let mut notes = Vec::new();
+    if input.processes.iter().any(|process| process.core.is_some()) {
+        notes.push(CORE_LEGEND.to_owned());
+    }
+    if live.clone().next().is_some() {
+        notes.push(LEGEND.to_owned());
+    }
+    match live.map(|process| process.vanished_pages).sum() {
+        0 => {}
+        vanished => notes.push(format!(
+            "{} ({}) were gone or shared before they could be read, and are not counted.",
+            plural(vanished, "private page"),
+            bytes::show(vanished * PAGE as u64)
+        )),
+    }
+    match sum(|process| process.beside.holes) {
+        0 => {}
+        holes => notes.push(format!(
+            "Left out: {} that the process never had, holes of the core file.",
+            bytes::show(holes)
+        )),
+    }
+    match sum(|process| process.beside.reserved_huge) {
+        0 => {}
+        huge => notes.push(format!(
+            "Left out: {} in huge pages from the system's reserve, which are never swapped.",
+            bytes::show(huge)
+        )),
+    }
+    notes.extend(compressed_swap(input, sum(|process| process.beside.swap)));
+    notes
+}
+
+/// Whether what is swapped out is compressed memory already.
+fn compressed_swap(input: &InputSummary, swapped: u64) -> Option<String> {
+    let swap = input.compressed_swap.as_ref()?;
+    if swapped == 0 {
+        return None;
+    }
+    let mut already = Vec::new();
+    if !swap.zram_devices.is_empty() {
+        already.push(format!("compressed in memory by zram ({})", swap.zram_devices.join(", ")));
+    }
+    if let (Some(zswapped @ 1..), Some(pool)) = (swap.zswapped, swap.zswap_pool) {
+        let (held, pool) = (bytes::show(zswapped), bytes::show(pool));
+        already.push(format!("in part in zswap, which holds {held} of the whole system in {pool}"));
+    }
+    let swapped = bytes::show(swapped);
+    Some(if already.is_empty() {
+        format!(
+            "Swapped out and left out: {swapped}; this system has neither zram nor zswap in use."
+        )
+    } else {
+        format!("Swapped out and left out: {swapped}, {}.", already.join(", or "))
+    })
+}
+
+#[cfg(test)]
+#[path = "parts_tests.rs"]
+mod tests;
