@@ -59,7 +59,8 @@ impl<'a, M: Body, const W: usize> ReadGuard<'a, M, W> {
     #[inline]
     pub fn parts(&self) -> (&M, &[u8]) {
         let base = self.slab.base_of(self.location);
-        // SAFETY: this hold keeps writers away until it drops, and `publish` came after the body was written.
+        // SAFETY: this hold keeps writers away until it drops, and the body was written under the first write hold of
+        // this life, before any other hold was given. (I-BODY)
         let body = unsafe { self.descriptor.body_ptr().as_ref() };
         // SAFETY: the run is committed memory that this descriptor owns; this hold keeps writers (and with them
         // every change of the place) away until it drops.
@@ -121,7 +122,8 @@ impl<'a, M: Body, const W: usize> WriteGuard<'a, M, W> {
     /// The body and the bytes of the run.
     pub fn parts(&mut self) -> (&mut M, &mut [u8]) {
         let base = self.slab.base_of(self.location);
-        // SAFETY: this hold is exclusive until it drops, and the body was written before `publish`.
+        // SAFETY: this hold is exclusive until it drops, and the body was written under the first write hold of this
+        // life, before a guard for it was made. (I-BODY)
         let body = unsafe { self.descriptor.body_ptr().as_mut() };
         // SAFETY: the run is committed memory that this descriptor owns, and this hold is exclusive until it drops.
         let bytes =

@@ -11,7 +11,8 @@
 //!
 //! # Invariants
 //! - A live descriptor owns its run: the owner word of each of its frames names it (I-OWNER).
-//! - The body is initialised before the state word says LIVE, and nobody reads it without a hold (I-BODY).
+//! - The body is initialised under the write hold that a life begins with, before any guard is made, and nobody reads
+//!   it without a hold (I-BODY).
 //! - An id is given out only while its state word is vacant, and lowest first, so that high pages empty out (I-ID).
 
 use std::{mem::MaybeUninit, num::NonZeroU8, ptr::NonNull, sync::Arc};

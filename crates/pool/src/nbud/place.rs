@@ -14,7 +14,7 @@
 
 use std::sync::atomic::AtomicU32;
 
-use pagefold_frame::{Claim, DescriptorId, OutOfFrames, WriteGuard, frames_for};
+use pagefold_frame::{Claim, DescriptorId, FRAME_BYTES, OutOfFrames, WriteGuard, frames_for};
 use pagefold_sys::sync::{self, Ordering};
 
 use super::{
@@ -28,8 +28,8 @@ use crate::{
     entries::{Entry, Place, State},
 };
 
-/// The share of span bytes that may be holes before they are filled, in thousandths. With directories of half to one
-/// per cent it keeps density near 0.98; see BENCHMARKS.md for the measured trade.
+/// The share of span bytes that may be holes before they are filled, in thousandths. See BENCHMARKS.md for what it
+/// gives and costs.
 pub(crate) const HOLES_PER_MILLE: usize = 8;
 /// Candidates looked at in one set before going on: some may be held by readers.
 const CANDIDATES: usize = 4;
@@ -111,7 +111,8 @@ impl Nbud {
     /// directory would cost it another frame.
     pub(super) fn is_run(&self, len: usize) -> bool {
         let with_slot = len + SLOT_BYTES;
-        with_slot > self.span_bytes() / 2 || with_slot.div_ceil(FRAME) > len.div_ceil(FRAME)
+        with_slot > self.span_bytes() / 2
+            || with_slot.div_ceil(FRAME_BYTES) > len.div_ceil(FRAME_BYTES)
     }
 
     /// Puts `content` at a new place and calls `publish` with it while the place is held for writing. When that says
@@ -164,7 +165,7 @@ impl Nbud {
             Placement::Append => false,
             Placement::Auto => self.shard().decision.again(|| {
                 // ORDERING: Relaxed; an estimate.
-                let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME;
+                let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME_BYTES;
                 self.buckets.holes() > bytes / 1000 * HOLES_PER_MILLE
             }),
         }
@@ -294,5 +295,3 @@ impl Nbud {
         Err(OutOfFrames)
     }
 }
-
-const FRAME: usize = pagefold_frame::FRAME_BYTES;

@@ -2,7 +2,7 @@
 //!
 //! Objects of many sizes fill a span of any length: what is left takes the next one that fits. Objects that are much
 //! alike do not: six of 2500 bytes leave 7 % of 16 KiB, and nothing that comes fits in there; of 40 KiB they leave
-//! 1 %. So the last sizes are kept, and now and then they are packed on paper into spans of each length, as the pool
+//! 2 %. So the last sizes are kept, and now and then they are packed on paper into spans of each length, as the pool
 //! packs: into the tightest span that fits, or else into a new one. The length that comes out densest is taken, if it
 //! gains enough over the usual one: longer spans slide more. Where sizes differ widely the usual length stays.
 
