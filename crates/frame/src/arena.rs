@@ -4,10 +4,15 @@
 //!  alloc:  own cache -> buddy -> (out of frames) everybody's caches -> free touched frames to the system -> buddy
 //!  free:   own cache -> buddy -> (a second whole pageblock is free) it goes back to the system
 //! ```
-//! The *owner word* of a frame is the allocatee's: type tag and descriptor id, or 0. What the allocator itself knows
+//! While frames are evacuated (`evacuate`) the caches are left out, so that what becomes free is free at once.
+//!
+//! The *owner word* of a frame is the allocatee's: type tag and descriptor id, a mark for claimed frames, or 0. What the allocator itself knows
 //! lies in bitmaps by pageblock (`buddy`), so the two never share a word.
 
-use std::sync::{Arc, atomic::Ordering as GuardedOrdering};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering as GuardedOrdering},
+};
 
 use pagefold_sys::{
     memory::Reservation,
@@ -15,10 +20,12 @@ use pagefold_sys::{
 };
 
 use crate::{
-    Claim, DescriptorId, FRAME_BYTES, FrameCount, FrameNo, Location, Memory, Mobility, OutOfFrames,
-    PAGEBLOCK_FRAMES, SourceError, Tag,
+    Claim, FRAME_BYTES, FrameCount, FrameNo, Location, Memory, MigrationStats, Mobility,
+    OutOfFrames, Owner, PAGEBLOCK_FRAMES, SourceError, Tag,
     buddy::{Buddy, FreeBlock, Kind},
     cache::{CACHED_ORDERS, Cache},
+    evacuate::Progress,
+    migrate::Moves,
     table::{GuardedU32, Table},
 };
 
@@ -28,7 +35,9 @@ pub const SHARDS_MAX: usize = 16;
 const WHOLE_KEPT: u32 = 1;
 /// Free blocks given back with one system call.
 const TRIM_BATCH: usize = 1024;
-const PAGEBLOCK_BYTES: usize = PAGEBLOCK_FRAMES as usize * FRAME_BYTES;
+/// The owner word of a claimed frame: of no slab, so no descriptor's.
+pub(crate) const CLAIMED: u32 = 1;
+pub(crate) const PAGEBLOCK_BYTES: usize = PAGEBLOCK_FRAMES as usize * FRAME_BYTES;
 
 /// How many shards caches and the like have here: twice the processors, a power of two.
 pub fn shard_count() -> usize {
@@ -51,6 +60,8 @@ pub struct ArenaConfig {
 pub struct ArenaStats {
     /// Owned by descriptors.
     pub allocated: usize,
+    /// Claimed.
+    pub claimed: usize,
     /// In caches, or free and not yet given back: may be resident.
     pub idle: usize,
     /// Frames that the reservation holds.
@@ -67,13 +78,19 @@ fn is_cacheable(frames: FrameCount, mobility: Mobility) -> bool {
 #[derive(Debug)]
 pub struct Arena {
     memory: Arc<Memory>,
-    reservation: Reservation,
+    pub(crate) reservation: Reservation,
     owners: Table<GuardedU32>,
-    buddy: Mutex<Buddy>,
+    pub(crate) buddy: Mutex<Buddy>,
     caches: Box<[Padded<Mutex<Cache>>]>,
+    /// Threads that evacuate frames; while there are any, caches are left out.
+    pub(crate) evacuating: AtomicUsize,
+    /// Held by whoever compacts or claims.
+    pub(crate) evacuator: Mutex<Progress>,
+    moves: Moves,
     /// Held by whoever makes room when the limit is reached, so that others wait for it instead of failing.
     reclaim: Mutex<()>,
     allocated: AtomicUsize,
+    pub(crate) claimed: AtomicUsize,
     /// Frames of the reservation that are charged.
     charged: AtomicUsize,
 }
@@ -103,8 +120,12 @@ impl Arena {
             owners,
             buddy,
             caches,
+            evacuating: AtomicUsize::new(0),
+            evacuator: Mutex::new(Progress::default()),
+            moves: Moves::default(),
             reclaim: Mutex::new(()),
             allocated: AtomicUsize::new(0),
+            claimed: AtomicUsize::new(0),
             charged: AtomicUsize::new(0),
         })
     }
@@ -124,7 +145,22 @@ impl Arena {
         self.reservation.at(location.start.byte_offset())
     }
 
-    fn cache(&self) -> &Mutex<Cache> {
+    pub(crate) fn moves(&self) -> &Moves {
+        &self.moves
+    }
+
+    /// Moving of frames so far.
+    pub fn migration(&self) -> MigrationStats {
+        self.moves.stats()
+    }
+
+    /// The shard's cache, unless frames are being evacuated.
+    fn cache(&self) -> Option<&Mutex<Cache>> {
+        // ORDERING: Relaxed; a cache that is used all the same is drained once more.
+        (self.evacuating.load(Ordering::Relaxed) == 0).then(|| self.own_cache())
+    }
+
+    fn own_cache(&self) -> &Mutex<Cache> {
         &self.caches[sync::shard_hint() % self.caches.len()]
     }
 
@@ -134,7 +170,7 @@ impl Arena {
         frames: FrameCount,
         mobility: Mobility,
         claim: Claim,
-        owner: (Tag, DescriptorId),
+        owner: Owner,
     ) -> Result<Location, OutOfFrames> {
         self.memory.source().grant().map_err(|_| OutOfFrames)?;
         let start = match self.cached(frames, mobility, claim) {
@@ -144,11 +180,16 @@ impl Arena {
                 Err(OutOfFrames) => self.carve_after_reclaim(frames, mobility, claim)?,
             },
         };
+        Ok(self.hand_out(start, frames, owner))
+    }
+
+    /// Gives a run that is nobody's its owner.
+    pub(crate) fn hand_out(&self, start: FrameNo, frames: FrameCount, owner: Owner) -> Location {
         let location = Location { start, frames };
-        self.set_owner(location, owner.0.word(owner.1));
+        self.set_owner(location.range(), owner.tag.word(owner.id));
         // ORDERING: Relaxed; a statistic.
         self.allocated.fetch_add(frames.get() as usize, Ordering::Relaxed);
-        Ok(location)
+        location
     }
 
     fn cached(&self, frames: FrameCount, mobility: Mobility, claim: Claim) -> Option<FrameNo> {
@@ -157,7 +198,8 @@ impl Arena {
             return None;
         }
         let order = frames.order();
-        is_cacheable(frames, mobility).then(|| self.cache().lock().pop(order)).flatten()
+        let cache = self.cache().filter(|_| is_cacheable(frames, mobility))?;
+        cache.lock().pop(order)
     }
 
     fn carve(
@@ -166,32 +208,36 @@ impl Arena {
         mobility: Mobility,
         claim: Claim,
     ) -> Result<FrameNo, OutOfFrames> {
-        let kind = match (mobility, frames) {
-            (Mobility::Movable, FrameCount::ONE) => Kind::MovableSingle,
-            (Mobility::Movable, _) => Kind::MovableRun,
-            (Mobility::Pinned, FrameCount::ONE) => Kind::PinnedSingle,
-            (Mobility::Pinned, _) => Kind::PinnedRun,
-        };
-        let (order, count) = (frames.order(), frames.get());
+        let kind = Kind::of(mobility, frames);
         let mut buddy = self.buddy.lock();
-        let start = buddy.take(kind, order, claim, &mut |pageblock| self.open(pageblock, claim))?;
-        // A run is as long as asked for; the rest of its block is free again.
+        let start = buddy
+            .take(kind, frames.order(), claim, &mut |pageblock| self.open(pageblock, claim))?;
+        self.cut(&mut buddy, start, frames, claim)
+    }
+
+    /// Makes the block at `start` a run of `frames`: the rest is free again, and the run is charged, or free again too.
+    pub(crate) fn cut(
+        &self,
+        buddy: &mut Buddy,
+        start: FrameNo,
+        frames: FrameCount,
+        claim: Claim,
+    ) -> Result<FrameNo, OutOfFrames> {
+        let (order, count) = (frames.order(), frames.get());
         if count < 1 << order {
             buddy.put_range(FrameNo(start.0 + count), (1 << order) - count);
         }
         let untouched = buddy.untouched(start, count) as usize;
-        if let Err(error) = self.memory.charge(untouched, claim) {
+        if let Err(error) = self.charge(untouched, claim) {
             buddy.put_range(start, count);
             return Err(error);
         }
         buddy.touch(start, count);
-        // ORDERING: Relaxed; a statistic.
-        self.charged.fetch_add(untouched, Ordering::Relaxed);
         Ok(start)
     }
 
     /// Makes a pageblock usable: its memory and its owner words.
-    fn open(&self, pageblock: u32, claim: Claim) -> Result<(), OutOfFrames> {
+    pub(crate) fn open(&self, pageblock: u32, claim: Claim) -> Result<(), OutOfFrames> {
         let first = pageblock as usize * PAGEBLOCK_FRAMES as usize;
         self.owners.ensure(first, claim)?;
         self.owners.ensure(first + PAGEBLOCK_FRAMES as usize - 1, claim)?;
@@ -216,32 +262,37 @@ impl Arena {
         })
     }
 
-    fn set_owner(&self, location: Location, word: u32) {
-        for frame in location.start.0..location.start.0 + location.frames.get() {
+    pub(crate) fn set_owner(&self, frames: Range<u32>, word: u32) {
+        for frame in frames {
             let owner = self
                 .owners
                 .get(frame as usize)
                 .expect("frames of an open pageblock have owner words");
-            // ORDERING: Relaxed; the word is read under the allocator's lock or in a quiet arena.
+            // ORDERING: Relaxed; a look at the word is a hint, unless the allocator's lock or a quiet arena orders it.
             owner.store(word, GuardedOrdering::Relaxed);
         }
     }
 
-    /// Who owns a frame. The one place where a frame becomes a descriptor.
-    pub fn owner(&self, frame: FrameNo) -> Option<(Tag, DescriptorId)> {
-        let word = self.owners.get(frame.0 as usize)?;
+    /// What a frame's owner word says; 0 if it has none.
+    pub(crate) fn owner_word(&self, frame: u32) -> u32 {
         // ORDERING: Relaxed; see `set_owner`.
-        Tag::split(word.load(GuardedOrdering::Relaxed))
+        self.owners.get(frame as usize).map_or(0, |word| word.load(GuardedOrdering::Relaxed))
+    }
+
+    /// Who owns a frame. The one place where a frame becomes a descriptor: whoever goes on to use it isolates or holds
+    /// the descriptor and looks whether the frame is (still) its own.
+    pub fn owner(&self, frame: FrameNo) -> Option<Owner> {
+        Tag::split(self.owner_word(frame.0)).map(|(tag, id)| Owner { tag, id })
     }
 
     /// Takes a run back from the descriptor that owned it.
     pub(crate) fn free(&self, location: Location, mobility: Mobility) {
-        self.set_owner(location, 0);
+        self.set_owner(location.range(), 0);
         let (order, count) = (location.frames.order(), location.frames.get());
         // ORDERING: Relaxed; a statistic.
         self.allocated.fetch_sub(count as usize, Ordering::Relaxed);
         if is_cacheable(location.frames, mobility)
-            && self.cache().lock().push(location.start, order)
+            && self.cache().is_some_and(|cache| cache.lock().push(location.start, order))
         {
             return;
         }
@@ -256,7 +307,22 @@ impl Arena {
         }
     }
 
-    fn drain_caches(&self) {
+    /// Gives whole pageblocks back to the system, all but those that stay for the next allocation.
+    pub(crate) fn give_back_wholes(&self) {
+        let mut blocks = Vec::new();
+        let mut buddy = self.buddy.lock();
+        while buddy.whole_touched() > WHOLE_KEPT
+            && let Some(block) = buddy.isolate_one_whole()
+        {
+            blocks.push(block);
+        }
+        drop(buddy);
+        if !blocks.is_empty() {
+            self.give_back(&mut blocks);
+        }
+    }
+
+    pub(crate) fn drain_caches(&self) {
         for cache in &self.caches {
             for order in 0..CACHED_ORDERS {
                 loop {
@@ -282,14 +348,27 @@ impl Arena {
         for block in blocks.drain(..) {
             gone += self.buddy.lock().putback(block, given_back) as usize;
         }
-        // ORDERING: Relaxed; a statistic.
-        self.charged.fetch_sub(gone, Ordering::Relaxed);
-        self.memory.uncharge(gone);
+        self.uncharge(gone);
         gone
     }
 
+    /// Gives a charge for frames back that are no longer resident.
+    pub(crate) fn uncharge(&self, frames: usize) {
+        // ORDERING: Relaxed; a statistic.
+        self.charged.fetch_sub(frames, Ordering::Relaxed);
+        self.memory.uncharge(frames);
+    }
+
+    /// Charges frames that are about to be touched.
+    pub(crate) fn charge(&self, frames: usize, claim: Claim) -> Result<(), OutOfFrames> {
+        self.memory.charge(frames, claim)?;
+        // ORDERING: Relaxed; a statistic.
+        self.charged.fetch_add(frames, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Gives all free frames back, some hundred a system call, the allocator usable in between.
-    fn give_back_free(&self) -> usize {
+    pub(crate) fn give_back_free(&self) -> usize {
         let (mut blocks, mut gone, mut pageblock) = (Vec::new(), 0, 0);
         loop {
             let mut buddy = self.buddy.lock();
@@ -342,10 +421,12 @@ impl Arena {
     pub fn stats(&self) -> ArenaStats {
         // ORDERING: Relaxed; statistics.
         let allocated = self.allocated.load(Ordering::Relaxed);
+        let claimed = self.claimed.load(Ordering::Relaxed);
         let charged = self.charged.load(Ordering::Relaxed);
         ArenaStats {
             allocated,
-            idle: charged.saturating_sub(allocated),
+            claimed,
+            idle: charged.saturating_sub(allocated + claimed),
             capacity: self.reservation.bytes() / FRAME_BYTES,
         }
     }
@@ -361,18 +442,19 @@ impl Arena {
         let cached: u64 = self.caches.iter().map(|cache| cache.lock().frames()).sum();
         let in_use = u64::from(buddy.frontier()) * u64::from(PAGEBLOCK_FRAMES);
         let stats = self.stats();
-        if free + cached + stats.allocated as u64 != in_use {
+        let handed_out = stats.allocated + stats.claimed;
+        if free + cached + handed_out as u64 != in_use {
             return Err(format!(
-                "I-BUDDY: {free} frames free, {cached} cached, {} allocated, of {in_use} in use",
-                stats.allocated
+                "I-BUDDY: {free} frames free, {cached} cached, {} allocated, {} claimed, of {in_use} in use",
+                stats.allocated, stats.claimed
             ));
         }
-        let charged = (stats.allocated + stats.idle) as u64;
+        let charged = (handed_out + stats.idle) as u64;
         if touched != charged {
             return Err(format!("I-TOUCH: {touched} frames touched, {charged} charged"));
         }
         let used = self.memory.used();
-        if used != stats.allocated + stats.idle + self.memory.metadata() {
+        if used != handed_out + stats.idle + self.memory.metadata() {
             return Err(format!(
                 "I-LIMIT: {used} frames charged in all, which is not frames and metadata"
             ));
@@ -380,10 +462,13 @@ impl Arena {
         let owned = (0..buddy.frontier() * PAGEBLOCK_FRAMES)
             .filter(|&frame| self.owner(FrameNo(frame)).is_some())
             .count();
-        if owned != stats.allocated {
+        let claimed = (0..buddy.frontier() * PAGEBLOCK_FRAMES)
+            .filter(|&frame| self.owner_word(frame) == CLAIMED)
+            .count();
+        if (owned, claimed) != (stats.allocated, stats.claimed) {
             return Err(format!(
-                "I-OWNER: {owned} frames have an owner, {} are allocated",
-                stats.allocated
+                "I-OWNER: {owned} frames have an owner and {claimed} are claimed, not {} and {}",
+                stats.allocated, stats.claimed
             ));
         }
         Ok(())

@@ -1,9 +1,12 @@
 //! The buddy allocator: which frames are free, by pageblock, order and kind.
 //!
 //! ```text
-//!  pageblock words (256 bytes)   0..16  free blocks: a bit for each block of each order (512 + 256 + .. + 1)
+//!  pageblock words (512 bytes)   0..16  free blocks: a bit for each block of each order (512 + 256 + .. + 1)
 //!                               16..24  touched frames: may be resident, and are charged
-//!                                   24  kind + 1, or 0 while the pageblock is whole
+//!                               24..32  held frames: whoever evacuates them gets them when they become free
+//!                               32..40  captured frames: held, and free
+//!                               40..44  kind + 1, or 0 while the pageblock is whole; counts of free frames on lists,
+//!                                       of held and of claimed frames
 //!  forest of pageblock numbers   kind x order: pageblocks with a free block of that order;  WHOLE: all free
 //! ```
 //! A pageblock belongs to one *kind* while anything in it is in use: single frames stay away from longer runs, so
@@ -11,18 +14,26 @@
 //! order and of that the lowest pageblock, so that high pageblocks empty out. A block that becomes whole loses its
 //! kind.
 //!
+//! A range that is being evacuated is *held*: what is free in it comes off the lists, what becomes free does not get
+//! on them. So it can only get emptier. In the end it is claimed, or released and free like any other.
+//!
 //! # Invariants
 //! - A frame is in at most one free block, and two free buddies of one order do not exist (I-BUDDY).
 //! - A whole pageblock has no free bits set; being in WHOLE says it all.
 //! - Touched frames are exactly the charged ones (I-TOUCH).
+//! - A captured frame is held and on no list; only whoever holds the range hands it on (I-HELD).
 //!
 //! All of it lies under one lock of the [arena](crate::Arena)'s; source of the idea: Knowlton's buddy system, with
 //! bitmaps in place of lists so that freed frames are never written.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
 use crate::{
-    BitForest, Claim, FrameNo, Memory, OutOfFrames, PAGEBLOCK_FRAMES, SourceError,
+    BitForest, Claim, FrameCount, FrameNo, Memory, Mobility, OutOfFrames, PAGEBLOCK_FRAMES,
+    SourceError,
     table::{Entry, GuardedU64, Table},
     units::PAGEBLOCK_ORDER,
 };
@@ -32,7 +43,13 @@ const KINDS: usize = 4;
 const WHOLE: usize = KINDS * ORDERS;
 const TREES: usize = WHOLE + 1;
 const TOUCHED: usize = 16;
-const KIND: usize = 24;
+const HELD: usize = 24;
+const CAPTURED: usize = 32;
+const KIND: usize = 40;
+const LISTED_COUNT: usize = 41;
+const HELD_COUNT: usize = 42;
+const CLAIMED_COUNT: usize = 43;
+const WORDS: usize = 64;
 
 /// What a pageblock is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +61,16 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// The kind of pageblocks that runs of this length come from.
+    pub(crate) fn of(mobility: Mobility, frames: FrameCount) -> Self {
+        match (mobility, frames) {
+            (Mobility::Movable, FrameCount::ONE) => Self::MovableSingle,
+            (Mobility::Movable, _) => Self::MovableRun,
+            (Mobility::Pinned, FrameCount::ONE) => Self::PinnedSingle,
+            (Mobility::Pinned, _) => Self::PinnedRun,
+        }
+    }
+
     fn tree(self, order: u32) -> usize {
         self as usize * ORDERS + order as usize
     }
@@ -51,9 +78,9 @@ impl Kind {
 
 /// The words of one pageblock; see the module.
 #[derive(Debug)]
-pub(crate) struct BlockWords([GuardedU64; 32]);
+pub(crate) struct BlockWords([GuardedU64; WORDS]);
 
-// SAFETY: an array of integers, 256 bytes.
+// SAFETY: an array of integers, 512 bytes.
 unsafe impl Entry for BlockWords {
     #[cfg(loom)]
     fn vacant() -> Self {
@@ -105,23 +132,63 @@ impl BlockWords {
         None
     }
 
-    /// Calls `f` with word and mask for each word of touched bits of a range.
-    fn touched_words(frame: u32, frames: u32, mut f: impl FnMut(usize, u64)) {
+    /// Calls `f` with word and mask for each word of a bitmap of frames (`base` is its first) that a range meets.
+    fn words_of(base: usize, frame: u32, frames: u32, mut f: impl FnMut(usize, u64)) {
         let (mut at, end) = (frame, frame + frames);
         while at < end {
             let width = (64 - at % 64).min(end - at);
             let mask = if width == 64 { u64::MAX } else { ((1 << width) - 1) << (at % 64) };
-            f(TOUCHED + (at / 64) as usize, mask);
+            f(base + (at / 64) as usize, mask);
             at += width;
         }
     }
 
-    fn count_touched(&self, frame: u32, frames: u32) -> u32 {
+    fn count(&self, base: usize, frame: u32, frames: u32) -> u32 {
         let mut count = 0;
-        Self::touched_words(frame, frames, |word, mask| {
+        Self::words_of(base, frame, frames, |word, mask| {
             count += (self.get(word) & mask).count_ones();
         });
         count
+    }
+
+    fn count_touched(&self, frame: u32, frames: u32) -> u32 {
+        self.count(TOUCHED, frame, frames)
+    }
+
+    fn mark(&self, base: usize, frame: u32, frames: u32) {
+        Self::words_of(base, frame, frames, |word, mask| self.set(word, self.get(word) | mask));
+    }
+
+    fn clear(&self, base: usize, frame: u32, frames: u32) {
+        Self::words_of(base, frame, frames, |word, mask| self.set(word, self.get(word) & !mask));
+    }
+
+    fn bit(&self, base: usize, frame: u32) -> bool {
+        self.get(base + (frame / 64) as usize) >> (frame % 64) & 1 == 1
+    }
+
+    /// The frames of a range in runs that are alike in a bitmap: `f` gets start, length, and whether they are set.
+    fn runs(&self, base: usize, frame: u32, frames: u32, mut f: impl FnMut(u32, u32, bool)) {
+        let (mut at, end) = (frame, frame + frames);
+        while at < end {
+            let set = self.bit(base, at);
+            let mut next = at + 1;
+            while next < end && self.bit(base, next) == set {
+                next += 1;
+            }
+            f(at, next - at, set);
+            at = next;
+        }
+    }
+
+    fn add_to(&self, counter: usize, frames: u32) {
+        self.set(counter, self.get(counter) + u64::from(frames));
+    }
+
+    fn take_from(&self, counter: usize, frames: u32) {
+        let before = self.get(counter);
+        debug_assert!(before >= u64::from(frames), "I-BUDDY: a count of frames falls below 0");
+        self.set(counter, before - u64::from(frames));
     }
 }
 
@@ -130,6 +197,28 @@ impl BlockWords {
 pub(crate) struct FreeBlock {
     pub(crate) start: FrameNo,
     pub(crate) order: u32,
+}
+
+/// What a pageblock in use is used for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) kind: Kind,
+    /// Frames that are not free, claimed ones among them.
+    pub(crate) used: u32,
+    pub(crate) claimed: u32,
+}
+
+/// A range of frames by pageblock: its number, the first frame within it, how many.
+fn parts(range: &Range<u32>) -> impl Iterator<Item = (u32, u32, u32)> + use<> {
+    let (mut at, end) = (range.start, range.end);
+    std::iter::from_fn(move || {
+        (at < end).then(|| {
+            let (pageblock, first) = (at / PAGEBLOCK_FRAMES, at % PAGEBLOCK_FRAMES);
+            let frames = (PAGEBLOCK_FRAMES - first).min(end - at);
+            at += frames;
+            (pageblock, first, frames)
+        })
+    })
 }
 
 /// See the module.
@@ -189,22 +278,30 @@ impl Buddy {
         claim: Claim,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<FrameNo, OutOfFrames> {
-        let sufficient = (order..=PAGEBLOCK_ORDER)
-            .find_map(|have| self.forest.first(kind.tree(have)).map(|pageblock| (pageblock, have)));
-        let (pageblock, frame, have) = match sufficient {
-            Some((pageblock, have)) => {
-                let pageblock = u32::try_from(pageblock).expect("fewer than 2^32 pageblocks");
-                let frame =
-                    self.block(pageblock).first_free(have).expect("the forest says there is one");
-                self.unlist(pageblock, kind, frame, have);
-                (pageblock, frame, have)
-            }
-            None => (self.open_whole(kind, claim, open)?, 0, PAGEBLOCK_ORDER),
-        };
+        let listed = (order..PAGEBLOCK_ORDER).find_map(|have| self.forest.first(kind.tree(have)));
+        if let Some(pageblock) = listed {
+            let pageblock = u32::try_from(pageblock).expect("fewer than 2^32 pageblocks");
+            return Ok(self.take_in(pageblock, kind, order).expect("the forest says there is one"));
+        }
+        let pageblock = self.open_whole(kind, claim, open)?;
+        Ok(self.split(pageblock, kind, 0, PAGEBLOCK_ORDER, order))
+    }
+
+    /// Takes a block of `order` in a pageblock of `kind`, from the smallest sufficient free one, if there is any.
+    pub(crate) fn take_in(&mut self, pageblock: u32, kind: Kind, order: u32) -> Option<FrameNo> {
+        let have = (order..PAGEBLOCK_ORDER)
+            .find(|&have| self.forest.contains(kind.tree(have), pageblock as usize))?;
+        let frame = self.block(pageblock).first_free(have).expect("the forest says there is one");
+        self.unlist(pageblock, kind, frame, have);
+        Some(self.split(pageblock, kind, frame, have, order))
+    }
+
+    /// Lists what a block of order `have` has beyond one of `order`.
+    fn split(&mut self, pageblock: u32, kind: Kind, frame: u32, have: u32, order: u32) -> FrameNo {
         for half in (order..have).rev() {
             self.list(pageblock, kind, frame + (1 << half), half);
         }
-        Ok(FrameNo(pageblock * PAGEBLOCK_FRAMES + frame))
+        FrameNo(pageblock * PAGEBLOCK_FRAMES + frame)
     }
 
     /// A whole pageblock for `kind`: one that was used before, or the next at the frontier.
@@ -224,17 +321,31 @@ impl Buddy {
                 }
                 pageblock
             }
-            None if self.frontier == self.capacity => return Err(OutOfFrames),
             None => {
-                let pageblock = self.frontier;
-                self.blocks.ensure(pageblock as usize, claim)?;
-                self.forest.ensure(pageblock as usize, claim)?;
-                open(pageblock)?;
-                self.frontier += 1;
+                let pageblock = self.grow(claim, open)?;
+                self.forest.remove(WHOLE, pageblock as usize);
                 pageblock
             }
         };
         self.block(pageblock).set(KIND, kind as u64 + 1);
+        Ok(pageblock)
+    }
+
+    /// The next pageblock at the frontier, whole.
+    fn grow(
+        &mut self,
+        claim: Claim,
+        open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
+    ) -> Result<u32, OutOfFrames> {
+        let pageblock = self.frontier;
+        if pageblock == self.capacity {
+            return Err(OutOfFrames);
+        }
+        self.blocks.ensure(pageblock as usize, claim)?;
+        self.forest.ensure(pageblock as usize, claim)?;
+        open(pageblock)?;
+        self.frontier += 1;
+        self.forest.insert(WHOLE, pageblock as usize);
         Ok(pageblock)
     }
 
@@ -245,19 +356,26 @@ impl Buddy {
             "I-BUDDY: a block is free once"
         );
         self.block(pageblock).flip(order, frame);
+        self.block(pageblock).add_to(LISTED_COUNT, 1 << order);
         self.forest.insert(kind.tree(order), pageblock as usize);
     }
 
     /// Takes a free block off its list.
     fn unlist(&mut self, pageblock: u32, kind: Kind, frame: u32, order: u32) {
         self.block(pageblock).flip(order, frame);
+        self.block(pageblock).take_from(LISTED_COUNT, 1 << order);
         if self.block(pageblock).first_free(order).is_none() {
             self.forest.remove(kind.tree(order), pageblock as usize);
         }
     }
 
-    /// Returns a block, merging it with free buddies as far as they go.
+    /// Returns a block.
     pub(crate) fn put(&mut self, start: FrameNo, order: u32) {
+        self.put_range(start, 1 << order);
+    }
+
+    /// Lists a free block, merging it with free buddies as far as they go.
+    fn merge(&mut self, start: FrameNo, order: u32) {
         let pageblock = start.pageblock();
         let kind = self.kind_of(pageblock).expect("a pageblock in use has a kind");
         let (mut frame, mut order) = (start.in_pageblock(), order);
@@ -283,12 +401,37 @@ impl Buddy {
         }
     }
 
-    /// Returns any run of frames of one pageblock, as the blocks that it is made of.
+    /// Returns any run of frames of one pageblock. Held ones are captured.
     pub(crate) fn put_range(&mut self, start: FrameNo, frames: u32) {
+        let (pageblock, first) = (start.pageblock(), start.in_pageblock());
+        let block = self.block(pageblock);
+        if block.get(HELD_COUNT) == 0 {
+            self.put_free(start, frames);
+            return;
+        }
+        let mut free = Vec::new();
+        block.runs(HELD, first, frames, |frame, frames, held| {
+            if held {
+                debug_assert!(
+                    block.count(CAPTURED, frame, frames) == 0,
+                    "I-HELD: a frame is captured once"
+                );
+                block.mark(CAPTURED, frame, frames);
+            } else {
+                free.push((FrameNo(pageblock * PAGEBLOCK_FRAMES + frame), frames));
+            }
+        });
+        for (start, frames) in free {
+            self.put_free(start, frames);
+        }
+    }
+
+    /// Lists a run of frames of one pageblock, as the blocks that it is made of.
+    fn put_free(&mut self, start: FrameNo, frames: u32) {
         let (mut at, end) = (start.0, start.0 + frames);
         while at < end {
             let order = at.trailing_zeros().min((end - at).ilog2());
-            self.put(FrameNo(at), order);
+            self.merge(FrameNo(at), order);
             at += 1 << order;
         }
     }
@@ -300,10 +443,15 @@ impl Buddy {
 
     /// Marks a run as charged.
     pub(crate) fn touch(&mut self, start: FrameNo, frames: u32) {
-        let block = self.block(start.pageblock());
-        BlockWords::touched_words(start.in_pageblock(), frames, |word, mask| {
-            block.set(word, block.get(word) | mask);
-        });
+        self.block(start.pageblock()).mark(TOUCHED, start.in_pageblock(), frames);
+    }
+
+    /// Marks frames of one pageblock as not charged; returns how many were.
+    pub(crate) fn untouch(&mut self, start: FrameNo, frames: u32) -> u32 {
+        let (block, first) = (self.block(start.pageblock()), start.in_pageblock());
+        let touched = block.count_touched(first, frames);
+        block.clear(TOUCHED, first, frames);
+        touched
     }
 
     /// Takes free blocks of a pageblock that have touched frames out of the allocator, and appends them.
@@ -349,22 +497,181 @@ impl Buddy {
     /// Puts an isolated block back; `given_back` says whether its frames are gone from the resident set. Returns how
     /// many frames are to be uncharged.
     pub(crate) fn putback(&mut self, free: FreeBlock, given_back: bool) -> u32 {
-        let (pageblock, frame, frames) =
-            (free.start.pageblock(), free.start.in_pageblock(), 1 << free.order);
-        let mut uncharge = 0;
-        if given_back {
-            let block = self.block(pageblock);
-            uncharge = block.count_touched(frame, frames);
-            BlockWords::touched_words(frame, frames, |word, mask| {
-                block.set(word, block.get(word) & !mask);
-            });
-        }
+        let (pageblock, frames) = (free.start.pageblock(), 1 << free.order);
+        let uncharge = if given_back { self.untouch(free.start, frames) } else { 0 };
         if free.order == PAGEBLOCK_ORDER {
             self.put_whole(pageblock);
         } else {
             self.put(free.start, free.order);
         }
         uncharge
+    }
+
+    // Evacuation.
+
+    /// What a pageblock is used for and how many of its frames are neither free nor captured; `None` when it is whole,
+    /// held, or on its way to the system.
+    pub(crate) fn usage(&self, pageblock: u32) -> Option<Usage> {
+        let kind = self.kind_of(pageblock)?;
+        let block = self.block(pageblock);
+        let count = |counter| u32::try_from(block.get(counter)).expect("at most 512 frames");
+        let used = PAGEBLOCK_FRAMES - count(LISTED_COUNT);
+        (block.get(HELD_COUNT) == 0).then(|| Usage { kind, used, claimed: count(CLAIMED_COUNT) })
+    }
+
+    /// How many frames of a range of one pageblock are not on a free list.
+    pub(crate) fn used_in(&self, pageblock: u32, frame: u32, frames: u32) -> u32 {
+        let block = self.block(pageblock);
+        if block.get(KIND) == 0 {
+            return 0;
+        }
+        let mut free = 0;
+        for order in 0..PAGEBLOCK_ORDER {
+            let first = frame & !((1 << order) - 1);
+            for at in (first..frame + frames).step_by(1 << order) {
+                if block.is_free(order, at) {
+                    free += (at + (1 << order)).min(frame + frames) - at.max(frame);
+                }
+            }
+        }
+        frames - free
+    }
+
+    /// Makes every pageblock below `end` one that is in use or whole.
+    pub(crate) fn grow_to(
+        &mut self,
+        end: u32,
+        claim: Claim,
+        open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
+    ) -> Result<(), OutOfFrames> {
+        while self.frontier < end {
+            self.grow(claim, open)?;
+        }
+        Ok(())
+    }
+
+    /// Makes whole pageblocks of a range usable, as [`take`](Self::take) does before it hands one out.
+    pub(crate) fn open_wholes(
+        &mut self,
+        range: &Range<u32>,
+        open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
+    ) -> Result<(), OutOfFrames> {
+        parts(range)
+            .filter(|&(pageblock, ..)| self.forest.contains(WHOLE, pageblock as usize))
+            .try_for_each(|(pageblock, ..)| open(pageblock))
+    }
+
+    /// Holds a range: captures what is free in it, and from now on what becomes free. `false`, and nothing changed,
+    /// if a pageblock of it is pinned, held already, or on its way to the system.
+    pub(crate) fn hold(&mut self, range: &Range<u32>) -> bool {
+        let can_be_held = |(pageblock, ..): (u32, u32, u32)| match self.kind_of(pageblock) {
+            Some(Kind::MovableSingle | Kind::MovableRun) => {
+                self.block(pageblock).get(HELD_COUNT) == 0
+            }
+            Some(_) => false,
+            None => self.forest.contains(WHOLE, pageblock as usize),
+        };
+        if !parts(range).all(can_be_held) {
+            return false;
+        }
+        for (pageblock, first, frames) in parts(range) {
+            let start = pageblock * PAGEBLOCK_FRAMES;
+            let mut free = Vec::new();
+            if let Some(kind) = self.kind_of(pageblock) {
+                for order in 0..PAGEBLOCK_ORDER {
+                    let from = first & !((1 << order) - 1);
+                    for frame in (from..first + frames).step_by(1 << order) {
+                        if self.block(pageblock).is_free(order, frame) {
+                            self.unlist(pageblock, kind, frame, order);
+                            free.push((frame, 1 << order));
+                        }
+                    }
+                }
+            } else {
+                self.isolate_whole_for(pageblock, Kind::MovableSingle);
+                free.push((0, PAGEBLOCK_FRAMES));
+            }
+            self.block(pageblock).mark(HELD, first, frames);
+            self.block(pageblock).add_to(HELD_COUNT, frames);
+            for (frame, frames) in free {
+                self.put_range(FrameNo(start + frame), frames);
+            }
+        }
+        true
+    }
+
+    /// Takes a whole pageblock off its list and gives it a kind.
+    fn isolate_whole_for(&mut self, pageblock: u32, kind: Kind) {
+        self.forest.remove(WHOLE, pageblock as usize);
+        if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
+            self.whole_touched -= 1;
+        }
+        self.block(pageblock).set(KIND, kind as u64 + 1);
+    }
+
+    /// Whether every frame of a held range is captured.
+    pub(crate) fn is_captured(&self, range: &Range<u32>) -> bool {
+        parts(range).all(|(pageblock, first, frames)| {
+            self.block(pageblock).count(CAPTURED, first, frames) == frames
+        })
+    }
+
+    /// The captured frames of a held range that may be resident, in runs.
+    pub(crate) fn captured_touched(&self, range: &Range<u32>) -> Vec<(FrameNo, u32)> {
+        let mut found = Vec::new();
+        for (pageblock, first, frames) in parts(range) {
+            let block = self.block(pageblock);
+            block.runs(CAPTURED, first, frames, |frame, frames, captured| {
+                if !captured {
+                    return;
+                }
+                block.runs(TOUCHED, frame, frames, |frame, frames, touched| {
+                    if touched {
+                        found.push((FrameNo(pageblock * PAGEBLOCK_FRAMES + frame), frames));
+                    }
+                });
+            });
+        }
+        found
+    }
+
+    /// Ends the hold on a range; what was captured is free again.
+    pub(crate) fn release(&mut self, range: &Range<u32>) {
+        for (pageblock, first, frames) in parts(range) {
+            let block = self.block(pageblock);
+            let mut free = Vec::new();
+            block.runs(CAPTURED, first, frames, |frame, frames, captured| {
+                if captured {
+                    free.push((FrameNo(pageblock * PAGEBLOCK_FRAMES + frame), frames));
+                }
+            });
+            block.clear(HELD, first, frames);
+            block.clear(CAPTURED, first, frames);
+            block.take_from(HELD_COUNT, frames);
+            for (start, frames) in free {
+                self.put_free(start, frames);
+            }
+        }
+    }
+
+    /// Ends the hold on a range whose frames are all captured; they are the caller's now.
+    pub(crate) fn claim(&mut self, range: &Range<u32>) {
+        debug_assert!(self.is_captured(range), "I-HELD: only what is captured can be claimed");
+        for (pageblock, first, frames) in parts(range) {
+            let block = self.block(pageblock);
+            block.clear(HELD, first, frames);
+            block.clear(CAPTURED, first, frames);
+            block.take_from(HELD_COUNT, frames);
+            block.add_to(CLAIMED_COUNT, frames);
+        }
+    }
+
+    /// Takes a claimed range back.
+    pub(crate) fn unclaim(&mut self, range: &Range<u32>) {
+        for (pageblock, first, frames) in parts(range) {
+            self.block(pageblock).take_from(CLAIMED_COUNT, frames);
+            self.put_range(FrameNo(pageblock * PAGEBLOCK_FRAMES + first), frames);
+        }
     }
 
     /// Checks I-BUDDY and I-TOUCH; returns the free frames and the touched frames below the frontier.
@@ -374,6 +681,9 @@ impl Buddy {
             let block = self.block(pageblock);
             let in_block = block.count_touched(0, PAGEBLOCK_FRAMES);
             touched += u64::from(in_block);
+            if block.get(HELD_COUNT) != 0 || block.count(CAPTURED, 0, PAGEBLOCK_FRAMES) != 0 {
+                return Err(format!("I-HELD: pageblock {pageblock} is held in a quiet arena"));
+            }
             let Some(kind) = self.kind_of(pageblock) else {
                 if !self.forest.contains(WHOLE, pageblock as usize) {
                     return Err(format!(
@@ -384,6 +694,7 @@ impl Buddy {
                 whole_touched += u32::from(in_block > 0);
                 continue;
             };
+            let before = free;
             let mut covered = [false; PAGEBLOCK_FRAMES as usize];
             for order in 0..PAGEBLOCK_ORDER {
                 let listed = self.forest.contains(kind.tree(order), pageblock as usize);
@@ -410,6 +721,13 @@ impl Buddy {
                     }
                     free += 1 << order;
                 }
+            }
+            if free - before != block.get(LISTED_COUNT) {
+                return Err(format!(
+                    "I-BUDDY: {} frames of pageblock {pageblock} are free, {} counted",
+                    free - before,
+                    block.get(LISTED_COUNT)
+                ));
             }
         }
         if whole_touched != self.whole_touched {

@@ -9,6 +9,7 @@ use std::fmt;
 use crate::{
     DescriptorId, Location,
     slab::{Body, Descriptor, Slab},
+    state::Kill,
 };
 
 #[cfg(loom)]
@@ -142,8 +143,26 @@ impl<'a, M: Body, const W: usize> WriteGuard<'a, M, W> {
         }
         #[cfg(not(loom))]
         std::mem::forget(self);
-        descriptor.state.retire();
-        slab.give_back(id, location);
+        // One that is isolated is freed after it was put back.
+        if let Kill::Claimed(_) = descriptor.state.retire() {
+            slab.give_back(id, location);
+        }
+    }
+
+    /// Copies the run to another one of the same length, which becomes this descriptor's. Returns the old one, which
+    /// is now nobody's.
+    ///
+    /// The caller isolated the descriptor, and `to` is a run that its owner words give to this descriptor and that
+    /// nobody else has.
+    pub(crate) fn relocate(&mut self, to: Location) -> Location {
+        assert_eq!(self.location.frames, to.frames, "a run keeps its length");
+        let (source, target) = (self.slab.base_of(self.location), self.slab.base_of(to));
+        // SAFETY: both runs are committed memory and different ones: the old run is this descriptor's, whose hold is
+        // exclusive, and the new one was handed out for it a moment ago, so they do not overlap and nobody else
+        // reads or writes either.
+        unsafe { source.copy_to_nonoverlapping(target, to.frames.bytes()) };
+        self.descriptor.state.relocate(to);
+        std::mem::replace(&mut self.location, to)
     }
 }
 

@@ -19,16 +19,20 @@
 //! | `state` | the one-word descriptor lock |
 //! | `release` | descriptors that somebody must look after |
 //! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
+//! | [`migrate`](Movable) | isolate, migrate, put back: a descriptor's frames move |
+//! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::claim_contiguous) of ranges |
 //!
-//! Nobody outside a descriptor knows where a frame lies; that is what will make migration one function. The unsafe
-//! code is in `source`, `table`, `slab` and `guard`; policy above them has none.
+//! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
+//! in `source`, `table`, `slab`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;
 mod buddy;
 mod budget;
 mod cache;
+mod evacuate;
 mod guard;
+mod migrate;
 mod release;
 mod slab;
 mod source;
@@ -39,7 +43,9 @@ mod units;
 pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
 pub use budget::{Claim, Memory, OutOfFrames};
+pub use evacuate::{Blocker, ClaimError, ClaimedRange, FrameCompaction};
 pub use guard::{ReadGuard, WriteGuard};
+pub use migrate::{Busy, Isolated, MigrationStats, Movable, Owner, Stay};
 pub use slab::{Attention, Body, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
 #[cfg(target_os = "linux")]
 pub use source::MmapSource;

@@ -22,8 +22,8 @@ use pagefold_sys::sync::UnsafeCell;
 use pagefold_sys::sync::{AtomicU32, Mutex};
 
 use crate::{
-    Arena, BitForest, Claim, FrameCount, Location, Memory, OutOfFrames, ReadGuard, Refusal,
-    SourceError, WriteGuard,
+    Arena, BitForest, Busy, Claim, FrameCount, Isolated, Location, Memory, OutOfFrames, Owner,
+    ReadGuard, Refusal, SourceError, WriteGuard,
     release::ReleaseList,
     state::{Kill, StateWord},
     table::{Entry, Table},
@@ -38,7 +38,7 @@ impl DescriptorId {
     pub const COUNT: u32 = 1 << 29;
 
     /// An id from a number that a pool kept. A number that was never an id is safe and finds nothing.
-    pub fn new(number: u32) -> Self {
+    pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
@@ -211,7 +211,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
         body: M,
     ) -> Result<WriteGuard<'_, M, W>, OutOfFrames> {
         let id = self.take_id(claim)?;
-        let owner = (self.config.tag, id);
+        let owner = Owner { tag: self.config.tag, id };
         let location = match self.arena.alloc(frames, self.config.mobility, claim, owner) {
             Ok(location) => location,
             Err(error) => {
@@ -317,6 +317,43 @@ impl<M: Body, const W: usize> Slab<M, W> {
         Ok(WriteGuard::new(self, descriptor, id, location))
     }
 
+    /// Isolates a descriptor, so that its frames can be moved. Waits for nobody and excludes nobody but other movers:
+    /// the descriptor may be read, written and freed meanwhile.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`] when nothing lives under this id or it is dying, [`Refusal::Busy`] when it is isolated.
+    pub fn isolate(&self, id: DescriptorId) -> Result<Isolated<'_, M, W>, Refusal> {
+        let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
+        let location = descriptor.state.isolate()?;
+        Ok(Isolated::new(self, descriptor, id, location))
+    }
+
+    /// Frees a dying descriptor that nobody holds any more, if it is one; returns the run that it had.
+    pub(crate) fn finish(&self, id: DescriptorId) -> Option<Location> {
+        let location = self.descriptor(id)?.state.claim()?;
+        self.give_back(id, location);
+        Some(location)
+    }
+
+    /// Why a descriptor's frames could not be moved now, if they could not. A hint.
+    pub(crate) fn busy(&self, id: DescriptorId) -> Option<Busy> {
+        let state = &self.descriptor(id)?.state;
+        match () {
+            () if self.config.mobility == Mobility::Pinned => Some(Busy::Pinned),
+            () if state.is_held() => Some(Busy::Held),
+            () if state.is_isolated() => Some(Busy::Isolated),
+            () => None,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &SlabConfig {
+        &self.config
+    }
+
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
     /// Ends a descriptor's life: at once, or when its last hold goes. Never waits.
     ///
     /// # Panics
@@ -410,8 +447,12 @@ impl<M: Body, const W: usize> Slab<M, W> {
             if state.is_some_and(StateWord::is_held) {
                 return Err(format!("descriptor {number} is held in a quiet slab"));
             }
-            for frame in location.start.0..location.start.0 + location.frames.get() {
-                if self.arena.owner(crate::FrameNo(frame)) != Some((self.config.tag, id)) {
+            if state.is_some_and(StateWord::is_isolated) {
+                return Err(format!("descriptor {number} is isolated in a quiet slab"));
+            }
+            let owner = Owner { tag: self.config.tag, id };
+            for frame in location.range() {
+                if self.arena.owner(crate::FrameNo(frame)) != Some(owner) {
                     return Err(format!(
                         "I-OWNER: frame {frame} does not name descriptor {number}"
                     ));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  bits   0..32  first frame          32..38  frames - 1          38..54  readers
-//!         54 WRITER   55 LIVE   56 DYING   57 PENDING   58 WAITERS          59..64 zero
+//!         54 WRITER   55 LIVE   56 DYING   57 PENDING   58 WAITERS   59 ISOLATED   60..64 zero
 //! ```
 //! | from | to | by |
 //! |---|---|---|
@@ -10,14 +10,20 @@
 //! | LIVE, not WRITER, not DYING | one reader more | `try_read` |
 //! | LIVE, no holder, not DYING | WRITER, not PENDING | `try_write` |
 //! | readers or WRITER | one hold less | `unlock_read`, `unlock_write`; the last one of a PENDING or DYING word reports it |
-//! | LIVE, WRITER | vacant | `retire`, by the writer |
-//! | LIVE | vacant (no holder) or DYING (held) | `kill` |
-//! | LIVE, DYING, no holder | vacant | `claim`: exactly one caller gets the place |
+//! | LIVE, WRITER | vacant, or DYING if ISOLATED | `retire`, by the writer |
+//! | LIVE | vacant (no holder, not ISOLATED) or DYING (otherwise) | `kill` |
+//! | LIVE, DYING, no holder, not ISOLATED | vacant | `claim`: exactly one caller gets the place |
 //! | LIVE | PENDING as well | `note_pending` |
+//! | LIVE, not DYING, not ISOLATED | ISOLATED | `isolate`: whoever is about to move the frames |
+//! | LIVE, WRITER, ISOLATED | another place | `relocate`, by the writer, who isolated it |
+//! | LIVE, ISOLATED | not ISOLATED | `putback`; the last one of a DYING word reports it |
 //!
 //! Because the place is in the word, one successful compare-and-swap both holds the frames and tells where they are.
 //! Readers only count up and never queue behind a writer that waits, since writers only try. A *report* is a hint to
 //! look at the descriptor; it may come late and find nothing to do, because `claim` decides.
+//!
+//! ISOLATED keeps the place and the id from being given to others, whatever holds come and go: so whoever isolated a
+//! descriptor can look at it again later and still means the same one.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering};
 
@@ -32,7 +38,9 @@ const LIVE: u64 = 1 << 55;
 const DYING: u64 = 1 << 56;
 const PENDING: u64 = 1 << 57;
 const WAITERS: u64 = 1 << 58;
+const ISOLATED: u64 = 1 << 59;
 const HOLDS: u64 = READERS | WRITER;
+const PLACE: u64 = (1 << READERS_SHIFT) - 1;
 
 /// How often a reader looks before it sleeps: a move of one object takes about as long.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
@@ -51,7 +59,7 @@ pub enum Refusal {
 pub(crate) enum Kill {
     /// Nobody held it: it is vacant now, and its frames are the caller's to free.
     Claimed(Location),
-    /// Somebody holds it: the last one to let go reports it.
+    /// Somebody holds it or is moving it: the last one to let go reports it.
     Held,
 }
 
@@ -76,9 +84,11 @@ fn word_of(location: Location) -> u64 {
     u64::from(location.start.0) | u64::from(location.frames.get() - 1) << FRAMES_SHIFT
 }
 
-/// Whether the last hold of this word is gone and somebody must look at the descriptor.
+/// Whether the last hold of this word is gone and somebody must look at the descriptor. A dying one that is isolated
+/// is left to whoever puts it back.
 fn wants_attention(word: u64) -> bool {
-    word & HOLDS == 0 && word & LIVE != 0 && word & (DYING | PENDING) != 0
+    let freeable = word & (DYING | ISOLATED) == DYING;
+    word & HOLDS == 0 && word & LIVE != 0 && (freeable || word & PENDING != 0)
 }
 
 impl StateWord {
@@ -102,6 +112,18 @@ impl StateWord {
     pub(crate) fn is_held(&self) -> bool {
         // ORDERING: Relaxed; as above.
         self.0.load(Ordering::Relaxed) & HOLDS != 0
+    }
+
+    /// Whether it is dying. For inspection.
+    pub(crate) fn is_dying(&self) -> bool {
+        // ORDERING: Relaxed; as above.
+        self.0.load(Ordering::Relaxed) & DYING != 0
+    }
+
+    /// Whether somebody is moving it. For inspection.
+    pub(crate) fn is_isolated(&self) -> bool {
+        // ORDERING: Relaxed; as above.
+        self.0.load(Ordering::Relaxed) & ISOLATED != 0
     }
 
     /// Makes a vacant word live and held for writing.
@@ -188,6 +210,16 @@ impl StateWord {
 
     /// Takes the write hold if nobody holds anything; clears PENDING, whose work the writer now has to do.
     pub(crate) fn try_write(&self) -> Result<Location, Refusal> {
+        self.try_write_clearing(PENDING)
+    }
+
+    /// As [`try_write`](Self::try_write), for a writer that leaves pending work to the next: PENDING stays set, and is
+    /// reported when this hold is given back.
+    pub(crate) fn try_write_for_move(&self) -> Result<Location, Refusal> {
+        self.try_write_clearing(0)
+    }
+
+    fn try_write_clearing(&self, cleared: u64) -> Result<Location, Refusal> {
         // ORDERING: Relaxed; the exchange below checks the value and acquires.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
@@ -197,13 +229,58 @@ impl StateWord {
             if word & HOLDS != 0 {
                 return Err(Refusal::Busy);
             }
-            let held = (word | WRITER) & !PENDING;
+            let held = (word | WRITER) & !cleared;
             // ORDERING: Acquire; pairs with the Release in `unlock_read`, `unlock_write` and `note_pending`.
             match self.0.compare_exchange_weak(word, held, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Ok(location_of(word)),
                 Err(seen) => word = seen,
             }
         }
+    }
+
+    /// Marks a descriptor whose frames are about to be moved. While the mark is set the id stays this descriptor's,
+    /// and its place is changed by nobody else.
+    pub(crate) fn isolate(&self) -> Result<Location, Refusal> {
+        // ORDERING: Relaxed; the exchange below checks the value.
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & (LIVE | DYING) != LIVE {
+                return Err(Refusal::Gone);
+            }
+            if word & ISOLATED != 0 {
+                return Err(Refusal::Busy);
+            }
+            // ORDERING: Acquire; pairs with the Release in `putback`: the place is the one that the last mover left.
+            match self.0.compare_exchange_weak(
+                word,
+                word | ISOLATED,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(location_of(word)),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Clears the mark. `true`: the descriptor died meanwhile, and somebody must look at it.
+    pub(crate) fn putback(&self) -> bool {
+        // ORDERING: Release; pairs with the Acquire in `isolate`, and with that in `claim`: the frames of a dying
+        // descriptor may be freed as soon as the mark is gone.
+        let before = self.0.fetch_and(!ISOLATED, Ordering::Release);
+        debug_assert!(before & ISOLATED != 0, "a descriptor is put back once");
+        before & DYING != 0 && wants_attention(before & !ISOLATED)
+    }
+
+    /// Changes the place of a descriptor that the caller isolated and holds for writing.
+    pub(crate) fn relocate(&self, to: Location) {
+        // ORDERING: Relaxed; published, with the bytes, by the Release of `unlock_write`. Others change only their
+        // own bits (DYING, PENDING, WAITERS) meanwhile.
+        let moved = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            debug_assert!(word & (WRITER | ISOLATED) == WRITER | ISOLATED, "the mover holds it");
+            Some(word & !PLACE | word_of(to))
+        });
+        debug_assert!(moved.is_ok(), "an update that always has a value");
     }
 
     /// Gives the write hold back. `true`: somebody must look at the descriptor.
@@ -217,13 +294,24 @@ impl StateWord {
         wants_attention(before & !WRITER)
     }
 
-    /// Ends the life of a descriptor that the caller holds for writing.
-    pub(crate) fn retire(&self) {
-        // ORDERING: Release; pairs with the Acquire in `publish`.
-        let before = self.0.swap(0, Ordering::Release);
-        debug_assert!(before & WRITER != 0, "only the writer retires");
-        if before & WAITERS != 0 {
-            sync::wake_all(self.key());
+    /// Ends the life of a descriptor that the caller holds for writing: at once, or when it is put back.
+    pub(crate) fn retire(&self) -> Kill {
+        // ORDERING: Relaxed; the exchange below checks the value.
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            debug_assert!(word & (LIVE | WRITER) == LIVE | WRITER, "only the writer retires");
+            let isolated = word & ISOLATED != 0;
+            let after = if isolated { word & !(WRITER | WAITERS | PENDING) | DYING } else { 0 };
+            // ORDERING: Release; pairs with the Acquire in `publish` and `claim`.
+            match self.0.compare_exchange_weak(word, after, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => {
+                    if word & WAITERS != 0 {
+                        sync::wake_all(self.key());
+                    }
+                    return if isolated { Kill::Held } else { Kill::Claimed(location_of(word)) };
+                }
+                Err(seen) => word = seen,
+            }
         }
     }
 
@@ -233,7 +321,7 @@ impl StateWord {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             assert!(word & (LIVE | DYING) == LIVE, "a descriptor is killed once");
-            let idle = word & HOLDS == 0;
+            let idle = word & (HOLDS | ISOLATED) == 0;
             let after = if idle { 0 } else { word | DYING };
             // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, since the frames may be freed at
             // once; Release pairs with the Acquire in `publish` and `claim`.
@@ -245,17 +333,19 @@ impl StateWord {
         }
     }
 
-    /// Ends a dying descriptor that nobody holds any more. Of several callers one gets its place.
+    /// Ends a dying descriptor that nobody holds or isolates any more. Of several callers one gets its place.
     pub(crate) fn claim(&self) -> Option<Location> {
         // ORDERING: Relaxed; the exchange below checks the value.
-        let word = self.0.load(Ordering::Relaxed);
-        if word & HOLDS != 0 || word & (LIVE | DYING) != LIVE | DYING {
-            return None;
+        let mut word = self.0.load(Ordering::Relaxed);
+        while word & (HOLDS | ISOLATED) == 0 && word & (LIVE | DYING) == LIVE | DYING {
+            // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, `unlock_write`, `retire` and
+            // `putback`, Release with the Acquire in `publish`.
+            match self.0.compare_exchange_weak(word, 0, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(location_of(word)),
+                Err(seen) => word = seen,
+            }
         }
-        // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, Release with the Acquire in `publish`.
-        // A dying word that nobody holds changes only by being claimed, so a failure means that somebody else did.
-        let outcome = self.0.compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed);
-        outcome.ok().map(location_of)
+        None
     }
 
     /// Marks that there is work for the next writer. `true`: nobody holds it, so somebody must look at it.

@@ -85,3 +85,15 @@ pub struct Location {
     /// How many.
     pub frames: FrameCount,
 }
+
+impl Location {
+    /// Whether a frame is one of the run.
+    pub fn contains(self, frame: FrameNo) -> bool {
+        self.range().contains(&frame.0)
+    }
+
+    /// The numbers of the frames.
+    pub(crate) fn range(self) -> std::ops::Range<u32> {
+        self.start.0..self.start.0 + self.frames.get()
+    }
+}

@@ -6,8 +6,8 @@
 
 use loom::{sync::Arc, thread};
 use pagefold_frame::{
-    Arena, ArenaConfig, Attention, Claim, DescriptorId, FrameCount, HeapSource, Memory, Mobility,
-    Refusal, Release, Slab, SlabConfig, Tag,
+    Arena, ArenaConfig, Attention, Busy, Claim, DescriptorId, FrameCount, HeapSource, Memory,
+    Mobility, Refusal, Release, Slab, SlabConfig, Stay, Tag,
 };
 
 type Spans = Slab<u32, 1>;
@@ -172,5 +172,156 @@ fn pending_work_is_never_lost() {
         let left = slab.words(id)[0].load(loom::sync::atomic::Ordering::Acquire);
         assert_eq!(taken + left, 1);
         assert!(left == 0 || reported, "work that is left is reported");
+    });
+}
+
+fn migrate(arena: &Arena, slab: &Spans, id: DescriptorId) -> Result<(), Stay> {
+    arena.migrate(slab, id).map(drop)
+}
+
+#[test]
+fn a_read_beside_a_move_sees_the_bytes_at_one_place_or_the_other() {
+    model(|| {
+        let (arena, slab) = slab();
+        let id = create(&slab, 5);
+        let before = slab.location(id).expect("lives");
+        let mover = {
+            let (arena, slab) = (std::sync::Arc::clone(&arena), Arc::clone(&slab));
+            thread::spawn(move || migrate(&arena, &slab, id))
+        };
+        assert_eq!(check(&slab, id), Ok(5));
+        let moved = mover.join().expect("no panic");
+        let after = slab.location(id).expect("lives");
+        match moved {
+            Ok(()) => assert!(after.start != before.start),
+            Err(stay) => {
+                assert_eq!(stay, Stay::Busy(Busy::Held), "only the reader can be in the way");
+                assert_eq!(after, before, "nothing has changed");
+            }
+        }
+        assert_eq!(check(&slab, id), Ok(5));
+        finish(&arena, &slab);
+        assert_eq!(arena.stats().allocated, 1);
+    });
+}
+
+#[test]
+fn a_free_beside_a_move_frees_the_run_once_wherever_it_is() {
+    model(|| {
+        let (arena, slab) = slab();
+        let id = create(&slab, 5);
+        let mover = {
+            let (arena, slab) = (std::sync::Arc::clone(&arena), Arc::clone(&slab));
+            thread::spawn(move || migrate(&arena, &slab, id))
+        };
+        slab.kill(id);
+        drop(mover.join().expect("no panic"));
+        finish(&arena, &slab);
+        assert_eq!(arena.stats().allocated, 0);
+        assert_eq!(check(&slab, id), Err(Refusal::Gone));
+    });
+}
+
+#[test]
+fn a_writer_that_ends_a_run_beside_a_move_frees_it_once() {
+    model(|| {
+        let (arena, slab) = slab();
+        let id = create(&slab, 5);
+        let mover = {
+            let (arena, slab) = (std::sync::Arc::clone(&arena), Arc::clone(&slab));
+            thread::spawn(move || migrate(&arena, &slab, id))
+        };
+        let retired = slab.try_write(id).map(pagefold_frame::WriteGuard::retire).is_ok();
+        let moved = mover.join().expect("no panic");
+        assert!(retired || moved.is_ok(), "of two that try one gets in");
+        finish(&arena, &slab);
+        assert_eq!(arena.stats().allocated, usize::from(!retired));
+    });
+}
+
+#[test]
+fn of_two_movers_one_steps_aside_or_both_move_one_after_the_other() {
+    model(|| {
+        let (arena, slab) = slab();
+        let id = create(&slab, 5);
+        let other = {
+            let (arena, slab) = (std::sync::Arc::clone(&arena), Arc::clone(&slab));
+            thread::spawn(move || migrate(&arena, &slab, id))
+        };
+        let mine = migrate(&arena, &slab, id);
+        let theirs = other.join().expect("no panic");
+        assert!(mine.is_ok() || theirs.is_ok());
+        for answer in [mine, theirs] {
+            assert!(matches!(answer, Ok(()) | Err(Stay::Busy(_))), "{answer:?}");
+        }
+        assert_eq!(check(&slab, id), Ok(5));
+        finish(&arena, &slab);
+        assert_eq!(arena.stats().allocated, 1);
+    });
+}
+
+/// An id that is freed and given out again while somebody means to move the old one.
+#[test]
+fn a_late_mover_never_takes_frames_from_a_successor_twice() {
+    model(|| {
+        let (arena, slab) = slab();
+        let id = create(&slab, 5);
+        let mover = {
+            let (arena, slab) = (std::sync::Arc::clone(&arena), Arc::clone(&slab));
+            thread::spawn(move || migrate(&arena, &slab, id))
+        };
+        slab.kill(id);
+        while slab.attend(&mut |_| {}) {}
+        let next = create(&slab, 9);
+        drop(mover.join().expect("no panic"));
+        assert_eq!(check(&slab, next), Ok(9));
+        finish(&arena, &slab);
+        assert_eq!(arena.stats().allocated, 1);
+    });
+}
+
+#[test]
+fn pending_work_beside_a_move_is_never_lost() {
+    model(|| {
+        let (arena, slab) = slab();
+        let id = create(&slab, 1);
+        let mover = {
+            let (arena, slab) = (std::sync::Arc::clone(&arena), Arc::clone(&slab));
+            thread::spawn(move || migrate(&arena, &slab, id))
+        };
+        slab.words(id)[0].fetch_add(1, loom::sync::atomic::Ordering::Release);
+        slab.note_pending(id);
+        drop(mover.join().expect("no panic"));
+        let reported = finish(&arena, &slab).contains(&Attention::Pending(id));
+        assert!(reported, "nobody wrote, so the work is still there");
+    });
+}
+
+#[test]
+fn a_claim_beside_an_allocation_gets_a_range_that_is_its_own() {
+    model(|| {
+        let (arena, slab) = slab();
+        let stays = create(&slab, 5);
+        let other = {
+            let slab = Arc::clone(&slab);
+            thread::spawn(move || create(&slab, 7))
+        };
+        // Half of the arena: one of the two pageblocks, with what is in it.
+        let range = arena.claim_contiguous(&[&*slab], 512, 1);
+        let id = other.join().expect("no panic");
+        if let Ok(range) = &range {
+            let first = range.start().get();
+            for id in [stays, id] {
+                let start = slab.location(id).expect("lives").start.get();
+                assert!(!(first..first + 512).contains(&start), "inside the range");
+            }
+            assert_eq!(arena.stats().claimed, 512);
+        } else {
+            panic!("there is a pageblock for it: {:?}", range.err());
+        }
+        assert_eq!((check(&slab, stays), check(&slab, id)), (Ok(5), Ok(7)));
+        drop(range);
+        finish(&arena, &slab);
+        assert_eq!(arena.stats().allocated, 2);
     });
 }

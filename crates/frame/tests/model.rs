@@ -6,8 +6,8 @@ mod support;
 use std::collections::{BTreeMap, HashMap};
 
 use pagefold_frame::{
-    Claim, DescriptorId, FrameCount, FrameSource, HeapSource, Location, ReadGuard, Refusal,
-    Release, Tag,
+    Busy, Claim, ClaimError, ClaimedRange, DescriptorId, FrameCount, FrameSource, HeapSource,
+    Isolated, Location, Movable, Owner, ReadGuard, Refusal, Release, Stay, Tag,
 };
 use support::{Numbered, Numbers, Rig, create, fill, is_filled};
 
@@ -49,7 +49,7 @@ fn owners_agree(rig: &Rig, model: &Model) {
         let Location { start, frames } = slab(rig, number).location(id).expect("lives");
         assert_eq!(
             rig.arena.owner(start),
-            Some((Tag::new(number), id)),
+            Some(Owner { tag: Tag::new(number), id }),
             "of {} frames",
             frames.get()
         );
@@ -62,6 +62,10 @@ struct Life<'a> {
     model: Model,
     /// Holds on runs that may be killed meanwhile, with their values.
     held: Vec<(ReadGuard<'a, u32, 1>, u32)>,
+    /// Descriptors that are being moved, for a while.
+    isolated: Vec<Isolated<'a, u32, 1>>,
+    /// Ranges with the value they are filled with.
+    claimed: Vec<(ClaimedRange<'a>, u32)>,
 }
 
 impl Life<'_> {
@@ -89,8 +93,9 @@ impl Life<'_> {
         let Some((number, id)) = self.pick() else { return };
         let held = self.held.iter().any(|(guard, _)| guard.id() == id);
         let released = slab(self.rig, number).kill(id);
-        // A hold on the same id in the other slab does not count, so only one direction is certain.
-        assert!(released == Release::Now || held, "nobody holds {id:?}");
+        // A hold or mark on the same id in the other slab does not count, so only one direction is certain.
+        let used = held || !self.isolated.is_empty();
+        assert!(released == Release::Now || used, "nobody holds {id:?}");
         self.model.remove(&(number, id));
         assert_eq!(slab(self.rig, number).read(id).err(), Some(Refusal::Gone));
     }
@@ -118,6 +123,85 @@ impl Life<'_> {
         assert!(is_filled(bytes, value), "a hold keeps the bytes, whatever was killed");
     }
 
+    fn is_held(&self, id: DescriptorId) -> bool {
+        self.held.iter().any(|(guard, _)| guard.id() == id)
+    }
+
+    /// Moves a run, whatever state it is in, and checks the answer.
+    fn moved(&mut self) {
+        let Some((number, id)) = self.pick() else { return };
+        let before = slab(self.rig, number).location(id).expect("lives");
+        let movable: &dyn Movable = slab(self.rig, number);
+        let answer = self.rig.arena.migrate(movable, id);
+        let after = slab(self.rig, number).location(id).expect("lives");
+        match answer {
+            Ok(frames) => {
+                assert_eq!(frames, before.frames);
+                assert_eq!(after.frames, before.frames);
+                assert!(before.start != after.start, "it went nowhere");
+                assert!(Tag::new(number) == Rig::MOVABLE, "a pinned run moved");
+                return;
+            }
+            Err(Stay::Gone) => panic!("{id:?} lives"),
+            Err(Stay::Busy(Busy::Pinned)) => assert!(Tag::new(number) == Rig::PINNED),
+            Err(Stay::Busy(Busy::Held)) => assert!(self.is_held(id), "nobody holds {id:?}"),
+            Err(Stay::Busy(busy)) => assert_eq!(busy, Busy::Isolated),
+            Err(Stay::OutOfFrames(_)) => {}
+        }
+        assert_eq!(before, after, "a run that stays stays where it is");
+    }
+
+    fn isolated(&mut self) {
+        let Some((number, id)) = self.pick() else { return };
+        match slab(self.rig, number).isolate(id) {
+            Ok(isolated) => self.isolated.push(isolated),
+            Err(refusal) => assert_eq!(refusal, Refusal::Busy, "{id:?} lives"),
+        }
+    }
+
+    fn compacted(&mut self) {
+        let budget = self.numbers.below(1 << 20);
+        let report = self.rig.arena.compact(&[&self.rig.movable], budget);
+        assert!(report.copied_bytes <= (budget + FrameCount::MAX.bytes()) as u64);
+        assert!(report.copied_bytes > 0 || !report.more || budget == 0);
+    }
+
+    fn claims(&mut self, value: u32) {
+        let frames = match self.numbers.below(3) {
+            0 => 1 + self.numbers.below(20),
+            1 => 1 + self.numbers.below(512),
+            _ => 513 + self.numbers.below(600),
+        };
+        let align = 1 << self.numbers.below(10);
+        match self.rig.arena.claim_contiguous(&[&self.rig.movable], frames, align) {
+            Ok(mut range) => {
+                assert_eq!(range.frames(), frames);
+                let bytes = range.as_mut_slice();
+                assert!(bytes.as_ptr().addr().is_multiple_of(align * 4096));
+                assert!(bytes.iter().all(|&byte| byte == 0), "a claimed range is zero");
+                fill(bytes, value);
+                self.claimed.push((range, value));
+            }
+            Err(ClaimError::OutOfMemory { .. }) => {}
+            Err(ClaimError::Blocked { blockers, .. }) => {
+                assert!(!blockers.is_empty(), "something was in the way");
+            }
+            Err(error) => panic!("{frames} frames, aligned to {align}: {error}"),
+        }
+        if self.claimed.len() > 2 {
+            self.gives_range_back();
+        }
+    }
+
+    fn gives_range_back(&mut self) {
+        if self.claimed.is_empty() {
+            return;
+        }
+        let chosen = self.numbers.below(self.claimed.len());
+        let (range, value) = self.claimed.swap_remove(chosen);
+        assert!(is_filled(range.as_slice(), value), "a claimed range is its owner's alone");
+    }
+
     fn retired(&mut self) {
         let Some((number, id)) = self.pick() else { return };
         if let Ok(guard) = slab(self.rig, number).try_write(id) {
@@ -130,10 +214,17 @@ impl Life<'_> {
 fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
     let rig = Rig::new(source, LIMIT, ADDRESS_SPACE);
     let numbers = Numbers::for_test(0x11fe).stream(stream);
-    let mut life = Life { rig: &rig, numbers, model: Model::new(), held: Vec::new() };
+    let mut life = Life {
+        rig: &rig,
+        numbers,
+        model: Model::new(),
+        held: Vec::new(),
+        isolated: Vec::new(),
+        claimed: Vec::new(),
+    };
     for step in 0..STEPS {
         let value = u32::try_from(step).expect("few steps");
-        match life.numbers.below(20) {
+        match life.numbers.below(29) {
             0..=7 => life.born(value),
             8..=12 => life.dies(),
             13 => life.retired(),
@@ -145,6 +236,12 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
                 }
             }
             17 | 18 => life.let_go(),
+            19..=21 => life.moved(),
+            22 => life.isolated(),
+            23 => life.isolated.clear(),
+            24 => life.compacted(),
+            25 => life.claims(value),
+            26 => life.gives_range_back(),
             _ => rig.attend(),
         }
         assert!(rig.memory.used() <= rig.memory.limit(), "step {step}");
@@ -152,6 +249,7 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
             while !life.held.is_empty() {
                 life.let_go();
             }
+            life.isolated.clear();
             if step % 400 == 0 {
                 rig.arena.trim();
                 rig.movable.trim();
@@ -163,7 +261,12 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
             rig.validate().unwrap_or_else(|violation| panic!("step {step}: {violation}"));
         }
     }
+    let moves = rig.arena.migration();
+    assert!(moves.migrated > 0 && moves.claims_made > 0 && moves.busy_held > 0, "{moves:?}");
+    assert!(moves.pageblocks_freed > 0 && moves.busy_pinned > 0, "{moves:?}");
     life.held.clear();
+    life.isolated.clear();
+    life.claimed.clear();
     rig.attend();
     for (number, id) in life.model.drain().map(|(key, _)| key) {
         assert_eq!(slab(&rig, number).kill(id), Release::Now);

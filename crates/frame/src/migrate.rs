@@ -1,0 +1,325 @@
+//! Migration: the frames of a descriptor move to another place, and nothing above notices.
+//!
+//! ```text
+//!  isolate    the mark is set: the id stays this descriptor's, nobody else moves it      Gone, Busy
+//!  migrate    a run to go to; the write hold is tried; copy; the place is switched       Busy, OutOfFrames
+//!  putback    the mark is cleared; a descriptor that died meanwhile is reported
+//! ```
+//! Contents are position-independent, and only the state word says where a run is. So one protocol serves descriptors
+//! of every kind: it takes the write hold (success *is* the proof that nobody reads), copies, and changes one word.
+//! The run to go to is taken before the hold, so that a reader waits for the copy alone; if the hold is refused the
+//! run goes back, and nothing has changed. Handles, lists and orders of use name descriptors by id and do not move.
+//!
+//! Pending work is not the mover's: the mark for it stays, and is reported when the mover lets go.
+
+use std::{fmt, ops::Add};
+
+use pagefold_sys::sync::{AtomicU64, Ordering};
+use thiserror::Error;
+
+use crate::{
+    DescriptorId, FrameCount, FrameNo, Location, Mobility, OutOfFrames, Refusal, Slab, Tag,
+    WriteGuard,
+    slab::{Body, Descriptor, SlabConfig},
+};
+
+/// What keeps frames where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum Busy {
+    /// Somebody reads or writes there.
+    #[error("somebody holds them for reading or writing")]
+    Held,
+    /// Somebody else is moving them.
+    #[error("somebody else is moving them")]
+    Isolated,
+    /// They belong to descriptors that do not move.
+    #[error("they are pinned")]
+    Pinned,
+    /// They are part of a claimed range.
+    #[error("they are part of a claimed range")]
+    Claimed,
+    /// They are on their way from one owner to another, or to the system.
+    #[error("they are changing hands at this moment")]
+    InTransit,
+}
+
+/// Why a run stayed where it was. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Stay {
+    /// Nothing lives under this id, or it is dying.
+    #[error("the descriptor is gone")]
+    Gone,
+    /// Something keeps the frames where they are.
+    #[error("the frames are busy: {0}")]
+    Busy(Busy),
+    /// There is no run to go to within the limit.
+    #[error(transparent)]
+    OutOfFrames(#[from] OutOfFrames),
+}
+
+/// A descriptor whose frames are about to be moved; dropping it puts the descriptor back.
+///
+/// # Concurrency
+/// Excludes other movers only. Whoever frees the descriptor meanwhile does so without waiting, and its frames and id
+/// are given back after it was put back.
+pub struct Isolated<'a, M: Body, const W: usize> {
+    slab: &'a Slab<M, W>,
+    descriptor: &'a Descriptor<M, W>,
+    id: DescriptorId,
+    location: Location,
+}
+
+impl<'a, M: Body, const W: usize> Isolated<'a, M, W> {
+    pub(crate) fn new(
+        slab: &'a Slab<M, W>,
+        descriptor: &'a Descriptor<M, W>,
+        id: DescriptorId,
+        location: Location,
+    ) -> Self {
+        slab.arena().moves().isolated.add();
+        Self { slab, descriptor, id, location }
+    }
+
+    /// Where the frames are. Nobody else moves them.
+    pub fn location(&self) -> Location {
+        self.location
+    }
+
+    /// Moves the frames to the run that `to` gives for this length and owner, and returns the run they came from,
+    /// which is free again.
+    ///
+    /// # Errors
+    /// [`Stay`]; nothing has changed.
+    pub fn migrate(
+        &mut self,
+        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
+    ) -> Result<Location, Stay> {
+        let moves = self.slab.arena().moves();
+        let moved = self.try_migrate(to);
+        match moved {
+            Ok(from) => {
+                moves.migrated.add();
+                moves.bytes_copied.add_many(from.frames.bytes() as u64);
+            }
+            Err(Stay::Busy(busy)) => moves.note_busy(busy),
+            Err(Stay::OutOfFrames(_)) => moves.out_of_frames.add(),
+            Err(Stay::Gone) => {}
+        }
+        moved
+    }
+
+    fn try_migrate(
+        &mut self,
+        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
+    ) -> Result<Location, Stay> {
+        let SlabConfig { tag, mobility, .. } = *self.slab.config();
+        if mobility == Mobility::Pinned {
+            return Err(Stay::Busy(Busy::Pinned));
+        }
+        // Hints, so that no run is taken in vain.
+        if self.descriptor.state.is_dying() {
+            return Err(Stay::Gone);
+        }
+        if self.descriptor.state.is_held() {
+            return Err(Stay::Busy(Busy::Held));
+        }
+        let place = to(self.location.frames, Owner { tag, id: self.id })?;
+        let held = self.descriptor.state.try_write_for_move();
+        let from = match held {
+            Ok(location) => {
+                let mut guard = WriteGuard::new(self.slab, self.descriptor, self.id, location);
+                guard.relocate(place)
+            }
+            Err(refusal) => {
+                self.slab.arena().free(place, mobility);
+                return Err(match refusal {
+                    Refusal::Gone => Stay::Gone,
+                    Refusal::Busy => Stay::Busy(Busy::Held),
+                });
+            }
+        };
+        self.location = place;
+        self.slab.arena().free(from, mobility);
+        Ok(from)
+    }
+}
+
+impl<M: Body, const W: usize> Drop for Isolated<'_, M, W> {
+    fn drop(&mut self) {
+        if self.descriptor.state.putback() {
+            self.slab.report(self.id);
+        }
+    }
+}
+
+impl<M: Body, const W: usize> fmt::Debug for Isolated<'_, M, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Isolated")
+            .field("id", &self.id)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an owner word says: which slab, and which of its descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The slab's tag.
+    pub tag: Tag,
+    /// The descriptor.
+    pub id: DescriptorId,
+}
+
+/// Descriptors of one kind, as evacuation sees them: whatever their bodies and words are.
+pub trait Movable: Sync {
+    /// The tag of their owner words.
+    fn tag(&self) -> Tag;
+
+    /// Whether the descriptor could not be moved at this moment, and why. A hint.
+    fn busy(&self, id: DescriptorId) -> Option<Busy>;
+
+    /// Moves the descriptor that owns `frame` (any of its frames, if that is `None`) to the run that `to` gives, or
+    /// frees it if it is dying and nobody holds it any more. Returns the run that it had.
+    ///
+    /// # Errors
+    /// [`Stay`]; nothing has changed. [`Stay::Gone`] also when the descriptor does not own the frame (any more).
+    fn migrate(
+        &self,
+        id: DescriptorId,
+        frame: Option<FrameNo>,
+        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
+    ) -> Result<Location, Stay>;
+}
+
+impl<M: Body, const W: usize> Movable for Slab<M, W> {
+    fn tag(&self) -> Tag {
+        self.config().tag
+    }
+
+    fn busy(&self, id: DescriptorId) -> Option<Busy> {
+        Self::busy(self, id)
+    }
+
+    fn migrate(
+        &self,
+        id: DescriptorId,
+        frame: Option<FrameNo>,
+        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
+    ) -> Result<Location, Stay> {
+        let mut isolated = match self.isolate(id) {
+            Ok(isolated) => isolated,
+            Err(Refusal::Gone) => return self.finish(id).ok_or(Stay::Gone),
+            Err(Refusal::Busy) => {
+                self.arena().moves().note_busy(Busy::Isolated);
+                return Err(Stay::Busy(Busy::Isolated));
+            }
+        };
+        if frame.is_some_and(|frame| !isolated.location().contains(frame)) {
+            return Err(Stay::Gone);
+        }
+        isolated.migrate(to)
+    }
+}
+
+/// Moving of frames since an arena was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MigrationStats {
+    /// Descriptors isolated.
+    pub isolated: u64,
+    /// Runs moved.
+    pub migrated: u64,
+    /// Bytes copied by it.
+    pub bytes_copied: u64,
+    /// Runs that stayed because somebody held them.
+    pub busy_held: u64,
+    /// Runs that stayed because somebody else was moving them.
+    pub busy_isolated: u64,
+    /// Runs that stayed because they are pinned, or part of a claimed range.
+    pub busy_pinned: u64,
+    /// Runs that stayed because there was nowhere to go.
+    pub out_of_frames: u64,
+    /// Whole pageblocks that became free by it and went back to the system.
+    pub pageblocks_freed: u64,
+    /// Ranges claimed.
+    pub claims_made: u64,
+    /// Claims refused.
+    pub claims_failed: u64,
+}
+
+impl Add for MigrationStats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            isolated: self.isolated + other.isolated,
+            migrated: self.migrated + other.migrated,
+            bytes_copied: self.bytes_copied + other.bytes_copied,
+            busy_held: self.busy_held + other.busy_held,
+            busy_isolated: self.busy_isolated + other.busy_isolated,
+            busy_pinned: self.busy_pinned + other.busy_pinned,
+            out_of_frames: self.out_of_frames + other.out_of_frames,
+            pageblocks_freed: self.pageblocks_freed + other.pageblocks_freed,
+            claims_made: self.claims_made + other.claims_made,
+            claims_failed: self.claims_failed + other.claims_failed,
+        }
+    }
+}
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+// ORDERING: Relaxed; a statistic.
+impl Count {
+    pub(crate) fn add(&self) {
+        self.add_many(1);
+    }
+
+    pub(crate) fn add_many(&self, many: u64) {
+        self.0.fetch_add(many, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counts of [`MigrationStats`] as they grow.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    pub(crate) isolated: Count,
+    pub(crate) migrated: Count,
+    pub(crate) bytes_copied: Count,
+    busy_held: Count,
+    busy_isolated: Count,
+    busy_pinned: Count,
+    pub(crate) out_of_frames: Count,
+    pub(crate) pageblocks_freed: Count,
+    pub(crate) claims_made: Count,
+    pub(crate) claims_failed: Count,
+}
+
+impl Moves {
+    pub(crate) fn note_busy(&self, busy: Busy) {
+        match busy {
+            Busy::Held => self.busy_held.add(),
+            Busy::Isolated | Busy::InTransit => self.busy_isolated.add(),
+            Busy::Pinned | Busy::Claimed => self.busy_pinned.add(),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> MigrationStats {
+        MigrationStats {
+            isolated: self.isolated.get(),
+            migrated: self.migrated.get(),
+            bytes_copied: self.bytes_copied.get(),
+            busy_held: self.busy_held.get(),
+            busy_isolated: self.busy_isolated.get(),
+            busy_pinned: self.busy_pinned.get(),
+            out_of_frames: self.out_of_frames.get(),
+            pageblocks_freed: self.pageblocks_freed.get(),
+            claims_made: self.claims_made.get(),
+            claims_failed: self.claims_failed.get(),
+        }
+    }
+}
