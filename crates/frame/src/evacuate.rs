@@ -340,6 +340,15 @@ impl Arena {
             return FrameCompaction { busy: 1, more: true, ..FrameCompaction::default() };
         };
         let _caches = CachesOff::new(self);
+        self.compact_on(&mut progress, kinds, budget)
+    }
+
+    fn compact_on(
+        &self,
+        progress: &mut Progress,
+        kinds: &[&dyn Movable],
+        budget: usize,
+    ) -> FrameCompaction {
         let mut report = FrameCompaction::default();
         for (kind, plan) in KINDS.into_iter().zip(&mut progress.plans) {
             self.compact_kind(kind, plan, kinds, budget, &mut report);
@@ -549,30 +558,48 @@ impl Arena {
         if !align.is_power_of_two() {
             return Err(ClaimError::Misaligned { align });
         }
-        let too_large = ClaimError::TooLarge { frames, align, capacity };
         let Some(count) = u32::try_from(frames).ok().filter(|_| frames <= capacity) else {
-            return Err(too_large);
+            return Err(ClaimError::TooLarge { frames, align, capacity });
         };
         let idle = self.stats().idle;
         let most = self.memory().limit().saturating_sub(self.memory().reserve());
         if self.memory().used() + frames > most + idle {
             return Err(ClaimError::OutOfMemory { frames, limit: self.memory().limit() });
         }
-        let _progress = self.evacuator.lock();
+        let mut progress = self.evacuator.lock();
         let _caches = CachesOff::new(self);
-        let mut candidates = self.candidates(count, align);
-        if candidates.is_empty() {
-            return Err(too_large);
+        let claimed = self.claim_cheapest(kinds, count, align)?;
+        if !matches!(claimed, Err(ClaimError::OutOfMemory { .. })) {
+            return claimed;
         }
+        // There may be room for what has to move, but in pageblocks of another kind: whole ones fit every kind.
+        self.compact_on(&mut progress, kinds, usize::MAX);
+        self.claim_cheapest(kinds, count, align)?
+    }
+
+    /// Claims the first of the cheapest ranges that can be evacuated; the inner error is the first one's.
+    ///
+    /// # Errors
+    /// The outer one when there is no range of that length and alignment.
+    fn claim_cheapest(
+        &self,
+        kinds: &[&dyn Movable],
+        frames: u32,
+        align: usize,
+    ) -> Result<Result<ClaimedRange<'_>, ClaimError>, ClaimError> {
+        let mut candidates = self.candidates(frames, align);
         candidates.sort_by_key(|candidate| candidate.cost.unwrap_or(u32::MAX));
         let mut first_error = None;
         for candidate in candidates.iter().take(CANDIDATES) {
-            match self.claim(kinds, candidate.start..candidate.start + count) {
-                Ok(claimed) => return Ok(claimed),
+            match self.claim(kinds, candidate.start..candidate.start + frames) {
+                Ok(claimed) => return Ok(Ok(claimed)),
+                Err(error @ ClaimError::OutOfMemory { .. }) => return Ok(Err(error)),
                 Err(error) => drop(first_error.get_or_insert(error)),
             }
         }
-        Err(first_error.unwrap_or(too_large))
+        let capacity = self.reservation.bytes() / FRAME_BYTES;
+        let too_large = ClaimError::TooLarge { frames: frames as usize, align, capacity };
+        first_error.map(Err).ok_or(too_large)
     }
 
     /// Evacuates and claims one range.

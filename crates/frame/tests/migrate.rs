@@ -266,6 +266,29 @@ fn a_claim_evacuates_a_range_and_gives_it_back() {
     assert_eq!(rig.arena.stats().idle, 0);
 }
 
+/// Runs have no room but in the pageblocks of single frames: these are compacted first.
+#[test]
+fn a_claim_makes_room_in_pageblocks_of_another_kind() {
+    let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 16 << 20);
+    let (mut singles, mut runs) = (Vec::new(), Vec::new());
+    // One pageblock of single frames, one of runs, and so on.
+    for _ in 0..4 {
+        singles.extend((0..512).map(|value| create(&rig.movable, 1, value).expect("room")));
+        runs.extend((0..128).map(|value| create(&rig.movable, 4, value).expect("room")));
+    }
+    assert_eq!(create(&rig.movable, 1, 1).err(), Some(pagefold_frame::OutOfFrames), "full");
+    for id in singles.iter().filter(|id| id.get() % 8 != 0) {
+        assert_eq!(rig.movable.kill(*id), Release::Now);
+    }
+    let range = rig.arena.claim_contiguous(&[&rig.movable], 2 * 512, 1).expect("singles fit one");
+    assert!(rig.arena.migration().pageblocks_freed >= 1, "the claim alone was not enough");
+    for (value, id) in (0_u32..).zip(&runs) {
+        assert_filled(&rig, *id, value % 128);
+    }
+    drop(range);
+    rig.validate().expect("valid");
+}
+
 #[test]
 fn a_claim_names_what_is_in_the_way_and_leaves_everything_as_it_was() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 2 << 20);
