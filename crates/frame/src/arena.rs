@@ -258,6 +258,7 @@ impl Arena {
         self.drain_caches();
         self.carve(frames, mobility, claim).or_else(|OutOfFrames| {
             self.give_back_free();
+            self.give_back_captured();
             self.carve(frames, mobility, claim)
         })
     }

@@ -26,10 +26,9 @@
 //! All of it lies under one lock of the [arena](crate::Arena)'s; source of the idea: Knowlton's buddy system, with
 //! bitmaps in place of lists so that freed frames are never written.
 
-use std::{
-    ops::Range,
-    sync::{Arc, atomic::Ordering},
-};
+mod hold;
+
+use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     BitForest, Claim, FrameCount, FrameNo, Memory, Mobility, OutOfFrames, PAGEBLOCK_FRAMES,
@@ -197,28 +196,6 @@ impl BlockWords {
 pub(crate) struct FreeBlock {
     pub(crate) start: FrameNo,
     pub(crate) order: u32,
-}
-
-/// What a pageblock in use is used for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Usage {
-    pub(crate) kind: Kind,
-    /// Frames that are not free, claimed ones among them.
-    pub(crate) used: u32,
-    pub(crate) claimed: u32,
-}
-
-/// A range of frames by pageblock: its number, the first frame within it, how many.
-fn parts(range: &Range<u32>) -> impl Iterator<Item = (u32, u32, u32)> + use<> {
-    let (mut at, end) = (range.start, range.end);
-    std::iter::from_fn(move || {
-        (at < end).then(|| {
-            let (pageblock, first) = (at / PAGEBLOCK_FRAMES, at % PAGEBLOCK_FRAMES);
-            let frames = (PAGEBLOCK_FRAMES - first).min(end - at);
-            at += frames;
-            (pageblock, first, frames)
-        })
-    })
 }
 
 /// See the module.
@@ -505,173 +482,6 @@ impl Buddy {
             self.put(free.start, free.order);
         }
         uncharge
-    }
-
-    // Evacuation.
-
-    /// What a pageblock is used for and how many of its frames are neither free nor captured; `None` when it is whole,
-    /// held, or on its way to the system.
-    pub(crate) fn usage(&self, pageblock: u32) -> Option<Usage> {
-        let kind = self.kind_of(pageblock)?;
-        let block = self.block(pageblock);
-        let count = |counter| u32::try_from(block.get(counter)).expect("at most 512 frames");
-        let used = PAGEBLOCK_FRAMES - count(LISTED_COUNT);
-        (block.get(HELD_COUNT) == 0).then(|| Usage { kind, used, claimed: count(CLAIMED_COUNT) })
-    }
-
-    /// How many frames of a range of one pageblock are not on a free list.
-    pub(crate) fn used_in(&self, pageblock: u32, frame: u32, frames: u32) -> u32 {
-        let block = self.block(pageblock);
-        if block.get(KIND) == 0 {
-            return 0;
-        }
-        let mut free = 0;
-        for order in 0..PAGEBLOCK_ORDER {
-            let first = frame & !((1 << order) - 1);
-            for at in (first..frame + frames).step_by(1 << order) {
-                if block.is_free(order, at) {
-                    free += (at + (1 << order)).min(frame + frames) - at.max(frame);
-                }
-            }
-        }
-        frames - free
-    }
-
-    /// Makes every pageblock below `end` one that is in use or whole.
-    pub(crate) fn grow_to(
-        &mut self,
-        end: u32,
-        claim: Claim,
-        open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
-    ) -> Result<(), OutOfFrames> {
-        while self.frontier < end {
-            self.grow(claim, open)?;
-        }
-        Ok(())
-    }
-
-    /// Makes whole pageblocks of a range usable, as [`take`](Self::take) does before it hands one out.
-    pub(crate) fn open_wholes(
-        &mut self,
-        range: &Range<u32>,
-        open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
-    ) -> Result<(), OutOfFrames> {
-        parts(range)
-            .filter(|&(pageblock, ..)| self.forest.contains(WHOLE, pageblock as usize))
-            .try_for_each(|(pageblock, ..)| open(pageblock))
-    }
-
-    /// Holds a range: captures what is free in it, and from now on what becomes free. `false`, and nothing changed,
-    /// if a pageblock of it is pinned, held already, or on its way to the system.
-    pub(crate) fn hold(&mut self, range: &Range<u32>) -> bool {
-        let can_be_held = |(pageblock, ..): (u32, u32, u32)| match self.kind_of(pageblock) {
-            Some(Kind::MovableSingle | Kind::MovableRun) => {
-                self.block(pageblock).get(HELD_COUNT) == 0
-            }
-            Some(_) => false,
-            None => self.forest.contains(WHOLE, pageblock as usize),
-        };
-        if !parts(range).all(can_be_held) {
-            return false;
-        }
-        for (pageblock, first, frames) in parts(range) {
-            let start = pageblock * PAGEBLOCK_FRAMES;
-            let mut free = Vec::new();
-            if let Some(kind) = self.kind_of(pageblock) {
-                for order in 0..PAGEBLOCK_ORDER {
-                    let from = first & !((1 << order) - 1);
-                    for frame in (from..first + frames).step_by(1 << order) {
-                        if self.block(pageblock).is_free(order, frame) {
-                            self.unlist(pageblock, kind, frame, order);
-                            free.push((frame, 1 << order));
-                        }
-                    }
-                }
-            } else {
-                self.isolate_whole_for(pageblock, Kind::MovableSingle);
-                free.push((0, PAGEBLOCK_FRAMES));
-            }
-            self.block(pageblock).mark(HELD, first, frames);
-            self.block(pageblock).add_to(HELD_COUNT, frames);
-            for (frame, frames) in free {
-                self.put_range(FrameNo(start + frame), frames);
-            }
-        }
-        true
-    }
-
-    /// Takes a whole pageblock off its list and gives it a kind.
-    fn isolate_whole_for(&mut self, pageblock: u32, kind: Kind) {
-        self.forest.remove(WHOLE, pageblock as usize);
-        if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
-            self.whole_touched -= 1;
-        }
-        self.block(pageblock).set(KIND, kind as u64 + 1);
-    }
-
-    /// Whether every frame of a held range is captured.
-    pub(crate) fn is_captured(&self, range: &Range<u32>) -> bool {
-        parts(range).all(|(pageblock, first, frames)| {
-            self.block(pageblock).count(CAPTURED, first, frames) == frames
-        })
-    }
-
-    /// The captured frames of a held range that may be resident, in runs.
-    pub(crate) fn captured_touched(&self, range: &Range<u32>) -> Vec<(FrameNo, u32)> {
-        let mut found = Vec::new();
-        for (pageblock, first, frames) in parts(range) {
-            let block = self.block(pageblock);
-            block.runs(CAPTURED, first, frames, |frame, frames, captured| {
-                if !captured {
-                    return;
-                }
-                block.runs(TOUCHED, frame, frames, |frame, frames, touched| {
-                    if touched {
-                        found.push((FrameNo(pageblock * PAGEBLOCK_FRAMES + frame), frames));
-                    }
-                });
-            });
-        }
-        found
-    }
-
-    /// Ends the hold on a range; what was captured is free again.
-    pub(crate) fn release(&mut self, range: &Range<u32>) {
-        for (pageblock, first, frames) in parts(range) {
-            let block = self.block(pageblock);
-            let mut free = Vec::new();
-            block.runs(CAPTURED, first, frames, |frame, frames, captured| {
-                if captured {
-                    free.push((FrameNo(pageblock * PAGEBLOCK_FRAMES + frame), frames));
-                }
-            });
-            block.clear(HELD, first, frames);
-            block.clear(CAPTURED, first, frames);
-            block.take_from(HELD_COUNT, frames);
-            for (start, frames) in free {
-                self.put_free(start, frames);
-            }
-        }
-    }
-
-    /// Ends the hold on a range whose frames are all captured; they are the caller's now.
-    pub(crate) fn claim(&mut self, range: &Range<u32>) {
-        debug_assert!(self.is_captured(range), "I-HELD: only what is captured can be claimed");
-        for (pageblock, first, frames) in parts(range) {
-            let block = self.block(pageblock);
-            block.clear(HELD, first, frames);
-            block.clear(CAPTURED, first, frames);
-            block.take_from(HELD_COUNT, frames);
-            block.add_to(CLAIMED_COUNT, frames);
-        }
-    }
-
-    /// Takes a claimed range back.
-    pub(crate) fn unclaim(&mut self, range: &Range<u32>) {
-        for (pageblock, first, frames) in parts(range) {
-            self.block(pageblock).take_from(CLAIMED_COUNT, frames);
-            self.put_range(FrameNo(pageblock * PAGEBLOCK_FRAMES + first), frames);
-        }
     }
 
     /// Checks I-BUDDY and I-TOUCH; returns the free frames and the touched frames below the frontier.

@@ -45,7 +45,7 @@ pub use bits::BitForest;
 pub use budget::{Claim, Memory, OutOfFrames};
 pub use evacuate::{Blocker, ClaimError, ClaimedRange, FrameCompaction};
 pub use guard::{ReadGuard, WriteGuard};
-pub use migrate::{Busy, Isolated, MigrationStats, Movable, Owner, Stay};
+pub use migrate::{Busy, Isolated, MigrationStats, Movable, Moved, Owner, Stay};
 pub use slab::{Attention, Body, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
 #[cfg(target_os = "linux")]
 pub use source::MmapSource;

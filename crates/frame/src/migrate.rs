@@ -18,7 +18,7 @@ use pagefold_sys::sync::{AtomicU64, Ordering};
 use thiserror::Error;
 
 use crate::{
-    DescriptorId, FrameCount, FrameNo, Location, Mobility, OutOfFrames, Refusal, Slab, Tag,
+    Arena, DescriptorId, FrameCount, FrameNo, Location, Mobility, OutOfFrames, Refusal, Slab, Tag,
     WriteGuard,
     slab::{Body, Descriptor, SlabConfig},
 };
@@ -88,9 +88,11 @@ impl<'a, M: Body, const W: usize> Isolated<'a, M, W> {
     /// Moves the frames to the run that `to` gives for this length and owner, and returns the run they came from,
     /// which is free again.
     ///
+    /// The run must be one that the arena handed out for this owner just now: that is why nobody outside calls this.
+    ///
     /// # Errors
     /// [`Stay`]; nothing has changed.
-    pub fn migrate(
+    pub(crate) fn migrate(
         &mut self,
         to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
     ) -> Result<Location, Stay> {
@@ -170,30 +172,60 @@ pub struct Owner {
     pub id: DescriptorId,
 }
 
-/// Descriptors of one kind, as evacuation sees them: whatever their bodies and words are.
-pub trait Movable: Sync {
-    /// The tag of their owner words.
-    fn tag(&self) -> Tag;
-
-    /// Whether the descriptor could not be moved at this moment, and why. A hint.
-    fn busy(&self, id: DescriptorId) -> Option<Busy>;
-
-    /// Moves the descriptor that owns `frame` (any of its frames, if that is `None`) to the run that `to` gives, or
-    /// frees it if it is dying and nobody holds it any more. Returns the run that it had.
-    ///
-    /// # Errors
-    /// [`Stay`]; nothing has changed. [`Stay::Gone`] also when the descriptor does not own the frame (any more).
-    fn migrate(
-        &self,
-        id: DescriptorId,
-        frame: Option<FrameNo>,
-        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
-    ) -> Result<Location, Stay>;
+/// What became of a descriptor that was to be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// Its frames were copied; this is the run that they came from, and free.
+    Copied(Location),
+    /// It was dying and nobody held it any more: it was freed.
+    Freed,
 }
 
-impl<M: Body, const W: usize> Movable for Slab<M, W> {
+/// Descriptors of one kind, as evacuation sees them, whatever their bodies and words are: a [`Slab`] of any type.
+///
+/// What it can do is for the [`Arena`](crate::Arena) alone.
+pub trait Movable: sealed::Move {}
+
+impl<M: Body, const W: usize> Movable for Slab<M, W> {}
+
+/// What evacuation does with a slab. Outside of this crate nobody can name the trait, so nobody can say where frames go.
+mod sealed {
+    use super::{
+        Busy, DescriptorId, FrameCount, FrameNo, Location, Moved, OutOfFrames, Owner, Stay,
+    };
+    use crate::{Arena, Tag};
+
+    pub trait Move: Sync {
+        /// The tag of their owner words.
+        fn tag(&self) -> Tag;
+
+        /// The arena that their frames are in.
+        fn arena(&self) -> &Arena;
+
+        /// Whether the descriptor could not be moved at this moment, and why. A hint.
+        fn busy(&self, id: DescriptorId) -> Option<Busy>;
+
+        /// Moves the descriptor that owns `frame` (any of its frames, if that is `None`) to the run that `to` gives, or
+        /// frees it if it is dying and nobody holds it any more.
+        ///
+        /// # Errors
+        /// [`Stay`]; nothing has changed. [`Stay::Gone`] also when the descriptor does not own the frame (any more).
+        fn migrate(
+            &self,
+            id: DescriptorId,
+            frame: Option<FrameNo>,
+            to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
+        ) -> Result<Moved, Stay>;
+    }
+}
+
+impl<M: Body, const W: usize> sealed::Move for Slab<M, W> {
     fn tag(&self) -> Tag {
         self.config().tag
+    }
+
+    fn arena(&self) -> &Arena {
+        Self::arena(self)
     }
 
     fn busy(&self, id: DescriptorId) -> Option<Busy> {
@@ -205,19 +237,21 @@ impl<M: Body, const W: usize> Movable for Slab<M, W> {
         id: DescriptorId,
         frame: Option<FrameNo>,
         to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
-    ) -> Result<Location, Stay> {
+    ) -> Result<Moved, Stay> {
         let mut isolated = match self.isolate(id) {
             Ok(isolated) => isolated,
-            Err(Refusal::Gone) => return self.finish(id).ok_or(Stay::Gone),
+            Err(Refusal::Gone) => {
+                return if self.finish(id) { Ok(Moved::Freed) } else { Err(Stay::Gone) };
+            }
             Err(Refusal::Busy) => {
-                self.arena().moves().note_busy(Busy::Isolated);
+                Self::arena(self).moves().note_busy(Busy::Isolated);
                 return Err(Stay::Busy(Busy::Isolated));
             }
         };
         if frame.is_some_and(|frame| !isolated.location().contains(frame)) {
             return Err(Stay::Gone);
         }
-        isolated.migrate(to)
+        isolated.migrate(to).map(Moved::Copied)
     }
 }
 
@@ -234,8 +268,10 @@ pub struct MigrationStats {
     pub busy_held: u64,
     /// Runs that stayed because somebody else was moving them.
     pub busy_isolated: u64,
-    /// Runs that stayed because they are pinned, or part of a claimed range.
+    /// Runs that stayed because they are pinned.
     pub busy_pinned: u64,
+    /// Claimed ranges that were in the way.
+    pub busy_claimed: u64,
     /// Runs that stayed because there was nowhere to go.
     pub out_of_frames: u64,
     /// Whole pageblocks that became free by it and went back to the system.
@@ -257,6 +293,7 @@ impl Add for MigrationStats {
             busy_held: self.busy_held + other.busy_held,
             busy_isolated: self.busy_isolated + other.busy_isolated,
             busy_pinned: self.busy_pinned + other.busy_pinned,
+            busy_claimed: self.busy_claimed + other.busy_claimed,
             out_of_frames: self.out_of_frames + other.out_of_frames,
             pageblocks_freed: self.pageblocks_freed + other.pageblocks_freed,
             claims_made: self.claims_made + other.claims_made,
@@ -293,6 +330,7 @@ pub(crate) struct Moves {
     busy_held: Count,
     busy_isolated: Count,
     busy_pinned: Count,
+    busy_claimed: Count,
     pub(crate) out_of_frames: Count,
     pub(crate) pageblocks_freed: Count,
     pub(crate) claims_made: Count,
@@ -303,8 +341,11 @@ impl Moves {
     pub(crate) fn note_busy(&self, busy: Busy) {
         match busy {
             Busy::Held => self.busy_held.add(),
-            Busy::Isolated | Busy::InTransit => self.busy_isolated.add(),
-            Busy::Pinned | Busy::Claimed => self.busy_pinned.add(),
+            Busy::Isolated => self.busy_isolated.add(),
+            Busy::Pinned => self.busy_pinned.add(),
+            Busy::Claimed => self.busy_claimed.add(),
+            // Only looked at, never moved.
+            Busy::InTransit => {}
         }
     }
 
@@ -316,6 +357,7 @@ impl Moves {
             busy_held: self.busy_held.get(),
             busy_isolated: self.busy_isolated.get(),
             busy_pinned: self.busy_pinned.get(),
+            busy_claimed: self.busy_claimed.get(),
             out_of_frames: self.out_of_frames.get(),
             pageblocks_freed: self.pageblocks_freed.get(),
             claims_made: self.claims_made.get(),

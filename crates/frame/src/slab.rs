@@ -328,11 +328,13 @@ impl<M: Body, const W: usize> Slab<M, W> {
         Ok(Isolated::new(self, descriptor, id, location))
     }
 
-    /// Frees a dying descriptor that nobody holds any more, if it is one; returns the run that it had.
-    pub(crate) fn finish(&self, id: DescriptorId) -> Option<Location> {
-        let location = self.descriptor(id)?.state.claim()?;
-        self.give_back(id, location);
-        Some(location)
+    /// Frees a dying descriptor that nobody holds any more, if it is one.
+    pub(crate) fn finish(&self, id: DescriptorId) -> bool {
+        let claimed = self.descriptor(id).and_then(|descriptor| descriptor.state.claim());
+        if let Some(location) = claimed {
+            self.give_back(id, location);
+        }
+        claimed.is_some()
     }
 
     /// Why a descriptor's frames could not be moved now, if they could not. A hint.

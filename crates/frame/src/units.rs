@@ -97,3 +97,31 @@ impl Location {
         self.start.0..self.start.0 + self.frames.get()
     }
 }
+
+/// A range of frame numbers by pageblock: the part of the range that lies in each.
+pub(crate) fn by_pageblock(range: &std::ops::Range<u32>) -> impl Iterator<Item = Part> + use<> {
+    let (mut at, end) = (range.start, range.end);
+    std::iter::from_fn(move || {
+        (at < end).then(|| {
+            let (pageblock, first) = (at / PAGEBLOCK_FRAMES, at % PAGEBLOCK_FRAMES);
+            let frames = (PAGEBLOCK_FRAMES - first).min(end - at);
+            at += frames;
+            Part { pageblock, first, frames }
+        })
+    })
+}
+
+/// Frames of one pageblock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) pageblock: u32,
+    /// The first of them, within the pageblock.
+    pub(crate) first: u32,
+    pub(crate) frames: u32,
+}
+
+impl Part {
+    pub(crate) fn start(self) -> FrameNo {
+        FrameNo(self.pageblock * PAGEBLOCK_FRAMES + self.first)
+    }
+}

@@ -94,15 +94,14 @@ fn pinned_and_isolated_runs_stay() {
 fn what_is_freed_while_it_is_isolated_goes_when_it_is_put_back() {
     let rig = rig();
     let id = create(&rig.movable, 3, 7).expect("room");
-    let mut isolated = rig.movable.isolate(id).expect("lives");
+    let isolated = rig.movable.isolate(id).expect("lives");
     assert_eq!(rig.movable.kill(id), Release::Later);
     assert_eq!(rig.movable.read(id).err(), Some(Refusal::Gone));
     let again = catch_unwind(AssertUnwindSafe(|| rig.movable.kill(id)));
     assert!(again.is_err(), "freed twice");
     rig.attend();
     assert_eq!(rig.arena.stats().allocated, 3, "it still has its frames");
-    let moved = isolated.migrate(&mut |_, _| panic!("no run is wanted for what is dead"));
-    assert_eq!(moved.err(), Some(Stay::Gone));
+    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(Stay::Gone), "it is dead");
     let other = create(&rig.movable, 3, 8).expect("room");
     assert!(other != id, "the id is not free yet");
     drop(isolated);

@@ -1,5 +1,7 @@
 //! What the tests of this crate share: an arena with slabs over it, and numbers that follow from a printed seed.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::{env, sync::Arc, thread};
 
 use pagefold_frame::{

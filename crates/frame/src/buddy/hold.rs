@@ -1,0 +1,193 @@
+//! Holding a range: while it is evacuated, what is free in it comes off the lists, and what becomes free stays off.
+//!
+//! `put_range` captures frames that are held; here are the beginning and the ends of a hold (I-HELD).
+
+use std::ops::Range;
+
+use super::{
+    Buddy, CAPTURED, CLAIMED_COUNT, HELD, HELD_COUNT, KIND, Kind, LISTED_COUNT, TOUCHED, WHOLE,
+};
+use crate::{
+    Claim, FrameNo, OutOfFrames, PAGEBLOCK_FRAMES,
+    units::{PAGEBLOCK_ORDER, Part, by_pageblock},
+};
+
+/// What a pageblock in use is used for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) kind: Kind,
+    /// Frames that are not free, claimed ones among them.
+    pub(crate) used: u32,
+    pub(crate) claimed: u32,
+}
+
+impl Buddy {
+    /// What a pageblock is used for; `None` when it is whole, held, or on its way to the system.
+    pub(crate) fn usage(&self, pageblock: u32) -> Option<Usage> {
+        let kind = self.kind_of(pageblock)?;
+        let block = self.block(pageblock);
+        let count = |counter| u32::try_from(block.get(counter)).expect("at most 512 frames");
+        let used = PAGEBLOCK_FRAMES - count(LISTED_COUNT);
+        (block.get(HELD_COUNT) == 0).then(|| Usage { kind, used, claimed: count(CLAIMED_COUNT) })
+    }
+
+    /// How many frames of a part of a pageblock are not on a free list.
+    pub(crate) fn used_in(&self, Part { pageblock, first, frames }: Part) -> u32 {
+        let block = self.block(pageblock);
+        if block.get(KIND) == 0 {
+            return 0;
+        }
+        let end = first + frames;
+        let mut free = 0;
+        for order in 0..PAGEBLOCK_ORDER {
+            for at in (first & !((1 << order) - 1)..end).step_by(1 << order) {
+                if block.is_free(order, at) {
+                    free += (at + (1 << order)).min(end) - at.max(first);
+                }
+            }
+        }
+        frames - free
+    }
+
+    /// Makes a range one that can be held: there are pageblocks up to its end, and whole ones of it are opened as
+    /// [`take`](Self::take) opens them. Nobody closes them again before the caller lets go of the lock.
+    pub(crate) fn prepare(
+        &mut self,
+        range: &Range<u32>,
+        claim: Claim,
+        open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
+    ) -> Result<(), OutOfFrames> {
+        while self.frontier < range.end.div_ceil(PAGEBLOCK_FRAMES) {
+            self.grow(claim, open)?;
+        }
+        by_pageblock(range)
+            .filter(|part| self.forest.contains(WHOLE, part.pageblock as usize))
+            .try_for_each(|part| open(part.pageblock))
+    }
+
+    /// Holds a range: captures what is free in it, and from now on what becomes free. `false`, and nothing changed,
+    /// if a pageblock of it is pinned, held already, or on its way to the system.
+    pub(crate) fn hold(&mut self, range: &Range<u32>) -> bool {
+        let can_be_held = |part: Part| match self.kind_of(part.pageblock) {
+            Some(Kind::MovableSingle | Kind::MovableRun) => {
+                self.block(part.pageblock).get(HELD_COUNT) == 0
+            }
+            Some(_) => false,
+            None => self.forest.contains(WHOLE, part.pageblock as usize),
+        };
+        if !by_pageblock(range).all(can_be_held) {
+            return false;
+        }
+        for part in by_pageblock(range) {
+            let free = self.unlist_in(part);
+            let block = self.block(part.pageblock);
+            block.mark(HELD, part.first, part.frames);
+            block.add_to(HELD_COUNT, part.frames);
+            for (start, frames) in free {
+                self.put_range(start, frames);
+            }
+        }
+        true
+    }
+
+    /// Takes every free block off its list that a part of a pageblock meets; a whole pageblock gets a kind.
+    fn unlist_in(&mut self, Part { pageblock, first, frames }: Part) -> Vec<(FrameNo, u32)> {
+        let start = pageblock * PAGEBLOCK_FRAMES;
+        let Some(kind) = self.kind_of(pageblock) else {
+            self.forest.remove(WHOLE, pageblock as usize);
+            if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
+                self.whole_touched -= 1;
+            }
+            self.block(pageblock).set(KIND, Kind::MovableSingle as u64 + 1);
+            return vec![(FrameNo(start), PAGEBLOCK_FRAMES)];
+        };
+        let mut free = Vec::new();
+        for order in 0..PAGEBLOCK_ORDER {
+            for frame in (first & !((1 << order) - 1)..first + frames).step_by(1 << order) {
+                if self.block(pageblock).is_free(order, frame) {
+                    self.unlist(pageblock, kind, frame, order);
+                    free.push((FrameNo(start + frame), 1 << order));
+                }
+            }
+        }
+        free
+    }
+
+    /// Whether every frame of a held range is captured.
+    pub(crate) fn is_captured(&self, range: &Range<u32>) -> bool {
+        by_pageblock(range).all(|part| {
+            self.block(part.pageblock).count(CAPTURED, part.first, part.frames) == part.frames
+        })
+    }
+
+    /// Frames of a range that may be resident.
+    pub(crate) fn touched_in(&self, range: &Range<u32>) -> u32 {
+        by_pageblock(range)
+            .map(|part| self.block(part.pageblock).count_touched(part.first, part.frames))
+            .sum()
+    }
+
+    /// The captured frames of a range that may be resident, in runs.
+    pub(crate) fn captured_touched(&self, range: &Range<u32>) -> Vec<(FrameNo, u32)> {
+        let mut found = Vec::new();
+        for part in by_pageblock(range) {
+            let block = self.block(part.pageblock);
+            if block.get(HELD_COUNT) == 0 {
+                continue;
+            }
+            block.runs(CAPTURED, part.first, part.frames, |frame, frames, captured| {
+                if !captured {
+                    return;
+                }
+                block.runs(TOUCHED, frame, frames, |frame, frames, touched| {
+                    if touched {
+                        found.push((FrameNo(part.pageblock * PAGEBLOCK_FRAMES + frame), frames));
+                    }
+                });
+            });
+        }
+        found
+    }
+
+    /// Ends the hold on a range; what was captured is free again.
+    pub(crate) fn release(&mut self, range: &Range<u32>) {
+        for part in by_pageblock(range) {
+            let block = self.block(part.pageblock);
+            let mut free = Vec::new();
+            block.runs(CAPTURED, part.first, part.frames, |frame, frames, captured| {
+                if captured {
+                    free.push((FrameNo(part.pageblock * PAGEBLOCK_FRAMES + frame), frames));
+                }
+            });
+            self.unhold(part);
+            for (start, frames) in free {
+                self.put_free(start, frames);
+            }
+        }
+    }
+
+    fn unhold(&self, part: Part) {
+        let block = self.block(part.pageblock);
+        block.clear(HELD, part.first, part.frames);
+        block.clear(CAPTURED, part.first, part.frames);
+        block.take_from(HELD_COUNT, part.frames);
+    }
+
+    /// Ends the hold on a range whose frames are all captured and charged; they are the caller's now.
+    pub(crate) fn claim(&mut self, range: &Range<u32>) {
+        debug_assert!(self.is_captured(range), "I-HELD: only what is captured can be claimed");
+        for part in by_pageblock(range) {
+            self.unhold(part);
+            self.touch(part.start(), part.frames);
+            self.block(part.pageblock).add_to(CLAIMED_COUNT, part.frames);
+        }
+    }
+
+    /// Takes a claimed range back.
+    pub(crate) fn unclaim(&mut self, range: &Range<u32>) {
+        for part in by_pageblock(range) {
+            self.block(part.pageblock).take_from(CLAIMED_COUNT, part.frames);
+            self.put_range(part.start(), part.frames);
+        }
+    }
+}
