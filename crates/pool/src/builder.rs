@@ -5,23 +5,29 @@ use std::{fmt, str::FromStr};
 use pagefold_frame::{FrameCount, FrameSource, HeapSource, SourceError};
 use thiserror::Error;
 
-use crate::{Pool, nbud::Nbud};
+use crate::{Pool, nbud::Nbud, xcfmalloc, xcfmalloc::Xcfmalloc, zbud::Zbud};
 
 /// The allocators, by the names that the command line uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Allocator {
     /// Spans with buddies packed back to back; the default.
     Nbud,
+    /// Two objects in a frame, with an order of use to reclaim by.
+    Zbud,
+    /// Objects scattered over blocks in any holes that there are.
+    Xcfmalloc,
 }
 
 impl Allocator {
     /// All of them, the default first.
-    pub const ALL: &[Self] = &[Self::Nbud];
+    pub const ALL: &[Self] = &[Self::Nbud, Self::Zbud, Self::Xcfmalloc];
 
     /// The name, lower-case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Nbud => "nbud",
+            Self::Zbud => "zbud",
+            Self::Xcfmalloc => "xcfmalloc",
         }
     }
 }
@@ -80,6 +86,12 @@ pub enum BuildError {
         /// The number given.
         frames: u32,
     },
+    /// An object lies in at most 1 to 8 blocks.
+    #[error("at most {blocks} blocks an object is not possible; choose 1 to 8")]
+    MaxBlocks {
+        /// The number given.
+        blocks: u32,
+    },
     /// Handles tell 65 535 pools apart.
     #[error("65535 pools are alive in this process; drop one first")]
     TooManyPools,
@@ -100,12 +112,26 @@ pub enum Placement {
     Append,
 }
 
+/// How xcfmalloc chooses blocks for an object that no free block fits exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Selection {
+    /// Unless it is the last block allowed, the largest smaller one; then the smallest larger one.
+    #[default]
+    Standard,
+    /// With the condition inverted, as the design was once circulated: a smaller block is looked for only when it is the
+    /// last one allowed, where it is of no use. So objects are scattered only where they are longer than a frame. It is
+    /// here to measure what that costs.
+    Inverted,
+}
+
 /// What a pool is built from.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) limit: usize,
     pub(crate) span_frames: FrameCount,
     pub(crate) placement: Placement,
+    pub(crate) max_blocks: usize,
+    pub(crate) selection: Selection,
     pub(crate) source: Box<dyn FrameSource>,
 }
 
@@ -116,12 +142,16 @@ pub struct PoolBuilder {
     limit: usize,
     span_frames: u32,
     placement: Placement,
+    max_blocks: u32,
+    selection: Selection,
     source: Option<Box<dyn FrameSource>>,
 }
 
 /// Frames in a span. 16 KiB is as dense as 8 KiB or denser, has half the descriptors, and fills holes within the target;
 /// measured in BENCHMARKS.md.
 const SPAN_FRAMES: u32 = 4;
+/// Blocks of an object: with two any two holes make a place; measured in BENCHMARKS.md.
+const MAX_BLOCKS: u32 = 2;
 
 impl PoolBuilder {
     /// A builder for this allocator with a limit of 1 GiB.
@@ -131,6 +161,8 @@ impl PoolBuilder {
             limit: 1 << 30,
             span_frames: SPAN_FRAMES,
             placement: Placement::Auto,
+            max_blocks: MAX_BLOCKS,
+            selection: Selection::Standard,
             source: None,
         }
     }
@@ -154,6 +186,19 @@ impl PoolBuilder {
         self
     }
 
+    /// The most blocks that xcfmalloc scatters an object over: 1 to 8, by default 2. An object is at most as many frames
+    /// long.
+    pub fn max_blocks(mut self, blocks: u32) -> Self {
+        self.max_blocks = blocks;
+        self
+    }
+
+    /// How xcfmalloc chooses blocks.
+    pub fn selection(mut self, selection: Selection) -> Self {
+        self.selection = selection;
+        self
+    }
+
     /// Where memory comes from. By default it is mapped from the system, or taken from the heap where the system's
     /// pages are not 4 KiB.
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
@@ -168,6 +213,8 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Box<dyn Pool>, BuildError> {
         match self.allocator {
             Allocator::Nbud => Ok(Box::new(Nbud::new(self.layout()?)?)),
+            Allocator::Zbud => Ok(Box::new(Zbud::new(self.layout()?)?)),
+            Allocator::Xcfmalloc => Ok(Box::new(Xcfmalloc::new(self.layout()?)?)),
         }
     }
 
@@ -175,10 +222,17 @@ impl PoolBuilder {
         if !matches!(self.span_frames, 1 | 2 | 4 | 8 | 16) {
             return Err(BuildError::SpanFrames { frames: self.span_frames });
         }
+        let blocks = self.max_blocks;
+        let max_blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
+        if !(1..=xcfmalloc::MAX_BLOCKS).contains(&max_blocks) {
+            return Err(BuildError::MaxBlocks { blocks });
+        }
         Ok(Layout {
             limit: self.limit,
             span_frames: FrameCount::new(self.span_frames),
             placement: self.placement,
+            max_blocks,
+            selection: self.selection,
             source: self.source.unwrap_or_else(default_source),
         })
     }

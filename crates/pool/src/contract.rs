@@ -3,9 +3,11 @@
 //! One conformance suite (in `pagefold-testkit`) runs through every implementation, so the words below are tested,
 //! not hoped for.
 
+use pagefold_frame::{ClaimError, ClaimedRange};
+
 use crate::{
-    AllocError, Handle, HandleError, LimitError, ReadIntoError, ReclaimError, Stats, TryReadError,
-    Violation, WriteError,
+    AllocError, Handle, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, Stats,
+    TryReadError, Violation, WriteError,
 };
 
 /// A store of byte strings of 1 to [`max_len`](Pool::max_len) bytes under a hard limit.
@@ -106,18 +108,57 @@ pub trait Pool: Send + Sync {
         outcome
     }
 
-    /// Moves objects until about `budget` bytes were moved or nothing more can be won; call again while
-    /// [`more`](CompactReport::more) says so. Runs beside normal use.
+    /// Moves objects, and then the frames under them, until about `budget` bytes were moved or nothing more can be
+    /// won; call again while [`more`](CompactReport::more) says so. Pageblocks that become free go back to the system.
+    /// Runs beside normal use; what somebody holds is passed over.
     fn compact(&self, budget: usize) -> CompactReport;
 
-    /// Evicts by the pool's own order of use, where the packing has one: calls `evict` with the handles of a victim,
-    /// which should free them, at most `retries` times.
+    /// Evicts by the pool's own order of use, where the packing keeps one: takes the frame that was filled longest
+    /// ago, calls `evict` for each object in it, and gives the frame back if all of them were freed meanwhile, by
+    /// `evict` or by anybody. Otherwise the frame counts as just used, and the next is tried, at most `retries` in all.
+    ///
+    /// `evict` should put the object's bytes elsewhere and free it. If it cannot, it says [`NotEvicted`]: the object
+    /// stays, and nothing is lost. It may call every method of this pool. If it panics, the frame is put back first.
     ///
     /// # Errors
-    /// [`ReclaimError::Unsupported`] where the packing keeps no such order.
-    fn reclaim(&self, retries: u32, evict: &mut dyn FnMut(Handle)) -> Result<(), ReclaimError> {
+    /// [`ReclaimError`]; objects that were freed before are freed.
+    ///
+    /// # Concurrency
+    /// No lock is held while `evict` runs. An object may be freed by others before it is evicted: its handle is then
+    /// stale, and that is as good. Others may reclaim at the same time; each has frames of its own.
+    fn reclaim(
+        &self,
+        retries: u32,
+        evict: Option<&mut Evict<'_>>,
+    ) -> Result<Reclaimed, ReclaimError> {
         let _ = (retries, evict);
         Err(ReclaimError::Unsupported)
+    }
+
+    /// Moves the frames that an object lies in to another place in memory, with everything else in them; returns how
+    /// many bytes. No handle, no list and no order of use changes by it.
+    ///
+    /// # Errors
+    /// [`MigrateError`]; everything is then as it was.
+    fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {
+        let _ = handle;
+        Err(MigrateError::Unsupported)
+    }
+
+    /// Claims `frames` frames of 4 KiB that are neighbours in memory, the first of them at a multiple of `align`
+    /// frames, and moves what lies there elsewhere. They count against the limit as long as the range lives, and read
+    /// as zero.
+    ///
+    /// # Errors
+    /// [`ClaimError`], which names what was in the way. Every object, handle and account is then as before, though
+    /// some frames may have moved.
+    fn claim_contiguous(
+        &self,
+        frames: usize,
+        align: usize,
+    ) -> Result<ClaimedRange<'_>, ClaimError> {
+        let _ = (frames, align);
+        Err(ClaimError::Unsupported)
     }
 
     /// Gives everything that is free back to the system: caches, free frames, empty metadata pages.
@@ -197,10 +238,33 @@ pub struct CompactReport {
     pub moved_bytes: u64,
     /// Frames that became free.
     pub freed_frames: u64,
+    /// Bytes of frames moved so that whole pageblocks became free; counts against the budget like `moved_bytes`.
+    pub migrated_bytes: u64,
+    /// Pageblocks (2 MiB) that became free by it and went back to the system.
+    pub freed_pageblocks: u64,
     /// Places left alone because somebody was using them.
     pub busy: u64,
     /// Whether another call may win more.
     pub more: bool,
+}
+
+/// What [`Pool::reclaim`] calls for each object that is to leave the pool.
+pub type Evict<'a> = dyn FnMut(Handle) -> Result<(), NotEvicted> + 'a;
+
+/// The answer of an [`Evict`] that could not put the object anywhere else; it stays in the pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
+#[error("the object was not evicted")]
+pub struct NotEvicted;
+
+/// What [`Pool::reclaim`] won.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Frames that became free.
+    pub frames: u32,
+    /// Frames that were tried and still held an object afterwards.
+    pub kept: u32,
+    /// Whether somebody was still reading from the frame: its memory then goes back when they are done.
+    pub deferred: bool,
 }
 
 /// What one call of [`Pool::trim`] gave back.

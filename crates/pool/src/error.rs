@@ -1,5 +1,6 @@
 //! The errors of the pool contract: small, closed, and each with what to do about it in its text.
 
+use pagefold_frame::{Busy, Stay};
 use thiserror::Error;
 
 /// Why [`alloc`](crate::Pool::alloc) or [`store`](crate::Pool::store) gave no handle. The pool is as it was.
@@ -88,12 +89,52 @@ pub enum WriteError {
     },
 }
 
-/// Why [`reclaim`](crate::Pool::reclaim) evicted nothing.
+/// Why [`reclaim`](crate::Pool::reclaim) gave no frame back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ReclaimError {
+    /// After all retries each frame that was tried still held an object.
+    #[error("{tried} frames were tried, and each still holds an object; try again")]
+    Again {
+        /// Frames that were tried.
+        tried: u32,
+    },
+    /// There is no frame to take objects from.
+    #[error("there is nothing to reclaim")]
+    NothingToReclaim,
+    /// Nobody was given who could evict.
+    #[error("there is no evictor; pass one")]
+    NoEvictor,
     /// This packing keeps no order of use, so it has nothing to choose victims by.
     #[error("this allocator does not reclaim; evict by an order of your own and free the objects")]
     Unsupported,
+}
+
+/// Why [`migrate`](crate::Pool::migrate) moved nothing. Everything is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum MigrateError {
+    /// The handle names nothing here.
+    #[error(transparent)]
+    Handle(#[from] HandleError),
+    /// Somebody holds the frames.
+    #[error("the frames cannot be moved at this moment: {0}")]
+    Busy(Busy),
+    /// There are no frames to move to.
+    #[error("there are no free frames within the limit to move to")]
+    OutOfMemory,
+    /// This pool has no frames that could be moved.
+    #[error("this pool does not move frames")]
+    Unsupported,
+}
+
+impl From<Stay> for MigrateError {
+    fn from(stay: Stay) -> Self {
+        match stay {
+            Stay::Busy(busy) => Self::Busy(busy),
+            // The object lives, but its frames are being freed or handed on at this moment.
+            Stay::Gone => Self::Busy(Busy::InTransit),
+            Stay::OutOfFrames(_) => Self::OutOfMemory,
+        }
+    }
 }
 
 /// Why [`set_limit`](crate::Pool::set_limit) left the limit as it was.

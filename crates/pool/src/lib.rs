@@ -6,12 +6,16 @@
 //! | [`handle`](Handle) | the opaque name of an object |
 //! | [`stats`](Stats) | what a pool says of itself, every byte accounted for |
 //! | [`builder`](PoolBuilder) | allocators by name, limits, sources |
+//! | `base` | account, arena, handle table, counters: what every packing stands on |
 //! | `entries` | the handle table that every allocator shares |
 //! | `nbud` | spans with buddies packed back to back |
+//! | `zbud` | two objects in a frame |
+//! | `xcfmalloc` | objects scattered over blocks in any holes |
 //!
 //! Contents lie in frames of `pagefold-frame`; nothing here knows an address, and nothing here is `unsafe`.
 #![forbid(unsafe_code)]
 
+mod base;
 mod builder;
 mod contract;
 mod counters;
@@ -21,12 +25,15 @@ mod handle;
 mod nbud;
 mod scratch;
 mod stats;
+mod xcfmalloc;
+mod zbud;
 
-pub use builder::{Allocator, BuildError, Placement, PoolBuilder, UnknownAllocator};
-pub use contract::{CompactReport, Pool, Slices, TrimReport};
+pub use builder::{Allocator, BuildError, Placement, PoolBuilder, Selection, UnknownAllocator};
+pub use contract::{CompactReport, Evict, NotEvicted, Pool, Reclaimed, Slices, TrimReport};
 pub use error::{
-    AllocError, HandleError, LimitError, ReadIntoError, ReclaimError, TryReadError, Violation,
-    WriteError,
+    AllocError, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, TryReadError,
+    Violation, WriteError,
 };
 pub use handle::Handle;
+pub use pagefold_frame::{Blocker, Busy, ClaimError, ClaimedRange, MigrationStats};
 pub use stats::Stats;

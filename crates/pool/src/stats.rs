@@ -1,5 +1,7 @@
 //! What a pool says of itself.
 
+use pagefold_frame::MigrationStats;
+
 /// A snapshot of a pool's accounts. Units are in the names; capacity counts, not length.
 ///
 /// While other threads work the figures are each right but not all of the same instant; in a quiet pool they add up
@@ -12,6 +14,8 @@ pub struct Stats {
     pub payload_bytes: u64,
     /// Bytes of the frames that objects lie in, with slot directories and holes.
     pub frame_bytes: u64,
+    /// Bytes of frames that [`claim_contiguous`](crate::Pool::claim_contiguous) handed out.
+    pub claimed_bytes: u64,
     /// Bytes of frames that hold nothing but may be resident: in caches, or free and not yet given back.
     pub idle_frame_bytes: u64,
     /// Descriptors, handle entries, tables, frame words, scratch: all that is neither frame nor idle frame.
@@ -24,14 +28,18 @@ pub struct Stats {
     pub reclaimable_bytes: u64,
     /// Lists of places by their free room that are not empty: how finely what is free is scattered.
     pub lists_in_use: u64,
+    /// Objects that lie in more than one piece.
+    pub split_objects: u64,
+    /// Moving of frames, since the pool was built.
+    pub migration: MigrationStats,
     /// The hard limit on everything that may be resident.
     pub limit_bytes: u64,
 }
 
 impl Stats {
-    /// All that may be resident: frames, idle frames, metadata. Never above [`limit_bytes`](Self::limit_bytes).
+    /// All that may be resident: frames, claimed and idle ones too, and metadata. Never above [`limit_bytes`](Self::limit_bytes).
     pub fn resident_bytes(&self) -> u64 {
-        self.frame_bytes + self.idle_frame_bytes + self.metadata_bytes
+        self.frame_bytes + self.claimed_bytes + self.idle_frame_bytes + self.metadata_bytes
     }
 
     /// Payload bytes / frame bytes; 1 when there are no frames.

@@ -79,3 +79,95 @@ mod heap {
         dense()
     );
 }
+
+/// zbud through the same suite, from both sources of memory.
+mod zbud {
+    use super::*;
+
+    /// What two objects in a frame hold.
+    fn two_a_frame() -> Expectations {
+        Expectations { fill_min: 0.55, compacted_density_min: 0.56, ..Expectations::default() }
+    }
+
+    fn zbud(limit: usize) -> PoolBuilder {
+        PoolBuilder::new(Allocator::Zbud).limit(limit)
+    }
+
+    mod mapped {
+        use super::*;
+
+        pagefold_testkit::conformance!(|limit| build(zbud(limit)), two_a_frame());
+    }
+
+    mod heap {
+        use super::*;
+
+        pagefold_testkit::conformance!(
+            |limit| build(zbud(limit).source(Box::new(HeapSource::new()))),
+            two_a_frame()
+        );
+    }
+}
+
+/// xcfmalloc through the same suite, with objects of 1 to 8 blocks, from both sources of memory.
+mod xcfmalloc {
+    use pagefold_pool::Selection;
+
+    use super::*;
+
+    fn xcfmalloc(limit: usize, blocks: u32) -> PoolBuilder {
+        PoolBuilder::new(Allocator::Xcfmalloc).limit(limit).max_blocks(blocks)
+    }
+
+    /// What objects hold that any two holes are a place for.
+    fn scattered() -> Expectations {
+        Expectations { fill_min: 0.85, compacted_density_min: 0.93, ..Expectations::default() }
+    }
+
+    /// An object of more than half a frame that must lie in one piece finds little company.
+    fn unsplit() -> Expectations {
+        Expectations { fill_min: 0.5, compacted_density_min: 0.6, ..Expectations::default() }
+    }
+
+    mod of_1_block {
+        use super::*;
+
+        pagefold_testkit::conformance!(|limit| build(xcfmalloc(limit, 1)), unsplit());
+    }
+
+    mod of_2_blocks {
+        use super::*;
+
+        pagefold_testkit::conformance!(|limit| build(xcfmalloc(limit, 2)), scattered());
+    }
+
+    mod of_4_blocks {
+        use super::*;
+
+        pagefold_testkit::conformance!(|limit| build(xcfmalloc(limit, 4)), scattered());
+    }
+
+    mod of_8_blocks {
+        use super::*;
+
+        pagefold_testkit::conformance!(|limit| build(xcfmalloc(limit, 8)), scattered());
+    }
+
+    mod inverted {
+        use super::*;
+
+        pagefold_testkit::conformance!(
+            |limit| build(xcfmalloc(limit, 2).selection(Selection::Inverted)),
+            unsplit()
+        );
+    }
+
+    mod heap {
+        use super::*;
+
+        pagefold_testkit::conformance!(
+            |limit| build(xcfmalloc(limit, 2).source(Box::new(HeapSource::new()))),
+            scattered()
+        );
+    }
+}

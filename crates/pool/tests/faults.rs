@@ -18,15 +18,36 @@ const LIMIT: usize = 4 << 20;
 const OPS: usize = 300;
 const MAX_LEN: usize = 20_000;
 
-fn pool(plan: &Arc<FaultPlan>, placement: Placement) -> Box<dyn Pool> {
+/// The pool of one run.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    allocator: Allocator,
+    placement: Placement,
+    max_blocks: u32,
+}
+
+const fn nbud(placement: Placement) -> Shape {
+    Shape { allocator: Allocator::Nbud, placement, max_blocks: 2 }
+}
+
+/// Of the other allocators the placement means nothing.
+const ZBUD: Shape = Shape { allocator: Allocator::Zbud, ..nbud(Placement::Auto) };
+
+const fn xcfmalloc(max_blocks: u32) -> Shape {
+    Shape { allocator: Allocator::Xcfmalloc, placement: Placement::Auto, max_blocks }
+}
+
+fn pool(plan: &Arc<FaultPlan>, shape: Shape) -> Box<dyn Pool> {
     let source = FaultySource::new(Box::new(HeapSource::new()), Arc::clone(plan));
-    let builder = PoolBuilder::new(Allocator::Nbud).limit(LIMIT).placement(placement);
+    let builder = PoolBuilder::new(shape.allocator).limit(LIMIT).placement(shape.placement);
+    let builder = builder.max_blocks(shape.max_blocks);
     builder.source(Box::new(source)).build().expect("nothing fails while the pool is built")
 }
 
 fn traffic(on: &mut Checked<'_>, rng: &mut impl Rng, ops: usize) -> Result<(), Mismatch> {
+    let max_len = on.pool().max_len().min(MAX_LEN);
     for step in 0..ops {
-        let op = Op::random(rng, MAX_LEN);
+        let op = Op::random(rng, max_len);
         op.apply(on)
             .map_err(|mismatch| Mismatch(format!("operation {step}, {op:?}: {mismatch}")))?;
     }
@@ -34,29 +55,29 @@ fn traffic(on: &mut Checked<'_>, rng: &mut impl Rng, ops: usize) -> Result<(), M
 }
 
 /// The same traffic with each single grant refused (and the `count - 1` after it); how many were refused.
-fn refuse_each(placement: Placement, count: u64) -> u64 {
+fn refuse_each(shape: Shape, count: u64) -> u64 {
     let seed = Seed::for_test(0xfa17);
     let mut k = 0;
     loop {
         let plan = FaultPlan::new();
-        let pool = pool(&plan, placement);
+        let pool = pool(&plan, shape);
         let mut on = Checked::new(&*pool, Depth::Stats);
         let mut rng = seed.rng(1);
         let before = plan.asked();
         plan.fail(k, count);
         if let Err(mismatch) = traffic(&mut on, &mut rng, OPS) {
-            panic!("{placement:?}, grant {k} and {count} in all refused: {mismatch}");
+            panic!("{shape:?}, grant {k} and {count} in all refused: {mismatch}");
         }
         let asked = plan.asked() - before;
         plan.heal();
         let after = traffic(&mut on, &mut rng, OPS / 4).and_then(|()| {
-            let stored = on.store(&[1; 5000])?;
+            let stored = on.store(&vec![1; pool.max_len().min(5000)])?;
             assert!(stored.is_ok(), "nothing is refused any more: {stored:?}");
             on.free_all()?;
             on.validate()
         });
         if let Err(mismatch) = after {
-            panic!("{placement:?}, after grant {k} and {count} in all were refused: {mismatch}");
+            panic!("{shape:?}, after grant {k} and {count} in all were refused: {mismatch}");
         }
         if asked <= k {
             return k;
@@ -67,16 +88,17 @@ fn refuse_each(placement: Placement, count: u64) -> u64 {
 
 #[test]
 fn each_single_refusal_is_harmless() {
-    for placement in [Placement::Auto, Placement::Tight, Placement::Append] {
-        let refused = refuse_each(placement, 1);
-        assert!(refused > 20, "{placement:?}: the traffic asked for memory only {refused} times");
+    let nbuds = [Placement::Auto, Placement::Tight, Placement::Append].map(nbud);
+    for shape in nbuds.into_iter().chain([ZBUD, xcfmalloc(2), xcfmalloc(8)]) {
+        let refused = refuse_each(shape, 1);
+        assert!(refused > 20, "{shape:?}: the traffic asked for memory only {refused} times");
     }
 }
 
 #[test]
 fn refusing_everything_from_some_moment_is_harmless() {
-    for placement in [Placement::Auto, Placement::Tight] {
-        let refused = refuse_each(placement, u64::MAX);
-        assert!(refused > 20, "{placement:?}: the traffic asked for memory only {refused} times");
+    for shape in [nbud(Placement::Auto), nbud(Placement::Tight), ZBUD, xcfmalloc(2), xcfmalloc(8)] {
+        let refused = refuse_each(shape, u64::MAX);
+        assert!(refused > 20, "{shape:?}: the traffic asked for memory only {refused} times");
     }
 }

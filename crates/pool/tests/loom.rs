@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use loom::thread;
 use pagefold_frame::HeapSource;
-use pagefold_pool::{AllocError, Allocator, Handle, HandleError, Pool, PoolBuilder};
+use pagefold_pool::{
+    AllocError, Allocator, Handle, HandleError, Pool, PoolBuilder, ReclaimError, Reclaimed,
+    WriteError,
+};
 
 /// Explores all interleavings with up to two preemptions, or as many as `LOOM_MAX_PREEMPTIONS` says.
 fn model(f: impl Fn() + Sync + Send + 'static) {
@@ -157,6 +160,386 @@ fn a_read_beside_the_free_of_a_run_sees_the_object_or_nothing() {
         let next = store(&*pool, 3, 4096).expect("room");
         reader.join().expect("no panic");
         assert_eq!(read(&*pool, next, 4096), Ok(3));
+        pool.validate().expect("valid");
+    });
+}
+
+// zbud
+
+fn zbud() -> Arc<dyn Pool> {
+    let builder = PoolBuilder::new(Allocator::Zbud).limit(4 << 20);
+    builder.source(Box::new(HeapSource::new())).build().expect("room").into()
+}
+
+/// Runs `f` in a thread of its own.
+fn beside<R: 'static>(
+    pool: &Arc<dyn Pool>,
+    f: impl FnOnce(&dyn Pool) -> R + 'static,
+) -> thread::JoinHandle<R> {
+    let pool = Arc::clone(pool);
+    thread::spawn(move || f(&*pool))
+}
+
+/// Reclaims one frame with an evictor that frees.
+fn reclaim(pool: &dyn Pool) -> Result<Reclaimed, ReclaimError> {
+    // Stale: the other thread was faster, and that is as good.
+    pool.reclaim(1, Some(&mut |handle| pool.free(handle).or(Ok(()))))
+}
+
+#[test]
+fn zbud_a_free_beside_reclaim_only_empties_its_side() {
+    model(|| {
+        let pool = zbud();
+        let first = store(&*pool, 1, 1900).expect("room");
+        let _last = store(&*pool, 2, 1900).expect("room");
+        let reclaimer = beside(&pool, reclaim);
+        let freed = pool.free(first);
+        let won = reclaimer.join().expect("no panic");
+        assert_eq!(won, Ok(Reclaimed { frames: 1, kept: 0, deferred: false }));
+        assert!(matches!(freed, Ok(()) | Err(HandleError::Stale)));
+        pool.validate().expect("valid");
+        assert_eq!((pool.stats().objects, pool.stats().frame_bytes), (0, 0));
+    });
+}
+
+#[test]
+fn zbud_the_free_of_the_last_object_beside_reclaim_frees_the_frame_once() {
+    model(|| {
+        let pool = zbud();
+        let only = store(&*pool, 1, 1900).expect("room");
+        let reclaimer = beside(&pool, reclaim);
+        let freed = pool.free(only).is_ok();
+        // A frame that is freed twice, or whose id is given out meanwhile, shows here.
+        let next = store(&*pool, 3, 1900);
+        let won = reclaimer.join().expect("no panic");
+        match won {
+            Ok(won) => assert_eq!((won.frames, won.kept), (1, 0)),
+            Err(error) => {
+                assert!(freed && error == ReclaimError::NothingToReclaim);
+            }
+        }
+        if let Ok(next) = next {
+            // The reclaimer may have come late and evicted this one.
+            assert!(matches!(read(&*pool, next, 1900), Ok(3) | Err(HandleError::Stale)));
+        }
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn zbud_two_reclaimers_win_a_frame_each() {
+    model(|| {
+        let pool = zbud();
+        let handles = [1, 2].map(|fill| store(&*pool, fill, 3000).expect("room"));
+        let other = beside(&pool, reclaim);
+        assert!(reclaim(&*pool).is_ok());
+        assert!(other.join().expect("no panic").is_ok());
+        for handle in handles {
+            assert_eq!(read(&*pool, handle, 3000), Err(HandleError::Stale));
+        }
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn zbud_a_store_beside_a_free_finds_the_side_or_another() {
+    model(|| {
+        let pool = zbud();
+        let stays = store(&*pool, 1, 1900).expect("room");
+        let goes = store(&*pool, 2, 1900).expect("room");
+        let freer = beside(&pool, move |pool| pool.free(goes).expect("lives"));
+        let next = store(&*pool, 3, 1900).expect("room");
+        freer.join().expect("no panic");
+        assert_eq!(read(&*pool, stays, 1900), Ok(1));
+        assert_eq!(read(&*pool, next, 1900), Ok(3));
+        assert_eq!(read(&*pool, goes, 1900), Err(HandleError::Stale));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn zbud_a_read_beside_a_free_and_a_store_sees_the_object_or_nothing() {
+    model(|| {
+        let pool = zbud();
+        let _stays = store(&*pool, 1, 1900).expect("room");
+        let goes = store(&*pool, 2, 1900).expect("room");
+        let reader = beside(&pool, move |pool| match read(pool, goes, 1900) {
+            Ok(fill) => assert_eq!(fill, 2),
+            Err(error) => assert_eq!(error, HandleError::Stale),
+        });
+        pool.free(goes).expect("lives");
+        // Fills the side, unless the reader is still in it.
+        let next = store(&*pool, 3, 1900).expect("room");
+        reader.join().expect("no panic");
+        assert_eq!(read(&*pool, next, 1900), Ok(3));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn zbud_a_read_beside_reclaim_keeps_the_frame() {
+    model(|| {
+        let pool = zbud();
+        let only = store(&*pool, 1, 1900).expect("room");
+        let reclaimer = beside(&pool, |pool| {
+            let won = reclaim(pool);
+            store(pool, 3, 1900).expect("room");
+            won
+        });
+        match read(&*pool, only, 1900) {
+            Ok(fill) => assert_eq!(fill, 1),
+            Err(error) => assert_eq!(error, HandleError::Stale),
+        }
+        assert_eq!(reclaimer.join().expect("no panic").map(|won| won.frames), Ok(1));
+        pool.validate().expect("valid");
+        assert_eq!(pool.stats().frame_bytes, 4096);
+    });
+}
+
+#[test]
+fn zbud_a_read_beside_compaction_finds_the_object() {
+    model(|| {
+        let pool = zbud();
+        let handles = two_sparse_spans(&*pool);
+        let compactor = beside(&pool, |pool| pool.compact(usize::MAX));
+        assert_eq!(read(&*pool, handles[0], 1900), Ok(1));
+        assert_eq!(read(&*pool, handles[1], 1900), Ok(4));
+        compactor.join().expect("no panic");
+        assert_eq!(read(&*pool, handles[0], 1900), Ok(1));
+        assert_eq!(read(&*pool, handles[1], 1900), Ok(4));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn zbud_a_free_beside_compaction_frees_the_object_where_it_is() {
+    model(|| {
+        let pool = zbud();
+        let handles = two_sparse_spans(&*pool);
+        let (first, second) = (handles[0], handles[1]);
+        let compactor = beside(&pool, |pool| pool.compact(usize::MAX));
+        pool.free(second).expect("lives");
+        compactor.join().expect("no panic");
+        assert_eq!(read(&*pool, second, 1900), Err(HandleError::Stale));
+        assert_eq!(read(&*pool, first, 1900), Ok(1));
+        pool.validate().expect("valid");
+        assert_eq!((pool.stats().objects, pool.stats().frame_bytes), (1, 4096));
+    });
+}
+
+#[test]
+fn zbud_a_read_beside_an_overwrite_sees_old_or_new() {
+    model(|| {
+        let pool = zbud();
+        let handle = store(&*pool, 1, 100).expect("room");
+        let writer = beside(&pool, move |pool| pool.write(handle, &[7; 100]).expect("room"));
+        let seen = read(&*pool, handle, 100).expect("lives");
+        assert!(seen == 1 || seen == 7);
+        writer.join().expect("no panic");
+        assert_eq!(read(&*pool, handle, 100), Ok(7));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn zbud_a_write_beside_a_free_and_an_alloc_touches_no_other_object() {
+    model(|| {
+        let pool = zbud();
+        let stays = store(&*pool, 1, 1900).expect("room");
+        let goes = store(&*pool, 2, 1900).expect("room");
+        let writer = beside(&pool, move |pool| match pool.write(goes, &[7; 1900]) {
+            Ok(()) | Err(WriteError::Handle(HandleError::Stale)) => {}
+            Err(error) => panic!("{error}"),
+        });
+        pool.free(goes).expect("lives");
+        // Not a store: there is one scratch buffer, and the writer has it.
+        let next = pool.alloc(1900).expect("room");
+        writer.join().expect("no panic");
+        assert_eq!(read(&*pool, stays, 1900), Ok(1));
+        assert_eq!(read(&*pool, next, 1900), Ok(0));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn zbud_an_overwrite_beside_compaction_is_not_lost() {
+    model(|| {
+        let pool = zbud();
+        let handles = two_sparse_spans(&*pool);
+        let compactor = beside(&pool, |pool| pool.compact(usize::MAX));
+        let last = handles[1];
+        pool.write(last, &[7; 1900]).expect("room");
+        compactor.join().expect("no panic");
+        assert_eq!(read(&*pool, handles[0], 1900), Ok(1));
+        assert_eq!(read(&*pool, last, 1900), Ok(7));
+        pool.validate().expect("valid");
+    });
+}
+
+// xcfmalloc
+
+fn xcfmalloc() -> Arc<dyn Pool> {
+    let builder = PoolBuilder::new(Allocator::Xcfmalloc).limit(4 << 20).max_blocks(2);
+    builder.source(Box::new(HeapSource::new())).build().expect("room").into()
+}
+
+/// The length that fills a block of so many units, with a sentinel or nearly without.
+const fn units(units: usize) -> usize {
+    64 * units - 8
+}
+
+/// The length of the object that [`scattered`] makes.
+const SCATTERED: usize = units(5) + units(9);
+
+/// As [`read`], of an object in any number of pieces.
+fn read_pieces(pool: &dyn Pool, handle: Handle, len: usize) -> Result<u8, HandleError> {
+    let mut fill = 0;
+    pool.read(handle, &mut |slices| {
+        assert_eq!(slices.len(), len);
+        fill = slices.parts()[0][0];
+        assert!(slices.parts().iter().all(|part| part.iter().all(|&byte| byte == fill)));
+    })?;
+    Ok(fill)
+}
+
+/// Stores objects that fill one frame, and returns them.
+fn carve<const N: usize>(pool: &dyn Pool, sizes: [usize; N]) -> [Handle; N] {
+    sizes.map(|size| store(pool, 1, units(size)).expect("room"))
+}
+
+/// An object in two blocks of a sparse frame, beside a frame that has a hole for each of them. Compaction moves the
+/// second block first, and then the first one.
+fn scattered(pool: &dyn Pool) -> Handle {
+    let [first, between, second, after] = carve(pool, [5, 1, 20, 38]);
+    let [five, _, nine, _] = carve(pool, [5, 1, 9, 49]);
+    [first, second].map(|handle| pool.free(handle).expect("lives"));
+    let scattered = store(pool, 7, SCATTERED).expect("room");
+    [five, nine, between, after].map(|handle| pool.free(handle).expect("lives"));
+    scattered
+}
+
+#[test]
+fn xcfmalloc_a_read_beside_a_free_and_a_store_sees_the_object_or_nothing() {
+    model(|| {
+        let pool = xcfmalloc();
+        let stays = store(&*pool, 1, units(50)).expect("room");
+        // 14 units of the first frame, and 16 of another.
+        let goes = store(&*pool, 2, units(30)).expect("room");
+        let reader = beside(&pool, move |pool| match read_pieces(pool, goes, units(30)) {
+            Ok(fill) => assert_eq!(fill, 2),
+            Err(error) => assert_eq!(error, HandleError::Stale),
+        });
+        pool.free(goes).expect("lives");
+        let next = store(&*pool, 3, units(30)).expect("room");
+        reader.join().expect("no panic");
+        assert_eq!(read_pieces(&*pool, stays, units(50)), Ok(1));
+        assert_eq!(read_pieces(&*pool, next, units(30)), Ok(3));
+        assert_eq!(read_pieces(&*pool, goes, units(30)), Err(HandleError::Stale));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn xcfmalloc_of_two_frees_one_succeeds() {
+    model(|| {
+        let pool = xcfmalloc();
+        let _stays = store(&*pool, 1, units(50)).expect("room");
+        let goes = store(&*pool, 2, units(30)).expect("room");
+        let other = beside(&pool, move |pool| pool.free(goes).is_ok());
+        let mine = pool.free(goes).is_ok();
+        assert!(mine != other.join().expect("no panic"));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn xcfmalloc_a_read_beside_compaction_finds_the_object() {
+    model(|| {
+        let pool = xcfmalloc();
+        let handle = scattered(&*pool);
+        let compactor = beside(&pool, |pool| pool.compact(usize::MAX));
+        assert_eq!(read_pieces(&*pool, handle, SCATTERED), Ok(7));
+        assert_eq!(pool.len(handle), Ok(SCATTERED));
+        compactor.join().expect("no panic");
+        assert_eq!(read_pieces(&*pool, handle, SCATTERED), Ok(7));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn xcfmalloc_a_free_beside_compaction_frees_every_block_once() {
+    model(|| {
+        let pool = xcfmalloc();
+        let handle = scattered(&*pool);
+        let compactor = beside(&pool, |pool| pool.compact(usize::MAX));
+        pool.free(handle).expect("lives");
+        compactor.join().expect("no panic");
+        assert_eq!(read_pieces(&*pool, handle, SCATTERED), Err(HandleError::Stale));
+        pool.validate().expect("valid");
+        assert_eq!((pool.stats().objects, pool.stats().split_objects), (2, 0));
+    });
+}
+
+#[test]
+fn xcfmalloc_a_free_beside_a_move_of_the_whole_object_frees_it_where_it_is() {
+    model(|| {
+        let pool = xcfmalloc();
+        let [moves, goes] = carve(&*pool, [12, 52]);
+        let [_, hole, _] = carve(&*pool, [22, 20, 22]);
+        [goes, hole].map(|handle| pool.free(handle).expect("lives"));
+        let compactor = beside(&pool, |pool| pool.compact(usize::MAX));
+        pool.free(moves).expect("lives");
+        compactor.join().expect("no panic");
+        assert_eq!(read_pieces(&*pool, moves, units(12)), Err(HandleError::Stale));
+        pool.validate().expect("valid");
+        assert_eq!(pool.stats().objects, 2);
+    });
+}
+
+#[test]
+fn xcfmalloc_a_read_beside_an_overwrite_sees_old_or_new() {
+    model(|| {
+        let pool = xcfmalloc();
+        let _stays = store(&*pool, 1, units(50)).expect("room");
+        let handle = store(&*pool, 2, units(30)).expect("room");
+        let writer = beside(&pool, move |pool| {
+            pool.write(handle, &[7; units(30)]).expect("room");
+        });
+        let seen = read_pieces(&*pool, handle, units(30)).expect("lives");
+        assert!(seen == 2 || seen == 7);
+        assert_eq!(pool.len(handle), Ok(units(30)));
+        writer.join().expect("no panic");
+        assert_eq!(read_pieces(&*pool, handle, units(30)), Ok(7));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn xcfmalloc_an_overwrite_beside_a_reader_goes_elsewhere_whole() {
+    model(|| {
+        let pool = xcfmalloc();
+        let _stays = store(&*pool, 1, units(50)).expect("room");
+        let handle = store(&*pool, 2, units(30)).expect("room");
+        let reader = beside(&pool, move |pool| read_pieces(pool, handle, units(30)));
+        // The object is held here, so the new bytes get blocks of their own, and side words change.
+        let mut written = Ok(());
+        pool.read(handle, &mut |_| written = pool.write(handle, &[7; units(30)])).expect("lives");
+        assert_eq!(written, Ok(()));
+        assert!(matches!(reader.join().expect("no panic"), Ok(2 | 7)));
+        assert_eq!(read_pieces(&*pool, handle, units(30)), Ok(7));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn xcfmalloc_an_overwrite_beside_compaction_is_not_lost() {
+    model(|| {
+        let pool = xcfmalloc();
+        let handle = scattered(&*pool);
+        let compactor = beside(&pool, |pool| pool.compact(usize::MAX));
+        pool.write(handle, &[9; SCATTERED]).expect("room");
+        compactor.join().expect("no panic");
+        assert_eq!(read_pieces(&*pool, handle, SCATTERED), Ok(9));
         pool.validate().expect("valid");
     });
 }

@@ -27,30 +27,52 @@ fn a_span_has_a_power_of_two_of_frames() {
     }
 }
 
+#[test]
+fn an_object_has_1_to_8_blocks() {
+    for blocks in [0, 9, 64, u32::MAX] {
+        match PoolBuilder::new(Allocator::Xcfmalloc).max_blocks(blocks).build() {
+            Err(BuildError::MaxBlocks { blocks: said }) => assert_eq!(said, blocks),
+            other => panic!("{blocks} blocks: {:?}", other.err()),
+        }
+    }
+}
+
 /// The least limit that the error names is one, and a pool with it holds the longest object.
+fn least_limit_holds_the_longest_object(what: &str, builder: &dyn Fn() -> PoolBuilder) {
+    let least = match builder().limit(0).build() {
+        Err(BuildError::LimitTooSmall { limit: 0, min, .. }) => min,
+        other => panic!("{what}, a limit of 0 bytes: {:?}", other.err()),
+    };
+    assert!(builder().limit(least - 1).build().is_err(), "{what}: one byte less");
+    let pool = builder().limit(least).build().expect("the least limit");
+    let bytes = vec![5; pool.max_len()];
+    let handle = pool.store(&bytes).expect("the longest object");
+    pool.write(handle, &bytes).expect("nobody reads");
+    assert_eq!(pool.len(handle), Ok(bytes.len()));
+    pool.free(handle).expect("alive");
+    for len in [1, 100, 4090, 4096, bytes.len()] {
+        let stored = pool.store(&bytes[..len]);
+        let handle = stored.unwrap_or_else(|error| panic!("{len} bytes alone, {what}: {error}"));
+        let mut written = Ok(());
+        pool.read(handle, &mut |_| written = pool.write(handle, &bytes[..len])).expect("alive");
+        assert_eq!(written, Ok(()), "{len} bytes beside a reader, {what}");
+        pool.free(handle).expect("alive");
+    }
+    assert!(pool.stats().resident_bytes() <= pool.stats().limit_bytes);
+    pool.validate().expect("valid");
+}
+
 #[test]
 fn the_least_limit_holds_the_longest_object() {
     for frames in [1, 2, 4, 8, 16] {
-        let least = match nbud().span_frames(frames).limit(0).build() {
-            Err(BuildError::LimitTooSmall { limit: 0, min, .. }) => min,
-            other => panic!("a limit of 0 bytes: {:?}", other.err()),
-        };
-        assert!(nbud().span_frames(frames).limit(least - 1).build().is_err(), "one byte less");
-        let pool = nbud().span_frames(frames).limit(least).build().expect("the least limit");
-        let bytes = vec![5; pool.max_len()];
-        let handle = pool.store(&bytes).expect("the longest object");
-        pool.write(handle, &bytes).expect("nobody reads");
-        assert_eq!(pool.len(handle), Ok(bytes.len()));
-        pool.free(handle).expect("alive");
-        for len in [1, 100, 4090, 4096, bytes.len()] {
-            let stored = pool.store(&bytes[..len]);
-            let handle = stored.unwrap_or_else(|error| {
-                panic!("{len} bytes alone, spans of {frames} frames: {error}")
-            });
-            pool.free(handle).expect("alive");
-        }
-        assert!(pool.stats().resident_bytes() <= pool.stats().limit_bytes);
-        pool.validate().expect("valid");
+        let what = format!("nbud with spans of {frames} frames");
+        least_limit_holds_the_longest_object(&what, &|| nbud().span_frames(frames));
+    }
+    least_limit_holds_the_longest_object("zbud", &|| PoolBuilder::new(Allocator::Zbud));
+    for blocks in 1..=8 {
+        let what = format!("xcfmalloc with up to {blocks} blocks");
+        let xcfmalloc = || PoolBuilder::new(Allocator::Xcfmalloc).max_blocks(blocks);
+        least_limit_holds_the_longest_object(&what, &xcfmalloc);
     }
 }
 

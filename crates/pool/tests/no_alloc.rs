@@ -17,9 +17,11 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const NONE: Allocations = Allocations { allocated: 0, freed: 0 };
 
+const ALLOCATORS: [Allocator; 3] = [Allocator::Nbud, Allocator::Zbud, Allocator::Xcfmalloc];
+
 /// A pool at the brim after some churn, and its objects.
-fn churned(seed: Seed) -> (Box<dyn Pool>, Vec<(Handle, Pattern)>) {
-    let pool = PoolBuilder::new(Allocator::Nbud).limit(8 << 20).build().expect("enough for a pool");
+fn churned(allocator: Allocator, seed: Seed) -> (Box<dyn Pool>, Vec<(Handle, Pattern)>) {
+    let pool = PoolBuilder::new(allocator).limit(8 << 20).build().expect("enough for a pool");
     let mut rng = seed.rng(0);
     let mut objects: Vec<(Handle, Pattern)> = Vec::new();
     for number in 0..40_000 {
@@ -53,28 +55,32 @@ fn read_everything(
     assert!(pool.read_into(dead, buffer).is_err() && pool.len(dead).is_err());
 }
 
-#[test]
-fn reading_allocates_nothing() {
+fn reads_without_allocating(allocator: Allocator) {
     let seed = Seed::for_test(0x4ead);
-    let (pool, mut objects) = churned(*seed);
+    let (pool, mut objects) = churned(allocator, *seed);
     let (dead, _) = objects.pop().expect("the pool is full");
     pool.free(dead).expect("alive");
     let mut buffer = vec![0; pool.max_len()];
-    assert_eq!(Allocations::of(|| read_everything(&*pool, &objects, dead, &mut buffer)), NONE);
+    let count = Allocations::of(|| read_everything(&*pool, &objects, dead, &mut buffer));
+    assert_eq!(count, NONE, "{allocator}");
     // A thread's first read must not set anything up either.
     let in_thread = thread::scope(|scope| {
         let reader = scope
             .spawn(|| Allocations::of(|| read_everything(&*pool, &objects, dead, &mut buffer)));
         reader.join().expect("the reads are right")
     });
-    assert_eq!(in_thread, NONE);
+    assert_eq!(in_thread, NONE, "{allocator}, in a new thread");
+}
+
+#[test]
+fn reading_allocates_nothing() {
+    ALLOCATORS.into_iter().for_each(reads_without_allocating);
 }
 
 /// The bytes are freed while they are read, so ending the read is what makes them free.
-#[test]
-fn ending_the_last_read_of_freed_bytes_allocates_nothing() {
+fn ends_reads_without_allocating(allocator: Allocator) {
     let seed = Seed::for_test(0x1a57);
-    let (pool, objects) = churned(*seed);
+    let (pool, objects) = churned(allocator, *seed);
     for (handle, pattern) in &objects[..200] {
         let count = Allocations::of(|| {
             let answer = pool.read(*handle, &mut |slices| {
@@ -83,7 +89,12 @@ fn ending_the_last_read_of_freed_bytes_allocates_nothing() {
             });
             assert_eq!(answer, Ok(()));
         });
-        assert_eq!(count, NONE);
+        assert_eq!(count, NONE, "{allocator}");
     }
     pool.validate().expect("valid");
+}
+
+#[test]
+fn ending_the_last_read_of_freed_bytes_allocates_nothing() {
+    ALLOCATORS.into_iter().for_each(ends_reads_without_allocating);
 }

@@ -3,7 +3,8 @@
 
 use std::num::NonZeroU64;
 
-use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder};
+use pagefold_frame::HeapSource;
+use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder, Selection};
 use pagefold_testkit::{
     corpus::PAGE_BYTES,
     model::{Checked, Depth, Op},
@@ -20,15 +21,24 @@ use rand::Rng;
 /// The pool of one case.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
+    allocator: Allocator,
     span_frames: u32,
     placement: Placement,
+    max_blocks: u32,
+    selection: Selection,
     limit: usize,
 }
 
 impl Shape {
     fn build(self) -> Box<dyn Pool> {
-        let builder = PoolBuilder::new(Allocator::Nbud).limit(self.limit);
+        let builder = PoolBuilder::new(self.allocator).limit(self.limit);
         let builder = builder.span_frames(self.span_frames).placement(self.placement);
+        let builder = builder.max_blocks(self.max_blocks).selection(self.selection);
+        let builder = match self.allocator {
+            // From the heap, where a frame that is used after it was given back reads as something else.
+            Allocator::Xcfmalloc => builder.source(Box::new(HeapSource::new())),
+            _ => builder,
+        };
         builder.build().expect("enough for a pool")
     }
 
@@ -37,7 +47,26 @@ impl Shape {
     }
 }
 
+/// Any pool; the shape of its spans matters to nbud alone, and blocks to xcfmalloc.
 fn shapes() -> impl Strategy<Value = Shape> {
+    let others = prop_oneof![
+        1 => Just(Allocator::Zbud),
+        3 => Just(Allocator::Xcfmalloc),
+    ];
+    let selections = vec![Selection::Standard, Selection::Standard, Selection::Inverted];
+    let blocks = (select(vec![1_u32, 2, 3, 4, 8]), select(selections));
+    prop_oneof![
+        3 => nbud_shapes(),
+        4 => (others, blocks, nbud_shapes()).prop_map(|(allocator, blocks, shape)| Shape {
+            allocator,
+            max_blocks: blocks.0,
+            selection: blocks.1,
+            ..shape
+        }),
+    ]
+}
+
+fn nbud_shapes() -> impl Strategy<Value = Shape> {
     let placements = vec![Placement::Auto, Placement::Tight, Placement::Append];
     // The least limit leaves room for a handful of large objects, so that the brim is part of most cases.
     (
@@ -45,7 +74,14 @@ fn shapes() -> impl Strategy<Value = Shape> {
         select(placements),
         select(vec![1_usize << 20, 2 << 20, 16 << 20]),
     )
-        .prop_map(|(span_frames, placement, limit)| Shape { span_frames, placement, limit })
+        .prop_map(|(span_frames, placement, limit)| Shape {
+            allocator: Allocator::Nbud,
+            span_frames,
+            placement,
+            max_blocks: 2,
+            selection: Selection::Standard,
+            limit,
+        })
 }
 
 /// Short ones, all of a frame, borders of frames and half spans, anything.
@@ -104,7 +140,7 @@ fn check<S: Strategy>(
 
 #[test]
 fn any_sequence_agrees_with_the_model() {
-    check(0x5e90, 800, (shapes(), vec(ops(), 1..150)), |(shape, ops)| {
+    check(0x5e90, 1600, (shapes(), vec(ops(), 1..150)), |(shape, ops)| {
         let pool = shape.build();
         let mut on = Checked::new(&*pool, Depth::Validate);
         for (step, op) in ops.iter().enumerate() {
@@ -172,7 +208,7 @@ fn without_frees_frames_are_bounded_by_the_payload() {
         vec(1..=3000_usize, 1..3000),
         vec(3000..=9000_usize, 1..1000)
     ];
-    check(0xb0d, 150, (shapes(), lens), |(shape, lens)| {
+    check(0xb0d, 150, (nbud_shapes(), lens), |(shape, lens)| {
         // Appending is allowed to leave the end of each span empty.
         let placement =
             if shape.placement == Placement::Append { Placement::Auto } else { shape.placement };

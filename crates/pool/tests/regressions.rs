@@ -116,3 +116,26 @@ fn a_pool_that_is_always_empty_again_does_not_grow() {
     assert!(most < 200_000, "{most} bytes of metadata for one object at a time");
     assert_eq!(pool.validate(), Ok(()));
 }
+
+/// A caller who stopped while frames were being moved must not keep the next one from objects.
+#[test]
+fn compaction_looks_at_objects_again_after_an_unfinished_one() {
+    let pool = pool(16 << 20);
+    let mut handles = fill(&*pool, 1500);
+    let free_most = |handles: &mut Vec<Handle>| {
+        let mut at = 0;
+        handles.retain(|&handle| {
+            at += 1;
+            at % 4 == 0 || pool.free(handle).is_err()
+        });
+    };
+    free_most(&mut handles);
+    while pool.compact(64 << 10).migrated_bytes == 0 {}
+    free_most(&mut handles);
+    while pool.compact(usize::MAX).more {}
+    let before = pool.stats();
+    while pool.compact(usize::MAX).more {}
+    let after = pool.stats();
+    assert!(after.frame_bytes + (64 << 10) >= before.frame_bytes, "much was left: {before:?}");
+    assert_eq!(pool.validate(), Ok(()));
+}

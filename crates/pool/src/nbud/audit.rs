@@ -18,22 +18,10 @@ const LEFT_A_SPAN: usize = 256;
 impl Nbud {
     pub(super) fn account(&self) -> Stats {
         self.attend_all();
-        let (objects, payload_bytes) = self.counters.sums();
-        let arena = self.arena.stats();
-        // ORDERING: Relaxed; a statistic.
-        let (slid, compacted) =
-            (self.counters.slid(), self.compacted_bytes.load(Ordering::Relaxed));
         Stats {
-            objects,
-            payload_bytes,
-            frame_bytes: (arena.allocated * FRAME_BYTES) as u64,
-            idle_frame_bytes: (arena.idle * FRAME_BYTES) as u64,
-            metadata_bytes: (self.memory.metadata() * FRAME_BYTES) as u64,
-            moved_bytes: slid + compacted,
-            compacted_bytes: compacted,
             reclaimable_bytes: self.reclaimable() as u64,
             lists_in_use: self.buckets.in_use() as u64,
-            limit_bytes: self.limit_bytes() as u64,
+            ..self.base.stats()
         }
     }
 
@@ -70,7 +58,7 @@ impl Nbud {
             }
             for (slot, object) in span.objects() {
                 let place = Place::Span { id, slot };
-                if self.entries.load(object.index).state() != State::Live(place) {
+                if self.base.entries.load(object.index).state() != State::Live(place) {
                     return Err(format!(
                         "I-ENTRY: index {} does not say span {} slot {slot}",
                         object.index,
@@ -88,7 +76,7 @@ impl Nbud {
         self.audit_sums(objects, payload, span_frames, run_frames)?;
         self.spans.validate()?;
         self.runs.validate()?;
-        self.arena.validate()
+        self.base.arena.validate()
     }
 
     /// The ids of all listed spans, each in the bucket of its room.
@@ -108,10 +96,11 @@ impl Nbud {
     /// Runs by their entries: objects, payload, frames.
     fn audit_runs(&self) -> Result<(u64, u64, usize), String> {
         let (mut objects, mut payload, mut frames) = (0, 0, 0);
-        let (used, _) = self.entries.census();
+        let (used, _) = self.base.entries.census();
         let mut owned = HashSet::new();
         for index in 0..u32::try_from(used).expect("a table has fewer than 2^32 entries") {
-            let State::Live(Place::Run { id, short }) = self.entries.load(index).state() else {
+            let State::Live(Place::Run { id, short }) = self.base.entries.load(index).state()
+            else {
                 continue;
             };
             let location = self.runs.location(id).filter(|_| owned.insert(id));
@@ -138,24 +127,24 @@ impl Nbud {
         span_frames: usize,
         run_frames: usize,
     ) -> Result<(), String> {
-        let (counted_objects, counted_payload) = self.counters.sums();
+        let (counted_objects, counted_payload) = self.base.counters.sums();
         if (objects, payload) != (counted_objects, counted_payload) {
             return Err(format!(
                 "I-COUNT: {objects} objects of {payload} bytes, {counted_objects} of {counted_payload} counted"
             ));
         }
         let (allocated, counted) =
-            (self.arena.stats().allocated, self.span_frames.load(Ordering::Relaxed));
+            (self.base.arena.stats().allocated, self.span_frames.load(Ordering::Relaxed));
         if span_frames + run_frames != allocated || span_frames != counted {
             return Err(format!(
                 "I-COUNT: {span_frames} frames in spans, {counted} counted; {run_frames} in runs; {allocated} allocated"
             ));
         }
-        let (used, free) = self.entries.census();
+        let (used, free) = self.base.entries.census();
         if used as u64 != free as u64 + objects {
             return Err(format!("I-INDEX: {used} indices used, {free} free, {objects} live"));
         }
-        let (used, limit) = (self.memory.used(), self.memory.limit());
+        let (used, limit) = (self.base.memory.used(), self.base.memory.limit());
         if used > limit {
             return Err(format!("I-LIMIT: {used} frames charged of a limit of {limit}"));
         }

@@ -5,7 +5,7 @@
 //! that somebody reads is passed over. Nothing is taken from the limit: objects go into holes that are there.
 
 use pagefold_frame::DescriptorId;
-use pagefold_sys::sync::{self, Ordering};
+use pagefold_sys::sync;
 
 use super::{
     Nbud,
@@ -43,7 +43,7 @@ enum Moved {
 }
 
 impl Nbud {
-    pub(super) fn compact_spans(&self, budget: usize) -> CompactReport {
+    pub(super) fn compact_objects(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
         let Some(mut progress) = self.compactor.try_lock() else {
             return CompactReport { busy: 1, more: true, ..report };
@@ -103,8 +103,7 @@ impl Nbud {
                 Moved::Yes { emptied: last } => {
                     report.moved_objects += 1;
                     report.moved_bytes += u64::from(object.len);
-                    // ORDERING: Relaxed; a statistic.
-                    self.compacted_bytes.fetch_add(u64::from(object.len), Ordering::Relaxed);
+                    self.base.note_compacted(usize::from(object.len));
                     if last {
                         // The span is gone, and its id may be another's by now.
                         emptied = true;
@@ -140,7 +139,7 @@ impl Nbud {
             self.settle(target);
             return Moved::Busy;
         };
-        let cell = self.entries.cell(object.index);
+        let cell = self.base.entries.cell(object.index);
         let entry = cell.load();
         let place = Place::Span { id: from, slot };
         let unchanged =
@@ -154,7 +153,7 @@ impl Nbud {
         let mut span = Span::new(target.parts());
         let placed = span.place(len, object.index);
         span.bytes_of(placed.slot).copy_from_slice(Span::new(source.parts()).bytes_of(slot));
-        self.counters.add_slid(placed.slid);
+        self.base.counters.add_slid(placed.slid);
         // I-RELOCATE: both spans are held for writing, so whoever holds the old place after this sees the new entry.
         let new = entry.moved_to(Place::Span { id, slot: placed.slot });
         if !cell.exchange(entry, new) {

@@ -30,10 +30,10 @@ const ATTEND_ROUNDS_MAX: usize = 1 << 16;
 impl Nbud {
     pub(super) fn remove(&self, handle: Handle) -> Result<(), HandleError> {
         loop {
-            let (cell, entry, place) = self.entry(handle)?;
+            let (cell, entry, place) = self.base.entry(handle)?;
             // Relocation may have won: look again.
             if cell.exchange(entry, entry.freed()) {
-                self.counters.remove_object();
+                self.base.counters.remove_object();
                 self.vacate(place, handle.index());
                 return Ok(());
             }
@@ -45,9 +45,9 @@ impl Nbud {
     fn vacate(&self, place: Place, index: u32) {
         match place {
             Place::Run { id, short } => {
-                self.counters.remove_payload(self.run_bytes(id) - usize::from(short));
+                self.base.counters.remove_payload(self.run_bytes(id) - usize::from(short));
                 self.runs.kill(id);
-                self.entries.give_back(index);
+                self.base.entries.give_back(index);
             }
             Place::Span { id, slot } => match self.spans.try_write(id) {
                 Ok(mut guard) => {
@@ -65,8 +65,8 @@ impl Nbud {
 
     fn free_slot(&self, guard: &mut SpanGuard<'_>, slot: u16, index: u32) {
         let len = Span::new(guard.parts()).remove(slot);
-        self.counters.remove_payload(len);
-        self.entries.give_back(index);
+        self.base.counters.remove_payload(len);
+        self.base.entries.give_back(index);
     }
 
     /// Hangs a vacant entry on the span's pending list. The span lives, because the slot counts as used. (I-PENDING)
@@ -75,7 +75,7 @@ impl Nbud {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut head = pending.load(Ordering::Relaxed);
         loop {
-            self.entries.store(index, self.entries.load(index).linked_to(head));
+            self.base.entries.store(index, self.base.entries.load(index).linked_to(head));
             // ORDERING: Release; pairs with the Acquire in `drain`, who follows the link.
             match pending.compare_exchange_weak(
                 head,
@@ -101,7 +101,7 @@ impl Nbud {
         let mut head = pending.swap(0, Ordering::Acquire);
         while let Some(index) = head.checked_sub(1) {
             let (State::Vacant { slot, next } | State::Retired { slot, next }) =
-                self.entries.load(index).state()
+                self.base.entries.load(index).state()
             else {
                 unreachable!("I-PENDING: a pending entry is not live");
             };
@@ -177,7 +177,7 @@ impl Nbud {
             if len != bytes.len() {
                 return Err(WriteError::WrongLength { len, given: bytes.len() });
             }
-            let (cell, entry, place) = self.entry(handle)?;
+            let (cell, entry, place) = self.base.entry(handle)?;
             if let Place::Span { id, slot } = place
                 && let Ok(mut guard) = self.spans.try_write(id)
             {
@@ -207,13 +207,13 @@ impl Nbud {
 
     /// `false`: the object was moved or freed meanwhile.
     fn replace_elsewhere(&self, handle: Handle, bytes: &[u8]) -> Result<bool, WriteError> {
-        let (cell, entry, old) = self.entry(handle)?;
+        let (cell, entry, old) = self.base.entry(handle)?;
         let moved =
             self.put_beside(cell, entry, old, handle.index(), bytes).or_else(|OutOfFrames| {
                 self.make_room();
                 self.put_beside(cell, entry, old, handle.index(), bytes)
             });
-        moved.map_err(|OutOfFrames| WriteError::OutOfMemory { limit: self.limit_bytes() })
+        moved.map_err(|OutOfFrames| WriteError::OutOfMemory { limit: self.base.limit_bytes() })
     }
 
     /// Puts new content at a new place, makes the entry say so, and frees the old place.
@@ -226,15 +226,15 @@ impl Nbud {
         bytes: &[u8],
     ) -> Result<bool, OutOfFrames> {
         // The old slot may have to be left pending, and the object's own entry stays live: another carries it.
-        let carrier = self.entries.take(Claim::Reserve)?;
+        let carrier = self.base.entries.take(Claim::Reserve)?;
         let exchange = |new| cell.exchange(entry, entry.moved_to(new));
         let moved = self.put(Content::Bytes(bytes), index, Claim::Reserve, exchange);
         if moved != Ok(true) {
-            self.entries.give_back(carrier);
+            self.base.entries.give_back(carrier);
             return moved;
         }
         if let Place::Span { slot, .. } = old {
-            self.entries.store(carrier, self.entries.load(carrier).carrying(slot));
+            self.base.entries.store(carrier, self.base.entries.load(carrier).carrying(slot));
         }
         self.vacate(old, carrier);
         Ok(true)

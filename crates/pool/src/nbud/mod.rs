@@ -30,12 +30,11 @@ mod place;
 mod shape;
 pub(crate) mod span;
 
-use std::sync::Arc;
-
 use pagefold_frame::{
-    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, Mobility, Refusal, Slab, SlabConfig, Tag,
+    ClaimError, ClaimedRange, FRAME_BYTES, FrameCount, Mobility, Movable, Refusal, Slab,
+    SlabConfig, Stay, Tag,
 };
-use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex, Padded};
+use pagefold_sys::sync::{self, AtomicU32, Mutex, Padded};
 
 use self::{
     buckets::Buckets,
@@ -44,13 +43,11 @@ use self::{
     span::{SLOT_BYTES, SpanBody},
 };
 use crate::{
-    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Pool,
-    Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
+    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError,
+    MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
+    base::Base,
     builder::{Layout, Placement},
-    counters::Counters,
-    entries::{Entry, EntryCell, HandleTable, Place, State},
-    handle::PoolNumber,
-    scratch::Scratch,
+    entries::Place,
 };
 
 /// The longest object: a run of 16 frames.
@@ -70,27 +67,20 @@ const PENDING: usize = 2;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Nbud {
-    number: PoolNumber,
-    memory: Arc<Memory>,
-    arena: Arc<Arena>,
-    entries: HandleTable,
+    base: Base,
     spans: SpanSlab,
     runs: RunSlab,
     buckets: Buckets,
     /// By shard: id + 1 of the span that it appends to; 0 for none, or while somebody has it in hand.
     open: Box<[Padded<AtomicU32>]>,
     shards: Box<[Padded<Shard>]>,
-    scratch: Scratch,
-    counters: Counters,
     /// Frames of all spans, for the share of holes.
     span_frames: sync::AtomicUsize,
-    compacted_bytes: AtomicU64,
     /// Held by whoever compacts.
     compactor: Mutex<compact::Progress>,
     /// The usual length of a span.
     usual_frames: FrameCount,
     placement: Placement,
-    min_limit: usize,
 }
 
 /// What a shard goes by when it places objects.
@@ -131,26 +121,12 @@ impl Content<'_> {
 
 impl Nbud {
     pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let too_small = |min: usize| BuildError::LimitTooSmall {
-            allocator: Allocator::Nbud,
-            limit: layout.limit,
-            min,
-        };
-        if layout.limit > Arena::ADDRESS_SPACE_MAX {
-            return Err(BuildError::LimitTooLarge {
-                limit: layout.limit,
-                max: Arena::ADDRESS_SPACE_MAX,
-            });
-        }
-        let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
-        let wanted = layout.source.address_space(layout.limit);
-        let memory = Arc::new(Memory::new(layout.source, usize::MAX));
-        // Room to raise the limit later, where the system grants it; otherwise just what the limit needs.
-        let arena = Arena::new(&memory, ArenaConfig { address_space: wanted })
-            .or_else(|_| Arena::new(&memory, ArenaConfig { address_space: layout.limit }))?;
-        let arena = Arc::new(arena);
-        let (address_space, span_bytes) = (arena.address_space(), layout.span_frames.bytes());
-        let longest = shape::longest(layout.span_frames);
+        let (span_frames, placement) = (layout.span_frames, layout.placement);
+        let scratch_bytes = (span_frames.bytes() / 2).min(FRAME_BYTES);
+        // No object takes less than a slot and a byte, so more never fit the frames.
+        let base = Base::new(Allocator::Nbud, layout, SLOT_BYTES + 1, scratch_bytes)?;
+        let address_space = base.arena.address_space();
+        let longest = shape::longest(span_frames);
         let slab = |tag, capacity| SlabConfig {
             tag: Tag::new(tag),
             mobility: Mobility::Movable,
@@ -158,43 +134,26 @@ impl Nbud {
         };
         let shards = pagefold_frame::shard_count();
         let mut pool = Self {
-            number,
-            // No object takes less than its entry and a slot, so this many never fit the frames.
-            entries: HandleTable::new(&memory, address_space / (SLOT_BYTES + 1))?,
-            spans: Slab::new(&arena, slab(1, 2 * address_space / span_bytes))?,
-            runs: Slab::new(&arena, slab(2, address_space / FRAME_BYTES))?,
+            spans: Slab::new(&base.arena, slab(1, 2 * address_space / span_frames.bytes()))?,
+            runs: Slab::new(&base.arena, slab(2, address_space / FRAME_BYTES))?,
             buckets: Buckets::new(shards.div_ceil(2), longest.bytes()),
             open: (0..shards).map(|_| Padded(AtomicU32::new(0))).collect(),
-            shards: (0..shards).map(|_| Padded(Shard::new(layout.span_frames))).collect(),
-            scratch: Scratch::new(shards.div_ceil(2), (span_bytes / 2).min(FRAME_BYTES)),
-            counters: Counters::new(shards),
+            shards: (0..shards).map(|_| Padded(Shard::new(span_frames))).collect(),
             span_frames: sync::AtomicUsize::new(0),
-            compacted_bytes: AtomicU64::new(0),
             compactor: Mutex::new(compact::Progress::default()),
-            usual_frames: layout.span_frames,
-            placement: layout.placement,
-            min_limit: 0,
-            memory,
-            arena,
+            usual_frames: span_frames,
+            placement,
+            base,
         };
-        pool.memory.charge_fixed(pool.fixed_bytes()).map_err(|_| too_small(pool.fixed_bytes()))?;
-        pool.memory.set_reserve(RESERVE_FRAMES);
-        let least = pool.memory.used() + RESERVE_FRAMES + SPARE_FRAMES + longest.get() as usize;
-        pool.min_limit = least * FRAME_BYTES;
-        if layout.limit < pool.min_limit {
-            return Err(too_small(pool.min_limit));
-        }
-        pool.memory.set_limit(layout.limit / FRAME_BYTES).map_err(|_| too_small(pool.min_limit))?;
+        let (fixed, spare) = (pool.fixed_bytes(), SPARE_FRAMES + longest.get() as usize);
+        pool.base.put_limit(fixed, RESERVE_FRAMES, spare)?;
         Ok(pool)
     }
 
     /// Bytes of structures that live as long as the pool, outside of the source.
     fn fixed_bytes(&self) -> usize {
         size_of::<Self>()
-            + self.entries.fixed_bytes()
             + self.buckets.fixed_bytes()
-            + self.scratch.fixed_bytes()
-            + self.counters.fixed_bytes()
             + self.open.len() * size_of::<Padded<AtomicU32>>()
             + self.shards.len() * size_of::<Padded<Shard>>()
     }
@@ -208,24 +167,9 @@ impl Nbud {
         self.usual_frames.bytes()
     }
 
-    fn limit_bytes(&self) -> usize {
-        self.memory.limit() * FRAME_BYTES
-    }
-
-    /// The entry of a handle, if it is live.
-    #[inline]
-    fn entry(&self, handle: Handle) -> Result<(EntryCell<'_>, Entry, Place), HandleError> {
-        if !handle.is_of(self.number.id()) {
-            return Err(HandleError::Foreign);
-        }
-        let cell = self.entries.get(handle.index()).ok_or(HandleError::Stale)?;
-        let entry = cell.load();
-        match entry.state() {
-            State::Live(place) if entry.generation() == handle.generation() => {
-                Ok((cell, entry, place))
-            }
-            _ => Err(HandleError::Stale),
-        }
+    /// The slabs whose frames can be moved.
+    fn movable(&self) -> [&dyn Movable; 2] {
+        [&self.spans, &self.runs]
     }
 
     /// Calls `f` with the bytes of an object, held for reading. The look-up protocol (I-LOOKUP): entry, hold, entry
@@ -233,7 +177,7 @@ impl Nbud {
     #[inline]
     fn visit(&self, handle: Handle, f: impl FnOnce(&[u8])) -> Result<(), HandleError> {
         loop {
-            let (cell, entry, place) = self.entry(handle)?;
+            let (cell, entry, place) = self.base.entry(handle)?;
             // A refusal means that the object was freed or moved after the entry was loaded.
             match place {
                 Place::Span { id, slot } => {
@@ -261,7 +205,7 @@ impl Nbud {
     /// As [`visit`](Self::visit), without waiting.
     fn try_visit(&self, handle: Handle, f: impl FnOnce(&[u8])) -> Result<(), TryReadError> {
         loop {
-            let (cell, entry, place) = self.entry(handle)?;
+            let (cell, entry, place) = self.base.entry(handle)?;
             let refusal = match place {
                 Place::Span { id, slot } => match self.spans.try_read(id) {
                     Ok(guard) if cell.load() == entry => {
@@ -311,7 +255,7 @@ impl Pool for Nbud {
             // A run of its own, which nobody else can know of while the bytes are read.
             return self.insert(Content::Bytes(bytes));
         }
-        self.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy)))
+        self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy)))
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
@@ -329,7 +273,7 @@ impl Pool for Nbud {
         if len != bytes.len() {
             return Err(WriteError::WrongLength { len, given: bytes.len() });
         }
-        self.scratch.with_copy(bytes, |copy| self.replace(handle, copy))
+        self.base.scratch.with_copy(bytes, |copy| self.replace(handle, copy))
     }
 
     #[inline]
@@ -342,41 +286,48 @@ impl Pool for Nbud {
     }
 
     fn compact(&self, budget: usize) -> CompactReport {
-        self.compact_spans(budget)
+        self.base.compact(&self.movable(), budget, |budget| self.compact_objects(budget))
     }
 
     fn trim(&self) -> TrimReport {
         self.attend_all();
         self.close_open_spans();
-        let entries = self.entries.trim();
-        let (frame_bytes, tables) = self.arena.trim();
+        let entries = self.base.entries.trim();
+        let (frame_bytes, tables) = self.base.arena.trim();
         let metadata_bytes = entries + tables + self.spans.trim() + self.runs.trim();
         TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
     }
 
     fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
-        if bytes < self.min_limit {
-            return Err(LimitError::TooSmall { limit: bytes, min: self.min_limit });
-        }
-        let max = self.arena.address_space();
-        if bytes > max {
-            return Err(LimitError::TooLarge { limit: bytes, max });
-        }
-        let frames = bytes / FRAME_BYTES;
         let step = self.span_bytes() * 64;
-        let mut more = true;
-        while let Err(used) = self.memory.set_limit(frames) {
-            if !more {
-                return Err(LimitError::InUse { limit: bytes, resident: used * FRAME_BYTES });
-            }
-            // Trimmed before anything is moved, and once more after the last move.
-            self.trim();
-            if self.memory.used() > frames {
-                more = self.compact_spans(step).more;
-                self.trim();
+        self.base.set_limit(bytes, &|| _ = self.trim(), &|| self.compact_objects(step).more)
+    }
+
+    fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {
+        loop {
+            let (cell, entry, place) = self.base.entry(handle)?;
+            let moved = match place {
+                Place::Span { id, .. } => self.base.arena.migrate(&self.spans, id),
+                Place::Run { id, .. } => self.base.arena.migrate(&self.runs, id),
+            };
+            match moved {
+                Ok(frames) => return Ok(frames.bytes()),
+                // Freed, moved or overwritten since its entry was loaded, or about to be.
+                Err(Stay::Gone) if cell.load() != entry => {}
+                Err(stay) => return Err(MigrateError::from(stay)),
             }
         }
-        Ok(())
+    }
+
+    fn claim_contiguous(
+        &self,
+        frames: usize,
+        align: usize,
+    ) -> Result<ClaimedRange<'_>, ClaimError> {
+        self.make_room();
+        self.base.claim(&self.movable(), frames, align, &|| {
+            self.compact_objects(usize::MAX);
+        })
     }
 
     fn stats(&self) -> Stats {

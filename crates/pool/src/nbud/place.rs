@@ -77,31 +77,31 @@ impl Nbud {
             self.make_room();
             self.try_insert(content)
         });
-        inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.limit_bytes() })
+        inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
     }
 
     /// Turns what is free, but in the wrong place, into room under the limit.
     pub(super) fn make_room(&self) {
         self.attend_all();
         self.close_open_spans();
-        self.arena.reclaim();
+        self.base.arena.reclaim();
     }
 
     fn try_insert(&self, content: Content<'_>) -> Result<Handle, OutOfFrames> {
-        let index = self.entries.take(Claim::Normal)?;
-        let generation = self.entries.load(index).generation();
+        let index = self.base.entries.take(Claim::Normal)?;
+        let generation = self.base.entries.load(index).generation();
         // The entry is published while the place is still held, so whoever finds it finds the bytes.
         let publish = |place| {
-            self.entries.store(index, Entry::new(generation, State::Live(place)));
+            self.base.entries.store(index, Entry::new(generation, State::Live(place)));
             true
         };
         match self.put(content, index, Claim::Normal, publish) {
             Ok(_) => {
-                self.counters.add_object();
-                Ok(Handle::new(index, generation, self.number.id()))
+                self.base.counters.add_object();
+                Ok(Handle::new(index, generation, self.base.number.id()))
             }
             Err(OutOfFrames) => {
-                self.entries.give_back(index);
+                self.base.entries.give_back(index);
                 Err(OutOfFrames)
             }
         }
@@ -148,12 +148,12 @@ impl Nbud {
             if !published {
                 span.remove(placed.slot);
             }
-            self.counters.add_slid(placed.slid);
+            self.base.counters.add_slid(placed.slid);
             self.settle(guard);
             published
         };
         if published {
-            self.counters.add_payload(len);
+            self.base.counters.add_payload(len);
         }
         Ok(published)
     }
