@@ -11,15 +11,15 @@ use crate::{
 
 /// Model-checked stress of the pools.
 ///
-/// What is not given is left to the program's own default. The exit code is the program's: 0 the pool passed; 1 it did
-/// something wrong; 2 bad arguments; 3 deadlock; 101 it could not be built. With --canary the pool is faulty on
-/// purpose, so 1 is what a working check ends with.
+/// What is not given is left to the program's own default. The exit code is the program's: 0 each pool passed; 1 one did
+/// something wrong; 2 bad arguments; 3 deadlock; 101 it could not be built. With --canary the pools are faulty on
+/// purpose, so 1 is what a working check ends with: every run has noticed.
 #[derive(Debug, Args)]
 pub(crate) struct TortureArgs {
-    /// How long to run
+    /// How long to run; `--allocator all` shares it
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
-    /// Stop after this many operations instead
+    /// Stop each run after this many operations instead
     #[arg(long, value_name = "N")]
     ops: Option<u64>,
     /// The seed that everything follows from; a failure prints it
@@ -28,7 +28,7 @@ pub(crate) struct TortureArgs {
     /// How many threads
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// The allocator
+    /// The allocator, or `all` for all of them one after another
     #[arg(long, value_name = "NAME")]
     allocator: Option<String>,
     /// The pool's limit

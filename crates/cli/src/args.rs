@@ -141,7 +141,7 @@ Each combination of codec and allocator gets a fresh pool, one after another, on
 const ESTIMATE_EXAMPLES: &str = "\
 Examples:
   pagefold estimate /usr/lib                       what would these files take?
-  pagefold estimate --lifecycle data.bin           also after overwriting, freeing and compacting
+  pagefold estimate --lifecycle data.bin           all allocators, over the life of a pool
   pagefold estimate --codec lz4 --codec zstd:3 .   compare two codecs
   pagefold estimate --sample 0.05 --seed 7 /srv    one page in twenty, the same ones each time
   pagefold estimate --limit 256MiB dump.rdb        how much fits in 256 MiB?
@@ -184,7 +184,7 @@ struct EstimateArgs {
     #[arg(long = "codec", value_name = "CODEC", value_parser = codec)]
     codecs: Vec<CodecSpec>,
 
-    /// An allocator to measure; may be repeated [default: nbud]
+    /// An allocator to measure: nbud, zbud or xcfmalloc; may be repeated [default: nbud; with --lifecycle all of them]
     #[arg(long = "allocator", value_name = "NAME", value_parser = allocator)]
     allocators: Vec<Allocator>,
 
@@ -204,7 +204,8 @@ struct EstimateArgs {
     #[arg(long, value_name = "N", default_value = "1", value_parser = threads, allow_negative_numbers = true)]
     threads: NonZeroUsize,
 
-    /// After the fill, overwrite pages at random, free half of them, and compact; a row for each phase
+    /// After the fill, overwrite pages at random, free half of them, and compact; a row for each phase, and what each
+    /// allocator then still holds
     #[arg(long)]
     lifecycle: bool,
 
@@ -323,8 +324,12 @@ impl EstimateArgs {
             inputs.push(Input::EveryProcess);
         }
         let codecs = if self.codecs.is_empty() { default_codecs()? } else { self.codecs };
-        let allocators =
-            if self.allocators.is_empty() { vec![Allocator::ALL[0]] } else { self.allocators };
+        let allocators = match (self.allocators.is_empty(), self.lifecycle) {
+            (false, _) => self.allocators,
+            // What a packing makes of holes is what tells allocators apart.
+            (true, true) => Allocator::ALL.to_vec(),
+            (true, false) => vec![Allocator::ALL[0]],
+        };
         Ok(EstimateConfig {
             inputs,
             codecs,
@@ -374,6 +379,25 @@ mod tests {
         assert_eq!(config.allocators, [Allocator::Nbud]);
         assert_eq!((config.sampling, config.seed, config.threads.get()), (Sampling::Auto, 1, 1));
         assert_eq!((config.limit, config.lifecycle), (None, false));
+    }
+
+    #[test]
+    fn a_lifecycle_compares_all_allocators_unless_some_are_named() {
+        assert_eq!(config(&["--lifecycle", "."]).allocators, Allocator::ALL);
+        for allocator in Allocator::ALL {
+            let named = config(&["--lifecycle", "--allocator", allocator.name(), "."]);
+            assert_eq!(named.allocators, [*allocator]);
+        }
+    }
+
+    #[test]
+    fn help_names_every_allocator() {
+        let mut table = table();
+        let estimate = table.find_subcommand_mut("estimate").expect("it is a command");
+        let help = estimate.render_long_help().to_string();
+        for allocator in Allocator::ALL {
+            assert!(help.contains(allocator.name()), "`{allocator}` is missing:\n{help}");
+        }
     }
 
     #[test]

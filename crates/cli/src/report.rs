@@ -19,7 +19,7 @@ use std::io::{self, IsTerminal as _, Write};
 
 use crate::{
     args::Output,
-    estimate::{Report, Skipped},
+    estimate::{Report, Row, Skipped},
     exit::{self, Exit, Failure},
 };
 
@@ -74,12 +74,7 @@ fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) ->
     if !output.quiet && report.input.is_sampled() {
         writeln!(out, "{}", verdict::sampling(&report.input))?;
     }
-    if !report.rows.is_empty() {
-        writeln!(out, "\n{}\n\n{}\n", table::space(&report.rows), table::time(&report.rows))?;
-        if !output.quiet {
-            writeln!(out, "{}\n", table::LEGEND)?;
-        }
-    }
+    write_tables(&report.rows, output, out)?;
     for table in parts::tables(&report.input) {
         writeln!(out, "{table}\n")?;
     }
@@ -99,6 +94,31 @@ fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) ->
     }
     if !output.quiet {
         write_skipped(&report.input.skipped, out)?;
+    }
+    Ok(())
+}
+
+fn write_tables(rows: &[Row], output: Output, out: &mut Vec<u8>) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    for (title, rows) in table::groups(rows) {
+        if let Some(title) = title {
+            writeln!(out, "{title}")?;
+        }
+        writeln!(out, "{}\n\n{}\n", table::space(&rows), table::time(&rows))?;
+    }
+    let resident = table::resident(rows);
+    if let Some(table) = &resident {
+        writeln!(out, "{table}\n")?;
+    }
+    if !output.quiet {
+        writeln!(out, "{}", table::LEGEND)?;
+        if resident.is_some() {
+            writeln!(out, "{}", table::RESIDENT_LEGEND)?;
+        }
+        writeln!(out)?;
     }
     Ok(())
 }

@@ -10,8 +10,9 @@ use std::sync::{
 };
 
 use pagefold_pool::{
-    AllocError, CompactReport, Handle, HandleError, LimitError, Pool, ReclaimError, Slices, Stats,
-    TrimReport, TryReadError, Violation, WriteError,
+    AllocError, ClaimError, ClaimedRange, CompactReport, Evict, Handle, HandleError, LimitError,
+    MigrateError, NotEvicted, Pool, ReclaimError, Reclaimed, Slices, Stats, TrimReport,
+    TryReadError, Violation, WriteError,
 };
 
 use crate::pattern::mix;
@@ -33,11 +34,15 @@ pub enum Fault {
     LostWrite,
     /// Compaction frees the object stored last.
     LostObject,
+    /// Whatever moves frames (migration, a claim, compaction) flips a bit of an object.
+    SpoiledMove,
+    /// A victim of reclaim is freed without asking anybody to evict it.
+    LostEviction,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::FlippedBit,
         Self::OtherObject,
         Self::ShortRead,
@@ -45,6 +50,8 @@ impl Fault {
         Self::RefusedFree,
         Self::LostWrite,
         Self::LostObject,
+        Self::SpoiledMove,
+        Self::LostEviction,
     ];
 }
 
@@ -130,6 +137,18 @@ impl Canary {
         stored
     }
 
+    /// Flips a bit of an object for good.
+    fn spoil_object(&self, handle: Option<Handle>) {
+        let Some(handle) = handle else { return };
+        let mut bytes = Vec::new();
+        // Freed meanwhile: the strike then does nothing.
+        self.inner.read(handle, &mut |slices| bytes = slices.parts().concat()).ok();
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+            self.inner.write(handle, &bytes).ok();
+        }
+    }
+
     /// Calls `f` with a spoiled copy of what a read sees.
     fn spoil(&self, fault: Fault, slices: Slices<'_>, f: &mut dyn FnMut(Slices<'_>)) {
         let mut bytes = slices.parts().concat();
@@ -204,16 +223,43 @@ impl Pool for Canary {
     }
 
     fn compact(&self, budget: usize) -> CompactReport {
-        if self.strike(&[Fault::LostObject]).is_some()
-            && let Some(handle) = self.last_stored()
-        {
-            self.inner.free(handle).ok();
+        match self.strike(&[Fault::LostObject, Fault::SpoiledMove]) {
+            Some(Fault::SpoiledMove) => self.spoil_object(self.last_stored()),
+            Some(_) => drop(self.last_stored().map(|handle| self.inner.free(handle))),
+            None => {}
         }
         self.inner.compact(budget)
     }
 
-    fn reclaim(&self, retries: u32, evict: &mut dyn FnMut(Handle)) -> Result<(), ReclaimError> {
-        self.inner.reclaim(retries, evict)
+    fn reclaim(
+        &self,
+        retries: u32,
+        evict: Option<&mut Evict<'_>>,
+    ) -> Result<Reclaimed, ReclaimError> {
+        let Some(evict) = evict else { return self.inner.reclaim(retries, None) };
+        let mut struck = |victim| match self.strike(&[Fault::LostEviction]) {
+            Some(_) => self.inner.free(victim).map_err(|_| NotEvicted),
+            None => evict(victim),
+        };
+        self.inner.reclaim(retries, Some(&mut struck))
+    }
+
+    fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {
+        if self.strike(&[Fault::SpoiledMove]).is_some() {
+            self.spoil_object(Some(handle));
+        }
+        self.inner.migrate(handle)
+    }
+
+    fn claim_contiguous(
+        &self,
+        frames: usize,
+        align: usize,
+    ) -> Result<ClaimedRange<'_>, ClaimError> {
+        if self.strike(&[Fault::SpoiledMove]).is_some() {
+            self.spoil_object(self.last_stored());
+        }
+        self.inner.claim_contiguous(frames, align)
     }
 
     fn trim(&self) -> TrimReport {

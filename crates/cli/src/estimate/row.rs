@@ -68,6 +68,8 @@ pub(crate) struct Row {
     /// The bytes of the live pages that are not same-filled, over the payload; `null` without payload.
     pub compression_ratio: Option<f64>,
     pub idle_frame_bytes: u64,
+    /// All that the pool says may be resident: frames, idle frames and metadata.
+    pub resident_bytes: u64,
     pub limit_bytes: u64,
     /// Memory that the codec holds in contexts, whatever the number of pages.
     pub codec_bytes: u64,
@@ -106,6 +108,7 @@ impl Row {
             original_bytes: 0,
             compression_ratio: None,
             idle_frame_bytes: stats.idle_frame_bytes,
+            resident_bytes: stats.resident_bytes(),
             limit_bytes: stats.limit_bytes,
             codec_bytes: codec.metadata_bytes() as u64,
             elapsed_ms: 0,

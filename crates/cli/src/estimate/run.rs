@@ -180,8 +180,9 @@ impl Run<'_> {
         let mut moved = 0;
         loop {
             let report = self.pool.compact(COMPACT_BUDGET);
-            moved += report.moved_bytes;
-            let idle = report.moved_bytes == 0 && report.freed_frames == 0;
+            let moved_now = report.moved_bytes + report.migrated_bytes;
+            moved += moved_now;
+            let idle = moved_now == 0 && report.freed_frames == 0 && report.freed_pageblocks == 0;
             if self.interrupt.is_requested() {
                 return Ended::Interrupted;
             }

@@ -1,11 +1,12 @@
-//! The tables. Two of them, because one would not fit into 80 columns: what the pages take, and how long they take.
+//! The tables. Two of them, because one would not fit into 80 columns: what the pages take, and how long they take. For
+//! the same reason several allocators with several phases have a pair each; what is left after compaction compares them.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
 use super::count;
 use crate::{
     bytes,
-    estimate::{Percentiles, Row},
+    estimate::{Percentiles, Phase, Row},
 };
 
 /// What stands where there is no figure.
@@ -17,6 +18,48 @@ same: same-filled, one repeated word; raw: incompressible, kept as it is
 ratio: compression, same-filled pages left out; density: payload / frames
 effect.: effective ratio, original bytes / (frames + metadata = memory)
 us: microseconds a page, loads in random order; RssAnon: growth, by the kernel";
+
+/// What is meant by resident.
+pub(super) const RESIDENT_LEGEND: &str = "\
+resident: frames + idle + metadata, all that the pool may hold after compaction
+here, RssAnon is that of the whole process, less what it was before the pool";
+
+/// The rows in the groups that share a pair of tables, each with a title if there are several.
+pub(super) fn groups(rows: &[Row]) -> Vec<(Option<String>, Vec<Row>)> {
+    let mut allocators: Vec<&str> = Vec::new();
+    for row in rows {
+        if !allocators.contains(&row.allocator.as_str()) {
+            allocators.push(&row.allocator);
+        }
+    }
+    if allocators.len() < 2 || rows.iter().all(|row| row.phase == Phase::Fill) {
+        return vec![(None, rows.to_vec())];
+    }
+    let group = |allocator: &str| {
+        let rows = rows.iter().filter(|row| row.allocator == allocator).cloned().collect();
+        (Some(format!("Allocator {allocator}:")), rows)
+    };
+    allocators.into_iter().map(group).collect()
+}
+
+/// What each pool still holds after compaction; `None` if none got so far.
+pub(super) fn resident(rows: &[Row]) -> Option<String> {
+    let rows: Vec<Row> = rows.iter().filter(|row| row.phase == Phase::Compacted).cloned().collect();
+    let headings = ["payload", "frames", "idle", "metadata", "resident", "RssAnon"];
+    let table = || {
+        build(&rows, &headings, |row| {
+            vec![
+                bytes::show(row.payload_bytes),
+                bytes::show(row.frame_bytes),
+                bytes::show(row.idle_frame_bytes),
+                bytes::show(row.metadata_bytes),
+                bytes::show(row.resident_bytes),
+                bytes::show_signed(row.rss_delta_bytes),
+            ]
+        })
+    };
+    (!rows.is_empty()).then(|| format!("Resident after compaction:\n{}", table()))
+}
 
 /// What the pages take: counts, ratios, memory.
 pub(super) fn space(rows: &[Row]) -> String {
@@ -126,6 +169,30 @@ mod tests {
             assert!(text.lines().all(|line| line.chars().count() <= 80), "\n{text}");
             assert_eq!(text.lines().count(), 9, "a heading and eight rows\n{text}");
         }
+    }
+
+    #[test]
+    fn several_allocators_fit_into_80_columns_with_a_pair_of_tables_each() {
+        let mut rows = lifecycle();
+        rows.extend(lifecycle().into_iter().map(|mut row| {
+            row.allocator = "xcfmalloc".to_owned();
+            row
+        }));
+        let groups = groups(&rows);
+        let titles: Vec<_> = groups.iter().filter_map(|(title, _)| title.as_deref()).collect();
+        assert_eq!(titles, ["Allocator nbud:", "Allocator xcfmalloc:"]);
+        let tables = groups.iter().flat_map(|(_, rows)| [space(rows), time(rows)]);
+        for text in tables.chain(resident(&rows)) {
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "\n{text}");
+        }
+        let text = resident(&rows).expect("both were compacted");
+        assert_eq!(text.lines().count(), 2 + 4, "two codecs by two allocators\n{text}");
+    }
+
+    #[test]
+    fn without_a_lifecycle_nothing_is_resident_after_it() {
+        let rows = [test_row("lz4", 260, 1.0)];
+        assert_eq!((resident(&rows), groups(&rows).len()), (None, 1));
     }
 
     #[test]

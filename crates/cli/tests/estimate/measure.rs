@@ -66,6 +66,7 @@ fn json_has_exactly_the_documented_keys() {
         "original_bytes",
         "compression_ratio",
         "idle_frame_bytes",
+        "resident_bytes",
         "limit_bytes",
         "codec_bytes",
         "elapsed_ms",
@@ -169,7 +170,8 @@ fn codecs_and_allocators_are_repeatable_and_keep_their_order() {
 fn a_lifecycle_has_a_row_for_each_phase() {
     let dir = sample_dir();
     let path = dir.path().display().to_string();
-    let document = estimate_json(["--lifecycle", "--codec", "lz4", "--threads", "2", &path], 0);
+    let nbud = ["--lifecycle", "--codec", "lz4", "--allocator", "nbud", "--threads", "2", &path];
+    let document = estimate_json(nbud, 0);
     let [fill, churn, half_freed, compacted] = runs(&document) else {
         panic!("four rows: {document}")
     };
@@ -196,6 +198,43 @@ fn a_lifecycle_has_a_row_for_each_phase() {
     assert!(number(half_freed, "payload_bytes") < number(churn, "payload_bytes"));
     assert_eq!(number(compacted, "payload_bytes"), number(half_freed, "payload_bytes"));
     assert!(number(compacted, "frame_bytes") <= number(half_freed, "frame_bytes"));
+}
+
+/// Whatever packs them, the same pages are stored, and what is resident after compaction is said of each allocator.
+#[test]
+fn a_lifecycle_compares_what_stays_resident_with_each_allocator() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    write(dir.path().join("data"), &[text(600 * PAGE), noise(200 * PAGE)].concat());
+    let path = dir.path().display().to_string();
+    let args = ["--lifecycle", "--codec", "lz4", &path];
+    let document = estimate_json(args, 0);
+    let of = |phase: &str| -> Vec<&Value> {
+        runs(&document).iter().filter(|run| run["phase"] == phase).collect()
+    };
+    let (fills, compacted) = (of("fill"), of("compacted"));
+    let names: Vec<_> = fills.iter().map(|run| run["allocator"].as_str().expect("text")).collect();
+    let known: Vec<_> = pagefold_pool::Allocator::ALL.iter().map(|known| known.name()).collect();
+    assert_eq!(names, known, "each allocator, in order");
+    for (fill, compacted) in fills.iter().zip(&compacted) {
+        assert_eq!(fill["payload_bytes"], fills[0]["payload_bytes"], "the same pages: {fill}");
+        assert_eq!(fill["raw"], 200, "a page that does not compress fits: {fill}");
+        let parts = ["frame_bytes", "idle_frame_bytes", "metadata_bytes"];
+        for run in [fill, compacted] {
+            let sum: u64 = parts.iter().map(|part| number(run, part)).sum();
+            assert_eq!(number(run, "resident_bytes"), sum, "{run}");
+            assert_eq!(run["verified"], true, "{run}");
+        }
+        let (before, after) = (number(fill, "resident_bytes"), number(compacted, "resident_bytes"));
+        assert!(after < before, "half is gone, and {before} bytes became {after}: {compacted}");
+        assert_eq!(number(compacted, "idle_frame_bytes"), 0, "it was trimmed: {compacted}");
+    }
+
+    let shown = estimate(args).stdout;
+    let (_, table) = shown.split_once("Resident after compaction:\n").expect("a table of its own");
+    for name in known {
+        let line = table.lines().find(|line| line.contains(name));
+        assert!(line.is_some_and(|line| line.contains("KiB") || line.contains("MiB")), "{shown}");
+    }
 }
 
 #[test]
@@ -275,7 +314,7 @@ fn a_limit_stops_the_run_and_what_fits_is_reported() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     write(dir.path().join("noise"), &noise(16 << 20));
     let path = dir.path().display().to_string();
-    let args = ["--codec", "lz4", "--lifecycle", "--limit", "8MiB", &path];
+    let args = ["--codec", "lz4", "--allocator", "nbud", "--lifecycle", "--limit", "8MiB", &path];
     let document = estimate_json(args, 0);
     let [run] = runs(&document) else { panic!("no phase follows: {document}") };
     assert_eq!(

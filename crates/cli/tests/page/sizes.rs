@@ -21,8 +21,8 @@ fn each_compressed_page_of_a_fill_is_counted_once_at_its_length() {
     write(dir.path().join("quarters"), &quarters);
     for threads in ["1", "3"] {
         let path = dir.path().display().to_string();
-        let document =
-            estimate_json(["--codec", "lz4", "--lifecycle", "--threads", threads, &path], 0);
+        let args = ["--codec", "lz4", "--allocator", "nbud", "--lifecycle"];
+        let document = estimate_json(args.iter().chain(&["--threads", threads, &path]), 0);
         let [fill, others @ ..] = runs(&document) else { panic!("a lifecycle has rows") };
         let counts = counts(fill);
         let width = number(&fill["sizes"], "bucket_bytes");

@@ -1,10 +1,6 @@
 //! What a pool says of itself.
 
-use std::collections::HashSet;
-
-use pagefold_pool::{Handle, ReclaimError};
-
-use super::{Subject, accepted, agreed, contents};
+use super::{Subject, agreed};
 use crate::{
     corpus::{Lengths, PAGE_BYTES},
     model::{Checked, Depth, Op},
@@ -56,21 +52,4 @@ pub(super) fn stats_add_up_after_every_operation(subject: &Subject<'_>) {
         assert!(stats.objects == 0 || stats.metadata_bytes > 0, "handles take memory");
         last = stats;
     }
-}
-
-pub(super) fn reclaim_is_unsupported_or_names_live_objects(subject: &Subject<'_>) {
-    let pool = subject.pool();
-    let mut on = Checked::new(&*pool, Depth::Stats);
-    let live: HashSet<Handle> =
-        (0..200).map(|key| accepted(on.store(&contents(key, 900)))).collect();
-    let mut victims = Vec::new();
-    let answer = pool.reclaim(3, &mut |victim| victims.push(victim));
-    assert!(
-        victims.iter().all(|victim| live.contains(victim)),
-        "a victim that is no live object: {victims:?}"
-    );
-    if answer == Err(ReclaimError::Unsupported) {
-        assert!(victims.is_empty(), "unsupported, and yet it named victims");
-    }
-    agreed(on.check_all(0));
 }

@@ -17,11 +17,15 @@ fn compact_fully(subject: &Subject<'_>, on: &mut Checked<'_>, budget: usize) -> 
     let mut total = CompactReport::default();
     for _ in 0..calls_max {
         let report = agreed(on.compact(budget));
-        assert!(report.moved_bytes <= most, "a budget of {budget} bytes, and {report:?}");
+        let moved = report.moved_bytes + report.migrated_bytes;
+        assert!(moved <= most, "a budget of {budget} bytes, and {report:?}");
         total.moved_bytes += report.moved_bytes;
         total.moved_objects += report.moved_objects;
         total.freed_frames += report.freed_frames;
+        total.migrated_bytes += report.migrated_bytes;
+        total.freed_pageblocks += report.freed_pageblocks;
         if !report.more {
+            agreed(on.validate());
             return total;
         }
     }
@@ -123,4 +127,21 @@ pub(super) fn compacting_nothing_moves_nothing(subject: &Subject<'_>) {
     );
     assert_eq!(agreed(on.compact(0)).freed_frames, 0);
     agreed(on.check_all(0));
+}
+
+/// When three of four objects are gone, all that stays resident is what the rest needs.
+pub(super) fn compaction_and_trim_give_memory_back(subject: &Subject<'_>) {
+    let seed = Seed::for_test(0x91b3);
+    let mut rng = seed.rng(0);
+    let pool = subject.pool();
+    let mut on = Checked::new(&*pool, Depth::Stats);
+    fill(&mut on, &mut rng, Lengths::Compressed);
+    free_some(&mut on, &mut rng, 0.75);
+    compact_fully(subject, &mut on, 1 << 20);
+    agreed(on.trim());
+    let stats = agreed(on.stats());
+    assert_eq!(stats.idle_frame_bytes, 0, "trim gives all that is free back: {stats:?}");
+    let most = stats.payload_bytes as f64 / subject.expect.compacted_density_min;
+    assert!(stats.frame_bytes as f64 <= most, "{} bytes of frames: {stats:?}", stats.frame_bytes);
+    agreed(on.check_all(100));
 }

@@ -20,14 +20,14 @@ const THREADS: u64 = 4;
 
 /// An object of one thread's own.
 #[derive(Clone, Copy)]
-struct Own {
-    handle: Handle,
-    len: usize,
-    pattern: Pattern,
+pub(super) struct Own {
+    pub(super) handle: Handle,
+    pub(super) len: usize,
+    pub(super) pattern: Pattern,
 }
 
 impl Own {
-    fn store(pool: &dyn Pool, len: usize, pattern: Pattern) -> Option<Self> {
+    pub(super) fn store(pool: &dyn Pool, len: usize, pattern: Pattern) -> Option<Self> {
         match pool.store(&pattern.bytes(len)) {
             Ok(handle) => Some(Self { handle, len, pattern }),
             Err(AllocError::OutOfMemory { .. }) => None,
@@ -35,7 +35,7 @@ impl Own {
         }
     }
 
-    fn check(&self, pool: &dyn Pool) {
+    pub(super) fn check(&self, pool: &dyn Pool) {
         let answer = pool.read(self.handle, &mut |slices| {
             assert_eq!(
                 (slices.len(), self.pattern.check(slices)),
@@ -47,7 +47,7 @@ impl Own {
         assert_eq!(answer, Ok(()), "{:?} is alive", self.handle);
     }
 
-    fn free(self, pool: &dyn Pool) {
+    pub(super) fn free(self, pool: &dyn Pool) {
         assert_eq!(pool.free(self.handle), Ok(()));
         assert_eq!(pool.len(self.handle), Err(HandleError::Stale));
     }
@@ -77,7 +77,13 @@ pub(super) fn threads_with_objects_of_their_own(subject: &Subject<'_>) {
     });
 }
 
-fn own_step(pool: &dyn Pool, rng: &mut impl Rng, own: &mut Vec<Own>, thread: u64, step: u64) {
+pub(super) fn own_step(
+    pool: &dyn Pool,
+    rng: &mut impl Rng,
+    own: &mut Vec<Own>,
+    thread: u64,
+    step: u64,
+) {
     let pattern = Pattern::new(thread, step, 0);
     let len = Lengths::Wide.sample(rng, pool.max_len());
     let at = rng.random_range(0..own.len().max(1));

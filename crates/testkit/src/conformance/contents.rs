@@ -26,7 +26,8 @@ pub(super) fn alloc_gives_zeros_whatever_was_there(subject: &Subject<'_>) {
 pub(super) fn write_replaces_and_keeps_the_handle(subject: &Subject<'_>) {
     let pool = subject.pool();
     let mut on = Checked::new(&*pool, Depth::Validate);
-    let lens = [1, 2, 3, 4, 5, 100, 4095, 4096].into_iter().chain([pool.max_len()]);
+    let lens = [1, 2, 3, 4, 5, 100, 4095, 4096, pool.max_len()];
+    let lens = lens.into_iter().filter(|len| *len <= pool.max_len());
     let handles: Vec<_> = lens.map(|len| (accepted(on.store(&contents(1, len))), len)).collect();
     for version in 2..6 {
         for &(handle, len) in &handles {
@@ -49,7 +50,7 @@ pub(super) fn write_of_another_length_changes_nothing(subject: &Subject<'_>) {
 pub(super) fn read_into_copies_only_what_fits(subject: &Subject<'_>) {
     let pool = subject.pool();
     let mut on = Checked::new(&*pool, Depth::Result);
-    for len in [1, 17, 4096, pool.max_len()] {
+    for len in [1, 17, 4096.min(pool.max_len()), pool.max_len()] {
         let handle = accepted(on.store(&contents(1, len)));
         for capacity in [0, len - 1] {
             assert_eq!(

@@ -52,6 +52,7 @@ pub(super) fn out_of_memory_changes_nothing(subject: &Subject<'_>) {
 pub(super) fn freeing_makes_room_again(subject: &Subject<'_>) {
     for len in [100, 1500, 4096] {
         let pool = subject.pool();
+        let len = len.min(pool.max_len());
         let mut on = Checked::new(&*pool, Depth::Stats);
         fill_with_length(&mut on, len);
         for round in 0..200 {
@@ -168,5 +169,5 @@ pub(super) fn impossible_limits_are_refused(subject: &Subject<'_>) {
         accepted(on.set_limit(max));
         accepted(on.set_limit(subject.expect.limit_bytes));
     }
-    accepted(on.store(&contents(1, 4096)));
+    accepted(on.store(&contents(1, 4096.min(pool.max_len()))));
 }

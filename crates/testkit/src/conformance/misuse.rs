@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use pagefold_pool::{Handle, HandleError, Pool, ReadIntoError, Slices, TryReadError, WriteError};
+use pagefold_pool::{
+    Handle, HandleError, MigrateError, Pool, ReadIntoError, Slices, TryReadError, WriteError,
+};
 use rand::{RngExt, seq::IndexedRandom};
 
 use super::{Subject, accepted, agreed, contents};
@@ -13,7 +15,7 @@ use crate::{
 
 pub(super) fn a_freed_handle_is_stale(subject: &Subject<'_>) {
     let pool = subject.pool();
-    for len in [1, 100, 4096, pool.max_len()] {
+    for len in [1, 100, 4096.min(pool.max_len()), pool.max_len()] {
         let handle = pool.store(&contents(1, len)).expect("there is room");
         assert_eq!(pool.free(handle), Ok(()));
         refused(&*pool, handle, HandleError::Stale, len);
@@ -31,6 +33,9 @@ fn refused(pool: &dyn Pool, handle: Handle, error: HandleError, len: usize) {
     assert!(buffer.iter().all(|byte| *byte == 3), "the buffer was touched");
     assert_eq!(pool.len(handle), Err(error));
     assert_eq!(pool.write(handle, &buffer), Err(WriteError::Handle(error)));
+    let migrated = pool.migrate(handle);
+    let refused = [Err(MigrateError::Handle(error)), Err(MigrateError::Unsupported)];
+    assert!(refused.contains(&migrated), "migrate of {handle:?}: {migrated:?}");
     assert_eq!(pool.free(handle), Err(error));
     assert_eq!(pool.free(handle), Err(error), "once more");
 }

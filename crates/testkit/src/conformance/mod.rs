@@ -7,8 +7,11 @@
 //! | `reading` | what an open read sees, and what may be done inside it |
 //! | `misuse` | stale, doubled, foreign and forged handles; generations |
 //! | `limits` | the hard limit, being full, changing the limit, giving memory back |
-//! | `accounts` | `stats()` and `reclaim` |
+//! | `accounts` | `stats()` |
 //! | `compaction` | what compaction must win, and within which budget |
+//! | `migration` | moving frames on demand |
+//! | `claims` | contiguous ranges |
+//! | `reclaim` | eviction by the pool's own order of use |
 //! | `concurrency` | many threads on one pool |
 //!
 //! A check panics with what it found. [`conformance!`](crate::conformance!) turns each into a `#[test]`;
@@ -16,12 +19,15 @@
 //! concurrent ones, are under a [`watchdog`], so a deadlock fails like anything else.
 
 mod accounts;
+mod claims;
 mod compaction;
 mod concurrency;
 mod contents;
 mod limits;
+mod migration;
 mod misuse;
 mod reading;
+mod reclaim;
 mod sizes;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -30,7 +36,7 @@ use pagefold_pool::{AllocError, Handle, Pool};
 use rand::{Rng, RngExt};
 
 use crate::{
-    corpus::Lengths,
+    corpus::{Lengths, PAGE_BYTES},
     model::{Checked, Mismatch},
     pattern::Pattern,
     watchdog,
@@ -41,6 +47,8 @@ use crate::{
 pub struct Expectations {
     /// The limit of most pools that the checks make, in bytes.
     pub limit_bytes: usize,
+    /// The longest object that every pool of this kind takes, in bytes; a page, unless the packing cannot.
+    pub max_len_min: usize,
     /// The least payload / limit when a pool of `limit_bytes` is first out of memory for objects of compressed lengths.
     pub fill_min: f64,
     /// The least density after a random half was freed and compaction has nothing more to win.
@@ -57,6 +65,7 @@ impl Default for Expectations {
     fn default() -> Self {
         Self {
             limit_bytes: 16 << 20,
+            max_len_min: PAGE_BYTES,
             fill_min: 0.6,
             compacted_density_min: 0.9,
             budget_excess_max: 128 << 10,
@@ -83,7 +92,17 @@ impl Subject<'_> {
 
     /// Runs `f` on a pool with the usual limit, as a deadlock if it does not end.
     fn guarded(&self, what: &str, f: impl FnOnce(&Arc<dyn Pool>) + Send + 'static) {
-        let pool: Arc<dyn Pool> = self.pool().into();
+        self.guarded_pool(what, self.pool(), f);
+    }
+
+    /// The same on this pool.
+    fn guarded_pool(
+        &self,
+        what: &str,
+        pool: Box<dyn Pool>,
+        f: impl FnOnce(&Arc<dyn Pool>) + Send + 'static,
+    ) {
+        let pool: Arc<dyn Pool> = pool.into();
         watchdog::within(self.expect.deadlock_after, what, move || f(&pool));
     }
 }
@@ -189,11 +208,35 @@ macro_rules! conformance_checks {
             limits::impossible_limits_are_refused,
             accounts::an_empty_pool_holds_nothing,
             accounts::stats_add_up_after_every_operation,
-            accounts::reclaim_is_unsupported_or_names_live_objects,
             compaction::compacting_a_random_half_restores_the_density,
             compaction::a_budget_bounds_one_call,
             compaction::compaction_works_when_everything_is_full,
             compaction::compacting_nothing_moves_nothing,
+            compaction::compaction_and_trim_give_memory_back,
+            migration::migration_keeps_objects_and_accounts,
+            migration::an_object_that_is_read_does_not_move,
+            migration::migrating_what_is_not_here_is_refused,
+            migration::migration_in_a_full_pool_moves_or_refuses,
+            migration::frees_beside_migration_succeed_once,
+            migration::readers_and_writers_beside_migration_lose_nothing,
+            claims::impossible_claims_are_refused,
+            claims::a_claimed_range_is_aligned_zero_and_nobody_elses,
+            claims::a_claim_counts_against_the_limit,
+            claims::claims_come_back,
+            claims::a_claim_in_a_fragmented_pool_moves_what_is_there,
+            claims::a_claim_beside_open_reads_avoids_or_names_them,
+            claims::claims_beside_traffic_lose_nothing,
+            reclaim::reclaim_without_an_evictor_is_refused,
+            reclaim::an_empty_pool_has_nothing_to_reclaim,
+            reclaim::evicted_objects_leave_and_their_frame_comes_back,
+            reclaim::reclaim_takes_what_was_filled_longest_ago,
+            reclaim::migration_keeps_the_order_of_use,
+            reclaim::an_eviction_that_is_refused_loses_nothing,
+            reclaim::an_evictor_that_panics_leaves_the_pool_whole,
+            reclaim::an_evictor_may_call_every_method,
+            reclaim::an_evictor_may_free_anything,
+            reclaim::an_object_that_is_read_can_be_evicted,
+            reclaim::reclaim_beside_frees_and_stores_loses_nothing,
             concurrency::threads_with_objects_of_their_own,
             concurrency::readers_beside_compaction_and_freeing,
             concurrency::exactly_one_of_two_racing_frees_succeeds,

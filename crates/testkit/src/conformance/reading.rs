@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, thread};
 
-use pagefold_pool::{Handle, HandleError, Pool, WriteError};
+use pagefold_pool::{Handle, HandleError, NotEvicted, Pool, WriteError};
 
 use super::{Subject, accepted, agreed, contents, fill, fill_with_length, free_some};
 use crate::{
@@ -205,14 +205,17 @@ pub(super) fn every_method_works_inside_a_read(subject: &Subject<'_>) {
                 accepted(on.store(&contents(3, len)));
                 accepted(on.write(made, &contents(4, len)));
                 accepted(on.write(open, &contents(5, len)));
-                accepted(on.free(other));
                 on.compact(0)?;
                 on.compact(usize::MAX)?;
                 on.trim()?;
                 accepted(on.set_limit(limit - (limit / 4)));
                 accepted(on.set_limit(limit));
                 on.stats()?;
-                on.pool().reclaim(1, &mut |_| {}).ok();
+                on.pool().reclaim(1, Some(&mut |_| Err(NotEvicted))).ok();
+                _ = on.migrate(other)?;
+                _ = on.migrate(open)?;
+                _ = on.claim(2, 1, &mut |on| on.check_bytes())?;
+                accepted(on.free(other));
                 // It is for quiet pools and may say that something is held; it must come back all the same.
                 on.pool().validate().ok();
                 accepted(on.free(open));

@@ -32,7 +32,8 @@ pub(super) fn more_than_the_maximum_is_too_large(subject: &Subject<'_>) {
 pub(super) fn the_maximum_is_taken(subject: &Subject<'_>) {
     let pool = subject.pool();
     let max = pool.max_len();
-    assert!(max >= PAGE_BYTES, "a pool must take a whole page; its maximum is {max}");
+    let least = subject.expect.max_len_min;
+    assert!(max >= least, "objects of {least} bytes are expected to fit; the maximum is {max}");
     let mut on = Checked::new(&*pool, Depth::Validate);
     let stored = accepted(on.store(&contents(1, max)));
     let zeros = accepted(on.alloc(max));

@@ -73,4 +73,27 @@ flaws! {
     compaction_spoils: CompactionSpoils => compacting_a_random_half_restores_the_density, readers_beside_compaction_and_freeing;
     budget_ignored: BudgetIgnored => a_budget_bounds_one_call;
     more_forgotten: MoreForgotten => a_budget_bounds_one_call;
+    migrates_held: MigratesHeld => an_object_that_is_read_does_not_move;
+    migrates_stale: MigratesStale => migrating_what_is_not_here_is_refused, a_freed_handle_is_stale;
+    migration_spoils: MigrationSpoils => migration_keeps_objects_and_accounts, readers_and_writers_beside_migration_lose_nothing;
+    migration_revives: MigrationRevives => frees_beside_migration_succeed_once;
+    migration_moves: MigrationMoves => migration_keeps_the_order_of_use;
+    migration_miscounted: MigrationMiscounted => migration_keeps_objects_and_accounts;
+    compaction_miscounted: CompactionMiscounted => compacting_a_random_half_restores_the_density;
+    claims_nothing: ClaimsNothing => impossible_claims_are_refused;
+    misaligned_claim: MisalignedClaim => impossible_claims_are_refused;
+    claim_unaligned: ClaimUnaligned => a_claimed_range_is_aligned_zero_and_nobody_elses;
+    claim_dirty: ClaimDirty => a_claimed_range_is_aligned_zero_and_nobody_elses, claims_beside_traffic_lose_nothing;
+    claim_spoils: ClaimSpoils => a_claimed_range_is_aligned_zero_and_nobody_elses, a_claim_in_a_fragmented_pool_moves_what_is_there;
+    claim_uncounted: ClaimUncounted => a_claim_counts_against_the_limit;
+    claim_beyond_limit: ClaimBeyondLimit => a_claim_counts_against_the_limit;
+    claim_leaks: ClaimLeaks => claims_come_back;
+    no_evictor_ignored: NoEvictorIgnored => reclaim_without_an_evictor_is_refused;
+    evict_locked: EvictLocked => an_evictor_may_call_every_method, an_evictor_may_free_anything;
+    evict_forced: EvictForced => an_eviction_that_is_refused_loses_nothing;
+    evict_panic_leaks: EvictPanicLeaks => an_evictor_that_panics_leaves_the_pool_whole;
+    victim_never_lived: VictimNeverLived => evicted_objects_leave_and_their_frame_comes_back;
+    reclaim_newest: ReclaimNewest => reclaim_takes_what_was_filled_longest_ago;
+    again_forgotten: AgainForgotten => an_eviction_that_is_refused_loses_nothing;
+    reclaim_boasts: ReclaimBoasts => an_eviction_that_is_refused_loses_nothing;
 }

@@ -5,12 +5,10 @@
 //! `OutOfMemory` and the like are right answers that the caller may want to see.
 
 use pagefold_pool::{
-    AllocError, CompactReport, Handle, HandleError, LimitError, Pool, ReadIntoError, Slices, Stats,
-    TrimReport, TryReadError, WriteError,
+    AllocError, Handle, HandleError, Pool, ReadIntoError, Slices, Stats, TryReadError, WriteError,
 };
 
 use super::{Mismatch, Model, agree};
-use crate::corpus::PAGE_BYTES;
 
 /// How much is checked after each operation, beside the operation's own result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,18 +38,20 @@ pub enum Depth {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Checked<'p> {
-    pool: &'p dyn Pool,
-    model: Model,
+    pub(super) pool: &'p dyn Pool,
+    pub(super) model: Model,
     depth: Depth,
-    open_reads: u32,
+    pub(super) open_reads: u32,
     /// Bytes of objects that were freed or overwritten since the first open read began: it may still hold them.
     lingering: u64,
+    /// Bytes of claimed ranges that are alive.
+    pub(super) claimed: u64,
 }
 
 impl<'p> Checked<'p> {
     /// Takes over an empty pool.
     pub fn new(pool: &'p dyn Pool, depth: Depth) -> Self {
-        Self { pool, model: Model::default(), depth, open_reads: 0, lingering: 0 }
+        Self { pool, model: Model::default(), depth, open_reads: 0, lingering: 0, claimed: 0 }
     }
 
     /// The pool itself.
@@ -328,70 +328,9 @@ impl<'p> Checked<'p> {
         _ = self.read_into(handle, self.pool.max_len())?;
         _ = self.len(handle)?;
         _ = self.write(handle, &[1])?;
+        _ = self.migrate(handle)?;
         _ = self.free(handle)?;
         Ok(())
-    }
-
-    /// Compacts; no byte may change.
-    ///
-    /// # Errors
-    /// [`Mismatch`].
-    pub fn compact(&mut self, budget: usize) -> Result<CompactReport, Mismatch> {
-        let before = self.pool.stats();
-        let report = self.pool.compact(budget);
-        let after = self.pool.stats();
-        let counted = after.compacted_bytes.checked_sub(before.compacted_bytes);
-        agree!(
-            counted == Some(report.moved_bytes),
-            "compact reports {} moved bytes and stats() {counted:?}",
-            report.moved_bytes
-        );
-        agree!(
-            (report.moved_objects == 0) == (report.moved_bytes == 0),
-            "compact reports {report:?}"
-        );
-        self.settle()?;
-        Ok(report)
-    }
-
-    /// Trims; the resident bytes may only fall.
-    ///
-    /// # Errors
-    /// [`Mismatch`].
-    pub fn trim(&mut self) -> Result<TrimReport, Mismatch> {
-        let before = self.pool.stats();
-        let report = self.pool.trim();
-        let after = self.pool.stats();
-        let (from, to) = (before.resident_bytes(), after.resident_bytes());
-        agree!(to <= from, "trim raised the resident bytes from {from} to {to}");
-        self.settle()?;
-        Ok(report)
-    }
-
-    /// Changes the limit; on an error the old one must be in force.
-    ///
-    /// # Errors
-    /// [`Mismatch`].
-    pub fn set_limit(&mut self, bytes: usize) -> Result<Result<(), LimitError>, Mismatch> {
-        let before = self.pool.stats().limit_bytes;
-        let answer = self.pool.set_limit(bytes);
-        let after = self.pool.stats().limit_bytes;
-        // A pool may round a limit down to frames.
-        let rounded = after <= bytes as u64 && bytes as u64 - after < PAGE_BYTES as u64;
-        let in_force = if answer.is_ok() { rounded } else { after == before };
-        agree!(
-            in_force,
-            "set_limit({bytes}) gave {answer:?}; the limit was {before} and is {after}"
-        );
-        let right = match answer {
-            Ok(()) => true,
-            Err(LimitError::TooSmall { limit, min }) => limit == bytes && bytes < min,
-            Err(LimitError::TooLarge { limit, max }) => limit == bytes && bytes > max,
-            Err(LimitError::InUse { limit, resident }) => limit == bytes && resident > bytes,
-        };
-        agree!(right, "set_limit({bytes}) gave {answer:?}");
-        self.settle()?;
-        Ok(answer)
     }
 
     /// Compares the pool's accounts with the model and the limit, and returns them.
@@ -411,6 +350,12 @@ impl<'p> Checked<'p> {
             (payload..=payload + self.lingering).contains(&stats.payload_bytes),
             "stats() counts {} payload bytes; there are {payload}",
             stats.payload_bytes
+        );
+        agree!(
+            stats.claimed_bytes == self.claimed,
+            "stats() counts {} claimed bytes; there are {}",
+            stats.claimed_bytes,
+            self.claimed
         );
         agree!(
             stats.frame_bytes >= payload,
@@ -486,7 +431,7 @@ impl<'p> Checked<'p> {
         }
     }
 
-    fn settle(&self) -> Result<(), Mismatch> {
+    pub(super) fn settle(&self) -> Result<(), Mismatch> {
         if self.depth >= Depth::Stats {
             self.stats()?;
         }
@@ -497,7 +442,7 @@ impl<'p> Checked<'p> {
     }
 
     /// A live handle must be accepted. A dead one must be refused as stale, and any other must be refused.
-    fn compare_liveness(
+    pub(super) fn compare_liveness(
         &self,
         what: &str,
         handle: Handle,

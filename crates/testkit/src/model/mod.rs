@@ -5,12 +5,16 @@
 //! | [`Model`] | what a pool should contain, kept as plainly as possible |
 //! | [`Checked`] | drives a real pool beside a model and compares every result and every byte |
 //! | [`Op`] | an operation as data, for property tests, fuzzing and replay |
+//! | [`operations`] | the operations that a fuzzer's bytes mean |
 //!
 //! Unit, property, stress and conformance tests share these, so "correct" means the same in all of them. A
 //! disagreement is a [`Mismatch`], a value and not a panic: a stress run wants to print its seed first.
 
 mod checked;
+mod decode;
+mod moving;
 mod op;
+mod upkeep;
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +22,8 @@ use pagefold_pool::Handle;
 use thiserror::Error;
 
 pub use checked::{Checked, Depth};
+pub use decode::operations;
+pub use moving::Eviction;
 pub use op::Op;
 
 /// The pool did something that the contract does not allow, as a sentence.

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use pagefold_pool::Handle;
 use rand::{Rng, RngExt};
 
-use super::{Checked, Mismatch};
+use super::{Checked, Eviction, Mismatch, agree};
 use crate::{corpus::Lengths, pattern::Pattern};
 
 /// One operation. Objects are named by a number that is reduced to one of the live (or dead) objects when the operation
@@ -37,6 +37,16 @@ pub enum Op {
     WriteDuringRead { object: u64, target: u64, key: u64 },
     /// Inside a read, stores, compacts and trims.
     WorkDuringRead { object: u64, len: usize, key: u64 },
+    /// Migrates the frames of a live object.
+    Migrate { object: u64 },
+    /// Inside a read of one object, migrates it, which must be refused, and another one.
+    MigrateDuringRead { object: u64, other: u64 },
+    /// Claims a range, uses a live object meanwhile (if there is one), and drops the range.
+    Claim { frames: usize, align: usize, object: u64 },
+    /// Inside a read, claims a range and drops it.
+    ClaimDuringRead { object: u64, frames: usize },
+    /// Reclaims; a victim is refused if its bit of `refused` is set, counting from the first.
+    Reclaim { retries: u32, refused: u64 },
     /// Uses a dead handle in every way.
     Dead { object: u64 },
     /// Uses an arbitrary word as a handle, unless it happens to name a live object.
@@ -56,7 +66,7 @@ impl Op {
     pub fn random(rng: &mut impl Rng, max_len: usize) -> Self {
         let len = Lengths::Wide.sample(rng, max_len);
         let [object, other, key] = rng.random();
-        match rng.random_range(0..20) {
+        match rng.random_range(0..24) {
             0..5 => Self::Store { len, key },
             5 => Self::Alloc { len },
             6 | 7 => Self::Free { object },
@@ -76,6 +86,19 @@ impl Op {
             16 => Self::Dead { object },
             17 => Self::Forged { word: rng.random() },
             18 => Self::Compact { budget: 4 * len },
+            19 => Self::Migrate { object },
+            20 => Self::MigrateDuringRead { object, other },
+            21 if other % 2 == 0 => Self::ClaimDuringRead { object, frames: small(key, 9) },
+            21 => Self::Claim { frames: small(other, 65), align: 1 << small(key, 7), object },
+            // Most of these are no possible claims.
+            22 if other % 4 == 0 => {
+                Self::Claim { frames: small(object, 2), align: small(key, 9), object }
+            }
+            // Rarely, because it empties whole frames and the pool is to fill up.
+            22 if other % 16 == 1 => {
+                Self::Reclaim { retries: 1 + (key % 4) as u32, refused: key & object & 0xff }
+            }
+            22 => Self::Store { len, key },
             _ if other % 8 == 0 => Self::CheckAll,
             _ => Self::Trim,
         }
@@ -108,6 +131,17 @@ impl Op {
             }
             Self::Compact { budget } => _ = on.compact(budget)?,
             Self::Trim => _ = on.trim()?,
+            Self::Claim { frames, align, object } => {
+                _ = on.claim(frames, align, &mut |on| match on.model().pick(object) {
+                    Some(handle) => {
+                        rewrite(on, handle, object)?;
+                        _ = on.migrate(handle)?;
+                        Ok(())
+                    }
+                    None => Ok(()),
+                })?;
+            }
+            Self::Reclaim { retries, refused } => reclaim(on, retries, refused)?,
             Self::SetLimit { bytes } => _ = on.set_limit(bytes)?,
             Self::CheckAll => on.check_all(16)?,
             Self::Free { object }
@@ -116,7 +150,10 @@ impl Op {
             | Self::Read { object, .. }
             | Self::FreeDuringRead { object, .. }
             | Self::WriteDuringRead { object, .. }
-            | Self::WorkDuringRead { object, .. } => {
+            | Self::WorkDuringRead { object, .. }
+            | Self::Migrate { object }
+            | Self::MigrateDuringRead { object, .. }
+            | Self::ClaimDuringRead { object, .. } => {
                 if let Some(handle) = on.model().pick(object) {
                     self.apply_to(handle, on)?;
                 }
@@ -156,10 +193,42 @@ impl Op {
                     Ok(())
                 })?;
             }
+            Self::Migrate { .. } => _ = on.migrate(handle)?,
+            Self::MigrateDuringRead { other, .. } => {
+                let other = on.model().pick(other).unwrap_or(handle);
+                _ = on.during_read(handle, &mut |on| {
+                    let answer = on.migrate(handle)?;
+                    agree!(answer.is_err(), "{handle:?} was migrated while it was read");
+                    _ = on.migrate(other)?;
+                    Ok(())
+                })?;
+            }
+            Self::ClaimDuringRead { frames, .. } => {
+                _ = on.during_read(handle, &mut |on| {
+                    _ = on.claim(frames, 1, &mut |on| on.read(handle).map(drop))?;
+                    Ok(())
+                })?;
+            }
             _ => {}
         }
         Ok(())
     }
+}
+
+fn reclaim(on: &mut Checked<'_>, retries: u32, refused: u64) -> Result<(), Mismatch> {
+    let mut asked = 0_u32;
+    _ = on.reclaim(retries, &mut |on, victim| {
+        asked += 1;
+        _ = on.read(victim)?;
+        let refuse = refused.checked_shr(asked - 1).unwrap_or(0) & 1 == 1;
+        Ok(if refuse { Eviction::Refuse } else { Eviction::Free })
+    })?;
+    Ok(())
+}
+
+/// A number below `bound` that follows from another one.
+fn small(number: u64, bound: usize) -> usize {
+    usize::try_from(number % bound as u64).unwrap_or(0)
 }
 
 fn rewrite(on: &mut Checked<'_>, handle: Handle, key: u64) -> Result<(), Mismatch> {

@@ -1,5 +1,7 @@
 //! The model against the reference pool and its broken variants: agreement where it is due, a mismatch where it is not.
 
+use rand::Rng;
+
 use super::*;
 use crate::{
     reference::{Flaw, MapPool},
@@ -28,6 +30,26 @@ fn each_flaw_that_one_thread_can_see_is_a_mismatch() {
     for flaw in Flaw::ALL.into_iter().filter(|flaw| flaw.shows_in_any_traffic()) {
         let outcome = run(&MapPool::with_flaw(1 << 20, flaw), *seed, 20_000);
         assert!(outcome.is_err(), "{flaw:?} went unnoticed");
+    }
+}
+
+#[test]
+fn any_bytes_are_operations_of_every_kind() {
+    let seed = Seed::for_test(23);
+    let mut bytes = vec![0; 20_000];
+    seed.rng(0).fill_bytes(&mut bytes);
+    let ops: Vec<Op> = operations(&bytes).collect();
+    let kinds: HashSet<_> = ops.iter().map(std::mem::discriminant).collect();
+    // Every one that there is: the compiler has no list of them.
+    assert_eq!(kinds.len(), 21, "of {} operations", ops.len());
+    for len in 0..50 {
+        let ops = operations(&bytes[..len]).count();
+        assert!(ops <= len && (ops > 0) == (len > 0), "{len} bytes are {ops} operations");
+    }
+    let pool = MapPool::new(1 << 20);
+    let mut on = Checked::new(&pool, Depth::Validate);
+    for op in ops {
+        op.apply(&mut on).expect("the reference pool is right");
     }
 }
 

@@ -47,11 +47,57 @@ pub enum Flaw {
     BudgetIgnored,
     /// Compaction that stopped at its budget says there is nothing more to win.
     MoreForgotten,
+    /// An object moves while somebody reads it.
+    MigratesHeld,
+    /// Migration of a freed object succeeds.
+    MigratesStale,
+    /// Migration spoils one byte of what it moves.
+    MigrationSpoils,
+    /// An object that is freed while it is migrated comes back to life.
+    MigrationRevives,
+    /// Migration counts as filling, so the order of use changes by it.
+    MigrationMoves,
+    /// Migration copies more than it reports.
+    MigrationMiscounted,
+    /// Compaction reports bytes of moved frames that the accounts do not know.
+    CompactionMiscounted,
+    /// A claim of no frames gives one.
+    ClaimsNothing,
+    /// An alignment that is no power of two is rounded up.
+    MisalignedClaim,
+    /// A claimed range starts wherever there is room.
+    ClaimUnaligned,
+    /// A claimed range is not zero.
+    ClaimDirty,
+    /// A claim spoils an object.
+    ClaimSpoils,
+    /// A claimed range is in no account.
+    ClaimUncounted,
+    /// A claimed range is not measured by the limit.
+    ClaimBeyondLimit,
+    /// A claimed range stays in the accounts when it is dropped.
+    ClaimLeaks,
+    /// Without an evictor there is nothing to reclaim, rather than nobody to do it.
+    NoEvictorIgnored,
+    /// The pool is locked while it calls `evict`.
+    EvictLocked,
+    /// An object that was not evicted is freed all the same.
+    EvictForced,
+    /// After a panic in `evict` the frame is left out for ever.
+    EvictPanicLeaks,
+    /// `evict` is called with a handle that names nothing.
+    VictimNeverLived,
+    /// Reclaim takes what was filled last.
+    ReclaimNewest,
+    /// After its last retry reclaim says that there was nothing to take.
+    AgainForgotten,
+    /// Reclaim reports a frame although it freed none.
+    ReclaimBoasts,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 45] = [
         Self::DoubleFreeAccepted,
         Self::RacyFree,
         Self::StaleRead,
@@ -74,6 +120,29 @@ impl Flaw {
         Self::CompactionSpoils,
         Self::BudgetIgnored,
         Self::MoreForgotten,
+        Self::MigratesHeld,
+        Self::MigratesStale,
+        Self::MigrationSpoils,
+        Self::MigrationRevives,
+        Self::MigrationMoves,
+        Self::MigrationMiscounted,
+        Self::CompactionMiscounted,
+        Self::ClaimsNothing,
+        Self::MisalignedClaim,
+        Self::ClaimUnaligned,
+        Self::ClaimDirty,
+        Self::ClaimSpoils,
+        Self::ClaimUncounted,
+        Self::ClaimBeyondLimit,
+        Self::ClaimLeaks,
+        Self::NoEvictorIgnored,
+        Self::EvictLocked,
+        Self::EvictForced,
+        Self::EvictPanicLeaks,
+        Self::VictimNeverLived,
+        Self::ReclaimNewest,
+        Self::AgainForgotten,
+        Self::ReclaimBoasts,
     ];
 
     /// Whether random operations of one thread, compared with the model, must come across it.
@@ -90,6 +159,23 @@ impl Flaw {
                 | Self::OutOfMemorySpoils
                 | Self::PayloadLeaks
                 | Self::CompactionSpoils
+                | Self::MigratesHeld
+                | Self::MigratesStale
+                | Self::MigrationSpoils
+                | Self::MigrationMiscounted
+                | Self::CompactionMiscounted
+                | Self::ClaimsNothing
+                | Self::MisalignedClaim
+                | Self::ClaimUnaligned
+                | Self::ClaimDirty
+                | Self::ClaimSpoils
+                | Self::ClaimUncounted
+                | Self::ClaimBeyondLimit
+                | Self::ClaimLeaks
+                | Self::EvictForced
+                | Self::VictimNeverLived
+                | Self::AgainForgotten
+                | Self::ReclaimBoasts
         )
     }
 }

@@ -5,6 +5,7 @@
 //! method may be called from inside a read. Bytes that only a reader still holds are not counted against the limit.
 
 mod flaw;
+mod moving;
 mod spans;
 
 use std::{
@@ -15,8 +16,10 @@ use std::{
     thread,
 };
 
+use pagefold_frame::{Arena, ArenaConfig, HeapSource, Memory};
 use pagefold_pool::{
-    AllocError, CompactReport, Handle, HandleError, LimitError, Pool, Slices, Stats, TrimReport,
+    AllocError, ClaimError, ClaimedRange, CompactReport, Evict, Handle, HandleError, LimitError,
+    MigrateError, MigrationStats, Pool, ReclaimError, Reclaimed, Slices, Stats, TrimReport,
     TryReadError, Violation, WriteError,
 };
 
@@ -30,8 +33,6 @@ const ENTRY_BYTES: usize = 32;
 const MAX_LEN: usize = 64 << 10;
 /// The least limit: a span and some entries.
 const MIN_LIMIT: usize = SPAN_BYTES + FRAME_BYTES;
-/// The largest limit that can be set later.
-const MAX_LIMIT: usize = 1 << 30;
 
 /// The reference pool.
 ///
@@ -48,6 +49,8 @@ const MAX_LIMIT: usize = 1 << 30;
 #[derive(Debug)]
 pub struct MapPool {
     state: Mutex<State>,
+    /// Where claimed ranges come from, and nothing else.
+    arena: Arena,
     number: u64,
     flaw: Option<Flaw>,
 }
@@ -61,6 +64,9 @@ struct State {
     objects: u64,
     payload: u64,
     moved: u64,
+    migration: MigrationStats,
+    /// The most bytes that were ever claimed at the same time.
+    claimed_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +82,7 @@ struct Object {
 }
 
 impl State {
+    /// Without claimed ranges.
     fn resident(&self) -> usize {
         self.spans.frame_bytes + self.spans.idle_bytes + self.entries.len() * ENTRY_BYTES
     }
@@ -100,7 +107,22 @@ impl MapPool {
     fn build(limit: usize, flaw: Option<Flaw>) -> Self {
         static POOLS: AtomicU64 = AtomicU64::new(0);
         let number = 1 + POOLS.fetch_add(1, Ordering::Relaxed) % u64::from(u16::MAX);
-        Self { state: Mutex::new(State { limit, ..State::default() }), number, flaw }
+        let source = HeapSource::new();
+        let memory = Arc::new(Memory::new(Box::new(source), usize::MAX));
+        let config = ArenaConfig { address_space: memory.address_space(limit) };
+        let arena = Arena::new(&memory, config).expect("the heap has room for a test's pool");
+        Self { state: Mutex::new(State { limit, ..State::default() }), arena, number, flaw }
+    }
+
+    fn handle(&self, index: u32, generation: u16) -> Handle {
+        let raw = u64::from(index) | u64::from(generation) << 32 | self.number << 48;
+        Handle::from_raw(raw).expect("a pool's number is not 0")
+    }
+
+    /// The limit on everything but claimed ranges.
+    fn limit_beside_claims(&self, state: &State) -> usize {
+        let uncounted = self.has(Flaw::ClaimBeyondLimit) || self.has(Flaw::ClaimUncounted);
+        state.limit.saturating_sub(if uncounted { 0 } else { self.claimed() })
     }
 
     fn has(&self, flaw: Flaw) -> bool {
@@ -129,8 +151,9 @@ impl MapPool {
         let state = &mut *state;
         let entry_bytes = if state.free.is_empty() { ENTRY_BYTES } else { 0 };
         let spare = if self.has(Flaw::LimitExceeded) { SPAN_BYTES } else { 0 };
-        state.shrink_to(state.limit.saturating_sub(entry_bytes));
-        let room = (state.limit + spare).checked_sub(state.resident() + entry_bytes);
+        let limit = self.limit_beside_claims(state);
+        state.shrink_to(limit.saturating_sub(entry_bytes));
+        let room = (limit + spare).checked_sub(state.resident() + entry_bytes);
         let Some(span) = room.and_then(|room| state.spans.place(bytes.len(), room)) else {
             if self.has(Flaw::OutOfMemorySpoils) {
                 spoil(state.entries.iter_mut().rev().find_map(|entry| entry.object.as_mut()));
@@ -149,8 +172,7 @@ impl MapPool {
         });
         let entry = &mut state.entries[index as usize];
         entry.object = Some(Object { bytes: bytes.into(), span });
-        let raw = u64::from(index) | u64::from(entry.generation) << 32 | self.number << 48;
-        Ok(Handle::from_raw(raw).expect("a pool's number is not 0"))
+        Ok(self.handle(index, entry.generation))
     }
 
     fn check_len(&self, len: usize) -> Result<(), AllocError> {
@@ -286,7 +308,28 @@ impl Pool for MapPool {
         }
         state.moved += report.moved_bytes;
         report.freed_frames = ((frames_before - state.spans.frame_bytes) / FRAME_BYTES) as u64;
+        report.migrated_bytes = u64::from(self.has(Flaw::CompactionMiscounted));
         report
+    }
+
+    fn reclaim(
+        &self,
+        retries: u32,
+        evict: Option<&mut Evict<'_>>,
+    ) -> Result<Reclaimed, ReclaimError> {
+        self.reclaim_spans(retries, evict)
+    }
+
+    fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {
+        self.migrate_object(handle)
+    }
+
+    fn claim_contiguous(
+        &self,
+        frames: usize,
+        align: usize,
+    ) -> Result<ClaimedRange<'_>, ClaimError> {
+        self.claim_frames(frames, align)
     }
 
     fn trim(&self) -> TrimReport {
@@ -301,15 +344,17 @@ impl Pool for MapPool {
         if limit < MIN_LIMIT {
             return Err(LimitError::TooSmall { limit, min: MIN_LIMIT });
         }
-        if limit > MAX_LIMIT {
-            return Err(LimitError::TooLarge { limit, max: MAX_LIMIT });
+        let max = self.arena.address_space();
+        if limit > max {
+            return Err(LimitError::TooLarge { limit, max });
         }
-        if limit < self.lock().resident() {
+        let claimed = self.claimed();
+        if limit < self.lock().resident() + claimed {
             self.compact(usize::MAX);
         }
         let mut state = self.lock();
-        state.shrink_to(limit);
-        let resident = state.resident();
+        state.shrink_to(limit.saturating_sub(claimed));
+        let resident = state.resident() + claimed;
         if resident > limit && !self.has(Flaw::LimitNotChecked) {
             return Err(LimitError::InUse { limit, resident });
         }
@@ -319,17 +364,25 @@ impl Pool for MapPool {
 
     fn stats(&self) -> Stats {
         let state = self.lock();
+        let claimed = match self.flaw {
+            Some(Flaw::ClaimUncounted) => 0,
+            Some(Flaw::ClaimLeaks) => state.claimed_max,
+            _ => self.claimed(),
+        };
         Stats {
             objects: state.objects,
             payload_bytes: state.payload,
             frame_bytes: state.spans.frame_bytes as u64,
+            claimed_bytes: claimed as u64,
             idle_frame_bytes: state.spans.idle_bytes as u64,
             metadata_bytes: (state.entries.len() * ENTRY_BYTES) as u64,
             moved_bytes: state.moved,
             compacted_bytes: state.moved,
             lists_in_use: state.spans.lists_in_use() as u64,
             reclaimable_bytes: state.spans.reclaimable_bytes() as u64,
+            migration: state.migration,
             limit_bytes: state.limit as u64,
+            ..Stats::default()
         }
     }
 

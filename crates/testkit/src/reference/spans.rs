@@ -15,6 +15,10 @@ pub(super) type SpanId = usize;
 struct Span {
     capacity: usize,
     used: usize,
+    /// When an object was last added, or reclaim gave up on it.
+    filled: u64,
+    /// Somebody reclaims it: objects may leave it, and none is added.
+    reclaimed: bool,
 }
 
 impl Span {
@@ -29,6 +33,7 @@ impl Span {
 pub(super) struct Spans {
     spans: BTreeMap<SpanId, Span>,
     next: SpanId,
+    now: u64,
     pub(super) frame_bytes: usize,
     pub(super) idle_bytes: usize,
 }
@@ -49,8 +54,9 @@ impl Spans {
         self.idle_bytes -= capacity.min(self.idle_bytes);
         let id = self.next;
         self.next += 1;
-        self.spans.insert(id, Span { capacity, used: len });
+        self.spans.insert(id, Span { capacity, used: 0, filled: 0, reclaimed: false });
         self.frame_bytes += capacity;
+        self.grow(id, len);
         Some(id)
     }
 
@@ -70,7 +76,8 @@ impl Spans {
 
     /// The emptiest of the spans that hold many objects.
     pub(super) fn emptiest(&self) -> Option<SpanId> {
-        let shared = self.spans.iter().filter(|(_, span)| span.capacity == SPAN_BYTES);
+        let shared =
+            self.spans.iter().filter(|(_, span)| span.capacity == SPAN_BYTES && !span.reclaimed);
         shared.min_by_key(|(_, span)| span.used).map(|(id, _)| *id)
     }
 
@@ -103,6 +110,7 @@ impl Spans {
         let fits = |id: &SpanId, span: &Span| {
             Some(*id) != from
                 && span.capacity == SPAN_BYTES
+                && !span.reclaimed
                 && span.used >= least
                 && span.free() >= len
         };
@@ -112,6 +120,33 @@ impl Spans {
     fn grow(&mut self, id: SpanId, len: usize) {
         if let Some(span) = self.spans.get_mut(&id) {
             span.used += len;
+            self.now += 1;
+            span.filled = self.now;
         }
+    }
+
+    /// The span that was filled longest ago (or last, if `newest`), which from now on is being reclaimed.
+    pub(super) fn begin_reclaim(&mut self, newest: bool) -> Option<SpanId> {
+        let free = self.spans.iter_mut().filter(|(_, span)| !span.reclaimed);
+        let (id, span) = if newest {
+            free.max_by_key(|(_, span)| span.filled)?
+        } else {
+            free.min_by_key(|(_, span)| span.filled)?
+        };
+        span.reclaimed = true;
+        Some(*id)
+    }
+
+    /// Ends that; `true` if the span is gone, and otherwise it counts as just filled.
+    pub(super) fn end_reclaim(&mut self, id: SpanId) -> bool {
+        let Some(span) = self.spans.get_mut(&id) else { return true };
+        self.now += 1;
+        (span.filled, span.reclaimed) = (self.now, false);
+        false
+    }
+
+    /// Bytes of a span's frames.
+    pub(super) fn capacity(&self, id: SpanId) -> usize {
+        self.spans.get(&id).map_or(0, |span| span.capacity)
     }
 }

@@ -4,7 +4,9 @@
 //! Objects live in slots, which all threads share. An object's bytes follow from (seed, object, version)
 //! alone, so a reader verifies what it sees without asking anybody; the slot only bounds which versions it may see and
 //! says when `Stale` is a right answer. No lock of the test is held while the pool is called, so the pool sees real
-//! races: reads beside writes, frees beside frees, everything beside compaction, trimming and changes of the limit.
+//! races: reads beside writes, frees beside frees and evictions, everything beside compaction, migration, claimed
+//! ranges, trimming and changes of the limit. A claimed range is filled with a pattern of its own, held for a while, and
+//! verified before it goes back.
 //!
 //! # Course
 //! The run goes in cycles. In each, every thread fills the pool to the brim, churns, frees most of what there is, and
@@ -14,7 +16,9 @@
 //! # Reproducing
 //! With one thread the sequence of calls follows from the seed alone; [`Summary::digest`] is a hash of all outcomes.
 
+mod moving;
 mod slots;
+mod tally;
 mod worker;
 
 use std::{
@@ -24,7 +28,7 @@ use std::{
     thread,
 };
 
-use pagefold_pool::Pool;
+use pagefold_pool::{ClaimError, MigrateError, Pool, ReclaimError};
 use thiserror::Error;
 
 use crate::{
@@ -33,7 +37,12 @@ use crate::{
     seed::Seed,
 };
 
-use self::{slots::Slot, worker::Worker};
+use self::{
+    slots::{Directory, Slot},
+    worker::Worker,
+};
+
+pub use tally::{Support, Tally};
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +85,8 @@ impl Watch {
 pub struct Summary {
     /// Calls of the pool that were checked, by kind.
     pub tally: Tally,
+    /// What the pool can do.
+    pub support: Support,
     /// Cycles begun.
     pub cycles: u64,
     /// The most payload bytes found between two cycles.
@@ -84,48 +95,6 @@ pub struct Summary {
     pub resident_bytes_end: u64,
     /// A hash of every outcome; with one thread the same for the same seed and number of operations.
     pub digest: u64,
-}
-
-/// Operations by kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names of the pool's methods")]
-pub struct Tally {
-    pub store: u64,
-    pub out_of_memory: u64,
-    pub read: u64,
-    pub write: u64,
-    pub free: u64,
-    pub stale: u64,
-    pub compact: u64,
-    pub trim: u64,
-    pub set_limit: u64,
-}
-
-impl Tally {
-    /// All operations.
-    pub fn total(&self) -> u64 {
-        self.store
-            + self.out_of_memory
-            + self.read
-            + self.write
-            + self.free
-            + self.stale
-            + self.compact
-            + self.trim
-            + self.set_limit
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.store += other.store;
-        self.out_of_memory += other.out_of_memory;
-        self.read += other.read;
-        self.write += other.write;
-        self.free += other.free;
-        self.stale += other.stale;
-        self.compact += other.compact;
-        self.trim += other.trim;
-        self.set_limit += other.set_limit;
-    }
 }
 
 /// What the pool did wrong, as a sentence.
@@ -149,6 +118,8 @@ struct Shared<'a> {
     plan: Plan,
     watch: &'a Watch,
     slots: Vec<Slot>,
+    directory: Directory,
+    support: Support,
     limit: usize,
 }
 
@@ -178,15 +149,41 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     assert_eq!(stats.objects, 0, "a run needs a pool of its own");
     let limit = usize::try_from(stats.limit_bytes).expect("a limit was a usize once");
     // Objects of compressed pages are about 1100 bytes long, so there are more slots than the brim needs.
-    let slots = (0..(limit / 768).max(64)).map(|_| Slot::default()).collect();
-    let shared = Shared { pool, plan: *plan, watch, slots, limit };
-    let mut summary = Summary::default();
+    let slots = (0..(limit / 768).max(64)).map(Slot::new).collect();
+    let support = support(pool)?;
+    let shared =
+        Shared { pool, plan: *plan, watch, slots, directory: Directory::new(), support, limit };
+    let mut summary = Summary { support, ..Summary::default() };
     while !watch.stopped() && plan.ops.is_none_or(|ops| summary.tally.total() < ops) {
         shared.cycle(&mut summary)?;
         shared.check_quiet(&mut summary)?;
     }
     shared.finish(&mut summary)?;
     Ok(summary)
+}
+
+/// Finds out what an empty pool can do.
+fn support(pool: &dyn Pool) -> Result<Support, Failure> {
+    let reclaim = pool.reclaim(1, None);
+    ensure!(
+        matches!(reclaim, Err(ReclaimError::NoEvictor | ReclaimError::Unsupported)),
+        "reclaim without an evictor: {reclaim:?}"
+    );
+    let claim = pool.claim_contiguous(0, 1).err();
+    ensure!(
+        matches!(claim, Some(ClaimError::NoFrames | ClaimError::Unsupported)),
+        "a claim of 0 frames: {claim:?}"
+    );
+    let stored = pool.store(&[1]);
+    let handle = stored.map_err(|error| Failure(format!("the first byte: {error}")))?;
+    let migrate = pool.migrate(handle);
+    let freed = pool.free(handle);
+    ensure!(freed.is_ok(), "free of the first byte: {freed:?}");
+    Ok(Support {
+        migrate: migrate != Err(MigrateError::Unsupported),
+        claim: claim != Some(ClaimError::Unsupported),
+        reclaim: reclaim != Err(ReclaimError::Unsupported),
+    })
 }
 
 impl Shared<'_> {
@@ -263,6 +260,7 @@ impl Shared<'_> {
             stats.resident_bytes() <= stats.limit_bytes,
             "more is resident than the limit: {stats:?}"
         );
+        ensure!(stats.claimed_bytes == 0, "every range was given back: {stats:?}");
         let valid = self.pool.validate();
         ensure!(valid.is_ok(), "validate(): {valid:?}");
         summary.payload_bytes_max = summary.payload_bytes_max.max(payload);

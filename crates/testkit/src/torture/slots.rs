@@ -10,15 +10,22 @@
 //! `ended ..= begun` bounds what a reader may see, whatever happened meanwhile.
 //!
 //! The lock is never held while the pool is called.
+//!
+//! The [`Directory`] leads from a handle to its slot, for those who are given a handle by the pool: an evictor. It knows
+//! a handle from before its slot is held until after its object was freed.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use pagefold_pool::Handle;
 
 use super::{Failure, ensure};
+use crate::pattern::mix;
 
 /// An object as the slot knows it: its bytes follow from the seed, `id` and `version`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +56,7 @@ struct Held {
 /// A place for one object.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
+    index: usize,
     state: Mutex<State>,
     begun: AtomicU64,
     ended: AtomicU64,
@@ -63,6 +71,15 @@ pub(super) enum Written {
 }
 
 impl Slot {
+    pub(super) fn new(index: usize) -> Self {
+        Self { index, ..Self::default() }
+    }
+
+    /// Its number among all slots.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,6 +187,18 @@ impl Slot {
         }
     }
 
+    /// Joins those who free the object, if it is still the one with this handle.
+    pub(super) fn begin_free_of(&self, handle: Handle) -> Option<Object> {
+        match &mut *self.lock() {
+            State::Held(held) if held.object.handle == handle => {
+                held.doomed = true;
+                held.frees_running += 1;
+                Some(held.object)
+            }
+            _ => None,
+        }
+    }
+
     /// Ends what `begin_free` began.
     pub(super) fn end_free(&self, object: Object, won: bool) -> Result<(), Failure> {
         let mut state = self.lock();
@@ -202,5 +231,37 @@ impl Slot {
             ensure!(won == 1, "{won} frees of {object:?} succeeded instead of one");
         }
         Ok(())
+    }
+}
+
+/// Which slot an object is in, by its handle.
+#[derive(Debug)]
+pub(super) struct Directory {
+    shards: Vec<Mutex<HashMap<Handle, usize>>>,
+}
+
+impl Directory {
+    const SHARDS: usize = 64;
+
+    pub(super) fn new() -> Self {
+        Self { shards: (0..Self::SHARDS).map(|_| Mutex::default()).collect() }
+    }
+
+    fn shard(&self, handle: Handle) -> MutexGuard<'_, HashMap<Handle, usize>> {
+        let lot = mix(handle.to_raw()) % Self::SHARDS as u64;
+        let shard = &self.shards[usize::try_from(lot).unwrap_or(0)];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn insert(&self, handle: Handle, slot: usize) {
+        self.shard(handle).insert(handle, slot);
+    }
+
+    pub(super) fn find(&self, handle: Handle) -> Option<usize> {
+        self.shard(handle).get(&handle).copied()
+    }
+
+    pub(super) fn remove(&self, handle: Handle) {
+        self.shard(handle).remove(&handle);
     }
 }

@@ -1,6 +1,9 @@
-//! The stress run on the reference pool: it passes, it is reproducible, and it notices every fault and race.
+//! The stress run on the reference pool: it passes, it is reproducible, and it notices every fault and race. And on real
+//! allocators: nothing that they can do is left out, and what goes wrong when they move or evict is noticed.
 
 use std::time::Duration;
+
+use pagefold_pool::{Allocator, PoolBuilder};
 
 use super::*;
 use crate::{
@@ -24,20 +27,10 @@ fn a_correct_pool_passes() {
     for threads in [1, 3] {
         let summary = torture(Box::new(MapPool::new(LIMIT)), threads, *seed)
             .expect("the reference pool is right");
-        let tally = summary.tally;
-        for count in [
-            tally.store,
-            tally.out_of_memory,
-            tally.read,
-            tally.write,
-            tally.free,
-            tally.stale,
-            tally.compact,
-            tally.trim,
-            tally.set_limit,
-        ] {
-            assert!(count > 0, "an operation never happened: {tally:?}");
-        }
+        let missing = summary.tally.missing(summary.support);
+        assert!(missing.is_empty(), "never happened: {missing:?}, {:?}", summary.tally);
+        let everything = Support { migrate: true, claim: true, reclaim: true };
+        assert_eq!(summary.support, everything);
         assert!(summary.payload_bytes_max > 0 && summary.cycles > 1, "{summary:?}");
     }
 }
@@ -79,9 +72,47 @@ fn flaws_of_the_pool_itself_are_noticed() {
         Flaw::FramesLeak,
         Flaw::TrimsNothing,
         Flaw::LimitExceeded,
+        Flaw::MigrationSpoils,
+        Flaw::MigrationRevives,
+        Flaw::ClaimSpoils,
+        Flaw::ClaimDirty,
+        Flaw::ClaimUnaligned,
+        Flaw::ClaimLeaks,
+        Flaw::EvictForced,
+        Flaw::NoEvictorIgnored,
     ];
     for flaw in flaws {
         let pool = MapPool::with_flaw(2 * LIMIT, flaw);
         assert!(torture(Box::new(pool), 2, *seed).is_err(), "{flaw:?} went unnoticed");
+    }
+}
+
+fn real(allocator: Allocator) -> Box<dyn Pool> {
+    PoolBuilder::new(allocator).limit(4 * LIMIT).build().expect("enough for a pool")
+}
+
+#[test]
+fn every_allocator_does_all_that_it_can() {
+    let seed = Seed::for_test(35);
+    for allocator in Allocator::ALL {
+        let summary = torture(real(*allocator), 2, *seed)
+            .unwrap_or_else(|failure| panic!("{allocator}: {failure}"));
+        let missing = summary.tally.missing(summary.support);
+        assert!(missing.is_empty(), "{allocator} never had {missing:?}: {:?}", summary.tally);
+        assert!(summary.support.migrate && summary.support.claim, "{allocator} moves frames");
+    }
+}
+
+#[test]
+fn faults_of_moving_and_evicting_are_noticed_with_every_allocator() {
+    let seed = Seed::for_test(36);
+    for allocator in Allocator::ALL {
+        let reclaims = real(*allocator).reclaim(1, None) != Err(ReclaimError::Unsupported);
+        for fault in [Fault::SpoiledMove, Fault::LostEviction] {
+            let pool = Canary::new(real(*allocator), seed.value(), 300).only(fault);
+            let can_strike = fault == Fault::SpoiledMove || reclaims;
+            let outcome = torture(Box::new(pool), 2, *seed);
+            assert_eq!(outcome.is_err(), can_strike, "{fault:?} with {allocator}: {outcome:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     Failure, Shared, Tally, ensure,
+    moving::HeldClaim,
     slots::{Object, Slot, Written},
 };
 use crate::{
@@ -22,19 +23,20 @@ const FULL_AFTER: u32 = 8;
 /// Dead handles that a thread keeps to try them again.
 const DEAD_MAX: usize = 64;
 /// Reads within reads within reads.
-const DEPTH_MAX: u32 = 3;
+pub(super) const DEPTH_MAX: u32 = 3;
 /// How often a thread reports its progress.
 const REPORT_EVERY: u64 = 64;
 
 pub(super) struct Worker<'a> {
-    shared: &'a Shared<'a>,
-    rng: ChaCha8Rng,
+    pub(super) shared: &'a Shared<'a>,
+    pub(super) rng: ChaCha8Rng,
     /// How long objects are; `None` mixes all.
     lengths: Option<Lengths>,
     left: u64,
     dead: Vec<Handle>,
-    depth: u32,
-    tally: Tally,
+    pub(super) claims: Vec<HeldClaim<'a>>,
+    pub(super) depth: u32,
+    pub(super) tally: Tally,
     digest: u64,
 }
 
@@ -51,6 +53,7 @@ impl<'a> Worker<'a> {
             lengths,
             left,
             dead: Vec::new(),
+            claims: Vec::new(),
             depth: 0,
             tally: Tally::default(),
             digest: 0,
@@ -70,11 +73,14 @@ impl<'a> Worker<'a> {
             // The first failure ends the run; the other threads need not finish what they are at.
             phase(&mut self, thread).inspect_err(|_| self.shared.watch.stop())?;
         }
+        while !self.claims.is_empty() {
+            self.give_back_claim()?;
+        }
         Ok((self.tally, self.digest))
     }
 
     /// Notes an operation's outcome; `false` when it is time to stop.
-    fn step(&mut self, outcome: u64) -> bool {
+    pub(super) fn step(&mut self, outcome: u64) -> bool {
         self.digest = mix(self.digest ^ outcome);
         self.left = self.left.saturating_sub(1);
         let total = self.tally.total();
@@ -98,7 +104,12 @@ impl<'a> Worker<'a> {
             }
             match self.store(slot)? {
                 Some(true) => refused = 0,
-                Some(false) => refused += 1,
+                Some(false) => {
+                    refused += 1;
+                    if self.shared.support.reclaim && self.rng.random_ratio(1, 8) {
+                        self.reclaim()?;
+                    }
+                }
                 None => {}
             }
             if self.rng.random_ratio(1, 8) {
@@ -108,10 +119,18 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn churn(&mut self, _: u64) -> Result<(), Failure> {
-        for _ in 0..CHURN_OPS {
+    /// Once in it the limit is lower for a while, so that others meet that at whatever they are doing.
+    fn churn(&mut self, thread: u64) -> Result<(), Failure> {
+        let squeeze = self.rng.random_range(0..CHURN_OPS);
+        for op in 0..CHURN_OPS {
             if !self.goes_on() {
                 break;
+            }
+            if op == squeeze {
+                self.set_limit()?;
+                self.churn_a_little(thread)?;
+                let restored = self.shared.pool.set_limit(self.shared.limit);
+                ensure!(restored.is_ok(), "raising the limit again: {restored:?}");
             }
             self.any()?;
         }
@@ -169,27 +188,32 @@ impl<'a> Worker<'a> {
     }
 
     /// One operation of any kind on any slot.
-    fn any(&mut self) -> Result<(), Failure> {
+    pub(super) fn any(&mut self) -> Result<(), Failure> {
         let slots = &self.shared.slots;
+        let support = self.shared.support;
         let slot = &slots[self.rng.random_range(0..slots.len())];
         match self.rng.random_range(0..1000) {
-            0..450 => self.read(slot),
-            450..600 => self.write(slot),
-            600..780 => self.store(slot).map(drop),
-            780..950 => {
+            0..150 => self.write(slot),
+            150..330 => self.store(slot).map(drop),
+            330..490 => {
                 let join = self.rng.random();
                 self.free(slot, join)
             }
-            950..990 => self.probe_dead(),
-            990..997 => {
+            490..530 => self.probe_dead(),
+            530..537 => {
                 self.compact();
                 Ok(())
             }
-            997 => {
+            537 => {
                 self.trim();
                 Ok(())
             }
-            _ => self.look_at_stats(),
+            538..540 => self.look_at_stats(),
+            540..556 if support.migrate => self.migrate(slot),
+            556..558 if support.claim => self.claim(),
+            558..560 if support.claim => self.give_back_claim(),
+            560..564 if support.reclaim => self.reclaim(),
+            _ => self.read(slot),
         }
     }
 
@@ -203,6 +227,9 @@ impl<'a> Worker<'a> {
         let id = self.rng.random();
         let bytes = self.pattern(id, version).bytes(len);
         let answer = self.shared.pool.store(&bytes);
+        if let Ok(handle) = answer {
+            self.shared.directory.insert(handle, slot.index());
+        }
         slot.stored(answer.ok().map(|handle| Object { handle, id, len, version }));
         match answer {
             Ok(handle) => {
@@ -236,9 +263,19 @@ impl<'a> Worker<'a> {
     }
 
     fn free(&mut self, slot: &Slot, join: bool) -> Result<(), Failure> {
-        let Some(object) = slot.begin_free(join) else { return Ok(()) };
+        match slot.begin_free(join) {
+            Some(object) => self.free_object(slot, object),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends what `begin_free` or `begin_free_of` began.
+    pub(super) fn free_object(&mut self, slot: &Slot, object: Object) -> Result<(), Failure> {
         let answer = self.shared.pool.free(object.handle);
         ensure!(answer != Err(HandleError::Foreign), "free of {object:?} calls it foreign");
+        if answer.is_ok() {
+            self.shared.directory.remove(object.handle);
+        }
         slot.end_free(object, answer.is_ok())?;
         self.tally.free += 1;
         self.step(5 + u64::from(answer.is_ok()));
@@ -284,7 +321,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads and verifies, sometimes doing something else in the middle.
-    fn read(&mut self, slot: &Slot) -> Result<(), Failure> {
+    pub(super) fn read(&mut self, slot: &Slot) -> Result<(), Failure> {
         let Some((object, least)) = slot.peek() else { return Ok(()) };
         let pool = self.shared.pool;
         let without_waiting = self.rng.random_ratio(1, 4);
@@ -324,10 +361,11 @@ impl<'a> Worker<'a> {
 
     /// What a thread does while it reads: anything, but rather to the object that it is reading.
     fn inside(&mut self, slot: &Slot) -> Result<(), Failure> {
-        match self.rng.random_range(0..4) {
+        match self.rng.random_range(0..5) {
             0 => self.write(slot),
             1 => self.free(slot, true),
             2 => self.read(slot),
+            3 if self.shared.support.migrate => self.migrate(slot),
             _ => self.any(),
         }
     }
@@ -393,7 +431,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn pattern(&self, id: u64, version: u64) -> Pattern {
+    pub(super) fn pattern(&self, id: u64, version: u64) -> Pattern {
         Pattern::new(self.shared.plan.seed.value(), id, version)
     }
 }

@@ -16,7 +16,10 @@ use crate::{
 mod lifecycle;
 mod sizes;
 
-pub(super) use self::{lifecycle::lifecycle, sizes::sizes};
+pub(super) use self::{
+    lifecycle::{compacted, lifecycle},
+    sizes::sizes,
+};
 
 /// From one row to the next.
 const PITCH: f64 = 44.0;

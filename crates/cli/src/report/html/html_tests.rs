@@ -66,7 +66,7 @@ fn a_page_is_well_nested_and_every_chart_has_a_name_and_a_table() {
     let page = render(&lifecycle(), &settings());
     let tags = tags(&page);
     let count = |name: &str| tags.iter().filter(|(tag, _)| tag == name).count();
-    assert_eq!((count("h1"), count("main"), count("figure")), (1, 1, 4));
+    assert_eq!((count("h1"), count("main"), count("figure")), (1, 1, 5));
     assert_eq!(count("details"), count("figure"), "each with its figures as a table");
     assert_eq!(count("table"), count("figure") + 1, "and all figures");
 
@@ -85,7 +85,7 @@ fn a_page_is_well_nested_and_every_chart_has_a_name_and_a_table() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 1 + 1 + 2 + 2 + 4, "answer, ratio, sizes, latency, lifecycle");
+    assert_eq!(seen, 1 + 1 + 2 + 2 + 4 + 1, "answer, ratio, sizes, latency, lifecycle, compacted");
     let scrolls =
         tags.iter().filter(|(_, at)| at.get("class").is_some_and(|class| class == "scroll"));
     for (_, attributes) in scrolls {

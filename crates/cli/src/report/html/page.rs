@@ -153,6 +153,9 @@ fn write_charts(report: &Report, main: &mut Markup) {
     if let Some(lifecycle) = charts::lifecycle(report) {
         lifecycle.write(main);
     }
+    if let Some(compacted) = charts::compacted(report) {
+        compacted.write(main);
+    }
 }
 
 /// Every row with every figure.
@@ -177,6 +180,7 @@ fn write_results(rows: &[Row], main: &mut Markup) {
         "frames",
         "metadata",
         "memory",
+        "resident",
         "RssAnon",
         "store p50",
         "store p99",
@@ -190,7 +194,7 @@ fn write_results(rows: &[Row], main: &mut Markup) {
     table.rows.extend(rows.iter().map(cells));
     main.within("section", &[("class", "card"), ("id", "results")], |section| {
         section.element("h2", &[], "All figures");
-        section.element("p", &[], "Ratio leaves same-filled pages out; effective ratio counts them. Memory is frames and metadata. Times are microseconds a page.");
+        section.element("p", &[], "Ratio leaves same-filled pages out; effective ratio counts them. Memory is frames and metadata; resident counts idle frames as well. Times are microseconds a page.");
         table.write("All figures", section);
     });
 }
@@ -213,6 +217,7 @@ fn cells(row: &Row) -> Vec<String> {
         bytes::show(row.frame_bytes),
         bytes::show(row.metadata_bytes),
         bytes::show(row.taken_bytes()),
+        bytes::show(row.resident_bytes),
         bytes::show_signed(row.rss_delta_bytes),
     ];
     let times = [row.store_us, row.load_us].into_iter().flat_map(|t| [t.p50, t.p99, t.mean]);

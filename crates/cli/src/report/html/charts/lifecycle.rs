@@ -1,4 +1,4 @@
-//! What the pool holds in each phase of its life, and how densely.
+//! What the pool holds in each phase of its life, and how densely; and what each pool holds at the end.
 
 use super::{
     super::{
@@ -31,7 +31,9 @@ pub(in super::super) fn lifecycle(report: &Report) -> Option<Figure> {
     for (index, run) in runs.iter().enumerate() {
         charts.element("h3", &[], &run.first().map_or_else(String::new, name));
         charts.within("div", &[("class", "pair wide")], |pair| {
-            pair.append(&resident_chart(index, run, &resident));
+            let rows: Vec<_> = run.iter().map(|row| (title(row.phase).to_owned(), row)).collect();
+            let (id, about) = (format!("resident-{index}"), "Resident bytes by phase");
+            pair.append(&resident_chart(&id, about, &rows, &resident));
             pair.append(&density_chart(index, run, &density));
         });
     }
@@ -40,39 +42,94 @@ pub(in super::super) fn lifecycle(report: &Report) -> Option<Figure> {
         title: "The pool through its life",
         about: "What the pool holds after it was filled, after pages were overwritten at random, after half of them were freed, and after compaction. Density is payload over frames; its axis does not begin at 0.".into(),
         charts,
-        key: vec![
-            KeyEntry { path: None, class: "packed", meaning: "payload" },
-            KeyEntry { path: None, class: "raw", meaning: "rest of the frames: directories and holes" },
-            KeyEntry { path: None, class: "same", meaning: "metadata" },
-            KeyEntry { path: None, class: "neutral", meaning: "idle frames" },
-            KeyEntry { path: Some(Mark::Tick.path()), class: "mean", meaning: "growth of RssAnon, by the kernel" },
-            KeyEntry { path: Some(Mark::Dot.path()), class: "packed", meaning: "density" },
-        ],
+        key: resident_key()
+            .into_iter()
+            .chain([KeyEntry {
+                path: Some(Mark::Dot.path()),
+                class: "packed",
+                meaning: "density",
+            }])
+            .collect(),
         table: table(report),
     })
 }
 
+/// What each codec with each allocator still holds after compaction; `None` if none got so far.
+pub(in super::super) fn compacted(report: &Report) -> Option<Figure> {
+    let compacted = report.rows.iter().filter(|row| row.phase == Phase::Compacted);
+    let rows: Vec<_> = compacted.map(|row| (name(row), row)).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let most = rows.iter().map(|(_, row)| resident(row).max(kernel(row))).fold(1.0, f64::max);
+    let scale = Scale::bytes_up_to(most);
+    let headings = [
+        "codec · allocator",
+        "payload",
+        "frames",
+        "idle frames",
+        "metadata",
+        "resident",
+        "RssAnon",
+    ];
+    let mut table = Table::new(1, &headings);
+    for (name, row) in &rows {
+        table.rows.push(vec![
+            name.clone(),
+            bytes::show(row.payload_bytes),
+            bytes::show(row.frame_bytes),
+            bytes::show(row.idle_frame_bytes),
+            bytes::show(row.metadata_bytes),
+            bytes::show(row.resident_bytes),
+            bytes::show_signed(row.rss_delta_bytes),
+        ]);
+    }
+    let about = "Resident bytes after compaction, by codec and allocator";
+    Some(Figure {
+        id: "compacted",
+        title: "Resident after compaction",
+        about: "What each pool may hold when half of its pages were freed, it was compacted until nothing more could be won, and trimmed. The tick is the growth of the whole process's RssAnon since before the pool was built.".into(),
+        charts: resident_chart("compacted-chart", about, &rows, &scale),
+        key: resident_key(),
+        table,
+    })
+}
+
+fn resident_key() -> Vec<KeyEntry> {
+    vec![
+        KeyEntry { path: None, class: "packed", meaning: "payload" },
+        KeyEntry { path: None, class: "raw", meaning: "rest of the frames: directories and holes" },
+        KeyEntry { path: None, class: "same", meaning: "metadata" },
+        KeyEntry { path: None, class: "neutral", meaning: "idle frames" },
+        KeyEntry {
+            path: Some(Mark::Tick.path()),
+            class: "mean",
+            meaning: "growth of RssAnon, by the kernel",
+        },
+    ]
+}
+
 /// All that the pool itself says may be resident.
 fn resident(row: &Row) -> f64 {
-    (row.taken_bytes() + row.idle_frame_bytes) as f64
+    row.resident_bytes as f64
 }
 
 fn kernel(row: &Row) -> f64 {
     row.rss_delta_bytes.max(0) as f64
 }
 
-fn resident_chart(index: usize, run: &[Row], scale: &Scale) -> Markup {
-    let mut plot = Plot::new(height_of(run.len()));
-    let bottom = run.len() as f64 * PITCH;
+/// A bar for each row with its label.
+fn resident_chart(id: &str, about: &str, rows: &[(String, &Row)], scale: &Scale) -> Markup {
+    let mut plot = Plot::new(height_of(rows.len()));
+    let bottom = rows.len() as f64 * PITCH;
     plot.axis(scale, 4.0, bottom, |tick| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
         bytes::show(tick as u64).replace(".0 ", " ")
     });
-    for (line, row) in run.iter().enumerate() {
+    for (line, (label, row)) in rows.iter().enumerate() {
         let y = line as f64 * PITCH;
-        plot.text(scale.at(0.0), y + LABEL, Anchor::Start, "label halo", title(row.phase));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
-        let shown = bytes::show(resident(row) as u64);
+        plot.text(scale.at(0.0), y + LABEL, Anchor::Start, "label halo", label);
+        let shown = bytes::show(row.resident_bytes);
         plot.text(scale.at(f64::MAX), y + LABEL, Anchor::End, "value halo", &shown);
         let mut sum = 0;
         for (part, class, what) in [
@@ -91,8 +148,8 @@ fn resident_chart(index: usize, run: &[Row], scale: &Scale) -> Markup {
         let tip = format!("RssAnon: {}", bytes::show_signed(row.rss_delta_bytes));
         plot.mark(scale.at(kernel(row)), y + BAR.0 + BAR.1 / 2.0, Mark::Tick, "mean", &tip);
     }
-    let description = "For each phase a bar of payload, the rest of the frames, metadata and idle frames, and a tick for the growth of RssAnon. The table below has every figure.";
-    plot.finish(&format!("resident-{index}"), "Resident bytes by phase", description)
+    let description = "In each row a bar of payload, the rest of the frames, metadata and idle frames, and a tick for the growth of RssAnon. The table below has every figure.";
+    plot.finish(id, about, description)
 }
 
 fn density_chart(index: usize, run: &[Row], scale: &Scale) -> Markup {
@@ -154,7 +211,7 @@ fn table(report: &Report) -> Table {
             bytes::show(row.frame_bytes),
             bytes::show(row.metadata_bytes),
             bytes::show(row.idle_frame_bytes),
-            bytes::show(row.taken_bytes() + row.idle_frame_bytes),
+            bytes::show(row.resident_bytes),
             bytes::show_signed(row.rss_delta_bytes),
             format!("{:.3}", row.density),
             percent(lost, row.frame_bytes),

@@ -1,0 +1,92 @@
+//! Operations out of arbitrary bytes: what a fuzzer's input means.
+//!
+//! A byte says which operation, and those after it its arguments, in fixed widths. Whatever the bytes are they are some
+//! sequence of operations; it ends with them, and what is missing in its last one is 0. So small changes of the input
+//! are small changes of the sequence.
+
+use std::num::NonZeroU64;
+
+use super::Op;
+
+/// The bytes that are left.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn word(&mut self) -> u16 {
+        u16::from_le_bytes([self.byte(), self.byte()])
+    }
+
+    /// Up to 64 KiB and a little more; short ones have a form of their own, because most objects are short.
+    fn len(&mut self) -> usize {
+        match self.byte() {
+            short @ 0..128 => usize::from(short) * 16,
+            128 => usize::from(self.word()) + 1024,
+            longer => usize::from(longer & 0x7f) << 8 | usize::from(self.byte()),
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.byte().into()
+    }
+}
+
+/// An iterator over the operations in some bytes.
+///
+/// # Examples
+/// ```
+/// use pagefold_testkit::model::{Op, operations};
+///
+/// let ops: Vec<Op> = operations(&[1, 4, 7]).collect();
+/// assert_eq!(ops, [Op::Store { len: 64, key: 7 }]);
+/// ```
+pub fn operations(bytes: &[u8]) -> impl Iterator<Item = Op> {
+    let mut bytes = Bytes(bytes);
+    std::iter::from_fn(move || (!bytes.0.is_empty()).then(|| next(&mut bytes)))
+}
+
+fn next(bytes: &mut Bytes<'_>) -> Op {
+    match bytes.byte() % 28 {
+        // Often enough that pools fill up.
+        0..=5 => Op::Store { len: bytes.len(), key: bytes.number() },
+        6 => Op::Alloc { len: bytes.len() },
+        7 => Op::Free { object: bytes.number() },
+        8 => Op::FreeLast,
+        9 => Op::Write { object: bytes.number(), key: bytes.number() },
+        10 => Op::WriteLength { object: bytes.number(), len: bytes.len() },
+        11 => Op::Read { object: bytes.number(), capacity: bytes.len() },
+        12 => Op::FreeDuringRead { object: bytes.number(), victim: bytes.number() },
+        13 => Op::WriteDuringRead {
+            object: bytes.number(),
+            target: bytes.number(),
+            key: bytes.number(),
+        },
+        14 => Op::WorkDuringRead { object: bytes.number(), len: bytes.len(), key: bytes.number() },
+        15 => Op::Dead { object: bytes.number() },
+        16 => {
+            let raw = [(); 4].map(|()| bytes.word());
+            let word = raw.into_iter().fold(0, |word, part| word << 16 | u64::from(part));
+            Op::Forged { word: NonZeroU64::new(word).unwrap_or(NonZeroU64::MIN) }
+        }
+        17 => Op::Compact { budget: 4 * bytes.len() },
+        18 => Op::Compact { budget: usize::MAX },
+        19 => Op::Trim,
+        20 => Op::SetLimit { bytes: usize::from(bytes.byte()) << 15 },
+        21 => Op::CheckAll,
+        22 => Op::Migrate { object: bytes.number() },
+        23 => Op::MigrateDuringRead { object: bytes.number(), other: bytes.number() },
+        24 => {
+            let (frames, align) = (bytes.word(), bytes.byte());
+            // Half of the alignments are powers of two.
+            let align = if align < 128 { 1 << (align % 12) } else { usize::from(align - 128) };
+            Op::Claim { frames: usize::from(frames % 600), align, object: bytes.number() }
+        }
+        25 => Op::ClaimDuringRead { object: bytes.number(), frames: usize::from(bytes.byte()) },
+        _ => Op::Reclaim { retries: u32::from(bytes.byte() % 8), refused: bytes.number() },
+    }
+}

@@ -1,0 +1,226 @@
+//! [`Checked`] for what moves frames: migration, claims, eviction.
+
+use pagefold_pool::{
+    Busy, ClaimError, ClaimedRange, Handle, MigrateError, NotEvicted, ReclaimError, Reclaimed,
+};
+
+use super::{Checked, Mismatch, agree};
+use crate::{corpus::PAGE_BYTES, pattern::Pattern};
+
+/// What an evictor does with a victim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Eviction {
+    /// Frees it.
+    Free,
+    /// Says that it cannot.
+    Refuse,
+}
+
+impl Checked<'_> {
+    /// Migrates the frames of an object; nothing but the statistics of moving may change.
+    ///
+    /// # Errors
+    /// [`Mismatch`]. Whether an object that is being read had to be busy is the caller's to compare: since the read
+    /// began it may have been written elsewhere.
+    pub fn migrate(&mut self, handle: Handle) -> Result<Result<usize, MigrateError>, Mismatch> {
+        let before = self.pool.stats();
+        let answer = self.pool.migrate(handle);
+        let after = self.pool.stats();
+        let refused = match answer {
+            Err(MigrateError::Handle(error)) => Some(error),
+            // It does not even look at the handle.
+            Err(MigrateError::Unsupported) => return Ok(answer),
+            _ => None,
+        };
+        self.compare_liveness("migrate", handle, refused)?;
+        let copied = after.migration.bytes_copied.checked_sub(before.migration.bytes_copied);
+        let said = answer.unwrap_or(0);
+        agree!(
+            copied == Some(said as u64) && said.is_multiple_of(PAGE_BYTES),
+            "migrate of {handle:?} gave {answer:?}, and {copied:?} bytes were copied"
+        );
+        match answer {
+            Ok(bytes) => agree!(
+                bytes >= self.model.get(handle).map_or(0, <[u8]>::len),
+                "migrate of {handle:?} moved {bytes} bytes, fewer than the object has"
+            ),
+            Err(MigrateError::Busy(Busy::Held)) => agree!(
+                self.open_reads > 0,
+                "migrate of {handle:?} finds it held although nobody reads"
+            ),
+            Err(_) => {}
+        }
+        let same = [
+            (before.objects, after.objects),
+            (before.payload_bytes, after.payload_bytes),
+            (before.frame_bytes, after.frame_bytes),
+            (before.claimed_bytes, after.claimed_bytes),
+            (before.lists_in_use, after.lists_in_use),
+        ];
+        agree!(
+            same.iter().all(|(before, after)| before == after),
+            "migrate changed the accounts from {before:?} to {after:?}"
+        );
+        if self.model.get(handle).is_some() {
+            _ = self.read(handle)?;
+        }
+        self.settle()?;
+        Ok(answer)
+    }
+
+    /// Claims a range, checks that it is what was asked for, fills it with a pattern, does `inside`, checks the pattern
+    /// and drops the range.
+    ///
+    /// # Errors
+    /// [`Mismatch`], also from `inside`.
+    pub fn claim(
+        &mut self,
+        frames: usize,
+        align: usize,
+        inside: &mut dyn FnMut(&mut Self) -> Result<(), Mismatch>,
+    ) -> Result<Result<(), ClaimError>, Mismatch> {
+        let before = self.pool.stats();
+        let mut range = match self.pool.claim_contiguous(frames, align) {
+            Ok(range) => range,
+            Err(error) => {
+                self.check_refusal(frames, align, &error)?;
+                self.settle()?;
+                return Ok(Err(error));
+            }
+        };
+        check_range(&range, frames, align)?;
+        let bytes = (frames * PAGE_BYTES) as u64;
+        let made = self.pool.stats().migration.claims_made;
+        agree!(
+            Some(made) == before.migration.claims_made.checked_add(1),
+            "a claim was made, and stats() counts {made}"
+        );
+        self.claimed += bytes;
+        self.settle()?;
+        let pattern = Pattern::new(frames as u64, align as u64, self.claimed);
+        pattern.fill(range.as_mut_slice());
+        let outcome = inside(self);
+        let intact = pattern.check(pagefold_pool::Slices::new(&[range.as_slice()]));
+        drop(range);
+        self.claimed -= bytes;
+        outcome?;
+        agree!(intact.is_ok(), "a claimed range of {frames} frames was written to: {intact:?}");
+        self.settle()?;
+        Ok(Ok(()))
+    }
+
+    fn check_refusal(
+        &self,
+        frames: usize,
+        align: usize,
+        error: &ClaimError,
+    ) -> Result<(), Mismatch> {
+        let limit_now = usize::try_from(self.pool.stats().limit_bytes).unwrap_or(usize::MAX);
+        let right = match error {
+            ClaimError::NoFrames => frames == 0,
+            ClaimError::Misaligned { align: said } => {
+                frames > 0 && *said == align && !align.is_power_of_two()
+            }
+            ClaimError::TooLarge { frames: said, align: aligned, capacity } => {
+                (*said, *aligned) == (frames, align) && (frames > *capacity || align > 1)
+            }
+            ClaimError::OutOfMemory { frames: said, limit } => {
+                (*said, *limit) == (frames, limit_now / PAGE_BYTES)
+            }
+            // Claimed ranges, open reads, and pages that the packing pins.
+            ClaimError::Blocked { frames: said, blockers } => {
+                *said == frames && !blockers.is_empty()
+            }
+            ClaimError::Unsupported => true,
+        };
+        let well_formed = frames > 0 && align.is_power_of_two();
+        let shape = matches!(error, ClaimError::NoFrames | ClaimError::Misaligned { .. });
+        agree!(
+            right && (well_formed || shape || *error == ClaimError::Unsupported),
+            "a claim of {frames} frames aligned to {align}: {error:?}"
+        );
+        Ok(())
+    }
+
+    /// Reclaims; `decide` says what becomes of each victim, and may use the pool through the model.
+    ///
+    /// # Errors
+    /// [`Mismatch`], also from `decide`.
+    pub fn reclaim(
+        &mut self,
+        retries: u32,
+        decide: &mut dyn FnMut(&mut Self, Handle) -> Result<Eviction, Mismatch>,
+    ) -> Result<Result<Reclaimed, ReclaimError>, Mismatch> {
+        let pool = self.pool;
+        let before = pool.stats();
+        let (mut victims, mut refused) = (0_u32, 0_u32);
+        let mut outcome = Ok(());
+        let answer = pool.reclaim(
+            retries,
+            Some(&mut |victim| {
+                victims += 1;
+                let eviction = outcome
+                    .clone()
+                    .and_then(|()| self.evict(victim, decide))
+                    .inspect_err(|mismatch| outcome = Err(mismatch.clone()));
+                match eviction {
+                    Ok(Eviction::Free) => Ok(()),
+                    _ => {
+                        refused += 1;
+                        Err(NotEvicted)
+                    }
+                }
+            }),
+        );
+        outcome?;
+        let right = match answer {
+            Ok(Reclaimed { frames, kept, .. }) => frames > 0 && kept < retries,
+            Err(ReclaimError::Again { tried }) => tried <= retries && (refused > 0 || tried == 0),
+            Err(ReclaimError::NothingToReclaim) => victims == 0 && before.objects == 0,
+            Err(ReclaimError::Unsupported) => victims == 0,
+            Err(ReclaimError::NoEvictor) => false,
+        };
+        agree!(
+            right,
+            "reclaim with {retries} retries gave {answer:?}; of {victims} victims {refused} stayed; before: {before:?}"
+        );
+        self.settle()?;
+        Ok(answer)
+    }
+
+    fn evict(
+        &mut self,
+        victim: Handle,
+        decide: &mut dyn FnMut(&mut Self, Handle) -> Result<Eviction, Mismatch>,
+    ) -> Result<Eviction, Mismatch> {
+        // With one thread nobody frees between choosing a victim and naming it but `decide` itself.
+        let known = self.model.get(victim).is_some() || self.model.buried.contains(&victim);
+        agree!(known, "the victim {victim:?} was never given out");
+        let eviction = decide(self, victim)?;
+        if eviction == Eviction::Free {
+            _ = self.free(victim)?;
+        }
+        Ok(eviction)
+    }
+}
+
+/// Length, alignment, zeros.
+fn check_range(range: &ClaimedRange<'_>, frames: usize, align: usize) -> Result<(), Mismatch> {
+    let bytes = range.as_slice();
+    agree!(
+        frames > 0 && range.frames() == frames && bytes.len() == frames * PAGE_BYTES,
+        "a claim of {frames} frames gave {} frames and {} bytes",
+        range.frames(),
+        bytes.len()
+    );
+    agree!(align.is_power_of_two(), "a claim aligned to {align} frames was made");
+    let address = bytes.as_ptr().addr();
+    agree!(
+        (address / PAGE_BYTES).is_multiple_of(align) && address.is_multiple_of(PAGE_BYTES),
+        "a claim aligned to {align} frames begins {} frames from there",
+        address / PAGE_BYTES % align
+    );
+    let dirty = bytes.iter().position(|byte| *byte != 0);
+    agree!(dirty.is_none(), "a claimed range of {frames} frames is not zero at {dirty:?}");
+    Ok(())
+}

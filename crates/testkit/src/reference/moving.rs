@@ -1,0 +1,207 @@
+//! The reference pool's eviction, migration and claims.
+//!
+//! Nothing really moves: migration and claims only keep the books, and a claimed range comes out of a small arena
+//! beside the table, which is there for nothing else. Reclaim is as real as the make-believe spans are.
+
+use std::{sync::Arc, thread};
+
+use pagefold_pool::{
+    Busy, ClaimError, ClaimedRange, Evict, Handle, HandleError, MigrateError, Pool, ReclaimError,
+    Reclaimed,
+};
+
+use super::{
+    Flaw, MapPool, State,
+    spans::{FRAME_BYTES, SpanId},
+    spoil,
+};
+
+/// A span under reclaim; dropping it ends that, also when `evict` panics.
+struct Reclaiming<'a> {
+    pool: &'a MapPool,
+    span: SpanId,
+    /// Of the span, as it was when this began: it may be gone before anybody is asked to evict.
+    frames: usize,
+    over: bool,
+}
+
+impl Reclaiming<'_> {
+    /// Whether the span is gone.
+    fn end(mut self) -> bool {
+        self.over = true;
+        self.pool.lock().spans.end_reclaim(self.span)
+    }
+}
+
+impl Drop for Reclaiming<'_> {
+    fn drop(&mut self) {
+        if !self.over && !self.pool.has(Flaw::EvictPanicLeaks) {
+            self.pool.lock().spans.end_reclaim(self.span);
+        }
+    }
+}
+
+impl MapPool {
+    pub(super) fn migrate_object(&self, handle: Handle) -> Result<usize, MigrateError> {
+        let mut state = self.lock();
+        let found = self.find(&state, handle);
+        if self.has(Flaw::MigratesStale) && matches!(found, Err(HandleError::Stale)) {
+            return Ok(FRAME_BYTES);
+        }
+        let (index, object) = found?;
+        // One reference is the table's and one is ours.
+        if Arc::strong_count(&object.bytes) > 2 && !self.has(Flaw::MigratesHeld) {
+            state.migration.busy_held += 1;
+            return Err(MigrateError::Busy(Busy::Held));
+        }
+        if self.has(Flaw::MigrationRevives) {
+            let generation = state.entries[index].generation;
+            drop(state);
+            thread::yield_now();
+            state = self.lock();
+            let entry = &mut state.entries[index];
+            (entry.generation, entry.object) = (generation, Some(object.clone()));
+        }
+        if self.has(Flaw::MigrationSpoils) {
+            spoil(state.entries[index].object.as_mut());
+        }
+        if self.has(Flaw::MigrationMoves) {
+            state.spans.end_reclaim(object.span);
+        }
+        let bytes = state.spans.capacity(object.span);
+        let unreported = if self.has(Flaw::MigrationMiscounted) { FRAME_BYTES } else { 0 };
+        state.migration.isolated += 1;
+        state.migration.migrated += 1;
+        state.migration.bytes_copied += (bytes + unreported) as u64;
+        Ok(bytes)
+    }
+
+    pub(super) fn reclaim_spans(
+        &self,
+        retries: u32,
+        evict: Option<&mut Evict<'_>>,
+    ) -> Result<Reclaimed, ReclaimError> {
+        let Some(evict) = evict else {
+            let ignored = self.has(Flaw::NoEvictorIgnored);
+            return Err(if ignored {
+                ReclaimError::NothingToReclaim
+            } else {
+                ReclaimError::NoEvictor
+            });
+        };
+        let mut tried = 0;
+        while let Some((span, victims)) = self.begin_reclaim() {
+            if tried == retries {
+                drop(span);
+                return self.gave_up(tried);
+            }
+            tried += 1;
+            let frames = span.frames;
+            for victim in victims {
+                if self.evict_one(victim, evict).is_err() {
+                    break;
+                }
+            }
+            if span.end() {
+                let frames = u32::try_from(frames).expect("a span has 16 frames or fewer");
+                return Ok(Reclaimed { frames, kept: tried - 1, deferred: false });
+            }
+        }
+        if tried == 0 { Err(ReclaimError::NothingToReclaim) } else { self.gave_up(tried) }
+    }
+
+    fn gave_up(&self, tried: u32) -> Result<Reclaimed, ReclaimError> {
+        if self.has(Flaw::ReclaimBoasts) {
+            return Ok(Reclaimed { frames: 1, kept: tried, deferred: false });
+        }
+        let forgotten = self.has(Flaw::AgainForgotten);
+        Err(if forgotten { ReclaimError::NothingToReclaim } else { ReclaimError::Again { tried } })
+    }
+
+    /// The next span, and the handles of what is in it.
+    fn begin_reclaim(&self) -> Option<(Reclaiming<'_>, Vec<Handle>)> {
+        let mut state = self.lock();
+        let span = state.spans.begin_reclaim(self.has(Flaw::ReclaimNewest))?;
+        let in_span = |(index, entry): (usize, &super::Entry)| {
+            let object = entry.object.as_ref()?;
+            let index = u32::try_from(index).expect("indices come from a u32");
+            (object.span == span).then(|| self.handle(index, entry.generation))
+        };
+        let mut victims: Vec<Handle> =
+            state.entries.iter().enumerate().filter_map(in_span).collect();
+        if self.has(Flaw::VictimNeverLived) {
+            let unborn = victims.first().map(|victim| victim.to_raw() ^ 1 << 47);
+            victims.extend(unborn.and_then(Handle::from_raw));
+        }
+        let frames = state.spans.capacity(span) / FRAME_BYTES;
+        Some((Reclaiming { pool: self, span, frames, over: false }, victims))
+    }
+
+    fn evict_one(
+        &self,
+        victim: Handle,
+        evict: &mut Evict<'_>,
+    ) -> Result<(), pagefold_pool::NotEvicted> {
+        let _locked = self.has(Flaw::EvictLocked).then(|| self.lock());
+        let answer = evict(victim);
+        if answer.is_err() && self.has(Flaw::EvictForced) {
+            self.free(victim).ok();
+        }
+        answer
+    }
+
+    pub(super) fn claim_frames(
+        &self,
+        frames: usize,
+        align: usize,
+    ) -> Result<ClaimedRange<'_>, ClaimError> {
+        let mut state = self.lock();
+        let claimed = self.try_claim(&mut state, frames, align);
+        match &claimed {
+            Ok(_) => state.migration.claims_made += 1,
+            Err(_) => state.migration.claims_failed += 1,
+        }
+        claimed
+    }
+
+    fn try_claim(
+        &self,
+        state: &mut State,
+        frames: usize,
+        align: usize,
+    ) -> Result<ClaimedRange<'_>, ClaimError> {
+        let frames = frames.max(usize::from(self.has(Flaw::ClaimsNothing)));
+        let align = if self.has(Flaw::MisalignedClaim) { align.next_power_of_two() } else { align };
+        let mut range = if self.has(Flaw::ClaimUnaligned) && align.is_power_of_two() {
+            let _first = self.arena.claim_contiguous(&[], 1, 1)?;
+            self.arena.claim_contiguous(&[], frames, 1)?
+        } else {
+            self.arena.claim_contiguous(&[], frames, align)?
+        };
+        let room = self.limit_beside_claims(state);
+        state.shrink_to(room);
+        if self.claimed() > state.limit || state.resident() > room {
+            return Err(ClaimError::OutOfMemory { frames, limit: state.limit / FRAME_BYTES });
+        }
+        state.claimed_max = state.claimed_max.max(self.claimed());
+        if self.has(Flaw::ClaimDirty)
+            && let Some(last) = range.as_mut_slice().last_mut()
+        {
+            *last = 1;
+        }
+        let mut objects = state.entries.iter_mut().filter_map(|entry| entry.object.as_mut());
+        if let Some(object) = objects.next() {
+            state.migration.migrated += 1;
+            state.migration.bytes_copied += FRAME_BYTES as u64;
+            if self.has(Flaw::ClaimSpoils) {
+                spoil(Some(object));
+            }
+        }
+        Ok(range)
+    }
+
+    /// Bytes of the ranges that are claimed now.
+    pub(super) fn claimed(&self) -> usize {
+        self.arena.stats().claimed * FRAME_BYTES
+    }
+}

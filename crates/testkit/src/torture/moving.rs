@@ -1,0 +1,217 @@
+//! A stress thread's operations that move frames or evict: migration, claims, reclaim.
+//!
+//! An evicted object learns of it like a freed one: eviction finds its slot by the handle and joins those who free the
+//! object. So a slot never cares who emptied it, and exactly one of all frees and evictions must succeed.
+
+use std::panic::{self, AssertUnwindSafe};
+
+use pagefold_pool::{
+    ClaimError, ClaimedRange, Handle, HandleError, MigrateError, NotEvicted, ReclaimError,
+    Reclaimed, Slices,
+};
+use rand::RngExt;
+
+use super::{
+    Failure, ensure,
+    slots::Slot,
+    worker::{DEPTH_MAX, Worker},
+};
+use crate::{corpus::PAGE_BYTES, pattern::Pattern};
+
+/// Ranges that a thread holds at the same time.
+const CLAIMS_MAX: usize = 4;
+/// The limit's part that one usual claim may take, shared by the threads.
+const CLAIM_PART: usize = 64;
+/// The limit's part that a large claim takes.
+const LARGE_CLAIM_PART: usize = 8;
+
+/// A claimed range filled with a pattern, which nobody else may touch.
+pub(super) struct HeldClaim<'a> {
+    range: ClaimedRange<'a>,
+    pattern: Pattern,
+}
+
+/// What a planned panic carries, so that no other is taken for it.
+struct Planned;
+
+impl Worker<'_> {
+    /// Moves the frames of an object. What the object is is compared by whoever reads it.
+    pub(super) fn migrate(&mut self, slot: &Slot) -> Result<(), Failure> {
+        let Some((object, _)) = slot.peek() else { return Ok(()) };
+        let answer = self.shared.pool.migrate(object.handle);
+        match answer {
+            Ok(bytes) => ensure!(
+                bytes >= object.len && bytes.is_multiple_of(PAGE_BYTES),
+                "migrating {object:?} moved {bytes} bytes"
+            ),
+            Err(MigrateError::Busy(_) | MigrateError::OutOfMemory) => {}
+            Err(MigrateError::Handle(HandleError::Stale)) => ensure!(
+                slot.may_be_stale(object.handle),
+                "{object:?} is alive, and migrating it says it is stale"
+            ),
+            Err(error) => return Err(Failure(format!("migrating {object:?}: {error}"))),
+        }
+        *if answer.is_ok() { &mut self.tally.migrate } else { &mut self.tally.migrate_refused } +=
+            1;
+        self.step(12 + u64::from(answer.is_ok()));
+        Ok(())
+    }
+
+    /// Claims a range and keeps it for a while; one in 16 is large and goes back at once.
+    pub(super) fn claim(&mut self) -> Result<(), Failure> {
+        let pool = self.shared.pool;
+        let limit_frames = self.shared.limit / PAGE_BYTES;
+        let large = self.rng.random_ratio(1, 16);
+        let most = if large {
+            limit_frames / LARGE_CLAIM_PART
+        } else {
+            limit_frames / CLAIM_PART / self.shared.plan.threads
+        };
+        let frames = self.rng.random_range(1..=most.max(1));
+        let align = 1_usize << self.rng.random_range(0..=9);
+        match pool.claim_contiguous(frames, align) {
+            Ok(mut range) => {
+                check_claim(&range, frames, align)?;
+                let id = self.rng.random();
+                let pattern = self.pattern(id, frames as u64);
+                pattern.fill(range.as_mut_slice());
+                self.claims.push(HeldClaim { range, pattern });
+                self.tally.claim += 1;
+                self.step(14);
+                if large || self.claims.len() > CLAIMS_MAX {
+                    self.give_back_claim()?;
+                }
+            }
+            Err(ClaimError::OutOfMemory { .. }) => self.claim_refused(),
+            Err(ClaimError::Blocked { blockers, .. }) => {
+                ensure!(!blockers.is_empty(), "a claim is blocked, and nothing is in the way");
+                self.claim_refused();
+            }
+            Err(error) => {
+                return Err(Failure(format!(
+                    "claim of {frames} frames aligned to {align}: {error}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn claim_refused(&mut self) {
+        self.tally.claim_refused += 1;
+        self.step(15);
+    }
+
+    /// Verifies one of the thread's claims, and drops it.
+    pub(super) fn give_back_claim(&mut self) -> Result<(), Failure> {
+        if self.claims.is_empty() {
+            return Ok(());
+        }
+        let at = self.rng.random_range(0..self.claims.len());
+        let HeldClaim { range, pattern } = self.claims.swap_remove(at);
+        let intact = pattern.check(Slices::new(&[range.as_slice()]));
+        ensure!(
+            intact.is_ok(),
+            "a claimed range of {} frames from frame {} was written to: {intact:?}",
+            range.frames(),
+            range.start().get()
+        );
+        drop(range);
+        self.tally.claim_freed += 1;
+        self.step(16);
+        Ok(())
+    }
+
+    /// Evicts by the pool's own order. Evictors free, refuse, panic, and use the pool.
+    pub(super) fn reclaim(&mut self) -> Result<(), Failure> {
+        let pool = self.shared.pool;
+        let retries = self.rng.random_range(1..=4);
+        let mut failure = None;
+        let mut evict = |victim| {
+            self.evict(victim).unwrap_or_else(|error| {
+                failure.get_or_insert(error);
+                Err(NotEvicted)
+            })
+        };
+        let call = AssertUnwindSafe(|| pool.reclaim(retries, Some(&mut evict)));
+        let outcome = panic::catch_unwind(call);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(payload) if payload.is::<Planned>() => return Ok(()),
+            Err(payload) => panic::resume_unwind(payload),
+        };
+        let right = match answer {
+            Ok(Reclaimed { frames, kept, .. }) => frames > 0 && kept < retries,
+            Err(ReclaimError::Again { tried }) => tried <= retries,
+            Err(error) => error == ReclaimError::NothingToReclaim,
+        };
+        ensure!(right, "reclaim with {retries} retries: {answer:?}");
+        *if answer.is_ok() { &mut self.tally.reclaim } else { &mut self.tally.reclaim_refused } +=
+            1;
+        self.step(17 + u64::from(answer.is_ok()));
+        Ok(())
+    }
+
+    fn evict(&mut self, victim: Handle) -> Result<Result<(), NotEvicted>, Failure> {
+        let shared = self.shared;
+        let lot = self.rng.random_range(0..64);
+        let slot = shared.directory.find(victim).map(|index| &shared.slots[index]);
+        let Some(slot) = slot else {
+            // Freed by now, or another thread has not yet noted what it stored.
+            let len = shared.pool.len(victim);
+            ensure!(len != Err(HandleError::Foreign), "the victim {victim:?} is foreign");
+            return Ok(self.refuse_eviction());
+        };
+        match lot {
+            0..4 => {
+                self.read(slot)?;
+                return Ok(self.refuse_eviction());
+            }
+            4 => {
+                self.tally.evict_panicked += 1;
+                self.step(19);
+                // Without the hook that prints it: it is not news.
+                panic::resume_unwind(Box::new(Planned));
+            }
+            5..12 if self.depth < DEPTH_MAX => {
+                self.depth += 1;
+                let inside = self.any();
+                self.depth -= 1;
+                inside?;
+            }
+            12..28 => self.read(slot)?,
+            _ => {}
+        }
+        let Some(object) = slot.begin_free_of(victim) else { return Ok(self.refuse_eviction()) };
+        self.free_object(slot, object)?;
+        self.tally.evict += 1;
+        self.step(20);
+        Ok(Ok(()))
+    }
+
+    fn refuse_eviction(&mut self) -> Result<(), NotEvicted> {
+        self.tally.evict_refused += 1;
+        self.step(21);
+        Err(NotEvicted)
+    }
+}
+
+/// Length, alignment, zeros.
+fn check_claim(range: &ClaimedRange<'_>, frames: usize, align: usize) -> Result<(), Failure> {
+    let bytes = range.as_slice();
+    ensure!(
+        range.frames() == frames && bytes.len() == frames * PAGE_BYTES,
+        "a claim of {frames} frames gave {} bytes",
+        bytes.len()
+    );
+    let address = bytes.as_ptr().addr();
+    ensure!(
+        address.is_multiple_of(align * PAGE_BYTES),
+        "a claim aligned to {align} frames lies at {address:#x}"
+    );
+    let dirty = bytes.iter().position(|byte| *byte != 0);
+    ensure!(dirty.is_none(), "a claimed range of {frames} frames is not zero at {dirty:?}");
+    Ok(())
+}
