@@ -136,7 +136,8 @@ pub trait Pool: Send + Sync {
     }
 
     /// Moves the frames that an object lies in to another place in memory, with everything else in them; returns how
-    /// many bytes. No handle, no list and no order of use changes by it.
+    /// many bytes. No handle, no list and no order of use changes by it. Of an object in several frames, those that
+    /// cannot be moved any more once the first one was stay where they are.
     ///
     /// # Errors
     /// [`MigrateError`]; everything is then as it was.

@@ -40,10 +40,10 @@ impl Checked<'_> {
             "migrate of {handle:?} gave {answer:?}, and {copied:?} bytes were copied"
         );
         match answer {
-            Ok(bytes) => agree!(
-                bytes >= self.model.get(handle).map_or(0, <[u8]>::len),
-                "migrate of {handle:?} moved {bytes} bytes, fewer than the object has"
-            ),
+            // An object in several frames may be moved in part.
+            Ok(bytes) => {
+                agree!(bytes > 0, "migrate of {handle:?} moved nothing and says that it did")
+            }
             Err(MigrateError::Busy(Busy::Held)) => agree!(
                 self.open_reads > 0,
                 "migrate of {handle:?} finds it held although nobody reads"
