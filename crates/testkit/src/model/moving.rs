@@ -42,7 +42,7 @@ impl Checked<'_> {
         match answer {
             // An object in several frames may be moved in part.
             Ok(bytes) => {
-                agree!(bytes > 0, "migrate of {handle:?} moved nothing and says that it did")
+                agree!(bytes > 0, "migrate of {handle:?} moved nothing and says that it did");
             }
             Err(MigrateError::Busy(Busy::Held)) => agree!(
                 self.open_reads > 0,
