@@ -13,9 +13,23 @@ use crate::{
 };
 
 const LIMIT: usize = 2 << 20;
+/// Operations on a real allocator, whose debug build is slow: enough for each kind of them.
+const REAL_OPS: u64 = 30_000;
+/// How often a canary strikes. What only compaction or a claim can meet must still happen many times in a short run, since
+/// some strikes hit an object that is gone already.
+const ONE_IN: u64 = 100;
 
 fn torture(pool: Box<dyn Pool>, threads: usize, seed: Seed) -> Result<Summary, Failure> {
-    let plan = Plan { seed, threads, ops: Some(150_000) };
+    torture_for(150_000, pool, threads, seed)
+}
+
+fn torture_for(
+    ops: u64,
+    pool: Box<dyn Pool>,
+    threads: usize,
+    seed: Seed,
+) -> Result<Summary, Failure> {
+    let plan = Plan { seed, threads, ops: Some(ops) };
     watchdog::within(Duration::from_secs(300), "a stress run", move || {
         run(&*pool, &plan, &Watch::default())
     })
@@ -50,7 +64,7 @@ fn every_fault_of_the_canary_is_noticed() {
     let seed = Seed::for_test(33);
     for fault in Fault::ALL {
         for threads in [1, 2] {
-            let pool = Canary::new(Box::new(MapPool::new(LIMIT)), seed.value(), 500).only(fault);
+            let pool = Canary::new(Box::new(MapPool::new(LIMIT)), seed.value(), ONE_IN).only(fault);
             assert!(
                 torture(Box::new(pool), threads, *seed).is_err(),
                 "{fault:?} with {threads} threads went unnoticed"
@@ -88,14 +102,14 @@ fn flaws_of_the_pool_itself_are_noticed() {
 }
 
 fn real(allocator: Allocator) -> Box<dyn Pool> {
-    PoolBuilder::new(allocator).limit(4 * LIMIT).build().expect("enough for a pool")
+    PoolBuilder::new(allocator).limit(2 * LIMIT).build().expect("enough for a pool")
 }
 
 #[test]
 fn every_allocator_does_all_that_it_can() {
     let seed = Seed::for_test(35);
     for allocator in Allocator::ALL {
-        let summary = torture(real(*allocator), 2, *seed)
+        let summary = torture_for(REAL_OPS, real(*allocator), 2, *seed)
             .unwrap_or_else(|failure| panic!("{allocator}: {failure}"));
         let missing = summary.tally.missing(summary.support);
         assert!(missing.is_empty(), "{allocator} never had {missing:?}: {:?}", summary.tally);
@@ -109,9 +123,9 @@ fn faults_of_moving_and_evicting_are_noticed_with_every_allocator() {
     for allocator in Allocator::ALL {
         let reclaims = real(*allocator).reclaim(1, None) != Err(ReclaimError::Unsupported);
         for fault in [Fault::SpoiledMove, Fault::LostEviction] {
-            let pool = Canary::new(real(*allocator), seed.value(), 300).only(fault);
+            let pool = Canary::new(real(*allocator), seed.value(), ONE_IN).only(fault);
             let can_strike = fault == Fault::SpoiledMove || reclaims;
-            let outcome = torture(Box::new(pool), 2, *seed);
+            let outcome = torture_for(REAL_OPS, Box::new(pool), 2, *seed);
             assert_eq!(outcome.is_err(), can_strike, "{fault:?} with {allocator}: {outcome:?}");
         }
     }
