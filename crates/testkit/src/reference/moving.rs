@@ -3,7 +3,7 @@
 //! Nothing really moves: migration and claims only keep the books, and a claimed range comes out of a small arena
 //! beside the table, which is there for nothing else. Reclaim is as real as the make-believe spans are.
 
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Duration};
 
 use pagefold_pool::{
     Busy, ClaimError, ClaimedRange, Evict, Handle, HandleError, MigrateError, Pool, ReclaimError,
@@ -57,7 +57,8 @@ impl MapPool {
         if self.has(Flaw::MigrationRevives) {
             let generation = state.entries[index].generation;
             drop(state);
-            thread::yield_now();
+            // So long that a free falls into it, however busy the machine is.
+            thread::sleep(Duration::from_micros(500));
             state = self.lock();
             let entry = &mut state.entries[index];
             (entry.generation, entry.object) = (generation, Some(object.clone()));
