@@ -3,7 +3,11 @@
 
 use std::{ffi::OsString, io::Write as _, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint, error::ErrorKind};
+use clap::{
+    Args, CommandFactory as _, Parser, Subcommand, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
 use clap_complete::Shell;
 use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
@@ -184,8 +188,8 @@ struct EstimateArgs {
     #[arg(long = "codec", value_name = "CODEC", value_parser = codec)]
     codecs: Vec<CodecSpec>,
 
-    /// An allocator to measure: nbud, zbud or xcfmalloc; may be repeated [default: nbud; with --lifecycle all of them]
-    #[arg(long = "allocator", value_name = "NAME", value_parser = allocator)]
+    /// An allocator to measure; may be repeated [default: nbud; with --lifecycle all of them]
+    #[arg(long = "allocator", value_name = "NAME", value_parser = allocator())]
     allocators: Vec<Allocator>,
 
     /// The most memory each pool may hold, such as 256MiB; on reaching it the run stops and says how far it came
@@ -229,8 +233,10 @@ fn codec(text: &str) -> Result<CodecSpec, String> {
     text.parse::<CodecSpec>().map_err(|error| error.to_string())
 }
 
-fn allocator(text: &str) -> Result<Allocator, String> {
-    text.parse::<Allocator>().map_err(|error| error.to_string())
+/// With the names as possible values: help, completions and the manual page then list what there is.
+fn allocator() -> impl TypedValueParser<Value = Allocator> {
+    let names = Allocator::ALL.iter().map(|allocator| allocator.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Allocator>())
 }
 
 fn fraction(text: &str) -> Result<f64, String> {

@@ -187,7 +187,18 @@ impl PoolBuilder {
     }
 
     /// The most blocks that xcfmalloc scatters an object over: 1 to 8, by default 2. An object is at most as many frames
-    /// long.
+    /// long. More blocks make more holes usable, and each object dearer: 8 bytes for two, 24 for four, 56 for eight.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_pool::{Allocator, PoolBuilder};
+    ///
+    /// let pool = PoolBuilder::new(Allocator::Xcfmalloc).limit(8 << 20).max_blocks(4).build()?;
+    /// assert_eq!(pool.max_len(), 4 * 4096);
+    /// let handle = pool.store(&[7; 3 * 4096])?;
+    /// pool.read(handle, &mut |slices| assert!((1..=4).contains(&slices.parts().len())))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_blocks(mut self, blocks: u32) -> Self {
         self.max_blocks = blocks;
         self

@@ -516,17 +516,18 @@ fn xcfmalloc_a_read_beside_an_overwrite_sees_old_or_new() {
 
 #[test]
 fn xcfmalloc_an_overwrite_beside_a_reader_goes_elsewhere_whole() {
+    // In two frames, the old bytes and the new ones.
+    const LONG: usize = 5000;
     model(|| {
         let pool = xcfmalloc();
-        let _stays = store(&*pool, 1, units(50)).expect("room");
-        let handle = store(&*pool, 2, units(30)).expect("room");
-        let reader = beside(&pool, move |pool| read_pieces(pool, handle, units(30)));
+        let handle = store(&*pool, 2, LONG).expect("room");
+        let reader = beside(&pool, move |pool| read_pieces(pool, handle, LONG));
         // The object is held here, so the new bytes get blocks of their own, and side words change.
         let mut written = Ok(());
-        pool.read(handle, &mut |_| written = pool.write(handle, &[7; units(30)])).expect("lives");
+        pool.read(handle, &mut |_| written = pool.write(handle, &[7; LONG])).expect("lives");
         assert_eq!(written, Ok(()));
         assert!(matches!(reader.join().expect("no panic"), Ok(2 | 7)));
-        assert_eq!(read_pieces(&*pool, handle, units(30)), Ok(7));
+        assert_eq!(read_pieces(&*pool, handle, LONG), Ok(7));
         pool.validate().expect("valid");
     });
 }
@@ -540,6 +541,54 @@ fn xcfmalloc_an_overwrite_beside_compaction_is_not_lost() {
         pool.write(handle, &[9; SCATTERED]).expect("room");
         compactor.join().expect("no panic");
         assert_eq!(read_pieces(&*pool, handle, SCATTERED), Ok(9));
+        pool.validate().expect("valid");
+    });
+}
+
+/// An object whose second block is alone in its frame, and for which there is a hole elsewhere. Its first block stays
+/// when compaction moves it, so its entry says the same before and after.
+fn second_block_apart(pool: &dyn Pool) -> Handle {
+    let [short, beside_short] = carve(pool, [5, 59]);
+    let [long, _] = carve(pool, [9, 55]);
+    let [hole, _] = carve(pool, [5, 59]);
+    [short, long].map(|handle| pool.free(handle).expect("lives"));
+    let apart = store(pool, 7, SCATTERED).expect("room");
+    [beside_short, hole].map(|handle| pool.free(handle).expect("lives"));
+    apart
+}
+
+#[test]
+fn xcfmalloc_a_read_beside_a_move_of_the_second_block_finds_it() {
+    model(|| {
+        let pool = xcfmalloc();
+        let handle = second_block_apart(&*pool);
+        let compactor = beside(&pool, |pool| {
+            pool.compact(usize::MAX);
+            // Unless the reader kept it from moving, this lies where it was, in a frame of the same id.
+            store(pool, 3, units(5)).expect("room")
+        });
+        assert_eq!(read_pieces(&*pool, handle, SCATTERED), Ok(7));
+        let next = compactor.join().expect("no panic");
+        assert_eq!(read_pieces(&*pool, handle, SCATTERED), Ok(7));
+        assert_eq!(read_pieces(&*pool, next, units(5)), Ok(3));
+        pool.validate().expect("valid");
+    });
+}
+
+#[test]
+fn xcfmalloc_a_move_of_the_second_block_touches_no_successor() {
+    model(|| {
+        let pool = xcfmalloc();
+        let handle = second_block_apart(&*pool);
+        let compactor = beside(&pool, |pool| pool.compact(usize::MAX));
+        pool.free(handle).expect("lives");
+        // One of them gets the index, and with it the side words.
+        let next = [3, 4, 5].map(|fill| store(&*pool, fill, units(2)).expect("room"));
+        compactor.join().expect("no panic");
+        assert_eq!(read_pieces(&*pool, handle, SCATTERED), Err(HandleError::Stale));
+        for (fill, handle) in (3..).zip(next) {
+            assert_eq!(read_pieces(&*pool, handle, units(2)), Ok(fill));
+        }
         pool.validate().expect("valid");
     });
 }

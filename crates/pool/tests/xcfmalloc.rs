@@ -131,8 +131,7 @@ fn readers_see_one_version_whatever_moves() {
                         assert_eq!(slices.copy_to(&mut copy), Some(len));
                         // The writer says what it is about to write, so it is one of these.
                         let most = versions[at].load(SeqCst) + 1;
-                        let seen = (least..=most)
-                            .find(|&number| version(at, number, len) == copy);
+                        let seen = (least..=most).find(|&number| version(at, number, len) == copy);
                         assert!(seen.is_some(), "object {at} is no version from {least} to {most}");
                         thread::yield_now();
                         assert!(

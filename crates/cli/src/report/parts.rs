@@ -55,7 +55,7 @@ fn processes(all: &[&ProcessSummary]) -> String {
     for process in all.iter().take(PROCESSES_SHOWN) {
         let mut line = vec![shorten(&process.title(), PROCESS_WIDTH)];
         line.extend(sizes(process.bytes, left_out(process)));
-        line.extend((0..codecs).map(|codec| ratio(process.shares.get(codec))));
+        line.extend((0..codecs).map(|codec| ratio(of_codec(&process.shares, codec))));
         lines.push(line);
     }
     if all.len() > PROCESSES_SHOWN {
@@ -92,7 +92,8 @@ fn summed(
     };
     let mut line = vec![name];
     line.extend(sizes(private, [column(0), column(1), column(2)]));
-    let shares = |codec| processes.iter().filter_map(move |process| process.shares.get(codec));
+    let shares =
+        |codec| processes.iter().filter_map(move |process| of_codec(&process.shares, codec));
     line.extend((0..codecs).map(|codec| ratio_of(shares(codec))));
     line
 }
@@ -103,9 +104,10 @@ fn mappings(process: &ProcessSummary) -> String {
     all.sort_by_key(|mapping| std::cmp::Reverse(mapping.bytes));
     let mut header = ["mapping", "private", "same", "raw"].map(str::to_owned).to_vec();
     header.extend(codecs(&process.shares));
-    let codecs = process.shares.len().min(header.len() - 4);
+    let codecs = header.len() - 4;
     let line = |name: String, mappings: &[&MappingSummary]| {
-        let shares = |codec| mappings.iter().filter_map(move |mapping| mapping.shares.get(codec));
+        let shares =
+            |codec| mappings.iter().filter_map(move |mapping| of_codec(&mapping.shares, codec));
         let pages: u64 = shares(0).map(|share| share.tally.pages()).sum();
         let part = |number: fn(&Share) -> u64| percent(shares(0).map(number).sum(), pages);
         let mut line = vec![name, bytes::show(mappings.iter().map(|mapping| mapping.bytes).sum())];
@@ -123,14 +125,20 @@ fn mappings(process: &ProcessSummary) -> String {
     format!("Mappings of {title}:\n{}", table::lay_out(1, header, lines.into_iter()))
 }
 
-/// The codecs' names, of the first allocator.
-pub(super) fn codecs(shares: &[Share]) -> Vec<String> {
+/// The shares of the runs with the first allocator, one for each codec. Runs go by codec, and within one by allocator.
+fn of_first_allocator(shares: &[Share]) -> impl Iterator<Item = &Share> {
     let first = shares.first().map(|share| share.allocator.as_str());
-    shares
-        .iter()
-        .filter(|share| Some(share.allocator.as_str()) == first)
-        .map(|share| share.codec.clone())
-        .collect()
+    shares.iter().filter(move |share| Some(share.allocator.as_str()) == first)
+}
+
+/// The codecs' names.
+pub(super) fn codecs(shares: &[Share]) -> Vec<String> {
+    of_first_allocator(shares).map(|share| share.codec.clone()).collect()
+}
+
+/// The share of the run with the codec of this column.
+pub(super) fn of_codec(shares: &[Share], column: usize) -> Option<&Share> {
+    of_first_allocator(shares).nth(column)
 }
 
 pub(super) fn ratio(share: Option<&Share>) -> String {

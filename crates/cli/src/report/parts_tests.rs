@@ -112,6 +112,36 @@ fn mappings_are_named_and_the_small_ones_are_put_together() {
     assert_eq!(lines.len(), 15, "\n{table}");
 }
 
+/// Runs go by codec and then by allocator; a codec's column is the first allocator's run with that codec.
+#[test]
+fn with_several_allocators_a_codecs_column_is_that_codecs() {
+    let mut process = process(7, 1000, 1e6);
+    process.shares.clear();
+    for (codec, memory) in [("lz4", 2048.0), ("zstd:1", 1024.0)] {
+        for (allocator, more) in [("nbud", 1.0), ("zbud", 2.0)] {
+            let mut share = share(codec, 1000, memory * 1000.0 * more);
+            share.allocator = allocator.to_owned();
+            process.shares.push(share);
+        }
+    }
+    let mut heap = mapping(0x1000, MappingKind::Heap, None, 1000);
+    heap.shares = process
+        .shares
+        .iter()
+        .map(|of| Share { codec: of.codec.clone(), allocator: of.allocator.clone(), ..*of })
+        .collect();
+    process.mappings = vec![heap];
+    let mut input = input(vec![process]);
+    input.maps = true;
+    for table in tables(&input) {
+        let header = table.lines().find(|line| line.contains("lz4")).expect("a heading");
+        assert!(header.trim_end().ends_with("lz4 zstd:1"), "\n{table}");
+        let last = table.lines().last().expect("a line");
+        let words: Vec<_> = last.split_whitespace().collect();
+        assert_eq!(words[words.len() - 2..], ["2.00", "4.00"], "\n{table}");
+    }
+}
+
 #[test]
 fn notes_tell_what_vanished_and_what_the_swap_is() {
     let mut busy = process(7, 1000, 1e6);

@@ -37,11 +37,15 @@ fn sources(input: &InputSummary) -> String {
 
 /// How far off the whole may be from the sample, for each fill that was complete.
 pub(super) fn confidence(report: &Report) -> Option<String> {
+    let several = fills(report).any(|row| row.allocator != report.rows[0].allocator);
     let intervals: Vec<_> = fills(report)
         .filter_map(|row| {
             let interval = row.effective_ratio_95?;
             let high = interval.high.map_or_else(|| "?".to_owned(), |high| format!("{high:.2}"));
-            Some(format!("{} {:.2} to {high}", row.codec, interval.low))
+            let codec = &row.codec;
+            let who =
+                if several { format!("{codec} with {}", row.allocator) } else { codec.clone() };
+            Some(format!("{who} {:.2} to {high}", interval.low))
         })
         .collect();
     let list = intervals.join(", ");
@@ -141,7 +145,10 @@ fn show_ratio(ratio: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{estimate::test_row, report::test_report};
+    use crate::{
+        estimate::{Interval, test_row},
+        report::test_report,
+    };
 
     #[test]
     fn the_densest_fill_speaks_and_the_fastest_is_named_beside_it() {
@@ -171,6 +178,24 @@ mod tests {
         let text = sampling(&report.input);
         assert!(
             text.contains("10.0 %") && text.contains("seed 1") && text.contains("at most 1.0 GiB"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_interval_says_whose_it_is() {
+        let sampled = |allocator: &str| {
+            let mut row = test_row("lz4", 300, 1.0);
+            row.allocator = allocator.to_owned();
+            row.effective_ratio_95 = Some(Interval { low: 3.0, high: Some(4.0) });
+            row
+        };
+        let text = confidence(&test_report(vec![sampled("nbud")], 1200, 12_000));
+        assert!(text.is_some_and(|text| text.ends_with(": lz4 3.00 to 4.00.")));
+        let rows = vec![sampled("nbud"), sampled("zbud")];
+        let text = confidence(&test_report(rows, 1200, 12_000)).expect("two intervals");
+        assert!(
+            text.ends_with(": lz4 with nbud 3.00 to 4.00, lz4 with zbud 3.00 to 4.00."),
             "{text}"
         );
     }

@@ -125,12 +125,15 @@ impl Xcfmalloc {
             return CompactReport { busy: 1, more: true, ..report };
         };
         self.attend_all();
+        // A call that goes on squeezing has moved nothing yet, and since the last one much may have been freed.
+        let mut again = progress.squeezing;
         while !self.compact_some(budget, wanted, &mut progress, &mut report) {
-            let squeezed = progress.squeezing;
-            progress.start(!squeezed && self.max_blocks > 1);
-            if !progress.squeezing {
+            let squeeze = !progress.squeezing && self.max_blocks > 1;
+            progress.start(squeeze);
+            if !(squeeze || again) {
                 return report;
             }
+            again &= squeeze;
         }
         report.more = true;
         report
@@ -154,7 +157,7 @@ impl Xcfmalloc {
                 if progress.squeezing && free < WORTH_UNITS.max(all / WORTH_ONE_IN) {
                     return false;
                 }
-                let emptied = self.evacuate(id, progress, report);
+                let emptied = self.evacuate(id, budget, progress, report);
                 if emptied.is_some_and(|emptied| !progress.goes_on(emptied)) {
                     return false;
                 }
@@ -171,10 +174,12 @@ impl Xcfmalloc {
         }
     }
 
-    /// Empties one frame as far as others have room. `None`: it is not what it was; otherwise whether it is empty.
+    /// Empties one frame as far as others have room. `None`: it is not what it was, or the budget is spent; otherwise
+    /// whether it is empty.
     fn evacuate(
         &self,
         id: DescriptorId,
+        budget: usize,
         progress: &mut Progress,
         report: &mut CompactReport,
     ) -> Option<bool> {
@@ -190,20 +195,26 @@ impl Xcfmalloc {
         let mut used: Vec<Block> = blocks.used_blocks().collect();
         // The largest first: they are the hardest to place.
         used.sort_unstable_by_key(|block| std::cmp::Reverse(block.units));
+        let mut spent = false;
         for block in used {
+            if spent {
+                break;
+            }
             match self.relocate(id, block, progress.squeezing) {
                 Moved::Yes { bytes, freed, taken } => {
                     report.moved_objects += 1;
                     report.moved_bytes += bytes as u64;
                     report.freed_frames += progress.settle(freed, taken);
                     self.base.note_compacted(bytes);
+                    spent = report.moved_bytes >= budget as u64;
                 }
                 Moved::Gone => {}
                 Moved::NoRoom => break,
                 Moved::Busy => report.busy += 1,
             }
         }
-        Some(self.frames.lock().end_emptying())
+        let emptied = self.frames.lock().end_emptying();
+        (emptied || !spent).then_some(emptied)
     }
 
     /// Moves what lies in one block of frame `from`.

@@ -1,6 +1,6 @@
 //! A chain that is being put together: blocks that are taken, and their frames, held for writing.
 //!
-//! No entry names the blocks of a draft yet. It ends in one of two ways: an entry and its side words are made to say
+//! No entry names the blocks of a draft yet. They end in one of two ways: an entry and its side words are made to say
 //! them while the frames are still held, or all of them go back to their lists.
 
 use pagefold_frame::DescriptorId;
@@ -20,7 +20,12 @@ const CANDIDATES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     pub(super) chain: Chain,
-    held: [Option<FrameGuard<'a>>; MAX_BLOCKS],
+    held: [Option<Held<'a>>; MAX_BLOCKS],
+    /// New frames, on no list.
+    spares: [Option<FrameGuard<'a>>; MAX_BLOCKS],
+    /// What it is for.
+    len: usize,
+    blocks: usize,
     /// Bytes that no block holds yet.
     rest: usize,
     /// Blocks that may still be taken.
@@ -31,12 +36,23 @@ pub(super) struct Draft<'a> {
     pub(super) whole_taken: usize,
 }
 
+/// A frame that a block of the draft is in.
+#[derive(Debug)]
+struct Held<'a> {
+    guard: FrameGuard<'a>,
+    /// Whether it was a spare.
+    is_new: bool,
+}
+
 impl<'a> Draft<'a> {
     /// A draft for `len` bytes in at most `blocks` blocks.
     pub(super) fn new(len: usize, blocks: usize) -> Self {
         Self {
             chain: Chain::empty(),
             held: [const { None }; MAX_BLOCKS],
+            spares: [const { None }; MAX_BLOCKS],
+            len,
+            blocks,
             rest: len,
             left: blocks,
             met_busy: false,
@@ -55,13 +71,23 @@ impl<'a> Draft<'a> {
     }
 
     fn guard(&mut self, id: DescriptorId) -> Option<&mut FrameGuard<'a>> {
-        self.held.iter_mut().flatten().find(|guard| guard.id() == id)
+        self.held.iter_mut().flatten().map(|held| &mut held.guard).find(|guard| guard.id() == id)
     }
 
-    /// Keeps a frame that is held for writing.
-    pub(super) fn hold(&mut self, guard: FrameGuard<'a>) {
+    fn hold(&mut self, guard: FrameGuard<'a>, is_new: bool) {
         let slot = self.held.iter_mut().find(|slot| slot.is_none());
-        *slot.expect("a draft holds no more frames than blocks") = Some(guard);
+        *slot.expect("a draft holds no more frames than blocks") = Some(Held { guard, is_new });
+    }
+
+    /// Keeps a new frame for when one is needed.
+    pub(super) fn keep_spare(&mut self, guard: FrameGuard<'a>) {
+        let slot = self.spares.iter_mut().find(|slot| slot.is_none());
+        *slot.expect("a draft asks for no more frames than blocks") = Some(guard);
+    }
+
+    /// Gives new frames that were not needed back to the arena.
+    pub(super) fn retire_spares(&mut self) {
+        self.spares.iter_mut().filter_map(Option::take).for_each(FrameGuard::retire);
     }
 
     /// Takes a free block of just `size` units from some frame that nobody else holds, and fills it as far as it
@@ -73,7 +99,7 @@ impl<'a> Draft<'a> {
             from = id.get() + 1;
             if self.guard(id).is_none() {
                 match locked.try_write(id) {
-                    Ok(guard) => self.hold(guard),
+                    Ok(guard) => self.hold(guard, false),
                     Err(_) => {
                         self.met_busy = true;
                         continue;
@@ -111,13 +137,15 @@ impl<'a> Draft<'a> {
         false
     }
 
-    /// Takes what is needed of a new frame.
-    pub(super) fn take_new(&mut self, locked: &mut Locked<'a>, guard: FrameGuard<'a>) {
+    /// Takes what is needed of a spare frame. `false`: there is none.
+    pub(super) fn take_spare(&mut self, locked: &mut Locked<'a>) -> bool {
+        let Some(guard) = self.spares.iter_mut().find_map(Option::take) else { return false };
         let (id, len) = (guard.id(), self.rest.min(pagefold_frame::FRAME_BYTES));
-        self.hold(guard);
+        self.hold(guard, true);
         let unit = locked.take_new(id, units_for(len));
         self.whole_taken += 1;
         self.add(Part { id, unit, len });
+        true
     }
 
     fn add(&mut self, part: Part) {
@@ -138,12 +166,21 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Puts all blocks back on their lists; frames that are without blocks then are doomed unless `keep` allows them
-    /// in the reserve.
-    pub(super) fn give_up(self, locked: &mut Locked<'a>, keep: usize) -> Doomed {
+    /// Puts all blocks back on their lists and lets go of their frames; new frames are spare again. Other frames that
+    /// are without blocks then are doomed unless `keep` allows them in the reserve.
+    pub(super) fn start_over(&mut self, locked: &mut Locked<'a>, keep: usize) -> Doomed {
+        let fresh = Self::new(self.len, self.blocks);
+        let Self { chain, held, spares, met_busy, .. } = std::mem::replace(self, fresh);
+        (self.spares, self.met_busy) = (spares, met_busy);
         let mut doomed = Doomed::none();
-        for part in self.chain.parts() {
+        for part in chain.parts() {
             locked.give(part.id, part.unit, keep, &mut doomed);
+        }
+        for Held { guard, is_new } in held.into_iter().flatten() {
+            if is_new {
+                locked.withdraw(guard.id(), &mut doomed);
+                self.keep_spare(guard);
+            }
         }
         doomed
     }

@@ -146,12 +146,12 @@ impl Xcfmalloc {
     ///
     /// I-RELOCATE: the draft holds its frames for writing until both are changed. If the first block stays, the caller
     /// holds its frame for writing.
-    pub(super) fn switch(
-        &self,
+    pub(super) fn switch<'a>(
+        &'a self,
         index: u32,
         cell: EntryCell<'_>,
         entry: Entry,
-        draft: Draft<'_>,
+        mut draft: Draft<'a>,
         replaced: Replaced,
         keep: usize,
     ) -> Option<Doomed> {
@@ -168,9 +168,10 @@ impl Xcfmalloc {
             if to == entry { cell.load() == entry } else { cell.exchange(entry, to) }
         });
         let Some((old, new)) = switched else {
-            let doomed = draft.give_up(&mut locked, self.keep());
+            let doomed = draft.start_over(&mut locked, self.keep());
             drop(locked);
             self.frames.kill(&doomed);
+            draft.retire_spares();
             return None;
         };
         self.sides.store(index, &new);

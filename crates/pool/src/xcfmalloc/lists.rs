@@ -295,6 +295,17 @@ impl<'a> Locked<'a> {
         self.change(id, before, after);
     }
 
+    /// Takes a frame without a used block back out of the reserve, or from those that are doomed.
+    pub(super) fn withdraw(&mut self, id: DescriptorId, doomed: &mut Doomed) {
+        match doomed.ids[..doomed.count].iter().position(|&other| other == id) {
+            Some(at) => {
+                doomed.count -= 1;
+                doomed.ids.swap(at, doomed.count);
+            }
+            None => self.change(id, Blocks::FREE, Blocks::NONE),
+        }
+    }
+
     /// Frames of the reserve.
     pub(super) fn whole(&self) -> usize {
         self.lists.counts[SIZES - 1] as usize

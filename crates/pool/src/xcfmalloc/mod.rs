@@ -255,15 +255,15 @@ impl Pool for Xcfmalloc {
                 }
                 match self.base.arena.migrate(&self.frames.slab, part.id) {
                     Ok(frames) => moved += frames.bytes(),
-                    // An error says that everything is as it was. So whatever comes in between after that is none, and
-                    // the answer says how much was moved.
-                    Err(_) if moved > 0 => return Ok(moved),
                     // Freed, moved or overwritten since its entry was loaded, or about to be.
                     Err(Stay::Gone) if cell.load() != entry => break,
+                    // An error says that everything is as it was, so what comes in between after the first move is none:
+                    // the answer says how much was moved.
+                    Err(_) if moved > 0 => return Ok(moved),
                     Err(stay) => return Err(MigrateError::from(stay)),
                 }
             }
-            if moved > 0 {
+            if cell.load() == entry {
                 return Ok(moved);
             }
         }

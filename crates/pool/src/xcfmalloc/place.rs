@@ -156,43 +156,47 @@ impl Xcfmalloc {
         index: u32,
         blocks: usize,
         source: Source,
-        complete: impl FnOnce(&mut Locked<'_>, &Draft<'_>) -> Result<(), OutOfFrames>,
+        complete: impl Fn(&mut Locked<'_>, &Draft<'_>) -> Result<(), OutOfFrames>,
     ) -> Result<Draft<'_>, NoBlocks> {
         if len > blocks * capacity(source.units_max()) {
             return Err(NoBlocks::default());
         }
         let mut draft = Draft::new(len, blocks);
         let mut frames_left = matches!(source, Source::Anywhere(_));
-        let mut locked = self.frames.lock();
-        while draft.rest() > 0 {
-            if let Next::Taken = self.next_block(&mut locked, &mut draft, source, frames_left) {
-                continue;
+        loop {
+            let mut locked = self.frames.lock();
+            while draft.rest() > 0 {
+                let next = self.next_block(&mut locked, &mut draft, source, frames_left);
+                if matches!(next, Next::NewFrame) && !draft.take_spare(&mut locked) {
+                    break;
+                }
             }
-            let Source::Anywhere(claim) = source else { break };
-            if !frames_left {
-                break;
+            let for_words = draft.rest() == 0;
+            if for_words && complete(&mut locked, &draft).is_ok() {
+                for part in draft.chain.parts().iter().filter(|part| part.units() == UNITS) {
+                    locked.set_owner(part.id, index);
+                }
+                drop(locked);
+                draft.retire_spares();
+                return Ok(draft);
             }
+            // Nothing is held while a frame is made, which may take a while: others may be waiting to read.
+            let doomed = draft.start_over(&mut locked, self.keep());
             drop(locked);
-            // The blocks that were taken stay the draft's meanwhile.
-            let new = self.frames.create(claim);
-            locked = self.frames.lock();
-            match new {
-                Ok(guard) => draft.take_new(&mut locked, guard),
-                Err(OutOfFrames) => frames_left = false,
+            self.frames.kill(&doomed);
+            match source {
+                Source::Anywhere(claim) if frames_left && !for_words => {
+                    match self.frames.create(claim) {
+                        Ok(guard) => draft.keep_spare(guard),
+                        Err(OutOfFrames) => frames_left = false,
+                    }
+                }
+                _ => {
+                    draft.retire_spares();
+                    return Err(NoBlocks { met_busy: draft.met_busy, for_words });
+                }
             }
         }
-        let for_words = draft.rest() == 0;
-        if for_words && complete(&mut locked, &draft).is_ok() {
-            for part in draft.chain.parts().iter().filter(|part| part.units() == UNITS) {
-                locked.set_owner(part.id, index);
-            }
-            return Ok(draft);
-        }
-        let met_busy = draft.met_busy;
-        let doomed = draft.give_up(&mut locked, self.keep());
-        drop(locked);
-        self.frames.kill(&doomed);
-        Err(NoBlocks { met_busy, for_words })
     }
 
     /// Takes the next block of a draft.

@@ -5,13 +5,15 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use pagefold_frame::{DescriptorId, HeapSource};
+use pagefold_frame::{Claim, DescriptorId, HeapSource};
 
 use super::{
-    Xcfmalloc,
+    Content, Xcfmalloc,
     blocks::{Block, Blocks, UNITS},
     chain::Chain,
     header::{HEADER_BYTES, PARANOID, capacity},
+    life::Replaced,
+    place::Source,
 };
 use crate::{AllocError, Allocator, Handle, Pool, PoolBuilder, builder::Selection};
 
@@ -214,6 +216,47 @@ fn whatever_hole_is_left_is_used_at_the_limit() {
 }
 
 #[test]
+fn an_overwrite_that_comes_too_late_gives_its_frames_back() {
+    let pool = pool(2);
+    let len = pool.max_len();
+    let handle = pool.store(&bytes(len)).expect("room");
+    let (cell, entry, _) = pool.base.entry(handle).expect("alive");
+    let draft = || {
+        let source = Source::Anywhere(Claim::Reserve);
+        pool.draft(len, handle.index(), 2, source, |_, _| Ok(())).expect("room")
+    };
+    let (late, mut first) = (draft(), draft());
+    first.fill(handle.index(), Content::Bytes(&bytes(len)));
+    let switch = |draft| pool.switch(handle.index(), cell, entry, draft, Replaced::All, 0);
+    let doomed = switch(first).expect("the entry is this one");
+    assert_eq!(doomed.count(), 2, "the old frames");
+    pool.frames.kill(&doomed);
+    assert!(switch(late).is_none(), "the entry is another one");
+    assert_eq!(pool.stats().frame_bytes, 2 * 4096);
+    assert_whole(&pool, handle, len);
+}
+
+#[test]
+fn several_new_frames_are_had_where_none_may_be_kept() {
+    for max_blocks in [2, 8] {
+        let pool = pool(max_blocks);
+        let len = pool.max_len();
+        let mut stored = Vec::new();
+        while let Ok(handle) = pool.store(&bytes(len)) {
+            stored.push(handle);
+        }
+        // At the limit the old blocks are held, and the new ones come from what is kept for this.
+        for handle in stored.into_iter().take(20) {
+            let mut written = Ok(());
+            pool.read(handle, &mut |_| written = pool.write(handle, &bytes(len))).expect("alive");
+            assert_eq!(written, Ok(()));
+            assert_whole(&pool, handle, len);
+        }
+        assert!(pool.store(&bytes(len)).is_err(), "the reserve is not for this");
+    }
+}
+
+#[test]
 fn some_whole_frames_stay_until_they_are_trimmed() {
     let pool = pool(2);
     let stored: Vec<Handle> = (0..100).map(|_| pool.store(&bytes(4096)).expect("room")).collect();
@@ -320,6 +363,20 @@ fn compaction_stops_at_the_frames_that_are_wanted() {
     let report = pool.compact_objects(usize::MAX, u64::MAX);
     assert!(report.freed_frames > 20 && !report.more, "{report:?}");
     assert_eq!(pool.validate(), Ok(()));
+}
+
+#[test]
+fn compaction_with_no_budget_comes_to_an_end() {
+    for max_blocks in [1, 2, 8] {
+        let pool = pool(max_blocks);
+        let stored: Vec<Handle> = (0..900).map(|at| store(&pool, 1 + at % 30)).collect();
+        for handle in stored.iter().step_by(2) {
+            pool.free(*handle).expect("alive");
+        }
+        let calls = (0..20_000).take_while(|_| pool.compact(0).more).count();
+        assert!(calls > 50 && calls < 20_000, "{calls} calls, {max_blocks} blocks");
+        assert_eq!(pool.validate(), Ok(()));
+    }
 }
 
 #[test]

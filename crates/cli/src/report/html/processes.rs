@@ -50,7 +50,7 @@ fn processes(all: &[&ProcessSummary]) -> Table {
         cells.extend(left_out.map(|part| part.map_or_else(|| NONE.to_owned(), bytes::show)));
         cells.push(count(process.vanished_pages));
         cells.push(if process.complete { "yes" } else { "no" }.to_owned());
-        cells.extend((0..codecs.len()).map(|codec| ratio(process.shares.get(codec))));
+        cells.extend((0..codecs.len()).map(|codec| ratio(parts::of_codec(&process.shares, codec))));
         table.rows.push(cells);
     }
     table
@@ -88,7 +88,7 @@ fn mappings(process: &ProcessSummary, all: &[&MappingSummary]) -> Table {
             part(|share| share.tally.same_filled),
             part(|share| share.tally.raw),
         ];
-        cells.extend((0..codecs.len()).map(|codec| ratio(mapping.shares.get(codec))));
+        cells.extend((0..codecs.len()).map(|codec| ratio(parts::of_codec(&mapping.shares, codec))));
         table.rows.push(cells);
     }
     table
