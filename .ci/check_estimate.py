@@ -5,7 +5,7 @@ import sys
 
 RUN_KEYS = (
     "codec allocator phase pages stored raw same_filled payload_bytes frame_bytes metadata_bytes density "
-    "effective_ratio rss_delta_bytes moved_bytes store_us load_us verified"
+    "effective_ratio resident_bytes rss_delta_bytes moved_bytes store_us load_us verified"
 ).split()
 PHASES = ["fill", "churn", "half_freed", "compacted"]
 
@@ -23,7 +23,9 @@ check(given["same_filled"] <= given["pages"], "more same-filled pages than pages
 check(isinstance(given["skipped"], list), "skipped is no list")
 runs = report["runs"]
 kinds = {(run["codec"], run["allocator"]) for run in runs}
-check(len(kinds) >= 3, "fewer codecs than the default ones: %r" % kinds)
+check(len({codec for codec, _ in kinds}) >= 3, "fewer codecs than the default ones: %r" % kinds)
+allocators = {allocator for _, allocator in kinds}
+check(allocators == {"nbud", "zbud", "xcfmalloc"}, "not every allocator was measured: %r" % allocators)
 for kind in kinds:
     phases = [run["phase"] for run in runs if (run["codec"], run["allocator"]) == kind]
     check(phases == PHASES, "%r has the phases %r" % (kind, phases))

@@ -81,6 +81,8 @@ pub(super) fn run(
 ) -> Result<Report, XtaskError> {
     let mut command = Command::new(program);
     command.args(["estimate", "--lifecycle", "--json", "--quiet", "--sample", "1"]);
+    // The targets are nbud's.
+    command.args(["--allocator", "nbud"]);
     command.args(CODECS.iter().flat_map(|codec| ["--codec", codec])).args(files);
     let shown = show(&command);
     eprintln!("$ {shown}");
