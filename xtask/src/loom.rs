@@ -12,13 +12,13 @@ use crate::{
 /// The name of the test target that holds a package's models.
 const TARGET: &str = "loom";
 const PREEMPTIONS: &str = "LOOM_MAX_PREEMPTIONS";
-/// Compaction against lookup has so many steps that an unbounded search does not end. Nearly all ordering bugs need
-/// no more than this many preemptions to show.
-const POOL_PREEMPTIONS: &str = "3";
+/// Compaction against lookup has so many steps that an unbounded search does not end. With two preemptions all models
+/// take about a minute, with three some ten times as long.
+const POOL_PREEMPTIONS: &str = "2";
 
 /// The loom models of all packages that have some.
 ///
-/// They are built into a target directory of their own. LOOM_MAX_PREEMPTIONS is passed on; for pagefold-pool it is 3
+/// They are built into a target directory of their own. LOOM_MAX_PREEMPTIONS is passed on; for pagefold-pool it is 2
 /// unless it is set. The other LOOM_ variables work as well.
 #[derive(Debug, Args)]
 pub(crate) struct LoomArgs {
