@@ -6,8 +6,8 @@
 //! ```
 //! While frames are evacuated (`evacuate`) the caches are left out, so that what becomes free is free at once.
 //!
-//! The *owner word* of a frame is the allocatee's: type tag and descriptor id, a mark for claimed frames, or 0. What the allocator itself knows
-//! lies in bitmaps by pageblock (`buddy`), so the two never share a word.
+//! The *owner word* of a frame is the allocatee's: type tag and descriptor id, a mark for claimed frames, or 0. What
+//! the allocator itself knows lies in bitmaps by pageblock (`buddy`), so the two never share a word.
 
 use std::{
     ops::Range,
