@@ -73,7 +73,8 @@ fn page_files(path: &Path) -> Result<Vec<PathBuf>, std::io::Error> {
     Ok(files)
 }
 
-/// The pages as a store would keep them; pages of one repeated word need no bytes and are left out.
+/// The pages as a store would keep them, those of all files mixed; pages of one repeated word need no bytes and are left
+/// out.
 fn kept(codec: &dyn Codec, files: &[PathBuf]) -> Result<Vec<Vec<u8>>, std::io::Error> {
     let mut kept = Vec::new();
     let mut scratch = [0; accept_len(PAGE_BYTES)];
@@ -84,6 +85,10 @@ fn kept(codec: &dyn Codec, files: &[PathBuf]) -> Result<Vec<Vec<u8>>, std::io::E
                 Encoded::Compressed(bytes) | Encoded::Raw(bytes) => kept.push(bytes.to_vec()),
             }
         }
+    }
+    let mut rng = Rng::new(11);
+    for left in (1..kept.len()).rev() {
+        kept.swap(left, rng.below(left + 1));
     }
     Ok(kept)
 }
