@@ -8,6 +8,7 @@
 //! | [`builder`](PoolBuilder) | allocators by name, limits, sources |
 //! | `base` | account, arena, handle table, counters: what every packing stands on |
 //! | `entries` | the handle table that every allocator shares |
+//! | [`classes`] | size classes over chains of frames, a pure function |
 //! | `nbud` | spans with buddies packed back to back |
 //! | `zbud` | two objects in a frame |
 //! | `xcfmalloc` | objects scattered over blocks in any holes |
@@ -17,6 +18,7 @@
 
 mod base;
 mod builder;
+pub mod classes;
 mod contract;
 mod counters;
 mod entries;

@@ -1,0 +1,323 @@
+//! Size classes: how objects of any length are packed into chains of frames, as one pure function.
+//!
+//! ```text
+//!  size      32  48  64 ..  4096           one for each step
+//!  chain     the number of frames, 1 to a limit, whose remainder after whole objects is least; a size that is a power
+//!            of two takes one frame
+//!  merging   sizes whose (frames, objects) are the same are one class, of the largest size among them
+//!  huge      one object in one frame
+//! ```
+//! An object of a class that is not huge carries a header, so it is its length and the header that choose the class. A
+//! length that would be in a huge class without a header is there, since such an object needs none.
+//!
+//! The idea, and the parameters of [`ClassConfig::default`], are those of Linux's zsmalloc, known from its public
+//! discussion. Whoever packs by such a table and whoever prints it use the same one.
+//!
+//! | module | holds |
+//! |---|---|
+//! | here | configuration, classes, and which class a length is in |
+//! | [`expect`](Expectation) | what a table comes to for given lengths |
+
+mod expect;
+
+use thiserror::Error;
+
+pub use expect::{ClassExpectation, Expectation};
+
+/// How a table of size classes is laid out. All fields are bytes, but for `chain_max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClassConfig {
+    /// Bytes of a frame; the largest size. A power of two from [`FRAME_MIN`](Self::FRAME_MIN) to
+    /// [`FRAME_MAX`](Self::FRAME_MAX).
+    pub frame_bytes: usize,
+    /// The smallest size.
+    pub smallest: usize,
+    /// From one size to the next. Divides what is between the smallest size and a frame.
+    pub step: usize,
+    /// The most frames of a chain: 1 to [`CHAIN_MAX`](Self::CHAIN_MAX).
+    pub chain_max: u32,
+    /// What an object of a class that is not huge carries beside its bytes.
+    pub header_bytes: usize,
+}
+
+impl ClassConfig {
+    /// The least frame, in bytes.
+    pub const FRAME_MIN: usize = 256;
+    /// The largest frame, in bytes.
+    pub const FRAME_MAX: usize = 64 << 10;
+    /// The longest chain that any table may have, in frames.
+    pub const CHAIN_MAX: u32 = 64;
+}
+
+impl Default for ClassConfig {
+    /// Frames of 4 KiB, sizes from 32 bytes by 16, chains of up to 8, headers of 8 bytes.
+    fn default() -> Self {
+        Self { frame_bytes: 4096, smallest: 32, step: 16, chain_max: 8, header_bytes: 8 }
+    }
+}
+
+/// Why there is no table of this configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ClassConfigError {
+    /// A frame is a power of two within bounds.
+    #[error(
+        "a frame of {frame_bytes} bytes is not possible; choose a power of two from {} to {}",
+        ClassConfig::FRAME_MIN,
+        ClassConfig::FRAME_MAX
+    )]
+    Frame {
+        /// The number given.
+        frame_bytes: usize,
+    },
+    /// The smallest size has a byte at least and is no larger than a frame.
+    #[error(
+        "a smallest size of {smallest} bytes is not possible; choose 1 to {frame_bytes}, a frame"
+    )]
+    Smallest {
+        /// The number given.
+        smallest: usize,
+        /// A frame in bytes.
+        frame_bytes: usize,
+    },
+    /// The largest size is a frame, and the steps lead there.
+    #[error(
+        "steps of {step} bytes do not lead from a smallest size of {smallest} to a frame of {frame_bytes}; choose a divisor of {}",
+        frame_bytes - smallest
+    )]
+    Step {
+        /// The number given.
+        step: usize,
+        /// The smallest size in bytes.
+        smallest: usize,
+        /// A frame in bytes.
+        frame_bytes: usize,
+    },
+    /// A chain has a frame at least.
+    #[error(
+        "chains of up to {chain_max} frames are not possible; choose 1 to {}",
+        ClassConfig::CHAIN_MAX
+    )]
+    Chain {
+        /// The number given.
+        chain_max: u32,
+    },
+    /// A header leaves room for an object.
+    #[error("a header of {header_bytes} bytes leaves no room in a frame of {frame_bytes}")]
+    Header {
+        /// The number given.
+        header_bytes: usize,
+        /// A frame in bytes.
+        frame_bytes: usize,
+    },
+}
+
+/// A size class after merging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// The smallest size merged into it, in bytes.
+    pub size_min: usize,
+    /// Bytes of each of its places.
+    pub size: usize,
+    /// Frames of a zspage.
+    pub frames: u32,
+    /// Places in a zspage.
+    pub objects: u32,
+}
+
+impl Class {
+    /// Whether it is one object in one frame, which needs no header.
+    pub fn is_huge(&self) -> bool {
+        self.frames == 1 && self.objects == 1
+    }
+
+    /// Bytes of a zspage behind its last place.
+    pub fn waste(&self, frame_bytes: usize) -> usize {
+        self.frames as usize * frame_bytes - self.objects as usize * self.size
+    }
+
+    /// How many of its places lie in more than one frame.
+    pub fn spanning(&self, frame_bytes: usize) -> u32 {
+        let frame_of = |byte: usize| byte / frame_bytes;
+        let spans = |place: &usize| {
+            let start = place * self.size;
+            frame_of(start) != frame_of(start + self.size - 1)
+        };
+        let count = (0..self.objects as usize).filter(spans).count();
+        u32::try_from(count).expect("no more than there are places")
+    }
+}
+
+/// The classes of a configuration, and which one a length is in.
+///
+/// # Invariants
+/// - Classes rise in size, and the last size is a frame.
+/// - Each size is in exactly one class, of the same frames and objects as its own, and no larger than the class's.
+/// - A chain holds its objects, and no chain within the limit leaves less for the class's own size, unless that size is
+///   a power of two, which takes one frame.
+///
+/// # Examples
+/// ```
+/// use pagefold_pool::classes::{ClassConfig, ClassTable};
+///
+/// let table = ClassTable::new(ClassConfig::default())?;
+/// assert_eq!((table.sizes(), table.classes().len()), (255, 119));
+/// let class = table.class_of(1000).expect("shorter than a frame");
+/// assert_eq!((class.size, class.frames, class.objects), (1008, 1, 4));
+/// assert!(table.class_of(4000).is_some_and(|class| class.is_huge()));
+/// assert!(table.class_of(5000).is_none());
+/// # Ok::<(), pagefold_pool::classes::ClassConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassTable {
+    config: ClassConfig,
+    classes: Box<[Class]>,
+    /// By size: the index of its class.
+    by_size: Box<[u16]>,
+}
+
+impl ClassTable {
+    /// The table of a configuration.
+    ///
+    /// # Errors
+    /// [`ClassConfigError`].
+    pub fn new(config: ClassConfig) -> Result<Self, ClassConfigError> {
+        check(config)?;
+        let ClassConfig { frame_bytes, smallest, step, .. } = config;
+        let sizes: Vec<usize> = (smallest..=frame_bytes).step_by(step).collect();
+        let mut classes: Vec<Class> = Vec::new();
+        let mut descending = Vec::with_capacity(sizes.len());
+        // From the largest down: a class has the largest of its sizes.
+        for &size in sizes.iter().rev() {
+            let (frames, objects) = layout(size, config);
+            match classes.last_mut() {
+                Some(class) if (class.frames, class.objects) == (frames, objects) => {
+                    class.size_min = size;
+                }
+                _ => classes.push(Class { size_min: size, size, frames, objects }),
+            }
+            descending.push(classes.len() - 1);
+        }
+        classes.reverse();
+        let last = classes.len() - 1;
+        let index = |from_last| u16::try_from(last - from_last).expect("at most 65536 sizes");
+        let by_size = descending.into_iter().rev().map(index).collect();
+        let table = Self { config, classes: classes.into(), by_size };
+        debug_assert_eq!(table.check(), Ok(()));
+        Ok(table)
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &ClassConfig {
+        &self.config
+    }
+
+    /// The classes, the smallest first.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// Sizes, before merging.
+    pub fn sizes(&self) -> usize {
+        self.by_size.len()
+    }
+
+    /// The class of objects of this length, by its index. `None`: it is longer than a frame.
+    #[inline]
+    pub fn index_of(&self, len: usize) -> Option<usize> {
+        let bare = self.index_for_size(len)?;
+        if self.classes[bare].is_huge() {
+            return Some(bare);
+        }
+        // Longer than a frame only with its header: the largest class is huge, and was found above.
+        self.index_for_size(len + self.config.header_bytes)
+    }
+
+    /// The class of objects of this length. `None`: it is longer than a frame.
+    #[inline]
+    pub fn class_of(&self, len: usize) -> Option<&Class> {
+        self.index_of(len).map(|index| &self.classes[index])
+    }
+
+    /// The class of the least size that holds `bytes`.
+    #[inline]
+    fn index_for_size(&self, bytes: usize) -> Option<usize> {
+        let above = bytes.saturating_sub(self.config.smallest).div_ceil(self.config.step);
+        self.by_size.get(above).map(|&index| usize::from(index))
+    }
+
+    /// Checks all that is said under Invariants.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let ClassConfig { frame_bytes, smallest, step, chain_max, .. } = self.config;
+        let mut expected_min = smallest;
+        for class in &self.classes {
+            let Class { size_min, size, frames, objects } = *class;
+            if size_min != expected_min || size < size_min {
+                return Err(format!("{class:?} does not follow the class before it"));
+            }
+            expected_min = size + step;
+            let fits = objects as usize * size <= frames as usize * frame_bytes;
+            if objects == 0 || frames == 0 || frames > chain_max || !fits {
+                return Err(format!("{class:?} does not hold its objects"));
+            }
+            for member in (size_min..=size).step_by(step) {
+                if layout(member, self.config) != (frames, objects) {
+                    return Err(format!("a size of {member} does not belong to {class:?}"));
+                }
+                if self.index_for_size(member).map(|index| &self.classes[index]) != Some(class) {
+                    return Err(format!("a size of {member} is not found in {class:?}"));
+                }
+            }
+            let waste = class.waste(frame_bytes);
+            let less = (1..=chain_max).find(|&other| other as usize * frame_bytes % size < waste);
+            match less {
+                Some(other) if !size.is_power_of_two() => {
+                    return Err(format!("a chain of {other} wastes less than {class:?}"));
+                }
+                _ => {}
+            }
+        }
+        if expected_min != frame_bytes + step {
+            return Err("the last size is not a frame".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Frames and objects of a zspage of objects of one size.
+fn layout(size: usize, config: ClassConfig) -> (u32, u32) {
+    let waste = |frames: &u32| *frames as usize * config.frame_bytes % size;
+    // Of those that waste the same, the shortest.
+    let frames = match size.is_power_of_two() {
+        true => 1,
+        false => (1..=config.chain_max).min_by_key(waste).expect("a chain has a frame at least"),
+    };
+    let objects = frames as usize * config.frame_bytes / size;
+    (frames, u32::try_from(objects).expect("a chain has at most 64 frames of 64 KiB"))
+}
+
+fn check(config: ClassConfig) -> Result<(), ClassConfigError> {
+    let ClassConfig { frame_bytes, smallest, step, chain_max, header_bytes } = config;
+    let frames = ClassConfig::FRAME_MIN..=ClassConfig::FRAME_MAX;
+    if !frame_bytes.is_power_of_two() || !frames.contains(&frame_bytes) {
+        return Err(ClassConfigError::Frame { frame_bytes });
+    }
+    if !(1..=frame_bytes).contains(&smallest) {
+        return Err(ClassConfigError::Smallest { smallest, frame_bytes });
+    }
+    if step == 0 || !(frame_bytes - smallest).is_multiple_of(step) {
+        return Err(ClassConfigError::Step { step, smallest, frame_bytes });
+    }
+    if !(1..=ClassConfig::CHAIN_MAX).contains(&chain_max) {
+        return Err(ClassConfigError::Chain { chain_max });
+    }
+    if header_bytes >= frame_bytes {
+        return Err(ClassConfigError::Header { header_bytes, frame_bytes });
+    }
+    Ok(())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;
