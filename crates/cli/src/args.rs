@@ -1,6 +1,8 @@
 //! The command line: what clap parses, and the typed configuration it becomes. Nothing behind this module sees a
 //! string that may still be wrong.
 
+mod classes;
+
 use std::{ffi::OsString, io::Write as _, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use clap::{
@@ -12,6 +14,7 @@ use clap_complete::Shell;
 use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
 
+pub(crate) use self::classes::{ClassesConfig, Lengths};
 use crate::{
     bytes,
     exit::{self, Exit},
@@ -25,6 +28,8 @@ const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
 pub(crate) enum Command {
     /// Measure what compressed memory would save on an input; `html` is where a report goes beside what is printed.
     Estimate { config: EstimateConfig, output: Output, html: Option<PathBuf> },
+    /// Print a table of size classes and what it comes to.
+    Classes(ClassesConfig),
     /// Print the completions of a shell.
     Completions(Shell),
     /// Print the manual page.
@@ -104,6 +109,9 @@ enum CliCommand {
     /// Measure what compressed memory would save on your own data
     #[command(long_about = ESTIMATE_ABOUT, after_long_help = ESTIMATE_EXAMPLES, after_help = "Examples and exit codes: pagefold estimate --help")]
     Estimate(EstimateArgs),
+    /// Print a table of size classes, and the density that it would have
+    #[command(long_about = classes::ABOUT, after_long_help = classes::EXAMPLES, after_help = "Examples and exit codes: pagefold classes --help")]
+    Classes(classes::ClassesArgs),
     /// Print a script that completes this command's words in a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -121,6 +129,7 @@ Examples:
   pagefold estimate /usr/lib                       what would these files take?
   pagefold estimate --lifecycle --html r.html .    the same with charts, and over the life of a pool
   gunzip -c dump.gz | pagefold estimate --json -   read a pipe, print JSON
+  pagefold classes --chain 4                       size classes and their density
   pagefold completions bash > ~/.local/share/bash-completion/completions/pagefold
   pagefold man | man -l -                          the manual page";
 
@@ -305,6 +314,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             let html = args.html.take();
             Ok(Command::Estimate { config: args.into_config()?, output, html })
         }
+        CliCommand::Classes(args) => Ok(Command::Classes(args.into_config()?)),
         CliCommand::Completions { shell } => Ok(Command::Completions(shell)),
         CliCommand::Man => Ok(Command::Man),
     }

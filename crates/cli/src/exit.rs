@@ -10,7 +10,7 @@ use pagefold_pool::{AllocError, BuildError, HandleError};
 use pagefold_sys::procfs::ProcfsError;
 use thiserror::Error;
 
-use crate::{bytes, report::html::HtmlError};
+use crate::{bytes, classes::SizesError, report::html::HtmlError};
 
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,9 @@ pub(crate) enum Failure {
     /// The page with charts has no place, or could not be written there.
     #[error(transparent)]
     Html(#[from] HtmlError),
+    /// The lengths for a table of size classes could not be read.
+    #[error(transparent)]
+    Sizes(#[from] SizesError),
     /// The report could not be written.
     #[error("the report could not be written: {0}")]
     Output(io::Error),

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`args`] | the command line, and the configuration it becomes |
 //! | [`mod@estimate`] | reading pages, storing them in pools, reading them back |
+//! | [`mod@classes`] | the table of size classes |
 //! | [`report`] | what was found, as JSON, as a table with a verdict, and as a page with charts |
 //! | [`completions`], [`man`] | what shells and `man` want, from the definitions of the arguments |
 //! | [`interrupt`], [`progress`] | Ctrl-C and the progress bar |
@@ -13,6 +14,7 @@
 
 mod args;
 mod bytes;
+mod classes;
 mod completions;
 mod estimate;
 mod exit;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     };
     let ended = match command {
         args::Command::Estimate { config, output, html } => estimate(&config, output, html),
+        args::Command::Classes(config) => classes::run(&config),
         args::Command::Completions(shell) => completions::print(shell, args::table()),
         args::Command::Man => man::print(args::table()),
     };

@@ -17,6 +17,7 @@ mod verdict;
 
 use std::io::{self, IsTerminal as _, Write};
 
+pub(crate) use self::table::lay_out;
 use crate::{
     args::Output,
     estimate::{Report, Row, Skipped},
@@ -174,7 +175,7 @@ fn conclude(report: Report) -> Exit {
 }
 
 /// `1,234,567`, as people count.
-fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

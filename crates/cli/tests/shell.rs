@@ -8,7 +8,7 @@ use std::{
 };
 
 const SHELLS: [&str; 5] = ["bash", "zsh", "fish", "elvish", "powershell"];
-const COMMANDS: [&str; 3] = ["estimate", "completions", "man"];
+const COMMANDS: [&str; 4] = ["estimate", "classes", "completions", "man"];
 
 fn pagefold(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pagefold")).args(args).output().expect("the binary runs")

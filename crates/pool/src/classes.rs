@@ -162,7 +162,7 @@ impl Class {
 /// let table = ClassTable::new(ClassConfig::default())?;
 /// assert_eq!((table.sizes(), table.classes().len()), (255, 119));
 /// let class = table.class_of(1000).expect("shorter than a frame");
-/// assert_eq!((class.size, class.frames, class.objects), (1008, 1, 4));
+/// assert_eq!((class.size_min, class.size, class.frames, class.objects), (1008, 1024, 1, 4));
 /// assert!(table.class_of(4000).is_some_and(|class| class.is_huge()));
 /// assert!(table.class_of(5000).is_none());
 /// # Ok::<(), pagefold_pool::classes::ClassConfigError>(())

@@ -119,7 +119,7 @@ fn build(rows: &[Row], headings: &[&str], cells: impl Fn(&Row) -> Vec<String>) -
 }
 
 /// Columns without lines between them: the first `names` begin at the left, figures end at the right.
-pub(super) fn lay_out(
+pub(crate) fn lay_out(
     names: usize,
     header: Vec<String>,
     lines: impl Iterator<Item = Vec<String>>,
