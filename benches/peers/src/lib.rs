@@ -6,6 +6,7 @@
 //! | [`boxed`] | objects that are a `Vec<u8>` each, from whatever the program's global allocator is |
 //! | [`pooled`] | objects in nbud |
 //! | [`figures`] | what a run prints and the driver reads; the resident memory |
+//! | [`zram`] | the kernel's zram as a peer for pages |
 //!
 //! The README says how to run it and what the figures mean.
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ pub mod boxed;
 pub mod figures;
 pub mod pooled;
 pub mod trace;
+pub mod zram;
 
 #[path = "../../../crates/pool/benches/common/mod.rs"]
 #[expect(dead_code, reason = "the pool's own benchmarks use the rest")]
