@@ -50,12 +50,11 @@ impl Options {
 /// An object that is still there: its handle, its length and what fills it.
 type Kept = (Handle, usize, u8);
 
+/// A pool, and what is in it.
+type Holed = (Box<dyn Pool>, Vec<Kept>);
+
 /// A pool of this much payload, of which a random part was freed.
-fn holed(
-    allocator: Allocator,
-    bytes: usize,
-    free_percent: usize,
-) -> Result<(Box<dyn Pool>, Vec<Kept>), Box<dyn Error>> {
+fn holed(allocator: Allocator, bytes: usize, free_percent: usize) -> Result<Holed, Box<dyn Error>> {
     // Twice as much for zbud, which packs no better.
     let pool = PoolBuilder::new(allocator).limit(2 * bytes + (64 << 20)).build()?;
     let longest = pool.max_len().min(4096);
@@ -90,6 +89,7 @@ fn verify(pool: &dyn Pool, kept: &[Kept]) -> Result<(), Box<dyn Error>> {
     Ok(pool.validate()?)
 }
 
+#[expect(clippy::print_stdout, reason = "the table is the output")]
 fn measure(allocator: Allocator, mib: usize, options: &Options) -> Result<(), Box<dyn Error>> {
     let (pool, kept) = holed(allocator, mib << 20, options.free_percent)?;
     let before = pool.stats();
@@ -111,23 +111,24 @@ fn measure(allocator: Allocator, mib: usize, options: &Options) -> Result<(), Bo
     verify(&*pool, &kept)?;
     let after = pool.stats();
     micros.sort_unstable_by(f64::total_cmp);
-    let at = |part: f64| {
+    let at = |percent: usize| {
         let last = micros.len().saturating_sub(1);
-        micros.get((last as f64 * part) as usize).copied().unwrap_or_default()
+        micros.get(last * percent / 100).copied().unwrap_or_default()
     };
     println!(
         "| {allocator} | {mib} | {:.3} | {:.3} | {} | {objects} | {objects_max} | {:.0} | {:.0} | {:.0} | {:.0} |",
         before.density(),
         after.density(),
         micros.len(),
-        at(0.5),
-        at(0.99),
-        at(1.0),
+        at(50),
+        at(99),
+        at(100),
         micros.iter().sum::<f64>() * 1e3 / (objects as f64).max(1.0),
     );
     Ok(())
 }
 
+#[expect(clippy::print_stdout, reason = "the table is the output")]
 fn main() -> ExitCode {
     let run = || -> Result<(), Box<dyn Error>> {
         let options = Options::parse()?;
