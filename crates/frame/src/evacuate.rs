@@ -31,7 +31,10 @@ pub use self::{
 };
 use crate::{
     Arena, Busy, Claim, DescriptorId, FRAME_BYTES, FrameCount, FrameNo, Location, Mobility,
-    Movable, OutOfFrames, Owner, Stay, arena::CLAIMED, buddy::Kind, migrate::Moved,
+    Movable, OutOfFrames, Owner, Stay,
+    arena::CLAIMED,
+    buddy::Kind,
+    migrate::{Moved, Which},
 };
 
 /// Blockers that an error names.
@@ -176,7 +179,8 @@ impl Arena {
         assert!(own, "only slabs over this arena can be moved in it");
     }
 
-    /// Moves one descriptor's frames to wherever there is room; returns how many.
+    /// Moves one descriptor's frames to wherever there is room; returns how many. Of a chain, those that cannot be moved
+    /// any more once the first one was stay where they are.
     ///
     /// # Errors
     /// [`Stay`]; nothing has changed.
@@ -184,8 +188,33 @@ impl Arena {
     /// # Panics
     /// If the slab is another arena's.
     pub fn migrate(&self, kind: &dyn Movable, id: DescriptorId) -> Result<FrameCount, Stay> {
+        let first = self.migrate_piece(kind, id, 0)?;
+        let mut moved = first.get();
+        for number in 1..kind.pieces(id) {
+            match self.migrate_piece(kind, id, number) {
+                Ok(frames) => moved += frames.get(),
+                Err(_) => break,
+            }
+        }
+        Ok(FrameCount::new(moved))
+    }
+
+    /// Moves one frame of a descriptor's chain, or the whole of its run, which is piece 0, to wherever there is room;
+    /// returns how many frames.
+    ///
+    /// # Errors
+    /// [`Stay`]; nothing has changed. [`Stay::Gone`] also when there is no such piece.
+    ///
+    /// # Panics
+    /// If the slab is another arena's.
+    pub fn migrate_piece(
+        &self,
+        kind: &dyn Movable,
+        id: DescriptorId,
+        number: u32,
+    ) -> Result<FrameCount, Stay> {
         self.assert_own(&[kind]);
-        let moved = kind.migrate(id, None, &mut |frames, owner| {
+        let moved = kind.migrate(id, Which::Number(number), &mut |frames, owner| {
             self.alloc(frames, Mobility::Movable, Claim::Reserve, owner)
         });
         match moved? {
@@ -246,7 +275,7 @@ impl Arena {
             done.stopped = true;
             return ControlFlow::Break(());
         }
-        match kind.migrate(owner.id, Some(FrameNo(frame)), to) {
+        match kind.migrate(owner.id, Which::Of(FrameNo(frame)), to) {
             Ok(Moved::Copied(from)) => {
                 done.copied += from.frames.bytes();
                 return ControlFlow::Continue(from.range().end);

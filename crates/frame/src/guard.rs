@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::{
     DescriptorId, Location,
+    lay::{Chain, ChainBytes, ChainBytesMut, Lay, Run},
     slab::{Body, Descriptor, Slab},
     state::Kill,
 };
@@ -18,21 +19,21 @@ type ReadWatch = Option<pagefold_sys::sync::ConstPtr<()>>;
 type WriteWatch = Option<pagefold_sys::sync::MutPtr<()>>;
 
 /// Shared access to a descriptor's body and bytes.
-pub struct ReadGuard<'a, M: Body, const W: usize> {
-    slab: &'a Slab<M, W>,
-    descriptor: &'a Descriptor<M, W>,
+pub struct ReadGuard<'a, M: Body, const W: usize, L: Lay = Run> {
+    slab: &'a Slab<M, W, L>,
+    descriptor: &'a Descriptor<M, W, L>,
     id: DescriptorId,
     location: Location,
     #[cfg(loom)]
     watch: ReadWatch,
 }
 
-impl<'a, M: Body, const W: usize> ReadGuard<'a, M, W> {
+impl<'a, M: Body, const W: usize, L: Lay> ReadGuard<'a, M, W, L> {
     /// Wraps a read hold that was just taken.
     #[inline]
     pub(crate) fn new(
-        slab: &'a Slab<M, W>,
-        descriptor: &'a Descriptor<M, W>,
+        slab: &'a Slab<M, W, L>,
+        descriptor: &'a Descriptor<M, W, L>,
         id: DescriptorId,
         location: Location,
     ) -> Self {
@@ -51,27 +52,45 @@ impl<'a, M: Body, const W: usize> ReadGuard<'a, M, W> {
         self.id
     }
 
-    /// The length of the run.
+    /// How many frames it has.
     pub fn frames(&self) -> crate::FrameCount {
         self.location.frames
     }
 
+    #[inline]
+    fn body(&self) -> &M {
+        // SAFETY: this hold keeps writers away until it drops, and the body was written under the first write hold of
+        // this life, before any other hold was given. (I-BODY)
+        unsafe { self.descriptor.body_ptr().as_ref() }
+    }
+}
+
+impl<M: Body, const W: usize> ReadGuard<'_, M, W, Run> {
     /// The body and the bytes of the run.
     #[inline]
     pub fn parts(&self) -> (&M, &[u8]) {
         let base = self.slab.base_of(self.location);
-        // SAFETY: this hold keeps writers away until it drops, and the body was written under the first write hold of
-        // this life, before any other hold was given. (I-BODY)
-        let body = unsafe { self.descriptor.body_ptr().as_ref() };
         // SAFETY: the run is committed memory that this descriptor owns; this hold keeps writers (and with them
         // every change of the place) away until it drops.
         let bytes =
             unsafe { std::slice::from_raw_parts(base.as_ptr(), self.location.frames.bytes()) };
-        (body, bytes)
+        (self.body(), bytes)
     }
 }
 
-impl<M: Body, const W: usize> Drop for ReadGuard<'_, M, W> {
+impl<M: Body, const W: usize> ReadGuard<'_, M, W, Chain> {
+    /// The body, and the bytes of the chain by frame.
+    #[inline]
+    pub fn parts(&self) -> (&M, ChainBytes<'_>) {
+        // SAFETY: this hold keeps writers (and with them every change of the place) away until it drops, and the view
+        // borrows it. (I-PIECE)
+        let bytes =
+            unsafe { ChainBytes::new(self.slab.arena(), &self.descriptor.rest, self.location) };
+        (self.body(), bytes)
+    }
+}
+
+impl<M: Body, const W: usize, L: Lay> Drop for ReadGuard<'_, M, W, L> {
     #[inline]
     fn drop(&mut self) {
         #[cfg(loom)]
@@ -83,20 +102,20 @@ impl<M: Body, const W: usize> Drop for ReadGuard<'_, M, W> {
 }
 
 /// Exclusive access to a descriptor's body and bytes.
-pub struct WriteGuard<'a, M: Body, const W: usize> {
-    slab: &'a Slab<M, W>,
-    descriptor: &'a Descriptor<M, W>,
+pub struct WriteGuard<'a, M: Body, const W: usize, L: Lay = Run> {
+    slab: &'a Slab<M, W, L>,
+    descriptor: &'a Descriptor<M, W, L>,
     id: DescriptorId,
     location: Location,
     #[cfg(loom)]
     watch: WriteWatch,
 }
 
-impl<'a, M: Body, const W: usize> WriteGuard<'a, M, W> {
+impl<'a, M: Body, const W: usize, L: Lay> WriteGuard<'a, M, W, L> {
     /// Wraps a write hold that was just taken.
     pub(crate) fn new(
-        slab: &'a Slab<M, W>,
-        descriptor: &'a Descriptor<M, W>,
+        slab: &'a Slab<M, W, L>,
+        descriptor: &'a Descriptor<M, W, L>,
         id: DescriptorId,
         location: Location,
     ) -> Self {
@@ -115,21 +134,9 @@ impl<'a, M: Body, const W: usize> WriteGuard<'a, M, W> {
         self.id
     }
 
-    /// The length of the run.
+    /// How many frames it has.
     pub fn frames(&self) -> crate::FrameCount {
         self.location.frames
-    }
-
-    /// The body and the bytes of the run.
-    pub fn parts(&mut self) -> (&mut M, &mut [u8]) {
-        let base = self.slab.base_of(self.location);
-        // SAFETY: this hold is exclusive until it drops, and the body was written under the first write hold of this
-        // life, before a guard for it was made. (I-BODY)
-        let body = unsafe { self.descriptor.body_ptr().as_mut() };
-        // SAFETY: the run is committed memory that this descriptor owns, and this hold is exclusive until it drops.
-        let bytes =
-            unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.location.frames.bytes()) };
-        (body, bytes)
     }
 
     /// Ends the descriptor's life and frees its frames.
@@ -149,24 +156,64 @@ impl<'a, M: Body, const W: usize> WriteGuard<'a, M, W> {
         }
     }
 
-    /// Copies the run to another one of the same length, which becomes this descriptor's. Returns the old one, which
+    /// Where a piece is.
+    pub(crate) fn piece(&self, number: u32) -> Location {
+        L::piece(&self.descriptor.rest, self.location, number)
+    }
+
+    /// Copies a piece to another run of the same length, which becomes this descriptor's. Returns the old one, which
     /// is now nobody's.
     ///
     /// The caller isolated the descriptor, and `to` is a run that its owner words give to this descriptor and that
     /// nobody else has.
-    pub(crate) fn relocate(&mut self, to: Location) -> Location {
-        assert_eq!(self.location.frames, to.frames, "a run keeps its length");
-        let (source, target) = (self.slab.base_of(self.location), self.slab.base_of(to));
+    pub(crate) fn relocate(&mut self, number: u32, to: Location) -> Location {
+        let from = self.piece(number);
+        assert_eq!(from.frames, to.frames, "a piece keeps its length");
+        let (source, target) = (self.slab.base_of(from), self.slab.base_of(to));
         // SAFETY: both runs are committed memory and different ones: the old run is this descriptor's, whose hold is
         // exclusive, and the new one was handed out for it a moment ago, so they do not overlap and nobody else
         // reads or writes either.
         unsafe { source.copy_to_nonoverlapping(target, to.frames.bytes()) };
-        self.descriptor.state.relocate(to);
-        std::mem::replace(&mut self.location, to)
+        if number == 0 {
+            self.location.start = to.start;
+            self.descriptor.state.relocate(self.location);
+        } else {
+            L::put(&self.descriptor.rest, number, to.start);
+        }
+        from
     }
 }
 
-impl<M: Body, const W: usize> Drop for WriteGuard<'_, M, W> {
+impl<M: Body, const W: usize, L: Lay> WriteGuard<'_, M, W, L> {
+    fn body(&mut self) -> &mut M {
+        // SAFETY: this hold is exclusive until it drops, and the body was written under the first write hold of this
+        // life, before a guard for it was made. (I-BODY)
+        unsafe { self.descriptor.body_ptr().as_mut() }
+    }
+}
+
+impl<M: Body, const W: usize> WriteGuard<'_, M, W, Run> {
+    /// The body and the bytes of the run.
+    pub fn parts(&mut self) -> (&mut M, &mut [u8]) {
+        let base = self.slab.base_of(self.location);
+        // SAFETY: the run is committed memory that this descriptor owns, and this hold is exclusive until it drops.
+        let bytes =
+            unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.location.frames.bytes()) };
+        (self.body(), bytes)
+    }
+}
+
+impl<M: Body, const W: usize> WriteGuard<'_, M, W, Chain> {
+    /// The body, and the bytes of the chain by frame.
+    pub fn parts(&mut self) -> (&mut M, ChainBytesMut<'_>) {
+        let (arena, rest) = (self.slab.arena(), &self.descriptor.rest);
+        // SAFETY: this hold is exclusive until it drops, and the view borrows it for as long. (I-PIECE)
+        let bytes = unsafe { ChainBytesMut::new(arena, rest, self.location) };
+        (self.body(), bytes)
+    }
+}
+
+impl<M: Body, const W: usize, L: Lay> Drop for WriteGuard<'_, M, W, L> {
     fn drop(&mut self) {
         #[cfg(loom)]
         drop(self.watch.take());
@@ -176,13 +223,13 @@ impl<M: Body, const W: usize> Drop for WriteGuard<'_, M, W> {
     }
 }
 
-impl<M: Body, const W: usize> fmt::Debug for ReadGuard<'_, M, W> {
+impl<M: Body, const W: usize, L: Lay> fmt::Debug for ReadGuard<'_, M, W, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadGuard").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-impl<M: Body, const W: usize> fmt::Debug for WriteGuard<'_, M, W> {
+impl<M: Body, const W: usize, L: Lay> fmt::Debug for WriteGuard<'_, M, W, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteGuard").field("id", &self.id).finish_non_exhaustive()
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!  pool      handle -> (descriptor id, slot)
 //!  ------------------------------------------------------------------
-//!  frame     Slab<M, W>      descriptors by id: state word + words + M      guards give (&M, &[u8])
+//!  frame     Slab<M, W, L>   descriptors by id: state word + words + M      guards give (&M, bytes by frame or run)
 //!            Arena           owner words, buddy allocator, caches, limit
 //!            FrameSource     mmap | heap | faulty
 //! ```
@@ -19,11 +19,12 @@
 //! | `state` | the one-word descriptor lock |
 //! | `release` | descriptors that somebody must look after |
 //! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
+//! | [`lay`](Lay) | frames in one run, or as a chain of single frames |
 //! | [`migrate`](Movable) | isolate, migrate, put back: a descriptor's frames move |
 //! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::claim_contiguous) of ranges |
 //!
 //! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
-//! in `source`, `table`, `slab`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! in `source`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;
@@ -32,6 +33,7 @@ mod budget;
 mod cache;
 mod evacuate;
 mod guard;
+mod lay;
 mod migrate;
 mod release;
 mod slab;
@@ -45,6 +47,7 @@ pub use bits::BitForest;
 pub use budget::{Claim, Memory, OutOfFrames};
 pub use evacuate::{Blocker, ClaimError, ClaimedRange, FrameCompaction};
 pub use guard::{ReadGuard, WriteGuard};
+pub use lay::{Chain, ChainBytes, ChainBytesMut, Lay, Run};
 pub use migrate::{Busy, Isolated, MigrationStats, Movable, Moved, Owner, Stay};
 pub use slab::{Attention, Body, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
 #[cfg(target_os = "linux")]

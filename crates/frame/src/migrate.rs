@@ -5,8 +5,9 @@
 //!  migrate    a run to go to; the write hold is tried; copy; the place is switched       Busy, OutOfFrames
 //!  putback    the mark is cleared; a descriptor that died meanwhile is reported
 //! ```
-//! Contents are position-independent, and only the state word says where a run is. So one protocol serves descriptors
-//! of every kind: it takes the write hold (success *is* the proof that nobody reads), copies, and changes one word.
+//! Contents are position-independent, and only the descriptor says where its frames are. So one protocol serves
+//! descriptors of every kind: it takes the write hold (success *is* the proof that nobody reads), copies, and changes one
+//! word. What is moved is a *piece*: a whole run, or one frame of a chain (`lay`).
 //! The run to go to is taken before the hold, so that a reader waits for the copy alone; if the hold is refused the
 //! run goes back, and nothing has changed. Handles, lists and orders of use name descriptors by id and do not move.
 //!
@@ -20,6 +21,7 @@ use thiserror::Error;
 use crate::{
     Arena, DescriptorId, FrameCount, FrameNo, Location, Mobility, OutOfFrames, Refusal, Slab, Tag,
     WriteGuard,
+    lay::{Lay, Run},
     slab::{Body, Descriptor, SlabConfig},
 };
 
@@ -62,17 +64,17 @@ pub enum Stay {
 /// # Concurrency
 /// Excludes other movers only. Whoever frees the descriptor meanwhile does so without waiting, and its frames and id
 /// are given back after it was put back.
-pub struct Isolated<'a, M: Body, const W: usize> {
-    slab: &'a Slab<M, W>,
-    descriptor: &'a Descriptor<M, W>,
+pub struct Isolated<'a, M: Body, const W: usize, L: Lay = Run> {
+    slab: &'a Slab<M, W, L>,
+    descriptor: &'a Descriptor<M, W, L>,
     id: DescriptorId,
     location: Location,
 }
 
-impl<'a, M: Body, const W: usize> Isolated<'a, M, W> {
+impl<'a, M: Body, const W: usize, L: Lay> Isolated<'a, M, W, L> {
     pub(crate) fn new(
-        slab: &'a Slab<M, W>,
-        descriptor: &'a Descriptor<M, W>,
+        slab: &'a Slab<M, W, L>,
+        descriptor: &'a Descriptor<M, W, L>,
         id: DescriptorId,
         location: Location,
     ) -> Self {
@@ -80,13 +82,23 @@ impl<'a, M: Body, const W: usize> Isolated<'a, M, W> {
         Self { slab, descriptor, id, location }
     }
 
-    /// Where the frames are. Nobody else moves them.
+    /// Where the frames are; of a chain, where the first is and how many there are. Nobody else moves them.
     pub fn location(&self) -> Location {
         self.location
     }
 
-    /// Moves the frames to the run that `to` gives for this length and owner, and returns the run they came from,
-    /// which is free again.
+    /// The piece that a frame is in; where it is may have to be looked at again, under the write hold.
+    fn piece_of(&self, frame: FrameNo) -> Option<u32> {
+        let mut pieces = 0..L::pieces(self.location.frames);
+        pieces.find(|&number| self.piece(number).contains(frame))
+    }
+
+    fn piece(&self, number: u32) -> Location {
+        L::piece(&self.descriptor.rest, self.location, number)
+    }
+
+    /// Moves a piece to the run that `to` gives for its length and this owner, and returns the run it came from, which
+    /// is free again.
     ///
     /// The run must be one that the arena handed out for this owner just now: that is why nobody outside calls this.
     ///
@@ -94,10 +106,11 @@ impl<'a, M: Body, const W: usize> Isolated<'a, M, W> {
     /// [`Stay`]; nothing has changed.
     pub(crate) fn migrate(
         &mut self,
+        number: u32,
         to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
     ) -> Result<Location, Stay> {
         let moves = self.slab.arena().moves();
-        let moved = self.try_migrate(to);
+        let moved = self.try_migrate(number, to);
         match moved {
             Ok(from) => {
                 moves.migrated.add();
@@ -112,6 +125,7 @@ impl<'a, M: Body, const W: usize> Isolated<'a, M, W> {
 
     fn try_migrate(
         &mut self,
+        number: u32,
         to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
     ) -> Result<Location, Stay> {
         let SlabConfig { tag, mobility, .. } = *self.slab.config();
@@ -125,12 +139,20 @@ impl<'a, M: Body, const W: usize> Isolated<'a, M, W> {
         if self.descriptor.state.is_held() {
             return Err(Stay::Busy(Busy::Held));
         }
-        let place = to(self.location.frames, Owner { tag, id: self.id })?;
+        let expected = self.piece(number);
+        let place = to(expected.frames, Owner { tag, id: self.id })?;
         let held = self.descriptor.state.try_write_for_move();
         let from = match held {
             Ok(location) => {
                 let mut guard = WriteGuard::new(self.slab, self.descriptor, self.id, location);
-                guard.relocate(place)
+                // A chain that was isolated while it was made has its place only now. (I-PIECE)
+                if guard.piece(number) == expected {
+                    guard.relocate(number, place)
+                } else {
+                    drop(guard);
+                    self.slab.arena().free(place, mobility);
+                    return Err(Stay::Gone);
+                }
             }
             Err(refusal) => {
                 self.slab.arena().free(place, mobility);
@@ -140,13 +162,15 @@ impl<'a, M: Body, const W: usize> Isolated<'a, M, W> {
                 });
             }
         };
-        self.location = place;
+        if number == 0 {
+            self.location.start = place.start;
+        }
         self.slab.arena().free(from, mobility);
         Ok(from)
     }
 }
 
-impl<M: Body, const W: usize> Drop for Isolated<'_, M, W> {
+impl<M: Body, const W: usize, L: Lay> Drop for Isolated<'_, M, W, L> {
     fn drop(&mut self) {
         if self.descriptor.state.putback() {
             self.slab.report(self.id);
@@ -154,7 +178,7 @@ impl<M: Body, const W: usize> Drop for Isolated<'_, M, W> {
     }
 }
 
-impl<M: Body, const W: usize> fmt::Debug for Isolated<'_, M, W> {
+impl<M: Body, const W: usize, L: Lay> fmt::Debug for Isolated<'_, M, W, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Isolated")
             .field("id", &self.id)
@@ -175,10 +199,19 @@ pub struct Owner {
 /// What became of a descriptor that was to be moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moved {
-    /// Its frames were copied; this is the run that they came from, and free.
+    /// A piece of its frames was copied; this is the run that it came from, and free.
     Copied(Location),
     /// It was dying and nobody held it any more: it was freed.
     Freed,
+}
+
+/// Which of a descriptor's pieces is to be moved.
+#[derive(Debug, Clone, Copy)]
+pub enum Which {
+    /// The one that this frame is in.
+    Of(FrameNo),
+    /// The one with this number.
+    Number(u32),
 }
 
 /// Descriptors of one kind, as evacuation sees them, whatever their bodies and words are: a [`Slab`] of any type.
@@ -186,13 +219,11 @@ pub enum Moved {
 /// What it can do is for the [`Arena`](crate::Arena) alone.
 pub trait Movable: sealed::Move {}
 
-impl<M: Body, const W: usize> Movable for Slab<M, W> {}
+impl<M: Body, const W: usize, L: Lay> Movable for Slab<M, W, L> {}
 
 /// What evacuation does with a slab. Outside of this crate nobody can name the trait, so nobody can say where frames go.
 mod sealed {
-    use super::{
-        Busy, DescriptorId, FrameCount, FrameNo, Location, Moved, OutOfFrames, Owner, Stay,
-    };
+    use super::{Busy, DescriptorId, FrameCount, Location, Moved, OutOfFrames, Owner, Stay, Which};
     use crate::{Arena, Tag};
 
     pub trait Move: Sync {
@@ -205,21 +236,24 @@ mod sealed {
         /// Whether the descriptor could not be moved at this moment, and why. A hint.
         fn busy(&self, id: DescriptorId) -> Option<Busy>;
 
-        /// Moves the descriptor that owns `frame` (any of its frames, if that is `None`) to the run that `to` gives, or
-        /// frees it if it is dying and nobody holds it any more.
+        /// How many pieces of a descriptor move on their own; 0 if it is gone.
+        fn pieces(&self, id: DescriptorId) -> u32;
+
+        /// Moves a piece of a descriptor to the run that `to` gives, or frees the descriptor if it is dying and nobody
+        /// holds it any more.
         ///
         /// # Errors
-        /// [`Stay`]; nothing has changed. [`Stay::Gone`] also when the descriptor does not own the frame (any more).
+        /// [`Stay`]; nothing has changed. [`Stay::Gone`] also when the descriptor has no such piece (any more).
         fn migrate(
             &self,
             id: DescriptorId,
-            frame: Option<FrameNo>,
+            which: Which,
             to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
         ) -> Result<Moved, Stay>;
     }
 }
 
-impl<M: Body, const W: usize> sealed::Move for Slab<M, W> {
+impl<M: Body, const W: usize, L: Lay> sealed::Move for Slab<M, W, L> {
     fn tag(&self) -> Tag {
         self.config().tag
     }
@@ -232,10 +266,14 @@ impl<M: Body, const W: usize> sealed::Move for Slab<M, W> {
         Self::busy(self, id)
     }
 
+    fn pieces(&self, id: DescriptorId) -> u32 {
+        Self::pieces(self, id).unwrap_or(0)
+    }
+
     fn migrate(
         &self,
         id: DescriptorId,
-        frame: Option<FrameNo>,
+        which: Which,
         to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
     ) -> Result<Moved, Stay> {
         let mut isolated = match self.isolate(id) {
@@ -248,10 +286,13 @@ impl<M: Body, const W: usize> sealed::Move for Slab<M, W> {
                 return Err(Stay::Busy(Busy::Isolated));
             }
         };
-        if frame.is_some_and(|frame| !isolated.location().contains(frame)) {
-            return Err(Stay::Gone);
-        }
-        isolated.migrate(to).map(Moved::Copied)
+        let number = match which {
+            Which::Of(frame) => isolated.piece_of(frame),
+            Which::Number(number) => {
+                (number < L::pieces(isolated.location().frames)).then_some(number)
+            }
+        };
+        isolated.migrate(number.ok_or(Stay::Gone)?, to).map(Moved::Copied)
     }
 }
 

@@ -1,16 +1,16 @@
 //! The typed descriptor slab: descriptors by id, type-stable for as long as the pool lives.
 //!
 //! ```text
-//!  Descriptor<M, W>   state word (8)   W words (4 each)   body M
-//!                     lock, life,      atomics that need   read and written
-//!                     place            no hold             through guards
+//!  Descriptor<M, W, L>   state word (8)   W words (4 each)   rest of a chain's place (28)   body M
+//!                        lock, life,      atomics that need  nothing in that of a run       read and written
+//!                        place            no hold            (`lay`)                        through guards
 //! ```
 //! An id may be looked up at any time, also after its descriptor died and also when it lives a new life: the slab
 //! never unmaps, so the worst that a late look-up meets is a [`Refusal::Gone`] or a hold on the successor, which the
 //! caller notices when it loads its handle entry again.
 //!
 //! # Invariants
-//! - A live descriptor owns its run: the owner word of each of its frames names it (I-OWNER).
+//! - A live descriptor owns its frames, a run or a chain: the owner word of each names it (I-OWNER).
 //! - The body is initialised under the write hold that a life begins with, before any guard is made, and nobody reads
 //!   it without a hold (I-BODY).
 //! - An id is given out only while its state word is vacant, and lowest first, so that high pages empty out (I-ID).
@@ -24,6 +24,7 @@ use pagefold_sys::sync::{AtomicU32, Mutex};
 use crate::{
     Arena, BitForest, Busy, Claim, FrameCount, Isolated, Location, Memory, OutOfFrames, Owner,
     ReadGuard, Refusal, SourceError, WriteGuard,
+    lay::{Lay, Run},
     release::ReleaseList,
     state::{Kill, StateWord},
     table::{Entry, Table},
@@ -103,9 +104,11 @@ impl<M: Copy + Send + Sync> Body for M {}
 /// One descriptor; see the module.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Descriptor<M, const W: usize> {
+pub(crate) struct Descriptor<M, const W: usize, L: Lay> {
     pub(crate) state: StateWord,
     words: [AtomicU32; W],
+    /// Where the frames are, as far as the state word does not say it.
+    pub(crate) rest: L::Rest,
     body: std::cell::UnsafeCell<MaybeUninit<M>>,
     /// What loom watches in place of body and bytes.
     #[cfg(loom)]
@@ -113,15 +116,17 @@ pub(crate) struct Descriptor<M, const W: usize> {
 }
 
 // SAFETY: the body is reached through guards only: shared by readers, exclusive for the writer (I-BODY).
-unsafe impl<M: Body, const W: usize> Sync for Descriptor<M, W> {}
+unsafe impl<M: Body, const W: usize, L: Lay> Sync for Descriptor<M, W, L> {}
 
-// SAFETY: all zero is a vacant state word, zero words and an uninitialised body; a `Copy` body needs no drop.
-unsafe impl<M: Body, const W: usize> Entry for Descriptor<M, W> {
+// SAFETY: all zero is a vacant state word, zero words, a valid rest (by its kind's contract) and an uninitialised body;
+// neither a rest nor a `Copy` body needs a drop.
+unsafe impl<M: Body, const W: usize, L: Lay> Entry for Descriptor<M, W, L> {
     #[cfg(loom)]
     fn vacant() -> Self {
         Self {
             state: StateWord::vacant(),
             words: std::array::from_fn(|_| AtomicU32::new(0)),
+            rest: L::Rest::default(),
             body: std::cell::UnsafeCell::new(MaybeUninit::uninit()),
             watch: UnsafeCell::new(()),
         }
@@ -131,7 +136,7 @@ unsafe impl<M: Body, const W: usize> Entry for Descriptor<M, W> {
     const MODEL_ENTRIES: usize = 6;
 }
 
-impl<M, const W: usize> Descriptor<M, W> {
+impl<M, const W: usize, L: Lay> Descriptor<M, W, L> {
     #[inline]
     pub(crate) fn body_ptr(&self) -> NonNull<M> {
         NonNull::new(self.body.get().cast()).expect("a cell has an address")
@@ -163,19 +168,20 @@ pub enum Attention {
     Freed(FrameCount),
 }
 
-/// Descriptors of one type over the frames of one arena. `W` is the number of words that need no hold.
+/// Descriptors of one type over the frames of one arena. `W` is the number of words that need no hold, `L` how the frames
+/// of each lie.
 #[derive(Debug)]
-pub struct Slab<M: Body, const W: usize> {
+pub struct Slab<M: Body, const W: usize, L: Lay = Run> {
     arena: Arc<Arena>,
     config: SlabConfig,
-    table: Table<Descriptor<M, W>>,
+    table: Table<Descriptor<M, W, L>>,
     ids: Mutex<Ids>,
     released: ReleaseList,
 }
 
-impl<M: Body, const W: usize> Slab<M, W> {
+impl<M: Body, const W: usize, L: Lay> Slab<M, W, L> {
     /// Bytes of one descriptor.
-    pub const DESCRIPTOR_BYTES: usize = size_of::<Descriptor<M, W>>();
+    pub const DESCRIPTOR_BYTES: usize = size_of::<Descriptor<M, W, L>>();
 
     /// An empty slab.
     ///
@@ -195,31 +201,33 @@ impl<M: Body, const W: usize> Slab<M, W> {
     }
 
     #[inline]
-    fn descriptor(&self, id: DescriptorId) -> Option<&Descriptor<M, W>> {
+    fn descriptor(&self, id: DescriptorId) -> Option<&Descriptor<M, W, L>> {
         self.table.get(id.0 as usize)
     }
 
-    /// A new descriptor with its run of frames, held for writing. The bytes are whatever was there: zero, or what an
-    /// earlier owner left.
+    /// A new descriptor with its frames, held for writing. The bytes are whatever was there: zero, or what an earlier
+    /// owner left.
     ///
     /// # Errors
     /// [`OutOfFrames`]; nothing has changed.
+    ///
+    /// # Panics
+    /// If these are more frames than a chain may have.
     pub fn create(
         &self,
         frames: FrameCount,
         claim: Claim,
         body: M,
-    ) -> Result<WriteGuard<'_, M, W>, OutOfFrames> {
+    ) -> Result<WriteGuard<'_, M, W, L>, OutOfFrames> {
         let id = self.take_id(claim)?;
-        let owner = Owner { tag: self.config.tag, id };
-        let location = match self.arena.alloc(frames, self.config.mobility, claim, owner) {
+        let descriptor = self.descriptor(id).expect("an id that was taken is usable");
+        let location = match self.take_frames(&descriptor.rest, frames, claim, id) {
             Ok(location) => location,
             Err(error) => {
                 self.return_id(id);
                 return Err(error);
             }
         };
-        let descriptor = self.descriptor(id).expect("an id that was taken is usable");
         for word in &descriptor.words {
             // ORDERING: Relaxed; published, as the body is, by the Release of the write hold that `publish` takes.
             word.store(0, pagefold_sys::sync::Ordering::Relaxed);
@@ -229,6 +237,34 @@ impl<M: Body, const W: usize> Slab<M, W> {
         // SAFETY: the write hold just taken is exclusive. (I-BODY)
         unsafe { descriptor.body_ptr().write(body) };
         Ok(WriteGuard::new(self, descriptor, id, location))
+    }
+
+    /// Frames for the descriptor `id`, all of them or none.
+    fn take_frames(
+        &self,
+        rest: &L::Rest,
+        frames: FrameCount,
+        claim: Claim,
+        id: DescriptorId,
+    ) -> Result<Location, OutOfFrames> {
+        assert!(frames <= L::FRAMES_MAX, "more frames than a descriptor of this kind may have");
+        let (owner, mobility) = (Owner { tag: self.config.tag, id }, self.config.mobility);
+        let pieces = L::pieces(frames);
+        let each = FrameCount::new(frames.get() / pieces);
+        let first = self.arena.alloc(each, mobility, claim, owner)?;
+        let whole = Location { start: first.start, frames };
+        for number in 1..pieces {
+            match self.arena.alloc(each, mobility, claim, owner) {
+                Ok(piece) => L::put(rest, number, piece.start),
+                Err(error) => {
+                    for taken in 0..number {
+                        self.arena.free(L::piece(rest, whole, taken), mobility);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(whole)
     }
 
     fn take_id(&self, claim: Claim) -> Result<DescriptorId, OutOfFrames> {
@@ -259,13 +295,21 @@ impl<M: Body, const W: usize> Slab<M, W> {
 
     /// The frames and the id of a descriptor whose state word is vacant again.
     pub(crate) fn give_back(&self, id: DescriptorId, location: Location) {
-        self.arena.free(location, self.config.mobility);
+        let rest = &self.descriptor(id).expect("an id that was given out").rest;
+        for number in 0..L::pieces(location.frames) {
+            self.arena.free(L::piece(rest, location, number), self.config.mobility);
+        }
         self.return_id(id);
     }
 
     #[inline]
     pub(crate) fn base_of(&self, location: Location) -> NonNull<u8> {
         self.arena.base_of(location)
+    }
+
+    /// How many pieces of a descriptor can be moved, if it lives.
+    pub(crate) fn pieces(&self, id: DescriptorId) -> Option<u32> {
+        self.location(id).map(|location| L::pieces(location.frames))
     }
 
     /// The words of a descriptor that need no hold. What they mean is the pool's protocol; a stale id reads the words
@@ -277,7 +321,8 @@ impl<M: Body, const W: usize> Slab<M, W> {
         &self.descriptor(id).expect("an id that was given out").words
     }
 
-    /// Where the frames of a descriptor are, if it lives. For accounting: nothing keeps them there.
+    /// Where the frames of a descriptor are, if it lives; of a chain, where the first is and how many there are. For
+    /// accounting: nothing keeps them there.
     pub fn location(&self, id: DescriptorId) -> Option<Location> {
         self.descriptor(id)?.state.location()
     }
@@ -287,7 +332,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
     /// # Errors
     /// [`Refusal::Gone`] when nothing lives under this id.
     #[inline]
-    pub fn read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W>, Refusal> {
+    pub fn read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W, L>, Refusal> {
         let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
         let location = match descriptor.state.try_read() {
             Ok(location) => location,
@@ -301,7 +346,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
     ///
     /// # Errors
     /// [`Refusal::Busy`] when a writer is at work.
-    pub fn try_read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W>, Refusal> {
+    pub fn try_read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W, L>, Refusal> {
         let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
         let location = descriptor.state.try_read()?;
         Ok(ReadGuard::new(self, descriptor, id, location))
@@ -311,7 +356,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn try_write(&self, id: DescriptorId) -> Result<WriteGuard<'_, M, W>, Refusal> {
+    pub fn try_write(&self, id: DescriptorId) -> Result<WriteGuard<'_, M, W, L>, Refusal> {
         let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
         let location = descriptor.state.try_write()?;
         Ok(WriteGuard::new(self, descriptor, id, location))
@@ -322,7 +367,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
     ///
     /// # Errors
     /// [`Refusal::Gone`] when nothing lives under this id or it is dying, [`Refusal::Busy`] when it is isolated.
-    pub fn isolate(&self, id: DescriptorId) -> Result<Isolated<'_, M, W>, Refusal> {
+    pub fn isolate(&self, id: DescriptorId) -> Result<Isolated<'_, M, W, L>, Refusal> {
         let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
         let location = descriptor.state.isolate()?;
         Ok(Isolated::new(self, descriptor, id, location))
@@ -423,7 +468,7 @@ impl<M: Body, const W: usize> Slab<M, W> {
         pages * crate::FRAME_BYTES
     }
 
-    /// The ids of live descriptors, with where they are. For inspection: others may come and go meanwhile.
+    /// The ids of live descriptors, with where they are, as [`location`](Self::location) says it. For inspection: others may come and go meanwhile.
     pub fn live(&self) -> impl Iterator<Item = (DescriptorId, Location)> + '_ {
         let next = self.ids.lock().next;
         (0..next).filter_map(|number| {
@@ -453,7 +498,9 @@ impl<M: Body, const W: usize> Slab<M, W> {
                 return Err(format!("descriptor {number} is isolated in a quiet slab"));
             }
             let owner = Owner { tag: self.config.tag, id };
-            for frame in location.range() {
+            let rest = &self.descriptor(id).expect("it has a location").rest;
+            let pieces = 0..L::pieces(location.frames);
+            for frame in pieces.flat_map(|number| L::piece(rest, location, number).range()) {
                 if self.arena.owner(crate::FrameNo(frame)) != Some(owner) {
                     return Err(format!(
                         "I-OWNER: frame {frame} does not name descriptor {number}"

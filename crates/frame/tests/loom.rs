@@ -6,8 +6,8 @@
 
 use loom::{sync::Arc, thread};
 use pagefold_frame::{
-    Arena, ArenaConfig, Attention, Busy, Claim, DescriptorId, FrameCount, HeapSource, Memory,
-    Mobility, Refusal, Release, Slab, SlabConfig, Stay, Tag,
+    Arena, ArenaConfig, Attention, Busy, Chain, Claim, DescriptorId, FrameCount, HeapSource,
+    Memory, Mobility, Refusal, Release, Slab, SlabConfig, Stay, Tag,
 };
 
 type Spans = Slab<u32, 1>;
@@ -323,5 +323,117 @@ fn a_claim_beside_an_allocation_gets_a_range_that_is_its_own() {
         drop(range);
         finish(&arena, &slab);
         assert_eq!(arena.stats().allocated, 2);
+    });
+}
+
+// Chains
+
+/// With as many words as fill a descriptor of 64 bytes.
+type Chains = Slab<u32, 6, Chain>;
+
+fn chains() -> (std::sync::Arc<Arena>, Arc<Chains>) {
+    let memory = std::sync::Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
+    let arena = std::sync::Arc::new(
+        Arena::new(&memory, ArenaConfig { address_space: 4 << 20 }).expect("heap"),
+    );
+    let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity: 4 };
+    let chains = Slab::new(&arena, config).expect("heap");
+    (arena, Arc::new(chains))
+}
+
+/// A chain of two frames, each of which begins with the value.
+fn create_chain(chains: &Chains, value: u8) -> DescriptorId {
+    let two = FrameCount::new(2);
+    let mut guard = chains.create(two, Claim::Normal, u32::from(value)).expect("room");
+    let id = guard.id();
+    let (_, mut bytes) = guard.parts();
+    (0..2).for_each(|number| bytes.frame_mut(number)[0] = value);
+    id
+}
+
+fn check_chain(chains: &Chains, id: DescriptorId) -> Result<u8, Refusal> {
+    let guard = chains.read(id)?;
+    let (&body, bytes) = guard.parts();
+    let first = bytes.frame(0)[0];
+    assert_eq!((bytes.frame(1)[0], body), (first, u32::from(first)));
+    Ok(first)
+}
+
+fn finish_chains(arena: &Arena, chains: &Chains, frames: usize) {
+    while chains.attend(&mut |_| {}) {}
+    chains.validate().expect("valid");
+    arena.validate().expect("valid");
+    assert_eq!(arena.stats().allocated, frames);
+}
+
+/// Moves a frame of a chain in a thread of its own.
+fn mover(
+    arena: &std::sync::Arc<Arena>,
+    chains: &Arc<Chains>,
+    id: DescriptorId,
+    number: u32,
+) -> thread::JoinHandle<Result<FrameCount, Stay>> {
+    let (arena, chains) = (std::sync::Arc::clone(arena), Arc::clone(chains));
+    thread::spawn(move || arena.migrate_piece(&*chains, id, number))
+}
+
+#[test]
+fn a_read_beside_the_move_of_one_frame_sees_the_whole_chain() {
+    for number in 0..2 {
+        model(move || {
+            let (arena, chains) = chains();
+            let id = create_chain(&chains, 5);
+            let mover = mover(&arena, &chains, id, number);
+            assert_eq!(check_chain(&chains, id), Ok(5));
+            match mover.join().expect("no panic") {
+                Ok(frames) => assert_eq!(frames, FrameCount::ONE),
+                Err(stay) => assert_eq!(stay, Stay::Busy(Busy::Held)),
+            }
+            assert_eq!(check_chain(&chains, id), Ok(5));
+            finish_chains(&arena, &chains, 2);
+        });
+    }
+}
+
+#[test]
+fn a_free_beside_the_move_of_one_frame_frees_the_chain_once() {
+    model(|| {
+        let (arena, chains) = chains();
+        let id = create_chain(&chains, 5);
+        let mover = mover(&arena, &chains, id, 1);
+        chains.kill(id);
+        drop(mover.join().expect("no panic"));
+        assert_eq!(check_chain(&chains, id), Err(Refusal::Gone));
+        finish_chains(&arena, &chains, 0);
+    });
+}
+
+#[test]
+fn movers_of_two_frames_of_a_chain_move_one_after_the_other_or_step_aside() {
+    model(|| {
+        let (arena, chains) = chains();
+        let id = create_chain(&chains, 5);
+        let other = mover(&arena, &chains, id, 0);
+        let mine = arena.migrate_piece(&*chains, id, 1);
+        let theirs = other.join().expect("no panic");
+        assert!(mine.is_ok() || theirs.is_ok());
+        assert_eq!(check_chain(&chains, id), Ok(5));
+        finish_chains(&arena, &chains, 2);
+    });
+}
+
+/// A chain that dies and is followed by another of the same id, beside somebody who means to move a frame of the first.
+#[test]
+fn a_late_mover_takes_no_frame_of_a_successor_twice() {
+    model(|| {
+        let (arena, chains) = chains();
+        let id = create_chain(&chains, 5);
+        let mover = mover(&arena, &chains, id, 1);
+        chains.kill(id);
+        while chains.attend(&mut |_| {}) {}
+        let next = create_chain(&chains, 9);
+        drop(mover.join().expect("no panic"));
+        assert_eq!(check_chain(&chains, next), Ok(9));
+        finish_chains(&arena, &chains, 2);
     });
 }
