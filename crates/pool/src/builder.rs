@@ -2,10 +2,17 @@
 
 use std::{fmt, str::FromStr};
 
-use pagefold_frame::{FrameCount, FrameSource, HeapSource, SourceError};
+use pagefold_frame::{Chain, FrameCount, FrameSource, HeapSource, SourceError};
 use thiserror::Error;
 
-use crate::{Pool, nbud::Nbud, xcfmalloc, xcfmalloc::Xcfmalloc, zbud::Zbud};
+use crate::{
+    Pool,
+    classes::ClassTable,
+    nbud::Nbud,
+    xcfmalloc::{self, Xcfmalloc},
+    zbud::Zbud,
+    zsmalloc::{self, Zsmalloc, layout::GRAIN},
+};
 
 /// The allocators, by the names that the command line uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,11 +23,13 @@ pub enum Allocator {
     Zbud,
     /// Objects scattered over blocks in any holes that there are.
     Xcfmalloc,
+    /// Size classes over chains of frames.
+    Zsmalloc,
 }
 
 impl Allocator {
     /// All of them, the default first.
-    pub const ALL: &[Self] = &[Self::Nbud, Self::Zbud, Self::Xcfmalloc];
+    pub const ALL: &[Self] = &[Self::Nbud, Self::Zbud, Self::Xcfmalloc, Self::Zsmalloc];
 
     /// The name, lower-case.
     pub fn name(self) -> &'static str {
@@ -28,6 +37,7 @@ impl Allocator {
             Self::Nbud => "nbud",
             Self::Zbud => "zbud",
             Self::Xcfmalloc => "xcfmalloc",
+            Self::Zsmalloc => "zsmalloc",
         }
     }
 }
@@ -92,6 +102,18 @@ pub enum BuildError {
         /// The number given.
         blocks: u32,
     },
+    /// Sizes are multiples of 8 bytes from 32 to a frame.
+    #[error("a step of {step} bytes is not possible; choose 8, 16, 32, 1016, 2032 or 4064")]
+    ClassStep {
+        /// The number given.
+        step: usize,
+    },
+    /// A zspage is 1 to 8 frames.
+    #[error("chains of up to {frames} frames are not possible; choose 1 to 8")]
+    ChainLimit {
+        /// The number given.
+        frames: u32,
+    },
     /// Handles tell 65 535 pools apart.
     #[error("65535 pools are alive in this process; drop one first")]
     TooManyPools,
@@ -132,6 +154,8 @@ pub(crate) struct Layout {
     pub(crate) placement: Placement,
     pub(crate) max_blocks: usize,
     pub(crate) selection: Selection,
+    pub(crate) classes: ClassTable,
+    pub(crate) lending: bool,
     pub(crate) source: Box<dyn FrameSource>,
 }
 
@@ -144,6 +168,9 @@ pub struct PoolBuilder {
     placement: Placement,
     max_blocks: u32,
     selection: Selection,
+    class_step: usize,
+    chain_limit: u32,
+    class_lending: bool,
     source: Option<Box<dyn FrameSource>>,
 }
 
@@ -152,6 +179,10 @@ pub struct PoolBuilder {
 const SPAN_FRAMES: u32 = 4;
 /// Blocks of an object: with two any two holes make a place; measured in BENCHMARKS.md.
 const MAX_BLOCKS: u32 = 2;
+/// From one size to the next, as in Linux.
+const CLASS_STEP: usize = 16;
+/// Frames of a zspage, as in Linux.
+const CHAIN_LIMIT: u32 = 8;
 
 impl PoolBuilder {
     /// A builder for this allocator with a limit of 1 GiB.
@@ -163,6 +194,9 @@ impl PoolBuilder {
             placement: Placement::Auto,
             max_blocks: MAX_BLOCKS,
             selection: Selection::Standard,
+            class_step: CLASS_STEP,
+            chain_limit: CHAIN_LIMIT,
+            class_lending: true,
             source: None,
         }
     }
@@ -210,6 +244,37 @@ impl PoolBuilder {
         self
     }
 
+    /// Bytes from one size of zsmalloc to the next, a multiple of 8 that divides 4064: 8, 16 (the default), 32, 1016, 2032
+    /// or 4064. Smaller steps waste less behind objects, and leave more classes with a zspage that is not full.
+    pub fn class_step(mut self, bytes: usize) -> Self {
+        self.class_step = bytes;
+        self
+    }
+
+    /// The most frames of a zspage of zsmalloc: 1 to 8, by default 8. Longer chains waste less behind the last object, and
+    /// have more objects that lie in two frames.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_pool::{Allocator, PoolBuilder};
+    ///
+    /// let pool = PoolBuilder::new(Allocator::Zsmalloc).limit(8 << 20).chain_limit(4).build()?;
+    /// let handle = pool.store(&[7; 3000])?;
+    /// pool.read(handle, &mut |slices| assert!(slices.parts().len() <= 2))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn chain_limit(mut self, frames: u32) -> Self {
+        self.chain_limit = frames;
+        self
+    }
+
+    /// Whether larger classes of zsmalloc lend their free places, in compaction where that frees frames, and at the limit.
+    /// They do unless this says otherwise; it is here to measure what it gives.
+    pub fn class_lending(mut self, lending: bool) -> Self {
+        self.class_lending = lending;
+        self
+    }
+
     /// Where memory comes from. By default it is mapped from the system, or taken from the heap where the system's
     /// pages are not 4 KiB.
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
@@ -226,6 +291,7 @@ impl PoolBuilder {
             Allocator::Nbud => Ok(Box::new(Nbud::new(self.layout()?)?)),
             Allocator::Zbud => Ok(Box::new(Zbud::new(self.layout()?)?)),
             Allocator::Xcfmalloc => Ok(Box::new(Xcfmalloc::new(self.layout()?)?)),
+            Allocator::Zsmalloc => Ok(Box::new(Zsmalloc::new(self.layout()?)?)),
         }
     }
 
@@ -238,12 +304,21 @@ impl PoolBuilder {
         if !(1..=xcfmalloc::MAX_BLOCKS).contains(&max_blocks) {
             return Err(BuildError::MaxBlocks { blocks });
         }
+        let (step, frames) = (self.class_step, self.chain_limit);
+        if !(1..=Chain::FRAMES_MAX.get()).contains(&frames) {
+            return Err(BuildError::ChainLimit { frames });
+        }
+        let classes = ClassTable::new(zsmalloc::class_config(step, frames)).ok();
+        let classes = classes.filter(|_| step.is_multiple_of(GRAIN));
+        let classes = classes.ok_or(BuildError::ClassStep { step })?;
         Ok(Layout {
             limit: self.limit,
             span_frames: FrameCount::new(self.span_frames),
             placement: self.placement,
             max_blocks,
             selection: self.selection,
+            classes,
+            lending: self.class_lending,
             source: self.source.unwrap_or_else(default_source),
         })
     }

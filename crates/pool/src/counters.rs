@@ -1,4 +1,4 @@
-//! Counts of objects, payload and slid bytes, spread over shards so that threads do not share a cache line.
+//! Counts of objects, payload, slid bytes and split objects, spread over shards so that threads do not share a cache line.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering, Padded};
 
@@ -9,6 +9,7 @@ struct Part {
     objects: AtomicU64,
     payload: AtomicU64,
     slid: AtomicU64,
+    split: AtomicU64,
 }
 
 /// See the module.
@@ -64,15 +65,30 @@ impl Counters {
         self.parts.iter().map(|part| part.slid.load(Ordering::Relaxed)).sum()
     }
 
+    /// One object more that lies in two frames.
+    pub(crate) fn add_split(&self) {
+        self.part().split.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub(crate) fn remove_split(&self) {
+        self.part().split.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Objects that lie in two frames.
+    pub(crate) fn split(&self) -> u64 {
+        self.sum(|part| &part.split)
+    }
+
     /// Objects and payload bytes.
     pub(crate) fn sums(&self) -> (u64, u64) {
-        let sum = |count: fn(&Part) -> &AtomicU64| {
-            let add = |sum: u64, part: &Padded<Part>| {
-                sum.wrapping_add(count(part).load(Ordering::Relaxed))
-            };
-            // The parts are not read at one instant: an object may be missed in one and its end counted in another.
-            u64::try_from(self.parts.iter().fold(0, add).cast_signed()).unwrap_or(0)
-        };
-        (sum(|part| &part.objects), sum(|part| &part.payload))
+        (self.sum(|part| &part.objects), self.sum(|part| &part.payload))
+    }
+
+    fn sum(&self, count: fn(&Part) -> &AtomicU64) -> u64 {
+        let add =
+            |sum: u64, part: &Padded<Part>| sum.wrapping_add(count(part).load(Ordering::Relaxed));
+        // The parts are not read at one instant: an object may be missed in one and its end counted in another.
+        u64::try_from(self.parts.iter().fold(0, add).cast_signed()).unwrap_or(0)
     }
 }

@@ -26,7 +26,7 @@ use std::{collections::VecDeque, sync::Arc};
 use pagefold_frame::{
     BitForest, Claim, DescriptorId, Memory, OutOfFrames, SourceError, WordTable, shard_count,
 };
-use pagefold_sys::sync::{self, AtomicU64, Mutex, Ordering, Padded};
+use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex, Ordering, Padded};
 
 const SLOT_SHIFT: u32 = 32;
 const SLOT_BITS: u32 = 14;
@@ -284,6 +284,41 @@ impl HandleTable {
     pub(crate) fn store(&self, index: u32, entry: Entry) {
         // ORDERING: Release; pairs with the Acquire in `EntryCell::load`: who sees the place finds the descriptor.
         self.cell(index).0.store(entry.0, Ordering::Release);
+    }
+
+    /// Hangs a vacant entry, the caller's, on a pending list: a stack through the entries themselves, whose first
+    /// index + 1 is in `head`. (I-PENDING)
+    pub(crate) fn hang(&self, head: &AtomicU32, index: u32) {
+        // ORDERING: Relaxed; the exchange below checks the value.
+        let mut first = head.load(Ordering::Relaxed);
+        loop {
+            self.store(index, self.load(index).linked_to(first));
+            // ORDERING: Release; pairs with the Acquire in `take_hung`, who follows the link.
+            match head.compare_exchange_weak(first, index + 1, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(seen) => first = seen,
+            }
+        }
+    }
+
+    /// Takes all entries off a pending list and calls `f` for each, with its index and the slot that it carries.
+    pub(crate) fn take_hung(&self, head: &AtomicU32, mut f: impl FnMut(u32, u16)) {
+        // ORDERING: Relaxed; what is missed here is marked on the state word and reported when the hold ends.
+        if head.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        // ORDERING: Acquire; pairs with the Release in `hang`.
+        let mut first = head.swap(0, Ordering::Acquire);
+        while let Some(index) = first.checked_sub(1) {
+            let (State::Vacant { slot, next } | State::Retired { slot, next }) =
+                self.load(index).state()
+            else {
+                unreachable!("I-PENDING: a pending entry is not live");
+            };
+            f(index, slot);
+            first = next;
+        }
     }
 
     /// Gives pages without a live entry back to the system; returns how many bytes.

@@ -12,6 +12,7 @@
 //! | `nbud` | spans with buddies packed back to back |
 //! | `zbud` | two objects in a frame |
 //! | `xcfmalloc` | objects scattered over blocks in any holes |
+//! | `zsmalloc` | size classes over chains of frames |
 //!
 //! Contents lie in frames of `pagefold-frame`; nothing here knows an address, and nothing here is `unsafe`.
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ mod scratch;
 mod stats;
 mod xcfmalloc;
 mod zbud;
+mod zsmalloc;
 
 pub use builder::{Allocator, BuildError, Placement, PoolBuilder, Selection, UnknownAllocator};
 pub use contract::{CompactReport, Evict, NotEvicted, Pool, Reclaimed, Slices, TrimReport};

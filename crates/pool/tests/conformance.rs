@@ -1,4 +1,5 @@
-//! nbud through the conformance suite: every span size, every placement, both sources of memory.
+//! Every allocator through the conformance suite: nbud with every span size and placement, the others with theirs, from
+//! both sources of memory.
 #![cfg(not(loom))]
 
 use pagefold_frame::HeapSource;
@@ -168,6 +169,67 @@ mod xcfmalloc {
         pagefold_testkit::conformance!(
             |limit| build(xcfmalloc(limit, 2).source(Box::new(HeapSource::new()))),
             scattered()
+        );
+    }
+}
+
+/// zsmalloc through the same suite, with several steps and chain limits, from both sources of memory.
+mod zsmalloc {
+    use super::*;
+
+    fn zsmalloc(step: usize, chain: u32) -> PoolBuilder {
+        PoolBuilder::new(Allocator::Zsmalloc).class_step(step).chain_limit(chain)
+    }
+
+    /// What long chains hold of objects of many lengths, with a zspage or less lost in each class.
+    fn chained() -> Expectations {
+        Expectations { fill_min: 0.8, compacted_density_min: 0.9, ..Expectations::default() }
+    }
+
+    /// Single frames have no place for two objects of more than half a frame.
+    fn unchained() -> Expectations {
+        Expectations { fill_min: 0.6, compacted_density_min: 0.6, ..Expectations::default() }
+    }
+
+    mod step_16_chain_8 {
+        use super::*;
+
+        pagefold_testkit::conformance!(|limit| build(zsmalloc(16, 8).limit(limit)), chained());
+    }
+
+    mod step_16_chain_4 {
+        use super::*;
+
+        pagefold_testkit::conformance!(|limit| build(zsmalloc(16, 4).limit(limit)), chained());
+    }
+
+    mod step_32_chain_8 {
+        use super::*;
+
+        pagefold_testkit::conformance!(|limit| build(zsmalloc(32, 8).limit(limit)), chained());
+    }
+
+    mod chain_1 {
+        use super::*;
+
+        pagefold_testkit::conformance!(|limit| build(zsmalloc(16, 1).limit(limit)), unchained());
+    }
+
+    mod within_classes {
+        use super::*;
+
+        pagefold_testkit::conformance!(
+            |limit| build(zsmalloc(16, 8).limit(limit).class_lending(false)),
+            Expectations { fill_min: 0.8, compacted_density_min: 0.85, ..Expectations::default() }
+        );
+    }
+
+    mod heap {
+        use super::*;
+
+        pagefold_testkit::conformance!(
+            |limit| build(zsmalloc(16, 8).limit(limit).source(Box::new(HeapSource::new()))),
+            chained()
         );
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Handle, HandleError, Pool, WriteError,
-    entries::{Entry, EntryCell, Place, State},
+    entries::{Entry, EntryCell, Place},
 };
 
 /// Reports that an allocation takes care of on its way.
@@ -54,7 +54,11 @@ impl Nbud {
                     self.free_slot(&mut guard, slot, index);
                     self.settle(guard);
                 }
-                Err(_) => self.leave_pending(id, index),
+                Err(_) => {
+                    // The span lives, because the slot counts as used. (I-PENDING)
+                    self.base.entries.hang(&self.spans.words(id)[PENDING], index);
+                    self.spans.note_pending(id);
+                }
             },
         }
     }
@@ -69,45 +73,10 @@ impl Nbud {
         self.base.entries.give_back(index);
     }
 
-    /// Hangs a vacant entry on the span's pending list. The span lives, because the slot counts as used. (I-PENDING)
-    fn leave_pending(&self, id: DescriptorId, index: u32) {
-        let pending = &self.spans.words(id)[PENDING];
-        // ORDERING: Relaxed; the exchange below checks the value.
-        let mut head = pending.load(Ordering::Relaxed);
-        loop {
-            self.base.entries.store(index, self.base.entries.load(index).linked_to(head));
-            // ORDERING: Release; pairs with the Acquire in `drain`, who follows the link.
-            match pending.compare_exchange_weak(
-                head,
-                index + 1,
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => break,
-                Err(seen) => head = seen,
-            }
-        }
-        self.spans.note_pending(id);
-    }
-
     /// Frees the slots that others left pending in a span.
     pub(super) fn drain(&self, guard: &mut SpanGuard<'_>) {
         let pending = &self.spans.words(guard.id())[PENDING];
-        // ORDERING: Relaxed; what is missed here is marked on the state word and reported when the guard drops.
-        if pending.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        // ORDERING: Acquire; pairs with the Release in `leave_pending`.
-        let mut head = pending.swap(0, Ordering::Acquire);
-        while let Some(index) = head.checked_sub(1) {
-            let (State::Vacant { slot, next } | State::Retired { slot, next }) =
-                self.base.entries.load(index).state()
-            else {
-                unreachable!("I-PENDING: a pending entry is not live");
-            };
-            self.free_slot(guard, slot, index);
-            head = next;
-        }
+        self.base.entries.take_hung(pending, |index, slot| self.free_slot(guard, slot, index));
     }
 
     /// Lets go of a span: drains it, and then frees it if it is empty, or lists it by its room. The open span of a
