@@ -191,6 +191,11 @@ mod zsmalloc {
         Expectations { fill_min: 0.6, compacted_density_min: 0.6, ..Expectations::default() }
     }
 
+    /// Up to a zspage of each class is lost when classes do not lend, which is much of a pool of 16 MiB.
+    fn alone() -> Expectations {
+        Expectations { fill_min: 0.8, compacted_density_min: 0.7, ..Expectations::default() }
+    }
+
     mod step_16_chain_8 {
         use super::*;
 
@@ -220,7 +225,7 @@ mod zsmalloc {
 
         pagefold_testkit::conformance!(
             |limit| build(zsmalloc(16, 8).limit(limit).class_lending(false)),
-            Expectations { fill_min: 0.8, compacted_density_min: 0.85, ..Expectations::default() }
+            alone()
         );
     }
 

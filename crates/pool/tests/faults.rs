@@ -24,23 +24,28 @@ struct Shape {
     allocator: Allocator,
     placement: Placement,
     max_blocks: u32,
+    chain: u32,
 }
 
 const fn nbud(placement: Placement) -> Shape {
-    Shape { allocator: Allocator::Nbud, placement, max_blocks: 2 }
+    Shape { allocator: Allocator::Nbud, placement, max_blocks: 2, chain: 8 }
 }
 
 /// Of the other allocators the placement means nothing.
 const ZBUD: Shape = Shape { allocator: Allocator::Zbud, ..nbud(Placement::Auto) };
 
 const fn xcfmalloc(max_blocks: u32) -> Shape {
-    Shape { allocator: Allocator::Xcfmalloc, placement: Placement::Auto, max_blocks }
+    Shape { allocator: Allocator::Xcfmalloc, max_blocks, ..nbud(Placement::Auto) }
+}
+
+const fn zsmalloc(chain: u32) -> Shape {
+    Shape { allocator: Allocator::Zsmalloc, chain, ..nbud(Placement::Auto) }
 }
 
 fn pool(plan: &Arc<FaultPlan>, shape: Shape) -> Box<dyn Pool> {
     let source = FaultySource::new(Box::new(HeapSource::new()), Arc::clone(plan));
     let builder = PoolBuilder::new(shape.allocator).limit(LIMIT).placement(shape.placement);
-    let builder = builder.max_blocks(shape.max_blocks);
+    let builder = builder.max_blocks(shape.max_blocks).chain_limit(shape.chain);
     builder.source(Box::new(source)).build().expect("nothing fails while the pool is built")
 }
 
@@ -89,7 +94,8 @@ fn refuse_each(shape: Shape, count: u64) -> u64 {
 #[test]
 fn each_single_refusal_is_harmless() {
     let nbuds = [Placement::Auto, Placement::Tight, Placement::Append].map(nbud);
-    for shape in nbuds.into_iter().chain([ZBUD, xcfmalloc(2), xcfmalloc(8)]) {
+    let others = [ZBUD, xcfmalloc(2), xcfmalloc(8), zsmalloc(8), zsmalloc(1)];
+    for shape in nbuds.into_iter().chain(others) {
         let refused = refuse_each(shape, 1);
         assert!(refused > 20, "{shape:?}: the traffic asked for memory only {refused} times");
     }
@@ -97,7 +103,9 @@ fn each_single_refusal_is_harmless() {
 
 #[test]
 fn refusing_everything_from_some_moment_is_harmless() {
-    for shape in [nbud(Placement::Auto), nbud(Placement::Tight), ZBUD, xcfmalloc(2), xcfmalloc(8)] {
+    let nbuds = [Placement::Auto, Placement::Tight].map(nbud);
+    let others = [ZBUD, xcfmalloc(2), xcfmalloc(8), zsmalloc(8), zsmalloc(1)];
+    for shape in nbuds.into_iter().chain(others) {
         let refused = refuse_each(shape, u64::MAX);
         assert!(refused > 20, "{shape:?}: the traffic asked for memory only {refused} times");
     }

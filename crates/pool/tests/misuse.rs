@@ -37,6 +37,27 @@ fn an_object_has_1_to_8_blocks() {
     }
 }
 
+#[test]
+fn classes_have_a_step_that_leads_to_a_frame_and_chains_of_1_to_8_frames() {
+    let zsmalloc = || PoolBuilder::new(Allocator::Zsmalloc).limit(8 << 20);
+    for frames in [0, 9, 64, u32::MAX] {
+        match zsmalloc().chain_limit(frames).build() {
+            Err(BuildError::ChainLimit { frames: said }) => assert_eq!(said, frames),
+            other => panic!("{frames} frames: {:?}", other.err()),
+        }
+    }
+    // Divisors of what there is, but no multiples of 8, and numbers that do not lead to a frame.
+    for step in [0, 1, 2, 4, 254, 508, 24, 48, 64, 4096, usize::MAX] {
+        match zsmalloc().class_step(step).build() {
+            Err(BuildError::ClassStep { step: said }) => assert_eq!(said, step),
+            other => panic!("a step of {step}: {:?}", other.err()),
+        }
+    }
+    for step in [8, 16, 32, 1016, 2032, 4064] {
+        assert!(zsmalloc().class_step(step).build().is_ok(), "the error names {step}");
+    }
+}
+
 /// The least limit that the error names is one, and a pool with it holds the longest object.
 fn least_limit_holds_the_longest_object(what: &str, builder: &dyn Fn() -> PoolBuilder) {
     let least = match builder().limit(0).build() {
@@ -73,6 +94,12 @@ fn the_least_limit_holds_the_longest_object() {
         let what = format!("xcfmalloc with up to {blocks} blocks");
         let xcfmalloc = || PoolBuilder::new(Allocator::Xcfmalloc).max_blocks(blocks);
         least_limit_holds_the_longest_object(&what, &xcfmalloc);
+    }
+    for (step, frames) in [(16, 8), (8, 4), (32, 1), (4064, 8)] {
+        let what = format!("zsmalloc by {step} bytes with chains of up to {frames}");
+        let zsmalloc =
+            || PoolBuilder::new(Allocator::Zsmalloc).class_step(step).chain_limit(frames);
+        least_limit_holds_the_longest_object(&what, &zsmalloc);
     }
 }
 

@@ -17,8 +17,6 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const NONE: Allocations = Allocations { allocated: 0, freed: 0 };
 
-const ALLOCATORS: [Allocator; 3] = [Allocator::Nbud, Allocator::Zbud, Allocator::Xcfmalloc];
-
 /// A pool at the brim after some churn, and its objects.
 fn churned(allocator: Allocator, seed: Seed) -> (Box<dyn Pool>, Vec<(Handle, Pattern)>) {
     let pool = PoolBuilder::new(allocator).limit(8 << 20).build().expect("enough for a pool");
@@ -74,7 +72,7 @@ fn reads_without_allocating(allocator: Allocator) {
 
 #[test]
 fn reading_allocates_nothing() {
-    ALLOCATORS.into_iter().for_each(reads_without_allocating);
+    Allocator::ALL.iter().copied().for_each(reads_without_allocating);
 }
 
 /// The bytes are freed while they are read, so ending the read is what makes them free.
@@ -96,5 +94,5 @@ fn ends_reads_without_allocating(allocator: Allocator) {
 
 #[test]
 fn ending_the_last_read_of_freed_bytes_allocates_nothing() {
-    ALLOCATORS.into_iter().for_each(ends_reads_without_allocating);
+    Allocator::ALL.iter().copied().for_each(ends_reads_without_allocating);
 }

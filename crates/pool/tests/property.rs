@@ -26,6 +26,9 @@ struct Shape {
     placement: Placement,
     max_blocks: u32,
     selection: Selection,
+    step: usize,
+    chain: u32,
+    lending: bool,
     limit: usize,
 }
 
@@ -34,9 +37,13 @@ impl Shape {
         let builder = PoolBuilder::new(self.allocator).limit(self.limit);
         let builder = builder.span_frames(self.span_frames).placement(self.placement);
         let builder = builder.max_blocks(self.max_blocks).selection(self.selection);
+        let builder = builder.class_step(self.step).chain_limit(self.chain);
+        let builder = builder.class_lending(self.lending);
         let builder = match self.allocator {
             // From the heap, where a frame that is used after it was given back reads as something else.
-            Allocator::Xcfmalloc => builder.source(Box::new(HeapSource::new())),
+            Allocator::Xcfmalloc | Allocator::Zsmalloc => {
+                builder.source(Box::new(HeapSource::new()))
+            }
             _ => builder,
         };
         builder.build().expect("enough for a pool")
@@ -47,20 +54,25 @@ impl Shape {
     }
 }
 
-/// Any pool; the shape of its spans matters to nbud alone, and blocks to xcfmalloc.
+/// Any pool; the shape of its spans matters to nbud alone, blocks to xcfmalloc, and classes to zsmalloc.
 fn shapes() -> impl Strategy<Value = Shape> {
     let others = prop_oneof![
         1 => Just(Allocator::Zbud),
         3 => Just(Allocator::Xcfmalloc),
+        4 => Just(Allocator::Zsmalloc),
     ];
     let selections = vec![Selection::Standard, Selection::Standard, Selection::Inverted];
     let blocks = (select(vec![1_u32, 2, 3, 4, 8]), select(selections));
+    let classes = (select(vec![8_usize, 16, 32, 1016]), 1..=8_u32, any::<bool>());
     prop_oneof![
         3 => nbud_shapes(),
-        4 => (others, blocks, nbud_shapes()).prop_map(|(allocator, blocks, shape)| Shape {
+        8 => (others, blocks, classes, nbud_shapes()).prop_map(|(allocator, blocks, classes, shape)| Shape {
             allocator,
             max_blocks: blocks.0,
             selection: blocks.1,
+            step: classes.0,
+            chain: classes.1,
+            lending: classes.2,
             ..shape
         }),
     ]
@@ -80,6 +92,9 @@ fn nbud_shapes() -> impl Strategy<Value = Shape> {
             placement,
             max_blocks: 2,
             selection: Selection::Standard,
+            step: 16,
+            chain: 8,
+            lending: true,
             limit,
         })
 }
@@ -140,7 +155,7 @@ fn check<S: Strategy>(
 
 #[test]
 fn any_sequence_agrees_with_the_model() {
-    check(0x5e90, 1600, (shapes(), vec(ops(), 1..150)), |(shape, ops)| {
+    check(0x5e90, 2400, (shapes(), vec(ops(), 1..150)), |(shape, ops)| {
         let pool = shape.build();
         let mut on = Checked::new(&*pool, Depth::Validate);
         for (step, op) in ops.iter().enumerate() {
