@@ -1,4 +1,4 @@
-//! Blocks in any hole beside other packings: what each keeps dense, and what it costs, on real pages.
+//! Blocks in any hole, and classes over chains, beside other packings: what each keeps dense, and what it costs, on real pages.
 //!
 //! `cargo bench -p pagefold-pool --bench xcfmalloc -- [--codec CODEC] [--mib N] [--only TEXT] PAGES...` takes page
 //! files, or folders of them (`cargo xtask corpus` makes one), and prints two tables. The first is the life of a pool: it is filled with
@@ -100,7 +100,23 @@ struct Contender {
     allocator: Allocator,
 }
 
-const CONTENDERS: [Contender; 7] = [
+const CONTENDERS: [Contender; 11] = [
+    Contender { name: "zsmalloc", build: |builder| builder, allocator: Allocator::Zsmalloc },
+    Contender {
+        name: "zsmalloc, classes alone",
+        build: |builder| builder.class_lending(false),
+        allocator: Allocator::Zsmalloc,
+    },
+    Contender {
+        name: "zsmalloc, chains of 4",
+        build: |builder| builder.chain_limit(4),
+        allocator: Allocator::Zsmalloc,
+    },
+    Contender {
+        name: "zsmalloc, single frames",
+        build: |builder| builder.chain_limit(1),
+        allocator: Allocator::Zsmalloc,
+    },
     Contender {
         name: "xcfmalloc, 1 block",
         build: |builder| builder.max_blocks(1),
@@ -158,20 +174,25 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Frees random objects and stores others in their stead; the median of the stores, in ns.
-    fn churn(&mut self) -> u64 {
-        let mut each = Vec::new();
+    /// Frees random objects and stores others in their stead; the medians of stores and of frees, in ns.
+    fn churn(&mut self) -> (u64, u64) {
+        let (mut each, mut frees) = (Vec::new(), Vec::new());
         for _ in 0..REWRITES * self.objects.len() {
             let at = self.rng.below(self.objects.len());
             let page = self.rng.below(self.kept.len());
+            let begin = Instant::now();
             self.pool.free(self.objects[at].0).expect("alive");
+            frees.push(begin.elapsed().as_nanos());
             let begin = Instant::now();
             let handle = self.pool.store(&self.kept[page]).expect("below the limit");
             each.push(begin.elapsed().as_nanos());
             self.objects[at] = (handle, page);
         }
-        each.sort_unstable();
-        u64::try_from(each[each.len() / 2]).expect("short")
+        let median = |mut times: Vec<u128>| {
+            times.sort_unstable();
+            u64::try_from(times[times.len() / 2]).expect("short")
+        };
+        (median(each), median(frees))
     }
 
     /// Mean ns to copy a random object out.
@@ -231,7 +252,7 @@ fn life_row(contender: &Contender, kept: &[Vec<u8>], bytes: usize) {
     let mut life = Life::new(contender, kept, bytes);
     life.fill(bytes);
     let filled = life.pool.stats();
-    let store_ns = life.churn();
+    let (store_ns, free_ns) = life.churn();
     let load_ns = life.load();
     let churned = life.pool.stats();
     life.free_half();
@@ -263,6 +284,7 @@ fn life_row(contender: &Contender, kept: &[Vec<u8>], bytes: usize) {
         ),
         format!("{:.1}", metadata_per_object(&churned)),
         format!("{:.2} us", store_ns as f64 / 1000.0),
+        format!("{:.2} us", free_ns as f64 / 1000.0),
         format!("{:.2} us", load_ns as f64 / 1000.0),
         format!("{:.2} us", took.as_secs_f64() * 1e6 / (freed as f64).max(1.0)),
         format!("{:.0}", moved as f64 / (freed as f64).max(1.0)),
@@ -307,6 +329,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "split: fill / churn / compacted",
         "metadata/object",
         "store",
+        "free",
         "load",
         "time a freed frame",
         "bytes moved for it",

@@ -42,7 +42,8 @@ fn agrees(pool: &dyn Pool, base: u64, phase: &str) {
     assert!(apart * 100 <= said * 3, "{phase}: RssAnon grew by {grown}, the pool says {said}");
 }
 
-fn life(what: &str) {
+fn life(allocator: Allocator, what: &str) {
+    let what = &format!("{allocator}, {what}");
     let mut rng = SmallRng::seed_from_u64(42);
     let source: Vec<u8> = (0..4096).map(|_| rng.random()).collect();
     // The test's own memory is there, and touched, before the measurement begins.
@@ -50,7 +51,7 @@ fn life(what: &str) {
     handles.fill(None);
     let mut count = 0;
     let base = rss_anon();
-    let pool = PoolBuilder::new(Allocator::Nbud).limit(LIMIT).build().expect("room");
+    let pool = PoolBuilder::new(allocator).limit(LIMIT).build().expect("room");
     let mut len = || if rng.random_ratio(1, 10) { 4096 } else { rng.random_range(100..2500) };
     let mut stored = 0;
     while stored < PAYLOAD {
@@ -132,11 +133,15 @@ fn agrees_with_claim(pool: &dyn Pool, base: u64, claimed: usize) {
 
 #[test]
 fn the_kernel_agrees_with_the_accounts() {
-    life("huge pages as set");
+    life(Allocator::Nbud, "huge pages as set");
+    life(Allocator::Zsmalloc, "huge pages as set");
     three_quarters_freed();
     let mut notes = std::io::stderr();
     match HugePagesAlways::set() {
-        Some(_restored) => life("huge pages always"),
+        Some(_restored) => {
+            life(Allocator::Nbud, "huge pages always");
+            life(Allocator::Zsmalloc, "huge pages always");
+        }
         None => writeln!(notes, "SKIPPED: huge pages always; {HUGE_PAGES} cannot be written")
             .expect("stderr"),
     }

@@ -155,7 +155,7 @@ fn unknown_names_are_refused_with_the_known_ones() {
         .fails_without_report(2, &["lzo", "lz4", "zstd:LEVEL", "raw", "--codec"]);
     estimate(["--codec", "", "."]).fails_without_report(2, &["lz4"]);
     estimate(["--allocator", "slab", "."])
-        .fails_without_report(2, &["slab", "nbud", "zbud", "xcfmalloc", "--allocator"]);
+        .fails_without_report(2, &["slab", "nbud", "zbud", "xcfmalloc", "zsmalloc", "--allocator"]);
 }
 
 #[test]
