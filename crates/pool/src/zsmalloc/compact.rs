@@ -171,11 +171,13 @@ impl Zsmalloc {
             self.settle(guard);
             let outcome = self.empty(id, class, reach, budget, report);
             self.victim.store(0, Ordering::Release);
-            // It is listed again, by this thread or by whoever holds it; or a successor that got its id meanwhile is.
-            match self.zspages.try_write(id) {
-                Ok(guard) => self.settle(guard),
-                Err(Refusal::Busy) => self.zspages.note_pending(id),
-                Err(Refusal::Gone) => {}
+            if outcome != Outcome::Emptied {
+                // It is listed again, by this thread or by whoever holds it.
+                match self.zspages.try_write(id) {
+                    Ok(guard) => self.settle(guard),
+                    Err(Refusal::Busy) => self.zspages.note_pending(id),
+                    Err(Refusal::Gone) => {}
+                }
             }
             return outcome;
         }

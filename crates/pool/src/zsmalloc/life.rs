@@ -80,6 +80,7 @@ impl Zsmalloc {
         self.groups.list(&self.zspages, id, body, group);
         if live == 0 {
             self.groups.remove_zspage(class);
+            self.forget_victim(id);
             guard.retire();
         }
     }
@@ -89,6 +90,12 @@ impl Zsmalloc {
         // ORDERING: Acquire; pairs with the Release in `compact`. Whoever still sees a victim that is none any more
         // holds it, and then the compactor notes it as pending, so that it is settled once more.
         self.victim.load(Ordering::Acquire) == id.get() + 1
+    }
+
+    /// A zspage that was being emptied is about to end, and whoever gets its id next must not be taken for it.
+    fn forget_victim(&self, id: DescriptorId) {
+        // ORDERING: Relaxed; a successor gets the id through the lock of the ids, under which it is given back after this.
+        _ = self.victim.compare_exchange(id.get() + 1, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Takes care of some reports; `true` if there were any.

@@ -295,7 +295,10 @@ mod tests {
                 assert_eq!(zspage.check(), Ok(()), "{class:?}");
             }
             for (slot, len) in live {
-                assert_eq!(zspage.used(slot), Some(Header { index: 9, len: len as u16 }));
+                assert_eq!(
+                    zspage.used(slot),
+                    Some(Header { index: 9, len: u16::try_from(len).expect("short") })
+                );
                 assert_eq!(read(&zspage, slot, len), contents(usize::from(slot), len));
             }
         }
