@@ -324,6 +324,9 @@ impl<M: Body, const W: usize> Slab<M, W> {
     /// [`Refusal::Gone`] when nothing lives under this id or it is dying, [`Refusal::Busy`] when it is isolated.
     pub fn isolate(&self, id: DescriptorId) -> Result<Isolated<'_, M, W>, Refusal> {
         let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
+        if !self.arena.memory().source().may_isolate() {
+            return Err(Refusal::Busy);
+        }
         let location = descriptor.state.isolate()?;
         Ok(Isolated::new(self, descriptor, id, location))
     }
