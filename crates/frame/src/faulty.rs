@@ -222,7 +222,10 @@ mod tests {
             let chance = Chance::new(probability).expect("0 to 1");
             let struck = (0..100_000).filter(|number| chance.strikes(scatter(*number))).count();
             let expected = probability * 100_000.0;
-            assert!((struck as f64 - expected).abs() <= expected.sqrt() * 4.0, "{probability}: {struck}");
+            assert!(
+                (struck as f64 - expected).abs() <= expected.sqrt() * 4.0,
+                "{probability}: {struck}"
+            );
             assert!((chance.probability() - probability).abs() < 1e-12);
         }
         assert!(Chance::new(1.0).is_some_and(|always| always.strikes(u64::MAX)));

@@ -59,6 +59,11 @@ impl<'p> Checked<'p> {
         self.pool
     }
 
+    /// Whether an object is being read at this moment.
+    pub fn is_reading(&self) -> bool {
+        self.open_reads > 0
+    }
+
     /// What the pool should hold.
     pub fn model(&self) -> &Model {
         &self.model

@@ -16,6 +16,8 @@
 //! # Reproducing
 //! With one thread the sequence of calls follows from the seed alone; [`Summary::digest`] is a hash of all outcomes.
 
+mod faults;
+mod mix;
 mod moving;
 mod slots;
 mod tally;
@@ -24,10 +26,14 @@ mod worker;
 use std::{
     any::Any,
     panic::{self, AssertUnwindSafe},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
 };
 
+use pagefold_frame::FaultPlan;
 use pagefold_pool::{ClaimError, MigrateError, Pool, ReclaimError};
 use thiserror::Error;
 
@@ -39,13 +45,15 @@ use crate::{
 
 use self::{
     slots::{Directory, Slot},
-    worker::Worker,
+    worker::{Done, Worker},
 };
 
-pub use tally::{Support, Tally};
+pub use faults::{Faults, InvalidFaults};
+pub use mix::{InvalidMix, Mix, Operation};
+pub use tally::{Fault, Injected, Kind, Support, Tally};
 
 /// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// What all randomness follows from.
     pub seed: Seed,
@@ -53,12 +61,39 @@ pub struct Plan {
     pub threads: usize,
     /// The operations after which to stop, of all threads together; otherwise when [`Watch::stop`] says so.
     pub ops: Option<u64>,
+    /// Which operations are done how often.
+    pub mix: Mix,
+    /// Which faults are injected.
+    pub faults: Faults,
+    /// The plan behind the pool's source, if it is one that fails; it is paused while the run checks.
+    pub source: Option<Arc<FaultPlan>>,
+}
+
+impl Plan {
+    /// One thread, until it is stopped, with the usual mix and evictors that fail now and then.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            seed,
+            threads: 1,
+            ops: None,
+            mix: Mix::default(),
+            faults: Faults::default(),
+            source: None,
+        }
+    }
+
+    fn pause_faults(&self, paused: bool) {
+        if let Some(source) = &self.source {
+            source.pause(paused);
+        }
+    }
 }
 
 /// How a running stress is observed and stopped from another thread.
 #[derive(Debug, Default)]
 pub struct Watch {
     ops: AtomicU64,
+    cycles: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -69,22 +104,40 @@ impl Watch {
         self.ops.load(Ordering::Relaxed)
     }
 
+    /// Cycles begun.
+    pub fn cycles(&self) -> u64 {
+        // ORDERING: Relaxed; a count for reports.
+        self.cycles.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn report(&self, ops: u64) {
+        // ORDERING: Relaxed; a count for reports.
+        self.ops.fetch_add(ops, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_cycle(&self) {
+        // ORDERING: Relaxed; a count for reports.
+        self.cycles.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Asks all threads to stop; the run then ends with its final checks.
     pub fn stop(&self) {
         // ORDERING: Relaxed; the threads need to see it soon, and nothing is published with it.
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
 /// What a run without a failure did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Calls of the pool that were checked, by kind.
     pub tally: Tally,
+    /// Faults that were injected.
+    pub injected: Injected,
     /// What the pool can do.
     pub support: Support,
     /// Cycles begun.
@@ -95,6 +148,13 @@ pub struct Summary {
     pub resident_bytes_end: u64,
     /// A hash of every outcome; with one thread the same for the same seed and number of operations.
     pub digest: u64,
+}
+
+impl Summary {
+    /// Words for what never happened although the plan asks for it and the pool can have it. A long run has none.
+    pub fn missing(&self, plan: &Plan) -> Vec<&'static str> {
+        tally::missing(&self.tally, &self.injected, &plan.mix, &plan.faults, self.support)
+    }
 }
 
 /// What the pool did wrong, as a sentence.
@@ -115,7 +175,7 @@ use ensure;
 /// What all threads of a run share.
 struct Shared<'a> {
     pool: &'a dyn Pool,
-    plan: Plan,
+    plan: &'a Plan,
     watch: &'a Watch,
     slots: Vec<Slot>,
     directory: Directory,
@@ -124,7 +184,7 @@ struct Shared<'a> {
 }
 
 /// What may be resident in a pool that holds nothing: a fixed amount and a part of what was there at its fullest.
-const EMPTY_RESIDENT_MAX: u64 = 2 << 20;
+pub(crate) const EMPTY_RESIDENT_MAX: u64 = 2 << 20;
 
 /// Runs the stress on an empty pool.
 ///
@@ -138,7 +198,7 @@ const EMPTY_RESIDENT_MAX: u64 = 2 << 20;
 /// ```
 /// use pagefold_testkit::{reference::MapPool, seed::Seed, torture::{self, Plan, Watch}};
 ///
-/// let plan = Plan { seed: Seed::new(1), threads: 1, ops: Some(2000) };
+/// let plan = Plan { ops: Some(2000), ..Plan::new(Seed::new(1)) };
 /// let summary = torture::run(&MapPool::new(1 << 20), &plan, &Watch::default())?;
 /// assert!(summary.tally.total() >= 2000);
 /// # Ok::<(), torture::Failure>(())
@@ -151,8 +211,8 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     // Objects of compressed pages are about 1100 bytes long, so there are more slots than the brim needs.
     let slots = (0..(limit / 768).max(64)).map(Slot::new).collect();
     let support = support(pool)?;
-    let shared =
-        Shared { pool, plan: *plan, watch, slots, directory: Directory::new(), support, limit };
+    let directory = Directory::new();
+    let shared = Shared { pool, plan, watch, slots, directory, support, limit };
     let mut summary = Summary { support, ..Summary::default() };
     while !watch.stopped() && plan.ops.is_none_or(|ops| summary.tally.total() < ops) {
         shared.cycle(&mut summary)?;
@@ -163,7 +223,7 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
 }
 
 /// Finds out what an empty pool can do.
-fn support(pool: &dyn Pool) -> Result<Support, Failure> {
+pub(crate) fn support(pool: &dyn Pool) -> Result<Support, Failure> {
     let reclaim = pool.reclaim(1, None);
     ensure!(
         matches!(reclaim, Err(ReclaimError::NoEvictor | ReclaimError::Unsupported)),
@@ -200,6 +260,7 @@ impl Shared<'_> {
             // After a panic the run is over, so nobody relies on what it left half done.
             panic::catch_unwind(run).unwrap_or_else(|payload| Err(panicked(&*payload)))
         };
+        self.plan.pause_faults(false);
         let outcomes = if threads == 1 {
             // In the caller's own thread: what a pool hangs on its threads is then the same in each cycle.
             vec![work(0)]
@@ -213,10 +274,13 @@ impl Shared<'_> {
                     .collect()
             })
         };
+        self.plan.pause_faults(true);
         summary.cycles += 1;
+        self.watch.note_cycle();
         for outcome in outcomes {
-            let (tally, digest) = outcome?;
+            let Done { tally, injected, digest } = outcome?;
             summary.tally.add(&tally);
+            summary.injected.add(&injected);
             summary.digest = mix(summary.digest ^ digest);
         }
         Ok(())
@@ -290,11 +354,15 @@ impl Shared<'_> {
         let valid = self.pool.validate();
         ensure!(valid.is_ok(), "validate() of the empty pool: {valid:?}");
         summary.resident_bytes_end = stats.resident_bytes();
+        if let Some(source) = &self.plan.source {
+            summary.injected.frame = source.refused();
+            summary.injected.isolate = source.isolations_refused();
+        }
         Ok(())
     }
 }
 
-fn panicked(payload: &(dyn Any + Send)) -> Failure {
+pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Failure {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
     Failure(format!("a thread panicked: {}", text.unwrap_or("without words")))
