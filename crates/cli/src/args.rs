@@ -1,6 +1,8 @@
 //! The command line: what clap parses, and the typed configuration it becomes. Nothing behind this module sees a
 //! string that may still be wrong.
 
+mod torture;
+
 use std::{ffi::OsString, io::Write as _, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use clap::{
@@ -17,6 +19,9 @@ use crate::{
     exit::{self, Exit},
 };
 
+use self::torture::TortureArgs;
+pub(crate) use self::torture::{CanaryKind, Length, Subject, TortureConfig};
+
 /// The codecs that are measured when none is named.
 const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
 
@@ -25,6 +30,8 @@ const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
 pub(crate) enum Command {
     /// Measure what compressed memory would save on an input; `html` is where a report goes beside what is printed.
     Estimate { config: EstimateConfig, output: Output, html: Option<PathBuf> },
+    /// Stress the allocators.
+    Torture(TortureConfig),
     /// Print the completions of a shell.
     Completions(Shell),
     /// Print the manual page.
@@ -104,6 +111,9 @@ enum CliCommand {
     /// Measure what compressed memory would save on your own data
     #[command(long_about = ESTIMATE_ABOUT, after_long_help = ESTIMATE_EXAMPLES, after_help = "Examples and exit codes: pagefold estimate --help")]
     Estimate(EstimateArgs),
+    /// Torture the allocators: stress with compaction, migration and faults, every byte verified
+    #[command(long_about = torture::ABOUT, after_long_help = torture::EXAMPLES, after_help = "Examples and exit codes: pagefold torture --help")]
+    Torture(TortureArgs),
     /// Print a script that completes this command's words in a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -121,6 +131,7 @@ Examples:
   pagefold estimate /usr/lib                       what would these files take?
   pagefold estimate --lifecycle --html r.html .    the same with charts, and over the life of a pool
   gunzip -c dump.gz | pagefold estimate --json -   read a pipe, print JSON
+  pagefold torture --seconds 60                    do the allocators stand up to everything at once?
   pagefold completions bash > ~/.local/share/bash-completion/completions/pagefold
   pagefold man | man -l -                          the manual page";
 
@@ -305,6 +316,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             let html = args.html.take();
             Ok(Command::Estimate { config: args.into_config()?, output, html })
         }
+        CliCommand::Torture(args) => Ok(Command::Torture(args.into_config()?)),
         CliCommand::Completions { shell } => Ok(Command::Completions(shell)),
         CliCommand::Man => Ok(Command::Man),
     }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`args`] | the command line, and the configuration it becomes |
 //! | [`mod@estimate`] | reading pages, storing them in pools, reading them back |
+//! | [`torture`] | stressing the allocators |
 //! | [`report`] | what was found, as JSON, as a table with a verdict, and as a page with charts |
 //! | [`completions`], [`man`] | what shells and `man` want, from the definitions of the arguments |
 //! | [`interrupt`], [`progress`] | Ctrl-C and the progress bar |
@@ -20,6 +21,7 @@ mod interrupt;
 mod man;
 mod progress;
 mod report;
+mod torture;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     };
     let ended = match command {
         args::Command::Estimate { config, output, html } => estimate(&config, output, html),
+        args::Command::Torture(config) => torture::run(config),
         args::Command::Completions(shell) => completions::print(shell, args::table()),
         args::Command::Man => man::print(args::table()),
     };

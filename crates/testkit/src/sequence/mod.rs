@@ -54,7 +54,7 @@ pub enum Rounds {
 pub struct Failed {
     /// What the pool did wrong.
     pub failure: Failure,
-    /// Operations before it, of all rounds.
+    /// Its number among the operations of all rounds, from 1: as many are needed to meet it again.
     pub ops: u64,
     /// The steps of its round; the last one failed, or the checks after it.
     pub trace: Trace,
@@ -119,11 +119,12 @@ pub fn run(
         let before = summary.tally.total();
         let outcome = attempt(build, &header, &mut feed, &mut log, watch);
         let ops = before + log.tally.total();
+        let begun = before + log.steps.len() as u64;
         let allocator = Some(log.name.to_owned());
         let steps = std::mem::take(&mut log.steps);
         let trace = Trace { header: Header { allocator, ..header.clone() }, steps };
         if let Err(failure) = outcome {
-            return Err(Failed { failure, ops, trace });
+            return Err(Failed { failure, ops: begun, trace });
         }
         log.add_to(&mut summary);
         round += 1;
@@ -144,7 +145,7 @@ pub fn replay(build: &Build<'_>, trace: &Trace, watch: &Watch) -> Result<Done, F
         let mut feed = |_: &dyn Pool, _| -> Box<dyn Feed + '_> { Box::new(trace.steps.iter()) };
         attempt(build, &trace.header, &mut feed, &mut log, watch)
     };
-    let ops = log.tally.total();
+    let ops = log.steps.len() as u64;
     let steps = std::mem::take(&mut log.steps);
     let trace = Trace { header: trace.header.clone(), steps };
     match outcome {
@@ -170,6 +171,7 @@ struct Log {
     digest: u64,
     payload_bytes_max: u64,
     resident_bytes_end: u64,
+    kernel_bytes_end: Option<u64>,
 }
 
 impl Log {
@@ -184,6 +186,7 @@ impl Log {
         summary.cycles += self.cycles;
         summary.payload_bytes_max = summary.payload_bytes_max.max(self.payload_bytes_max);
         summary.resident_bytes_end = summary.resident_bytes_end.max(self.resident_bytes_end);
+        summary.kernel_bytes_end = summary.kernel_bytes_end.max(self.kernel_bytes_end);
         summary.digest = mix(summary.digest ^ self.digest);
     }
 }
@@ -201,16 +204,20 @@ fn attempt<'a>(
         let pool = build(&source);
         log.name = pool.name();
         log.support = crate::torture::support(&*pool)?;
-        let mut feed = feed(&*pool, log.support);
-        let mut on = Checked::new(&*pool, Depth::Result);
-        let mut player = Player::new(header, &source, log, watch);
-        source.pause(false);
-        let played = player.play(&mut on, &mut *feed, usize::MAX);
-        source.pause(true);
-        let ended = played.and_then(|()| player.finish(&mut on));
+        let ended = {
+            let mut feed = feed(&*pool, log.support);
+            let mut on = Checked::new(&*pool, Depth::Result);
+            let mut player = Player::new(header, &source, log, watch);
+            source.pause(false);
+            let played = player.play(&mut on, &mut *feed, usize::MAX);
+            source.pause(true);
+            played.and_then(|()| player.finish(&mut on))
+        };
         log.injected.frame = source.refused();
         log.injected.isolate = source.isolations_refused();
-        ended.map_err(|mismatch| Failure(mismatch.0))
+        ended.map_err(|mismatch| Failure(mismatch.0))?;
+        log.kernel_bytes_end = watch.drop_empty(pool)?;
+        Ok(())
     });
     panic::catch_unwind(round).unwrap_or_else(|payload| Err(crate::torture::panicked(&*payload)))
 }

@@ -33,8 +33,11 @@ use std::{
     thread,
 };
 
-use pagefold_frame::FaultPlan;
-use pagefold_pool::{ClaimError, MigrateError, Pool, ReclaimError};
+use pagefold_frame::FaultySource;
+use pagefold_pool::{
+    Allocator, BuildError, ClaimError, MigrateError, Pool, PoolBuilder, ReclaimError,
+    default_source,
+};
 use thiserror::Error;
 
 use crate::{
@@ -47,6 +50,8 @@ use self::{
     slots::{Directory, Slot},
     worker::{Done, Worker},
 };
+
+pub use pagefold_frame::FaultPlan;
 
 pub use faults::{Faults, InvalidFaults};
 pub use mix::{InvalidMix, Mix, Operation};
@@ -95,13 +100,45 @@ pub struct Watch {
     ops: AtomicU64,
     cycles: AtomicU64,
     stop: AtomicBool,
+    probe: Option<Probe>,
 }
+
+/// What the kernel says is resident of this process, in bytes; `None` where it does not say.
+pub type Probe = fn() -> Option<u64>;
+
+/// By how much the kernel's figure for an empty pool may be above the pool's own: its counters lag by some pages for each
+/// processor, and whoever runs the process may allocate meanwhile.
+pub const KERNEL_TOLERANCE: u64 = 2 << 20;
 
 impl Watch {
     /// Operations so far, give or take a few that each thread has not reported.
     pub fn ops(&self) -> u64 {
         // ORDERING: Relaxed; a count for reports.
         self.ops.load(Ordering::Relaxed)
+    }
+
+    /// A watch for pools whose memory is mapped: what the kernel counts for an empty one is compared with what it says.
+    pub fn measuring(probe: Probe) -> Self {
+        Self { probe: Some(probe), ..Self::default() }
+    }
+
+    /// Drops an empty pool and compares what the kernel had counted for it with what it said itself; the kernel's
+    /// figure, if there is a probe.
+    ///
+    /// # Errors
+    /// [`Failure`] if it held more than it said, by more than [`KERNEL_TOLERANCE`].
+    pub fn drop_empty(&self, pool: Box<dyn Pool>) -> Result<Option<u64>, Failure> {
+        let said = pool.stats().resident_bytes();
+        let Some(probe) = self.probe else { return Ok(None) };
+        let before = probe();
+        drop(pool);
+        let (Some(before), Some(after)) = (before, probe()) else { return Ok(None) };
+        let held = before.saturating_sub(after);
+        ensure!(
+            held <= said + KERNEL_TOLERANCE,
+            "the kernel counted {held} bytes for an empty pool that says it holds {said}"
+        );
+        Ok(Some(held))
     }
 
     /// Cycles begun.
@@ -146,6 +183,8 @@ pub struct Summary {
     pub payload_bytes_max: u64,
     /// Bytes still resident after everything was freed and trimmed.
     pub resident_bytes_end: u64,
+    /// The same as the kernel counts it, where that was looked at.
+    pub kernel_bytes_end: Option<u64>,
     /// A hash of every outcome; with one thread the same for the same seed and number of operations.
     pub digest: u64,
 }
@@ -220,6 +259,19 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     }
     shared.finish(&mut summary)?;
     Ok(summary)
+}
+
+/// A pool that fails as its plan says: on the usual source, behind one that fails on demand.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn build(
+    allocator: Allocator,
+    limit: usize,
+    source: &Arc<FaultPlan>,
+) -> Result<Box<dyn Pool>, BuildError> {
+    let source = FaultySource::new(default_source(), Arc::clone(source));
+    PoolBuilder::new(allocator).limit(limit).source(Box::new(source)).build()
 }
 
 /// Finds out what an empty pool can do.
