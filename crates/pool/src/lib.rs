@@ -28,7 +28,9 @@ mod stats;
 mod xcfmalloc;
 mod zbud;
 
-pub use builder::{Allocator, BuildError, Placement, PoolBuilder, Selection, UnknownAllocator, default_source};
+pub use builder::{
+    Allocator, BuildError, Placement, PoolBuilder, Selection, UnknownAllocator, default_source,
+};
 pub use contract::{CompactReport, Evict, NotEvicted, Pool, Reclaimed, Slices, TrimReport};
 pub use error::{
     AllocError, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, TryReadError,

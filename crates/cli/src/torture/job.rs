@@ -193,7 +193,7 @@ impl Job {
             Ok(done) => (Outcome::Passed(done.summary), done.skipped, Some(done.trace)),
             Err(failed) => {
                 // What a canary does depends on the number of the call, so fewer calls are another run.
-                let few = self.canary.is_none().then(|| self.shrink(&failed.trace, watch));
+                let few = self.canary.is_none().then(|| self.shrink(&failed.trace));
                 let (failure, operation) = (failed.failure, failed.ops);
                 let command = self.command(operation);
                 let found = Found { failure, operation, command, few };
@@ -221,7 +221,9 @@ impl Job {
     }
 
     /// Looks for a short sequence that fails, and keeps it in a file.
-    fn shrink(&self, trace: &Trace, watch: &Watch) -> Few {
+    fn shrink(&self, trace: &Trace) -> Few {
+        // The run's own may have been stopped.
+        let watch = &Watch::default();
         let build = |source: &_| self.build(source);
         // A pool that panics would do so in each attempt.
         let hook = panic::take_hook();

@@ -19,13 +19,13 @@ use std::{
     sync::Arc,
 };
 
-use pagefold_frame::FaultPlan;
+use pagefold_frame::{Chance, FaultPlan};
 use pagefold_pool::Pool;
 
 use crate::{
     model::{Checked, Depth},
     pattern::mix,
-    torture::{Failure, Injected, Plan, Summary, Support, Tally, Watch},
+    torture::{Failure, Faults, Injected, Plan, Summary, Support, Tally, Watch},
     trace::{Header, Step, Trace},
 };
 
@@ -105,7 +105,9 @@ pub fn run(
     rounds: Rounds,
     watch: &Watch,
 ) -> Result<Done, Failed> {
-    let header = Header { seed: plan.seed, limit, faults: plan.faults, allocator: None };
+    // What evictors do is part of the steps.
+    let faults = Faults { evict: Chance::NEVER, evict_panic: Chance::NEVER, ..plan.faults };
+    let header = Header { seed: plan.seed, limit, faults, allocator: None };
     let mut summary = Summary::default();
     let mut round = 0;
     loop {

@@ -97,6 +97,9 @@ impl<'a, 'p> Player<'a, 'p> {
         most: usize,
     ) -> Result<(), Mismatch> {
         for _ in 0..most {
+            if self.watch.stopped() {
+                break;
+            }
             let Some(step) = feed.next(&self.state) else { break };
             self.log.steps.push(step);
             self.state.steps += 1;

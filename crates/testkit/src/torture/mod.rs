@@ -14,7 +14,115 @@
 //! invariants are checked. At the end everything is freed and trimmed, and nothing may be left.
 //!
 //! # Reproducing
-//! With one thread the sequence of calls follows from the seed alone; [`Summary::digest`] is a hash of all outcomes.
+//! With one thread the sequence of calls follows from the seed alone; [`Summary::digest`] is a hash of all outcomes. What
+//! [`sequence`](crate::sequence) does with one thread can be kept and shortened as well.
+//!
+//! # An allocator of your own
+//! Anything under `trait Pool` can be tortured. This one keeps every object in a vector of its own, which is simple and
+//! right; it has no frames, so it cannot migrate, claim or reclaim, and is not asked to.
+//! ```
+//! use std::{collections::HashMap, sync::{Arc, Mutex}};
+//! use pagefold_pool::{
+//!     AllocError, CompactReport, Handle, HandleError, LimitError, Pool, Slices, Stats, TrimReport, TryReadError,
+//!     Violation, WriteError,
+//! };
+//! use pagefold_testkit::{seed::Seed, torture::{self, Plan, Watch}};
+//!
+//! #[derive(Default)]
+//! struct Vectors(Mutex<State>);
+//!
+//! #[derive(Default)]
+//! struct State { objects: HashMap<Handle, Arc<[u8]>>, next: u64, payload: usize, limit: usize }
+//!
+//! impl Vectors {
+//!     fn get(&self, handle: Handle) -> Result<Arc<[u8]>, HandleError> {
+//!         self.0.lock().unwrap().objects.get(&handle).cloned().ok_or(HandleError::Stale)
+//!     }
+//! }
+//!
+//! impl Pool for Vectors {
+//!     fn name(&self) -> &'static str { "vectors" }
+//!     fn max_len(&self) -> usize { 4096 }
+//!     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
+//!         self.store(&vec![0; len.min(4097)])
+//!     }
+//!     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+//!         match bytes.len() {
+//!             0 => return Err(AllocError::InvalidSize),
+//!             len if len > 4096 => return Err(AllocError::TooLarge { len, max: 4096 }),
+//!             _ => {}
+//!         }
+//!         let mut state = self.0.lock().unwrap();
+//!         if state.payload + bytes.len() > state.limit {
+//!             return Err(AllocError::OutOfMemory { limit: state.limit });
+//!         }
+//!         // A number is never used again, so a stale handle finds nothing.
+//!         state.next += 1;
+//!         let handle = Handle::from_raw(state.next).unwrap();
+//!         state.payload += bytes.len();
+//!         state.objects.insert(handle, bytes.into());
+//!         Ok(handle)
+//!     }
+//!     fn free(&self, handle: Handle) -> Result<(), HandleError> {
+//!         let mut state = self.0.lock().unwrap();
+//!         let object = state.objects.remove(&handle).ok_or(HandleError::Stale)?;
+//!         state.payload -= object.len();
+//!         Ok(())
+//!     }
+//!     fn len(&self, handle: Handle) -> Result<usize, HandleError> {
+//!         Ok(self.get(handle)?.len())
+//!     }
+//!     fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
+//!         let mut state = self.0.lock().unwrap();
+//!         let object = state.objects.get_mut(&handle).ok_or(HandleError::Stale)?;
+//!         if object.len() != bytes.len() {
+//!             return Err(WriteError::WrongLength { len: object.len(), given: bytes.len() });
+//!         }
+//!         // Readers keep the old bytes.
+//!         *object = bytes.into();
+//!         Ok(())
+//!     }
+//!     fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
+//!         f(Slices::new(&[&*self.get(handle)?]));
+//!         Ok(())
+//!     }
+//!     fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
+//!         Ok(self.read(handle, f)?)
+//!     }
+//!     fn compact(&self, _budget: usize) -> CompactReport { CompactReport::default() }
+//!     fn trim(&self) -> TrimReport { TrimReport::default() }
+//!     fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
+//!         let mut state = self.0.lock().unwrap();
+//!         if state.payload > bytes {
+//!             return Err(LimitError::InUse { limit: bytes, resident: state.payload });
+//!         }
+//!         state.limit = bytes;
+//!         Ok(())
+//!     }
+//!     fn stats(&self) -> Stats {
+//!         let state = self.0.lock().unwrap();
+//!         Stats {
+//!             objects: state.objects.len() as u64,
+//!             payload_bytes: state.payload as u64,
+//!             frame_bytes: state.payload as u64,
+//!             limit_bytes: state.limit as u64,
+//!             ..Stats::default()
+//!         }
+//!     }
+//!     fn validate(&self) -> Result<(), Violation> {
+//!         let state = self.0.lock().unwrap();
+//!         let sum: usize = state.objects.values().map(|object| object.len()).sum();
+//!         if sum == state.payload { Ok(()) } else { Err(Violation(format!("{sum} bytes, not {}", state.payload))) }
+//!     }
+//! }
+//!
+//! let pool = Vectors::default();
+//! pool.set_limit(1 << 20)?;
+//! let plan = Plan { threads: 2, ops: Some(50_000), ..Plan::new(Seed::new(1)) };
+//! let summary = torture::run(&pool, &plan, &Watch::default())?;
+//! assert!(summary.tally.total() >= 50_000 && !summary.support.migrate);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod faults;
 mod mix;
