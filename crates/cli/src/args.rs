@@ -17,6 +17,7 @@ use pagefold_pool::Allocator;
 use crate::{
     bytes,
     exit::{self, Exit},
+    trace::TraceConfig,
 };
 
 use self::torture::TortureArgs;
@@ -30,6 +31,8 @@ const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
 pub(crate) enum Command {
     /// Measure what compressed memory would save on an input; `html` is where a report goes beside what is printed.
     Estimate { config: EstimateConfig, output: Output, html: Option<PathBuf> },
+    /// Measure what the allocators make of a trace.
+    Trace(TraceConfig),
     /// Stress the allocators.
     Torture(TortureConfig),
     /// Print the completions of a shell.
@@ -165,6 +168,7 @@ Examples:
   pagefold estimate --pid 4321 --maps              a live process: which part of it compresses how?
   pagefold estimate --all --sample 0.02            every process that you may read
   pagefold estimate core.4321                      what a process had when it crashed
+  pagefold estimate --trace t.trace                what pagefold torture --record wrote
 
 Exit codes:
   0    everything was measured and read back intact
@@ -180,7 +184,7 @@ The JSON and the rules of sampling are described in docs/ESTIMATE.md.";
 #[derive(Debug, Args)]
 struct EstimateArgs {
     /// Files, directories (with all below them), or - for standard input; a core file is read as the process that it was
-    #[arg(value_name = "PATH", required_unless_present_any = ["pids", "all"], value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "PATH", required_unless_present_any = ["pids", "all", "trace"], value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 
     /// A live process, instead of a path: its resident private anonymous pages; it is not stopped; may be repeated
@@ -190,6 +194,11 @@ struct EstimateArgs {
     /// Every live process that you may read; those you may not are listed
     #[arg(long, conflicts_with_all = ["paths", "pids"])]
     all: bool,
+
+    /// A trace of `pagefold torture --record` instead: the same objects in the same order to each allocator
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["paths", "pids", "all", "maps", "codecs", "sample", "threads", "lifecycle", "html"])]
+    trace: Option<PathBuf>,
 
     /// Show each mapping of a process or core file by itself: heap, stacks, arenas
     #[arg(long)]
@@ -313,6 +322,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     match cli.command {
         CliCommand::Estimate(mut args) => {
             let output = Output { json: args.json, quiet: args.quiet };
+            if let Some(path) = args.trace.take() {
+                let named = !args.allocators.is_empty();
+                let allocators = if named { args.allocators } else { Allocator::ALL.to_vec() };
+                let limit = args.limit;
+                return Ok(Command::Trace(TraceConfig { path, allocators, limit, output }));
+            }
             let html = args.html.take();
             Ok(Command::Estimate { config: args.into_config()?, output, html })
         }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`args`] | the command line, and the configuration it becomes |
 //! | [`mod@estimate`] | reading pages, storing them in pools, reading them back |
-//! | [`torture`] | stressing the allocators |
+//! | [`torture`], [`trace`] | stressing the allocators; measuring them on what was recorded |
 //! | [`report`] | what was found, as JSON, as a table with a verdict, and as a page with charts |
 //! | [`completions`], [`man`] | what shells and `man` want, from the definitions of the arguments |
 //! | [`interrupt`], [`progress`] | Ctrl-C and the progress bar |
@@ -22,6 +22,7 @@ mod man;
 mod progress;
 mod report;
 mod torture;
+mod trace;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     };
     let ended = match command {
         args::Command::Estimate { config, output, html } => estimate(&config, output, html),
+        args::Command::Trace(config) => trace::estimate(&config),
         args::Command::Torture(config) => torture::run(config),
         args::Command::Completions(shell) => completions::print(shell, args::table()),
         args::Command::Man => man::print(args::table()),

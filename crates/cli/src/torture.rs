@@ -14,18 +14,19 @@ mod report;
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Write as _},
+    io::{BufWriter, Write as _},
     path::Path,
     time::{Duration, Instant},
 };
 
-use pagefold_testkit::trace::{Trace, TraceError};
+use pagefold_testkit::trace::Trace;
 
 use crate::{
     args::{CanaryKind, Length, Subject, TortureConfig},
     exit::{Exit, Failure},
     interrupt::Interrupt,
     progress::Progress,
+    trace,
 };
 
 use self::job::{Job, Outcome, Run};
@@ -45,12 +46,12 @@ struct Report {
 /// # Errors
 /// When a trace cannot be read or written, no pool can be built, or stdout cannot be written.
 pub(crate) fn run(config: TortureConfig) -> Result<Exit, Failure> {
-    let trace = config.replay.as_deref().map(read_trace).transpose()?;
-    let limit = trace.as_ref().map_or(LIMIT, |trace| trace.header.limit);
+    let replay = config.replay.as_deref().map(trace::read).transpose()?;
+    let limit = replay.as_ref().map_or(LIMIT, |trace| trace.header.limit);
     let config = TortureConfig { limit: Some(config.limit.unwrap_or(limit)), ..config };
     // Before anything runs: it may take an hour to find out otherwise.
     let record = config.record.as_deref().map(create).transpose()?;
-    let jobs = jobs(&config, trace);
+    let jobs = jobs(&config, replay);
     for job in &jobs {
         job.check()?;
     }
@@ -115,12 +116,6 @@ fn jobs(config: &TortureConfig, trace: Option<Trace>) -> Vec<Job> {
         .iter()
         .flat_map(|subject: &Subject| canaries.iter().map(move |canary| (*subject, *canary)));
     pairs.map(|(subject, canary)| Job::new(config, subject, canary, trace.clone())).collect()
-}
-
-fn read_trace(path: &Path) -> Result<Trace, Failure> {
-    let wrong = |source| Failure::Trace { path: path.to_owned(), source };
-    let file = File::open(path).map_err(|source| wrong(TraceError::Io { line: 1, source }))?;
-    Trace::read(&mut BufReader::new(file)).map_err(wrong)
 }
 
 fn create(path: &Path) -> Result<(std::path::PathBuf, BufWriter<File>), Failure> {

@@ -58,3 +58,40 @@ fn a_flaw_is_shrunk_to_a_short_trace_that_fails_again() {
         }
     }
 }
+
+#[test]
+fn estimate_measures_every_allocator_on_a_trace() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("t.trace");
+    let path = path.to_str().expect("a plain name");
+    json(&["--record", path, "--allocator", "nbud", "--ops", "8000", "--seed", "9"], 0);
+    let estimate = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pagefold"));
+        command.args(["estimate", "--trace", path]).args(args).output().expect("the binary runs")
+    };
+    let output = estimate(&["--json"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&document["version"], &document["steps"]), (&1.into(), &8000.into()));
+    assert_eq!(runs(&document).len(), pagefold_pool::Allocator::ALL.len());
+    for run in runs(&document) {
+        for account in ["fullest", "end"] {
+            let density = run[account]["density"].as_f64().expect("a number");
+            assert!(density > 0.3 && density <= 1.0, "{account}: {run}");
+        }
+        for time in ["store_ns", "write_ns", "read_ns", "free_ns"] {
+            assert!(run[time].as_f64() > Some(0.0), "{time}: {run}");
+        }
+        assert!(run["refused"].is_u64() && run["left_out"].is_u64(), "{run}");
+    }
+    let table = estimate(&["--allocator", "zbud"]);
+    let table = text(&table.stdout);
+    assert!(
+        table.contains("zbud") && !table.contains("nbud") && table.contains("density"),
+        "{table}"
+    );
+    for args in [&["--codec", "lz4"][..], &["--lifecycle"], &["x"], &["--limit", "1"]] {
+        let output = estimate(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+    }
+}
