@@ -24,7 +24,10 @@ fn a_recorded_run_is_the_same_run_again() {
     assert_eq!(replayed["seed"], "0x9");
     assert_eq!(runs(&replayed).len(), pagefold_pool::Allocator::ALL.len());
     // Less room, and faults that were not recorded: other outcomes, and nothing wrong.
-    let squeezed = json(&["--replay", path, "--frames", "2MiB", "--faults", "frame=0.05"], 0);
+    let args = ["--json", "--replay", path, "--frames", "2MiB", "--faults", "frame=0.05"];
+    let squeezed = torture(args);
+    assert!(squeezed.status.success(), "{squeezed:?}");
+    let squeezed: serde_json::Value = serde_json::from_slice(&squeezed.stdout).expect("JSON");
     let counts = &runs(&squeezed)[0]["counts"];
     assert!(counts["out_of_memory"].as_u64() > Some(0), "{counts}");
 }

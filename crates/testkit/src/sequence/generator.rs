@@ -52,8 +52,8 @@ pub(super) struct Generator {
     cycle: usize,
     next_object: u32,
     next_range: u32,
-    /// Steps that still belong to each open read.
-    inside: Vec<u32>,
+    /// The objects that are being read, and the steps that still belong to each.
+    inside: Vec<(u32, u32)>,
 }
 
 impl Generator {
@@ -177,7 +177,11 @@ impl Generator {
     fn any(&mut self, state: &State) -> Step {
         let ticket = self.rng.random_range(0..self.plan.mix.sum());
         let operation = self.plan.mix.pick(ticket);
-        let object = self.pick(&state.live);
+        let object = match self.inside.last() {
+            // Rather to the object that is being read.
+            Some((held, _)) if self.rng.random() => Some(*held),
+            _ => self.pick(&state.live),
+        };
         match (operation, object) {
             (Operation::Compact, _) => self.compact(),
             (Operation::Trim, _) => Step::Trim,
@@ -197,7 +201,7 @@ impl Generator {
             (_, Some(object)) => {
                 let steps = self.rng.random_range(1..=8);
                 if self.inside.len() < DEPTH_MAX && self.rng.random_ratio(1, 16) {
-                    self.inside.push(steps);
+                    self.inside.push((object, steps));
                     Step::Hold { object, steps }
                 } else {
                     Step::Read { object }
@@ -263,10 +267,10 @@ impl Generator {
 impl Feed for Generator {
     fn next(&mut self, state: &State) -> Option<Step> {
         self.left = self.left.checked_sub(1)?;
-        while self.inside.last() == Some(&0) {
+        while self.inside.last().is_some_and(|(_, steps)| *steps == 0) {
             self.inside.pop();
         }
-        if let Some(steps) = self.inside.last_mut() {
+        if let Some((_, steps)) = self.inside.last_mut() {
             *steps -= 1;
             return Some(self.any(state));
         }
