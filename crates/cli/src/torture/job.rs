@@ -194,7 +194,7 @@ impl Job {
             Err(failed) => {
                 // What a canary does depends on the number of the call, so fewer calls are another run.
                 let few = self.canary.is_none().then(|| self.shrink(&failed.trace));
-                let (failure, operation) = (failed.failure, failed.ops);
+                let (failure, operation) = (failed.failure.clone(), failed.ops);
                 let command = self.command(operation);
                 let found = Found { failure, operation, command, few };
                 (Outcome::Failed(found), 0, Some(failed.trace))

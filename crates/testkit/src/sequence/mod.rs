@@ -104,7 +104,7 @@ pub fn run(
     limit: usize,
     rounds: Rounds,
     watch: &Watch,
-) -> Result<Done, Failed> {
+) -> Result<Done, Box<Failed>> {
     // What evictors do is part of the steps.
     let faults = Faults { evict: Chance::NEVER, evict_panic: Chance::NEVER, ..plan.faults };
     let header = Header { seed: plan.seed, limit, faults, allocator: None };
@@ -126,7 +126,7 @@ pub fn run(
         let steps = std::mem::take(&mut log.steps);
         let trace = Trace { header: Header { allocator, ..header.clone() }, steps };
         if let Err(failure) = outcome {
-            return Err(Failed { failure, ops: begun, trace });
+            return Err(Box::new(Failed { failure, ops: begun, trace }));
         }
         log.add_to(&mut summary);
         round += 1;
@@ -141,7 +141,7 @@ pub fn run(
 ///
 /// # Errors
 /// [`Failed`]: the first thing that the pool did wrong. Its trace ends with the step that showed it.
-pub fn replay(build: &Build<'_>, trace: &Trace, watch: &Watch) -> Result<Done, Failed> {
+pub fn replay(build: &Build<'_>, trace: &Trace, watch: &Watch) -> Result<Done, Box<Failed>> {
     let mut log = Log::default();
     let outcome = {
         let mut feed = |_: &dyn Pool, _| -> Box<dyn Feed + '_> { Box::new(trace.steps.iter()) };
@@ -151,7 +151,7 @@ pub fn replay(build: &Build<'_>, trace: &Trace, watch: &Watch) -> Result<Done, F
     let steps = std::mem::take(&mut log.steps);
     let trace = Trace { header: trace.header.clone(), steps };
     match outcome {
-        Err(failure) => Err(Failed { failure, ops, trace }),
+        Err(failure) => Err(Box::new(Failed { failure, ops, trace })),
         Ok(()) => {
             let mut summary = Summary::default();
             log.add_to(&mut summary);

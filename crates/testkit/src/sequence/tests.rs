@@ -19,7 +19,7 @@ fn plan(seed: Seed, ops: u64) -> Plan {
     Plan { ops: Some(ops), ..Plan::new(seed) }
 }
 
-fn run_here(build: &Build<'_>, plan: &Plan) -> Result<Done, Failed> {
+fn run_here(build: &Build<'_>, plan: &Plan) -> Result<Done, Box<Failed>> {
     run(build, plan, LIMIT, Rounds::Many, &Watch::default())
 }
 
