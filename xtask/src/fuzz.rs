@@ -14,6 +14,9 @@ use crate::{
 pub(crate) struct FuzzArgs {
     /// One target; by default all
     target: Option<String>,
+    /// The allocator that `pool_ops` uses; by default each input chooses one
+    #[arg(long, value_name = "NAME")]
+    allocator: Option<String>,
     /// How long to run each
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
@@ -33,6 +36,9 @@ pub(crate) fn run(arguments: &FuzzArgs) -> Result<ExitCode, XtaskError> {
     for target in workspace::choose("fuzz target", &known, arguments.target.as_slice())? {
         let mut command = cargo_fuzz(&workspace);
         command.args(["run", target, "--", &format!("-max_total_time={}", arguments.seconds)]);
+        if let Some(allocator) = &arguments.allocator {
+            command.env("PAGEFOLD_FUZZ_ALLOCATOR", allocator);
+        }
         workspace::run(command)?;
     }
     Ok(ExitCode::SUCCESS)

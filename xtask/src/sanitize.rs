@@ -1,9 +1,11 @@
-//! `cargo xtask sanitize`: the tests under AddressSanitizer or ThreadSanitizer, on the pinned stable toolchain.
+//! `cargo xtask sanitize`: tests or torture under AddressSanitizer or ThreadSanitizer, on the pinned stable toolchain.
 //!
 //! The compiler's sanitizers are unstable options, so `RUSTC_BOOTSTRAP` lets the stable compiler take them.
 //! AddressSanitizer works with the standard library as it is shipped. ThreadSanitizer does not see the synchronisation
 //! inside a library that was built without it and reports its channels and locks as races, so there the standard
 //! library is built too (`-Zbuild-std`), from the toolchain's `rust-src` component, which is added when it is missing.
+//! Where it cannot be had, torture still runs: with `--cfg pagefold_tsan` the locks of pools and of the torture itself are
+//! ours (`pagefold_sys::sync`), threads begin and end through the C library, and nothing else of std is between them.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -14,7 +16,7 @@ use crate::{
     workspace::{self, Workspace, cargo},
 };
 
-/// The tests under a sanitizer.
+/// Tests, or the torture of every allocator, under a sanitizer.
 #[derive(Debug, Args)]
 pub(crate) struct SanitizeArgs {
     /// Which sanitizer
@@ -23,7 +25,13 @@ pub(crate) struct SanitizeArgs {
     /// Only these packages; by default all libraries with unsafe code or threads
     #[arg(long, short, value_name = "NAME")]
     package: Vec<String>,
-    /// Passed to the test programs
+    /// Instead of tests, `pagefold torture` with every allocator and fault
+    #[arg(long, conflicts_with = "package")]
+    torture: bool,
+    /// How long the torture takes, all allocators together
+    #[arg(long, value_name = "N", default_value_t = 300, requires = "torture", value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// Passed to the test programs, or to `pagefold torture`
     #[arg(last = true, value_name = "ARGS")]
     test: Vec<String>,
 }
@@ -36,6 +44,9 @@ enum Sanitizer {
     /// Data races
     Thread,
 }
+
+/// Every fault that there is.
+const FAULTS: &str = "frame=0.001,isolate=0.05,evict=0.3,evict-panic=0.02";
 
 /// The packages that are worth it: the layers up to the pool.
 const PACKAGES: &[&str] = &["pagefold-sys", "pagefold-frame", "pagefold-codec", "pagefold-pool"];
@@ -53,26 +64,33 @@ pub(crate) fn run(arguments: &SanitizeArgs) -> Result<ExitCode, XtaskError> {
         Sanitizer::Thread => ("thread", "-Zsanitizer=thread"),
     };
     let mut command = cargo();
-    command.arg("test");
+    command.arg(if arguments.torture { "build" } else { "test" });
     let mut flags = flags.to_owned();
     if arguments.sanitizer == Sanitizer::Thread {
+        flags.push_str(" --cfg pagefold_tsan");
         if standard_library_source()? {
             command.arg("-Zbuild-std");
         } else {
             eprintln!(
                 "the source of the standard library is missing (rustup component add rust-src): \
-                 its own channels and locks will be reported as races"
+                 in tests, its own channels and locks will be reported as races"
             );
             flags.push_str(" -Cunsafe-allow-abi-mismatch=sanitizer");
         }
     }
     // A target is named so that build scripts and procedural macros are built without the sanitizer.
-    command.args(["--target", &host()?, "--lib", "--bins", "--tests"]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    if !arguments.test.is_empty() {
-        command.arg("--").args(&arguments.test);
+    let (host, target) = (host()?, workspace.target.join(format!("sanitize-{name}")));
+    command.args(["--target", &host]);
+    if arguments.torture {
+        command.args(["--release", "--package", "pagefold-cli"]);
+    } else {
+        command.args(["--lib", "--bins", "--tests"]);
+        for package in packages {
+            command.args(["--package", package]);
+        }
+        if !arguments.test.is_empty() {
+            command.arg("--").args(&arguments.test);
+        }
     }
     if arguments.sanitizer == Sanitizer::Address {
         command.env("CFLAGS", workspace::flags("CFLAGS", workspace::ASAN_C_FLAGS));
@@ -80,8 +98,16 @@ pub(crate) fn run(arguments: &SanitizeArgs) -> Result<ExitCode, XtaskError> {
     command
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", workspace::flags("RUSTFLAGS", &flags))
-        .env("CARGO_TARGET_DIR", workspace.target.join(format!("sanitize-{name}")));
+        .env("CARGO_TARGET_DIR", &target);
     workspace::run(command)?;
+    if arguments.torture {
+        let mut torture = Command::new(target.join(host).join("release/pagefold"));
+        torture.args(["torture", "--seconds", &arguments.seconds.to_string()]);
+        torture.args(["--faults", FAULTS]).args(&arguments.test);
+        // A report of the sanitizer is a failure of the run, whatever it finds itself.
+        torture.env(format!("{}SAN_OPTIONS", &name[..1].to_uppercase()), "exitcode=66");
+        workspace::run(torture)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,6 +2,7 @@
 //! string that may still be wrong.
 
 mod classes;
+mod torture;
 
 use std::{ffi::OsString, io::Write as _, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
@@ -18,7 +19,11 @@ pub(crate) use self::classes::{ClassesConfig, Lengths};
 use crate::{
     bytes,
     exit::{self, Exit},
+    trace::TraceConfig,
 };
+
+use self::torture::TortureArgs;
+pub(crate) use self::torture::{CanaryKind, Length, Subject, TortureConfig};
 
 /// The codecs that are measured when none is named.
 const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
@@ -30,6 +35,10 @@ pub(crate) enum Command {
     Estimate { config: EstimateConfig, output: Output, html: Option<PathBuf> },
     /// Print a table of size classes and what it comes to.
     Classes(ClassesConfig),
+    /// Measure what the allocators make of a trace.
+    Trace(TraceConfig),
+    /// Stress the allocators.
+    Torture(TortureConfig),
     /// Print the completions of a shell.
     Completions(Shell),
     /// Print the manual page.
@@ -112,6 +121,9 @@ enum CliCommand {
     /// Print a table of size classes, and the density that it would have
     #[command(long_about = classes::ABOUT, after_long_help = classes::EXAMPLES, after_help = "Examples and exit codes: pagefold classes --help")]
     Classes(classes::ClassesArgs),
+    /// Torture the allocators: stress with compaction, migration and faults, every byte verified
+    #[command(long_about = torture::ABOUT, after_long_help = torture::EXAMPLES, after_help = "Examples and exit codes: pagefold torture --help")]
+    Torture(TortureArgs),
     /// Print a script that completes this command's words in a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -130,6 +142,7 @@ Examples:
   pagefold estimate --lifecycle --html r.html .    the same with charts, and over the life of a pool
   gunzip -c dump.gz | pagefold estimate --json -   read a pipe, print JSON
   pagefold classes --chain 4                       size classes and their density
+  pagefold torture --seconds 60                    do the allocators stand up to everything at once?
   pagefold completions bash > ~/.local/share/bash-completion/completions/pagefold
   pagefold man | man -l -                          the manual page";
 
@@ -163,6 +176,7 @@ Examples:
   pagefold estimate --pid 4321 --maps              a live process: which part of it compresses how?
   pagefold estimate --all --sample 0.02            every process that you may read
   pagefold estimate core.4321                      what a process had when it crashed
+  pagefold estimate --trace t.trace                what pagefold torture --record wrote
 
 Exit codes:
   0    everything was measured and read back intact
@@ -178,7 +192,7 @@ The JSON and the rules of sampling are described in docs/ESTIMATE.md.";
 #[derive(Debug, Args)]
 struct EstimateArgs {
     /// Files, directories (with all below them), or - for standard input; a core file is read as the process that it was
-    #[arg(value_name = "PATH", required_unless_present_any = ["pids", "all"], value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "PATH", required_unless_present_any = ["pids", "all", "trace"], value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 
     /// A live process, instead of a path: its resident private anonymous pages; it is not stopped; may be repeated
@@ -188,6 +202,11 @@ struct EstimateArgs {
     /// Every live process that you may read; those you may not are listed
     #[arg(long, conflicts_with_all = ["paths", "pids"])]
     all: bool,
+
+    /// A trace of `pagefold torture --record` instead: the same objects in the same order to each allocator
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["paths", "pids", "all", "maps", "codecs", "sample", "threads", "lifecycle", "html"])]
+    trace: Option<PathBuf>,
 
     /// Show each mapping of a process or core file by itself: heap, stacks, arenas
     #[arg(long)]
@@ -311,10 +330,17 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     match cli.command {
         CliCommand::Estimate(mut args) => {
             let output = Output { json: args.json, quiet: args.quiet };
+            if let Some(path) = args.trace.take() {
+                let named = !args.allocators.is_empty();
+                let allocators = if named { args.allocators } else { Allocator::ALL.to_vec() };
+                let limit = args.limit;
+                return Ok(Command::Trace(TraceConfig { path, allocators, limit, output }));
+            }
             let html = args.html.take();
             Ok(Command::Estimate { config: args.into_config()?, output, html })
         }
         CliCommand::Classes(args) => Ok(Command::Classes(args.into_config()?)),
+        CliCommand::Torture(args) => Ok(Command::Torture(args.into_config()?)),
         CliCommand::Completions { shell } => Ok(Command::Completions(shell)),
         CliCommand::Man => Ok(Command::Man),
     }

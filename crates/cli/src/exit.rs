@@ -1,37 +1,58 @@
-//! How the command ends: exit codes, and failures as one line on stderr. `docs/ESTIMATE.md` documents the codes.
+//! How the command ends: exit codes, and failures as one line on stderr. `docs/ESTIMATE.md` and
+//! `docs/TORTURE.md` document the codes.
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use pagefold_codec::BuildCodecError;
 use pagefold_pool::{AllocError, BuildError, HandleError};
 use pagefold_sys::procfs::ProcfsError;
+use pagefold_testkit::trace::TraceError;
 use thiserror::Error;
 
 use crate::{bytes, classes::SizesError, report::html::HtmlError};
 
-/// The exit codes.
+/// How a command ended. What a code means depends on the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Everything asked for was measured and read back intact.
-    Success = 0,
-    /// Nothing could be measured, or the run failed.
-    Failed = 1,
+    /// Everything asked for was done and is right.
+    Success,
+    /// Nothing could be measured, or the run failed. Of torture: something was wrong, as a canary wants it.
+    Failed,
     /// The arguments make no sense.
-    Usage = 2,
+    Usage,
     /// The report is complete but for inputs that are missing or could not be read.
-    Partial = 3,
+    Partial,
     /// A page did not read back as it was stored.
-    Mismatch = 4,
+    Mismatch,
+    /// Nothing was finished for a long time.
+    Stalled,
+    /// A planted fault was not caught.
+    Missed,
     /// Stopped by Ctrl-C or a request to terminate; the report holds what there was.
-    Interrupted = 130,
+    Interrupted,
+}
+
+impl Exit {
+    /// The exit code.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Partial | Self::Stalled => 3,
+            Self::Mismatch | Self::Missed => 4,
+            Self::Interrupted => 130,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 
@@ -89,6 +110,12 @@ pub(crate) enum Failure {
     /// The lengths for a table of size classes could not be read.
     #[error(transparent)]
     Sizes(#[from] SizesError),
+    /// A trace could not be used.
+    #[error("{}: {source}", path.display())]
+    Trace { path: PathBuf, source: TraceError },
+    /// A trace has no place.
+    #[error("{}: {source}", path.display())]
+    Record { path: PathBuf, source: io::Error },
     /// The report could not be written.
     #[error("the report could not be written: {0}")]
     Output(io::Error),
@@ -104,6 +131,8 @@ impl Failure {
         match self {
             Self::Limit(_)
             | Self::NoMappings
+            | Self::Trace { .. }
+            | Self::Record { .. }
             | Self::Codec(BuildCodecError::NotInThisBuild { .. }) => Exit::Usage,
             Self::Html(error) if error.is_early() => Exit::Usage,
             _ => Exit::Failed,

@@ -35,7 +35,7 @@ impl Interrupt {
             if !caught.is_reportable() {
                 exit::complain("interrupted while reading the input; nothing was measured");
             }
-            std::process::exit(Exit::Interrupted as i32);
+            std::process::exit(Exit::Interrupted.code().into());
         })
         .map_err(|error| Failure::Interrupt(error.to_string()))?;
         Ok(interrupt)

@@ -6,6 +6,7 @@
 //! | [`args`] | the command line, and the configuration it becomes |
 //! | [`mod@estimate`] | reading pages, storing them in pools, reading them back |
 //! | [`mod@classes`] | the table of size classes |
+//! | [`torture`], [`trace`] | stressing the allocators; measuring them on what was recorded |
 //! | [`report`] | what was found, as JSON, as a table with a verdict, and as a page with charts |
 //! | [`completions`], [`man`] | what shells and `man` want, from the definitions of the arguments |
 //! | [`interrupt`], [`progress`] | Ctrl-C and the progress bar |
@@ -22,6 +23,8 @@ mod interrupt;
 mod man;
 mod progress;
 mod report;
+mod torture;
+mod trace;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -38,6 +41,8 @@ fn main() -> ExitCode {
     let ended = match command {
         args::Command::Estimate { config, output, html } => estimate(&config, output, html),
         args::Command::Classes(config) => classes::run(&config),
+        args::Command::Trace(config) => trace::estimate(&config),
+        args::Command::Torture(config) => torture::run(config),
         args::Command::Completions(shell) => completions::print(shell, args::table()),
         args::Command::Man => man::print(args::table()),
     };

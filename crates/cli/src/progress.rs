@@ -44,6 +44,16 @@ impl Progress {
         self.bar.set_message(stage);
     }
 
+    /// Shows a line in the place of the bar.
+    pub(crate) fn line(&self, text: String) {
+        self.bar.set_style(
+            ProgressStyle::with_template("{spinner} {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        self.bar.set_message(text);
+        self.bar.tick();
+    }
+
     /// Counts units of the present stage as done.
     pub(crate) fn add(&self, units: u64) {
         self.bar.inc(units);

@@ -8,7 +8,7 @@ use std::{
 };
 
 const SHELLS: [&str; 5] = ["bash", "zsh", "fish", "elvish", "powershell"];
-const COMMANDS: [&str; 4] = ["estimate", "classes", "completions", "man"];
+const COMMANDS: [&str; 5] = ["estimate", "torture", "classes", "completions", "man"];
 
 fn pagefold(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pagefold")).args(args).output().expect("the binary runs")
@@ -62,7 +62,8 @@ fn options(help: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_shell_gets_a_script_that_knows_the_commands_and_options() {
-    let options = options(&stdout(&["estimate", "--help"]));
+    let mut options = options(&stdout(&["estimate", "--help"]));
+    options.extend(self::options(&stdout(&["torture", "--help"])));
     assert!(
         options.contains("html") && options.contains("codec") && options.len() >= 10,
         "{options:?}"

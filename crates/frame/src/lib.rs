@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`units`](FrameNo) | frames, counts, orders as types that do not mix |
 //! | [`source`](FrameSource) | where memory comes from |
+//! | [`faulty`](FaultySource) | a source that fails on demand |
 //! | [`budget`](Memory) | the hard limit on everything that may be resident |
 //! | [`table`](WordTable) | tables in reserved memory that grow and never move |
 //! | [`bits`](BitForest) | sets of small numbers, first one first |
@@ -24,7 +25,7 @@
 //! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::claim_contiguous) of ranges |
 //!
 //! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
-//! in `source`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! in `source`, `faulty`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;
@@ -32,6 +33,7 @@ mod buddy;
 mod budget;
 mod cache;
 mod evacuate;
+mod faulty;
 mod guard;
 mod lay;
 mod migrate;
@@ -46,13 +48,14 @@ pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
 pub use budget::{Claim, Memory, OutOfFrames};
 pub use evacuate::{Blocker, ClaimError, ClaimedRange, FrameCompaction};
+pub use faulty::{Chance, FaultPlan, FaultySource};
 pub use guard::{ReadGuard, WriteGuard};
 pub use lay::{Chain, ChainBytes, ChainBytesMut, Lay, Run};
 pub use migrate::{Busy, Isolated, MigrationStats, Movable, Moved, Owner, Stay};
 pub use slab::{Attention, Body, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
 #[cfg(target_os = "linux")]
 pub use source::MmapSource;
-pub use source::{FaultPlan, FaultySource, FrameSource, HeapSource, SourceError};
+pub use source::{FrameSource, HeapSource, SourceError};
 pub use state::Refusal;
 pub use table::WordTable;
 pub use units::{FRAME_BYTES, FrameCount, FrameNo, Location, PAGEBLOCK_FRAMES, frames_for};

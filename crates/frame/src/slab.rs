@@ -369,6 +369,9 @@ impl<M: Body, const W: usize, L: Lay> Slab<M, W, L> {
     /// [`Refusal::Gone`] when nothing lives under this id or it is dying, [`Refusal::Busy`] when it is isolated.
     pub fn isolate(&self, id: DescriptorId) -> Result<Isolated<'_, M, W, L>, Refusal> {
         let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
+        if !self.arena.memory().source().may_isolate() {
+            return Err(Refusal::Busy);
+        }
         let location = descriptor.state.isolate()?;
         Ok(Isolated::new(self, descriptor, id, location))
     }

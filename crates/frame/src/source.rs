@@ -7,7 +7,7 @@ use std::{
     ops::Range,
     ptr::NonNull,
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -91,6 +91,11 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// [`SourceError`]; the frame is then not handed out.
     fn grant(&self) -> Result<(), SourceError> {
         Ok(())
+    }
+
+    /// Asked before each descriptor is isolated, so that a test can say that somebody else has isolated it.
+    fn may_isolate(&self) -> bool {
+        true
     }
 
     /// Address space worth reserving for an arena of `limit_bytes`.
@@ -244,94 +249,5 @@ unsafe impl FrameSource for HeapSource {
     fn address_space(&self, limit_bytes: usize) -> usize {
         // Room for pageblocks of each kind beside each other.
         limit_bytes.saturating_add(16 << 20)
-    }
-}
-
-/// Which grants a [`FaultySource`] refuses. Shared with the test that steers it.
-#[derive(Debug, Default)]
-pub struct FaultPlan {
-    asked: AtomicU64,
-    from: AtomicU64,
-    until: AtomicU64,
-}
-
-impl FaultPlan {
-    /// A plan that refuses nothing yet.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self::default())
-    }
-
-    // ORDERING (this type): Relaxed; the counters are the test's own and guard nothing.
-
-    /// Refuses the `k`-th grant from now (0 is the next) and the `count - 1` after it.
-    pub fn fail(&self, k: u64, count: u64) {
-        let next = self.asked.load(Ordering::Relaxed).saturating_add(k);
-        self.from.store(next, Ordering::Relaxed);
-        self.until.store(next.saturating_add(count), Ordering::Relaxed);
-    }
-
-    /// Refuses nothing any more.
-    pub fn heal(&self) {
-        self.until.store(0, Ordering::Relaxed);
-    }
-
-    /// How many grants were asked for so far.
-    pub fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
-    }
-
-    fn ask(&self) -> Result<(), SourceError> {
-        let now = self.asked.fetch_add(1, Ordering::Relaxed);
-        let refused =
-            now >= self.from.load(Ordering::Relaxed) && now < self.until.load(Ordering::Relaxed);
-        if refused { Err(SourceError::OnDemand) } else { Ok(()) }
-    }
-}
-
-/// A source that fails on demand.
-#[derive(Debug)]
-pub struct FaultySource {
-    inner: Box<dyn FrameSource>,
-    plan: Arc<FaultPlan>,
-}
-
-impl FaultySource {
-    /// Wraps `inner`; `plan` says which grants fail.
-    pub fn new(inner: Box<dyn FrameSource>, plan: Arc<FaultPlan>) -> Self {
-        Self { inner, plan }
-    }
-}
-
-// SAFETY: memory comes from `inner` unchanged; refusing a grant hands out less, never more.
-unsafe impl FrameSource for FaultySource {
-    fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
-        self.inner.reserve(bytes, align)
-    }
-
-    fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError> {
-        self.inner.commit(reservation, range)
-    }
-
-    unsafe fn decommit(
-        &self,
-        reservation: &Reservation,
-        ranges: &[Range<usize>],
-    ) -> Result<(), SourceError> {
-        // SAFETY: by this function's contract.
-        unsafe { self.inner.decommit(reservation, ranges) }
-    }
-
-    unsafe fn release(&self, reservation: Reservation) {
-        // SAFETY: by this function's contract.
-        unsafe { self.inner.release(reservation) };
-    }
-
-    fn grant(&self) -> Result<(), SourceError> {
-        self.plan.ask()?;
-        self.inner.grant()
-    }
-
-    fn address_space(&self, limit_bytes: usize) -> usize {
-        self.inner.address_space(limit_bytes)
     }
 }

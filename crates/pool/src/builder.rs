@@ -324,7 +324,9 @@ impl PoolBuilder {
     }
 }
 
-fn default_source() -> Box<dyn FrameSource> {
+/// The source of a pool that is given none: memory mapped from the system, or the heap where the system's pages are not
+/// 4 KiB.
+pub fn default_source() -> Box<dyn FrameSource> {
     #[cfg(target_os = "linux")]
     if let Ok(source) = pagefold_frame::MmapSource::new(pagefold_sys::memory::CoreDump::Include) {
         return Box::new(source);

@@ -32,7 +32,9 @@ mod xcfmalloc;
 mod zbud;
 mod zsmalloc;
 
-pub use builder::{Allocator, BuildError, Placement, PoolBuilder, Selection, UnknownAllocator};
+pub use builder::{
+    Allocator, BuildError, Placement, PoolBuilder, Selection, UnknownAllocator, default_source,
+};
 pub use contract::{CompactReport, Evict, NotEvicted, Pool, Reclaimed, Slices, TrimReport};
 pub use error::{
     AllocError, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, TryReadError,

@@ -38,7 +38,7 @@ fn every_byte_survives_many_threads() {
         (16, Placement::Auto, 8),
         (1, Placement::Auto, 3),
     ] {
-        let plan = Plan { seed: *seed, threads, ops: Some(300_000) };
+        let plan = Plan { threads, ops: Some(300_000), ..Plan::new(*seed) };
         if let Err(failure) = stress(nbud(span_frames, placement), plan) {
             panic!("{span_frames} frames, {placement:?}, {threads} threads: {failure}");
         }
@@ -48,7 +48,7 @@ fn every_byte_survives_many_threads() {
 #[test]
 fn one_thread_is_reproducible() {
     let seed = Seed::for_test(0x108);
-    let plan = Plan { seed: *seed, threads: 1, ops: Some(200_000) };
+    let plan = Plan { ops: Some(200_000), ..Plan::new(*seed) };
     // Without the watchdog: both runs in this thread, because a pool may spread its threads by who they are.
     let run = || {
         torture::run(&*nbud(4, Placement::Auto), &plan, &Watch::default()).expect("the pool passes")
@@ -60,6 +60,7 @@ fn one_thread_is_reproducible() {
 fn a_faulty_pool_does_not_pass() {
     let seed = Seed::for_test(0xbad);
     let pool = Canary::new(nbud(4, Placement::Auto), seed.value(), 10_000);
-    let outcome = stress(Box::new(pool), Plan { seed: *seed, threads: 2, ops: Some(1_000_000) });
+    let outcome =
+        stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
     assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
 }

@@ -47,7 +47,7 @@ fn every_byte_survives_many_threads() {
         (4, Selection::Standard, 8),
         (8, Selection::Standard, 4),
     ] {
-        let plan = Plan { seed: *seed, threads, ops: Some(200_000) };
+        let plan = Plan { threads, ops: Some(200_000), ..Plan::new(*seed) };
         let outcome = stress(build(builder(max_blocks).selection(selection)), plan);
         if let Err(failure) = outcome {
             panic!("{max_blocks} blocks, {selection:?}, {threads} threads: {failure}");
@@ -59,7 +59,8 @@ fn every_byte_survives_many_threads() {
 fn a_faulty_pool_does_not_pass() {
     let seed = Seed::for_test(0xbad);
     let pool = Canary::new(build(builder(2)), seed.value(), 10_000);
-    let outcome = stress(Box::new(pool), Plan { seed: *seed, threads: 2, ops: Some(1_000_000) });
+    let outcome =
+        stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
     assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
 }
 

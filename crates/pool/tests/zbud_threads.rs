@@ -331,7 +331,7 @@ fn reclaimers_beside_everybody_lose_nothing() {
 fn every_byte_survives_the_stress_of_all_pools() {
     let seed = Seed::for_test(0x2707);
     for threads in [2, 4, 8] {
-        let plan = Plan { seed: *seed, threads, ops: Some(200_000) };
+        let plan = Plan { threads, ops: Some(200_000), ..Plan::new(*seed) };
         let outcome = watchdog::within(DEADLOCK_AFTER, "a stress run", move || {
             torture::run(&*pool(), &plan, &Watch::default())
         });

@@ -109,18 +109,28 @@ impl<T> std::ops::Deref for Padded<T> {
     }
 }
 
+#[cfg(pagefold_tsan)]
+mod spin;
+#[cfg(pagefold_tsan)]
+use spin as locks;
+#[cfg(not(any(loom, pagefold_tsan)))]
+use std::sync as locks;
+
 /// A lock for leaf structures: held for one list operation, never while anything foreign runs.
+///
+/// With `--cfg pagefold_tsan` it is a spin lock of our own: ThreadSanitizer does not see the synchronisation inside a
+/// standard library that was built without it.
 #[derive(Debug, Default)]
 pub struct Mutex<T> {
     #[cfg(not(loom))]
-    inner: std::sync::Mutex<T>,
+    inner: locks::Mutex<T>,
     #[cfg(loom)]
     inner: loom::sync::Mutex<T>,
 }
 
 /// The guard of a [`Mutex`].
 #[cfg(not(loom))]
-pub type MutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
+pub type MutexGuard<'a, T> = locks::MutexGuard<'a, T>;
 /// The guard of a [`Mutex`].
 #[cfg(loom)]
 pub type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
@@ -129,7 +139,7 @@ impl<T> Mutex<T> {
     /// A free lock around `value`.
     pub fn new(value: T) -> Self {
         #[cfg(not(loom))]
-        return Self { inner: std::sync::Mutex::new(value) };
+        return Self { inner: locks::Mutex::new(value) };
         #[cfg(loom)]
         return Self { inner: loom::sync::Mutex::new(value) };
     }

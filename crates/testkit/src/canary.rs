@@ -4,9 +4,12 @@
 //! reproducible when one thread calls. What a strike does depends on the method, and each is what a real defect in a
 //! pool might look like from outside.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use pagefold_pool::{
@@ -38,11 +41,15 @@ pub enum Fault {
     SpoiledMove,
     /// A victim of reclaim is freed without asking anybody to evict it.
     LostEviction,
+    /// An object is freed, as far as anybody can see, and the frames that it lay in are kept for ever.
+    LostFrame,
+    /// The handle of a freed object is accepted.
+    StaleAccepted,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::FlippedBit,
         Self::OtherObject,
         Self::ShortRead,
@@ -52,6 +59,8 @@ impl Fault {
         Self::LostObject,
         Self::SpoiledMove,
         Self::LostEviction,
+        Self::LostFrame,
+        Self::StaleAccepted,
     ];
 }
 
@@ -77,6 +86,8 @@ pub struct Canary {
     calls: AtomicU64,
     strikes: AtomicU64,
     last_stored: Mutex<Option<Handle>>,
+    /// Objects that only their frames know of, and their lengths.
+    lost: Mutex<HashMap<Handle, usize>>,
 }
 
 impl Canary {
@@ -94,6 +105,7 @@ impl Canary {
             calls: AtomicU64::new(0),
             strikes: AtomicU64::new(0),
             last_stored: Mutex::new(None),
+            lost: Mutex::default(),
         }
     }
 
@@ -126,6 +138,23 @@ impl Canary {
         chosen
     }
 
+    fn lost(&self) -> MutexGuard<'_, HashMap<Handle, usize>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lost object is freed for everybody but its frames.
+    fn check_lost(&self, handle: Handle) -> Result<(), HandleError> {
+        if self.lost().contains_key(&handle) { Err(HandleError::Stale) } else { Ok(()) }
+    }
+
+    /// The answer of a call with a handle; a struck one finds that a stale handle is as good.
+    fn accept_stale<T>(&self, answer: Result<T, HandleError>, good: T) -> Result<T, HandleError> {
+        match answer {
+            Err(HandleError::Stale) if self.strike(&[Fault::StaleAccepted]).is_some() => Ok(good),
+            answer => answer,
+        }
+    }
+
     fn last_stored(&self) -> Option<Handle> {
         *self.last_stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,6 +164,13 @@ impl Canary {
             *self.last_stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
         }
         stored
+    }
+
+    /// Frees an object but for its frames; of two who try one succeeds.
+    fn lose(&self, handle: Handle) -> Result<(), HandleError> {
+        let mut lost = self.lost();
+        let len = self.inner.len(handle)?;
+        if lost.insert(handle, len).is_some() { Err(HandleError::Stale) } else { Ok(()) }
     }
 
     /// Flips a bit of an object for good.
@@ -189,18 +225,24 @@ impl Pool for Canary {
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
-        match self.strike(&[Fault::LostFree, Fault::RefusedFree]) {
-            Some(Fault::LostFree) => self.inner.len(handle).map(drop),
-            Some(_) => self.inner.len(handle).and(Err(HandleError::Stale)),
-            None => self.inner.free(handle),
-        }
+        let answer = self.check_lost(handle).and_then(|()| {
+            match self.strike(&[Fault::LostFree, Fault::RefusedFree, Fault::LostFrame]) {
+                Some(Fault::LostFree) => self.inner.len(handle).map(drop),
+                Some(Fault::LostFrame) => self.lose(handle),
+                Some(_) => self.inner.len(handle).and(Err(HandleError::Stale)),
+                None => self.inner.free(handle),
+            }
+        });
+        self.accept_stale(answer, ())
     }
 
     fn len(&self, handle: Handle) -> Result<usize, HandleError> {
-        self.inner.len(handle)
+        let answer = self.check_lost(handle).and_then(|()| self.inner.len(handle));
+        self.accept_stale(answer, 1)
     }
 
     fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
+        self.check_lost(handle)?;
         let len = self.inner.len(handle)?;
         match self.strike(&[Fault::LostWrite]) {
             Some(_) if len == bytes.len() => Ok(()),
@@ -209,6 +251,7 @@ impl Pool for Canary {
     }
 
     fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
+        self.check_lost(handle)?;
         match self.strike(&[Fault::FlippedBit, Fault::OtherObject, Fault::ShortRead]) {
             None => self.inner.read(handle, f),
             Some(fault) => self.inner.read(handle, &mut |slices| self.spoil(fault, slices, f)),
@@ -216,6 +259,7 @@ impl Pool for Canary {
     }
 
     fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
+        self.check_lost(handle)?;
         match self.strike(&[Fault::FlippedBit, Fault::OtherObject, Fault::ShortRead]) {
             None => self.inner.try_read(handle, f),
             Some(fault) => self.inner.try_read(handle, &mut |slices| self.spoil(fault, slices, f)),
@@ -239,12 +283,14 @@ impl Pool for Canary {
         let Some(evict) = evict else { return self.inner.reclaim(retries, None) };
         let mut struck = |victim| match self.strike(&[Fault::LostEviction]) {
             Some(_) => self.inner.free(victim).map_err(|_| NotEvicted),
+            None if self.check_lost(victim).is_err() => Err(NotEvicted),
             None => evict(victim),
         };
         self.inner.reclaim(retries, Some(&mut struck))
     }
 
     fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {
+        self.check_lost(handle)?;
         if self.strike(&[Fault::SpoiledMove]).is_some() {
             self.spoil_object(Some(handle));
         }
@@ -271,7 +317,14 @@ impl Pool for Canary {
     }
 
     fn stats(&self) -> Stats {
-        self.inner.stats()
+        let lost = self.lost();
+        let (objects, bytes) = (lost.len(), lost.values().sum::<usize>());
+        let stats = self.inner.stats();
+        Stats {
+            objects: stats.objects.saturating_sub(objects as u64),
+            payload_bytes: stats.payload_bytes.saturating_sub(bytes as u64),
+            ..stats
+        }
     }
 
     fn validate(&self) -> Result<(), Violation> {

@@ -4,6 +4,9 @@
 //! as the [`Depth`] says. The outer `Result` is agreement; the inner one is the pool's own answer, because
 //! `OutOfMemory` and the like are right answers that the caller may want to see.
 
+use std::sync::Arc;
+
+use pagefold_frame::FaultPlan;
 use pagefold_pool::{
     AllocError, Handle, HandleError, Pool, ReadIntoError, Slices, Stats, TryReadError, WriteError,
 };
@@ -46,17 +49,42 @@ pub struct Checked<'p> {
     lingering: u64,
     /// Bytes of claimed ranges that are alive.
     pub(super) claimed: u64,
+    faults: Option<Arc<FaultPlan>>,
 }
 
 impl<'p> Checked<'p> {
     /// Takes over an empty pool.
     pub fn new(pool: &'p dyn Pool, depth: Depth) -> Self {
-        Self { pool, model: Model::default(), depth, open_reads: 0, lingering: 0, claimed: 0 }
+        Self {
+            pool,
+            model: Model::default(),
+            depth,
+            open_reads: 0,
+            lingering: 0,
+            claimed: 0,
+            faults: None,
+        }
+    }
+
+    /// Lets operations steer the faults of the pool's source.
+    pub fn faulty(self, faults: Arc<FaultPlan>) -> Self {
+        Self { faults: Some(faults), ..self }
+    }
+
+    pub(super) fn with_faults(&self, f: impl FnOnce(&FaultPlan)) {
+        if let Some(faults) = &self.faults {
+            f(faults);
+        }
     }
 
     /// The pool itself.
     pub fn pool(&self) -> &'p dyn Pool {
         self.pool
+    }
+
+    /// Whether an object is being read at this moment.
+    pub fn is_reading(&self) -> bool {
+        self.open_reads > 0
     }
 
     /// What the pool should hold.

@@ -50,8 +50,13 @@ pub fn operations(bytes: &[u8]) -> impl Iterator<Item = Op> {
     std::iter::from_fn(move || (!bytes.0.is_empty()).then(|| next(&mut bytes)))
 }
 
+/// A few, or as many as there are.
+fn count(byte: u8) -> u64 {
+    if byte < 192 { 1 + u64::from(byte % 8) } else { u64::MAX }
+}
+
 fn next(bytes: &mut Bytes<'_>) -> Op {
-    match bytes.byte() % 28 {
+    match bytes.byte() % 32 {
         // Often enough that pools fill up.
         0..=5 => Op::Store { len: bytes.len(), key: bytes.number() },
         6 => Op::Alloc { len: bytes.len() },
@@ -87,6 +92,16 @@ fn next(bytes: &mut Bytes<'_>) -> Op {
             Op::Claim { frames: usize::from(frames % 600), align, object: bytes.number() }
         }
         25 => Op::ClaimDuringRead { object: bytes.number(), frames: usize::from(bytes.byte()) },
-        _ => Op::Reclaim { retries: u32::from(bytes.byte() % 8), refused: bytes.number() },
+        26 => Op::RefuseGrants { k: bytes.number() % 32, count: count(bytes.byte()) },
+        27 => Op::RefuseIsolations { count: count(bytes.byte()) },
+        28 => Op::Heal,
+        29 => Op::Reclaim {
+            retries: u32::from(bytes.byte() % 8),
+            refused: bytes.number(),
+            panics: bytes.number(),
+        },
+        _ => {
+            Op::Reclaim { retries: u32::from(bytes.byte() % 8), refused: bytes.number(), panics: 0 }
+        }
     }
 }

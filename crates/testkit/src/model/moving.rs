@@ -1,5 +1,7 @@
 //! [`Checked`] for what moves frames: migration, claims, eviction.
 
+use std::panic::{self, AssertUnwindSafe};
+
 use pagefold_pool::{
     Busy, ClaimError, ClaimedRange, Handle, MigrateError, NotEvicted, ReclaimError, Reclaimed,
 };
@@ -14,9 +16,20 @@ pub enum Eviction {
     Free,
     /// Says that it cannot.
     Refuse,
+    /// Panics, which the pool must survive; nothing is printed.
+    Panic,
 }
 
-impl Checked<'_> {
+/// What a planned panic carries, so that no other is taken for it.
+struct Planned;
+
+/// A claimed range filled with a pattern.
+pub struct HeldClaim<'p> {
+    range: ClaimedRange<'p>,
+    pattern: Pattern,
+}
+
+impl<'p> Checked<'p> {
     /// Migrates the frames of an object; nothing but the statistics of moving may change.
     ///
     /// # Errors
@@ -79,6 +92,25 @@ impl Checked<'_> {
         align: usize,
         inside: &mut dyn FnMut(&mut Self) -> Result<(), Mismatch>,
     ) -> Result<Result<(), ClaimError>, Mismatch> {
+        let held = match self.hold_claim(frames, align)? {
+            Ok(held) => held,
+            Err(error) => return Ok(Err(error)),
+        };
+        let outcome = inside(self);
+        self.drop_claim(held)?;
+        outcome?;
+        Ok(Ok(()))
+    }
+
+    /// Claims a range, checks that it is what was asked for, and fills it with a pattern.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn hold_claim(
+        &mut self,
+        frames: usize,
+        align: usize,
+    ) -> Result<Result<HeldClaim<'p>, ClaimError>, Mismatch> {
         let before = self.pool.stats();
         let mut range = match self.pool.claim_contiguous(frames, align) {
             Ok(range) => range,
@@ -89,24 +121,30 @@ impl Checked<'_> {
             }
         };
         check_range(&range, frames, align)?;
-        let bytes = (frames * PAGE_BYTES) as u64;
         let made = self.pool.stats().migration.claims_made;
         agree!(
             Some(made) == before.migration.claims_made.checked_add(1),
             "a claim was made, and stats() counts {made}"
         );
-        self.claimed += bytes;
+        self.claimed += (frames * PAGE_BYTES) as u64;
         self.settle()?;
         let pattern = Pattern::new(frames as u64, align as u64, self.claimed);
         pattern.fill(range.as_mut_slice());
-        let outcome = inside(self);
+        Ok(Ok(HeldClaim { range, pattern }))
+    }
+
+    /// Checks the pattern of a claimed range, and gives it back.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub fn drop_claim(&mut self, held: HeldClaim<'p>) -> Result<(), Mismatch> {
+        let HeldClaim { range, pattern } = held;
+        let (frames, bytes) = (range.frames(), range.as_slice().len() as u64);
         let intact = pattern.check(pagefold_pool::Slices::new(&[range.as_slice()]));
         drop(range);
         self.claimed -= bytes;
-        outcome?;
         agree!(intact.is_ok(), "a claimed range of {frames} frames was written to: {intact:?}");
-        self.settle()?;
-        Ok(Ok(()))
+        self.settle()
     }
 
     fn check_refusal(
@@ -145,33 +183,54 @@ impl Checked<'_> {
     /// Reclaims; `decide` says what becomes of each victim, and may use the pool through the model.
     ///
     /// # Errors
-    /// [`Mismatch`], also from `decide`.
+    /// [`Mismatch`], also from `decide`, and for [`Eviction::Panic`], which leaves no answer.
     pub fn reclaim(
         &mut self,
         retries: u32,
         decide: &mut dyn FnMut(&mut Self, Handle) -> Result<Eviction, Mismatch>,
     ) -> Result<Result<Reclaimed, ReclaimError>, Mismatch> {
+        let answer = self.reclaim_with_panics(retries, decide)?;
+        answer.ok_or_else(|| Mismatch("the evictor panicked, as it was told to".to_owned()))
+    }
+
+    /// As [`reclaim`](Self::reclaim); `None` after an [`Eviction::Panic`].
+    ///
+    /// # Errors
+    /// [`Mismatch`], also from `decide`.
+    pub fn reclaim_with_panics(
+        &mut self,
+        retries: u32,
+        decide: &mut dyn FnMut(&mut Self, Handle) -> Result<Eviction, Mismatch>,
+    ) -> Result<Option<Result<Reclaimed, ReclaimError>>, Mismatch> {
         let pool = self.pool;
         let before = pool.stats();
         let (mut victims, mut refused) = (0_u32, 0_u32);
         let mut outcome = Ok(());
-        let answer = pool.reclaim(
-            retries,
-            Some(&mut |victim| {
-                victims += 1;
-                let eviction = outcome
-                    .clone()
-                    .and_then(|()| self.evict(victim, decide))
-                    .inspect_err(|mismatch| outcome = Err(mismatch.clone()));
-                match eviction {
-                    Ok(Eviction::Free) => Ok(()),
-                    _ => {
-                        refused += 1;
-                        Err(NotEvicted)
-                    }
+        let mut evict = |victim| {
+            victims += 1;
+            let eviction = outcome
+                .clone()
+                .and_then(|()| self.evict(victim, decide))
+                .inspect_err(|mismatch| outcome = Err(mismatch.clone()));
+            match eviction {
+                Ok(Eviction::Free) => Ok(()),
+                // Without the hook that prints it: it is not news.
+                Ok(Eviction::Panic) => panic::resume_unwind(Box::new(Planned)),
+                _ => {
+                    refused += 1;
+                    Err(NotEvicted)
                 }
-            }),
-        );
+            }
+        };
+        let call = AssertUnwindSafe(|| pool.reclaim(retries, Some(&mut evict)));
+        let answer = match panic::catch_unwind(call) {
+            Ok(answer) => answer,
+            Err(payload) if payload.is::<Planned>() => {
+                self.settle()?;
+                return Ok(None);
+            }
+            Err(payload) => panic::resume_unwind(payload),
+        };
         outcome?;
         let right = match answer {
             Ok(Reclaimed { frames, kept, .. }) => frames > 0 && kept < retries,
@@ -185,7 +244,7 @@ impl Checked<'_> {
             "reclaim with {retries} retries gave {answer:?}; of {victims} victims {refused} stayed; before: {before:?}"
         );
         self.settle()?;
-        Ok(answer)
+        Ok(Some(answer))
     }
 
     fn evict(

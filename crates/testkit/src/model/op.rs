@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 
+use pagefold_frame::FaultPlan;
 use pagefold_pool::Handle;
 use rand::{Rng, RngExt};
 
@@ -45,8 +46,9 @@ pub enum Op {
     Claim { frames: usize, align: usize, object: u64 },
     /// Inside a read, claims a range and drops it.
     ClaimDuringRead { object: u64, frames: usize },
-    /// Reclaims; a victim is refused if its bit of `refused` is set, counting from the first.
-    Reclaim { retries: u32, refused: u64 },
+    /// Reclaims; a victim is refused if its bit of `refused` is set, counting from the first, and the evictor panics if
+    /// that of `panics` is.
+    Reclaim { retries: u32, refused: u64, panics: u64 },
     /// Uses a dead handle in every way.
     Dead { object: u64 },
     /// Uses an arbitrary word as a handle, unless it happens to name a live object.
@@ -57,6 +59,12 @@ pub enum Op {
     Trim,
     /// Sets the limit.
     SetLimit { bytes: usize },
+    /// Refuses grants of memory from the k-th on, if the pool's source can.
+    RefuseGrants { k: u64, count: u64 },
+    /// Finds the next descriptors isolated, if the pool's source can.
+    RefuseIsolations { count: u64 },
+    /// Refuses nothing any more.
+    Heal,
     /// Compares everything.
     CheckAll,
 }
@@ -95,9 +103,11 @@ impl Op {
                 Self::Claim { frames: small(object, 2), align: small(key, 9), object }
             }
             // Rarely, because it empties whole frames and the pool is to fill up.
-            22 if other % 16 == 1 => {
-                Self::Reclaim { retries: 1 + (key % 4) as u32, refused: key & object & 0xff }
-            }
+            22 if other % 16 == 1 => Self::Reclaim {
+                retries: 1 + (key % 4) as u32,
+                refused: key & object & 0xff,
+                panics: 0,
+            },
             22 => Self::Store { len, key },
             _ if other % 8 == 0 => Self::CheckAll,
             _ => Self::Trim,
@@ -141,7 +151,12 @@ impl Op {
                     None => Ok(()),
                 })?;
             }
-            Self::Reclaim { retries, refused } => reclaim(on, retries, refused)?,
+            Self::Reclaim { retries, refused, panics } => reclaim(on, retries, refused, panics)?,
+            Self::RefuseGrants { k, count } => on.with_faults(|faults| faults.fail(k, count)),
+            Self::RefuseIsolations { count } => {
+                on.with_faults(|faults| faults.fail_isolations(count));
+            }
+            Self::Heal => on.with_faults(FaultPlan::heal),
             Self::SetLimit { bytes } => _ = on.set_limit(bytes)?,
             Self::CheckAll => on.check_all(16)?,
             Self::Free { object }
@@ -215,13 +230,18 @@ impl Op {
     }
 }
 
-fn reclaim(on: &mut Checked<'_>, retries: u32, refused: u64) -> Result<(), Mismatch> {
+fn reclaim(on: &mut Checked<'_>, retries: u32, refused: u64, panics: u64) -> Result<(), Mismatch> {
     let mut asked = 0_u32;
-    _ = on.reclaim(retries, &mut |on, victim| {
+    _ = on.reclaim_with_panics(retries, &mut |on, victim| {
+        let bit = |bits: u64| bits.checked_shr(asked).unwrap_or(0) & 1 == 1;
+        let (refuse, panic) = (bit(refused), bit(panics));
         asked += 1;
         _ = on.read(victim)?;
-        let refuse = refused.checked_shr(asked - 1).unwrap_or(0) & 1 == 1;
-        Ok(if refuse { Eviction::Refuse } else { Eviction::Free })
+        Ok(match (panic, refuse) {
+            (true, _) => Eviction::Panic,
+            (_, true) => Eviction::Refuse,
+            _ => Eviction::Free,
+        })
     })?;
     Ok(())
 }

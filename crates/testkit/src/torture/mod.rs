@@ -14,8 +14,118 @@
 //! invariants are checked. At the end everything is freed and trimmed, and nothing may be left.
 //!
 //! # Reproducing
-//! With one thread the sequence of calls follows from the seed alone; [`Summary::digest`] is a hash of all outcomes.
+//! With one thread the sequence of calls follows from the seed alone; [`Summary::digest`] is a hash of all outcomes. What
+//! [`sequence`](crate::sequence) does with one thread can be kept and shortened as well.
+//!
+//! # An allocator of your own
+//! Anything under `trait Pool` can be tortured. This one keeps every object in a vector of its own, which is simple and
+//! right; it has no frames, so it cannot migrate, claim or reclaim, and is not asked to.
+//! ```
+//! use std::{collections::HashMap, sync::{Arc, Mutex}};
+//! use pagefold_pool::{
+//!     AllocError, CompactReport, Handle, HandleError, LimitError, Pool, Slices, Stats, TrimReport, TryReadError,
+//!     Violation, WriteError,
+//! };
+//! use pagefold_testkit::{seed::Seed, torture::{self, Plan, Watch}};
+//!
+//! #[derive(Default)]
+//! struct Vectors(Mutex<State>);
+//!
+//! #[derive(Default)]
+//! struct State { objects: HashMap<Handle, Arc<[u8]>>, next: u64, payload: usize, limit: usize }
+//!
+//! impl Vectors {
+//!     fn get(&self, handle: Handle) -> Result<Arc<[u8]>, HandleError> {
+//!         self.0.lock().unwrap().objects.get(&handle).cloned().ok_or(HandleError::Stale)
+//!     }
+//! }
+//!
+//! impl Pool for Vectors {
+//!     fn name(&self) -> &'static str { "vectors" }
+//!     fn max_len(&self) -> usize { 4096 }
+//!     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
+//!         self.store(&vec![0; len.min(4097)])
+//!     }
+//!     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+//!         match bytes.len() {
+//!             0 => return Err(AllocError::InvalidSize),
+//!             len if len > 4096 => return Err(AllocError::TooLarge { len, max: 4096 }),
+//!             _ => {}
+//!         }
+//!         let mut state = self.0.lock().unwrap();
+//!         if state.payload + bytes.len() > state.limit {
+//!             return Err(AllocError::OutOfMemory { limit: state.limit });
+//!         }
+//!         // A number is never used again, so a stale handle finds nothing.
+//!         state.next += 1;
+//!         let handle = Handle::from_raw(state.next).unwrap();
+//!         state.payload += bytes.len();
+//!         state.objects.insert(handle, bytes.into());
+//!         Ok(handle)
+//!     }
+//!     fn free(&self, handle: Handle) -> Result<(), HandleError> {
+//!         let mut state = self.0.lock().unwrap();
+//!         let object = state.objects.remove(&handle).ok_or(HandleError::Stale)?;
+//!         state.payload -= object.len();
+//!         Ok(())
+//!     }
+//!     fn len(&self, handle: Handle) -> Result<usize, HandleError> {
+//!         Ok(self.get(handle)?.len())
+//!     }
+//!     fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
+//!         let mut state = self.0.lock().unwrap();
+//!         let object = state.objects.get_mut(&handle).ok_or(HandleError::Stale)?;
+//!         if object.len() != bytes.len() {
+//!             return Err(WriteError::WrongLength { len: object.len(), given: bytes.len() });
+//!         }
+//!         // Readers keep the old bytes.
+//!         *object = bytes.into();
+//!         Ok(())
+//!     }
+//!     fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
+//!         f(Slices::new(&[&*self.get(handle)?]));
+//!         Ok(())
+//!     }
+//!     fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
+//!         Ok(self.read(handle, f)?)
+//!     }
+//!     fn compact(&self, _budget: usize) -> CompactReport { CompactReport::default() }
+//!     fn trim(&self) -> TrimReport { TrimReport::default() }
+//!     fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
+//!         let mut state = self.0.lock().unwrap();
+//!         if state.payload > bytes {
+//!             return Err(LimitError::InUse { limit: bytes, resident: state.payload });
+//!         }
+//!         state.limit = bytes;
+//!         Ok(())
+//!     }
+//!     fn stats(&self) -> Stats {
+//!         let state = self.0.lock().unwrap();
+//!         Stats {
+//!             objects: state.objects.len() as u64,
+//!             payload_bytes: state.payload as u64,
+//!             frame_bytes: state.payload as u64,
+//!             limit_bytes: state.limit as u64,
+//!             ..Stats::default()
+//!         }
+//!     }
+//!     fn validate(&self) -> Result<(), Violation> {
+//!         let state = self.0.lock().unwrap();
+//!         let sum: usize = state.objects.values().map(|object| object.len()).sum();
+//!         if sum == state.payload { Ok(()) } else { Err(Violation(format!("{sum} bytes, not {}", state.payload))) }
+//!     }
+//! }
+//!
+//! let pool = Vectors::default();
+//! pool.set_limit(1 << 20)?;
+//! let plan = Plan { threads: 2, ops: Some(50_000), ..Plan::new(Seed::new(1)) };
+//! let summary = torture::run(&pool, &plan, &Watch::default())?;
+//! assert!(summary.tally.total() >= 50_000 && !summary.support.migrate);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod faults;
+mod mix;
 mod moving;
 mod slots;
 mod tally;
@@ -24,11 +134,18 @@ mod worker;
 use std::{
     any::Any,
     panic::{self, AssertUnwindSafe},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
 };
 
-use pagefold_pool::{ClaimError, MigrateError, Pool, ReclaimError};
+use pagefold_frame::FaultySource;
+use pagefold_pool::{
+    Allocator, BuildError, ClaimError, MigrateError, Pool, PoolBuilder, ReclaimError,
+    default_source,
+};
 use thiserror::Error;
 
 use crate::{
@@ -39,13 +156,17 @@ use crate::{
 
 use self::{
     slots::{Directory, Slot},
-    worker::Worker,
+    worker::{Done, Worker},
 };
 
-pub use tally::{Support, Tally};
+pub use pagefold_frame::FaultPlan;
+
+pub use faults::{Faults, InvalidFaults};
+pub use mix::{InvalidMix, Mix, Operation};
+pub use tally::{Fault, Injected, Kind, Support, Tally};
 
 /// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// What all randomness follows from.
     pub seed: Seed,
@@ -53,14 +174,49 @@ pub struct Plan {
     pub threads: usize,
     /// The operations after which to stop, of all threads together; otherwise when [`Watch::stop`] says so.
     pub ops: Option<u64>,
+    /// Which operations are done how often.
+    pub mix: Mix,
+    /// Which faults are injected.
+    pub faults: Faults,
+    /// The plan behind the pool's source, if it is one that fails; it is paused while the run checks.
+    pub source: Option<Arc<FaultPlan>>,
+}
+
+impl Plan {
+    /// One thread, until it is stopped, with the usual mix and evictors that fail now and then.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            seed,
+            threads: 1,
+            ops: None,
+            mix: Mix::default(),
+            faults: Faults::default(),
+            source: None,
+        }
+    }
+
+    fn pause_faults(&self, paused: bool) {
+        if let Some(source) = &self.source {
+            source.pause(paused);
+        }
+    }
 }
 
 /// How a running stress is observed and stopped from another thread.
 #[derive(Debug, Default)]
 pub struct Watch {
     ops: AtomicU64,
+    cycles: AtomicU64,
     stop: AtomicBool,
+    probe: Option<Probe>,
 }
+
+/// What the kernel says is resident of this process, in bytes; `None` where it does not say.
+pub type Probe = fn() -> Option<u64>;
+
+/// By how much the kernel's figure for an empty pool may be above the pool's own: its counters lag by some pages for each
+/// processor, and whoever runs the process may allocate meanwhile.
+pub const KERNEL_TOLERANCE: u64 = 2 << 20;
 
 impl Watch {
     /// Operations so far, give or take a few that each thread has not reported.
@@ -69,22 +225,64 @@ impl Watch {
         self.ops.load(Ordering::Relaxed)
     }
 
+    /// A watch for pools whose memory is mapped: what the kernel counts for an empty one is compared with what it says.
+    pub fn measuring(probe: Probe) -> Self {
+        Self { probe: Some(probe), ..Self::default() }
+    }
+
+    /// Drops an empty pool and compares what the kernel had counted for it with what it said itself; the kernel's
+    /// figure, if there is a probe.
+    ///
+    /// # Errors
+    /// [`Failure`] if it held more than it said, by more than [`KERNEL_TOLERANCE`].
+    pub fn drop_empty(&self, pool: Box<dyn Pool>) -> Result<Option<u64>, Failure> {
+        let said = pool.stats().resident_bytes();
+        let Some(probe) = self.probe else { return Ok(None) };
+        let before = probe();
+        drop(pool);
+        let (Some(before), Some(after)) = (before, probe()) else { return Ok(None) };
+        let held = before.saturating_sub(after);
+        ensure!(
+            held <= said + KERNEL_TOLERANCE,
+            "the kernel counted {held} bytes for an empty pool that says it holds {said}"
+        );
+        Ok(Some(held))
+    }
+
+    /// Cycles begun.
+    pub fn cycles(&self) -> u64 {
+        // ORDERING: Relaxed; a count for reports.
+        self.cycles.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn report(&self, ops: u64) {
+        // ORDERING: Relaxed; a count for reports.
+        self.ops.fetch_add(ops, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_cycle(&self) {
+        // ORDERING: Relaxed; a count for reports.
+        self.cycles.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Asks all threads to stop; the run then ends with its final checks.
     pub fn stop(&self) {
         // ORDERING: Relaxed; the threads need to see it soon, and nothing is published with it.
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
 /// What a run without a failure did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Calls of the pool that were checked, by kind.
     pub tally: Tally,
+    /// Faults that were injected.
+    pub injected: Injected,
     /// What the pool can do.
     pub support: Support,
     /// Cycles begun.
@@ -93,8 +291,17 @@ pub struct Summary {
     pub payload_bytes_max: u64,
     /// Bytes still resident after everything was freed and trimmed.
     pub resident_bytes_end: u64,
+    /// The same as the kernel counts it, where that was looked at.
+    pub kernel_bytes_end: Option<u64>,
     /// A hash of every outcome; with one thread the same for the same seed and number of operations.
     pub digest: u64,
+}
+
+impl Summary {
+    /// Words for what never happened although the plan asks for it and the pool can have it. A long run has none.
+    pub fn missing(&self, plan: &Plan) -> Vec<&'static str> {
+        tally::missing(&self.tally, &self.injected, &plan.mix, &plan.faults, self.support)
+    }
 }
 
 /// What the pool did wrong, as a sentence.
@@ -115,7 +322,7 @@ use ensure;
 /// What all threads of a run share.
 struct Shared<'a> {
     pool: &'a dyn Pool,
-    plan: Plan,
+    plan: &'a Plan,
     watch: &'a Watch,
     slots: Vec<Slot>,
     directory: Directory,
@@ -124,7 +331,7 @@ struct Shared<'a> {
 }
 
 /// What may be resident in a pool that holds nothing: a fixed amount and a part of what was there at its fullest.
-const EMPTY_RESIDENT_MAX: u64 = 2 << 20;
+pub(crate) const EMPTY_RESIDENT_MAX: u64 = 2 << 20;
 
 /// Runs the stress on an empty pool.
 ///
@@ -138,7 +345,7 @@ const EMPTY_RESIDENT_MAX: u64 = 2 << 20;
 /// ```
 /// use pagefold_testkit::{reference::MapPool, seed::Seed, torture::{self, Plan, Watch}};
 ///
-/// let plan = Plan { seed: Seed::new(1), threads: 1, ops: Some(2000) };
+/// let plan = Plan { ops: Some(2000), ..Plan::new(Seed::new(1)) };
 /// let summary = torture::run(&MapPool::new(1 << 20), &plan, &Watch::default())?;
 /// assert!(summary.tally.total() >= 2000);
 /// # Ok::<(), torture::Failure>(())
@@ -151,8 +358,8 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     // Objects of compressed pages are about 1100 bytes long, so there are more slots than the brim needs.
     let slots = (0..(limit / 768).max(64)).map(Slot::new).collect();
     let support = support(pool)?;
-    let shared =
-        Shared { pool, plan: *plan, watch, slots, directory: Directory::new(), support, limit };
+    let directory = Directory::new();
+    let shared = Shared { pool, plan, watch, slots, directory, support, limit };
     let mut summary = Summary { support, ..Summary::default() };
     while !watch.stopped() && plan.ops.is_none_or(|ops| summary.tally.total() < ops) {
         shared.cycle(&mut summary)?;
@@ -162,8 +369,21 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     Ok(summary)
 }
 
+/// A pool that fails as its plan says: on the usual source, behind one that fails on demand.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn build(
+    allocator: Allocator,
+    limit: usize,
+    source: &Arc<FaultPlan>,
+) -> Result<Box<dyn Pool>, BuildError> {
+    let source = FaultySource::new(default_source(), Arc::clone(source));
+    PoolBuilder::new(allocator).limit(limit).source(Box::new(source)).build()
+}
+
 /// Finds out what an empty pool can do.
-fn support(pool: &dyn Pool) -> Result<Support, Failure> {
+pub(crate) fn support(pool: &dyn Pool) -> Result<Support, Failure> {
     let reclaim = pool.reclaim(1, None);
     ensure!(
         matches!(reclaim, Err(ReclaimError::NoEvictor | ReclaimError::Unsupported)),
@@ -200,6 +420,7 @@ impl Shared<'_> {
             // After a panic the run is over, so nobody relies on what it left half done.
             panic::catch_unwind(run).unwrap_or_else(|payload| Err(panicked(&*payload)))
         };
+        self.plan.pause_faults(false);
         let outcomes = if threads == 1 {
             // In the caller's own thread: what a pool hangs on its threads is then the same in each cycle.
             vec![work(0)]
@@ -213,10 +434,13 @@ impl Shared<'_> {
                     .collect()
             })
         };
+        self.plan.pause_faults(true);
         summary.cycles += 1;
+        self.watch.note_cycle();
         for outcome in outcomes {
-            let (tally, digest) = outcome?;
+            let Done { tally, injected, digest } = outcome?;
             summary.tally.add(&tally);
+            summary.injected.add(&injected);
             summary.digest = mix(summary.digest ^ digest);
         }
         Ok(())
@@ -290,11 +514,15 @@ impl Shared<'_> {
         let valid = self.pool.validate();
         ensure!(valid.is_ok(), "validate() of the empty pool: {valid:?}");
         summary.resident_bytes_end = stats.resident_bytes();
+        if let Some(source) = &self.plan.source {
+            summary.injected.frame = source.refused();
+            summary.injected.isolate = source.isolations_refused();
+        }
         Ok(())
     }
 }
 
-fn panicked(payload: &(dyn Any + Send)) -> Failure {
+pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Failure {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
     Failure(format!("a thread panicked: {}", text.unwrap_or("without words")))

@@ -157,7 +157,9 @@ impl Worker<'_> {
 
     fn evict(&mut self, victim: Handle) -> Result<Result<(), NotEvicted>, Failure> {
         let shared = self.shared;
-        let lot = self.rng.random_range(0..64);
+        let faults = shared.plan.faults;
+        let (refused, panics, lot) =
+            (self.rng.random(), self.rng.random(), self.rng.random_range(0..64));
         let slot = shared.directory.find(victim).map(|index| &shared.slots[index]);
         let Some(slot) = slot else {
             // Freed by now, or another thread has not yet noted what it stored.
@@ -165,24 +167,25 @@ impl Worker<'_> {
             ensure!(len != Err(HandleError::Foreign), "the victim {victim:?} is foreign");
             return Ok(self.refuse_eviction());
         };
+        if faults.evict.strikes(refused) {
+            self.read(slot)?;
+            self.injected.evict += 1;
+            return Ok(self.refuse_eviction());
+        }
+        if faults.evict_panic.strikes(panics) {
+            self.injected.evict_panic += 1;
+            self.step(19);
+            // Without the hook that prints it: it is not news.
+            panic::resume_unwind(Box::new(Planned));
+        }
         match lot {
-            0..4 => {
-                self.read(slot)?;
-                return Ok(self.refuse_eviction());
-            }
-            4 => {
-                self.tally.evict_panicked += 1;
-                self.step(19);
-                // Without the hook that prints it: it is not news.
-                panic::resume_unwind(Box::new(Planned));
-            }
-            5..12 if self.depth < DEPTH_MAX => {
+            0..7 if self.depth < DEPTH_MAX => {
                 self.depth += 1;
                 let inside = self.any();
                 self.depth -= 1;
                 inside?;
             }
-            12..28 => self.read(slot)?,
+            7..28 => self.read(slot)?,
             _ => {}
         }
         let Some(object) = slot.begin_free_of(victim) else { return Ok(self.refuse_eviction()) };
@@ -193,7 +196,6 @@ impl Worker<'_> {
     }
 
     fn refuse_eviction(&mut self) -> Result<(), NotEvicted> {
-        self.tally.evict_refused += 1;
         self.step(21);
         Err(NotEvicted)
     }

@@ -16,13 +16,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use pagefold_pool::Handle;
+// One that ThreadSanitizer sees.
+use pagefold_sys::sync::{Mutex, MutexGuard};
 
 use super::{Failure, ensure};
 use crate::pattern::mix;
@@ -81,7 +80,7 @@ impl Slot {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The object, to read it, and the least version that a reader who begins now may see.
@@ -249,8 +248,7 @@ impl Directory {
 
     fn shard(&self, handle: Handle) -> MutexGuard<'_, HashMap<Handle, usize>> {
         let lot = mix(handle.to_raw()) % Self::SHARDS as u64;
-        let shard = &self.shards[usize::try_from(lot).unwrap_or(0)];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[usize::try_from(lot).unwrap_or(0)].lock()
     }
 
     pub(super) fn insert(&self, handle: Handle, slot: usize) {

@@ -1,4 +1,7 @@
-//! What a run did, by kind of operation, and which kinds a pool can have at all.
+//! What a run did, by kind of operation, and which kinds it can have at all.
+
+use super::{Faults, Mix, Operation};
+use pagefold_frame::Chance;
 
 /// What a pool can do beyond storing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,8 +14,20 @@ pub struct Support {
     pub reclaim: bool,
 }
 
+impl Support {
+    /// Whether the pool has this operation.
+    pub fn has(self, operation: Operation) -> bool {
+        match operation {
+            Operation::Migrate => self.migrate,
+            Operation::Claim => self.claim,
+            Operation::Reclaim => self.reclaim,
+            _ => true,
+        }
+    }
+}
+
 macro_rules! kinds {
-    ($($name:ident if $($feature:ident)?, $words:literal;)*) => {
+    ($($name:ident of $operation:ident, $words:literal;)*) => {
         /// Operations by kind.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct Tally {
@@ -26,47 +41,144 @@ macro_rules! kinds {
                 0 $(+ self.$name)*
             }
 
-            /// Adds what another thread did.
-            pub(super) fn add(&mut self, other: &Self) {
+            /// Adds what somebody else did.
+            pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
             }
 
-            /// The kinds that a pool with this support can have: words and count.
-            pub fn kinds(&self, support: Support) -> Vec<(&'static str, u64)> {
-                let all = [$((true $(&& support.$feature)?, $words, self.$name)),*];
-                let possible = all.into_iter().filter(|(possible, ..)| *possible);
-                possible.map(|(_, words, count)| (words, count)).collect()
+            /// All kinds: a name for programs, words for people, the operation that they are outcomes of, and how
+            /// often.
+            pub fn kinds(&self) -> Vec<Kind> {
+                vec![$(Kind {
+                    name: stringify!($name),
+                    words: $words,
+                    operation: Operation::$operation,
+                    count: self.$name,
+                }),*]
             }
         }
     };
 }
 
-kinds! {
-    store if, "stored";
-    out_of_memory if, "refused when full";
-    read if, "read";
-    write if, "written";
-    free if, "freed";
-    stale if, "stale handles refused";
-    compact if, "compacted";
-    trim if, "trimmed";
-    set_limit if, "limits set";
-    migrate if migrate, "migrated";
-    migrate_refused if migrate, "migrations refused";
-    claim if claim, "claimed";
-    claim_refused if claim, "claims refused";
-    claim_freed if claim, "claims given back";
-    reclaim if reclaim, "frames reclaimed";
-    reclaim_refused if reclaim, "reclaims in vain";
-    evict if reclaim, "evicted";
-    evict_refused if reclaim, "evictions refused";
-    evict_panicked if reclaim, "evictions that panicked";
+/// One kind of outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// A name for programs.
+    pub name: &'static str,
+    /// Words for people.
+    pub words: &'static str,
+    /// What it is an outcome of.
+    pub operation: Operation,
+    /// How often it was.
+    pub count: u64,
 }
 
-impl Tally {
-    /// The kinds that never happened although the pool can have them. A long run has none.
-    pub fn missing(&self, support: Support) -> Vec<&'static str> {
-        let kinds = self.kinds(support).into_iter();
-        kinds.filter(|(_, count)| *count == 0).map(|(words, _)| words).collect()
+kinds! {
+    store of Alloc, "stored";
+    alloc of Alloc, "allocated, then written";
+    out_of_memory of Alloc, "refused for want of memory";
+    read of Read, "read";
+    read_held of Read, "reads held open meanwhile";
+    write of Write, "written";
+    free of Free, "freed";
+    stale of Stale, "stale handles refused";
+    compact of Compact, "compacted";
+    trim of Trim, "trimmed";
+    limit_lowered of Limit, "limits lowered";
+    limit_raised of Limit, "limits raised";
+    limit_refused of Limit, "limits refused";
+    migrate of Migrate, "migrated";
+    migrate_refused of Migrate, "migrations refused";
+    claim of Claim, "claimed";
+    claim_refused of Claim, "claims refused";
+    claim_freed of Claim, "claims given back";
+    reclaim of Reclaim, "frames reclaimed";
+    reclaim_refused of Reclaim, "reclaims in vain";
+    evict of Reclaim, "evicted";
+    stats of Stats, "accounts looked at";
+}
+
+/// Faults that were injected, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Injected {
+    /// Grants of memory refused.
+    pub frame: u64,
+    /// Descriptors said to be isolated.
+    pub isolate: u64,
+    /// Evictors that refused.
+    pub evict: u64,
+    /// Evictors that panicked.
+    pub evict_panic: u64,
+}
+
+impl Injected {
+    /// Adds what was injected elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.frame += other.frame;
+        self.isolate += other.isolate;
+        self.evict += other.evict;
+        self.evict_panic += other.evict_panic;
     }
+
+    /// The kinds as names, words and counts, and whether these faults include them in a pool with this support.
+    pub fn kinds(&self, faults: &Faults, support: Support) -> [Fault; 4] {
+        let frame = faults.frame != Chance::NEVER || faults.frame_at.is_some();
+        let fault = |name, words, count, expected| Fault { name, words, count, expected };
+        let evicts = |chance| support.reclaim && chance != Chance::NEVER;
+        let moves = support.migrate && faults.isolate != Chance::NEVER;
+        [
+            fault("frame", "grants of memory refused", self.frame, frame),
+            fault("isolate", "found isolated", self.isolate, moves),
+            fault("evict", "evictions refused", self.evict, evicts(faults.evict)),
+            fault(
+                "evict_panic",
+                "evictions that panicked",
+                self.evict_panic,
+                evicts(faults.evict_panic),
+            ),
+        ]
+    }
+}
+
+/// One kind of injected fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// A name for programs.
+    pub name: &'static str,
+    /// Words for people.
+    pub words: &'static str,
+    /// How often it was injected.
+    pub count: u64,
+    /// Whether it was asked for and can be met.
+    pub expected: bool,
+}
+
+/// Words for the kinds of outcomes and faults that never happened although they were asked for and the pool can have
+/// them. A long run has none.
+pub(super) fn missing(
+    tally: &Tally,
+    injected: &Injected,
+    mix: &Mix,
+    faults: &Faults,
+    support: Support,
+) -> Vec<&'static str> {
+    let kinds = tally.kinds().into_iter();
+    let kinds = kinds.filter(|kind| support.has(kind.operation) && mix.has(kind.operation));
+    // Evictors that always evict leave nothing that could be in vain.
+    let evicts_always = faults.evict == Chance::NEVER;
+    let kinds = kinds.filter(|kind| kind.name != "reclaim_refused" || !evicts_always);
+    let reclaims = mix.has(Operation::Reclaim);
+    let moves = [Operation::Compact, Operation::Migrate, Operation::Claim];
+    let moves = moves.iter().any(|operation| mix.has(*operation));
+    let faults = injected.kinds(faults, support).into_iter().filter(|fault| {
+        fault.expected
+            && match fault.name {
+                "frame" => true,
+                "isolate" => moves,
+                _ => reclaims,
+            }
+    });
+    let counted = kinds.map(|kind| (kind.words, kind.count));
+    let counted = counted.chain(faults.map(|fault| (fault.words, fault.count)));
+    counted.filter(|(_, count)| *count == 0).map(|(words, _)| words).collect()
 }

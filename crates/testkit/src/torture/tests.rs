@@ -29,7 +29,7 @@ fn torture_for(
     threads: usize,
     seed: Seed,
 ) -> Result<Summary, Failure> {
-    let plan = Plan { seed, threads, ops: Some(ops) };
+    let plan = Plan { threads, ops: Some(ops), ..Plan::new(seed) };
     watchdog::within(Duration::from_secs(300), "a stress run", move || {
         run(&*pool, &plan, &Watch::default())
     })
@@ -41,7 +41,7 @@ fn a_correct_pool_passes() {
     for threads in [1, 3] {
         let summary = torture(Box::new(MapPool::new(LIMIT)), threads, *seed)
             .expect("the reference pool is right");
-        let missing = summary.tally.missing(summary.support);
+        let missing = summary.missing(&Plan::new(*seed));
         assert!(missing.is_empty(), "never happened: {missing:?}, {:?}", summary.tally);
         let everything = Support { migrate: true, claim: true, reclaim: true };
         assert_eq!(summary.support, everything);
@@ -111,7 +111,7 @@ fn every_allocator_does_all_that_it_can() {
     for allocator in Allocator::ALL {
         let summary = torture_for(REAL_OPS, real(*allocator), 2, *seed)
             .unwrap_or_else(|failure| panic!("{allocator}: {failure}"));
-        let missing = summary.tally.missing(summary.support);
+        let missing = summary.missing(&Plan::new(*seed));
         assert!(missing.is_empty(), "{allocator} never had {missing:?}: {:?}", summary.tally);
         assert!(summary.support.migrate && summary.support.claim, "{allocator} moves frames");
     }

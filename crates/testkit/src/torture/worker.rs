@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Failure, Shared, Tally, ensure,
+    Failure, Injected, Operation, Shared, Tally, ensure,
     moving::HeldClaim,
     slots::{Object, Slot, Written},
 };
@@ -37,7 +37,15 @@ pub(super) struct Worker<'a> {
     pub(super) claims: Vec<HeldClaim<'a>>,
     pub(super) depth: u32,
     pub(super) tally: Tally,
+    pub(super) injected: Injected,
     digest: u64,
+}
+
+/// What a thread did in a cycle.
+pub(super) struct Done {
+    pub(super) tally: Tally,
+    pub(super) injected: Injected,
+    pub(super) digest: u64,
 }
 
 impl<'a> Worker<'a> {
@@ -56,12 +64,13 @@ impl<'a> Worker<'a> {
             claims: Vec::new(),
             depth: 0,
             tally: Tally::default(),
+            injected: Injected::default(),
             digest: 0,
         }
     }
 
     /// One cycle: fill, churn, free most, compact.
-    pub(super) fn run(mut self, thread: u64) -> Result<(Tally, u64), Failure> {
+    pub(super) fn run(mut self, thread: u64) -> Result<Done, Failure> {
         let phases = [
             Self::fill,
             Self::churn,
@@ -76,7 +85,7 @@ impl<'a> Worker<'a> {
         while !self.claims.is_empty() {
             self.give_back_claim()?;
         }
-        Ok((self.tally, self.digest))
+        Ok(Done { tally: self.tally, injected: self.injected, digest: self.digest })
     }
 
     /// Notes an operation's outcome; `false` when it is time to stop.
@@ -85,7 +94,7 @@ impl<'a> Worker<'a> {
         self.left = self.left.saturating_sub(1);
         let total = self.tally.total();
         if total.is_multiple_of(REPORT_EVERY) {
-            self.shared.watch.ops.fetch_add(REPORT_EVERY, std::sync::atomic::Ordering::Relaxed);
+            self.shared.watch.report(REPORT_EVERY);
         }
         self.goes_on()
     }
@@ -106,7 +115,7 @@ impl<'a> Worker<'a> {
                 Some(true) => refused = 0,
                 Some(false) => {
                     refused += 1;
-                    if self.shared.support.reclaim && self.rng.random_ratio(1, 8) {
+                    if self.has(Operation::Reclaim) && self.rng.random_ratio(1, 8) {
                         self.reclaim()?;
                     }
                 }
@@ -126,11 +135,10 @@ impl<'a> Worker<'a> {
             if !self.goes_on() {
                 break;
             }
-            if op == squeeze {
-                self.set_limit()?;
+            if op == squeeze && self.has(Operation::Limit) {
+                self.lower_limit()?;
                 self.churn_a_little(thread)?;
-                let restored = self.shared.pool.set_limit(self.shared.limit);
-                ensure!(restored.is_ok(), "raising the limit again: {restored:?}");
+                self.raise_limit()?;
             }
             self.any()?;
         }
@@ -138,6 +146,9 @@ impl<'a> Worker<'a> {
     }
 
     fn free_most(&mut self, thread: u64) -> Result<(), Failure> {
+        if !self.has(Operation::Free) {
+            return Ok(());
+        }
         let threads = self.shared.plan.threads as u64;
         for (_, slot) in
             (0..).zip(&self.shared.slots).filter(|(index, _)| index % threads == thread)
@@ -147,7 +158,7 @@ impl<'a> Worker<'a> {
             }
             if self.rng.random_ratio(4, 5) {
                 self.free(slot, true)?;
-            } else if self.rng.random_ratio(1, 4) {
+            } else if self.has(Operation::Read) && self.rng.random_ratio(1, 4) {
                 self.read(slot)?;
             }
         }
@@ -155,6 +166,9 @@ impl<'a> Worker<'a> {
     }
 
     fn compact_all(&mut self, _: u64) -> Result<(), Failure> {
+        if !self.has(Operation::Compact) {
+            return Ok(());
+        }
         // Other threads may keep things busy for ever, so "more" alone does not bound the loop.
         for _ in 0..10_000 {
             let more = self.compact();
@@ -165,13 +179,15 @@ impl<'a> Worker<'a> {
                 break;
             }
         }
-        self.trim();
+        if self.has(Operation::Trim) {
+            self.trim();
+        }
         Ok(())
     }
 
     fn churn_below_the_limit(&mut self, thread: u64) -> Result<(), Failure> {
-        for _ in 0..4 {
-            self.set_limit()?;
+        for _ in 0..if self.has(Operation::Limit) { 4 } else { 0 } {
+            self.lower_limit()?;
             self.churn_a_little(thread)?;
         }
         Ok(())
@@ -187,33 +203,42 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// One operation of any kind on any slot.
+    /// Whether the mix has an operation and the pool can do it.
+    fn has(&self, operation: Operation) -> bool {
+        self.shared.plan.mix.has(operation) && self.shared.support.has(operation)
+    }
+
+    /// One operation of the mix on any slot.
     pub(super) fn any(&mut self) -> Result<(), Failure> {
-        let slots = &self.shared.slots;
-        let support = self.shared.support;
-        let slot = &slots[self.rng.random_range(0..slots.len())];
-        match self.rng.random_range(0..1000) {
-            0..150 => self.write(slot),
-            150..330 => self.store(slot).map(drop),
-            330..490 => {
+        let shared = self.shared;
+        let slot = &shared.slots[self.rng.random_range(0..shared.slots.len())];
+        let mix = &shared.plan.mix;
+        let operation = mix.pick(self.rng.random_range(0..mix.sum()));
+        match operation {
+            _ if !shared.support.has(operation) => self.read(slot),
+            Operation::Alloc => self.store(slot).map(drop),
+            Operation::Free => {
                 let join = self.rng.random();
                 self.free(slot, join)
             }
-            490..530 => self.probe_dead(),
-            530..537 => {
+            Operation::Write => self.write(slot),
+            Operation::Read => self.read(slot),
+            Operation::Stale => self.probe_dead(),
+            Operation::Compact => {
                 self.compact();
                 Ok(())
             }
-            537 => {
+            Operation::Trim => {
                 self.trim();
                 Ok(())
             }
-            538..540 => self.look_at_stats(),
-            540..556 if support.migrate => self.migrate(slot),
-            556..558 if support.claim => self.claim(),
-            558..560 if support.claim => self.give_back_claim(),
-            560..564 if support.reclaim => self.reclaim(),
-            _ => self.read(slot),
+            Operation::Stats => self.look_at_stats(),
+            Operation::Migrate => self.migrate(slot),
+            Operation::Claim if self.rng.random() => self.claim(),
+            Operation::Claim => self.give_back_claim(),
+            Operation::Reclaim => self.reclaim(),
+            Operation::Limit if self.rng.random() => self.lower_limit(),
+            Operation::Limit => self.raise_limit(),
         }
     }
 
@@ -226,14 +251,15 @@ impl<'a> Worker<'a> {
         let len = lengths.sample(&mut self.rng, self.shared.pool.max_len());
         let id = self.rng.random();
         let bytes = self.pattern(id, version).bytes(len);
-        let answer = self.shared.pool.store(&bytes);
+        let zeroed = self.rng.random_ratio(1, 16);
+        let answer = if zeroed { self.alloc(&bytes)? } else { self.shared.pool.store(&bytes) };
         if let Ok(handle) = answer {
             self.shared.directory.insert(handle, slot.index());
         }
         slot.stored(answer.ok().map(|handle| Object { handle, id, len, version }));
         match answer {
             Ok(handle) => {
-                self.tally.store += 1;
+                *if zeroed { &mut self.tally.alloc } else { &mut self.tally.store } += 1;
                 self.step(handle.to_raw() << 16);
                 Ok(Some(true))
             }
@@ -243,6 +269,30 @@ impl<'a> Worker<'a> {
                 Ok(Some(false))
             }
             Err(error) => Err(Failure(format!("store of {len} bytes: {error}"))),
+        }
+    }
+
+    /// An object of zeros, which are compared, and then its bytes.
+    fn alloc(&self, bytes: &[u8]) -> Result<Result<Handle, AllocError>, Failure> {
+        let pool = self.shared.pool;
+        let handle = match pool.alloc(bytes.len()) {
+            Ok(handle) => handle,
+            refused => return Ok(refused),
+        };
+        let mut zeros = false;
+        let answer = pool.read(handle, &mut |slices| {
+            zeros = slices.len() == bytes.len()
+                && slices.parts().iter().copied().flatten().all(|byte| *byte == 0);
+        });
+        ensure!(answer.is_ok() && zeros, "{} fresh bytes are not zero: {answer:?}", bytes.len());
+        match pool.write(handle, bytes) {
+            Ok(()) => Ok(Ok(handle)),
+            Err(WriteError::OutOfMemory { limit }) => {
+                let freed = pool.free(handle);
+                ensure!(freed.is_ok(), "free of a fresh object: {freed:?}");
+                Ok(Err(AllocError::OutOfMemory { limit }))
+            }
+            Err(error) => Err(Failure(format!("the first write to {handle:?}: {error}"))),
         }
     }
 
@@ -334,6 +384,7 @@ impl<'a> Worker<'a> {
                     let inside = self.inside(slot);
                     self.depth -= 1;
                     inside?;
+                    self.tally.read_held += 1;
                 }
                 self.verify(slices, object, version..=version)
             });
@@ -359,15 +410,24 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// What a thread does while it reads: anything, but rather to the object that it is reading.
+    /// What a thread does while it reads, for a random time: anything, but rather to the object that it is reading.
     fn inside(&mut self, slot: &Slot) -> Result<(), Failure> {
         match self.rng.random_range(0..5) {
-            0 => self.write(slot),
-            1 => self.free(slot, true),
-            2 => self.read(slot),
-            3 if self.shared.support.migrate => self.migrate(slot),
-            _ => self.any(),
+            0 if self.has(Operation::Write) => self.write(slot)?,
+            1 if self.has(Operation::Free) => self.free(slot, true)?,
+            2 => self.read(slot)?,
+            3 if self.has(Operation::Migrate) => self.migrate(slot)?,
+            _ => self.any()?,
         }
+        // The others go on meanwhile, and now and then this thread does.
+        let (more, pauses) = (self.rng.random_range(0..3), self.rng.random_range(0..16));
+        for _ in 0..more {
+            self.any()?;
+        }
+        for _ in 0..if self.shared.plan.threads > 1 { pauses } else { 0 } {
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// The version that these bytes are, whole, of those that may be visible.
@@ -407,15 +467,25 @@ impl<'a> Worker<'a> {
     }
 
     /// Any limit up to the first one. Only a limit that does not hold what is stored may be refused.
-    fn set_limit(&mut self) -> Result<(), Failure> {
+    fn lower_limit(&mut self) -> Result<(), Failure> {
         let limit = self.shared.limit;
         let bytes = self.rng.random_range(limit / 4..=limit);
         let answer = self.shared.pool.set_limit(bytes);
         let right =
             matches!(answer, Ok(()) | Err(LimitError::InUse { .. } | LimitError::TooSmall { .. }));
         ensure!(right, "a limit of {bytes} bytes, below the first one of {limit}: {answer:?}");
-        self.tally.set_limit += 1;
+        let count = &mut self.tally;
+        *if answer.is_ok() { &mut count.limit_lowered } else { &mut count.limit_refused } += 1;
         self.step(10 + u64::from(answer.is_ok()));
+        Ok(())
+    }
+
+    /// The first limit again. It held all there ever was, so it cannot be refused.
+    fn raise_limit(&mut self) -> Result<(), Failure> {
+        let restored = self.shared.pool.set_limit(self.shared.limit);
+        ensure!(restored.is_ok(), "raising the limit again: {restored:?}");
+        self.tally.limit_raised += 1;
+        self.step(22);
         Ok(())
     }
 
@@ -427,6 +497,7 @@ impl<'a> Worker<'a> {
             !alone || stats.resident_bytes() <= stats.limit_bytes,
             "more is resident than the limit: {stats:?}"
         );
+        self.tally.stats += 1;
         self.step(stats.payload_bytes);
         Ok(())
     }

@@ -1,0 +1,248 @@
+//! The arguments of `pagefold torture`, and what they become.
+
+use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, ValueHint, error::ErrorKind};
+use pagefold_pool::Allocator;
+use pagefold_testkit::{
+    canary::Fault,
+    reference::Flaw,
+    seed::Seed,
+    torture::{Faults, Mix},
+};
+
+use super::{Output, Stop, bytes, threads};
+
+/// What `pagefold torture` does.
+#[derive(Debug)]
+pub(crate) struct TortureConfig {
+    /// One after another; at least one.
+    pub subjects: Vec<Subject>,
+    pub threads: NonZeroUsize,
+    pub length: Length,
+    pub seed: Seed,
+    /// The limit of each pool in bytes; `None` leaves it to a trace.
+    pub limit: Option<usize>,
+    pub mix: Mix,
+    /// `None` leaves them to a trace.
+    pub faults: Option<Faults>,
+    /// The faults to plant, one run each; empty for sound pools.
+    pub canaries: Vec<CanaryKind>,
+    pub record: Option<PathBuf>,
+    pub replay: Option<PathBuf>,
+    pub output: Output,
+}
+
+/// How long a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// All runs together.
+    Time(Duration),
+    /// Each run.
+    Ops(u64),
+}
+
+/// What is tortured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Allocator(Allocator),
+    /// The reference pool, sound or with a flaw.
+    Reference(Option<Flaw>),
+}
+
+const ALL: &str = "all";
+const REFERENCE: &str = "map";
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allocator(allocator) => allocator.fmt(f),
+            Self::Reference(None) => f.write_str(REFERENCE),
+            Self::Reference(Some(flaw)) => write!(f, "{REFERENCE}:{flaw:?}"),
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == REFERENCE {
+            return Ok(Self::Reference(None));
+        }
+        if let Some(name) = name.strip_prefix("map:") {
+            let found = Flaw::ALL.into_iter().find(|flaw| format!("{flaw:?}") == name);
+            return found
+                .map(|flaw| Self::Reference(Some(flaw)))
+                .ok_or_else(|| format!("the reference pool has no flaw `{name}`"));
+        }
+        name.parse().map(Self::Allocator).map_err(|error: pagefold_pool::UnknownAllocator| {
+            format!("{error}; `{ALL}` for all of them, `{REFERENCE}` for the reference pool")
+        })
+    }
+}
+
+/// A fault to plant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CanaryKind {
+    Flip,
+    LostFrame,
+    Stale,
+}
+
+impl CanaryKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Flip, Self::LostFrame, Self::Stale];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Flip => "flip",
+            Self::LostFrame => "lost-frame",
+            Self::Stale => "stale",
+        }
+    }
+
+    pub(crate) fn fault(self) -> Fault {
+        match self {
+            Self::Flip => Fault::FlippedBit,
+            Self::LostFrame => Fault::LostFrame,
+            Self::Stale => Fault::StaleAccepted,
+        }
+    }
+}
+
+pub(super) const ABOUT: &str = "\
+Torture the allocators: model-checked stress, replayed from one seed.
+
+Threads store, read, write, free, compact, migrate, claim, reclaim, trim and change the limit at once, while faults are \
+injected. Every byte is verified, every account compared, and in the end nothing may be left. With one thread the run \
+follows from the seed alone: what fails is shrunk to a short sequence and written as a trace.";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  pagefold torture                                 every allocator, 10 s in all
+  pagefold torture --seconds 600 --allocator nbud --threads 4
+  pagefold torture --faults frame=0.001,isolate=0.05,evict=0.3,evict-panic=0.02
+  pagefold torture --mix alloc=40,free=40,read=10,compact=5,migrate=5
+  pagefold torture --threads 1 --seed 7 --ops 200000   the same run each time
+  pagefold torture --allocator nbud --ops 100000 --record t.trace
+  pagefold torture --replay t.trace                the same bytes in the same order, to each allocator
+  pagefold torture --canary; test $? = 1           does it notice what it should?
+
+Exit codes:
+  0    every pool passed
+  1    a pool did something wrong; with --canary: every planted fault was caught
+  2    the arguments make no sense, or a trace is none
+  3    nothing was finished for a minute: a deadlock
+  4    with --canary: a planted fault was not caught
+  130  interrupted
+
+The mix, faults, traces and the JSON are described in docs/TORTURE.md.";
+
+#[derive(Debug, Args)]
+pub(super) struct TortureArgs {
+    /// An allocator by name, `all` for each of them, or `map` for the reference pool
+    #[arg(long, value_name = "NAME", default_value = ALL)]
+    allocator: String,
+
+    /// How many threads work at once; with 1 a run follows from its seed [default: as many as processors, at least 2; 1
+    /// with --record]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
+    threads: Option<NonZeroUsize>,
+
+    /// How long, all runs together [default: 10]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true, conflicts_with = "ops")]
+    seconds: Option<u32>,
+
+    /// Stop each run after this many operations instead
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    ops: Option<u64>,
+
+    /// What everything random follows from, decimal or 0x.. [default: another one each time; it is printed]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    seed: Option<Seed>,
+
+    /// The limit of each pool, such as 64MiB [default: 64MiB, or what the trace says]
+    #[arg(long, value_name = "LIMIT", value_parser = bytes::parse, allow_negative_numbers = true)]
+    frames: Option<usize>,
+
+    /// Which operations how often, such as alloc=30,free=25,read=45; names: alloc, free, write, read, stale, compact,
+    /// migrate, reclaim, claim, trim, limit, stats
+    #[arg(long, value_name = "SPEC")]
+    mix: Option<Mix>,
+
+    /// Which faults, such as frame=0.001,frame@137,isolate=0.01,evict=0.3,evict-panic=0.01, or none [default:
+    /// evict=0.0625,evict-panic=0.015625]
+    #[arg(long, value_name = "SPEC")]
+    faults: Option<Faults>,
+
+    /// Plant a fault in each pool, which must be caught: flip, lost-frame or stale; without a kind each of them
+    #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = ALL,
+        value_parser = ["all", "flip", "lost-frame", "stale"])]
+    canary: Option<String>,
+
+    /// Write the operations and sizes of a run to this file; for one allocator and one thread
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["canary", "replay"])]
+    record: Option<PathBuf>,
+
+    /// Do what a trace says instead of anything random
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["threads", "seconds", "ops", "seed", "mix"])]
+    replay: Option<PathBuf>,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+
+    /// No progress line
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+const SECONDS: u32 = 10;
+
+impl TortureArgs {
+    pub(super) fn into_config(self) -> Result<TortureConfig, Stop> {
+        let wrong = |text: String| Stop(clap::Error::raw(ErrorKind::ValueValidation, text));
+        let subjects = if self.allocator == ALL {
+            Allocator::ALL.iter().copied().map(Subject::Allocator).collect()
+        } else {
+            vec![self.allocator.parse::<Subject>().map_err(wrong)?]
+        };
+        if self.record.is_some() && subjects.len() != 1 {
+            return Err(wrong("--record needs one allocator: name it with --allocator".to_owned()));
+        }
+        let alone = self.record.is_some() || self.replay.is_some();
+        if alone && self.threads.is_some_and(|threads| threads.get() > 1) {
+            return Err(wrong(
+                "--record needs --threads 1: only then is there an order".to_owned(),
+            ));
+        }
+        let one = NonZeroUsize::MIN;
+        let usual = || {
+            let available = std::thread::available_parallelism().unwrap_or(one);
+            available.max(one.saturating_add(1))
+        };
+        let threads = self.threads.unwrap_or_else(|| if alone { one } else { usual() });
+        let canaries = match self.canary.as_deref() {
+            None => Vec::new(),
+            Some(name) => CanaryKind::ALL
+                .into_iter()
+                .filter(|kind| name == ALL || kind.name() == name)
+                .collect(),
+        };
+        let seconds = Duration::from_secs(self.seconds.unwrap_or(SECONDS).into());
+        Ok(TortureConfig {
+            subjects,
+            threads,
+            length: self.ops.map_or(Length::Time(seconds), Length::Ops),
+            seed: self.seed.unwrap_or_else(Seed::fresh),
+            limit: self.frames,
+            mix: self.mix.unwrap_or_default(),
+            faults: self.faults,
+            canaries,
+            record: self.record,
+            replay: self.replay,
+            output: Output { json: self.json, quiet: self.quiet },
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! A spin lock in the place of std's, for ThreadSanitizer alone: every access is ours, so the sanitizer sees it.
+//!
+//! Same names and signatures as in `std::sync`; it is never poisoned.
+
+use std::{
+    cell::UnsafeCell,
+    ops::{Deref, DerefMut},
+    sync::{
+        LockResult, TryLockError, TryLockResult,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+/// See `std::sync::Mutex`.
+#[derive(Debug, Default)]
+pub struct Mutex<T> {
+    locked: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached through a guard only, of which there is one at a time.
+unsafe impl<T: Send> Sync for Mutex<T> {}
+
+/// See `std::sync::MutexGuard`.
+#[derive(Debug)]
+pub struct MutexGuard<'a, T> {
+    lock: &'a Mutex<T>,
+}
+
+impl<T> Mutex<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self { locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    }
+
+    pub(super) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        loop {
+            if let Ok(guard) = self.try_lock() {
+                return Ok(guard);
+            }
+            thread::yield_now();
+        }
+    }
+
+    pub(super) fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        // ORDERING: Acquire; pairs with the Release in the guard's `drop`.
+        match self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => Ok(MutexGuard { lock: self }),
+            Err(_) => Err(TryLockError::WouldBlock),
+        }
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: while this guard lives nobody else has one.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: while this guard lives nobody else has one, and it is borrowed exclusively.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        // ORDERING: Release; pairs with the Acquire in `try_lock`.
+        self.lock.locked.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,123 @@
+//! Sequences are reproducible, do all that there is, and what fails is found again in a few steps.
+
+use std::time::{Duration, Instant};
+
+use pagefold_frame::{FaultySource, HeapSource};
+use pagefold_pool::{Allocator, PoolBuilder};
+
+use super::*;
+use crate::{
+    canary::{Canary, Fault},
+    reference::{Flaw, MapPool},
+    seed::Seed,
+    torture::Faults,
+};
+
+const LIMIT: usize = 2 << 20;
+
+fn plan(seed: Seed, ops: u64) -> Plan {
+    Plan { ops: Some(ops), ..Plan::new(seed) }
+}
+
+fn run_here(build: &Build<'_>, plan: &Plan) -> Result<Done, Box<Failed>> {
+    run(build, plan, LIMIT, Rounds::Many, &Watch::default())
+}
+
+fn real(allocator: Allocator, source: &Arc<FaultPlan>) -> Box<dyn Pool> {
+    let source = FaultySource::new(Box::new(HeapSource::new()), Arc::clone(source));
+    let builder = PoolBuilder::new(allocator).limit(LIMIT).source(Box::new(source));
+    builder.build().expect("enough for a pool")
+}
+
+#[test]
+fn every_allocator_passes_with_every_fault_and_does_all_that_it_can() {
+    let seed = Seed::for_test(51);
+    let faults: Faults =
+        "frame=0.01,frame@9,isolate=0.1,evict=0.2,evict-panic=0.05".parse().expect("faults");
+    for allocator in Allocator::ALL {
+        let plan = Plan { faults, ..plan(*seed, 60_000) };
+        let build = |source: &_| real(*allocator, source);
+        let done = run_here(&build, &plan).unwrap_or_else(|failed| {
+            panic!("{allocator}, step {}: {}", failed.ops, failed.failure)
+        });
+        let missing = done.summary.missing(&plan);
+        assert!(missing.is_empty(), "{allocator} never had {missing:?}: {:?}", done.summary);
+        assert!(done.summary.tally.total() >= 60_000 - 20, "{:?}", done.summary.tally.total());
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_and_its_trace_the_same_again() {
+    let seed = Seed::for_test(52);
+    let build = |source: &_| real(Allocator::Nbud, source);
+    let faults = Faults { ..("frame=0.01,isolate=0.1".parse().expect("faults")) };
+    let plan = Plan { faults, ..plan(*seed, 30_000) };
+    let once = || run(&build, &plan, LIMIT, Rounds::One, &Watch::default()).expect("it passes");
+    let (first, second) = (once(), once());
+    assert_eq!(first.summary, second.summary);
+    assert_eq!(first.trace, second.trace);
+    let again = replay(&build, &first.trace, &Watch::default()).expect("it passes");
+    assert_eq!(again.summary, first.summary);
+    let other = Plan { seed: Seed::new(!seed.value()), ..plan };
+    let other = run(&build, &other, LIMIT, Rounds::One, &Watch::default()).expect("it passes");
+    assert_ne!(other.summary.digest, first.summary.digest);
+}
+
+#[test]
+fn a_trace_means_the_same_to_every_allocator() {
+    let seed = Seed::for_test(53);
+    let nbud = |source: &_| real(Allocator::Nbud, source);
+    let plan = plan(*seed, 30_000);
+    let done = run(&nbud, &plan, LIMIT, Rounds::One, &Watch::default()).expect("it passes");
+    for allocator in Allocator::ALL {
+        let build = |source: &_| real(*allocator, source);
+        let again = replay(&build, &done.trace, &Watch::default())
+            .unwrap_or_else(|failed| panic!("{allocator}: {}", failed.failure));
+        assert_eq!(again.trace.steps, done.trace.steps, "{allocator}");
+    }
+}
+
+#[test]
+fn a_planted_flaw_is_found_and_shrunk_to_a_few_steps_that_fail_again() {
+    let seed = Seed::for_test(54);
+    for flaw in [
+        Flaw::CompactionSpoils,
+        Flaw::MigrationSpoils,
+        Flaw::StaleRead,
+        Flaw::WriteIgnored,
+        Flaw::FramesLeak,
+        Flaw::ClaimSpoils,
+        Flaw::EvictForced,
+    ] {
+        let build = |_: &_| -> Box<dyn Pool> { Box::new(MapPool::with_flaw(LIMIT, flaw)) };
+        let failed = run_here(&build, &plan(*seed, 100_000)).expect_err("the flaw is noticed");
+        let until = Instant::now() + Duration::from_secs(60);
+        let few = shrink(&build, &failed.trace, until, &Watch::default());
+        eprintln!("{flaw:?}: {} of {} steps", few.steps.len(), failed.trace.steps.len());
+        assert!(few.steps.len() <= 24, "{flaw:?}: {} steps: {:?}", few.steps.len(), few.steps);
+
+        // Through the text, as a file would have it.
+        let mut text = Vec::new();
+        few.write(&mut text).expect("memory takes it");
+        let read = Trace::read(&mut text.as_slice()).expect("a trace");
+        let again = replay(&build, &read, &Watch::default()).expect_err("it fails again");
+        assert_eq!(again.trace.steps.len(), few.steps.len(), "{flaw:?}: at the last step");
+        let sound = |_: &_| -> Box<dyn Pool> { Box::new(MapPool::new(LIMIT)) };
+        replay(&sound, &read, &Watch::default()).expect("it is the flaw that fails");
+    }
+}
+
+#[test]
+fn every_fault_of_the_canary_is_noticed_and_a_panic_is_a_failure() {
+    let seed = Seed::for_test(55);
+    for fault in Fault::ALL {
+        let build = |_: &_| -> Box<dyn Pool> {
+            let pool = Canary::new(Box::new(MapPool::new(LIMIT)), seed.value(), 100).only(fault);
+            Box::new(pool)
+        };
+        assert!(run_here(&build, &plan(*seed, 60_000)).is_err(), "{fault:?} went unnoticed");
+    }
+    let build =
+        |_: &_| -> Box<dyn Pool> { Box::new(MapPool::with_flaw(LIMIT, Flaw::ForgedPanics)) };
+    run_here(&build, &plan(*seed, 20_000)).expect("nothing forged is used in a sequence");
+}
