@@ -25,7 +25,7 @@ runs = report["runs"]
 kinds = {(run["codec"], run["allocator"]) for run in runs}
 check(len({codec for codec, _ in kinds}) >= 3, "fewer codecs than the default ones: %r" % kinds)
 allocators = {allocator for _, allocator in kinds}
-check(allocators == {"nbud", "zbud", "xcfmalloc"}, "not every allocator was measured: %r" % allocators)
+check(allocators == {"nbud", "zbud", "xcfmalloc", "zsmalloc"}, "not every allocator was measured: %r" % allocators)
 for kind in kinds:
     phases = [run["phase"] for run in runs if (run["codec"], run["allocator"]) == kind]
     check(phases == PHASES, "%r has the phases %r" % (kind, phases))
