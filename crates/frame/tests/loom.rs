@@ -215,7 +215,7 @@ fn a_free_beside_a_move_frees_the_run_once_wherever_it_is() {
             thread::spawn(move || migrate(&arena, &slab, id))
         };
         slab.kill(id);
-        drop(mover.join().expect("no panic"));
+        _ = mover.join().expect("no panic");
         finish(&arena, &slab);
         assert_eq!(arena.stats().allocated, 0);
         assert_eq!(check(&slab, id), Err(Refusal::Gone));
@@ -273,7 +273,7 @@ fn a_late_mover_never_takes_frames_from_a_successor_twice() {
         slab.kill(id);
         while slab.attend(&mut |_| {}) {}
         let next = create(&slab, 9);
-        drop(mover.join().expect("no panic"));
+        _ = mover.join().expect("no panic");
         assert_eq!(check(&slab, next), Ok(9));
         finish(&arena, &slab);
         assert_eq!(arena.stats().allocated, 1);
@@ -291,7 +291,7 @@ fn pending_work_beside_a_move_is_never_lost() {
         };
         slab.words(id)[0].fetch_add(1, loom::sync::atomic::Ordering::Release);
         slab.note_pending(id);
-        drop(mover.join().expect("no panic"));
+        _ = mover.join().expect("no panic");
         let reported = finish(&arena, &slab).contains(&Attention::Pending(id));
         assert!(reported, "nobody wrote, so the work is still there");
     });
@@ -402,7 +402,7 @@ fn a_free_beside_the_move_of_one_frame_frees_the_chain_once() {
         let id = create_chain(&chains, 5);
         let mover = mover(&arena, &chains, id, 1);
         chains.kill(id);
-        drop(mover.join().expect("no panic"));
+        _ = mover.join().expect("no panic");
         assert_eq!(check_chain(&chains, id), Err(Refusal::Gone));
         finish_chains(&arena, &chains, 0);
     });
@@ -432,7 +432,7 @@ fn a_late_mover_takes_no_frame_of_a_successor_twice() {
         chains.kill(id);
         while chains.attend(&mut |_| {}) {}
         let next = create_chain(&chains, 9);
-        drop(mover.join().expect("no panic"));
+        _ = mover.join().expect("no panic");
         assert_eq!(check_chain(&chains, next), Ok(9));
         finish_chains(&arena, &chains, 2);
     });
