@@ -15,11 +15,14 @@
 #[expect(dead_code, reason = "the pool's own benchmarks use the rest")]
 mod common;
 
-use std::{error::Error, fs, io, path::Path, path::PathBuf, process::ExitCode};
+use std::{error::Error, path::Path, path::PathBuf, process::ExitCode};
 
 use common::Rng;
 use pagefold_codec::{Codec, CodecSpec, Encoded, accept_len, encode, same_filled};
-use pagefold_peers::zram::{self, PAGE_BYTES, Page, Zram};
+use pagefold_peers::{
+    pages::{page_files, read_pages},
+    zram::{self, PAGE_BYTES, Page, Zram},
+};
 use pagefold_pool::{
     Allocator, Handle, Pool, PoolBuilder,
     classes::{ClassConfig, ClassTable},
@@ -50,24 +53,6 @@ impl Options {
         }
         Ok(parsed)
     }
-}
-
-/// The file, or the page files of the folder.
-fn page_files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_path_buf()]);
-    }
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "pages"));
-    files.sort();
-    Ok(files)
-}
-
-fn read_pages(file: &Path, most: usize) -> io::Result<Vec<Page>> {
-    let bytes = fs::read(file)?;
-    let page = |bytes: &[u8]| Page(bytes.try_into().expect("a chunk is a page"));
-    Ok(bytes.chunks_exact(PAGE_BYTES).take(most).map(page).collect())
 }
 
 /// What a contender says of itself after a phase.
@@ -221,7 +206,9 @@ fn life(
 /// A pool that is compared.
 type Peer = (&'static str, fn() -> PoolBuilder);
 
-const PEERS: [Peer; 3] = [
+const PEERS: [Peer; 5] = [
+    ("zsmalloc, across classes", || PoolBuilder::new(Allocator::Zsmalloc)),
+    ("zsmalloc, within classes", || PoolBuilder::new(Allocator::Zsmalloc).class_lending(false)),
     ("nbud", || PoolBuilder::new(Allocator::Nbud)),
     ("xcfmalloc", || PoolBuilder::new(Allocator::Xcfmalloc)),
     ("zbud", || PoolBuilder::new(Allocator::Zbud)),

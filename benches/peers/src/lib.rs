@@ -6,6 +6,7 @@
 //! | [`boxed`] | objects that are a `Vec<u8>` each, from whatever the program's global allocator is |
 //! | [`pooled`] | objects in nbud |
 //! | [`figures`] | what a run prints and the driver reads; the resident memory |
+//! | [`pages`] | page files, as `cargo xtask corpus` makes them |
 //! | [`zram`] | the kernel's zram as a peer for pages |
 //!
 //! The README says how to run it and what the figures mean.
@@ -13,6 +14,7 @@
 
 pub mod boxed;
 pub mod figures;
+pub mod pages;
 pub mod pooled;
 pub mod trace;
 pub mod zram;

@@ -1,0 +1,140 @@
+//! The store beside the kernel's zram, on the same pages in the same run: how much memory each takes for them, metadata
+//! and index counted on both sides.
+//!
+//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench store -- [--mib N] PAGES...` takes page files or folders
+//! of them (`cargo xtask corpus` makes one) and prints Markdown. zram compresses with lz4. The store has nbud, and each
+//! codec in turn. Every page is read back and compared before its figure is printed; the kernel's as well.
+//!
+//! *Effective ratio* is bytes of pages / (frames + metadata). What is counted of zram is said in `src/zram.rs`; of the
+//! store it is everything: frames, tables, index, contexts of the codec and scratch. The last two do not grow with the
+//! pages, so a second figure leaves out what an empty store takes.
+#![forbid(unsafe_code)]
+
+use std::{error::Error, path::Path, path::PathBuf, process::ExitCode};
+
+use pagefold_codec::CodecSpec;
+use pagefold_peers::{
+    pages::{page_files, read_pages},
+    zram::{self, PAGE_BYTES, Page, Zram},
+};
+use pagefold_store::{SpaceConfig, Store};
+
+const CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
+/// Page files that are left out of the second mean: nothing compresses them, and they say nothing of a codec.
+const INCOMPRESSIBLE: &str = "incompressible";
+
+/// What one file came to.
+struct Row {
+    name: String,
+    zram: Option<f64>,
+    /// By codec: all of it counted, and without what an empty store takes.
+    store: Vec<(f64, f64)>,
+}
+
+/// Effective ratio of zram with lz4; `None` where there is none.
+fn in_kernel(pages: &[Page]) -> Result<Option<f64>, Box<dyn Error>> {
+    if zram::missing().is_some() {
+        return Ok(None);
+    }
+    let device = Zram::new("lz4", pages.len())?;
+    device.fill(pages)?;
+    device.verify(pages)?;
+    let bytes = device.stat()?.used_bytes + device.metadata_bytes()?;
+    Ok(Some((pages.len() * PAGE_BYTES) as f64 / bytes as f64))
+}
+
+fn in_store(codec: &str, pages: &[Page]) -> Result<(f64, f64), Box<dyn Error>> {
+    let limit = pages.len() * (PAGE_BYTES + 256) + (32 << 20);
+    let store = Store::builder()
+        .codec(codec.parse::<CodecSpec>()?)
+        .limit(limit)
+        .shrinker(false)
+        .build()?;
+    let empty = store.stats().metadata_bytes;
+    let space = store.space(SpaceConfig::persistent(pages.len() as u64))?;
+    for (key, page) in (0..).zip(pages) {
+        space.put(key, &page.0)?;
+    }
+    let mut back = [0; PAGE_BYTES];
+    for (key, page) in (0..).zip(pages) {
+        space.get(key, &mut back)?;
+        if back != page.0 {
+            return Err(format!("page {key} is another one").into());
+        }
+    }
+    let stats = store.stats();
+    let original = (pages.len() * PAGE_BYTES) as f64;
+    let bytes = stats.pool_bytes + stats.metadata_bytes;
+    Ok((original / bytes as f64, original / bytes.saturating_sub(empty) as f64))
+}
+
+fn measure(file: &Path, most: usize) -> Result<Row, Box<dyn Error>> {
+    let pages = read_pages(file, most)?;
+    let store: Result<Vec<_>, _> = CODECS.iter().map(|codec| in_store(codec, &pages)).collect();
+    let name = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
+    Ok(Row { name, zram: in_kernel(&pages)?, store: store? })
+}
+
+fn mean(factors: &[f64]) -> Option<f64> {
+    let logarithms: f64 = factors.iter().map(|factor| factor.ln()).sum();
+    (!factors.is_empty()).then(|| (logarithms / factors.len() as f64).exp())
+}
+
+fn print_means(rows: &[Row], words: &str) {
+    let mut cells = Vec::new();
+    for codec in 0..CODECS.len() {
+        for part in [|pair: &(f64, f64)| pair.0, |pair: &(f64, f64)| pair.1] {
+            let factors: Vec<f64> =
+                rows.iter().filter_map(|row| Some(part(&row.store[codec]) / row.zram?)).collect();
+            cells.push(mean(&factors).map_or("-".to_owned(), |mean| format!("**{mean:.2}x**")));
+        }
+    }
+    println!("| {words} | | {} |", cells.join(" | "));
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let (mut most, mut files) = (usize::MAX, Vec::<PathBuf>::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--bench" => {}
+            "--mib" => {
+                most = arguments.next().ok_or("--mib needs a value")?.parse::<usize>()? * 256;
+            }
+            path => files.extend(page_files(Path::new(path))?),
+        }
+    }
+    if files.is_empty() {
+        return Err("name page files or a folder of them; `cargo xtask corpus` makes one".into());
+    }
+    if let Some(reason) = zram::missing() {
+        println!("SKIPPED: the kernel's figures: {reason}\n");
+    }
+    let heads: Vec<String> =
+        CODECS.iter().map(|codec| format!("store, {codec} | without fixed")).collect();
+    println!("| pages | kernel zram, lz4 | {} |", heads.join(" | "));
+    println!("|---|---|{}", "---|---|".repeat(CODECS.len()));
+    let mut rows = Vec::new();
+    for file in &files {
+        let row = measure(file, most)?;
+        let cells: Vec<String> =
+            row.store.iter().map(|(all, grown)| format!("{all:.2} | {grown:.2}")).collect();
+        let kernel = row.zram.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        println!("| {} | {kernel} | {} |", row.name, cells.join(" | "));
+        rows.push(row);
+    }
+    print_means(&rows, "geometric mean of the factors");
+    rows.retain(|row| row.name != INCOMPRESSIBLE);
+    print_means(&rows, "the same without incompressible");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("store: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
