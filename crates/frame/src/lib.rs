@@ -42,7 +42,7 @@ mod units;
 
 pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
-pub use budget::{Claim, Memory, OutOfFrames};
+pub use budget::{Charge, Claim, Memory, OutOfFrames};
 pub use evacuate::{Blocker, ClaimError, ClaimedRange, FrameCompaction};
 pub use guard::{ReadGuard, WriteGuard};
 pub use migrate::{Busy, Isolated, MigrationStats, Movable, Moved, Owner, Stay};
