@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What a store is to leave beside its fixed structures: the first pages of every table, an index and a few pages.
-const SPARE_FRAMES: usize = 64;
+const SPARE_FRAMES: usize = 80;
 
 /// Configures and builds a [`Store`].
 #[derive(Debug)]

@@ -36,8 +36,13 @@ pub(crate) struct Inner {
     pub(crate) work: Work,
     /// What the codec's contexts may grow to once a value longer than a page was compressed.
     long: Mutex<Option<Charge>>,
+    /// Frames kept for overwriting when everything is full; see [`with_ballast`](Self::with_ballast).
+    ballast: Mutex<Option<Charge>>,
     _charge: Charge,
 }
+
+/// Frames of the ballast: a few spans, or one object of the longest kind.
+const BALLAST_FRAMES: usize = 16;
 
 /// Shares of the limit, in percent.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +73,7 @@ impl Inner {
         charge: Charge,
     ) -> Self {
         let target = AtomicUsize::new(memory.limit());
+        let memory_ballast = memory.charge_beside(BALLAST_FRAMES * FRAME_BYTES).ok();
         Self {
             pool,
             memory,
@@ -80,6 +86,7 @@ impl Inner {
             tenants: Mutex::new(Vec::new()),
             work: Work::default(),
             long: Mutex::new(None),
+            ballast: Mutex::new(memory_ballast),
             _charge: charge,
         }
     }
@@ -114,6 +121,10 @@ impl Inner {
 
     pub(crate) fn is_above_low(&self) -> bool {
         self.memory.used() > self.share(self.marks.low)
+    }
+
+    pub(crate) fn low_bytes(&self) -> usize {
+        self.share(self.marks.low) * FRAME_BYTES
     }
 
     fn source(&self) -> Source<'_> {
@@ -186,6 +197,19 @@ impl Inner {
     /// Bytes of objects of all spaces.
     pub(crate) fn objects_bytes(&self) -> u64 {
         self.tenants.lock().iter().map(|tenant| tenant.used()).sum()
+    }
+
+    /// Lets `attempt` have the frames that are kept for overwriting, one thread at a time, and takes as many of them
+    /// back as the limit has room for then. They are charged all the time but for this, so the limit holds; whoever takes
+    /// them in between has as good a use for them.
+    pub(crate) fn with_ballast<R>(&self, attempt: impl FnOnce() -> R) -> R {
+        let mut ballast = self.ballast.lock();
+        drop(ballast.take());
+        let result = attempt();
+        let part =
+            |quarters| self.memory.charge_beside(BALLAST_FRAMES / 4 * quarters * FRAME_BYTES);
+        *ballast = (1..=4).rev().find_map(|quarters| part(quarters).ok());
+        result
     }
 
     /// Charges what a value longer than a page is worked on in, and, once, what the contexts may grow to by it.

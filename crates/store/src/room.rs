@@ -184,19 +184,27 @@ impl Inner {
     }
 
     /// A piece of the shrinker's work; whether another one may win something.
+    ///
+    /// What is free already, or only waits to be compacted, is no reason to drop anything.
     pub(crate) fn shrink_step(&self) -> bool {
         if !self.is_above_low() {
             return false;
         }
         self.work.shrinker_steps.fetch_add(1, Ordering::Relaxed);
-        let before = self.memory.used();
-        let mut more = false;
-        if self.is_worth_compacting() {
-            more = self.compact(COMPACT_BYTES).more;
+        let stats = self.pool.stats();
+        if stats.reclaimable_bytes > EVICT_BYTES && self.compact(COMPACT_BYTES).more {
+            return true;
         }
-        if !more {
-            more = self.evict_anywhere(EVICT_BYTES * 4) > 0;
+        let low = self.low_bytes() as u64;
+        let free = stats.idle_frame_bytes + stats.reclaimable_bytes;
+        let above = (self.resident() as u64).saturating_sub(free + low);
+        above > 0 && self.evict_anywhere(above.min(EVICT_BYTES * 4)) > 0
+    }
+
+    /// Gives idle frames back, when there are enough to matter.
+    pub(crate) fn trim_idle(&self) {
+        if self.pool.stats().idle_frame_bytes > 4 * EVICT_BYTES {
+            self.trim();
         }
-        more || self.memory.used() < before
     }
 }

@@ -95,7 +95,7 @@ fn run(inner: &Inner, mut source: Option<Box<dyn LimitSource>>) {
             worked = true;
         }
         if worked {
-            inner.trim();
+            inner.trim_idle();
         } else if inner.is_above_high() {
             inner.wake.pause(FRUITLESS_PAUSE);
         }

@@ -10,7 +10,6 @@ use pagefold_testkit::{
     corpus::{Mix, PageKind},
     seed::Seed,
 };
-use rand::RngExt;
 
 const LIMIT: usize = 16 << 20;
 
@@ -279,5 +278,4 @@ fn statistics_have_three_forms() {
     assert!(text.lines().any(|found| found == line), "{text}");
     assert!(text.contains("# TYPE pagefold_store_put_seconds histogram"));
     assert!(text.contains(r#"le="+Inf"} 2"#), "{text}");
-    let _ = Seed::new(0).rng(0).random::<u8>();
 }

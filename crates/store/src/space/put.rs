@@ -224,6 +224,14 @@ impl Space {
             }
         }
         if tenant.kind == Kind::Persistent && limit == LimitOf::Store {
+            // Overwriting gives as it takes: it may use frames that new pages may not.
+            if !is_new() && !inner.is_above_target() {
+                match inner.with_ballast(&mut attempt) {
+                    Ok(done) => return Ok(done),
+                    Err(Retry::No(error)) => return Err(error),
+                    Err(Retry::Room | Retry::Space) => {}
+                }
+            }
             inner.gate.close(inner);
         }
         Err(self.full(index, limit))
