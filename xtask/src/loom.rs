@@ -18,8 +18,8 @@ const POOL_PREEMPTIONS: &str = "2";
 
 /// The loom models of all packages that have some.
 ///
-/// They are built into a target directory of their own. LOOM_MAX_PREEMPTIONS is passed on; for pagefold-pool it is 2
-/// unless it is set. The other LOOM_ variables work as well.
+/// They are built into a target directory of their own. LOOM_MAX_PREEMPTIONS is passed on; for pagefold-pool and pagefold-store it
+/// is 2 unless it is set. The other LOOM_ variables work as well.
 #[derive(Debug, Args)]
 pub(crate) struct LoomArgs {
     /// Only these packages
@@ -49,7 +49,9 @@ pub(crate) fn run(arguments: &LoomArgs) -> Result<ExitCode, XtaskError> {
         command
             .env("RUSTFLAGS", workspace::flags("RUSTFLAGS", "--cfg loom"))
             .env("CARGO_TARGET_DIR", workspace.target.join("loom"));
-        if package == "pagefold-pool" && env::var_os(PREEMPTIONS).is_none() {
+        if matches!(package, "pagefold-pool" | "pagefold-store")
+            && env::var_os(PREEMPTIONS).is_none()
+        {
             command.env(PREEMPTIONS, POOL_PREEMPTIONS);
         }
         workspace::run(command)?;

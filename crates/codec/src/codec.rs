@@ -42,10 +42,29 @@ pub trait Codec: Send + Sync {
     /// [`CodecError::Invalid`] when `src` is corrupt or truncated or holds more than `dst` takes.
     fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError>;
 
+    /// As [`decompress`](Self::decompress), without ever waiting for a context: fit for a signal handler.
+    ///
+    /// The default is `decompress`, right for codecs that decompress without a context.
+    ///
+    /// # Errors
+    /// [`TryCodecError::WouldBlock`] when every context is in use at this moment; otherwise as `decompress`.
+    fn try_decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, TryCodecError> {
+        Ok(self.decompress(src, dst)?)
+    }
+
     /// The memory that the codec holds in contexts, in bytes: capacity, not what is touched.
     ///
     /// Contexts for compression may grow when they are first used, and this number with them.
     fn metadata_bytes(&self) -> usize;
+
+    /// The most that [`metadata_bytes`](Self::metadata_bytes) will ever say while nothing longer than `len` bytes is
+    /// compressed. Who holds a codec to a budget charges this before the first use.
+    ///
+    /// The default is what is held now, right for contexts that do not grow.
+    fn metadata_bytes_max(&self, len: usize) -> usize {
+        let _ = len;
+        self.metadata_bytes()
+    }
 }
 
 /// Why an object could not be turned back into the original.
@@ -71,4 +90,15 @@ pub enum CodecError {
         /// What the object holds, in bytes.
         decoded: usize,
     },
+}
+
+/// Why [`try_decompress`](Codec::try_decompress) gave nothing back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TryCodecError {
+    /// Every context of the codec is in use.
+    #[error("every context of the codec is in use at this moment")]
+    WouldBlock,
+    /// As from [`decompress`](Codec::decompress).
+    #[error(transparent)]
+    Codec(#[from] CodecError),
 }

@@ -58,7 +58,7 @@ mod spec;
 #[cfg(feature = "c-codecs")]
 mod zstd;
 
-pub use codec::{Codec, CodecError};
+pub use codec::{Codec, CodecError, TryCodecError};
 pub use encoded::{Encoded, accept_len, decode, encode};
 #[cfg(feature = "c-codecs")]
 pub use lz4::Lz4;

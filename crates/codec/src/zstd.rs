@@ -14,12 +14,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zstd_safe::{CCtx, CParameter, DCtx, DParameter, ErrorCode, FrameFormat, get_error_name};
 
 use crate::{
-    BuildCodecError, Codec, CodecError, CodecSpec, ZstdLevel,
+    BuildCodecError, Codec, CodecError, CodecSpec, TryCodecError, ZstdLevel,
     slots::{self, Slots},
 };
 
 /// The largest window, as a power of two: 64 KiB, the longest object a pool takes.
 const WINDOW_LOG_MAX: u32 = 16;
+
+/// The inputs for which the growth of an encoder is measured when the codec is made: a page, and the longest object a
+/// pool takes.
+const SHORT_LEN: usize = 4096;
+const LONG_LEN: usize = 64 << 10;
 
 /// zstd frames at one level.
 pub struct Zstd {
@@ -29,6 +34,9 @@ pub struct Zstd {
     decoder_bytes: usize,
     /// What the encoders hold; kept up by whoever makes one grow or shrink.
     encoder_bytes: AtomicUsize,
+    /// What one encoder holds at most while inputs are at most [`SHORT_LEN`] bytes; and at most [`LONG_LEN`].
+    short_encoder_bytes: usize,
+    long_encoder_bytes: usize,
 }
 
 struct Encoder {
@@ -62,12 +70,28 @@ impl Zstd {
             decoder_bytes += context.sizeof();
             Ok(context)
         })?;
+        // An encoder of its own that compresses each length once and is dropped. Shorter inputs can ask for more than
+        // longer ones (their tables may be of another kind), so the powers of two on the way are tried as well.
+        let grown = |len: usize| {
+            let mut context = CCtx::try_create().ok_or(out_of_memory)?;
+            set_up_encoder(&mut context, level).map_err(refused)?;
+            let input = vec![0; len];
+            let mut output = vec![0; zstd_safe::compress_bound(len)];
+            let mut most = 0;
+            for shift in (0..=len.ilog2()).rev() {
+                context.compress2(&mut output[..], &input[..len >> shift]).map_err(refused)?;
+                most = most.max(context.sizeof());
+            }
+            Ok(most)
+        };
         Ok(Self {
             name: codec.to_string(),
             encoders,
             decoders,
             decoder_bytes,
             encoder_bytes: encoder_bytes.into(),
+            short_encoder_bytes: grown(SHORT_LEN)?,
+            long_encoder_bytes: grown(LONG_LEN)?,
         })
     }
 }
@@ -114,6 +138,15 @@ impl Codec for Zstd {
         self.decoders.claim().with(|context| context.decompress(dst, src)).map_err(|_| invalid)
     }
 
+    fn try_decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, TryCodecError> {
+        let invalid = CodecError::Invalid { codec: "zstd", capacity: dst.len() };
+        if src.is_empty() {
+            return Err(invalid.into());
+        }
+        let mut decoder = self.decoders.try_claim().ok_or(TryCodecError::WouldBlock)?;
+        decoder.with(|context| context.decompress(dst, src)).map_err(|_| invalid.into())
+    }
+
     fn metadata_bytes(&self) -> usize {
         // ORDERING: Relaxed; a sum that is read for statistics.
         let encoder_bytes = self.encoder_bytes.load(Ordering::Relaxed);
@@ -121,5 +154,12 @@ impl Codec for Zstd {
             + self.decoders.array_bytes()
             + self.decoder_bytes
             + encoder_bytes
+    }
+
+    fn metadata_bytes_max(&self, len: usize) -> usize {
+        let fixed = self.encoders.array_bytes() + self.decoders.array_bytes() + self.decoder_bytes;
+        let encoder =
+            if len <= SHORT_LEN { self.short_encoder_bytes } else { self.long_encoder_bytes };
+        fixed + self.encoders.len() * encoder
     }
 }

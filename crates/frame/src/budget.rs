@@ -4,6 +4,8 @@
 //! the limit counts everything. The last [`reserve`](Memory::reserve) frames of the limit are kept for work that
 //! must go on when everything is full (compaction, overwriting); see [`Claim`].
 
+use std::sync::Arc;
+
 use pagefold_sys::sync::{AtomicU64, AtomicUsize, Ordering};
 use thiserror::Error;
 
@@ -122,6 +124,18 @@ impl Memory {
         Ok(())
     }
 
+    /// Charges bytes that live outside of the source for as long as the charge does: the structures of something that
+    /// comes and goes beside a pool.
+    ///
+    /// # Errors
+    /// [`OutOfFrames`] when they do not fit the limit less the [`reserve`](Self::reserve).
+    pub fn charge_beside(self: &Arc<Self>, bytes: usize) -> Result<Charge, OutOfFrames> {
+        let frames = bytes.div_ceil(FRAME_BYTES);
+        self.charge(frames, Claim::Normal)?;
+        self.metadata.fetch_add(frames, Ordering::Relaxed);
+        Ok(Charge { memory: Arc::clone(self), frames })
+    }
+
     /// Sets how many frames of the limit only [`Claim::Reserve`] may use.
     pub fn set_reserve(&self, frames: usize) {
         self.reserve.store(frames, Ordering::Relaxed);
@@ -158,5 +172,28 @@ impl Memory {
             (used <= limit).then_some((limit as u64) << LIMIT_SHIFT | used as u64)
         });
         set.map(drop).map_err(|account| split(account).0)
+    }
+}
+
+/// Bytes charged beside a source; given back to the account on drop.
+#[derive(Debug)]
+#[must_use = "the charge ends when it is dropped"]
+pub struct Charge {
+    memory: Arc<Memory>,
+    frames: usize,
+}
+
+impl Charge {
+    /// What is charged, in bytes: whole frames.
+    pub fn bytes(&self) -> usize {
+        self.frames * FRAME_BYTES
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        // ORDERING: Relaxed, as everywhere in this module.
+        self.memory.metadata.fetch_sub(self.frames, Ordering::Relaxed);
+        self.memory.uncharge(self.frames);
     }
 }

@@ -46,7 +46,7 @@ mod units;
 
 pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
-pub use budget::{Claim, Memory, OutOfFrames};
+pub use budget::{Charge, Claim, Memory, OutOfFrames};
 pub use evacuate::{Blocker, ClaimError, ClaimedRange, FrameCompaction};
 pub use faulty::{Chance, FaultPlan, FaultySource};
 pub use guard::{ReadGuard, WriteGuard};

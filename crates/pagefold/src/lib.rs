@@ -1,25 +1,42 @@
 //! Compressed memory for user space: a program's cold data, kept compressed in RAM under a hard budget.
 //!
-//! Two parts that know nothing of each other, to be joined by the program:
-//!
 //! | part | does |
 //! |---|---|
+//! | [`Store`], from a [`StoreBuilder`] | keeps pages and values by key, compressed, in spaces, under one limit; drops what may be dropped when it is full, and otherwise says so |
 //! | [`Pool`], from a [`PoolBuilder`] | keeps byte strings of 1 byte to 64 KiB, packed tightly, and names them by [`Handle`] |
 //! | [`codec`] | makes pages shorter and gets them back: `lz4`, `zstd:LEVEL`, `raw`, same-filled pages |
 //!
-//! The pool never looks into what it keeps, and a codec never keeps anything. Memory comes from a
-//! [`source`]; by default it is mapped from the system.
+//! A store is a pool, a codec and an index of handles; who has an index already takes the parts. The pool never looks
+//! into what it keeps, and a codec never keeps anything. Memory comes from a [`source`]; by default it is mapped from
+//! the system.
 //!
 //! # What holds
 //! - Everything that may be resident (frames, idle frames, metadata) counts against one limit; [`Stats`] says each part.
 //! - A handle names its object until it is freed, wherever compaction moves the bytes. A stale, doubled or foreign handle
 //!   is an error, never another object.
 //! - A refused call changes nothing: [`AllocError::OutOfMemory`] leaves every stored byte readable.
+//! - In a persistent space of a store, what was accepted is there until it is removed; a refused put leaves the old value,
+//!   and [`PutError`] says so. [`Space::try_get`] may be called from a signal handler.
 //! - Reading copies nothing, allocates nothing and takes no lock of the pool's; [`Pool::try_read`] never waits.
 //!
 //! `docs/INVARIANTS.md` says how each of these is kept, and `docs/CONCURRENCY.md` why threads cannot break it.
 //!
 //! # Examples
+//! Pages by number, under a limit:
+//! ```
+//! use pagefold::{SpaceConfig, Store};
+//!
+//! let store = Store::builder().limit(64 << 20).build()?;
+//! let pages = store.space(SpaceConfig::persistent(1 << 20))?;
+//!
+//! let page: [u8; 4096] = std::array::from_fn(|at| (at / 64) as u8);
+//! pages.put(1234, &page)?;
+//! let mut back = [0; 4096];
+//! pages.get(1234, &mut back)?;
+//! assert_eq!(back, page);
+//! assert!(store.resident() <= store.limit());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //! A page through a codec into a pool and back:
 //! ```
 //! use pagefold::{
@@ -79,6 +96,13 @@ pub use pagefold_pool::{
     AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Placement,
     Pool, PoolBuilder, ReadIntoError, ReclaimError, Slices, Stats, TrimReport, TryReadError,
     UnknownAllocator, Violation, WriteError,
+};
+
+pub use pagefold_store::{
+    Before, Candidate, CgroupLimit, EvictionOrder, FixedLimit, GetError, Histogram, KeyError, Kind,
+    LimitFn, LimitOf, LimitSource, Page, Pages, PutError, PutManyError, RandomOrder, SecondChance,
+    ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, Store, StoreBuildError, StoreBuilder,
+    StoreStats, TryGetError, WorkStats,
 };
 
 /// Codecs: byte strings made shorter, and back.

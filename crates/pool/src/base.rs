@@ -54,8 +54,8 @@ impl Base {
             return Err(BuildError::LimitTooLarge { limit, max: Arena::ADDRESS_SPACE_MAX });
         }
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
-        let wanted = layout.source.address_space(limit);
-        let memory = Arc::new(Memory::new(layout.source, usize::MAX));
+        let memory = layout.memory;
+        let wanted = memory.address_space(limit);
         // Room to raise the limit later, where the system grants it; otherwise just what the limit needs.
         let arena = Arena::new(&memory, ArenaConfig { address_space: wanted })
             .or_else(|_| Arena::new(&memory, ArenaConfig { address_space: limit }))?;

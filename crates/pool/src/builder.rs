@@ -1,8 +1,8 @@
 //! Building a pool: the allocator by name, its limit, where its frames come from.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
-use pagefold_frame::{Chain, FrameCount, FrameSource, HeapSource, SourceError};
+use pagefold_frame::{Chain, FrameCount, FrameSource, HeapSource, Memory, SourceError};
 use thiserror::Error;
 
 use crate::{
@@ -156,7 +156,8 @@ pub(crate) struct Layout {
     pub(crate) selection: Selection,
     pub(crate) classes: ClassTable,
     pub(crate) lending: bool,
-    pub(crate) source: Box<dyn FrameSource>,
+    /// The account, without a limit yet, and the source behind it.
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// Configures and builds a pool.
@@ -287,12 +288,25 @@ impl PoolBuilder {
     /// # Errors
     /// [`BuildError`].
     pub fn build(self) -> Result<Box<dyn Pool>, BuildError> {
-        match self.allocator {
-            Allocator::Nbud => Ok(Box::new(Nbud::new(self.layout()?)?)),
-            Allocator::Zbud => Ok(Box::new(Zbud::new(self.layout()?)?)),
-            Allocator::Xcfmalloc => Ok(Box::new(Xcfmalloc::new(self.layout()?)?)),
-            Allocator::Zsmalloc => Ok(Box::new(Zsmalloc::new(self.layout()?)?)),
-        }
+        self.build_with_account().map(|(pool, _)| pool)
+    }
+
+    /// Builds the pool and hands out its account as well, so that structures beside the pool (an index of handles)
+    /// can be charged against the same limit. The limit itself is changed with [`Pool::set_limit`] only.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn build_with_account(self) -> Result<(Box<dyn Pool>, Arc<Memory>), BuildError> {
+        let allocator = self.allocator;
+        let layout = self.layout()?;
+        let memory = Arc::clone(&layout.memory);
+        let pool: Box<dyn Pool> = match allocator {
+            Allocator::Nbud => Box::new(Nbud::new(layout)?),
+            Allocator::Zbud => Box::new(Zbud::new(layout)?),
+            Allocator::Xcfmalloc => Box::new(Xcfmalloc::new(layout)?),
+            Allocator::Zsmalloc => Box::new(Zsmalloc::new(layout)?),
+        };
+        Ok((pool, memory))
     }
 
     pub(crate) fn layout(self) -> Result<Layout, BuildError> {
@@ -319,7 +333,7 @@ impl PoolBuilder {
             selection: self.selection,
             classes,
             lending: self.class_lending,
-            source: self.source.unwrap_or_else(default_source),
+            memory: Arc::new(Memory::new(self.source.unwrap_or_else(default_source), usize::MAX)),
         })
     }
 }

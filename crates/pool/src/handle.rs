@@ -12,6 +12,9 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(NonZeroU64);
 
+/// Index and generation, without the pool.
+const SHORT_MASK: u64 = (1 << 48) - 1;
+
 #[expect(clippy::cast_possible_truncation, reason = "the fields are cut out of the word by shifts")]
 impl Handle {
     pub(crate) fn new(index: u32, generation: u16, pool: PoolId) -> Self {
@@ -27,6 +30,28 @@ impl Handle {
     /// A handle from a word; `None` for 0. Any word is safe: one that names nothing is an error when it is used.
     pub fn from_raw(raw: u64) -> Option<Self> {
         NonZeroU64::new(raw).map(Self)
+    }
+
+    /// The handle without its pool, in the low 48 bits: for an index of one's own that knows the pool anyway.
+    pub fn to_short(self) -> u64 {
+        self.0.get() & SHORT_MASK
+    }
+
+    /// A handle of the same pool as this one, from its [short form](Self::to_short). Bits above the 48 are ignored. Any
+    /// word is safe, as with [`from_raw`](Self::from_raw).
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_pool::{Allocator, PoolBuilder};
+    ///
+    /// let pool = PoolBuilder::new(Allocator::Nbud).limit(8 << 20).build()?;
+    /// let (one, other) = (pool.store(b"one")?, pool.store(b"other")?);
+    /// assert_eq!(one.with_short(other.to_short()), other);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_short(self, short: u64) -> Self {
+        let raw = self.0.get() & !SHORT_MASK | short & SHORT_MASK;
+        Self(NonZeroU64::new(raw).expect("a pool's number is not 0"))
     }
 
     pub(crate) fn index(self) -> u32 {

@@ -1,0 +1,182 @@
+//! Counts and latencies of a space, spread over shards so that threads do not share cache lines.
+//!
+//! Nothing hangs on them, so they are plain atomics of std, which a model does not watch; an increment is one
+//! instruction and fit for a signal handler.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use pagefold_sys::sync::{self, Padded};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Count {
+    /// Now there: pages of one repeated word.
+    Same,
+    /// Now there: compressed pages.
+    Compressed,
+    /// Now there: pages as they are.
+    Raw,
+    /// Now there: values.
+    Values,
+    /// Bytes that were put for what is there.
+    Original,
+    /// Bytes of objects, as the index words count them.
+    Objects,
+    Puts,
+    Overwrites,
+    Removed,
+    Evicted,
+    Hits,
+    Misses,
+    WouldBlock,
+    Corrupt,
+    RejectedStore,
+    RejectedThreshold,
+    RejectedSpace,
+    RejectedLong,
+}
+
+const COUNTS: usize = Count::RejectedLong as usize + 1;
+
+/// Buckets of a histogram: below 128 ns, below 256 ns, and so on with doubled bounds; the last one has no bound.
+pub(crate) const LATENCY_BUCKETS: usize = 20;
+/// The first bound is 2^this nanoseconds.
+const FIRST_BOUND_LOG: u32 = 7;
+
+/// The upper bound of a bucket, in nanoseconds; none for the last.
+pub(crate) fn bound_ns(bucket: usize) -> Option<u64> {
+    (bucket + 1 < LATENCY_BUCKETS).then(|| 1 << (bucket as u32 + FIRST_BOUND_LOG))
+}
+
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; LATENCY_BUCKETS],
+    sum_ns: AtomicU64,
+}
+
+/// One shard's part. What is counted in one may be uncounted in another: only sums mean anything.
+#[derive(Debug, Default)]
+struct Part {
+    counts: [AtomicU64; COUNTS],
+    put: Histogram,
+    get: Histogram,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    parts: Box<[Padded<Part>]>,
+}
+
+/// A histogram's sums.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Latency {
+    pub(crate) buckets: [u64; LATENCY_BUCKETS],
+    pub(crate) sum_ns: u64,
+}
+
+// ORDERING (this file): Relaxed; statistics.
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self { parts: (0..pagefold_frame::shard_count()).map(|_| Padded::default()).collect() }
+    }
+
+    pub(crate) fn fixed_bytes(&self) -> usize {
+        size_of_val(&*self.parts)
+    }
+
+    fn part(&self) -> &Part {
+        &self.parts[sync::shard_hint() % self.parts.len()]
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, count: Count, by: u64) {
+        self.part().counts[count as usize].fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, count: Count, by: u64) {
+        self.part().counts[count as usize].fetch_sub(by, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sum(&self, count: Count) -> u64 {
+        let parts = self.parts.iter();
+        let sum = parts.fold(0_u64, |sum, part| {
+            sum.wrapping_add(part.counts[count as usize].load(Ordering::Relaxed))
+        });
+        // Parts are not read at one instant: an end may be counted whose beginning was missed.
+        u64::try_from(sum.cast_signed()).unwrap_or(0)
+    }
+
+    pub(crate) fn put_took(&self, time: Duration) {
+        record(&self.part().put, time);
+    }
+
+    #[inline]
+    pub(crate) fn get_took(&self, time: Duration) {
+        record(&self.part().get, time);
+    }
+
+    pub(crate) fn puts(&self) -> Latency {
+        self.latency(|part| &part.put)
+    }
+
+    pub(crate) fn gets(&self) -> Latency {
+        self.latency(|part| &part.get)
+    }
+
+    fn latency(&self, of: fn(&Part) -> &Histogram) -> Latency {
+        let mut latency = Latency::default();
+        for histogram in self.parts.iter().map(|part| of(part)) {
+            for (sum, bucket) in latency.buckets.iter_mut().zip(&histogram.buckets) {
+                *sum += bucket.load(Ordering::Relaxed);
+            }
+            latency.sum_ns += histogram.sum_ns.load(Ordering::Relaxed);
+        }
+        latency
+    }
+}
+
+#[inline]
+fn record(histogram: &Histogram, time: Duration) {
+    let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    histogram.buckets[bucket(ns)].fetch_add(1, Ordering::Relaxed);
+    histogram.sum_ns.fetch_add(ns, Ordering::Relaxed);
+}
+
+fn bucket(ns: u64) -> usize {
+    let bits = (u64::BITS - (ns >> FIRST_BOUND_LOG).leading_zeros()) as usize;
+    bits.min(LATENCY_BUCKETS - 1)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_is_below_the_bound_of_its_bucket_and_not_below_the_one_before() {
+        for ns in
+            [0, 1, 127, 128, 255, 256, 1000, 1 << 20, (1 << 25) - 1, 1 << 25, 1 << 26, u64::MAX]
+        {
+            let at = bucket(ns);
+            assert!(bound_ns(at).is_none_or(|bound| ns < bound), "{ns}");
+            assert!(at == 0 || bound_ns(at - 1).is_some_and(|bound| ns >= bound), "{ns}");
+        }
+    }
+
+    #[test]
+    fn what_one_thread_counts_another_may_uncount() {
+        let counters = Counters::new();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..100).for_each(|_| counters.add(Count::Raw, 1)));
+            }
+        });
+        counters.sub(Count::Raw, 299);
+        assert_eq!(counters.sum(Count::Raw), 1);
+        counters.sub(Count::Raw, 2);
+        assert_eq!(counters.sum(Count::Raw), 0, "not a number near 2^64");
+    }
+}

@@ -1,0 +1,193 @@
+//! The errors of the store: small, closed, and each with what to do about it in its text.
+
+use pagefold_codec::BuildCodecError;
+use thiserror::Error;
+
+/// What became of the value that was under a key before a [`put`](crate::Space::put) that was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// It is still there: a later `get` answers with it. Always so in a persistent space.
+    Kept,
+    /// It was dropped, so that nobody reads stale data.
+    Dropped,
+    /// There was none.
+    Absent,
+}
+
+/// Why a key or a space cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum KeyError {
+    /// The space has fewer pages.
+    #[error("key {key} is beyond the space, which has {pages} pages")]
+    Beyond {
+        /// The key given.
+        key: u64,
+        /// Keys go from 0 to one less than this.
+        pages: u64,
+    },
+    /// The space was dropped, with everything in it.
+    #[error("the space was dropped")]
+    Dropped,
+}
+
+/// Why nothing was put. What was under the key before is said by [`Full`](PutError::Full); after any other error it is
+/// still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PutError {
+    /// The key or the space cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Neither the limit of the store nor that of the space leaves room, after all that could be dropped or compacted.
+    #[error("{limit} leaves no room; remove pages, drop a space, or raise the limit ({})", old_value(*.before))]
+    Full {
+        /// Whose limit it is.
+        limit: LimitOf,
+        /// What became of the old value.
+        before: Before,
+    },
+    /// A page has 4096 bytes.
+    #[error("a page has 4096 bytes, and {len} were given; use `put_bytes` for other lengths")]
+    WrongLength {
+        /// The length given.
+        len: usize,
+    },
+    /// A value has at most 64 KiB, or as much as the allocator takes.
+    #[error("{len} bytes are too long for a value; the maximum is {max}")]
+    TooLong {
+        /// The length given, in bytes.
+        len: usize,
+        /// The longest value, in bytes.
+        max: usize,
+    },
+}
+
+/// A limit that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LimitOf {
+    /// The hard limit of the store.
+    Store,
+    /// The store's limit was reached, and its use has not yet fallen below the accept threshold.
+    Threshold,
+    /// The limit of the space.
+    Space,
+}
+
+impl std::fmt::Display for LimitOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Store => "the limit of the store",
+            Self::Threshold => "the accept threshold of the store, which was full,",
+            Self::Space => "the limit of the space",
+        })
+    }
+}
+
+fn old_value(before: Before) -> &'static str {
+    match before {
+        Before::Kept => "the old value is still there",
+        Before::Dropped => "the old value was dropped",
+        Before::Absent => "there was no old value",
+    }
+}
+
+/// Why nothing was got. What the destination holds is then unspecified, but for [`Absent`](GetError::Absent) and
+/// [`Key`](GetError::Key), which leave it as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum GetError {
+    /// The key or the space cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// There is nothing under the key: never put, removed, or dropped by an ephemeral space.
+    #[error("there is nothing under this key")]
+    Absent,
+    /// The destination does not have the length of what is there.
+    #[error("{len} bytes are kept under this key, and the destination has {given}")]
+    WrongLength {
+        /// The length of what is kept, in bytes.
+        len: usize,
+        /// The length of the destination, in bytes.
+        given: usize,
+    },
+    /// The object does not decode to what was put.
+    #[error("what is kept under this key is damaged")]
+    Corrupt,
+}
+
+/// Why [`try_get`](crate::Space::try_get) got nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TryGetError {
+    /// Somebody moves or writes the object, or every context of the codec is in use. Try again, or use `get`.
+    #[error("the page cannot be read without waiting at this moment")]
+    WouldBlock,
+    /// As from [`get`](crate::Space::get).
+    #[error(transparent)]
+    Get(#[from] GetError),
+}
+
+impl From<KeyError> for TryGetError {
+    fn from(error: KeyError) -> Self {
+        Self::Get(error.into())
+    }
+}
+
+/// A batch that was put in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{accepted} pages were put, and then: {error}")]
+pub struct PutManyError {
+    /// How many were accepted before, from the first on.
+    pub accepted: usize,
+    /// Why the next one was not.
+    pub error: PutError,
+}
+
+/// Why a store could not be built.
+#[derive(Debug, Error)]
+pub enum StoreBuildError {
+    /// The pool could not be built: above all, the limit is too small or too large.
+    #[error(transparent)]
+    Pool(#[from] pagefold_pool::BuildError),
+    /// The codec could not be built.
+    #[error(transparent)]
+    Codec(#[from] BuildCodecError),
+    /// The limit holds the pool, but not the store's own structures and the codec's contexts beside it.
+    #[error("a limit of {limit} bytes is too small; this store needs at least {min}")]
+    LimitTooSmall {
+        /// The limit given, in bytes.
+        limit: usize,
+        /// The least possible limit, in bytes.
+        min: usize,
+    },
+    /// Shares of the limit are percentages, and the low watermark lies below the high one.
+    #[error("{what} of {percent} % makes no sense; choose {expected}")]
+    Share {
+        /// Which one.
+        what: &'static str,
+        /// The percentage given.
+        percent: u8,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// A limit source is asked by the shrinker's thread.
+    #[error("a limit source needs the shrinker; leave it on")]
+    LimitSourceWithoutShrinker,
+    /// The thread could not be started.
+    #[error("the shrinker's thread could not be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Why a space could not be made.
+#[derive(Debug, Error)]
+pub enum SpaceError {
+    /// The system gives no address space for an index of so many pages.
+    #[error("there is no address space for an index of {pages} pages")]
+    TooManyPages {
+        /// The pages asked for.
+        pages: u64,
+        /// What the source said.
+        #[source]
+        source: Option<pagefold_frame::SourceError>,
+    },
+    /// The limit leaves no room for the space's own structures.
+    #[error("the limit of the store leaves no room for another space")]
+    Full,
+}

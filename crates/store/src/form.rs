@@ -1,0 +1,348 @@
+//! From bytes to objects and back: what a put makes of a page or a value, and what a get makes of an object.
+//!
+//! Input is copied to a scratch slot before a codec looks at it, because user memory may fault and the fault may be
+//! served by a store. A value that is compressed has two bytes before the codec's own: its length less 1.
+//!
+//! The way back runs in signal handlers as well: nothing is allocated, and in its form without waiting nothing is
+//! waited for. An object that an allocator keeps in several pieces is gathered in a slot first.
+
+use pagefold_codec::{
+    Codec, CodecError, TryCodecError, accept_len, fill,
+    slots::{self, Slots},
+};
+use pagefold_pool::{HandleError, Pool, Slices, TryReadError};
+
+use crate::{
+    PAGE_BYTES, Page,
+    word::{CodecId, Kept, Short, page_len, value_len},
+};
+
+/// The longest value.
+pub(crate) const VALUE_MAX: usize = 64 << 10;
+/// Bytes before a compressed value: its length less 1.
+const PREFIX: usize = 2;
+
+/// What a store needs to encode and decode.
+pub(crate) struct Forms {
+    pub(crate) codec: Box<dyn Codec>,
+    /// For puts: a copy of the page, and what the codec makes of it.
+    encode: Slots<Box<Encode>>,
+    /// For gets: an object that lies in pieces. Others than those of puts, which may be held for as long as it takes to
+    /// make room.
+    gather: Slots<Box<Page>>,
+}
+
+struct Encode {
+    input: Page,
+    output: Page,
+}
+
+/// An object to be stored, and what the index is to say of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Object<'a> {
+    pub(crate) bytes: &'a [u8],
+    kind: Kind,
+    /// The length of what it stands for.
+    pub(crate) original: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Pattern,
+    Compressed,
+    Raw,
+    Value(Option<CodecId>),
+}
+
+impl Object<'_> {
+    pub(crate) fn pattern(bytes: &[u8; 8]) -> Object<'_> {
+        Object { bytes, kind: Kind::Pattern, original: PAGE_BYTES }
+    }
+
+    /// What the index says once the object is stored.
+    pub(crate) fn kept(&self, at: Short) -> Kept {
+        match self.kind {
+            Kind::Pattern => Kept::Pattern(at),
+            Kind::Compressed => {
+                Kept::Page { at, codec: CodecId::FIRST, len: page_len(self.bytes.len()) }
+            }
+            Kind::Raw => Kept::Raw(at),
+            Kind::Value(codec) => Kept::Value { at, codec, len: value_len(self.bytes.len()) },
+        }
+    }
+}
+
+/// How a read goes about what others hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Waits for a writer or a context.
+    Waits,
+    /// Never waits.
+    Never,
+}
+
+/// Why an object was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// The object is gone: the index says something else by now.
+    Stale,
+    /// What is kept has this length, and the destination another.
+    Length(usize),
+    Corrupt,
+    /// Only with [`Patience::Never`].
+    WouldBlock,
+}
+
+impl From<TryCodecError> for Unread {
+    fn from(error: TryCodecError) -> Self {
+        match error {
+            TryCodecError::WouldBlock => Self::WouldBlock,
+            TryCodecError::Codec(_) => Self::Corrupt,
+        }
+    }
+}
+
+impl From<CodecError> for Unread {
+    fn from(_: CodecError) -> Self {
+        Self::Corrupt
+    }
+}
+
+impl Forms {
+    pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
+        let count = if cfg!(loom) { 2 } else { slots::default_count() };
+        let empty = || Box::new(Encode { input: [0; PAGE_BYTES], output: [0; PAGE_BYTES] });
+        Self {
+            codec,
+            encode: Slots::from_fn(count, |_| empty()),
+            gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
+        }
+    }
+
+    /// Bytes of slots and contexts, when nothing longer than a page is compressed.
+    pub(crate) fn fixed_bytes(&self) -> usize {
+        self.encode.array_bytes()
+            + self.gather.array_bytes()
+            + self.encode.len() * (size_of::<Encode>() + PAGE_BYTES)
+            + self.codec.metadata_bytes_max(PAGE_BYTES)
+    }
+
+    /// What the contexts may grow by once the longest value is compressed.
+    pub(crate) fn growth_of_long(&self) -> usize {
+        let page = self.codec.metadata_bytes_max(PAGE_BYTES);
+        self.codec.metadata_bytes_max(VALUE_MAX).saturating_sub(page)
+    }
+
+    /// Calls `f` with the object to store for a page that is not same-filled.
+    pub(crate) fn with_page<R>(&self, page: &Page, f: impl FnOnce(Object<'_>) -> R) -> R {
+        self.encode.claim().with(|scratch| {
+            let Encode { input, output } = &mut **scratch;
+            *input = *page;
+            let accepted = accept_len(PAGE_BYTES);
+            let (bytes, kind) = match self.codec.compress(input, &mut output[..accepted]) {
+                Some(len) => (&output[..len], Kind::Compressed),
+                None => (&input[..], Kind::Raw),
+            };
+            f(Object { bytes, kind, original: PAGE_BYTES })
+        })
+    }
+
+    /// Calls `f` with the object to store for a value of 1 to 64 KiB that is not as long as a page. A value that is
+    /// longer than a page is worked on in `scratch`, which is twice as long.
+    pub(crate) fn with_value<R>(
+        &self,
+        value: &[u8],
+        scratch: &mut [u8],
+        f: impl FnOnce(Object<'_>) -> R,
+    ) -> R {
+        if value.len() > PAGE_BYTES {
+            let (input, output) = scratch.split_at_mut(value.len());
+            return self.encode_value(value, input, output, f);
+        }
+        self.encode.claim().with(|scratch| {
+            let Encode { input, output } = &mut **scratch;
+            self.encode_value(value, input, output, f)
+        })
+    }
+
+    fn encode_value<R>(
+        &self,
+        value: &[u8],
+        input: &mut [u8],
+        output: &mut [u8],
+        f: impl FnOnce(Object<'_>) -> R,
+    ) -> R {
+        let input = &mut input[..value.len()];
+        input.copy_from_slice(value);
+        let accepted = accept_len(value.len());
+        let compressed = (accepted > PREFIX)
+            .then(|| self.codec.compress(input, &mut output[PREFIX..accepted]))
+            .flatten();
+        let (bytes, codec) = match compressed {
+            Some(len) => {
+                let less_1 = u16::try_from(value.len() - 1).expect("at most 64 KiB");
+                output[..PREFIX].copy_from_slice(&less_1.to_le_bytes());
+                (&output[..PREFIX + len], Some(CodecId::FIRST))
+            }
+            None => (&*input, None),
+        };
+        f(Object { bytes, kind: Kind::Value(codec), original: value.len() })
+    }
+
+    /// Reads what the index says is kept into a destination of exactly its length.
+    pub(crate) fn read(
+        &self,
+        source: &Source<'_>,
+        kept: Kept,
+        into: &mut [u8],
+        patience: Patience,
+    ) -> Result<(), Unread> {
+        let given = into.len();
+        match kept {
+            Kept::Empty => Err(Unread::Stale),
+            Kept::Nil if given == 0 => Ok(()),
+            Kept::Nil => Err(Unread::Length(0)),
+            Kept::Same(_) | Kept::Pattern(_) | Kept::Page { .. } | Kept::Raw(_)
+                if given != PAGE_BYTES =>
+            {
+                Err(Unread::Length(PAGE_BYTES))
+            }
+            Kept::Same(pattern) => {
+                fill(pattern, into);
+                Ok(())
+            }
+            Kept::Pattern(at) => source.with(at, patience, |slices| {
+                let mut pattern = [0; 8];
+                (slices.copy_to(&mut pattern) == Some(8)).then_some(()).ok_or(Unread::Corrupt)?;
+                fill(u64::from_ne_bytes(pattern), into);
+                Ok(())
+            }),
+            Kept::Page { at, .. } => source.with(at, patience, |slices| {
+                let decoded = match slices.contiguous() {
+                    Some(bytes) => self.decompress(bytes, into, patience)?,
+                    None => self.gathered(slices, patience, |bytes| {
+                        self.decompress(bytes, into, patience)
+                    })?,
+                };
+                if decoded == given { Ok(()) } else { Err(Unread::Corrupt) }
+            }),
+            Kept::Raw(at) => source.with(at, patience, |slices| {
+                let whole = slices.len() == given && slices.copy_to(into).is_some();
+                whole.then_some(()).ok_or(Unread::Corrupt)
+            }),
+            Kept::Value { at, codec: None, .. } => source.with(at, patience, |slices| {
+                let whole = slices.len() == given && slices.copy_to(into).is_some();
+                whole.then_some(()).ok_or(Unread::Length(slices.len()))
+            }),
+            Kept::Value { at, codec: Some(_), .. } => source.with(at, patience, |slices| {
+                let len = prefixed_len(slices)?;
+                if len != given {
+                    return Err(Unread::Length(len));
+                }
+                let decoded = match slices.contiguous() {
+                    Some(bytes) => self.decompress(&bytes[PREFIX..], into, patience)?,
+                    None if slices.len() <= PAGE_BYTES => {
+                        self.gathered(slices, patience, |bytes| {
+                            self.decompress(&bytes[PREFIX..], into, patience)
+                        })?
+                    }
+                    // Only values get here, and they are read with patience; see `Space::get_bytes`.
+                    None => {
+                        let mut bytes = vec![0; slices.len()];
+                        slices.copy_to(&mut bytes);
+                        self.decompress(&bytes[PREFIX..], into, patience)?
+                    }
+                };
+                if decoded == given { Ok(()) } else { Err(Unread::Corrupt) }
+            }),
+        }
+    }
+
+    /// The length of what is kept.
+    pub(crate) fn len(&self, source: &Source<'_>, kept: Kept) -> Result<usize, Unread> {
+        match kept {
+            Kept::Empty => Err(Unread::Stale),
+            Kept::Nil => Ok(0),
+            Kept::Same(_) | Kept::Pattern(_) | Kept::Page { .. } | Kept::Raw(_) => Ok(PAGE_BYTES),
+            Kept::Value { at, codec: None, .. } => {
+                source.with(at, Patience::Waits, |slices| Ok(slices.len()))
+            }
+            Kept::Value { at, codec: Some(_), .. } => {
+                source.with(at, Patience::Waits, prefixed_len)
+            }
+        }
+    }
+
+    fn decompress(
+        &self,
+        bytes: &[u8],
+        into: &mut [u8],
+        patience: Patience,
+    ) -> Result<usize, Unread> {
+        match patience {
+            Patience::Waits => Ok(self.codec.decompress(bytes, into)?),
+            Patience::Never => Ok(self.codec.try_decompress(bytes, into)?),
+        }
+    }
+
+    fn gathered(
+        &self,
+        slices: Slices<'_>,
+        patience: Patience,
+        f: impl FnOnce(&[u8]) -> Result<usize, Unread>,
+    ) -> Result<usize, Unread> {
+        let mut slot = match patience {
+            Patience::Waits => self.gather.claim(),
+            Patience::Never => self.gather.try_claim().ok_or(Unread::WouldBlock)?,
+        };
+        slot.with(|page| {
+            let len = slices.copy_to(&mut page[..]).ok_or(Unread::Corrupt)?;
+            f(&page[..len])
+        })
+    }
+}
+
+/// The length that a compressed value says it has.
+fn prefixed_len(slices: Slices<'_>) -> Result<usize, Unread> {
+    let mut bytes = slices.parts().iter().flat_map(|part| part.iter().copied());
+    match (bytes.next(), bytes.next()) {
+        (Some(low), Some(high)) => Ok(usize::from(u16::from_le_bytes([low, high])) + 1),
+        _ => Err(Unread::Corrupt),
+    }
+}
+
+/// Where objects are read from.
+pub(crate) struct Source<'a> {
+    pub(crate) pool: &'a dyn Pool,
+    /// Any handle of the pool.
+    pub(crate) any: pagefold_pool::Handle,
+}
+
+impl Source<'_> {
+    fn with<R>(
+        &self,
+        at: Short,
+        patience: Patience,
+        f: impl FnOnce(Slices<'_>) -> Result<R, Unread>,
+    ) -> Result<R, Unread> {
+        let handle = self.any.with_short(at.0);
+        let mut outcome = Err(Unread::Stale);
+        let mut f = Some(f);
+        let mut once = |slices: Slices<'_>| {
+            if let Some(f) = f.take() {
+                outcome = f(slices);
+            }
+        };
+        let read = match patience {
+            Patience::Waits => self.pool.read(handle, &mut once).map_err(TryReadError::Handle),
+            Patience::Never => self.pool.try_read(handle, &mut once),
+        };
+        match read {
+            Ok(()) => outcome,
+            Err(TryReadError::Handle(HandleError::Stale | HandleError::Foreign)) => {
+                Err(Unread::Stale)
+            }
+            Err(TryReadError::WouldBlock) => Err(Unread::WouldBlock),
+        }
+    }
+}

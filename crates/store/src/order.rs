@@ -1,0 +1,172 @@
+//! In which order the pages of an ephemeral space are dropped when room is needed.
+//!
+//! The order is the store's own, whatever the allocator: it sees keys and marks, not places. [`SecondChance`] is the
+//! default; [`RandomOrder`] shows that others fit behind [`EvictionOrder`].
+//!
+//! A raw page stands where it stands like any other, so a space full of incompressible pages does not drop younger
+//! ones first. A page that costs no memory (same-filled) is passed over and stays: dropping it frees nothing.
+
+use std::{
+    cell::Cell,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::index::Index;
+
+/// Index words that a choice looks at before it takes what it has.
+const LOOKS: usize = 4096;
+
+/// Chooses which page of an ephemeral space goes next.
+///
+/// # Concurrency
+/// Shared by reference and called by several threads at once, with no lock of the store held; it may call the store,
+/// though there is little reason to. A key that is chosen twice, or that has nothing any more, does no harm.
+pub trait EvictionOrder: Send + Sync + fmt::Debug {
+    /// The key of the page to drop next; `None` when the looks are used up or no page holds memory.
+    fn next(&self, pages: &Pages<'_>) -> Option<u64>;
+}
+
+/// A page that an order may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its key.
+    pub key: u64,
+    /// Whether it was read since its mark was cleared.
+    pub referenced: bool,
+    /// Whether dropping it frees memory: a same-filled page holds none.
+    pub holds_memory: bool,
+}
+
+/// The pages of a space as an order sees them, with a bounded number of looks.
+pub struct Pages<'a> {
+    index: &'a Index,
+    looks: Cell<usize>,
+}
+
+impl fmt::Debug for Pages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").field("looks", &self.looks).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Pages<'a> {
+    pub(crate) fn new(index: &'a Index) -> Self {
+        Self { index, looks: Cell::new(LOOKS) }
+    }
+
+    /// Keys go from 0 to one less than this.
+    pub fn capacity(&self) -> u64 {
+        self.index.pages() as u64
+    }
+
+    /// The first page from a key on. 512 neighbouring keys without a page cost one look. `None` at the end of the
+    /// space, or when the looks are used up.
+    pub fn next_from(&self, key: u64) -> Option<Candidate> {
+        let from = usize::try_from(key).ok()?;
+        let mut looks = self.looks.get();
+        let found = self.index.next_used(from, &mut looks);
+        self.looks.set(looks);
+        found.map(|(key, word)| Candidate {
+            key: key as u64,
+            referenced: word.is_referenced(),
+            holds_memory: word.kept().holds_memory(),
+        })
+    }
+
+    /// Whether the looks are used up.
+    pub fn is_out_of_looks(&self) -> bool {
+        self.looks.get() == 0
+    }
+
+    /// Clears the mark of a page: it counts as not read until it is read again.
+    pub fn clear_referenced(&self, key: u64) {
+        let Ok(key) = usize::try_from(key) else { return };
+        let word = self.index.load(key);
+        if word.is_referenced() {
+            self.index.unmark(key, word);
+        }
+    }
+}
+
+/// A clock over the index: a page that was read since the hand last passed goes round once more. Costs no memory a
+/// page, because the mark is a bit of the index word.
+#[derive(Debug, Default)]
+pub struct SecondChance {
+    hand: AtomicU64,
+}
+
+impl SecondChance {
+    /// With the hand at key 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl EvictionOrder for SecondChance {
+    fn next(&self, pages: &Pages<'_>) -> Option<u64> {
+        // ORDERING: Relaxed, here and below; two threads that start at the same place drop the same pages, once.
+        let mut from = self.hand.load(Ordering::Relaxed);
+        let mut turned = false;
+        // The first one that was read: taken when nobody else is found, so that a space in which everything was
+        // read gives a page all the same.
+        let mut read = None;
+        let chosen = loop {
+            let Some(candidate) = pages.next_from(from) else {
+                if turned || pages.is_out_of_looks() {
+                    break read;
+                }
+                (turned, from) = (true, 0);
+                continue;
+            };
+            from = candidate.key + 1;
+            if !candidate.holds_memory {
+                continue;
+            }
+            if !candidate.referenced {
+                break Some(candidate.key);
+            }
+            pages.clear_referenced(candidate.key);
+            read = read.or(Some(candidate.key));
+        };
+        self.hand.store(from, Ordering::Relaxed);
+        chosen
+    }
+}
+
+/// Any page, with the same chance for the keys of equally full neighbourhoods. Needs no marks, forgets no scan.
+#[derive(Debug)]
+pub struct RandomOrder {
+    state: AtomicU64,
+}
+
+impl RandomOrder {
+    /// An order that follows from the seed, as long as one thread asks.
+    pub fn new(seed: u64) -> Self {
+        Self { state: AtomicU64::new(seed) }
+    }
+
+    /// splitmix64: a counter, mixed.
+    fn random(&self) -> u64 {
+        // ORDERING: Relaxed; any number will do.
+        let word = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+}
+
+impl EvictionOrder for RandomOrder {
+    fn next(&self, pages: &Pages<'_>) -> Option<u64> {
+        let start = self.random() % pages.capacity().max(1);
+        let (mut from, mut turned) = (start, false);
+        loop {
+            match pages.next_from(from) {
+                Some(candidate) if candidate.holds_memory => return Some(candidate.key),
+                Some(candidate) => from = candidate.key + 1,
+                None if turned || pages.is_out_of_looks() => return None,
+                None => (turned, from) = (true, 0),
+            }
+        }
+    }
+}

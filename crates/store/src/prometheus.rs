@@ -1,0 +1,148 @@
+//! Statistics as text for Prometheus (exposition format 0.0.4): one family after the other, each with its type.
+
+use std::fmt::Write as _;
+
+use crate::stats::{Histogram, SpaceStats, StoreStats};
+
+/// A family of one number a space.
+struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&SpaceStats) -> u64,
+}
+
+const fn gauge(name: &'static str, help: &'static str, value: fn(&SpaceStats) -> u64) -> Family {
+    Family { name, kind: "gauge", help, value }
+}
+
+const fn counter(name: &'static str, help: &'static str, value: fn(&SpaceStats) -> u64) -> Family {
+    Family { name, kind: "counter", help, value }
+}
+
+const SPACE: &[Family] = &[
+    gauge("stored", "Pages and values that are there.", |space| space.stored),
+    gauge("same_filled", "Pages of one repeated word.", |space| space.same_filled),
+    gauge("compressed", "Compressed pages.", |space| space.compressed),
+    gauge("raw", "Pages kept as they are.", |space| space.raw),
+    gauge("values", "Values of other lengths than a page.", |space| space.values),
+    gauge("original_bytes", "What was put for what is there.", |space| space.original_bytes),
+    gauge("object_bytes", "What the objects take.", |space| space.object_bytes),
+    counter("puts_total", "Puts accepted.", |space| space.puts),
+    counter("overwrites_total", "Puts that replaced something.", |space| space.overwrites),
+    counter("removed_total", "Entries taken out.", |space| space.removed),
+    counter("evicted_total", "Entries dropped to make room.", |space| space.evicted),
+    counter("hits_total", "Gets that found something.", |space| space.hits),
+    counter("misses_total", "Gets that found nothing.", |space| space.misses),
+    counter("would_block_total", "Calls of try_get that would have waited.", |space| {
+        space.would_block
+    }),
+    counter("corrupt_total", "Gets that found something damaged.", |space| space.corrupt),
+];
+
+/// Nanoseconds in a second, the unit that Prometheus wants.
+const SECOND_NS: f64 = 1e9;
+
+impl StoreStats {
+    /// The accounts as text for Prometheus. Every name begins with `pagefold_store_`; those of a space have the labels
+    /// `space` and `kind`. Two stores in one process are told apart by whoever collects them.
+    pub fn to_prometheus(&self) -> String {
+        let mut text = String::new();
+        let work = &self.work;
+        for (name, kind, help, value) in [
+            ("limit_bytes", "gauge", "The hard limit.", self.limit_bytes),
+            ("resident_bytes", "gauge", "All that may be resident.", self.resident_bytes),
+            ("pool_bytes", "gauge", "Frames that objects lie in.", self.pool_bytes),
+            ("idle_bytes", "gauge", "Frames not yet given back.", self.idle_bytes),
+            ("metadata_bytes", "gauge", "Everything that is no frame.", self.metadata_bytes),
+            ("payload_bytes", "gauge", "Bytes of live objects.", self.payload_bytes),
+            ("accepting", "gauge", "1 if new pages are taken.", u64::from(self.accepting)),
+            ("compactions_total", "counter", "Pieces of compaction.", work.compactions),
+            ("compaction_moved_bytes_total", "counter", "Bytes moved.", work.moved_bytes),
+            ("compaction_freed_bytes_total", "counter", "Bytes of frames freed.", work.freed_bytes),
+            (
+                "compaction_freed_pageblock_bytes_total",
+                "counter",
+                "Bytes of pageblocks freed.",
+                work.freed_pageblock_bytes,
+            ),
+            ("shrinker_steps_total", "counter", "Pieces of background work.", work.shrinker_steps),
+            (
+                "synchronous_steps_total",
+                "counter",
+                "Pieces of work done by puts.",
+                work.synchronous_steps,
+            ),
+        ] {
+            head(&mut text, name, kind, help);
+            _ = writeln!(text, "pagefold_store_{name} {value}");
+        }
+        for family in SPACE {
+            head(&mut text, family.name, family.kind, family.help);
+            for space in &self.spaces {
+                let (labels, value) = (labels(space), (family.value)(space));
+                _ = writeln!(text, "pagefold_store_{}{{{labels}}} {value}", family.name);
+            }
+        }
+        head(&mut text, "rejected_total", "counter", "Puts not accepted.");
+        for space in &self.spaces {
+            let rejected = &space.rejected;
+            for (reason, value) in [
+                ("store_full", rejected.store_full),
+                ("threshold", rejected.threshold),
+                ("space_full", rejected.space_full),
+                ("too_long", rejected.too_long),
+            ] {
+                let labels = labels(space);
+                _ = writeln!(
+                    text,
+                    "pagefold_store_rejected_total{{{labels},reason=\"{reason}\"}} {value}"
+                );
+            }
+        }
+        self.histograms(&mut text, "put_seconds", "How long puts took.", |space| {
+            &space.put_latency
+        });
+        self.histograms(&mut text, "get_seconds", "How long gets took.", |space| {
+            &space.get_latency
+        });
+        text
+    }
+
+    fn histograms(
+        &self,
+        text: &mut String,
+        name: &str,
+        help: &str,
+        of: fn(&SpaceStats) -> &Histogram,
+    ) {
+        head(text, name, "histogram", help);
+        for space in &self.spaces {
+            let (labels, histogram) = (labels(space), of(space));
+            let mut below = 0;
+            for bucket in &histogram.buckets {
+                below += bucket.count;
+                let bound = bucket
+                    .below_ns
+                    .map_or("+Inf".to_owned(), |ns| (ns as f64 / SECOND_NS).to_string());
+                _ = writeln!(
+                    text,
+                    "pagefold_store_{name}_bucket{{{labels},le=\"{bound}\"}} {below}"
+                );
+            }
+            let sum = histogram.sum_ns as f64 / SECOND_NS;
+            _ = writeln!(text, "pagefold_store_{name}_sum{{{labels}}} {sum}");
+            _ = writeln!(text, "pagefold_store_{name}_count{{{labels}}} {}", histogram.count);
+        }
+    }
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    _ = writeln!(text, "# HELP pagefold_store_{name} {help}");
+    _ = writeln!(text, "# TYPE pagefold_store_{name} {kind}");
+}
+
+fn labels(space: &SpaceStats) -> String {
+    let name = space.name.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("space=\"{name}\",kind=\"{}\"", space.kind.name())
+}

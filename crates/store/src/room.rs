@@ -1,0 +1,210 @@
+//! Making room: compaction, dropping pages of ephemeral spaces, giving back what is free; by a put at the limit, by the
+//! shrinker, and on demand.
+//!
+//! All of it is done in bounded pieces, beside everything else, with no lock held between them.
+
+use std::sync::atomic::Ordering;
+
+use pagefold_frame::FRAME_BYTES;
+use pagefold_pool::{CompactReport, LimitError};
+
+use crate::{
+    counters::Count,
+    inner::Inner,
+    order::Pages,
+    space::{Kind, Tenant},
+};
+
+/// Bytes moved by one piece of compaction.
+pub(crate) const COMPACT_BYTES: usize = 256 << 10;
+/// Bytes of objects dropped by one piece, at least: a span's worth, so that whole frames become free.
+const EVICT_BYTES: u64 = 16 << 10;
+/// Choices that an order may leave without a victim before its space is given up for this piece.
+const FRUITLESS: u32 = 64;
+
+/// What [`Store::shrink`](crate::Store::shrink) did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShrinkReport {
+    /// Frames of 4 KiB that were charged before and are not any more: given back to the system. Other threads' puts
+    /// meanwhile make it less.
+    pub frames: u64,
+    /// Pages and values of ephemeral spaces that were dropped for it.
+    pub evicted: u64,
+}
+
+impl Inner {
+    /// Makes room for a put of `bytes`, a piece of it; `false` when there is nothing more to try. Each round tries
+    /// harder than the one before.
+    pub(crate) fn make_room(&self, tenant: &Tenant, bytes: u64, round: u32) -> bool {
+        self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
+        self.wake.wake();
+        let mut won = false;
+        // The first round only compacts, if that is promising: what is dropped is gone, what is moved is not.
+        if round > 0 || tenant.kind == Kind::Ephemeral && !self.is_worth_compacting() {
+            let wanted = (2 * bytes).max(EVICT_BYTES) << round.min(4);
+            won |= self.evict_anywhere(wanted) > 0;
+        }
+        let report = self.compact(COMPACT_BYTES);
+        won |= report.freed_frames > 0 || report.freed_pageblocks > 0 || report.more;
+        if round >= 2 || !won {
+            won |= self.release_indices() > 0;
+            let trimmed = self.pool.trim();
+            won |= trimmed.frame_bytes > 0 || trimmed.metadata_bytes > 0;
+        }
+        // What the first round leaves, the second may drop.
+        won || round == 0
+    }
+
+    fn is_worth_compacting(&self) -> bool {
+        self.pool.stats().reclaimable_bytes > EVICT_BYTES
+    }
+
+    pub(crate) fn compact(&self, budget: usize) -> CompactReport {
+        let report = self.pool.compact(budget);
+        self.note_compaction(&report);
+        report
+    }
+
+    /// Drops pages of a space by its order until `bytes` of objects are gone; returns how many bytes went.
+    pub(crate) fn evict_from(&self, tenant: &Tenant, bytes: u64) -> u64 {
+        let (mut gone, mut fruitless) = (0, 0);
+        while gone < bytes && fruitless < FRUITLESS {
+            let pages = Pages::new(&tenant.index);
+            let Some(key) = tenant.order.next(&pages) else {
+                // Out of looks: the next choice goes on where this one stopped. Otherwise there is no page.
+                if !pages.is_out_of_looks() {
+                    break;
+                }
+                fruitless += 1;
+                continue;
+            };
+            match self.evict(tenant, key) {
+                0 => fruitless += 1,
+                bytes => gone += bytes,
+            }
+        }
+        gone
+    }
+
+    /// Drops one page, if there is one that holds memory; returns the bytes of its object.
+    fn evict(&self, tenant: &Tenant, key: u64) -> u64 {
+        let Some(key) = usize::try_from(key).ok().filter(|key| *key < tenant.index.pages()) else {
+            return 0;
+        };
+        let word = tenant.index.load(key);
+        if !word.kept().holds_memory() {
+            return 0;
+        }
+        let Ok(taken) = tenant.index.take_out(key, word) else { return 0 };
+        let bytes = taken.kept().counted_bytes();
+        tenant.counters.add(Count::Evicted, 1);
+        self.retire(tenant, taken);
+        bytes
+    }
+
+    /// Drops pages of the ephemeral space that has most, and so on.
+    pub(crate) fn evict_anywhere(&self, bytes: u64) -> u64 {
+        let mut gone = 0;
+        while gone < bytes {
+            let ephemeral = |tenant: &Tenant| tenant.kind == Kind::Ephemeral && tenant.used() > 0;
+            let Some(tenant) = self.largest(ephemeral) else { break };
+            match self.evict_from(&tenant, bytes - gone) {
+                0 => break,
+                bytes => gone += bytes,
+            }
+        }
+        gone
+    }
+
+    fn evicted(&self) -> u64 {
+        self.tenants().iter().map(|tenant| tenant.counters.sum(Count::Evicted)).sum()
+    }
+
+    /// Gives empty pages of all indices back; returns how many.
+    pub(crate) fn release_indices(&self) -> usize {
+        self.tenants().iter().map(|tenant| tenant.release()).sum()
+    }
+
+    /// Gives back what is free without moving or dropping anything.
+    pub(crate) fn trim(&self) {
+        self.release_indices();
+        self.pool.trim();
+    }
+
+    /// Frees about `bytes` of what may be resident: what is free anyway, then by compaction, then by dropping pages.
+    pub(crate) fn shrink(&self, bytes: usize) -> ShrinkReport {
+        let before = self.memory.used();
+        let goal = before.saturating_sub(bytes.div_ceil(FRAME_BYTES));
+        let evicted = self.evicted();
+        self.trim();
+        let mut more = true;
+        while self.memory.used() > goal && more {
+            let report = self.compact(COMPACT_BYTES);
+            more = report.more;
+            if !more {
+                let missing = (self.memory.used().saturating_sub(goal)) * FRAME_BYTES;
+                more = self.evict_anywhere((missing as u64).max(EVICT_BYTES)) > 0;
+            }
+            self.trim();
+        }
+        ShrinkReport {
+            frames: before.saturating_sub(self.memory.used()) as u64,
+            evicted: self.evicted().saturating_sub(evicted),
+        }
+    }
+
+    /// Puts a new limit in force, dropping pages of ephemeral spaces if it is lower than what they leave.
+    pub(crate) fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
+        // Puts meanwhile keep to the lower of both, so that they do not fill what is emptied here.
+        self.set_target(bytes / FRAME_BYTES);
+        let outcome = self.lower_until(bytes);
+        self.set_target(self.memory.limit());
+        match &outcome {
+            Ok(()) => tracing::info!(bytes, "the limit was changed"),
+            Err(error) => tracing::debug!(bytes, %error, "the limit stays"),
+        }
+        outcome
+    }
+
+    fn lower_until(&self, bytes: usize) -> Result<(), LimitError> {
+        loop {
+            match self.pool.set_limit(bytes) {
+                Err(LimitError::InUse { limit, resident }) => {
+                    let before = self.memory.used();
+                    self.release_indices();
+                    let missing = resident.saturating_sub(bytes) as u64;
+                    let gone = self.evict_anywhere(missing.max(EVICT_BYTES));
+                    if gone == 0 && self.memory.used() >= before {
+                        return Err(LimitError::InUse { limit, resident });
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// A piece of the shrinker's work; whether another one may win something.
+    ///
+    /// What is free already, or only waits to be compacted, is no reason to drop anything.
+    pub(crate) fn shrink_step(&self) -> bool {
+        if !self.is_above_low() {
+            return false;
+        }
+        self.work.shrinker_steps.fetch_add(1, Ordering::Relaxed);
+        let stats = self.pool.stats();
+        if stats.reclaimable_bytes > EVICT_BYTES && self.compact(COMPACT_BYTES).more {
+            return true;
+        }
+        let low = self.low_bytes() as u64;
+        let free = stats.idle_frame_bytes + stats.reclaimable_bytes;
+        let above = (self.resident() as u64).saturating_sub(free + low);
+        above > 0 && self.evict_anywhere(above.min(EVICT_BYTES * 4)) > 0
+    }
+
+    /// Gives idle frames back, when there are enough to matter.
+    pub(crate) fn trim_idle(&self) {
+        if self.pool.stats().idle_frame_bytes > 4 * EVICT_BYTES {
+            self.trim();
+        }
+    }
+}

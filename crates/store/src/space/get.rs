@@ -1,0 +1,197 @@
+//! Pages and values out.
+//!
+//! Load the word, read the object by its handle, decode into the caller's memory. An object that is gone meanwhile was
+//! replaced or removed, and its handle is stale: look again. Nothing here allocates or takes a lock but where it is
+//! said, and [`Space::try_get`] never waits.
+
+use std::time::Instant;
+
+use pagefold_sys::sync;
+
+use super::Space;
+use crate::{
+    GetError, PAGE_BYTES, Page, TryGetError,
+    counters::Count,
+    form::{Patience, Unread},
+};
+
+/// How often a read that never waits looks again when the object is gone.
+const ROUNDS: usize = 16;
+
+/// Where a value of a length not yet known is to go.
+enum Room<'a> {
+    Grows(&'a mut Vec<u8>),
+    Fixed(&'a mut [u8]),
+}
+
+impl Room<'_> {
+    fn of(&mut self, len: usize) -> Option<&mut [u8]> {
+        match self {
+            Self::Grows(value) => {
+                value.resize(len, 0);
+                Some(&mut value[..])
+            }
+            Self::Fixed(buffer) => buffer.get_mut(..len),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Grows(value) => value.len(),
+            Self::Fixed(buffer) => buffer.len(),
+        }
+    }
+}
+
+impl Space {
+    /// Copies the page under a key into `page`.
+    ///
+    /// # Errors
+    /// [`GetError`].
+    ///
+    /// # Concurrency
+    /// Allocates nothing. Waits for one write or move of the object, or for a decoder of the codec; never for a
+    /// queue of puts. Looks again as often as the page is replaced in the middle of a read.
+    pub fn get(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
+        self.get_into(key, page)
+    }
+
+    /// As [`get`](Self::get), without ever waiting.
+    ///
+    /// # Errors
+    /// [`TryGetError`]. What `page` holds after [`TryGetError::WouldBlock`] is unspecified.
+    ///
+    /// # Concurrency
+    /// Async-signal-safe: no lock, no allocation, no waiting, a bounded number of steps. It may interrupt any method of
+    /// the same store in the same thread.
+    pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
+        let index = self.key(key)?;
+        let began = Instant::now();
+        let counters = &self.tenant().counters;
+        for _ in 0..ROUNDS {
+            let word = self.tenant().index.load(index);
+            if word.is_empty() {
+                return Err(self.absent().into());
+            }
+            self.tenant().index.mark(index, word);
+            match self.inner().read(word.kept(), page, Patience::Never) {
+                Ok(()) => {
+                    counters.add(Count::Hits, 1);
+                    counters.get_took(began.elapsed());
+                    return Ok(());
+                }
+                Err(Unread::Stale) => sync::spin_loop(),
+                Err(Unread::WouldBlock) => break,
+                Err(error) => return Err(self.unread(error, PAGE_BYTES).into()),
+            }
+        }
+        counters.add(Count::WouldBlock, 1);
+        Err(TryGetError::WouldBlock)
+    }
+
+    /// As [`get`](Self::get), for a destination whose length is known only at run time.
+    ///
+    /// # Errors
+    /// [`GetError`]; above all `WrongLength` unless `into` has exactly the length of what is kept.
+    pub fn get_into(&self, key: u64, into: &mut [u8]) -> Result<(), GetError> {
+        let index = self.key(key)?;
+        let began = Instant::now();
+        loop {
+            let word = self.tenant().index.load(index);
+            if word.is_empty() {
+                return Err(self.absent());
+            }
+            self.tenant().index.mark(index, word);
+            match self.inner().read(word.kept(), into, Patience::Waits) {
+                Ok(()) => {
+                    self.tenant().counters.add(Count::Hits, 1);
+                    self.tenant().counters.get_took(began.elapsed());
+                    return Ok(());
+                }
+                Err(Unread::Stale | Unread::WouldBlock) => look_again(),
+                Err(error) => return Err(self.unread(error, into.len())),
+            }
+        }
+    }
+
+    /// A copy of the value under a key, whatever its length; a page is a value of 4096 bytes.
+    ///
+    /// # Errors
+    /// [`GetError`], but never `WrongLength`.
+    pub fn get_bytes(&self, key: u64) -> Result<Vec<u8>, GetError> {
+        let mut value = Vec::new();
+        self.get_value(key, &mut Room::Grows(&mut value))?;
+        Ok(value)
+    }
+
+    /// Copies the value under a key to the start of `buffer` and returns its length.
+    ///
+    /// # Errors
+    /// [`GetError`]; `WrongLength` when the buffer is shorter than the value.
+    ///
+    /// # Concurrency
+    /// As [`get`](Self::get), but that a compressed value of more than a page that its allocator keeps in several
+    /// pieces is gathered on the heap.
+    pub fn get_bytes_into(&self, key: u64, buffer: &mut [u8]) -> Result<usize, GetError> {
+        self.get_value(key, &mut Room::Fixed(buffer))
+    }
+
+    /// Finds the length first, and then reads into as much room.
+    fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<usize, GetError> {
+        let index = self.key(key)?;
+        let began = Instant::now();
+        loop {
+            let word = self.tenant().index.load(index);
+            if word.is_empty() {
+                return Err(self.absent());
+            }
+            self.tenant().index.mark(index, word);
+            let outcome = self.inner().len(word.kept()).and_then(|len| {
+                let into = room.of(len).ok_or(Unread::Length(len))?;
+                self.inner().read(word.kept(), into, Patience::Waits).map(|()| len)
+            });
+            match outcome {
+                Ok(len) => {
+                    self.tenant().counters.add(Count::Hits, 1);
+                    self.tenant().counters.get_took(began.elapsed());
+                    return Ok(len);
+                }
+                Err(Unread::Stale | Unread::WouldBlock) => look_again(),
+                Err(error) => return Err(self.unread(error, room.capacity())),
+            }
+        }
+    }
+
+    /// Gets many pages, each as by [`get`](Self::get), and returns how each of them fared, in order.
+    pub fn get_many<'p>(
+        &self,
+        pages: impl IntoIterator<Item = (u64, &'p mut Page)>,
+    ) -> Vec<Result<(), GetError>> {
+        pages.into_iter().map(|(key, page)| self.get(key, page)).collect()
+    }
+
+    /// Nothing under the key: because it was dropped with the space, or for its own reasons.
+    fn absent(&self) -> GetError {
+        if self.tenant().index.is_closed() {
+            return GetError::Key(crate::KeyError::Dropped);
+        }
+        self.tenant().counters.add(Count::Misses, 1);
+        GetError::Absent
+    }
+
+    pub(super) fn unread(&self, error: Unread, given: usize) -> GetError {
+        if let Unread::Length(len) = error {
+            return GetError::WrongLength { len, given };
+        }
+        self.tenant().counters.add(Count::Corrupt, 1);
+        GetError::Corrupt
+    }
+}
+
+/// Somebody replaced the object in the middle of a read: they got on, so this thread will.
+pub(super) fn look_again() {
+    #[cfg(loom)]
+    sync::yield_now();
+    #[cfg(not(loom))]
+    sync::spin_loop();
+}

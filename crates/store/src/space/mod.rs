@@ -1,0 +1,264 @@
+//! A space: keys of one tenant, with a kind, a limit and statistics of its own.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `config` | what a space is made from |
+//! | `put` | pages and values in |
+//! | `get` | pages and values out |
+//! | `remove` | taking out, and dropping a space |
+
+mod config;
+mod get;
+mod put;
+mod remove;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+pub use config::{Kind, SpaceConfig};
+use pagefold_frame::Charge;
+
+use crate::{
+    KeyError, SpaceStats,
+    counters::{Count, Counters},
+    index::Index,
+    order::EvictionOrder,
+    shared::Shared,
+    word::{Kept, Word},
+};
+
+/// What belongs to a space alone. Known to its handles and to the store's list.
+pub(crate) struct Tenant {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) index: Index,
+    pub(crate) counters: Counters,
+    pub(crate) order: Box<dyn EvictionOrder>,
+    /// Bytes of objects, as the index words count them. With a limit it is never above it.
+    used: AtomicU64,
+    limit: AtomicU64,
+    /// What lies outside of the tables; given back with the last handle.
+    pub(crate) _charge: Charge,
+}
+
+impl Tenant {
+    pub(crate) fn new(
+        config: SpaceConfig,
+        index: Index,
+        counters: Counters,
+        charge: Charge,
+    ) -> Self {
+        Self {
+            name: config.name,
+            kind: config.kind,
+            index,
+            counters,
+            order: config.order,
+            used: AtomicU64::new(0),
+            limit: AtomicU64::new(config.limit),
+            _charge: charge,
+        }
+    }
+
+    // ORDERING of `used` and `limit`: Relaxed; atomicity alone keeps the sum within the limit, and no other memory
+    // hangs on it.
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Counts `new` bytes in the place of `old`, unless the limit says no. What becomes less is only counted by
+    /// [`settle`](Self::settle).
+    fn admit(&self, new: u64, old: u64) -> bool {
+        let more = new.saturating_sub(old);
+        more == 0
+            || self
+                .used
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                    used.checked_add(more).filter(|sum| *sum <= self.limit())
+                })
+                .is_ok()
+    }
+
+    /// Takes back an [`admit`](Self::admit) whose word was not put.
+    fn unadmit(&self, new: u64, old: u64) {
+        self.used.fetch_sub(new.saturating_sub(old), Ordering::Relaxed);
+    }
+
+    /// Counts what became less.
+    fn settle(&self, new: u64, old: u64) {
+        self.used.fetch_sub(old.saturating_sub(new), Ordering::Relaxed);
+    }
+
+    /// Counts what came, but for [`used`](Self::used).
+    fn note_in(&self, kept: Kept, original: usize) {
+        if let Some(count) = counted_as(kept) {
+            self.counters.add(count, 1);
+        }
+        self.counters.add(Count::Original, original as u64);
+        self.counters.add(Count::Objects, kept.counted_bytes());
+    }
+
+    /// Counts what went, but for [`used`](Self::used).
+    pub(crate) fn note_out(&self, kept: Kept, original: usize) {
+        if let Some(count) = counted_as(kept) {
+            self.counters.sub(count, 1);
+        }
+        self.counters.sub(Count::Original, original as u64);
+        self.counters.sub(Count::Objects, kept.counted_bytes());
+    }
+
+    /// Counts what was taken out and not replaced.
+    pub(crate) fn note_gone(&self, kept: Kept, original: usize) {
+        self.settle(0, kept.counted_bytes());
+        self.note_out(kept, original);
+    }
+}
+
+fn counted_as(kept: Kept) -> Option<Count> {
+    match kept {
+        Kept::Empty => None,
+        Kept::Same(_) | Kept::Pattern(_) => Some(Count::Same),
+        Kept::Page { .. } => Some(Count::Compressed),
+        Kept::Raw(_) => Some(Count::Raw),
+        Kept::Value { .. } | Kept::Nil => Some(Count::Values),
+    }
+}
+
+/// A tenant of a [`Store`](crate::Store): keys from 0 up, each with a page or a value, or nothing.
+///
+/// Cheap to clone; clones are the same space. When the last one is dropped, the space goes with everything in it, as
+/// by [`Store::drop_space`](crate::Store::drop_space).
+///
+/// # Concurrency
+/// Shared by reference. [`try_get`](Self::try_get) never waits and is fit for a signal handler. Gets take no lock; puts
+/// take one of 16 for the exchange of an index word, and never while a codec runs or user memory is read.
+#[derive(Clone)]
+pub struct Space {
+    owner: Arc<Owner>,
+}
+
+/// What the clones of a space share: dropped with the last one.
+struct Owner {
+    shared: Arc<Shared>,
+    tenant: Arc<Tenant>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.inner.drop_tenant(&self.tenant);
+    }
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenant = self.tenant();
+        f.debug_struct("Space")
+            .field("name", &tenant.name)
+            .field("kind", &tenant.kind)
+            .field("pages", &tenant.index.pages())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Space {
+    pub(crate) fn new(shared: Arc<Shared>, tenant: Arc<Tenant>) -> Self {
+        Self { owner: Arc::new(Owner { shared, tenant }) }
+    }
+
+    pub(crate) fn tenant(&self) -> &Arc<Tenant> {
+        &self.owner.tenant
+    }
+
+    fn inner(&self) -> &crate::inner::Inner {
+        &self.owner.shared.inner
+    }
+
+    pub(crate) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.owner.shared, shared)
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> &str {
+        &self.tenant().name
+    }
+
+    /// Whether it may drop pages.
+    pub fn kind(&self) -> Kind {
+        self.tenant().kind
+    }
+
+    /// Keys go from 0 to one less than this.
+    pub fn capacity(&self) -> u64 {
+        self.tenant().index.pages() as u64
+    }
+
+    /// How many keys have something under them.
+    pub fn len(&self) -> u64 {
+        let counters = &self.tenant().counters;
+        [Count::Same, Count::Compressed, Count::Raw, Count::Values]
+            .map(|count| counters.sum(count))
+            .iter()
+            .sum()
+    }
+
+    /// Whether no key has anything under it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is anything under a key.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn contains(&self, key: u64) -> Result<bool, KeyError> {
+        let key = self.key(key)?;
+        Ok(!self.tenant().index.load(key).is_empty())
+    }
+
+    /// Changes the limit on the bytes of the space's objects. What is above a lower limit stays until it is removed,
+    /// overwritten, or, in an ephemeral space, makes room for the next put.
+    pub fn set_limit(&self, bytes: u64) {
+        self.tenant().limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The accounts of this space.
+    pub fn stats(&self) -> SpaceStats {
+        SpaceStats::of(self.tenant(), self.tenant().used(), self.tenant().limit())
+    }
+
+    /// A key as an index, if the space has it and lives.
+    #[inline]
+    fn key(&self, key: u64) -> Result<usize, KeyError> {
+        let index = &self.tenant().index;
+        if index.is_closed() {
+            return Err(KeyError::Dropped);
+        }
+        let pages = index.pages();
+        usize::try_from(key)
+            .ok()
+            .filter(|key| *key < pages)
+            .ok_or(KeyError::Beyond { key, pages: pages as u64 })
+    }
+}
+
+impl Tenant {
+    pub(crate) fn stats(&self) -> SpaceStats {
+        SpaceStats::of(self, self.used(), self.limit())
+    }
+
+    /// Whether `more` bytes are above the limit.
+    pub(crate) fn is_over(&self, new: u64, old: Word) -> bool {
+        let more = new.saturating_sub(old.kept().counted_bytes());
+        more > 0 && self.used().saturating_add(more) > self.limit()
+    }
+}

@@ -1,0 +1,123 @@
+//! Taking out: one key, a range, a page with its content, the whole space.
+
+use std::ops::Range;
+
+use super::{Space, Tenant, get::look_again};
+use crate::{
+    GetError, KeyError, Page,
+    counters::Count,
+    form::{Patience, Unread},
+    index::REGION,
+    inner::Inner,
+};
+
+/// Entries whose removal by one call may have emptied a page of the index.
+const WORTH_A_RELEASE: u64 = if cfg!(loom) { 1 } else { REGION as u64 };
+
+impl Space {
+    /// Gets a page and removes it, at one instant: of several takes of one page, one gets it.
+    ///
+    /// # Errors
+    /// [`GetError`]; what is kept then stays.
+    pub fn take(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
+        let index = self.key(key)?;
+        loop {
+            let word = self.tenant().index.load(index);
+            if word.is_empty() {
+                // For the answer and its count.
+                return self.get(key, page);
+            }
+            match self.inner().read(word.kept(), page, Patience::Waits) {
+                Ok(()) => {}
+                Err(Unread::Stale | Unread::WouldBlock) => {
+                    look_again();
+                    continue;
+                }
+                Err(error) => return Err(self.unread(error, page.len())),
+            }
+            // The object was read after the word was loaded: if the word is still the same, it is what was read.
+            if let Ok(taken) = self.tenant().index.take_out(index, word) {
+                self.tenant().counters.add(Count::Hits, 1);
+                self.tenant().counters.add(Count::Removed, 1);
+                self.inner().retire(self.tenant(), taken);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes what is under a key; whether there was anything.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn remove(&self, key: u64) -> Result<bool, KeyError> {
+        let index = self.key(key)?;
+        Ok(self.inner().remove(self.tenant(), index, Count::Removed))
+    }
+
+    /// Removes everything under a range of keys and returns how much that was. Keys beyond the space are none.
+    ///
+    /// # Errors
+    /// [`KeyError::Dropped`].
+    ///
+    /// # Complexity
+    /// A look for each page there and for every 512 keys without one.
+    pub fn remove_range(&self, keys: Range<u64>) -> Result<u64, KeyError> {
+        if self.tenant().index.is_closed() {
+            return Err(KeyError::Dropped);
+        }
+        let end = usize::try_from(keys.end).unwrap_or(usize::MAX);
+        let mut from = usize::try_from(keys.start).unwrap_or(usize::MAX);
+        let (mut removed, mut looks) = (0, usize::MAX);
+        while let Some((key, _)) = self.tenant().index.next_used(from, &mut looks) {
+            if key >= end {
+                break;
+            }
+            removed += u64::from(self.inner().remove(self.tenant(), key, Count::Removed));
+            from = key + 1;
+        }
+        if removed >= WORTH_A_RELEASE {
+            self.tenant().release();
+        }
+        Ok(removed)
+    }
+}
+
+impl Tenant {
+    /// Gives the empty pages of the index back; returns how many.
+    pub(crate) fn release(&self) -> usize {
+        let (mut cursor, mut pages) = (Some(0), 0);
+        while cursor.is_some() {
+            pages += self.index.release(&mut cursor);
+        }
+        pages
+    }
+}
+
+impl Inner {
+    /// Takes out what is under a key and frees it; whether there was anything.
+    pub(crate) fn remove(&self, tenant: &Tenant, key: usize, why: Count) -> bool {
+        let word = tenant.index.take_any(key);
+        if word.is_empty() {
+            return false;
+        }
+        tenant.counters.add(why, 1);
+        self.retire(tenant, word);
+        true
+    }
+
+    /// Closes a space and frees everything in it. The pages of its index go back; the table itself goes with the last
+    /// handle, because somebody may be reading.
+    pub(crate) fn drop_tenant(&self, tenant: &Tenant) {
+        if !tenant.index.close() {
+            return;
+        }
+        let (mut from, mut looks) = (0, usize::MAX);
+        while let Some((key, _)) = tenant.index.next_used(from, &mut looks) {
+            self.remove(tenant, key, Count::Removed);
+            from = key + 1;
+        }
+        tenant.release();
+        self.forget(tenant);
+        tracing::debug!(space = tenant.name, "a space was dropped");
+    }
+}

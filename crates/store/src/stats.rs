@@ -1,0 +1,230 @@
+//! What a store says of itself: a struct, which serde makes JSON of; as text for Prometheus in `prometheus`.
+
+use serde::Serialize;
+
+use crate::{
+    Kind,
+    counters::{Count, LATENCY_BUCKETS, Latency, bound_ns},
+    inner::Inner,
+    space::Tenant,
+};
+
+/// The accounts of one space. Units are in the names.
+///
+/// While other threads work the figures are each right, but not all of the same instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SpaceStats {
+    /// The space's name.
+    pub name: String,
+    /// What it promises.
+    pub kind: Kind,
+    /// Keys go from 0 to one less than this.
+    pub capacity: u64,
+    /// The limit on `object_bytes`; `None` without one.
+    pub limit_bytes: Option<u64>,
+    /// Pages and values there are now.
+    pub stored: u64,
+    /// Of these, pages of one repeated word.
+    pub same_filled: u64,
+    /// Of these, compressed pages.
+    pub compressed: u64,
+    /// Of these, pages kept as they are because they did not shrink enough.
+    pub raw: u64,
+    /// Of these, values of other lengths than a page.
+    pub values: u64,
+    /// What was put for all that is there.
+    pub original_bytes: u64,
+    /// What the objects take in the pool, lengths rounded up by at most a sixteenth.
+    pub object_bytes: u64,
+    /// Puts that were accepted.
+    pub puts: u64,
+    /// Of these, puts that replaced something.
+    pub overwrites: u64,
+    /// Entries taken out by `remove`, `remove_range`, `take` and dropping the space.
+    pub removed: u64,
+    /// Entries that the store dropped to make room. Of an ephemeral space only.
+    pub evicted: u64,
+    /// Gets that found something.
+    pub hits: u64,
+    /// Gets that found nothing.
+    pub misses: u64,
+    /// Calls of `try_get` that would have had to wait.
+    pub would_block: u64,
+    /// Gets that found something damaged.
+    pub corrupt: u64,
+    /// Puts that were not accepted, by reason.
+    pub rejected: Rejected,
+    /// How long puts took.
+    pub put_latency: Histogram,
+    /// How long gets took that found something.
+    pub get_latency: Histogram,
+}
+
+/// Puts that were not accepted, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Rejected {
+    /// The limit of the store left no room.
+    pub store_full: u64,
+    /// The store was full before, and its use not yet below the accept threshold.
+    pub threshold: u64,
+    /// The limit of the space left no room.
+    pub space_full: u64,
+    /// The value was too long.
+    pub too_long: u64,
+}
+
+/// A distribution of times.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Histogram {
+    /// How many there are below each bound, and not below the one before.
+    pub buckets: Vec<Bucket>,
+    /// All of them.
+    pub count: u64,
+    /// Their sum.
+    pub sum_ns: u64,
+}
+
+/// One class of times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bucket {
+    /// Times below this; `None` for the last class.
+    pub below_ns: Option<u64>,
+    /// How many.
+    pub count: u64,
+}
+
+impl From<Latency> for Histogram {
+    fn from(latency: Latency) -> Self {
+        let bucket = |at: usize| Bucket { below_ns: bound_ns(at), count: latency.buckets[at] };
+        Self {
+            buckets: (0..LATENCY_BUCKETS).map(bucket).collect(),
+            count: latency.buckets.iter().sum(),
+            sum_ns: latency.sum_ns,
+        }
+    }
+}
+
+impl SpaceStats {
+    pub(crate) fn of(tenant: &Tenant, used: u64, limit: u64) -> Self {
+        let sum = |count| tenant.counters.sum(count);
+        let (same_filled, compressed) = (sum(Count::Same), sum(Count::Compressed));
+        let (raw, values) = (sum(Count::Raw), sum(Count::Values));
+        Self {
+            name: tenant.name.clone(),
+            kind: tenant.kind,
+            capacity: tenant.index.pages() as u64,
+            limit_bytes: (limit != u64::MAX).then_some(limit),
+            stored: same_filled + compressed + raw + values,
+            same_filled,
+            compressed,
+            raw,
+            values,
+            original_bytes: sum(Count::Original),
+            object_bytes: used,
+            puts: sum(Count::Puts),
+            overwrites: sum(Count::Overwrites),
+            removed: sum(Count::Removed),
+            evicted: sum(Count::Evicted),
+            hits: sum(Count::Hits),
+            misses: sum(Count::Misses),
+            would_block: sum(Count::WouldBlock),
+            corrupt: sum(Count::Corrupt),
+            rejected: Rejected {
+                store_full: sum(Count::RejectedStore),
+                threshold: sum(Count::RejectedThreshold),
+                space_full: sum(Count::RejectedSpace),
+                too_long: sum(Count::RejectedLong),
+            },
+            put_latency: tenant.counters.puts().into(),
+            get_latency: tenant.counters.gets().into(),
+        }
+    }
+}
+
+/// The accounts of a store.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// The allocator, as the command line spells it.
+    pub allocator: String,
+    /// The codec, likewise.
+    pub codec: String,
+    /// The hard limit on `resident_bytes`.
+    pub limit_bytes: u64,
+    /// All that may be resident: frames, idle frames and metadata.
+    pub resident_bytes: u64,
+    /// Bytes of the frames that objects lie in.
+    pub pool_bytes: u64,
+    /// Bytes of frames that hold nothing and were not given back yet.
+    pub idle_bytes: u64,
+    /// Indices, handle entries, descriptors, tables, codec contexts, scratch, counters.
+    pub metadata_bytes: u64,
+    /// Bytes of live objects in the pool, exactly.
+    pub payload_bytes: u64,
+    /// Pages and values there are now, in all spaces.
+    pub stored: u64,
+    /// What was put for all that is there.
+    pub original_bytes: u64,
+    /// Whether persistent spaces take new pages: not after the store was full, until the accept threshold.
+    pub accepting: bool,
+    /// What was done to make room.
+    pub work: WorkStats,
+    /// Each space.
+    pub spaces: Vec<SpaceStats>,
+}
+
+/// What was done to make room, since the store was built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WorkStats {
+    /// Pieces of compaction.
+    pub compactions: u64,
+    /// Bytes that compaction moved, objects and frames.
+    pub moved_bytes: u64,
+    /// Bytes of frames that it freed by moving objects.
+    pub freed_bytes: u64,
+    /// Bytes of pageblocks that it emptied by moving frames.
+    pub freed_pageblock_bytes: u64,
+    /// Pieces of work of the shrinker.
+    pub shrinker_steps: u64,
+    /// Pieces of work that puts did by themselves, because the limit was reached.
+    pub synchronous_steps: u64,
+}
+
+impl StoreStats {
+    pub(crate) fn of(inner: &Inner) -> Self {
+        let pool = inner.pool.stats();
+        let spaces: Vec<SpaceStats> = inner.tenants().iter().map(|tenant| tenant.stats()).collect();
+        Self {
+            allocator: inner.pool.name().to_owned(),
+            codec: inner.forms.codec.name().to_owned(),
+            limit_bytes: pool.limit_bytes,
+            resident_bytes: inner.resident() as u64,
+            pool_bytes: pool.frame_bytes,
+            idle_bytes: pool.idle_frame_bytes,
+            metadata_bytes: pool.metadata_bytes,
+            payload_bytes: pool.payload_bytes,
+            stored: spaces.iter().map(|space| space.stored).sum(),
+            original_bytes: spaces.iter().map(|space| space.original_bytes).sum(),
+            accepting: inner.gate.is_open(),
+            work: inner.work.stats(),
+            spaces,
+        }
+    }
+
+    /// What was put, over what it takes: frames and all metadata, the index too.
+    pub fn effective_ratio(&self) -> f64 {
+        self.original_bytes as f64 / ((self.pool_bytes + self.metadata_bytes) as f64).max(1.0)
+    }
+
+    /// The accounts as JSON, in one line.
+    ///
+    /// # Panics
+    /// Never: every field has a form in JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("plain fields have a form in JSON")
+    }
+}

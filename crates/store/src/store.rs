@@ -1,0 +1,147 @@
+//! The store: spaces, limit, statistics.
+
+use std::{fmt, sync::Arc};
+
+use pagefold_pool::{CompactReport, LimitError, Violation};
+
+use crate::{
+    ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, StoreBuilder, StoreStats,
+    counters::Counters, index::Index, shared::Shared, space::Tenant,
+};
+
+/// Compressed pages and values of any number of spaces, under one hard limit on everything that may be resident.
+///
+/// Cheap to clone; clones are the same store. It lives as long as a handle of it or of one of its spaces.
+///
+/// # Examples
+/// ```
+/// use pagefold_store::{GetError, SpaceConfig, Store};
+///
+/// let store = Store::builder().limit(16 << 20).build()?;
+/// let pages = store.space(SpaceConfig::persistent(1000))?;
+///
+/// let page: [u8; 4096] = std::array::from_fn(|at| (at / 100) as u8);
+/// pages.put(7, &page)?;
+/// let mut back = [0; 4096];
+/// pages.get(7, &mut back)?;
+/// assert_eq!(back, page);
+///
+/// assert!(pages.remove(7)?);
+/// assert_eq!(pages.get(7, &mut back), Err(GetError::Absent));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.shared.inner;
+        f.debug_struct("Store")
+            .field("allocator", &inner.pool.name())
+            .field("codec", &inner.forms.codec.name())
+            .field("limit", &inner.limit())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Configures a store.
+    pub fn builder() -> StoreBuilder {
+        StoreBuilder::default()
+    }
+
+    /// Makes a space.
+    ///
+    /// # Errors
+    /// [`SpaceError`].
+    pub fn space(&self, config: SpaceConfig) -> Result<Space, SpaceError> {
+        let inner = &self.shared.inner;
+        let pages = config.pages;
+        let too_many = |source| SpaceError::TooManyPages { pages, source };
+        let count = usize::try_from(pages).map_err(|_| too_many(None))?;
+        let index = Index::new(&inner.memory, count).map_err(|error| too_many(Some(error)))?;
+        let counters = Counters::new();
+        let fixed = size_of::<Tenant>() + index.fixed_bytes() + counters.fixed_bytes();
+        let charge = inner.memory.charge_beside(fixed).or_else(|_| {
+            inner.shrink(fixed);
+            inner.memory.charge_beside(fixed)
+        });
+        let charge = charge.map_err(|_| SpaceError::Full)?;
+        let tenant = Arc::new(Tenant::new(config, index, counters, charge));
+        inner.adopt(Arc::clone(&tenant));
+        tracing::debug!(space = tenant.name, pages, "a space was made");
+        Ok(Space::new(Arc::clone(&self.shared), tenant))
+    }
+
+    /// Drops a space with everything in it. Other handles of it answer [`KeyError::Dropped`](crate::KeyError::Dropped)
+    /// from now on; what puts of other threads were about to put is not there when this returns. Its index goes with
+    /// the last handle, all but empty.
+    ///
+    /// # Panics
+    /// If it is a space of another store.
+    pub fn drop_space(&self, space: &Space) {
+        assert!(space.is_of(&self.shared), "a space is dropped by its own store");
+        self.shared.inner.drop_tenant(space.tenant());
+    }
+
+    /// The limit in force, in bytes.
+    pub fn limit(&self) -> usize {
+        self.shared.inner.limit()
+    }
+
+    /// All that may be resident at this moment, in bytes; never above [`limit`](Self::limit). One atomic load.
+    pub fn resident(&self) -> usize {
+        self.shared.inner.resident()
+    }
+
+    /// Changes the limit. Lowering it compacts, and drops pages of ephemeral spaces, until what is left fits; the new
+    /// limit holds when this returns `Ok`. Puts meanwhile keep to the lower one.
+    ///
+    /// # Errors
+    /// [`LimitError`]: `InUse` when what persistent spaces hold does not fit. The old limit is then still in force.
+    pub fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
+        self.shared.inner.set_limit(bytes)
+    }
+
+    /// Gives about `bytes` of what is resident back to the system: what is free anyway, then by compaction, then by
+    /// dropping pages of ephemeral spaces. `usize::MAX` drops them all.
+    pub fn shrink(&self, bytes: usize) -> ShrinkReport {
+        self.shared.inner.shrink(bytes)
+    }
+
+    /// Moves about `budget` bytes so that frames become free; call again while
+    /// [`more`](pagefold_pool::CompactReport::more) says so. Drops nothing.
+    pub fn compact(&self, budget: usize) -> CompactReport {
+        self.shared.inner.compact(budget)
+    }
+
+    /// The accounts of the store and of each space.
+    pub fn stats(&self) -> StoreStats {
+        StoreStats::of(&self.shared.inner)
+    }
+
+    /// Calls `f` with the accounts of each space, one after the other. No lock is held meanwhile: `f` may call
+    /// everything, put among it, and what it changes shows in what follows. A space that is dropped by then is left out.
+    pub fn visit_stats(&self, f: &mut dyn FnMut(&SpaceStats)) {
+        for tenant in self.shared.inner.tenants() {
+            if !tenant.index.is_closed() {
+                f(&tenant.stats());
+            }
+        }
+    }
+
+    /// Walks every structure of the pool and checks every invariant, and the store's own accounts against the indices.
+    /// Call it while no other thread uses the store.
+    ///
+    /// # Errors
+    /// The first [`Violation`] found.
+    pub fn validate(&self) -> Result<(), Violation> {
+        self.shared.inner.validate()
+    }
+}

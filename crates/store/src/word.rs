@@ -1,0 +1,282 @@
+//! One index word a page: what is kept under a key, and where.
+//!
+//! ```text
+//!  bits   0..3  kind      3  referenced      4..8  codec      8..64  payload
+//!
+//!  kind     payload
+//!  EMPTY    the whole word is 0
+//!  FILL     a pattern of 8 bytes that fits 56 bits
+//!  BYTE     a pattern that repeats one byte, which stands here
+//!  PATTERN  8..56 the handle of an object of 8 bytes: any other pattern
+//!  PAGE     8..56 the handle of a page compressed by `codec`, 56..64 its length in steps of 16 bytes
+//!  RAW      8..56 the handle of a page that is kept as it is
+//!  VALUE    8..56 the handle of a value of any other length, 56..64 the length of its object to a sixteenth; codec 0
+//!           means that it is kept as it is
+//!  NIL      a value of length 0
+//! ```
+//! The handle is in its short form (index and generation, 48 bits): the pool is the store's own. Because generations
+//! never come round, two words that name different objects are different for ever, and a compare-and-swap of the word
+//! cannot mistake one for the other (I-WORD).
+//!
+//! `referenced` belongs to the eviction order: whoever reads the page sets it, and the order clears it.
+
+use crate::PAGE_BYTES;
+
+const KIND_MASK: u64 = 7;
+const REFERENCED: u64 = 1 << 3;
+const CODEC_SHIFT: u32 = 4;
+const CODEC_MASK: u64 = 15;
+const PAYLOAD_SHIFT: u32 = 8;
+const HANDLE_MASK: u64 = (1 << 48) - 1;
+const STEPS_SHIFT: u32 = 56;
+/// The grain of a compressed page's length in its word: 255 steps are 4080 bytes, more than any page that is kept
+/// compressed.
+const STEP_BYTES: u64 = 16;
+const FILL_BITS: u32 = 56;
+
+const FILL: u64 = 1;
+const BYTE: u64 = 2;
+const PATTERN: u64 = 3;
+const PAGE: u64 = 4;
+const RAW: u64 = 5;
+const VALUE: u64 = 6;
+const NIL: u64 = 7;
+
+/// An index word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+/// A handle in its short form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Short(pub(crate) u64);
+
+/// Which of a store's codecs made an object, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CodecId(pub(crate) u8);
+
+impl CodecId {
+    /// The codec that new pages go through.
+    pub(crate) const FIRST: Self = Self(1);
+}
+
+/// What a word says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Nothing.
+    Empty,
+    /// A page of one repeated word, in the index itself.
+    Same(u64),
+    /// A page of one repeated word, which is an object.
+    Pattern(Short),
+    /// A compressed page, with the length of its object rounded up to 16 bytes.
+    Page { at: Short, codec: CodecId, len: u64 },
+    /// A page as it is.
+    Raw(Short),
+    /// A value that is no page, with the length of its object rounded up by at most a sixteenth; compressed if there is a
+    /// codec.
+    Value { at: Short, codec: Option<CodecId>, len: u64 },
+    /// A value of length 0.
+    Nil,
+}
+
+impl Kept {
+    /// The word of a page of one repeated word, if it fits.
+    pub(crate) fn same(pattern: u64) -> Option<Self> {
+        (pattern >> FILL_BITS == 0 || is_byte(pattern)).then_some(Self::Same(pattern))
+    }
+
+    /// The object, if there is one.
+    pub(crate) fn handle(self) -> Option<Short> {
+        match self {
+            Self::Empty | Self::Same(_) | Self::Nil => None,
+            Self::Pattern(at) | Self::Raw(at) | Self::Page { at, .. } | Self::Value { at, .. } => {
+                Some(at)
+            }
+        }
+    }
+
+    /// The bytes that the object counts for in the accounts: its length, rounded up as the word does it.
+    pub(crate) fn counted_bytes(self) -> u64 {
+        match self {
+            Self::Empty | Self::Same(_) | Self::Nil => 0,
+            Self::Pattern(_) => 8,
+            Self::Raw(_) => PAGE_BYTES as u64,
+            Self::Page { len, .. } | Self::Value { len, .. } => len,
+        }
+    }
+
+    /// Whether dropping it frees memory of the pool.
+    pub(crate) fn holds_memory(self) -> bool {
+        self.handle().is_some()
+    }
+}
+
+fn is_byte(pattern: u64) -> bool {
+    pattern == (pattern & 0xff) * 0x0101_0101_0101_0101
+}
+
+/// The length of a compressed page as the accounts count it.
+pub(crate) fn page_len(len: usize) -> u64 {
+    (len as u64).next_multiple_of(STEP_BYTES)
+}
+
+/// The length of a value's object as the accounts count it: five significant bits, rounded up.
+pub(crate) fn value_len(len: usize) -> u64 {
+    (len as u64).next_multiple_of(1 << grain(len as u64))
+}
+
+/// The power of two whose multiples lengths from 16 of that magnitude are rounded to.
+fn grain(len: u64) -> u32 {
+    len.max(16).ilog2() - 4
+}
+
+/// A rounded length in 8 bits: the grain's exponent, and four bits below the leading one. Lengths under 16 have the
+/// exponent 0 and no leading one.
+fn to_float(len: u64) -> u64 {
+    if len < 16 { len } else { u64::from(grain(len) + 1) << 4 | (len >> grain(len)) & 15 }
+}
+
+fn from_float(bits: u64) -> u64 {
+    match (bits >> 4, bits & 15) {
+        (0, low) => low,
+        (exponent, low) => (16 | low) << (exponent - 1),
+    }
+}
+
+impl Word {
+    /// Nothing is kept.
+    pub(crate) const EMPTY: Self = Self(0);
+
+    /// A word from the index.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The word for this, not referenced.
+    pub(crate) fn new(kept: Kept) -> Self {
+        let handle = |kind: u64, at: Short| kind | (at.0 & HANDLE_MASK) << PAYLOAD_SHIFT;
+        let made_by = |codec: CodecId| u64::from(codec.0) << CODEC_SHIFT;
+        Self(match kept {
+            Kept::Empty => 0,
+            Kept::Same(pattern) if pattern >> FILL_BITS == 0 => FILL | pattern << PAYLOAD_SHIFT,
+            Kept::Same(pattern) => {
+                debug_assert!(is_byte(pattern), "other patterns are objects");
+                BYTE | (pattern & 0xff) << PAYLOAD_SHIFT
+            }
+            Kept::Pattern(at) => handle(PATTERN, at),
+            Kept::Page { at, codec, len } => {
+                let steps = len.div_ceil(STEP_BYTES);
+                debug_assert!(steps < 256, "a longer page is kept raw");
+                handle(PAGE, at) | made_by(codec) | steps << STEPS_SHIFT
+            }
+            Kept::Raw(at) => handle(RAW, at),
+            Kept::Value { at, codec, len } => {
+                handle(VALUE, at) | codec.map_or(0, made_by) | to_float(len) << STEPS_SHIFT
+            }
+            Kept::Nil => NIL,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 & KIND_MASK == 0
+    }
+
+    #[inline]
+    pub(crate) fn is_referenced(self) -> bool {
+        self.0 & REFERENCED != 0
+    }
+
+    pub(crate) fn referenced(self) -> Self {
+        Self(self.0 | REFERENCED)
+    }
+
+    pub(crate) fn unreferenced(self) -> Self {
+        Self(self.0 & !REFERENCED)
+    }
+
+    /// What the word says.
+    #[inline]
+    pub(crate) fn kept(self) -> Kept {
+        let payload = self.0 >> PAYLOAD_SHIFT;
+        let at = Short(payload & HANDLE_MASK);
+        let codec = u8::try_from(self.0 >> CODEC_SHIFT & CODEC_MASK).expect("four bits");
+        match self.0 & KIND_MASK {
+            FILL => Kept::Same(payload),
+            BYTE => Kept::Same((payload & 0xff) * 0x0101_0101_0101_0101),
+            PATTERN => Kept::Pattern(at),
+            PAGE => {
+                let len = (self.0 >> STEPS_SHIFT) * STEP_BYTES;
+                Kept::Page { at, codec: CodecId(codec), len }
+            }
+            RAW => Kept::Raw(at),
+            VALUE => {
+                let len = from_float(self.0 >> STEPS_SHIFT);
+                Kept::Value { at, codec: (codec != 0).then_some(CodecId(codec)), len }
+            }
+            NIL => Kept::Nil,
+            _ => Kept::Empty,
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use pagefold_codec::accept_len;
+
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_a_word_comes_out() {
+        let at = Short(0xabcd_1234_5678);
+        let codec = CodecId(15);
+        let mut words = vec![Word::EMPTY];
+        for kept in [
+            Kept::Same(0),
+            Kept::Same((1 << 56) - 1),
+            Kept::Same(u64::MAX),
+            Kept::Same(0x8080_8080_8080_8080),
+            Kept::Pattern(at),
+            Kept::Page { at, codec, len: page_len(1) },
+            Kept::Page { at, codec, len: page_len(accept_len(PAGE_BYTES)) },
+            Kept::Raw(at),
+            Kept::Value { at, codec: None, len: value_len(1) },
+            Kept::Value { at, codec: Some(codec), len: value_len(65_536) },
+            Kept::Nil,
+        ] {
+            let word = Word::new(kept);
+            assert_eq!(word.kept(), kept);
+            assert_eq!(word.referenced().kept(), kept);
+            assert!(word.referenced().is_referenced() && !word.is_referenced());
+            assert_eq!(word.referenced().unreferenced(), word);
+            assert!(!word.is_empty());
+            assert!(!words.contains(&word), "{kept:?}");
+            words.push(word);
+        }
+        assert_eq!(Word::EMPTY.kept(), Kept::Empty);
+    }
+
+    #[test]
+    fn lengths_are_rounded_up_by_at_most_a_sixteenth() {
+        for len in 1..=65_536_usize {
+            let rounded = value_len(len);
+            assert_eq!(from_float(to_float(rounded)), rounded, "{len}");
+            assert!(to_float(rounded) < 256, "{len}");
+            assert!(rounded >= len as u64 && rounded - len as u64 <= len as u64 / 16, "{len}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_fit_need_no_object() {
+        for pattern in [0, 1, 0xff, (1 << 56) - 1, u64::MAX, 0x4141_4141_4141_4141] {
+            assert_eq!(Kept::same(pattern), Some(Kept::Same(pattern)));
+        }
+        for pattern in [1 << 56, 0x0123_4567_89ab_cdef, 0x4141_4141_4141_4142] {
+            assert_eq!(Kept::same(pattern), None, "{pattern:#x}");
+        }
+    }
+}

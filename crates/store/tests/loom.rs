@@ -1,0 +1,188 @@
+//! Models of the index word: put against put, get, take, evict and drop of the space, and pages of the index that go.
+//!
+//! `cargo xtask loom` runs them. The pool below is the real one, as is everything of the store; statistics are plain
+//! atomics that loom does not watch, and the shrinker's thread is off.
+#![cfg(loom)]
+
+use loom::thread;
+use pagefold_codec::Raw;
+use pagefold_frame::HeapSource;
+use pagefold_pool::{Allocator, PoolBuilder};
+use pagefold_store::{GetError, KeyError, PutError, Space, SpaceConfig, Store, TryGetError};
+
+/// Explores all interleavings with up to two preemptions, or as many as `LOOM_MAX_PREEMPTIONS` says.
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.max_branches = 100_000;
+    builder.check(f);
+}
+
+const LEN: usize = 100;
+
+fn store() -> Store {
+    let pool = PoolBuilder::new(Allocator::Nbud).span_frames(1);
+    let builder = Store::builder().pool(pool).source(Box::new(HeapSource::new()));
+    let builder = builder.codec_with(Box::new(Raw)).limit(4 << 20).shrinker(false);
+    builder.build().expect("room")
+}
+
+/// A value that is an object of the pool, as everything but a repeated word is.
+fn put(space: &Space, fill: u8) -> Result<(), PutError> {
+    space.put_bytes(0, &[fill; LEN])
+}
+
+fn get(space: &Space) -> Result<u8, GetError> {
+    let mut value = [0; LEN];
+    let len = space.get_bytes_into(0, &mut value)?;
+    assert_eq!(len, LEN);
+    assert!(value.iter().all(|byte| *byte == value[0]), "torn");
+    Ok(value[0])
+}
+
+/// Pages lie on the heap, because the stacks of a model are short.
+fn take(space: &Space) -> bool {
+    let mut page = vec![0; 4096];
+    space.take(0, (&mut page[..]).try_into().expect("a page")).is_ok()
+}
+
+#[test]
+fn gets_beside_a_put_never_go_back() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        put(&space, 1).expect("room");
+        let writer = {
+            let space = space.clone();
+            thread::spawn(move || put(&space, 2).expect("room"))
+        };
+        let (first, second) = (get(&space).expect("there"), get(&space).expect("there"));
+        assert!(first <= second, "{first} and then {second}");
+        writer.join().expect("no panic");
+        assert_eq!(get(&space), Ok(2));
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn of_two_puts_one_stays_and_one_object_is_freed() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || put(&space, 2).expect("room"))
+        };
+        put(&space, 1).expect("room");
+        other.join().expect("no panic");
+        assert!(matches!(get(&space), Ok(1 | 2)));
+        assert_eq!(store.stats().payload_bytes, LEN as u64);
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn a_put_beside_the_drop_of_its_space_leaves_nothing() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        let putter = {
+            let space = space.clone();
+            thread::spawn(move || match put(&space, 1) {
+                Ok(()) | Err(PutError::Key(KeyError::Dropped)) => {}
+                Err(error) => panic!("{error}"),
+            })
+        };
+        store.drop_space(&space);
+        assert_eq!(get(&space), Err(GetError::Key(KeyError::Dropped)));
+        putter.join().expect("no panic");
+        assert_eq!(get(&space), Err(GetError::Key(KeyError::Dropped)));
+        assert_eq!(store.stats().payload_bytes, 0, "an object without a key");
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn a_put_beside_eviction_is_there_or_dropped_and_no_object_is_freed_twice() {
+    model(|| {
+        let store = store();
+        // Room for one object: the put of another key drops it.
+        let space = store.space(SpaceConfig::ephemeral(4).limit(LEN as u64 + 8)).expect("room");
+        put(&space, 1).expect("room");
+        let evictor = {
+            let space = space.clone();
+            thread::spawn(move || space.put_bytes(1, &[3; LEN]).is_ok())
+        };
+        let accepted = put(&space, 2).is_ok();
+        evictor.join().expect("no panic");
+        let found = get(&space);
+        assert!(found == Ok(2) && accepted || found == Err(GetError::Absent), "{found:?}");
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn an_accepted_put_beside_the_release_of_its_index_page_stays() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        put(&space, 1).expect("room");
+        let other = {
+            let space = space.clone();
+            // Gives back the page of the index, if it is empty.
+            thread::spawn(move || space.remove_range(0..1).expect("alive"))
+        };
+        // Another key of the same page of the index.
+        space.put_bytes(1, &[3; LEN]).expect("room");
+        other.join().expect("no panic");
+        let mut value = [0; LEN];
+        assert_eq!(space.get_bytes_into(1, &mut value), Ok(LEN));
+        assert_eq!(value, [3; LEN]);
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn a_page_of_one_word_is_taken_once() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        space.put_from(0, &vec![7; 4096]).expect("room");
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || take(&space))
+        };
+        let mine = take(&space);
+        assert!(mine != other.join().expect("no panic"));
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn a_get_that_never_waits_finds_the_page_or_says_why_not() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        space.put_from(0, &vec![7; 4096]).expect("room");
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || {
+                // A pattern that does not fit the word: an object.
+                let page = 0x0123_4567_89ab_cdef_u64.to_ne_bytes().repeat(512);
+                space.put_from(0, &page).expect("room");
+                space.remove(0).expect("a key");
+            })
+        };
+        let mut page = vec![0; 4096];
+        match space.try_get(0, (&mut page[..]).try_into().expect("a page")) {
+            Ok(()) => {
+                let pattern = 0x0123_4567_89ab_cdef_u64.to_ne_bytes();
+                assert!(page[..8] == [7; 8] || page[..8] == pattern);
+            }
+            Err(TryGetError::WouldBlock | TryGetError::Get(GetError::Absent)) => {}
+            Err(error) => panic!("{error}"),
+        }
+        other.join().expect("no panic");
+        store.validate().expect("valid");
+    });
+}

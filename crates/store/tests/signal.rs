@@ -1,0 +1,298 @@
+//! `try_get` in a signal handler: it interrupts threads that are inside put, compact, remove and evict, at random
+//! instants, waits for nothing and allocates nothing, and what it finds is right.
+//!
+//! Two threads work, each with a timer of its own whose signal interrupts just that thread; the handler arms it again
+//! with a random time. `PAGEFOLD_SIGNAL_SECONDS` makes the run longer than 3 s.
+#![cfg(all(target_os = "linux", not(loom)))]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    env, mem, ptr,
+    sync::{
+        Barrier, OnceLock,
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use pagefold_pool::Allocator;
+use pagefold_store::{GetError, Page, PutError, Space, SpaceConfig, Store, TryGetError};
+use pagefold_testkit::seed::Seed;
+use rand::RngExt;
+
+/// Counts what is allocated while a handler runs.
+struct Watching;
+
+thread_local! {
+    static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
+    /// What the thread is inside of.
+    static ACTIVITY: Cell<usize> = const { Cell::new(0) };
+}
+
+static ALLOCATED_IN_HANDLER: AtomicU64 = AtomicU64::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+fn watch() {
+    if IN_HANDLER.get() {
+        ALLOCATED_IN_HANDLER.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every method passes its arguments unchanged to `System`, which is a correct allocator, and returns what it
+// returned; watching touches a thread-local cell and an atomic.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        watch();
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        watch();
+        // SAFETY: `block` came from this allocator with `layout`, hence from `System`.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+const ACTIVITIES: [&str; 6] = ["nothing", "put", "remove", "compact", "evict", "get"];
+const THREADS: usize = 2;
+const KEYS: u64 = 20_000;
+
+/// What the handler sees. Filled before the first signal, and never dropped.
+struct Scene {
+    spaces: [Space; 2],
+    timers: [AtomicPtr<libc::c_void>; THREADS],
+    random: AtomicU64,
+    running: AtomicBool,
+    hits: AtomicU64,
+    absent: AtomicU64,
+    would_block: AtomicU64,
+    wrong: AtomicU64,
+    by_activity: [AtomicU64; ACTIVITIES.len()],
+}
+
+static SCENE: OnceLock<Scene> = OnceLock::new();
+
+impl Scene {
+    fn random(&self) -> u64 {
+        let word = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        mix(word)
+    }
+}
+
+fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+/// A page that says who it is and compresses to about a third; every sixteenth does not compress.
+fn fill(page: &mut Page, key: u64, version: u64) {
+    let (words, _) = page.as_chunks_mut::<8>();
+    let name = mix(key).wrapping_add(version);
+    for (at, word) in words.iter_mut().enumerate() {
+        let noisy = at % 3 == 0 || version.is_multiple_of(16);
+        let value = if noisy { mix(name.wrapping_add(at as u64)) } else { name };
+        *word = value.to_ne_bytes();
+    }
+    words[0] = key.to_ne_bytes();
+    words[1] = version.to_ne_bytes();
+}
+
+fn is_right(page: &Page, key: u64) -> bool {
+    let (words, _) = page.as_chunks::<8>();
+    let mut expected = [0; 4096];
+    fill(&mut expected, key, u64::from_ne_bytes(words[1]));
+    *page == expected
+}
+
+extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let Some(scene) = SCENE.get() else { return };
+    // SAFETY: the address of this thread's errno is valid as long as the thread.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: the thread's own, and nobody else's.
+    let saved = unsafe { *errno };
+    IN_HANDLER.set(true);
+    scene.by_activity[ACTIVITY.get()].fetch_add(1, Ordering::Relaxed);
+    let mut page = [0; 4096];
+    for space in &scene.spaces {
+        let key = scene.random() % KEYS;
+        let outcome = match space.try_get(key, &mut page) {
+            Ok(()) if is_right(&page, key) => &scene.hits,
+            Err(TryGetError::Get(GetError::Absent)) => &scene.absent,
+            Err(TryGetError::WouldBlock) => &scene.would_block,
+            Ok(()) | Err(TryGetError::Get(_)) => &scene.wrong,
+        };
+        outcome.fetch_add(1, Ordering::Relaxed);
+    }
+    IN_HANDLER.set(false);
+    // SAFETY: with SA_SIGINFO the kernel passes a valid record.
+    let info = unsafe { &*info };
+    // SAFETY: the signal comes from a timer, whose records have a value.
+    let timer = unsafe { info.si_value() }.sival_ptr.addr();
+    arm(scene, timer);
+    // SAFETY: as above.
+    unsafe { *errno = saved };
+}
+
+/// Lets the timer go off once, after 5 to 260 microseconds.
+fn arm(scene: &Scene, timer: usize) {
+    let nanoseconds = if scene.running.load(Ordering::Relaxed) {
+        5_000 + (scene.random() & 0x3_ffff).cast_signed()
+    } else {
+        0
+    };
+    let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let time = libc::itimerspec {
+        it_interval: never,
+        it_value: libc::timespec { tv_sec: 0, tv_nsec: nanoseconds },
+    };
+    let id = scene.timers[timer % THREADS].load(Ordering::Relaxed);
+    // SAFETY: a timer that was made and is never deleted, and a valid time; fit for a signal handler.
+    let set = unsafe { libc::timer_settime(id, 0, &raw const time, ptr::null_mut()) };
+    if set != 0 {
+        scene.wrong.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn install_handler() {
+    // SAFETY: all zeros is a valid `sigaction`.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = (handler as extern "C" fn(_, _, _)) as libc::sighandler_t;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: a valid action with a handler of the form that SA_SIGINFO asks for.
+    let set = unsafe { libc::sigaction(libc::SIGRTMIN(), &raw const action, ptr::null_mut()) };
+    assert_eq!(set, 0, "the handler is installed");
+}
+
+/// Makes a timer whose signal interrupts this thread.
+fn make_timer(scene: &Scene, number: usize) {
+    // SAFETY: all zeros is a valid `sigevent`.
+    let mut event: libc::sigevent = unsafe { mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_THREAD_ID;
+    event.sigev_signo = libc::SIGRTMIN();
+    event.sigev_value.sival_ptr = ptr::without_provenance_mut(number);
+    // SAFETY: no arguments, always succeeds.
+    event.sigev_notify_thread_id = unsafe { libc::gettid() };
+    let mut id: libc::timer_t = ptr::null_mut();
+    // SAFETY: a valid event, and a place for the id.
+    let made = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut id) };
+    assert_eq!(made, 0, "a timer");
+    scene.timers[number].store(id, Ordering::Relaxed);
+}
+
+fn doing<R>(activity: &str, f: impl FnOnce() -> R) -> R {
+    let number = ACTIVITIES.iter().position(|name| *name == activity).expect("one of them");
+    ACTIVITY.set(number);
+    let result = f();
+    ACTIVITY.set(0);
+    result
+}
+
+/// Everything that a program does with a store, until the time is over; how many operations.
+fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
+    let mut rng = Seed::new(0x516).rng(number as u64);
+    let (mut page, mut back, mut operations) = ([0; 4096], [0; 4096], 0);
+    while Instant::now() < until {
+        for _ in 0..64 {
+            let space = &scene.spaces[rng.random_range(0..2)];
+            let key = rng.random_range(0..KEYS);
+            match rng.random_range(0..100) {
+                0..50 => {
+                    fill(&mut page, key, rng.random::<u32>().into());
+                    match doing("put", || space.put(key, &page)) {
+                        Ok(()) | Err(PutError::Full { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                50..75 => _ = doing("remove", || space.remove(key)).expect("a key"),
+                75..95 => match doing("get", || space.get(key, &mut back)) {
+                    Ok(()) => assert!(is_right(&back, key), "key {key} is another page"),
+                    Err(error) => assert_eq!(error, GetError::Absent),
+                },
+                95..97 => _ = doing("compact", || store.compact(64 << 10)),
+                97..99 => _ = doing("evict", || store.shrink(32 << 10)),
+                _ => _ = doing("remove", || space.remove_range(key..key + 20)).expect("alive"),
+            }
+            operations += 1;
+        }
+    }
+    operations
+}
+
+#[test]
+fn a_handler_reads_whatever_it_interrupts() {
+    let seconds = env::var("PAGEFOLD_SIGNAL_SECONDS").ok().and_then(|text| text.parse().ok());
+    let time = Duration::from_secs(seconds.unwrap_or(3));
+    let store = Store::builder().allocator(Allocator::Nbud).limit(8 << 20).build().expect("room");
+    let spaces = [SpaceConfig::persistent(KEYS).limit(2 << 20), SpaceConfig::ephemeral(KEYS)]
+        .map(|config| store.space(config).expect("room"));
+    let scene = SCENE.get_or_init(|| Scene {
+        spaces,
+        timers: Default::default(),
+        random: AtomicU64::new(1),
+        running: AtomicBool::new(true),
+        hits: AtomicU64::new(0),
+        absent: AtomicU64::new(0),
+        would_block: AtomicU64::new(0),
+        wrong: AtomicU64::new(0),
+        by_activity: Default::default(),
+    });
+    install_handler();
+    let barrier = Barrier::new(THREADS);
+    let until = Instant::now() + time;
+    let operations: u64 = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|number| {
+                let (store, barrier) = (&store, &barrier);
+                scope.spawn(move || {
+                    make_timer(scene, number);
+                    barrier.wait();
+                    arm(scene, number);
+                    let operations = work(store, scene, number, until);
+                    // No signal may come once the thread's stack is being taken down.
+                    scene.running.store(false, Ordering::Relaxed);
+                    thread::sleep(Duration::from_millis(5));
+                    operations
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    });
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let by_activity: Vec<(&str, u64)> =
+        ACTIVITIES.into_iter().zip(scene.by_activity.iter().map(count)).collect();
+    eprintln!(
+        "{operations} operations, {} signals: {by_activity:?}; hits {}, absent {}, would block {}",
+        by_activity.iter().map(|(_, signals)| signals).sum::<u64>(),
+        count(&scene.hits),
+        count(&scene.absent),
+        count(&scene.would_block),
+    );
+    assert_eq!(count(&scene.wrong), 0, "pages that are wrong");
+    assert_eq!(ALLOCATED_IN_HANDLER.load(Ordering::Relaxed), 0, "allocations in handlers");
+    assert!(count(&scene.hits) > 100, "hits");
+    for (activity, signals) in &by_activity[1..] {
+        assert!(*signals > 0, "no signal interrupted {activity}");
+    }
+    store.validate().expect("valid");
+}
+
+/// The watching allocator sees what it should: otherwise the count above would always be 0.
+#[test]
+fn an_allocation_in_a_handler_would_be_seen() {
+    // In a thread of its own, and taken back at once, so that the other test's count stays 0.
+    thread::spawn(|| {
+        IN_HANDLER.set(true);
+        drop(std::hint::black_box(Box::new(1_u64)));
+        IN_HANDLER.set(false);
+        let seen = ALLOCATED_IN_HANDLER.fetch_sub(2, Ordering::Relaxed);
+        assert!(seen >= 2, "one allocation and one free");
+    })
+    .join()
+    .expect("no panic");
+}
