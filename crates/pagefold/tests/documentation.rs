@@ -87,7 +87,8 @@ fn code_and_document_name_the_same_invariants() {
     let documented: BTreeSet<&str> = headings.iter().map(|(_, name)| *name).collect();
     assert_eq!(documented.len(), headings.len(), "a name is given twice");
 
-    let sources = sources(&["sys", "frame", "pool", "codec", "testkit", "cli"], &["src", "tests"]);
+    let sources =
+        sources(&["sys", "frame", "pool", "codec", "store", "testkit", "cli"], &["src", "tests"]);
     assert!(sources.len() > 30, "the source tree was not found: {:?}", sources.keys());
     for (path, source) in &sources {
         for name in names(source) {
@@ -111,7 +112,7 @@ fn code_and_document_name_the_same_invariants() {
 #[test]
 fn every_file_that_orders_memory_is_in_the_table() {
     let text = document("CONCURRENCY.md");
-    for (path, source) in sources(&["sys", "frame", "pool", "codec"], &["src"]) {
+    for (path, source) in sources(&["sys", "frame", "pool", "codec", "store"], &["src"]) {
         let orders = source.contains("Ordering::") && !path.ends_with("/tests.rs");
         let short = path.strip_prefix("crates/").expect("sources lie in crates");
         assert!(!orders || text.contains(short), "docs/CONCURRENCY.md does not speak of {path}");

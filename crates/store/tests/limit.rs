@@ -5,6 +5,7 @@
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use pagefold_pool::{Allocator, LimitError};
@@ -97,7 +98,8 @@ fn phases(allocator: Allocator) {
     store.validate().expect("valid");
 
     let ((), samples, most) = sampled(&store, LIMIT, || {
-        for _ in 0..500 {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(300) {
             store.compact(1 << 20);
         }
     });

@@ -170,15 +170,34 @@ fn a_space_may_be_dropped_while_it_is_read_and_written() {
 #[test]
 fn another_order_fits_behind_the_trait() {
     let store = store();
-    let config = SpaceConfig::ephemeral(10_000).order(Box::new(RandomOrder::new(1)));
+    // Every key is put once, in an order that jumps about, so that no part of the space is fuller than another.
+    const KEYS: u64 = 4096;
+    let config = SpaceConfig::ephemeral(KEYS).order(Box::new(RandomOrder::new(1)));
     let space = store.space(config).expect("room");
-    for key in 0..5000 {
-        space.put(key, &random_page(key)).expect("it drops others");
+    let key_of = |step: u64| step * 2_654_435_761 % KEYS;
+    for step in 0..KEYS {
+        space.put(key_of(step), &random_page(step)).expect("it drops others");
+        // All have been read, which means nothing to this order.
+        let got = space.get(key_of(step), &mut [0; 4096]);
+        assert!(
+            matches!(got, Ok(()) | Err(GetError::Absent)),
+            "the shrinker may be quick: {got:?}"
+        );
     }
-    let early = (0..1000).filter(|key| space.contains(*key).expect("a key")).count();
-    // Second chance would have dropped all of these; a random order leaves some.
-    assert!((50..900).contains(&early), "{early}");
-    assert!(space.stats().evicted > 2000);
+    let mut page = [0; 4096];
+    let mut there = [0, 0];
+    for step in 0..KEYS {
+        match space.get(key_of(step), &mut page) {
+            Ok(()) => {
+                assert!(page == random_page(step), "{step}");
+                there[usize::from(step >= KEYS / 2)] += 1;
+            }
+            Err(error) => assert_eq!(error, GetError::Absent),
+        }
+    }
+    let [early, late] = there;
+    assert!(early > 50 && late > early, "more of the late ones, some of the early: {there:?}");
+    assert!(space.stats().evicted > 1500);
     store.validate().expect("valid");
 }
 
@@ -198,7 +217,8 @@ fn the_shrinker_keeps_a_store_below_its_high_watermark() {
     for key in 0..5000 {
         space.put(key, &random_page(key)).expect("it drops others");
     }
-    eventually("down to the low watermark", || store.resident() <= LIMIT / 100 * 51);
+    // Where it stopped last, puts may have filled up to the high one again, which did not wake it.
+    eventually("below the high watermark", || store.resident() <= LIMIT / 100 * 70);
     assert!(store.stats().work.shrinker_steps > 0);
     assert!(space.len() > 500, "it stops there: {}", space.len());
 }
