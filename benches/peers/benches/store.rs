@@ -8,18 +8,25 @@
 //! *Effective ratio* is bytes of pages / (frames + metadata). What is counted of zram is said in `src/zram.rs`; of the
 //! store it is everything: frames, tables, index, contexts of the codec and scratch. The last two do not grow with the
 //! pages, so a second figure leaves out what an empty store takes.
+//!
+//! *With a dictionary*: one of 64 KiB, trained from one page in sixteen of the same file, as a program would train it from
+//! the first pages that it puts. It is counted like everything else.
 #![forbid(unsafe_code)]
 
 use std::{error::Error, path::Path, path::PathBuf, process::ExitCode};
 
-use pagefold_codec::CodecSpec;
+use pagefold_codec::{CodecSpec, Dictionary};
 use pagefold_peers::{
     pages::{page_files, read_pages},
     zram::{self, PAGE_BYTES, Page, Zram},
 };
 use pagefold_store::{SpaceConfig, Store};
 
-const CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
+/// Codecs, and whether they get a dictionary.
+const CODECS: [(&str, bool); 5] =
+    [("lz4", false), ("zstd:-1", false), ("zstd:1", false), ("zstd:-1", true), ("zstd:1", true)];
+/// One page in so many is shown to the training.
+const SAMPLED_ONE_IN: usize = 16;
 /// Page files that are left out of the second mean: nothing compresses them, and they say nothing of a codec.
 const INCOMPRESSIBLE: &str = "incompressible";
 
@@ -43,13 +50,19 @@ fn in_kernel(pages: &[Page]) -> Result<Option<f64>, Box<dyn Error>> {
     Ok(Some((pages.len() * PAGE_BYTES) as f64 / bytes as f64))
 }
 
-fn in_store(codec: &str, pages: &[Page]) -> Result<(f64, f64), Box<dyn Error>> {
+fn in_store(
+    (codec, with_dictionary): (&str, bool),
+    pages: &[Page],
+) -> Result<(f64, f64), Box<dyn Error>> {
+    let spec = codec.parse::<CodecSpec>()?;
+    let codec = if with_dictionary {
+        let samples = pages.iter().step_by(SAMPLED_ONE_IN).map(|page| &page.0[..]);
+        spec.build_with_dictionary(&Dictionary::train(samples, Dictionary::BYTES_MAX)?)?
+    } else {
+        spec.build()?
+    };
     let limit = pages.len() * (PAGE_BYTES + 256) + (32 << 20);
-    let store = Store::builder()
-        .codec(codec.parse::<CodecSpec>()?)
-        .limit(limit)
-        .shrinker(false)
-        .build()?;
+    let store = Store::builder().codec_with(codec).limit(limit).shrinker(false).build()?;
     let empty = store.stats().metadata_bytes;
     let space = store.space(SpaceConfig::persistent(pages.len() as u64))?;
     for (key, page) in (0..).zip(pages) {
@@ -70,7 +83,7 @@ fn in_store(codec: &str, pages: &[Page]) -> Result<(f64, f64), Box<dyn Error>> {
 
 fn measure(file: &Path, most: usize) -> Result<Row, Box<dyn Error>> {
     let pages = read_pages(file, most)?;
-    let store: Result<Vec<_>, _> = CODECS.iter().map(|codec| in_store(codec, &pages)).collect();
+    let store: Result<Vec<_>, _> = CODECS.iter().map(|&codec| in_store(codec, &pages)).collect();
     let name = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
     Ok(Row { name, zram: in_kernel(&pages)?, store: store? })
 }
@@ -110,8 +123,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     if let Some(reason) = zram::missing() {
         println!("SKIPPED: the kernel's figures: {reason}\n");
     }
-    let heads: Vec<String> =
-        CODECS.iter().map(|codec| format!("store, {codec} | without fixed")).collect();
+    let head = |&(codec, with_dictionary): &(&str, bool)| {
+        let dictionary = if with_dictionary { " with a dictionary" } else { "" };
+        format!("store, {codec}{dictionary} | without fixed")
+    };
+    let heads: Vec<String> = CODECS.iter().map(head).collect();
     println!("| pages | kernel zram, lz4 | {} |", heads.join(" | "));
     println!("|---|---|{}", "---|---|".repeat(CODECS.len()));
     let mut rows = Vec::new();

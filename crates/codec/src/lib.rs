@@ -7,6 +7,9 @@
 //! (`lz4`, `zstd:-1`) and builds it. [`encode`] and [`decode`] add what a store of pages wants around a codec: a page
 //! of one repeated word costs no bytes, and a page that hardly shrinks stays as it is.
 //!
+//! For pages that are alike a `Dictionary`, trained from some of them, makes all of them shorter
+//! (`CodecSpec::build_with_dictionary`).
+//!
 //! # Formats
 //! `lz4` is the bare block format and `zstd` a frame without magic number, content size, checksum and dictionary
 //! id. Nothing says how long the original was or whether it is intact: the caller knows the length, passes a
@@ -42,6 +45,11 @@
 #![deny(unsafe_code)]
 
 mod codec;
+#[cfg(feature = "c-codecs")]
+mod dictionary;
+#[cfg(feature = "c-codecs")]
+#[expect(unsafe_code, reason = "contexts of zstd refer to the dictionary beside them")]
+mod digested;
 mod encoded;
 #[cfg(feature = "c-codecs")]
 mod lz4;
@@ -56,9 +64,12 @@ mod same_filled;
 pub mod slots;
 mod spec;
 #[cfg(feature = "c-codecs")]
+#[expect(unsafe_code, reason = "contexts of zstd refer to the dictionary beside them")]
 mod zstd;
 
 pub use codec::{Codec, CodecError, TryCodecError};
+#[cfg(feature = "c-codecs")]
+pub use dictionary::{Dictionary, DictionaryError};
 pub use encoded::{Encoded, accept_len, decode, encode};
 #[cfg(feature = "c-codecs")]
 pub use lz4::Lz4;

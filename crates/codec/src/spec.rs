@@ -50,6 +50,23 @@ impl CodecSpec {
     }
 }
 
+#[cfg(feature = "c-codecs")]
+impl CodecSpec {
+    /// As [`build`](Self::build), with a dictionary: for zstd.
+    ///
+    /// # Errors
+    /// [`BuildCodecError`]; `NoDictionary` for the others.
+    pub fn build_with_dictionary(
+        self,
+        dictionary: &crate::Dictionary,
+    ) -> Result<Box<dyn Codec>, BuildCodecError> {
+        match self {
+            Self::Zstd(level) => Ok(Box::new(crate::Zstd::with_dictionary(level, dictionary)?)),
+            codec => Err(BuildCodecError::NoDictionary { codec }),
+        }
+    }
+}
+
 impl fmt::Display for CodecSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -145,6 +162,12 @@ pub enum BuildCodecError {
         IN_THIS_BUILD
     )]
     NotInThisBuild {
+        /// The codec asked for.
+        codec: CodecSpec,
+    },
+    /// Only zstd has dictionaries.
+    #[error("{codec} takes no dictionary; use zstd:LEVEL, or build it without one")]
+    NoDictionary {
         /// The codec asked for.
         codec: CodecSpec,
     },

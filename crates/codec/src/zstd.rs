@@ -4,6 +4,8 @@
 //! bytes of header a frame and three a block. The window is never larger than 64 KiB, and zstd makes its tables smaller
 //! for shorter inputs by itself, so a 4 KiB page does not pay for tables made for more.
 //!
+//! With a dictionary, every context refers to one digest of it, made with the codec.
+//!
 //! Contexts are reused, each one compression or decompression at a time. A decoder is about 94 KiB and complete from
 //! the start. An encoder starts at 5 KiB and gets its tables from zstd at its first use (70 KiB for pages at the low
 //! levels, up to 1.8 MiB for 64 KiB at level 19), and again when the inputs become much longer or stay much shorter, so
@@ -14,7 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zstd_safe::{CCtx, CParameter, DCtx, DParameter, ErrorCode, FrameFormat, get_error_name};
 
 use crate::{
-    BuildCodecError, Codec, CodecError, CodecSpec, TryCodecError, ZstdLevel,
+    BuildCodecError, Codec, CodecError, CodecSpec, Dictionary, TryCodecError, ZstdLevel,
+    digested::Digested,
     slots::{self, Slots},
 };
 
@@ -37,6 +40,8 @@ pub struct Zstd {
     /// What one encoder holds at most while inputs are at most [`SHORT_LEN`] bytes; and at most [`LONG_LEN`].
     short_encoder_bytes: usize,
     long_encoder_bytes: usize,
+    /// What the contexts refer to. Behind them: fields are dropped in this order.
+    dictionary: Option<Box<Digested>>,
 }
 
 struct Encoder {
@@ -52,6 +57,23 @@ impl Zstd {
     /// [`BuildCodecError::OutOfMemory`], or [`BuildCodecError::Refused`] when a zstd library other than the bundled one
     /// is linked that does not know a parameter.
     pub fn new(level: ZstdLevel) -> Result<Self, BuildCodecError> {
+        Self::build(level, None)
+    }
+
+    /// As [`new`](Self::new), with a dictionary, which its contexts share. What it compresses can be read by a codec with
+    /// the same dictionary only.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_dictionary(
+        level: ZstdLevel,
+        dictionary: &Dictionary,
+    ) -> Result<Self, BuildCodecError> {
+        let out_of_memory = BuildCodecError::OutOfMemory { codec: CodecSpec::Zstd(level) };
+        Self::build(level, Some(Digested::new(dictionary, level).ok_or(out_of_memory)?))
+    }
+
+    fn build(level: ZstdLevel, dictionary: Option<Box<Digested>>) -> Result<Self, BuildCodecError> {
         let codec = CodecSpec::Zstd(level);
         let refused = |code| BuildCodecError::Refused { codec, reason: get_error_name(code) };
         let out_of_memory = BuildCodecError::OutOfMemory { codec };
@@ -59,7 +81,7 @@ impl Zstd {
         let (mut encoder_bytes, mut decoder_bytes) = (0, 0);
         let encoders = Slots::try_from_fn(slots::default_count(), |_| {
             let mut context = CCtx::try_create().ok_or(out_of_memory)?;
-            set_up_encoder(&mut context, level).map_err(refused)?;
+            set_up_encoder(&mut context, level, dictionary.as_ref()).map_err(refused)?;
             let bytes = context.sizeof();
             encoder_bytes += bytes;
             Ok(Encoder { context, bytes })
@@ -67,6 +89,10 @@ impl Zstd {
         let decoders = Slots::try_from_fn(slots::default_count(), |_| {
             let mut context = DCtx::try_create().ok_or(out_of_memory)?;
             context.set_parameter(DParameter::Format(FrameFormat::Magicless)).map_err(refused)?;
+            if let Some(dictionary) = &dictionary {
+                // SAFETY: decoders and dictionary become fields of one value, which drops the decoders first.
+                unsafe { dictionary.attach_decoder(&mut context) }.map_err(refused)?;
+            }
             decoder_bytes += context.sizeof();
             Ok(context)
         })?;
@@ -74,7 +100,7 @@ impl Zstd {
         // longer ones (their tables may be of another kind), so the powers of two on the way are tried as well.
         let grown = |len: usize| {
             let mut context = CCtx::try_create().ok_or(out_of_memory)?;
-            set_up_encoder(&mut context, level).map_err(refused)?;
+            set_up_encoder(&mut context, level, dictionary.as_ref()).map_err(refused)?;
             let input = vec![0; len];
             let mut output = vec![0; zstd_safe::compress_bound(len)];
             let mut most = 0;
@@ -84,19 +110,35 @@ impl Zstd {
             }
             Ok(most)
         };
+        let (short_encoder_bytes, long_encoder_bytes) = (grown(SHORT_LEN)?, grown(LONG_LEN)?);
         Ok(Self {
             name: codec.to_string(),
             encoders,
             decoders,
             decoder_bytes,
             encoder_bytes: encoder_bytes.into(),
-            short_encoder_bytes: grown(SHORT_LEN)?,
-            long_encoder_bytes: grown(LONG_LEN)?,
+            short_encoder_bytes,
+            long_encoder_bytes,
+            dictionary,
         })
     }
 }
 
-fn set_up_encoder(context: &mut CCtx<'_>, level: ZstdLevel) -> Result<(), ErrorCode> {
+impl Zstd {
+    /// What it holds beside encoders.
+    fn fixed_bytes(&self) -> usize {
+        self.encoders.array_bytes()
+            + self.decoders.array_bytes()
+            + self.decoder_bytes
+            + self.dictionary.as_ref().map_or(0, |dictionary| dictionary.bytes())
+    }
+}
+
+fn set_up_encoder(
+    context: &mut CCtx<'static>,
+    level: ZstdLevel,
+    dictionary: Option<&Box<Digested>>,
+) -> Result<(), ErrorCode> {
     for parameter in [
         CParameter::CompressionLevel(level.get()),
         CParameter::WindowLog(WINDOW_LOG_MAX),
@@ -107,7 +149,12 @@ fn set_up_encoder(context: &mut CCtx<'_>, level: ZstdLevel) -> Result<(), ErrorC
     ] {
         context.set_parameter(parameter)?;
     }
-    Ok(())
+    match dictionary {
+        // SAFETY: encoders and dictionary are fields of one value, which drops the encoders first; or the encoder is one
+        // that `build` drops while it has the dictionary.
+        Some(dictionary) => unsafe { dictionary.attach_encoder(context) },
+        None => Ok(()),
+    }
 }
 
 impl Codec for Zstd {
@@ -149,17 +196,12 @@ impl Codec for Zstd {
 
     fn metadata_bytes(&self) -> usize {
         // ORDERING: Relaxed; a sum that is read for statistics.
-        let encoder_bytes = self.encoder_bytes.load(Ordering::Relaxed);
-        self.encoders.array_bytes()
-            + self.decoders.array_bytes()
-            + self.decoder_bytes
-            + encoder_bytes
+        self.fixed_bytes() + self.encoder_bytes.load(Ordering::Relaxed)
     }
 
     fn metadata_bytes_max(&self, len: usize) -> usize {
-        let fixed = self.encoders.array_bytes() + self.decoders.array_bytes() + self.decoder_bytes;
         let encoder =
             if len <= SHORT_LEN { self.short_encoder_bytes } else { self.long_encoder_bytes };
-        fixed + self.encoders.len() * encoder
+        self.fixed_bytes() + self.encoders.len() * encoder
     }
 }

@@ -1,0 +1,234 @@
+//! Dictionaries: what the pages of one program have in common, shown to zstd before each of them.
+//!
+//! A page of 4 KiB is short: most of what a compressor could learn from it is learned when the page is over. A
+//! dictionary is learned once, from some of the pages, and is there for all. What that wins depends on how alike the
+//! pages are: a half for JSON and Redis values, nothing for shared libraries (`docs/BENCHMARKS.md`).
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::same_filled;
+
+/// Bytes that pages of one kind have in common, from [`train`](Self::train).
+///
+/// What was compressed with a dictionary can be read with the same one only.
+///
+/// # Examples
+/// ```
+/// use pagefold_codec::{CodecSpec, Dictionary};
+///
+/// let page = |number: u32| format!("{{\"id\": {number}, \"state\": \"waiting\"}}").repeat(100);
+/// let samples: Vec<String> = (0..200).map(page).collect();
+/// let dictionary = Dictionary::train(samples.iter().map(String::as_bytes), 8 << 10)?;
+///
+/// let spec = "zstd:1".parse::<CodecSpec>()?;
+/// let (with, without) = (spec.build_with_dictionary(&dictionary)?, spec.build()?);
+/// let page = page(1_000_000);
+/// let mut compressed = [0; 4096];
+/// let shorter = with.compress(page.as_bytes(), &mut compressed).ok_or("it compresses")?;
+/// assert!(shorter < without.compress(page.as_bytes(), &mut [0; 4096]).ok_or("as well")?);
+///
+/// let mut back = vec![0; page.len()];
+/// with.decompress(&compressed[..with.compress(page.as_bytes(), &mut compressed).ok_or("again")?], &mut back)?;
+/// assert_eq!(back, page.as_bytes());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Dictionary {
+    bytes: Box<[u8]>,
+}
+
+/// Why there is no dictionary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum DictionaryError {
+    /// A length that is of no use.
+    #[error(
+        "a dictionary of {bytes} bytes is not possible; choose {} to {}",
+        Dictionary::BYTES_MIN,
+        Dictionary::BYTES_MAX
+    )]
+    Length {
+        /// The length given.
+        bytes: usize,
+    },
+    /// There is too little to learn from.
+    #[error(
+        "{pages} pages of {bytes} bytes are too few, or too much alike, to train a dictionary; give some hundred pages"
+    )]
+    TooFew {
+        /// Pages that are not same-filled.
+        pages: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
+    /// The bytes are no dictionary.
+    #[error("these {bytes} bytes are no zstd dictionary, or a damaged one")]
+    Damaged {
+        /// The length given.
+        bytes: usize,
+    },
+}
+
+impl Dictionary {
+    /// The shortest dictionary, in bytes.
+    pub const BYTES_MIN: usize = 256;
+    /// The longest, in bytes: 64 KiB, the longest object a pool takes.
+    pub const BYTES_MAX: usize = 64 << 10;
+
+    /// Learns a dictionary of at most `bytes_max` bytes from pages. A few hundred pages are enough, if they are chosen at
+    /// random; same-filled ones are left out. Takes some ten milliseconds a MiB of pages.
+    ///
+    /// # Errors
+    /// [`DictionaryError`].
+    pub fn train<'p>(
+        pages: impl IntoIterator<Item = &'p [u8]>,
+        bytes_max: usize,
+    ) -> Result<Self, DictionaryError> {
+        check_length(bytes_max)?;
+        let (mut all, mut lengths) = (Vec::new(), Vec::new());
+        for page in pages {
+            if !page.is_empty() && same_filled(page).is_none() {
+                all.extend_from_slice(page);
+                lengths.push(page.len());
+            }
+        }
+        let too_few = DictionaryError::TooFew { pages: lengths.len(), bytes: all.len() };
+        let mut bytes = vec![0; bytes_max];
+        let trained = zstd_safe::train_from_buffer(&mut bytes[..], &all, &lengths);
+        bytes.truncate(trained.map_err(|_| too_few)?);
+        Self::from_bytes(&bytes)
+    }
+
+    /// A dictionary from the bytes of one, kept since.
+    ///
+    /// # Errors
+    /// [`DictionaryError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DictionaryError> {
+        check_length(bytes.len())?;
+        // Bytes without the magic number would be taken as they are: that is no dictionary that was ever trained.
+        let known = zstd_safe::get_dict_id_from_dict(bytes).is_some();
+        if !known || zstd_safe::DDict::try_create(bytes).is_none() {
+            return Err(DictionaryError::Damaged { bytes: bytes.len() });
+        }
+        Ok(Self { bytes: bytes.into() })
+    }
+
+    /// Its bytes, to keep.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn check_length(bytes: usize) -> Result<(), DictionaryError> {
+    if (Dictionary::BYTES_MIN..=Dictionary::BYTES_MAX).contains(&bytes) {
+        Ok(())
+    } else {
+        Err(DictionaryError::Length { bytes })
+    }
+}
+
+impl fmt::Debug for Dictionary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dictionary").field("bytes", &self.bytes.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CodecSpec;
+
+    /// Text of words that seldom come twice in a page, but in most pages.
+    fn pages() -> Vec<Vec<u8>> {
+        let mut state = 7_u32;
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 16
+        };
+        let word = |number: u32| format!("{:08x} ", number.wrapping_mul(2_654_435_761));
+        let mut page = move || (0..512).map(|_| word(random() % 900)).collect::<String>();
+        (0..300).map(|_| page().as_bytes()[..4096].to_vec()).collect()
+    }
+
+    fn trained() -> Dictionary {
+        Dictionary::train(pages().iter().map(Vec::as_slice), 16 << 10).expect("enough pages")
+    }
+
+    #[test]
+    fn pages_come_back_and_take_less() {
+        let dictionary = trained();
+        for name in ["zstd:-1", "zstd:1", "zstd:3", "zstd:19"] {
+            let spec: CodecSpec = name.parse().expect("a codec");
+            let with = spec.build_with_dictionary(&dictionary).expect("built");
+            let without = spec.build().expect("built");
+            assert_eq!(with.name(), name, "it is the same codec");
+            let (mut less, mut more) = (0, 0);
+            for page in pages().iter().step_by(7) {
+                let mut compressed = [0; 4096];
+                let len = with.compress(page, &mut compressed).expect("text");
+                less += len;
+                more += without.compress(page, &mut [0; 4096]).expect("text");
+                let mut back = [0; 4096];
+                assert_eq!(with.decompress(&compressed[..len], &mut back), Ok(4096), "{name}");
+                assert_eq!(back, page[..], "{name}");
+                let mut back = [0; 4096];
+                assert_eq!(with.try_decompress(&compressed[..len], &mut back), Ok(4096));
+                // Without the dictionary it is an error or other bytes, never more than the destination.
+                let decoded = without.decompress(&compressed[..len], &mut back);
+                assert!(decoded.is_err() || back != page[..], "{name}");
+            }
+            assert!(less < more, "{name}: {less} with, {more} without");
+        }
+    }
+
+    #[test]
+    fn contexts_hold_the_dictionary_once() {
+        let (dictionary, spec) = (trained(), "zstd:1".parse::<CodecSpec>().expect("a codec"));
+        let with = spec.build_with_dictionary(&dictionary).expect("built");
+        let before = with.metadata_bytes();
+        let least = spec.build().expect("built").metadata_bytes() + 2 * dictionary.as_bytes().len();
+        assert!(before >= least, "{before}, and not {least} at the least");
+        let most = with.metadata_bytes_max(4096);
+        for page in pages() {
+            with.compress(&page, &mut [0; 4096]).expect("text");
+        }
+        assert!(with.metadata_bytes() <= most, "{} of {most}", with.metadata_bytes());
+    }
+
+    #[test]
+    fn what_is_no_dictionary_says_so() {
+        let dictionary = trained();
+        assert_eq!(Dictionary::from_bytes(dictionary.as_bytes()).as_ref(), Ok(&dictionary));
+        for bytes in [0, 255, (64 << 10) + 1] {
+            let refused = Dictionary::train([], bytes);
+            assert_eq!(refused, Err(DictionaryError::Length { bytes }));
+        }
+        let few = Dictionary::train([&[7; 4096][..], b"short"], 4096);
+        assert_eq!(few, Err(DictionaryError::TooFew { pages: 1, bytes: 5 }));
+        let random: Vec<u8> =
+            (0..4096_u32).map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+        assert_eq!(Dictionary::from_bytes(&random), Err(DictionaryError::Damaged { bytes: 4096 }));
+        for at in (0..dictionary.as_bytes().len()).step_by(97) {
+            let mut bytes = dictionary.as_bytes().to_vec();
+            bytes[at] ^= 0x55;
+            // A change of its content is another dictionary; one of its tables is none, or one that codes otherwise.
+            if let Ok(other) = Dictionary::from_bytes(&bytes) {
+                let spec = "zstd:1".parse::<CodecSpec>().expect("a codec");
+                if let Ok(codec) = spec.build_with_dictionary(&other) {
+                    let page = &pages()[0];
+                    let mut compressed = [0; 4200];
+                    let len = codec.compress(page, &mut compressed).expect("room");
+                    let mut back = [0; 4096];
+                    assert_eq!(codec.decompress(&compressed[..len], &mut back), Ok(4096));
+                    assert_eq!(back, page[..]);
+                }
+            }
+        }
+        for name in ["lz4", "raw"] {
+            let spec: CodecSpec = name.parse().expect("a codec");
+            let text = spec.build_with_dictionary(&dictionary).err().expect("refused").to_string();
+            assert!(text.contains("takes no dictionary"), "{text}");
+        }
+    }
+}
