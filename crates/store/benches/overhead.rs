@@ -78,13 +78,13 @@ fn measure(name: &str, allocator: Allocator, pages: &[Page]) -> bool {
     for _ in 0..ROUNDS {
         space.remove_range(0..u64::MAX).expect("alive");
         // Into an empty space, and then over what is there.
-        for row in 0..2 {
+        for row in &mut rows[..2] {
             let medians = paired(
                 pages.len(),
                 |at| _ = black_box(codec.compress(black_box(&pages[at]), &mut scratch)),
                 |at| space.put(at as u64, &pages[at]).expect("room"),
             );
-            rows[row].iter_mut().zip(medians).for_each(|(all, median)| all.push(median));
+            row.iter_mut().zip(medians).for_each(|(all, median)| all.push(median));
         }
         let mut other = [0; 4096];
         let medians = paired(
