@@ -1,4 +1,4 @@
-//! The page table of a small virtual machine: 64 MiB of guest memory, of which 2 MiB are frames of the host at any time
+//! The page table of a small virtual machine: 64 MiB of guest memory, of which 512 KiB are frames of the host at any time
 //! and the rest is in a store, compressed.
 //!
 //! The guest sorts numbers in its memory and knows nothing of this. `cargo run -p pagefold --example page_table`
@@ -10,7 +10,7 @@ use pagefold::{GetError, Page, Space, SpaceConfig, Store};
 
 const PAGE: usize = 4096;
 const GUEST_PAGES: usize = 16 << 10;
-const FRAMES: usize = 512;
+const FRAMES: usize = 128;
 
 /// Where a page of the guest is.
 #[derive(Clone, Copy)]

@@ -67,7 +67,7 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn run() -> Result<Outcome, Box<dyn Error>> {
-    let store = Store::builder().limit(8 << 20).build()?;
+    let store = Store::builder().limit(4 << 20).build()?;
     let mut cache = Cache::new(&store, 10_000)?;
     let mut asked = 0;
     for round in 0..4_u64 {

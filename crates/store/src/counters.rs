@@ -44,11 +44,11 @@ const COUNTS: usize = Count::RejectedLong as usize + 1;
 /// Buckets of a histogram: below 128 ns, below 256 ns, and so on with doubled bounds; the last one has no bound.
 pub(crate) const LATENCY_BUCKETS: usize = 20;
 /// The first bound is 2^this nanoseconds.
-const FIRST_BOUND_LOG: u32 = 7;
+const FIRST_BOUND_LOG: usize = 7;
 
 /// The upper bound of a bucket, in nanoseconds; none for the last.
 pub(crate) fn bound_ns(bucket: usize) -> Option<u64> {
-    (bucket + 1 < LATENCY_BUCKETS).then(|| 1 << (bucket as u32 + FIRST_BOUND_LOG))
+    (bucket + 1 < LATENCY_BUCKETS).then(|| 1 << (bucket + FIRST_BOUND_LOG))
 }
 
 #[derive(Debug, Default)]

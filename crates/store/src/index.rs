@@ -220,7 +220,7 @@ impl Index {
         while key < self.pages() && *budget > 0 {
             *budget -= 1;
             let region = key / REGION;
-            let Some(count) = self.occupancy.get(region) else { return None };
+            let count = self.occupancy.get(region)?;
             if count.load(Ordering::Relaxed) == 0 {
                 key = (region + 1) * REGION;
                 continue;

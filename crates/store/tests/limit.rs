@@ -50,9 +50,9 @@ fn put_from_two_threads(space: &Space, first: u64, count: u64, seed: Seed) -> u6
                     let mut rng = seed.rng(number);
                     let pages = Mix::PROCESS.pages(&mut rng, 512);
                     let mut accepted = 0;
-                    for step in 0..count {
+                    for (step, bytes) in (0..count).zip(pages.iter().cycle()) {
                         // A counter in each page, so that no two are the same.
-                        let mut page = page_of(&pages[step as usize % pages.len()]);
+                        let mut page = page_of(bytes);
                         page[..8].copy_from_slice(&step.to_ne_bytes());
                         let key = first + step * 2 + number;
                         match space.put(key % space.capacity(), &page) {
@@ -143,7 +143,7 @@ fn a_limit_of_zero_is_too_small() {
         match Store::builder().limit(limit).build() {
             Ok(store) => {
                 let space = store.space(SpaceConfig::persistent(10)).expect("room");
-                space.put(0, &std::array::from_fn(|at| (at / 7) as u8)).expect("room");
+                space.put(0, &std::array::from_fn(|at| (at / 7).to_le_bytes()[0])).expect("room");
                 return;
             }
             Err(StoreBuildError::LimitTooSmall { min, .. }) => {

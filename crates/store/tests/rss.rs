@@ -17,9 +17,8 @@ fn the_kernel_agrees_with_the_account() {
     let before = rss();
     let store = Store::builder().limit(LIMIT).build().expect("room");
     let space = store.space(SpaceConfig::ephemeral(1 << 20)).expect("room");
-    for step in 0..100_000_u64 {
-        let mut page: pagefold_store::Page =
-            pages[step as usize % pages.len()].as_slice().try_into().expect("a page");
+    for (step, bytes) in (0..100_000_u64).zip(pages.iter().cycle()) {
+        let mut page: pagefold_store::Page = bytes.as_slice().try_into().expect("a page");
         page[..8].copy_from_slice(&step.to_ne_bytes());
         space.put(step, &page).expect("it drops others");
         if step % 5000 == 0 {

@@ -263,7 +263,7 @@ fn statistics_have_three_forms() {
     let store = Store::builder().limit(LIMIT).build().expect("room");
     let space = store.space(SpaceConfig::persistent(10).name("a \"name\"")).expect("room");
     space.put(0, &[1; 4096]).expect("room");
-    space.put(1, &std::array::from_fn(|at| (at / 99) as u8)).expect("room");
+    space.put(1, &std::array::from_fn(|at| (at / 99).to_le_bytes()[0])).expect("room");
     space.get(0, &mut [0; 4096]).expect("there");
     let stats = store.stats();
     assert_eq!((stats.stored, stats.spaces[0].hits, stats.spaces[0].puts), (2, 1, 2));
