@@ -112,12 +112,13 @@ impl Index {
         if self.is_closed() {
             return Err(Refused::Closed);
         }
-        let usable = self
-            .words
-            .ensure(key, Claim::Normal)
-            .and_then(|()| self.occupancy.ensure(region, Claim::Normal));
-        if let Err(OutOfFrames) = usable {
-            return Err(Refused::OutOfFrames);
+        // A page with an entry is usable, and stays so while its shard is held. (I-OCCUPANCY)
+        if !self.is_occupied(region) {
+            let usable = self
+                .words
+                .ensure(key, Claim::Normal)
+                .and_then(|()| self.occupancy.ensure(region, Claim::Normal));
+            usable.map_err(|OutOfFrames| Refused::OutOfFrames)?;
         }
         self.count(region).fetch_add(1, Ordering::Relaxed);
         let mut old = self.load(key);
@@ -139,6 +140,11 @@ impl Index {
                 }
             }
         }
+    }
+
+    /// Whether a table page has an entry.
+    fn is_occupied(&self, region: usize) -> bool {
+        self.occupancy.get(region).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     // ORDERING of the counts: Relaxed. They are raised under the shard lock that `release` holds when it reads them;
