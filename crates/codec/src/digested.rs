@@ -6,8 +6,7 @@ use crate::{Dictionary, ZstdLevel};
 
 /// Tables of a dictionary for one level, and what decoding needs of it.
 ///
-/// # Invariants
-/// It lies in a box of its own and is neither moved out of it nor changed, so that contexts can refer to it.
+/// Made in a box, so that it keeps its place and contexts can refer to it.
 pub(crate) struct Digested {
     encode: CDict<'static>,
     decode: DDict<'static>,
@@ -29,13 +28,13 @@ impl Digested {
     /// Makes an encoder use it from now on.
     ///
     /// # Safety
-    /// The encoder is dropped before `self` is, or never used after.
+    /// `self` keeps its place, and the encoder is dropped before `self` is or never used after.
     pub(crate) unsafe fn attach_encoder(
-        self: &Box<Self>,
+        &self,
         context: &mut CCtx<'static>,
     ) -> Result<(), ErrorCode> {
-        // SAFETY: the box keeps its place and is not changed (see Invariants), and by this function's contract nobody
-        // uses the reference after it is gone. zstd reads the tables only, so contexts may share them between threads.
+        // SAFETY: by this function's contract it keeps its place, and nobody uses the reference after it is gone; nothing
+        // here changes it. zstd reads the tables only, so contexts may share them between threads.
         let encode: &'static CDict<'static> = unsafe { &*std::ptr::from_ref(&self.encode) };
         context.ref_cdict(encode).map(drop)
     }
@@ -45,7 +44,7 @@ impl Digested {
     /// # Safety
     /// As for [`attach_encoder`](Self::attach_encoder).
     pub(crate) unsafe fn attach_decoder(
-        self: &Box<Self>,
+        &self,
         context: &mut DCtx<'static>,
     ) -> Result<(), ErrorCode> {
         // SAFETY: as in `attach_encoder`.

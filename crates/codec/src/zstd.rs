@@ -81,7 +81,7 @@ impl Zstd {
         let (mut encoder_bytes, mut decoder_bytes) = (0, 0);
         let encoders = Slots::try_from_fn(slots::default_count(), |_| {
             let mut context = CCtx::try_create().ok_or(out_of_memory)?;
-            set_up_encoder(&mut context, level, dictionary.as_ref()).map_err(refused)?;
+            set_up_encoder(&mut context, level, dictionary.as_deref()).map_err(refused)?;
             let bytes = context.sizeof();
             encoder_bytes += bytes;
             Ok(Encoder { context, bytes })
@@ -90,7 +90,8 @@ impl Zstd {
             let mut context = DCtx::try_create().ok_or(out_of_memory)?;
             context.set_parameter(DParameter::Format(FrameFormat::Magicless)).map_err(refused)?;
             if let Some(dictionary) = &dictionary {
-                // SAFETY: decoders and dictionary become fields of one value, which drops the decoders first.
+                // SAFETY: the dictionary is in a box. Decoders and it become fields of one value, which drops the
+                // decoders first.
                 unsafe { dictionary.attach_decoder(&mut context) }.map_err(refused)?;
             }
             decoder_bytes += context.sizeof();
@@ -100,7 +101,7 @@ impl Zstd {
         // longer ones (their tables may be of another kind), so the powers of two on the way are tried as well.
         let grown = |len: usize| {
             let mut context = CCtx::try_create().ok_or(out_of_memory)?;
-            set_up_encoder(&mut context, level, dictionary.as_ref()).map_err(refused)?;
+            set_up_encoder(&mut context, level, dictionary.as_deref()).map_err(refused)?;
             let input = vec![0; len];
             let mut output = vec![0; zstd_safe::compress_bound(len)];
             let mut most = 0;
@@ -137,7 +138,7 @@ impl Zstd {
 fn set_up_encoder(
     context: &mut CCtx<'static>,
     level: ZstdLevel,
-    dictionary: Option<&Box<Digested>>,
+    dictionary: Option<&Digested>,
 ) -> Result<(), ErrorCode> {
     for parameter in [
         CParameter::CompressionLevel(level.get()),
@@ -150,8 +151,8 @@ fn set_up_encoder(
         context.set_parameter(parameter)?;
     }
     match dictionary {
-        // SAFETY: encoders and dictionary are fields of one value, which drops the encoders first; or the encoder is one
-        // that `build` drops while it has the dictionary.
+        // SAFETY: the dictionary is in a box. Encoders and it become fields of one value, which drops the encoders first;
+        // or the encoder is one that `build` drops while it has the dictionary.
         Some(dictionary) => unsafe { dictionary.attach_encoder(context) },
         None => Ok(()),
     }

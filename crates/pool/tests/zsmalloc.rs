@@ -72,7 +72,7 @@ fn every_byte_survives_many_threads() {
     for (step, chain, lending, threads) in
         [(16, 8, true, 2), (16, 8, true, 4), (32, 4, true, 8), (8, 1, true, 3), (16, 8, false, 4)]
     {
-        let plan = Plan { seed: *seed, threads, ops: Some(200_000) };
+        let plan = Plan { threads, ops: Some(200_000), ..Plan::new(*seed) };
         let builder = builder().class_step(step).chain_limit(chain).class_lending(lending);
         if let Err(failure) = stress(build(builder), plan) {
             panic!("step {step}, chain {chain}, lending {lending}, {threads} threads: {failure}");
@@ -84,7 +84,8 @@ fn every_byte_survives_many_threads() {
 fn a_faulty_pool_does_not_pass() {
     let seed = Seed::for_test(0xbad);
     let pool = Canary::new(build(builder()), seed.value(), 10_000);
-    let outcome = stress(Box::new(pool), Plan { seed: *seed, threads: 2, ops: Some(1_000_000) });
+    let outcome =
+        stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
     assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
 }
 
