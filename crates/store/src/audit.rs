@@ -6,6 +6,8 @@ use crate::{counters::Count, index::REGION, inner::Inner, space::Tenant};
 
 impl Inner {
     pub(crate) fn validate(&self) -> Result<(), Violation> {
+        // The shrinker's thread is another one too.
+        let _quiet = self.wake.quiet();
         self.pool.validate()?;
         let mut objects = 0;
         for tenant in self.tenants() {

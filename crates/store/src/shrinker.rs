@@ -5,7 +5,7 @@
 use std::{
     io,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -31,6 +31,8 @@ pub(crate) struct Wake {
     stopped: AtomicBool,
     lock: Mutex<()>,
     bell: Condvar,
+    /// Held around each piece of the thread's work, so that `validate` finds the pool quiet. Nobody else waits for it.
+    work: Mutex<()>,
 }
 
 // ORDERING (this file): Relaxed for `asked` and `stopped`: both are set and looked at around the lock, which orders
@@ -50,6 +52,11 @@ impl Wake {
     fn ring(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.bell.notify_all();
+    }
+
+    /// Keeps the thread from its next piece of work, after the one that it is at.
+    pub(crate) fn quiet(&self) -> MutexGuard<'_, ()> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_stopped(&self) -> bool {
@@ -91,10 +98,11 @@ fn run(inner: &Inner, mut source: Option<Box<dyn LimitSource>>) {
         }
         inner.wake.asked.store(false, Ordering::Relaxed);
         let mut worked = false;
-        while !inner.wake.is_stopped() && inner.shrink_step() {
+        while !inner.wake.is_stopped() && step(inner) {
             worked = true;
         }
         if worked {
+            let _working = inner.wake.quiet();
             inner.trim_idle();
         } else if inner.is_above_high() {
             inner.wake.pause(FRUITLESS_PAUSE);
@@ -103,12 +111,18 @@ fn run(inner: &Inner, mut source: Option<Box<dyn LimitSource>>) {
     }
 }
 
+fn step(inner: &Inner) -> bool {
+    let _working = inner.wake.quiet();
+    inner.shrink_step()
+}
+
 /// Asks the source, and puts its answer in force as far as what is stored allows.
 fn follow(inner: &Inner, source: &mut dyn LimitSource) {
     let Some(wanted) = source.limit(inner.resident()) else { return };
     if wanted.abs_diff(inner.limit()) < pagefold_frame::FRAME_BYTES {
         return;
     }
+    let _working = inner.wake.quiet();
     match inner.set_limit(wanted) {
         Ok(()) => {}
         // As near as what may not be dropped allows.
