@@ -11,7 +11,9 @@ mod error;
 mod evidence;
 mod fuzz;
 mod loom;
+mod peers;
 mod sanitize;
+mod store;
 mod torture;
 mod workspace;
 
@@ -37,10 +39,12 @@ enum Task {
     Corpus(corpus::CorpusArgs),
     Evidence(evidence::EvidenceArgs),
     Bench(bench::BenchArgs),
+    Peers(peers::PeersArgs),
     Loom(loom::LoomArgs),
     Torture(torture::TortureArgs),
     Fuzz(fuzz::FuzzArgs),
     Sanitize(sanitize::SanitizeArgs),
+    Store(store::StoreArgs),
 }
 
 impl Task {
@@ -49,10 +53,12 @@ impl Task {
             Self::Corpus(arguments) => corpus::run(arguments),
             Self::Evidence(arguments) => evidence::run(arguments),
             Self::Bench(arguments) => bench::run(arguments),
+            Self::Peers(arguments) => peers::run(arguments),
             Self::Loom(arguments) => loom::run(arguments),
             Self::Torture(arguments) => torture::run(arguments),
             Self::Fuzz(arguments) => fuzz::run(arguments),
             Self::Sanitize(arguments) => sanitize::run(arguments),
+            Self::Store(arguments) => store::run(arguments),
         }
     }
 }
