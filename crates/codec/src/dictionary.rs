@@ -18,20 +18,23 @@ use crate::same_filled;
 /// ```
 /// use pagefold_codec::{CodecSpec, Dictionary};
 ///
-/// let page = |number: u32| format!("{{\"id\": {number}, \"state\": \"waiting\"}}").repeat(100);
-/// let samples: Vec<String> = (0..200).map(page).collect();
+/// let record = |number: u32| {
+///     format!("{{\"id\": {number}, \"owner\": \"user {}\", \"state\": \"waiting\"}}", number % 77)
+/// };
+/// let samples: Vec<String> = (0..2000).map(record).collect();
 /// let dictionary = Dictionary::train(samples.iter().map(String::as_bytes), 8 << 10)?;
 ///
 /// let spec = "zstd:1".parse::<CodecSpec>()?;
 /// let (with, without) = (spec.build_with_dictionary(&dictionary)?, spec.build()?);
-/// let page = page(1_000_000);
-/// let mut compressed = [0; 4096];
-/// let shorter = with.compress(page.as_bytes(), &mut compressed).ok_or("it compresses")?;
-/// assert!(shorter < without.compress(page.as_bytes(), &mut [0; 4096]).ok_or("as well")?);
+/// let record = record(1_000_000);
+/// let mut compressed = [0; 256];
+/// let len = with.compress(record.as_bytes(), &mut compressed).ok_or("it compresses")?;
+/// let more = without.compress(record.as_bytes(), &mut [0; 256]).ok_or("as well")?;
+/// assert!(len < more);
 ///
-/// let mut back = vec![0; page.len()];
-/// with.decompress(&compressed[..with.compress(page.as_bytes(), &mut compressed).ok_or("again")?], &mut back)?;
-/// assert_eq!(back, page.as_bytes());
+/// let mut back = vec![0; record.len()];
+/// with.decompress(&compressed[..len], &mut back)?;
+/// assert_eq!(back, record.as_bytes());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
