@@ -57,6 +57,15 @@ pub trait Pool: Send + Sync {
     /// `bytes` are read before any lock is taken on what other threads use.
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError>;
 
+    /// As [`store`](Self::store), for bytes in memory that is the caller's own and resident, such as a buffer that was
+    /// just filled: to read them cannot fault, so they may be read while a place is held, and are copied once.
+    ///
+    /// # Errors
+    /// As for [`store`](Self::store).
+    fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        self.store(bytes)
+    }
+
     /// Frees an object. Never waits: memory that a reader still holds is given back when the reader is done.
     ///
     /// # Errors

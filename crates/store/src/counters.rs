@@ -11,7 +11,7 @@ use std::{
 use pagefold_sys::sync::{self, Padded};
 
 /// What is counted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
     /// Now there: pages of one repeated word.
     Same,
@@ -95,6 +95,13 @@ impl Counters {
     #[inline]
     pub(crate) fn add(&self, count: Count, by: u64) {
         self.part().counts[count as usize].fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Adds one number and takes another away.
+    pub(crate) fn shift(&self, count: Count, more: u64, less: u64) {
+        if more != less {
+            self.add(count, more.wrapping_sub(less));
+        }
     }
 
     pub(crate) fn sub(&self, count: Count, by: u64) {

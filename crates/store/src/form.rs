@@ -1,7 +1,8 @@
 //! From bytes to objects and back: what a put makes of a page or a value, and what a get makes of an object.
 //!
-//! Input is copied to a scratch slot before a codec looks at it, because user memory may fault and the fault may be
-//! served by a store. A value that is compressed has two bytes before the codec's own: its length less 1.
+//! Input is copied before a slot is claimed or a codec looks at it, because user memory may fault and the fault may be
+//! served by a store, which needs slots. A value that is compressed has two bytes before the codec's own: its length
+//! less 1.
 //!
 //! The way back runs in signal handlers as well: nothing is allocated, and in its form without waiting nothing is
 //! waited for. An object that an allocator keeps in several pieces is gathered in a slot first.
@@ -25,19 +26,14 @@ const PREFIX: usize = 2;
 /// What a store needs to encode and decode.
 pub(crate) struct Forms {
     pub(crate) codec: Box<dyn Codec>,
-    /// For puts: a copy of the page, and what the codec makes of it.
-    encode: Slots<Box<Encode>>,
+    /// For puts: what the codec makes of a page.
+    encode: Slots<Box<Page>>,
     /// For gets: an object that lies in pieces. Others than those of puts, which may be held for as long as it takes to
     /// make room.
     gather: Slots<Box<Page>>,
 }
 
-struct Encode {
-    input: Page,
-    output: Page,
-}
-
-/// An object to be stored, and what the index is to say of it.
+/// An object to be stored, and what the index is to say of it. Its bytes are a copy, never user memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Object<'a> {
     pub(crate) bytes: &'a [u8],
@@ -111,19 +107,15 @@ impl From<CodecError> for Unread {
 impl Forms {
     pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
         let count = if cfg!(loom) { 2 } else { slots::default_count() };
-        let empty = || Box::new(Encode { input: [0; PAGE_BYTES], output: [0; PAGE_BYTES] });
-        Self {
-            codec,
-            encode: Slots::from_fn(count, |_| empty()),
-            gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
-        }
+        let pages = || Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES]));
+        Self { codec, encode: pages(), gather: pages() }
     }
 
     /// Bytes of slots and contexts, when nothing longer than a page is compressed.
     pub(crate) fn fixed_bytes(&self) -> usize {
         self.encode.array_bytes()
             + self.gather.array_bytes()
-            + self.encode.len() * (size_of::<Encode>() + PAGE_BYTES)
+            + self.encode.len() * 2 * PAGE_BYTES
             + self.codec.metadata_bytes_max(PAGE_BYTES)
     }
 
@@ -135,13 +127,12 @@ impl Forms {
 
     /// Calls `f` with the object to store for a page that is not same-filled.
     pub(crate) fn with_page<R>(&self, page: &Page, f: impl FnOnce(Object<'_>) -> R) -> R {
-        self.encode.claim().with(|scratch| {
-            let Encode { input, output } = &mut **scratch;
-            *input = *page;
-            let accepted = accept_len(PAGE_BYTES);
-            let (bytes, kind) = match self.codec.compress(input, &mut output[..accepted]) {
+        let page = *page;
+        self.encode.claim().with(|output| {
+            let output = &mut output[..accept_len(PAGE_BYTES)];
+            let (bytes, kind) = match self.codec.compress(&page, output) {
                 Some(len) => (&output[..len], Kind::Compressed),
-                None => (&input[..], Kind::Raw),
+                None => (&page[..], Kind::Raw),
             };
             f(Object { bytes, kind, original: PAGE_BYTES })
         })
@@ -157,36 +148,35 @@ impl Forms {
     ) -> R {
         if value.len() > PAGE_BYTES {
             let (input, output) = scratch.split_at_mut(value.len());
-            return self.encode_value(value, input, output, f);
+            input.copy_from_slice(value);
+            return self.encode_value(input, output, f);
         }
-        self.encode.claim().with(|scratch| {
-            let Encode { input, output } = &mut **scratch;
-            self.encode_value(value, input, output, f)
-        })
+        let mut input = [0; PAGE_BYTES];
+        let input = &mut input[..value.len()];
+        input.copy_from_slice(value);
+        self.encode.claim().with(|output| self.encode_value(input, &mut output[..], f))
     }
 
+    /// `input` is a copy of the value.
     fn encode_value<R>(
         &self,
-        value: &[u8],
-        input: &mut [u8],
+        input: &[u8],
         output: &mut [u8],
         f: impl FnOnce(Object<'_>) -> R,
     ) -> R {
-        let input = &mut input[..value.len()];
-        input.copy_from_slice(value);
-        let accepted = accept_len(value.len());
+        let accepted = accept_len(input.len());
         let compressed = (accepted > PREFIX)
             .then(|| self.codec.compress(input, &mut output[PREFIX..accepted]))
             .flatten();
         let (bytes, codec) = match compressed {
             Some(len) => {
-                let less_1 = u16::try_from(value.len() - 1).expect("at most 64 KiB");
+                let less_1 = u16::try_from(input.len() - 1).expect("at most 64 KiB");
                 output[..PREFIX].copy_from_slice(&less_1.to_le_bytes());
                 (&output[..PREFIX + len], Some(CodecId::FIRST))
             }
-            None => (&*input, None),
+            None => (input, None),
         };
-        f(Object { bytes, kind: Kind::Value(codec), original: value.len() })
+        f(Object { bytes, kind: Kind::Value(codec), original: input.len() })
     }
 
     /// Reads what the index says is kept into a destination of exactly its length.

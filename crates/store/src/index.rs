@@ -120,21 +120,22 @@ impl Index {
                 .and_then(|()| self.occupancy.ensure(region, Claim::Normal));
             usable.map_err(|OutOfFrames| Refused::OutOfFrames)?;
         }
-        self.count(region).fetch_add(1, Ordering::Relaxed);
         let mut old = self.load(key);
         loop {
             if !admit(old) {
-                self.count(region).fetch_sub(1, Ordering::Relaxed);
                 return Err(Refused::NotAdmitted);
             }
+            // A word that takes the place of another has been counted with it.
+            let counted = old.is_empty();
+            if counted {
+                self.count(region).fetch_add(1, Ordering::Relaxed);
+            }
             match self.change(key, old, new) {
-                Ok(replaced) => {
-                    if !replaced.is_empty() {
+                Ok(replaced) => return Ok(replaced),
+                Err(now) => {
+                    if counted {
                         self.count(region).fetch_sub(1, Ordering::Relaxed);
                     }
-                    return Ok(replaced);
-                }
-                Err(now) => {
                     undo(old);
                     old = now;
                 }

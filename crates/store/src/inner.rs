@@ -163,15 +163,8 @@ impl Inner {
         self.free(kept);
     }
 
-    /// As [`retire`](Self::retire), for what was replaced: the space's sum is settled already.
-    pub(crate) fn retire_replaced(&self, tenant: &Tenant, word: Word) {
-        let kept = word.kept();
-        tenant.note_out(kept, self.original(kept));
-        self.free(kept);
-    }
-
     /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.
-    fn original(&self, kept: Kept) -> usize {
+    pub(crate) fn original(&self, kept: Kept) -> usize {
         self.len(kept).unwrap_or(0)
     }
 

@@ -14,6 +14,8 @@
 //! - `payload` and `live` are the sums over used slots; the last slot of the directory is used.
 //! - No slot below `hint` is free.
 
+use std::ops::Range;
+
 /// Bytes of a slot in the directory.
 pub(crate) const SLOT_BYTES: usize = 8;
 /// Slots whose order fits a small array on the stack: all but spans full of tiny objects.
@@ -47,6 +49,17 @@ pub(crate) struct Slot {
     pub(crate) index: u32,
 }
 
+impl Slot {
+    fn from_bytes(bytes: [u8; SLOT_BYTES]) -> Self {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        Self {
+            offset: u16::from_le_bytes([a, b]),
+            len: u16::from_le_bytes([c, d]),
+            index: u32::from_le_bytes([e, f, g, h]),
+        }
+    }
+}
+
 fn slot_at(len: usize, slot: u16) -> usize {
     len - SLOT_BYTES * (usize::from(slot) + 1)
 }
@@ -55,13 +68,7 @@ fn slot_at(len: usize, slot: u16) -> usize {
 #[inline]
 pub(crate) fn read_slot(bytes: &[u8], slot: u16) -> Slot {
     let at = slot_at(bytes.len(), slot);
-    let word = u64::from_le_bytes(bytes[at..at + SLOT_BYTES].try_into().expect("eight bytes"));
-    let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
-    Slot {
-        offset: u16::from_le_bytes([a, b]),
-        len: u16::from_le_bytes([c, d]),
-        index: u32::from_le_bytes([e, f, g, h]),
-    }
+    Slot::from_bytes(bytes[at..at + SLOT_BYTES].try_into().expect("eight bytes"))
 }
 
 /// The bytes of the object in a slot that is known to be used.
@@ -76,6 +83,92 @@ pub(crate) fn room(body: &SpanBody, len: usize) -> usize {
     let free = len - usize::from(body.payload) - SLOT_BYTES * usize::from(body.slots);
     let new_slot = if body.live < body.slots { 0 } else { SLOT_BYTES };
     free.saturating_sub(new_slot)
+}
+
+/// An object as it is sorted by offset: all of it in one word.
+trait Key: Copy + Default + Ord {
+    fn new(offset: u16, len: u16, slot: u16) -> Self;
+    fn offset(self) -> usize;
+    fn slot(self) -> u16;
+    /// `None`: it is in the directory only.
+    fn len(self) -> Option<usize>;
+}
+
+/// Offset, length and slot, from the highest bits down.
+type Whole = u64;
+/// Offset and slot: half as long, for the many objects of a span full of tiny ones, which lie on the stack.
+type Short = u32;
+
+#[expect(clippy::cast_possible_truncation, reason = "the parts are cut out of the word")]
+impl Key for Whole {
+    fn new(offset: u16, len: u16, slot: u16) -> Self {
+        u64::from(offset) << 32 | u64::from(len) << 16 | u64::from(slot)
+    }
+
+    fn offset(self) -> usize {
+        (self >> 32) as usize
+    }
+
+    fn slot(self) -> u16 {
+        self as u16
+    }
+
+    fn len(self) -> Option<usize> {
+        Some(usize::from((self >> 16) as u16))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the parts are cut out of the word")]
+impl Key for Short {
+    fn new(offset: u16, _: u16, slot: u16) -> Self {
+        u32::from(offset) << 16 | u32::from(slot)
+    }
+
+    fn offset(self) -> usize {
+        (self >> 16) as usize
+    }
+
+    fn slot(self) -> u16 {
+        self as u16
+    }
+
+    fn len(self) -> Option<usize> {
+        None
+    }
+}
+
+/// The objects to close up, as a range of `order`: the holes before, between and after them add up to `len`, and
+/// their bytes are the fewest. `extent` gives an object's offset and length.
+fn cheapest_window<K: Key>(
+    order: &[K],
+    extent: impl Fn(K) -> (usize, usize),
+    len: usize,
+    end: usize,
+) -> Range<usize> {
+    let (mut best, mut fewest) = (0..order.len(), usize::MAX);
+    // The window closes objects `first..last`, which have `moved` bytes; what is before it ends at `floor`.
+    let (mut first, mut moved, mut floor) = (0, 0, 0);
+    for last in 0..=order.len() {
+        let next = order.get(last).map(|&key| extent(key));
+        let ceiling = next.map_or(end, |(offset, _)| offset);
+        while first < last {
+            let (offset, shorter_by) = extent(order[first]);
+            let (shorter, above) = (moved - shorter_by, offset + shorter_by);
+            if ceiling - above < shorter + len {
+                break;
+            }
+            (moved, floor) = (shorter, above);
+            first += 1;
+        }
+        if ceiling - floor >= moved + len && moved < fewest {
+            (best, fewest) = (first..last, moved);
+            if moved == 0 {
+                break;
+            }
+        }
+        moved += next.map_or(0, |(_, len)| len);
+    }
+    best
 }
 
 /// A span held for writing.
@@ -136,7 +229,9 @@ impl<'a> Span<'a> {
 
     /// All used slots.
     pub(crate) fn objects(&self) -> impl Iterator<Item = (u16, Slot)> + '_ {
-        (0..self.body.slots).map(|slot| (slot, self.slot(slot))).filter(|(_, slot)| slot.len > 0)
+        let directory = self.bytes.len() - SLOT_BYTES * usize::from(self.body.slots);
+        let slots = self.bytes[directory..].as_chunks().0.iter().rev();
+        (0..).zip(slots.map(|bytes| Slot::from_bytes(*bytes))).filter(|(_, slot)| slot.len > 0)
     }
 
     /// The bytes of the object in a used slot.
@@ -156,8 +251,8 @@ impl<'a> Span<'a> {
         let end = self.bytes.len() - SLOT_BYTES * usize::from(slots);
         let (offset, slid) = match usize::from(self.body.tail) + len <= end {
             true => (usize::from(self.body.tail), 0),
-            false if self.body.slots as usize <= FEW => self.make_hole::<FEW>(len, end),
-            false => self.make_hole::<MANY>(len, end),
+            false if self.body.slots as usize <= FEW => self.make_hole::<Whole, FEW>(len, end),
+            false => self.make_hole::<Short, MANY>(len, end),
         };
         self.body.slots = slots;
         self.body.hint = slot + 1;
@@ -183,71 +278,45 @@ impl<'a> Span<'a> {
     /// With the objects in order, the holes between them are looked at as windows: the cheapest window of
     /// neighbouring holes that add up to `len` is closed to the left. `end` may lie before the last object's end
     /// when the directory grows; then everything is closed.
-    fn make_hole<const N: usize>(&mut self, len: usize, end: usize) -> (usize, usize) {
-        // Offset and slot in one word, so that sorting the words sorts by offset.
-        let mut order = [0_u32; N];
+    fn make_hole<K: Key, const N: usize>(&mut self, len: usize, end: usize) -> (usize, usize) {
+        let mut order = [K::default(); N];
         let mut count = 0;
-        for (slot, Slot { offset, .. }) in self.objects() {
-            order[count] = u32::from(offset) << 16 | u32::from(slot);
+        for (slot, Slot { offset, len, .. }) in self.objects() {
+            order[count] = K::new(offset, len, slot);
             count += 1;
         }
         let order = &mut order[..count];
         order.sort_unstable();
 
-        let last_end = order.last().map_or(0, |&word| self.end_of(word as u16));
-        let window = if last_end <= end { self.cheapest_window(order, len, end) } else { 0..count };
-        let mut at = match window.start {
-            0 => 0,
-            first => self.end_of(order[first - 1] as u16),
+        let extent = |key: K| match key.len() {
+            Some(len) => (key.offset(), len),
+            None => (key.offset(), usize::from(self.slot(key.slot()).len)),
         };
+        let last_end = order.last().map_or(0, |&key| {
+            let (offset, len) = extent(key);
+            offset + len
+        });
+        let window = match last_end <= end {
+            true => cheapest_window(order, extent, len, end),
+            false => 0..count,
+        };
+        let mut at = window.start.checked_sub(1).map_or(0, |before| {
+            let (offset, len) = extent(order[before]);
+            offset + len
+        });
         let mut slid = 0;
-        for &word in &order[window.clone()] {
-            let moved = self.slot(word as u16);
+        for key in &order[window.clone()] {
+            let moved = self.slot(key.slot());
             let from = usize::from(moved.offset);
             if from != at {
                 self.bytes.copy_within(from..from + usize::from(moved.len), at);
-                self.set_slot(word as u16, Slot { offset: at as u16, ..moved });
+                self.set_slot(key.slot(), Slot { offset: at as u16, ..moved });
                 slid += usize::from(moved.len);
             }
             at += usize::from(moved.len);
         }
         self.body.tail = if window.end == count { at } else { last_end } as u16;
         (at, slid)
-    }
-
-    fn end_of(&self, slot: u16) -> usize {
-        let slot = self.slot(slot);
-        usize::from(slot.offset) + usize::from(slot.len)
-    }
-
-    /// The objects to close up, as a range of `order`: the holes before, between and after them add up to `len`, and
-    /// their bytes are the fewest.
-    fn cheapest_window(&self, order: &[u32], len: usize, end: usize) -> std::ops::Range<usize> {
-        let start_of = |at: usize| {
-            order.get(at).map_or(end, |&word| usize::from(self.slot(word as u16).offset))
-        };
-        let end_before = |at: usize| if at == 0 { 0 } else { self.end_of(order[at - 1] as u16) };
-        let (mut best, mut fewest) = (0..order.len(), usize::MAX);
-        let (mut first, mut moved) = (0, 0);
-        for last in 0..=order.len() {
-            // The window closes objects `first..last`; the span from the end before to the start after holds them
-            // and their holes.
-            if last > 0 {
-                moved += usize::from(self.slot(order[last - 1] as u16).len);
-            }
-            while first < last {
-                let shorter = moved - usize::from(self.slot(order[first] as u16).len);
-                if start_of(last) - end_before(first + 1) < shorter + len {
-                    break;
-                }
-                moved = shorter;
-                first += 1;
-            }
-            if start_of(last) - end_before(first) >= moved + len && moved < fewest {
-                (best, fewest) = (first..last, moved);
-            }
-        }
-        best
     }
 
     /// Frees a used slot; returns the length of its object.

@@ -190,6 +190,10 @@ impl Pool for Xcfmalloc {
         self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy)))
     }
 
+    fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        self.insert(Content::Bytes(bytes))
+    }
+
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
         self.remove(handle)
     }

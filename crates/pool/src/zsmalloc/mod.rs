@@ -242,6 +242,10 @@ impl Pool for Zsmalloc {
         self.base.scratch.with_copy(bytes, |copy| self.insert(copy))
     }
 
+    fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        self.insert(bytes)
+    }
+
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
         self.remove(handle)
     }

@@ -117,6 +117,18 @@ impl Tenant {
         self.counters.sub(Count::Objects, kept.counted_bytes());
     }
 
+    /// Counts what took the place of something, but for [`used`](Self::used). Most pages take the place of their like,
+    /// of which there are then as many as before.
+    fn note_exchange(&self, new: Kept, new_original: usize, old: Kept, old_original: usize) {
+        let counters = &self.counters;
+        if counted_as(new) != counted_as(old) {
+            counted_as(new).into_iter().for_each(|count| counters.add(count, 1));
+            counted_as(old).into_iter().for_each(|count| counters.sub(count, 1));
+        }
+        counters.shift(Count::Original, new_original as u64, old_original as u64);
+        counters.shift(Count::Objects, new.counted_bytes(), old.counted_bytes());
+    }
+
     /// Counts what was taken out and not replaced.
     pub(crate) fn note_gone(&self, kept: Kept, original: usize) {
         self.settle(0, kept.counted_bytes());

@@ -151,7 +151,7 @@ impl Space {
             if inner.is_above_target() {
                 return Err(Retry::Room);
             }
-            let handle = inner.pool.store(object.bytes).map_err(|_| Retry::Room)?;
+            let handle = inner.pool.store_resident(object.bytes).map_err(|_| Retry::Room)?;
             let kept = object.kept(Short(handle.to_short()));
             self.publish(index, kept, object.original).inspect_err(|_| {
                 // Nobody else can know the handle.
@@ -181,11 +181,13 @@ impl Space {
             Refused::NotAdmitted => Retry::Space,
         })?;
         tenant.counters.add(Count::Puts, 1);
-        tenant.note_in(kept, original);
         tenant.settle(new, old_bytes(old));
-        if !old.is_empty() {
+        if old.is_empty() {
+            tenant.note_in(kept, original);
+        } else {
             tenant.counters.add(Count::Overwrites, 1);
-            self.inner().retire_replaced(tenant, old);
+            tenant.note_exchange(kept, original, old.kept(), self.inner().original(old.kept()));
+            self.inner().free(old.kept());
         }
         self.inner().after_put();
         Ok(())
