@@ -15,13 +15,15 @@ const PREEMPTIONS: &str = "LOOM_MAX_PREEMPTIONS";
 /// Compaction against lookup has so many steps that an unbounded search does not end. With two preemptions all models
 /// take about a minute, with three some ten times as long.
 const POOL_PREEMPTIONS: &str = "2";
+/// Of three threads at two slots an unbounded search takes a minute, one with four preemptions two seconds.
+const CODEC_PREEMPTIONS: &str = "4";
 /// The store's models have the pool below them: with one preemption they take 12 s, with two ten minutes.
 const STORE_PREEMPTIONS: &str = "1";
 
 /// The loom models of all packages that have some.
 ///
 /// They are built into a target directory of their own. LOOM_MAX_PREEMPTIONS is passed on; unless it is set it is 2 for
-/// pagefold-pool and 1 for pagefold-store. The other LOOM_ variables work as well.
+/// pagefold-pool, 4 for pagefold-codec and 1 for pagefold-store. The other LOOM_ variables work as well.
 #[derive(Debug, Args)]
 pub(crate) struct LoomArgs {
     /// Only these packages
@@ -54,6 +56,7 @@ pub(crate) fn run(arguments: &LoomArgs) -> Result<ExitCode, XtaskError> {
         if env::var_os(PREEMPTIONS).is_none() {
             match package {
                 "pagefold-pool" => _ = command.env(PREEMPTIONS, POOL_PREEMPTIONS),
+                "pagefold-codec" => _ = command.env(PREEMPTIONS, CODEC_PREEMPTIONS),
                 "pagefold-store" => _ = command.env(PREEMPTIONS, STORE_PREEMPTIONS),
                 _ => {}
             }

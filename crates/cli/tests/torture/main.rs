@@ -40,7 +40,7 @@ const FAULTS: &str = "frame=0.005,isolate=0.1,evict=0.3,evict-panic=0.05";
 #[test]
 fn every_allocator_passes_and_every_key_is_there() {
     let document =
-        json(&["--ops", "30000", "--threads", "2", "--seed", "5", "--faults", FAULTS], 0);
+        json(&["--ops", "60000", "--threads", "2", "--seed", "5", "--faults", FAULTS], 0);
     assert_eq!(document["version"], 1);
     assert_eq!(document["seed"], "0x5");
     assert_eq!(document["threads"], 2);
@@ -54,7 +54,7 @@ fn every_allocator_passes_and_every_key_is_there() {
     assert_eq!(names, all);
     for run in runs(&document) {
         assert_eq!((&run["outcome"], &run["canary"]), (&"passed".into(), &Value::Null));
-        assert!(run["operations"].as_u64() >= Some(30_000), "{run}");
+        assert!(run["operations"].as_u64() >= Some(60_000), "{run}");
         for key in ["seconds", "cycles", "payload_bytes_max", "resident_bytes_end", "skipped"] {
             assert!(run[key].is_number(), "{key}: {run}");
         }

@@ -198,6 +198,7 @@ impl Pool for Zbud {
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        storable(bytes.len())?;
         self.insert(bytes)
     }
 

@@ -243,6 +243,7 @@ impl Pool for Zsmalloc {
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        storable(bytes.len())?;
         self.insert(bytes)
     }
 

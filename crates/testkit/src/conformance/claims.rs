@@ -76,7 +76,7 @@ pub(super) fn a_claimed_range_is_aligned_zero_and_nobody_elses(subject: &Subject
     fill(&mut on, &mut rng, Lengths::Compressed);
     free_some(&mut on, &mut rng, 0.6);
     let shapes = [(1, 1), (1, 64), (3, 2), (16, 16), (31, 1), (64, 512), (200, 8), (512, 512)];
-    for (round, (frames, align)) in (0..).zip(shapes.into_iter().cycle().take(24)) {
+    for (round, (frames, align)) in (0..).zip(shapes.into_iter().cycle().take(16)) {
         let answer = on.claim(frames, align, &mut |on| {
             on.check_bytes()?;
             for _ in 0..20 {
@@ -130,7 +130,8 @@ pub(super) fn a_claim_counts_against_the_limit(subject: &Subject<'_>) {
 }
 
 pub(super) fn claims_come_back(subject: &Subject<'_>) {
-    let pool = subject.pool();
+    let limit = subject.expect.limit_bytes / 4;
+    let pool = (subject.make)(limit);
     if !claims(&*pool) {
         return;
     }
@@ -138,7 +139,7 @@ pub(super) fn claims_come_back(subject: &Subject<'_>) {
     accepted(on.store(&contents(1, 3000)));
     // Together they are many times the limit.
     for round in 0..40 {
-        let frames = subject.expect.limit_bytes / PAGE_BYTES / (2 + round % 3);
+        let frames = limit / PAGE_BYTES / (2 + round % 3);
         accepted(on.claim(frames, 1 << (round % 10), &mut nothing));
     }
     agreed(on.free_all());

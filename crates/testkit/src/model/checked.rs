@@ -92,12 +92,15 @@ impl<'p> Checked<'p> {
         &self.model
     }
 
-    /// Stores bytes.
+    /// Stores bytes, in one of the two ways, by their number.
     ///
     /// # Errors
     /// [`Mismatch`], as for all methods here.
     pub fn store(&mut self, bytes: &[u8]) -> Result<Result<Handle, AllocError>, Mismatch> {
-        let answer = self.pool.store(bytes);
+        let answer = match bytes.len() % 2 {
+            0 => self.pool.store(bytes),
+            _ => self.pool.store_resident(bytes),
+        };
         self.made(answer, bytes)
     }
 
@@ -514,6 +517,7 @@ impl Seen {
             Some(bytes) if slices.len() != bytes.len() => {
                 Some(format!("{} bytes instead of {}", slices.len(), bytes.len()))
             }
+            Some(bytes) if slices.contiguous() == Some(bytes) => None,
             Some(bytes) => {
                 let found = slices.parts().iter().copied().flatten();
                 found

@@ -15,6 +15,7 @@ use crate::{
 const LIMIT: usize = 2 << 20;
 /// Operations on a real allocator, whose debug build is slow: enough for each kind of them.
 const REAL_OPS: u64 = 30_000;
+const RUNS_MAX: u64 = 10;
 /// How often a canary strikes. What only compaction or a claim can meet must still happen many times in a short run, since
 /// some strikes hit an object that is gone already.
 const ONE_IN: u64 = 100;
@@ -109,11 +110,21 @@ fn real(allocator: Allocator) -> Box<dyn Pool> {
 fn every_allocator_does_all_that_it_can() {
     let seed = Seed::for_test(35);
     for allocator in Allocator::ALL {
-        let summary = torture_for(REAL_OPS, real(*allocator), 2, *seed)
-            .unwrap_or_else(|failure| panic!("{allocator}: {failure}"));
-        let missing = summary.missing(&Plan::new(*seed));
-        assert!(missing.is_empty(), "{allocator} never had {missing:?}: {:?}", summary.tally);
-        assert!(summary.support.migrate && summary.support.claim, "{allocator} moves frames");
+        // Threads meet as they will, and what is rare may be absent from one run: it is not from all.
+        let mut missing: Option<Vec<&str>> = None;
+        for run in 0..RUNS_MAX {
+            let seed = Seed::new(seed.value().wrapping_add(run));
+            let summary = torture_for(REAL_OPS, real(*allocator), 2, seed)
+                .unwrap_or_else(|failure| panic!("{allocator}: {failure}"));
+            assert!(summary.support.migrate && summary.support.claim, "{allocator} moves frames");
+            let now = summary.missing(&Plan::new(seed));
+            let before = missing.take().unwrap_or_else(|| now.clone());
+            missing = Some(before.into_iter().filter(|kind| now.contains(kind)).collect());
+            if missing.as_ref().is_some_and(Vec::is_empty) {
+                break;
+            }
+        }
+        assert_eq!(missing, Some(Vec::new()), "{allocator} never had these");
     }
 }
 

@@ -466,10 +466,13 @@ impl<'a> Worker<'a> {
         self.step(report.frame_bytes);
     }
 
-    /// Any limit up to the first one. Only a limit that does not hold what is stored may be refused.
+    /// Any limit up to the first one: half of the time one that holds what is resident at this moment, because a pool
+    /// that is nearly full refuses most others. Only a limit that does not hold what is stored may be refused.
     fn lower_limit(&mut self) -> Result<(), Failure> {
         let limit = self.shared.limit;
-        let bytes = self.rng.random_range(limit / 4..=limit);
+        let resident = usize::try_from(self.shared.pool.stats().resident_bytes()).unwrap_or(limit);
+        let least = if self.rng.random_bool(0.5) { resident.min(limit) } else { limit / 4 };
+        let bytes = self.rng.random_range(least..=limit);
         let answer = self.shared.pool.set_limit(bytes);
         let right =
             matches!(answer, Ok(()) | Err(LimitError::InUse { .. } | LimitError::TooSmall { .. }));
