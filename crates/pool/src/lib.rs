@@ -17,6 +17,7 @@
 //! Contents lie in frames of `pagefold-frame`; nothing here knows an address, and nothing here is `unsafe`.
 #![forbid(unsafe_code)]
 
+mod attend;
 mod base;
 mod builder;
 pub mod classes;

@@ -8,6 +8,7 @@ use pagefold_sys::sync::Ordering;
 use super::{Nbud, buckets::Listed, span::Span};
 use crate::{
     Stats,
+    attend::Attend,
     entries::{Place, State},
 };
 

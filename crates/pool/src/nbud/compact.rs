@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     CompactReport,
+    attend::Attend,
     entries::{Place, State},
 };
 

@@ -19,13 +19,9 @@ use super::{
 };
 use crate::{
     Handle, HandleError, Pool, WriteError,
+    attend::Attend,
     entries::{Entry, EntryCell, Place},
 };
-
-/// Reports that an allocation takes care of on its way.
-const ATTEND_PER_ALLOC: usize = 2;
-/// Rounds, of up to 64 reports each, after which other threads make reports as fast as this one takes them.
-const ATTEND_ROUNDS_MAX: usize = 1 << 16;
 
 impl Nbud {
     pub(super) fn remove(&self, handle: Handle) -> Result<(), HandleError> {
@@ -102,42 +98,6 @@ impl Nbud {
         }
     }
 
-    /// Takes care of some reports; `true` if there were any.
-    fn attend(&self) -> bool {
-        let spans = self.spans.attend(&mut |attention| {
-            let Attention::Pending(id) = attention else { return };
-            // If it is held again, the mark is still set and the last reader reports it, or a writer has settled it.
-            if let Ok(guard) = self.spans.try_write(id) {
-                self.settle(guard);
-            }
-        });
-        let runs = self.runs.attend(&mut |_| {});
-        spans || runs
-    }
-
-    /// A bounded part of what others left to do; for the way of an allocation.
-    #[inline]
-    pub(super) fn attend_some(&self) {
-        for _ in 0..ATTEND_PER_ALLOC {
-            if !(self.spans.wants_attention() || self.runs.wants_attention()) {
-                return;
-            }
-            self.attend();
-        }
-    }
-
-    /// All that others left to do; `true` if there was any.
-    pub(super) fn attend_all(&self) -> bool {
-        let mut any = false;
-        for _ in 0..ATTEND_ROUNDS_MAX {
-            if !self.attend() {
-                break;
-            }
-            any = true;
-        }
-        any
-    }
-
     /// Replaces the content of an object by `bytes` of the same length, in place if nobody holds its span, and
     /// otherwise at a new place: an open read keeps the old bytes.
     pub(super) fn replace(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
@@ -207,5 +167,23 @@ impl Nbud {
         }
         self.vacate(old, carrier);
         Ok(true)
+    }
+}
+
+impl Attend for Nbud {
+    fn wants_attention(&self) -> bool {
+        self.spans.wants_attention() || self.runs.wants_attention()
+    }
+
+    fn attend(&self) -> bool {
+        let spans = self.spans.attend(&mut |attention| {
+            let Attention::Pending(id) = attention else { return };
+            // If it is held again, the mark is still set and the last reader reports it, or a writer has settled it.
+            if let Ok(guard) = self.spans.try_write(id) {
+                self.settle(guard);
+            }
+        });
+        let runs = self.runs.attend(&mut |_| {});
+        spans || runs
     }
 }

@@ -45,6 +45,7 @@ use self::{
 use crate::{
     AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError,
     MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
+    attend::Attend,
     base::Base,
     builder::{Layout, Placement},
     entries::Place,

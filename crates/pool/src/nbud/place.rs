@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     AllocError, Handle,
+    attend::Attend,
     builder::Placement,
     entries::{Entry, Place, State},
 };

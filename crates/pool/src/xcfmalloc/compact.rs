@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     CompactReport, Slices,
+    attend::Attend,
     entries::{Entry, EntryCell, State},
 };
 

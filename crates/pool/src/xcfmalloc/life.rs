@@ -16,15 +16,12 @@ use super::{
 };
 use crate::{
     Handle, HandleError, WriteError,
+    attend::Attend,
     entries::{Entry, EntryCell, Place},
 };
 
 /// Frames that stay in the reserve: enough for a burst of stores, little beside any pool.
 const WHOLE_KEPT: usize = 32;
-/// Reports that an allocation takes care of on its way.
-const ATTEND_PER_ALLOC: usize = 2;
-/// Rounds, of up to 64 reports each, after which other threads make reports as fast as this one takes them.
-const ATTEND_ROUNDS_MAX: usize = 1 << 16;
 
 /// The blocks of an object that others take the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,24 +200,14 @@ impl Xcfmalloc {
             self.frames.kill(&doomed);
         }
     }
+}
 
-    /// A bounded part of what others left to do; for the way of an allocation.
-    #[inline]
-    pub(super) fn attend_some(&self) {
-        for _ in 0..ATTEND_PER_ALLOC {
-            if !self.frames.slab.wants_attention() {
-                return;
-            }
-            self.frames.slab.attend(&mut |_| {});
-        }
+impl Attend for Xcfmalloc {
+    fn wants_attention(&self) -> bool {
+        self.frames.slab.wants_attention()
     }
 
-    /// All that others left to do.
-    pub(super) fn attend_all(&self) {
-        for _ in 0..ATTEND_ROUNDS_MAX {
-            if !self.frames.slab.attend(&mut |_| {}) {
-                return;
-            }
-        }
+    fn attend(&self) -> bool {
+        self.frames.slab.attend(&mut |_| {})
     }
 }

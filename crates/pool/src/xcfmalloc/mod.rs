@@ -61,6 +61,7 @@ use self::{
 use crate::{
     AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError,
     MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
+    attend::Attend,
     base::Base,
     builder::{Layout, Selection},
 };

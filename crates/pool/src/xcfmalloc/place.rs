@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     AllocError, Handle,
+    attend::Attend,
     entries::{Entry, State},
 };
 

@@ -9,7 +9,7 @@ use super::{
     lists::Locked,
     shape::{CHUNKS, Shape, Side},
 };
-use crate::Stats;
+use crate::{Stats, attend::Attend};
 
 /// Objects and payload as they were found.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use super::{
     lists::{Filled, Locked},
     shape::{CHUNKS, Slot},
 };
-use crate::{CompactReport, entries::Place};
+use crate::{CompactReport, attend::Attend, entries::Place};
 
 /// Where compaction is: at the lone frames with so many chunks free, from an id on.
 #[derive(Debug)]

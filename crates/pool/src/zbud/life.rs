@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     AllocError, Handle, HandleError, WriteError,
+    attend::Attend,
     entries::{Entry, Place, State},
 };
 
@@ -25,10 +26,6 @@ use crate::{
 pub(super) const CANDIDATES: usize = 16;
 /// As before, when there are no new frames.
 const CANDIDATES_AT_LIMIT: usize = 1024;
-/// Reports that an allocation takes care of on its way.
-const ATTEND_PER_ALLOC: usize = 2;
-/// Rounds, of up to 64 reports each, after which other threads make reports as fast as this one takes them.
-const ATTEND_ROUNDS_MAX: usize = 1 << 16;
 
 /// Where an object was before it is put on a side.
 #[derive(Debug)]
@@ -234,29 +231,12 @@ impl Zbud {
 }
 
 /// Frames that were freed while somebody held them.
-impl Zbud {
-    /// Frees some of them; `true` if there was anything to look at.
+impl Attend for Zbud {
+    fn wants_attention(&self) -> bool {
+        self.frames.wants_attention()
+    }
+
     fn attend(&self) -> bool {
         self.frames.attend(&mut |_| {})
-    }
-
-    /// A bounded part; for the way of an allocation.
-    #[inline]
-    fn attend_some(&self) {
-        for _ in 0..ATTEND_PER_ALLOC {
-            if !self.frames.wants_attention() {
-                return;
-            }
-            self.attend();
-        }
-    }
-
-    /// All of them.
-    pub(super) fn attend_all(&self) {
-        for _ in 0..ATTEND_ROUNDS_MAX {
-            if !self.attend() {
-                return;
-            }
-        }
     }
 }

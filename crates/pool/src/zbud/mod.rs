@@ -50,6 +50,7 @@ use crate::{
     AllocError, Allocator, BuildError, CompactReport, Evict, Handle, HandleError, LimitError,
     MigrateError, Pool, ReclaimError, Reclaimed, Slices, Stats, TrimReport, TryReadError,
     Violation, WriteError,
+    attend::Attend,
     base::Base,
     builder::Layout,
     entries::{Entry, EntryCell, Place, State},

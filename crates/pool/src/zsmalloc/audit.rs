@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     Stats,
+    attend::Attend,
     entries::{Place, State},
 };
 

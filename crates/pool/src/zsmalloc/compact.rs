@@ -21,6 +21,7 @@ use pagefold_sys::sync::{self, Ordering};
 use super::{Zsmalloc, groups::listed, place::ZspageGuard, zspage::Header};
 use crate::{
     CompactReport,
+    attend::Attend,
     entries::{Place, State},
 };
 

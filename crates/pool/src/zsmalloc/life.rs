@@ -10,13 +10,9 @@ use pagefold_sys::sync::Ordering;
 use super::{PENDING, Zsmalloc, groups::group_of, place::ZspageGuard};
 use crate::{
     Handle, HandleError, Pool, WriteError,
+    attend::Attend,
     entries::{Entry, EntryCell, Place},
 };
-
-/// Reports that an allocation takes care of on its way.
-const ATTEND_PER_ALLOC: usize = 2;
-/// Rounds, of up to 64 reports each, after which other threads make reports as fast as this one takes them.
-const ATTEND_ROUNDS_MAX: usize = 1 << 16;
 
 impl Zsmalloc {
     pub(super) fn remove(&self, handle: Handle) -> Result<(), HandleError> {
@@ -98,42 +94,6 @@ impl Zsmalloc {
         _ = self.victim.compare_exchange(id.get() + 1, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Takes care of some reports; `true` if there were any.
-    fn attend(&self) -> bool {
-        let zspages = self.zspages.attend(&mut |attention| {
-            let Attention::Pending(id) = attention else { return };
-            // If it is held again, the mark is still set and the last reader reports it, or a writer has settled it.
-            if let Ok(guard) = self.zspages.try_write(id) {
-                self.settle(guard);
-            }
-        });
-        let runs = self.runs.attend(&mut |_| {});
-        zspages || runs
-    }
-
-    /// A bounded part of what others left to do; for the way of an allocation.
-    #[inline]
-    pub(super) fn attend_some(&self) {
-        for _ in 0..ATTEND_PER_ALLOC {
-            if !(self.zspages.wants_attention() || self.runs.wants_attention()) {
-                return;
-            }
-            self.attend();
-        }
-    }
-
-    /// All that others left to do; `true` if there was any.
-    pub(super) fn attend_all(&self) -> bool {
-        let mut any = false;
-        for _ in 0..ATTEND_ROUNDS_MAX {
-            if !self.attend() {
-                break;
-            }
-            any = true;
-        }
-        any
-    }
-
     /// Replaces the content of an object by `bytes` of the same length, in place if nobody holds its zspage, and
     /// otherwise at a new place: an open read keeps the old bytes.
     pub(super) fn replace(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
@@ -205,5 +165,23 @@ impl Zsmalloc {
         }
         self.vacate(old, carrier);
         Ok(true)
+    }
+}
+
+impl Attend for Zsmalloc {
+    fn wants_attention(&self) -> bool {
+        self.zspages.wants_attention() || self.runs.wants_attention()
+    }
+
+    fn attend(&self) -> bool {
+        let zspages = self.zspages.attend(&mut |attention| {
+            let Attention::Pending(id) = attention else { return };
+            // If it is held again, the mark is still set and the last reader reports it, or a writer has settled it.
+            if let Ok(guard) = self.zspages.try_write(id) {
+                self.settle(guard);
+            }
+        });
+        let runs = self.runs.attend(&mut |_| {});
+        zspages || runs
     }
 }

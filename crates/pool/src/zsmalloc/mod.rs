@@ -57,6 +57,7 @@ use self::{
 use crate::{
     AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError,
     MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
+    attend::Attend,
     base::Base,
     builder::Layout,
     classes::{Class, ClassConfig, ClassTable},

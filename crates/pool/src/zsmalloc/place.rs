@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     AllocError, Handle,
+    attend::Attend,
     entries::{Entry, Place, State},
 };
 
