@@ -65,6 +65,25 @@ impl CodecSpec {
             codec => Err(BuildCodecError::NoDictionary { codec }),
         }
     }
+
+    /// As [`build`](Self::build), for pages like these: with a [`Dictionary`](crate::Dictionary) of at most
+    /// [`BYTES_MAX`](crate::Dictionary::BYTES_MAX) bytes, if one makes such pages shorter.
+    ///
+    /// A few hundred pages, chosen at random; see [`Dictionary::train_for`](crate::Dictionary::train_for), which gives the
+    /// dictionary to keep.
+    ///
+    /// # Errors
+    /// As for `build`. Pages that no dictionary is to be had from give a codec without one.
+    pub fn build_for<'p>(
+        self,
+        pages: impl IntoIterator<Item = &'p [u8]>,
+    ) -> Result<Box<dyn Codec>, BuildCodecError> {
+        let longest = crate::Dictionary::BYTES_MAX;
+        match crate::Dictionary::train_for(self, pages, longest) {
+            Ok(Some(dictionary)) => self.build_with_dictionary(&dictionary),
+            Ok(None) | Err(_) => self.build(),
+        }
+    }
 }
 
 impl fmt::Display for CodecSpec {
