@@ -74,6 +74,24 @@ impl CodecSpec {
     ///
     /// # Errors
     /// As for `build`. Pages that no dictionary is to be had from give a codec without one.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_codec::CodecSpec;
+    ///
+    /// let word = |number: u32| format!("{:08x} ", (number % 900).wrapping_mul(2_654_435_761));
+    /// let mixed = |number: u32| number.wrapping_mul(0x9E37_79B9) >> 8;
+    /// let page = |number: u32| (0..450).map(|at| word(mixed(number * 450 + at))).collect::<String>();
+    /// let seen: Vec<String> = (0..400).map(page).collect();
+    ///
+    /// let spec = "zstd:1".parse::<CodecSpec>()?;
+    /// let fit = spec.build_for(seen.iter().map(String::as_bytes))?;
+    /// let new = page(1000);
+    /// let shorter = fit.compress(new.as_bytes(), &mut [0; 4096]).ok_or("it compresses")?;
+    /// let plain = spec.build()?.compress(new.as_bytes(), &mut [0; 4096]).ok_or("as well")?;
+    /// assert!(shorter < plain);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn build_for<'p>(
         self,
         pages: impl IntoIterator<Item = &'p [u8]>,
