@@ -52,9 +52,9 @@ pub trait Codec: Send + Sync {
         Ok(self.decompress(src, dst)?)
     }
 
-    /// The memory that the codec holds in contexts, in bytes: capacity, not what is touched.
+    /// The memory that the codec holds in contexts, in bytes: what may be resident of them, given what they were used for.
     ///
-    /// Contexts for compression may grow when they are first used, and this number with them.
+    /// Contexts may grow when they are first used, and this number with them.
     fn metadata_bytes(&self) -> usize;
 
     /// The most that [`metadata_bytes`](Self::metadata_bytes) will ever say while nothing longer than `len` bytes is

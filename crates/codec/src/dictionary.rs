@@ -2,13 +2,14 @@
 //!
 //! A page of 4 KiB is short: most of what a compressor could learn from it is learned when the page is over. A
 //! dictionary is learned once, from some of the pages, and is there for all. What that wins depends on how alike the
-//! pages are: a half for JSON and Redis values, nothing for shared libraries (`docs/BENCHMARKS.md`).
+//! pages are: two fifths for JSON and a quarter for Redis values, next to nothing for shared libraries
+//! (`docs/BENCHMARKS.md`).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use thiserror::Error;
 
-use crate::same_filled;
+use crate::{CodecSpec, ZstdLevel, digested::Digested, training, training::Samples, zstd_bindings};
 
 /// Bytes that pages of one kind have in common, from [`train`](Self::train).
 ///
@@ -39,7 +40,7 @@ use crate::same_filled;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dictionary {
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
 }
 
 /// Why there is no dictionary.
@@ -80,7 +81,7 @@ impl Dictionary {
     pub const BYTES_MAX: usize = 64 << 10;
 
     /// Learns a dictionary of at most `bytes_max` bytes from pages. A few hundred pages are enough, if they are chosen at
-    /// random; same-filled ones are left out. Takes some ten milliseconds a MiB of pages.
+    /// random; same-filled ones are left out. Takes some thirty milliseconds a MiB of pages.
     ///
     /// # Errors
     /// [`DictionaryError`].
@@ -89,18 +90,44 @@ impl Dictionary {
         bytes_max: usize,
     ) -> Result<Self, DictionaryError> {
         check_length(bytes_max)?;
-        let (mut all, mut lengths) = (Vec::new(), Vec::new());
-        for page in pages {
-            if !page.is_empty() && same_filled(page).is_none() {
-                all.extend_from_slice(page);
-                lengths.push(page.len());
-            }
+        Samples::new(pages).train(bytes_max, ZstdLevel::new(1).expect("a level"))
+    }
+
+    /// Learns the dictionary that suits a codec best, or none where none makes pages shorter.
+    ///
+    /// Of four pages one is held back. From the others dictionaries are trained: of `bytes_max` bytes and of a quarter, with
+    /// tables of symbols and without. The pages held back are compressed with each and with none, and one that costs
+    /// more memory or time is taken only where it wins half a percent. Takes some tenths of a second for a thousand pages.
+    ///
+    /// `None` as well for codecs that take no dictionary.
+    ///
+    /// # Errors
+    /// [`DictionaryError`].
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_codec::{CodecSpec, Dictionary};
+    ///
+    /// let spec = "zstd:1".parse::<CodecSpec>()?;
+    /// let random = |seed: u64| -> Vec<u8> {
+    ///     let state = |at: u64| (seed << 16 | at).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ///     (0..4096).map(|at| (state(at) ^ state(at) >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9).to_be_bytes()[0]).collect()
+    /// };
+    /// let pages: Vec<Vec<u8>> = (0..200).map(random).collect();
+    /// let dictionary = Dictionary::train_for(spec, pages.iter().map(Vec::as_slice), 16 << 10)?;
+    /// assert!(dictionary.is_none(), "random bytes have nothing in common");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn train_for<'p>(
+        codec: CodecSpec,
+        pages: impl IntoIterator<Item = &'p [u8]>,
+        bytes_max: usize,
+    ) -> Result<Option<Self>, DictionaryError> {
+        check_length(bytes_max)?;
+        match codec {
+            CodecSpec::Zstd(level) => training::best(level, &Samples::new(pages), bytes_max),
+            CodecSpec::Lz4 | CodecSpec::Raw => Ok(None),
         }
-        let too_few = DictionaryError::TooFew { pages: lengths.len(), bytes: all.len() };
-        let mut bytes = vec![0; bytes_max];
-        let trained = zstd_safe::train_from_buffer(&mut bytes[..], &all, &lengths);
-        bytes.truncate(trained.map_err(|_| too_few)?);
-        Self::from_bytes(&bytes)
     }
 
     /// A dictionary from the bytes of one, kept since.
@@ -110,11 +137,17 @@ impl Dictionary {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DictionaryError> {
         check_length(bytes.len())?;
         // Bytes without the magic number would be taken as they are: that is no dictionary that was ever trained.
-        let known = zstd_safe::get_dict_id_from_dict(bytes).is_some();
-        if !known || zstd_safe::DDict::try_create(bytes).is_none() {
+        let known = zstd_bindings::header_len(bytes).is_ok();
+        let dictionary = Self { bytes: bytes.into() };
+        if !known || dictionary.digest(ZstdLevel::new(1).expect("a level")).is_none() {
             return Err(DictionaryError::Damaged { bytes: bytes.len() });
         }
-        Ok(Self { bytes: bytes.into() })
+        Ok(dictionary)
+    }
+
+    /// The tables for a level; `None` where zstd does not take it, or has no memory.
+    pub(crate) fn digest(&self, level: ZstdLevel) -> Option<Digested> {
+        Digested::new(&self.bytes, level)
     }
 
     /// Its bytes, to keep.

@@ -8,7 +8,7 @@
 //! of one repeated word costs no bytes, and a page that hardly shrinks stays as it is.
 //!
 //! For pages that are alike a `Dictionary`, trained from some of them, makes all of them shorter
-//! (`CodecSpec::build_with_dictionary`).
+//! (`CodecSpec::build_with_dictionary`); `CodecSpec::build_for` finds out whether they are.
 //!
 //! # Formats
 //! `lz4` is the bare block format and `zstd` a frame without magic number, content size, checksum and dictionary
@@ -48,7 +48,7 @@ mod codec;
 #[cfg(feature = "c-codecs")]
 mod dictionary;
 #[cfg(feature = "c-codecs")]
-#[expect(unsafe_code, reason = "contexts of zstd refer to the dictionary beside them")]
+#[expect(unsafe_code, reason = "the calls into the zstd C library for dictionaries")]
 mod digested;
 mod encoded;
 #[cfg(feature = "c-codecs")]
@@ -64,8 +64,12 @@ mod same_filled;
 pub mod slots;
 mod spec;
 #[cfg(feature = "c-codecs")]
-#[expect(unsafe_code, reason = "contexts of zstd refer to the dictionary beside them")]
+mod training;
+#[cfg(feature = "c-codecs")]
 mod zstd;
+#[cfg(feature = "c-codecs")]
+#[expect(unsafe_code, reason = "the calls into the zstd C library")]
+mod zstd_bindings;
 
 pub use codec::{Codec, CodecError, TryCodecError};
 #[cfg(feature = "c-codecs")]

@@ -65,6 +65,43 @@ impl CodecSpec {
             codec => Err(BuildCodecError::NoDictionary { codec }),
         }
     }
+
+    /// As [`build`](Self::build), for pages like these: with a [`Dictionary`](crate::Dictionary) of at most
+    /// [`BYTES_MAX`](crate::Dictionary::BYTES_MAX) bytes, if one makes such pages shorter.
+    ///
+    /// A few hundred pages, chosen at random; see [`Dictionary::train_for`](crate::Dictionary::train_for), which gives the
+    /// dictionary to keep.
+    ///
+    /// # Errors
+    /// As for `build`. Pages that no dictionary is to be had from give a codec without one.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_codec::CodecSpec;
+    ///
+    /// let word = |number: u32| format!("{:08x} ", (number % 900).wrapping_mul(2_654_435_761));
+    /// let mixed = |number: u32| number.wrapping_mul(0x9E37_79B9) >> 8;
+    /// let page = |number: u32| (0..450).map(|at| word(mixed(number * 450 + at))).collect::<String>();
+    /// let seen: Vec<String> = (0..400).map(page).collect();
+    ///
+    /// let spec = "zstd:1".parse::<CodecSpec>()?;
+    /// let fit = spec.build_for(seen.iter().map(String::as_bytes))?;
+    /// let new = page(1000);
+    /// let shorter = fit.compress(new.as_bytes(), &mut [0; 4096]).ok_or("it compresses")?;
+    /// let plain = spec.build()?.compress(new.as_bytes(), &mut [0; 4096]).ok_or("as well")?;
+    /// assert!(shorter < plain);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn build_for<'p>(
+        self,
+        pages: impl IntoIterator<Item = &'p [u8]>,
+    ) -> Result<Box<dyn Codec>, BuildCodecError> {
+        let longest = crate::Dictionary::BYTES_MAX;
+        match crate::Dictionary::train_for(self, pages, longest) {
+            Ok(Some(dictionary)) => self.build_with_dictionary(&dictionary),
+            Ok(None) | Err(_) => self.build(),
+        }
+    }
 }
 
 impl fmt::Display for CodecSpec {

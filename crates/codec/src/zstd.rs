@@ -6,23 +6,24 @@
 //!
 //! With a dictionary, every context refers to one digest of it, made with the codec.
 //!
-//! Contexts are reused, each one compression or decompression at a time. A decoder is about 94 KiB and complete from
-//! the start. An encoder starts at 5 KiB and gets its tables from zstd at its first use (70 KiB for pages at the low
-//! levels, up to 1.8 MiB for 64 KiB at level 19), and again when the inputs become much longer or stay much shorter, so
-//! slots that are never reached cost next to nothing.
+//! Contexts are reused, each one compression or decompression at a time. A decoder is 96 KiB of address space; nothing of
+//! it is resident before it is used, and 40 KiB while it decodes pages. An encoder starts at 5 KiB and gets its tables from
+//! zstd at its first use (70 KiB for pages at the low levels, up to 1.8 MiB for 64 KiB at level 19), and again when the
+//! inputs become much longer or stay much shorter. So slots that are never reached cost next to nothing.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use zstd_safe::{CCtx, CParameter, DCtx, DParameter, ErrorCode, FrameFormat, get_error_name};
+use zstd_safe::get_error_name;
 
 use crate::{
     BuildCodecError, Codec, CodecError, CodecSpec, Dictionary, TryCodecError, ZstdLevel,
     digested::Digested,
     slots::{self, Slots},
+    zstd_bindings::{Decoder, Encoder, decoder_bytes},
 };
-
-/// The largest window, as a power of two: 64 KiB, the longest object a pool takes.
-const WINDOW_LOG_MAX: u32 = 16;
 
 /// The inputs for which the growth of an encoder is measured when the codec is made: a page, and the longest object a
 /// pool takes.
@@ -33,21 +34,13 @@ const LONG_LEN: usize = 64 << 10;
 pub struct Zstd {
     name: String,
     encoders: Slots<Encoder>,
-    decoders: Slots<DCtx<'static>>,
-    decoder_bytes: usize,
-    /// What the encoders hold; kept up by whoever makes one grow or shrink.
-    encoder_bytes: AtomicUsize,
+    decoders: Slots<Decoder>,
+    /// What the contexts hold; kept up by whoever makes one grow or shrink.
+    context_bytes: AtomicUsize,
     /// What one encoder holds at most while inputs are at most [`SHORT_LEN`] bytes; and at most [`LONG_LEN`].
     short_encoder_bytes: usize,
     long_encoder_bytes: usize,
-    /// What the contexts refer to. Behind them: fields are dropped in this order.
-    dictionary: Option<Box<Digested>>,
-}
-
-struct Encoder {
-    context: CCtx<'static>,
-    /// This encoder's part of `encoder_bytes`.
-    bytes: usize,
+    dictionary: Option<Arc<Digested>>,
 }
 
 impl Zstd {
@@ -70,44 +63,37 @@ impl Zstd {
         dictionary: &Dictionary,
     ) -> Result<Self, BuildCodecError> {
         let out_of_memory = BuildCodecError::OutOfMemory { codec: CodecSpec::Zstd(level) };
-        Self::build(level, Some(Digested::new(dictionary, level).ok_or(out_of_memory)?))
+        Self::build(level, Some(Arc::new(dictionary.digest(level).ok_or(out_of_memory)?)))
     }
 
-    fn build(level: ZstdLevel, dictionary: Option<Box<Digested>>) -> Result<Self, BuildCodecError> {
+    fn build(level: ZstdLevel, dictionary: Option<Arc<Digested>>) -> Result<Self, BuildCodecError> {
         let codec = CodecSpec::Zstd(level);
         let refused = |code| BuildCodecError::Refused { codec, reason: get_error_name(code) };
         let out_of_memory = BuildCodecError::OutOfMemory { codec };
+        let encoder = || {
+            let made = Encoder::new(level, dictionary.as_ref()).map_err(refused)?;
+            made.ok_or(out_of_memory)
+        };
 
-        let (mut encoder_bytes, mut decoder_bytes) = (0, 0);
-        let encoders = Slots::try_from_fn(slots::default_count(), |_| {
-            let mut context = CCtx::try_create().ok_or(out_of_memory)?;
-            set_up_encoder(&mut context, level, dictionary.as_deref()).map_err(refused)?;
-            let bytes = context.sizeof();
-            encoder_bytes += bytes;
-            Ok(Encoder { context, bytes })
+        let (mut context_bytes, count) = (0, slots::default_count());
+        let encoders = Slots::try_from_fn(count, |_| {
+            let encoder = encoder()?;
+            context_bytes += encoder.bytes();
+            Ok(encoder)
         })?;
-        let decoders = Slots::try_from_fn(slots::default_count(), |_| {
-            let mut context = DCtx::try_create().ok_or(out_of_memory)?;
-            context.set_parameter(DParameter::Format(FrameFormat::Magicless)).map_err(refused)?;
-            if let Some(dictionary) = &dictionary {
-                // SAFETY: the dictionary is in a box. Decoders and it become fields of one value, which drops the
-                // decoders first.
-                unsafe { dictionary.attach_decoder(&mut context) }.map_err(refused)?;
-            }
-            decoder_bytes += context.sizeof();
-            Ok(context)
-        })?;
+        let decoders = Decoder::several(count, dictionary.as_ref()).map_err(refused)?;
+        let mut decoders = decoders.ok_or(out_of_memory)?;
+        let decoders = Slots::from_fn(count, |_| decoders.pop().expect("one for each slot"));
         // An encoder of its own that compresses each length once and is dropped. Shorter inputs can ask for more than
         // longer ones (their tables may be of another kind), so the powers of two on the way are tried as well.
         let grown = |len: usize| {
-            let mut context = CCtx::try_create().ok_or(out_of_memory)?;
-            set_up_encoder(&mut context, level, dictionary.as_deref()).map_err(refused)?;
+            let mut encoder = encoder()?;
             let input = vec![0; len];
             let mut output = vec![0; zstd_safe::compress_bound(len)];
             let mut most = 0;
             for shift in (0..=len.ilog2()).rev() {
-                context.compress2(&mut output[..], &input[..len >> shift]).map_err(refused)?;
-                most = most.max(context.sizeof());
+                encoder.compress(&input[..len >> shift], &mut output).map_err(refused)?;
+                most = most.max(encoder.bytes());
             }
             Ok(most)
         };
@@ -116,45 +102,33 @@ impl Zstd {
             name: codec.to_string(),
             encoders,
             decoders,
-            decoder_bytes,
-            encoder_bytes: encoder_bytes.into(),
+            context_bytes: context_bytes.into(),
             short_encoder_bytes,
             long_encoder_bytes,
             dictionary,
         })
     }
-}
 
-impl Zstd {
-    /// What it holds beside encoders.
+    /// What it holds beside contexts.
     fn fixed_bytes(&self) -> usize {
         self.encoders.array_bytes()
             + self.decoders.array_bytes()
-            + self.decoder_bytes
             + self.dictionary.as_ref().map_or(0, |dictionary| dictionary.bytes())
     }
-}
 
-fn set_up_encoder(
-    context: &mut CCtx<'static>,
-    level: ZstdLevel,
-    dictionary: Option<&Digested>,
-) -> Result<(), ErrorCode> {
-    for parameter in [
-        CParameter::CompressionLevel(level.get()),
-        CParameter::WindowLog(WINDOW_LOG_MAX),
-        CParameter::Format(FrameFormat::Magicless),
-        CParameter::ContentSizeFlag(false),
-        CParameter::ChecksumFlag(false),
-        CParameter::DictIdFlag(false),
-    ] {
-        context.set_parameter(parameter)?;
+    fn note(&self, before: usize, after: usize) {
+        if before != after {
+            // ORDERING: Relaxed; a sum for `metadata_bytes`, nothing hangs on it. Wrapping, as `fetch_add` is: the
+            // parts that were added are never less than what is taken away.
+            self.context_bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        }
     }
-    match dictionary {
-        // SAFETY: the dictionary is in a box. Encoders and it become fields of one value, which drops the encoders first;
-        // or the encoder is one that `build` drops while it has the dictionary.
-        Some(dictionary) => unsafe { dictionary.attach_encoder(context) },
-        None => Ok(()),
+
+    fn decode(&self, decoder: &mut Decoder, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        let before = decoder.bytes();
+        let decoded = decoder.decompress(src, dst);
+        self.note(before, decoder.bytes());
+        decoded.ok()
     }
 }
 
@@ -165,15 +139,10 @@ impl Codec for Zstd {
 
     fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
         self.encoders.claim().with(|encoder| {
-            let result = encoder.context.compress2(dst, src);
-            let bytes = encoder.context.sizeof();
-            if bytes != encoder.bytes {
-                // ORDERING: Relaxed; a sum for `metadata_bytes`, nothing hangs on it. Wrapping, as `fetch_add` is: the
-                // parts that were added are never less than what is taken away.
-                self.encoder_bytes.fetch_add(bytes.wrapping_sub(encoder.bytes), Ordering::Relaxed);
-                encoder.bytes = bytes;
-            }
-            result.ok()
+            let before = encoder.bytes();
+            let compressed = encoder.compress(src, dst);
+            self.note(before, encoder.bytes());
+            compressed.ok()
         })
     }
 
@@ -183,7 +152,7 @@ impl Codec for Zstd {
         if src.is_empty() {
             return Err(invalid);
         }
-        self.decoders.claim().with(|context| context.decompress(dst, src)).map_err(|_| invalid)
+        self.decoders.claim().with(|decoder| self.decode(decoder, src, dst)).ok_or(invalid)
     }
 
     fn try_decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, TryCodecError> {
@@ -192,17 +161,20 @@ impl Codec for Zstd {
             return Err(invalid.into());
         }
         let mut decoder = self.decoders.try_claim().ok_or(TryCodecError::WouldBlock)?;
-        decoder.with(|context| context.decompress(dst, src)).map_err(|_| invalid.into())
+        decoder.with(|decoder| self.decode(decoder, src, dst)).ok_or(invalid.into())
     }
 
     fn metadata_bytes(&self) -> usize {
         // ORDERING: Relaxed; a sum that is read for statistics.
-        self.fixed_bytes() + self.encoder_bytes.load(Ordering::Relaxed)
+        self.fixed_bytes() + self.context_bytes.load(Ordering::Relaxed)
     }
 
     fn metadata_bytes_max(&self, len: usize) -> usize {
-        let encoder =
-            if len <= SHORT_LEN { self.short_encoder_bytes } else { self.long_encoder_bytes };
-        self.fixed_bytes() + self.encoders.len() * encoder
+        let (encoder, decoder) = if len <= SHORT_LEN {
+            (self.short_encoder_bytes, decoder_bytes(SHORT_LEN))
+        } else {
+            (self.long_encoder_bytes, decoder_bytes(usize::MAX))
+        };
+        self.fixed_bytes() + self.encoders.len() * encoder + self.decoders.len() * decoder
     }
 }

@@ -119,6 +119,12 @@ impl Forms {
             + self.codec.metadata_bytes_max(PAGE_BYTES)
     }
 
+    /// What the contexts may yet grow by, of what was charged for them: with `long`, for values of any length.
+    pub(crate) fn reserved_bytes(&self, long: bool) -> usize {
+        let len = if long { VALUE_MAX } else { PAGE_BYTES };
+        self.codec.metadata_bytes_max(len).saturating_sub(self.codec.metadata_bytes())
+    }
+
     /// What the contexts may grow by once the longest value is compressed.
     pub(crate) fn growth_of_long(&self) -> usize {
         let page = self.codec.metadata_bytes_max(PAGE_BYTES);

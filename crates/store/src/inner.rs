@@ -98,6 +98,13 @@ impl Inner {
         self.memory.used() * FRAME_BYTES
     }
 
+    /// What is charged and not resident: frames kept for overwriting, and contexts that were never used.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        let ballast = self.ballast.lock().as_ref().map_or(0, Charge::bytes);
+        let long = self.long.lock().is_some();
+        ballast + self.forms.reserved_bytes(long)
+    }
+
     pub(crate) fn limit(&self) -> usize {
         self.memory.limit() * FRAME_BYTES
     }

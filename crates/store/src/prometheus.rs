@@ -55,6 +55,7 @@ impl StoreStats {
             ("pool_bytes", "gauge", "Frames that objects lie in.", self.pool_bytes),
             ("idle_bytes", "gauge", "Frames not yet given back.", self.idle_bytes),
             ("metadata_bytes", "gauge", "Everything that is no frame.", self.metadata_bytes),
+            ("reserved_bytes", "gauge", "Charged, not resident.", self.reserved_bytes),
             ("payload_bytes", "gauge", "Bytes of live objects.", self.payload_bytes),
             ("accepting", "gauge", "1 if new pages are taken.", u64::from(self.accepting)),
             ("compactions_total", "counter", "Pieces of compaction.", work.compactions),

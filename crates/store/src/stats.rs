@@ -154,14 +154,17 @@ pub struct StoreStats {
     pub codec: String,
     /// The hard limit on `resident_bytes`.
     pub limit_bytes: u64,
-    /// All that may be resident: frames, idle frames and metadata.
+    /// All that may be resident: frames, idle frames, metadata, and what is reserved.
     pub resident_bytes: u64,
     /// Bytes of the frames that objects lie in.
     pub pool_bytes: u64,
     /// Bytes of frames that hold nothing and were not given back yet.
     pub idle_bytes: u64,
-    /// Indices, handle entries, descriptors, tables, codec contexts, scratch, counters.
+    /// Indices, handle entries, descriptors, tables, codec contexts as far as they were used, scratch, counters.
     pub metadata_bytes: u64,
+    /// What is charged so that the limit holds whatever comes, and is not resident yet: contexts of the codec that
+    /// no thread has used, and 64 KiB for overwriting when the store is full.
+    pub reserved_bytes: u64,
     /// Bytes of live objects in the pool, exactly.
     pub payload_bytes: u64,
     /// Pages and values there are now, in all spaces.
@@ -197,6 +200,7 @@ pub struct WorkStats {
 impl StoreStats {
     pub(crate) fn of(inner: &Inner) -> Self {
         let pool = inner.pool.stats();
+        let reserved_bytes = (inner.reserved_bytes() as u64).min(pool.metadata_bytes);
         let spaces: Vec<SpaceStats> = inner.tenants().iter().map(|tenant| tenant.stats()).collect();
         Self {
             allocator: inner.pool.name().to_owned(),
@@ -205,7 +209,8 @@ impl StoreStats {
             resident_bytes: inner.resident() as u64,
             pool_bytes: pool.frame_bytes,
             idle_bytes: pool.idle_frame_bytes,
-            metadata_bytes: pool.metadata_bytes,
+            metadata_bytes: pool.metadata_bytes - reserved_bytes,
+            reserved_bytes,
             payload_bytes: pool.payload_bytes,
             stored: spaces.iter().map(|space| space.stored).sum(),
             original_bytes: spaces.iter().map(|space| space.original_bytes).sum(),
@@ -215,7 +220,7 @@ impl StoreStats {
         }
     }
 
-    /// What was put, over what it takes: frames and all metadata, the index too.
+    /// What was put, over what it takes: frames and all metadata, the index too. What is only reserved takes nothing.
     pub fn effective_ratio(&self) -> f64 {
         self.original_bytes as f64 / ((self.pool_bytes + self.metadata_bytes) as f64).max(1.0)
     }

@@ -177,13 +177,20 @@ fn contexts_are_counted() {
         compressed(&*codec, &Content::Text.bytes(4096, 8), &name);
         let after = codec.metadata_bytes();
         assert!(after >= before, "{name}");
-        // One decoder of zstd is more than 90 KiB, and its encoder has a table of 8 KiB at the least after a page.
-        let expected = if name.starts_with("zstd") { (4 * 90_000, 8_192) } else { (0, 0) };
+        // An encoder of zstd is 5 KiB from the start and has a table of 8 KiB at the least after a page.
+        let expected = if name.starts_with("zstd") { (4 * 5_000, 8_192) } else { (0, 0) };
         assert!(
             before >= expected.0 && after - before >= expected.1,
             "{name}: {before}, then {after}"
         );
         assert_eq!(before == 0, name == "raw");
+        let bytes = compressed(&*codec, &Content::Text.bytes(4096, 8), &name);
+        assert_gives_back(&*codec, &bytes, &Content::Text.bytes(4096, 8), &name);
+        let decoded = codec.metadata_bytes();
+        assert!(decoded <= codec.metadata_bytes_max(4096), "{name}");
+        // A decoder of zstd is 40 KiB once it was used for a page.
+        let expected = if name.starts_with("zstd") { 32 << 10 } else { 0 };
+        assert!(decoded - after >= expected, "{name}: {after}, then {decoded}");
         eprintln!("{name}: {before} bytes, {after} after the first page");
     }
 }

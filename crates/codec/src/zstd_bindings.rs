@@ -1,0 +1,319 @@
+//! Contexts of the zstd C library, behind a safe face. With `digested`, all unsafe code of zstd is here.
+//!
+//! A decoder is a structure of 96 KiB, of which two thirds are a buffer for literals that a page never fills. Decoders
+//! lie on system pages of their own and are set up at their first use, so what is not used is not resident, and a
+//! decoder knows what of it may be.
+
+use std::{ffi::c_int, ptr::NonNull, sync::Arc};
+
+use pagefold_sys::memory::{CoreDump, Host, Platform, Reservation};
+use zstd_safe::zstd_sys::{
+    self as sys, ZDICT_fastCover_params_t, ZDICT_params_t, ZSTD_CCtx, ZSTD_DCtx, ZSTD_cParameter,
+    ZSTD_dParameter, ZSTD_format_e,
+};
+
+use crate::{ZstdLevel, digested::Digested};
+
+/// The largest window, as a power of two: 64 KiB, the longest object a pool takes.
+const WINDOW_LOG_MAX: c_int = 16;
+/// What a decoder of the bundled library keeps for literals. It uses as much as the destination is long, from the start.
+const LITERALS_BYTES: usize = 64 << 10;
+
+/// An error code of the library.
+pub(crate) type Code = usize;
+
+fn check(code: Code) -> Result<usize, Code> {
+    // SAFETY: a pure function of a number.
+    let is_error = unsafe { sys::ZSTD_isError(code) };
+    if is_error == 0 { Ok(code) } else { Err(code) }
+}
+
+/// One compression at a time.
+///
+/// # Invariants
+/// `context` is live and nobody else's; what it refers to is in `_dictionary`.
+pub(crate) struct Encoder {
+    context: NonNull<ZSTD_CCtx>,
+    _dictionary: Option<Arc<Digested>>,
+}
+
+// SAFETY: a context is used through `&mut` only, and does not care from which thread.
+unsafe impl Send for Encoder {}
+
+impl Encoder {
+    /// `Ok(None)`: there is no memory.
+    pub(crate) fn new(
+        level: ZstdLevel,
+        dictionary: Option<&Arc<Digested>>,
+    ) -> Result<Option<Self>, Code> {
+        // SAFETY: takes nothing and gives a new context or null.
+        let Some(context) = NonNull::new(unsafe { sys::ZSTD_createCCtx() }) else {
+            return Ok(None);
+        };
+        // INVARIANT: new, and whatever it is made to refer to below is in the field.
+        let encoder = Self { context, _dictionary: dictionary.cloned() };
+        let magicless = ZSTD_format_e::ZSTD_f_zstd1_magicless as c_int;
+        for (parameter, value) in [
+            (ZSTD_cParameter::ZSTD_c_compressionLevel, level.get()),
+            (ZSTD_cParameter::ZSTD_c_windowLog, WINDOW_LOG_MAX),
+            // `ZSTD_c_format`.
+            (ZSTD_cParameter::ZSTD_c_experimentalParam2, magicless),
+            (ZSTD_cParameter::ZSTD_c_contentSizeFlag, 0),
+            (ZSTD_cParameter::ZSTD_c_checksumFlag, 0),
+            (ZSTD_cParameter::ZSTD_c_dictIDFlag, 0),
+        ] {
+            // SAFETY: the context is live; a parameter or value that the library does not know is an error.
+            check(unsafe { sys::ZSTD_CCtx_setParameter(context.as_ptr(), parameter, value) })?;
+        }
+        if let Some(dictionary) = dictionary {
+            // SAFETY: the context is live, and the digest lives as long as it, in the field beside it.
+            check(unsafe { sys::ZSTD_CCtx_refCDict(context.as_ptr(), dictionary.encode()) })?;
+        }
+        Ok(Some(encoder))
+    }
+
+    /// Compresses to the start of `dst`; an error when it does not fit, or there is no memory.
+    pub(crate) fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
+        // SAFETY: the context is live and nobody else's (`&mut`); `dst` is writable for its length and `src` readable for
+        // its own, and they do not overlap (a shared and a mutable borrow). Begins a session of its own.
+        check(unsafe {
+            sys::ZSTD_compress2(
+                self.context.as_ptr(),
+                dst.as_mut_ptr().cast(),
+                dst.len(),
+                src.as_ptr().cast(),
+                src.len(),
+            )
+        })
+    }
+
+    /// The memory it holds, its share of the dictionary left out.
+    pub(crate) fn bytes(&self) -> usize {
+        // SAFETY: the context is live.
+        unsafe { sys::ZSTD_sizeof_CCtx(self.context.as_ptr()) }
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        // SAFETY: live until here, and made by the library.
+        unsafe { sys::ZSTD_freeCCtx(self.context.as_ptr()) };
+    }
+}
+
+/// The pages of the system that decoders lie on.
+struct Memory(Reservation);
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: from `Host::reserve`, dropped once; every decoder in it has a share of this value.
+        unsafe { Host.release(self.0) };
+    }
+}
+
+/// One decompression at a time.
+///
+/// # Invariants
+/// From `place` on there are [`full_bytes`] of `_memory` that are this decoder's alone. `context` is set once there is a
+/// context in them, and what that refers to is in `dictionary`.
+pub(crate) struct Decoder {
+    place: NonNull<u8>,
+    context: Option<NonNull<ZSTD_DCtx>>,
+    /// What may be resident of it by now.
+    bytes: usize,
+    dictionary: Option<Arc<Digested>>,
+    _memory: Arc<Memory>,
+}
+
+// SAFETY: a context is used through `&mut` only, and does not care from which thread.
+unsafe impl Send for Decoder {}
+
+/// The bytes of a decoder, in whole pages of the system.
+fn full_bytes() -> usize {
+    // SAFETY: takes nothing and returns a constant of the library.
+    let bytes = unsafe { sys::ZSTD_estimateDCtxSize() };
+    bytes.next_multiple_of(Host.page_bytes())
+}
+
+/// What may be resident of a decoder while no destination is longer than `len`.
+pub(crate) fn decoder_bytes(len: usize) -> usize {
+    // Behind the literals of the longest output there is the rest of the buffer, which begins anywhere in a page.
+    let page = Host.page_bytes();
+    let rest = LITERALS_BYTES.saturating_sub(len).saturating_sub(page - 1);
+    let full = full_bytes();
+    if full > LITERALS_BYTES { full - rest / page * page } else { full }
+}
+
+impl Decoder {
+    /// Makes `count` of them, none of which is resident. `Ok(None)`: there is no memory.
+    pub(crate) fn several(
+        count: usize,
+        dictionary: Option<&Arc<Digested>>,
+    ) -> Result<Option<Vec<Self>>, Code> {
+        // One more, on which is found out whether they can be set up, and which is dropped.
+        let mut probe = Self::reserve(1, dictionary).unwrap_or_default();
+        let Some(decoder) = probe.first_mut() else { return Ok(None) };
+        decoder.set_up()?;
+        Ok(Self::reserve(count, dictionary))
+    }
+
+    fn reserve(count: usize, dictionary: Option<&Arc<Digested>>) -> Option<Vec<Self>> {
+        let bytes = full_bytes();
+        let memory = Host.reserve(count * bytes, Host.page_bytes(), CoreDump::Include).ok()?;
+        let memory = Arc::new(Memory(memory));
+        Host.commit(&memory.0, 0..count * bytes).ok()?;
+        let decoder = |index| Self {
+            // INVARIANT: parts that do not overlap, of memory that is released after the last of them.
+            place: memory.0.at(index * bytes),
+            context: None,
+            bytes: 0,
+            dictionary: dictionary.cloned(),
+            _memory: Arc::clone(&memory),
+        };
+        Some((0..count).map(decoder).collect())
+    }
+
+    /// Puts a context into the memory. Allocates nothing.
+    fn set_up(&mut self) -> Result<NonNull<ZSTD_DCtx>, Code> {
+        let place = self.place.as_ptr().cast();
+        // SAFETY: the memory is this decoder's (invariant), writable, aligned to a page, and as long as is said.
+        let context = unsafe { sys::ZSTD_initStaticDCtx(place, full_bytes()) };
+        let context = NonNull::new(context).expect("the size is the one that the library asks for");
+        let magicless = ZSTD_format_e::ZSTD_f_zstd1_magicless as c_int;
+        // `ZSTD_d_format`.
+        let format = ZSTD_dParameter::ZSTD_d_experimentalParam1;
+        // SAFETY: the context is live; what the library does not know is an error.
+        check(unsafe { sys::ZSTD_DCtx_setParameter(context.as_ptr(), format, magicless) })?;
+        if let Some(dictionary) = &self.dictionary {
+            // SAFETY: the context is live, and the digest lives as long as it, in a field beside it.
+            check(unsafe { sys::ZSTD_DCtx_refDDict(context.as_ptr(), dictionary.decode()) })?;
+        }
+        Ok(context)
+    }
+
+    /// Decompresses all of `src` to the start of `dst`. Allocates nothing.
+    pub(crate) fn decompress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
+        let context = match self.context {
+            Some(context) => context,
+            None => {
+                let context = self.set_up()?;
+                *self.context.insert(context)
+            }
+        };
+        self.bytes = self.bytes.max(decoder_bytes(dst.len()));
+        // SAFETY: the context is live and nobody else's (`&mut`); `dst` is writable for its length and `src` readable for
+        // its own, and they do not overlap. The library reads and writes nothing beyond them, whatever `src` holds.
+        check(unsafe {
+            sys::ZSTD_decompressDCtx(
+                context.as_ptr(),
+                dst.as_mut_ptr().cast(),
+                dst.len(),
+                src.as_ptr().cast(),
+                src.len(),
+            )
+        })
+    }
+
+    /// What may be resident of it by now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Fills `dictionary` from samples, which lie in `samples` one behind the other; the length that it has then.
+///
+/// Segments of `segment_bytes` are taken that have as much as possible in common with the samples, and tables of the
+/// symbols that compression of the samples at `level` comes to.
+pub(crate) fn train(
+    dictionary: &mut [u8],
+    (samples, lengths): (&[u8], &[usize]),
+    segment_bytes: u32,
+    level: i32,
+) -> Result<usize, Code> {
+    assert_eq!(
+        lengths.iter().sum::<usize>(),
+        samples.len(),
+        "the lengths are those of the samples"
+    );
+    let parameters = ZDICT_fastCover_params_t {
+        k: segment_bytes,
+        // Bytes that are compared at once; 6 was tried and is worse.
+        d: 8,
+        // The library's own choice of all others.
+        f: 0,
+        steps: 0,
+        nbThreads: 0,
+        splitPoint: 0.0,
+        accel: 0,
+        shrinkDict: 0,
+        shrinkDictMaxRegression: 0,
+        zParams: ZDICT_params_t { compressionLevel: level, notificationLevel: 0, dictID: 0 },
+    };
+    let count = u32::try_from(lengths.len()).unwrap_or(u32::MAX);
+    // SAFETY: `dictionary` is writable for its length; `lengths` has at least `count` entries, whose sum is not longer than
+    // `samples`. Parameters out of range are refused.
+    let trained = unsafe {
+        sys::ZDICT_trainFromBuffer_fastCover(
+            dictionary.as_mut_ptr().cast(),
+            dictionary.len(),
+            samples.as_ptr().cast(),
+            lengths.as_ptr(),
+            count,
+            parameters,
+        )
+    };
+    check(trained)
+}
+
+/// The length of what precedes the content of a dictionary; an error when the bytes are none.
+pub(crate) fn header_len(dictionary: &[u8]) -> Result<usize, Code> {
+    // SAFETY: the bytes are readable for their length.
+    check(unsafe { sys::ZDICT_getDictHeaderSize(dictionary.as_ptr().cast(), dictionary.len()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use pagefold_sys::procfs::{Pagemap, Process};
+
+    use super::*;
+    use crate::CodecSpec;
+
+    /// Bytes that do not repeat, of a small alphabet, so that a page of them is literals from end to end.
+    fn literals(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            b'a' + u8::try_from(state >> 60).expect("four bits")
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    fn resident_bytes(decoder: &Decoder) -> usize {
+        let start = decoder.place.addr().get() as u64;
+        let map = Pagemap::open(Process::Current).expect("the own page map");
+        let entries = map.read(start..start + full_bytes() as u64).expect("mapped");
+        entries.iter().filter(|entry| entry.present()).count() * Host.page_bytes()
+    }
+
+    #[test]
+    fn a_decoder_is_resident_as_far_as_it_says() {
+        let spec: CodecSpec = "zstd:1".parse().expect("a codec");
+        let codec = spec.build().expect("built");
+        let mut decoders = Decoder::several(2, None).expect("known").expect("memory");
+        assert_eq!(resident_bytes(&decoders[1]), 0, "not before it is used");
+        for len in [1, 4096, 8192, 64 << 10] {
+            for page in [literals(len), vec![7; len]] {
+                let mut compressed = vec![0; len + 64];
+                let compressed_len = codec.compress(&page, &mut compressed).expect("room");
+                let mut back = vec![0; len];
+                let decoder = &mut decoders[0];
+                assert_eq!(decoder.decompress(&compressed[..compressed_len], &mut back), Ok(len));
+                assert_eq!(back, page);
+                assert_eq!(decoder.bytes(), decoder_bytes(len));
+                let resident = resident_bytes(decoder);
+                assert!(resident <= decoder.bytes(), "{resident} of {} at {len}", decoder.bytes());
+            }
+        }
+        assert!(decoder_bytes(4096) <= full_bytes() / 2, "most of it is for longer objects");
+    }
+}
