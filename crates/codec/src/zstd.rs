@@ -1,13 +1,14 @@
 //! zstd through its C library: from a little slower than lz4 and much denser (`zstd:-1`) to slow and denser still.
 //!
 //! Frames are as short as the format allows: no magic number, content size, checksum or dictionary id, which leaves two
-//! bytes of header a frame and three a block. The window is never larger than 64 KiB, and zstd makes its tables smaller
-//! for shorter inputs by itself, so a 4 KiB page does not pay for tables made for more.
+//! bytes of header a frame and three a block. These follow from the length where a page is one block, and are left out
+//! (`zstd_bindings`). The window is never larger than 64 KiB, and zstd makes its tables smaller for shorter inputs by
+//! itself, so a 4 KiB page does not pay for tables made for more.
 //!
 //! With a dictionary, every context refers to one digest of it, made with the codec.
 //!
-//! Contexts are reused, each one compression or decompression at a time. A decoder is 96 KiB of address space; nothing of
-//! it is resident before it is used, and 40 KiB while it decodes pages. An encoder starts at 5 KiB and gets its tables from
+//! Contexts are reused, each one compression or decompression at a time. A decoder is 100 KiB of address space; nothing of
+//! it is resident before it is used, and 44 KiB while it decodes pages. An encoder starts at 5 KiB and gets its tables from
 //! zstd at its first use (70 KiB for pages at the low levels, up to 1.8 MiB for 64 KiB at level 19), and again when the
 //! inputs become much longer or stay much shorter. So slots that are never reached cost next to nothing.
 

@@ -3,6 +3,13 @@
 //! A decoder is a structure of 96 KiB, of which two thirds are a buffer for literals that a page never fills. Decoders
 //! lie on system pages of their own and are set up at their first use, so what is not used is not resident, and a
 //! decoder knows what of it may be.
+//!
+//! What is kept of a frame:
+//! ```text
+//!  frame      header (2 bytes) | header of the block (3) | block         of a page: one block, compressed, the last
+//!  kept                                                    block         the headers follow from its length
+//!  or         0x0d | frame                                               of everything else
+//! ```
 
 use std::{ffi::c_int, ptr::NonNull, sync::Arc};
 
@@ -15,12 +22,36 @@ use zstd_safe::zstd_sys::{
 use crate::{ZstdLevel, digested::Digested};
 
 /// The largest window, as a power of two: 64 KiB, the longest object a pool takes.
-const WINDOW_LOG_MAX: c_int = 16;
+const WINDOW_LOG_MAX: u8 = 16;
 /// What a decoder of the bundled library keeps for literals. It uses as much as the destination is long, from the start.
 const LITERALS_BYTES: usize = 64 << 10;
 
+/// The header of a frame (RFC 8878, 3.1.1.1, without the magic number): no flags, and a window of 64 KiB, which is as much
+/// as any frame here has.
+const FRAME_HEADER: [u8; 2] = [0, (WINDOW_LOG_MAX - 10) << 3];
+/// The header of a frame and of its first block.
+const HEADERS_BYTES: usize = FRAME_HEADER.len() + 3;
+/// What a block's header says beside the length: the last of its frame, and compressed.
+const LAST_AND_COMPRESSED: u32 = 1 | 2 << 1;
+/// The longest frame that is kept without its headers: what a decoder has room to put them back in front of.
+const BARE_FRAME_MAX: usize = 4096;
+/// The first byte of what is kept with its headers, or begins with this byte. A block begins with it where its literals
+/// are one byte, repeated 4096 times or more.
+const WITH_HEADERS: u8 = 0x0d;
+
 /// An error code of the library.
 pub(crate) type Code = usize;
+/// Its code for input that is damaged, `ZSTD_error_corruption_detected`.
+const DAMAGED: Code = 20_usize.wrapping_neg();
+
+/// The one block of a frame, if that is all there is to it.
+fn bare(frame: &[u8]) -> Option<&[u8]> {
+    let (&[flags, _, low, middle, high], block) = frame.split_first_chunk::<HEADERS_BYTES>()?;
+    let header = u32::from_le_bytes([low, middle, high, 0]);
+    let expected = LAST_AND_COMPRESSED | u32::try_from(block.len()).ok()? << 3;
+    let alone = flags == FRAME_HEADER[0] && header == expected && frame.len() <= BARE_FRAME_MAX;
+    (alone && block.first() != Some(&WITH_HEADERS)).then_some(block)
+}
 
 fn check(code: Code) -> Result<usize, Code> {
     // SAFETY: a pure function of a number.
@@ -55,7 +86,7 @@ impl Encoder {
         let magicless = ZSTD_format_e::ZSTD_f_zstd1_magicless as c_int;
         for (parameter, value) in [
             (ZSTD_cParameter::ZSTD_c_compressionLevel, level.get()),
-            (ZSTD_cParameter::ZSTD_c_windowLog, WINDOW_LOG_MAX),
+            (ZSTD_cParameter::ZSTD_c_windowLog, c_int::from(WINDOW_LOG_MAX)),
             // `ZSTD_c_format`.
             (ZSTD_cParameter::ZSTD_c_experimentalParam2, magicless),
             (ZSTD_cParameter::ZSTD_c_contentSizeFlag, 0),
@@ -72,8 +103,24 @@ impl Encoder {
         Ok(Some(encoder))
     }
 
-    /// Compresses to the start of `dst`; an error when it does not fit, or there is no memory.
+    /// Compresses to the start of `dst`; an error when it does not fit with its headers, or there is no memory.
     pub(crate) fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
+        let Some((first, rest)) = dst.split_first_mut() else { return Err(DAMAGED) };
+        let len = self.frame(src, rest)?;
+        match bare(&rest[..len]).map(<[u8]>::len) {
+            Some(bare_len) => {
+                dst.copy_within(1 + HEADERS_BYTES..1 + len, 0);
+                Ok(bare_len)
+            }
+            None => {
+                *first = WITH_HEADERS;
+                Ok(1 + len)
+            }
+        }
+    }
+
+    /// Makes a frame at the start of `dst`.
+    fn frame(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
         // SAFETY: the context is live and nobody else's (`&mut`); `dst` is writable for its length and `src` readable for
         // its own, and they do not overlap (a shared and a mutable borrow). Begins a session of its own.
         check(unsafe {
@@ -114,8 +161,9 @@ impl Drop for Memory {
 /// One decompression at a time.
 ///
 /// # Invariants
-/// From `place` on there are [`full_bytes`] of `_memory` that are this decoder's alone. `context` is set once there is a
-/// context in them, and what that refers to is in `dictionary`.
+/// From `place` on there are [`full_bytes`] of `_memory`, and [`BARE_FRAME_MAX`] more, that are this decoder's alone.
+/// `context` is set once there is a context in the former, and what that refers to is in `dictionary`. In the latter the
+/// headers of a frame are put back.
 pub(crate) struct Decoder {
     place: NonNull<u8>,
     context: Option<NonNull<ZSTD_DCtx>>,
@@ -141,7 +189,8 @@ pub(crate) fn decoder_bytes(len: usize) -> usize {
     let page = Host.page_bytes();
     let rest = LITERALS_BYTES.saturating_sub(len).saturating_sub(page - 1);
     let full = full_bytes();
-    if full > LITERALS_BYTES { full - rest / page * page } else { full }
+    let context = if full > LITERALS_BYTES { full - rest / page * page } else { full };
+    context + BARE_FRAME_MAX.next_multiple_of(page)
 }
 
 impl Decoder {
@@ -158,7 +207,7 @@ impl Decoder {
     }
 
     fn reserve(count: usize, dictionary: Option<&Arc<Digested>>) -> Option<Vec<Self>> {
-        let bytes = full_bytes();
+        let bytes = full_bytes() + BARE_FRAME_MAX.next_multiple_of(Host.page_bytes());
         let memory = Host.reserve(count * bytes, Host.page_bytes(), CoreDump::Include).ok()?;
         let memory = Arc::new(Memory(memory));
         Host.commit(&memory.0, 0..count * bytes).ok()?;
@@ -193,6 +242,29 @@ impl Decoder {
 
     /// Decompresses all of `src` to the start of `dst`. Allocates nothing.
     pub(crate) fn decompress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
+        self.bytes = self.bytes.max(decoder_bytes(dst.len()));
+        match src {
+            [] => Err(DAMAGED),
+            [WITH_HEADERS, frame @ ..] => self.decode(frame, dst),
+            block if block.len() > BARE_FRAME_MAX - HEADERS_BYTES => Err(DAMAGED),
+            block => {
+                // SAFETY: `BARE_FRAME_MAX` bytes behind the context are this decoder's (invariant).
+                let start = unsafe { self.place.add(full_bytes()) }.as_ptr();
+                // SAFETY: as above, nobody else's while `self` is borrowed, and never uninitialised: the system gave zeros.
+                // The length is at most `BARE_FRAME_MAX`, and the context never reaches this far.
+                let frame =
+                    unsafe { std::slice::from_raw_parts_mut(start, HEADERS_BYTES + block.len()) };
+                let len = u32::try_from(block.len()).expect("at most a page");
+                frame[..2].copy_from_slice(&FRAME_HEADER);
+                frame[2..HEADERS_BYTES]
+                    .copy_from_slice(&(LAST_AND_COMPRESSED | len << 3).to_le_bytes()[..3]);
+                frame[HEADERS_BYTES..].copy_from_slice(block);
+                self.decode(frame, dst)
+            }
+        }
+    }
+
+    fn decode(&mut self, frame: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
         let context = match self.context {
             Some(context) => context,
             None => {
@@ -200,16 +272,15 @@ impl Decoder {
                 *self.context.insert(context)
             }
         };
-        self.bytes = self.bytes.max(decoder_bytes(dst.len()));
-        // SAFETY: the context is live and nobody else's (`&mut`); `dst` is writable for its length and `src` readable for
-        // its own, and they do not overlap. The library reads and writes nothing beyond them, whatever `src` holds.
+        // SAFETY: the context is live and nobody else's (`&mut`); `dst` is writable for its length and `frame` readable
+        // for its own, and they do not overlap. The library reads and writes nothing beyond them, whatever `frame` holds.
         check(unsafe {
             sys::ZSTD_decompressDCtx(
                 context.as_ptr(),
                 dst.as_mut_ptr().cast(),
                 dst.len(),
-                src.as_ptr().cast(),
-                src.len(),
+                frame.as_ptr().cast(),
+                frame.len(),
             )
         })
     }
@@ -293,6 +364,45 @@ mod tests {
         let map = Pagemap::open(Process::Current).expect("the own page map");
         let entries = map.read(start..start + full_bytes() as u64).expect("mapped");
         entries.iter().filter(|entry| entry.present()).count() * Host.page_bytes()
+    }
+
+    #[test]
+    fn a_page_is_kept_as_its_block_and_other_things_with_headers() {
+        let level = "zstd:1".parse::<CodecSpec>().map(|spec| match spec {
+            CodecSpec::Zstd(level) => level,
+            other => panic!("{other}"),
+        });
+        let mut encoder =
+            Encoder::new(level.expect("a codec"), None).expect("known").expect("memory");
+        let mut decoder = Decoder::several(1, None).expect("known").expect("memory").remove(0);
+        let mut kept = vec![0; 70_000];
+        let mut frame = vec![0; 70_000];
+        for (input, headers) in [
+            (literals(4096), false),
+            (literals(100), false),
+            (vec![7; 4096], false),
+            // One block, but of bytes as they are, or of none.
+            (literals(5), true),
+            (Vec::new(), true),
+            // The block is longer than a page.
+            (literals(20_000), true),
+        ] {
+            let len = encoder.compress(&input, &mut kept).expect("room");
+            let frame_len = encoder.frame(&input, &mut frame).expect("room");
+            assert_eq!(kept[0] == WITH_HEADERS, headers, "{} bytes", input.len());
+            let expected = if headers { 1 + frame_len } else { frame_len - HEADERS_BYTES };
+            assert_eq!(len, expected, "{} bytes", input.len());
+            let mut back = vec![1; input.len() + 10];
+            assert_eq!(decoder.decompress(&kept[..len], &mut back), Ok(input.len()));
+            assert_eq!(back[..input.len()], input);
+            // Cut, or longer than any block that is kept alone: an error and nothing worse.
+            assert!(decoder.decompress(&kept[..len - 1], &mut back).is_err() || len < 4);
+        }
+        assert_eq!(decoder.decompress(&[1; BARE_FRAME_MAX], &mut frame), Err(DAMAGED));
+        assert_eq!(decoder.decompress(&[], &mut frame), Err(DAMAGED));
+        assert_eq!(bare(&[0, 0x30, 0x0d, 0, 0, WITH_HEADERS]), None, "it would look like headers");
+        assert_eq!(bare(&[0, 0x30, 0x0d, 0, 0, 1]), Some(&[1][..]));
+        assert_eq!(bare(&[0, 0x30, 0x0c, 0, 0, 1]), None, "not the last block");
     }
 
     #[test]
