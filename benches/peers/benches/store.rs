@@ -33,7 +33,7 @@ const CODECS: [(&str, bool); 6] = [
     ("zstd:3", true),
 ];
 /// One page in so many is shown to the training.
-const SAMPLED_ONE_IN: usize = 8;
+const SAMPLED_ONE_IN: usize = 4;
 /// Page files that are left out of the second mean: nothing compresses them, and they say nothing of a codec.
 const INCOMPRESSIBLE: &str = "incompressible";
 
@@ -138,7 +138,7 @@ fn print_means(rows: &[Row], words: &str) {
         for part in [|kept: &Kept| kept.all, |kept: &Kept| kept.grown] {
             let factors: Vec<f64> =
                 rows.iter().filter_map(|row| Some(part(&row.store[codec]) / row.zram?)).collect();
-            cells.push(mean(&factors).map_or("-".to_owned(), |mean| format!("**{mean:.2}x**")));
+            cells.push(mean(&factors).map_or("-".to_owned(), |mean| format!("**{mean:.3}x**")));
         }
     }
     println!("| {words} | | {} |", cells.join(" | "));

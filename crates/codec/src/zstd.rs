@@ -8,8 +8,8 @@
 //! With a dictionary, every context refers to one digest of it, made with the codec.
 //!
 //! Contexts are reused, each one compression or decompression at a time. A decoder is 100 KiB of address space; nothing of
-//! it is resident before it is used, and 44 KiB while it decodes pages. An encoder starts at 5 KiB and gets its tables from
-//! zstd at its first use (70 KiB for pages at the low levels, up to 1.8 MiB for 64 KiB at level 19), and again when the
+//! it is resident before it is used, and 44 KiB while it decodes pages. An encoder is made at its first
+//! use and gets its tables from zstd (70 KiB for pages at the low levels, up to 1.8 MiB for 64 KiB at level 19), and again when the
 //! inputs become much longer or stay much shorter. So slots that are never reached cost next to nothing.
 
 use std::sync::{
@@ -34,7 +34,9 @@ const LONG_LEN: usize = 64 << 10;
 /// zstd frames at one level.
 pub struct Zstd {
     name: String,
-    encoders: Slots<Encoder>,
+    level: ZstdLevel,
+    /// Each made at its first use.
+    encoders: Slots<Option<Encoder>>,
     decoders: Slots<Decoder>,
     /// What the contexts hold; kept up by whoever makes one grow or shrink.
     context_bytes: AtomicUsize,
@@ -76,12 +78,8 @@ impl Zstd {
             made.ok_or(out_of_memory)
         };
 
-        let (mut context_bytes, count) = (0, slots::default_count());
-        let encoders = Slots::try_from_fn(count, |_| {
-            let encoder = encoder()?;
-            context_bytes += encoder.bytes();
-            Ok(encoder)
-        })?;
+        let count = slots::default_count();
+        let encoders = Slots::from_fn(count, |_| None);
         let decoders = Decoder::several(count, dictionary.as_ref()).map_err(refused)?;
         let mut decoders = decoders.ok_or(out_of_memory)?;
         let decoders = Slots::from_fn(count, |_| decoders.pop().expect("one for each slot"));
@@ -101,9 +99,10 @@ impl Zstd {
         let (short_encoder_bytes, long_encoder_bytes) = (grown(SHORT_LEN)?, grown(LONG_LEN)?);
         Ok(Self {
             name: codec.to_string(),
+            level,
             encoders,
             decoders,
-            context_bytes: context_bytes.into(),
+            context_bytes: AtomicUsize::new(0),
             short_encoder_bytes,
             long_encoder_bytes,
             dictionary,
@@ -139,8 +138,13 @@ impl Codec for Zstd {
     }
 
     fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        self.encoders.claim().with(|encoder| {
-            let before = encoder.bytes();
+        self.encoders.claim().with(|slot| {
+            let before = slot.as_ref().map_or(0, Encoder::bytes);
+            let encoder = match slot {
+                Some(encoder) => encoder,
+                // One could be made when the codec was built: only memory may be short.
+                None => slot.insert(Encoder::new(self.level, self.dictionary.as_ref()).ok()??),
+            };
             let compressed = encoder.compress(src, dst);
             self.note(before, encoder.bytes());
             compressed.ok()
