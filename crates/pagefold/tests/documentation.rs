@@ -11,7 +11,9 @@ use std::{
 const MARK: &str = "I-";
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    // Where it runs, not where it was built: target directories are copied.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+    Path::new(&package).join("../..")
 }
 
 fn document(name: &str) -> String {
