@@ -52,7 +52,9 @@ pub(crate) fn run(arguments: &LoomArgs) -> Result<ExitCode, XtaskError> {
         }
         command
             .env("RUSTFLAGS", workspace::flags("RUSTFLAGS", "--cfg loom"))
-            .env("CARGO_TARGET_DIR", workspace.target.join("loom"));
+            .env("CARGO_TARGET_DIR", workspace.target.join("loom"))
+            // A model says itself where it was; lines only take time to build.
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
         if env::var_os(PREEMPTIONS).is_none() {
             match package {
                 "pagefold-pool" => _ = command.env(PREEMPTIONS, POOL_PREEMPTIONS),

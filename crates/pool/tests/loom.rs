@@ -412,9 +412,9 @@ fn carve<const N: usize>(pool: &dyn Pool, sizes: [usize; N]) -> [Handle; N] {
 fn scattered(pool: &dyn Pool) -> Handle {
     let [first, between, second, after] = carve(pool, [5, 1, 20, 38]);
     let [five, _, nine, _] = carve(pool, [5, 1, 9, 49]);
-    [first, second].map(|handle| pool.free(handle).expect("lives"));
+    [first, second].into_iter().for_each(|handle| pool.free(handle).expect("lives"));
     let scattered = store(pool, 7, SCATTERED).expect("room");
-    [five, nine, between, after].map(|handle| pool.free(handle).expect("lives"));
+    [five, nine, between, after].into_iter().for_each(|handle| pool.free(handle).expect("lives"));
     scattered
 }
 
@@ -486,7 +486,7 @@ fn xcfmalloc_a_free_beside_a_move_of_the_whole_object_frees_it_where_it_is() {
         let pool = xcfmalloc();
         let [moves, goes] = carve(&*pool, [12, 52]);
         let [_, hole, _] = carve(&*pool, [22, 20, 22]);
-        [goes, hole].map(|handle| pool.free(handle).expect("lives"));
+        [goes, hole].into_iter().for_each(|handle| pool.free(handle).expect("lives"));
         let compactor = beside(&pool, |pool| pool.compact(usize::MAX));
         pool.free(moves).expect("lives");
         compactor.join().expect("no panic");
@@ -551,9 +551,9 @@ fn second_block_apart(pool: &dyn Pool) -> Handle {
     let [short, beside_short] = carve(pool, [5, 59]);
     let [long, _] = carve(pool, [9, 55]);
     let [hole, _] = carve(pool, [5, 59]);
-    [short, long].map(|handle| pool.free(handle).expect("lives"));
+    [short, long].into_iter().for_each(|handle| pool.free(handle).expect("lives"));
     let apart = store(pool, 7, SCATTERED).expect("room");
-    [beside_short, hole].map(|handle| pool.free(handle).expect("lives"));
+    [beside_short, hole].into_iter().for_each(|handle| pool.free(handle).expect("lives"));
     apart
 }
 

@@ -278,6 +278,8 @@ impl<'a> Span<'a> {
     /// With the objects in order, the holes between them are looked at as windows: the cheapest window of
     /// neighbouring holes that add up to `len` is closed to the left. `end` may lie before the last object's end
     /// when the directory grows; then everything is closed.
+    // Not inlined: the array of the many is 28 KiB of stack, which the few need not have.
+    #[inline(never)]
     fn make_hole<K: Key, const N: usize>(&mut self, len: usize, end: usize) -> (usize, usize) {
         let mut order = [K::default(); N];
         let mut count = 0;
