@@ -103,7 +103,7 @@ impl StoreBuilder {
     ///
     /// // Some hundred pages, of those that are to come.
     /// let record = |number: u32| {
-    ///     let text = format!("{{\"id\": {number}, \"owner\": \"user {}\"}}\n", number % 770).repeat(100);
+    ///     let text = format!("{{\"id\": {number}, \"owner\": \"user {}\"}}\n", number % 770).repeat(160);
     ///     <[u8; 4096]>::try_from(&text.as_bytes()[..4096])
     /// };
     /// let seen = (0..300).map(record).collect::<Result<Vec<_>, _>>()?;
