@@ -1,6 +1,6 @@
 //! `cargo xtask loom`: the loom models, which walk through all interleavings of a few threads.
 
-use std::{env, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
 
@@ -11,19 +11,11 @@ use crate::{
 
 /// The name of the test target that holds a package's models.
 const TARGET: &str = "loom";
-const PREEMPTIONS: &str = "LOOM_MAX_PREEMPTIONS";
-/// Compaction against lookup has so many steps that an unbounded search does not end. With two preemptions all models
-/// take about a minute, with three some ten times as long.
-const POOL_PREEMPTIONS: &str = "2";
-/// Of three threads at two slots an unbounded search takes a minute, one with four preemptions two seconds.
-const CODEC_PREEMPTIONS: &str = "4";
-/// The store's models have the pool below them: with one preemption they take 12 s, with two ten minutes.
-const STORE_PREEMPTIONS: &str = "1";
 
 /// The loom models of all packages that have some.
 ///
-/// They are built into a target directory of their own. LOOM_MAX_PREEMPTIONS is passed on; unless it is set it is 2 for
-/// pagefold-pool, 4 for pagefold-codec and 1 for pagefold-store. The other LOOM_ variables work as well.
+/// They are built into a target directory of their own. LOOM_MAX_PREEMPTIONS is passed on; unless it is set the models of
+/// each package have a bound of their own. The other LOOM_ variables work as well.
 #[derive(Debug, Args)]
 pub(crate) struct LoomArgs {
     /// Only these packages
@@ -44,26 +36,20 @@ pub(crate) fn run(arguments: &LoomArgs) -> Result<ExitCode, XtaskError> {
         .map(|(package, _)| package)
         .collect();
     let packages = workspace::choose("package with loom models", &with_models, &arguments.package)?;
+    // In one go: the features of what they share are then the same for all, and it is built once.
+    let mut command = cargo();
+    command.args(["test", "--release", "--test", TARGET]);
     for package in packages {
-        let mut command = cargo();
-        command.args(["test", "--release", "--package", package, "--test", TARGET]);
-        if !arguments.test.is_empty() {
-            command.arg("--").args(&arguments.test);
-        }
-        command
-            .env("RUSTFLAGS", workspace::flags("RUSTFLAGS", "--cfg loom"))
-            .env("CARGO_TARGET_DIR", workspace.target.join("loom"))
-            // A model says itself where it was; lines only take time to build.
-            .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
-        if env::var_os(PREEMPTIONS).is_none() {
-            match package {
-                "pagefold-pool" => _ = command.env(PREEMPTIONS, POOL_PREEMPTIONS),
-                "pagefold-codec" => _ = command.env(PREEMPTIONS, CODEC_PREEMPTIONS),
-                "pagefold-store" => _ = command.env(PREEMPTIONS, STORE_PREEMPTIONS),
-                _ => {}
-            }
-        }
-        workspace::run(command)?;
+        command.args(["--package", package]);
     }
+    if !arguments.test.is_empty() {
+        command.arg("--").args(&arguments.test);
+    }
+    command
+        .env("RUSTFLAGS", workspace::flags("RUSTFLAGS", "--cfg loom"))
+        .env("CARGO_TARGET_DIR", workspace.target.join("loom"))
+        // A model says itself where it was; lines only take time to build.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+    workspace::run(command)?;
     Ok(ExitCode::SUCCESS)
 }

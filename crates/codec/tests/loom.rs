@@ -13,9 +13,17 @@ use loom::{
 };
 use pagefold_codec::slots::Slots;
 
+/// Explores all interleavings with up to four preemptions, or as many as `LOOM_MAX_PREEMPTIONS` says. Of three threads at two
+/// slots that takes two seconds, and a search without a bound a minute.
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(4));
+    builder.check(f);
+}
+
 /// Runs `threads` threads that each claim, add one and release `rounds` times, all from the same hint.
 fn turns(threads: usize, slots: usize, rounds: usize) {
-    loom::model(move || {
+    model(move || {
         let values = Arc::new(Slots::from_fn(slots, |_| 0_usize));
         let run = || {
             let values = values.clone();
@@ -49,7 +57,7 @@ fn three_threads_share_two_slots() {
 
 #[test]
 fn a_nested_claim_takes_another_slot_while_a_thread_competes() {
-    loom::model(|| {
+    model(|| {
         let values = Arc::new(Slots::from_fn(3, |_| 0_usize));
         let other = {
             let values = values.clone();
@@ -65,7 +73,7 @@ fn a_nested_claim_takes_another_slot_while_a_thread_competes() {
 
 #[test]
 fn never_more_owners_than_slots_and_a_full_array_refuses_at_once() {
-    loom::model(|| {
+    model(|| {
         let values = Arc::new(Slots::from_fn(1, |_| ()));
         let owners = Arc::new(AtomicUsize::new(0));
         let run = || {
