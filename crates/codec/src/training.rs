@@ -11,11 +11,12 @@
 //! that cannot code all symbols, which zstd then leaves aside. Literals keep theirs: without, compression takes a
 //! sixth longer and wins less than half a percent.
 
+use std::sync::Arc;
+
 use crate::{
     Dictionary, DictionaryError, ZstdLevel, accept_len, same_filled,
     zstd_bindings::{self, Encoder},
 };
-use std::sync::Arc;
 
 /// Of so many pages one is held back.
 const HELD_BACK_ONE_IN: usize = 4;

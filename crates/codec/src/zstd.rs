@@ -7,9 +7,9 @@
 //!
 //! With a dictionary, every context refers to one digest of it, made with the codec.
 //!
-//! Contexts are reused, each one compression or decompression at a time. A decoder is 100 KiB of address space; nothing of
-//! it is resident before it is used, and 44 KiB while it decodes pages. An encoder is made at its first
-//! use and gets its tables from zstd (70 KiB for pages at the low levels, up to 1.8 MiB for 64 KiB at level 19), and again when the
+//! Contexts are reused, each one compression or decompression at a time. A decoder is 100 KiB of address space; nothing
+//! of it is resident before it is used, and 44 KiB while it decodes pages. An encoder is made at its first use and gets
+//! its tables from zstd (70 KiB for pages at the low levels, up to 1.8 MiB for 64 KiB at level 19), and again when the
 //! inputs become much longer or stay much shorter. So slots that are never reached cost next to nothing.
 
 use std::sync::{
