@@ -5,9 +5,12 @@
 //! | [`memory`] | [`Platform`](memory::Platform): reserve, commit, decommit; the [`Host`](memory::Host) | a test's own platform |
 //! | [`sync`] | atomics, cells, locks, waiting, the shard hint | loom's, under `--cfg loom` |
 //! | [`cgroup`] | what a cgroup says of its memory, and the pressure on it | - |
+//! | [`signals`] | which signals were ignored when the program began | - |
 //! | [`procfs`] | what the kernel says is resident: smaps, pagemap, maps | - |
 
 pub mod cgroup;
 pub mod memory;
 pub mod procfs;
+#[cfg(unix)]
+pub mod signals;
 pub mod sync;

@@ -2,7 +2,7 @@
 //!
 //! The file is an array of 64-bit words, one for each page of the address space, of which only slices are ever read.
 //! The bits are those of *Examining Process Page Tables* in the kernel's administration guide. The frame number in the
-//! low bits is not offered: without `CAP_SYS_ADMIN` the kernel hides it, and nothing here needs it.
+//! low bits is hidden from those without `CAP_SYS_ADMIN`.
 
 use std::{fmt, fs::File, io, ops::Range};
 
@@ -13,6 +13,7 @@ use super::{Process, ProcfsError, source::read_at};
 pub struct PagemapEntry(u64);
 
 impl PagemapEntry {
+    const FRAME: u64 = (1 << 55) - 1;
     const SOFT_DIRTY: u64 = 1 << 55;
     const EXCLUSIVE: u64 = 1 << 56;
     const WRITE_PROTECTED: u64 = 1 << 57;
@@ -48,6 +49,12 @@ impl PagemapEntry {
     /// Only this process maps the page. The shared zero page, which costs no memory, is not exclusive.
     pub fn exclusive(self) -> bool {
         self.0 & Self::EXCLUSIVE != 0
+    }
+
+    /// The number of the frame that a present page lies in: what tells whether two processes have the same page. `None`
+    /// where the kernel hides it.
+    pub fn frame_number(self) -> Option<u64> {
+        Some(self.0 & Self::FRAME).filter(|&number| self.present() && number != 0)
     }
 
     /// The page is write-protected by userfaultfd.
@@ -198,6 +205,9 @@ mod tests {
         assert!(PagemapEntry::from_raw(1 << 62).swapped());
         assert!(PagemapEntry::from_raw(1 << 57).write_protected());
         assert_eq!(format!("{present:?}"), r#"PagemapEntry{"present", "soft_dirty", "exclusive"}"#);
+        assert_eq!((present.frame_number(), zero_page.frame_number()), (None, None), "hidden");
+        assert_eq!(PagemapEntry::from_raw(1 << 63 | 77).frame_number(), Some(77));
+        assert_eq!(PagemapEntry::from_raw(1 << 62 | 77).frame_number(), None, "a place in swap");
         // The frame number says nothing about the page's state.
         assert_eq!(format!("{:?}", PagemapEntry::from_raw((1 << 55) - 1)), "PagemapEntry{}");
     }

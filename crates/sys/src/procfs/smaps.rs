@@ -17,6 +17,16 @@ pub struct MemoryUsage {
     pub merged: u64,
     /// In huge pages from the system's reserve (hugetlbfs), which are neither in `rss` nor ever swapped.
     pub reserved_huge: u64,
+    /// The part of a locked range that is in memory, which the kernel neither swaps nor drops; a page that `n` processes
+    /// map counts an `n`th.
+    pub locked: u64,
+    /// Resident anonymous memory, a page that `n` processes map counted as an `n`th. Only of a process as a whole, and
+    /// only where the kernel says so (Linux 5.9 on); else `None`. So it is for the two below.
+    pub proportional_anonymous: Option<u64>,
+    /// The same of pages of files.
+    pub proportional_file: Option<u64>,
+    /// The same of shared memory.
+    pub proportional_shared_memory: Option<u64>,
 }
 
 /// A mapping and what of it is resident.
@@ -108,6 +118,10 @@ struct Block {
     merged: Option<u64>,
     private_reserved_huge: Option<u64>,
     shared_reserved_huge: Option<u64>,
+    locked: Option<u64>,
+    proportional_anonymous: Option<u64>,
+    proportional_file: Option<u64>,
+    proportional_shared_memory: Option<u64>,
 }
 
 impl Block {
@@ -121,6 +135,10 @@ impl Block {
             merged: None,
             private_reserved_huge: None,
             shared_reserved_huge: None,
+            locked: None,
+            proportional_anonymous: None,
+            proportional_file: None,
+            proportional_shared_memory: None,
         }
     }
 
@@ -134,6 +152,10 @@ impl Block {
             "KSM" => &mut self.merged,
             "Private_Hugetlb" => &mut self.private_reserved_huge,
             "Shared_Hugetlb" => &mut self.shared_reserved_huge,
+            "Locked" => &mut self.locked,
+            "Pss_Anon" => &mut self.proportional_anonymous,
+            "Pss_File" => &mut self.proportional_file,
+            "Pss_Shmem" => &mut self.proportional_shared_memory,
             _ => return Ok(()),
         };
         *place = Some(kibibytes(value).ok_or("a number of kB")?);
@@ -152,6 +174,10 @@ impl Block {
                 .private_reserved_huge
                 .unwrap_or(0)
                 .saturating_add(self.shared_reserved_huge.unwrap_or(0)),
+            locked: self.locked.unwrap_or(0),
+            proportional_anonymous: self.proportional_anonymous,
+            proportional_file: self.proportional_file,
+            proportional_shared_memory: self.proportional_shared_memory,
         };
         Ok(MappingUsage { mapping: self.mapping, usage })
     }
@@ -177,6 +203,7 @@ AnonHugePages:      2048 kB
 Shared_Hugetlb:     2048 kB
 Private_Hugetlb:    4096 kB
 Swap:                 12 kB
+Locked:             1024 kB
 VmFlags: rd wr
 ";
 
@@ -196,8 +223,23 @@ VmFlags: rd wr
             swap: 12 << 10,
             merged: 8 << 10,
             reserved_huge: 6 << 20,
+            locked: 1 << 20,
+            ..MemoryUsage::default()
         };
         assert_eq!(blocks[1].usage, second);
+    }
+
+    #[test]
+    fn the_rollup_says_what_a_process_has_of_shared_pages() {
+        let text = "560435499000-7ffd12345000 ---p 00000000 00:00 0                          [rollup]\n\
+            Rss:    900 kB\nPss:   400 kB\nPss_Anon:   300 kB\nPss_File:  90 kB\nPss_Shmem:    10 kB\nAnonymous: 600 kB\n";
+        let usage = parse(text).unwrap()[0].usage;
+        let parts = [
+            usage.proportional_anonymous,
+            usage.proportional_file,
+            usage.proportional_shared_memory,
+        ];
+        assert_eq!(parts, [Some(300 << 10), Some(90 << 10), Some(10 << 10)]);
     }
 
     #[test]

@@ -1,0 +1,54 @@
+//! How a signal was set before this program began.
+//!
+//! A program inherits which signals are ignored: `nohup` ignores the one that says that the terminal is gone, and a
+//! shell ignores Ctrl-C for what runs in the background. A program that sets a handler all the same undoes what its
+//! caller asked for; so it asks here first. `/proc` would tell too (`SigIgn`), but not every system has that line.
+
+use std::{io, ptr};
+
+/// Whether this process ignores the signal with this number (`SIG_IGN`).
+///
+/// # Errors
+/// What the system says; `EINVAL` for a number that is no signal's.
+///
+/// # Examples
+/// ```
+/// // Rust's own start-up code ignores this one, so that a closed pipe is an error and not the end.
+/// assert!(pagefold_sys::signals::is_ignored(13)?);
+/// assert!(!pagefold_sys::signals::is_ignored(15)?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn is_ignored(signal: i32) -> io::Result<bool> {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: with a null pointer in place of a new action the call changes nothing; it writes one `sigaction` to the
+    // other pointer, which leads to room for one.
+    let answer = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it has written the action.
+    let action = unsafe { action.assume_init() };
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_no_signal_is_an_error() {
+        for wrong in [0, -1, 1000] {
+            assert_eq!(
+                is_ignored(wrong).unwrap_err().raw_os_error(),
+                Some(libc::EINVAL),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn ignored_and_default_are_told_apart() {
+        assert!(is_ignored(libc::SIGPIPE).unwrap());
+        assert!(!is_ignored(libc::SIGTERM).unwrap());
+    }
+}
