@@ -322,8 +322,11 @@ impl PoolBuilder {
         if !(1..=Chain::FRAMES_MAX.get()).contains(&frames) {
             return Err(BuildError::ChainLimit { frames });
         }
-        let classes = ClassTable::new(zsmalloc::class_config(step, frames)).ok();
-        let classes = classes.filter(|_| step.is_multiple_of(GRAIN));
+        let config = zsmalloc::class_config(step, frames);
+        let between = config.frame_bytes - config.smallest;
+        // A pool has no shorter last step, which a table may have.
+        let is_whole = |_: &ClassTable| step.is_multiple_of(GRAIN) && between.is_multiple_of(step);
+        let classes = ClassTable::new(config).ok().filter(is_whole);
         let classes = classes.ok_or(BuildError::ClassStep { step })?;
         Ok(Layout {
             limit: self.limit,

@@ -32,7 +32,8 @@ pub struct ClassConfig {
     pub frame_bytes: usize,
     /// The smallest size.
     pub smallest: usize,
-    /// From one size to the next. Divides what is between the smallest size and a frame.
+    /// From one size to the next. Divides what is between the smallest size and a frame, or divides a frame; then the last
+    /// step, up to a frame, is shorter.
     pub step: usize,
     /// The most frames of a chain: 1 to [`CHAIN_MAX`](Self::CHAIN_MAX).
     pub chain_max: u32,
@@ -81,7 +82,7 @@ pub enum ClassConfigError {
     },
     /// The largest size is a frame, and the steps lead there.
     #[error(
-        "steps of {step} bytes do not lead from a smallest size of {smallest} to a frame of {frame_bytes}; choose a divisor of {}",
+        "steps of {step} bytes do not lead from a smallest size of {smallest} to a frame of {frame_bytes}; choose a divisor of {} or of {frame_bytes}",
         frame_bytes - smallest
     )]
     Step {
@@ -183,7 +184,8 @@ impl ClassTable {
     pub fn new(config: ClassConfig) -> Result<Self, ClassConfigError> {
         check(config)?;
         let ClassConfig { frame_bytes, smallest, step, .. } = config;
-        let sizes: Vec<usize> = (smallest..=frame_bytes).step_by(step).collect();
+        let below = (smallest..frame_bytes).step_by(step);
+        let sizes: Vec<usize> = below.chain([frame_bytes]).collect();
         let mut classes: Vec<Class> = Vec::new();
         let mut descending = Vec::with_capacity(sizes.len());
         // From the largest down: a class has the largest of its sizes.
@@ -241,6 +243,10 @@ impl ClassTable {
     /// The class of the least size that holds `bytes`.
     #[inline]
     fn index_for_size(&self, bytes: usize) -> Option<usize> {
+        // The last step may be shorter than the others, and a frame is the end of it.
+        if bytes > self.config.frame_bytes {
+            return None;
+        }
         let above = bytes.saturating_sub(self.config.smallest).div_ceil(self.config.step);
         self.by_size.get(above).map(|&index| usize::from(index))
     }
@@ -257,12 +263,15 @@ impl ClassTable {
             if size_min != expected_min || size < size_min {
                 return Err(format!("{class:?} does not follow the class before it"));
             }
-            expected_min = size + step;
+            expected_min = match size {
+                last if last == frame_bytes => frame_bytes + 1,
+                _ => (size + step).min(frame_bytes),
+            };
             let fits = objects as usize * size <= frames as usize * frame_bytes;
             if objects == 0 || frames == 0 || frames > chain_max || !fits {
                 return Err(format!("{class:?} does not hold its objects"));
             }
-            for member in (size_min..=size).step_by(step) {
+            for member in (size_min..size).step_by(step).chain([size]) {
                 if layout(member, self.config) != (frames, objects) {
                     return Err(format!("a size of {member} does not belong to {class:?}"));
                 }
@@ -279,7 +288,7 @@ impl ClassTable {
                 _ => {}
             }
         }
-        if expected_min != frame_bytes + step {
+        if expected_min != frame_bytes + 1 {
             return Err("the last size is not a frame".to_owned());
         }
         Ok(())
@@ -307,7 +316,8 @@ fn check(config: ClassConfig) -> Result<(), ClassConfigError> {
     if !(1..=frame_bytes).contains(&smallest) {
         return Err(ClassConfigError::Smallest { smallest, frame_bytes });
     }
-    if step == 0 || !(frame_bytes - smallest).is_multiple_of(step) {
+    let divides = |bytes: usize| bytes.is_multiple_of(step);
+    if step == 0 || !(divides(frame_bytes - smallest) || divides(frame_bytes)) {
         return Err(ClassConfigError::Step { step, smallest, frame_bytes });
     }
     if !(1..=ClassConfig::CHAIN_MAX).contains(&chain_max) {

@@ -30,8 +30,9 @@ fn every_table_of_the_grid_is_sound() {
                     let config =
                         ClassConfig { frame_bytes, smallest, step, chain_max, header_bytes: 6 };
                     let Ok(table) = ClassTable::new(config) else {
-                        let steps = frame_bytes - smallest;
-                        assert!(!steps.is_multiple_of(step), "{config:?}");
+                        let steps = frame_bytes.wrapping_sub(smallest);
+                        let whole = steps.is_multiple_of(step) || frame_bytes.is_multiple_of(step);
+                        assert!(smallest > frame_bytes || !whole, "{config:?}");
                         continue;
                     };
                     assert_eq!(table.check(), Ok(()), "{config:?}");
@@ -63,6 +64,27 @@ fn every_length_up_to_a_frame_has_a_place_that_holds_it() {
             }
             assert_eq!(table.index_of(4097), None);
         }
+    }
+}
+
+/// Sizes that are published for kernels with pages of 16 KiB: steps of a 256th of a page, chains of up to 8.
+#[test]
+fn larger_frames_have_the_steps_of_their_kernels_and_the_last_one_is_shorter() {
+    for (frame_bytes, step, sizes) in [(16 << 10, 64, 257), (64 << 10, 256, 257)] {
+        let config = ClassConfig { frame_bytes, step, ..ClassConfig::default() };
+        let table = ClassTable::new(config).expect("possible");
+        assert_eq!((table.check(), table.sizes()), (Ok(()), sizes));
+        let last = table.classes().last().expect("there is one");
+        assert_eq!((last.size, table.index_of(frame_bytes + 1)), (frame_bytes, None));
+        let longest = table.class_of(frame_bytes).expect("a frame holds it");
+        assert!(longest.is_huge() && table.index_for_size(frame_bytes + 1).is_none());
+    }
+    let config = ClassConfig { frame_bytes: 16 << 10, step: 64, ..ClassConfig::default() };
+    let table = ClassTable::new(config).expect("possible");
+    // 1072 to 1120 bytes, without a header, share places of 1120: 117 of them in 8 frames.
+    for bytes in [1072, 1088, 1104, 1120] {
+        let class = table.classes()[table.index_for_size(bytes).expect("a size")];
+        assert_eq!((class.size, class.frames, class.objects), (1120, 8, 117), "{bytes}");
     }
 }
 
