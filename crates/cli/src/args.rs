@@ -2,28 +2,35 @@
 //! string that may still be wrong.
 
 mod classes;
+mod estimate_help;
+mod exclude;
 mod torture;
+mod values;
 
 use std::{ffi::OsString, io::Write as _, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
-use clap::{
-    Args, CommandFactory as _, Parser, Subcommand, ValueHint,
-    builder::{PossibleValuesParser, TypedValueParser},
-    error::ErrorKind,
-};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint, error::ErrorKind};
 use clap_complete::Shell;
-use pagefold_codec::CodecSpec;
+use globset::Glob;
 use pagefold_pool::Allocator;
 
-pub(crate) use self::classes::{ClassesConfig, Lengths};
+pub(crate) use self::{
+    classes::{ClassesConfig, Lengths},
+    exclude::Exclude,
+    values::CodecChoice,
+};
 use crate::{
     bytes,
     exit::{self, Exit},
+    like::Like,
     trace::TraceConfig,
 };
 
-use self::torture::TortureArgs;
 pub(crate) use self::torture::{CanaryKind, Length, Subject, TortureConfig};
+use self::{
+    torture::TortureArgs,
+    values::{ProcessChoice, allocator, codec, fraction, process, seed, takes_dictionary, threads},
+};
 
 /// The codecs that are measured when none is named.
 const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
@@ -51,7 +58,7 @@ pub(crate) struct EstimateConfig {
     /// What to read, in the order given; standard input at most once.
     pub inputs: Vec<Input>,
     /// The codecs, in order; at least one.
-    pub codecs: Vec<CodecSpec>,
+    pub codecs: Vec<CodecChoice>,
     /// The allocators, in order; at least one.
     pub allocators: Vec<Allocator>,
     /// The limit of each pool in bytes; `None` for one that holds the whole input.
@@ -66,6 +73,21 @@ pub(crate) struct EstimateConfig {
     pub lifecycle: bool,
     /// Whether results are told apart for each mapping of a process.
     pub maps: bool,
+    /// Whether pages that several processes have are measured as well, each once.
+    pub shared: bool,
+    /// What is left out of directories.
+    pub walk: Walk,
+    /// The part of the kernel that codecs and allocators follow.
+    pub like: Option<Like>,
+}
+
+/// What is left out when a directory is read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Walk {
+    /// What matches one of these patterns.
+    pub exclude: Exclude,
+    /// Whether what lies on another file system than the directory is left out.
+    pub one_file_system: bool,
 }
 
 /// One input.
@@ -75,8 +97,14 @@ pub(crate) enum Input {
     Stdin,
     /// A file or a directory.
     Path(PathBuf),
+    /// The files that are listed in this file, or on standard input for `-`, each name ended by a zero byte.
+    List(PathBuf),
     /// A running process.
     Process(u32),
+    /// The running processes of this name.
+    ProcessName(String),
+    /// The running processes of this control group and those below it.
+    Cgroup(PathBuf),
     /// Every running process that may be read.
     EveryProcess,
 }
@@ -116,7 +144,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     /// Measure what compressed memory would save on your own data
-    #[command(long_about = ESTIMATE_ABOUT, after_long_help = ESTIMATE_EXAMPLES, after_help = "Examples and exit codes: pagefold estimate --help")]
+    #[command(long_about = estimate_help::ABOUT, after_long_help = estimate_help::REMARKS, after_help = "Examples, columns and exit codes: pagefold estimate --help")]
     Estimate(EstimateArgs),
     /// Print a table of size classes, and the density that it would have
     #[command(long_about = classes::ABOUT, after_long_help = classes::EXAMPLES, after_help = "Examples and exit codes: pagefold classes --help")]
@@ -138,89 +166,99 @@ enum CliCommand {
 
 const EXAMPLES: &str = "\
 Examples:
-  pagefold estimate /usr/lib                       what would these files take?
-  pagefold estimate --lifecycle --html r.html .    the same with charts, and over the life of a pool
-  gunzip -c dump.gz | pagefold estimate --json -   read a pipe, print JSON
-  pagefold classes --chain 4                       size classes and their density
-  pagefold torture --seconds 60                    do the allocators stand up to everything at once?
-  pagefold completions bash > ~/.local/share/bash-completion/completions/pagefold
-  pagefold man | man -l -                          the manual page";
+  pagefold estimate /usr/lib       what would these files take?
+  pagefold estimate --like zram .  what would zram save me?
+  pagefold estimate --pid firefox  a running program
+  pagefold estimate --html r.html --lifecycle .
+                                   charts, and the life of a pool
+  pagefold classes --chain 4       size classes and their density
+  pagefold torture --seconds 60    do the allocators stand up to it?
+  pagefold completions bash        a script for the shell
+  pagefold man | man -l -          the manual page";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-  pagefold completions bash > ~/.local/share/bash-completion/completions/pagefold
+  cd ~/.local/share/bash-completion/completions
+  pagefold completions bash > pagefold
+      for bash
   pagefold completions fish > ~/.config/fish/completions/pagefold.fish
-  pagefold completions zsh > DIR/_pagefold         DIR is one of zsh's $fpath";
+      for fish
+  pagefold completions zsh > DIR/_pagefold
+      for zsh; DIR is one of its $fpath";
 
 const MAN_EXAMPLES: &str = "\
 Examples:
-  pagefold man | man -l -                          read it
+  pagefold man | man -l -
+      read it
   pagefold man > ~/.local/share/man/man1/pagefold.1";
-
-const ESTIMATE_ABOUT: &str = "\
-Measure what compressed memory would save on your own data.
-
-Every 4 KiB page of the input is compressed by a real codec, stored in a real pool, read back and checked by a \
-128-bit hash. Nothing is extrapolated from a formula: memory is what the pool holds, RssAnon is what the kernel says. \
-Each combination of codec and allocator gets a fresh pool, one after another, on the same bytes.";
-
-const ESTIMATE_EXAMPLES: &str = "\
-Examples:
-  pagefold estimate /usr/lib                       what would these files take?
-  pagefold estimate --lifecycle data.bin           all allocators, over the life of a pool
-  pagefold estimate --codec lz4 --codec zstd:3 .   compare two codecs
-  pagefold estimate --sample 0.05 --seed 7 /srv    one page in twenty, the same ones each time
-  pagefold estimate --limit 256MiB dump.rdb        how much fits in 256 MiB?
-  pagefold estimate --html report.html data.bin    the same as a page with charts
-  gunzip -c dump.gz | pagefold estimate --json -   read a pipe, print JSON
-  pagefold estimate --pid 4321 --maps              a live process: which part of it compresses how?
-  pagefold estimate --all --sample 0.02            every process that you may read
-  pagefold estimate core.4321                      what a process had when it crashed
-  pagefold estimate --trace t.trace                what pagefold torture --record wrote
-
-Exit codes:
-  0    everything was measured and read back intact
-  1    nothing could be measured, or the run failed
-  2    the arguments make no sense (this includes a limit that is too small for a pool, and a report that
-       cannot be written where --html says)
-  3    measured, but an input was missing or could not be read; the report lists it
-  4    a page did not read back as it was stored
-  130  interrupted; the report holds what there was
-
-The JSON and the rules of sampling are described in docs/ESTIMATE.md.";
 
 #[derive(Debug, Args)]
 struct EstimateArgs {
     /// Files, directories (with all below them), or - for standard input; a core file is read as the process that it was
-    #[arg(value_name = "PATH", required_unless_present_any = ["pids", "all", "trace"], value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "PATH", required_unless_present_any = ["pids", "cgroups", "all", "trace", "files0_from"], value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 
-    /// A live process, instead of a path: its resident private anonymous pages; it is not stopped; may be repeated
-    #[arg(long = "pid", value_name = "PID", value_parser = process_id, allow_negative_numbers = true, conflicts_with = "paths")]
-    pids: Vec<u32>,
+    /// The paths are in this file, or on standard input for -, each ended by a zero byte, as `find -print0` writes them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "paths")]
+    files0_from: Option<PathBuf>,
 
-    /// Every live process that you may read; those you may not are listed
-    #[arg(long, conflicts_with_all = ["paths", "pids"])]
+    /// Leave out what matches this shell pattern: of a directory's content the name, or the whole path if the pattern
+    /// has a slash; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = exclude::pattern)]
+    exclude: Vec<Glob>,
+
+    /// Stay on one file system: leave out what is mounted below a directory
+    #[arg(long, short = 'x')]
+    one_file_system: bool,
+
+    /// A live process by its number, or all of a name, instead of a path: resident private anonymous pages; it is not
+    /// stopped; may be repeated
+    #[arg(long = "pid", value_name = "PID|NAME", value_parser = process, allow_negative_numbers = true,
+        conflicts_with_all = ["paths", "files0_from"])]
+    pids: Vec<ProcessChoice>,
+
+    /// The live processes of a control group and those below it: its directory, or its path as `/proc/PID/cgroup` has
+    /// it; may be repeated
+    #[arg(long = "cgroup", value_name = "PATH", value_hint = ValueHint::DirPath,
+        conflicts_with_all = ["paths", "files0_from"])]
+    cgroups: Vec<PathBuf>,
+
+    /// Every live process that you may read; those you may not are counted
+    #[arg(long, conflicts_with_all = ["paths", "files0_from", "pids", "cgroups"])]
     all: bool,
+
+    /// Measure the anonymous pages that several processes share as well, each once: for servers that fork
+    #[arg(long, conflicts_with_all = ["paths", "files0_from"])]
+    shared: bool,
 
     /// A trace of `pagefold torture --record` instead: the same objects in the same order to each allocator
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
-        conflicts_with_all = ["paths", "pids", "all", "maps", "codecs", "sample", "threads", "lifecycle", "html"])]
+        conflicts_with_all = ["paths", "files0_from", "exclude", "one_file_system", "pids", "cgroups", "all", "shared",
+            "maps", "codecs", "dictionary", "like", "sample", "threads", "lifecycle", "html"])]
     trace: Option<PathBuf>,
 
     /// Show each mapping of a process or core file by itself: heap, stacks, arenas
     #[arg(long)]
     maps: bool,
 
-    /// A codec to measure: lz4, zstd:LEVEL with a level of -7 to 19, or raw; may be repeated [default: lz4, zstd:-1, zstd:1]
+    /// What would the kernel's own compressed memory save? zsmalloc, and the codecs that this kernel has
+    #[arg(long, value_name = "KERNEL", value_enum, conflicts_with = "allocators")]
+    like: Option<Like>,
+
+    /// A codec to measure: lz4, zstd (level 3), zstd:LEVEL with a level of -7 to 19, the same with +dict behind it for a
+    /// dictionary, or raw; may be repeated [default: lz4, zstd:-1, zstd:1]
     #[arg(long = "codec", value_name = "CODEC", value_parser = codec)]
-    codecs: Vec<CodecSpec>,
+    codecs: Vec<CodecChoice>,
+
+    /// Measure each zstd codec with a dictionary as well, trained from some of the pages
+    #[arg(long)]
+    dictionary: bool,
 
     /// An allocator to measure; may be repeated [default: nbud; with --lifecycle all of them]
     #[arg(long = "allocator", value_name = "NAME", value_parser = allocator())]
     allocators: Vec<Allocator>,
 
-    /// The most memory each pool may hold, such as 256MiB; on reaching it the run stops and says how far it came
+    /// The most memory each pool may hold, such as 256MiB or 1.5G; on reaching it the run stops and says how far it came
     #[arg(long, value_name = "BYTES", value_parser = bytes::parse, allow_negative_numbers = true)]
     limit: Option<usize>,
 
@@ -228,8 +266,8 @@ struct EstimateArgs {
     #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
     sample: Option<f64>,
 
-    /// The seed of everything random: the sample, the order of loads, the lifecycle
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// The seed of everything random: the sample, the order of loads, the lifecycle; 7 or 0x7
+    #[arg(long, value_name = "N", default_value = "1", value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
 
     /// How many threads store and load
@@ -252,43 +290,6 @@ struct EstimateArgs {
     /// No progress bar and no notes, only the tables and the verdict
     #[arg(long, short)]
     quiet: bool,
-}
-
-/// The most threads that are sensible on any machine; a typing error should not start a million.
-const THREADS_MAX: usize = 1024;
-
-fn codec(text: &str) -> Result<CodecSpec, String> {
-    text.parse::<CodecSpec>().map_err(|error| error.to_string())
-}
-
-/// With the names as possible values: help, completions and the manual page then list what there is.
-fn allocator() -> impl TypedValueParser<Value = Allocator> {
-    let names = Allocator::ALL.iter().map(|allocator| allocator.name());
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Allocator>())
-}
-
-fn fraction(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(fraction) if fraction > 0.0 && fraction <= 1.0 => Ok(fraction),
-        _ => Err("a sample is a fraction above 0 and at most 1, such as 0.05".to_owned()),
-    }
-}
-
-/// The most that the kernel's `pid_max` can be set to.
-const PROCESS_ID_MAX: u32 = 1 << 22;
-
-fn process_id(text: &str) -> Result<u32, String> {
-    match text.parse::<u32>() {
-        Ok(number) if (1..=PROCESS_ID_MAX).contains(&number) => Ok(number),
-        _ => Err(format!("a process has a whole number from 1 to {PROCESS_ID_MAX}")),
-    }
-}
-
-fn threads(text: &str) -> Result<NonZeroUsize, String> {
-    match text.parse::<NonZeroUsize>() {
-        Ok(threads) if threads.get() <= THREADS_MAX => Ok(threads),
-        _ => Err(format!("the number of threads is 1 to {THREADS_MAX}")),
-    }
 }
 
 /// Why parsing ended without a command: help was asked for, or the arguments are wrong.
@@ -353,25 +354,29 @@ pub(crate) fn table() -> clap::Command {
 
 impl EstimateArgs {
     fn into_config(self) -> Result<EstimateConfig, Stop> {
+        let codecs = self.codecs()?;
+        let allocators = match (self.allocators.is_empty(), self.like, self.lifecycle) {
+            (false, ..) => self.allocators,
+            (true, Some(like), _) => vec![like.allocator()],
+            // What a packing makes of holes is what tells allocators apart.
+            (true, None, true) => Allocator::ALL.to_vec(),
+            (true, None, false) => vec![Allocator::ALL[0]],
+        };
         let mut inputs = Vec::with_capacity(self.paths.len());
         for path in self.paths {
             let input = if path.as_os_str() == "-" { Input::Stdin } else { Input::Path(path) };
-            // Standard input can be read once; a path given twice is found out by its inode.
+            // Standard input can be read once; a path given twice is found out by what it leads to.
             if input != Input::Stdin || !inputs.contains(&Input::Stdin) {
                 inputs.push(input);
             }
         }
-        inputs.extend(self.pids.into_iter().map(Input::Process));
-        if self.all {
-            inputs.push(Input::EveryProcess);
-        }
-        let codecs = if self.codecs.is_empty() { default_codecs()? } else { self.codecs };
-        let allocators = match (self.allocators.is_empty(), self.lifecycle) {
-            (false, _) => self.allocators,
-            // What a packing makes of holes is what tells allocators apart.
-            (true, true) => Allocator::ALL.to_vec(),
-            (true, false) => vec![Allocator::ALL[0]],
-        };
+        inputs.extend(self.files0_from.map(Input::List));
+        inputs.extend(self.pids.into_iter().map(|process| match process {
+            ProcessChoice::Number(number) => Input::Process(number),
+            ProcessChoice::Name(name) => Input::ProcessName(name),
+        }));
+        inputs.extend(self.cgroups.into_iter().map(Input::Cgroup));
+        inputs.extend(self.all.then_some(Input::EveryProcess));
         Ok(EstimateConfig {
             inputs,
             codecs,
@@ -382,16 +387,47 @@ impl EstimateArgs {
             threads: self.threads,
             lifecycle: self.lifecycle,
             maps: self.maps,
+            shared: self.shared,
+            walk: Walk {
+                exclude: Exclude::new(self.exclude).map_err(wrong)?,
+                one_file_system: self.one_file_system,
+            },
+            like: self.like,
         })
+    }
+
+    /// The codecs that were named, else those of the kernel with `--like`, else the default ones; each zstd twice with
+    /// `--dictionary`.
+    fn codecs(&self) -> Result<Vec<CodecChoice>, Stop> {
+        let named = match self.like {
+            _ if !self.codecs.is_empty() => self.codecs.clone(),
+            Some(like) => like.algorithms().codecs().into_iter().map(CodecChoice::from).collect(),
+            None => default_codecs()?,
+        };
+        if !self.dictionary {
+            return Ok(named);
+        }
+        let mut all: Vec<CodecChoice> = Vec::new();
+        for plain in named {
+            let with = CodecChoice { dictionary: true, ..plain };
+            let both = [Some(plain), takes_dictionary(plain.spec).then_some(with)];
+            all.extend(both.into_iter().flatten());
+        }
+        if all.iter().any(|choice| choice.dictionary) {
+            Ok(all)
+        } else {
+            Err(wrong("--dictionary needs a codec that takes one; add --codec zstd:1".to_owned()))
+        }
     }
 }
 
+fn wrong(text: String) -> Stop {
+    Stop(clap::Error::raw(ErrorKind::ValueValidation, text))
+}
+
 /// The default codecs; a build without one of them says so instead of measuring less than was documented.
-fn default_codecs() -> Result<Vec<CodecSpec>, Stop> {
-    let parse = |name: &&str| {
-        codec(name).map_err(|text| Stop(clap::Error::raw(ErrorKind::ValueValidation, text)))
-    };
-    DEFAULT_CODECS.iter().map(parse).collect()
+fn default_codecs() -> Result<Vec<CodecChoice>, Stop> {
+    DEFAULT_CODECS.iter().map(|name| codec(name).map_err(wrong)).collect()
 }
 
 #[cfg(test)]
@@ -454,24 +490,56 @@ mod tests {
         assert_eq!(processes.inputs, [Input::Process(7), Input::Process(1 << 22)]);
         assert!(processes.maps);
         assert_eq!(config(&["--all"]).inputs, [Input::EveryProcess]);
-        for wrong in
-            [&["--pid", "7", "."][..], &["--all", "."], &["--all", "--pid", "7"], &["--maps"]]
-        {
+        for wrong in [
+            &["--pid", "7", "."][..],
+            &["--all", "."],
+            &["--all", "--pid", "7"],
+            &["--maps"],
+            &["--shared", "."],
+        ] {
             let args = ["pagefold", "estimate"].iter().chain(wrong).map(OsString::from);
             assert!(parse(args).is_err(), "{wrong:?}");
         }
-        for text in ["0", "-1", "4194305", "4294967297", "1.5", "", "0x7", "self"] {
-            assert!(process_id(text).is_err(), "{text}");
+        let named = config(&["--pid", "redis-server", "--cgroup", "/a", "--shared"]);
+        let name = Input::ProcessName("redis-server".to_owned());
+        assert_eq!(named.inputs, [name, Input::Cgroup("/a".into())]);
+        assert!(named.shared);
+    }
+
+    #[test]
+    fn a_dictionary_is_measured_beside_each_codec_that_takes_one() {
+        let names =
+            |args: &[&str]| config(args).codecs.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            names(&["--dictionary", "."]),
+            ["lz4", "zstd:-1", "zstd:-1+dict", "zstd:1", "zstd:1+dict"]
+        );
+        assert_eq!(names(&["--codec", "zstd:3+dict", "."]), ["zstd:3+dict"]);
+        let args =
+            ["pagefold", "estimate", "--dictionary", "--codec", "lz4", "."].map(OsString::from);
+        assert!(parse(args).is_err(), "nothing takes one");
+    }
+
+    #[test]
+    fn no_remark_is_too_long_for_a_page_of_the_manual() {
+        let table = table();
+        for command in std::iter::once(&table).chain(table.get_subcommands()) {
+            let remarks = command.get_after_long_help().or_else(|| command.get_after_help());
+            let remarks = remarks.map(ToString::to_string).unwrap_or_default();
+            for line in remarks.lines().filter(|line| line.starts_with(' ')) {
+                assert!(line.chars().count() <= 71, "{}: {line}", command.get_name());
+            }
         }
     }
 
     #[test]
-    fn a_sample_lies_above_0_and_at_most_at_1() {
-        for text in ["0", "-0.0", "-0.5", "1.0000001", "NaN", "inf", "", "half"] {
-            assert!(fraction(text).is_err(), "{text}");
+    fn every_column_of_the_tables_is_explained() {
+        let headings = crate::report::headings();
+        let told = |heading: &&str| !["p99", "mean", "process", "mapping"].contains(heading);
+        for heading in headings.into_iter().filter(told) {
+            let line = format!("\n  {} ", heading.trim_end_matches(" p50"));
+            assert!(estimate_help::REMARKS.contains(&line), "`{heading}` is not explained");
         }
-        assert_eq!(fraction("1"), Ok(1.0));
-        assert_eq!(fraction("1e-9"), Ok(1e-9));
     }
 
     #[test]

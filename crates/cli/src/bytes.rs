@@ -1,41 +1,71 @@
-//! Byte sizes as people write and read them: `64MiB` in, `64.0 MiB` out. All units are powers of 1024.
-
-use std::num::IntErrorKind;
+//! Byte sizes as people write and read them: `64MiB` in, `64.0 MiB` out.
+//!
+//! What is shown is in powers of 1024. What is read is as GNU tools have it: `M` and `MiB` are 1024 * 1024, `MB` is
+//! 1000 * 1000.
 
 const UNITS: [(&str, u32); 5] = [("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
 
 /// What a 64-bit process can map: 128 TiB.
 const ADDRESSABLE: u64 = 1 << 47;
 
-/// Reads a size: a whole number with an optional unit, `K`, `KiB`, `M`, `MiB`, `G`, `GiB`, `T`, `TiB` or `B`, in either case.
+/// Digits behind the point that are looked at; more do not change a size below 128 TiB by a byte.
+const DECIMALS_MAX: usize = 15;
+
+/// Reads a size: a number, with decimals if there is a unit, and `K`, `KiB`, `KB`, likewise `M`, `G` and `T`, or `B`, in
+/// either case. What is not a whole number of bytes is rounded down.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what is accepted.
 pub(crate) fn parse(text: &str) -> Result<usize, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim_start();
-    let shift = UNITS
-        .iter()
-        .find(|(name, _)| unit.is_empty() || is_unit(unit, name))
-        .map(|&(_, shift)| shift);
-    let Some(shift) = shift.filter(|_| !number.is_empty()) else {
-        return Err(
-            "not a size in bytes; write a whole number with K, M, G or T, such as 64MiB".to_owned()
-        );
+    let wrong = || {
+        "not a size in bytes; write a number with K, M, G or T (powers of 1024) or KB, MB, GB or TB (powers of \
+         1000), such as 64MiB or 1.5G"
+            .to_owned()
     };
     let too_large = || format!("more than a process can address, which is {}", show(ADDRESSABLE));
-    let number = number.parse::<u64>().map_err(|error| match error.kind() {
-        IntErrorKind::PosOverflow => too_large(),
-        _ => format!("not a size in bytes: {error}"),
-    })?;
-    let bytes = number.checked_mul(1 << shift).filter(|&bytes| bytes <= ADDRESSABLE);
-    bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(too_large)
+    let end = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+    let (number, unit) = text.split_at(end);
+    let unit = unit_bytes(unit.trim_start()).ok_or_else(wrong)?;
+    let (whole, decimals) = match number.split_once('.') {
+        // Half a byte is none, and a point with nothing on a side of it is a slip.
+        Some((whole, decimals)) if unit > 1 && !whole.is_empty() && !decimals.is_empty() => {
+            (whole, decimals)
+        }
+        Some(_) => return Err(wrong()),
+        None => (number, ""),
+    };
+    if whole.is_empty() || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    // Digits only, so nothing but the size can be wrong.
+    let whole = whole.parse::<u64>().map_err(|_| too_large())?;
+    let decimals = &decimals[..decimals.len().min(DECIMALS_MAX)];
+    let parts = decimals.parse::<u128>().unwrap_or(0);
+    let scale = decimals.bytes().fold(1_u128, |scale, _| scale * 10);
+    let bytes = u128::from(whole) * u128::from(unit) + parts * u128::from(unit) / scale;
+    if bytes > u128::from(ADDRESSABLE) {
+        return Err(too_large());
+    }
+    usize::try_from(bytes).map_err(|_| too_large())
 }
 
-/// `k` and `kib` are `KiB`; `b` is `B`.
-fn is_unit(given: &str, name: &str) -> bool {
-    given.eq_ignore_ascii_case(name) || given.eq_ignore_ascii_case(&name[..1])
+/// The bytes of a unit: `k` and `kib` are 1024, `kb` is 1000, `b` and nothing are 1.
+fn unit_bytes(given: &str) -> Option<u64> {
+    if given.is_empty() {
+        return Some(1);
+    }
+    let mut thousands = 1_u64;
+    for (name, shift) in UNITS {
+        let letter = &name[..1];
+        if given.eq_ignore_ascii_case(name) || given.eq_ignore_ascii_case(letter) {
+            return Some(1 << shift);
+        }
+        if given.eq_ignore_ascii_case(&format!("{letter}B")) {
+            return Some(thousands);
+        }
+        thousands = thousands.saturating_mul(1000);
+    }
+    None
 }
 
 /// Writes a size with one decimal in the unit that leaves 1 to 1023 before the point; whole bytes below 1 KiB.
@@ -57,24 +87,50 @@ pub(crate) fn show_signed(bytes: i64) -> String {
     format!("{sign}{}", show(bytes.unsigned_abs()))
 }
 
+/// As [`show_signed`], and a dash where the figure is not known.
+pub(crate) fn show_change(bytes: Option<i64>) -> String {
+    bytes.map_or_else(|| "-".to_owned(), show_signed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn units_are_powers_of_1024_in_either_case() {
+    fn units_are_those_of_gnu_in_either_case() {
         for (text, bytes) in [
             ("0", 0),
             ("4096", 4096),
             ("10B", 10),
             ("2k", 2048),
             ("2KiB", 2048),
+            ("2kB", 2000),
             ("64 MiB", 64 << 20),
             ("64m", 64 << 20),
+            ("64MB", 64_000_000),
             ("3GIB", 3 << 30),
+            ("1TB", 1_000_000_000_000),
             ("128T", 1 << 47),
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_rounded_down_to_bytes() {
+        for (text, bytes) in [
+            ("1.5G", 3 << 29),
+            ("0.5 KiB", 512),
+            ("1.1K", 1126),
+            ("2.25MB", 2_250_000),
+            ("1.00000000000000000000000000009M", 1 << 20),
+            ("127.99999999999999999999T", (1 << 47) - 1),
+        ] {
+            assert!(
+                parse(text).is_ok_and(|got| got.abs_diff(bytes) <= 1),
+                "{text}: {:?}",
+                parse(text)
+            );
         }
     }
 
@@ -84,11 +140,17 @@ mod tests {
             "",
             "MiB",
             "-1",
-            "1.5G",
+            "1.5",
+            "1.5B",
+            ".5G",
+            "5.G",
+            "1.2.3G",
+            "1,5G",
             "12 parsecs",
-            "1KB",
+            "1KBB",
             "0x10",
             "129T",
+            "128.001T",
             "18446744073709551616",
             "99999999999T",
         ] {

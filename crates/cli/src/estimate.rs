@@ -11,7 +11,9 @@
 //! |---|---|
 //! | [`discover`] | which files there are, and what is skipped |
 //! | [`process`], [`mapping`] | which processes, why not, and what their mappings are for |
-//! | [`process_read`], [`address_space`] | reading the private pages of a process that runs on |
+//! | [`process_read`], [`shared_read`], [`address_space`] | reading a process that runs on: what is its own, what several have |
+//! | [`cgroup`], [`identity`] | the processes of a control group; whether a file was met before |
+//! | [`dictionary`] | codecs with a dictionary that was trained from the input |
 //! | [`core_file`], [`core_read`] | what a core file has of a process |
 //! | [`sampler`], [`read`], [`spool`] | which pages are kept, how they are read, where they lie |
 //! | [`interval`], [`share`] | what each part of the input came to, and how sure a sample makes of it |
@@ -19,9 +21,12 @@
 //! | [`mod@run`], [`passes`], [`row`] | the phases of one run, what a thread does in them, what was measured |
 
 mod address_space;
+mod cgroup;
 mod core_file;
 mod core_read;
+mod dictionary;
 mod discover;
+mod identity;
 mod interval;
 mod latency;
 mod mapping;
@@ -33,6 +38,7 @@ mod row;
 mod run;
 mod sampler;
 mod share;
+mod shared_read;
 mod sizes;
 mod spool;
 mod worker;
@@ -43,9 +49,8 @@ use pagefold_codec::{Codec, Encoded, accept_len, decode, encode};
 use pagefold_pool::{Allocator, PoolBuilder};
 use pagefold_sys::procfs::{CompressedSwap, Process, compressed_swap, rss_anon};
 
-#[cfg(test)]
-pub(crate) use self::row::test_row;
 pub(crate) use self::{
+    dictionary::DictionaryNote,
     discover::Skipped,
     interval::Interval,
     latency::Percentiles,
@@ -56,6 +61,8 @@ pub(crate) use self::{
     sizes::{BUCKET_BYTES, Sizes},
     spool::PAGE,
 };
+#[cfg(test)]
+pub(crate) use self::{process::Proportional, row::test_row};
 use self::{
     read::Sample,
     run::{Bookkeeping, Run},
@@ -65,6 +72,7 @@ use crate::{
     args::{EstimateConfig, Output, Sampling},
     exit::Failure,
     interrupt::Interrupt,
+    like::{Algorithms, Like},
     progress::Progress,
 };
 
@@ -109,6 +117,10 @@ pub(crate) struct InputSummary {
     pub maps: bool,
     /// What the system has in compressed swap already; only where processes were read.
     pub compressed_swap: Option<CompressedSwap>,
+    /// What the kernel has that was followed, if it was.
+    pub like: Option<Algorithms>,
+    /// What became of each dictionary that was asked for.
+    pub dictionaries: Vec<DictionaryNote>,
 }
 
 impl InputSummary {
@@ -146,8 +158,10 @@ fn run_all(
     progress: &Progress,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    for &codec in &config.codecs {
-        let codec = codec.build()?;
+    for &choice in &config.codecs {
+        let (codec, note) = dictionary::build(choice, spool, config.seed)?;
+        report.input.dictionaries.extend(note);
+        let Some(codec) = codec else { continue };
         warm_up(&*codec, spool, config.threads.get())?;
         for &allocator in &config.allocators {
             if interrupt.is_requested() {
@@ -164,13 +178,20 @@ fn run_all(
 fn check_pools(config: &EstimateConfig) -> Result<(), Failure> {
     for &allocator in &config.allocators {
         if let Some(limit) = config.limit {
-            PoolBuilder::new(allocator).limit(limit).build().map_err(Failure::Limit)?;
+            pool_builder(config, allocator).limit(limit).build().map_err(Failure::Limit)?;
         }
     }
-    for &codec in &config.codecs {
-        codec.build()?;
+    for choice in &config.codecs {
+        choice.spec.build()?;
     }
     Ok(())
+}
+
+/// A pool as it is measured.
+fn pool_builder(config: &EstimateConfig, allocator: Allocator) -> PoolBuilder {
+    let builder = PoolBuilder::new(allocator);
+    // The kernel's classes keep their places to themselves.
+    if config.like.is_some() { builder.class_lending(false) } else { builder }
 }
 
 fn summary(sample: &mut Sample, config: &EstimateConfig) -> InputSummary {
@@ -188,10 +209,12 @@ fn summary(sample: &mut Sample, config: &EstimateConfig) -> InputSummary {
         // Beside the figures; a system that does not say costs nothing but this line.
         compressed_swap: processes
             .iter()
-            .any(|process| process.core.is_none())
+            .any(|process| process.process_id.is_some() && process.core.is_none())
             .then(|| compressed_swap().unwrap_or_default()),
         processes,
         maps: config.maps,
+        like: config.like.map(Like::algorithms),
+        dictionaries: Vec::new(),
     }
 }
 
@@ -206,13 +229,15 @@ fn run(
 ) -> Result<Option<String>, Failure> {
     let limit = config.limit.unwrap_or_else(|| limit_for(spool.len()));
     let books = Bookkeeping::new(spool, config.threads.get());
-    let rss_before = rss_anon(Process::Current)?;
-    let pool = PoolBuilder::new(allocator).limit(limit).build()?;
+    let rss_before = rss_anon(Process::Current).ok();
+    let pool = pool_builder(config, allocator).limit(limit).build()?;
     let (pool, seed) = (&*pool, config.seed);
     let mut run =
         Run { spool, codec, pool, interrupt, progress, books, rss_before, seed, passes: 0 };
     let first = report.rows.len();
     let mismatch = run.phases(config.lifecycle, &mut report.rows)?;
+    let dictionary = dictionary::bytes_of(&report.input.dictionaries, codec.name());
+    report.rows[first..].iter_mut().for_each(|row| row.dictionary_bytes = dictionary);
     if let Some(fill) = report.rows[first..].iter_mut().find(|row| row.phase == Phase::Fill) {
         share::attribute(&run.books.filled, fill, &mut report.input);
     }

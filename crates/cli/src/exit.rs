@@ -13,7 +13,9 @@ use pagefold_sys::procfs::ProcfsError;
 use pagefold_testkit::trace::TraceError;
 use thiserror::Error;
 
-use crate::{bytes, classes::SizesError, report::html::HtmlError};
+use crate::{
+    bytes, classes::SizesError, files0::ListError, printable::printable, report::html::HtmlError,
+};
 
 /// How a command ended. What a code means depends on the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,9 @@ pub(crate) enum Failure {
     /// The lengths for a table of size classes could not be read.
     #[error(transparent)]
     Sizes(#[from] SizesError),
+    /// The list of inputs could not be read.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// A trace could not be used.
     #[error("{}: {source}", path.display())]
     Trace { path: PathBuf, source: TraceError },
@@ -158,8 +163,9 @@ pub(crate) fn print_text(text: &[u8]) -> Result<Exit, Failure> {
     }
 }
 
-/// Writes one line to stderr; if even that fails there is nobody left to tell.
+/// Writes one line to stderr, without control characters: it may hold a file's name or an argument. If even that fails
+/// there is nothing left to do.
 pub(crate) fn complain(message: &str) {
     let line: String = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let _ = writeln!(io::stderr(), "pagefold: {line}");
+    let _ = writeln!(io::stderr(), "pagefold: {}", printable(&line));
 }

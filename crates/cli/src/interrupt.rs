@@ -1,11 +1,23 @@
-//! Ctrl-C: the first one asks the measurement to stop after the current page, the second one ends the process.
+//! Ctrl-C and requests to end: the first one asks the measurement to stop after the current page, the second one ends
+//! the process.
 //!
 //! While the input is still being read there is nothing to report, and a read from a pipe may never return; then the
 //! first one ends the process too.
+//!
+//! A signal that was ignored when the command began stays ignored: `nohup` and a shell's background jobs rely on it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use pagefold_sys::signals::is_ignored;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
+    iterator::Signals,
 };
 
 use crate::exit::{self, Exit, Failure};
@@ -21,24 +33,35 @@ struct State {
 }
 
 impl Interrupt {
-    /// Catches Ctrl-C and requests to terminate.
+    /// Catches Ctrl-C, and requests to terminate or that say that the terminal is gone, but for those that are ignored.
     ///
     /// # Errors
-    /// When the system refuses the handler.
+    /// When the system refuses the handlers or a thread for them.
     pub(crate) fn install() -> Result<Self, Failure> {
         let interrupt = Self::default();
+        let refused = |error: std::io::Error| Failure::Interrupt(error.to_string());
+        // A system that does not tell is taken to ignore none.
+        let wanted = [SIGINT, SIGTERM, SIGHUP]
+            .into_iter()
+            .filter(|&signal| !is_ignored(signal).unwrap_or(false));
+        let mut signals = Signals::new(wanted).map_err(refused)?;
         let caught = interrupt.clone();
-        ctrlc::set_handler(move || {
-            if caught.request() {
-                return;
-            }
-            if !caught.is_reportable() {
-                exit::complain("interrupted while reading the input; nothing was measured");
-            }
-            std::process::exit(Exit::Interrupted.code().into());
-        })
-        .map_err(|error| Failure::Interrupt(error.to_string()))?;
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || signals.forever().for_each(|_| caught.react()))
+            .map_err(refused)?;
         Ok(interrupt)
+    }
+
+    /// What a signal does.
+    fn react(&self) {
+        if self.request() {
+            return;
+        }
+        if !self.is_reportable() {
+            exit::complain("interrupted while reading the input; nothing was measured");
+        }
+        std::process::exit(Exit::Interrupted.code().into());
     }
 
     /// From now on a first Ctrl-C leads to a report.
@@ -52,7 +75,7 @@ impl Interrupt {
         self.0.reportable.load(Ordering::Relaxed)
     }
 
-    /// Asks the measurement to stop; `false` when nobody will react to it: asked before, or nothing to report yet.
+    /// Asks the measurement to stop; `false` when nothing will react to it: asked before, or nothing to report yet.
     pub(crate) fn request(&self) -> bool {
         // ORDERING: Relaxed; the flag publishes nothing.
         let again = self.0.requested.swap(true, Ordering::Relaxed);
@@ -64,6 +87,13 @@ impl Interrupt {
         // ORDERING: Relaxed; see `request`.
         self.0.requested.load(Ordering::Relaxed)
     }
+}
+
+/// Makes a file that grows beyond `ulimit -f` an error of the write, as a full disk is, instead of the end of the
+/// process. A system without the signal has nothing to refuse.
+pub(crate) fn outlive_file_limit() {
+    // Caught rather than ignored: a handler needs no unsafe code here, and no child of ours inherits it.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 #[cfg(test)]

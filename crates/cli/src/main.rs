@@ -8,9 +8,10 @@
 //! | [`mod@classes`] | the table of size classes |
 //! | [`torture`], [`trace`] | stressing the allocators; measuring them on what was recorded |
 //! | [`report`] | what was found, as JSON, as a table with a verdict, and as a page with charts |
+//! | [`like`], [`files0`] | what the kernel's own compressed memory has; inputs from a list |
 //! | [`completions`], [`man`] | what shells and `man` want, from the definitions of the arguments |
 //! | [`interrupt`], [`progress`] | Ctrl-C and the progress bar |
-//! | [`bytes`], [`exit`] | byte sizes and exit codes |
+//! | [`bytes`], [`mod@printable`], [`exit`] | byte sizes, text that is safe to print, exit codes |
 #![forbid(unsafe_code)]
 
 mod args;
@@ -19,8 +20,11 @@ mod classes;
 mod completions;
 mod estimate;
 mod exit;
+mod files0;
 mod interrupt;
+mod like;
 mod man;
+mod printable;
 mod progress;
 mod report;
 mod torture;
@@ -34,12 +38,13 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    interrupt::outlive_file_limit();
     let command = match args::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(stop) => return stop.print(),
     };
     let ended = match command {
-        args::Command::Estimate { config, output, html } => estimate(&config, output, html),
+        args::Command::Estimate { config, output, html } => estimate(config, output, html),
         args::Command::Classes(config) => classes::run(&config),
         args::Command::Trace(config) => trace::estimate(&config),
         args::Command::Torture(config) => torture::run(config),
@@ -51,10 +56,12 @@ fn main() -> ExitCode {
 
 /// Measures, writes the page if one is wanted, and prints.
 fn estimate(
-    config: &args::EstimateConfig,
+    mut config: args::EstimateConfig,
     output: args::Output,
     html: Option<PathBuf>,
 ) -> Result<Exit, Failure> {
+    config.inputs = files0::expand(config.inputs)?;
+    let config = &config;
     // Before anything is measured: it may take an hour to find out otherwise.
     let html = html.map(|path| Destination::check(path, &config.inputs)).transpose()?;
     let mut report = estimate::measure(config, output)?;

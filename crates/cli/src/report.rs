@@ -4,14 +4,17 @@
 //! |---|---|
 //! | [`html`] | one page with charts |
 //! | [`json`] | the documented format |
-//! | [`parts`] | the tables of processes and of their mappings |
+//! | [`parts`], [`mappings`] | the tables of processes and of their mappings |
+//! | [`skipped`] | what was skipped, as counts by reason |
 //! | [`table`] | the tables, at most 80 columns for usual figures |
 //! | [`verdict`] | what it comes to, in sentences |
 
 pub(crate) mod html;
 mod json;
+mod mappings;
 mod parts;
 mod parts_json;
+mod skipped;
 mod table;
 mod verdict;
 
@@ -20,12 +23,9 @@ use std::io::{self, IsTerminal as _, Write};
 pub(crate) use self::table::lay_out;
 use crate::{
     args::Output,
-    estimate::{Report, Row, Skipped},
+    estimate::{Report, Row},
     exit::{self, Exit, Failure},
 };
-
-/// How many skipped inputs are listed by name; JSON lists all.
-const SKIPPED_SHOWN: usize = 5;
 
 /// Prints the report and says how the command ends.
 ///
@@ -75,6 +75,9 @@ fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) ->
     if !output.quiet && report.input.is_sampled() {
         writeln!(out, "{}", verdict::sampling(&report.input))?;
     }
+    if let Some(like) = report.input.like.as_ref().filter(|_| !output.quiet) {
+        writeln!(out, "{}", like.describe())?;
+    }
     write_tables(&report.rows, output, out)?;
     for table in parts::tables(&report.input) {
         writeln!(out, "{table}\n")?;
@@ -83,6 +86,11 @@ fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) ->
         for note in parts::notes(&report.input) {
             writeln!(out, "{note}\n")?;
         }
+    }
+    let mut dictionaries = verdict::dictionaries(&report.input).peekable();
+    if dictionaries.peek().is_some() {
+        let lines: Vec<_> = dictionaries.collect();
+        writeln!(out, "{}\n", lines.join("\n"))?;
     }
     for sentence in verdict::stops(report) {
         writeln!(out, "{sentence}")?;
@@ -93,8 +101,8 @@ fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) ->
     if let Some(sentence) = verdict::confidence(report) {
         writeln!(out, "{sentence}")?;
     }
-    if !output.quiet {
-        write_skipped(&report.input.skipped, out)?;
+    if let Some(line) = skipped::line(&report.input.skipped).filter(|_| !output.quiet) {
+        writeln!(out, "\n{line}")?;
     }
     Ok(())
 }
@@ -124,29 +132,6 @@ fn write_tables(rows: &[Row], output: Output, out: &mut Vec<u8>) -> io::Result<(
     Ok(())
 }
 
-/// Lists what was skipped, failures first.
-fn write_skipped(skipped: &[Skipped], out: &mut Vec<u8>) -> io::Result<()> {
-    if skipped.is_empty() {
-        return Ok(());
-    }
-    let inputs = if skipped.len() == 1 { "input" } else { "inputs" };
-    writeln!(out, "\nSkipped {} {inputs}:", skipped.len())?;
-    let failed = skipped.iter().filter(|skipped| skipped.failed);
-    let ordinary = skipped.iter().filter(|skipped| !skipped.failed);
-    for skipped in failed.chain(ordinary).take(SKIPPED_SHOWN) {
-        writeln!(out, "  {}: {}", printable(&skipped.what), skipped.why)?;
-    }
-    if skipped.len() > SKIPPED_SHOWN {
-        writeln!(out, "  and {} more; --json lists all", skipped.len() - SKIPPED_SHOWN)?;
-    }
-    Ok(())
-}
-
-/// A name without the control characters that could rewrite a terminal's screen.
-fn printable(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
-}
-
 /// Says on stderr, in one line, what the user must know, the gravest first; and picks the exit code for it.
 fn conclude(report: Report) -> Exit {
     if let Some(mismatch) = report.mismatch {
@@ -166,11 +151,7 @@ fn conclude(report: Report) -> Exit {
         0 => String::new(),
         more => format!(" (and {more} more)"),
     };
-    exit::complain(&format!(
-        "not everything could be read: {}: {}{more}",
-        printable(&first.what),
-        first.why
-    ));
+    exit::complain(&format!("not everything could be read: {}: {}{more}", first.what, first.why));
     Exit::Partial
 }
 
@@ -214,13 +195,24 @@ fn test_report(rows: Vec<crate::estimate::Row>, mebibytes: u64, total_mebibytes:
         processes: Vec::new(),
         maps: false,
         compressed_swap: None,
+        like: None,
+        dictionaries: Vec::new(),
     };
     Report { input, rows, mismatch: None, failure: None, interrupted: false }
+}
+
+/// All headings of the tables, but for those that are names of codecs.
+#[cfg(test)]
+pub(crate) fn headings() -> Vec<&'static str> {
+    let tables =
+        [&table::SPACE[..], &table::TIME, &table::RESIDENT, &parts::HEADINGS, &mappings::HEADINGS];
+    tables.concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimate::Skipped;
 
     #[test]
     fn numbers_are_grouped() {
@@ -261,24 +253,5 @@ mod tests {
         assert_eq!(report(true, true, false, false), Exit::Interrupted);
         assert_eq!(report(true, true, true, false), Exit::Failed);
         assert_eq!(report(true, true, true, true), Exit::Mismatch);
-    }
-
-    #[test]
-    fn names_cannot_write_on_the_screen() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
-    }
-
-    #[test]
-    fn the_list_of_skipped_names_failures_first_and_counts_the_rest() {
-        let skip = |number: usize| Skipped {
-            what: format!("{number}"),
-            why: "a FIFO".into(),
-            failed: number == 7,
-        };
-        let mut text = Vec::new();
-        write_skipped(&(0..8).map(skip).collect::<Vec<_>>(), &mut text).expect("memory takes it");
-        let text = String::from_utf8(text).expect("text");
-        assert!(text.starts_with("\nSkipped 8 inputs:\n  7: a FIFO\n  0: a FIFO\n"), "{text}");
-        assert!(text.ends_with("and 3 more; --json lists all\n"), "{text}");
     }
 }

@@ -32,14 +32,33 @@ Print the table of size classes of zsmalloc, and what it comes to.
 
 For each class: how large its places are, how many frames a zspage has and how many objects, what is wasted at its \
 end, and how many objects lie in two frames. Below it the density, payload / frames, that objects of the given lengths \
-have when every zspage is full. With the defaults it is the table of Linux with chains of 8.";
+have when every zspage is full; and beside it what the rule comes to that the kernel's documentation describes.
+
+With the defaults it is the table of a Linux with pages of 4 KiB and chains of 8. Other pages have other steps: a 256th \
+of a page, so --frame 16K and --frame 64K print the tables of kernels with such pages.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  pagefold classes                                 the table as zram has it by default
-  pagefold classes --chain 4 --step 32             coarser sizes, shorter chains
-  pagefold classes --uniform 200..2000             held against lengths of 200 to 2000 bytes
-  pagefold classes --sizes lengths.txt --json      against your own: LENGTH or LENGTH COUNT on a line
+  pagefold classes
+      the table as zram has it by default
+  pagefold classes --frame 16K
+      the table of a kernel with pages of 16 KiB
+  pagefold classes --chain 4 --step 32
+      coarser sizes, shorter chains
+  pagefold classes --uniform 200..2000
+      held against lengths of 200 to 2000 bytes
+  pagefold classes --sizes lengths.txt --json
+      against your own: LENGTH or LENGTH COUNT on a line
+
+Columns:
+  size      bytes of a place; huge: one object has a frame to itself
+  from      the least size that is merged into the class
+  frames    frames of a zspage of this class
+  objects   places in a zspage
+  waste     bytes behind the last place
+  across    places that lie in two frames
+  stored    objects of the given lengths in this class
+  density   payload / frames of them
 
 Exit codes:
   0    printed
@@ -50,9 +69,9 @@ The JSON is described in docs/CLASSES.md.";
 
 #[derive(Debug, Args)]
 pub(super) struct ClassesArgs {
-    /// From one size to the next, in bytes
-    #[arg(long, value_name = "BYTES", default_value = "16", value_parser = bytes::parse, allow_negative_numbers = true)]
-    step: usize,
+    /// From one size to the next, in bytes [default: a 256th of a frame, as in Linux]
+    #[arg(long, value_name = "BYTES", value_parser = bytes::parse, allow_negative_numbers = true)]
+    step: Option<usize>,
 
     /// The most frames of a zspage
     #[arg(long, value_name = "FRAMES", default_value_t = 8, allow_negative_numbers = true)]
@@ -83,6 +102,9 @@ pub(super) struct ClassesArgs {
     json: bool,
 }
 
+/// Linux has so many steps in a page, whatever its size.
+const STEPS_A_FRAME: usize = 256;
+
 /// The longest object that lengths may be asked for. More only counts as too long.
 const LEN_MAX: usize = 1 << 20;
 
@@ -100,7 +122,7 @@ impl ClassesArgs {
         let config = ClassConfig {
             frame_bytes: self.frame,
             smallest: self.smallest,
-            step: self.step,
+            step: self.step.unwrap_or((self.frame / STEPS_A_FRAME).max(1)),
             chain_max: self.chain,
             header_bytes: self.header,
         };

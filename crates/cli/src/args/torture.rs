@@ -119,18 +119,23 @@ follows from the seed alone: what fails is shrunk to a short sequence and writte
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  pagefold torture                                 every allocator, 10 s in all
+  pagefold torture
+      every allocator, 10 s in all
   pagefold torture --seconds 600 --allocator nbud --threads 4
-  pagefold torture --faults frame=0.001,isolate=0.05,evict=0.3,evict-panic=0.02
+  pagefold torture --faults frame=0.001,isolate=0.05,evict=0.3
   pagefold torture --mix alloc=40,free=40,read=10,compact=5,migrate=5
-  pagefold torture --threads 1 --seed 7 --ops 200000   the same run each time
+  pagefold torture --threads 1 --seed 7 --ops 200000
+      the same run each time
   pagefold torture --allocator nbud --ops 100000 --record t.trace
-  pagefold torture --replay t.trace                the same bytes in the same order, to each allocator
-  pagefold torture --canary; test $? = 1           does it notice what it should?
+  pagefold torture --replay t.trace
+      the same bytes in the same order, to each allocator
+  pagefold torture --canary; test $? = 1
+      does it notice what it should?
 
 Exit codes:
   0    every pool passed
-  1    a pool did something wrong; with --canary: every planted fault was caught
+  1    a pool did something wrong; with --canary: every planted fault
+       was caught
   2    the arguments make no sense, or a trace is none
   3    nothing was finished for a minute: a deadlock
   4    with --canary: a planted fault was not caught

@@ -2,11 +2,11 @@
 //! Processes are looked up by [`process`](super::process).
 //!
 //! A path that the user named is followed if it is a symbolic link; links inside a directory are not, so there are no
-//! loops; nor are `/proc` and `/sys` entered on the way. A file that is reached twice (by a hard link, or by two paths) is measured once. Within a directory the
-//! order is that of the names, so the same tree gives the same ordinals, and with them the same sample.
+//! loops; nor are `/proc` and `/sys` entered on the way. A file that is reached twice (by a hard link, or by two paths) is
+//! measured once; [`identity`](super::identity) says how that is known. Within a directory the order is that of the names,
+//! so the same tree gives the same ordinals, and with them the same sample.
 
 use std::{
-    collections::HashSet,
     fs::{self, FileType, Metadata},
     io,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
@@ -15,14 +15,18 @@ use std::{
 
 use rustix::fs::{FsWord, PROC_SUPER_MAGIC, statfs};
 use serde::Serialize;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::{
     core_file::{CoreError, CoreFile},
+    identity::{Identity, Seen, place_of},
     process::Candidate,
     spool::PAGE,
 };
-use crate::args::Input;
+use crate::args::{Input, Walk};
+
+/// Why a file is left out the second time.
+const REPEATED: &str = "a repeated file, reached before by another path";
 
 /// What there is to read, in order.
 #[derive(Debug, Default)]
@@ -61,26 +65,31 @@ pub(crate) struct Skipped {
 }
 
 impl Discovery {
-    /// Walks all inputs.
-    pub(super) fn walk(inputs: &[Input]) -> Self {
+    /// Walks all inputs, directories without what `walk` leaves out.
+    pub(super) fn walk(inputs: &[Input], walk: &Walk) -> Self {
         let mut discovery = Self::default();
-        let mut seen = HashSet::new();
+        let mut seen = Seen::new(inputs.len());
         for input in inputs {
             match input {
                 Input::Stdin => discovery.sources.push(Source::Stdin),
-                Input::Path(path) => discovery.add_named(path, &mut seen),
+                Input::Path(path) => discovery.add_named(path, walk, &mut seen),
+                // Each was put in the place of its list before.
+                Input::List(list) => discovery.skip(list, "a list of inputs".to_owned(), true),
                 Input::Process(process_id) => discovery.add_process(*process_id),
+                Input::ProcessName(name) => discovery.add_processes_named(name),
+                Input::Cgroup(path) => discovery.add_cgroup(path),
                 Input::EveryProcess => discovery.add_every_process(),
             }
         }
+        discovery.expect_shared_memory_once();
         discovery
     }
 
     /// A path that the user named.
-    fn add_named(&mut self, path: &Path, seen: &mut HashSet<(u64, u64)>) {
+    fn add_named(&mut self, path: &Path, walk: &Walk, seen: &mut Seen) {
         match fs::metadata(path) {
             Err(error) => self.fail(path, &error),
-            Ok(metadata) if metadata.is_dir() => self.add_tree(path, seen),
+            Ok(metadata) if metadata.is_dir() => self.add_tree(path, &metadata, walk, seen),
             Ok(metadata) if metadata.is_file() => self.add_named_file(path, &metadata, seen),
             Ok(metadata) => {
                 let why = format!(
@@ -93,9 +102,12 @@ impl Discovery {
     }
 
     /// A file that the user named: a core file is read as the process that it was.
-    fn add_named_file(&mut self, path: &Path, metadata: &Metadata, seen: &mut HashSet<(u64, u64)>) {
+    fn add_named_file(&mut self, path: &Path, metadata: &Metadata, seen: &mut Seen) {
+        if !seen.is_new(Identity::from(metadata), || place_of(path)) {
+            return self.skip(path, REPEATED.to_owned(), false);
+        }
         match CoreFile::open(path) {
-            Ok(Some(core)) if seen.insert((metadata.dev(), metadata.ino())) => {
+            Ok(Some(core)) => {
                 self.known_bytes = self.known_bytes.saturating_add(core.private_bytes());
                 if !core.files_known {
                     let why = "a core file without a list of mapped files (NT_FILE): its files are in the figures".to_owned();
@@ -110,14 +122,15 @@ impl Discovery {
             ) => {
                 self.skip(path, error.to_string(), true);
             }
-            // Reached twice, no core file, or not readable at all: said where every file's fate is.
-            Ok(_) | Err(CoreError::Io(_)) => self.add_file(path, metadata, true, seen),
+            // No core file, or not readable at all: said where every file's fate is.
+            Ok(None) | Err(CoreError::Io(_)) => self.add_file(path, metadata, true),
         }
     }
 
-    fn add_tree(&mut self, root: &Path, seen: &mut HashSet<(u64, u64)>) {
-        let mut walk = WalkDir::new(root).follow_links(false).sort_by_file_name().into_iter();
-        while let Some(entry) = walk.next() {
+    fn add_tree(&mut self, root: &Path, named: &Metadata, walk: &Walk, seen: &mut Seen) {
+        let mut entries = WalkDir::new(root).follow_links(false).sort_by_file_name().into_iter();
+        let place = place_of(root);
+        while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
@@ -131,40 +144,50 @@ impl Discovery {
             if entry.depth() == 0 {
                 continue;
             }
-            let path = entry.path();
-            if entry.file_type().is_dir() {
-                if is_generated(path) {
-                    self.skip(
-                        path,
-                        "files that the kernel makes up when they are read".to_owned(),
-                        false,
-                    );
-                    walk.skip_current_dir();
-                }
+            let (path, kind) = (entry.path(), entry.file_type());
+            let left_out = self.leave_out(&entry, root, named, walk);
+            if left_out && kind.is_dir() {
+                entries.skip_current_dir();
+            }
+            if left_out || kind.is_dir() {
                 continue;
             }
-            if !entry.file_type().is_file() {
-                self.skip(path, special(entry.file_type()).to_owned(), false);
+            if !kind.is_file() {
+                self.skip(path, special(kind).to_owned(), false);
                 continue;
             }
             match entry.metadata() {
-                Ok(metadata) => self.add_file(path, &metadata, false, seen),
+                Ok(metadata) => {
+                    let below = path.strip_prefix(root).unwrap_or(path);
+                    if seen.is_new(Identity::from(&metadata), || place.join(below)) {
+                        self.add_file(path, &metadata, false);
+                    } else {
+                        self.skip(path, REPEATED.to_owned(), false);
+                    }
+                }
                 Err(error) => self.fail(path, &error.into()),
             }
         }
     }
 
-    fn add_file(
-        &mut self,
-        path: &Path,
-        metadata: &Metadata,
-        named: bool,
-        seen: &mut HashSet<(u64, u64)>,
-    ) {
-        if !seen.insert((metadata.dev(), metadata.ino())) {
-            self.skip(path, "the same file was reached before by another path".to_owned(), false);
-            return;
-        }
+    /// Lists what is left out of a directory because the user wants it so, or because the kernel makes it up.
+    fn leave_out(&mut self, entry: &DirEntry, root: &Path, named: &Metadata, walk: &Walk) -> bool {
+        let (path, kind) = (entry.path(), entry.file_type());
+        let elsewhere = || entry.metadata().is_ok_and(|found| found.dev() != named.dev());
+        let why = if walk.exclude.matches(root, path) {
+            "excluded by --exclude"
+        } else if walk.one_file_system && !kind.is_symlink() && elsewhere() {
+            "a mount point, on another file system"
+        } else if kind.is_dir() && is_generated(path) {
+            "a kernel file system, whose files are made up when they are read"
+        } else {
+            return false;
+        };
+        self.skip(path, why.to_owned(), false);
+        true
+    }
+
+    fn add_file(&mut self, path: &Path, metadata: &Metadata, named: bool) {
         let (path, len) = (path.to_owned(), metadata.len());
         self.known_bytes = self.known_bytes.saturating_add(len);
         self.sources.push(if named && len == 0 {
@@ -192,6 +215,15 @@ impl Discovery {
         self.sources.iter().any(|source| matches!(source, Source::Process(_) | Source::Core(_)))
     }
 
+    /// The processes among the sources.
+    pub(super) fn processes(&self) -> Vec<Candidate> {
+        let processes = self.sources.iter().filter_map(|source| match source {
+            Source::Process(candidate) => Some(candidate.clone()),
+            _ => None,
+        });
+        processes.collect()
+    }
+
     /// The pages that the files and processes have together.
     pub(super) fn known_pages(&self) -> u64 {
         let pages = |source: &Source| match source {
@@ -204,7 +236,13 @@ impl Discovery {
     }
 }
 
-/// Whether a directory belongs to `/proc` or `/sys`. Nobody stores anything there, some of its files never end, and one
+impl From<&Metadata> for Identity {
+    fn from(file: &Metadata) -> Self {
+        Self { device: file.dev(), inode: file.ino(), links: file.nlink() }
+    }
+}
+
+/// Whether a directory belongs to `/proc` or `/sys`. Nothing is stored there, some of its files never end, and one
 /// claims 128 TiB.
 fn is_generated(directory: &Path) -> bool {
     const SYSFS_MAGIC: FsWord = 0x6265_6572;
@@ -239,6 +277,7 @@ mod tests {
     fn walk(paths: &[&Path]) -> Discovery {
         Discovery::walk(
             &paths.iter().map(|path| Input::Path(path.to_path_buf())).collect::<Vec<_>>(),
+            &Walk::default(),
         )
     }
 
@@ -259,8 +298,7 @@ mod tests {
         assert_eq!((found.known_bytes, found.known_pages(), found.has_stream()), (5010, 3, false));
         let mut whys: Vec<_> = found.skipped.iter().map(|skipped| skipped.why.as_str()).collect();
         whys.sort_unstable();
-        let twice = "the same file was reached before by another path";
-        assert_eq!(whys, ["a socket", "a symbolic link, not followed", twice, twice]);
+        assert_eq!(whys, [REPEATED, REPEATED, "a socket", "a symbolic link, not followed"]);
         assert!(found.skipped.iter().all(|skipped| !skipped.failed), "none of these was asked for");
     }
 

@@ -1,12 +1,16 @@
 //! Which processes are measured, which are refused and why, and what is known of each one beside its pages.
 
-use std::{io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use pagefold_sys::procfs::{Process, ProcessStatus, ProcfsError, processes, status};
+use pagefold_sys::procfs::{Process, ProcessStatus, ProcfsError, processes, smaps_rollup, status};
 use thiserror::Error;
 
 use super::{
     address_space::Live,
+    cgroup,
     discover::{Discovery, Skipped, Source},
     interval::{Interval, Tally},
     mapping::MappingKind,
@@ -40,6 +44,8 @@ pub(crate) struct ProcessSummary {
     pub name: String,
     /// The core file, if it is one.
     pub core: Option<PathBuf>,
+    /// Of how many processes these are the shared pages, if it is that; then it has neither a number nor mappings.
+    pub shared_by: Option<u64>,
     /// Its private pages: the resident ones of a process, the dumped ones of a core file.
     pub pages: u64,
     pub bytes: u64,
@@ -64,6 +70,10 @@ pub(crate) struct Beside {
     pub rss_anon: Option<u64>,
     /// Resident anonymous pages that other processes map too: after a fork, or merged.
     pub shared_anonymous: Option<u64>,
+    /// The process's share of what it has together with other processes, so that sums count each page once.
+    pub proportional: Option<Proportional>,
+    /// The part of the private pages that is locked in memory.
+    pub locked: Option<u64>,
     /// The part of these that the kernel merged with equal pages.
     pub merged: Option<u64>,
     /// Pages of files.
@@ -78,6 +88,15 @@ pub(crate) struct Beside {
     pub read_only: Option<u64>,
     /// A core file's pages of which the file has only a hole.
     pub holes: Option<u64>,
+}
+
+/// Shares of resident memory: a page that `n` processes map counts an `n`th for each. In bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Proportional {
+    /// Anonymous pages that other processes map too.
+    pub shared_anonymous: u64,
+    pub file: u64,
+    pub shared_memory: u64,
 }
 
 /// An address range with private pages.
@@ -113,6 +132,7 @@ impl ProcessSummary {
             process_id: None,
             name,
             core: None,
+            shared_by: None,
             pages: 0,
             bytes: 0,
             vanished_pages: 0,
@@ -126,6 +146,9 @@ impl ProcessSummary {
 
     /// Who it is, for a person: `1234 python3`, or the core file.
     pub(crate) fn title(&self) -> String {
+        if let Some(processes) = self.shared_by {
+            return format!("shared by {processes}");
+        }
         let number = self.process_id.map(|number| format!("{number} ")).unwrap_or_default();
         format!("{number}{}", self.name)
     }
@@ -134,14 +157,24 @@ impl ProcessSummary {
 /// Why a process is not measured.
 #[derive(Debug, Error)]
 pub(super) enum Refusal {
-    #[error("{0} is a kernel thread, which has no memory of its own")]
-    KernelThread(String),
+    #[error("a kernel thread, which has no memory of its own")]
+    KernelThread,
     #[error("it has ended, and only waits for its parent to take note")]
     Ended,
     #[error("it is this very command, whose memory is the measurement")]
     Itself,
     #[error("no process has this number, or it has just ended")]
     Missing,
+    #[error(
+        "no process has this name; the kernel keeps 15 bytes of it, or give the name of the program's file"
+    )]
+    NoneOfName,
+    #[error("{0}")]
+    Cgroup(String),
+    #[error(
+        "reading its memory is not permitted; run as the user that owns the process or as root, and see the sysctl kernel.yama.ptrace_scope"
+    )]
+    NotPermitted,
     #[error(transparent)]
     Procfs(ProcfsError),
 }
@@ -150,6 +183,7 @@ impl From<ProcfsError> for Refusal {
     fn from(error: ProcfsError) -> Self {
         match error {
             ProcfsError::NoSuchProcess { .. } => Self::Missing,
+            ProcfsError::Permission { .. } => Self::NotPermitted,
             other => Self::Procfs(other),
         }
     }
@@ -220,7 +254,7 @@ impl Discovery {
         for process_id in all {
             match look(process_id) {
                 Ok(status) => self.add_candidate(status, false),
-                Err(refused @ (_, Refusal::KernelThread(_))) => {
+                Err(refused @ (_, Refusal::KernelThread)) => {
                     kernel_threads.push((process_id, refused));
                 }
                 Err((name, refusal)) => self.refuse(label(process_id, &name), &refusal, false),
@@ -233,6 +267,68 @@ impl Discovery {
         if !self.has_mappings() {
             // Not to be allowed any process at all is what the user will want to know.
             self.skipped.iter_mut().for_each(|skipped| skipped.failed = true);
+        }
+    }
+
+    /// Adds every process of this name: its own, or that of the file that it executes.
+    pub(super) fn add_processes_named(&mut self, name: &str) {
+        let all = match processes() {
+            Ok(all) => all,
+            Err(error) => return self.refuse(format!("processes {name}"), &error.into(), true),
+        };
+        let is_called = |&process_id: &u32| {
+            process_id != std::process::id()
+                && (status(Process::Id(process_id)).is_ok_and(|status| status.name == name)
+                    || executes(process_id, name))
+        };
+        let found: Vec<_> = all.into_iter().filter(is_called).collect();
+        if found.is_empty() {
+            return self.refuse(format!("processes {name}"), &Refusal::NoneOfName, true);
+        }
+        self.add_members(found);
+    }
+
+    /// Adds every process of a control group and of those below it.
+    pub(super) fn add_cgroup(&mut self, path: &Path) {
+        match cgroup::members(path) {
+            Ok(members) => self.add_members(members),
+            Err(why) => {
+                let what = format!("control group {}", path.display());
+                self.refuse(what, &Refusal::Cgroup(why), true);
+            }
+        }
+    }
+
+    /// Adds the processes of a group that the user named. One that has ended since the group was listed is no member.
+    fn add_members(&mut self, members: Vec<u32>) {
+        for process_id in members {
+            match look(process_id) {
+                Ok(status) if self.has_process(status.process_id) => {}
+                Ok(status) => self.add_candidate(status, true),
+                Err((_, Refusal::Missing)) => {}
+                Err((name, refusal @ Refusal::Itself)) => {
+                    self.refuse(label(process_id, &name), &refusal, false);
+                }
+                Err((name, refusal)) => self.refuse(label(process_id, &name), &refusal, true),
+            }
+        }
+    }
+
+    /// Several processes count what they share once, so that a sample is not planned for memory that is not there. A
+    /// kernel that does not say is taken at the sum.
+    pub(super) fn expect_shared_memory_once(&mut self) {
+        let candidates =
+            || self.sources.iter().filter(|source| matches!(source, Source::Process(_)));
+        if candidates().nth(1).is_none() {
+            return;
+        }
+        for source in &mut self.sources {
+            let Source::Process(candidate) = source else { continue };
+            let usage = smaps_rollup(Process::Id(candidate.process_id)).ok();
+            let Some(once) = usage.and_then(|usage| usage.proportional_anonymous) else { continue };
+            let too_many = candidate.expected_bytes.saturating_sub(once);
+            candidate.expected_bytes -= too_many;
+            self.known_bytes = self.known_bytes.saturating_sub(too_many);
         }
     }
 
@@ -258,12 +354,20 @@ impl Discovery {
     }
 }
 
+/// Whether the program of a process is a file of this name. Its own name may be another, and is cut after 15 bytes.
+fn executes(process_id: u32, name: &str) -> bool {
+    let program = fs::read_link(format!("/proc/{process_id}/exe")).unwrap_or_default();
+    // What the kernel adds where the file was replaced, as by an upgrade.
+    let program = program.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+    program.strip_suffix(" (deleted)").unwrap_or(program) == name
+}
+
 /// Describes a process that can be read; else says why not, with its name where that is known.
 fn look(process_id: u32) -> Result<ProcessStatus, (String, Refusal)> {
     let status =
         status(Process::Id(process_id)).map_err(|error| (String::new(), Refusal::from(error)))?;
     let refusal = if status.kernel_thread {
-        Refusal::KernelThread(status.name.clone())
+        Refusal::KernelThread
     } else if status.has_ended() {
         Refusal::Ended
     } else if status.process_id == std::process::id() {
@@ -275,10 +379,7 @@ fn look(process_id: u32) -> Result<ProcessStatus, (String, Refusal)> {
             Err(error) => error.into(),
         }
     };
-    // The text says it already.
-    let name =
-        if matches!(refusal, Refusal::KernelThread(_)) { String::new() } else { status.name };
-    Err((name, refusal))
+    Err((status.name, refusal))
 }
 
 #[cfg(test)]

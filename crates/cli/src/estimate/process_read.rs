@@ -14,21 +14,23 @@
 
 use std::ops::Range;
 
-use pagefold_sys::procfs::{MappingUsage, PagemapEntry, Process, ProcfsError, status};
+use pagefold_sys::procfs::{
+    MappingUsage, PagemapEntry, Process, ProcfsError, smaps_rollup, status,
+};
 
 use super::{
     address_space::AddressSpace,
     mapping::{MappingKind, program_name},
-    process::{Beside, Candidate, MappingSummary, ProcessSummary, Stopped},
+    process::{Beside, Candidate, MappingSummary, ProcessSummary, Proportional, Stopped},
     spool::{PAGE, Spool},
 };
 use crate::{exit::Failure, progress::Progress};
 
 /// How much of the address space one look at the page map covers.
-const WINDOW_BYTES: u64 = 16 << 20;
+pub(super) const WINDOW_BYTES: u64 = 16 << 20;
 
 /// How much is read before the page map is asked again.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Reads the private pages of `candidate` as the source `ordinal` of the spool. What was read until it stopped counts.
 pub(super) fn read(
@@ -70,6 +72,17 @@ fn beside(process_id: u32) -> Beside {
     }
 }
 
+/// What a process has together with other processes, shared out, given its private bytes. `None` where the kernel does
+/// not say.
+fn proportional(process_id: u32, private: u64) -> Option<Proportional> {
+    let usage = smaps_rollup(Process::Id(process_id)).ok()?;
+    Some(Proportional {
+        shared_anonymous: usage.proportional_anonymous?.saturating_sub(private),
+        file: usage.proportional_file?,
+        shared_memory: usage.proportional_shared_memory?,
+    })
+}
+
 /// Pages of the system, not of 4 KiB.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
@@ -96,7 +109,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
         summary.group = self.spool.begin_group()?;
         let mappings = self.space.mappings()?;
         let stacks = if per_mapping { self.space.stack_pointers() } else { Vec::new() };
-        let (mut shared, mut merged) = (0, 0);
+        let (mut shared, mut merged, mut locked) = (0, 0, 0);
         for (index, usage) in mappings.iter().enumerate() {
             // Huge pages from the reserve are anonymous to the page map; they are never swapped, so nothing is to be won.
             if usage.usage.anonymous == 0 || usage.usage.reserved_huge > 0 {
@@ -114,6 +127,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
             let not_private = usage.usage.anonymous.saturating_sub(bytes);
             shared += not_private.min(counts.shared_or_zero * page_size);
             merged += usage.usage.merged;
+            locked += if usage.usage.locked > 0 { bytes } else { 0 };
             if per_mapping && counts.private > 0 {
                 let next = mappings.get(index + 1).map(|next| &next.mapping);
                 let kind = MappingKind::of(&usage.mapping, next, &stacks);
@@ -123,6 +137,8 @@ impl<S: AddressSpace> PageReader<'_, S> {
         }
         summary.beside.shared_anonymous = Some(shared);
         summary.beside.merged = Some(merged);
+        summary.beside.locked = Some(locked);
+        summary.beside.proportional = proportional(self.process_id, summary.bytes);
         Ok(())
     }
 
@@ -237,7 +253,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
 }
 
 /// Resident and of no file; the kernel's page of zeros among them.
-fn is_anonymous(entry: PagemapEntry) -> bool {
+pub(super) fn is_anonymous(entry: PagemapEntry) -> bool {
     entry.present() && !entry.file_or_shared()
 }
 

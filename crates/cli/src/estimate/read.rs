@@ -18,6 +18,7 @@ use super::{
     process::{Candidate, ProcessSummary, Refusal, Stopped},
     process_read,
     sampler::Sampler,
+    shared_read,
     spool::{PAGE, Room, Spool},
 };
 use crate::{
@@ -59,7 +60,8 @@ pub(crate) struct Sample {
 /// # Errors
 /// When nothing can be read, when there is nothing to read, or when the sample does not fit.
 pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sample, Failure> {
-    let discovery = Discovery::walk(&config.inputs);
+    let discovery = Discovery::walk(&config.inputs, &config.walk);
+    let sharing = if config.shared { discovery.processes() } else { Vec::new() };
     if config.maps && !discovery.has_mappings() && discovery.skipped.is_empty() {
         return Err(Failure::NoMappings);
     }
@@ -82,6 +84,11 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
     };
     for source in discovery.sources {
         reader.read_source(source)?;
+    }
+    if !sharing.is_empty() {
+        let ordinal = reader.sample.spool.add_source(shared_read::NAME.into())?;
+        let found = shared_read::read(&sharing, ordinal, &mut reader.sample.spool, progress)?;
+        reader.add_process((found, Ok(())), shared_read::NAME.to_owned(), false)?;
     }
     reader.sample.check()
 }

@@ -29,6 +29,9 @@ fn config(paths: &[&Path], sampling: Sampling, seed: u64) -> EstimateConfig {
         threads: std::num::NonZeroUsize::MIN,
         lifecycle: false,
         maps: false,
+        shared: false,
+        walk: crate::args::Walk::default(),
+        like: None,
     }
 }
 

@@ -55,8 +55,8 @@ pub(crate) struct Row {
     pub metadata_bytes: u64,
     pub density: f64,
     pub effective_ratio: f64,
-    /// RssAnon now, less RssAnon just before the pool was built.
-    pub rss_delta_bytes: i64,
+    /// RssAnon now, less RssAnon just before the pool was built; `null` where `/proc` does not tell.
+    pub rss_delta_bytes: Option<i64>,
     /// Bytes of objects that the pool moved in this phase.
     pub moved_bytes: u64,
     pub store_us: Percentiles,
@@ -73,6 +73,8 @@ pub(crate) struct Row {
     pub limit_bytes: u64,
     /// Memory that the codec holds in contexts, whatever the number of pages.
     pub codec_bytes: u64,
+    /// The length of the codec's dictionary, which is held once, in `codec_bytes`; `null` without one.
+    pub dictionary_bytes: Option<u64>,
     pub elapsed_ms: u64,
     pub limit_reached: bool,
     pub interrupted: bool,
@@ -100,7 +102,7 @@ impl Row {
             metadata_bytes: stats.metadata_bytes,
             density: stats.density(),
             effective_ratio: 0.0,
-            rss_delta_bytes: 0,
+            rss_delta_bytes: None,
             moved_bytes: 0,
             store_us: Percentiles::default(),
             load_us: Percentiles::default(),
@@ -111,6 +113,7 @@ impl Row {
             resident_bytes: stats.resident_bytes(),
             limit_bytes: stats.limit_bytes,
             codec_bytes: codec.metadata_bytes() as u64,
+            dictionary_bytes: None,
             elapsed_ms: 0,
             limit_reached: false,
             interrupted: false,

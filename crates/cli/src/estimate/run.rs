@@ -70,8 +70,8 @@ pub(super) struct Run<'a> {
     pub(super) interrupt: &'a Interrupt,
     pub(super) progress: &'a Progress,
     pub(super) books: Bookkeeping,
-    /// RssAnon just before the pool was built.
-    pub(super) rss_before: u64,
+    /// RssAnon just before the pool was built; `None` where `/proc` does not tell.
+    pub(super) rss_before: Option<u64>,
     pub(super) seed: u64,
     /// Passes over the slots so far; each has its own stream of random numbers.
     pub(super) passes: u64,
@@ -81,8 +81,7 @@ impl Run<'_> {
     /// Goes through the phases, adds a row to `rows` for each one that was begun, and returns the first mismatch.
     ///
     /// # Errors
-    /// When the pool refuses a page for another reason than its limit, or the kernel's figures cannot be read; the rows
-    /// of earlier phases are good.
+    /// When the pool refuses a page for another reason than its limit; the rows of earlier phases are good.
     pub(super) fn phases(
         &mut self,
         lifecycle: bool,
@@ -99,7 +98,7 @@ impl Run<'_> {
             let ended = self.perform(phase)?;
             let elapsed = begun.elapsed();
             // Before the check: loading leaves a pool as it is, but its threads have stacks of their own.
-            let (stats, rss) = (self.pool.stats(), rss_anon(Process::Current)?);
+            let (stats, rss) = (self.pool.stats(), rss_anon(Process::Current).ok());
             let check = self.check(phase, &stats)?;
 
             if phase == Phase::Fill {
@@ -266,7 +265,7 @@ impl Run<'_> {
         phase: Phase,
         elapsed: Duration,
         stats: &Stats,
-        rss: u64,
+        rss: Option<u64>,
         moved_before: u64,
         ended: Ended,
         check: &Check,
@@ -276,8 +275,9 @@ impl Run<'_> {
             row.count(slot.kept, self.spool.page_len(slot.source as usize) as u64);
         }
         row.finish(stats);
-        row.rss_delta_bytes =
-            i64::try_from(rss).unwrap_or(i64::MAX).saturating_sub_unsigned(self.rss_before);
+        row.rss_delta_bytes = rss.zip(self.rss_before).map(|(now, before)| {
+            i64::try_from(now).unwrap_or(i64::MAX).saturating_sub_unsigned(before)
+        });
         row.moved_bytes = stats.moved_bytes - moved_before;
         row.elapsed_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
         row.store_us = self.merged(|worker| &worker.stores).percentiles();

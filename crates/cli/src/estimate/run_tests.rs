@@ -233,8 +233,17 @@ impl<'a> Setup<'a> {
         let books = Bookkeeping::new(spool, self.threads);
         let (pool, codec, progress, seed) = (self.pool, self.codec, &progress, self.seed);
         let mut rows = Vec::new();
-        let mut run =
-            Run { spool, codec, pool, interrupt, progress, books, rss_before: 0, seed, passes: 0 };
+        let mut run = Run {
+            spool,
+            codec,
+            pool,
+            interrupt,
+            progress,
+            books,
+            rss_before: Some(0),
+            seed,
+            passes: 0,
+        };
         let mismatch = run.phases(lifecycle, &mut rows)?;
         Ok((rows, mismatch))
     }
@@ -252,7 +261,7 @@ fn a_lifecycle_counts_every_page_in_every_phase() {
         for row in &rows {
             assert!(row.is_complete(), "{row:?}");
             assert_eq!(row.pages, row.stored + row.raw + row.same_filled);
-            assert!(row.load_us.p50.is_some() && row.rss_delta_bytes > 0);
+            assert!(row.load_us.p50.is_some() && row.rss_delta_bytes > Some(0));
         }
         let fill = &rows[0];
         assert_eq!(

@@ -6,7 +6,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::parts_json::{CompressedSwap, Process, processes};
-use crate::estimate::{Report, Row, Skipped};
+use crate::{
+    estimate::{DictionaryNote, Report, Row, Skipped},
+    like::Algorithms,
+};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -32,6 +35,8 @@ struct Input<'a> {
     seed: u64,
     processes: Vec<Process<'a>>,
     compressed_swap: Option<CompressedSwap<'a>>,
+    like: Option<&'a Algorithms>,
+    dictionaries: &'a [DictionaryNote],
 }
 
 /// Writes the report.
@@ -54,6 +59,8 @@ pub(super) fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
             seed: input.seed,
             processes: processes(input),
             compressed_swap: input.compressed_swap.as_ref().map(CompressedSwap::from),
+            like: input.like.as_ref(),
+            dictionaries: &input.dictionaries,
         },
         runs: &report.rows,
         interrupted: report.interrupted,

@@ -1,29 +1,36 @@
-//! The tables of processes and of their mappings: what each has, what is left out of the figures, how it compresses.
+//! The table of processes: what each has, what is left out of the figures, how it compresses.
 //!
 //! The columns named after codecs give the effective ratio of the part: its bytes over its share of the pool's frames and
 //! metadata. With several allocators that is the first one's; the JSON has all.
 
-use super::{count, percent, plural, printable, table};
+use super::{count, mappings, plural, table};
 use crate::{
     bytes,
-    estimate::{InputSummary, MappingKind, MappingSummary, PAGE, ProcessSummary, Share},
+    estimate::{InputSummary, PAGE, ProcessSummary, Share},
+    printable::printable,
 };
 
-/// How many processes, and how many mappings of each, have a line of their own; JSON lists all.
+/// How many processes have a line of their own; JSON lists all.
 const PROCESSES_SHOWN: usize = 20;
-const MAPPINGS_SHOWN: usize = 12;
 
 /// How wide a name may be.
-const NAME_WIDTH: usize = 25;
 const PROCESS_WIDTH: usize = 20;
 
 /// What stands where there is no figure.
-const NONE: &str = "-";
+pub(super) const NONE: &str = "-";
+
+/// The headings, before those that are codecs.
+pub(super) const HEADINGS: [&str; 5] = ["process", "private", "shared", "files", "swap"];
 
 /// What the headings mean.
 const LEGEND: &str = "\
 private: resident anonymous memory of the process alone: what was measured
 shared, files, swap: left out; a codec's column: effective ratio";
+
+/// What the sums mean.
+const ONCE: &str = "total: what several of the processes have is counted once";
+
+const SHARED: &str = "shared by N: anonymous pages that several processes have, measured once";
 
 const CORE_LEGEND: &str = "\
 private: writable memory of no file in the core file: what was measured
@@ -38,15 +45,20 @@ pub(super) fn tables(input: &InputSummary) -> Vec<String> {
     all.sort_by_key(|process| std::cmp::Reverse(process.bytes));
     let mut tables = vec![processes(&all)];
     if input.maps {
-        tables.extend(all.iter().take(PROCESSES_SHOWN).map(|process| mappings(process)));
+        tables.extend(
+            all.iter()
+                .filter(|process| !process.mappings.is_empty())
+                .take(PROCESSES_SHOWN)
+                .map(|process| mappings::tables(process)),
+        );
     }
     tables
 }
 
 fn processes(all: &[&ProcessSummary]) -> String {
-    let mut header = ["process", "private", "shared", "files", "swap"].map(str::to_owned).to_vec();
+    let mut header = HEADINGS.map(str::to_owned).to_vec();
     header.extend(codecs(all.first().map_or(&[], |process| &process.shares)));
-    let codecs = header.len() - 5;
+    let codecs = header.len() - HEADINGS.len();
     let sizes = |private: u64, beside: [Option<u64>; 3]| {
         let left_out = beside.map(|bytes| bytes.map_or_else(|| NONE.to_owned(), bytes::show));
         std::iter::once(bytes::show(private)).chain(left_out).collect::<Vec<_>>()
@@ -78,7 +90,20 @@ pub(super) fn left_out(process: &ProcessSummary) -> [Option<u64>; 3] {
     [shared, beside.file, beside.swap]
 }
 
-/// A line for several processes. What they share is counted once for each, as the kernel does.
+/// As [`left_out`], with what several processes have shared out among them, so that a sum counts it once. Where the kernel
+/// does not say, it counts for each.
+fn left_out_once(process: &ProcessSummary, shared_was_measured: bool) -> [Option<u64>; 3] {
+    let [shared, file, swap] = left_out(process);
+    match process.beside.proportional {
+        Some(part) => {
+            let anonymous = if shared_was_measured { 0 } else { part.shared_anonymous };
+            [Some(anonymous + part.shared_memory), Some(part.file), swap]
+        }
+        None => [shared, file, swap],
+    }
+}
+
+/// A line for several processes; what they share counts once.
 fn summed(
     name: String,
     processes: &[&ProcessSummary],
@@ -86,8 +111,10 @@ fn summed(
     sizes: impl Fn(u64, [Option<u64>; 3]) -> Vec<String>,
 ) -> Vec<String> {
     let private = processes.iter().map(|process| process.bytes).sum();
+    let measured = processes.iter().any(|process| process.shared_by.is_some());
     let column = |index: usize| {
-        let mut known = processes.iter().filter_map(|process| left_out(process)[index]).peekable();
+        let once = |process: &&ProcessSummary| left_out_once(process, measured)[index];
+        let mut known = processes.iter().filter_map(once).peekable();
         known.peek().is_some().then(|| known.sum())
     };
     let mut line = vec![name];
@@ -96,33 +123,6 @@ fn summed(
         |codec| processes.iter().filter_map(move |process| of_codec(&process.shares, codec));
     line.extend((0..codecs).map(|codec| ratio_of(shares(codec))));
     line
-}
-
-fn mappings(process: &ProcessSummary) -> String {
-    let title = printable(&process.title());
-    let mut all: Vec<_> = process.mappings.iter().collect();
-    all.sort_by_key(|mapping| std::cmp::Reverse(mapping.bytes));
-    let mut header = ["mapping", "private", "same", "raw"].map(str::to_owned).to_vec();
-    header.extend(codecs(&process.shares));
-    let codecs = header.len() - 4;
-    let line = |name: String, mappings: &[&MappingSummary]| {
-        let shares =
-            |codec| mappings.iter().filter_map(move |mapping| of_codec(&mapping.shares, codec));
-        let pages: u64 = shares(0).map(|share| share.tally.pages()).sum();
-        let part = |number: fn(&Share) -> u64| percent(shares(0).map(number).sum(), pages);
-        let mut line = vec![name, bytes::show(mappings.iter().map(|mapping| mapping.bytes).sum())];
-        line.push(part(|share| share.tally.same_filled));
-        line.push(part(|share| share.tally.raw));
-        line.extend((0..codecs).map(|codec| ratio_of(shares(codec))));
-        line
-    };
-    let mut lines: Vec<_> =
-        all.iter().take(MAPPINGS_SHOWN).map(|mapping| line(label(mapping), &[mapping])).collect();
-    if all.len() > MAPPINGS_SHOWN {
-        let rest = &all[MAPPINGS_SHOWN..];
-        lines.push(line(format!("{} others", count(rest.len() as u64)), rest));
-    }
-    format!("Mappings of {title}:\n{}", table::lay_out(1, header, lines.into_iter()))
 }
 
 /// The shares of the runs with the first allocator, one for each codec. Runs go by codec, and within one by allocator.
@@ -146,7 +146,7 @@ pub(super) fn ratio(share: Option<&Share>) -> String {
 }
 
 /// The ratio of several shares together.
-fn ratio_of<'a>(shares: impl Iterator<Item = &'a Share>) -> String {
+pub(super) fn ratio_of<'a>(shares: impl Iterator<Item = &'a Share>) -> String {
     let add = |sum: (u64, f64), share: &Share| {
         (sum.0 + share.tally.original_bytes, sum.1 + share.memory_bytes)
     };
@@ -162,22 +162,8 @@ fn ratio_of<'a>(shares: impl Iterator<Item = &'a Share>) -> String {
     }
 }
 
-/// What a mapping is, with its address where nothing else tells it from its like.
-fn label(mapping: &MappingSummary) -> String {
-    let kind = mapping.kind.label();
-    match &mapping.name {
-        Some(path) if path.starts_with('/') => {
-            shorten(path.rsplit('/').next().unwrap_or(path.as_str()), NAME_WIDTH)
-        }
-        Some(name) => shorten(&format!("{kind} {name}"), NAME_WIDTH),
-        // There is one of each.
-        None if matches!(mapping.kind, MappingKind::Heap | MappingKind::Stack) => kind.to_owned(),
-        None => shorten(&format!("{kind} {:x}", mapping.start), NAME_WIDTH),
-    }
-}
-
 /// A name that can be printed and is not too wide.
-fn shorten(name: &str, width: usize) -> String {
+pub(super) fn shorten(name: &str, width: usize) -> String {
     let name = printable(name);
     if name.chars().count() <= width {
         return name;
@@ -187,7 +173,10 @@ fn shorten(name: &str, width: usize) -> String {
 
 /// What the tables do not say.
 pub(super) fn notes(input: &InputSummary) -> Vec<String> {
-    let live = input.processes.iter().filter(|process| process.core.is_none());
+    let live = input
+        .processes
+        .iter()
+        .filter(|process| process.process_id.is_some() && process.core.is_none());
     let sum = |bytes: fn(&ProcessSummary) -> Option<u64>| {
         input.processes.iter().filter_map(bytes).sum::<u64>()
     };
@@ -197,6 +186,19 @@ pub(super) fn notes(input: &InputSummary) -> Vec<String> {
     }
     if live.clone().next().is_some() {
         notes.push(LEGEND.to_owned());
+    }
+    if live.clone().nth(1).is_some() {
+        notes.push(ONCE.to_owned());
+    }
+    if input.processes.iter().any(|process| process.shared_by.is_some()) {
+        notes.push(SHARED.to_owned());
+    }
+    match sum(|process| process.beside.locked) {
+        0 => {}
+        locked => notes.push(format!(
+            "Locked in memory: {} of the private memory. No swap, zram or zswap takes it away.",
+            bytes::show(locked)
+        )),
     }
     match live.map(|process| process.vanished_pages).sum() {
         0 => {}

@@ -12,6 +12,7 @@ pub(super) struct Process<'a> {
     pid: Option<u32>,
     name: &'a str,
     core: Option<String>,
+    shared_by: Option<u64>,
     pages: u64,
     bytes: u64,
     vanished_pages: u64,
@@ -19,14 +20,24 @@ pub(super) struct Process<'a> {
     rss_anon_bytes: Option<u64>,
     shared_anonymous_bytes: Option<u64>,
     ksm_bytes: Option<u64>,
+    locked_bytes: Option<u64>,
     file_bytes: Option<u64>,
     shared_memory_bytes: Option<u64>,
     hugetlb_bytes: Option<u64>,
     swap_bytes: Option<u64>,
     read_only_bytes: Option<u64>,
     hole_bytes: Option<u64>,
+    proportional: Option<Proportional>,
     results: Vec<Share<'a>>,
     maps: Vec<Mapping<'a>>,
+}
+
+/// `input.processes[].proportional`.
+#[derive(Serialize)]
+struct Proportional {
+    shared_anonymous_bytes: u64,
+    file_bytes: u64,
+    shared_memory_bytes: u64,
 }
 
 /// One element of `input.processes[].maps`.
@@ -77,6 +88,7 @@ impl<'a> From<&'a estimate::ProcessSummary> for Process<'a> {
             pid: process.process_id,
             name: &process.name,
             core: process.core.as_deref().map(Path::display).map(|path| path.to_string()),
+            shared_by: process.shared_by,
             pages: process.pages,
             bytes: process.bytes,
             vanished_pages: process.vanished_pages,
@@ -84,12 +96,18 @@ impl<'a> From<&'a estimate::ProcessSummary> for Process<'a> {
             rss_anon_bytes: beside.rss_anon,
             shared_anonymous_bytes: beside.shared_anonymous,
             ksm_bytes: beside.merged,
+            locked_bytes: beside.locked,
             file_bytes: beside.file,
             shared_memory_bytes: beside.shared_memory,
             hugetlb_bytes: beside.reserved_huge,
             swap_bytes: beside.swap,
             read_only_bytes: beside.read_only,
             hole_bytes: beside.holes,
+            proportional: beside.proportional.map(|part| Proportional {
+                shared_anonymous_bytes: part.shared_anonymous,
+                file_bytes: part.file,
+                shared_memory_bytes: part.shared_memory,
+            }),
             results: process.shares.iter().map(Share::from).collect(),
             maps: process.mappings.iter().map(Mapping::from).collect(),
         }

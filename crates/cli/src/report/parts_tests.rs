@@ -3,7 +3,10 @@
 use pagefold_sys::procfs::CompressedSwap;
 
 use super::*;
-use crate::report::test_report;
+use crate::{
+    estimate::{MappingKind, MappingSummary, Proportional},
+    report::test_report,
+};
 
 fn share(codec: &str, pages: u64, memory_bytes: f64) -> Share {
     let mut share = Share {
@@ -101,8 +104,21 @@ fn mappings_are_named_and_the_small_ones_are_put_together() {
     assert_eq!(tables(&input).len(), 1, "nobody asked for mappings");
     input.maps = true;
     let table = tables(&input).pop().expect("the table of mappings");
+    let (kinds, table) = table.split_once("\n\n").expect("two tables");
+    let lines: Vec<_> = kinds.lines().collect();
+    assert_eq!(lines[0], "Mappings of 7 a program of a long name indeed by kind:");
+    assert_eq!(lines.len(), 2 + 4, "a line for each kind\n{kinds}");
+    for (line, words) in [
+        (2, ["file", "1", "120.0 KiB"]),
+        (3, ["named", "1", "80.0 KiB"]),
+        (4, ["anonymous", "20", "80.0 KiB"]),
+    ] {
+        let [kind, mappings, private] = words;
+        let line = lines[line].split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(line.starts_with(&format!("{kind} {mappings} {private}")), "{line}\n{kinds}");
+    }
     let lines: Vec<_> = table.lines().collect();
-    assert_eq!(lines[0], "Mappings of 7 a program of a long name indeed:");
+    assert_eq!(lines[0], "The largest of them:");
     for (line, name) in
         [(2, "libc.so.6"), (3, "named js \u{fffd}[2J heap"), (4, "heap "), (14, "11 others")]
     {
@@ -110,6 +126,48 @@ fn mappings_are_named_and_the_small_ones_are_put_together() {
     }
     assert!(lines[2].ends_with(" 120.0 KiB  50.0 % 0.0 % 2.00"), "\n{table}");
     assert_eq!(lines.len(), 15, "\n{table}");
+}
+
+#[test]
+fn what_several_processes_have_counts_once_in_the_sum() {
+    let mut all = vec![process(7, 1000, 1e6), process(8, 1000, 1e6)];
+    for process in &mut all {
+        process.beside.shared_anonymous = Some(100 << 20);
+        process.beside.shared_memory = Some(0);
+        process.beside.file = Some(60 << 20);
+        let half = Proportional { shared_anonymous: 50 << 20, file: 30 << 20, shared_memory: 0 };
+        process.beside.proportional = Some(half);
+    }
+    let total = |processes: Vec<ProcessSummary>| {
+        let table = tables(&input(processes)).remove(0);
+        let last = table.lines().last().expect("a line").split_whitespace().collect::<Vec<_>>();
+        assert_eq!(last[0], "total", "{table}");
+        (last[3..5].join(" "), last[5..7].join(" "))
+    };
+    assert_eq!(total(all.clone()), ("100.0 MiB".to_owned(), "60.0 MiB".to_owned()));
+    assert!(notes(&input(all.clone())).iter().any(|note| note.contains("counted once")));
+    // A kernel that does not say leaves the sum of what each one has.
+    all[0].beside.proportional = None;
+    assert_eq!(total(all.clone()), ("150.0 MiB".to_owned(), "90.0 MiB".to_owned()));
+    // What was measured is no longer left out.
+    let mut shared = ProcessSummary::new("shared pages".to_owned());
+    (shared.shared_by, shared.bytes) = (Some(2), 100 << 20);
+    all[0].beside.proportional = all[1].beside.proportional;
+    all.push(shared);
+    assert_eq!(total(all).0, "0 B");
+}
+
+#[test]
+fn locked_memory_has_its_own_line() {
+    let mut locked = process(7, 1000, 1e6);
+    locked.beside.locked = Some(0);
+    assert!(!notes(&input(vec![locked.clone()])).join("\n").contains("Locked"));
+    locked.beside.locked = Some(12 << 20);
+    assert!(
+        notes(&input(vec![locked]))
+            .join("\n")
+            .contains("Locked in memory: 12.0 MiB of the private")
+    );
 }
 
 /// Runs go by codec and then by allocator; a codec's column is the first allocator's run with that codec.

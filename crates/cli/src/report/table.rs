@@ -19,6 +19,14 @@ ratio: compression, same-filled pages left out; density: payload / frames
 effect.: effective ratio, original bytes / (frames + metadata = memory)
 us: microseconds a page, loads in random order; RssAnon: growth, by the kernel";
 
+/// The headings of what the pages take, of how long they take, and of what is left after compaction.
+pub(super) const SPACE: [&str; 7] =
+    ["pages", "same", "raw", "ratio", "effect.", "density", "memory"];
+pub(super) const TIME: [&str; 7] =
+    ["store us p50", "p99", "mean", "load us p50", "p99", "mean", "RssAnon"];
+pub(super) const RESIDENT: [&str; 6] =
+    ["payload", "frames", "idle", "metadata", "resident", "RssAnon"];
+
 /// What is meant by resident.
 pub(super) const RESIDENT_LEGEND: &str = "\
 resident: frames + idle + metadata, all that the pool may hold after compaction
@@ -45,16 +53,15 @@ pub(super) fn groups(rows: &[Row]) -> Vec<(Option<String>, Vec<Row>)> {
 /// What each pool still holds after compaction; `None` if none got so far.
 pub(super) fn resident(rows: &[Row]) -> Option<String> {
     let rows: Vec<Row> = rows.iter().filter(|row| row.phase == Phase::Compacted).cloned().collect();
-    let headings = ["payload", "frames", "idle", "metadata", "resident", "RssAnon"];
     let table = || {
-        build(&rows, &headings, |row| {
+        build(&rows, &RESIDENT, |row| {
             vec![
                 bytes::show(row.payload_bytes),
                 bytes::show(row.frame_bytes),
                 bytes::show(row.idle_frame_bytes),
                 bytes::show(row.metadata_bytes),
                 bytes::show(row.resident_bytes),
-                bytes::show_signed(row.rss_delta_bytes),
+                bytes::show_change(row.rss_delta_bytes),
             ]
         })
     };
@@ -63,8 +70,7 @@ pub(super) fn resident(rows: &[Row]) -> Option<String> {
 
 /// What the pages take: counts, ratios, memory.
 pub(super) fn space(rows: &[Row]) -> String {
-    let headings = ["pages", "same", "raw", "ratio", "effect.", "density", "memory"];
-    build(rows, &headings, |row| {
+    build(rows, &SPACE, |row| {
         vec![
             count(row.pages),
             count(row.same_filled),
@@ -79,11 +85,10 @@ pub(super) fn space(rows: &[Row]) -> String {
 
 /// How long a page takes, in microseconds; and what the kernel says of the process.
 pub(super) fn time(rows: &[Row]) -> String {
-    let headings = ["store us p50", "p99", "mean", "load us p50", "p99", "mean", "RssAnon"];
-    build(rows, &headings, |row| {
+    build(rows, &TIME, |row| {
         let mut cells = Vec::from(times(row.store_us));
         cells.extend(times(row.load_us));
-        cells.push(bytes::show_signed(row.rss_delta_bytes));
+        cells.push(bytes::show_change(row.rss_delta_bytes));
         cells
     })
 }
@@ -156,7 +161,7 @@ mod tests {
                 row.phase = phase;
                 row.same_filled = 12_345;
                 row.raw = 123_456;
-                row.rss_delta_bytes = -(900 << 20);
+                row.rss_delta_bytes = Some(-(900 << 20));
                 rows.push(row);
             }
         }

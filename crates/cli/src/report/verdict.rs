@@ -21,18 +21,37 @@ pub(super) fn input(input: &InputSummary) -> String {
 /// `3 files`, `1 process`, `3 files and 1 core file`.
 fn sources(input: &InputSummary) -> String {
     let cores = input.processes.iter().filter(|process| process.core.is_some()).count() as u64;
-    let processes = match input.processes.len() as u64 - cores {
+    let live = input.processes.iter().filter(|process| process.process_id.is_some());
+    let live = live.filter(|process| process.core.is_none()).count() as u64;
+    let processes = match live {
         1 => "1 process".to_owned(),
         processes => format!("{} processes", count(processes)),
     };
     let parts = [
         (input.files, plural(input.files, "file")),
         (cores, plural(cores, "core file")),
-        (input.processes.len() as u64 - cores, processes),
+        (live, processes),
     ];
     let parts: Vec<_> =
         parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();
     parts.join(" and ")
+}
+
+/// What became of the dictionaries.
+pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String> {
+    input.dictionaries.iter().map(|note| {
+        let (codec, pages) = (&note.codec, plural(note.trained_pages, "page"));
+        match (note.bytes, &note.why_none) {
+            (Some(len), _) => format!(
+                "{codec}: a dictionary of {}, trained from {pages}; held once, not in memory.",
+                bytes::show(len)
+            ),
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("there is none");
+                format!("{codec}: not measured, {why}.")
+            }
+        }
+    })
 }
 
 /// How far off the whole may be from the sample, for each fill that was complete.

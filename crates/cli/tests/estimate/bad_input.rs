@@ -191,7 +191,7 @@ fn threads_are_at_least_one() {
 
 #[test]
 fn a_limit_that_is_no_size_is_refused() {
-    for limit in ["", "-5", "1.5G", "10 parsecs", "0x10", "99999999999999999999", "129T"] {
+    for limit in ["", "-5", "1.5", "1,5G", "10 parsecs", "0x10", "99999999999999999999", "129T"] {
         let args = [format!("--limit={limit}"), ".".to_owned()];
         estimate(args).fails_without_report(2, &["--limit"]);
     }

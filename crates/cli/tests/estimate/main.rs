@@ -2,12 +2,18 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`kernel`] | what the kernel's own compressed memory has; dictionaries |
 //! | [`measure`] | what is found on inputs of known content, and the JSON |
 //! | [`bad_input`] | what is refused or skipped, exit codes, texts |
+//! | [`selection`] | which files are read, and what is said of the others |
+//! | [`signals`] | signals, limits of files, control characters |
 //! | [`terminal`] | tables, colours, pipes, signals |
 //! | [`common`] | driving the binary |
 
 mod bad_input;
 mod common;
+mod kernel;
 mod measure;
+mod selection;
+mod signals;
 mod terminal;

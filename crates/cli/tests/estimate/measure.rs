@@ -42,6 +42,8 @@ fn json_has_exactly_the_documented_keys() {
         "seed",
         "processes",
         "compressed_swap",
+        "like",
+        "dictionaries",
     ];
     assert_eq!(keys(input), set(&wanted));
     assert_eq!(keys(&input["skipped"][0]), set(&["what", "why"]));
@@ -69,6 +71,7 @@ fn json_has_exactly_the_documented_keys() {
         "resident_bytes",
         "limit_bytes",
         "codec_bytes",
+        "dictionary_bytes",
         "elapsed_ms",
         "limit_reached",
         "interrupted",

@@ -14,8 +14,11 @@ use std::{
 use crate::common::{Outcome, pagefold, sample_dir};
 use serde_json::Value;
 
-/// A telephone, and a window on a desk.
-const WIDTHS: [u32; 2] = [360, 1100];
+/// Telephones, and windows on a desk.
+const WIDTHS: [u32; 4] = [360, 390, 1100, 1200];
+
+/// The least of these at which every table is seen whole.
+const DESK: u32 = 1200;
 
 /// How long a browser may take before it counts as hung: far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -132,11 +135,14 @@ fn observer(dir: &Path) -> PathBuf {
                     !element.closest(".scroll") && element.getBoundingClientRect().right > root.clientWidth + 1);
                 const rows = [...page.querySelectorAll("svg.chart")].filter(svg => !svg.parentElement.closest("svg"));
                 const clash = rows.flatMap(svg => {
-                    const texts = [...svg.querySelectorAll("text.label, text.value")].map(t => t.getBoundingClientRect());
+                    const texts = [...svg.querySelectorAll("text.label, text.value, text.tick")].map(t => t.getBoundingClientRect());
                     return texts.filter((a, i) => texts.slice(i + 1).some(b =>
                         a.left < b.right && b.left < a.right && a.top < b.bottom - 3 && b.top < a.bottom - 3));
                 }).length;
+                const cut = [...page.querySelectorAll("#results .scroll")].filter(box => box.scrollWidth > box.clientWidth);
+                const small = [...page.querySelectorAll("svg text")].filter(t => parseFloat(view.getComputedStyle(t).fontSize) < 12);
                 return {
+                    cut: cut.map(box => box.getAttribute("aria-label")), small: small.length,
                     width: root.clientWidth, scrollWidth: root.scrollWidth, outside: outside.map(e => e.outerHTML.slice(0, 90)),
                     clash, title: page.title, h1: text("h1"), ground: view.getComputedStyle(page.body).backgroundColor,
                     ink: view.getComputedStyle(page.body).color, fill: view.getComputedStyle(page.querySelector("rect.packed")).fill,
@@ -175,7 +181,12 @@ fn the_page_has_everything_fetches_nothing_and_fits_a_telephone_in_both_themes()
         assert_eq!(seen["outside"].as_array().map(Vec::len), Some(0), "{seen}");
         assert_eq!(seen["clash"], 0, "labels lie on each other: {seen}");
 
-        assert_eq!((&seen["figures"], &seen["tables"]), (&5.into(), &6.into()), "{seen}");
+        assert_eq!(seen["small"], 0, "letters too small to read: {seen}");
+        if *width >= DESK {
+            assert_eq!(seen["cut"].as_array().map(Vec::len), Some(0), "a table is cut off: {seen}");
+        }
+
+        assert_eq!((&seen["figures"], &seen["tables"]), (&5.into(), &8.into()), "{seen}");
         // Two codecs with each allocator have a pair through their life.
         let through_life = 2 * 2 * pagefold_pool::Allocator::ALL.len();
         assert_eq!(seen["charts"], 1 + 1 + 2 + 2 + through_life + 1, "{seen}");

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`live`] | what is found in Python, Node and Redis, and that they are left as they were |
+//! | [`groups`] | processes by name and by control group, what several share, what is locked |
 //! | [`refused`] | what is refused, and processes that end while they are read |
 //! | [`memory`] | how much memory the command itself takes |
 //! | [`core`] | core files, made by hand and by gdb |
@@ -16,6 +17,7 @@ mod children;
 mod common;
 mod core;
 mod core_builder;
+mod groups;
 mod live;
 mod memory;
 mod refused;

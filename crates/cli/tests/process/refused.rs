@@ -23,7 +23,7 @@ fn refuse(process_id: &str, code: i32, words: &[&str]) {
 
 #[test]
 fn numbers_that_no_process_can_have_are_a_mistake() {
-    for wrong in ["0", "-1", "-4194304", "4194305", "99999999999999999999", "1.5", "self", ""] {
+    for wrong in ["0", "-1", "-4194304", "4194305", "99999999999999999999", "", "/bin/sh"] {
         refuse(wrong, 2, &["--pid", "a whole number from 1 to 4194304"]);
     }
 }
@@ -107,7 +107,14 @@ fn one_that_is_refused_among_others_is_listed_and_the_others_are_measured() {
 
 #[test]
 fn paths_and_processes_do_not_go_together() {
-    for wrong in [&["--pid", "1", "."][..], &["--all", "."], &["--all", "--pid", "1"]] {
+    for wrong in [
+        &["--pid", "1", "."][..],
+        &["--all", "."],
+        &["--all", "--pid", "1"],
+        &["--all", "--cgroup", "/x"],
+        &["--cgroup", "/x", "."],
+        &["--shared", "."],
+    ] {
         estimate(wrong).fails_without_report(2, &["cannot be used with"]);
     }
     estimate(["--maps"]).fails_without_report(2, &["PATH"]);

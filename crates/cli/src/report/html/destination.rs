@@ -123,7 +123,13 @@ impl Destination {
 
 fn is_same(input: &Input, path: &Path) -> bool {
     match input {
-        Input::Stdin | Input::Process(_) | Input::EveryProcess => false,
-        Input::Path(input) => fs::canonicalize(input).is_ok_and(|input| input == path),
+        Input::Stdin
+        | Input::Process(_)
+        | Input::ProcessName(_)
+        | Input::Cgroup(_)
+        | Input::EveryProcess => false,
+        Input::Path(input) | Input::List(input) => {
+            fs::canonicalize(input).is_ok_and(|input| input == path)
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{charts, figure::Table, markup::Markup, processes, settings::Settings
 use crate::{
     bytes,
     estimate::{InputSummary, Percentiles, Report, Row, Skipped},
-    report::{count, percent, table::show_time, verdict},
+    report::{count, percent, skipped, table::show_time, verdict},
 };
 
 /// How many skipped inputs are listed by name; JSON lists all.
@@ -101,6 +101,9 @@ fn notices(report: &Report) -> Vec<(&'static str, String)> {
         notices.push(("notice", text));
     }
     notices.extend(verdict::confidence(report).map(|text| ("notice", text)));
+    let like = report.input.like.as_ref().map(|like| like.describe().replace('\n', " "));
+    notices.extend(like.map(|text| ("notice", text)));
+    notices.extend(verdict::dictionaries(&report.input).map(|text| ("notice", text)));
     let failed = report.input.skipped.iter().filter(|skipped| skipped.failed).count();
     if failed > 0 {
         notices
@@ -158,72 +161,70 @@ fn write_charts(report: &Report, main: &mut Markup) {
     }
 }
 
-/// Every row with every figure.
+/// A heading, and what stands under it.
+type Column = (&'static str, fn(&Row) -> String);
+
+/// Every row with every figure, in tables that a window on a desk shows whole.
 fn write_results(rows: &[Row], main: &mut Markup) {
     if rows.is_empty() {
         return;
     }
-    let headings = [
-        "codec",
-        "allocator",
-        "phase",
-        "verified",
-        "pages",
-        "compressed",
-        "raw",
-        "same-filled",
-        "bytes of pages",
-        "ratio",
-        "effective ratio",
-        "density",
-        "payload",
-        "frames",
-        "metadata",
-        "memory",
-        "resident",
-        "RssAnon",
-        "store p50",
-        "store p99",
-        "store mean",
-        "load p50",
-        "load p99",
-        "load mean",
-        "duration",
-    ];
-    let mut table = Table::new(4, &headings);
-    table.rows.extend(rows.iter().map(cells));
     main.within("section", &[("class", "card"), ("id", "results")], |section| {
         section.element("h2", &[], "All figures");
         section.element("p", &[], "Ratio leaves same-filled pages out; effective ratio counts them. Memory is frames and metadata; resident counts idle frames as well. Times are microseconds a page.");
-        table.write("All figures", section);
+        for (title, columns) in [("Pages", PAGES), ("Memory", MEMORY), ("Times", TIMES)] {
+            let mut table = Table::new(NAMES.len(), &[]);
+            let all = || NAMES.iter().chain(columns);
+            table.headings.extend(all().map(|(heading, _)| (*heading).to_owned()));
+            table.rows.extend(rows.iter().map(|row| all().map(|(_, cell)| cell(row)).collect()));
+            section.element("h3", &[], title);
+            table.write(&format!("All figures: {title}"), section);
+        }
     });
 }
 
-fn cells(row: &Row) -> Vec<String> {
-    let mut cells = vec![
-        row.codec.clone(),
-        row.allocator.clone(),
-        row.phase.name().to_owned(),
-        if row.verified { "yes" } else { "no" }.to_owned(),
-        count(row.pages),
-        count(row.stored),
-        count(row.raw),
-        count(row.same_filled),
-        bytes::show(row.original_bytes),
-        row.compression_ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
-        format!("{:.2}", row.effective_ratio),
-        format!("{:.3}", row.density),
-        bytes::show(row.payload_bytes),
-        bytes::show(row.frame_bytes),
-        bytes::show(row.metadata_bytes),
-        bytes::show(row.taken_bytes()),
-        bytes::show(row.resident_bytes),
-        bytes::show_signed(row.rss_delta_bytes),
-    ];
-    let times = [row.store_us, row.load_us].into_iter().flat_map(|t| [t.p50, t.p99, t.mean]);
-    cells.extend(times.map(|time| time.map_or_else(|| "–".to_owned(), show_time)));
-    cells.push(format!("{} ms", count(row.elapsed_ms)));
-    cells
+/// What says which row it is.
+const NAMES: &[Column] = &[
+    ("codec", |row| row.codec.clone()),
+    ("allocator", |row| row.allocator.clone()),
+    ("phase", |row| row.phase.name().to_owned()),
+];
+
+const PAGES: &[Column] = &[
+    ("verified", |row| if row.verified { "yes" } else { "no" }.to_owned()),
+    ("pages", |row| count(row.pages)),
+    ("compressed", |row| count(row.stored)),
+    ("raw", |row| count(row.raw)),
+    ("same-filled", |row| count(row.same_filled)),
+    ("bytes", |row| bytes::show(row.original_bytes)),
+    ("ratio", |row| {
+        row.compression_ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
+    }),
+    ("effective", |row| format!("{:.2}", row.effective_ratio)),
+];
+
+const MEMORY: &[Column] = &[
+    ("density", |row| format!("{:.3}", row.density)),
+    ("payload", |row| bytes::show(row.payload_bytes)),
+    ("frames", |row| bytes::show(row.frame_bytes)),
+    ("metadata", |row| bytes::show(row.metadata_bytes)),
+    ("memory", |row| bytes::show(row.taken_bytes())),
+    ("resident", |row| bytes::show(row.resident_bytes)),
+    ("RssAnon", |row| bytes::show_change(row.rss_delta_bytes)),
+];
+
+const TIMES: &[Column] = &[
+    ("store p50", |row| time(row.store_us.p50)),
+    ("p99", |row| time(row.store_us.p99)),
+    ("mean", |row| time(row.store_us.mean)),
+    ("load p50", |row| time(row.load_us.p50)),
+    ("p99", |row| time(row.load_us.p99)),
+    ("mean", |row| time(row.load_us.mean)),
+    ("duration", |row| format!("{} ms", count(row.elapsed_ms))),
+];
+
+fn time(micros: Option<f64>) -> String {
+    micros.map_or_else(|| "–".to_owned(), show_time)
 }
 
 /// What is not in the figures, failures first.
@@ -233,6 +234,7 @@ fn write_skipped(skipped: &[Skipped], main: &mut Markup) {
     }
     main.within("section", &[("class", "card"), ("id", "skipped")], |section| {
         section.element("h2", &[], &format!("Skipped: {}", inputs(skipped.len())));
+        section.element("p", &[], &skipped::reasons_in_words(skipped));
         section.within("ul", &[("class", "skipped")], |list| {
             let failed = skipped.iter().filter(|skipped| skipped.failed);
             let ordinary = skipped.iter().filter(|skipped| !skipped.failed);

@@ -4,7 +4,7 @@ use super::{figure::Table, markup::Markup};
 use crate::{
     bytes,
     estimate::{InputSummary, Interval, MappingSummary, ProcessSummary, Share},
-    report::{count, parts, percent},
+    report::{count, mappings, parts, percent},
 };
 
 /// How many processes, and how many mappings of each, have a line; JSON lists all.
@@ -30,7 +30,8 @@ pub(super) fn write(input: &InputSummary, main: &mut Markup) {
             section.element("p", &[], &note.replace('\n', "; "));
         }
         if input.maps {
-            for process in all.iter().take(PROCESSES_SHOWN) {
+            let mapped = all.iter().filter(|process| !process.mappings.is_empty());
+            for process in mapped.take(PROCESSES_SHOWN) {
                 write_mappings(process, section);
             }
         }
@@ -62,9 +63,23 @@ fn write_mappings(process: &ProcessSummary, section: &mut Markup) {
     let title = format!("Mappings of {}", process.title());
     section.within("details", &[], |details| {
         details.element("summary", &[], &title);
+        kinds(process).write(&format!("{title} by kind"), details);
         mappings(process, &all).write(&title, details);
         more(all.len(), MAPPINGS_SHOWN, details);
     });
+}
+
+fn kinds(process: &ProcessSummary) -> Table {
+    let codecs = parts::codecs(&process.shares);
+    let mut table =
+        Table::new(1, &["kind", "mappings", "private", "same-filled", "incompressible"]);
+    table.headings.extend(codecs.iter().cloned());
+    for (kind, mappings) in mappings::by_kind(process) {
+        let mut cells = vec![kind.label().to_owned(), count(mappings.len() as u64)];
+        cells.extend(mappings::figures(&mappings, codecs.len()));
+        table.rows.push(cells);
+    }
+    table
 }
 
 fn mappings(process: &ProcessSummary, all: &[&MappingSummary]) -> Table {

@@ -27,7 +27,10 @@ impl Settings {
         let inputs = config.inputs.iter().map(|input| match input {
             Input::Stdin => "standard input".to_owned(),
             Input::Path(path) => path.display().to_string(),
+            Input::List(list) => format!("the files listed in {}", list.display()),
             Input::Process(process_id) => format!("process {process_id}"),
+            Input::ProcessName(name) => format!("processes called {name}"),
+            Input::Cgroup(path) => format!("control group {}", path.display()),
             Input::EveryProcess => "every process".to_owned(),
         });
         let sample = match config.sampling {

@@ -81,7 +81,7 @@ pub(in super::super) fn compacted(report: &Report) -> Option<Figure> {
             bytes::show(row.idle_frame_bytes),
             bytes::show(row.metadata_bytes),
             bytes::show(row.resident_bytes),
-            bytes::show_signed(row.rss_delta_bytes),
+            bytes::show_change(row.rss_delta_bytes),
         ]);
     }
     let about = "Resident bytes after compaction, by codec and allocator";
@@ -115,7 +115,7 @@ fn resident(row: &Row) -> f64 {
 }
 
 fn kernel(row: &Row) -> f64 {
-    row.rss_delta_bytes.max(0) as f64
+    row.rss_delta_bytes.unwrap_or(0).max(0) as f64
 }
 
 /// A bar for each row with its label.
@@ -145,8 +145,10 @@ fn resident_chart(id: &str, about: &str, rows: &[(String, &Row)], scale: &Scale)
                 plot.bar(ends, (y + BAR.0, y + BAR.0 + BAR.1), class, &tip);
             }
         }
-        let tip = format!("RssAnon: {}", bytes::show_signed(row.rss_delta_bytes));
-        plot.mark(scale.at(kernel(row)), y + BAR.0 + BAR.1 / 2.0, Mark::Tick, "mean", &tip);
+        if row.rss_delta_bytes.is_some() {
+            let tip = format!("RssAnon: {}", bytes::show_change(row.rss_delta_bytes));
+            plot.mark(scale.at(kernel(row)), y + BAR.0 + BAR.1 / 2.0, Mark::Tick, "mean", &tip);
+        }
     }
     let description = "In each row a bar of payload, the rest of the frames, metadata and idle frames, and a tick for the growth of RssAnon. The table below has every figure.";
     plot.finish(id, about, description)
@@ -212,7 +214,7 @@ fn table(report: &Report) -> Table {
             bytes::show(row.metadata_bytes),
             bytes::show(row.idle_frame_bytes),
             bytes::show(row.resident_bytes),
-            bytes::show_signed(row.rss_delta_bytes),
+            bytes::show_change(row.rss_delta_bytes),
             format!("{:.3}", row.density),
             percent(lost, row.frame_bytes),
             bytes::show(row.moved_bytes),

@@ -1,0 +1,84 @@
+//! What `pagefold estimate --help` and the manual page say beside the options.
+//!
+//! No line is longer than 71 columns: a page of the manual indents it by seven, and a terminal has 80.
+
+pub(super) const ABOUT: &str = "\
+Measure what compressed memory would save on your own data.
+
+Every 4 KiB page of the input is compressed by a real codec, stored in a real pool, read back and checked by a \
+128-bit hash. Nothing is extrapolated from a formula: memory is what the pool holds, RssAnon is what the kernel says. \
+Each combination of codec and allocator gets a fresh pool, one after another, on the same bytes.";
+
+pub(super) const REMARKS: &str = "\
+Examples:
+  pagefold estimate /usr/lib
+      what would these files take?
+  pagefold estimate --like zram /srv/data
+      what would zram save me, with the codecs of this kernel?
+  pagefold estimate --pid redis-server --maps
+      a live process by its name: which part of it compresses how?
+  pagefold estimate --cgroup /system.slice/nginx.service --shared
+      all processes of a service, and once what they share
+  pagefold estimate --all --sample 0.02
+      every process that you may read
+  pagefold estimate --dictionary --codec zstd:1 .
+      the same codec with and without a dictionary
+  pagefold estimate -x --exclude '*.iso' --exclude .git /home
+      one file system, without some names
+  find . -name '*.json' -print0 | pagefold estimate --files0-from -
+      a list of files
+  pagefold estimate --codec lz4 --codec zstd:3 .
+      compare two codecs
+  pagefold estimate --sample 0.05 --seed 7 /srv
+      one page in twenty, the same ones each time
+  pagefold estimate --limit 1.5G dump.rdb
+      how much fits in 1.5 GiB?
+  pagefold estimate --lifecycle --html report.html data.bin
+      all allocators over the life of a pool, with charts
+  gunzip -c dump.gz | pagefold estimate --json -
+      read a pipe, print JSON
+  pagefold estimate core.4321
+      what a process had when it crashed
+  pagefold estimate --trace t.trace
+      what pagefold torture --record wrote
+
+Columns:
+  effect.   effective ratio: bytes of the pages / memory. It is what
+            you would win; at 1 nothing is saved
+  memory    what the pool holds for the pages: frames and metadata
+  pages     how many pages were stored, same-filled ones included
+  same      of these, same-filled: one repeated 8-byte word, no memory
+  raw       of these, incompressible: kept as they are
+  ratio     what the codec does: bytes before / after, same-filled
+            pages left out
+  density   what the allocator does: payload / frames, at most 1
+  store us  microseconds to compress and store a page: p50 is the
+            median, one page in a hundred takes longer than p99
+  load us   the same, to read a page back in random order
+  RssAnon   growth of this process, as the kernel counts it
+  payload   with --lifecycle: the bytes of the compressed pages
+  frames    the 4 KiB frames that they lie in
+  idle      frames that hold nothing and are kept for later
+  metadata  the pool's tables, descriptors and handles
+  resident  frames, idle frames and metadata together
+  private   of a process: memory that it alone has; this was measured
+  shared    memory that other processes have as well; left out unless
+            --shared
+  files     pages of files, which the kernel can drop; left out
+  swap      swapped out already; left out
+  lz4, ..   a column named after a codec: the effective ratio of a
+            process or mapping
+
+Exit codes:
+  0    everything was measured and read back intact
+  1    nothing could be measured, or the run failed
+  2    the arguments make no sense; also a limit that is too small for
+       a pool, or a place for --html that cannot be written
+  3    measured, but an input was missing or could not be read; the
+       report counts it, and JSON lists it
+  4    a page did not read back as it was stored
+  130  interrupted; the report holds what there was
+
+Sizes are numbers with K, M, G or T, powers of 1024, or with KB, MB, GB \
+or TB, powers of 1000. The JSON and the rules of sampling are described \
+in docs/ESTIMATE.md.";

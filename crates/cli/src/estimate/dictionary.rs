@@ -1,0 +1,136 @@
+//! Codecs with a dictionary: what the pages of the input have in common, trained from some of them.
+//!
+//! A quarter of the pages, and at most [`PAGES_MAX`], are taken at random and shown to `Dictionary::train_for`, which
+//! tries several dictionaries and takes none where none makes pages shorter. Then all pages are measured. The dictionary
+//! is held once, beside the pool: it is in the codec's memory and not in that of the pages. Training is not in the times.
+
+use pagefold_codec::{Codec, CodecError, Dictionary, TryCodecError};
+use rand::{SeedableRng as _, seq::index};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::spool::Spool;
+use crate::{args::CodecChoice, exit::Failure};
+
+/// Of so many pages one is learned from.
+const TRAINED_ONE_IN: usize = 4;
+
+/// The most pages that are learned from: more make training longer and no dictionary better.
+const PAGES_MAX: usize = 1024;
+
+/// What became of a dictionary that was asked for. The field names are those of the JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct DictionaryNote {
+    /// As it is called in the rows.
+    pub codec: String,
+    pub bytes: Option<u64>,
+    pub trained_pages: u64,
+    /// Why there is none.
+    pub why_none: Option<String>,
+}
+
+/// A codec under the name of a choice, which says that it has a dictionary.
+struct Named {
+    name: String,
+    codec: Box<dyn Codec>,
+}
+
+/// Makes the codec, and says what became of its dictionary if one was asked for; without one there is no codec.
+///
+/// # Errors
+/// When the codec cannot be made at all.
+#[expect(clippy::type_complexity, reason = "two answers, either of which may be missing")]
+pub(super) fn build(
+    choice: CodecChoice,
+    spool: &Spool,
+    seed: u64,
+) -> Result<(Option<Box<dyn Codec>>, Option<DictionaryNote>), Failure> {
+    if !choice.dictionary {
+        return Ok((Some(choice.spec.build()?), None));
+    }
+    let pages = training_pages(spool.len(), seed);
+    let trained = Dictionary::train_for(
+        choice.spec,
+        pages.iter().map(|&page| spool.page(page)),
+        Dictionary::BYTES_MAX,
+    );
+    let name = choice.to_string();
+    let mut note = DictionaryNote {
+        codec: name.clone(),
+        bytes: None,
+        trained_pages: pages.len() as u64,
+        why_none: None,
+    };
+    let codec = match trained {
+        Ok(Some(dictionary)) => {
+            note.bytes = Some(dictionary.as_bytes().len() as u64);
+            let codec = choice.spec.build_with_dictionary(&dictionary)?;
+            Some(Box::new(Named { name, codec }) as Box<dyn Codec>)
+        }
+        Ok(None) => {
+            note.why_none = Some("none makes these pages shorter".to_owned());
+            None
+        }
+        Err(error) => {
+            note.why_none = Some(error.to_string());
+            None
+        }
+    };
+    Ok((codec, Some(note)))
+}
+
+/// The length of the dictionary of the codec of this name.
+pub(super) fn bytes_of(notes: &[DictionaryNote], codec: &str) -> Option<u64> {
+    notes.iter().find(|note| note.codec == codec)?.bytes
+}
+
+/// Which pages are learned from, in their order.
+fn training_pages(pages: usize, seed: u64) -> Vec<usize> {
+    let wanted = (pages / TRAINED_ONE_IN).min(PAGES_MAX);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut chosen = index::sample(&mut random, pages, wanted).into_vec();
+    chosen.sort_unstable();
+    chosen
+}
+
+impl Codec for Named {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        self.codec.compress(src, dst)
+    }
+
+    fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
+        self.codec.decompress(src, dst)
+    }
+
+    fn try_decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, TryCodecError> {
+        self.codec.try_decompress(src, dst)
+    }
+
+    fn metadata_bytes(&self) -> usize {
+        self.codec.metadata_bytes()
+    }
+
+    fn metadata_bytes_max(&self, len: usize) -> usize {
+        self.codec.metadata_bytes_max(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_the_pages_is_learned_from_each_once_and_no_more_than_are_of_use() {
+        for (pages, wanted) in [(0, 0), (3, 0), (400, 100), (1 << 20, PAGES_MAX)] {
+            let chosen = training_pages(pages, 7);
+            assert_eq!(chosen.len(), wanted, "{pages}");
+            assert!(chosen.is_sorted_by(|a, b| a < b) && chosen.iter().all(|&page| page < pages));
+        }
+        assert_eq!(training_pages(400, 7), training_pages(400, 7));
+        assert_ne!(training_pages(400, 7), training_pages(400, 8));
+    }
+}

@@ -1,0 +1,27 @@
+//! Text that came from outside (file names, arguments, what a process calls itself) without the characters that could
+//! rewrite a terminal's screen.
+
+/// Replaces control characters, and those that turn the direction of what follows, by U+FFFD.
+///
+/// Every name that goes to a terminal passes here once: in tables, in lists, and in the line on stderr.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|letter| if misleads(letter) { '\u{fffd}' } else { letter }).collect()
+}
+
+fn misleads(letter: char) -> bool {
+    // Line and paragraph separators, and the marks that embed, override and isolate a direction.
+    letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_write_on_the_screen() {
+        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(printable("\u{9b}2J\u{7f}"), "\u{fffd}2J\u{fffd}", "the escapes of eight bits");
+        assert_eq!(printable("a\u{202e}gpj.exe"), "a\u{fffd}gpj.exe", "text that runs backwards");
+        assert_eq!(printable("Größe_日本"), "Größe_日本");
+    }
+}
