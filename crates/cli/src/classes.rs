@@ -3,6 +3,7 @@
 //! The table is the pure function that zsmalloc packs by. Nothing is stored here: density is what full zspages of the
 //! given lengths would have.
 
+mod documented;
 mod report;
 mod sizes;
 

@@ -48,9 +48,36 @@ fn figures_are_those_of_the_table() {
         let text = classes(&["--chain", chain]);
         let text = String::from_utf8(text.stdout).expect("text");
         assert!(text.contains(&format!("255 sizes in {classes_wanted} classes")), "{text}");
+        let rule = &found["documented_rule"];
+        let line = format!(
+            "describes: {} classes, huge above {}.",
+            rule["classes"], rule["huge_above_bytes"]
+        );
+        assert!(
+            text.contains(&line) && rule["huge_above_bytes"] == found["huge_above_bytes"],
+            "{text}"
+        );
         assert!(text.contains(&format!("Density {density:.3}")), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 90), "{text}");
     }
+}
+
+#[test]
+fn kernels_with_larger_pages_have_larger_steps() {
+    for (frame, frame_bytes, step) in [("4K", 4096, 16), ("16K", 16384, 64), ("64KiB", 65536, 256)]
+    {
+        let found = json(&classes(&["--frame", frame, "--json"]));
+        assert_eq!(
+            (&found["frame_bytes"], &found["step_bytes"]),
+            (&frame_bytes.into(), &step.into())
+        );
+        let last = found["classes"].as_array().and_then(|classes| classes.last()).expect("classes");
+        assert_eq!((&last["size_bytes"], &last["huge"]), (&frame_bytes.into(), &true.into()));
+        assert_eq!(found["too_long"], 0);
+    }
+    // Another step is possible all the same.
+    let found = json(&classes(&["--frame", "16K", "--step", "16", "--json"]));
+    assert_eq!((&found["step_bytes"], &found["sizes"]), (&16.into(), &1023.into()));
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::Report;
+use super::{Report, documented};
 use crate::{
     exit::{self, Exit, Failure},
+    printable::printable,
     report::{count, lay_out},
 };
 
@@ -28,6 +29,8 @@ struct Document<'a> {
     payload_bytes: u64,
     density: Option<f64>,
     spanning: f64,
+    huge_above_bytes: usize,
+    documented_rule: documented::Outcome,
     classes: Vec<Line>,
 }
 
@@ -89,8 +92,16 @@ fn document(report: &Report) -> Document<'_> {
         payload_bytes: expected.payload_bytes(),
         density: expected.density(),
         spanning: expected.spanning,
+        huge_above_bytes: huge_above(report),
+        documented_rule: documented::outcome(config),
         classes: expected.classes.iter().map(line).collect(),
     }
+}
+
+/// The largest size that shares frames; 0 if none does.
+fn huge_above(report: &Report) -> usize {
+    let shared = report.table.classes().iter().rev().find(|class| !class.is_huge());
+    shared.map_or(0, |class| class.size)
 }
 
 fn text(document: &Document<'_>) -> String {
@@ -118,7 +129,8 @@ fn text(document: &Document<'_>) -> String {
         frames, objects, waste, across: of a zspage; across: objects in two frames\n\
         stored, density: objects of the given lengths, and payload / frames of them\n\n\
         {} sizes in {} classes; frames of {} bytes, sizes from {} by {}, chains of up to {},\n\
-        headers of {} bytes.\n\
+        headers of {} bytes; sizes above {} have a frame to themselves.\n\
+        By the rule that the kernel's documentation describes: {} classes, huge above {}.\n\
         Lengths: {}; {} objects.\n\
         Density {}; {:.3} of the objects lie in two frames.\n",
         document.sizes,
@@ -128,7 +140,10 @@ fn text(document: &Document<'_>) -> String {
         document.step_bytes,
         document.chain_max_frames,
         document.header_bytes,
-        document.lengths,
+        document.huge_above_bytes,
+        document.documented_rule.classes,
+        document.documented_rule.huge_above_bytes,
+        printable(document.lengths),
         count(document.objects),
         show(document.density),
         document.spanning,
