@@ -87,9 +87,8 @@ fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) ->
             writeln!(out, "{note}\n")?;
         }
     }
-    let mut dictionaries = verdict::dictionaries(&report.input).peekable();
-    if dictionaries.peek().is_some() {
-        let lines: Vec<_> = dictionaries.collect();
+    let lines: Vec<_> = verdict::dictionaries(&report.input).collect();
+    if !lines.is_empty() && !output.quiet {
         writeln!(out, "{}\n", lines.join("\n"))?;
     }
     for sentence in verdict::stops(report) {

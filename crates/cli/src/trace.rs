@@ -24,6 +24,7 @@ use crate::{
     args::Output,
     bytes,
     exit::{self, Exit, Failure},
+    printable::printable,
 };
 
 /// What is to be measured.
@@ -281,7 +282,8 @@ fn json(document: &Document, out: &mut Vec<u8>) -> io::Result<()> {
 
 fn table(document: &Document, out: &mut Vec<u8>) -> io::Result<()> {
     let Document { trace, steps, limit_bytes, runs, .. } = document;
-    writeln!(out, "{trace}: {steps} steps, limit {}\n", bytes::show(*limit_bytes as u64))?;
+    let (trace, limit) = (printable(trace), bytes::show(*limit_bytes as u64));
+    writeln!(out, "{trace}: {steps} steps, limit {limit}\n")?;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);

@@ -50,7 +50,7 @@ fn figures_are_those_of_the_table() {
         assert!(text.contains(&format!("255 sizes in {classes_wanted} classes")), "{text}");
         let rule = &found["documented_rule"];
         let line = format!(
-            "describes: {} classes, huge above {}.",
+            "documentation: {} classes, huge above {}.",
             rule["classes"], rule["huge_above_bytes"]
         );
         assert!(

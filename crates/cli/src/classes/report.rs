@@ -130,7 +130,7 @@ fn text(document: &Document<'_>) -> String {
         stored, density: objects of the given lengths, and payload / frames of them\n\n\
         {} sizes in {} classes; frames of {} bytes, sizes from {} by {}, chains of up to {},\n\
         headers of {} bytes; sizes above {} have a frame to themselves.\n\
-        By the rule that the kernel's documentation describes: {} classes, huge above {}.\n\
+        By the rule of the kernel's documentation: {} classes, huge above {}.\n\
         Lengths: {}; {} objects.\n\
         Density {}; {:.3} of the objects lie in two frames.\n",
         document.sizes,

@@ -15,6 +15,9 @@ use crate::{args::CodecChoice, exit::Failure};
 /// Of so many pages one is learned from.
 const TRAINED_ONE_IN: usize = 4;
 
+/// A dictionary is at most one part in so many of the pages that are measured: it is memory too, though not the pool's.
+const SHARE_MAX: u64 = 32;
+
 /// The most pages that are learned from: more make training longer and no dictionary better.
 const PAGES_MAX: usize = 1024;
 
@@ -49,11 +52,9 @@ pub(super) fn build(
         return Ok((Some(choice.spec.build()?), None));
     }
     let pages = training_pages(spool.len(), seed);
-    let trained = Dictionary::train_for(
-        choice.spec,
-        pages.iter().map(|&page| spool.page(page)),
-        Dictionary::BYTES_MAX,
-    );
+    let longest = longest(spool.total_bytes());
+    let trained =
+        Dictionary::train_for(choice.spec, pages.iter().map(|&page| spool.page(page)), longest);
     let name = choice.to_string();
     let mut note = DictionaryNote {
         codec: name.clone(),
@@ -82,6 +83,12 @@ pub(super) fn build(
 /// The length of the dictionary of the codec of this name.
 pub(super) fn bytes_of(notes: &[DictionaryNote], codec: &str) -> Option<u64> {
     notes.iter().find(|note| note.codec == codec)?.bytes
+}
+
+/// The longest dictionary for an input of so many bytes.
+fn longest(bytes: u64) -> usize {
+    let share = usize::try_from(bytes / SHARE_MAX).unwrap_or(usize::MAX);
+    share.clamp(Dictionary::BYTES_MIN, Dictionary::BYTES_MAX)
 }
 
 /// Which pages are learned from, in their order.
@@ -122,6 +129,13 @@ impl Codec for Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dictionary_is_a_small_part_of_what_it_is_for() {
+        assert_eq!(longest(0), Dictionary::BYTES_MIN);
+        assert_eq!(longest(320 << 10), 10 << 10);
+        assert_eq!(longest(u64::MAX), Dictionary::BYTES_MAX);
+    }
 
     #[test]
     fn a_quarter_of_the_pages_is_learned_from_each_once_and_no_more_than_are_of_use() {

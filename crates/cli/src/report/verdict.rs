@@ -9,6 +9,9 @@ use crate::{
 /// Below this ratio it is not worth the trouble.
 const WORTHWHILE: f64 = 1.05;
 
+/// A density below this is that of a pool with few objects in each kind of frame, not of a packing.
+const HALF_FULL: f64 = 0.5;
+
 /// What was measured.
 pub(super) fn input(input: &InputSummary) -> String {
     let pages = plural(input.pages, "page");
@@ -43,7 +46,7 @@ pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String>
         let (codec, pages) = (&note.codec, plural(note.trained_pages, "page"));
         match (note.bytes, &note.why_none) {
             (Some(len), _) => format!(
-                "{codec}: a dictionary of {}, trained from {pages}; held once, not in memory.",
+                "{codec}: a dictionary of {} from {pages}, held once beside the pool.",
                 bytes::show(len)
             ),
             (None, why) => {
@@ -130,10 +133,10 @@ fn fills(report: &Report) -> impl Iterator<Item = &Row> {
 fn saving(input: &InputSummary, row: &Row) -> String {
     let (original, taken, name) =
         (bytes::show(row.original_bytes), bytes::show(row.taken_bytes()), name(row));
-    if row.effective_ratio < WORTHWHILE && row.metadata_bytes > row.frame_bytes {
-        let tables = bytes::show(row.metadata_bytes);
+    let mostly_fixed = row.metadata_bytes > row.frame_bytes || row.density < HALF_FULL;
+    if row.effective_ratio < WORTHWHILE && mostly_fixed {
         return format!(
-            "{original} would take {taken} ({name}), of which {tables} are a pool's tables: too small an input to judge by."
+            "{original} would take {taken} ({name}), most of it the pool's tables and frames that are not full yet: too small an input to judge by."
         );
     }
     if row.effective_ratio < WORTHWHILE {
@@ -228,6 +231,11 @@ mod tests {
         (tiny.original_bytes, tiny.metadata_bytes, tiny.effective_ratio) =
             (300 << 10, 2 << 20, 0.1);
         let text = savings(&test_report(vec![tiny], 1, 1)).join(" ");
+        assert!(text.contains("too small an input"), "{text}");
+
+        let mut scattered = test_row("lz4", 1190, 1.0);
+        scattered.density = 0.2;
+        let text = savings(&test_report(vec![scattered], 1200, 1200)).join(" ");
         assert!(text.contains("too small an input"), "{text}");
     }
 

@@ -15,6 +15,7 @@ use crate::{
     args::TortureConfig,
     bytes,
     exit::{self, Exit, Failure},
+    printable::printable,
 };
 
 /// The version of the JSON.
@@ -69,7 +70,8 @@ fn table(report: &Report, config: &TortureConfig, out: &mut Vec<u8>) -> io::Resu
     if let (Some(path), Some(trace)) =
         (&config.record, report.runs.first().and_then(|run| run.trace.as_ref()))
     {
-        writeln!(out, "recorded {} steps in {}", trace.steps.len(), path.display())?;
+        let place = printable(&path.display().to_string());
+        writeln!(out, "recorded {} steps in {place}", trace.steps.len())?;
     }
     Ok(())
 }

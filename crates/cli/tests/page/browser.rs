@@ -139,15 +139,16 @@ fn observer(dir: &Path) -> PathBuf {
                     return texts.filter((a, i) => texts.slice(i + 1).some(b =>
                         a.left < b.right && b.left < a.right && a.top < b.bottom - 3 && b.top < a.bottom - 3));
                 }).length;
-                const cut = [...page.querySelectorAll("#results .scroll")].filter(box => box.scrollWidth > box.clientWidth);
+                page.querySelectorAll("details").forEach(details => details.open = true);
+                const cut = [...page.querySelectorAll("div.scroll")].filter(box => box.scrollWidth > box.clientWidth);
                 const small = [...page.querySelectorAll("svg text")].filter(t => parseFloat(view.getComputedStyle(t).fontSize) < 12);
                 return {
                     cut: cut.map(box => box.getAttribute("aria-label")), small: small.length,
                     width: root.clientWidth, scrollWidth: root.scrollWidth, outside: outside.map(e => e.outerHTML.slice(0, 90)),
                     clash, title: page.title, h1: text("h1"), ground: view.getComputedStyle(page.body).backgroundColor,
                     ink: view.getComputedStyle(page.body).color, fill: view.getComputedStyle(page.querySelector("rect.packed")).fill,
-                    figures: count("figure"), charts: rows.length, tables: count("table"), bars: count("rect"), marks: count("path"),
-                    scripts: count("script"), images: count("img"), skipped: text("#skipped li code"),
+                    figures: count("figure"), mapped: count("td.path"), charts: rows.length, tables: count("table"), bars: count("rect"), marks: count("path"),
+                    scripts: count("script"), images: count("img"), skipped: page.querySelector("#skipped li code")?.textContent,
                     command: text("#settings code"), fetched: view.performance.getEntriesByType("resource").map(e => e.name),
                 };
             });
@@ -204,6 +205,37 @@ fn the_page_has_everything_fetches_nothing_and_fits_a_telephone_in_both_themes()
     }
     for key in ["ground", "ink", "fill"] {
         assert_ne!(light[0][key], dark[0][key], "{key} is the same by day and by night");
+    }
+}
+
+/// A process that is killed when it is dropped.
+struct Sleeper(std::process::Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_mappings_of_a_process_are_seen_whole_on_a_desk() {
+    let Some(browser) = browser() else { return };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let sleeper = Sleeper(Command::new("sleep").arg("600").spawn().expect("every system has it"));
+    let outcome: Outcome = pagefold()
+        .args(["estimate", "--maps", "--pid", &sleeper.0.id().to_string(), "--html"])
+        .arg(dir.path().join("report.html"))
+        .output()
+        .expect("the binary runs")
+        .into();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for (width, seen) in WIDTHS.iter().zip(observe(browser, dir.path(), Theme::Light)) {
+        assert_eq!(seen["scrollWidth"], *width, "it scrolls sideways: {seen}");
+        assert!(seen["mapped"].as_u64() > Some(2), "{seen}");
+        if *width >= DESK {
+            assert_eq!(seen["cut"].as_array().map(Vec::len), Some(0), "a table is cut off: {seen}");
+        }
     }
 }
 

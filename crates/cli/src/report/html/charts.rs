@@ -96,6 +96,8 @@ pub(super) fn ratio(report: &Report) -> Figure {
     let mut plot = Plot::new(height_of(rows.len()));
     let bottom = rows.len() as f64 * PITCH;
     plot.axis(&scale, 4.0, bottom, |tick| format!("{}×", trim(tick)));
+    // Below the labels, which would be struck through where the ratios are large.
+    plot.line((scale.at(1.0), scale.at(1.0)), (4.0, bottom), "threshold");
     let mut table =
         Table::new(1, &["codec · allocator", "effective ratio", "pages' bytes", "memory"]);
     for (index, row) in rows.iter().enumerate() {
@@ -111,7 +113,6 @@ pub(super) fn ratio(report: &Report) -> Figure {
         plot.bar(ends, (y + BAR.0, y + BAR.0 + BAR.1), class, &tip);
         table.rows.push(vec![name(row), figure, original, taken]);
     }
-    plot.line((scale.at(1.0), scale.at(1.0)), (4.0, bottom), "threshold");
     let best = best.map_or_else(String::new, |row| {
         format!(" The best is {} with {}.", name(row), show_ratio(row.effective_ratio))
     });

@@ -32,6 +32,8 @@ const SQUARE: &str = "M-6 -6h12v12h-12z";
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) names: usize,
+    /// The column of paths, which may be long and are broken where there is no room.
+    pub(super) paths: Option<usize>,
     pub(super) headings: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
 }
@@ -40,7 +42,7 @@ impl Table {
     /// A table without rows.
     pub(super) fn new(names: usize, headings: &[&str]) -> Self {
         let headings = headings.iter().map(|&heading| heading.to_owned()).collect();
-        Self { names, headings, rows: Vec::new() }
+        Self { names, paths: None, headings, rows: Vec::new() }
     }
 
     /// Writes it in a box that scrolls by itself; `label` names the box for those who do not see it.
@@ -53,11 +55,8 @@ impl Table {
                 table.within("thead", &[], |head| {
                     head.within("tr", &[], |row| {
                         for (index, heading) in self.headings.iter().enumerate() {
-                            row.element(
-                                "th",
-                                &[("scope", "col"), ("class", self.class(index))],
-                                heading,
-                            );
+                            let class = if index < self.names { "name" } else { "figure" };
+                            row.element("th", &[("scope", "col"), ("class", class)], heading);
                         }
                     });
                 });
@@ -81,7 +80,11 @@ impl Table {
     }
 
     fn class(&self, column: usize) -> &'static str {
-        if column < self.names { "name" } else { "figure" }
+        match column {
+            _ if self.paths == Some(column) => "path",
+            _ if column < self.names => "name",
+            _ => "figure",
+        }
     }
 }
 

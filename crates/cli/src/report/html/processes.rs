@@ -84,8 +84,8 @@ fn kinds(process: &ProcessSummary) -> Table {
 
 fn mappings(process: &ProcessSummary, all: &[&MappingSummary]) -> Table {
     let codecs = parts::codecs(&process.shares);
-    let mut table =
-        Table::new(3, &["address", "kind", "name", "private", "same-filled", "incompressible"]);
+    let mut table = Table::new(3, &["address", "kind", "name", "private", "same-filled", "raw"]);
+    table.paths = Some(2);
     table.headings.extend(codecs.iter().cloned());
     for mapping in all.iter().take(MAPPINGS_SHOWN) {
         let share = mapping.shares.first();
