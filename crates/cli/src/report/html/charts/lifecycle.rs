@@ -11,7 +11,6 @@ use super::{
 use crate::{
     bytes,
     estimate::{Phase, Report, Row},
-    report::percent,
 };
 
 /// The phases of each combination, in order; `None` if no run went past its fill.
@@ -195,16 +194,14 @@ fn table(report: &Report) -> Table {
         "payload",
         "frames",
         "metadata",
-        "idle frames",
+        "idle",
         "resident",
         "RssAnon",
         "density",
-        "lost in frames",
         "moved",
     ];
     let mut table = Table::new(2, &headings);
     for row in &report.rows {
-        let lost = row.frame_bytes.saturating_sub(row.payload_bytes);
         table.rows.push(vec![
             name(row),
             title(row.phase).to_owned(),
@@ -216,7 +213,6 @@ fn table(report: &Report) -> Table {
             bytes::show(row.resident_bytes),
             bytes::show_change(row.rss_delta_bytes),
             format!("{:.3}", row.density),
-            percent(lost, row.frame_bytes),
             bytes::show(row.moved_bytes),
         ]);
     }
