@@ -10,7 +10,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`discover`] | which files there are, and what is skipped |
-//! | [`process`], [`mapping`] | which processes, why not, and what their mappings are for |
+//! | [`choose`], [`process`], [`mapping`] | which processes, why not, and what their mappings are for |
 //! | [`process_read`], [`shared_read`], [`address_space`] | reading a process that runs on: what is its own, what several have |
 //! | [`cgroup`], [`identity`] | the processes of a control group; whether a file was met before |
 //! | [`dictionary`] | codecs with a dictionary that was trained from the input |
@@ -22,6 +22,7 @@
 
 mod address_space;
 mod cgroup;
+mod choose;
 mod core_file;
 mod core_read;
 mod dictionary;

@@ -33,7 +33,7 @@ struct State {
 }
 
 impl Interrupt {
-    /// Catches Ctrl-C, and requests to terminate or that say that the terminal is gone, but for those that are ignored.
+    /// Catches Ctrl-C, and requests to terminate, and the loss of the terminal; a signal that is ignored stays so.
     ///
     /// # Errors
     /// When the system refuses the handlers or a thread for them.

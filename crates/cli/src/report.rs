@@ -200,7 +200,7 @@ fn test_report(rows: Vec<crate::estimate::Row>, mebibytes: u64, total_mebibytes:
     Report { input, rows, mismatch: None, failure: None, interrupted: false }
 }
 
-/// All headings of the tables, but for those that are names of codecs.
+/// All headings of the tables except the names of codecs.
 #[cfg(test)]
 pub(crate) fn headings() -> Vec<&'static str> {
     let tables =

@@ -1,5 +1,5 @@
 //! Finding the files: paths as given become a list of regular files, each once, and a list of what was skipped and why.
-//! Processes are looked up by [`process`](super::process).
+//! Processes are looked up by [`choose`](super::choose).
 //!
 //! A path that the user named is followed if it is a symbolic link; links inside a directory are not, so there are no
 //! loops; nor are `/proc` and `/sys` entered on the way. A file that is reached twice (by a hard link, or by two paths) is

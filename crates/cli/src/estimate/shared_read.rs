@@ -5,7 +5,7 @@
 //! each process: page map --> present, anonymous, not private --read--> known by its frame or content --> spool, once
 //! ```
 //!
-//! A page is known by the number of its frame. The kernel tells that to those with `CAP_SYS_ADMIN`; for all others it is
+//! A page is known by the number of its frame. The kernel tells that to those with `CAP_SYS_ADMIN`; for everyone else it is
 //! known by its address and content: a fork leaves a page where it was, so two processes with the same bytes at the same
 //! address have the same page, or two that are alike. Merged pages lie at different addresses and then count as often.
 //!
@@ -31,7 +31,7 @@ use crate::{exit::Failure, progress::Progress};
 pub(super) const NAME: &str = "shared pages";
 
 /// Reads what `processes` have together as the source `ordinal`. A process that has ended meanwhile adds nothing; the
-/// pages that it shared are read from the others.
+/// pages that it shared are read from those that are left.
 ///
 /// # Errors
 /// [`Failure`] when the spool takes no more.
@@ -57,7 +57,7 @@ pub(super) fn read(
 struct SharedReader<'a> {
     ordinal: u32,
     spool: &'a mut Spool,
-    /// What tells each page that was met from all others.
+    /// What tells the pages that were met apart.
     known: HashSet<u128>,
     buffer: Vec<u8>,
     summary: ProcessSummary,
@@ -155,7 +155,7 @@ fn is_shared(entry: PagemapEntry) -> bool {
     is_anonymous(entry) && !entry.private_anonymous()
 }
 
-/// What tells a page from all others: its frame, else its place and content.
+/// What tells pages apart: the frame, else place and content.
 fn identity(entry: PagemapEntry, address: u64, page: &[u8]) -> u128 {
     match entry.frame_number() {
         Some(number) => number.into(),
