@@ -133,6 +133,19 @@ mod imp {
             Some(unsafe { entry.as_ref() })
         }
 
+        /// `N` entries in a row, if their memory is committed.
+        #[inline]
+        pub(crate) fn get_array<const N: usize>(&self, index: usize) -> Option<&[T; N]> {
+            // ORDERING: Acquire; as in `get`.
+            if index.checked_add(N)? > self.committed.load(Ordering::Acquire) {
+                return None;
+            }
+            // SAFETY: `index + N <= committed <= capacity`, so the offset lies in the reservation.
+            let first = unsafe { self.reservation.base().cast::<T>().add(index) };
+            // SAFETY: as in `get`, for each of the `N` entries from here on.
+            Some(unsafe { first.cast::<[T; N]>().as_ref() })
+        }
+
         /// Makes the entry usable and charges its page.
         pub(crate) fn ensure(&self, index: usize, claim: Claim) -> Result<(), OutOfFrames> {
             if index >= self.capacity {
@@ -235,6 +248,10 @@ mod imp {
             self.entries.get(index)
         }
 
+        pub(crate) fn get_array<const N: usize>(&self, index: usize) -> Option<&[T; N]> {
+            self.entries.get(index..index.checked_add(N)?)?.try_into().ok()
+        }
+
         pub(crate) fn ensure(&self, index: usize, _claim: Claim) -> Result<(), OutOfFrames> {
             if index < self.entries.len() { Ok(()) } else { Err(OutOfFrames) }
         }
@@ -284,6 +301,12 @@ impl WordTable {
     #[inline]
     pub fn word(&self, index: usize) -> &AtomicU64 {
         self.0.get(index).expect("a word that was made usable before")
+    }
+
+    /// `N` words in a row, or `None` when the last of them was never made usable.
+    #[inline]
+    pub fn array<const N: usize>(&self, index: usize) -> Option<&[AtomicU64; N]> {
+        self.0.get_array(index)
     }
 
     /// Makes a word usable; it is 0 unless it was written before.

@@ -38,6 +38,8 @@ pub(crate) struct Base {
     /// The limit asked for; in force once [`put_limit`](Self::put_limit) was called.
     limit: usize,
     min_limit: usize,
+    /// How far the limit can be raised, in bytes.
+    max_limit: usize,
 }
 
 impl Base {
@@ -55,10 +57,19 @@ impl Base {
         }
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
         let memory = layout.memory;
-        let wanted = memory.address_space(limit);
         // Room to raise the limit later, where the system grants it; otherwise just what the limit needs.
-        let arena = Arena::new(&memory, ArenaConfig { address_space: wanted })
-            .or_else(|_| Arena::new(&memory, ArenaConfig { address_space: limit }))?;
+        let max_limit = layout.max_limit.unwrap_or(limit).clamp(limit, Arena::ADDRESS_SPACE_MAX);
+        let arena = [memory.address_space(max_limit), max_limit]
+            .iter()
+            .find_map(|&address_space| Arena::new(&memory, ArenaConfig { address_space }).ok());
+        let arena = match arena {
+            Some(arena) => arena,
+            None => Arena::new(&memory, ArenaConfig { address_space: limit })?,
+        };
+        let max_limit = match layout.max_limit {
+            Some(_) => max_limit.min(arena.address_space()),
+            None => arena.address_space(),
+        };
         let shards = pagefold_frame::shard_count();
         let entries: Result<_, SourceError> =
             HandleTable::new(&memory, arena.address_space() / least_bytes);
@@ -75,6 +86,7 @@ impl Base {
             allocator,
             limit,
             min_limit: 0,
+            max_limit,
         })
     }
 
@@ -151,6 +163,7 @@ impl Base {
             compacted_bytes,
             migration: self.arena.migration(),
             limit_bytes: self.limit_bytes() as u64,
+            max_limit_bytes: self.max_limit as u64,
             ..Stats::default()
         }
     }
@@ -165,7 +178,7 @@ impl Base {
         if bytes < self.min_limit {
             return Err(LimitError::TooSmall { limit: bytes, min: self.min_limit });
         }
-        let max = self.arena.address_space();
+        let max = self.max_limit;
         if bytes > max {
             return Err(LimitError::TooLarge { limit: bytes, max });
         }

@@ -150,6 +150,7 @@ pub enum Selection {
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) limit: usize,
+    pub(crate) max_limit: Option<usize>,
     pub(crate) span_frames: FrameCount,
     pub(crate) placement: Placement,
     pub(crate) max_blocks: usize,
@@ -165,6 +166,7 @@ pub(crate) struct Layout {
 pub struct PoolBuilder {
     allocator: Allocator,
     limit: usize,
+    max_limit: Option<usize>,
     span_frames: u32,
     placement: Placement,
     max_blocks: u32,
@@ -191,6 +193,7 @@ impl PoolBuilder {
         Self {
             allocator,
             limit: 1 << 30,
+            max_limit: None,
             span_frames: SPAN_FRAMES,
             placement: Placement::Auto,
             max_blocks: MAX_BLOCKS,
@@ -207,6 +210,18 @@ impl PoolBuilder {
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
+    }
+
+    /// How far [`Pool::set_limit`] can raise the limit, in bytes: address space is reserved for that. Unless this says
+    /// more, it is at least four times the limit where memory is mapped from the system.
+    pub fn max_limit(mut self, bytes: usize) -> Self {
+        self.max_limit = Some(bytes);
+        self
+    }
+
+    /// A builder with the same settings and the default source of memory.
+    pub fn without_source(&self) -> Self {
+        Self { source: None, ..*self }
     }
 
     /// Frames in a span of nbud: 1, 2, 4 (the default), 8 or 16. Longer spans pack tighter and slide more.
@@ -327,6 +342,7 @@ impl PoolBuilder {
         let classes = classes.ok_or(BuildError::ClassStep { step })?;
         Ok(Layout {
             limit: self.limit,
+            max_limit: self.max_limit,
             span_frames: FrameCount::new(self.span_frames),
             placement: self.placement,
             max_blocks,

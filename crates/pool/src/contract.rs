@@ -3,7 +3,7 @@
 //! One conformance suite (in `pagefold-testkit`) runs through every implementation, so the words below are tested,
 //! not hoped for.
 
-use pagefold_frame::{ClaimError, ClaimedRange};
+use pagefold_frame::{Claim, ClaimError, ClaimedRange};
 
 use crate::{
     AllocError, Handle, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, Stats,
@@ -64,6 +64,16 @@ pub trait Pool: Send + Sync {
     /// As for [`store`](Self::store).
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         self.store(bytes)
+    }
+
+    /// As [`store_resident`](Self::store_resident), from the part of the limit that `claim` may use: with
+    /// [`Claim::Overwrite`] for bytes that take the place of another object, which the caller frees next.
+    ///
+    /// # Errors
+    /// As for [`store`](Self::store).
+    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+        let _ = claim;
+        self.store_resident(bytes)
     }
 
     /// Frees an object. Never waits: memory that a reader still holds is given back when the reader is done.

@@ -34,6 +34,8 @@ pub struct Stats {
     pub migration: MigrationStats,
     /// The hard limit on everything that may be resident.
     pub limit_bytes: u64,
+    /// How far [`set_limit`](crate::Pool::set_limit) can raise it.
+    pub max_limit_bytes: u64,
 }
 
 impl Stats {

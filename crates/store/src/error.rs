@@ -178,15 +178,6 @@ pub enum StoreBuildError {
 /// Why a space could not be made.
 #[derive(Debug, Error)]
 pub enum SpaceError {
-    /// The system gives no address space for an index of so many pages.
-    #[error("there is no address space for an index of {pages} pages")]
-    TooManyPages {
-        /// The pages asked for.
-        pages: u64,
-        /// What the source said.
-        #[source]
-        source: Option<pagefold_frame::SourceError>,
-    },
     /// The limit leaves no room for the space's own structures.
     #[error("the limit of the store leaves no room for another space")]
     Full,

@@ -22,6 +22,8 @@ use crate::{
 
 /// The longest value.
 pub(crate) const VALUE_MAX: usize = 64 << 10;
+/// What a value longer than a page is worked on in: a copy of it, and what the codec makes.
+pub(crate) const SCRATCH_BYTES: usize = 2 * VALUE_MAX;
 /// Bytes before a compressed value: its length less 1.
 const PREFIX: usize = 2;
 
@@ -35,6 +37,8 @@ pub(crate) struct Forms {
     /// For gets: an object that lies in pieces. Others than those of puts, which may be held for as long as it takes to
     /// make room.
     gather: Slots<Box<Page>>,
+    /// For a put of a value longer than a page when the limit has no room for scratch of its own. Made at its first use.
+    scratch: Slots<Option<Box<[u8]>>>,
 }
 
 /// An object to be stored, and what the index is to say of it. Its bytes are a copy, never user memory.
@@ -116,15 +120,17 @@ impl Forms {
             encode: Slots::from_fn(count, |_| None),
             encode_made: AtomicUsize::new(0),
             gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
+            scratch: Slots::from_fn(1, |_| None),
         }
     }
 
     /// Bytes of slots and contexts, when nothing longer than a page is compressed.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        self.encode.array_bytes()
+        let slots = self.encode.array_bytes()
             + self.gather.array_bytes()
-            + self.encode.len() * 2 * PAGE_BYTES
-            + self.codec.metadata_bytes_max(PAGE_BYTES)
+            + self.scratch.array_bytes()
+            + self.encode.len() * 2 * PAGE_BYTES;
+        slots.saturating_add(self.codec.metadata_bytes_max(PAGE_BYTES))
     }
 
     /// What contexts and slots may yet grow by, of what was charged for them: with `long`, for values of any length.
@@ -134,13 +140,26 @@ impl Forms {
         let not_made = self.encode.len() - self.encode_made.load(Ordering::Relaxed);
         let contexts =
             self.codec.metadata_bytes_max(len).saturating_sub(self.codec.metadata_bytes());
-        contexts + not_made * PAGE_BYTES
+        let mut scratch = 0;
+        if long {
+            // A thread that is at work in it has made it.
+            let made =
+                self.scratch.try_claim().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
+            scratch = if made { 0 } else { SCRATCH_BYTES };
+        }
+        contexts.saturating_add(not_made * PAGE_BYTES + scratch)
     }
 
-    /// What the contexts may grow by once the longest value is compressed.
+    /// What the contexts may grow by once the longest value is compressed, and the store's own scratch.
     pub(crate) fn growth_of_long(&self) -> usize {
         let page = self.codec.metadata_bytes_max(PAGE_BYTES);
-        self.codec.metadata_bytes_max(VALUE_MAX).saturating_sub(page)
+        let contexts = self.codec.metadata_bytes_max(VALUE_MAX).saturating_sub(page);
+        contexts.saturating_add(SCRATCH_BYTES)
+    }
+
+    /// The store's own scratch, of [`SCRATCH_BYTES`].
+    pub(crate) fn scratch(&self) -> &Slots<Option<Box<[u8]>>> {
+        &self.scratch
     }
 
     /// Calls `f` with the object to store for a page that is not same-filled.

@@ -13,10 +13,12 @@ use pagefold_pool::{CompactReport, Handle, Pool};
 use pagefold_sys::sync::Mutex;
 
 use crate::{
+    builder::Parts,
     form::{Forms, Patience, Source, Unread},
     gate::Gate,
+    index::Nodes,
     shrinker::Wake,
-    space::Tenant,
+    space::{Kind, Tenant},
     word::{Kept, Word},
 };
 
@@ -33,16 +35,15 @@ pub(crate) struct Inner {
     /// The frames to stay within: the limit, or less while the limit is being lowered.
     target: AtomicUsize,
     tenants: Mutex<Vec<Arc<Tenant>>>,
+    /// The nodes of all indices.
+    pub(crate) nodes: Arc<Nodes>,
     pub(crate) work: Work,
     /// What the codec's contexts may grow to once a value longer than a page was compressed.
     long: Mutex<Option<Charge>>,
-    /// Frames kept for overwriting when everything is full; see [`with_ballast`](Self::with_ballast).
-    ballast: Mutex<Option<Charge>>,
+    /// Held while an overwrite uses the reserve that is kept for it.
+    overwrite_turn: Mutex<()>,
     _charge: Charge,
 }
-
-/// Frames of the ballast: a few spans, or one object of the longest kind.
-const BALLAST_FRAMES: usize = 16;
 
 /// Shares of the limit, in percent.
 #[derive(Debug, Clone, Copy)]
@@ -63,17 +64,9 @@ pub(crate) struct Work {
 }
 
 impl Inner {
-    pub(crate) fn new(
-        pool: Box<dyn Pool>,
-        memory: Arc<Memory>,
-        any: Handle,
-        forms: Forms,
-        gate: Gate,
-        marks: Watermarks,
-        charge: Charge,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts, forms: Forms, gate: Gate, marks: Watermarks) -> Self {
+        let Parts { pool, memory, any, nodes, charge } = parts;
         let target = AtomicUsize::new(memory.limit());
-        let memory_ballast = memory.charge_beside(BALLAST_FRAMES * FRAME_BYTES).ok();
         Self {
             pool,
             memory,
@@ -84,9 +77,10 @@ impl Inner {
             marks,
             target,
             tenants: Mutex::new(Vec::new()),
+            nodes,
             work: Work::default(),
             long: Mutex::new(None),
-            ballast: Mutex::new(memory_ballast),
+            overwrite_turn: Mutex::new(()),
             _charge: charge,
         }
     }
@@ -98,11 +92,9 @@ impl Inner {
         self.memory.used() * FRAME_BYTES
     }
 
-    /// What is charged and not resident: frames kept for overwriting, and contexts that were never used.
+    /// What is charged and not resident: contexts and scratch that were never used.
     pub(crate) fn reserved_bytes(&self) -> usize {
-        let ballast = self.ballast.lock().as_ref().map_or(0, Charge::bytes);
-        let long = self.long.lock().is_some();
-        ballast + self.forms.reserved_bytes(long)
+        self.forms.reserved_bytes(self.long.lock().is_some())
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -118,8 +110,9 @@ impl Inner {
         self.target.store(frames, Ordering::Relaxed);
     }
 
-    fn share(&self, percent: u8) -> usize {
-        self.memory.limit() / 100 * usize::from(percent)
+    /// A share of what new pages may fill, in frames.
+    pub(crate) fn share(&self, percent: u8) -> usize {
+        self.memory.normal_limit() * usize::from(percent) / 100
     }
 
     pub(crate) fn is_above_high(&self) -> bool {
@@ -170,6 +163,11 @@ impl Inner {
         self.free(kept);
     }
 
+    /// The exact length of its object in bytes; 0 if it has none, or it was replaced meanwhile.
+    pub(crate) fn object_len(&self, kept: Kept) -> usize {
+        kept.handle().map_or(0, |at| self.pool.len(self.any.with_short(at.0)).unwrap_or(0))
+    }
+
     /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.
     pub(crate) fn original(&self, kept: Kept) -> usize {
         self.len(kept).unwrap_or(0)
@@ -188,39 +186,34 @@ impl Inner {
         self.tenants.lock().clone()
     }
 
-    /// The space that satisfies `which` and has the most bytes of objects.
-    pub(crate) fn largest(&self, which: impl Fn(&Tenant) -> bool) -> Option<Arc<Tenant>> {
+    /// The ephemeral spaces that hold objects, the one with most bytes of them first.
+    pub(crate) fn evictable(&self) -> Vec<Arc<Tenant>> {
+        let mut tenants = self.tenants();
+        tenants.retain(|tenant| tenant.kind == Kind::Ephemeral && tenant.used() > 0);
+        tenants.sort_by_cached_key(|tenant| std::cmp::Reverse(tenant.used()));
+        tenants
+    }
+
+    /// Bytes of objects of all spaces of a kind.
+    pub(crate) fn objects_bytes(&self, kind: Kind) -> u64 {
         let tenants = self.tenants.lock();
-        tenants.iter().filter(|tenant| which(tenant)).max_by_key(|tenant| tenant.used()).cloned()
+        tenants.iter().filter(|tenant| tenant.kind == kind).map(|tenant| tenant.used()).sum()
     }
 
-    /// Bytes of objects of all spaces.
-    pub(crate) fn objects_bytes(&self) -> u64 {
-        self.tenants.lock().iter().map(|tenant| tenant.used()).sum()
+    /// Runs `attempt` with the overwrite reserve to itself: another thread that overwrites at the limit waits.
+    pub(crate) fn with_overwrite_reserve<R>(&self, attempt: impl FnOnce() -> R) -> R {
+        let _turn = self.overwrite_turn.lock();
+        attempt()
     }
 
-    /// Lets `attempt` have the frames that are kept for overwriting, one thread at a time, and takes as many of them
-    /// back as the limit has room for then. They are charged all the time but for this, so the limit holds; whoever takes
-    /// them in between has as good a use for them.
-    pub(crate) fn with_ballast<R>(&self, attempt: impl FnOnce() -> R) -> R {
-        let mut ballast = self.ballast.lock();
-        drop(ballast.take());
-        let result = attempt();
-        let part =
-            |quarters| self.memory.charge_beside(BALLAST_FRAMES / 4 * quarters * FRAME_BYTES);
-        *ballast = (1..=4).rev().find_map(|quarters| part(quarters).ok());
-        result
-    }
-
-    /// Charges what a value longer than a page is worked on in, and, once, what the contexts may grow to by it.
-    pub(crate) fn charge_long(&self, scratch_bytes: usize) -> Result<Charge, OutOfFrames> {
+    /// Charges, once, what values longer than a page need beside their own scratch: what the contexts may grow by, and
+    /// the scratch that is there when the limit has no room for another.
+    pub(crate) fn charge_long(&self) -> Result<(), OutOfFrames> {
         let mut long = self.long.lock();
         if long.is_none() {
-            let more = self.forms.growth_of_long();
-            *long = Some(self.memory.charge_beside(more)?);
+            *long = Some(self.memory.charge_beside(self.forms.growth_of_long())?);
         }
-        drop(long);
-        self.memory.charge_beside(scratch_bytes)
+        Ok(())
     }
 
     pub(crate) fn note_compaction(&self, report: &CompactReport) {

@@ -45,6 +45,9 @@ pub struct SpaceStats {
     pub removed: u64,
     /// Entries that the store dropped to make room. Of an ephemeral space only.
     pub evicted: u64,
+    /// Choices that the eviction order failed to make although there was a page to drop: it panicked, or went on choosing
+    /// nothing. The store then chose by second chance.
+    pub order_failures: u64,
     /// Gets that found something.
     pub hits: u64,
     /// Gets that found nothing.
@@ -115,7 +118,7 @@ impl SpaceStats {
         Self {
             name: tenant.name.clone(),
             kind: tenant.kind,
-            capacity: tenant.index.pages() as u64,
+            capacity: tenant.index.pages(),
             limit_bytes: (limit != u64::MAX).then_some(limit),
             stored: same_filled + compressed + raw + values,
             same_filled,
@@ -128,6 +131,7 @@ impl SpaceStats {
             overwrites: sum(Count::Overwrites),
             removed: sum(Count::Removed),
             evicted: sum(Count::Evicted),
+            order_failures: sum(Count::OrderFailures),
             hits: sum(Count::Hits),
             misses: sum(Count::Misses),
             would_block: sum(Count::WouldBlock),
@@ -162,8 +166,8 @@ pub struct StoreStats {
     pub idle_bytes: u64,
     /// Indices, handle entries, descriptors, tables, codec contexts as far as they were used, scratch, counters.
     pub metadata_bytes: u64,
-    /// What is charged so that the limit holds whatever comes, and is not resident yet: contexts of the codec that
-    /// no thread has used, and 64 KiB for overwriting when the store is full.
+    /// What is charged so that the limit holds whatever comes, and is not resident yet: contexts of the codec and
+    /// scratch that no thread has used.
     pub reserved_bytes: u64,
     /// Bytes of live objects in the pool, exactly.
     pub payload_bytes: u64,

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use pagefold_pool::{CompactReport, LimitError, Violation};
 
 use crate::{
-    ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, StoreBuilder, StoreStats,
+    Kind, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, StoreBuilder, StoreStats,
     counters::Counters, index::Index, shared::Shared, space::Tenant,
 };
 
@@ -63,9 +63,7 @@ impl Store {
     pub fn space(&self, config: SpaceConfig) -> Result<Space, SpaceError> {
         let inner = &self.shared.inner;
         let pages = config.pages;
-        let too_many = |source| SpaceError::TooManyPages { pages, source };
-        let count = usize::try_from(pages).map_err(|_| too_many(None))?;
-        let index = Index::new(&inner.memory, count).map_err(|error| too_many(Some(error)))?;
+        let index = Index::new(&inner.nodes, pages, config.kind == Kind::Ephemeral);
         let counters = Counters::new();
         let fixed = size_of::<Tenant>() + index.fixed_bytes() + counters.fixed_bytes();
         let charge = inner.memory.charge_beside(fixed).or_else(|_| {

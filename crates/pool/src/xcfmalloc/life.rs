@@ -34,8 +34,7 @@ pub(super) enum Replaced {
 impl Xcfmalloc {
     /// Whether what is charged already is within what the claim may use: a frame of the reserve may be taken then.
     pub(super) fn allows(&self, claim: Claim) -> bool {
-        let memory = &self.base.memory;
-        claim == Claim::Reserve || memory.used() + memory.reserve() <= memory.limit()
+        self.base.memory.allows(claim)
     }
 
     /// Frames that may stay in the reserve. What overwriting and compaction took beyond the limit for others goes

@@ -49,7 +49,7 @@ mod place;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use pagefold_frame::{Busy, ClaimError, ClaimedRange, FRAME_BYTES, Movable, Stay};
+use pagefold_frame::{Busy, Claim, ClaimError, ClaimedRange, FRAME_BYTES, Movable, Stay};
 use pagefold_sys::sync::Mutex;
 
 use self::{
@@ -181,18 +181,22 @@ impl Pool for Xcfmalloc {
     }
 
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
-        self.insert(Content::Zeros(len))
+        self.insert(Content::Zeros(len), Claim::Normal)
     }
 
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         if bytes.len() > self.max_len {
             return Err(AllocError::TooLarge { len: bytes.len(), max: self.max_len });
         }
-        self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy)))
+        self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy), Claim::Normal))
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        self.insert(Content::Bytes(bytes))
+        self.insert(Content::Bytes(bytes), Claim::Normal)
+    }
+
+    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+        self.insert(Content::Bytes(bytes), claim)
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {

@@ -41,19 +41,24 @@ pub(super) type FrameGuard<'a> = WriteGuard<'a, (), 5>;
 
 impl Zbud {
     /// Makes an object with a copy of `bytes` and a handle for it.
-    pub(super) fn insert(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        let inserted = self.try_insert(bytes, CANDIDATES).or_else(|OutOfFrames| {
+    pub(super) fn insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+        let inserted = self.try_insert(bytes, claim, CANDIDATES).or_else(|OutOfFrames| {
             self.make_room();
-            self.try_insert(bytes, CANDIDATES_AT_LIMIT)
+            self.try_insert(bytes, claim, CANDIDATES_AT_LIMIT)
         });
         inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
     }
 
-    fn try_insert(&self, bytes: &[u8], candidates: usize) -> Result<Handle, OutOfFrames> {
-        let index = self.base.entries.take(Claim::Normal)?;
+    fn try_insert(
+        &self,
+        bytes: &[u8],
+        claim: Claim,
+        candidates: usize,
+    ) -> Result<Handle, OutOfFrames> {
+        let index = self.base.entries.take(claim)?;
         let generation = self.base.entries.load(index).generation();
         let origin = Origin::New { generation };
-        if let Err(error) = self.put(bytes, index, &origin, Claim::Normal, candidates) {
+        if let Err(error) = self.put(bytes, index, &origin, claim, candidates) {
             self.base.entries.give_back(index);
             return Err(error);
         }

@@ -36,10 +36,10 @@ pub(super) type ZspageGuard<'a> = WriteGuard<'a, Body, 3, Chain>;
 
 impl Zsmalloc {
     /// Makes an object with a copy of `bytes` and a handle for it.
-    pub(super) fn insert(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        let inserted = self.try_insert(bytes).or_else(|OutOfFrames| {
+    pub(super) fn insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+        let inserted = self.try_insert(bytes, claim).or_else(|OutOfFrames| {
             self.make_room();
-            self.try_insert(bytes)
+            self.try_insert(bytes, claim)
         });
         inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
     }
@@ -50,15 +50,15 @@ impl Zsmalloc {
         self.base.arena.reclaim();
     }
 
-    fn try_insert(&self, bytes: &[u8]) -> Result<Handle, OutOfFrames> {
-        let index = self.base.entries.take(Claim::Normal)?;
+    fn try_insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, OutOfFrames> {
+        let index = self.base.entries.take(claim)?;
         let generation = self.base.entries.load(index).generation();
         // The entry is published while the place is still held, so whoever finds it finds the bytes.
         let publish = |place| {
             self.base.entries.store(index, Entry::new(generation, State::Live(place)));
             true
         };
-        match self.put(bytes, index, Claim::Normal, publish) {
+        match self.put(bytes, index, claim, publish) {
             Ok(_) => {
                 self.base.counters.add_object();
                 Ok(Handle::new(index, generation, self.base.number.id()))

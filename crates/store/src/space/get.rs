@@ -15,7 +15,7 @@ use crate::{
     form::{Patience, Unread},
 };
 
-/// How often a read that never waits looks again when the object is gone.
+/// How often a read that never waits looks again when the object, or the way to its word, is gone.
 const ROUNDS: usize = 16;
 
 /// Where a value of a length not yet known is to go.
@@ -65,15 +65,19 @@ impl Space {
     /// Async-signal-safe: no lock, no allocation, no waiting, a bounded number of steps. It may interrupt any method of
     /// the same store in the same thread.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
-        let index = self.key(key)?;
+        let key = self.key(key)?;
         let began = Instant::now();
         let counters = &self.tenant().counters;
         for _ in 0..ROUNDS {
-            let word = self.tenant().index.load(index);
+            let Some(found) = self.tenant().index.try_find(key) else {
+                sync::spin_loop();
+                continue;
+            };
+            let word = found.word;
             if word.is_empty() {
                 return Err(self.absent().into());
             }
-            self.tenant().index.mark(index, word);
+            found.mark();
             match self.inner().read(word.kept(), page, Patience::Never) {
                 Ok(()) => {
                     counters.add(Count::Hits, 1);
@@ -94,14 +98,15 @@ impl Space {
     /// # Errors
     /// [`GetError`]; above all `WrongLength` unless `into` has exactly the length of what is kept.
     pub fn get_into(&self, key: u64, into: &mut [u8]) -> Result<(), GetError> {
-        let index = self.key(key)?;
+        let key = self.key(key)?;
         let began = Instant::now();
         loop {
-            let word = self.tenant().index.load(index);
+            let found = self.tenant().index.find(key);
+            let word = found.word;
             if word.is_empty() {
                 return Err(self.absent());
             }
-            self.tenant().index.mark(index, word);
+            found.mark();
             match self.inner().read(word.kept(), into, Patience::Waits) {
                 Ok(()) => {
                     self.tenant().counters.add(Count::Hits, 1);
@@ -138,14 +143,15 @@ impl Space {
 
     /// Finds the length first, and then reads into as much room.
     fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<usize, GetError> {
-        let index = self.key(key)?;
+        let key = self.key(key)?;
         let began = Instant::now();
         loop {
-            let word = self.tenant().index.load(index);
+            let found = self.tenant().index.find(key);
+            let word = found.word;
             if word.is_empty() {
                 return Err(self.absent());
             }
-            self.tenant().index.mark(index, word);
+            found.mark();
             let outcome = self.inner().len(word.kept()).and_then(|len| {
                 let into = room.of(len).ok_or(Unread::Length(len))?;
                 self.inner().read(word.kept(), into, Patience::Waits).map(|()| len)

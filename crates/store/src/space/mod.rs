@@ -27,7 +27,7 @@ use crate::{
     KeyError, SpaceStats,
     counters::{Count, Counters},
     index::Index,
-    order::EvictionOrder,
+    order::{EvictionOrder, SecondChance},
     shared::Shared,
     word::{Kept, Word},
 };
@@ -39,6 +39,8 @@ pub(crate) struct Tenant {
     pub(crate) index: Index,
     pub(crate) counters: Counters,
     pub(crate) order: Box<dyn EvictionOrder>,
+    /// Chooses where `order` fails to.
+    pub(crate) fallback: SecondChance,
     /// Bytes of objects, as the index words count them. With a limit it is never above it.
     used: AtomicU64,
     limit: AtomicU64,
@@ -59,6 +61,7 @@ impl Tenant {
             index,
             counters,
             order: config.order,
+            fallback: SecondChance::new(),
             used: AtomicU64::new(0),
             limit: AtomicU64::new(config.limit),
             _charge: charge,
@@ -87,11 +90,6 @@ impl Tenant {
                     used.checked_add(more).filter(|sum| *sum <= self.limit())
                 })
                 .is_ok()
-    }
-
-    /// Takes back an [`admit`](Self::admit) whose word was not put.
-    fn unadmit(&self, new: u64, old: u64) {
-        self.used.fetch_sub(new.saturating_sub(old), Ordering::Relaxed);
     }
 
     /// Counts what became less.
@@ -211,7 +209,7 @@ impl Space {
 
     /// Keys go from 0 to one less than this.
     pub fn capacity(&self) -> u64 {
-        self.tenant().index.pages() as u64
+        self.tenant().index.pages()
     }
 
     /// How many keys have something under them.
@@ -248,18 +246,15 @@ impl Space {
         SpaceStats::of(self.tenant(), self.tenant().used(), self.tenant().limit())
     }
 
-    /// A key as an index, if the space has it and lives.
+    /// The key, if the space has it and lives.
     #[inline]
-    fn key(&self, key: u64) -> Result<usize, KeyError> {
+    fn key(&self, key: u64) -> Result<u64, KeyError> {
         let index = &self.tenant().index;
         if index.is_closed() {
             return Err(KeyError::Dropped);
         }
         let pages = index.pages();
-        usize::try_from(key)
-            .ok()
-            .filter(|key| *key < pages)
-            .ok_or(KeyError::Beyond { key, pages: pages as u64 })
+        if key < pages { Ok(key) } else { Err(KeyError::Beyond { key, pages }) }
     }
 }
 

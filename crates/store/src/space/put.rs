@@ -9,12 +9,13 @@
 use std::time::Instant;
 
 use pagefold_codec::same_filled;
+use pagefold_frame::Claim;
 
 use super::{Kind, Space};
 use crate::{
     Before, KeyError, LimitOf, PAGE_BYTES, Page, PutError, PutManyError,
     counters::Count,
-    form::{Object, VALUE_MAX},
+    form::{Object, SCRATCH_BYTES, VALUE_MAX},
     index::Refused,
     inner::Inner,
     word::{Kept, Short, Word},
@@ -34,14 +35,14 @@ impl Space {
     /// # Concurrency
     /// Drops, compacts and waits for encoders if it must; do not call it from a signal handler.
     pub fn put(&self, key: u64, page: &Page) -> Result<(), PutError> {
-        let index = self.key(key)?;
+        let key = self.key(key)?;
         let began = Instant::now();
         let outcome = match same_filled(page) {
             Some(pattern) => match Kept::same(pattern) {
-                Some(kept) => self.publish_word(index, kept, PAGE_BYTES),
-                None => self.put_object(index, Object::pattern(&pattern.to_ne_bytes())),
+                Some(kept) => self.publish_word(key, kept, PAGE_BYTES),
+                None => self.put_object(key, Object::pattern(&pattern.to_ne_bytes())),
             },
-            None => self.inner().forms.with_page(page, |object| self.put_object(index, object)),
+            None => self.inner().forms.with_page(page, |object| self.put_object(key, object)),
         };
         self.tenant().counters.put_took(began.elapsed());
         outcome
@@ -83,16 +84,15 @@ impl Space {
         if let Ok(page) = value.try_into() {
             return self.put(key, page);
         }
-        let index = self.key(key)?;
+        let key = self.key(key)?;
         let began = Instant::now();
         let outcome = match value.len() {
-            0 => self.publish_word(index, Kept::Nil, 0),
+            0 => self.publish_word(key, Kept::Nil, 0),
             len if len > VALUE_MAX => Err(self.too_long(len, VALUE_MAX)),
-            len if len > PAGE_BYTES => self.put_long(index, value),
-            _ => self
-                .inner()
-                .forms
-                .with_value(value, &mut [], |object| self.put_object(index, object)),
+            len if len > PAGE_BYTES => self.put_long(key, value),
+            _ => {
+                self.inner().forms.with_value(value, &mut [], |object| self.put_object(key, object))
+            }
         };
         self.tenant().counters.put_took(began.elapsed());
         outcome
@@ -120,63 +120,68 @@ impl Space {
     }
 
     /// A value of more than a page: what it is worked on in is charged for the time of the call.
-    fn put_long(&self, index: usize, value: &[u8]) -> Result<(), PutError> {
+    fn put_long(&self, key: u64, value: &[u8]) -> Result<(), PutError> {
+        let (inner, forms) = (self.inner(), &self.inner().forms);
+        let need = Need { bytes: value.len() as u64, object: usize::MAX };
+        self.with_room(key, need, |_| inner.charge_long().map_err(|_| Retry::Room))?;
         let scratch_bytes = 2 * value.len();
-        let charge = self.with_room(index, scratch_bytes as u64, || {
-            self.inner().charge_long(scratch_bytes).map_err(|_| Retry::Room)
-        })?;
-        let mut scratch = vec![0; scratch_bytes];
-        let outcome = self
-            .inner()
-            .forms
-            .with_value(value, &mut scratch, |object| self.put_object(index, object));
-        drop(scratch);
-        drop(charge);
-        outcome
+        let charge = || inner.memory.charge_beside(scratch_bytes);
+        let put = |object: Object<'_>| self.put_object(key, object);
+        if let Ok(charge) = charge() {
+            let outcome = forms.with_value(value, &mut vec![0; scratch_bytes], put);
+            drop(charge);
+            return outcome;
+        }
+        // At the limit: the store's own scratch.
+        forms.scratch().claim().with(|scratch| {
+            let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
+            forms.with_value(value, scratch, put)
+        })
     }
 
     /// Stores an object and puts its word under the key.
-    fn put_object(&self, index: usize, object: Object<'_>) -> Result<(), PutError> {
+    fn put_object(&self, key: u64, object: Object<'_>) -> Result<(), PutError> {
         let inner = self.inner();
         let max = inner.pool.max_len();
         if object.bytes.len() > max {
             return Err(self.too_long(object.bytes.len(), max));
         }
         let counted = object.kept(Short(0)).counted_bytes();
-        self.with_room(index, object.bytes.len() as u64, || {
+        let need = Need { bytes: object.bytes.len() as u64, object: object.bytes.len() };
+        self.with_room(key, need, |claim| {
             // Looked at before anything is stored; decided under the shard lock.
-            if self.tenant().is_over(counted, self.tenant().index.load(index)) {
+            if self.tenant().is_over(counted, self.tenant().index.load(key)) {
                 return Err(Retry::Space);
             }
-            if inner.is_above_target() {
+            if claim == Claim::Normal && inner.is_above_target() {
                 return Err(Retry::Room);
             }
-            let handle = inner.pool.store_resident(object.bytes).map_err(|_| Retry::Room)?;
-            let kept = object.kept(Short(handle.to_short()));
-            self.publish(index, kept, object.original).inspect_err(|_| {
-                // Nobody else can know the handle.
+            let stored = inner.pool.store_within(object.bytes, claim);
+            let kept = object.kept(Short(stored.map_err(|_| Retry::Room)?.to_short()));
+            self.publish(key, kept, object.original).inspect_err(|_| {
+                // No other thread can know the handle.
                 inner.free(kept);
             })
         })
     }
 
     /// Puts a word under the key that names no object.
-    fn publish_word(&self, index: usize, kept: Kept, original: usize) -> Result<(), PutError> {
-        self.with_room(index, PAGE_BYTES as u64, || self.publish(index, kept, original))
+    fn publish_word(&self, key: u64, kept: Kept, original: usize) -> Result<(), PutError> {
+        let need = Need { bytes: PAGE_BYTES as u64, object: 0 };
+        self.with_room(key, need, |_| self.publish(key, kept, original))
     }
 
-    fn publish(&self, index: usize, kept: Kept, original: usize) -> Result<(), Retry> {
+    fn publish(&self, key: u64, kept: Kept, original: usize) -> Result<(), Retry> {
         let tenant = self.tenant();
         let new = kept.counted_bytes();
         let old_bytes = |old: Word| old.kept().counted_bytes();
-        let published = tenant.index.publish(
-            index,
-            Word::new(kept),
-            &|old| tenant.admit(new, old_bytes(old)),
-            &|old| tenant.unadmit(new, old_bytes(old)),
-        );
+        let admit = |old| tenant.admit(new, old_bytes(old));
+        let published = tenant.index.publish(key, Word::new(kept), &admit);
         let old = published.map_err(|refused| match refused {
             Refused::Closed => Retry::No(PutError::Key(KeyError::Dropped)),
+            Refused::Beyond => {
+                Retry::No(PutError::Key(KeyError::Beyond { key, pages: tenant.index.pages() }))
+            }
             Refused::OutOfFrames => Retry::Room,
             Refused::NotAdmitted => Retry::Space,
         })?;
@@ -194,53 +199,69 @@ impl Space {
     }
 
     /// Tries `attempt`, and makes room before it is tried again, a bounded number of times.
+    ///
+    /// An overwrite that gives at least what it takes needs no room to be made: it may use the reserve that is kept for
+    /// it, and what it replaced is free then.
     fn with_room<R>(
         &self,
-        index: usize,
-        bytes: u64,
-        mut attempt: impl FnMut() -> Result<R, Retry>,
+        key: u64,
+        need: Need,
+        mut attempt: impl FnMut(Claim) -> Result<R, Retry>,
     ) -> Result<R, PutError> {
         let (inner, tenant) = (self.inner(), self.tenant());
-        let is_new = || tenant.index.load(index).is_empty();
-        if tenant.kind == Kind::Persistent && !inner.gate.lets_in(inner) && is_new() {
-            return Err(self.full(index, LimitOf::Threshold));
+        if tenant.kind == Kind::Persistent && !inner.gate.lets_in(inner) {
+            let old = tenant.index.load(key);
+            if old.is_empty() {
+                return Err(self.full(key, LimitOf::Threshold));
+            }
+            if need.object > inner.object_len(old.kept()) {
+                // It grows: it may have what is free, and no room is made for it.
+                return attempt(Claim::Normal).map_err(|retry| match retry {
+                    Retry::No(error) => error,
+                    Retry::Room => self.full(key, LimitOf::Threshold),
+                    Retry::Space => self.full(key, LimitOf::Space),
+                });
+            }
         }
         let mut limit = LimitOf::Store;
         for round in 0..=ATTEMPTS {
-            match attempt() {
+            let mut outcome = attempt(Claim::Normal);
+            if matches!(outcome, Err(Retry::Room)) && self.gives(key, need) {
+                outcome = inner.with_overwrite_reserve(|| attempt(Claim::Overwrite));
+                inner.refill_overwrite_reserve();
+            }
+            match outcome {
                 Ok(done) => return Ok(done),
                 Err(Retry::No(error)) => return Err(error),
                 Err(Retry::Room) => {
                     limit = LimitOf::Store;
-                    if round == ATTEMPTS || !inner.make_room(tenant, bytes, round) {
+                    if round == ATTEMPTS || !inner.make_room(tenant, need.bytes, round) {
                         break;
                     }
                 }
                 Err(Retry::Space) => {
                     limit = LimitOf::Space;
                     let may_drop = tenant.kind == Kind::Ephemeral && round < ATTEMPTS;
-                    if !may_drop || inner.evict_from(tenant, 2 * bytes) == 0 {
+                    if !may_drop || inner.evict_from(tenant, 2 * need.bytes) == 0 {
                         break;
                     }
                 }
             }
         }
         if tenant.kind == Kind::Persistent && limit == LimitOf::Store {
-            // Overwriting gives as it takes: it may use frames that new pages may not.
-            if !is_new() && !inner.is_above_target() {
-                match inner.with_ballast(&mut attempt) {
-                    Ok(done) => return Ok(done),
-                    Err(Retry::No(error)) => return Err(error),
-                    Err(Retry::Room | Retry::Space) => {}
-                }
-            }
             inner.gate.close(inner);
         }
-        Err(self.full(index, limit))
+        Err(self.full(key, limit))
+    }
+
+    /// Whether a put takes no more than it gives: what it needs is not longer than the object that is there.
+    fn gives(&self, key: u64, need: Need) -> bool {
+        let old = self.tenant().index.load(key).kept();
+        old.holds_memory() && need.object <= self.inner().object_len(old)
     }
 
     /// The error for a put that cannot be held, after what it means for the old value.
-    fn full(&self, index: usize, limit: LimitOf) -> PutError {
+    fn full(&self, key: u64, limit: LimitOf) -> PutError {
         let tenant = self.tenant();
         let count = match limit {
             LimitOf::Store => Count::RejectedStore,
@@ -249,15 +270,22 @@ impl Space {
         };
         tenant.counters.add(count, 1);
         let before = match tenant.kind {
-            Kind::Persistent if tenant.index.load(index).is_empty() => Before::Absent,
+            Kind::Persistent if tenant.index.load(key).is_empty() => Before::Absent,
             Kind::Persistent => Before::Kept,
-            Kind::Ephemeral if self.inner().remove(tenant, index, Count::Evicted) => {
-                Before::Dropped
-            }
+            Kind::Ephemeral if self.inner().remove(tenant, key, Count::Evicted) => Before::Dropped,
             Kind::Ephemeral => Before::Absent,
         };
         PutError::Full { limit, before }
     }
+}
+
+/// What a put needs.
+#[derive(Debug, Clone, Copy)]
+struct Need {
+    /// About how many bytes of room to make, when there is none.
+    bytes: u64,
+    /// The length of the object that is stored, in bytes.
+    object: usize,
 }
 
 /// Why an attempt to put did not get on.
