@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pagefold_codec::{Codec, CodecSpec};
-use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, HeapSource, Memory};
+use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, Memory};
 use pagefold_pool::{Allocator, BuildError, Handle, Pool, PoolBuilder};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a store is to leave beside its fixed structures: the first pages of every table, an index and a few pages.
-const SPARE_FRAMES: usize = 80;
+const SPARE_FRAMES: usize = 32;
 /// Frames of the overwrite reserve beside those of the longest object: for what its tables may grow by.
 const OVERWRITE_SPARE_FRAMES: usize = 4;
 /// Limits that are tried to find the least one.
@@ -252,14 +252,19 @@ impl Parts {
         })?;
         let too_small = |more: usize| {
             let frames = memory.used() + memory.reserve() + memory.overwrite_reserve();
-            let min = (frames + SPARE_FRAMES).saturating_mul(FRAME_BYTES).saturating_add(more);
-            PartsError::TooSmall { min }
+            let frames = (frames + SPARE_FRAMES).saturating_add(more.div_ceil(FRAME_BYTES));
+            PartsError::TooSmall { min: frames.saturating_mul(FRAME_BYTES) }
         };
         memory.set_overwrite_reserve(pool.max_len().div_ceil(FRAME_BYTES) + OVERWRITE_SPARE_FRAMES);
         let any = pool.store(&[0]).map_err(|_| too_small(fixed))?;
         pool.free(any).expect("no other thread knows the handle");
-        let index_bytes = usize::try_from(pool.stats().max_limit_bytes).unwrap_or(usize::MAX);
-        let nodes = Nodes::new(&memory, index_bytes);
+        let stats = pool.stats();
+        // Address space for an index that takes all of the limit, or as much of that as the system grants.
+        let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
+            .into_iter()
+            .map(|bytes| Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX)))
+            .reduce(Result::or)
+            .expect("three sizes");
         let nodes = nodes.map_err(|error| PartsError::Other(BuildError::Source(error).into()))?;
         let charge = memory.charge_beside(fixed).map_err(|_| too_small(fixed))?;
         if memory.used() + SPARE_FRAMES > memory.normal_limit() {
@@ -272,10 +277,7 @@ impl Parts {
 /// The least limit that a store with these settings can be built with. Tried, not computed: it is what the error for a
 /// smaller one names.
 fn least_limit(settings: &PoolBuilder, fixed: usize) -> usize {
-    let build = |limit| {
-        let pool = settings.without_source().source(Box::new(HeapSource::new()));
-        Parts::build(pool.limit(limit), fixed)
-    };
+    let build = |limit| Parts::build(settings.without_source().limit(limit), fixed);
     let mut limit = FRAME_BYTES;
     for _ in 0..TRIES {
         match build(limit) {

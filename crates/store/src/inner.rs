@@ -61,6 +61,9 @@ pub(crate) struct Work {
     pub(crate) freed_pageblocks: AtomicU64,
     pub(crate) shrinker_steps: AtomicU64,
     pub(crate) synchronous_steps: AtomicU64,
+    pub(crate) clamped_limits: AtomicU64,
+    pub(crate) limit_source_failures: AtomicU64,
+    pub(crate) shrinker_failures: AtomicU64,
 }
 
 impl Inner {
@@ -99,6 +102,10 @@ impl Inner {
 
     pub(crate) fn limit(&self) -> usize {
         self.memory.limit() * FRAME_BYTES
+    }
+
+    pub(crate) fn max_limit(&self) -> usize {
+        usize::try_from(self.pool.stats().max_limit_bytes).unwrap_or(usize::MAX)
     }
 
     /// Whether a limit that is being lowered leaves no room.
@@ -237,6 +244,10 @@ impl Work {
                 * FRAME_BYTES as u64,
             shrinker_steps: load(&self.shrinker_steps),
             synchronous_steps: load(&self.synchronous_steps),
+            clamped_limits: load(&self.clamped_limits),
+            limit_source_failures: load(&self.limit_source_failures),
+            shrinker_failures: load(&self.shrinker_failures),
+            shrinker_runs: false,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -29,6 +30,7 @@ pub(crate) struct Wake {
     /// the watermark costs a load.
     asked: AtomicBool,
     stopped: AtomicBool,
+    running: AtomicBool,
     lock: Mutex<()>,
     bell: Condvar,
     /// Held around each piece of the thread's work, so that `validate` finds the pool quiet. Nobody else waits for it.
@@ -59,6 +61,11 @@ impl Wake {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the thread was started and did not end.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Relaxed)
+    }
+
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
@@ -82,7 +89,13 @@ pub(crate) fn start(
     inner: Arc<Inner>,
     source: Option<Box<dyn LimitSource>>,
 ) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("pagefold-shrinker".to_owned()).spawn(move || run(&inner, source))
+    inner.wake.running.store(true, Ordering::Relaxed);
+    let wake = Arc::clone(&inner);
+    let thread = thread::Builder::new().name("pagefold-shrinker".to_owned()).spawn(move || {
+        run(&inner, source);
+        inner.wake.running.store(false, Ordering::Relaxed);
+    });
+    thread.inspect_err(|_| wake.wake.running.store(false, Ordering::Relaxed))
 }
 
 fn run(inner: &Inner, mut source: Option<Box<dyn LimitSource>>) {
@@ -111,14 +124,38 @@ fn run(inner: &Inner, mut source: Option<Box<dyn LimitSource>>) {
     }
 }
 
+/// A piece of work; whether another one may win something. One that panics, in a callback of the program or by a defect
+/// of ours, is counted, and the thread goes on after a pause.
 fn step(inner: &Inner) -> bool {
     let _working = inner.wake.quiet();
-    inner.shrink_step()
+    let step = catch_unwind(AssertUnwindSafe(|| inner.shrink_step()));
+    step.unwrap_or_else(|_| {
+        inner.work.shrinker_failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("a piece of the shrinker's work panicked; the shrinker goes on");
+        false
+    })
 }
 
 /// Asks the source, and puts its answer in force as far as what is stored allows.
 fn follow(inner: &Inner, source: &mut dyn LimitSource) {
-    let Some(wanted) = source.limit(inner.resident()) else { return };
+    let asked = catch_unwind(AssertUnwindSafe(|| source.limit(inner.resident())));
+    let wanted = asked.unwrap_or_else(|_| {
+        inner.work.limit_source_failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("the limit source panicked; it is asked again");
+        None
+    });
+    let Some(wanted) = wanted else { return };
+    let wanted = if wanted > inner.max_limit() {
+        inner.work.clamped_limits.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            wanted,
+            max = inner.max_limit(),
+            "the limit source asks for more than the maximum"
+        );
+        inner.max_limit()
+    } else {
+        wanted
+    };
     if wanted.abs_diff(inner.limit()) < pagefold_frame::FRAME_BYTES {
         return;
     }

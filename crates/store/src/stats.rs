@@ -158,6 +158,8 @@ pub struct StoreStats {
     pub codec: String,
     /// The hard limit on `resident_bytes`.
     pub limit_bytes: u64,
+    /// How far it can be raised.
+    pub max_limit_bytes: u64,
     /// All that may be resident: frames, idle frames, metadata, and what is reserved.
     pub resident_bytes: u64,
     /// Bytes of the frames that objects lie in.
@@ -199,6 +201,14 @@ pub struct WorkStats {
     pub shrinker_steps: u64,
     /// Pieces of work that puts did by themselves, because the limit was reached.
     pub synchronous_steps: u64,
+    /// Answers of the limit source that were beyond [`max_limit`](crate::Store::max_limit), and clamped to it.
+    pub clamped_limits: u64,
+    /// Calls of the limit source that panicked. It is asked again a second later.
+    pub limit_source_failures: u64,
+    /// Pieces of the shrinker's work that panicked. It goes on.
+    pub shrinker_failures: u64,
+    /// Whether the shrinker's thread works. Not without one, and not in a child process: there, puts make room.
+    pub shrinker_runs: bool,
 }
 
 impl StoreStats {
@@ -210,6 +220,7 @@ impl StoreStats {
             allocator: inner.pool.name().to_owned(),
             codec: inner.forms.codec.name().to_owned(),
             limit_bytes: pool.limit_bytes,
+            max_limit_bytes: pool.max_limit_bytes,
             resident_bytes: inner.resident() as u64,
             pool_bytes: pool.frame_bytes,
             idle_bytes: pool.idle_frame_bytes,
@@ -219,7 +230,7 @@ impl StoreStats {
             stored: spaces.iter().map(|space| space.stored).sum(),
             original_bytes: spaces.iter().map(|space| space.original_bytes).sum(),
             accepting: inner.gate.is_open(),
-            work: inner.work.stats(),
+            work: WorkStats { shrinker_runs: inner.wake.is_running(), ..inner.work.stats() },
             spaces,
         }
     }

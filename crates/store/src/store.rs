@@ -93,6 +93,12 @@ impl Store {
         self.shared.inner.limit()
     }
 
+    /// How far [`set_limit`](Self::set_limit) can raise the limit, in bytes; see
+    /// [`StoreBuilder::max_limit`](crate::StoreBuilder::max_limit).
+    pub fn max_limit(&self) -> usize {
+        self.shared.inner.max_limit()
+    }
+
     /// All that may be resident at this moment, in bytes; never above [`limit`](Self::limit). One atomic load.
     pub fn resident(&self) -> usize {
         self.shared.inner.resident()
@@ -102,7 +108,8 @@ impl Store {
     /// limit holds when this returns `Ok`. Puts meanwhile keep to the lower one.
     ///
     /// # Errors
-    /// [`LimitError`]: `InUse` when what persistent spaces hold does not fit. The old limit is then still in force.
+    /// [`LimitError`]: `InUse` when what persistent spaces hold does not fit, `TooLarge` above
+    /// [`max_limit`](Self::max_limit). The old limit is then still in force.
     pub fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
         self.shared.inner.set_limit(bytes)
     }

@@ -17,6 +17,13 @@ fn store(allocator: Allocator) -> Store {
     builder.shrinker(false).build().expect("room")
 }
 
+/// A store that tries each new page, so that each hole is filled.
+fn eager_store(allocator: Allocator) -> Store {
+    let codec = "lz4".parse().expect("a codec");
+    let builder = Store::builder().allocator(allocator).codec(codec).limit(LIMIT);
+    builder.accept_threshold(100).shrinker(false).build().expect("room")
+}
+
 /// A page whose first `random` bytes do not compress.
 fn page(rng: &mut impl Rng, random: usize) -> Page {
     let mut page = [0; 4096];
@@ -66,7 +73,7 @@ fn an_overwrite_that_gives_what_it_takes_succeeds_whatever_grew_before() {
 #[test]
 fn new_pages_of_another_thread_do_not_take_the_reserve() {
     for &allocator in Allocator::ALL {
-        let store = store(allocator);
+        let store = eager_store(allocator);
         let space = store.space(SpaceConfig::persistent(200_000)).expect("room");
         let mut rng = Seed::for_test(0xa2).rng(0);
         let keys = fill(&space, 0, |_| page(&mut rng, 4096));
@@ -99,7 +106,7 @@ fn new_pages_of_another_thread_do_not_take_the_reserve() {
 fn long_values_are_overwritten_by_their_like() {
     for allocator in [Allocator::Nbud, Allocator::Xcfmalloc] {
         for len in [9_000, 32_768, 65_536] {
-            let store = store(allocator);
+            let store = eager_store(allocator);
             let space = store.space(SpaceConfig::persistent(100_000)).expect("room");
             let mut rng = Seed::for_test(0xa3).rng(len as u64);
             let mut value = |len: usize| {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pagefold_store::{EvictionOrder, Page, Pages, PutError, Space, SpaceConfig, Store};
 use pagefold_testkit::{corpus::PageKind, seed::Seed};
-use rand::{Rng as _, RngExt as _};
+use rand::RngExt as _;
 
 fn store(limit: usize) -> Store {
     // Raw pages, so that what fits is known.
