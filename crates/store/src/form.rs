@@ -1,13 +1,12 @@
 //! From bytes to objects and back: what a put makes of a page or a value, and what a get makes of an object.
 //!
-//! Input is copied before a slot is claimed or a codec looks at it, because user memory may fault and the fault may be
-//! served by a store, which needs slots. A value that is compressed has two bytes before the codec's own: its length
+//! Input is copied before a codec looks at it, because user memory may fault and the fault may be served by a store. What
+//! the codec makes lies on the stack of the put: a put that makes room calls what programs give it (eviction listeners,
+//! orders), and those may put in turn, so it holds no slot for which another put could wait. A value that is compressed has two bytes before the codec's own: its length
 //! less 1.
 //!
 //! The way back runs in signal handlers as well: nothing is allocated, and in its form without waiting nothing is
 //! waited for. An object that an allocator keeps in several pieces is gathered in a slot first.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pagefold_codec::{
     Codec, CodecError, TryCodecError, accept_len, fill,
@@ -28,12 +27,7 @@ const PREFIX: usize = 2;
 /// What a store needs to encode and decode.
 pub(crate) struct Forms {
     pub(crate) codec: Box<dyn Codec>,
-    /// For puts: what the codec makes of a page. Each made at its first use.
-    encode: Slots<Option<Box<Page>>>,
-    /// How many of them there are.
-    encode_made: AtomicUsize,
-    /// For gets: an object that lies in pieces. Others than those of puts, which may be held for as long as it takes to
-    /// make room.
+    /// For gets: an object that lies in pieces.
     gather: Slots<Box<Page>>,
 }
 
@@ -111,30 +105,20 @@ impl From<CodecError> for Unread {
 impl Forms {
     pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
         let count = if cfg!(loom) { 2 } else { slots::default_count() };
-        Self {
-            codec,
-            encode: Slots::from_fn(count, |_| None),
-            encode_made: AtomicUsize::new(0),
-            gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
-        }
+        Self { codec, gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])) }
     }
 
     /// Bytes of slots and contexts, when nothing longer than a page is compressed.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        self.encode.array_bytes()
-            + self.gather.array_bytes()
-            + self.encode.len() * 2 * PAGE_BYTES
+        self.gather.array_bytes()
+            + self.gather.len() * PAGE_BYTES
             + self.codec.metadata_bytes_max(PAGE_BYTES)
     }
 
-    /// What contexts and slots may yet grow by, of what was charged for them: with `long`, for values of any length.
+    /// What contexts may yet grow by, of what was charged for them: with `long`, for values of any length.
     pub(crate) fn reserved_bytes(&self, long: bool) -> usize {
         let len = if long { VALUE_MAX } else { PAGE_BYTES };
-        // ORDERING: Relaxed; as above.
-        let not_made = self.encode.len() - self.encode_made.load(Ordering::Relaxed);
-        let contexts =
-            self.codec.metadata_bytes_max(len).saturating_sub(self.codec.metadata_bytes());
-        contexts + not_made * PAGE_BYTES
+        self.codec.metadata_bytes_max(len).saturating_sub(self.codec.metadata_bytes())
     }
 
     /// What the contexts may grow by once the longest value is compressed.
@@ -146,14 +130,12 @@ impl Forms {
     /// Calls `f` with the object to store for a page that is not same-filled.
     pub(crate) fn with_page<R>(&self, page: &Page, f: impl FnOnce(Object<'_>) -> R) -> R {
         let page = *page;
-        self.with_output(|output| {
-            let output = &mut output[..accept_len(PAGE_BYTES)];
-            let (bytes, kind) = match self.codec.compress(&page, output) {
-                Some(len) => (&output[..len], Kind::Compressed),
-                None => (&page[..], Kind::Raw),
-            };
-            f(Object { bytes, kind, original: PAGE_BYTES })
-        })
+        let mut output = [0; accept_len(PAGE_BYTES)];
+        let (bytes, kind) = match self.codec.compress(&page, &mut output) {
+            Some(len) => (&output[..len], Kind::Compressed),
+            None => (&page[..], Kind::Raw),
+        };
+        f(Object { bytes, kind, original: PAGE_BYTES })
     }
 
     /// Calls `f` with the object to store for a value of 1 to 64 KiB that is not as long as a page. A value that is
@@ -172,18 +154,8 @@ impl Forms {
         let mut input = [0; PAGE_BYTES];
         let input = &mut input[..value.len()];
         input.copy_from_slice(value);
-        self.with_output(|output| self.encode_value(input, output, f))
-    }
-
-    /// Calls `f` with a page for what the codec makes.
-    fn with_output<R>(&self, f: impl FnOnce(&mut Page) -> R) -> R {
-        self.encode.claim().with(|slot| {
-            f(slot.get_or_insert_with(|| {
-                // ORDERING: Relaxed; a count for statistics.
-                self.encode_made.fetch_add(1, Ordering::Relaxed);
-                Box::new([0; PAGE_BYTES])
-            }))
-        })
+        let mut output = [0; PAGE_BYTES];
+        self.encode_value(input, &mut output, f)
     }
 
     /// `input` is a copy of the value.

@@ -99,6 +99,7 @@ impl Inner {
         let bytes = taken.kept().counted_bytes();
         tenant.counters.add(Count::Evicted, 1);
         self.retire(tenant, taken);
+        tenant.report_evicted(key as u64);
         bytes
     }
 

@@ -45,6 +45,8 @@ pub struct SpaceStats {
     pub removed: u64,
     /// Entries that the store dropped to make room. Of an ephemeral space only.
     pub evicted: u64,
+    /// Calls of the space's [`on_evict`](crate::SpaceConfig::on_evict) that panicked.
+    pub listener_panics: u64,
     /// Gets that found something.
     pub hits: u64,
     /// Gets that found nothing.
@@ -128,6 +130,7 @@ impl SpaceStats {
             overwrites: sum(Count::Overwrites),
             removed: sum(Count::Removed),
             evicted: sum(Count::Evicted),
+            listener_panics: tenant.listener_panics(),
             hits: sum(Count::Hits),
             misses: sum(Count::Misses),
             would_block: sum(Count::WouldBlock),

@@ -6,8 +6,10 @@
 //! | `put` | pages and values in |
 //! | `get` | pages and values out |
 //! | `remove` | taking out, and dropping a space |
+//! | `evicted` | who is told of what was dropped |
 
 mod config;
+mod evicted;
 mod get;
 mod put;
 mod remove;
@@ -21,6 +23,7 @@ use std::{
 };
 
 pub use config::{Kind, SpaceConfig};
+use evicted::Listener;
 use pagefold_frame::Charge;
 
 use crate::{
@@ -39,6 +42,7 @@ pub(crate) struct Tenant {
     pub(crate) index: Index,
     pub(crate) counters: Counters,
     pub(crate) order: Box<dyn EvictionOrder>,
+    on_evict: Option<Arc<Listener>>,
     /// Bytes of objects, as the index words count them. With a limit it is never above it.
     used: AtomicU64,
     limit: AtomicU64,
@@ -59,6 +63,7 @@ impl Tenant {
             index,
             counters,
             order: config.order,
+            on_evict: config.on_evict,
             used: AtomicU64::new(0),
             limit: AtomicU64::new(config.limit),
             _charge: charge,
@@ -127,6 +132,17 @@ impl Tenant {
         }
         counters.shift(Count::Original, new_original as u64, old_original as u64);
         counters.shift(Count::Objects, new.counted_bytes(), old.counted_bytes());
+    }
+
+    /// Tells the listener, if there is one, that a page was dropped. No lock may be held.
+    pub(crate) fn report_evicted(&self, key: u64) {
+        if let Some(listener) = &self.on_evict {
+            listener.report(key);
+        }
+    }
+
+    pub(crate) fn listener_panics(&self) -> u64 {
+        self.on_evict.as_ref().map_or(0, |listener| listener.panics())
     }
 
     /// Counts what was taken out and not replaced.

@@ -252,6 +252,7 @@ impl Space {
             Kind::Persistent if tenant.index.load(index).is_empty() => Before::Absent,
             Kind::Persistent => Before::Kept,
             Kind::Ephemeral if self.inner().remove(tenant, index, Count::Evicted) => {
+                tenant.report_evicted(index as u64);
                 Before::Dropped
             }
             Kind::Ephemeral => Before::Absent,
