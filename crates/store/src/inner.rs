@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     target: AtomicUsize,
     tenants: Mutex<Vec<Arc<Tenant>>>,
     pub(crate) work: Work,
+    /// Raised, with Release, before retired handles are used again: see `space/update.rs`.
+    pub(crate) epoch: AtomicU64,
     /// What the codec's contexts may grow to once a value longer than a page was compressed.
     long: Mutex<Option<Charge>>,
     /// Frames kept for overwriting when everything is full; see [`with_ballast`](Self::with_ballast).
@@ -85,6 +87,7 @@ impl Inner {
             target,
             tenants: Mutex::new(Vec::new()),
             work: Work::default(),
+            epoch: AtomicU64::new(0),
             long: Mutex::new(None),
             ballast: Mutex::new(memory_ballast),
             _charge: charge,

@@ -50,13 +50,13 @@ mod word;
 
 pub use builder::StoreBuilder;
 pub use error::{
-    Before, GetError, KeyError, LimitOf, PutError, PutManyError, SpaceError, StoreBuildError,
-    TryGetError,
+    Before, GetError, KeyError, LimitOf, PutError, PutIfError, PutManyError, SpaceError,
+    StoreBuildError, TryGetError, UpdateError,
 };
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use order::{Candidate, EvictionOrder, Pages, RandomOrder, SecondChance};
 pub use room::ShrinkReport;
-pub use space::{Kind, Space, SpaceConfig};
+pub use space::{Kind, Space, SpaceConfig, Version};
 pub use stats::{Bucket, Histogram, Rejected, SpaceStats, StoreStats, WorkStats};
 pub use store::Store;
 

@@ -13,6 +13,7 @@ use crate::{
     GetError, PAGE_BYTES, Page, TryGetError,
     counters::Count,
     form::{Patience, Unread},
+    word::Word,
 };
 
 /// How often a read that never waits looks again when the object is gone.
@@ -94,6 +95,11 @@ impl Space {
     /// # Errors
     /// [`GetError`]; above all `WrongLength` unless `into` has exactly the length of what is kept.
     pub fn get_into(&self, key: u64, into: &mut [u8]) -> Result<(), GetError> {
+        self.read_page(key, into).map(drop)
+    }
+
+    /// Fills all of `into`, and returns the word that it was read by.
+    pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
         let index = self.key(key)?;
         let began = Instant::now();
         loop {
@@ -106,7 +112,7 @@ impl Space {
                 Ok(()) => {
                     self.tenant().counters.add(Count::Hits, 1);
                     self.tenant().counters.get_took(began.elapsed());
-                    return Ok(());
+                    return Ok(word);
                 }
                 Err(Unread::Stale | Unread::WouldBlock) => look_again(),
                 Err(error) => return Err(self.unread(error, into.len())),
@@ -120,8 +126,13 @@ impl Space {
     /// [`GetError`], but never `WrongLength`.
     pub fn get_bytes(&self, key: u64) -> Result<Vec<u8>, GetError> {
         let mut value = Vec::new();
-        self.get_value(key, &mut Room::Grows(&mut value))?;
+        self.read_value(key, &mut value)?;
         Ok(value)
+    }
+
+    /// Makes `value` what is under the key, and returns the word that it was read by.
+    pub(super) fn read_value(&self, key: u64, value: &mut Vec<u8>) -> Result<Word, GetError> {
+        self.get_value(key, &mut Room::Grows(value)).map(|(_, word)| word)
     }
 
     /// Copies the value under a key to the start of `buffer` and returns its length.
@@ -133,11 +144,11 @@ impl Space {
     /// As [`get`](Self::get), but that a compressed value of more than a page that its allocator keeps in several
     /// pieces is gathered on the heap.
     pub fn get_bytes_into(&self, key: u64, buffer: &mut [u8]) -> Result<usize, GetError> {
-        self.get_value(key, &mut Room::Fixed(buffer))
+        self.get_value(key, &mut Room::Fixed(buffer)).map(|(len, _)| len)
     }
 
     /// Finds the length first, and then reads into as much room.
-    fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<usize, GetError> {
+    fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
         let index = self.key(key)?;
         let began = Instant::now();
         loop {
@@ -154,7 +165,7 @@ impl Space {
                 Ok(len) => {
                     self.tenant().counters.add(Count::Hits, 1);
                     self.tenant().counters.get_took(began.elapsed());
-                    return Ok(len);
+                    return Ok((len, word));
                 }
                 Err(Unread::Stale | Unread::WouldBlock) => look_again(),
                 Err(error) => return Err(self.unread(error, room.capacity())),

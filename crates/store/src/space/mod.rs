@@ -6,6 +6,7 @@
 //! | `put` | pages and values in |
 //! | `get` | pages and values out |
 //! | `remove` | taking out, and dropping a space |
+//! | `update` | puts that depend on what is there |
 //! | `evicted` | who is told of what was dropped |
 
 mod config;
@@ -13,6 +14,7 @@ mod evicted;
 mod get;
 mod put;
 mod remove;
+mod update;
 
 use std::{
     fmt,
@@ -25,6 +27,7 @@ use std::{
 pub use config::{Kind, SpaceConfig};
 use evicted::Listener;
 use pagefold_frame::Charge;
+pub use update::Version;
 
 use crate::{
     KeyError, SpaceStats,
