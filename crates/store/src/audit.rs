@@ -2,7 +2,7 @@
 
 use pagefold_pool::Violation;
 
-use crate::{counters::Count, index::REGION, inner::Inner, space::Tenant};
+use crate::{counters::Count, form::Patience, index::REGION, inner::Inner, space::Tenant};
 
 impl Inner {
     pub(crate) fn validate(&self) -> Result<(), Violation> {
@@ -34,7 +34,7 @@ impl Inner {
         let mut by_region = vec![0_u64; tenant.index.pages().div_ceil(REGION)];
         while let Some((key, word)) = tenant.index.next_used(from, &mut looks) {
             let kept = word.kept();
-            let len = self.len(kept).map_err(|error| {
+            let len = self.len(kept, Patience::Waits).map_err(|error| {
                 Violation(format!("I-WORD: key {key} of {name} names no object: {error:?}"))
             })?;
             objects += u64::from(kept.holds_memory());

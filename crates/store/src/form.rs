@@ -237,7 +237,8 @@ impl Forms {
                             self.decompress(&bytes[PREFIX..], into, patience)
                         })?
                     }
-                    // Only values get here, and they are read with patience; see `Space::get_bytes`.
+                    // There is nothing to gather it in without allocating; see `Space::try_get_bytes`.
+                    None if patience == Patience::Never => return Err(Unread::WouldBlock),
                     None => {
                         let mut bytes = vec![0; slices.len()];
                         slices.copy_to(&mut bytes);
@@ -250,17 +251,20 @@ impl Forms {
     }
 
     /// The length of what is kept.
-    pub(crate) fn len(&self, source: &Source<'_>, kept: Kept) -> Result<usize, Unread> {
+    pub(crate) fn len(
+        &self,
+        source: &Source<'_>,
+        kept: Kept,
+        patience: Patience,
+    ) -> Result<usize, Unread> {
         match kept {
             Kept::Empty => Err(Unread::Stale),
             Kept::Nil => Ok(0),
             Kept::Same(_) | Kept::Pattern(_) | Kept::Page { .. } | Kept::Raw(_) => Ok(PAGE_BYTES),
             Kept::Value { at, codec: None, .. } => {
-                source.with(at, Patience::Waits, |slices| Ok(slices.len()))
+                source.with(at, patience, |slices| Ok(slices.len()))
             }
-            Kept::Value { at, codec: Some(_), .. } => {
-                source.with(at, Patience::Waits, prefixed_len)
-            }
+            Kept::Value { at, codec: Some(_), .. } => source.with(at, patience, prefixed_len),
         }
     }
 

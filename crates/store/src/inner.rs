@@ -151,8 +151,8 @@ impl Inner {
         self.forms.read(&self.source(), kept, into, patience)
     }
 
-    pub(crate) fn len(&self, kept: Kept) -> Result<usize, Unread> {
-        self.forms.len(&self.source(), kept)
+    pub(crate) fn len(&self, kept: Kept, patience: Patience) -> Result<usize, Unread> {
+        self.forms.len(&self.source(), kept, patience)
     }
 
     /// Frees the object of a word that is nobody's any more.
@@ -175,7 +175,7 @@ impl Inner {
 
     /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.
     pub(crate) fn original(&self, kept: Kept) -> usize {
-        self.len(kept).unwrap_or(0)
+        self.len(kept, Patience::Waits).unwrap_or(0)
     }
 
     pub(crate) fn adopt(&self, tenant: Arc<Tenant>) {

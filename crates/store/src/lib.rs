@@ -56,7 +56,7 @@ pub use error::{
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use order::{Candidate, EvictionOrder, Pages, RandomOrder, SecondChance};
 pub use room::ShrinkReport;
-pub use space::{Kind, Space, SpaceConfig, Version};
+pub use space::{Keys, Kind, Space, SpaceConfig, Version};
 pub use stats::{Bucket, Histogram, Rejected, SpaceStats, StoreStats, WorkStats};
 pub use store::Store;
 

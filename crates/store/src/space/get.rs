@@ -17,20 +17,21 @@ use crate::{
 };
 
 /// How often a read that never waits looks again when the object is gone.
-const ROUNDS: usize = 16;
+pub(super) const ROUNDS: usize = 16;
 
 /// Where a value of a length not yet known is to go.
 enum Room<'a> {
-    Grows(&'a mut Vec<u8>),
+    /// From a length on, which stays.
+    Grows(&'a mut Vec<u8>, usize),
     Fixed(&'a mut [u8]),
 }
 
 impl Room<'_> {
     fn of(&mut self, len: usize) -> Option<&mut [u8]> {
         match self {
-            Self::Grows(value) => {
-                value.resize(len, 0);
-                Some(&mut value[..])
+            Self::Grows(value, start) => {
+                value.resize(*start + len, 0);
+                Some(&mut value[*start..])
             }
             Self::Fixed(buffer) => buffer.get_mut(..len),
         }
@@ -38,7 +39,7 @@ impl Room<'_> {
 
     fn capacity(&self) -> usize {
         match self {
-            Self::Grows(value) => value.len(),
+            Self::Grows(value, _) => value.len(),
             Self::Fixed(buffer) => buffer.len(),
         }
     }
@@ -132,7 +133,17 @@ impl Space {
 
     /// Makes `value` what is under the key, and returns the word that it was read by.
     pub(super) fn read_value(&self, key: u64, value: &mut Vec<u8>) -> Result<Word, GetError> {
-        self.get_value(key, &mut Room::Grows(value)).map(|(_, word)| word)
+        self.get_value(key, &mut Room::Grows(value, 0)).map(|(_, word)| word)
+    }
+
+    /// Makes what is under the key what `buffer` has from `start` on; its length.
+    pub(super) fn append_value(
+        &self,
+        key: u64,
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<usize, GetError> {
+        self.get_value(key, &mut Room::Grows(buffer, start)).map(|(len, _)| len)
     }
 
     /// Copies the value under a key to the start of `buffer` and returns its length.
@@ -157,7 +168,7 @@ impl Space {
                 return Err(self.absent());
             }
             self.tenant().index.mark(index, word);
-            let outcome = self.inner().len(word.kept()).and_then(|len| {
+            let outcome = self.inner().len(word.kept(), Patience::Waits).and_then(|len| {
                 let into = room.of(len).ok_or(Unread::Length(len))?;
                 self.inner().read(word.kept(), into, Patience::Waits).map(|()| len)
             });
@@ -182,7 +193,7 @@ impl Space {
     }
 
     /// Nothing under the key: because it was dropped with the space, or for its own reasons.
-    fn absent(&self) -> GetError {
+    pub(super) fn absent(&self) -> GetError {
         if self.tenant().index.is_closed() {
             return GetError::Key(crate::KeyError::Dropped);
         }

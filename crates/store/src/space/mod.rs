@@ -6,15 +6,19 @@
 //! | `put` | pages and values in |
 //! | `get` | pages and values out |
 //! | `remove` | taking out, and dropping a space |
+//! | `keys` | which keys are used |
+//! | `values` | more of values |
 //! | `update` | puts that depend on what is there |
 //! | `evicted` | who is told of what was dropped |
 
 mod config;
 mod evicted;
 mod get;
+mod keys;
 mod put;
 mod remove;
 mod update;
+mod values;
 
 use std::{
     fmt,
@@ -26,6 +30,7 @@ use std::{
 
 pub use config::{Kind, SpaceConfig};
 use evicted::Listener;
+pub use keys::Keys;
 use pagefold_frame::Charge;
 pub use update::Version;
 
