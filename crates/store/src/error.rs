@@ -203,6 +203,22 @@ pub enum StoreBuildError {
     Thread(#[source] std::io::Error),
 }
 
+/// Why a space has as many keys as before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ResizeError {
+    /// The space was dropped.
+    #[error("the space was dropped")]
+    Dropped,
+    /// The index of the space has no place for so many.
+    #[error("the index of this space has place for {max} pages, and {pages} were asked for")]
+    TooManyPages {
+        /// The pages asked for.
+        pages: u64,
+        /// The most that are possible.
+        max: u64,
+    },
+}
+
 /// Why a space could not be made.
 #[derive(Debug, Error)]
 pub enum SpaceError {
@@ -214,6 +230,12 @@ pub enum SpaceError {
         /// What the source said.
         #[source]
         source: Option<pagefold_frame::SourceError>,
+    },
+    /// Another space of the store has this name.
+    #[error("the store has a space named {name:?} already")]
+    NameTaken {
+        /// The name asked for.
+        name: String,
     },
     /// The limit leaves no room for the space's own structures.
     #[error("the limit of the store leaves no room for another space")]

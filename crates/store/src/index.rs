@@ -15,7 +15,7 @@
 use std::{ops::Range, sync::Arc};
 
 use pagefold_frame::{Claim, Memory, OutOfFrames, SourceError, WordTable};
-use pagefold_sys::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded};
+use pagefold_sys::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, Padded};
 
 use crate::word::Word;
 
@@ -31,6 +31,8 @@ pub(crate) struct Index {
     /// By table page: how many of its words are in use.
     occupancy: WordTable,
     shards: Box<[Padded<Mutex<()>>]>,
+    /// Keys go from 0 to one less than this, which is at most what the table has words for.
+    pages: AtomicUsize,
     /// Set when the space is dropped; what is under a shard lock after that finds it set.
     closed: AtomicBool,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Index {
 pub(crate) enum Refused {
     /// The space was closed.
     Closed,
+    /// The key is beyond the space by now.
+    Beyond,
     /// There is no memory for a page of the index.
     OutOfFrames,
     /// `admit` said no.
@@ -53,6 +57,7 @@ impl Index {
             words: WordTable::new(memory, pages)?,
             occupancy: WordTable::new(memory, pages.div_ceil(REGION))?,
             shards: (0..SHARDS).map(|_| Padded(Mutex::new(()))).collect(),
+            pages: AtomicUsize::new(pages),
             closed: AtomicBool::new(false),
         })
     }
@@ -64,7 +69,22 @@ impl Index {
 
     /// Keys go from 0 to one less than this.
     pub(crate) fn pages(&self) -> usize {
+        // ORDERING: Relaxed; a hint outside of a shard lock. Under one it is exact, because `set_pages` takes every lock
+        // once after it stored.
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    /// As many as the table has words for.
+    pub(crate) fn pages_max(&self) -> usize {
         self.words.capacity()
+    }
+
+    /// Changes how many keys there are. When it returns, no entry beyond is made any more; those that were are there.
+    pub(crate) fn set_pages(&self, pages: usize) {
+        self.pages.store(pages, Ordering::Relaxed);
+        for shard in &self.shards {
+            drop(shard.lock());
+        }
     }
 
     fn shard(&self, region: usize) -> &Mutex<()> {
@@ -111,6 +131,9 @@ impl Index {
         let _shard = self.shard(region).lock();
         if self.is_closed() {
             return Err(Refused::Closed);
+        }
+        if key >= self.pages() {
+            return Err(Refused::Beyond);
         }
         // A page with an entry is usable, and stays so while its shard is held. (I-OCCUPANCY)
         if !self.is_occupied(region) {
@@ -224,7 +247,7 @@ impl Index {
     /// an entry cost one look each.
     pub(crate) fn next_used(&self, from: usize, budget: &mut usize) -> Option<(usize, Word)> {
         let mut key = from;
-        while key < self.pages() && *budget > 0 {
+        while key < self.pages_max() && *budget > 0 {
             *budget -= 1;
             let region = key / REGION;
             let count = self.occupancy.get(region)?;

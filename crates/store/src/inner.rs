@@ -32,7 +32,7 @@ pub(crate) struct Inner {
     pub(crate) marks: Watermarks,
     /// The frames to stay within: the limit, or less while the limit is being lowered.
     target: AtomicUsize,
-    tenants: Mutex<Vec<Arc<Tenant>>>,
+    pub(crate) tenants: Mutex<Vec<Arc<Tenant>>>,
     pub(crate) work: Work,
     /// Raised, with Release, before retired handles are used again: see `space/update.rs`.
     pub(crate) epoch: AtomicU64,
@@ -176,10 +176,6 @@ impl Inner {
     /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.
     pub(crate) fn original(&self, kept: Kept) -> usize {
         self.len(kept, Patience::Waits).unwrap_or(0)
-    }
-
-    pub(crate) fn adopt(&self, tenant: Arc<Tenant>) {
-        self.tenants.lock().push(tenant);
     }
 
     pub(crate) fn forget(&self, tenant: &Tenant) {

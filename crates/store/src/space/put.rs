@@ -228,6 +228,10 @@ impl Space {
         );
         let old = published.map_err(|refused| match refused {
             Refused::Closed => Retry::No(KeyError::Dropped.into()),
+            Refused::Beyond => {
+                let pages = tenant.index.pages() as u64;
+                Retry::No(KeyError::Beyond { key: index as u64, pages }.into())
+            }
             Refused::OutOfFrames => Retry::Room,
             Refused::NotAdmitted if conflict.get() => Retry::No(PutIfError::Conflict),
             Refused::NotAdmitted => Retry::Space,

@@ -65,20 +65,7 @@ impl Space {
         if self.tenant().index.is_closed() {
             return Err(KeyError::Dropped);
         }
-        let end = usize::try_from(keys.end).unwrap_or(usize::MAX);
-        let mut from = usize::try_from(keys.start).unwrap_or(usize::MAX);
-        let (mut removed, mut looks) = (0, usize::MAX);
-        while let Some((key, _)) = self.tenant().index.next_used(from, &mut looks) {
-            if key >= end {
-                break;
-            }
-            removed += u64::from(self.inner().remove(self.tenant(), key, Count::Removed));
-            from = key + 1;
-        }
-        if removed >= WORTH_A_RELEASE {
-            self.tenant().release();
-        }
-        Ok(removed)
+        Ok(self.inner().remove_keys(self.tenant(), keys))
     }
 }
 
@@ -105,6 +92,24 @@ impl Inner {
         true
     }
 
+    /// Takes out and frees everything under a range of keys; how much that was.
+    pub(crate) fn remove_keys(&self, tenant: &Tenant, keys: Range<u64>) -> u64 {
+        let end = usize::try_from(keys.end).unwrap_or(usize::MAX);
+        let mut from = usize::try_from(keys.start).unwrap_or(usize::MAX);
+        let (mut removed, mut looks) = (0, usize::MAX);
+        while let Some((key, _)) = tenant.index.next_used(from, &mut looks) {
+            if key >= end {
+                break;
+            }
+            removed += u64::from(self.remove(tenant, key, Count::Removed));
+            from = key + 1;
+        }
+        if removed >= WORTH_A_RELEASE {
+            tenant.release();
+        }
+        removed
+    }
+
     /// Closes a space and frees everything in it. The pages of its index go back; the table itself goes with the last
     /// handle, because somebody may be reading.
     pub(crate) fn drop_tenant(&self, tenant: &Tenant) {
@@ -118,6 +123,7 @@ impl Inner {
         }
         tenant.release();
         self.forget(tenant);
+        tenant.drop_listener();
         tracing::debug!(space = tenant.name, "a space was dropped");
     }
 }
