@@ -2,7 +2,7 @@
 
 use pagefold_pool::Violation;
 
-use crate::{counters::Count, inner::Inner, space::Tenant};
+use crate::{counters::Count, form::Patience, inner::Inner, space::Tenant};
 
 impl Inner {
     pub(crate) fn validate(&self) -> Result<(), Violation> {
@@ -47,7 +47,7 @@ impl Inner {
         let mut from = Some(0);
         while let Some((key, word)) = from.and_then(|from| tenant.index.next_used(from)) {
             let kept = word.kept();
-            let len = self.len(kept).map_err(|error| {
+            let len = self.len(kept, Patience::Waits).map_err(|error| {
                 Violation(format!("I-WORD: key {key} of {name} names no object: {error:?}"))
             })?;
             objects += u64::from(kept.holds_memory());

@@ -61,6 +61,34 @@ pub enum PutError {
     },
 }
 
+/// Why [`put_if`](crate::Space::put_if) and its like put nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PutIfError {
+    /// What is under the key is not what was expected; it is left as it is. Look again.
+    #[error("what is under this key is not what was expected")]
+    Conflict,
+    /// As from [`put`](crate::Space::put).
+    #[error(transparent)]
+    Put(#[from] PutError),
+}
+
+impl From<KeyError> for PutIfError {
+    fn from(error: KeyError) -> Self {
+        Self::Put(error.into())
+    }
+}
+
+/// Why [`update`](crate::Space::update) changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UpdateError {
+    /// As from [`get`](crate::Space::get); never [`Absent`](GetError::Absent), which is an answer.
+    #[error(transparent)]
+    Get(#[from] GetError),
+    /// As from [`put`](crate::Space::put).
+    #[error(transparent)]
+    Put(#[from] PutError),
+}
+
 /// A limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LimitOf {
@@ -178,6 +206,12 @@ pub enum StoreBuildError {
 /// Why a space could not be made.
 #[derive(Debug, Error)]
 pub enum SpaceError {
+    /// Another space of the store has this name.
+    #[error("the store has a space named {name:?} already")]
+    NameTaken {
+        /// The name asked for.
+        name: String,
+    },
     /// The limit leaves no room for the space's own structures.
     #[error("the limit of the store leaves no room for another space")]
     Full,

@@ -1,13 +1,12 @@
 //! From bytes to objects and back: what a put makes of a page or a value, and what a get makes of an object.
 //!
-//! Input is copied before a slot is claimed or a codec looks at it, because user memory may fault and the fault may be
-//! served by a store, which needs slots. A value that is compressed has two bytes before the codec's own: its length
+//! Input is copied before a codec looks at it, because user memory may fault and the fault may be served by a store. What
+//! the codec makes lies on the stack of the put: a put that makes room calls what programs give it (eviction listeners,
+//! orders), and those may put in turn, so it holds no slot for which another put could wait. A value that is compressed has two bytes before the codec's own: its length
 //! less 1.
 //!
 //! The way back runs in signal handlers as well: nothing is allocated, and in its form without waiting nothing is
 //! waited for. An object that an allocator keeps in several pieces is gathered in a slot first.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pagefold_codec::{
     Codec, CodecError, TryCodecError, accept_len, fill,
@@ -30,12 +29,7 @@ const PREFIX: usize = 2;
 /// What a store needs to encode and decode.
 pub(crate) struct Forms {
     pub(crate) codec: Box<dyn Codec>,
-    /// For puts: what the codec makes of a page. Each made at its first use.
-    encode: Slots<Option<Box<Page>>>,
-    /// How many of them there are.
-    encode_made: AtomicUsize,
-    /// For gets: an object that lies in pieces. Others than those of puts, which may be held for as long as it takes to
-    /// make room.
+    /// For gets: an object that lies in pieces.
     gather: Slots<Box<Page>>,
     /// For a put of a value longer than a page when the limit has no room for scratch of its own. Made at its first use.
     scratch: Slots<Option<Box<[u8]>>>,
@@ -117,8 +111,6 @@ impl Forms {
         let count = if cfg!(loom) { 2 } else { slots::default_count() };
         Self {
             codec,
-            encode: Slots::from_fn(count, |_| None),
-            encode_made: AtomicUsize::new(0),
             gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
             scratch: Slots::from_fn(1, |_| None),
         }
@@ -126,28 +118,20 @@ impl Forms {
 
     /// Bytes of slots and contexts, when nothing longer than a page is compressed.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        let slots = self.encode.array_bytes()
-            + self.gather.array_bytes()
-            + self.scratch.array_bytes()
-            + self.encode.len() * 2 * PAGE_BYTES;
+        let slots =
+            self.gather.array_bytes() + self.gather.len() * PAGE_BYTES + self.scratch.array_bytes();
         slots.saturating_add(self.codec.metadata_bytes_max(PAGE_BYTES))
     }
 
-    /// What contexts and slots may yet grow by, of what was charged for them: with `long`, for values of any length.
+    /// What contexts may yet grow by, of what was charged for them: with `long`, for values of any length.
     pub(crate) fn reserved_bytes(&self, long: bool) -> usize {
         let len = if long { VALUE_MAX } else { PAGE_BYTES };
-        // ORDERING: Relaxed; as above.
-        let not_made = self.encode.len() - self.encode_made.load(Ordering::Relaxed);
         let contexts =
             self.codec.metadata_bytes_max(len).saturating_sub(self.codec.metadata_bytes());
-        let mut scratch = 0;
-        if long {
-            // A thread that is at work in it has made it.
-            let made =
-                self.scratch.try_claim().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
-            scratch = if made { 0 } else { SCRATCH_BYTES };
-        }
-        contexts.saturating_add(not_made * PAGE_BYTES + scratch)
+        // A thread that is at work in the scratch has made it.
+        let is_made =
+            || self.scratch.try_claim().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
+        contexts.saturating_add(if long && !is_made() { SCRATCH_BYTES } else { 0 })
     }
 
     /// What the contexts may grow by once the longest value is compressed, and the store's own scratch.
@@ -165,14 +149,12 @@ impl Forms {
     /// Calls `f` with the object to store for a page that is not same-filled.
     pub(crate) fn with_page<R>(&self, page: &Page, f: impl FnOnce(Object<'_>) -> R) -> R {
         let page = *page;
-        self.with_output(|output| {
-            let output = &mut output[..accept_len(PAGE_BYTES)];
-            let (bytes, kind) = match self.codec.compress(&page, output) {
-                Some(len) => (&output[..len], Kind::Compressed),
-                None => (&page[..], Kind::Raw),
-            };
-            f(Object { bytes, kind, original: PAGE_BYTES })
-        })
+        let mut output = [0; accept_len(PAGE_BYTES)];
+        let (bytes, kind) = match self.codec.compress(&page, &mut output) {
+            Some(len) => (&output[..len], Kind::Compressed),
+            None => (&page[..], Kind::Raw),
+        };
+        f(Object { bytes, kind, original: PAGE_BYTES })
     }
 
     /// Calls `f` with the object to store for a value of 1 to 64 KiB that is not as long as a page. A value that is
@@ -191,18 +173,8 @@ impl Forms {
         let mut input = [0; PAGE_BYTES];
         let input = &mut input[..value.len()];
         input.copy_from_slice(value);
-        self.with_output(|output| self.encode_value(input, output, f))
-    }
-
-    /// Calls `f` with a page for what the codec makes.
-    fn with_output<R>(&self, f: impl FnOnce(&mut Page) -> R) -> R {
-        self.encode.claim().with(|slot| {
-            f(slot.get_or_insert_with(|| {
-                // ORDERING: Relaxed; a count for statistics.
-                self.encode_made.fetch_add(1, Ordering::Relaxed);
-                Box::new([0; PAGE_BYTES])
-            }))
-        })
+        let mut output = [0; PAGE_BYTES];
+        self.encode_value(input, &mut output, f)
     }
 
     /// `input` is a copy of the value.
@@ -284,7 +256,8 @@ impl Forms {
                             self.decompress(&bytes[PREFIX..], into, patience)
                         })?
                     }
-                    // Only values get here, and they are read with patience; see `Space::get_bytes`.
+                    // There is nothing to gather it in without allocating; see `Space::try_get_bytes`.
+                    None if patience == Patience::Never => return Err(Unread::WouldBlock),
                     None => {
                         let mut bytes = vec![0; slices.len()];
                         slices.copy_to(&mut bytes);
@@ -297,17 +270,20 @@ impl Forms {
     }
 
     /// The length of what is kept.
-    pub(crate) fn len(&self, source: &Source<'_>, kept: Kept) -> Result<usize, Unread> {
+    pub(crate) fn len(
+        &self,
+        source: &Source<'_>,
+        kept: Kept,
+        patience: Patience,
+    ) -> Result<usize, Unread> {
         match kept {
             Kept::Empty => Err(Unread::Stale),
             Kept::Nil => Ok(0),
             Kept::Same(_) | Kept::Pattern(_) | Kept::Page { .. } | Kept::Raw(_) => Ok(PAGE_BYTES),
             Kept::Value { at, codec: None, .. } => {
-                source.with(at, Patience::Waits, |slices| Ok(slices.len()))
+                source.with(at, patience, |slices| Ok(slices.len()))
             }
-            Kept::Value { at, codec: Some(_), .. } => {
-                source.with(at, Patience::Waits, prefixed_len)
-            }
+            Kept::Value { at, codec: Some(_), .. } => source.with(at, patience, prefixed_len),
         }
     }
 

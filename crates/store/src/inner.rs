@@ -34,10 +34,12 @@ pub(crate) struct Inner {
     pub(crate) marks: Watermarks,
     /// The frames to stay within: the limit, or less while the limit is being lowered.
     target: AtomicUsize,
-    tenants: Mutex<Vec<Arc<Tenant>>>,
+    pub(crate) tenants: Mutex<Vec<Arc<Tenant>>>,
     /// The nodes of all indices.
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) work: Work,
+    /// Raised, with Release, before retired handles are used again: see `space/update.rs`.
+    pub(crate) epoch: AtomicU64,
     /// What the codec's contexts may grow to once a value longer than a page was compressed.
     long: Mutex<Option<Charge>>,
     /// Held while an overwrite uses the reserve that is kept for it.
@@ -82,6 +84,7 @@ impl Inner {
             tenants: Mutex::new(Vec::new()),
             nodes,
             work: Work::default(),
+            epoch: AtomicU64::new(0),
             long: Mutex::new(None),
             overwrite_turn: Mutex::new(()),
             _charge: charge,
@@ -148,8 +151,8 @@ impl Inner {
         self.forms.read(&self.source(), kept, into, patience)
     }
 
-    pub(crate) fn len(&self, kept: Kept) -> Result<usize, Unread> {
-        self.forms.len(&self.source(), kept)
+    pub(crate) fn len(&self, kept: Kept, patience: Patience) -> Result<usize, Unread> {
+        self.forms.len(&self.source(), kept, patience)
     }
 
     /// Frees the object of a word that is nobody's any more.
@@ -177,11 +180,7 @@ impl Inner {
 
     /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.
     pub(crate) fn original(&self, kept: Kept) -> usize {
-        self.len(kept).unwrap_or(0)
-    }
-
-    pub(crate) fn adopt(&self, tenant: Arc<Tenant>) {
-        self.tenants.lock().push(tenant);
+        self.len(kept, Patience::Waits).unwrap_or(0)
     }
 
     pub(crate) fn forget(&self, tenant: &Tenant) {

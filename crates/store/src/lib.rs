@@ -13,6 +13,7 @@
 //! | `index` | the table of words, and who may change one when |
 //! | `form` | from bytes to objects and back |
 //! | `inner`, `shared` | what handles share, and who keeps it alive |
+//! | `spaces` | the list of spaces, and their names |
 //! | `room` | making room: compaction, dropping, giving back |
 //! | [`order`](EvictionOrder) | in which order ephemeral pages go |
 //! | `gate` | the accept threshold |
@@ -44,19 +45,20 @@ mod room;
 mod shared;
 mod shrinker;
 mod space;
+mod spaces;
 mod stats;
 mod store;
 mod word;
 
 pub use builder::StoreBuilder;
 pub use error::{
-    Before, GetError, KeyError, LimitOf, PutError, PutManyError, SpaceError, StoreBuildError,
-    TryGetError,
+    Before, GetError, KeyError, LimitOf, PutError, PutIfError, PutManyError, SpaceError,
+    StoreBuildError, TryGetError, UpdateError,
 };
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use order::{Candidate, EvictionOrder, Pages, RandomOrder, SecondChance};
 pub use room::ShrinkReport;
-pub use space::{Kind, Space, SpaceConfig};
+pub use space::{Keys, Kind, Space, SpaceConfig, Version};
 pub use stats::{Bucket, Histogram, Rejected, SpaceStats, StoreStats, WorkStats};
 pub use store::Store;
 

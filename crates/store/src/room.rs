@@ -58,6 +58,15 @@ impl Inner {
         won || round == 0
     }
 
+    /// As [`make_room`](Self::make_room), without dropping anything and so without calling the program.
+    pub(crate) fn make_room_by_moving(&self) -> bool {
+        self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
+        let before = self.memory.used();
+        let report = self.compact(COMPACT_BYTES);
+        self.trim();
+        report.more || self.memory.used() < before
+    }
+
     /// Turns what overwrites left behind into frames again, once they used more than half of their reserve.
     pub(crate) fn refill_overwrite_reserve(&self) {
         let is_low = || {
@@ -132,6 +141,7 @@ impl Inner {
         let bytes = taken.kept().counted_bytes();
         tenant.counters.add(Count::Evicted, 1);
         self.retire(tenant, taken);
+        tenant.report_evicted(key);
         bytes
     }
 

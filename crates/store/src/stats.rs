@@ -48,6 +48,8 @@ pub struct SpaceStats {
     /// Choices that the eviction order failed to make although there was a page to drop: it panicked, or went on choosing
     /// nothing. The store then chose by second chance.
     pub order_failures: u64,
+    /// Calls of the space's [`on_evict`](crate::SpaceConfig::on_evict) that panicked.
+    pub listener_panics: u64,
     /// Gets that found something.
     pub hits: u64,
     /// Gets that found nothing.
@@ -132,6 +134,7 @@ impl SpaceStats {
             removed: sum(Count::Removed),
             evicted: sum(Count::Evicted),
             order_failures: sum(Count::OrderFailures),
+            listener_panics: tenant.listener_panics(),
             hits: sum(Count::Hits),
             misses: sum(Count::Misses),
             would_block: sum(Count::WouldBlock),

@@ -51,6 +51,10 @@ impl Store {
         Self { shared: Arc::new(shared) }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Configures a store.
     pub fn builder() -> StoreBuilder {
         StoreBuilder::default()
@@ -60,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// [`SpaceError`].
-    pub fn space(&self, config: SpaceConfig) -> Result<Space, SpaceError> {
+    pub fn space(&self, mut config: SpaceConfig) -> Result<Space, SpaceError> {
         let inner = &self.shared.inner;
         let pages = config.pages;
         let index = Index::new(&inner.nodes, pages, config.kind == Kind::Ephemeral);
@@ -71,8 +75,9 @@ impl Store {
             inner.memory.charge_beside(fixed)
         });
         let charge = charge.map_err(|_| SpaceError::Full)?;
-        let tenant = Arc::new(Tenant::new(config, index, counters, charge));
-        inner.adopt(Arc::clone(&tenant));
+        let tenant = inner.adopt(config.name.take(), config.kind, move |name| {
+            Tenant::new(name, config, index, counters, charge)
+        })?;
         tracing::debug!(space = tenant.name, pages, "a space was made");
         Ok(Space::new(Arc::clone(&self.shared), tenant))
     }

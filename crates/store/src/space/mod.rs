@@ -6,22 +6,37 @@
 //! | `put` | pages and values in |
 //! | `get` | pages and values out |
 //! | `remove` | taking out, and dropping a space |
+//! | `keys` | which keys are used |
+//! | `values` | more of values |
+//! | `update` | puts that depend on what is there |
+//! | `resize` | more keys, or fewer |
+//! | `evicted` | who is told of what was dropped |
 
+mod attempt;
 mod config;
+mod evicted;
 mod get;
+mod keys;
 mod put;
 mod remove;
+mod resize;
+mod update;
+mod values;
 
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 pub use config::{Kind, SpaceConfig};
+use evicted::Listener;
+pub use keys::Keys;
 use pagefold_frame::Charge;
+use pagefold_sys::sync::Mutex;
+pub use update::Version;
 
 use crate::{
     KeyError, SpaceStats,
@@ -41,6 +56,14 @@ pub(crate) struct Tenant {
     pub(crate) order: Box<dyn EvictionOrder>,
     /// Chooses where `order` fails to.
     pub(crate) fallback: SecondChance,
+    /// Until the space is dropped.
+    on_evict: Mutex<Option<Arc<Listener>>>,
+    /// Whether it stays when its last handle goes.
+    keep: bool,
+    /// What its handles share, while there are any.
+    owner: Mutex<Weak<Owner>>,
+    /// Held by whichever thread changes the number of keys.
+    resizing: Mutex<()>,
     /// Bytes of objects, as the index words count them. With a limit it is never above it.
     used: AtomicU64,
     limit: AtomicU64,
@@ -50,18 +73,23 @@ pub(crate) struct Tenant {
 
 impl Tenant {
     pub(crate) fn new(
+        name: String,
         config: SpaceConfig,
         index: Index,
         counters: Counters,
         charge: Charge,
     ) -> Self {
         Self {
-            name: config.name,
+            name,
             kind: config.kind,
             index,
             counters,
             order: config.order,
             fallback: SecondChance::new(),
+            on_evict: Mutex::new(config.on_evict),
+            keep: config.keep,
+            owner: Mutex::new(Weak::new()),
+            resizing: Mutex::new(()),
             used: AtomicU64::new(0),
             limit: AtomicU64::new(config.limit),
             _charge: charge,
@@ -127,6 +155,27 @@ impl Tenant {
         counters.shift(Count::Objects, new.counted_bytes(), old.counted_bytes());
     }
 
+    /// Tells the listener, if there is one, that a page was dropped. No lock may be held.
+    pub(crate) fn report_evicted(&self, key: u64) {
+        if let Some(listener) = self.listener() {
+            listener.report(key);
+        }
+    }
+
+    pub(crate) fn listener_panics(&self) -> u64 {
+        self.listener().map_or(0, |listener| listener.panics())
+    }
+
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.on_evict.lock().clone()
+    }
+
+    /// Lets go of the listener, which may hold a handle of this very space.
+    pub(crate) fn drop_listener(&self) {
+        let listener = self.on_evict.lock().take();
+        drop(listener);
+    }
+
     /// Counts what was taken out and not replaced.
     pub(crate) fn note_gone(&self, kept: Kept, original: usize) {
         self.settle(0, kept.counted_bytes());
@@ -147,7 +196,7 @@ fn counted_as(kept: Kept) -> Option<Count> {
 /// A tenant of a [`Store`](crate::Store): keys from 0 up, each with a page or a value, or nothing.
 ///
 /// Cheap to clone; clones are the same space. When the last one is dropped, the space goes with everything in it, as
-/// by [`Store::drop_space`](crate::Store::drop_space).
+/// by [`Store::drop_space`](crate::Store::drop_space), unless it was made to [`keep`](SpaceConfig::keep).
 ///
 /// # Concurrency
 /// Shared by reference. [`try_get`](Self::try_get) never waits and is fit for a signal handler. Gets take no lock; puts
@@ -165,7 +214,9 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.shared.inner.drop_tenant(&self.tenant);
+        if !self.tenant.keep {
+            self.shared.inner.drop_tenant(&self.tenant);
+        }
     }
 }
 
@@ -182,7 +233,28 @@ impl fmt::Debug for Space {
 
 impl Space {
     pub(crate) fn new(shared: Arc<Shared>, tenant: Arc<Tenant>) -> Self {
-        Self { owner: Arc::new(Owner { shared, tenant }) }
+        let owner = Arc::new(Owner { shared, tenant });
+        *owner.tenant.owner.lock() = Arc::downgrade(&owner);
+        Self { owner }
+    }
+
+    /// Another handle of a space that the store knows, if it is not being dropped.
+    pub(crate) fn of(shared: &Arc<Shared>, tenant: Arc<Tenant>) -> Option<Self> {
+        let mut known = tenant.owner.lock();
+        let owner = match known.upgrade() {
+            Some(owner) => owner,
+            None if tenant.keep => {
+                let (shared, tenant) = (Arc::clone(shared), Arc::clone(&tenant));
+                let owner = Arc::new(Owner { shared, tenant });
+                *known = Arc::downgrade(&owner);
+                owner
+            }
+            None => return None,
+        };
+        drop(known);
+        // Not while the lock is held: it may be the last handle by now.
+        let space = Self { owner };
+        (!tenant.index.is_closed()).then_some(space)
     }
 
     pub(crate) fn tenant(&self) -> &Arc<Tenant> {

@@ -2,27 +2,29 @@
 //!
 //! ```text
 //!  same-filled?  -> a word, and no object
-//!  otherwise     -> encode in a scratch slot -> pool.store -> exchange the index word -> free the old object
+//!  otherwise     -> encode -> pool.store -> exchange the index word -> free the old object
 //! ```
 //! A put that is not accepted has changed nothing, but for an ephemeral space's old value, which is dropped.
 
-use std::time::Instant;
+use std::{cell::Cell, time::Instant};
 
 use pagefold_codec::same_filled;
-use pagefold_frame::Claim;
 
-use super::{Kind, Space};
+use pagefold_frame::{Charge, Claim};
+
+use super::{
+    Space, Version,
+    attempt::{ATTEMPTS, Need, Retry},
+    update::Expected,
+};
 use crate::{
-    Before, KeyError, LimitOf, PAGE_BYTES, Page, PutError, PutManyError,
+    Before, KeyError, PAGE_BYTES, Page, PutError, PutIfError, PutManyError,
     counters::Count,
     form::{Object, SCRATCH_BYTES, VALUE_MAX},
     index::Refused,
     inner::Inner,
     word::{Kept, Short, Word},
 };
-
-/// How often room is made for one put.
-const ATTEMPTS: u32 = 8;
 
 impl Space {
     /// Puts a page under a key, whatever was there, at one instant: a get beside it finds the old page or the new one,
@@ -35,17 +37,33 @@ impl Space {
     /// # Concurrency
     /// Drops, compacts and waits for encoders if it must; do not call it from a signal handler.
     pub fn put(&self, key: u64, page: &Page) -> Result<(), PutError> {
+        let outcome = self.put_page(key, page, Expected::Anything);
+        outcome.map(drop).map_err(PutIfError::unconditional)
+    }
+
+    /// Puts a page over what is expected; the version that it became.
+    pub(super) fn put_page(
+        &self,
+        key: u64,
+        page: &Page,
+        expected: Expected,
+    ) -> Result<Version, PutIfError> {
         let key = self.key(key)?;
         let began = Instant::now();
+        // Before anything is stored: see `update`.
+        let epoch = self.inner().epoch();
+        let put = |object: Object<'_>| {
+            self.put_object(Need::new(key, expected, object.bytes.len()), object)
+        };
         let outcome = match same_filled(page) {
             Some(pattern) => match Kept::same(pattern) {
-                Some(kept) => self.publish_word(key, kept, PAGE_BYTES),
-                None => self.put_object(key, Object::pattern(&pattern.to_ne_bytes())),
+                Some(kept) => self.publish_word(Need::of_word(key, expected), kept, PAGE_BYTES),
+                None => put(Object::pattern(&pattern.to_ne_bytes())),
             },
-            None => self.inner().forms.with_page(page, |object| self.put_object(key, object)),
+            None => self.inner().forms.with_page(page, put),
         };
         self.tenant().counters.put_took(began.elapsed());
-        outcome
+        outcome.map(|word| Version::new(word, epoch))
     }
 
     /// As [`put`](Self::put), for a page whose length is known only at run time.
@@ -81,21 +99,34 @@ impl Space {
     /// As [`put`](Self::put). For a value longer than a page, memory to work in comes from the heap for the time of the
     /// call, and counts against the limit meanwhile.
     pub fn put_bytes(&self, key: u64, value: &[u8]) -> Result<(), PutError> {
+        let outcome = self.put_value(key, value, Expected::Anything);
+        outcome.map(drop).map_err(PutIfError::unconditional)
+    }
+
+    /// Puts a value over what is expected; the version that it became.
+    pub(super) fn put_value(
+        &self,
+        key: u64,
+        value: &[u8],
+        expected: Expected,
+    ) -> Result<Version, PutIfError> {
         if let Ok(page) = value.try_into() {
-            return self.put(key, page);
+            return self.put_page(key, page, expected);
         }
         let key = self.key(key)?;
         let began = Instant::now();
+        let epoch = self.inner().epoch();
+        let put = |object: Object<'_>| {
+            self.put_object(Need::new(key, expected, object.bytes.len()), object)
+        };
         let outcome = match value.len() {
-            0 => self.publish_word(key, Kept::Nil, 0),
-            len if len > VALUE_MAX => Err(self.too_long(len, VALUE_MAX)),
-            len if len > PAGE_BYTES => self.put_long(key, value),
-            _ => {
-                self.inner().forms.with_value(value, &mut [], |object| self.put_object(key, object))
-            }
+            0 => self.publish_word(Need::of_word(key, expected), Kept::Nil, 0),
+            len if len > VALUE_MAX => Err(self.too_long(len, VALUE_MAX).into()),
+            len if len > PAGE_BYTES => self.put_long(key, value, expected),
+            _ => self.inner().forms.with_value(value, &mut [], put),
         };
         self.tenant().counters.put_took(began.elapsed());
-        outcome
+        outcome.map(|word| Version::new(word, epoch))
     }
 
     /// Puts many pages, in order, until one is not accepted.
@@ -120,35 +151,51 @@ impl Space {
     }
 
     /// A value of more than a page: what it is worked on in is charged for the time of the call.
-    fn put_long(&self, key: u64, value: &[u8]) -> Result<(), PutError> {
+    fn put_long(&self, key: u64, value: &[u8], expected: Expected) -> Result<Word, PutIfError> {
         let (inner, forms) = (self.inner(), &self.inner().forms);
-        let need = Need { bytes: value.len() as u64, object: usize::MAX };
-        self.with_room(key, need, |_| inner.charge_long().map_err(|_| Retry::Room))?;
+        // No object is as long, so this gives less than it takes.
+        let need =
+            Need { room_bytes: SCRATCH_BYTES as u64, ..Need::new(key, expected, usize::MAX) };
+        self.with_room(need, |_| inner.charge_long().map_err(|_| Retry::Room))?;
+        let put = |object: Object<'_>, drops| {
+            self.put_object(Need { drops, ..Need::new(key, expected, object.bytes.len()) }, object)
+        };
         let scratch_bytes = 2 * value.len();
-        let charge = || inner.memory.charge_beside(scratch_bytes);
-        let put = |object: Object<'_>| self.put_object(key, object);
-        if let Ok(charge) = charge() {
-            let outcome = forms.with_value(value, &mut vec![0; scratch_bytes], put);
+        if let Some(charge) = self.charge_scratch(scratch_bytes) {
+            let mut scratch = vec![0; scratch_bytes];
+            let outcome = forms.with_value(value, &mut scratch, |object| put(object, true));
             drop(charge);
             return outcome;
         }
-        // At the limit: the store's own scratch.
+        // At the limit: the store's own scratch. A put that holds it drops no page, because the program may be told of
+        // that and put in turn.
         forms.scratch().claim().with(|scratch| {
             let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
-            forms.with_value(value, scratch, put)
+            forms.with_value(value, scratch, |object| put(object, false))
+        })
+    }
+
+    /// Charges scratch for a value, and drops pages for it if there are any.
+    fn charge_scratch(&self, bytes: usize) -> Option<Charge> {
+        let inner = self.inner();
+        let charge = || inner.memory.charge_beside(bytes).ok();
+        charge().or_else(|| {
+            (0..ATTEMPTS).find_map(|_| {
+                (inner.evict_anywhere(2 * bytes as u64) > 0).then(|| inner.trim());
+                charge()
+            })
         })
     }
 
     /// Stores an object and puts its word under the key.
-    fn put_object(&self, key: u64, object: Object<'_>) -> Result<(), PutError> {
-        let inner = self.inner();
+    fn put_object(&self, need: Need, object: Object<'_>) -> Result<Word, PutIfError> {
+        let (inner, key) = (self.inner(), need.key);
         let max = inner.pool.max_len();
         if object.bytes.len() > max {
-            return Err(self.too_long(object.bytes.len(), max));
+            return Err(self.too_long(object.bytes.len(), max).into());
         }
         let counted = object.kept(Short(0)).counted_bytes();
-        let need = Need { bytes: object.bytes.len() as u64, object: object.bytes.len() };
-        self.with_room(key, need, |claim| {
+        self.with_room(need, |claim| {
             // Looked at before anything is stored; decided under the shard lock.
             if self.tenant().is_over(counted, self.tenant().index.load(key)) {
                 return Err(Retry::Space);
@@ -158,7 +205,7 @@ impl Space {
             }
             let stored = inner.pool.store_within(object.bytes, claim);
             let kept = object.kept(Short(stored.map_err(|_| Retry::Room)?.to_short()));
-            self.publish(key, kept, object.original).inspect_err(|_| {
+            self.publish(need, kept, object.original).inspect_err(|_| {
                 // No other thread can know the handle.
                 inner.free(kept);
             })
@@ -166,23 +213,26 @@ impl Space {
     }
 
     /// Puts a word under the key that names no object.
-    fn publish_word(&self, key: u64, kept: Kept, original: usize) -> Result<(), PutError> {
-        let need = Need { bytes: PAGE_BYTES as u64, object: 0 };
-        self.with_room(key, need, |_| self.publish(key, kept, original))
+    fn publish_word(&self, need: Need, kept: Kept, original: usize) -> Result<Word, PutIfError> {
+        self.with_room(need, |_| self.publish(need, kept, original))
     }
 
-    fn publish(&self, key: u64, kept: Kept, original: usize) -> Result<(), Retry> {
-        let tenant = self.tenant();
+    fn publish(&self, need: Need, kept: Kept, original: usize) -> Result<Word, Retry> {
+        let (tenant, key) = (self.tenant(), need.key);
         let new = kept.counted_bytes();
         let old_bytes = |old: Word| old.kept().counted_bytes();
-        let admit = |old| tenant.admit(new, old_bytes(old));
-        let published = tenant.index.publish(key, Word::new(kept), &admit);
+        let (word, conflict) = (Word::new(kept), Cell::new(false));
+        let published = tenant.index.publish(key, word, &|old| {
+            conflict.set(!need.expected.allows(self.inner(), old));
+            !conflict.get() && tenant.admit(new, old_bytes(old))
+        });
         let old = published.map_err(|refused| match refused {
-            Refused::Closed => Retry::No(PutError::Key(KeyError::Dropped)),
+            Refused::Closed => Retry::No(KeyError::Dropped.into()),
             Refused::Beyond => {
-                Retry::No(PutError::Key(KeyError::Beyond { key, pages: tenant.index.pages() }))
+                Retry::No(KeyError::Beyond { key, pages: tenant.index.pages() }.into())
             }
             Refused::OutOfFrames => Retry::Room,
+            Refused::NotAdmitted if conflict.get() => Retry::No(PutIfError::Conflict),
             Refused::NotAdmitted => Retry::Space,
         })?;
         tenant.counters.add(Count::Puts, 1);
@@ -195,107 +245,8 @@ impl Space {
             self.inner().free(old.kept());
         }
         self.inner().after_put();
-        Ok(())
+        Ok(word)
     }
-
-    /// Tries `attempt`, and makes room before it is tried again, a bounded number of times.
-    ///
-    /// An overwrite that gives at least what it takes needs no room to be made: it may use the reserve that is kept for
-    /// it, and what it replaced is free then.
-    fn with_room<R>(
-        &self,
-        key: u64,
-        need: Need,
-        mut attempt: impl FnMut(Claim) -> Result<R, Retry>,
-    ) -> Result<R, PutError> {
-        let (inner, tenant) = (self.inner(), self.tenant());
-        if tenant.kind == Kind::Persistent && !inner.gate.lets_in(inner) {
-            let old = tenant.index.load(key);
-            if old.is_empty() {
-                return Err(self.full(key, LimitOf::Threshold));
-            }
-            if need.object > inner.object_len(old.kept()) {
-                // It grows: it may have what is free, and no room is made for it.
-                return attempt(Claim::Normal).map_err(|retry| match retry {
-                    Retry::No(error) => error,
-                    Retry::Room => self.full(key, LimitOf::Threshold),
-                    Retry::Space => self.full(key, LimitOf::Space),
-                });
-            }
-        }
-        let mut limit = LimitOf::Store;
-        for round in 0..=ATTEMPTS {
-            let mut outcome = attempt(Claim::Normal);
-            if matches!(outcome, Err(Retry::Room)) && self.gives(key, need) {
-                outcome = inner.with_overwrite_reserve(|| attempt(Claim::Overwrite));
-                inner.refill_overwrite_reserve();
-            }
-            match outcome {
-                Ok(done) => return Ok(done),
-                Err(Retry::No(error)) => return Err(error),
-                Err(Retry::Room) => {
-                    limit = LimitOf::Store;
-                    if round == ATTEMPTS || !inner.make_room(tenant, need.bytes, round) {
-                        break;
-                    }
-                }
-                Err(Retry::Space) => {
-                    limit = LimitOf::Space;
-                    let may_drop = tenant.kind == Kind::Ephemeral && round < ATTEMPTS;
-                    if !may_drop || inner.evict_from(tenant, 2 * need.bytes) == 0 {
-                        break;
-                    }
-                }
-            }
-        }
-        if tenant.kind == Kind::Persistent && limit == LimitOf::Store {
-            inner.gate.close(inner);
-        }
-        Err(self.full(key, limit))
-    }
-
-    /// Whether a put takes no more than it gives: what it needs is not longer than the object that is there.
-    fn gives(&self, key: u64, need: Need) -> bool {
-        let old = self.tenant().index.load(key).kept();
-        old.holds_memory() && need.object <= self.inner().object_len(old)
-    }
-
-    /// The error for a put that cannot be held, after what it means for the old value.
-    fn full(&self, key: u64, limit: LimitOf) -> PutError {
-        let tenant = self.tenant();
-        let count = match limit {
-            LimitOf::Store => Count::RejectedStore,
-            LimitOf::Threshold => Count::RejectedThreshold,
-            LimitOf::Space => Count::RejectedSpace,
-        };
-        tenant.counters.add(count, 1);
-        let before = match tenant.kind {
-            Kind::Persistent if tenant.index.load(key).is_empty() => Before::Absent,
-            Kind::Persistent => Before::Kept,
-            Kind::Ephemeral if self.inner().remove(tenant, key, Count::Evicted) => Before::Dropped,
-            Kind::Ephemeral => Before::Absent,
-        };
-        PutError::Full { limit, before }
-    }
-}
-
-/// What a put needs.
-#[derive(Debug, Clone, Copy)]
-struct Need {
-    /// About how many bytes of room to make, when there is none.
-    bytes: u64,
-    /// The length of the object that is stored, in bytes.
-    object: usize,
-}
-
-/// Why an attempt to put did not get on.
-enum Retry {
-    /// The store has no room.
-    Room,
-    /// The space's limit leaves none.
-    Space,
-    /// Nothing would help.
-    No(PutError),
 }
 
 impl Inner {

@@ -64,11 +64,7 @@ impl Space {
         if self.tenant().index.is_closed() {
             return Err(KeyError::Dropped);
         }
-        let removed = self.inner().remove_all(self.tenant(), keys.start, |key| key < keys.end);
-        if removed >= WORTH_A_RELEASE {
-            self.inner().release_indices();
-        }
-        Ok(removed)
+        Ok(self.inner().remove_keys(self.tenant(), keys))
     }
 }
 
@@ -84,14 +80,17 @@ impl Inner {
         true
     }
 
-    /// Removes what is under each key from `first` on while `wanted` agrees; how much that was.
-    fn remove_all(&self, tenant: &Tenant, first: u64, wanted: impl Fn(u64) -> bool) -> u64 {
-        let (mut from, mut removed) = (Some(first), 0);
+    /// Takes out and frees everything under a range of keys; how much that was.
+    pub(crate) fn remove_keys(&self, tenant: &Tenant, keys: Range<u64>) -> u64 {
+        let (mut from, mut removed) = (Some(keys.start), 0);
         while let Some((key, _)) = from.and_then(|from| tenant.index.next_used(from))
-            && wanted(key)
+            && keys.contains(&key)
         {
             removed += u64::from(self.remove(tenant, key, Count::Removed));
             from = key.checked_add(1);
+        }
+        if removed >= WORTH_A_RELEASE {
+            self.release_indices();
         }
         removed
     }
@@ -101,9 +100,11 @@ impl Inner {
         if !tenant.index.close() {
             return;
         }
-        self.remove_all(tenant, 0, |_| true);
+        // No space has the key u64::MAX.
+        self.remove_keys(tenant, 0..u64::MAX);
         self.release_indices();
         self.forget(tenant);
+        tenant.drop_listener();
         tracing::debug!(space = tenant.name, "a space was dropped");
     }
 }
