@@ -4,10 +4,12 @@
 //! |---|---|---|
 //! | [`memory`] | [`Platform`](memory::Platform): reserve, commit, decommit; the [`Host`](memory::Host) | a test's own platform |
 //! | [`sync`] | atomics, cells, locks, waiting, the shard hint | loom's, under `--cfg loom` |
+//! | [`quiesce`] | [`Gate`](quiesce::Gate): when no operation runs; what a fork waits for | - |
 //! | [`cgroup`] | what a cgroup says of its memory, and the pressure on it | - |
 //! | [`procfs`] | what the kernel says is resident: smaps, pagemap, maps | - |
 
 pub mod cgroup;
 pub mod memory;
 pub mod procfs;
+pub mod quiesce;
 pub mod sync;
