@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::{
     Pool,
     classes::ClassTable,
+    entries::Size,
     nbud::Nbud,
     xcfmalloc::{self, Xcfmalloc},
     zbud::Zbud,
@@ -156,6 +157,8 @@ pub(crate) struct Layout {
     pub(crate) selection: Selection,
     pub(crate) classes: ClassTable,
     pub(crate) lending: bool,
+    /// The size of the handle table, where a test has set it.
+    pub(crate) handles: Option<Size>,
     /// The account, without a limit yet, and the source behind it.
     pub(crate) memory: Arc<Memory>,
 }
@@ -172,6 +175,7 @@ pub struct PoolBuilder {
     class_step: usize,
     chain_limit: u32,
     class_lending: bool,
+    handles: Option<Size>,
     source: Option<Box<dyn FrameSource>>,
 }
 
@@ -198,6 +202,7 @@ impl PoolBuilder {
             class_step: CLASS_STEP,
             chain_limit: CHAIN_LIMIT,
             class_lending: true,
+            handles: None,
             source: None,
         }
     }
@@ -276,6 +281,14 @@ impl PoolBuilder {
         self
     }
 
+    /// A handle table of at most so many indices, each of which lives at most 2^`generation_bits` times: so that a test
+    /// can see both come to their end.
+    #[doc(hidden)]
+    pub fn handle_table(mut self, indices: usize, generation_bits: u32) -> Self {
+        self.handles = Some(Size { indices, ids: 0, generation_bits });
+        self
+    }
+
     /// Where memory comes from. By default it is mapped from the system, or taken from the heap where the system's
     /// pages are not 4 KiB.
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
@@ -333,6 +346,7 @@ impl PoolBuilder {
             selection: self.selection,
             classes,
             lending: self.class_lending,
+            handles: self.handles,
             memory: Arc::new(Memory::new(self.source.unwrap_or_else(default_source), usize::MAX)),
         })
     }
