@@ -61,13 +61,12 @@ impl Base {
         let arena = Arena::new(&memory, ArenaConfig { address_space: wanted })
             .or_else(|_| Arena::new(&memory, ArenaConfig { address_space: limit }))?;
         let shards = pagefold_frame::shard_count();
-        let size = layout.handles.unwrap_or(Size {
-            indices: arena.address_space() / least_bytes,
-            ids: 0,
-            generation_bits: u32::MAX,
-        });
-        let ids = arena.address_space() / FRAME_BYTES * DESCRIPTORS_PER_FRAME;
-        let entries = HandleTable::new(&memory, number, Size { ids, ..size });
+        let size = Size {
+            indices: (arena.address_space() / least_bytes).min(layout.handle_indices),
+            ids: arena.address_space() / FRAME_BYTES * DESCRIPTORS_PER_FRAME,
+            generation_bits: layout.generation_bits,
+        };
+        let entries = HandleTable::new(&memory, number, size);
         Ok(Self {
             entries: entries?,
             arena: Arc::new(arena),

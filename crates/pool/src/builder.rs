@@ -8,7 +8,6 @@ use thiserror::Error;
 use crate::{
     Pool,
     classes::ClassTable,
-    entries::Size,
     nbud::Nbud,
     xcfmalloc::{self, Xcfmalloc},
     zbud::Zbud,
@@ -157,8 +156,9 @@ pub(crate) struct Layout {
     pub(crate) selection: Selection,
     pub(crate) classes: ClassTable,
     pub(crate) lending: bool,
-    /// The size of the handle table, where a test has set it.
-    pub(crate) handles: Option<Size>,
+    /// The most indices of handles, and bits of their generations: no bound, but for tests.
+    pub(crate) handle_indices: usize,
+    pub(crate) generation_bits: u32,
     /// The account, without a limit yet, and the source behind it.
     pub(crate) memory: Arc<Memory>,
 }
@@ -175,7 +175,8 @@ pub struct PoolBuilder {
     class_step: usize,
     chain_limit: u32,
     class_lending: bool,
-    handles: Option<Size>,
+    handle_indices: usize,
+    generation_bits: u32,
     source: Option<Box<dyn FrameSource>>,
 }
 
@@ -202,7 +203,8 @@ impl PoolBuilder {
             class_step: CLASS_STEP,
             chain_limit: CHAIN_LIMIT,
             class_lending: true,
-            handles: None,
+            handle_indices: usize::MAX,
+            generation_bits: u32::MAX,
             source: None,
         }
     }
@@ -285,7 +287,7 @@ impl PoolBuilder {
     /// can see both come to their end.
     #[doc(hidden)]
     pub fn handle_table(mut self, indices: usize, generation_bits: u32) -> Self {
-        self.handles = Some(Size { indices, ids: 0, generation_bits });
+        (self.handle_indices, self.generation_bits) = (indices, generation_bits);
         self
     }
 
@@ -346,7 +348,8 @@ impl PoolBuilder {
             selection: self.selection,
             classes,
             lending: self.class_lending,
-            handles: self.handles,
+            handle_indices: self.handle_indices,
+            generation_bits: self.generation_bits,
             memory: Arc::new(Memory::new(self.source.unwrap_or_else(default_source), usize::MAX)),
         })
     }

@@ -115,7 +115,7 @@ impl Run {
         while self.live.len() > downto {
             match rng.random_range(0..8) {
                 0..4 => self.leave_pending(rng),
-                4 => drop(self.pool.trim()),
+                4 => _ = self.pool.trim(),
                 5 => self.store(rng)?,
                 _ => self.free(self.pick(rng)),
             }
@@ -159,7 +159,7 @@ fn a_page_whose_last_indices_are_pending_does_not_go(allocator: Allocator) {
             old.insert(handle);
         }
     }
-    let mut handles = fill_table(&|round| (round % 251) as u8);
+    let mut handles = fill_table(&|round| (round % 251).to_le_bytes()[0]);
     assert!(pool.store(b"one more").is_err(), "there are no more indices");
     // In the order of their indices, since they are of one generation.
     handles.sort_unstable();

@@ -764,7 +764,7 @@ fn is_retired(pool: &dyn Pool, handles: [Handle; 2]) {
 fn the_last_free_of_an_index_beside_a_trim_retires_it(allocator: Allocator) {
     model(move || {
         let (pool, handles) = last_life(allocator);
-        let trimmer = beside(&pool, |pool| drop(pool.trim()));
+        let trimmer = beside(&pool, |pool| pool.trim());
         pool.free(handles[1]).expect("lives");
         trimmer.join().expect("no panic");
         is_retired(&*pool, handles);
@@ -774,7 +774,7 @@ fn the_last_free_of_an_index_beside_a_trim_retires_it(allocator: Allocator) {
 fn a_pending_last_free_of_an_index_beside_a_trim_retires_it(allocator: Allocator) {
     model(move || {
         let (pool, handles) = last_life(allocator);
-        let trimmer = beside(&pool, |pool| drop(pool.trim()));
+        let trimmer = beside(&pool, |pool| pool.trim());
         let freed = pool.read(handles[1], &mut |_| pool.free(handles[1]).expect("lives"));
         assert_eq!(freed, Ok(()));
         trimmer.join().expect("no panic");

@@ -81,7 +81,6 @@ impl Entry {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "a slot is 14 bits")]
     pub(crate) fn state(self) -> State {
         let low = self.bits.low(self.word >> JOINED_SHIFT);
         let slot = (self.word & SLOT_MASK) as u16;

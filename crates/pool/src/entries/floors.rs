@@ -9,8 +9,8 @@ use std::sync::Arc;
 use pagefold_frame::{Claim, Memory, OutOfFrames, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Ordering};
 
-/// Pages whose floors cost nothing more: those of 16 384 entries.
-const INSIDE: usize = 32;
+/// Pages whose floors cost nothing more: those of 8192 entries.
+const INSIDE: usize = 16;
 
 /// What a page of entries was when it was given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(
             memory.used(),
             3,
-            "the floors of 1968 pages, 512 a frame, but for a frame without any"
+            "the floors of 1984 pages, 512 a frame, but for a frame without any"
         );
         drop(floors);
         assert_eq!(memory.used(), 0);
