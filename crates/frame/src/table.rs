@@ -73,7 +73,7 @@ mod imp {
     };
 
     use super::*;
-    use crate::FRAME_BYTES;
+    use crate::{FRAME_BYTES, charged::ChargedPages};
 
     /// The grain of commit: one system call for many pages; pages not yet touched are not resident.
     const COMMIT_BYTES: usize = 256 << 10;
@@ -88,8 +88,7 @@ mod imp {
         capacity: usize,
         /// Entries whose memory is committed.
         committed: AtomicUsize,
-        /// One bit a page: whether it is charged.
-        charged: Mutex<Vec<u64>>,
+        charged: Mutex<ChargedPages>,
         entries: PhantomData<T>,
     }
 
@@ -109,7 +108,7 @@ mod imp {
                 reservation: memory.source().reserve(bytes, FRAME_BYTES)?,
                 capacity,
                 committed: AtomicUsize::new(0),
-                charged: Mutex::new(Vec::new()),
+                charged: Mutex::new(ChargedPages::new()),
                 entries: PhantomData,
             })
         }
@@ -153,12 +152,10 @@ mod imp {
             }
             let page = index / Self::PER_PAGE;
             let mut charged = self.charged.lock();
-            if charged.len() <= page / 64 {
-                charged.resize(page / 64 + 1, 0);
-            }
-            if charged[page / 64] >> (page % 64) & 1 == 1 {
+            if charged.contains(page) {
                 return Ok(());
             }
+            charged.ensure(page, &self.memory, claim)?;
             self.memory.charge_metadata(1, claim)?;
             // ORDERING: Relaxed; only changed under the lock held here.
             let committed = self.committed.load(Ordering::Relaxed) * size_of::<T>();
@@ -172,7 +169,7 @@ mod imp {
                 // ORDERING: Release; pairs with the Acquire in `get`.
                 self.committed.store(upto / size_of::<T>(), Ordering::Release);
             }
-            charged[page / 64] |= 1 << (page % 64);
+            charged.insert(page);
             Ok(())
         }
 
@@ -190,36 +187,37 @@ mod imp {
             let mut charged = self.charged.lock();
             let mut pages = Vec::new();
             let mut next = first;
-            while next < charged.len() * 64 && pages.len() < RELEASE_BATCH {
-                let entries = next * Self::PER_PAGE..(next + 1) * Self::PER_PAGE;
-                if charged[next / 64] >> (next % 64) & 1 == 1 && vacant(entries) {
-                    pages.push(next);
+            *cursor = loop {
+                let Some(page) = charged.next_from(next) else { break None };
+                if pages.len() == RELEASE_BATCH {
+                    break Some(page);
                 }
-                next += 1;
-            }
-            *cursor = (next < charged.len() * 64).then_some(next);
+                if vacant(page * Self::PER_PAGE..(page + 1) * Self::PER_PAGE) {
+                    pages.push(page);
+                }
+                next = page + 1;
+            };
             let ranges: Vec<_> =
                 pages.iter().map(|page| page * FRAME_BYTES..(page + 1) * FRAME_BYTES).collect();
             if ranges.is_empty() {
-                return 0;
+                return charged.shrink(&self.memory);
             }
             // SAFETY: nobody writes these entries, by this function's contract; others may load them atomically.
             let given_back = unsafe { self.memory.source().decommit(&self.reservation, &ranges) };
             if given_back.is_err() {
                 return 0;
             }
-            for page in &pages {
-                charged[page / 64] &= !(1 << (page % 64));
+            for &page in &pages {
+                charged.remove(page);
             }
             self.memory.uncharge_metadata(pages.len());
-            pages.len()
+            pages.len() + charged.shrink(&self.memory)
         }
     }
 
     impl<T> Drop for Table<T> {
         fn drop(&mut self) {
-            let pages: u32 = self.charged.lock().iter().map(|word| word.count_ones()).sum();
-            self.memory.uncharge_metadata(pages as usize);
+            self.memory.uncharge_metadata(self.charged.lock().count());
             // SAFETY: reserved in `new`, released once, and references to entries borrow the table.
             unsafe { self.memory.source().release(self.reservation) };
         }

@@ -5,24 +5,24 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{
-    Arena, ArenaConfig, ClaimError, ClaimedRange, FRAME_BYTES, Memory, Movable, SourceError,
-};
+use pagefold_frame::{Arena, ArenaConfig, ClaimError, ClaimedRange, FRAME_BYTES, Memory, Movable};
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Ordering};
 
 use crate::{
     Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Stats,
     builder::Layout,
     counters::Counters,
-    entries::{Entry, EntryCell, HandleTable, Place, State},
+    entries::{Entry, EntryCell, HandleTable, Place, Size},
     handle::PoolNumber,
     scratch::Scratch,
 };
 
+/// The most descriptors of a slab for each frame of address space: entries have room for their ids.
+pub(crate) const DESCRIPTORS_PER_FRAME: usize = 2;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Base {
-    pub(crate) number: PoolNumber,
     pub(crate) memory: Arc<Memory>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) entries: HandleTable,
@@ -43,8 +43,9 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// A base without a limit yet. No object of the packing takes fewer than `least_bytes` of its frames;
-    /// `scratch_bytes` is the longest input that is copied to scratch.
+    /// A base without a limit yet. No object of the packing takes fewer than `least_bytes` of its frames; `scratch_bytes`
+    /// is the longest input that is copied to scratch. No slab of the packing has more descriptors than
+    /// [`DESCRIPTORS_PER_FRAME`] says.
     pub(crate) fn new(
         allocator: Allocator,
         layout: Layout,
@@ -71,10 +72,13 @@ impl Base {
             None => arena.address_space(),
         };
         let shards = pagefold_frame::shard_count();
-        let entries: Result<_, SourceError> =
-            HandleTable::new(&memory, arena.address_space() / least_bytes);
+        let size = Size {
+            indices: (arena.address_space() / least_bytes).min(layout.handle_indices),
+            ids: arena.address_space() / FRAME_BYTES * DESCRIPTORS_PER_FRAME,
+            generation_bits: layout.generation_bits,
+        };
+        let entries = HandleTable::new(&memory, number, size);
         Ok(Self {
-            number,
             entries: entries?,
             arena: Arc::new(arena),
             memory,
@@ -127,17 +131,7 @@ impl Base {
         &self,
         handle: Handle,
     ) -> Result<(EntryCell<'_>, Entry, Place), HandleError> {
-        if !handle.is_of(self.number.id()) {
-            return Err(HandleError::Foreign);
-        }
-        let cell = self.entries.get(handle.index()).ok_or(HandleError::Stale)?;
-        let entry = cell.load();
-        match entry.state() {
-            State::Live(place) if entry.generation() == handle.generation() => {
-                Ok((cell, entry, place))
-            }
-            _ => Err(HandleError::Stale),
-        }
+        self.entries.find(handle)
     }
 
     /// Notes that compaction moved an object.
@@ -152,6 +146,7 @@ impl Base {
         let arena = self.arena.stats();
         // ORDERING: Relaxed; a statistic.
         let compacted_bytes = self.compacted_bytes.load(Ordering::Relaxed);
+        let (retired, indices) = self.entries.retired();
         Stats {
             objects,
             payload_bytes,
@@ -162,6 +157,8 @@ impl Base {
             moved_bytes: self.counters.slid() + compacted_bytes,
             compacted_bytes,
             migration: self.arena.migration(),
+            retired_indices: retired as u64,
+            index_capacity: indices as u64,
             limit_bytes: self.limit_bytes() as u64,
             max_limit_bytes: self.max_limit as u64,
             ..Stats::default()

@@ -157,6 +157,9 @@ pub(crate) struct Layout {
     pub(crate) selection: Selection,
     pub(crate) classes: ClassTable,
     pub(crate) lending: bool,
+    /// The most indices of handles, and bits of their generations: no bound, but for tests.
+    pub(crate) handle_indices: usize,
+    pub(crate) generation_bits: u32,
     /// The account, without a limit yet, and the source behind it.
     pub(crate) memory: Arc<Memory>,
 }
@@ -174,6 +177,8 @@ pub struct PoolBuilder {
     class_step: usize,
     chain_limit: u32,
     class_lending: bool,
+    handle_indices: usize,
+    generation_bits: u32,
     source: Option<Box<dyn FrameSource>>,
 }
 
@@ -201,6 +206,8 @@ impl PoolBuilder {
             class_step: CLASS_STEP,
             chain_limit: CHAIN_LIMIT,
             class_lending: true,
+            handle_indices: usize::MAX,
+            generation_bits: u32::MAX,
             source: None,
         }
     }
@@ -291,6 +298,14 @@ impl PoolBuilder {
         self
     }
 
+    /// A handle table of at most so many indices, each of which lives at most 2^`generation_bits` times: so that a test
+    /// can see both come to their end.
+    #[doc(hidden)]
+    pub fn handle_table(mut self, indices: usize, generation_bits: u32) -> Self {
+        (self.handle_indices, self.generation_bits) = (indices, generation_bits);
+        self
+    }
+
     /// Where memory comes from. By default it is mapped from the system, or taken from the heap where the system's
     /// pages are not 4 KiB.
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
@@ -349,6 +364,8 @@ impl PoolBuilder {
             selection: self.selection,
             classes,
             lending: self.class_lending,
+            handle_indices: self.handle_indices,
+            generation_bits: self.generation_bits,
             memory: Arc::new(Memory::new(self.source.unwrap_or_else(default_source), usize::MAX)),
         })
     }

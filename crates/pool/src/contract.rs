@@ -184,6 +184,19 @@ pub trait Pool: Send + Sync {
     /// Gives everything that is free back to the system: caches, free frames, empty metadata pages.
     fn trim(&self) -> TrimReport;
 
+    /// Takes indices of handles back into use that had their last generation; returns how many.
+    ///
+    /// A pool makes at least 2^46 objects without it. For a caller who keeps all handles in one place it makes more, for
+    /// ever: [`Stats::retired_indices`] and [`Stats::index_capacity`] say when it is time.
+    ///
+    /// # Concurrency
+    /// A handle of an object that was freed may name a new object afterwards. So the caller vouches that no such handle
+    /// is held anywhere, and that no call on this pool is under way that began before such an object was freed. A pool
+    /// that no other thread uses just now satisfies the second.
+    fn recycle_retired(&self) -> u64 {
+        0
+    }
+
     /// Changes the limit. Lowering it compacts and trims first; the new limit holds when this returns `Ok`.
     ///
     /// # Errors

@@ -307,6 +307,11 @@ impl Pool for Nbud {
         TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
     }
 
+    fn recycle_retired(&self) -> u64 {
+        self.attend_all();
+        self.base.entries.recycle_retired()
+    }
+
     fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
         let step = self.span_bytes() * 64;
         self.base.set_limit(bytes, &|| _ = self.trim(), &|| self.compact_objects(step).more)

@@ -22,12 +22,7 @@ use super::{
     buckets::{Listed, set_may_be_open},
     span::{SLOT_BYTES, Span, SpanBody},
 };
-use crate::{
-    AllocError, Handle,
-    attend::Attend,
-    builder::Placement,
-    entries::{Entry, Place, State},
-};
+use crate::{AllocError, Handle, attend::Attend, builder::Placement, entries::Place};
 
 /// The share of span bytes that may be holes before they are filled, in thousandths. See BENCHMARKS.md for what it
 /// gives and costs.
@@ -90,16 +85,16 @@ impl Nbud {
 
     fn try_insert(&self, content: Content<'_>, claim: Claim) -> Result<Handle, OutOfFrames> {
         let index = self.base.entries.take(claim)?;
-        let generation = self.base.entries.load(index).generation();
+        let vacant = self.base.entries.load(index);
         // The entry is published while the place is still held, so whoever finds it finds the bytes.
         let publish = |place| {
-            self.base.entries.store(index, Entry::new(generation, State::Live(place)));
+            self.base.entries.store(index, vacant.at(place));
             true
         };
         match self.put(content, index, claim, publish) {
             Ok(_) => {
                 self.base.counters.add_object();
-                Ok(Handle::new(index, generation, self.base.number.id()))
+                Ok(self.base.entries.handle(index, vacant))
             }
             Err(OutOfFrames) => {
                 self.base.entries.give_back(index);

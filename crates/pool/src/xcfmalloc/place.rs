@@ -25,11 +25,7 @@ use super::{
     header::{capacity, units_for},
     lists::Locked,
 };
-use crate::{
-    AllocError, Handle,
-    attend::Attend,
-    entries::{Entry, State},
-};
+use crate::{AllocError, Handle, attend::Attend};
 
 /// Attempts at the limit while others hold frames whose holes would fit.
 const ATTEMPTS_AT_LIMIT: usize = 64;
@@ -145,13 +141,13 @@ impl Xcfmalloc {
         let source = Source::Anywhere(claim);
         let mut draft = self.draft(len, index, self.max_blocks, source, write_down)?;
         draft.fill(index, content);
-        let generation = self.base.entries.load(index).generation();
+        let vacant = self.base.entries.load(index);
         // Published while the frames are held, so whoever finds the entry waits for the bytes.
         let place = draft.chain.place();
-        self.base.entries.store(index, Entry::new(generation, State::Live(place)));
+        self.base.entries.store(index, vacant.at(place));
         self.base.counters.add_object();
         self.base.counters.add_payload(len);
-        Ok(Handle::new(index, generation, self.base.number.id()))
+        Ok(self.base.entries.handle(index, vacant))
     }
 
     /// Takes blocks for `len` bytes and holds their frames; `complete` is called with the lists still locked, and may

@@ -341,6 +341,11 @@ impl Pool for Zsmalloc {
         TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
     }
 
+    fn recycle_retired(&self) -> u64 {
+        self.attend_all();
+        self.base.entries.recycle_retired()
+    }
+
     fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
         let compact = || self.compact_objects(LIMIT_STEP).more;
         self.base.set_limit(bytes, &|| _ = self.trim(), &compact)

@@ -18,11 +18,7 @@ use super::{
     layout::is_split,
     zspage::{Body, Zspage},
 };
-use crate::{
-    AllocError, Handle,
-    attend::Attend,
-    entries::{Entry, Place, State},
-};
+use crate::{AllocError, Handle, attend::Attend, entries::Place};
 
 /// Candidates looked at in one class: some may be held by others.
 const CANDIDATES: usize = 4;
@@ -52,16 +48,16 @@ impl Zsmalloc {
 
     fn try_insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, OutOfFrames> {
         let index = self.base.entries.take(claim)?;
-        let generation = self.base.entries.load(index).generation();
+        let vacant = self.base.entries.load(index);
         // The entry is published while the place is still held, so whoever finds it finds the bytes.
         let publish = |place| {
-            self.base.entries.store(index, Entry::new(generation, State::Live(place)));
+            self.base.entries.store(index, vacant.at(place));
             true
         };
         match self.put(bytes, index, claim, publish) {
             Ok(_) => {
                 self.base.counters.add_object();
-                Ok(Handle::new(index, generation, self.base.number.id()))
+                Ok(self.base.entries.handle(index, vacant))
             }
             Err(OutOfFrames) => {
                 self.base.entries.give_back(index);
