@@ -262,7 +262,7 @@ impl Space {
         &self.owner.tenant
     }
 
-    fn inner(&self) -> &crate::inner::Inner {
+    pub(crate) fn inner(&self) -> &crate::inner::Inner {
         &self.owner.shared.inner
     }
 
