@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`store`](Store), [`builder`](StoreBuilder) | the store: spaces, limit, statistics |
 //! | [`space`](Space) | keys of one tenant: put, get, take, remove |
+//! | [`cache`](Cache) | values by any key, in a space of their own |
 //! | `word` | the index word: what is kept, and where |
 //! | `index` | the table of words, and who may change one when |
 //! | `form` | from bytes to objects and back |
@@ -32,6 +33,7 @@
 
 mod audit;
 mod builder;
+mod cache;
 mod counters;
 mod error;
 mod form;
@@ -51,6 +53,7 @@ mod store;
 mod word;
 
 pub use builder::StoreBuilder;
+pub use cache::{Cache, CacheConfig, CacheError, CacheStats, CacheValue, Clock, SystemClock};
 pub use error::{
     Before, GetError, KeyError, LimitOf, PutError, PutIfError, PutManyError, SpaceError,
     StoreBuildError, TryGetError, UpdateError,

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use pagefold_frame::{Charge, OutOfFrames};
 use pagefold_pool::{CompactReport, LimitError, Violation};
 
 use crate::{
@@ -70,16 +71,21 @@ impl Store {
         let index = Index::new(&inner.nodes, pages, config.kind == Kind::Ephemeral);
         let counters = Counters::new();
         let fixed = size_of::<Tenant>() + index.fixed_bytes() + counters.fixed_bytes();
-        let charge = inner.memory.charge_beside(fixed).or_else(|_| {
-            inner.shrink(fixed);
-            inner.memory.charge_beside(fixed)
-        });
-        let charge = charge.map_err(|_| SpaceError::Full)?;
+        let charge = self.charge_beside(fixed).map_err(|_| SpaceError::Full)?;
         let tenant = inner.adopt(config.name.take(), config.kind, move |name| {
             Tenant::new(name, config, index, counters, charge)
         })?;
         tracing::debug!(space = tenant.name, pages, "a space was made");
         Ok(Space::new(Arc::clone(&self.shared), tenant))
+    }
+
+    /// Charges what lies outside of the pool for as long as the charge lives, and makes room for it if it must.
+    pub(crate) fn charge_beside(&self, bytes: usize) -> Result<Charge, OutOfFrames> {
+        let inner = &self.shared.inner;
+        inner.memory.charge_beside(bytes).or_else(|_| {
+            inner.shrink(bytes);
+            inner.memory.charge_beside(bytes)
+        })
     }
 
     /// Drops a space with everything in it. Other handles of it answer [`KeyError::Dropped`](crate::KeyError::Dropped)

@@ -261,7 +261,7 @@ impl Space {
         &self.owner.tenant
     }
 
-    fn inner(&self) -> &crate::inner::Inner {
+    pub(crate) fn inner(&self) -> &crate::inner::Inner {
         &self.owner.shared.inner
     }
 
