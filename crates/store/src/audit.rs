@@ -5,9 +5,8 @@ use pagefold_pool::Violation;
 use crate::{counters::Count, form::Patience, inner::Inner, space::Tenant};
 
 impl Inner {
+    /// Whether all of it is true, with no operation under way.
     pub(crate) fn validate(&self) -> Result<(), Violation> {
-        // The shrinker's thread is another one too.
-        let _quiet = self.wake.quiet();
         self.pool.validate()?;
         let mut objects = 0;
         for tenant in self.tenants() {

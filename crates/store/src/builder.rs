@@ -5,11 +5,12 @@ use std::sync::Arc;
 use pagefold_codec::{Codec, CodecSpec};
 use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, Memory};
 use pagefold_pool::{Allocator, BuildError, Handle, Pool, PoolBuilder};
+use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
     form::Forms,
-    gate::Gate,
+    gate::AcceptGate,
     index::Nodes,
     inner::{Inner, Watermarks},
     limit::LimitSource,
@@ -196,8 +197,9 @@ impl StoreBuilder {
             }
             PartsError::Other(error) => error,
         })?;
-        let gate = Gate::new(self.accept_percent);
-        let inner = Arc::new(Inner::new(parts, forms, gate, self.marks));
+        let gate = AcceptGate::new(self.accept_percent);
+        let operations = Gate::new().map_err(StoreBuildError::Fork)?;
+        let inner = Arc::new(Inner::new(parts, forms, gate, self.marks, operations));
         let thread = self
             .shrinker
             .then(|| shrinker::start(Arc::clone(&inner), self.limit_source))

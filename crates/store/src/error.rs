@@ -28,6 +28,12 @@ pub enum KeyError {
     /// The space was dropped, with everything in it.
     #[error("the space was dropped")]
     Dropped,
+    /// The process was forked in the middle of an operation of another thread, which took longer than the fork waits
+    /// ([`set_fork_wait`](crate::set_fork_wait)). In this child the store cannot be used.
+    #[error(
+        "the process was forked while an operation on this store was under way; use it in the parent"
+    )]
+    Abandoned,
 }
 
 /// Why nothing was put. What was under the key before is said by [`Full`](PutError::Full); after any other error it is
@@ -201,6 +207,20 @@ pub enum StoreBuildError {
     /// The thread could not be started.
     #[error("the shrinker's thread could not be started")]
     Thread(#[source] std::io::Error),
+    /// The handlers that keep the store usable after a fork could not be registered.
+    #[error("the handlers of a fork could not be registered")]
+    Fork(#[source] std::io::Error),
+}
+
+/// Why a store was not found valid.
+#[derive(Debug, Error)]
+pub enum ValidateError {
+    /// Other threads were in the middle of operations for too long, or this thread is.
+    #[error("operations on the store are under way; validate it when they are done")]
+    Busy,
+    /// An invariant does not hold.
+    #[error(transparent)]
+    Violation(#[from] pagefold_pool::Violation),
 }
 
 /// Why a space could not be made.
@@ -215,4 +235,7 @@ pub enum SpaceError {
     /// The limit leaves no room for the space's own structures.
     #[error("the limit of the store leaves no room for another space")]
     Full,
+    /// As [`KeyError::Abandoned`].
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }

@@ -12,14 +12,14 @@ use crate::{inner::Inner, space::Kind};
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct AcceptGate {
     percent: u8,
     /// 0 while open; otherwise the bytes of persistent objects below which it opens, plus 1.
     opens_below: AtomicU64,
 }
 
 // ORDERING (this file): Relaxed; a put that sees the gate a moment late is refused, or let in to find the store full.
-impl Gate {
+impl AcceptGate {
     pub(crate) fn new(percent: u8) -> Self {
         Self { percent, opens_below: AtomicU64::new(0) }
     }

@@ -3,19 +3,26 @@
 //! Nothing here holds a lock while a codec runs, an object is stored, or something foreign is called. The list of spaces
 //! is locked to look for a victim's space and to walk it for statistics, never around either.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use pagefold_frame::{Charge, FRAME_BYTES, Memory, OutOfFrames};
 use pagefold_pool::{CompactReport, Handle, Pool};
-use pagefold_sys::sync::Mutex;
+use pagefold_sys::{
+    quiesce::{Abandoned, Entered, Gate},
+    sync::Mutex,
+};
 
 use crate::{
+    KeyError,
     builder::Parts,
     form::{Forms, Patience, Source, Unread},
-    gate::Gate,
+    gate::AcceptGate,
     index::Nodes,
     shrinker::Wake,
     space::{Kind, Tenant},
@@ -29,7 +36,7 @@ pub(crate) struct Inner {
     /// Any handle of the pool.
     any: Handle,
     pub(crate) forms: Forms,
-    pub(crate) gate: Gate,
+    pub(crate) gate: AcceptGate,
     pub(crate) wake: Wake,
     pub(crate) marks: Watermarks,
     /// The frames to stay within: the limit, or less while the limit is being lowered.
@@ -37,6 +44,10 @@ pub(crate) struct Inner {
     pub(crate) tenants: Mutex<Vec<Arc<Tenant>>>,
     /// The nodes of all indices.
     pub(crate) nodes: Arc<Nodes>,
+    /// Every operation passes it, so that a fork, a validation, or a take-back of handles finds none under way.
+    pub(crate) operations: Gate,
+    /// Whether a put found no handle although the pool has retired ones.
+    wants_handles: AtomicBool,
     pub(crate) work: Work,
     /// Raised, with Release, before retired handles are used again: see `space/update.rs`.
     pub(crate) epoch: AtomicU64,
@@ -46,6 +57,11 @@ pub(crate) struct Inner {
     overwrite_turn: Mutex<()>,
     _charge: Charge,
 }
+
+/// The shrinker takes handles back when more than one in this many is retired.
+pub(crate) const RETIRED_SHARE: u64 = 8;
+/// How long that waits for operations that are under way.
+const RECYCLE_WAIT: Duration = Duration::from_secs(1);
 
 /// Shares of the limit, in percent.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +85,13 @@ pub(crate) struct Work {
 }
 
 impl Inner {
-    pub(crate) fn new(parts: Parts, forms: Forms, gate: Gate, marks: Watermarks) -> Self {
+    pub(crate) fn new(
+        parts: Parts,
+        forms: Forms,
+        gate: AcceptGate,
+        marks: Watermarks,
+        operations: Gate,
+    ) -> Self {
         let Parts { pool, memory, any, nodes, charge } = parts;
         let target = AtomicUsize::new(memory.limit());
         Self {
@@ -83,6 +105,8 @@ impl Inner {
             target,
             tenants: Mutex::new(Vec::new()),
             nodes,
+            operations,
+            wants_handles: AtomicBool::new(false),
             work: Work::default(),
             epoch: AtomicU64::new(0),
             long: Mutex::new(None),
@@ -92,6 +116,52 @@ impl Inner {
     }
 
     // ORDERING (this file): Relaxed; statistics, and a target that whoever misses it by a moment meets at the hard limit.
+
+    /// Begins an operation. It ends when the guard is dropped.
+    #[inline]
+    pub(crate) fn enter(&self) -> Result<Entered<'_>, KeyError> {
+        self.operations.enter().map_err(|Abandoned| KeyError::Abandoned)
+    }
+
+    /// As [`enter`](Self::enter), without ever waiting: none while no operation may run.
+    #[inline]
+    pub(crate) fn try_enter(&self) -> Result<Option<Entered<'_>>, KeyError> {
+        match self.operations.try_enter() {
+            None if self.operations.is_abandoned() => Err(KeyError::Abandoned),
+            entered => Ok(entered),
+        }
+    }
+
+    /// Notes that handles are to be taken back, if more than one in `share` of them is retired.
+    pub(crate) fn look_at_handles(&self, share: u64) {
+        let stats = self.pool.stats();
+        if stats.retired_indices > stats.index_capacity / share {
+            self.wants_handles.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes retired handles back if that is due, at a moment without operations; whether any came back since the epoch
+    /// was `since`, by this thread or another. Not from inside of an operation.
+    ///
+    /// Only index words hold handles then, and versions, which the epoch ends.
+    pub(crate) fn recycle_handles(&self, since: u64) -> bool {
+        let is_due = || self.wants_handles.load(Ordering::Relaxed) && self.epoch() == since;
+        if !is_due() {
+            return self.epoch() != since;
+        }
+        let Some(_quiet) = self.operations.quiesce(RECYCLE_WAIT) else {
+            return self.epoch() != since;
+        };
+        if !is_due() {
+            return self.epoch() != since;
+        }
+        self.wants_handles.store(false, Ordering::Relaxed);
+        // ORDERING: Release; pairs with the Acquire in `epoch`: see `space/update.rs`.
+        self.epoch.fetch_add(1, Ordering::Release);
+        let recycled = self.pool.recycle_retired();
+        tracing::debug!(recycled, "handles were taken back");
+        recycled > 0
+    }
 
     /// Bytes that may be resident.
     pub(crate) fn resident(&self) -> usize {

@@ -56,8 +56,11 @@ pub use builder::StoreBuilder;
 pub use cache::{Cache, CacheConfig, CacheError, CacheStats, CacheValue, Clock, SystemClock};
 pub use error::{
     Before, GetError, KeyError, LimitOf, PutError, PutIfError, PutManyError, SpaceError,
-    StoreBuildError, TryGetError, UpdateError,
+    StoreBuildError, TryGetError, UpdateError, ValidateError,
 };
+#[cfg(not(loom))]
+pub use pagefold_sys::quiesce::set_fork_wait;
+
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use order::{Candidate, EvictionOrder, Pages, RandomOrder, SecondChance};
 pub use room::ShrinkReport;

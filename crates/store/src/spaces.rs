@@ -23,12 +23,15 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spaces(&self) -> Vec<Space> {
-        let tenants = self.shared().inner.tenants();
+        let inner = &self.shared().inner;
+        let Ok(_operation) = inner.enter() else { return Vec::new() };
+        let tenants = inner.tenants();
         tenants.into_iter().filter_map(|tenant| Space::of(self.shared(), tenant)).collect()
     }
 
     /// The space of this name, if there is one.
     pub fn find_space(&self, name: &str) -> Option<Space> {
+        let _operation = self.shared().inner.enter().ok()?;
         let tenants = self.shared().inner.tenants.lock();
         let tenant = tenants.iter().find(|tenant| tenant.name == name).cloned();
         drop(tenants);

@@ -215,6 +215,27 @@ pub struct WorkStats {
 }
 
 impl StoreStats {
+    /// What can be said of a store that a fork left unusable, without a lock.
+    pub(crate) fn of_abandoned(inner: &Inner) -> Self {
+        Self {
+            allocator: inner.pool.name().to_owned(),
+            codec: inner.forms.codec.name().to_owned(),
+            limit_bytes: inner.limit() as u64,
+            max_limit_bytes: 0,
+            resident_bytes: inner.resident() as u64,
+            pool_bytes: 0,
+            idle_bytes: 0,
+            metadata_bytes: 0,
+            reserved_bytes: 0,
+            payload_bytes: 0,
+            stored: 0,
+            original_bytes: 0,
+            accepting: false,
+            work: inner.work.stats(),
+            spaces: Vec::new(),
+        }
+    }
+
     pub(crate) fn of(inner: &Inner) -> Self {
         let pool = inner.pool.stats();
         let reserved_bytes = (inner.reserved_bytes() as u64).min(pool.metadata_bytes);

@@ -30,6 +30,11 @@ pub enum CacheError {
     /// The space of the cache was dropped, by way of [`Store::find_space`](crate::Store::find_space).
     #[error("the space of the cache was dropped")]
     Dropped,
+    /// As [`KeyError::Abandoned`].
+    #[error(
+        "the process was forked while an operation on the store was under way; use the cache in the parent"
+    )]
+    Abandoned,
 }
 
 impl CacheError {
@@ -42,6 +47,7 @@ impl CacheError {
                 unreachable!("values have any length, and slots lie in the space")
             }
             PutError::Key(KeyError::Dropped) => Self::Dropped,
+            PutError::Key(KeyError::Abandoned) => Self::Abandoned,
         }
     }
 }

@@ -50,11 +50,14 @@ use config::Weigher;
 use hash::{KeyHash, KeyHasher};
 use map::{Map, Slot};
 use pagefold_frame::Charge;
+use pagefold_sys::quiesce::Entered;
 use shard::Entry;
 use slots::Slots;
 use stats::Event;
 
-use crate::{GetError, Space, SpaceConfig, SpaceError, SpaceStats, Store, form::VALUE_MAX};
+use crate::{
+    GetError, KeyError, Space, SpaceConfig, SpaceError, SpaceStats, Store, form::VALUE_MAX,
+};
 
 /// Bytes before a value in the space: its stamp.
 const STAMP_BYTES: usize = 8;
@@ -201,6 +204,7 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
         let mut bytes = vec![0; STAMP_BYTES];
         value.encode(&mut bytes);
         let hash = self.core.hasher.hash(key);
+        let _operation = self.core.enter().map_err(|_| CacheError::Abandoned)?;
         self.core.insert(hash, &mut bytes, weight, time).inspect_err(|_| {
             self.core.map.remove(hash, self.core.slots());
             self.core.map.count(hash, Event::Rejected);
@@ -212,7 +216,9 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
     /// # Panics
     /// When the value, as it is decoded, does.
     pub fn get(&self, key: &K) -> Option<V> {
-        self.core.get(self.core.hasher.hash(key), V::decode)
+        let hash = self.core.hasher.hash(key);
+        let _operation = self.core.enter().ok()?;
+        self.core.get(hash, V::decode)
     }
 
     /// The value under a key, or what `make` makes, which is then inserted as far as there is room.
@@ -264,19 +270,21 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
 
     /// Removes what is under a key; whether there was a value.
     pub fn remove(&self, key: &K) -> bool {
-        self.core.remove(self.core.hasher.hash(key))
+        let hash = self.core.hasher.hash(key);
+        self.core.enter().is_ok_and(|_operation| self.core.remove(hash))
     }
 
     /// Whether there is a value under a key. Counts as no get, for statistics and for what is dropped next.
     pub fn contains(&self, key: &K) -> bool {
-        self.core.contains(self.core.hasher.hash(key))
+        let hash = self.core.hasher.hash(key);
+        self.core.enter().is_ok_and(|_operation| self.core.contains(hash))
     }
 }
 
 impl<K: ?Sized, V> Cache<K, V> {
     /// Entries now, with those whose time is over and that were not got since.
     pub fn len(&self) -> u64 {
-        self.core.map.len()
+        self.core.enter().map_or(0, |_operation| self.core.map.len())
     }
 
     /// Whether there is none.
@@ -289,7 +297,9 @@ impl<K: ?Sized, V> Cache<K, V> {
     /// # Complexity
     /// A look for each place of the map, with no lock held for more than 128 of them.
     pub fn clear(&self) {
-        self.core.map.remove_where(|_| true, None, self.core.slots());
+        if let Ok(_operation) = self.core.enter() {
+            self.core.map.remove_where(|_| true, None, self.core.slots());
+        }
     }
 
     /// Removes the values whose time is over, and returns how many those were. A get removes one that it comes upon, and
@@ -299,13 +309,14 @@ impl<K: ?Sized, V> Cache<K, V> {
     /// As [`clear`](Self::clear).
     pub fn remove_expired(&self) -> u64 {
         let now = self.core.now();
+        let Ok(_operation) = self.core.enter() else { return 0 };
         let goes = |entry: &Entry| entry.expires_ms <= now;
         self.core.map.remove_where(goes, Some(Event::Expired), self.core.slots())
     }
 
     /// The accounts of the cache.
     pub fn stats(&self) -> CacheStats {
-        self.core.map.stats()
+        self.core.enter().map_or_else(|_| CacheStats::default(), |_operation| self.core.map.stats())
     }
 
     /// The accounts of the cache's space: bytes, compression, times.
@@ -315,6 +326,11 @@ impl<K: ?Sized, V> Cache<K, V> {
 }
 
 impl Core {
+    /// Begins an operation of the store, in which the locks of the map are taken.
+    fn enter(&self) -> Result<Entered<'_>, KeyError> {
+        self.space.inner().enter()
+    }
+
     fn slots(&self) -> Slots<'_> {
         Slots { inner: self.space.inner(), tenant: self.space.tenant() }
     }

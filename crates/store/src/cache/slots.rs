@@ -19,18 +19,14 @@ impl Slots<'_> {
 
     /// Whether the value was got since this was last asked.
     pub(super) fn take_mark(self, slot: u64) -> bool {
-        let Ok(index) = usize::try_from(slot) else { return false };
-        let word = self.tenant.index.load(index);
-        if word.is_referenced() {
-            self.tenant.index.unmark(index, word);
-        }
-        word.is_referenced()
+        let found = self.tenant.index.find(slot);
+        found.unmark();
+        found.word.is_referenced()
     }
 
     /// Removes the value; whether there was one.
     pub(super) fn remove(self, slot: u64) -> bool {
-        let Ok(index) = usize::try_from(slot) else { return false };
-        self.inner.remove(self.tenant, index, Count::Removed)
+        self.inner.remove(self.tenant, slot, Count::Removed)
     }
 
     /// Makes room for so many bytes of the map, a piece of it; `false` when there is nothing more to try. Drops pages, so
@@ -42,5 +38,5 @@ impl Slots<'_> {
 
 /// Whether there is a value in a slot.
 pub(super) fn is_there(tenant: &Tenant, slot: u64) -> bool {
-    usize::try_from(slot).is_ok_and(|index| !tenant.index.load(index).is_empty())
+    !tenant.index.load(slot).is_empty()
 }

@@ -104,8 +104,11 @@ impl Space {
                 }
             }
         }
-        if tenant.kind == Kind::Persistent && limit == LimitOf::Store {
-            inner.gate.close(inner);
+        if limit == LimitOf::Store {
+            inner.look_at_handles(u64::MAX);
+            if tenant.kind == Kind::Persistent {
+                inner.gate.close(inner);
+            }
         }
         Err(self.full(need, limit, was_new))
     }

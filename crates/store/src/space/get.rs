@@ -67,7 +67,9 @@ impl Space {
     /// Async-signal-safe: no lock, no allocation, no waiting, a bounded number of steps. It may interrupt any method of
     /// the same store in the same thread.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
-        let key = self.key(key)?;
+        let Some((key, _operation)) = self.try_begin(key)? else {
+            return Err(TryGetError::WouldBlock);
+        };
         let began = Instant::now();
         let counters = &self.tenant().counters;
         for _ in 0..ROUNDS {
@@ -105,7 +107,7 @@ impl Space {
 
     /// Fills all of `into`, and returns the word that it was read by.
     pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
-        let key = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         loop {
             let found = self.tenant().index.find(key);
@@ -165,7 +167,7 @@ impl Space {
 
     /// Finds the length first, and then reads into as much room.
     fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
-        let key = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         loop {
             let found = self.tenant().index.find(key);

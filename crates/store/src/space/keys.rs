@@ -67,7 +67,9 @@ impl Iterator for Keys<'_> {
         if self.from >= self.end {
             return None;
         }
+        let operation = self.space.inner().enter().ok()?;
         let found = self.space.tenant().next_key(self.from).filter(|key| *key < self.end);
+        drop(operation);
         self.from = found.map_or(self.end, |key| key + 1);
         found
     }

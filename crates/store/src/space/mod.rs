@@ -35,6 +35,7 @@ pub use config::{Kind, SpaceConfig};
 use evicted::Listener;
 pub use keys::Keys;
 use pagefold_frame::Charge;
+use pagefold_sys::quiesce::Entered;
 use pagefold_sys::sync::Mutex;
 pub use update::Version;
 
@@ -214,7 +215,10 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if !self.tenant.keep {
+        // What an operation of another thread of the parent left half done stays as it is.
+        if !self.tenant.keep
+            && let Ok(_operation) = self.shared.inner.enter()
+        {
             self.shared.inner.drop_tenant(&self.tenant);
         }
     }
@@ -303,7 +307,7 @@ impl Space {
     /// # Errors
     /// [`KeyError`].
     pub fn contains(&self, key: u64) -> Result<bool, KeyError> {
-        let key = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         Ok(!self.tenant().index.load(key).is_empty())
     }
 
@@ -316,6 +320,20 @@ impl Space {
     /// The accounts of this space.
     pub fn stats(&self) -> SpaceStats {
         SpaceStats::of(self.tenant(), self.tenant().used(), self.tenant().limit())
+    }
+
+    /// Begins an operation on a key, if the space has it and lives. It ends when the guard is dropped.
+    #[inline]
+    fn begin(&self, key: u64) -> Result<(u64, Entered<'_>), KeyError> {
+        let operation = self.inner().enter()?;
+        Ok((self.key(key)?, operation))
+    }
+
+    /// As [`begin`](Self::begin), without ever waiting: none while the store is validated, or the process is being forked.
+    #[inline]
+    fn try_begin(&self, key: u64) -> Result<Option<(u64, Entered<'_>)>, KeyError> {
+        let Some(operation) = self.inner().try_enter()? else { return Ok(None) };
+        Ok(Some((self.key(key)?, operation)))
     }
 
     /// The key, if the space has it and lives.

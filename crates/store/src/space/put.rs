@@ -26,6 +26,9 @@ use crate::{
     word::{Kept, Short, Word},
 };
 
+/// How often a put tries again because handles came back. They are used up by other threads in between, if at all.
+const RECYCLES: usize = 3;
+
 impl Space {
     /// Puts a page under a key, whatever was there, at one instant: a get beside it finds the old page or the new one,
     /// and never the old one again once this returned `Ok`.
@@ -48,7 +51,34 @@ impl Space {
         page: &Page,
         expected: Expected,
     ) -> Result<Version, PutIfError> {
-        let key = self.key(key)?;
+        self.with_handles(|| self.put_page_once(key, page, expected))
+    }
+
+    /// Tries to put, and again when there was no room because handles were used up, and now there are.
+    fn with_handles(
+        &self,
+        put: impl Fn() -> Result<Version, PutIfError>,
+    ) -> Result<Version, PutIfError> {
+        let inner = self.inner();
+        let mut epoch = inner.epoch();
+        for _ in 0..RECYCLES {
+            match put() {
+                Err(PutIfError::Put(PutError::Full { .. })) if inner.recycle_handles(epoch) => {
+                    epoch = inner.epoch();
+                }
+                outcome => return outcome,
+            }
+        }
+        put()
+    }
+
+    fn put_page_once(
+        &self,
+        key: u64,
+        page: &Page,
+        expected: Expected,
+    ) -> Result<Version, PutIfError> {
+        let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         // Before anything is stored: see `update`.
         let epoch = self.inner().epoch();
@@ -110,10 +140,20 @@ impl Space {
         value: &[u8],
         expected: Expected,
     ) -> Result<Version, PutIfError> {
-        if let Ok(page) = value.try_into() {
-            return self.put_page(key, page, expected);
+        match value.try_into() {
+            Ok(page) => self.put_page(key, page, expected),
+            Err(_) => self.with_handles(|| self.put_value_once(key, value, expected)),
         }
-        let key = self.key(key)?;
+    }
+
+    /// `value` is no page.
+    fn put_value_once(
+        &self,
+        key: u64,
+        value: &[u8],
+        expected: Expected,
+    ) -> Result<Version, PutIfError> {
+        let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         let epoch = self.inner().epoch();
         let put = |object: Object<'_>| {

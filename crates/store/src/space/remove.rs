@@ -19,7 +19,7 @@ impl Space {
     /// # Errors
     /// [`GetError`]; what is kept then stays.
     pub fn take(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
-        let key = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         loop {
             let word = self.tenant().index.load(key);
             if word.is_empty() {
@@ -49,7 +49,7 @@ impl Space {
     /// # Errors
     /// [`KeyError`].
     pub fn remove(&self, key: u64) -> Result<bool, KeyError> {
-        let key = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         Ok(self.inner().remove(self.tenant(), key, Count::Removed))
     }
 
@@ -61,6 +61,7 @@ impl Space {
     /// # Complexity
     /// A step for each page there, whatever the range.
     pub fn remove_range(&self, keys: Range<u64>) -> Result<u64, KeyError> {
+        let _operation = self.inner().enter()?;
         if self.tenant().index.is_closed() {
             return Err(KeyError::Dropped);
         }

@@ -33,6 +33,7 @@ impl Space {
     /// ```
     pub fn resize(&self, pages: u64) -> Result<u64, KeyError> {
         let tenant = self.tenant();
+        let _operation = self.inner().enter()?;
         let _alone = tenant.resizing.lock();
         if tenant.index.is_closed() {
             return Err(KeyError::Dropped);

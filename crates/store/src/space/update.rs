@@ -166,7 +166,7 @@ impl Space {
     /// # Errors
     /// [`KeyError`].
     pub fn remove_if(&self, key: u64, version: Version) -> Result<bool, KeyError> {
-        let key = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         let tenant = self.tenant();
         let word = tenant.index.load(key);
         if word.is_empty() || !Expected::Version(version).allows(self.inner(), word) {

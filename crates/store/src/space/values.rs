@@ -35,7 +35,7 @@ impl Space {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn value_len(&self, key: u64) -> Result<usize, GetError> {
-        let key = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         loop {
             let word = self.tenant().index.load(key);
             if word.is_empty() && self.tenant().index.is_closed() {
@@ -69,7 +69,7 @@ impl Space {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn take_bytes(&self, key: u64) -> Result<Vec<u8>, GetError> {
-        let key = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         let mut value = Vec::new();
         loop {
             let word = self.read_value(key, &mut value)?;
@@ -106,7 +106,9 @@ impl Space {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_get_bytes(&self, key: u64, buffer: &mut [u8]) -> Result<usize, TryGetError> {
-        let key = self.key(key)?;
+        let Some((key, _operation)) = self.try_begin(key)? else {
+            return Err(TryGetError::WouldBlock);
+        };
         let began = Instant::now();
         let counters = &self.tenant().counters;
         for _ in 0..ROUNDS {
