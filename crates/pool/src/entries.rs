@@ -146,10 +146,8 @@ impl HandleTable {
         let short = handle.to_short();
         let cell = self.get(bits.low(short)).ok_or(HandleError::Stale)?;
         let entry = cell.load();
-        match entry.state() {
-            State::Live(place) if entry.generation() == bits.generation(short) => {
-                Ok((cell, entry, place))
-            }
+        match entry.place() {
+            Some(place) if entry.is_of(short) => Ok((cell, entry, place)),
             _ => Err(HandleError::Stale),
         }
     }

@@ -40,11 +40,21 @@ pub(crate) enum State {
 }
 
 /// An entry's word, and how it is split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(super) word: u64,
     bits: HandleBits,
 }
+
+/// Entries of one table, so of one split, are compared.
+impl PartialEq for Entry {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.word == other.word
+    }
+}
+
+impl Eq for Entry {}
 
 impl Entry {
     pub(super) fn new(bits: HandleBits, generation: u64, state: State) -> Self {
@@ -80,16 +90,37 @@ impl Entry {
         self.bits.generation(self.word >> JOINED_SHIFT)
     }
 
-    #[inline]
     pub(crate) fn state(self) -> State {
-        let low = self.bits.low(self.word >> JOINED_SHIFT);
-        let slot = (self.word & SLOT_MASK) as u16;
-        match self.word >> KIND_SHIFT & 3 {
-            0 => State::Vacant { slot, next: low },
-            1 => State::Live(Place::Span { id: DescriptorId::new(low), slot }),
-            2 => State::Live(Place::Run { id: DescriptorId::new(low), short: slot }),
+        let (kind, slot, low) = self.fields();
+        match (kind, self.place()) {
+            (_, Some(place)) => State::Live(place),
+            (0, None) => State::Vacant { slot, next: low },
             _ => State::Retired { slot, next: low },
         }
+    }
+
+    #[inline]
+    fn fields(self) -> (u64, u16, u32) {
+        let low = self.bits.low(self.word >> JOINED_SHIFT);
+        (self.word >> KIND_SHIFT & 3, (self.word & SLOT_MASK) as u16, low)
+    }
+
+    /// Where the object is, if one lives here.
+    #[inline]
+    pub(crate) fn place(self) -> Option<Place> {
+        let (kind, slot, low) = self.fields();
+        let id = DescriptorId::new(low);
+        match kind {
+            1 => Some(Place::Span { id, slot }),
+            2 => Some(Place::Run { id, short: slot }),
+            _ => None,
+        }
+    }
+
+    /// Whether it is of the generation that a short handle says.
+    #[inline]
+    pub(super) fn is_of(self, short: u64) -> bool {
+        self.bits.generation(self.word >> JOINED_SHIFT ^ short) == 0
     }
 
     /// A live entry of the same generation: of an object that is made, or that moves.
