@@ -364,7 +364,9 @@ fn an_entry_whose_value_is_gone_before_the_report_is_a_miss() {
 
 /// A clock that lets the test do something in the middle of a get, between the look into the map and the read.
 #[derive(Clone, Default)]
-struct Meddler(Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>);
+struct Meddler(Arc<Mutex<Option<Meddling>>>);
+
+type Meddling = Box<dyn FnOnce() + Send>;
 
 impl Clock for Meddler {
     fn now(&self) -> Duration {

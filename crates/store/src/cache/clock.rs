@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 /// # Examples
 /// A clock that a test moves:
 /// ```
-/// use std::{sync::{Arc, atomic::{AtomicU64, Ordering}}, time::Duration};
+/// use std::{sync::{Arc, Mutex}, time::Duration};
 ///
 /// use pagefold_store::{Cache, CacheConfig, Clock, Store};
 ///
 /// #[derive(Clone, Default)]
-/// struct Hand(Arc<AtomicU64>);
+/// struct Hand(Arc<Mutex<u64>>);
 ///
 /// impl Clock for Hand {
 ///     fn now(&self) -> Duration {
-///         Duration::from_secs(self.0.load(Ordering::Relaxed))
+///         Duration::from_secs(*self.0.lock().unwrap())
 ///     }
 /// }
 ///
@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 /// let config = CacheConfig::new().time_to_live(Duration::from_secs(60)).clock(hand.clone());
 /// let cache: Cache<str, String> = Cache::new(&store, config)?;
 /// cache.insert("key", &"value".to_owned())?;
-/// hand.0.store(59, Ordering::Relaxed);
+/// *hand.0.lock().unwrap() = 59;
 /// assert!(cache.get("key").is_some());
-/// hand.0.store(60, Ordering::Relaxed);
+/// *hand.0.lock().unwrap() = 60;
 /// assert!(cache.get("key").is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

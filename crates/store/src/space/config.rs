@@ -124,15 +124,12 @@ impl SpaceConfig {
     ///
     /// # Examples
     /// ```
-    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use std::sync::mpsc;
     ///
     /// use pagefold_store::{SpaceConfig, Store};
     ///
-    /// let dropped = Arc::new(AtomicU64::new(0));
-    /// let config = {
-    ///     let dropped = Arc::clone(&dropped);
-    ///     SpaceConfig::ephemeral(100).on_evict(move |_key| _ = dropped.fetch_add(1, Ordering::Relaxed))
-    /// };
+    /// let (dropped, keys) = mpsc::channel();
+    /// let config = SpaceConfig::ephemeral(100).on_evict(move |key| _ = dropped.send(key));
     /// let store = Store::builder().limit(16 << 20).build()?;
     /// let space = store.space(config)?;
     /// for key in 0..100 {
@@ -140,7 +137,7 @@ impl SpaceConfig {
     /// }
     /// space.remove(0)?;
     /// store.shrink(usize::MAX);
-    /// assert_eq!(dropped.load(Ordering::Relaxed), 99);
+    /// assert_eq!(keys.try_iter().count(), 99);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_evict(mut self, listener: impl Fn(u64) + Send + Sync + 'static) -> Self {
