@@ -65,6 +65,30 @@ pub trait Codec: Send + Sync {
         let _ = len;
         self.metadata_bytes()
     }
+
+    /// Uses at most `count` contexts of each kind, at least one, until more are [added](Self::add_context). For before the
+    /// first use, by an owner with a budget; [`metadata_bytes_max`](Self::metadata_bytes_max) is then less.
+    ///
+    /// The default does nothing, right for contexts that take little.
+    fn limit_contexts(&self, count: usize) {
+        let _ = count;
+    }
+
+    /// Whether a call found all contexts of its kind in use since one was last added, and there may be more.
+    fn wants_context(&self) -> bool {
+        false
+    }
+
+    /// What [`add_context`](Self::add_context) adds to [`metadata_bytes_max`](Self::metadata_bytes_max) of this length.
+    fn context_bytes_max(&self, len: usize) -> usize {
+        let _ = len;
+        0
+    }
+
+    /// Lets one context more of each kind be used; whether there was one.
+    fn add_context(&self) -> bool {
+        false
+    }
 }
 
 /// Why an object could not be turned back into the original.

@@ -109,6 +109,15 @@ impl Zstd {
         })
     }
 
+    /// The most that an encoder and a decoder hold, while nothing longer than `len` is compressed.
+    fn bytes_each(&self, len: usize) -> (usize, usize) {
+        if len <= SHORT_LEN {
+            (self.short_encoder_bytes, decoder_bytes(SHORT_LEN))
+        } else {
+            (self.long_encoder_bytes, decoder_bytes(usize::MAX))
+        }
+    }
+
     /// What it holds beside contexts.
     fn fixed_bytes(&self) -> usize {
         self.encoders.array_bytes()
@@ -175,11 +184,27 @@ impl Codec for Zstd {
     }
 
     fn metadata_bytes_max(&self, len: usize) -> usize {
-        let (encoder, decoder) = if len <= SHORT_LEN {
-            (self.short_encoder_bytes, decoder_bytes(SHORT_LEN))
-        } else {
-            (self.long_encoder_bytes, decoder_bytes(usize::MAX))
-        };
-        self.fixed_bytes() + self.encoders.len() * encoder + self.decoders.len() * decoder
+        let (encoder, decoder) = self.bytes_each(len);
+        self.fixed_bytes() + self.encoders.usable() * encoder + self.decoders.usable() * decoder
+    }
+
+    fn limit_contexts(&self, count: usize) {
+        self.encoders.limit(count);
+        self.decoders.limit(count);
+    }
+
+    fn wants_context(&self) -> bool {
+        self.encoders.is_crowded() || self.decoders.is_crowded()
+    }
+
+    fn context_bytes_max(&self, len: usize) -> usize {
+        let (encoder, decoder) = self.bytes_each(len);
+        encoder + decoder
+    }
+
+    fn add_context(&self) -> bool {
+        // Both, so that what was charged for one of each is enough.
+        let added = self.encoders.add();
+        self.decoders.add() || added
     }
 }

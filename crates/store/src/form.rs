@@ -23,6 +23,11 @@ use crate::{
 pub(crate) const VALUE_MAX: usize = 64 << 10;
 /// What a value longer than a page is worked on in: a copy of it, and what the codec makes.
 pub(crate) const SCRATCH_BYTES: usize = 2 * VALUE_MAX;
+/// Contexts of the codec that a store begins with: one, and one for a read that interrupts it. More are charged when calls
+/// have waited for one.
+const CONTEXTS: usize = 2;
+/// Buffers for objects in pieces, of a page each.
+const GATHER_SLOTS_MAX: usize = 8;
 /// Bytes before a compressed value: its length less 1.
 const PREFIX: usize = 2;
 
@@ -108,7 +113,8 @@ impl From<CodecError> for Unread {
 
 impl Forms {
     pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
-        let count = if cfg!(loom) { 2 } else { slots::default_count() };
+        let count = if cfg!(loom) { 2 } else { slots::default_count().min(GATHER_SLOTS_MAX) };
+        codec.limit_contexts(CONTEXTS);
         Self {
             codec,
             gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])),

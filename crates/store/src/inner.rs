@@ -19,9 +19,9 @@ use pagefold_sys::{
 };
 
 use crate::{
-    KeyError,
+    KeyError, PAGE_BYTES,
     builder::Parts,
-    form::{Forms, Patience, Source, Unread},
+    form::{Forms, Patience, Source, Unread, VALUE_MAX},
     gate::AcceptGate,
     index::Nodes,
     shrinker::Wake,
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) epoch: AtomicU64,
     /// What the codec's contexts may grow to once a value longer than a page was compressed.
     long: Mutex<Option<Charge>>,
+    /// Charges for contexts beyond those that the store began with.
+    contexts: Mutex<Vec<Charge>>,
     /// Held while an overwrite uses the reserve that is kept for it.
     overwrite_turn: Mutex<()>,
     _charge: Charge,
@@ -110,6 +112,7 @@ impl Inner {
             work: Work::default(),
             epoch: AtomicU64::new(0),
             long: Mutex::new(None),
+            contexts: Mutex::new(Vec::new()),
             overwrite_turn: Mutex::new(()),
             _charge: charge,
         }
@@ -290,6 +293,23 @@ impl Inner {
             *long = Some(self.memory.charge_beside(self.forms.growth_of_long())?);
         }
         Ok(())
+    }
+
+    /// Charges one more context of the codec, if calls have waited for one and the limit has room. Nothing waits for that.
+    #[cold]
+    pub(crate) fn add_context(&self) {
+        let Some(long) = self.long.try_lock() else { return };
+        let len = if long.is_some() { VALUE_MAX } else { PAGE_BYTES };
+        let codec = &self.forms.codec;
+        if !codec.wants_context() {
+            return;
+        }
+        let Some(mut contexts) = self.contexts.try_lock() else { return };
+        if let Ok(charge) = self.memory.charge_beside(codec.context_bytes_max(len))
+            && codec.add_context()
+        {
+            contexts.push(charge);
+        }
     }
 
     pub(crate) fn note_compaction(&self, report: &CompactReport) {

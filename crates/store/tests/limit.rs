@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pagefold_codec::{Codec, CodecError};
 use pagefold_pool::{Allocator, LimitError};
 use pagefold_store::{LimitFn, Page, PutError, Space, SpaceConfig, Store, StoreBuildError};
 use pagefold_testkit::{corpus::Mix, seed::Seed};
@@ -226,4 +227,71 @@ fn wait_until(done: impl Fn() -> bool) {
     while !done() {
         thread::yield_now();
     }
+}
+
+#[test]
+fn an_empty_store_takes_little_whatever_the_processors() {
+    for (codec, most) in [("raw", 120 << 10), ("lz4", 220 << 10), ("zstd:-1", 350 << 10)] {
+        let builder = Store::builder().codec(codec.parse().expect("a codec"));
+        let store = builder.limit(64 << 20).shrinker(false).build().expect("room");
+        let space = store.space(SpaceConfig::persistent(u64::MAX)).expect("room");
+        let resident = store.resident();
+        assert!(resident <= most, "{codec}: {resident} bytes are charged for an empty store");
+        drop(space);
+    }
+}
+
+/// A codec of one context, that wants more.
+#[derive(Debug)]
+struct Wants(AtomicUsize);
+
+const CONTEXT_BYTES: usize = 1 << 20;
+
+impl Codec for Wants {
+    fn name(&self) -> &str {
+        "wants"
+    }
+
+    fn compress(&self, _src: &[u8], _dst: &mut [u8]) -> Option<usize> {
+        None
+    }
+
+    fn decompress(&self, _src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
+        Err(CodecError::Invalid { codec: "wants", capacity: dst.len() })
+    }
+
+    fn metadata_bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed) * CONTEXT_BYTES
+    }
+
+    fn wants_context(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < 100
+    }
+
+    fn context_bytes_max(&self, _len: usize) -> usize {
+        CONTEXT_BYTES
+    }
+
+    fn add_context(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+}
+
+#[test]
+fn contexts_are_added_as_calls_wait_for_them_and_within_the_limit() {
+    let codec = Box::new(Wants(AtomicUsize::new(1)));
+    let builder = Store::builder().codec_with(codec).limit(LIMIT).shrinker(false);
+    let store = builder.build().expect("room");
+    let space = store.space(SpaceConfig::persistent(1000)).expect("room");
+    let before = store.resident();
+    let mut rng = Seed::for_test(0x11a3).rng(0);
+    let mut page = [0; 4096];
+    for key in 0..20 {
+        rand::Rng::fill_bytes(&mut rng, &mut page);
+        space.put(key, &page).expect("room");
+    }
+    let more = store.resident() - before;
+    assert!((2 * CONTEXT_BYTES..LIMIT).contains(&more), "{more} bytes, for as many as fit");
+    store.validate().expect("valid");
 }

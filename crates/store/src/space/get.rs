@@ -120,6 +120,9 @@ impl Space {
                 Ok(()) => {
                     self.tenant().counters.add(Count::Hits, 1);
                     self.tenant().counters.get_took(began.elapsed());
+                    if self.inner().forms.codec.wants_context() {
+                        self.inner().add_context();
+                    }
                     return Ok(word);
                 }
                 Err(Unread::Stale | Unread::WouldBlock) => look_again(),

@@ -290,10 +290,13 @@ impl Space {
 }
 
 impl Inner {
-    /// What a put owes to others when it is done: the shrinker is woken above the high watermark.
+    /// What a put does for others when it is done: wakes the shrinker above the high watermark, and adds a context.
     fn after_put(&self) {
         if self.is_above_high() {
             self.wake.wake();
+        }
+        if self.forms.codec.wants_context() {
+            self.add_context();
         }
     }
 }
