@@ -48,3 +48,17 @@ fn a_reader_that_waits_is_woken_by_the_end_of_the_life() {
     assert!(isolated.putback(), "its frames are still to be freed");
     assert_eq!(isolated.claim(), Some(PLACE));
 }
+
+/// A report may be taken while a mover has the descriptor, by a thread that then cannot write: so the mover reports what it
+/// leaves once more.
+#[test]
+fn a_mover_reports_pending_work_again_and_a_writer_takes_it_over() {
+    let word = written();
+    assert!(!word.unlock_write(), "nothing is pending");
+    assert!(word.note_pending(), "nobody holds it");
+    assert_eq!(word.try_write_for_move(), Ok(PLACE));
+    assert_eq!(word.try_write(), Err(Refusal::Busy), "the thread that took the report");
+    assert!(word.unlock_write(), "it is reported again");
+    assert_eq!(word.try_write(), Ok(PLACE));
+    assert!(!word.unlock_write(), "the work was this writer's");
+}
