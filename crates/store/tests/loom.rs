@@ -1,4 +1,5 @@
-//! Models of the index: put against put, get, take, evict and drop of the space, and nodes that come, go and are reused.
+//! Models of the index: put against put, get, take, evict and drop of the space, puts by version, fewer keys, and nodes that
+//! come, go and are reused.
 //!
 //! `cargo xtask loom` runs them. The pool below is the real one, as is everything of the store; statistics are plain
 //! atomics that loom does not watch, and the shrinker's thread is off.
@@ -237,6 +238,43 @@ fn what_can_be_dropped_is_known_above_whatever_order_it_is_told_in() {
         space.put_bytes(5, &[3; LEN]).expect("room");
         other.join().expect("no panic");
         // `validate` compares what the nodes know with what is there.
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn of_two_puts_by_one_version_one_is_accepted() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        let version = space.put_bytes_if_absent(0, &[1; LEN]).expect("nothing is there");
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || space.put_bytes_if(0, &[2; LEN], version).is_ok())
+        };
+        let mine = space.put_bytes_if(0, &[3; LEN], version).is_ok();
+        let others = other.join().expect("no panic");
+        assert!(mine != others);
+        assert_eq!(get(&space), Ok(if mine { 3 } else { 2 }));
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn a_put_beside_fewer_keys_leaves_nothing_beyond() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        let putter = {
+            let space = space.clone();
+            thread::spawn(move || match space.put_bytes(3, &[1; LEN]) {
+                Ok(()) | Err(PutError::Key(KeyError::Beyond { key: 3, pages: 2 })) => {}
+                Err(error) => panic!("{error}"),
+            })
+        };
+        space.resize(2).expect("fewer");
+        putter.join().expect("no panic");
+        assert_eq!(store.stats().payload_bytes, 0, "an object beyond");
         store.validate().expect("valid");
     });
 }
