@@ -14,6 +14,7 @@
 //! | [`process_read`], [`address_space`] | reading the private pages of a process that runs on |
 //! | [`core_file`], [`core_read`] | what a core file has of a process |
 //! | [`sampler`], [`read`], [`spool`] | which pages are kept, how they are read, where they lie |
+//! | [`projection`] | what a pool of the whole input takes, where only a sample was measured |
 //! | [`interval`], [`share`] | what each part of the input came to, and how sure a sample makes of it |
 //! | [`worker`], [`latency`] | storing and loading one page, and the time it took |
 //! | [`mod@run`], [`passes`], [`row`] | the phases of one run, what a thread does in them, what was measured |
@@ -28,6 +29,7 @@ mod mapping;
 mod passes;
 mod process;
 mod process_read;
+mod projection;
 mod read;
 mod row;
 mod run;
@@ -57,6 +59,7 @@ pub(crate) use self::{
     spool::PAGE,
 };
 use self::{
+    interval::Cost,
     read::Sample,
     run::{Bookkeeping, Run},
     spool::Spool,
@@ -208,13 +211,31 @@ fn run(
     let books = Bookkeeping::new(spool, config.threads.get());
     let rss_before = rss_anon(Process::Current)?;
     let pool = PoolBuilder::new(allocator).limit(limit).build()?;
-    let (pool, seed) = (&*pool, config.seed);
-    let mut run =
-        Run { spool, codec, pool, interrupt, progress, books, rss_before, seed, passes: 0 };
+    let (seed, total_pages) = (config.seed, report.input.total_pages);
+    let mut run = Run {
+        spool,
+        codec,
+        pool: &*pool,
+        interrupt,
+        progress,
+        books,
+        rss_before,
+        seed,
+        total_pages,
+        passes: 0,
+    };
     let first = report.rows.len();
     let mismatch = run.phases(config.lifecycle, &mut report.rows)?;
+    let Bookkeeping { filled, lengths, .. } = run.books;
+    // Its memory may be what the projection needs.
+    drop(pool);
     if let Some(fill) = report.rows[first..].iter_mut().find(|row| row.phase == Phase::Fill) {
-        share::attribute(&run.books.filled, fill, &mut report.input);
+        let threads = config.threads.get();
+        let cost = match lengths.filter(|_| fill.is_complete()) {
+            Some(lengths) => lengths.cost(allocator, fill, total_pages, threads)?,
+            None => Cost::of(fill),
+        };
+        share::attribute(&filled, cost, fill, &mut report.input);
     }
     Ok(mismatch)
 }

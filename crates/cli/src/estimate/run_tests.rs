@@ -233,8 +233,19 @@ impl<'a> Setup<'a> {
         let books = Bookkeeping::new(spool, self.threads);
         let (pool, codec, progress, seed) = (self.pool, self.codec, &progress, self.seed);
         let mut rows = Vec::new();
-        let mut run =
-            Run { spool, codec, pool, interrupt, progress, books, rss_before: 0, seed, passes: 0 };
+        let (rss_before, passes, total_pages) = (0, 0, spool.len() as u64);
+        let mut run = Run {
+            spool,
+            codec,
+            pool,
+            interrupt,
+            progress,
+            books,
+            rss_before,
+            seed,
+            total_pages,
+            passes,
+        };
         let mismatch = run.phases(lifecycle, &mut rows)?;
         Ok((rows, mismatch))
     }

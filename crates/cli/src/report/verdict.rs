@@ -62,7 +62,7 @@ pub(super) fn sampling(input: &InputSummary) -> String {
         format!(".\nWithout --sample, at most {} is measured", bytes::show(DEFAULT_SAMPLE))
     };
     format!(
-        "This is a sample: {share} of the input's {whole}, chosen with seed {}{why}.",
+        "This is a sample: {share} of the input's {whole}, chosen with seed {}{why}.\nEffective ratios are those of a pool of the whole.",
         input.seed
     )
 }
@@ -101,7 +101,7 @@ pub(super) fn savings(report: &Report) -> Vec<String> {
 
 /// The fill that takes the least memory, if there is one that stands for the whole input.
 pub(super) fn densest(report: &Report) -> Option<&Row> {
-    fills(report).max_by(|a, b| a.effective_ratio.total_cmp(&b.effective_ratio))
+    fills(report).max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
 }
 
 fn fills(report: &Report) -> impl Iterator<Item = &Row> {
@@ -111,26 +111,27 @@ fn fills(report: &Report) -> impl Iterator<Item = &Row> {
 fn saving(input: &InputSummary, row: &Row) -> String {
     let (original, taken, name) =
         (bytes::show(row.original_bytes), bytes::show(row.taken_bytes()), name(row));
-    if row.effective_ratio < WORTHWHILE && row.metadata_bytes > row.frame_bytes {
+    let ratio = row.best_ratio();
+    if ratio < WORTHWHILE && row.metadata_bytes > row.frame_bytes {
         let tables = bytes::show(row.metadata_bytes);
         return format!(
             "{original} would take {taken} ({name}), of which {tables} are a pool's tables: too small an input to judge by."
         );
     }
-    if row.effective_ratio < WORTHWHILE {
+    if ratio < WORTHWHILE {
         return format!(
             "{original} would take {taken} ({name}): compressed memory does not pay for this input."
         );
     }
-    let less = show_ratio(row.effective_ratio);
+    let less = show_ratio(ratio);
     if !input.is_sampled() {
         return format!("{original} would fit in {taken} ({name}): {less} times less.");
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
-    let projected = (input.total_bytes as f64 / row.effective_ratio) as u64;
+    let projected = (input.total_bytes as f64 / ratio) as u64;
     let (whole, projected) = (bytes::show(input.total_bytes), bytes::show(projected));
     format!(
-        "The sample of {original} fits in {taken} ({name}): {less} times less.\nThe whole {whole} would fit in about {projected}."
+        "The sample of {original} fits in {taken} ({name}).\nThe whole {whole} would fit in about {projected}: {less} times less."
     )
 }
 
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(
             savings(&report),
             [
-                "The sample of 1.2 GiB fits in 300.0 MiB (lz4, nbud): 4.0 times less.\nThe whole 11.7 GiB would fit in about 2.9 GiB."
+                "The sample of 1.2 GiB fits in 300.0 MiB (lz4, nbud).\nThe whole 11.7 GiB would fit in about 2.9 GiB: 4.0 times less."
             ]
         );
         let text = sampling(&report.input);
