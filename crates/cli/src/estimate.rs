@@ -14,6 +14,7 @@
 //! | [`process_read`], [`address_space`] | reading the private pages of a process that runs on |
 //! | [`core_file`], [`core_read`] | what a core file has of a process |
 //! | [`sampler`], [`read`], [`spool`] | which pages are kept, how they are read, where they lie |
+//! | [`extents`] | which parts of a file have data |
 //! | [`projection`] | what a pool of the whole input takes, where only a sample was measured |
 //! | [`interval`], [`share`] | what each part of the input came to, and how sure a sample makes of it |
 //! | [`worker`], [`latency`] | storing and loading one page, and the time it took |
@@ -23,6 +24,7 @@ mod address_space;
 mod core_file;
 mod core_read;
 mod discover;
+mod extents;
 mod interval;
 mod latency;
 mod mapping;
@@ -102,6 +104,8 @@ pub(crate) struct InputSummary {
     /// The bytes of the whole input.
     pub total_bytes: u64,
     pub total_pages: u64,
+    /// The bytes of files' holes, which are not in the figures.
+    pub hole_bytes: u64,
     pub files: u64,
     pub seed: u64,
     /// Whether the user chose the fraction.
@@ -185,6 +189,7 @@ fn summary(sample: &mut Sample, config: &EstimateConfig) -> InputSummary {
         skipped: sample.skipped.clone(),
         total_bytes: sample.total_bytes,
         total_pages: sample.total_pages,
+        hole_bytes: sample.hole_bytes,
         files: sample.files,
         seed: config.seed,
         sample_asked: matches!(config.sampling, Sampling::Fraction(_)),

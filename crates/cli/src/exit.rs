@@ -65,6 +65,9 @@ pub(crate) enum Failure {
     /// There were inputs, and no byte in them.
     #[error("nothing to measure: the input is empty")]
     EmptyInput,
+    /// There were inputs, and nothing but holes in them.
+    #[error("nothing to measure: the input is {} of holes, and no data", bytes::show(*bytes))]
+    OnlyHoles { bytes: u64 },
     /// Mappings were asked for, and nothing in the input has any.
     #[error("--maps needs a process (--pid, --all) or a core file; the input is neither")]
     NoMappings,

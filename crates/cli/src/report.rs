@@ -208,6 +208,7 @@ fn test_report(rows: Vec<crate::estimate::Row>, mebibytes: u64, total_mebibytes:
         skipped: Vec::new(),
         total_bytes: total_mebibytes << 20,
         total_pages: pages(total_mebibytes),
+        hole_bytes: 0,
         files: 1,
         seed: 1,
         sample_asked: false,

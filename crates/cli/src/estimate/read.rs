@@ -1,7 +1,7 @@
 //! Reading the input: every page that belongs to the sample is read exactly once, into the spool.
 //!
 //! A file is taken at the length it has when it is opened. If it shrinks meanwhile, the pages that are gone are not
-//! counted; if it grows, the growth is not read. A file that fails in the middle keeps the pages that were read, and
+//! counted; if it grows, the growth is not read. Holes are left out, and counted apart. A file that fails in the middle keeps the pages that were read, and
 //! is listed as skipped from there on.
 
 use std::{
@@ -15,6 +15,7 @@ use super::{
     address_space::Live,
     core_read,
     discover::{Discovery, Skipped, Source},
+    extents::Extents,
     process::{Candidate, ProcessSummary, Refusal, Stopped},
     process_read,
     sampler::Sampler,
@@ -48,6 +49,8 @@ pub(crate) struct Sample {
     pub total_bytes: u64,
     /// The pages of the whole input.
     pub total_pages: u64,
+    /// The bytes of files' holes, of which nothing was read.
+    pub hole_bytes: u64,
     /// Files and streams that were read; core files are processes.
     pub files: u64,
     /// Processes and core files of which there is at least a page.
@@ -74,6 +77,7 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
             skipped: discovery.skipped,
             total_bytes: 0,
             total_pages: 0,
+            hole_bytes: 0,
             files: 0,
             processes: Vec::new(),
         },
@@ -87,6 +91,12 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
 }
 
 impl Sample {
+    /// Holes of files and of core files.
+    fn holes(&self) -> u64 {
+        let of_cores = |process: &ProcessSummary| process.beside.holes.unwrap_or(0);
+        self.hole_bytes + self.processes.iter().map(of_cores).sum::<u64>()
+    }
+
     /// An input that gives no figures at all is a failure with a reason.
     fn check(self) -> Result<Self, Failure> {
         if self.spool.len() > 0 {
@@ -98,6 +108,9 @@ impl Sample {
                 first: format!("{}: {}", first.what, first.why),
                 more: failed.count(),
             }),
+            _ if self.total_pages == 0 && self.holes() > 0 => {
+                Err(Failure::OnlyHoles { bytes: self.holes() })
+            }
             _ if self.total_pages > 0 => Err(Failure::EmptySample { pages: self.total_pages }),
             _ => Err(Failure::EmptyInput),
         }
@@ -241,13 +254,22 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the sampled pages of a regular file, each where it lies.
+    /// Reads the sampled pages of a regular file, each where it lies, and leaves out its holes.
     fn read_file(&mut self, ordinal: u32, path: &Path) -> Result<(), Ended> {
         let file = File::open(path)?;
-        let len = file.metadata()?.len();
+        let mut extents = Extents::new(&file)?;
+        let len = extents.len();
+        let (pages, mut page_no) = (len.div_ceil(PAGE as u64), 0);
         let mut page = [0; PAGE];
-        for page_no in 0..len.div_ceil(PAGE as u64) {
+        while page_no < pages {
             let offset = page_no * PAGE as u64;
+            let data = extents.next_data(&file, offset);
+            if data >= len || data - offset >= PAGE as u64 {
+                // On to the page with the next data, which need not begin with it.
+                page_no = if data >= len { pages } else { data / PAGE as u64 };
+                self.sample.hole_bytes += (page_no * PAGE as u64).min(len) - offset;
+                continue;
+            }
             let wanted = usize::try_from(len - offset).map_or(PAGE, |rest| rest.min(PAGE));
             let got = if self.sample.spool.wants(ordinal, page_no) {
                 read_full(&mut page[..wanted], |buffer, done| {
@@ -262,6 +284,7 @@ impl Reader<'_> {
             if got < wanted {
                 break;
             }
+            page_no += 1;
         }
         Ok(())
     }
@@ -299,7 +322,7 @@ impl Reader<'_> {
         }
         self.sample.total_bytes += summary.bytes;
         self.sample.total_pages += summary.pages;
-        if summary.pages > 0 {
+        if summary.pages > 0 || summary.beside.holes.is_some_and(|holes| holes > 0) {
             self.sample.processes.push(summary);
         }
         Ok(())

@@ -12,6 +12,7 @@ fn reader(progress: &Progress) -> Reader<'_> {
         skipped: Vec::new(),
         total_bytes: 0,
         total_pages: 0,
+        hole_bytes: 0,
         files: 0,
         processes: Vec::new(),
     };
@@ -88,7 +89,7 @@ fn a_file_that_shrank_since_it_was_found_gives_what_is_left() {
     std::fs::write(&path, [5; 100]).expect("a file");
     let progress = Progress::hidden();
     let mut reader = reader(&progress);
-    reader.read_source(Source::File { path, len: 1 << 20 }).expect("nothing fatal");
+    reader.read_source(Source::File { path, data_bytes: 1 << 20 }).expect("nothing fatal");
     assert_eq!((reader.sample.spool.len(), reader.sample.total_bytes), (1, 100));
 }
 
@@ -100,7 +101,7 @@ fn a_file_that_vanished_is_listed_and_the_rest_is_read() {
     let progress = Progress::hidden();
     let mut reader = reader(&progress);
     for path in [dir.path().join("gone"), path] {
-        reader.read_source(Source::File { path, len: 100 }).expect("nothing fatal");
+        reader.read_source(Source::File { path, data_bytes: 100 }).expect("nothing fatal");
     }
     let sample = reader.sample.check().expect("one file was read");
     assert_eq!((sample.files, sample.skipped.len(), sample.spool.len()), (1, 1, 1));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`measure`] | what is found on inputs of known content, and the JSON |
 //! | [`coverage`] | how often a sample's interval holds the truth |
+//! | [`holes`] | sparse files |
 //! | [`bad_input`] | what is refused or skipped, exit codes, texts |
 //! | [`terminal`] | tables, colours, pipes, signals |
 //! | [`common`] | driving the binary |
@@ -11,5 +12,6 @@
 mod bad_input;
 mod common;
 mod coverage;
+mod holes;
 mod measure;
 mod terminal;

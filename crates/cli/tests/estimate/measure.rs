@@ -38,6 +38,7 @@ fn json_has_exactly_the_documented_keys() {
         "files",
         "total_bytes",
         "total_pages",
+        "hole_bytes",
         "sampled",
         "seed",
         "processes",
