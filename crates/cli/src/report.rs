@@ -212,6 +212,8 @@ fn test_report(rows: Vec<crate::estimate::Row>, mebibytes: u64, total_mebibytes:
         files: 1,
         seed: 1,
         sample_asked: false,
+        sample_max: crate::estimate::DEFAULT_SAMPLE,
+        sample_bound: None,
         processes: Vec::new(),
         maps: false,
         compressed_swap: None,

@@ -56,8 +56,10 @@ impl Base {
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
         let memory = layout.memory;
         let wanted = memory.address_space(limit);
-        // Room to raise the limit later, where the system grants it; otherwise just what the limit needs.
+        // Room to raise the limit later, where the system grants it; otherwise just what the limit needs. Tables of handles
+        // take about as much again: an arena that leaves them no room is too large.
         let arena = Arena::new(&memory, ArenaConfig { address_space: wanted })
+            .and_then(|arena| Ok((arena, pagefold_frame::WordTable::new(&memory, wanted / 8)?).0))
             .or_else(|_| Arena::new(&memory, ArenaConfig { address_space: limit }))?;
         let shards = pagefold_frame::shard_count();
         let entries: Result<_, SourceError> =

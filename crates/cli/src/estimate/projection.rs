@@ -27,16 +27,17 @@ use std::{
     thread,
 };
 
-use pagefold_pool::{AllocError, Allocator, Pool, PoolBuilder, Stats};
+use pagefold_pool::{AllocError, Allocator, Pool, Stats};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{interval::Cost, limit_for, row::Row, spool::PAGE, worker::Slot};
+use super::{headroom::build_pool, interval::Cost, row::Row, spool::PAGE, worker::Slot};
 use crate::exit::Failure;
 
-/// The most pages that are stored to find out what a pool takes, and about the most bytes of objects.
+/// The most pages that are stored to find out what a pool takes, about the most bytes of frames, and the limit.
 const PAGES_MAX: u64 = 32_768;
 const BYTES_MAX: u64 = 32 << 20;
+const LIMIT: usize = 64 << 20;
 
 /// How far a pool may be from its projection: this part of its memory, and this many bytes. Pools that were filled with
 /// alike, mixed and highly compressible input of 4 to 128 MiB were at most 0.65 % and 24 KiB from it; a span is up to 16
@@ -47,17 +48,26 @@ const DOUBT_BYTES: f64 = 32_768.0;
 /// How far from its own place a page may come from, in pages of the sample.
 const NEIGHBOURS: usize = 16;
 
+/// The input that a sample stands for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole {
+    pub(super) pages: u64,
+    /// The bytes for which there is room, in the sample and in a pool of it.
+    pub(super) sample_max: u64,
+}
+
 /// The lengths of the objects to store, in order; 0 where a page takes no object.
 #[derive(Debug)]
 pub(super) struct Lengths(Vec<u16>);
 
 impl Lengths {
-    /// Draws them from the objects of a pool that was filled with a sample of `total_pages` pages.
-    pub(super) fn draw(pool: &dyn Pool, slots: &[Slot], total_pages: u64, seed: u64) -> Self {
+    /// Draws them from the objects of a pool that was filled with a sample of the whole.
+    pub(super) fn draw(pool: &dyn Pool, slots: &[Slot], whole: Whole, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let payload = pool.stats().payload_bytes.max(1);
-        let within_bytes = BYTES_MAX.saturating_mul(slots.len() as u64) / payload;
-        let pages = total_pages.min(PAGES_MAX).min(within_bytes) as usize;
+        let frames = pool.stats().frame_bytes.max(1);
+        let bytes_max = BYTES_MAX.min(whole.sample_max);
+        let within_bytes = bytes_max.saturating_mul(slots.len() as u64) / frames;
+        let pages = whole.pages.min(PAGES_MAX).min(within_bytes) as usize;
         let length = |index: usize| {
             let place = index * slots.len() / pages;
             let neighbours = place.saturating_sub(NEIGHBOURS)..slots.len().min(place + NEIGHBOURS);
@@ -95,15 +105,21 @@ impl Lengths {
 
     /// A pool with the first half of them, and with all.
     fn build(&self, allocator: Allocator, threads: usize) -> Result<[Held; 2], Failure> {
-        let pool = PoolBuilder::new(allocator).limit(limit_for(self.0.len())).build()?;
+        let pool = build_pool(allocator, LIMIT, threads)?;
         let pool = &*pool;
         let share = self.0.len().div_ceil(threads).max(1);
         let shares = self.0.chunks(share);
         let (to_come, half) = (AtomicUsize::new(shares.len()), Mutex::new(Held::default()));
-        let refused = |reason: AllocError| Failure::Store {
-            allocator: pool.name(),
-            page: "of the projection".to_owned(),
-            reason,
+        let refused = |reason: AllocError| match reason {
+            // The limit is twice what is stored, so it is the system that has no more.
+            AllocError::OutOfMemory { .. } => {
+                Failure::OutOfMemory { bytes: BYTES_MAX, what: "a pool to project the whole from" }
+            }
+            _ => Failure::Store {
+                allocator: pool.name(),
+                page: "of the projection".to_owned(),
+                reason,
+            },
         };
         let store = |lengths: &[u16]| {
             let page = [0x5a; PAGE];

@@ -5,7 +5,7 @@
 //! is listed as skipped from there on.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     os::unix::fs::FileExt as _,
     path::Path,
@@ -16,24 +16,14 @@ use super::{
     core_read,
     discover::{Discovery, Skipped, Source},
     extents::Extents,
+    headroom::Headroom,
+    plan::Plan,
     process::{Candidate, ProcessSummary, Refusal, Stopped},
     process_read,
     sampler::Sampler,
-    spool::{PAGE, Room, Spool},
+    spool::{PAGE, Spool},
 };
-use crate::{
-    args::{EstimateConfig, Sampling},
-    bytes,
-    exit::Failure,
-    progress::Progress,
-};
-
-/// What is sampled when nothing else is asked for, at most.
-pub(crate) const DEFAULT_SAMPLE: u64 = 1 << 30;
-
-/// Keeps a sample that was planned for a cap from going over it by chance: sampling a quarter of a million pages
-/// strays by some 0.2 %.
-const MARGIN: f64 = 0.99;
+use crate::{args::EstimateConfig, bytes, exit::Failure, progress::Progress};
 
 /// How many pages are read between two moves of the progress bar.
 const PAGES_PER_TICK: u64 = 256;
@@ -55,6 +45,10 @@ pub(crate) struct Sample {
     pub files: u64,
     /// Processes and core files of which there is at least a page.
     pub processes: Vec<ProcessSummary>,
+    /// The most that is kept.
+    pub cap: u64,
+    /// What leaves no room for as much as is kept by default.
+    pub bound: Option<String>,
 }
 
 /// Finds and reads the input.
@@ -66,7 +60,7 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
     if config.maps && !discovery.has_mappings() && discovery.skipped.is_empty() {
         return Err(Failure::NoMappings);
     }
-    let plan = Plan::new(config.sampling, &discovery, available_memory()?)?;
+    let plan = Plan::new(config, &discovery, &Headroom::find()?)?;
     let stage = if discovery.has_stream() { 0 } else { discovery.known_pages() };
     progress.begin("reading".to_owned(), stage);
 
@@ -80,6 +74,8 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
             hole_bytes: 0,
             files: 0,
             processes: Vec::new(),
+            cap: plan.cap,
+            bound: plan.bound,
         },
         progress,
         per_mapping: config.maps,
@@ -115,74 +111,6 @@ impl Sample {
             _ => Err(Failure::EmptyInput),
         }
     }
-}
-
-/// How much is kept.
-#[derive(Debug)]
-struct Plan {
-    fraction: f64,
-    room: Room,
-    /// The bytes that the files will give, about.
-    expected: usize,
-}
-
-impl Plan {
-    /// Decides by what is known before anything is read. A spool takes at most half of the memory that is available: a
-    /// pool of pages that do not compress takes the other half.
-    fn new(sampling: Sampling, discovery: &Discovery, available: u64) -> Result<Self, Failure> {
-        let (known, half) = (discovery.known_bytes, available / 2);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a part of a length in memory"
-        )]
-        let part = |fraction: f64| (known as f64 * fraction) as usize;
-        match sampling {
-            Sampling::Auto => {
-                let cap = DEFAULT_SAMPLE.min(half);
-                let fraction = if known <= cap { 1.0 } else { cap as f64 / known as f64 * MARGIN };
-                let room = Room::Tighten { bytes: usize::try_from(cap).unwrap_or(usize::MAX) };
-                Ok(Self { fraction, room, expected: part(fraction) })
-            }
-            Sampling::Fraction(fraction) => {
-                let wanted = known as f64 * fraction;
-                if wanted > half as f64 {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "only shown"
-                    )]
-                    let wanted = wanted as u64;
-                    let advice = format!(
-                        "--sample {} does",
-                        round_down(half as f64 / known as f64 * MARGIN)
-                    );
-                    return Err(Failure::SampleTooLarge { wanted, available, advice });
-                }
-                let room =
-                    Room::Refuse { bytes: usize::try_from(half).unwrap_or(usize::MAX), available };
-                Ok(Self { fraction, room, expected: part(fraction) })
-            }
-        }
-    }
-}
-
-/// The largest number of two significant digits that is not above `fraction`, which lies in (0, 1).
-fn round_down(fraction: f64) -> f64 {
-    let digits = 1.0 - fraction.log10().floor();
-    let shift = 10f64.powf(digits);
-    (fraction * shift).floor() / shift
-}
-
-/// `MemAvailable` of the system: what can be had without swapping.
-fn available_memory() -> Result<u64, Failure> {
-    let unknown = |why: String| Failure::AvailableMemory(why);
-    let text = fs::read_to_string("/proc/meminfo").map_err(|error| unknown(error.to_string()))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kibibytes =
-        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    let bytes = kibibytes.and_then(|kibibytes| kibibytes.checked_mul(1024));
-    bytes.ok_or_else(|| unknown("it has no line `MemAvailable:` in kB".to_owned()))
 }
 
 struct Reader<'a> {

@@ -3,7 +3,10 @@
 use std::io::Cursor;
 
 use super::*;
-use crate::args::Input;
+use crate::{
+    args::{Input, Sampling},
+    estimate::spool::Room,
+};
 
 fn reader(progress: &Progress) -> Reader<'_> {
     let spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
@@ -15,6 +18,8 @@ fn reader(progress: &Progress) -> Reader<'_> {
         hole_bytes: 0,
         files: 0,
         processes: Vec::new(),
+        cap: 0,
+        bound: None,
     };
     Reader { sample, progress, per_mapping: false }
 }
@@ -144,37 +149,4 @@ fn an_input_without_pages_says_why() {
         failure(&[&path], Sampling::Fraction(1e-12)),
         Failure::EmptySample { pages: 3 }
     ));
-}
-
-#[test]
-fn a_sample_takes_at_most_half_of_the_memory() {
-    let discovery = Discovery { known_bytes: 100 << 30, ..Discovery::default() };
-    let plan = |sampling, available| Plan::new(sampling, &discovery, available);
-
-    let auto = plan(Sampling::Auto, 24 << 30).expect("the default always fits");
-    assert!(
-        auto.expected as u64 <= DEFAULT_SAMPLE && auto.expected as u64 > DEFAULT_SAMPLE * 98 / 100
-    );
-    let tight = plan(Sampling::Auto, 512 << 20).expect("the default always fits");
-    assert!(
-        matches!(tight.room, Room::Tighten { bytes: 0x1000_0000 }) && tight.expected <= 256 << 20
-    );
-
-    let refused =
-        plan(Sampling::Fraction(0.2), 24 << 30).expect_err("20 GiB are more than 12").to_string();
-    let advised = refused
-        .split("--sample ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next())
-        .expect("a fraction is named");
-    assert_eq!(advised, "0.11", "{refused}");
-    let advised = advised.parse().expect("what is named is a number");
-    plan(Sampling::Fraction(advised), 24 << 30).expect("the advice fits");
-}
-
-#[test]
-fn advice_is_rounded_down_to_two_digits() {
-    for (fraction, rounded) in [(0.999, 0.99), (0.1199, 0.11), (0.00345, 0.0034), (0.5, 0.5)] {
-        assert_eq!(round_down(fraction), rounded);
-    }
 }

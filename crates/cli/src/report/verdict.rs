@@ -3,7 +3,7 @@
 use super::{count, percent, plural};
 use crate::{
     bytes,
-    estimate::{DEFAULT_SAMPLE, InputSummary, Phase, Report, Row},
+    estimate::{InputSummary, Phase, Report, Row},
 };
 
 /// Below this ratio it is not worth the trouble.
@@ -59,7 +59,10 @@ pub(super) fn sampling(input: &InputSummary) -> String {
     let why = if input.sample_asked {
         String::new()
     } else {
-        format!(".\nWithout --sample, at most {} is measured", bytes::show(DEFAULT_SAMPLE))
+        let most = bytes::show(input.sample_max);
+        let bound = input.sample_bound.as_ref();
+        let bound = bound.map(|bound| format!(", for which {bound} leaves room"));
+        format!(".\nWithout --sample, at most {most} is measured{}", bound.unwrap_or_default())
     };
     format!(
         "This is a sample: {share} of the input's {whole}, chosen with seed {}{why}.\nEffective ratios are those of a pool of the whole.",
@@ -181,6 +184,17 @@ mod tests {
             text.contains("10.0 %") && text.contains("seed 1") && text.contains("at most 1.0 GiB"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_sample_that_memory_bounds_says_what_bounds_it() {
+        let mut report = test_report(vec![test_row("lz4", 300, 1.0)], 170, 12_000);
+        report.input.sample_max = 171 << 20;
+        report.input.sample_bound = Some("the cgroup /sys/fs/cgroup/x".to_owned());
+        let text = sampling(&report.input);
+        let wanted =
+            "at most 171.0 MiB is measured, for which the cgroup /sys/fs/cgroup/x leaves room";
+        assert!(text.contains(wanted), "{text}");
     }
 
     #[test]
