@@ -28,10 +28,16 @@ mod trace;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use pagefold_sys::heap::ExitingAllocator;
+
 use crate::{
     exit::{Exit, Failure},
     report::html::{Destination, Settings},
 };
+
+/// A failed allocation is an exit code with advice, not an abort.
+#[global_allocator]
+static ALLOCATOR: ExitingAllocator = ExitingAllocator::new("pagefold", exit::OUT_OF_MEMORY_ADVICE);
 
 fn main() -> ExitCode {
     let command = match args::parse(std::env::args_os()) {

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{Arena, ArenaConfig, ClaimError, ClaimedRange, FRAME_BYTES, Memory, Movable};
+use pagefold_frame::{
+    Arena, ArenaConfig, ClaimError, ClaimedRange, FRAME_BYTES, Memory, Movable, WordTable,
+};
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Ordering};
 
 use crate::{
@@ -58,11 +60,16 @@ impl Base {
         }
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
         let memory = layout.memory;
-        // Room to raise the limit later, where the system grants it; otherwise just what the limit needs.
+        // Room to raise the limit later, where the system grants it; otherwise just what the limit needs. Tables of handles
+        // take about as much again: an arena that leaves them no room is too large.
         let max_limit = layout.max_limit.unwrap_or(limit).clamp(limit, Arena::ADDRESS_SPACE_MAX);
-        let arena = [memory.address_space(max_limit), max_limit]
-            .iter()
-            .find_map(|&address_space| Arena::new(&memory, ArenaConfig { address_space }).ok());
+        let with_room_for_tables = |address_space| {
+            let arena = Arena::new(&memory, ArenaConfig { address_space }).ok()?;
+            WordTable::new(&memory, address_space / size_of::<u64>()).ok()?;
+            Some(arena)
+        };
+        let arena =
+            [memory.address_space(max_limit), max_limit].into_iter().find_map(with_room_for_tables);
         let arena = match arena {
             Some(arena) => arena,
             None => Arena::new(&memory, ArenaConfig { address_space: limit })?,

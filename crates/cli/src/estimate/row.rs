@@ -80,6 +80,8 @@ pub(crate) struct Row {
     pub sizes: Option<Sizes>,
     /// Where the whole input's effective ratio lies, with 95 % confidence; only for the fill of a sample.
     pub effective_ratio_95: Option<Interval>,
+    /// The whole input's effective ratio, as a pool of the whole would have it; only for the fill of a sample.
+    pub effective_ratio_whole: Option<f64>,
     #[serde(skip)]
     same_filled_bytes: u64,
 }
@@ -116,6 +118,7 @@ impl Row {
             interrupted: false,
             sizes: None,
             effective_ratio_95: None,
+            effective_ratio_whole: None,
             same_filled_bytes: 0,
         }
     }
@@ -141,6 +144,11 @@ impl Row {
         let encoded = self.original_bytes - self.same_filled_bytes;
         self.compression_ratio =
             (self.payload_bytes > 0).then(|| encoded as f64 / self.payload_bytes as f64);
+    }
+
+    /// The effective ratio of the whole input where that is known, else of what was measured.
+    pub(crate) fn best_ratio(&self) -> f64 {
+        self.effective_ratio_whole.unwrap_or(self.effective_ratio)
     }
 
     /// What the pages take here: frames and metadata.

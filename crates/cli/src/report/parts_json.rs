@@ -25,6 +25,7 @@ pub(super) struct Process<'a> {
     swap_bytes: Option<u64>,
     read_only_bytes: Option<u64>,
     hole_bytes: Option<u64>,
+    zero_bytes: Option<u64>,
     results: Vec<Share<'a>>,
     maps: Vec<Mapping<'a>>,
 }
@@ -90,6 +91,7 @@ impl<'a> From<&'a estimate::ProcessSummary> for Process<'a> {
             swap_bytes: beside.swap,
             read_only_bytes: beside.read_only,
             hole_bytes: beside.holes,
+            zero_bytes: beside.zeros,
             results: process.shares.iter().map(Share::from).collect(),
             maps: process.mappings.iter().map(Mapping::from).collect(),
         }

@@ -136,7 +136,7 @@ fn json_has_exactly_the_documented_keys() {
         keys(found),
         "bytes complete core file_bytes hole_bytes hugetlb_bytes ksm_bytes maps name pages pid \
          read_only_bytes results rss_anon_bytes shared_anonymous_bytes shared_memory_bytes swap_bytes \
-         vanished_pages"
+         vanished_pages zero_bytes"
     );
     assert_eq!(keys(&found["maps"][0]), "bytes end kind name pages results start");
     let result = "allocator codec effective_ratio effective_ratio_95 memory_bytes original_bytes pages \

@@ -119,7 +119,7 @@ fn write_tiles(report: &Report, header: &mut Markup) {
     let tiles = [
         (
             "effective ratio",
-            format!("{:.2}×", row.effective_ratio),
+            format!("{:.2}×", row.best_ratio()),
             "pages' bytes over memory".to_owned(),
         ),
         ("density", format!("{:.3}", row.density), "payload over frames".to_owned()),
@@ -211,7 +211,7 @@ fn cells(row: &Row) -> Vec<String> {
         count(row.same_filled),
         bytes::show(row.original_bytes),
         row.compression_ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
-        format!("{:.2}", row.effective_ratio),
+        format!("{:.2}", row.best_ratio()),
         format!("{:.3}", row.density),
         bytes::show(row.payload_bytes),
         bytes::show(row.frame_bytes),
