@@ -94,18 +94,18 @@
 #![forbid(unsafe_code)]
 
 pub use pagefold_pool::{
-    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Placement,
-    Pool, PoolBuilder, ReadIntoError, ReclaimError, Slices, Stats, TrimReport, TryReadError,
-    UnknownAllocator, Violation, WriteError,
+    AllocError, Allocator, BuildError, Claim, CompactReport, Handle, HandleError, LimitError,
+    Placement, Pool, PoolBuilder, ReadIntoError, ReclaimError, Slices, Stats, TrimReport,
+    TryReadError, UnknownAllocator, Violation, WriteError,
 };
 
 pub use pagefold_store::{
     Before, Bucket, Cache, CacheConfig, CacheError, CacheStats, CacheValue, Candidate, CgroupLimit,
     Clock, EvictionOrder, FixedLimit, GetError, Histogram, KeyError, Keys, Kind, LimitFn, LimitOf,
     LimitSource, Page, Pages, PutError, PutIfError, PutManyError, RandomOrder, Rejected,
-    ResizeError, SecondChance, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, Store,
-    StoreBuildError, StoreBuilder, StoreStats, SystemClock, TryGetError, UpdateError, Version,
-    WorkStats,
+    SecondChance, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, Store, StoreBuildError,
+    StoreBuilder, StoreStats, SystemClock, TryGetError, UpdateError, ValidateError, Version,
+    WorkStats, set_fork_wait,
 };
 
 /// Codecs: byte strings made shorter, and back.
