@@ -15,6 +15,11 @@ use thiserror::Error;
 /// - Nothing outside `dst` is written, whatever `src` holds.
 /// - A call that fails leaves the codec as good as new.
 ///
+/// Safety of memory does not depend on these: who calls a codec of unknown origin uses [`checked_compress`] and its neighbours,
+/// so that a wrong length is a page that did not shrink, or an error.
+///
+/// [`checked_compress`]: crate::checked_compress
+///
 /// # Concurrency
 /// Shared by reference; a call waits only while every context is in use, and there are at least twice as many as
 /// processors. A call runs no foreign code, but it does read `src` and write `dst`: where touching those can itself end

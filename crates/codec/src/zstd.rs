@@ -208,3 +208,29 @@ impl Codec for Zstd {
         self.decoders.add() || added
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{iter, time::Duration};
+
+    use pagefold_testkit::watchdog;
+
+    use super::*;
+
+    #[test]
+    fn what_never_waits_says_so_while_every_decoder_is_taken() {
+        watchdog::within(Duration::from_secs(120), "a decoding that never waits", || {
+            let codec = Zstd::new(ZstdLevel::new(1).expect("a level")).expect("built");
+            let (page, mut compressed, mut back) = ([7; 4096], [0; 100], [0; 4096]);
+            let len = codec.compress(&page, &mut compressed).expect("it shrinks");
+            let compressed = &compressed[..len];
+            let mut taken: Vec<_> = iter::from_fn(|| codec.decoders.try_claim()).collect();
+            assert_eq!(taken.len(), codec.decoders.len());
+            let refused = codec.try_decompress(compressed, &mut back);
+            assert_eq!(refused, Err(TryCodecError::WouldBlock));
+            taken.pop();
+            assert_eq!(codec.try_decompress(compressed, &mut back), Ok(4096));
+            assert_eq!(back, page);
+        });
+    }
+}
