@@ -181,6 +181,9 @@ impl StoreBuilder {
             Choice::Own(codec) => codec,
         };
         let forms = Forms::new(codec);
+        if !forms.is_plausible() {
+            return Err(StoreBuildError::CodecMemory { codec: forms.codec.name().to_owned() });
+        }
         let fixed = size_of::<Inner>().saturating_add(forms.fixed_bytes());
         let settings = self.pool.without_source();
         let mut pool = self.pool.limit(self.limit);

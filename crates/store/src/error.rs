@@ -183,6 +183,12 @@ pub enum StoreBuildError {
     /// The codec could not be built.
     #[error(transparent)]
     Codec(#[from] BuildCodecError),
+    /// What the codec says of its memory cannot be.
+    #[error("the codec {codec} says that it holds more memory than a process can have")]
+    CodecMemory {
+        /// The codec's name.
+        codec: String,
+    },
     /// The limit holds the pool, but not the store's own structures and the codec's contexts beside it.
     #[error("a limit of {limit} bytes is too small; this store needs at least {min}")]
     LimitTooSmall {

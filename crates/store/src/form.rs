@@ -9,7 +9,8 @@
 //! waited for. An object that an allocator keeps in several pieces is gathered in a slot first.
 
 use pagefold_codec::{
-    Codec, CodecError, TryCodecError, accept_len, fill,
+    Codec, CodecError, TryCodecError, accept_len, checked_compress, checked_metadata_bytes_max,
+    fill,
     slots::{self, Slots},
 };
 use pagefold_pool::{HandleError, Pool, Slices, TryReadError};
@@ -122,18 +123,30 @@ impl Forms {
         }
     }
 
+    fn codec_bytes_max(&self, len: usize) -> usize {
+        checked_metadata_bytes_max(&*self.codec, len).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the codec's word on its memory can be true.
+    pub(crate) fn is_plausible(&self) -> bool {
+        [PAGE_BYTES, VALUE_MAX].iter().all(|&len| {
+            let context = self.codec.context_bytes_max(len);
+            checked_metadata_bytes_max(&*self.codec, len).is_some()
+                && isize::try_from(context).is_ok()
+        })
+    }
+
     /// Bytes of slots and contexts, when nothing longer than a page is compressed.
     pub(crate) fn fixed_bytes(&self) -> usize {
         let slots =
             self.gather.array_bytes() + self.gather.len() * PAGE_BYTES + self.scratch.array_bytes();
-        slots.saturating_add(self.codec.metadata_bytes_max(PAGE_BYTES))
+        slots.saturating_add(self.codec_bytes_max(PAGE_BYTES))
     }
 
     /// What contexts may yet grow by, of what was charged for them: with `long`, for values of any length.
     pub(crate) fn reserved_bytes(&self, long: bool) -> usize {
         let len = if long { VALUE_MAX } else { PAGE_BYTES };
-        let contexts =
-            self.codec.metadata_bytes_max(len).saturating_sub(self.codec.metadata_bytes());
+        let contexts = self.codec_bytes_max(len).saturating_sub(self.codec.metadata_bytes());
         // A thread that is at work in the scratch has made it.
         let is_made =
             || self.scratch.try_claim().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
@@ -142,8 +155,8 @@ impl Forms {
 
     /// What the contexts may grow by once the longest value is compressed, and the store's own scratch.
     pub(crate) fn growth_of_long(&self) -> usize {
-        let page = self.codec.metadata_bytes_max(PAGE_BYTES);
-        let contexts = self.codec.metadata_bytes_max(VALUE_MAX).saturating_sub(page);
+        let page = self.codec_bytes_max(PAGE_BYTES);
+        let contexts = self.codec_bytes_max(VALUE_MAX).saturating_sub(page);
         contexts.saturating_add(SCRATCH_BYTES)
     }
 
@@ -156,7 +169,7 @@ impl Forms {
     pub(crate) fn with_page<R>(&self, page: &Page, f: impl FnOnce(Object<'_>) -> R) -> R {
         let page = *page;
         let mut output = [0; accept_len(PAGE_BYTES)];
-        let (bytes, kind) = match self.codec.compress(&page, &mut output) {
+        let (bytes, kind) = match checked_compress(&*self.codec, &page, &mut output) {
             Some(len) => (&output[..len], Kind::Compressed),
             None => (&page[..], Kind::Raw),
         };
@@ -192,7 +205,7 @@ impl Forms {
     ) -> R {
         let accepted = accept_len(input.len());
         let compressed = (accepted > PREFIX)
-            .then(|| self.codec.compress(input, &mut output[PREFIX..accepted]))
+            .then(|| checked_compress(&*self.codec, input, &mut output[PREFIX..accepted]))
             .flatten();
         let (bytes, codec) = match compressed {
             Some(len) => {
