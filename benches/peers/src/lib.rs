@@ -8,11 +8,15 @@
 //! | [`figures`] | what a run prints and the driver reads; the resident memory |
 //! | [`pages`] | page files, as `cargo xtask corpus` makes them |
 //! | [`zram`] | the kernel's zram as a peer for pages |
+//! | [`cached`] | the workload of caches: keys, values, phases |
+//! | [`caches`] | the cache of pagefold, moka and quick_cache |
 //!
 //! The README says how to run it and what the figures mean.
 #![forbid(unsafe_code)]
 
 pub mod boxed;
+pub mod cached;
+pub mod caches;
 pub mod figures;
 pub mod pages;
 pub mod pooled;

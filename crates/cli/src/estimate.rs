@@ -16,6 +16,9 @@
 //! | [`dictionary`] | codecs with a dictionary that was trained from the input |
 //! | [`core_file`], [`core_read`] | what a core file has of a process |
 //! | [`sampler`], [`read`], [`spool`] | which pages are kept, how they are read, where they lie |
+//! | [`extents`] | which parts of a file have data |
+//! | [`plan`], [`headroom`] | how large the sample is, and how much memory there is |
+//! | [`projection`] | what a pool of the whole input takes, where only a sample was measured |
 //! | [`interval`], [`share`] | what each part of the input came to, and how sure a sample makes of it |
 //! | [`worker`], [`latency`] | storing and loading one page, and the time it took |
 //! | [`mod@run`], [`passes`], [`row`] | the phases of one run, what a thread does in them, what was measured |
@@ -27,13 +30,17 @@ mod core_file;
 mod core_read;
 mod dictionary;
 mod discover;
+mod extents;
+mod headroom;
 mod identity;
 mod interval;
 mod latency;
 mod mapping;
 mod passes;
+mod plan;
 mod process;
 mod process_read;
+mod projection;
 mod read;
 mod row;
 mod run;
@@ -56,19 +63,21 @@ pub(crate) use self::{
     interval::Interval,
     latency::Percentiles,
     mapping::MappingKind,
+    plan::DEFAULT_SAMPLE,
     process::{MappingSummary, ProcessSummary, Share},
-    read::DEFAULT_SAMPLE,
     row::{Phase, Row},
     sizes::{BUCKET_BYTES, Sizes},
     spool::PAGE,
 };
-#[cfg(test)]
-pub(crate) use self::{process::Proportional, row::test_row};
 use self::{
+    interval::Cost,
+    projection::Whole,
     read::Sample,
     run::{Bookkeeping, Run},
     spool::Spool,
 };
+#[cfg(test)]
+pub(crate) use self::{process::Proportional, row::test_row};
 use crate::{
     args::{EstimateConfig, Output, Sampling},
     exit::Failure,
@@ -108,10 +117,16 @@ pub(crate) struct InputSummary {
     /// The bytes of the whole input.
     pub total_bytes: u64,
     pub total_pages: u64,
+    /// The bytes of files' holes, which are not in the figures.
+    pub hole_bytes: u64,
     pub files: u64,
     pub seed: u64,
     /// Whether the user chose the fraction.
     pub sample_asked: bool,
+    /// The most bytes that are measured.
+    pub sample_max: u64,
+    /// What leaves no room for as many as are measured by default.
+    pub sample_bound: Option<String>,
     /// The processes and core files, in the order they were read.
     pub processes: Vec<ProcessSummary>,
     /// Whether their mappings were asked for.
@@ -204,9 +219,12 @@ fn summary(sample: &mut Sample, config: &EstimateConfig) -> InputSummary {
         skipped: sample.skipped.clone(),
         total_bytes: sample.total_bytes,
         total_pages: sample.total_pages,
+        hole_bytes: sample.hole_bytes,
         files: sample.files,
         seed: config.seed,
         sample_asked: matches!(config.sampling, Sampling::Fraction(_)),
+        sample_max: sample.cap,
+        sample_bound: sample.bound.clone(),
         // Beside the figures; a system that does not say costs nothing but this line.
         compressed_swap: processes
             .iter()
@@ -230,17 +248,40 @@ fn run(
 ) -> Result<Option<String>, Failure> {
     let limit = config.limit.unwrap_or_else(|| limit_for(spool.len()));
     let books = Bookkeeping::new(spool, config.threads.get());
+    let dictionary = dictionary::bytes_of(&report.input.dictionaries, codec.name());
     let rss_before = rss_anon(Process::Current).ok();
-    let pool = pool_builder(config, allocator).limit(limit).build()?;
-    let (pool, seed) = (&*pool, config.seed);
-    let mut run =
-        Run { spool, codec, pool, interrupt, progress, books, rss_before, seed, passes: 0 };
+    let pool = headroom::build_pool(config, allocator, limit)?;
+    let input = &report.input;
+    let whole = Whole { pages: input.total_pages, sample_max: input.sample_max };
+    let seed = config.seed;
+    let mut run = Run {
+        spool,
+        codec,
+        dictionary,
+        pool: &*pool,
+        interrupt,
+        progress,
+        books,
+        rss_before,
+        seed,
+        whole,
+        passes: 0,
+    };
     let first = report.rows.len();
     let mismatch = run.phases(config.lifecycle, &mut report.rows)?;
-    let dictionary = dictionary::bytes_of(&report.input.dictionaries, codec.name());
-    report.rows[first..].iter_mut().for_each(|row| row.dictionary_bytes = dictionary);
+    let Bookkeeping { filled, lengths, .. } = run.books;
+    // Its memory may be what the projection needs.
+    drop(pool);
     if let Some(fill) = report.rows[first..].iter_mut().find(|row| row.phase == Phase::Fill) {
-        share::attribute(&run.books.filled, fill, &mut report.input);
+        let cost = match lengths.filter(|_| fill.is_complete()) {
+            Some(lengths) => lengths.cost(config, allocator, fill, whole.pages)?,
+            None => Cost::of(fill),
+        };
+        share::attribute(&filled, cost, fill, &mut report.input);
+    }
+    // A limit of our own holds every page even if none compresses, so it is the system that has no more.
+    if config.limit.is_none() && report.rows[first..].iter().any(|row| row.limit_reached) {
+        return Err(Failure::OutOfMemory { bytes: limit as u64, what: "a pool" });
     }
     Ok(mismatch)
 }

@@ -58,6 +58,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What to do where there is no memory.
+pub(crate) const OUT_OF_MEMORY_ADVICE: &str = "use a smaller --sample or fewer --threads, or raise the limit (ulimit -v, ulimit -d, the cgroup's)";
+
 /// Why there is no report, or no complete one.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
@@ -67,15 +70,24 @@ pub(crate) enum Failure {
     /// There were inputs, and no byte in them.
     #[error("nothing to measure: the input is empty")]
     EmptyInput,
+    /// There were inputs, and nothing but holes in them.
+    #[error("nothing to measure: the input is {} of holes, and no data", bytes::show(*bytes))]
+    OnlyHoles { bytes: u64 },
     /// Mappings were asked for, and nothing in the input has any.
     #[error("--maps needs a process (--pid, --all) or a core file; the input is neither")]
     NoMappings,
     /// The whole input is larger than the sampled fraction can show.
     #[error("nothing to measure: no page of {pages} was sampled; raise --sample or change --seed")]
     EmptySample { pages: u64 },
-    /// The pages to keep would fill the machine.
-    #[error("the sample of {} does not fit in half of the {} of memory that is available; {advice}", bytes::show(*.wanted), bytes::show(*.available))]
-    SampleTooLarge { wanted: u64, available: u64, advice: String },
+    /// The pages to keep, and a pool of them, would take more memory than there is.
+    #[error("the sample of {} is larger than the {} for which there is room, with a pool of it, in the memory that {bound} leaves; {advice}", bytes::show(*.wanted), bytes::show(*.cap))]
+    SampleTooLarge { wanted: u64, cap: u64, bound: String, advice: String },
+    /// Not even a small pool finds address space.
+    #[error("there is no address space for a pool; raise `ulimit -v`")]
+    AddressSpace,
+    /// An allocation that can be done without failed.
+    #[error("out of memory: no room for {} of {what}; {OUT_OF_MEMORY_ADVICE}", bytes::show(*.bytes))]
+    OutOfMemory { bytes: u64, what: &'static str },
     /// More pages than a page number holds.
     #[error("more than {} pages are sampled; use a smaller --sample", u32::MAX)]
     TooManyPages,
@@ -83,7 +95,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Limit(BuildError),
     /// A pool could not be built.
-    #[error(transparent)]
+    #[error("{0}; {OUT_OF_MEMORY_ADVICE}")]
     Build(#[from] BuildError),
     /// A codec refused its configuration.
     #[error(transparent)]
@@ -104,7 +116,9 @@ pub(crate) enum Failure {
     #[error("the handler for Ctrl-C could not be set: {0}")]
     Interrupt(String),
     /// A thread could not be started.
-    #[error("a thread could not be started: {0}; use fewer --threads")]
+    #[error(
+        "a thread could not be started: {0}; use fewer --threads, or raise the limit (ulimit -u, ulimit -v)"
+    )]
     Thread(io::Error),
     /// The page with charts has no place, or could not be written there.
     #[error(transparent)]

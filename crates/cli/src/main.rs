@@ -32,10 +32,16 @@ mod trace;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use pagefold_sys::heap::ExitingAllocator;
+
 use crate::{
     exit::{Exit, Failure},
     report::html::{Destination, Settings},
 };
+
+/// A failed allocation is an exit code with advice, not an abort.
+#[global_allocator]
+static ALLOCATOR: ExitingAllocator = ExitingAllocator::new("pagefold", exit::OUT_OF_MEMORY_ADVICE);
 
 fn main() -> ExitCode {
     interrupt::outlive_file_limit();

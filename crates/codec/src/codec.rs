@@ -15,6 +15,11 @@ use thiserror::Error;
 /// - Nothing outside `dst` is written, whatever `src` holds.
 /// - A call that fails leaves the codec as good as new.
 ///
+/// Safety of memory does not depend on these: who calls a codec of unknown origin uses [`checked_compress`] and its neighbours,
+/// so that a wrong length is a page that did not shrink, or an error.
+///
+/// [`checked_compress`]: crate::checked_compress
+///
 /// # Concurrency
 /// Shared by reference; a call waits only while every context is in use, and there are at least twice as many as
 /// processors. A call runs no foreign code, but it does read `src` and write `dst`: where touching those can itself end
@@ -64,6 +69,30 @@ pub trait Codec: Send + Sync {
     fn metadata_bytes_max(&self, len: usize) -> usize {
         let _ = len;
         self.metadata_bytes()
+    }
+
+    /// Uses at most `count` contexts of each kind, at least one, until more are [added](Self::add_context). For before the
+    /// first use, by an owner with a budget; [`metadata_bytes_max`](Self::metadata_bytes_max) is then less.
+    ///
+    /// The default does nothing, right for contexts that take little.
+    fn limit_contexts(&self, count: usize) {
+        let _ = count;
+    }
+
+    /// Whether a call found all contexts of its kind in use since one was last added, and there may be more.
+    fn wants_context(&self) -> bool {
+        false
+    }
+
+    /// What [`add_context`](Self::add_context) adds to [`metadata_bytes_max`](Self::metadata_bytes_max) of this length.
+    fn context_bytes_max(&self, len: usize) -> usize {
+        let _ = len;
+        0
+    }
+
+    /// Lets one context more of each kind be used; whether there was one.
+    fn add_context(&self) -> bool {
+        false
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a page is kept: as a repeated word, compressed, or as it is. One step above a codec, shared by every store.
 
-use crate::{Codec, CodecError, fill, same_filled};
+use crate::{Codec, CodecError, checked::expect_len, checked_compress, fill, same_filled};
 
 /// The share of a page that compression must save, as a divisor: a sixteenth, 256 bytes of a 4 KiB page.
 ///
@@ -28,7 +28,8 @@ pub enum Encoded<'a> {
 
 /// Finds the form in which `page` is to be kept, with `scratch` to compress into.
 ///
-/// `scratch` should have [`accept_len`] bytes; a shorter one works and leaves more pages raw.
+/// `scratch` should have [`accept_len`] bytes; a shorter one works and leaves more pages raw. So does a codec whose answer
+/// cannot be ([`checked_compress`]).
 ///
 /// # Examples
 /// ```
@@ -43,7 +44,7 @@ pub fn encode<'a>(codec: &dyn Codec, page: &'a [u8], scratch: &'a mut [u8]) -> E
         return Encoded::SameFilled(word);
     }
     let accepted = accept_len(page.len()).min(scratch.len());
-    match codec.compress(page, &mut scratch[..accepted]) {
+    match checked_compress(codec, page, &mut scratch[..accepted]) {
         Some(len) => Encoded::Compressed(&scratch[..len]),
         None => Encoded::Raw(page),
     }
@@ -69,7 +70,7 @@ pub fn decode(codec: &dyn Codec, encoded: Encoded<'_>, page: &mut [u8]) -> Resul
             bytes.len()
         }
     };
-    if decoded == expected { Ok(()) } else { Err(CodecError::WrongLength { expected, decoded }) }
+    expect_len(expected, decoded)
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@
 
 #![deny(unsafe_code)]
 
+mod checked;
 mod codec;
 #[cfg(feature = "c-codecs")]
 mod dictionary;
@@ -71,6 +72,9 @@ mod zstd;
 #[expect(unsafe_code, reason = "the calls into the zstd C library")]
 mod zstd_bindings;
 
+pub use checked::{
+    checked_compress, checked_decompress, checked_metadata_bytes_max, checked_try_decompress,
+};
 pub use codec::{Codec, CodecError, TryCodecError};
 #[cfg(feature = "c-codecs")]
 pub use dictionary::{Dictionary, DictionaryError};

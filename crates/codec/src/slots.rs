@@ -12,10 +12,13 @@
 //!
 //! # Invariants
 //! - A slot whose flag is set has exactly one [`Guard`]; a slot whose flag is clear has none.
-//! - The array never grows, shrinks or moves; claiming allocates nothing and uses no thread-local.
+//! - The array never grows, shrinks or moves; claiming allocates nothing and uses no thread-local. How many of its slots may
+//!   be claimed can grow.
 //!
 //! # Neighbours
 //! The codecs keep their contexts here. `tests/loom.rs` proves the mutual exclusion.
+
+use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize};
 
 use pagefold_sys::sync::{AtomicBool, Ordering, UnsafeCell, spin_loop, yield_now};
 
@@ -47,6 +50,10 @@ pub fn default_count() -> usize {
 #[derive(Debug)]
 pub struct Slots<T> {
     slots: Box<[Slot<T>]>,
+    /// Slots from the first on that may be claimed. Only grows after the first claim.
+    usable: AtomicUsize,
+    /// Whether a claim found all of them taken since one was added.
+    crowded: PlainBool,
 }
 
 /// 128 bytes apart, so that no two flags share a cache line or the line that is fetched beside it.
@@ -93,7 +100,35 @@ impl<T> Slots<T> {
             // INVARIANT: a new slot has no guard and its flag is clear.
             Ok(Slot { taken: AtomicBool::new(false), value: UnsafeCell::new(make(index)?) })
         });
-        Ok(Self { slots: slots.collect::<Result<_, E>>()? })
+        let slots: Box<[Slot<T>]> = slots.collect::<Result<_, E>>()?;
+        let usable = AtomicUsize::new(slots.len());
+        Ok(Self { slots, usable, crowded: PlainBool::new(false) })
+    }
+
+    // ORDERING of `usable` and `crowded`: Relaxed; all slots are made before they are shared, so a claim that sees an old
+    // number has fewer to look at, and nothing else hangs on them.
+
+    /// Slots that may be claimed now.
+    pub fn usable(&self) -> usize {
+        self.usable.load(Ordering::Relaxed)
+    }
+
+    /// Lets only the first `count` slots be claimed, at least one. For before the first claim: a slot that is taken stays
+    /// taken.
+    pub fn limit(&self, count: usize) {
+        self.usable.store(count.clamp(1, self.slots.len()), Ordering::Relaxed);
+    }
+
+    /// Whether a claim found all usable slots taken, and there are more.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed) && self.usable() < self.slots.len()
+    }
+
+    /// Makes one slot more usable; whether there was one.
+    pub fn add(&self) -> bool {
+        self.crowded.store(false, Ordering::Relaxed);
+        let more = |usable: usize| (usable < self.slots.len()).then_some(usable + 1);
+        self.usable.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// The number of slots.
@@ -139,8 +174,13 @@ impl<T> Slots<T> {
 
     /// As [`try_claim`](Self::try_claim), looking first at the slot that `hint` (any number) stands for.
     pub fn try_claim_from(&self, hint: usize) -> Option<Guard<'_, T>> {
-        let (before, from) = self.slots.split_at(hint % self.slots.len());
-        from.iter().chain(before).find_map(Slot::try_claim)
+        let usable = &self.slots[..self.usable()];
+        let (before, from) = usable.split_at(hint % usable.len());
+        let claimed = from.iter().chain(before).find_map(Slot::try_claim);
+        if claimed.is_none() && !self.crowded.load(Ordering::Relaxed) {
+            self.crowded.store(true, Ordering::Relaxed);
+        }
+        claimed
     }
 }
 

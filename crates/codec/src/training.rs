@@ -99,7 +99,7 @@ pub(crate) fn best(
     let mut least = kept_bytes(level, None, &held_back);
     let mut offer = |candidate: Dictionary| {
         let bytes = kept_bytes(level, Some(&candidate), &held_back);
-        if bytes < least - least / WON_AT_LEAST_ONE_IN {
+        if is_worth_it(bytes, least) {
             (best, least) = (Some(candidate), bytes);
         }
     };
@@ -112,6 +112,11 @@ pub(crate) fn best(
         other.into_iter().for_each(&mut offer);
     }
     Ok(best)
+}
+
+/// Whether a candidate with which pages take `bytes` wins enough over what costs less and takes `least`.
+fn is_worth_it(bytes: usize, least: usize) -> bool {
+    bytes < least - least / WON_AT_LEAST_ONE_IN
 }
 
 /// The bytes that pages take. A dictionary that zstd does not take is as bad as can be.
@@ -174,6 +179,14 @@ mod tests {
 
     fn level(level: i32) -> ZstdLevel {
         ZstdLevel::new(level).expect("a level")
+    }
+
+    #[test]
+    fn a_candidate_wins_by_more_than_half_a_percent_or_not_at_all() {
+        assert!(is_worth_it(9949, 10_000));
+        assert!(!is_worth_it(9950, 10_000), "it wins a two-hundredth and no more");
+        assert!(!is_worth_it(10_000, 10_000));
+        assert!(!is_worth_it(usize::MAX, usize::MAX), "two that cannot be made");
     }
 
     #[test]

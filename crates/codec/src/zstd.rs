@@ -109,6 +109,15 @@ impl Zstd {
         })
     }
 
+    /// The most that an encoder and a decoder hold, while nothing longer than `len` is compressed.
+    fn bytes_each(&self, len: usize) -> (usize, usize) {
+        if len <= SHORT_LEN {
+            (self.short_encoder_bytes, decoder_bytes(SHORT_LEN))
+        } else {
+            (self.long_encoder_bytes, decoder_bytes(usize::MAX))
+        }
+    }
+
     /// What it holds beside contexts.
     fn fixed_bytes(&self) -> usize {
         self.encoders.array_bytes()
@@ -175,11 +184,53 @@ impl Codec for Zstd {
     }
 
     fn metadata_bytes_max(&self, len: usize) -> usize {
-        let (encoder, decoder) = if len <= SHORT_LEN {
-            (self.short_encoder_bytes, decoder_bytes(SHORT_LEN))
-        } else {
-            (self.long_encoder_bytes, decoder_bytes(usize::MAX))
-        };
-        self.fixed_bytes() + self.encoders.len() * encoder + self.decoders.len() * decoder
+        let (encoder, decoder) = self.bytes_each(len);
+        self.fixed_bytes() + self.encoders.usable() * encoder + self.decoders.usable() * decoder
+    }
+
+    fn limit_contexts(&self, count: usize) {
+        self.encoders.limit(count);
+        self.decoders.limit(count);
+    }
+
+    fn wants_context(&self) -> bool {
+        self.encoders.is_crowded() || self.decoders.is_crowded()
+    }
+
+    fn context_bytes_max(&self, len: usize) -> usize {
+        let (encoder, decoder) = self.bytes_each(len);
+        encoder + decoder
+    }
+
+    fn add_context(&self) -> bool {
+        // Both, so that what was charged for one of each is enough.
+        let added = self.encoders.add();
+        self.decoders.add() || added
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{iter, time::Duration};
+
+    use pagefold_testkit::watchdog;
+
+    use super::*;
+
+    #[test]
+    fn what_never_waits_says_so_while_every_decoder_is_taken() {
+        watchdog::within(Duration::from_secs(120), "a decoding that never waits", || {
+            let codec = Zstd::new(ZstdLevel::new(1).expect("a level")).expect("built");
+            let (page, mut compressed, mut back) = ([7; 4096], [0; 100], [0; 4096]);
+            let len = codec.compress(&page, &mut compressed).expect("it shrinks");
+            let compressed = &compressed[..len];
+            let mut taken: Vec<_> = iter::from_fn(|| codec.decoders.try_claim()).collect();
+            assert_eq!(taken.len(), codec.decoders.len());
+            let refused = codec.try_decompress(compressed, &mut back);
+            assert_eq!(refused, Err(TryCodecError::WouldBlock));
+            taken.pop();
+            assert_eq!(codec.try_decompress(compressed, &mut back), Ok(4096));
+            assert_eq!(back, page);
+        });
     }
 }

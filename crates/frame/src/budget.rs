@@ -1,8 +1,9 @@
 //! The hard limit: every page that may be resident is charged before it is touched.
 //!
 //! Frames (allocated, cached, or free but not yet given back) and pages of tables are charged in the same unit, so
-//! the limit counts everything. The last [`reserve`](Memory::reserve) frames of the limit are kept for work that
-//! must go on when everything is full (compaction, overwriting); see [`Claim`].
+//! the limit counts everything. The last frames of the limit are kept for work that must go on when everything is full:
+//! the [`reserve`](Memory::reserve) for compaction, and before it the
+//! [`overwrite_reserve`](Memory::overwrite_reserve); see [`Claim`].
 
 use std::sync::Arc;
 
@@ -19,9 +20,11 @@ pub struct OutOfFrames;
 /// Which part of the limit a charge may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// Everything but the reserve.
+    /// Everything but the two reserves.
     Normal,
-    /// The reserve as well: for work that gives back more than it takes.
+    /// The [overwrite reserve](Memory::overwrite_reserve) as well: for new content whose predecessor is freed next.
+    Overwrite,
+    /// Both reserves: for work that gives back more than it takes, such as compaction.
     Reserve,
 }
 
@@ -36,6 +39,7 @@ pub struct Memory {
     account: AtomicU64,
     metadata: AtomicUsize,
     reserve: AtomicUsize,
+    overwrite_reserve: AtomicUsize,
 }
 
 /// The largest limit in frames: what half of the account's word can say.
@@ -55,6 +59,7 @@ impl Memory {
             account: AtomicU64::new((limit.min(FRAMES_MAX) as u64) << LIMIT_SHIFT),
             metadata: AtomicUsize::new(0),
             reserve: AtomicUsize::new(0),
+            overwrite_reserve: AtomicUsize::new(0),
         }
     }
 
@@ -72,10 +77,12 @@ impl Memory {
 
     /// What a claim may fill the account up to, under this limit.
     fn ceiling(&self, limit: usize, claim: Claim) -> usize {
-        match claim {
-            Claim::Normal => limit.saturating_sub(self.reserve.load(Ordering::Relaxed)),
-            Claim::Reserve => limit,
-        }
+        let kept = match claim {
+            Claim::Normal => self.reserve() + self.overwrite_reserve(),
+            Claim::Overwrite => self.reserve(),
+            Claim::Reserve => 0,
+        };
+        limit.saturating_sub(kept)
     }
 
     /// Charges `frames`, or changes nothing.
@@ -88,7 +95,7 @@ impl Memory {
     }
 
     /// Whether what is charged already is within what the claim may use: idle frames may be taken then.
-    pub(crate) fn allows(&self, claim: Claim) -> bool {
+    pub fn allows(&self, claim: Claim) -> bool {
         self.used() <= self.ceiling(self.limit(), claim)
     }
 
@@ -144,6 +151,22 @@ impl Memory {
     /// The frames that only [`Claim::Reserve`] may use.
     pub fn reserve(&self) -> usize {
         self.reserve.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many frames of the limit, before the [`reserve`](Self::reserve), [`Claim::Normal`] may not use. They are
+    /// headroom and not charged: what an overwrite takes of them is missing to normal charges until it is given back.
+    pub fn set_overwrite_reserve(&self, frames: usize) {
+        self.overwrite_reserve.store(frames, Ordering::Relaxed);
+    }
+
+    /// The frames that [`Claim::Overwrite`] may use and [`Claim::Normal`] may not.
+    pub fn overwrite_reserve(&self) -> usize {
+        self.overwrite_reserve.load(Ordering::Relaxed)
+    }
+
+    /// The frames that normal charges may fill the account up to.
+    pub fn normal_limit(&self) -> usize {
+        self.ceiling(self.limit(), Claim::Normal)
     }
 
     /// Frames charged: all that may be resident.

@@ -32,6 +32,8 @@ mod bits;
 mod buddy;
 mod budget;
 mod cache;
+#[cfg(not(loom))]
+mod charged;
 mod evacuate;
 mod faulty;
 mod guard;

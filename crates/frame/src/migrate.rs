@@ -25,6 +25,9 @@ use crate::{
     slab::{Body, Descriptor, SlabConfig},
 };
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// What keeps frames where they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum Busy {

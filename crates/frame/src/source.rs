@@ -112,7 +112,7 @@ pub struct MmapSource {
 #[cfg(target_os = "linux")]
 impl MmapSource {
     /// The least address space to reserve: free of charge, and room for a limit that is raised later.
-    const ADDRESS_SPACE_MIN: usize = 256 << 20;
+    const ADDRESS_SPACE_MIN: usize = 32 << 20;
 
     /// A source on this system.
     ///

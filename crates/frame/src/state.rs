@@ -29,6 +29,9 @@ use pagefold_sys::sync::{self, AtomicU64, Ordering};
 
 use crate::{FrameCount, FrameNo, Location};
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 const FRAMES_SHIFT: u32 = 32;
 const READERS_SHIFT: u32 = 38;
 const READER: u64 = 1 << READERS_SHIFT;

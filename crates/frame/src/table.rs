@@ -73,7 +73,7 @@ mod imp {
     };
 
     use super::*;
-    use crate::FRAME_BYTES;
+    use crate::{FRAME_BYTES, charged::ChargedPages};
 
     /// The grain of commit: one system call for many pages; pages not yet touched are not resident.
     const COMMIT_BYTES: usize = 256 << 10;
@@ -88,8 +88,7 @@ mod imp {
         capacity: usize,
         /// Entries whose memory is committed.
         committed: AtomicUsize,
-        /// One bit a page: whether it is charged.
-        charged: Mutex<Vec<u64>>,
+        charged: Mutex<ChargedPages>,
         entries: PhantomData<T>,
     }
 
@@ -109,7 +108,7 @@ mod imp {
                 reservation: memory.source().reserve(bytes, FRAME_BYTES)?,
                 capacity,
                 committed: AtomicUsize::new(0),
-                charged: Mutex::new(Vec::new()),
+                charged: Mutex::new(ChargedPages::new()),
                 entries: PhantomData,
             })
         }
@@ -133,6 +132,19 @@ mod imp {
             Some(unsafe { entry.as_ref() })
         }
 
+        /// `N` entries in a row, if their memory is committed.
+        #[inline]
+        pub(crate) fn get_array<const N: usize>(&self, index: usize) -> Option<&[T; N]> {
+            // ORDERING: Acquire; as in `get`.
+            if index.checked_add(N)? > self.committed.load(Ordering::Acquire) {
+                return None;
+            }
+            // SAFETY: `index + N <= committed <= capacity`, so the offset lies in the reservation.
+            let first = unsafe { self.reservation.base().cast::<T>().add(index) };
+            // SAFETY: as in `get`, for each of the `N` entries from here on.
+            Some(unsafe { first.cast::<[T; N]>().as_ref() })
+        }
+
         /// Makes the entry usable and charges its page.
         pub(crate) fn ensure(&self, index: usize, claim: Claim) -> Result<(), OutOfFrames> {
             if index >= self.capacity {
@@ -140,12 +152,10 @@ mod imp {
             }
             let page = index / Self::PER_PAGE;
             let mut charged = self.charged.lock();
-            if charged.len() <= page / 64 {
-                charged.resize(page / 64 + 1, 0);
-            }
-            if charged[page / 64] >> (page % 64) & 1 == 1 {
+            if charged.contains(page) {
                 return Ok(());
             }
+            charged.ensure(page, &self.memory, claim)?;
             self.memory.charge_metadata(1, claim)?;
             // ORDERING: Relaxed; only changed under the lock held here.
             let committed = self.committed.load(Ordering::Relaxed) * size_of::<T>();
@@ -159,7 +169,7 @@ mod imp {
                 // ORDERING: Release; pairs with the Acquire in `get`.
                 self.committed.store(upto / size_of::<T>(), Ordering::Release);
             }
-            charged[page / 64] |= 1 << (page % 64);
+            charged.insert(page);
             Ok(())
         }
 
@@ -177,36 +187,37 @@ mod imp {
             let mut charged = self.charged.lock();
             let mut pages = Vec::new();
             let mut next = first;
-            while next < charged.len() * 64 && pages.len() < RELEASE_BATCH {
-                let entries = next * Self::PER_PAGE..(next + 1) * Self::PER_PAGE;
-                if charged[next / 64] >> (next % 64) & 1 == 1 && vacant(entries) {
-                    pages.push(next);
+            *cursor = loop {
+                let Some(page) = charged.next_from(next) else { break None };
+                if pages.len() == RELEASE_BATCH {
+                    break Some(page);
                 }
-                next += 1;
-            }
-            *cursor = (next < charged.len() * 64).then_some(next);
+                if vacant(page * Self::PER_PAGE..(page + 1) * Self::PER_PAGE) {
+                    pages.push(page);
+                }
+                next = page + 1;
+            };
             let ranges: Vec<_> =
                 pages.iter().map(|page| page * FRAME_BYTES..(page + 1) * FRAME_BYTES).collect();
             if ranges.is_empty() {
-                return 0;
+                return charged.shrink(&self.memory);
             }
             // SAFETY: nobody writes these entries, by this function's contract; others may load them atomically.
             let given_back = unsafe { self.memory.source().decommit(&self.reservation, &ranges) };
             if given_back.is_err() {
                 return 0;
             }
-            for page in &pages {
-                charged[page / 64] &= !(1 << (page % 64));
+            for &page in &pages {
+                charged.remove(page);
             }
             self.memory.uncharge_metadata(pages.len());
-            pages.len()
+            pages.len() + charged.shrink(&self.memory)
         }
     }
 
     impl<T> Drop for Table<T> {
         fn drop(&mut self) {
-            let pages: u32 = self.charged.lock().iter().map(|word| word.count_ones()).sum();
-            self.memory.uncharge_metadata(pages as usize);
+            self.memory.uncharge_metadata(self.charged.lock().count());
             // SAFETY: reserved in `new`, released once, and references to entries borrow the table.
             unsafe { self.memory.source().release(self.reservation) };
         }
@@ -233,6 +244,10 @@ mod imp {
 
         pub(crate) fn get(&self, index: usize) -> Option<&T> {
             self.entries.get(index)
+        }
+
+        pub(crate) fn get_array<const N: usize>(&self, index: usize) -> Option<&[T; N]> {
+            self.entries.get(index..index.checked_add(N)?)?.try_into().ok()
         }
 
         pub(crate) fn ensure(&self, index: usize, _claim: Claim) -> Result<(), OutOfFrames> {
@@ -284,6 +299,12 @@ impl WordTable {
     #[inline]
     pub fn word(&self, index: usize) -> &AtomicU64 {
         self.0.get(index).expect("a word that was made usable before")
+    }
+
+    /// `N` words in a row, or `None` when the last of them was never made usable.
+    #[inline]
+    pub fn array<const N: usize>(&self, index: usize) -> Option<&[AtomicU64; N]> {
+        self.0.get_array(index)
     }
 
     /// Makes a word usable; it is 0 unless it was written before.

@@ -7,7 +7,8 @@ mod support;
 use std::{sync::Arc, thread};
 
 use pagefold_frame::{
-    Claim, DescriptorId, FaultPlan, FaultySource, FrameCount, HeapSource, PAGEBLOCK_FRAMES,
+    Claim, DescriptorId, FaultPlan, FaultySource, FrameCount, HeapSource, Memory, PAGEBLOCK_FRAMES,
+    WordTable,
 };
 use support::{Numbers, Rig, create};
 
@@ -249,4 +250,23 @@ fn threads_together_keep_the_limit() {
     assert_eq!(rig.arena.stats().allocated, 0);
     rig.arena.trim();
     assert_eq!(rig.memory.used(), rig.memory.metadata());
+}
+
+/// What a table keeps of its pages counts as well: of a table of 4 GiB, a frame for each 128 MiB up to the page used.
+#[test]
+fn a_table_charges_what_it_keeps_of_its_pages() {
+    let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 20));
+    let words = (4 << 30) / 8;
+    let table = WordTable::new(&memory, words).expect("address space");
+    table.ensure(0, Claim::Normal).expect("room");
+    assert_eq!(memory.used(), 1, "the first pages cost nothing more");
+    assert!(table.ensure(words - 1, Claim::Normal).is_err(), "32 frames of bits do not fit");
+    assert_eq!(memory.used(), 1, "nothing was charged for it");
+    table.ensure(words / 4, Claim::Normal).expect("room");
+    assert_eq!((memory.used(), memory.metadata()), (1 + 1 + 8, 1 + 1 + 8));
+    let pages = table.release_vacant(&mut Some(0), &mut |_| true);
+    assert_eq!((pages, memory.used()), (10, 0), "bits of pages that went go too");
+    table.ensure(words / 4, Claim::Normal).expect("room");
+    drop(table);
+    assert_eq!(memory.used(), 0);
 }

@@ -240,6 +240,23 @@ fn a_writer_that_ends_a_run_beside_a_move_frees_it_once() {
 }
 
 #[test]
+fn a_reader_that_waits_for_a_writer_that_ends_the_run_comes_out() {
+    model(|| {
+        let (arena, slab) = slab();
+        let guard = slab.create(FrameCount::ONE, Claim::Normal, 5).expect("room");
+        let id = guard.id();
+        let reader = {
+            let slab = Arc::clone(&slab);
+            thread::spawn(move || slab.read(id).map(drop))
+        };
+        guard.retire();
+        assert_eq!(reader.join().expect("no panic"), Err(Refusal::Gone));
+        finish(&arena, &slab);
+        assert_eq!(arena.stats().allocated, 0);
+    });
+}
+
+#[test]
 fn of_two_movers_one_steps_aside_or_both_move_one_after_the_other() {
     model(|| {
         let (arena, slab) = slab();

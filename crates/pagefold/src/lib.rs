@@ -2,6 +2,7 @@
 //!
 //! | part | does |
 //! |---|---|
+//! | [`Cache`], in a store | keeps values by any key, compressed: weights, time to live, what was not used goes first |
 //! | [`Store`], from a [`StoreBuilder`] | keeps pages and values by key, compressed, in spaces, under one limit; drops what may be dropped when it is full, and otherwise says so |
 //! | [`Pool`], from a [`PoolBuilder`] | keeps byte strings of 1 byte to 64 KiB, packed tightly, and names them by [`Handle`] |
 //! | [`codec`] | makes pages shorter and gets them back: `lz4`, `zstd:LEVEL`, `raw`, same-filled pages |
@@ -93,16 +94,18 @@
 #![forbid(unsafe_code)]
 
 pub use pagefold_pool::{
-    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Placement,
-    Pool, PoolBuilder, ReadIntoError, ReclaimError, Slices, Stats, TrimReport, TryReadError,
-    UnknownAllocator, Violation, WriteError,
+    AllocError, Allocator, BuildError, Claim, CompactReport, Handle, HandleError, LimitError,
+    Placement, Pool, PoolBuilder, ReadIntoError, ReclaimError, Slices, Stats, TrimReport,
+    TryReadError, UnknownAllocator, Violation, WriteError,
 };
 
 pub use pagefold_store::{
-    Before, Candidate, CgroupLimit, EvictionOrder, FixedLimit, GetError, Histogram, KeyError, Kind,
-    LimitFn, LimitOf, LimitSource, Page, Pages, PutError, PutManyError, RandomOrder, SecondChance,
-    ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, Store, StoreBuildError, StoreBuilder,
-    StoreStats, TryGetError, WorkStats,
+    Before, Bucket, Cache, CacheConfig, CacheError, CacheStats, CacheValue, Candidate, CgroupLimit,
+    Clock, EvictionOrder, FixedLimit, GetError, Histogram, KeyError, Keys, Kind, LimitFn, LimitOf,
+    LimitSource, Page, Pages, PutError, PutIfError, PutManyError, RandomOrder, Rejected,
+    SecondChance, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, Store, StoreBuildError,
+    StoreBuilder, StoreStats, SystemClock, TryGetError, UpdateError, ValidateError, Version,
+    WorkStats, set_fork_wait,
 };
 
 /// Codecs: byte strings made shorter, and back.

@@ -1,5 +1,7 @@
 //! The example programs, run and held to what they say.
 
+#[path = "../examples/cache.rs"]
+mod cache;
 #[path = "../examples/page_table.rs"]
 mod page_table;
 #[path = "../examples/value_cache.rs"]
@@ -12,6 +14,16 @@ fn a_cache_of_values_stays_within_its_budget_and_saves_work() {
     assert!(outcome.evicted > 0, "there is more than fits: {outcome:?}");
     // Half of what is asked is asked all the time.
     assert!(outcome.computed < outcome.asked * 3 / 5, "{outcome:?}");
+}
+
+#[test]
+fn a_cache_of_answers_holds_more_than_its_limit_and_none_too_old() {
+    let outcome = cache::run().expect("it runs");
+    assert!(outcome.resident <= outcome.limit, "{outcome:?}");
+    assert_eq!(outcome.stale, 0, "{outcome:?}");
+    assert!(outcome.stats.hits > outcome.asked * 2 / 5, "{outcome:?}");
+    assert!(outcome.stats.evictions > 0 && outcome.stats.expired > 0, "{outcome:?}");
+    assert!(outcome.body_bytes > outcome.limit as u64, "{outcome:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pagefold_frame::{
-    Arena, ArenaConfig, ClaimError, ClaimedRange, FRAME_BYTES, Memory, Movable, SourceError,
+    Arena, ArenaConfig, ClaimError, ClaimedRange, FRAME_BYTES, Memory, Movable, WordTable,
 };
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Ordering};
 
@@ -14,15 +14,17 @@ use crate::{
     Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Stats,
     builder::Layout,
     counters::Counters,
-    entries::{Entry, EntryCell, HandleTable, Place, State},
+    entries::{Entry, EntryCell, HandleTable, Place, Size},
     handle::PoolNumber,
     scratch::Scratch,
 };
 
+/// The most descriptors of a slab for each frame of address space: entries have room for their ids.
+pub(crate) const DESCRIPTORS_PER_FRAME: usize = 2;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Base {
-    pub(crate) number: PoolNumber,
     pub(crate) memory: Arc<Memory>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) entries: HandleTable,
@@ -38,11 +40,14 @@ pub(crate) struct Base {
     /// The limit asked for; in force once [`put_limit`](Self::put_limit) was called.
     limit: usize,
     min_limit: usize,
+    /// How far the limit can be raised, in bytes.
+    max_limit: usize,
 }
 
 impl Base {
-    /// A base without a limit yet. No object of the packing takes fewer than `least_bytes` of its frames;
-    /// `scratch_bytes` is the longest input that is copied to scratch.
+    /// A base without a limit yet. No object of the packing takes fewer than `least_bytes` of its frames; `scratch_bytes`
+    /// is the longest input that is copied to scratch. No slab of the packing has more descriptors than
+    /// [`DESCRIPTORS_PER_FRAME`] says.
     pub(crate) fn new(
         allocator: Allocator,
         layout: Layout,
@@ -55,15 +60,32 @@ impl Base {
         }
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
         let memory = layout.memory;
-        let wanted = memory.address_space(limit);
-        // Room to raise the limit later, where the system grants it; otherwise just what the limit needs.
-        let arena = Arena::new(&memory, ArenaConfig { address_space: wanted })
-            .or_else(|_| Arena::new(&memory, ArenaConfig { address_space: limit }))?;
+        // Room to raise the limit later, where the system grants it; otherwise just what the limit needs. Tables of handles
+        // take about as much again: an arena that leaves them no room is too large.
+        let max_limit = layout.max_limit.unwrap_or(limit).clamp(limit, Arena::ADDRESS_SPACE_MAX);
+        let with_room_for_tables = |address_space| {
+            let arena = Arena::new(&memory, ArenaConfig { address_space }).ok()?;
+            WordTable::new(&memory, address_space / size_of::<u64>()).ok()?;
+            Some(arena)
+        };
+        let arena =
+            [memory.address_space(max_limit), max_limit].into_iter().find_map(with_room_for_tables);
+        let arena = match arena {
+            Some(arena) => arena,
+            None => Arena::new(&memory, ArenaConfig { address_space: limit })?,
+        };
+        let max_limit = match layout.max_limit {
+            Some(_) => max_limit.min(arena.address_space()),
+            None => arena.address_space(),
+        };
         let shards = pagefold_frame::shard_count();
-        let entries: Result<_, SourceError> =
-            HandleTable::new(&memory, arena.address_space() / least_bytes);
+        let size = Size {
+            indices: (arena.address_space() / least_bytes).min(layout.handle_indices),
+            ids: arena.address_space() / FRAME_BYTES * DESCRIPTORS_PER_FRAME,
+            generation_bits: layout.generation_bits,
+        };
+        let entries = HandleTable::new(&memory, number, size);
         Ok(Self {
-            number,
             entries: entries?,
             arena: Arc::new(arena),
             memory,
@@ -75,6 +97,7 @@ impl Base {
             allocator,
             limit,
             min_limit: 0,
+            max_limit,
         })
     }
 
@@ -115,17 +138,7 @@ impl Base {
         &self,
         handle: Handle,
     ) -> Result<(EntryCell<'_>, Entry, Place), HandleError> {
-        if !handle.is_of(self.number.id()) {
-            return Err(HandleError::Foreign);
-        }
-        let cell = self.entries.get(handle.index()).ok_or(HandleError::Stale)?;
-        let entry = cell.load();
-        match entry.state() {
-            State::Live(place) if entry.generation() == handle.generation() => {
-                Ok((cell, entry, place))
-            }
-            _ => Err(HandleError::Stale),
-        }
+        self.entries.find(handle)
     }
 
     /// Notes that compaction moved an object.
@@ -140,6 +153,7 @@ impl Base {
         let arena = self.arena.stats();
         // ORDERING: Relaxed; a statistic.
         let compacted_bytes = self.compacted_bytes.load(Ordering::Relaxed);
+        let (retired, indices) = self.entries.retired();
         Stats {
             objects,
             payload_bytes,
@@ -150,7 +164,10 @@ impl Base {
             moved_bytes: self.counters.slid() + compacted_bytes,
             compacted_bytes,
             migration: self.arena.migration(),
+            retired_indices: retired as u64,
+            index_capacity: indices as u64,
             limit_bytes: self.limit_bytes() as u64,
+            max_limit_bytes: self.max_limit as u64,
             ..Stats::default()
         }
     }
@@ -165,7 +182,7 @@ impl Base {
         if bytes < self.min_limit {
             return Err(LimitError::TooSmall { limit: bytes, min: self.min_limit });
         }
-        let max = self.arena.address_space();
+        let max = self.max_limit;
         if bytes > max {
             return Err(LimitError::TooLarge { limit: bytes, max });
         }

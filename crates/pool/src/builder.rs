@@ -150,12 +150,16 @@ pub enum Selection {
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) limit: usize,
+    pub(crate) max_limit: Option<usize>,
     pub(crate) span_frames: FrameCount,
     pub(crate) placement: Placement,
     pub(crate) max_blocks: usize,
     pub(crate) selection: Selection,
     pub(crate) classes: ClassTable,
     pub(crate) lending: bool,
+    /// The most indices of handles, and bits of their generations: no bound, but for tests.
+    pub(crate) handle_indices: usize,
+    pub(crate) generation_bits: u32,
     /// The account, without a limit yet, and the source behind it.
     pub(crate) memory: Arc<Memory>,
 }
@@ -165,6 +169,7 @@ pub(crate) struct Layout {
 pub struct PoolBuilder {
     allocator: Allocator,
     limit: usize,
+    max_limit: Option<usize>,
     span_frames: u32,
     placement: Placement,
     max_blocks: u32,
@@ -172,6 +177,8 @@ pub struct PoolBuilder {
     class_step: usize,
     chain_limit: u32,
     class_lending: bool,
+    handle_indices: usize,
+    generation_bits: u32,
     source: Option<Box<dyn FrameSource>>,
 }
 
@@ -191,6 +198,7 @@ impl PoolBuilder {
         Self {
             allocator,
             limit: 1 << 30,
+            max_limit: None,
             span_frames: SPAN_FRAMES,
             placement: Placement::Auto,
             max_blocks: MAX_BLOCKS,
@@ -198,6 +206,8 @@ impl PoolBuilder {
             class_step: CLASS_STEP,
             chain_limit: CHAIN_LIMIT,
             class_lending: true,
+            handle_indices: usize::MAX,
+            generation_bits: u32::MAX,
             source: None,
         }
     }
@@ -207,6 +217,18 @@ impl PoolBuilder {
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
+    }
+
+    /// How far [`Pool::set_limit`] can raise the limit, in bytes: address space is reserved for that. Unless this says
+    /// more, it is at least four times the limit where memory is mapped from the system.
+    pub fn max_limit(mut self, bytes: usize) -> Self {
+        self.max_limit = Some(bytes);
+        self
+    }
+
+    /// A builder with the same settings and the default source of memory.
+    pub fn without_source(&self) -> Self {
+        Self { source: None, ..*self }
     }
 
     /// Frames in a span of nbud: 1, 2, 4 (the default), 8 or 16. Longer spans pack tighter and slide more.
@@ -276,6 +298,14 @@ impl PoolBuilder {
         self
     }
 
+    /// A handle table of at most so many indices, each of which lives at most 2^`generation_bits` times: so that a test
+    /// can see both come to their end.
+    #[doc(hidden)]
+    pub fn handle_table(mut self, indices: usize, generation_bits: u32) -> Self {
+        (self.handle_indices, self.generation_bits) = (indices, generation_bits);
+        self
+    }
+
     /// Where memory comes from. By default it is mapped from the system, or taken from the heap where the system's
     /// pages are not 4 KiB.
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
@@ -330,12 +360,15 @@ impl PoolBuilder {
         let classes = classes.ok_or(BuildError::ClassStep { step })?;
         Ok(Layout {
             limit: self.limit,
+            max_limit: self.max_limit,
             span_frames: FrameCount::new(self.span_frames),
             placement: self.placement,
             max_blocks,
             selection: self.selection,
             classes,
             lending: self.class_lending,
+            handle_indices: self.handle_indices,
+            generation_bits: self.generation_bits,
             memory: Arc::new(Memory::new(self.source.unwrap_or_else(default_source), usize::MAX)),
         })
     }

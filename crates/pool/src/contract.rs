@@ -3,7 +3,7 @@
 //! One conformance suite (in `pagefold-testkit`) runs through every implementation, so the words below are tested,
 //! not hoped for.
 
-use pagefold_frame::{ClaimError, ClaimedRange};
+use pagefold_frame::{Claim, ClaimError, ClaimedRange};
 
 use crate::{
     AllocError, Handle, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, Stats,
@@ -64,6 +64,16 @@ pub trait Pool: Send + Sync {
     /// As for [`store`](Self::store).
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         self.store(bytes)
+    }
+
+    /// As [`store_resident`](Self::store_resident), from the part of the limit that `claim` may use: with
+    /// [`Claim::Overwrite`] for bytes that take the place of another object, which the caller frees next.
+    ///
+    /// # Errors
+    /// As for [`store`](Self::store).
+    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+        let _ = claim;
+        self.store_resident(bytes)
     }
 
     /// Frees an object. Never waits: memory that a reader still holds is given back when the reader is done.
@@ -173,6 +183,19 @@ pub trait Pool: Send + Sync {
 
     /// Gives everything that is free back to the system: caches, free frames, empty metadata pages.
     fn trim(&self) -> TrimReport;
+
+    /// Takes indices of handles back into use that had their last generation; returns how many.
+    ///
+    /// A pool makes at least 2^46 objects without it. For a caller who keeps all handles in one place it makes more, for
+    /// ever: [`Stats::retired_indices`] and [`Stats::index_capacity`] say when it is time.
+    ///
+    /// # Concurrency
+    /// A handle of an object that was freed may name a new object afterwards. So the caller vouches that no such handle
+    /// is held anywhere, and that no call on this pool is under way that began before such an object was freed. A pool
+    /// that no other thread uses just now satisfies the second.
+    fn recycle_retired(&self) -> u64 {
+        0
+    }
 
     /// Changes the limit. Lowering it compacts and trims first; the new limit holds when this returns `Ok`.
     ///

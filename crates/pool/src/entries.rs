@@ -1,150 +1,48 @@
 //! The handle table: where each object is, in one word, and which indices are free.
 //!
-//! ```text
-//!  entry   0..32 descriptor id    32..46 slot    46..48 kind    48..64 generation
+//! | module | holds |
+//! |---|---|
+//! | `entry` | an entry's word: place, kind, generation |
+//! | `floors` | what is remembered of pages that were given back |
+//! | `retired` | indices after their last generation, and how they come back |
 //!
-//!  kind    VACANT   nobody's; a handle of an older generation finds it stale. While its slot is still to be freed
-//!                   it hangs on a descriptor's pending list: slot, and in place of the id the next index + 1
-//!          SPAN     slot of a span
-//!          RUN      a run of its own; the slot says how many bytes the object falls short of the run
-//!          RETIRED  as VACANT, after the last generation: never used again
-//! ```
 //! Entries change by compare-and-swap: `free` makes an entry vacant of the next generation, relocation puts a new
 //! place into a live entry while it holds both places for writing. Whoever loses looks again.
 //!
 //! Indices come from the lowest free ones, a few at a time into a shard's cache, which hands them out in turn, so that
 //! their generations rise together. Pages without a live entry go back to the system on [`trim`](HandleTable::trim);
 //! the highest generation of such a page is remembered (its *floor*), so that no old handle comes alive when the page
-//! is used again. A page whose indices are all retired goes back for good: what reads as zero is vacant, and stale.
+//! is used again. A page whose indices are all retired goes back too: what reads as zero is vacant, and stale.
 //!
 //! # Invariants
 //! - An index is in exactly one place: live, pending, in a cache, free, retired, or never used (I-INDEX).
-//! - The generation of an index never falls (I-GENERATION).
+//! - The generation of an index never falls, but by `recycle_retired` (I-GENERATION).
+//! - A page is given back only while each of its indices is free, settled, or was never used: not while a list leads
+//!   through an entry of it, nor while a thread that freed an object has yet to give its index back (I-PENDING).
 
-use std::{collections::VecDeque, sync::Arc};
+mod entry;
+mod floors;
+mod retired;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use pagefold_frame::{
     BitForest, Claim, DescriptorId, Memory, OutOfFrames, SourceError, WordTable, shard_count,
 };
-use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Mutex, Ordering, Padded};
+use pagefold_sys::sync::{self, AtomicU32, Mutex, Ordering, Padded};
 
-const SLOT_SHIFT: u32 = 32;
-const SLOT_BITS: u32 = 14;
-const KIND_SHIFT: u32 = 46;
-const GENERATION_SHIFT: u32 = 48;
+pub(crate) use self::entry::{Entry, EntryCell, Place, State};
+use self::floors::{Floor, Floors};
+use crate::{
+    Handle, HandleError,
+    handle::{HandleBits, PoolNumber},
+};
+
 /// Entries in a page of the table.
 const PER_PAGE: usize = 512;
-/// A page is given back only while its indices have at least half of their generations before them: to take its floor
-/// for all of them costs the others what the oldest has lived.
-const FLOOR_MAX: u16 = u16::MAX / 2;
 const CACHE: usize = if cfg!(loom) { 2 } else { 64 };
-
-/// The most slots a span may have, by the width of the field.
-pub(crate) const SLOTS_MAX: usize = 1 << SLOT_BITS;
-
-/// Where a live object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// In a slot of a span.
-    Span { id: DescriptorId, slot: u16 },
-    /// In a run of its own, `short` bytes shorter than the run.
-    Run { id: DescriptorId, short: u16 },
-}
-
-/// What an entry says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    Vacant { slot: u16, next: u32 },
-    Live(Place),
-    Retired { slot: u16, next: u32 },
-}
-
-/// An entry's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry(u64);
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the fields are cut out of the word by shifts and masks"
-)]
-impl Entry {
-    pub(crate) fn new(generation: u16, state: State) -> Self {
-        let (kind, slot, low) = match state {
-            State::Vacant { slot, next } => (0, slot, next),
-            State::Live(Place::Span { id, slot }) => (1, slot, id.get()),
-            State::Live(Place::Run { id, short }) => (2, short, id.get()),
-            State::Retired { slot, next } => (3, slot, next),
-        };
-        debug_assert!(usize::from(slot) < SLOTS_MAX, "a slot fits its field");
-        Self(
-            u64::from(low)
-                | u64::from(slot) << SLOT_SHIFT
-                | kind << KIND_SHIFT
-                | u64::from(generation) << GENERATION_SHIFT,
-        )
-    }
-
-    pub(crate) fn generation(self) -> u16 {
-        (self.0 >> GENERATION_SHIFT) as u16
-    }
-
-    pub(crate) fn state(self) -> State {
-        let low = self.0 as u32;
-        let slot = (self.0 >> SLOT_SHIFT) as u16 & (SLOTS_MAX as u16 - 1);
-        match self.0 >> KIND_SHIFT & 3 {
-            0 => State::Vacant { slot, next: low },
-            1 => State::Live(Place::Span { id: DescriptorId::new(low), slot }),
-            2 => State::Live(Place::Run { id: DescriptorId::new(low), short: slot }),
-            _ => State::Retired { slot, next: low },
-        }
-    }
-
-    /// The same object at another place.
-    pub(crate) fn moved_to(self, place: Place) -> Self {
-        Self::new(self.generation(), State::Live(place))
-    }
-
-    /// The entry after its object was freed: of the next generation, or retired after the last.
-    pub(crate) fn freed(self) -> Self {
-        let slot = match self.state() {
-            State::Live(Place::Span { slot, .. }) => slot,
-            _ => 0,
-        };
-        match self.generation().checked_add(1) {
-            Some(next) => Self::new(next, State::Vacant { slot, next: 0 }),
-            None => Self::new(u16::MAX, State::Retired { slot, next: 0 }),
-        }
-    }
-
-    /// The same pending entry with another successor on its list.
-    pub(crate) fn linked_to(self, next: u32) -> Self {
-        Self(self.0 & !u64::from(u32::MAX) | u64::from(next))
-    }
-
-    /// The same free index, as carrier of a slot that is to be freed.
-    pub(crate) fn carrying(self, slot: u16) -> Self {
-        Self::new(self.generation(), State::Vacant { slot, next: 0 })
-    }
-}
-
-/// The place of an entry in the table.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EntryCell<'a>(&'a AtomicU64);
-
-impl EntryCell<'_> {
-    #[inline]
-    pub(crate) fn load(self) -> Entry {
-        // ORDERING: Acquire; pairs with the Release in `exchange` and `HandleTable::store`.
-        Entry(self.0.load(Ordering::Acquire))
-    }
-
-    /// Replaces `old` by `new`, or says that the entry is something else by now.
-    pub(crate) fn exchange(self, old: Entry, new: Entry) -> bool {
-        // ORDERING: AcqRel; Release pairs with the Acquire in `load`; Acquire, so that whoever frees an object has
-        // seen where the last relocation put it.
-        self.0.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    }
-}
 
 /// Free indices, under one lock.
 #[derive(Debug)]
@@ -153,34 +51,105 @@ struct Free {
     given_back: BitForest,
     /// Indices from here on were never used.
     next: usize,
-    /// By page: the generation to begin with, plus 1, where the page was given back; 0 where it was not.
-    floors: Vec<u32>,
+    floors: Floors,
     retired: usize,
+}
+
+impl Free {
+    fn is_free(&self, index: usize) -> bool {
+        self.given_back.contains(0, index)
+    }
+
+    fn insert(&mut self, index: usize) {
+        assert!(self.given_back.insert(0, index), "I-INDEX: an index is given back once");
+    }
+}
+
+/// What a look-up needs to know of a pool's handles: four bytes side by side, so in one cache line.
+#[derive(Debug)]
+struct Naming {
+    number: PoolNumber,
+    bits: HandleBits,
+}
+
+/// How large a table is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// The most indices.
+    pub(crate) indices: usize,
+    /// More than the largest descriptor id that an entry says.
+    pub(crate) ids: usize,
+    /// The most bits of generation; all that are left, but for tests.
+    pub(crate) generation_bits: u32,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct HandleTable {
+    naming: Naming,
     entries: WordTable,
     free: Mutex<Free>,
     caches: Box<[Padded<Mutex<VecDeque<u32>>>]>,
 }
 
 impl HandleTable {
-    /// An empty table for up to `capacity` objects.
-    pub(crate) fn new(memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
-        let entries = WordTable::new(memory, capacity.min(u32::MAX as usize))?;
-        let given_back = BitForest::new(memory, entries.capacity(), 1)?;
-        let free = Mutex::new(Free { given_back, next: 0, floors: Vec::new(), retired: 0 });
+    /// An empty table.
+    pub(crate) fn new(
+        memory: &Arc<Memory>,
+        number: PoolNumber,
+        size: Size,
+    ) -> Result<Self, SourceError> {
+        // Index + 1 is a link, and the largest of all is none.
+        let entries = WordTable::new(memory, size.indices.min(u32::MAX as usize - 1))?;
+        let ids = size.ids.min(DescriptorId::COUNT as usize);
+        let largest = (entries.capacity() + 1).max(ids);
+        let naming = Naming { number, bits: HandleBits::new(largest, size.generation_bits) };
+        let free = Mutex::new(Free {
+            given_back: BitForest::new(memory, entries.capacity(), 1)?,
+            next: 0,
+            floors: Floors::new(memory, entries.capacity().div_ceil(PER_PAGE))?,
+            retired: 0,
+        });
         let caches = (0..shard_count())
             .map(|_| Padded(Mutex::new(VecDeque::with_capacity(CACHE))))
             .collect();
-        Ok(Self { entries, free, caches })
+        Ok(Self { naming, entries, free, caches })
     }
 
     /// Bytes that lie outside of the source: caches.
     pub(crate) fn fixed_bytes(&self) -> usize {
         self.caches.len() * (size_of::<Padded<Mutex<VecDeque<u32>>>>() + CACHE * size_of::<u32>())
+    }
+
+    /// The handle of an object that lives, or is to live, under this index.
+    pub(crate) fn handle(&self, index: u32, entry: Entry) -> Handle {
+        let Naming { number, bits } = &self.naming;
+        Handle::new(bits.join(index, entry.generation()), number.id())
+    }
+
+    /// The index that a handle of this pool names.
+    #[inline]
+    pub(crate) fn index(&self, handle: Handle) -> u32 {
+        self.naming.bits.low(handle.to_short())
+    }
+
+    /// The entry of a handle, if it is live.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        handle: Handle,
+    ) -> Result<(EntryCell<'_>, Entry, Place), HandleError> {
+        let Naming { number, bits } = &self.naming;
+        if !handle.is_of(number.id()) {
+            return Err(HandleError::Foreign);
+        }
+        let short = handle.to_short();
+        let cell = self.get(bits.low(short)).ok_or(HandleError::Stale)?;
+        let entry = cell.load();
+        match entry.place() {
+            Some(place) if entry.is_of(short) => Ok((cell, entry, place)),
+            _ => Err(HandleError::Stale),
+        }
     }
 
     fn cache(&self) -> &Mutex<VecDeque<u32>> {
@@ -214,6 +183,7 @@ impl HandleTable {
             None => {
                 self.entries.ensure(free.next, claim)?;
                 free.given_back.ensure(free.next, claim)?;
+                free.floors.ensure(free.next / PER_PAGE, claim)?;
                 free.next += 1;
                 free.next - 1
             }
@@ -225,40 +195,42 @@ impl HandleTable {
     /// Gives the entries of a page that is used again the generation that was remembered for it. (I-GENERATION)
     fn raise_to_floor(&self, free: &mut Free, taken: usize) {
         let page = taken / PER_PAGE;
-        let Some(floor) = free.floors.get_mut(page).filter(|floor| **floor > 0) else { return };
-        let generation = u16::try_from(*floor - 1).expect("a generation plus 1");
-        *floor = 0;
-        for index in page * PER_PAGE..((page + 1) * PER_PAGE).min(self.entries.capacity()) {
+        let generation = match free.floors.get(page) {
+            Floor::InUse => return,
+            Floor::Generation(generation) => generation,
+            // What is taken was never used.
+            Floor::Retired => 0,
+        };
+        free.floors.set(page, Floor::InUse);
+        for index in self.indices_of(page) {
             // When the page went, every index below `next` was free or retired, and none was taken since but one.
-            let retired =
-                index != taken && index < free.next && !free.given_back.contains(0, index);
-            let entry = match retired {
-                true => Entry::new(u16::MAX, State::Retired { slot: 0, next: 0 }),
-                false => Entry::new(generation, State::Vacant { slot: 0, next: 0 }),
-            };
-            // ORDERING: Release; pairs with the Acquire in `EntryCell::load`.
-            self.entries.word(index).store(entry.0, Ordering::Release);
+            let is_retired = index != taken && index < free.next && !free.is_free(index);
+            self.cell_at(index).store(match is_retired {
+                true => Entry::settled(self.naming.bits),
+                false => {
+                    Entry::new(self.naming.bits, generation, State::Vacant { slot: 0, next: 0 })
+                }
+            });
         }
+    }
+
+    fn indices_of(&self, page: usize) -> Range<usize> {
+        page * PER_PAGE..((page + 1) * PER_PAGE).min(self.entries.capacity())
     }
 
     /// Takes an index back whose entry is vacant, or retired and then for ever.
     pub(crate) fn give_back(&self, index: u32) {
         if let State::Retired { .. } = self.load(index).state() {
-            self.free.lock().retired += 1;
-            return;
+            return self.settle(index);
         }
         let mut cache = self.cache().lock();
         if cache.len() == CACHE {
             let mut free = self.free.lock();
             for index in cache.drain(..CACHE / 2) {
-                Self::free_index(&mut free, index);
+                free.insert(index as usize);
             }
         }
         cache.push_back(index);
-    }
-
-    fn free_index(free: &mut Free, index: u32) {
-        assert!(free.given_back.insert(0, index as usize), "I-INDEX: an index is given back once");
     }
 
     /// The entry of an index that was given out.
@@ -272,7 +244,12 @@ impl HandleTable {
     /// The entry of any index, if there is one.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<EntryCell<'_>> {
-        self.entries.get(index as usize).map(EntryCell)
+        let word = self.entries.get(index as usize)?;
+        Some(EntryCell { word, bits: self.naming.bits })
+    }
+
+    fn cell_at(&self, index: usize) -> EntryCell<'_> {
+        EntryCell { word: self.entries.word(index), bits: self.naming.bits }
     }
 
     /// What the entry of an index says that was given out.
@@ -282,8 +259,7 @@ impl HandleTable {
 
     /// Writes an entry that is the caller's alone: vacant, and taken by it.
     pub(crate) fn store(&self, index: u32, entry: Entry) {
-        // ORDERING: Release; pairs with the Acquire in `EntryCell::load`: who sees the place finds the descriptor.
-        self.cell(index).0.store(entry.0, Ordering::Release);
+        self.cell(index).store(entry);
     }
 
     /// Hangs a vacant entry, the caller's, on a pending list: a stack through the entries themselves, whose first
@@ -326,119 +302,82 @@ impl HandleTable {
         for cache in &self.caches {
             let indices: Vec<u32> = cache.lock().drain(..).collect();
             let mut free = self.free.lock();
-            indices.into_iter().for_each(|index| Self::free_index(&mut free, index));
+            indices.into_iter().for_each(|index| free.insert(index as usize));
         }
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
             // Nobody can take an index meanwhile, so nobody stores to a vacant entry.
             let mut free = self.free.lock();
-            let Free { given_back, next, floors, .. } = &mut *free;
             pages += self.entries.release_vacant(&mut cursor, &mut |indices| {
-                let page = indices.start / PER_PAGE;
-                let used = indices.start..indices.end.min(*next);
-                let is_free = |&index: &usize| given_back.contains(0, index);
-                if !used.clone().all(|index| is_free(&index) || self.is_retired(index)) {
+                let Some(floor) = self.floor_of(&free, indices.start / PER_PAGE) else {
                     return false;
-                }
-                let floor = used.filter(is_free).map(|index| self.generation_at(index)).max();
-                if floor.is_some_and(|floor| floor > FLOOR_MAX) {
-                    return false;
-                }
-                if floors.len() <= page {
-                    floors.resize(page + 1, 0);
-                }
-                floors[page] = floor.map_or(0, |floor| u32::from(floor) + 1);
+                };
+                free.floors.set(indices.start / PER_PAGE, floor);
                 true
             });
         }
         pages * pagefold_frame::FRAME_BYTES
     }
 
-    fn is_retired(&self, index: usize) -> bool {
-        // ORDERING: Relaxed; as in `generation_at`.
-        let entry = Entry(self.entries.word(index).load(Ordering::Relaxed));
-        matches!(entry.state(), State::Retired { .. })
+    /// The floor of a page, if it may be given back.
+    ///
+    /// That is while its indices have at least half of their generations before them: to take the floor for all of them
+    /// costs the others what the oldest has lived.
+    fn floor_of(&self, free: &Free, page: usize) -> Option<Floor> {
+        let mut floor = None;
+        let indices = self.indices_of(page);
+        if indices.start >= free.next {
+            return Some(Floor::InUse);
+        }
+        for index in indices.start..indices.end.min(free.next) {
+            let entry = self.cell_at(index).load();
+            if free.is_free(index) {
+                floor = floor.max(Some(entry.generation()));
+            } else if !entry.is_settled() {
+                return None;
+            }
+        }
+        match floor {
+            None => Some(Floor::Retired),
+            Some(floor) if floor > self.naming.bits.last_generation() / 2 => None,
+            Some(floor) => Some(Floor::Generation(floor)),
+        }
     }
 
-    fn generation_at(&self, index: usize) -> u16 {
-        // ORDERING: Relaxed; under the lock that every change of a free entry was made under or before.
-        Entry(self.entries.word(index).load(Ordering::Relaxed)).generation()
+    /// Indices that were ever used.
+    pub(crate) fn used(&self) -> usize {
+        self.free.lock().next
     }
 
-    /// Indices that were ever used, and how many of them are free (in caches or not) or retired.
-    pub(crate) fn census(&self) -> (usize, usize) {
+    /// Checks I-INDEX against the number of live entries that a walk found. For a quiet pool.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub(crate) fn check(&self, live: u64) -> Result<(), String> {
         let cached: usize = self.caches.iter().map(|cache| cache.lock().len()).sum();
         let free = self.free.lock();
-        let given_back = (0..free.next).filter(|&index| free.given_back.contains(0, index)).count();
-        (free.next, cached + given_back + free.retired)
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use pagefold_frame::HeapSource;
-
-    use super::*;
-
-    fn table() -> HandleTable {
-        let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
-        HandleTable::new(&memory, 100_000).expect("heap")
-    }
-
-    #[test]
-    fn every_state_comes_back_from_its_word() {
-        let id = DescriptorId::new(0x1fff_ffff);
-        for state in [
-            State::Vacant { slot: 0, next: u32::MAX },
-            State::Live(Place::Span { id, slot: 16_383 }),
-            State::Live(Place::Run { id, short: 4095 }),
-            State::Retired { slot: 7, next: 9 },
-        ] {
-            for generation in [0, 1, u16::MAX] {
-                let entry = Entry::new(generation, state);
-                assert_eq!((entry.generation(), entry.state()), (generation, state));
+        let (mut given_back, mut retired) = (0, 0);
+        for index in 0..free.next {
+            let is_free = free.is_free(index);
+            given_back += usize::from(is_free);
+            let is_retired = match free.floors.get(index / PER_PAGE) {
+                Floor::InUse => self.cell_at(index).load().is_settled(),
+                Floor::Generation(_) | Floor::Retired => !is_free,
+            };
+            if is_free && is_retired {
+                return Err(format!("I-INDEX: index {index} is free, and retired"));
             }
+            retired += usize::from(is_retired);
         }
-    }
-
-    #[test]
-    fn an_index_is_retired_after_its_last_generation() {
-        let table = table();
-        let index = table.take(Claim::Normal).expect("room");
-        let place = Place::Run { id: DescriptorId::new(3), short: 0 };
-        table.store(index, Entry::new(u16::MAX, State::Live(place)));
-        let live = table.load(index);
-        assert!(table.cell(index).exchange(live, live.freed()));
-        table.give_back(index);
-        let taken: Vec<u32> = (0..1000).map(|_| table.take(Claim::Normal).expect("room")).collect();
-        assert!(!taken.contains(&index), "a retired index is not used again");
-        assert_eq!(table.load(index).generation(), u16::MAX);
-    }
-
-    #[test]
-    fn generations_survive_a_page_that_was_given_back() {
-        let table = table();
-        let place = Place::Run { id: DescriptorId::new(3), short: 0 };
-        let indices: Vec<u32> =
-            (0..2000).map(|_| table.take(Claim::Normal).expect("room")).collect();
-        for &index in &indices {
-            let live =
-                Entry::new(table.load(index).generation() + (index % 7) as u16, State::Live(place));
-            table.store(index, live);
-            table.store(index, live.freed());
+        if retired != free.retired {
+            return Err(format!("I-INDEX: {retired} indices retired, {} counted", free.retired));
         }
-        let before: Vec<u16> =
-            indices.iter().map(|&index| table.load(index).generation()).collect();
-        indices.iter().for_each(|&index| table.give_back(index));
-        assert!(table.trim() >= 3 * 4096, "whole pages went");
-        let again: Vec<u32> = (0..2000).map(|_| table.take(Claim::Normal).expect("room")).collect();
-        for index in again {
-            if let Some(position) = indices.iter().position(|&old| old == index) {
-                assert!(
-                    table.load(index).generation() >= before[position],
-                    "I-GENERATION for index {index}"
-                );
-            }
+        let used = free.next as u64;
+        match used == (cached + given_back + retired) as u64 + live {
+            true => Ok(()),
+            false => Err(format!(
+                "I-INDEX: {used} indices used, {cached} cached, {given_back} free, {retired} retired, {live} live"
+            )),
         }
     }
 }

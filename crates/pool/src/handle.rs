@@ -7,18 +7,84 @@ use std::{
 
 /// Names an object of one pool, wherever its bytes lie.
 ///
-/// 64 bits: the index of its entry in the pool's handle table (bits 0..32), the generation of that entry
-/// (32..48), the pool's number in this process (48..64, never 0). `Option<Handle>` is as small.
+/// 64 bits. Bits 0..48 are the index of the object's entry in the pool's handle table and, above it, the entry's
+/// generation: the smaller the table, the fewer bits of index and the more of generation. Bits 48..64 are the pool's
+/// number in this process, never 0. `Option<Handle>` is as small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(NonZeroU64);
 
-/// Index and generation, without the pool.
-const SHORT_MASK: u64 = (1 << 48) - 1;
+/// Bits of index and generation together, without the pool.
+const SHORT_BITS: u32 = 48;
+const SHORT_MASK: u64 = (1 << SHORT_BITS) - 1;
 
-#[expect(clippy::cast_possible_truncation, reason = "the fields are cut out of the word by shifts")]
+/// How index and generation share 48 bits, in the handles and in the entries of a pool.
+///
+/// In an entry the descriptor's id, or the link of a pending list, is in the place of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HandleBits {
+    index: u8,
+    /// Bits of generation that are used: all above the index, but for tests that want to see the last one.
+    generation: u8,
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "an index has at most 32 bits, and the others go to a generation or are masked"
+)]
+impl HandleBits {
+    /// The split for indices, ids and links of up to `largest`, with at most `generation_bits` of generation.
+    ///
+    /// # Panics
+    /// If `largest` does not fit 32 bits.
+    pub(crate) fn new(largest: usize, generation_bits: u32) -> Self {
+        let index = (usize::BITS - largest.leading_zeros()).max(1);
+        assert!(index <= u32::BITS, "indices and ids are 32 bits at most");
+        let generation = generation_bits.clamp(1, SHORT_BITS - index);
+        Self { index: index as u8, generation: generation as u8 }
+    }
+
+    /// `low` (an index, id or link) and a generation, in 48 bits.
+    #[inline]
+    pub(crate) fn join(self, low: u32, generation: u64) -> u64 {
+        debug_assert!(u64::from(low) & !self.low_mask() == 0, "{low} fits {} bits", self.index);
+        u64::from(low) | generation << self.index
+    }
+
+    /// The index, id or link of 48 bits.
+    #[inline]
+    pub(crate) fn low(self, joined: u64) -> u32 {
+        (joined & self.low_mask()) as u32
+    }
+
+    /// The generation of 48 bits.
+    #[inline]
+    pub(crate) fn generation(self, joined: u64) -> u64 {
+        joined >> self.index
+    }
+
+    #[inline]
+    fn low_mask(self) -> u64 {
+        !(u64::MAX << self.index)
+    }
+
+    /// The largest index, id or link that there is room for.
+    pub(crate) fn largest(self) -> u32 {
+        self.low_mask() as u32
+    }
+
+    /// The generation after which an index is retired.
+    pub(crate) fn last_generation(self) -> u64 {
+        (1 << self.generation) - 1
+    }
+}
+
 impl Handle {
-    pub(crate) fn new(index: u32, generation: u16, pool: PoolId) -> Self {
-        let raw = u64::from(index) | u64::from(generation) << 32 | u64::from(pool.0.get()) << 48;
+    /// # Panics
+    /// If `short` is more than 48 bits.
+    #[inline]
+    pub(crate) fn new(short: u64, pool: PoolId) -> Self {
+        assert!(short <= SHORT_MASK, "index and generation are 48 bits");
+        let raw = short | u64::from(pool.0.get()) << SHORT_BITS;
         Self(NonZeroU64::new(raw).expect("a pool's number is not 0"))
     }
 
@@ -54,16 +120,9 @@ impl Handle {
         Self(NonZeroU64::new(raw).expect("a pool's number is not 0"))
     }
 
-    pub(crate) fn index(self) -> u32 {
-        self.0.get() as u32
-    }
-
-    pub(crate) fn generation(self) -> u16 {
-        (self.0.get() >> 32) as u16
-    }
-
+    #[inline]
     pub(crate) fn is_of(self, pool: PoolId) -> bool {
-        (self.0.get() >> 48) as u16 == pool.0.get()
+        self.0.get() >> SHORT_BITS == u64::from(pool.0.get())
     }
 }
 
@@ -121,13 +180,31 @@ mod tests {
     #[test]
     fn the_fields_of_a_handle_come_back() {
         let pool = PoolNumber::take().expect("few pools are alive");
-        for (index, generation) in [(0, 0), (u32::MAX, u16::MAX), (7, 9)] {
-            let handle = Handle::new(index, generation, pool.id());
-            assert_eq!((handle.index(), handle.generation()), (index, generation));
-            assert!(handle.is_of(pool.id()));
-            assert_eq!(Handle::from_raw(handle.to_raw()), Some(handle));
+        for largest in [1, 2, 80, 65_535, 65_536, u32::MAX as usize] {
+            let bits = HandleBits::new(largest, u32::MAX);
+            assert!(bits.largest() as usize >= largest, "{largest} fits");
+            for low in [0, 1, bits.largest()] {
+                for generation in [0, 1, bits.last_generation()] {
+                    let handle = Handle::new(bits.join(low, generation), pool.id());
+                    let short = handle.to_short();
+                    assert_eq!((bits.low(short), bits.generation(short)), (low, generation));
+                    assert!(handle.is_of(pool.id()));
+                    assert_eq!(Handle::from_raw(handle.to_raw()), Some(handle));
+                    assert_eq!(handle.with_short(short | 0xffff << 48), handle);
+                }
+            }
         }
         assert_eq!(size_of::<Option<Handle>>(), 8);
+    }
+
+    /// Bits of index that a small table does not need are generations.
+    #[test]
+    fn index_and_generation_use_all_48_bits() {
+        for largest in [1, 1000, 1 << 20, u32::MAX as usize] {
+            let bits = HandleBits::new(largest, u32::MAX);
+            let last = bits.join(bits.largest(), bits.last_generation());
+            assert_eq!(last, SHORT_MASK, "{bits:?}");
+        }
     }
 
     #[test]

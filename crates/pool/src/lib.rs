@@ -42,5 +42,5 @@ pub use error::{
     Violation, WriteError,
 };
 pub use handle::Handle;
-pub use pagefold_frame::{Blocker, Busy, ClaimError, ClaimedRange, MigrationStats};
+pub use pagefold_frame::{Blocker, Busy, Claim, ClaimError, ClaimedRange, MigrationStats};
 pub use stats::Stats;

@@ -32,8 +32,15 @@ pub struct Stats {
     pub split_objects: u64,
     /// Moving of frames, since the pool was built.
     pub migration: MigrationStats,
+    /// Indices of handles that had their last generation, and are not used again unless
+    /// [`recycle_retired`](crate::Pool::recycle_retired) takes them back.
+    pub retired_indices: u64,
+    /// Indices that the pool can ever have. When all of them are retired, it can make no object any more.
+    pub index_capacity: u64,
     /// The hard limit on everything that may be resident.
     pub limit_bytes: u64,
+    /// How far [`set_limit`](crate::Pool::set_limit) can raise it.
+    pub max_limit_bytes: u64,
 }
 
 impl Stats {

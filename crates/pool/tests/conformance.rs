@@ -244,3 +244,46 @@ mod zsmalloc {
         );
     }
 }
+
+/// Handles at their end: every index lives 64 times, so that all that is said of handles is said of the last ones too.
+mod short_lives {
+    use pagefold_testkit::conformance::{CHECKS, Subject};
+
+    use super::*;
+
+    fn passes(allocator: Allocator) {
+        let make =
+            |limit| build(PoolBuilder::new(allocator).limit(limit).handle_table(usize::MAX, 6));
+        let subject = Subject { make: &make, expect: Expectations::default() };
+        for name in [
+            "an_old_handle_never_finds_its_successor",
+            "forged_words_name_nothing",
+            "near_misses_of_live_handles_name_nothing",
+            "generations_never_come_round",
+            "exactly_one_of_two_racing_frees_succeeds",
+        ] {
+            let check = CHECKS.iter().find(|check| check.name == name).expect("a check");
+            (check.run)(&subject);
+        }
+    }
+
+    #[test]
+    fn of_nbud() {
+        passes(Allocator::Nbud);
+    }
+
+    #[test]
+    fn of_zbud() {
+        passes(Allocator::Zbud);
+    }
+
+    #[test]
+    fn of_xcfmalloc() {
+        passes(Allocator::Xcfmalloc);
+    }
+
+    #[test]
+    fn of_zsmalloc() {
+        passes(Allocator::Zsmalloc);
+    }
+}

@@ -2,16 +2,29 @@
 
 use pagefold_pool::Violation;
 
-use crate::{counters::Count, index::REGION, inner::Inner, space::Tenant};
+use crate::{counters::Count, form::Patience, inner::Inner, space::Tenant};
 
 impl Inner {
+    /// Whether all of it is true, with no operation under way.
     pub(crate) fn validate(&self) -> Result<(), Violation> {
-        // The shrinker's thread is another one too.
-        let _quiet = self.wake.quiet();
         self.pool.validate()?;
         let mut objects = 0;
         for tenant in self.tenants() {
             objects += self.audit(&tenant)?;
+        }
+        let mut nodes = 0;
+        for tenant in self.tenants() {
+            let name = &tenant.name;
+            nodes += tenant
+                .index
+                .audit()
+                .map_err(|what| Violation(format!("{what} (index of {name})")))?;
+        }
+        let in_use = self.nodes.in_use();
+        if in_use != nodes {
+            return Err(Violation(format!(
+                "I-TREE: the indices have {nodes} nodes, and {in_use} are in use"
+            )));
         }
         let stats = self.pool.stats();
         if stats.objects != objects {
@@ -30,27 +43,17 @@ impl Inner {
     fn audit(&self, tenant: &Tenant) -> Result<u64, Violation> {
         let name = &tenant.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);
-        let (mut from, mut looks) = (0, usize::MAX);
-        let mut by_region = vec![0_u64; tenant.index.pages().div_ceil(REGION)];
-        while let Some((key, word)) = tenant.index.next_used(from, &mut looks) {
+        let mut from = Some(0);
+        while let Some((key, word)) = from.and_then(|from| tenant.index.next_used(from)) {
             let kept = word.kept();
-            let len = self.len(kept).map_err(|error| {
+            let len = self.len(kept, Patience::Waits).map_err(|error| {
                 Violation(format!("I-WORD: key {key} of {name} names no object: {error:?}"))
             })?;
             objects += u64::from(kept.holds_memory());
             counted += kept.counted_bytes();
             original += len as u64;
             entries += 1;
-            by_region[key / REGION] += 1;
-            from = key + 1;
-        }
-        for (region, found) in by_region.iter().enumerate() {
-            let said = tenant.index.used(region..region + 1);
-            if said != *found {
-                return Err(Violation(format!(
-                    "I-OCCUPANCY: page {region} of the index of {name} has {found} entries and says {said}"
-                )));
-            }
+            from = key.checked_add(1);
         }
         let stats = tenant.stats();
         for (what, said, found) in [

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use pagefold_codec::{Codec, CodecSpec};
-use pagefold_frame::{FRAME_BYTES, FrameSource};
-use pagefold_pool::{Allocator, PoolBuilder};
+use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, Memory};
+use pagefold_pool::{Allocator, BuildError, Handle, Pool, PoolBuilder};
+use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
     form::Forms,
-    gate::Gate,
+    gate::AcceptGate,
+    index::Nodes,
     inner::{Inner, Watermarks},
     limit::LimitSource,
     shared::Shared,
@@ -17,14 +19,20 @@ use crate::{
 };
 
 /// What a store is to leave beside its fixed structures: the first pages of every table, an index and a few pages.
-const SPARE_FRAMES: usize = 80;
+const SPARE_FRAMES: usize = 32;
+/// Frames of the overwrite reserve beside those of the longest object: for what its tables may grow by.
+const OVERWRITE_SPARE_FRAMES: usize = 4;
+/// Limits that are tried to find the least one.
+const TRIES: usize = 64;
 
 /// Configures and builds a [`Store`].
 #[derive(Debug)]
 pub struct StoreBuilder {
     pool: PoolBuilder,
     codec: Choice,
+    source: Option<Box<dyn FrameSource>>,
     limit: usize,
+    max_limit: Option<usize>,
     accept_percent: u8,
     marks: Watermarks,
     shrinker: bool,
@@ -60,7 +68,9 @@ impl Default for StoreBuilder {
         Self {
             pool: PoolBuilder::new(Allocator::Nbud),
             codec: Choice::Named(default_codec()),
+            source: None,
             limit: 1 << 30,
+            max_limit: None,
             accept_percent: 95,
             marks: Watermarks { low: 90, high: 95 },
             shrinker: true,
@@ -84,7 +94,7 @@ impl StoreBuilder {
 
     /// Where memory comes from; see [`PoolBuilder::source`].
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
-        self.pool = self.pool.source(source);
+        self.source = Some(source);
         self
     }
 
@@ -126,6 +136,14 @@ impl StoreBuilder {
         self
     }
 
+    /// How far [`Store::set_limit`] and a limit source can raise the limit, in bytes: address space is reserved for that.
+    /// Unless this says more, it is at least four times the limit where memory is mapped from the system
+    /// ([`Store::max_limit`] tells). What a limit source asks for beyond is clamped.
+    pub fn max_limit(mut self, bytes: usize) -> Self {
+        self.max_limit = Some(bytes);
+        self
+    }
+
     /// After a persistent space was full: the share in percent below which use must fall before new pages are taken
     /// again. 95 by default; 100 tries every put.
     pub fn accept_threshold(mut self, percent: u8) -> Self {
@@ -139,8 +157,8 @@ impl StoreBuilder {
         self
     }
 
-    /// The shares of the limit in percent above which the shrinker begins, and below which it stops; 90 and 95 by
-    /// default.
+    /// The shrinker begins when use is above `high` percent of the limit, and stops when it is below `low` percent; 90 and
+    /// 95 by default.
     pub fn watermarks(mut self, low: u8, high: u8) -> Self {
         self.marks = Watermarks { low, high };
         self
@@ -163,22 +181,28 @@ impl StoreBuilder {
             Choice::Own(codec) => codec,
         };
         let forms = Forms::new(codec);
-        let (pool, memory) = self.pool.limit(self.limit).build_with_account()?;
-        let too_small = |fixed: usize| StoreBuildError::LimitTooSmall {
-            limit: self.limit,
-            min: fixed + (memory.used() + memory.reserve() + SPARE_FRAMES) * FRAME_BYTES,
-        };
-        let fixed = size_of::<Inner>() + forms.fixed_bytes();
-        let charge = memory.charge_beside(fixed).map_err(|_| too_small(fixed))?;
-        if memory.used() + memory.reserve() + SPARE_FRAMES > memory.limit() {
-            return Err(too_small(0));
+        if !forms.is_plausible() {
+            return Err(StoreBuildError::CodecMemory { codec: forms.codec.name().to_owned() });
         }
-        // Any handle of the pool stands for the pool in every other one.
-        let any = pool.store(&[0]).map_err(|_| too_small(0))?;
-        pool.free(any).expect("nobody else knows the handle");
-        let gate = Gate::new(self.accept_percent);
-        let inner = Inner::new(pool, Arc::clone(&memory), any, forms, gate, self.marks, charge);
-        let inner = Arc::new(inner);
+        let fixed = size_of::<Inner>().saturating_add(forms.fixed_bytes());
+        let settings = self.pool.without_source();
+        let mut pool = self.pool.limit(self.limit);
+        if let Some(bytes) = self.max_limit {
+            pool = pool.max_limit(bytes);
+        }
+        if let Some(source) = self.source {
+            pool = pool.source(source);
+        }
+        let parts = Parts::build(pool, fixed).map_err(|error| match error {
+            PartsError::TooSmall { .. } => {
+                let min = least_limit(&settings, fixed);
+                StoreBuildError::LimitTooSmall { limit: self.limit, min }
+            }
+            PartsError::Other(error) => error,
+        })?;
+        let gate = AcceptGate::new(self.accept_percent);
+        let operations = Gate::new().map_err(StoreBuildError::Fork)?;
+        let inner = Arc::new(Inner::new(parts, forms, gate, self.marks, operations));
         let thread = self
             .shrinker
             .then(|| shrinker::start(Arc::clone(&inner), self.limit_source))
@@ -204,4 +228,68 @@ impl StoreBuilder {
         }
         Ok(())
     }
+}
+
+/// What a store is made of that has a place within the limit.
+pub(crate) struct Parts {
+    pub(crate) pool: Box<dyn Pool>,
+    pub(crate) memory: Arc<Memory>,
+    /// Any handle of the pool: it stands for the pool in every other one.
+    pub(crate) any: Handle,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) charge: Charge,
+}
+
+enum PartsError {
+    /// The limit must be at least this many bytes, as far as was seen.
+    TooSmall {
+        min: usize,
+    },
+    Other(StoreBuildError),
+}
+
+impl Parts {
+    /// Builds the pool, and charges `fixed` bytes beside it.
+    fn build(pool: PoolBuilder, fixed: usize) -> Result<Self, PartsError> {
+        let (pool, memory) = pool.build_with_account().map_err(|error| match error {
+            BuildError::LimitTooSmall { min, .. } => PartsError::TooSmall { min },
+            error => PartsError::Other(error.into()),
+        })?;
+        let too_small = |more: usize| {
+            let frames = memory.used() + memory.reserve() + memory.overwrite_reserve();
+            let frames = (frames + SPARE_FRAMES).saturating_add(more.div_ceil(FRAME_BYTES));
+            PartsError::TooSmall { min: frames.saturating_mul(FRAME_BYTES) }
+        };
+        memory.set_overwrite_reserve(pool.max_len().div_ceil(FRAME_BYTES) + OVERWRITE_SPARE_FRAMES);
+        let any = pool.store(&[0]).map_err(|_| too_small(fixed))?;
+        pool.free(any).expect("no other thread knows the handle");
+        let stats = pool.stats();
+        // Address space for an index that takes all of the limit, or as much of that as the system grants.
+        let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
+            .into_iter()
+            .map(|bytes| Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX)))
+            .reduce(Result::or)
+            .expect("three sizes");
+        let nodes = nodes.map_err(|error| PartsError::Other(BuildError::Source(error).into()))?;
+        let charge = memory.charge_beside(fixed).map_err(|_| too_small(fixed))?;
+        if memory.used() + SPARE_FRAMES > memory.normal_limit() {
+            return Err(too_small(0));
+        }
+        Ok(Self { pool, memory, any, nodes: Arc::new(nodes), charge })
+    }
+}
+
+/// The least limit that a store with these settings can be built with. Tried, not computed: it is what the error for a
+/// smaller one names.
+fn least_limit(settings: &PoolBuilder, fixed: usize) -> usize {
+    let build = |limit| Parts::build(settings.without_source().limit(limit), fixed);
+    let mut limit = FRAME_BYTES;
+    for _ in 0..TRIES {
+        match build(limit) {
+            Err(PartsError::TooSmall { min }) => limit = min.max(limit.saturating_add(FRAME_BYTES)),
+            // What else is wrong is said when the limit is large enough.
+            Ok(_) | Err(PartsError::Other(_)) => break,
+        }
+    }
+    limit
 }

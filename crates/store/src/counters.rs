@@ -29,6 +29,7 @@ pub(crate) enum Count {
     Overwrites,
     Removed,
     Evicted,
+    OrderFailures,
     Hits,
     Misses,
     WouldBlock,

@@ -28,6 +28,12 @@ pub enum KeyError {
     /// The space was dropped, with everything in it.
     #[error("the space was dropped")]
     Dropped,
+    /// The process was forked in the middle of an operation of another thread, which took longer than the fork waits
+    /// ([`set_fork_wait`](crate::set_fork_wait)). In this child the store cannot be used.
+    #[error(
+        "the process was forked while an operation on this store was under way; use it in the parent"
+    )]
+    Abandoned,
 }
 
 /// Why nothing was put. What was under the key before is said by [`Full`](PutError::Full); after any other error it is
@@ -59,6 +65,34 @@ pub enum PutError {
         /// The longest value, in bytes.
         max: usize,
     },
+}
+
+/// Why [`put_if`](crate::Space::put_if) and its like put nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PutIfError {
+    /// What is under the key is not what was expected; it is left as it is. Look again.
+    #[error("what is under this key is not what was expected")]
+    Conflict,
+    /// As from [`put`](crate::Space::put).
+    #[error(transparent)]
+    Put(#[from] PutError),
+}
+
+impl From<KeyError> for PutIfError {
+    fn from(error: KeyError) -> Self {
+        Self::Put(error.into())
+    }
+}
+
+/// Why [`update`](crate::Space::update) changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UpdateError {
+    /// As from [`get`](crate::Space::get); never [`Absent`](GetError::Absent), which is an answer.
+    #[error(transparent)]
+    Get(#[from] GetError),
+    /// As from [`put`](crate::Space::put).
+    #[error(transparent)]
+    Put(#[from] PutError),
 }
 
 /// A limit that was reached.
@@ -149,6 +183,12 @@ pub enum StoreBuildError {
     /// The codec could not be built.
     #[error(transparent)]
     Codec(#[from] BuildCodecError),
+    /// What the codec says of its memory cannot be.
+    #[error("the codec {codec} says that it holds more memory than a process can have")]
+    CodecMemory {
+        /// The codec's name.
+        codec: String,
+    },
     /// The limit holds the pool, but not the store's own structures and the codec's contexts beside it.
     #[error("a limit of {limit} bytes is too small; this store needs at least {min}")]
     LimitTooSmall {
@@ -173,21 +213,35 @@ pub enum StoreBuildError {
     /// The thread could not be started.
     #[error("the shrinker's thread could not be started")]
     Thread(#[source] std::io::Error),
+    /// The handlers that keep the store usable after a fork could not be registered.
+    #[error("the handlers of a fork could not be registered")]
+    Fork(#[source] std::io::Error),
+}
+
+/// Why a store was not found valid.
+#[derive(Debug, Error)]
+pub enum ValidateError {
+    /// Other threads were in the middle of operations for too long, or this thread is.
+    #[error("operations on the store are under way; validate it when they are done")]
+    Busy,
+    /// An invariant does not hold.
+    #[error(transparent)]
+    Violation(#[from] pagefold_pool::Violation),
 }
 
 /// Why a space could not be made.
 #[derive(Debug, Error)]
 pub enum SpaceError {
-    /// The system gives no address space for an index of so many pages.
-    #[error("there is no address space for an index of {pages} pages")]
-    TooManyPages {
-        /// The pages asked for.
-        pages: u64,
-        /// What the source said.
-        #[source]
-        source: Option<pagefold_frame::SourceError>,
+    /// Another space of the store has this name.
+    #[error("the store has a space named {name:?} already")]
+    NameTaken {
+        /// The name asked for.
+        name: String,
     },
     /// The limit leaves no room for the space's own structures.
     #[error("the limit of the store leaves no room for another space")]
     Full,
+    /// As [`KeyError::Abandoned`].
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }

@@ -1,16 +1,16 @@
 //! From bytes to objects and back: what a put makes of a page or a value, and what a get makes of an object.
 //!
-//! Input is copied before a slot is claimed or a codec looks at it, because user memory may fault and the fault may be
-//! served by a store, which needs slots. A value that is compressed has two bytes before the codec's own: its length
+//! Input is copied before a codec looks at it, because user memory may fault and the fault may be served by a store. What
+//! the codec makes lies on the stack of the put: a put that makes room calls what programs give it (eviction listeners,
+//! orders), and those may put in turn, so it holds no slot for which another put could wait. A value that is compressed has two bytes before the codec's own: its length
 //! less 1.
 //!
 //! The way back runs in signal handlers as well: nothing is allocated, and in its form without waiting nothing is
 //! waited for. An object that an allocator keeps in several pieces is gathered in a slot first.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use pagefold_codec::{
-    Codec, CodecError, TryCodecError, accept_len, fill,
+    Codec, CodecError, TryCodecError, accept_len, checked_compress, checked_metadata_bytes_max,
+    fill,
     slots::{self, Slots},
 };
 use pagefold_pool::{HandleError, Pool, Slices, TryReadError};
@@ -22,19 +22,23 @@ use crate::{
 
 /// The longest value.
 pub(crate) const VALUE_MAX: usize = 64 << 10;
+/// What a value longer than a page is worked on in: a copy of it, and what the codec makes.
+pub(crate) const SCRATCH_BYTES: usize = 2 * VALUE_MAX;
+/// Contexts of the codec that a store begins with: one, and one for a read that interrupts it. More are charged when calls
+/// have waited for one.
+const CONTEXTS: usize = 2;
+/// Buffers for objects in pieces, of a page each.
+const GATHER_SLOTS_MAX: usize = 8;
 /// Bytes before a compressed value: its length less 1.
 const PREFIX: usize = 2;
 
 /// What a store needs to encode and decode.
 pub(crate) struct Forms {
     pub(crate) codec: Box<dyn Codec>,
-    /// For puts: what the codec makes of a page. Each made at its first use.
-    encode: Slots<Option<Box<Page>>>,
-    /// How many of them there are.
-    encode_made: AtomicUsize,
-    /// For gets: an object that lies in pieces. Others than those of puts, which may be held for as long as it takes to
-    /// make room.
+    /// For gets: an object that lies in pieces.
     gather: Slots<Box<Page>>,
+    /// For a put of a value longer than a page when the limit has no room for scratch of its own. Made at its first use.
+    scratch: Slots<Option<Box<[u8]>>>,
 }
 
 /// An object to be stored, and what the index is to say of it. Its bytes are a copy, never user memory.
@@ -110,50 +114,66 @@ impl From<CodecError> for Unread {
 
 impl Forms {
     pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
-        let count = if cfg!(loom) { 2 } else { slots::default_count() };
+        let count = if cfg!(loom) { 2 } else { slots::default_count().min(GATHER_SLOTS_MAX) };
+        codec.limit_contexts(CONTEXTS);
         Self {
             codec,
-            encode: Slots::from_fn(count, |_| None),
-            encode_made: AtomicUsize::new(0),
             gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
+            scratch: Slots::from_fn(1, |_| None),
         }
+    }
+
+    fn codec_bytes_max(&self, len: usize) -> usize {
+        checked_metadata_bytes_max(&*self.codec, len).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the codec's word on its memory can be true.
+    pub(crate) fn is_plausible(&self) -> bool {
+        [PAGE_BYTES, VALUE_MAX].iter().all(|&len| {
+            let context = self.codec.context_bytes_max(len);
+            checked_metadata_bytes_max(&*self.codec, len).is_some()
+                && isize::try_from(context).is_ok()
+        })
     }
 
     /// Bytes of slots and contexts, when nothing longer than a page is compressed.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        self.encode.array_bytes()
-            + self.gather.array_bytes()
-            + self.encode.len() * 2 * PAGE_BYTES
-            + self.codec.metadata_bytes_max(PAGE_BYTES)
+        let slots =
+            self.gather.array_bytes() + self.gather.len() * PAGE_BYTES + self.scratch.array_bytes();
+        slots.saturating_add(self.codec_bytes_max(PAGE_BYTES))
     }
 
-    /// What contexts and slots may yet grow by, of what was charged for them: with `long`, for values of any length.
+    /// What contexts may yet grow by, of what was charged for them: with `long`, for values of any length.
     pub(crate) fn reserved_bytes(&self, long: bool) -> usize {
         let len = if long { VALUE_MAX } else { PAGE_BYTES };
-        // ORDERING: Relaxed; as above.
-        let not_made = self.encode.len() - self.encode_made.load(Ordering::Relaxed);
-        let contexts =
-            self.codec.metadata_bytes_max(len).saturating_sub(self.codec.metadata_bytes());
-        contexts + not_made * PAGE_BYTES
+        let contexts = self.codec_bytes_max(len).saturating_sub(self.codec.metadata_bytes());
+        // A thread that is at work in the scratch has made it.
+        let is_made =
+            || self.scratch.try_claim().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
+        contexts.saturating_add(if long && !is_made() { SCRATCH_BYTES } else { 0 })
     }
 
-    /// What the contexts may grow by once the longest value is compressed.
+    /// What the contexts may grow by once the longest value is compressed, and the store's own scratch.
     pub(crate) fn growth_of_long(&self) -> usize {
-        let page = self.codec.metadata_bytes_max(PAGE_BYTES);
-        self.codec.metadata_bytes_max(VALUE_MAX).saturating_sub(page)
+        let page = self.codec_bytes_max(PAGE_BYTES);
+        let contexts = self.codec_bytes_max(VALUE_MAX).saturating_sub(page);
+        contexts.saturating_add(SCRATCH_BYTES)
+    }
+
+    /// The store's own scratch, of [`SCRATCH_BYTES`].
+    pub(crate) fn scratch(&self) -> &Slots<Option<Box<[u8]>>> {
+        &self.scratch
     }
 
     /// Calls `f` with the object to store for a page that is not same-filled.
     pub(crate) fn with_page<R>(&self, page: &Page, f: impl FnOnce(Object<'_>) -> R) -> R {
         let page = *page;
-        self.with_output(|output| {
-            let output = &mut output[..accept_len(PAGE_BYTES)];
-            let (bytes, kind) = match self.codec.compress(&page, output) {
-                Some(len) => (&output[..len], Kind::Compressed),
-                None => (&page[..], Kind::Raw),
-            };
-            f(Object { bytes, kind, original: PAGE_BYTES })
-        })
+        let mut output = [0; accept_len(PAGE_BYTES)];
+        let (bytes, kind) = match checked_compress(&*self.codec, &page, &mut output) {
+            Some(len) => (&output[..len], Kind::Compressed),
+            None => (&page[..], Kind::Raw),
+        };
+        f(Object { bytes, kind, original: PAGE_BYTES })
     }
 
     /// Calls `f` with the object to store for a value of 1 to 64 KiB that is not as long as a page. A value that is
@@ -172,18 +192,8 @@ impl Forms {
         let mut input = [0; PAGE_BYTES];
         let input = &mut input[..value.len()];
         input.copy_from_slice(value);
-        self.with_output(|output| self.encode_value(input, output, f))
-    }
-
-    /// Calls `f` with a page for what the codec makes.
-    fn with_output<R>(&self, f: impl FnOnce(&mut Page) -> R) -> R {
-        self.encode.claim().with(|slot| {
-            f(slot.get_or_insert_with(|| {
-                // ORDERING: Relaxed; a count for statistics.
-                self.encode_made.fetch_add(1, Ordering::Relaxed);
-                Box::new([0; PAGE_BYTES])
-            }))
-        })
+        let mut output = [0; PAGE_BYTES];
+        self.encode_value(input, &mut output, f)
     }
 
     /// `input` is a copy of the value.
@@ -195,7 +205,7 @@ impl Forms {
     ) -> R {
         let accepted = accept_len(input.len());
         let compressed = (accepted > PREFIX)
-            .then(|| self.codec.compress(input, &mut output[PREFIX..accepted]))
+            .then(|| checked_compress(&*self.codec, input, &mut output[PREFIX..accepted]))
             .flatten();
         let (bytes, codec) = match compressed {
             Some(len) => {
@@ -265,7 +275,8 @@ impl Forms {
                             self.decompress(&bytes[PREFIX..], into, patience)
                         })?
                     }
-                    // Only values get here, and they are read with patience; see `Space::get_bytes`.
+                    // There is nothing to gather it in without allocating; see `Space::try_get_bytes`.
+                    None if patience == Patience::Never => return Err(Unread::WouldBlock),
                     None => {
                         let mut bytes = vec![0; slices.len()];
                         slices.copy_to(&mut bytes);
@@ -278,17 +289,20 @@ impl Forms {
     }
 
     /// The length of what is kept.
-    pub(crate) fn len(&self, source: &Source<'_>, kept: Kept) -> Result<usize, Unread> {
+    pub(crate) fn len(
+        &self,
+        source: &Source<'_>,
+        kept: Kept,
+        patience: Patience,
+    ) -> Result<usize, Unread> {
         match kept {
             Kept::Empty => Err(Unread::Stale),
             Kept::Nil => Ok(0),
             Kept::Same(_) | Kept::Pattern(_) | Kept::Page { .. } | Kept::Raw(_) => Ok(PAGE_BYTES),
             Kept::Value { at, codec: None, .. } => {
-                source.with(at, Patience::Waits, |slices| Ok(slices.len()))
+                source.with(at, patience, |slices| Ok(slices.len()))
             }
-            Kept::Value { at, codec: Some(_), .. } => {
-                source.with(at, Patience::Waits, prefixed_len)
-            }
+            Kept::Value { at, codec: Some(_), .. } => source.with(at, patience, prefixed_len),
         }
     }
 

@@ -3,20 +3,29 @@
 //! Nothing here holds a lock while a codec runs, an object is stored, or something foreign is called. The list of spaces
 //! is locked to look for a victim's space and to walk it for statistics, never around either.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use pagefold_frame::{Charge, FRAME_BYTES, Memory, OutOfFrames};
 use pagefold_pool::{CompactReport, Handle, Pool};
-use pagefold_sys::sync::Mutex;
+use pagefold_sys::{
+    quiesce::{Abandoned, Entered, Gate},
+    sync::Mutex,
+};
 
 use crate::{
-    form::{Forms, Patience, Source, Unread},
-    gate::Gate,
+    KeyError, PAGE_BYTES,
+    builder::Parts,
+    form::{Forms, Patience, Source, Unread, VALUE_MAX},
+    gate::AcceptGate,
+    index::Nodes,
     shrinker::Wake,
-    space::Tenant,
+    space::{Kind, Tenant},
     word::{Kept, Word},
 };
 
@@ -27,22 +36,34 @@ pub(crate) struct Inner {
     /// Any handle of the pool.
     any: Handle,
     pub(crate) forms: Forms,
-    pub(crate) gate: Gate,
+    pub(crate) gate: AcceptGate,
     pub(crate) wake: Wake,
     pub(crate) marks: Watermarks,
     /// The frames to stay within: the limit, or less while the limit is being lowered.
     target: AtomicUsize,
-    tenants: Mutex<Vec<Arc<Tenant>>>,
+    pub(crate) tenants: Mutex<Vec<Arc<Tenant>>>,
+    /// The nodes of all indices.
+    pub(crate) nodes: Arc<Nodes>,
+    /// Every operation passes it, so that a fork, a validation, or a take-back of handles finds none under way.
+    pub(crate) operations: Gate,
+    /// Whether a put found no handle although the pool has retired ones.
+    wants_handles: AtomicBool,
     pub(crate) work: Work,
+    /// Raised, with Release, before retired handles are used again: see `space/update.rs`.
+    pub(crate) epoch: AtomicU64,
     /// What the codec's contexts may grow to once a value longer than a page was compressed.
     long: Mutex<Option<Charge>>,
-    /// Frames kept for overwriting when everything is full; see [`with_ballast`](Self::with_ballast).
-    ballast: Mutex<Option<Charge>>,
+    /// Charges for contexts beyond those that the store began with.
+    contexts: Mutex<Vec<Charge>>,
+    /// Held while an overwrite uses the reserve that is kept for it.
+    overwrite_turn: Mutex<()>,
     _charge: Charge,
 }
 
-/// Frames of the ballast: a few spans, or one object of the longest kind.
-const BALLAST_FRAMES: usize = 16;
+/// The shrinker takes handles back when more than one in this many is retired.
+pub(crate) const RETIRED_SHARE: u64 = 8;
+/// How long that waits for operations that are under way.
+const RECYCLE_WAIT: Duration = Duration::from_secs(1);
 
 /// Shares of the limit, in percent.
 #[derive(Debug, Clone, Copy)]
@@ -60,20 +81,21 @@ pub(crate) struct Work {
     pub(crate) freed_pageblocks: AtomicU64,
     pub(crate) shrinker_steps: AtomicU64,
     pub(crate) synchronous_steps: AtomicU64,
+    pub(crate) clamped_limits: AtomicU64,
+    pub(crate) limit_source_failures: AtomicU64,
+    pub(crate) shrinker_failures: AtomicU64,
 }
 
 impl Inner {
     pub(crate) fn new(
-        pool: Box<dyn Pool>,
-        memory: Arc<Memory>,
-        any: Handle,
+        parts: Parts,
         forms: Forms,
-        gate: Gate,
+        gate: AcceptGate,
         marks: Watermarks,
-        charge: Charge,
+        operations: Gate,
     ) -> Self {
+        let Parts { pool, memory, any, nodes, charge } = parts;
         let target = AtomicUsize::new(memory.limit());
-        let memory_ballast = memory.charge_beside(BALLAST_FRAMES * FRAME_BYTES).ok();
         Self {
             pool,
             memory,
@@ -84,29 +106,82 @@ impl Inner {
             marks,
             target,
             tenants: Mutex::new(Vec::new()),
+            nodes,
+            operations,
+            wants_handles: AtomicBool::new(false),
             work: Work::default(),
+            epoch: AtomicU64::new(0),
             long: Mutex::new(None),
-            ballast: Mutex::new(memory_ballast),
+            contexts: Mutex::new(Vec::new()),
+            overwrite_turn: Mutex::new(()),
             _charge: charge,
         }
     }
 
     // ORDERING (this file): Relaxed; statistics, and a target that whoever misses it by a moment meets at the hard limit.
 
+    /// Begins an operation. It ends when the guard is dropped.
+    #[inline]
+    pub(crate) fn enter(&self) -> Result<Entered<'_>, KeyError> {
+        self.operations.enter().map_err(|Abandoned| KeyError::Abandoned)
+    }
+
+    /// As [`enter`](Self::enter), without ever waiting: none while no operation may run.
+    #[inline]
+    pub(crate) fn try_enter(&self) -> Result<Option<Entered<'_>>, KeyError> {
+        match self.operations.try_enter() {
+            None if self.operations.is_abandoned() => Err(KeyError::Abandoned),
+            entered => Ok(entered),
+        }
+    }
+
+    /// Notes that handles are to be taken back, if more than one in `share` of them is retired.
+    pub(crate) fn look_at_handles(&self, share: u64) {
+        let stats = self.pool.stats();
+        if stats.retired_indices > stats.index_capacity / share {
+            self.wants_handles.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes retired handles back if that is due, at a moment without operations; whether any came back since the epoch
+    /// was `since`, by this thread or another. Not from inside of an operation.
+    ///
+    /// Only index words hold handles then, and versions, which the epoch ends.
+    pub(crate) fn recycle_handles(&self, since: u64) -> bool {
+        let is_due = || self.wants_handles.load(Ordering::Relaxed) && self.epoch() == since;
+        if !is_due() {
+            return self.epoch() != since;
+        }
+        let Some(_quiet) = self.operations.quiesce(RECYCLE_WAIT) else {
+            return self.epoch() != since;
+        };
+        if !is_due() {
+            return self.epoch() != since;
+        }
+        self.wants_handles.store(false, Ordering::Relaxed);
+        // ORDERING: Release; pairs with the Acquire in `epoch`: see `space/update.rs`.
+        self.epoch.fetch_add(1, Ordering::Release);
+        let recycled = self.pool.recycle_retired();
+        tracing::debug!(recycled, "handles were taken back");
+        recycled > 0
+    }
+
     /// Bytes that may be resident.
     pub(crate) fn resident(&self) -> usize {
         self.memory.used() * FRAME_BYTES
     }
 
-    /// What is charged and not resident: frames kept for overwriting, and contexts that were never used.
+    /// What is charged and not resident: contexts and scratch that were never used.
     pub(crate) fn reserved_bytes(&self) -> usize {
-        let ballast = self.ballast.lock().as_ref().map_or(0, Charge::bytes);
-        let long = self.long.lock().is_some();
-        ballast + self.forms.reserved_bytes(long)
+        self.forms.reserved_bytes(self.long.lock().is_some())
     }
 
     pub(crate) fn limit(&self) -> usize {
         self.memory.limit() * FRAME_BYTES
+    }
+
+    pub(crate) fn max_limit(&self) -> usize {
+        usize::try_from(self.pool.stats().max_limit_bytes).unwrap_or(usize::MAX)
     }
 
     /// Whether a limit that is being lowered leaves no room.
@@ -118,8 +193,9 @@ impl Inner {
         self.target.store(frames, Ordering::Relaxed);
     }
 
-    fn share(&self, percent: u8) -> usize {
-        self.memory.limit() / 100 * usize::from(percent)
+    /// A share of what new pages may fill, in frames.
+    pub(crate) fn share(&self, percent: u8) -> usize {
+        self.memory.normal_limit() * usize::from(percent) / 100
     }
 
     pub(crate) fn is_above_high(&self) -> bool {
@@ -148,8 +224,8 @@ impl Inner {
         self.forms.read(&self.source(), kept, into, patience)
     }
 
-    pub(crate) fn len(&self, kept: Kept) -> Result<usize, Unread> {
-        self.forms.len(&self.source(), kept)
+    pub(crate) fn len(&self, kept: Kept, patience: Patience) -> Result<usize, Unread> {
+        self.forms.len(&self.source(), kept, patience)
     }
 
     /// Frees the object of a word that is nobody's any more.
@@ -170,13 +246,14 @@ impl Inner {
         self.free(kept);
     }
 
-    /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.
-    pub(crate) fn original(&self, kept: Kept) -> usize {
-        self.len(kept).unwrap_or(0)
+    /// The exact length of its object in bytes; 0 if it has none, or it was replaced meanwhile.
+    pub(crate) fn object_len(&self, kept: Kept) -> usize {
+        kept.handle().map_or(0, |at| self.pool.len(self.any.with_short(at.0)).unwrap_or(0))
     }
 
-    pub(crate) fn adopt(&self, tenant: Arc<Tenant>) {
-        self.tenants.lock().push(tenant);
+    /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.
+    pub(crate) fn original(&self, kept: Kept) -> usize {
+        self.len(kept, Patience::Waits).unwrap_or(0)
     }
 
     pub(crate) fn forget(&self, tenant: &Tenant) {
@@ -188,39 +265,51 @@ impl Inner {
         self.tenants.lock().clone()
     }
 
-    /// The space that satisfies `which` and has the most bytes of objects.
-    pub(crate) fn largest(&self, which: impl Fn(&Tenant) -> bool) -> Option<Arc<Tenant>> {
+    /// The ephemeral spaces that hold objects, the one with most bytes of them first.
+    pub(crate) fn evictable(&self) -> Vec<Arc<Tenant>> {
+        let mut tenants = self.tenants();
+        tenants.retain(|tenant| tenant.kind == Kind::Ephemeral && tenant.used() > 0);
+        tenants.sort_by_cached_key(|tenant| std::cmp::Reverse(tenant.used()));
+        tenants
+    }
+
+    /// Bytes of objects of all spaces of a kind.
+    pub(crate) fn objects_bytes(&self, kind: Kind) -> u64 {
         let tenants = self.tenants.lock();
-        tenants.iter().filter(|tenant| which(tenant)).max_by_key(|tenant| tenant.used()).cloned()
+        tenants.iter().filter(|tenant| tenant.kind == kind).map(|tenant| tenant.used()).sum()
     }
 
-    /// Bytes of objects of all spaces.
-    pub(crate) fn objects_bytes(&self) -> u64 {
-        self.tenants.lock().iter().map(|tenant| tenant.used()).sum()
+    /// Runs `attempt` with the overwrite reserve to itself: another thread that overwrites at the limit waits.
+    pub(crate) fn with_overwrite_reserve<R>(&self, attempt: impl FnOnce() -> R) -> R {
+        let _turn = self.overwrite_turn.lock();
+        attempt()
     }
 
-    /// Lets `attempt` have the frames that are kept for overwriting, one thread at a time, and takes as many of them
-    /// back as the limit has room for then. They are charged all the time but for this, so the limit holds; whoever takes
-    /// them in between has as good a use for them.
-    pub(crate) fn with_ballast<R>(&self, attempt: impl FnOnce() -> R) -> R {
-        let mut ballast = self.ballast.lock();
-        drop(ballast.take());
-        let result = attempt();
-        let part =
-            |quarters| self.memory.charge_beside(BALLAST_FRAMES / 4 * quarters * FRAME_BYTES);
-        *ballast = (1..=4).rev().find_map(|quarters| part(quarters).ok());
-        result
-    }
-
-    /// Charges what a value longer than a page is worked on in, and, once, what the contexts may grow to by it.
-    pub(crate) fn charge_long(&self, scratch_bytes: usize) -> Result<Charge, OutOfFrames> {
+    /// Charges, once, what values longer than a page need beside their own scratch: what the contexts may grow by, and
+    /// the scratch that is there when the limit has no room for another.
+    pub(crate) fn charge_long(&self) -> Result<(), OutOfFrames> {
         let mut long = self.long.lock();
         if long.is_none() {
-            let more = self.forms.growth_of_long();
-            *long = Some(self.memory.charge_beside(more)?);
+            *long = Some(self.memory.charge_beside(self.forms.growth_of_long())?);
         }
-        drop(long);
-        self.memory.charge_beside(scratch_bytes)
+        Ok(())
+    }
+
+    /// Charges one more context of the codec, if calls have waited for one and the limit has room. Nothing waits for that.
+    #[cold]
+    pub(crate) fn add_context(&self) {
+        let Some(long) = self.long.try_lock() else { return };
+        let len = if long.is_some() { VALUE_MAX } else { PAGE_BYTES };
+        let codec = &self.forms.codec;
+        if !codec.wants_context() {
+            return;
+        }
+        let Some(mut contexts) = self.contexts.try_lock() else { return };
+        if let Ok(charge) = self.memory.charge_beside(codec.context_bytes_max(len))
+            && codec.add_context()
+        {
+            contexts.push(charge);
+        }
     }
 
     pub(crate) fn note_compaction(&self, report: &CompactReport) {
@@ -244,6 +333,10 @@ impl Work {
                 * FRAME_BYTES as u64,
             shrinker_steps: load(&self.shrinker_steps),
             synchronous_steps: load(&self.synchronous_steps),
+            clamped_limits: load(&self.clamped_limits),
+            limit_source_failures: load(&self.limit_source_failures),
+            shrinker_failures: load(&self.shrinker_failures),
+            shrinker_runs: false,
         }
     }
 }

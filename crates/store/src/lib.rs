@@ -9,10 +9,12 @@
 //! |---|---|
 //! | [`store`](Store), [`builder`](StoreBuilder) | the store: spaces, limit, statistics |
 //! | [`space`](Space) | keys of one tenant: put, get, take, remove |
+//! | [`cache`](Cache) | values by any key, in a space of their own |
 //! | `word` | the index word: what is kept, and where |
 //! | `index` | the table of words, and who may change one when |
 //! | `form` | from bytes to objects and back |
 //! | `inner`, `shared` | what handles share, and who keeps it alive |
+//! | `spaces` | the list of spaces, and their names |
 //! | `room` | making room: compaction, dropping, giving back |
 //! | [`order`](EvictionOrder) | in which order ephemeral pages go |
 //! | `gate` | the accept threshold |
@@ -31,6 +33,7 @@
 
 mod audit;
 mod builder;
+mod cache;
 mod counters;
 mod error;
 mod form;
@@ -44,19 +47,24 @@ mod room;
 mod shared;
 mod shrinker;
 mod space;
+mod spaces;
 mod stats;
 mod store;
 mod word;
 
 pub use builder::StoreBuilder;
+pub use cache::{Cache, CacheConfig, CacheError, CacheStats, CacheValue, Clock, SystemClock};
 pub use error::{
-    Before, GetError, KeyError, LimitOf, PutError, PutManyError, SpaceError, StoreBuildError,
-    TryGetError,
+    Before, GetError, KeyError, LimitOf, PutError, PutIfError, PutManyError, SpaceError,
+    StoreBuildError, TryGetError, UpdateError, ValidateError,
 };
+#[cfg(not(loom))]
+pub use pagefold_sys::quiesce::set_fork_wait;
+
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use order::{Candidate, EvictionOrder, Pages, RandomOrder, SecondChance};
 pub use room::ShrinkReport;
-pub use space::{Kind, Space, SpaceConfig};
+pub use space::{Keys, Kind, Space, SpaceConfig, Version};
 pub use stats::{Bucket, Histogram, Rejected, SpaceStats, StoreStats, WorkStats};
 pub use store::Store;
 

@@ -10,8 +10,9 @@ use pagefold_sys::cgroup::{self, Cgroup};
 /// Says what the limit should be.
 ///
 /// # Concurrency
-/// Called by the shrinker's thread, with no lock held. It may call the store. A panic ends the shrinker, and puts make
-/// room by themselves from then on.
+/// Called by the shrinker's thread, with no lock held. It may call the store. A panic is counted
+/// ([`WorkStats::limit_source_failures`](crate::WorkStats::limit_source_failures)), and the source is asked again a second
+/// later. What is beyond [`Store::max_limit`](crate::Store::max_limit) is clamped to that.
 pub trait LimitSource: Send + fmt::Debug {
     /// The limit, in bytes, while `resident` bytes are in use; `None` to leave it as it is.
     fn limit(&mut self, resident: usize) -> Option<usize>;

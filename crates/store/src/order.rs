@@ -4,7 +4,8 @@
 //! default; [`RandomOrder`] shows that others fit behind [`EvictionOrder`].
 //!
 //! A raw page stands where it stands like any other, so a space full of incompressible pages does not drop younger
-//! ones first. A page that costs no memory (same-filled) is passed over and stays: dropping it frees nothing.
+//! ones first. A page that costs no memory (same-filled) stays: dropping it frees nothing. The index finds the next page
+//! that does in a step, however many such pages or unused keys lie before it.
 
 use std::{
     cell::Cell,
@@ -14,31 +15,33 @@ use std::{
 
 use crate::index::Index;
 
-/// Index words that a choice looks at before it takes what it has.
-const LOOKS: usize = 4096;
+/// Pages that a choice looks at before it takes what it has.
+const LOOKS: usize = 512;
 
 /// Chooses which page of an ephemeral space goes next.
 ///
 /// # Concurrency
 /// Shared by reference and called by several threads at once, with no lock of the store held; it may call the store,
-/// though there is little reason to. A key that is chosen twice, or that has nothing any more, does no harm.
+/// though there is little reason to. A key that is chosen twice, or that has nothing any more, does no harm. When an
+/// order panics, or goes on choosing nothing while there are pages to drop, the store counts it
+/// ([`SpaceStats::order_failures`](crate::SpaceStats::order_failures)) and takes the next page by [`SecondChance`]
+/// instead.
 pub trait EvictionOrder: Send + Sync + fmt::Debug {
-    /// The key of the page to drop next; `None` when the looks are used up or no page holds memory.
+    /// The key of the page to drop next; `None` when the looks are used up or there is no page to drop.
     fn next(&self, pages: &Pages<'_>) -> Option<u64>;
 }
 
-/// A page that an order may choose.
+/// A page that an order may choose: one whose object takes memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Candidate {
     /// Its key.
     pub key: u64,
     /// Whether it was read since its mark was cleared.
     pub referenced: bool,
-    /// Whether dropping it frees memory: a same-filled page holds none.
-    pub holds_memory: bool,
 }
 
-/// The pages of a space as an order sees them, with a bounded number of looks.
+/// The pages of a space that may be dropped, as an order sees them, with a bounded number of looks.
 pub struct Pages<'a> {
     index: &'a Index,
     looks: Cell<usize>,
@@ -57,21 +60,15 @@ impl<'a> Pages<'a> {
 
     /// Keys go from 0 to one less than this.
     pub fn capacity(&self) -> u64 {
-        self.index.pages() as u64
+        self.index.pages()
     }
 
-    /// The first page from a key on. 512 neighbouring keys without a page cost one look. `None` at the end of the
-    /// space, or when the looks are used up.
+    /// The first page from a key on, and one look less. `None` when there is none up to the end of the space, or when
+    /// the looks are used up. What lies between the keys costs nothing: keys without a page, and same-filled pages.
     pub fn next_from(&self, key: u64) -> Option<Candidate> {
-        let from = usize::try_from(key).ok()?;
-        let mut looks = self.looks.get();
-        let found = self.index.next_used(from, &mut looks);
-        self.looks.set(looks);
-        found.map(|(key, word)| Candidate {
-            key: key as u64,
-            referenced: word.is_referenced(),
-            holds_memory: word.kept().holds_memory(),
-        })
+        self.looks.set(self.looks.get().checked_sub(1)?);
+        let (key, found) = self.index.next_droppable(key)?;
+        Some(Candidate { key, referenced: found.word.is_referenced() })
     }
 
     /// Whether the looks are used up.
@@ -81,11 +78,7 @@ impl<'a> Pages<'a> {
 
     /// Clears the mark of a page: it counts as not read until it is read again.
     pub fn clear_referenced(&self, key: u64) {
-        let Ok(key) = usize::try_from(key) else { return };
-        let word = self.index.load(key);
-        if word.is_referenced() {
-            self.index.unmark(key, word);
-        }
+        self.index.find(key).unmark();
     }
 }
 
@@ -106,35 +99,31 @@ impl SecondChance {
 impl EvictionOrder for SecondChance {
     fn next(&self, pages: &Pages<'_>) -> Option<u64> {
         // ORDERING: Relaxed, here and below; two threads that start at the same place drop the same pages, once.
-        let mut from = self.hand.load(Ordering::Relaxed);
+        let mut from = Some(self.hand.load(Ordering::Relaxed));
         let mut turned = false;
-        // The first one that was read: taken when nobody else is found, so that a space in which everything was
-        // read gives a page all the same.
+        // The first one that was read: taken when all of the looks found pages that were read.
         let mut read = None;
         let chosen = loop {
-            let Some(candidate) = pages.next_from(from) else {
+            let Some(candidate) = from.and_then(|from| pages.next_from(from)) else {
                 if turned || pages.is_out_of_looks() {
                     break read;
                 }
-                (turned, from) = (true, 0);
+                (turned, from) = (true, Some(0));
                 continue;
             };
-            from = candidate.key + 1;
-            if !candidate.holds_memory {
-                continue;
-            }
+            from = candidate.key.checked_add(1);
             if !candidate.referenced {
                 break Some(candidate.key);
             }
             pages.clear_referenced(candidate.key);
             read = read.or(Some(candidate.key));
         };
-        self.hand.store(from, Ordering::Relaxed);
+        self.hand.store(from.unwrap_or(0), Ordering::Relaxed);
         chosen
     }
 }
 
-/// Any page, with the same chance for the keys of equally full neighbourhoods. Needs no marks, forgets no scan.
+/// The next page from a random key on: a page after a long gap has a greater chance. Needs no marks, forgets no scan.
 #[derive(Debug)]
 pub struct RandomOrder {
     state: AtomicU64,
@@ -159,14 +148,6 @@ impl RandomOrder {
 impl EvictionOrder for RandomOrder {
     fn next(&self, pages: &Pages<'_>) -> Option<u64> {
         let start = self.random() % pages.capacity().max(1);
-        let (mut from, mut turned) = (start, false);
-        loop {
-            match pages.next_from(from) {
-                Some(candidate) if candidate.holds_memory => return Some(candidate.key),
-                Some(candidate) => from = candidate.key + 1,
-                None if turned || pages.is_out_of_looks() => return None,
-                None => (turned, from) = (true, 0),
-            }
-        }
+        pages.next_from(start).or_else(|| pages.next_from(0)).map(|candidate| candidate.key)
     }
 }

@@ -32,6 +32,12 @@ const SPACE: &[Family] = &[
     counter("overwrites_total", "Puts that replaced something.", |space| space.overwrites),
     counter("removed_total", "Entries taken out.", |space| space.removed),
     counter("evicted_total", "Entries dropped to make room.", |space| space.evicted),
+    counter("order_failures_total", "Choices the eviction order failed to make.", |space| {
+        space.order_failures
+    }),
+    counter("listener_panics_total", "Eviction listeners that panicked.", |space| {
+        space.listener_panics
+    }),
     counter("hits_total", "Gets that found something.", |space| space.hits),
     counter("misses_total", "Gets that found nothing.", |space| space.misses),
     counter("would_block_total", "Calls of try_get that would have waited.", |space| {

@@ -3,7 +3,10 @@
 //!
 //! All of it is done in bounded pieces, beside everything else, with no lock held between them.
 
-use std::sync::atomic::Ordering;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
+};
 
 use pagefold_frame::FRAME_BYTES;
 use pagefold_pool::{CompactReport, LimitError};
@@ -11,7 +14,7 @@ use pagefold_pool::{CompactReport, LimitError};
 use crate::{
     counters::Count,
     inner::Inner,
-    order::Pages,
+    order::{EvictionOrder, Pages},
     space::{Kind, Tenant},
 };
 
@@ -19,8 +22,8 @@ use crate::{
 pub(crate) const COMPACT_BYTES: usize = 256 << 10;
 /// Bytes of objects dropped by one piece, at least: a span's worth, so that whole frames become free.
 const EVICT_BYTES: u64 = 16 << 10;
-/// Choices that an order may leave without a victim before its space is given up for this piece.
-const FRUITLESS: u32 = 64;
+/// Choices without a page to drop after which an order counts as failed.
+const FRUITLESS: u32 = 8;
 
 /// What [`Store::shrink`](crate::Store::shrink) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,6 +58,29 @@ impl Inner {
         won || round == 0
     }
 
+    /// As [`make_room`](Self::make_room), without dropping anything and so without calling the program.
+    pub(crate) fn make_room_by_moving(&self) -> bool {
+        self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
+        let before = self.memory.used();
+        let report = self.compact(COMPACT_BYTES);
+        self.trim();
+        report.more || self.memory.used() < before
+    }
+
+    /// Turns what overwrites left behind into frames again, once they used more than half of their reserve.
+    pub(crate) fn refill_overwrite_reserve(&self) {
+        let is_low = || {
+            let taken = self.memory.used().saturating_sub(self.memory.normal_limit());
+            2 * taken > self.memory.overwrite_reserve()
+        };
+        if is_low() {
+            self.trim();
+        }
+        if is_low() {
+            self.compact(COMPACT_BYTES);
+        }
+    }
+
     fn is_worth_compacting(&self) -> bool {
         self.pool.stats().reclaimable_bytes > EVICT_BYTES
     }
@@ -65,32 +91,48 @@ impl Inner {
         report
     }
 
-    /// Drops pages of a space by its order until `bytes` of objects are gone; returns how many bytes went.
+    /// Drops pages of a space by its order until `bytes` of objects are gone; returns how many bytes went. Less only
+    /// when the space has no page left to drop.
     pub(crate) fn evict_from(&self, tenant: &Tenant, bytes: u64) -> u64 {
         let (mut gone, mut fruitless) = (0, 0);
-        while gone < bytes && fruitless < FRUITLESS {
-            let pages = Pages::new(&tenant.index);
-            let Some(key) = tenant.order.next(&pages) else {
-                // Out of looks: the next choice goes on where this one stopped. Otherwise there is no page.
-                if !pages.is_out_of_looks() {
-                    break;
+        while gone < bytes {
+            let key = match fruitless {
+                0..FRUITLESS => self.ask_order(tenant),
+                FRUITLESS => {
+                    tenant.counters.add(Count::OrderFailures, 1);
+                    tracing::warn!(space = tenant.name, "the eviction order finds no page to drop");
+                    fruitless += 1;
+                    continue;
                 }
-                fruitless += 1;
-                continue;
+                _ => {
+                    let Some(key) = tenant.fallback.next(&Pages::new(&tenant.index)) else { break };
+                    Some(key)
+                }
             };
-            match self.evict(tenant, key) {
-                0 => fruitless += 1,
+            match key.map_or(0, |key| self.evict(tenant, key)) {
+                // A space whose order says that there is none has none, in most cases.
+                0 if tenant.index.next_droppable(0).is_none() => break,
+                0 if fruitless < FRUITLESS => fruitless += 1,
+                0 => {}
                 bytes => gone += bytes,
             }
         }
         gone
     }
 
+    /// The choice of a space's order; none when it panics.
+    fn ask_order(&self, tenant: &Tenant) -> Option<u64> {
+        let pages = Pages::new(&tenant.index);
+        let asked = catch_unwind(AssertUnwindSafe(|| tenant.order.next(&pages)));
+        asked.unwrap_or_else(|_| {
+            tenant.counters.add(Count::OrderFailures, 1);
+            tracing::error!(space = tenant.name, "the eviction order panicked");
+            None
+        })
+    }
+
     /// Drops one page, if there is one that holds memory; returns the bytes of its object.
     fn evict(&self, tenant: &Tenant, key: u64) -> u64 {
-        let Some(key) = usize::try_from(key).ok().filter(|key| *key < tenant.index.pages()) else {
-            return 0;
-        };
         let word = tenant.index.load(key);
         if !word.kept().holds_memory() {
             return 0;
@@ -99,19 +141,19 @@ impl Inner {
         let bytes = taken.kept().counted_bytes();
         tenant.counters.add(Count::Evicted, 1);
         self.retire(tenant, taken);
+        tenant.report_evicted(key);
         bytes
     }
 
-    /// Drops pages of the ephemeral space that has most, and so on.
+    /// Drops pages of ephemeral spaces, of the one that has most first, until `bytes` of objects are gone; returns how
+    /// many bytes went. Less only when there is no page left to drop.
     pub(crate) fn evict_anywhere(&self, bytes: u64) -> u64 {
         let mut gone = 0;
-        while gone < bytes {
-            let ephemeral = |tenant: &Tenant| tenant.kind == Kind::Ephemeral && tenant.used() > 0;
-            let Some(tenant) = self.largest(ephemeral) else { break };
-            match self.evict_from(&tenant, bytes - gone) {
-                0 => break,
-                bytes => gone += bytes,
+        for tenant in self.evictable() {
+            if gone >= bytes {
+                break;
             }
+            gone += self.evict_from(&tenant, bytes - gone);
         }
         gone
     }
@@ -120,9 +162,9 @@ impl Inner {
         self.tenants().iter().map(|tenant| tenant.counters.sum(Count::Evicted)).sum()
     }
 
-    /// Gives empty pages of all indices back; returns how many.
+    /// Gives empty pages of the indices back; returns how many.
     pub(crate) fn release_indices(&self) -> usize {
-        self.tenants().iter().map(|tenant| tenant.release()).sum()
+        self.nodes.release()
     }
 
     /// Gives back what is free without moving or dropping anything.

@@ -4,23 +4,35 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use pagefold_pool::LimitError;
+#[cfg(not(loom))]
+use pagefold_sys::quiesce::fork_generation;
 
-use crate::{inner::Inner, limit::LimitSource};
+use crate::{
+    inner::{Inner, RETIRED_SHARE},
+    limit::LimitSource,
+};
 
 /// How often the limit source is asked.
 pub(crate) const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// A pause after a round of work that won nothing, so that a persistent store that stays above its mark is not
 /// walked without end.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(50);
+
+/// A model does not fork.
+#[cfg(loom)]
+fn fork_generation() -> u64 {
+    0
+}
 
 /// Wakes the shrinker, and ends it.
 #[derive(Debug, Default)]
@@ -29,16 +41,20 @@ pub(crate) struct Wake {
     /// the watermark costs a load.
     asked: AtomicBool,
     stopped: AtomicBool,
+    running: AtomicBool,
     lock: Mutex<()>,
     bell: Condvar,
-    /// Held around each piece of the thread's work, so that `validate` finds the pool quiet. Nobody else waits for it.
-    work: Mutex<()>,
+    /// The fork generation that the thread was started in; it does not exist in a later one.
+    generation: AtomicU64,
 }
 
 // ORDERING (this file): Relaxed for `asked` and `stopped`: both are set and looked at around the lock, which orders
 // them; outside of it they only save the lock.
 impl Wake {
     pub(crate) fn wake(&self) {
+        if !self.is_running() {
+            return;
+        }
         if !self.asked.load(Ordering::Relaxed) && !self.asked.swap(true, Ordering::Relaxed) {
             self.ring();
         }
@@ -54,9 +70,15 @@ impl Wake {
         self.bell.notify_all();
     }
 
-    /// Keeps the thread from its next piece of work, after the one that it is at.
-    pub(crate) fn quiet(&self) -> MutexGuard<'_, ()> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the thread was started and did not end.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Relaxed) && !self.is_forked()
+    }
+
+    /// Whether this process was forked after the thread was started: it has no such thread then, and its lock may be held
+    /// for ever.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.generation.load(Ordering::Relaxed) != fork_generation()
     }
 
     fn is_stopped(&self) -> bool {
@@ -82,7 +104,14 @@ pub(crate) fn start(
     inner: Arc<Inner>,
     source: Option<Box<dyn LimitSource>>,
 ) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("pagefold-shrinker".to_owned()).spawn(move || run(&inner, source))
+    inner.wake.generation.store(fork_generation(), Ordering::Relaxed);
+    inner.wake.running.store(true, Ordering::Relaxed);
+    let wake = Arc::clone(&inner);
+    let thread = thread::Builder::new().name("pagefold-shrinker".to_owned()).spawn(move || {
+        run(&inner, source);
+        inner.wake.running.store(false, Ordering::Relaxed);
+    });
+    thread.inspect_err(|_| wake.wake.running.store(false, Ordering::Relaxed))
 }
 
 fn run(inner: &Inner, mut source: Option<Box<dyn LimitSource>>) {
@@ -97,12 +126,13 @@ fn run(inner: &Inner, mut source: Option<Box<dyn LimitSource>>) {
             ask_at = Instant::now() + LIMIT_INTERVAL;
         }
         inner.wake.asked.store(false, Ordering::Relaxed);
+        inner.look_at_handles(RETIRED_SHARE);
+        inner.recycle_handles(inner.epoch());
         let mut worked = false;
         while !inner.wake.is_stopped() && step(inner) {
             worked = true;
         }
-        if worked {
-            let _working = inner.wake.quiet();
+        if worked && let Ok(_operation) = inner.enter() {
             inner.trim_idle();
         } else if inner.is_above_high() {
             inner.wake.pause(FRUITLESS_PAUSE);
@@ -111,18 +141,42 @@ fn run(inner: &Inner, mut source: Option<Box<dyn LimitSource>>) {
     }
 }
 
+/// A piece of work; whether another one may win something. One that panics, in a callback of the program or by a defect
+/// of ours, is counted, and the thread goes on after a pause.
 fn step(inner: &Inner) -> bool {
-    let _working = inner.wake.quiet();
-    inner.shrink_step()
+    let Ok(_operation) = inner.enter() else { return false };
+    let step = catch_unwind(AssertUnwindSafe(|| inner.shrink_step()));
+    step.unwrap_or_else(|_| {
+        inner.work.shrinker_failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("a piece of the shrinker's work panicked; the shrinker goes on");
+        false
+    })
 }
 
 /// Asks the source, and puts its answer in force as far as what is stored allows.
 fn follow(inner: &Inner, source: &mut dyn LimitSource) {
-    let Some(wanted) = source.limit(inner.resident()) else { return };
+    let asked = catch_unwind(AssertUnwindSafe(|| source.limit(inner.resident())));
+    let wanted = asked.unwrap_or_else(|_| {
+        inner.work.limit_source_failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("the limit source panicked; it is asked again");
+        None
+    });
+    let Some(wanted) = wanted else { return };
+    let wanted = if wanted > inner.max_limit() {
+        inner.work.clamped_limits.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            wanted,
+            max = inner.max_limit(),
+            "the limit source asks for more than the maximum"
+        );
+        inner.max_limit()
+    } else {
+        wanted
+    };
     if wanted.abs_diff(inner.limit()) < pagefold_frame::FRAME_BYTES {
         return;
     }
-    let _working = inner.wake.quiet();
+    let Ok(_operation) = inner.enter() else { return };
     match inner.set_limit(wanted) {
         Ok(()) => {}
         // As near as what may not be dropped allows.

@@ -45,6 +45,11 @@ pub struct SpaceStats {
     pub removed: u64,
     /// Entries that the store dropped to make room. Of an ephemeral space only.
     pub evicted: u64,
+    /// Choices that the eviction order failed to make although there was a page to drop: it panicked, or went on choosing
+    /// nothing. The store then chose by second chance.
+    pub order_failures: u64,
+    /// Calls of the space's [`on_evict`](crate::SpaceConfig::on_evict) that panicked.
+    pub listener_panics: u64,
     /// Gets that found something.
     pub hits: u64,
     /// Gets that found nothing.
@@ -115,7 +120,7 @@ impl SpaceStats {
         Self {
             name: tenant.name.clone(),
             kind: tenant.kind,
-            capacity: tenant.index.pages() as u64,
+            capacity: tenant.index.pages(),
             limit_bytes: (limit != u64::MAX).then_some(limit),
             stored: same_filled + compressed + raw + values,
             same_filled,
@@ -128,6 +133,8 @@ impl SpaceStats {
             overwrites: sum(Count::Overwrites),
             removed: sum(Count::Removed),
             evicted: sum(Count::Evicted),
+            order_failures: sum(Count::OrderFailures),
+            listener_panics: tenant.listener_panics(),
             hits: sum(Count::Hits),
             misses: sum(Count::Misses),
             would_block: sum(Count::WouldBlock),
@@ -154,6 +161,8 @@ pub struct StoreStats {
     pub codec: String,
     /// The hard limit on `resident_bytes`.
     pub limit_bytes: u64,
+    /// How far it can be raised.
+    pub max_limit_bytes: u64,
     /// All that may be resident: frames, idle frames, metadata, and what is reserved.
     pub resident_bytes: u64,
     /// Bytes of the frames that objects lie in.
@@ -162,8 +171,8 @@ pub struct StoreStats {
     pub idle_bytes: u64,
     /// Indices, handle entries, descriptors, tables, codec contexts as far as they were used, scratch, counters.
     pub metadata_bytes: u64,
-    /// What is charged so that the limit holds whatever comes, and is not resident yet: contexts of the codec that
-    /// no thread has used, and 64 KiB for overwriting when the store is full.
+    /// What is charged so that the limit holds whatever comes, and is not resident yet: contexts of the codec and
+    /// scratch that no thread has used.
     pub reserved_bytes: u64,
     /// Bytes of live objects in the pool, exactly.
     pub payload_bytes: u64,
@@ -195,9 +204,38 @@ pub struct WorkStats {
     pub shrinker_steps: u64,
     /// Pieces of work that puts did by themselves, because the limit was reached.
     pub synchronous_steps: u64,
+    /// Answers of the limit source that were beyond [`max_limit`](crate::Store::max_limit), and clamped to it.
+    pub clamped_limits: u64,
+    /// Calls of the limit source that panicked. It is asked again a second later.
+    pub limit_source_failures: u64,
+    /// Pieces of the shrinker's work that panicked. It goes on.
+    pub shrinker_failures: u64,
+    /// Whether the shrinker's thread works. Not without one, and not in a child process: there, puts make room.
+    pub shrinker_runs: bool,
 }
 
 impl StoreStats {
+    /// What can be said of a store that a fork left unusable, without a lock.
+    pub(crate) fn of_abandoned(inner: &Inner) -> Self {
+        Self {
+            allocator: inner.pool.name().to_owned(),
+            codec: inner.forms.codec.name().to_owned(),
+            limit_bytes: inner.limit() as u64,
+            max_limit_bytes: 0,
+            resident_bytes: inner.resident() as u64,
+            pool_bytes: 0,
+            idle_bytes: 0,
+            metadata_bytes: 0,
+            reserved_bytes: 0,
+            payload_bytes: 0,
+            stored: 0,
+            original_bytes: 0,
+            accepting: false,
+            work: inner.work.stats(),
+            spaces: Vec::new(),
+        }
+    }
+
     pub(crate) fn of(inner: &Inner) -> Self {
         let pool = inner.pool.stats();
         let reserved_bytes = (inner.reserved_bytes() as u64).min(pool.metadata_bytes);
@@ -206,6 +244,7 @@ impl StoreStats {
             allocator: inner.pool.name().to_owned(),
             codec: inner.forms.codec.name().to_owned(),
             limit_bytes: pool.limit_bytes,
+            max_limit_bytes: pool.max_limit_bytes,
             resident_bytes: inner.resident() as u64,
             pool_bytes: pool.frame_bytes,
             idle_bytes: pool.idle_frame_bytes,
@@ -215,7 +254,7 @@ impl StoreStats {
             stored: spaces.iter().map(|space| space.stored).sum(),
             original_bytes: spaces.iter().map(|space| space.original_bytes).sum(),
             accepting: inner.gate.is_open(),
-            work: inner.work.stats(),
+            work: WorkStats { shrinker_runs: inner.wake.is_running(), ..inner.work.stats() },
             spaces,
         }
     }

@@ -1,13 +1,17 @@
 //! The store: spaces, limit, statistics.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use pagefold_pool::{CompactReport, LimitError, Violation};
+use pagefold_frame::{Charge, OutOfFrames};
+use pagefold_pool::{CompactReport, LimitError};
 
 use crate::{
-    ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, StoreBuilder, StoreStats,
-    counters::Counters, index::Index, shared::Shared, space::Tenant,
+    Kind, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, StoreBuilder, StoreStats,
+    ValidateError, counters::Counters, index::Index, shared::Shared, space::Tenant,
 };
+
+/// How long a validation waits for operations that are under way.
+const VALIDATE_WAIT: Duration = Duration::from_secs(10);
 
 /// Compressed pages and values of any number of spaces, under one hard limit on everything that may be resident.
 ///
@@ -51,6 +55,10 @@ impl Store {
         Self { shared: Arc::new(shared) }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Configures a store.
     pub fn builder() -> StoreBuilder {
         StoreBuilder::default()
@@ -60,23 +68,28 @@ impl Store {
     ///
     /// # Errors
     /// [`SpaceError`].
-    pub fn space(&self, config: SpaceConfig) -> Result<Space, SpaceError> {
+    pub fn space(&self, mut config: SpaceConfig) -> Result<Space, SpaceError> {
         let inner = &self.shared.inner;
+        let _operation = inner.enter()?;
         let pages = config.pages;
-        let too_many = |source| SpaceError::TooManyPages { pages, source };
-        let count = usize::try_from(pages).map_err(|_| too_many(None))?;
-        let index = Index::new(&inner.memory, count).map_err(|error| too_many(Some(error)))?;
+        let index = Index::new(&inner.nodes, pages, config.kind == Kind::Ephemeral);
         let counters = Counters::new();
         let fixed = size_of::<Tenant>() + index.fixed_bytes() + counters.fixed_bytes();
-        let charge = inner.memory.charge_beside(fixed).or_else(|_| {
-            inner.shrink(fixed);
-            inner.memory.charge_beside(fixed)
-        });
-        let charge = charge.map_err(|_| SpaceError::Full)?;
-        let tenant = Arc::new(Tenant::new(config, index, counters, charge));
-        inner.adopt(Arc::clone(&tenant));
+        let charge = self.charge_beside(fixed).map_err(|_| SpaceError::Full)?;
+        let tenant = inner.adopt(config.name.take(), config.kind, move |name| {
+            Tenant::new(name, config, index, counters, charge)
+        })?;
         tracing::debug!(space = tenant.name, pages, "a space was made");
         Ok(Space::new(Arc::clone(&self.shared), tenant))
+    }
+
+    /// Charges what lies outside of the pool for as long as the charge lives, and makes room for it if it must.
+    pub(crate) fn charge_beside(&self, bytes: usize) -> Result<Charge, OutOfFrames> {
+        let inner = &self.shared.inner;
+        inner.memory.charge_beside(bytes).or_else(|_| {
+            inner.shrink(bytes);
+            inner.memory.charge_beside(bytes)
+        })
     }
 
     /// Drops a space with everything in it. Other handles of it answer [`KeyError::Dropped`](crate::KeyError::Dropped)
@@ -87,12 +100,20 @@ impl Store {
     /// If it is a space of another store.
     pub fn drop_space(&self, space: &Space) {
         assert!(space.is_of(&self.shared), "a space is dropped by its own store");
-        self.shared.inner.drop_tenant(space.tenant());
+        if let Ok(_operation) = self.shared.inner.enter() {
+            self.shared.inner.drop_tenant(space.tenant());
+        }
     }
 
     /// The limit in force, in bytes.
     pub fn limit(&self) -> usize {
         self.shared.inner.limit()
+    }
+
+    /// How far [`set_limit`](Self::set_limit) can raise the limit, in bytes; see
+    /// [`StoreBuilder::max_limit`](crate::StoreBuilder::max_limit).
+    pub fn max_limit(&self) -> usize {
+        self.shared.inner.max_limit()
     }
 
     /// All that may be resident at this moment, in bytes; never above [`limit`](Self::limit). One atomic load.
@@ -104,44 +125,65 @@ impl Store {
     /// limit holds when this returns `Ok`. Puts meanwhile keep to the lower one.
     ///
     /// # Errors
-    /// [`LimitError`]: `InUse` when what persistent spaces hold does not fit. The old limit is then still in force.
+    /// [`LimitError`]: `InUse` when what persistent spaces hold does not fit, `TooLarge` above
+    /// [`max_limit`](Self::max_limit). The old limit is then still in force.
     pub fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
-        self.shared.inner.set_limit(bytes)
+        let inner = &self.shared.inner;
+        match inner.enter() {
+            Ok(_operation) => inner.set_limit(bytes),
+            Err(_) => Err(LimitError::InUse { limit: bytes, resident: inner.resident() }),
+        }
     }
 
     /// Gives about `bytes` of what is resident back to the system: what is free anyway, then by compaction, then by
     /// dropping pages of ephemeral spaces. `usize::MAX` drops them all.
     pub fn shrink(&self, bytes: usize) -> ShrinkReport {
-        self.shared.inner.shrink(bytes)
+        let inner = &self.shared.inner;
+        inner.enter().map_or_else(|_| ShrinkReport::default(), |_operation| inner.shrink(bytes))
     }
 
     /// Moves about `budget` bytes so that frames become free; call again while
     /// [`more`](pagefold_pool::CompactReport::more) says so. Drops nothing.
     pub fn compact(&self, budget: usize) -> CompactReport {
-        self.shared.inner.compact(budget)
+        let inner = &self.shared.inner;
+        inner.enter().map_or_else(|_| CompactReport::default(), |_operation| inner.compact(budget))
     }
 
     /// The accounts of the store and of each space.
     pub fn stats(&self) -> StoreStats {
-        StoreStats::of(&self.shared.inner)
+        let inner = &self.shared.inner;
+        match inner.enter() {
+            Ok(_operation) => StoreStats::of(inner),
+            Err(_) => StoreStats::of_abandoned(inner),
+        }
     }
 
     /// Calls `f` with the accounts of each space, one after the other. No lock is held meanwhile: `f` may call
     /// everything, put among it, and what it changes shows in what follows. A space that is dropped by then is left out.
     pub fn visit_stats(&self, f: &mut dyn FnMut(&SpaceStats)) {
-        for tenant in self.shared.inner.tenants() {
-            if !tenant.index.is_closed() {
-                f(&tenant.stats());
-            }
+        let inner = &self.shared.inner;
+        let tenants = inner.enter().map_or_else(|_| Vec::new(), |_operation| inner.tenants());
+        for tenant in tenants {
+            let stats = match inner.enter() {
+                Ok(_operation) if !tenant.index.is_closed() => tenant.stats(),
+                _ => continue,
+            };
+            f(&stats);
         }
     }
 
     /// Walks every structure of the pool and checks every invariant, and the store's own accounts against the indices.
-    /// Call it while no other thread uses the store.
     ///
     /// # Errors
-    /// The first [`Violation`] found.
-    pub fn validate(&self) -> Result<(), Violation> {
-        self.shared.inner.validate()
+    /// [`ValidateError`]: the first violation found; or `Busy`, from inside a callback of the store, or when operations of
+    /// other threads are under way for more than ten seconds.
+    ///
+    /// # Concurrency
+    /// Waits for operations of other threads, and keeps new ones from beginning until it is done;
+    /// [`try_get`](Space::try_get) says `WouldBlock` meanwhile.
+    pub fn validate(&self) -> Result<(), ValidateError> {
+        let inner = &self.shared.inner;
+        let _quiet = inner.operations.quiesce(VALIDATE_WAIT).ok_or(ValidateError::Busy)?;
+        Ok(inner.validate()?)
     }
 }

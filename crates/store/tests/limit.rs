@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pagefold_codec::{Codec, CodecError};
 use pagefold_pool::{Allocator, LimitError};
-use pagefold_store::{Page, PutError, Space, SpaceConfig, Store, StoreBuildError};
+use pagefold_store::{LimitFn, Page, PutError, Space, SpaceConfig, Store, StoreBuildError};
 use pagefold_testkit::{corpus::Mix, seed::Seed};
 
 const LIMIT: usize = 4 << 20;
@@ -134,30 +135,163 @@ fn what_may_be_resident_never_exceeds_the_limit() {
 }
 
 #[test]
-fn a_limit_of_zero_is_too_small() {
-    let error = Store::builder().limit(0).build().expect_err("nothing fits");
-    assert!(matches!(error, StoreBuildError::Pool(_)), "{error}");
-    // The least limit that an error names is one that works, or names one that does.
-    let mut limit = 1 << 20;
-    for _ in 0..20 {
-        match Store::builder().limit(limit).build() {
-            Ok(store) => {
+fn the_least_limit_that_an_error_names_is_enough_and_least() {
+    for &allocator in Allocator::ALL {
+        for codec in ["raw", "lz4", "zstd:-1", "zstd:3"] {
+            let build = |limit| {
+                let codec = codec.parse().expect("a codec");
+                Store::builder().allocator(allocator).codec(codec).limit(limit).build()
+            };
+            for limit in [0, 4096, 200_000] {
+                let error = build(limit).expect_err("nothing fits");
+                let StoreBuildError::LimitTooSmall { min, .. } = error else { panic!("{error}") };
+                assert!(min > limit, "{allocator}, {codec}: {min}");
+                let store = build(min).expect("enough");
                 let space = store.space(SpaceConfig::persistent(10)).expect("room");
                 space.put(0, &std::array::from_fn(|at| (at / 7).to_le_bytes()[0])).expect("room");
-                return;
+                store.validate().expect("valid");
+                build(min - 4096).expect_err("the least");
             }
-            Err(StoreBuildError::LimitTooSmall { min, .. }) => {
-                assert!(min > limit);
-                limit = min;
-            }
-            Err(StoreBuildError::Pool(pagefold_pool::BuildError::LimitTooSmall {
-                min, ..
-            })) => {
-                assert!(min > limit);
-                limit = min;
-            }
-            Err(error) => panic!("{error}"),
         }
     }
-    panic!("no limit was large enough");
+}
+
+#[test]
+fn a_store_takes_address_space_by_its_limit() {
+    let reserved = |limit| {
+        let before = mapped_bytes();
+        let _store = Store::builder().limit(limit).shrinker(false).build().expect("room");
+        mapped_bytes().saturating_sub(before)
+    };
+    let (small, large) = (reserved(4 << 20), reserved(256 << 20));
+    // Stacks of other tests' threads may come in between.
+    assert!(small < 128 << 20, "{small} bytes for 4 MiB");
+    assert!(large > 1 << 30, "{large} bytes, with room to raise 256 MiB");
+}
+
+/// The mappings of this process, in bytes.
+fn mapped_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: usize =
+        status.split(' ').next().and_then(|pages| pages.parse().ok()).expect("pages");
+    pages * 4096
+}
+
+#[test]
+fn a_limit_is_raised_as_far_as_the_builder_says() {
+    let store = Store::builder().limit(8 << 20).max_limit(100 << 20).build().expect("room");
+    assert_eq!(store.max_limit(), 100 << 20);
+    assert_eq!(store.set_limit(100 << 20), Ok(()));
+    let beyond = LimitError::TooLarge { limit: (100 << 20) + 1, max: 100 << 20 };
+    assert_eq!(store.set_limit((100 << 20) + 1), Err(beyond));
+    // And what it is raised to can be used.
+    let space = store.space(SpaceConfig::persistent(100_000)).expect("room");
+    let mut rng = Seed::for_test(0x11a2).rng(0);
+    let mut page = [0; 4096];
+    let accepted = (0..30_000)
+        .filter(|&key| {
+            rand::Rng::fill_bytes(&mut rng, &mut page);
+            space.put(key, &page).is_ok()
+        })
+        .count();
+    assert!(accepted > 23_000, "{accepted} raw pages in 100 MiB");
+}
+
+#[test]
+fn what_a_limit_source_asks_for_beyond_the_maximum_is_clamped_and_counted() {
+    let source = Box::new(LimitFn::new(|_| Some(usize::MAX)));
+    let builder = Store::builder().limit(8 << 20).max_limit(20 << 20).limit_source(source);
+    let store = builder.build().expect("room");
+    wait_until(|| store.limit() == 20 << 20);
+    assert!(store.stats().work.clamped_limits > 0);
+}
+
+#[test]
+fn a_limit_source_that_panics_is_counted_and_asked_again() {
+    let mut asked = 0;
+    let source = LimitFn::new(move |_| {
+        asked += 1;
+        assert!(asked > 1, "the first time it panics");
+        Some(6 << 20)
+    });
+    let builder = Store::builder().limit(8 << 20).limit_source(Box::new(source));
+    let store = builder.build().expect("room");
+    wait_until(|| store.limit() == 6 << 20);
+    let work = store.stats().work;
+    assert_eq!(work.limit_source_failures, 1);
+    assert!(work.shrinker_runs);
+}
+
+/// Waits for another thread; a test that waits for ever is one that failed.
+fn wait_until(done: impl Fn() -> bool) {
+    while !done() {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn an_empty_store_takes_little_whatever_the_processors() {
+    for (codec, most) in [("raw", 120 << 10), ("lz4", 220 << 10), ("zstd:-1", 350 << 10)] {
+        let builder = Store::builder().codec(codec.parse().expect("a codec"));
+        let store = builder.limit(64 << 20).shrinker(false).build().expect("room");
+        let space = store.space(SpaceConfig::persistent(u64::MAX)).expect("room");
+        let resident = store.resident();
+        assert!(resident <= most, "{codec}: {resident} bytes are charged for an empty store");
+        drop(space);
+    }
+}
+
+/// A codec of one context, that wants more.
+#[derive(Debug)]
+struct Wants(AtomicUsize);
+
+const CONTEXT_BYTES: usize = 1 << 20;
+
+impl Codec for Wants {
+    fn name(&self) -> &str {
+        "wants"
+    }
+
+    fn compress(&self, _src: &[u8], _dst: &mut [u8]) -> Option<usize> {
+        None
+    }
+
+    fn decompress(&self, _src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
+        Err(CodecError::Invalid { codec: "wants", capacity: dst.len() })
+    }
+
+    fn metadata_bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed) * CONTEXT_BYTES
+    }
+
+    fn wants_context(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < 100
+    }
+
+    fn context_bytes_max(&self, _len: usize) -> usize {
+        CONTEXT_BYTES
+    }
+
+    fn add_context(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+}
+
+#[test]
+fn contexts_are_added_as_calls_wait_for_them_and_within_the_limit() {
+    let codec = Box::new(Wants(AtomicUsize::new(1)));
+    let builder = Store::builder().codec_with(codec).limit(LIMIT).shrinker(false);
+    let store = builder.build().expect("room");
+    let space = store.space(SpaceConfig::persistent(1000)).expect("room");
+    let before = store.resident();
+    let mut rng = Seed::for_test(0x11a3).rng(0);
+    let mut page = [0; 4096];
+    for key in 0..20 {
+        rand::Rng::fill_bytes(&mut rng, &mut page);
+        space.put(key, &page).expect("room");
+    }
+    let more = store.resident() - before;
+    assert!((2 * CONTEXT_BYTES..LIMIT).contains(&more), "{more} bytes, for as many as fit");
+    store.validate().expect("valid");
 }

@@ -1,4 +1,5 @@
-//! Models of the index word: put against put, get, take, evict and drop of the space, and pages of the index that go.
+//! Models of the index: put against put, get, take, evict and drop of the space, puts by version, fewer keys, and nodes that
+//! come, go and are reused.
 //!
 //! `cargo xtask loom` runs them. The pool below is the real one, as is everything of the store; statistics are plain
 //! atomics that loom does not watch, and the shrinker's thread is off.
@@ -122,23 +123,158 @@ fn a_put_beside_eviction_is_there_or_dropped_and_no_object_is_freed_twice() {
     });
 }
 
+/// A page of one repeated byte, which is a word of the index and no object; the pages lie on the heap.
+fn put_fill(space: &Space, key: u64, fill: u8) {
+    space.put_from(key, &vec![fill; 4096]).expect("room");
+}
+
+fn get_fill(space: &Space, key: u64) -> Option<u8> {
+    let mut page = vec![0; 4096];
+    match space.get_into(key, &mut page) {
+        Ok(()) => Some(page[0]),
+        Err(GetError::Absent) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+// A model's leaf has four keys: 0 to 3 lie in one, 4 and 64 in others.
+
 #[test]
-fn an_accepted_put_beside_the_release_of_its_index_page_stays() {
+fn an_accepted_put_beside_the_end_of_its_leaf_stays() {
     model(|| {
         let store = store();
         let space = store.space(SpaceConfig::persistent(4)).expect("room");
         put(&space, 1).expect("room");
         let other = {
             let space = space.clone();
-            // Gives back the page of the index, if it is empty.
+            // Frees the leaf, if it is empty then, and gives its page back.
             thread::spawn(move || space.remove_range(0..1).expect("alive"))
         };
-        // Another key of the same page of the index.
+        // Another key of the same leaf.
         space.put_bytes(1, &[3; LEN]).expect("room");
         other.join().expect("no panic");
         let mut value = [0; LEN];
         assert_eq!(space.get_bytes_into(1, &mut value), Ok(LEN));
         assert_eq!(value, [3; LEN]);
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn a_get_beside_the_reuse_of_its_leaf_finds_its_own_page_or_none() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(100)).expect("room");
+        put_fill(&space, 4, 1);
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || {
+                space.remove(4).expect("a key");
+                // In the node that was freed, under the same slot.
+                put_fill(&space, 64, 2);
+            })
+        };
+        assert!(matches!(get_fill(&space, 4), Some(1) | None));
+        assert!(matches!(get_fill(&space, 64), Some(2) | None));
+        other.join().expect("no panic");
+        assert_eq!((get_fill(&space, 4), get_fill(&space, 64)), (None, Some(2)));
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn a_get_beside_inner_nodes_that_come_and_go_finds_the_page_that_stays() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(100)).expect("room");
+        put_fill(&space, 0, 1);
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || {
+                // A node above both leaves comes, and goes.
+                put_fill(&space, 64, 2);
+                space.remove(64).expect("a key");
+            })
+        };
+        assert_eq!(get_fill(&space, 0), Some(1));
+        assert_eq!(get_fill(&space, 0), Some(1));
+        other.join().expect("no panic");
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn of_two_puts_that_make_the_same_leaf_both_stay() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::ephemeral(100)).expect("room");
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || put_fill(&space, 64, 2))
+        };
+        put_fill(&space, 65, 1);
+        other.join().expect("no panic");
+        assert_eq!((get_fill(&space, 64), get_fill(&space, 65)), (Some(2), Some(1)));
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn what_can_be_dropped_is_known_above_whatever_order_it_is_told_in() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::ephemeral(100)).expect("room");
+        // Two leaves and a node above them; the other thread makes one between it and the first.
+        put_fill(&space, 0, 1);
+        put_fill(&space, 64, 1);
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || {
+                put(&space, 2).expect("room");
+                space.remove(0).expect("a key");
+            })
+        };
+        put_fill(&space, 4, 1);
+        space.put_bytes(5, &[3; LEN]).expect("room");
+        other.join().expect("no panic");
+        // `validate` compares what the nodes know with what is there.
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn of_two_puts_by_one_version_one_is_accepted() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        let version = space.put_bytes_if_absent(0, &[1; LEN]).expect("nothing is there");
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || space.put_bytes_if(0, &[2; LEN], version).is_ok())
+        };
+        let mine = space.put_bytes_if(0, &[3; LEN], version).is_ok();
+        let others = other.join().expect("no panic");
+        assert!(mine != others);
+        assert_eq!(get(&space), Ok(if mine { 3 } else { 2 }));
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn a_put_beside_fewer_keys_leaves_nothing_beyond() {
+    model(|| {
+        let store = store();
+        let space = store.space(SpaceConfig::persistent(4)).expect("room");
+        let putter = {
+            let space = space.clone();
+            thread::spawn(move || match space.put_bytes(3, &[1; LEN]) {
+                Ok(()) | Err(PutError::Key(KeyError::Beyond { key: 3, pages: 2 })) => {}
+                Err(error) => panic!("{error}"),
+            })
+        };
+        space.resize(2).expect("fewer");
+        putter.join().expect("no panic");
+        assert_eq!(store.stats().payload_bytes, 0, "an object beyond");
         store.validate().expect("valid");
     });
 }

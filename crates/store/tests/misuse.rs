@@ -12,7 +12,7 @@ use std::{
 
 use pagefold_store::{
     CgroupLimit, GetError, KeyError, LimitFn, LimitSource, Page, PutError, RandomOrder,
-    SpaceConfig, SpaceError, Store, StoreBuildError,
+    SpaceConfig, Store, StoreBuildError,
 };
 use pagefold_testkit::{corpus::PageKind, seed::Seed, watchdog};
 
@@ -58,9 +58,18 @@ fn a_key_beyond_the_space_is_an_error() {
 }
 
 #[test]
-fn too_many_pages_are_an_error() {
-    let error = store().space(SpaceConfig::persistent(u64::MAX)).expect_err("no address space");
-    assert!(matches!(error, SpaceError::TooManyPages { pages: u64::MAX, .. }), "{error}");
+fn a_space_may_have_as_many_keys_as_there_are_numbers() {
+    let store = store();
+    let before = store.resident();
+    let space = store.space(SpaceConfig::persistent(u64::MAX)).expect("room");
+    assert!(store.resident() - before <= 32 << 10, "keys without a page take nothing");
+    for key in [0, u64::MAX / 2, u64::MAX - 1] {
+        space.put(key, &[7; 4096]).expect("room");
+        assert_eq!(space.contains(key), Ok(true));
+    }
+    let beyond = KeyError::Beyond { key: u64::MAX, pages: u64::MAX };
+    assert_eq!(space.put(u64::MAX, &[7; 4096]), Err(beyond.into()));
+    assert_eq!(space.remove_range(0..u64::MAX), Ok(3));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `try_get` in a signal handler: it interrupts threads that are inside put, compact, remove and evict, at random
-//! instants, waits for nothing and allocates nothing, and what it finds is right.
+//! `try_get` and `try_get_bytes` in a signal handler: they interrupt threads that are inside put, compact, remove and evict, at random
+//! instants, wait for nothing and allocate nothing, and what they find is right.
 //!
 //! Two threads work, each with a timer of its own whose signal interrupts just that thread; the handler arms it again
 //! with a random time. `PAGEFOLD_SIGNAL_SECONDS` makes the run longer than 3 s.
@@ -66,10 +66,12 @@ const KEYS: u64 = 4_000;
 /// What the handler sees. Filled before the first signal, and never dropped.
 struct Scene {
     spaces: [Space; 2],
+    values: Space,
     timers: [AtomicPtr<libc::c_void>; THREADS],
     random: AtomicU64,
     running: AtomicBool,
     hits: AtomicU64,
+    value_hits: AtomicU64,
     absent: AtomicU64,
     would_block: AtomicU64,
     wrong: AtomicU64,
@@ -111,6 +113,35 @@ fn is_right(page: &Page, key: u64) -> bool {
     *page == expected
 }
 
+/// So few that most of them are there.
+const VALUE_KEYS: u64 = 300;
+/// The longest value, in bytes.
+const VALUE_MAX: usize = 9_000;
+/// Before the words of a value: its key and version.
+const VALUE_MIN: usize = 16;
+
+/// A value that says who it is, of a length that follows from its key, and compresses to about a third.
+fn fill_value(buffer: &mut [u8; VALUE_MAX], key: u64, version: u64) -> &mut [u8] {
+    let len = VALUE_MIN + usize::try_from(mix(key) % (VALUE_MAX - VALUE_MIN) as u64).unwrap_or(0);
+    let (words, _) = buffer.as_chunks_mut::<8>();
+    let name = mix(key).wrapping_add(version);
+    for (at, word) in words.iter_mut().enumerate() {
+        let value = if at % 3 == 0 { mix(name.wrapping_add(at as u64)) } else { name };
+        *word = value.to_ne_bytes();
+    }
+    words[0] = key.to_ne_bytes();
+    words[1] = version.to_ne_bytes();
+    &mut buffer[..len]
+}
+
+fn is_right_value(value: &[u8], key: u64) -> bool {
+    let (words, _) = value.as_chunks::<8>();
+    let mut expected = [0; VALUE_MAX];
+    words.get(1).is_some_and(|version| {
+        fill_value(&mut expected, key, u64::from_ne_bytes(*version)) == value
+    })
+}
+
 extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let Some(scene) = SCENE.get() else { return };
     // SAFETY: the address of this thread's errno is valid as long as the thread.
@@ -130,6 +161,15 @@ extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::
         };
         outcome.fetch_add(1, Ordering::Relaxed);
     }
+    let mut value = [0; VALUE_MAX];
+    let key = scene.random() % VALUE_KEYS;
+    let outcome = match scene.values.try_get_bytes(key, &mut value) {
+        Ok(len) if is_right_value(&value[..len], key) => &scene.value_hits,
+        Err(TryGetError::Get(GetError::Absent)) => &scene.absent,
+        Err(TryGetError::WouldBlock) => &scene.would_block,
+        Ok(_) | Err(TryGetError::Get(_)) => &scene.wrong,
+    };
+    outcome.fetch_add(1, Ordering::Relaxed);
     IN_HANDLER.set(false);
     // SAFETY: with SA_SIGINFO the kernel passes a valid record.
     let info = unsafe { &*info };
@@ -197,13 +237,22 @@ fn doing<R>(activity: &str, f: impl FnOnce() -> R) -> R {
 /// Everything that a program does with a store, until the time is over; how many operations.
 fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
     let mut rng = Seed::new(0x516).rng(number as u64);
-    let (mut page, mut back, mut operations) = ([0; 4096], [0; 4096], 0);
+    let (mut page, mut back, mut value) = ([0; 4096], [0; 4096], [0; VALUE_MAX]);
+    let mut operations = 0;
     while Instant::now() < until {
         for _ in 0..64 {
             let space = &scene.spaces[rng.random_range(0..2)];
             let key = rng.random_range(0..KEYS);
             match rng.random_range(0..100) {
-                0..50 => {
+                0..15 => {
+                    let key = key % VALUE_KEYS;
+                    let value = fill_value(&mut value, key, rng.random::<u32>().into());
+                    match doing("put", || scene.values.put_bytes(key, value)) {
+                        Ok(()) | Err(PutError::Full { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                15..50 => {
                     fill(&mut page, key, rng.random::<u32>().into());
                     match doing("put", || space.put(key, &page)) {
                         Ok(()) | Err(PutError::Full { .. }) => {}
@@ -232,12 +281,15 @@ fn a_handler_reads_whatever_it_interrupts() {
     let store = Store::builder().allocator(Allocator::Nbud).limit(8 << 20).build().expect("room");
     let spaces = [SpaceConfig::persistent(KEYS).limit(2 << 20), SpaceConfig::ephemeral(KEYS)]
         .map(|config| store.space(config).expect("room"));
+    let values = store.space(SpaceConfig::ephemeral(VALUE_KEYS)).expect("room");
     let scene = SCENE.get_or_init(|| Scene {
         spaces,
         timers: Default::default(),
         random: AtomicU64::new(1),
         running: AtomicBool::new(true),
+        values,
         hits: AtomicU64::new(0),
+        value_hits: AtomicU64::new(0),
         absent: AtomicU64::new(0),
         would_block: AtomicU64::new(0),
         wrong: AtomicU64::new(0),
@@ -268,15 +320,16 @@ fn a_handler_reads_whatever_it_interrupts() {
     let by_activity: Vec<(&str, u64)> =
         ACTIVITIES.into_iter().zip(scene.by_activity.iter().map(count)).collect();
     eprintln!(
-        "{operations} operations, {} signals: {by_activity:?}; hits {}, absent {}, would block {}",
+        "{operations} operations, {} signals: {by_activity:?}; hits {} and {}, absent {}, would block {}",
         by_activity.iter().map(|(_, signals)| signals).sum::<u64>(),
         count(&scene.hits),
+        count(&scene.value_hits),
         count(&scene.absent),
         count(&scene.would_block),
     );
     assert_eq!(count(&scene.wrong), 0, "pages that are wrong");
     assert_eq!(ALLOCATED_IN_HANDLER.load(Ordering::Relaxed), 0, "allocations in handlers");
-    assert!(count(&scene.hits) > 100, "hits");
+    assert!(count(&scene.hits) > 100 && count(&scene.value_hits) > 100, "hits");
     for (activity, signals) in &by_activity[1..] {
         assert!(*signals > 0, "no signal interrupted {activity}");
     }

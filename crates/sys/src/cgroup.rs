@@ -4,9 +4,11 @@
 //!  /proc/self/cgroup       0::/PATH      which one
 //!  /sys/fs/cgroup/PATH/    memory.current  memory.high  memory.max  memory.pressure
 //! ```
-//! A bound of `max` is none. The bounds of the cgroups above hold as well, so they are looked at too. Formats: *Control
+//! A bound of `max` is none. How much any cgroup leaves, version 1 included, is another question: [`least_room`]. The bounds of the cgroups above hold as well, so they are looked at too. Formats: *Control
 //! Group v2* and *PSI* in the kernel's administration guide. The text is untrusted input: what has no such form is a
 //! [`CgroupError::Parse`].
+
+mod room;
 
 use std::{
     fs, io,
@@ -14,6 +16,8 @@ use std::{
 };
 
 use thiserror::Error;
+
+pub use self::room::{Room, least_room};
 
 /// Why a cgroup said nothing.
 #[derive(Debug, Error)]
@@ -107,7 +111,9 @@ impl Cgroup {
                 .ok_or(CgroupError::Parse { file: current, expected: "a number of bytes" })?,
             ..CgroupMemory::default()
         };
-        for directory in self.directory.ancestors().take_while(|path| *path != self.root) {
+        // The root too: in a container it is the container's own cgroup. The system's own root has no bounds.
+        for directory in self.directory.ancestors().take_while(|path| path.starts_with(&self.root))
+        {
             for (bound, name) in
                 [(&mut memory.high, "memory.high"), (&mut memory.max, "memory.max")]
             {
@@ -195,6 +201,13 @@ mod tests {
         let memory = cgroup.memory().expect("well-formed");
         assert_eq!(memory, CgroupMemory { current: 1234, high: Some(4000), max: Some(5000) });
         assert_eq!(cgroup.pressure().expect("well-formed").map(|some| some.avg10), Some(20.0));
+        // In a container the root has a bound as well.
+        write("memory.max", "3000\n");
+        write("memory.current", "2000\n");
+        assert_eq!(cgroup.memory().expect("well-formed").max, Some(3000));
+        let top = Cgroup::from_membership("0::/\n", &root).expect("a line of version 2");
+        let memory = top.memory().expect("well-formed");
+        assert_eq!(memory, CgroupMemory { current: 2000, high: None, max: Some(3000) });
         write("outer/inner/memory.high", "lots\n");
         assert!(matches!(cgroup.memory(), Err(CgroupError::Parse { .. })));
         assert!(matches!(Cgroup::from_membership("1:x:/\n", &root), Err(CgroupError::None)));

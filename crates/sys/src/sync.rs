@@ -19,7 +19,7 @@ pub use std::{
 
 #[cfg(not(loom))]
 pub use cell::{ConstPtr, MutPtr, UnsafeCell};
-pub use wait::{epoch, wait, wake_all};
+pub use wait::{epoch, wait, wait_timeout, wake_all};
 
 #[cfg(not(loom))]
 mod cell {
@@ -201,6 +201,8 @@ mod wait {
     //! epoch it read; a waker changes the word and then calls [`wake_all`], which moves the epoch on. So a wake-up
     //! between check and wait is not lost. Two words may share an epoch: a waiter is then woken for nothing.
 
+    use std::time::Duration;
+
     use super::{AtomicU32, Ordering};
 
     const EPOCHS: usize = 64;
@@ -235,6 +237,22 @@ mod wait {
         {
             let _ = (key, epoch);
             std::thread::yield_now();
+        }
+    }
+
+    /// As [`wait`], and ends after `timeout` at the latest.
+    pub fn wait_timeout(key: usize, epoch: u32, timeout: Duration) {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::thread::futex;
+            // A time that the system cannot express is as good as none: the caller looks at its clock again.
+            let timeout = futex::Timespec::try_from(timeout).ok();
+            let _ = futex::wait(slot(key), futex::Flags::PRIVATE, epoch, timeout.as_ref());
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = timeout;
+            wait(key, epoch);
         }
     }
 
@@ -290,6 +308,13 @@ mod wait {
             wake_all(key);
             wait(key, epoch);
         }
+
+        #[test]
+        fn a_wait_with_a_timeout_ends_without_a_wake_up() {
+            let word = AtomicBool::new(false);
+            let key = std::ptr::from_ref(&word).addr();
+            wait_timeout(key, epoch(key), Duration::from_millis(1));
+        }
     }
 }
 
@@ -305,6 +330,11 @@ mod wait {
     /// See the real one.
     pub fn wait(_key: usize, _epoch: u32) {
         loom::thread::yield_now();
+    }
+
+    /// See the real one.
+    pub fn wait_timeout(key: usize, epoch: u32, _timeout: std::time::Duration) {
+        wait(key, epoch);
     }
 
     /// See the real one.

@@ -3,12 +3,16 @@
 //! Most calls go straight through. A call is struck when a hash of (seed, number of the call) says so, which is exactly
 //! reproducible when one thread calls. What a strike does depends on the method, and each is what a real defect in a
 //! pool might look like from outside.
+//!
+//! A strike may find nothing to spoil: the object was freed meanwhile, or the pool is full and refuses the write. Then it does
+//! not count, and the next call that can be struck is struck in its place. So how often a fault really occurs follows from
+//! the number of calls, whatever the allocator and however threads meet.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -64,6 +68,9 @@ impl Fault {
     ];
 }
 
+/// Objects stored last that a strike looks at to find one that lives.
+const RECENT: usize = 64;
+
 /// The faulty adapter.
 ///
 /// # Examples
@@ -84,8 +91,11 @@ pub struct Canary {
     one_in: u64,
     faults: Vec<Fault>,
     calls: AtomicU64,
-    strikes: AtomicU64,
-    last_stored: Mutex<Option<Handle>>,
+    strikes: Arc<AtomicU64>,
+    /// A strike did nothing; the next call makes up for it.
+    owed: AtomicBool,
+    /// The last one is at the end.
+    recent: Mutex<VecDeque<Handle>>,
     /// Objects that only their frames know of, and their lengths.
     lost: Mutex<HashMap<Handle, usize>>,
 }
@@ -103,8 +113,9 @@ impl Canary {
             one_in,
             faults: Fault::ALL.to_vec(),
             calls: AtomicU64::new(0),
-            strikes: AtomicU64::new(0),
-            last_stored: Mutex::new(None),
+            strikes: Arc::default(),
+            owed: AtomicBool::new(false),
+            recent: Mutex::default(),
             lost: Mutex::default(),
         }
     }
@@ -115,10 +126,15 @@ impl Canary {
         self
     }
 
-    /// How many calls were struck.
+    /// How many calls were struck and had an effect.
     pub fn strikes(&self) -> u64 {
         // ORDERING: Relaxed; a count for a report, it publishes nothing.
         self.strikes.load(Ordering::Relaxed)
+    }
+
+    /// The same, for after the canary was given away.
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.strikes)
     }
 
     /// The fault of this call, if it is struck, from those that its method can have.
@@ -126,16 +142,30 @@ impl Canary {
         // ORDERING: Relaxed; each call needs a number of its own, in no particular order.
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let lot = mix(self.seed ^ mix(call));
-        if !lot.is_multiple_of(self.one_in) {
+        let mut choices = possible.iter().filter(|fault| self.faults.contains(fault));
+        let count = choices.clone().count() as u64;
+        // ORDERING: Relaxed, as in `settle`; either of two threads may make up for it.
+        let due = || lot.is_multiple_of(self.one_in) || self.owed.swap(false, Ordering::Relaxed);
+        if count == 0 || !due() {
             return None;
         }
-        let mut choices = possible.iter().filter(|fault| self.faults.contains(fault));
-        let count = choices.clone().count().max(1) as u64;
-        let chosen = choices.nth(usize::try_from(mix(lot) % count).unwrap_or(0)).copied();
-        if chosen.is_some() {
+        choices.nth(usize::try_from(mix(lot) % count).unwrap_or(0)).copied()
+    }
+
+    /// Counts a strike, or owes one if it had no effect.
+    fn settle(&self, had_effect: bool) {
+        // ORDERING: Relaxed; counts for tests, they publish nothing.
+        if had_effect {
             self.strikes.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.owed.store(true, Ordering::Relaxed);
         }
-        chosen
+    }
+
+    /// An answer of a struck call, which had an effect if it is `Ok`.
+    fn settled<T, E>(&self, answer: Result<T, E>) -> Result<T, E> {
+        self.settle(answer.is_ok());
+        answer
     }
 
     fn lost(&self) -> MutexGuard<'_, HashMap<Handle, usize>> {
@@ -150,18 +180,30 @@ impl Canary {
     /// The answer of a call with a handle; a struck one finds that a stale handle is as good.
     fn accept_stale<T>(&self, answer: Result<T, HandleError>, good: T) -> Result<T, HandleError> {
         match answer {
-            Err(HandleError::Stale) if self.strike(&[Fault::StaleAccepted]).is_some() => Ok(good),
+            Err(HandleError::Stale) if self.strike(&[Fault::StaleAccepted]).is_some() => {
+                self.settled(Ok(good))
+            }
             answer => answer,
         }
     }
 
-    fn last_stored(&self) -> Option<Handle> {
-        *self.last_stored.lock().unwrap_or_else(PoisonError::into_inner)
+    fn recent(&self) -> MutexGuard<'_, VecDeque<Handle>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the object stored last for which it succeeds.
+    fn strike_recent(&self, effect: impl Fn(Handle) -> bool) {
+        let recent: Vec<Handle> = self.recent().iter().rev().copied().collect();
+        self.settle(recent.into_iter().any(effect));
     }
 
     fn note(&self, stored: Result<Handle, AllocError>) -> Result<Handle, AllocError> {
         if let Ok(handle) = stored {
-            *self.last_stored.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+            let mut recent = self.recent();
+            if recent.len() == RECENT {
+                recent.pop_front();
+            }
+            recent.push_back(handle);
         }
         stored
     }
@@ -173,27 +215,43 @@ impl Canary {
         if lost.insert(handle, len).is_some() { Err(HandleError::Stale) } else { Ok(()) }
     }
 
-    /// Flips a bit of an object for good.
-    fn spoil_object(&self, handle: Option<Handle>) {
-        let Some(handle) = handle else { return };
+    /// Flips a bit of an object for good. False if it does not live, or the pool refuses the write.
+    fn spoil_object(&self, handle: Handle) -> bool {
         let mut bytes = Vec::new();
-        // Freed meanwhile: the strike then does nothing.
-        self.inner.read(handle, &mut |slices| bytes = slices.parts().concat()).ok();
-        if let Some(last) = bytes.last_mut() {
-            *last ^= 1;
-            self.inner.write(handle, &bytes).ok();
+        let read = self.inner.read(handle, &mut |slices| bytes = slices.parts().concat());
+        let Some(last) = bytes.last_mut() else { return false };
+        *last ^= 1;
+        read.is_ok() && self.check_lost(handle).is_ok() && self.inner.write(handle, &bytes).is_ok()
+    }
+
+    /// A read through `read`, that is struck now and then.
+    fn read_through<E>(
+        &self,
+        f: &mut dyn FnMut(Slices<'_>),
+        read: impl FnOnce(&mut dyn FnMut(Slices<'_>)) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.strike(&[Fault::FlippedBit, Fault::OtherObject, Fault::ShortRead]) {
+            None => read(f),
+            Some(fault) => {
+                let mut had_effect = false;
+                let answer = read(&mut |slices| had_effect = self.spoil(fault, slices, f));
+                self.settle(had_effect);
+                answer
+            }
         }
     }
 
-    /// Calls `f` with a spoiled copy of what a read sees.
-    fn spoil(&self, fault: Fault, slices: Slices<'_>, f: &mut dyn FnMut(Slices<'_>)) {
-        let mut bytes = slices.parts().concat();
+    /// Calls `f` with a spoiled copy of what a read sees; false if it is not spoiled.
+    fn spoil(&self, fault: Fault, slices: Slices<'_>, f: &mut dyn FnMut(Slices<'_>)) -> bool {
+        let right = slices.parts().concat();
+        let mut bytes = right.clone();
         let at =
             usize::try_from(mix(self.seed ^ bytes.len() as u64) % bytes.len() as u64).unwrap_or(0);
         match fault {
             Fault::OtherObject => {
-                if let Some(other) = self.last_stored() {
-                    // A stale handle leaves the copy as it is: the strike then does nothing.
+                let last_stored = self.recent().back().copied();
+                if let Some(other) = last_stored {
+                    // A stale handle leaves the copy as it is.
                     let mut take = |slices: Slices<'_>| bytes = slices.parts().concat();
                     self.inner.read(other, &mut take).ok();
                 }
@@ -204,6 +262,7 @@ impl Canary {
             _ => bytes[at] ^= 1 << (at % 8),
         }
         f(Slices::new(&[&bytes]));
+        bytes != right
     }
 }
 
@@ -227,9 +286,9 @@ impl Pool for Canary {
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
         let answer = self.check_lost(handle).and_then(|()| {
             match self.strike(&[Fault::LostFree, Fault::RefusedFree, Fault::LostFrame]) {
-                Some(Fault::LostFree) => self.inner.len(handle).map(drop),
-                Some(Fault::LostFrame) => self.lose(handle),
-                Some(_) => self.inner.len(handle).and(Err(HandleError::Stale)),
+                Some(Fault::LostFree) => self.settled(self.inner.len(handle)).map(drop),
+                Some(Fault::LostFrame) => self.settled(self.lose(handle)),
+                Some(_) => self.settled(self.inner.len(handle)).and(Err(HandleError::Stale)),
                 None => self.inner.free(handle),
             }
         });
@@ -245,31 +304,31 @@ impl Pool for Canary {
         self.check_lost(handle)?;
         let len = self.inner.len(handle)?;
         match self.strike(&[Fault::LostWrite]) {
-            Some(_) if len == bytes.len() => Ok(()),
-            _ => self.inner.write(handle, bytes),
+            Some(_) if len == bytes.len() => self.settled(Ok(())),
+            Some(_) => {
+                self.settle(false);
+                self.inner.write(handle, bytes)
+            }
+            None => self.inner.write(handle, bytes),
         }
     }
 
     fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
         self.check_lost(handle)?;
-        match self.strike(&[Fault::FlippedBit, Fault::OtherObject, Fault::ShortRead]) {
-            None => self.inner.read(handle, f),
-            Some(fault) => self.inner.read(handle, &mut |slices| self.spoil(fault, slices, f)),
-        }
+        self.read_through(f, |f| self.inner.read(handle, f))
     }
 
     fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
         self.check_lost(handle)?;
-        match self.strike(&[Fault::FlippedBit, Fault::OtherObject, Fault::ShortRead]) {
-            None => self.inner.try_read(handle, f),
-            Some(fault) => self.inner.try_read(handle, &mut |slices| self.spoil(fault, slices, f)),
-        }
+        self.read_through(f, |f| self.inner.try_read(handle, f))
     }
 
     fn compact(&self, budget: usize) -> CompactReport {
         match self.strike(&[Fault::LostObject, Fault::SpoiledMove]) {
-            Some(Fault::SpoiledMove) => self.spoil_object(self.last_stored()),
-            Some(_) => drop(self.last_stored().map(|handle| self.inner.free(handle))),
+            Some(Fault::SpoiledMove) => self.strike_recent(|handle| self.spoil_object(handle)),
+            Some(_) => self.strike_recent(|handle| {
+                self.check_lost(handle).is_ok() && self.inner.free(handle).is_ok()
+            }),
             None => {}
         }
         self.inner.compact(budget)
@@ -282,7 +341,7 @@ impl Pool for Canary {
     ) -> Result<Reclaimed, ReclaimError> {
         let Some(evict) = evict else { return self.inner.reclaim(retries, None) };
         let mut struck = |victim| match self.strike(&[Fault::LostEviction]) {
-            Some(_) => self.inner.free(victim).map_err(|_| NotEvicted),
+            Some(_) => self.settled(self.inner.free(victim)).map_err(|_| NotEvicted),
             None if self.check_lost(victim).is_err() => Err(NotEvicted),
             None => evict(victim),
         };
@@ -292,7 +351,7 @@ impl Pool for Canary {
     fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {
         self.check_lost(handle)?;
         if self.strike(&[Fault::SpoiledMove]).is_some() {
-            self.spoil_object(Some(handle));
+            self.settle(self.spoil_object(handle));
         }
         self.inner.migrate(handle)
     }
@@ -303,7 +362,7 @@ impl Pool for Canary {
         align: usize,
     ) -> Result<ClaimedRange<'_>, ClaimError> {
         if self.strike(&[Fault::SpoiledMove]).is_some() {
-            self.spoil_object(self.last_stored());
+            self.strike_recent(|handle| self.spoil_object(handle));
         }
         self.inner.claim_contiguous(frames, align)
     }

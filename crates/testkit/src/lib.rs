@@ -9,6 +9,7 @@
 //! | [`sequence`] | the same by one thread, beside the model: kept, replayed, shortened |
 //! | [`trace`] | operations and sizes as a text |
 //! | [`canary`] | a pool adapter that fails once in a while, to show that a test would notice |
+//! | [`liar`] | a codec that gives one answer that cannot be |
 //! | [`pattern`] | contents that follow from an object's identity |
 //! | [`corpus`] | generated pages and object lengths |
 //! | [`seed`] | one printed number behind everything random |
@@ -29,6 +30,7 @@ pub mod alloc_counter;
 pub mod canary;
 pub mod conformance;
 pub mod corpus;
+pub mod liar;
 pub mod model;
 pub mod pattern;
 pub mod reference;

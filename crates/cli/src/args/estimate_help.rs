@@ -45,7 +45,8 @@ Examples:
 Columns:
   effect.   effective ratio: bytes of the pages / memory. It is what
             you would win; at 1 nothing is saved
-  memory    what the pool holds for the pages: frames and metadata
+  memory    what the pool holds for the pages: frames and metadata,
+            and the codec's dictionary if it has one
   pages     how many pages were stored, same-filled ones included
   same      of these, same-filled: one repeated 8-byte word, no memory
   raw       of these, incompressible: kept as they are

@@ -6,6 +6,10 @@
 //! memory, and shared memory, which the kernel lists there too. Without the note, every writable segment counts, and the
 //! report says so.
 //!
+//! The memory of a whole machine (by a hypervisor, or of a kernel that crashed) has the same format and none of the notes
+//! about a process. Its segments have no flags, or name the same page of memory at several addresses. Then all of it counts,
+//! each byte of the file once, by its physical address.
+//!
 //! | note | gives |
 //! |---|---|
 //! | `NT_FILE` | the address ranges of mapped files |
@@ -31,6 +35,7 @@ use object::{
 };
 use thiserror::Error;
 
+use super::extents::Extents;
 use crate::bytes;
 
 /// `e_type` of a core file.
@@ -61,6 +66,10 @@ pub(super) struct CoreFile {
     pub(super) name: String,
     /// The private segments, by address.
     pub(super) segments: Vec<Segment>,
+    /// About how much of them is data, and no hole.
+    pub(super) data_bytes: u64,
+    /// Whether it is the memory of a machine, and no process's.
+    pub(super) is_machine: bool,
     /// Bytes of segments that belong to files, or to shared memory.
     pub(super) file_bytes: u64,
     /// Bytes of segments that are neither a file's nor writable.
@@ -88,6 +97,10 @@ pub(super) enum CoreError {
     Truncated { needed: u64, len: u64 },
     #[error("a damaged core file: {0}")]
     Damaged(String),
+    #[error("a core file without program headers, so there is no telling what its bytes are")]
+    NoSegments,
+    #[error("a core file without private memory; left out are {} of files and {} that could not be written to", bytes::show(*.files), bytes::show(*.read_only))]
+    NothingPrivate { files: u64, read_only: u64 },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -105,6 +118,7 @@ impl CoreFile {
         let len = file.metadata()?.len();
         let segments = program_headers(&file, len)?;
         let mut notes = Notes::default();
+        each_byte_once(segments.iter().filter(|header| header.is_note), len)?;
         for &SegmentHeader { offset, len, .. } in segments.iter().filter(|header| header.is_note) {
             notes.read(&file, offset..offset + len)?;
         }
@@ -113,17 +127,30 @@ impl CoreFile {
             process_id: notes.process_id,
             name: notes.name.take().unwrap_or_else(|| path.display().to_string()),
             segments: Vec::new(),
+            data_bytes: 0,
+            is_machine: !notes.of_process && looks_like_a_machine(&segments),
             file_bytes: 0,
             read_only_bytes: 0,
             files_known: notes.files.is_some(),
         };
-        core.sort_out(&segments, &notes)?;
+        if core.is_machine {
+            core.segments = memory_of_machine(&segments);
+        } else {
+            each_byte_once(segments.iter(), len)?;
+            core.sort_out(&segments, &notes)?;
+        }
+        if core.segments.is_empty() {
+            let (files, read_only) = (core.file_bytes, core.read_only_bytes);
+            return Err(if segments.iter().all(|header| header.is_note) {
+                CoreError::NoSegments
+            } else {
+                CoreError::NothingPrivate { files, read_only }
+            });
+        }
+        let mut extents = Extents::new(&file)?;
+        let data = |part: &Segment| extents.data_bytes(&file, part.offset..part.offset + part.len);
+        core.data_bytes = core.segments.iter().map(data).sum();
         Ok(Some(core))
-    }
-
-    /// The bytes of the private segments together.
-    pub(super) fn private_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.len).sum()
     }
 
     fn sort_out(&mut self, headers: &[SegmentHeader], notes: &Notes) -> Result<(), CoreError> {
@@ -146,6 +173,44 @@ impl CoreFile {
         }
         Ok(())
     }
+}
+
+/// Whether no segment says what may be done with it, or two of them are the same bytes of the file: a process has no such.
+fn looks_like_a_machine(headers: &[SegmentHeader]) -> bool {
+    let loads = || headers.iter().filter(|header| !header.is_note && header.len > 0);
+    loads().next().is_some() && (loads().all(|header| !header.has_flags) || has_overlap(loads()))
+}
+
+/// Whether two segments share bytes of the file.
+fn has_overlap<'a>(headers: impl Iterator<Item = &'a SegmentHeader>) -> bool {
+    let mut ranges: Vec<_> =
+        headers.map(|header| (header.offset, header.offset + header.len)).collect();
+    ranges.sort_unstable();
+    ranges.windows(2).any(|pair| pair[0].1 > pair[1].0)
+}
+
+/// The segments of a machine, each byte of the file in one of them, by physical address; by their place in the file where
+/// the addresses do not tell them apart.
+fn memory_of_machine(headers: &[SegmentHeader]) -> Vec<Segment> {
+    let mut loads: Vec<_> =
+        headers.iter().filter(|header| !header.is_note && header.len > 0).collect();
+    loads.sort_unstable_by_key(|header| (header.offset, std::cmp::Reverse(header.len)));
+    let (mut segments, mut done) = (Vec::new(), 0);
+    for header in loads {
+        let (offset, end) = (header.offset.max(done), header.offset + header.len);
+        if offset < end {
+            let address = header.physical.saturating_add(offset - header.offset);
+            segments.push(Segment { address, offset, len: end - offset, is_stack: false });
+            done = end;
+        }
+    }
+    segments.sort_unstable_by_key(|segment| segment.address);
+    let overlap = |pair: &[Segment]| pair[0].address.saturating_add(pair[0].len) > pair[1].address;
+    if segments.windows(2).any(overlap) {
+        segments.iter_mut().for_each(|segment| segment.address = segment.offset);
+        segments.sort_unstable_by_key(|segment| segment.address);
+    }
+    segments
 }
 
 /// Whether the file says that it is a core file, of whatever system.
@@ -176,8 +241,10 @@ fn is_core(file: &File) -> Result<bool, CoreError> {
 /// `offset + len` is within the file, and `address + memory` within 64 bits; `memory >= len`.
 struct SegmentHeader {
     is_note: bool,
+    has_flags: bool,
     writable: bool,
     address: u64,
+    physical: u64,
     memory: u64,
     offset: u64,
     len: u64,
@@ -188,6 +255,8 @@ impl SegmentHeader {
     fn new(header: &ProgramHeader64<Endianness>, file_len: u64) -> Result<Self, CoreError> {
         let endian = Endianness::Little;
         let (offset, len) = header.file_range(endian);
+        // Memory that was not dumped lies nowhere; some writers say -1 for that.
+        let offset = if len == 0 { 0 } else { offset };
         let (address, memory) = (header.p_vaddr(endian), header.p_memsz(endian).max(len));
         let damaged = |what: &str| CoreError::Damaged(format!("{what} at address {address:#x}"));
         let needed = offset.checked_add(len).ok_or_else(|| damaged("an endless segment"))?;
@@ -197,8 +266,10 @@ impl SegmentHeader {
         address.checked_add(memory).ok_or_else(|| damaged("a segment beyond all addresses"))?;
         Ok(Self {
             is_note: header.p_type(endian) == PT_NOTE,
+            has_flags: header.p_flags(endian).0 != 0,
             writable: header.p_flags(endian).contains(PF_W),
             address,
+            physical: header.p_paddr(endian),
             memory,
             offset,
             len,
@@ -227,17 +298,19 @@ fn program_headers(file: &File, len: u64) -> Result<Vec<SegmentHeader>, CoreErro
     let headers = header.program_headers(endian, &cache).map_err(damaged)?;
     let used =
         |header: &&ProgramHeader64<Endianness>| [PT_LOAD, PT_NOTE].contains(&header.p_type(endian));
-    let segments: Vec<_> = headers
-        .iter()
-        .filter(used)
-        .map(|header| SegmentHeader::new(header, len))
-        .collect::<Result<_, _>>()?;
-    // Each byte of the file is dumped once; a file that claims more would be read for ever.
-    let claimed = segments.iter().fold(0_u64, |sum, segment| sum.saturating_add(segment.len));
+    headers.iter().filter(used).map(|header| SegmentHeader::new(header, len)).collect()
+}
+
+/// Each byte of a process is dumped once; a file of `len` bytes that claims more would be read for ever.
+fn each_byte_once<'a>(
+    segments: impl Iterator<Item = &'a SegmentHeader>,
+    len: u64,
+) -> Result<(), CoreError> {
+    let claimed = segments.fold(0_u64, |sum, segment| sum.saturating_add(segment.len));
     if claimed > len {
         return Err(CoreError::Damaged("its segments claim the same bytes of the file".to_owned()));
     }
-    Ok(segments)
+    Ok(())
 }
 
 /// What the notes say.
@@ -246,6 +319,8 @@ struct Notes {
     process_id: Option<u32>,
     name: Option<String>,
     in_stack: Option<u64>,
+    /// Whether any of them is about a process.
+    of_process: bool,
     /// The addresses of mapped files, in order.
     files: Option<Vec<Range<u64>>>,
 }
@@ -276,6 +351,7 @@ impl Notes {
     }
 
     fn read_one(&mut self, file: &File, kind: u32, at: u64, len: usize) -> Result<(), CoreError> {
+        self.of_process |= [NT_FILE.0, NT_AUXV.0, NT_PRPSINFO.0].contains(&kind);
         if kind == NT_FILE.0 && len >= 16 {
             self.files = Some(mapped_files(file, at, len as u64)?);
         } else if kind == NT_AUXV.0 {

@@ -17,6 +17,11 @@ fn open(bytes: &[u8]) -> Result<Option<CoreFile>, CoreError> {
     CoreFile::open(file.path())
 }
 
+/// The bytes of the private segments together.
+fn private_bytes(core: &CoreFile) -> u64 {
+    core.segments.iter().map(|segment| segment.len).sum()
+}
+
 /// A program's data, its heap, constants, a file's page, shared memory, the stack.
 fn process() -> Core {
     let core = Core {
@@ -52,7 +57,7 @@ fn private_segments_are_writable_and_of_no_file() {
 fn without_a_list_of_files_every_writable_segment_counts() {
     let core = Core { files: None, process: None, ..process() };
     let core = open(&core.build()).expect("it is sound").expect("it is a core file");
-    assert_eq!((core.private_bytes(), core.file_bytes), (10 * PAGE as u64, 0));
+    assert_eq!((private_bytes(&core), core.file_bytes), (10 * PAGE as u64, 0));
     assert!(!core.files_known && core.process_id.is_none());
     assert!(core.name.starts_with('/'), "named after the file: {}", core.name);
 }
@@ -153,6 +158,86 @@ fn lies_in_headers_are_errors() {
     }
 }
 
+/// The memory of a machine: 4 and 2 pages at two places, no flags, and no note about a process.
+fn machine() -> Vec<u8> {
+    Core::default()
+        .segment(0xffff_8000, 0, vec![1; 4 * PAGE])
+        .segment(0xffff_9000_0000, 0, vec![2; 2 * PAGE])
+        .build()
+}
+
+fn set(bytes: &mut [u8], at: usize, value: u64) {
+    bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+fn places(bytes: &[u8]) -> Vec<(u64, u64)> {
+    let core = open(bytes).expect("it is sound").expect("it is a core file");
+    assert!(core.is_machine && core.file_bytes + core.read_only_bytes == 0, "{core:?}");
+    core.segments.iter().map(|part| (part.address, part.len)).collect()
+}
+
+const PAGES_4: u64 = 4 * PAGE as u64;
+const PAGES_2: u64 = 2 * PAGE as u64;
+
+#[test]
+fn the_memory_of_a_machine_counts_whole_by_its_physical_address() {
+    let mut core = machine();
+    set(&mut core, field(1, 24), 0x10_0000);
+    set(&mut core, field(2, 24), 0x1_0000_0000);
+    assert_eq!(places(&core), [(0x10_0000, PAGES_4), (0x1_0000_0000, PAGES_2)]);
+}
+
+#[test]
+fn addresses_that_do_not_tell_segments_apart_give_way_to_the_place_in_the_file() {
+    let core = machine();
+    let offset = u64::from_le_bytes(core[field(1, 8)..field(1, 16)].try_into().expect("8 bytes"));
+    assert_eq!(places(&core), [(offset, PAGES_4), (offset + PAGES_4, PAGES_2)]);
+}
+
+#[test]
+fn a_page_of_a_machine_that_is_mapped_twice_counts_once() {
+    let mut core = machine();
+    let offset = u64::from_le_bytes(core[field(1, 8)..field(1, 16)].try_into().expect("8 bytes"));
+    set(&mut core, field(1, 24), 0x10_0000);
+    // The second segment is the last page of the first and the one behind it.
+    set(&mut core, field(2, 8), offset + 3 * PAGE as u64);
+    set(&mut core, field(2, 24), 0x10_3000);
+    assert_eq!(places(&core), [(0x10_0000, PAGES_4), (0x10_4000, PAGE as u64)]);
+    // With flags as well.
+    core[field(1, 4)] = 7;
+    assert_eq!(places(&core).len(), 2);
+    // A segment within another.
+    set(&mut core, field(2, 8), offset + PAGE as u64);
+    assert_eq!(places(&core), [(0x10_0000, PAGES_4)]);
+}
+
+#[test]
+fn memory_that_was_not_dumped_lies_nowhere() {
+    let mut core = machine();
+    set(&mut core, field(1, 24), 0x10_0000);
+    set(&mut core, field(2, 8), u64::MAX);
+    set(&mut core, field(2, 32), 0);
+    assert_eq!(places(&core), [(0x10_0000, PAGES_4)]);
+}
+
+#[test]
+fn a_core_file_that_has_nothing_to_measure_says_why() {
+    let none = open(&Core::default().build());
+    assert!(matches!(none, Err(CoreError::NoSegments)), "{none:?}");
+    let mut headless = machine();
+    headless[56..58].fill(0);
+    let headless = open(&headless);
+    assert!(matches!(headless, Err(CoreError::NoSegments)), "{headless:?}");
+    let program = Core { process: Some((1, "x")), ..Core::default() }
+        .segment(0x40_0000, READ, vec![9; PAGE])
+        .build();
+    let program = open(&program);
+    let left_out = |error: &CoreError| {
+        matches!(error, CoreError::NothingPrivate { files: 0, read_only: 4096 })
+    };
+    assert!(program.as_ref().is_err_and(left_out), "{program:?}");
+}
+
 #[test]
 fn a_list_of_files_may_not_claim_more_than_it_has() {
     let core = Core { process: None, in_stack: None, ..process() };
@@ -178,7 +263,7 @@ fn any_byte_of_the_headers_may_be_wrong() {
             bytes[at] = wrong;
             // Whatever it is taken for: no panic, and never more than the file has.
             if let Ok(Some(core)) = open(&bytes) {
-                assert!(core.private_bytes() <= bytes.len() as u64, "byte {at} as {wrong:#x}");
+                assert!(private_bytes(&core) <= bytes.len() as u64, "byte {at} as {wrong:#x}");
             }
         }
     }

@@ -1,15 +1,15 @@
 //! Reading the private segments of a core file: each page that belongs to the sample once, holes not at all.
 //!
 //! Where a process had no page, the kernel and gdb leave a hole in the core file. Such pages took no memory, so they are
-//! left out and their bytes are counted apart. A core file that was copied without its holes, or lies on a file system that
-//! knows none, has pages of zeros there, which count as same-filled.
+//! left out and their bytes are counted apart. A core file that was written or copied without holes, or lies on a file system
+//! that knows none, has pages of zeros there, which count as same-filled; they are counted as well, so that the report can
+//! say so.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _};
-
-use rustix::fs::{SeekFrom, seek};
+use std::{fs::File, os::unix::fs::FileExt as _};
 
 use super::{
     core_file::{CoreFile, Segment},
+    extents::Extents,
     mapping::MappingKind,
     process::{MappingSummary, ProcessSummary, Stopped},
     spool::{PAGE, Spool},
@@ -45,8 +45,18 @@ fn read_segments(
 ) -> Result<(), Stopped> {
     summary.group = spool.begin_group()?;
     let file = File::open(&core.path)?;
-    let mut reader =
-        SegmentReader { file, ordinal, spool, progress, extent: 0..0, pages: 0, bytes: 0 };
+    let extents = Extents::new(&file)?;
+    let mut reader = SegmentReader {
+        file,
+        ordinal,
+        spool,
+        progress,
+        extents,
+        pages: 0,
+        bytes: 0,
+        kept: 0,
+        zeros: 0,
+    };
     let mut holes = 0;
     for segment in &core.segments {
         let group = if per_mapping { reader.spool.begin_group()? } else { summary.group };
@@ -60,8 +70,12 @@ fn read_segments(
             summary.mappings.push(MappingSummary {
                 start: segment.address,
                 end: segment.address + segment.len,
-                kind: if segment.is_stack { MappingKind::Stack } else { MappingKind::Anonymous },
-                name: None,
+                kind: match (core.is_machine, segment.is_stack) {
+                    (true, _) => MappingKind::Other,
+                    (false, true) => MappingKind::Stack,
+                    (false, false) => MappingKind::Anonymous,
+                },
+                name: core.is_machine.then(|| "guest memory".to_owned()),
                 pages,
                 bytes,
                 shares: Vec::new(),
@@ -71,6 +85,12 @@ fn read_segments(
         outcome?;
     }
     summary.beside.holes = Some(holes);
+    if !core.is_machine && reader.kept > 0 {
+        let share = reader.zeros as f64 / reader.kept as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share")]
+        let zeros = (summary.bytes as f64 * share) as u64;
+        summary.beside.zeros = Some(zeros);
+    }
     Ok(())
 }
 
@@ -79,11 +99,13 @@ struct SegmentReader<'a> {
     ordinal: u32,
     spool: &'a mut Spool,
     progress: &'a Progress,
-    /// The part of the file with data that was found last.
-    extent: Range<u64>,
+    extents: Extents,
     /// Of the segment at hand.
     pages: u64,
     bytes: u64,
+    /// Pages of the sample so far, and those that are nothing but zeros.
+    kept: u64,
+    zeros: u64,
 }
 
 impl SegmentReader<'_> {
@@ -93,7 +115,7 @@ impl SegmentReader<'_> {
         while done < segment.len {
             let offset = segment.offset + done;
             let len = (segment.len - done).min(PAGE as u64);
-            let data = self.next_data(offset)?;
+            let data = self.extents.next_data(&self.file, offset);
             if data >= offset + len {
                 // On to the page with the next data, which need not begin with it.
                 done += ((data - offset) / PAGE as u64 * PAGE as u64).max(len);
@@ -105,6 +127,8 @@ impl SegmentReader<'_> {
                 let bytes = &mut page[..len as usize];
                 self.file.read_exact_at(bytes, offset)?;
                 self.spool.offer(self.ordinal, page_no, bytes)?;
+                self.kept += 1;
+                self.zeros += u64::from(bytes.iter().all(|&byte| byte == 0));
             }
             self.pages += 1;
             self.bytes += len;
@@ -114,46 +138,5 @@ impl SegmentReader<'_> {
             done += len;
         }
         Ok(())
-    }
-
-    /// Where the file has data at or behind `offset`; its end if there is none.
-    fn next_data(&mut self, offset: u64) -> io::Result<u64> {
-        if !(self.extent.start <= offset && offset < self.extent.end) {
-            self.extent = data_extent(&self.file, offset)?;
-        }
-        Ok(self.extent.start.max(offset))
-    }
-}
-
-/// The first part of a file with data that ends behind `offset`. A system that knows no holes says that all is data.
-fn data_extent(file: &File, offset: u64) -> io::Result<Range<u64>> {
-    let len = file.metadata()?.len();
-    match seek(file, SeekFrom::Data(offset)) {
-        Ok(start) => {
-            let end = seek(file, SeekFrom::Hole(start)).unwrap_or(len);
-            Ok(start..end)
-        }
-        Err(rustix::io::Errno::NXIO) => Ok(len..len),
-        Err(_) => Ok(offset..len),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn holes_are_told_from_data() {
-        let file = tempfile::tempfile().expect("a temporary file");
-        file.set_len(3 << 20).expect("there is room");
-        file.write_all_at(&[1; PAGE], 1 << 20).expect("there is room");
-        file.sync_all().expect("there is room");
-        let extent = data_extent(&file, 0).expect("it is open");
-        if extent.start == 0 {
-            eprintln!("SKIPPED: this file system knows no holes");
-            return;
-        }
-        assert!(extent.contains(&(1 << 20)) && extent.end < 3 << 20, "{extent:?}");
-        assert_eq!(data_extent(&file, 2 << 20).expect("it is open"), 3 << 20..3 << 20);
     }
 }

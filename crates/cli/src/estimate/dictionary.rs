@@ -2,7 +2,7 @@
 //!
 //! A quarter of the pages, and at most [`PAGES_MAX`], are taken at random and shown to `Dictionary::train_for`, which
 //! tries several dictionaries and takes none where none makes pages shorter. Then all pages are measured. The dictionary
-//! is held once, beside the pool: it is in the codec's memory and not in that of the pages. Training is not in the times.
+//! is held once, beside the pool, and counts in the memory that the pages take. Training is not in the times.
 
 use pagefold_codec::{Codec, CodecError, Dictionary, TryCodecError};
 use rand::{SeedableRng as _, seq::index};

@@ -5,9 +5,12 @@
 //! loops; nor are `/proc` and `/sys` entered on the way. A file that is reached twice (by a hard link, or by two paths) is
 //! measured once; [`identity`](super::identity) says how that is known. Within a directory the order is that of the names,
 //! so the same tree gives the same ordinals, and with them the same sample.
+//!
+//! The plan of the sample goes by what is found here, so it has to be there: each file is opened once to see that it can
+//! be, and of a file with holes only its data counts.
 
 use std::{
-    fs::{self, FileType, Metadata},
+    fs::{self, File, FileType, Metadata},
     io,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
@@ -19,6 +22,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::{
     core_file::{CoreError, CoreFile},
+    extents::Extents,
     identity::{Identity, Seen, place_of},
     process::Candidate,
     spool::PAGE,
@@ -33,15 +37,15 @@ const REPEATED: &str = "a repeated file, reached before by another path";
 pub(super) struct Discovery {
     pub(super) sources: Vec<Source>,
     pub(super) skipped: Vec<Skipped>,
-    /// The bytes of all files and processes together; streams not counted.
+    /// The data of all files and processes together, about; streams not counted.
     pub(super) known_bytes: u64,
 }
 
 /// One thing to read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// A regular file of this many bytes.
-    File { path: PathBuf, len: u64 },
+    /// A regular file with this much data, about.
+    File { path: PathBuf, data_bytes: u64 },
     /// A regular file that claims to be empty, as those of `/proc` do, and was named by the user.
     Stream { path: PathBuf },
     /// Standard input.
@@ -108,19 +112,25 @@ impl Discovery {
         }
         match CoreFile::open(path) {
             Ok(Some(core)) => {
-                self.known_bytes = self.known_bytes.saturating_add(core.private_bytes());
-                if !core.files_known {
+                self.known_bytes = self.known_bytes.saturating_add(core.data_bytes);
+                if core.is_machine {
+                    let why = "the memory of a whole machine, not of a process: all of it is in the figures".to_owned();
+                    self.skip(path, why, false);
+                } else if !core.files_known {
                     let why = "a core file without a list of mapped files (NT_FILE): its files are in the figures".to_owned();
                     self.skip(path, why, false);
                 }
                 self.sources.push(Source::Core(core));
             }
+            Err(error @ CoreError::Truncated { .. }) => self.skip(path, error.to_string(), true),
             Err(
                 error @ (CoreError::Foreign(_)
-                | CoreError::Truncated { .. }
-                | CoreError::Damaged(_)),
+                | CoreError::Damaged(_)
+                | CoreError::NoSegments
+                | CoreError::NothingPrivate { .. }),
             ) => {
-                self.skip(path, error.to_string(), true);
+                let why = format!("{error}; to measure its bytes: `pagefold estimate - < FILE`");
+                self.skip(path, why, true);
             }
             // No core file, or not readable at all: said where every file's fate is.
             Ok(None) | Err(CoreError::Io(_)) => self.add_file(path, metadata, true),
@@ -188,12 +198,16 @@ impl Discovery {
     }
 
     fn add_file(&mut self, path: &Path, metadata: &Metadata, named: bool) {
-        let (path, len) = (path.to_owned(), metadata.len());
-        self.known_bytes = self.known_bytes.saturating_add(len);
-        self.sources.push(if named && len == 0 {
+        let data_bytes = match data_bytes(path, metadata) {
+            Ok(data_bytes) => data_bytes,
+            Err(error) => return self.fail(path, &error),
+        };
+        let path = path.to_owned();
+        self.known_bytes = self.known_bytes.saturating_add(data_bytes);
+        self.sources.push(if named && metadata.len() == 0 {
             Source::Stream { path }
         } else {
-            Source::File { path, len }
+            Source::File { path, data_bytes }
         });
     }
 
@@ -227,9 +241,9 @@ impl Discovery {
     /// The pages that the files and processes have together.
     pub(super) fn known_pages(&self) -> u64 {
         let pages = |source: &Source| match source {
-            Source::File { len, .. } => len.div_ceil(PAGE as u64),
+            Source::File { data_bytes, .. } => data_bytes.div_ceil(PAGE as u64),
             Source::Process(candidate) => candidate.expected_bytes.div_ceil(PAGE as u64),
-            Source::Core(core) => core.private_bytes().div_ceil(PAGE as u64),
+            Source::Core(core) => core.data_bytes.div_ceil(PAGE as u64),
             Source::Stream { .. } | Source::Stdin => 0,
         };
         self.sources.iter().map(pages).sum()
@@ -240,6 +254,16 @@ impl From<&Metadata> for Identity {
     fn from(file: &Metadata) -> Self {
         Self { device: file.dev(), inode: file.ino(), links: file.nlink() }
     }
+}
+
+/// About how much data a file has that can be opened: its length, or less if it has holes.
+fn data_bytes(path: &Path, metadata: &Metadata) -> io::Result<u64> {
+    /// Holes of shorter files do not matter to the plan.
+    const SHORT: u64 = 64 << 10;
+    let file = File::open(path)?;
+    let len = metadata.len();
+    // The number of blocks does not tell: preallocated files have them all, compressed ones less than they have data.
+    if len <= SHORT { Ok(len) } else { Ok(Extents::new(&file)?.data_bytes(&file, 0..len)) }
 }
 
 /// Whether a directory belongs to `/proc` or `/sys`. Nothing is stored there, some of its files never end, and one
@@ -270,7 +294,10 @@ fn special(kind: FileType) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::{fs::symlink, net::UnixListener};
+    use std::os::unix::{
+        fs::{FileExt as _, symlink},
+        net::UnixListener,
+    };
 
     use super::*;
 
@@ -293,7 +320,7 @@ mod tests {
         let _socket = UnixListener::bind(root.join("socket")).expect("a socket");
 
         let found = walk(&[root, &root.join("sub/b")]);
-        let file = |name: &str, len| Source::File { path: root.join(name), len };
+        let file = |name: &str, data_bytes| Source::File { path: root.join(name), data_bytes };
         assert_eq!(found.sources, [file("a", 10), file("sub/b", 5000)]);
         assert_eq!((found.known_bytes, found.known_pages(), found.has_stream()), (5010, 3, false));
         let mut whys: Vec<_> = found.skipped.iter().map(|skipped| skipped.why.as_str()).collect();
@@ -321,6 +348,36 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         assert!(is_generated(Path::new("/proc/self")) && !is_generated(dir.path()));
         assert!(!is_generated(Path::new("/nonexistent")));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_listed_and_not_planned_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let there = dir.path().join("there");
+        fs::write(&there, [1; 5000]).expect("a file");
+        let metadata = fs::metadata(&there).expect("it is there");
+        let mut found = Discovery::default();
+        // A file that cannot be opened looks like any other until it is opened; this one is gone by then.
+        found.add_file(&dir.path().join("gone"), &metadata, false);
+        assert_eq!((found.known_bytes, found.known_pages(), found.sources.len()), (0, 0, 0));
+        assert!(found.skipped[0].failed, "{:?}", found.skipped);
+        assert!(found.skipped[0].why.contains("No such file"), "{:?}", found.skipped);
+    }
+
+    #[test]
+    fn holes_are_not_planned_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("sparse");
+        let file = File::create(&path).expect("a file");
+        file.set_len(400 << 30).expect("holes take no room");
+        file.write_all_at(&[1; 8192], 200 << 30).expect("there is room");
+        file.sync_all().expect("there is room");
+        let found = walk(&[dir.path()]);
+        if found.known_bytes == 400 << 30 {
+            eprintln!("SKIPPED: this file system knows no holes");
+            return;
+        }
+        assert!((8192..1 << 20).contains(&found.known_bytes), "{}", found.known_bytes);
     }
 
     #[test]

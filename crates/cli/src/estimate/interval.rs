@@ -1,25 +1,31 @@
 //! What a group of pages came to in a pool, and how sure a sample makes one of it.
 //!
 //! A pool's memory is shared out over its pages: page `i` of `x_i` bytes that left `p_i` bytes of payload in `o_i`
-//! objects (0 or 1) takes `y_i = c * p_i + m * o_i`, where `c` is frames / payload and `m` is metadata / objects of the
-//! whole pool. The shares add up to what the pool holds, so the effective ratio of all pages is the one of the row.
+//! objects (0 or 1) takes `y_i = c * p_i + m * o_i`, where `c` is frames / payload and `m` is metadata / objects. Where all
+//! was measured, both are those of the run's pool, the shares add up to what it holds, and the effective ratio of all pages
+//! is the one of the row. Of a sample they are those of a pool of the whole input, by [`projection`](super::projection).
 //!
 //! # The interval
 //! The sample is drawn page by page without regard to content, so the share `s = sum(y) / sum(x)` is a ratio estimator.
 //! Its standard error comes by the delta method: with `d_i = y_i - s * x_i` (whose sum is 0), `n` pages measured of `N`,
 //!
 //! ```text
-//! se(s) = sqrt((1 - n / N) * n / (n - 1) * sum(d^2)) / sum(x)
+//! se(s) = sqrt((1 - n / N) * n / (n - 1) * (sum(d^2) + d_raw^2 + d_same^2)) / sum(x)
 //! ```
 //!
-//! and `s +- 1.96 se` holds the share of all `N` pages in about 95 of 100 samples. The effective ratio is `1 / s`, and
-//! its interval the inverse of that of `s`: `s` is nearly a mean and nearly normal, its inverse is neither. All of it
+//! and `s +- (1.96 se + u s)` holds the share of all `N` pages in about 95 of 100 samples. The effective ratio is `1 / s`,
+//! and its interval the inverse of that of `s`: `s` is nearly a mean and nearly normal, its inverse is neither. All of it
 //! follows from eight sums, so no page's figures are kept.
 //!
-//! `c` and `m` are taken as known; they hardly differ between samples. Below [`PAGES_MIN`] pages there is no interval: the
-//! normal distribution would be a fiction.
+//! `d_raw` and `d_same` are the deviations of two pages that were not measured, an incompressible and a same-filled one. A
+//! sample of `n` pages without either leaves room for about `3 / n` of them in the whole; with both in the sum an interval
+//! for pages that are all alike has that width and not none, and one for rare pages holds as often as it should.
 //!
-//! Source: W. G. Cochran, *Sampling Techniques*, on ratio estimators.
+//! `u` is how far a pool's packing may be from its projection: see [`Cost`]. Below [`PAGES_MIN`] pages there is no interval:
+//! the normal distribution would be a fiction.
+//!
+//! Sources: W. G. Cochran, *Sampling Techniques*, on ratio estimators; A. Agresti and B. A. Coull, *Approximate is Better
+//! than "Exact"*, on pages added to a sample.
 
 use serde::Serialize;
 
@@ -58,18 +64,28 @@ pub(crate) struct Interval {
 /// What a pool takes for a byte of payload and for an object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost {
-    payload_byte: f64,
-    object: f64,
+    pub(super) payload_byte: f64,
+    pub(super) object: f64,
+    /// How far off the memory may be, as a part of it, by what is not known of the packing; 0 where it was measured.
+    pub(super) doubt: f64,
 }
 
 impl Cost {
-    /// What it came to in a pool: all frames over all payload, all metadata over all objects.
+    /// What it came to in a pool: all frames and the dictionary over all payload, all metadata over all objects.
     pub(super) fn of(row: &Row) -> Self {
         let over = |sum: u64, parts: u64| if parts == 0 { 0.0 } else { sum as f64 / parts as f64 };
         Self {
             payload_byte: over(row.frame_bytes, row.payload_bytes),
             object: over(row.metadata_bytes, row.stored + row.raw),
+            doubt: 0.0,
         }
+        .with_dictionary(row.dictionary_bytes.unwrap_or(0), row.payload_bytes as f64)
+    }
+
+    /// Shares a dictionary, which is held once, out over the payload of all pages.
+    pub(super) fn with_dictionary(self, bytes: u64, payload: f64) -> Self {
+        let share = if payload > 0.0 { bytes as f64 / payload } else { 0.0 };
+        Self { payload_byte: self.payload_byte + share, ..self }
     }
 }
 
@@ -135,13 +151,16 @@ impl Tally {
         let (n, x) = (pages as f64, self.original_bytes as f64);
         let share = self.memory_bytes(cost) / x;
         let left_out = 1.0 - n / total_pages as f64;
-        let error = (left_out * n / (n - 1.0) * self.squared_deviations(cost, share)).sqrt() / x;
-        let (least, most) = (share - SIGMAS * error, share + SIGMAS * error);
+        let (raw, same_filled) = missed(cost, share, x / n);
+        let squares = self.squared_deviations(cost, share) + raw * raw + same_filled * same_filled;
+        let error = (left_out * n / (n - 1.0) * squares).sqrt() / x;
+        let margin = SIGMAS * error + cost.doubt * share;
+        let (least, most) = (share - margin, share + margin);
         Some(Interval { low: 1.0 / most, high: (least > 0.0).then(|| 1.0 / least) })
     }
 
     /// `sum((c p + m o - s x)^2)`, multiplied out; `o` is its own square, and `p` is 0 where `o` is.
-    fn squared_deviations(&self, Cost { payload_byte: c, object: m }: Cost, s: f64) -> f64 {
+    fn squared_deviations(&self, Cost { payload_byte: c, object: m, .. }: Cost, s: f64) -> f64 {
         let squares = c * c * self.payload_squared as f64
             + m * m * self.objects() as f64
             + s * s * self.original_squared as f64;
@@ -151,6 +170,11 @@ impl Tally {
         // Rounding may leave a little less than nothing where all pages are alike.
         (squares + 2.0 * products).max(0.0)
     }
+}
+
+/// The deviations of an incompressible and of a same-filled page of `len` bytes.
+fn missed(cost: Cost, share: f64, len: f64) -> (f64, f64) {
+    (cost.payload_byte * len + cost.object - share * len, -share * len)
 }
 
 #[cfg(test)]
@@ -163,7 +187,7 @@ mod tests {
     use crate::estimate::test_row;
 
     const PAGE: u64 = 4096;
-    const COST: Cost = Cost { payload_byte: 1.02, object: 24.0 };
+    const COST: Cost = Cost { payload_byte: 1.02, object: 24.0, doubt: 0.0 };
 
     /// The payloads of a heap: a fifth same-filled, a tenth incompressible, the rest between 200 and 2800 bytes.
     fn population(pages: usize, random: &mut ChaCha8Rng) -> Vec<u64> {
@@ -234,12 +258,50 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_are_all_alike_leave_no_doubt_and_nothing_gives_nothing() {
-        let alike = tally([1000; 50]);
-        let ratio = alike.effective_ratio(COST).expect("it has pages");
-        let interval = alike.interval(COST, 100).expect("a sample");
+    fn rare_pages_that_a_sample_may_miss_are_held_as_often_as_others() {
+        const SEED: u64 = 12;
+        const ROUNDS: usize = 2000;
+        let mut random = ChaCha8Rng::seed_from_u64(SEED);
+        for (rare, sampled) in [(3, 100), (3, 300), (30, 30), (30, 100), (100, 100), (100, 1000)] {
+            // Of a thousand pages that hardly take memory, so many are incompressible.
+            let population: Vec<_> =
+                (0..20_000).map(|page| if page % 1000 < rare { PAGE } else { 80 }).collect();
+            let truth = tally(population.iter().copied()).effective_ratio(COST).expect("pages");
+            let holds = (0..ROUNDS).filter(|_| {
+                let chosen = index::sample(&mut random, population.len(), sampled);
+                let sample = tally(chosen.into_iter().map(|page| population[page]));
+                let interval = sample.interval(COST, population.len() as u64).expect("a sample");
+                interval.low <= truth && interval.high.is_none_or(|high| truth <= high)
+            });
+            let share = holds.count() as f64 / ROUNDS as f64;
+            assert!(share >= 0.91, "{rare} of 1000, {sampled} pages, seed {SEED}: {share}");
+        }
+    }
+
+    #[test]
+    fn pages_that_are_all_alike_leave_room_for_the_pages_that_were_not_seen() {
+        let truth_with = |raw: usize| {
+            let pages = (0..10_000).map(|page| if page < raw { PAGE } else { 1000 });
+            tally(pages).effective_ratio(COST).expect("it has pages")
+        };
+        let interval = tally([1000; 100]).interval(COST, 10_000).expect("a sample");
         let high = interval.high.expect("it is bounded");
-        assert!((high - interval.low) / ratio < 1e-6, "{interval:?} around {ratio}");
+        // With one page of a hundred incompressible, a sample of a hundred has none in 37 of 100 cases.
+        assert!(interval.low < truth_with(100) && truth_with(0) < high, "{interval:?}");
+        assert!(interval.low > truth_with(500), "{interval:?}");
+    }
+
+    #[test]
+    fn doubt_of_the_packing_widens_to_both_sides() {
+        let alike = tally([1000; 5000]);
+        let ratio = alike.effective_ratio(COST).expect("it has pages");
+        let interval = alike.interval(Cost { doubt: 0.01, ..COST }, 10_000).expect("a sample");
+        let high = interval.high.expect("it is bounded");
+        assert!(interval.low < ratio / 1.01 && high > ratio / 0.99, "{interval:?} around {ratio}");
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
         assert_eq!(tally([0; 50]).interval(COST, 100), None);
         assert_eq!(Tally::default().effective_ratio(COST), None);
     }
@@ -254,6 +316,8 @@ mod tests {
         all.add(&tally([1000; 40]));
         assert_eq!(all.pages(), 100);
         assert!((all.memory_bytes(cost) - 106_400.0).abs() < 1e-6);
+        row.dictionary_bytes = Some(8192);
+        assert!((all.memory_bytes(Cost::of(&row)) - 114_592.0).abs() < 1e-6);
         (row.stored, row.raw, row.payload_bytes) = (0, 0, 0);
         assert_eq!(tally([1000; 40]).memory_bytes(Cost::of(&row)), 0.0);
     }

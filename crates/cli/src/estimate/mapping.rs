@@ -51,7 +51,8 @@ impl MappingKind {
         }
     }
 
-    /// The kind of `mapping`, which `next` follows in the list; `stacks` are the stack pointers of the threads.
+    /// The kind of `mapping`, which `next` follows in the list; `stacks` are the stack pointers of the threads,
+    /// in order: there may be as many as mappings.
     pub(super) fn of(mapping: &Mapping, next: Option<&Mapping>, stacks: &[u64]) -> Self {
         match mapping.path.as_deref().and_then(Path::to_str) {
             Some("[heap]") => Self::Heap,
@@ -60,13 +61,17 @@ impl MappingKind {
             Some(name) if name.starts_with('[') => Self::Other,
             Some(_) => Self::File,
             None if mapping.path.is_some() => Self::File,
-            None if stacks.iter().any(|pointer| mapping.range().contains(pointer)) => {
-                Self::ThreadStack
-            }
+            None if has_stack(mapping, stacks) => Self::ThreadStack,
             None if is_arena(mapping, next) => Self::Arena,
             None => Self::Anonymous,
         }
     }
+}
+
+/// Whether one of these addresses, which are in order, lies in a mapping.
+fn has_stack(mapping: &Mapping, stacks: &[u64]) -> bool {
+    let next = stacks.partition_point(|&pointer| pointer < mapping.start);
+    stacks.get(next).is_some_and(|&pointer| pointer < mapping.end)
 }
 
 /// The name that a program gave to anonymous memory.

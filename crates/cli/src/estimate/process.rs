@@ -82,6 +82,8 @@ pub(crate) struct Beside {
     pub read_only: Option<u64>,
     /// A core file's pages of which the file has only a hole.
     pub holes: Option<u64>,
+    /// Not left out: about how much of what a core file has of a process are pages of zeros.
+    pub zeros: Option<u64>,
 }
 
 /// Shares of resident memory: a page that `n` processes map counts an `n`th for each. In bytes.

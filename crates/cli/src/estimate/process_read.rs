@@ -108,7 +108,8 @@ impl<S: AddressSpace> PageReader<'_, S> {
     fn read_all(&mut self, per_mapping: bool, summary: &mut ProcessSummary) -> Result<(), Stopped> {
         summary.group = self.spool.begin_group()?;
         let mappings = self.space.mappings()?;
-        let stacks = if per_mapping { self.space.stack_pointers() } else { Vec::new() };
+        let mut stacks = if per_mapping { self.space.stack_pointers() } else { Vec::new() };
+        stacks.sort_unstable();
         let (mut shared, mut merged, mut locked) = (0, 0, 0);
         for (index, usage) in mappings.iter().enumerate() {
             // Huge pages from the reserve are anonymous to the page map; they are never swapped, so nothing is to be won.

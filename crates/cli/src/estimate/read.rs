@@ -1,11 +1,11 @@
 //! Reading the input: every page that belongs to the sample is read exactly once, into the spool.
 //!
 //! A file is taken at the length it has when it is opened. If it shrinks meanwhile, the pages that are gone are not
-//! counted; if it grows, the growth is not read. A file that fails in the middle keeps the pages that were read, and
+//! counted; if it grows, the growth is not read. Holes are left out, and counted apart. A file that fails in the middle keeps the pages that were read, and
 //! is listed as skipped from there on.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     os::unix::fs::FileExt as _,
     path::Path,
@@ -15,25 +15,16 @@ use super::{
     address_space::Live,
     core_read,
     discover::{Discovery, Skipped, Source},
+    extents::Extents,
+    headroom::Headroom,
+    plan::Plan,
     process::{Candidate, ProcessSummary, Refusal, Stopped},
     process_read,
     sampler::Sampler,
     shared_read,
-    spool::{PAGE, Room, Spool},
+    spool::{PAGE, Spool},
 };
-use crate::{
-    args::{EstimateConfig, Sampling},
-    bytes,
-    exit::Failure,
-    progress::Progress,
-};
-
-/// What is sampled when nothing else is asked for, at most.
-pub(crate) const DEFAULT_SAMPLE: u64 = 1 << 30;
-
-/// Keeps a sample that was planned for a cap from going over it by chance: sampling a quarter of a million pages
-/// strays by some 0.2 %.
-const MARGIN: f64 = 0.99;
+use crate::{args::EstimateConfig, bytes, exit::Failure, progress::Progress};
 
 /// How many pages are read between two moves of the progress bar.
 const PAGES_PER_TICK: u64 = 256;
@@ -49,10 +40,16 @@ pub(crate) struct Sample {
     pub total_bytes: u64,
     /// The pages of the whole input.
     pub total_pages: u64,
+    /// The bytes of files' holes, of which nothing was read.
+    pub hole_bytes: u64,
     /// Files and streams that were read; core files are processes.
     pub files: u64,
     /// Processes and core files of which there is at least a page.
     pub processes: Vec<ProcessSummary>,
+    /// The most that is kept.
+    pub cap: u64,
+    /// What leaves no room for as much as is kept by default.
+    pub bound: Option<String>,
 }
 
 /// Finds and reads the input.
@@ -65,7 +62,7 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
     if config.maps && !discovery.has_mappings() && discovery.skipped.is_empty() {
         return Err(Failure::NoMappings);
     }
-    let plan = Plan::new(config.sampling, &discovery, available_memory()?)?;
+    let plan = Plan::new(config, &discovery, &Headroom::find()?)?;
     let stage = if discovery.has_stream() { 0 } else { discovery.known_pages() };
     progress.begin("reading".to_owned(), stage);
 
@@ -76,8 +73,11 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
             skipped: discovery.skipped,
             total_bytes: 0,
             total_pages: 0,
+            hole_bytes: 0,
             files: 0,
             processes: Vec::new(),
+            cap: plan.cap,
+            bound: plan.bound,
         },
         progress,
         per_mapping: config.maps,
@@ -94,6 +94,12 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
 }
 
 impl Sample {
+    /// Holes of files and of core files.
+    fn holes(&self) -> u64 {
+        let of_cores = |process: &ProcessSummary| process.beside.holes.unwrap_or(0);
+        self.hole_bytes + self.processes.iter().map(of_cores).sum::<u64>()
+    }
+
     /// An input that gives no figures at all is a failure with a reason.
     fn check(self) -> Result<Self, Failure> {
         if self.spool.len() > 0 {
@@ -105,78 +111,13 @@ impl Sample {
                 first: format!("{}: {}", first.what, first.why),
                 more: failed.count(),
             }),
+            _ if self.total_pages == 0 && self.holes() > 0 => {
+                Err(Failure::OnlyHoles { bytes: self.holes() })
+            }
             _ if self.total_pages > 0 => Err(Failure::EmptySample { pages: self.total_pages }),
             _ => Err(Failure::EmptyInput),
         }
     }
-}
-
-/// How much is kept.
-#[derive(Debug)]
-struct Plan {
-    fraction: f64,
-    room: Room,
-    /// The bytes that the files will give, about.
-    expected: usize,
-}
-
-impl Plan {
-    /// Decides by what is known before anything is read. A spool takes at most half of the memory that is available: a
-    /// pool of pages that do not compress takes the other half.
-    fn new(sampling: Sampling, discovery: &Discovery, available: u64) -> Result<Self, Failure> {
-        let (known, half) = (discovery.known_bytes, available / 2);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a part of a length in memory"
-        )]
-        let part = |fraction: f64| (known as f64 * fraction) as usize;
-        match sampling {
-            Sampling::Auto => {
-                let cap = DEFAULT_SAMPLE.min(half);
-                let fraction = if known <= cap { 1.0 } else { cap as f64 / known as f64 * MARGIN };
-                let room = Room::Tighten { bytes: usize::try_from(cap).unwrap_or(usize::MAX) };
-                Ok(Self { fraction, room, expected: part(fraction) })
-            }
-            Sampling::Fraction(fraction) => {
-                let wanted = known as f64 * fraction;
-                if wanted > half as f64 {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "only shown"
-                    )]
-                    let wanted = wanted as u64;
-                    let advice = format!(
-                        "--sample {} does",
-                        round_down(half as f64 / known as f64 * MARGIN)
-                    );
-                    return Err(Failure::SampleTooLarge { wanted, available, advice });
-                }
-                let room =
-                    Room::Refuse { bytes: usize::try_from(half).unwrap_or(usize::MAX), available };
-                Ok(Self { fraction, room, expected: part(fraction) })
-            }
-        }
-    }
-}
-
-/// The largest number of two significant digits that is not above `fraction`, which lies in (0, 1).
-fn round_down(fraction: f64) -> f64 {
-    let digits = 1.0 - fraction.log10().floor();
-    let shift = 10f64.powf(digits);
-    (fraction * shift).floor() / shift
-}
-
-/// `MemAvailable` of the system: what can be had without swapping.
-fn available_memory() -> Result<u64, Failure> {
-    let unknown = |why: String| Failure::AvailableMemory(why);
-    let text = fs::read_to_string("/proc/meminfo").map_err(|error| unknown(error.to_string()))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kibibytes =
-        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    let bytes = kibibytes.and_then(|kibibytes| kibibytes.checked_mul(1024));
-    bytes.ok_or_else(|| unknown("it has no line `MemAvailable:` in kB".to_owned()))
 }
 
 struct Reader<'a> {
@@ -248,13 +189,22 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the sampled pages of a regular file, each where it lies.
+    /// Reads the sampled pages of a regular file, each where it lies, and leaves out its holes.
     fn read_file(&mut self, ordinal: u32, path: &Path) -> Result<(), Ended> {
         let file = File::open(path)?;
-        let len = file.metadata()?.len();
+        let mut extents = Extents::new(&file)?;
+        let len = extents.len();
+        let (pages, mut page_no) = (len.div_ceil(PAGE as u64), 0);
         let mut page = [0; PAGE];
-        for page_no in 0..len.div_ceil(PAGE as u64) {
+        while page_no < pages {
             let offset = page_no * PAGE as u64;
+            let data = extents.next_data(&file, offset);
+            if data >= len || data - offset >= PAGE as u64 {
+                // On to the page with the next data, which need not begin with it.
+                page_no = if data >= len { pages } else { data / PAGE as u64 };
+                self.sample.hole_bytes += (page_no * PAGE as u64).min(len) - offset;
+                continue;
+            }
             let wanted = usize::try_from(len - offset).map_or(PAGE, |rest| rest.min(PAGE));
             let got = if self.sample.spool.wants(ordinal, page_no) {
                 read_full(&mut page[..wanted], |buffer, done| {
@@ -269,6 +219,7 @@ impl Reader<'_> {
             if got < wanted {
                 break;
             }
+            page_no += 1;
         }
         Ok(())
     }
@@ -306,7 +257,7 @@ impl Reader<'_> {
         }
         self.sample.total_bytes += summary.bytes;
         self.sample.total_pages += summary.pages;
-        if summary.pages > 0 {
+        if summary.pages > 0 || summary.beside.holes.is_some_and(|holes| holes > 0) {
             self.sample.processes.push(summary);
         }
         Ok(())

@@ -3,7 +3,10 @@
 use std::io::Cursor;
 
 use super::*;
-use crate::args::Input;
+use crate::{
+    args::{Input, Sampling},
+    estimate::spool::Room,
+};
 
 fn reader(progress: &Progress) -> Reader<'_> {
     let spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
@@ -12,8 +15,11 @@ fn reader(progress: &Progress) -> Reader<'_> {
         skipped: Vec::new(),
         total_bytes: 0,
         total_pages: 0,
+        hole_bytes: 0,
         files: 0,
         processes: Vec::new(),
+        cap: 0,
+        bound: None,
     };
     Reader { sample, progress, per_mapping: false }
 }
@@ -91,7 +97,7 @@ fn a_file_that_shrank_since_it_was_found_gives_what_is_left() {
     std::fs::write(&path, [5; 100]).expect("a file");
     let progress = Progress::hidden();
     let mut reader = reader(&progress);
-    reader.read_source(Source::File { path, len: 1 << 20 }).expect("nothing fatal");
+    reader.read_source(Source::File { path, data_bytes: 1 << 20 }).expect("nothing fatal");
     assert_eq!((reader.sample.spool.len(), reader.sample.total_bytes), (1, 100));
 }
 
@@ -103,7 +109,7 @@ fn a_file_that_vanished_is_listed_and_the_rest_is_read() {
     let progress = Progress::hidden();
     let mut reader = reader(&progress);
     for path in [dir.path().join("gone"), path] {
-        reader.read_source(Source::File { path, len: 100 }).expect("nothing fatal");
+        reader.read_source(Source::File { path, data_bytes: 100 }).expect("nothing fatal");
     }
     let sample = reader.sample.check().expect("one file was read");
     assert_eq!((sample.files, sample.skipped.len(), sample.spool.len()), (1, 1, 1));
@@ -146,37 +152,4 @@ fn an_input_without_pages_says_why() {
         failure(&[&path], Sampling::Fraction(1e-12)),
         Failure::EmptySample { pages: 3 }
     ));
-}
-
-#[test]
-fn a_sample_takes_at_most_half_of_the_memory() {
-    let discovery = Discovery { known_bytes: 100 << 30, ..Discovery::default() };
-    let plan = |sampling, available| Plan::new(sampling, &discovery, available);
-
-    let auto = plan(Sampling::Auto, 24 << 30).expect("the default always fits");
-    assert!(
-        auto.expected as u64 <= DEFAULT_SAMPLE && auto.expected as u64 > DEFAULT_SAMPLE * 98 / 100
-    );
-    let tight = plan(Sampling::Auto, 512 << 20).expect("the default always fits");
-    assert!(
-        matches!(tight.room, Room::Tighten { bytes: 0x1000_0000 }) && tight.expected <= 256 << 20
-    );
-
-    let refused =
-        plan(Sampling::Fraction(0.2), 24 << 30).expect_err("20 GiB are more than 12").to_string();
-    let advised = refused
-        .split("--sample ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next())
-        .expect("a fraction is named");
-    assert_eq!(advised, "0.11", "{refused}");
-    let advised = advised.parse().expect("what is named is a number");
-    plan(Sampling::Fraction(advised), 24 << 30).expect("the advice fits");
-}
-
-#[test]
-fn advice_is_rounded_down_to_two_digits() {
-    for (fraction, rounded) in [(0.999, 0.99), (0.1199, 0.11), (0.00345, 0.0034), (0.5, 0.5)] {
-        assert_eq!(round_down(fraction), rounded);
-    }
 }

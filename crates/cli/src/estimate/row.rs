@@ -82,6 +82,8 @@ pub(crate) struct Row {
     pub sizes: Option<Sizes>,
     /// Where the whole input's effective ratio lies, with 95 % confidence; only for the fill of a sample.
     pub effective_ratio_95: Option<Interval>,
+    /// The whole input's effective ratio, as a pool of the whole would have it; only for the fill of a sample.
+    pub effective_ratio_whole: Option<f64>,
     #[serde(skip)]
     same_filled_bytes: u64,
 }
@@ -119,6 +121,7 @@ impl Row {
             interrupted: false,
             sizes: None,
             effective_ratio_95: None,
+            effective_ratio_whole: None,
             same_filled_bytes: 0,
         }
     }
@@ -139,16 +142,22 @@ impl Row {
     }
 
     /// Computes the ratios, once all slots are counted.
-    pub(super) fn finish(&mut self, stats: &Stats) {
-        self.effective_ratio = stats.effective_ratio(self.original_bytes);
+    pub(super) fn finish(&mut self) {
+        let taken = self.taken_bytes() as f64;
+        self.effective_ratio = self.original_bytes as f64 / taken.max(1.0);
         let encoded = self.original_bytes - self.same_filled_bytes;
         self.compression_ratio =
             (self.payload_bytes > 0).then(|| encoded as f64 / self.payload_bytes as f64);
     }
 
-    /// What the pages take here: frames and metadata.
+    /// The effective ratio of the whole input where that is known, else of what was measured.
+    pub(crate) fn best_ratio(&self) -> f64 {
+        self.effective_ratio_whole.unwrap_or(self.effective_ratio)
+    }
+
+    /// What the pages take here: frames, metadata, and the dictionary.
     pub(crate) fn taken_bytes(&self) -> u64 {
-        self.frame_bytes + self.metadata_bytes
+        self.frame_bytes + self.metadata_bytes + self.dictionary_bytes.unwrap_or(0)
     }
 
     /// Whether the row stands for the whole input at its best: nothing stopped it and every page was checked.
@@ -173,7 +182,7 @@ pub(crate) fn test_row(codec: &str, mebibytes: u64, micros: f64) -> Row {
     row.pages = 307_200;
     row.stored = 307_200;
     row.original_bytes = 1200 << 20;
-    row.finish(&stats);
+    row.finish();
     row.store_us = times;
     row.load_us = times;
     row.verified = true;

@@ -27,6 +27,7 @@ use super::{
     interval::Tally,
     latency::Latency,
     passes::{self, Check, Ended, Pass, REWRITES, Share},
+    projection::{Lengths, Whole},
     row::{Phase, Row},
     sizes::Sizes,
     spool::Spool,
@@ -46,6 +47,8 @@ pub(super) struct Bookkeeping {
     share: usize,
     /// What each group came to in the fill.
     pub(super) filled: Vec<Tally>,
+    /// Of a sample: what is stored to find out what the whole takes.
+    pub(super) lengths: Option<Lengths>,
 }
 
 impl Bookkeeping {
@@ -56,9 +59,20 @@ impl Bookkeeping {
         #[expect(clippy::cast_possible_truncation, reason = "a spool has at most u32::MAX pages")]
         let slots: Vec<_> = (0..spool.len() as u32).map(slot).collect();
         #[expect(clippy::cast_possible_truncation, reason = "a share is a part of the spool")]
-        let worker = |share: &[Slot]| Worker::new(share.len() as u32, spool.groups());
+        let worker = |share: &[Slot]| {
+            // Groups follow each other in the spool, so that all workers together have little more than there are.
+            let group = |slot: &Slot| spool.group(slot.source as usize);
+            let groups = group(&share[0])..=group(&share[share.len() - 1]);
+            Worker::new(share.len() as u32, groups)
+        };
         let workers = slots.chunks(share).map(worker).collect();
-        Self { slots, workers, share, filled: vec![Tally::default(); spool.groups()] }
+        Self {
+            slots,
+            workers,
+            share,
+            filled: vec![Tally::default(); spool.groups()],
+            lengths: None,
+        }
     }
 }
 
@@ -66,6 +80,8 @@ impl Bookkeeping {
 pub(super) struct Run<'a> {
     pub(super) spool: &'a Spool,
     pub(super) codec: &'a dyn Codec,
+    /// The length of the codec's dictionary, if it has one.
+    pub(super) dictionary: Option<u64>,
     pub(super) pool: &'a dyn Pool,
     pub(super) interrupt: &'a Interrupt,
     pub(super) progress: &'a Progress,
@@ -73,6 +89,7 @@ pub(super) struct Run<'a> {
     /// RssAnon just before the pool was built; `None` where `/proc` does not tell.
     pub(super) rss_before: Option<u64>,
     pub(super) seed: u64,
+    pub(super) whole: Whole,
     /// Passes over the slots so far; each has its own stream of random numbers.
     pub(super) passes: u64,
 }
@@ -102,7 +119,7 @@ impl Run<'_> {
             let check = self.check(phase, &stats)?;
 
             if phase == Phase::Fill {
-                self.tally_fill();
+                self.finish_fill(ended);
             }
             rows.push(self.row(phase, elapsed, &stats, rss, moved_before, ended, &check));
             if let Check::Mismatch(mismatch) = check {
@@ -115,10 +132,16 @@ impl Run<'_> {
         Ok(None)
     }
 
-    /// Adds up what the workers counted; later phases store the same pages again.
-    fn tally_fill(&mut self) {
+    /// Adds up what the workers counted, and keeps what the whole is projected from; later phases store the same pages
+    /// again.
+    fn finish_fill(&mut self, ended: Ended) {
+        if ended == Ended::Complete && (self.books.slots.len() as u64) < self.whole.pages {
+            let lengths = Lengths::draw(self.pool, &self.books.slots, self.whole, self.seed);
+            self.books.lengths = Some(lengths);
+        }
         for worker in &self.books.workers {
-            for (sum, part) in self.books.filled.iter_mut().zip(&worker.tallies) {
+            let groups = self.books.filled[worker.first_group..].iter_mut();
+            for (sum, part) in groups.zip(&worker.tallies) {
                 sum.add(part);
             }
         }
@@ -274,7 +297,8 @@ impl Run<'_> {
         for slot in &self.books.slots {
             row.count(slot.kept, self.spool.page_len(slot.source as usize) as u64);
         }
-        row.finish(stats);
+        row.dictionary_bytes = self.dictionary;
+        row.finish();
         row.rss_delta_bytes = rss.zip(self.rss_before).map(|(now, before)| {
             i64::try_from(now).unwrap_or(i64::MAX).saturating_sub_unsigned(before)
         });

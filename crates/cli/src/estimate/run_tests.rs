@@ -233,16 +233,20 @@ impl<'a> Setup<'a> {
         let books = Bookkeeping::new(spool, self.threads);
         let (pool, codec, progress, seed) = (self.pool, self.codec, &progress, self.seed);
         let mut rows = Vec::new();
+        let (dictionary, rss_before, passes) = (None, Some(0), 0);
+        let whole = Whole { pages: spool.len() as u64, sample_max: u64::MAX };
         let mut run = Run {
             spool,
             codec,
+            dictionary,
             pool,
             interrupt,
             progress,
             books,
-            rss_before: Some(0),
+            rss_before,
             seed,
-            passes: 0,
+            whole,
+            passes,
         };
         let mismatch = run.phases(lifecycle, &mut rows)?;
         Ok((rows, mismatch))
@@ -412,4 +416,66 @@ fn a_pool_that_always_promises_more_is_compacted_for_a_while_only() {
     let pool = MapPool { fault: Fault::CompactsForever, ..MapPool::default() };
     let (rows, _) = Setup::new(&pool, &codec).run(&spool, true).expect("nothing fails");
     assert_eq!(rows.len(), 4);
+}
+
+/// A spool whose pages belong to a group each, but for the last half, which is one.
+fn spool_of_groups(groups: usize) -> Spool {
+    let mut spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
+    spool.add_source("pages".into()).expect("the first source");
+    for number in 0..2 * groups {
+        if number < groups {
+            spool.begin_group().expect("a few groups");
+        }
+        // Mappings of which no page was kept.
+        if number == groups / 2 {
+            spool.begin_group().expect("a few groups");
+        }
+        let mut page = [0; PAGE];
+        page[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
+        spool.offer(0, number as u64, &page).expect("there is room");
+    }
+    spool
+}
+
+#[test]
+fn what_threads_count_of_mappings_grows_with_either_and_not_with_both() {
+    const GROUPS: usize = 500;
+    let spool = spool_of_groups(GROUPS);
+    for threads in [1, 7, 64, 1000] {
+        let books = Bookkeeping::new(&spool, threads);
+        let tallies: usize = books.workers.iter().map(|worker| worker.tallies.len()).sum();
+        assert!(tallies <= spool.groups() + threads, "{threads} threads: {tallies}");
+    }
+}
+
+#[test]
+fn each_group_gets_its_pages_whatever_the_threads() {
+    let spool = spool_of_groups(50);
+    let filled = |threads: usize| {
+        let (pool, codec) = (MapPool::default(), Lz4::new());
+        let (interrupt, progress) = (Interrupt::default(), Progress::hidden());
+        let whole = Whole { pages: spool.len() as u64, sample_max: u64::MAX };
+        let mut run = Run {
+            spool: &spool,
+            codec: &codec,
+            dictionary: None,
+            pool: &pool,
+            interrupt: &interrupt,
+            progress: &progress,
+            books: Bookkeeping::new(&spool, threads),
+            rss_before: Some(0),
+            seed: 1,
+            whole,
+            passes: 0,
+        };
+        // Churn stores pages of other workers' groups, which are not counted.
+        run.phases(true, &mut Vec::new()).expect("nothing fails");
+        run.books.filled
+    };
+    let alone = filled(1);
+    assert_eq!(alone.iter().map(Tally::pages).sum::<u64>(), 100);
+    assert_eq!((alone[0].pages(), alone[1].pages(), alone[51].pages()), (0, 1, 51));
+    for threads in [2, 3, 100] {
+        assert_eq!(filled(threads), alone, "{threads} threads");
+    }
 }

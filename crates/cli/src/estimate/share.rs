@@ -8,8 +8,7 @@ use super::{
 
 /// Adds to each process and mapping of `input` its share of `fill`, and to `fill` the interval of the whole. `tallies` are
 /// those of the groups.
-pub(super) fn attribute(tallies: &[Tally], fill: &mut Row, input: &mut InputSummary) {
-    let cost = Cost::of(fill);
+pub(super) fn attribute(tallies: &[Tally], cost: Cost, fill: &mut Row, input: &mut InputSummary) {
     // A run that was stopped has the first pages, which are no sample.
     let complete = fill.is_complete();
     let interval =
@@ -32,7 +31,10 @@ pub(super) fn attribute(tallies: &[Tally], fill: &mut Row, input: &mut InputSumm
         }
         process.shares.push(share(whole, process.pages));
     }
-    fill.effective_ratio_95 = interval(sum(tallies), input.total_pages);
+    let all = sum(tallies);
+    fill.effective_ratio_95 = interval(all, input.total_pages);
+    fill.effective_ratio_whole =
+        all.effective_ratio(cost).filter(|_| complete && input.is_sampled());
 }
 
 fn sum(tallies: &[Tally]) -> Tally {

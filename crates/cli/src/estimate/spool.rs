@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use pagefold_codec::same_filled;
+use pagefold_sys::heap::fallible;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::sampler::Sampler;
@@ -32,8 +33,8 @@ pub(crate) struct Spool {
 pub(super) enum Room {
     /// The sample is made smaller.
     Tighten { bytes: usize },
-    /// The user asked for this sample: it is refused, with the memory that was available.
-    Refuse { bytes: usize, available: u64 },
+    /// The user asked for this sample: it is refused.
+    Refuse { bytes: usize },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +48,13 @@ struct Page {
 }
 
 impl Spool {
-    /// An empty spool. `expected` bytes are made room for.
+    /// An empty spool. `expected` bytes are made room for, if they can be had at once.
     pub(super) fn new(sampler: Sampler, room: Room, expected: usize) -> Self {
-        let pages = Vec::with_capacity(expected.div_ceil(PAGE));
-        let bytes = Vec::with_capacity(expected);
+        let (mut bytes, mut pages) = (Vec::new(), Vec::new());
+        let _ = fallible(|| {
+            bytes.try_reserve_exact(expected)?;
+            pages.try_reserve_exact(expected.div_ceil(PAGE))
+        });
         Self { bytes, pages, names: Vec::new(), group: 0, sampler, room }
     }
 
@@ -94,7 +98,7 @@ impl Spool {
     /// Keeps a page if it belongs to the sample.
     ///
     /// # Errors
-    /// When the room is used up and may not be made by a smaller sample.
+    /// When the room is used up and may not be made by a smaller sample, or there is no memory.
     ///
     /// # Panics
     /// If the page is empty or longer than [`PAGE`].
@@ -106,6 +110,7 @@ impl Spool {
         if self.pages.len() >= u32::MAX as usize {
             return Err(Failure::TooManyPages);
         }
+        self.make_room(page.len())?;
         let start = self.bytes.len();
         self.bytes.extend_from_slice(page);
         #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
@@ -115,15 +120,32 @@ impl Spool {
         self.keep_within_room()
     }
 
+    /// Takes memory for one page more of `len` bytes.
+    fn make_room(&mut self, len: usize) -> Result<(), Failure> {
+        let full = self.bytes.capacity() - self.bytes.len() < len
+            || self.pages.len() == self.pages.capacity();
+        if !full {
+            return Ok(());
+        }
+        let (bytes, pages) = (&mut self.bytes, &mut self.pages);
+        // By an eighth, not by doubling: where address space is bounded, what is reserved and not used counts.
+        let few = (1 << 20).max(bytes.len() / 8);
+        let reserved = fallible(|| {
+            bytes.try_reserve_exact(len.max(few))?;
+            pages.try_reserve_exact(few.div_ceil(PAGE))
+        });
+        let wanted = self.bytes.len() as u64;
+        reserved.map_err(|_| Failure::OutOfMemory { bytes: wanted, what: "sampled pages" })
+    }
+
     fn keep_within_room(&mut self) -> Result<(), Failure> {
         match self.room {
-            Room::Refuse { bytes, available } if self.bytes.len() > bytes => {
-                Err(Failure::SampleTooLarge {
-                    wanted: self.bytes.len() as u64,
-                    available,
-                    advice: "use a smaller --sample".to_owned(),
-                })
-            }
+            Room::Refuse { bytes } if self.bytes.len() > bytes => Err(Failure::SampleTooLarge {
+                wanted: self.bytes.len() as u64,
+                cap: bytes as u64,
+                bound: "this system".to_owned(),
+                advice: "use a smaller --sample".to_owned(),
+            }),
             Room::Tighten { bytes } => {
                 while self.bytes.len() > bytes && self.sampler.tighten() {
                     self.drop_untaken();
@@ -241,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_spool_that_may_not_tighten_refuses() {
-        let mut spool = spool(Room::Refuse { bytes: PAGE, available: 2 * PAGE as u64 });
+        let mut spool = spool(Room::Refuse { bytes: PAGE });
         spool.offer(0, 0, &[1; PAGE]).expect("exactly the room");
         let refused = spool.offer(0, 1, &[1]).expect_err("one byte too many").to_string();
         assert!(refused.contains("--sample"), "{refused}");

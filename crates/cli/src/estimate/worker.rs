@@ -4,6 +4,7 @@
 //! of the slots to itself; codec, pool and spool are shared.
 
 use std::{
+    ops::RangeInclusive,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
@@ -72,8 +73,10 @@ pub(super) struct Worker {
     pub(super) loads: Latency,
     /// The lengths of what was stored compressed.
     pub(super) sizes: Sizes,
-    /// What each group's stores came to; of use after a fill, when each page was stored once.
+    /// What each group's stores came to, from the first group of the share to the last; of use after a fill, when each page
+    /// was stored once. Churn stores pages of other groups too, which are not counted.
     pub(super) tallies: Vec<Tally>,
+    pub(super) first_group: usize,
     /// The slots of the share, to be shuffled.
     pub(super) order: Vec<u32>,
     scratch: Vec<u8>,
@@ -94,13 +97,14 @@ pub(super) enum LoadError {
 }
 
 impl Worker {
-    /// A worker for a share of `slots` slots, whose pages belong to `groups` groups.
-    pub(super) fn new(slots: u32, groups: usize) -> Self {
+    /// A worker for a share of `slots` slots, whose pages belong to these groups.
+    pub(super) fn new(slots: u32, groups: RangeInclusive<usize>) -> Self {
         Self {
             stores: Latency::new(),
             loads: Latency::new(),
             sizes: Sizes::new(),
-            tallies: vec![Tally::default(); groups],
+            tallies: vec![Tally::default(); groups.clone().count()],
+            first_group: *groups.start(),
             order: (0..slots).collect(),
             // Filled with ones: zeroed memory would not be resident before its first use.
             scratch: vec![1; accept_len(PAGE)],
@@ -129,7 +133,10 @@ impl Worker {
         if let Kept::Compressed(_) = kept {
             self.sizes.record(payload);
         }
-        self.tallies[shared.spool.group(source)].count(kept, page.len() as u64, payload as u64);
+        let group = shared.spool.group(source).wrapping_sub(self.first_group);
+        if let Some(tally) = self.tallies.get_mut(group) {
+            tally.count(kept, page.len() as u64, payload as u64);
+        }
         Ok(kept)
     }
 

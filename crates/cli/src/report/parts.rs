@@ -181,6 +181,11 @@ pub(super) fn notes(input: &InputSummary) -> Vec<String> {
         input.processes.iter().filter_map(bytes).sum::<u64>()
     };
     let mut notes = Vec::new();
+    match input.hole_bytes {
+        0 => {}
+        holes => notes
+            .push(format!("Left out: {} of holes, where files have no data.", bytes::show(holes))),
+    }
     if input.processes.iter().any(|process| process.core.is_some()) {
         notes.push(CORE_LEGEND.to_owned());
     }
@@ -215,6 +220,13 @@ pub(super) fn notes(input: &InputSummary) -> Vec<String> {
             bytes::show(holes)
         )),
     }
+    match zeros_for_holes(input) {
+        0 => {}
+        zeros => notes.push(format!(
+            "About {} are pages of zeros in a core file without holes. Some\nprograms (older gdb) write them for pages that the process never had. With\n`cp --sparse=always` they become holes, which are left out.",
+            bytes::show(zeros)
+        )),
+    }
     match sum(|process| process.beside.reserved_huge) {
         0 => {}
         huge => notes.push(format!(
@@ -224,6 +236,12 @@ pub(super) fn notes(input: &InputSummary) -> Vec<String> {
     }
     notes.extend(compressed_swap(input, sum(|process| process.beside.swap)));
     notes
+}
+
+/// Zeros that may stand for pages that there never were: those in core files without a hole.
+fn zeros_for_holes(input: &InputSummary) -> u64 {
+    let without_holes = |process: &&ProcessSummary| process.beside.holes == Some(0);
+    input.processes.iter().filter(without_holes).filter_map(|process| process.beside.zeros).sum()
 }
 
 /// Whether what is swapped out is compressed memory already.

@@ -27,6 +27,7 @@ pub(super) struct Process<'a> {
     swap_bytes: Option<u64>,
     read_only_bytes: Option<u64>,
     hole_bytes: Option<u64>,
+    zero_bytes: Option<u64>,
     proportional: Option<Proportional>,
     results: Vec<Share<'a>>,
     maps: Vec<Mapping<'a>>,
@@ -103,6 +104,7 @@ impl<'a> From<&'a estimate::ProcessSummary> for Process<'a> {
             swap_bytes: beside.swap,
             read_only_bytes: beside.read_only,
             hole_bytes: beside.holes,
+            zero_bytes: beside.zeros,
             proportional: beside.proportional.map(|part| Proportional {
                 shared_anonymous_bytes: part.shared_anonymous,
                 file_bytes: part.file,

@@ -76,7 +76,7 @@ pub(super) fn space(rows: &[Row]) -> String {
             count(row.same_filled),
             count(row.raw),
             row.compression_ratio.map_or_else(|| NONE.to_owned(), |ratio| format!("{ratio:.2}")),
-            format!("{:.2}", row.effective_ratio),
+            format!("{:.2}", row.best_ratio()),
             format!("{:.3}", row.density),
             bytes::show(row.taken_bytes()),
         ]

@@ -3,7 +3,7 @@
 use super::{count, percent, plural};
 use crate::{
     bytes,
-    estimate::{DEFAULT_SAMPLE, InputSummary, Phase, Report, Row},
+    estimate::{InputSummary, Phase, Report, Row},
 };
 
 /// Below this ratio it is not worth the trouble.
@@ -46,7 +46,7 @@ pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String>
         let (codec, pages) = (&note.codec, plural(note.trained_pages, "page"));
         match (note.bytes, &note.why_none) {
             (Some(len), _) => format!(
-                "{codec}: a dictionary of {} from {pages}, held once beside the pool.",
+                "{codec}: a dictionary of {} from {pages}, held once and counted in the memory.",
                 bytes::show(len)
             ),
             (None, why) => {
@@ -81,10 +81,13 @@ pub(super) fn sampling(input: &InputSummary) -> String {
     let why = if input.sample_asked {
         String::new()
     } else {
-        format!(".\nWithout --sample, at most {} is measured", bytes::show(DEFAULT_SAMPLE))
+        let most = bytes::show(input.sample_max);
+        let bound = input.sample_bound.as_ref();
+        let bound = bound.map(|bound| format!(", for which {bound} leaves room"));
+        format!(".\nWithout --sample, at most {most} is measured{}", bound.unwrap_or_default())
     };
     format!(
-        "This is a sample: {share} of the input's {whole}, chosen with seed {}{why}.",
+        "This is a sample: {share} of the input's {whole}, chosen with seed {}{why}.\nEffective ratios are those of a pool of the whole.",
         input.seed
     )
 }
@@ -123,7 +126,7 @@ pub(super) fn savings(report: &Report) -> Vec<String> {
 
 /// The fill that takes the least memory, if there is one that stands for the whole input.
 pub(super) fn densest(report: &Report) -> Option<&Row> {
-    fills(report).max_by(|a, b| a.effective_ratio.total_cmp(&b.effective_ratio))
+    fills(report).max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
 }
 
 fn fills(report: &Report) -> impl Iterator<Item = &Row> {
@@ -133,26 +136,28 @@ fn fills(report: &Report) -> impl Iterator<Item = &Row> {
 fn saving(input: &InputSummary, row: &Row) -> String {
     let (original, taken, name) =
         (bytes::show(row.original_bytes), bytes::show(row.taken_bytes()), name(row));
+    let ratio = row.best_ratio();
     let mostly_fixed = row.metadata_bytes > row.frame_bytes || row.density < HALF_FULL;
-    if row.effective_ratio < WORTHWHILE && mostly_fixed {
+    // The ratio of a sample is that of the whole, in which the fixed parts are counted once.
+    if ratio < WORTHWHILE && mostly_fixed && !input.is_sampled() {
         return format!(
             "{original} would take {taken} ({name}), most of it the pool's tables and frames that are not full yet: too small an input to judge by."
         );
     }
-    if row.effective_ratio < WORTHWHILE {
+    if ratio < WORTHWHILE {
         return format!(
             "{original} would take {taken} ({name}): compressed memory does not pay for this input."
         );
     }
-    let less = show_ratio(row.effective_ratio);
+    let less = show_ratio(ratio);
     if !input.is_sampled() {
         return format!("{original} would fit in {taken} ({name}): {less} times less.");
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
-    let projected = (input.total_bytes as f64 / row.effective_ratio) as u64;
+    let projected = (input.total_bytes as f64 / ratio) as u64;
     let (whole, projected) = (bytes::show(input.total_bytes), bytes::show(projected));
     format!(
-        "The sample of {original} fits in {taken} ({name}): {less} times less.\nThe whole {whole} would fit in about {projected}."
+        "The sample of {original} fits in {taken} ({name}).\nThe whole {whole} would fit in about {projected}: {less} times less."
     )
 }
 
@@ -194,7 +199,7 @@ mod tests {
         assert_eq!(
             savings(&report),
             [
-                "The sample of 1.2 GiB fits in 300.0 MiB (lz4, nbud): 4.0 times less.\nThe whole 11.7 GiB would fit in about 2.9 GiB."
+                "The sample of 1.2 GiB fits in 300.0 MiB (lz4, nbud).\nThe whole 11.7 GiB would fit in about 2.9 GiB: 4.0 times less."
             ]
         );
         let text = sampling(&report.input);
@@ -202,6 +207,17 @@ mod tests {
             text.contains("10.0 %") && text.contains("seed 1") && text.contains("at most 1.0 GiB"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_sample_that_memory_bounds_says_what_bounds_it() {
+        let mut report = test_report(vec![test_row("lz4", 300, 1.0)], 170, 12_000);
+        report.input.sample_max = 171 << 20;
+        report.input.sample_bound = Some("the cgroup /sys/fs/cgroup/x".to_owned());
+        let text = sampling(&report.input);
+        let wanted =
+            "at most 171.0 MiB is measured, for which the cgroup /sys/fs/cgroup/x leaves room";
+        assert!(text.contains(wanted), "{text}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::{PAGE, estimate, estimate_json, noise, number, runs, text, write};
+use crate::common::{PAGE, estimate, estimate_json, noise, number, ratio, runs, text, write};
 
 fn codecs(document: &Value) -> Vec<&str> {
     runs(document).iter().map(|run| run["codec"].as_str().expect("a name")).collect()
@@ -73,8 +73,12 @@ fn a_dictionary_is_measured_beside_the_same_codec_without_one() {
     assert!((256..=64 << 10).contains(&number(with, "dictionary_bytes")), "{with}");
     assert!(number(with, "payload_bytes") < number(plain, "payload_bytes") / 10 * 9, "{with}");
     assert_eq!(with["verified"], true);
-    // It is held once, in the codec's memory.
+    // It is held once, in the codec's memory, and counts in what the pages take.
     assert!(number(with, "codec_bytes") >= number(with, "dictionary_bytes"), "{with}");
+    let taken = ["frame_bytes", "metadata_bytes", "dictionary_bytes"].map(|key| number(with, key));
+    let taken: u64 = taken.iter().sum();
+    let expected = number(with, "original_bytes") as f64 / taken as f64;
+    assert!((ratio(with, "effective_ratio") - expected).abs() < 1e-9, "{with}");
     let note = &document["input"]["dictionaries"][0];
     assert_eq!((&note["codec"], number(note, "trained_pages")), (&"zstd:1+dict".into(), 200));
     assert_eq!(note["bytes"], with["dictionary_bytes"]);

@@ -38,6 +38,7 @@ fn json_has_exactly_the_documented_keys() {
         "files",
         "total_bytes",
         "total_pages",
+        "hole_bytes",
         "sampled",
         "seed",
         "processes",
@@ -77,6 +78,7 @@ fn json_has_exactly_the_documented_keys() {
         "interrupted",
         "sizes",
         "effective_ratio_95",
+        "effective_ratio_whole",
     ];
     for run in runs(&document) {
         assert_eq!(keys(run), set(&wanted));

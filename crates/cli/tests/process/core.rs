@@ -116,6 +116,66 @@ fn holes_are_no_pages() {
 }
 
 #[test]
+fn a_core_file_with_more_holes_than_memory_is_measured_whole() {
+    let (_directory, path) = write_core(&process().build());
+    let file = File::options().write(true).read(true).open(&path).expect("it is ours");
+    let len = file.metadata().expect("it is there").len();
+    // 64 GiB of stack, of which a page was dumped.
+    let stack = 64 + 56 * 4;
+    for field in [32, 40] {
+        file.write_all_at(&(64_u64 << 30).to_le_bytes(), stack + field).expect("there is room");
+    }
+    file.set_len(len + (64 << 30)).expect("holes take no room");
+    file.write_all_at(&noise(PAGE), len + (32 << 30)).expect("there is room");
+    file.sync_all().expect("there is room");
+    let document = estimate_json(["--codec", "lz4", &path], 0);
+    if number(found(&document), "hole_bytes") == 0 {
+        eprintln!("SKIPPED: this file system knows no holes");
+        return;
+    }
+    assert_eq!(document["input"]["sampled"], false, "{document}");
+    assert!((73..=77).contains(&number(&document["input"], "pages")), "{document}");
+}
+
+#[test]
+fn zeros_in_a_core_file_without_holes_are_said_to_be_so() {
+    let (_directory, path) = write_core(&process().build());
+    let document = estimate_json(["--codec", "lz4", &path], 0);
+    assert_eq!(number(found(&document), "hole_bytes"), 0);
+    assert_eq!(number(found(&document), "zero_bytes"), 8 * PAGE as u64);
+    let shown = estimate(["--codec", "lz4", &path]).stdout;
+    assert!(shown.contains("About 32.0 KiB are pages of zeros"), "{shown}");
+    assert!(shown.contains("cp --sparse=always"), "{shown}");
+    // One page of noise in their place, and there is nothing to say.
+    let mut other = process();
+    other.segments[3].bytes = noise(8 * PAGE);
+    let (_directory, path) = write_core(&other.build());
+    let shown = estimate(["--codec", "lz4", &path]).stdout;
+    assert!(!shown.contains("pages of zeros"), "{shown}");
+}
+
+#[test]
+fn the_memory_of_a_machine_is_measured_and_said_to_be_so() {
+    let core = Core::default()
+        .segment(0, 0, text(20 * PAGE))
+        .segment(0x1_0000_0000, 0, vec![0; 5 * PAGE])
+        .build();
+    let (_directory, path) = write_core(&core);
+    let document = estimate_json(["--codec", "lz4", "--maps", &path], 0);
+    assert_eq!(number(found(&document), "pages"), 25);
+    assert_eq!(found(&document)["zero_bytes"], Value::Null, "they are the machine's own");
+    assert_eq!(found(&document)["maps"][0]["name"], "guest memory");
+    let why = document["input"]["skipped"][0]["why"].as_str().expect("a text");
+    assert!(why.contains("whole machine"), "{why}");
+}
+
+#[test]
+fn a_core_file_with_nothing_to_measure_says_how_its_bytes_are_measured() {
+    let (_directory, path) = write_core(&Core::default().build());
+    estimate([&path]).fails_without_report(1, &["without program headers", "estimate - < FILE"]);
+}
+
+#[test]
 fn without_a_list_of_files_that_is_said() {
     let (_directory, path) = write_core(&Core { files: None, ..process() }.build());
     let document = estimate_json(["--codec", "lz4", &path], 0);
@@ -162,7 +222,9 @@ fn a_program_is_a_file() {
     let document = estimate_json(["--codec", "raw", "--sample", "0.01", binary], 0);
     assert_eq!(number(&document["input"], "files"), 1);
     let len = fs::metadata(binary).expect("it is there").len();
-    assert_eq!(number(&document["input"], "total_bytes"), len);
+    // Linkers leave holes.
+    let input = &document["input"];
+    assert_eq!(number(input, "total_bytes") + number(input, "hole_bytes"), len);
 }
 
 /// What gdb dumps of a process is what is read of the process itself, but for pages of zeros that were never touched.

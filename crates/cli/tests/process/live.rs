@@ -136,7 +136,7 @@ fn json_has_exactly_the_documented_keys() {
         keys(found),
         "bytes complete core file_bytes hole_bytes hugetlb_bytes ksm_bytes locked_bytes maps name pages pid \
          proportional read_only_bytes results rss_anon_bytes shared_anonymous_bytes shared_by \
-         shared_memory_bytes swap_bytes vanished_pages"
+         shared_memory_bytes swap_bytes vanished_pages zero_bytes"
     );
     let proportional = "file_bytes shared_anonymous_bytes shared_memory_bytes";
     assert_eq!(keys(&found["proportional"]), proportional);

@@ -127,3 +127,25 @@ fn the_default_is_twice_the_processors() {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     assert!(default_count() >= 2 * processors);
 }
+
+#[test]
+fn only_usable_slots_are_claimed_and_a_claim_that_found_none_asks_for_more() {
+    let slots = Slots::from_fn(3, |index| index);
+    slots.limit(1);
+    assert_eq!(slots.usable(), 1);
+    for hint in 0..10 {
+        let mut only = slots.claim_from(hint);
+        assert_eq!(only.with(|index| *index), 0);
+        assert!(slots.try_claim_from(hint).is_none());
+    }
+    assert!(slots.is_crowded() && slots.add());
+    assert!(!slots.is_crowded(), "until a claim finds both taken");
+    let (_first, _second) = (slots.claim(), slots.claim());
+    assert!(!slots.is_crowded());
+    assert!(slots.try_claim().is_none() && slots.is_crowded() && slots.add());
+    let _third = slots.claim();
+    assert!(slots.try_claim().is_none() && !slots.is_crowded(), "there is no fourth");
+    assert!(!slots.add());
+    slots.limit(0);
+    assert_eq!(slots.usable(), 1);
+}

@@ -3,5 +3,6 @@
 
 mod common;
 mod damage;
+mod lies;
 mod round_trip;
 mod threads;

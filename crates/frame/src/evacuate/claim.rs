@@ -189,7 +189,7 @@ impl Arena {
             return Err(ClaimError::TooLarge { frames, align, capacity });
         };
         let idle = self.stats().idle;
-        let most = self.memory().limit().saturating_sub(self.memory().reserve());
+        let most = self.memory().normal_limit();
         if self.memory().used() + frames > most + idle {
             return Err(ClaimError::OutOfMemory { frames, limit: self.memory().limit() });
         }

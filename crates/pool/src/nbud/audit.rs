@@ -97,7 +97,7 @@ impl Nbud {
     /// Runs by their entries: objects, payload, frames.
     fn audit_runs(&self) -> Result<(u64, u64, usize), String> {
         let (mut objects, mut payload, mut frames) = (0, 0, 0);
-        let (used, _) = self.base.entries.census();
+        let used = self.base.entries.used();
         let mut owned = HashSet::new();
         for index in 0..u32::try_from(used).expect("a table has fewer than 2^32 entries") {
             let State::Live(Place::Run { id, short }) = self.base.entries.load(index).state()
@@ -141,10 +141,7 @@ impl Nbud {
                 "I-COUNT: {span_frames} frames in spans, {counted} counted; {run_frames} in runs; {allocated} allocated"
             ));
         }
-        let (used, free) = self.base.entries.census();
-        if used as u64 != free as u64 + objects {
-            return Err(format!("I-INDEX: {used} indices used, {free} free, {objects} live"));
-        }
+        self.base.entries.check(objects)?;
         let (used, limit) = (self.base.memory.used(), self.base.memory.limit());
         if used > limit {
             return Err(format!("I-LIMIT: {used} frames charged of a limit of {limit}"));

@@ -156,7 +156,7 @@ impl Nbud {
         span.bytes_of(placed.slot).copy_from_slice(Span::new(source.parts()).bytes_of(slot));
         self.base.counters.add_slid(placed.slid);
         // I-RELOCATE: both spans are held for writing, so whoever holds the old place after this sees the new entry.
-        let new = entry.moved_to(Place::Span { id, slot: placed.slot });
+        let new = entry.at(Place::Span { id, slot: placed.slot });
         if !cell.exchange(entry, new) {
             span.remove(placed.slot);
             drop(source);

@@ -30,7 +30,7 @@ impl Nbud {
             // Relocation may have won: look again.
             if cell.exchange(entry, entry.freed()) {
                 self.base.counters.remove_object();
-                self.vacate(place, handle.index());
+                self.vacate(place, self.base.entries.index(handle));
                 return Ok(());
             }
         }
@@ -137,10 +137,11 @@ impl Nbud {
     /// `false`: the object was moved or freed meanwhile.
     fn replace_elsewhere(&self, handle: Handle, bytes: &[u8]) -> Result<bool, WriteError> {
         let (cell, entry, old) = self.base.entry(handle)?;
-        let moved =
-            self.put_beside(cell, entry, old, handle.index(), bytes).or_else(|OutOfFrames| {
+        let moved = self
+            .put_beside(cell, entry, old, self.base.entries.index(handle), bytes)
+            .or_else(|OutOfFrames| {
                 self.make_room();
-                self.put_beside(cell, entry, old, handle.index(), bytes)
+                self.put_beside(cell, entry, old, self.base.entries.index(handle), bytes)
             });
         moved.map_err(|OutOfFrames| WriteError::OutOfMemory { limit: self.base.limit_bytes() })
     }
@@ -156,7 +157,7 @@ impl Nbud {
     ) -> Result<bool, OutOfFrames> {
         // The old slot may have to be left pending, and the object's own entry stays live: another carries it.
         let carrier = self.base.entries.take(Claim::Reserve)?;
-        let exchange = |new| cell.exchange(entry, entry.moved_to(new));
+        let exchange = |new| cell.exchange(entry, entry.at(new));
         let moved = self.put(Content::Bytes(bytes), index, Claim::Reserve, exchange);
         if moved != Ok(true) {
             self.base.entries.give_back(carrier);

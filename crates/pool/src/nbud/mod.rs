@@ -31,7 +31,7 @@ mod shape;
 pub(crate) mod span;
 
 use pagefold_frame::{
-    ClaimError, ClaimedRange, FRAME_BYTES, FrameCount, Mobility, Movable, Refusal, Slab,
+    Claim, ClaimError, ClaimedRange, FRAME_BYTES, FrameCount, Mobility, Movable, Refusal, Slab,
     SlabConfig, Stay, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex, Padded};
@@ -248,19 +248,23 @@ impl Pool for Nbud {
     }
 
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
-        self.insert(Content::Zeros(len))
+        self.insert(Content::Zeros(len), Claim::Normal)
     }
 
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         if bytes.len() > self.span_bytes() / 2 {
             // A run of its own, which nobody else can know of while the bytes are read.
-            return self.insert(Content::Bytes(bytes));
+            return self.insert(Content::Bytes(bytes), Claim::Normal);
         }
-        self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy)))
+        self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy), Claim::Normal))
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        self.insert(Content::Bytes(bytes))
+        self.insert(Content::Bytes(bytes), Claim::Normal)
+    }
+
+    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+        self.insert(Content::Bytes(bytes), claim)
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
@@ -301,6 +305,11 @@ impl Pool for Nbud {
         let (frame_bytes, tables) = self.base.arena.trim();
         let metadata_bytes = entries + tables + self.spans.trim() + self.runs.trim();
         TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
+    }
+
+    fn recycle_retired(&self) -> u64 {
+        self.attend_all();
+        self.base.entries.recycle_retired()
     }
 
     fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {

@@ -22,12 +22,7 @@ use super::{
     buckets::{Listed, set_may_be_open},
     span::{SLOT_BYTES, Span, SpanBody},
 };
-use crate::{
-    AllocError, Handle,
-    attend::Attend,
-    builder::Placement,
-    entries::{Entry, Place, State},
-};
+use crate::{AllocError, Handle, attend::Attend, builder::Placement, entries::Place};
 
 /// The share of span bytes that may be holes before they are filled, in thousandths. See BENCHMARKS.md for what it
 /// gives and costs.
@@ -65,7 +60,7 @@ pub(super) type SpanGuard<'a> = WriteGuard<'a, SpanBody, 3>;
 
 impl Nbud {
     /// Makes an object of `content` and a handle for it.
-    pub(super) fn insert(&self, content: Content<'_>) -> Result<Handle, AllocError> {
+    pub(super) fn insert(&self, content: Content<'_>, claim: Claim) -> Result<Handle, AllocError> {
         let len = content.len();
         match len {
             0 => return Err(AllocError::InvalidSize),
@@ -74,9 +69,9 @@ impl Nbud {
             }
             _ => {}
         }
-        let inserted = self.try_insert(content).or_else(|OutOfFrames| {
+        let inserted = self.try_insert(content, claim).or_else(|OutOfFrames| {
             self.make_room();
-            self.try_insert(content)
+            self.try_insert(content, claim)
         });
         inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
     }
@@ -88,18 +83,18 @@ impl Nbud {
         self.base.arena.reclaim();
     }
 
-    fn try_insert(&self, content: Content<'_>) -> Result<Handle, OutOfFrames> {
-        let index = self.base.entries.take(Claim::Normal)?;
-        let generation = self.base.entries.load(index).generation();
+    fn try_insert(&self, content: Content<'_>, claim: Claim) -> Result<Handle, OutOfFrames> {
+        let index = self.base.entries.take(claim)?;
+        let vacant = self.base.entries.load(index);
         // The entry is published while the place is still held, so whoever finds it finds the bytes.
         let publish = |place| {
-            self.base.entries.store(index, Entry::new(generation, State::Live(place)));
+            self.base.entries.store(index, vacant.at(place));
             true
         };
-        match self.put(content, index, Claim::Normal, publish) {
+        match self.put(content, index, claim, publish) {
             Ok(_) => {
                 self.base.counters.add_object();
-                Ok(Handle::new(index, generation, self.base.number.id()))
+                Ok(self.base.entries.handle(index, vacant))
             }
             Err(OutOfFrames) => {
                 self.base.entries.give_back(index);

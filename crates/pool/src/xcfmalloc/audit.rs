@@ -95,7 +95,7 @@ impl Xcfmalloc {
     /// Takes the blocks of each live entry out of what was found. Objects, payload, objects of several blocks.
     fn audit_entries(&self, found: &mut Found) -> Result<(u64, u64, usize), String> {
         let (mut objects, mut payload, mut split) = (0, 0, 0);
-        let (used, _) = self.base.entries.census();
+        let used = self.base.entries.used();
         for index in 0..u32::try_from(used).expect("a table has fewer than 2^32 entries") {
             // The page of indices that are all retired may have gone back for good.
             let state = self.base.entries.get(index).map(|cell| Entry::state(cell.load()));
@@ -134,10 +134,7 @@ impl Xcfmalloc {
         if frames != allocated {
             return Err(format!("I-COUNT: {frames} frames live, {allocated} allocated"));
         }
-        let (used, free) = self.base.entries.census();
-        if used as u64 != free as u64 + objects {
-            return Err(format!("I-INDEX: {used} indices used, {free} free, {objects} live"));
-        }
+        self.base.entries.check(objects)?;
         let (used, limit) = (self.base.memory.used(), self.base.memory.limit());
         if used > limit {
             return Err(format!("I-LIMIT: {used} frames charged of a limit of {limit}"));

@@ -34,8 +34,7 @@ pub(super) enum Replaced {
 impl Xcfmalloc {
     /// Whether what is charged already is within what the claim may use: a frame of the reserve may be taken then.
     pub(super) fn allows(&self, claim: Claim) -> bool {
-        let memory = &self.base.memory;
-        claim == Claim::Reserve || memory.used() + memory.reserve() <= memory.limit()
+        self.base.memory.allows(claim)
     }
 
     /// Frames that may stay in the reserve. What overwriting and compaction took beyond the limit for others goes
@@ -50,7 +49,7 @@ impl Xcfmalloc {
             // Compaction or an overwrite may have won: look again.
             if cell.exchange(entry, entry.freed()) {
                 self.base.counters.remove_object();
-                self.vacate(handle.index(), place);
+                self.vacate(self.base.entries.index(handle), place);
                 return Ok(());
             }
         }
@@ -93,7 +92,8 @@ impl Xcfmalloc {
     pub(super) fn replace(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
         loop {
             let (cell, entry, place) = self.base.entry(handle)?;
-            let held = self.try_hold_for_writing(handle.index(), cell, entry, place);
+            let held =
+                self.try_hold_for_writing(self.base.entries.index(handle), cell, entry, place);
             if let Some(mut held) = held {
                 // It may be freed meanwhile; its blocks are filled anew only after this hold.
                 let (chain, mut rest) = (held.chain, bytes);
@@ -104,7 +104,9 @@ impl Xcfmalloc {
                 }
                 return Ok(());
             }
-            let beside = || self.rewrite(handle.index(), cell, entry, Content::Bytes(bytes));
+            let beside = || {
+                self.rewrite(self.base.entries.index(handle), cell, entry, Content::Bytes(bytes))
+            };
             let written = beside().or_else(|_| {
                 self.make_room();
                 self.insist(beside)
@@ -160,7 +162,7 @@ impl Xcfmalloc {
             Replaced::Block(at) => old.spliced(at, draft.chain.parts()),
         });
         let switched = old.zip(new).filter(|(_, new)| {
-            let to = entry.moved_to(new.place());
+            let to = entry.at(new.place());
             // A free that comes after this looks at the words under the lock, and finds the new ones.
             if to == entry { cell.load() == entry } else { cell.exchange(entry, to) }
         });

@@ -108,9 +108,9 @@ impl Xcfmalloc {
     ) -> Result<(), TryReadError> {
         loop {
             let (cell, entry, place) = self.base.entry(handle)?;
-            match self.hold_chain(handle.index(), cell, entry, place, &hold) {
+            match self.hold_chain(self.base.entries.index(handle), cell, entry, place, &hold) {
                 Ok(reading) => {
-                    reading.with_slices(handle.index(), f);
+                    reading.with_slices(self.base.entries.index(handle), f);
                     return Ok(());
                 }
                 Err(Missed::Busy) => return Err(TryReadError::WouldBlock),

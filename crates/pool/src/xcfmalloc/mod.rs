@@ -49,7 +49,7 @@ mod place;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use pagefold_frame::{Busy, ClaimError, ClaimedRange, FRAME_BYTES, Movable, Stay};
+use pagefold_frame::{Busy, Claim, ClaimError, ClaimedRange, FRAME_BYTES, Movable, Stay};
 use pagefold_sys::sync::Mutex;
 
 use self::{
@@ -181,18 +181,22 @@ impl Pool for Xcfmalloc {
     }
 
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
-        self.insert(Content::Zeros(len))
+        self.insert(Content::Zeros(len), Claim::Normal)
     }
 
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         if bytes.len() > self.max_len {
             return Err(AllocError::TooLarge { len: bytes.len(), max: self.max_len });
         }
-        self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy)))
+        self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy), Claim::Normal))
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        self.insert(Content::Bytes(bytes))
+        self.insert(Content::Bytes(bytes), Claim::Normal)
+    }
+
+    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+        self.insert(Content::Bytes(bytes), claim)
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
@@ -202,7 +206,7 @@ impl Pool for Xcfmalloc {
     fn len(&self, handle: Handle) -> Result<usize, HandleError> {
         loop {
             let (cell, entry, _) = self.base.entry(handle)?;
-            let len = self.sides.len(handle.index());
+            let len = self.sides.len(self.base.entries.index(handle));
             // The same word twice: the length is of the generation that the handle names.
             if cell.load() == entry {
                 return Ok(len);
@@ -244,7 +248,7 @@ impl Pool for Xcfmalloc {
     fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {
         loop {
             let (cell, entry, place) = self.base.entry(handle)?;
-            let index = handle.index();
+            let index = self.base.entries.index(handle);
             // All of them, or none if somebody holds one: that is known before the first is moved.
             let held = self.try_hold_for_writing(index, cell, entry, place);
             let Some(chain) = held.map(|held| held.chain) else {
@@ -293,6 +297,11 @@ impl Pool for Xcfmalloc {
         let (frame_bytes, tables) = self.base.arena.trim();
         let metadata_bytes = entries + tables + self.frames.slab.trim();
         TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
+    }
+
+    fn recycle_retired(&self) -> u64 {
+        self.attend_all();
+        self.base.entries.recycle_retired()
     }
 
     fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {

@@ -25,11 +25,7 @@ use super::{
     header::{capacity, units_for},
     lists::Locked,
 };
-use crate::{
-    AllocError, Handle,
-    attend::Attend,
-    entries::{Entry, State},
-};
+use crate::{AllocError, Handle, attend::Attend};
 
 /// Attempts at the limit while others hold frames whose holes would fit.
 const ATTEMPTS_AT_LIMIT: usize = 64;
@@ -75,16 +71,16 @@ enum Next {
 
 impl Xcfmalloc {
     /// Makes an object of `content` and a handle for it.
-    pub(super) fn insert(&self, content: Content<'_>) -> Result<Handle, AllocError> {
+    pub(super) fn insert(&self, content: Content<'_>, claim: Claim) -> Result<Handle, AllocError> {
         let (len, max) = (content.len(), self.max_len);
         match len {
             0 => return Err(AllocError::InvalidSize),
             _ if len > max => return Err(AllocError::TooLarge { len, max }),
             _ => {}
         }
-        let inserted = self.try_insert(content).or_else(|_| {
+        let inserted = self.try_insert(content, claim).or_else(|_| {
             self.make_room();
-            self.insist(|| self.try_insert(content))
+            self.insist(|| self.try_insert(content, claim))
         });
         inserted
             .map_err(|NoBlocks { .. }| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
@@ -106,15 +102,15 @@ impl Xcfmalloc {
         outcome
     }
 
-    fn try_insert(&self, content: Content<'_>) -> Result<Handle, NoBlocks> {
+    fn try_insert(&self, content: Content<'_>, claim: Claim) -> Result<Handle, NoBlocks> {
         self.attend_some();
         // At the limit there may be no page for the side words of an index that was never used, but for others.
         let mut aside = Vec::new();
         let inserted = loop {
-            let Ok(index) = self.base.entries.take(Claim::Normal) else {
+            let Ok(index) = self.base.entries.take(claim) else {
                 break Err(NoBlocks::default());
             };
-            match self.insert_at(index, content) {
+            match self.insert_at(index, content, claim) {
                 Err(NoBlocks { for_words: true, .. }) if aside.len() < ASIDE_MAX => {
                     aside.push(index);
                 }
@@ -129,24 +125,29 @@ impl Xcfmalloc {
         inserted
     }
 
-    fn insert_at(&self, index: u32, content: Content<'_>) -> Result<Handle, NoBlocks> {
+    fn insert_at(
+        &self,
+        index: u32,
+        content: Content<'_>,
+        claim: Claim,
+    ) -> Result<Handle, NoBlocks> {
         let len = content.len();
         let write_down = |locked: &mut Locked<'_>, draft: &Draft<'_>| {
-            self.sides.ensure(&mut locked.lists.ready, index, Claim::Normal)?;
+            self.sides.ensure(&mut locked.lists.ready, index, claim)?;
             self.sides.store(index, &draft.chain);
             locked.lists.split_objects += usize::from(draft.chain.is_split());
             Ok(())
         };
-        let source = Source::Anywhere(Claim::Normal);
+        let source = Source::Anywhere(claim);
         let mut draft = self.draft(len, index, self.max_blocks, source, write_down)?;
         draft.fill(index, content);
-        let generation = self.base.entries.load(index).generation();
+        let vacant = self.base.entries.load(index);
         // Published while the frames are held, so whoever finds the entry waits for the bytes.
         let place = draft.chain.place();
-        self.base.entries.store(index, Entry::new(generation, State::Live(place)));
+        self.base.entries.store(index, vacant.at(place));
         self.base.counters.add_object();
         self.base.counters.add_payload(len);
-        Ok(Handle::new(index, generation, self.base.number.id()))
+        Ok(self.base.entries.handle(index, vacant))
     }
 
     /// Takes blocks for `len` bytes and holds their frames; `complete` is called with the lists still locked, and may

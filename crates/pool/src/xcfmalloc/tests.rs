@@ -41,7 +41,7 @@ fn bytes(len: usize) -> Vec<u8> {
 
 fn chain(pool: &Xcfmalloc, handle: Handle) -> Chain {
     let (_, _, place) = pool.base.entry(handle).expect("alive");
-    pool.sides.chain(handle.index(), place).expect("a chain")
+    pool.sides.chain(pool.base.entries.index(handle), place).expect("a chain")
 }
 
 /// Frame, unit and units of each block of an object.
@@ -223,11 +223,12 @@ fn an_overwrite_that_comes_too_late_gives_its_frames_back() {
     let (cell, entry, _) = pool.base.entry(handle).expect("alive");
     let draft = || {
         let source = Source::Anywhere(Claim::Reserve);
-        pool.draft(len, handle.index(), 2, source, |_, _| Ok(())).expect("room")
+        pool.draft(len, pool.base.entries.index(handle), 2, source, |_, _| Ok(())).expect("room")
     };
     let (late, mut first) = (draft(), draft());
-    first.fill(handle.index(), Content::Bytes(&bytes(len)));
-    let switch = |draft| pool.switch(handle.index(), cell, entry, draft, Replaced::All, 0);
+    first.fill(pool.base.entries.index(handle), Content::Bytes(&bytes(len)));
+    let switch =
+        |draft| pool.switch(pool.base.entries.index(handle), cell, entry, draft, Replaced::All, 0);
     let doomed = switch(first).expect("the entry is this one");
     assert_eq!(doomed.count(), 2, "the old frames");
     pool.frames.kill(&doomed);
@@ -404,7 +405,7 @@ fn break_sentinel(pool: &Xcfmalloc, handle: Handle) -> [String; 3] {
     let mut guard = pool.frames.slab.try_write(part.id).expect("nobody holds it");
     guard.parts().1[part.offset() + HEADER_BYTES - 1] ^= 0x10;
     [
-        format!("index {}", handle.index()),
+        format!("index {}", pool.base.entries.index(handle)),
         format!("frame {}", part.id.get()),
         format!("offset {}", part.offset()),
     ]

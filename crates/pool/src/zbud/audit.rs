@@ -111,13 +111,7 @@ impl Zbud {
         if frames != allocated {
             return Err(format!("I-COUNT: {frames} frames live, {allocated} allocated"));
         }
-        let (used, free) = self.base.entries.census();
-        if used as u64 != free as u64 + sums.objects {
-            return Err(format!(
-                "I-INDEX: {used} indices used, {free} free, {} live",
-                sums.objects
-            ));
-        }
+        self.base.entries.check(sums.objects)?;
         let (used, limit) = (self.base.memory.used(), self.base.memory.limit());
         if used > limit {
             return Err(format!("I-LIMIT: {used} frames charged of a limit of {limit}"));

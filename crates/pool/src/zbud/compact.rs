@@ -117,7 +117,7 @@ impl Zbud {
         let (old, new) = (object.slot, Slot { side: empty, ..object.slot });
         target.parts().1[new.range()].copy_from_slice(&source.parts().1[old.range()]);
         // I-RELOCATE: both frames are held for writing, so whoever holds the old one after this sees the new entry.
-        let moved = object.entry.moved_to(Place::Span { id: to, slot: new.bits() });
+        let moved = object.entry.at(Place::Span { id: to, slot: new.bits() });
         let exchanged = self.base.entries.cell(object.index).exchange(object.entry, moved);
         assert!(exchanged, "I-SIDE: entries change under the lock of the lists");
         let emptied = lists.empty(from, side);

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     AllocError, Handle, HandleError, WriteError,
     attend::Attend,
-    entries::{Entry, Place, State},
+    entries::{Entry, Place},
 };
 
 /// Lone frames tried for writing before a new one is taken: some may be held by readers.
@@ -31,7 +31,7 @@ const CANDIDATES_AT_LIMIT: usize = 1024;
 #[derive(Debug)]
 enum Origin<'a> {
     /// Nowhere; its entry is vacant and the caller's.
-    New { generation: u16 },
+    New { vacant: Entry },
     /// It gets new bytes, because somebody reads the old ones.
     Overwrite(Found<'a>),
 }
@@ -41,25 +41,30 @@ pub(super) type FrameGuard<'a> = WriteGuard<'a, (), 5>;
 
 impl Zbud {
     /// Makes an object with a copy of `bytes` and a handle for it.
-    pub(super) fn insert(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        let inserted = self.try_insert(bytes, CANDIDATES).or_else(|OutOfFrames| {
+    pub(super) fn insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+        let inserted = self.try_insert(bytes, claim, CANDIDATES).or_else(|OutOfFrames| {
             self.make_room();
-            self.try_insert(bytes, CANDIDATES_AT_LIMIT)
+            self.try_insert(bytes, claim, CANDIDATES_AT_LIMIT)
         });
         inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
     }
 
-    fn try_insert(&self, bytes: &[u8], candidates: usize) -> Result<Handle, OutOfFrames> {
-        let index = self.base.entries.take(Claim::Normal)?;
-        let generation = self.base.entries.load(index).generation();
-        let origin = Origin::New { generation };
-        if let Err(error) = self.put(bytes, index, &origin, Claim::Normal, candidates) {
+    fn try_insert(
+        &self,
+        bytes: &[u8],
+        claim: Claim,
+        candidates: usize,
+    ) -> Result<Handle, OutOfFrames> {
+        let index = self.base.entries.take(claim)?;
+        let vacant = self.base.entries.load(index);
+        let origin = Origin::New { vacant };
+        if let Err(error) = self.put(bytes, index, &origin, claim, candidates) {
             self.base.entries.give_back(index);
             return Err(error);
         }
         self.base.counters.add_object();
         self.base.counters.add_payload(bytes.len());
-        Ok(Handle::new(index, generation, self.base.number.id()))
+        Ok(self.base.entries.handle(index, vacant))
     }
 
     /// Turns what is free, but in the wrong place, into room under the limit.
@@ -142,12 +147,12 @@ impl Zbud {
     ) -> bool {
         let place = Place::Span { id, slot: slot.bits() };
         match origin {
-            Origin::New { generation } => {
-                self.base.entries.store(index, Entry::new(*generation, State::Live(place)));
+            Origin::New { vacant } => {
+                self.base.entries.store(index, vacant.at(place));
                 lists.fill(id, slot, index, Filled::Anew);
             }
             Origin::Overwrite(old) => {
-                if !old.cell.exchange(old.entry, old.entry.moved_to(place)) {
+                if !old.cell.exchange(old.entry, old.entry.at(place)) {
                     return false;
                 }
                 // The new side first: both may be sides of one frame, which is then never empty.
@@ -167,7 +172,7 @@ impl Zbud {
                 self.vacate(lists, id, slot.side);
                 self.base.counters.remove_object();
                 self.base.counters.remove_payload(slot.len);
-                self.base.entries.give_back(handle.index());
+                self.base.entries.give_back(self.base.entries.index(handle));
                 return Ok(());
             }
         }
@@ -201,7 +206,9 @@ impl Zbud {
                     }
                     there
                 }
-                Err(Refusal::Busy) => self.replace_elsewhere(handle.index(), found, bytes)?,
+                Err(Refusal::Busy) => {
+                    self.replace_elsewhere(self.base.entries.index(handle), found, bytes)?
+                }
                 Err(Refusal::Gone) => false,
             };
             if replaced {

@@ -38,7 +38,7 @@ mod reclaim;
 mod shape;
 
 use pagefold_frame::{
-    ClaimError, ClaimedRange, DescriptorId, FRAME_BYTES, Mobility, Movable, Refusal, Slab,
+    Claim, ClaimError, ClaimedRange, DescriptorId, FRAME_BYTES, Mobility, Movable, Refusal, Slab,
     SlabConfig, Stay, Tag,
 };
 
@@ -62,9 +62,9 @@ const LEN_MAX: usize = FRAME_BYTES;
 const RESERVE_FRAMES: usize = 8;
 /// The least a limit leaves beside fixed structures and reserve: a frame, and the first pages of every table.
 const SPARE_FRAMES: usize = 32;
-/// Bytes of frames for each index of the handle table. There are at most two objects a frame; but an index is retired
-/// after its last generation, and a pool should outlive that many.
-const BYTES_PER_INDEX: usize = 16;
+/// Bytes of frames for each index of the handle table: more indices than the two objects of each frame, since some are in
+/// caches.
+const BYTES_PER_INDEX: usize = 512;
 /// Bytes of objects that one step of compaction moves when the limit is lowered.
 const LIMIT_STEP: usize = 1 << 20;
 
@@ -190,17 +190,21 @@ impl Pool for Zbud {
 
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
         static ZEROS: [u8; LEN_MAX] = [0; LEN_MAX];
-        self.insert(&ZEROS[..storable(len)?])
+        self.insert(&ZEROS[..storable(len)?], Claim::Normal)
     }
 
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         storable(bytes.len())?;
-        self.base.scratch.with_copy(bytes, |copy| self.insert(copy))
+        self.base.scratch.with_copy(bytes, |copy| self.insert(copy, Claim::Normal))
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        self.store_within(bytes, Claim::Normal)
+    }
+
+    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
         storable(bytes.len())?;
-        self.insert(bytes)
+        self.insert(bytes, claim)
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
@@ -269,6 +273,11 @@ impl Pool for Zbud {
         let (frame_bytes, tables) = self.base.arena.trim();
         let metadata_bytes = entries + tables + self.frames.trim();
         TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
+    }
+
+    fn recycle_retired(&self) -> u64 {
+        self.attend_all();
+        self.base.entries.recycle_retired()
     }
 
     fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {

@@ -76,7 +76,7 @@ impl Zbud {
         let id = lists.seize_oldest()?;
         let handles = Side::BOTH.map(|side| {
             let Object { index, entry, .. } = self.object_on(&lists, id, side)?;
-            Some(Handle::new(index, entry.generation(), self.base.number.id()))
+            Some(self.base.entries.handle(index, entry))
         });
         drop(lists);
         Some((Seized { pool: self, id }, handles))

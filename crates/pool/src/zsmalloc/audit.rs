@@ -133,7 +133,7 @@ impl Zsmalloc {
 
     /// Huge objects by their entries.
     fn audit_runs(&self, sums: &mut Sums) -> Result<(), String> {
-        let (used, _) = self.base.entries.census();
+        let used = self.base.entries.used();
         let mut runs = 0;
         for index in 0..u32::try_from(used).expect("a table has fewer than 2^32 entries") {
             let State::Live(Place::Run { id, short }) = self.base.entries.load(index).state()
@@ -166,10 +166,7 @@ impl Zsmalloc {
         if sums.frames != allocated {
             return Err(format!("I-COUNT: {sums:?}, {allocated} frames allocated"));
         }
-        let (used, free) = self.base.entries.census();
-        if used as u64 != free as u64 + objects {
-            return Err(format!("I-INDEX: {used} indices used, {free} free, {objects} live"));
-        }
+        self.base.entries.check(objects)?;
         let (used, limit) = (self.base.memory.used(), self.base.memory.limit());
         if used > limit {
             return Err(format!("I-LIMIT: {used} frames charged of a limit of {limit}"));

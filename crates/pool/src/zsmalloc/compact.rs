@@ -304,7 +304,7 @@ impl Zsmalloc {
         let old = self.zspage(&mut source);
         self.zspage(&mut target).copy_from(place, &old, slot, len);
         // I-RELOCATE: both zspages are held for writing, so whoever holds the old place after this sees the new entry.
-        let moved = entry.moved_to(Place::Span { id, slot: place });
+        let moved = entry.at(Place::Span { id, slot: place });
         let step = if cell.exchange(entry, moved) {
             self.give(&mut source, slot);
             match source.parts().0.live {

@@ -44,8 +44,8 @@ mod place;
 mod zspage;
 
 use pagefold_frame::{
-    Busy, Chain, ClaimError, ClaimedRange, FRAME_BYTES, Mobility, Movable, ReadGuard, Refusal,
-    Slab, SlabConfig, Stay, Tag,
+    Busy, Chain, Claim, ClaimError, ClaimedRange, FRAME_BYTES, Mobility, Movable, ReadGuard,
+    Refusal, Slab, SlabConfig, Stay, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex};
 
@@ -235,17 +235,21 @@ impl Pool for Zsmalloc {
 
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
         static ZEROS: [u8; LEN_MAX] = [0; LEN_MAX];
-        self.insert(&ZEROS[..storable(len)?])
+        self.insert(&ZEROS[..storable(len)?], Claim::Normal)
     }
 
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         storable(bytes.len())?;
-        self.base.scratch.with_copy(bytes, |copy| self.insert(copy))
+        self.base.scratch.with_copy(bytes, |copy| self.insert(copy, Claim::Normal))
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
+        self.store_within(bytes, Claim::Normal)
+    }
+
+    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
         storable(bytes.len())?;
-        self.insert(bytes)
+        self.insert(bytes, claim)
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
@@ -335,6 +339,11 @@ impl Pool for Zsmalloc {
         let (frame_bytes, tables) = self.base.arena.trim();
         let metadata_bytes = entries + tables + self.zspages.trim() + self.runs.trim();
         TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
+    }
+
+    fn recycle_retired(&self) -> u64 {
+        self.attend_all();
+        self.base.entries.recycle_retired()
     }
 
     fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {

@@ -18,11 +18,7 @@ use super::{
     layout::is_split,
     zspage::{Body, Zspage},
 };
-use crate::{
-    AllocError, Handle,
-    attend::Attend,
-    entries::{Entry, Place, State},
-};
+use crate::{AllocError, Handle, attend::Attend, entries::Place};
 
 /// Candidates looked at in one class: some may be held by others.
 const CANDIDATES: usize = 4;
@@ -36,10 +32,10 @@ pub(super) type ZspageGuard<'a> = WriteGuard<'a, Body, 3, Chain>;
 
 impl Zsmalloc {
     /// Makes an object with a copy of `bytes` and a handle for it.
-    pub(super) fn insert(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        let inserted = self.try_insert(bytes).or_else(|OutOfFrames| {
+    pub(super) fn insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+        let inserted = self.try_insert(bytes, claim).or_else(|OutOfFrames| {
             self.make_room();
-            self.try_insert(bytes)
+            self.try_insert(bytes, claim)
         });
         inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
     }
@@ -50,18 +46,18 @@ impl Zsmalloc {
         self.base.arena.reclaim();
     }
 
-    fn try_insert(&self, bytes: &[u8]) -> Result<Handle, OutOfFrames> {
-        let index = self.base.entries.take(Claim::Normal)?;
-        let generation = self.base.entries.load(index).generation();
+    fn try_insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, OutOfFrames> {
+        let index = self.base.entries.take(claim)?;
+        let vacant = self.base.entries.load(index);
         // The entry is published while the place is still held, so whoever finds it finds the bytes.
         let publish = |place| {
-            self.base.entries.store(index, Entry::new(generation, State::Live(place)));
+            self.base.entries.store(index, vacant.at(place));
             true
         };
-        match self.put(bytes, index, Claim::Normal, publish) {
+        match self.put(bytes, index, claim, publish) {
             Ok(_) => {
                 self.base.counters.add_object();
-                Ok(Handle::new(index, generation, self.base.number.id()))
+                Ok(self.base.entries.handle(index, vacant))
             }
             Err(OutOfFrames) => {
                 self.base.entries.give_back(index);

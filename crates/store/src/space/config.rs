@@ -1,5 +1,8 @@
 //! What a space is made from.
 
+use std::sync::Arc;
+
+use super::evicted::Listener;
 use crate::order::{EvictionOrder, SecondChance};
 
 /// What a space promises.
@@ -28,8 +31,10 @@ pub struct SpaceConfig {
     pub(crate) kind: Kind,
     pub(crate) pages: u64,
     pub(crate) limit: u64,
-    pub(crate) name: String,
+    pub(crate) name: Option<String>,
+    pub(crate) keep: bool,
     pub(crate) order: Box<dyn EvictionOrder>,
+    pub(crate) on_evict: Option<Arc<Listener>>,
 }
 
 impl SpaceConfig {
@@ -38,8 +43,10 @@ impl SpaceConfig {
             kind,
             pages,
             limit: u64::MAX,
-            name: kind.name().to_owned(),
+            name: None,
+            keep: false,
             order: Box::new(SecondChance::new()),
+            on_evict: None,
         }
     }
 
@@ -61,9 +68,33 @@ impl SpaceConfig {
         self
     }
 
-    /// A name for statistics; that of the kind by default.
+    /// A name, by which statistics and [`find_space`](crate::Store::find_space) know the space. No two spaces of a store
+    /// have the same one at one time. By default that of the kind, and, while there is such a one, with the least number
+    /// from 2 on that is free: `persistent`, `persistent-2`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Lets the store keep the space when its last handle goes, until [`drop_space`](crate::Store::drop_space), or as
+    /// long as the store lives: for spaces that are found by name.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10).name("sessions").keep())?;
+    /// space.put_bytes(7, b"kept")?;
+    /// drop(space);
+    /// let space = store.find_space("sessions").ok_or("it is kept")?;
+    /// assert_eq!(space.get_bytes(7)?, b"kept");
+    /// store.drop_space(&space);
+    /// assert!(store.find_space("sessions").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep(mut self) -> Self {
+        self.keep = true;
         self
     }
 
@@ -71,6 +102,46 @@ impl SpaceConfig {
     /// it.
     pub fn order(mut self, order: Box<dyn EvictionOrder>) -> Self {
         self.order = order;
+        self
+    }
+
+    /// What to call with the key of each page or value that an ephemeral space drops by itself.
+    ///
+    /// Reported is what is dropped *for room* (for the limit of the store or of the space, by a put, the shrinker,
+    /// [`shrink`](crate::Store::shrink) or [`set_limit`](crate::Store::set_limit)), and the old value of a put that was
+    /// *refused*. Not reported is what a call takes out by intent: `remove`, `remove_range`, `take`, `resize`,
+    /// `drop_space`, or a put over it. These are the entries that [`evicted`](crate::SpaceStats::evicted) counts.
+    ///
+    /// # Concurrency
+    /// Called once for each, by the thread that dropped it, after it is gone, with no lock held: by then another thread may
+    /// have put the key anew. The call may use the store, but for [`validate`](crate::Store::validate). A put from inside
+    /// may drop pages too; their reports wait until the call returns. A call that puts as much as was dropped keeps its
+    /// thread at it without end. Never called in a signal handler. A listener that holds a handle of its space keeps it
+    /// alive until it is dropped by `drop_space`, with which the listener goes.
+    ///
+    /// # Panics
+    /// A panic in it is caught, counted in [`listener_panics`](crate::SpaceStats::listener_panics), and otherwise ignored.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let (dropped, keys) = mpsc::channel();
+    /// let config = SpaceConfig::ephemeral(100).on_evict(move |key| _ = dropped.send(key));
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(config)?;
+    /// for key in 0..100 {
+    ///     space.put_bytes(key, &[1, 2, 3])?;
+    /// }
+    /// space.remove(0)?;
+    /// store.shrink(usize::MAX);
+    /// assert_eq!(keys.try_iter().count(), 99);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_evict(mut self, listener: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        self.on_evict = Some(Listener::new(Box::new(listener)));
         self
     }
 }

@@ -13,23 +13,25 @@ use crate::{
     GetError, PAGE_BYTES, Page, TryGetError,
     counters::Count,
     form::{Patience, Unread},
+    word::Word,
 };
 
-/// How often a read that never waits looks again when the object is gone.
-const ROUNDS: usize = 16;
+/// How often a read that never waits looks again when the object, or the way to its word, is gone.
+pub(super) const ROUNDS: usize = 16;
 
 /// Where a value of a length not yet known is to go.
 enum Room<'a> {
-    Grows(&'a mut Vec<u8>),
+    /// From a length on, which stays.
+    Grows(&'a mut Vec<u8>, usize),
     Fixed(&'a mut [u8]),
 }
 
 impl Room<'_> {
     fn of(&mut self, len: usize) -> Option<&mut [u8]> {
         match self {
-            Self::Grows(value) => {
-                value.resize(len, 0);
-                Some(&mut value[..])
+            Self::Grows(value, start) => {
+                value.resize(*start + len, 0);
+                Some(&mut value[*start..])
             }
             Self::Fixed(buffer) => buffer.get_mut(..len),
         }
@@ -37,7 +39,7 @@ impl Room<'_> {
 
     fn capacity(&self) -> usize {
         match self {
-            Self::Grows(value) => value.len(),
+            Self::Grows(value, _) => value.len(),
             Self::Fixed(buffer) => buffer.len(),
         }
     }
@@ -65,15 +67,21 @@ impl Space {
     /// Async-signal-safe: no lock, no allocation, no waiting, a bounded number of steps. It may interrupt any method of
     /// the same store in the same thread.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
-        let index = self.key(key)?;
+        let Some((key, _operation)) = self.try_begin(key)? else {
+            return Err(TryGetError::WouldBlock);
+        };
         let began = Instant::now();
         let counters = &self.tenant().counters;
         for _ in 0..ROUNDS {
-            let word = self.tenant().index.load(index);
+            let Some(found) = self.tenant().index.try_find(key) else {
+                sync::spin_loop();
+                continue;
+            };
+            let word = found.word;
             if word.is_empty() {
                 return Err(self.absent().into());
             }
-            self.tenant().index.mark(index, word);
+            found.mark();
             match self.inner().read(word.kept(), page, Patience::Never) {
                 Ok(()) => {
                     counters.add(Count::Hits, 1);
@@ -94,19 +102,28 @@ impl Space {
     /// # Errors
     /// [`GetError`]; above all `WrongLength` unless `into` has exactly the length of what is kept.
     pub fn get_into(&self, key: u64, into: &mut [u8]) -> Result<(), GetError> {
-        let index = self.key(key)?;
+        self.read_page(key, into).map(drop)
+    }
+
+    /// Fills all of `into`, and returns the word that it was read by.
+    pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
+        let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         loop {
-            let word = self.tenant().index.load(index);
+            let found = self.tenant().index.find(key);
+            let word = found.word;
             if word.is_empty() {
                 return Err(self.absent());
             }
-            self.tenant().index.mark(index, word);
+            found.mark();
             match self.inner().read(word.kept(), into, Patience::Waits) {
                 Ok(()) => {
                     self.tenant().counters.add(Count::Hits, 1);
                     self.tenant().counters.get_took(began.elapsed());
-                    return Ok(());
+                    if self.inner().forms.codec.wants_context() {
+                        self.inner().add_context();
+                    }
+                    return Ok(word);
                 }
                 Err(Unread::Stale | Unread::WouldBlock) => look_again(),
                 Err(error) => return Err(self.unread(error, into.len())),
@@ -120,8 +137,23 @@ impl Space {
     /// [`GetError`], but never `WrongLength`.
     pub fn get_bytes(&self, key: u64) -> Result<Vec<u8>, GetError> {
         let mut value = Vec::new();
-        self.get_value(key, &mut Room::Grows(&mut value))?;
+        self.read_value(key, &mut value)?;
         Ok(value)
+    }
+
+    /// Makes `value` what is under the key, and returns the word that it was read by.
+    pub(super) fn read_value(&self, key: u64, value: &mut Vec<u8>) -> Result<Word, GetError> {
+        self.get_value(key, &mut Room::Grows(value, 0)).map(|(_, word)| word)
+    }
+
+    /// Makes what is under the key what `buffer` has from `start` on; its length.
+    pub(super) fn append_value(
+        &self,
+        key: u64,
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<usize, GetError> {
+        self.get_value(key, &mut Room::Grows(buffer, start)).map(|(len, _)| len)
     }
 
     /// Copies the value under a key to the start of `buffer` and returns its length.
@@ -133,20 +165,21 @@ impl Space {
     /// As [`get`](Self::get), but that a compressed value of more than a page that its allocator keeps in several
     /// pieces is gathered on the heap.
     pub fn get_bytes_into(&self, key: u64, buffer: &mut [u8]) -> Result<usize, GetError> {
-        self.get_value(key, &mut Room::Fixed(buffer))
+        self.get_value(key, &mut Room::Fixed(buffer)).map(|(len, _)| len)
     }
 
     /// Finds the length first, and then reads into as much room.
-    fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<usize, GetError> {
-        let index = self.key(key)?;
+    fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
+        let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         loop {
-            let word = self.tenant().index.load(index);
+            let found = self.tenant().index.find(key);
+            let word = found.word;
             if word.is_empty() {
                 return Err(self.absent());
             }
-            self.tenant().index.mark(index, word);
-            let outcome = self.inner().len(word.kept()).and_then(|len| {
+            found.mark();
+            let outcome = self.inner().len(word.kept(), Patience::Waits).and_then(|len| {
                 let into = room.of(len).ok_or(Unread::Length(len))?;
                 self.inner().read(word.kept(), into, Patience::Waits).map(|()| len)
             });
@@ -154,7 +187,7 @@ impl Space {
                 Ok(len) => {
                     self.tenant().counters.add(Count::Hits, 1);
                     self.tenant().counters.get_took(began.elapsed());
-                    return Ok(len);
+                    return Ok((len, word));
                 }
                 Err(Unread::Stale | Unread::WouldBlock) => look_again(),
                 Err(error) => return Err(self.unread(error, room.capacity())),
@@ -171,7 +204,7 @@ impl Space {
     }
 
     /// Nothing under the key: because it was dropped with the space, or for its own reasons.
-    fn absent(&self) -> GetError {
+    pub(super) fn absent(&self) -> GetError {
         if self.tenant().index.is_closed() {
             return GetError::Key(crate::KeyError::Dropped);
         }

@@ -6,28 +6,44 @@
 //! | `put` | pages and values in |
 //! | `get` | pages and values out |
 //! | `remove` | taking out, and dropping a space |
+//! | `keys` | which keys are used |
+//! | `values` | more of values |
+//! | `update` | puts that depend on what is there |
+//! | `resize` | more keys, or fewer |
+//! | `evicted` | who is told of what was dropped |
 
+mod attempt;
 mod config;
+mod evicted;
 mod get;
+mod keys;
 mod put;
 mod remove;
+mod resize;
+mod update;
+mod values;
 
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 pub use config::{Kind, SpaceConfig};
+use evicted::Listener;
+pub use keys::Keys;
 use pagefold_frame::Charge;
+use pagefold_sys::quiesce::Entered;
+use pagefold_sys::sync::Mutex;
+pub use update::Version;
 
 use crate::{
     KeyError, SpaceStats,
     counters::{Count, Counters},
     index::Index,
-    order::EvictionOrder,
+    order::{EvictionOrder, SecondChance},
     shared::Shared,
     word::{Kept, Word},
 };
@@ -39,6 +55,16 @@ pub(crate) struct Tenant {
     pub(crate) index: Index,
     pub(crate) counters: Counters,
     pub(crate) order: Box<dyn EvictionOrder>,
+    /// Chooses where `order` fails to.
+    pub(crate) fallback: SecondChance,
+    /// Until the space is dropped.
+    on_evict: Mutex<Option<Arc<Listener>>>,
+    /// Whether it stays when its last handle goes.
+    keep: bool,
+    /// What its handles share, while there are any.
+    owner: Mutex<Weak<Owner>>,
+    /// Held by whichever thread changes the number of keys.
+    resizing: Mutex<()>,
     /// Bytes of objects, as the index words count them. With a limit it is never above it.
     used: AtomicU64,
     limit: AtomicU64,
@@ -48,17 +74,23 @@ pub(crate) struct Tenant {
 
 impl Tenant {
     pub(crate) fn new(
+        name: String,
         config: SpaceConfig,
         index: Index,
         counters: Counters,
         charge: Charge,
     ) -> Self {
         Self {
-            name: config.name,
+            name,
             kind: config.kind,
             index,
             counters,
             order: config.order,
+            fallback: SecondChance::new(),
+            on_evict: Mutex::new(config.on_evict),
+            keep: config.keep,
+            owner: Mutex::new(Weak::new()),
+            resizing: Mutex::new(()),
             used: AtomicU64::new(0),
             limit: AtomicU64::new(config.limit),
             _charge: charge,
@@ -87,11 +119,6 @@ impl Tenant {
                     used.checked_add(more).filter(|sum| *sum <= self.limit())
                 })
                 .is_ok()
-    }
-
-    /// Takes back an [`admit`](Self::admit) whose word was not put.
-    fn unadmit(&self, new: u64, old: u64) {
-        self.used.fetch_sub(new.saturating_sub(old), Ordering::Relaxed);
     }
 
     /// Counts what became less.
@@ -129,6 +156,27 @@ impl Tenant {
         counters.shift(Count::Objects, new.counted_bytes(), old.counted_bytes());
     }
 
+    /// Tells the listener, if there is one, that a page was dropped. No lock may be held.
+    pub(crate) fn report_evicted(&self, key: u64) {
+        if let Some(listener) = self.listener() {
+            listener.report(key);
+        }
+    }
+
+    pub(crate) fn listener_panics(&self) -> u64 {
+        self.listener().map_or(0, |listener| listener.panics())
+    }
+
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.on_evict.lock().clone()
+    }
+
+    /// Lets go of the listener, which may hold a handle of this very space.
+    pub(crate) fn drop_listener(&self) {
+        let listener = self.on_evict.lock().take();
+        drop(listener);
+    }
+
     /// Counts what was taken out and not replaced.
     pub(crate) fn note_gone(&self, kept: Kept, original: usize) {
         self.settle(0, kept.counted_bytes());
@@ -149,7 +197,7 @@ fn counted_as(kept: Kept) -> Option<Count> {
 /// A tenant of a [`Store`](crate::Store): keys from 0 up, each with a page or a value, or nothing.
 ///
 /// Cheap to clone; clones are the same space. When the last one is dropped, the space goes with everything in it, as
-/// by [`Store::drop_space`](crate::Store::drop_space).
+/// by [`Store::drop_space`](crate::Store::drop_space), unless it was made to [`keep`](SpaceConfig::keep).
 ///
 /// # Concurrency
 /// Shared by reference. [`try_get`](Self::try_get) never waits and is fit for a signal handler. Gets take no lock; puts
@@ -167,7 +215,12 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.shared.inner.drop_tenant(&self.tenant);
+        // What an operation of another thread of the parent left half done stays as it is.
+        if !self.tenant.keep
+            && let Ok(_operation) = self.shared.inner.enter()
+        {
+            self.shared.inner.drop_tenant(&self.tenant);
+        }
     }
 }
 
@@ -184,14 +237,35 @@ impl fmt::Debug for Space {
 
 impl Space {
     pub(crate) fn new(shared: Arc<Shared>, tenant: Arc<Tenant>) -> Self {
-        Self { owner: Arc::new(Owner { shared, tenant }) }
+        let owner = Arc::new(Owner { shared, tenant });
+        *owner.tenant.owner.lock() = Arc::downgrade(&owner);
+        Self { owner }
+    }
+
+    /// Another handle of a space that the store knows, if it is not being dropped.
+    pub(crate) fn of(shared: &Arc<Shared>, tenant: Arc<Tenant>) -> Option<Self> {
+        let mut known = tenant.owner.lock();
+        let owner = match known.upgrade() {
+            Some(owner) => owner,
+            None if tenant.keep => {
+                let (shared, tenant) = (Arc::clone(shared), Arc::clone(&tenant));
+                let owner = Arc::new(Owner { shared, tenant });
+                *known = Arc::downgrade(&owner);
+                owner
+            }
+            None => return None,
+        };
+        drop(known);
+        // Not while the lock is held: it may be the last handle by now.
+        let space = Self { owner };
+        (!tenant.index.is_closed()).then_some(space)
     }
 
     pub(crate) fn tenant(&self) -> &Arc<Tenant> {
         &self.owner.tenant
     }
 
-    fn inner(&self) -> &crate::inner::Inner {
+    pub(crate) fn inner(&self) -> &crate::inner::Inner {
         &self.owner.shared.inner
     }
 
@@ -211,7 +285,7 @@ impl Space {
 
     /// Keys go from 0 to one less than this.
     pub fn capacity(&self) -> u64 {
-        self.tenant().index.pages() as u64
+        self.tenant().index.pages()
     }
 
     /// How many keys have something under them.
@@ -233,7 +307,7 @@ impl Space {
     /// # Errors
     /// [`KeyError`].
     pub fn contains(&self, key: u64) -> Result<bool, KeyError> {
-        let key = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         Ok(!self.tenant().index.load(key).is_empty())
     }
 
@@ -248,18 +322,29 @@ impl Space {
         SpaceStats::of(self.tenant(), self.tenant().used(), self.tenant().limit())
     }
 
-    /// A key as an index, if the space has it and lives.
+    /// Begins an operation on a key, if the space has it and lives. It ends when the guard is dropped.
     #[inline]
-    fn key(&self, key: u64) -> Result<usize, KeyError> {
+    fn begin(&self, key: u64) -> Result<(u64, Entered<'_>), KeyError> {
+        let operation = self.inner().enter()?;
+        Ok((self.key(key)?, operation))
+    }
+
+    /// As [`begin`](Self::begin), without ever waiting: none while the store is validated, or the process is being forked.
+    #[inline]
+    fn try_begin(&self, key: u64) -> Result<Option<(u64, Entered<'_>)>, KeyError> {
+        let Some(operation) = self.inner().try_enter()? else { return Ok(None) };
+        Ok(Some((self.key(key)?, operation)))
+    }
+
+    /// The key, if the space has it and lives.
+    #[inline]
+    fn key(&self, key: u64) -> Result<u64, KeyError> {
         let index = &self.tenant().index;
         if index.is_closed() {
             return Err(KeyError::Dropped);
         }
         let pages = index.pages();
-        usize::try_from(key)
-            .ok()
-            .filter(|key| *key < pages)
-            .ok_or(KeyError::Beyond { key, pages: pages as u64 })
+        if key < pages { Ok(key) } else { Err(KeyError::Beyond { key, pages }) }
     }
 }
 

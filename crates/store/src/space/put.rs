@@ -2,26 +2,32 @@
 //!
 //! ```text
 //!  same-filled?  -> a word, and no object
-//!  otherwise     -> encode in a scratch slot -> pool.store -> exchange the index word -> free the old object
+//!  otherwise     -> encode -> pool.store -> exchange the index word -> free the old object
 //! ```
 //! A put that is not accepted has changed nothing, but for an ephemeral space's old value, which is dropped.
 
-use std::time::Instant;
+use std::{cell::Cell, time::Instant};
 
 use pagefold_codec::same_filled;
 
-use super::{Kind, Space};
+use pagefold_frame::{Charge, Claim};
+
+use super::{
+    Space, Version,
+    attempt::{ATTEMPTS, Need, Retry},
+    update::Expected,
+};
 use crate::{
-    Before, KeyError, LimitOf, PAGE_BYTES, Page, PutError, PutManyError,
+    Before, KeyError, PAGE_BYTES, Page, PutError, PutIfError, PutManyError,
     counters::Count,
-    form::{Object, VALUE_MAX},
+    form::{Object, SCRATCH_BYTES, VALUE_MAX},
     index::Refused,
     inner::Inner,
     word::{Kept, Short, Word},
 };
 
-/// How often room is made for one put.
-const ATTEMPTS: u32 = 8;
+/// How often a put tries again because handles came back. They are used up by other threads in between, if at all.
+const RECYCLES: usize = 3;
 
 impl Space {
     /// Puts a page under a key, whatever was there, at one instant: a get beside it finds the old page or the new one,
@@ -34,17 +40,60 @@ impl Space {
     /// # Concurrency
     /// Drops, compacts and waits for encoders if it must; do not call it from a signal handler.
     pub fn put(&self, key: u64, page: &Page) -> Result<(), PutError> {
-        let index = self.key(key)?;
+        let outcome = self.put_page(key, page, Expected::Anything);
+        outcome.map(drop).map_err(PutIfError::unconditional)
+    }
+
+    /// Puts a page over what is expected; the version that it became.
+    pub(super) fn put_page(
+        &self,
+        key: u64,
+        page: &Page,
+        expected: Expected,
+    ) -> Result<Version, PutIfError> {
+        self.with_handles(|| self.put_page_once(key, page, expected))
+    }
+
+    /// Tries to put, and again when there was no room because handles were used up, and now there are.
+    fn with_handles(
+        &self,
+        put: impl Fn() -> Result<Version, PutIfError>,
+    ) -> Result<Version, PutIfError> {
+        let inner = self.inner();
+        let mut epoch = inner.epoch();
+        for _ in 0..RECYCLES {
+            match put() {
+                Err(PutIfError::Put(PutError::Full { .. })) if inner.recycle_handles(epoch) => {
+                    epoch = inner.epoch();
+                }
+                outcome => return outcome,
+            }
+        }
+        put()
+    }
+
+    fn put_page_once(
+        &self,
+        key: u64,
+        page: &Page,
+        expected: Expected,
+    ) -> Result<Version, PutIfError> {
+        let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
+        // Before anything is stored: see `update`.
+        let epoch = self.inner().epoch();
+        let put = |object: Object<'_>| {
+            self.put_object(Need::new(key, expected, object.bytes.len()), object)
+        };
         let outcome = match same_filled(page) {
             Some(pattern) => match Kept::same(pattern) {
-                Some(kept) => self.publish_word(index, kept, PAGE_BYTES),
-                None => self.put_object(index, Object::pattern(&pattern.to_ne_bytes())),
+                Some(kept) => self.publish_word(Need::of_word(key, expected), kept, PAGE_BYTES),
+                None => put(Object::pattern(&pattern.to_ne_bytes())),
             },
-            None => self.inner().forms.with_page(page, |object| self.put_object(index, object)),
+            None => self.inner().forms.with_page(page, put),
         };
         self.tenant().counters.put_took(began.elapsed());
-        outcome
+        outcome.map(|word| Version::new(word, epoch))
     }
 
     /// As [`put`](Self::put), for a page whose length is known only at run time.
@@ -80,22 +129,44 @@ impl Space {
     /// As [`put`](Self::put). For a value longer than a page, memory to work in comes from the heap for the time of the
     /// call, and counts against the limit meanwhile.
     pub fn put_bytes(&self, key: u64, value: &[u8]) -> Result<(), PutError> {
-        if let Ok(page) = value.try_into() {
-            return self.put(key, page);
+        let outcome = self.put_value(key, value, Expected::Anything);
+        outcome.map(drop).map_err(PutIfError::unconditional)
+    }
+
+    /// Puts a value over what is expected; the version that it became.
+    pub(super) fn put_value(
+        &self,
+        key: u64,
+        value: &[u8],
+        expected: Expected,
+    ) -> Result<Version, PutIfError> {
+        match value.try_into() {
+            Ok(page) => self.put_page(key, page, expected),
+            Err(_) => self.with_handles(|| self.put_value_once(key, value, expected)),
         }
-        let index = self.key(key)?;
+    }
+
+    /// `value` is no page.
+    fn put_value_once(
+        &self,
+        key: u64,
+        value: &[u8],
+        expected: Expected,
+    ) -> Result<Version, PutIfError> {
+        let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
+        let epoch = self.inner().epoch();
+        let put = |object: Object<'_>| {
+            self.put_object(Need::new(key, expected, object.bytes.len()), object)
+        };
         let outcome = match value.len() {
-            0 => self.publish_word(index, Kept::Nil, 0),
-            len if len > VALUE_MAX => Err(self.too_long(len, VALUE_MAX)),
-            len if len > PAGE_BYTES => self.put_long(index, value),
-            _ => self
-                .inner()
-                .forms
-                .with_value(value, &mut [], |object| self.put_object(index, object)),
+            0 => self.publish_word(Need::of_word(key, expected), Kept::Nil, 0),
+            len if len > VALUE_MAX => Err(self.too_long(len, VALUE_MAX).into()),
+            len if len > PAGE_BYTES => self.put_long(key, value, expected),
+            _ => self.inner().forms.with_value(value, &mut [], put),
         };
         self.tenant().counters.put_took(began.elapsed());
-        outcome
+        outcome.map(|word| Version::new(word, epoch))
     }
 
     /// Puts many pages, in order, until one is not accepted.
@@ -120,64 +191,88 @@ impl Space {
     }
 
     /// A value of more than a page: what it is worked on in is charged for the time of the call.
-    fn put_long(&self, index: usize, value: &[u8]) -> Result<(), PutError> {
+    fn put_long(&self, key: u64, value: &[u8], expected: Expected) -> Result<Word, PutIfError> {
+        let (inner, forms) = (self.inner(), &self.inner().forms);
+        // No object is as long, so this gives less than it takes.
+        let need =
+            Need { room_bytes: SCRATCH_BYTES as u64, ..Need::new(key, expected, usize::MAX) };
+        self.with_room(need, |_| inner.charge_long().map_err(|_| Retry::Room))?;
+        let put = |object: Object<'_>, drops| {
+            self.put_object(Need { drops, ..Need::new(key, expected, object.bytes.len()) }, object)
+        };
         let scratch_bytes = 2 * value.len();
-        let charge = self.with_room(index, scratch_bytes as u64, || {
-            self.inner().charge_long(scratch_bytes).map_err(|_| Retry::Room)
-        })?;
-        let mut scratch = vec![0; scratch_bytes];
-        let outcome = self
-            .inner()
-            .forms
-            .with_value(value, &mut scratch, |object| self.put_object(index, object));
-        drop(scratch);
-        drop(charge);
-        outcome
+        if let Some(charge) = self.charge_scratch(scratch_bytes) {
+            let mut scratch = vec![0; scratch_bytes];
+            let outcome = forms.with_value(value, &mut scratch, |object| put(object, true));
+            drop(charge);
+            return outcome;
+        }
+        // At the limit: the store's own scratch. A put that holds it drops no page, because the program may be told of
+        // that and put in turn.
+        forms.scratch().claim().with(|scratch| {
+            let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
+            forms.with_value(value, scratch, |object| put(object, false))
+        })
+    }
+
+    /// Charges scratch for a value, and drops pages for it if there are any.
+    fn charge_scratch(&self, bytes: usize) -> Option<Charge> {
+        let inner = self.inner();
+        let charge = || inner.memory.charge_beside(bytes).ok();
+        charge().or_else(|| {
+            (0..ATTEMPTS).find_map(|_| {
+                (inner.evict_anywhere(2 * bytes as u64) > 0).then(|| inner.trim());
+                charge()
+            })
+        })
     }
 
     /// Stores an object and puts its word under the key.
-    fn put_object(&self, index: usize, object: Object<'_>) -> Result<(), PutError> {
-        let inner = self.inner();
+    fn put_object(&self, need: Need, object: Object<'_>) -> Result<Word, PutIfError> {
+        let (inner, key) = (self.inner(), need.key);
         let max = inner.pool.max_len();
         if object.bytes.len() > max {
-            return Err(self.too_long(object.bytes.len(), max));
+            return Err(self.too_long(object.bytes.len(), max).into());
         }
         let counted = object.kept(Short(0)).counted_bytes();
-        self.with_room(index, object.bytes.len() as u64, || {
+        self.with_room(need, |claim| {
             // Looked at before anything is stored; decided under the shard lock.
-            if self.tenant().is_over(counted, self.tenant().index.load(index)) {
+            if self.tenant().is_over(counted, self.tenant().index.load(key)) {
                 return Err(Retry::Space);
             }
-            if inner.is_above_target() {
+            if claim == Claim::Normal && inner.is_above_target() {
                 return Err(Retry::Room);
             }
-            let handle = inner.pool.store_resident(object.bytes).map_err(|_| Retry::Room)?;
-            let kept = object.kept(Short(handle.to_short()));
-            self.publish(index, kept, object.original).inspect_err(|_| {
-                // Nobody else can know the handle.
+            let stored = inner.pool.store_within(object.bytes, claim);
+            let kept = object.kept(Short(stored.map_err(|_| Retry::Room)?.to_short()));
+            self.publish(need, kept, object.original).inspect_err(|_| {
+                // No other thread can know the handle.
                 inner.free(kept);
             })
         })
     }
 
     /// Puts a word under the key that names no object.
-    fn publish_word(&self, index: usize, kept: Kept, original: usize) -> Result<(), PutError> {
-        self.with_room(index, PAGE_BYTES as u64, || self.publish(index, kept, original))
+    fn publish_word(&self, need: Need, kept: Kept, original: usize) -> Result<Word, PutIfError> {
+        self.with_room(need, |_| self.publish(need, kept, original))
     }
 
-    fn publish(&self, index: usize, kept: Kept, original: usize) -> Result<(), Retry> {
-        let tenant = self.tenant();
+    fn publish(&self, need: Need, kept: Kept, original: usize) -> Result<Word, Retry> {
+        let (tenant, key) = (self.tenant(), need.key);
         let new = kept.counted_bytes();
         let old_bytes = |old: Word| old.kept().counted_bytes();
-        let published = tenant.index.publish(
-            index,
-            Word::new(kept),
-            &|old| tenant.admit(new, old_bytes(old)),
-            &|old| tenant.unadmit(new, old_bytes(old)),
-        );
+        let (word, conflict) = (Word::new(kept), Cell::new(false));
+        let published = tenant.index.publish(key, word, &|old| {
+            conflict.set(!need.expected.allows(self.inner(), old));
+            !conflict.get() && tenant.admit(new, old_bytes(old))
+        });
         let old = published.map_err(|refused| match refused {
-            Refused::Closed => Retry::No(PutError::Key(KeyError::Dropped)),
+            Refused::Closed => Retry::No(KeyError::Dropped.into()),
+            Refused::Beyond => {
+                Retry::No(KeyError::Beyond { key, pages: tenant.index.pages() }.into())
+            }
             Refused::OutOfFrames => Retry::Room,
+            Refused::NotAdmitted if conflict.get() => Retry::No(PutIfError::Conflict),
             Refused::NotAdmitted => Retry::Space,
         })?;
         tenant.counters.add(Count::Puts, 1);
@@ -190,91 +285,18 @@ impl Space {
             self.inner().free(old.kept());
         }
         self.inner().after_put();
-        Ok(())
+        Ok(word)
     }
-
-    /// Tries `attempt`, and makes room before it is tried again, a bounded number of times.
-    fn with_room<R>(
-        &self,
-        index: usize,
-        bytes: u64,
-        mut attempt: impl FnMut() -> Result<R, Retry>,
-    ) -> Result<R, PutError> {
-        let (inner, tenant) = (self.inner(), self.tenant());
-        let is_new = || tenant.index.load(index).is_empty();
-        if tenant.kind == Kind::Persistent && !inner.gate.lets_in(inner) && is_new() {
-            return Err(self.full(index, LimitOf::Threshold));
-        }
-        let mut limit = LimitOf::Store;
-        for round in 0..=ATTEMPTS {
-            match attempt() {
-                Ok(done) => return Ok(done),
-                Err(Retry::No(error)) => return Err(error),
-                Err(Retry::Room) => {
-                    limit = LimitOf::Store;
-                    if round == ATTEMPTS || !inner.make_room(tenant, bytes, round) {
-                        break;
-                    }
-                }
-                Err(Retry::Space) => {
-                    limit = LimitOf::Space;
-                    let may_drop = tenant.kind == Kind::Ephemeral && round < ATTEMPTS;
-                    if !may_drop || inner.evict_from(tenant, 2 * bytes) == 0 {
-                        break;
-                    }
-                }
-            }
-        }
-        if tenant.kind == Kind::Persistent && limit == LimitOf::Store {
-            // Overwriting gives as it takes: it may use frames that new pages may not.
-            if !is_new() && !inner.is_above_target() {
-                match inner.with_ballast(&mut attempt) {
-                    Ok(done) => return Ok(done),
-                    Err(Retry::No(error)) => return Err(error),
-                    Err(Retry::Room | Retry::Space) => {}
-                }
-            }
-            inner.gate.close(inner);
-        }
-        Err(self.full(index, limit))
-    }
-
-    /// The error for a put that cannot be held, after what it means for the old value.
-    fn full(&self, index: usize, limit: LimitOf) -> PutError {
-        let tenant = self.tenant();
-        let count = match limit {
-            LimitOf::Store => Count::RejectedStore,
-            LimitOf::Threshold => Count::RejectedThreshold,
-            LimitOf::Space => Count::RejectedSpace,
-        };
-        tenant.counters.add(count, 1);
-        let before = match tenant.kind {
-            Kind::Persistent if tenant.index.load(index).is_empty() => Before::Absent,
-            Kind::Persistent => Before::Kept,
-            Kind::Ephemeral if self.inner().remove(tenant, index, Count::Evicted) => {
-                Before::Dropped
-            }
-            Kind::Ephemeral => Before::Absent,
-        };
-        PutError::Full { limit, before }
-    }
-}
-
-/// Why an attempt to put did not get on.
-enum Retry {
-    /// The store has no room.
-    Room,
-    /// The space's limit leaves none.
-    Space,
-    /// Nothing would help.
-    No(PutError),
 }
 
 impl Inner {
-    /// What a put owes to others when it is done: the shrinker is woken above the high watermark.
+    /// What a put does for others when it is done: wakes the shrinker above the high watermark, and adds a context.
     fn after_put(&self) {
         if self.is_above_high() {
             self.wake.wake();
+        }
+        if self.forms.codec.wants_context() {
+            self.add_context();
         }
     }
 }

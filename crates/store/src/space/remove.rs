@@ -7,12 +7,11 @@ use crate::{
     GetError, KeyError, Page,
     counters::Count,
     form::{Patience, Unread},
-    index::REGION,
     inner::Inner,
 };
 
-/// Entries whose removal by one call may have emptied a page of the index.
-const WORTH_A_RELEASE: u64 = if cfg!(loom) { 1 } else { REGION as u64 };
+/// Entries whose removal by one call may have emptied pages of the index.
+const WORTH_A_RELEASE: u64 = if cfg!(loom) { 1 } else { 512 };
 
 impl Space {
     /// Gets a page and removes it, at one instant: of several takes of one page, one gets it.
@@ -20,9 +19,9 @@ impl Space {
     /// # Errors
     /// [`GetError`]; what is kept then stays.
     pub fn take(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
-        let index = self.key(key)?;
+        let (key, _operation) = self.begin(key)?;
         loop {
-            let word = self.tenant().index.load(index);
+            let word = self.tenant().index.load(key);
             if word.is_empty() {
                 // For the answer and its count.
                 return self.get(key, page);
@@ -36,7 +35,7 @@ impl Space {
                 Err(error) => return Err(self.unread(error, page.len())),
             }
             // The object was read after the word was loaded: if the word is still the same, it is what was read.
-            if let Ok(taken) = self.tenant().index.take_out(index, word) {
+            if let Ok(taken) = self.tenant().index.take_out(key, word) {
                 self.tenant().counters.add(Count::Hits, 1);
                 self.tenant().counters.add(Count::Removed, 1);
                 self.inner().retire(self.tenant(), taken);
@@ -50,8 +49,8 @@ impl Space {
     /// # Errors
     /// [`KeyError`].
     pub fn remove(&self, key: u64) -> Result<bool, KeyError> {
-        let index = self.key(key)?;
-        Ok(self.inner().remove(self.tenant(), index, Count::Removed))
+        let (key, _operation) = self.begin(key)?;
+        Ok(self.inner().remove(self.tenant(), key, Count::Removed))
     }
 
     /// Removes everything under a range of keys and returns how much that was. Keys beyond the space are none.
@@ -60,42 +59,19 @@ impl Space {
     /// [`KeyError::Dropped`].
     ///
     /// # Complexity
-    /// A look for each page there and for every 512 keys without one.
+    /// A step for each page there, whatever the range.
     pub fn remove_range(&self, keys: Range<u64>) -> Result<u64, KeyError> {
+        let _operation = self.inner().enter()?;
         if self.tenant().index.is_closed() {
             return Err(KeyError::Dropped);
         }
-        let end = usize::try_from(keys.end).unwrap_or(usize::MAX);
-        let mut from = usize::try_from(keys.start).unwrap_or(usize::MAX);
-        let (mut removed, mut looks) = (0, usize::MAX);
-        while let Some((key, _)) = self.tenant().index.next_used(from, &mut looks) {
-            if key >= end {
-                break;
-            }
-            removed += u64::from(self.inner().remove(self.tenant(), key, Count::Removed));
-            from = key + 1;
-        }
-        if removed >= WORTH_A_RELEASE {
-            self.tenant().release();
-        }
-        Ok(removed)
-    }
-}
-
-impl Tenant {
-    /// Gives the empty pages of the index back; returns how many.
-    pub(crate) fn release(&self) -> usize {
-        let (mut cursor, mut pages) = (Some(0), 0);
-        while cursor.is_some() {
-            pages += self.index.release(&mut cursor);
-        }
-        pages
+        Ok(self.inner().remove_keys(self.tenant(), keys))
     }
 }
 
 impl Inner {
     /// Takes out what is under a key and frees it; whether there was anything.
-    pub(crate) fn remove(&self, tenant: &Tenant, key: usize, why: Count) -> bool {
+    pub(crate) fn remove(&self, tenant: &Tenant, key: u64, why: Count) -> bool {
         let word = tenant.index.take_any(key);
         if word.is_empty() {
             return false;
@@ -105,19 +81,31 @@ impl Inner {
         true
     }
 
-    /// Closes a space and frees everything in it. The pages of its index go back; the table itself goes with the last
-    /// handle, because somebody may be reading.
+    /// Takes out and frees everything under a range of keys; how much that was.
+    pub(crate) fn remove_keys(&self, tenant: &Tenant, keys: Range<u64>) -> u64 {
+        let (mut from, mut removed) = (Some(keys.start), 0);
+        while let Some((key, _)) = from.and_then(|from| tenant.index.next_used(from))
+            && keys.contains(&key)
+        {
+            removed += u64::from(self.remove(tenant, key, Count::Removed));
+            from = key.checked_add(1);
+        }
+        if removed >= WORTH_A_RELEASE {
+            self.release_indices();
+        }
+        removed
+    }
+
+    /// Closes a space and frees everything in it.
     pub(crate) fn drop_tenant(&self, tenant: &Tenant) {
         if !tenant.index.close() {
             return;
         }
-        let (mut from, mut looks) = (0, usize::MAX);
-        while let Some((key, _)) = tenant.index.next_used(from, &mut looks) {
-            self.remove(tenant, key, Count::Removed);
-            from = key + 1;
-        }
-        tenant.release();
+        // No space has the key u64::MAX.
+        self.remove_keys(tenant, 0..u64::MAX);
+        self.release_indices();
         self.forget(tenant);
+        tenant.drop_listener();
         tracing::debug!(space = tenant.name, "a space was dropped");
     }
 }

@@ -131,7 +131,7 @@ pub(super) fn near_misses_of_live_handles_name_nothing(subject: &Subject<'_>) {
     agreed(on.check_all(0));
 }
 
-/// A generation has 16 bits and an index that wraps is retired, so three times round must show no handle twice.
+/// However often an index is used, no handle comes twice. A pool whose generations are few shows it of the last ones too.
 pub(super) fn generations_never_come_round(subject: &Subject<'_>) {
     let pool = subject.pool();
     let kept = pool.store(&contents(1, 40)).expect("there is room");

@@ -4,13 +4,14 @@
 //! rule of the contract, and the suite must say so. Readers hold a reference to the bytes and not the lock, so every
 //! method may be called from inside a read. Bytes that only a reader still holds are not counted against the limit.
 
+mod fair;
 mod flaw;
 mod moving;
 mod spans;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -23,7 +24,10 @@ use pagefold_pool::{
     TryReadError, Violation, WriteError,
 };
 
-use self::spans::{FRAME_BYTES, SPAN_BYTES, SpanId, Spans};
+use self::{
+    fair::{FairGuard, FairMutex},
+    spans::{FRAME_BYTES, SPAN_BYTES, SpanId, Spans},
+};
 
 pub use flaw::Flaw;
 
@@ -48,7 +52,7 @@ const MIN_LIMIT: usize = SPAN_BYTES + FRAME_BYTES;
 /// ```
 #[derive(Debug)]
 pub struct MapPool {
-    state: Mutex<State>,
+    state: FairMutex<State>,
     /// Where claimed ranges come from, and nothing else.
     arena: Arena,
     number: u64,
@@ -111,7 +115,7 @@ impl MapPool {
         let memory = Arc::new(Memory::new(Box::new(source), usize::MAX));
         let config = ArenaConfig { address_space: memory.address_space(limit) };
         let arena = Arena::new(&memory, config).expect("the heap has room for a test's pool");
-        Self { state: Mutex::new(State { limit, ..State::default() }), arena, number, flaw }
+        Self { state: FairMutex::new(State { limit, ..State::default() }), arena, number, flaw }
     }
 
     fn handle(&self, index: u32, generation: u16) -> Handle {
@@ -129,8 +133,8 @@ impl MapPool {
         self.flaw == Some(flaw)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> FairGuard<'_, State> {
+        self.state.lock()
     }
 
     fn find(&self, state: &State, handle: Handle) -> Result<(usize, Object), HandleError> {

@@ -91,7 +91,7 @@ pub(super) fn answer(report: &Report) -> Option<Markup> {
 pub(super) fn ratio(report: &Report) -> Figure {
     let rows = fills(report);
     let best = verdict::densest(report);
-    let top = rows.iter().map(|row| row.effective_ratio).fold(1.0, f64::max);
+    let top = rows.iter().map(|row| row.best_ratio()).fold(1.0, f64::max);
     let scale = Scale::up_to(top);
     let mut plot = Plot::new(height_of(rows.len()));
     let bottom = rows.len() as f64 * PITCH;
@@ -104,17 +104,17 @@ pub(super) fn ratio(report: &Report) -> Figure {
         let y = index as f64 * PITCH;
         let is_best = best.is_some_and(|best| std::ptr::eq(best, *row));
         let (figure, class) =
-            (show_ratio(row.effective_ratio), if is_best { "packed" } else { "packed other" });
+            (show_ratio(row.best_ratio()), if is_best { "packed" } else { "packed other" });
         plot.text(scale.at(0.0), y + LABEL, Anchor::Start, "label halo", &name(row));
         plot.text(scale.at(f64::MAX), y + LABEL, Anchor::End, "value halo", &figure);
         let (original, taken) = (bytes::show(row.original_bytes), bytes::show(row.taken_bytes()));
         let tip = format!("{}: {original} in {taken}, {figure}", name(row));
-        let ends = (scale.at(0.0), scale.at(row.effective_ratio));
+        let ends = (scale.at(0.0), scale.at(row.best_ratio()));
         plot.bar(ends, (y + BAR.0, y + BAR.0 + BAR.1), class, &tip);
         table.rows.push(vec![name(row), figure, original, taken]);
     }
     let best = best.map_or_else(String::new, |row| {
-        format!(" The best is {} with {}.", name(row), show_ratio(row.effective_ratio))
+        format!(" The best is {} with {}.", name(row), show_ratio(row.best_ratio()))
     });
     let description =
         format!("Bars, one for each codec and allocator.{best} The table below has every figure.");

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::{ArenaConfig, Chain, Claim, HeapSource, Memory, lay::sealed::Pieces as _};
+
+/// With as many words as fill a descriptor of 64 bytes.
+type Chains = Slab<u32, 6, Chain>;
+
+/// A mover that isolated a chain while it was made may not see where its frames are before it holds it: what it meant to
+/// move is then another frame, which stays. (I-PIECE)
+#[test]
+fn a_piece_that_is_not_where_it_was_seen_stays() {
+    let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
+    let arena =
+        Arc::new(Arena::new(&memory, ArenaConfig { address_space: 4 << 20 }).expect("heap"));
+    let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity: 4 };
+    let chains: Chains = Slab::new(&arena, config).expect("heap");
+    let guard = chains.create(FrameCount::new(3), Claim::Normal, 0).expect("room");
+    let id = guard.id();
+    drop(guard);
+    let mut isolated = chains.isolate(id).expect("lives");
+    let places: Vec<FrameNo> = (0..3).map(|number| isolated.piece(number).start).collect();
+    let rest = &isolated.descriptor.rest;
+    let write = |second, third| {
+        Chain::put(rest, 1, second);
+        Chain::put(rest, 2, third);
+    };
+    // As it looks to the mover, until it has taken a frame to go to.
+    write(places[2], places[1]);
+    let moved = isolated.migrate(1, &mut |frames, owner| {
+        write(places[1], places[2]);
+        arena.alloc(frames, Mobility::Movable, Claim::Normal, owner)
+    });
+    assert_eq!(moved, Err(Stay::Gone));
+    assert_eq!(arena.stats().allocated, 3, "the frame to go to is free again");
+    let after: Vec<FrameNo> = (0..3).map(|number| isolated.piece(number).start).collect();
+    assert_eq!(after, places);
+    drop(isolated);
+    // Seen where it is, it moves.
+    assert_eq!(arena.migrate_piece(&chains, id, 1), Ok(FrameCount::ONE));
+    chains.validate().expect("valid");
+    arena.validate().expect("valid");
+}

@@ -1,0 +1,115 @@
+//! What is remembered of pages of entries that were given back, so that no old handle comes alive when a page is used
+//! again.
+//!
+//! Eight bytes a page: for the first pages inside the pool itself, for the others in a table that is charged as it grows
+//! (I-LIMIT), one page for 512 pages of entries.
+
+use std::sync::Arc;
+
+use pagefold_frame::{Claim, Memory, OutOfFrames, SourceError, WordTable};
+use pagefold_sys::sync::{AtomicU64, Ordering};
+
+/// Pages whose floors cost nothing more: those of 8192 entries.
+const INSIDE: usize = 16;
+
+/// What a page of entries was when it was given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Floor {
+    /// It was not given back, or was used again since.
+    InUse,
+    /// The highest generation of its free indices. The others are retired.
+    Generation(u64),
+    /// All its indices are retired.
+    Retired,
+}
+
+impl Floor {
+    fn to_word(self) -> u64 {
+        match self {
+            Self::InUse => 0,
+            Self::Generation(generation) => generation + 1,
+            Self::Retired => u64::MAX,
+        }
+    }
+
+    fn of_word(word: u64) -> Self {
+        match word {
+            0 => Self::InUse,
+            u64::MAX => Self::Retired,
+            _ => Self::Generation(word - 1),
+        }
+    }
+}
+
+/// The floors of all pages. Guarded by the lock of the free indices.
+#[derive(Debug)]
+pub(super) struct Floors {
+    inside: [u64; INSIDE],
+    beyond: WordTable,
+}
+
+impl Floors {
+    /// All pages are in use.
+    pub(super) fn new(memory: &Arc<Memory>, pages: usize) -> Result<Self, SourceError> {
+        let beyond = WordTable::new(memory, pages.saturating_sub(INSIDE))?;
+        Ok(Self { inside: [0; INSIDE], beyond })
+    }
+
+    /// Makes room for the floor of a page.
+    pub(super) fn ensure(&self, page: usize, claim: Claim) -> Result<(), OutOfFrames> {
+        page.checked_sub(INSIDE).map_or(Ok(()), |beyond| self.beyond.ensure(beyond, claim))
+    }
+
+    /// The floor of any page.
+    pub(super) fn get(&self, page: usize) -> Floor {
+        let word = match page.checked_sub(INSIDE) {
+            None => self.inside[page],
+            // ORDERING: Relaxed, here and below; the lock orders changes and hands them over.
+            Some(beyond) => self.word(beyond).map_or(0, |word| word.load(Ordering::Relaxed)),
+        };
+        Floor::of_word(word)
+    }
+
+    /// Sets the floor of a page that there is [room](Self::ensure) for.
+    pub(super) fn set(&mut self, page: usize, floor: Floor) {
+        match page.checked_sub(INSIDE) {
+            None => self.inside[page] = floor.to_word(),
+            Some(beyond) => {
+                self.beyond.word(beyond).store(floor.to_word(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn word(&self, beyond: usize) -> Option<&AtomicU64> {
+        self.beyond.get(beyond)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use pagefold_frame::HeapSource;
+
+    use super::*;
+
+    #[test]
+    fn every_floor_comes_back_and_is_charged_beyond_the_first_pages() {
+        let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 100));
+        let mut floors = Floors::new(&memory, 2000).expect("heap");
+        for page in [0, INSIDE - 1, INSIDE, 600, 1999] {
+            assert_eq!(floors.get(page), Floor::InUse, "page {page}");
+            floors.ensure(page, Claim::Normal).expect("within the limit");
+            assert_eq!(memory.used() == 0, page < INSIDE, "page {page}");
+            for floor in [Floor::Generation(0), Floor::Generation(1 << 46), Floor::Retired] {
+                floors.set(page, floor);
+                assert_eq!(floors.get(page), floor, "page {page}");
+            }
+        }
+        assert_eq!(
+            memory.used(),
+            3,
+            "the floors of 1984 pages, 512 a frame, but for a frame without any"
+        );
+        drop(floors);
+        assert_eq!(memory.used(), 0);
+    }
+}

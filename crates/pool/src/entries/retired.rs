@@ -1,0 +1,59 @@
+//! Indices after their last generation.
+//!
+//! An index that is retired is never given out again, so a table that is used long enough comes to its end. A caller who
+//! knows that nobody holds a handle of a freed object any more takes such indices back into use.
+
+use super::{Entry, Floor, Free, HandleTable, State};
+
+impl HandleTable {
+    /// Ends the use of a retired index, the caller's, that hangs on no list. Until then its page stays.
+    pub(super) fn settle(&self, index: u32) {
+        let mut free = self.free.lock();
+        self.store(index, Entry::settled(self.naming.bits));
+        free.retired += 1;
+    }
+
+    /// Indices that are retired, and all that the table can have.
+    pub(crate) fn retired(&self) -> (usize, usize) {
+        (self.free.lock().retired, self.entries.capacity())
+    }
+
+    /// Takes all settled indices back into use, from their first generation on; returns how many.
+    pub(crate) fn recycle_retired(&self) -> u64 {
+        let mut recycled = 0;
+        for page in 0.. {
+            // Page by page, so that a thread that takes an index waits briefly.
+            let mut free = self.free.lock();
+            if free.retired == 0 || self.indices_of(page).start >= free.next {
+                break;
+            }
+            recycled += self.recycle_page(&mut free, page);
+        }
+        recycled
+    }
+
+    fn recycle_page(&self, free: &mut Free, page: usize) -> u64 {
+        let floor = free.floors.get(page);
+        let vacant = Entry::new(self.naming.bits, 0, State::Vacant { slot: 0, next: 0 });
+        let mut recycled = 0;
+        let indices = self.indices_of(page);
+        for index in indices.start..indices.end.min(free.next) {
+            match floor {
+                Floor::InUse if self.cell_at(index).load().is_settled() => {
+                    self.cell_at(index).store(vacant);
+                }
+                Floor::InUse => continue,
+                // Their entries get the floor when the page is used again.
+                Floor::Generation(_) | Floor::Retired if free.is_free(index) => continue,
+                Floor::Generation(_) | Floor::Retired => {}
+            }
+            free.insert(index);
+            recycled += 1;
+        }
+        if floor == Floor::Retired {
+            free.floors.set(page, Floor::Generation(0));
+        }
+        free.retired -= recycled;
+        recycled as u64
+    }
+}

@@ -1,0 +1,63 @@
+//! What a cache takes the time from.
+
+use std::time::{Duration, Instant};
+
+/// A clock that never goes back.
+///
+/// # Concurrency
+/// Shared by reference and asked by every thread that uses the cache, with no lock held.
+///
+/// # Examples
+/// A clock that a test moves:
+/// ```
+/// use std::{sync::{Arc, Mutex}, time::Duration};
+///
+/// use pagefold_store::{Cache, CacheConfig, Clock, Store};
+///
+/// #[derive(Clone, Default)]
+/// struct Hand(Arc<Mutex<u64>>);
+///
+/// impl Clock for Hand {
+///     fn now(&self) -> Duration {
+///         Duration::from_secs(*self.0.lock().unwrap())
+///     }
+/// }
+///
+/// let hand = Hand::default();
+/// let store = Store::builder().limit(16 << 20).build()?;
+/// let config = CacheConfig::new().time_to_live(Duration::from_secs(60)).clock(hand.clone());
+/// let cache: Cache<str, String> = Cache::new(&store, config)?;
+/// cache.insert("key", &"value".to_owned())?;
+/// *hand.0.lock().unwrap() = 59;
+/// assert!(cache.get("key").is_some());
+/// *hand.0.lock().unwrap() = 60;
+/// assert!(cache.get("key").is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Clock: Send + Sync {
+    /// The time since a moment that stays the same.
+    fn now(&self) -> Duration;
+}
+
+/// The clock of the system: monotonic, since it was made.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock(Instant);
+
+impl SystemClock {
+    /// A clock that begins at 0.
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

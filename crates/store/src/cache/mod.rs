@@ -1,0 +1,465 @@
+//! A cache of values by key, compressed, inside the limit of a store.
+//!
+//! ```text
+//!  key -- 128-bit keyed hash --> map: slot, stamp, weight, time  -- slot --> ephemeral space: stamp, value
+//! ```
+//! | module | holds |
+//! |---|---|
+//! | `config`, `value`, `clock` | what a cache is made from, may keep, and takes the time from |
+//! | `hash` | keys as 128 bits |
+//! | `map` | shards with locks, and the protocol between them and the space |
+//! | `shard` | entries and the table of one shard, charged as they grow |
+//! | `slots` | the space as the map sees it |
+//! | `stats`, `error` | what it says of itself, and why it took nothing |
+//!
+//! The value and the entry of the map are bound by a *stamp*: a number that no other insert of the cache has, in the entry
+//! and in front of the value. A read whose stamp is another one is no hit, whatever happened in between.
+
+mod clock;
+mod config;
+mod error;
+mod hash;
+mod map;
+mod shard;
+mod slots;
+mod stats;
+#[cfg(all(test, not(loom)))]
+mod tests;
+mod value;
+
+use std::{
+    convert::Infallible,
+    fmt,
+    hash::Hash,
+    marker::PhantomData,
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+pub use clock::{Clock, SystemClock};
+pub use config::CacheConfig;
+pub use error::CacheError;
+pub use stats::CacheStats;
+pub use value::CacheValue;
+
+use config::Weigher;
+use hash::{KeyHash, KeyHasher};
+use map::{Map, Slot};
+use pagefold_frame::Charge;
+use pagefold_sys::quiesce::Entered;
+use shard::Entry;
+use slots::Slots;
+use stats::Event;
+
+use crate::{
+    GetError, KeyError, Space, SpaceConfig, SpaceError, SpaceStats, Store, form::VALUE_MAX,
+};
+
+/// Bytes before a value in the space: its stamp.
+const STAMP_BYTES: usize = 8;
+/// How often a get looks again when the value was replaced in the middle of it.
+const ROUNDS: u32 = 8;
+/// The time of an entry that stays for ever.
+const NEVER: u64 = u64::MAX;
+
+/// Values by key, kept compressed in a store, dropped when room is needed: those first that were not got lately.
+///
+/// Keys are not kept: only their hash is, of 128 bits and with a random key of this cache's own. So a key needs to be
+/// [`Hash`] and nothing else (`str` and `[u8]` will do), and an entry of the map has the same length for all: 40 bytes, and 6
+/// to 11 for the table. All of it counts against the limit of the store, as do the values and 8 bytes of index each.
+///
+/// Cheap to clone; clones are the same cache. It goes with the last one.
+///
+/// # Concurrency
+/// Shared by reference. The map has up to 16 shards with a lock each, which is held for a look or a change of the map, and
+/// never while a value is encoded, compressed, decompressed or decoded, nor while a weigher or a clock is called. A get that
+/// begins after an insert returned finds that value, a later one, or nothing.
+///
+/// # Examples
+/// ```
+/// use pagefold_store::{Cache, CacheConfig, Store};
+///
+/// let store = Store::builder().limit(16 << 20).build()?;
+/// let cache: Cache<str, String> = Cache::new(&store, CacheConfig::new())?;
+/// cache.insert("page/1", &"<html>..</html>".to_owned())?;
+/// assert_eq!(cache.get("page/1").as_deref(), Some("<html>..</html>"));
+/// assert_eq!(cache.get("page/2"), None);
+///
+/// let page = cache.get_or_insert_with("page/2", || "<p>made once</p>".to_owned());
+/// assert_eq!(cache.get("page/2"), Some(page));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Cache<K: ?Sized, V> {
+    core: Arc<Core>,
+    weigher: Option<Arc<Weigher<K, V>>>,
+    values: PhantomData<fn(&K) -> V>,
+}
+
+/// What does not depend on keys and values.
+struct Core {
+    map: Arc<Map>,
+    space: Space,
+    hasher: KeyHasher,
+    clock: Box<dyn Clock>,
+    time_to_live: Option<Duration>,
+    /// Whether any entry ever had an end: until then the clock is not asked.
+    timed: AtomicBool,
+    /// Inserts so far.
+    stamps: AtomicU64,
+    _charge: Charge,
+}
+
+impl<K: ?Sized, V> Clone for Cache<K, V> {
+    fn clone(&self) -> Self {
+        let (core, weigher) = (Arc::clone(&self.core), self.weigher.clone());
+        Self { core, weigher, values: PhantomData }
+    }
+}
+
+impl<K: ?Sized, V> fmt::Debug for Cache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.core.space.name();
+        f.debug_struct("Cache").field("name", &name).finish_non_exhaustive()
+    }
+}
+
+impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
+    /// The longest value, encoded, in bytes: 64 KiB less 8. Allocators that take less have a lower bound.
+    pub const VALUE_BYTES_MAX: usize = VALUE_MAX - STAMP_BYTES;
+
+    /// A cache in a space of its own, which is ephemeral.
+    ///
+    /// # Errors
+    /// [`SpaceError`].
+    pub fn new(store: &Store, config: CacheConfig<K, V>) -> Result<Self, SpaceError> {
+        let map = Map::new(config.entries_max, config.weight_max);
+        let mut space = SpaceConfig::ephemeral(map.slots()).limit(config.limit);
+        if let Some(name) = config.name {
+            space = space.name(name);
+        }
+        let listener = Arc::clone(&map);
+        let space = store.space(space.on_evict(move |slot| listener.evicted(slot)))?;
+        map.bind(space.tenant());
+        let fixed = size_of::<Core>() + map.fixed_bytes();
+        let charge = store.charge_beside(fixed).map_err(|_| SpaceError::Full)?;
+        let core = Core {
+            map,
+            space,
+            hasher: KeyHasher::new(),
+            clock: config.clock,
+            time_to_live: config.time_to_live,
+            timed: AtomicBool::new(false),
+            stamps: AtomicU64::new(0),
+            _charge: charge,
+        };
+        let weigher = config.weigher.map(Arc::new);
+        Ok(Self { core: Arc::new(core), weigher, values: PhantomData })
+    }
+
+    /// Puts a value under a key, whatever was there.
+    ///
+    /// # Errors
+    /// [`CacheError`]; there is nothing under the key then, so that no thread reads the old value.
+    ///
+    /// # Panics
+    /// When the weigher, or the value as it is encoded, does; the cache is as it was then.
+    ///
+    /// # Concurrency
+    /// Of several inserts of one key, one is there in the end. Drops and compacts as
+    /// [`put_bytes`](crate::Space::put_bytes).
+    pub fn insert(&self, key: &K, value: &V) -> Result<(), CacheError> {
+        self.insert_until(key, value, self.core.time_to_live)
+    }
+
+    /// As [`insert`](Self::insert), with a time to live of its own in the place of the cache's.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    ///
+    /// # Panics
+    /// As [`insert`](Self::insert).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use pagefold_store::{Cache, CacheConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let cache: Cache<u64, String> = Cache::new(&store, CacheConfig::new())?;
+    /// cache.insert_for(&7, &"over at once".to_owned(), Duration::ZERO)?;
+    /// assert_eq!(cache.get(&7), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn insert_for(&self, key: &K, value: &V, time: Duration) -> Result<(), CacheError> {
+        self.insert_until(key, value, Some(time))
+    }
+
+    fn insert_until(&self, key: &K, value: &V, time: Option<Duration>) -> Result<(), CacheError> {
+        let weight = self.weigher.as_ref().map_or(1, |weigher| weigher(key, value));
+        let mut bytes = vec![0; STAMP_BYTES];
+        value.encode(&mut bytes);
+        let hash = self.core.hasher.hash(key);
+        let _operation = self.core.enter().map_err(|_| CacheError::Abandoned)?;
+        self.core.insert(hash, &mut bytes, weight, time).inspect_err(|_| {
+            self.core.map.remove(hash, self.core.slots());
+            self.core.map.count(hash, Event::Rejected);
+        })
+    }
+
+    /// The value under a key, if there is one: inserted, not dropped since, and its time not over.
+    ///
+    /// # Panics
+    /// When the value, as it is decoded, does.
+    pub fn get(&self, key: &K) -> Option<V> {
+        let hash = self.core.hasher.hash(key);
+        let _operation = self.core.enter().ok()?;
+        self.core.get(hash, V::decode)
+    }
+
+    /// The value under a key, or what `make` makes, which is then inserted as far as there is room.
+    ///
+    /// # Panics
+    /// When `make` does; nothing is inserted then.
+    ///
+    /// # Concurrency
+    /// `make` is called with no lock held. Two threads that miss the same key at one time both call theirs, each returns
+    /// its own, and one of the two stays.
+    pub fn get_or_insert_with(&self, key: &K, make: impl FnOnce() -> V) -> V {
+        let Ok(value) = self.get_or_try_insert_with(key, || Ok::<_, Infallible>(make()));
+        value
+    }
+
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), for a `make` that may fail.
+    ///
+    /// # Errors
+    /// That of `make`; nothing is inserted then.
+    ///
+    /// # Panics
+    /// When `make` does.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{Cache, CacheConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let cache: Cache<str, String> = Cache::new(&store, CacheConfig::new())?;
+    /// let number = |text: &str| cache.get_or_try_insert_with(text, || text.parse::<u8>().map(|n| n.to_string()));
+    /// assert!(number("x").is_err());
+    /// assert_eq!(number("007")?, "7");
+    /// assert!(cache.contains("007") && !cache.contains("x"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_or_try_insert_with<E>(
+        &self,
+        key: &K,
+        make: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E> {
+        if let Some(value) = self.get(key) {
+            return Ok(value);
+        }
+        let value = make()?;
+        // A cache that has no room is slower, not wrong; it is counted.
+        let _ = self.insert(key, &value);
+        Ok(value)
+    }
+
+    /// Removes what is under a key; whether there was a value.
+    pub fn remove(&self, key: &K) -> bool {
+        let hash = self.core.hasher.hash(key);
+        self.core.enter().is_ok_and(|_operation| self.core.remove(hash))
+    }
+
+    /// Whether there is a value under a key. Counts as no get, for statistics and for what is dropped next.
+    pub fn contains(&self, key: &K) -> bool {
+        let hash = self.core.hasher.hash(key);
+        self.core.enter().is_ok_and(|_operation| self.core.contains(hash))
+    }
+}
+
+impl<K: ?Sized, V> Cache<K, V> {
+    /// Entries now, with those whose time is over and that were not got since.
+    pub fn len(&self) -> u64 {
+        self.core.enter().map_or(0, |_operation| self.core.map.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes everything that is there when it is called.
+    ///
+    /// # Complexity
+    /// A look for each place of the map, with no lock held for more than 128 of them.
+    pub fn clear(&self) {
+        if let Ok(_operation) = self.core.enter() {
+            self.core.map.remove_where(|_| true, None, self.core.slots());
+        }
+    }
+
+    /// Removes the values whose time is over, and returns how many those were. A get removes one that it comes upon, and
+    /// what is dropped for room takes the others in the end; this gives their memory back at once.
+    ///
+    /// # Complexity
+    /// As [`clear`](Self::clear).
+    pub fn remove_expired(&self) -> u64 {
+        let now = self.core.now();
+        let Ok(_operation) = self.core.enter() else { return 0 };
+        let goes = |entry: &Entry| entry.expires_ms <= now;
+        self.core.map.remove_where(goes, Some(Event::Expired), self.core.slots())
+    }
+
+    /// The accounts of the cache.
+    pub fn stats(&self) -> CacheStats {
+        self.core.enter().map_or_else(|_| CacheStats::default(), |_operation| self.core.map.stats())
+    }
+
+    /// The accounts of the cache's space: bytes, compression, times.
+    pub fn space_stats(&self) -> SpaceStats {
+        self.core.space.stats()
+    }
+}
+
+impl Core {
+    /// Begins an operation of the store, in which the locks of the map are taken.
+    fn enter(&self) -> Result<Entered<'_>, KeyError> {
+        self.space.inner().enter()
+    }
+
+    fn slots(&self) -> Slots<'_> {
+        Slots { inner: self.space.inner(), tenant: self.space.tenant() }
+    }
+
+    // ORDERING of `timed` and `stamps`: Relaxed; who finds an entry with an end under the lock of its shard comes after the
+    // store that its insert made before, and of stamps only that each is another one matters.
+
+    /// The time in milliseconds; 0 as long as no entry has an end.
+    fn now(&self) -> u64 {
+        if self.timed.load(Ordering::Relaxed) {
+            millis(self.clock.now()).map_or(NEVER - 1, |now| now.min(NEVER - 1))
+        } else {
+            0
+        }
+    }
+
+    /// `bytes` have room for the stamp, and then the value.
+    fn insert(
+        &self,
+        hash: KeyHash,
+        bytes: &mut [u8],
+        weight: u32,
+        time: Option<Duration>,
+    ) -> Result<(), CacheError> {
+        let (len, max) = (bytes.len() - STAMP_BYTES, VALUE_MAX - STAMP_BYTES);
+        if len > max {
+            return Err(CacheError::TooLong { len, max });
+        }
+        let weight_max = self.map.weight_max();
+        if u64::from(weight) > weight_max {
+            return Err(CacheError::TooHeavy { weight, max: weight_max });
+        }
+        let expires_ms = time.map_or(NEVER, |time| {
+            self.timed.store(true, Ordering::Relaxed);
+            millis(self.clock.now().saturating_add(time)).unwrap_or(NEVER)
+        });
+        let reserved = Reserved::new(self, hash)?;
+        let stamp = self.stamps.fetch_add(1, Ordering::Relaxed);
+        let stamp = NonZeroU64::MIN.saturating_add(stamp);
+        bytes[..STAMP_BYTES].copy_from_slice(&stamp.get().to_le_bytes());
+        let put = self.space.put_bytes(reserved.slot.number, bytes);
+        put.map_err(|error| CacheError::from_put(error, len, STAMP_BYTES))?;
+        reserved.link(Entry { hash, stamp, expires_ms, weight });
+        self.map.shed_weight(hash, stamp, self.now(), self.slots());
+        Ok(())
+    }
+
+    fn get<V>(&self, hash: KeyHash, decode: impl Fn(&[u8]) -> Option<V>) -> Option<V> {
+        let value = self.find(hash, decode);
+        self.map.count(hash, if value.is_some() { Event::Hit } else { Event::Miss });
+        value
+    }
+
+    fn find<V>(&self, hash: KeyHash, decode: impl Fn(&[u8]) -> Option<V>) -> Option<V> {
+        for _ in 0..ROUNDS {
+            let found = self.map.find(hash)?;
+            if found.entry.expires_ms != NEVER && found.entry.expires_ms <= self.now() {
+                self.map.remove_found(&found, Event::Expired, self.slots());
+                return None;
+            }
+            let stamp = found.entry.stamp.get().to_le_bytes();
+            let read = self.space.get_with(found.slot.number, |bytes| {
+                let (head, value) = bytes.split_first_chunk::<STAMP_BYTES>()?;
+                (*head == stamp).then(|| decode(value))
+            });
+            let why = match read {
+                Ok(Some(Some(value))) => return Some(value),
+                Ok(Some(None)) | Err(GetError::Corrupt) => Event::Undecodable,
+                // Dropped, and the report is on its way; or removed, and the key may have another value.
+                Err(GetError::Absent) => Event::Evicted,
+                // The slot has another value by now, so the key has another entry, or none.
+                Ok(None) => continue,
+                Err(GetError::Key(_) | GetError::WrongLength { .. }) => return None,
+            };
+            if self.map.remove_found(&found, why, self.slots()) {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn remove(&self, hash: KeyHash) -> bool {
+        match self.map.find(hash) {
+            Some(found) if found.entry.expires_ms <= self.now() => {
+                self.map.remove_found(&found, Event::Expired, self.slots());
+                false
+            }
+            Some(_) => self.map.remove(hash, self.slots()),
+            None => false,
+        }
+    }
+
+    fn contains(&self, hash: KeyHash) -> bool {
+        self.map.find(hash).is_some_and(|found| {
+            found.entry.expires_ms > self.now() && self.slots().is_there(found.slot.number)
+        })
+    }
+}
+
+/// A slot that is being filled; given back unless it is linked.
+struct Reserved<'a> {
+    core: &'a Core,
+    slot: Slot,
+    is_linked: bool,
+}
+
+impl<'a> Reserved<'a> {
+    fn new(core: &'a Core, hash: KeyHash) -> Result<Self, CacheError> {
+        let slots = core.slots();
+        let slot = core.map.reserve(hash, core.now(), slots);
+        let slot = slot.ok_or(CacheError::Full(crate::LimitOf::Store))?;
+        Ok(Self { core, slot, is_linked: false })
+    }
+
+    fn link(mut self, entry: Entry) {
+        self.core.map.link(self.slot, entry, self.core.slots());
+        self.is_linked = true;
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.is_linked {
+            self.core.map.release(self.slot, self.core.slots());
+        }
+    }
+}
+
+/// Whole milliseconds, if there are not too many.
+fn millis(time: Duration) -> Option<u64> {
+    u64::try_from(time.as_millis()).ok()
+}

@@ -1,0 +1,174 @@
+//! The index against an ordered map, with keys near and far apart, and beside threads that make and free nodes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use pagefold_frame::{HeapSource, Memory};
+use pagefold_testkit::seed::Seed;
+use rand::RngExt as _;
+
+use super::{Index, Nodes, Refused};
+use crate::word::{Kept, Short, Word};
+
+fn nodes(frames: usize) -> (Arc<Memory>, Arc<Nodes>) {
+    let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), frames));
+    let nodes = Nodes::new(&memory, frames * 4096).expect("heap");
+    (memory, Arc::new(nodes))
+}
+
+/// A word that names an object, for even numbers, and one that does not for odd ones.
+fn word(number: u64) -> Word {
+    match number % 2 {
+        0 => Word::new(Kept::Raw(Short(number + 2))),
+        _ => Word::new(Kept::Same(number)),
+    }
+}
+
+fn put(index: &Index, key: u64, word: Word) -> Word {
+    index.publish(key, word, &|_| true).expect("room")
+}
+
+/// Keys of one kind of user: dense, at a distance, at random over all 64 bits, in clusters, at both ends.
+fn key(kind: usize, random: u64) -> u64 {
+    match kind {
+        0 => random % 3000,
+        1 => random % 300 * 4096,
+        2 => random,
+        3 => (random % 7) << 40 | random >> 50,
+        _ => [random % 70, u64::MAX - 1 - random % 70][usize::from(random & 1 << 40 != 0)],
+    }
+}
+
+#[test]
+fn an_index_agrees_with_an_ordered_map() {
+    let seed = Seed::for_test(0x1d3);
+    for kind in 0..5 {
+        let (memory, nodes) = nodes(20_000);
+        let index = Index::new(&nodes, u64::MAX, true);
+        let mut model = BTreeMap::new();
+        let mut rng = seed.rng(kind as u64);
+        for step in 0..6000_u64 {
+            let key = key(kind, rng.random());
+            // Fills first, then empties.
+            let old = if rng.random_range(0..100) < if step < 3000 { 70 } else { 30 } {
+                (put(&index, key, word(step)), model.insert(key, word(step)))
+            } else {
+                (index.take_any(key), model.remove(&key))
+            };
+            assert_eq!(old.0, old.1.unwrap_or(Word::EMPTY));
+            let from = self::key(kind, rng.random());
+            let next = model.range(from..).next().map(|(key, word)| (*key, *word));
+            assert_eq!(index.next_used(from), next, "from {from:#x}");
+            let droppable = model.range(from..).find(|(_, word)| word.kept().holds_memory());
+            let found = index.next_droppable(from).map(|(key, found)| (key, found.word));
+            assert_eq!(found, droppable.map(|(key, word)| (*key, *word)), "from {from:#x}");
+            assert_eq!(index.load(from), model.get(&from).copied().unwrap_or(Word::EMPTY));
+            if step % 64 == 0 {
+                assert_eq!(index.audit(), Ok(nodes.in_use()));
+            }
+        }
+        for key in std::mem::take(&mut model).into_keys() {
+            assert!(!index.take_any(key).is_empty());
+        }
+        assert_eq!((index.audit(), nodes.in_use()), (Ok(0), 0));
+        nodes.release();
+        // What is left are the words of the set of free nodes.
+        assert!(memory.used() <= 3, "{} frames for an empty index", memory.used());
+    }
+}
+
+#[test]
+fn a_refused_word_leaves_no_leaf() {
+    let (_, nodes) = nodes(100);
+    let index = Index::new(&nodes, u64::MAX, true);
+    put(&index, 5, word(0));
+    for key in [6, 1 << 20, 1 << 63] {
+        assert_eq!(index.publish(key, word(2), &|_| false), Err(Refused::NotAdmitted));
+        assert_eq!(index.audit(), Ok(1));
+    }
+}
+
+#[test]
+fn an_index_without_memory_for_a_node_stays_as_it_was() {
+    // One frame for words, one for headers, one for the set: eight leaves.
+    let (_, nodes) = nodes(3);
+    let index = Index::new(&nodes, u64::MAX, true);
+    let mut put_keys = Vec::new();
+    for key in (0..100).map(|step: u64| step << 50) {
+        match index.publish(key, word(2), &|_| true) {
+            Ok(_) => put_keys.push(key),
+            Err(error) => assert_eq!(error, Refused::OutOfFrames),
+        }
+        assert_eq!(index.audit(), Ok(nodes.in_use()));
+    }
+    assert!((2..8).contains(&put_keys.len()), "{put_keys:?}");
+    for key in put_keys {
+        assert_eq!(index.take_any(key), word(2));
+    }
+    assert_eq!(nodes.in_use(), 0);
+}
+
+#[test]
+fn a_closed_index_and_a_key_beyond_take_nothing() {
+    let (_, nodes) = nodes(100);
+    let index = Index::new(&nodes, 100, false);
+    assert_eq!(index.publish(100, word(0), &|_| true), Err(Refused::Beyond));
+    index.set_pages(101);
+    put(&index, 100, word(0));
+    index.set_pages(50);
+    assert_eq!(index.publish(60, word(0), &|_| true), Err(Refused::Beyond));
+    assert_eq!(index.load(100), word(0), "stays until it is taken out");
+    assert!(index.close() && !index.close());
+    assert_eq!(index.publish(0, word(0), &|_| true), Err(Refused::Closed));
+}
+
+#[test]
+fn a_reader_beside_nodes_that_come_and_go_finds_its_own_words() {
+    // Each key's word says the key, so a word of a node's other life is noticed. One key stays and must always be found.
+    let (_, nodes) = nodes(20_000);
+    let index = Index::new(&nodes, u64::MAX, true);
+    let words_of = |key: u64| Word::new(Kept::Same(key >> 8));
+    let keys: Vec<u64> = (0..64_u64).map(|step| (step * 0x0123_4567_89ab) << 9 & !0xff).collect();
+    put(&index, keys[7], words_of(keys[7]));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (index, keys, done) = (&index, &keys, &done);
+        let writers: Vec<_> = (0..2_u64)
+            .map(|number| {
+                scope.spawn(move || {
+                    let mut rng = Seed::for_test(0x1d4).rng(number);
+                    for _ in 0..60_000 {
+                        let at = rng.random_range(0..keys.len());
+                        if at != 7 && rng.random() {
+                            put(index, keys[at], words_of(keys[at]));
+                        } else if at != 7 {
+                            index.take_any(keys[at]);
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                for &key in keys {
+                    let found = index.find(key);
+                    found.mark();
+                    let word = found.word.unreferenced();
+                    assert!(word.is_empty() || word == words_of(key), "{key:#x}: {word:?}");
+                    assert!(key != keys[7] || !word.is_empty(), "the key that stays is there");
+                }
+            }
+        });
+        for writer in writers {
+            writer.join().expect("no panic");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(index.audit(), Ok(nodes.in_use()));
+}

@@ -1,0 +1,168 @@
+//! The attempts of a put: what is tried, which room is made in between, and what a refusal leaves.
+//!
+//! ```text
+//!  attempt -> no room -> it gives what it takes? -> attempt with the overwrite reserve
+//!                     -> make room, harder each round -> attempt again, at most 8 times -> Full
+//! ```
+//! An overwrite that needs no more than the object that is there may use the reserve that is kept for it: what it
+//! replaces is free a moment later. While the accept threshold is closed, new pages are refused at once, and overwrites
+//! that grow may have what is free, but no room is made for them.
+
+use pagefold_frame::Claim;
+
+use super::{Kind, Space, update::Expected};
+use crate::{Before, LimitOf, PAGE_BYTES, PutError, PutIfError, counters::Count};
+
+/// How often room is made for one put.
+pub(super) const ATTEMPTS: u32 = 8;
+
+/// What a put needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Need {
+    pub(super) key: u64,
+    /// What must be under the key.
+    pub(super) expected: Expected,
+    /// About how many bytes of room to make, when there is none.
+    pub(super) room_bytes: u64,
+    /// The length of the object that is stored, in bytes.
+    pub(super) object: usize,
+    /// Whether pages may be dropped for it.
+    pub(super) drops: bool,
+}
+
+impl Need {
+    /// For an object of that many bytes.
+    pub(super) fn new(key: u64, expected: Expected, object: usize) -> Self {
+        Self { key, expected, room_bytes: object as u64, object, drops: true }
+    }
+
+    /// For a word that names no object: room is made for a node of the index.
+    pub(super) fn of_word(key: u64, expected: Expected) -> Self {
+        Self { room_bytes: PAGE_BYTES as u64, ..Self::new(key, expected, 0) }
+    }
+}
+
+/// Why an attempt to put did not get on.
+pub(super) enum Retry {
+    /// The store has no room.
+    Room,
+    /// The space's limit leaves none.
+    Space,
+    /// Nothing would help.
+    No(PutIfError),
+}
+
+impl Space {
+    /// Tries `attempt`, and makes room before it is tried again, a bounded number of times, as long as what is expected
+    /// is under the key.
+    pub(super) fn with_room<R>(
+        &self,
+        need: Need,
+        mut attempt: impl FnMut(Claim) -> Result<R, Retry>,
+    ) -> Result<R, PutIfError> {
+        let (inner, tenant) = (self.inner(), self.tenant());
+        let is_new = || tenant.index.load(need.key).is_empty();
+        let gate_is_open = tenant.kind == Kind::Ephemeral || inner.gate.lets_in(inner);
+        if !gate_is_open && is_new() {
+            return Err(self.full(need, LimitOf::Threshold, true));
+        }
+        let mut limit = LimitOf::Store;
+        // Before room was made, which may drop what is under the key.
+        let mut was_new = true;
+        for round in 0..=ATTEMPTS {
+            if need.expected.depends() && !need.expected.allows(inner, tenant.index.load(need.key))
+            {
+                return Err(PutIfError::Conflict);
+            }
+            let mut outcome = attempt(Claim::Normal);
+            if round == 0 && outcome.is_err() {
+                was_new = is_new();
+            }
+            if matches!(outcome, Err(Retry::Room)) {
+                if self.gives(need) {
+                    outcome = inner.with_overwrite_reserve(|| attempt(Claim::Overwrite));
+                    inner.refill_overwrite_reserve();
+                } else if !gate_is_open {
+                    return Err(self.full(need, LimitOf::Threshold, was_new));
+                }
+            }
+            match outcome {
+                Ok(done) => return Ok(done),
+                Err(Retry::No(error)) => return Err(error),
+                Err(Retry::Room) => {
+                    limit = LimitOf::Store;
+                    if round == ATTEMPTS || !self.make_room(need, round) {
+                        break;
+                    }
+                }
+                Err(Retry::Space) => {
+                    limit = LimitOf::Space;
+                    let may_drop = tenant.kind == Kind::Ephemeral && need.drops && round < ATTEMPTS;
+                    if !may_drop || inner.evict_from(tenant, 2 * need.room_bytes) == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        if limit == LimitOf::Store {
+            inner.look_at_handles(u64::MAX);
+            if tenant.kind == Kind::Persistent {
+                inner.gate.close(inner);
+            }
+        }
+        Err(self.full(need, limit, was_new))
+    }
+
+    fn make_room(&self, need: Need, round: u32) -> bool {
+        match need.drops {
+            true => self.inner().make_room(self.tenant(), need.room_bytes, round),
+            false => self.inner().make_room_by_moving(),
+        }
+    }
+
+    /// Whether a put takes no more than it gives: what it needs is not longer than the object that is there.
+    fn gives(&self, need: Need) -> bool {
+        let old = self.tenant().index.load(need.key).kept();
+        old.holds_memory() && need.object <= self.inner().object_len(old)
+    }
+
+    /// The error for a put that cannot be held, after what it means for the old value. `was_new` says whether there was
+    /// none when the put began: what was dropped since made room for it, or was to.
+    fn full(&self, need: Need, limit: LimitOf, was_new: bool) -> PutIfError {
+        let (tenant, key) = (self.tenant(), need.key);
+        let there = tenant.index.load(key);
+        if !need.expected.allows(self.inner(), there) {
+            return PutIfError::Conflict;
+        }
+        let before = match tenant.kind {
+            Kind::Persistent if there.is_empty() => Before::Absent,
+            Kind::Persistent => Before::Kept,
+            Kind::Ephemeral => {
+                let dropped = match need.expected {
+                    Expected::Anything => self.inner().remove(tenant, key, Count::Evicted),
+                    Expected::Nothing => false,
+                    // Never what another thread has put meanwhile.
+                    Expected::Version(_) => match tenant.index.take_out(key, there) {
+                        Ok(taken) => {
+                            tenant.counters.add(Count::Evicted, 1);
+                            self.inner().retire(tenant, taken);
+                            true
+                        }
+                        Err(_) => return PutIfError::Conflict,
+                    },
+                };
+                if dropped {
+                    tenant.report_evicted(key);
+                }
+                if dropped || !was_new { Before::Dropped } else { Before::Absent }
+            }
+        };
+        let count = match limit {
+            LimitOf::Store => Count::RejectedStore,
+            LimitOf::Threshold => Count::RejectedThreshold,
+            LimitOf::Space => Count::RejectedSpace,
+        };
+        tenant.counters.add(count, 1);
+        PutError::Full { limit, before }.into()
+    }
+}

@@ -1,0 +1,44 @@
+//! More keys, or fewer.
+
+use super::Space;
+use crate::KeyError;
+
+impl Space {
+    /// Changes how many keys the space has: from now on they go from 0 to `pages - 1`. What lies beyond is removed; how
+    /// much that was. It is not reported to a listener for evicted pages.
+    ///
+    /// # Errors
+    /// [`KeyError::Dropped`].
+    ///
+    /// # Complexity
+    /// As [`remove_range`](Self::remove_range) of what lies beyond. Growing costs nothing.
+    ///
+    /// # Concurrency
+    /// Beside everything else. A put beyond is accepted before and removed, or refused with
+    /// [`Beyond`](crate::KeyError::Beyond); nothing beyond is left when this returns. Calls of several threads run one
+    /// after the other, so what is put after a space grew again stays.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(1000))?;
+    /// space.put_bytes(7, b"stays")?;
+    /// space.put_bytes(700, b"goes")?;
+    /// assert_eq!(space.resize(100)?, 1);
+    /// assert_eq!(space.capacity(), 100);
+    /// assert!(space.put_bytes(700, b"refused").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resize(&self, pages: u64) -> Result<u64, KeyError> {
+        let tenant = self.tenant();
+        let _operation = self.inner().enter()?;
+        let _alone = tenant.resizing.lock();
+        if tenant.index.is_closed() {
+            return Err(KeyError::Dropped);
+        }
+        tenant.index.set_pages(pages);
+        Ok(self.inner().remove_keys(tenant, pages..u64::MAX))
+    }
+}

@@ -1,0 +1,305 @@
+//! Puts that depend on what is there: compare-and-swap by version, only where nothing is, read-modify-write.
+//!
+//! A version is the index word without its mark, and the store's epoch. Words name objects, and a handle names one object
+//! for ever (I-WORD), until a store takes retired handles back. It raises its epoch before that, so a version from before
+//! matches nothing any more. The epoch is read *before* the word is loaded, and compared *after* the word that is to be
+//! replaced was: if that word names an object of a handle used again, its put came after the epoch was raised, and the
+//! comparison sees it.
+
+use std::sync::atomic::Ordering;
+
+use super::Space;
+use crate::{
+    GetError, KeyError, Page, PutError, PutIfError, UpdateError, counters::Count, inner::Inner,
+    word::Word,
+};
+
+/// Which put it was that made what is under a key: from [`Space::get_versioned`], for [`Space::put_if`].
+///
+/// Copied and compared for free. Valid for its key, in its store, as long as the program runs; elsewhere it means nothing,
+/// and a put by it is refused, or hits a page that happens to be equal. A page of one repeated 8-byte word, and a value
+/// of no bytes, have no identity: two puts of it are the same version.
+///
+/// A version may fail though its page is still there (after the store reused its handles, or keeps the page in another
+/// form): a conflict means *look again*, and not that another thread put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version {
+    word: u64,
+    epoch: u64,
+}
+
+impl Version {
+    pub(super) fn new(word: Word, epoch: u64) -> Self {
+        Self { word: word.unreferenced().bits(), epoch }
+    }
+}
+
+/// What must be under a key for a put to be accepted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Expected {
+    Anything,
+    Nothing,
+    Version(Version),
+}
+
+impl Expected {
+    /// Whether it matters what is there.
+    pub(super) fn depends(self) -> bool {
+        !matches!(self, Self::Anything)
+    }
+
+    /// Whether this may be replaced. Exact under the shard lock of the key, a look otherwise.
+    pub(super) fn allows(self, inner: &Inner, there: Word) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Nothing => there.is_empty(),
+            // In this order; see the module.
+            Self::Version(version) => version == Version::new(there, inner.epoch()),
+        }
+    }
+}
+
+impl Inner {
+    /// How often the store took retired handles back.
+    pub(crate) fn epoch(&self) -> u64 {
+        // ORDERING: Acquire; pairs with the Release that raises it before handles are used again, so that a word with
+        // such a handle is never seen together with the old epoch.
+        self.epoch.load(Ordering::Acquire)
+    }
+}
+
+impl Space {
+    /// As [`get`](Self::get), and says which version it is, for [`put_if`](Self::put_if).
+    ///
+    /// # Errors
+    /// [`GetError`].
+    ///
+    /// # Examples
+    /// A counter that several threads may raise; [`update`](Self::update) is the loop around it.
+    /// ```
+    /// use pagefold_store::{PutIfError, SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put(7, &[0; 4096])?;
+    ///
+    /// let mut page = [0; 4096];
+    /// let version = space.get_versioned(7, &mut page)?;
+    /// page[0] += 1;
+    /// let mine = space.put_if(7, &page, version)?;
+    /// assert_ne!(mine, version);
+    /// assert_eq!(space.put_if(7, &page, version), Err(PutIfError::Conflict));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_versioned(&self, key: u64, page: &mut Page) -> Result<Version, GetError> {
+        let epoch = self.inner().epoch();
+        self.read_page(key, page).map(|word| Version::new(word, epoch))
+    }
+
+    /// As [`get_bytes`](Self::get_bytes), with the version.
+    ///
+    /// # Errors
+    /// [`GetError`], but never `WrongLength`.
+    pub fn get_bytes_versioned(&self, key: u64) -> Result<(Vec<u8>, Version), GetError> {
+        let epoch = self.inner().epoch();
+        let mut value = Vec::new();
+        let word = self.read_value(key, &mut value)?;
+        Ok((value, Version::new(word, epoch)))
+    }
+
+    /// Puts a page if what is under the key is still that version, at one instant, and returns the new version.
+    ///
+    /// # Errors
+    /// [`PutIfError::Conflict`] when something else is there, or nothing; it is left as it is. Otherwise as
+    /// [`put`](Self::put): after [`Full`](PutError::Full) a persistent space still has that version, and an ephemeral
+    /// one has dropped it, if it is not put over meanwhile. Making room may drop the very page that was to be replaced,
+    /// which is a conflict.
+    ///
+    /// # Concurrency
+    /// As [`put`](Self::put). Of several puts by one version, one is accepted.
+    pub fn put_if(&self, key: u64, page: &Page, version: Version) -> Result<Version, PutIfError> {
+        self.put_page(key, page, Expected::Version(version))
+    }
+
+    /// As [`put_if`](Self::put_if), for a value of any length, as by [`put_bytes`](Self::put_bytes).
+    ///
+    /// # Errors
+    /// As [`put_if`](Self::put_if), and `TooLong`.
+    pub fn put_bytes_if(
+        &self,
+        key: u64,
+        value: &[u8],
+        version: Version,
+    ) -> Result<Version, PutIfError> {
+        self.put_value(key, value, Expected::Version(version))
+    }
+
+    /// Puts a page if there is nothing under the key, at one instant, and returns its version.
+    ///
+    /// # Errors
+    /// [`PutIfError::Conflict`] when there is something; it is left as it is. Otherwise as [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{PutIfError, SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put_if_absent(7, &[1; 4096])?;
+    /// assert_eq!(space.put_if_absent(7, &[2; 4096]), Err(PutIfError::Conflict));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn put_if_absent(&self, key: u64, page: &Page) -> Result<Version, PutIfError> {
+        self.put_page(key, page, Expected::Nothing)
+    }
+
+    /// As [`put_if_absent`](Self::put_if_absent), for a value of any length.
+    ///
+    /// # Errors
+    /// As [`put_if_absent`](Self::put_if_absent), and `TooLong`.
+    pub fn put_bytes_if_absent(&self, key: u64, value: &[u8]) -> Result<Version, PutIfError> {
+        self.put_value(key, value, Expected::Nothing)
+    }
+
+    /// Removes what is under a key if it is still that version; whether it was.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn remove_if(&self, key: u64, version: Version) -> Result<bool, KeyError> {
+        let (key, _operation) = self.begin(key)?;
+        let tenant = self.tenant();
+        let word = tenant.index.load(key);
+        if word.is_empty() || !Expected::Version(version).allows(self.inner(), word) {
+            return Ok(false);
+        }
+        // The word names the same object as long as it is there, whatever the epoch becomes meanwhile.
+        let Ok(taken) = tenant.index.take_out(key, word) else { return Ok(false) };
+        tenant.counters.add(Count::Removed, 1);
+        self.inner().retire(tenant, taken);
+        Ok(true)
+    }
+
+    /// Changes the page under a key in place, as if no other thread were there: gets it, calls `f`, and puts the outcome if
+    /// the page is still the same; otherwise all of it again. `false` when there is no page; nothing is put then.
+    ///
+    /// `f` may be called more than once, each time with the page of that moment; what it did before has no effect.
+    ///
+    /// # Errors
+    /// [`UpdateError`]. Unless it was [`Full`](PutError::Full) in an ephemeral space, the page is as it was.
+    ///
+    /// # Panics
+    /// When `f` does; nothing is changed then.
+    ///
+    /// # Concurrency
+    /// `f` is called with no lock held and may use the store. Each new attempt means that another thread's put was
+    /// accepted. In an ephemeral space the page may be dropped between the call of `f` and its put, even to make room for
+    /// it: the answer is then `false`.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put(7, &[0; 4096])?;
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..2 {
+    ///         scope.spawn(|| (0..50).for_each(|_| _ = space.update(7, |page| page[0] += 1)));
+    ///     }
+    /// });
+    /// let mut page = [0; 4096];
+    /// space.get(7, &mut page)?;
+    /// assert_eq!(page[0], 100);
+    /// assert_eq!(space.update(8, |page| page[0] = 1), Ok(false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn update(&self, key: u64, mut f: impl FnMut(&mut Page)) -> Result<bool, UpdateError> {
+        let mut page = [0; crate::PAGE_BYTES];
+        updated(|| {
+            let version = self.get_versioned(key, &mut page)?;
+            f(&mut page);
+            Ok(self.put_if(key, &page, version)?)
+        })
+    }
+
+    /// As [`update`](Self::update), for a value of any length; `f` may change the length.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update); `TooLong` when `f` made the value too long.
+    ///
+    /// # Panics
+    /// When `f` does.
+    pub fn update_bytes(
+        &self,
+        key: u64,
+        mut f: impl FnMut(&mut Vec<u8>),
+    ) -> Result<bool, UpdateError> {
+        updated(|| {
+            let (mut value, version) = self.get_bytes_versioned(key)?;
+            f(&mut value);
+            Ok(self.put_bytes_if(key, &value, version)?)
+        })
+    }
+}
+
+/// Why an attempt to update did not get on.
+enum Stopped {
+    Get(GetError),
+    Put(PutIfError),
+}
+
+impl From<GetError> for Stopped {
+    fn from(error: GetError) -> Self {
+        Self::Get(error)
+    }
+}
+
+impl From<PutIfError> for Stopped {
+    fn from(error: PutIfError) -> Self {
+        Self::Put(error)
+    }
+}
+
+/// Attempts until there is no conflict; whether there was anything to update.
+fn updated(mut attempt: impl FnMut() -> Result<Version, Stopped>) -> Result<bool, UpdateError> {
+    loop {
+        match attempt() {
+            Ok(_) => return Ok(true),
+            Err(Stopped::Get(GetError::Absent)) => return Ok(false),
+            Err(Stopped::Get(error)) => return Err(error.into()),
+            Err(Stopped::Put(PutIfError::Put(error))) => return Err(error.into()),
+            Err(Stopped::Put(PutIfError::Conflict)) => super::get::look_again(),
+        }
+    }
+}
+
+impl PutIfError {
+    /// The error of a put without a condition.
+    pub(super) fn unconditional(self) -> PutError {
+        match self {
+            Self::Put(error) => error,
+            Self::Conflict => unreachable!("a put that expects anything has no conflict"),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{SpaceConfig, Store};
+
+    #[test]
+    fn a_version_of_an_earlier_epoch_matches_nothing() {
+        let store = Store::builder().limit(8 << 20).build().expect("room");
+        let space = store.space(SpaceConfig::persistent(10)).expect("room");
+        space.put_bytes(1, b"value").expect("room");
+        let (_, version) = space.get_bytes_versioned(1).expect("there");
+        let put = space.put_bytes_if(1, b"other", version).expect("still there");
+        space.inner().epoch.fetch_add(1, Ordering::Release);
+        assert_eq!(space.put_bytes_if(1, b"third", put), Err(PutIfError::Conflict));
+        assert_eq!(space.remove_if(1, put), Ok(false));
+        let (value, version) = space.get_bytes_versioned(1).expect("there");
+        assert_eq!((&value[..], version.word), (&b"other"[..], put.word));
+        assert_eq!(space.remove_if(1, version), Ok(true));
+    }
+}

@@ -1,0 +1,238 @@
+//! Values beyond one put and one get: length, taking, many at once, into what the caller has, and without waiting.
+
+use std::time::Instant;
+
+use pagefold_sys::sync;
+
+use super::{
+    Space,
+    get::{ROUNDS, look_again},
+};
+use crate::{
+    GetError, KeyError, PAGE_BYTES, PutManyError, TryGetError,
+    counters::Count,
+    form::{Patience, Unread},
+};
+
+impl Space {
+    /// The length of the value under a key, in bytes; 4096 for a page. Counts as no get, for statistics and for the
+    /// eviction order.
+    ///
+    /// # Errors
+    /// [`GetError`], but never `WrongLength`.
+    ///
+    /// # Concurrency
+    /// As [`get`](Self::get). Of a page it looks at the index alone.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put_bytes(7, b"eleven byte")?;
+    /// assert_eq!(space.value_len(7)?, 11);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn value_len(&self, key: u64) -> Result<usize, GetError> {
+        let (key, _operation) = self.begin(key)?;
+        loop {
+            let word = self.tenant().index.load(key);
+            if word.is_empty() && self.tenant().index.is_closed() {
+                return Err(KeyError::Dropped.into());
+            }
+            if word.is_empty() {
+                return Err(GetError::Absent);
+            }
+            match self.inner().len(word.kept(), Patience::Waits) {
+                Ok(len) => return Ok(len),
+                Err(Unread::Stale | Unread::WouldBlock) => look_again(),
+                Err(error) => return Err(self.unread(error, 0)),
+            }
+        }
+    }
+
+    /// Gets a value and removes it, at one instant: of several takes of one value, one gets it.
+    ///
+    /// # Errors
+    /// [`GetError`], but never `WrongLength`; what is there then stays.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{GetError, SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put_bytes(7, b"once")?;
+    /// assert_eq!(space.take_bytes(7)?, b"once");
+    /// assert_eq!(space.take_bytes(7), Err(GetError::Absent));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn take_bytes(&self, key: u64) -> Result<Vec<u8>, GetError> {
+        let (key, _operation) = self.begin(key)?;
+        let mut value = Vec::new();
+        loop {
+            let word = self.read_value(key, &mut value)?;
+            // The object was read after the word was loaded: if the word is still the same, it is what was read.
+            if let Ok(taken) = self.tenant().index.take_out(key, word) {
+                self.tenant().counters.add(Count::Removed, 1);
+                self.inner().retire(self.tenant(), taken);
+                return Ok(value);
+            }
+        }
+    }
+
+    /// As [`get_bytes_into`](Self::get_bytes_into), without ever waiting.
+    ///
+    /// # Errors
+    /// [`TryGetError`]; `WrongLength` when the buffer is shorter than the value. A compressed value that takes more than
+    /// 4096 bytes, and that the allocator keeps in several pieces, is [`WouldBlock`](TryGetError::WouldBlock) at every
+    /// try: there is no memory to gather it in (`nbud` never does that). What the buffer holds after an error is
+    /// unspecified.
+    ///
+    /// # Concurrency
+    /// Async-signal-safe, as [`try_get`](Self::try_get): no lock, no allocation, no waiting, a bounded number of steps.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put_bytes(7, b"value")?;
+    /// let mut buffer = [0; 100];
+    /// let len = space.try_get_bytes(7, &mut buffer)?;
+    /// assert_eq!(&buffer[..len], b"value");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_get_bytes(&self, key: u64, buffer: &mut [u8]) -> Result<usize, TryGetError> {
+        let Some((key, _operation)) = self.try_begin(key)? else {
+            return Err(TryGetError::WouldBlock);
+        };
+        let began = Instant::now();
+        let counters = &self.tenant().counters;
+        for _ in 0..ROUNDS {
+            let Some(found) = self.tenant().index.try_find(key) else {
+                sync::spin_loop();
+                continue;
+            };
+            let word = found.word;
+            if word.is_empty() {
+                return Err(self.absent().into());
+            }
+            found.mark();
+            let outcome = self.inner().len(word.kept(), Patience::Never).and_then(|len| {
+                let into = buffer.get_mut(..len).ok_or(Unread::Length(len))?;
+                self.inner().read(word.kept(), into, Patience::Never).map(|()| len)
+            });
+            match outcome {
+                Ok(len) => {
+                    counters.add(Count::Hits, 1);
+                    counters.get_took(began.elapsed());
+                    return Ok(len);
+                }
+                Err(Unread::Stale) => sync::spin_loop(),
+                Err(Unread::WouldBlock) => break,
+                Err(error) => return Err(self.unread(error, buffer.len()).into()),
+            }
+        }
+        counters.add(Count::WouldBlock, 1);
+        Err(TryGetError::WouldBlock)
+    }
+
+    /// Appends the value under a key to a buffer, and returns its length. A buffer with enough capacity is not
+    /// allocated anew.
+    ///
+    /// # Errors
+    /// [`GetError`], but never `WrongLength`; the buffer is then as it was.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put_bytes(7, b"world")?;
+    /// let mut reply = b"hello ".to_vec();
+    /// assert_eq!(space.get_append(7, &mut reply)?, 5);
+    /// assert_eq!(reply, b"hello world");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_append(&self, key: u64, buffer: &mut Vec<u8>) -> Result<usize, GetError> {
+        let start = buffer.len();
+        let outcome = self.append_value(key, buffer, start);
+        if outcome.is_err() {
+            buffer.truncate(start);
+        }
+        outcome
+    }
+
+    /// Calls `f` with the value under a key, and returns what `f` does. The value is a copy, on the stack up to 4096 bytes
+    /// and on the heap above.
+    ///
+    /// # Errors
+    /// [`GetError`], but never `WrongLength`; `f` is then not called.
+    ///
+    /// # Panics
+    /// When `f` does.
+    ///
+    /// # Concurrency
+    /// As [`get_bytes`](Self::get_bytes). `f` is called once, with nothing held, and may use the store.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put_bytes(7, &[1, 2, 3])?;
+    /// let sum: u32 = space.get_with(7, |value| value.iter().map(|byte| u32::from(*byte)).sum())?;
+    /// assert_eq!(sum, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_with<R>(&self, key: u64, f: impl FnOnce(&[u8]) -> R) -> Result<R, GetError> {
+        let mut short = [0; PAGE_BYTES];
+        match self.get_bytes_into(key, &mut short) {
+            Ok(len) => Ok(f(&short[..len])),
+            // A longer one was looked at, and not got.
+            Err(GetError::WrongLength { .. }) => Ok(f(&self.get_bytes(key)?)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gets many values, each as by [`get_bytes`](Self::get_bytes), and returns how each of them fared, in order.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{GetError, SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put_bytes_many([(1, &b"one"[..]), (2, b"two")])?;
+    /// let got = space.get_bytes_many([2, 3]);
+    /// assert_eq!(got, [Ok(b"two".to_vec()), Err(GetError::Absent)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_bytes_many(
+        &self,
+        keys: impl IntoIterator<Item = u64>,
+    ) -> Vec<Result<Vec<u8>, GetError>> {
+        keys.into_iter().map(|key| self.get_bytes(key)).collect()
+    }
+
+    /// Puts many values, in order, until one is not accepted; returns how many there were.
+    ///
+    /// # Errors
+    /// [`PutManyError`] says how many were accepted.
+    pub fn put_bytes_many<'v>(
+        &self,
+        values: impl IntoIterator<Item = (u64, &'v [u8])>,
+    ) -> Result<usize, PutManyError> {
+        let mut accepted = 0;
+        for (key, value) in values {
+            self.put_bytes(key, value).map_err(|error| PutManyError { accepted, error })?;
+            accepted += 1;
+        }
+        Ok(accepted)
+    }
+}

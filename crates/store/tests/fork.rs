@@ -1,0 +1,228 @@
+//! A fork beside threads at work: the child gets, puts, removes and drops, and never hangs, panics or finds wrong bytes.
+#![cfg(not(loom))]
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pagefold_store::{
+    Cache, CacheConfig, EvictionOrder, KeyError, LimitFn, Page, Pages, PutError, Space,
+    SpaceConfig, Store,
+};
+use pagefold_testkit::{corpus::Mix, seed::Seed};
+use rand::RngExt as _;
+
+const FORKS: usize = 500;
+/// Only a child that waits for ever takes that long.
+const HANGS: Duration = Duration::from_secs(120);
+
+/// Forks; the child runs `f` and ends with 0 if it returns `true`. Says how the child ended.
+fn in_child(f: impl FnOnce() -> bool) -> i32 {
+    // SAFETY: the child calls what this file is about, and ends without running anything of the parent.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork");
+    if pid == 0 {
+        let right = catch_unwind(AssertUnwindSafe(f)).unwrap_or(false);
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(i32::from(!right)) };
+    }
+    let begin = Instant::now();
+    let mut status = 0;
+    // SAFETY: a child of this process, and a place for its status.
+    while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } != pid {
+        if begin.elapsed() > HANGS {
+            // SAFETY: as above; it has not been waited for.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            panic!("the child hangs");
+        }
+        thread::yield_now();
+    }
+    status
+}
+
+fn page(pages: &[Page], key: u64) -> &Page {
+    &pages[usize::try_from(key).expect("small") % pages.len()]
+}
+
+/// What the child does with a space in which each key has its page or nothing.
+fn use_in_child(space: &Space, pages: &[Page]) -> bool {
+    let mut back = [0; 4096];
+    for key in 0..200 {
+        match space.get(key, &mut back) {
+            Ok(()) if back != *page(pages, key) => return false,
+            _ => {}
+        }
+        match space.put(key, page(pages, key)) {
+            Ok(()) | Err(PutError::Full { .. }) => {}
+            Err(_) => return false,
+        }
+        if key % 3 == 0 && space.remove(key).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn a_child_uses_and_drops_the_stores_of_its_parent() {
+    let mut rng = Seed::for_test(0xf0).rng(0);
+    let pages: Vec<Page> = Mix::PROCESS
+        .pages(&mut rng, 64)
+        .iter()
+        .map(|bytes| bytes[..].try_into().expect("a page"))
+        .collect();
+    let source = LimitFn::new(|_| Some(5 << 20));
+    let store =
+        Store::builder().limit(4 << 20).limit_source(Box::new(source)).build().expect("room");
+    let persistent = store.space(SpaceConfig::persistent(1000)).expect("room");
+    let ephemeral = store.space(SpaceConfig::ephemeral(1 << 40)).expect("room");
+    let cache: Cache<u64, Vec<u8>> = Cache::new(&store, CacheConfig::new()).expect("room");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..2_u64 {
+            let (pages, done) = (&pages, &done);
+            let (store, persistent, ephemeral, cache) = (&store, &persistent, &ephemeral, &cache);
+            scope.spawn(move || {
+                let mut rng = Seed::for_test(0xf0).rng(1 + number);
+                let mut back = [0; 4096];
+                while !done.load(Ordering::Relaxed) {
+                    let key = rng.random_range(0..1000);
+                    match rng.random_range(0..40) {
+                        0 => drop(persistent.remove(key)),
+                        1 => drop(store.compact(1 << 16)),
+                        2 => drop(store.shrink(1 << 16)),
+                        3 => drop(store.stats()),
+                        4..10 => drop(cache.insert(&key, &page(pages, key).to_vec())),
+                        10..16 => drop(cache.get(&key)),
+                        16..26 => drop(ephemeral.put(key << 20, page(pages, key))),
+                        26..30 => drop(persistent.get(key, &mut back)),
+                        _ => drop(persistent.put(key, page(pages, key))),
+                    }
+                }
+            });
+        }
+        let handles: Vec<(Store, Space)> =
+            (0..FORKS).map(|_| (store.clone(), persistent.clone())).collect();
+        for (fork, (own_store, own_space)) in handles.into_iter().enumerate() {
+            let status = in_child(|| {
+                let right = use_in_child(&own_space, &pages);
+                let valid = own_store.validate().is_ok();
+                let thread_is_gone = !own_store.stats().work.shrinker_runs;
+                own_store.drop_space(&ephemeral);
+                let value = cache.get(&7).is_none_or(|value| value == page(&pages, 7));
+                drop((own_store, own_space));
+                right && valid && thread_is_gone && value
+            });
+            assert_eq!(status, 0, "fork {fork}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    store.validate().expect("valid");
+    assert!(store.stats().work.shrinker_runs);
+}
+
+#[test]
+fn a_child_drops_the_last_handle_of_a_store() {
+    let store = Store::builder().limit(4 << 20).build().expect("room");
+    let space = store.space(SpaceConfig::persistent(100)).expect("room");
+    space.put(1, &std::array::from_fn(|at| (at / 7).to_le_bytes()[0])).expect("room");
+    let status = in_child(move || {
+        drop(space);
+        drop(store);
+        true
+    });
+    assert_eq!(status, 0);
+}
+
+/// Forks in the middle of an eviction.
+#[derive(Debug)]
+struct Forks;
+
+impl EvictionOrder for Forks {
+    fn next(&self, pages: &Pages<'_>) -> Option<u64> {
+        static ONCE: AtomicBool = AtomicBool::new(false);
+        if !ONCE.swap(true, Ordering::Relaxed) {
+            // The child goes on with this very put, and ends after it.
+            assert_eq!(in_child(|| pages.next_from(0).is_some()), 0);
+        }
+        pages.next_from(0).map(|candidate| candidate.key)
+    }
+}
+
+#[test]
+fn a_fork_from_inside_a_callback_waits_for_nothing_of_its_own_thread() {
+    let store = Store::builder().codec("raw".parse().expect("a codec")).limit(2 << 20);
+    let store = store.shrinker(false).build().expect("room");
+    let config = SpaceConfig::ephemeral(10_000).order(Box::new(Forks));
+    let space = store.space(config).expect("room");
+    let mut rng = Seed::for_test(0xf1).rng(0);
+    for key in 0..1000 {
+        let mut page = [0; 4096];
+        rand::Rng::fill_bytes(&mut rng, &mut page);
+        space.put(key, &page).expect("room");
+    }
+    store.validate().expect("valid");
+}
+
+/// Keeps the put that asks it under way until it is released.
+#[derive(Debug, Default)]
+struct Blocks {
+    inside: AtomicBool,
+    release: AtomicBool,
+}
+
+impl EvictionOrder for &'static Blocks {
+    fn next(&self, pages: &Pages<'_>) -> Option<u64> {
+        self.inside.store(true, Ordering::Relaxed);
+        while !self.release.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        pages.next_from(0).map(|candidate| candidate.key)
+    }
+}
+
+#[test]
+fn a_store_that_a_fork_left_half_changed_says_so_and_nothing_hangs() {
+    static BLOCKS: Blocks =
+        Blocks { inside: AtomicBool::new(false), release: AtomicBool::new(false) };
+    // In a process of its own, because the wait of a fork is a setting of the process.
+    let status = in_child(|| {
+        pagefold_store::set_fork_wait(Duration::from_millis(50));
+        let builder = Store::builder().codec("raw".parse().expect("a codec")).limit(2 << 20);
+        let store = builder.shrinker(false).build().expect("room");
+        let config = SpaceConfig::ephemeral(10_000).order(Box::new(&BLOCKS));
+        let space = store.space(config).expect("room");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut rng = Seed::for_test(0xf2).rng(0);
+                for key in 0..1000 {
+                    let mut page = [0; 4096];
+                    rand::Rng::fill_bytes(&mut rng, &mut page);
+                    space.put(key, &page).expect("room");
+                }
+            });
+            while !BLOCKS.inside.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            let (own_store, own_space) = (store.clone(), space.clone());
+            let status = in_child(move || {
+                let mut back = [0; 4096];
+                let refused = own_space.get(2, &mut back) == Err(KeyError::Abandoned.into())
+                    && own_space.put(2, &back) == Err(KeyError::Abandoned.into())
+                    && own_space.remove(1) == Err(KeyError::Abandoned)
+                    && own_space.try_get(1, &mut back) == Err(KeyError::Abandoned.into())
+                    && own_space.keys(..).next().is_none()
+                    && own_store.validate().is_err()
+                    && own_store.stats().spaces.is_empty();
+                drop((own_space, own_store));
+                refused
+            });
+            BLOCKS.release.store(true, Ordering::Relaxed);
+            status == 0
+        })
+    });
+    assert_eq!(status, 0);
+}

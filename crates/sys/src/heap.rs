@@ -1,0 +1,178 @@
+//! A global allocator for commands: where there is no memory, the program says so and ends with an exit code.
+//!
+//! Rust ends a program whose allocation fails by an abort, with a backtrace and a core file. To a user that is a crash. A
+//! command that declares [`ExitingAllocator`] prints one line with advice instead. Code that can go on without the memory asks
+//! within [`fallible`], and gets the error.
+//!
+//! ```text
+//!  System::alloc --null--> within fallible? --yes--> null: try_reserve gives its error
+//!                                           --no---> one line on stderr, _exit(1)
+//! ```
+//! The line is put together on the stack and written by one system call: nothing here allocates. No destructor runs, as none
+//! does in an abort.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+/// The exit code of a program that has no memory.
+const EXIT_CODE: i32 = 1;
+
+/// The longest line that is written.
+const LINE_BYTES: usize = 512;
+
+thread_local! {
+    /// How many calls of `fallible` this thread is in. No destructor: it can be touched at any moment of a thread's life.
+    static FALLIBLE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The system's allocator, whose failures end the program with exit code 1 and a line on stderr.
+///
+/// # Examples
+/// ```
+/// use pagefold_sys::heap::{ExitingAllocator, fallible};
+///
+/// #[global_allocator]
+/// static ALLOCATOR: ExitingAllocator = ExitingAllocator::new("example", "use less");
+///
+/// let mut large: Vec<u8> = Vec::new();
+/// assert!(fallible(|| large.try_reserve(usize::MAX / 4)).is_err());
+/// ```
+#[derive(Debug)]
+pub struct ExitingAllocator {
+    program: &'static str,
+    advice: &'static str,
+}
+
+impl ExitingAllocator {
+    /// An allocator of `program`; `advice` follows what happened.
+    pub const fn new(program: &'static str, advice: &'static str) -> Self {
+        Self { program, advice }
+    }
+
+    /// Gives back what was got, or ends the program.
+    fn checked(&self, block: *mut u8, bytes: usize) -> *mut u8 {
+        if block.is_null() && FALLIBLE.get() == 0 {
+            self.end(bytes);
+        }
+        block
+    }
+
+    #[cold]
+    fn end(&self, bytes: usize) -> ! {
+        let line = Line::new(self.program, bytes, self.advice);
+        // SAFETY: the buffer is `len` bytes of this function's own.
+        unsafe { libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.len) };
+        // SAFETY: it takes no pointer, and never returns.
+        unsafe { libc::_exit(EXIT_CODE) }
+    }
+}
+
+// SAFETY: every call is passed on to `System` with the same arguments, and its block is returned unchanged; nothing here
+// unwinds or allocates.
+unsafe impl GlobalAlloc for ExitingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: by this function's contract.
+        let block = unsafe { System.alloc(layout) };
+        self.checked(block, layout.size())
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: by this function's contract.
+        let block = unsafe { System.alloc_zeroed(layout) };
+        self.checked(block, layout.size())
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: by this function's contract; every block is the system's.
+        unsafe { System.dealloc(block, layout) };
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        // SAFETY: by this function's contract; every block is the system's.
+        let block = unsafe { System.realloc(block, layout, bytes) };
+        self.checked(block, bytes)
+    }
+}
+
+/// Runs `f`, in which an allocation of this thread that fails is `f`'s to deal with.
+pub fn fallible<T>(f: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            FALLIBLE.set(FALLIBLE.get() - 1);
+        }
+    }
+    FALLIBLE.set(FALLIBLE.get() + 1);
+    let _leave = Leave;
+    f()
+}
+
+/// `PROGRAM: out of memory: no room for N bytes; ADVICE`, cut where it is too long.
+struct Line {
+    bytes: [u8; LINE_BYTES],
+    len: usize,
+}
+
+impl Line {
+    fn new(program: &str, bytes: usize, advice: &str) -> Self {
+        let mut line = Self { bytes: [0; LINE_BYTES], len: 0 };
+        // The digits come last first.
+        let (mut digits, mut from, mut rest) = ([0; 20], 20, bytes);
+        loop {
+            from -= 1;
+            digits[from] = b"0123456789"[rest % 10];
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        for part in [
+            program.as_bytes(),
+            b": out of memory: no room for ",
+            &digits[from..],
+            b" bytes; ",
+            advice.as_bytes(),
+        ] {
+            line.push(part);
+        }
+        line.len = line.len.min(LINE_BYTES - 1);
+        line.push(b"\n");
+        line
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        let len = part.len().min(LINE_BYTES - self.len);
+        self.bytes[self.len..self.len + len].copy_from_slice(&part[..len]);
+        self.len += len;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_much_and_what_to_do() {
+        let text = |bytes, advice| {
+            let line = Line::new("pagefold", bytes, advice);
+            String::from_utf8(line.bytes[..line.len].to_vec()).expect("it is text")
+        };
+        let expected = "pagefold: out of memory: no room for 160 bytes; use less\n";
+        assert_eq!(text(160, "use less"), expected);
+        assert!(text(0, "").contains(" 0 bytes; \n"));
+        assert!(text(usize::MAX, "").contains(" 18446744073709551615 bytes"));
+        let long = text(1, &"x".repeat(2 * LINE_BYTES));
+        assert!(long.len() == LINE_BYTES && long.ends_with("x\n"));
+    }
+
+    #[test]
+    fn only_what_is_within_is_fallible() {
+        assert_eq!(fallible(|| fallible(|| FALLIBLE.get())), 2);
+        let panicked = std::panic::catch_unwind(|| fallible(|| panic!("on purpose")));
+        assert!(panicked.is_err() && FALLIBLE.get() == 0);
+        let allocator = ExitingAllocator::new("test", "");
+        assert!(fallible(|| allocator.checked(std::ptr::null_mut(), 1)).is_null());
+    }
+}

@@ -1,0 +1,64 @@
+//! Closing all gates, and waiting until only operations of the closing thread are inside.
+
+use super::{deadline::Deadline, node::Node};
+use crate::sync::Ordering;
+
+/// Closes all gates in their order. False if the deadline passes: some are closed then.
+///
+/// A gate that this thread made quiet itself stays as it is. While this waits for a thread that made one quiet, that thread
+/// can enter the gates that are closed already.
+pub(super) fn close<I>(nodes: impl Fn() -> I, me: usize, deadline: &Deadline) -> bool
+where
+    I: Iterator<Item = &'static Node>,
+{
+    nodes().filter(|node| !node.is_closed_by(me) && !node.is_abandoned()).all(|node| {
+        let closed = node.close(me, deadline);
+        // ORDERING: Relaxed, as all of `forked`; only the forking thread reads it, and the registry's lock orders the rest.
+        node.forked.store(closed, Ordering::Relaxed);
+        closed
+    })
+}
+
+/// Makes all gates quiet if nothing is inside of them except `own` operations of this thread.
+///
+/// All are quiet before the first is counted, so no thread can enter one that was counted already. The counters are never too
+/// low; if their sum is right, each of them is.
+pub(super) fn settle<I>(nodes: impl Fn() -> I, own: usize) -> bool
+where
+    I: Iterator<Item = &'static Node>,
+{
+    let inside = || nodes().map(Node::inside).sum::<usize>();
+    if inside() != own {
+        return false;
+    }
+    closed_by_fork(&nodes).for_each(Node::quiet);
+    let counted = nodes().map(|node| {
+        let inside = node.inside();
+        node.note_own(inside);
+        inside
+    });
+    let settled = counted.sum::<usize>() == own;
+    if !settled {
+        closed_by_fork(&nodes).for_each(Node::unquiet);
+    }
+    settled
+}
+
+/// Opens the gates that the fork closed.
+pub(super) fn reopen<I>(nodes: impl Fn() -> I)
+where
+    I: Iterator<Item = &'static Node>,
+{
+    for node in closed_by_fork(&nodes) {
+        // ORDERING: Relaxed; see `close`.
+        node.forked.store(false, Ordering::Relaxed);
+        node.open();
+    }
+}
+
+fn closed_by_fork<I>(nodes: &impl Fn() -> I) -> impl Iterator<Item = &'static Node>
+where
+    I: Iterator<Item = &'static Node>,
+{
+    nodes().filter(|node| node.forked.load(Ordering::Relaxed))
+}

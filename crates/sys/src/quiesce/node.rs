@@ -1,0 +1,274 @@
+//! The state of one gate: a word that says whether it is open, and counters of the operations inside.
+//!
+//! An operation counts itself and then looks at the word. Who closes changes the word and then looks at the counters. Both
+//! are sequentially consistent, so at least one of the two sees the other: the operation backs out and waits, or it is counted
+//! and waited for. An operation lowers the counter that it raised, since a shard belongs to its thread. So while the gate is
+//! quiet a counter is never below the number of operations inside, and once it was seen to be right it stays so.
+
+use super::{Abandoned, deadline::Deadline, thread};
+use crate::sync::{
+    self, AtomicBool, AtomicU32, AtomicUsize, Ordering, Padded, epoch, wait, wake_all,
+};
+
+const OPEN: u32 = 0;
+/// Closed, except to threads that are in the middle of another operation.
+const CLOSING: u32 = 1;
+/// Closed to all threads except the one that closed it.
+const QUIET: u32 = 2;
+/// For ever closed in this process.
+const ABANDONED: u32 = 3;
+
+/// Counters of a gate. A model has one, so that its threads meet.
+const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
+
+/// The key on which a thread waits for operations of any closed gate to end. It is no address of a word.
+pub(super) const LEFT: usize = 1;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Node {
+    state: AtomicU32,
+    /// The token of the thread that closed the gate; 0 while it is open.
+    closer: AtomicUsize,
+    /// Threads that wait until the gate opens.
+    waiting: AtomicU32,
+    shards: [Padded<AtomicUsize>; SHARDS],
+    /// Whether a fork closed the gate.
+    pub(super) forked: AtomicBool,
+    /// Operations of the forking thread that were inside when a fork found nothing else.
+    own: AtomicUsize,
+}
+
+/// loom takes a sequentially consistent access for AcqRel; of fences it knows the single order.
+#[inline]
+fn order_for_loom() {
+    #[cfg(loom)]
+    sync::fence(Ordering::SeqCst);
+}
+
+impl Node {
+    pub(super) fn new() -> Self {
+        Self {
+            state: AtomicU32::new(OPEN),
+            closer: AtomicUsize::new(0),
+            waiting: AtomicU32::new(0),
+            shards: std::array::from_fn(|_| Padded(AtomicUsize::new(0))),
+            forked: AtomicBool::new(false),
+            own: AtomicUsize::new(0),
+        }
+    }
+
+    /// What the node is known by, and what threads wait on until it opens.
+    #[inline]
+    pub(super) fn key(&self) -> usize {
+        std::ptr::from_ref(&self.state).addr()
+    }
+
+    /// Counts an operation in if the state admits one. With `as_closer` the thread that closed the gate is admitted as well: not
+    /// so in a signal handler, which may have interrupted what needs the quiet.
+    #[inline]
+    pub(super) fn admit(&self, as_closer: bool) -> bool {
+        // A look first: while the child of a fork sets the counters right, no handler may touch them.
+        // ORDERING: Relaxed; the second look decides.
+        if !self.admits(self.state.load(Ordering::Relaxed), as_closer) {
+            return false;
+        }
+        // ORDERING: SeqCst, as the next load; pair with the store of the state and the loads of the counters in `settle`.
+        self.shard().fetch_add(1, Ordering::SeqCst);
+        order_for_loom();
+        if self.admits(self.state.load(Ordering::SeqCst), as_closer) {
+            return true;
+        }
+        self.leave();
+        false
+    }
+
+    #[inline]
+    fn admits(&self, state: u32, as_closer: bool) -> bool {
+        match state {
+            OPEN => true,
+            CLOSING => thread::is_nested() || as_closer && self.is_closed_by(thread::token()),
+            QUIET => as_closer && self.is_closed_by(thread::token()),
+            _ => false,
+        }
+    }
+
+    /// Waits until an operation is admitted.
+    #[cold]
+    pub(super) fn wait_to_enter(&self) -> Result<(), Abandoned> {
+        // ORDERING: Relaxed, as all of `waiting`; it makes threads that close the gate wait, and carries nothing.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let entered = loop {
+            let epoch = epoch(self.key());
+            if self.admit(true) {
+                break Ok(());
+            }
+            if self.is_abandoned() {
+                break Err(Abandoned);
+            }
+            wait(self.key(), epoch);
+        };
+        if self.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
+            wake_all(self.key());
+        }
+        entered
+    }
+
+    /// Counts an operation out.
+    #[inline]
+    pub(super) fn leave(&self) {
+        // ORDERING: SeqCst; Release for what the operation did, and ordered before the load: either that sees the closed gate,
+        // or the thread that closed it sees the counter. Pairs with `close` and `inside`.
+        self.shard().fetch_sub(1, Ordering::SeqCst);
+        order_for_loom();
+        if self.state.load(Ordering::SeqCst) != OPEN {
+            wake_all(LEFT);
+        }
+    }
+
+    /// Closes the gate for this thread. False if the deadline passes, or it is abandoned.
+    pub(super) fn close(&self, me: usize, deadline: &Deadline) -> bool {
+        self.close_when(me, deadline, || true)
+    }
+
+    /// As [`close`](Self::close), after the operations that waited for the gate to open.
+    pub(super) fn close_in_turn(&self, me: usize, deadline: &Deadline) -> bool {
+        // ORDERING: Relaxed; who is missed waits for the next opening.
+        self.close_when(me, deadline, || self.waiting.load(Ordering::Relaxed) == 0)
+    }
+
+    fn close_when(&self, me: usize, deadline: &Deadline, may: impl Fn() -> bool) -> bool {
+        loop {
+            let epoch = epoch(self.key());
+            // A gate that is made during a fork is born closed.
+            if self.is_closed_by(me) {
+                return true;
+            }
+            if may() {
+                // ORDERING: SeqCst; before the loads in `inside`, see `leave`. Acquire for what the last quiet thread did.
+                let closed =
+                    self.state.compare_exchange(OPEN, CLOSING, Ordering::SeqCst, Ordering::Relaxed);
+                match closed {
+                    Ok(_) => {
+                        order_for_loom();
+                        self.set_closer(me);
+                        return true;
+                    }
+                    Err(ABANDONED) => return false,
+                    Err(_) => {}
+                }
+            }
+            if !deadline.wait(self.key(), epoch) {
+                return false;
+            }
+        }
+    }
+
+    fn set_closer(&self, closer: usize) {
+        // ORDERING: Relaxed; a thread compares it with its own token, which it alone stores and takes out.
+        self.closer.store(closer, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed_by(&self, thread: usize) -> bool {
+        // ORDERING: Relaxed; see `set_closer`.
+        self.closer.load(Ordering::Relaxed) == thread
+    }
+
+    /// Makes a closed gate quiet if nothing is inside.
+    pub(super) fn settle(&self) -> bool {
+        if self.inside() != 0 {
+            return false;
+        }
+        self.quiet();
+        let settled = self.inside() == 0;
+        if !settled {
+            self.unquiet();
+        }
+        settled
+    }
+
+    /// Operations inside, and those that are about to see that they may not be. Never too few while the gate is quiet.
+    pub(super) fn inside(&self) -> usize {
+        // ORDERING: SeqCst; after the state was set, see `admit` and `leave`. Acquire for what the operations did.
+        self.shards.iter().map(|shard| shard.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Admits no thread any more.
+    pub(super) fn quiet(&self) {
+        // ORDERING: SeqCst; before the loads in `inside`, pairs with the loads in `admit`.
+        self.state.store(QUIET, Ordering::SeqCst);
+        order_for_loom();
+    }
+
+    /// Admits threads again that are in the middle of another operation.
+    pub(super) fn unquiet(&self) {
+        // ORDERING: SeqCst, for one order of all states; carries nothing.
+        self.state.store(CLOSING, Ordering::SeqCst);
+        wake_all(self.key());
+    }
+
+    /// Opens a gate that this thread closed, unless it is abandoned.
+    pub(super) fn open(&self) {
+        if self.is_abandoned() {
+            return;
+        }
+        self.set_closer(0);
+        // ORDERING: SeqCst; Release for what was done while it was quiet, pairs with the loads in `admit`.
+        self.state.store(OPEN, Ordering::SeqCst);
+        wake_all(self.key());
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        // ORDERING: Relaxed; it is set while the process has one thread.
+        self.state.load(Ordering::Relaxed) == ABANDONED
+    }
+
+    #[inline]
+    fn shard(&self) -> &AtomicUsize {
+        &self.shards[sync::shard_hint() % SHARDS]
+    }
+
+    /// Notes how many operations of the forking thread are inside.
+    pub(super) fn note_own(&self, own: usize) {
+        // ORDERING: Relaxed, here and below; one thread, before and after its fork.
+        self.own.store(own, Ordering::Relaxed);
+    }
+}
+
+/// What only the registry does, under its lock.
+#[cfg(not(loom))]
+impl Node {
+    /// As new, and if a fork is under way closed by it.
+    pub(super) fn renew(&self, forker: usize) {
+        let state = if forker == 0 { OPEN } else { CLOSING };
+        self.count_only(0);
+        self.set_closer(forker);
+        // ORDERING: Relaxed; no other thread knows the gate yet except one that forks, which takes the registry's lock.
+        self.forked.store(forker != 0, Ordering::Relaxed);
+        self.state.store(state, Ordering::Relaxed);
+        // A fork may have found the node before it was given back, and wait for it.
+        wake_all(self.key());
+    }
+
+    /// In the child of a fork that waited: takes out what other threads counted in before they saw that the gate is closed.
+    pub(super) fn forget_other_threads(&self) {
+        self.count_only(self.own.load(Ordering::Relaxed));
+    }
+
+    /// In the child of a fork that did not wait.
+    pub(super) fn abandon(&self) {
+        self.count_only(thread::entries(self.key()));
+        self.set_closer(0);
+        // ORDERING: Relaxed; the process has one thread.
+        self.forked.store(false, Ordering::Relaxed);
+        self.state.store(ABANDONED, Ordering::Relaxed);
+    }
+
+    /// Sets the counters to operations of this thread alone.
+    fn count_only(&self, own: usize) {
+        // ORDERING: Relaxed, all; the process has one thread, or no other thread knows the gate.
+        self.shards.iter().for_each(|shard| shard.store(0, Ordering::Relaxed));
+        self.shard().store(own, Ordering::Relaxed);
+        self.waiting.store(0, Ordering::Relaxed);
+    }
+}

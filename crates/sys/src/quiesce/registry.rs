@@ -1,0 +1,278 @@
+//! The gates of the process, and what happens to them at a fork.
+//!
+//! The list only grows: a node whose gate was dropped is used again. What changes it holds `LIST`, and so does a thread from
+//! the moment it found all gates quiet until its fork is over; thus a child never finds the list half changed. The lock is a
+//! word and not a mutex of std because it is taken in one function and let go in another.
+//!
+//! ```text
+//!  prepare   FORKER = me; close every gate; { LIST; all quiet? else let LIST go, wait } until yes or out of time
+//!  parent    open; FORKER = 0; let LIST go
+//!  child     generation + 1; open with only this thread's operations, or abandon; FORKER = 0; let LIST go
+//! ```
+//! A gate that is made in between is born closed.
+
+use std::{
+    io,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    all,
+    deadline::Deadline,
+    node::{LEFT, Node},
+    thread,
+};
+use crate::sync::{epoch, wait, wake_all};
+
+/// A node in the list of all.
+struct Link {
+    node: Node,
+    /// Whether a gate has the node. Changed under `LIST`.
+    used: AtomicBool,
+    next: OnceLock<&'static Link>,
+}
+
+static HEAD: OnceLock<&'static Link> = OnceLock::new();
+/// 1 while a thread has the list.
+static LIST: AtomicU32 = AtomicU32::new(0);
+/// The token of the thread that forks, or 0.
+static FORKER: AtomicUsize = AtomicUsize::new(0);
+/// Whether the fork goes on though operations of other threads are inside.
+static GAVE_UP: AtomicBool = AtomicBool::new(false);
+static REGISTERED: AtomicBool = AtomicBool::new(false);
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+static FORK_WAIT_MS: AtomicU64 = AtomicU64::new(5000);
+
+/// A node for a new gate.
+pub(super) fn claim() -> io::Result<&'static Node> {
+    register()?;
+    Ok(with_list(claim_listed))
+}
+
+fn claim_listed() -> &'static Node {
+    let mut place = &HEAD;
+    let link = loop {
+        // ORDERING: Relaxed; under `LIST`.
+        match place.get() {
+            Some(link) if link.used.load(Ordering::Relaxed) => place = &link.next,
+            Some(link) => break *link,
+            None => {
+                let used = AtomicBool::new(false);
+                let link = Link { node: Node::new(), used, next: OnceLock::new() };
+                break place.get_or_init(|| Box::leak(Box::new(link)));
+            }
+        }
+    };
+    // ORDERING: Relaxed; FORKER is set under `LIST`.
+    link.node.renew(FORKER.load(Ordering::Relaxed));
+    link.used.store(true, Ordering::Relaxed);
+    &link.node
+}
+
+/// Takes back the node of a gate that is dropped.
+pub(super) fn give_back(node: &'static Node) {
+    with_list(|| {
+        if let Some(link) = links().find(|link| std::ptr::eq(&link.node, node)) {
+            // ORDERING: Relaxed; under `LIST`.
+            link.used.store(false, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Waits for a fork of another thread to be over. False if the deadline passes, or if the fork waits for this thread.
+pub(super) fn stand_back(me: usize, deadline: &Deadline) -> bool {
+    loop {
+        let epoch = epoch(forker_key());
+        // ORDERING: Relaxed; it saves the fork from waiting for ever new threads that close a gate, and orders nothing.
+        let forker = FORKER.load(Ordering::Relaxed);
+        if forker == 0 || forker == me {
+            return true;
+        }
+        if thread::is_nested() || !deadline.wait(forker_key(), epoch) {
+            return false;
+        }
+    }
+}
+
+pub(super) fn generation() -> u64 {
+    // ORDERING: Relaxed; it changes while the process has one thread.
+    GENERATION.load(Ordering::Relaxed)
+}
+
+pub(super) fn set_fork_wait(wait: Duration) {
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    // ORDERING: Relaxed; a number.
+    FORK_WAIT_MS.store(wait_ms, Ordering::Relaxed);
+}
+
+fn links() -> impl Iterator<Item = &'static Link> {
+    std::iter::successors(HEAD.get().copied(), |link| link.next.get().copied())
+}
+
+/// Nodes that were ever made.
+#[cfg(test)]
+pub(super) fn len() -> usize {
+    links().count()
+}
+
+/// The nodes that gates have.
+fn nodes() -> impl Iterator<Item = &'static Node> {
+    // ORDERING: Relaxed; a gate that is new to this list is closed already, one that goes is not entered any more.
+    links().filter(|link| link.used.load(Ordering::Relaxed)).map(|link| &link.node)
+}
+
+/// As [`nodes`], without those that were abandoned in an earlier fork: what was inside stays there for ever.
+fn living() -> impl Iterator<Item = &'static Node> {
+    nodes().filter(|node| !node.is_abandoned())
+}
+
+fn list_key() -> usize {
+    std::ptr::from_ref(&LIST).addr()
+}
+
+fn forker_key() -> usize {
+    std::ptr::from_ref(&FORKER).addr()
+}
+
+/// Calls `f` with the list. A thread that forks has it already when a fork handler of other code makes or drops a gate.
+fn with_list<R>(f: impl FnOnce() -> R) -> R {
+    if is_forking() {
+        return f();
+    }
+    lock();
+    let result = f();
+    unlock();
+    result
+}
+
+fn lock() {
+    loop {
+        let epoch = epoch(list_key());
+        // ORDERING: Acquire; pairs with the Release in `unlock`.
+        if LIST.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return;
+        }
+        wait(list_key(), epoch);
+    }
+}
+
+fn unlock() {
+    // ORDERING: Release; pairs with the Acquire in `lock`.
+    LIST.store(0, Ordering::Release);
+    wake_all(list_key());
+}
+
+/// Registers the handlers. Two threads may both do it: each handler runs once a fork all the same, see `is_forking`. So no
+/// thread waits for another here, which a fork before the handlers are known would make for ever.
+fn register() -> io::Result<()> {
+    // ORDERING: Relaxed; nothing depends on it but whether it is done again.
+    if REGISTERED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    #[cfg(unix)]
+    {
+        // SAFETY: the handlers have the C calling convention and no arguments, are functions of this program and so live as
+        // long as it, and do not unwind: a panic in an `extern "C"` function aborts.
+        let refused = unsafe {
+            libc::pthread_atfork(Some(before_fork), Some(after_in_parent), Some(after_in_child))
+        };
+        if refused != 0 {
+            return Err(io::Error::from_raw_os_error(refused));
+        }
+    }
+    REGISTERED.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether this thread forks. The handlers may be registered twice; the second call of each finds its work done.
+fn is_forking() -> bool {
+    // ORDERING: Relaxed; this thread alone stores its token.
+    FORKER.load(Ordering::Relaxed) == thread::token()
+}
+
+extern "C" fn before_fork() {
+    if is_forking() {
+        return;
+    }
+    let me = thread::token();
+    become_forker(me);
+    // ORDERING: Relaxed; a number.
+    let wait = Duration::from_millis(FORK_WAIT_MS.load(Ordering::Relaxed));
+    let settled = wait_for_operations(me, &Deadline::after(wait));
+    // ORDERING: Relaxed; for this thread.
+    GAVE_UP.store(!settled, Ordering::Relaxed);
+}
+
+extern "C" fn after_in_parent() {
+    if is_forking() {
+        all::reopen(nodes);
+        end_fork();
+    }
+}
+
+extern "C" fn after_in_child() {
+    if !is_forking() {
+        return;
+    }
+    // ORDERING: Relaxed, here and below; the process has one thread.
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    if GAVE_UP.load(Ordering::Relaxed) {
+        living().for_each(Node::abandon);
+    } else {
+        living().for_each(Node::forget_other_threads);
+        all::reopen(nodes);
+    }
+    end_fork();
+}
+
+/// Waits until no other thread forks, which takes as long as a fork at most.
+fn become_forker(me: usize) {
+    loop {
+        let epoch = epoch(forker_key());
+        lock();
+        // ORDERING: Relaxed; under `LIST`. So each gate is either in the list that is walked, or born closed.
+        let free = FORKER.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        unlock();
+        if free {
+            return;
+        }
+        wait(forker_key(), epoch);
+    }
+}
+
+/// Closes all gates and waits until they are quiet. Returns with `LIST` taken; false if the deadline passed.
+fn wait_for_operations(me: usize, deadline: &Deadline) -> bool {
+    let closed = all::close(living, me, deadline);
+    loop {
+        let epoch = epoch(LEFT);
+        lock();
+        if closed && all::settle(living, own_in_living()) {
+            return true;
+        }
+        if !closed {
+            return false;
+        }
+        unlock();
+        if !deadline.wait(LEFT, epoch) {
+            lock();
+            return false;
+        }
+    }
+}
+
+/// Operations of this thread in gates that are not abandoned.
+fn own_in_living() -> usize {
+    let abandoned = nodes().filter(|node| node.is_abandoned());
+    thread::depth() - abandoned.map(|node| thread::entries(node.key())).sum::<usize>()
+}
+
+fn end_fork() {
+    // ORDERING: Relaxed; under `LIST`, whose end releases it.
+    FORKER.store(0, Ordering::Relaxed);
+    unlock();
+    wake_all(forker_key());
+}

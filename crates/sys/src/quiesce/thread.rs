@@ -1,0 +1,116 @@
+//! What the calling thread is inside of.
+//!
+//! Const-initialised and without Drop, so that its use in a signal handler allocates and registers nothing. A handler that
+//! interrupts `push` or `pop` uses the places above `depth` and leaves `depth` as it was: `push` raises `depth` before it
+//! writes below it, `pop` lowers it last.
+
+use std::{
+    cell::Cell,
+    ptr,
+    sync::atomic::{Ordering, compiler_fence},
+};
+
+/// Gates that are remembered. A thread inside more of them is taken to be inside every gate.
+const REMEMBERED: usize = 8;
+
+/// In the place of a gate that was entered when no place was free.
+const UNKNOWN: usize = 0;
+
+struct Held {
+    /// Operations that are under way.
+    depth: Cell<usize>,
+    /// Gates that the thread has closed and that are quiet.
+    quiets: Cell<usize>,
+    /// The keys of the gates that were entered first.
+    gates: [Cell<usize>; REMEMBERED],
+}
+
+impl Held {
+    const fn new() -> Self {
+        Self {
+            depth: Cell::new(0),
+            quiets: Cell::new(0),
+            gates: [const { Cell::new(UNKNOWN) }; REMEMBERED],
+        }
+    }
+
+    fn remembered(&self) -> &[Cell<usize>] {
+        &self.gates[..self.depth.get().min(REMEMBERED)]
+    }
+
+    /// Closes the gap that a gate leaves, which is not the last or not remembered.
+    fn forget(&self, key: usize) {
+        let gates = self.remembered();
+        let place = |key| gates.iter().rposition(|gate| gate.get() == key);
+        if let Some(at) = place(key).or_else(|| place(UNKNOWN)) {
+            gates[at..].windows(2).for_each(|pair| pair[0].set(pair[1].get()));
+            if self.depth.get() > REMEMBERED {
+                gates[REMEMBERED - 1].set(UNKNOWN);
+            }
+        }
+    }
+}
+
+#[cfg(not(loom))]
+thread_local!(static HELD: Held = const { Held::new() });
+#[cfg(loom)]
+loom::thread_local!(static HELD: Held = Held::new());
+
+/// A number that no other living thread has, and that the thread keeps in the child of a fork. Never 0.
+pub(super) fn token() -> usize {
+    HELD.with(|held| ptr::from_ref(held).addr())
+}
+
+/// Operations of this thread that are under way, in all gates.
+pub(super) fn depth() -> usize {
+    HELD.with(|held| held.depth.get())
+}
+
+/// Whether the thread is in the middle of something that a closing gate must let it end.
+#[inline]
+pub(super) fn is_nested() -> bool {
+    HELD.with(|held| held.depth.get() + held.quiets.get() > 0)
+}
+
+/// Whether the thread is, or may be, inside the gate with this key.
+pub(super) fn is_inside(key: usize) -> bool {
+    HELD.with(|held| held.depth.get() > REMEMBERED) || entries(key) + entries(UNKNOWN) > 0
+}
+
+/// Operations of this thread in the gate with this key, as far as they are remembered.
+pub(super) fn entries(key: usize) -> usize {
+    HELD.with(|held| held.remembered().iter().filter(|gate| gate.get() == key).count())
+}
+
+#[inline]
+pub(super) fn push(key: usize) {
+    HELD.with(|held| {
+        let depth = held.depth.get();
+        held.depth.set(depth + 1);
+        compiler_fence(Ordering::SeqCst);
+        if let Some(gate) = held.gates.get(depth) {
+            gate.set(key);
+        }
+    });
+}
+
+#[inline]
+pub(super) fn pop(key: usize) {
+    HELD.with(|held| {
+        let last = held.depth.get() - 1;
+        // Guards may be dropped in another order than the reverse of that in which they were made.
+        if held.gates.get(last).is_none_or(|gate| gate.get() != key) {
+            held.forget(key);
+        }
+        compiler_fence(Ordering::SeqCst);
+        held.depth.set(last);
+    });
+}
+
+pub(super) fn begin_quiet() {
+    HELD.with(|held| held.quiets.set(held.quiets.get() + 1));
+}
+
+pub(super) fn end_quiet() {
+    HELD.with(|held| held.quiets.set(held.quiets.get() - 1));
+}

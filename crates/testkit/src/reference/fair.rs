@@ -1,0 +1,107 @@
+//! A lock that threads get in the order in which they came.
+//!
+//! std's mutex lets a thread that unlocks and locks again pass those that sleep. In a pool with one lock for everything, whose
+//! compaction holds it long, a thread that compacts in a loop so keeps all other threads out for minutes.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+/// Never poisoned: what a panic leaves half changed is the business of the test that panics.
+#[derive(Debug, Default)]
+pub(super) struct FairMutex<T> {
+    turns: Mutex<Turns>,
+    changed: Condvar,
+    value: Mutex<T>,
+}
+
+/// Tickets: a thread takes the next one and waits until it is served.
+#[derive(Debug, Default)]
+struct Turns {
+    next: u64,
+    served: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct FairGuard<'a, T> {
+    lock: &'a FairMutex<T>,
+    /// Taken out when the guard is dropped, before the next thread's turn.
+    value: Option<MutexGuard<'a, T>>,
+}
+
+impl<T> FairMutex<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self { turns: Mutex::default(), changed: Condvar::new(), value: Mutex::new(value) }
+    }
+
+    /// Waits for the threads that came before.
+    pub(super) fn lock(&self) -> FairGuard<'_, T> {
+        let mut turns = self.turns();
+        let ticket = turns.next;
+        turns.next += 1;
+        while turns.served != ticket {
+            turns = self.changed.wait(turns).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(turns);
+        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        FairGuard { lock: self, value: Some(value) }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Drop for FairGuard<'_, T> {
+    fn drop(&mut self) {
+        drop(self.value.take());
+        let mut turns = self.lock.turns();
+        turns.served += 1;
+        if turns.next != turns.served {
+            self.lock.changed.notify_all();
+        }
+    }
+}
+
+impl<T> Deref for FairGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("taken out by drop alone")
+    }
+}
+
+impl<T> DerefMut for FairGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("taken out by drop alone")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_locks_again_does_not_pass_one_that_waits() {
+        let lock = FairMutex::new(0);
+        thread::scope(|scope| {
+            for turn in 1..=100 {
+                let held = lock.lock();
+                let waiter = scope.spawn(|| *lock.lock() += 1);
+                let comes = || {
+                    let turns = lock.turns();
+                    turns.next == turns.served + 2
+                };
+                while !comes() {
+                    thread::yield_now();
+                }
+                drop(held);
+                assert_eq!(*lock.lock(), turn, "the waiter was passed");
+                waiter.join().expect("no panic");
+            }
+        });
+    }
+}
