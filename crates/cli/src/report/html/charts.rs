@@ -189,7 +189,7 @@ fn times_chart(id: &str, title: &str, scale: &Scale, rows: &[(String, Percentile
             plot.text(scale.at(f64::MAX), y + LABEL, Anchor::End, "value", "not measured");
             continue;
         };
-        let figure = format!("p50 {} · p99 {} µs", show_short(p50), show_short(p99));
+        let figure = show_pair(p50, p99);
         plot.text(scale.at(f64::MAX), y + LABEL, Anchor::End, "value halo", &figure);
         plot.line((scale.at(p50), scale.at(p99)), (middle, middle), "range");
         plot.mark(
@@ -222,13 +222,20 @@ fn show_micros(micros: Option<f64>) -> String {
     micros.map_or_else(|| "–".to_owned(), |micros| format!("{} µs", show_time(micros)))
 }
 
-/// Three digits: the label beside it needs its room on a telephone. The table has more.
-fn show_short(micros: f64) -> String {
-    match micros {
-        _ if micros < 10.0 => format!("{micros:.2}"),
-        _ if micros < 100.0 => format!("{micros:.1}"),
-        _ => format!("{micros:.0}"),
-    }
+/// Both in one unit, which suits the longer one, with three digits each, or two in a wider unit: the label beside it needs
+/// its room on a telephone, however slow the machine was. The table has more.
+fn show_pair(p50: f64, p99: f64) -> String {
+    let (unit, divisor, two_decimals, one_decimal) = match p50.max(p99) {
+        longest if longest < 999.5 => ("µs", 1.0, 9.995, 99.95),
+        longest if longest < 999.5e3 => ("ms", 1e3, 0.095, 9.95),
+        _ => ("s", 1e6, 0.095, 9.95),
+    };
+    let digits = |micros: f64| match micros / divisor {
+        number if number < two_decimals => format!("{number:.2}"),
+        number if number < one_decimal => format!("{number:.1}"),
+        number => format!("{number:.0}"),
+    };
+    format!("p50 {} · p99 {} {unit}", digits(p50), digits(p99))
 }
 
 fn show_ratio(ratio: f64) -> String {
@@ -239,4 +246,24 @@ fn show_ratio(ratio: f64) -> String {
 fn trim(number: f64) -> String {
     let text = format!("{number:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_leave_room_for_the_label_beside_them_whatever_they_are() {
+        let cases = [
+            ((8.891, 65.04), "p50 8.89 · p99 65.0 µs"),
+            ((9.996, 999.4), "p50 10.0 · p99 999 µs"),
+            ((91.2, 999.7), "p50 0.09 · p99 1.0 ms"),
+            ((148.0, 12_345.0), "p50 0.1 · p99 12 ms"),
+            ((2012.0, 1_500_000.0), "p50 0.00 · p99 1.5 s"),
+        ];
+        for ((p50, p99), expected) in cases {
+            assert_eq!(show_pair(p50, p99), expected);
+            assert!(expected.chars().count() <= 22, "what 360 pixels have room for: {expected}");
+        }
+    }
 }
