@@ -24,7 +24,7 @@ pub(crate) enum Exit {
     Success,
     /// Nothing could be measured, or the run failed. Of torture: something was wrong, as a canary wants it.
     Failed,
-    /// The arguments make no sense.
+    /// Invalid arguments.
     Usage,
     /// The report is complete but for inputs that are missing or could not be read.
     Partial,

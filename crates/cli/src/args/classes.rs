@@ -63,7 +63,7 @@ Columns:
 Exit codes:
   0    printed
   1    the lengths could not be read, or nothing could be printed
-  2    the arguments make no sense, or no table is possible with them
+  2    invalid arguments, or no table is possible with them
 
 The JSON is described in docs/CLASSES.md.";
 

@@ -43,38 +43,38 @@ Examples:
       what pagefold torture --record wrote
 
 Columns:
-  effect.   effective ratio: bytes of the pages / memory. It is what
-            you would win; at 1 nothing is saved
-  memory    what the pool holds for the pages: frames and metadata,
-            and the codec's dictionary if it has one
-  pages     how many pages were stored, same-filled ones included
-  same      of these, same-filled: one repeated 8-byte word, no memory
-  raw       of these, incompressible: kept as they are
-  ratio     what the codec does: bytes before / after, same-filled
-            pages left out
-  density   what the allocator does: payload / frames, at most 1
-  store us  microseconds to compress and store a page: p50 is the
-            median, one page in a hundred takes longer than p99
-  load us   the same, to read a page back in random order
-  RssAnon   growth of this process, as the kernel counts it
-  payload   with --lifecycle: the bytes of the compressed pages
-  frames    the 4 KiB frames that they lie in
-  idle      frames that hold nothing and are kept for later
-  metadata  the pool's tables, descriptors and handles
-  resident  frames, idle frames and metadata together
-  private   of a process: memory that it alone has; this was measured
-  shared    memory that other processes have as well; left out unless
-            --shared
-  files     pages of files, which the kernel can drop; left out
-  swap      swapped out already; left out
-  lz4, ..   a column named after a codec: the effective ratio of a
-            process or mapping
+  eff. ratio  effective ratio: bytes of the pages / memory. It is what
+              you would win; at 1 nothing is saved
+  memory      what the pool holds for the pages: frames and metadata,
+              and the codec's dictionary if it has one
+  pages       how many pages were stored, same-filled ones included
+  same        of these, same-filled: a repeated 8-byte word, no memory
+  raw         of these, incompressible: kept as they are
+  ratio       what the codec does: bytes before / after, same-filled
+              pages left out
+  density     what the allocator does: payload / frames, at most 1
+  store us    microseconds to compress and store a page: p50 is the
+              median, one page in a hundred takes longer than p99
+  load us     the same, to read a page back in random order
+  RssAnon     growth of this process, as the kernel counts it
+  payload     with --lifecycle: the bytes of the compressed pages
+  frames      the 4 KiB frames that they lie in
+  idle        frames that hold nothing and are kept for later
+  metadata    the pool's tables, descriptors and handles
+  resident    frames, idle frames and metadata together
+  private     of a process: memory that it alone has; this was measured
+  shared      memory that other processes have as well; left out unless
+              --shared
+  files       pages of files, which the kernel can drop; left out
+  swap        swapped out already; left out
+  lz4, ..     a column named after a codec: the effective ratio of a
+              process or mapping
 
 Exit codes:
   0    everything was measured and read back intact
   1    nothing could be measured, or the run failed
-  2    the arguments make no sense; also a limit that is too small for
-       a pool, or a place for --html that cannot be written
+  2    invalid arguments; also a limit that is too small for a pool, or
+       a place for --html that cannot be written
   3    measured, but an input was missing or could not be read; the
        report counts it, and JSON lists it
   4    a page did not read back as it was stored

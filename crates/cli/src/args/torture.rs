@@ -136,7 +136,7 @@ Exit codes:
   0    every pool passed
   1    a pool did something wrong; with --canary: every planted fault
        was caught
-  2    the arguments make no sense, or a trace is none
+  2    invalid arguments, or a trace is none
   3    nothing was finished for a minute: a deadlock
   4    with --canary: a planted fault was not caught
   130  interrupted

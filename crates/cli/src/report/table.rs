@@ -16,12 +16,12 @@ const NONE: &str = "-";
 pub(super) const LEGEND: &str = "\
 same: same-filled, one repeated word; raw: incompressible, kept as it is
 ratio: compression, same-filled pages left out; density: payload / frames
-effect.: effective ratio, original bytes / (frames + metadata = memory)
+eff. ratio: original bytes / memory, which is frames + metadata + dictionary
 us: microseconds a page, loads in random order; RssAnon: growth, by the kernel";
 
 /// The headings of what the pages take, of how long they take, and of what is left after compaction.
 pub(super) const SPACE: [&str; 7] =
-    ["pages", "same", "raw", "ratio", "effect.", "density", "memory"];
+    ["pages", "same", "raw", "ratio", "eff. ratio", "density", "memory"];
 pub(super) const TIME: [&str; 7] =
     ["store us p50", "p99", "mean", "load us p50", "p99", "mean", "RssAnon"];
 pub(super) const RESIDENT: [&str; 6] =

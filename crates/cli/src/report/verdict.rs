@@ -146,18 +146,18 @@ fn saving(input: &InputSummary, row: &Row) -> String {
     }
     if ratio < WORTHWHILE {
         return format!(
-            "{original} would take {taken} ({name}): compressed memory does not pay for this input."
+            "{original} would take {taken} ({name}): compression would not save memory on this input."
         );
     }
     let less = show_ratio(ratio);
     if !input.is_sampled() {
-        return format!("{original} would fit in {taken} ({name}): {less} times less.");
+        return format!("{original} would fit in {taken} ({name}): {less}x smaller.");
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
     let projected = (input.total_bytes as f64 / ratio) as u64;
     let (whole, projected) = (bytes::show(input.total_bytes), bytes::show(projected));
     format!(
-        "The sample of {original} fits in {taken} ({name}).\nThe whole {whole} would fit in about {projected}: {less} times less."
+        "The sample of {original} fits in {taken} ({name}).\nThe whole {whole} would fit in about {projected}: {less}x smaller."
     )
 }
 
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(
             savings(&test_report(rows, 1200, 1200)),
             [
-                "1.2 GiB would fit in 260.0 MiB (zstd:-1, nbud): 4.6 times less.",
+                "1.2 GiB would fit in 260.0 MiB (zstd:-1, nbud): 4.6x smaller.",
                 "Fastest to load: lz4, nbud, 1.0 us a page (p50), in 400.0 MiB."
             ]
         );
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(
             savings(&report),
             [
-                "The sample of 1.2 GiB fits in 300.0 MiB (lz4, nbud).\nThe whole 11.7 GiB would fit in about 2.9 GiB: 4.0 times less."
+                "The sample of 1.2 GiB fits in 300.0 MiB (lz4, nbud).\nThe whole 11.7 GiB would fit in about 2.9 GiB: 4.0x smaller."
             ]
         );
         let text = sampling(&report.input);
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn what_does_not_pay_is_said_to_be_so() {
         let text = savings(&test_report(vec![test_row("lz4", 1190, 1.0)], 1200, 1200)).join(" ");
-        assert!(text.contains("does not pay"), "{text}");
+        assert!(text.contains("compression would not save memory on this input."), "{text}");
 
         let mut tiny = test_row("lz4", 1, 1.0);
         (tiny.original_bytes, tiny.metadata_bytes, tiny.effective_ratio) =

@@ -136,7 +136,7 @@ fn line(run: &Run, interrupted: bool, out: &mut Vec<u8>) -> io::Result<()> {
     let subject = run.subject;
     match (&run.outcome, run.canary) {
         (Outcome::Passed(_), None) if interrupted => {
-            writeln!(out, "{subject}: nothing wrong in {seconds:.1} s, when it was interrupted")
+            writeln!(out, "{subject}: interrupted after {seconds:.1} s; no errors found")
         }
         (Outcome::Passed(_), None) => writeln!(out, "{subject}: passed, {seconds:.1} s"),
         (Outcome::Passed(_), Some(canary)) => {
@@ -161,7 +161,7 @@ fn failure(run: &Run, found: &Found, out: &mut Vec<u8>) -> io::Result<()> {
         run.subject, found.operation, plan.seed, found.failure
     )?;
     let order = if plan.threads > 1 { " (threads meet differently each time)" } else { "" };
-    writeln!(out, "again{order}:\n  {}", found.command)?;
+    writeln!(out, "to reproduce{order}:\n  {}", found.command)?;
     if let Some(Few { trace, command, .. }) = &found.few {
         let steps = trace.steps.len();
         writeln!(out, "{steps} step{} fail as well:", if steps == 1 { "" } else { "s" })?;
@@ -172,7 +172,7 @@ fn failure(run: &Run, found: &Found, out: &mut Vec<u8>) -> io::Result<()> {
             writeln!(out, "  .. and {} more", steps - STEPS_SHOWN)?;
         }
         if let Some(command) = command {
-            writeln!(out, "again:\n  {command}")?;
+            writeln!(out, "to reproduce:\n  {command}")?;
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ fn the_table_is_readable_at_80_columns_and_ends_in_a_verdict() {
             "125 pages of 3 files",
             "8 of them same-filled",
             "ratio",
-            "effect.",
+            "eff. ratio",
             "density",
             "p99",
             "mean",

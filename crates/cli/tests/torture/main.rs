@@ -5,10 +5,12 @@ mod traces;
 
 use std::{
     ffi::OsStr,
+    fs,
     process::{Command, Output, Stdio},
 };
 
 use pagefold_pool::Allocator;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Small, so that a debug build fills it quickly.
@@ -156,6 +158,31 @@ fn a_canary_that_is_not_caught_has_a_code_of_its_own() {
     ]);
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(text(&output.stdout).contains("NOT caught"), "{output:?}");
+}
+
+#[test]
+fn what_an_interrupted_run_found_is_said() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pagefold"));
+    command.args(["torture", "--allocator", "nbud", "--threads", "1", "--seconds", "600"]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it runs");
+    // Once it has computed for a tenth of a second, the run is under way.
+    let computed = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it runs");
+        let mut fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+        fields.nth(11).and_then(|ticks| ticks.parse::<u64>().ok()).expect("a number")
+    };
+    while computed() < 10 {
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it is our child");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let shown = text(&output.stdout);
+    let line = shown.lines().last().expect("it has a report");
+    assert!(
+        line.starts_with("nbud: interrupted after ") && line.ends_with(" s; no errors found"),
+        "{shown}"
+    );
 }
 
 #[test]

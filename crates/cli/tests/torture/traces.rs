@@ -44,7 +44,7 @@ fn a_flaw_is_shrunk_to_a_short_trace_that_fails_again() {
     let again = torture(["--allocator", "map:WriteIgnored", "--replay", &path]);
     assert_eq!(again.status.code(), Some(1), "{again:?}");
     let shown = text(&again.stdout);
-    assert!(shown.contains("FAILED at operation") && shown.contains("again:"), "{shown}");
+    assert!(shown.contains("FAILED at operation") && shown.contains("to reproduce:"), "{shown}");
     // The command that was printed leads there as well.
     let command = failure["command"].as_str().expect("a command").to_owned();
     let words: Vec<&str> = command.split_whitespace().skip(2).collect();

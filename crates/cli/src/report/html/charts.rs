@@ -87,7 +87,7 @@ pub(super) fn answer(report: &Report) -> Option<Markup> {
     Some(plot.finish("answer", "The input, and what it would take", &description))
 }
 
-/// How many times less memory each fill takes than its pages.
+/// How many times smaller each fill makes its pages.
 pub(super) fn ratio(report: &Report) -> Figure {
     let rows = fills(report);
     let best = verdict::densest(report);

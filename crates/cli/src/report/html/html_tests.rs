@@ -97,7 +97,7 @@ fn a_page_is_well_nested_and_every_chart_has_a_name_and_a_table() {
 fn the_page_says_what_was_found() {
     let page = render(&lifecycle(), &settings());
     for text in [
-        "1.2 GiB would fit in 300.0 MiB (zstd:1, nbud): 4.0 times less.",
+        "1.2 GiB would fit in 300.0 MiB (zstd:1, nbud): 4.0x smaller.",
         "Effective ratio",
         "3.00×",
         "4.00×",

@@ -200,7 +200,7 @@ const PAGES: &[Column] = &[
     ("ratio", |row| {
         row.compression_ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
     }),
-    ("effective", |row| format!("{:.2}", row.best_ratio())),
+    ("eff. ratio", |row| format!("{:.2}", row.best_ratio())),
 ];
 
 const MEMORY: &[Column] = &[
