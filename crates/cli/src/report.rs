@@ -71,6 +71,7 @@ fn colour_wanted(is_set: impl Fn(&str) -> bool) -> bool {
 }
 
 fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) -> io::Result<()> {
+    write_answer(report, bold, out)?;
     writeln!(out, "{}", verdict::input(&report.input))?;
     if !output.quiet && report.input.is_sampled() {
         writeln!(out, "{}", verdict::sampling(&report.input))?;
@@ -91,17 +92,23 @@ fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) ->
     if !lines.is_empty() && !output.quiet {
         writeln!(out, "{}\n", lines.join("\n"))?;
     }
-    for sentence in verdict::stops(report) {
-        writeln!(out, "{sentence}")?;
-    }
-    for sentence in verdict::savings(report) {
-        writeln!(out, "{}", bold.apply(&sentence))?;
-    }
-    if let Some(sentence) = verdict::confidence(report) {
-        writeln!(out, "{sentence}")?;
-    }
     if let Some(line) = skipped::line(&report.input.skipped).filter(|_| !output.quiet) {
-        writeln!(out, "\n{line}")?;
+        writeln!(out, "{line}")?;
+    }
+    // Each part leaves an empty line behind it for the next one.
+    while out.ends_with(b"\n\n") {
+        out.pop();
+    }
+    Ok(())
+}
+
+/// What the user came for, above everything it follows from.
+fn write_answer(report: &Report, bold: Bold, out: &mut Vec<u8>) -> io::Result<()> {
+    let savings = verdict::savings(report).into_iter().map(|sentence| bold.apply(&sentence));
+    let sentences = savings.chain(verdict::confidence(report)).chain(verdict::stops(report));
+    let sentences: Vec<_> = sentences.collect();
+    if !sentences.is_empty() {
+        writeln!(out, "{}\n", sentences.join("\n"))?;
     }
     Ok(())
 }

@@ -157,7 +157,7 @@ fn saving(input: &InputSummary, row: &Row) -> String {
     let projected = (input.total_bytes as f64 / ratio) as u64;
     let (whole, projected) = (bytes::show(input.total_bytes), bytes::show(projected));
     format!(
-        "The sample of {original} fits in {taken} ({name}).\nThe whole {whole} would fit in about {projected}: {less}x smaller."
+        "The whole {whole} would fit in about {projected} ({name}): {less}x smaller.\nThe sample of {original} fits in {taken}."
     )
 }
 
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(
             savings(&report),
             [
-                "The sample of 1.2 GiB fits in 300.0 MiB (lz4, nbud).\nThe whole 11.7 GiB would fit in about 2.9 GiB: 4.0x smaller."
+                "The whole 11.7 GiB would fit in about 2.9 GiB (lz4, nbud): 4.0x smaller.\nThe sample of 1.2 GiB fits in 300.0 MiB."
             ]
         );
         let text = sampling(&report.input);

@@ -11,7 +11,7 @@ use crate::common::{Outcome, estimate, pagefold, runs, sample_dir, text};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
-fn the_table_is_readable_at_80_columns_and_ends_in_a_verdict() {
+fn the_table_is_readable_at_80_columns_and_the_verdict_stands_above_it() {
     let dir = sample_dir();
     let path = dir.path().display().to_string();
     for args in [vec![path.as_str()], vec!["--lifecycle", &path]] {
@@ -31,7 +31,9 @@ fn the_table_is_readable_at_80_columns_and_ends_in_a_verdict() {
         ] {
             assert!(text.contains(word), "`{word}` is missing:\n{text}");
         }
-        assert!(text.contains(" would fit in ") || text.contains(" would take "), "{text}");
+        let first = text.lines().next().expect("there is a report");
+        assert!(first.contains(" would fit in ") || first.contains(" would take "), "{text}");
+        assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?}");
     }
 }
 
@@ -40,6 +42,7 @@ fn a_sample_is_said_to_be_one_and_scaled_up_and_quiet_leaves_the_note_out() {
     let dir = sample_dir();
     let path = dir.path().display().to_string();
     let sampled = estimate(["--sample", "0.5", "--seed", "11", &path]).stdout;
+    assert!(sampled.starts_with("The whole "), "the answer is that of the whole: {sampled}");
     assert!(sampled.contains("This is a sample: ") && sampled.contains("seed 11"), "{sampled}");
     let quiet = estimate(["--quiet", "--sample", "0.5", "--seed", "11", &path]).stdout;
     assert!(!quiet.contains("This is a sample"), "{quiet}");
