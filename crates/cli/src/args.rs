@@ -10,7 +10,10 @@ mod values;
 
 use std::{ffi::OsString, io::Write as _, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use clap_complete::Shell;
 use pagefold_pool::Allocator;
 
@@ -210,10 +213,23 @@ fn one_line(error: &clap::Error) -> String {
         return "a command is missing; try `pagefold estimate PATH..` or `pagefold --help`"
             .to_owned();
     }
+    if error.kind() == ErrorKind::MissingRequiredArgument && lacks(error, estimate::PATH) {
+        return "no input; give a file, a directory, - for standard input, or a process, for example \
+            `pagefold estimate /usr/lib` or `pagefold estimate --pid firefox`; see --help"
+            .to_owned();
+    }
     let text = error.render().to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let words = first.split_whitespace().collect::<Vec<_>>().join(" ");
     format!("{}; see --help", words.strip_prefix("error: ").unwrap_or(&words))
+}
+
+/// Whether one of the arguments that are missing is called `name`.
+fn lacks(error: &clap::Error, name: &str) -> bool {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.iter().any(|text| text.contains(name)),
+        _ => false,
+    }
 }
 
 /// Parses the arguments, the program's name first.

@@ -19,10 +19,13 @@ use crate::{bytes, like::Like, trace::TraceConfig};
 /// The codecs that are measured when none is named.
 pub(super) const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
 
+/// What an input is called in usage and messages.
+pub(super) const PATH: &str = "PATH";
+
 #[derive(Debug, Args)]
 pub(super) struct EstimateArgs {
     /// Files, directories (with all below them), or - for standard input; a core file is read as the process that it was
-    #[arg(value_name = "PATH", required_unless_present_any = ["pids", "cgroups", "all", "trace", "files0_from"], value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = PATH, required_unless_present_any = ["pids", "cgroups", "all", "trace", "files0_from"], value_hint = ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
 
     /// The paths are in this file, or on standard input for -, each ended by a zero byte, as `find -print0` writes them

@@ -206,7 +206,10 @@ fn a_limit_too_small_for_a_pool_is_refused_before_anything_is_read() {
 
 #[test]
 fn arguments_that_do_not_exist_are_refused_in_one_line() {
-    estimate(Vec::<&str>::new()).fails_without_report(2, &["PATH"]);
+    for args in [&[][..], &["--json"], &["--maps", "--codec", "lz4"]] {
+        let wanted = ["no input", "`pagefold estimate /usr/lib`", "--pid", "--help"];
+        estimate(args).fails_without_report(2, &wanted);
+    }
     estimate(["--speed", "."]).fails_without_report(2, &["--speed"]);
     for args in [&[][..], &["fold"]] {
         let outcome: Outcome = pagefold().args(args).output().expect("the binary runs").into();
