@@ -7,6 +7,7 @@
 //! | [`parts`], [`mappings`] | the tables of processes and of their mappings |
 //! | [`skipped`] | what was skipped, as counts by reason |
 //! | [`table`] | the tables, at most 80 columns for usual figures |
+//! | [`terminal`] | bold type, and the width of a line |
 //! | [`verdict`] | what it comes to, in sentences |
 
 pub(crate) mod html;
@@ -16,11 +17,13 @@ mod parts;
 mod parts_json;
 mod skipped;
 mod table;
+mod terminal;
 mod verdict;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 
 pub(crate) use self::table::lay_out;
+use self::terminal::Terminal;
 use crate::{
     args::Output,
     estimate::{Report, Row},
@@ -32,20 +35,15 @@ use crate::{
 /// # Errors
 /// When stdout cannot be written. A reader that closed the pipe is none: it has seen what it wanted.
 pub(crate) fn print(report: Report, output: Output) -> Result<Exit, Failure> {
-    let stdout = io::stdout();
-    let bold = Bold(
-        stdout.is_terminal()
-            && colour_wanted(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
-    );
     // One write: a table should not be torn apart by what stderr says.
     let mut text = Vec::new();
     let composed = if output.json {
         json::write(&report, &mut text)
     } else {
-        write_text(&report, output, bold, &mut text)
+        write_text(&report, output, Terminal::of_stdout(), &mut text)
     };
     let written = composed.and_then(|()| {
-        let mut stdout = stdout.lock();
+        let mut stdout = io::stdout().lock();
         stdout.write_all(&text)?;
         stdout.flush()
     });
@@ -55,45 +53,35 @@ pub(crate) fn print(report: Report, output: Output) -> Result<Exit, Failure> {
     }
 }
 
-/// Bold type, where the terminal and its user take it.
-#[derive(Debug, Clone, Copy)]
-struct Bold(bool);
-
-impl Bold {
-    fn apply(self, text: &str) -> String {
-        if self.0 { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-}
-
-/// Whether the user's environment allows escape sequences: <https://no-color.org>, and terminals that have none.
-fn colour_wanted(is_set: impl Fn(&str) -> bool) -> bool {
-    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
-fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) -> io::Result<()> {
-    write_answer(report, bold, out)?;
-    writeln!(out, "{}", verdict::input(&report.input))?;
+fn write_text(
+    report: &Report,
+    output: Output,
+    terminal: Terminal,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    write_answer(report, terminal, out)?;
+    writeln!(out, "{}", terminal.wrap(&verdict::input(&report.input)))?;
     if !output.quiet && report.input.is_sampled() {
-        writeln!(out, "{}", verdict::sampling(&report.input))?;
+        writeln!(out, "{}", terminal.wrap(&verdict::sampling(&report.input)))?;
     }
     if let Some(like) = report.input.like.as_ref().filter(|_| !output.quiet) {
-        writeln!(out, "{}", like.describe())?;
+        writeln!(out, "{}", terminal.wrap(&like.describe()))?;
     }
-    write_tables(&report.rows, output, out)?;
+    write_tables(&report.rows, output, terminal, out)?;
     for table in parts::tables(&report.input) {
         writeln!(out, "{table}\n")?;
     }
     if !output.quiet {
         for note in parts::notes(&report.input) {
-            writeln!(out, "{note}\n")?;
+            writeln!(out, "{}\n", terminal.wrap(&note))?;
         }
     }
     let lines: Vec<_> = verdict::dictionaries(&report.input).collect();
     if !lines.is_empty() && !output.quiet {
-        writeln!(out, "{}\n", lines.join("\n"))?;
+        writeln!(out, "{}\n", terminal.wrap(&lines.join("\n")))?;
     }
     if let Some(line) = skipped::line(&report.input.skipped).filter(|_| !output.quiet) {
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", terminal.wrap(&line))?;
     }
     // Each part leaves an empty line behind it for the next one.
     while out.ends_with(b"\n\n") {
@@ -103,17 +91,24 @@ fn write_text(report: &Report, output: Output, bold: Bold, out: &mut Vec<u8>) ->
 }
 
 /// What the user came for, above everything it follows from.
-fn write_answer(report: &Report, bold: Bold, out: &mut Vec<u8>) -> io::Result<()> {
-    let savings = verdict::savings(report).into_iter().map(|sentence| bold.apply(&sentence));
-    let sentences = savings.chain(verdict::confidence(report)).chain(verdict::stops(report));
-    let sentences: Vec<_> = sentences.collect();
+fn write_answer(report: &Report, terminal: Terminal, out: &mut Vec<u8>) -> io::Result<()> {
+    let savings = verdict::savings(report).into_iter();
+    let savings = savings.map(|sentence| terminal.bold(&terminal.wrap(&sentence)));
+    let others = verdict::confidence(report).into_iter().chain(verdict::stops(report));
+    let others = others.map(|sentence| terminal.wrap(&sentence));
+    let sentences: Vec<_> = savings.chain(others).collect();
     if !sentences.is_empty() {
         writeln!(out, "{}\n", sentences.join("\n"))?;
     }
     Ok(())
 }
 
-fn write_tables(rows: &[Row], output: Output, out: &mut Vec<u8>) -> io::Result<()> {
+fn write_tables(
+    rows: &[Row],
+    output: Output,
+    terminal: Terminal,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -129,9 +124,9 @@ fn write_tables(rows: &[Row], output: Output, out: &mut Vec<u8>) -> io::Result<(
         writeln!(out, "{table}\n")?;
     }
     if !output.quiet {
-        writeln!(out, "{}", table::LEGEND)?;
+        writeln!(out, "{}", terminal.wrap(table::LEGEND))?;
         if resident.is_some() {
-            writeln!(out, "{}", table::RESIDENT_LEGEND)?;
+            writeln!(out, "{}", terminal.wrap(table::RESIDENT_LEGEND))?;
         }
         writeln!(out)?;
     }
@@ -233,13 +228,6 @@ mod tests {
             ("1 page".to_owned(), "2,000 pages".to_owned())
         );
         assert_eq!((percent(1, 3), percent(0, 0)), ("33.3 %".to_owned(), "0.0 %".to_owned()));
-    }
-
-    #[test]
-    fn no_color_wins() {
-        assert!(!colour_wanted(|name| name == "NO_COLOR"));
-        assert_eq!(Bold(true).apply("x"), "\u{1b}[1mx\u{1b}[0m");
-        assert_eq!(Bold(false).apply("x"), "x");
     }
 
     #[test]

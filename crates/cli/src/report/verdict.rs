@@ -1,6 +1,6 @@
 //! What the figures come to, in sentences.
 
-use super::{count, percent, plural};
+use super::{count, percent, plural, terminal::TIE};
 use crate::{
     bytes,
     estimate::{InputSummary, Phase, Report, Row},
@@ -67,7 +67,8 @@ pub(super) fn confidence(report: &Report) -> Option<String> {
             let codec = &row.codec;
             let who =
                 if several { format!("{codec} with {}", row.allocator) } else { codec.clone() };
-            Some(format!("{who} {:.2} to {high}", interval.low))
+            // One that is broken over two lines is hard to find.
+            Some(format!("{who} {:.2} to {high}", interval.low).replace(' ', &TIE.to_string()))
         })
         .collect();
     let list = intervals.join(", ");
@@ -228,10 +229,11 @@ mod tests {
             row.effective_ratio_95 = Some(Interval { low: 3.0, high: Some(4.0) });
             row
         };
-        let text = confidence(&test_report(vec![sampled("nbud")], 1200, 12_000));
+        let shown = |report: &Report| confidence(report).map(|text| text.replace(TIE, " "));
+        let text = shown(&test_report(vec![sampled("nbud")], 1200, 12_000));
         assert!(text.is_some_and(|text| text.ends_with(": lz4 3.00 to 4.00.")));
         let rows = vec![sampled("nbud"), sampled("zbud")];
-        let text = confidence(&test_report(rows, 1200, 12_000)).expect("two intervals");
+        let text = shown(&test_report(rows, 1200, 12_000)).expect("two intervals");
         assert!(
             text.ends_with(": lz4 with nbud 3.00 to 4.00, lz4 with zbud 3.00 to 4.00."),
             "{text}"

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{Read as _, Write as _},
+    os::unix::{fs::symlink, net::UnixListener},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -51,6 +52,45 @@ fn a_sample_is_said_to_be_one_and_scaled_up_and_quiet_leaves_the_note_out() {
 }
 
 #[test]
+fn no_sentence_is_longer_than_a_line() {
+    let dir = sample_dir();
+    let path = dir.path().display().to_string();
+    symlink("nowhere", dir.path().join("link")).expect("a symbolic link");
+    UnixListener::bind(dir.path().join("socket")).expect("a socket");
+    // Intervals of six runs, a limit that is reached, several reasons for what was skipped.
+    let allocators = ["--allocator", "nbud", "--allocator", "zsmalloc"];
+    let sampled = estimate([&["--sample", "0.5", &path][..], &allocators].concat()).stdout;
+    assert!(sampled.contains("Effective ratio of the whole, with 95 % confidence:"), "{sampled}");
+    assert!(sampled.contains("Skipped 2 inputs"), "{sampled}");
+    let after = sampled.split_once(" confidence:").expect("it has intervals").1;
+    let intervals = after.split_once("\n\n").expect("the figures follow").0;
+    assert_eq!(intervals.matches(" with ").count(), 6, "{sampled}");
+    // None of them is broken in the middle.
+    assert!(
+        intervals
+            .lines()
+            .all(|line| line.matches(" with ").count() == line.matches(" to ").count()),
+        "{sampled}"
+    );
+    let larger = dir.path().join("larger");
+    fs::write(&larger, (0..4_000_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>())
+        .expect("a file");
+    let limited = estimate([&["--limit", "3M", &path][..], &allocators].concat()).stdout;
+    assert!(limited.contains("was reached"), "{limited}");
+    for text in [sampled, limited] {
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+    let narrow = format!(
+        "stty rows 20 cols 50; {} estimate --quiet --sample 0.5 {path}",
+        env!("CARGO_BIN_EXE_pagefold")
+    );
+    let Some(narrow) = on_a_terminal_line(&narrow, true) else { return };
+    let sentences = narrow.split("codec ").next().expect("a beginning");
+    assert!(sentences.contains("confidence"), "{narrow:?}");
+    assert!(sentences.lines().all(|line| line.trim_end().chars().count() <= 50), "{narrow:?}");
+}
+
+#[test]
 fn a_pipe_gets_neither_colour_nor_progress() {
     let dir = sample_dir();
     let outcome = estimate([dir.path()]);
@@ -61,11 +101,13 @@ fn a_pipe_gets_neither_colour_nor_progress() {
 /// Runs the command on a terminal of its own, if there is a program that makes one.
 fn on_a_terminal(arguments: &str, no_color: bool) -> Option<String> {
     let line = format!("{} estimate {arguments}", env!("CARGO_BIN_EXE_pagefold"));
+    on_a_terminal_line(&line, no_color)
+}
+
+/// Runs a line of the shell on a terminal of its own.
+fn on_a_terminal_line(line: &str, no_color: bool) -> Option<String> {
     let mut command = Command::new("script");
-    command
-        .args(["-q", "-e", "-c", &line, "/dev/null"])
-        .env("TERM", "xterm")
-        .env_remove("NO_COLOR");
+    command.args(["-q", "-e", "-c", line, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
     if no_color {
         command.env("NO_COLOR", "1");
     }
