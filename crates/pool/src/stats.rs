@@ -10,7 +10,9 @@ use pagefold_frame::MigrationStats;
 pub struct Stats {
     /// Live objects.
     pub objects: u64,
-    /// Sum of the lengths of live objects.
+    /// Sum of the lengths of live objects. nbud and zsmalloc also count the old bytes of an object that was freed or
+    /// overwritten while a thread held its span or zspage, until they free its slot. While no thread holds one,
+    /// [`stats`](crate::Pool::stats) frees all such slots first.
     pub payload_bytes: u64,
     /// Bytes of the frames that objects lie in, with slot directories and holes.
     pub frame_bytes: u64,
@@ -28,7 +30,8 @@ pub struct Stats {
     pub reclaimable_bytes: u64,
     /// Lists of places by their free room that are not empty: how finely what is free is scattered.
     pub lists_in_use: u64,
-    /// Objects that lie in more than one piece.
+    /// Objects that lie in more than one piece; in zsmalloc also those that [`payload_bytes`](Self::payload_bytes) still
+    /// counts.
     pub split_objects: u64,
     /// Moving of frames, since the pool was built.
     pub migration: MigrationStats,

@@ -141,3 +141,17 @@ fn compaction_looks_at_objects_again_after_an_unfinished_one() {
     assert!(after.frame_bytes + (64 << 10) >= before.frame_bytes, "much was left: {before:?}");
     assert_eq!(pool.validate(), Ok(()));
 }
+
+/// Not a span that a thread appended to last, nor a reserve, nor a cache.
+#[test]
+fn a_trimmed_pool_without_objects_has_no_frames() {
+    for &allocator in Allocator::ALL {
+        let pool = PoolBuilder::new(allocator).limit(4 << 20).build().expect("room");
+        let handles: Vec<Handle> = (0..100).map(|_| pool.store(&[1; 100]).expect("room")).collect();
+        handles.into_iter().for_each(|handle| pool.free(handle).expect("alive"));
+        pool.trim();
+        let stats = pool.stats();
+        assert_eq!((stats.frame_bytes, stats.idle_frame_bytes), (0, 0), "{allocator}");
+        assert_eq!(pool.validate(), Ok(()), "{allocator}");
+    }
+}

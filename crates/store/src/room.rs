@@ -67,20 +67,6 @@ impl Inner {
         report.more || self.memory.used() < before
     }
 
-    /// Turns what overwrites left behind into frames again, once they used more than half of their reserve.
-    pub(crate) fn refill_overwrite_reserve(&self) {
-        let is_low = || {
-            let taken = self.memory.used().saturating_sub(self.memory.normal_limit());
-            2 * taken > self.memory.overwrite_reserve()
-        };
-        if is_low() {
-            self.trim();
-        }
-        if is_low() {
-            self.compact(COMPACT_BYTES);
-        }
-    }
-
     fn is_worth_compacting(&self) -> bool {
         self.pool.stats().reclaimable_bytes > EVICT_BYTES
     }

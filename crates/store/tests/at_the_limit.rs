@@ -46,7 +46,7 @@ fn an_overwrite_that_gives_what_it_takes_succeeds_whatever_grew_before() {
         let store = store(allocator);
         let space = store.space(SpaceConfig::persistent(100_000)).expect("room");
         let mut rng = Seed::for_test(0xa1).rng(0);
-        let raw = |key: u64| key % 2 == 0;
+        let raw = |key: u64| key.is_multiple_of(2);
         let len = |key| if raw(key) { 4096 } else { 2000 };
         let keys = fill(&space, 0, |key| page(&mut rng, len(key)));
         assert!(keys > 2000, "{allocator}: {keys}");

@@ -39,7 +39,7 @@ use pagefold_sys::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Padded};
 use crate::word::Word;
 
 /// Locks that the leaves of a space are spread over.
-const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
+const SHARDS: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// See the module.
 #[derive(Debug)]

@@ -58,7 +58,6 @@ impl Link {
         self.0 == 0
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "26 bits")]
     fn id(self) -> usize {
         (self.0 & ((1 << ID_BITS) - 1)) as usize
     }

@@ -172,3 +172,25 @@ fn a_reader_beside_nodes_that_come_and_go_finds_its_own_words() {
     });
     assert_eq!(index.audit(), Ok(nodes.in_use()));
 }
+
+#[test]
+fn a_node_put_in_between_while_a_change_is_yet_to_be_told_hides_nothing() {
+    // As when a thread has changed its leaf and waits for the tree lock, and another puts a node above that leaf meanwhile.
+    for droppable in [true, false] {
+        let (_, nodes) = nodes(100);
+        let index = Index::new(&nodes, u64::MAX, true);
+        let object = Word::new(Kept::Raw(Short(2)));
+        let same = Word::new(Kept::Same(7));
+        let (before, after) = if droppable { (same, object) } else { (object, same) };
+        put(&index, 0, before);
+        put(&index, 1 << 30, same);
+        let leaf = index.leaf_held(0).expect("it has a key");
+        leaf.cell(0).store(after.bits(), Ordering::Release);
+        leaf.set_droppable(0, droppable);
+        put(&index, 1 << 12, same);
+        index.tell_droppable(0, droppable);
+        assert_eq!(index.audit(), Ok(nodes.in_use()));
+        let found = index.next_droppable(0).map(|(key, _)| key);
+        assert_eq!(found, droppable.then_some(0));
+    }
+}

@@ -81,7 +81,6 @@ impl Space {
             if matches!(outcome, Err(Retry::Room)) {
                 if self.gives(need) {
                     outcome = inner.with_overwrite_reserve(|| attempt(Claim::Overwrite));
-                    inner.refill_overwrite_reserve();
                 } else if !gate_is_open {
                     return Err(self.full(need, LimitOf::Threshold, was_new));
                 }

@@ -1,6 +1,6 @@
 //! What a pool says of itself.
 
-use super::{Subject, agreed};
+use super::{Subject, accepted, agreed, contents};
 use crate::{
     corpus::{Lengths, PAGE_BYTES},
     model::{Checked, Depth, Op},
@@ -52,4 +52,25 @@ pub(super) fn stats_add_up_after_every_operation(subject: &Subject<'_>) {
         assert!(stats.objects == 0 || stats.metadata_bytes > 0, "handles take memory");
         last = stats;
     }
+}
+
+/// The second read begins before the pool has had occasion to free what the first one kept, and often in the same span.
+pub(super) fn what_reads_kept_is_counted_at_most_until_none_is_open(subject: &Subject<'_>) {
+    subject.guarded("stats inside a read after another", |pool| {
+        let mut on = Checked::new(&**pool, Depth::Result);
+        let handles: Vec<_> = (0..8).map(|key| accepted(on.store(&contents(key, 100)))).collect();
+        for (pair, key) in handles.chunks_exact(2).zip(100..) {
+            let (first, second) = (pair[0], pair[1]);
+            accepted(on.during_read(first, &mut |on| {
+                _ = on.write(first, &contents(key, 100))?;
+                _ = on.free(second)?;
+                Ok(())
+            }));
+            accepted(on.during_read(handles[6], &mut |on| on.stats().map(|_| ())));
+        }
+        // With no read open it is exact.
+        let stats = agreed(on.stats());
+        assert_eq!((stats.objects, stats.payload_bytes), (4, 400));
+        agreed(on.validate());
+    });
 }

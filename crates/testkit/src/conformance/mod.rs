@@ -208,6 +208,7 @@ macro_rules! conformance_checks {
             limits::impossible_limits_are_refused,
             accounts::an_empty_pool_holds_nothing,
             accounts::stats_add_up_after_every_operation,
+            accounts::what_reads_kept_is_counted_at_most_until_none_is_open,
             compaction::compacting_a_random_half_restores_the_density,
             compaction::a_budget_bounds_one_call,
             compaction::compaction_works_when_everything_is_full,

@@ -4,7 +4,7 @@
 //! as the [`Depth`] says. The outer `Result` is agreement; the inner one is the pool's own answer, because
 //! `OutOfMemory` and the like are right answers that the caller may want to see.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use pagefold_frame::FaultPlan;
 use pagefold_pool::{
@@ -45,8 +45,10 @@ pub struct Checked<'p> {
     pub(super) model: Model,
     depth: Depth,
     pub(super) open_reads: u32,
-    /// Bytes of objects that were freed or overwritten since the first open read began: it may still hold them.
-    lingering: u64,
+    /// Bytes of objects that were freed or overwritten while a read was open, since `stats()` was last exact. A pool may
+    /// count them longer than that read lasts: if another read of the same span begins before the pool drains its deferred
+    /// frees, they stay deferred.
+    lingering: Cell<u64>,
     /// Bytes of claimed ranges that are alive.
     pub(super) claimed: u64,
     faults: Option<Arc<FaultPlan>>,
@@ -60,7 +62,7 @@ impl<'p> Checked<'p> {
             model: Model::default(),
             depth,
             open_reads: 0,
-            lingering: 0,
+            lingering: Cell::new(0),
             claimed: 0,
             faults: None,
         }
@@ -338,9 +340,6 @@ impl<'p> Checked<'p> {
                     again.verdict("read (its end, after other operations inside)", handle, true);
             }
         });
-        if self.open_reads == 0 {
-            self.lingering = 0;
-        }
         outcome?;
         let expected = if before.is_some() { None } else { Some(HandleError::Stale) };
         agree!(answer.err() == expected, "read of {handle:?}: {answer:?}");
@@ -376,9 +375,12 @@ impl<'p> Checked<'p> {
             "stats() counts {} objects; there are {objects}",
             stats.objects
         );
-        // What an open reader holds may count until the read ends, and no longer.
+        // With no read open `stats()` drains every deferred free first.
+        if self.open_reads == 0 {
+            self.lingering.set(0);
+        }
         agree!(
-            (payload..=payload + self.lingering).contains(&stats.payload_bytes),
+            (payload..=payload + self.lingering.get()).contains(&stats.payload_bytes),
             "stats() counts {} payload bytes; there are {payload}",
             stats.payload_bytes
         );
@@ -458,7 +460,8 @@ impl<'p> Checked<'p> {
     /// Notes that the pool may have to keep these bytes for an open reader.
     fn linger(&mut self, handle: Handle) {
         if self.open_reads > 0 {
-            self.lingering += self.model.get(handle).map_or(0, |bytes| bytes.len() as u64);
+            let len = self.model.get(handle).map_or(0, |bytes| bytes.len() as u64);
+            self.lingering.set(self.lingering.get() + len);
         }
     }
 

@@ -73,3 +73,18 @@ fn the_model_keeps_its_own_books() {
     assert_eq!(model.get(handle(1)), Some([1].as_slice()));
     assert_eq!(model.get(handle(5)), None);
 }
+
+#[test]
+fn what_a_read_kept_must_be_uncounted_once_no_read_is_open() {
+    let leaks = |pool: MapPool| {
+        let mut on = Checked::new(&pool, Depth::Result);
+        let mut store = || on.store(&[7; 100]).expect("agreed").expect("there is room");
+        let (freed, read) = (store(), store());
+        _ = on.during_read(freed, &mut |on| on.free(freed).map(|_| ()))?;
+        // The pool may have had no occasion yet, for all that the model knows.
+        _ = on.during_read(read, &mut |on| on.stats().map(|_| ()))?;
+        Ok::<bool, Mismatch>(on.stats().is_err())
+    };
+    assert_eq!(leaks(MapPool::new(1 << 20)), Ok(false));
+    assert_eq!(leaks(MapPool::with_flaw(1 << 20, Flaw::PayloadLeaks)), Ok(true));
+}

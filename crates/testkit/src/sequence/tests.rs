@@ -10,7 +10,7 @@ use crate::{
     canary::{Canary, Fault},
     reference::{Flaw, MapPool},
     seed::Seed,
-    torture::Faults,
+    torture::{Faults, coverage},
 };
 
 const LIMIT: usize = 2 << 20;
@@ -35,14 +35,15 @@ fn every_allocator_passes_with_every_fault_and_does_all_that_it_can() {
     let faults: Faults =
         "frame=0.01,frame@9,isolate=0.1,evict=0.2,evict-panic=0.05".parse().expect("faults");
     for allocator in Allocator::ALL {
-        let plan = Plan { faults, ..plan(*seed, 60_000) };
-        let build = |source: &_| real(*allocator, source);
-        let done = run_here(&build, &plan).unwrap_or_else(|failed| {
-            panic!("{allocator}, step {}: {}", failed.ops, failed.failure)
+        coverage::assert_complete(allocator, *seed, |seed| {
+            let plan = Plan { faults, ..plan(seed, 60_000) };
+            let build = |source: &_| real(*allocator, source);
+            let done = run_here(&build, &plan).unwrap_or_else(|failed| {
+                panic!("{allocator}, {seed}, step {}: {}", failed.ops, failed.failure)
+            });
+            assert!(done.summary.tally.total() >= 60_000 - 20, "{:?}", done.summary.tally.total());
+            done.summary.missing(&plan)
         });
-        let missing = done.summary.missing(&plan);
-        assert!(missing.is_empty(), "{allocator} never had {missing:?}: {:?}", done.summary);
-        assert!(done.summary.tally.total() >= 60_000 - 20, "{:?}", done.summary.tally.total());
     }
 }
 

@@ -529,4 +529,6 @@ pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Failure {
 }
 
 #[cfg(test)]
+pub(crate) mod coverage;
+#[cfg(test)]
 mod tests;

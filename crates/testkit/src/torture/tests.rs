@@ -15,7 +15,6 @@ use crate::{
 const LIMIT: usize = 2 << 20;
 /// Operations on a real allocator, whose debug build is slow: enough for each kind of them.
 const REAL_OPS: u64 = 30_000;
-const RUNS_MAX: u64 = 10;
 /// Operations within which a fault must be noticed. A run ends at the first failure, most after some thousand; what it finds out
 /// depends on whether an object lives until it is read again, so it goes on until one does.
 const CANARY_OPS: u64 = 5_000_000;
@@ -124,21 +123,12 @@ fn real(allocator: Allocator) -> Box<dyn Pool> {
 fn every_allocator_does_all_that_it_can() {
     let seed = Seed::for_test(35);
     for allocator in Allocator::ALL {
-        // Threads meet as they will, and what is rare may be absent from one run: it is not from all.
-        let mut missing: Option<Vec<&str>> = None;
-        for run in 0..RUNS_MAX {
-            let seed = Seed::new(seed.value().wrapping_add(run));
+        coverage::assert_complete(allocator, *seed, |seed| {
             let summary = torture_for(REAL_OPS, real(*allocator), 2, seed)
-                .unwrap_or_else(|failure| panic!("{allocator}: {failure}"));
+                .unwrap_or_else(|failure| panic!("{allocator}, {seed}: {failure}"));
             assert!(summary.support.migrate && summary.support.claim, "{allocator} moves frames");
-            let now = summary.missing(&Plan::new(seed));
-            let before = missing.take().unwrap_or_else(|| now.clone());
-            missing = Some(before.into_iter().filter(|kind| now.contains(kind)).collect());
-            if missing.as_ref().is_some_and(Vec::is_empty) {
-                break;
-            }
-        }
-        assert_eq!(missing, Some(Vec::new()), "{allocator} never had these");
+            summary.missing(&Plan::new(seed))
+        });
     }
 }
 

@@ -1,0 +1,49 @@
+//! What several runs covered together: threads meet as they will and faults strike by chance, so one run may lack a rare event.
+
+use crate::seed::Seed;
+
+/// Runs after which an event that none of them had counts as impossible.
+const RUNS_MAX: u64 = 10;
+
+/// Calls `run` with one seed after another until each kind of event happened in some run. `run` returns the kinds that
+/// its run lacked.
+///
+/// # Panics
+/// If no run had a kind of event; names `who`.
+pub(crate) fn assert_complete(
+    who: impl std::fmt::Display,
+    first: Seed,
+    mut run: impl FnMut(Seed) -> Vec<&'static str>,
+) {
+    let mut missing = run(first);
+    for next in 1..RUNS_MAX {
+        if missing.is_empty() {
+            return;
+        }
+        let lacked = run(Seed::new(first.value().wrapping_add(next)));
+        missing.retain(|kind| lacked.contains(kind));
+    }
+    assert!(missing.is_empty(), "{who} never had {missing:?} in {RUNS_MAX} runs");
+}
+
+#[test]
+fn an_event_need_happen_in_one_run_only() {
+    let mut seeds = Vec::new();
+    assert_complete("each event once", Seed::new(7), |seed| {
+        seeds.push(seed.value());
+        ["a", "b", "c"]
+            .into_iter()
+            .filter(|kind| *kind != ["a", "b", "c"][seeds.len() - 1])
+            .collect()
+    });
+    assert_eq!(seeds, [7, 8, 9]);
+}
+
+#[test]
+#[should_panic(expected = "a pool never had [\"b\"] in 10 runs")]
+fn an_event_that_no_run_had_is_missing() {
+    assert_complete("a pool", Seed::new(7), |seed| match seed.value() % 2 {
+        0 => vec!["a", "b"],
+        _ => vec!["b", "c"],
+    });
+}
