@@ -115,7 +115,9 @@ fn code_and_document_name_the_same_invariants() {
 fn every_file_that_orders_memory_is_in_the_table() {
     let text = document("CONCURRENCY.md");
     for (path, source) in sources(&["sys", "frame", "pool", "codec", "store"], &["src"]) {
-        let orders = source.contains("Ordering::") && !path.ends_with("/tests.rs");
+        // What `cmp` has of this name is no order of memory.
+        let orders = source.replace("cmp::Ordering::", "").contains("Ordering::")
+            && !path.ends_with("/tests.rs");
         let short = path.strip_prefix("crates/").expect("sources lie in crates");
         assert!(!orders || text.contains(short), "docs/CONCURRENCY.md does not speak of {path}");
     }
