@@ -14,7 +14,7 @@
 //! | [`process_read`], [`shared_read`], [`address_space`] | reading a process that runs on: what is its own, what several have |
 //! | [`cgroup`], [`identity`] | the processes of a control group; whether a file was met before |
 //! | [`dictionary`] | codecs with a dictionary that was trained from the input |
-//! | [`core_file`], [`core_read`] | what a core file has of a process |
+//! | [`core_file`], [`core_notes`], [`core_read`] | what a core file has of a process |
 //! | [`sampler`], [`read`], [`spool`] | which pages are kept, how they are read, where they lie |
 //! | [`extents`] | which parts of a file have data |
 //! | [`plan`], [`headroom`] | how large the sample is, and how much memory there is |
@@ -27,6 +27,7 @@ mod address_space;
 mod cgroup;
 mod choose;
 mod core_file;
+mod core_notes;
 mod core_read;
 mod dictionary;
 mod discover;

@@ -93,7 +93,7 @@ pub(super) fn holds(sample: usize, config: &EstimateConfig) -> bool {
     let pool_fits =
         || config.allocators.iter().all(|&name| build_pool(config, name, limit).is_ok());
     let holds = reserved && pool_fits();
-    // Held until here, whatever an optimiser thinks of memory that nobody writes.
+    // Held until here, whatever an optimiser thinks of memory that is never written.
     black_box((&pages, &rest));
     holds
 }
