@@ -169,6 +169,15 @@ fn without_room_for_all_it_forgets_and_never_errs() {
     }
 }
 
+/// Counts a writer out when it goes, by a failed assertion too: the other threads of the test then end.
+struct Writing<'a>(&'a AtomicU64);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn a_get_finds_what_was_inserted_before_it_began_or_later_or_nothing() {
     const KEYS: u64 = 64;
@@ -185,6 +194,7 @@ fn a_get_finds_what_was_inserted_before_it_began_or_later_or_nothing() {
         let (accepted, writing, hits) = (&accepted[..], &writing, &hits);
         for writer in 0..WRITERS {
             scope.spawn(move || {
+                let _writing = Writing(writing);
                 let mut rng = Seed::for_test(0x3e4d).rng(writer);
                 for number in 1..6000 {
                     let key = rng.random_range(0..KEYS / WRITERS) * WRITERS + writer;
@@ -197,7 +207,6 @@ fn a_get_finds_what_was_inserted_before_it_began_or_later_or_nothing() {
                         at.store(number, Ordering::SeqCst);
                     }
                 }
-                writing.fetch_sub(1, Ordering::SeqCst);
             });
         }
         for reader in 0..2 {

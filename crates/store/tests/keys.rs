@@ -18,6 +18,15 @@ fn store() -> Store {
     Store::builder().limit(LIMIT).shrinker(false).build().expect("room")
 }
 
+/// Says that it is over when it goes, by a failed assertion too: the other threads of a test then end.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn a_range_has_the_keys_that_a_set_has() {
     let store = store();
@@ -77,13 +86,13 @@ fn what_is_there_throughout_is_seen_once_beside_puts_and_removes() {
                 }
             });
         }
+        let _over = Over(&done);
         for _ in 0..150 {
             let seen: Vec<u64> = space.keys(..).collect();
             assert!(seen.is_sorted_by(|one, next| one < next), "in order, once");
             let stayed: Vec<u64> = seen.into_iter().filter(|key| stays(*key)).collect();
             assert_eq!(stayed, expected);
         }
-        done.store(true, Ordering::Relaxed);
     });
     store.validate().expect("valid");
 }

@@ -24,6 +24,15 @@ fn random_page(seed: u64) -> Page {
     PageKind::Random.page(&mut Seed::new(seed).rng(0)).try_into().expect("a page")
 }
 
+/// Says that it is over when it goes, by a failed assertion too: the other threads of a test then end.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn no_two_spaces_have_one_name() {
     let store = store();
@@ -163,6 +172,7 @@ fn a_space_may_be_found_while_its_last_handle_goes() {
                 }
             });
         }
+        let _over = Over(&done);
         for round in 0..3000 {
             // While another thread has found it, the name is taken.
             if let Ok(space) = store.space(SpaceConfig::persistent(10).name("space"))
@@ -178,7 +188,6 @@ fn a_space_may_be_found_while_its_last_handle_goes() {
                 Err(error) => panic!("{error}"),
             }
         };
-        done.store(true, Ordering::Relaxed);
         // The threads end only after they have found it, for which it has to be there.
         last
     });
@@ -241,9 +250,11 @@ fn nothing_is_left_beyond_beside_puts_and_what_is_accepted_after_growing_stays()
     let store = store();
     let space = store.space(SpaceConfig::persistent(KEYS)).expect("room");
     let done = AtomicBool::new(false);
+    let puts: [AtomicU64; 2] = Default::default();
     thread::scope(|scope| {
         for number in 0..2 {
             let (space, done) = (&space, &done);
+            let count = &puts[usize::try_from(number).expect("small")];
             scope.spawn(move || {
                 let mut rng = Seed::for_test(0x5e).rng(number);
                 while !done.load(Ordering::Relaxed) {
@@ -255,14 +266,21 @@ fn nothing_is_left_beyond_beside_puts_and_what_is_accepted_after_growing_stays()
                         }
                         Err(error) => panic!("{error}"),
                     }
+                    count.fetch_add(1, Ordering::SeqCst);
                 }
             });
         }
+        let counts = || puts.each_ref().map(|count| count.load(Ordering::SeqCst));
         let mut rng = Seed::for_test(0x5e).rng(9);
-        for round in 0..400_u64 {
+        let _over = Over(&done);
+        for round in 0..150_u64 {
             let pages = rng.random_range(0..KEYS);
             space.resize(pages).expect("fewer");
-            // No thread but this one changes the number, and nothing beyond can be put.
+            // A put that began before has ended once its thread has counted two more.
+            let before = counts();
+            while counts().iter().zip(before).any(|(now, before)| *now < before + 2) {
+                thread::yield_now();
+            }
             assert_eq!(space.keys(pages..).next(), None, "beyond");
             space.resize(KEYS).expect("as it was");
             // Keys that no other thread uses.
@@ -270,7 +288,6 @@ fn nothing_is_left_beyond_beside_puts_and_what_is_accepted_after_growing_stays()
             space.put_bytes(key, &round.to_ne_bytes()).expect("it grew again");
             assert_eq!(space.get_bytes(key).expect("accepted"), round.to_ne_bytes());
         }
-        done.store(true, Ordering::Relaxed);
     });
     store.validate().expect("valid");
 }

@@ -114,7 +114,7 @@ impl SpaceConfig {
     ///
     /// # Concurrency
     /// Called once for each, by the thread that dropped it, after it is gone, with no lock held: by then another thread may
-    /// have put the key anew. The call may use the store, but for [`validate`](crate::Store::validate). A put from inside
+    /// have put the key anew. The call may use the store; [`validate`](crate::Store::validate) is `Busy` there. A put from inside
     /// may drop pages too; their reports wait until the call returns. A call that puts as much as was dropped keeps its
     /// thread at it without end. Never called in a signal handler. A listener that holds a handle of its space keeps it
     /// alive until it is dropped by `drop_space`, with which the listener goes.
