@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) marks: Watermarks,
     /// The frames to stay within: the limit, or less while the limit is being lowered.
     target: AtomicUsize,
+    /// How far the limit can be raised, in bytes.
+    max_limit: usize,
     pub(crate) tenants: Mutex<Vec<Arc<Tenant>>>,
     /// The nodes of all indices.
     pub(crate) nodes: Arc<Nodes>,
@@ -96,6 +98,7 @@ impl Inner {
     ) -> Self {
         let Parts { pool, memory, any, nodes, charge } = parts;
         let target = AtomicUsize::new(memory.limit());
+        let max_limit = usize::try_from(pool.stats().max_limit_bytes).unwrap_or(usize::MAX);
         Self {
             pool,
             memory,
@@ -105,6 +108,7 @@ impl Inner {
             wake: Wake::default(),
             marks,
             target,
+            max_limit,
             tenants: Mutex::new(Vec::new()),
             nodes,
             operations,
@@ -181,7 +185,7 @@ impl Inner {
     }
 
     pub(crate) fn max_limit(&self) -> usize {
-        usize::try_from(self.pool.stats().max_limit_bytes).unwrap_or(usize::MAX)
+        self.max_limit
     }
 
     /// Whether a limit that is being lowered leaves no room.

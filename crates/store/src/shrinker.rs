@@ -126,7 +126,10 @@ fn run(inner: &Inner, mut source: Option<Box<dyn LimitSource>>) {
             ask_at = Instant::now() + LIMIT_INTERVAL;
         }
         inner.wake.asked.store(false, Ordering::Relaxed);
-        inner.look_at_handles(RETIRED_SHARE);
+        // Whatever takes a lock is an operation, so that no fork finds the lock taken.
+        if let Ok(_operation) = inner.enter() {
+            inner.look_at_handles(RETIRED_SHARE);
+        }
         inner.recycle_handles(inner.epoch());
         let mut worked = false;
         while !inner.wake.is_stopped() && step(inner) {

@@ -86,6 +86,7 @@ impl Store {
     /// Charges what lies outside of the pool for as long as the charge lives, and makes room for it if it must.
     pub(crate) fn charge_beside(&self, bytes: usize) -> Result<Charge, OutOfFrames> {
         let inner = &self.shared.inner;
+        let _operation = inner.enter().map_err(|_| OutOfFrames)?;
         inner.memory.charge_beside(bytes).or_else(|_| {
             inner.shrink(bytes);
             inner.memory.charge_beside(bytes)

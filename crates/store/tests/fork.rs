@@ -19,15 +19,29 @@ const FORKS: usize = 500;
 /// Only a child that waits for ever takes that long.
 const HANGS: Duration = Duration::from_secs(120);
 
+/// Says that it is over when it goes, by a failed assertion too: the other threads of a test then end.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Forks; the child runs `f` and ends with 0 if it returns `true`. Says how the child ended.
 fn in_child(f: impl FnOnce() -> bool) -> i32 {
+    in_child_with(|| i32::from(!f()))
+}
+
+/// As [`in_child`], with the exit code that `f` returns.
+fn in_child_with(f: impl FnOnce() -> i32) -> i32 {
     // SAFETY: the child calls what this file is about, and ends without running anything of the parent.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork");
     if pid == 0 {
-        let right = catch_unwind(AssertUnwindSafe(f)).unwrap_or(false);
+        let code = catch_unwind(AssertUnwindSafe(f)).unwrap_or(99);
         // SAFETY: ends the process at once.
-        unsafe { libc::_exit(i32::from(!right)) };
+        unsafe { libc::_exit(code) };
     }
     let begin = Instant::now();
     let mut status = 0;
@@ -104,21 +118,26 @@ fn a_child_uses_and_drops_the_stores_of_its_parent() {
                 }
             });
         }
+        let _over = Over(&done);
         let handles: Vec<(Store, Space)> =
             (0..FORKS).map(|_| (store.clone(), persistent.clone())).collect();
         for (fork, (own_store, own_space)) in handles.into_iter().enumerate() {
-            let status = in_child(|| {
+            let status = in_child_with(|| {
                 let right = use_in_child(&own_space, &pages);
                 let valid = own_store.validate().is_ok();
                 let thread_is_gone = !own_store.stats().work.shrinker_runs;
                 own_store.drop_space(&ephemeral);
                 let value = cache.get(&7).is_none_or(|value| value == page(&pages, 7));
                 drop((own_store, own_space));
-                right && valid && thread_is_gone && value
+                // Each of them a bit, so that the code tells which one was wrong.
+                [right, valid, thread_is_gone, value]
+                    .iter()
+                    .zip([1, 2, 4, 8])
+                    .map(|(holds, bit)| if *holds { 0 } else { bit })
+                    .sum()
             });
-            assert_eq!(status, 0, "fork {fork}");
+            assert_eq!(status, 0, "fork {fork}: its bits 8.. are the exit code");
         }
-        done.store(true, Ordering::Relaxed);
     });
     store.validate().expect("valid");
     assert!(store.stats().work.shrinker_runs);

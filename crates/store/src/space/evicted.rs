@@ -78,8 +78,9 @@ impl Listener {
     /// A panic must not end the shrinker, nor take a put with it that only made room.
     fn call(&self, key: u64) {
         if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| (self.call)(key))) {
-            // What was thrown is not dropped, because that is foreign code as well.
-            mem::forget(payload);
+            // What was thrown may throw when it is dropped; what that throws stays.
+            let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            dropped.unwrap_or_else(mem::forget);
             self.panics.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(key, "a listener for evicted pages panicked");
         }

@@ -164,7 +164,9 @@ impl Tenant {
     }
 
     pub(crate) fn listener_panics(&self) -> u64 {
-        self.listener().map_or(0, |listener| listener.panics())
+        // Not waited for: statistics of a store that a fork left unusable are asked for as well.
+        let listener = self.on_evict.try_lock();
+        listener.and_then(|known| known.as_ref().map(|listener| listener.panics())).unwrap_or(0)
     }
 
     fn listener(&self) -> Option<Arc<Listener>> {
@@ -319,7 +321,8 @@ impl Space {
 
     /// The accounts of this space.
     pub fn stats(&self) -> SpaceStats {
-        SpaceStats::of(self.tenant(), self.tenant().used(), self.tenant().limit())
+        let _operation = self.inner().enter();
+        self.tenant().stats()
     }
 
     /// Begins an operation on a key, if the space has it and lives. It ends when the guard is dropped.
