@@ -38,7 +38,7 @@ impl Discovery {
                 Err((name, refusal)) => self.refuse(label(process_id, &name), &refusal, false),
             }
         }
-        // The last to be listed: there are many, and nobody misses them.
+        // The last to be listed: there are many, and none is missed.
         for (process_id, (name, refusal)) in kernel_threads {
             self.refuse(label(process_id, &name), &refusal, false);
         }

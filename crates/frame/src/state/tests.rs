@@ -55,7 +55,7 @@ fn a_reader_that_waits_is_woken_by_the_end_of_the_life() {
 fn a_mover_reports_pending_work_again_and_a_writer_takes_it_over() {
     let word = written();
     assert!(!word.unlock_write(), "nothing is pending");
-    assert!(word.note_pending(), "nobody holds it");
+    assert!(word.note_pending(), "no thread holds it");
     assert_eq!(word.try_write_for_move(), Ok(PLACE));
     assert_eq!(word.try_write(), Err(Refusal::Busy), "the thread that took the report");
     assert!(word.unlock_write(), "it is reported again");

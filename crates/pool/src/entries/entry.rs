@@ -3,7 +3,7 @@
 //! ```text
 //!  entry   0..14 slot    14..16 kind    16..64 descriptor id and generation, as `HandleBits` splits them
 //!
-//!  kind    VACANT   nobody's; a handle of an older generation finds it stale. While its slot is still to be freed
+//!  kind    VACANT   free or pending; a handle of an older generation finds it stale. While its slot is still to be freed
 //!                   it hangs on a descriptor's pending list: slot, and in place of the id the next index + 1
 //!          SPAN     slot of a span
 //!          RUN      a run of its own; the slot says how many bytes the object falls short of the run

@@ -1,7 +1,7 @@
 //! Indices after their last generation.
 //!
 //! An index that is retired is never given out again, so a table that is used long enough comes to its end. A caller who
-//! knows that nobody holds a handle of a freed object any more takes such indices back into use.
+//! keeps no handle of a freed object any more takes such indices back into use.
 
 use super::{Entry, Floor, Free, HandleTable, State};
 

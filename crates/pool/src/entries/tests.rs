@@ -107,7 +107,7 @@ fn generations_survive_a_page_that_was_given_back() {
     }
 }
 
-/// An index that was freed for the last time and is still in somebody's hands, or on a pending list, keeps its page: the
+/// An index that was freed for the last time and is still held by a thread, or on a pending list, keeps its page: the
 /// slot and the link are in it, and so is the mark that it is not to be used again.
 #[test]
 fn a_page_stays_until_its_last_retired_index_was_given_back() {
