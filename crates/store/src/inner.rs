@@ -300,8 +300,15 @@ impl Inner {
     }
 
     /// Charges one more context of the codec, if calls have waited for one and the limit has room. Nothing waits for that.
+    #[inline]
+    pub(crate) fn add_wanted_context(&self) {
+        if self.forms.codec.wants_context() {
+            self.add_context();
+        }
+    }
+
     #[cold]
-    pub(crate) fn add_context(&self) {
+    fn add_context(&self) {
         let Some(long) = self.long.try_lock() else { return };
         let len = if long.is_some() { VALUE_MAX } else { PAGE_BYTES };
         let codec = &self.forms.codec;

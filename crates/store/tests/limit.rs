@@ -295,3 +295,23 @@ fn contexts_are_added_as_calls_wait_for_them_and_within_the_limit() {
     assert!((2 * CONTEXT_BYTES..LIMIT).contains(&more), "{more} bytes, for as many as fit");
     store.validate().expect("valid");
 }
+
+#[test]
+fn gets_of_pages_and_of_values_add_contexts_as_puts_do() {
+    for by_value in [false, true] {
+        let codec = Box::new(Wants(AtomicUsize::new(1)));
+        let builder = Store::builder().codec_with(codec).limit(64 << 20).shrinker(false);
+        let store = builder.build().expect("room");
+        let space = store.space(SpaceConfig::persistent(10)).expect("room");
+        let mut page = std::array::from_fn(|at| (at % 251).to_le_bytes()[0]);
+        space.put(0, &page).expect("room");
+        let before = store.resident();
+        for _ in 0..5 {
+            match by_value {
+                true => assert_eq!(space.get_bytes(0).expect("there").len(), 4096),
+                false => space.get(0, &mut page).expect("there"),
+            }
+        }
+        assert_eq!(store.resident() - before, 5 * CONTEXT_BYTES, "by value: {by_value}");
+    }
+}

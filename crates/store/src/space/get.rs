@@ -13,11 +13,11 @@ use crate::{
     GetError, PAGE_BYTES, Page, TryGetError,
     counters::Count,
     form::{Patience, Unread},
-    word::Word,
+    word::{Kept, Word},
 };
 
 /// How often a read that never waits looks again when the object, or the way to its word, is gone.
-pub(super) const ROUNDS: usize = 16;
+const ROUNDS: usize = 16;
 
 /// Where a value of a length not yet known is to go.
 enum Room<'a> {
@@ -67,34 +67,75 @@ impl Space {
     /// Async-signal-safe: no lock, no allocation, no waiting, a bounded number of steps. It may interrupt any method of
     /// the same store in the same thread.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
+        self.try_read(key, PAGE_BYTES, |kept| self.inner().read(kept, page, Patience::Never))
+    }
+
+    /// Reads what is under a key by `attempt`, which never waits, in a bounded number of attempts. `given` is the length of
+    /// the destination, for the error.
+    fn try_read<R>(
+        &self,
+        key: u64,
+        given: usize,
+        mut attempt: impl FnMut(Kept) -> Result<R, Unread>,
+    ) -> Result<R, TryGetError> {
         let Some((key, _operation)) = self.try_begin(key)? else {
             return Err(TryGetError::WouldBlock);
         };
         let began = Instant::now();
-        let counters = &self.tenant().counters;
         for _ in 0..ROUNDS {
             let Some(found) = self.tenant().index.try_find(key) else {
                 sync::spin_loop();
                 continue;
             };
-            let word = found.word;
-            if word.is_empty() {
+            if found.word.is_empty() {
                 return Err(self.absent().into());
             }
             found.mark();
-            match self.inner().read(word.kept(), page, Patience::Never) {
-                Ok(()) => {
-                    counters.add(Count::Hits, 1);
-                    counters.get_took(began.elapsed());
-                    return Ok(());
+            match attempt(found.word.kept()) {
+                Ok(read) => {
+                    self.count_hit(began);
+                    return Ok(read);
                 }
                 Err(Unread::Stale) => sync::spin_loop(),
                 Err(Unread::WouldBlock) => break,
-                Err(error) => return Err(self.unread(error, PAGE_BYTES).into()),
+                Err(error) => return Err(self.unread(error, given).into()),
             }
         }
-        counters.add(Count::WouldBlock, 1);
+        self.tenant().counters.add(Count::WouldBlock, 1);
         Err(TryGetError::WouldBlock)
+    }
+
+    /// Reads what is under a key by `attempt`, again as often as it is replaced in the middle of a read, and returns the
+    /// word that it was read by as well. `given` is the length of the destination, for the error.
+    fn read<R>(
+        &self,
+        key: u64,
+        given: usize,
+        mut attempt: impl FnMut(Kept) -> Result<R, Unread>,
+    ) -> Result<(R, Word), GetError> {
+        let (key, _operation) = self.begin(key)?;
+        let began = Instant::now();
+        loop {
+            let found = self.tenant().index.find(key);
+            if found.word.is_empty() {
+                return Err(self.absent());
+            }
+            found.mark();
+            match attempt(found.word.kept()) {
+                Ok(read) => {
+                    self.count_hit(began);
+                    self.inner().add_wanted_context();
+                    return Ok((read, found.word));
+                }
+                Err(Unread::Stale | Unread::WouldBlock) => look_again(),
+                Err(error) => return Err(self.unread(error, given)),
+            }
+        }
+    }
+
+    fn count_hit(&self, began: Instant) {
+        self.tenant().counters.add(Count::Hits, 1);
+        self.tenant().counters.get_took(began.elapsed());
     }
 
     /// As [`get`](Self::get), for a destination whose length is known only at run time.
@@ -107,28 +148,9 @@ impl Space {
 
     /// Fills all of `into`, and returns the word that it was read by.
     pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
-        let (key, _operation) = self.begin(key)?;
-        let began = Instant::now();
-        loop {
-            let found = self.tenant().index.find(key);
-            let word = found.word;
-            if word.is_empty() {
-                return Err(self.absent());
-            }
-            found.mark();
-            match self.inner().read(word.kept(), into, Patience::Waits) {
-                Ok(()) => {
-                    self.tenant().counters.add(Count::Hits, 1);
-                    self.tenant().counters.get_took(began.elapsed());
-                    if self.inner().forms.codec.wants_context() {
-                        self.inner().add_context();
-                    }
-                    return Ok(word);
-                }
-                Err(Unread::Stale | Unread::WouldBlock) => look_again(),
-                Err(error) => return Err(self.unread(error, into.len())),
-            }
-        }
+        let given = into.len();
+        let attempt = |kept| self.inner().read(kept, into, Patience::Waits);
+        self.read(key, given, attempt).map(|((), word)| word)
     }
 
     /// A copy of the value under a key, whatever its length; a page is a value of 4096 bytes.
@@ -170,29 +192,27 @@ impl Space {
 
     /// Finds the length first, and then reads into as much room.
     fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
-        let (key, _operation) = self.begin(key)?;
-        let began = Instant::now();
-        loop {
-            let found = self.tenant().index.find(key);
-            let word = found.word;
-            if word.is_empty() {
-                return Err(self.absent());
-            }
-            found.mark();
-            let outcome = self.inner().len(word.kept(), Patience::Waits).and_then(|len| {
-                let into = room.of(len).ok_or(Unread::Length(len))?;
-                self.inner().read(word.kept(), into, Patience::Waits).map(|()| len)
-            });
-            match outcome {
-                Ok(len) => {
-                    self.tenant().counters.add(Count::Hits, 1);
-                    self.tenant().counters.get_took(began.elapsed());
-                    return Ok((len, word));
-                }
-                Err(Unread::Stale | Unread::WouldBlock) => look_again(),
-                Err(error) => return Err(self.unread(error, room.capacity())),
-            }
-        }
+        let given = room.capacity();
+        self.read(key, given, |kept| self.read_into_room(kept, room, Patience::Waits))
+    }
+
+    /// Copies the value under a key to the start of `buffer` without waiting, and returns its length.
+    pub(super) fn try_get_value(&self, key: u64, buffer: &mut [u8]) -> Result<usize, TryGetError> {
+        let given = buffer.len();
+        let mut room = Room::Fixed(buffer);
+        self.try_read(key, given, |kept| self.read_into_room(kept, &mut room, Patience::Never))
+    }
+
+    fn read_into_room(
+        &self,
+        kept: Kept,
+        room: &mut Room<'_>,
+        patience: Patience,
+    ) -> Result<usize, Unread> {
+        let len = self.inner().len(kept, patience)?;
+        let into = room.of(len).ok_or(Unread::Length(len))?;
+        self.inner().read(kept, into, patience)?;
+        Ok(len)
     }
 
     /// Gets many pages, each as by [`get`](Self::get), and returns how each of them fared, in order.

@@ -295,8 +295,6 @@ impl Inner {
         if self.is_above_high() {
             self.wake.wake();
         }
-        if self.forms.codec.wants_context() {
-            self.add_context();
-        }
+        self.add_wanted_context();
     }
 }

@@ -1,13 +1,6 @@
 //! Values beyond one put and one get: length, taking, many at once, into what the caller has, and without waiting.
 
-use std::time::Instant;
-
-use pagefold_sys::sync;
-
-use super::{
-    Space,
-    get::{ROUNDS, look_again},
-};
+use super::{Space, get::look_again};
 use crate::{
     GetError, KeyError, PAGE_BYTES, PutManyError, TryGetError,
     counters::Count,
@@ -106,38 +99,7 @@ impl Space {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_get_bytes(&self, key: u64, buffer: &mut [u8]) -> Result<usize, TryGetError> {
-        let Some((key, _operation)) = self.try_begin(key)? else {
-            return Err(TryGetError::WouldBlock);
-        };
-        let began = Instant::now();
-        let counters = &self.tenant().counters;
-        for _ in 0..ROUNDS {
-            let Some(found) = self.tenant().index.try_find(key) else {
-                sync::spin_loop();
-                continue;
-            };
-            let word = found.word;
-            if word.is_empty() {
-                return Err(self.absent().into());
-            }
-            found.mark();
-            let outcome = self.inner().len(word.kept(), Patience::Never).and_then(|len| {
-                let into = buffer.get_mut(..len).ok_or(Unread::Length(len))?;
-                self.inner().read(word.kept(), into, Patience::Never).map(|()| len)
-            });
-            match outcome {
-                Ok(len) => {
-                    counters.add(Count::Hits, 1);
-                    counters.get_took(began.elapsed());
-                    return Ok(len);
-                }
-                Err(Unread::Stale) => sync::spin_loop(),
-                Err(Unread::WouldBlock) => break,
-                Err(error) => return Err(self.unread(error, buffer.len()).into()),
-            }
-        }
-        counters.add(Count::WouldBlock, 1);
-        Err(TryGetError::WouldBlock)
+        self.try_get_value(key, buffer)
     }
 
     /// Appends the value under a key to a buffer, and returns its length. A buffer with enough capacity is not
