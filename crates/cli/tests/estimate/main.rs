@@ -23,3 +23,6 @@ mod measure;
 mod selection;
 mod signals;
 mod terminal;
+
+#[path = "../support/signals.rs"]
+mod child_signals;

@@ -7,7 +7,10 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::{Outcome, PAGE, number, text, write};
+use crate::{
+    child_signals::with_default_signals,
+    common::{Outcome, PAGE, number, text, write},
+};
 
 /// The command below a shell that ran `setup` first; the shell's own process becomes the command's.
 fn after(setup: &str, args: &str) -> Command {
@@ -20,7 +23,7 @@ fn after(setup: &str, args: &str) -> Command {
 
 /// Writes more than a pipe holds: when that is done, the command reads, and has set its handlers.
 fn begin(command: &mut Command) -> Child {
-    let mut child = command.spawn().expect("there is a shell");
+    let mut child = with_default_signals(command).spawn().expect("there is a shell");
     child.stdin.as_mut().expect("it is a pipe").write_all(&text(1 << 20)).expect("it reads");
     child
 }

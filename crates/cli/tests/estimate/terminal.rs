@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Outcome, estimate, pagefold, runs, sample_dir, text};
+use crate::{
+    child_signals::with_default_signals,
+    common::{Outcome, estimate, pagefold, runs, sample_dir, text},
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
@@ -199,7 +202,7 @@ fn interrupted_while_reading_it_ends_at_once_with_a_line() {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the binary runs");
+    let mut child = with_default_signals(&mut command).spawn().expect("the binary runs");
     let mut stdin = child.stdin.take().expect("it is a pipe");
     // More than a pipe holds: when this returns, the command has begun to read, and it catches Ctrl-C by then.
     stdin.write_all(&text(1 << 20)).expect("the command reads");
@@ -218,7 +221,7 @@ fn interrupted_while_measuring_it_reports_what_it_has() {
         command.args(["--codec", "zstd:19"]);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the binary runs");
+    let mut child = with_default_signals(&mut command).spawn().expect("the binary runs");
     child
         .stdin
         .take()

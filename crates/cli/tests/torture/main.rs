@@ -3,6 +3,9 @@
 mod bad_input;
 mod traces;
 
+#[path = "../support/signals.rs"]
+mod child_signals;
+
 use std::{
     ffi::OsStr,
     fs,
@@ -12,6 +15,8 @@ use std::{
 use pagefold_pool::Allocator;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::child_signals::with_default_signals;
 
 /// Small, so that a debug build fills it quickly.
 const FRAMES: &str = "4MiB";
@@ -164,7 +169,8 @@ fn a_canary_that_is_not_caught_has_a_code_of_its_own() {
 fn what_an_interrupted_run_found_is_said() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pagefold"));
     command.args(["torture", "--allocator", "nbud", "--threads", "1", "--seconds", "600"]);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it runs");
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let child = with_default_signals(&mut command).spawn().expect("it runs");
     // Once it has computed for a tenth of a second, the run is under way.
     let computed = || {
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it runs");
