@@ -20,8 +20,8 @@ use pagefold_sys::{
 };
 
 use crate::{
-    Claim, FRAME_BYTES, FrameCount, FrameNo, Location, Memory, MigrationStats, Mobility,
-    OutOfFrames, Owner, PAGEBLOCK_FRAMES, SourceError, Tag,
+    FRAME_BYTES, FrameCount, FrameNo, Location, Memory, MigrationStats, Mobility, OutOfFrames,
+    Owner, PAGEBLOCK_FRAMES, ReserveAccess, SourceError, Tag,
     buddy::{Buddy, FreeBlock, Kind},
     cache::{CACHED_ORDERS, Cache},
     evacuate::Progress,
@@ -169,15 +169,15 @@ impl Arena {
         &self,
         frames: FrameCount,
         mobility: Mobility,
-        claim: Claim,
+        access: ReserveAccess,
         owner: Owner,
     ) -> Result<Location, OutOfFrames> {
         self.memory.source().grant().map_err(|_| OutOfFrames)?;
-        let start = match self.cached(frames, mobility, claim) {
+        let start = match self.cached(frames, mobility, access) {
             Some(start) => start,
-            None => match self.carve(frames, mobility, claim) {
+            None => match self.carve(frames, mobility, access) {
                 Ok(start) => start,
-                Err(OutOfFrames) => self.carve_after_reclaim(frames, mobility, claim)?,
+                Err(OutOfFrames) => self.carve_after_reclaim(frames, mobility, access)?,
             },
         };
         Ok(self.hand_out(start, frames, owner))
@@ -192,9 +192,14 @@ impl Arena {
         location
     }
 
-    fn cached(&self, frames: FrameCount, mobility: Mobility, claim: Claim) -> Option<FrameNo> {
+    fn cached(
+        &self,
+        frames: FrameCount,
+        mobility: Mobility,
+        access: ReserveAccess,
+    ) -> Option<FrameNo> {
         // A cached run is charged already: to take it must not eat into the reserve either.
-        if !self.memory.allows(claim) {
+        if !self.memory.allows(access) {
             return None;
         }
         let order = frames.order();
@@ -206,13 +211,13 @@ impl Arena {
         &self,
         frames: FrameCount,
         mobility: Mobility,
-        claim: Claim,
+        access: ReserveAccess,
     ) -> Result<FrameNo, OutOfFrames> {
         let kind = Kind::of(mobility, frames);
         let mut buddy = self.buddy.lock();
         let start = buddy
-            .take(kind, frames.order(), claim, &mut |pageblock| self.open(pageblock, claim))?;
-        self.cut(&mut buddy, start, frames, claim)
+            .take(kind, frames.order(), access, &mut |pageblock| self.open(pageblock, access))?;
+        self.cut(&mut buddy, start, frames, access)
     }
 
     /// Makes the block at `start` a run of `frames`: the rest is free again, and the run is charged, or free again too.
@@ -221,14 +226,14 @@ impl Arena {
         buddy: &mut Buddy,
         start: FrameNo,
         frames: FrameCount,
-        claim: Claim,
+        access: ReserveAccess,
     ) -> Result<FrameNo, OutOfFrames> {
         let (order, count) = (frames.order(), frames.get());
         if count < 1 << order {
             buddy.put_range(FrameNo(start.0 + count), (1 << order) - count);
         }
         let untouched = buddy.untouched(start, count) as usize;
-        if let Err(error) = self.charge(untouched, claim) {
+        if let Err(error) = self.charge(untouched, access) {
             buddy.put_range(start, count);
             return Err(error);
         }
@@ -237,10 +242,10 @@ impl Arena {
     }
 
     /// Makes a pageblock usable: its memory and its owner words.
-    pub(crate) fn open(&self, pageblock: u32, claim: Claim) -> Result<(), OutOfFrames> {
+    pub(crate) fn open(&self, pageblock: u32, access: ReserveAccess) -> Result<(), OutOfFrames> {
         let first = pageblock as usize * PAGEBLOCK_FRAMES as usize;
-        self.owners.ensure(first, claim)?;
-        self.owners.ensure(first + PAGEBLOCK_FRAMES as usize - 1, claim)?;
+        self.owners.ensure(first, access)?;
+        self.owners.ensure(first + PAGEBLOCK_FRAMES as usize - 1, access)?;
         let start = pageblock as usize * PAGEBLOCK_BYTES;
         let committed =
             self.memory.source().commit(&self.reservation, start..start + PAGEBLOCK_BYTES);
@@ -252,14 +257,14 @@ impl Arena {
         &self,
         frames: FrameCount,
         mobility: Mobility,
-        claim: Claim,
+        access: ReserveAccess,
     ) -> Result<FrameNo, OutOfFrames> {
         let _reclaim = self.reclaim.lock();
         self.drain_caches();
-        self.carve(frames, mobility, claim).or_else(|OutOfFrames| {
+        self.carve(frames, mobility, access).or_else(|OutOfFrames| {
             self.give_back_free();
             self.give_back_captured();
-            self.carve(frames, mobility, claim)
+            self.carve(frames, mobility, access)
         })
     }
 
@@ -361,8 +366,8 @@ impl Arena {
     }
 
     /// Charges frames that are about to be touched.
-    pub(crate) fn charge(&self, frames: usize, claim: Claim) -> Result<(), OutOfFrames> {
-        self.memory.charge(frames, claim)?;
+    pub(crate) fn charge(&self, frames: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
+        self.memory.charge(frames, access)?;
         // ORDERING: Relaxed; a statistic.
         self.charged.fetch_add(frames, Ordering::Relaxed);
         Ok(())

@@ -7,7 +7,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    Claim, Memory, OutOfFrames, SourceError,
+    Memory, OutOfFrames, ReserveAccess, SourceError,
     table::{GuardedU64, Table},
 };
 
@@ -94,10 +94,10 @@ impl BitForest {
     ///
     /// # Errors
     /// [`OutOfFrames`] when a page does not fit the limit.
-    pub fn ensure(&self, index: usize, claim: Claim) -> Result<(), OutOfFrames> {
+    pub fn ensure(&self, index: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         for level in 0..self.levels.count() {
-            self.table.ensure(self.place(0, level, index), claim)?;
-            self.table.ensure(self.place(self.trees - 1, level, index), claim)?;
+            self.table.ensure(self.place(0, level, index), access)?;
+            self.table.ensure(self.place(self.trees - 1, level, index), access)?;
         }
         Ok(())
     }
@@ -200,7 +200,7 @@ mod tests {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 let index = usize::try_from(state >> 33).expect("31 bits") % capacity;
                 let tree = step % 3;
-                forest.ensure(index, Claim::Normal).expect("within the limit");
+                forest.ensure(index, ReserveAccess::Normal).expect("within the limit");
                 if state & 0x100 == 0 {
                     assert_eq!(forest.insert(tree, index), models[tree].insert(index));
                 } else {

@@ -31,7 +31,7 @@ mod hold;
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    BitForest, Claim, FrameCount, FrameNo, Memory, Mobility, OutOfFrames, PAGEBLOCK_FRAMES,
+    BitForest, FrameCount, FrameNo, Memory, Mobility, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess,
     SourceError,
     table::{Entry, GuardedU64, Table},
     units::PAGEBLOCK_ORDER,
@@ -252,7 +252,7 @@ impl Buddy {
         &mut self,
         kind: Kind,
         order: u32,
-        claim: Claim,
+        access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<FrameNo, OutOfFrames> {
         let listed = (order..PAGEBLOCK_ORDER).find_map(|have| self.forest.first(kind.tree(have)));
@@ -260,7 +260,7 @@ impl Buddy {
             let pageblock = u32::try_from(pageblock).expect("fewer than 2^32 pageblocks");
             return Ok(self.take_in(pageblock, kind, order).expect("the forest says there is one"));
         }
-        let pageblock = self.open_whole(kind, claim, open)?;
+        let pageblock = self.open_whole(kind, access, open)?;
         Ok(self.split(pageblock, kind, 0, PAGEBLOCK_ORDER, order))
     }
 
@@ -285,7 +285,7 @@ impl Buddy {
     fn open_whole(
         &mut self,
         kind: Kind,
-        claim: Claim,
+        access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<u32, OutOfFrames> {
         let pageblock = match self.forest.first(WHOLE) {
@@ -299,7 +299,7 @@ impl Buddy {
                 pageblock
             }
             None => {
-                let pageblock = self.grow(claim, open)?;
+                let pageblock = self.grow(access, open)?;
                 self.forest.remove(WHOLE, pageblock as usize);
                 pageblock
             }
@@ -311,15 +311,15 @@ impl Buddy {
     /// The next pageblock at the frontier, whole.
     fn grow(
         &mut self,
-        claim: Claim,
+        access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<u32, OutOfFrames> {
         let pageblock = self.frontier;
         if pageblock == self.capacity {
             return Err(OutOfFrames);
         }
-        self.blocks.ensure(pageblock as usize, claim)?;
-        self.forest.ensure(pageblock as usize, claim)?;
+        self.blocks.ensure(pageblock as usize, access)?;
+        self.forest.ensure(pageblock as usize, access)?;
         open(pageblock)?;
         self.frontier += 1;
         self.forest.insert(WHOLE, pageblock as usize);

@@ -3,7 +3,7 @@
 //! Frames (allocated, cached, or free but not yet given back) and pages of tables are charged in the same unit, so
 //! the limit counts everything. The last frames of the limit are kept for work that must go on when everything is full:
 //! the [`reserve`](Memory::reserve) for compaction, and before it the
-//! [`overwrite_reserve`](Memory::overwrite_reserve); see [`Claim`].
+//! [`overwrite_reserve`](Memory::overwrite_reserve); see [`ReserveAccess`].
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct OutOfFrames;
 
 /// Which part of the limit a charge may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
+pub enum ReserveAccess {
     /// Everything but the two reserves.
     Normal,
     /// The [overwrite reserve](Memory::overwrite_reserve) as well: for new content whose predecessor is freed next.
@@ -76,27 +76,27 @@ impl Memory {
     // touches memory that the allocator's own lock hands over. Atomicity alone keeps the sum within the limit.
 
     /// What a claim may fill the account up to, under this limit.
-    fn ceiling(&self, limit: usize, claim: Claim) -> usize {
-        let kept = match claim {
-            Claim::Normal => self.reserve() + self.overwrite_reserve(),
-            Claim::Overwrite => self.reserve(),
-            Claim::Reserve => 0,
+    fn ceiling(&self, limit: usize, access: ReserveAccess) -> usize {
+        let kept = match access {
+            ReserveAccess::Normal => self.reserve() + self.overwrite_reserve(),
+            ReserveAccess::Overwrite => self.reserve(),
+            ReserveAccess::Reserve => 0,
         };
         limit.saturating_sub(kept)
     }
 
     /// Charges `frames`, or changes nothing.
-    pub(crate) fn charge(&self, frames: usize, claim: Claim) -> Result<(), OutOfFrames> {
+    pub(crate) fn charge(&self, frames: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         let charged = self.account.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |account| {
             let (used, limit) = split(account);
-            (used + frames <= self.ceiling(limit, claim)).then_some(account + frames as u64)
+            (used + frames <= self.ceiling(limit, access)).then_some(account + frames as u64)
         });
         charged.map(drop).map_err(|_| OutOfFrames)
     }
 
     /// Whether what is charged already is within what the claim may use: idle frames may be taken then.
-    pub fn allows(&self, claim: Claim) -> bool {
-        self.used() <= self.ceiling(self.limit(), claim)
+    pub fn allows(&self, access: ReserveAccess) -> bool {
+        self.used() <= self.ceiling(self.limit(), access)
     }
 
     /// Gives a charge back.
@@ -107,9 +107,13 @@ impl Memory {
 
     /// Charges pages of tables and the like; asks the source first.
     #[cfg_attr(loom, expect(dead_code, reason = "tables of a model are not charged"))]
-    pub(crate) fn charge_metadata(&self, frames: usize, claim: Claim) -> Result<(), OutOfFrames> {
+    pub(crate) fn charge_metadata(
+        &self,
+        frames: usize,
+        access: ReserveAccess,
+    ) -> Result<(), OutOfFrames> {
         self.source.grant().map_err(|_| OutOfFrames)?;
-        self.charge(frames, claim)?;
+        self.charge(frames, access)?;
         self.metadata.fetch_add(frames, Ordering::Relaxed);
         Ok(())
     }
@@ -126,7 +130,7 @@ impl Memory {
     /// [`OutOfFrames`] when they do not fit the limit.
     pub fn charge_fixed(&self, bytes: usize) -> Result<(), OutOfFrames> {
         let frames = bytes.div_ceil(FRAME_BYTES);
-        self.charge(frames, Claim::Reserve)?;
+        self.charge(frames, ReserveAccess::Reserve)?;
         self.metadata.fetch_add(frames, Ordering::Relaxed);
         Ok(())
     }
@@ -138,35 +142,35 @@ impl Memory {
     /// [`OutOfFrames`] when they do not fit the limit less the [`reserve`](Self::reserve).
     pub fn charge_beside(self: &Arc<Self>, bytes: usize) -> Result<Charge, OutOfFrames> {
         let frames = bytes.div_ceil(FRAME_BYTES);
-        self.charge(frames, Claim::Normal)?;
+        self.charge(frames, ReserveAccess::Normal)?;
         self.metadata.fetch_add(frames, Ordering::Relaxed);
         Ok(Charge { memory: Arc::clone(self), frames })
     }
 
-    /// Sets how many frames of the limit only [`Claim::Reserve`] may use.
+    /// Sets how many frames of the limit only [`ReserveAccess::Reserve`] may use.
     pub fn set_reserve(&self, frames: usize) {
         self.reserve.store(frames, Ordering::Relaxed);
     }
 
-    /// The frames that only [`Claim::Reserve`] may use.
+    /// The frames that only [`ReserveAccess::Reserve`] may use.
     pub fn reserve(&self) -> usize {
         self.reserve.load(Ordering::Relaxed)
     }
 
-    /// Sets how many frames of the limit, before the [`reserve`](Self::reserve), [`Claim::Normal`] may not use. They are
+    /// Sets how many frames of the limit, before the [`reserve`](Self::reserve), [`ReserveAccess::Normal`] may not use. They are
     /// headroom and not charged: what an overwrite takes of them is missing to normal charges until it is given back.
     pub fn set_overwrite_reserve(&self, frames: usize) {
         self.overwrite_reserve.store(frames, Ordering::Relaxed);
     }
 
-    /// The frames that [`Claim::Overwrite`] may use and [`Claim::Normal`] may not.
+    /// The frames that [`ReserveAccess::Overwrite`] may use and [`ReserveAccess::Normal`] may not.
     pub fn overwrite_reserve(&self) -> usize {
         self.overwrite_reserve.load(Ordering::Relaxed)
     }
 
     /// The frames that normal charges may fill the account up to.
     pub fn normal_limit(&self) -> usize {
-        self.ceiling(self.limit(), Claim::Normal)
+        self.ceiling(self.limit(), ReserveAccess::Normal)
     }
 
     /// Frames charged: all that may be resident.

@@ -4,7 +4,7 @@
 //! charged like the pages that they stand for (I-LIMIT), a frame for each 128 MiB of the table, up to the highest page
 //! that is charged.
 
-use crate::{Claim, FRAME_BYTES, Memory, OutOfFrames};
+use crate::{FRAME_BYTES, Memory, OutOfFrames, ReserveAccess};
 
 /// Words inside the table: the bits of 128 pages, 512 KiB.
 const INSIDE: usize = 2;
@@ -30,12 +30,12 @@ impl ChargedPages {
         &mut self,
         page: usize,
         memory: &Memory,
-        claim: Claim,
+        access: ReserveAccess,
     ) -> Result<(), OutOfFrames> {
         let Some(word) = (page / 64).checked_sub(INSIDE) else { return Ok(()) };
         let missing = (word / PER_FRAME + 1).saturating_sub(self.frames());
         if missing > 0 {
-            memory.charge_metadata(missing, claim)?;
+            memory.charge_metadata(missing, access)?;
             self.beyond.reserve_exact(missing * PER_FRAME);
             self.beyond.resize(self.beyond.len() + missing * PER_FRAME, 0);
         }
@@ -127,7 +127,7 @@ mod tests {
             (beyond + PER_FRAME * 64 - 1, 1),
             (beyond + 3 * PER_FRAME * 64, 4),
         ] {
-            pages.ensure(page, &memory, Claim::Normal).expect("within the limit");
+            pages.ensure(page, &memory, ReserveAccess::Normal).expect("within the limit");
             assert_eq!((memory.used(), memory.metadata()), (frames, frames), "page {page}");
             assert!(page < pages.end() && !pages.contains(page));
             pages.insert(page);
@@ -152,8 +152,8 @@ mod tests {
         let memory = memory(2);
         let mut pages = ChargedPages::new();
         let far = (INSIDE + 2 * PER_FRAME) * 64;
-        assert_eq!(pages.ensure(far, &memory, Claim::Normal), Err(OutOfFrames));
+        assert_eq!(pages.ensure(far, &memory, ReserveAccess::Normal), Err(OutOfFrames));
         assert_eq!(memory.used(), 0);
-        assert_eq!(pages.ensure(far - 1, &memory, Claim::Normal), Ok(()));
+        assert_eq!(pages.ensure(far - 1, &memory, ReserveAccess::Normal), Ok(()));
     }
 }

@@ -6,7 +6,7 @@
 //!  all captured?       compaction: the pageblock goes back to the system      a claim: the range is the caller's
 //!  otherwise           the hold ends; what was captured is free again
 //! ```
-//! Two users, each with a file: [compaction](Arena::compact) by pageblock, and [claims](Arena::claim_contiguous).
+//! Two users, each with a file: [compaction](Arena::compact) by pageblock, and [claims](Arena::alloc_contiguous).
 //!
 //! One thread at a time evacuates; a call of [`Arena::compact`] ends at once if another does, a claim waits for it.
 //! Descriptors may be read, written and freed meanwhile, and moved by others: who holds one keeps it where it is.
@@ -26,12 +26,12 @@ use pagefold_sys::sync::Ordering;
 
 pub(crate) use self::compact::Progress;
 pub use self::{
-    claim::{ClaimError, ClaimedRange},
+    claim::{ContiguousError, ContiguousRange},
     compact::FrameCompaction,
 };
 use crate::{
-    Arena, Busy, Claim, DescriptorId, FRAME_BYTES, FrameCount, FrameNo, Location, Mobility,
-    Movable, OutOfFrames, Owner, Stay,
+    Arena, Busy, DescriptorId, FRAME_BYTES, FrameCount, FrameNo, Location, Mobility, Movable,
+    OutOfFrames, Owner, ReserveAccess, Stay,
     arena::CLAIMED,
     buddy::Kind,
     migrate::{Moved, Which},
@@ -130,8 +130,8 @@ impl<'a> Held<'a> {
     fn range(arena: &'a Arena, range: &Range<u32>) -> Result<Option<Self>, OutOfFrames> {
         // One hold of the lock, so that nobody gives the tables of a whole pageblock back in between.
         let mut buddy = arena.buddy.lock();
-        let mut open = |pageblock| arena.open(pageblock, Claim::Normal);
-        buddy.prepare(range, Claim::Normal, &mut open)?;
+        let mut open = |pageblock| arena.open(pageblock, ReserveAccess::Normal);
+        buddy.prepare(range, ReserveAccess::Normal, &mut open)?;
         Ok(buddy.hold(range).then(|| Self { arena, range: range.clone() }))
     }
 
@@ -215,7 +215,7 @@ impl Arena {
     ) -> Result<FrameCount, Stay> {
         self.assert_own(&[kind]);
         let moved = kind.migrate(id, Which::Number(number), &mut |frames, owner| {
-            self.alloc(frames, Mobility::Movable, Claim::Reserve, owner)
+            self.alloc(frames, Mobility::Movable, ReserveAccess::Reserve, owner)
         });
         match moved? {
             Moved::Copied(from) => Ok(from.frames),

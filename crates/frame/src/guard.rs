@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::{
     DescriptorId, Location,
-    lay::{Chain, ChainBytes, ChainBytesMut, Lay, Run},
+    lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run},
     slab::{Body, Descriptor, Slab},
     state::Kill,
 };
@@ -19,7 +19,7 @@ type ReadWatch = Option<pagefold_sys::sync::ConstPtr<()>>;
 type WriteWatch = Option<pagefold_sys::sync::MutPtr<()>>;
 
 /// Shared access to a descriptor's body and bytes.
-pub struct ReadGuard<'a, M: Body, const W: usize, L: Lay = Run> {
+pub struct ReadGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
     id: DescriptorId,
@@ -28,7 +28,7 @@ pub struct ReadGuard<'a, M: Body, const W: usize, L: Lay = Run> {
     watch: ReadWatch,
 }
 
-impl<'a, M: Body, const W: usize, L: Lay> ReadGuard<'a, M, W, L> {
+impl<'a, M: Body, const W: usize, L: FrameLayout> ReadGuard<'a, M, W, L> {
     /// Wraps a read hold that was just taken.
     #[inline]
     pub(crate) fn new(
@@ -90,7 +90,7 @@ impl<M: Body, const W: usize> ReadGuard<'_, M, W, Chain> {
     }
 }
 
-impl<M: Body, const W: usize, L: Lay> Drop for ReadGuard<'_, M, W, L> {
+impl<M: Body, const W: usize, L: FrameLayout> Drop for ReadGuard<'_, M, W, L> {
     #[inline]
     fn drop(&mut self) {
         #[cfg(loom)]
@@ -102,7 +102,7 @@ impl<M: Body, const W: usize, L: Lay> Drop for ReadGuard<'_, M, W, L> {
 }
 
 /// Exclusive access to a descriptor's body and bytes.
-pub struct WriteGuard<'a, M: Body, const W: usize, L: Lay = Run> {
+pub struct WriteGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
     id: DescriptorId,
@@ -111,7 +111,7 @@ pub struct WriteGuard<'a, M: Body, const W: usize, L: Lay = Run> {
     watch: WriteWatch,
 }
 
-impl<'a, M: Body, const W: usize, L: Lay> WriteGuard<'a, M, W, L> {
+impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
     /// Wraps a write hold that was just taken.
     pub(crate) fn new(
         slab: &'a Slab<M, W, L>,
@@ -184,7 +184,7 @@ impl<'a, M: Body, const W: usize, L: Lay> WriteGuard<'a, M, W, L> {
     }
 }
 
-impl<M: Body, const W: usize, L: Lay> WriteGuard<'_, M, W, L> {
+impl<M: Body, const W: usize, L: FrameLayout> WriteGuard<'_, M, W, L> {
     fn body(&mut self) -> &mut M {
         // SAFETY: this hold is exclusive until it drops, and the body was written under the first write hold of this
         // life, before a guard for it was made. (I-BODY)
@@ -213,7 +213,7 @@ impl<M: Body, const W: usize> WriteGuard<'_, M, W, Chain> {
     }
 }
 
-impl<M: Body, const W: usize, L: Lay> Drop for WriteGuard<'_, M, W, L> {
+impl<M: Body, const W: usize, L: FrameLayout> Drop for WriteGuard<'_, M, W, L> {
     fn drop(&mut self) {
         #[cfg(loom)]
         drop(self.watch.take());
@@ -223,13 +223,13 @@ impl<M: Body, const W: usize, L: Lay> Drop for WriteGuard<'_, M, W, L> {
     }
 }
 
-impl<M: Body, const W: usize, L: Lay> fmt::Debug for ReadGuard<'_, M, W, L> {
+impl<M: Body, const W: usize, L: FrameLayout> fmt::Debug for ReadGuard<'_, M, W, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadGuard").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-impl<M: Body, const W: usize, L: Lay> fmt::Debug for WriteGuard<'_, M, W, L> {
+impl<M: Body, const W: usize, L: FrameLayout> fmt::Debug for WriteGuard<'_, M, W, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteGuard").field("id", &self.id).finish_non_exhaustive()
     }

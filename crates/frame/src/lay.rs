@@ -21,7 +21,7 @@ use crate::{Arena, FRAME_BYTES, FrameCount, FrameNo, Location, table::GuardedU32
 const REST: usize = Chain::FRAMES_MAX.get() as usize - 1;
 
 /// How frames lie: [`Run`] or [`Chain`].
-pub trait Lay: sealed::Pieces {}
+pub trait FrameLayout: sealed::Pieces {}
 
 /// One run of neighbours.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ impl Chain {
     pub const FRAMES_MAX: FrameCount = FrameCount::new(8);
 }
 
-impl Lay for Run {}
-impl Lay for Chain {}
+impl FrameLayout for Run {}
+impl FrameLayout for Chain {}
 
 /// What a slab asks of a kind. Outside of this crate nobody can name the trait, so nobody can say where frames are.
 pub(crate) mod sealed {

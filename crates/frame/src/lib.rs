@@ -20,9 +20,9 @@
 //! | `state` | the one-word descriptor lock |
 //! | `release` | descriptors that somebody must look after |
 //! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
-//! | [`lay`](Lay) | frames in one run, or as a chain of single frames |
+//! | [`lay`](FrameLayout) | frames in one run, or as a chain of single frames |
 //! | [`migrate`](Movable) | isolate, migrate, put back: a descriptor's frames move |
-//! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::claim_contiguous) of ranges |
+//! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::alloc_contiguous) of ranges |
 //!
 //! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
 //! in `source`, `faulty`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
@@ -48,13 +48,13 @@ mod units;
 
 pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
-pub use budget::{Charge, Claim, Memory, OutOfFrames};
-pub use evacuate::{Blocker, ClaimError, ClaimedRange, FrameCompaction};
+pub use budget::{Charge, Memory, OutOfFrames, ReserveAccess};
+pub use evacuate::{Blocker, ContiguousError, ContiguousRange, FrameCompaction};
 pub use faulty::{Chance, FaultPlan, FaultySource};
 pub use guard::{ReadGuard, WriteGuard};
-pub use lay::{Chain, ChainBytes, ChainBytesMut, Lay, Run};
+pub use lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
 pub use migrate::{Busy, Isolated, MigrationStats, Movable, Moved, Owner, Stay};
-pub use slab::{Attention, Body, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
+pub use slab::{Body, Deferred, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
 #[cfg(target_os = "linux")]
 pub use source::MmapSource;
 pub use source::{FrameSource, HeapSource, SourceError};

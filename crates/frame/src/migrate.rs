@@ -21,7 +21,7 @@ use thiserror::Error;
 use crate::{
     Arena, DescriptorId, FrameCount, FrameNo, Location, Mobility, OutOfFrames, Refusal, Slab, Tag,
     WriteGuard,
-    lay::{Lay, Run},
+    lay::{FrameLayout, Run},
     slab::{Body, Descriptor, SlabConfig},
 };
 
@@ -67,14 +67,14 @@ pub enum Stay {
 /// # Concurrency
 /// Excludes other movers only. Whoever frees the descriptor meanwhile does so without waiting, and its frames and id
 /// are given back after it was put back.
-pub struct Isolated<'a, M: Body, const W: usize, L: Lay = Run> {
+pub struct Isolated<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
     id: DescriptorId,
     location: Location,
 }
 
-impl<'a, M: Body, const W: usize, L: Lay> Isolated<'a, M, W, L> {
+impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
     pub(crate) fn new(
         slab: &'a Slab<M, W, L>,
         descriptor: &'a Descriptor<M, W, L>,
@@ -173,7 +173,7 @@ impl<'a, M: Body, const W: usize, L: Lay> Isolated<'a, M, W, L> {
     }
 }
 
-impl<M: Body, const W: usize, L: Lay> Drop for Isolated<'_, M, W, L> {
+impl<M: Body, const W: usize, L: FrameLayout> Drop for Isolated<'_, M, W, L> {
     fn drop(&mut self) {
         if self.descriptor.state.putback() {
             self.slab.report(self.id);
@@ -181,7 +181,7 @@ impl<M: Body, const W: usize, L: Lay> Drop for Isolated<'_, M, W, L> {
     }
 }
 
-impl<M: Body, const W: usize, L: Lay> fmt::Debug for Isolated<'_, M, W, L> {
+impl<M: Body, const W: usize, L: FrameLayout> fmt::Debug for Isolated<'_, M, W, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Isolated")
             .field("id", &self.id)
@@ -222,7 +222,7 @@ pub enum Which {
 /// What it can do is for the [`Arena`](crate::Arena) alone.
 pub trait Movable: sealed::Move {}
 
-impl<M: Body, const W: usize, L: Lay> Movable for Slab<M, W, L> {}
+impl<M: Body, const W: usize, L: FrameLayout> Movable for Slab<M, W, L> {}
 
 /// What evacuation does with a slab. Outside of this crate nobody can name the trait, so nobody can say where frames go.
 mod sealed {
@@ -256,7 +256,7 @@ mod sealed {
     }
 }
 
-impl<M: Body, const W: usize, L: Lay> sealed::Move for Slab<M, W, L> {
+impl<M: Body, const W: usize, L: FrameLayout> sealed::Move for Slab<M, W, L> {
     fn tag(&self) -> Tag {
         self.config().tag
     }

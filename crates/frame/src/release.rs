@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use pagefold_sys::sync::Ordering;
 
-use crate::{Claim, Memory, OutOfFrames, SourceError, WordTable, bits::Levels};
+use crate::{Memory, OutOfFrames, ReserveAccess, SourceError, WordTable, bits::Levels};
 
 /// See the module.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ impl ReleaseList {
     }
 
     /// Makes room for reports of `id`.
-    pub(crate) fn ensure(&self, id: usize, claim: Claim) -> Result<(), OutOfFrames> {
+    pub(crate) fn ensure(&self, id: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         (0..self.levels.count())
-            .try_for_each(|level| self.words.ensure(self.levels.word(level, id), claim))
+            .try_for_each(|level| self.words.ensure(self.levels.word(level, id), access))
     }
 
     /// Reports `id`.
@@ -113,7 +113,7 @@ mod tests {
             let ids: BTreeSet<usize> =
                 (0..200).map(|k| k * 7919 % capacity).chain([0, capacity - 1]).collect();
             for &id in &ids {
-                list.ensure(id, Claim::Normal).expect("within the limit");
+                list.ensure(id, ReserveAccess::Normal).expect("within the limit");
                 list.push(id);
                 list.push(id);
             }
@@ -130,7 +130,8 @@ mod tests {
     fn reports_beside_takers_are_not_lost() {
         let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 1000));
         let list = ReleaseList::new(&memory, 10_000).expect("heap");
-        (0..10_000).for_each(|id| list.ensure(id, Claim::Normal).expect("within the limit"));
+        (0..10_000)
+            .for_each(|id| list.ensure(id, ReserveAccess::Normal).expect("within the limit"));
         let taken = std::sync::Mutex::new(vec![0_u32; 10_000]);
         std::thread::scope(|scope| {
             for half in 0..2 {

@@ -22,9 +22,9 @@ use pagefold_sys::sync::UnsafeCell;
 use pagefold_sys::sync::{AtomicU32, Mutex};
 
 use crate::{
-    Arena, BitForest, Busy, Claim, FrameCount, Isolated, Location, Memory, OutOfFrames, Owner,
-    ReadGuard, Refusal, SourceError, WriteGuard,
-    lay::{Lay, Run},
+    Arena, BitForest, Busy, FrameCount, Isolated, Location, Memory, OutOfFrames, Owner, ReadGuard,
+    Refusal, ReserveAccess, SourceError, WriteGuard,
+    lay::{FrameLayout, Run},
     release::ReleaseList,
     state::{Kill, StateWord},
     table::{Entry, Table},
@@ -104,7 +104,7 @@ impl<M: Copy + Send + Sync> Body for M {}
 /// One descriptor; see the module.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Descriptor<M, const W: usize, L: Lay> {
+pub(crate) struct Descriptor<M, const W: usize, L: FrameLayout> {
     pub(crate) state: StateWord,
     words: [AtomicU32; W],
     /// Where the frames are, as far as the state word does not say it.
@@ -116,11 +116,11 @@ pub(crate) struct Descriptor<M, const W: usize, L: Lay> {
 }
 
 // SAFETY: the body is reached through guards only: shared by readers, exclusive for the writer (I-BODY).
-unsafe impl<M: Body, const W: usize, L: Lay> Sync for Descriptor<M, W, L> {}
+unsafe impl<M: Body, const W: usize, L: FrameLayout> Sync for Descriptor<M, W, L> {}
 
 // SAFETY: all zero is a vacant state word, zero words, a valid rest (by its kind's contract) and an uninitialised body;
 // neither a rest nor a `Copy` body needs a drop.
-unsafe impl<M: Body, const W: usize, L: Lay> Entry for Descriptor<M, W, L> {
+unsafe impl<M: Body, const W: usize, L: FrameLayout> Entry for Descriptor<M, W, L> {
     #[cfg(loom)]
     fn vacant() -> Self {
         Self {
@@ -136,7 +136,7 @@ unsafe impl<M: Body, const W: usize, L: Lay> Entry for Descriptor<M, W, L> {
     const MODEL_ENTRIES: usize = 6;
 }
 
-impl<M, const W: usize, L: Lay> Descriptor<M, W, L> {
+impl<M, const W: usize, L: FrameLayout> Descriptor<M, W, L> {
     #[inline]
     pub(crate) fn body_ptr(&self) -> NonNull<M> {
         NonNull::new(self.body.get().cast()).expect("a cell has an address")
@@ -161,7 +161,7 @@ pub enum Release {
 
 /// What somebody must look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attention {
+pub enum Deferred {
     /// A descriptor may have work pending: lock it for writing and see.
     Pending(DescriptorId),
     /// A dying descriptor was freed.
@@ -171,7 +171,7 @@ pub enum Attention {
 /// Descriptors of one type over the frames of one arena. `W` is the number of words that need no hold, `L` how the frames
 /// of each lie.
 #[derive(Debug)]
-pub struct Slab<M: Body, const W: usize, L: Lay = Run> {
+pub struct Slab<M: Body, const W: usize, L: FrameLayout = Run> {
     arena: Arc<Arena>,
     config: SlabConfig,
     table: Table<Descriptor<M, W, L>>,
@@ -179,7 +179,7 @@ pub struct Slab<M: Body, const W: usize, L: Lay = Run> {
     released: ReleaseList,
 }
 
-impl<M: Body, const W: usize, L: Lay> Slab<M, W, L> {
+impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// Bytes of one descriptor.
     pub const DESCRIPTOR_BYTES: usize = size_of::<Descriptor<M, W, L>>();
 
@@ -216,12 +216,12 @@ impl<M: Body, const W: usize, L: Lay> Slab<M, W, L> {
     pub fn create(
         &self,
         frames: FrameCount,
-        claim: Claim,
+        access: ReserveAccess,
         body: M,
     ) -> Result<WriteGuard<'_, M, W, L>, OutOfFrames> {
-        let id = self.take_id(claim)?;
+        let id = self.take_id(access)?;
         let descriptor = self.descriptor(id).expect("an id that was taken is usable");
-        let location = match self.take_frames(&descriptor.rest, frames, claim, id) {
+        let location = match self.take_frames(&descriptor.rest, frames, access, id) {
             Ok(location) => location,
             Err(error) => {
                 self.return_id(id);
@@ -244,17 +244,17 @@ impl<M: Body, const W: usize, L: Lay> Slab<M, W, L> {
         &self,
         rest: &L::Rest,
         frames: FrameCount,
-        claim: Claim,
+        access: ReserveAccess,
         id: DescriptorId,
     ) -> Result<Location, OutOfFrames> {
         assert!(frames <= L::FRAMES_MAX, "more frames than a descriptor of this kind may have");
         let (owner, mobility) = (Owner { tag: self.config.tag, id }, self.config.mobility);
         let pieces = L::pieces(frames);
         let each = FrameCount::new(frames.get() / pieces);
-        let first = self.arena.alloc(each, mobility, claim, owner)?;
+        let first = self.arena.alloc(each, mobility, access, owner)?;
         let whole = Location { start: first.start, frames };
         for number in 1..pieces {
-            match self.arena.alloc(each, mobility, claim, owner) {
+            match self.arena.alloc(each, mobility, access, owner) {
                 Ok(piece) => L::put(rest, number, piece.start),
                 Err(error) => {
                     for taken in 0..number {
@@ -267,20 +267,20 @@ impl<M: Body, const W: usize, L: Lay> Slab<M, W, L> {
         Ok(whole)
     }
 
-    fn take_id(&self, claim: Claim) -> Result<DescriptorId, OutOfFrames> {
+    fn take_id(&self, access: ReserveAccess) -> Result<DescriptorId, OutOfFrames> {
         let mut ids = self.ids.lock();
         let id = match ids.given_back.first(0) {
             Some(id) => {
                 // Its page may have gone back to the system since.
-                self.table.ensure(id, claim)?;
+                self.table.ensure(id, access)?;
                 ids.given_back.remove(0, id);
                 id
             }
             None => {
                 let id = ids.next;
-                self.table.ensure(id, claim)?;
-                self.released.ensure(id, claim)?;
-                ids.given_back.ensure(id, claim)?;
+                self.table.ensure(id, access)?;
+                self.released.ensure(id, access)?;
+                ids.given_back.ensure(id, access)?;
                 ids.next += 1;
                 id
             }
@@ -431,23 +431,23 @@ impl<M: Body, const W: usize, L: Lay> Slab<M, W, L> {
         self.released.push(id.0 as usize);
     }
 
-    /// Whether somebody should call [`attend`](Self::attend). One load.
+    /// Whether somebody should call [`drain_deferred`](Self::attend). One load.
     #[inline]
-    pub fn wants_attention(&self) -> bool {
+    pub fn has_deferred(&self) -> bool {
         !self.released.is_empty()
     }
 
     /// Takes some reports: frees dying descriptors, and passes on those with pending work. `false`: none were left.
-    pub fn attend(&self, f: &mut dyn FnMut(Attention)) -> bool {
+    pub fn drain_deferred(&self, f: &mut dyn FnMut(Deferred)) -> bool {
         self.released.take(|number| {
             let id = DescriptorId(u32::try_from(number).expect("a slab's capacity fits 29 bits"));
             let descriptor = self.descriptor(id).expect("a reported id was given out");
             match descriptor.state.claim() {
                 Some(location) => {
                     self.give_back(id, location);
-                    f(Attention::Freed(location.frames));
+                    f(Deferred::Freed(location.frames));
                 }
-                None => f(Attention::Pending(id)),
+                None => f(Deferred::Pending(id)),
             }
         })
     }

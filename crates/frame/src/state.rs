@@ -89,7 +89,7 @@ fn word_of(location: Location) -> u64 {
 
 /// Whether the last hold of this word is gone and somebody must look at the descriptor. A dying one that is isolated
 /// is left to whoever puts it back.
-fn wants_attention(word: u64) -> bool {
+fn has_deferred(word: u64) -> bool {
     let freeable = word & (DYING | ISOLATED) == DYING;
     word & HOLDS == 0 && word & LIVE != 0 && (freeable || word & PENDING != 0)
 }
@@ -208,7 +208,7 @@ impl StateWord {
         // before the next writer writes or the frames are freed.
         let before = self.0.fetch_sub(READER, Ordering::Release);
         debug_assert!(before & READERS != 0, "a read hold is given back once");
-        wants_attention(before - READER)
+        has_deferred(before - READER)
     }
 
     /// Takes the write hold if nobody holds anything; clears PENDING, whose work the writer now has to do.
@@ -272,7 +272,7 @@ impl StateWord {
         // descriptor may be freed as soon as the mark is gone.
         let before = self.0.fetch_and(!ISOLATED, Ordering::Release);
         debug_assert!(before & ISOLATED != 0, "a descriptor is put back once");
-        before & DYING != 0 && wants_attention(before & !ISOLATED)
+        before & DYING != 0 && has_deferred(before & !ISOLATED)
     }
 
     /// Changes the place of a descriptor that the caller isolated and holds for writing.
@@ -294,7 +294,7 @@ impl StateWord {
         if before & WAITERS != 0 {
             sync::wake_all(self.key());
         }
-        wants_attention(before & !WRITER)
+        has_deferred(before & !WRITER)
     }
 
     /// Ends the life of a descriptor that the caller holds for writing: at once, or when it is put back.
@@ -369,7 +369,7 @@ impl StateWord {
                 Ordering::Release,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return wants_attention(word | PENDING),
+                Ok(_) => return has_deferred(word | PENDING),
                 Err(seen) => word = seen,
             }
         }

@@ -13,7 +13,7 @@ use pagefold_sys::sync::AtomicU64;
 
 pub(crate) use imp::Table;
 
-use crate::{Claim, Memory, OutOfFrames, SourceError};
+use crate::{Memory, OutOfFrames, ReserveAccess, SourceError};
 
 /// What may lie in a [`Table`].
 ///
@@ -146,7 +146,11 @@ mod imp {
         }
 
         /// Makes the entry usable and charges its page.
-        pub(crate) fn ensure(&self, index: usize, claim: Claim) -> Result<(), OutOfFrames> {
+        pub(crate) fn ensure(
+            &self,
+            index: usize,
+            access: ReserveAccess,
+        ) -> Result<(), OutOfFrames> {
             if index >= self.capacity {
                 return Err(OutOfFrames);
             }
@@ -155,8 +159,8 @@ mod imp {
             if charged.contains(page) {
                 return Ok(());
             }
-            charged.ensure(page, &self.memory, claim)?;
-            self.memory.charge_metadata(1, claim)?;
+            charged.ensure(page, &self.memory, access)?;
+            self.memory.charge_metadata(1, access)?;
             // ORDERING: Relaxed; only changed under the lock held here.
             let committed = self.committed.load(Ordering::Relaxed) * size_of::<T>();
             let end = (page + 1) * FRAME_BYTES;
@@ -250,7 +254,11 @@ mod imp {
             self.entries.get(index..index.checked_add(N)?)?.try_into().ok()
         }
 
-        pub(crate) fn ensure(&self, index: usize, _claim: Claim) -> Result<(), OutOfFrames> {
+        pub(crate) fn ensure(
+            &self,
+            index: usize,
+            _claim: ReserveAccess,
+        ) -> Result<(), OutOfFrames> {
             if index < self.entries.len() { Ok(()) } else { Err(OutOfFrames) }
         }
 
@@ -311,8 +319,8 @@ impl WordTable {
     ///
     /// # Errors
     /// [`OutOfFrames`] when its page does not fit the limit, or beyond the capacity.
-    pub fn ensure(&self, index: usize, claim: Claim) -> Result<(), OutOfFrames> {
-        self.0.ensure(index, claim)
+    pub fn ensure(&self, index: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
+        self.0.ensure(index, access)
     }
 
     /// Gives back pages for whose words `vacant` says yes, a bounded number a call, from `cursor` on; returns how

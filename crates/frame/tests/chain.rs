@@ -13,9 +13,9 @@ use std::{
 };
 
 use pagefold_frame::{
-    Arena, ArenaConfig, Busy, Chain, Claim, DescriptorId, FaultPlan, FaultySource, FrameCount,
-    FrameSource, HeapSource, Memory, Mobility, OutOfFrames, Refusal, Release, Slab, SlabConfig,
-    Stay, Tag,
+    Arena, ArenaConfig, Busy, Chain, DescriptorId, FaultPlan, FaultySource, FrameCount,
+    FrameSource, HeapSource, Memory, Mobility, OutOfFrames, Refusal, Release, ReserveAccess, Slab,
+    SlabConfig, Stay, Tag,
 };
 use support::{Numbers, fill, is_filled};
 
@@ -48,7 +48,8 @@ fn rig() -> Rig {
 impl Rig {
     /// A chain each of whose frames is filled with a number of its own.
     fn create(&self, frames: u32, value: u32) -> Result<DescriptorId, OutOfFrames> {
-        let mut guard = self.chains.create(FrameCount::new(frames), Claim::Normal, value)?;
+        let mut guard =
+            self.chains.create(FrameCount::new(frames), ReserveAccess::Normal, value)?;
         let id = guard.id();
         let (_, mut bytes) = guard.parts();
         for number in 0..bytes.frames() {
@@ -69,7 +70,7 @@ impl Rig {
     }
 
     fn validate(&self) {
-        while self.chains.attend(&mut |_| {}) {}
+        while self.chains.drain_deferred(&mut |_| {}) {}
         self.chains.validate().expect("valid chains");
         self.arena.validate().expect("a valid arena");
         assert!(self.memory.used() <= self.memory.limit());
@@ -224,7 +225,7 @@ fn memory_full_of_chains_is_compacted_and_claimed() {
     assert!(freed >= 8, "{freed} pageblocks of 14 became free, three quarters were");
     assert!(rig.arena.stats().idle < 1024);
     // All but what is in use, so some of it has to move.
-    let range = rig.arena.claim_contiguous(&[&rig.chains], 8192 - 2560, 512).expect("room");
+    let range = rig.arena.alloc_contiguous(&[&rig.chains], 8192 - 2560, 512).expect("room");
     kept.iter().for_each(|id| rig.check(*id).expect("lives"));
     assert_eq!(rig.arena.stats().allocated, allocated);
     drop(range);
@@ -248,7 +249,7 @@ fn readers_writers_and_movers_beside_each_other_lose_nothing() {
                     _ = rig.arena.migrate_piece(&rig.chains, id, piece);
                     if mover == 0 && numbers.below(8) == 0 {
                         rig.arena.compact(&[&rig.chains], 64 << 10);
-                        drop(rig.arena.claim_contiguous(&[&rig.chains], 64, 1));
+                        drop(rig.arena.alloc_contiguous(&[&rig.chains], 64, 1));
                     }
                 }
             });
@@ -269,7 +270,7 @@ fn readers_writers_and_movers_beside_each_other_lose_nothing() {
                             Err(_) => _ = rig.chains.kill(id),
                         },
                     }
-                    while rig.chains.wants_attention() && rig.chains.attend(&mut |_| {}) {}
+                    while rig.chains.has_deferred() && rig.chains.drain_deferred(&mut |_| {}) {}
                 }
             })
         });

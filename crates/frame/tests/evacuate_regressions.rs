@@ -16,8 +16,8 @@ use std::{
 };
 
 use pagefold_frame::{
-    Claim, ClaimError, DescriptorId, FaultPlan, FaultySource, FrameCount, FrameSource, HeapSource,
-    PAGEBLOCK_FRAMES, SourceError, Stay,
+    ContiguousError, DescriptorId, FaultPlan, FaultySource, FrameCount, FrameSource, HeapSource,
+    PAGEBLOCK_FRAMES, ReserveAccess, SourceError, Stay,
 };
 use pagefold_sys::memory::Reservation;
 use support::{Rig, create, is_filled};
@@ -134,7 +134,7 @@ fn a_slab_of_another_arena_is_refused() {
         catch_unwind(AssertUnwindSafe(|| _ = own.arena.migrate(&foreign.movable, id))),
         catch_unwind(AssertUnwindSafe(|| _ = own.arena.compact(&[&foreign.movable], 1))),
         catch_unwind(AssertUnwindSafe(|| {
-            drop(own.arena.claim_contiguous(&[&foreign.movable], 1, 1));
+            drop(own.arena.alloc_contiguous(&[&foreign.movable], 1, 1));
         })),
     ];
     assert!(refused.iter().all(Result::is_err));
@@ -146,7 +146,7 @@ fn a_claim_may_be_aligned_to_more_than_a_pageblock() {
     for align in [512, 1024, 2048, 4096, 8192] {
         let rig = Rig::new(Box::new(HeapSource::new()), 200_000, 256 << 20);
         for frames in [1, 512, 1024] {
-            let range = rig.arena.claim_contiguous(&[&rig.movable], frames, align);
+            let range = rig.arena.alloc_contiguous(&[&rig.movable], frames, align);
             let range = range.unwrap_or_else(|error| panic!("aligned to {align}: {error}"));
             assert!(range.as_slice().as_ptr().addr().is_multiple_of(align * 4096));
         }
@@ -158,9 +158,9 @@ fn a_claim_may_be_aligned_to_more_than_a_pageblock() {
 fn tables_of_a_claimed_range_are_charged_whoever_trims() {
     let rig = rig();
     create(&rig.movable, 1, 1).expect("room");
-    let claim = || rig.arena.claim_contiguous(&[&rig.movable], 4096, 512).expect("room");
+    let alloc = || rig.arena.alloc_contiguous(&[&rig.movable], 4096, 512).expect("room");
     let needed = {
-        let _range = claim();
+        let _range = alloc();
         rig.memory.metadata()
     };
     let stop = AtomicBool::new(false);
@@ -173,7 +173,7 @@ fn tables_of_a_claimed_range_are_charged_whoever_trims() {
             });
         }
         let least = (0..1000).map(|_| {
-            let _range = claim();
+            let _range = alloc();
             rig.memory.metadata()
         });
         let least = least.min();
@@ -193,7 +193,7 @@ fn an_allocation_beside_compaction_finds_what_is_idle() {
     let (other, count) = (Arc::clone(&rig), Arc::clone(&failed));
     hooks.set(Some(Box::new(move || {
         for value in 0..3 {
-            let made = other.movable.create(FrameCount::ONE, Claim::Normal, value);
+            let made = other.movable.create(FrameCount::ONE, ReserveAccess::Normal, value);
             count.fetch_add(usize::from(made.is_err()), Ordering::Relaxed);
         }
     })));
@@ -217,7 +217,7 @@ fn compaction_leaves_the_reserve_to_others() {
     let (other, tries, count) = (Arc::clone(&rig), Arc::clone(&tried), Arc::clone(&failed));
     hooks.set(Some(Box::new(move || {
         tries.fetch_add(1, Ordering::Relaxed);
-        match other.movable.create(FrameCount::new(4), Claim::Reserve, 1) {
+        match other.movable.create(FrameCount::new(4), ReserveAccess::Reserve, 1) {
             Ok(guard) => guard.retire(),
             Err(_) => drop(count.fetch_add(1, Ordering::Relaxed)),
         }
@@ -284,7 +284,7 @@ fn readers_in_the_cheapest_ranges_do_not_stop_a_claim() {
     let kept = thin_out(&rig, ids, |at| if at < 512 { at % 32 == 0 } else { at % 2 == 0 });
     let _readers: Vec<_> =
         kept[..8].iter().map(|&id| rig.movable.read(id).expect("lives")).collect();
-    let range = rig.arena.claim_contiguous(&[&rig.movable], 32, 32);
+    let range = rig.arena.alloc_contiguous(&[&rig.movable], 32, 32);
     assert!(range.is_ok(), "{}", range.expect_err("just seen"));
 }
 
@@ -293,8 +293,8 @@ fn a_run_is_counted_and_named_once_however_long_it_is() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 2 << 20);
     let ids = [64, 4].map(|frames| create(&rig.movable, frames, 1).expect("room"));
     let _readers = ids.map(|id| rig.movable.read(id).expect("lives"));
-    let error = rig.arena.claim_contiguous(&[&rig.movable], 512, 1).expect_err("held");
-    let ClaimError::Blocked { blockers, .. } = error else { panic!("{error}") };
+    let error = rig.arena.alloc_contiguous(&[&rig.movable], 512, 1).expect_err("held");
+    let ContiguousError::Blocked { blockers, .. } = error else { panic!("{error}") };
     let named: Vec<_> =
         blockers.iter().map(|blocker| blocker.owner.map(|owner| owner.id)).collect();
     assert_eq!(named, ids.map(Some));
@@ -321,7 +321,7 @@ fn a_pageblock_that_the_system_did_not_take_is_not_counted() {
     let used = rig.memory.used();
     let report = rig.arena.compact(&[&rig.movable], usize::MAX);
     assert_eq!((report.freed_pageblocks, rig.memory.used()), (0, used));
-    let range = rig.arena.claim_contiguous(&[&rig.movable], 700, 1).expect("room");
+    let range = rig.arena.alloc_contiguous(&[&rig.movable], 700, 1).expect("room");
     assert!(range.as_slice().iter().all(|&byte| byte == 0), "zero, with or without the system");
     rig.validate().expect("valid");
     drop((range, kept));
@@ -342,7 +342,7 @@ fn each_single_refusal_is_harmless() {
         }
         plan.fail(refused, 1);
         rig.arena.compact(&[&rig.movable], usize::MAX);
-        let range = rig.arena.claim_contiguous(&[&rig.movable], 1024, 1);
+        let range = rig.arena.alloc_contiguous(&[&rig.movable], 1024, 1);
         rig.validate().unwrap_or_else(|error| panic!("grant {refused}: {error}"));
         drop(range);
         for (value, &id) in kept {

@@ -7,8 +7,8 @@ mod support;
 use std::{sync::Arc, thread};
 
 use pagefold_frame::{
-    Claim, DescriptorId, FaultPlan, FaultySource, FrameCount, HeapSource, Memory, PAGEBLOCK_FRAMES,
-    WordTable,
+    DescriptorId, FaultPlan, FaultySource, FrameCount, HeapSource, Memory, PAGEBLOCK_FRAMES,
+    ReserveAccess, WordTable,
 };
 use support::{Numbers, Rig, create};
 
@@ -91,7 +91,7 @@ fn the_reserve_is_for_those_who_claim_it() {
     let used = rig.memory.used();
     assert!(used <= 900, "{used} frames used by those who do not claim the reserve");
     let mut reserved = 0;
-    while rig.movable.create(FrameCount::ONE, Claim::Reserve, 0).is_ok() {
+    while rig.movable.create(FrameCount::ONE, ReserveAccess::Reserve, 0).is_ok() {
         reserved += 1;
     }
     assert!((95..=100).contains(&reserved), "{reserved} frames of the reserve");
@@ -106,7 +106,7 @@ fn frames_of_the_reserve_come_back_to_the_reserve() {
     rig.memory.set_reserve(64);
     fill_up(&rig, 1);
     for round in 0..10 {
-        let guard = rig.movable.create(FrameCount::new(16), Claim::Reserve, 0);
+        let guard = rig.movable.create(FrameCount::new(16), ReserveAccess::Reserve, 0);
         let id = guard.unwrap_or_else(|_| panic!("round {round}: the reserve is gone")).id();
         rig.movable.kill(id);
         while create(&rig.movable, 16, 0).is_ok() {}
@@ -245,7 +245,7 @@ fn threads_together_keep_the_limit() {
             });
         }
     });
-    rig.attend();
+    rig.drain_deferred();
     rig.validate().expect("valid");
     assert_eq!(rig.arena.stats().allocated, 0);
     rig.arena.trim();
@@ -258,15 +258,18 @@ fn a_table_charges_what_it_keeps_of_its_pages() {
     let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 20));
     let words = (4 << 30) / 8;
     let table = WordTable::new(&memory, words).expect("address space");
-    table.ensure(0, Claim::Normal).expect("room");
+    table.ensure(0, ReserveAccess::Normal).expect("room");
     assert_eq!(memory.used(), 1, "the first pages cost nothing more");
-    assert!(table.ensure(words - 1, Claim::Normal).is_err(), "32 frames of bits do not fit");
+    assert!(
+        table.ensure(words - 1, ReserveAccess::Normal).is_err(),
+        "32 frames of bits do not fit"
+    );
     assert_eq!(memory.used(), 1, "nothing was charged for it");
-    table.ensure(words / 4, Claim::Normal).expect("room");
+    table.ensure(words / 4, ReserveAccess::Normal).expect("room");
     assert_eq!((memory.used(), memory.metadata()), (1 + 1 + 8, 1 + 1 + 8));
     let pages = table.release_vacant(&mut Some(0), &mut |_| true);
     assert_eq!((pages, memory.used()), (10, 0), "bits of pages that went go too");
-    table.ensure(words / 4, Claim::Normal).expect("room");
+    table.ensure(words / 4, ReserveAccess::Normal).expect("room");
     drop(table);
     assert_eq!(memory.used(), 0);
 }

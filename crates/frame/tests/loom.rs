@@ -6,8 +6,8 @@
 
 use loom::{sync::Arc, thread};
 use pagefold_frame::{
-    Arena, ArenaConfig, Attention, Busy, Chain, Claim, DescriptorId, FrameCount, HeapSource,
-    Memory, Mobility, Refusal, Release, Slab, SlabConfig, Stay, Tag,
+    Arena, ArenaConfig, Busy, Chain, Deferred, DescriptorId, FrameCount, HeapSource, Memory,
+    Mobility, Refusal, Release, ReserveAccess, Slab, SlabConfig, Stay, Tag,
 };
 
 type Spans = Slab<u32, 1>;
@@ -31,7 +31,8 @@ fn slab() -> (std::sync::Arc<Arena>, Arc<Spans>) {
 }
 
 fn create(slab: &Spans, value: u8) -> DescriptorId {
-    let mut guard = slab.create(FrameCount::ONE, Claim::Normal, u32::from(value)).expect("room");
+    let mut guard =
+        slab.create(FrameCount::ONE, ReserveAccess::Normal, u32::from(value)).expect("room");
     guard.parts().1[..2].fill(value);
     guard.id()
 }
@@ -45,9 +46,9 @@ fn check(slab: &Spans, id: DescriptorId) -> Result<u8, Refusal> {
     Ok(bytes[0])
 }
 
-fn finish(arena: &Arena, slab: &Spans) -> Vec<Attention> {
+fn finish(arena: &Arena, slab: &Spans) -> Vec<Deferred> {
     let mut seen = Vec::new();
-    while slab.attend(&mut |attention| seen.push(attention)) {}
+    while slab.drain_deferred(&mut |attention| seen.push(attention)) {}
     slab.validate().expect("valid");
     arena.validate().expect("valid");
     seen
@@ -121,7 +122,7 @@ fn the_last_hold_of_a_dying_descriptor_reports_it_and_it_is_freed_once() {
             reader.join().expect("no panic");
         }
         let freed =
-            finish(&arena, &slab).iter().filter(|seen| matches!(seen, Attention::Freed(_))).count();
+            finish(&arena, &slab).iter().filter(|seen| matches!(seen, Deferred::Freed(_))).count();
         assert_eq!(usize::from(now) + freed, 1, "freed once");
         assert_eq!(arena.stats().allocated, 0);
     });
@@ -138,7 +139,7 @@ fn a_late_reader_never_meets_a_successor_unlocked() {
             thread::spawn(move || check(&slab, id).map(|value| assert!(value == 5 || value == 9)))
         };
         slab.kill(id);
-        while slab.attend(&mut |_| {}) {}
+        while slab.drain_deferred(&mut |_| {}) {}
         create(&slab, 9);
         let _ = reader.join().expect("no panic");
         finish(&arena, &slab);
@@ -168,7 +169,7 @@ fn pending_work_is_never_lost() {
         slab.note_pending(id);
         reader.join().expect("no panic").expect("lives");
         let taken = writer.join().expect("no panic");
-        let reported = finish(&arena, &slab).contains(&Attention::Pending(id));
+        let reported = finish(&arena, &slab).contains(&Deferred::Pending(id));
         let left = slab.words(id)[0].load(loom::sync::atomic::Ordering::Acquire);
         assert_eq!(taken + left, 1);
         assert!(left == 0 || reported, "work that is left is reported");
@@ -243,7 +244,7 @@ fn a_writer_that_ends_a_run_beside_a_move_frees_it_once() {
 fn a_reader_that_waits_for_a_writer_that_ends_the_run_comes_out() {
     model(|| {
         let (arena, slab) = slab();
-        let guard = slab.create(FrameCount::ONE, Claim::Normal, 5).expect("room");
+        let guard = slab.create(FrameCount::ONE, ReserveAccess::Normal, 5).expect("room");
         let id = guard.id();
         let reader = {
             let slab = Arc::clone(&slab);
@@ -288,7 +289,7 @@ fn a_late_mover_never_takes_frames_from_a_successor_twice() {
             thread::spawn(move || migrate(&arena, &slab, id))
         };
         slab.kill(id);
-        while slab.attend(&mut |_| {}) {}
+        while slab.drain_deferred(&mut |_| {}) {}
         let next = create(&slab, 9);
         _ = mover.join().expect("no panic");
         assert_eq!(check(&slab, next), Ok(9));
@@ -309,7 +310,7 @@ fn pending_work_beside_a_move_is_never_lost() {
         slab.words(id)[0].fetch_add(1, loom::sync::atomic::Ordering::Release);
         slab.note_pending(id);
         _ = mover.join().expect("no panic");
-        let reported = finish(&arena, &slab).contains(&Attention::Pending(id));
+        let reported = finish(&arena, &slab).contains(&Deferred::Pending(id));
         assert!(reported, "nobody wrote, so the work is still there");
     });
 }
@@ -324,7 +325,7 @@ fn a_claim_beside_an_allocation_gets_a_range_that_is_its_own() {
             thread::spawn(move || create(&slab, 7))
         };
         // Half of the arena: one of the two pageblocks, with what is in it.
-        let range = arena.claim_contiguous(&[&*slab], 512, 1);
+        let range = arena.alloc_contiguous(&[&*slab], 512, 1);
         let id = other.join().expect("no panic");
         if let Ok(range) = &range {
             let first = range.start().get();
@@ -361,7 +362,7 @@ fn chains() -> (std::sync::Arc<Arena>, Arc<Chains>) {
 /// A chain of two frames, each of which begins with the value.
 fn create_chain(chains: &Chains, value: u8) -> DescriptorId {
     let two = FrameCount::new(2);
-    let mut guard = chains.create(two, Claim::Normal, u32::from(value)).expect("room");
+    let mut guard = chains.create(two, ReserveAccess::Normal, u32::from(value)).expect("room");
     let id = guard.id();
     let (_, mut bytes) = guard.parts();
     (0..2).for_each(|number| bytes.frame_mut(number)[0] = value);
@@ -377,7 +378,7 @@ fn check_chain(chains: &Chains, id: DescriptorId) -> Result<u8, Refusal> {
 }
 
 fn finish_chains(arena: &Arena, chains: &Chains, frames: usize) {
-    while chains.attend(&mut |_| {}) {}
+    while chains.drain_deferred(&mut |_| {}) {}
     chains.validate().expect("valid");
     arena.validate().expect("valid");
     assert_eq!(arena.stats().allocated, frames);
@@ -447,7 +448,7 @@ fn a_late_mover_takes_no_frame_of_a_successor_twice() {
         let id = create_chain(&chains, 5);
         let mover = mover(&arena, &chains, id, 1);
         chains.kill(id);
-        while chains.attend(&mut |_| {}) {}
+        while chains.drain_deferred(&mut |_| {}) {}
         let next = create_chain(&chains, 9);
         _ = mover.join().expect("no panic");
         assert_eq!(check_chain(&chains, next), Ok(9));

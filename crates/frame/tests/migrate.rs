@@ -13,8 +13,8 @@ use std::{
 };
 
 use pagefold_frame::{
-    Busy, Claim, ClaimError, DescriptorId, FaultPlan, FaultySource, FrameCount, HeapSource,
-    Movable, PAGEBLOCK_FRAMES, Refusal, Release, Stay,
+    Busy, ContiguousError, DescriptorId, FaultPlan, FaultySource, FrameCount, HeapSource, Movable,
+    PAGEBLOCK_FRAMES, Refusal, Release, ReserveAccess, Stay,
 };
 use support::{Numbers, Rig, create, fill, is_filled};
 
@@ -99,13 +99,13 @@ fn what_is_freed_while_it_is_isolated_goes_when_it_is_put_back() {
     assert_eq!(rig.movable.read(id).err(), Some(Refusal::Gone));
     let again = catch_unwind(AssertUnwindSafe(|| rig.movable.kill(id)));
     assert!(again.is_err(), "freed twice");
-    rig.attend();
+    rig.drain_deferred();
     assert_eq!(rig.arena.stats().allocated, 3, "it still has its frames");
     assert_eq!(rig.arena.migrate(&rig.movable, id), Err(Stay::Gone), "it is dead");
     let other = create(&rig.movable, 3, 8).expect("room");
     assert!(other != id, "the id is not free yet");
     drop(isolated);
-    rig.attend();
+    rig.drain_deferred();
     assert_eq!(rig.arena.stats().allocated, 3, "the other's");
     rig.validate().expect("valid");
 }
@@ -118,10 +118,10 @@ fn what_is_retired_while_it_is_isolated_goes_when_it_is_put_back() {
     let isolated = rig.movable.isolate(id).expect("lives");
     rig.movable.try_write(id).expect("a mark keeps nobody out").retire();
     assert_eq!(rig.movable.read(id).err(), Some(Refusal::Gone));
-    rig.attend();
+    rig.drain_deferred();
     assert_eq!(rig.arena.stats().allocated, 1);
     drop(isolated);
-    rig.attend();
+    rig.drain_deferred();
     assert_eq!(rig.arena.stats().allocated, 0);
     rig.validate().expect("valid");
 }
@@ -136,8 +136,8 @@ fn a_move_leaves_pending_work_pending() {
     drop(reader);
     assert!(rig.arena.migrate(&rig.movable, id).is_ok());
     let mut seen = Vec::new();
-    while rig.movable.attend(&mut |attention| seen.push(attention)) {}
-    assert!(seen.contains(&pagefold_frame::Attention::Pending(id)));
+    while rig.movable.drain_deferred(&mut |attention| seen.push(attention)) {}
+    assert!(seen.contains(&pagefold_frame::Deferred::Pending(id)));
     rig.validate().expect("valid");
 }
 
@@ -153,8 +153,8 @@ fn without_a_run_to_go_to_it_stays() {
     assert!(matches!(answer, Err(Stay::OutOfFrames(_))), "{answer:?}");
     assert!(
         matches!(
-            rig.arena.claim_contiguous(&[&rig.movable], AMPLE / 2, 1),
-            Err(ClaimError::OutOfMemory { .. })
+            rig.arena.alloc_contiguous(&[&rig.movable], AMPLE / 2, 1),
+            Err(ContiguousError::OutOfMemory { .. })
         ),
         "a claim that needs a pageblock"
     );
@@ -242,7 +242,7 @@ fn a_claim_evacuates_a_range_and_gives_it_back() {
     let kept = fragmented(&rig, 2200, 3);
     let stats = rig.arena.stats();
     let free = stats.capacity - stats.allocated;
-    let mut range = rig.arena.claim_contiguous(&[&rig.movable], 2048, 512).expect("room");
+    let mut range = rig.arena.alloc_contiguous(&[&rig.movable], 2048, 512).expect("room");
     assert!(free > 2 * 2048);
     assert!(range.start().get().is_multiple_of(512));
     assert!(range.as_slice().iter().all(|&byte| byte == 0));
@@ -279,7 +279,7 @@ fn a_claim_makes_room_in_pageblocks_of_another_kind() {
     for id in singles.iter().filter(|id| id.get() % 8 != 0) {
         assert_eq!(rig.movable.kill(*id), Release::Now);
     }
-    let range = rig.arena.claim_contiguous(&[&rig.movable], 2 * 512, 1).expect("singles fit one");
+    let range = rig.arena.alloc_contiguous(&[&rig.movable], 2 * 512, 1).expect("singles fit one");
     assert!(rig.arena.migration().pageblocks_freed >= 1, "the claim alone was not enough");
     for (value, id) in (0_u32..).zip(&runs) {
         assert_filled(&rig, *id, value % 128);
@@ -295,25 +295,25 @@ fn a_claim_names_what_is_in_the_way_and_leaves_everything_as_it_was() {
     let place = rig.movable.location(id).expect("lives");
     let reader = rig.movable.read(id).expect("lives");
     let used = rig.memory.used();
-    let error = rig.arena.claim_contiguous(&[&rig.movable], 512, 1).expect_err("it is held");
-    let ClaimError::Blocked { frames: 512, blockers } = &error else { panic!("{error}") };
+    let error = rig.arena.alloc_contiguous(&[&rig.movable], 512, 1).expect_err("it is held");
+    let ContiguousError::Blocked { frames: 512, blockers } = &error else { panic!("{error}") };
     assert_eq!(blockers[0].frame, place.start);
     assert_eq!(blockers[0].busy, Busy::Held);
     assert_eq!(blockers[0].owner.map(|owner| owner.id), Some(id));
     assert!(error.to_string().contains("frame 0 (descriptor 0): somebody holds them"), "{error}");
     assert_eq!((rig.movable.location(id), rig.memory.used()), (Some(place), used));
     // Beside it there is room.
-    let range = rig.arena.claim_contiguous(&[&rig.movable], 256, 256).expect("the other half");
+    let range = rig.arena.alloc_contiguous(&[&rig.movable], 256, 256).expect("the other half");
     assert_eq!(range.start().get(), 256);
-    let error = rig.arena.claim_contiguous(&[&rig.movable], 257, 1).expect_err("claimed and held");
-    let ClaimError::Blocked { blockers, .. } = &error else { panic!("{error}") };
+    let error = rig.arena.alloc_contiguous(&[&rig.movable], 257, 1).expect_err("claimed and held");
+    let ContiguousError::Blocked { blockers, .. } = &error else { panic!("{error}") };
     assert!(blockers.iter().any(|blocker| blocker.busy == Busy::Claimed), "{error}");
     drop((reader, range));
     // Nowhere to go: the arena has one pageblock.
-    let error = rig.arena.claim_contiguous(&[&rig.movable], 512, 1).expect_err("no room beside");
-    assert!(matches!(error, ClaimError::OutOfMemory { .. }), "{error}");
+    let error = rig.arena.alloc_contiguous(&[&rig.movable], 512, 1).expect_err("no room beside");
+    assert!(matches!(error, ContiguousError::OutOfMemory { .. }), "{error}");
     assert_eq!(rig.movable.kill(id), Release::Now);
-    let range = rig.arena.claim_contiguous(&[&rig.movable], 512, 512).expect("all of it");
+    let range = rig.arena.alloc_contiguous(&[&rig.movable], 512, 512).expect("all of it");
     assert_eq!(create(&rig.movable, 1, 1).err(), Some(pagefold_frame::OutOfFrames));
     drop(range);
     create(&rig.movable, 1, 1).expect("room again");
@@ -327,10 +327,10 @@ fn a_pinned_run_is_named_and_gone_round() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 4 << 20);
     create(&rig.pinned, 1, 1).expect("room");
     create(&rig.movable, 1, 2).expect("room");
-    let error = rig.arena.claim_contiguous(&[&rig.movable], 1024, 1).expect_err("pinned");
-    let ClaimError::Blocked { blockers, .. } = &error else { panic!("{error}") };
+    let error = rig.arena.alloc_contiguous(&[&rig.movable], 1024, 1).expect_err("pinned");
+    let ContiguousError::Blocked { blockers, .. } = &error else { panic!("{error}") };
     assert!(blockers.iter().any(|blocker| blocker.busy == Busy::Pinned), "{error}");
-    let range = rig.arena.claim_contiguous(&[&rig.movable], 300, 1).expect("beside it");
+    let range = rig.arena.alloc_contiguous(&[&rig.movable], 300, 1).expect("beside it");
     assert!(range.start().get() >= 512, "the pinned pageblock is left alone");
     drop(range);
     rig.validate().expect("valid");
@@ -339,20 +339,20 @@ fn a_pinned_run_is_named_and_gone_round() {
 #[test]
 fn impossible_claims_are_refused() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 4 << 20);
-    let claim = |frames, align| rig.arena.claim_contiguous(&[&rig.movable], frames, align);
-    assert_eq!(claim(0, 1).err(), Some(ClaimError::NoFrames));
-    assert_eq!(claim(1, 0).err(), Some(ClaimError::Misaligned { align: 0 }));
-    assert_eq!(claim(8, 3).err(), Some(ClaimError::Misaligned { align: 3 }));
-    let too_large = |frames, align| ClaimError::TooLarge { frames, align, capacity: 1024 };
-    assert_eq!(claim(1025, 1).err(), Some(too_large(1025, 1)));
-    assert_eq!(claim(usize::MAX, 1).err(), Some(too_large(usize::MAX, 1)));
+    let alloc = |frames, align| rig.arena.alloc_contiguous(&[&rig.movable], frames, align);
+    assert_eq!(alloc(0, 1).err(), Some(ContiguousError::NoFrames));
+    assert_eq!(alloc(1, 0).err(), Some(ContiguousError::Misaligned { align: 0 }));
+    assert_eq!(alloc(8, 3).err(), Some(ContiguousError::Misaligned { align: 3 }));
+    let too_large = |frames, align| ContiguousError::TooLarge { frames, align, capacity: 1024 };
+    assert_eq!(alloc(1025, 1).err(), Some(too_large(1025, 1)));
+    assert_eq!(alloc(usize::MAX, 1).err(), Some(too_large(usize::MAX, 1)));
     let align = 1 << 40;
-    assert_eq!(claim(1, align).err(), Some(too_large(1, align)));
+    assert_eq!(alloc(1, align).err(), Some(too_large(1, align)));
     assert_eq!(rig.arena.migration().claims_failed, 6);
     rig.memory.set_limit(rig.memory.used() + 100).expect("enough");
     assert_eq!(
-        claim(600, 1).err(),
-        Some(ClaimError::OutOfMemory { frames: 600, limit: rig.memory.limit() })
+        alloc(600, 1).err(),
+        Some(ContiguousError::OutOfMemory { frames: 600, limit: rig.memory.limit() })
     );
     rig.validate().expect("valid");
 }
@@ -364,7 +364,7 @@ fn a_claim_inside_the_limit_pushes_out_what_is_only_idle() {
     let idle = rig.arena.stats().idle;
     assert!(idle > 1500, "{idle}");
     let frames = 3000 - rig.arena.stats().allocated - rig.memory.metadata() - 20;
-    let range = rig.arena.claim_contiguous(&[&rig.movable], frames, 1).expect("fits the limit");
+    let range = rig.arena.alloc_contiguous(&[&rig.movable], frames, 1).expect("fits the limit");
     assert!(rig.memory.used() <= 3000);
     for (id, value) in kept {
         assert_filled(&rig, id, value);
@@ -405,7 +405,7 @@ fn everything_at_once() {
                                 mine[at].1 = value;
                             }
                         }
-                        3 => drop(rig.movable.attend(&mut |_| {})),
+                        3 => drop(rig.movable.drain_deferred(&mut |_| {})),
                         _ if !mine.is_empty() => {
                             let (id, value) = mine[numbers.below(mine.len())];
                             assert_filled(rig, id, value);
@@ -427,7 +427,7 @@ fn everything_at_once() {
                 while !stop.load(Ordering::Relaxed) {
                     match numbers.below(8) {
                         0 => drop(rig.arena.compact(&[&rig.movable], numbers.below(1 << 22))),
-                        1 => drop(rig.arena.claim_contiguous(
+                        1 => drop(rig.arena.alloc_contiguous(
                             &[&rig.movable],
                             1 + numbers.below(1500),
                             1 << numbers.below(10),
@@ -442,7 +442,7 @@ fn everything_at_once() {
             });
         }
     });
-    rig.attend();
+    rig.drain_deferred();
     assert_eq!(rig.arena.stats().allocated, 0, "everything was freed");
     let moves = rig.arena.migration();
     assert!(moves.migrated > 100 && moves.claims_made > 0, "{moves:?}");
@@ -455,12 +455,12 @@ fn everything_at_once() {
 #[test]
 fn a_slab_that_is_not_given_is_pinned() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 2 << 20);
-    let guard = rig.movable.create(FrameCount::ONE, Claim::Normal, 1).expect("room");
+    let guard = rig.movable.create(FrameCount::ONE, ReserveAccess::Normal, 1).expect("room");
     let id = guard.id();
     drop(guard);
     let none: &[&dyn Movable] = &[];
-    let error = rig.arena.claim_contiguous(none, 512, 1).expect_err("unknown");
-    let ClaimError::Blocked { blockers, .. } = &error else { panic!("{error}") };
+    let error = rig.arena.alloc_contiguous(none, 512, 1).expect_err("unknown");
+    let ContiguousError::Blocked { blockers, .. } = &error else { panic!("{error}") };
     assert_eq!(
         (blockers[0].busy, blockers[0].owner.map(|owner| owner.id)),
         (Busy::Pinned, Some(id))

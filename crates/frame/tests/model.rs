@@ -6,8 +6,8 @@ mod support;
 use std::collections::{BTreeMap, HashMap};
 
 use pagefold_frame::{
-    Busy, Claim, ClaimError, ClaimedRange, DescriptorId, FrameCount, FrameSource, HeapSource,
-    Isolated, Location, Movable, Owner, ReadGuard, Refusal, Release, Stay, Tag,
+    Busy, ContiguousError, ContiguousRange, DescriptorId, FrameCount, FrameSource, HeapSource,
+    Isolated, Location, Movable, Owner, ReadGuard, Refusal, Release, ReserveAccess, Stay, Tag,
 };
 use support::{Numbered, Numbers, Rig, create, fill, is_filled};
 
@@ -65,7 +65,7 @@ struct Life<'a> {
     /// Descriptors that are being moved, for a while.
     isolated: Vec<Isolated<'a, u32, 1>>,
     /// Ranges with the value they are filled with.
-    claimed: Vec<(ClaimedRange<'a>, u32)>,
+    claimed: Vec<(ContiguousRange<'a>, u32)>,
 }
 
 impl Life<'_> {
@@ -173,7 +173,7 @@ impl Life<'_> {
             _ => 513 + self.numbers.below(600),
         };
         let align = 1 << self.numbers.below(10);
-        match self.rig.arena.claim_contiguous(&[&self.rig.movable], frames, align) {
+        match self.rig.arena.alloc_contiguous(&[&self.rig.movable], frames, align) {
             Ok(mut range) => {
                 assert_eq!(range.frames(), frames);
                 let bytes = range.as_mut_slice();
@@ -182,8 +182,8 @@ impl Life<'_> {
                 fill(bytes, value);
                 self.claimed.push((range, value));
             }
-            Err(ClaimError::OutOfMemory { .. }) => {}
-            Err(ClaimError::Blocked { blockers, .. }) => {
+            Err(ContiguousError::OutOfMemory { .. }) => {}
+            Err(ContiguousError::Blocked { blockers, .. }) => {
                 assert!(!blockers.is_empty(), "something was in the way");
             }
             Err(error) => panic!("{frames} frames, aligned to {align}: {error}"),
@@ -242,7 +242,7 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
             24 => life.compacted(),
             25 => life.claims(value),
             26 => life.gives_range_back(),
-            _ => rig.attend(),
+            _ => rig.drain_deferred(),
         }
         assert!(rig.memory.used() <= rig.memory.limit(), "step {step}");
         if step % 200 == 0 {
@@ -255,7 +255,7 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
                 rig.movable.trim();
                 rig.pinned.trim();
             }
-            rig.attend();
+            rig.drain_deferred();
             compare(&rig, &life.model);
             owners_agree(&rig, &life.model);
             rig.validate().unwrap_or_else(|violation| panic!("step {step}: {violation}"));
@@ -267,7 +267,7 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
     life.held.clear();
     life.isolated.clear();
     life.claimed.clear();
-    rig.attend();
+    rig.drain_deferred();
     for (number, id) in life.model.drain().map(|(key, _)| key) {
         assert_eq!(slab(&rig, number).kill(id), Release::Now);
     }
@@ -314,7 +314,7 @@ fn ids_are_reused_lowest_first_and_pages_of_the_table_come_back() {
         assert_eq!(rig.movable.location(*id), None);
         rig.movable.note_pending(*id);
     }
-    assert!(!rig.movable.wants_attention(), "a note on something dead is no work");
+    assert!(!rig.movable.has_deferred(), "a note on something dead is no work");
     let again = create(&rig.movable, 1, 7).expect("room");
     assert_eq!(again.get(), 0);
     let never = DescriptorId::new(u32::MAX);
@@ -332,14 +332,14 @@ fn a_run_that_dies_while_it_is_held_is_freed_by_the_last_hold() {
     assert_eq!(rig.movable.kill(id), Release::Later);
     assert_eq!(rig.movable.try_read(id).err(), Some(Refusal::Gone), "no new holds");
     drop(first);
-    assert!(!rig.movable.wants_attention(), "somebody still holds it");
+    assert!(!rig.movable.has_deferred(), "somebody still holds it");
     assert!(is_filled(second.parts().1, 9));
     assert_eq!(rig.arena.stats().allocated, 3);
     drop(second);
-    assert!(rig.movable.wants_attention());
+    assert!(rig.movable.has_deferred());
     let mut seen = Vec::new();
-    while rig.movable.attend(&mut |attention| seen.push(attention)) {}
-    assert_eq!(seen, [pagefold_frame::Attention::Freed(FrameCount::new(3))]);
+    while rig.movable.drain_deferred(&mut |attention| seen.push(attention)) {}
+    assert_eq!(seen, [pagefold_frame::Deferred::Freed(FrameCount::new(3))]);
     assert_eq!(rig.arena.stats().allocated, 0);
     rig.validate().expect("valid");
 }
@@ -358,7 +358,7 @@ fn a_panic_lets_go() {
         assert!(outcome.is_err());
         assert!(rig.movable.try_write(id).is_ok());
     }
-    let guard = rig.movable.create(FrameCount::ONE, Claim::Normal, 1).expect("room");
+    let guard = rig.movable.create(FrameCount::ONE, ReserveAccess::Normal, 1).expect("room");
     assert_eq!(
         rig.movable.try_read(guard.id()).err(),
         Some(Refusal::Busy),

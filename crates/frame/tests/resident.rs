@@ -6,7 +6,7 @@
 use std::{fs, sync::Arc};
 
 use pagefold_frame::{
-    Arena, ArenaConfig, Claim, FRAME_BYTES, FrameCount, Memory, MmapSource, Mobility, Slab,
+    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, MmapSource, Mobility, ReserveAccess, Slab,
     SlabConfig, Tag,
 };
 
@@ -41,7 +41,7 @@ fn resident_memory_follows_the_accounts() {
 
     let mut ids = Vec::with_capacity(FRAMES);
     while ids.len() < FRAMES {
-        let mut guard = slab.create(FrameCount::ONE, Claim::Normal, ()).expect("room");
+        let mut guard = slab.create(FrameCount::ONE, ReserveAccess::Normal, ()).expect("room");
         guard.parts().1.fill(1);
         ids.push(guard.id());
     }

@@ -94,8 +94,8 @@
 #![forbid(unsafe_code)]
 
 pub use pagefold_pool::{
-    AllocError, Allocator, BuildError, Claim, CompactReport, Handle, HandleError, LimitError,
-    Placement, Pool, PoolBuilder, ReadIntoError, ReclaimError, Slices, Stats, TrimReport,
+    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Placement,
+    Pool, PoolBuilder, ReadIntoError, ReclaimError, ReserveAccess, Slices, Stats, TrimReport,
     TryReadError, UnknownAllocator, Violation, WriteError,
 };
 

@@ -175,7 +175,7 @@ fn moving(allocator: Allocator, bytes: usize) {
     let mut fragmented = Fragmented::new(builder, bytes, 8, |_| {});
     let before = fragmented.pool.stats().migration.bytes_copied;
     let begin = Instant::now();
-    let claimed = fragmented.pool.claim_contiguous(CLAIM_FRAMES, 512).map(|range| range.frames());
+    let claimed = fragmented.pool.alloc_contiguous(CLAIM_FRAMES, 512).map(|range| range.frames());
     let took = begin.elapsed();
     let moved = fragmented.pool.stats().migration.bytes_copied - before;
     print(&format!(

@@ -9,27 +9,27 @@ const ROUNDS_MAX: usize = 1 << 16;
 /// A pool that others leave reports to.
 pub(crate) trait Attend {
     /// Whether there are reports. A look, and cheap.
-    fn wants_attention(&self) -> bool;
+    fn has_deferred(&self) -> bool;
 
     /// Takes care of some reports; `true` if there were any.
-    fn attend(&self) -> bool;
+    fn drain_deferred(&self) -> bool;
 
     /// A bounded part of what others left to do; for the way of an allocation.
     #[inline]
-    fn attend_some(&self) {
+    fn drain_some_deferred(&self) {
         for _ in 0..PER_ALLOC {
-            if !self.wants_attention() {
+            if !self.has_deferred() {
                 return;
             }
-            self.attend();
+            self.drain_deferred();
         }
     }
 
     /// All that others left to do; `true` if there was any.
-    fn attend_all(&self) -> bool {
+    fn drain_all_deferred(&self) -> bool {
         let mut any = false;
         for _ in 0..ROUNDS_MAX {
-            if !self.attend() {
+            if !self.drain_deferred() {
                 break;
             }
             any = true;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pagefold_frame::{
-    Arena, ArenaConfig, ClaimError, ClaimedRange, FRAME_BYTES, Memory, Movable, WordTable,
+    Arena, ArenaConfig, ContiguousError, ContiguousRange, FRAME_BYTES, Memory, Movable, WordTable,
 };
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Ordering};
 
@@ -102,7 +102,7 @@ impl Base {
     }
 
     /// Charges what lives as long as the pool (`fixed_bytes` of the packing, and this), and puts the limit in force:
-    /// `reserve` frames of it for [`Claim::Reserve`](pagefold_frame::Claim) alone, and at least `spare` beside them.
+    /// `reserve` frames of it for [`ReserveAccess::Reserve`](pagefold_frame::ReserveAccess) alone, and at least `spare` beside them.
     pub(crate) fn put_limit(
         &mut self,
         fixed_bytes: usize,
@@ -158,7 +158,7 @@ impl Base {
             objects,
             payload_bytes,
             frame_bytes: (arena.allocated * FRAME_BYTES) as u64,
-            claimed_bytes: (arena.claimed * FRAME_BYTES) as u64,
+            contiguous_bytes: (arena.claimed * FRAME_BYTES) as u64,
             idle_frame_bytes: (arena.idle * FRAME_BYTES) as u64,
             metadata_bytes: (self.memory.metadata() * FRAME_BYTES) as u64,
             moved_bytes: self.counters.slid() + compacted_bytes,
@@ -261,12 +261,12 @@ impl Base {
         frames: usize,
         align: usize,
         compact: &dyn Fn(),
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
-        match self.arena.claim_contiguous(movable, frames, align) {
-            Err(ClaimError::OutOfMemory { .. }) => {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
+        match self.arena.alloc_contiguous(movable, frames, align) {
+            Err(ContiguousError::OutOfMemory { .. }) => {
                 compact();
                 self.arena.reclaim();
-                self.arena.claim_contiguous(movable, frames, align)
+                self.arena.alloc_contiguous(movable, frames, align)
             }
             answer => answer,
         }

@@ -3,7 +3,7 @@
 //! One conformance suite (in `pagefold-testkit`) runs through every implementation, so the words below are tested,
 //! not hoped for.
 
-use pagefold_frame::{Claim, ClaimError, ClaimedRange};
+use pagefold_frame::{ContiguousError, ContiguousRange, ReserveAccess};
 
 use crate::{
     AllocError, Handle, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, Stats,
@@ -67,12 +67,12 @@ pub trait Pool: Send + Sync {
     }
 
     /// As [`store_resident`](Self::store_resident), from the part of the limit that `claim` may use: with
-    /// [`Claim::Overwrite`] for bytes that take the place of another object, which the caller frees next.
+    /// [`ReserveAccess::Overwrite`] for bytes that take the place of another object, which the caller frees next.
     ///
     /// # Errors
     /// As for [`store`](Self::store).
-    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
-        let _ = claim;
+    fn store_within(&self, bytes: &[u8], access: ReserveAccess) -> Result<Handle, AllocError> {
+        let _ = access;
         self.store_resident(bytes)
     }
 
@@ -170,15 +170,15 @@ pub trait Pool: Send + Sync {
     /// as zero.
     ///
     /// # Errors
-    /// [`ClaimError`], which names what was in the way. Every object, handle and account is then as before, though
+    /// [`ContiguousError`], which names what was in the way. Every object, handle and account is then as before, though
     /// some frames may have moved.
-    fn claim_contiguous(
+    fn alloc_contiguous(
         &self,
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         let _ = (frames, align);
-        Err(ClaimError::Unsupported)
+        Err(ContiguousError::Unsupported)
     }
 
     /// Gives everything that is free back to the system: caches, free frames, empty metadata pages.

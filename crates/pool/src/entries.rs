@@ -29,7 +29,8 @@ mod tests;
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use pagefold_frame::{
-    BitForest, Claim, DescriptorId, Memory, OutOfFrames, SourceError, WordTable, shard_count,
+    BitForest, DescriptorId, Memory, OutOfFrames, ReserveAccess, SourceError, WordTable,
+    shard_count,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex, Ordering, Padded};
 
@@ -157,15 +158,15 @@ impl HandleTable {
     }
 
     /// A free index; its entry is vacant and says the generation of the object to come.
-    pub(crate) fn take(&self, claim: Claim) -> Result<u32, OutOfFrames> {
+    pub(crate) fn take(&self, access: ReserveAccess) -> Result<u32, OutOfFrames> {
         let mut cache = self.cache().lock();
         if let Some(index) = cache.pop_front() {
             return Ok(index);
         }
         let mut free = self.free.lock();
-        let first = self.take_free(&mut free, claim)?;
+        let first = self.take_free(&mut free, access)?;
         while cache.len() < CACHE / 2 {
-            match self.take_free(&mut free, claim) {
+            match self.take_free(&mut free, access) {
                 Ok(index) => cache.push_back(index),
                 Err(OutOfFrames) => break,
             }
@@ -173,17 +174,17 @@ impl HandleTable {
         Ok(first)
     }
 
-    fn take_free(&self, free: &mut Free, claim: Claim) -> Result<u32, OutOfFrames> {
+    fn take_free(&self, free: &mut Free, access: ReserveAccess) -> Result<u32, OutOfFrames> {
         let index = match free.given_back.first(0) {
             Some(index) => {
-                self.entries.ensure(index, claim)?;
+                self.entries.ensure(index, access)?;
                 free.given_back.remove(0, index);
                 index
             }
             None => {
-                self.entries.ensure(free.next, claim)?;
-                free.given_back.ensure(free.next, claim)?;
-                free.floors.ensure(free.next / PER_PAGE, claim)?;
+                self.entries.ensure(free.next, access)?;
+                free.given_back.ensure(free.next, access)?;
+                free.floors.ensure(free.next / PER_PAGE, access)?;
                 free.next += 1;
                 free.next - 1
             }

@@ -42,5 +42,7 @@ pub use error::{
     Violation, WriteError,
 };
 pub use handle::Handle;
-pub use pagefold_frame::{Blocker, Busy, Claim, ClaimError, ClaimedRange, MigrationStats};
+pub use pagefold_frame::{
+    Blocker, Busy, ContiguousError, ContiguousRange, MigrationStats, ReserveAccess,
+};
 pub use stats::Stats;

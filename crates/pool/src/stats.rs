@@ -16,8 +16,8 @@ pub struct Stats {
     pub payload_bytes: u64,
     /// Bytes of the frames that objects lie in, with slot directories and holes.
     pub frame_bytes: u64,
-    /// Bytes of frames that [`claim_contiguous`](crate::Pool::claim_contiguous) handed out.
-    pub claimed_bytes: u64,
+    /// Bytes of frames that [`alloc_contiguous`](crate::Pool::alloc_contiguous) handed out.
+    pub contiguous_bytes: u64,
     /// Bytes of frames that hold nothing but may be resident: in caches, or free and not yet given back.
     pub idle_frame_bytes: u64,
     /// Descriptors, handle entries, tables, frame words, scratch: all that is neither frame nor idle frame.
@@ -49,7 +49,7 @@ pub struct Stats {
 impl Stats {
     /// All that may be resident: frames, claimed and idle ones too, and metadata. Never above [`limit_bytes`](Self::limit_bytes).
     pub fn resident_bytes(&self) -> u64 {
-        self.frame_bytes + self.claimed_bytes + self.idle_frame_bytes + self.metadata_bytes
+        self.frame_bytes + self.contiguous_bytes + self.idle_frame_bytes + self.metadata_bytes
     }
 
     /// Payload bytes / frame bytes; 1 when there are no frames.

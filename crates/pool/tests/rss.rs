@@ -115,7 +115,7 @@ fn three_quarters_freed() {
     assert!(stats.metadata_bytes <= 24 * peak as u64, "of {peak} objects: {stats:?}");
     assert!(stats.migration.pageblocks_freed > 0, "{stats:?}");
     let before = stats.migration.migrated;
-    let range = pool.claim_contiguous((64 << 20) / 4096, 512).expect("room for 64 MiB");
+    let range = pool.alloc_contiguous((64 << 20) / 4096, 512).expect("room for 64 MiB");
     agrees_with_claim(&*pool, base, range.as_slice().len());
     drop(range);
     assert!(pool.stats().migration.migrated >= before);
@@ -125,9 +125,9 @@ fn three_quarters_freed() {
 /// A range that is claimed and not yet written is charged, and may be resident, but is not.
 fn agrees_with_claim(pool: &dyn Pool, base: u64, claimed: usize) {
     let (grown, stats) = (rss_anon().saturating_sub(base), pool.stats());
-    assert_eq!(stats.claimed_bytes, claimed as u64);
+    assert_eq!(stats.contiguous_bytes, claimed as u64);
     assert!(stats.resident_bytes() <= stats.limit_bytes);
-    let untouched = stats.resident_bytes() - stats.claimed_bytes;
+    let untouched = stats.resident_bytes() - stats.contiguous_bytes;
     assert!(grown.abs_diff(untouched) * 100 <= untouched * 3, "{grown} grown, {stats:?}");
 }
 

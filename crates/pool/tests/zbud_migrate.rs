@@ -110,7 +110,7 @@ fn a_claim_in_memory_full_of_frames_moves_them_and_nothing_else() {
     let objects = scattered(&*pool, *seed, 18);
     let before = order(&*pool);
     assert_eq!(before, objects.iter().map(|(_, handle)| *handle).collect::<Vec<_>>());
-    let mut range = pool.claim_contiguous(11 * 512, 512).expect("what is there can be moved");
+    let mut range = pool.alloc_contiguous(11 * 512, 512).expect("what is there can be moved");
     assert!(pool.stats().migration.migrated > 0, "it had to move something");
     assert!(range.as_slice().iter().all(|byte| *byte == 0));
     range.as_mut_slice().fill(0xaa);

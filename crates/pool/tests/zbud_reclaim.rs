@@ -288,7 +288,7 @@ fn an_evictor_may_call_everything() {
                 pool.compact(usize::MAX);
                 pool.trim();
                 pool.migrate(handle).expect("nobody holds it");
-                drop(pool.claim_contiguous(4, 4).expect("there is room"));
+                drop(pool.alloc_contiguous(4, 4).expect("there is room"));
                 pool.set_limit(3 << 20).expect("it fits");
                 pool.set_limit(4 << 20).expect("it fits");
                 assert_eq!(pool.stats().objects, before + 2);

@@ -241,7 +241,7 @@ impl Shared<'_> {
                 0..4 => _ = self.pool.compact(16 << 10),
                 4 => _ = self.pool.trim(),
                 5 => {
-                    if let Ok(mut range) = self.pool.claim_contiguous(8, 8) {
+                    if let Ok(mut range) = self.pool.alloc_contiguous(8, 8) {
                         assert!(range.as_slice().iter().all(|byte| *byte == 0));
                         range.as_mut_slice().fill(0xee);
                         thread::yield_now();

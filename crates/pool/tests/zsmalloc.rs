@@ -298,7 +298,7 @@ fn readers_see_one_version_whatever_moves() {
                 if own.len() > 50 {
                     let at = rng.random_range(0..own.len());
                     pool.free(own.swap_remove(at)).expect("alive");
-                    drop(pool.claim_contiguous(16, 4));
+                    drop(pool.alloc_contiguous(16, 4));
                 }
             }
             own.into_iter().for_each(|handle| pool.free(handle).expect("alive"));

@@ -17,8 +17,8 @@ use std::{
 };
 
 use pagefold_pool::{
-    AllocError, ClaimError, ClaimedRange, CompactReport, Evict, Handle, HandleError, LimitError,
-    MigrateError, NotEvicted, Pool, ReclaimError, Reclaimed, Slices, Stats, TrimReport,
+    AllocError, CompactReport, ContiguousError, ContiguousRange, Evict, Handle, HandleError,
+    LimitError, MigrateError, NotEvicted, Pool, ReclaimError, Reclaimed, Slices, Stats, TrimReport,
     TryReadError, Violation, WriteError,
 };
 
@@ -356,15 +356,15 @@ impl Pool for Canary {
         self.inner.migrate(handle)
     }
 
-    fn claim_contiguous(
+    fn alloc_contiguous(
         &self,
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         if self.strike(&[Fault::SpoiledMove]).is_some() {
             self.strike_recent(|handle| self.spoil_object(handle));
         }
-        self.inner.claim_contiguous(frames, align)
+        self.inner.alloc_contiguous(frames, align)
     }
 
     fn trim(&self) -> TrimReport {

@@ -76,7 +76,7 @@ pub enum Step {
     /// Reclaims; victims whose bit is set are refused, or make the evictor panic.
     Reclaim { retries: u32, refused: u64, panics: u64 },
     /// Claims a range.
-    Claim { range: u32, frames: u32, align: u32 },
+    AllocContiguous { range: u32, frames: u32, align: u32 },
     /// Gives a claimed range back.
     Unclaim { range: u32 },
     /// Trims.
@@ -104,7 +104,9 @@ impl fmt::Display for Step {
             Self::Reclaim { retries, refused, panics } => {
                 write!(f, "reclaim {retries} {refused:#x} {panics:#x}")
             }
-            Self::Claim { range, frames, align } => write!(f, "claim {range} {frames} {align}"),
+            Self::AllocContiguous { range, frames, align } => {
+                write!(f, "claim {range} {frames} {align}")
+            }
             Self::Unclaim { range } => write!(f, "unclaim {range}"),
             Self::Trim => write!(f, "trim"),
             Self::Limit { bytes } => write!(f, "limit {bytes}"),
@@ -317,7 +319,11 @@ impl Lines<'_> {
                 refused: next(u64::MAX)?,
                 panics: next(u64::MAX)?,
             },
-            "claim" => Step::Claim { range: small(any)?, frames: small(any)?, align: small(any)? },
+            "claim" => Step::AllocContiguous {
+                range: small(any)?,
+                frames: small(any)?,
+                align: small(any)?,
+            },
             "unclaim" => Step::Unclaim { range: small(any)? },
             "trim" => Step::Trim,
             "limit" => Step::Limit { bytes: next(u64::MAX)? },
@@ -353,7 +359,7 @@ mod tests {
             Step::Migrate { object: 1 },
             Step::Compact { bytes: u64::MAX },
             Step::Reclaim { retries: 4, refused: 3, panics: u64::MAX },
-            Step::Claim { range: 0, frames: 12, align: 8 },
+            Step::AllocContiguous { range: 0, frames: 12, align: 8 },
             Step::Unclaim { range: 0 },
             Step::Trim,
             Step::Limit { bytes: 1 << 20 },

@@ -8,7 +8,7 @@ use super::{
     Buddy, CAPTURED, CLAIMED_COUNT, HELD, HELD_COUNT, KIND, Kind, LISTED_COUNT, TOUCHED, WHOLE,
 };
 use crate::{
-    Claim, FrameNo, OutOfFrames, PAGEBLOCK_FRAMES,
+    FrameNo, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess,
     units::{PAGEBLOCK_ORDER, Part, by_pageblock},
 };
 
@@ -54,11 +54,11 @@ impl Buddy {
     pub(crate) fn prepare(
         &mut self,
         range: &Range<u32>,
-        claim: Claim,
+        access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<(), OutOfFrames> {
         while self.frontier < range.end.div_ceil(PAGEBLOCK_FRAMES) {
-            self.grow(claim, open)?;
+            self.grow(access, open)?;
         }
         by_pageblock(range)
             .filter(|part| self.forest.contains(WHOLE, part.pageblock as usize))

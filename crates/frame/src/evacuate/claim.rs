@@ -11,7 +11,8 @@ use thiserror::Error;
 
 use super::{Blocker, CachesOff, Evacuation, Held, KINDS};
 use crate::{
-    Arena, Busy, Claim, FRAME_BYTES, FrameNo, Mobility, Movable, OutOfFrames, PAGEBLOCK_FRAMES,
+    Arena, Busy, FRAME_BYTES, FrameNo, Mobility, Movable, OutOfFrames, PAGEBLOCK_FRAMES,
+    ReserveAccess,
     arena::{CLAIMED, PAGEBLOCK_BYTES},
     buddy::Kind,
     units::{Part, by_pageblock},
@@ -28,7 +29,7 @@ const PER_PAGEBLOCK: usize = 4;
 /// Why a range was not claimed. Contents and accounts are as before, but for pages of tables and for runs that lie
 /// elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ClaimError {
+pub enum ContiguousError {
     /// A range has at least one frame.
     #[error("a claim of 0 frames is not possible")]
     NoFrames,
@@ -80,13 +81,13 @@ fn named(blockers: &[Blocker]) -> String {
 ///
 /// They count against the limit of their arena.
 #[derive(Debug)]
-pub struct ClaimedRange<'a> {
+pub struct ContiguousRange<'a> {
     arena: &'a Arena,
     start: FrameNo,
     frames: u32,
 }
 
-impl ClaimedRange<'_> {
+impl ContiguousRange<'_> {
     /// The first frame.
     pub fn start(&self) -> FrameNo {
         self.start
@@ -117,7 +118,7 @@ impl ClaimedRange<'_> {
     }
 }
 
-impl Drop for ClaimedRange<'_> {
+impl Drop for ContiguousRange<'_> {
     fn drop(&mut self) {
         let range = self.range();
         self.arena.set_owner(range.clone(), 0);
@@ -148,7 +149,7 @@ impl Arena {
     /// compacted and it is tried once more.
     ///
     /// # Errors
-    /// [`ClaimError`]. Contents and accounts are as before, but that some pages of tables may be used more, and that
+    /// [`ContiguousError`]. Contents and accounts are as before, but that some pages of tables may be used more, and that
     /// runs that were moved already stay where they are now.
     ///
     /// # Panics
@@ -157,12 +158,12 @@ impl Arena {
     /// # Concurrency
     /// Waits for another thread that compacts or claims, not for readers or writers: what they hold for longer than a
     /// moment is a blocker.
-    pub fn claim_contiguous(
+    pub fn alloc_contiguous(
         &self,
         kinds: &[&dyn Movable],
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         self.assert_own(kinds);
         let claimed = self.try_claim_contiguous(kinds, frames, align);
         match &claimed {
@@ -177,26 +178,26 @@ impl Arena {
         kinds: &[&dyn Movable],
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         let capacity = self.reservation.bytes() / FRAME_BYTES;
         if frames == 0 {
-            return Err(ClaimError::NoFrames);
+            return Err(ContiguousError::NoFrames);
         }
         if !align.is_power_of_two() {
-            return Err(ClaimError::Misaligned { align });
+            return Err(ContiguousError::Misaligned { align });
         }
         let Some(count) = u32::try_from(frames).ok().filter(|_| frames <= capacity) else {
-            return Err(ClaimError::TooLarge { frames, align, capacity });
+            return Err(ContiguousError::TooLarge { frames, align, capacity });
         };
         let idle = self.stats().idle;
         let most = self.memory().normal_limit();
         if self.memory().used() + frames > most + idle {
-            return Err(ClaimError::OutOfMemory { frames, limit: self.memory().limit() });
+            return Err(ContiguousError::OutOfMemory { frames, limit: self.memory().limit() });
         }
         let mut progress = self.evacuator.lock();
         let _caches = CachesOff::new(self);
         match self.claim_cheapest(kinds, count, align) {
-            Err(ClaimError::OutOfMemory { .. }) => {}
+            Err(ContiguousError::OutOfMemory { .. }) => {}
             answer => return answer,
         }
         // There may be room for what has to move, but in pageblocks of another kind: whole ones fit every kind.
@@ -210,7 +211,7 @@ impl Arena {
         kinds: &[&dyn Movable],
         frames: u32,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         let mut candidates = self.candidates(frames, align);
         candidates.sort_by_key(Candidate::key);
         candidates.truncate(CANDIDATES);
@@ -226,13 +227,13 @@ impl Arena {
             }
             attempts += 1;
             match self.claim(kinds, range_of(candidate)) {
-                Err(ClaimError::Blocked { .. }) => {}
+                Err(ContiguousError::Blocked { .. }) => {}
                 answer => return answer,
             }
         }
         match candidates.first() {
             Some(cheapest) => self.claim(kinds, range_of(cheapest)),
-            None => Err(ClaimError::TooLarge {
+            None => Err(ContiguousError::TooLarge {
                 frames: frames as usize,
                 align,
                 capacity: self.reservation.bytes() / FRAME_BYTES,
@@ -245,11 +246,11 @@ impl Arena {
         &self,
         kinds: &[&dyn Movable],
         range: Range<u32>,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         let frames = range.len();
         let out_of_memory =
-            |OutOfFrames| ClaimError::OutOfMemory { frames, limit: self.memory().limit() };
-        let blocked = |blockers| ClaimError::Blocked { frames, blockers };
+            |OutOfFrames| ContiguousError::OutOfMemory { frames, limit: self.memory().limit() };
+        let blocked = |blockers| ContiguousError::Blocked { frames, blockers };
         self.await_quiet(kinds, &range).map_err(blocked)?;
         let Some(held) = Held::range(self, &range).map_err(out_of_memory)? else {
             return Err(blocked(self.obstacles(&range)));
@@ -257,7 +258,7 @@ impl Arena {
         let mut last = Vec::new();
         for _ in 0..ROUNDS {
             let done = self.evacuate(&range, kinds, usize::MAX, &mut |frames, owner| {
-                self.alloc(frames, Mobility::Movable, Claim::Normal, owner)
+                self.alloc(frames, Mobility::Movable, ReserveAccess::Normal, owner)
             });
             if done.out_of_frames {
                 return Err(out_of_memory(OutOfFrames));
@@ -275,7 +276,7 @@ impl Arena {
     }
 
     /// Makes a held range whose frames are all captured the caller's: charged, owned, zero.
-    fn take(&self, held: Held<'_>) -> Result<ClaimedRange<'_>, OutOfFrames> {
+    fn take(&self, held: Held<'_>) -> Result<ContiguousRange<'_>, OutOfFrames> {
         let range = held.range.clone();
         // Frames that were used before stay charged; the system makes them zero, or else this does.
         let used = held.captured();
@@ -295,7 +296,7 @@ impl Arena {
             unsafe { base.write_bytes(0, frames as usize * FRAME_BYTES) };
         }
         let frames = u32::try_from(range.len()).expect("a range of 32-bit frame numbers");
-        Ok(ClaimedRange { arena: self, start: FrameNo(range.start), frames })
+        Ok(ContiguousRange { arena: self, start: FrameNo(range.start), frames })
     }
 
     /// Charges what is not charged of a captured range, and ends its hold. An error changes nothing.
@@ -303,7 +304,7 @@ impl Arena {
         // Under one lock: others may give captured frames back when memory is short.
         let mut buddy = self.buddy.lock();
         let untouched = range.len() - buddy.touched_in(range) as usize;
-        self.charge(untouched, Claim::Normal)?;
+        self.charge(untouched, ReserveAccess::Normal)?;
         buddy.claim(range);
         Ok(())
     }

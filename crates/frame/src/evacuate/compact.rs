@@ -14,7 +14,8 @@ use pagefold_sys::sync;
 
 use super::{CachesOff, Held, KINDS};
 use crate::{
-    Arena, Claim, FrameCount, Location, Movable, OutOfFrames, Owner, PAGEBLOCK_FRAMES, buddy::Kind,
+    Arena, FrameCount, Location, Movable, OutOfFrames, Owner, PAGEBLOCK_FRAMES, ReserveAccess,
+    buddy::Kind,
 };
 
 /// Orders of runs that a descriptor may own.
@@ -201,18 +202,18 @@ impl Arena {
         };
         let no_memory = Cell::new(false);
         let done = self.evacuate(&range, kinds, budget, &mut |frames, owner| {
-            let mut take = |claim| self.take_beyond(kind, plan, frames, owner, claim, &no_memory);
+            let mut take = |access| self.take_beyond(kind, plan, frames, owner, access, &no_memory);
             // The reserve is for everybody: what was captured goes back before it is used, and after.
-            take(Claim::Normal).or_else(|OutOfFrames| {
+            take(ReserveAccess::Normal).or_else(|OutOfFrames| {
                 if !no_memory.get() {
                     return Err(OutOfFrames);
                 }
                 if held.give_back()
-                    && let Ok(location) = take(Claim::Normal)
+                    && let Ok(location) = take(ReserveAccess::Normal)
                 {
                     return Ok(location);
                 }
-                take(Claim::Reserve)
+                take(ReserveAccess::Reserve)
             })
         });
         report.copied_bytes += done.copied as u64;
@@ -242,7 +243,7 @@ impl Arena {
         plan: &mut Plan,
         frames: FrameCount,
         owner: Owner,
-        claim: Claim,
+        access: ReserveAccess,
         no_memory: &Cell<bool>,
     ) -> Result<Location, OutOfFrames> {
         no_memory.set(true);
@@ -253,7 +254,7 @@ impl Arena {
             let mut buddy = self.buddy.lock();
             let usage = buddy.usage(pageblock).filter(|usage| usage.kind == kind);
             if let Some(start) = usage.and_then(|_| buddy.take_in(pageblock, kind, order)) {
-                let start = self.cut(&mut buddy, start, frames, claim)?;
+                let start = self.cut(&mut buddy, start, frames, access)?;
                 drop(buddy);
                 return Ok(self.hand_out(start, frames, owner));
             }

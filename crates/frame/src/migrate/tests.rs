@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{ArenaConfig, Chain, Claim, HeapSource, Memory, lay::sealed::Pieces as _};
+use crate::{ArenaConfig, Chain, HeapSource, Memory, ReserveAccess, lay::sealed::Pieces as _};
 
 /// With as many words as fill a descriptor of 64 bytes.
 type Chains = Slab<u32, 6, Chain>;
@@ -15,7 +15,7 @@ fn a_piece_that_is_not_where_it_was_seen_stays() {
         Arc::new(Arena::new(&memory, ArenaConfig { address_space: 4 << 20 }).expect("heap"));
     let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity: 4 };
     let chains: Chains = Slab::new(&arena, config).expect("heap");
-    let guard = chains.create(FrameCount::new(3), Claim::Normal, 0).expect("room");
+    let guard = chains.create(FrameCount::new(3), ReserveAccess::Normal, 0).expect("room");
     let id = guard.id();
     drop(guard);
     let mut isolated = chains.isolate(id).expect("lives");
@@ -29,7 +29,7 @@ fn a_piece_that_is_not_where_it_was_seen_stays() {
     write(places[2], places[1]);
     let moved = isolated.migrate(1, &mut |frames, owner| {
         write(places[1], places[2]);
-        arena.alloc(frames, Mobility::Movable, Claim::Normal, owner)
+        arena.alloc(frames, Mobility::Movable, ReserveAccess::Normal, owner)
     });
     assert_eq!(moved, Err(Stay::Gone));
     assert_eq!(arena.stats().allocated, 3, "the frame to go to is free again");

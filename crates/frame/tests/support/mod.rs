@@ -5,8 +5,8 @@
 use std::{env, sync::Arc, thread};
 
 use pagefold_frame::{
-    Arena, ArenaConfig, Claim, DescriptorId, FRAME_BYTES, FrameCount, FrameSource, Memory,
-    Mobility, OutOfFrames, Slab, SlabConfig, Tag,
+    Arena, ArenaConfig, DescriptorId, FRAME_BYTES, FrameCount, FrameSource, Memory, Mobility,
+    OutOfFrames, ReserveAccess, Slab, SlabConfig, Tag,
 };
 
 /// Descriptors with a number in the body and a word that needs no hold: 16 bytes each.
@@ -40,8 +40,8 @@ impl Rig {
     }
 
     /// Frees what only waits to be looked at.
-    pub(crate) fn attend(&self) {
-        while self.movable.attend(&mut |_| {}) || self.pinned.attend(&mut |_| {}) {}
+    pub(crate) fn drain_deferred(&self) {
+        while self.movable.drain_deferred(&mut |_| {}) || self.pinned.drain_deferred(&mut |_| {}) {}
     }
 
     /// Checks every invariant. For a quiet rig.
@@ -62,7 +62,7 @@ pub(crate) fn create(
     frames: u32,
     value: u32,
 ) -> Result<DescriptorId, OutOfFrames> {
-    let mut guard = slab.create(FrameCount::new(frames), Claim::Normal, value)?;
+    let mut guard = slab.create(FrameCount::new(frames), ReserveAccess::Normal, value)?;
     fill(guard.parts().1, value);
     Ok(guard.id())
 }

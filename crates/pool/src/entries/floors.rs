@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{Claim, Memory, OutOfFrames, SourceError, WordTable};
+use pagefold_frame::{Memory, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Ordering};
 
 /// Pages whose floors cost nothing more: those of 8192 entries.
@@ -56,8 +56,8 @@ impl Floors {
     }
 
     /// Makes room for the floor of a page.
-    pub(super) fn ensure(&self, page: usize, claim: Claim) -> Result<(), OutOfFrames> {
-        page.checked_sub(INSIDE).map_or(Ok(()), |beyond| self.beyond.ensure(beyond, claim))
+    pub(super) fn ensure(&self, page: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
+        page.checked_sub(INSIDE).map_or(Ok(()), |beyond| self.beyond.ensure(beyond, access))
     }
 
     /// The floor of any page.
@@ -97,7 +97,7 @@ mod tests {
         let mut floors = Floors::new(&memory, 2000).expect("heap");
         for page in [0, INSIDE - 1, INSIDE, 600, 1999] {
             assert_eq!(floors.get(page), Floor::InUse, "page {page}");
-            floors.ensure(page, Claim::Normal).expect("within the limit");
+            floors.ensure(page, ReserveAccess::Normal).expect("within the limit");
             assert_eq!(memory.used() == 0, page < INSIDE, "page {page}");
             for floor in [Floor::Generation(0), Floor::Generation(1 << 46), Floor::Retired] {
                 floors.set(page, floor);

@@ -13,7 +13,7 @@ fn table(generation_bits: u32) -> HandleTable {
 }
 
 fn take(table: &HandleTable) -> u32 {
-    table.take(Claim::Normal).expect("room")
+    table.take(ReserveAccess::Normal).expect("room")
 }
 
 /// Makes a live entry of this index, which the caller took, and frees it; the index is then still the caller's.
@@ -158,7 +158,7 @@ fn retired_indices_stay_retired_when_their_page_is_used_again() {
 #[test]
 fn a_page_goes_and_comes_whatever_part_of_it_was_used() {
     let table = table(1);
-    table.entries.ensure(0, Claim::Normal).expect("room");
+    table.entries.ensure(0, ReserveAccess::Normal).expect("room");
     assert_eq!(trim(&table), [Floor::InUse], "it was never used");
     let old = at_their_end(&table, 33);
     old.iter().for_each(|&index| table.give_back(index));

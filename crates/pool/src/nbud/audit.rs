@@ -18,7 +18,7 @@ const LEFT_A_SPAN: usize = 256;
 
 impl Nbud {
     pub(super) fn account(&self) -> Stats {
-        self.attend_all();
+        self.drain_all_deferred();
         Stats {
             reclaimable_bytes: self.reclaimable() as u64,
             lists_in_use: self.buckets.in_use() as u64,
@@ -36,7 +36,7 @@ impl Nbud {
     }
 
     pub(super) fn audit(&self) -> Result<(), String> {
-        self.attend_all();
+        self.drain_all_deferred();
         let listed = self.audit_lists()?;
         let (mut objects, mut payload, mut span_frames) = (0, 0, 0);
         let ids: Vec<_> = self.spans.live().collect();

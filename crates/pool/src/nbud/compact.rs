@@ -49,7 +49,7 @@ impl Nbud {
         let Some(mut progress) = self.compactor.try_lock() else {
             return CompactReport { busy: 1, more: true, ..report };
         };
-        self.attend_all();
+        self.drain_all_deferred();
         self.close_open_spans();
         loop {
             let victims = self.buckets.emptiest(&self.spans, VICTIMS);

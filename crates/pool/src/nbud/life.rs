@@ -8,7 +8,7 @@
 //! - A pending slot counts as used in its span until it is drained, so the span lives that long.
 //! - An index comes back to the handle table after its slot was freed, and not before.
 
-use pagefold_frame::{Attention, Claim, DescriptorId, OutOfFrames};
+use pagefold_frame::{Deferred, DescriptorId, OutOfFrames, ReserveAccess};
 use pagefold_sys::sync::Ordering;
 
 use super::{
@@ -156,9 +156,9 @@ impl Nbud {
         bytes: &[u8],
     ) -> Result<bool, OutOfFrames> {
         // The old slot may have to be left pending, and the object's own entry stays live: another carries it.
-        let carrier = self.base.entries.take(Claim::Reserve)?;
+        let carrier = self.base.entries.take(ReserveAccess::Reserve)?;
         let exchange = |new| cell.exchange(entry, entry.at(new));
-        let moved = self.put(Content::Bytes(bytes), index, Claim::Reserve, exchange);
+        let moved = self.put(Content::Bytes(bytes), index, ReserveAccess::Reserve, exchange);
         if moved != Ok(true) {
             self.base.entries.give_back(carrier);
             return moved;
@@ -172,19 +172,19 @@ impl Nbud {
 }
 
 impl Attend for Nbud {
-    fn wants_attention(&self) -> bool {
-        self.spans.wants_attention() || self.runs.wants_attention()
+    fn has_deferred(&self) -> bool {
+        self.spans.has_deferred() || self.runs.has_deferred()
     }
 
-    fn attend(&self) -> bool {
-        let spans = self.spans.attend(&mut |attention| {
-            let Attention::Pending(id) = attention else { return };
+    fn drain_deferred(&self) -> bool {
+        let spans = self.spans.drain_deferred(&mut |deferred| {
+            let Deferred::Pending(id) = deferred else { return };
             // If it is held again, the mark is still set and the last reader reports it, or a writer has settled it.
             if let Ok(guard) = self.spans.try_write(id) {
                 self.settle(guard);
             }
         });
-        let runs = self.runs.attend(&mut |_| {});
+        let runs = self.runs.drain_deferred(&mut |_| {});
         spans || runs
     }
 }

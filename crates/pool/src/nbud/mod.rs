@@ -31,8 +31,8 @@ mod shape;
 pub(crate) mod span;
 
 use pagefold_frame::{
-    Claim, ClaimError, ClaimedRange, FRAME_BYTES, FrameCount, Mobility, Movable, Refusal, Slab,
-    SlabConfig, Stay, Tag,
+    ContiguousError, ContiguousRange, FRAME_BYTES, FrameCount, Mobility, Movable, Refusal,
+    ReserveAccess, Slab, SlabConfig, Stay, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex, Padded};
 
@@ -248,23 +248,25 @@ impl Pool for Nbud {
     }
 
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
-        self.insert(Content::Zeros(len), Claim::Normal)
+        self.insert(Content::Zeros(len), ReserveAccess::Normal)
     }
 
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         if bytes.len() > self.span_bytes() / 2 {
             // A run of its own, which nobody else can know of while the bytes are read.
-            return self.insert(Content::Bytes(bytes), Claim::Normal);
+            return self.insert(Content::Bytes(bytes), ReserveAccess::Normal);
         }
-        self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy), Claim::Normal))
+        self.base
+            .scratch
+            .with_copy(bytes, |copy| self.insert(Content::Bytes(copy), ReserveAccess::Normal))
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        self.insert(Content::Bytes(bytes), Claim::Normal)
+        self.insert(Content::Bytes(bytes), ReserveAccess::Normal)
     }
 
-    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
-        self.insert(Content::Bytes(bytes), claim)
+    fn store_within(&self, bytes: &[u8], access: ReserveAccess) -> Result<Handle, AllocError> {
+        self.insert(Content::Bytes(bytes), access)
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
@@ -299,7 +301,7 @@ impl Pool for Nbud {
     }
 
     fn trim(&self) -> TrimReport {
-        self.attend_all();
+        self.drain_all_deferred();
         self.close_open_spans();
         let entries = self.base.entries.trim();
         let (frame_bytes, tables) = self.base.arena.trim();
@@ -308,7 +310,7 @@ impl Pool for Nbud {
     }
 
     fn recycle_retired(&self) -> u64 {
-        self.attend_all();
+        self.drain_all_deferred();
         self.base.entries.recycle_retired()
     }
 
@@ -333,11 +335,11 @@ impl Pool for Nbud {
         }
     }
 
-    fn claim_contiguous(
+    fn alloc_contiguous(
         &self,
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         self.make_room();
         self.base.claim(&self.movable(), frames, align, &|| {
             self.compact_objects(usize::MAX);

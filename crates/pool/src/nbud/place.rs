@@ -14,7 +14,9 @@
 
 use std::sync::atomic::AtomicU32;
 
-use pagefold_frame::{Claim, DescriptorId, FRAME_BYTES, OutOfFrames, WriteGuard, frames_for};
+use pagefold_frame::{
+    DescriptorId, FRAME_BYTES, OutOfFrames, ReserveAccess, WriteGuard, frames_for,
+};
 use pagefold_sys::sync::{self, Ordering};
 
 use super::{
@@ -60,7 +62,11 @@ pub(super) type SpanGuard<'a> = WriteGuard<'a, SpanBody, 3>;
 
 impl Nbud {
     /// Makes an object of `content` and a handle for it.
-    pub(super) fn insert(&self, content: Content<'_>, claim: Claim) -> Result<Handle, AllocError> {
+    pub(super) fn insert(
+        &self,
+        content: Content<'_>,
+        access: ReserveAccess,
+    ) -> Result<Handle, AllocError> {
         let len = content.len();
         match len {
             0 => return Err(AllocError::InvalidSize),
@@ -69,29 +75,33 @@ impl Nbud {
             }
             _ => {}
         }
-        let inserted = self.try_insert(content, claim).or_else(|OutOfFrames| {
+        let inserted = self.try_insert(content, access).or_else(|OutOfFrames| {
             self.make_room();
-            self.try_insert(content, claim)
+            self.try_insert(content, access)
         });
         inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
     }
 
     /// Turns what is free, but in the wrong place, into room under the limit.
     pub(super) fn make_room(&self) {
-        self.attend_all();
+        self.drain_all_deferred();
         self.close_open_spans();
         self.base.arena.reclaim();
     }
 
-    fn try_insert(&self, content: Content<'_>, claim: Claim) -> Result<Handle, OutOfFrames> {
-        let index = self.base.entries.take(claim)?;
+    fn try_insert(
+        &self,
+        content: Content<'_>,
+        access: ReserveAccess,
+    ) -> Result<Handle, OutOfFrames> {
+        let index = self.base.entries.take(access)?;
         let vacant = self.base.entries.load(index);
         // The entry is published while the place is still held, so whoever finds it finds the bytes.
         let publish = |place| {
             self.base.entries.store(index, vacant.at(place));
             true
         };
-        match self.put(content, index, claim, publish) {
+        match self.put(content, index, access, publish) {
             Ok(_) => {
                 self.base.counters.add_object();
                 Ok(self.base.entries.handle(index, vacant))
@@ -117,14 +127,14 @@ impl Nbud {
         &self,
         content: Content<'_>,
         index: u32,
-        claim: Claim,
+        access: ReserveAccess,
         publish: impl FnOnce(Place) -> bool,
     ) -> Result<bool, OutOfFrames> {
-        self.attend_some();
+        self.drain_some_deferred();
         let len = content.len();
         let published = if self.is_run(len) {
             let frames = frames_for(len);
-            let mut guard = self.runs.create(frames, claim, ())?;
+            let mut guard = self.runs.create(frames, access, ())?;
             content.copy_to(&mut guard.parts().1[..len]);
             let short =
                 u16::try_from(frames.bytes() - len).expect("a run is less than a frame too long");
@@ -135,7 +145,7 @@ impl Nbud {
             published
         } else {
             self.shard().shape.note(len);
-            let mut guard = self.span_with_room(len, claim)?;
+            let mut guard = self.span_with_room(len, access)?;
             let id = guard.id();
             let mut span = Span::new(guard.parts());
             let placed = span.place(len, index);
@@ -168,7 +178,11 @@ impl Nbud {
     }
 
     /// A span with room for `len` bytes, held for writing; the caller places and settles.
-    fn span_with_room(&self, len: usize, claim: Claim) -> Result<SpanGuard<'_>, OutOfFrames> {
+    fn span_with_room(
+        &self,
+        len: usize,
+        access: ReserveAccess,
+    ) -> Result<SpanGuard<'_>, OutOfFrames> {
         if self.wants_filling()
             && let Some(guard) = self.fill(len)
         {
@@ -177,7 +191,7 @@ impl Nbud {
         if let Some(guard) = self.append(len) {
             return Ok(guard);
         }
-        self.new_span(claim).or_else(|OutOfFrames| self.fill_at_limit(len, claim))
+        self.new_span(access).or_else(|OutOfFrames| self.fill_at_limit(len, access))
     }
 
     /// The tightest span that has room and is not in use, of the own set or else of the others.
@@ -258,9 +272,9 @@ impl Nbud {
         }
     }
 
-    fn new_span(&self, claim: Claim) -> Result<SpanGuard<'_>, OutOfFrames> {
+    fn new_span(&self, access: ReserveAccess) -> Result<SpanGuard<'_>, OutOfFrames> {
         let frames = self.shard().shape.frames();
-        let mut guard = self.spans.create(frames, claim, SpanBody::default())?;
+        let mut guard = self.spans.create(frames, access, SpanBody::default())?;
         set_may_be_open(guard.parts().0, true);
         // ORDERING: Relaxed; a statistic.
         self.span_frames.fetch_add(frames.get() as usize, Ordering::Relaxed);
@@ -269,17 +283,21 @@ impl Nbud {
     }
 
     /// There are no frames: any hole will do, those of open spans and of what was freed meanwhile too.
-    fn fill_at_limit(&self, len: usize, claim: Claim) -> Result<SpanGuard<'_>, OutOfFrames> {
+    fn fill_at_limit(
+        &self,
+        len: usize,
+        access: ReserveAccess,
+    ) -> Result<SpanGuard<'_>, OutOfFrames> {
         for attempt in 0..ATTEMPTS_AT_LIMIT {
             if let Some(guard) = self.fill(len) {
                 return Ok(guard);
             }
             self.close_open_spans();
-            let more = self.attend_all();
+            let more = self.drain_all_deferred();
             if let Some(guard) = self.fill(len) {
                 return Ok(guard);
             }
-            if let Ok(guard) = self.new_span(claim) {
+            if let Ok(guard) = self.new_span(access) {
                 return Ok(guard);
             }
             // Spans in other hands would be worth waiting for; a full pool is not.

@@ -26,7 +26,7 @@ type Found = HashMap<(DescriptorId, u32), (u32, u32)>;
 
 impl Xcfmalloc {
     pub(super) fn account(&self) -> Stats {
-        self.attend_all();
+        self.drain_all_deferred();
         let locked = self.frames.lock();
         let (whole, split) = (locked.whole() * FRAME_BYTES, locked.lists.split_objects);
         let (partial, free_units) = (locked.lists.partial, locked.lists.free_units);
@@ -48,7 +48,7 @@ impl Xcfmalloc {
     }
 
     pub(super) fn audit(&self) -> Result<(), String> {
-        self.attend_all();
+        self.drain_all_deferred();
         let live: Vec<_> = self.frames.slab.live().map(|(id, _)| id).collect();
         let locked = self.frames.lock();
         locked.check(&live)?;

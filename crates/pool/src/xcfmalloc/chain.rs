@@ -9,7 +9,7 @@
 //! Beside its entry an index has as many *side words* as an object may have links, but at least one. What the last
 //! block holds is what is left of the length. Side words change under the lock of the lists only. (I-CHAIN)
 
-use pagefold_frame::{Claim, DescriptorId, OutOfFrames, SourceError, WordTable};
+use pagefold_frame::{DescriptorId, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::Ordering;
 
 use super::{
@@ -188,12 +188,12 @@ impl Sides {
         &self,
         ready: &mut ReadyPages,
         index: u32,
-        claim: Claim,
+        access: ReserveAccess,
     ) -> Result<(), OutOfFrames> {
         let first = index as usize * self.each;
         for page in first / PER_PAGE..=(first + self.each - 1) / PER_PAGE {
             if !ready.has(page) {
-                self.table.ensure((page * PER_PAGE).max(first), claim)?;
+                self.table.ensure((page * PER_PAGE).max(first), access)?;
                 ready.set(page);
             }
         }

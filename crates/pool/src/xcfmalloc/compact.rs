@@ -13,7 +13,7 @@
 //! in theirs. A block behind the first one takes the write hold on its object's first frame as well, because side words
 //! change. (I-RELOCATE)
 
-use pagefold_frame::{Claim, DescriptorId};
+use pagefold_frame::{DescriptorId, ReserveAccess};
 
 use super::{
     Content, Xcfmalloc,
@@ -125,7 +125,7 @@ impl Xcfmalloc {
         let Some(mut progress) = self.compactor.try_lock() else {
             return CompactReport { busy: 1, more: true, ..report };
         };
-        self.attend_all();
+        self.drain_all_deferred();
         // A call that goes on squeezing has moved nothing yet, and since the last one much may have been freed.
         let mut again = progress.squeezing;
         while !self.compact_some(budget, wanted, &mut progress, &mut report) {
@@ -244,7 +244,7 @@ impl Xcfmalloc {
             }
         }
         if moved == Moved::NoRoom {
-            let anywhere = Source::Anywhere(Claim::Reserve);
+            let anywhere = Source::Anywhere(ReserveAccess::Reserve);
             moved = whole(self.max_blocks, if squeezing { anywhere } else { Source::Holes });
         }
         moved

@@ -4,7 +4,7 @@
 //! to their lists at once; their bytes stay as they are while somebody reads, because to fill a block takes the write
 //! hold on its frame.
 
-use pagefold_frame::Claim;
+use pagefold_frame::ReserveAccess;
 
 use super::{
     Content, Xcfmalloc,
@@ -33,14 +33,14 @@ pub(super) enum Replaced {
 
 impl Xcfmalloc {
     /// Whether what is charged already is within what the claim may use: a frame of the reserve may be taken then.
-    pub(super) fn allows(&self, claim: Claim) -> bool {
-        self.base.memory.allows(claim)
+    pub(super) fn allows(&self, access: ReserveAccess) -> bool {
+        self.base.memory.allows(access)
     }
 
     /// Frames that may stay in the reserve. What overwriting and compaction took beyond the limit for others goes
     /// back, so that it is there the next time.
     pub(super) fn keep(&self) -> usize {
-        if self.allows(Claim::Normal) { WHOLE_KEPT } else { 0 }
+        if self.allows(ReserveAccess::Normal) { WHOLE_KEPT } else { 0 }
     }
 
     pub(super) fn remove(&self, handle: Handle) -> Result<(), HandleError> {
@@ -131,8 +131,8 @@ impl Xcfmalloc {
         entry: Entry,
         content: Content<'_>,
     ) -> Result<bool, NoBlocks> {
-        self.attend_some();
-        let source = Source::Anywhere(Claim::Reserve);
+        self.drain_some_deferred();
+        let source = Source::Anywhere(ReserveAccess::Reserve);
         let mut draft = self.draft(content.len(), index, self.max_blocks, source, |_, _| Ok(()))?;
         draft.fill(index, content);
         let doomed = self.switch(index, cell, entry, draft, Replaced::All, self.keep());
@@ -189,7 +189,7 @@ impl Xcfmalloc {
 
     /// Turns what is free, but in the wrong place, into room under the limit.
     pub(super) fn make_room(&self) {
-        self.attend_all();
+        self.drain_all_deferred();
         self.empty_reserve();
         self.base.arena.reclaim();
     }
@@ -205,11 +205,11 @@ impl Xcfmalloc {
 }
 
 impl Attend for Xcfmalloc {
-    fn wants_attention(&self) -> bool {
-        self.frames.slab.wants_attention()
+    fn has_deferred(&self) -> bool {
+        self.frames.slab.has_deferred()
     }
 
-    fn attend(&self) -> bool {
-        self.frames.slab.attend(&mut |_| {})
+    fn drain_deferred(&self) -> bool {
+        self.frames.slab.drain_deferred(&mut |_| {})
     }
 }

@@ -17,8 +17,8 @@
 use std::sync::Arc;
 
 use pagefold_frame::{
-    Arena, BitForest, Claim, DescriptorId, FrameCount, Mobility, OutOfFrames, Refusal, Slab,
-    SlabConfig, SourceError, Tag, WriteGuard,
+    Arena, BitForest, DescriptorId, FrameCount, Mobility, OutOfFrames, Refusal, ReserveAccess,
+    Slab, SlabConfig, SourceError, Tag, WriteGuard,
 };
 use pagefold_sys::sync::{Mutex, MutexGuard, Ordering};
 
@@ -125,11 +125,11 @@ impl Frames {
     }
 
     /// A new frame on no list, held for writing.
-    pub(super) fn create(&self, claim: Claim) -> Result<FrameGuard<'_>, OutOfFrames> {
-        let guard = self.slab.create(FrameCount::ONE, claim, ())?;
+    pub(super) fn create(&self, access: ReserveAccess) -> Result<FrameGuard<'_>, OutOfFrames> {
+        let guard = self.slab.create(FrameCount::ONE, access, ())?;
         let number = guard.id().get() as usize;
-        let listable = self.holes.ensure(number, claim);
-        if let Err(error) = listable.and_then(|()| self.by_use.ensure(number, claim)) {
+        let listable = self.holes.ensure(number, access);
+        if let Err(error) = listable.and_then(|()| self.by_use.ensure(number, access)) {
             guard.retire();
             return Err(error);
         }

@@ -49,7 +49,9 @@ mod place;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use pagefold_frame::{Busy, Claim, ClaimError, ClaimedRange, FRAME_BYTES, Movable, Stay};
+use pagefold_frame::{
+    Busy, ContiguousError, ContiguousRange, FRAME_BYTES, Movable, ReserveAccess, Stay,
+};
 use pagefold_sys::sync::Mutex;
 
 use self::{
@@ -181,22 +183,24 @@ impl Pool for Xcfmalloc {
     }
 
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
-        self.insert(Content::Zeros(len), Claim::Normal)
+        self.insert(Content::Zeros(len), ReserveAccess::Normal)
     }
 
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         if bytes.len() > self.max_len {
             return Err(AllocError::TooLarge { len: bytes.len(), max: self.max_len });
         }
-        self.base.scratch.with_copy(bytes, |copy| self.insert(Content::Bytes(copy), Claim::Normal))
+        self.base
+            .scratch
+            .with_copy(bytes, |copy| self.insert(Content::Bytes(copy), ReserveAccess::Normal))
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        self.insert(Content::Bytes(bytes), Claim::Normal)
+        self.insert(Content::Bytes(bytes), ReserveAccess::Normal)
     }
 
-    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
-        self.insert(Content::Bytes(bytes), claim)
+    fn store_within(&self, bytes: &[u8], access: ReserveAccess) -> Result<Handle, AllocError> {
+        self.insert(Content::Bytes(bytes), access)
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
@@ -278,11 +282,11 @@ impl Pool for Xcfmalloc {
         }
     }
 
-    fn claim_contiguous(
+    fn alloc_contiguous(
         &self,
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         self.make_room();
         self.base.claim(&self.movable(), frames, align, &|| {
             self.compact_objects(usize::MAX, u64::MAX);
@@ -291,7 +295,7 @@ impl Pool for Xcfmalloc {
     }
 
     fn trim(&self) -> TrimReport {
-        self.attend_all();
+        self.drain_all_deferred();
         self.empty_reserve();
         let entries = self.base.entries.trim() + self.trim_sides();
         let (frame_bytes, tables) = self.base.arena.trim();
@@ -300,7 +304,7 @@ impl Pool for Xcfmalloc {
     }
 
     fn recycle_retired(&self) -> u64 {
-        self.attend_all();
+        self.drain_all_deferred();
         self.base.entries.recycle_retired()
     }
 

@@ -15,7 +15,7 @@
 //! Blocks are chosen and their frames are held (tried) under the lock of the lists; new frames are made, and bytes are
 //! copied, without it.
 
-use pagefold_frame::{Claim, OutOfFrames};
+use pagefold_frame::{OutOfFrames, ReserveAccess};
 use pagefold_sys::sync;
 
 use super::{
@@ -46,7 +46,7 @@ pub(super) struct NoBlocks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// Holes, the reserve, and new frames within this claim.
-    Anywhere(Claim),
+    Anywhere(ReserveAccess),
     /// Holes of frames that are partly used, the smallest larger before smaller ones: for what is moved so that frames
     /// become free.
     Holes,
@@ -71,16 +71,20 @@ enum Next {
 
 impl Xcfmalloc {
     /// Makes an object of `content` and a handle for it.
-    pub(super) fn insert(&self, content: Content<'_>, claim: Claim) -> Result<Handle, AllocError> {
+    pub(super) fn insert(
+        &self,
+        content: Content<'_>,
+        access: ReserveAccess,
+    ) -> Result<Handle, AllocError> {
         let (len, max) = (content.len(), self.max_len);
         match len {
             0 => return Err(AllocError::InvalidSize),
             _ if len > max => return Err(AllocError::TooLarge { len, max }),
             _ => {}
         }
-        let inserted = self.try_insert(content, claim).or_else(|_| {
+        let inserted = self.try_insert(content, access).or_else(|_| {
             self.make_room();
-            self.insist(|| self.try_insert(content, claim))
+            self.insist(|| self.try_insert(content, access))
         });
         inserted
             .map_err(|NoBlocks { .. }| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
@@ -102,15 +106,15 @@ impl Xcfmalloc {
         outcome
     }
 
-    fn try_insert(&self, content: Content<'_>, claim: Claim) -> Result<Handle, NoBlocks> {
-        self.attend_some();
+    fn try_insert(&self, content: Content<'_>, access: ReserveAccess) -> Result<Handle, NoBlocks> {
+        self.drain_some_deferred();
         // At the limit there may be no page for the side words of an index that was never used, but for others.
         let mut aside = Vec::new();
         let inserted = loop {
-            let Ok(index) = self.base.entries.take(claim) else {
+            let Ok(index) = self.base.entries.take(access) else {
                 break Err(NoBlocks::default());
             };
-            match self.insert_at(index, content, claim) {
+            match self.insert_at(index, content, access) {
                 Err(NoBlocks { for_words: true, .. }) if aside.len() < ASIDE_MAX => {
                     aside.push(index);
                 }
@@ -129,16 +133,16 @@ impl Xcfmalloc {
         &self,
         index: u32,
         content: Content<'_>,
-        claim: Claim,
+        access: ReserveAccess,
     ) -> Result<Handle, NoBlocks> {
         let len = content.len();
         let write_down = |locked: &mut Locked<'_>, draft: &Draft<'_>| {
-            self.sides.ensure(&mut locked.lists.ready, index, claim)?;
+            self.sides.ensure(&mut locked.lists.ready, index, access)?;
             self.sides.store(index, &draft.chain);
             locked.lists.split_objects += usize::from(draft.chain.is_split());
             Ok(())
         };
-        let source = Source::Anywhere(claim);
+        let source = Source::Anywhere(access);
         let mut draft = self.draft(len, index, self.max_blocks, source, write_down)?;
         draft.fill(index, content);
         let vacant = self.base.entries.load(index);
@@ -187,8 +191,8 @@ impl Xcfmalloc {
             drop(locked);
             self.frames.kill(&doomed);
             match source {
-                Source::Anywhere(claim) if frames_left && !for_words => {
-                    match self.frames.create(claim) {
+                Source::Anywhere(access) if frames_left && !for_words => {
+                    match self.frames.create(access) {
                         Ok(guard) => draft.keep_spare(guard),
                         Err(OutOfFrames) => frames_left = false,
                     }
@@ -214,7 +218,7 @@ impl Xcfmalloc {
         debug_assert!(rest <= left * block_max, "the blocks that are left can hold the rest");
         // The size that completes the chain, if one block can.
         let needed = (rest <= block_max).then(|| units_for(rest));
-        let whole = matches!(source, Source::Anywhere(claim) if self.allows(claim));
+        let whole = matches!(source, Source::Anywhere(access) if self.allows(access));
         let largest = if whole { UNITS } else { UNITS - 1 };
         let exact = needed.map_or(0, |units| locked.sizes_within(units, units.min(largest)));
         if draft.take_smallest(locked, exact) {

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use pagefold_frame::{Claim, DescriptorId, HeapSource};
+use pagefold_frame::{DescriptorId, HeapSource, ReserveAccess};
 
 use super::{
     Content, Xcfmalloc,
@@ -222,7 +222,7 @@ fn an_overwrite_that_comes_too_late_gives_its_frames_back() {
     let handle = pool.store(&bytes(len)).expect("room");
     let (cell, entry, _) = pool.base.entry(handle).expect("alive");
     let draft = || {
-        let source = Source::Anywhere(Claim::Reserve);
+        let source = Source::Anywhere(ReserveAccess::Reserve);
         pool.draft(len, pool.base.entries.index(handle), 2, source, |_, _| Ok(())).expect("room")
     };
     let (late, mut first) = (draft(), draft());

@@ -20,7 +20,7 @@ struct Sums {
 
 impl Zbud {
     pub(super) fn account(&self) -> Stats {
-        self.attend_all();
+        self.drain_all_deferred();
         let (pairs, in_use) = {
             let lists = self.lists.lock(&self.frames);
             (pairs(lists.counts()), lists.in_use())
@@ -33,7 +33,7 @@ impl Zbud {
     }
 
     pub(super) fn audit(&self) -> Result<(), String> {
-        self.attend_all();
+        self.drain_all_deferred();
         let frames: Vec<DescriptorId> = self.frames.live().map(|(id, _)| id).collect();
         let sums = self.audit_frames(&frames)?;
         self.audit_sums(&sums, frames.len())?;

@@ -41,7 +41,7 @@ impl Zbud {
     /// Joins objects of lone frames, until about `budget` bytes were moved.
     pub(super) fn compact_objects(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
-        self.attend_all();
+        self.drain_all_deferred();
         let mut cursor = Cursor { free: CHUNKS - 1, from: 0 };
         loop {
             match self.join_next(&mut cursor, &mut report) {

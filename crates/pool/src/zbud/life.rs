@@ -9,7 +9,7 @@
 //! the lock, to reclaim or to compact, finds no operation half done. Bytes are copied outside of it: a store that
 //! fills a side publishes its entry first, and readers wait for the write hold that it has.
 
-use pagefold_frame::{Claim, DescriptorId, FrameCount, OutOfFrames, Refusal, WriteGuard};
+use pagefold_frame::{DescriptorId, FrameCount, OutOfFrames, Refusal, ReserveAccess, WriteGuard};
 
 use super::{
     Found, Zbud,
@@ -41,10 +41,10 @@ pub(super) type FrameGuard<'a> = WriteGuard<'a, (), 5>;
 
 impl Zbud {
     /// Makes an object with a copy of `bytes` and a handle for it.
-    pub(super) fn insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
-        let inserted = self.try_insert(bytes, claim, CANDIDATES).or_else(|OutOfFrames| {
+    pub(super) fn insert(&self, bytes: &[u8], access: ReserveAccess) -> Result<Handle, AllocError> {
+        let inserted = self.try_insert(bytes, access, CANDIDATES).or_else(|OutOfFrames| {
             self.make_room();
-            self.try_insert(bytes, claim, CANDIDATES_AT_LIMIT)
+            self.try_insert(bytes, access, CANDIDATES_AT_LIMIT)
         });
         inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
     }
@@ -52,13 +52,13 @@ impl Zbud {
     fn try_insert(
         &self,
         bytes: &[u8],
-        claim: Claim,
+        access: ReserveAccess,
         candidates: usize,
     ) -> Result<Handle, OutOfFrames> {
-        let index = self.base.entries.take(claim)?;
+        let index = self.base.entries.take(access)?;
         let vacant = self.base.entries.load(index);
         let origin = Origin::New { vacant };
-        if let Err(error) = self.put(bytes, index, &origin, claim, candidates) {
+        if let Err(error) = self.put(bytes, index, &origin, access, candidates) {
             self.base.entries.give_back(index);
             return Err(error);
         }
@@ -69,7 +69,7 @@ impl Zbud {
 
     /// Turns what is free, but in the wrong place, into room under the limit.
     pub(super) fn make_room(&self) {
-        self.attend_all();
+        self.drain_all_deferred();
         self.base.arena.reclaim();
     }
 
@@ -80,13 +80,13 @@ impl Zbud {
         bytes: &[u8],
         index: u32,
         origin: &Origin<'_>,
-        claim: Claim,
+        access: ReserveAccess,
         candidates: usize,
     ) -> Result<bool, OutOfFrames> {
-        self.attend_some();
+        self.drain_some_deferred();
         match self.fill(bytes, index, origin, candidates) {
             Some(entered) => Ok(entered),
-            None => self.open(bytes, index, origin, claim),
+            None => self.open(bytes, index, origin, access),
         }
     }
 
@@ -118,10 +118,10 @@ impl Zbud {
         bytes: &[u8],
         index: u32,
         origin: &Origin<'_>,
-        claim: Claim,
+        access: ReserveAccess,
     ) -> Result<bool, OutOfFrames> {
-        let mut guard = self.frames.create(FrameCount::ONE, claim, ())?;
-        if let Err(error) = self.lists.ensure(guard.id(), claim) {
+        let mut guard = self.frames.create(FrameCount::ONE, access, ())?;
+        if let Err(error) = self.lists.ensure(guard.id(), access) {
             guard.retire();
             return Err(error);
         }
@@ -228,7 +228,7 @@ impl Zbud {
         bytes: &[u8],
     ) -> Result<bool, WriteError> {
         let origin = Origin::Overwrite(old);
-        let put = |candidates| self.put(bytes, index, &origin, Claim::Reserve, candidates);
+        let put = |candidates| self.put(bytes, index, &origin, ReserveAccess::Reserve, candidates);
         let moved = put(CANDIDATES).or_else(|OutOfFrames| {
             self.make_room();
             put(CANDIDATES_AT_LIMIT)
@@ -239,11 +239,11 @@ impl Zbud {
 
 /// Frames that were freed while somebody held them.
 impl Attend for Zbud {
-    fn wants_attention(&self) -> bool {
-        self.frames.wants_attention()
+    fn has_deferred(&self) -> bool {
+        self.frames.has_deferred()
     }
 
-    fn attend(&self) -> bool {
-        self.frames.attend(&mut |_| {})
+    fn drain_deferred(&self) -> bool {
+        self.frames.drain_deferred(&mut |_| {})
     }
 }

@@ -20,7 +20,9 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{BitForest, Claim, DescriptorId, Memory, OutOfFrames, Slab, SourceError};
+use pagefold_frame::{
+    BitForest, DescriptorId, Memory, OutOfFrames, ReserveAccess, Slab, SourceError,
+};
 use pagefold_sys::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 
 use super::shape::{CHUNKS, Shape, Side, Slot};
@@ -71,8 +73,12 @@ impl Lists {
     }
 
     /// Makes room for a frame in every list.
-    pub(super) fn ensure(&self, id: DescriptorId, claim: Claim) -> Result<(), OutOfFrames> {
-        self.unbuddied.ensure(id.get() as usize, claim)
+    pub(super) fn ensure(
+        &self,
+        id: DescriptorId,
+        access: ReserveAccess,
+    ) -> Result<(), OutOfFrames> {
+        self.unbuddied.ensure(id.get() as usize, access)
     }
 
     pub(super) fn lock<'a>(&'a self, slab: &'a FrameSlab) -> Locked<'a> {

@@ -27,7 +27,7 @@ struct Sums {
 
 impl Zsmalloc {
     pub(super) fn account(&self) -> Stats {
-        self.attend_all();
+        self.drain_all_deferred();
         Stats {
             reclaimable_bytes: self.reclaimable() as u64,
             lists_in_use: self.groups.in_use() as u64,
@@ -43,7 +43,7 @@ impl Zsmalloc {
     }
 
     pub(super) fn audit(&self) -> Result<(), String> {
-        self.attend_all();
+        self.drain_all_deferred();
         let lists = self.audit_lists()?;
         let mut sums = Sums::default();
         let mut by_class = vec![(0, 0); self.table.classes().len()];

@@ -76,7 +76,7 @@ impl Zsmalloc {
             sync::yield_now();
             return CompactReport { busy: 1, more: true, ..report };
         };
-        self.attend_all();
+        self.drain_all_deferred();
         for class in 0..self.table.classes().len() {
             while self.spare(class) > 0 {
                 match self.empty_one(class, Reach::Class, budget, &mut report) {

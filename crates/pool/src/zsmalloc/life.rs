@@ -4,7 +4,7 @@
 //! is hung on its *pending* list and the zspage is marked; whoever holds it for writing next, or takes the report of its
 //! last holder, frees the places. So a lock that is contended defers the release, and no place and no frame is lost.
 
-use pagefold_frame::{Attention, Claim, DescriptorId, OutOfFrames};
+use pagefold_frame::{Deferred, DescriptorId, OutOfFrames, ReserveAccess};
 use pagefold_sys::sync::Ordering;
 
 use super::{PENDING, Zsmalloc, groups::group_of, place::ZspageGuard};
@@ -154,9 +154,9 @@ impl Zsmalloc {
         bytes: &[u8],
     ) -> Result<bool, OutOfFrames> {
         // The old place may have to be left pending, and the object's own entry stays live: another carries it.
-        let carrier = self.base.entries.take(Claim::Reserve)?;
+        let carrier = self.base.entries.take(ReserveAccess::Reserve)?;
         let exchange = |new| cell.exchange(entry, entry.at(new));
-        let moved = self.put(bytes, index, Claim::Reserve, exchange);
+        let moved = self.put(bytes, index, ReserveAccess::Reserve, exchange);
         if moved != Ok(true) {
             self.base.entries.give_back(carrier);
             return moved;
@@ -170,19 +170,19 @@ impl Zsmalloc {
 }
 
 impl Attend for Zsmalloc {
-    fn wants_attention(&self) -> bool {
-        self.zspages.wants_attention() || self.runs.wants_attention()
+    fn has_deferred(&self) -> bool {
+        self.zspages.has_deferred() || self.runs.has_deferred()
     }
 
-    fn attend(&self) -> bool {
-        let zspages = self.zspages.attend(&mut |attention| {
-            let Attention::Pending(id) = attention else { return };
+    fn drain_deferred(&self) -> bool {
+        let zspages = self.zspages.drain_deferred(&mut |deferred| {
+            let Deferred::Pending(id) = deferred else { return };
             // If it is held again, the mark is still set and the last reader reports it, or a writer has settled it.
             if let Ok(guard) = self.zspages.try_write(id) {
                 self.settle(guard);
             }
         });
-        let runs = self.runs.attend(&mut |_| {});
+        let runs = self.runs.drain_deferred(&mut |_| {});
         zspages || runs
     }
 }

@@ -44,8 +44,8 @@ mod place;
 mod zspage;
 
 use pagefold_frame::{
-    Busy, Chain, Claim, ClaimError, ClaimedRange, FRAME_BYTES, Mobility, Movable, ReadGuard,
-    Refusal, Slab, SlabConfig, Stay, Tag,
+    Busy, Chain, ContiguousError, ContiguousRange, FRAME_BYTES, Mobility, Movable, ReadGuard,
+    Refusal, ReserveAccess, Slab, SlabConfig, Stay, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex};
 
@@ -235,21 +235,21 @@ impl Pool for Zsmalloc {
 
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
         static ZEROS: [u8; LEN_MAX] = [0; LEN_MAX];
-        self.insert(&ZEROS[..storable(len)?], Claim::Normal)
+        self.insert(&ZEROS[..storable(len)?], ReserveAccess::Normal)
     }
 
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
         storable(bytes.len())?;
-        self.base.scratch.with_copy(bytes, |copy| self.insert(copy, Claim::Normal))
+        self.base.scratch.with_copy(bytes, |copy| self.insert(copy, ReserveAccess::Normal))
     }
 
     fn store_resident(&self, bytes: &[u8]) -> Result<Handle, AllocError> {
-        self.store_within(bytes, Claim::Normal)
+        self.store_within(bytes, ReserveAccess::Normal)
     }
 
-    fn store_within(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
+    fn store_within(&self, bytes: &[u8], access: ReserveAccess) -> Result<Handle, AllocError> {
         storable(bytes.len())?;
-        self.insert(bytes, claim)
+        self.insert(bytes, access)
     }
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
@@ -324,17 +324,17 @@ impl Pool for Zsmalloc {
         }
     }
 
-    fn claim_contiguous(
+    fn alloc_contiguous(
         &self,
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         self.make_room();
         self.base.claim(&self.movable(), frames, align, &|| self.compact_all_objects())
     }
 
     fn trim(&self) -> TrimReport {
-        self.attend_all();
+        self.drain_all_deferred();
         let entries = self.base.entries.trim();
         let (frame_bytes, tables) = self.base.arena.trim();
         let metadata_bytes = entries + tables + self.zspages.trim() + self.runs.trim();
@@ -342,7 +342,7 @@ impl Pool for Zsmalloc {
     }
 
     fn recycle_retired(&self) -> u64 {
-        self.attend_all();
+        self.drain_all_deferred();
         self.base.entries.recycle_retired()
     }
 

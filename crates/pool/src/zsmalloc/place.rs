@@ -8,7 +8,7 @@
 //! At the limit a free place of any larger class will do: better one that is too large than none.
 
 use pagefold_frame::{
-    Chain, Claim, DescriptorId, FRAME_BYTES, FrameCount, OutOfFrames, WriteGuard,
+    Chain, DescriptorId, FRAME_BYTES, FrameCount, OutOfFrames, ReserveAccess, WriteGuard,
 };
 use pagefold_sys::sync;
 
@@ -32,29 +32,29 @@ pub(super) type ZspageGuard<'a> = WriteGuard<'a, Body, 3, Chain>;
 
 impl Zsmalloc {
     /// Makes an object with a copy of `bytes` and a handle for it.
-    pub(super) fn insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, AllocError> {
-        let inserted = self.try_insert(bytes, claim).or_else(|OutOfFrames| {
+    pub(super) fn insert(&self, bytes: &[u8], access: ReserveAccess) -> Result<Handle, AllocError> {
+        let inserted = self.try_insert(bytes, access).or_else(|OutOfFrames| {
             self.make_room();
-            self.try_insert(bytes, claim)
+            self.try_insert(bytes, access)
         });
         inserted.map_err(|OutOfFrames| AllocError::OutOfMemory { limit: self.base.limit_bytes() })
     }
 
     /// Turns what is free, but in the wrong place, into room under the limit.
     pub(super) fn make_room(&self) {
-        self.attend_all();
+        self.drain_all_deferred();
         self.base.arena.reclaim();
     }
 
-    fn try_insert(&self, bytes: &[u8], claim: Claim) -> Result<Handle, OutOfFrames> {
-        let index = self.base.entries.take(claim)?;
+    fn try_insert(&self, bytes: &[u8], access: ReserveAccess) -> Result<Handle, OutOfFrames> {
+        let index = self.base.entries.take(access)?;
         let vacant = self.base.entries.load(index);
         // The entry is published while the place is still held, so whoever finds it finds the bytes.
         let publish = |place| {
             self.base.entries.store(index, vacant.at(place));
             true
         };
-        match self.put(bytes, index, claim, publish) {
+        match self.put(bytes, index, access, publish) {
             Ok(_) => {
                 self.base.counters.add_object();
                 Ok(self.base.entries.handle(index, vacant))
@@ -72,14 +72,14 @@ impl Zsmalloc {
         &self,
         bytes: &[u8],
         index: u32,
-        claim: Claim,
+        access: ReserveAccess,
         publish: impl FnOnce(Place) -> bool,
     ) -> Result<bool, OutOfFrames> {
-        self.attend_some();
+        self.drain_some_deferred();
         let len = bytes.len();
         let class = self.table.index_of(len).expect("a length that was looked at");
         if self.class(class).is_huge() {
-            let mut guard = self.runs.create(FrameCount::ONE, claim, ())?;
+            let mut guard = self.runs.create(FrameCount::ONE, access, ())?;
             guard.parts().1[..len].copy_from_slice(bytes);
             let short = u16::try_from(FRAME_BYTES - len).expect("less than a frame");
             let published = publish(Place::Run { id: guard.id(), short });
@@ -89,7 +89,7 @@ impl Zsmalloc {
             }
             return Ok(published);
         }
-        let mut guard = self.zspage_with_room(class, claim)?;
+        let mut guard = self.zspage_with_room(class, access)?;
         let id = guard.id();
         let slot = self.take(&mut guard, len, index);
         self.zspage(&mut guard).write(slot, bytes);
@@ -134,7 +134,11 @@ impl Zsmalloc {
     }
 
     /// A zspage with a free place for objects of a class, held for writing; the caller takes it and settles.
-    fn zspage_with_room(&self, class: usize, claim: Claim) -> Result<ZspageGuard<'_>, OutOfFrames> {
+    fn zspage_with_room(
+        &self,
+        class: usize,
+        access: ReserveAccess,
+    ) -> Result<ZspageGuard<'_>, OutOfFrames> {
         for _ in 0..LOOKS {
             let (found, any) = self.fill(class);
             if let Some(guard) = found {
@@ -145,7 +149,7 @@ impl Zsmalloc {
             }
             sync::spin_loop();
         }
-        self.new_zspage(class, claim).or_else(|OutOfFrames| self.fill_at_limit(class, claim))
+        self.new_zspage(class, access).or_else(|OutOfFrames| self.fill_at_limit(class, access))
     }
 
     /// The fullest zspage of a class that has room and is not in use, and whether there was any with room.
@@ -179,22 +183,30 @@ impl Zsmalloc {
         None
     }
 
-    fn new_zspage(&self, class: usize, claim: Claim) -> Result<ZspageGuard<'_>, OutOfFrames> {
+    fn new_zspage(
+        &self,
+        class: usize,
+        access: ReserveAccess,
+    ) -> Result<ZspageGuard<'_>, OutOfFrames> {
         let frames = FrameCount::new(self.class(class).frames);
-        let guard = self.zspages.create(frames, claim, Body::new(class))?;
+        let guard = self.zspages.create(frames, access, Body::new(class))?;
         self.groups.add_zspage(class);
         Ok(guard)
     }
 
     /// There are no frames: a place that was freed meanwhile will do, or one of a larger class.
-    fn fill_at_limit(&self, class: usize, claim: Claim) -> Result<ZspageGuard<'_>, OutOfFrames> {
+    fn fill_at_limit(
+        &self,
+        class: usize,
+        access: ReserveAccess,
+    ) -> Result<ZspageGuard<'_>, OutOfFrames> {
         let to = if self.lending { usize::MAX } else { class };
         for attempt in 0..ATTEMPTS_AT_LIMIT {
-            let more = self.attend_all();
+            let more = self.drain_all_deferred();
             if let Some(guard) = self.fill_among(class, to) {
                 return Ok(guard);
             }
-            if let Ok(guard) = self.new_zspage(class, claim) {
+            if let Ok(guard) = self.new_zspage(class, access) {
                 return Ok(guard);
             }
             // Zspages in other hands would be worth waiting for; a full pool is not.

@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{BitForest, Claim, Memory, OutOfFrames, SourceError, WordTable};
+use pagefold_frame::{BitForest, Memory, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Mutex, Ordering};
 
 /// log2 of the words in a node; a model's nodes are small.
@@ -161,7 +161,7 @@ impl Nodes {
             }
             None => {
                 self.ensure(free.end)?;
-                free.nodes.ensure(free.end, Claim::Normal)?;
+                free.nodes.ensure(free.end, ReserveAccess::Normal)?;
                 free.end += 1;
                 free.end - 1
             }
@@ -185,8 +185,8 @@ impl Nodes {
     }
 
     fn ensure(&self, id: usize) -> Result<(), OutOfFrames> {
-        self.words.ensure(id * NODE_WORDS, Claim::Normal)?;
-        self.metas.ensure(id * META_WORDS, Claim::Normal)
+        self.words.ensure(id * NODE_WORDS, ReserveAccess::Normal)?;
+        self.metas.ensure(id * META_WORDS, ReserveAccess::Normal)
     }
 
     /// Ends the life of a node that no link names any more.

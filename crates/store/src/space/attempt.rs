@@ -8,7 +8,7 @@
 //! replaces is free a moment later. While the accept threshold is closed, new pages are refused at once, and overwrites
 //! that grow may have what is free, but no room is made for them.
 
-use pagefold_frame::Claim;
+use pagefold_frame::ReserveAccess;
 
 use super::{Kind, Space, update::Expected};
 use crate::{Before, LimitOf, PAGE_BYTES, PutError, PutIfError, counters::Count};
@@ -58,7 +58,7 @@ impl Space {
     pub(super) fn with_room<R>(
         &self,
         need: Need,
-        mut attempt: impl FnMut(Claim) -> Result<R, Retry>,
+        mut attempt: impl FnMut(ReserveAccess) -> Result<R, Retry>,
     ) -> Result<R, PutIfError> {
         let (inner, tenant) = (self.inner(), self.tenant());
         let is_new = || tenant.index.load(need.key).is_empty();
@@ -74,13 +74,13 @@ impl Space {
             {
                 return Err(PutIfError::Conflict);
             }
-            let mut outcome = attempt(Claim::Normal);
+            let mut outcome = attempt(ReserveAccess::Normal);
             if round == 0 && outcome.is_err() {
                 was_new = is_new();
             }
             if matches!(outcome, Err(Retry::Room)) {
                 if self.gives(need) {
-                    outcome = inner.with_overwrite_reserve(|| attempt(Claim::Overwrite));
+                    outcome = inner.with_overwrite_reserve(|| attempt(ReserveAccess::Overwrite));
                 } else if !gate_is_open {
                     return Err(self.full(need, LimitOf::Threshold, was_new));
                 }

@@ -10,7 +10,7 @@ use std::{cell::Cell, time::Instant};
 
 use pagefold_codec::same_filled;
 
-use pagefold_frame::{Charge, Claim};
+use pagefold_frame::{Charge, ReserveAccess};
 
 use super::{
     Space, Version,
@@ -235,15 +235,15 @@ impl Space {
             return Err(self.too_long(object.bytes.len(), max).into());
         }
         let counted = object.kept(Short(0)).counted_bytes();
-        self.with_room(need, |claim| {
+        self.with_room(need, |access| {
             // Looked at before anything is stored; decided under the shard lock.
             if self.tenant().is_over(counted, self.tenant().index.load(key)) {
                 return Err(Retry::Space);
             }
-            if claim == Claim::Normal && inner.is_above_target() {
+            if access == ReserveAccess::Normal && inner.is_above_target() {
                 return Err(Retry::Room);
             }
-            let stored = inner.pool.store_within(object.bytes, claim);
+            let stored = inner.pool.store_within(object.bytes, access);
             let kept = object.kept(Short(stored.map_err(|_| Retry::Room)?.to_short()));
             self.publish(need, kept, object.original).inspect_err(|_| {
                 // No other thread can know the handle.

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use pagefold_pool::{AllocError, ClaimError, LimitError, Pool, Slices};
+use pagefold_pool::{AllocError, ContiguousError, LimitError, Pool, Slices};
 use rand::{RngExt, seq::IndexedRandom};
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 fn claims(pool: &dyn Pool) -> bool {
-    pool.claim_contiguous(1, 1).err() != Some(ClaimError::Unsupported)
+    pool.alloc_contiguous(1, 1).err() != Some(ContiguousError::Unsupported)
 }
 
 fn nothing(_: &mut Checked<'_>) -> Result<(), Mismatch> {
@@ -44,22 +44,23 @@ pub(super) fn impossible_claims_are_refused(subject: &Subject<'_>) {
         answer.expect_err("no pool has such a range")
     };
     for align in [0, 1, 2, 3, usize::MAX] {
-        assert_eq!(refused(&mut on, 0, align), ClaimError::NoFrames, "aligned to {align}");
+        assert_eq!(refused(&mut on, 0, align), ContiguousError::NoFrames, "aligned to {align}");
     }
     for (frames, align) in [(1, 0), (1, 3), (5, 6), (100, 511), (usize::MAX, usize::MAX)] {
-        assert_eq!(refused(&mut on, frames, align), ClaimError::Misaligned { align });
+        assert_eq!(refused(&mut on, frames, align), ContiguousError::Misaligned { align });
     }
-    let ClaimError::TooLarge { capacity, .. } = refused(&mut on, usize::MAX, 1) else {
+    let ContiguousError::TooLarge { capacity, .. } = refused(&mut on, usize::MAX, 1) else {
         panic!("more frames than there are addresses are too large")
     };
     assert!(capacity * PAGE_BYTES >= subject.expect.limit_bytes, "{capacity} frames at most");
     for (frames, align) in [(capacity + 1, 1), (usize::MAX / PAGE_BYTES, 2), (1, 1 << 63)] {
         let error = refused(&mut on, frames, align);
-        assert_eq!(error, ClaimError::TooLarge { frames, align, capacity });
+        assert_eq!(error, ContiguousError::TooLarge { frames, align, capacity });
     }
     let limit = subject.expect.limit_bytes / PAGE_BYTES;
     let error = refused(&mut on, limit + 1, 1);
-    let named = matches!(error, ClaimError::OutOfMemory { .. } | ClaimError::TooLarge { .. });
+    let named =
+        matches!(error, ContiguousError::OutOfMemory { .. } | ContiguousError::TooLarge { .. });
     assert!(named, "more frames than the limit: {error:?}");
     agreed(on.check_all(0));
 }
@@ -125,7 +126,7 @@ pub(super) fn a_claim_counts_against_the_limit(subject: &Subject<'_>) {
     let full = on.model().payload_bytes();
     assert!(full > held + held / 2, "{held} bytes beside the claim, {full} without it");
     let error = agreed(on.claim(half, 1, &mut nothing)).expect_err("the pool is full");
-    assert!(matches!(error, ClaimError::OutOfMemory { .. }), "{error:?}");
+    assert!(matches!(error, ContiguousError::OutOfMemory { .. }), "{error:?}");
     agreed(on.check_all(0));
 }
 
@@ -185,21 +186,21 @@ pub(super) fn a_claim_in_a_fragmented_pool_moves_what_is_there(subject: &Subject
     let before = pool.stats();
     let limit = usize::try_from(before.limit_bytes).expect("it was a usize");
     let frames = limit / 4 / PAGE_BYTES;
-    let mut range = match pool.claim_contiguous(frames, 1) {
+    let mut range = match pool.alloc_contiguous(frames, 1) {
         Ok(range) => range,
         Err(error) => panic!("{frames} frames, of which three in four are free: {error}"),
     };
     let during = pool.stats();
     assert!(during.migration.migrated > before.migration.migrated, "nothing was moved: {during:?}");
     assert_eq!(during.objects, before.objects);
-    assert_eq!(during.claimed_bytes, (frames * PAGE_BYTES) as u64);
+    assert_eq!(during.contiguous_bytes, (frames * PAGE_BYTES) as u64);
     assert!(during.resident_bytes() <= during.limit_bytes, "{during:?}");
     let pattern = Pattern::new(5, 5, 5);
     pattern.fill(range.as_mut_slice());
     kept.iter().for_each(|object| object.check(&*pool));
     assert_eq!(pattern.check(Slices::new(&[range.as_slice()])), Ok(()));
     drop(range);
-    assert_eq!(pool.stats().claimed_bytes, 0);
+    assert_eq!(pool.stats().contiguous_bytes, 0);
     assert_eq!(pool.validate(), Ok(()));
     kept.iter().for_each(|object| object.check(&*pool));
 }
@@ -227,9 +228,9 @@ pub(super) fn a_claim_beside_open_reads_avoids_or_names_them(subject: &Subject<'
         let frames = limit / 4 / PAGE_BYTES;
         let open: Vec<Own> = kept.sample(&mut rng, 60).copied().collect();
         let before = pool.stats();
-        descend(&**pool, &open, &mut || match pool.claim_contiguous(frames, 1) {
+        descend(&**pool, &open, &mut || match pool.alloc_contiguous(frames, 1) {
             Ok(range) => assert_eq!(range.frames(), frames),
-            Err(ClaimError::Blocked { frames: said, blockers }) => {
+            Err(ContiguousError::Blocked { frames: said, blockers }) => {
                 assert_eq!(said, frames);
                 assert!(!blockers.is_empty(), "blocked, and nothing was in the way");
             }
@@ -237,11 +238,11 @@ pub(super) fn a_claim_beside_open_reads_avoids_or_names_them(subject: &Subject<'
         });
         let after = pool.stats();
         let accounts = |stats: pagefold_pool::Stats| {
-            (stats.objects, stats.payload_bytes, stats.frame_bytes, stats.claimed_bytes)
+            (stats.objects, stats.payload_bytes, stats.frame_bytes, stats.contiguous_bytes)
         };
         assert_eq!(accounts(after), accounts(before));
         assert_eq!(pool.validate(), Ok(()));
-        let claimed = pool.claim_contiguous(frames, 1);
+        let claimed = pool.alloc_contiguous(frames, 1);
         assert!(claimed.is_ok(), "when nobody reads any more: {:?}", claimed.err());
         kept.iter().for_each(|object| object.check(&**pool));
     });
@@ -272,7 +273,7 @@ pub(super) fn claims_beside_traffic_lose_nothing(subject: &Subject<'_>) {
             scope.spawn(move || {
                 while !over.load(Ordering::SeqCst) {
                     let (frames, align) = (rng.random_range(1..400), 1 << rng.random_range(0..9));
-                    let Ok(mut range) = pool.claim_contiguous(frames, align) else { continue };
+                    let Ok(mut range) = pool.alloc_contiguous(frames, align) else { continue };
                     assert!(range.as_slice().iter().all(|byte| *byte == 0), "not zero");
                     let pattern = Pattern::new(6, rng.random(), 0);
                     pattern.fill(range.as_mut_slice());
@@ -285,7 +286,7 @@ pub(super) fn claims_beside_traffic_lose_nothing(subject: &Subject<'_>) {
             assert!(outcomes.iter().all(Result::is_ok), "see above");
         });
         let stats = pool.stats();
-        assert_eq!((stats.objects, stats.claimed_bytes), (0, 0));
+        assert_eq!((stats.objects, stats.contiguous_bytes), (0, 0));
         assert_eq!(pool.validate(), Ok(()));
     });
 }

@@ -385,9 +385,9 @@ impl<'p> Checked<'p> {
             stats.payload_bytes
         );
         agree!(
-            stats.claimed_bytes == self.claimed,
+            stats.contiguous_bytes == self.claimed,
             "stats() counts {} claimed bytes; there are {}",
-            stats.claimed_bytes,
+            stats.contiguous_bytes,
             self.claimed
         );
         agree!(

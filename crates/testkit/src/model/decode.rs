@@ -89,7 +89,7 @@ fn next(bytes: &mut Bytes<'_>) -> Op {
             let (frames, align) = (bytes.word(), bytes.byte());
             // Half of the alignments are powers of two.
             let align = if align < 128 { 1 << (align % 12) } else { usize::from(align - 128) };
-            Op::Claim { frames: usize::from(frames % 600), align, object: bytes.number() }
+            Op::AllocContiguous { frames: usize::from(frames % 600), align, object: bytes.number() }
         }
         25 => Op::ClaimDuringRead { object: bytes.number(), frames: usize::from(bytes.byte()) },
         26 => Op::RefuseGrants { k: bytes.number() % 32, count: count(bytes.byte()) },

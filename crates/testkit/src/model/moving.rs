@@ -3,7 +3,8 @@
 use std::panic::{self, AssertUnwindSafe};
 
 use pagefold_pool::{
-    Busy, ClaimError, ClaimedRange, Handle, MigrateError, NotEvicted, ReclaimError, Reclaimed,
+    Busy, ContiguousError, ContiguousRange, Handle, MigrateError, NotEvicted, ReclaimError,
+    Reclaimed,
 };
 
 use super::{Checked, Mismatch, agree};
@@ -25,7 +26,7 @@ struct Planned;
 
 /// A claimed range filled with a pattern.
 pub struct HeldClaim<'p> {
-    range: ClaimedRange<'p>,
+    range: ContiguousRange<'p>,
     pattern: Pattern,
 }
 
@@ -67,7 +68,7 @@ impl<'p> Checked<'p> {
             (before.objects, after.objects),
             (before.payload_bytes, after.payload_bytes),
             (before.frame_bytes, after.frame_bytes),
-            (before.claimed_bytes, after.claimed_bytes),
+            (before.contiguous_bytes, after.contiguous_bytes),
             (before.lists_in_use, after.lists_in_use),
         ];
         agree!(
@@ -91,7 +92,7 @@ impl<'p> Checked<'p> {
         frames: usize,
         align: usize,
         inside: &mut dyn FnMut(&mut Self) -> Result<(), Mismatch>,
-    ) -> Result<Result<(), ClaimError>, Mismatch> {
+    ) -> Result<Result<(), ContiguousError>, Mismatch> {
         let held = match self.hold_claim(frames, align)? {
             Ok(held) => held,
             Err(error) => return Ok(Err(error)),
@@ -110,9 +111,9 @@ impl<'p> Checked<'p> {
         &mut self,
         frames: usize,
         align: usize,
-    ) -> Result<Result<HeldClaim<'p>, ClaimError>, Mismatch> {
+    ) -> Result<Result<HeldClaim<'p>, ContiguousError>, Mismatch> {
         let before = self.pool.stats();
-        let mut range = match self.pool.claim_contiguous(frames, align) {
+        let mut range = match self.pool.alloc_contiguous(frames, align) {
             Ok(range) => range,
             Err(error) => {
                 self.check_refusal(frames, align, &error)?;
@@ -151,30 +152,30 @@ impl<'p> Checked<'p> {
         &self,
         frames: usize,
         align: usize,
-        error: &ClaimError,
+        error: &ContiguousError,
     ) -> Result<(), Mismatch> {
         let limit_now = usize::try_from(self.pool.stats().limit_bytes).unwrap_or(usize::MAX);
         let right = match error {
-            ClaimError::NoFrames => frames == 0,
-            ClaimError::Misaligned { align: said } => {
+            ContiguousError::NoFrames => frames == 0,
+            ContiguousError::Misaligned { align: said } => {
                 frames > 0 && *said == align && !align.is_power_of_two()
             }
-            ClaimError::TooLarge { frames: said, align: aligned, capacity } => {
+            ContiguousError::TooLarge { frames: said, align: aligned, capacity } => {
                 (*said, *aligned) == (frames, align) && (frames > *capacity || align > 1)
             }
-            ClaimError::OutOfMemory { frames: said, limit } => {
+            ContiguousError::OutOfMemory { frames: said, limit } => {
                 (*said, *limit) == (frames, limit_now / PAGE_BYTES)
             }
             // Claimed ranges, open reads, and pages that the packing pins.
-            ClaimError::Blocked { frames: said, blockers } => {
+            ContiguousError::Blocked { frames: said, blockers } => {
                 *said == frames && !blockers.is_empty()
             }
-            ClaimError::Unsupported => true,
+            ContiguousError::Unsupported => true,
         };
         let well_formed = frames > 0 && align.is_power_of_two();
-        let shape = matches!(error, ClaimError::NoFrames | ClaimError::Misaligned { .. });
+        let shape = matches!(error, ContiguousError::NoFrames | ContiguousError::Misaligned { .. });
         agree!(
-            right && (well_formed || shape || *error == ClaimError::Unsupported),
+            right && (well_formed || shape || *error == ContiguousError::Unsupported),
             "a claim of {frames} frames aligned to {align}: {error:?}"
         );
         Ok(())
@@ -264,7 +265,7 @@ impl<'p> Checked<'p> {
 }
 
 /// Length, alignment, zeros.
-fn check_range(range: &ClaimedRange<'_>, frames: usize, align: usize) -> Result<(), Mismatch> {
+fn check_range(range: &ContiguousRange<'_>, frames: usize, align: usize) -> Result<(), Mismatch> {
     let bytes = range.as_slice();
     agree!(
         frames > 0 && range.frames() == frames && bytes.len() == frames * PAGE_BYTES,

@@ -43,7 +43,7 @@ pub enum Op {
     /// Inside a read of one object, migrates it, which must be refused, and another one.
     MigrateDuringRead { object: u64, other: u64 },
     /// Claims a range, uses a live object meanwhile (if there is one), and drops the range.
-    Claim { frames: usize, align: usize, object: u64 },
+    AllocContiguous { frames: usize, align: usize, object: u64 },
     /// Inside a read, claims a range and drops it.
     ClaimDuringRead { object: u64, frames: usize },
     /// Reclaims; a victim is refused if its bit of `refused` is set, counting from the first, and the evictor panics if
@@ -97,10 +97,14 @@ impl Op {
             19 => Self::Migrate { object },
             20 => Self::MigrateDuringRead { object, other },
             21 if other % 2 == 0 => Self::ClaimDuringRead { object, frames: small(key, 9) },
-            21 => Self::Claim { frames: small(other, 65), align: 1 << small(key, 7), object },
+            21 => Self::AllocContiguous {
+                frames: small(other, 65),
+                align: 1 << small(key, 7),
+                object,
+            },
             // Most of these are no possible claims.
             22 if other % 4 == 0 => {
-                Self::Claim { frames: small(object, 2), align: small(key, 9), object }
+                Self::AllocContiguous { frames: small(object, 2), align: small(key, 9), object }
             }
             // Rarely, because it empties whole frames and the pool is to fill up.
             22 if other % 16 == 1 => Self::Reclaim {
@@ -141,7 +145,7 @@ impl Op {
             }
             Self::Compact { budget } => _ = on.compact(budget)?,
             Self::Trim => _ = on.trim()?,
-            Self::Claim { frames, align, object } => {
+            Self::AllocContiguous { frames, align, object } => {
                 _ = on.claim(frames, align, &mut |on| match on.model().pick(object) {
                     Some(handle) => {
                         rewrite(on, handle, object)?;

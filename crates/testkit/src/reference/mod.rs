@@ -19,9 +19,9 @@ use std::{
 
 use pagefold_frame::{Arena, ArenaConfig, HeapSource, Memory};
 use pagefold_pool::{
-    AllocError, ClaimError, ClaimedRange, CompactReport, Evict, Handle, HandleError, LimitError,
-    MigrateError, MigrationStats, Pool, ReclaimError, Reclaimed, Slices, Stats, TrimReport,
-    TryReadError, Violation, WriteError,
+    AllocError, CompactReport, ContiguousError, ContiguousRange, Evict, Handle, HandleError,
+    LimitError, MigrateError, MigrationStats, Pool, ReclaimError, Reclaimed, Slices, Stats,
+    TrimReport, TryReadError, Violation, WriteError,
 };
 
 use self::{
@@ -328,11 +328,11 @@ impl Pool for MapPool {
         self.migrate_object(handle)
     }
 
-    fn claim_contiguous(
+    fn alloc_contiguous(
         &self,
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         self.claim_frames(frames, align)
     }
 
@@ -377,7 +377,7 @@ impl Pool for MapPool {
             objects: state.objects,
             payload_bytes: state.payload,
             frame_bytes: state.spans.frame_bytes as u64,
-            claimed_bytes: claimed as u64,
+            contiguous_bytes: claimed as u64,
             idle_frame_bytes: state.spans.idle_bytes as u64,
             metadata_bytes: (state.entries.len() * ENTRY_BYTES) as u64,
             moved_bytes: state.moved,

@@ -6,8 +6,8 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use pagefold_pool::{
-    Busy, ClaimError, ClaimedRange, Evict, Handle, HandleError, MigrateError, Pool, ReclaimError,
-    Reclaimed,
+    Busy, ContiguousError, ContiguousRange, Evict, Handle, HandleError, MigrateError, Pool,
+    ReclaimError, Reclaimed,
 };
 
 use super::{
@@ -155,7 +155,7 @@ impl MapPool {
         &self,
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         let mut state = self.lock();
         let claimed = self.try_claim(&mut state, frames, align);
         match &claimed {
@@ -170,19 +170,19 @@ impl MapPool {
         state: &mut State,
         frames: usize,
         align: usize,
-    ) -> Result<ClaimedRange<'_>, ClaimError> {
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
         let frames = frames.max(usize::from(self.has(Flaw::ClaimsNothing)));
         let align = if self.has(Flaw::MisalignedClaim) { align.next_power_of_two() } else { align };
         let mut range = if self.has(Flaw::ClaimUnaligned) && align.is_power_of_two() {
-            let _first = self.arena.claim_contiguous(&[], 1, 1)?;
-            self.arena.claim_contiguous(&[], frames, 1)?
+            let _first = self.arena.alloc_contiguous(&[], 1, 1)?;
+            self.arena.alloc_contiguous(&[], frames, 1)?
         } else {
-            self.arena.claim_contiguous(&[], frames, align)?
+            self.arena.alloc_contiguous(&[], frames, align)?
         };
         let room = self.limit_beside_claims(state);
         state.shrink_to(room);
         if self.claimed() > state.limit || state.resident() > room {
-            return Err(ClaimError::OutOfMemory { frames, limit: state.limit / FRAME_BYTES });
+            return Err(ContiguousError::OutOfMemory { frames, limit: state.limit / FRAME_BYTES });
         }
         state.claimed_max = state.claimed_max.max(self.claimed());
         if self.has(Flaw::ClaimDirty)

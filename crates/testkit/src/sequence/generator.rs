@@ -188,7 +188,7 @@ impl Generator {
             (Operation::Stats, _) => Step::Stats,
             (Operation::Limit, _) if self.rng.random() => self.lower_limit(),
             (Operation::Limit, _) => Step::Limit { bytes: self.limit as u64 },
-            (Operation::Claim, _) if self.support.claim => self.claim(state),
+            (Operation::AllocContiguous, _) if self.support.claim => self.claim(state),
             (Operation::Reclaim, _) if self.support.reclaim => self.reclaim(),
             (Operation::Stale, _) => match self.pick(&state.dead) {
                 Some(object) => Step::Stale { object },
@@ -260,7 +260,7 @@ impl Generator {
         let frames = u32::try_from(self.rng.random_range(1..=most)).unwrap_or(1);
         let range = self.next_range;
         self.next_range += 1;
-        Step::Claim { range, frames, align: 1 << self.rng.random_range(0..=9) }
+        Step::AllocContiguous { range, frames, align: 1 << self.rng.random_range(0..=9) }
     }
 }
 

@@ -132,7 +132,9 @@ impl<'a, 'p> Player<'a, 'p> {
             Step::Reclaim { retries, refused, panics } => {
                 self.reclaim(on, retries, refused, panics)?;
             }
-            Step::Claim { range, frames, align } => return self.claim(on, range, frames, align),
+            Step::AllocContiguous { range, frames, align } => {
+                return self.claim(on, range, frames, align);
+            }
             Step::Unclaim { range } => {
                 let Some(claim) = self.claims.remove(&range) else { return Ok(false) };
                 self.state.ranges.retain(|other| *other != range);

@@ -143,7 +143,7 @@ use std::{
 
 use pagefold_frame::FaultySource;
 use pagefold_pool::{
-    Allocator, BuildError, ClaimError, MigrateError, Pool, PoolBuilder, ReclaimError,
+    Allocator, BuildError, ContiguousError, MigrateError, Pool, PoolBuilder, ReclaimError,
     default_source,
 };
 use thiserror::Error;
@@ -389,9 +389,9 @@ pub(crate) fn support(pool: &dyn Pool) -> Result<Support, Failure> {
         matches!(reclaim, Err(ReclaimError::NoEvictor | ReclaimError::Unsupported)),
         "reclaim without an evictor: {reclaim:?}"
     );
-    let claim = pool.claim_contiguous(0, 1).err();
+    let claim = pool.alloc_contiguous(0, 1).err();
     ensure!(
-        matches!(claim, Some(ClaimError::NoFrames | ClaimError::Unsupported)),
+        matches!(claim, Some(ContiguousError::NoFrames | ContiguousError::Unsupported)),
         "a claim of 0 frames: {claim:?}"
     );
     let stored = pool.store(&[1]);
@@ -401,7 +401,7 @@ pub(crate) fn support(pool: &dyn Pool) -> Result<Support, Failure> {
     ensure!(freed.is_ok(), "free of the first byte: {freed:?}");
     Ok(Support {
         migrate: migrate != Err(MigrateError::Unsupported),
-        claim: claim != Some(ClaimError::Unsupported),
+        claim: claim != Some(ContiguousError::Unsupported),
         reclaim: reclaim != Err(ReclaimError::Unsupported),
     })
 }
@@ -484,7 +484,7 @@ impl Shared<'_> {
             stats.resident_bytes() <= stats.limit_bytes,
             "more is resident than the limit: {stats:?}"
         );
-        ensure!(stats.claimed_bytes == 0, "every range was given back: {stats:?}");
+        ensure!(stats.contiguous_bytes == 0, "every range was given back: {stats:?}");
         let valid = self.pool.validate();
         ensure!(valid.is_ok(), "validate(): {valid:?}");
         summary.payload_bytes_max = summary.payload_bytes_max.max(payload);

@@ -6,7 +6,7 @@
 use std::panic::{self, AssertUnwindSafe};
 
 use pagefold_pool::{
-    ClaimError, ClaimedRange, Handle, HandleError, MigrateError, NotEvicted, ReclaimError,
+    ContiguousError, ContiguousRange, Handle, HandleError, MigrateError, NotEvicted, ReclaimError,
     Reclaimed, Slices,
 };
 use rand::RngExt;
@@ -27,7 +27,7 @@ const LARGE_CLAIM_PART: usize = 8;
 
 /// A claimed range filled with a pattern, which nobody else may touch.
 pub(super) struct HeldClaim<'a> {
-    range: ClaimedRange<'a>,
+    range: ContiguousRange<'a>,
     pattern: Pattern,
 }
 
@@ -70,7 +70,7 @@ impl Worker<'_> {
         };
         let frames = self.rng.random_range(1..=most.max(1));
         let align = 1_usize << self.rng.random_range(0..=9);
-        match pool.claim_contiguous(frames, align) {
+        match pool.alloc_contiguous(frames, align) {
             Ok(mut range) => {
                 check_claim(&range, frames, align)?;
                 let id = self.rng.random();
@@ -83,8 +83,8 @@ impl Worker<'_> {
                     self.give_back_claim()?;
                 }
             }
-            Err(ClaimError::OutOfMemory { .. }) => self.claim_refused(),
-            Err(ClaimError::Blocked { blockers, .. }) => {
+            Err(ContiguousError::OutOfMemory { .. }) => self.claim_refused(),
+            Err(ContiguousError::Blocked { blockers, .. }) => {
                 ensure!(!blockers.is_empty(), "a claim is blocked, and nothing is in the way");
                 self.claim_refused();
             }
@@ -202,7 +202,7 @@ impl Worker<'_> {
 }
 
 /// Length, alignment, zeros.
-fn check_claim(range: &ClaimedRange<'_>, frames: usize, align: usize) -> Result<(), Failure> {
+fn check_claim(range: &ContiguousRange<'_>, frames: usize, align: usize) -> Result<(), Failure> {
     let bytes = range.as_slice();
     ensure!(
         range.frames() == frames && bytes.len() == frames * PAGE_BYTES,

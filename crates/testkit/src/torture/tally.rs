@@ -19,7 +19,7 @@ impl Support {
     pub fn has(self, operation: Operation) -> bool {
         match operation {
             Operation::Migrate => self.migrate,
-            Operation::Claim => self.claim,
+            Operation::AllocContiguous => self.claim,
             Operation::Reclaim => self.reclaim,
             _ => true,
         }
@@ -89,9 +89,9 @@ kinds! {
     limit_refused of Limit, "limits refused";
     migrate of Migrate, "migrated";
     migrate_refused of Migrate, "migrations refused";
-    claim of Claim, "claimed";
-    claim_refused of Claim, "claims refused";
-    claim_freed of Claim, "claims given back";
+    claim of AllocContiguous, "claimed";
+    claim_refused of AllocContiguous, "claims refused";
+    claim_freed of AllocContiguous, "claims given back";
     reclaim of Reclaim, "frames reclaimed";
     reclaim_refused of Reclaim, "reclaims in vain";
     evict of Reclaim, "evicted";
@@ -168,7 +168,7 @@ pub(super) fn missing(
     let evicts_always = faults.evict == Chance::NEVER;
     let kinds = kinds.filter(|kind| kind.name != "reclaim_refused" || !evicts_always);
     let reclaims = mix.has(Operation::Reclaim);
-    let moves = [Operation::Compact, Operation::Migrate, Operation::Claim];
+    let moves = [Operation::Compact, Operation::Migrate, Operation::AllocContiguous];
     let moves = moves.iter().any(|operation| mix.has(*operation));
     let faults = injected.kinds(faults, support).into_iter().filter(|fault| {
         fault.expected

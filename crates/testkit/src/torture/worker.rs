@@ -234,8 +234,8 @@ impl<'a> Worker<'a> {
             }
             Operation::Stats => self.look_at_stats(),
             Operation::Migrate => self.migrate(slot),
-            Operation::Claim if self.rng.random() => self.claim(),
-            Operation::Claim => self.give_back_claim(),
+            Operation::AllocContiguous if self.rng.random() => self.claim(),
+            Operation::AllocContiguous => self.give_back_claim(),
             Operation::Reclaim => self.reclaim(),
             Operation::Limit if self.rng.random() => self.lower_limit(),
             Operation::Limit => self.raise_limit(),
