@@ -7,11 +7,14 @@ use pagefold_frame::{Chain, FrameCount, FrameSource, HeapSource, MemoryBudget};
 use crate::{
     Pool,
     classes::ClassTable,
-    config::{Allocator, BuildError, Layout, Placement, Selection},
-    nbud::Nbud,
-    xcfmalloc::{self, Xcfmalloc},
-    zbud::Zbud,
-    zsmalloc::{self, Zsmalloc, layout::GRAIN},
+    config::{Allocator, BuildError, EngineConfig, Layout, Placement, Selection},
+    engine::Engine,
+    packing::{
+        nbud::Nbud,
+        xcfmalloc::{self, Xcfmalloc},
+        zbud::Zbud,
+        zsmalloc::{self, Zsmalloc, layout::GRAIN},
+    },
 };
 
 /// Configures and builds a pool.
@@ -179,12 +182,12 @@ impl PoolBuilder {
     pub fn build_with_account(self) -> Result<(Box<dyn Pool>, Arc<MemoryBudget>), BuildError> {
         let allocator = self.allocator;
         let layout = self.layout()?;
-        let memory = Arc::clone(&layout.memory);
+        let memory = Arc::clone(&layout.engine.memory);
         let pool: Box<dyn Pool> = match allocator {
-            Allocator::Nbud => Box::new(Nbud::new(layout)?),
-            Allocator::Zbud => Box::new(Zbud::new(layout)?),
-            Allocator::Xcfmalloc => Box::new(Xcfmalloc::new(layout)?),
-            Allocator::Zsmalloc => Box::new(Zsmalloc::new(layout)?),
+            Allocator::Nbud => Box::new(Engine::new(Nbud::new(layout)?)?),
+            Allocator::Zbud => Box::new(Engine::new(Zbud::new(layout)?)?),
+            Allocator::Xcfmalloc => Box::new(Engine::new(Xcfmalloc::new(layout)?)?),
+            Allocator::Zsmalloc => Box::new(Engine::new(Zsmalloc::new(layout)?)?),
         };
         Ok((pool, memory))
     }
@@ -208,21 +211,20 @@ impl PoolBuilder {
         let is_whole = |_: &ClassTable| step.is_multiple_of(GRAIN) && between.is_multiple_of(step);
         let classes = ClassTable::new(config).ok().filter(is_whole);
         let classes = classes.ok_or(BuildError::ClassStep { step })?;
+        let source = self.source.unwrap_or_else(default_source);
         Ok(Layout {
-            limit: self.limit,
-            max_limit: self.max_limit,
+            engine: EngineConfig {
+                max_limit: self.max_limit,
+                handle_indices: self.handle_indices,
+                generation_bits: self.generation_bits,
+                ..EngineConfig::new(self.limit, source)
+            },
             span_frames: FrameCount::new(self.span_frames),
             placement: self.placement,
             max_blocks,
             selection: self.selection,
             classes,
             lending: self.class_lending,
-            handle_indices: self.handle_indices,
-            generation_bits: self.generation_bits,
-            memory: Arc::new(MemoryBudget::new(
-                self.source.unwrap_or_else(default_source),
-                usize::MAX,
-            )),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use pagefold_frame::{FrameCount, MemoryBudget, SourceError};
+use pagefold_frame::{FrameCount, FrameSource, MemoryBudget, SourceError};
 use thiserror::Error;
 
 use crate::classes::ClassTable;
@@ -25,7 +25,7 @@ impl Allocator {
     pub const ALL: &[Self] = &[Self::Nbud, Self::Zbud, Self::Xcfmalloc, Self::Zsmalloc];
 
     /// The name, lower-case.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Nbud => "nbud",
             Self::Zbud => "zbud",
@@ -68,8 +68,8 @@ pub enum BuildError {
     /// The limit does not hold an empty pool and the largest object.
     #[error("a limit of {limit} bytes is too small; {allocator} needs at least {min}")]
     LimitTooSmall {
-        /// The allocator asked for.
-        allocator: Allocator,
+        /// The name of the allocator asked for.
+        allocator: &'static str,
         /// The limit given, in bytes.
         limit: usize,
         /// The least possible limit, in bytes.
@@ -139,20 +139,40 @@ pub enum Selection {
     Inverted,
 }
 
-/// What a pool is built from.
+/// What every pool is built from, whatever its packing.
 #[derive(Debug)]
-pub(crate) struct Layout {
+pub struct EngineConfig {
+    /// The hard limit, in bytes.
     pub(crate) limit: usize,
     pub(crate) max_limit: Option<usize>,
+    /// The most indices of handles, and bits of their generations: no bound, but for tests.
+    pub(crate) handle_indices: usize,
+    pub(crate) generation_bits: u32,
+    /// The budget, without a limit yet, and the source behind it.
+    pub(crate) memory: Arc<MemoryBudget>,
+}
+
+impl EngineConfig {
+    /// A pool with a hard limit in bytes on everything that may be resident, and memory from `source`.
+    pub fn new(limit: usize, source: Box<dyn FrameSource>) -> Self {
+        Self {
+            limit,
+            max_limit: None,
+            handle_indices: usize::MAX,
+            generation_bits: u32::MAX,
+            memory: Arc::new(MemoryBudget::new(source, usize::MAX)),
+        }
+    }
+}
+
+/// What a pool of one of the packings here is built from.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) engine: EngineConfig,
     pub(crate) span_frames: FrameCount,
     pub(crate) placement: Placement,
     pub(crate) max_blocks: usize,
     pub(crate) selection: Selection,
     pub(crate) classes: ClassTable,
     pub(crate) lending: bool,
-    /// The most indices of handles, and bits of their generations: no bound, but for tests.
-    pub(crate) handle_indices: usize,
-    pub(crate) generation_bits: u32,
-    /// The account, without a limit yet, and the source behind it.
-    pub(crate) memory: Arc<MemoryBudget>,
 }
