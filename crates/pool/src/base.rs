@@ -12,7 +12,7 @@ use pagefold_sys::sync::{AtomicBool, AtomicU64, Ordering};
 
 use crate::{
     Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Stats,
-    builder::Layout,
+    config::Layout,
     counters::Counters,
     entries::{Entry, EntryCell, HandleTable, Place, Size},
     handle::PoolNumber,

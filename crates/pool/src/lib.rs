@@ -5,7 +5,8 @@
 //! | [`contract`](Pool) | `trait Pool`, the whole contract as a trait object |
 //! | [`handle`](Handle) | the opaque name of an object |
 //! | [`stats`](Stats) | what a pool says of itself, every byte accounted for |
-//! | [`builder`](PoolBuilder) | allocators by name, limits, sources |
+//! | [`builder`](PoolBuilder) | limits, sources, and the one place that knows every packing |
+//! | `config` | allocators by name, their policies, why a pool could not be built |
 //! | `base` | account, arena, handle table, counters: what every packing stands on |
 //! | `entries` | the handle table that every allocator shares |
 //! | [`classes`] | size classes over chains of frames, a pure function |
@@ -21,6 +22,7 @@ mod attend;
 mod base;
 mod builder;
 pub mod classes;
+mod config;
 mod contract;
 mod counters;
 mod entries;
@@ -33,9 +35,8 @@ mod xcfmalloc;
 mod zbud;
 mod zsmalloc;
 
-pub use builder::{
-    Allocator, BuildError, Placement, PoolBuilder, Selection, UnknownAllocator, default_source,
-};
+pub use builder::{PoolBuilder, default_source};
+pub use config::{Allocator, BuildError, Placement, Selection, UnknownAllocator};
 pub use contract::{CompactReport, Evict, NotEvicted, Pool, Reclaimed, Slices, TrimReport};
 pub use error::{
     AllocError, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, TryReadError,

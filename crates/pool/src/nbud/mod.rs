@@ -47,7 +47,7 @@ use crate::{
     MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     attend::Attend,
     base::Base,
-    builder::{Layout, Placement},
+    config::{Layout, Placement},
     entries::Place,
 };
 

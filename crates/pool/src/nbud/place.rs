@@ -24,7 +24,7 @@ use super::{
     buckets::{Listed, set_may_be_open},
     span::{SLOT_BYTES, Span, SpanBody},
 };
-use crate::{AllocError, Handle, attend::Attend, builder::Placement, entries::Place};
+use crate::{AllocError, Handle, attend::Attend, config::Placement, entries::Place};
 
 /// The share of span bytes that may be holes before they are filled, in thousandths. See BENCHMARKS.md for what it
 /// gives and costs.

@@ -65,7 +65,7 @@ use crate::{
     MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     attend::Attend,
     base::Base,
-    builder::{Layout, Selection},
+    config::{Layout, Selection},
 };
 
 /// The most blocks an object may have: what a read gives.

@@ -15,7 +15,7 @@ use super::{
     life::Replaced,
     place::Source,
 };
-use crate::{AllocError, Allocator, Handle, Pool, PoolBuilder, builder::Selection};
+use crate::{AllocError, Allocator, Handle, Pool, PoolBuilder, config::Selection};
 
 fn builder(max_blocks: u32) -> PoolBuilder {
     let builder = PoolBuilder::new(Allocator::Xcfmalloc).limit(2 << 20).max_blocks(max_blocks);

@@ -52,7 +52,7 @@ use crate::{
     Violation, WriteError,
     attend::Attend,
     base::Base,
-    builder::Layout,
+    config::Layout,
     entries::{Entry, EntryCell, Place, State},
 };
 

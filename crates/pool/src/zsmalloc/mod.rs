@@ -59,8 +59,8 @@ use crate::{
     MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     attend::Attend,
     base::Base,
-    builder::Layout,
     classes::{Class, ClassConfig, ClassTable},
+    config::Layout,
     entries::Place,
 };
 
