@@ -209,7 +209,7 @@ impl Space {
         }
         // At the limit: the store's own scratch. A put that holds it drops no page, because the program may be told of
         // that and put in turn.
-        forms.scratch().claim().with(|scratch| {
+        forms.scratch().acquire().with(|scratch| {
             let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
             forms.with_value(value, scratch, |object| put(object, false))
         })
