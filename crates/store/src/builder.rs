@@ -9,7 +9,7 @@ use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
-    form::Forms,
+    encoder::Encoder,
     gate::AcceptGate,
     index::Nodes,
     inner::{Inner, Watermarks},
@@ -180,11 +180,11 @@ impl StoreBuilder {
             Choice::Named(spec) => spec.build()?,
             Choice::Own(codec) => codec,
         };
-        let forms = Forms::new(codec);
-        if !forms.is_plausible() {
-            return Err(StoreBuildError::CodecMemory { codec: forms.codec.name().to_owned() });
+        let encoder = Encoder::new(codec);
+        if !encoder.is_plausible() {
+            return Err(StoreBuildError::CodecMemory { codec: encoder.codec.name().to_owned() });
         }
-        let fixed = size_of::<Inner>().saturating_add(forms.fixed_bytes());
+        let fixed = size_of::<Inner>().saturating_add(encoder.fixed_bytes());
         let settings = self.pool.without_source();
         let mut pool = self.pool.limit(self.limit);
         if let Some(bytes) = self.max_limit {
@@ -202,7 +202,7 @@ impl StoreBuilder {
         })?;
         let gate = AcceptGate::new(self.accept_percent);
         let operations = Gate::new().map_err(StoreBuildError::Fork)?;
-        let inner = Arc::new(Inner::new(parts, forms, gate, self.marks, operations));
+        let inner = Arc::new(Inner::new(parts, encoder, gate, self.marks, operations));
         let thread = self
             .shrinker
             .then(|| shrinker::start(Arc::clone(&inner), self.limit_source))
