@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{Chain, FrameCount, FrameSource, HeapSource, Memory};
+use pagefold_frame::{Chain, FrameCount, FrameSource, HeapSource, MemoryBudget};
 
 use crate::{
     Pool,
@@ -176,7 +176,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// [`BuildError`].
-    pub fn build_with_account(self) -> Result<(Box<dyn Pool>, Arc<Memory>), BuildError> {
+    pub fn build_with_account(self) -> Result<(Box<dyn Pool>, Arc<MemoryBudget>), BuildError> {
         let allocator = self.allocator;
         let layout = self.layout()?;
         let memory = Arc::clone(&layout.memory);
@@ -219,7 +219,10 @@ impl PoolBuilder {
             lending: self.class_lending,
             handle_indices: self.handle_indices,
             generation_bits: self.generation_bits,
-            memory: Arc::new(Memory::new(self.source.unwrap_or_else(default_source), usize::MAX)),
+            memory: Arc::new(MemoryBudget::new(
+                self.source.unwrap_or_else(default_source),
+                usize::MAX,
+            )),
         })
     }
 }

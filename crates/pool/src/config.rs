@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use pagefold_frame::{FrameCount, Memory, SourceError};
+use pagefold_frame::{FrameCount, MemoryBudget, SourceError};
 use thiserror::Error;
 
 use crate::classes::ClassTable;
@@ -154,5 +154,5 @@ pub(crate) struct Layout {
     pub(crate) handle_indices: usize,
     pub(crate) generation_bits: u32,
     /// The account, without a limit yet, and the source behind it.
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryBudget>,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pagefold_codec::{Codec, CodecSpec};
-use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, Memory};
+use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, MemoryBudget};
 use pagefold_pool::{Allocator, BuildError, Handle, Pool, PoolBuilder};
 use pagefold_sys::quiesce::Gate;
 
@@ -233,7 +233,7 @@ impl StoreBuilder {
 /// What a store is made of that has a place within the limit.
 pub(crate) struct Parts {
     pub(crate) pool: Box<dyn Pool>,
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryBudget>,
     /// Any handle of the pool: it stands for the pool in every other one.
     pub(crate) any: Handle,
     pub(crate) nodes: Arc<Nodes>,

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use pagefold_frame::{Charge, FRAME_BYTES, Memory, OutOfFrames};
+use pagefold_frame::{Charge, FRAME_BYTES, MemoryBudget, OutOfFrames};
 use pagefold_pool::{CompactReport, Handle, Pool};
 use pagefold_sys::{
     quiesce::{Abandoned, Entered, Gate},
@@ -32,7 +32,7 @@ use crate::{
 /// See the module.
 pub(crate) struct Inner {
     pub(crate) pool: Box<dyn Pool>,
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryBudget>,
     /// Any handle of the pool.
     any: Handle,
     pub(crate) encoder: Encoder,

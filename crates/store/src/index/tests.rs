@@ -9,15 +9,15 @@ use std::{
     thread,
 };
 
-use pagefold_frame::{HeapSource, Memory};
+use pagefold_frame::{HeapSource, MemoryBudget};
 use pagefold_testkit::seed::Seed;
 use rand::RngExt as _;
 
 use super::{Index, Nodes, Refused};
 use crate::word::{Entry, Short, Word};
 
-fn nodes(frames: usize) -> (Arc<Memory>, Arc<Nodes>) {
-    let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), frames));
+fn nodes(frames: usize) -> (Arc<MemoryBudget>, Arc<Nodes>) {
+    let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), frames));
     let nodes = Nodes::new(&memory, frames * 4096).expect("heap");
     (memory, Arc::new(nodes))
 }
