@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod compare;
 mod corpus;
 mod error;
 mod evidence;
@@ -39,6 +40,7 @@ enum Task {
     Corpus(corpus::CorpusArgs),
     Evidence(evidence::EvidenceArgs),
     Bench(bench::BenchArgs),
+    Compare(compare::CompareArgs),
     Peers(peers::PeersArgs),
     Loom(loom::LoomArgs),
     Torture(torture::TortureArgs),
@@ -53,6 +55,7 @@ impl Task {
             Self::Corpus(arguments) => corpus::run(arguments),
             Self::Evidence(arguments) => evidence::run(arguments),
             Self::Bench(arguments) => bench::run(arguments),
+            Self::Compare(arguments) => compare::run(arguments),
             Self::Peers(arguments) => peers::run(arguments),
             Self::Loom(arguments) => loom::run(arguments),
             Self::Torture(arguments) => torture::run(arguments),

@@ -101,12 +101,12 @@ pub use pagefold_pool::{
 };
 
 pub use pagefold_store::{
-    Before, Bucket, Cache, CacheConfig, CacheError, CacheStats, CacheValue, Candidate, CgroupLimit,
-    Clock, EvictionOrder, FixedLimit, GetError, Histogram, KeyError, Keys, Kind, LimitFn, LimitOf,
-    LimitSource, Page, Pages, PutError, PutIfError, PutManyError, RandomOrder, Rejected,
-    SecondChance, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, Store, StoreBuildError,
-    StoreBuilder, StoreStats, SystemClock, TryGetError, UpdateError, ValidateError, Version,
-    WorkStats, set_fork_wait,
+    Cache, CacheConfig, CacheError, CacheStats, CacheValue, CgroupLimit, Clock, FixedLimit,
+    GetError, Histogram, HistogramBucket, KeyError, Keys, LimitFn, LimitSource, Page,
+    PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit, RejectedPuts, ShrinkReport,
+    Space, SpaceConfig, SpaceError, SpaceKind, SpaceStats, Store, StoreBuildError, StoreBuilder,
+    StoreStats, SystemClock, TryGetError, UpdateError, ValidateError, Version, WorkStats, eviction,
+    set_fork_wait,
 };
 
 /// Codecs: byte strings made shorter, and back.

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use pagefold_frame::{
-    Arena, ArenaConfig, ContiguousError, ContiguousRange, FRAME_BYTES, Memory, Movable, WordTable,
+    Arena, ArenaConfig, ContiguousError, ContiguousRange, FRAME_BYTES, MemoryBudget, Movable,
+    WordTable,
 };
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Ordering};
 
@@ -25,7 +26,7 @@ pub(crate) const DESCRIPTORS_PER_FRAME: usize = 2;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Base {
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) entries: HandleTable,
     pub(crate) scratch: Scratch,
@@ -157,7 +158,7 @@ impl Base {
             objects,
             payload_bytes,
             frame_bytes: (arena.allocated * FRAME_BYTES) as u64,
-            contiguous_bytes: (arena.claimed * FRAME_BYTES) as u64,
+            contiguous_bytes: (arena.contiguous * FRAME_BYTES) as u64,
             idle_frame_bytes: (arena.idle * FRAME_BYTES) as u64,
             metadata_bytes: (self.memory.metadata() * FRAME_BYTES) as u64,
             moved_bytes: self.counters.slid() + compacted_bytes,

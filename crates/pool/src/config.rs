@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use pagefold_frame::{FrameCount, Memory, SourceError};
+use pagefold_frame::{FrameCount, MemoryBudget, SourceError};
 use thiserror::Error;
 
 /// A packing and its options. The command line knows each by [`name`](Self::name).

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use pagefold_codec::{Codec, CodecSpec};
-use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, Memory};
+use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, MemoryBudget};
 use pagefold_pool::{Allocator, BuildError, Handle, Pool, PoolBuilder};
 use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
-    form::Forms,
+    encoder::Encoder,
     gate::AcceptGate,
     index::Nodes,
     inner::{Inner, Watermarks},
@@ -194,9 +194,9 @@ impl StoreBuilder {
             Choice::Named(spec) => spec.build()?,
             Choice::Own(codec) => codec,
         };
-        let forms = Forms::new(codec);
-        if !forms.is_plausible() {
-            return Err(StoreBuildError::CodecMemory { codec: forms.codec.name().to_owned() });
+        let encoder = Encoder::new(codec);
+        if !encoder.is_plausible() {
+            return Err(StoreBuildError::CodecMemory { codec: encoder.codec.name().to_owned() });
         }
         let fixed = size_of::<Inner>().saturating_add(forms.fixed_bytes());
         let (allocator, handle_table) = (self.allocator, self.handle_table);
@@ -223,7 +223,7 @@ impl StoreBuilder {
         })?;
         let gate = AcceptGate::new(self.accept_percent);
         let operations = Gate::new().map_err(StoreBuildError::Fork)?;
-        let inner = Arc::new(Inner::new(parts, forms, gate, self.marks, operations));
+        let inner = Arc::new(Inner::new(parts, encoder, gate, self.marks, operations));
         let thread = self
             .shrinker
             .then(|| shrinker::start(Arc::clone(&inner), self.limit_source))
@@ -254,7 +254,7 @@ impl StoreBuilder {
 /// What a store is made of that has a place within the limit.
 pub(crate) struct Parts {
     pub(crate) pool: Box<dyn Pool>,
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryBudget>,
     /// Any handle of the pool: it stands for the pool in every other one.
     pub(crate) any: Handle,
     pub(crate) nodes: Arc<Nodes>,

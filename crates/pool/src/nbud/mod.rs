@@ -31,8 +31,8 @@ mod shape;
 pub(crate) mod span;
 
 use pagefold_frame::{
-    ContiguousError, ContiguousRange, FRAME_BYTES, FrameCount, Mobility, Movable, Refusal,
-    ReserveAccess, Slab, SlabConfig, Stay, Tag,
+    ContiguousError, ContiguousRange, FRAME_BYTES, FrameCount, FrameMigrateError, LockError,
+    Mobility, Movable, ReserveAccess, Slab, SlabConfig, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex, Padded};
 
@@ -223,7 +223,7 @@ impl Nbud {
                     outcome => outcome.err(),
                 },
             };
-            if refusal == Some(Refusal::Busy) {
+            if refusal == Some(LockError::Busy) {
                 return Err(TryReadError::WouldBlock);
             }
             #[cfg(loom)]
@@ -329,7 +329,7 @@ impl Pool for Nbud {
             match moved {
                 Ok(frames) => return Ok(frames.bytes()),
                 // Freed, moved or overwritten since its entry was loaded, or about to be.
-                Err(Stay::Gone) if cell.load() != entry => {}
+                Err(FrameMigrateError::Gone) if cell.load() != entry => {}
                 Err(stay) => return Err(MigrateError::from(stay)),
             }
         }

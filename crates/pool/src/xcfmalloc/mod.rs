@@ -50,7 +50,7 @@ mod place;
 mod tests;
 
 use pagefold_frame::{
-    Busy, ContiguousError, ContiguousRange, FRAME_BYTES, Movable, ReserveAccess, Stay,
+    Busy, ContiguousError, ContiguousRange, FRAME_BYTES, FrameMigrateError, Movable, ReserveAccess,
 };
 use pagefold_sys::sync::Mutex;
 
@@ -259,7 +259,7 @@ impl Pool for Xcfmalloc {
                 if cell.load() != entry {
                     continue;
                 }
-                return Err(MigrateError::Busy(Busy::Held));
+                return Err(MigrateError::Busy(Busy::Locked));
             };
             let mut moved = 0;
             for (number, part) in chain.parts().iter().enumerate() {
@@ -269,7 +269,7 @@ impl Pool for Xcfmalloc {
                 match self.base.arena.migrate(&self.frames.slab, part.id) {
                     Ok(frames) => moved += frames.bytes(),
                     // Freed, moved or overwritten since its entry was loaded, or about to be.
-                    Err(Stay::Gone) if cell.load() != entry => break,
+                    Err(FrameMigrateError::Gone) if cell.load() != entry => break,
                     // An error says that everything is as it was, so what comes in between after the first move is none:
                     // the answer says how much was moved.
                     Err(_) if moved > 0 => return Ok(moved),

@@ -189,7 +189,7 @@ impl Xcfmalloc {
             // Nothing is held while a frame is made, which may take a while: others may be waiting to read.
             let doomed = draft.start_over(&mut locked, self.keep());
             drop(locked);
-            self.frames.kill(&doomed);
+            self.frames.reap(&doomed);
             match source {
                 Source::Anywhere(access) if frames_left && !for_words => {
                     match self.frames.create(access) {

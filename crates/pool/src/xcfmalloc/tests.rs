@@ -227,7 +227,7 @@ fn an_overwrite_that_comes_too_late_gives_its_frames_back() {
         |draft| pool.switch(pool.base.entries.index(handle), cell, entry, draft, Replaced::All, 0);
     let doomed = switch(first).expect("the entry is this one");
     assert_eq!(doomed.count(), 2, "the old frames");
-    pool.frames.kill(&doomed);
+    pool.frames.reap(&doomed);
     assert!(switch(late).is_none(), "the entry is another one");
     assert_eq!(pool.stats().frame_bytes, 2 * 4096);
     assert_whole(&pool, handle, len);

@@ -38,8 +38,8 @@ mod reclaim;
 mod shape;
 
 use pagefold_frame::{
-    ContiguousError, ContiguousRange, DescriptorId, FRAME_BYTES, Mobility, Movable, Refusal,
-    ReserveAccess, Slab, SlabConfig, Stay, Tag,
+    ContiguousError, ContiguousRange, DescriptorId, FRAME_BYTES, FrameMigrateError, LockError,
+    Mobility, Movable, ReserveAccess, Slab, SlabConfig, Tag,
 };
 
 use self::{
@@ -170,8 +170,8 @@ impl Zbud {
                     f(&guard.parts().1[found.slot.range()]);
                     return Ok(());
                 }
-                Err(Refusal::Busy) => return Err(TryReadError::WouldBlock),
-                Ok(_) | Err(Refusal::Gone) => {}
+                Err(LockError::Busy) => return Err(TryReadError::WouldBlock),
+                Ok(_) | Err(LockError::Gone) => {}
             }
             #[cfg(loom)]
             pagefold_sys::sync::yield_now();
@@ -250,7 +250,7 @@ impl Pool for Zbud {
             match self.base.arena.migrate(&self.frames, found.id) {
                 Ok(frames) => return Ok(frames.bytes()),
                 // Freed, joined or overwritten since its entry was loaded, or about to be.
-                Err(Stay::Gone) if !found.is_still_there() => {}
+                Err(FrameMigrateError::Gone) if !found.is_still_there() => {}
                 Err(stay) => return Err(MigrateError::from(stay)),
             }
         }

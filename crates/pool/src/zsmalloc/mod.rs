@@ -44,8 +44,8 @@ mod place;
 mod zspage;
 
 use pagefold_frame::{
-    Busy, Chain, ContiguousError, ContiguousRange, FRAME_BYTES, Mobility, Movable, ReadGuard,
-    Refusal, ReserveAccess, Slab, SlabConfig, Stay, Tag,
+    Busy, Chain, ContiguousError, ContiguousRange, FRAME_BYTES, FrameMigrateError, LockError,
+    Mobility, Movable, ReadGuard, ReserveAccess, Slab, SlabConfig, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex};
 
@@ -195,7 +195,7 @@ impl Zsmalloc {
                     }
                 }
             };
-            if refusal == Some(Refusal::Busy) {
+            if refusal == Some(LockError::Busy) {
                 return Err(TryReadError::WouldBlock);
             }
             #[cfg(loom)]
@@ -307,7 +307,7 @@ impl Pool for Zsmalloc {
                 Place::Run { id, .. } => match self.base.arena.migrate(&self.runs, id) {
                     Ok(frames) => return Ok(frames.bytes()),
                     // Freed, moved or overwritten since its entry was loaded, or about to be.
-                    Err(Stay::Gone) if cell.load() != entry => continue,
+                    Err(FrameMigrateError::Gone) if cell.load() != entry => continue,
                     Err(stay) => return Err(MigrateError::from(stay)),
                 },
                 Place::Span { id, .. } => id,
@@ -315,17 +315,17 @@ impl Pool for Zsmalloc {
             let Place::Span { slot, .. } = place else { unreachable!("a run was moved above") };
             let (first, last) = match self.zspages.try_read(id) {
                 Ok(guard) if cell.load() == entry => self.frames_of(&guard, slot),
-                Err(Refusal::Busy) => return Err(MigrateError::Busy(Busy::Held)),
-                Ok(_) | Err(Refusal::Gone) => {
+                Err(LockError::Busy) => return Err(MigrateError::Busy(Busy::Locked)),
+                Ok(_) | Err(LockError::Gone) => {
                     sync::yield_now();
                     continue;
                 }
             };
             let mut moved = 0;
             for number in first..=last {
-                match self.base.arena.migrate_piece(&self.zspages, id, number) {
+                match self.base.arena.migrate_extent(&self.zspages, id, number) {
                     Ok(frames) => moved += frames.bytes(),
-                    Err(Stay::Gone) if cell.load() != entry => continue 'again,
+                    Err(FrameMigrateError::Gone) if cell.load() != entry => continue 'again,
                     // An error says that everything is as it was, so what comes in between after the first is none.
                     Err(_) if moved > 0 => return Ok(moved),
                     Err(stay) => return Err(MigrateError::from(stay)),
