@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{FrameSource, HeapSource, Memory};
+use pagefold_frame::{FrameSource, HeapSource, MemoryBudget};
 
 use crate::{
     Pool,
@@ -89,7 +89,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// [`BuildError`].
-    pub fn build_with_account(self) -> Result<(Box<dyn Pool>, Arc<Memory>), BuildError> {
+    pub fn build_with_account(self) -> Result<(Box<dyn Pool>, Arc<MemoryBudget>), BuildError> {
         let config = self.config();
         let memory = Arc::clone(&config.memory);
         let pool: Box<dyn Pool> = match config.allocator {
@@ -109,7 +109,7 @@ impl PoolBuilder {
             max_limit: self.max_limit,
             handle_indices: self.handle_indices,
             generation_bits: self.generation_bits,
-            memory: Arc::new(Memory::new(source, usize::MAX)),
+            memory: Arc::new(MemoryBudget::new(source, usize::MAX)),
         }
     }
 }

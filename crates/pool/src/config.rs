@@ -302,7 +302,7 @@ pub(crate) struct PoolConfig {
     pub(crate) handle_indices: usize,
     pub(crate) generation_bits: u32,
     /// The account, without a limit yet, and the source behind it.
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryBudget>,
 }
 
 /// Why a pool could not be built.

@@ -198,7 +198,7 @@ impl StoreBuilder {
         if !encoder.is_plausible() {
             return Err(StoreBuildError::CodecMemory { codec: encoder.codec.name().to_owned() });
         }
-        let fixed = size_of::<Inner>().saturating_add(forms.fixed_bytes());
+        let fixed = size_of::<Inner>().saturating_add(encoder.fixed_bytes());
         let (allocator, handle_table) = (self.allocator, self.handle_table);
         let settings = |limit| {
             let pool = PoolBuilder::new(allocator).limit(limit);

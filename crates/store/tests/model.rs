@@ -336,7 +336,7 @@ fn a_codec_that_fails_costs_room_or_an_error_and_nothing_else() {
         for k in (0..120).step_by(usize::try_from(stride()).expect("small")) {
             let (plan, codec) = (FaultPlan::new(), Arc::new(CodecPlan::default()));
             let store = store_of(Allocator::nbud(), &plan, &codec);
-            let space = store.space(config(Kind::Persistent)).expect("room");
+            let space = store.space(config(SpaceKind::Persistent)).expect("room");
             let mut oracle = Oracle::new(&space, 0, 1);
             oracle.codec_fails = true;
             let mut rng = seed.rng(k);
