@@ -378,10 +378,9 @@ fn compaction_with_no_budget_comes_to_an_end() {
 
 #[test]
 fn small_holes_are_squeezed_out() {
-    let pool = pool(2);
+    let (pool, one_block) = (pool(2), pool(1));
     let content = bytes(capacity(12));
     // Five objects of 12 units leave 4 of a frame, in which nothing of 12 fits, but a part of it.
-    let one_block = pool(1);
     for pool in [&pool, &one_block] {
         let stored: Vec<Handle> = (0..600).map(|_| pool.store(&content).expect("room")).collect();
         for handle in stored.iter().step_by(2) {
