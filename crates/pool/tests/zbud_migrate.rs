@@ -10,7 +10,7 @@ use rand::{RngExt as _, seq::SliceRandom as _};
 
 /// From the heap, where there is little more address space than the limit.
 fn pool(limit: usize) -> Box<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Zbud).limit(limit);
+    let builder = PoolBuilder::new(Allocator::zbud()).limit(limit);
     builder.source(Box::new(HeapSource::new())).build().expect("enough for a pool")
 }
 
