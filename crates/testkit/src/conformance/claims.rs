@@ -148,7 +148,7 @@ pub(super) fn claims_come_back(subject: &Subject<'_>) {
     let stats = agreed(on.stats());
     let most = subject.expect.empty_resident_max;
     assert!(stats.resident_bytes() <= most, "something is left of the claims: {stats:?}");
-    let made = stats.migration.claims_made;
+    let made = stats.migration.contiguous_allocs;
     assert!(made >= 40, "{made} claims are counted");
 }
 

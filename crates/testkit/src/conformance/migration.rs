@@ -61,7 +61,7 @@ pub(super) fn an_object_that_is_read_does_not_move(subject: &Subject<'_>) {
             let mut on = Checked::new(&**pool, Depth::Stats);
             let handle = accepted(on.store(&contents(1, len)));
             let answer = on.during_read(handle, &mut |on| {
-                let busy = Err(MigrateError::Busy(Busy::Held));
+                let busy = Err(MigrateError::Busy(Busy::Locked));
                 assert_eq!(on.migrate(handle)?, busy, "by the reader, {len} bytes");
                 let other = thread::scope(|scope| {
                     let migrate = || pool.migrate(handle);
