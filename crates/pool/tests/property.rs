@@ -80,7 +80,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
 
 fn nbud_shapes() -> impl Strategy<Value = Shape> {
     let placements = vec![Placement::Auto, Placement::Tight, Placement::Append];
-    // The least limit leaves room for a handful of large objects, so that the brim is part of most cases.
+    // The least limit leaves room for a handful of large objects, so that most cases fill the pool.
     (
         select(vec![1_u32, 2, 4, 8, 16]),
         select(placements),
