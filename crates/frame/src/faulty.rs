@@ -126,7 +126,7 @@ impl FaultPlan {
             now >= self.from.load(Ordering::Relaxed) && now < self.until.load(Ordering::Relaxed);
         if planned || self.strikes(&self.grant_chance, now) {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(SourceError::OnDemand);
+            return Err(SourceError::Injected);
         }
         Ok(())
     }

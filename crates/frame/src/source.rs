@@ -37,7 +37,7 @@ pub enum SourceError {
     },
     /// A test asked for this failure.
     #[error("failed on demand")]
-    OnDemand,
+    Injected,
     /// The system's pages are not the size of a frame, so frames cannot be given back one by one.
     #[error(
         "the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source"

@@ -16,8 +16,8 @@ use std::{
 };
 
 use pagefold_frame::{
-    ContiguousError, DescriptorId, FaultPlan, FaultySource, FrameCount, FrameSource, HeapSource,
-    PAGEBLOCK_FRAMES, ReserveAccess, SourceError, Stay,
+    ContiguousError, DescriptorId, FaultPlan, FaultySource, FrameCount, FrameMigrateError,
+    FrameSource, HeapSource, PAGEBLOCK_FRAMES, ReserveAccess, SourceError,
 };
 use pagefold_sys::memory::Reservation;
 use support::{Rig, create, is_filled};
@@ -41,14 +41,14 @@ fn thin_out(rig: &Rig, ids: Vec<DescriptorId>, stays: impl Fn(usize) -> bool) ->
         if stays(at) {
             kept.push(id);
         } else {
-            rig.movable.kill(id);
+            rig.movable.reap(id);
         }
     }
     kept
 }
 
 fn pageblock_of(rig: &Rig, id: DescriptorId) -> u32 {
-    rig.movable.location(id).expect("lives").start.get() / PAGEBLOCK_FRAMES
+    rig.movable.frame_range(id).expect("lives").start.get() / PAGEBLOCK_FRAMES
 }
 
 type Hook = Box<dyn FnMut() + Send>;
@@ -94,7 +94,7 @@ unsafe impl FrameSource for HookedSource {
         ranges: &[Range<usize>],
     ) -> Result<(), SourceError> {
         if self.hooks.keeps_memory.load(Ordering::Relaxed) {
-            return Err(SourceError::OnDemand);
+            return Err(SourceError::Injected);
         }
         // SAFETY: by this function's contract.
         unsafe { self.inner.decommit(reservation, ranges) }
@@ -261,7 +261,7 @@ fn a_plan_is_not_believed_when_it_is_old() {
     let kept = thin_out(&rig, ids, |at| at % 512 < 128);
     assert!(rig.arena.compact(&[&rig.movable], 1).more, "a plan is made, and kept");
     for &id in &kept[..4 * 128] {
-        rig.movable.kill(id);
+        rig.movable.reap(id);
     }
     let runs: Vec<_> = (0..20).map(|_| create(&rig.movable, 4, 1).expect("room")).collect();
     rig.arena.trim();
@@ -305,9 +305,9 @@ fn what_is_dead_is_freed_and_not_counted_as_moved() {
     let rig = rig();
     let id = create(&rig.movable, 4, 1).expect("room");
     let reader = rig.movable.read(id).expect("lives");
-    rig.movable.kill(id);
+    rig.movable.reap(id);
     drop(reader);
-    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(Stay::Gone));
+    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(FrameMigrateError::Gone));
     assert_eq!((rig.arena.migration().migrated, rig.arena.stats().allocated), (0, 0));
     rig.validate().expect("valid");
 }
@@ -338,7 +338,7 @@ fn each_single_refusal_is_harmless() {
             .collect();
         let kept: Vec<_> = ids.iter().enumerate().filter(|(at, _)| at % 5 < 2).collect();
         for (_, &id) in ids.iter().enumerate().filter(|(at, _)| at % 5 >= 2) {
-            rig.movable.kill(id);
+            rig.movable.reap(id);
         }
         plan.fail(refused, 1);
         rig.arena.compact(&[&rig.movable], usize::MAX);

@@ -91,7 +91,7 @@ fn three_quarters_freed() {
     let mut handles: Vec<Option<Handle>> = vec![Handle::from_raw(1); LIMIT / 400];
     handles.fill(None);
     let base = rss_anon();
-    let pool = PoolBuilder::new(Allocator::Nbud).limit(LIMIT).build().expect("room");
+    let pool = PoolBuilder::new(Allocator::nbud()).limit(LIMIT).build().expect("room");
     let mut peak = 0;
     loop {
         let len = if rng.random_ratio(1, 10) { 4096 } else { rng.random_range(100..2500) };
@@ -133,14 +133,14 @@ fn agrees_with_range(pool: &dyn Pool, base: u64, contiguous: usize) {
 
 #[test]
 fn the_kernel_agrees_with_the_accounts() {
-    life(Allocator::Nbud, "huge pages as set");
-    life(Allocator::Zsmalloc, "huge pages as set");
+    life(Allocator::nbud(), "huge pages as set");
+    life(Allocator::zsmalloc(), "huge pages as set");
     three_quarters_freed();
     let mut notes = std::io::stderr();
     match HugePagesAlways::set() {
         Some(_restored) => {
-            life(Allocator::Nbud, "huge pages always");
-            life(Allocator::Zsmalloc, "huge pages always");
+            life(Allocator::nbud(), "huge pages always");
+            life(Allocator::zsmalloc(), "huge pages always");
         }
         None => writeln!(notes, "SKIPPED: huge pages always; {HUGE_PAGES} cannot be written")
             .expect("stderr"),

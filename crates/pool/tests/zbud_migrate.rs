@@ -10,7 +10,7 @@ use rand::{RngExt as _, seq::SliceRandom as _};
 
 /// From the heap, where there is little more address space than the limit.
 fn pool(limit: usize) -> Box<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Zbud).limit(limit);
+    let builder = PoolBuilder::new(Allocator::zbud()).limit(limit);
     builder.source(Box::new(HeapSource::new())).build().expect("enough for a pool")
 }
 
@@ -53,7 +53,7 @@ fn an_object_that_is_read_stays_and_moves_when_the_read_ends() {
     let answer = pool.read(handles[1], &mut |open| {
         for pinned in [handles[1], handles[2]] {
             let same_frame = pool.migrate(pinned);
-            assert_eq!(same_frame, Err(MigrateError::Busy(Busy::Held)), "a buddy is read");
+            assert_eq!(same_frame, Err(MigrateError::Busy(Busy::Locked)), "a buddy is read");
         }
         assert_eq!(pool.stats().migration.bytes_copied, 0);
         assert_eq!(Pattern::new(2, 1, 0).check(open), Ok(()));

@@ -38,7 +38,7 @@ const HEADER: usize = 16;
 const PUBLISHED: usize = 256;
 
 fn pool() -> Box<dyn Pool> {
-    PoolBuilder::new(Allocator::Zbud).limit(2 << 20).build().expect("enough for a pool")
+    PoolBuilder::new(Allocator::zbud()).limit(2 << 20).build().expect("enough for a pool")
 }
 
 fn contents(number: u64, version: u64, len: usize) -> Vec<u8> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use pagefold_frame::HeapSource;
-use pagefold_pool::{Allocator, CompactReport, Handle, HandleError, Pool, PoolBuilder};
+use pagefold_pool::{CompactReport, Handle, HandleError, Pool, PoolBuilder, ZsmallocOptions};
 use pagefold_testkit::{
     corpus::Lengths,
     injected_bug::BuggyPool,
@@ -25,8 +25,12 @@ const DEADLOCK_AFTER: Duration = Duration::from_secs(300);
 /// Objects that one call of `compact` moves at most, as the module says.
 const OBJECTS_MAX: u64 = 1024;
 
+fn with(options: ZsmallocOptions) -> PoolBuilder {
+    PoolBuilder::new(options).limit(8 << 20)
+}
+
 fn builder() -> PoolBuilder {
-    PoolBuilder::new(Allocator::Zsmalloc).limit(8 << 20)
+    with(ZsmallocOptions::new())
 }
 
 fn build(builder: PoolBuilder) -> Box<dyn Pool> {
@@ -73,8 +77,9 @@ fn every_byte_survives_many_threads() {
         [(16, 8, true, 2), (16, 8, true, 4), (32, 4, true, 8), (8, 1, true, 3), (16, 8, false, 4)]
     {
         let plan = Plan { threads, ops: Some(200_000), ..Plan::new(*seed) };
-        let builder = builder().class_step(step).chain_limit(chain).class_lending(lending);
-        if let Err(failure) = stress(build(builder), plan) {
+        let options = ZsmallocOptions::new().class_step(step).chain_limit(chain);
+        let pool = build(with(options.class_lending(lending)));
+        if let Err(failure) = stress(pool, plan) {
             panic!("step {step}, chain {chain}, lending {lending}, {threads} threads: {failure}");
         }
     }
@@ -112,7 +117,7 @@ fn objects_across_frames_have_two_slices_and_are_counted() {
 /// Three quarters of many objects of one length are freed: what is left fills zspages but for one.
 #[test]
 fn within_a_class_all_zspages_but_one_become_full() {
-    let pool = build(builder().class_lending(false));
+    let pool = build(with(ZsmallocOptions::new().class_lending(false)));
     let handles: Vec<Handle> = (0..4000).map(|key| store(&*pool, key, 1000)).collect();
     let kept: Vec<(u64, Handle)> = (0..).zip(handles.iter().copied()).step_by(4).collect();
     for (key, handle) in handles.iter().enumerate().filter(|(key, _)| key % 4 != 0) {
@@ -137,7 +142,9 @@ fn across_classes_less_is_left_and_it_ends() {
     let seed = Seed::for_test(0xac05);
     let mut frames = Vec::new();
     for lending in [false, true] {
-        let pool = build(builder().class_lending(lending).source(Box::new(HeapSource::new())));
+        let pool = build(
+            with(ZsmallocOptions::new().class_lending(lending)).source(Box::new(HeapSource::new())),
+        );
         let mut rng = seed.rng(0);
         let mut objects = Vec::new();
         for key in 0..3000 {

@@ -61,7 +61,7 @@ pub(super) fn an_object_that_is_read_does_not_move(under_test: &PoolUnderTest<'_
             let mut on = Checked::new(&**pool, Depth::Stats);
             let handle = accepted(on.store(&contents(1, len)));
             let answer = on.during_read(handle, &mut |on| {
-                let busy = Err(MigrateError::Busy(Busy::Held));
+                let busy = Err(MigrateError::Busy(Busy::Locked));
                 assert_eq!(on.migrate(handle)?, busy, "by the reader, {len} bytes");
                 let other = thread::scope(|scope| {
                     let migrate = || pool.migrate(handle);
@@ -132,12 +132,13 @@ pub(super) fn frees_beside_migration_succeed_once(under_test: &PoolUnderTest<'_>
                 .collect();
             let wins: Vec<AtomicU32> = objects.iter().map(|_| AtomicU32::new(0)).collect();
             let (start, over) = (Barrier::new(4), AtomicBool::new(false));
-            let start = &start;
+            let (start, migrations) = (&start, &AtomicU32::new(0));
             thread::scope(|scope| {
                 let migrator = |mut rng: rand_chacha::ChaCha8Rng| {
                     start.wait();
                     while !over.load(Ordering::SeqCst) {
                         let own = &objects[rng.random_range(0..objects.len())];
+                        migrations.fetch_add(1, Ordering::SeqCst);
                         match pool.migrate(own.handle) {
                             Ok(_) | Err(MigrateError::Busy(_) | MigrateError::OutOfMemory) => {}
                             Err(error) => {
@@ -152,6 +153,9 @@ pub(super) fn frees_beside_migration_succeed_once(under_test: &PoolUnderTest<'_>
                 }
                 let free_all = || {
                     start.wait();
+                    // Two migrators: at three, one of them has ended a call, so both run beside the frees.
+                    let together = || migrations.load(Ordering::SeqCst) > 2;
+                    _ = (0..100_000).map(|_| thread::yield_now()).find(|()| together());
                     for (own, wins) in objects.iter().zip(&wins) {
                         match pool.free(own.handle) {
                             Ok(()) => _ = wins.fetch_add(1, Ordering::SeqCst),

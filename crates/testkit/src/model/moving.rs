@@ -58,7 +58,7 @@ impl<'p> Checked<'p> {
             Ok(bytes) => {
                 agree!(bytes > 0, "migrate of {handle:?} moved nothing and says that it did");
             }
-            Err(MigrateError::Busy(Busy::Held)) => agree!(
+            Err(MigrateError::Busy(Busy::Locked)) => agree!(
                 self.open_reads > 0,
                 "migrate of {handle:?} finds it held although nobody reads"
             ),
@@ -122,9 +122,9 @@ impl<'p> Checked<'p> {
             }
         };
         check_range(&range, frames, align)?;
-        let made = self.pool.stats().migration.claims_made;
+        let made = self.pool.stats().migration.contiguous_allocs;
         agree!(
-            Some(made) == before.migration.claims_made.checked_add(1),
+            Some(made) == before.migration.contiguous_allocs.checked_add(1),
             "a range was allocated, and stats() counts {made}"
         );
         self.contiguous += (frames * PAGE_BYTES) as u64;

@@ -17,7 +17,7 @@ use std::{
     thread,
 };
 
-use pagefold_frame::{Arena, ArenaConfig, HeapSource, Memory};
+use pagefold_frame::{Arena, ArenaConfig, HeapSource, MemoryBudget};
 use pagefold_pool::{
     AllocError, CompactReport, ContiguousError, ContiguousRange, Evict, Handle, HandleError,
     LimitError, MigrateError, MigrationStats, Pool, ReclaimError, Reclaimed, Slices, Stats,
@@ -112,7 +112,7 @@ impl MapPool {
         static POOLS: AtomicU64 = AtomicU64::new(0);
         let number = 1 + POOLS.fetch_add(1, Ordering::Relaxed) % u64::from(u16::MAX);
         let source = HeapSource::new();
-        let memory = Arc::new(Memory::new(Box::new(source), usize::MAX));
+        let memory = Arc::new(MemoryBudget::new(Box::new(source), usize::MAX));
         let config = ArenaConfig { address_space: memory.address_space(limit) };
         let arena = Arena::new(&memory, config).expect("the heap has room for a test's pool");
         Self { state: FairMutex::new(State { limit, ..State::default() }), arena, number, mutant }

@@ -51,8 +51,8 @@ impl MapPool {
         let (index, object) = found?;
         // One reference is the table's and one is ours.
         if Arc::strong_count(&object.bytes) > 2 && !self.has(Mutant::MigratesHeld) {
-            state.migration.busy_held += 1;
-            return Err(MigrateError::Busy(Busy::Held));
+            state.migration.busy_locked += 1;
+            return Err(MigrateError::Busy(Busy::Locked));
         }
         if self.has(Mutant::MigrationRevives) {
             let generation = state.entries[index].generation;
@@ -159,8 +159,8 @@ impl MapPool {
         let mut state = self.lock();
         let range = self.try_alloc_range(&mut state, frames, align);
         match &range {
-            Ok(_) => state.migration.claims_made += 1,
-            Err(_) => state.migration.claims_failed += 1,
+            Ok(_) => state.migration.contiguous_allocs += 1,
+            Err(_) => state.migration.contiguous_failures += 1,
         }
         range
     }
@@ -204,6 +204,6 @@ impl MapPool {
 
     /// Bytes of the ranges that are in use now.
     pub(super) fn contiguous(&self) -> usize {
-        self.arena.stats().claimed * FRAME_BYTES
+        self.arena.stats().contiguous * FRAME_BYTES
     }
 }

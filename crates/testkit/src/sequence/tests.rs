@@ -50,7 +50,7 @@ fn every_allocator_passes_with_every_fault_and_does_all_that_it_can() {
 #[test]
 fn the_same_seed_is_the_same_run_and_its_trace_the_same_again() {
     let seed = Seed::for_test(52);
-    let build = |source: &_| real(Allocator::Nbud, source);
+    let build = |source: &_| real(Allocator::nbud(), source);
     let faults = Faults { ..("frame=0.01,isolate=0.1".parse().expect("faults")) };
     let plan = Plan { faults, ..plan(*seed, 30_000) };
     let once = || run(&build, &plan, LIMIT, Rounds::One, &Watch::default()).expect("it passes");
@@ -67,7 +67,7 @@ fn the_same_seed_is_the_same_run_and_its_trace_the_same_again() {
 #[test]
 fn a_trace_means_the_same_to_every_allocator() {
     let seed = Seed::for_test(53);
-    let nbud = |source: &_| real(Allocator::Nbud, source);
+    let nbud = |source: &_| real(Allocator::nbud(), source);
     let plan = plan(*seed, 30_000);
     let done = run(&nbud, &plan, LIMIT, Rounds::One, &Watch::default()).expect("it passes");
     for allocator in Allocator::ALL {

@@ -17,7 +17,7 @@ use pagefold_pool::{HandleError, Pool, Slices, TryReadError};
 
 use crate::{
     PAGE_BYTES, Page,
-    word::{CodecId, Kept, Short, page_len, value_len},
+    word::{CodecId, Entry, Short, page_len, value_len},
 };
 
 /// The longest value.
@@ -33,7 +33,7 @@ const GATHER_SLOTS_MAX: usize = 8;
 const PREFIX: usize = 2;
 
 /// What a store needs to encode and decode.
-pub(crate) struct Forms {
+pub(crate) struct Encoder {
     pub(crate) codec: Box<dyn Codec>,
     /// For gets: an object that lies in pieces.
     gather: Slots<Box<Page>>,
@@ -45,13 +45,13 @@ pub(crate) struct Forms {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Object<'a> {
     pub(crate) bytes: &'a [u8],
-    kind: Kind,
+    kind: Encoding,
     /// The length of what it stands for.
     pub(crate) original: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum Encoding {
     Pattern,
     Compressed,
     Raw,
@@ -60,44 +60,44 @@ enum Kind {
 
 impl Object<'_> {
     pub(crate) fn pattern(bytes: &[u8; 8]) -> Object<'_> {
-        Object { bytes, kind: Kind::Pattern, original: PAGE_BYTES }
+        Object { bytes, kind: Encoding::Pattern, original: PAGE_BYTES }
     }
 
     /// What the index says once the object is stored.
-    pub(crate) fn kept(&self, at: Short) -> Kept {
+    pub(crate) fn entry(&self, at: Short) -> Entry {
         match self.kind {
-            Kind::Pattern => Kept::Pattern(at),
-            Kind::Compressed => {
-                Kept::Page { at, codec: CodecId::FIRST, len: page_len(self.bytes.len()) }
+            Encoding::Pattern => Entry::Pattern(at),
+            Encoding::Compressed => {
+                Entry::Page { at, codec: CodecId::FIRST, len: page_len(self.bytes.len()) }
             }
-            Kind::Raw => Kept::Raw(at),
-            Kind::Value(codec) => Kept::Value { at, codec, len: value_len(self.bytes.len()) },
+            Encoding::Raw => Entry::Raw(at),
+            Encoding::Value(codec) => Entry::Value { at, codec, len: value_len(self.bytes.len()) },
         }
     }
 }
 
 /// How a read goes about what others hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum Wait {
     /// Waits for a writer or a context.
-    Waits,
+    Allowed,
     /// Never waits.
     Never,
 }
 
 /// Why an object was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub(crate) enum ReadError {
     /// The object is gone: the index says something else by now.
     Stale,
     /// What is kept has this length, and the destination another.
     Length(usize),
     Corrupt,
-    /// Only with [`Patience::Never`].
+    /// Only with [`Wait::Never`].
     WouldBlock,
 }
 
-impl From<TryCodecError> for Unread {
+impl From<TryCodecError> for ReadError {
     fn from(error: TryCodecError) -> Self {
         match error {
             TryCodecError::WouldBlock => Self::WouldBlock,
@@ -106,13 +106,13 @@ impl From<TryCodecError> for Unread {
     }
 }
 
-impl From<CodecError> for Unread {
+impl From<CodecError> for ReadError {
     fn from(_: CodecError) -> Self {
         Self::Corrupt
     }
 }
 
-impl Forms {
+impl Encoder {
     pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
         let count = if cfg!(loom) { 2 } else { slots::default_count().min(GATHER_SLOTS_MAX) };
         codec.limit_contexts(CONTEXTS);
@@ -170,8 +170,8 @@ impl Forms {
         let page = *page;
         let mut output = [0; accept_len(PAGE_BYTES)];
         let (bytes, kind) = match checked_compress(&*self.codec, &page, &mut output) {
-            Some(len) => (&output[..len], Kind::Compressed),
-            None => (&page[..], Kind::Raw),
+            Some(len) => (&output[..len], Encoding::Compressed),
+            None => (&page[..], Encoding::Raw),
         };
         f(Object { bytes, kind, original: PAGE_BYTES })
     }
@@ -215,75 +215,75 @@ impl Forms {
             }
             None => (input, None),
         };
-        f(Object { bytes, kind: Kind::Value(codec), original: input.len() })
+        f(Object { bytes, kind: Encoding::Value(codec), original: input.len() })
     }
 
     /// Reads what the index says is kept into a destination of exactly its length.
     pub(crate) fn read(
         &self,
         source: &Source<'_>,
-        kept: Kept,
+        entry: Entry,
         into: &mut [u8],
-        patience: Patience,
-    ) -> Result<(), Unread> {
+        wait: Wait,
+    ) -> Result<(), ReadError> {
         let given = into.len();
-        match kept {
-            Kept::Empty => Err(Unread::Stale),
-            Kept::Nil if given == 0 => Ok(()),
-            Kept::Nil => Err(Unread::Length(0)),
-            Kept::Same(_) | Kept::Pattern(_) | Kept::Page { .. } | Kept::Raw(_)
+        match entry {
+            Entry::Empty => Err(ReadError::Stale),
+            Entry::Nil if given == 0 => Ok(()),
+            Entry::Nil => Err(ReadError::Length(0)),
+            Entry::Same(_) | Entry::Pattern(_) | Entry::Page { .. } | Entry::Raw(_)
                 if given != PAGE_BYTES =>
             {
-                Err(Unread::Length(PAGE_BYTES))
+                Err(ReadError::Length(PAGE_BYTES))
             }
-            Kept::Same(pattern) => {
+            Entry::Same(pattern) => {
                 fill(pattern, into);
                 Ok(())
             }
-            Kept::Pattern(at) => source.with(at, patience, |slices| {
+            Entry::Pattern(at) => source.with(at, wait, |slices| {
                 let mut pattern = [0; 8];
-                (slices.copy_to(&mut pattern) == Some(8)).then_some(()).ok_or(Unread::Corrupt)?;
+                (slices.copy_to(&mut pattern) == Some(8))
+                    .then_some(())
+                    .ok_or(ReadError::Corrupt)?;
                 fill(u64::from_ne_bytes(pattern), into);
                 Ok(())
             }),
-            Kept::Page { at, .. } => source.with(at, patience, |slices| {
+            Entry::Page { at, .. } => source.with(at, wait, |slices| {
                 let decoded = match slices.contiguous() {
-                    Some(bytes) => self.decompress(bytes, into, patience)?,
-                    None => self.gathered(slices, patience, |bytes| {
-                        self.decompress(bytes, into, patience)
-                    })?,
+                    Some(bytes) => self.decompress(bytes, into, wait)?,
+                    None => {
+                        self.gathered(slices, wait, |bytes| self.decompress(bytes, into, wait))?
+                    }
                 };
-                if decoded == given { Ok(()) } else { Err(Unread::Corrupt) }
+                if decoded == given { Ok(()) } else { Err(ReadError::Corrupt) }
             }),
-            Kept::Raw(at) => source.with(at, patience, |slices| {
+            Entry::Raw(at) => source.with(at, wait, |slices| {
                 let whole = slices.len() == given && slices.copy_to(into).is_some();
-                whole.then_some(()).ok_or(Unread::Corrupt)
+                whole.then_some(()).ok_or(ReadError::Corrupt)
             }),
-            Kept::Value { at, codec: None, .. } => source.with(at, patience, |slices| {
+            Entry::Value { at, codec: None, .. } => source.with(at, wait, |slices| {
                 let whole = slices.len() == given && slices.copy_to(into).is_some();
-                whole.then_some(()).ok_or(Unread::Length(slices.len()))
+                whole.then_some(()).ok_or(ReadError::Length(slices.len()))
             }),
-            Kept::Value { at, codec: Some(_), .. } => source.with(at, patience, |slices| {
+            Entry::Value { at, codec: Some(_), .. } => source.with(at, wait, |slices| {
                 let len = prefixed_len(slices)?;
                 if len != given {
-                    return Err(Unread::Length(len));
+                    return Err(ReadError::Length(len));
                 }
                 let decoded = match slices.contiguous() {
-                    Some(bytes) => self.decompress(&bytes[PREFIX..], into, patience)?,
-                    None if slices.len() <= PAGE_BYTES => {
-                        self.gathered(slices, patience, |bytes| {
-                            self.decompress(&bytes[PREFIX..], into, patience)
-                        })?
-                    }
+                    Some(bytes) => self.decompress(&bytes[PREFIX..], into, wait)?,
+                    None if slices.len() <= PAGE_BYTES => self.gathered(slices, wait, |bytes| {
+                        self.decompress(&bytes[PREFIX..], into, wait)
+                    })?,
                     // There is nothing to gather it in without allocating; see `Space::try_get_bytes`.
-                    None if patience == Patience::Never => return Err(Unread::WouldBlock),
+                    None if wait == Wait::Never => return Err(ReadError::WouldBlock),
                     None => {
                         let mut bytes = vec![0; slices.len()];
                         slices.copy_to(&mut bytes);
-                        self.decompress(&bytes[PREFIX..], into, patience)?
+                        self.decompress(&bytes[PREFIX..], into, wait)?
                     }
                 };
-                if decoded == given { Ok(()) } else { Err(Unread::Corrupt) }
+                if decoded == given { Ok(()) } else { Err(ReadError::Corrupt) }
             }),
         }
     }
@@ -292,55 +292,52 @@ impl Forms {
     pub(crate) fn len(
         &self,
         source: &Source<'_>,
-        kept: Kept,
-        patience: Patience,
-    ) -> Result<usize, Unread> {
-        match kept {
-            Kept::Empty => Err(Unread::Stale),
-            Kept::Nil => Ok(0),
-            Kept::Same(_) | Kept::Pattern(_) | Kept::Page { .. } | Kept::Raw(_) => Ok(PAGE_BYTES),
-            Kept::Value { at, codec: None, .. } => {
-                source.with(at, patience, |slices| Ok(slices.len()))
+        entry: Entry,
+        wait: Wait,
+    ) -> Result<usize, ReadError> {
+        match entry {
+            Entry::Empty => Err(ReadError::Stale),
+            Entry::Nil => Ok(0),
+            Entry::Same(_) | Entry::Pattern(_) | Entry::Page { .. } | Entry::Raw(_) => {
+                Ok(PAGE_BYTES)
             }
-            Kept::Value { at, codec: Some(_), .. } => source.with(at, patience, prefixed_len),
+            Entry::Value { at, codec: None, .. } => {
+                source.with(at, wait, |slices| Ok(slices.len()))
+            }
+            Entry::Value { at, codec: Some(_), .. } => source.with(at, wait, prefixed_len),
         }
     }
 
-    fn decompress(
-        &self,
-        bytes: &[u8],
-        into: &mut [u8],
-        patience: Patience,
-    ) -> Result<usize, Unread> {
-        match patience {
-            Patience::Waits => Ok(self.codec.decompress(bytes, into)?),
-            Patience::Never => Ok(self.codec.try_decompress(bytes, into)?),
+    fn decompress(&self, bytes: &[u8], into: &mut [u8], wait: Wait) -> Result<usize, ReadError> {
+        match wait {
+            Wait::Allowed => Ok(self.codec.decompress(bytes, into)?),
+            Wait::Never => Ok(self.codec.try_decompress(bytes, into)?),
         }
     }
 
     fn gathered(
         &self,
         slices: Slices<'_>,
-        patience: Patience,
-        f: impl FnOnce(&[u8]) -> Result<usize, Unread>,
-    ) -> Result<usize, Unread> {
-        let mut slot = match patience {
-            Patience::Waits => self.gather.claim(),
-            Patience::Never => self.gather.try_claim().ok_or(Unread::WouldBlock)?,
+        wait: Wait,
+        f: impl FnOnce(&[u8]) -> Result<usize, ReadError>,
+    ) -> Result<usize, ReadError> {
+        let mut slot = match wait {
+            Wait::Allowed => self.gather.claim(),
+            Wait::Never => self.gather.try_claim().ok_or(ReadError::WouldBlock)?,
         };
         slot.with(|page| {
-            let len = slices.copy_to(&mut page[..]).ok_or(Unread::Corrupt)?;
+            let len = slices.copy_to(&mut page[..]).ok_or(ReadError::Corrupt)?;
             f(&page[..len])
         })
     }
 }
 
 /// The length that a compressed value says it has.
-fn prefixed_len(slices: Slices<'_>) -> Result<usize, Unread> {
+fn prefixed_len(slices: Slices<'_>) -> Result<usize, ReadError> {
     let mut bytes = slices.parts().iter().flat_map(|part| part.iter().copied());
     match (bytes.next(), bytes.next()) {
         (Some(low), Some(high)) => Ok(usize::from(u16::from_le_bytes([low, high])) + 1),
-        _ => Err(Unread::Corrupt),
+        _ => Err(ReadError::Corrupt),
     }
 }
 
@@ -355,27 +352,27 @@ impl Source<'_> {
     fn with<R>(
         &self,
         at: Short,
-        patience: Patience,
-        f: impl FnOnce(Slices<'_>) -> Result<R, Unread>,
-    ) -> Result<R, Unread> {
+        wait: Wait,
+        f: impl FnOnce(Slices<'_>) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
         let handle = self.any.with_short(at.0);
-        let mut outcome = Err(Unread::Stale);
+        let mut outcome = Err(ReadError::Stale);
         let mut f = Some(f);
         let mut once = |slices: Slices<'_>| {
             if let Some(f) = f.take() {
                 outcome = f(slices);
             }
         };
-        let read = match patience {
-            Patience::Waits => self.pool.read(handle, &mut once).map_err(TryReadError::Handle),
-            Patience::Never => self.pool.try_read(handle, &mut once),
+        let read = match wait {
+            Wait::Allowed => self.pool.read(handle, &mut once).map_err(TryReadError::Handle),
+            Wait::Never => self.pool.try_read(handle, &mut once),
         };
         match read {
             Ok(()) => outcome,
             Err(TryReadError::Handle(HandleError::Stale | HandleError::Foreign)) => {
-                Err(Unread::Stale)
+                Err(ReadError::Stale)
             }
-            Err(TryReadError::WouldBlock) => Err(Unread::WouldBlock),
+            Err(TryReadError::WouldBlock) => Err(ReadError::WouldBlock),
         }
     }
 }
