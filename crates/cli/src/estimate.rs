@@ -206,9 +206,13 @@ fn check_pools(config: &EstimateConfig) -> Result<(), Failure> {
 
 /// A pool as it is measured.
 fn pool_builder(config: &EstimateConfig, allocator: Allocator) -> PoolBuilder {
-    let builder = PoolBuilder::new(allocator);
-    // The kernel's classes keep their places to themselves.
-    if config.like.is_some() { builder.class_lending(false) } else { builder }
+    PoolBuilder::new(match allocator {
+        // The kernel's classes do not lend slots.
+        Allocator::Zsmalloc(options) if config.like.is_some() => {
+            options.class_lending(false).into()
+        }
+        allocator => allocator,
+    })
 }
 
 fn summary(sample: &mut Sample, config: &EstimateConfig) -> InputSummary {

@@ -104,7 +104,7 @@ fn new_pages_of_another_thread_do_not_take_the_reserve() {
 
 #[test]
 fn long_values_are_overwritten_by_their_like() {
-    for allocator in [Allocator::Nbud, Allocator::Xcfmalloc] {
+    for allocator in [Allocator::nbud(), Allocator::xcfmalloc()] {
         for len in [9_000, 32_768, 65_536] {
             let store = eager_store(allocator);
             let space = store.space(SpaceConfig::persistent(100_000)).expect("room");
@@ -148,7 +148,7 @@ fn long_values_are_overwritten_by_their_like() {
 
 #[test]
 fn a_refused_overwrite_that_grows_moves_nothing() {
-    let store = store(Allocator::Nbud);
+    let store = store(Allocator::nbud());
     let space = store.space(SpaceConfig::persistent(100_000)).expect("room");
     let mut rng = Seed::for_test(0xa4).rng(0);
     let keys = fill(&space, 0, |_| page(&mut rng, 2000));

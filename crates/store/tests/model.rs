@@ -335,7 +335,7 @@ fn a_codec_that_fails_costs_room_or_an_error_and_nothing_else() {
     for count in [1, u64::MAX] {
         for k in (0..120).step_by(usize::try_from(stride()).expect("small")) {
             let (plan, codec) = (FaultPlan::new(), Arc::new(CodecPlan::default()));
-            let store = store_of(Allocator::Nbud, &plan, &codec);
+            let store = store_of(Allocator::nbud(), &plan, &codec);
             let space = store.space(config(SpaceKind::Persistent)).expect("room");
             let mut oracle = Oracle::new(&space, 0, 1);
             oracle.codec_fails = true;

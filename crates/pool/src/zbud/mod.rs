@@ -52,7 +52,7 @@ use crate::{
     Violation, WriteError,
     attend::Attend,
     base::Base,
-    config::Layout,
+    config::PoolConfig,
     entries::{Entry, EntryCell, Place, State},
 };
 
@@ -101,12 +101,12 @@ struct Object {
 }
 
 impl Zbud {
-    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let base = Base::new(Allocator::Zbud, layout, BYTES_PER_INDEX, LEN_MAX)?;
+    pub(crate) fn new(config: PoolConfig) -> Result<Self, BuildError> {
+        let base = Base::new(config, BYTES_PER_INDEX, LEN_MAX)?;
         let capacity = base.arena.address_space() / FRAME_BYTES;
-        let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
+        let slab = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
         let mut pool = Self {
-            frames: Slab::new(&base.arena, config)?,
+            frames: Slab::new(&base.arena, slab)?,
             lists: Lists::new(&base.memory, capacity)?,
             base,
         };
@@ -181,7 +181,7 @@ impl Zbud {
 
 impl Pool for Zbud {
     fn name(&self) -> &'static str {
-        Allocator::Zbud.name()
+        Allocator::zbud().name()
     }
 
     fn max_len(&self) -> usize {

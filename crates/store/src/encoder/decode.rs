@@ -150,8 +150,8 @@ impl Encoder {
         f: impl FnOnce(&[u8]) -> Result<usize, ReadError>,
     ) -> Result<usize, ReadError> {
         let mut slot = match wait {
-            Wait::Allowed => self.gather.claim(),
-            Wait::Never => self.gather.try_claim().ok_or(ReadError::WouldBlock)?,
+            Wait::Allowed => self.gather.acquire(),
+            Wait::Never => self.gather.try_acquire().ok_or(ReadError::WouldBlock)?,
         };
         slot.with(|page| {
             let len = slices.copy_to(&mut page[..]).ok_or(ReadError::Corrupt)?;

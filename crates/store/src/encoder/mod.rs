@@ -16,10 +16,8 @@ pub(crate) mod decode;
 mod encode;
 pub(crate) mod object;
 
-use pagefold_codec::{
-    Codec, checked_metadata_bytes_max,
-    slots::{self, Slots},
-};
+use pagefold_codec::{Codec, checked_metadata_bytes_max};
+use pagefold_sys::sync::{SlotArray, default_slot_count};
 
 use crate::page::{PAGE_BYTES, Page};
 
@@ -39,19 +37,19 @@ const PREFIX: usize = 2;
 pub(crate) struct Encoder {
     pub(crate) codec: Box<dyn Codec>,
     /// Where a get gathers an object that lies in pieces.
-    gather: Slots<Box<Page>>,
+    gather: SlotArray<Box<Page>>,
     /// The scratch for a value longer than a page when the limit has no room for more. Made at its first use.
-    scratch: Slots<Option<Box<[u8]>>>,
+    scratch: SlotArray<Option<Box<[u8]>>>,
 }
 
 impl Encoder {
     pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
-        let count = if cfg!(loom) { 2 } else { slots::default_count().min(GATHER_SLOTS_MAX) };
+        let count = if cfg!(loom) { 2 } else { default_slot_count().min(GATHER_SLOTS_MAX) };
         codec.limit_contexts(CONTEXTS);
         Self {
             codec,
-            gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
-            scratch: Slots::from_fn(1, |_| None),
+            gather: SlotArray::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
+            scratch: SlotArray::from_fn(1, |_| None),
         }
     }
 
@@ -81,7 +79,7 @@ impl Encoder {
         let contexts = self.codec_bytes_max(len).saturating_sub(self.codec.metadata_bytes());
         // The thread that holds the slot has made the scratch.
         let is_made =
-            || self.scratch.try_claim().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
+            || self.scratch.try_acquire().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
         contexts.saturating_add(if long && !is_made() { SCRATCH_BYTES } else { 0 })
     }
 
@@ -93,7 +91,7 @@ impl Encoder {
     }
 
     /// The scratch of the store, of [`SCRATCH_BYTES`].
-    pub(crate) fn scratch(&self) -> &Slots<Option<Box<[u8]>>> {
+    pub(crate) fn scratch(&self) -> &SlotArray<Option<Box<[u8]>>> {
         &self.scratch
     }
 }

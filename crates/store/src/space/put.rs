@@ -212,7 +212,7 @@ impl Space {
         }
         // No room for scratch of its own: the put works in the scratch of the store. While it holds that, it drops no page:
         // dropping calls listeners of the program, and a listener may put a long value too.
-        encoder.scratch().claim().with(|scratch| {
+        encoder.scratch().acquire().with(|scratch| {
             let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
             let object = encoder.encode_long(value, &mut scratch[..scratch_bytes]);
             self.put_object(Need { drops: false, ..Need::of(key, expected, object) }, object)
