@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use pagefold_frame::{FaultySource, HeapSource};
+use pagefold_frame::HeapSource;
 use pagefold_pool::{Allocator, PoolBuilder};
 
 use super::*;
 use crate::{
     canary::{Canary, Fault},
+    faulty::FaultySource,
     reference::{Flaw, MapPool},
     seed::Seed,
     torture::{Faults, coverage},
