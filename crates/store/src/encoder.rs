@@ -344,8 +344,7 @@ fn prefixed_len(slices: Slices<'_>) -> Result<usize, ReadError> {
 /// Where objects are read from.
 pub(crate) struct Source<'a> {
     pub(crate) pool: &'a dyn Pool,
-    /// Any handle of the pool.
-    pub(crate) any: pagefold_pool::Handle,
+    pub(crate) pool_id: pagefold_pool::PoolId,
 }
 
 impl Source<'_> {
@@ -355,7 +354,7 @@ impl Source<'_> {
         wait: Wait,
         f: impl FnOnce(Slices<'_>) -> Result<R, ReadError>,
     ) -> Result<R, ReadError> {
-        let handle = self.any.with_short(at.0);
+        let handle = self.pool_id.handle(at.0);
         let mut outcome = Err(ReadError::Stale);
         let mut f = Some(f);
         let mut once = |slices: Slices<'_>| {
