@@ -337,7 +337,7 @@ fn a_pinned_run_is_named_and_gone_round() {
 }
 
 #[test]
-fn impossible_claims_are_refused() {
+fn impossible_ranges_are_refused() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 4 << 20);
     let alloc = |frames, align| rig.arena.alloc_contiguous(&[&rig.movable], frames, align);
     assert_eq!(alloc(0, 1).err(), Some(ContiguousError::NoFrames));

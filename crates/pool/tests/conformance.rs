@@ -257,14 +257,14 @@ mod zsmalloc {
 
 /// Handles at their end: every index lives 64 times, so that all that is said of handles is said of the last ones too.
 mod short_lives {
-    use pagefold_testkit::conformance::{CHECKS, Subject};
+    use pagefold_testkit::conformance::{CHECKS, PoolUnderTest};
 
     use super::*;
 
     fn passes(allocator: Allocator) {
         let make =
             |limit| build(PoolBuilder::new(allocator).limit(limit).handle_table(usize::MAX, 6));
-        let subject = Subject { make: &make, expect: Expectations::default() };
+        let under_test = PoolUnderTest { make: &make, expect: Expectations::default() };
         for name in [
             "an_old_handle_never_finds_its_successor",
             "forged_words_name_nothing",
@@ -273,7 +273,7 @@ mod short_lives {
             "exactly_one_of_two_racing_frees_succeeds",
         ] {
             let check = CHECKS.iter().find(|check| check.name == name).expect("a check");
-            (check.run)(&subject);
+            (check.run)(&under_test);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pagefold_pool::{FillPolicy, NbudOptions, Pool, PoolBuilder};
 use pagefold_testkit::{
-    canary::Canary,
+    injected_bug::BuggyPool,
     seed::Seed,
     torture::{self, Failure, Plan, Summary, Watch},
     watchdog,
@@ -57,8 +57,8 @@ fn one_thread_is_reproducible() {
 #[test]
 fn a_faulty_pool_does_not_pass() {
     let seed = Seed::for_test(0xbad);
-    let pool = Canary::new(nbud(4, FillPolicy::Auto), seed.value(), 10_000);
+    let pool = BuggyPool::new(nbud(4, FillPolicy::Auto), seed.value(), 10_000);
     let outcome =
         stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
-    assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
+    assert!(outcome.is_err(), "the bug went unnoticed: {outcome:?}");
 }

@@ -10,8 +10,8 @@ use std::{
 use pagefold_frame::HeapSource;
 use pagefold_pool::{BlockSelection, Handle, HandleError, Pool, PoolBuilder, XcfmallocOptions};
 use pagefold_testkit::{
-    canary::Canary,
     corpus::Lengths,
+    injected_bug::BuggyPool,
     model::{Checked, Depth},
     pattern::Pattern,
     seed::Seed,
@@ -63,10 +63,10 @@ fn every_byte_survives_many_threads() {
 #[test]
 fn a_faulty_pool_does_not_pass() {
     let seed = Seed::for_test(0xbad);
-    let pool = Canary::new(build(builder(2)), seed.value(), 10_000);
+    let pool = BuggyPool::new(build(builder(2)), seed.value(), 10_000);
     let outcome =
         stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
-    assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
+    assert!(outcome.is_err(), "the bug went unnoticed: {outcome:?}");
 }
 
 /// A quarter of the objects is freed at a time, at random, so that what is left and what comes is scattered.

@@ -100,7 +100,7 @@ fn scattered(pool: &dyn Pool, seed: Seed, pageblocks: u64) -> Vec<(u64, Handle)>
 }
 
 #[test]
-fn a_claim_in_memory_full_of_frames_moves_them_and_nothing_else() {
+fn a_range_in_memory_full_of_frames_moves_them_and_nothing_else() {
     let seed = Seed::for_test(0xc1a1);
     let pool = pool(40 << 20);
     // Of 28 pageblocks 18 are in use, each a third: a range of 11 does not fit beside them.

@@ -1,4 +1,4 @@
-//! zbud under threads that store, free, write, read, reclaim, compact, migrate and claim at the same time, every byte
+//! zbud under threads that store, free, write, read, reclaim, compact, migrate and allocate ranges at the same time, every byte
 //! verified.
 //!
 //! An object says who it is: its first bytes are its number and version, and the rest follows from them. So whoever
@@ -234,7 +234,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Compacts, moves frames, claims ranges, trims.
+    /// Compacts, moves frames, allocates ranges, trims.
     fn rearrange(&self, rng: &mut impl Rng) {
         while !self.done.load(SeqCst) {
             match rng.random_range(0..8) {

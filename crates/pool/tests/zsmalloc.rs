@@ -11,8 +11,8 @@ use std::{
 use pagefold_frame::HeapSource;
 use pagefold_pool::{CompactReport, Handle, HandleError, Pool, PoolBuilder, ZsmallocOptions};
 use pagefold_testkit::{
-    canary::Canary,
     corpus::Lengths,
+    injected_bug::BuggyPool,
     pattern::Pattern,
     seed::Seed,
     torture::{self, Failure, Plan, Summary, Watch},
@@ -88,10 +88,10 @@ fn every_byte_survives_many_threads() {
 #[test]
 fn a_faulty_pool_does_not_pass() {
     let seed = Seed::for_test(0xbad);
-    let pool = Canary::new(build(builder()), seed.value(), 10_000);
+    let pool = BuggyPool::new(build(builder()), seed.value(), 10_000);
     let outcome =
         stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
-    assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
+    assert!(outcome.is_err(), "the bug went unnoticed: {outcome:?}");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn across_classes_less_is_left_and_it_ends() {
         assert_eq!(before.frame_bytes - after.frame_bytes, total.freed_frames * 4096);
         assert!(total.moved_objects <= objects.len() as u64, "each at most once: {total:?}");
         let again = compact_fully(&*pool, usize::MAX);
-        assert_eq!(again.moved_objects, 0, "what is settled stays: {again:?}");
+        assert_eq!(again.moved_objects, 0, "what was compacted stays: {again:?}");
         objects.iter().for_each(|&(key, len, handle)| check(&*pool, handle, key, len));
         pool.validate().expect("valid");
         frames.push(after.frame_bytes);
@@ -248,7 +248,7 @@ fn version(object: usize, number: u64, len: usize) -> Vec<u8> {
     Pattern::new(object as u64, 0, number).bytes(len)
 }
 
-/// Readers hold objects, many in two frames, while others compact, claim, rewrite and free: what a reader sees is one
+/// Readers hold objects, many in two frames, while others compact, allocate ranges, rewrite and free: what a reader sees is one
 /// version from the first byte to the last, from the beginning of the read to its end.
 #[test]
 fn readers_see_one_version_whatever_moves() {

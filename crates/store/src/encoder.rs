@@ -11,9 +11,9 @@
 use pagefold_codec::{
     Codec, CodecError, TryCodecError, accept_len, checked_compress, checked_metadata_bytes_max,
     fill,
-    slots::{self, Slots},
 };
 use pagefold_pool::{HandleError, Pool, Slices, TryReadError};
+use pagefold_sys::sync::{SlotArray, default_slot_count};
 
 use crate::{
     PAGE_BYTES, Page,
@@ -36,9 +36,9 @@ const PREFIX: usize = 2;
 pub(crate) struct Encoder {
     pub(crate) codec: Box<dyn Codec>,
     /// For gets: an object that lies in pieces.
-    gather: Slots<Box<Page>>,
+    gather: SlotArray<Box<Page>>,
     /// For a put of a value longer than a page when the limit has no room for scratch of its own. Made at its first use.
-    scratch: Slots<Option<Box<[u8]>>>,
+    scratch: SlotArray<Option<Box<[u8]>>>,
 }
 
 /// An object to be stored, and what the index is to say of it. Its bytes are a copy, never user memory.
@@ -114,12 +114,12 @@ impl From<CodecError> for ReadError {
 
 impl Encoder {
     pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
-        let count = if cfg!(loom) { 2 } else { slots::default_count().min(GATHER_SLOTS_MAX) };
+        let count = if cfg!(loom) { 2 } else { default_slot_count().min(GATHER_SLOTS_MAX) };
         codec.limit_contexts(CONTEXTS);
         Self {
             codec,
-            gather: Slots::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
-            scratch: Slots::from_fn(1, |_| None),
+            gather: SlotArray::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
+            scratch: SlotArray::from_fn(1, |_| None),
         }
     }
 
@@ -149,7 +149,7 @@ impl Encoder {
         let contexts = self.codec_bytes_max(len).saturating_sub(self.codec.metadata_bytes());
         // A thread that is at work in the scratch has made it.
         let is_made =
-            || self.scratch.try_claim().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
+            || self.scratch.try_acquire().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
         contexts.saturating_add(if long && !is_made() { SCRATCH_BYTES } else { 0 })
     }
 
@@ -161,7 +161,7 @@ impl Encoder {
     }
 
     /// The store's own scratch, of [`SCRATCH_BYTES`].
-    pub(crate) fn scratch(&self) -> &Slots<Option<Box<[u8]>>> {
+    pub(crate) fn scratch(&self) -> &SlotArray<Option<Box<[u8]>>> {
         &self.scratch
     }
 
@@ -322,8 +322,8 @@ impl Encoder {
         f: impl FnOnce(&[u8]) -> Result<usize, ReadError>,
     ) -> Result<usize, ReadError> {
         let mut slot = match wait {
-            Wait::Allowed => self.gather.claim(),
-            Wait::Never => self.gather.try_claim().ok_or(ReadError::WouldBlock)?,
+            Wait::Allowed => self.gather.acquire(),
+            Wait::Never => self.gather.try_acquire().ok_or(ReadError::WouldBlock)?,
         };
         slot.with(|page| {
             let len = slices.copy_to(&mut page[..]).ok_or(ReadError::Corrupt)?;

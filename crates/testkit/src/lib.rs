@@ -8,7 +8,7 @@
 //! | [`torture`] | concurrent stress in which every byte is verified |
 //! | [`sequence`] | the same by one thread, beside the model: kept, replayed, shortened |
 //! | [`trace`] | operations and sizes as a text |
-//! | [`canary`] | a pool adapter that fails once in a while, to show that a test would notice |
+//! | [`injected_bug`] | a pool adapter that has one bug, to show that a test would notice |
 //! | [`liar`] | a codec that gives one answer that cannot be |
 //! | [`pattern`] | contents that follow from an object's identity |
 //! | [`corpus`] | generated pages and object lengths |
@@ -27,9 +27,9 @@
     reason = "a global allocator is an unsafe trait; nothing else here is unsafe"
 )]
 pub mod alloc_counter;
-pub mod canary;
 pub mod conformance;
 pub mod corpus;
+pub mod injected_bug;
 pub mod liar;
 pub mod model;
 pub mod pattern;

@@ -5,8 +5,8 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, ValueHint, error::ErrorKind};
 use pagefold_pool::Allocator;
 use pagefold_testkit::{
-    canary::Fault,
-    reference::Flaw,
+    injected_bug::InjectedBug,
+    reference::Mutant,
     seed::Seed,
     torture::{Faults, Mix},
 };
@@ -47,7 +47,7 @@ pub(crate) enum Length {
 pub(crate) enum Subject {
     Allocator(Allocator),
     /// The reference pool, sound or with a flaw.
-    Reference(Option<Flaw>),
+    Reference(Option<Mutant>),
 }
 
 const ALL: &str = "all";
@@ -71,7 +71,7 @@ impl FromStr for Subject {
             return Ok(Self::Reference(None));
         }
         if let Some(name) = name.strip_prefix("map:") {
-            let found = Flaw::ALL.into_iter().find(|flaw| format!("{flaw:?}") == name);
+            let found = Mutant::ALL.into_iter().find(|flaw| format!("{flaw:?}") == name);
             return found
                 .map(|flaw| Self::Reference(Some(flaw)))
                 .ok_or_else(|| format!("the reference pool has no flaw `{name}`"));
@@ -101,11 +101,11 @@ impl CanaryKind {
         }
     }
 
-    pub(crate) fn fault(self) -> Fault {
+    pub(crate) fn fault(self) -> InjectedBug {
         match self {
-            Self::Flip => Fault::FlippedBit,
-            Self::LostFrame => Fault::LostFrame,
-            Self::Stale => Fault::StaleAccepted,
+            Self::Flip => InjectedBug::FlippedBit,
+            Self::LostFrame => InjectedBug::LostFrame,
+            Self::Stale => InjectedBug::StaleAccepted,
         }
     }
 }

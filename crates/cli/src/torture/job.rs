@@ -12,7 +12,7 @@ use std::{
 use pagefold_pool::{Pool, PoolBuilder};
 use pagefold_sys::procfs::{Process, rss_anon};
 use pagefold_testkit::{
-    canary::Canary,
+    injected_bug::BuggyPool,
     reference::MapPool,
     sequence::{self, Rounds},
     torture::{self, Failure, FaultPlan, Faults, Plan, Summary, Watch},
@@ -27,7 +27,7 @@ use crate::{
     progress::Progress,
 };
 
-/// A planted fault strikes about one call in this many of those that it can strike.
+/// A bug is injected into about one call in this many of those that can have it.
 const CANARY_ONE_IN: u64 = 500;
 /// A run of this length in which something never happened tests less than it says.
 const LONG: Duration = Duration::from_secs(20);
@@ -125,12 +125,12 @@ impl Job {
             Subject::Allocator(allocator) => torture::build(allocator, self.limit, source)
                 .unwrap_or_else(|error| panic!("no pool of {allocator}: {error}")),
             Subject::Reference(None) => Box::new(MapPool::new(self.limit)),
-            Subject::Reference(Some(flaw)) => Box::new(MapPool::with_flaw(self.limit, flaw)),
+            Subject::Reference(Some(flaw)) => Box::new(MapPool::mutant(self.limit, flaw)),
         };
         match self.canary {
             None => pool,
             Some(kind) => {
-                let canary = Canary::new(pool, self.plan.seed.value(), CANARY_ONE_IN);
+                let canary = BuggyPool::new(pool, self.plan.seed.value(), CANARY_ONE_IN);
                 Box::new(canary.only(kind.fault()))
             }
         }

@@ -65,7 +65,15 @@ fn every_allocator_passes_and_every_key_is_there() {
         for key in ["seconds", "cycles", "payload_bytes_max", "resident_bytes_end", "skipped"] {
             assert!(run[key].is_number(), "{key}: {run}");
         }
-        for kind in ["store", "read", "read_held", "compact", "migrate", "claim", "limit_lowered"] {
+        for kind in [
+            "store",
+            "read",
+            "read_held",
+            "compact",
+            "migrate",
+            "alloc_contiguous",
+            "limit_lowered",
+        ] {
             assert!(run["counts"][kind].as_u64() > Some(0), "{kind}: {run}");
         }
         for fault in ["frame", "isolate"] {
@@ -108,7 +116,7 @@ fn a_mix_leaves_out_what_it_does_not_name() {
         json(&["--mix", "alloc=30,free=25,read=45", "--ops", "20000", "--allocator", "nbud"], 0);
     let counts = &runs(&document)[0]["counts"];
     assert!(counts["store"].as_u64() > Some(0) && counts["read"].as_u64() > Some(0), "{counts}");
-    for kind in ["write", "compact", "migrate", "claim", "trim", "limit_lowered"] {
+    for kind in ["write", "compact", "migrate", "alloc_contiguous", "trim", "limit_lowered"] {
         assert_eq!(counts[kind], 0, "{kind}: {counts}");
     }
 }

@@ -209,7 +209,7 @@ impl Space {
         }
         // At the limit: the store's own scratch. A put that holds it drops no page, because the program may be told of
         // that and put in turn.
-        encoder.scratch().claim().with(|scratch| {
+        encoder.scratch().acquire().with(|scratch| {
             let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
             encoder.with_value(value, scratch, |object| put(object, false))
         })

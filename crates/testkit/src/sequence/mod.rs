@@ -2,7 +2,7 @@
 //!
 //! # Course
 //! A run is made of rounds. Each begins with a fresh pool and goes in cycles, as those of [`torture`](crate::torture) do:
-//! fill to the brim, churn, free most, compact, churn below lower limits, compare everything. It ends with everything
+//! fill to the limit, churn, free most, compact, churn below lower limits, compare everything. It ends with everything
 //! freed and nothing left. So whatever fails, the steps since the round began are all that is needed to see it again,
 //! and they are kept: [`Failed`] has them as a [`Trace`], [`replay`] does them again, on any pool, and [`shrink`] finds
 //! a few of them that still fail.
@@ -79,7 +79,7 @@ pub struct Done {
 /// # Examples
 /// ```
 /// use pagefold_testkit::{
-///     reference::{Flaw, MapPool},
+///     reference::{Mutant, MapPool},
 ///     seed::Seed,
 ///     sequence::{self, Rounds},
 ///     torture::{Plan, Watch},
@@ -91,12 +91,12 @@ pub struct Done {
 /// assert!(sequence::run(&sound, &plan, 1 << 20, Rounds::Many, &Watch::default()).is_ok());
 ///
 /// // A pool with a mistake: the steps that show it, and a few of them that are enough.
-/// let flawed = |_: &_| Box::new(MapPool::with_flaw(1 << 20, Flaw::CompactionSpoils)) as _;
-/// let failed = sequence::run(&flawed, &plan, 1 << 20, Rounds::Many, &Watch::default()).unwrap_err();
+/// let mutant = |_: &_| Box::new(MapPool::mutant(1 << 20, Mutant::CompactionSpoils)) as _;
+/// let failed = sequence::run(&mutant, &plan, 1 << 20, Rounds::Many, &Watch::default()).unwrap_err();
 /// let until = Instant::now() + Duration::from_secs(20);
-/// let few = sequence::shrink(&flawed, &failed.trace, until, &Watch::default());
+/// let few = sequence::shrink(&mutant, &failed.trace, until, &Watch::default());
 /// assert!(few.steps.len() < 20, "{:?}", few.steps);
-/// assert!(sequence::replay(&flawed, &few, &Watch::default()).is_err());
+/// assert!(sequence::replay(&mutant, &few, &Watch::default()).is_err());
 /// ```
 pub fn run(
     build: &Build<'_>,
