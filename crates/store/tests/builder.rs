@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{FaultPlan, FaultySource, HeapSource};
+use pagefold_frame::HeapSource;
 use pagefold_pool::{NbudOptions, PoolBuilder};
 use pagefold_store::{Store, StoreBuilder};
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 
 const LIMIT: usize = 8 << 20;
 const MAX_LIMIT: usize = 24 << 20;
@@ -37,7 +38,7 @@ fn a_store_is_what_all_calls_say_in_any_order() {
         };
         let builder = order.iter().copied().fold(Store::builder().shrinker(false), call);
         let store = builder.build().expect("enough for a store");
-        assert!(plan.asked() > 0, "{order:?}: the source");
+        assert!(plan.allocations() > 0, "{order:?}: the source");
         assert_eq!((store.limit(), store.max_limit()), (LIMIT, MAX_LIMIT), "{order:?}");
     }
 }
@@ -54,7 +55,7 @@ fn a_pool_is_what_all_calls_say_in_any_order() {
         let builder = PoolBuilder::new(NbudOptions::new().span_frames(1));
         let pool = order.iter().copied().fold(builder, call).build().expect("enough for a pool");
         pool.store(&[1; 100]).expect("room");
-        assert!(plan.asked() > 0, "{order:?}: the source");
+        assert!(plan.allocations() > 0, "{order:?}: the source");
         let stats = pool.stats();
         let limits = (stats.limit_bytes, stats.max_limit_bytes);
         assert_eq!(limits, (LIMIT as u64, MAX_LIMIT as u64), "{order:?}");

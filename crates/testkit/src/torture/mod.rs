@@ -142,7 +142,7 @@ use std::{
     thread,
 };
 
-use pagefold_frame::FaultySource;
+use crate::faulty::FaultySource;
 use pagefold_pool::{
     Allocator, BuildError, ContiguousError, MigrateError, NotEvicted, Pool, PoolBuilder,
     ReclaimError, default_source,
@@ -160,7 +160,7 @@ use self::{
     worker::{Done, Worker},
 };
 
-pub use pagefold_frame::FaultPlan;
+pub use crate::faulty::FaultPlan;
 
 pub use faults::{Faults, InvalidFaults};
 pub use mix::{InvalidMix, Mix, Operation};
@@ -516,8 +516,8 @@ impl Shared<'_> {
         ensure!(valid.is_ok(), "validate() of the empty pool: {valid:?}");
         summary.resident_bytes_end = stats.resident_bytes();
         if let Some(source) = &self.plan.source {
-            summary.injected.frame = source.refused();
-            summary.injected.isolate = source.isolations_refused();
+            summary.injected.frame = source.failures();
+            summary.injected.isolate = source.isolations_injected();
         }
         Ok(())
     }

@@ -167,12 +167,12 @@ impl Worker<'_> {
             ensure!(len != Err(HandleError::Foreign), "the victim {victim:?} is foreign");
             return Ok(self.refuse_eviction());
         };
-        if faults.evict.strikes(refused) {
+        if faults.evict.happens(refused) {
             self.read(slot)?;
             self.injected.evict += 1;
             return Ok(self.refuse_eviction());
         }
-        if faults.evict_panic.strikes(panics) {
+        if faults.evict_panic.happens(panics) {
             self.injected.evict_panic += 1;
             self.step(19);
             // Without the hook that prints it: it is not news.
