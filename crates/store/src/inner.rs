@@ -21,7 +21,10 @@ use pagefold_sys::{
 use crate::{
     KeyError, PAGE_BYTES,
     builder::Parts,
-    encoder::{Encoder, ReadError, Source, VALUE_MAX, Wait},
+    encoder::{
+        Encoder, VALUE_MAX,
+        decode::{Objects, ReadError, Wait},
+    },
     gate::AcceptGate,
     index::Nodes,
     shrinker::Wake,
@@ -214,17 +217,17 @@ impl Inner {
         self.share(self.marks.low) * FRAME_BYTES
     }
 
-    fn source(&self) -> Source<'_> {
-        Source { pool: &*self.pool, any: self.any }
+    fn objects(&self) -> Objects<'_> {
+        Objects { pool: &*self.pool, any: self.any }
     }
 
     #[inline]
     pub(crate) fn read(&self, entry: Entry, into: &mut [u8], wait: Wait) -> Result<(), ReadError> {
-        self.encoder.read(&self.source(), entry, into, wait)
+        self.encoder.read(&self.objects(), entry, into, wait)
     }
 
     pub(crate) fn len(&self, entry: Entry, wait: Wait) -> Result<usize, ReadError> {
-        self.encoder.len(&self.source(), entry, wait)
+        self.encoder.len(&self.objects(), entry, wait)
     }
 
     /// Frees the object of a word that is nobody's any more.
