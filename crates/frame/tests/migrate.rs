@@ -13,9 +13,10 @@ use std::{
 };
 
 use pagefold_frame::{
-    Busy, ContiguousError, DescriptorId, FaultPlan, FaultySource, FrameCount, FrameMigrateError,
-    HeapSource, LockError, Movable, PAGEBLOCK_FRAMES, Release, ReserveAccess,
+    Busy, ContiguousError, DescriptorId, FrameCount, FrameMigrateError, HeapSource, LockError,
+    Movable, PAGEBLOCK_FRAMES, Release, ReserveAccess,
 };
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use support::{Numbers, Rig, create, fill, is_filled};
 
 const ADDRESS_SPACE: usize = 64 << 20;

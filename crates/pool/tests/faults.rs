@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{FaultPlan, FaultySource, HeapSource};
+use pagefold_frame::HeapSource;
 use pagefold_pool::{
     Allocator, FillPolicy, NbudOptions, Pool, PoolBuilder, XcfmallocOptions, ZsmallocOptions,
 };
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use pagefold_testkit::{
     model::{Checked, Depth, Mismatch, Op},
     seed::Seed,
@@ -57,12 +58,12 @@ fn refuse_each(allocator: Allocator, count: u64) -> u64 {
         let pool = pool(&plan, allocator);
         let mut on = Checked::new(&*pool, Depth::Stats);
         let mut rng = seed.rng(1);
-        let before = plan.asked();
+        let before = plan.allocations();
         plan.fail(k, count);
         if let Err(mismatch) = traffic(&mut on, &mut rng, OPS) {
             panic!("{allocator:?}, grant {k} and {count} in all refused: {mismatch}");
         }
-        let asked = plan.asked() - before;
+        let asked = plan.allocations() - before;
         plan.heal();
         let after = traffic(&mut on, &mut rng, OPS / 4).and_then(|()| {
             let stored = on.store(&vec![1; pool.max_len().min(5000)])?;

@@ -2,7 +2,7 @@
 
 use pagefold_pool::Violation;
 
-use crate::{counters::Count, encoder::Wait, inner::Inner, space::Tenant};
+use crate::{counters::Count, encoder::decode::Wait, inner::Inner, space::Tenant};
 
 impl Inner {
     /// Whether all of it is true, with no operation under way.

@@ -42,6 +42,7 @@ mod gate;
 mod index;
 mod inner;
 mod limit;
+mod page;
 mod prometheus;
 mod room;
 mod shared;
@@ -62,12 +63,8 @@ pub use error::{
 pub use pagefold_sys::quiesce::set_fork_wait;
 
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
+pub use page::{PAGE_BYTES, Page};
 pub use room::ShrinkReport;
 pub use space::{Keys, Space, SpaceConfig, SpaceKind, Version};
 pub use stats::{Histogram, HistogramBucket, RejectedPuts, SpaceStats, StoreStats, WorkStats};
 pub use store::Store;
-
-/// Bytes of a page.
-pub const PAGE_BYTES: usize = 4096;
-/// A page.
-pub type Page = [u8; PAGE_BYTES];

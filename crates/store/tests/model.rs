@@ -15,11 +15,12 @@ use std::{
 };
 
 use pagefold_codec::{Codec, CodecError, CodecSpec};
-use pagefold_frame::{FaultPlan, FaultySource, HeapSource};
+use pagefold_frame::HeapSource;
 use pagefold_pool::Allocator;
 use pagefold_store::{
     GetError, Page, PreviousValue, PutError, Space, SpaceConfig, SpaceKind, Store,
 };
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use pagefold_testkit::{corpus::PageKind, seed::Seed};
 use rand::{Rng, RngExt};
 
@@ -289,12 +290,12 @@ fn refuse_each(allocator: Allocator, kind: SpaceKind, count: u64, stride: u64) -
         let space = store.space(config(kind)).expect("room");
         let mut oracle = Oracle::new(&space, 0, 1);
         let mut rng = seed.rng(k);
-        let before = plan.asked();
+        let before = plan.allocations();
         plan.fail(k, count);
         for _ in 0..400 {
             oracle.step(&mut rng, &store);
         }
-        let asked = plan.asked() - before;
+        let asked = plan.allocations() - before;
         oracle.check_all();
         plan.heal();
         // When nothing is refused any more, everything works again.

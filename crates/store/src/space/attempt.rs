@@ -11,7 +11,10 @@
 use pagefold_frame::ReserveAccess;
 
 use super::{Space, SpaceKind, update::Expected};
-use crate::{PAGE_BYTES, PreviousValue, PutError, PutIfError, ReachedLimit, counters::Count};
+use crate::{
+    PAGE_BYTES, PreviousValue, PutError, PutIfError, ReachedLimit, counters::Count,
+    encoder::object::Object,
+};
 
 /// How often room is made for one put.
 pub(super) const ATTEMPTS: u32 = 8;
@@ -31,6 +34,11 @@ pub(super) struct Need {
 }
 
 impl Need {
+    /// For an object.
+    pub(super) fn of(key: u64, expected: Expected, object: Object<'_>) -> Self {
+        Self::new(key, expected, object.bytes.len())
+    }
+
     /// For an object of that many bytes.
     pub(super) fn new(key: u64, expected: Expected, object: usize) -> Self {
         Self { key, expected, room_bytes: object as u64, object, drops: true }

@@ -12,7 +12,7 @@ use super::Space;
 use crate::{
     GetError, PAGE_BYTES, Page, TryGetError,
     counters::Count,
-    encoder::{ReadError, Wait},
+    encoder::decode::{ReadError, Wait},
     word::{Entry, Word},
 };
 

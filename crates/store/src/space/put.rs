@@ -20,7 +20,7 @@ use super::{
 use crate::{
     KeyError, PAGE_BYTES, Page, PreviousValue, PutError, PutIfError, PutManyError,
     counters::Count,
-    encoder::{Object, SCRATCH_BYTES, VALUE_MAX},
+    encoder::{SCRATCH_BYTES, VALUE_MAX, object::Object},
     index::Refused,
     inner::Inner,
     word::{Entry, Short, Word},
@@ -82,15 +82,20 @@ impl Space {
         let began = Instant::now();
         // Before anything is stored: see `update`.
         let epoch = self.inner().epoch();
-        let put = |object: Object<'_>| {
-            self.put_object(Need::new(key, expected, object.bytes.len()), object)
-        };
         let outcome = match same_filled(page) {
             Some(pattern) => match Entry::same(pattern) {
                 Some(entry) => self.publish_word(Need::of_word(key, expected), entry, PAGE_BYTES),
-                None => put(Object::pattern(&pattern.to_ne_bytes())),
+                None => {
+                    let pattern = pattern.to_ne_bytes();
+                    let object = Object::pattern(&pattern);
+                    self.put_object(Need::of(key, expected, object), object)
+                }
             },
-            None => self.inner().encoder.with_page(page, put),
+            None => {
+                let mut copy = *page;
+                let object = self.inner().encoder.encode_page(&mut copy);
+                self.put_object(Need::of(key, expected, object), object)
+            }
         };
         self.tenant().counters.put_took(began.elapsed());
         outcome.map(|word| Version::new(word, epoch))
@@ -156,14 +161,16 @@ impl Space {
         let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         let epoch = self.inner().epoch();
-        let put = |object: Object<'_>| {
-            self.put_object(Need::new(key, expected, object.bytes.len()), object)
-        };
         let outcome = match value.len() {
             0 => self.publish_word(Need::of_word(key, expected), Entry::Nil, 0),
             len if len > VALUE_MAX => Err(self.too_long(len, VALUE_MAX).into()),
             len if len > PAGE_BYTES => self.put_long(key, value, expected),
-            _ => self.inner().encoder.with_value(value, &mut [], put),
+            len => {
+                let mut buffer = [0; PAGE_BYTES];
+                buffer[..len].copy_from_slice(value);
+                let object = self.inner().encoder.encode_value(&mut buffer, len);
+                self.put_object(Need::of(key, expected, object), object)
+            }
         };
         self.tenant().counters.put_took(began.elapsed());
         outcome.map(|word| Version::new(word, epoch))
@@ -197,21 +204,18 @@ impl Space {
         let need =
             Need { room_bytes: SCRATCH_BYTES as u64, ..Need::new(key, expected, usize::MAX) };
         self.with_room(need, |_| inner.charge_long().map_err(|_| Retry::Room))?;
-        let put = |object: Object<'_>, drops| {
-            self.put_object(Need { drops, ..Need::new(key, expected, object.bytes.len()) }, object)
-        };
         let scratch_bytes = 2 * value.len();
-        if let Some(charge) = self.charge_scratch(scratch_bytes) {
+        if let Some(_charge) = self.charge_scratch(scratch_bytes) {
             let mut scratch = vec![0; scratch_bytes];
-            let outcome = encoder.with_value(value, &mut scratch, |object| put(object, true));
-            drop(charge);
-            return outcome;
+            let object = encoder.encode_long(value, &mut scratch);
+            return self.put_object(Need::of(key, expected, object), object);
         }
-        // At the limit: the store's own scratch. A put that holds it drops no page, because the program may be told of
-        // that and put in turn.
+        // No room for scratch of its own: the put works in the scratch of the store. While it holds that, it drops no page:
+        // dropping calls listeners of the program, and a listener may put a long value too.
         encoder.scratch().acquire().with(|scratch| {
             let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
-            encoder.with_value(value, scratch, |object| put(object, false))
+            let object = encoder.encode_long(value, &mut scratch[..scratch_bytes]);
+            self.put_object(Need { drops: false, ..Need::of(key, expected, object) }, object)
         })
     }
 

@@ -6,7 +6,7 @@ use super::{Space, Tenant, get::look_again};
 use crate::{
     GetError, KeyError, Page,
     counters::Count,
-    encoder::{ReadError, Wait},
+    encoder::decode::{ReadError, Wait},
     inner::Inner,
 };
 

@@ -4,7 +4,7 @@ use super::{Space, get::look_again};
 use crate::{
     GetError, KeyError, PAGE_BYTES, PutManyError, TryGetError,
     counters::Count,
-    encoder::{ReadError, Wait},
+    encoder::decode::{ReadError, Wait},
 };
 
 impl Space {

@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use pagefold_frame::FaultPlan;
+use crate::faulty::FaultPlan;
 use pagefold_pool::{
     AllocError, Handle, HandleError, Pool, ReadIntoError, Slices, Stats, TryReadError, WriteError,
 };

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use pagefold_frame::FaultPlan;
+use crate::faulty::FaultPlan;
 use pagefold_pool::Handle;
 use rand::{Rng, RngExt};
 

@@ -1,6 +1,6 @@
 //! Steps by chance: the cycle of a torture run, from a seed and the state of the pool.
 
-use pagefold_frame::Chance;
+use crate::faulty::Chance;
 use pagefold_pool::Pool;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -245,7 +245,7 @@ impl Generator {
         let retries = self.rng.random_range(1..=4);
         let faults = self.plan.faults;
         let mut bits = |chance: Chance| {
-            (0..64).fold(0, |bits, at| bits | u64::from(chance.strikes(self.rng.random())) << at)
+            (0..64).fold(0, |bits, at| bits | u64::from(chance.happens(self.rng.random())) << at)
         };
         Step::Reclaim { retries, refused: bits(faults.evict), panics: bits(faults.evict_panic) }
     }

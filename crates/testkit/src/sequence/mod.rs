@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-use pagefold_frame::{Chance, FaultPlan};
+use crate::faulty::{Chance, FaultPlan};
 use pagefold_pool::Pool;
 
 use crate::{
@@ -37,7 +37,7 @@ use self::{
 pub use shrink::shrink;
 
 /// Makes the pool of a round. Faults of frames come from the plan: build it on a
-/// [`FaultySource`](pagefold_frame::FaultySource) with it, or leave it alone.
+/// [`FaultySource`](crate::faulty::FaultySource) with it, or leave it alone.
 pub type Build<'a> = dyn Fn(&Arc<FaultPlan>) -> Box<dyn Pool> + 'a;
 
 /// How long a run is.
@@ -215,8 +215,8 @@ fn attempt<'a>(
             source.pause(true);
             played.and_then(|()| player.finish(&mut on))
         };
-        log.injected.frame = source.refused();
-        log.injected.isolate = source.isolations_refused();
+        log.injected.frame = source.failures();
+        log.injected.isolate = source.isolations_injected();
         ended.map_err(|mismatch| Failure(mismatch.0))?;
         log.kernel_bytes_end = watch.drop_empty(pool)?;
         Ok(())

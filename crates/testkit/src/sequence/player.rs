@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use pagefold_frame::FaultPlan;
+use crate::faulty::FaultPlan;
 use pagefold_pool::{AllocError, Handle, WriteError};
 
 use super::Log;

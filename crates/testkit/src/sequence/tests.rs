@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use pagefold_frame::{FaultySource, HeapSource};
+use pagefold_frame::HeapSource;
 use pagefold_pool::{Allocator, PoolBuilder};
 
 use super::*;
 use crate::{
+    faulty::FaultySource,
     injected_bug::{BuggyPool, InjectedBug},
     reference::{MapPool, Mutant},
     seed::Seed,

@@ -21,9 +21,9 @@
 //! Anything under `trait Pool` can be tortured. This one keeps every object in a vector of its own, which is simple and
 //! right; it has no frames, so it cannot migrate, allocate ranges or reclaim, and is not asked to.
 //! ```
-//! use std::{collections::HashMap, sync::{Arc, Mutex}};
+//! use std::{collections::HashMap, num::NonZeroU16, sync::{Arc, Mutex}};
 //! use pagefold_pool::{
-//!     AllocError, CompactReport, Handle, HandleError, LimitError, Pool, Slices, Stats, TrimReport, TryReadError,
+//!     AllocError, CompactReport, Handle, HandleError, LimitError, Pool, PoolId, Slices, Stats, TrimReport, TryReadError,
 //!     Violation, WriteError,
 //! };
 //! use pagefold_testkit::{seed::Seed, torture::{self, Plan, Watch}};
@@ -42,6 +42,7 @@
 //!
 //! impl Pool for Vectors {
 //!     fn name(&self) -> &'static str { "vectors" }
+//!     fn id(&self) -> PoolId { PoolId::from_raw(NonZeroU16::MIN) }
 //!     fn max_len(&self) -> usize { 4096 }
 //!     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
 //!         self.store(&vec![0; len.min(4097)])
@@ -58,7 +59,7 @@
 //!         }
 //!         // A number is never used again, so a stale handle finds nothing.
 //!         state.next += 1;
-//!         let handle = Handle::from_raw(state.next).unwrap();
+//!         let handle = self.id().handle(state.next);
 //!         state.payload += bytes.len();
 //!         state.objects.insert(handle, bytes.into());
 //!         Ok(handle)
@@ -141,10 +142,10 @@ use std::{
     thread,
 };
 
-use pagefold_frame::FaultySource;
+use crate::faulty::FaultySource;
 use pagefold_pool::{
-    Allocator, BuildError, ContiguousError, MigrateError, Pool, PoolBuilder, ReclaimError,
-    default_source,
+    Allocator, BuildError, ContiguousError, MigrateError, NotEvicted, Pool, PoolBuilder,
+    ReclaimError, default_source,
 };
 use thiserror::Error;
 
@@ -159,7 +160,7 @@ use self::{
     worker::{Done, Worker},
 };
 
-pub use pagefold_frame::FaultPlan;
+pub use crate::faulty::FaultPlan;
 
 pub use faults::{Faults, InvalidFaults};
 pub use mix::{InvalidMix, Mix, Operation};
@@ -384,10 +385,10 @@ pub fn build(
 
 /// Finds out what an empty pool can do.
 pub(crate) fn support(pool: &dyn Pool) -> Result<Support, Failure> {
-    let reclaim = pool.reclaim(1, None);
+    let reclaim = pool.reclaim(1, &mut |_| Err(NotEvicted));
     ensure!(
-        matches!(reclaim, Err(ReclaimError::NoEvictor | ReclaimError::Unsupported)),
-        "reclaim without an evictor: {reclaim:?}"
+        matches!(reclaim, Err(ReclaimError::NothingToReclaim | ReclaimError::Unsupported)),
+        "reclaim from an empty pool: {reclaim:?}"
     );
     let contiguous = pool.alloc_contiguous(0, 1).err();
     ensure!(
@@ -515,8 +516,8 @@ impl Shared<'_> {
         ensure!(valid.is_ok(), "validate() of the empty pool: {valid:?}");
         summary.resident_bytes_end = stats.resident_bytes();
         if let Some(source) = &self.plan.source {
-            summary.injected.frame = source.refused();
-            summary.injected.isolate = source.isolations_refused();
+            summary.injected.frame = source.failures();
+            summary.injected.isolate = source.isolations_injected();
         }
         Ok(())
     }

@@ -125,7 +125,7 @@ impl Worker<'_> {
     /// Evicts by the pool's own order. Evictors free, refuse, panic, and use the pool.
     pub(super) fn reclaim(&mut self) -> Result<(), Failure> {
         let pool = self.shared.pool;
-        let retries = self.rng.random_range(1..=4);
+        let retries = self.rng.random_range(0..=4);
         let mut failure = None;
         let mut evict = |victim| {
             self.evict(victim).unwrap_or_else(|error| {
@@ -133,7 +133,7 @@ impl Worker<'_> {
                 Err(NotEvicted)
             })
         };
-        let call = AssertUnwindSafe(|| pool.reclaim(retries, Some(&mut evict)));
+        let call = AssertUnwindSafe(|| pool.reclaim(retries, &mut evict));
         let outcome = panic::catch_unwind(call);
         if let Some(failure) = failure {
             return Err(failure);
@@ -167,12 +167,12 @@ impl Worker<'_> {
             ensure!(len != Err(HandleError::Foreign), "the victim {victim:?} is foreign");
             return Ok(self.refuse_eviction());
         };
-        if faults.evict.strikes(refused) {
+        if faults.evict.happens(refused) {
             self.read(slot)?;
             self.injected.evict += 1;
             return Ok(self.refuse_eviction());
         }
-        if faults.evict_panic.strikes(panics) {
+        if faults.evict_panic.happens(panics) {
             self.injected.evict_panic += 1;
             self.step(19);
             // Without the hook that prints it: it is not news.

@@ -1,7 +1,7 @@
 //! What a run did, by kind of operation, and which kinds it can have at all.
 
 use super::{Faults, Mix, Operation};
-use pagefold_frame::Chance;
+use crate::faulty::Chance;
 
 /// What a pool can do beyond storing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -26,7 +26,7 @@ fn zbud() -> Arc<dyn Pool> {
 /// Reclaims one frame with an evictor that frees.
 fn reclaim(pool: &dyn Pool) -> Result<Reclaimed, ReclaimError> {
     // A stale handle: the other thread freed the object first.
-    pool.reclaim(1, Some(&mut |handle| pool.free(handle).or(Ok(()))))
+    pool.reclaim(1, &mut |handle| pool.free(handle).or(Ok(())))
 }
 
 #[test]
