@@ -1,0 +1,275 @@
+//! One run: a fresh pool, with or without a planted fault, to its end.
+
+use std::{
+    fmt::Write as _,
+    io::BufWriter,
+    panic,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pagefold_pool::{BuildError, Pool, PoolBuilder};
+use pagefold_sys::procfs::{Process, rss_anon};
+use pagefold_testkit::{
+    canary::Canary,
+    reference::MapPool,
+    sequence::{self, Rounds},
+    torture::{self, Failure, FaultPlan, Faults, Plan, Summary, Watch},
+    trace::Trace,
+};
+
+use crate::{
+    allocators::torture::{
+        config::{CanaryKind, Length, Subject, TortureConfig},
+        observe::Observed,
+    },
+    interrupt::Interrupt,
+    progress::Progress,
+};
+
+/// A planted fault strikes about one call in this many of those that it can strike.
+const CANARY_ONE_IN: u64 = 500;
+/// A run of this length in which something never happened tests less than it says.
+const LONG: Duration = Duration::from_secs(20);
+/// How long a failing sequence is shrunk.
+const SHRINK_FOR: Duration = Duration::from_secs(30);
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) subject: Subject,
+    pub(super) canary: Option<CanaryKind>,
+    plan: Plan,
+    limit: usize,
+    trace: Option<Trace>,
+    keep: bool,
+}
+
+/// What came of it.
+pub(super) struct Run {
+    pub(super) subject: Subject,
+    pub(super) canary: Option<CanaryKind>,
+    pub(super) elapsed: Duration,
+    pub(super) outcome: Outcome,
+    /// Steps of a replay that did nothing.
+    pub(super) skipped: u64,
+    /// What was recorded.
+    pub(super) trace: Option<Trace>,
+    pub(super) plan: Plan,
+}
+
+/// How it ended.
+pub(super) enum Outcome {
+    Passed(Summary),
+    Failed(Found),
+}
+
+/// A failure, and how to see it again.
+pub(super) struct Found {
+    pub(super) failure: Failure,
+    /// The operation's number.
+    pub(super) operation: u64,
+    /// A command that does the same again.
+    pub(super) command: String,
+    /// The shrunk sequence.
+    pub(super) few: Option<Few>,
+}
+
+/// A short sequence that still fails.
+pub(super) struct Few {
+    pub(super) trace: Trace,
+    pub(super) path: Option<PathBuf>,
+    pub(super) command: Option<String>,
+}
+
+impl Job {
+    pub(super) fn new(
+        config: &TortureConfig,
+        subject: Subject,
+        canary: Option<CanaryKind>,
+        trace: Option<Trace>,
+    ) -> Self {
+        let limit = config.limit.unwrap_or_default();
+        let recorded = trace.as_ref().map_or_else(Faults::default, |trace| trace.header.faults);
+        let faults = config.faults.unwrap_or(recorded);
+        let trace = trace.map(|mut trace| {
+            (trace.header.limit, trace.header.faults) = (limit, faults);
+            trace
+        });
+        let plan = Plan {
+            threads: config.threads.get(),
+            ops: match config.length {
+                Length::Ops(ops) => Some(ops),
+                Length::Time(_) => None,
+            },
+            mix: config.mix.clone(),
+            faults,
+            ..Plan::new(trace.as_ref().map_or(config.seed, |trace| trace.header.seed))
+        };
+        Self { subject, canary, plan, limit, trace, keep: config.record.is_some() }
+    }
+
+    /// Finds out whether there can be such a pool.
+    pub(super) fn check(&self) -> Result<(), BuildError> {
+        match self.subject {
+            Subject::Allocator(allocator) => {
+                let built = PoolBuilder::new(allocator).limit(self.limit).build();
+                built.map(drop)
+            }
+            Subject::Reference(_) => Ok(()),
+        }
+    }
+
+    fn build(&self, source: &Arc<FaultPlan>) -> Box<dyn Pool> {
+        let pool: Box<dyn Pool> = match self.subject {
+            Subject::Allocator(allocator) => torture::build(allocator, self.limit, source)
+                .unwrap_or_else(|error| panic!("no pool of {allocator}: {error}")),
+            Subject::Reference(None) => Box::new(MapPool::new(self.limit)),
+            Subject::Reference(Some(flaw)) => Box::new(MapPool::with_flaw(self.limit, flaw)),
+        };
+        match self.canary {
+            None => pool,
+            Some(kind) => {
+                let canary = Canary::new(pool, self.plan.seed.value(), CANARY_ONE_IN);
+                Box::new(canary.only(kind.fault()))
+            }
+        }
+    }
+
+    /// Runs it to its end, watched.
+    pub(super) fn run(
+        self,
+        share: Option<Duration>,
+        interrupt: &Interrupt,
+        progress: &Progress,
+    ) -> Run {
+        let watch = match self.subject {
+            // Only of mapped memory does the kernel know when it was given back.
+            Subject::Allocator(_) => Watch::measuring(|| rss_anon(Process::Current).ok()),
+            Subject::Reference(_) => Watch::default(),
+        };
+        let injected = self.canary.map(|kind| format!(" with {}", kind.name())).unwrap_or_default();
+        let observed = Observed {
+            name: format!("{}{injected}", self.subject),
+            watch: &watch,
+            command: &|ops| self.command(ops),
+        };
+        let begin = Instant::now();
+        let (outcome, skipped, trace) =
+            observed.run(share, interrupt, progress, || self.work(&watch));
+        let elapsed = begin.elapsed();
+        let cut = interrupt.is_requested();
+        let outcome = match outcome {
+            Outcome::Passed(summary) if !cut && elapsed >= LONG && self.is_random() => {
+                self.complete(summary)
+            }
+            outcome => outcome,
+        };
+        let Self { subject, canary, plan, .. } = self;
+        Run { subject, canary, elapsed, outcome, skipped, trace, plan }
+    }
+
+    fn is_random(&self) -> bool {
+        self.trace.is_none() && self.canary.is_none()
+    }
+
+    /// A long run in which something never happened has failed.
+    fn complete(&self, summary: Summary) -> Outcome {
+        let missing = summary.missing(&self.plan);
+        if missing.is_empty() {
+            return Outcome::Passed(summary);
+        }
+        let text = format!("these never happened in {LONG:?} or more: {}", missing.join(", "));
+        let operation = summary.tally.total();
+        let command = self.command(operation);
+        Outcome::Failed(Found { failure: Failure(text), operation, command, few: None })
+    }
+
+    fn work(&self, watch: &Watch) -> (Outcome, u64, Option<Trace>) {
+        if self.plan.threads > 1 {
+            return (self.with_threads(watch), 0, None);
+        }
+        let build = |source: &_| self.build(source);
+        let rounds = if self.keep { Rounds::One } else { Rounds::Many };
+        let done = match &self.trace {
+            Some(trace) => sequence::replay(&build, trace, watch),
+            None => sequence::run(&build, &self.plan, self.limit, rounds, watch),
+        };
+        match done {
+            Ok(done) => (Outcome::Passed(done.summary), done.skipped, Some(done.trace)),
+            Err(failed) => {
+                // What a canary does depends on the number of the call, so fewer calls are another run.
+                let few = self.canary.is_none().then(|| self.shrink(&failed.trace));
+                let (failure, operation) = (failed.failure.clone(), failed.ops);
+                let command = self.command(operation);
+                let found = Found { failure, operation, command, few };
+                (Outcome::Failed(found), 0, Some(failed.trace))
+            }
+        }
+    }
+
+    fn with_threads(&self, watch: &Watch) -> Outcome {
+        let source = self.plan.faults.plan(self.plan.seed.value());
+        let pool = self.build(&source);
+        let plan = Plan { source: Some(source), ..self.plan.clone() };
+        let outcome = torture::run(&*pool, &plan, watch).and_then(|mut summary| {
+            summary.kernel_bytes_end = watch.drop_empty(pool)?;
+            Ok(summary)
+        });
+        match outcome {
+            Ok(summary) => Outcome::Passed(summary),
+            Err(failure) => {
+                let operation = watch.ops();
+                let command = self.command(operation.max(1));
+                Outcome::Failed(Found { failure, operation, command, few: None })
+            }
+        }
+    }
+
+    /// Looks for a short sequence that fails, and keeps it in a file.
+    fn shrink(&self, trace: &Trace) -> Few {
+        // The run's own may have been stopped.
+        let watch = &Watch::default();
+        let build = |source: &_| self.build(source);
+        // A pool that panics would do so in each attempt.
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(|_| {}));
+        let trace = sequence::shrink(&build, trace, Instant::now() + SHRINK_FOR, watch);
+        panic::set_hook(hook);
+        let path = self.write(&trace);
+        let command = path.as_ref().map(|path| {
+            let path = path.display();
+            format!("pagefold torture --allocator {} --replay {path}", self.subject)
+        });
+        Few { trace, path, command }
+    }
+
+    fn write(&self, trace: &Trace) -> Option<PathBuf> {
+        let prefix = format!("pagefold-torture-{}-", self.subject);
+        let file = tempfile::Builder::new()
+            .prefix(&prefix.replace(':', "-"))
+            .suffix(".trace")
+            .tempfile()
+            .ok()?;
+        trace.write(&mut BufWriter::new(file.as_file())).ok()?;
+        file.keep().ok().map(|(_, path)| path)
+    }
+
+    /// The command line that does the same.
+    pub(super) fn command(&self, ops: u64) -> String {
+        let plan = &self.plan;
+        let mut line = format!("pagefold torture --allocator {}", self.subject);
+        // Writing to a string cannot fail.
+        let mut add = |text: std::fmt::Arguments<'_>| _ = line.write_fmt(text);
+        add(format_args!(
+            " --threads {} --seed {} --frames {} --ops {ops}",
+            plan.threads, plan.seed, self.limit
+        ));
+        add(format_args!(" --mix {} --faults {}", plan.mix, plan.faults));
+        if let Some(canary) = self.canary {
+            add(format_args!(" --canary={}", canary.name()));
+        }
+        line
+    }
+}
