@@ -14,7 +14,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::{estimate::EstimateArgs, stop::Stop, torture::TortureArgs};
-use crate::command::Command;
+use crate::{command::Command, exit::CODES};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -33,13 +33,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     /// Measure what compressed memory would save on your own data
-    #[command(long_about = estimate_help::ABOUT, after_long_help = estimate_help::REMARKS, after_help = "Examples, columns and exit codes: pagefold estimate --help")]
+    #[command(long_about = estimate_help::ABOUT, after_long_help = remarks(estimate_help::REMARKS, estimate_help::MORE), after_help = "Examples, columns and exit codes: pagefold estimate --help")]
     Estimate(EstimateArgs),
     /// Print a table of size classes, and the density that it would have
-    #[command(long_about = classes::ABOUT, after_long_help = classes::EXAMPLES, after_help = "Examples and exit codes: pagefold classes --help")]
+    #[command(long_about = classes::ABOUT, after_long_help = remarks(classes::EXAMPLES, classes::MORE), after_help = "Examples and exit codes: pagefold classes --help")]
     Classes(classes::ClassesArgs),
     /// Torture the allocators: stress with compaction, migration and faults, every byte verified
-    #[command(long_about = torture::ABOUT, after_long_help = torture::EXAMPLES, after_help = "Examples and exit codes: pagefold torture --help")]
+    #[command(long_about = torture::ABOUT, after_long_help = remarks(torture::EXAMPLES, torture::MORE), after_help = "Examples and exit codes: pagefold torture --help")]
     Torture(TortureArgs),
     /// Print a script that completes this command's words in a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
@@ -64,6 +64,11 @@ Examples:
   pagefold torture --seconds 60    do the allocators stand up to it?
   pagefold completions bash        a script for the shell
   pagefold man | man -l -          the manual page";
+
+/// The part of the long help after the options: examples and columns, the exit codes, and where to read more.
+fn remarks(examples: &str, more: &str) -> String {
+    format!("{examples}\n\n{CODES}\n\n{more}")
+}
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

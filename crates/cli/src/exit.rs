@@ -7,7 +7,8 @@ pub(crate) const CODES: &str = "\
 Exit codes:
   0    done, and everything checked is right
   1    failed: nothing could be read, measured or printed
-  2    invalid arguments; nothing was done
+  2    invalid arguments: an option, a limit, a trace or an output
+       file cannot be used, and nothing was done
   3    incomplete: an input was missing or could not be read
   4    an allocator failed: contents, accounts or an answer are wrong
   5    an allocator stalled: nothing was finished for a minute
@@ -21,7 +22,7 @@ pub(crate) enum Exit {
     Success,
     /// Nothing could be read, measured or printed.
     Failed,
-    /// Invalid arguments: an option, a limit, or a file to write cannot be used, and nothing was done.
+    /// Invalid arguments: an option, a limit, a trace or an output file cannot be used, and nothing was done.
     Usage,
     /// The report lacks an input that is missing or could not be read.
     Partial,

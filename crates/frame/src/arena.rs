@@ -20,8 +20,8 @@ use pagefold_sys::{
 };
 
 use crate::{
-    FRAME_BYTES, FrameCount, FrameNo, Location, Memory, MigrationStats, Mobility, OutOfFrames,
-    Owner, PAGEBLOCK_FRAMES, ReserveAccess, SourceError, Tag,
+    FRAME_BYTES, FrameCount, FrameNo, FrameOwner, FrameRange, MemoryBudget, MigrationStats,
+    Mobility, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess, SourceError, Tag,
     buddy::{Buddy, FreeBlock, Kind},
     cache::{CACHED_ORDERS, Cache},
     evacuate::Progress,
@@ -61,7 +61,7 @@ pub struct ArenaStats {
     /// Owned by descriptors.
     pub allocated: usize,
     /// Claimed.
-    pub claimed: usize,
+    pub contiguous: usize,
     /// In caches, or free and not yet given back: may be resident.
     pub idle: usize,
     /// Frames that the reservation holds.
@@ -77,7 +77,7 @@ fn is_cacheable(frames: FrameCount, mobility: Mobility) -> bool {
 /// See the module.
 #[derive(Debug)]
 pub struct Arena {
-    memory: Arc<Memory>,
+    memory: Arc<MemoryBudget>,
     pub(crate) reservation: Reservation,
     owners: Table<GuardedU32>,
     pub(crate) buddy: Mutex<Buddy>,
@@ -103,7 +103,7 @@ impl Arena {
     ///
     /// # Errors
     /// [`SourceError`] when the address space cannot be had.
-    pub fn new(memory: &Arc<Memory>, config: ArenaConfig) -> Result<Self, SourceError> {
+    pub fn new(memory: &Arc<MemoryBudget>, config: ArenaConfig) -> Result<Self, SourceError> {
         let bytes =
             config.address_space.min(Self::ADDRESS_SPACE_MAX).next_multiple_of(PAGEBLOCK_BYTES);
         let pageblocks = u32::try_from(bytes / PAGEBLOCK_BYTES)
@@ -131,7 +131,7 @@ impl Arena {
     }
 
     /// The account that this arena charges.
-    pub fn memory(&self) -> &Arc<Memory> {
+    pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.memory
     }
 
@@ -141,7 +141,7 @@ impl Arena {
     }
 
     #[inline]
-    pub(crate) fn base_of(&self, location: Location) -> std::ptr::NonNull<u8> {
+    pub(crate) fn base_of(&self, location: FrameRange) -> std::ptr::NonNull<u8> {
         self.reservation.at(location.start.byte_offset())
     }
 
@@ -170,9 +170,9 @@ impl Arena {
         frames: FrameCount,
         mobility: Mobility,
         access: ReserveAccess,
-        owner: Owner,
-    ) -> Result<Location, OutOfFrames> {
-        self.memory.source().grant().map_err(|_| OutOfFrames)?;
+        owner: FrameOwner,
+    ) -> Result<FrameRange, OutOfFrames> {
+        self.memory.injected_failure()?;
         let start = match self.cached(frames, mobility, access) {
             Some(start) => start,
             None => match self.carve(frames, mobility, access) {
@@ -184,8 +184,13 @@ impl Arena {
     }
 
     /// Gives a run that is nobody's its owner.
-    pub(crate) fn hand_out(&self, start: FrameNo, frames: FrameCount, owner: Owner) -> Location {
-        let location = Location { start, frames };
+    pub(crate) fn hand_out(
+        &self,
+        start: FrameNo,
+        frames: FrameCount,
+        owner: FrameOwner,
+    ) -> FrameRange {
+        let location = FrameRange { start, frames };
         self.set_owner(location.range(), owner.tag.word(owner.id));
         // ORDERING: Relaxed; a statistic.
         self.allocated.fetch_add(frames.get() as usize, Ordering::Relaxed);
@@ -287,12 +292,12 @@ impl Arena {
 
     /// Who owns a frame. The one place where a frame becomes a descriptor: whoever goes on to use it isolates or holds
     /// the descriptor and looks whether the frame is (still) its own.
-    pub fn owner(&self, frame: FrameNo) -> Option<Owner> {
-        Tag::split(self.owner_word(frame.0)).map(|(tag, id)| Owner { tag, id })
+    pub fn owner(&self, frame: FrameNo) -> Option<FrameOwner> {
+        Tag::split(self.owner_word(frame.0)).map(|(tag, id)| FrameOwner { tag, id })
     }
 
     /// Takes a run back from the descriptor that owned it.
-    pub(crate) fn free(&self, location: Location, mobility: Mobility) {
+    pub(crate) fn free(&self, location: FrameRange, mobility: Mobility) {
         self.set_owner(location.range(), 0);
         let (order, count) = (location.frames.order(), location.frames.get());
         // ORDERING: Relaxed; a statistic.
@@ -431,7 +436,7 @@ impl Arena {
         let charged = self.charged.load(Ordering::Relaxed);
         ArenaStats {
             allocated,
-            claimed,
+            contiguous: claimed,
             idle: charged.saturating_sub(allocated + claimed),
             capacity: self.reservation.bytes() / FRAME_BYTES,
         }
@@ -448,11 +453,11 @@ impl Arena {
         let cached: u64 = self.caches.iter().map(|cache| cache.lock().frames()).sum();
         let in_use = u64::from(buddy.frontier()) * u64::from(PAGEBLOCK_FRAMES);
         let stats = self.stats();
-        let handed_out = stats.allocated + stats.claimed;
+        let handed_out = stats.allocated + stats.contiguous;
         if free + cached + handed_out as u64 != in_use {
             return Err(format!(
                 "I-BUDDY: {free} frames free, {cached} cached, {} allocated, {} claimed, of {in_use} in use",
-                stats.allocated, stats.claimed
+                stats.allocated, stats.contiguous
             ));
         }
         let charged = (handed_out + stats.idle) as u64;
@@ -471,10 +476,10 @@ impl Arena {
         let claimed = (0..buddy.frontier() * PAGEBLOCK_FRAMES)
             .filter(|&frame| self.owner_word(frame) == CLAIMED)
             .count();
-        if (owned, claimed) != (stats.allocated, stats.claimed) {
+        if (owned, claimed) != (stats.allocated, stats.contiguous) {
             return Err(format!(
                 "I-OWNER: {owned} frames have an owner and {claimed} are claimed, not {} and {}",
-                stats.allocated, stats.claimed
+                stats.allocated, stats.contiguous
             ));
         }
         Ok(())

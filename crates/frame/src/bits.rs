@@ -7,7 +7,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    Memory, OutOfFrames, ReserveAccess, SourceError,
+    MemoryBudget, OutOfFrames, ReserveAccess, SourceError,
     table::{GuardedU64, Table},
 };
 
@@ -80,7 +80,11 @@ impl BitForest {
     ///
     /// # Errors
     /// [`SourceError`] when the address space cannot be reserved.
-    pub fn new(memory: &Arc<Memory>, capacity: usize, trees: usize) -> Result<Self, SourceError> {
+    pub fn new(
+        memory: &Arc<MemoryBudget>,
+        capacity: usize,
+        trees: usize,
+    ) -> Result<Self, SourceError> {
         let levels = Levels::new(capacity);
         Ok(Self { table: Table::new(memory, levels.words() * trees)?, levels, trees })
     }
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_forest_agrees_with_ordered_sets() {
-        let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
+        let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
         for capacity in [1, 63, 64, 65, 4096, 4097, 300_000] {
             let forest = BitForest::new(&memory, capacity, 3).expect("heap");
             let mut models = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];

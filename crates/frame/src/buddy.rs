@@ -31,8 +31,8 @@ mod hold;
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    BitForest, FrameCount, FrameNo, Memory, Mobility, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess,
-    SourceError,
+    BitForest, FrameCount, FrameNo, MemoryBudget, Mobility, OutOfFrames, PAGEBLOCK_FRAMES,
+    ReserveAccess, SourceError,
     table::{Entry, GuardedU64, Table},
     units::PAGEBLOCK_ORDER,
 };
@@ -211,7 +211,7 @@ pub(crate) struct Buddy {
 }
 
 impl Buddy {
-    pub(crate) fn new(memory: &Arc<Memory>, capacity: u32) -> Result<Self, SourceError> {
+    pub(crate) fn new(memory: &Arc<MemoryBudget>, capacity: u32) -> Result<Self, SourceError> {
         Ok(Self {
             blocks: Table::new(memory, capacity as usize)?,
             forest: BitForest::new(memory, capacity as usize, TREES)?,

@@ -2,8 +2,8 @@
 //!
 //! Frames (allocated, cached, or free but not yet given back) and pages of tables are charged in the same unit, so
 //! the limit counts everything. The last frames of the limit are kept for work that must go on when everything is full:
-//! the [`reserve`](Memory::reserve) for compaction, and before it the
-//! [`overwrite_reserve`](Memory::overwrite_reserve); see [`ReserveAccess`].
+//! the [`reserve`](MemoryBudget::reserve) for compaction, and before it the
+//! [`overwrite_reserve`](MemoryBudget::overwrite_reserve); see [`ReserveAccess`].
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub struct OutOfFrames;
 pub enum ReserveAccess {
     /// Everything but the two reserves.
     Normal,
-    /// The [overwrite reserve](Memory::overwrite_reserve) as well: for new content whose predecessor is freed next.
+    /// The [overwrite reserve](MemoryBudget::overwrite_reserve) as well: for new content whose predecessor is freed next.
     Overwrite,
     /// Both reserves: for work that gives back more than it takes, such as compaction.
     Reserve,
@@ -33,7 +33,7 @@ pub enum ReserveAccess {
 /// # Invariants
 /// `used <= limit` at any time (I-LIMIT): both lie in one word, so no charge can slip past a limit that is lowered.
 #[derive(Debug)]
-pub struct Memory {
+pub struct MemoryBudget {
     source: Box<dyn FrameSource>,
     /// Frames used (bits 0..32) and the limit in frames (32..64).
     account: AtomicU64,
@@ -51,7 +51,7 @@ fn split(account: u64) -> (usize, usize) {
     ((account & u64::from(u32::MAX)) as usize, (account >> LIMIT_SHIFT) as usize)
 }
 
-impl Memory {
+impl MemoryBudget {
     /// An empty account of `limit` frames with `source`. More than 2^32 - 1 frames (16 TiB) count as that many.
     pub fn new(source: Box<dyn FrameSource>, limit: usize) -> Self {
         Self {
@@ -65,6 +65,20 @@ impl Memory {
 
     pub(crate) fn source(&self) -> &dyn FrameSource {
         &*self.source
+    }
+
+    /// Fails where a test injects a failure. A build without the feature has no call here.
+    #[cfg_attr(
+        not(feature = "fault-injection"),
+        expect(clippy::unused_self, reason = "nothing is injected")
+    )]
+    #[inline]
+    pub(crate) fn injected_failure(&self) -> Result<(), OutOfFrames> {
+        #[cfg(feature = "fault-injection")]
+        if self.source.injects_failure() {
+            return Err(OutOfFrames);
+        }
+        Ok(())
     }
 
     /// The address space, in bytes, that an arena with this limit should reserve from this source.
@@ -105,14 +119,14 @@ impl Memory {
         assert!(split(before).0 >= frames, "more frames given back than were charged");
     }
 
-    /// Charges pages of tables and the like; asks the source first.
+    /// Charges pages of tables and the like.
     #[cfg_attr(loom, expect(dead_code, reason = "tables of a model are not charged"))]
     pub(crate) fn charge_metadata(
         &self,
         frames: usize,
         access: ReserveAccess,
     ) -> Result<(), OutOfFrames> {
-        self.source.grant().map_err(|_| OutOfFrames)?;
+        self.injected_failure()?;
         self.charge(frames, access)?;
         self.metadata.fetch_add(frames, Ordering::Relaxed);
         Ok(())
@@ -206,7 +220,7 @@ impl Memory {
 #[derive(Debug)]
 #[must_use = "the charge ends when it is dropped"]
 pub struct Charge {
-    memory: Arc<Memory>,
+    memory: Arc<MemoryBudget>,
     frames: usize,
 }
 

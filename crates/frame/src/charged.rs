@@ -4,7 +4,7 @@
 //! charged like the pages that they stand for (I-LIMIT), a frame for each 128 MiB of the table, up to the highest page
 //! that is charged.
 
-use crate::{FRAME_BYTES, Memory, OutOfFrames, ReserveAccess};
+use crate::{FRAME_BYTES, MemoryBudget, OutOfFrames, ReserveAccess};
 
 /// Words inside the table: the bits of 128 pages, 512 KiB.
 const INSIDE: usize = 2;
@@ -29,7 +29,7 @@ impl ChargedPages {
     pub(crate) fn ensure(
         &mut self,
         page: usize,
-        memory: &Memory,
+        memory: &MemoryBudget,
         access: ReserveAccess,
     ) -> Result<(), OutOfFrames> {
         let Some(word) = (page / 64).checked_sub(INSIDE) else { return Ok(()) };
@@ -88,7 +88,7 @@ impl ChargedPages {
     }
 
     /// Gives frames of bits back that come after the last charged page; returns how many.
-    pub(crate) fn shrink(&mut self, memory: &Memory) -> usize {
+    pub(crate) fn shrink(&mut self, memory: &MemoryBudget) -> usize {
         let used = self.beyond.iter().rposition(|&word| word != 0).map_or(0, |last| last + 1);
         let unused = self.frames() - used.div_ceil(PER_FRAME);
         if unused > 0 {
@@ -111,8 +111,8 @@ mod tests {
     use super::*;
     use crate::HeapSource;
 
-    fn memory(frames: usize) -> Memory {
-        Memory::new(Box::new(HeapSource::new()), frames)
+    fn memory(frames: usize) -> MemoryBudget {
+        MemoryBudget::new(Box::new(HeapSource::new()), frames)
     }
 
     #[test]

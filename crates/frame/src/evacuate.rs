@@ -30,11 +30,11 @@ pub use self::{
     compact::FrameCompaction,
 };
 use crate::{
-    Arena, Busy, DescriptorId, FRAME_BYTES, FrameCount, FrameNo, Location, Mobility, Movable,
-    OutOfFrames, Owner, ReserveAccess, Stay,
+    Arena, Busy, DescriptorId, FRAME_BYTES, FrameCount, FrameMigrateError, FrameNo, FrameOwner,
+    FrameRange, Mobility, Movable, OutOfFrames, ReserveAccess,
     arena::CLAIMED,
     buddy::Kind,
-    migrate::{Moved, Which},
+    migrate::{ExtentRef, MigrateOutcome},
 };
 
 /// Blockers that an error names.
@@ -48,7 +48,7 @@ pub struct Blocker {
     /// The first frame of it that was met.
     pub frame: FrameNo,
     /// Who owns it, if a descriptor does.
-    pub owner: Option<Owner>,
+    pub owner: Option<FrameOwner>,
     /// What was in the way.
     pub busy: Busy,
 }
@@ -77,7 +77,7 @@ struct Evacuation {
 }
 
 impl Evacuation {
-    fn note(&mut self, frame: u32, owner: Option<Owner>, busy: Busy) {
+    fn note(&mut self, frame: u32, owner: Option<FrameOwner>, busy: Busy) {
         self.busy += 1;
         if self.blockers.len() < BLOCKERS_MAX {
             self.blockers.push(Blocker { frame: FrameNo(frame), owner, busy });
@@ -183,15 +183,19 @@ impl Arena {
     /// any more once the first one was stay where they are.
     ///
     /// # Errors
-    /// [`Stay`]; nothing has changed.
+    /// [`FrameMigrateError`]; nothing has changed.
     ///
     /// # Panics
     /// If the slab is another arena's.
-    pub fn migrate(&self, kind: &dyn Movable, id: DescriptorId) -> Result<FrameCount, Stay> {
-        let first = self.migrate_piece(kind, id, 0)?;
+    pub fn migrate(
+        &self,
+        kind: &dyn Movable,
+        id: DescriptorId,
+    ) -> Result<FrameCount, FrameMigrateError> {
+        let first = self.migrate_extent(kind, id, 0)?;
         let mut moved = first.get();
         for number in 1..kind.pieces(id) {
-            match self.migrate_piece(kind, id, number) {
+            match self.migrate_extent(kind, id, number) {
                 Ok(frames) => moved += frames.get(),
                 Err(_) => break,
             }
@@ -203,23 +207,23 @@ impl Arena {
     /// returns how many frames.
     ///
     /// # Errors
-    /// [`Stay`]; nothing has changed. [`Stay::Gone`] also when there is no such piece.
+    /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when there is no such piece.
     ///
     /// # Panics
     /// If the slab is another arena's.
-    pub fn migrate_piece(
+    pub fn migrate_extent(
         &self,
         kind: &dyn Movable,
         id: DescriptorId,
         number: u32,
-    ) -> Result<FrameCount, Stay> {
+    ) -> Result<FrameCount, FrameMigrateError> {
         self.assert_own(&[kind]);
-        let moved = kind.migrate(id, Which::Number(number), &mut |frames, owner| {
+        let moved = kind.migrate(id, ExtentRef::Number(number), &mut |frames, owner| {
             self.alloc(frames, Mobility::Movable, ReserveAccess::Reserve, owner)
         });
         match moved? {
-            Moved::Copied(from) => Ok(from.frames),
-            Moved::Freed => Err(Stay::Gone),
+            MigrateOutcome::Copied(from) => Ok(from.frames),
+            MigrateOutcome::Freed => Err(FrameMigrateError::Gone),
         }
     }
 
@@ -229,7 +233,7 @@ impl Arena {
         range: &Range<u32>,
         kinds: &[&dyn Movable],
         budget: usize,
-        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
+        to: &mut dyn FnMut(FrameCount, FrameOwner) -> Result<FrameRange, OutOfFrames>,
     ) -> Evacuation {
         let mut done = Evacuation::default();
         self.drain_caches();
@@ -258,13 +262,13 @@ impl Arena {
         kinds: &[&dyn Movable],
         done: &mut Evacuation,
         budget: usize,
-        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
+        to: &mut dyn FnMut(FrameCount, FrameOwner) -> Result<FrameRange, OutOfFrames>,
     ) -> ControlFlow<(), u32> {
         let owner = self.owner(FrameNo(frame));
         let kind = owner.and_then(|owner| kinds.iter().find(|kind| kind.tag() == owner.tag));
         let (Some(owner), Some(kind)) = (owner, kind) else {
             if word != 0 {
-                let busy = if word == CLAIMED { Busy::Claimed } else { Busy::Pinned };
+                let busy = if word == CLAIMED { Busy::Contiguous } else { Busy::Pinned };
                 self.moves().note_busy(busy);
                 done.note(frame, owner, busy);
             }
@@ -275,16 +279,16 @@ impl Arena {
             done.stopped = true;
             return ControlFlow::Break(());
         }
-        match kind.migrate(owner.id, Which::Of(FrameNo(frame)), to) {
-            Ok(Moved::Copied(from)) => {
+        match kind.migrate(owner.id, ExtentRef::Of(FrameNo(frame)), to) {
+            Ok(MigrateOutcome::Copied(from)) => {
                 done.copied += from.frames.bytes();
                 return ControlFlow::Continue(from.range().end);
             }
             // What it had may be elsewhere: only the owner word led here.
-            Ok(Moved::Freed) => return ControlFlow::Continue(frame + 1),
-            Err(Stay::Gone) => {}
-            Err(Stay::Busy(busy)) => done.note(frame, Some(owner), busy),
-            Err(Stay::OutOfFrames(_)) => {
+            Ok(MigrateOutcome::Freed) => return ControlFlow::Continue(frame + 1),
+            Err(FrameMigrateError::Gone) => {}
+            Err(FrameMigrateError::Busy(busy)) => done.note(frame, Some(owner), busy),
+            Err(FrameMigrateError::OutOfFrames(_)) => {
                 done.out_of_frames = true;
                 return ControlFlow::Break(());
             }
@@ -302,7 +306,7 @@ impl Arena {
                 continue;
             }
             let owner = self.owner(FrameNo(frame));
-            let busy = owner.map_or(Some(Busy::Claimed), |owner| {
+            let busy = owner.map_or(Some(Busy::Contiguous), |owner| {
                 let kind = kinds.iter().find(|kind| kind.tag() == owner.tag);
                 kind.map_or(Some(Busy::Pinned), |kind| kind.busy(owner.id))
             });

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::{
-    DescriptorId, Location,
+    DescriptorId, FrameRange,
     lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run},
     slab::{Body, Descriptor, Slab},
     state::Kill,
@@ -23,7 +23,7 @@ pub struct ReadGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
     id: DescriptorId,
-    location: Location,
+    location: FrameRange,
     #[cfg(loom)]
     watch: ReadWatch,
 }
@@ -35,7 +35,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> ReadGuard<'a, M, W, L> {
         slab: &'a Slab<M, W, L>,
         descriptor: &'a Descriptor<M, W, L>,
         id: DescriptorId,
-        location: Location,
+        location: FrameRange,
     ) -> Self {
         Self {
             slab,
@@ -106,7 +106,7 @@ pub struct WriteGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
     id: DescriptorId,
-    location: Location,
+    location: FrameRange,
     #[cfg(loom)]
     watch: WriteWatch,
 }
@@ -117,7 +117,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
         slab: &'a Slab<M, W, L>,
         descriptor: &'a Descriptor<M, W, L>,
         id: DescriptorId,
-        location: Location,
+        location: FrameRange,
     ) -> Self {
         Self {
             slab,
@@ -157,7 +157,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
     }
 
     /// Where a piece is.
-    pub(crate) fn piece(&self, number: u32) -> Location {
+    pub(crate) fn piece(&self, number: u32) -> FrameRange {
         L::piece(&self.descriptor.rest, self.location, number)
     }
 
@@ -166,7 +166,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
     ///
     /// The caller isolated the descriptor, and `to` is a run that its owner words give to this descriptor and that
     /// nobody else has.
-    pub(crate) fn relocate(&mut self, number: u32, to: Location) -> Location {
+    pub(crate) fn relocate(&mut self, number: u32, to: FrameRange) -> FrameRange {
         let from = self.piece(number);
         assert_eq!(from.frames, to.frames, "a piece keeps its length");
         let (source, target) = (self.slab.base_of(from), self.slab.base_of(to));

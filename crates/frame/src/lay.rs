@@ -15,7 +15,7 @@
 
 use std::{fmt, marker::PhantomData, sync::atomic::Ordering};
 
-use crate::{Arena, FRAME_BYTES, FrameCount, FrameNo, Location, table::GuardedU32};
+use crate::{Arena, FRAME_BYTES, FrameCount, FrameNo, FrameRange, table::GuardedU32};
 
 /// Frames of a chain beside the first.
 const REST: usize = Chain::FRAMES_MAX.get() as usize - 1;
@@ -43,7 +43,7 @@ impl FrameLayout for Chain {}
 pub(crate) mod sealed {
     use std::fmt::Debug;
 
-    use crate::{FrameCount, FrameNo, Location};
+    use crate::{FrameCount, FrameNo, FrameRange};
 
     /// # Safety
     /// All-zero bytes are a valid `Rest`, and it needs no drop.
@@ -58,7 +58,7 @@ pub(crate) mod sealed {
         fn pieces(frames: FrameCount) -> u32;
 
         /// Where a piece is.
-        fn piece(rest: &Self::Rest, whole: Location, number: u32) -> Location;
+        fn piece(rest: &Self::Rest, whole: FrameRange, number: u32) -> FrameRange;
 
         /// Notes where a piece is, other than the first, which is in the state word.
         fn put(rest: &Self::Rest, number: u32, start: FrameNo);
@@ -76,7 +76,7 @@ unsafe impl sealed::Pieces for Run {
     }
 
     #[inline]
-    fn piece((): &(), whole: Location, _number: u32) -> Location {
+    fn piece((): &(), whole: FrameRange, _number: u32) -> FrameRange {
         whole
     }
 
@@ -96,13 +96,13 @@ unsafe impl sealed::Pieces for Chain {
     }
 
     #[inline]
-    fn piece(rest: &Self::Rest, whole: Location, number: u32) -> Location {
+    fn piece(rest: &Self::Rest, whole: FrameRange, number: u32) -> FrameRange {
         let start = match number {
             0 => whole.start,
             // ORDERING: Relaxed; written before the hold that the reader has, or looked at again under one. (I-PIECE)
             _ => FrameNo(rest[number as usize - 1].load(Ordering::Relaxed)),
         };
-        Location { start, frames: FrameCount::ONE }
+        FrameRange { start, frames: FrameCount::ONE }
     }
 
     fn put(rest: &Self::Rest, number: u32, start: FrameNo) {
@@ -116,7 +116,7 @@ unsafe impl sealed::Pieces for Chain {
 struct Frames<'a> {
     arena: &'a Arena,
     rest: &'a [GuardedU32; REST],
-    whole: Location,
+    whole: FrameRange,
 }
 
 impl Frames<'_> {
@@ -140,7 +140,7 @@ impl<'a> ChainBytes<'a> {
     pub(crate) unsafe fn new(
         arena: &'a Arena,
         rest: &'a [GuardedU32; REST],
-        whole: Location,
+        whole: FrameRange,
     ) -> Self {
         Self(Frames { arena, rest, whole })
     }
@@ -175,7 +175,7 @@ impl<'a> ChainBytesMut<'a> {
     pub(crate) unsafe fn new(
         arena: &'a Arena,
         rest: &'a [GuardedU32; REST],
-        whole: Location,
+        whole: FrameRange,
     ) -> Self {
         Self { frames: Frames { arena, rest, whole }, exclusive: PhantomData }
     }

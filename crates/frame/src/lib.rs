@@ -5,15 +5,14 @@
 //!  ------------------------------------------------------------------
 //!  frame     Slab<M, W, L>   descriptors by id: state word + words + M      guards give (&M, bytes by frame or run)
 //!            Arena           owner words, buddy allocator, caches, limit
-//!            FrameSource     mmap | heap | faulty
+//!            FrameSource     mmap | heap | a test's own
 //! ```
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`units`](FrameNo) | frames, counts, orders as types that do not mix |
 //! | [`source`](FrameSource) | where memory comes from |
-//! | [`faulty`](FaultySource) | a source that fails on demand |
-//! | [`budget`](Memory) | the hard limit on everything that may be resident |
+//! | [`budget`](MemoryBudget) | the hard limit on everything that may be resident |
 //! | [`table`](WordTable) | tables in reserved memory that grow and never move |
 //! | [`bits`](BitForest) | sets of small numbers, first one first |
 //! | `buddy`, `cache`, [`arena`](Arena) | the frame allocator |
@@ -25,7 +24,7 @@
 //! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::alloc_contiguous) of ranges |
 //!
 //! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
-//! in `source`, `faulty`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! in `source`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;
@@ -35,7 +34,6 @@ mod cache;
 #[cfg(not(loom))]
 mod charged;
 mod evacuate;
-mod faulty;
 mod guard;
 mod lay;
 mod migrate;
@@ -48,16 +46,17 @@ mod units;
 
 pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
-pub use budget::{Charge, Memory, OutOfFrames, ReserveAccess};
+pub use budget::{Charge, MemoryBudget, OutOfFrames, ReserveAccess};
 pub use evacuate::{Blocker, ContiguousError, ContiguousRange, FrameCompaction};
-pub use faulty::{Chance, FaultPlan, FaultySource};
 pub use guard::{ReadGuard, WriteGuard};
 pub use lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
-pub use migrate::{Busy, Isolated, MigrationStats, Movable, Moved, Owner, Stay};
+pub use migrate::{
+    Busy, FrameMigrateError, FrameOwner, Isolated, MigrateOutcome, MigrationStats, Movable,
+};
 pub use slab::{Body, Deferred, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
 #[cfg(target_os = "linux")]
 pub use source::MmapSource;
 pub use source::{FrameSource, HeapSource, SourceError};
-pub use state::Refusal;
+pub use state::LockError;
 pub use table::WordTable;
-pub use units::{FRAME_BYTES, FrameCount, FrameNo, Location, PAGEBLOCK_FRAMES, frames_for};
+pub use units::{FRAME_BYTES, FrameCount, FrameNo, FrameRange, PAGEBLOCK_FRAMES, frames_for};

@@ -19,8 +19,8 @@ use pagefold_sys::sync::{AtomicU64, Ordering};
 use thiserror::Error;
 
 use crate::{
-    Arena, DescriptorId, FrameCount, FrameNo, Location, Mobility, OutOfFrames, Refusal, Slab, Tag,
-    WriteGuard,
+    Arena, DescriptorId, FrameCount, FrameNo, FrameRange, LockError, Mobility, OutOfFrames, Slab,
+    Tag, WriteGuard,
     lay::{FrameLayout, Run},
     slab::{Body, Descriptor, SlabConfig},
 };
@@ -33,7 +33,7 @@ mod tests;
 pub enum Busy {
     /// Somebody reads or writes there.
     #[error("somebody holds them for reading or writing")]
-    Held,
+    Locked,
     /// Somebody else is moving them.
     #[error("somebody else is moving them")]
     Isolated,
@@ -42,7 +42,7 @@ pub enum Busy {
     Pinned,
     /// They are part of a claimed range.
     #[error("they are part of a claimed range")]
-    Claimed,
+    Contiguous,
     /// They are on their way from one owner to another, or to the system.
     #[error("they are changing hands at this moment")]
     InTransit,
@@ -50,7 +50,7 @@ pub enum Busy {
 
 /// Why a run stayed where it was. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Stay {
+pub enum FrameMigrateError {
     /// Nothing lives under this id, or it is dying.
     #[error("the descriptor is gone")]
     Gone,
@@ -71,7 +71,7 @@ pub struct Isolated<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
     id: DescriptorId,
-    location: Location,
+    location: FrameRange,
 }
 
 impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
@@ -79,14 +79,14 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         slab: &'a Slab<M, W, L>,
         descriptor: &'a Descriptor<M, W, L>,
         id: DescriptorId,
-        location: Location,
+        location: FrameRange,
     ) -> Self {
         slab.arena().moves().isolated.add();
         Self { slab, descriptor, id, location }
     }
 
     /// Where the frames are; of a chain, where the first is and how many there are. Nobody else moves them.
-    pub fn location(&self) -> Location {
+    pub fn frame_range(&self) -> FrameRange {
         self.location
     }
 
@@ -96,7 +96,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         pieces.find(|&number| self.piece(number).contains(frame))
     }
 
-    fn piece(&self, number: u32) -> Location {
+    fn piece(&self, number: u32) -> FrameRange {
         L::piece(&self.descriptor.rest, self.location, number)
     }
 
@@ -106,12 +106,12 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
     /// The run must be one that the arena handed out for this owner just now: that is why nobody outside calls this.
     ///
     /// # Errors
-    /// [`Stay`]; nothing has changed.
+    /// [`FrameMigrateError`]; nothing has changed.
     pub(crate) fn migrate(
         &mut self,
         number: u32,
-        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
-    ) -> Result<Location, Stay> {
+        to: &mut dyn FnMut(FrameCount, FrameOwner) -> Result<FrameRange, OutOfFrames>,
+    ) -> Result<FrameRange, FrameMigrateError> {
         let moves = self.slab.arena().moves();
         let moved = self.try_migrate(number, to);
         match moved {
@@ -119,9 +119,9 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
                 moves.migrated.add();
                 moves.bytes_copied.add_many(from.frames.bytes() as u64);
             }
-            Err(Stay::Busy(busy)) => moves.note_busy(busy),
-            Err(Stay::OutOfFrames(_)) => moves.out_of_frames.add(),
-            Err(Stay::Gone) => {}
+            Err(FrameMigrateError::Busy(busy)) => moves.note_busy(busy),
+            Err(FrameMigrateError::OutOfFrames(_)) => moves.out_of_frames.add(),
+            Err(FrameMigrateError::Gone) => {}
         }
         moved
     }
@@ -129,21 +129,21 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
     fn try_migrate(
         &mut self,
         number: u32,
-        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
-    ) -> Result<Location, Stay> {
+        to: &mut dyn FnMut(FrameCount, FrameOwner) -> Result<FrameRange, OutOfFrames>,
+    ) -> Result<FrameRange, FrameMigrateError> {
         let SlabConfig { tag, mobility, .. } = *self.slab.config();
         if mobility == Mobility::Pinned {
-            return Err(Stay::Busy(Busy::Pinned));
+            return Err(FrameMigrateError::Busy(Busy::Pinned));
         }
         // Hints, so that no run is taken in vain.
         if self.descriptor.state.is_dying() {
-            return Err(Stay::Gone);
+            return Err(FrameMigrateError::Gone);
         }
         if self.descriptor.state.is_held() {
-            return Err(Stay::Busy(Busy::Held));
+            return Err(FrameMigrateError::Busy(Busy::Locked));
         }
         let expected = self.piece(number);
-        let place = to(expected.frames, Owner { tag, id: self.id })?;
+        let place = to(expected.frames, FrameOwner { tag, id: self.id })?;
         let held = self.descriptor.state.try_write_for_move();
         let from = match held {
             Ok(location) => {
@@ -154,14 +154,14 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
                 } else {
                     drop(guard);
                     self.slab.arena().free(place, mobility);
-                    return Err(Stay::Gone);
+                    return Err(FrameMigrateError::Gone);
                 }
             }
             Err(refusal) => {
                 self.slab.arena().free(place, mobility);
                 return Err(match refusal {
-                    Refusal::Gone => Stay::Gone,
-                    Refusal::Busy => Stay::Busy(Busy::Held),
+                    LockError::Gone => FrameMigrateError::Gone,
+                    LockError::Busy => FrameMigrateError::Busy(Busy::Locked),
                 });
             }
         };
@@ -192,7 +192,7 @@ impl<M: Body, const W: usize, L: FrameLayout> fmt::Debug for Isolated<'_, M, W, 
 
 /// What an owner word says: which slab, and which of its descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
+pub struct FrameOwner {
     /// The slab's tag.
     pub tag: Tag,
     /// The descriptor.
@@ -201,16 +201,16 @@ pub struct Owner {
 
 /// What became of a descriptor that was to be moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moved {
+pub enum MigrateOutcome {
     /// A piece of its frames was copied; this is the run that it came from, and free.
-    Copied(Location),
+    Copied(FrameRange),
     /// It was dying and nobody held it any more: it was freed.
     Freed,
 }
 
 /// Which of a descriptor's pieces is to be moved.
 #[derive(Debug, Clone, Copy)]
-pub enum Which {
+pub enum ExtentRef {
     /// The one that this frame is in.
     Of(FrameNo),
     /// The one with this number.
@@ -226,7 +226,10 @@ impl<M: Body, const W: usize, L: FrameLayout> Movable for Slab<M, W, L> {}
 
 /// What evacuation does with a slab. Outside of this crate nobody can name the trait, so nobody can say where frames go.
 mod sealed {
-    use super::{Busy, DescriptorId, FrameCount, Location, Moved, OutOfFrames, Owner, Stay, Which};
+    use super::{
+        Busy, DescriptorId, ExtentRef, FrameCount, FrameMigrateError, FrameOwner, FrameRange,
+        MigrateOutcome, OutOfFrames,
+    };
     use crate::{Arena, Tag};
 
     pub trait Move: Sync {
@@ -246,13 +249,13 @@ mod sealed {
         /// holds it any more.
         ///
         /// # Errors
-        /// [`Stay`]; nothing has changed. [`Stay::Gone`] also when the descriptor has no such piece (any more).
+        /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when the descriptor has no such piece (any more).
         fn migrate(
             &self,
             id: DescriptorId,
-            which: Which,
-            to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
-        ) -> Result<Moved, Stay>;
+            which: ExtentRef,
+            to: &mut dyn FnMut(FrameCount, FrameOwner) -> Result<FrameRange, OutOfFrames>,
+        ) -> Result<MigrateOutcome, FrameMigrateError>;
     }
 }
 
@@ -276,26 +279,30 @@ impl<M: Body, const W: usize, L: FrameLayout> sealed::Move for Slab<M, W, L> {
     fn migrate(
         &self,
         id: DescriptorId,
-        which: Which,
-        to: &mut dyn FnMut(FrameCount, Owner) -> Result<Location, OutOfFrames>,
-    ) -> Result<Moved, Stay> {
+        which: ExtentRef,
+        to: &mut dyn FnMut(FrameCount, FrameOwner) -> Result<FrameRange, OutOfFrames>,
+    ) -> Result<MigrateOutcome, FrameMigrateError> {
         let mut isolated = match self.isolate(id) {
             Ok(isolated) => isolated,
-            Err(Refusal::Gone) => {
-                return if self.finish(id) { Ok(Moved::Freed) } else { Err(Stay::Gone) };
+            Err(LockError::Gone) => {
+                return if self.finish(id) {
+                    Ok(MigrateOutcome::Freed)
+                } else {
+                    Err(FrameMigrateError::Gone)
+                };
             }
-            Err(Refusal::Busy) => {
+            Err(LockError::Busy) => {
                 Self::arena(self).moves().note_busy(Busy::Isolated);
-                return Err(Stay::Busy(Busy::Isolated));
+                return Err(FrameMigrateError::Busy(Busy::Isolated));
             }
         };
         let number = match which {
-            Which::Of(frame) => isolated.piece_of(frame),
-            Which::Number(number) => {
-                (number < L::pieces(isolated.location().frames)).then_some(number)
+            ExtentRef::Of(frame) => isolated.piece_of(frame),
+            ExtentRef::Number(number) => {
+                (number < L::pieces(isolated.frame_range().frames)).then_some(number)
             }
         };
-        isolated.migrate(number.ok_or(Stay::Gone)?, to).map(Moved::Copied)
+        isolated.migrate(number.ok_or(FrameMigrateError::Gone)?, to).map(MigrateOutcome::Copied)
     }
 }
 
@@ -309,21 +316,21 @@ pub struct MigrationStats {
     /// Bytes copied by it.
     pub bytes_copied: u64,
     /// Runs that stayed because somebody held them.
-    pub busy_held: u64,
+    pub busy_locked: u64,
     /// Runs that stayed because somebody else was moving them.
     pub busy_isolated: u64,
     /// Runs that stayed because they are pinned.
     pub busy_pinned: u64,
     /// Claimed ranges that were in the way.
-    pub busy_claimed: u64,
+    pub busy_contiguous: u64,
     /// Runs that stayed because there was nowhere to go.
     pub out_of_frames: u64,
     /// Whole pageblocks that became free by it and went back to the system.
     pub pageblocks_freed: u64,
     /// Ranges claimed.
-    pub claims_made: u64,
+    pub contiguous_allocs: u64,
     /// Claims refused.
-    pub claims_failed: u64,
+    pub contiguous_failures: u64,
 }
 
 impl Add for MigrationStats {
@@ -334,14 +341,14 @@ impl Add for MigrationStats {
             isolated: self.isolated + other.isolated,
             migrated: self.migrated + other.migrated,
             bytes_copied: self.bytes_copied + other.bytes_copied,
-            busy_held: self.busy_held + other.busy_held,
+            busy_locked: self.busy_locked + other.busy_locked,
             busy_isolated: self.busy_isolated + other.busy_isolated,
             busy_pinned: self.busy_pinned + other.busy_pinned,
-            busy_claimed: self.busy_claimed + other.busy_claimed,
+            busy_contiguous: self.busy_contiguous + other.busy_contiguous,
             out_of_frames: self.out_of_frames + other.out_of_frames,
             pageblocks_freed: self.pageblocks_freed + other.pageblocks_freed,
-            claims_made: self.claims_made + other.claims_made,
-            claims_failed: self.claims_failed + other.claims_failed,
+            contiguous_allocs: self.contiguous_allocs + other.contiguous_allocs,
+            contiguous_failures: self.contiguous_failures + other.contiguous_failures,
         }
     }
 }
@@ -371,23 +378,23 @@ pub(crate) struct Moves {
     pub(crate) isolated: Count,
     pub(crate) migrated: Count,
     pub(crate) bytes_copied: Count,
-    busy_held: Count,
+    busy_locked: Count,
     busy_isolated: Count,
     busy_pinned: Count,
-    busy_claimed: Count,
+    busy_contiguous: Count,
     pub(crate) out_of_frames: Count,
     pub(crate) pageblocks_freed: Count,
-    pub(crate) claims_made: Count,
-    pub(crate) claims_failed: Count,
+    pub(crate) contiguous_allocs: Count,
+    pub(crate) contiguous_failures: Count,
 }
 
 impl Moves {
     pub(crate) fn note_busy(&self, busy: Busy) {
         match busy {
-            Busy::Held => self.busy_held.add(),
+            Busy::Locked => self.busy_locked.add(),
             Busy::Isolated => self.busy_isolated.add(),
             Busy::Pinned => self.busy_pinned.add(),
-            Busy::Claimed => self.busy_claimed.add(),
+            Busy::Contiguous => self.busy_contiguous.add(),
             // Only looked at, never moved.
             Busy::InTransit => {}
         }
@@ -398,14 +405,14 @@ impl Moves {
             isolated: self.isolated.get(),
             migrated: self.migrated.get(),
             bytes_copied: self.bytes_copied.get(),
-            busy_held: self.busy_held.get(),
+            busy_locked: self.busy_locked.get(),
             busy_isolated: self.busy_isolated.get(),
             busy_pinned: self.busy_pinned.get(),
-            busy_claimed: self.busy_claimed.get(),
+            busy_contiguous: self.busy_contiguous.get(),
             out_of_frames: self.out_of_frames.get(),
             pageblocks_freed: self.pageblocks_freed.get(),
-            claims_made: self.claims_made.get(),
-            claims_failed: self.claims_failed.get(),
+            contiguous_allocs: self.contiguous_allocs.get(),
+            contiguous_failures: self.contiguous_failures.get(),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use pagefold_sys::sync::Ordering;
 
-use crate::{Memory, OutOfFrames, ReserveAccess, SourceError, WordTable, bits::Levels};
+use crate::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable, bits::Levels};
 
 /// See the module.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct ReleaseList {
 
 impl ReleaseList {
     /// An empty list for ids below `capacity`.
-    pub(crate) fn new(memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
+    pub(crate) fn new(memory: &Arc<MemoryBudget>, capacity: usize) -> Result<Self, SourceError> {
         let levels = Levels::new(capacity);
         Ok(Self { words: WordTable::new(memory, levels.words())?, levels })
     }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn every_report_is_taken_once() {
-        let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 1000));
+        let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 1000));
         for capacity in [1, 64, 65, 4097, 300_000] {
             let list = ReleaseList::new(&memory, capacity).expect("heap");
             let ids: BTreeSet<usize> =
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn reports_beside_takers_are_not_lost() {
-        let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 1000));
+        let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 1000));
         let list = ReleaseList::new(&memory, 10_000).expect("heap");
         (0..10_000)
             .for_each(|id| list.ensure(id, ReserveAccess::Normal).expect("within the limit"));

@@ -6,7 +6,7 @@
 //!                        place            no hold            (`lay`)                        through guards
 //! ```
 //! An id may be looked up at any time, also after its descriptor died and also when it lives a new life: the slab
-//! never unmaps, so the worst that a late look-up meets is a [`Refusal::Gone`] or a hold on the successor, which the
+//! never unmaps, so the worst that a late look-up meets is a [`LockError::Gone`] or a hold on the successor, which the
 //! caller notices when it loads its handle entry again.
 //!
 //! # Invariants
@@ -22,8 +22,8 @@ use pagefold_sys::sync::UnsafeCell;
 use pagefold_sys::sync::{AtomicU32, Mutex};
 
 use crate::{
-    Arena, BitForest, Busy, FrameCount, Isolated, Location, Memory, OutOfFrames, Owner, ReadGuard,
-    Refusal, ReserveAccess, SourceError, WriteGuard,
+    Arena, BitForest, Busy, FrameCount, FrameOwner, FrameRange, Isolated, LockError, MemoryBudget,
+    OutOfFrames, ReadGuard, ReserveAccess, SourceError, WriteGuard,
     lay::{FrameLayout, Run},
     release::ReleaseList,
     state::{Kill, StateWord},
@@ -188,7 +188,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// # Errors
     /// [`SourceError`] when the address space cannot be had.
     pub fn new(arena: &Arc<Arena>, config: SlabConfig) -> Result<Self, SourceError> {
-        let memory: &Arc<Memory> = arena.memory();
+        let memory: &Arc<MemoryBudget> = arena.memory();
         let table = Table::new(memory, config.capacity.min(DescriptorId::COUNT as usize))?;
         let capacity = table.capacity();
         Ok(Self {
@@ -246,13 +246,13 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         frames: FrameCount,
         access: ReserveAccess,
         id: DescriptorId,
-    ) -> Result<Location, OutOfFrames> {
+    ) -> Result<FrameRange, OutOfFrames> {
         assert!(frames <= L::FRAMES_MAX, "more frames than a descriptor of this kind may have");
-        let (owner, mobility) = (Owner { tag: self.config.tag, id }, self.config.mobility);
+        let (owner, mobility) = (FrameOwner { tag: self.config.tag, id }, self.config.mobility);
         let pieces = L::pieces(frames);
         let each = FrameCount::new(frames.get() / pieces);
         let first = self.arena.alloc(each, mobility, access, owner)?;
-        let whole = Location { start: first.start, frames };
+        let whole = FrameRange { start: first.start, frames };
         for number in 1..pieces {
             match self.arena.alloc(each, mobility, access, owner) {
                 Ok(piece) => L::put(rest, number, piece.start),
@@ -294,7 +294,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     }
 
     /// The frames and the id of a descriptor whose state word is vacant again.
-    pub(crate) fn give_back(&self, id: DescriptorId, location: Location) {
+    pub(crate) fn give_back(&self, id: DescriptorId, location: FrameRange) {
         let rest = &self.descriptor(id).expect("an id that was given out").rest;
         for number in 0..L::pieces(location.frames) {
             self.arena.free(L::piece(rest, location, number), self.config.mobility);
@@ -303,13 +303,13 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     }
 
     #[inline]
-    pub(crate) fn base_of(&self, location: Location) -> NonNull<u8> {
+    pub(crate) fn base_of(&self, location: FrameRange) -> NonNull<u8> {
         self.arena.base_of(location)
     }
 
     /// How many pieces of a descriptor can be moved, if it lives.
     pub(crate) fn pieces(&self, id: DescriptorId) -> Option<u32> {
-        self.location(id).map(|location| L::pieces(location.frames))
+        self.frame_range(id).map(|location| L::pieces(location.frames))
     }
 
     /// The words of a descriptor that need no hold. What they mean is the pool's protocol; a stale id reads the words
@@ -323,21 +323,21 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
 
     /// Where the frames of a descriptor are, if it lives; of a chain, where the first is and how many there are. For
     /// accounting: nothing keeps them there.
-    pub fn location(&self, id: DescriptorId) -> Option<Location> {
-        self.descriptor(id)?.state.location()
+    pub fn frame_range(&self, id: DescriptorId) -> Option<FrameRange> {
+        self.descriptor(id)?.state.frame_range()
     }
 
     /// Holds a descriptor for reading; waits while a writer is at work.
     ///
     /// # Errors
-    /// [`Refusal::Gone`] when nothing lives under this id.
+    /// [`LockError::Gone`] when nothing lives under this id.
     #[inline]
-    pub fn read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W, L>, Refusal> {
-        let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
+    pub fn read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W, L>, LockError> {
+        let descriptor = self.descriptor(id).ok_or(LockError::Gone)?;
         let location = match descriptor.state.try_read() {
             Ok(location) => location,
-            Err(Refusal::Gone) => return Err(Refusal::Gone),
-            Err(Refusal::Busy) => descriptor.state.read().ok_or(Refusal::Gone)?,
+            Err(LockError::Gone) => return Err(LockError::Gone),
+            Err(LockError::Busy) => descriptor.state.read().ok_or(LockError::Gone)?,
         };
         Ok(ReadGuard::new(self, descriptor, id, location))
     }
@@ -345,9 +345,9 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// As [`read`](Self::read), without waiting.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] when a writer is at work.
-    pub fn try_read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W, L>, Refusal> {
-        let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
+    /// [`LockError::Busy`] when a writer is at work.
+    pub fn try_read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W, L>, LockError> {
+        let descriptor = self.descriptor(id).ok_or(LockError::Gone)?;
         let location = descriptor.state.try_read()?;
         Ok(ReadGuard::new(self, descriptor, id, location))
     }
@@ -355,9 +355,9 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// Holds a descriptor for writing, if nobody holds it.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub fn try_write(&self, id: DescriptorId) -> Result<WriteGuard<'_, M, W, L>, Refusal> {
-        let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
+    /// [`LockError`].
+    pub fn try_write(&self, id: DescriptorId) -> Result<WriteGuard<'_, M, W, L>, LockError> {
+        let descriptor = self.descriptor(id).ok_or(LockError::Gone)?;
         let location = descriptor.state.try_write()?;
         Ok(WriteGuard::new(self, descriptor, id, location))
     }
@@ -366,11 +366,12 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// the descriptor may be read, written and freed meanwhile.
     ///
     /// # Errors
-    /// [`Refusal::Gone`] when nothing lives under this id or it is dying, [`Refusal::Busy`] when it is isolated.
-    pub fn isolate(&self, id: DescriptorId) -> Result<Isolated<'_, M, W, L>, Refusal> {
-        let descriptor = self.descriptor(id).ok_or(Refusal::Gone)?;
-        if !self.arena.memory().source().may_isolate() {
-            return Err(Refusal::Busy);
+    /// [`LockError::Gone`] when nothing lives under this id or it is dying, [`LockError::Busy`] when it is isolated.
+    pub fn isolate(&self, id: DescriptorId) -> Result<Isolated<'_, M, W, L>, LockError> {
+        let descriptor = self.descriptor(id).ok_or(LockError::Gone)?;
+        #[cfg(feature = "fault-injection")]
+        if self.arena.memory().source().injects_isolation() {
+            return Err(LockError::Busy);
         }
         let location = descriptor.state.isolate()?;
         Ok(Isolated::new(self, descriptor, id, location))
@@ -390,7 +391,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         let state = &self.descriptor(id)?.state;
         match () {
             () if self.config.mobility == Mobility::Pinned => Some(Busy::Pinned),
-            () if state.is_held() => Some(Busy::Held),
+            () if state.is_held() => Some(Busy::Locked),
             () if state.is_isolated() => Some(Busy::Isolated),
             () => None,
         }
@@ -408,9 +409,9 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     ///
     /// # Panics
     /// If nothing lives under this id. The pool's handle entry decides who may kill, and does so once.
-    pub fn kill(&self, id: DescriptorId) -> Release {
+    pub fn reap(&self, id: DescriptorId) -> Release {
         let descriptor = self.descriptor(id).expect("an id that was given out");
-        match descriptor.state.kill() {
+        match descriptor.state.reap() {
             Kill::Claimed(location) => {
                 self.give_back(id, location);
                 Release::Now
@@ -471,12 +472,12 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         pages * crate::FRAME_BYTES
     }
 
-    /// The ids of live descriptors, with where they are, as [`location`](Self::location) says it. For inspection: others may come and go meanwhile.
-    pub fn live(&self) -> impl Iterator<Item = (DescriptorId, Location)> + '_ {
+    /// The ids of live descriptors, with where they are, as [`location`](Self::frame_range) says it. For inspection: others may come and go meanwhile.
+    pub fn live(&self) -> impl Iterator<Item = (DescriptorId, FrameRange)> + '_ {
         let next = self.ids.lock().next;
         (0..next).filter_map(|number| {
             let id = DescriptorId(u32::try_from(number).ok()?);
-            Some((id, self.descriptor(id)?.state.location()?))
+            Some((id, self.descriptor(id)?.state.frame_range()?))
         })
     }
 
@@ -489,7 +490,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         for number in 0..ids.next {
             let id = DescriptorId(u32::try_from(number).expect("29 bits"));
             let state = self.descriptor(id).map(|descriptor| &descriptor.state);
-            let location = state.and_then(StateWord::location);
+            let location = state.and_then(StateWord::frame_range);
             if location.is_some() == ids.given_back.contains(0, number) {
                 return Err(format!("I-ID: descriptor {number} is both or neither live and free"));
             }
@@ -500,7 +501,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
             if state.is_some_and(StateWord::is_isolated) {
                 return Err(format!("descriptor {number} is isolated in a quiet slab"));
             }
-            let owner = Owner { tag: self.config.tag, id };
+            let owner = FrameOwner { tag: self.config.tag, id };
             let rest = &self.descriptor(id).expect("it has a location").rest;
             let pieces = 0..L::pieces(location.frames);
             for frame in pieces.flat_map(|number| L::piece(rest, location, number).range()) {

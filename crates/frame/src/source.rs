@@ -35,9 +35,6 @@ pub enum SourceError {
         /// Entries asked for.
         entries: usize,
     },
-    /// A test asked for this failure.
-    #[error("failed on demand")]
-    OnDemand,
     /// The system's pages are not the size of a frame, so frames cannot be given back one by one.
     #[error(
         "the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source"
@@ -85,17 +82,16 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// It came from this source, is released once, and nothing refers to its memory.
     unsafe fn release(&self, reservation: Reservation);
 
-    /// Asked before each run of frames and each page of a table is handed out, so that a test can say no.
-    ///
-    /// # Errors
-    /// [`SourceError`]; the frame is then not handed out.
-    fn grant(&self) -> Result<(), SourceError> {
-        Ok(())
+    /// Whether a test makes the allocation that is about to begin fail: of a run of frames, or of a page of a table.
+    #[cfg(feature = "fault-injection")]
+    fn injects_failure(&self) -> bool {
+        false
     }
 
-    /// Asked before each descriptor is isolated, so that a test can say that somebody else has isolated it.
-    fn may_isolate(&self) -> bool {
-        true
+    /// Whether a test makes the descriptor that is about to be isolated look as if another mover had isolated it.
+    #[cfg(feature = "fault-injection")]
+    fn injects_isolation(&self) -> bool {
+        false
     }
 
     /// Address space worth reserving for an arena of `limit_bytes`.

@@ -11,7 +11,7 @@
 //! | LIVE, no holder, not DYING | WRITER, not PENDING | `try_write` |
 //! | readers or WRITER | one hold less | `unlock_read`, `unlock_write`; the last one of a PENDING or DYING word reports it |
 //! | LIVE, WRITER | vacant, or DYING if ISOLATED | `retire`, by the writer |
-//! | LIVE | vacant (no holder, not ISOLATED) or DYING (otherwise) | `kill` |
+//! | LIVE | vacant (no holder, not ISOLATED) or DYING (otherwise) | `reap` |
 //! | LIVE, DYING, no holder, not ISOLATED | vacant | `claim`: exactly one caller gets the place |
 //! | LIVE | PENDING as well | `note_pending` |
 //! | LIVE, not DYING, not ISOLATED | ISOLATED | `isolate`: whoever is about to move the frames |
@@ -27,7 +27,7 @@
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering};
 
-use crate::{FrameCount, FrameNo, Location};
+use crate::{FrameCount, FrameNo, FrameRange};
 
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -50,7 +50,7 @@ const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
 
 /// Why a hold was not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum LockError {
     /// Nothing lives under this id (any more).
     Gone,
     /// Somebody else holds it in a way that excludes this hold.
@@ -61,7 +61,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kill {
     /// Nobody held it: it is vacant now, and its frames are the caller's to free.
-    Claimed(Location),
+    Claimed(FrameRange),
     /// Somebody holds it or is moving it: the last one to let go reports it.
     Held,
 }
@@ -76,14 +76,14 @@ pub(crate) struct StateWord(AtomicU64);
     reason = "the fields are cut out of the word by masks and shifts"
 )]
 #[inline]
-fn location_of(word: u64) -> Location {
-    Location {
+fn location_of(word: u64) -> FrameRange {
+    FrameRange {
         start: FrameNo(word as u32),
         frames: FrameCount::new(((word >> FRAMES_SHIFT) as u32 & 0x3f) + 1),
     }
 }
 
-fn word_of(location: Location) -> u64 {
+fn word_of(location: FrameRange) -> u64 {
     u64::from(location.start.0) | u64::from(location.frames.get() - 1) << FRAMES_SHIFT
 }
 
@@ -105,7 +105,7 @@ impl StateWord {
     }
 
     /// Where the frames are, if something lives here.
-    pub(crate) fn location(&self) -> Option<Location> {
+    pub(crate) fn frame_range(&self) -> Option<FrameRange> {
         // ORDERING: Relaxed; for inspection, the value may be old when the caller sees it.
         let word = self.0.load(Ordering::Relaxed);
         (word & LIVE != 0).then(|| location_of(word))
@@ -130,8 +130,8 @@ impl StateWord {
     }
 
     /// Makes a vacant word live and held for writing.
-    pub(crate) fn publish(&self, location: Location) {
-        // ORDERING: Acquire; pairs with the Release in `retire`, `kill` and `claim`: the new body must not be
+    pub(crate) fn publish(&self, location: FrameRange) {
+        // ORDERING: Acquire; pairs with the Release in `retire`, `reap` and `claim`: the new body must not be
         // written before the last user of the old one was done.
         let outcome = self.0.compare_exchange(
             0,
@@ -144,16 +144,16 @@ impl StateWord {
 
     /// Takes a read hold, or says why not.
     #[inline]
-    pub(crate) fn try_read(&self) -> Result<Location, Refusal> {
+    pub(crate) fn try_read(&self) -> Result<FrameRange, LockError> {
         // ORDERING: Relaxed; the exchange below checks the value and acquires.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
-                return Err(Refusal::Gone);
+                return Err(LockError::Gone);
             }
             // A full reader count is treated like a writer: wait until somebody leaves.
             if word & WRITER != 0 || word & READERS == READERS {
-                return Err(Refusal::Busy);
+                return Err(LockError::Busy);
             }
             // ORDERING: Acquire; pairs with the Release in `unlock_write`: the reader sees what the writer wrote,
             // and every handle entry that it rewrote.
@@ -170,20 +170,20 @@ impl StateWord {
     }
 
     /// Takes a read hold, waiting while a writer is at work. `None` when nothing lives here.
-    pub(crate) fn read(&self) -> Option<Location> {
+    pub(crate) fn read(&self) -> Option<FrameRange> {
         for _ in 0..=SPINS {
             match self.try_read() {
                 Ok(location) => return Some(location),
-                Err(Refusal::Gone) => return None,
-                Err(Refusal::Busy) => sync::spin_loop(),
+                Err(LockError::Gone) => return None,
+                Err(LockError::Busy) => sync::spin_loop(),
             }
         }
         loop {
             let epoch = sync::epoch(self.key());
             match self.try_read() {
                 Ok(location) => return Some(location),
-                Err(Refusal::Gone) => return None,
-                Err(Refusal::Busy) => {}
+                Err(LockError::Gone) => return None,
+                Err(LockError::Busy) => {}
             }
             // ORDERING: Relaxed; the mark only asks for a wake-up, and the epoch orders sleeping against waking.
             let word = self.0.load(Ordering::Relaxed);
@@ -212,25 +212,25 @@ impl StateWord {
     }
 
     /// Takes the write hold if nobody holds anything; clears PENDING, whose work the writer now has to do.
-    pub(crate) fn try_write(&self) -> Result<Location, Refusal> {
+    pub(crate) fn try_write(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(PENDING)
     }
 
     /// As [`try_write`](Self::try_write), for a writer that leaves pending work to the next: PENDING stays set, and is
     /// reported when this hold is given back.
-    pub(crate) fn try_write_for_move(&self) -> Result<Location, Refusal> {
+    pub(crate) fn try_write_for_move(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(0)
     }
 
-    fn try_write_clearing(&self, cleared: u64) -> Result<Location, Refusal> {
+    fn try_write_clearing(&self, cleared: u64) -> Result<FrameRange, LockError> {
         // ORDERING: Relaxed; the exchange below checks the value and acquires.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
-                return Err(Refusal::Gone);
+                return Err(LockError::Gone);
             }
             if word & HOLDS != 0 {
-                return Err(Refusal::Busy);
+                return Err(LockError::Busy);
             }
             let held = (word | WRITER) & !cleared;
             // ORDERING: Acquire; pairs with the Release in `unlock_read`, `unlock_write` and `note_pending`.
@@ -243,15 +243,15 @@ impl StateWord {
 
     /// Marks a descriptor whose frames are about to be moved. While the mark is set the id stays this descriptor's,
     /// and its place is changed by nobody else.
-    pub(crate) fn isolate(&self) -> Result<Location, Refusal> {
+    pub(crate) fn isolate(&self) -> Result<FrameRange, LockError> {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
-                return Err(Refusal::Gone);
+                return Err(LockError::Gone);
             }
             if word & ISOLATED != 0 {
-                return Err(Refusal::Busy);
+                return Err(LockError::Busy);
             }
             // ORDERING: Acquire; pairs with the Release in `putback`: the place is the one that the last mover left.
             match self.0.compare_exchange_weak(
@@ -276,7 +276,7 @@ impl StateWord {
     }
 
     /// Changes the place of a descriptor that the caller isolated and holds for writing.
-    pub(crate) fn relocate(&self, to: Location) {
+    pub(crate) fn relocate(&self, to: FrameRange) {
         // ORDERING: Relaxed; published, with the bytes, by the Release of `unlock_write`. Others change only their
         // own bits (DYING, PENDING, WAITERS) meanwhile.
         let moved = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
@@ -319,7 +319,7 @@ impl StateWord {
     }
 
     /// Ends the life of a descriptor, at once or when its last hold goes. To be called once for a life.
-    pub(crate) fn kill(&self) -> Kill {
+    pub(crate) fn reap(&self) -> Kill {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
@@ -337,7 +337,7 @@ impl StateWord {
     }
 
     /// Ends a dying descriptor that nobody holds or isolates any more. Of several callers one gets its place.
-    pub(crate) fn claim(&self) -> Option<Location> {
+    pub(crate) fn claim(&self) -> Option<FrameRange> {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
         while word & (HOLDS | ISOLATED) == 0 && word & (LIVE | DYING) == LIVE | DYING {

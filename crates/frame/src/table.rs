@@ -4,7 +4,7 @@
 //! reference stays good for as long as the table. An entry whose bytes are all zero is *vacant*: that is what a page
 //! holds when it is first used, and again after it was given back.
 //!
-//! Pages are charged to the [`Memory`] account before they are used (I-LIMIT), entry by entry through `ensure`.
+//! Pages are charged to the [`MemoryBudget`] account before they are used (I-LIMIT), entry by entry through `ensure`.
 //! Under loom a table is a short boxed slice of loom's own atomics.
 
 use std::{ops::Range, sync::Arc};
@@ -13,7 +13,7 @@ use pagefold_sys::sync::AtomicU64;
 
 pub(crate) use imp::Table;
 
-use crate::{Memory, OutOfFrames, ReserveAccess, SourceError};
+use crate::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError};
 
 /// What may lie in a [`Table`].
 ///
@@ -83,7 +83,7 @@ mod imp {
     /// A table of `T`.
     #[derive(Debug)]
     pub(crate) struct Table<T> {
-        memory: Arc<Memory>,
+        memory: Arc<MemoryBudget>,
         reservation: Reservation,
         capacity: usize,
         /// Entries whose memory is committed.
@@ -99,7 +99,10 @@ mod imp {
         };
 
         /// An empty table for up to `capacity` entries.
-        pub(crate) fn new(memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
+        pub(crate) fn new(
+            memory: &Arc<MemoryBudget>,
+            capacity: usize,
+        ) -> Result<Self, SourceError> {
             let bytes = capacity.max(1).checked_mul(size_of::<T>());
             let bytes = bytes.and_then(|bytes| bytes.checked_next_multiple_of(FRAME_BYTES));
             let bytes = bytes.ok_or(SourceError::Capacity { entries: capacity })?;
@@ -238,7 +241,10 @@ mod imp {
     }
 
     impl<T: Entry> Table<T> {
-        pub(crate) fn new(_memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
+        pub(crate) fn new(
+            _memory: &Arc<MemoryBudget>,
+            capacity: usize,
+        ) -> Result<Self, SourceError> {
             Ok(Self { entries: (0..capacity.min(T::MODEL_ENTRIES)).map(|_| T::vacant()).collect() })
         }
 
@@ -285,7 +291,7 @@ impl WordTable {
     ///
     /// # Errors
     /// [`SourceError`] when the address space cannot be reserved.
-    pub fn new(memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
+    pub fn new(memory: &Arc<MemoryBudget>, capacity: usize) -> Result<Self, SourceError> {
         Ok(Self(Table::new(memory, capacity)?))
     }
 

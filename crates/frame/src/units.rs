@@ -79,14 +79,14 @@ pub fn frames_for(bytes: usize) -> FrameCount {
 
 /// Where a descriptor's frames are: a run of neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Location {
+pub struct FrameRange {
     /// The first frame.
     pub start: FrameNo,
     /// How many.
     pub frames: FrameCount,
 }
 
-impl Location {
+impl FrameRange {
     /// Whether a frame is one of the run.
     pub fn contains(self, frame: FrameNo) -> bool {
         self.range().contains(&frame.0)

@@ -13,23 +13,24 @@ use std::{
 };
 
 use pagefold_frame::{
-    Arena, ArenaConfig, Busy, Chain, DescriptorId, FaultPlan, FaultySource, FrameCount,
-    FrameSource, HeapSource, Memory, Mobility, OutOfFrames, Refusal, Release, ReserveAccess, Slab,
-    SlabConfig, Stay, Tag,
+    Arena, ArenaConfig, Busy, Chain, DescriptorId, FrameCount, FrameMigrateError, FrameSource,
+    HeapSource, LockError, MemoryBudget, Mobility, OutOfFrames, Release, ReserveAccess, Slab,
+    SlabConfig, Tag,
 };
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use support::{Numbers, fill, is_filled};
 
 /// With as many words as fill a descriptor of 64 bytes.
 type Chains = Slab<u32, 6, Chain>;
 
 struct Rig {
-    memory: Arc<Memory>,
+    memory: Arc<MemoryBudget>,
     arena: Arc<Arena>,
     chains: Chains,
 }
 
 fn rig_over(source: Box<dyn FrameSource>, limit: usize, address_space: usize) -> Rig {
-    let memory = Arc::new(Memory::new(source, limit));
+    let memory = Arc::new(MemoryBudget::new(source, limit));
     let arena =
         Arc::new(Arena::new(&memory, ArenaConfig { address_space }).expect("address space"));
     let config = SlabConfig {
@@ -58,7 +59,7 @@ impl Rig {
         Ok(id)
     }
 
-    fn check(&self, id: DescriptorId) -> Result<(), Refusal> {
+    fn check(&self, id: DescriptorId) -> Result<(), LockError> {
         let guard = self.chains.read(id)?;
         let (value, bytes) = guard.parts();
         assert_eq!(bytes.frames(), guard.frames().get() as usize);
@@ -90,7 +91,7 @@ fn every_frame_of_a_chain_has_bytes_of_its_own_and_comes_back() {
     let ids: Vec<DescriptorId> =
         (0..64).map(|n| rig.create(n % 8 + 1, 100 * n).expect("room")).collect();
     for id in ids.iter().skip(1).step_by(2) {
-        assert_eq!(rig.chains.kill(*id), Release::Now);
+        assert_eq!(rig.chains.reap(*id), Release::Now);
     }
     let scattered = rig.create(8, 7000).expect("room");
     rig.validate();
@@ -110,12 +111,16 @@ fn each_frame_moves_alone_with_its_bytes() {
     let id = rig.create(8, 50).expect("room");
     for number in [7, 0, 3, 3, 0] {
         let before = rig.arena.migration().bytes_copied;
-        assert_eq!(rig.arena.migrate_piece(&rig.chains, id, number), Ok(FrameCount::ONE));
+        assert_eq!(rig.arena.migrate_extent(&rig.chains, id, number), Ok(FrameCount::ONE));
         assert_eq!(rig.arena.migration().bytes_copied, before + 4096);
         rig.check(id).expect("lives");
         rig.validate();
     }
-    assert_eq!(rig.arena.migrate_piece(&rig.chains, id, 8), Err(Stay::Gone), "no such frame");
+    assert_eq!(
+        rig.arena.migrate_extent(&rig.chains, id, 8),
+        Err(FrameMigrateError::Gone),
+        "no such frame"
+    );
     assert_eq!(rig.arena.migrate(&rig.chains, id), Ok(FrameCount::new(8)), "all of them");
     rig.check(id).expect("lives");
     rig.validate();
@@ -128,12 +133,12 @@ fn a_hold_on_a_chain_keeps_all_its_frames() {
     let id = rig.create(5, 9).expect("room");
     let reader = rig.chains.read(id).expect("lives");
     for number in 0..5 {
-        let stay = rig.arena.migrate_piece(&rig.chains, id, number);
-        assert_eq!(stay, Err(Stay::Busy(Busy::Held)));
+        let stay = rig.arena.migrate_extent(&rig.chains, id, number);
+        assert_eq!(stay, Err(FrameMigrateError::Busy(Busy::Locked)));
     }
     assert!(rig.chains.try_write(id).is_err());
-    assert_eq!(rig.chains.kill(id), Release::Later);
-    assert_eq!(rig.arena.migrate(&rig.chains, id), Err(Stay::Gone), "it is dying");
+    assert_eq!(rig.chains.reap(id), Release::Later);
+    assert_eq!(rig.arena.migrate(&rig.chains, id), Err(FrameMigrateError::Gone), "it is dying");
     assert!(is_filled(reader.parts().1.frame(4), 13));
     assert_eq!(rig.arena.stats().allocated, 5);
     drop(reader);
@@ -149,7 +154,7 @@ fn what_is_freed_while_a_frame_is_isolated_goes_when_it_is_put_back() {
         let isolated = rig.chains.isolate(id).expect("lives");
         match retire {
             true => rig.chains.try_write(id).expect("a mark keeps nobody out").retire(),
-            false => assert_eq!(rig.chains.kill(id), Release::Later),
+            false => assert_eq!(rig.chains.reap(id), Release::Later),
         }
         assert_eq!(rig.arena.stats().allocated, 4);
         drop(isolated);
@@ -172,9 +177,12 @@ fn a_chain_gets_all_its_frames_or_none() {
         let id = rig.create(8, 5).expect("room again");
         rig.check(id).expect("lives");
         plan.fail(0, 1);
-        assert!(matches!(rig.arena.migrate(&rig.chains, id), Err(Stay::OutOfFrames(_))));
+        assert!(matches!(
+            rig.arena.migrate(&rig.chains, id),
+            Err(FrameMigrateError::OutOfFrames(_))
+        ));
         rig.check(id).expect("lives");
-        rig.chains.kill(id);
+        rig.chains.reap(id);
     }
     rig.check(stays).expect("lives");
     // At the limit as well.
@@ -208,7 +216,7 @@ fn memory_full_of_chains_is_compacted_and_claimed() {
         if numbers.below(4) == 0 {
             kept.push(id);
         } else {
-            rig.chains.kill(id);
+            rig.chains.reap(id);
         }
     }
     let allocated = rig.arena.stats().allocated;
@@ -246,7 +254,7 @@ fn readers_writers_and_movers_beside_each_other_lose_nothing() {
                 while !over.load(Ordering::SeqCst) {
                     let id = stable[numbers.below(stable.len())];
                     let piece = u32::try_from(numbers.below(8)).expect("few");
-                    _ = rig.arena.migrate_piece(&rig.chains, id, piece);
+                    _ = rig.arena.migrate_extent(&rig.chains, id, piece);
                     if mover == 0 && numbers.below(8) == 0 {
                         rig.arena.compact(&[&rig.chains], 64 << 10);
                         drop(rig.arena.alloc_contiguous(&[&rig.chains], 64, 1));
@@ -263,11 +271,11 @@ fn readers_writers_and_movers_beside_each_other_lose_nothing() {
                     let Ok(id) = rig.create(frames, 77) else { continue };
                     rig.check(id).expect("lives");
                     match numbers.below(2) {
-                        0 => _ = rig.chains.kill(id),
+                        0 => _ = rig.chains.reap(id),
                         // A mover may have it.
                         _ => match rig.chains.try_write(id) {
                             Ok(guard) => guard.retire(),
-                            Err(_) => _ = rig.chains.kill(id),
+                            Err(_) => _ = rig.chains.reap(id),
                         },
                     }
                     while rig.chains.has_deferred() && rig.chains.drain_deferred(&mut |_| {}) {}

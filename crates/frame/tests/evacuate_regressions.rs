@@ -6,6 +6,7 @@ mod support;
 use std::{
     collections::HashSet,
     fmt,
+    io::ErrorKind,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -16,10 +17,11 @@ use std::{
 };
 
 use pagefold_frame::{
-    ContiguousError, DescriptorId, FaultPlan, FaultySource, FrameCount, FrameSource, HeapSource,
-    PAGEBLOCK_FRAMES, ReserveAccess, SourceError, Stay,
+    ContiguousError, DescriptorId, FrameCount, FrameMigrateError, FrameSource, HeapSource,
+    PAGEBLOCK_FRAMES, ReserveAccess, SourceError,
 };
-use pagefold_sys::memory::Reservation;
+use pagefold_sys::memory::{MemoryError, Reservation};
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use support::{Rig, create, is_filled};
 
 const ADDRESS_SPACE: usize = 64 << 20;
@@ -41,28 +43,28 @@ fn thin_out(rig: &Rig, ids: Vec<DescriptorId>, stays: impl Fn(usize) -> bool) ->
         if stays(at) {
             kept.push(id);
         } else {
-            rig.movable.kill(id);
+            rig.movable.reap(id);
         }
     }
     kept
 }
 
 fn pageblock_of(rig: &Rig, id: DescriptorId) -> u32 {
-    rig.movable.location(id).expect("lives").start.get() / PAGEBLOCK_FRAMES
+    rig.movable.frame_range(id).expect("lives").start.get() / PAGEBLOCK_FRAMES
 }
 
 type Hook = Box<dyn FnMut() + Send>;
 
-/// What a test does in the middle of things: at each grant; and whether giving back fails.
+/// What a test does at each allocation; and whether decommit fails.
 #[derive(Default)]
 struct Hooks {
-    on_grant: Mutex<Option<Hook>>,
+    on_alloc: Mutex<Option<Hook>>,
     keeps_memory: AtomicBool,
 }
 
 impl Hooks {
     fn set(&self, hook: Option<Hook>) {
-        *self.on_grant.lock().expect("no panic") = hook;
+        *self.on_alloc.lock().expect("no panic") = hook;
     }
 }
 
@@ -94,7 +96,8 @@ unsafe impl FrameSource for HookedSource {
         ranges: &[Range<usize>],
     ) -> Result<(), SourceError> {
         if self.hooks.keeps_memory.load(Ordering::Relaxed) {
-            return Err(SourceError::OnDemand);
+            let source = ErrorKind::Other.into();
+            return Err(MemoryError::Decommit { bytes: 0, source }.into());
         }
         // SAFETY: by this function's contract.
         unsafe { self.inner.decommit(reservation, ranges) }
@@ -105,14 +108,14 @@ unsafe impl FrameSource for HookedSource {
         unsafe { self.inner.release(reservation) };
     }
 
-    fn grant(&self) -> Result<(), SourceError> {
-        // Out of its place while it runs, so that what it does is not hooked.
-        let hook = self.hooks.on_grant.lock().expect("no panic").take();
+    fn injects_failure(&self) -> bool {
+        // Taken out while it runs, so that its own allocations run no hook.
+        let hook = self.hooks.on_alloc.lock().expect("no panic").take();
         if let Some(mut hook) = hook {
             hook();
             self.hooks.set(Some(hook));
         }
-        Ok(())
+        false
     }
 
     fn address_space(&self, limit_bytes: usize) -> usize {
@@ -261,7 +264,7 @@ fn a_plan_is_not_believed_when_it_is_old() {
     let kept = thin_out(&rig, ids, |at| at % 512 < 128);
     assert!(rig.arena.compact(&[&rig.movable], 1).more, "a plan is made, and kept");
     for &id in &kept[..4 * 128] {
-        rig.movable.kill(id);
+        rig.movable.reap(id);
     }
     let runs: Vec<_> = (0..20).map(|_| create(&rig.movable, 4, 1).expect("room")).collect();
     rig.arena.trim();
@@ -305,9 +308,9 @@ fn what_is_dead_is_freed_and_not_counted_as_moved() {
     let rig = rig();
     let id = create(&rig.movable, 4, 1).expect("room");
     let reader = rig.movable.read(id).expect("lives");
-    rig.movable.kill(id);
+    rig.movable.reap(id);
     drop(reader);
-    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(Stay::Gone));
+    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(FrameMigrateError::Gone));
     assert_eq!((rig.arena.migration().migrated, rig.arena.stats().allocated), (0, 0));
     rig.validate().expect("valid");
 }
@@ -338,7 +341,7 @@ fn each_single_refusal_is_harmless() {
             .collect();
         let kept: Vec<_> = ids.iter().enumerate().filter(|(at, _)| at % 5 < 2).collect();
         for (_, &id) in ids.iter().enumerate().filter(|(at, _)| at % 5 >= 2) {
-            rig.movable.kill(id);
+            rig.movable.reap(id);
         }
         plan.fail(refused, 1);
         rig.arena.compact(&[&rig.movable], usize::MAX);

@@ -7,9 +7,9 @@ mod support;
 use std::{sync::Arc, thread};
 
 use pagefold_frame::{
-    DescriptorId, FaultPlan, FaultySource, FrameCount, HeapSource, Memory, PAGEBLOCK_FRAMES,
-    ReserveAccess, WordTable,
+    DescriptorId, FrameCount, HeapSource, MemoryBudget, PAGEBLOCK_FRAMES, ReserveAccess, WordTable,
 };
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use support::{Numbers, Rig, create};
 
 const ADDRESS_SPACE: usize = 64 << 20;
@@ -25,9 +25,9 @@ fn fill_up(rig: &Rig, frames: u32) -> Vec<DescriptorId> {
     ids
 }
 
-fn kill_all(rig: &Rig, ids: Vec<DescriptorId>) {
+fn reap_all(rig: &Rig, ids: Vec<DescriptorId>) {
     for id in ids {
-        rig.movable.kill(id);
+        rig.movable.reap(id);
     }
 }
 
@@ -51,15 +51,15 @@ fn everything_that_is_free_is_given_up_before_a_run_is_refused() {
         let first = fill_up(&rig, before).len();
         for _ in 0..3 {
             let ids = fill_up(&rig, before);
-            kill_all(&rig, ids);
-            kill_all(&rig, rig.movable.live().map(|(id, _)| id).collect());
+            reap_all(&rig, ids);
+            reap_all(&rig, rig.movable.live().map(|(id, _)| id).collect());
             let ids = fill_up(&rig, after);
             let frames = ids.len() * after as usize;
             assert!(
                 frames + 80 >= first * before as usize,
                 "{before} -> {after}: {frames} of {first}"
             );
-            kill_all(&rig, ids);
+            reap_all(&rig, ids);
             rig.validate().expect("valid");
         }
     }
@@ -76,7 +76,7 @@ fn caches_of_other_threads_are_drained_before_a_run_is_refused() {
         let some: Vec<_> = ids.by_ref().take(10).collect();
         // Each thread has a cache of its own, or shares one.
         thread::scope(|scope| {
-            scope.spawn(|| kill_all(&rig, some));
+            scope.spawn(|| reap_all(&rig, some));
         });
     }
     assert_eq!(fill_up(&rig, 1).len(), 80, "of {count} runs 80 were freed, in caches or not");
@@ -108,7 +108,7 @@ fn frames_of_the_reserve_come_back_to_the_reserve() {
     for round in 0..10 {
         let guard = rig.movable.create(FrameCount::new(16), ReserveAccess::Reserve, 0);
         let id = guard.unwrap_or_else(|_| panic!("round {round}: the reserve is gone")).id();
-        rig.movable.kill(id);
+        rig.movable.reap(id);
         while create(&rig.movable, 16, 0).is_ok() {}
         while create(&rig.movable, 1, 0).is_ok() {}
     }
@@ -122,7 +122,7 @@ fn a_lower_limit_refuses_and_a_higher_one_admits() {
     let used = rig.memory.used();
     assert_eq!(rig.memory.set_limit(500), Err(used), "what is used does not fit");
     assert_eq!(rig.memory.limit(), 1000, "so the old limit stays");
-    kill_all(&rig, ids);
+    reap_all(&rig, ids);
     rig.arena.trim();
     assert_eq!(rig.memory.set_limit(500), Ok(()));
     let fewer = fill_up(&rig, 1).len();
@@ -144,7 +144,7 @@ fn of_two_whole_pageblocks_one_is_given_back() {
     let block = PAGEBLOCK_FRAMES as usize;
     let mut idle = Vec::new();
     for id in ids {
-        rig.movable.kill(id);
+        rig.movable.reap(id);
         idle.push(rig.arena.stats().idle);
     }
     let after_each_block: Vec<_> = idle.iter().skip(7).step_by(8).copied().collect();
@@ -159,7 +159,7 @@ fn freed_frames_are_used_again_before_new_ones_are_charged() {
     let rig = rig(10_000);
     let ids: Vec<_> = (0..200).map(|_| create(&rig.movable, 4, 1).expect("room")).collect();
     let used = rig.memory.used();
-    kill_all(&rig, ids);
+    reap_all(&rig, ids);
     for _ in 0..200 {
         create(&rig.movable, 4, 2).expect("room");
     }
@@ -175,7 +175,7 @@ fn any_refused_grant_leaves_everything_as_it_was() {
             let plan = FaultPlan::new();
             let source = FaultySource::new(Box::new(HeapSource::new()), Arc::clone(&plan));
             let rig = Rig::new(Box::new(source), 3000, ADDRESS_SPACE);
-            let asked = plan.asked();
+            let asked = plan.allocations();
             plan.fail(k, count);
             let mut alive = Vec::new();
             for step in 0..120 {
@@ -188,7 +188,7 @@ fn any_refused_grant_leaves_everything_as_it_was() {
                     }
                 }
                 if step % 3 == 0 && !alive.is_empty() {
-                    rig.movable.kill(alive.swap_remove(step % alive.len()));
+                    rig.movable.reap(alive.swap_remove(step % alive.len()));
                 }
                 if step == 60 {
                     rig.arena.trim();
@@ -196,10 +196,10 @@ fn any_refused_grant_leaves_everything_as_it_was() {
                 }
             }
             rig.validate().unwrap_or_else(|violation| panic!("grant {k}: {violation}"));
-            let asked = plan.asked() - asked;
+            let asked = plan.allocations() - asked;
             plan.heal();
             alive.push(create(&rig.movable, 16, 5).expect("nothing is refused any more"));
-            kill_all(&rig, alive);
+            reap_all(&rig, alive);
             rig.validate().unwrap_or_else(|violation| panic!("grant {k}, healed: {violation}"));
             assert_eq!(rig.arena.stats().allocated, 0);
             if asked <= k {
@@ -233,7 +233,7 @@ fn threads_together_keep_the_limit() {
                         let guard = rig.movable.read(id).expect("lives");
                         assert!(support::is_filled(guard.parts().1, value));
                         drop(guard);
-                        rig.movable.kill(id);
+                        rig.movable.reap(id);
                     }
                     if step % 5000 == 0 {
                         rig.arena.trim();
@@ -241,7 +241,7 @@ fn threads_together_keep_the_limit() {
                     }
                     assert!(rig.memory.used() <= rig.memory.limit());
                 }
-                kill_all(rig, alive.into_iter().map(|(id, _)| id).collect());
+                reap_all(rig, alive.into_iter().map(|(id, _)| id).collect());
             });
         }
     });
@@ -255,7 +255,7 @@ fn threads_together_keep_the_limit() {
 /// What a table keeps of its pages counts as well: of a table of 4 GiB, a frame for each 128 MiB up to the page used.
 #[test]
 fn a_table_charges_what_it_keeps_of_its_pages() {
-    let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 20));
+    let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 20));
     let words = (4 << 30) / 8;
     let table = WordTable::new(&memory, words).expect("address space");
     table.ensure(0, ReserveAccess::Normal).expect("room");

@@ -6,8 +6,8 @@
 
 use loom::{sync::Arc, thread};
 use pagefold_frame::{
-    Arena, ArenaConfig, Busy, Chain, Deferred, DescriptorId, FrameCount, HeapSource, Memory,
-    Mobility, Refusal, Release, ReserveAccess, Slab, SlabConfig, Stay, Tag,
+    Arena, ArenaConfig, Busy, Chain, Deferred, DescriptorId, FrameCount, FrameMigrateError,
+    HeapSource, LockError, MemoryBudget, Mobility, Release, ReserveAccess, Slab, SlabConfig, Tag,
 };
 
 type Spans = Slab<u32, 1>;
@@ -21,7 +21,7 @@ fn model(f: impl Fn() + Sync + Send + 'static) {
 }
 
 fn slab() -> (std::sync::Arc<Arena>, Arc<Spans>) {
-    let memory = std::sync::Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
+    let memory = std::sync::Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
     let arena = std::sync::Arc::new(
         Arena::new(&memory, ArenaConfig { address_space: 4 << 20 }).expect("heap"),
     );
@@ -38,7 +38,7 @@ fn create(slab: &Spans, value: u8) -> DescriptorId {
 }
 
 /// What a reader must find: body and bytes of one moment.
-fn check(slab: &Spans, id: DescriptorId) -> Result<u8, Refusal> {
+fn check(slab: &Spans, id: DescriptorId) -> Result<u8, LockError> {
     let guard = slab.read(id)?;
     let (&body, bytes) = guard.parts();
     assert_eq!(bytes[0], bytes[1]);
@@ -113,11 +113,11 @@ fn the_last_hold_of_a_dying_descriptor_reports_it_and_it_is_freed_once() {
                 let slab = Arc::clone(&slab);
                 thread::spawn(move || match check(&slab, id) {
                     Ok(value) => assert_eq!(value, 5),
-                    Err(refusal) => assert_eq!(refusal, Refusal::Gone),
+                    Err(refusal) => assert_eq!(refusal, LockError::Gone),
                 })
             })
             .collect();
-        let now = slab.kill(id) == Release::Now;
+        let now = slab.reap(id) == Release::Now;
         for reader in readers {
             reader.join().expect("no panic");
         }
@@ -138,7 +138,7 @@ fn a_late_reader_never_meets_a_successor_unlocked() {
             // A hold on the successor is allowed: the owner of the id compares its handle entry.
             thread::spawn(move || check(&slab, id).map(|value| assert!(value == 5 || value == 9)))
         };
-        slab.kill(id);
+        slab.reap(id);
         while slab.drain_deferred(&mut |_| {}) {}
         create(&slab, 9);
         let _ = reader.join().expect("no panic");
@@ -176,7 +176,7 @@ fn pending_work_is_never_lost() {
     });
 }
 
-fn migrate(arena: &Arena, slab: &Spans, id: DescriptorId) -> Result<(), Stay> {
+fn migrate(arena: &Arena, slab: &Spans, id: DescriptorId) -> Result<(), FrameMigrateError> {
     arena.migrate(slab, id).map(drop)
 }
 
@@ -185,18 +185,22 @@ fn a_read_beside_a_move_sees_the_bytes_at_one_place_or_the_other() {
     model(|| {
         let (arena, slab) = slab();
         let id = create(&slab, 5);
-        let before = slab.location(id).expect("lives");
+        let before = slab.frame_range(id).expect("lives");
         let mover = {
             let (arena, slab) = (std::sync::Arc::clone(&arena), Arc::clone(&slab));
             thread::spawn(move || migrate(&arena, &slab, id))
         };
         assert_eq!(check(&slab, id), Ok(5));
         let moved = mover.join().expect("no panic");
-        let after = slab.location(id).expect("lives");
+        let after = slab.frame_range(id).expect("lives");
         match moved {
             Ok(()) => assert!(after.start != before.start),
             Err(stay) => {
-                assert_eq!(stay, Stay::Busy(Busy::Held), "only the reader can be in the way");
+                assert_eq!(
+                    stay,
+                    FrameMigrateError::Busy(Busy::Locked),
+                    "only the reader can be in the way"
+                );
                 assert_eq!(after, before, "nothing has changed");
             }
         }
@@ -215,11 +219,11 @@ fn a_free_beside_a_move_frees_the_run_once_wherever_it_is() {
             let (arena, slab) = (std::sync::Arc::clone(&arena), Arc::clone(&slab));
             thread::spawn(move || migrate(&arena, &slab, id))
         };
-        slab.kill(id);
+        slab.reap(id);
         _ = mover.join().expect("no panic");
         finish(&arena, &slab);
         assert_eq!(arena.stats().allocated, 0);
-        assert_eq!(check(&slab, id), Err(Refusal::Gone));
+        assert_eq!(check(&slab, id), Err(LockError::Gone));
     });
 }
 
@@ -251,7 +255,7 @@ fn a_reader_that_waits_for_a_writer_that_ends_the_run_comes_out() {
             thread::spawn(move || slab.read(id).map(drop))
         };
         guard.retire();
-        assert_eq!(reader.join().expect("no panic"), Err(Refusal::Gone));
+        assert_eq!(reader.join().expect("no panic"), Err(LockError::Gone));
         finish(&arena, &slab);
         assert_eq!(arena.stats().allocated, 0);
     });
@@ -270,7 +274,7 @@ fn of_two_movers_one_steps_aside_or_both_move_one_after_the_other() {
         let theirs = other.join().expect("no panic");
         assert!(mine.is_ok() || theirs.is_ok());
         for answer in [mine, theirs] {
-            assert!(matches!(answer, Ok(()) | Err(Stay::Busy(_))), "{answer:?}");
+            assert!(matches!(answer, Ok(()) | Err(FrameMigrateError::Busy(_))), "{answer:?}");
         }
         assert_eq!(check(&slab, id), Ok(5));
         finish(&arena, &slab);
@@ -288,7 +292,7 @@ fn a_late_mover_never_takes_frames_from_a_successor_twice() {
             let (arena, slab) = (std::sync::Arc::clone(&arena), Arc::clone(&slab));
             thread::spawn(move || migrate(&arena, &slab, id))
         };
-        slab.kill(id);
+        slab.reap(id);
         while slab.drain_deferred(&mut |_| {}) {}
         let next = create(&slab, 9);
         _ = mover.join().expect("no panic");
@@ -330,10 +334,10 @@ fn a_claim_beside_an_allocation_gets_a_range_that_is_its_own() {
         if let Ok(range) = &range {
             let first = range.start().get();
             for id in [stays, id] {
-                let start = slab.location(id).expect("lives").start.get();
+                let start = slab.frame_range(id).expect("lives").start.get();
                 assert!(!(first..first + 512).contains(&start), "inside the range");
             }
-            assert_eq!(arena.stats().claimed, 512);
+            assert_eq!(arena.stats().contiguous, 512);
         } else {
             panic!("there is a pageblock for it: {:?}", range.err());
         }
@@ -350,7 +354,7 @@ fn a_claim_beside_an_allocation_gets_a_range_that_is_its_own() {
 type Chains = Slab<u32, 6, Chain>;
 
 fn chains() -> (std::sync::Arc<Arena>, Arc<Chains>) {
-    let memory = std::sync::Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
+    let memory = std::sync::Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
     let arena = std::sync::Arc::new(
         Arena::new(&memory, ArenaConfig { address_space: 4 << 20 }).expect("heap"),
     );
@@ -369,7 +373,7 @@ fn create_chain(chains: &Chains, value: u8) -> DescriptorId {
     id
 }
 
-fn check_chain(chains: &Chains, id: DescriptorId) -> Result<u8, Refusal> {
+fn check_chain(chains: &Chains, id: DescriptorId) -> Result<u8, LockError> {
     let guard = chains.read(id)?;
     let (&body, bytes) = guard.parts();
     let first = bytes.frame(0)[0];
@@ -390,9 +394,9 @@ fn mover(
     chains: &Arc<Chains>,
     id: DescriptorId,
     number: u32,
-) -> thread::JoinHandle<Result<FrameCount, Stay>> {
+) -> thread::JoinHandle<Result<FrameCount, FrameMigrateError>> {
     let (arena, chains) = (std::sync::Arc::clone(arena), Arc::clone(chains));
-    thread::spawn(move || arena.migrate_piece(&*chains, id, number))
+    thread::spawn(move || arena.migrate_extent(&*chains, id, number))
 }
 
 #[test]
@@ -405,7 +409,7 @@ fn a_read_beside_the_move_of_one_frame_sees_the_whole_chain() {
             assert_eq!(check_chain(&chains, id), Ok(5));
             match mover.join().expect("no panic") {
                 Ok(frames) => assert_eq!(frames, FrameCount::ONE),
-                Err(stay) => assert_eq!(stay, Stay::Busy(Busy::Held)),
+                Err(stay) => assert_eq!(stay, FrameMigrateError::Busy(Busy::Locked)),
             }
             assert_eq!(check_chain(&chains, id), Ok(5));
             finish_chains(&arena, &chains, 2);
@@ -419,9 +423,9 @@ fn a_free_beside_the_move_of_one_frame_frees_the_chain_once() {
         let (arena, chains) = chains();
         let id = create_chain(&chains, 5);
         let mover = mover(&arena, &chains, id, 1);
-        chains.kill(id);
+        chains.reap(id);
         _ = mover.join().expect("no panic");
-        assert_eq!(check_chain(&chains, id), Err(Refusal::Gone));
+        assert_eq!(check_chain(&chains, id), Err(LockError::Gone));
         finish_chains(&arena, &chains, 0);
     });
 }
@@ -432,7 +436,7 @@ fn movers_of_two_frames_of_a_chain_move_one_after_the_other_or_step_aside() {
         let (arena, chains) = chains();
         let id = create_chain(&chains, 5);
         let other = mover(&arena, &chains, id, 0);
-        let mine = arena.migrate_piece(&*chains, id, 1);
+        let mine = arena.migrate_extent(&*chains, id, 1);
         let theirs = other.join().expect("no panic");
         assert!(mine.is_ok() || theirs.is_ok());
         assert_eq!(check_chain(&chains, id), Ok(5));
@@ -447,7 +451,7 @@ fn a_late_mover_takes_no_frame_of_a_successor_twice() {
         let (arena, chains) = chains();
         let id = create_chain(&chains, 5);
         let mover = mover(&arena, &chains, id, 1);
-        chains.kill(id);
+        chains.reap(id);
         while chains.drain_deferred(&mut |_| {}) {}
         let next = create_chain(&chains, 9);
         _ = mover.join().expect("no panic");

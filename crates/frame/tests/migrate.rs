@@ -13,9 +13,10 @@ use std::{
 };
 
 use pagefold_frame::{
-    Busy, ContiguousError, DescriptorId, FaultPlan, FaultySource, FrameCount, HeapSource, Movable,
-    PAGEBLOCK_FRAMES, Refusal, Release, ReserveAccess, Stay,
+    Busy, ContiguousError, DescriptorId, FrameCount, FrameMigrateError, HeapSource, LockError,
+    Movable, PAGEBLOCK_FRAMES, Release, ReserveAccess,
 };
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use support::{Numbers, Rig, create, fill, is_filled};
 
 const ADDRESS_SPACE: usize = 64 << 20;
@@ -37,10 +38,10 @@ fn a_run_moves_with_its_bytes_and_names_its_owner_at_the_new_place() {
     let rig = rig();
     for frames in [1, 3, 4, 64] {
         let id = create(&rig.movable, frames, frames).expect("room");
-        let before = rig.movable.location(id).expect("lives");
+        let before = rig.movable.frame_range(id).expect("lives");
         let allocated = rig.arena.stats().allocated;
         assert_eq!(rig.arena.migrate(&rig.movable, id), Ok(FrameCount::new(frames)));
-        let after = rig.movable.location(id).expect("lives");
+        let after = rig.movable.frame_range(id).expect("lives");
         assert!(before.start != after.start);
         assert_eq!(before.frames, after.frames);
         assert_eq!(rig.arena.stats().allocated, allocated);
@@ -55,18 +56,18 @@ fn a_run_moves_with_its_bytes_and_names_its_owner_at_the_new_place() {
 fn a_reader_makes_it_busy_and_nothing_changes() {
     let rig = rig();
     let id = create(&rig.movable, 2, 7).expect("room");
-    let (place, used) = (rig.movable.location(id), rig.memory.used());
+    let (place, used) = (rig.movable.frame_range(id), rig.memory.used());
     let reader = rig.movable.read(id).expect("lives");
-    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(Stay::Busy(Busy::Held)));
-    assert_eq!((rig.movable.location(id), rig.memory.used()), (place, used));
+    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(FrameMigrateError::Busy(Busy::Locked)));
+    assert_eq!((rig.movable.frame_range(id), rig.memory.used()), (place, used));
     assert!(is_filled(reader.parts().1, 7));
     drop(reader);
     assert_eq!(rig.arena.migrate(&rig.movable, id), Ok(FrameCount::new(2)));
     assert_filled(&rig, id, 7);
     let writer = rig.movable.try_write(id).expect("nobody holds it");
-    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(Stay::Busy(Busy::Held)));
+    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(FrameMigrateError::Busy(Busy::Locked)));
     drop(writer);
-    assert_eq!(rig.arena.migration().busy_held, 2);
+    assert_eq!(rig.arena.migration().busy_locked, 2);
     rig.validate().expect("valid");
 }
 
@@ -74,16 +75,16 @@ fn a_reader_makes_it_busy_and_nothing_changes() {
 fn pinned_and_isolated_runs_stay() {
     let rig = rig();
     let pinned = create(&rig.pinned, 1, 7).expect("room");
-    assert_eq!(rig.arena.migrate(&rig.pinned, pinned), Err(Stay::Busy(Busy::Pinned)));
+    assert_eq!(rig.arena.migrate(&rig.pinned, pinned), Err(FrameMigrateError::Busy(Busy::Pinned)));
     let id = create(&rig.movable, 1, 7).expect("room");
     let isolated = rig.movable.isolate(id).expect("lives");
-    assert_eq!(rig.movable.isolate(id).err(), Some(Refusal::Busy), "one mover at a time");
-    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(Stay::Busy(Busy::Isolated)));
+    assert_eq!(rig.movable.isolate(id).err(), Some(LockError::Busy), "one mover at a time");
+    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(FrameMigrateError::Busy(Busy::Isolated)));
     assert_filled(&rig, id, 7);
     drop(isolated);
     assert!(rig.arena.migrate(&rig.movable, id).is_ok());
     let never = DescriptorId::new(99);
-    assert_eq!(rig.arena.migrate(&rig.movable, never), Err(Stay::Gone));
+    assert_eq!(rig.arena.migrate(&rig.movable, never), Err(FrameMigrateError::Gone));
     let moves = rig.arena.migration();
     assert_eq!((moves.busy_pinned, moves.busy_isolated, moves.migrated), (1, 1, 1));
     rig.validate().expect("valid");
@@ -95,13 +96,13 @@ fn what_is_freed_while_it_is_isolated_goes_when_it_is_put_back() {
     let rig = rig();
     let id = create(&rig.movable, 3, 7).expect("room");
     let isolated = rig.movable.isolate(id).expect("lives");
-    assert_eq!(rig.movable.kill(id), Release::Later);
-    assert_eq!(rig.movable.read(id).err(), Some(Refusal::Gone));
-    let again = catch_unwind(AssertUnwindSafe(|| rig.movable.kill(id)));
+    assert_eq!(rig.movable.reap(id), Release::Later);
+    assert_eq!(rig.movable.read(id).err(), Some(LockError::Gone));
+    let again = catch_unwind(AssertUnwindSafe(|| rig.movable.reap(id)));
     assert!(again.is_err(), "freed twice");
     rig.drain_deferred();
     assert_eq!(rig.arena.stats().allocated, 3, "it still has its frames");
-    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(Stay::Gone), "it is dead");
+    assert_eq!(rig.arena.migrate(&rig.movable, id), Err(FrameMigrateError::Gone), "it is dead");
     let other = create(&rig.movable, 3, 8).expect("room");
     assert!(other != id, "the id is not free yet");
     drop(isolated);
@@ -117,7 +118,7 @@ fn what_is_retired_while_it_is_isolated_goes_when_it_is_put_back() {
     let id = create(&rig.movable, 1, 7).expect("room");
     let isolated = rig.movable.isolate(id).expect("lives");
     rig.movable.try_write(id).expect("a mark keeps nobody out").retire();
-    assert_eq!(rig.movable.read(id).err(), Some(Refusal::Gone));
+    assert_eq!(rig.movable.read(id).err(), Some(LockError::Gone));
     rig.drain_deferred();
     assert_eq!(rig.arena.stats().allocated, 1);
     drop(isolated);
@@ -147,10 +148,10 @@ fn without_a_run_to_go_to_it_stays() {
     let source = FaultySource::new(Box::new(HeapSource::new()), Arc::clone(&plan));
     let rig = Rig::new(Box::new(source), AMPLE, ADDRESS_SPACE);
     let id = create(&rig.movable, 4, 7).expect("room");
-    let place = rig.movable.location(id);
+    let place = rig.movable.frame_range(id);
     plan.fail(0, u64::MAX);
     let answer = rig.arena.migrate(&rig.movable, id);
-    assert!(matches!(answer, Err(Stay::OutOfFrames(_))), "{answer:?}");
+    assert!(matches!(answer, Err(FrameMigrateError::OutOfFrames(_))), "{answer:?}");
     assert!(
         matches!(
             rig.arena.alloc_contiguous(&[&rig.movable], AMPLE / 2, 1),
@@ -159,7 +160,7 @@ fn without_a_run_to_go_to_it_stays() {
         "a claim that needs a pageblock"
     );
     plan.heal();
-    assert_eq!(rig.movable.location(id), place);
+    assert_eq!(rig.movable.frame_range(id), place);
     assert_filled(&rig, id, 7);
     rig.validate().expect("valid");
 }
@@ -174,7 +175,7 @@ fn fragmented(rig: &Rig, runs: u32, keep: usize) -> Vec<(DescriptorId, u32)> {
     let (kept, freed): (Vec<_>, Vec<_>) =
         all.into_iter().enumerate().partition(|(at, _)| at % keep == 0);
     for (_, (id, _)) in freed {
-        assert_eq!(rig.movable.kill(id), Release::Now);
+        assert_eq!(rig.movable.reap(id), Release::Now);
     }
     kept.into_iter().map(|(_, run)| run).collect()
 }
@@ -219,7 +220,7 @@ fn compaction_works_at_the_limit() {
         ids.push(id);
     }
     for id in ids.iter().skip(1).step_by(2) {
-        assert_eq!(rig.movable.kill(*id), Release::Now);
+        assert_eq!(rig.movable.reap(*id), Release::Now);
     }
     // What is free goes back, so that whatever is to be filled has to be charged anew.
     rig.arena.trim();
@@ -248,18 +249,18 @@ fn a_claim_evacuates_a_range_and_gives_it_back() {
     assert!(range.as_slice().iter().all(|&byte| byte == 0));
     fill(range.as_mut_slice(), 0xfeed);
     assert!(rig.arena.migration().migrated > 0, "something was in the way");
-    assert_eq!(rig.arena.stats().claimed, 2048);
+    assert_eq!(rig.arena.stats().contiguous, 2048);
     rig.validate().expect("valid with a claim");
     for &(id, value) in &kept {
         assert_filled(&rig, id, value);
-        let location = rig.movable.location(id).expect("lives");
+        let location = rig.movable.frame_range(id).expect("lives");
         let start = location.start.get();
         let (first, last) = (range.start().get(), range.start().get() + 2048);
         assert!(start + location.frames.get() <= first || start >= last, "inside the range");
     }
     assert!(is_filled(range.as_slice(), 0xfeed));
     drop(range);
-    assert_eq!(rig.arena.stats().claimed, 0);
+    assert_eq!(rig.arena.stats().contiguous, 0);
     rig.validate().expect("valid");
     rig.arena.trim();
     assert_eq!(rig.arena.stats().idle, 0);
@@ -277,7 +278,7 @@ fn a_claim_makes_room_in_pageblocks_of_another_kind() {
     }
     assert_eq!(create(&rig.movable, 1, 1).err(), Some(pagefold_frame::OutOfFrames), "full");
     for id in singles.iter().filter(|id| id.get() % 8 != 0) {
-        assert_eq!(rig.movable.kill(*id), Release::Now);
+        assert_eq!(rig.movable.reap(*id), Release::Now);
     }
     let range = rig.arena.alloc_contiguous(&[&rig.movable], 2 * 512, 1).expect("singles fit one");
     assert!(rig.arena.migration().pageblocks_freed >= 1, "the claim alone was not enough");
@@ -292,34 +293,34 @@ fn a_claim_makes_room_in_pageblocks_of_another_kind() {
 fn a_claim_names_what_is_in_the_way_and_leaves_everything_as_it_was() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 2 << 20);
     let id = create(&rig.movable, 4, 7).expect("room");
-    let place = rig.movable.location(id).expect("lives");
+    let place = rig.movable.frame_range(id).expect("lives");
     let reader = rig.movable.read(id).expect("lives");
     let used = rig.memory.used();
     let error = rig.arena.alloc_contiguous(&[&rig.movable], 512, 1).expect_err("it is held");
     let ContiguousError::Blocked { frames: 512, blockers } = &error else { panic!("{error}") };
     assert_eq!(blockers[0].frame, place.start);
-    assert_eq!(blockers[0].busy, Busy::Held);
+    assert_eq!(blockers[0].busy, Busy::Locked);
     assert_eq!(blockers[0].owner.map(|owner| owner.id), Some(id));
     assert!(error.to_string().contains("frame 0 (descriptor 0): somebody holds them"), "{error}");
-    assert_eq!((rig.movable.location(id), rig.memory.used()), (Some(place), used));
+    assert_eq!((rig.movable.frame_range(id), rig.memory.used()), (Some(place), used));
     // Beside it there is room.
     let range = rig.arena.alloc_contiguous(&[&rig.movable], 256, 256).expect("the other half");
     assert_eq!(range.start().get(), 256);
     let error = rig.arena.alloc_contiguous(&[&rig.movable], 257, 1).expect_err("claimed and held");
     let ContiguousError::Blocked { blockers, .. } = &error else { panic!("{error}") };
-    assert!(blockers.iter().any(|blocker| blocker.busy == Busy::Claimed), "{error}");
+    assert!(blockers.iter().any(|blocker| blocker.busy == Busy::Contiguous), "{error}");
     drop((reader, range));
     // Nowhere to go: the arena has one pageblock.
     let error = rig.arena.alloc_contiguous(&[&rig.movable], 512, 1).expect_err("no room beside");
     assert!(matches!(error, ContiguousError::OutOfMemory { .. }), "{error}");
-    assert_eq!(rig.movable.kill(id), Release::Now);
+    assert_eq!(rig.movable.reap(id), Release::Now);
     let range = rig.arena.alloc_contiguous(&[&rig.movable], 512, 512).expect("all of it");
     assert_eq!(create(&rig.movable, 1, 1).err(), Some(pagefold_frame::OutOfFrames));
     drop(range);
     create(&rig.movable, 1, 1).expect("room again");
     rig.validate().expect("valid");
-    assert_eq!(rig.arena.migration().claims_made, 2);
-    assert_eq!(rig.arena.migration().claims_failed, 3);
+    assert_eq!(rig.arena.migration().contiguous_allocs, 2);
+    assert_eq!(rig.arena.migration().contiguous_failures, 3);
 }
 
 #[test]
@@ -337,7 +338,7 @@ fn a_pinned_run_is_named_and_gone_round() {
 }
 
 #[test]
-fn impossible_claims_are_refused() {
+fn impossible_ranges_are_refused() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 4 << 20);
     let alloc = |frames, align| rig.arena.alloc_contiguous(&[&rig.movable], frames, align);
     assert_eq!(alloc(0, 1).err(), Some(ContiguousError::NoFrames));
@@ -348,7 +349,7 @@ fn impossible_claims_are_refused() {
     assert_eq!(alloc(usize::MAX, 1).err(), Some(too_large(usize::MAX, 1)));
     let align = 1 << 40;
     assert_eq!(alloc(1, align).err(), Some(too_large(1, align)));
-    assert_eq!(rig.arena.migration().claims_failed, 6);
+    assert_eq!(rig.arena.migration().contiguous_failures, 6);
     rig.memory.set_limit(rig.memory.used() + 100).expect("enough");
     assert_eq!(
         alloc(600, 1).err(),
@@ -394,7 +395,7 @@ fn everything_at_once() {
                         }
                         1 if !mine.is_empty() => {
                             let (id, _) = mine.swap_remove(numbers.below(mine.len()));
-                            rig.movable.kill(id);
+                            rig.movable.reap(id);
                         }
                         2 if !mine.is_empty() => {
                             let at = numbers.below(mine.len());
@@ -415,7 +416,7 @@ fn everything_at_once() {
                 }
                 for (id, value) in mine {
                     assert_filled(rig, id, value);
-                    rig.movable.kill(id);
+                    rig.movable.reap(id);
                 }
                 stop.store(true, Ordering::Relaxed);
             });
@@ -445,7 +446,7 @@ fn everything_at_once() {
     rig.drain_deferred();
     assert_eq!(rig.arena.stats().allocated, 0, "everything was freed");
     let moves = rig.arena.migration();
-    assert!(moves.migrated > 100 && moves.claims_made > 0, "{moves:?}");
+    assert!(moves.migrated > 100 && moves.contiguous_allocs > 0, "{moves:?}");
     rig.validate().expect("valid");
     rig.arena.trim();
     assert_eq!(rig.memory.used(), rig.memory.metadata());

@@ -6,8 +6,9 @@ mod support;
 use std::collections::{BTreeMap, HashMap};
 
 use pagefold_frame::{
-    Busy, ContiguousError, ContiguousRange, DescriptorId, FrameCount, FrameSource, HeapSource,
-    Isolated, Location, Movable, Owner, ReadGuard, Refusal, Release, ReserveAccess, Stay, Tag,
+    Busy, ContiguousError, ContiguousRange, DescriptorId, FrameCount, FrameMigrateError,
+    FrameOwner, FrameRange, FrameSource, HeapSource, Isolated, LockError, Movable, ReadGuard,
+    Release, ReserveAccess, Tag,
 };
 use support::{Numbered, Numbers, Rig, create, fill, is_filled};
 
@@ -29,7 +30,7 @@ fn compare(rig: &Rig, model: &Model) {
     let mut taken = BTreeMap::new();
     for (&(number, id), &(frames, value)) in model {
         let slab = slab(rig, number);
-        let location = slab.location(id).expect("what lives has a place");
+        let location = slab.frame_range(id).expect("what lives has a place");
         assert_eq!(location.frames, FrameCount::new(frames));
         let first = location.start.get();
         for frame in first..first + frames {
@@ -46,10 +47,10 @@ fn compare(rig: &Rig, model: &Model) {
 /// The frames of everything that lives name their owner.
 fn owners_agree(rig: &Rig, model: &Model) {
     for &(number, id) in model.keys() {
-        let Location { start, frames } = slab(rig, number).location(id).expect("lives");
+        let FrameRange { start, frames } = slab(rig, number).frame_range(id).expect("lives");
         assert_eq!(
             rig.arena.owner(start),
-            Some(Owner { tag: Tag::new(number), id }),
+            Some(FrameOwner { tag: Tag::new(number), id }),
             "of {} frames",
             frames.get()
         );
@@ -92,12 +93,12 @@ impl Life<'_> {
     fn dies(&mut self) {
         let Some((number, id)) = self.pick() else { return };
         let held = self.held.iter().any(|(guard, _)| guard.id() == id);
-        let released = slab(self.rig, number).kill(id);
+        let released = slab(self.rig, number).reap(id);
         // A hold or mark on the same id in the other slab does not count, so only one direction is certain.
         let used = held || !self.isolated.is_empty();
         assert!(released == Release::Now || used, "nobody holds {id:?}");
         self.model.remove(&(number, id));
-        assert_eq!(slab(self.rig, number).read(id).err(), Some(Refusal::Gone));
+        assert_eq!(slab(self.rig, number).read(id).err(), Some(LockError::Gone));
     }
 
     fn rewritten(&mut self, value: u32) {
@@ -130,10 +131,10 @@ impl Life<'_> {
     /// Moves a run, whatever state it is in, and checks the answer.
     fn moved(&mut self) {
         let Some((number, id)) = self.pick() else { return };
-        let before = slab(self.rig, number).location(id).expect("lives");
+        let before = slab(self.rig, number).frame_range(id).expect("lives");
         let movable: &dyn Movable = slab(self.rig, number);
         let answer = self.rig.arena.migrate(movable, id);
-        let after = slab(self.rig, number).location(id).expect("lives");
+        let after = slab(self.rig, number).frame_range(id).expect("lives");
         match answer {
             Ok(frames) => {
                 assert_eq!(frames, before.frames);
@@ -142,11 +143,13 @@ impl Life<'_> {
                 assert!(Tag::new(number) == Rig::MOVABLE, "a pinned run moved");
                 return;
             }
-            Err(Stay::Gone) => panic!("{id:?} lives"),
-            Err(Stay::Busy(Busy::Pinned)) => assert!(Tag::new(number) == Rig::PINNED),
-            Err(Stay::Busy(Busy::Held)) => assert!(self.is_held(id), "nobody holds {id:?}"),
-            Err(Stay::Busy(busy)) => assert_eq!(busy, Busy::Isolated),
-            Err(Stay::OutOfFrames(_)) => {}
+            Err(FrameMigrateError::Gone) => panic!("{id:?} lives"),
+            Err(FrameMigrateError::Busy(Busy::Pinned)) => assert!(Tag::new(number) == Rig::PINNED),
+            Err(FrameMigrateError::Busy(Busy::Locked)) => {
+                assert!(self.is_held(id), "nobody holds {id:?}")
+            }
+            Err(FrameMigrateError::Busy(busy)) => assert_eq!(busy, Busy::Isolated),
+            Err(FrameMigrateError::OutOfFrames(_)) => {}
         }
         assert_eq!(before, after, "a run that stays stays where it is");
     }
@@ -155,7 +158,7 @@ impl Life<'_> {
         let Some((number, id)) = self.pick() else { return };
         match slab(self.rig, number).isolate(id) {
             Ok(isolated) => self.isolated.push(isolated),
-            Err(refusal) => assert_eq!(refusal, Refusal::Busy, "{id:?} lives"),
+            Err(refusal) => assert_eq!(refusal, LockError::Busy, "{id:?} lives"),
         }
     }
 
@@ -262,14 +265,17 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
         }
     }
     let moves = rig.arena.migration();
-    assert!(moves.migrated > 0 && moves.claims_made > 0 && moves.busy_held > 0, "{moves:?}");
+    assert!(
+        moves.migrated > 0 && moves.contiguous_allocs > 0 && moves.busy_locked > 0,
+        "{moves:?}"
+    );
     assert!(moves.pageblocks_freed > 0 && moves.busy_pinned > 0, "{moves:?}");
     life.held.clear();
     life.isolated.clear();
     life.claimed.clear();
     rig.drain_deferred();
     for (number, id) in life.model.drain().map(|(key, _)| key) {
-        assert_eq!(slab(&rig, number).kill(id), Release::Now);
+        assert_eq!(slab(&rig, number).reap(id), Release::Now);
     }
     rig.validate().expect("valid");
     rig.arena.trim();
@@ -304,21 +310,21 @@ fn ids_are_reused_lowest_first_and_pages_of_the_table_come_back() {
         (0..3000).map(|value| create(&rig.movable, 1, value).expect("room")).collect();
     assert!(ids.iter().map(|id| id.get()).eq(0..3000), "lowest first");
     for id in &ids {
-        assert_eq!(rig.movable.kill(*id), Release::Now);
+        assert_eq!(rig.movable.reap(*id), Release::Now);
     }
     let given_back = rig.movable.trim();
     assert!(given_back >= 3000 * 16 / 4096 * 4096, "only {given_back} bytes of the table went");
     for id in &ids {
-        assert_eq!(rig.movable.read(*id).err(), Some(Refusal::Gone));
-        assert_eq!(rig.movable.try_write(*id).err(), Some(Refusal::Gone));
-        assert_eq!(rig.movable.location(*id), None);
+        assert_eq!(rig.movable.read(*id).err(), Some(LockError::Gone));
+        assert_eq!(rig.movable.try_write(*id).err(), Some(LockError::Gone));
+        assert_eq!(rig.movable.frame_range(*id), None);
         rig.movable.note_pending(*id);
     }
     assert!(!rig.movable.has_deferred(), "a note on something dead is no work");
     let again = create(&rig.movable, 1, 7).expect("room");
     assert_eq!(again.get(), 0);
     let never = DescriptorId::new(u32::MAX);
-    assert_eq!(rig.movable.read(never).err(), Some(Refusal::Gone), "no id is no harm");
+    assert_eq!(rig.movable.read(never).err(), Some(LockError::Gone), "no id is no harm");
     rig.validate().expect("valid");
 }
 
@@ -329,8 +335,8 @@ fn a_run_that_dies_while_it_is_held_is_freed_by_the_last_hold() {
     let id = create(&rig.movable, 3, 9).expect("room");
     let (first, second) =
         (rig.movable.read(id).expect("lives"), rig.movable.read(id).expect("lives"));
-    assert_eq!(rig.movable.kill(id), Release::Later);
-    assert_eq!(rig.movable.try_read(id).err(), Some(Refusal::Gone), "no new holds");
+    assert_eq!(rig.movable.reap(id), Release::Later);
+    assert_eq!(rig.movable.try_read(id).err(), Some(LockError::Gone), "no new holds");
     drop(first);
     assert!(!rig.movable.has_deferred(), "somebody still holds it");
     assert!(is_filled(second.parts().1, 9));
@@ -361,7 +367,7 @@ fn a_panic_lets_go() {
     let guard = rig.movable.create(FrameCount::ONE, ReserveAccess::Normal, 1).expect("room");
     assert_eq!(
         rig.movable.try_read(guard.id()).err(),
-        Some(Refusal::Busy),
+        Some(LockError::Busy),
         "born held for writing"
     );
     drop(guard);

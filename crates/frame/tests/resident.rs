@@ -6,8 +6,8 @@
 use std::{fs, sync::Arc};
 
 use pagefold_frame::{
-    Arena, ArenaConfig, FRAME_BYTES, FrameCount, Memory, MmapSource, Mobility, ReserveAccess, Slab,
-    SlabConfig, Tag,
+    Arena, ArenaConfig, FRAME_BYTES, FrameCount, MemoryBudget, MmapSource, Mobility, ReserveAccess,
+    Slab, SlabConfig, Tag,
 };
 
 /// Frames of the test: 128 MiB, so that what else the process does is a small part.
@@ -26,7 +26,7 @@ fn resident() -> usize {
 #[test]
 fn resident_memory_follows_the_accounts() {
     let source = MmapSource::new(Default::default()).expect("pages of 4 KiB");
-    let memory = Arc::new(Memory::new(Box::new(source), FRAMES + 4096));
+    let memory = Arc::new(MemoryBudget::new(Box::new(source), FRAMES + 4096));
     let config = ArenaConfig { address_space: 512 << 20 };
     let arena = Arc::new(Arena::new(&memory, config).expect("address space"));
     let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity: 2 * FRAMES };
@@ -54,7 +54,7 @@ fn resident_memory_follows_the_accounts() {
 
     // Every other frame: no pageblock is whole, and still the free frames are given back one by one.
     for id in ids.iter().skip(1).step_by(2) {
-        slab.kill(*id);
+        slab.reap(*id);
     }
     let (frame_bytes, _) = arena.trim();
     assert!(frame_bytes >= FRAMES / 2 * FRAME_BYTES, "{frame_bytes} bytes said to be given back");
@@ -68,7 +68,7 @@ fn resident_memory_follows_the_accounts() {
     }
 
     for id in ids.iter().step_by(2) {
-        slab.kill(*id);
+        slab.reap(*id);
     }
     arena.trim();
     slab.trim();

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use pagefold_frame::{
-    Arena, ArenaConfig, ContiguousError, ContiguousRange, FRAME_BYTES, Memory, Movable, WordTable,
+    Arena, ArenaConfig, ContiguousError, ContiguousRange, FRAME_BYTES, MemoryBudget, Movable,
+    WordTable,
 };
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Ordering};
 
 use crate::{
     Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Stats,
-    config::Layout,
+    config::PoolConfig,
     counters::Counters,
     entries::{Entry, EntryCell, HandleTable, Place, Size},
     handle::PoolNumber,
@@ -25,7 +26,7 @@ pub(crate) const DESCRIPTORS_PER_FRAME: usize = 2;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Base {
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) entries: HandleTable,
     pub(crate) scratch: Scratch,
@@ -49,20 +50,19 @@ impl Base {
     /// is the longest input that is copied to scratch. No slab of the packing has more descriptors than
     /// [`DESCRIPTORS_PER_FRAME`] says.
     pub(crate) fn new(
-        allocator: Allocator,
-        layout: Layout,
+        config: PoolConfig,
         least_bytes: usize,
         scratch_bytes: usize,
     ) -> Result<Self, BuildError> {
-        let limit = layout.limit;
+        let limit = config.limit;
         if limit > Arena::ADDRESS_SPACE_MAX {
             return Err(BuildError::LimitTooLarge { limit, max: Arena::ADDRESS_SPACE_MAX });
         }
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
-        let memory = layout.memory;
+        let memory = config.memory;
         // Room to raise the limit later, where the system grants it; otherwise just what the limit needs. Tables of handles
         // take about as much again: an arena that leaves them no room is too large.
-        let max_limit = layout.max_limit.unwrap_or(limit).clamp(limit, Arena::ADDRESS_SPACE_MAX);
+        let max_limit = config.max_limit.unwrap_or(limit).clamp(limit, Arena::ADDRESS_SPACE_MAX);
         let with_room_for_tables = |address_space| {
             let arena = Arena::new(&memory, ArenaConfig { address_space }).ok()?;
             WordTable::new(&memory, address_space / size_of::<u64>()).ok()?;
@@ -74,15 +74,15 @@ impl Base {
             Some(arena) => arena,
             None => Arena::new(&memory, ArenaConfig { address_space: limit })?,
         };
-        let max_limit = match layout.max_limit {
+        let max_limit = match config.max_limit {
             Some(_) => max_limit.min(arena.address_space()),
             None => arena.address_space(),
         };
         let shards = pagefold_frame::shard_count();
         let size = Size {
-            indices: (arena.address_space() / least_bytes).min(layout.handle_indices),
+            indices: (arena.address_space() / least_bytes).min(config.handle_indices),
             ids: arena.address_space() / FRAME_BYTES * DESCRIPTORS_PER_FRAME,
-            generation_bits: layout.generation_bits,
+            generation_bits: config.generation_bits,
         };
         let entries = HandleTable::new(&memory, number, size);
         Ok(Self {
@@ -94,7 +94,7 @@ impl Base {
             compacted_bytes: AtomicU64::new(0),
             frames_next: AtomicBool::new(false),
             objects_done: AtomicU64::new(0),
-            allocator,
+            allocator: config.allocator,
             limit,
             min_limit: 0,
             max_limit,
@@ -158,7 +158,7 @@ impl Base {
             objects,
             payload_bytes,
             frame_bytes: (arena.allocated * FRAME_BYTES) as u64,
-            contiguous_bytes: (arena.claimed * FRAME_BYTES) as u64,
+            contiguous_bytes: (arena.contiguous * FRAME_BYTES) as u64,
             idle_frame_bytes: (arena.idle * FRAME_BYTES) as u64,
             metadata_bytes: (self.memory.metadata() * FRAME_BYTES) as u64,
             moved_bytes: self.counters.slid() + compacted_bytes,

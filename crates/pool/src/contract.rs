@@ -26,7 +26,7 @@ use crate::{
 /// ```
 /// use pagefold_pool::{Allocator, PoolBuilder};
 ///
-/// let pool = PoolBuilder::new(Allocator::Nbud).limit(8 << 20).build()?;
+/// let pool = PoolBuilder::new(Allocator::nbud()).limit(8 << 20).build()?;
 /// let handle = pool.store(b"cold bytes")?;
 /// let mut copy = [0; 10];
 /// assert_eq!(pool.read_into(handle, &mut copy)?, 10);

@@ -29,7 +29,7 @@ mod tests;
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use pagefold_frame::{
-    BitForest, DescriptorId, Memory, OutOfFrames, ReserveAccess, SourceError, WordTable,
+    BitForest, DescriptorId, MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable,
     shard_count,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex, Ordering, Padded};
@@ -96,7 +96,7 @@ pub(crate) struct HandleTable {
 impl HandleTable {
     /// An empty table.
     pub(crate) fn new(
-        memory: &Arc<Memory>,
+        memory: &Arc<MemoryBudget>,
         number: PoolNumber,
         size: Size,
     ) -> Result<Self, SourceError> {

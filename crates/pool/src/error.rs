@@ -1,6 +1,6 @@
 //! The errors of the pool contract: small, closed, and each with what to do about it in its text.
 
-use pagefold_frame::{Busy, Stay};
+use pagefold_frame::{Busy, FrameMigrateError};
 use thiserror::Error;
 
 /// Why [`alloc`](crate::Pool::alloc) or [`store`](crate::Pool::store) gave no handle. The pool is as it was.
@@ -126,13 +126,13 @@ pub enum MigrateError {
     Unsupported,
 }
 
-impl From<Stay> for MigrateError {
-    fn from(stay: Stay) -> Self {
+impl From<FrameMigrateError> for MigrateError {
+    fn from(stay: FrameMigrateError) -> Self {
         match stay {
-            Stay::Busy(busy) => Self::Busy(busy),
+            FrameMigrateError::Busy(busy) => Self::Busy(busy),
             // The object lives, but its frames are being freed or handed on at this moment.
-            Stay::Gone => Self::Busy(Busy::InTransit),
-            Stay::OutOfFrames(_) => Self::OutOfMemory,
+            FrameMigrateError::Gone => Self::Busy(Busy::InTransit),
+            FrameMigrateError::OutOfFrames(_) => Self::OutOfMemory,
         }
     }
 }

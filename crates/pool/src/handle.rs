@@ -110,7 +110,7 @@ impl Handle {
     /// ```
     /// use pagefold_pool::{Allocator, PoolBuilder};
     ///
-    /// let pool = PoolBuilder::new(Allocator::Nbud).limit(8 << 20).build()?;
+    /// let pool = PoolBuilder::new(Allocator::nbud()).limit(8 << 20).build()?;
     /// let (one, other) = (pool.store(b"one")?, pool.store(b"other")?);
     /// assert_eq!(one.with_short(other.to_short()), other);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -36,7 +36,10 @@ mod zbud;
 mod zsmalloc;
 
 pub use builder::{PoolBuilder, default_source};
-pub use config::{Allocator, BuildError, Placement, Selection, UnknownAllocator};
+pub use config::{
+    Allocator, BlockSelection, BuildError, FillPolicy, NbudOptions, UnknownAllocator,
+    XcfmallocOptions, ZsmallocOptions,
+};
 pub use contract::{CompactReport, Evict, NotEvicted, Pool, Reclaimed, Slices, TrimReport};
 pub use error::{
     AllocError, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, TryReadError,

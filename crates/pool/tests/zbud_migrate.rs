@@ -10,7 +10,7 @@ use rand::{RngExt as _, seq::SliceRandom as _};
 
 /// From the heap, where there is little more address space than the limit.
 fn pool(limit: usize) -> Box<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Zbud).limit(limit);
+    let builder = PoolBuilder::new(Allocator::zbud()).limit(limit);
     builder.source(Box::new(HeapSource::new())).build().expect("enough for a pool")
 }
 
@@ -53,7 +53,7 @@ fn an_object_that_is_read_stays_and_moves_when_the_read_ends() {
     let answer = pool.read(handles[1], &mut |open| {
         for pinned in [handles[1], handles[2]] {
             let same_frame = pool.migrate(pinned);
-            assert_eq!(same_frame, Err(MigrateError::Busy(Busy::Held)), "a buddy is read");
+            assert_eq!(same_frame, Err(MigrateError::Busy(Busy::Locked)), "a buddy is read");
         }
         assert_eq!(pool.stats().migration.bytes_copied, 0);
         assert_eq!(Pattern::new(2, 1, 0).check(open), Ok(()));
@@ -103,7 +103,7 @@ fn scattered(pool: &dyn Pool, seed: Seed, pageblocks: u64) -> Vec<(u64, Handle)>
 }
 
 #[test]
-fn a_claim_in_memory_full_of_frames_moves_them_and_nothing_else() {
+fn a_range_in_memory_full_of_frames_moves_them_and_nothing_else() {
     let seed = Seed::for_test(0xc1a1);
     let pool = pool(40 << 20);
     // Of 28 pageblocks 18 are in use, each a third: a range of 11 does not fit beside them.

@@ -21,7 +21,7 @@ const HALF: usize = 2000;
 const MOST: usize = 3000;
 
 fn pool() -> Box<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Zbud).limit(4 << 20);
+    let builder = PoolBuilder::new(Allocator::zbud()).limit(4 << 20);
     builder.source(Box::new(HeapSource::new())).build().expect("enough for a pool")
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use pagefold_codec::{Codec, CodecSpec};
-use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, Memory};
+use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, MemoryBudget};
 use pagefold_pool::{Allocator, BuildError, Handle, Pool, PoolBuilder};
 use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
-    form::Forms,
+    encoder::Encoder,
     gate::AcceptGate,
     index::Nodes,
     inner::{Inner, Watermarks},
@@ -28,7 +28,7 @@ const TRIES: usize = 64;
 /// Configures and builds a [`Store`].
 #[derive(Debug)]
 pub struct StoreBuilder {
-    pool: PoolBuilder,
+    allocator: Allocator,
     codec: Choice,
     source: Option<Box<dyn FrameSource>>,
     limit: usize,
@@ -37,6 +37,7 @@ pub struct StoreBuilder {
     marks: Watermarks,
     shrinker: bool,
     limit_source: Option<Box<dyn LimitSource>>,
+    handle_table: Option<(usize, u32)>,
 }
 
 enum Choice {
@@ -66,7 +67,7 @@ fn default_codec() -> CodecSpec {
 impl Default for StoreBuilder {
     fn default() -> Self {
         Self {
-            pool: PoolBuilder::new(Allocator::Nbud),
+            allocator: Allocator::default(),
             codec: Choice::Named(default_codec()),
             source: None,
             limit: 1 << 30,
@@ -75,20 +76,33 @@ impl Default for StoreBuilder {
             marks: Watermarks { low: 90, high: 95 },
             shrinker: true,
             limit_source: None,
+            handle_table: None,
         }
     }
 }
 
 impl StoreBuilder {
-    /// The allocator that packs the objects; nbud by default.
-    pub fn allocator(mut self, allocator: Allocator) -> Self {
-        self.pool = PoolBuilder::new(allocator);
+    /// The allocator that packs the objects, or the options of one; nbud by default.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_pool::NbudOptions;
+    /// use pagefold_store::Store;
+    ///
+    /// let options = NbudOptions::new().span_frames(8);
+    /// let store = Store::builder().allocator(options).limit(16 << 20).build()?;
+    /// # drop(store);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allocator(mut self, allocator: impl Into<Allocator>) -> Self {
+        self.allocator = allocator.into();
         self
     }
 
-    /// A pool with settings of its own. Its limit is the store's.
-    pub fn pool(mut self, pool: PoolBuilder) -> Self {
-        self.pool = pool;
+    /// See [`PoolBuilder::handle_table`].
+    #[doc(hidden)]
+    pub fn handle_table(mut self, indices: usize, generation_bits: u32) -> Self {
+        self.handle_table = Some((indices, generation_bits));
         self
     }
 
@@ -180,13 +194,20 @@ impl StoreBuilder {
             Choice::Named(spec) => spec.build()?,
             Choice::Own(codec) => codec,
         };
-        let forms = Forms::new(codec);
-        if !forms.is_plausible() {
-            return Err(StoreBuildError::CodecMemory { codec: forms.codec.name().to_owned() });
+        let encoder = Encoder::new(codec);
+        if !encoder.is_plausible() {
+            return Err(StoreBuildError::CodecMemory { codec: encoder.codec.name().to_owned() });
         }
-        let fixed = size_of::<Inner>().saturating_add(forms.fixed_bytes());
-        let settings = self.pool.without_source();
-        let mut pool = self.pool.limit(self.limit);
+        let fixed = size_of::<Inner>().saturating_add(encoder.fixed_bytes());
+        let (allocator, handle_table) = (self.allocator, self.handle_table);
+        let settings = |limit| {
+            let pool = PoolBuilder::new(allocator).limit(limit);
+            match handle_table {
+                Some((indices, bits)) => pool.handle_table(indices, bits),
+                None => pool,
+            }
+        };
+        let mut pool = settings(self.limit);
         if let Some(bytes) = self.max_limit {
             pool = pool.max_limit(bytes);
         }
@@ -202,7 +223,7 @@ impl StoreBuilder {
         })?;
         let gate = AcceptGate::new(self.accept_percent);
         let operations = Gate::new().map_err(StoreBuildError::Fork)?;
-        let inner = Arc::new(Inner::new(parts, forms, gate, self.marks, operations));
+        let inner = Arc::new(Inner::new(parts, encoder, gate, self.marks, operations));
         let thread = self
             .shrinker
             .then(|| shrinker::start(Arc::clone(&inner), self.limit_source))
@@ -233,7 +254,7 @@ impl StoreBuilder {
 /// What a store is made of that has a place within the limit.
 pub(crate) struct Parts {
     pub(crate) pool: Box<dyn Pool>,
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryBudget>,
     /// Any handle of the pool: it stands for the pool in every other one.
     pub(crate) any: Handle,
     pub(crate) nodes: Arc<Nodes>,
@@ -281,8 +302,8 @@ impl Parts {
 
 /// The least limit that a store with these settings can be built with. Tried, not computed: it is what the error for a
 /// smaller one names.
-fn least_limit(settings: &PoolBuilder, fixed: usize) -> usize {
-    let build = |limit| Parts::build(settings.without_source().limit(limit), fixed);
+fn least_limit(settings: &dyn Fn(usize) -> PoolBuilder, fixed: usize) -> usize {
+    let build = |limit| Parts::build(settings(limit), fixed);
     let mut limit = FRAME_BYTES;
     for _ in 0..TRIES {
         match build(limit) {

@@ -1,10 +1,10 @@
 //! `pagefold torture`: do the allocators stand up to everything at once?
 //!
-//! The work is that of `pagefold-testkit`; here it gets pools, a clock, somebody who watches, and a report.
+//! `pagefold-testkit` does the work; this module gives it pools, a clock, a watcher and a report.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`job`] | one run: a fresh pool, with or without a planted fault, to its end |
+//! | [`job`] | one run: a fresh pool, with or without an injected bug, to its end |
 //! | [`observe`] | the progress line, the time, Ctrl-C, a deadlock |
 //! | [`report`] | the table and the JSON |
 
@@ -27,7 +27,7 @@ use self::job::{Job, Outcome, Run};
 use crate::{
     allocators::{
         torture::{
-            config::{CanaryKind, Length, Subject, TortureConfig},
+            config::{BugKind, Length, TortureConfig},
             error::TortureError,
             report::Report,
         },
@@ -76,8 +76,8 @@ pub(crate) fn run(config: TortureConfig) -> Result<Exit, TortureError> {
         let run = job.run(share, &interrupt, &progress);
         let failed = matches!(run.outcome, Outcome::Failed(_));
         report.runs.push(run);
-        // Of sound pools the first failure is what everybody wants to see.
-        if failed && config.canaries.is_empty() {
+        // The first failure of a sound pool ends the command: it is what the user has to see.
+        if failed && config.injected_bugs.is_empty() {
             break;
         }
     }
@@ -98,24 +98,23 @@ fn verdict(report: &Report, config: &TortureConfig) -> Exit {
         return Exit::Interrupted;
     }
     let failed = report.runs.iter().filter(caught).count();
-    if config.canaries.is_empty() {
-        return if failed > 0 { Exit::Failed } else { Exit::Success };
+    match (config.injected_bugs.is_empty(), failed) {
+        (true, 0) => Exit::Success,
+        (true, _) => Exit::Wrong,
+        (false, caught) if caught == report.runs.len() => Exit::Success,
+        (false, _) => Exit::Missed,
     }
-    if failed == report.runs.len() { Exit::Failed } else { Exit::Missed }
 }
 
-/// One job for each subject, or for each subject and planted fault.
+/// One job for each pool, or for each pool and injected bug.
 fn jobs(config: &TortureConfig, trace: Option<Trace>) -> Vec<Job> {
-    let canaries: Vec<Option<CanaryKind>> = if config.canaries.is_empty() {
+    let bugs: Vec<Option<BugKind>> = if config.injected_bugs.is_empty() {
         vec![None]
     } else {
-        config.canaries.iter().copied().map(Some).collect()
+        config.injected_bugs.iter().copied().map(Some).collect()
     };
-    let pairs = config
-        .subjects
-        .iter()
-        .flat_map(|subject: &Subject| canaries.iter().map(move |canary| (*subject, *canary)));
-    pairs.map(|(subject, canary)| Job::new(config, subject, canary, trace.clone())).collect()
+    let pairs = config.pools.iter().flat_map(|pool| bugs.iter().map(move |bug| (*pool, *bug)));
+    pairs.map(|(pool, bug)| Job::new(config, pool, bug, trace.clone())).collect()
 }
 
 fn create(path: &Path) -> Result<(std::path::PathBuf, BufWriter<File>), TortureError> {

@@ -21,7 +21,7 @@ pub(crate) struct TraceFileError {
 
 impl From<&TraceFileError> for Exit {
     fn from(_: &TraceFileError) -> Self {
-        Self::Failed
+        Self::Usage
     }
 }
 

@@ -42,14 +42,9 @@ Columns:
   waste     bytes behind the last place
   across    places that lie in two frames
   stored    objects of the given lengths in this class
-  density   payload / frames of them
+  density   payload / frames of them";
 
-Exit codes:
-  0    printed
-  1    the lengths could not be read, or nothing could be printed
-  2    invalid arguments, or no table is possible with them
-
-The JSON is described in docs/CLASSES.md.";
+pub(super) const MORE: &str = "The JSON is described in docs/CLASSES.md.";
 
 #[derive(Debug, Args)]
 pub(super) struct ClassesArgs {

@@ -27,7 +27,7 @@ fn defaults_are_the_documented_ones() {
         config.codecs.iter().map(ToString::to_string).collect::<Vec<_>>(),
         estimate::DEFAULT_CODECS
     );
-    assert_eq!(config.allocators, [Allocator::Nbud]);
+    assert_eq!(config.allocators, [Allocator::nbud()]);
     assert_eq!((config.sampling, config.seed, config.threads.get()), (Sampling::Auto, 1, 1));
     assert_eq!((config.limit, config.lifecycle), (None, false));
 }

@@ -130,8 +130,8 @@ impl Algorithms {
 
     fn allocator(&self) -> Allocator {
         match self.zpool.as_deref() {
-            Some("zbud") => Allocator::Zbud,
-            _ => Allocator::Zsmalloc,
+            Some("zbud") => Allocator::zbud(),
+            _ => Allocator::zsmalloc(),
         }
     }
 
@@ -267,7 +267,7 @@ mod tests {
         let root = system(&files.each_ref().map(|(path, text)| (path.as_str(), *text)));
         let found = Like::Zswap.read(root.path());
         assert_eq!(names(&found), ["lz4", "zstd"]);
-        assert_eq!((found.allocator(), found.enabled), (Allocator::Zbud, Some(false)));
+        assert_eq!((found.allocator(), found.enabled), (Allocator::zbud(), Some(false)));
         assert!(found.describe().contains("switched off"), "{}", found.describe());
         assert_eq!(Like::Zram.read(root.path()).zpool, None, "that is zswap's");
     }

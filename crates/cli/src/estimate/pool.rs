@@ -16,9 +16,13 @@ const STACK_ADDRESSES: usize = 2 << 20;
 
 /// A pool as it is measured.
 pub(crate) fn pool_builder(config: &EstimateConfig, allocator: Allocator) -> PoolBuilder {
-    let builder = PoolBuilder::new(allocator);
-    // The kernel's classes keep their places to themselves.
-    if config.like.is_some() { builder.class_lending(false) } else { builder }
+    PoolBuilder::new(match allocator {
+        // The kernel's classes do not lend slots.
+        Allocator::Zsmalloc(options) if config.like.is_some() => {
+            options.class_lending(false).into()
+        }
+        allocator => allocator,
+    })
 }
 
 /// A limit that holds every page even if none of them compresses.

@@ -167,8 +167,8 @@ impl Arena {
         self.assert_own(kinds);
         let claimed = self.try_claim_contiguous(kinds, frames, align);
         match &claimed {
-            Ok(_) => self.moves().claims_made.add(),
-            Err(_) => self.moves().claims_failed.add(),
+            Ok(_) => self.moves().contiguous_allocs.add(),
+            Err(_) => self.moves().contiguous_failures.add(),
         }
         claimed
     }
@@ -314,7 +314,8 @@ impl Arena {
         let mut blockers = Vec::new();
         for _ in 0..ROUNDS {
             blockers = self.busy_in(kinds, range);
-            let lasting = |blocker: &Blocker| matches!(blocker.busy, Busy::Pinned | Busy::Claimed);
+            let lasting =
+                |blocker: &Blocker| matches!(blocker.busy, Busy::Pinned | Busy::Contiguous);
             if blockers.is_empty() {
                 return Ok(());
             }

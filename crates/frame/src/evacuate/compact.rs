@@ -14,8 +14,8 @@ use pagefold_sys::sync;
 
 use super::{CachesOff, Held, KINDS};
 use crate::{
-    Arena, FrameCount, Location, Movable, OutOfFrames, Owner, PAGEBLOCK_FRAMES, ReserveAccess,
-    buddy::Kind,
+    Arena, FrameCount, FrameOwner, FrameRange, Movable, OutOfFrames, PAGEBLOCK_FRAMES,
+    ReserveAccess, buddy::Kind,
 };
 
 /// Orders of runs that a descriptor may own.
@@ -242,12 +242,12 @@ impl Arena {
         kind: Kind,
         plan: &mut Plan,
         frames: FrameCount,
-        owner: Owner,
+        owner: FrameOwner,
         access: ReserveAccess,
         no_memory: &Cell<bool>,
-    ) -> Result<Location, OutOfFrames> {
+    ) -> Result<FrameRange, OutOfFrames> {
         no_memory.set(true);
-        self.memory().source().grant().map_err(|_| OutOfFrames)?;
+        self.memory().injected_failure()?;
         let order = frames.order();
         while plan.ends[order as usize] > plan.next {
             let Reverse(pageblock) = plan.pageblocks[plan.ends[order as usize] - 1].1;

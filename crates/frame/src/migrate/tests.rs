@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{ArenaConfig, Chain, HeapSource, Memory, ReserveAccess, lay::sealed::Pieces as _};
+use crate::{
+    ArenaConfig, Chain, HeapSource, MemoryBudget, ReserveAccess, lay::sealed::Pieces as _,
+};
 
 /// With as many words as fill a descriptor of 64 bytes.
 type Chains = Slab<u32, 6, Chain>;
@@ -10,7 +12,7 @@ type Chains = Slab<u32, 6, Chain>;
 /// move is then another frame, which stays. (I-PIECE)
 #[test]
 fn a_piece_that_is_not_where_it_was_seen_stays() {
-    let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
+    let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
     let arena =
         Arc::new(Arena::new(&memory, ArenaConfig { address_space: 4 << 20 }).expect("heap"));
     let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity: 4 };
@@ -31,13 +33,13 @@ fn a_piece_that_is_not_where_it_was_seen_stays() {
         write(places[1], places[2]);
         arena.alloc(frames, Mobility::Movable, ReserveAccess::Normal, owner)
     });
-    assert_eq!(moved, Err(Stay::Gone));
+    assert_eq!(moved, Err(FrameMigrateError::Gone));
     assert_eq!(arena.stats().allocated, 3, "the frame to go to is free again");
     let after: Vec<FrameNo> = (0..3).map(|number| isolated.piece(number).start).collect();
     assert_eq!(after, places);
     drop(isolated);
     // Seen where it is, it moves.
-    assert_eq!(arena.migrate_piece(&chains, id, 1), Ok(FrameCount::ONE));
+    assert_eq!(arena.migrate_extent(&chains, id, 1), Ok(FrameCount::ONE));
     chains.validate().expect("valid");
     arena.validate().expect("valid");
 }

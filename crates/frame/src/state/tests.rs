@@ -9,7 +9,7 @@ use super::*;
 /// After this a thread counts as asleep for ever.
 const DEADLOCK_AFTER: Duration = Duration::from_secs(60);
 
-const PLACE: Location = Location { start: FrameNo(7), frames: FrameCount::ONE };
+const PLACE: FrameRange = FrameRange { start: FrameNo(7), frames: FrameCount::ONE };
 
 /// A word that is held for writing.
 fn written() -> Arc<StateWord> {
@@ -19,7 +19,7 @@ fn written() -> Arc<StateWord> {
 }
 
 /// What a reader gets that waits while `end` ends the write hold.
-fn waits_while(word: &Arc<StateWord>, end: impl FnOnce(&StateWord)) -> Option<Location> {
+fn waits_while(word: &Arc<StateWord>, end: impl FnOnce(&StateWord)) -> Option<FrameRange> {
     let (send, receive) = mpsc::channel();
     let reader = Arc::clone(word);
     thread::spawn(move || send.send(reader.read()));
@@ -57,7 +57,7 @@ fn a_mover_reports_pending_work_again_and_a_writer_takes_it_over() {
     assert!(!word.unlock_write(), "nothing is pending");
     assert!(word.note_pending(), "no thread holds it");
     assert_eq!(word.try_write_for_move(), Ok(PLACE));
-    assert_eq!(word.try_write(), Err(Refusal::Busy), "the thread that took the report");
+    assert_eq!(word.try_write(), Err(LockError::Busy), "the thread that took the report");
     assert!(word.unlock_write(), "it is reported again");
     assert_eq!(word.try_write(), Ok(PLACE));
     assert!(!word.unlock_write(), "the work was this writer's");

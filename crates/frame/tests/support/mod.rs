@@ -5,7 +5,7 @@
 use std::{env, sync::Arc, thread};
 
 use pagefold_frame::{
-    Arena, ArenaConfig, DescriptorId, FRAME_BYTES, FrameCount, FrameSource, Memory, Mobility,
+    Arena, ArenaConfig, DescriptorId, FRAME_BYTES, FrameCount, FrameSource, MemoryBudget, Mobility,
     OutOfFrames, ReserveAccess, Slab, SlabConfig, Tag,
 };
 
@@ -15,7 +15,7 @@ pub(crate) type Numbered = Slab<u32, 1>;
 /// An arena and a slab for each mobility.
 #[derive(Debug)]
 pub(crate) struct Rig {
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) movable: Numbered,
     pub(crate) pinned: Numbered,
@@ -27,7 +27,7 @@ impl Rig {
 
     /// Over `source`, with a limit of `limit` frames and room for `address_space` bytes.
     pub(crate) fn new(source: Box<dyn FrameSource>, limit: usize, address_space: usize) -> Self {
-        let memory = Arc::new(Memory::new(source, limit));
+        let memory = Arc::new(MemoryBudget::new(source, limit));
         let arena =
             Arc::new(Arena::new(&memory, ArenaConfig { address_space }).expect("address space"));
         let slab = |tag, mobility| {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{Memory, OutOfFrames, ReserveAccess, SourceError, WordTable};
+use pagefold_frame::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Ordering};
 
 /// Pages whose floors cost nothing more: those of 8192 entries.
@@ -50,7 +50,7 @@ pub(super) struct Floors {
 
 impl Floors {
     /// All pages are in use.
-    pub(super) fn new(memory: &Arc<Memory>, pages: usize) -> Result<Self, SourceError> {
+    pub(super) fn new(memory: &Arc<MemoryBudget>, pages: usize) -> Result<Self, SourceError> {
         let beyond = WordTable::new(memory, pages.saturating_sub(INSIDE))?;
         Ok(Self { inside: [0; INSIDE], beyond })
     }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn every_floor_comes_back_and_is_charged_beyond_the_first_pages() {
-        let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 100));
+        let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 100));
         let mut floors = Floors::new(&memory, 2000).expect("heap");
         for page in [0, INSIDE - 1, INSIDE, 600, 1999] {
             assert_eq!(floors.get(page), Floor::InUse, "page {page}");

@@ -6,7 +6,7 @@ const PLACE: Place = Place::Run { id: DescriptorId::new(3), short: 0 };
 
 /// A table of up to 100 000 indices with so many bits of generation.
 fn table(generation_bits: u32) -> HandleTable {
-    let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
+    let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
     let size = Size { indices: 100_000, ids: 1 << 10, generation_bits };
     let number = PoolNumber::take().expect("few pools are alive");
     HandleTable::new(&memory, number, size).expect("heap")
@@ -65,7 +65,7 @@ fn every_state_comes_back_from_its_word() {
 /// half of its generations.
 #[test]
 fn the_smaller_a_table_the_more_generations_it_has() {
-    let memory = Arc::new(Memory::new(Box::new(HeapSource::new()), 10_000));
+    let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
     for indices in [100, 1 << 12, 1 << 20, (1 << 23) - 1] {
         let number = PoolNumber::take().expect("few pools are alive");
         let size = Size { indices, ids: 100, generation_bits: u32::MAX };

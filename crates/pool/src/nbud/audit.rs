@@ -104,7 +104,7 @@ impl Nbud {
             else {
                 continue;
             };
-            let location = self.runs.location(id).filter(|_| owned.insert(id));
+            let location = self.runs.frame_range(id).filter(|_| owned.insert(id));
             let location = location
                 .ok_or_else(|| format!("I-ENTRY: index {index} says a run that is not its own"))?;
             objects += 1;

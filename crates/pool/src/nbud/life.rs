@@ -42,7 +42,7 @@ impl Nbud {
         match place {
             Place::Run { id, short } => {
                 self.base.counters.remove_payload(self.run_bytes(id) - usize::from(short));
-                self.runs.kill(id);
+                self.runs.reap(id);
                 self.base.entries.give_back(index);
             }
             Place::Span { id, slot } => match self.spans.try_write(id) {
@@ -60,7 +60,7 @@ impl Nbud {
     }
 
     fn run_bytes(&self, id: DescriptorId) -> usize {
-        self.runs.location(id).map_or(0, |location| location.frames.bytes())
+        self.runs.frame_range(id).map_or(0, |location| location.frames.bytes())
     }
 
     fn free_slot(&self, guard: &mut SpanGuard<'_>, slot: u16, index: u32) {

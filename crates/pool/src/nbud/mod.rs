@@ -31,8 +31,8 @@ mod shape;
 pub(crate) mod span;
 
 use pagefold_frame::{
-    ContiguousError, ContiguousRange, FRAME_BYTES, FrameCount, Mobility, Movable, Refusal,
-    ReserveAccess, Slab, SlabConfig, Stay, Tag,
+    ContiguousError, ContiguousRange, FRAME_BYTES, FrameCount, FrameMigrateError, LockError,
+    Mobility, Movable, ReserveAccess, Slab, SlabConfig, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex, Padded};
 
@@ -47,7 +47,7 @@ use crate::{
     MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     attend::Attend,
     base::Base,
-    config::{Layout, Placement},
+    config::{FillPolicy, NbudOptions, PoolConfig},
     entries::Place,
 };
 
@@ -81,7 +81,7 @@ pub(crate) struct Nbud {
     compactor: Mutex<compact::Progress>,
     /// The usual length of a span.
     usual_frames: FrameCount,
-    placement: Placement,
+    fill: FillPolicy,
 }
 
 /// What a shard goes by when it places objects.
@@ -121,11 +121,11 @@ impl Content<'_> {
 }
 
 impl Nbud {
-    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let (span_frames, placement) = (layout.span_frames, layout.placement);
+    pub(crate) fn new(config: PoolConfig, options: NbudOptions) -> Result<Self, BuildError> {
+        let span_frames = options.checked_span_frames()?;
         let scratch_bytes = (span_frames.bytes() / 2).min(FRAME_BYTES);
         // No object takes less than a slot and a byte, so more never fit the frames.
-        let base = Base::new(Allocator::Nbud, layout, SLOT_BYTES + 1, scratch_bytes)?;
+        let base = Base::new(config, SLOT_BYTES + 1, scratch_bytes)?;
         let address_space = base.arena.address_space();
         let longest = shape::longest(span_frames);
         let slab = |tag, capacity| SlabConfig {
@@ -143,7 +143,7 @@ impl Nbud {
             span_frames: sync::AtomicUsize::new(0),
             compactor: Mutex::new(compact::Progress::default()),
             usual_frames: span_frames,
-            placement,
+            fill: options.fill,
             base,
         };
         let (fixed, spare) = (pool.fixed_bytes(), SPARE_FRAMES + longest.get() as usize);
@@ -223,7 +223,7 @@ impl Nbud {
                     outcome => outcome.err(),
                 },
             };
-            if refusal == Some(Refusal::Busy) {
+            if refusal == Some(LockError::Busy) {
                 return Err(TryReadError::WouldBlock);
             }
             #[cfg(loom)]
@@ -240,7 +240,7 @@ fn run_object(bytes: &[u8], short: u16) -> &[u8] {
 
 impl Pool for Nbud {
     fn name(&self) -> &'static str {
-        Allocator::Nbud.name()
+        Allocator::nbud().name()
     }
 
     fn max_len(&self) -> usize {
@@ -329,7 +329,7 @@ impl Pool for Nbud {
             match moved {
                 Ok(frames) => return Ok(frames.bytes()),
                 // Freed, moved or overwritten since its entry was loaded, or about to be.
-                Err(Stay::Gone) if cell.load() != entry => {}
+                Err(FrameMigrateError::Gone) if cell.load() != entry => {}
                 Err(stay) => return Err(MigrateError::from(stay)),
             }
         }

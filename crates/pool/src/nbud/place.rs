@@ -24,7 +24,7 @@ use super::{
     buckets::{Listed, set_may_be_open},
     span::{SLOT_BYTES, Span, SpanBody},
 };
-use crate::{AllocError, Handle, attend::Attend, config::Placement, entries::Place};
+use crate::{AllocError, Handle, attend::Attend, config::FillPolicy, entries::Place};
 
 /// The share of span bytes that may be holes before they are filled, in thousandths. See BENCHMARKS.md for what it
 /// gives and costs.
@@ -166,10 +166,10 @@ impl Nbud {
 
     /// Whether holes are to be filled before anything is appended.
     fn wants_filling(&self) -> bool {
-        match self.placement {
-            Placement::Tight => true,
-            Placement::Append => false,
-            Placement::Auto => self.shard().decision.again(|| {
+        match self.fill {
+            FillPolicy::Tight => true,
+            FillPolicy::Append => false,
+            FillPolicy::Auto => self.shard().decision.again(|| {
                 // ORDERING: Relaxed; an estimate.
                 let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME_BYTES;
                 self.buckets.holes() > bytes / 1000 * HOLES_PER_MILLE

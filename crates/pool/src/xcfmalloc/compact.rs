@@ -286,7 +286,7 @@ impl Xcfmalloc {
         drop(reading);
         match doomed {
             Some(doomed) => {
-                self.frames.kill(&doomed);
+                self.frames.reap(&doomed);
                 Moved::Yes { bytes: len, freed: doomed.count(), taken }
             }
             None => Moved::Gone,
@@ -333,7 +333,7 @@ impl Xcfmalloc {
         drop((anchor, source));
         match doomed {
             Some(doomed) => {
-                self.frames.kill(&doomed);
+                self.frames.reap(&doomed);
                 Moved::Yes { bytes: part.len, freed: doomed.count(), taken: 0 }
             }
             None => Moved::Gone,

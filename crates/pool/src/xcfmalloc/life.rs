@@ -68,7 +68,7 @@ impl Xcfmalloc {
         }
         self.sides.clear(index);
         drop(locked);
-        self.frames.kill(&doomed);
+        self.frames.reap(&doomed);
         self.base.counters.remove_payload(chain.len());
         self.base.entries.give_back(index);
         // Not under the lock, which others need as well.
@@ -136,7 +136,7 @@ impl Xcfmalloc {
         let mut draft = self.draft(content.len(), index, self.max_blocks, source, |_, _| Ok(()))?;
         draft.fill(index, content);
         let doomed = self.switch(index, cell, entry, draft, Replaced::All, self.keep());
-        Ok(doomed.map(|doomed| self.frames.kill(&doomed)).is_some())
+        Ok(doomed.map(|doomed| self.frames.reap(&doomed)).is_some())
     }
 
     /// Makes entry and side words say the blocks of a draft instead of those that are replaced, and frees the latter;
@@ -169,7 +169,7 @@ impl Xcfmalloc {
         let Some((old, new)) = switched else {
             let doomed = draft.start_over(&mut locked, self.keep());
             drop(locked);
-            self.frames.kill(&doomed);
+            self.frames.reap(&doomed);
             draft.retire_spares();
             return None;
         };
@@ -199,7 +199,7 @@ impl Xcfmalloc {
         loop {
             let doomed = self.frames.lock().doom_whole();
             let Some(doomed) = doomed else { return };
-            self.frames.kill(&doomed);
+            self.frames.reap(&doomed);
         }
     }
 }

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use pagefold_frame::{
-    Arena, BitForest, DescriptorId, FrameCount, Mobility, OutOfFrames, Refusal, ReserveAccess,
+    Arena, BitForest, DescriptorId, FrameCount, LockError, Mobility, OutOfFrames, ReserveAccess,
     Slab, SlabConfig, SourceError, Tag, WriteGuard,
 };
 use pagefold_sys::sync::{Mutex, MutexGuard, Ordering};
@@ -137,9 +137,9 @@ impl Frames {
     }
 
     /// Kills frames. Those that somebody reads are freed later.
-    pub(super) fn kill(&self, doomed: &Doomed) {
+    pub(super) fn reap(&self, doomed: &Doomed) {
         for &id in &doomed.ids[..doomed.count] {
-            self.slab.kill(id);
+            self.slab.reap(id);
         }
     }
 
@@ -235,7 +235,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Holds a frame for writing, if nobody holds it.
-    pub(super) fn try_write(&self, id: DescriptorId) -> Result<FrameGuard<'a>, Refusal> {
+    pub(super) fn try_write(&self, id: DescriptorId) -> Result<FrameGuard<'a>, LockError> {
         self.frames.slab.try_write(id)
     }
 

@@ -13,7 +13,7 @@
 //! them for writing, and by nobody else. If the object is freed or moved after that, its blocks are filled anew only
 //! after the hold.
 
-use pagefold_frame::{DescriptorId, ReadGuard, Refusal};
+use pagefold_frame::{DescriptorId, LockError, ReadGuard};
 #[cfg(loom)]
 use pagefold_sys::sync;
 
@@ -103,7 +103,7 @@ impl Xcfmalloc {
     pub(super) fn visit<'a>(
         &'a self,
         handle: Handle,
-        hold: impl Fn(DescriptorId) -> Result<FrameReader<'a>, Refusal>,
+        hold: impl Fn(DescriptorId) -> Result<FrameReader<'a>, LockError>,
         f: impl FnOnce(Slices<'_>),
     ) -> Result<(), TryReadError> {
         loop {
@@ -129,11 +129,11 @@ impl Xcfmalloc {
         cell: EntryCell<'_>,
         entry: Entry,
         place: Place,
-        hold: &impl Fn(DescriptorId) -> Result<FrameReader<'a>, Refusal>,
+        hold: &impl Fn(DescriptorId) -> Result<FrameReader<'a>, LockError>,
     ) -> Result<Reading<'a>, Missed> {
         let missed = |refusal| match refusal {
-            Refusal::Busy => Missed::Busy,
-            Refusal::Gone => Missed::Changed,
+            LockError::Busy => Missed::Busy,
+            LockError::Gone => Missed::Changed,
         };
         let first = hold(first_of(place).0).map_err(missed)?;
         // Of another object's words nothing may come out, or anything.

@@ -50,7 +50,7 @@ mod place;
 mod tests;
 
 use pagefold_frame::{
-    Busy, ContiguousError, ContiguousRange, FRAME_BYTES, Movable, ReserveAccess, Stay,
+    Busy, ContiguousError, ContiguousRange, FRAME_BYTES, FrameMigrateError, Movable, ReserveAccess,
 };
 use pagefold_sys::sync::Mutex;
 
@@ -65,7 +65,7 @@ use crate::{
     MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     attend::Attend,
     base::Base,
-    config::{Layout, Selection},
+    config::{BlockSelection, PoolConfig, XcfmallocOptions},
 };
 
 /// The most blocks an object may have: what a read gives.
@@ -87,7 +87,7 @@ pub(crate) struct Xcfmalloc {
     compactor: Mutex<compact::Progress>,
     max_blocks: usize,
     max_len: usize,
-    selection: Selection,
+    selection: BlockSelection,
 }
 
 /// Bytes that are to become an object.
@@ -128,10 +128,10 @@ impl Content<'_> {
 }
 
 impl Xcfmalloc {
-    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let (max_blocks, selection) = (layout.max_blocks, layout.selection);
+    pub(crate) fn new(config: PoolConfig, options: XcfmallocOptions) -> Result<Self, BuildError> {
+        let max_blocks = options.checked_max_blocks(MAX_BLOCKS)?;
         // An object takes a unit at least, so more never fit the frames.
-        let base = Base::new(Allocator::Xcfmalloc, layout, UNIT_BYTES, FRAME_BYTES)?;
+        let base = Base::new(config, UNIT_BYTES, FRAME_BYTES)?;
         let address_space = base.arena.address_space();
         let mut pool = Self {
             frames: Frames::new(&base.arena, address_space / FRAME_BYTES)?,
@@ -139,7 +139,7 @@ impl Xcfmalloc {
             compactor: Mutex::new(compact::Progress::default()),
             max_blocks,
             max_len: max_blocks * FRAME_BYTES,
-            selection,
+            selection: options.selection,
             base,
         };
         pool.base.put_limit(
@@ -175,7 +175,7 @@ impl Xcfmalloc {
 
 impl Pool for Xcfmalloc {
     fn name(&self) -> &'static str {
-        Allocator::Xcfmalloc.name()
+        Allocator::xcfmalloc().name()
     }
 
     fn max_len(&self) -> usize {
@@ -259,7 +259,7 @@ impl Pool for Xcfmalloc {
                 if cell.load() != entry {
                     continue;
                 }
-                return Err(MigrateError::Busy(Busy::Held));
+                return Err(MigrateError::Busy(Busy::Locked));
             };
             let mut moved = 0;
             for (number, part) in chain.parts().iter().enumerate() {
@@ -269,7 +269,7 @@ impl Pool for Xcfmalloc {
                 match self.base.arena.migrate(&self.frames.slab, part.id) {
                     Ok(frames) => moved += frames.bytes(),
                     // Freed, moved or overwritten since its entry was loaded, or about to be.
-                    Err(Stay::Gone) if cell.load() != entry => break,
+                    Err(FrameMigrateError::Gone) if cell.load() != entry => break,
                     // An error says that everything is as it was, so what comes in between after the first move is none:
                     // the answer says how much was moved.
                     Err(_) if moved > 0 => return Ok(moved),

@@ -19,7 +19,7 @@ use pagefold_frame::{OutOfFrames, ReserveAccess};
 use pagefold_sys::sync;
 
 use super::{
-    Content, Selection, Xcfmalloc,
+    BlockSelection, Content, Xcfmalloc,
     blocks::UNITS,
     draft::Draft,
     header::{capacity, units_for},
@@ -189,7 +189,7 @@ impl Xcfmalloc {
             // Nothing is held while a frame is made, which may take a while: others may be waiting to read.
             let doomed = draft.start_over(&mut locked, self.keep());
             drop(locked);
-            self.frames.kill(&doomed);
+            self.frames.reap(&doomed);
             match source {
                 Source::Anywhere(access) if frames_left && !for_words => {
                     match self.frames.create(access) {
@@ -236,12 +236,12 @@ impl Xcfmalloc {
             (Source::Holes, _) => {
                 draft.take_smallest(locked, larger) || draft.take_largest(locked, smaller)
             }
-            (Source::Anywhere(_), Selection::Standard) => {
+            (Source::Anywhere(_), BlockSelection::Standard) => {
                 draft.take_largest(locked, smaller) || draft.take_smallest(locked, larger)
             }
             // With the condition the other way round a smaller block is looked for only where none can complete the
             // chain, so it would go back at once.
-            (Source::Anywhere(_), Selection::Inverted) => draft.take_smallest(locked, larger),
+            (Source::Anywhere(_), BlockSelection::Inverted) => draft.take_smallest(locked, larger),
         };
         let whole_for_part = needed.is_none() && whole && locked.sizes_within(UNITS, UNITS) != 0;
         if taken || whole_for_part && draft.take(locked, UNITS) {

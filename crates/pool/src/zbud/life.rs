@@ -9,7 +9,7 @@
 //! the lock, to reclaim or to compact, finds no operation half done. Bytes are copied outside of it: a store that
 //! fills a side publishes its entry first, and readers wait for the write hold that it has.
 
-use pagefold_frame::{DescriptorId, FrameCount, OutOfFrames, Refusal, ReserveAccess, WriteGuard};
+use pagefold_frame::{DescriptorId, FrameCount, LockError, OutOfFrames, ReserveAccess, WriteGuard};
 
 use super::{
     Found, Zbud,
@@ -184,7 +184,7 @@ impl Zbud {
         let last = lists.empty(id, side);
         drop(lists);
         if last {
-            self.frames.kill(id);
+            self.frames.reap(id);
         }
     }
 
@@ -206,10 +206,10 @@ impl Zbud {
                     }
                     there
                 }
-                Err(Refusal::Busy) => {
+                Err(LockError::Busy) => {
                     self.replace_elsewhere(self.base.entries.index(handle), found, bytes)?
                 }
-                Err(Refusal::Gone) => false,
+                Err(LockError::Gone) => false,
             };
             if replaced {
                 return Ok(());

@@ -21,7 +21,7 @@
 use std::sync::Arc;
 
 use pagefold_frame::{
-    BitForest, DescriptorId, Memory, OutOfFrames, ReserveAccess, Slab, SourceError,
+    BitForest, DescriptorId, MemoryBudget, OutOfFrames, ReserveAccess, Slab, SourceError,
 };
 use pagefold_sys::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 
@@ -67,7 +67,7 @@ pub(super) struct Locked<'a> {
 
 impl Lists {
     /// Empty lists for up to `capacity` frames.
-    pub(super) fn new(memory: &Arc<Memory>, capacity: usize) -> Result<Self, SourceError> {
+    pub(super) fn new(memory: &Arc<MemoryBudget>, capacity: usize) -> Result<Self, SourceError> {
         let ends = Ends { head: 0, tail: 0, counts: [0; CHUNKS], in_use: 0 };
         Ok(Self { unbuddied: BitForest::new(memory, capacity, CHUNKS)?, ends: Mutex::new(ends) })
     }

@@ -38,8 +38,8 @@ mod reclaim;
 mod shape;
 
 use pagefold_frame::{
-    ContiguousError, ContiguousRange, DescriptorId, FRAME_BYTES, Mobility, Movable, Refusal,
-    ReserveAccess, Slab, SlabConfig, Stay, Tag,
+    ContiguousError, ContiguousRange, DescriptorId, FRAME_BYTES, FrameMigrateError, LockError,
+    Mobility, Movable, ReserveAccess, Slab, SlabConfig, Tag,
 };
 
 use self::{
@@ -52,7 +52,7 @@ use crate::{
     Violation, WriteError,
     attend::Attend,
     base::Base,
-    config::Layout,
+    config::PoolConfig,
     entries::{Entry, EntryCell, Place, State},
 };
 
@@ -101,12 +101,12 @@ struct Object {
 }
 
 impl Zbud {
-    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let base = Base::new(Allocator::Zbud, layout, BYTES_PER_INDEX, LEN_MAX)?;
+    pub(crate) fn new(config: PoolConfig) -> Result<Self, BuildError> {
+        let base = Base::new(config, BYTES_PER_INDEX, LEN_MAX)?;
         let capacity = base.arena.address_space() / FRAME_BYTES;
-        let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
+        let slab = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
         let mut pool = Self {
-            frames: Slab::new(&base.arena, config)?,
+            frames: Slab::new(&base.arena, slab)?,
             lists: Lists::new(&base.memory, capacity)?,
             base,
         };
@@ -170,8 +170,8 @@ impl Zbud {
                     f(&guard.parts().1[found.slot.range()]);
                     return Ok(());
                 }
-                Err(Refusal::Busy) => return Err(TryReadError::WouldBlock),
-                Ok(_) | Err(Refusal::Gone) => {}
+                Err(LockError::Busy) => return Err(TryReadError::WouldBlock),
+                Ok(_) | Err(LockError::Gone) => {}
             }
             #[cfg(loom)]
             pagefold_sys::sync::yield_now();
@@ -181,7 +181,7 @@ impl Zbud {
 
 impl Pool for Zbud {
     fn name(&self) -> &'static str {
-        Allocator::Zbud.name()
+        Allocator::zbud().name()
     }
 
     fn max_len(&self) -> usize {
@@ -250,7 +250,7 @@ impl Pool for Zbud {
             match self.base.arena.migrate(&self.frames, found.id) {
                 Ok(frames) => return Ok(frames.bytes()),
                 // Freed, joined or overwritten since its entry was loaded, or about to be.
-                Err(Stay::Gone) if !found.is_still_there() => {}
+                Err(FrameMigrateError::Gone) if !found.is_still_there() => {}
                 Err(stay) => return Err(MigrateError::from(stay)),
             }
         }

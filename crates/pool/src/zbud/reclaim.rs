@@ -85,6 +85,6 @@ impl Zbud {
     /// Ends the reclaim of a frame. `Some`: it was empty and is freed.
     fn put_back(&self, id: DescriptorId) -> Option<Release> {
         let empty = self.lists.lock(&self.frames).put_back(id);
-        empty.then(|| self.frames.kill(id))
+        empty.then(|| self.frames.reap(id))
     }
 }

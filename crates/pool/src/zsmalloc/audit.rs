@@ -140,7 +140,7 @@ impl Zsmalloc {
             else {
                 continue;
             };
-            if self.runs.location(id).is_none() {
+            if self.runs.frame_range(id).is_none() {
                 return Err(format!("I-ENTRY: index {index} says a frame that is gone"));
             }
             runs += 1;

@@ -15,7 +15,7 @@
 //! Object by object both zspages are held for writing, the bytes are copied and the entry is exchanged (I-RELOCATE). So
 //! a reader waits for one object at most, and a zspage that somebody reads is passed over.
 
-use pagefold_frame::{DescriptorId, Refusal};
+use pagefold_frame::{DescriptorId, LockError};
 use pagefold_sys::sync::{self, Ordering};
 
 use super::{Zsmalloc, groups::listed, place::ZspageGuard, zspage::Header};
@@ -176,8 +176,8 @@ impl Zsmalloc {
                 // It is listed again, by this thread or by whoever holds it.
                 match self.zspages.try_write(id) {
                     Ok(guard) => self.settle(guard),
-                    Err(Refusal::Busy) => self.zspages.note_pending(id),
-                    Err(Refusal::Gone) => {}
+                    Err(LockError::Busy) => self.zspages.note_pending(id),
+                    Err(LockError::Gone) => {}
                 }
             }
             return outcome;

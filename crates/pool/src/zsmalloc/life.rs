@@ -34,7 +34,7 @@ impl Zsmalloc {
             Place::Run { id, short } => {
                 let len = pagefold_frame::FRAME_BYTES - usize::from(short);
                 self.base.counters.remove_payload(len);
-                self.runs.kill(id);
+                self.runs.reap(id);
                 self.base.entries.give_back(index);
             }
             Place::Span { id, slot } => match self.zspages.try_write(id) {

@@ -44,14 +44,14 @@ mod place;
 mod zspage;
 
 use pagefold_frame::{
-    Busy, Chain, ContiguousError, ContiguousRange, FRAME_BYTES, Mobility, Movable, ReadGuard,
-    Refusal, ReserveAccess, Slab, SlabConfig, Stay, Tag,
+    Busy, Chain, ContiguousError, ContiguousRange, FRAME_BYTES, FrameMigrateError, LockError,
+    Mobility, Movable, ReadGuard, ReserveAccess, Slab, SlabConfig, Tag,
 };
 use pagefold_sys::sync::{self, AtomicU32, Mutex};
 
 use self::{
     groups::Groups,
-    layout::{HEADER_BYTES, is_split, object_pieces},
+    layout::{GRAIN, HEADER_BYTES, is_split, object_pieces},
     zspage::{Body, header},
 };
 use crate::{
@@ -60,7 +60,7 @@ use crate::{
     attend::Attend,
     base::Base,
     classes::{Class, ClassConfig, ClassTable},
-    config::Layout,
+    config::{PoolConfig, ZsmallocOptions},
     entries::Place,
 };
 
@@ -96,14 +96,27 @@ pub(crate) struct Zsmalloc {
     lending: bool,
 }
 
-/// The classes of a pool.
-pub(crate) fn class_config(step: usize, chain_max: u32) -> ClassConfig {
-    ClassConfig { step, chain_max, header_bytes: HEADER_BYTES, ..ClassConfig::default() }
+/// The classes that the options ask for.
+fn class_table(options: ZsmallocOptions) -> Result<ClassTable, BuildError> {
+    let (step, frames) = (options.class_step, options.chain_limit);
+    if !(1..=Chain::FRAMES_MAX.get()).contains(&frames) {
+        return Err(BuildError::ChainLimit { frames });
+    }
+    let config = ClassConfig {
+        step,
+        chain_max: frames,
+        header_bytes: HEADER_BYTES,
+        ..ClassConfig::default()
+    };
+    let between = config.frame_bytes - config.smallest;
+    // A pool has no shorter last step, which a table may have.
+    let is_whole = |_: &ClassTable| step.is_multiple_of(GRAIN) && between.is_multiple_of(step);
+    ClassTable::new(config).ok().filter(is_whole).ok_or(BuildError::ClassStep { step })
 }
 
 impl Zsmalloc {
-    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let (table, lending) = (layout.classes.clone(), layout.lending);
+    pub(crate) fn new(config: PoolConfig, options: ZsmallocOptions) -> Result<Self, BuildError> {
+        let table = class_table(options)?;
         debug_assert!(
             table
                 .classes()
@@ -112,7 +125,7 @@ impl Zsmalloc {
         );
         // An object takes a place of the smallest class at least, so more never fit the frames.
         let least = table.config().smallest;
-        let base = Base::new(Allocator::Zsmalloc, layout, least, FRAME_BYTES)?;
+        let base = Base::new(config, least, FRAME_BYTES)?;
         let slab = |tag| SlabConfig {
             tag: Tag::new(tag),
             mobility: Mobility::Movable,
@@ -124,7 +137,7 @@ impl Zsmalloc {
             groups: Groups::new(table.classes().len()),
             victim: AtomicU32::new(0),
             compactor: Mutex::new(()),
-            lending,
+            lending: options.class_lending,
             table,
             base,
         };
@@ -182,7 +195,7 @@ impl Zsmalloc {
                     }
                 }
             };
-            if refusal == Some(Refusal::Busy) {
+            if refusal == Some(LockError::Busy) {
                 return Err(TryReadError::WouldBlock);
             }
             #[cfg(loom)]
@@ -226,7 +239,7 @@ impl Zsmalloc {
 
 impl Pool for Zsmalloc {
     fn name(&self) -> &'static str {
-        Allocator::Zsmalloc.name()
+        Allocator::zsmalloc().name()
     }
 
     fn max_len(&self) -> usize {
@@ -294,7 +307,7 @@ impl Pool for Zsmalloc {
                 Place::Run { id, .. } => match self.base.arena.migrate(&self.runs, id) {
                     Ok(frames) => return Ok(frames.bytes()),
                     // Freed, moved or overwritten since its entry was loaded, or about to be.
-                    Err(Stay::Gone) if cell.load() != entry => continue,
+                    Err(FrameMigrateError::Gone) if cell.load() != entry => continue,
                     Err(stay) => return Err(MigrateError::from(stay)),
                 },
                 Place::Span { id, .. } => id,
@@ -302,17 +315,17 @@ impl Pool for Zsmalloc {
             let Place::Span { slot, .. } = place else { unreachable!("a run was moved above") };
             let (first, last) = match self.zspages.try_read(id) {
                 Ok(guard) if cell.load() == entry => self.frames_of(&guard, slot),
-                Err(Refusal::Busy) => return Err(MigrateError::Busy(Busy::Held)),
-                Ok(_) | Err(Refusal::Gone) => {
+                Err(LockError::Busy) => return Err(MigrateError::Busy(Busy::Locked)),
+                Ok(_) | Err(LockError::Gone) => {
                     sync::yield_now();
                     continue;
                 }
             };
             let mut moved = 0;
             for number in first..=last {
-                match self.base.arena.migrate_piece(&self.zspages, id, number) {
+                match self.base.arena.migrate_extent(&self.zspages, id, number) {
                     Ok(frames) => moved += frames.bytes(),
-                    Err(Stay::Gone) if cell.load() != entry => continue 'again,
+                    Err(FrameMigrateError::Gone) if cell.load() != entry => continue 'again,
                     // An error says that everything is as it was, so what comes in between after the first is none.
                     Err(_) if moved > 0 => return Ok(moved),
                     Err(stay) => return Err(MigrateError::from(stay)),

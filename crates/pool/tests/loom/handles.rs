@@ -9,7 +9,7 @@ use crate::{beside, model, read, store};
 
 /// A pool with one index that lives twice, and the object of its second life.
 fn last_life(allocator: Allocator) -> (Arc<dyn Pool>, [Handle; 2]) {
-    let builder = PoolBuilder::new(allocator).limit(4 << 20).span_frames(1).handle_table(1, 1);
+    let builder = PoolBuilder::new(allocator).limit(4 << 20).handle_table(1, 1);
     let pool: Arc<dyn Pool> =
         builder.source(Box::new(HeapSource::new())).build().expect("room").into();
     let first = store(&*pool, 1, 100).expect("room");
@@ -55,16 +55,16 @@ fn a_pending_last_free_of_an_index_beside_a_trim_retires_it(allocator: Allocator
 macro_rules! for_every_packing {
     ($($rule:ident),+ $(,)?) => {
         mod at_their_end_in_nbud {
-            $( #[test] fn $rule() { super::$rule(pagefold_pool::Allocator::Nbud); } )+
+            $( #[test] fn $rule() { super::$rule(pagefold_pool::NbudOptions::new().span_frames(1).into()); } )+
         }
         mod at_their_end_in_zbud {
-            $( #[test] fn $rule() { super::$rule(pagefold_pool::Allocator::Zbud); } )+
+            $( #[test] fn $rule() { super::$rule(pagefold_pool::Allocator::zbud()); } )+
         }
         mod at_their_end_in_xcfmalloc {
-            $( #[test] fn $rule() { super::$rule(pagefold_pool::Allocator::Xcfmalloc); } )+
+            $( #[test] fn $rule() { super::$rule(pagefold_pool::Allocator::xcfmalloc()); } )+
         }
         mod at_their_end_in_zsmalloc {
-            $( #[test] fn $rule() { super::$rule(pagefold_pool::Allocator::Zsmalloc); } )+
+            $( #[test] fn $rule() { super::$rule(pagefold_pool::Allocator::zsmalloc()); } )+
         }
     };
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use loom::thread;
 use pagefold_frame::HeapSource;
-use pagefold_pool::{Allocator, HandleError, Pool, PoolBuilder};
+use pagefold_pool::{HandleError, NbudOptions, Pool, PoolBuilder};
 
 use crate::{model, read, store, two_sparse_spans};
 
 fn pool() -> Arc<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Nbud).limit(4 << 20).span_frames(1);
+    let builder = PoolBuilder::new(NbudOptions::new().span_frames(1)).limit(4 << 20);
     builder.source(Box::new(HeapSource::new())).build().expect("room").into()
 }
 

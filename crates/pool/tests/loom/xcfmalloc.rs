@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use pagefold_frame::HeapSource;
-use pagefold_pool::{Allocator, Handle, HandleError, Pool, PoolBuilder};
+use pagefold_pool::{Handle, HandleError, Pool, PoolBuilder, XcfmallocOptions};
 
 use crate::{beside, model, read_pieces, store};
 
 fn xcfmalloc() -> Arc<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Xcfmalloc).limit(4 << 20).max_blocks(2);
+    let builder = PoolBuilder::new(XcfmallocOptions::new().max_blocks(2)).limit(4 << 20);
     builder.source(Box::new(HeapSource::new())).build().expect("room").into()
 }
 

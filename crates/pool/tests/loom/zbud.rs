@@ -10,7 +10,7 @@ use pagefold_pool::{
 use crate::{beside, model, read, store, two_sparse_spans};
 
 fn zbud() -> Arc<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Zbud).limit(4 << 20);
+    let builder = PoolBuilder::new(Allocator::zbud()).limit(4 << 20);
     builder.source(Box::new(HeapSource::new())).build().expect("room").into()
 }
 

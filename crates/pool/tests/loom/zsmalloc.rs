@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use pagefold_frame::HeapSource;
-use pagefold_pool::{Allocator, Handle, HandleError, Pool, PoolBuilder};
+use pagefold_pool::{Handle, HandleError, Pool, PoolBuilder, ZsmallocOptions};
 
 use crate::{beside, model, read_pieces, store};
 
 /// With five sizes, so that a model has few locks.
 fn zsmalloc(lending: bool) -> Arc<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Zsmalloc).limit(4 << 20).class_step(1016);
-    let builder = builder.chain_limit(2).class_lending(lending);
+    let options = ZsmallocOptions::new().class_step(1016).chain_limit(2).class_lending(lending);
+    let builder = PoolBuilder::new(options).limit(4 << 20);
     builder.source(Box::new(HeapSource::new())).build().expect("room").into()
 }
 

@@ -297,7 +297,7 @@ impl<'p> Driver<'p> {
 }
 
 fn pool() -> Box<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Zbud).limit(16 << 20);
+    let builder = PoolBuilder::new(Allocator::zbud()).limit(16 << 20);
     builder.source(Box::new(HeapSource::new())).build().expect("enough for a pool")
 }
 

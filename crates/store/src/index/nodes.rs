@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{BitForest, Memory, OutOfFrames, ReserveAccess, SourceError, WordTable};
+use pagefold_frame::{BitForest, MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Mutex, Ordering};
 
 /// log2 of the words in a node; a model's nodes are small.
@@ -117,7 +117,7 @@ pub(super) struct Node<'a> {
 
 impl Nodes {
     /// Room for as many nodes as fit `bytes`.
-    pub(crate) fn new(memory: &Arc<Memory>, bytes: usize) -> Result<Self, SourceError> {
+    pub(crate) fn new(memory: &Arc<MemoryBudget>, bytes: usize) -> Result<Self, SourceError> {
         let capacity = (bytes / (NODE_WORDS * size_of::<u64>())).clamp(PAGE_WORDS, NODES_MAX);
         Ok(Self {
             words: WordTable::new(memory, capacity * NODE_WORDS)?,

@@ -15,7 +15,7 @@ use std::{
 use pagefold_pool::{Handle, HandleError, NotEvicted, Pool, ReclaimError, Reclaimed};
 use rand::RngExt;
 
-use super::{Subject, accepted, agreed, concurrency::Own, contents, fill};
+use super::{PoolUnderTest, accepted, agreed, concurrency::Own, contents, fill};
 use crate::{
     corpus::{Lengths, PAGE_BYTES},
     model::{Checked, Depth, Eviction},
@@ -44,8 +44,8 @@ fn store_pages(on: &mut Checked<'_>, count: u64) -> Vec<Handle> {
     (0..count).map(|key| accepted(on.store(&contents(key, len)))).collect()
 }
 
-pub(super) fn reclaim_without_an_evictor_is_refused(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn reclaim_without_an_evictor_is_refused(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Validate);
     // Empty, and with something to take.
     let supported = reclaims(&*pool);
@@ -54,8 +54,8 @@ pub(super) fn reclaim_without_an_evictor_is_refused(subject: &Subject<'_>) {
     agreed(on.check_all(0));
 }
 
-pub(super) fn an_empty_pool_has_nothing_to_reclaim(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn an_empty_pool_has_nothing_to_reclaim(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -74,10 +74,10 @@ pub(super) fn an_empty_pool_has_nothing_to_reclaim(subject: &Subject<'_>) {
 }
 
 /// `Checked` checks that victims are live and that the answer fits what became of them.
-pub(super) fn evicted_objects_leave_and_their_frame_comes_back(subject: &Subject<'_>) {
+pub(super) fn evicted_objects_leave_and_their_frame_comes_back(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xe71c);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -121,8 +121,8 @@ fn ages(handles: &[Handle]) -> HashMap<Handle, usize> {
     handles.iter().enumerate().map(|(age, handle)| (*handle, age)).collect()
 }
 
-pub(super) fn reclaim_takes_what_was_filled_longest_ago(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn reclaim_takes_what_was_filled_longest_ago(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -136,8 +136,8 @@ pub(super) fn reclaim_takes_what_was_filled_longest_ago(subject: &Subject<'_>) {
     assert!(frames > 5, "60 objects of a frame lay in {frames} places");
 }
 
-pub(super) fn migration_keeps_the_order_of_use(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn migration_keeps_the_order_of_use(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -150,8 +150,8 @@ pub(super) fn migration_keeps_the_order_of_use(subject: &Subject<'_>) {
     evict_in_order(&mut on, &ages(&handles));
 }
 
-pub(super) fn an_eviction_that_is_refused_loses_nothing(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn an_eviction_that_is_refused_loses_nothing(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -176,8 +176,8 @@ pub(super) fn an_eviction_that_is_refused_loses_nothing(subject: &Subject<'_>) {
     assert!(on.model().objects().is_empty(), "all of them can be evicted in the end");
 }
 
-pub(super) fn an_evictor_that_panics_leaves_the_pool_whole(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn an_evictor_that_panics_leaves_the_pool_whole(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -208,9 +208,9 @@ pub(super) fn an_evictor_that_panics_leaves_the_pool_whole(subject: &Subject<'_>
     assert_eq!(left, 0, "{left} objects can no longer be evicted");
 }
 
-pub(super) fn an_evictor_may_call_every_method(subject: &Subject<'_>) {
-    let limit = subject.expect.limit_bytes;
-    subject.guarded("every method inside an evictor", move |pool| {
+pub(super) fn an_evictor_may_call_every_method(under_test: &PoolUnderTest<'_>) {
+    let limit = under_test.expect.limit_bytes;
+    under_test.guarded("every method inside an evictor", move |pool| {
         if !reclaims(&**pool) {
             return;
         }
@@ -241,7 +241,7 @@ pub(super) fn an_evictor_may_call_every_method(subject: &Subject<'_>) {
                 accepted(on.set_limit(limit - limit / 4));
                 accepted(on.set_limit(limit));
                 _ = on.migrate(victim)?;
-                _ = on.claim(3, 1, &mut |on| on.check_bytes())?;
+                _ = on.alloc_contiguous(3, 1, &mut |on| on.check_bytes())?;
                 let inner = on.pool().reclaim(1, Some(&mut |_| Err(NotEvicted)));
                 let right = matches!(
                     inner,
@@ -257,8 +257,8 @@ pub(super) fn an_evictor_may_call_every_method(subject: &Subject<'_>) {
 }
 
 /// Whatever the evictor frees, and how often: the pool only asks what is left.
-pub(super) fn an_evictor_may_free_anything(subject: &Subject<'_>) {
-    subject.guarded("an evictor that frees", |pool| {
+pub(super) fn an_evictor_may_free_anything(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("an evictor that frees", |pool| {
         if !reclaims(&**pool) {
             return;
         }
@@ -298,8 +298,8 @@ pub(super) fn an_evictor_may_free_anything(subject: &Subject<'_>) {
     });
 }
 
-pub(super) fn an_object_that_is_read_can_be_evicted(subject: &Subject<'_>) {
-    subject.guarded("reclaim inside a read", |pool| {
+pub(super) fn an_object_that_is_read_can_be_evicted(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("reclaim inside a read", |pool| {
         if !reclaims(&**pool) {
             return;
         }
@@ -326,8 +326,8 @@ pub(super) fn an_object_that_is_read_can_be_evicted(subject: &Subject<'_>) {
 }
 
 /// Of all frees and evictions of an object exactly one succeeds, and an object that nobody freed is there.
-pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(subject: &Subject<'_>) {
-    subject.guarded("reclaim beside frees and stores", |pool| {
+pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("reclaim beside frees and stores", |pool| {
         if !reclaims(&**pool) {
             return;
         }

@@ -4,8 +4,8 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
 use pagefold_pool::Allocator;
 use pagefold_testkit::{
-    canary::Fault,
-    reference::Flaw,
+    injected_bug::InjectedBug,
+    reference::Mutant,
     seed::Seed,
     torture::{Faults, Mix},
 };
@@ -16,7 +16,7 @@ use crate::console::Output;
 #[derive(Debug)]
 pub(crate) struct TortureConfig {
     /// One after another; at least one.
-    pub subjects: Vec<Subject>,
+    pub pools: Vec<PoolUnderTest>,
     pub threads: NonZeroUsize,
     pub length: Length,
     pub seed: Seed,
@@ -25,8 +25,8 @@ pub(crate) struct TortureConfig {
     pub mix: Mix,
     /// `None` leaves them to a trace.
     pub faults: Option<Faults>,
-    /// The faults to plant, one run each; empty for sound pools.
-    pub canaries: Vec<CanaryKind>,
+    /// The bugs to inject, one run each; empty for sound pools.
+    pub injected_bugs: Vec<BugKind>,
     pub record: Option<PathBuf>,
     pub replay: Option<PathBuf>,
     pub output: Output,
@@ -41,28 +41,28 @@ pub(crate) enum Length {
     Ops(u64),
 }
 
-/// What is tortured.
+/// The pool that is tortured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Subject {
+pub(crate) enum PoolUnderTest {
     Allocator(Allocator),
-    /// The reference pool, sound or with a flaw.
-    Reference(Option<Flaw>),
+    /// The reference pool, sound or one of its mutants.
+    Reference(Option<Mutant>),
 }
 
 pub(crate) const ALL: &str = "all";
 const REFERENCE: &str = "map";
 
-impl fmt::Display for Subject {
+impl fmt::Display for PoolUnderTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Allocator(allocator) => allocator.fmt(f),
             Self::Reference(None) => f.write_str(REFERENCE),
-            Self::Reference(Some(flaw)) => write!(f, "{REFERENCE}:{flaw:?}"),
+            Self::Reference(Some(mutant)) => write!(f, "{REFERENCE}:{mutant:?}"),
         }
     }
 }
 
-impl FromStr for Subject {
+impl FromStr for PoolUnderTest {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
@@ -70,10 +70,10 @@ impl FromStr for Subject {
             return Ok(Self::Reference(None));
         }
         if let Some(name) = name.strip_prefix("map:") {
-            let found = Flaw::ALL.into_iter().find(|flaw| format!("{flaw:?}") == name);
+            let found = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
             return found
-                .map(|flaw| Self::Reference(Some(flaw)))
-                .ok_or_else(|| format!("the reference pool has no flaw `{name}`"));
+                .map(|mutant| Self::Reference(Some(mutant)))
+                .ok_or_else(|| format!("the reference pool has no mutant `{name}`"));
         }
         name.parse().map(Self::Allocator).map_err(|error: pagefold_pool::UnknownAllocator| {
             format!("{error}; `{ALL}` for all of them, `{REFERENCE}` for the reference pool")
@@ -81,15 +81,15 @@ impl FromStr for Subject {
     }
 }
 
-/// A fault to plant.
+/// A bug to inject, by the name that the command gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CanaryKind {
+pub(crate) enum BugKind {
     Flip,
     LostFrame,
     Stale,
 }
 
-impl CanaryKind {
+impl BugKind {
     pub(crate) const ALL: [Self; 3] = [Self::Flip, Self::LostFrame, Self::Stale];
 
     pub(crate) fn name(self) -> &'static str {
@@ -100,11 +100,11 @@ impl CanaryKind {
         }
     }
 
-    pub(crate) fn fault(self) -> Fault {
+    pub(crate) fn bug(self) -> InjectedBug {
         match self {
-            Self::Flip => Fault::FlippedBit,
-            Self::LostFrame => Fault::LostFrame,
-            Self::Stale => Fault::StaleAccepted,
+            Self::Flip => InjectedBug::FlippedBit,
+            Self::LostFrame => InjectedBug::LostFrame,
+            Self::Stale => InjectedBug::StaleAccepted,
         }
     }
 }

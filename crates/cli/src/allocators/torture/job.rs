@@ -1,4 +1,4 @@
-//! One run: a fresh pool, with or without a planted fault, to its end.
+//! One run: a fresh pool, with or without a injected bug, to its end.
 
 use std::{
     fmt::Write as _,
@@ -12,7 +12,7 @@ use std::{
 use pagefold_pool::{BuildError, Pool, PoolBuilder};
 use pagefold_sys::procfs::{Process, rss_anon};
 use pagefold_testkit::{
-    canary::Canary,
+    injected_bug::BuggyPool,
     reference::MapPool,
     sequence::{self, Rounds},
     torture::{self, Failure, FaultPlan, Faults, Plan, Summary, Watch},
@@ -21,15 +21,15 @@ use pagefold_testkit::{
 
 use crate::{
     allocators::torture::{
-        config::{CanaryKind, Length, Subject, TortureConfig},
+        config::{BugKind, Length, PoolUnderTest, TortureConfig},
         observe::Observed,
     },
     interrupt::Interrupt,
     progress::Progress,
 };
 
-/// A planted fault strikes about one call in this many of those that it can strike.
-const CANARY_ONE_IN: u64 = 500;
+/// A bug is injected into about one call in this many of those that can have it.
+const BUG_ONE_IN: u64 = 500;
 /// A run of this length in which something never happened tests less than it says.
 const LONG: Duration = Duration::from_secs(20);
 /// How long a failing sequence is shrunk.
@@ -38,8 +38,8 @@ const SHRINK_FOR: Duration = Duration::from_secs(30);
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
-    pub(super) subject: Subject,
-    pub(super) canary: Option<CanaryKind>,
+    pub(super) pool: PoolUnderTest,
+    pub(super) bug: Option<BugKind>,
     plan: Plan,
     limit: usize,
     trace: Option<Trace>,
@@ -48,8 +48,8 @@ pub(super) struct Job {
 
 /// What came of it.
 pub(super) struct Run {
-    pub(super) subject: Subject,
-    pub(super) canary: Option<CanaryKind>,
+    pub(super) pool: PoolUnderTest,
+    pub(super) bug: Option<BugKind>,
     pub(super) elapsed: Duration,
     pub(super) outcome: Outcome,
     /// Steps of a replay that did nothing.
@@ -86,8 +86,8 @@ pub(super) struct Few {
 impl Job {
     pub(super) fn new(
         config: &TortureConfig,
-        subject: Subject,
-        canary: Option<CanaryKind>,
+        pool: PoolUnderTest,
+        bug: Option<BugKind>,
         trace: Option<Trace>,
     ) -> Self {
         let limit = config.limit.unwrap_or_default();
@@ -107,32 +107,32 @@ impl Job {
             faults,
             ..Plan::new(trace.as_ref().map_or(config.seed, |trace| trace.header.seed))
         };
-        Self { subject, canary, plan, limit, trace, keep: config.record.is_some() }
+        Self { pool, bug, plan, limit, trace, keep: config.record.is_some() }
     }
 
     /// Finds out whether there can be such a pool.
     pub(super) fn check(&self) -> Result<(), BuildError> {
-        match self.subject {
-            Subject::Allocator(allocator) => {
+        match self.pool {
+            PoolUnderTest::Allocator(allocator) => {
                 let built = PoolBuilder::new(allocator).limit(self.limit).build();
                 built.map(drop)
             }
-            Subject::Reference(_) => Ok(()),
+            PoolUnderTest::Reference(_) => Ok(()),
         }
     }
 
     fn build(&self, source: &Arc<FaultPlan>) -> Box<dyn Pool> {
-        let pool: Box<dyn Pool> = match self.subject {
-            Subject::Allocator(allocator) => torture::build(allocator, self.limit, source)
+        let pool: Box<dyn Pool> = match self.pool {
+            PoolUnderTest::Allocator(allocator) => torture::build(allocator, self.limit, source)
                 .unwrap_or_else(|error| panic!("no pool of {allocator}: {error}")),
-            Subject::Reference(None) => Box::new(MapPool::new(self.limit)),
-            Subject::Reference(Some(flaw)) => Box::new(MapPool::with_flaw(self.limit, flaw)),
+            PoolUnderTest::Reference(None) => Box::new(MapPool::new(self.limit)),
+            PoolUnderTest::Reference(Some(mutant)) => Box::new(MapPool::mutant(self.limit, mutant)),
         };
-        match self.canary {
+        match self.bug {
             None => pool,
             Some(kind) => {
-                let canary = Canary::new(pool, self.plan.seed.value(), CANARY_ONE_IN);
-                Box::new(canary.only(kind.fault()))
+                let bug = BuggyPool::new(pool, self.plan.seed.value(), BUG_ONE_IN);
+                Box::new(bug.only(kind.bug()))
             }
         }
     }
@@ -144,14 +144,14 @@ impl Job {
         interrupt: &Interrupt,
         progress: &Progress,
     ) -> Run {
-        let watch = match self.subject {
+        let watch = match self.pool {
             // Only of mapped memory does the kernel know when it was given back.
-            Subject::Allocator(_) => Watch::measuring(|| rss_anon(Process::Current).ok()),
-            Subject::Reference(_) => Watch::default(),
+            PoolUnderTest::Allocator(_) => Watch::measuring(|| rss_anon(Process::Current).ok()),
+            PoolUnderTest::Reference(_) => Watch::default(),
         };
-        let injected = self.canary.map(|kind| format!(" with {}", kind.name())).unwrap_or_default();
+        let injected = self.bug.map(|kind| format!(" with {}", kind.name())).unwrap_or_default();
         let observed = Observed {
-            name: format!("{}{injected}", self.subject),
+            name: format!("{}{injected}", self.pool),
             watch: &watch,
             command: &|ops| self.command(ops),
         };
@@ -166,12 +166,12 @@ impl Job {
             }
             outcome => outcome,
         };
-        let Self { subject, canary, plan, .. } = self;
-        Run { subject, canary, elapsed, outcome, skipped, trace, plan }
+        let Self { pool, bug, plan, .. } = self;
+        Run { pool, bug, elapsed, outcome, skipped, trace, plan }
     }
 
     fn is_random(&self) -> bool {
-        self.trace.is_none() && self.canary.is_none()
+        self.trace.is_none() && self.bug.is_none()
     }
 
     /// A long run in which something never happened has failed.
@@ -199,8 +199,8 @@ impl Job {
         match done {
             Ok(done) => (Outcome::Passed(done.summary), done.skipped, Some(done.trace)),
             Err(failed) => {
-                // What a canary does depends on the number of the call, so fewer calls are another run.
-                let few = self.canary.is_none().then(|| self.shrink(&failed.trace));
+                // What a bug does depends on the number of the call, so fewer calls are another run.
+                let few = self.bug.is_none().then(|| self.shrink(&failed.trace));
                 let (failure, operation) = (failed.failure.clone(), failed.ops);
                 let command = self.command(operation);
                 let found = Found { failure, operation, command, few };
@@ -240,13 +240,13 @@ impl Job {
         let path = self.write(&trace);
         let command = path.as_ref().map(|path| {
             let path = path.display();
-            format!("pagefold torture --allocator {} --replay {path}", self.subject)
+            format!("pagefold torture --allocator {} --replay {path}", self.pool)
         });
         Few { trace, path, command }
     }
 
     fn write(&self, trace: &Trace) -> Option<PathBuf> {
-        let prefix = format!("pagefold-torture-{}-", self.subject);
+        let prefix = format!("pagefold-torture-{}-", self.pool);
         let file = tempfile::Builder::new()
             .prefix(&prefix.replace(':', "-"))
             .suffix(".trace")
@@ -259,16 +259,16 @@ impl Job {
     /// The command line that does the same.
     pub(super) fn command(&self, ops: u64) -> String {
         let plan = &self.plan;
-        let mut line = format!("pagefold torture --allocator {}", self.subject);
+        let mut line = format!("pagefold torture --allocator {}", self.pool);
         // Writing to a string cannot fail.
         let mut add = |text: std::fmt::Arguments<'_>| _ = line.write_fmt(text);
         add(format_args!(
-            " --threads {} --seed {} --frames {} --ops {ops}",
+            " --threads {} --seed {} --limit {} --ops {ops}",
             plan.threads, plan.seed, self.limit
         ));
         add(format_args!(" --mix {} --faults {}", plan.mix, plan.faults));
-        if let Some(canary) = self.canary {
-            add(format_args!(" --canary={}", canary.name()));
+        if let Some(bug) = self.bug {
+            add(format_args!(" --inject-bug={}", bug.name()));
         }
         line
     }

@@ -66,7 +66,7 @@ fn table(report: &Report, config: &TortureConfig, out: &mut Vec<u8>) -> io::Resu
             Outcome::Failed(_) => None,
         })
         .collect();
-    if config.canaries.is_empty() && !passed.is_empty() {
+    if config.injected_bugs.is_empty() && !passed.is_empty() {
         writeln!(out, "\n{}", figures(&passed))?;
     }
     for run in &report.runs {
@@ -90,7 +90,7 @@ fn figures(passed: &[(&Run, &Summary)]) -> Table {
     let mut row = |words: &str, cells: Vec<String>| {
         table.add_row(std::iter::once(Cell::new(words)).chain(cells.into_iter().map(right)));
     };
-    row("", passed.iter().map(|(run, _)| run.subject.to_string()).collect());
+    row("", passed.iter().map(|(run, _)| run.pool.to_string()).collect());
     let kinds: Vec<_> = passed.iter().map(|(_, summary)| summary.tally.kinds()).collect();
     for at in 0..kinds[0].len() {
         let cells = passed.iter().zip(&kinds).map(|((_, summary), kinds)| {
@@ -139,19 +139,19 @@ fn figures(passed: &[(&Run, &Summary)]) -> Table {
 
 fn line(run: &Run, interrupted: bool, out: &mut Vec<u8>) -> io::Result<()> {
     let seconds = run.elapsed.as_secs_f64();
-    let subject = run.subject;
-    match (&run.outcome, run.canary) {
+    let pool = run.pool;
+    match (&run.outcome, run.bug) {
         (Outcome::Passed(_), None) if interrupted => {
-            writeln!(out, "{subject}: interrupted after {seconds:.1} s; no errors found")
+            writeln!(out, "{pool}: interrupted after {seconds:.1} s; no errors found")
         }
-        (Outcome::Passed(_), None) => writeln!(out, "{subject}: passed, {seconds:.1} s"),
-        (Outcome::Passed(_), Some(canary)) => {
-            writeln!(out, "{subject}: {} was NOT caught in {seconds:.1} s", canary.name())
+        (Outcome::Passed(_), None) => writeln!(out, "{pool}: passed, {seconds:.1} s"),
+        (Outcome::Passed(_), Some(injected_bug)) => {
+            writeln!(out, "{pool}: {} was NOT caught in {seconds:.1} s", injected_bug.name())
         }
-        (Outcome::Failed(found), Some(canary)) => writeln!(
+        (Outcome::Failed(found), Some(injected_bug)) => writeln!(
             out,
-            "{subject}: {} was caught after {} operations: {}",
-            canary.name(),
+            "{pool}: {} was caught after {} operations: {}",
+            injected_bug.name(),
             found.operation,
             found.failure
         ),
@@ -164,10 +164,10 @@ fn failure(run: &Run, found: &Found, out: &mut Vec<u8>) -> io::Result<()> {
     writeln!(
         out,
         "{}: FAILED at operation {} with seed {}: {}",
-        run.subject, found.operation, plan.seed, found.failure
+        run.pool, found.operation, plan.seed, found.failure
     )?;
     let order = if plan.threads > 1 { " (threads meet differently each time)" } else { "" };
-    writeln!(out, "to reproduce{order}:\n  {}", found.command)?;
+    writeln!(out, "To reproduce{order}:\n  {}", found.command)?;
     if let Some(Few { trace, command, .. }) = &found.few {
         let steps = trace.steps.len();
         writeln!(out, "{steps} step{} fail as well:", if steps == 1 { "" } else { "s" })?;
@@ -178,7 +178,7 @@ fn failure(run: &Run, found: &Found, out: &mut Vec<u8>) -> io::Result<()> {
             writeln!(out, "  .. and {} more", steps - STEPS_SHOWN)?;
         }
         if let Some(command) = command {
-            writeln!(out, "to reproduce:\n  {command}")?;
+            writeln!(out, "To reproduce:\n  {command}")?;
         }
     }
     Ok(())
@@ -200,7 +200,7 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct RunJson<'a> {
     allocator: String,
-    canary: Option<&'a str>,
+    injected_bug: Option<&'a str>,
     outcome: &'a str,
     seconds: f64,
     operations: Option<u64>,
@@ -249,7 +249,7 @@ fn run_json(run: &Run) -> RunJson<'_> {
         Outcome::Passed(summary) => (Some(summary), None),
         Outcome::Failed(found) => (None, Some(found)),
     };
-    let outcome = match (found, run.canary) {
+    let outcome = match (found, run.bug) {
         (None, None) => "passed",
         (Some(_), None) => "failed",
         (Some(_), Some(_)) => "caught",
@@ -265,8 +265,8 @@ fn run_json(run: &Run) -> RunJson<'_> {
     };
     let operations = |found: &Found| found.operation;
     RunJson {
-        allocator: run.subject.to_string(),
-        canary: run.canary.map(|kind| kind.name()),
+        allocator: run.pool.to_string(),
+        injected_bug: run.bug.map(|kind| kind.name()),
         outcome,
         seconds: run.elapsed.as_secs_f64(),
         operations: summary.map(|summary| summary.tally.total()).or(found.map(operations)),

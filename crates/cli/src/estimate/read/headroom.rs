@@ -11,7 +11,6 @@
 
 use std::{fs, hint::black_box};
 
-use pagefold_pool::Pool;
 use pagefold_sys::{cgroup, heap::fallible};
 use rustix::process::{Resource, getrlimit};
 

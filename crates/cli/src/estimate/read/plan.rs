@@ -127,7 +127,7 @@ mod tests {
         EstimateConfig {
             inputs: Vec::new(),
             codecs: Vec::new(),
-            allocators: vec![pagefold_pool::Allocator::Nbud],
+            allocators: vec![pagefold_pool::Allocator::nbud()],
             limit: None,
             sampling,
             seed: 1,

@@ -2,8 +2,6 @@
 //!
 //! loom's cell fails the test when two accesses to a value are not ordered by the flag of its slot, so these also fail
 //! where the Acquire and the Release of `slots.rs` are weakened.
-#![cfg(loom)]
-
 use loom::{
     sync::{
         Arc,
@@ -11,7 +9,7 @@ use loom::{
     },
     thread,
 };
-use pagefold_codec::slots::Slots;
+use pagefold_sys::sync::SlotArray;
 
 /// Explores all interleavings with up to four preemptions, or as many as `LOOM_MAX_PREEMPTIONS` says. Of three threads at two
 /// slots that takes two seconds, and a search without a bound a minute.
@@ -21,19 +19,19 @@ fn model(f: impl Fn() + Sync + Send + 'static) {
     builder.check(f);
 }
 
-/// Runs `threads` threads that each claim, add one and release `rounds` times, all from the same hint.
+/// Runs `threads` threads that each acquire a slot, add one and release `rounds` times, all from the same hint.
 fn turns(threads: usize, slots: usize, rounds: usize) {
     model(move || {
-        let values = Arc::new(Slots::from_fn(slots, |_| 0_usize));
+        let values = Arc::new(SlotArray::from_fn(slots, |_| 0_usize));
         let run = || {
             let values = values.clone();
-            move || (0..rounds).for_each(|_| values.claim_from(0).with(|value| *value += 1))
+            move || (0..rounds).for_each(|_| values.acquire_from(0).with(|value| *value += 1))
         };
         let others: Vec<_> = (1..threads).map(|_| thread::spawn(run())).collect();
         run()();
         others.into_iter().for_each(|thread| thread.join().unwrap());
 
-        let mut guards: Vec<_> = std::iter::from_fn(|| values.try_claim_from(0)).collect();
+        let mut guards: Vec<_> = std::iter::from_fn(|| values.try_acquire_from(0)).collect();
         assert_eq!(guards.len(), slots, "every slot was released");
         let sum: usize = guards.iter_mut().map(|guard| guard.with(|value| *value)).sum();
         assert_eq!(sum, threads * rounds, "no turn was lost");
@@ -56,15 +54,15 @@ fn three_threads_share_two_slots() {
 }
 
 #[test]
-fn a_nested_claim_takes_another_slot_while_a_thread_competes() {
+fn a_nested_use_takes_another_slot_while_a_thread_competes() {
     model(|| {
-        let values = Arc::new(Slots::from_fn(3, |_| 0_usize));
+        let values = Arc::new(SlotArray::from_fn(3, |_| 0_usize));
         let other = {
             let values = values.clone();
-            thread::spawn(move || values.claim_from(0).with(|value| *value += 1))
+            thread::spawn(move || values.acquire_from(0).with(|value| *value += 1))
         };
-        let mut outer = values.claim_from(0);
-        let mut inner = values.claim_from(0);
+        let mut outer = values.acquire_from(0);
+        let mut inner = values.acquire_from(0);
         outer.with(|outer| inner.with(|inner| (*outer, *inner) = (*outer + 1, *inner + 1)));
         drop((outer, inner));
         other.join().unwrap();
@@ -74,12 +72,12 @@ fn a_nested_claim_takes_another_slot_while_a_thread_competes() {
 #[test]
 fn never_more_owners_than_slots_and_a_full_array_refuses_at_once() {
     model(|| {
-        let values = Arc::new(Slots::from_fn(1, |_| ()));
+        let values = Arc::new(SlotArray::from_fn(1, |_| ()));
         let owners = Arc::new(AtomicUsize::new(0));
         let run = || {
             let (values, owners) = (values.clone(), owners.clone());
             move || {
-                let Some(guard) = values.try_claim_from(0) else { return };
+                let Some(guard) = values.try_acquire_from(0) else { return };
                 assert_eq!(owners.fetch_add(1, Ordering::Relaxed), 0, "two owners of one slot");
                 owners.fetch_sub(1, Ordering::Relaxed);
                 drop(guard);

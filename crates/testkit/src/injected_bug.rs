@@ -1,12 +1,12 @@
-//! A pool adapter that fails once in a while: a test that runs on it must not pass.
+//! A pool adapter with a bug: a test that runs on it must fail.
 //!
-//! Most calls go straight through. A call is struck when a hash of (seed, number of the call) says so, which is exactly
-//! reproducible when one thread calls. What a strike does depends on the method, and each is what a real defect in a
-//! pool might look like from outside.
+//! Most calls go straight through. A hash of the seed and the number of the call decides which calls go wrong, so that a run
+//! with one thread can be repeated exactly. How a call goes wrong depends on its method; each bug is one that a real pool
+//! might show.
 //!
-//! A strike may find nothing to spoil: the object was freed meanwhile, or the pool is full and refuses the write. Then it does
-//! not count, and the next call that can be struck is struck in its place. So how often a fault really occurs follows from
-//! the number of calls, whatever the allocator and however threads meet.
+//! A bug may find nothing to spoil: the object was freed meanwhile, or a full pool refuses the write. It then does not
+//! count, and the next call that can go wrong does. So the number of effective bugs follows from the number of calls, with
+//! any allocator and any schedule of threads.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -24,9 +24,9 @@ use pagefold_pool::{
 
 use crate::pattern::mix;
 
-/// What a strike does.
+/// What goes wrong in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedBug {
     /// A read sees one bit flipped.
     FlippedBit,
     /// A read sees the bytes of the object stored last.
@@ -41,17 +41,17 @@ pub enum Fault {
     LostWrite,
     /// Compaction frees the object stored last.
     LostObject,
-    /// Whatever moves frames (migration, a claim, compaction) flips a bit of an object.
+    /// An operation that moves frames (migration, a contiguous range, compaction) flips a bit of an object.
     SpoiledMove,
-    /// A victim of reclaim is freed without asking anybody to evict it.
+    /// A victim of reclaim is freed without a call of the evictor.
     LostEviction,
-    /// An object is freed, as far as anybody can see, and the frames that it lay in are kept for ever.
+    /// An object is freed for its user, and its frames are kept for ever.
     LostFrame,
     /// The handle of a freed object is accepted.
     StaleAccepted,
 }
 
-impl Fault {
+impl InjectedBug {
     /// All of them.
     pub const ALL: [Self; 11] = [
         Self::FlippedBit,
@@ -68,31 +68,31 @@ impl Fault {
     ];
 }
 
-/// Objects stored last that a strike looks at to find one that lives.
+/// Objects stored last among which a bug looks to find one that lives.
 const RECENT: usize = 64;
 
-/// The faulty adapter.
+/// A pool in which some calls go wrong.
 ///
 /// # Examples
 /// ```
 /// use pagefold_pool::Pool;
-/// use pagefold_testkit::{canary::{Canary, Fault}, reference::MapPool};
+/// use pagefold_testkit::{injected_bug::{BuggyPool, InjectedBug}, reference::MapPool};
 ///
-/// let pool = Canary::new(Box::new(MapPool::new(1 << 20)), 7, 1).only(Fault::LostFree);
+/// let pool = BuggyPool::new(Box::new(MapPool::new(1 << 20)), 7, 1).only(InjectedBug::LostFree);
 /// let handle = pool.store(b"bytes")?;
 /// pool.free(handle)?;
 /// assert_eq!(pool.len(handle), Ok(5), "it is still there");
-/// assert_eq!(pool.strikes(), 1);
+/// assert_eq!(pool.injected(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Canary {
+pub struct BuggyPool {
     inner: Box<dyn Pool>,
     seed: u64,
     one_in: u64,
-    faults: Vec<Fault>,
+    bugs: Vec<InjectedBug>,
     calls: AtomicU64,
-    strikes: Arc<AtomicU64>,
-    /// A strike did nothing; the next call makes up for it.
+    injected: Arc<AtomicU64>,
+    /// An injected bug had no effect; the next call makes up for it.
     owed: AtomicBool,
     /// The last one is at the end.
     recent: Mutex<VecDeque<Handle>>,
@@ -100,71 +100,71 @@ pub struct Canary {
     lost: Mutex<HashMap<Handle, usize>>,
 }
 
-impl Canary {
-    /// Wraps a pool; about one call in `one_in` is struck, by any fault that its method can have.
+impl BuggyPool {
+    /// Wraps a pool; about one call in `one_in` goes wrong, with any bug that its method can have.
     ///
     /// # Panics
     /// If `one_in` is 0.
     pub fn new(inner: Box<dyn Pool>, seed: u64, one_in: u64) -> Self {
-        assert!(one_in > 0, "one call in 0 cannot be struck");
+        assert!(one_in > 0, "one call in 0 cannot go wrong");
         Self {
             inner,
             seed,
             one_in,
-            faults: Fault::ALL.to_vec(),
+            bugs: InjectedBug::ALL.to_vec(),
             calls: AtomicU64::new(0),
-            strikes: Arc::default(),
+            injected: Arc::default(),
             owed: AtomicBool::new(false),
             recent: Mutex::default(),
             lost: Mutex::default(),
         }
     }
 
-    /// Restricts the strikes to one fault.
-    pub fn only(mut self, fault: Fault) -> Self {
-        self.faults = vec![fault];
+    /// Injects this bug alone.
+    pub fn only(mut self, bug: InjectedBug) -> Self {
+        self.bugs = vec![bug];
         self
     }
 
-    /// How many calls were struck and had an effect.
-    pub fn strikes(&self) -> u64 {
+    /// How many bugs were injected and had an effect.
+    pub fn injected(&self) -> u64 {
         // ORDERING: Relaxed; a count for a report, it publishes nothing.
-        self.strikes.load(Ordering::Relaxed)
+        self.injected.load(Ordering::Relaxed)
     }
 
-    /// The same, for after the canary was given away.
+    /// The same, for after the pool was given away.
     pub fn counter(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.strikes)
+        Arc::clone(&self.injected)
     }
 
-    /// The fault of this call, if it is struck, from those that its method can have.
-    fn strike(&self, possible: &[Fault]) -> Option<Fault> {
+    /// The bug of this call, if it has one, out of those that its method can have.
+    fn inject(&self, possible: &[InjectedBug]) -> Option<InjectedBug> {
         // ORDERING: Relaxed; each call needs a number of its own, in no particular order.
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let lot = mix(self.seed ^ mix(call));
-        let mut choices = possible.iter().filter(|fault| self.faults.contains(fault));
+        let dice = mix(self.seed ^ mix(call));
+        let mut choices = possible.iter().filter(|bug| self.bugs.contains(bug));
         let count = choices.clone().count() as u64;
-        // ORDERING: Relaxed, as in `settle`; either of two threads may make up for it.
-        let due = || lot.is_multiple_of(self.one_in) || self.owed.swap(false, Ordering::Relaxed);
+        // ORDERING: Relaxed, as in `count_effect`; either of two threads may make up for it.
+        let due = || dice.is_multiple_of(self.one_in) || self.owed.swap(false, Ordering::Relaxed);
         if count == 0 || !due() {
             return None;
         }
-        choices.nth(usize::try_from(mix(lot) % count).unwrap_or(0)).copied()
+        choices.nth(usize::try_from(mix(dice) % count).unwrap_or(0)).copied()
     }
 
-    /// Counts a strike, or owes one if it had no effect.
-    fn settle(&self, had_effect: bool) {
+    /// Counts an injected bug, or owes one that had no effect.
+    fn count_effect(&self, had_effect: bool) {
         // ORDERING: Relaxed; counts for tests, they publish nothing.
         if had_effect {
-            self.strikes.fetch_add(1, Ordering::Relaxed);
+            self.injected.fetch_add(1, Ordering::Relaxed);
         } else {
             self.owed.store(true, Ordering::Relaxed);
         }
     }
 
-    /// An answer of a struck call, which had an effect if it is `Ok`.
-    fn settled<T, E>(&self, answer: Result<T, E>) -> Result<T, E> {
-        self.settle(answer.is_ok());
+    /// The answer of a call that went wrong, which had an effect if it is `Ok`.
+    fn with_effect<T, E>(&self, answer: Result<T, E>) -> Result<T, E> {
+        self.count_effect(answer.is_ok());
         answer
     }
 
@@ -172,16 +172,16 @@ impl Canary {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A lost object is freed for everybody but its frames.
+    /// To the caller a lost object is freed; only its frames remain.
     fn check_lost(&self, handle: Handle) -> Result<(), HandleError> {
         if self.lost().contains_key(&handle) { Err(HandleError::Stale) } else { Ok(()) }
     }
 
-    /// The answer of a call with a handle; a struck one finds that a stale handle is as good.
+    /// The answer of a call with a handle; a call that goes wrong accepts a stale one.
     fn accept_stale<T>(&self, answer: Result<T, HandleError>, good: T) -> Result<T, HandleError> {
         match answer {
-            Err(HandleError::Stale) if self.strike(&[Fault::StaleAccepted]).is_some() => {
-                self.settled(Ok(good))
+            Err(HandleError::Stale) if self.inject(&[InjectedBug::StaleAccepted]).is_some() => {
+                self.with_effect(Ok(good))
             }
             answer => answer,
         }
@@ -192,9 +192,9 @@ impl Canary {
     }
 
     /// Does something to the object stored last for which it succeeds.
-    fn strike_recent(&self, effect: impl Fn(Handle) -> bool) {
+    fn inject_into_recent(&self, effect: impl Fn(Handle) -> bool) {
         let recent: Vec<Handle> = self.recent().iter().rev().copied().collect();
-        self.settle(recent.into_iter().any(effect));
+        self.count_effect(recent.into_iter().any(effect));
     }
 
     fn note(&self, stored: Result<Handle, AllocError>) -> Result<Handle, AllocError> {
@@ -224,31 +224,35 @@ impl Canary {
         read.is_ok() && self.check_lost(handle).is_ok() && self.inner.write(handle, &bytes).is_ok()
     }
 
-    /// A read through `read`, that is struck now and then.
+    /// A read through `read`, some of which go wrong.
     fn read_through<E>(
         &self,
         f: &mut dyn FnMut(Slices<'_>),
         read: impl FnOnce(&mut dyn FnMut(Slices<'_>)) -> Result<(), E>,
     ) -> Result<(), E> {
-        match self.strike(&[Fault::FlippedBit, Fault::OtherObject, Fault::ShortRead]) {
+        match self.inject(&[
+            InjectedBug::FlippedBit,
+            InjectedBug::OtherObject,
+            InjectedBug::ShortRead,
+        ]) {
             None => read(f),
-            Some(fault) => {
+            Some(bug) => {
                 let mut had_effect = false;
-                let answer = read(&mut |slices| had_effect = self.spoil(fault, slices, f));
-                self.settle(had_effect);
+                let answer = read(&mut |slices| had_effect = self.spoil(bug, slices, f));
+                self.count_effect(had_effect);
                 answer
             }
         }
     }
 
     /// Calls `f` with a spoiled copy of what a read sees; false if it is not spoiled.
-    fn spoil(&self, fault: Fault, slices: Slices<'_>, f: &mut dyn FnMut(Slices<'_>)) -> bool {
+    fn spoil(&self, bug: InjectedBug, slices: Slices<'_>, f: &mut dyn FnMut(Slices<'_>)) -> bool {
         let right = slices.parts().concat();
         let mut bytes = right.clone();
         let at =
             usize::try_from(mix(self.seed ^ bytes.len() as u64) % bytes.len() as u64).unwrap_or(0);
-        match fault {
-            Fault::OtherObject => {
+        match bug {
+            InjectedBug::OtherObject => {
                 let last_stored = self.recent().back().copied();
                 if let Some(other) = last_stored {
                     // A stale handle leaves the copy as it is.
@@ -256,7 +260,7 @@ impl Canary {
                     self.inner.read(other, &mut take).ok();
                 }
             }
-            Fault::ShortRead if bytes.len() > 1 => {
+            InjectedBug::ShortRead if bytes.len() > 1 => {
                 bytes.pop();
             }
             _ => bytes[at] ^= 1 << (at % 8),
@@ -266,7 +270,7 @@ impl Canary {
     }
 }
 
-impl Pool for Canary {
+impl Pool for BuggyPool {
     fn name(&self) -> &'static str {
         self.inner.name()
     }
@@ -285,10 +289,14 @@ impl Pool for Canary {
 
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
         let answer = self.check_lost(handle).and_then(|()| {
-            match self.strike(&[Fault::LostFree, Fault::RefusedFree, Fault::LostFrame]) {
-                Some(Fault::LostFree) => self.settled(self.inner.len(handle)).map(drop),
-                Some(Fault::LostFrame) => self.settled(self.lose(handle)),
-                Some(_) => self.settled(self.inner.len(handle)).and(Err(HandleError::Stale)),
+            match self.inject(&[
+                InjectedBug::LostFree,
+                InjectedBug::RefusedFree,
+                InjectedBug::LostFrame,
+            ]) {
+                Some(InjectedBug::LostFree) => self.with_effect(self.inner.len(handle)).map(drop),
+                Some(InjectedBug::LostFrame) => self.with_effect(self.lose(handle)),
+                Some(_) => self.with_effect(self.inner.len(handle)).and(Err(HandleError::Stale)),
                 None => self.inner.free(handle),
             }
         });
@@ -303,10 +311,10 @@ impl Pool for Canary {
     fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
         self.check_lost(handle)?;
         let len = self.inner.len(handle)?;
-        match self.strike(&[Fault::LostWrite]) {
-            Some(_) if len == bytes.len() => self.settled(Ok(())),
+        match self.inject(&[InjectedBug::LostWrite]) {
+            Some(_) if len == bytes.len() => self.with_effect(Ok(())),
             Some(_) => {
-                self.settle(false);
+                self.count_effect(false);
                 self.inner.write(handle, bytes)
             }
             None => self.inner.write(handle, bytes),
@@ -324,9 +332,11 @@ impl Pool for Canary {
     }
 
     fn compact(&self, budget: usize) -> CompactReport {
-        match self.strike(&[Fault::LostObject, Fault::SpoiledMove]) {
-            Some(Fault::SpoiledMove) => self.strike_recent(|handle| self.spoil_object(handle)),
-            Some(_) => self.strike_recent(|handle| {
+        match self.inject(&[InjectedBug::LostObject, InjectedBug::SpoiledMove]) {
+            Some(InjectedBug::SpoiledMove) => {
+                self.inject_into_recent(|handle| self.spoil_object(handle))
+            }
+            Some(_) => self.inject_into_recent(|handle| {
                 self.check_lost(handle).is_ok() && self.inner.free(handle).is_ok()
             }),
             None => {}
@@ -340,18 +350,18 @@ impl Pool for Canary {
         evict: Option<&mut Evict<'_>>,
     ) -> Result<Reclaimed, ReclaimError> {
         let Some(evict) = evict else { return self.inner.reclaim(retries, None) };
-        let mut struck = |victim| match self.strike(&[Fault::LostEviction]) {
-            Some(_) => self.settled(self.inner.free(victim)).map_err(|_| NotEvicted),
+        let mut injected = |victim| match self.inject(&[InjectedBug::LostEviction]) {
+            Some(_) => self.with_effect(self.inner.free(victim)).map_err(|_| NotEvicted),
             None if self.check_lost(victim).is_err() => Err(NotEvicted),
             None => evict(victim),
         };
-        self.inner.reclaim(retries, Some(&mut struck))
+        self.inner.reclaim(retries, Some(&mut injected))
     }
 
     fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {
         self.check_lost(handle)?;
-        if self.strike(&[Fault::SpoiledMove]).is_some() {
-            self.settle(self.spoil_object(handle));
+        if self.inject(&[InjectedBug::SpoiledMove]).is_some() {
+            self.count_effect(self.spoil_object(handle));
         }
         self.inner.migrate(handle)
     }
@@ -361,8 +371,8 @@ impl Pool for Canary {
         frames: usize,
         align: usize,
     ) -> Result<ContiguousRange<'_>, ContiguousError> {
-        if self.strike(&[Fault::SpoiledMove]).is_some() {
-            self.strike_recent(|handle| self.spoil_object(handle));
+        if self.inject(&[InjectedBug::SpoiledMove]).is_some() {
+            self.inject_into_recent(|handle| self.spoil_object(handle));
         }
         self.inner.alloc_contiguous(frames, align)
     }

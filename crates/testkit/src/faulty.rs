@@ -1,7 +1,8 @@
-//! A source that fails on demand: grants of memory that are refused, descriptors that seem to be isolated by others.
+//! A source that fails where a test says so: allocations fail, and descriptors look as if another mover had isolated them.
 //!
-//! A plan is shared with the test that steers it. It refuses the grants of a range of numbers, or each question with a
-//! probability that follows from a seed and the question's number: one thread meets the same refusals in every run.
+//! The test and the source share a [`FaultPlan`]. The plan injects a failure into each allocation of a range of numbers, or
+//! with a probability. The dice follow from a seed and the number of the allocation, so one thread meets the same failures
+//! in every run.
 
 use std::{
     ops::Range,
@@ -11,9 +12,8 @@ use std::{
     },
 };
 
+use pagefold_frame::{FrameSource, SourceError};
 use pagefold_sys::memory::Reservation;
-
-use crate::{FrameSource, SourceError};
 
 /// A probability, in steps of 2^-63.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,113 +39,111 @@ impl Chance {
         self.0 as f64 / Self::ALWAYS as f64
     }
 
-    /// Whether it happens, by a lot of 64 even bits.
-    pub fn strikes(self, lot: u64) -> bool {
-        lot >> 1 < self.0
+    /// Whether it happens with these dice: 64 even bits.
+    pub fn happens(self, dice: u64) -> bool {
+        dice >> 1 < self.0
     }
 }
 
-/// What a [`FaultySource`] refuses. Shared with the test that steers it.
+/// The failures that a [`FaultySource`] injects. The test that steers it shares it.
 #[derive(Debug, Default)]
 pub struct FaultPlan {
     seed: AtomicU64,
-    asked: AtomicU64,
+    allocations: AtomicU64,
     from: AtomicU64,
     until: AtomicU64,
-    grant_chance: AtomicU64,
-    refused: AtomicU64,
+    failure_chance: AtomicU64,
+    failures: AtomicU64,
     isolations: AtomicU64,
-    isolate_until: AtomicU64,
-    isolate_chance: AtomicU64,
-    isolations_refused: AtomicU64,
+    isolation_until: AtomicU64,
+    isolation_chance: AtomicU64,
+    isolations_injected: AtomicU64,
     paused: AtomicBool,
 }
 
 impl FaultPlan {
-    /// A plan that refuses nothing yet.
+    /// A plan that injects nothing yet.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
 
     // ORDERING (this type): Relaxed; the counters are the test's own and guard nothing.
 
-    /// Refuses the `k`-th grant from now (0 is the next) and the `count - 1` after it.
+    /// Fails the `k`-th allocation from now (0 is the next) and the `count - 1` after it.
     pub fn fail(&self, k: u64, count: u64) {
-        let next = self.asked.load(Ordering::Relaxed).saturating_add(k);
+        let next = self.allocations.load(Ordering::Relaxed).saturating_add(k);
         self.from.store(next, Ordering::Relaxed);
         self.until.store(next.saturating_add(count), Ordering::Relaxed);
     }
 
-    /// Finds the next `count` descriptors isolated.
+    /// Makes the next `count` descriptors look isolated.
     pub fn fail_isolations(&self, count: u64) {
         let next = self.isolations.load(Ordering::Relaxed);
-        self.isolate_until.store(next.saturating_add(count), Ordering::Relaxed);
+        self.isolation_until.store(next.saturating_add(count), Ordering::Relaxed);
     }
 
-    /// Refuses grants, and finds descriptors isolated, with these probabilities from now on.
-    pub fn fail_by_chance(&self, seed: u64, grant: Chance, isolate: Chance) {
+    /// From now on fails allocations, and makes descriptors look isolated, with these probabilities.
+    pub fn fail_by_chance(&self, seed: u64, failure: Chance, isolation: Chance) {
         self.seed.store(seed, Ordering::Relaxed);
-        self.grant_chance.store(grant.0, Ordering::Relaxed);
-        self.isolate_chance.store(isolate.0, Ordering::Relaxed);
+        self.failure_chance.store(failure.0, Ordering::Relaxed);
+        self.isolation_chance.store(isolation.0, Ordering::Relaxed);
     }
 
-    /// Refuses nothing any more.
+    /// Injects nothing any more.
     pub fn heal(&self) {
         self.until.store(0, Ordering::Relaxed);
-        self.isolate_until.store(0, Ordering::Relaxed);
-        self.grant_chance.store(0, Ordering::Relaxed);
-        self.isolate_chance.store(0, Ordering::Relaxed);
+        self.isolation_until.store(0, Ordering::Relaxed);
+        self.failure_chance.store(0, Ordering::Relaxed);
+        self.isolation_chance.store(0, Ordering::Relaxed);
     }
 
-    /// While paused, nothing is refused or counted.
+    /// While paused, the plan injects and counts nothing.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// How many grants were asked for so far.
-    pub fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
+    /// Allocations so far.
+    pub fn allocations(&self) -> u64 {
+        self.allocations.load(Ordering::Relaxed)
     }
 
-    /// How many grants were refused so far.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+    /// Allocations that failed so far.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
-    /// How many descriptors were said to be isolated so far.
-    pub fn isolations_refused(&self) -> u64 {
-        self.isolations_refused.load(Ordering::Relaxed)
+    /// Descriptors that looked isolated so far.
+    pub fn isolations_injected(&self) -> u64 {
+        self.isolations_injected.load(Ordering::Relaxed)
     }
 
-    fn ask(&self) -> Result<(), SourceError> {
+    fn injects_failure(&self) -> bool {
         if self.paused.load(Ordering::Relaxed) {
-            return Ok(());
+            return false;
         }
-        let now = self.asked.fetch_add(1, Ordering::Relaxed);
+        let now = self.allocations.fetch_add(1, Ordering::Relaxed);
         let planned =
             now >= self.from.load(Ordering::Relaxed) && now < self.until.load(Ordering::Relaxed);
-        if planned || self.strikes(&self.grant_chance, now) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(SourceError::OnDemand);
-        }
-        Ok(())
+        let injected = planned || self.happens(&self.failure_chance, now);
+        self.failures.fetch_add(u64::from(injected), Ordering::Relaxed);
+        injected
     }
 
-    fn may_isolate(&self) -> bool {
+    fn injects_isolation(&self) -> bool {
         if self.paused.load(Ordering::Relaxed) {
-            return true;
+            return false;
         }
         let now = self.isolations.fetch_add(1, Ordering::Relaxed);
-        let planned = now < self.isolate_until.load(Ordering::Relaxed);
-        let refused = planned || self.strikes(&self.isolate_chance, !now);
-        self.isolations_refused.fetch_add(u64::from(refused), Ordering::Relaxed);
-        !refused
+        let planned = now < self.isolation_until.load(Ordering::Relaxed);
+        let injected = planned || self.happens(&self.isolation_chance, !now);
+        self.isolations_injected.fetch_add(u64::from(injected), Ordering::Relaxed);
+        injected
     }
 
-    fn strikes(&self, chance: &AtomicU64, number: u64) -> bool {
+    fn happens(&self, chance: &AtomicU64, number: u64) -> bool {
         let chance = Chance(chance.load(Ordering::Relaxed));
         chance != Chance::NEVER
-            && chance.strikes(scatter(self.seed.load(Ordering::Relaxed) ^ scatter(number)))
+            && chance.happens(scatter(self.seed.load(Ordering::Relaxed) ^ scatter(number)))
     }
 }
 
@@ -157,7 +155,7 @@ fn scatter(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// A source that fails on demand.
+/// A source whose allocations fail as a [`FaultPlan`] says.
 #[derive(Debug)]
 pub struct FaultySource {
     inner: Box<dyn FrameSource>,
@@ -165,13 +163,13 @@ pub struct FaultySource {
 }
 
 impl FaultySource {
-    /// Wraps `inner`; `plan` says what fails.
+    /// Memory from `inner`, failures from `plan`.
     pub fn new(inner: Box<dyn FrameSource>, plan: Arc<FaultPlan>) -> Self {
         Self { inner, plan }
     }
 }
 
-// SAFETY: memory comes from `inner` unchanged; refusing a grant hands out less, never more.
+// SAFETY: memory comes from `inner` unchanged; a failure that is injected hands out less, never more.
 unsafe impl FrameSource for FaultySource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
         self.inner.reserve(bytes, align)
@@ -195,13 +193,12 @@ unsafe impl FrameSource for FaultySource {
         unsafe { self.inner.release(reservation) };
     }
 
-    fn grant(&self) -> Result<(), SourceError> {
-        self.plan.ask()?;
-        self.inner.grant()
+    fn injects_failure(&self) -> bool {
+        self.plan.injects_failure() || self.inner.injects_failure()
     }
 
-    fn may_isolate(&self) -> bool {
-        self.plan.may_isolate() && self.inner.may_isolate()
+    fn injects_isolation(&self) -> bool {
+        self.plan.injects_isolation() || self.inner.injects_isolation()
     }
 
     fn address_space(&self, limit_bytes: usize) -> usize {
@@ -209,7 +206,7 @@ unsafe impl FrameSource for FaultySource {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -220,33 +217,33 @@ mod tests {
         }
         for probability in [0.0, 0.001, 0.5, 1.0] {
             let chance = Chance::new(probability).expect("0 to 1");
-            let struck = (0..100_000).filter(|number| chance.strikes(scatter(*number))).count();
+            let count = (0..100_000).filter(|number| chance.happens(scatter(*number))).count();
             let expected = probability * 100_000.0;
             assert!(
-                (struck as f64 - expected).abs() <= expected.sqrt() * 4.0,
-                "{probability}: {struck}"
+                (count as f64 - expected).abs() <= expected.sqrt() * 4.0,
+                "{probability}: {count}"
             );
             assert!((chance.probability() - probability).abs() < 1e-12);
         }
-        assert!(Chance::new(1.0).is_some_and(|always| always.strikes(u64::MAX)));
+        assert!(Chance::new(1.0).is_some_and(|always| always.happens(u64::MAX)));
     }
 
     #[test]
-    fn what_is_refused_follows_from_the_seed_and_pauses() {
+    fn failures_follow_from_the_seed_and_pause() {
         let half = Chance::new(0.5).expect("0 to 1");
         let answers = |seed| {
             let plan = FaultPlan::new();
             plan.fail_by_chance(seed, half, half);
             let answers: Vec<_> =
-                (0..64).map(|_| (plan.ask().is_ok(), plan.may_isolate())).collect();
-            let refused = answers.iter().filter(|(granted, _)| !granted).count();
-            assert_eq!(plan.refused(), refused as u64);
+                (0..64).map(|_| (plan.injects_failure(), plan.injects_isolation())).collect();
+            let failures = answers.iter().filter(|(failure, _)| *failure).count();
+            assert_eq!(plan.failures(), failures as u64);
             plan.pause(true);
-            assert!((0..64).all(|_| plan.ask().is_ok() && plan.may_isolate()));
-            assert_eq!((plan.asked(), plan.refused()), (64, refused as u64));
+            assert!((0..64).all(|_| !plan.injects_failure() && !plan.injects_isolation()));
+            assert_eq!((plan.allocations(), plan.failures()), (64, failures as u64));
             plan.pause(false);
             plan.heal();
-            assert!((0..64).all(|_| plan.ask().is_ok() && plan.may_isolate()));
+            assert!((0..64).all(|_| !plan.injects_failure() && !plan.injects_isolation()));
             answers
         };
         assert_eq!(answers(1), answers(1));
@@ -254,10 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn planned_isolations_are_refused_first() {
+    fn planned_isolations_come_first() {
         let plan = FaultPlan::new();
         plan.fail_isolations(2);
-        assert_eq!([(); 4].map(|()| plan.may_isolate()), [false, false, true, true]);
-        assert_eq!(plan.isolations_refused(), 2);
+        assert_eq!([(); 4].map(|()| plan.injects_isolation()), [true, true, false, false]);
+        assert_eq!(plan.isolations_injected(), 2);
     }
 }

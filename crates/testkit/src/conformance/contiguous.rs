@@ -11,7 +11,7 @@ use pagefold_pool::{AllocError, ContiguousError, LimitError, Pool, Slices};
 use rand::{RngExt, seq::IndexedRandom};
 
 use super::{
-    Subject, accepted, agreed,
+    PoolUnderTest, accepted, agreed,
     concurrency::{Own, own_step},
     contents, fill, free_some,
 };
@@ -22,7 +22,7 @@ use crate::{
     seed::Seed,
 };
 
-fn claims(pool: &dyn Pool) -> bool {
+fn has_ranges(pool: &dyn Pool) -> bool {
     pool.alloc_contiguous(1, 1).err() != Some(ContiguousError::Unsupported)
 }
 
@@ -30,9 +30,9 @@ fn nothing(_: &mut Checked<'_>) -> Result<(), Mismatch> {
     Ok(())
 }
 
-pub(super) fn impossible_claims_are_refused(subject: &Subject<'_>) {
-    let pool = subject.pool();
-    if !claims(&*pool) {
+pub(super) fn impossible_ranges_are_refused(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
+    if !has_ranges(&*pool) {
         return;
     }
     let mut on = Checked::new(&*pool, Depth::Validate);
@@ -40,7 +40,7 @@ pub(super) fn impossible_claims_are_refused(subject: &Subject<'_>) {
         accepted(on.store(&contents(key, 700)));
     }
     let refused = |on: &mut Checked<'_>, frames, align| {
-        let answer = agreed(on.claim(frames, align, &mut nothing));
+        let answer = agreed(on.alloc_contiguous(frames, align, &mut nothing));
         answer.expect_err("no pool has such a range")
     };
     for align in [0, 1, 2, 3, usize::MAX] {
@@ -52,12 +52,12 @@ pub(super) fn impossible_claims_are_refused(subject: &Subject<'_>) {
     let ContiguousError::TooLarge { capacity, .. } = refused(&mut on, usize::MAX, 1) else {
         panic!("more frames than there are addresses are too large")
     };
-    assert!(capacity * PAGE_BYTES >= subject.expect.limit_bytes, "{capacity} frames at most");
+    assert!(capacity * PAGE_BYTES >= under_test.expect.limit_bytes, "{capacity} frames at most");
     for (frames, align) in [(capacity + 1, 1), (usize::MAX / PAGE_BYTES, 2), (1, 1 << 63)] {
         let error = refused(&mut on, frames, align);
         assert_eq!(error, ContiguousError::TooLarge { frames, align, capacity });
     }
-    let limit = subject.expect.limit_bytes / PAGE_BYTES;
+    let limit = under_test.expect.limit_bytes / PAGE_BYTES;
     let error = refused(&mut on, limit + 1, 1);
     let named =
         matches!(error, ContiguousError::OutOfMemory { .. } | ContiguousError::TooLarge { .. });
@@ -66,11 +66,11 @@ pub(super) fn impossible_claims_are_refused(subject: &Subject<'_>) {
 }
 
 /// `Checked` checks length, alignment and zeros, and that the pattern it fills the range with is left alone.
-pub(super) fn a_claimed_range_is_aligned_zero_and_nobody_elses(subject: &Subject<'_>) {
+pub(super) fn a_contiguous_range_is_aligned_zero_and_not_shared(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xc1a1);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
-    if !claims(&*pool) {
+    let pool = under_test.pool();
+    if !has_ranges(&*pool) {
         return;
     }
     let mut on = Checked::new(&*pool, Depth::Stats);
@@ -78,7 +78,7 @@ pub(super) fn a_claimed_range_is_aligned_zero_and_nobody_elses(subject: &Subject
     free_some(&mut on, &mut rng, 0.6);
     let shapes = [(1, 1), (1, 64), (3, 2), (16, 16), (31, 1), (64, 512), (200, 8), (512, 512)];
     for (round, (frames, align)) in (0..).zip(shapes.into_iter().cycle().take(16)) {
-        let answer = on.claim(frames, align, &mut |on| {
+        let answer = on.alloc_contiguous(frames, align, &mut |on| {
             on.check_bytes()?;
             for _ in 0..20 {
                 let bytes = contents(rng.random(), Lengths::Wide.sample(&mut rng, pool.max_len()));
@@ -90,7 +90,7 @@ pub(super) fn a_claimed_range_is_aligned_zero_and_nobody_elses(subject: &Subject
             on.compact(256 << 10)?;
             on.trim()?;
             // Another one beside it, also in the frames that were freed just now.
-            _ = on.claim(round % 8 + 1, 1, &mut nothing)?;
+            _ = on.alloc_contiguous(round % 8 + 1, 1, &mut nothing)?;
             on.check_bytes()
         });
         accepted(answer);
@@ -100,40 +100,40 @@ pub(super) fn a_claimed_range_is_aligned_zero_and_nobody_elses(subject: &Subject
     agreed(on.validate());
 }
 
-pub(super) fn a_claim_counts_against_the_limit(subject: &Subject<'_>) {
+pub(super) fn a_contiguous_range_counts_against_the_limit(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xc0047);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
-    if !claims(&*pool) {
+    let pool = under_test.pool();
+    if !has_ranges(&*pool) {
         return;
     }
-    let limit = subject.expect.limit_bytes;
+    let limit = under_test.expect.limit_bytes;
     let mut on = Checked::new(&*pool, Depth::Stats);
     let half = limit / 2 / PAGE_BYTES;
     let mut held = 0;
-    let answer = on.claim(half, 1, &mut |on| {
+    let answer = on.alloc_contiguous(half, 1, &mut |on| {
         // `Checked` compares what is resident with the limit after each store.
         fill(on, &mut rng, Lengths::Compressed);
         held = on.model().payload_bytes();
         let answer = on.set_limit(limit / 2)?;
-        assert!(matches!(answer, Err(LimitError::InUse { .. })), "half is claimed: {answer:?}");
+        assert!(matches!(answer, Err(LimitError::InUse { .. })), "half is a range: {answer:?}");
         on.check_bytes()
     });
     accepted(answer);
-    assert!(held > 0 && held < (limit / 2) as u64, "{held} bytes beside a claimed half");
+    assert!(held > 0 && held < (limit / 2) as u64, "{held} bytes beside a range of half");
     // Now there is room for as much again, and then none for half of it.
     fill(&mut on, &mut rng, Lengths::Compressed);
     let full = on.model().payload_bytes();
-    assert!(full > held + held / 2, "{held} bytes beside the claim, {full} without it");
-    let error = agreed(on.claim(half, 1, &mut nothing)).expect_err("the pool is full");
+    assert!(full > held + held / 2, "{held} bytes beside the range, {full} without it");
+    let error = agreed(on.alloc_contiguous(half, 1, &mut nothing)).expect_err("the pool is full");
     assert!(matches!(error, ContiguousError::OutOfMemory { .. }), "{error:?}");
     agreed(on.check_all(0));
 }
 
-pub(super) fn claims_come_back(subject: &Subject<'_>) {
-    let limit = subject.expect.limit_bytes / 4;
-    let pool = (subject.make)(limit);
-    if !claims(&*pool) {
+pub(super) fn contiguous_ranges_come_back(under_test: &PoolUnderTest<'_>) {
+    let limit = under_test.expect.limit_bytes / 4;
+    let pool = (under_test.make)(limit);
+    if !has_ranges(&*pool) {
         return;
     }
     let mut on = Checked::new(&*pool, Depth::Validate);
@@ -141,18 +141,18 @@ pub(super) fn claims_come_back(subject: &Subject<'_>) {
     // Together they are many times the limit.
     for round in 0..40 {
         let frames = limit / PAGE_BYTES / (2 + round % 3);
-        accepted(on.claim(frames, 1 << (round % 10), &mut nothing));
+        accepted(on.alloc_contiguous(frames, 1 << (round % 10), &mut nothing));
     }
     agreed(on.free_all());
     agreed(on.trim());
     let stats = agreed(on.stats());
-    let most = subject.expect.empty_resident_max;
-    assert!(stats.resident_bytes() <= most, "something is left of the claims: {stats:?}");
-    let made = stats.migration.claims_made;
-    assert!(made >= 40, "{made} claims are counted");
+    let most = under_test.expect.empty_resident_max;
+    assert!(stats.resident_bytes() <= most, "something is left of the ranges: {stats:?}");
+    let made = stats.migration.contiguous_allocs;
+    assert!(made >= 40, "{made} ranges are counted");
 }
 
-/// A pool whose whole address space is in use, and three of four objects freed at random: whatever is claimed has
+/// A pool whose whole address space is in use, and three of four objects freed at random: any range has
 /// something in it.
 fn fragmented(pool: &dyn Pool, rng: &mut impl rand::Rng) -> Vec<Own> {
     let max = match pool.set_limit(usize::MAX) {
@@ -176,10 +176,10 @@ fn fragmented(pool: &dyn Pool, rng: &mut impl rand::Rng) -> Vec<Own> {
     kept
 }
 
-pub(super) fn a_claim_in_a_fragmented_pool_moves_what_is_there(subject: &Subject<'_>) {
+pub(super) fn a_range_in_a_fragmented_pool_moves_what_is_there(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xf4a6);
-    let pool = (subject.make)(subject.expect.limit_bytes / 4);
-    if !claims(&*pool) {
+    let pool = (under_test.make)(under_test.expect.limit_bytes / 4);
+    if !has_ranges(&*pool) {
         return;
     }
     let kept = fragmented(&*pool, &mut seed.rng(0));
@@ -205,8 +205,8 @@ pub(super) fn a_claim_in_a_fragmented_pool_moves_what_is_there(subject: &Subject
     kept.iter().for_each(|object| object.check(&*pool));
 }
 
-/// What is read does not move: a claim goes elsewhere, or says what was in the way.
-pub(super) fn a_claim_beside_open_reads_avoids_or_names_them(subject: &Subject<'_>) {
+/// What is read does not move: a range is allocated elsewhere, or says what was in the way.
+pub(super) fn a_range_beside_open_reads_avoids_or_names_them(under_test: &PoolUnderTest<'_>) {
     fn descend(pool: &dyn Pool, objects: &[Own], inside: &mut dyn FnMut()) {
         let Some((first, rest)) = objects.split_first() else { return inside() };
         let answer = pool.read(first.handle, &mut |slices| {
@@ -215,12 +215,12 @@ pub(super) fn a_claim_beside_open_reads_avoids_or_names_them(subject: &Subject<'
         });
         assert_eq!(answer, Ok(()));
     }
-    let limit = subject.expect.limit_bytes / 4;
-    let pool = (subject.make)(limit);
-    if !claims(&*pool) {
+    let limit = under_test.expect.limit_bytes / 4;
+    let pool = (under_test.make)(limit);
+    if !has_ranges(&*pool) {
         return;
     }
-    subject.guarded_pool("a claim beside open reads", pool, |pool| {
+    under_test.guarded_pool("a range beside open reads", pool, |pool| {
         let seed = Seed::for_test(0x0be4);
         let mut rng = seed.rng(0);
         let kept = fragmented(&**pool, &mut rng);
@@ -242,15 +242,15 @@ pub(super) fn a_claim_beside_open_reads_avoids_or_names_them(subject: &Subject<'
         };
         assert_eq!(accounts(after), accounts(before));
         assert_eq!(pool.validate(), Ok(()));
-        let claimed = pool.alloc_contiguous(frames, 1);
-        assert!(claimed.is_ok(), "when nobody reads any more: {:?}", claimed.err());
+        let range = pool.alloc_contiguous(frames, 1);
+        assert!(range.is_ok(), "after the last read ended: {:?}", range.err());
         kept.iter().for_each(|object| object.check(&**pool));
     });
 }
 
-pub(super) fn claims_beside_traffic_lose_nothing(subject: &Subject<'_>) {
-    subject.guarded("claims beside traffic", |pool| {
-        if !claims(&**pool) {
+pub(super) fn ranges_beside_traffic_lose_nothing(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("ranges beside traffic", |pool| {
+        if !has_ranges(&**pool) {
             return;
         }
         let seed = Seed::for_test(0xc4ad);

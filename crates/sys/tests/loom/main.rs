@@ -4,6 +4,8 @@
 //! operation inside a quiet gate fails the model, as does a write that a later operation does not see.
 #![cfg(loom)]
 
+mod slots;
+
 use std::{sync::Arc, time::Duration};
 
 use loom::{cell::UnsafeCell, thread};

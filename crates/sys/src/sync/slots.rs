@@ -1,65 +1,65 @@
-//! A fixed array of values, each claimed by compare-and-swap, used by one claimant, and released on drop.
+//! A fixed array of values. A thread acquires a free slot by compare-and-swap, uses its value, and releases it.
 //!
 //! # Model
-//! A slot is *free* or *taken*. [`Slots::claim`] looks for a free slot, starting at a hint that differs between threads
-//! so that they do not collide and each tends to find its own slot warm in cache; the [`Guard`] it gives back is
-//! the only way to the value. A nested claim, for example from a signal handler, takes another slot.
+//! A slot is *free* or *taken*. [`SlotArray::acquire`] looks for a free slot from the thread's
+//! [`shard_hint`](super::shard_hint) on, so that threads seldom collide and each tends to find its own slot warm in cache.
+//! The [`SlotGuard`] is the only way to the value. A nested use, for example in a signal handler, takes another slot.
 //!
 //! | from | by | to |
 //! |---|---|---|
-//! | free | [`claim`](Slots::claim), [`try_claim`](Slots::try_claim) | taken |
-//! | taken | drop of the [`Guard`] | free |
+//! | free | [`acquire`](SlotArray::acquire), [`try_acquire`](SlotArray::try_acquire) | taken |
+//! | taken | drop of the [`SlotGuard`] | free |
 //!
 //! # Invariants
-//! - A slot whose flag is set has exactly one [`Guard`]; a slot whose flag is clear has none.
-//! - The array never grows, shrinks or moves; claiming allocates nothing and uses no thread-local. How many of its slots may
-//!   be claimed can grow.
+//! - A taken slot has exactly one [`SlotGuard`]; a free slot has none.
+//! - The array never grows, shrinks or moves, and acquiring allocates nothing. How many of its slots may be acquired can
+//!   grow.
 //!
 //! # Neighbours
-//! The codecs keep their contexts here. `tests/loom.rs` proves the mutual exclusion.
+//! Codecs keep their contexts here, and a store its buffers. `tests/loom` proves the mutual exclusion.
 
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize};
 
-use pagefold_sys::sync::{AtomicBool, Ordering, UnsafeCell, spin_loop, yield_now};
+use super::{AtomicBool, Ordering, UnsafeCell, shard_hint, spin_loop, yield_now};
 
-/// The passes over all slots, with twice the pause after each, before a waiting claim gives up its time slice. Six
-/// passes are about as long as one decompression of a page.
+/// Passes over all slots before `acquire` yields its time slice; the pause after each is twice the last one. Six passes
+/// are about as long as one decompression of a page.
 const SPIN_PASSES: u32 = if cfg!(loom) { 1 } else { 6 };
 
 /// As many slots as a codec wants: twice the processors, so that each has one more for a nested use, and at least 4.
-pub fn default_count() -> usize {
+pub fn default_slot_count() -> usize {
     std::thread::available_parallelism().map_or(4, |processors| (2 * processors.get()).max(4))
 }
 
-/// A fixed array of values of which each is used by one claimant at a time.
+/// A fixed array of values, each used by one thread at a time.
 ///
 /// # Concurrency
-/// Shared by reference. A claim is one compare-and-swap where nobody collides.
+/// Shared by reference. To acquire a slot is one compare-and-swap where threads do not collide.
 ///
 /// # Examples
 /// ```
-/// use pagefold_codec::slots::Slots;
+/// use pagefold_sys::sync::SlotArray;
 ///
-/// let counters = Slots::from_fn(2, |_| 0_u32);
-/// let mut outer = counters.claim();
-/// let mut inner = counters.claim();
+/// let counters = SlotArray::from_fn(2, |_| 0_u32);
+/// let mut outer = counters.acquire();
+/// let mut inner = counters.acquire();
 /// outer.with(|counter| *counter += 1);
 /// inner.with(|counter| *counter += 1);
-/// assert!(counters.try_claim().is_none(), "both are taken");
+/// assert!(counters.try_acquire().is_none(), "both are taken");
 /// ```
 #[derive(Debug)]
-pub struct Slots<T> {
+pub struct SlotArray<T> {
     slots: Box<[Slot<T>]>,
-    /// Slots from the first on that may be claimed. Only grows after the first claim.
+    /// Slots, from the first, that may be acquired. Only grows after the first use.
     usable: AtomicUsize,
-    /// Whether a claim found all of them taken since one was added.
+    /// Whether a search found all of them taken since one was added.
     crowded: PlainBool,
 }
 
 /// 128 bytes apart, so that no two flags share a cache line or the line that is fetched beside it.
 ///
 /// # Invariants
-/// `taken` is set exactly while a [`Guard`] for this slot lives.
+/// `taken` is set exactly while a [`SlotGuard`] for this slot lives.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Slot<T> {
@@ -67,15 +67,15 @@ struct Slot<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached only through a `Guard`, and by the invariant of `Slot` there is at most one: threads
+// SAFETY: the value is reached only through a `SlotGuard`, and by the invariant of `Slot` there is at most one: threads
 // take turns at the value as if it were sent from one to the next, for which `T: Send` is enough.
 unsafe impl<T: Send> Sync for Slot<T> {}
 
-impl<T> Slots<T> {
+impl<T> SlotArray<T> {
     /// Makes `count` slots with the values that `make` gives for the indices 0 to `count - 1`.
     ///
     /// # Panics
-    /// If `count` is 0: nothing could ever be claimed.
+    /// If `count` is 0: no slot could ever be acquired.
     pub fn from_fn(count: usize, mut make: impl FnMut(usize) -> T) -> Self {
         let slots =
             Self::try_from_fn(count, |index| Ok::<T, std::convert::Infallible>(make(index)));
@@ -90,7 +90,7 @@ impl<T> Slots<T> {
     /// The first error of `make`; what was made before it is dropped.
     ///
     /// # Panics
-    /// If `count` is 0: nothing could ever be claimed.
+    /// If `count` is 0: no slot could ever be acquired.
     pub fn try_from_fn<E>(
         count: usize,
         mut make: impl FnMut(usize) -> Result<T, E>,
@@ -105,26 +105,26 @@ impl<T> Slots<T> {
         Ok(Self { slots, usable, crowded: PlainBool::new(false) })
     }
 
-    // ORDERING of `usable` and `crowded`: Relaxed; all slots are made before they are shared, so a claim that sees an old
-    // number has fewer to look at, and nothing else hangs on them.
+    // ORDERING of `usable` and `crowded`: Relaxed; all slots are made before they are shared, so a search that sees an old
+    // number looks at fewer slots. No other memory depends on them.
 
-    /// Slots that may be claimed now.
+    /// Slots that may be acquired now.
     pub fn usable(&self) -> usize {
         self.usable.load(Ordering::Relaxed)
     }
 
-    /// Lets only the first `count` slots be claimed, at least one. For before the first claim: a slot that is taken stays
+    /// Lets only the first `count` slots be acquired, at least one. To be called before the first use: a taken slot stays
     /// taken.
     pub fn limit(&self, count: usize) {
         self.usable.store(count.clamp(1, self.slots.len()), Ordering::Relaxed);
     }
 
-    /// Whether a claim found all usable slots taken, and there are more.
+    /// Whether a search found all usable slots taken, and the array has more.
     pub fn is_crowded(&self) -> bool {
         self.crowded.load(Ordering::Relaxed) && self.usable() < self.slots.len()
     }
 
-    /// Makes one slot more usable; whether there was one.
+    /// Makes one more slot usable. `false`: all are.
     pub fn add(&self) -> bool {
         self.crowded.store(false, Ordering::Relaxed);
         let more = |usable: usize| (usable < self.slots.len()).then_some(usable + 1);
@@ -142,20 +142,20 @@ impl<T> Slots<T> {
         size_of_val(&*self.slots)
     }
 
-    /// Claims a free slot, waiting for one if all are taken: first spinning, then giving up the processor.
+    /// Acquires a free slot. While all are taken it spins, then yields.
     ///
     /// # Concurrency
-    /// Waits as long as all slots stay taken. Code that holds a guard and claims another relies on there being more
-    /// slots than such holders.
-    pub fn claim(&self) -> Guard<'_, T> {
-        self.claim_from(thread_hint())
+    /// Waits as long as all slots stay taken. Code that acquires a second slot while it has one relies on there being more
+    /// slots than such users.
+    pub fn acquire(&self) -> SlotGuard<'_, T> {
+        self.acquire_from(shard_hint())
     }
 
-    /// As [`claim`](Self::claim), looking first at the slot that `hint` (any number) stands for.
-    pub fn claim_from(&self, hint: usize) -> Guard<'_, T> {
+    /// As [`acquire`](Self::acquire), from the slot that `hint` (any number) stands for.
+    pub fn acquire_from(&self, hint: usize) -> SlotGuard<'_, T> {
         let mut pass = 0;
         loop {
-            if let Some(guard) = self.try_claim_from(hint) {
+            if let Some(guard) = self.try_acquire_from(hint) {
                 return guard;
             }
             if pass < SPIN_PASSES {
@@ -167,46 +167,46 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Claims a free slot, or none if all are taken. Never waits.
-    pub fn try_claim(&self) -> Option<Guard<'_, T>> {
-        self.try_claim_from(thread_hint())
+    /// Acquires a free slot, or `None` when all are taken. Never waits.
+    pub fn try_acquire(&self) -> Option<SlotGuard<'_, T>> {
+        self.try_acquire_from(shard_hint())
     }
 
-    /// As [`try_claim`](Self::try_claim), looking first at the slot that `hint` (any number) stands for.
-    pub fn try_claim_from(&self, hint: usize) -> Option<Guard<'_, T>> {
+    /// As [`try_acquire`](Self::try_acquire), from the slot that `hint` (any number) stands for.
+    pub fn try_acquire_from(&self, hint: usize) -> Option<SlotGuard<'_, T>> {
         let usable = &self.slots[..self.usable()];
         let (before, from) = usable.split_at(hint % usable.len());
-        let claimed = from.iter().chain(before).find_map(Slot::try_claim);
-        if claimed.is_none() && !self.crowded.load(Ordering::Relaxed) {
+        let acquired = from.iter().chain(before).find_map(Slot::try_acquire);
+        if acquired.is_none() && !self.crowded.load(Ordering::Relaxed) {
             self.crowded.store(true, Ordering::Relaxed);
         }
-        claimed
+        acquired
     }
 }
 
 impl<T> Slot<T> {
-    fn try_claim(&self) -> Option<Guard<'_, T>> {
+    fn try_acquire(&self) -> Option<SlotGuard<'_, T>> {
         // ORDERING: Relaxed; only a look, so that a search past taken slots does not pull their lines away from their
         // owners. The exchange below decides.
         if self.taken.load(Ordering::Relaxed) {
             return None;
         }
-        // ORDERING: Acquire; pairs with the Release store in `Guard::drop`, so the value is seen as the last owner
+        // ORDERING: Acquire; pairs with the Release store in `SlotGuard::drop`, so the value is seen as the last owner
         // left it. Relaxed on failure: nothing of the slot is then looked at.
         self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
         // INVARIANT: the flag went from clear to set by this call and no other, so this is the slot's only guard.
-        Some(Guard { slot: self })
+        Some(SlotGuard { slot: self })
     }
 }
 
 /// The exclusive use of one slot's value; the slot is released on drop.
 #[derive(Debug)]
 #[must_use = "the slot is released when the guard is dropped"]
-pub struct Guard<'a, T> {
+pub struct SlotGuard<'a, T> {
     slot: &'a Slot<T>,
 }
 
-impl<T> Guard<'_, T> {
+impl<T> SlotGuard<'_, T> {
     /// Calls `f` with the value.
     pub fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> R {
         self.slot.value.with_mut(|value| {
@@ -218,27 +218,12 @@ impl<T> Guard<'_, T> {
     }
 }
 
-impl<T> Drop for Guard<'_, T> {
+impl<T> Drop for SlotGuard<'_, T> {
     fn drop(&mut self) {
         // INVARIANT: the slot's only guard goes away here, and its flag is cleared.
-        // ORDERING: Release; pairs with the Acquire exchange in `Slot::try_claim`.
+        // ORDERING: Release; pairs with the Acquire exchange in `Slot::try_acquire`.
         self.slot.taken.store(false, Ordering::Release);
     }
-}
-
-/// A number that is the same for most calls of one thread and differs between threads: where its stack lies.
-///
-/// The cheapest such thing that needs neither a thread-local nor a system call, and works in a signal handler. Stacks
-/// are at least 64 KiB apart, and a multiplication by 2^64 over the golden ratio spreads their regular distances.
-///
-/// A model's is always 0: stacks lie elsewhere from run to run, and a model must be the same in each.
-fn thread_hint() -> usize {
-    if cfg!(loom) {
-        return 0;
-    }
-    let marker = 0_u8;
-    let stack = (&raw const marker).addr() as u64 >> 16;
-    (stack.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize
 }
 
 #[cfg(all(test, not(loom)))]

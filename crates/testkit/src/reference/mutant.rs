@@ -2,7 +2,7 @@
 
 /// One deliberate defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Flaw {
+pub enum Mutant {
     /// Freeing a freed object succeeds.
     DoubleFreeAccepted,
     /// Two frees of one object that race may both succeed.
@@ -61,22 +61,22 @@ pub enum Flaw {
     MigrationMiscounted,
     /// Compaction reports bytes of moved frames that the accounts do not know.
     CompactionMiscounted,
-    /// A claim of no frames gives one.
-    ClaimsNothing,
+    /// A range of no frames has one.
+    NoFramesAccepted,
     /// An alignment that is no power of two is rounded up.
-    MisalignedClaim,
-    /// A claimed range starts wherever there is room.
-    ClaimUnaligned,
-    /// A claimed range is not zero.
-    ClaimDirty,
-    /// A claim spoils an object.
-    ClaimSpoils,
-    /// A claimed range is in no account.
-    ClaimUncounted,
-    /// A claimed range is not measured by the limit.
-    ClaimBeyondLimit,
-    /// A claimed range stays in the accounts when it is dropped.
-    ClaimLeaks,
+    MisalignedRange,
+    /// A contiguous range starts wherever there is room.
+    RangeUnaligned,
+    /// A contiguous range is not zero.
+    RangeDirty,
+    /// Allocating a range spoils an object.
+    RangeSpoils,
+    /// A contiguous range is in no account.
+    RangeUncounted,
+    /// A contiguous range is not measured by the limit.
+    RangeBeyondLimit,
+    /// A contiguous range stays in the accounts when it is dropped.
+    RangeLeaks,
     /// Without an evictor there is nothing to reclaim, rather than nobody to do it.
     NoEvictorIgnored,
     /// The pool is locked while it calls `evict`.
@@ -95,7 +95,7 @@ pub enum Flaw {
     ReclaimBoasts,
 }
 
-impl Flaw {
+impl Mutant {
     /// All of them.
     pub const ALL: [Self; 45] = [
         Self::DoubleFreeAccepted,
@@ -127,14 +127,14 @@ impl Flaw {
         Self::MigrationMoves,
         Self::MigrationMiscounted,
         Self::CompactionMiscounted,
-        Self::ClaimsNothing,
-        Self::MisalignedClaim,
-        Self::ClaimUnaligned,
-        Self::ClaimDirty,
-        Self::ClaimSpoils,
-        Self::ClaimUncounted,
-        Self::ClaimBeyondLimit,
-        Self::ClaimLeaks,
+        Self::NoFramesAccepted,
+        Self::MisalignedRange,
+        Self::RangeUnaligned,
+        Self::RangeDirty,
+        Self::RangeSpoils,
+        Self::RangeUncounted,
+        Self::RangeBeyondLimit,
+        Self::RangeLeaks,
         Self::NoEvictorIgnored,
         Self::EvictLocked,
         Self::EvictForced,
@@ -164,14 +164,14 @@ impl Flaw {
                 | Self::MigrationSpoils
                 | Self::MigrationMiscounted
                 | Self::CompactionMiscounted
-                | Self::ClaimsNothing
-                | Self::MisalignedClaim
-                | Self::ClaimUnaligned
-                | Self::ClaimDirty
-                | Self::ClaimSpoils
-                | Self::ClaimUncounted
-                | Self::ClaimBeyondLimit
-                | Self::ClaimLeaks
+                | Self::NoFramesAccepted
+                | Self::MisalignedRange
+                | Self::RangeUnaligned
+                | Self::RangeDirty
+                | Self::RangeSpoils
+                | Self::RangeUncounted
+                | Self::RangeBeyondLimit
+                | Self::RangeLeaks
                 | Self::EvictForced
                 | Self::VictimNeverLived
                 | Self::AgainForgotten
