@@ -12,7 +12,7 @@ use std::{
 };
 
 use pagefold_frame::{Charge, FRAME_BYTES, MemoryBudget, OutOfFrames};
-use pagefold_pool::{CompactReport, Handle, Pool};
+use pagefold_pool::{CompactReport, Pool, PoolId};
 use pagefold_sys::{
     quiesce::{Abandoned, Entered, Gate},
     sync::Mutex,
@@ -37,7 +37,7 @@ pub(crate) struct Inner {
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) memory: Arc<MemoryBudget>,
     /// Any handle of the pool.
-    any: Handle,
+    pool_id: PoolId,
     pub(crate) encoder: Encoder,
     pub(crate) gate: AcceptGate,
     pub(crate) wake: Wake,
@@ -99,13 +99,13 @@ impl Inner {
         marks: Watermarks,
         operations: Gate,
     ) -> Self {
-        let Parts { pool, memory, any, nodes, charge } = parts;
+        let Parts { pool, memory, pool_id, nodes, charge } = parts;
         let target = AtomicUsize::new(memory.limit());
         let max_limit = usize::try_from(pool.stats().max_limit_bytes).unwrap_or(usize::MAX);
         Self {
             pool,
             memory,
-            any,
+            pool_id,
             encoder,
             gate,
             wake: Wake::default(),
@@ -218,7 +218,7 @@ impl Inner {
     }
 
     fn objects(&self) -> Objects<'_> {
-        Objects { pool: &*self.pool, any: self.any }
+        Objects { pool: &*self.pool, pool_id: self.pool_id }
     }
 
     #[inline]
@@ -233,7 +233,7 @@ impl Inner {
     /// Frees the object of a word that is nobody's any more.
     pub(crate) fn free(&self, entry: Entry) {
         if let Some(at) = entry.handle() {
-            let freed = self.pool.free(self.any.with_short(at.0));
+            let freed = self.pool.free(self.pool_id.handle(at.0));
             assert!(
                 freed.is_ok(),
                 "I-WORD: whoever takes a word out is the only one to free its object"
@@ -250,7 +250,7 @@ impl Inner {
 
     /// The exact length of its object in bytes; 0 if it has none, or it was replaced meanwhile.
     pub(crate) fn object_len(&self, entry: Entry) -> usize {
-        entry.handle().map_or(0, |at| self.pool.len(self.any.with_short(at.0)).unwrap_or(0))
+        entry.handle().map_or(0, |at| self.pool.len(self.pool_id.handle(at.0)).unwrap_or(0))
     }
 
     /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.

@@ -20,7 +20,7 @@ use std::thread;
 
 use pagefold_codec::{Codec, Encoded, accept_len, decode, encode};
 use pagefold_pool::Allocator;
-use pagefold_sys::procfs::{Process, rss_anon};
+use pagefold_procfs::{Process, rss_anon};
 
 use crate::{
     estimate::{

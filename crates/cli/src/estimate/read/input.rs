@@ -123,7 +123,7 @@ impl Sample {
             compressed_swap: processes
                 .iter()
                 .any(|process| process.process_id.is_some() && process.core.is_none())
-                .then(|| pagefold_sys::procfs::compressed_swap().unwrap_or_default()),
+                .then(|| pagefold_procfs::compressed_swap().unwrap_or_default()),
             processes,
             maps: config.maps,
             like: config.like.map(Like::algorithms),

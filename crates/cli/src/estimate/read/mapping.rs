@@ -16,7 +16,7 @@
 
 use std::path::Path;
 
-use pagefold_sys::procfs::Mapping;
+use pagefold_procfs::Mapping;
 
 use crate::estimate::result::mapping_kind::MappingKind;
 
@@ -64,7 +64,7 @@ fn is_arena(mapping: &Mapping, next: Option<&Mapping>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use pagefold_sys::procfs::Permissions;
+    use pagefold_procfs::Permissions;
 
     use super::*;
 

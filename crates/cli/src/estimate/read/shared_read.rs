@@ -16,7 +16,7 @@
 use std::{collections::HashSet, ops::Range};
 
 use pagefold_codec::same_filled;
-use pagefold_sys::procfs::{PagemapEntry, ProcfsError};
+use pagefold_procfs::{PagemapEntry, ProcfsError};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::{
@@ -172,7 +172,7 @@ fn identity(entry: PagemapEntry, address: u64, page: &[u8]) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use pagefold_sys::procfs::{Mapping, MappingUsage, MemoryUsage, Permissions};
+    use pagefold_procfs::{Mapping, MappingUsage, MemoryUsage, Permissions};
 
     use super::*;
     use crate::estimate::read::{sampler::Sampler, spool::Room};

@@ -1,6 +1,6 @@
 //! What was read, and what of it was measured.
 
-use pagefold_sys::procfs::CompressedSwap;
+use pagefold_procfs::CompressedSwap;
 
 use crate::estimate::{
     like::Algorithms,
