@@ -24,7 +24,7 @@ use pagefold_peers::{
     zram::{self, PAGE_BYTES, Page, Zram},
 };
 use pagefold_pool::{
-    Allocator, Handle, Pool, PoolBuilder,
+    Allocator, Handle, Pool, PoolBuilder, ZsmallocOptions,
     classes::{ClassConfig, ClassTable},
 };
 
@@ -207,11 +207,11 @@ fn life(
 type Peer = (&'static str, fn() -> PoolBuilder);
 
 const PEERS: [Peer; 5] = [
-    ("zsmalloc, across classes", || PoolBuilder::new(Allocator::Zsmalloc)),
-    ("zsmalloc, within classes", || PoolBuilder::new(Allocator::Zsmalloc).class_lending(false)),
-    ("nbud", || PoolBuilder::new(Allocator::Nbud)),
-    ("xcfmalloc", || PoolBuilder::new(Allocator::Xcfmalloc)),
-    ("zbud", || PoolBuilder::new(Allocator::Zbud)),
+    ("zsmalloc, across classes", || PoolBuilder::new(Allocator::zsmalloc())),
+    ("zsmalloc, within classes", || PoolBuilder::new(ZsmallocOptions::new().class_lending(false))),
+    ("nbud", || PoolBuilder::new(Allocator::nbud())),
+    ("xcfmalloc", || PoolBuilder::new(Allocator::xcfmalloc())),
+    ("zbud", || PoolBuilder::new(Allocator::zbud())),
 ];
 
 fn objects(codec: &dyn Codec, pages: &[Page]) -> Vec<Object> {

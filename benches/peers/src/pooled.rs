@@ -1,6 +1,6 @@
 //! Objects in nbud, as it is built by default.
 
-use pagefold_pool::{Handle, Placement, Pool};
+use pagefold_pool::{Handle, FillPolicy, Pool};
 
 use crate::{common::builder, trace::Memory};
 
@@ -17,7 +17,7 @@ impl Pooled {
     /// A pool with room for this payload, the metadata, and a sixteenth for what a packing loses.
     pub fn new(payload_bytes: usize) -> Self {
         let limit = payload_bytes + payload_bytes / 16 + (16 << 20);
-        Self(builder(limit, SPAN_FRAMES, Placement::Auto))
+        Self(builder(limit, SPAN_FRAMES, FillPolicy::Auto))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! # Model
 //! A [`Codec`] turns a byte string into a shorter one and back. It is shared by reference between threads; whatever
-//! state it needs is held in a fixed array of [`Slots`](slots::Slots), so decompression allocates nothing, takes no
+//! state it needs is held in a fixed array of [`SlotArray`](pagefold_sys::sync::SlotArray), so decompression allocates nothing, takes no
 //! lock, and may be used from inside another use. A [`CodecSpec`] names a codec as the command line does
 //! (`lz4`, `zstd:-1`) and builds it. [`encode`] and [`decode`] add what a store of pages wants around a codec: a page
 //! of one repeated word costs no bytes, and a page that hardly shrinks stays as it is.
@@ -61,8 +61,6 @@ mod lz4_bindings;
 mod lz4_pure;
 mod raw;
 mod same_filled;
-#[expect(unsafe_code, reason = "gives `&mut` to a value that a claimed slot owns")]
-pub mod slots;
 mod spec;
 #[cfg(feature = "c-codecs")]
 mod training;

@@ -1,27 +1,28 @@
 //! lz4 through its C library: the fast tier.
 
+use pagefold_sys::sync::{SlotArray, default_slot_count};
+
 use crate::{
     Codec, CodecError,
     lz4_bindings::{self, State},
-    slots::{self, Slots},
 };
 
 /// lz4 blocks by the C library. Decompression needs no context at all.
 #[derive(Debug)]
 pub struct Lz4 {
-    states: Slots<State>,
+    states: SlotArray<State>,
     metadata_bytes: usize,
 }
 
 impl Lz4 {
-    /// Makes the codec with a state of 16 KiB for each of [`slots::default_count`] compressions at once.
+    /// Makes the codec with a state of 16 KiB for each of [`default_slot_count`] compressions at once.
     #[expect(
         clippy::new_without_default,
         reason = "it allocates and asks for the number of processors"
     )]
     pub fn new() -> Self {
         let mut state_bytes = 0;
-        let states = Slots::from_fn(slots::default_count(), |_| {
+        let states = SlotArray::from_fn(default_slot_count(), |_| {
             let state = State::new();
             state_bytes += state.bytes();
             state
@@ -37,7 +38,7 @@ impl Codec for Lz4 {
     }
 
     fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        self.states.claim().with(|state| state.compress(src, dst))
+        self.states.acquire().with(|state| state.compress(src, dst))
     }
 
     fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {

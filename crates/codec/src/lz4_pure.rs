@@ -11,11 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
 };
+use pagefold_sys::sync::{SlotArray, default_slot_count};
 
-use crate::{
-    Codec, CodecError,
-    slots::{self, Slots},
-};
+use crate::{Codec, CodecError};
 
 /// The first length that positions of 2 bytes are too short for; the library draws the line here.
 const SMALL_TABLE_INPUT_END: usize = u16::MAX as usize;
@@ -26,7 +24,7 @@ const LARGE_TABLE_BYTES: usize = 4096 * size_of::<u32>();
 
 /// lz4 blocks by `lz4_flex`. Decompression needs no context at all.
 pub struct Lz4Pure {
-    slots: Slots<Workspace>,
+    slots: SlotArray<Workspace>,
     /// What the workspaces hold; kept up by whoever makes one grow.
     workspace_bytes: AtomicUsize,
 }
@@ -40,13 +38,13 @@ struct Workspace {
 }
 
 impl Lz4Pure {
-    /// Makes the codec with an empty workspace for each of [`slots::default_count`] compressions at once.
+    /// Makes the codec with an empty workspace for each of [`default_slot_count`] compressions at once.
     #[expect(
         clippy::new_without_default,
         reason = "it allocates and asks for the number of processors"
     )]
     pub fn new() -> Self {
-        let slots = Slots::from_fn(slots::default_count(), |_| Workspace::new());
+        let slots = SlotArray::from_fn(default_slot_count(), |_| Workspace::new());
         let workspace_bytes = AtomicUsize::new(slots.len() * SMALL_TABLE_BYTES);
         Self { slots, workspace_bytes }
     }
@@ -93,7 +91,7 @@ impl Codec for Lz4Pure {
     }
 
     fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        self.slots.claim().with(|workspace| {
+        self.slots.acquire().with(|workspace| {
             let result = workspace.compress(src, dst);
             let grown = workspace.held_bytes() - workspace.bytes;
             if grown > 0 {

@@ -17,12 +17,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use pagefold_sys::sync::{SlotArray, default_slot_count};
 use zstd_safe::get_error_name;
 
 use crate::{
     BuildCodecError, Codec, CodecError, CodecSpec, Dictionary, TryCodecError, ZstdLevel,
     digested::Digested,
-    slots::{self, Slots},
     zstd_bindings::{Decoder, Encoder, decoder_bytes},
 };
 
@@ -36,8 +36,8 @@ pub struct Zstd {
     name: String,
     level: ZstdLevel,
     /// Each made at its first use.
-    encoders: Slots<Option<Encoder>>,
-    decoders: Slots<Decoder>,
+    encoders: SlotArray<Option<Encoder>>,
+    decoders: SlotArray<Decoder>,
     /// What the contexts hold; kept up by whoever makes one grow or shrink.
     context_bytes: AtomicUsize,
     /// What one encoder holds at most while inputs are at most [`SHORT_LEN`] bytes; and at most [`LONG_LEN`].
@@ -47,7 +47,7 @@ pub struct Zstd {
 }
 
 impl Zstd {
-    /// Makes the codec with contexts for [`slots::default_count`] compressions and as many decompressions at once.
+    /// Makes the codec with contexts for [`default_slot_count`] compressions and as many decompressions at once.
     ///
     /// # Errors
     /// [`BuildCodecError::OutOfMemory`], or [`BuildCodecError::Refused`] when a zstd library other than the bundled one
@@ -78,11 +78,11 @@ impl Zstd {
             made.ok_or(out_of_memory)
         };
 
-        let count = slots::default_count();
-        let encoders = Slots::from_fn(count, |_| None);
+        let count = default_slot_count();
+        let encoders = SlotArray::from_fn(count, |_| None);
         let decoders = Decoder::several(count, dictionary.as_ref()).map_err(refused)?;
         let mut decoders = decoders.ok_or(out_of_memory)?;
-        let decoders = Slots::from_fn(count, |_| decoders.pop().expect("one for each slot"));
+        let decoders = SlotArray::from_fn(count, |_| decoders.pop().expect("one for each slot"));
         // An encoder of its own that compresses each length once and is dropped. Shorter inputs can ask for more than
         // longer ones (their tables may be of another kind), so the powers of two on the way are tried as well.
         let grown = |len: usize| {
@@ -147,7 +147,7 @@ impl Codec for Zstd {
     }
 
     fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        self.encoders.claim().with(|slot| {
+        self.encoders.acquire().with(|slot| {
             let before = slot.as_ref().map_or(0, Encoder::bytes);
             let encoder = match slot {
                 Some(encoder) => encoder,
@@ -166,7 +166,7 @@ impl Codec for Zstd {
         if src.is_empty() {
             return Err(invalid);
         }
-        self.decoders.claim().with(|decoder| self.decode(decoder, src, dst)).ok_or(invalid)
+        self.decoders.acquire().with(|decoder| self.decode(decoder, src, dst)).ok_or(invalid)
     }
 
     fn try_decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, TryCodecError> {
@@ -174,7 +174,7 @@ impl Codec for Zstd {
         if src.is_empty() {
             return Err(invalid.into());
         }
-        let mut decoder = self.decoders.try_claim().ok_or(TryCodecError::WouldBlock)?;
+        let mut decoder = self.decoders.try_acquire().ok_or(TryCodecError::WouldBlock)?;
         decoder.with(|decoder| self.decode(decoder, src, dst)).ok_or(invalid.into())
     }
 
@@ -224,7 +224,7 @@ mod tests {
             let (page, mut compressed, mut back) = ([7; 4096], [0; 100], [0; 4096]);
             let len = codec.compress(&page, &mut compressed).expect("it shrinks");
             let compressed = &compressed[..len];
-            let mut taken: Vec<_> = iter::from_fn(|| codec.decoders.try_claim()).collect();
+            let mut taken: Vec<_> = iter::from_fn(|| codec.decoders.try_acquire()).collect();
             assert_eq!(taken.len(), codec.decoders.len());
             let refused = codec.try_decompress(compressed, &mut back);
             assert_eq!(refused, Err(TryCodecError::WouldBlock));

@@ -172,7 +172,7 @@ impl Arena {
         access: ReserveAccess,
         owner: FrameOwner,
     ) -> Result<FrameRange, OutOfFrames> {
-        self.memory.source().grant().map_err(|_| OutOfFrames)?;
+        self.memory.injected_failure()?;
         let start = match self.cached(frames, mobility, access) {
             Some(start) => start,
             None => match self.carve(frames, mobility, access) {

@@ -5,14 +5,13 @@
 //!  ------------------------------------------------------------------
 //!  frame     Slab<M, W, L>   descriptors by id: state word + words + M      guards give (&M, bytes by frame or run)
 //!            Arena           owner words, buddy allocator, caches, limit
-//!            FrameSource     mmap | heap | faulty
+//!            FrameSource     mmap | heap | a test's own
 //! ```
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`units`](FrameNo) | frames, counts, orders as types that do not mix |
 //! | [`source`](FrameSource) | where memory comes from |
-//! | [`faulty`](FaultySource) | a source that fails on demand |
 //! | [`budget`](MemoryBudget) | the hard limit on everything that may be resident |
 //! | [`table`](WordTable) | tables in reserved memory that grow and never move |
 //! | [`bits`](BitForest) | sets of small numbers, first one first |
@@ -25,7 +24,7 @@
 //! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::alloc_contiguous) of ranges |
 //!
 //! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
-//! in `source`, `faulty`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! in `source`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;
@@ -35,7 +34,6 @@ mod cache;
 #[cfg(not(loom))]
 mod charged;
 mod evacuate;
-mod faulty;
 mod guard;
 mod lay;
 mod migrate;
@@ -50,7 +48,6 @@ pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
 pub use budget::{Charge, MemoryBudget, OutOfFrames, ReserveAccess};
 pub use evacuate::{Blocker, ContiguousError, ContiguousRange, FrameCompaction};
-pub use faulty::{Chance, FaultPlan, FaultySource};
 pub use guard::{ReadGuard, WriteGuard};
 pub use lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
 pub use migrate::{

@@ -369,7 +369,8 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// [`LockError::Gone`] when nothing lives under this id or it is dying, [`LockError::Busy`] when it is isolated.
     pub fn isolate(&self, id: DescriptorId) -> Result<Isolated<'_, M, W, L>, LockError> {
         let descriptor = self.descriptor(id).ok_or(LockError::Gone)?;
-        if !self.arena.memory().source().may_isolate() {
+        #[cfg(feature = "fault-injection")]
+        if self.arena.memory().source().injects_isolation() {
             return Err(LockError::Busy);
         }
         let location = descriptor.state.isolate()?;

@@ -12,6 +12,8 @@ use std::{
     },
 };
 
+#[cfg(target_os = "linux")]
+use pagefold_sys::memory::{self, CoreDump};
 use pagefold_sys::memory::{MemoryError, Reservation};
 use thiserror::Error;
 
@@ -35,9 +37,6 @@ pub enum SourceError {
         /// Entries asked for.
         entries: usize,
     },
-    /// A test asked for this failure.
-    #[error("failed on demand")]
-    Injected,
     /// The system's pages are not the size of a frame, so frames cannot be given back one by one.
     #[error(
         "the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source"
@@ -51,8 +50,8 @@ pub enum SourceError {
 /// A source of memory.
 ///
 /// # Safety
-/// As [`pagefold_sys::memory::Platform`]: a reservation is nobody else's until it is released, and committed memory
-/// is readable, writable, zero until written, and keeps what was written until it is decommitted.
+/// No other reservation overlaps one until it is released. Committed memory is readable and writable, reads as zero until
+/// it is written, and keeps what was written until it is decommitted or released.
 pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// Reserves address space that starts at a multiple of `align`.
     ///
@@ -72,7 +71,7 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// [`SourceError`]; each part is then as it was, or given back.
     ///
     /// # Safety
-    /// Nobody writes the parts, or reads them other than by atomic loads, or relies on their contents.
+    /// During the call no thread writes the parts, or reads them other than by atomic loads, or relies on their contents.
     unsafe fn decommit(
         &self,
         reservation: &Reservation,
@@ -85,17 +84,16 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// It came from this source, is released once, and nothing refers to its memory.
     unsafe fn release(&self, reservation: Reservation);
 
-    /// Asked before each run of frames and each page of a table is handed out, so that a test can say no.
-    ///
-    /// # Errors
-    /// [`SourceError`]; the frame is then not handed out.
-    fn grant(&self) -> Result<(), SourceError> {
-        Ok(())
+    /// Whether a test makes the allocation that is about to begin fail: of a run of frames, or of a page of a table.
+    #[cfg(feature = "fault-injection")]
+    fn injects_failure(&self) -> bool {
+        false
     }
 
-    /// Asked before each descriptor is isolated, so that a test can say that somebody else has isolated it.
-    fn may_isolate(&self) -> bool {
-        true
+    /// Whether a test makes the descriptor that is about to be isolated look as if another mover had isolated it.
+    #[cfg(feature = "fault-injection")]
+    fn injects_isolation(&self) -> bool {
+        false
     }
 
     /// Address space worth reserving for an arena of `limit_bytes`.
@@ -104,9 +102,9 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
 
 /// Memory mapped from the system: the source for production.
 #[cfg(target_os = "linux")]
+#[derive(Debug)]
 pub struct MmapSource {
-    platform: &'static dyn pagefold_sys::memory::Platform,
-    dump: pagefold_sys::memory::CoreDump,
+    dump: CoreDump,
 }
 
 #[cfg(target_os = "linux")]
@@ -118,41 +116,23 @@ impl MmapSource {
     ///
     /// # Errors
     /// [`SourceError::PageSize`] where pages are not the size of frames.
-    pub fn new(dump: pagefold_sys::memory::CoreDump) -> Result<Self, SourceError> {
-        Self::on(&pagefold_sys::memory::Host, dump)
-    }
-
-    /// A source on a given platform.
-    ///
-    /// # Errors
-    /// [`SourceError::PageSize`] where pages are not the size of frames.
-    pub fn on(
-        platform: &'static dyn pagefold_sys::memory::Platform,
-        dump: pagefold_sys::memory::CoreDump,
-    ) -> Result<Self, SourceError> {
-        match platform.page_bytes() {
-            FRAME_BYTES => Ok(Self { platform, dump }),
+    pub fn new(dump: CoreDump) -> Result<Self, SourceError> {
+        match memory::page_bytes() {
+            FRAME_BYTES => Ok(Self { dump }),
             page_bytes => Err(SourceError::PageSize { page_bytes }),
         }
     }
 }
 
 #[cfg(target_os = "linux")]
-impl fmt::Debug for MmapSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MmapSource").field("dump", &self.dump).finish_non_exhaustive()
-    }
-}
-
-#[cfg(target_os = "linux")]
-// SAFETY: everything is passed on to a `Platform`, whose contract is this one.
+// SAFETY: a fresh private anonymous mapping is no other reservation's, reads as zero and keeps what is written.
 unsafe impl FrameSource for MmapSource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
-        Ok(self.platform.reserve(bytes, align, self.dump)?)
+        Ok(memory::reserve(bytes, align, self.dump)?)
     }
 
     fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError> {
-        Ok(self.platform.commit(reservation, range)?)
+        Ok(memory::commit(reservation, range)?)
     }
 
     unsafe fn decommit(
@@ -160,13 +140,13 @@ unsafe impl FrameSource for MmapSource {
         reservation: &Reservation,
         ranges: &[Range<usize>],
     ) -> Result<(), SourceError> {
-        // SAFETY: by this function's contract.
-        Ok(unsafe { self.platform.decommit(reservation, ranges) }?)
+        // SAFETY: by this function's contract; the reservation came from `memory::reserve`.
+        Ok(unsafe { memory::decommit(reservation, ranges) }?)
     }
 
     unsafe fn release(&self, reservation: Reservation) {
-        // SAFETY: by this function's contract.
-        unsafe { self.platform.release(reservation) };
+        // SAFETY: by this function's contract; the reservation came from `memory::reserve`.
+        unsafe { memory::release(reservation) };
     }
 
     fn address_space(&self, limit_bytes: usize) -> usize {

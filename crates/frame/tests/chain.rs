@@ -13,10 +13,11 @@ use std::{
 };
 
 use pagefold_frame::{
-    Arena, ArenaConfig, Busy, Chain, DescriptorId, FaultPlan, FaultySource, FrameCount,
-    FrameMigrateError, FrameSource, HeapSource, LockError, MemoryBudget, Mobility, OutOfFrames,
-    Release, ReserveAccess, Slab, SlabConfig, Tag,
+    Arena, ArenaConfig, Busy, Chain, DescriptorId, FrameCount, FrameMigrateError, FrameSource,
+    HeapSource, LockError, MemoryBudget, Mobility, OutOfFrames, Release, ReserveAccess, Slab,
+    SlabConfig, Tag,
 };
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use support::{Numbers, fill, is_filled};
 
 /// With as many words as fill a descriptor of 64 bytes.

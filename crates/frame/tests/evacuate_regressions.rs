@@ -6,6 +6,7 @@ mod support;
 use std::{
     collections::HashSet,
     fmt,
+    io::ErrorKind,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -16,10 +17,11 @@ use std::{
 };
 
 use pagefold_frame::{
-    ContiguousError, DescriptorId, FaultPlan, FaultySource, FrameCount, FrameMigrateError,
-    FrameSource, HeapSource, PAGEBLOCK_FRAMES, ReserveAccess, SourceError,
+    ContiguousError, DescriptorId, FrameCount, FrameMigrateError, FrameSource, HeapSource,
+    PAGEBLOCK_FRAMES, ReserveAccess, SourceError,
 };
-use pagefold_sys::memory::Reservation;
+use pagefold_sys::memory::{MemoryError, Reservation};
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use support::{Rig, create, is_filled};
 
 const ADDRESS_SPACE: usize = 64 << 20;
@@ -53,16 +55,16 @@ fn pageblock_of(rig: &Rig, id: DescriptorId) -> u32 {
 
 type Hook = Box<dyn FnMut() + Send>;
 
-/// What a test does in the middle of things: at each grant; and whether giving back fails.
+/// What a test does at each allocation; and whether decommit fails.
 #[derive(Default)]
 struct Hooks {
-    on_grant: Mutex<Option<Hook>>,
+    on_alloc: Mutex<Option<Hook>>,
     keeps_memory: AtomicBool,
 }
 
 impl Hooks {
     fn set(&self, hook: Option<Hook>) {
-        *self.on_grant.lock().expect("no panic") = hook;
+        *self.on_alloc.lock().expect("no panic") = hook;
     }
 }
 
@@ -94,7 +96,8 @@ unsafe impl FrameSource for HookedSource {
         ranges: &[Range<usize>],
     ) -> Result<(), SourceError> {
         if self.hooks.keeps_memory.load(Ordering::Relaxed) {
-            return Err(SourceError::Injected);
+            let source = ErrorKind::Other.into();
+            return Err(MemoryError::Decommit { bytes: 0, source }.into());
         }
         // SAFETY: by this function's contract.
         unsafe { self.inner.decommit(reservation, ranges) }
@@ -105,14 +108,14 @@ unsafe impl FrameSource for HookedSource {
         unsafe { self.inner.release(reservation) };
     }
 
-    fn grant(&self) -> Result<(), SourceError> {
-        // Out of its place while it runs, so that what it does is not hooked.
-        let hook = self.hooks.on_grant.lock().expect("no panic").take();
+    fn injects_failure(&self) -> bool {
+        // Taken out while it runs, so that its own allocations run no hook.
+        let hook = self.hooks.on_alloc.lock().expect("no panic").take();
         if let Some(mut hook) = hook {
             hook();
             self.hooks.set(Some(hook));
         }
-        Ok(())
+        false
     }
 
     fn address_space(&self, limit_bytes: usize) -> usize {

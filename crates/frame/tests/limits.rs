@@ -7,9 +7,9 @@ mod support;
 use std::{sync::Arc, thread};
 
 use pagefold_frame::{
-    DescriptorId, FaultPlan, FaultySource, FrameCount, HeapSource, MemoryBudget, PAGEBLOCK_FRAMES,
-    ReserveAccess, WordTable,
+    DescriptorId, FrameCount, HeapSource, MemoryBudget, PAGEBLOCK_FRAMES, ReserveAccess, WordTable,
 };
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use support::{Numbers, Rig, create};
 
 const ADDRESS_SPACE: usize = 64 << 20;
@@ -175,7 +175,7 @@ fn any_refused_grant_leaves_everything_as_it_was() {
             let plan = FaultPlan::new();
             let source = FaultySource::new(Box::new(HeapSource::new()), Arc::clone(&plan));
             let rig = Rig::new(Box::new(source), 3000, ADDRESS_SPACE);
-            let asked = plan.asked();
+            let asked = plan.allocations();
             plan.fail(k, count);
             let mut alive = Vec::new();
             for step in 0..120 {
@@ -196,7 +196,7 @@ fn any_refused_grant_leaves_everything_as_it_was() {
                 }
             }
             rig.validate().unwrap_or_else(|violation| panic!("grant {k}: {violation}"));
-            let asked = plan.asked() - asked;
+            let asked = plan.allocations() - asked;
             plan.heal();
             alive.push(create(&rig.movable, 16, 5).expect("nothing is refused any more"));
             reap_all(&rig, alive);

@@ -13,9 +13,10 @@ use std::{
 };
 
 use pagefold_frame::{
-    Busy, ContiguousError, DescriptorId, FaultPlan, FaultySource, FrameCount, FrameMigrateError,
-    HeapSource, LockError, Movable, PAGEBLOCK_FRAMES, Release, ReserveAccess,
+    Busy, ContiguousError, DescriptorId, FrameCount, FrameMigrateError, HeapSource, LockError,
+    Movable, PAGEBLOCK_FRAMES, Release, ReserveAccess,
 };
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use support::{Numbers, Rig, create, fill, is_filled};
 
 const ADDRESS_SPACE: usize = 64 << 20;
@@ -337,7 +338,7 @@ fn a_pinned_run_is_named_and_gone_round() {
 }
 
 #[test]
-fn impossible_claims_are_refused() {
+fn impossible_ranges_are_refused() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 4 << 20);
     let alloc = |frames, align| rig.arena.alloc_contiguous(&[&rig.movable], frames, align);
     assert_eq!(alloc(0, 1).err(), Some(ContiguousError::NoFrames));

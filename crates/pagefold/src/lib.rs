@@ -46,7 +46,7 @@
 //! };
 //!
 //! let codec = "lz4".parse::<CodecSpec>()?.build()?;
-//! let pool = PoolBuilder::new(Allocator::Nbud).limit(64 << 20).build()?;
+//! let pool = PoolBuilder::new(Allocator::nbud()).limit(64 << 20).build()?;
 //!
 //! let page = b"cold data that is worth keeping; ".repeat(125)[..4096].to_vec();
 //! let mut scratch = [0; accept_len(4096)];
@@ -69,7 +69,7 @@
 //! ```
 //! # use pagefold::{Allocator, PoolBuilder, codec::{CodecSpec, Encoded, decode}};
 //! # let codec = "raw".parse::<CodecSpec>()?.build()?;
-//! # let pool = PoolBuilder::new(Allocator::Nbud).build()?;
+//! # let pool = PoolBuilder::new(Allocator::nbud()).build()?;
 //! # let handle = pool.store(&[7; 100])?;
 //! # let mut back = vec![0; 100];
 //! let mut outcome = Ok(());
@@ -94,18 +94,19 @@
 #![forbid(unsafe_code)]
 
 pub use pagefold_pool::{
-    AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError, Placement,
-    Pool, PoolBuilder, ReadIntoError, ReclaimError, ReserveAccess, Slices, Stats, TrimReport,
-    TryReadError, UnknownAllocator, Violation, WriteError,
+    AllocError, Allocator, BlockSelection, BuildError, CompactReport, FillPolicy, Handle,
+    HandleError, LimitError, NbudOptions, Pool, PoolBuilder, ReadIntoError, ReclaimError,
+    ReserveAccess, Slices, Stats, TrimReport, TryReadError, UnknownAllocator, Violation,
+    WriteError, XcfmallocOptions, ZsmallocOptions,
 };
 
 pub use pagefold_store::{
-    Before, Bucket, Cache, CacheConfig, CacheError, CacheStats, CacheValue, Candidate, CgroupLimit,
-    Clock, EvictionOrder, FixedLimit, GetError, Histogram, KeyError, Keys, Kind, LimitFn, LimitOf,
-    LimitSource, Page, Pages, PutError, PutIfError, PutManyError, RandomOrder, Rejected,
-    SecondChance, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, Store, StoreBuildError,
-    StoreBuilder, StoreStats, SystemClock, TryGetError, UpdateError, ValidateError, Version,
-    WorkStats, set_fork_wait,
+    Cache, CacheConfig, CacheError, CacheStats, CacheValue, CgroupLimit, Clock, FixedLimit,
+    GetError, Histogram, HistogramBucket, KeyError, Keys, LimitFn, LimitSource, Page,
+    PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit, RejectedPuts, ShrinkReport,
+    Space, SpaceConfig, SpaceError, SpaceKind, SpaceStats, Store, StoreBuildError, StoreBuilder,
+    StoreStats, SystemClock, TryGetError, UpdateError, ValidateError, Version, WorkStats, eviction,
+    set_fork_wait,
 };
 
 /// Codecs: byte strings made shorter, and back.
@@ -129,7 +130,7 @@ pub mod codec {
 /// #   Err(pagefold::source::SourceError::PageSize { .. }) => return Ok(()),
 ///     Err(error) => return Err(error.into()),
 /// };
-/// let pool = PoolBuilder::new(Allocator::Nbud).source(Box::new(source)).build()?;
+/// let pool = PoolBuilder::new(Allocator::nbud()).source(Box::new(source)).build()?;
 /// # let _ = pool;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())

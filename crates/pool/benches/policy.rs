@@ -10,7 +10,7 @@ mod common;
 use std::time::Instant;
 
 use common::{Filled, Rng, builder, fill_of, object_len, source};
-use pagefold_pool::Placement;
+use pagefold_pool::FillPolicy;
 
 fn median_us(mut each: Vec<u64>) -> f64 {
     each.sort_unstable();
@@ -18,9 +18,9 @@ fn median_us(mut each: Vec<u64>) -> f64 {
 }
 
 /// Fills a pool that has room to spare; the median of the stores.
-fn fill(mib: usize, span_frames: u32, placement: Placement, source: &[Vec<u8>]) -> (Filled, f64) {
+fn filled_by(mib: usize, span_frames: u32, fill: FillPolicy, source: &[Vec<u8>]) -> (Filled, f64) {
     // Appending without filling needs room for all the holes that it leaves.
-    let pool = builder((mib << 20) * 3, span_frames, placement);
+    let pool = builder((mib << 20) * 3, span_frames, fill);
     let mut filled = Filled { pool, objects: Vec::new(), rng: Rng::new(7) };
     let (mut stored, mut each) = (0, Vec::new());
     while stored < mib << 20 {
@@ -44,8 +44,8 @@ fn main() {
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for span_frames in [1, 2, 4, 8, 16] {
-        for placement in [Placement::Append, Placement::Auto, Placement::Tight] {
-            let (mut filled, store_fill) = fill(mib, span_frames, placement, &source);
+        for fill in [FillPolicy::Append, FillPolicy::Auto, FillPolicy::Tight] {
+            let (mut filled, store_fill) = filled_by(mib, span_frames, fill, &source);
             let fresh = filled.pool.stats();
             let count = 3 * filled.objects.len();
             let store_churn =
@@ -53,7 +53,7 @@ fn main() {
             let churned = filled.pool.stats();
             while filled.pool.compact(1 << 20).more {}
             println!(
-                "| {} KiB | {placement:?} | {store_fill:.2} us | {store_churn:.2} us | {} | {:.4} | {:.4} | {:.4} |",
+                "| {} KiB | {fill:?} | {store_fill:.2} us | {store_churn:.2} us | {} | {:.4} | {:.4} | {:.4} |",
                 4 * span_frames,
                 (churned.moved_bytes - fresh.moved_bytes) / count as u64,
                 fresh.density(),

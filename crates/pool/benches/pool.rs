@@ -13,7 +13,7 @@ use std::{
 
 use common::{Filled, History, Rng, filled, first_byte, object_len, source};
 use criterion::{Criterion, criterion_group, criterion_main};
-use pagefold_pool::{Handle, Placement};
+use pagefold_pool::{FillPolicy, Handle};
 
 const SIZES: [(&str, usize); 2] = [("8MiB", 8 << 20), ("1GiB", 1 << 30)];
 const HISTORIES: [(&str, History); 3] = [
@@ -45,7 +45,7 @@ fn in_parallel(
 fn reads(c: &mut Criterion) {
     for (size, bytes) in SIZES {
         for (name, history) in HISTORIES {
-            let filled = filled(bytes, 4, Placement::Auto, history);
+            let filled = filled(bytes, 4, FillPolicy::Auto, history);
             for threads in [1, 2] {
                 c.bench_function(&format!("read/{size}/nbud_{name}/{threads}t"), |bencher| {
                     bencher.iter_custom(|iterations| {
@@ -87,7 +87,7 @@ fn stores_and_frees(c: &mut Criterion) {
     for (size, bytes) in SIZES {
         for (name, history) in HISTORIES {
             for threads in [1, 2] {
-                let filled = filled(bytes, 4, Placement::Auto, history);
+                let filled = filled(bytes, 4, FillPolicy::Auto, history);
                 let part = filled.objects.len() / threads;
                 let parts: Vec<std::sync::Mutex<(Vec<Handle>, Rng)>> = filled
                     .objects

@@ -13,7 +13,7 @@ use std::{hint::black_box, sync::Barrier, thread, time::Instant};
 
 use chain::Chain;
 use common::{Filled, History, Rng, builder, filled, first_byte, object_len, source};
-use pagefold_pool::Placement;
+use pagefold_pool::FillPolicy;
 
 const ROUNDS: usize = 9;
 const READS: usize = 200_000;
@@ -54,8 +54,8 @@ fn random_order(below: usize, seed: u64) -> Vec<u32> {
 fn reads(mib: usize) {
     let bytes = mib << 20;
     let chain = Chain::new(bytes);
-    let fresh = filled(bytes, 4, Placement::Auto, History::Fresh);
-    let churned = filled(bytes, 4, Placement::Auto, History::Churned);
+    let fresh = filled(bytes, 4, FillPolicy::Auto, History::Fresh);
+    let churned = filled(bytes, 4, FillPolicy::Auto, History::Churned);
     let boxed: Vec<Vec<u8>> = {
         let mut rng = Rng::new(7);
         (0..fresh.objects.len())
@@ -87,7 +87,7 @@ fn reads(mib: usize) {
 }
 
 fn read_in_cache() {
-    let filled = filled(8 << 20, 4, Placement::Auto, History::Churned);
+    let filled = filled(8 << 20, 4, FillPolicy::Auto, History::Churned);
     let mut samples = Vec::new();
     for round in 0..ROUNDS {
         let order = random_order(64, round as u64 + 1);
@@ -115,7 +115,7 @@ fn store_append(mib: usize) {
     let mut medians: Vec<f64> = (0..3)
         .map(|round| {
             let bytes = mib << 20;
-            let pool = builder(bytes + bytes / 8, 4, Placement::Append);
+            let pool = builder(bytes + bytes / 8, 4, FillPolicy::Append);
             let (mut rng, mut stored, mut each) = (Rng::new(round + 3), 0, Vec::new());
             while stored < bytes {
                 let len = object_len(&mut rng);
@@ -135,7 +135,7 @@ fn store_append(mib: usize) {
 /// Median us of a store that fills a hole, and of the free before it, in a pool that is nearly full.
 fn store_fill(mib: usize, span_frames: u32) {
     let source = source();
-    let mut filled = filled(mib << 20, span_frames, Placement::Tight, History::NearlyFull);
+    let mut filled = filled(mib << 20, span_frames, FillPolicy::Tight, History::NearlyFull);
     let (mut stores, mut frees): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     let operations = filled.objects.len().min(200_000);
     let before = filled.pool.stats();
@@ -176,7 +176,7 @@ fn throughput(threads: usize, work: &(dyn Fn(usize) -> u64 + Sync)) -> f64 {
 
 /// How much more two threads do than one, beside a loop over private memory.
 fn scaling(mib: usize) {
-    let halves: Vec<Filled> = vec![filled(mib << 20, 4, Placement::Auto, History::Fresh)];
+    let halves: Vec<Filled> = vec![filled(mib << 20, 4, FillPolicy::Auto, History::Fresh)];
     let shared = &halves[0];
     let half = shared.objects.len() / 2;
     // Each thread has its half of the objects of one pool.
@@ -195,7 +195,7 @@ fn scaling(mib: usize) {
         20_000
     };
     let source = source();
-    let write_pool = builder((mib << 20) * 2, 4, Placement::Auto);
+    let write_pool = builder((mib << 20) * 2, 4, FillPolicy::Auto);
     let slots: Vec<std::sync::Mutex<(Vec<pagefold_pool::Handle>, Rng)>> = (0..2)
         .map(|thread| {
             let mut rng = Rng::new(thread + 40);

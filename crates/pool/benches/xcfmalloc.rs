@@ -19,7 +19,9 @@ use std::{
 
 use common::Rng;
 use pagefold_codec::{Codec, CodecSpec, Encoded, accept_len, encode};
-use pagefold_pool::{Allocator, Handle, Pool, PoolBuilder, Selection, Stats};
+use pagefold_pool::{
+    Allocator, BlockSelection, Handle, Pool, PoolBuilder, Stats, XcfmallocOptions, ZsmallocOptions,
+};
 
 const PAGE_BYTES: usize = 4096;
 /// How often each object is rewritten, on average.
@@ -96,54 +98,46 @@ fn kept(codec: &dyn Codec, files: &[PathBuf]) -> Result<Vec<Vec<u8>>, std::io::E
 /// A pool that is compared.
 struct Contender {
     name: &'static str,
-    build: fn(PoolBuilder) -> PoolBuilder,
     allocator: Allocator,
 }
 
 const CONTENDERS: [Contender; 11] = [
-    Contender { name: "zsmalloc", build: |builder| builder, allocator: Allocator::Zsmalloc },
+    Contender { name: "zsmalloc", allocator: Allocator::zsmalloc() },
     Contender {
         name: "zsmalloc, classes alone",
-        build: |builder| builder.class_lending(false),
-        allocator: Allocator::Zsmalloc,
+        allocator: Allocator::Zsmalloc(ZsmallocOptions::new().class_lending(false)),
     },
     Contender {
         name: "zsmalloc, chains of 4",
-        build: |builder| builder.chain_limit(4),
-        allocator: Allocator::Zsmalloc,
+        allocator: Allocator::Zsmalloc(ZsmallocOptions::new().chain_limit(4)),
     },
     Contender {
         name: "zsmalloc, single frames",
-        build: |builder| builder.chain_limit(1),
-        allocator: Allocator::Zsmalloc,
+        allocator: Allocator::Zsmalloc(ZsmallocOptions::new().chain_limit(1)),
     },
     Contender {
         name: "xcfmalloc, 1 block",
-        build: |builder| builder.max_blocks(1),
-        allocator: Allocator::Xcfmalloc,
+        allocator: Allocator::Xcfmalloc(XcfmallocOptions::new().max_blocks(1)),
     },
-    Contender {
-        name: "xcfmalloc, 2 blocks",
-        build: |builder| builder,
-        allocator: Allocator::Xcfmalloc,
-    },
+    Contender { name: "xcfmalloc, 2 blocks", allocator: Allocator::xcfmalloc() },
     Contender {
         name: "xcfmalloc, 4 blocks",
-        build: |builder| builder.max_blocks(4),
-        allocator: Allocator::Xcfmalloc,
+        allocator: Allocator::Xcfmalloc(XcfmallocOptions::new().max_blocks(4)),
     },
     Contender {
         name: "xcfmalloc, 2 blocks, inverted",
-        build: |builder| builder.selection(Selection::Inverted),
-        allocator: Allocator::Xcfmalloc,
+        allocator: Allocator::Xcfmalloc(
+            XcfmallocOptions::new().selection(BlockSelection::Inverted),
+        ),
     },
     Contender {
         name: "xcfmalloc, 4 blocks, inverted",
-        build: |builder| builder.max_blocks(4).selection(Selection::Inverted),
-        allocator: Allocator::Xcfmalloc,
+        allocator: Allocator::Xcfmalloc(
+            XcfmallocOptions::new().max_blocks(4).selection(BlockSelection::Inverted),
+        ),
     },
-    Contender { name: "nbud", build: |builder| builder, allocator: Allocator::Nbud },
-    Contender { name: "zbud", build: |builder| builder, allocator: Allocator::Zbud },
+    Contender { name: "nbud", allocator: Allocator::nbud() },
+    Contender { name: "zbud", allocator: Allocator::zbud() },
 ];
 
 /// A pool and which of the kept pages each object is.
@@ -157,7 +151,7 @@ struct Life<'a> {
 impl<'a> Life<'a> {
     fn new(contender: &Contender, kept: &'a [Vec<u8>], bytes: usize) -> Self {
         let builder = PoolBuilder::new(contender.allocator).limit(2 * bytes + (16 << 20));
-        let pool = (contender.build)(builder).build().expect("a pool of this size");
+        let pool = builder.build().expect("a pool of this size");
         Self { pool, kept, objects: Vec::new(), rng: Rng::new(7) }
     }
 

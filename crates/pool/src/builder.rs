@@ -1,64 +1,44 @@
-//! Building a pool: the allocator by name, its limit, where its frames come from.
+//! Building a pool: its packing, its limit, where its frames come from. The one file that knows every packing.
 
 use std::sync::Arc;
 
-use pagefold_frame::{Chain, FrameCount, FrameSource, HeapSource, MemoryBudget};
+use pagefold_frame::{FrameSource, HeapSource, MemoryBudget};
 
 use crate::{
     Pool,
-    classes::ClassTable,
-    config::{Allocator, BuildError, EngineConfig, Layout, Placement, Selection},
+    config::{Allocator, BuildError, PoolConfig},
     engine::Engine,
-    packing::{
-        nbud::Nbud,
-        xcfmalloc::{self, Xcfmalloc},
-        zbud::Zbud,
-        zsmalloc::{self, Zsmalloc, layout::GRAIN},
-    },
+    packing::{nbud::Nbud, xcfmalloc::Xcfmalloc, zbud::Zbud, zsmalloc::Zsmalloc},
 };
 
-/// Configures and builds a pool.
+/// Configures and builds a pool. The order of the calls does not matter; of two calls of one setter the last counts.
+///
+/// # Examples
+/// ```
+/// use pagefold_pool::{FillPolicy, NbudOptions, PoolBuilder};
+///
+/// let options = NbudOptions::new().span_frames(8).fill_policy(FillPolicy::Tight);
+/// let pool = PoolBuilder::new(options).limit(8 << 20).max_limit(32 << 20).build()?;
+/// assert_eq!(pool.stats().limit_bytes, 8 << 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct PoolBuilder {
     allocator: Allocator,
     limit: usize,
     max_limit: Option<usize>,
-    span_frames: u32,
-    placement: Placement,
-    max_blocks: u32,
-    selection: Selection,
-    class_step: usize,
-    chain_limit: u32,
-    class_lending: bool,
     handle_indices: usize,
     generation_bits: u32,
     source: Option<Box<dyn FrameSource>>,
 }
 
-/// Frames in a span. 16 KiB is as dense as 8 KiB or denser, has half the descriptors, and fills holes within the target;
-/// measured in BENCHMARKS.md.
-const SPAN_FRAMES: u32 = 4;
-/// Blocks of an object: with two any two holes make a place; measured in BENCHMARKS.md.
-const MAX_BLOCKS: u32 = 2;
-/// From one size to the next, as in Linux.
-const CLASS_STEP: usize = 16;
-/// Frames of a zspage, as in Linux.
-const CHAIN_LIMIT: u32 = 8;
-
 impl PoolBuilder {
-    /// A builder for this allocator with a limit of 1 GiB.
-    pub fn new(allocator: Allocator) -> Self {
+    /// A builder for this allocator, or for the packing of these options, with a limit of 1 GiB.
+    pub fn new(allocator: impl Into<Allocator>) -> Self {
         Self {
-            allocator,
+            allocator: allocator.into(),
             limit: 1 << 30,
             max_limit: None,
-            span_frames: SPAN_FRAMES,
-            placement: Placement::Auto,
-            max_blocks: MAX_BLOCKS,
-            selection: Selection::Standard,
-            class_step: CLASS_STEP,
-            chain_limit: CHAIN_LIMIT,
-            class_lending: true,
             handle_indices: usize::MAX,
             generation_bits: u32::MAX,
             source: None,
@@ -79,75 +59,10 @@ impl PoolBuilder {
         self
     }
 
-    /// A builder with the same settings and the default source of memory.
-    pub fn without_source(&self) -> Self {
-        Self { source: None, ..*self }
-    }
-
-    /// Frames in a span of nbud: 1, 2, 4 (the default), 8 or 16. Longer spans pack tighter and slide more.
-    pub fn span_frames(mut self, frames: u32) -> Self {
-        self.span_frames = frames;
-        self
-    }
-
-    /// Whether nbud fills holes or appends.
-    pub fn placement(mut self, placement: Placement) -> Self {
-        self.placement = placement;
-        self
-    }
-
-    /// The most blocks that xcfmalloc scatters an object over: 1 to 8, by default 2. An object is at most as many frames
-    /// long. More blocks make more holes usable, and each object dearer: 8 bytes for two, 24 for four, 56 for eight.
-    ///
-    /// # Examples
-    /// ```
-    /// use pagefold_pool::{Allocator, PoolBuilder};
-    ///
-    /// let pool = PoolBuilder::new(Allocator::Xcfmalloc).limit(8 << 20).max_blocks(4).build()?;
-    /// assert_eq!(pool.max_len(), 4 * 4096);
-    /// let handle = pool.store(&[7; 3 * 4096])?;
-    /// pool.read(handle, &mut |slices| assert!((1..=4).contains(&slices.parts().len())))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn max_blocks(mut self, blocks: u32) -> Self {
-        self.max_blocks = blocks;
-        self
-    }
-
-    /// How xcfmalloc chooses blocks.
-    pub fn selection(mut self, selection: Selection) -> Self {
-        self.selection = selection;
-        self
-    }
-
-    /// Bytes from one size of zsmalloc to the next, a multiple of 8 that divides 4064: 8, 16 (the default), 32, 1016, 2032
-    /// or 4064. Smaller steps waste less behind objects, and leave more classes with a zspage that is not full.
-    pub fn class_step(mut self, bytes: usize) -> Self {
-        self.class_step = bytes;
-        self
-    }
-
-    /// The most frames of a zspage of zsmalloc: 1 to 8, by default 8. Longer chains waste less behind the last object, and
-    /// have more objects that lie in two frames.
-    ///
-    /// # Examples
-    /// ```
-    /// use pagefold_pool::{Allocator, PoolBuilder};
-    ///
-    /// let pool = PoolBuilder::new(Allocator::Zsmalloc).limit(8 << 20).chain_limit(4).build()?;
-    /// let handle = pool.store(&[7; 3000])?;
-    /// pool.read(handle, &mut |slices| assert!(slices.parts().len() <= 2))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn chain_limit(mut self, frames: u32) -> Self {
-        self.chain_limit = frames;
-        self
-    }
-
-    /// Whether larger classes of zsmalloc lend their free places, in compaction where that frees frames, and at the limit.
-    /// They do unless this says otherwise; it is here to measure what it gives.
-    pub fn class_lending(mut self, lending: bool) -> Self {
-        self.class_lending = lending;
+    /// Where memory comes from. By default it is mapped from the system, or taken from the heap where the system's
+    /// pages are not 4 KiB.
+    pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
+        self.source = Some(source);
         self
     }
 
@@ -156,13 +71,6 @@ impl PoolBuilder {
     #[doc(hidden)]
     pub fn handle_table(mut self, indices: usize, generation_bits: u32) -> Self {
         (self.handle_indices, self.generation_bits) = (indices, generation_bits);
-        self
-    }
-
-    /// Where memory comes from. By default it is mapped from the system, or taken from the heap where the system's
-    /// pages are not 4 KiB.
-    pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
-        self.source = Some(source);
         self
     }
 
@@ -181,51 +89,27 @@ impl PoolBuilder {
     /// [`BuildError`].
     pub fn build_with_account(self) -> Result<(Box<dyn Pool>, Arc<MemoryBudget>), BuildError> {
         let allocator = self.allocator;
-        let layout = self.layout()?;
-        let memory = Arc::clone(&layout.engine.memory);
+        let config = self.config();
+        let memory = Arc::clone(&config.memory);
         let pool: Box<dyn Pool> = match allocator {
-            Allocator::Nbud => Box::new(Engine::new(Nbud::new(layout)?)?),
-            Allocator::Zbud => Box::new(Engine::new(Zbud::new(layout)?)?),
-            Allocator::Xcfmalloc => Box::new(Engine::new(Xcfmalloc::new(layout)?)?),
-            Allocator::Zsmalloc => Box::new(Engine::new(Zsmalloc::new(layout)?)?),
+            Allocator::Nbud(options) => Box::new(Engine::new(Nbud::new(config, options)?)?),
+            Allocator::Zbud => Box::new(Engine::new(Zbud::new(config)?)?),
+            Allocator::Xcfmalloc(options) => {
+                Box::new(Engine::new(Xcfmalloc::new(config, options)?)?)
+            }
+            Allocator::Zsmalloc(options) => Box::new(Engine::new(Zsmalloc::new(config, options)?)?),
         };
         Ok((pool, memory))
     }
 
-    pub(crate) fn layout(self) -> Result<Layout, BuildError> {
-        if !matches!(self.span_frames, 1 | 2 | 4 | 8 | 16) {
-            return Err(BuildError::SpanFrames { frames: self.span_frames });
-        }
-        let blocks = self.max_blocks;
-        let max_blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
-        if !(1..=xcfmalloc::MAX_BLOCKS).contains(&max_blocks) {
-            return Err(BuildError::MaxBlocks { blocks });
-        }
-        let (step, frames) = (self.class_step, self.chain_limit);
-        if !(1..=Chain::FRAMES_MAX.get()).contains(&frames) {
-            return Err(BuildError::ChainLimit { frames });
-        }
-        let config = zsmalloc::class_config(step, frames);
-        let between = config.frame_bytes - config.smallest;
-        // A pool has no shorter last step, which a table may have.
-        let is_whole = |_: &ClassTable| step.is_multiple_of(GRAIN) && between.is_multiple_of(step);
-        let classes = ClassTable::new(config).ok().filter(is_whole);
-        let classes = classes.ok_or(BuildError::ClassStep { step })?;
+    pub(crate) fn config(self) -> PoolConfig {
         let source = self.source.unwrap_or_else(default_source);
-        Ok(Layout {
-            engine: EngineConfig {
-                max_limit: self.max_limit,
-                handle_indices: self.handle_indices,
-                generation_bits: self.generation_bits,
-                ..EngineConfig::new(self.limit, source)
-            },
-            span_frames: FrameCount::new(self.span_frames),
-            placement: self.placement,
-            max_blocks,
-            selection: self.selection,
-            classes,
-            lending: self.class_lending,
-        })
+        PoolConfig {
+            max_limit: self.max_limit,
+            handle_indices: self.handle_indices,
+            generation_bits: self.generation_bits,
+            ..PoolConfig::new(self.limit, source)
+        }
     }
 }
 

@@ -1,37 +1,77 @@
-//! What a pool is built from: allocators by name, the policies of each, and why a pool could not be built.
+//! Which packing a pool uses, with the options of that packing; and why a pool could not be built.
+//!
+//! Options belong to their packing: [`Allocator::Nbud`] holds [`NbudOptions`] and nothing else, so none can be set where
+//! it would be ignored. The setters accept any value; the pool's builder checks them.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use pagefold_frame::{FrameCount, FrameSource, MemoryBudget, SourceError};
 use thiserror::Error;
 
-use crate::classes::ClassTable;
-
-/// The allocators, by the names that the command line uses.
+/// A packing and its options. The command line knows each by [`name`](Self::name).
+///
+/// # Examples
+/// ```
+/// use pagefold_pool::{Allocator, NbudOptions, PoolBuilder};
+///
+/// // The default, with default options; by name; and with options.
+/// assert_eq!(Allocator::default(), Allocator::nbud());
+/// assert_eq!("zsmalloc".parse(), Ok(Allocator::zsmalloc()));
+/// let pool = PoolBuilder::new(NbudOptions::new().span_frames(8)).limit(8 << 20).build()?;
+/// # assert_eq!(pool.name(), "nbud");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Allocator {
     /// Spans with buddies packed back to back; the default.
-    Nbud,
-    /// Two objects in a frame, with an order of use to reclaim by.
+    Nbud(NbudOptions),
+    /// Two objects in a frame, with an order of use to reclaim by. It has no options.
     Zbud,
-    /// Objects scattered over blocks in any holes that there are.
-    Xcfmalloc,
+    /// Objects scattered over free blocks of any size.
+    Xcfmalloc(XcfmallocOptions),
     /// Size classes over chains of frames.
-    Zsmalloc,
+    Zsmalloc(ZsmallocOptions),
 }
 
 impl Allocator {
-    /// All of them, the default first.
-    pub const ALL: &[Self] = &[Self::Nbud, Self::Zbud, Self::Xcfmalloc, Self::Zsmalloc];
+    /// All of them with default options, the default first.
+    pub const ALL: &[Self] = &[Self::nbud(), Self::zbud(), Self::xcfmalloc(), Self::zsmalloc()];
+
+    /// nbud with default options.
+    pub const fn nbud() -> Self {
+        Self::Nbud(NbudOptions::new())
+    }
+
+    /// zbud.
+    pub const fn zbud() -> Self {
+        Self::Zbud
+    }
+
+    /// xcfmalloc with default options.
+    pub const fn xcfmalloc() -> Self {
+        Self::Xcfmalloc(XcfmallocOptions::new())
+    }
+
+    /// zsmalloc with default options.
+    pub const fn zsmalloc() -> Self {
+        Self::Zsmalloc(ZsmallocOptions::new())
+    }
 
     /// The name, lower-case.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Nbud => "nbud",
+            Self::Nbud(_) => "nbud",
             Self::Zbud => "zbud",
-            Self::Xcfmalloc => "xcfmalloc",
-            Self::Zsmalloc => "zsmalloc",
+            Self::Xcfmalloc(_) => "xcfmalloc",
+            Self::Zsmalloc(_) => "zsmalloc",
         }
+    }
+}
+
+impl Default for Allocator {
+    fn default() -> Self {
+        Self::nbud()
     }
 }
 
@@ -41,9 +81,38 @@ impl fmt::Display for Allocator {
     }
 }
 
-/// A name that is no allocator's; the text lists the known ones.
+impl FromStr for Allocator {
+    type Err = UnknownAllocator;
+
+    /// The allocator of this name, with default options.
+    fn from_str(name: &str) -> Result<Self, UnknownAllocator> {
+        let found = Self::ALL.iter().find(|allocator| allocator.name() == name);
+        found.copied().ok_or_else(|| UnknownAllocator { name: name.to_owned() })
+    }
+}
+
+impl From<NbudOptions> for Allocator {
+    fn from(options: NbudOptions) -> Self {
+        Self::Nbud(options)
+    }
+}
+
+impl From<XcfmallocOptions> for Allocator {
+    fn from(options: XcfmallocOptions) -> Self {
+        Self::Xcfmalloc(options)
+    }
+}
+
+impl From<ZsmallocOptions> for Allocator {
+    fn from(options: ZsmallocOptions) -> Self {
+        Self::Zsmalloc(options)
+    }
+}
+
+/// No allocator has this name; the text lists the known ones.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("unknown allocator `{name}`; known: {}", known())]
+#[non_exhaustive]
 pub struct UnknownAllocator {
     /// The name given.
     pub name: String,
@@ -53,17 +122,205 @@ fn known() -> String {
     Allocator::ALL.iter().map(|allocator| allocator.name()).collect::<Vec<_>>().join(", ")
 }
 
-impl FromStr for Allocator {
-    type Err = UnknownAllocator;
+/// The options of nbud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NbudOptions {
+    span_frames: u32,
+    pub(crate) fill: FillPolicy,
+}
 
-    fn from_str(name: &str) -> Result<Self, UnknownAllocator> {
-        let found = Self::ALL.iter().find(|allocator| allocator.name() == name);
-        found.copied().ok_or_else(|| UnknownAllocator { name: name.to_owned() })
+/// When nbud puts a new object into a hole, and when it appends it to a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum FillPolicy {
+    /// Fills holes while there are more than the density target allows, and appends otherwise.
+    #[default]
+    Auto,
+    /// Fills holes first: densest, but in the worst case each store moves a span's bytes.
+    Tight,
+    /// Appends as long as the limit allows: fastest, and dense only in a pool without frees.
+    Append,
+}
+
+impl NbudOptions {
+    /// The defaults: spans of 4 frames (16 KiB), [`FillPolicy::Auto`].
+    // Spans of 16 KiB pack as densely as 8 KiB or better, need half the descriptors, and fill holes within the target;
+    // measured in BENCHMARKS.md.
+    pub const fn new() -> Self {
+        Self { span_frames: 4, fill: FillPolicy::Auto }
+    }
+
+    /// Frames in a span: 1, 2, 4, 8 or 16. Longer spans pack tighter, and more bytes slide when one of their objects goes.
+    pub const fn span_frames(mut self, frames: u32) -> Self {
+        self.span_frames = frames;
+        self
+    }
+
+    /// Whether a new object fills a hole or is appended.
+    pub const fn fill_policy(mut self, policy: FillPolicy) -> Self {
+        self.fill = policy;
+        self
+    }
+
+    pub(crate) fn checked_span_frames(self) -> Result<FrameCount, BuildError> {
+        match self.span_frames {
+            frames @ (1 | 2 | 4 | 8 | 16) => Ok(FrameCount::new(frames)),
+            frames => Err(BuildError::SpanFrames { frames }),
+        }
+    }
+}
+
+impl Default for NbudOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The options of xcfmalloc.
+///
+/// # Examples
+/// ```
+/// use pagefold_pool::{PoolBuilder, XcfmallocOptions};
+///
+/// let pool = PoolBuilder::new(XcfmallocOptions::new().max_blocks(4)).limit(8 << 20).build()?;
+/// assert_eq!(pool.max_len(), 4 * 4096);
+/// let handle = pool.store(&[7; 3 * 4096])?;
+/// pool.read(handle, &mut |slices| assert!((1..=4).contains(&slices.parts().len())))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct XcfmallocOptions {
+    max_blocks: u32,
+    pub(crate) selection: BlockSelection,
+}
+
+/// How xcfmalloc chooses blocks for an object that no free block fits exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum BlockSelection {
+    /// Unless it is the last block allowed, the largest smaller one; then the smallest larger one.
+    #[default]
+    Standard,
+    /// With the condition inverted, as the design was once circulated: a smaller block is looked for only when it is the
+    /// last one allowed, where it is of no use. So only objects longer than a frame are scattered. It exists to measure
+    /// what that costs.
+    Inverted,
+}
+
+impl XcfmallocOptions {
+    /// The defaults: 2 blocks, [`BlockSelection::Standard`].
+    // With two blocks, any two holes can hold an object; measured in BENCHMARKS.md.
+    pub const fn new() -> Self {
+        Self { max_blocks: 2, selection: BlockSelection::Standard }
+    }
+
+    /// The most blocks of an object: 1 to 8. An object is at most as many frames long. More blocks make more holes usable,
+    /// and each object larger: by 8 bytes for two blocks, 24 for four, 56 for eight.
+    pub const fn max_blocks(mut self, blocks: u32) -> Self {
+        self.max_blocks = blocks;
+        self
+    }
+
+    /// How blocks are chosen.
+    pub const fn selection(mut self, selection: BlockSelection) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    pub(crate) fn checked_max_blocks(self, most: usize) -> Result<usize, BuildError> {
+        let blocks = usize::try_from(self.max_blocks).ok();
+        let blocks = blocks.filter(|blocks| (1..=most).contains(blocks));
+        blocks.ok_or(BuildError::MaxBlocks { blocks: self.max_blocks })
+    }
+}
+
+impl Default for XcfmallocOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The options of zsmalloc.
+///
+/// # Examples
+/// ```
+/// use pagefold_pool::{PoolBuilder, ZsmallocOptions};
+///
+/// let pool = PoolBuilder::new(ZsmallocOptions::new().chain_limit(4)).limit(8 << 20).build()?;
+/// let handle = pool.store(&[7; 3000])?;
+/// pool.read(handle, &mut |slices| assert!(slices.parts().len() <= 2))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ZsmallocOptions {
+    pub(crate) class_step: usize,
+    pub(crate) chain_limit: u32,
+    pub(crate) class_lending: bool,
+}
+
+impl ZsmallocOptions {
+    /// The defaults, as in Linux: classes 16 bytes apart, chains of up to 8 frames. Larger classes lend free slots.
+    pub const fn new() -> Self {
+        Self { class_step: 16, chain_limit: 8, class_lending: true }
+    }
+
+    /// Bytes from one size class to the next, a multiple of 8 that divides 4064: 8, 16, 32, 1016, 2032 or 4064. Smaller
+    /// steps waste less behind objects, and leave more classes with a zspage that is not full.
+    pub const fn class_step(mut self, bytes: usize) -> Self {
+        self.class_step = bytes;
+        self
+    }
+
+    /// The most frames of a zspage: 1 to 8. Longer chains waste less behind the last object, and more objects in them lie
+    /// in two frames.
+    pub const fn chain_limit(mut self, frames: u32) -> Self {
+        self.chain_limit = frames;
+        self
+    }
+
+    /// Whether larger classes lend their free slots to smaller objects: in compaction where that frees frames, and at the
+    /// limit. It exists to measure what lending gives.
+    pub const fn class_lending(mut self, lending: bool) -> Self {
+        self.class_lending = lending;
+        self
+    }
+}
+
+impl Default for ZsmallocOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What every pool is built from, whatever its packing.
+#[derive(Debug)]
+pub struct PoolConfig {
+    /// The hard limit, in bytes.
+    pub(crate) limit: usize,
+    pub(crate) max_limit: Option<usize>,
+    /// The most indices of handles, and bits of their generations. Only tests bound them.
+    pub(crate) handle_indices: usize,
+    pub(crate) generation_bits: u32,
+    /// The budget, without a limit yet, and the source behind it.
+    pub(crate) memory: Arc<MemoryBudget>,
+}
+
+impl PoolConfig {
+    /// A pool with a hard limit in bytes on everything that may be resident, and memory from `source`.
+    pub fn new(limit: usize, source: Box<dyn FrameSource>) -> Self {
+        Self {
+            limit,
+            max_limit: None,
+            handle_indices: usize::MAX,
+            generation_bits: u32::MAX,
+            memory: Arc::new(MemoryBudget::new(source, usize::MAX)),
+        }
     }
 }
 
 /// Why a pool could not be built.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// The limit does not hold an empty pool and the largest object.
     #[error("a limit of {limit} bytes is too small; {allocator} needs at least {min}")]
@@ -107,72 +364,10 @@ pub enum BuildError {
         /// The number given.
         frames: u32,
     },
-    /// Handles tell 65 535 pools apart.
+    /// A process has at most 65 535 pools at a time: a handle holds its pool's number in 16 bits.
     #[error("65535 pools are alive in this process; drop one first")]
     TooManyPools,
     /// The source gave no address space.
     #[error(transparent)]
     Source(#[from] SourceError),
-}
-
-/// Whether a new object fills a hole or is appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Placement {
-    /// Holes are filled while there are more than the density target allows; otherwise objects are appended.
-    #[default]
-    Auto,
-    /// Holes are always filled first: densest, a span of `memmove` a store in the worst case.
-    Tight,
-    /// Objects are appended as long as the limit allows: fastest, and dense only in a pool without frees.
-    Append,
-}
-
-/// How xcfmalloc chooses blocks for an object that no free block fits exactly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Selection {
-    /// Unless it is the last block allowed, the largest smaller one; then the smallest larger one.
-    #[default]
-    Standard,
-    /// With the condition inverted, as the design was once circulated: a smaller block is looked for only when it is the
-    /// last one allowed, where it is of no use. So objects are scattered only where they are longer than a frame. It is
-    /// here to measure what that costs.
-    Inverted,
-}
-
-/// What every pool is built from, whatever its packing.
-#[derive(Debug)]
-pub struct EngineConfig {
-    /// The hard limit, in bytes.
-    pub(crate) limit: usize,
-    pub(crate) max_limit: Option<usize>,
-    /// The most indices of handles, and bits of their generations: no bound, but for tests.
-    pub(crate) handle_indices: usize,
-    pub(crate) generation_bits: u32,
-    /// The budget, without a limit yet, and the source behind it.
-    pub(crate) memory: Arc<MemoryBudget>,
-}
-
-impl EngineConfig {
-    /// A pool with a hard limit in bytes on everything that may be resident, and memory from `source`.
-    pub fn new(limit: usize, source: Box<dyn FrameSource>) -> Self {
-        Self {
-            limit,
-            max_limit: None,
-            handle_indices: usize::MAX,
-            generation_bits: u32::MAX,
-            memory: Arc::new(MemoryBudget::new(source, usize::MAX)),
-        }
-    }
-}
-
-/// What a pool of one of the packings here is built from.
-#[derive(Debug)]
-pub(crate) struct Layout {
-    pub(crate) engine: EngineConfig,
-    pub(crate) span_frames: FrameCount,
-    pub(crate) placement: Placement,
-    pub(crate) max_blocks: usize,
-    pub(crate) selection: Selection,
-    pub(crate) classes: ClassTable,
-    pub(crate) lending: bool,
 }

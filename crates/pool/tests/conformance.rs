@@ -3,11 +3,19 @@
 #![cfg(not(loom))]
 
 use pagefold_frame::HeapSource;
-use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder};
+use pagefold_pool::{Allocator, FillPolicy, NbudOptions, Pool, PoolBuilder};
 use pagefold_testkit::conformance::Expectations;
 
-fn nbud(limit: usize) -> PoolBuilder {
-    PoolBuilder::new(Allocator::Nbud).limit(limit)
+fn nbud(options: NbudOptions) -> PoolBuilder {
+    PoolBuilder::new(options)
+}
+
+fn fill(policy: FillPolicy) -> PoolBuilder {
+    nbud(NbudOptions::new().fill_policy(policy))
+}
+
+fn spans(frames: u32) -> PoolBuilder {
+    nbud(NbudOptions::new().span_frames(frames))
 }
 
 fn build(builder: PoolBuilder) -> Box<dyn Pool> {
@@ -33,14 +41,14 @@ fn single() -> Expectations {
 mod spans_of_1_frame {
     use super::*;
 
-    pagefold_testkit::conformance!(|limit| build(nbud(limit).span_frames(1)), single());
+    pagefold_testkit::conformance!(|limit| build(spans(1).limit(limit)), single());
 }
 
 mod spans_of_2_frames {
     use super::*;
 
     pagefold_testkit::conformance!(
-        |limit| build(nbud(limit).span_frames(2)),
+        |limit| build(spans(2).limit(limit)),
         Expectations { fill_min: 0.7, compacted_density_min: 0.85, ..Expectations::default() }
     );
 }
@@ -48,41 +56,38 @@ mod spans_of_2_frames {
 mod spans_of_4_frames {
     use super::*;
 
-    pagefold_testkit::conformance!(|limit| build(nbud(limit).span_frames(4)), dense());
+    pagefold_testkit::conformance!(|limit| build(spans(4).limit(limit)), dense());
 }
 
 mod spans_of_8_frames {
     use super::*;
 
-    pagefold_testkit::conformance!(|limit| build(nbud(limit).span_frames(8)), dense());
+    pagefold_testkit::conformance!(|limit| build(spans(8).limit(limit)), dense());
 }
 
 mod spans_of_16_frames {
     use super::*;
 
-    pagefold_testkit::conformance!(|limit| build(nbud(limit).span_frames(16)), dense());
+    pagefold_testkit::conformance!(|limit| build(spans(16).limit(limit)), dense());
 }
 
 mod tight {
     use super::*;
 
-    pagefold_testkit::conformance!(|limit| build(nbud(limit).placement(Placement::Tight)), dense());
+    pagefold_testkit::conformance!(|limit| build(fill(FillPolicy::Tight).limit(limit)), dense());
 }
 
 mod append {
     use super::*;
 
-    pagefold_testkit::conformance!(
-        |limit| build(nbud(limit).placement(Placement::Append)),
-        dense()
-    );
+    pagefold_testkit::conformance!(|limit| build(fill(FillPolicy::Append).limit(limit)), dense());
 }
 
 mod heap {
     use super::*;
 
     pagefold_testkit::conformance!(
-        |limit| build(nbud(limit).source(Box::new(HeapSource::new()))),
+        |limit| build(nbud(NbudOptions::new()).limit(limit).source(Box::new(HeapSource::new()))),
         dense()
     );
 }
@@ -97,7 +102,7 @@ mod zbud {
     }
 
     fn zbud(limit: usize) -> PoolBuilder {
-        PoolBuilder::new(Allocator::Zbud).limit(limit)
+        PoolBuilder::new(Allocator::zbud()).limit(limit)
     }
 
     mod mapped {
@@ -118,12 +123,17 @@ mod zbud {
 
 /// xcfmalloc through the same suite, with objects of 1 to 8 blocks, from both sources of memory.
 mod xcfmalloc {
-    use pagefold_pool::Selection;
+    use pagefold_pool::{BlockSelection, XcfmallocOptions};
 
     use super::*;
 
     fn xcfmalloc(limit: usize, blocks: u32) -> PoolBuilder {
-        PoolBuilder::new(Allocator::Xcfmalloc).limit(limit).max_blocks(blocks)
+        PoolBuilder::new(XcfmallocOptions::new().max_blocks(blocks)).limit(limit)
+    }
+
+    fn inverted(limit: usize) -> PoolBuilder {
+        let options = XcfmallocOptions::new().max_blocks(2).selection(BlockSelection::Inverted);
+        PoolBuilder::new(options).limit(limit)
     }
 
     /// What objects hold that any two holes are a place for.
@@ -163,10 +173,7 @@ mod xcfmalloc {
     mod inverted {
         use super::*;
 
-        pagefold_testkit::conformance!(
-            |limit| build(xcfmalloc(limit, 2).selection(Selection::Inverted)),
-            unsplit()
-        );
+        pagefold_testkit::conformance!(|limit| build(inverted(limit)), unsplit());
     }
 
     mod heap {
@@ -181,10 +188,16 @@ mod xcfmalloc {
 
 /// zsmalloc through the same suite, with several steps and chain limits, from both sources of memory.
 mod zsmalloc {
+    use pagefold_pool::ZsmallocOptions;
+
     use super::*;
 
     fn zsmalloc(step: usize, chain: u32) -> PoolBuilder {
-        PoolBuilder::new(Allocator::Zsmalloc).class_step(step).chain_limit(chain)
+        PoolBuilder::new(ZsmallocOptions::new().class_step(step).chain_limit(chain))
+    }
+
+    fn without_lending() -> PoolBuilder {
+        PoolBuilder::new(ZsmallocOptions::new().class_lending(false))
     }
 
     /// What long chains hold of objects of many lengths, with a zspage or less lost in each class.
@@ -229,10 +242,7 @@ mod zsmalloc {
     mod within_classes {
         use super::*;
 
-        pagefold_testkit::conformance!(
-            |limit| build(zsmalloc(16, 8).limit(limit).class_lending(false)),
-            alone()
-        );
+        pagefold_testkit::conformance!(|limit| build(without_lending().limit(limit)), alone());
     }
 
     mod heap {
@@ -247,14 +257,14 @@ mod zsmalloc {
 
 /// Handles at their end: every index lives 64 times, so that all that is said of handles is said of the last ones too.
 mod short_lives {
-    use pagefold_testkit::conformance::{CHECKS, Subject};
+    use pagefold_testkit::conformance::{CHECKS, PoolUnderTest};
 
     use super::*;
 
     fn passes(allocator: Allocator) {
         let make =
             |limit| build(PoolBuilder::new(allocator).limit(limit).handle_table(usize::MAX, 6));
-        let subject = Subject { make: &make, expect: Expectations::default() };
+        let under_test = PoolUnderTest { make: &make, expect: Expectations::default() };
         for name in [
             "an_old_handle_never_finds_its_successor",
             "forged_words_name_nothing",
@@ -263,27 +273,27 @@ mod short_lives {
             "exactly_one_of_two_racing_frees_succeeds",
         ] {
             let check = CHECKS.iter().find(|check| check.name == name).expect("a check");
-            (check.run)(&subject);
+            (check.run)(&under_test);
         }
     }
 
     #[test]
     fn of_nbud() {
-        passes(Allocator::Nbud);
+        passes(Allocator::nbud());
     }
 
     #[test]
     fn of_zbud() {
-        passes(Allocator::Zbud);
+        passes(Allocator::zbud());
     }
 
     #[test]
     fn of_xcfmalloc() {
-        passes(Allocator::Xcfmalloc);
+        passes(Allocator::xcfmalloc());
     }
 
     #[test]
     fn of_zsmalloc() {
-        passes(Allocator::Zsmalloc);
+        passes(Allocator::zsmalloc());
     }
 }

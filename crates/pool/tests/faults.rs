@@ -6,8 +6,11 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::{FaultPlan, FaultySource, HeapSource};
-use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder};
+use pagefold_frame::HeapSource;
+use pagefold_pool::{
+    Allocator, FillPolicy, NbudOptions, Pool, PoolBuilder, XcfmallocOptions, ZsmallocOptions,
+};
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use pagefold_testkit::{
     model::{Checked, Depth, Mismatch, Op},
     seed::Seed,
@@ -18,35 +21,22 @@ const LIMIT: usize = 4 << 20;
 const OPS: usize = 300;
 const MAX_LEN: usize = 20_000;
 
-/// The pool of one run.
-#[derive(Debug, Clone, Copy)]
-struct Shape {
-    allocator: Allocator,
-    placement: Placement,
-    max_blocks: u32,
-    chain: u32,
+fn nbud(fill: FillPolicy) -> Allocator {
+    NbudOptions::new().fill_policy(fill).into()
 }
 
-const fn nbud(placement: Placement) -> Shape {
-    Shape { allocator: Allocator::Nbud, placement, max_blocks: 2, chain: 8 }
+fn xcfmalloc(max_blocks: u32) -> Allocator {
+    XcfmallocOptions::new().max_blocks(max_blocks).into()
 }
 
-/// Of the other allocators the placement means nothing.
-const ZBUD: Shape = Shape { allocator: Allocator::Zbud, ..nbud(Placement::Auto) };
-
-const fn xcfmalloc(max_blocks: u32) -> Shape {
-    Shape { allocator: Allocator::Xcfmalloc, max_blocks, ..nbud(Placement::Auto) }
+fn zsmalloc(chain: u32) -> Allocator {
+    ZsmallocOptions::new().chain_limit(chain).into()
 }
 
-const fn zsmalloc(chain: u32) -> Shape {
-    Shape { allocator: Allocator::Zsmalloc, chain, ..nbud(Placement::Auto) }
-}
-
-fn pool(plan: &Arc<FaultPlan>, shape: Shape) -> Box<dyn Pool> {
+fn pool(plan: &Arc<FaultPlan>, allocator: Allocator) -> Box<dyn Pool> {
     let source = FaultySource::new(Box::new(HeapSource::new()), Arc::clone(plan));
-    let builder = PoolBuilder::new(shape.allocator).limit(LIMIT).placement(shape.placement);
-    let builder = builder.max_blocks(shape.max_blocks).chain_limit(shape.chain);
-    builder.source(Box::new(source)).build().expect("nothing fails while the pool is built")
+    let builder = PoolBuilder::new(allocator).limit(LIMIT).source(Box::new(source));
+    builder.build().expect("nothing fails while the pool is built")
 }
 
 fn traffic(on: &mut Checked<'_>, rng: &mut impl Rng, ops: usize) -> Result<(), Mismatch> {
@@ -60,20 +50,20 @@ fn traffic(on: &mut Checked<'_>, rng: &mut impl Rng, ops: usize) -> Result<(), M
 }
 
 /// The same traffic with each single grant refused (and the `count - 1` after it); how many were refused.
-fn refuse_each(shape: Shape, count: u64) -> u64 {
+fn refuse_each(allocator: Allocator, count: u64) -> u64 {
     let seed = Seed::for_test(0xfa17);
     let mut k = 0;
     loop {
         let plan = FaultPlan::new();
-        let pool = pool(&plan, shape);
+        let pool = pool(&plan, allocator);
         let mut on = Checked::new(&*pool, Depth::Stats);
         let mut rng = seed.rng(1);
-        let before = plan.asked();
+        let before = plan.allocations();
         plan.fail(k, count);
         if let Err(mismatch) = traffic(&mut on, &mut rng, OPS) {
-            panic!("{shape:?}, grant {k} and {count} in all refused: {mismatch}");
+            panic!("{allocator:?}, grant {k} and {count} in all refused: {mismatch}");
         }
-        let asked = plan.asked() - before;
+        let asked = plan.allocations() - before;
         plan.heal();
         let after = traffic(&mut on, &mut rng, OPS / 4).and_then(|()| {
             let stored = on.store(&vec![1; pool.max_len().min(5000)])?;
@@ -82,7 +72,7 @@ fn refuse_each(shape: Shape, count: u64) -> u64 {
             on.validate()
         });
         if let Err(mismatch) = after {
-            panic!("{shape:?}, after grant {k} and {count} in all were refused: {mismatch}");
+            panic!("{allocator:?}, after grant {k} and {count} in all were refused: {mismatch}");
         }
         if asked <= k {
             return k;
@@ -93,20 +83,20 @@ fn refuse_each(shape: Shape, count: u64) -> u64 {
 
 #[test]
 fn each_single_refusal_is_harmless() {
-    let nbuds = [Placement::Auto, Placement::Tight, Placement::Append].map(nbud);
-    let others = [ZBUD, xcfmalloc(2), xcfmalloc(8), zsmalloc(8), zsmalloc(1)];
-    for shape in nbuds.into_iter().chain(others) {
-        let refused = refuse_each(shape, 1);
-        assert!(refused > 20, "{shape:?}: the traffic asked for memory only {refused} times");
+    let nbuds = [FillPolicy::Auto, FillPolicy::Tight, FillPolicy::Append].map(nbud);
+    let others = [Allocator::zbud(), xcfmalloc(2), xcfmalloc(8), zsmalloc(8), zsmalloc(1)];
+    for allocator in nbuds.into_iter().chain(others) {
+        let refused = refuse_each(allocator, 1);
+        assert!(refused > 20, "{allocator:?}: the traffic asked for memory only {refused} times");
     }
 }
 
 #[test]
 fn refusing_everything_from_some_moment_is_harmless() {
-    let nbuds = [Placement::Auto, Placement::Tight].map(nbud);
-    let others = [ZBUD, xcfmalloc(2), xcfmalloc(8), zsmalloc(8), zsmalloc(1)];
-    for shape in nbuds.into_iter().chain(others) {
-        let refused = refuse_each(shape, u64::MAX);
-        assert!(refused > 20, "{shape:?}: the traffic asked for memory only {refused} times");
+    let nbuds = [FillPolicy::Auto, FillPolicy::Tight].map(nbud);
+    let others = [Allocator::zbud(), xcfmalloc(2), xcfmalloc(8), zsmalloc(8), zsmalloc(1)];
+    for allocator in nbuds.into_iter().chain(others) {
+        let refused = refuse_each(allocator, u64::MAX);
+        assert!(refused > 20, "{allocator:?}: the traffic asked for memory only {refused} times");
     }
 }

@@ -243,10 +243,10 @@ fn a_table_whose_retired_indices_come_back_does_not_end(allocator: Allocator) {
 
 macro_rules! for_every_packing {
     ($($test:ident),+ $(,)?) => {
-        mod nbud { $( #[test] fn $test() { super::$test(super::Allocator::Nbud); } )+ }
-        mod zbud { $( #[test] fn $test() { super::$test(super::Allocator::Zbud); } )+ }
-        mod xcfmalloc { $( #[test] fn $test() { super::$test(super::Allocator::Xcfmalloc); } )+ }
-        mod zsmalloc { $( #[test] fn $test() { super::$test(super::Allocator::Zsmalloc); } )+ }
+        mod nbud { $( #[test] fn $test() { super::$test(super::Allocator::nbud()); } )+ }
+        mod zbud { $( #[test] fn $test() { super::$test(super::Allocator::zbud()); } )+ }
+        mod xcfmalloc { $( #[test] fn $test() { super::$test(super::Allocator::xcfmalloc()); } )+ }
+        mod zsmalloc { $( #[test] fn $test() { super::$test(super::Allocator::zsmalloc()); } )+ }
     };
 }
 

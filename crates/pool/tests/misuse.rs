@@ -1,16 +1,26 @@
 //! Pools that cannot be built, and the edges of those that can. Misuse of handles is in the conformance suite.
 #![cfg(not(loom))]
 
-use pagefold_pool::{Allocator, BuildError, PoolBuilder, UnknownAllocator};
+use pagefold_pool::{
+    Allocator, BuildError, NbudOptions, PoolBuilder, XcfmallocOptions, ZsmallocOptions,
+};
 
 fn nbud() -> PoolBuilder {
-    PoolBuilder::new(Allocator::Nbud)
+    PoolBuilder::new(Allocator::nbud())
+}
+
+fn spans(frames: u32) -> PoolBuilder {
+    PoolBuilder::new(NbudOptions::new().span_frames(frames))
+}
+
+fn blocks(most: u32) -> PoolBuilder {
+    PoolBuilder::new(XcfmallocOptions::new().max_blocks(most))
 }
 
 #[test]
 fn an_unknown_allocator_is_named_beside_the_known_ones() {
     let error = "nbut".parse::<Allocator>().expect_err("no such allocator");
-    assert_eq!(error, UnknownAllocator { name: "nbut".to_owned() });
+    assert_eq!(error.name, "nbut");
     for known in Allocator::ALL {
         assert!(error.to_string().contains(known.name()), "{error}");
         assert_eq!(known.to_string().parse(), Ok(*known));
@@ -20,7 +30,7 @@ fn an_unknown_allocator_is_named_beside_the_known_ones() {
 #[test]
 fn a_span_has_a_power_of_two_of_frames() {
     for frames in [0, 3, 5, 12, 17, 32, u32::MAX] {
-        match nbud().span_frames(frames).build() {
+        match spans(frames).build() {
             Err(BuildError::SpanFrames { frames: said }) => assert_eq!(said, frames),
             other => panic!("{frames} frames: {:?}", other.err()),
         }
@@ -29,32 +39,33 @@ fn a_span_has_a_power_of_two_of_frames() {
 
 #[test]
 fn an_object_has_1_to_8_blocks() {
-    for blocks in [0, 9, 64, u32::MAX] {
-        match PoolBuilder::new(Allocator::Xcfmalloc).max_blocks(blocks).build() {
-            Err(BuildError::MaxBlocks { blocks: said }) => assert_eq!(said, blocks),
-            other => panic!("{blocks} blocks: {:?}", other.err()),
+    for most in [0, 9, 64, u32::MAX] {
+        match blocks(most).build() {
+            Err(BuildError::MaxBlocks { blocks: said }) => assert_eq!(said, most),
+            other => panic!("{most} blocks: {:?}", other.err()),
         }
     }
 }
 
 #[test]
 fn classes_have_a_step_that_leads_to_a_frame_and_chains_of_1_to_8_frames() {
-    let zsmalloc = || PoolBuilder::new(Allocator::Zsmalloc).limit(8 << 20);
+    let zsmalloc = ZsmallocOptions::new();
+    let build = |options| PoolBuilder::new(options).limit(8 << 20).build();
     for frames in [0, 9, 64, u32::MAX] {
-        match zsmalloc().chain_limit(frames).build() {
+        match build(zsmalloc.chain_limit(frames)) {
             Err(BuildError::ChainLimit { frames: said }) => assert_eq!(said, frames),
             other => panic!("{frames} frames: {:?}", other.err()),
         }
     }
     // Divisors of what there is, but no multiples of 8, and numbers that do not lead to a frame.
     for step in [0, 1, 2, 4, 254, 508, 24, 48, 64, 4096, usize::MAX] {
-        match zsmalloc().class_step(step).build() {
+        match build(zsmalloc.class_step(step)) {
             Err(BuildError::ClassStep { step: said }) => assert_eq!(said, step),
             other => panic!("a step of {step}: {:?}", other.err()),
         }
     }
     for step in [8, 16, 32, 1016, 2032, 4064] {
-        assert!(zsmalloc().class_step(step).build().is_ok(), "the error names {step}");
+        assert!(build(zsmalloc.class_step(step)).is_ok(), "the error names {step}");
     }
 }
 
@@ -87,19 +98,17 @@ fn least_limit_holds_the_longest_object(what: &str, builder: &dyn Fn() -> PoolBu
 fn the_least_limit_holds_the_longest_object() {
     for frames in [1, 2, 4, 8, 16] {
         let what = format!("nbud with spans of {frames} frames");
-        least_limit_holds_the_longest_object(&what, &|| nbud().span_frames(frames));
+        least_limit_holds_the_longest_object(&what, &|| spans(frames));
     }
-    least_limit_holds_the_longest_object("zbud", &|| PoolBuilder::new(Allocator::Zbud));
-    for blocks in 1..=8 {
-        let what = format!("xcfmalloc with up to {blocks} blocks");
-        let xcfmalloc = || PoolBuilder::new(Allocator::Xcfmalloc).max_blocks(blocks);
-        least_limit_holds_the_longest_object(&what, &xcfmalloc);
+    least_limit_holds_the_longest_object("zbud", &|| PoolBuilder::new(Allocator::zbud()));
+    for most in 1..=8 {
+        let what = format!("xcfmalloc with up to {most} blocks");
+        least_limit_holds_the_longest_object(&what, &|| blocks(most));
     }
     for (step, frames) in [(16, 8), (8, 4), (32, 1), (4064, 8)] {
         let what = format!("zsmalloc by {step} bytes with chains of up to {frames}");
-        let zsmalloc =
-            || PoolBuilder::new(Allocator::Zsmalloc).class_step(step).chain_limit(frames);
-        least_limit_holds_the_longest_object(&what, &zsmalloc);
+        let options = ZsmallocOptions::new().class_step(step).chain_limit(frames);
+        least_limit_holds_the_longest_object(&what, &|| PoolBuilder::new(options));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reading allocates nothing: not in a new thread, not at the brim, not when it is the last to let go of freed bytes.
+//! Reading allocates nothing: not in a new thread, not in a full pool, not when it is the last to let go of freed bytes.
 #![cfg(not(loom))]
 
 use std::thread;
@@ -17,7 +17,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const NONE: Allocations = Allocations { allocated: 0, freed: 0 };
 
-/// A pool at the brim after some churn, and its objects.
+/// A full pool after some churn, and its objects.
 fn churned(allocator: Allocator, seed: Seed) -> (Box<dyn Pool>, Vec<(Handle, Pattern)>) {
     let pool = PoolBuilder::new(allocator).limit(8 << 20).build().expect("enough for a pool");
     let mut rng = seed.rng(0);

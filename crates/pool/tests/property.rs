@@ -4,7 +4,10 @@
 use std::num::NonZeroU64;
 
 use pagefold_frame::HeapSource;
-use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder, Selection};
+use pagefold_pool::{
+    Allocator, BlockSelection, FillPolicy, NbudOptions, Pool, PoolBuilder, XcfmallocOptions,
+    ZsmallocOptions,
+};
 use pagefold_testkit::{
     corpus::PAGE_BYTES,
     model::{Checked, Depth, Op},
@@ -22,31 +25,35 @@ use rand::Rng;
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     allocator: Allocator,
-    span_frames: u32,
-    placement: Placement,
-    max_blocks: u32,
-    selection: Selection,
-    step: usize,
-    chain: u32,
-    lending: bool,
     limit: usize,
 }
 
 impl Shape {
     fn build(self) -> Box<dyn Pool> {
         let builder = PoolBuilder::new(self.allocator).limit(self.limit);
-        let builder = builder.span_frames(self.span_frames).placement(self.placement);
-        let builder = builder.max_blocks(self.max_blocks).selection(self.selection);
-        let builder = builder.class_step(self.step).chain_limit(self.chain);
-        let builder = builder.class_lending(self.lending);
         let builder = match self.allocator {
             // From the heap, where a frame that is used after it was given back reads as something else.
-            Allocator::Xcfmalloc | Allocator::Zsmalloc => {
+            Allocator::Xcfmalloc(_) | Allocator::Zsmalloc(_) => {
                 builder.source(Box::new(HeapSource::new()))
             }
             _ => builder,
         };
         builder.build().expect("enough for a pool")
+    }
+}
+
+/// nbud with spans and a policy of the case's choice.
+#[derive(Debug, Clone, Copy)]
+struct NbudShape {
+    span_frames: u32,
+    fill: FillPolicy,
+    limit: usize,
+}
+
+impl NbudShape {
+    fn shape(self) -> Shape {
+        let options = NbudOptions::new().span_frames(self.span_frames).fill_policy(self.fill);
+        Shape { allocator: options.into(), limit: self.limit }
     }
 
     fn span_bytes(self) -> usize {
@@ -54,49 +61,35 @@ impl Shape {
     }
 }
 
-/// Any pool; the shape of its spans matters to nbud alone, blocks to xcfmalloc, and classes to zsmalloc.
+/// A packing with any of its options, and a limit.
 fn shapes() -> impl Strategy<Value = Shape> {
-    let others = prop_oneof![
-        1 => Just(Allocator::Zbud),
-        3 => Just(Allocator::Xcfmalloc),
-        4 => Just(Allocator::Zsmalloc),
-    ];
-    let selections = vec![Selection::Standard, Selection::Standard, Selection::Inverted];
+    let selections =
+        vec![BlockSelection::Standard, BlockSelection::Standard, BlockSelection::Inverted];
     let blocks = (select(vec![1_u32, 2, 3, 4, 8]), select(selections));
+    let xcfmalloc = blocks.prop_map(|(blocks, selection)| {
+        Allocator::from(XcfmallocOptions::new().max_blocks(blocks).selection(selection))
+    });
     let classes = (select(vec![8_usize, 16, 32, 1016]), 1..=8_u32, any::<bool>());
+    let zsmalloc = classes.prop_map(|(step, chain, lending)| {
+        let options = ZsmallocOptions::new().class_step(step).chain_limit(chain);
+        Allocator::from(options.class_lending(lending))
+    });
+    let others = prop_oneof![1 => Just(Allocator::zbud()), 3 => xcfmalloc, 4 => zsmalloc];
     prop_oneof![
-        3 => nbud_shapes(),
-        8 => (others, blocks, classes, nbud_shapes()).prop_map(|(allocator, blocks, classes, shape)| Shape {
-            allocator,
-            max_blocks: blocks.0,
-            selection: blocks.1,
-            step: classes.0,
-            chain: classes.1,
-            lending: classes.2,
-            ..shape
-        }),
+        3 => nbud_shapes().prop_map(NbudShape::shape),
+        8 => (others, limits()).prop_map(|(allocator, limit)| Shape { allocator, limit }),
     ]
 }
 
-fn nbud_shapes() -> impl Strategy<Value = Shape> {
-    let placements = vec![Placement::Auto, Placement::Tight, Placement::Append];
-    // The least limit leaves room for a handful of large objects, so that the brim is part of most cases.
-    (
-        select(vec![1_u32, 2, 4, 8, 16]),
-        select(placements),
-        select(vec![1_usize << 20, 2 << 20, 16 << 20]),
-    )
-        .prop_map(|(span_frames, placement, limit)| Shape {
-            allocator: Allocator::Nbud,
-            span_frames,
-            placement,
-            max_blocks: 2,
-            selection: Selection::Standard,
-            step: 16,
-            chain: 8,
-            lending: true,
-            limit,
-        })
+/// The least leaves room for a handful of large objects, so that most cases reach the limit.
+fn limits() -> impl Strategy<Value = usize> {
+    select(vec![1_usize << 20, 2 << 20, 16 << 20])
+}
+
+fn nbud_shapes() -> impl Strategy<Value = NbudShape> {
+    let policies = vec![FillPolicy::Auto, FillPolicy::Tight, FillPolicy::Append];
+    (select(vec![1_u32, 2, 4, 8, 16]), select(policies), limits())
+        .prop_map(|(span_frames, fill, limit)| NbudShape { span_frames, fill, limit })
 }
 
 /// Short ones, all of a frame, borders of frames and half spans, anything.
@@ -225,9 +218,8 @@ fn without_frees_frames_are_bounded_by_the_payload() {
     ];
     check(0xb0d, 150, (nbud_shapes(), lens), |(shape, lens)| {
         // Appending is allowed to leave the end of each span empty.
-        let placement =
-            if shape.placement == Placement::Append { Placement::Auto } else { shape.placement };
-        let pool = Shape { limit: 64 << 20, placement, ..shape }.build();
+        let fill = if shape.fill == FillPolicy::Append { FillPolicy::Auto } else { shape.fill };
+        let pool = NbudShape { limit: 64 << 20, fill, ..shape }.shape().build();
         let (mut bound, span_bytes) = (Bound::default(), shape.span_bytes());
         for len in lens {
             if pool.store(&vec![7; len]).is_err() {

@@ -9,7 +9,7 @@ use std::{
 use pagefold_pool::{Allocator, BuildError, Handle, Pool, PoolBuilder};
 
 fn pool(limit: usize) -> Box<dyn Pool> {
-    PoolBuilder::new(Allocator::Nbud).limit(limit).build().expect("room")
+    PoolBuilder::new(Allocator::nbud()).limit(limit).build().expect("room")
 }
 
 /// Fills the pool with objects of `len` bytes and returns them.
@@ -32,7 +32,7 @@ fn compaction_with_no_budget_comes_to_an_end() {
 #[test]
 fn a_limit_beyond_the_arena_is_refused() {
     for limit in [usize::MAX, 1 << 62, 1 << 50] {
-        let built = PoolBuilder::new(Allocator::Nbud).limit(limit).build();
+        let built = PoolBuilder::new(Allocator::nbud()).limit(limit).build();
         assert!(matches!(built, Err(BuildError::LimitTooLarge { .. })), "{limit}");
     }
 }
@@ -103,7 +103,7 @@ fn a_snapshot_beside_threads_counts_no_less_than_nothing() {
 /// An index has 65 536 lives here, and the page of those that had theirs goes back: an empty pool stays small.
 #[test]
 fn a_pool_that_is_always_empty_again_does_not_grow() {
-    let builder = PoolBuilder::new(Allocator::Nbud).limit(1 << 20);
+    let builder = PoolBuilder::new(Allocator::nbud()).limit(1 << 20);
     let pool = builder.handle_table(usize::MAX, 16).build().expect("room");
     let mut most = 0;
     for round in 0..8_000_000_u32 {

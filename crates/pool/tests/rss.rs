@@ -6,7 +6,7 @@
 use std::{fs, io::Write as _};
 
 use pagefold_pool::{Allocator, Handle, Pool, PoolBuilder};
-use pagefold_sys::procfs::{self, Process};
+use pagefold_procfs::Process;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 const LIMIT: usize = 256 << 20;
@@ -14,7 +14,7 @@ const PAYLOAD: usize = 160 << 20;
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
 fn rss_anon() -> u64 {
-    procfs::rss_anon(Process::Current).expect("the kernel tells")
+    pagefold_procfs::rss_anon(Process::Current).expect("the kernel tells")
 }
 
 /// The kernel's setting for transparent huge pages, put back on drop.
@@ -91,7 +91,7 @@ fn three_quarters_freed() {
     let mut handles: Vec<Option<Handle>> = vec![Handle::from_raw(1); LIMIT / 400];
     handles.fill(None);
     let base = rss_anon();
-    let pool = PoolBuilder::new(Allocator::Nbud).limit(LIMIT).build().expect("room");
+    let pool = PoolBuilder::new(Allocator::nbud()).limit(LIMIT).build().expect("room");
     let mut peak = 0;
     loop {
         let len = if rng.random_ratio(1, 10) { 4096 } else { rng.random_range(100..2500) };
@@ -116,16 +116,16 @@ fn three_quarters_freed() {
     assert!(stats.migration.pageblocks_freed > 0, "{stats:?}");
     let before = stats.migration.migrated;
     let range = pool.alloc_contiguous((64 << 20) / 4096, 512).expect("room for 64 MiB");
-    agrees_with_claim(&*pool, base, range.as_slice().len());
+    agrees_with_range(&*pool, base, range.as_slice().len());
     drop(range);
     assert!(pool.stats().migration.migrated >= before);
     assert_eq!(pool.validate(), Ok(()));
 }
 
-/// A range that is claimed and not yet written is charged, and may be resident, but is not.
-fn agrees_with_claim(pool: &dyn Pool, base: u64, claimed: usize) {
+/// A range that is allocated and not yet written is charged, and may be resident, but is not.
+fn agrees_with_range(pool: &dyn Pool, base: u64, contiguous: usize) {
     let (grown, stats) = (rss_anon().saturating_sub(base), pool.stats());
-    assert_eq!(stats.contiguous_bytes, claimed as u64);
+    assert_eq!(stats.contiguous_bytes, contiguous as u64);
     assert!(stats.resident_bytes() <= stats.limit_bytes);
     let untouched = stats.resident_bytes() - stats.contiguous_bytes;
     assert!(grown.abs_diff(untouched) * 100 <= untouched * 3, "{grown} grown, {stats:?}");
@@ -133,14 +133,14 @@ fn agrees_with_claim(pool: &dyn Pool, base: u64, claimed: usize) {
 
 #[test]
 fn the_kernel_agrees_with_the_accounts() {
-    life(Allocator::Nbud, "huge pages as set");
-    life(Allocator::Zsmalloc, "huge pages as set");
+    life(Allocator::nbud(), "huge pages as set");
+    life(Allocator::zsmalloc(), "huge pages as set");
     three_quarters_freed();
     let mut notes = std::io::stderr();
     match HugePagesAlways::set() {
         Some(_restored) => {
-            life(Allocator::Nbud, "huge pages always");
-            life(Allocator::Zsmalloc, "huge pages always");
+            life(Allocator::nbud(), "huge pages always");
+            life(Allocator::zsmalloc(), "huge pages always");
         }
         None => writeln!(notes, "SKIPPED: huge pages always; {HUGE_PAGES} cannot be written")
             .expect("stderr"),

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use pagefold_pool::{Allocator, Placement, Pool, PoolBuilder};
+use pagefold_pool::{FillPolicy, NbudOptions, Pool, PoolBuilder};
 use pagefold_testkit::{
-    canary::Canary,
+    injected_bug::BuggyPool,
     seed::Seed,
     torture::{self, Failure, Plan, Summary, Watch},
     watchdog,
@@ -14,12 +14,9 @@ use pagefold_testkit::{
 /// So long that only a deadlock exceeds it.
 const DEADLOCK_AFTER: Duration = Duration::from_secs(300);
 
-fn nbud(span_frames: u32, placement: Placement) -> Box<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Nbud)
-        .limit(8 << 20)
-        .span_frames(span_frames)
-        .placement(placement);
-    builder.build().expect("enough for a pool")
+fn nbud(span_frames: u32, fill: FillPolicy) -> Box<dyn Pool> {
+    let options = NbudOptions::new().span_frames(span_frames).fill_policy(fill);
+    PoolBuilder::new(options).limit(8 << 20).build().expect("enough for a pool")
 }
 
 fn stress(pool: Box<dyn Pool>, plan: Plan) -> Result<Summary, Failure> {
@@ -31,16 +28,16 @@ fn stress(pool: Box<dyn Pool>, plan: Plan) -> Result<Summary, Failure> {
 #[test]
 fn every_byte_survives_many_threads() {
     let seed = Seed::for_test(0x707);
-    for (span_frames, placement, threads) in [
-        (4, Placement::Auto, 2),
-        (4, Placement::Tight, 4),
-        (2, Placement::Append, 4),
-        (16, Placement::Auto, 8),
-        (1, Placement::Auto, 3),
+    for (span_frames, fill, threads) in [
+        (4, FillPolicy::Auto, 2),
+        (4, FillPolicy::Tight, 4),
+        (2, FillPolicy::Append, 4),
+        (16, FillPolicy::Auto, 8),
+        (1, FillPolicy::Auto, 3),
     ] {
         let plan = Plan { threads, ops: Some(300_000), ..Plan::new(*seed) };
-        if let Err(failure) = stress(nbud(span_frames, placement), plan) {
-            panic!("{span_frames} frames, {placement:?}, {threads} threads: {failure}");
+        if let Err(failure) = stress(nbud(span_frames, fill), plan) {
+            panic!("{span_frames} frames, {fill:?}, {threads} threads: {failure}");
         }
     }
 }
@@ -51,7 +48,8 @@ fn one_thread_is_reproducible() {
     let plan = Plan { ops: Some(200_000), ..Plan::new(*seed) };
     // Without the watchdog: both runs in this thread, because a pool may spread its threads by who they are.
     let run = || {
-        torture::run(&*nbud(4, Placement::Auto), &plan, &Watch::default()).expect("the pool passes")
+        torture::run(&*nbud(4, FillPolicy::Auto), &plan, &Watch::default())
+            .expect("the pool passes")
     };
     assert_eq!(run(), run());
 }
@@ -59,8 +57,8 @@ fn one_thread_is_reproducible() {
 #[test]
 fn a_faulty_pool_does_not_pass() {
     let seed = Seed::for_test(0xbad);
-    let pool = Canary::new(nbud(4, Placement::Auto), seed.value(), 10_000);
+    let pool = BuggyPool::new(nbud(4, FillPolicy::Auto), seed.value(), 10_000);
     let outcome =
         stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
-    assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
+    assert!(outcome.is_err(), "the bug went unnoticed: {outcome:?}");
 }

@@ -8,10 +8,10 @@ use std::{
 };
 
 use pagefold_frame::HeapSource;
-use pagefold_pool::{Allocator, Handle, HandleError, Pool, PoolBuilder, Selection};
+use pagefold_pool::{BlockSelection, Handle, HandleError, Pool, PoolBuilder, XcfmallocOptions};
 use pagefold_testkit::{
-    canary::Canary,
     corpus::Lengths,
+    injected_bug::BuggyPool,
     model::{Checked, Depth},
     pattern::Pattern,
     seed::Seed,
@@ -23,8 +23,12 @@ use rand::{RngExt as _, seq::IndexedRandom as _};
 /// So long that only a deadlock exceeds it.
 const DEADLOCK_AFTER: Duration = Duration::from_secs(300);
 
+fn with(options: XcfmallocOptions) -> PoolBuilder {
+    PoolBuilder::new(options).limit(8 << 20)
+}
+
 fn builder(max_blocks: u32) -> PoolBuilder {
-    PoolBuilder::new(Allocator::Xcfmalloc).limit(8 << 20).max_blocks(max_blocks)
+    with(XcfmallocOptions::new().max_blocks(max_blocks))
 }
 
 fn build(builder: PoolBuilder) -> Box<dyn Pool> {
@@ -41,14 +45,15 @@ fn stress(pool: Box<dyn Pool>, plan: Plan) -> Result<Summary, Failure> {
 fn every_byte_survives_many_threads() {
     let seed = Seed::for_test(0x8cf);
     for (max_blocks, selection, threads) in [
-        (1, Selection::Standard, 3),
-        (2, Selection::Standard, 4),
-        (2, Selection::Inverted, 2),
-        (4, Selection::Standard, 8),
-        (8, Selection::Standard, 4),
+        (1, BlockSelection::Standard, 3),
+        (2, BlockSelection::Standard, 4),
+        (2, BlockSelection::Inverted, 2),
+        (4, BlockSelection::Standard, 8),
+        (8, BlockSelection::Standard, 4),
     ] {
         let plan = Plan { threads, ops: Some(200_000), ..Plan::new(*seed) };
-        let outcome = stress(build(builder(max_blocks).selection(selection)), plan);
+        let options = XcfmallocOptions::new().max_blocks(max_blocks).selection(selection);
+        let outcome = stress(build(with(options)), plan);
         if let Err(failure) = outcome {
             panic!("{max_blocks} blocks, {selection:?}, {threads} threads: {failure}");
         }
@@ -58,10 +63,10 @@ fn every_byte_survives_many_threads() {
 #[test]
 fn a_faulty_pool_does_not_pass() {
     let seed = Seed::for_test(0xbad);
-    let pool = Canary::new(build(builder(2)), seed.value(), 10_000);
+    let pool = BuggyPool::new(build(builder(2)), seed.value(), 10_000);
     let outcome =
         stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
-    assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
+    assert!(outcome.is_err(), "the bug went unnoticed: {outcome:?}");
 }
 
 /// A quarter of the objects is freed at a time, at random, so that what is left and what comes is scattered.

@@ -10,7 +10,7 @@ use rand::{RngExt as _, seq::SliceRandom as _};
 
 /// From the heap, where there is little more address space than the limit.
 fn pool(limit: usize) -> Box<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Zbud).limit(limit);
+    let builder = PoolBuilder::new(Allocator::zbud()).limit(limit);
     builder.source(Box::new(HeapSource::new())).build().expect("enough for a pool")
 }
 
@@ -29,13 +29,10 @@ fn check(pool: &dyn Pool, handle: Handle, number: u64) {
 fn order(pool: &dyn Pool) -> Vec<Handle> {
     let frames = u32::try_from(pool.stats().frame_bytes / 4096).expect("few frames");
     let mut asked = Vec::new();
-    let answer = pool.reclaim(
-        frames,
-        Some(&mut |handle| {
-            asked.push(handle);
-            Err(NotEvicted)
-        }),
-    );
+    let answer = pool.reclaim(frames, &mut |handle| {
+        asked.push(handle);
+        Err(NotEvicted)
+    });
     assert_eq!(answer, Err(ReclaimError::Again { tried: frames }));
     asked
 }
@@ -103,7 +100,7 @@ fn scattered(pool: &dyn Pool, seed: Seed, pageblocks: u64) -> Vec<(u64, Handle)>
 }
 
 #[test]
-fn a_claim_in_memory_full_of_frames_moves_them_and_nothing_else() {
+fn a_range_in_memory_full_of_frames_moves_them_and_nothing_else() {
     let seed = Seed::for_test(0xc1a1);
     let pool = pool(40 << 20);
     // Of 28 pageblocks 18 are in use, each a third: a range of 11 does not fit beside them.

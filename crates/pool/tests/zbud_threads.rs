@@ -1,4 +1,4 @@
-//! zbud under threads that store, free, write, read, reclaim, compact, migrate and claim at the same time, every byte
+//! zbud under threads that store, free, write, read, reclaim, compact, migrate and allocate ranges at the same time, every byte
 //! verified.
 //!
 //! An object says who it is: its first bytes are its number and version, and the rest follows from them. So whoever
@@ -38,7 +38,7 @@ const HEADER: usize = 16;
 const PUBLISHED: usize = 256;
 
 fn pool() -> Box<dyn Pool> {
-    PoolBuilder::new(Allocator::Zbud).limit(2 << 20).build().expect("enough for a pool")
+    PoolBuilder::new(Allocator::zbud()).limit(2 << 20).build().expect("enough for a pool")
 }
 
 fn contents(number: u64, version: u64, len: usize) -> Vec<u8> {
@@ -163,7 +163,7 @@ impl Shared<'_> {
         while !self.done.load(SeqCst) {
             let retries = rng.random_range(1..4);
             let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-                self.pool.reclaim(retries, Some(&mut |handle| self.evict(handle, rng)))
+                self.pool.reclaim(retries, &mut |handle| self.evict(handle, rng))
             }));
             match outcome {
                 Ok(Ok(won)) => {
@@ -234,7 +234,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Compacts, moves frames, claims ranges, trims.
+    /// Compacts, moves frames, allocates ranges, trims.
     fn rearrange(&self, rng: &mut impl Rng) {
         while !self.done.load(SeqCst) {
             match rng.random_range(0..8) {

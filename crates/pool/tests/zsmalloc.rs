@@ -9,10 +9,10 @@ use std::{
 };
 
 use pagefold_frame::HeapSource;
-use pagefold_pool::{Allocator, CompactReport, Handle, HandleError, Pool, PoolBuilder};
+use pagefold_pool::{CompactReport, Handle, HandleError, Pool, PoolBuilder, ZsmallocOptions};
 use pagefold_testkit::{
-    canary::Canary,
     corpus::Lengths,
+    injected_bug::BuggyPool,
     pattern::Pattern,
     seed::Seed,
     torture::{self, Failure, Plan, Summary, Watch},
@@ -25,8 +25,12 @@ const DEADLOCK_AFTER: Duration = Duration::from_secs(300);
 /// Objects that one call of `compact` moves at most, as the module says.
 const OBJECTS_MAX: u64 = 1024;
 
+fn with(options: ZsmallocOptions) -> PoolBuilder {
+    PoolBuilder::new(options).limit(8 << 20)
+}
+
 fn builder() -> PoolBuilder {
-    PoolBuilder::new(Allocator::Zsmalloc).limit(8 << 20)
+    with(ZsmallocOptions::new())
 }
 
 fn build(builder: PoolBuilder) -> Box<dyn Pool> {
@@ -73,8 +77,9 @@ fn every_byte_survives_many_threads() {
         [(16, 8, true, 2), (16, 8, true, 4), (32, 4, true, 8), (8, 1, true, 3), (16, 8, false, 4)]
     {
         let plan = Plan { threads, ops: Some(200_000), ..Plan::new(*seed) };
-        let builder = builder().class_step(step).chain_limit(chain).class_lending(lending);
-        if let Err(failure) = stress(build(builder), plan) {
+        let options = ZsmallocOptions::new().class_step(step).chain_limit(chain);
+        let pool = build(with(options.class_lending(lending)));
+        if let Err(failure) = stress(pool, plan) {
             panic!("step {step}, chain {chain}, lending {lending}, {threads} threads: {failure}");
         }
     }
@@ -83,10 +88,10 @@ fn every_byte_survives_many_threads() {
 #[test]
 fn a_faulty_pool_does_not_pass() {
     let seed = Seed::for_test(0xbad);
-    let pool = Canary::new(build(builder()), seed.value(), 10_000);
+    let pool = BuggyPool::new(build(builder()), seed.value(), 10_000);
     let outcome =
         stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
-    assert!(outcome.is_err(), "the canary went unnoticed: {outcome:?}");
+    assert!(outcome.is_err(), "the bug went unnoticed: {outcome:?}");
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn objects_across_frames_have_two_slices_and_are_counted() {
 /// Three quarters of many objects of one length are freed: what is left fills zspages but for one.
 #[test]
 fn within_a_class_all_zspages_but_one_become_full() {
-    let pool = build(builder().class_lending(false));
+    let pool = build(with(ZsmallocOptions::new().class_lending(false)));
     let handles: Vec<Handle> = (0..4000).map(|key| store(&*pool, key, 1000)).collect();
     let kept: Vec<(u64, Handle)> = (0..).zip(handles.iter().copied()).step_by(4).collect();
     for (key, handle) in handles.iter().enumerate().filter(|(key, _)| key % 4 != 0) {
@@ -137,7 +142,9 @@ fn across_classes_less_is_left_and_it_ends() {
     let seed = Seed::for_test(0xac05);
     let mut frames = Vec::new();
     for lending in [false, true] {
-        let pool = build(builder().class_lending(lending).source(Box::new(HeapSource::new())));
+        let pool = build(
+            with(ZsmallocOptions::new().class_lending(lending)).source(Box::new(HeapSource::new())),
+        );
         let mut rng = seed.rng(0);
         let mut objects = Vec::new();
         for key in 0..3000 {
@@ -157,7 +164,7 @@ fn across_classes_less_is_left_and_it_ends() {
         assert_eq!(before.frame_bytes - after.frame_bytes, total.freed_frames * 4096);
         assert!(total.moved_objects <= objects.len() as u64, "each at most once: {total:?}");
         let again = compact_fully(&*pool, usize::MAX);
-        assert_eq!(again.moved_objects, 0, "what is settled stays: {again:?}");
+        assert_eq!(again.moved_objects, 0, "what was compacted stays: {again:?}");
         objects.iter().for_each(|&(key, len, handle)| check(&*pool, handle, key, len));
         pool.validate().expect("valid");
         frames.push(after.frame_bytes);
@@ -241,7 +248,7 @@ fn version(object: usize, number: u64, len: usize) -> Vec<u8> {
     Pattern::new(object as u64, 0, number).bytes(len)
 }
 
-/// Readers hold objects, many in two frames, while others compact, claim, rewrite and free: what a reader sees is one
+/// Readers hold objects, many in two frames, while others compact, allocate ranges, rewrite and free: what a reader sees is one
 /// version from the first byte to the last, from the beginning of the read to its end.
 #[test]
 fn readers_see_one_version_whatever_moves() {

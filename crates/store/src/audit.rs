@@ -2,7 +2,7 @@
 
 use pagefold_pool::Violation;
 
-use crate::{counters::Count, form::Patience, inner::Inner, space::Tenant};
+use crate::{counters::Count, encoder::decode::Wait, inner::Inner, space::Tenant};
 
 impl Inner {
     /// Whether all of it is true, with no operation under way.
@@ -45,12 +45,12 @@ impl Inner {
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);
         let mut from = Some(0);
         while let Some((key, word)) = from.and_then(|from| tenant.index.next_used(from)) {
-            let kept = word.kept();
-            let len = self.len(kept, Patience::Waits).map_err(|error| {
+            let entry = word.entry();
+            let len = self.len(entry, Wait::Allowed).map_err(|error| {
                 Violation(format!("I-WORD: key {key} of {name} names no object: {error:?}"))
             })?;
-            objects += u64::from(kept.holds_memory());
-            counted += kept.counted_bytes();
+            objects += u64::from(entry.holds_memory());
+            counted += entry.counted_bytes();
             original += len as u64;
             entries += 1;
             from = key.checked_add(1);

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use pagefold_codec::{Codec, CodecSpec};
 use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, MemoryBudget};
-use pagefold_pool::{Allocator, BuildError, Handle, Pool, PoolBuilder};
+use pagefold_pool::{Allocator, BuildError, Pool, PoolBuilder, PoolId};
 use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
-    form::Forms,
+    encoder::Encoder,
     gate::AcceptGate,
     index::Nodes,
     inner::{Inner, Watermarks},
@@ -28,7 +28,7 @@ const TRIES: usize = 64;
 /// Configures and builds a [`Store`].
 #[derive(Debug)]
 pub struct StoreBuilder {
-    pool: PoolBuilder,
+    allocator: Allocator,
     codec: Choice,
     source: Option<Box<dyn FrameSource>>,
     limit: usize,
@@ -37,6 +37,7 @@ pub struct StoreBuilder {
     marks: Watermarks,
     shrinker: bool,
     limit_source: Option<Box<dyn LimitSource>>,
+    handle_table: Option<(usize, u32)>,
 }
 
 enum Choice {
@@ -66,7 +67,7 @@ fn default_codec() -> CodecSpec {
 impl Default for StoreBuilder {
     fn default() -> Self {
         Self {
-            pool: PoolBuilder::new(Allocator::Nbud),
+            allocator: Allocator::default(),
             codec: Choice::Named(default_codec()),
             source: None,
             limit: 1 << 30,
@@ -75,20 +76,33 @@ impl Default for StoreBuilder {
             marks: Watermarks { low: 90, high: 95 },
             shrinker: true,
             limit_source: None,
+            handle_table: None,
         }
     }
 }
 
 impl StoreBuilder {
-    /// The allocator that packs the objects; nbud by default.
-    pub fn allocator(mut self, allocator: Allocator) -> Self {
-        self.pool = PoolBuilder::new(allocator);
+    /// The allocator that packs the objects, or the options of one; nbud by default.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_pool::NbudOptions;
+    /// use pagefold_store::Store;
+    ///
+    /// let options = NbudOptions::new().span_frames(8);
+    /// let store = Store::builder().allocator(options).limit(16 << 20).build()?;
+    /// # drop(store);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allocator(mut self, allocator: impl Into<Allocator>) -> Self {
+        self.allocator = allocator.into();
         self
     }
 
-    /// A pool with settings of its own. Its limit is the store's.
-    pub fn pool(mut self, pool: PoolBuilder) -> Self {
-        self.pool = pool;
+    /// See [`PoolBuilder::handle_table`].
+    #[doc(hidden)]
+    pub fn handle_table(mut self, indices: usize, generation_bits: u32) -> Self {
+        self.handle_table = Some((indices, generation_bits));
         self
     }
 
@@ -180,13 +194,20 @@ impl StoreBuilder {
             Choice::Named(spec) => spec.build()?,
             Choice::Own(codec) => codec,
         };
-        let forms = Forms::new(codec);
-        if !forms.is_plausible() {
-            return Err(StoreBuildError::CodecMemory { codec: forms.codec.name().to_owned() });
+        let encoder = Encoder::new(codec);
+        if !encoder.is_plausible() {
+            return Err(StoreBuildError::CodecMemory { codec: encoder.codec.name().to_owned() });
         }
-        let fixed = size_of::<Inner>().saturating_add(forms.fixed_bytes());
-        let settings = self.pool.without_source();
-        let mut pool = self.pool.limit(self.limit);
+        let fixed = size_of::<Inner>().saturating_add(encoder.fixed_bytes());
+        let (allocator, handle_table) = (self.allocator, self.handle_table);
+        let settings = |limit| {
+            let pool = PoolBuilder::new(allocator).limit(limit);
+            match handle_table {
+                Some((indices, bits)) => pool.handle_table(indices, bits),
+                None => pool,
+            }
+        };
+        let mut pool = settings(self.limit);
         if let Some(bytes) = self.max_limit {
             pool = pool.max_limit(bytes);
         }
@@ -202,7 +223,7 @@ impl StoreBuilder {
         })?;
         let gate = AcceptGate::new(self.accept_percent);
         let operations = Gate::new().map_err(StoreBuildError::Fork)?;
-        let inner = Arc::new(Inner::new(parts, forms, gate, self.marks, operations));
+        let inner = Arc::new(Inner::new(parts, encoder, gate, self.marks, operations));
         let thread = self
             .shrinker
             .then(|| shrinker::start(Arc::clone(&inner), self.limit_source))
@@ -234,8 +255,7 @@ impl StoreBuilder {
 pub(crate) struct Parts {
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) memory: Arc<MemoryBudget>,
-    /// Any handle of the pool: it stands for the pool in every other one.
-    pub(crate) any: Handle,
+    pub(crate) pool_id: PoolId,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) charge: Charge,
 }
@@ -261,8 +281,9 @@ impl Parts {
             PartsError::TooSmall { min: frames.saturating_mul(FRAME_BYTES) }
         };
         memory.set_overwrite_reserve(pool.max_len().div_ceil(FRAME_BYTES) + OVERWRITE_SPARE_FRAMES);
-        let any = pool.store(&[0]).map_err(|_| too_small(fixed))?;
-        pool.free(any).expect("no other thread knows the handle");
+        // The first object charges the first page of each table.
+        let first = pool.store(&[0]).map_err(|_| too_small(fixed))?;
+        pool.free(first).expect("no other thread knows the handle");
         let stats = pool.stats();
         // Address space for an index that takes all of the limit, or as much of that as the system grants.
         let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
@@ -275,14 +296,14 @@ impl Parts {
         if memory.used() + SPARE_FRAMES > memory.normal_limit() {
             return Err(too_small(0));
         }
-        Ok(Self { pool, memory, any, nodes: Arc::new(nodes), charge })
+        Ok(Self { pool_id: pool.id(), pool, memory, nodes: Arc::new(nodes), charge })
     }
 }
 
 /// The least limit that a store with these settings can be built with. Tried, not computed: it is what the error for a
 /// smaller one names.
-fn least_limit(settings: &PoolBuilder, fixed: usize) -> usize {
-    let build = |limit| Parts::build(settings.without_source().limit(limit), fixed);
+fn least_limit(settings: &dyn Fn(usize) -> PoolBuilder, fixed: usize) -> usize {
+    let build = |limit| Parts::build(settings(limit), fixed);
     let mut limit = FRAME_BYTES;
     for _ in 0..TRIES {
         match build(limit) {

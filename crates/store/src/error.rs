@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// What became of the value that was under a key before a [`put`](crate::Space::put) that was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Before {
+pub enum PreviousValue {
     /// It is still there: a later `get` answers with it. Always so in a persistent space.
     Kept,
     /// It was dropped, so that nobody reads stale data.
@@ -44,12 +44,12 @@ pub enum PutError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// Neither the limit of the store nor that of the space leaves room, after all that could be dropped or compacted.
-    #[error("{limit} leaves no room; remove pages, drop a space, or raise the limit ({})", old_value(*.before))]
+    #[error("{limit} leaves no room; remove pages, drop a space, or raise the limit ({})", old_value(*.previous))]
     Full {
         /// Whose limit it is.
-        limit: LimitOf,
+        limit: ReachedLimit,
         /// What became of the old value.
-        before: Before,
+        previous: PreviousValue,
     },
     /// A page has 4096 bytes.
     #[error("a page has 4096 bytes, and {len} were given; use `put_bytes` for other lengths")]
@@ -97,7 +97,7 @@ pub enum UpdateError {
 
 /// A limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LimitOf {
+pub enum ReachedLimit {
     /// The hard limit of the store.
     Store,
     /// The store's limit was reached, and its use has not yet fallen below the accept threshold.
@@ -106,7 +106,7 @@ pub enum LimitOf {
     Space,
 }
 
-impl std::fmt::Display for LimitOf {
+impl std::fmt::Display for ReachedLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Store => "the limit of the store",
@@ -116,11 +116,11 @@ impl std::fmt::Display for LimitOf {
     }
 }
 
-fn old_value(before: Before) -> &'static str {
-    match before {
-        Before::Kept => "the old value is still there",
-        Before::Dropped => "the old value was dropped",
-        Before::Absent => "there was no old value",
+fn old_value(previous: PreviousValue) -> &'static str {
+    match previous {
+        PreviousValue::Kept => "the old value is still there",
+        PreviousValue::Dropped => "the old value was dropped",
+        PreviousValue::Absent => "there was no old value",
     }
 }
 

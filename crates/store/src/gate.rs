@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{inner::Inner, space::Kind};
+use crate::{inner::Inner, space::SpaceKind};
 
 /// See the module.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ impl AcceptGate {
         if threshold == 0 {
             return true;
         }
-        let opens = inner.objects_bytes(Kind::Persistent) < threshold
+        let opens = inner.objects_bytes(SpaceKind::Persistent) < threshold
             || !self.is_above(inner)
-            || inner.objects_bytes(Kind::Ephemeral) > 0;
+            || inner.objects_bytes(SpaceKind::Ephemeral) > 0;
         if opens {
             self.opens_below.store(0, Ordering::Relaxed);
             tracing::debug!("room can be made: new pages are taken again");
@@ -52,7 +52,7 @@ impl AcceptGate {
     pub(crate) fn close(&self, inner: &Inner) {
         if self.percent < 100 && self.is_open() && self.is_above(inner) {
             let threshold =
-                inner.objects_bytes(Kind::Persistent) / 100 * u64::from(self.percent) + 1;
+                inner.objects_bytes(SpaceKind::Persistent) / 100 * u64::from(self.percent) + 1;
             self.opens_below.store(threshold, Ordering::Relaxed);
             tracing::debug!(limit = inner.limit(), "full: no new pages until the accept threshold");
         }

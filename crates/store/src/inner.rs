@@ -12,7 +12,7 @@ use std::{
 };
 
 use pagefold_frame::{Charge, FRAME_BYTES, MemoryBudget, OutOfFrames};
-use pagefold_pool::{CompactReport, Handle, Pool};
+use pagefold_pool::{CompactReport, Pool, PoolId};
 use pagefold_sys::{
     quiesce::{Abandoned, Entered, Gate},
     sync::Mutex,
@@ -21,12 +21,15 @@ use pagefold_sys::{
 use crate::{
     KeyError, PAGE_BYTES,
     builder::Parts,
-    form::{Forms, Patience, Source, Unread, VALUE_MAX},
+    encoder::{
+        Encoder, VALUE_MAX,
+        decode::{Objects, ReadError, Wait},
+    },
     gate::AcceptGate,
     index::Nodes,
     shrinker::Wake,
-    space::{Kind, Tenant},
-    word::{Kept, Word},
+    space::{SpaceKind, Tenant},
+    word::{Entry, Word},
 };
 
 /// See the module.
@@ -34,8 +37,8 @@ pub(crate) struct Inner {
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) memory: Arc<MemoryBudget>,
     /// Any handle of the pool.
-    any: Handle,
-    pub(crate) forms: Forms,
+    pool_id: PoolId,
+    pub(crate) encoder: Encoder,
     pub(crate) gate: AcceptGate,
     pub(crate) wake: Wake,
     pub(crate) marks: Watermarks,
@@ -91,19 +94,19 @@ pub(crate) struct Work {
 impl Inner {
     pub(crate) fn new(
         parts: Parts,
-        forms: Forms,
+        encoder: Encoder,
         gate: AcceptGate,
         marks: Watermarks,
         operations: Gate,
     ) -> Self {
-        let Parts { pool, memory, any, nodes, charge } = parts;
+        let Parts { pool, memory, pool_id, nodes, charge } = parts;
         let target = AtomicUsize::new(memory.limit());
         let max_limit = usize::try_from(pool.stats().max_limit_bytes).unwrap_or(usize::MAX);
         Self {
             pool,
             memory,
-            any,
-            forms,
+            pool_id,
+            encoder,
             gate,
             wake: Wake::default(),
             marks,
@@ -177,7 +180,7 @@ impl Inner {
 
     /// What is charged and not resident: contexts and scratch that were never used.
     pub(crate) fn reserved_bytes(&self) -> usize {
-        self.forms.reserved_bytes(self.long.lock().is_some())
+        self.encoder.reserved_bytes(self.long.lock().is_some())
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -214,28 +217,23 @@ impl Inner {
         self.share(self.marks.low) * FRAME_BYTES
     }
 
-    fn source(&self) -> Source<'_> {
-        Source { pool: &*self.pool, any: self.any }
+    fn objects(&self) -> Objects<'_> {
+        Objects { pool: &*self.pool, pool_id: self.pool_id }
     }
 
     #[inline]
-    pub(crate) fn read(
-        &self,
-        kept: Kept,
-        into: &mut [u8],
-        patience: Patience,
-    ) -> Result<(), Unread> {
-        self.forms.read(&self.source(), kept, into, patience)
+    pub(crate) fn read(&self, entry: Entry, into: &mut [u8], wait: Wait) -> Result<(), ReadError> {
+        self.encoder.read(&self.objects(), entry, into, wait)
     }
 
-    pub(crate) fn len(&self, kept: Kept, patience: Patience) -> Result<usize, Unread> {
-        self.forms.len(&self.source(), kept, patience)
+    pub(crate) fn len(&self, entry: Entry, wait: Wait) -> Result<usize, ReadError> {
+        self.encoder.len(&self.objects(), entry, wait)
     }
 
     /// Frees the object of a word that is nobody's any more.
-    pub(crate) fn free(&self, kept: Kept) {
-        if let Some(at) = kept.handle() {
-            let freed = self.pool.free(self.any.with_short(at.0));
+    pub(crate) fn free(&self, entry: Entry) {
+        if let Some(at) = entry.handle() {
+            let freed = self.pool.free(self.pool_id.handle(at.0));
             assert!(
                 freed.is_ok(),
                 "I-WORD: whoever takes a word out is the only one to free its object"
@@ -245,19 +243,19 @@ impl Inner {
 
     /// Counts out and frees what was taken out of the index.
     pub(crate) fn retire(&self, tenant: &Tenant, word: Word) {
-        let kept = word.kept();
-        tenant.note_gone(kept, self.original(kept));
-        self.free(kept);
+        let entry = word.entry();
+        tenant.note_gone(entry, self.original(entry));
+        self.free(entry);
     }
 
     /// The exact length of its object in bytes; 0 if it has none, or it was replaced meanwhile.
-    pub(crate) fn object_len(&self, kept: Kept) -> usize {
-        kept.handle().map_or(0, |at| self.pool.len(self.any.with_short(at.0)).unwrap_or(0))
+    pub(crate) fn object_len(&self, entry: Entry) -> usize {
+        entry.handle().map_or(0, |at| self.pool.len(self.pool_id.handle(at.0)).unwrap_or(0))
     }
 
     /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.
-    pub(crate) fn original(&self, kept: Kept) -> usize {
-        self.len(kept, Patience::Waits).unwrap_or(0)
+    pub(crate) fn original(&self, entry: Entry) -> usize {
+        self.len(entry, Wait::Allowed).unwrap_or(0)
     }
 
     pub(crate) fn forget(&self, tenant: &Tenant) {
@@ -272,13 +270,13 @@ impl Inner {
     /// The ephemeral spaces that hold objects, the one with most bytes of them first.
     pub(crate) fn evictable(&self) -> Vec<Arc<Tenant>> {
         let mut tenants = self.tenants();
-        tenants.retain(|tenant| tenant.kind == Kind::Ephemeral && tenant.used() > 0);
+        tenants.retain(|tenant| tenant.kind == SpaceKind::Ephemeral && tenant.used() > 0);
         tenants.sort_by_cached_key(|tenant| std::cmp::Reverse(tenant.used()));
         tenants
     }
 
     /// Bytes of objects of all spaces of a kind.
-    pub(crate) fn objects_bytes(&self, kind: Kind) -> u64 {
+    pub(crate) fn objects_bytes(&self, kind: SpaceKind) -> u64 {
         let tenants = self.tenants.lock();
         tenants.iter().filter(|tenant| tenant.kind == kind).map(|tenant| tenant.used()).sum()
     }
@@ -294,7 +292,7 @@ impl Inner {
     pub(crate) fn charge_long(&self) -> Result<(), OutOfFrames> {
         let mut long = self.long.lock();
         if long.is_none() {
-            *long = Some(self.memory.charge_beside(self.forms.growth_of_long())?);
+            *long = Some(self.memory.charge_beside(self.encoder.growth_of_long())?);
         }
         Ok(())
     }
@@ -302,7 +300,7 @@ impl Inner {
     /// Charges one more context of the codec, if calls have waited for one and the limit has room. Nothing waits for that.
     #[inline]
     pub(crate) fn add_wanted_context(&self) {
-        if self.forms.codec.wants_context() {
+        if self.encoder.codec.wants_context() {
             self.add_context();
         }
     }
@@ -311,7 +309,7 @@ impl Inner {
     fn add_context(&self) {
         let Some(long) = self.long.try_lock() else { return };
         let len = if long.is_some() { VALUE_MAX } else { PAGE_BYTES };
-        let codec = &self.forms.codec;
+        let codec = &self.encoder.codec;
         if !codec.wants_context() {
             return;
         }

@@ -16,7 +16,7 @@
 //! | `inner`, `shared` | what handles share, and who keeps it alive |
 //! | `spaces` | the list of spaces, and their names |
 //! | `room` | making room: compaction, dropping, giving back |
-//! | [`order`](EvictionOrder) | in which order ephemeral pages go |
+//! | [`eviction`] | in which order ephemeral pages go |
 //! | `gate` | the accept threshold |
 //! | `shrinker`, [`limit`](LimitSource) | work in the background, and limits that follow the machine |
 //! | `counters`, [`stats`](StoreStats), `prometheus`, `audit` | what the store says of itself, and whether it is true |
@@ -35,13 +35,14 @@ mod audit;
 mod builder;
 mod cache;
 mod counters;
+mod encoder;
 mod error;
-mod form;
+pub mod eviction;
 mod gate;
 mod index;
 mod inner;
 mod limit;
-mod order;
+mod page;
 mod prometheus;
 mod room;
 mod shared;
@@ -55,20 +56,15 @@ mod word;
 pub use builder::StoreBuilder;
 pub use cache::{Cache, CacheConfig, CacheError, CacheStats, CacheValue, Clock, SystemClock};
 pub use error::{
-    Before, GetError, KeyError, LimitOf, PutError, PutIfError, PutManyError, SpaceError,
-    StoreBuildError, TryGetError, UpdateError, ValidateError,
+    GetError, KeyError, PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit,
+    SpaceError, StoreBuildError, TryGetError, UpdateError, ValidateError,
 };
 #[cfg(not(loom))]
 pub use pagefold_sys::quiesce::set_fork_wait;
 
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
-pub use order::{Candidate, EvictionOrder, Pages, RandomOrder, SecondChance};
+pub use page::{PAGE_BYTES, Page};
 pub use room::ShrinkReport;
-pub use space::{Keys, Kind, Space, SpaceConfig, Version};
-pub use stats::{Bucket, Histogram, Rejected, SpaceStats, StoreStats, WorkStats};
+pub use space::{Keys, Space, SpaceConfig, SpaceKind, Version};
+pub use stats::{Histogram, HistogramBucket, RejectedPuts, SpaceStats, StoreStats, WorkStats};
 pub use store::Store;
-
-/// Bytes of a page.
-pub const PAGE_BYTES: usize = 4096;
-/// A page.
-pub type Page = [u8; PAGE_BYTES];

@@ -13,9 +13,9 @@ use pagefold_pool::{CompactReport, LimitError};
 
 use crate::{
     counters::Count,
+    eviction::{EvictionOrder, Pages},
     inner::Inner,
-    order::{EvictionOrder, Pages},
-    space::{Kind, Tenant},
+    space::{SpaceKind, Tenant},
 };
 
 /// Bytes moved by one piece of compaction.
@@ -43,7 +43,7 @@ impl Inner {
         self.wake.wake();
         let mut won = false;
         // The first round only compacts, if that is promising: what is dropped is gone, what is moved is not.
-        if round > 0 || tenant.kind == Kind::Ephemeral && !self.is_worth_compacting() {
+        if round > 0 || tenant.kind == SpaceKind::Ephemeral && !self.is_worth_compacting() {
             let wanted = (2 * bytes).max(EVICT_BYTES) << round.min(4);
             won |= self.evict_anywhere(wanted) > 0;
         }
@@ -120,11 +120,11 @@ impl Inner {
     /// Drops one page, if there is one that holds memory; returns the bytes of its object.
     fn evict(&self, tenant: &Tenant, key: u64) -> u64 {
         let word = tenant.index.load(key);
-        if !word.kept().holds_memory() {
+        if !word.entry().holds_memory() {
             return 0;
         }
         let Ok(taken) = tenant.index.take_out(key, word) else { return 0 };
-        let bytes = taken.kept().counted_bytes();
+        let bytes = taken.entry().counted_bytes();
         tenant.counters.add(Count::Evicted, 1);
         self.retire(tenant, taken);
         tenant.report_evicted(key);

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{Kind, Space, SpaceError, Store, inner::Inner, space::Tenant};
+use crate::{Space, SpaceError, SpaceKind, Store, inner::Inner, space::Tenant};
 
 impl Store {
     /// The spaces of this moment, in the order in which they were made. Each is a handle, which keeps its space alive.
@@ -44,7 +44,7 @@ impl Inner {
     pub(crate) fn adopt(
         &self,
         name: Option<String>,
-        kind: Kind,
+        kind: SpaceKind,
         make: impl FnOnce(String) -> Tenant,
     ) -> Result<Arc<Tenant>, SpaceError> {
         let mut tenants = self.tenants.lock();

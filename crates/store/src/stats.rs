@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    Kind,
+    SpaceKind,
     counters::{Count, LATENCY_BUCKETS, Latency, bound_ns},
     inner::Inner,
     space::Tenant,
@@ -18,7 +18,7 @@ pub struct SpaceStats {
     /// The space's name.
     pub name: String,
     /// What it promises.
-    pub kind: Kind,
+    pub kind: SpaceKind,
     /// Keys go from 0 to one less than this.
     pub capacity: u64,
     /// The limit on `object_bytes`; `None` without one.
@@ -59,7 +59,7 @@ pub struct SpaceStats {
     /// Gets that found something damaged.
     pub corrupt: u64,
     /// Puts that were not accepted, by reason.
-    pub rejected: Rejected,
+    pub rejected: RejectedPuts,
     /// How long puts took.
     pub put_latency: Histogram,
     /// How long gets took that found something.
@@ -69,7 +69,7 @@ pub struct SpaceStats {
 /// Puts that were not accepted, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Rejected {
+pub struct RejectedPuts {
     /// The limit of the store left no room.
     pub store_full: u64,
     /// The store was full before, and its use not yet below the accept threshold.
@@ -85,7 +85,7 @@ pub struct Rejected {
 #[non_exhaustive]
 pub struct Histogram {
     /// How many there are below each bound, and not below the one before.
-    pub buckets: Vec<Bucket>,
+    pub buckets: Vec<HistogramBucket>,
     /// All of them.
     pub count: u64,
     /// Their sum.
@@ -94,7 +94,7 @@ pub struct Histogram {
 
 /// One class of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Bucket {
+pub struct HistogramBucket {
     /// Times below this; `None` for the last class.
     pub below_ns: Option<u64>,
     /// How many.
@@ -103,7 +103,8 @@ pub struct Bucket {
 
 impl From<Latency> for Histogram {
     fn from(latency: Latency) -> Self {
-        let bucket = |at: usize| Bucket { below_ns: bound_ns(at), count: latency.buckets[at] };
+        let bucket =
+            |at: usize| HistogramBucket { below_ns: bound_ns(at), count: latency.buckets[at] };
         Self {
             buckets: (0..LATENCY_BUCKETS).map(bucket).collect(),
             count: latency.buckets.iter().sum(),
@@ -139,7 +140,7 @@ impl SpaceStats {
             misses: sum(Count::Misses),
             would_block: sum(Count::WouldBlock),
             corrupt: sum(Count::Corrupt),
-            rejected: Rejected {
+            rejected: RejectedPuts {
                 store_full: sum(Count::RejectedStore),
                 threshold: sum(Count::RejectedThreshold),
                 space_full: sum(Count::RejectedSpace),
@@ -219,7 +220,7 @@ impl StoreStats {
     pub(crate) fn of_abandoned(inner: &Inner) -> Self {
         Self {
             allocator: inner.pool.name().to_owned(),
-            codec: inner.forms.codec.name().to_owned(),
+            codec: inner.encoder.codec.name().to_owned(),
             limit_bytes: inner.limit() as u64,
             max_limit_bytes: 0,
             resident_bytes: inner.resident() as u64,
@@ -242,7 +243,7 @@ impl StoreStats {
         let spaces: Vec<SpaceStats> = inner.tenants().iter().map(|tenant| tenant.stats()).collect();
         Self {
             allocator: inner.pool.name().to_owned(),
-            codec: inner.forms.codec.name().to_owned(),
+            codec: inner.encoder.codec.name().to_owned(),
             limit_bytes: pool.limit_bytes,
             max_limit_bytes: pool.max_limit_bytes,
             resident_bytes: inner.resident() as u64,

@@ -6,7 +6,7 @@ use pagefold_frame::{Charge, OutOfFrames};
 use pagefold_pool::{CompactReport, LimitError};
 
 use crate::{
-    Kind, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceStats, StoreBuilder, StoreStats,
+    ShrinkReport, Space, SpaceConfig, SpaceError, SpaceKind, SpaceStats, StoreBuilder, StoreStats,
     ValidateError, counters::Counters, index::Index, shared::Shared, space::Tenant,
 };
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Store {
         let inner = &self.shared.inner;
         f.debug_struct("Store")
             .field("allocator", &inner.pool.name())
-            .field("codec", &inner.forms.codec.name())
+            .field("codec", &inner.encoder.codec.name())
             .field("limit", &inner.limit())
             .finish_non_exhaustive()
     }
@@ -72,7 +72,7 @@ impl Store {
         let inner = &self.shared.inner;
         let _operation = inner.enter()?;
         let pages = config.pages;
-        let index = Index::new(&inner.nodes, pages, config.kind == Kind::Ephemeral);
+        let index = Index::new(&inner.nodes, pages, config.kind == SpaceKind::Ephemeral);
         let counters = Counters::new();
         let fixed = size_of::<Tenant>() + index.fixed_bytes() + counters.fixed_bytes();
         let charge = self.charge_beside(fixed).map_err(|_| SpaceError::Full)?;

@@ -61,7 +61,7 @@ impl CodecId {
 
 /// What a word says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum Entry {
     /// Nothing.
     Empty,
     /// A page of one repeated word, in the index itself.
@@ -79,7 +79,7 @@ pub(crate) enum Kept {
     Nil,
 }
 
-impl Kept {
+impl Entry {
     /// The word of a page of one repeated word, if it fits.
     pub(crate) fn same(pattern: u64) -> Option<Self> {
         (pattern >> FILL_BITS == 0 || is_byte(pattern)).then_some(Self::Same(pattern))
@@ -157,27 +157,27 @@ impl Word {
     }
 
     /// The word for this, not referenced.
-    pub(crate) fn new(kept: Kept) -> Self {
+    pub(crate) fn new(entry: Entry) -> Self {
         let handle = |kind: u64, at: Short| kind | (at.0 & HANDLE_MASK) << PAYLOAD_SHIFT;
         let made_by = |codec: CodecId| u64::from(codec.0) << CODEC_SHIFT;
-        Self(match kept {
-            Kept::Empty => 0,
-            Kept::Same(pattern) if pattern >> FILL_BITS == 0 => FILL | pattern << PAYLOAD_SHIFT,
-            Kept::Same(pattern) => {
+        Self(match entry {
+            Entry::Empty => 0,
+            Entry::Same(pattern) if pattern >> FILL_BITS == 0 => FILL | pattern << PAYLOAD_SHIFT,
+            Entry::Same(pattern) => {
                 debug_assert!(is_byte(pattern), "other patterns are objects");
                 BYTE | (pattern & 0xff) << PAYLOAD_SHIFT
             }
-            Kept::Pattern(at) => handle(PATTERN, at),
-            Kept::Page { at, codec, len } => {
+            Entry::Pattern(at) => handle(PATTERN, at),
+            Entry::Page { at, codec, len } => {
                 let steps = len.div_ceil(STEP_BYTES);
                 debug_assert!(steps < 256, "a longer page is kept raw");
                 handle(PAGE, at) | made_by(codec) | steps << STEPS_SHIFT
             }
-            Kept::Raw(at) => handle(RAW, at),
-            Kept::Value { at, codec, len } => {
+            Entry::Raw(at) => handle(RAW, at),
+            Entry::Value { at, codec, len } => {
                 handle(VALUE, at) | codec.map_or(0, made_by) | to_float(len) << STEPS_SHIFT
             }
-            Kept::Nil => NIL,
+            Entry::Nil => NIL,
         })
     }
 
@@ -201,25 +201,25 @@ impl Word {
 
     /// What the word says.
     #[inline]
-    pub(crate) fn kept(self) -> Kept {
+    pub(crate) fn entry(self) -> Entry {
         let payload = self.0 >> PAYLOAD_SHIFT;
         let at = Short(payload & HANDLE_MASK);
         let codec = u8::try_from(self.0 >> CODEC_SHIFT & CODEC_MASK).expect("four bits");
         match self.0 & KIND_MASK {
-            FILL => Kept::Same(payload),
-            BYTE => Kept::Same((payload & 0xff) * 0x0101_0101_0101_0101),
-            PATTERN => Kept::Pattern(at),
+            FILL => Entry::Same(payload),
+            BYTE => Entry::Same((payload & 0xff) * 0x0101_0101_0101_0101),
+            PATTERN => Entry::Pattern(at),
             PAGE => {
                 let len = (self.0 >> STEPS_SHIFT) * STEP_BYTES;
-                Kept::Page { at, codec: CodecId(codec), len }
+                Entry::Page { at, codec: CodecId(codec), len }
             }
-            RAW => Kept::Raw(at),
+            RAW => Entry::Raw(at),
             VALUE => {
                 let len = from_float(self.0 >> STEPS_SHIFT);
-                Kept::Value { at, codec: (codec != 0).then_some(CodecId(codec)), len }
+                Entry::Value { at, codec: (codec != 0).then_some(CodecId(codec)), len }
             }
-            NIL => Kept::Nil,
-            _ => Kept::Empty,
+            NIL => Entry::Nil,
+            _ => Entry::Empty,
         }
     }
 }
@@ -235,29 +235,29 @@ mod tests {
         let at = Short(0xabcd_1234_5678);
         let codec = CodecId(15);
         let mut words = vec![Word::EMPTY];
-        for kept in [
-            Kept::Same(0),
-            Kept::Same((1 << 56) - 1),
-            Kept::Same(u64::MAX),
-            Kept::Same(0x8080_8080_8080_8080),
-            Kept::Pattern(at),
-            Kept::Page { at, codec, len: page_len(1) },
-            Kept::Page { at, codec, len: page_len(accept_len(PAGE_BYTES)) },
-            Kept::Raw(at),
-            Kept::Value { at, codec: None, len: value_len(1) },
-            Kept::Value { at, codec: Some(codec), len: value_len(65_536) },
-            Kept::Nil,
+        for entry in [
+            Entry::Same(0),
+            Entry::Same((1 << 56) - 1),
+            Entry::Same(u64::MAX),
+            Entry::Same(0x8080_8080_8080_8080),
+            Entry::Pattern(at),
+            Entry::Page { at, codec, len: page_len(1) },
+            Entry::Page { at, codec, len: page_len(accept_len(PAGE_BYTES)) },
+            Entry::Raw(at),
+            Entry::Value { at, codec: None, len: value_len(1) },
+            Entry::Value { at, codec: Some(codec), len: value_len(65_536) },
+            Entry::Nil,
         ] {
-            let word = Word::new(kept);
-            assert_eq!(word.kept(), kept);
-            assert_eq!(word.referenced().kept(), kept);
+            let word = Word::new(entry);
+            assert_eq!(word.entry(), entry);
+            assert_eq!(word.referenced().entry(), entry);
             assert!(word.referenced().is_referenced() && !word.is_referenced());
             assert_eq!(word.referenced().unreferenced(), word);
             assert!(!word.is_empty());
-            assert!(!words.contains(&word), "{kept:?}");
+            assert!(!words.contains(&word), "{entry:?}");
             words.push(word);
         }
-        assert_eq!(Word::EMPTY.kept(), Kept::Empty);
+        assert_eq!(Word::EMPTY.entry(), Entry::Empty);
     }
 
     #[test]
@@ -273,10 +273,10 @@ mod tests {
     #[test]
     fn patterns_that_fit_need_no_object() {
         for pattern in [0, 1, 0xff, (1 << 56) - 1, u64::MAX, 0x4141_4141_4141_4141] {
-            assert_eq!(Kept::same(pattern), Some(Kept::Same(pattern)));
+            assert_eq!(Entry::same(pattern), Some(Entry::Same(pattern)));
         }
         for pattern in [1 << 56, 0x0123_4567_89ab_cdef, 0x4141_4141_4141_4142] {
-            assert_eq!(Kept::same(pattern), None, "{pattern:#x}");
+            assert_eq!(Entry::same(pattern), None, "{pattern:#x}");
         }
     }
 }

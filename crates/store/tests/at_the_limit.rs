@@ -5,7 +5,7 @@
 use std::thread;
 
 use pagefold_pool::Allocator;
-use pagefold_store::{Before, LimitOf, Page, PutError, Space, SpaceConfig, Store};
+use pagefold_store::{Page, PreviousValue, PutError, ReachedLimit, Space, SpaceConfig, Store};
 use pagefold_testkit::{corpus::Mix, seed::Seed};
 use rand::{Rng, RngExt as _};
 
@@ -104,7 +104,7 @@ fn new_pages_of_another_thread_do_not_take_the_reserve() {
 
 #[test]
 fn long_values_are_overwritten_by_their_like() {
-    for allocator in [Allocator::Nbud, Allocator::Xcfmalloc] {
+    for allocator in [Allocator::nbud(), Allocator::xcfmalloc()] {
         for len in [9_000, 32_768, 65_536] {
             let store = eager_store(allocator);
             let space = store.space(SpaceConfig::persistent(100_000)).expect("room");
@@ -148,7 +148,7 @@ fn long_values_are_overwritten_by_their_like() {
 
 #[test]
 fn a_refused_overwrite_that_grows_moves_nothing() {
-    let store = store(Allocator::Nbud);
+    let store = store(Allocator::nbud());
     let space = store.space(SpaceConfig::persistent(100_000)).expect("room");
     let mut rng = Seed::for_test(0xa4).rng(0);
     let keys = fill(&space, 0, |_| page(&mut rng, 2000));
@@ -161,7 +161,7 @@ fn a_refused_overwrite_that_grows_moves_nothing() {
         let key = rng.random_range(0..keys);
         match space.put(key, &page(&mut rng, 4096)) {
             Ok(()) => {}
-            Err(PutError::Full { before: Before::Kept, .. }) => refused += 1,
+            Err(PutError::Full { previous: PreviousValue::Kept, .. }) => refused += 1,
             Err(error) => panic!("{error}"),
         }
     };
@@ -169,7 +169,8 @@ fn a_refused_overwrite_that_grows_moves_nothing() {
         let key = rng.random_range(0..keys);
         let put = space.put(key, &page(&mut rng, 4096));
         if let Err(error) = put {
-            let expected = PutError::Full { limit: LimitOf::Threshold, before: Before::Kept };
+            let expected =
+                PutError::Full { limit: ReachedLimit::Threshold, previous: PreviousValue::Kept };
             assert_eq!(error, expected);
         }
     }
@@ -187,7 +188,8 @@ fn an_ephemeral_page_never_keeps_a_persistent_one_out() {
         let ephemeral = store.space(SpaceConfig::ephemeral(100_000)).expect("room");
         let keys = fill(&persistent, 0, |_| page(&mut rng, 4096));
         let refused = persistent.put(keys, &page(&mut rng, 4096));
-        let full = PutError::Full { limit: LimitOf::Threshold, before: Before::Absent };
+        let full =
+            PutError::Full { limit: ReachedLimit::Threshold, previous: PreviousValue::Absent };
         assert_eq!(refused, Err(full), "closed until enough has gone");
         persistent.remove_range(0..u64::MAX).expect("alive");
         // Ephemeral pages take its place, as many as there is room for.
@@ -237,7 +239,7 @@ fn mixed_overwriting_at_the_limit_stays_within_it_and_loses_nothing() {
             let new = rng.random_range(0..300);
             match space.put(key as u64, &pages[new]) {
                 Ok(()) => model[key] = new,
-                Err(PutError::Full { before: Before::Kept, .. }) => {}
+                Err(PutError::Full { previous: PreviousValue::Kept, .. }) => {}
                 Err(error) => panic!("{error}"),
             }
             assert!(store.resident() <= LIMIT);

@@ -13,7 +13,7 @@ const TARGET: f64 = 32.0;
 
 fn bytes_a_page(codec: &str, mix: Mix) -> f64 {
     let codec: CodecSpec = codec.parse().expect("a codec");
-    let builder = Store::builder().allocator(Allocator::Nbud).codec(codec).limit(1 << 30);
+    let builder = Store::builder().allocator(Allocator::nbud()).codec(codec).limit(1 << 30);
     let store = builder.shrinker(false).build().expect("room");
     let space = store.space(SpaceConfig::persistent(PAGES)).expect("room");
     let mut rng = Seed::new(0x32).rng(0);

@@ -256,7 +256,7 @@ fn a_get_finds_what_was_inserted_before_it_began_or_later_or_nothing() {
 
 #[test]
 fn what_is_got_all_the_time_stays() {
-    let store = store_of(Allocator::Nbud, 4 << 20);
+    let store = store_of(Allocator::nbud(), 4 << 20);
     let cache: Cache<u64, Vec<u8>> = Cache::new(&store, CacheConfig::new()).expect("room");
     // 100 that are got all the time, among 20 000 that are inserted once: ten times what fits.
     let mut missed = 0;

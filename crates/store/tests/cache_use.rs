@@ -12,7 +12,7 @@ use std::{
 
 use pagefold_pool::Allocator;
 use pagefold_store::{
-    Cache, CacheConfig, CacheError, CacheValue, Clock, LimitOf, Page, SpaceConfig, Store,
+    Cache, CacheConfig, CacheError, CacheValue, Clock, Page, ReachedLimit, SpaceConfig, Store,
 };
 use pagefold_testkit::{corpus::PageKind, seed::Seed};
 
@@ -184,7 +184,7 @@ fn a_cache_in_a_full_store_refuses_and_has_nothing_old() {
         match cache.insert(&key, &random(key, 60_000)) {
             Ok(()) => {}
             Err(error) => {
-                assert_eq!(error, CacheError::Full(LimitOf::Store));
+                assert_eq!(error, CacheError::Full(ReachedLimit::Store));
                 assert!(!cache.contains(&key) && cache.get(&key).is_none());
                 refused += 1;
             }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use pagefold_store::{
-    Before, GetError, LimitOf, Page, PutError, Space, SpaceConfig, Store, StoreBuilder,
+    GetError, Page, PreviousValue, PutError, ReachedLimit, Space, SpaceConfig, Store, StoreBuilder,
 };
 use pagefold_testkit::{corpus::PageKind, seed::Seed, watchdog};
 
@@ -85,11 +85,11 @@ fn the_old_value_of_a_refused_overwrite_is_reported() {
     let (space, seen) = recorded(&store, SpaceConfig::ephemeral(10).limit(1000));
     // A page that takes no memory makes no room either, so it is there to the last.
     space.put(3, &[7; 4096]).expect("room");
-    let full = PutError::Full { limit: LimitOf::Space, before: Before::Dropped };
+    let full = PutError::Full { limit: ReachedLimit::Space, previous: PreviousValue::Dropped };
     assert_eq!(space.put(3, &random_page(1)), Err(full));
     assert_eq!(*seen.lock().expect("no panic"), [3]);
     // Nothing was under this one.
-    let full = PutError::Full { limit: LimitOf::Space, before: Before::Absent };
+    let full = PutError::Full { limit: ReachedLimit::Space, previous: PreviousValue::Absent };
     assert_eq!(space.put(4, &random_page(1)), Err(full));
     assert_eq!(*seen.lock().expect("no panic"), [3]);
     // A persistent space keeps the old value.

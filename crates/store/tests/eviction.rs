@@ -4,7 +4,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pagefold_store::{EvictionOrder, Page, Pages, PutError, Space, SpaceConfig, Store};
+use pagefold_store::{
+    Page, PutError, Space, SpaceConfig, Store,
+    eviction::{EvictionOrder, Pages},
+};
 use pagefold_testkit::{corpus::PageKind, seed::Seed};
 use rand::RngExt as _;
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use pagefold_store::{
-    Cache, CacheConfig, EvictionOrder, KeyError, LimitFn, Page, Pages, PutError, Space,
-    SpaceConfig, Store,
+    Cache, CacheConfig, KeyError, LimitFn, Page, PutError, Space, SpaceConfig, Store,
+    eviction::{EvictionOrder, Pages},
 };
 use pagefold_testkit::{corpus::Mix, seed::Seed};
 use rand::RngExt as _;

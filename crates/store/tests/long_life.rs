@@ -7,16 +7,16 @@ use std::{
     thread,
 };
 
-use pagefold_pool::{Allocator, PoolBuilder};
+use pagefold_pool::Allocator;
 use pagefold_store::{GetError, Page, PutIfError, SpaceConfig, Store};
 use pagefold_testkit::seed::Seed;
 use rand::{Rng as _, RngExt as _};
 
 /// A store whose pool has 512 handles of 16 generations: 8192 objects in a life without taking them back.
 fn store(allocator: Allocator, shrinker: bool) -> Store {
-    let pool = PoolBuilder::new(allocator).handle_table(512, 4);
     let codec = "raw".parse().expect("a codec");
-    let builder = Store::builder().pool(pool).codec(codec).limit(8 << 20).shrinker(shrinker);
+    let builder = Store::builder().allocator(allocator).handle_table(512, 4);
+    let builder = builder.codec(codec).limit(8 << 20).shrinker(shrinker);
     builder.build().expect("room")
 }
 
@@ -66,7 +66,7 @@ fn a_store_never_runs_out_of_handles() {
 
 #[test]
 fn a_version_from_before_handles_came_back_matches_nothing() {
-    let store = store(Allocator::Nbud, false);
+    let store = store(Allocator::nbud(), false);
     let space = store.space(SpaceConfig::persistent(300)).expect("room");
     space.put(7, &page(0)).expect("room");
     let mut back = [0; 4096];
@@ -82,7 +82,7 @@ fn a_version_from_before_handles_came_back_matches_nothing() {
 
 #[test]
 fn readers_beside_handles_that_come_back_find_their_own_pages() {
-    let store = store(Allocator::Nbud, true);
+    let store = store(Allocator::nbud(), true);
     let space = store.space(SpaceConfig::persistent(300)).expect("room");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -8,7 +8,7 @@
 use loom::thread;
 use pagefold_codec::Raw;
 use pagefold_frame::HeapSource;
-use pagefold_pool::{Allocator, PoolBuilder};
+use pagefold_pool::NbudOptions;
 use pagefold_store::{GetError, KeyError, PutError, Space, SpaceConfig, Store, TryGetError};
 
 /// Explores all interleavings with one preemption, or as many as `LOOM_MAX_PREEMPTIONS` says: the models have the pool below
@@ -33,8 +33,8 @@ fn model_with(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
 const LEN: usize = 100;
 
 fn store() -> Store {
-    let pool = PoolBuilder::new(Allocator::Nbud).span_frames(1);
-    let builder = Store::builder().pool(pool).source(Box::new(HeapSource::new()));
+    let options = NbudOptions::new().span_frames(1);
+    let builder = Store::builder().allocator(options).source(Box::new(HeapSource::new()));
     let builder = builder.codec_with(Box::new(Raw)).limit(4 << 20).shrinker(false);
     builder.build().expect("room")
 }

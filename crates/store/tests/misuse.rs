@@ -11,8 +11,8 @@ use std::{
 };
 
 use pagefold_store::{
-    CgroupLimit, GetError, KeyError, LimitFn, LimitSource, Page, PutError, RandomOrder,
-    SpaceConfig, Store, StoreBuildError,
+    CgroupLimit, GetError, KeyError, LimitFn, LimitSource, Page, PutError, SpaceConfig, Store,
+    StoreBuildError, eviction::RandomOrder,
 };
 use pagefold_testkit::{corpus::PageKind, seed::Seed, watchdog};
 

@@ -15,9 +15,12 @@ use std::{
 };
 
 use pagefold_codec::{Codec, CodecError, CodecSpec};
-use pagefold_frame::{FaultPlan, FaultySource, HeapSource};
+use pagefold_frame::HeapSource;
 use pagefold_pool::Allocator;
-use pagefold_store::{Before, GetError, Kind, Page, PutError, Space, SpaceConfig, Store};
+use pagefold_store::{
+    GetError, Page, PreviousValue, PutError, Space, SpaceConfig, SpaceKind, Store,
+};
+use pagefold_testkit::faulty::{FaultPlan, FaultySource};
 use pagefold_testkit::{corpus::PageKind, seed::Seed};
 use rand::{Rng, RngExt};
 
@@ -137,7 +140,7 @@ impl<'a> Oracle<'a> {
             (Ok(_), None) => panic!("key {key} came from nowhere"),
             (Err(GetError::Absent), None) => {}
             (Err(GetError::Absent), Some(_)) => {
-                assert_eq!(self.space.kind(), Kind::Ephemeral, "key {key} is lost");
+                assert_eq!(self.space.kind(), SpaceKind::Ephemeral, "key {key} is lost");
                 self.map.remove(&key);
             }
             (Err(GetError::Corrupt), Some(_)) => assert!(self.codec_fails, "key {key}"),
@@ -149,12 +152,12 @@ impl<'a> Oracle<'a> {
         let bytes = content.bytes();
         match self.space.put_bytes(key, &bytes) {
             Ok(()) => _ = self.map.insert(key, content),
-            Err(PutError::Full { before, .. }) => match before {
-                Before::Kept => assert!(self.map.contains_key(&key), "nothing was there"),
-                Before::Absent if self.space.kind() == Kind::Persistent => {
+            Err(PutError::Full { previous, .. }) => match previous {
+                PreviousValue::Kept => assert!(self.map.contains_key(&key), "nothing was there"),
+                PreviousValue::Absent if self.space.kind() == SpaceKind::Persistent => {
                     assert!(!self.map.contains_key(&key), "key {key} is lost");
                 }
-                Before::Dropped | Before::Absent => _ = self.map.remove(&key),
+                PreviousValue::Dropped | PreviousValue::Absent => _ = self.map.remove(&key),
             },
             Err(PutError::TooLong { .. }) => {}
             Err(error) => panic!("key {key}: {error}"),
@@ -169,7 +172,10 @@ impl<'a> Oracle<'a> {
             75..88 => {
                 let there = self.space.remove(key).expect("a key");
                 let known = self.map.remove(&key).is_some();
-                assert!(there == known || known && self.space.kind() == Kind::Ephemeral, "{key}");
+                assert!(
+                    there == known || known && self.space.kind() == SpaceKind::Ephemeral,
+                    "{key}"
+                );
             }
             88..94 => {
                 let mut page: Page = [0; 4096];
@@ -195,8 +201,8 @@ impl<'a> Oracle<'a> {
                     assert_ne!(
                         error,
                         PutError::Full {
-                            limit: pagefold_store::LimitOf::Store,
-                            before: Before::Kept
+                            limit: pagefold_store::ReachedLimit::Store,
+                            previous: PreviousValue::Kept
                         }
                     );
                     self.map.remove(&key);
@@ -206,7 +212,7 @@ impl<'a> Oracle<'a> {
                     assert!(
                         self.space.get_bytes(key).is_ok_and(|got| got == seed)
                             || self.codec_fails
-                            || self.space.kind() == Kind::Ephemeral
+                            || self.space.kind() == SpaceKind::Ephemeral
                     );
                     // Its content is not known to the map; take it out again.
                     _ = self.space.remove(key).expect("a key");
@@ -234,14 +240,14 @@ fn store_of(allocator: Allocator, plan: &Arc<FaultPlan>, codec: &Arc<CodecPlan>)
         .expect("nothing fails while the store is built")
 }
 
-fn config(kind: Kind) -> SpaceConfig {
+fn config(kind: SpaceKind) -> SpaceConfig {
     match kind {
-        Kind::Persistent => SpaceConfig::persistent(KEYS),
-        Kind::Ephemeral => SpaceConfig::ephemeral(KEYS),
+        SpaceKind::Persistent => SpaceConfig::persistent(KEYS),
+        SpaceKind::Ephemeral => SpaceConfig::ephemeral(KEYS),
     }
 }
 
-const KINDS: [Kind; 2] = [Kind::Persistent, Kind::Ephemeral];
+const KINDS: [SpaceKind; 2] = [SpaceKind::Persistent, SpaceKind::Ephemeral];
 
 #[test]
 fn threads_and_a_map_each_agree() {
@@ -275,7 +281,7 @@ fn stride() -> u64 {
 }
 
 /// The same operations with each k-th grant refused, and `count - 1` after it.
-fn refuse_each(allocator: Allocator, kind: Kind, count: u64, stride: u64) -> u64 {
+fn refuse_each(allocator: Allocator, kind: SpaceKind, count: u64, stride: u64) -> u64 {
     let seed = *Seed::for_test(0xfa11);
     let mut k = 0;
     loop {
@@ -284,12 +290,12 @@ fn refuse_each(allocator: Allocator, kind: Kind, count: u64, stride: u64) -> u64
         let space = store.space(config(kind)).expect("room");
         let mut oracle = Oracle::new(&space, 0, 1);
         let mut rng = seed.rng(k);
-        let before = plan.asked();
+        let before = plan.allocations();
         plan.fail(k, count);
         for _ in 0..400 {
             oracle.step(&mut rng, &store);
         }
-        let asked = plan.asked() - before;
+        let asked = plan.allocations() - before;
         oracle.check_all();
         plan.heal();
         // When nothing is refused any more, everything works again.
@@ -330,8 +336,8 @@ fn a_codec_that_fails_costs_room_or_an_error_and_nothing_else() {
     for count in [1, u64::MAX] {
         for k in (0..120).step_by(usize::try_from(stride()).expect("small")) {
             let (plan, codec) = (FaultPlan::new(), Arc::new(CodecPlan::default()));
-            let store = store_of(Allocator::Nbud, &plan, &codec);
-            let space = store.space(config(Kind::Persistent)).expect("room");
+            let store = store_of(Allocator::nbud(), &plan, &codec);
+            let space = store.space(config(SpaceKind::Persistent)).expect("room");
             let mut oracle = Oracle::new(&space, 0, 1);
             oracle.codec_fails = true;
             let mut rng = seed.rng(k);

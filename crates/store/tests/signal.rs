@@ -278,7 +278,7 @@ fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
 fn a_handler_reads_whatever_it_interrupts() {
     let seconds = env::var("PAGEFOLD_SIGNAL_SECONDS").ok().and_then(|text| text.parse().ok());
     let time = Duration::from_secs(seconds.unwrap_or(3));
-    let store = Store::builder().allocator(Allocator::Nbud).limit(8 << 20).build().expect("room");
+    let store = Store::builder().allocator(Allocator::nbud()).limit(8 << 20).build().expect("room");
     let spaces = [SpaceConfig::persistent(KEYS).limit(2 << 20), SpaceConfig::ephemeral(KEYS)]
         .map(|config| store.space(config).expect("room"));
     let values = store.space(SpaceConfig::ephemeral(VALUE_KEYS)).expect("room");

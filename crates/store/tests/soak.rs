@@ -56,7 +56,7 @@ fn memory_stays_flat() {
     let seed = *Seed::for_test(0x50a4);
     let seconds = env::var("PAGEFOLD_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
     let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(3));
-    let store = Store::builder().allocator(Allocator::Nbud).limit(LIMIT).build().expect("room");
+    let store = Store::builder().allocator(Allocator::nbud()).limit(LIMIT).build().expect("room");
     let pages = Mix::PROCESS.pages(&mut seed.rng(1000), 997);
     let (mut baseline, mut rss_baseline, mut cycle, mut operations) = (0, 0, 0, 0);
     while Instant::now() < until || cycle < 3 {
@@ -106,7 +106,7 @@ fn memory_stays_flat() {
 
 #[cfg(target_os = "linux")]
 fn rss() -> u64 {
-    use pagefold_sys::procfs::{Process, rss_anon};
+    use pagefold_procfs::{Process, rss_anon};
     rss_anon(Process::Current).expect("Linux")
 }
 

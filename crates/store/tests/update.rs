@@ -13,8 +13,8 @@ use std::{
 
 use pagefold_pool::Allocator;
 use pagefold_store::{
-    Before, GetError, KeyError, LimitOf, Page, PutError, PutIfError, Space, SpaceConfig, Store,
-    UpdateError,
+    GetError, KeyError, Page, PreviousValue, PutError, PutIfError, ReachedLimit, Space,
+    SpaceConfig, Store, UpdateError,
 };
 use pagefold_testkit::{corpus::PageKind, seed::Seed};
 
@@ -232,16 +232,19 @@ fn a_persistent_space_without_room_keeps_the_version() {
     let next = fill(&space);
     let mut page = [0; 4096];
     let version = space.get_versioned(9_999, &mut page).expect("there");
-    let full = |before| PutIfError::Put(PutError::Full { limit: LimitOf::Space, before });
+    let full = |previous| PutIfError::Put(PutError::Full { limit: ReachedLimit::Space, previous });
     let random = page_of(PageKind::Random, 1);
-    assert_eq!(space.put_if(9_999, &random, version), Err(full(Before::Kept)));
+    assert_eq!(space.put_if(9_999, &random, version), Err(full(PreviousValue::Kept)));
     assert_eq!(space.get_versioned(9_999, &mut page), Ok(version));
-    assert_eq!(space.put_if_absent(next, &random), Err(full(Before::Absent)));
+    assert_eq!(space.put_if_absent(next, &random), Err(full(PreviousValue::Absent)));
     // What is there decides before whether there would be room.
     assert_eq!(space.put_if_absent(9_999, &random), Err(PutIfError::Conflict));
     assert_eq!(
         space.update(9_999, |page| *page = random),
-        Err(UpdateError::Put(PutError::Full { limit: LimitOf::Space, before: Before::Kept }))
+        Err(UpdateError::Put(PutError::Full {
+            limit: ReachedLimit::Space,
+            previous: PreviousValue::Kept
+        }))
     );
     assert_eq!(space.update(9_999, |page| page[0] ^= 1), Ok(true));
     store.validate().expect("valid");
@@ -260,19 +263,22 @@ fn an_ephemeral_space_without_room_drops_the_version_and_never_another() {
     // A page that takes no memory is not dropped to make room.
     let version = space.put_if_absent(3, &[7; 4096]).expect("room");
     let random = page_of(PageKind::Random, 1);
-    let full = |before| PutIfError::Put(PutError::Full { limit: LimitOf::Space, before });
+    let full = |previous| PutIfError::Put(PutError::Full { limit: ReachedLimit::Space, previous });
     assert_eq!(space.put_if_absent(3, &random), Err(PutIfError::Conflict));
     space.put(4, &[8; 4096]).expect("room");
     assert_eq!(space.put_if(4, &random, version), Err(PutIfError::Conflict));
     assert!(space.contains(3).expect("a key") && space.contains(4).expect("a key"));
-    assert_eq!(space.put_if_absent(5, &random), Err(full(Before::Absent)));
-    assert_eq!(space.put_if(3, &random, version), Err(full(Before::Dropped)));
+    assert_eq!(space.put_if_absent(5, &random), Err(full(PreviousValue::Absent)));
+    assert_eq!(space.put_if(3, &random, version), Err(full(PreviousValue::Dropped)));
     assert!(!space.contains(3).expect("a key"));
     assert_eq!(*seen.lock().expect("no panic"), [3]);
     // One that is dropped to make room for what replaces it was dropped all the same.
     space.put_bytes(6, &[1; 600]).expect("room");
     let error = space.put(6, &random).expect_err("above the limit");
-    assert_eq!(error, PutError::Full { limit: LimitOf::Space, before: Before::Dropped });
+    assert_eq!(
+        error,
+        PutError::Full { limit: ReachedLimit::Space, previous: PreviousValue::Dropped }
+    );
     store.validate().expect("valid");
 }
 

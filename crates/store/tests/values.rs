@@ -72,7 +72,7 @@ fn every_way_to_read_a_value_reads_the_same() {
                 }
                 // As stated: compressed, longer than a page, and in several pieces.
                 Err(TryGetError::WouldBlock) => {
-                    assert!(value.len() > 4096 && allocator != Allocator::Nbud, "{allocator}");
+                    assert!(value.len() > 4096 && allocator != Allocator::nbud(), "{allocator}");
                     gathered += 1;
                 }
                 Err(error) => panic!("{allocator}: {error}"),

@@ -4,7 +4,8 @@
 use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
 use pagefold_store::{
-    Before, GetError, KeyError, Kind, LimitOf, Page, PutError, SpaceConfig, Store, TryGetError,
+    GetError, KeyError, Page, PreviousValue, PutError, ReachedLimit, SpaceConfig, SpaceKind, Store,
+    TryGetError,
 };
 use pagefold_testkit::{
     corpus::{Mix, PageKind},
@@ -141,7 +142,10 @@ fn a_full_persistent_space_says_so_and_keeps_everything() {
     let store = Store::builder().limit(LIMIT).build().expect("room");
     let space = store.space(SpaceConfig::persistent(1 << 20)).expect("room");
     let (taken, error) = fill(&space, 4);
-    assert_eq!(error, PutError::Full { limit: LimitOf::Store, before: Before::Absent });
+    assert_eq!(
+        error,
+        PutError::Full { limit: ReachedLimit::Store, previous: PreviousValue::Absent }
+    );
     assert!(taken > 3500, "{taken}");
     assert!(!store.stats().accepting);
     let mut rng = Seed::new(4).rng(0);
@@ -152,13 +156,19 @@ fn a_full_persistent_space_says_so_and_keeps_everything() {
     }
     let other = page(&PageKind::Random.page(&mut rng));
     let error = space.put(taken, &other).expect_err("below the threshold only");
-    assert_eq!(error, PutError::Full { limit: LimitOf::Threshold, before: Before::Absent });
+    assert_eq!(
+        error,
+        PutError::Full { limit: ReachedLimit::Threshold, previous: PreviousValue::Absent }
+    );
     // An overwrite is let in, and either holds or changes nothing.
     space.get(5, &mut back).expect("there");
     match space.put(5, &other) {
         Ok(()) => back = other,
         Err(error) => {
-            assert_eq!(error, PutError::Full { limit: LimitOf::Store, before: Before::Kept });
+            assert_eq!(
+                error,
+                PutError::Full { limit: ReachedLimit::Store, previous: PreviousValue::Kept }
+            );
         }
     }
     let mut now = [0; 4096];
@@ -207,12 +217,12 @@ fn a_spaces_limit_holds() {
     for key in 0..100 {
         space.put(key, &random()).expect("room");
     }
-    let full = |before| Err(PutError::Full { limit: LimitOf::Space, before });
-    assert_eq!(space.put(100, &random()), full(Before::Absent));
+    let full = |previous| Err(PutError::Full { limit: ReachedLimit::Space, previous });
+    assert_eq!(space.put(100, &random()), full(PreviousValue::Absent));
     space.put(50, &random()).expect("as long as what it replaces");
     space.put(100, &[7; 4096]).expect("takes no memory");
-    assert_eq!(space.put(100, &random()), full(Before::Kept));
-    assert_eq!(space.put_or_remove(100, &random()), full(Before::Dropped));
+    assert_eq!(space.put(100, &random()), full(PreviousValue::Kept));
+    assert_eq!(space.put_or_remove(100, &random()), full(PreviousValue::Dropped));
     let ephemeral = SpaceConfig::ephemeral(1000).limit(100 * 4096);
     let space = store.space(ephemeral).expect("room");
     for key in 0..300 {
@@ -221,7 +231,7 @@ fn a_spaces_limit_holds() {
     }
     let nothing = store.space(SpaceConfig::ephemeral(1000).limit(0)).expect("room");
     nothing.put(0, &[9; 4096]).expect("takes no memory");
-    assert_eq!(nothing.put(0, &random()), full(Before::Dropped));
+    assert_eq!(nothing.put(0, &random()), full(PreviousValue::Dropped));
     store.validate().expect("valid");
 }
 
@@ -255,7 +265,7 @@ fn a_dropped_space_says_so() {
         before.resident_bytes,
         after.resident_bytes
     );
-    assert_eq!(Kind::Persistent.name(), "persistent");
+    assert_eq!(SpaceKind::Persistent.name(), "persistent");
 }
 
 #[test]

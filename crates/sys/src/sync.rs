@@ -19,7 +19,10 @@ pub use std::{
 
 #[cfg(not(loom))]
 pub use cell::{ConstPtr, MutPtr, UnsafeCell};
+pub use slots::{SlotArray, SlotGuard, default_slot_count};
 pub use wait::{epoch, wait, wait_timeout, wake_all};
+
+mod slots;
 
 #[cfg(not(loom))]
 mod cell {

@@ -8,7 +8,8 @@
 //! | [`torture`] | concurrent stress in which every byte is verified |
 //! | [`sequence`] | the same by one thread, beside the model: kept, replayed, shortened |
 //! | [`trace`] | operations and sizes as a text |
-//! | [`canary`] | a pool adapter that fails once in a while, to show that a test would notice |
+//! | [`faulty`] | a source of memory that fails where a test says so |
+//! | [`injected_bug`] | a pool adapter that has one bug, to show that a test would notice |
 //! | [`liar`] | a codec that gives one answer that cannot be |
 //! | [`pattern`] | contents that follow from an object's identity |
 //! | [`corpus`] | generated pages and object lengths |
@@ -22,14 +23,13 @@
 //! It sees a pool only as `&dyn Pool`; what it knows, it knows from the contract.
 #![deny(unsafe_code)]
 
-#[expect(
-    unsafe_code,
-    reason = "a global allocator is an unsafe trait; nothing else here is unsafe"
-)]
+#[expect(unsafe_code, reason = "a global allocator is an unsafe trait")]
 pub mod alloc_counter;
-pub mod canary;
 pub mod conformance;
 pub mod corpus;
+#[expect(unsafe_code, reason = "a source of memory is an unsafe trait")]
+pub mod faulty;
+pub mod injected_bug;
 pub mod liar;
 pub mod model;
 pub mod pattern;

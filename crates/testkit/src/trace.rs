@@ -20,8 +20,8 @@
 //! migrate 1
 //! compact 4096                bytes to move
 //! reclaim 4 0x3 0x0           retries; which victims are refused, which panic, as bits from the first
-//! claim 0 12 8                name of the range, frames, alignment
-//! unclaim 0
+//! alloc-contiguous 0 12 8     name of the range, frames, alignment
+//! free-contiguous 0
 //! trim
 //! limit 33554432              bytes
 //! stats
@@ -75,10 +75,10 @@ pub enum Step {
     Compact { bytes: u64 },
     /// Reclaims; victims whose bit is set are refused, or make the evictor panic.
     Reclaim { retries: u32, refused: u64, panics: u64 },
-    /// Claims a range.
+    /// Allocates a contiguous range.
     AllocContiguous { range: u32, frames: u32, align: u32 },
-    /// Gives a claimed range back.
-    Unclaim { range: u32 },
+    /// Frees a contiguous range.
+    FreeContiguous { range: u32 },
     /// Trims.
     Trim,
     /// Sets the limit.
@@ -105,9 +105,9 @@ impl fmt::Display for Step {
                 write!(f, "reclaim {retries} {refused:#x} {panics:#x}")
             }
             Self::AllocContiguous { range, frames, align } => {
-                write!(f, "claim {range} {frames} {align}")
+                write!(f, "alloc-contiguous {range} {frames} {align}")
             }
-            Self::Unclaim { range } => write!(f, "unclaim {range}"),
+            Self::FreeContiguous { range } => write!(f, "free-contiguous {range}"),
             Self::Trim => write!(f, "trim"),
             Self::Limit { bytes } => write!(f, "limit {bytes}"),
             Self::Stats => write!(f, "stats"),
@@ -319,12 +319,12 @@ impl Lines<'_> {
                 refused: next(u64::MAX)?,
                 panics: next(u64::MAX)?,
             },
-            "claim" => Step::AllocContiguous {
+            "alloc-contiguous" => Step::AllocContiguous {
                 range: small(any)?,
                 frames: small(any)?,
                 align: small(any)?,
             },
-            "unclaim" => Step::Unclaim { range: small(any)? },
+            "free-contiguous" => Step::FreeContiguous { range: small(any)? },
             "trim" => Step::Trim,
             "limit" => Step::Limit { bytes: next(u64::MAX)? },
             "stats" => Step::Stats,
@@ -360,7 +360,7 @@ mod tests {
             Step::Compact { bytes: u64::MAX },
             Step::Reclaim { retries: 4, refused: 3, panics: u64::MAX },
             Step::AllocContiguous { range: 0, frames: 12, align: 8 },
-            Step::Unclaim { range: 0 },
+            Step::FreeContiguous { range: 0 },
             Step::Trim,
             Step::Limit { bytes: 1 << 20 },
             Step::Stats,

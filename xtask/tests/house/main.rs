@@ -1,5 +1,6 @@
 //! The rules of the house that a compiler does not know: which file may import which, and which words are gone.
 
+mod features;
 mod imports;
 mod modules;
 mod words;

@@ -3,11 +3,11 @@
 use std::{sync::Barrier, thread};
 
 use crate::common::{Content, assert_gives_back, codecs, compressed};
-use pagefold_codec::slots;
+use pagefold_sys::sync::default_slot_count;
 
 #[test]
 fn threads_share_a_codec_and_its_errors() {
-    let threads = slots::default_count() + 3;
+    let threads = default_slot_count() + 3;
     for (name, codec) in codecs() {
         let start = Barrier::new(threads);
         let rounds = if name == "zstd:19" { 20 } else { 200 };

@@ -247,7 +247,7 @@ impl Arena {
         no_memory: &Cell<bool>,
     ) -> Result<FrameRange, OutOfFrames> {
         no_memory.set(true);
-        self.memory().source().grant().map_err(|_| OutOfFrames)?;
+        self.memory().injected_failure()?;
         let order = frames.order();
         while plan.ends[order as usize] > plan.next {
             let Reverse(pageblock) = plan.pageblocks[plan.ends[order as usize] - 1].1;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use pagefold_pool::{Allocator, Handle, Placement, Pool, PoolBuilder};
+use pagefold_pool::{FillPolicy, Handle, NbudOptions, Pool, PoolBuilder};
 
 /// xorshift64*: fast, seeded, and the same sequence for every contender.
 #[derive(Clone)]
@@ -57,27 +57,16 @@ pub(crate) struct Filled {
     pub(crate) rng: Rng,
 }
 
-pub(crate) fn builder(limit: usize, span_frames: u32, placement: Placement) -> Box<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Nbud)
-        .limit(limit)
-        .span_frames(span_frames)
-        .placement(placement);
-    builder.build().expect("a pool of this size")
+pub(crate) fn builder(limit: usize, span_frames: u32, fill: FillPolicy) -> Box<dyn Pool> {
+    let options = NbudOptions::new().span_frames(span_frames).fill_policy(fill);
+    PoolBuilder::new(options).limit(limit).build().expect("a pool of this size")
 }
 
 /// A pool with `bytes` of payload and this history.
-pub(crate) fn filled(
-    bytes: usize,
-    span_frames: u32,
-    placement: Placement,
-    history: History,
-) -> Filled {
+pub(crate) fn filled(bytes: usize, span_frames: u32, fill: FillPolicy, history: History) -> Filled {
     let limit = bytes + bytes / 16 + (2 << 20);
-    let mut filled = Filled {
-        pool: builder(limit, span_frames, placement),
-        objects: Vec::new(),
-        rng: Rng::new(7),
-    };
+    let mut filled =
+        Filled { pool: builder(limit, span_frames, fill), objects: Vec::new(), rng: Rng::new(7) };
     let source = source();
     let mut stored = 0;
     while stored < bytes - 4096 {

@@ -15,7 +15,7 @@ use super::{
     scratch::Scratch,
 };
 use crate::{
-    config::{BuildError, EngineConfig},
+    config::{BuildError, PoolConfig},
     error::HandleError,
     handle::{Handle, PoolNumber},
     stats::Stats,
@@ -48,7 +48,7 @@ impl Base {
     /// # Errors
     /// [`BuildError`] when there is no address space or no number for another pool.
     pub fn new(
-        config: EngineConfig,
+        config: PoolConfig,
         least_bytes: usize,
         scratch_bytes: usize,
     ) -> Result<Self, BuildError> {

@@ -39,7 +39,7 @@ pub(crate) use self::entry::{Entry, EntryCell, State};
 use self::floors::{Floor, Floors};
 use crate::{
     error::HandleError,
-    handle::{Handle, HandleBits, PoolNumber},
+    handle::{Handle, HandleBits, PoolId, PoolNumber},
 };
 
 /// Entries in a page of the table.
@@ -127,6 +127,11 @@ impl HandleTable {
     pub(crate) fn handle(&self, index: u32, entry: Entry) -> Handle {
         let Naming { number, bits } = &self.naming;
         Handle::new(bits.join(index, entry.generation()), number.id())
+    }
+
+    /// The pool that this table is of.
+    pub(crate) fn pool_id(&self) -> PoolId {
+        self.naming.number.id()
     }
 
     /// The index that a handle of this pool names.

@@ -23,7 +23,7 @@
 //! A packing is one of those that [`PoolBuilder`](crate::PoolBuilder) knows, or is written outside of this crate:
 //!
 //! ```text
-//!  EngineConfig -> Base::new -> the packing, over base.arena() -> Engine::new -> a pool
+//!  PoolConfig -> Base::new -> the packing, over base.arena() -> Engine::new -> a pool
 //! ```
 
 mod audit;
@@ -57,7 +57,7 @@ pub use self::{
     slots::{SLOT_WORDS, SlotGuard, SlotPacking, SlotSlab},
 };
 pub(crate) use self::{deferred::drain_all, found::migrate_all};
-pub use crate::config::EngineConfig;
+pub use crate::config::PoolConfig;
 use crate::{
     config::BuildError,
     contract::{CompactReport, Evict, Pool, Reclaimed, Slices, TrimReport},
@@ -65,7 +65,7 @@ use crate::{
         AllocError, HandleError, LimitError, MigrateError, ReclaimError, TryReadError, Violation,
         WriteError,
     },
-    handle::Handle,
+    handle::{Handle, PoolId},
     stats::Stats,
 };
 
@@ -118,6 +118,10 @@ impl<P: Packing> Pool for Engine<P> {
         P::NAME
     }
 
+    fn id(&self) -> PoolId {
+        self.packing.base().handles.pool_id()
+    }
+
     fn max_len(&self) -> usize {
         self.packing.max_len()
     }
@@ -168,11 +172,7 @@ impl<P: Packing> Pool for Engine<P> {
         upkeep::compact(&self.packing, &self.turns, budget)
     }
 
-    fn reclaim(
-        &self,
-        retries: u32,
-        evict: Option<&mut Evict<'_>>,
-    ) -> Result<Reclaimed, ReclaimError> {
+    fn reclaim(&self, retries: u32, evict: &mut Evict<'_>) -> Result<Reclaimed, ReclaimError> {
         self.packing.reclaim(retries, evict)
     }
 

@@ -161,11 +161,7 @@ pub trait Packing: Send + Sync {
     ///
     /// # Errors
     /// [`ReclaimError`].
-    fn reclaim(
-        &self,
-        _retries: u32,
-        _evict: Option<&mut Evict<'_>>,
-    ) -> Result<Reclaimed, ReclaimError> {
+    fn reclaim(&self, _retries: u32, _evict: &mut Evict<'_>) -> Result<Reclaimed, ReclaimError> {
         Err(ReclaimError::Unsupported)
     }
 }

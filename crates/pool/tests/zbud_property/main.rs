@@ -204,15 +204,12 @@ impl<'p> Driver<'p> {
             seized.iter().flat_map(|(_, objects)| objects).copied().collect();
         let mut answers = answers.iter();
         let (pool, mut outcome, mut refused) = (self.pool, Ok(()), false);
-        let answer = pool.reclaim(
-            1,
-            Some(&mut |handle| {
-                let answer = self.evict(handle, &mut expected, answers.next());
-                refused = answer != Ok(true);
-                outcome = answer.map(|_| ());
-                if refused { Err(NotEvicted) } else { Ok(()) }
-            }),
-        );
+        let answer = pool.reclaim(1, &mut |handle| {
+            let answer = self.evict(handle, &mut expected, answers.next());
+            refused = answer != Ok(true);
+            outcome = answer.map(|_| ());
+            if refused { Err(NotEvicted) } else { Ok(()) }
+        });
         outcome?;
         expected.retain(|object| self.model.is_live(*object));
         ensure!(expected.is_empty() || refused, "objects {expected:?} were not asked for");
@@ -297,7 +294,7 @@ impl<'p> Driver<'p> {
 }
 
 fn pool() -> Box<dyn Pool> {
-    let builder = PoolBuilder::new(Allocator::Zbud).limit(16 << 20);
+    let builder = PoolBuilder::new(Allocator::zbud()).limit(16 << 20);
     builder.source(Box::new(HeapSource::new())).build().expect("enough for a pool")
 }
 

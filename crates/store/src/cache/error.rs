@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{KeyError, LimitOf, PutError};
+use crate::{KeyError, PutError, ReachedLimit};
 
 /// Why [`insert`](super::Cache::insert) kept nothing. What was under the key before is gone then, so that no thread reads
 /// an old value; after [`TooLong`](CacheError::TooLong) and [`TooHeavy`](CacheError::TooHeavy) too.
@@ -26,7 +26,7 @@ pub enum CacheError {
     },
     /// There was no room after all that could be dropped: for the value, or for the cache's own map.
     #[error("{0} leaves no room in the cache")]
-    Full(LimitOf),
+    Full(ReachedLimit),
     /// The space of the cache was dropped, by way of [`Store::find_space`](crate::Store::find_space).
     #[error("the space of the cache was dropped")]
     Dropped,

@@ -28,7 +28,7 @@ use pagefold_sys::sync::{Mutex, Padded};
 use super::{
     CacheStats,
     hash::KeyHash,
-    shard::{Entry, Need, Shard},
+    shard::{MapEntry, Need, Shard},
     slots::{self, Slots},
     stats::{Event, Events},
 };
@@ -71,7 +71,7 @@ pub(super) struct Slot {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     pub(super) slot: Slot,
-    pub(super) entry: Entry,
+    pub(super) entry: MapEntry,
 }
 
 impl Map {
@@ -164,7 +164,7 @@ impl Map {
     }
 
     /// Makes a reserved place the entry of its key, and removes what the key had.
-    pub(super) fn link(&self, slot: Slot, entry: Entry, slots: Slots<'_>) {
+    pub(super) fn link(&self, slot: Slot, entry: MapEntry, slots: Slots<'_>) {
         let part = &self.parts[slot.part];
         part.events.add(Event::Insert);
         let mut shard = part.shard.lock();
@@ -275,7 +275,7 @@ impl Map {
     /// Removes all entries that `goes` agrees to, and counts why, if that is said; how many those were.
     pub(super) fn remove_where(
         &self,
-        goes: impl Fn(&Entry) -> bool,
+        goes: impl Fn(&MapEntry) -> bool,
         why: Option<Event>,
         slots: Slots<'_>,
     ) -> u64 {

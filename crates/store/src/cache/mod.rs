@@ -51,12 +51,12 @@ use hash::{KeyHash, KeyHasher};
 use map::{Map, Slot};
 use pagefold_frame::Charge;
 use pagefold_sys::quiesce::Entered;
-use shard::Entry;
+use shard::MapEntry;
 use slots::Slots;
 use stats::Event;
 
 use crate::{
-    GetError, KeyError, Space, SpaceConfig, SpaceError, SpaceStats, Store, form::VALUE_MAX,
+    GetError, KeyError, Space, SpaceConfig, SpaceError, SpaceStats, Store, encoder::VALUE_MAX,
 };
 
 /// Bytes before a value in the space: its stamp.
@@ -310,7 +310,7 @@ impl<K: ?Sized, V> Cache<K, V> {
     pub fn remove_expired(&self) -> u64 {
         let now = self.core.now();
         let Ok(_operation) = self.core.enter() else { return 0 };
-        let goes = |entry: &Entry| entry.expires_ms <= now;
+        let goes = |entry: &MapEntry| entry.expires_ms <= now;
         self.core.map.remove_where(goes, Some(Event::Expired), self.core.slots())
     }
 
@@ -373,7 +373,7 @@ impl Core {
         bytes[..STAMP_BYTES].copy_from_slice(&stamp.get().to_le_bytes());
         let put = self.space.put_bytes(reserved.slot.number, bytes);
         put.map_err(|error| CacheError::from_put(error, len, STAMP_BYTES))?;
-        reserved.link(Entry { hash, stamp, expires_ms, weight });
+        reserved.link(MapEntry { hash, stamp, expires_ms, weight });
         self.map.shed_weight(hash, stamp, self.now(), self.slots());
         Ok(())
     }
@@ -441,11 +441,11 @@ impl<'a> Reserved<'a> {
     fn new(core: &'a Core, hash: KeyHash) -> Result<Self, CacheError> {
         let slots = core.slots();
         let slot = core.map.reserve(hash, core.now(), slots);
-        let slot = slot.ok_or(CacheError::Full(crate::LimitOf::Store))?;
+        let slot = slot.ok_or(CacheError::Full(crate::ReachedLimit::Store))?;
         Ok(Self { core, slot, is_linked: false })
     }
 
-    fn link(mut self, entry: Entry) {
+    fn link(mut self, entry: MapEntry) {
         self.core.map.link(self.slot, entry, self.core.slots());
         self.is_linked = true;
     }

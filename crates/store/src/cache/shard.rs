@@ -17,7 +17,7 @@ use super::hash::KeyHash;
 
 /// A value that is in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct MapEntry {
     pub(super) hash: KeyHash,
     /// What stands before the value in the space: no two inserts have the same.
     pub(super) stamp: NonZeroU64,
@@ -28,7 +28,7 @@ pub(super) struct Entry {
 
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    Live(Entry),
+    Live(MapEntry),
     /// With the next one in the list of free places; without meaning while it is reserved.
     Vacant(Option<PlaceNo>),
 }
@@ -151,7 +151,7 @@ impl Shard {
     }
 
     /// The entry at a place, if it is live.
-    pub(super) fn entry(&self, place: u32) -> Option<&Entry> {
+    pub(super) fn entry(&self, place: u32) -> Option<&MapEntry> {
         match (place < self.fresh).then(|| self.place(place)) {
             Some(Place::Live(entry)) => Some(entry),
             _ => None,
@@ -159,7 +159,7 @@ impl Shard {
     }
 
     /// The entry of a key, and its place.
-    pub(super) fn find(&self, hash: KeyHash) -> Option<(u32, Entry)> {
+    pub(super) fn find(&self, hash: KeyHash) -> Option<(u32, MapEntry)> {
         let entry_at = |place: &u32| self.entry(*place).filter(|entry| entry.hash == hash);
         let place = *self.table.find(hash.low, |place| entry_at(place).is_some())?;
         self.entry(place).map(|entry| (place, *entry))
@@ -250,7 +250,7 @@ impl Shard {
     }
 
     /// Makes a reserved place live. The entry that its key had is taken out and returned with its place.
-    pub(super) fn link(&mut self, place: u32, entry: Entry) -> Option<(u32, Entry)> {
+    pub(super) fn link(&mut self, place: u32, entry: MapEntry) -> Option<(u32, MapEntry)> {
         let old = self.find(entry.hash);
         if let Some((old_place, _)) = old {
             self.unlink(old_place);
@@ -270,7 +270,7 @@ impl Shard {
     }
 
     /// Takes a live entry out; its place is vacant then.
-    pub(super) fn unlink(&mut self, place: u32) -> Option<Entry> {
+    pub(super) fn unlink(&mut self, place: u32) -> Option<MapEntry> {
         let entry = *self.entry(place)?;
         if let Ok(found) = self.table.find_entry(entry.hash.low, |known| *known == place) {
             found.remove();
@@ -280,7 +280,7 @@ impl Shard {
     }
 
     /// The next live entry that the hand comes to, of those that `may_go` agrees to; each is shown twice at most.
-    pub(super) fn victim(&mut self, mut may_go: impl FnMut(u32, &Entry) -> bool) -> Option<u32> {
+    pub(super) fn victim(&mut self, mut may_go: impl FnMut(u32, &MapEntry) -> bool) -> Option<u32> {
         for _ in 0..2 * u64::from(self.fresh) {
             let place = if self.hand < self.fresh { self.hand } else { 0 };
             self.hand = place + 1;

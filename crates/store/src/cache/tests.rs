@@ -21,7 +21,7 @@ fn a_value_that_is_dropped_before_its_entry_is_made_gets_none_and_the_key_has_no
     assert!(core.slots().remove(slot));
     core.map.evicted(slot);
     let stamp = NonZeroU64::MAX;
-    reserved.link(Entry { hash, stamp, expires_ms: NEVER, weight: 1 });
+    reserved.link(MapEntry { hash, stamp, expires_ms: NEVER, weight: 1 });
     assert_eq!(cache.len(), 0, "before a get looks");
     assert!(!cache.contains(&1) && cache.get(&1).is_none());
     let stats = cache.stats();

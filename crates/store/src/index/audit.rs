@@ -31,7 +31,7 @@ impl Index {
             if used != (node.word(slot) != 0) {
                 return wrong("I-TREE", "a bit of `used` is not what its word says");
             }
-            let mut holds = Word::from_bits(node.word(slot)).kept().holds_memory();
+            let mut holds = Word::from_bits(node.word(slot)).entry().holds_memory();
             if node.level > 0 {
                 let child = self.nodes.get(node.child(slot));
                 if used && child.is_none() {

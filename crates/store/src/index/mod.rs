@@ -295,7 +295,7 @@ impl Index {
         leaf.set_used(slot, !new.is_empty());
         if self.tracks_droppable {
             let had = leaf.droppable() != 0;
-            leaf.set_droppable(slot, new.kept().holds_memory());
+            leaf.set_droppable(slot, new.entry().holds_memory());
             let has = leaf.droppable() != 0;
             if had != has {
                 self.tell_droppable(key, has);

@@ -14,7 +14,7 @@ use pagefold_testkit::seed::Seed;
 use rand::RngExt as _;
 
 use super::{Index, Nodes, Refused};
-use crate::word::{Kept, Short, Word};
+use crate::word::{Entry, Short, Word};
 
 fn nodes(frames: usize) -> (Arc<MemoryBudget>, Arc<Nodes>) {
     let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), frames));
@@ -25,8 +25,8 @@ fn nodes(frames: usize) -> (Arc<MemoryBudget>, Arc<Nodes>) {
 /// A word that names an object, for even numbers, and one that does not for odd ones.
 fn word(number: u64) -> Word {
     match number % 2 {
-        0 => Word::new(Kept::Raw(Short(number + 2))),
-        _ => Word::new(Kept::Same(number)),
+        0 => Word::new(Entry::Raw(Short(number + 2))),
+        _ => Word::new(Entry::Same(number)),
     }
 }
 
@@ -65,7 +65,7 @@ fn an_index_agrees_with_an_ordered_map() {
             let from = self::key(kind, rng.random());
             let next = model.range(from..).next().map(|(key, word)| (*key, *word));
             assert_eq!(index.next_used(from), next, "from {from:#x}");
-            let droppable = model.range(from..).find(|(_, word)| word.kept().holds_memory());
+            let droppable = model.range(from..).find(|(_, word)| word.entry().holds_memory());
             let found = index.next_droppable(from).map(|(key, found)| (key, found.word));
             assert_eq!(found, droppable.map(|(key, word)| (*key, *word)), "from {from:#x}");
             assert_eq!(index.load(from), model.get(&from).copied().unwrap_or(Word::EMPTY));
@@ -133,7 +133,7 @@ fn a_reader_beside_nodes_that_come_and_go_finds_its_own_words() {
     // Each key's word says the key, so a word of a node's other life is noticed. One key stays and must always be found.
     let (_, nodes) = nodes(20_000);
     let index = Index::new(&nodes, u64::MAX, true);
-    let words_of = |key: u64| Word::new(Kept::Same(key >> 8));
+    let words_of = |key: u64| Word::new(Entry::Same(key >> 8));
     let keys: Vec<u64> = (0..64_u64).map(|step| (step * 0x0123_4567_89ab) << 9 & !0xff).collect();
     put(&index, keys[7], words_of(keys[7]));
     let done = AtomicBool::new(false);
@@ -179,8 +179,8 @@ fn a_node_put_in_between_while_a_change_is_yet_to_be_told_hides_nothing() {
     for droppable in [true, false] {
         let (_, nodes) = nodes(100);
         let index = Index::new(&nodes, u64::MAX, true);
-        let object = Word::new(Kept::Raw(Short(2)));
-        let same = Word::new(Kept::Same(7));
+        let object = Word::new(Entry::Raw(Short(2)));
+        let same = Word::new(Entry::Same(7));
         let (before, after) = if droppable { (same, object) } else { (object, same) };
         put(&index, 0, before);
         put(&index, 1 << 30, same);

@@ -27,7 +27,7 @@ impl Want {
     fn takes(self, word: Word) -> bool {
         match self {
             Self::Used => !word.is_empty(),
-            Self::Droppable => word.kept().holds_memory(),
+            Self::Droppable => word.entry().holds_memory(),
         }
     }
 }

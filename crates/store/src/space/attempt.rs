@@ -10,8 +10,11 @@
 
 use pagefold_frame::ReserveAccess;
 
-use super::{Kind, Space, update::Expected};
-use crate::{Before, LimitOf, PAGE_BYTES, PutError, PutIfError, counters::Count};
+use super::{Space, SpaceKind, update::Expected};
+use crate::{
+    PAGE_BYTES, PreviousValue, PutError, PutIfError, ReachedLimit, counters::Count,
+    encoder::object::Object,
+};
 
 /// How often room is made for one put.
 pub(super) const ATTEMPTS: u32 = 8;
@@ -31,6 +34,11 @@ pub(super) struct Need {
 }
 
 impl Need {
+    /// For an object.
+    pub(super) fn of(key: u64, expected: Expected, object: Object<'_>) -> Self {
+        Self::new(key, expected, object.bytes.len())
+    }
+
     /// For an object of that many bytes.
     pub(super) fn new(key: u64, expected: Expected, object: usize) -> Self {
         Self { key, expected, room_bytes: object as u64, object, drops: true }
@@ -62,11 +70,11 @@ impl Space {
     ) -> Result<R, PutIfError> {
         let (inner, tenant) = (self.inner(), self.tenant());
         let is_new = || tenant.index.load(need.key).is_empty();
-        let gate_is_open = tenant.kind == Kind::Ephemeral || inner.gate.lets_in(inner);
+        let gate_is_open = tenant.kind == SpaceKind::Ephemeral || inner.gate.lets_in(inner);
         if !gate_is_open && is_new() {
-            return Err(self.full(need, LimitOf::Threshold, true));
+            return Err(self.full(need, ReachedLimit::Threshold, true));
         }
-        let mut limit = LimitOf::Store;
+        let mut limit = ReachedLimit::Store;
         // Before room was made, which may drop what is under the key.
         let mut was_new = true;
         for round in 0..=ATTEMPTS {
@@ -82,30 +90,31 @@ impl Space {
                 if self.gives(need) {
                     outcome = inner.with_overwrite_reserve(|| attempt(ReserveAccess::Overwrite));
                 } else if !gate_is_open {
-                    return Err(self.full(need, LimitOf::Threshold, was_new));
+                    return Err(self.full(need, ReachedLimit::Threshold, was_new));
                 }
             }
             match outcome {
                 Ok(done) => return Ok(done),
                 Err(Retry::No(error)) => return Err(error),
                 Err(Retry::Room) => {
-                    limit = LimitOf::Store;
+                    limit = ReachedLimit::Store;
                     if round == ATTEMPTS || !self.make_room(need, round) {
                         break;
                     }
                 }
                 Err(Retry::Space) => {
-                    limit = LimitOf::Space;
-                    let may_drop = tenant.kind == Kind::Ephemeral && need.drops && round < ATTEMPTS;
+                    limit = ReachedLimit::Space;
+                    let may_drop =
+                        tenant.kind == SpaceKind::Ephemeral && need.drops && round < ATTEMPTS;
                     if !may_drop || inner.evict_from(tenant, 2 * need.room_bytes) == 0 {
                         break;
                     }
                 }
             }
         }
-        if limit == LimitOf::Store {
+        if limit == ReachedLimit::Store {
             inner.look_at_handles(u64::MAX);
-            if tenant.kind == Kind::Persistent {
+            if tenant.kind == SpaceKind::Persistent {
                 inner.gate.close(inner);
             }
         }
@@ -121,22 +130,22 @@ impl Space {
 
     /// Whether a put takes no more than it gives: what it needs is not longer than the object that is there.
     fn gives(&self, need: Need) -> bool {
-        let old = self.tenant().index.load(need.key).kept();
+        let old = self.tenant().index.load(need.key).entry();
         old.holds_memory() && need.object <= self.inner().object_len(old)
     }
 
     /// The error for a put that cannot be held, after what it means for the old value. `was_new` says whether there was
     /// none when the put began: what was dropped since made room for it, or was to.
-    fn full(&self, need: Need, limit: LimitOf, was_new: bool) -> PutIfError {
+    fn full(&self, need: Need, limit: ReachedLimit, was_new: bool) -> PutIfError {
         let (tenant, key) = (self.tenant(), need.key);
         let there = tenant.index.load(key);
         if !need.expected.allows(self.inner(), there) {
             return PutIfError::Conflict;
         }
-        let before = match tenant.kind {
-            Kind::Persistent if there.is_empty() => Before::Absent,
-            Kind::Persistent => Before::Kept,
-            Kind::Ephemeral => {
+        let previous = match tenant.kind {
+            SpaceKind::Persistent if there.is_empty() => PreviousValue::Absent,
+            SpaceKind::Persistent => PreviousValue::Kept,
+            SpaceKind::Ephemeral => {
                 let dropped = match need.expected {
                     Expected::Anything => self.inner().remove(tenant, key, Count::Evicted),
                     Expected::Nothing => false,
@@ -153,15 +162,15 @@ impl Space {
                 if dropped {
                     tenant.report_evicted(key);
                 }
-                if dropped || !was_new { Before::Dropped } else { Before::Absent }
+                if dropped || !was_new { PreviousValue::Dropped } else { PreviousValue::Absent }
             }
         };
         let count = match limit {
-            LimitOf::Store => Count::RejectedStore,
-            LimitOf::Threshold => Count::RejectedThreshold,
-            LimitOf::Space => Count::RejectedSpace,
+            ReachedLimit::Store => Count::RejectedStore,
+            ReachedLimit::Threshold => Count::RejectedThreshold,
+            ReachedLimit::Space => Count::RejectedSpace,
         };
         tenant.counters.add(count, 1);
-        PutError::Full { limit, before }.into()
+        PutError::Full { limit, previous }.into()
     }
 }

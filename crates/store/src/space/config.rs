@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use super::evicted::Listener;
-use crate::order::{EvictionOrder, SecondChance};
+use crate::eviction::{EvictionOrder, SecondChance};
 
 /// What a space promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum SpaceKind {
     /// A page that was accepted is there until it is removed. When it cannot be held, put says so.
     Persistent,
     /// A page may be dropped at any time to make room; get then says that there is none.
     Ephemeral,
 }
 
-impl Kind {
+impl SpaceKind {
     /// The name, lower-case.
     pub fn name(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl Kind {
 /// Configures a space; [`Store::space`](crate::Store::space) makes it.
 #[derive(Debug)]
 pub struct SpaceConfig {
-    pub(crate) kind: Kind,
+    pub(crate) kind: SpaceKind,
     pub(crate) pages: u64,
     pub(crate) limit: u64,
     pub(crate) name: Option<String>,
@@ -38,7 +38,7 @@ pub struct SpaceConfig {
 }
 
 impl SpaceConfig {
-    fn new(kind: Kind, pages: u64) -> Self {
+    fn new(kind: SpaceKind, pages: u64) -> Self {
         Self {
             kind,
             pages,
@@ -52,12 +52,12 @@ impl SpaceConfig {
 
     /// A space with keys from 0 to `pages - 1` that never drops what it accepted.
     pub fn persistent(pages: u64) -> Self {
-        Self::new(Kind::Persistent, pages)
+        Self::new(SpaceKind::Persistent, pages)
     }
 
     /// A space with keys from 0 to `pages - 1` that drops pages when room is needed.
     pub fn ephemeral(pages: u64) -> Self {
-        Self::new(Kind::Ephemeral, pages)
+        Self::new(SpaceKind::Ephemeral, pages)
     }
 
     /// A limit on the bytes of the space's objects: what its pages take compressed, lengths rounded up by at most a

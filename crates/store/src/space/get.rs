@@ -12,8 +12,8 @@ use super::Space;
 use crate::{
     GetError, PAGE_BYTES, Page, TryGetError,
     counters::Count,
-    form::{Patience, Unread},
-    word::{Kept, Word},
+    encoder::decode::{ReadError, Wait},
+    word::{Entry, Word},
 };
 
 /// How often a read that never waits looks again when the object, or the way to its word, is gone.
@@ -67,7 +67,7 @@ impl Space {
     /// Async-signal-safe: no lock, no allocation, no waiting, a bounded number of steps. It may interrupt any method of
     /// the same store in the same thread.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
-        self.try_read(key, PAGE_BYTES, |kept| self.inner().read(kept, page, Patience::Never))
+        self.try_read(key, PAGE_BYTES, |entry| self.inner().read(entry, page, Wait::Never))
     }
 
     /// Reads what is under a key by `attempt`, which never waits, in a bounded number of attempts. `given` is the length of
@@ -76,7 +76,7 @@ impl Space {
         &self,
         key: u64,
         given: usize,
-        mut attempt: impl FnMut(Kept) -> Result<R, Unread>,
+        mut attempt: impl FnMut(Entry) -> Result<R, ReadError>,
     ) -> Result<R, TryGetError> {
         let Some((key, _operation)) = self.try_begin(key)? else {
             return Err(TryGetError::WouldBlock);
@@ -91,13 +91,13 @@ impl Space {
                 return Err(self.absent().into());
             }
             found.mark();
-            match attempt(found.word.kept()) {
+            match attempt(found.word.entry()) {
                 Ok(read) => {
                     self.count_hit(began);
                     return Ok(read);
                 }
-                Err(Unread::Stale) => sync::spin_loop(),
-                Err(Unread::WouldBlock) => break,
+                Err(ReadError::Stale) => sync::spin_loop(),
+                Err(ReadError::WouldBlock) => break,
                 Err(error) => return Err(self.unread(error, given).into()),
             }
         }
@@ -111,7 +111,7 @@ impl Space {
         &self,
         key: u64,
         given: usize,
-        mut attempt: impl FnMut(Kept) -> Result<R, Unread>,
+        mut attempt: impl FnMut(Entry) -> Result<R, ReadError>,
     ) -> Result<(R, Word), GetError> {
         let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
@@ -121,13 +121,13 @@ impl Space {
                 return Err(self.absent());
             }
             found.mark();
-            match attempt(found.word.kept()) {
+            match attempt(found.word.entry()) {
                 Ok(read) => {
                     self.count_hit(began);
                     self.inner().add_wanted_context();
                     return Ok((read, found.word));
                 }
-                Err(Unread::Stale | Unread::WouldBlock) => look_again(),
+                Err(ReadError::Stale | ReadError::WouldBlock) => look_again(),
                 Err(error) => return Err(self.unread(error, given)),
             }
         }
@@ -149,7 +149,7 @@ impl Space {
     /// Fills all of `into`, and returns the word that it was read by.
     pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
         let given = into.len();
-        let attempt = |kept| self.inner().read(kept, into, Patience::Waits);
+        let attempt = |entry| self.inner().read(entry, into, Wait::Allowed);
         self.read(key, given, attempt).map(|((), word)| word)
     }
 
@@ -193,25 +193,25 @@ impl Space {
     /// Finds the length first, and then reads into as much room.
     fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
         let given = room.capacity();
-        self.read(key, given, |kept| self.read_into_room(kept, room, Patience::Waits))
+        self.read(key, given, |entry| self.read_into_room(entry, room, Wait::Allowed))
     }
 
     /// Copies the value under a key to the start of `buffer` without waiting, and returns its length.
     pub(super) fn try_get_value(&self, key: u64, buffer: &mut [u8]) -> Result<usize, TryGetError> {
         let given = buffer.len();
         let mut room = Room::Fixed(buffer);
-        self.try_read(key, given, |kept| self.read_into_room(kept, &mut room, Patience::Never))
+        self.try_read(key, given, |entry| self.read_into_room(entry, &mut room, Wait::Never))
     }
 
     fn read_into_room(
         &self,
-        kept: Kept,
+        entry: Entry,
         room: &mut Room<'_>,
-        patience: Patience,
-    ) -> Result<usize, Unread> {
-        let len = self.inner().len(kept, patience)?;
-        let into = room.of(len).ok_or(Unread::Length(len))?;
-        self.inner().read(kept, into, patience)?;
+        wait: Wait,
+    ) -> Result<usize, ReadError> {
+        let len = self.inner().len(entry, wait)?;
+        let into = room.of(len).ok_or(ReadError::Length(len))?;
+        self.inner().read(entry, into, wait)?;
         Ok(len)
     }
 
@@ -232,8 +232,8 @@ impl Space {
         GetError::Absent
     }
 
-    pub(super) fn unread(&self, error: Unread, given: usize) -> GetError {
-        if let Unread::Length(len) = error {
+    pub(super) fn unread(&self, error: ReadError, given: usize) -> GetError {
+        if let ReadError::Length(len) = error {
             return GetError::WrongLength { len, given };
         }
         self.tenant().counters.add(Count::Corrupt, 1);

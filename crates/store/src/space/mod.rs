@@ -31,7 +31,7 @@ use std::{
     },
 };
 
-pub use config::{Kind, SpaceConfig};
+pub use config::{SpaceConfig, SpaceKind};
 use evicted::Listener;
 pub use keys::Keys;
 use pagefold_frame::Charge;
@@ -42,16 +42,16 @@ pub use update::Version;
 use crate::{
     KeyError, SpaceStats,
     counters::{Count, Counters},
+    eviction::{EvictionOrder, SecondChance},
     index::Index,
-    order::{EvictionOrder, SecondChance},
     shared::Shared,
-    word::{Kept, Word},
+    word::{Entry, Word},
 };
 
 /// What belongs to a space alone. Known to its handles and to the store's list.
 pub(crate) struct Tenant {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: SpaceKind,
     pub(crate) index: Index,
     pub(crate) counters: Counters,
     pub(crate) order: Box<dyn EvictionOrder>,
@@ -127,26 +127,26 @@ impl Tenant {
     }
 
     /// Counts what came, but for [`used`](Self::used).
-    fn note_in(&self, kept: Kept, original: usize) {
-        if let Some(count) = counted_as(kept) {
+    fn note_in(&self, entry: Entry, original: usize) {
+        if let Some(count) = counted_as(entry) {
             self.counters.add(count, 1);
         }
         self.counters.add(Count::Original, original as u64);
-        self.counters.add(Count::Objects, kept.counted_bytes());
+        self.counters.add(Count::Objects, entry.counted_bytes());
     }
 
     /// Counts what went, but for [`used`](Self::used).
-    pub(crate) fn note_out(&self, kept: Kept, original: usize) {
-        if let Some(count) = counted_as(kept) {
+    pub(crate) fn note_out(&self, entry: Entry, original: usize) {
+        if let Some(count) = counted_as(entry) {
             self.counters.sub(count, 1);
         }
         self.counters.sub(Count::Original, original as u64);
-        self.counters.sub(Count::Objects, kept.counted_bytes());
+        self.counters.sub(Count::Objects, entry.counted_bytes());
     }
 
     /// Counts what took the place of something, but for [`used`](Self::used). Most pages take the place of their like,
     /// of which there are then as many as before.
-    fn note_exchange(&self, new: Kept, new_original: usize, old: Kept, old_original: usize) {
+    fn note_exchange(&self, new: Entry, new_original: usize, old: Entry, old_original: usize) {
         let counters = &self.counters;
         if counted_as(new) != counted_as(old) {
             counted_as(new).into_iter().for_each(|count| counters.add(count, 1));
@@ -180,19 +180,19 @@ impl Tenant {
     }
 
     /// Counts what was taken out and not replaced.
-    pub(crate) fn note_gone(&self, kept: Kept, original: usize) {
-        self.settle(0, kept.counted_bytes());
-        self.note_out(kept, original);
+    pub(crate) fn note_gone(&self, entry: Entry, original: usize) {
+        self.settle(0, entry.counted_bytes());
+        self.note_out(entry, original);
     }
 }
 
-fn counted_as(kept: Kept) -> Option<Count> {
-    match kept {
-        Kept::Empty => None,
-        Kept::Same(_) | Kept::Pattern(_) => Some(Count::Same),
-        Kept::Page { .. } => Some(Count::Compressed),
-        Kept::Raw(_) => Some(Count::Raw),
-        Kept::Value { .. } | Kept::Nil => Some(Count::Values),
+fn counted_as(entry: Entry) -> Option<Count> {
+    match entry {
+        Entry::Empty => None,
+        Entry::Same(_) | Entry::Pattern(_) => Some(Count::Same),
+        Entry::Page { .. } => Some(Count::Compressed),
+        Entry::Raw(_) => Some(Count::Raw),
+        Entry::Value { .. } | Entry::Nil => Some(Count::Values),
     }
 }
 
@@ -281,7 +281,7 @@ impl Space {
     }
 
     /// Whether it may drop pages.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> SpaceKind {
         self.tenant().kind
     }
 
@@ -358,7 +358,7 @@ impl Tenant {
 
     /// Whether `more` bytes are above the limit.
     pub(crate) fn is_over(&self, new: u64, old: Word) -> bool {
-        let more = new.saturating_sub(old.kept().counted_bytes());
+        let more = new.saturating_sub(old.entry().counted_bytes());
         more > 0 && self.used().saturating_add(more) > self.limit()
     }
 }

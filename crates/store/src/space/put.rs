@@ -18,12 +18,12 @@ use super::{
     update::Expected,
 };
 use crate::{
-    Before, KeyError, PAGE_BYTES, Page, PutError, PutIfError, PutManyError,
+    KeyError, PAGE_BYTES, Page, PreviousValue, PutError, PutIfError, PutManyError,
     counters::Count,
-    form::{Object, SCRATCH_BYTES, VALUE_MAX},
+    encoder::{SCRATCH_BYTES, VALUE_MAX, object::Object},
     index::Refused,
     inner::Inner,
-    word::{Kept, Short, Word},
+    word::{Entry, Short, Word},
 };
 
 /// How often a put tries again because handles came back. They are used up by other threads in between, if at all.
@@ -82,15 +82,20 @@ impl Space {
         let began = Instant::now();
         // Before anything is stored: see `update`.
         let epoch = self.inner().epoch();
-        let put = |object: Object<'_>| {
-            self.put_object(Need::new(key, expected, object.bytes.len()), object)
-        };
         let outcome = match same_filled(page) {
-            Some(pattern) => match Kept::same(pattern) {
-                Some(kept) => self.publish_word(Need::of_word(key, expected), kept, PAGE_BYTES),
-                None => put(Object::pattern(&pattern.to_ne_bytes())),
+            Some(pattern) => match Entry::same(pattern) {
+                Some(entry) => self.publish_word(Need::of_word(key, expected), entry, PAGE_BYTES),
+                None => {
+                    let pattern = pattern.to_ne_bytes();
+                    let object = Object::pattern(&pattern);
+                    self.put_object(Need::of(key, expected, object), object)
+                }
             },
-            None => self.inner().forms.with_page(page, put),
+            None => {
+                let mut copy = *page;
+                let object = self.inner().encoder.encode_page(&mut copy);
+                self.put_object(Need::of(key, expected, object), object)
+            }
         };
         self.tenant().counters.put_took(began.elapsed());
         outcome.map(|word| Version::new(word, epoch))
@@ -111,10 +116,10 @@ impl Space {
     /// As [`put`](Self::put); after [`Full`](PutError::Full) there is nothing under the key.
     pub fn put_or_remove(&self, key: u64, page: &Page) -> Result<(), PutError> {
         self.put(key, page).map_err(|error| match error {
-            PutError::Full { limit, before: Before::Kept } => {
+            PutError::Full { limit, previous: PreviousValue::Kept } => {
                 let removed = self.remove(key).unwrap_or(false);
-                let before = if removed { Before::Dropped } else { Before::Absent };
-                PutError::Full { limit, before }
+                let previous = if removed { PreviousValue::Dropped } else { PreviousValue::Absent };
+                PutError::Full { limit, previous }
             }
             other => other,
         })
@@ -156,14 +161,16 @@ impl Space {
         let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         let epoch = self.inner().epoch();
-        let put = |object: Object<'_>| {
-            self.put_object(Need::new(key, expected, object.bytes.len()), object)
-        };
         let outcome = match value.len() {
-            0 => self.publish_word(Need::of_word(key, expected), Kept::Nil, 0),
+            0 => self.publish_word(Need::of_word(key, expected), Entry::Nil, 0),
             len if len > VALUE_MAX => Err(self.too_long(len, VALUE_MAX).into()),
             len if len > PAGE_BYTES => self.put_long(key, value, expected),
-            _ => self.inner().forms.with_value(value, &mut [], put),
+            len => {
+                let mut buffer = [0; PAGE_BYTES];
+                buffer[..len].copy_from_slice(value);
+                let object = self.inner().encoder.encode_value(&mut buffer, len);
+                self.put_object(Need::of(key, expected, object), object)
+            }
         };
         self.tenant().counters.put_took(began.elapsed());
         outcome.map(|word| Version::new(word, epoch))
@@ -192,26 +199,23 @@ impl Space {
 
     /// A value of more than a page: what it is worked on in is charged for the time of the call.
     fn put_long(&self, key: u64, value: &[u8], expected: Expected) -> Result<Word, PutIfError> {
-        let (inner, forms) = (self.inner(), &self.inner().forms);
+        let (inner, encoder) = (self.inner(), &self.inner().encoder);
         // No object is as long, so this gives less than it takes.
         let need =
             Need { room_bytes: SCRATCH_BYTES as u64, ..Need::new(key, expected, usize::MAX) };
         self.with_room(need, |_| inner.charge_long().map_err(|_| Retry::Room))?;
-        let put = |object: Object<'_>, drops| {
-            self.put_object(Need { drops, ..Need::new(key, expected, object.bytes.len()) }, object)
-        };
         let scratch_bytes = 2 * value.len();
-        if let Some(charge) = self.charge_scratch(scratch_bytes) {
+        if let Some(_charge) = self.charge_scratch(scratch_bytes) {
             let mut scratch = vec![0; scratch_bytes];
-            let outcome = forms.with_value(value, &mut scratch, |object| put(object, true));
-            drop(charge);
-            return outcome;
+            let object = encoder.encode_long(value, &mut scratch);
+            return self.put_object(Need::of(key, expected, object), object);
         }
-        // At the limit: the store's own scratch. A put that holds it drops no page, because the program may be told of
-        // that and put in turn.
-        forms.scratch().claim().with(|scratch| {
+        // No room for scratch of its own: the put works in the scratch of the store. While it holds that, it drops no page:
+        // dropping calls listeners of the program, and a listener may put a long value too.
+        encoder.scratch().acquire().with(|scratch| {
             let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
-            forms.with_value(value, scratch, |object| put(object, false))
+            let object = encoder.encode_long(value, &mut scratch[..scratch_bytes]);
+            self.put_object(Need { drops: false, ..Need::of(key, expected, object) }, object)
         })
     }
 
@@ -234,7 +238,7 @@ impl Space {
         if object.bytes.len() > max {
             return Err(self.too_long(object.bytes.len(), max).into());
         }
-        let counted = object.kept(Short(0)).counted_bytes();
+        let counted = object.entry(Short(0)).counted_bytes();
         self.with_room(need, |access| {
             // Looked at before anything is stored; decided under the shard lock.
             if self.tenant().is_over(counted, self.tenant().index.load(key)) {
@@ -244,24 +248,24 @@ impl Space {
                 return Err(Retry::Room);
             }
             let stored = inner.pool.store_within(object.bytes, access);
-            let kept = object.kept(Short(stored.map_err(|_| Retry::Room)?.to_short()));
-            self.publish(need, kept, object.original).inspect_err(|_| {
+            let entry = object.entry(Short(stored.map_err(|_| Retry::Room)?.to_short()));
+            self.publish(need, entry, object.original).inspect_err(|_| {
                 // No other thread can know the handle.
-                inner.free(kept);
+                inner.free(entry);
             })
         })
     }
 
     /// Puts a word under the key that names no object.
-    fn publish_word(&self, need: Need, kept: Kept, original: usize) -> Result<Word, PutIfError> {
-        self.with_room(need, |_| self.publish(need, kept, original))
+    fn publish_word(&self, need: Need, entry: Entry, original: usize) -> Result<Word, PutIfError> {
+        self.with_room(need, |_| self.publish(need, entry, original))
     }
 
-    fn publish(&self, need: Need, kept: Kept, original: usize) -> Result<Word, Retry> {
+    fn publish(&self, need: Need, entry: Entry, original: usize) -> Result<Word, Retry> {
         let (tenant, key) = (self.tenant(), need.key);
-        let new = kept.counted_bytes();
-        let old_bytes = |old: Word| old.kept().counted_bytes();
-        let (word, conflict) = (Word::new(kept), Cell::new(false));
+        let new = entry.counted_bytes();
+        let old_bytes = |old: Word| old.entry().counted_bytes();
+        let (word, conflict) = (Word::new(entry), Cell::new(false));
         let published = tenant.index.publish(key, word, &|old| {
             conflict.set(!need.expected.allows(self.inner(), old));
             !conflict.get() && tenant.admit(new, old_bytes(old))
@@ -278,11 +282,11 @@ impl Space {
         tenant.counters.add(Count::Puts, 1);
         tenant.settle(new, old_bytes(old));
         if old.is_empty() {
-            tenant.note_in(kept, original);
+            tenant.note_in(entry, original);
         } else {
             tenant.counters.add(Count::Overwrites, 1);
-            tenant.note_exchange(kept, original, old.kept(), self.inner().original(old.kept()));
-            self.inner().free(old.kept());
+            tenant.note_exchange(entry, original, old.entry(), self.inner().original(old.entry()));
+            self.inner().free(old.entry());
         }
         self.inner().after_put();
         Ok(word)

@@ -6,7 +6,7 @@ use super::{Space, Tenant, get::look_again};
 use crate::{
     GetError, KeyError, Page,
     counters::Count,
-    form::{Patience, Unread},
+    encoder::decode::{ReadError, Wait},
     inner::Inner,
 };
 
@@ -26,9 +26,9 @@ impl Space {
                 // For the answer and its count.
                 return self.get(key, page);
             }
-            match self.inner().read(word.kept(), page, Patience::Waits) {
+            match self.inner().read(word.entry(), page, Wait::Allowed) {
                 Ok(()) => {}
-                Err(Unread::Stale | Unread::WouldBlock) => {
+                Err(ReadError::Stale | ReadError::WouldBlock) => {
                     look_again();
                     continue;
                 }

@@ -4,7 +4,7 @@ use super::{Space, get::look_again};
 use crate::{
     GetError, KeyError, PAGE_BYTES, PutManyError, TryGetError,
     counters::Count,
-    form::{Patience, Unread},
+    encoder::decode::{ReadError, Wait},
 };
 
 impl Space {
@@ -37,9 +37,9 @@ impl Space {
             if word.is_empty() {
                 return Err(GetError::Absent);
             }
-            match self.inner().len(word.kept(), Patience::Waits) {
+            match self.inner().len(word.entry(), Wait::Allowed) {
                 Ok(len) => return Ok(len),
-                Err(Unread::Stale | Unread::WouldBlock) => look_again(),
+                Err(ReadError::Stale | ReadError::WouldBlock) => look_again(),
                 Err(error) => return Err(self.unread(error, 0)),
             }
         }

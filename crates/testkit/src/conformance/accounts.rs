@@ -1,22 +1,22 @@
 //! What a pool says of itself.
 
-use super::{Subject, accepted, agreed, contents};
+use super::{PoolUnderTest, accepted, agreed, contents};
 use crate::{
     corpus::{Lengths, PAGE_BYTES},
     model::{Checked, Depth, Op},
     seed::Seed,
 };
 
-pub(super) fn an_empty_pool_holds_nothing(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn an_empty_pool_holds_nothing(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let stats = pool.stats();
     assert_eq!(
         (stats.objects, stats.payload_bytes, stats.frame_bytes, stats.moved_bytes),
         (0, 0, 0, 0)
     );
-    assert_eq!(stats.limit_bytes, subject.expect.limit_bytes as u64);
+    assert_eq!(stats.limit_bytes, under_test.expect.limit_bytes as u64);
     assert!(
-        stats.resident_bytes() <= subject.expect.empty_resident_max,
+        stats.resident_bytes() <= under_test.expect.empty_resident_max,
         "an empty pool holds {} bytes",
         stats.resident_bytes()
     );
@@ -24,10 +24,10 @@ pub(super) fn an_empty_pool_holds_nothing(subject: &Subject<'_>) {
     assert_eq!(pool.validate(), Ok(()));
 }
 
-pub(super) fn stats_add_up_after_every_operation(subject: &Subject<'_>) {
+pub(super) fn stats_add_up_after_every_operation(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x57a75);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     // `Checked` compares objects, payload and limit each time, and `validate` the pool's own sums.
     let mut on = Checked::new(&*pool, Depth::Validate);
     let mut last = agreed(on.stats());
@@ -55,8 +55,10 @@ pub(super) fn stats_add_up_after_every_operation(subject: &Subject<'_>) {
 }
 
 /// The second read begins before the pool has had occasion to free what the first one kept, and often in the same span.
-pub(super) fn what_reads_kept_is_counted_at_most_until_none_is_open(subject: &Subject<'_>) {
-    subject.guarded("stats inside a read after another", |pool| {
+pub(super) fn what_reads_kept_is_counted_at_most_until_none_is_open(
+    under_test: &PoolUnderTest<'_>,
+) {
+    under_test.guarded("stats inside a read after another", |pool| {
         let mut on = Checked::new(&**pool, Depth::Result);
         let handles: Vec<_> = (0..8).map(|key| accepted(on.store(&contents(key, 100)))).collect();
         for (pair, key) in handles.chunks_exact(2).zip(100..) {

@@ -13,7 +13,7 @@ use std::{
 use pagefold_pool::{AllocError, Handle, HandleError, Pool, Slices, TryReadError};
 use rand::{Rng, RngExt};
 
-use super::Subject;
+use super::PoolUnderTest;
 use crate::{corpus::Lengths, pattern::Pattern, seed::Seed};
 
 const THREADS: u64 = 4;
@@ -53,8 +53,8 @@ impl Own {
     }
 }
 
-pub(super) fn threads_with_objects_of_their_own(subject: &Subject<'_>) {
-    subject.guarded("threads with objects of their own", |pool| {
+pub(super) fn threads_with_objects_of_their_own(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("threads with objects of their own", |pool| {
         let seed = Seed::for_test(0x0b7);
         thread::scope(|scope| {
             for thread in 0..THREADS {
@@ -105,8 +105,8 @@ pub(super) fn own_step(
     }
 }
 
-pub(super) fn readers_beside_compaction_and_freeing(subject: &Subject<'_>) {
-    subject.guarded("readers beside compaction and freeing", |pool| {
+pub(super) fn readers_beside_compaction_and_freeing(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("readers beside compaction and freeing", |pool| {
         const ALIVE: u8 = 0;
         const DOOMED: u8 = 1;
         const FREED: u8 = 2;
@@ -175,8 +175,8 @@ pub(super) fn readers_beside_compaction_and_freeing(subject: &Subject<'_>) {
     });
 }
 
-pub(super) fn exactly_one_of_two_racing_frees_succeeds(subject: &Subject<'_>) {
-    subject.guarded("racing frees", |pool| {
+pub(super) fn exactly_one_of_two_racing_frees_succeeds(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("racing frees", |pool| {
         const BATCH: usize = 64;
         for round in 0..100 {
             let handles: Vec<Handle> =
@@ -209,8 +209,8 @@ pub(super) fn exactly_one_of_two_racing_frees_succeeds(subject: &Subject<'_>) {
     });
 }
 
-pub(super) fn a_reader_sees_one_write_or_the_other(subject: &Subject<'_>) {
-    subject.guarded("readers of an object that is written", |pool| {
+pub(super) fn a_reader_sees_one_write_or_the_other(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("readers of an object that is written", |pool| {
         for len in [24, 1500, pool.max_len()] {
             let version = |number| Pattern::new(8, 8, number);
             let handle = pool.store(&version(0).bytes(len)).expect("there is room");
@@ -249,8 +249,8 @@ pub(super) fn a_reader_sees_one_write_or_the_other(subject: &Subject<'_>) {
 }
 
 /// While threads work the figures are not all of one instant, so the sum is only taken when they have stopped.
-pub(super) fn threads_at_the_brim_stay_within_the_limit(subject: &Subject<'_>) {
-    subject.guarded("threads at the brim", |pool| {
+pub(super) fn threads_in_a_full_pool_stay_within_the_limit(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("threads in a full pool", |pool| {
         let seed = Seed::for_test(0xb41);
         let mut owned: Vec<Vec<Own>> = (0..THREADS).map(|_| Vec::new()).collect();
         for round in 0..4 {

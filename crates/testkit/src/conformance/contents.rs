@@ -2,17 +2,17 @@
 
 use pagefold_pool::{ReadIntoError, WriteError};
 
-use super::{Subject, accepted, agreed, contents, fill};
+use super::{PoolUnderTest, accepted, agreed, contents, fill};
 use crate::{
     corpus::Lengths,
     model::{Checked, Depth, Op},
     seed::Seed,
 };
 
-pub(super) fn alloc_gives_zeros_whatever_was_there(subject: &Subject<'_>) {
+pub(super) fn alloc_gives_zeros_whatever_was_there(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xa110c);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Result);
     fill(&mut on, &mut rng, Lengths::Borders);
     agreed(on.free_all());
@@ -23,8 +23,8 @@ pub(super) fn alloc_gives_zeros_whatever_was_there(subject: &Subject<'_>) {
     agreed(on.check_all(10));
 }
 
-pub(super) fn write_replaces_and_keeps_the_handle(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn write_replaces_and_keeps_the_handle(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Validate);
     let lens = [1, 2, 3, 4, 5, 100, 4095, 4096, pool.max_len()];
     let lens = lens.into_iter().filter(|len| *len <= pool.max_len());
@@ -37,8 +37,8 @@ pub(super) fn write_replaces_and_keeps_the_handle(subject: &Subject<'_>) {
     }
 }
 
-pub(super) fn write_of_another_length_changes_nothing(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn write_of_another_length_changes_nothing(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Validate);
     let handle = accepted(on.store(&contents(1, 100)));
     for given in [0, 1, 99, 101, 4096, pool.max_len(), pool.max_len() + 1] {
@@ -47,8 +47,8 @@ pub(super) fn write_of_another_length_changes_nothing(subject: &Subject<'_>) {
     }
 }
 
-pub(super) fn read_into_copies_only_what_fits(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn read_into_copies_only_what_fits(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Result);
     for len in [1, 17, 4096.min(pool.max_len()), pool.max_len()] {
         let handle = accepted(on.store(&contents(1, len)));
@@ -64,20 +64,20 @@ pub(super) fn read_into_copies_only_what_fits(subject: &Subject<'_>) {
     }
 }
 
-pub(super) fn random_traffic_agrees_with_the_model(subject: &Subject<'_>) {
-    traffic(subject, subject.expect.limit_bytes, 3000);
+pub(super) fn random_traffic_agrees_with_the_model(under_test: &PoolUnderTest<'_>) {
+    traffic(under_test, under_test.expect.limit_bytes, 3000);
 }
 
-/// Little room: most of the traffic happens at the brim.
-pub(super) fn random_traffic_in_a_tiny_pool_agrees_with_the_model(subject: &Subject<'_>) {
-    traffic(subject, subject.expect.limit_bytes / 4, 6000);
+/// Little room: most of the traffic happens at the limit.
+pub(super) fn random_traffic_in_a_tiny_pool_agrees_with_the_model(under_test: &PoolUnderTest<'_>) {
+    traffic(under_test, under_test.expect.limit_bytes / 4, 6000);
 }
 
-fn traffic(subject: &Subject<'_>, limit: usize, ops: usize) {
+fn traffic(under_test: &PoolUnderTest<'_>, limit: usize, ops: usize) {
     let seed = Seed::for_test(0x7aff1c);
     for (stream, max_len) in [(1, 300), (2, 4096), (3, usize::MAX)] {
         let mut rng = seed.rng(stream);
-        let pool = (subject.make)(limit);
+        let pool = (under_test.make)(limit);
         let mut on = Checked::new(&*pool, Depth::Stats);
         for step in 0..ops {
             let op = Op::random(&mut rng, max_len.min(pool.max_len()));

@@ -2,7 +2,7 @@
 
 use pagefold_pool::{AllocError, LimitError, Stats};
 
-use super::{Subject, accepted, agreed, contents, fill, fill_with_length, free_some};
+use super::{PoolUnderTest, accepted, agreed, contents, fill, fill_with_length, free_some};
 use crate::{
     corpus::Lengths,
     model::{Checked, Depth},
@@ -10,19 +10,19 @@ use crate::{
 };
 
 /// `Checked` compares the resident bytes with the limit after each operation.
-pub(super) fn the_limit_holds_to_the_brim(subject: &Subject<'_>) {
+pub(super) fn the_limit_holds_in_a_full_pool(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xb71a);
     for (stream, lengths) in (0..).zip(Lengths::ALL) {
         let mut rng = seed.rng(stream);
         // Of tiny objects a quarter of the limit holds more than the whole of it of others.
-        let limit = subject.expect.limit_bytes / if lengths == Lengths::Tiny { 4 } else { 1 };
-        let pool = (subject.make)(limit);
+        let limit = under_test.expect.limit_bytes / if lengths == Lengths::Tiny { 4 } else { 1 };
+        let pool = (under_test.make)(limit);
         let mut on = Checked::new(&*pool, Depth::Stats);
         fill(&mut on, &mut rng, lengths);
         let filled = on.model().payload_bytes() as f64 / limit as f64;
         if lengths == Lengths::Compressed {
             assert!(
-                filled >= subject.expect.fill_min,
+                filled >= under_test.expect.fill_min,
                 "out of memory when payload was {filled:.3} of the limit"
             );
         }
@@ -32,10 +32,10 @@ pub(super) fn the_limit_holds_to_the_brim(subject: &Subject<'_>) {
     }
 }
 
-pub(super) fn out_of_memory_changes_nothing(subject: &Subject<'_>) {
+pub(super) fn out_of_memory_changes_nothing(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x00f);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Stats);
     fill(&mut on, &mut rng, Lengths::Wide);
     let len = pool.max_len();
@@ -43,7 +43,7 @@ pub(super) fn out_of_memory_changes_nothing(subject: &Subject<'_>) {
     let held = |stats: Stats| (stats.objects, stats.payload_bytes, stats.frame_bytes);
     let before = held(pool.stats());
     for key in 0..50 {
-        let limit = subject.expect.limit_bytes;
+        let limit = under_test.expect.limit_bytes;
         assert_eq!(agreed(on.store(&contents(key, len))), Err(AllocError::OutOfMemory { limit }));
         assert_eq!(agreed(on.alloc(len)), Err(AllocError::OutOfMemory { limit }));
     }
@@ -51,9 +51,9 @@ pub(super) fn out_of_memory_changes_nothing(subject: &Subject<'_>) {
     agreed(on.check_all(0));
 }
 
-pub(super) fn freeing_makes_room_again(subject: &Subject<'_>) {
+pub(super) fn freeing_makes_room_again(under_test: &PoolUnderTest<'_>) {
     for len in [100, 1500, 4096] {
-        let pool = subject.pool();
+        let pool = under_test.pool();
         let len = len.min(pool.max_len());
         let mut on = Checked::new(&*pool, Depth::Stats);
         fill_with_length(&mut on, len);
@@ -66,10 +66,10 @@ pub(super) fn freeing_makes_room_again(subject: &Subject<'_>) {
     }
 }
 
-pub(super) fn filling_again_and_again_leaks_nothing(subject: &Subject<'_>) {
+pub(super) fn filling_again_and_again_leaks_nothing(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x1ea4);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Result);
     let mut first = None;
     for round in 0..5 {
@@ -88,10 +88,10 @@ pub(super) fn filling_again_and_again_leaks_nothing(subject: &Subject<'_>) {
     }
 }
 
-pub(super) fn trim_after_freeing_everything_leaves_little(subject: &Subject<'_>) {
+pub(super) fn trim_after_freeing_everything_leaves_little(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x7714);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Stats);
     fill(&mut on, &mut rng, Lengths::Wide);
     let peak = pool.stats().resident_bytes();
@@ -99,7 +99,7 @@ pub(super) fn trim_after_freeing_everything_leaves_little(subject: &Subject<'_>)
     agreed(on.trim());
     let stats = pool.stats();
     assert_eq!(stats.frame_bytes, 0, "no object is left, but frames are held: {stats:?}");
-    let most = subject.expect.empty_resident_max;
+    let most = under_test.expect.empty_resident_max;
     assert!(
         stats.resident_bytes() <= most,
         "of {peak} bytes {} are left: {stats:?}",
@@ -111,12 +111,12 @@ pub(super) fn trim_after_freeing_everything_leaves_little(subject: &Subject<'_>)
     agreed(on.check_all(10));
 }
 
-pub(super) fn a_lower_limit_holds_and_can_be_raised_again(subject: &Subject<'_>) {
+pub(super) fn a_lower_limit_holds_and_can_be_raised_again(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x5e7);
     let mut rng = seed.rng(0);
-    let high = subject.expect.limit_bytes;
+    let high = under_test.expect.limit_bytes;
     let low = high / 2;
-    let pool = subject.pool();
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Stats);
     fill(&mut on, &mut rng, Lengths::Compressed);
     // What is left lies scattered over all frames, so the lower limit needs compaction.
@@ -135,14 +135,14 @@ pub(super) fn a_lower_limit_holds_and_can_be_raised_again(subject: &Subject<'_>)
     agreed(on.check_all(100));
 }
 
-pub(super) fn a_limit_below_the_use_is_refused(subject: &Subject<'_>) {
+pub(super) fn a_limit_below_the_use_is_refused(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x1be);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Stats);
     fill(&mut on, &mut rng, Lengths::Compressed);
     for part in [2, 4] {
-        let limit = subject.expect.limit_bytes / part;
+        let limit = under_test.expect.limit_bytes / part;
         let answer = agreed(on.set_limit(limit));
         assert!(
             matches!(answer, Err(LimitError::InUse { .. })),
@@ -154,8 +154,8 @@ pub(super) fn a_limit_below_the_use_is_refused(subject: &Subject<'_>) {
     accepted(on.store(&contents(1, 1000)));
 }
 
-pub(super) fn impossible_limits_are_refused(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn impossible_limits_are_refused(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Validate);
     for limit in [0, 1] {
         let answer = agreed(on.set_limit(limit));
@@ -165,11 +165,11 @@ pub(super) fn impossible_limits_are_refused(subject: &Subject<'_>) {
         let answer = agreed(on.set_limit(limit));
         let Err(LimitError::TooLarge { max, .. }) = answer else { panic!("{limit}: {answer:?}") };
         assert!(
-            max >= subject.expect.limit_bytes,
+            max >= under_test.expect.limit_bytes,
             "the limit that the pool was made with is possible"
         );
         accepted(on.set_limit(max));
-        accepted(on.set_limit(subject.expect.limit_bytes));
+        accepted(on.set_limit(under_test.expect.limit_bytes));
     }
     accepted(on.store(&contents(1, 4096.min(pool.max_len()))));
 }

@@ -13,7 +13,7 @@ use std::{
 use pagefold_pool::{Busy, Handle, HandleError, MigrateError, Pool};
 use rand::RngExt;
 
-use super::{Subject, accepted, agreed, concurrency::Own, contents, fill};
+use super::{PoolUnderTest, accepted, agreed, concurrency::Own, contents, fill};
 use crate::{
     corpus::Lengths,
     model::{Checked, Depth},
@@ -30,8 +30,8 @@ fn migrates(pool: &dyn Pool) -> bool {
 }
 
 /// `Checked` compares contents, handles, lengths and accounts.
-pub(super) fn migration_keeps_objects_and_accounts(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn migration_keeps_objects_and_accounts(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !migrates(&*pool) {
         return;
     }
@@ -52,8 +52,8 @@ pub(super) fn migration_keeps_objects_and_accounts(subject: &Subject<'_>) {
     assert_eq!(pool.stats().frame_bytes, 0, "what was moved comes back");
 }
 
-pub(super) fn an_object_that_is_read_does_not_move(subject: &Subject<'_>) {
-    subject.guarded("migration of an object that is read", |pool| {
+pub(super) fn an_object_that_is_read_does_not_move(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("migration of an object that is read", |pool| {
         if !migrates(&**pool) {
             return;
         }
@@ -79,8 +79,8 @@ pub(super) fn an_object_that_is_read_does_not_move(subject: &Subject<'_>) {
     });
 }
 
-pub(super) fn migrating_what_is_not_here_is_refused(subject: &Subject<'_>) {
-    let (pool, other) = (subject.pool(), subject.pool());
+pub(super) fn migrating_what_is_not_here_is_refused(under_test: &PoolUnderTest<'_>) {
+    let (pool, other) = (under_test.pool(), under_test.pool());
     if !migrates(&*pool) {
         return;
     }
@@ -99,10 +99,10 @@ pub(super) fn migrating_what_is_not_here_is_refused(subject: &Subject<'_>) {
 }
 
 /// At the limit a frame may have nowhere to go; it then stays, and nothing else happens.
-pub(super) fn migration_in_a_full_pool_moves_or_refuses(subject: &Subject<'_>) {
+pub(super) fn migration_in_a_full_pool_moves_or_refuses(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x3f11);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     if !migrates(&*pool) {
         return;
     }
@@ -119,8 +119,8 @@ pub(super) fn migration_in_a_full_pool_moves_or_refuses(subject: &Subject<'_>) {
 }
 
 /// A free that comes between isolating a frame and putting it back is a free like any other, and so is a second one.
-pub(super) fn frees_beside_migration_succeed_once(subject: &Subject<'_>) {
-    subject.guarded("frees beside migration", |pool| {
+pub(super) fn frees_beside_migration_succeed_once(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("frees beside migration", |pool| {
         if !migrates(&**pool) {
             return;
         }
@@ -132,12 +132,13 @@ pub(super) fn frees_beside_migration_succeed_once(subject: &Subject<'_>) {
                 .collect();
             let wins: Vec<AtomicU32> = objects.iter().map(|_| AtomicU32::new(0)).collect();
             let (start, over) = (Barrier::new(4), AtomicBool::new(false));
-            let start = &start;
+            let (start, migrations) = (&start, &AtomicU32::new(0));
             thread::scope(|scope| {
                 let migrator = |mut rng: rand_chacha::ChaCha8Rng| {
                     start.wait();
                     while !over.load(Ordering::SeqCst) {
                         let own = &objects[rng.random_range(0..objects.len())];
+                        migrations.fetch_add(1, Ordering::SeqCst);
                         match pool.migrate(own.handle) {
                             Ok(_) | Err(MigrateError::Busy(_) | MigrateError::OutOfMemory) => {}
                             Err(error) => {
@@ -152,6 +153,9 @@ pub(super) fn frees_beside_migration_succeed_once(subject: &Subject<'_>) {
                 }
                 let free_all = || {
                     start.wait();
+                    // Two migrators: at three, one of them has ended a call, so both run beside the frees.
+                    let together = || migrations.load(Ordering::SeqCst) > 2;
+                    _ = (0..100_000).map(|_| thread::yield_now()).find(|()| together());
                     for (own, wins) in objects.iter().zip(&wins) {
                         match pool.free(own.handle) {
                             Ok(()) => _ = wins.fetch_add(1, Ordering::SeqCst),
@@ -176,8 +180,8 @@ pub(super) fn frees_beside_migration_succeed_once(subject: &Subject<'_>) {
     });
 }
 
-pub(super) fn readers_and_writers_beside_migration_lose_nothing(subject: &Subject<'_>) {
-    subject.guarded("readers and writers beside migration", |pool| {
+pub(super) fn readers_and_writers_beside_migration_lose_nothing(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("readers and writers beside migration", |pool| {
         if !migrates(&**pool) {
             return;
         }

@@ -7,14 +7,14 @@ use pagefold_pool::{
 };
 use rand::{RngExt, seq::IndexedRandom};
 
-use super::{Subject, accepted, agreed, contents};
+use super::{PoolUnderTest, accepted, agreed, contents};
 use crate::{
     model::{Checked, Depth},
     seed::Seed,
 };
 
-pub(super) fn a_freed_handle_is_stale(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn a_freed_handle_is_stale(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     for len in [1, 100, 4096.min(pool.max_len()), pool.max_len()] {
         let handle = pool.store(&contents(1, len)).expect("there is room");
         assert_eq!(pool.free(handle), Ok(()));
@@ -40,8 +40,8 @@ fn refused(pool: &dyn Pool, handle: Handle, error: HandleError, len: usize) {
     assert_eq!(pool.free(handle), Err(error), "once more");
 }
 
-pub(super) fn an_old_handle_never_finds_its_successor(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn an_old_handle_never_finds_its_successor(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Stats);
     let mut old = accepted(on.store(&contents(0, 64)));
     for key in 1..2000 {
@@ -54,8 +54,8 @@ pub(super) fn an_old_handle_never_finds_its_successor(subject: &Subject<'_>) {
     agreed(on.check_all(2000));
 }
 
-pub(super) fn handles_of_another_pool_are_foreign(subject: &Subject<'_>) {
-    let (mine, other) = (subject.pool(), subject.pool());
+pub(super) fn handles_of_another_pool_are_foreign(under_test: &PoolUnderTest<'_>) {
+    let (mine, other) = (under_test.pool(), under_test.pool());
     let mut on = Checked::new(&*mine, Depth::Stats);
     for key in 0..100 {
         accepted(on.store(&contents(key, 200)));
@@ -70,19 +70,19 @@ pub(super) fn handles_of_another_pool_are_foreign(subject: &Subject<'_>) {
     assert_eq!(other.stats().objects, 50, "the other pool is as it was");
 }
 
-pub(super) fn handles_of_a_dropped_pool_are_foreign(subject: &Subject<'_>) {
-    let gone = subject.pool();
+pub(super) fn handles_of_a_dropped_pool_are_foreign(under_test: &PoolUnderTest<'_>) {
+    let gone = under_test.pool();
     let handle = gone.store(&contents(1, 50)).expect("there is room");
     drop(gone);
-    let next = subject.pool();
+    let next = under_test.pool();
     next.store(&contents(2, 50)).expect("there is room");
     refused(&*next, handle, HandleError::Foreign, 50);
 }
 
-pub(super) fn forged_words_name_nothing(subject: &Subject<'_>) {
+pub(super) fn forged_words_name_nothing(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xf0e6ed);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Result);
     let live: Vec<Handle> = (0..500).map(|key| accepted(on.store(&contents(key, 100)))).collect();
     for round in 0..100_000_u32 {
@@ -108,8 +108,8 @@ pub(super) fn forged_words_name_nothing(subject: &Subject<'_>) {
     agreed(on.check_all(0));
 }
 
-pub(super) fn near_misses_of_live_handles_name_nothing(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn near_misses_of_live_handles_name_nothing(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Result);
     let live: Vec<Handle> = (0..100).map(|key| accepted(on.store(&contents(key, 100)))).collect();
     let dead: Vec<Handle> = (0..20).map(|key| accepted(on.store(&contents(key, 100)))).collect();
@@ -132,8 +132,8 @@ pub(super) fn near_misses_of_live_handles_name_nothing(subject: &Subject<'_>) {
 }
 
 /// However often an index is used, no handle comes twice. A pool whose generations are few shows it of the last ones too.
-pub(super) fn generations_never_come_round(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn generations_never_come_round(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let kept = pool.store(&contents(1, 40)).expect("there is room");
     let mut given = HashSet::new();
     let mut sample = Vec::new();

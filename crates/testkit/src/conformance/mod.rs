@@ -10,7 +10,7 @@
 //! | `accounts` | `stats()` |
 //! | `compaction` | what compaction must win, and within which budget |
 //! | `migration` | moving frames on demand |
-//! | `claims` | contiguous ranges |
+//! | `contiguous` | contiguous ranges |
 //! | `reclaim` | eviction by the pool's own order of use |
 //! | `concurrency` | many threads on one pool |
 //!
@@ -19,10 +19,10 @@
 //! concurrent ones, are under a [`watchdog`], so a deadlock fails like anything else.
 
 mod accounts;
-mod claims;
 mod compaction;
 mod concurrency;
 mod contents;
+mod contiguous;
 mod limits;
 mod migration;
 mod misuse;
@@ -77,14 +77,14 @@ impl Default for Expectations {
 
 /// A kind of pool to be checked.
 #[derive(Clone, Copy)]
-pub struct Subject<'a> {
+pub struct PoolUnderTest<'a> {
     /// Makes an empty pool with this limit in bytes.
     pub make: &'a dyn Fn(usize) -> Box<dyn Pool>,
     /// What is expected of it.
     pub expect: Expectations,
 }
 
-impl Subject<'_> {
+impl PoolUnderTest<'_> {
     /// A pool with the usual limit.
     fn pool(&self) -> Box<dyn Pool> {
         (self.make)(self.expect.limit_bytes)
@@ -107,9 +107,9 @@ impl Subject<'_> {
     }
 }
 
-impl fmt::Debug for Subject<'_> {
+impl fmt::Debug for PoolUnderTest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject").field("expect", &self.expect).finish_non_exhaustive()
+        f.debug_struct("PoolUnderTest").field("expect", &self.expect).finish_non_exhaustive()
     }
 }
 
@@ -119,7 +119,7 @@ pub struct Check {
     /// The rule's name, as the test is called.
     pub name: &'static str,
     /// Panics if a pool of this kind breaks it.
-    pub run: fn(&Subject<'_>),
+    pub run: fn(&PoolUnderTest<'_>),
 }
 
 /// Runs every check on pools of one kind with the default [`Expectations`].
@@ -134,9 +134,9 @@ pub struct Check {
 /// conformance::run(&|limit| Box::new(MapPool::new(limit)));
 /// ```
 pub fn run(make: &dyn Fn(usize) -> Box<dyn Pool>) {
-    let subject = Subject { make, expect: Expectations::default() };
+    let under_test = PoolUnderTest { make, expect: Expectations::default() };
     for check in CHECKS {
-        (check.run)(&subject);
+        (check.run)(&under_test);
     }
 }
 
@@ -156,9 +156,9 @@ macro_rules! conformance {
         /// Runs one check by its name.
         fn check(name: &str) {
             let make: fn(usize) -> Box<dyn pagefold_pool::Pool> = $make;
-            let subject = $crate::conformance::Subject { make: &make, expect: $expect };
+            let under_test = $crate::conformance::PoolUnderTest { make: &make, expect: $expect };
             let check = $crate::conformance::CHECKS.iter().find(|check| check.name == name);
-            (check.expect("the macro lists the checks").run)(&subject);
+            (check.expect("the macro lists the checks").run)(&under_test);
         }
         $crate::conformance_checks! { conformance_tests }
     };
@@ -198,7 +198,7 @@ macro_rules! conformance_checks {
             misuse::forged_words_name_nothing,
             misuse::near_misses_of_live_handles_name_nothing,
             misuse::generations_never_come_round,
-            limits::the_limit_holds_to_the_brim,
+            limits::the_limit_holds_in_a_full_pool,
             limits::out_of_memory_changes_nothing,
             limits::freeing_makes_room_again,
             limits::filling_again_and_again_leaks_nothing,
@@ -220,14 +220,14 @@ macro_rules! conformance_checks {
             migration::migration_in_a_full_pool_moves_or_refuses,
             migration::frees_beside_migration_succeed_once,
             migration::readers_and_writers_beside_migration_lose_nothing,
-            claims::impossible_claims_are_refused,
-            claims::a_claimed_range_is_aligned_zero_and_nobody_elses,
-            claims::a_claim_counts_against_the_limit,
-            claims::claims_come_back,
-            claims::a_claim_in_a_fragmented_pool_moves_what_is_there,
-            claims::a_claim_beside_open_reads_avoids_or_names_them,
-            claims::claims_beside_traffic_lose_nothing,
-            reclaim::reclaim_without_an_evictor_is_refused,
+            contiguous::impossible_ranges_are_refused,
+            contiguous::a_contiguous_range_is_aligned_zero_and_not_shared,
+            contiguous::a_contiguous_range_counts_against_the_limit,
+            contiguous::contiguous_ranges_come_back,
+            contiguous::a_range_in_a_fragmented_pool_moves_what_is_there,
+            contiguous::a_range_beside_open_reads_avoids_or_names_them,
+            contiguous::ranges_beside_traffic_lose_nothing,
+            reclaim::without_retries_nothing_is_evicted,
             reclaim::an_empty_pool_has_nothing_to_reclaim,
             reclaim::evicted_objects_leave_and_their_frame_comes_back,
             reclaim::reclaim_takes_what_was_filled_longest_ago,
@@ -242,7 +242,7 @@ macro_rules! conformance_checks {
             concurrency::readers_beside_compaction_and_freeing,
             concurrency::exactly_one_of_two_racing_frees_succeeds,
             concurrency::a_reader_sees_one_write_or_the_other,
-            concurrency::threads_at_the_brim_stay_within_the_limit,
+            concurrency::threads_in_a_full_pool_stay_within_the_limit,
         }
     };
 }

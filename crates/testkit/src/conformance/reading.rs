@@ -4,7 +4,7 @@ use std::{sync::Arc, thread};
 
 use pagefold_pool::{Handle, HandleError, NotEvicted, Pool, WriteError};
 
-use super::{Subject, accepted, agreed, contents, fill, fill_with_length, free_some};
+use super::{PoolUnderTest, accepted, agreed, contents, fill, fill_with_length, free_some};
 use crate::{
     corpus::Lengths,
     model::{Checked, Depth},
@@ -17,8 +17,8 @@ fn lengths(pool: &dyn Pool) -> [usize; 4] {
     [10, 1501, 4096.min(pool.max_len()), pool.max_len()]
 }
 
-pub(super) fn write_inside_a_read_leaves_the_open_bytes(subject: &Subject<'_>) {
-    subject.guarded("write inside a read", |pool| {
+pub(super) fn write_inside_a_read_leaves_the_open_bytes(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("write inside a read", |pool| {
         for len in lengths(&**pool) {
             let mut on = Checked::new(&**pool, Depth::Stats);
             let handle = accepted(on.store(&contents(1, len)));
@@ -49,8 +49,8 @@ fn read_beside(pool: &Arc<dyn Pool>, handle: Handle, open: Pattern, beside: &(dy
     assert_eq!(answer, Ok(()));
 }
 
-pub(super) fn write_from_another_thread_leaves_the_open_bytes(subject: &Subject<'_>) {
-    subject.guarded("write from another thread", |pool| {
+pub(super) fn write_from_another_thread_leaves_the_open_bytes(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("write from another thread", |pool| {
         for len in lengths(&**pool) {
             let [old, new] = [Pattern::new(1, 1, 1), Pattern::new(1, 1, 2)];
             let handle = pool.store(&old.bytes(len)).expect("there is room");
@@ -79,8 +79,8 @@ pub(super) fn write_from_another_thread_leaves_the_open_bytes(subject: &Subject<
 }
 
 /// `Checked` knows the old and the new bytes: an answer of `OutOfMemory` must leave the old ones.
-pub(super) fn write_while_read_in_a_full_pool_is_whole_or_refused(subject: &Subject<'_>) {
-    subject.guarded("write while read in a full pool", |pool| {
+pub(super) fn write_while_read_in_a_full_pool_is_whole_or_refused(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("write while read in a full pool", |pool| {
         let seed = Seed::for_test(0xf011);
         let mut rng = seed.rng(0);
         let mut on = Checked::new(&**pool, Depth::Stats);
@@ -106,8 +106,8 @@ pub(super) fn write_while_read_in_a_full_pool_is_whole_or_refused(subject: &Subj
     });
 }
 
-pub(super) fn free_inside_a_read_leaves_the_open_bytes(subject: &Subject<'_>) {
-    subject.guarded("free inside a read", |pool| {
+pub(super) fn free_inside_a_read_leaves_the_open_bytes(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("free inside a read", |pool| {
         for len in lengths(&**pool) {
             let mut on = Checked::new(&**pool, Depth::Stats);
             let handle = accepted(on.store(&contents(1, len)));
@@ -122,8 +122,8 @@ pub(super) fn free_inside_a_read_leaves_the_open_bytes(subject: &Subject<'_>) {
     });
 }
 
-pub(super) fn free_from_another_thread_leaves_the_open_bytes(subject: &Subject<'_>) {
-    subject.guarded("free from another thread", |pool| {
+pub(super) fn free_from_another_thread_leaves_the_open_bytes(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("free from another thread", |pool| {
         for len in lengths(&**pool) {
             let open = Pattern::new(2, 2, 2);
             let handle = pool.store(&open.bytes(len)).expect("there is room");
@@ -141,8 +141,8 @@ pub(super) fn free_from_another_thread_leaves_the_open_bytes(subject: &Subject<'
     });
 }
 
-pub(super) fn freed_bytes_are_not_reused_while_they_are_read(subject: &Subject<'_>) {
-    subject.guarded("filling the pool inside a read", |pool| {
+pub(super) fn freed_bytes_are_not_reused_while_they_are_read(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("filling the pool inside a read", |pool| {
         for len in lengths(&**pool).into_iter().skip(1) {
             let mut on = Checked::new(&**pool, Depth::Result);
             for key in 0..10 {
@@ -164,8 +164,10 @@ pub(super) fn freed_bytes_are_not_reused_while_they_are_read(subject: &Subject<'
     });
 }
 
-pub(super) fn neighbours_can_be_written_and_freed_while_one_is_read(subject: &Subject<'_>) {
-    subject.guarded("using the neighbours of an object that is read", |pool| {
+pub(super) fn neighbours_can_be_written_and_freed_while_one_is_read(
+    under_test: &PoolUnderTest<'_>,
+) {
+    under_test.guarded("using the neighbours of an object that is read", |pool| {
         for len in [30, 300, 1100] {
             let mut on = Checked::new(&**pool, Depth::Stats);
             let handles: Vec<Handle> =
@@ -189,9 +191,9 @@ pub(super) fn neighbours_can_be_written_and_freed_while_one_is_read(subject: &Su
     });
 }
 
-pub(super) fn every_method_works_inside_a_read(subject: &Subject<'_>) {
-    let limit = subject.expect.limit_bytes;
-    subject.guarded("every method inside a read", move |pool| {
+pub(super) fn every_method_works_inside_a_read(under_test: &PoolUnderTest<'_>) {
+    let limit = under_test.expect.limit_bytes;
+    under_test.guarded("every method inside a read", move |pool| {
         for len in lengths(&**pool) {
             let mut on = Checked::new(&**pool, Depth::Stats);
             let open = accepted(on.store(&contents(1, len)));
@@ -211,10 +213,10 @@ pub(super) fn every_method_works_inside_a_read(subject: &Subject<'_>) {
                 accepted(on.set_limit(limit - (limit / 4)));
                 accepted(on.set_limit(limit));
                 on.stats()?;
-                on.pool().reclaim(1, Some(&mut |_| Err(NotEvicted))).ok();
+                on.pool().reclaim(1, &mut |_| Err(NotEvicted)).ok();
                 _ = on.migrate(other)?;
                 _ = on.migrate(open)?;
-                _ = on.claim(2, 1, &mut |on| on.check_bytes())?;
+                _ = on.alloc_contiguous(2, 1, &mut |on| on.check_bytes())?;
                 accepted(on.free(other));
                 // It is for quiet pools and may say that something is held; it must come back all the same.
                 on.pool().validate().ok();
@@ -228,7 +230,7 @@ pub(super) fn every_method_works_inside_a_read(subject: &Subject<'_>) {
     });
 }
 
-pub(super) fn reads_nest(subject: &Subject<'_>) {
+pub(super) fn reads_nest(under_test: &PoolUnderTest<'_>) {
     fn descend(pool: &dyn Pool, handles: &[(Handle, Pattern)]) {
         let Some(((handle, pattern), rest)) = handles.split_first() else { return };
         let answer = pool.read(*handle, &mut |slices| {
@@ -237,7 +239,7 @@ pub(super) fn reads_nest(subject: &Subject<'_>) {
         });
         assert_eq!(answer, Ok(()));
     }
-    subject.guarded("nested reads", |pool| {
+    under_test.guarded("nested reads", |pool| {
         let objects: Vec<(Handle, Pattern)> = (0..40)
             .map(|object| {
                 let pattern = Pattern::new(3, object, 0);
@@ -250,8 +252,8 @@ pub(super) fn reads_nest(subject: &Subject<'_>) {
     });
 }
 
-pub(super) fn compaction_beside_an_open_read_loses_nothing(subject: &Subject<'_>) {
-    subject.guarded("compaction inside a read", |pool| {
+pub(super) fn compaction_beside_an_open_read_loses_nothing(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("compaction inside a read", |pool| {
         let seed = Seed::for_test(0xc0de);
         let mut rng = seed.rng(0);
         let mut on = Checked::new(&**pool, Depth::Result);

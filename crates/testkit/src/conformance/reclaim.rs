@@ -15,7 +15,7 @@ use std::{
 use pagefold_pool::{Handle, HandleError, NotEvicted, Pool, ReclaimError, Reclaimed};
 use rand::RngExt;
 
-use super::{Subject, accepted, agreed, concurrency::Own, contents, fill};
+use super::{PoolUnderTest, accepted, agreed, concurrency::Own, contents, fill};
 use crate::{
     corpus::{Lengths, PAGE_BYTES},
     model::{Checked, Depth, Eviction},
@@ -23,19 +23,20 @@ use crate::{
     seed::Seed,
 };
 
-/// Whether the pool reclaims; it must say so consistently, and without an evictor it says that one is missing.
+/// Whether the pool reclaims. Without retries it evicts nothing, whatever it holds.
 fn reclaims(pool: &dyn Pool) -> bool {
-    match pool.reclaim(1, None) {
-        Err(ReclaimError::Unsupported) => {
-            let answer = pool.reclaim(1, Some(&mut |victim| panic!("it evicts {victim:?}")));
-            assert_eq!(answer, Err(ReclaimError::Unsupported));
-            false
-        }
-        answer => {
-            assert_eq!(answer, Err(ReclaimError::NoEvictor));
-            true
-        }
+    let answer = pool.reclaim(0, &mut |victim| panic!("it evicts {victim:?}"));
+    if answer == Err(ReclaimError::Unsupported) {
+        let answer = pool.reclaim(1, &mut |victim| panic!("it evicts {victim:?}"));
+        assert_eq!(answer, Err(ReclaimError::Unsupported));
+        return false;
     }
+    let expected = match pool.stats().objects {
+        0 => ReclaimError::NothingToReclaim,
+        _ => ReclaimError::Again { tried: 0 },
+    };
+    assert_eq!(answer, Err(expected));
+    true
 }
 
 /// Objects that fill a frame each, where the packing has room for one in a frame.
@@ -44,8 +45,8 @@ fn store_pages(on: &mut Checked<'_>, count: u64) -> Vec<Handle> {
     (0..count).map(|key| accepted(on.store(&contents(key, len)))).collect()
 }
 
-pub(super) fn reclaim_without_an_evictor_is_refused(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn without_retries_nothing_is_evicted(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Validate);
     // Empty, and with something to take.
     let supported = reclaims(&*pool);
@@ -54,8 +55,8 @@ pub(super) fn reclaim_without_an_evictor_is_refused(subject: &Subject<'_>) {
     agreed(on.check_all(0));
 }
 
-pub(super) fn an_empty_pool_has_nothing_to_reclaim(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn an_empty_pool_has_nothing_to_reclaim(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -74,10 +75,10 @@ pub(super) fn an_empty_pool_has_nothing_to_reclaim(subject: &Subject<'_>) {
 }
 
 /// `Checked` checks that victims are live and that the answer fits what became of them.
-pub(super) fn evicted_objects_leave_and_their_frame_comes_back(subject: &Subject<'_>) {
+pub(super) fn evicted_objects_leave_and_their_frame_comes_back(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xe71c);
     let mut rng = seed.rng(0);
-    let pool = subject.pool();
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -121,8 +122,8 @@ fn ages(handles: &[Handle]) -> HashMap<Handle, usize> {
     handles.iter().enumerate().map(|(age, handle)| (*handle, age)).collect()
 }
 
-pub(super) fn reclaim_takes_what_was_filled_longest_ago(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn reclaim_takes_what_was_filled_longest_ago(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -136,8 +137,8 @@ pub(super) fn reclaim_takes_what_was_filled_longest_ago(subject: &Subject<'_>) {
     assert!(frames > 5, "60 objects of a frame lay in {frames} places");
 }
 
-pub(super) fn migration_keeps_the_order_of_use(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn migration_keeps_the_order_of_use(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -150,8 +151,8 @@ pub(super) fn migration_keeps_the_order_of_use(subject: &Subject<'_>) {
     evict_in_order(&mut on, &ages(&handles));
 }
 
-pub(super) fn an_eviction_that_is_refused_loses_nothing(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn an_eviction_that_is_refused_loses_nothing(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -176,8 +177,8 @@ pub(super) fn an_eviction_that_is_refused_loses_nothing(subject: &Subject<'_>) {
     assert!(on.model().objects().is_empty(), "all of them can be evicted in the end");
 }
 
-pub(super) fn an_evictor_that_panics_leaves_the_pool_whole(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn an_evictor_that_panics_leaves_the_pool_whole(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     if !reclaims(&*pool) {
         return;
     }
@@ -197,7 +198,7 @@ pub(super) fn an_evictor_that_panics_leaves_the_pool_whole(subject: &Subject<'_>
                 }
                 Err(NotEvicted)
             };
-            pool.reclaim(8, Some(&mut evict))
+            pool.reclaim(8, &mut evict)
         });
         let payload = panic::catch_unwind(call).expect_err("the panic is passed on");
         assert_eq!(payload.downcast_ref(), Some(&"an evictor's own"));
@@ -208,9 +209,9 @@ pub(super) fn an_evictor_that_panics_leaves_the_pool_whole(subject: &Subject<'_>
     assert_eq!(left, 0, "{left} objects can no longer be evicted");
 }
 
-pub(super) fn an_evictor_may_call_every_method(subject: &Subject<'_>) {
-    let limit = subject.expect.limit_bytes;
-    subject.guarded("every method inside an evictor", move |pool| {
+pub(super) fn an_evictor_may_call_every_method(under_test: &PoolUnderTest<'_>) {
+    let limit = under_test.expect.limit_bytes;
+    under_test.guarded("every method inside an evictor", move |pool| {
         if !reclaims(&**pool) {
             return;
         }
@@ -241,8 +242,8 @@ pub(super) fn an_evictor_may_call_every_method(subject: &Subject<'_>) {
                 accepted(on.set_limit(limit - limit / 4));
                 accepted(on.set_limit(limit));
                 _ = on.migrate(victim)?;
-                _ = on.claim(3, 1, &mut |on| on.check_bytes())?;
-                let inner = on.pool().reclaim(1, Some(&mut |_| Err(NotEvicted)));
+                _ = on.alloc_contiguous(3, 1, &mut |on| on.check_bytes())?;
+                let inner = on.pool().reclaim(1, &mut |_| Err(NotEvicted));
                 let right = matches!(
                     inner,
                     Ok(_) | Err(ReclaimError::Again { .. } | ReclaimError::NothingToReclaim)
@@ -257,8 +258,8 @@ pub(super) fn an_evictor_may_call_every_method(subject: &Subject<'_>) {
 }
 
 /// Whatever the evictor frees, and how often: the pool only asks what is left.
-pub(super) fn an_evictor_may_free_anything(subject: &Subject<'_>) {
-    subject.guarded("an evictor that frees", |pool| {
+pub(super) fn an_evictor_may_free_anything(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("an evictor that frees", |pool| {
         if !reclaims(&**pool) {
             return;
         }
@@ -274,23 +275,17 @@ pub(super) fn an_evictor_may_free_anything(subject: &Subject<'_>) {
         }));
         agreed(on.check_all(10));
         // The victim, and then says that it did not: what is gone is gone.
-        let answer = pool.reclaim(
-            1,
-            Some(&mut |victim| {
-                accepted(on.free(victim));
-                Err(NotEvicted)
-            }),
-        );
+        let answer = pool.reclaim(1, &mut |victim| {
+            accepted(on.free(victim));
+            Err(NotEvicted)
+        });
         assert!(matches!(answer, Ok(_) | Err(ReclaimError::Again { tried: 1 })), "{answer:?}");
         agreed(on.check_all(10));
         // Everything.
-        let answer = pool.reclaim(
-            4,
-            Some(&mut |_| {
-                agreed(on.free_all());
-                Ok(())
-            }),
-        );
+        let answer = pool.reclaim(4, &mut |_| {
+            agreed(on.free_all());
+            Ok(())
+        });
         assert!(answer.is_ok(), "every object was freed: {answer:?}");
         agreed(on.trim());
         assert_eq!(pool.stats().frame_bytes, 0);
@@ -298,8 +293,8 @@ pub(super) fn an_evictor_may_free_anything(subject: &Subject<'_>) {
     });
 }
 
-pub(super) fn an_object_that_is_read_can_be_evicted(subject: &Subject<'_>) {
-    subject.guarded("reclaim inside a read", |pool| {
+pub(super) fn an_object_that_is_read_can_be_evicted(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("reclaim inside a read", |pool| {
         if !reclaims(&**pool) {
             return;
         }
@@ -326,8 +321,8 @@ pub(super) fn an_object_that_is_read_can_be_evicted(subject: &Subject<'_>) {
 }
 
 /// Of all frees and evictions of an object exactly one succeeds, and an object that nobody freed is there.
-pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(subject: &Subject<'_>) {
-    subject.guarded("reclaim beside frees and stores", |pool| {
+pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(under_test: &PoolUnderTest<'_>) {
+    under_test.guarded("reclaim beside frees and stores", |pool| {
         if !reclaims(&**pool) {
             return;
         }
@@ -365,7 +360,7 @@ pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(subject: &Subject<'_
                                 Err(NotEvicted)
                             }
                         };
-                        _ = pool.reclaim(2, Some(&mut evict));
+                        _ = pool.reclaim(2, &mut evict);
                         thread::yield_now();
                     }
                 });

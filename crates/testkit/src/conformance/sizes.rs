@@ -4,21 +4,21 @@ use std::collections::VecDeque;
 
 use pagefold_pool::AllocError;
 
-use super::{Subject, accepted, agreed, contents};
+use super::{PoolUnderTest, accepted, agreed, contents};
 use crate::{
     corpus::PAGE_BYTES,
     model::{Checked, Depth},
 };
 
-pub(super) fn length_0_is_an_invalid_size(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn length_0_is_an_invalid_size(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Validate);
     assert_eq!(agreed(on.store(&[])), Err(AllocError::InvalidSize));
     assert_eq!(agreed(on.alloc(0)), Err(AllocError::InvalidSize));
 }
 
-pub(super) fn more_than_the_maximum_is_too_large(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn more_than_the_maximum_is_too_large(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let max = pool.max_len();
     let mut on = Checked::new(&*pool, Depth::Validate);
     for len in [max + 1, max + PAGE_BYTES, 2 * max, 16 * max] {
@@ -29,10 +29,10 @@ pub(super) fn more_than_the_maximum_is_too_large(subject: &Subject<'_>) {
     }
 }
 
-pub(super) fn the_maximum_is_taken(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn the_maximum_is_taken(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let max = pool.max_len();
-    let least = subject.expect.max_len_min;
+    let least = under_test.expect.max_len_min;
     assert!(max >= least, "objects of {least} bytes are expected to fit; the maximum is {max}");
     let mut on = Checked::new(&*pool, Depth::Validate);
     let stored = accepted(on.store(&contents(1, max)));
@@ -44,8 +44,8 @@ pub(super) fn the_maximum_is_taken(subject: &Subject<'_>) {
 }
 
 /// Frames, half spans and spans all end at a multiple of half a frame.
-pub(super) fn every_length_around_a_border_round_trips(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn every_length_around_a_border_round_trips(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let max = pool.max_len();
     let mut on = Checked::new(&*pool, Depth::Stats);
     let mut kept = VecDeque::new();
@@ -54,7 +54,7 @@ pub(super) fn every_length_around_a_border_round_trips(subject: &Subject<'_>) {
     for len in borders.flat_map(|border| border - 20..=border + 20).filter(|len| *len <= max) {
         kept.push_back(accepted(on.store(&contents(len as u64, len))));
         kept.push_back(accepted(on.alloc(len)));
-        while on.model().payload_bytes() > subject.expect.limit_bytes as u64 / 3 {
+        while on.model().payload_bytes() > under_test.expect.limit_bytes as u64 / 3 {
             let oldest = kept.pop_front().expect("payload without objects");
             accepted(on.read(oldest));
             accepted(on.free(oldest));
@@ -65,8 +65,8 @@ pub(super) fn every_length_around_a_border_round_trips(subject: &Subject<'_>) {
     agreed(on.validate());
 }
 
-pub(super) fn all_short_lengths_round_trip_side_by_side(subject: &Subject<'_>) {
-    let pool = subject.pool();
+pub(super) fn all_short_lengths_round_trip_side_by_side(under_test: &PoolUnderTest<'_>) {
+    let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Stats);
     for len in (1..=1100).chain((1..=1100).rev()) {
         accepted(on.store(&contents(len as u64, len)));

@@ -1,9 +1,9 @@
-//! The suite itself under test: the reference pool passes every check, and each flaw fails the check that is about it.
+//! The suite itself under test: the reference pool passes every check, and each mutant fails the check that is about it.
 
 use std::{panic, time::Duration};
 
 use super::*;
-use crate::reference::{Flaw, MapPool};
+use crate::reference::{MapPool, Mutant};
 
 mod reference_pool {
     use crate::reference::MapPool;
@@ -11,46 +11,46 @@ mod reference_pool {
     crate::conformance!(|limit| Box::new(MapPool::new(limit)));
 }
 
-/// Whether the check panics on a pool with this flaw.
-fn fails(name: &str, flaw: Flaw) -> bool {
+/// Whether the check panics on a pool with this mutant.
+fn fails(name: &str, mutant: Mutant) -> bool {
     let check = CHECKS
         .iter()
         .find(|check| check.name == name)
         .unwrap_or_else(|| panic!("no check is called {name}"));
     let outcome = panic::catch_unwind(|| {
-        let make = |limit| -> Box<dyn Pool> { Box::new(MapPool::with_flaw(limit, flaw)) };
+        let make = |limit| -> Box<dyn Pool> { Box::new(MapPool::mutant(limit, mutant)) };
         // Only a real deadlock comes near this; the checks used here take milliseconds.
         let expect = Expectations {
             limit_bytes: 4 << 20,
             deadlock_after: Duration::from_secs(5),
             ..Expectations::default()
         };
-        (check.run)(&Subject { make: &make, expect });
+        (check.run)(&PoolUnderTest { make: &make, expect });
     });
     outcome.is_err()
 }
 
-macro_rules! flaws {
-    ($($test:ident: $flaw:ident => $($check:ident),+;)*) => {
+macro_rules! mutants {
+    ($($test:ident: $mutant:ident => $($check:ident),+;)*) => {
         $(#[test]
         fn $test() {
             for check in [$(stringify!($check)),+] {
-                assert!(fails(check, Flaw::$flaw), "{check} does not notice {:?}", Flaw::$flaw);
+                assert!(fails(check, Mutant::$mutant), "{check} does not notice {:?}", Mutant::$mutant);
             }
         })*
 
-        /// A flaw that no check is about would be a rule that no check is about.
+        /// A mutant that no check is about would be a rule that no check is about.
         #[test]
-        fn every_flaw_has_its_check() {
-            let covered = [$(Flaw::$flaw),*];
-            for flaw in Flaw::ALL {
-                assert!(covered.contains(&flaw), "{flaw:?}");
+        fn every_mutant_has_its_check() {
+            let covered = [$(Mutant::$mutant),*];
+            for mutant in Mutant::ALL {
+                assert!(covered.contains(&mutant), "{mutant:?}");
             }
         }
     };
 }
 
-flaws! {
+mutants! {
     double_free_accepted: DoubleFreeAccepted => a_freed_handle_is_stale, an_old_handle_never_finds_its_successor;
     racy_free: RacyFree => exactly_one_of_two_racing_frees_succeeds;
     stale_read: StaleRead => an_old_handle_never_finds_its_successor, near_misses_of_live_handles_name_nothing;
@@ -63,7 +63,7 @@ flaws! {
     torn_write: TornWrite => a_reader_sees_one_write_or_the_other;
     write_length_unchecked: WriteLengthUnchecked => write_of_another_length_changes_nothing;
     locked_read: LockedRead => every_method_works_inside_a_read, reads_nest;
-    limit_exceeded: LimitExceeded => the_limit_holds_to_the_brim, threads_at_the_brim_stay_within_the_limit;
+    limit_exceeded: LimitExceeded => the_limit_holds_in_a_full_pool, threads_in_a_full_pool_stay_within_the_limit;
     out_of_memory_spoils: OutOfMemorySpoils => out_of_memory_changes_nothing;
     maximum_off_by_one: MaximumOffByOne => more_than_the_maximum_is_too_large;
     limit_not_checked: LimitNotChecked => a_limit_below_the_use_is_refused;
@@ -80,15 +80,15 @@ flaws! {
     migration_moves: MigrationMoves => migration_keeps_the_order_of_use;
     migration_miscounted: MigrationMiscounted => migration_keeps_objects_and_accounts;
     compaction_miscounted: CompactionMiscounted => compacting_a_random_half_restores_the_density;
-    claims_nothing: ClaimsNothing => impossible_claims_are_refused;
-    misaligned_claim: MisalignedClaim => impossible_claims_are_refused;
-    claim_unaligned: ClaimUnaligned => a_claimed_range_is_aligned_zero_and_nobody_elses;
-    claim_dirty: ClaimDirty => a_claimed_range_is_aligned_zero_and_nobody_elses, claims_beside_traffic_lose_nothing;
-    claim_spoils: ClaimSpoils => a_claimed_range_is_aligned_zero_and_nobody_elses, a_claim_in_a_fragmented_pool_moves_what_is_there;
-    claim_uncounted: ClaimUncounted => a_claim_counts_against_the_limit;
-    claim_beyond_limit: ClaimBeyondLimit => a_claim_counts_against_the_limit;
-    claim_leaks: ClaimLeaks => claims_come_back;
-    no_evictor_ignored: NoEvictorIgnored => reclaim_without_an_evictor_is_refused;
+    no_frames_accepted: NoFramesAccepted => impossible_ranges_are_refused;
+    misaligned_range: MisalignedRange => impossible_ranges_are_refused;
+    range_unaligned: RangeUnaligned => a_contiguous_range_is_aligned_zero_and_not_shared;
+    range_dirty: RangeDirty => a_contiguous_range_is_aligned_zero_and_not_shared, ranges_beside_traffic_lose_nothing;
+    range_spoils: RangeSpoils => a_contiguous_range_is_aligned_zero_and_not_shared, a_range_in_a_fragmented_pool_moves_what_is_there;
+    range_uncounted: RangeUncounted => a_contiguous_range_counts_against_the_limit;
+    range_beyond_limit: RangeBeyondLimit => a_contiguous_range_counts_against_the_limit;
+    range_leaks: RangeLeaks => contiguous_ranges_come_back;
+    zero_retries_ignored: ZeroRetriesIgnored => without_retries_nothing_is_evicted;
     evict_locked: EvictLocked => an_evictor_may_call_every_method, an_evictor_may_free_anything;
     evict_forced: EvictForced => an_eviction_that_is_refused_loses_nothing;
     evict_panic_leaks: EvictPanicLeaks => an_evictor_that_panics_leaves_the_pool_whole;

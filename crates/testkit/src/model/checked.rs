@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use pagefold_frame::FaultPlan;
+use crate::faulty::FaultPlan;
 use pagefold_pool::{
     AllocError, Handle, HandleError, Pool, ReadIntoError, Slices, Stats, TryReadError, WriteError,
 };
@@ -49,8 +49,8 @@ pub struct Checked<'p> {
     /// count them longer than that read lasts: if another read of the same span begins before the pool drains its deferred
     /// frees, they stay deferred.
     lingering: Cell<u64>,
-    /// Bytes of claimed ranges that are alive.
-    pub(super) claimed: u64,
+    /// Bytes of contiguous ranges that are alive.
+    pub(super) contiguous: u64,
     faults: Option<Arc<FaultPlan>>,
 }
 
@@ -63,7 +63,7 @@ impl<'p> Checked<'p> {
             depth,
             open_reads: 0,
             lingering: Cell::new(0),
-            claimed: 0,
+            contiguous: 0,
             faults: None,
         }
     }
@@ -156,7 +156,7 @@ impl<'p> Checked<'p> {
                 );
             }
         }
-        self.settle()?;
+        self.check_depth()?;
         Ok(answer)
     }
 
@@ -169,7 +169,7 @@ impl<'p> Checked<'p> {
         self.compare_liveness("free", handle, answer.err())?;
         self.linger(handle);
         self.model.remove(handle);
-        self.settle()?;
+        self.check_depth()?;
         Ok(answer)
     }
 
@@ -226,7 +226,7 @@ impl<'p> Checked<'p> {
         if expected_len.is_some() {
             _ = self.read(handle)?;
         }
-        self.settle()?;
+        self.check_depth()?;
         Ok(answer)
     }
 
@@ -343,7 +343,7 @@ impl<'p> Checked<'p> {
         outcome?;
         let expected = if before.is_some() { None } else { Some(HandleError::Stale) };
         agree!(answer.err() == expected, "read of {handle:?}: {answer:?}");
-        self.settle()?;
+        self.check_depth()?;
         Ok(answer)
     }
 
@@ -385,10 +385,10 @@ impl<'p> Checked<'p> {
             stats.payload_bytes
         );
         agree!(
-            stats.contiguous_bytes == self.claimed,
-            "stats() counts {} claimed bytes; there are {}",
+            stats.contiguous_bytes == self.contiguous,
+            "stats() counts {} contiguous bytes; there are {}",
             stats.contiguous_bytes,
-            self.claimed
+            self.contiguous
         );
         agree!(
             stats.frame_bytes >= payload,
@@ -465,7 +465,7 @@ impl<'p> Checked<'p> {
         }
     }
 
-    pub(super) fn settle(&self) -> Result<(), Mismatch> {
+    pub(super) fn check_depth(&self) -> Result<(), Mismatch> {
         if self.depth >= Depth::Stats {
             self.stats()?;
         }

@@ -91,8 +91,10 @@ fn next(bytes: &mut Bytes<'_>) -> Op {
             let align = if align < 128 { 1 << (align % 12) } else { usize::from(align - 128) };
             Op::AllocContiguous { frames: usize::from(frames % 600), align, object: bytes.number() }
         }
-        25 => Op::ClaimDuringRead { object: bytes.number(), frames: usize::from(bytes.byte()) },
-        26 => Op::RefuseGrants { k: bytes.number() % 32, count: count(bytes.byte()) },
+        25 => {
+            Op::ContiguousDuringRead { object: bytes.number(), frames: usize::from(bytes.byte()) }
+        }
+        26 => Op::RefuseMemory { k: bytes.number() % 32, count: count(bytes.byte()) },
         27 => Op::RefuseIsolations { count: count(bytes.byte()) },
         28 => Op::Heal,
         29 => Op::Reclaim {

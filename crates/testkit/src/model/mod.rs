@@ -23,7 +23,7 @@ use thiserror::Error;
 
 pub use checked::{Checked, Depth};
 pub use decode::operations;
-pub use moving::{Eviction, HeldClaim};
+pub use moving::{Eviction, HeldRange};
 pub use op::Op;
 
 /// The pool did something that the contract does not allow, as a sentence.

@@ -1,4 +1,4 @@
-//! [`Checked`] for what moves frames: migration, claims, eviction.
+//! [`Checked`] for what moves frames: migration, contiguous ranges, eviction.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -24,8 +24,8 @@ pub enum Eviction {
 /// What a planned panic carries, so that no other is taken for it.
 struct Planned;
 
-/// A claimed range filled with a pattern.
-pub struct HeldClaim<'p> {
+/// A contiguous range filled with a pattern.
+pub struct HeldRange<'p> {
     range: ContiguousRange<'p>,
     pattern: Pattern,
 }
@@ -78,46 +78,46 @@ impl<'p> Checked<'p> {
         if self.model.get(handle).is_some() {
             _ = self.read(handle)?;
         }
-        self.settle()?;
+        self.check_depth()?;
         Ok(answer)
     }
 
-    /// Claims a range, checks that it is what was asked for, fills it with a pattern, does `inside`, checks the pattern
+    /// Allocates a contiguous range, checks that it is what was asked for, fills it with a pattern, does `inside`, checks the pattern
     /// and drops the range.
     ///
     /// # Errors
     /// [`Mismatch`], also from `inside`.
-    pub fn claim(
+    pub fn alloc_contiguous(
         &mut self,
         frames: usize,
         align: usize,
         inside: &mut dyn FnMut(&mut Self) -> Result<(), Mismatch>,
     ) -> Result<Result<(), ContiguousError>, Mismatch> {
-        let held = match self.hold_claim(frames, align)? {
+        let held = match self.hold_contiguous(frames, align)? {
             Ok(held) => held,
             Err(error) => return Ok(Err(error)),
         };
         let outcome = inside(self);
-        self.drop_claim(held)?;
+        self.drop_contiguous(held)?;
         outcome?;
         Ok(Ok(()))
     }
 
-    /// Claims a range, checks that it is what was asked for, and fills it with a pattern.
+    /// Allocates a contiguous range, checks that it is what was asked for, and fills it with a pattern.
     ///
     /// # Errors
     /// [`Mismatch`].
-    pub fn hold_claim(
+    pub fn hold_contiguous(
         &mut self,
         frames: usize,
         align: usize,
-    ) -> Result<Result<HeldClaim<'p>, ContiguousError>, Mismatch> {
+    ) -> Result<Result<HeldRange<'p>, ContiguousError>, Mismatch> {
         let before = self.pool.stats();
         let mut range = match self.pool.alloc_contiguous(frames, align) {
             Ok(range) => range,
             Err(error) => {
                 self.check_refusal(frames, align, &error)?;
-                self.settle()?;
+                self.check_depth()?;
                 return Ok(Err(error));
             }
         };
@@ -125,27 +125,27 @@ impl<'p> Checked<'p> {
         let made = self.pool.stats().migration.contiguous_allocs;
         agree!(
             Some(made) == before.migration.contiguous_allocs.checked_add(1),
-            "a claim was made, and stats() counts {made}"
+            "a range was allocated, and stats() counts {made}"
         );
-        self.claimed += (frames * PAGE_BYTES) as u64;
-        self.settle()?;
-        let pattern = Pattern::new(frames as u64, align as u64, self.claimed);
+        self.contiguous += (frames * PAGE_BYTES) as u64;
+        self.check_depth()?;
+        let pattern = Pattern::new(frames as u64, align as u64, self.contiguous);
         pattern.fill(range.as_mut_slice());
-        Ok(Ok(HeldClaim { range, pattern }))
+        Ok(Ok(HeldRange { range, pattern }))
     }
 
-    /// Checks the pattern of a claimed range, and gives it back.
+    /// Checks the pattern of a contiguous range, and gives it back.
     ///
     /// # Errors
     /// [`Mismatch`].
-    pub fn drop_claim(&mut self, held: HeldClaim<'p>) -> Result<(), Mismatch> {
-        let HeldClaim { range, pattern } = held;
+    pub fn drop_contiguous(&mut self, held: HeldRange<'p>) -> Result<(), Mismatch> {
+        let HeldRange { range, pattern } = held;
         let (frames, bytes) = (range.frames(), range.as_slice().len() as u64);
         let intact = pattern.check(pagefold_pool::Slices::new(&[range.as_slice()]));
         drop(range);
-        self.claimed -= bytes;
-        agree!(intact.is_ok(), "a claimed range of {frames} frames was written to: {intact:?}");
-        self.settle()
+        self.contiguous -= bytes;
+        agree!(intact.is_ok(), "a contiguous range of {frames} frames was written to: {intact:?}");
+        self.check_depth()
     }
 
     fn check_refusal(
@@ -166,7 +166,7 @@ impl<'p> Checked<'p> {
             ContiguousError::OutOfMemory { frames: said, limit } => {
                 (*said, *limit) == (frames, limit_now / PAGE_BYTES)
             }
-            // Claimed ranges, open reads, and pages that the packing pins.
+            // Contiguous ranges, open reads, and pages that the packing pins.
             ContiguousError::Blocked { frames: said, blockers } => {
                 *said == frames && !blockers.is_empty()
             }
@@ -176,7 +176,7 @@ impl<'p> Checked<'p> {
         let shape = matches!(error, ContiguousError::NoFrames | ContiguousError::Misaligned { .. });
         agree!(
             right && (well_formed || shape || *error == ContiguousError::Unsupported),
-            "a claim of {frames} frames aligned to {align}: {error:?}"
+            "a range of {frames} frames aligned to {align}: {error:?}"
         );
         Ok(())
     }
@@ -223,11 +223,11 @@ impl<'p> Checked<'p> {
                 }
             }
         };
-        let call = AssertUnwindSafe(|| pool.reclaim(retries, Some(&mut evict)));
+        let call = AssertUnwindSafe(|| pool.reclaim(retries, &mut evict));
         let answer = match panic::catch_unwind(call) {
             Ok(answer) => answer,
             Err(payload) if payload.is::<Planned>() => {
-                self.settle()?;
+                self.check_depth()?;
                 return Ok(None);
             }
             Err(payload) => panic::resume_unwind(payload),
@@ -238,13 +238,12 @@ impl<'p> Checked<'p> {
             Err(ReclaimError::Again { tried }) => tried <= retries && (refused > 0 || tried == 0),
             Err(ReclaimError::NothingToReclaim) => victims == 0 && before.objects == 0,
             Err(ReclaimError::Unsupported) => victims == 0,
-            Err(ReclaimError::NoEvictor) => false,
         };
         agree!(
             right,
             "reclaim with {retries} retries gave {answer:?}; of {victims} victims {refused} stayed; before: {before:?}"
         );
-        self.settle()?;
+        self.check_depth()?;
         Ok(Some(answer))
     }
 
@@ -269,18 +268,18 @@ fn check_range(range: &ContiguousRange<'_>, frames: usize, align: usize) -> Resu
     let bytes = range.as_slice();
     agree!(
         frames > 0 && range.frames() == frames && bytes.len() == frames * PAGE_BYTES,
-        "a claim of {frames} frames gave {} frames and {} bytes",
+        "a range of {frames} frames gave {} frames and {} bytes",
         range.frames(),
         bytes.len()
     );
-    agree!(align.is_power_of_two(), "a claim aligned to {align} frames was made");
+    agree!(align.is_power_of_two(), "a range aligned to {align} frames was made");
     let address = bytes.as_ptr().addr();
     agree!(
         (address / PAGE_BYTES).is_multiple_of(align) && address.is_multiple_of(PAGE_BYTES),
-        "a claim aligned to {align} frames begins {} frames from there",
+        "a range aligned to {align} frames begins {} frames from there",
         address / PAGE_BYTES % align
     );
     let dirty = bytes.iter().position(|byte| *byte != 0);
-    agree!(dirty.is_none(), "a claimed range of {frames} frames is not zero at {dirty:?}");
+    agree!(dirty.is_none(), "a contiguous range of {frames} frames is not zero at {dirty:?}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use pagefold_frame::FaultPlan;
+use crate::faulty::FaultPlan;
 use pagefold_pool::Handle;
 use rand::{Rng, RngExt};
 
@@ -42,10 +42,10 @@ pub enum Op {
     Migrate { object: u64 },
     /// Inside a read of one object, migrates it, which must be refused, and another one.
     MigrateDuringRead { object: u64, other: u64 },
-    /// Claims a range, uses a live object meanwhile (if there is one), and drops the range.
+    /// Allocates a contiguous range, uses a live object meanwhile (if there is one), and drops the range.
     AllocContiguous { frames: usize, align: usize, object: u64 },
-    /// Inside a read, claims a range and drops it.
-    ClaimDuringRead { object: u64, frames: usize },
+    /// Inside a read, allocates a contiguous range and drops it.
+    ContiguousDuringRead { object: u64, frames: usize },
     /// Reclaims; a victim is refused if its bit of `refused` is set, counting from the first, and the evictor panics if
     /// that of `panics` is.
     Reclaim { retries: u32, refused: u64, panics: u64 },
@@ -60,7 +60,7 @@ pub enum Op {
     /// Sets the limit.
     SetLimit { bytes: usize },
     /// Refuses grants of memory from the k-th on, if the pool's source can.
-    RefuseGrants { k: u64, count: u64 },
+    RefuseMemory { k: u64, count: u64 },
     /// Finds the next descriptors isolated, if the pool's source can.
     RefuseIsolations { count: u64 },
     /// Refuses nothing any more.
@@ -96,13 +96,13 @@ impl Op {
             18 => Self::Compact { budget: 4 * len },
             19 => Self::Migrate { object },
             20 => Self::MigrateDuringRead { object, other },
-            21 if other % 2 == 0 => Self::ClaimDuringRead { object, frames: small(key, 9) },
+            21 if other % 2 == 0 => Self::ContiguousDuringRead { object, frames: small(key, 9) },
             21 => Self::AllocContiguous {
                 frames: small(other, 65),
                 align: 1 << small(key, 7),
                 object,
             },
-            // Most of these are no possible claims.
+            // Most of these no pool can have.
             22 if other % 4 == 0 => {
                 Self::AllocContiguous { frames: small(object, 2), align: small(key, 9), object }
             }
@@ -146,17 +146,18 @@ impl Op {
             Self::Compact { budget } => _ = on.compact(budget)?,
             Self::Trim => _ = on.trim()?,
             Self::AllocContiguous { frames, align, object } => {
-                _ = on.claim(frames, align, &mut |on| match on.model().pick(object) {
-                    Some(handle) => {
-                        rewrite(on, handle, object)?;
-                        _ = on.migrate(handle)?;
-                        Ok(())
-                    }
-                    None => Ok(()),
-                })?;
+                _ =
+                    on.alloc_contiguous(frames, align, &mut |on| match on.model().pick(object) {
+                        Some(handle) => {
+                            rewrite(on, handle, object)?;
+                            _ = on.migrate(handle)?;
+                            Ok(())
+                        }
+                        None => Ok(()),
+                    })?;
             }
             Self::Reclaim { retries, refused, panics } => reclaim(on, retries, refused, panics)?,
-            Self::RefuseGrants { k, count } => on.with_faults(|faults| faults.fail(k, count)),
+            Self::RefuseMemory { k, count } => on.with_faults(|faults| faults.fail(k, count)),
             Self::RefuseIsolations { count } => {
                 on.with_faults(|faults| faults.fail_isolations(count));
             }
@@ -172,7 +173,7 @@ impl Op {
             | Self::WorkDuringRead { object, .. }
             | Self::Migrate { object }
             | Self::MigrateDuringRead { object, .. }
-            | Self::ClaimDuringRead { object, .. } => {
+            | Self::ContiguousDuringRead { object, .. } => {
                 if let Some(handle) = on.model().pick(object) {
                     self.apply_to(handle, on)?;
                 }
@@ -222,9 +223,9 @@ impl Op {
                     Ok(())
                 })?;
             }
-            Self::ClaimDuringRead { frames, .. } => {
+            Self::ContiguousDuringRead { frames, .. } => {
                 _ = on.during_read(handle, &mut |on| {
-                    _ = on.claim(frames, 1, &mut |on| on.read(handle).map(drop))?;
+                    _ = on.alloc_contiguous(frames, 1, &mut |on| on.read(handle).map(drop))?;
                     Ok(())
                 })?;
             }

@@ -4,7 +4,7 @@ use rand::Rng;
 
 use super::*;
 use crate::{
-    reference::{Flaw, MapPool},
+    reference::{MapPool, Mutant},
     seed::Seed,
 };
 
@@ -25,11 +25,11 @@ fn a_correct_pool_agrees() {
 }
 
 #[test]
-fn each_flaw_that_one_thread_can_see_is_a_mismatch() {
+fn each_mutant_that_one_thread_can_see_is_a_mismatch() {
     let seed = Seed::for_test(22);
-    for flaw in Flaw::ALL.into_iter().filter(|flaw| flaw.shows_in_any_traffic()) {
-        let outcome = run(&MapPool::with_flaw(1 << 20, flaw), *seed, 20_000);
-        assert!(outcome.is_err(), "{flaw:?} went unnoticed");
+    for mutant in Mutant::ALL.into_iter().filter(|mutant| mutant.shows_in_any_traffic()) {
+        let outcome = run(&MapPool::mutant(1 << 20, mutant), *seed, 20_000);
+        assert!(outcome.is_err(), "{mutant:?} went unnoticed");
     }
 }
 
@@ -86,5 +86,5 @@ fn what_a_read_kept_must_be_uncounted_once_no_read_is_open() {
         Ok::<bool, Mismatch>(on.stats().is_err())
     };
     assert_eq!(leaks(MapPool::new(1 << 20)), Ok(false));
-    assert_eq!(leaks(MapPool::with_flaw(1 << 20, Flaw::PayloadLeaks)), Ok(true));
+    assert_eq!(leaks(MapPool::mutant(1 << 20, Mutant::PayloadLeaks)), Ok(true));
 }

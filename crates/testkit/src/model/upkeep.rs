@@ -36,7 +36,7 @@ impl Checked<'_> {
             "compact reports {} freed pageblocks and stats() {freed:?}",
             report.freed_pageblocks
         );
-        self.settle()?;
+        self.check_depth()?;
         Ok(report)
     }
 
@@ -50,7 +50,7 @@ impl Checked<'_> {
         let after = self.pool.stats();
         let (from, to) = (before.resident_bytes(), after.resident_bytes());
         agree!(to <= from, "trim raised the resident bytes from {from} to {to}");
-        self.settle()?;
+        self.check_depth()?;
         Ok(report)
     }
 
@@ -76,7 +76,7 @@ impl Checked<'_> {
             Err(LimitError::InUse { limit, resident }) => limit == bytes && resident > bytes,
         };
         agree!(right, "set_limit({bytes}) gave {answer:?}");
-        self.settle()?;
+        self.check_depth()?;
         Ok(answer)
     }
 }

@@ -1,15 +1,16 @@
 //! A small, slow, obvious pool: a locked table of reference-counted byte strings.
 //!
-//! It is the conformance suite's own self-test. [`MapPool::new`] passes every check; [`MapPool::with_flaw`] breaks one
+//! It is the conformance suite's own self-test. [`MapPool::new`] passes every check; [`MapPool::mutant`] breaks one
 //! rule of the contract, and the suite must say so. Readers hold a reference to the bytes and not the lock, so every
 //! method may be called from inside a read. Bytes that only a reader still holds are not counted against the limit.
 
 mod fair;
-mod flaw;
 mod moving;
+mod mutant;
 mod spans;
 
 use std::{
+    num::NonZeroU16,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use std::{
 use pagefold_frame::{Arena, ArenaConfig, HeapSource, MemoryBudget};
 use pagefold_pool::{
     AllocError, CompactReport, ContiguousError, ContiguousRange, Evict, Handle, HandleError,
-    LimitError, MigrateError, MigrationStats, Pool, ReclaimError, Reclaimed, Slices, Stats,
+    LimitError, MigrateError, MigrationStats, Pool, PoolId, ReclaimError, Reclaimed, Slices, Stats,
     TrimReport, TryReadError, Violation, WriteError,
 };
 
@@ -29,7 +30,7 @@ use self::{
     spans::{FRAME_BYTES, SPAN_BYTES, SpanId, Spans},
 };
 
-pub use flaw::Flaw;
+pub use mutant::Mutant;
 
 /// Bytes of metadata that each entry of the table counts as.
 const ENTRY_BYTES: usize = 32;
@@ -53,10 +54,10 @@ const MIN_LIMIT: usize = SPAN_BYTES + FRAME_BYTES;
 #[derive(Debug)]
 pub struct MapPool {
     state: FairMutex<State>,
-    /// Where claimed ranges come from, and nothing else.
+    /// Where contiguous ranges come from, and nothing else.
     arena: Arena,
-    number: u64,
-    flaw: Option<Flaw>,
+    id: PoolId,
+    mutant: Option<Mutant>,
 }
 
 #[derive(Debug, Default)]
@@ -69,8 +70,8 @@ struct State {
     payload: u64,
     moved: u64,
     migration: MigrationStats,
-    /// The most bytes that were ever claimed at the same time.
-    claimed_max: usize,
+    /// The most bytes that were ever in ranges at the same time.
+    contiguous_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +87,7 @@ struct Object {
 }
 
 impl State {
-    /// Without claimed ranges.
+    /// Without contiguous ranges.
     fn resident(&self) -> usize {
         self.spans.frame_bytes + self.spans.idle_bytes + self.entries.len() * ENTRY_BYTES
     }
@@ -104,33 +105,34 @@ impl MapPool {
     }
 
     /// An empty pool that breaks one rule of it.
-    pub fn with_flaw(limit: usize, flaw: Flaw) -> Self {
-        Self::build(limit, Some(flaw))
+    pub fn mutant(limit: usize, mutant: Mutant) -> Self {
+        Self::build(limit, Some(mutant))
     }
 
-    fn build(limit: usize, flaw: Option<Flaw>) -> Self {
+    fn build(limit: usize, mutant: Option<Mutant>) -> Self {
         static POOLS: AtomicU64 = AtomicU64::new(0);
         let number = 1 + POOLS.fetch_add(1, Ordering::Relaxed) % u64::from(u16::MAX);
+        let number = u16::try_from(number).ok().and_then(NonZeroU16::new);
+        let id = PoolId::from_raw(number.expect("1 to 65 535"));
         let source = HeapSource::new();
         let memory = Arc::new(MemoryBudget::new(Box::new(source), usize::MAX));
         let config = ArenaConfig { address_space: memory.address_space(limit) };
         let arena = Arena::new(&memory, config).expect("the heap has room for a test's pool");
-        Self { state: FairMutex::new(State { limit, ..State::default() }), arena, number, flaw }
+        Self { state: FairMutex::new(State { limit, ..State::default() }), arena, id, mutant }
     }
 
     fn handle(&self, index: u32, generation: u16) -> Handle {
-        let raw = u64::from(index) | u64::from(generation) << 32 | self.number << 48;
-        Handle::from_raw(raw).expect("a pool's number is not 0")
+        self.id.handle(u64::from(index) | u64::from(generation) << 32)
     }
 
-    /// The limit on everything but claimed ranges.
-    fn limit_beside_claims(&self, state: &State) -> usize {
-        let uncounted = self.has(Flaw::ClaimBeyondLimit) || self.has(Flaw::ClaimUncounted);
-        state.limit.saturating_sub(if uncounted { 0 } else { self.claimed() })
+    /// The limit on everything but contiguous ranges.
+    fn limit_beside_ranges(&self, state: &State) -> usize {
+        let uncounted = self.has(Mutant::RangeBeyondLimit) || self.has(Mutant::RangeUncounted);
+        state.limit.saturating_sub(if uncounted { 0 } else { self.contiguous() })
     }
 
-    fn has(&self, flaw: Flaw) -> bool {
-        self.flaw == Some(flaw)
+    fn has(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
     }
 
     fn lock(&self) -> FairGuard<'_, State> {
@@ -138,13 +140,16 @@ impl MapPool {
     }
 
     fn find(&self, state: &State, handle: Handle) -> Result<(usize, Object), HandleError> {
-        let (index, generation, pool) = split(handle);
-        if pool != self.number && !self.has(Flaw::ForeignAccepted) {
+        let (index, generation) = split(handle);
+        if handle.pool() != Some(self.id) && !self.has(Mutant::ForeignAccepted) {
             return Err(HandleError::Foreign);
         }
-        assert!(index < state.entries.len() || !self.has(Flaw::ForgedPanics), "the flaw asked for");
+        assert!(
+            index < state.entries.len() || !self.has(Mutant::ForgedPanics),
+            "the mutant asked for"
+        );
         let entry = state.entries.get(index).ok_or(HandleError::Stale)?;
-        if entry.generation != generation && !self.has(Flaw::StaleRead) {
+        if entry.generation != generation && !self.has(Mutant::StaleRead) {
             return Err(HandleError::Stale);
         }
         entry.object.clone().map(|object| (index, object)).ok_or(HandleError::Stale)
@@ -154,17 +159,17 @@ impl MapPool {
         let mut state = self.lock();
         let state = &mut *state;
         let entry_bytes = if state.free.is_empty() { ENTRY_BYTES } else { 0 };
-        let spare = if self.has(Flaw::LimitExceeded) { SPAN_BYTES } else { 0 };
-        let limit = self.limit_beside_claims(state);
+        let spare = if self.has(Mutant::LimitExceeded) { SPAN_BYTES } else { 0 };
+        let limit = self.limit_beside_ranges(state);
         state.shrink_to(limit.saturating_sub(entry_bytes));
         let room = (limit + spare).checked_sub(state.resident() + entry_bytes);
         let Some(span) = room.and_then(|room| state.spans.place(bytes.len(), room)) else {
-            if self.has(Flaw::OutOfMemorySpoils) {
+            if self.has(Mutant::OutOfMemorySpoils) {
                 spoil(state.entries.iter_mut().rev().find_map(|entry| entry.object.as_mut()));
             }
             return Err(AllocError::OutOfMemory { limit: state.limit });
         };
-        if self.has(Flaw::ShortCopy) && bytes.len() > FRAME_BYTES {
+        if self.has(Mutant::ShortCopy) && bytes.len() > FRAME_BYTES {
             bytes.pop();
             bytes.push(0);
         }
@@ -180,7 +185,7 @@ impl MapPool {
     }
 
     fn check_len(&self, len: usize) -> Result<(), AllocError> {
-        let accepted = MAX_LEN + usize::from(self.has(Flaw::MaximumOffByOne));
+        let accepted = MAX_LEN + usize::from(self.has(Mutant::MaximumOffByOne));
         match len {
             0 => Err(AllocError::InvalidSize),
             len if len > accepted => Err(AllocError::TooLarge { len, max: MAX_LEN }),
@@ -194,6 +199,10 @@ impl Pool for MapPool {
         "map"
     }
 
+    fn id(&self) -> PoolId {
+        self.id
+    }
+
     fn max_len(&self) -> usize {
         MAX_LEN
     }
@@ -201,7 +210,7 @@ impl Pool for MapPool {
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
         self.check_len(len)?;
         let mut bytes = vec![0; len];
-        if self.has(Flaw::DirtyAlloc) {
+        if self.has(Mutant::DirtyAlloc) {
             bytes[len / 2] = 1;
         }
         self.insert(bytes)
@@ -215,11 +224,11 @@ impl Pool for MapPool {
     fn free(&self, handle: Handle) -> Result<(), HandleError> {
         let mut state = self.lock();
         let found = self.find(&state, handle);
-        if self.has(Flaw::DoubleFreeAccepted) && matches!(found, Err(HandleError::Stale)) {
+        if self.has(Mutant::DoubleFreeAccepted) && matches!(found, Err(HandleError::Stale)) {
             return Ok(());
         }
         let (index, object) = found?;
-        if self.has(Flaw::RacyFree) {
+        if self.has(Mutant::RacyFree) {
             drop(state);
             thread::yield_now();
             state = self.lock();
@@ -232,13 +241,13 @@ impl Pool for MapPool {
         entry.object = None;
         let wrapped = entry.generation == u16::MAX;
         entry.generation = entry.generation.wrapping_add(1);
-        if !wrapped || self.has(Flaw::GenerationWraps) {
+        if !wrapped || self.has(Mutant::GenerationWraps) {
             state.free.push(u32::try_from(index).expect("indices come from a u32"));
         }
         let len = object.bytes.len();
         state.objects -= 1;
-        state.payload -= if self.has(Flaw::PayloadLeaks) { 0 } else { len as u64 };
-        if state.spans.remove(object.span, len) && self.has(Flaw::FramesLeak) {
+        state.payload -= if self.has(Mutant::PayloadLeaks) { 0 } else { len as u64 };
+        if state.spans.remove(object.span, len) && self.has(Mutant::FramesLeak) {
             state.spans.frame_bytes += SPAN_BYTES;
             state.spans.idle_bytes = state.spans.idle_bytes.saturating_sub(SPAN_BYTES);
         }
@@ -253,13 +262,13 @@ impl Pool for MapPool {
         let mut state = self.lock();
         let (index, object) = self.find(&state, handle)?;
         let len = object.bytes.len();
-        if len != bytes.len() && (bytes.is_empty() || !self.has(Flaw::WriteLengthUnchecked)) {
+        if len != bytes.len() && (bytes.is_empty() || !self.has(Mutant::WriteLengthUnchecked)) {
             return Err(WriteError::WrongLength { len, given: bytes.len() });
         }
-        if self.has(Flaw::WriteIgnored) && Arc::strong_count(&object.bytes) > 2 {
+        if self.has(Mutant::WriteIgnored) && Arc::strong_count(&object.bytes) > 2 {
             return Ok(());
         }
-        if self.has(Flaw::TornWrite) {
+        if self.has(Mutant::TornWrite) {
             let half: Vec<u8> =
                 bytes[..len / 2].iter().chain(&object.bytes[len / 2..]).copied().collect();
             replace(&mut state, index, half.into());
@@ -275,7 +284,7 @@ impl Pool for MapPool {
     fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
         let state = self.lock();
         let (_, object) = self.find(&state, handle)?;
-        if self.has(Flaw::LockedRead) {
+        if self.has(Mutant::LockedRead) {
             f(Slices::new(&[&object.bytes]));
             return Ok(());
         }
@@ -297,30 +306,26 @@ impl Pool for MapPool {
             let objects = state.entries.iter_mut().filter_map(|entry| entry.object.as_mut());
             for object in objects.filter(|object| object.span == from) {
                 let len = object.bytes.len();
-                if report.moved_bytes >= budget as u64 && !self.has(Flaw::BudgetIgnored) {
-                    report.more = !self.has(Flaw::MoreForgotten);
+                if report.moved_bytes >= budget as u64 && !self.has(Mutant::BudgetIgnored) {
+                    report.more = !self.has(Mutant::MoreForgotten);
                     break 'spans;
                 }
                 let Some((to, _)) = state.spans.relocate(from, len) else { break 'spans };
                 object.span = to;
                 report.moved_objects += 1;
                 report.moved_bytes += len as u64;
-                if self.has(Flaw::CompactionSpoils) && report.moved_objects == 1 {
+                if self.has(Mutant::CompactionSpoils) && report.moved_objects == 1 {
                     spoil(Some(object));
                 }
             }
         }
         state.moved += report.moved_bytes;
         report.freed_frames = ((frames_before - state.spans.frame_bytes) / FRAME_BYTES) as u64;
-        report.migrated_bytes = u64::from(self.has(Flaw::CompactionMiscounted));
+        report.migrated_bytes = u64::from(self.has(Mutant::CompactionMiscounted));
         report
     }
 
-    fn reclaim(
-        &self,
-        retries: u32,
-        evict: Option<&mut Evict<'_>>,
-    ) -> Result<Reclaimed, ReclaimError> {
+    fn reclaim(&self, retries: u32, evict: &mut Evict<'_>) -> Result<Reclaimed, ReclaimError> {
         self.reclaim_spans(retries, evict)
     }
 
@@ -333,11 +338,11 @@ impl Pool for MapPool {
         frames: usize,
         align: usize,
     ) -> Result<ContiguousRange<'_>, ContiguousError> {
-        self.claim_frames(frames, align)
+        self.alloc_range(frames, align)
     }
 
     fn trim(&self) -> TrimReport {
-        if self.has(Flaw::TrimsNothing) {
+        if self.has(Mutant::TrimsNothing) {
             return TrimReport::default();
         }
         let freed = std::mem::take(&mut self.lock().spans.idle_bytes);
@@ -352,14 +357,14 @@ impl Pool for MapPool {
         if limit > max {
             return Err(LimitError::TooLarge { limit, max });
         }
-        let claimed = self.claimed();
-        if limit < self.lock().resident() + claimed {
+        let contiguous = self.contiguous();
+        if limit < self.lock().resident() + contiguous {
             self.compact(usize::MAX);
         }
         let mut state = self.lock();
-        state.shrink_to(limit.saturating_sub(claimed));
-        let resident = state.resident() + claimed;
-        if resident > limit && !self.has(Flaw::LimitNotChecked) {
+        state.shrink_to(limit.saturating_sub(contiguous));
+        let resident = state.resident() + contiguous;
+        if resident > limit && !self.has(Mutant::LimitNotChecked) {
             return Err(LimitError::InUse { limit, resident });
         }
         state.limit = limit;
@@ -368,16 +373,16 @@ impl Pool for MapPool {
 
     fn stats(&self) -> Stats {
         let state = self.lock();
-        let claimed = match self.flaw {
-            Some(Flaw::ClaimUncounted) => 0,
-            Some(Flaw::ClaimLeaks) => state.claimed_max,
-            _ => self.claimed(),
+        let contiguous = match self.mutant {
+            Some(Mutant::RangeUncounted) => 0,
+            Some(Mutant::RangeLeaks) => state.contiguous_max,
+            _ => self.contiguous(),
         };
         Stats {
             objects: state.objects,
             payload_bytes: state.payload,
             frame_bytes: state.spans.frame_bytes as u64,
-            contiguous_bytes: claimed as u64,
+            contiguous_bytes: contiguous as u64,
             idle_frame_bytes: state.spans.idle_bytes as u64,
             metadata_bytes: (state.entries.len() * ENTRY_BYTES) as u64,
             moved_bytes: state.moved,
@@ -394,7 +399,8 @@ impl Pool for MapPool {
         let state = self.lock();
         let live = || state.entries.iter().filter_map(|entry| entry.object.as_ref());
         let payload: u64 = live().map(|object| object.bytes.len() as u64).sum();
-        if live().count() as u64 != state.objects || payload != state.payload && self.flaw.is_none()
+        if live().count() as u64 != state.objects
+            || payload != state.payload && self.mutant.is_none()
         {
             return Err(Violation(format!(
                 "the table holds {payload} bytes, the account says {}",
@@ -405,10 +411,10 @@ impl Pool for MapPool {
     }
 }
 
-fn split(handle: Handle) -> (usize, u16, u64) {
+fn split(handle: Handle) -> (usize, u16) {
     let raw = handle.to_raw();
     let index = usize::try_from(raw & 0xffff_ffff).expect("32 bits fit");
-    (index, u16::try_from(raw >> 32 & 0xffff).expect("16 bits fit"), raw >> 48)
+    (index, u16::try_from(raw >> 32 & 0xffff).expect("16 bits fit"))
 }
 
 fn replace(state: &mut State, index: usize, bytes: Arc<[u8]>) {

@@ -1,6 +1,6 @@
-//! The reference pool's eviction, migration and claims.
+//! The reference pool's eviction, migration and contiguous ranges.
 //!
-//! Nothing really moves: migration and claims only keep the books, and a claimed range comes out of a small arena
+//! Nothing really moves: migration and contiguous ranges only keep the books, and a contiguous range comes out of a small arena
 //! beside the table, which is there for nothing else. Reclaim is as real as the make-believe spans are.
 
 use std::{sync::Arc, thread, time::Duration};
@@ -11,7 +11,7 @@ use pagefold_pool::{
 };
 
 use super::{
-    Flaw, MapPool, State,
+    MapPool, Mutant, State,
     spans::{FRAME_BYTES, SpanId},
     spoil,
 };
@@ -35,7 +35,7 @@ impl Reclaiming<'_> {
 
 impl Drop for Reclaiming<'_> {
     fn drop(&mut self) {
-        if !self.over && !self.pool.has(Flaw::EvictPanicLeaks) {
+        if !self.over && !self.pool.has(Mutant::EvictPanicLeaks) {
             self.pool.lock().spans.end_reclaim(self.span);
         }
     }
@@ -45,16 +45,16 @@ impl MapPool {
     pub(super) fn migrate_object(&self, handle: Handle) -> Result<usize, MigrateError> {
         let mut state = self.lock();
         let found = self.find(&state, handle);
-        if self.has(Flaw::MigratesStale) && matches!(found, Err(HandleError::Stale)) {
+        if self.has(Mutant::MigratesStale) && matches!(found, Err(HandleError::Stale)) {
             return Ok(FRAME_BYTES);
         }
         let (index, object) = found?;
         // One reference is the table's and one is ours.
-        if Arc::strong_count(&object.bytes) > 2 && !self.has(Flaw::MigratesHeld) {
+        if Arc::strong_count(&object.bytes) > 2 && !self.has(Mutant::MigratesHeld) {
             state.migration.busy_locked += 1;
             return Err(MigrateError::Busy(Busy::Locked));
         }
-        if self.has(Flaw::MigrationRevives) {
+        if self.has(Mutant::MigrationRevives) {
             let generation = state.entries[index].generation;
             drop(state);
             // So long that a free falls into it, however busy the machine is.
@@ -63,14 +63,14 @@ impl MapPool {
             let entry = &mut state.entries[index];
             (entry.generation, entry.object) = (generation, Some(object.clone()));
         }
-        if self.has(Flaw::MigrationSpoils) {
+        if self.has(Mutant::MigrationSpoils) {
             spoil(state.entries[index].object.as_mut());
         }
-        if self.has(Flaw::MigrationMoves) {
+        if self.has(Mutant::MigrationMoves) {
             state.spans.end_reclaim(object.span);
         }
         let bytes = state.spans.capacity(object.span);
-        let unreported = if self.has(Flaw::MigrationMiscounted) { FRAME_BYTES } else { 0 };
+        let unreported = if self.has(Mutant::MigrationMiscounted) { FRAME_BYTES } else { 0 };
         state.migration.isolated += 1;
         state.migration.migrated += 1;
         state.migration.bytes_copied += (bytes + unreported) as u64;
@@ -80,16 +80,9 @@ impl MapPool {
     pub(super) fn reclaim_spans(
         &self,
         retries: u32,
-        evict: Option<&mut Evict<'_>>,
+        evict: &mut Evict<'_>,
     ) -> Result<Reclaimed, ReclaimError> {
-        let Some(evict) = evict else {
-            let ignored = self.has(Flaw::NoEvictorIgnored);
-            return Err(if ignored {
-                ReclaimError::NothingToReclaim
-            } else {
-                ReclaimError::NoEvictor
-            });
-        };
+        let retries = if self.has(Mutant::ZeroRetriesIgnored) { retries.max(1) } else { retries };
         let mut tried = 0;
         while let Some((span, victims)) = self.begin_reclaim() {
             if tried == retries {
@@ -112,17 +105,17 @@ impl MapPool {
     }
 
     fn gave_up(&self, tried: u32) -> Result<Reclaimed, ReclaimError> {
-        if self.has(Flaw::ReclaimBoasts) {
+        if self.has(Mutant::ReclaimBoasts) {
             return Ok(Reclaimed { frames: 1, kept: tried, deferred: false });
         }
-        let forgotten = self.has(Flaw::AgainForgotten);
+        let forgotten = self.has(Mutant::AgainForgotten);
         Err(if forgotten { ReclaimError::NothingToReclaim } else { ReclaimError::Again { tried } })
     }
 
     /// The next span, and the handles of what is in it.
     fn begin_reclaim(&self) -> Option<(Reclaiming<'_>, Vec<Handle>)> {
         let mut state = self.lock();
-        let span = state.spans.begin_reclaim(self.has(Flaw::ReclaimNewest))?;
+        let span = state.spans.begin_reclaim(self.has(Mutant::ReclaimNewest))?;
         let in_span = |(index, entry): (usize, &super::Entry)| {
             let object = entry.object.as_ref()?;
             let index = u32::try_from(index).expect("indices come from a u32");
@@ -130,7 +123,7 @@ impl MapPool {
         };
         let mut victims: Vec<Handle> =
             state.entries.iter().enumerate().filter_map(in_span).collect();
-        if self.has(Flaw::VictimNeverLived) {
+        if self.has(Mutant::VictimNeverLived) {
             let unborn = victims.first().map(|victim| victim.to_raw() ^ 1 << 47);
             victims.extend(unborn.and_then(Handle::from_raw));
         }
@@ -143,49 +136,50 @@ impl MapPool {
         victim: Handle,
         evict: &mut Evict<'_>,
     ) -> Result<(), pagefold_pool::NotEvicted> {
-        let _locked = self.has(Flaw::EvictLocked).then(|| self.lock());
+        let _locked = self.has(Mutant::EvictLocked).then(|| self.lock());
         let answer = evict(victim);
-        if answer.is_err() && self.has(Flaw::EvictForced) {
+        if answer.is_err() && self.has(Mutant::EvictForced) {
             self.free(victim).ok();
         }
         answer
     }
 
-    pub(super) fn claim_frames(
+    pub(super) fn alloc_range(
         &self,
         frames: usize,
         align: usize,
     ) -> Result<ContiguousRange<'_>, ContiguousError> {
         let mut state = self.lock();
-        let claimed = self.try_claim(&mut state, frames, align);
-        match &claimed {
+        let range = self.try_alloc_range(&mut state, frames, align);
+        match &range {
             Ok(_) => state.migration.contiguous_allocs += 1,
             Err(_) => state.migration.contiguous_failures += 1,
         }
-        claimed
+        range
     }
 
-    fn try_claim(
+    fn try_alloc_range(
         &self,
         state: &mut State,
         frames: usize,
         align: usize,
     ) -> Result<ContiguousRange<'_>, ContiguousError> {
-        let frames = frames.max(usize::from(self.has(Flaw::ClaimsNothing)));
-        let align = if self.has(Flaw::MisalignedClaim) { align.next_power_of_two() } else { align };
-        let mut range = if self.has(Flaw::ClaimUnaligned) && align.is_power_of_two() {
+        let frames = frames.max(usize::from(self.has(Mutant::NoFramesAccepted)));
+        let align =
+            if self.has(Mutant::MisalignedRange) { align.next_power_of_two() } else { align };
+        let mut range = if self.has(Mutant::RangeUnaligned) && align.is_power_of_two() {
             let _first = self.arena.alloc_contiguous(&[], 1, 1)?;
             self.arena.alloc_contiguous(&[], frames, 1)?
         } else {
             self.arena.alloc_contiguous(&[], frames, align)?
         };
-        let room = self.limit_beside_claims(state);
+        let room = self.limit_beside_ranges(state);
         state.shrink_to(room);
-        if self.claimed() > state.limit || state.resident() > room {
+        if self.contiguous() > state.limit || state.resident() > room {
             return Err(ContiguousError::OutOfMemory { frames, limit: state.limit / FRAME_BYTES });
         }
-        state.claimed_max = state.claimed_max.max(self.claimed());
-        if self.has(Flaw::ClaimDirty)
+        state.contiguous_max = state.contiguous_max.max(self.contiguous());
+        if self.has(Mutant::RangeDirty)
             && let Some(last) = range.as_mut_slice().last_mut()
         {
             *last = 1;
@@ -194,15 +188,15 @@ impl MapPool {
         if let Some(object) = objects.next() {
             state.migration.migrated += 1;
             state.migration.bytes_copied += FRAME_BYTES as u64;
-            if self.has(Flaw::ClaimSpoils) {
+            if self.has(Mutant::RangeSpoils) {
                 spoil(Some(object));
             }
         }
         Ok(range)
     }
 
-    /// Bytes of the ranges that are claimed now.
-    pub(super) fn claimed(&self) -> usize {
+    /// Bytes of the ranges that are in use now.
+    pub(super) fn contiguous(&self) -> usize {
         self.arena.stats().contiguous * FRAME_BYTES
     }
 }

@@ -1,6 +1,6 @@
 //! Steps by chance: the cycle of a torture run, from a seed and the state of the pool.
 
-use pagefold_frame::Chance;
+use crate::faulty::Chance;
 use pagefold_pool::Pool;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -23,9 +23,9 @@ const ROUND_STEPS: usize = 300_000;
 /// Reads within reads within reads.
 const DEPTH_MAX: usize = 3;
 /// Ranges held at the same time.
-const CLAIMS_MAX: usize = 4;
-/// The limit's part that one claim may take.
-const CLAIM_PART: usize = 64;
+const RANGES_MAX: usize = 4;
+/// The limit's part that one range may take.
+const RANGE_PART: usize = 64;
 
 /// Where in its cycle a round is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,7 +188,9 @@ impl Generator {
             (Operation::Stats, _) => Step::Stats,
             (Operation::Limit, _) if self.rng.random() => self.lower_limit(),
             (Operation::Limit, _) => Step::Limit { bytes: self.limit as u64 },
-            (Operation::AllocContiguous, _) if self.support.claim => self.claim(state),
+            (Operation::AllocContiguous, _) if self.support.contiguous => {
+                self.alloc_contiguous(state)
+            }
             (Operation::Reclaim, _) if self.support.reclaim => self.reclaim(),
             (Operation::Stale, _) => match self.pick(&state.dead) {
                 Some(object) => Step::Stale { object },
@@ -243,19 +245,19 @@ impl Generator {
         let retries = self.rng.random_range(1..=4);
         let faults = self.plan.faults;
         let mut bits = |chance: Chance| {
-            (0..64).fold(0, |bits, at| bits | u64::from(chance.strikes(self.rng.random())) << at)
+            (0..64).fold(0, |bits, at| bits | u64::from(chance.happens(self.rng.random())) << at)
         };
         Step::Reclaim { retries, refused: bits(faults.evict), panics: bits(faults.evict_panic) }
     }
 
-    fn claim(&mut self, state: &State) -> Step {
-        let full = state.ranges.len() >= CLAIMS_MAX;
+    fn alloc_contiguous(&mut self, state: &State) -> Step {
+        let full = state.ranges.len() >= RANGES_MAX;
         if full || (!state.ranges.is_empty() && self.rng.random()) {
-            return Step::Unclaim {
+            return Step::FreeContiguous {
                 range: state.ranges[self.rng.random_range(0..state.ranges.len())],
             };
         }
-        let part = if self.rng.random_ratio(1, 16) { CLAIM_PART / 4 } else { CLAIM_PART };
+        let part = if self.rng.random_ratio(1, 16) { RANGE_PART / 4 } else { RANGE_PART };
         let most = (self.limit / PAGE_BYTES / part).max(1);
         let frames = u32::try_from(self.rng.random_range(1..=most)).unwrap_or(1);
         let range = self.next_range;

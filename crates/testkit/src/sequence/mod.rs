@@ -2,7 +2,7 @@
 //!
 //! # Course
 //! A run is made of rounds. Each begins with a fresh pool and goes in cycles, as those of [`torture`](crate::torture) do:
-//! fill to the brim, churn, free most, compact, churn below lower limits, compare everything. It ends with everything
+//! fill to the limit, churn, free most, compact, churn below lower limits, compare everything. It ends with everything
 //! freed and nothing left. So whatever fails, the steps since the round began are all that is needed to see it again,
 //! and they are kept: [`Failed`] has them as a [`Trace`], [`replay`] does them again, on any pool, and [`shrink`] finds
 //! a few of them that still fail.
@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-use pagefold_frame::{Chance, FaultPlan};
+use crate::faulty::{Chance, FaultPlan};
 use pagefold_pool::Pool;
 
 use crate::{
@@ -37,7 +37,7 @@ use self::{
 pub use shrink::shrink;
 
 /// Makes the pool of a round. Faults of frames come from the plan: build it on a
-/// [`FaultySource`](pagefold_frame::FaultySource) with it, or leave it alone.
+/// [`FaultySource`](crate::faulty::FaultySource) with it, or leave it alone.
 pub type Build<'a> = dyn Fn(&Arc<FaultPlan>) -> Box<dyn Pool> + 'a;
 
 /// How long a run is.
@@ -79,7 +79,7 @@ pub struct Done {
 /// # Examples
 /// ```
 /// use pagefold_testkit::{
-///     reference::{Flaw, MapPool},
+///     reference::{Mutant, MapPool},
 ///     seed::Seed,
 ///     sequence::{self, Rounds},
 ///     torture::{Plan, Watch},
@@ -91,12 +91,12 @@ pub struct Done {
 /// assert!(sequence::run(&sound, &plan, 1 << 20, Rounds::Many, &Watch::default()).is_ok());
 ///
 /// // A pool with a mistake: the steps that show it, and a few of them that are enough.
-/// let flawed = |_: &_| Box::new(MapPool::with_flaw(1 << 20, Flaw::CompactionSpoils)) as _;
-/// let failed = sequence::run(&flawed, &plan, 1 << 20, Rounds::Many, &Watch::default()).unwrap_err();
+/// let mutant = |_: &_| Box::new(MapPool::mutant(1 << 20, Mutant::CompactionSpoils)) as _;
+/// let failed = sequence::run(&mutant, &plan, 1 << 20, Rounds::Many, &Watch::default()).unwrap_err();
 /// let until = Instant::now() + Duration::from_secs(20);
-/// let few = sequence::shrink(&flawed, &failed.trace, until, &Watch::default());
+/// let few = sequence::shrink(&mutant, &failed.trace, until, &Watch::default());
 /// assert!(few.steps.len() < 20, "{:?}", few.steps);
-/// assert!(sequence::replay(&flawed, &few, &Watch::default()).is_err());
+/// assert!(sequence::replay(&mutant, &few, &Watch::default()).is_err());
 /// ```
 pub fn run(
     build: &Build<'_>,
@@ -215,8 +215,8 @@ fn attempt<'a>(
             source.pause(true);
             played.and_then(|()| player.finish(&mut on))
         };
-        log.injected.frame = source.refused();
-        log.injected.isolate = source.isolations_refused();
+        log.injected.frame = source.failures();
+        log.injected.isolate = source.isolations_injected();
         ended.map_err(|mismatch| Failure(mismatch.0))?;
         log.kernel_bytes_end = watch.drop_empty(pool)?;
         Ok(())

@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use pagefold_frame::FaultPlan;
+use crate::faulty::FaultPlan;
 use pagefold_pool::{AllocError, Handle, WriteError};
 
 use super::Log;
 use crate::{
-    model::{Checked, Eviction, HeldClaim, Mismatch, agree},
+    model::{Checked, Eviction, HeldRange, Mismatch, agree},
     pattern::Pattern,
     torture::{EMPTY_RESIDENT_MAX, Watch},
     trace::{Header, Step},
@@ -44,7 +44,7 @@ pub(super) struct State {
     pub(super) live: Vec<u32>,
     /// The last ones that died.
     pub(super) dead: Vec<u32>,
-    /// The claimed ranges.
+    /// The contiguous ranges.
     pub(super) ranges: Vec<u32>,
     /// Whether the last object was refused.
     pub(super) refused: bool,
@@ -66,7 +66,7 @@ pub(super) struct Player<'a, 'p> {
     watch: &'a Watch,
     objects: HashMap<u32, Known>,
     names: HashMap<Handle, u32>,
-    claims: BTreeMap<u32, HeldClaim<'p>>,
+    ranges: BTreeMap<u32, HeldRange<'p>>,
     state: State,
 }
 
@@ -84,7 +84,7 @@ impl<'a, 'p> Player<'a, 'p> {
             watch,
             objects: HashMap::new(),
             names: HashMap::new(),
-            claims: BTreeMap::new(),
+            ranges: BTreeMap::new(),
             state: State::default(),
         }
     }
@@ -133,13 +133,13 @@ impl<'a, 'p> Player<'a, 'p> {
                 self.reclaim(on, retries, refused, panics)?;
             }
             Step::AllocContiguous { range, frames, align } => {
-                return self.claim(on, range, frames, align);
+                return self.alloc_contiguous(on, range, frames, align);
             }
-            Step::Unclaim { range } => {
-                let Some(claim) = self.claims.remove(&range) else { return Ok(false) };
+            Step::FreeContiguous { range } => {
+                let Some(held) = self.ranges.remove(&range) else { return Ok(false) };
                 self.state.ranges.retain(|other| *other != range);
-                on.drop_claim(claim)?;
-                self.log.tally.claim_freed += 1;
+                on.drop_contiguous(held)?;
+                self.log.tally.contiguous_freed += 1;
             }
             Step::Trim => {
                 let report = on.trim()?;
@@ -320,26 +320,26 @@ impl<'a, 'p> Player<'a, 'p> {
         Ok(())
     }
 
-    fn claim(
+    fn alloc_contiguous(
         &mut self,
         on: &mut Checked<'p>,
         range: u32,
         frames: u32,
         align: u32,
     ) -> Result<bool, Mismatch> {
-        if self.claims.contains_key(&range) {
+        if self.ranges.contains_key(&range) {
             return Ok(false);
         }
         let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        match on.hold_claim(number(frames), number(align))? {
-            Ok(claim) => {
-                self.claims.insert(range, claim);
+        match on.hold_contiguous(number(frames), number(align))? {
+            Ok(held) => {
+                self.ranges.insert(range, held);
                 self.state.ranges.push(range);
-                self.log.tally.claim += 1;
+                self.log.tally.alloc_contiguous += 1;
                 self.log.note(11);
             }
             Err(_) => {
-                self.log.tally.claim_refused += 1;
+                self.log.tally.contiguous_refused += 1;
                 self.log.note(12);
             }
         }
@@ -379,8 +379,8 @@ impl<'a, 'p> Player<'a, 'p> {
         on.check_all(16)?;
         let payload = on.model().payload_bytes();
         self.log.payload_bytes_max = self.log.payload_bytes_max.max(payload);
-        while let Some((_, claim)) = self.claims.pop_first() {
-            on.drop_claim(claim)?;
+        while let Some((_, range)) = self.ranges.pop_first() {
+            on.drop_contiguous(range)?;
         }
         on.free_all()?;
         _ = on.trim()?;

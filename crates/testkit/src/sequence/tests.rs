@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use pagefold_frame::{FaultySource, HeapSource};
+use pagefold_frame::HeapSource;
 use pagefold_pool::{Allocator, PoolBuilder};
 
 use super::*;
 use crate::{
-    canary::{Canary, Fault},
-    reference::{Flaw, MapPool},
+    faulty::FaultySource,
+    injected_bug::{BuggyPool, InjectedBug},
+    reference::{MapPool, Mutant},
     seed::Seed,
     torture::{Faults, coverage},
 };
@@ -50,7 +51,7 @@ fn every_allocator_passes_with_every_fault_and_does_all_that_it_can() {
 #[test]
 fn the_same_seed_is_the_same_run_and_its_trace_the_same_again() {
     let seed = Seed::for_test(52);
-    let build = |source: &_| real(Allocator::Nbud, source);
+    let build = |source: &_| real(Allocator::nbud(), source);
     let faults = Faults { ..("frame=0.01,isolate=0.1".parse().expect("faults")) };
     let plan = Plan { faults, ..plan(*seed, 30_000) };
     let once = || run(&build, &plan, LIMIT, Rounds::One, &Watch::default()).expect("it passes");
@@ -67,7 +68,7 @@ fn the_same_seed_is_the_same_run_and_its_trace_the_same_again() {
 #[test]
 fn a_trace_means_the_same_to_every_allocator() {
     let seed = Seed::for_test(53);
-    let nbud = |source: &_| real(Allocator::Nbud, source);
+    let nbud = |source: &_| real(Allocator::nbud(), source);
     let plan = plan(*seed, 30_000);
     let done = run(&nbud, &plan, LIMIT, Rounds::One, &Watch::default()).expect("it passes");
     for allocator in Allocator::ALL {
@@ -79,48 +80,47 @@ fn a_trace_means_the_same_to_every_allocator() {
 }
 
 #[test]
-fn a_planted_flaw_is_found_and_shrunk_to_a_few_steps_that_fail_again() {
+fn a_mutant_is_found_and_shrunk_to_a_few_steps_that_fail_again() {
     let seed = Seed::for_test(54);
-    for flaw in [
-        Flaw::CompactionSpoils,
-        Flaw::MigrationSpoils,
-        Flaw::StaleRead,
-        Flaw::WriteIgnored,
-        Flaw::FramesLeak,
-        Flaw::ClaimSpoils,
-        Flaw::EvictForced,
+    for mutant in [
+        Mutant::CompactionSpoils,
+        Mutant::MigrationSpoils,
+        Mutant::StaleRead,
+        Mutant::WriteIgnored,
+        Mutant::FramesLeak,
+        Mutant::RangeSpoils,
+        Mutant::EvictForced,
     ] {
-        let build = |_: &_| -> Box<dyn Pool> { Box::new(MapPool::with_flaw(LIMIT, flaw)) };
-        let failed = run_here(&build, &plan(*seed, 100_000)).expect_err("the flaw is noticed");
+        let build = |_: &_| -> Box<dyn Pool> { Box::new(MapPool::mutant(LIMIT, mutant)) };
+        let failed = run_here(&build, &plan(*seed, 100_000)).expect_err("the mutant is noticed");
         let until = Instant::now() + Duration::from_secs(60);
         let few = shrink(&build, &failed.trace, until, &Watch::default());
-        eprintln!("{flaw:?}: {} of {} steps", few.steps.len(), failed.trace.steps.len());
-        assert!(few.steps.len() <= 24, "{flaw:?}: {} steps: {:?}", few.steps.len(), few.steps);
+        eprintln!("{mutant:?}: {} of {} steps", few.steps.len(), failed.trace.steps.len());
+        assert!(few.steps.len() <= 24, "{mutant:?}: {} steps: {:?}", few.steps.len(), few.steps);
 
         // Through the text, as a file would have it.
         let mut text = Vec::new();
         few.write(&mut text).expect("memory takes it");
         let read = Trace::read(&mut text.as_slice()).expect("a trace");
         let again = replay(&build, &read, &Watch::default()).expect_err("it fails again");
-        assert_eq!(again.trace.steps.len(), few.steps.len(), "{flaw:?}: at the last step");
+        assert_eq!(again.trace.steps.len(), few.steps.len(), "{mutant:?}: at the last step");
         let sound = |_: &_| -> Box<dyn Pool> { Box::new(MapPool::new(LIMIT)) };
-        replay(&sound, &read, &Watch::default()).expect("it is the flaw that fails");
+        replay(&sound, &read, &Watch::default()).expect("it is the mutant that fails");
     }
 }
 
 #[test]
-fn every_fault_of_the_canary_is_noticed_and_a_panic_is_a_failure() {
+fn every_injected_bug_is_noticed_and_a_panic_is_a_failure() {
     let seed = Seed::for_test(55);
-    for fault in Fault::ALL {
+    for fault in InjectedBug::ALL {
         let build = |_: &_| -> Box<dyn Pool> {
-            let pool = Canary::new(Box::new(MapPool::new(LIMIT)), seed.value(), 100).only(fault);
+            let pool = BuggyPool::new(Box::new(MapPool::new(LIMIT)), seed.value(), 100).only(fault);
             Box::new(pool)
         };
         // Ends at the first failure, most after some thousand operations; lost frames are missed at the end.
-        let ops = if fault == Fault::LostFrame { 60_000 } else { 5_000_000 };
+        let ops = if fault == InjectedBug::LostFrame { 60_000 } else { 5_000_000 };
         assert!(run_here(&build, &plan(*seed, ops)).is_err(), "{fault:?} went unnoticed");
     }
-    let build =
-        |_: &_| -> Box<dyn Pool> { Box::new(MapPool::with_flaw(LIMIT, Flaw::ForgedPanics)) };
+    let build = |_: &_| -> Box<dyn Pool> { Box::new(MapPool::mutant(LIMIT, Mutant::ForgedPanics)) };
     run_here(&build, &plan(*seed, 20_000)).expect("nothing forged is used in a sequence");
 }

@@ -1,4 +1,4 @@
-//! What several runs covered together: threads meet as they will and faults strike by chance, so one run may lack a rare event.
+//! What several runs covered together: threads meet as they will and faults are injected by chance, so one run may lack a rare event.
 
 use crate::seed::Seed;
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use pagefold_frame::{Chance, FaultPlan};
+use crate::faulty::{Chance, FaultPlan};
 use thiserror::Error;
 
 /// The faults of a run.
@@ -93,7 +93,7 @@ impl Faults {
         self.frame != Chance::NEVER || self.isolate != Chance::NEVER || self.frame_at.is_some()
     }
 
-    /// A plan for the [`FaultySource`](pagefold_frame::FaultySource) of one pool. It is paused until a run begins.
+    /// A plan for the [`FaultySource`](crate::faulty::FaultySource) of one pool. It is paused until a run begins.
     pub fn plan(&self, seed: u64) -> Arc<FaultPlan> {
         let plan = FaultPlan::new();
         plan.pause(true);

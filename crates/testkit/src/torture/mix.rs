@@ -36,7 +36,7 @@ operations! {
     Compact "compact" 7 "Some compaction.";
     Migrate "migrate" 16 "The frames of an object move.";
     Reclaim "reclaim" 4 "Objects are evicted by the pool's own order.";
-    AllocContiguous "alloc-contiguous" 4 "A range of frames is claimed, or one is given back.";
+    AllocContiguous "alloc-contiguous" 4 "A contiguous range of frames is allocated, or freed.";
     Trim "trim" 1 "What is free goes back to the system.";
     Limit "limit" 1 "The limit is lowered, or raised again.";
     Stats "stats" 2 "The accounts are compared with the limit.";

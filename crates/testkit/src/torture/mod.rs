@@ -4,12 +4,12 @@
 //! Objects live in slots, which all threads share. An object's bytes follow from (seed, object, version)
 //! alone, so a reader verifies what it sees without asking anybody; the slot only bounds which versions it may see and
 //! says when `Stale` is a right answer. No lock of the test is held while the pool is called, so the pool sees real
-//! races: reads beside writes, frees beside frees and evictions, everything beside compaction, migration, claimed
-//! ranges, trimming and changes of the limit. A claimed range is filled with a pattern of its own, held for a while, and
+//! races: reads beside writes, frees beside frees and evictions, everything beside compaction, migration, contiguous
+//! ranges, trimming and changes of the limit. A contiguous range is filled with a pattern of its own, held for a while, and
 //! verified before it goes back.
 //!
 //! # Course
-//! The run goes in cycles. In each, every thread fills the pool to the brim, churns, frees most of what there is, and
+//! The run goes in cycles. In each, every thread fills the pool to the limit, churns, frees most of what there is, and
 //! compacts while it goes on reading. Between cycles nobody works: then every object, the accounts and the pool's
 //! invariants are checked. At the end everything is freed and trimmed, and nothing may be left.
 //!
@@ -19,11 +19,11 @@
 //!
 //! # An allocator of your own
 //! Anything under `trait Pool` can be tortured. This one keeps every object in a vector of its own, which is simple and
-//! right; it has no frames, so it cannot migrate, claim or reclaim, and is not asked to.
+//! right; it has no frames, so it cannot migrate, allocate ranges or reclaim, and is not asked to.
 //! ```
-//! use std::{collections::HashMap, sync::{Arc, Mutex}};
+//! use std::{collections::HashMap, num::NonZeroU16, sync::{Arc, Mutex}};
 //! use pagefold_pool::{
-//!     AllocError, CompactReport, Handle, HandleError, LimitError, Pool, Slices, Stats, TrimReport, TryReadError,
+//!     AllocError, CompactReport, Handle, HandleError, LimitError, Pool, PoolId, Slices, Stats, TrimReport, TryReadError,
 //!     Violation, WriteError,
 //! };
 //! use pagefold_testkit::{seed::Seed, torture::{self, Plan, Watch}};
@@ -42,6 +42,7 @@
 //!
 //! impl Pool for Vectors {
 //!     fn name(&self) -> &'static str { "vectors" }
+//!     fn id(&self) -> PoolId { PoolId::from_raw(NonZeroU16::MIN) }
 //!     fn max_len(&self) -> usize { 4096 }
 //!     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
 //!         self.store(&vec![0; len.min(4097)])
@@ -58,7 +59,7 @@
 //!         }
 //!         // A number is never used again, so a stale handle finds nothing.
 //!         state.next += 1;
-//!         let handle = Handle::from_raw(state.next).unwrap();
+//!         let handle = self.id().handle(state.next);
 //!         state.payload += bytes.len();
 //!         state.objects.insert(handle, bytes.into());
 //!         Ok(handle)
@@ -141,10 +142,10 @@ use std::{
     thread,
 };
 
-use pagefold_frame::FaultySource;
+use crate::faulty::FaultySource;
 use pagefold_pool::{
-    Allocator, BuildError, ContiguousError, MigrateError, Pool, PoolBuilder, ReclaimError,
-    default_source,
+    Allocator, BuildError, ContiguousError, MigrateError, NotEvicted, Pool, PoolBuilder,
+    ReclaimError, default_source,
 };
 use thiserror::Error;
 
@@ -159,7 +160,7 @@ use self::{
     worker::{Done, Worker},
 };
 
-pub use pagefold_frame::FaultPlan;
+pub use crate::faulty::FaultPlan;
 
 pub use faults::{Faults, InvalidFaults};
 pub use mix::{InvalidMix, Mix, Operation};
@@ -355,7 +356,7 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     let stats = pool.stats();
     assert_eq!(stats.objects, 0, "a run needs a pool of its own");
     let limit = usize::try_from(stats.limit_bytes).expect("a limit was a usize once");
-    // Objects of compressed pages are about 1100 bytes long, so there are more slots than the brim needs.
+    // Objects of compressed pages are about 1100 bytes long, so there are more slots than a full pool needs.
     let slots = (0..(limit / 768).max(64)).map(Slot::new).collect();
     let support = support(pool)?;
     let directory = Directory::new();
@@ -384,15 +385,15 @@ pub fn build(
 
 /// Finds out what an empty pool can do.
 pub(crate) fn support(pool: &dyn Pool) -> Result<Support, Failure> {
-    let reclaim = pool.reclaim(1, None);
+    let reclaim = pool.reclaim(1, &mut |_| Err(NotEvicted));
     ensure!(
-        matches!(reclaim, Err(ReclaimError::NoEvictor | ReclaimError::Unsupported)),
-        "reclaim without an evictor: {reclaim:?}"
+        matches!(reclaim, Err(ReclaimError::NothingToReclaim | ReclaimError::Unsupported)),
+        "reclaim from an empty pool: {reclaim:?}"
     );
-    let claim = pool.alloc_contiguous(0, 1).err();
+    let contiguous = pool.alloc_contiguous(0, 1).err();
     ensure!(
-        matches!(claim, Some(ContiguousError::NoFrames | ContiguousError::Unsupported)),
-        "a claim of 0 frames: {claim:?}"
+        matches!(contiguous, Some(ContiguousError::NoFrames | ContiguousError::Unsupported)),
+        "a range of 0 frames: {contiguous:?}"
     );
     let stored = pool.store(&[1]);
     let handle = stored.map_err(|error| Failure(format!("the first byte: {error}")))?;
@@ -401,7 +402,7 @@ pub(crate) fn support(pool: &dyn Pool) -> Result<Support, Failure> {
     ensure!(freed.is_ok(), "free of the first byte: {freed:?}");
     Ok(Support {
         migrate: migrate != Err(MigrateError::Unsupported),
-        claim: claim != Some(ContiguousError::Unsupported),
+        contiguous: contiguous != Some(ContiguousError::Unsupported),
         reclaim: reclaim != Err(ReclaimError::Unsupported),
     })
 }
@@ -515,8 +516,8 @@ impl Shared<'_> {
         ensure!(valid.is_ok(), "validate() of the empty pool: {valid:?}");
         summary.resident_bytes_end = stats.resident_bytes();
         if let Some(source) = &self.plan.source {
-            summary.injected.frame = source.refused();
-            summary.injected.isolate = source.isolations_refused();
+            summary.injected.frame = source.failures();
+            summary.injected.isolate = source.isolations_injected();
         }
         Ok(())
     }

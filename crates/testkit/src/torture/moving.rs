@@ -1,4 +1,4 @@
-//! A stress thread's operations that move frames or evict: migration, claims, reclaim.
+//! A stress thread's operations that move frames or evict: migration, contiguous ranges, reclaim.
 //!
 //! An evicted object learns of it like a freed one: eviction finds its slot by the handle and joins those who free the
 //! object. So a slot never cares who emptied it, and exactly one of all frees and evictions must succeed.
@@ -19,14 +19,14 @@ use super::{
 use crate::{corpus::PAGE_BYTES, pattern::Pattern};
 
 /// Ranges that a thread holds at the same time.
-const CLAIMS_MAX: usize = 4;
-/// The limit's part that one usual claim may take, shared by the threads.
-const CLAIM_PART: usize = 64;
-/// The limit's part that a large claim takes.
-const LARGE_CLAIM_PART: usize = 8;
+const RANGES_MAX: usize = 4;
+/// The limit's part that one usual range may take, shared by the threads.
+const RANGE_PART: usize = 64;
+/// The limit's part that a large range takes.
+const LARGE_RANGE_PART: usize = 8;
 
-/// A claimed range filled with a pattern, which nobody else may touch.
-pub(super) struct HeldClaim<'a> {
+/// A contiguous range filled with a pattern, which nobody else may touch.
+pub(super) struct HeldRange<'a> {
     range: ContiguousRange<'a>,
     pattern: Pattern,
 }
@@ -58,66 +58,66 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Claims a range and keeps it for a while; one in 16 is large and goes back at once.
-    pub(super) fn claim(&mut self) -> Result<(), Failure> {
+    /// Allocates a contiguous range and keeps it for a while; one in 16 is large and goes back at once.
+    pub(super) fn alloc_contiguous(&mut self) -> Result<(), Failure> {
         let pool = self.shared.pool;
         let limit_frames = self.shared.limit / PAGE_BYTES;
         let large = self.rng.random_ratio(1, 16);
         let most = if large {
-            limit_frames / LARGE_CLAIM_PART
+            limit_frames / LARGE_RANGE_PART
         } else {
-            limit_frames / CLAIM_PART / self.shared.plan.threads
+            limit_frames / RANGE_PART / self.shared.plan.threads
         };
         let frames = self.rng.random_range(1..=most.max(1));
         let align = 1_usize << self.rng.random_range(0..=9);
         match pool.alloc_contiguous(frames, align) {
             Ok(mut range) => {
-                check_claim(&range, frames, align)?;
+                check_range(&range, frames, align)?;
                 let id = self.rng.random();
                 let pattern = self.pattern(id, frames as u64);
                 pattern.fill(range.as_mut_slice());
-                self.claims.push(HeldClaim { range, pattern });
-                self.tally.claim += 1;
+                self.ranges.push(HeldRange { range, pattern });
+                self.tally.alloc_contiguous += 1;
                 self.step(14);
-                if large || self.claims.len() > CLAIMS_MAX {
-                    self.give_back_claim()?;
+                if large || self.ranges.len() > RANGES_MAX {
+                    self.free_contiguous()?;
                 }
             }
-            Err(ContiguousError::OutOfMemory { .. }) => self.claim_refused(),
+            Err(ContiguousError::OutOfMemory { .. }) => self.contiguous_refused(),
             Err(ContiguousError::Blocked { blockers, .. }) => {
-                ensure!(!blockers.is_empty(), "a claim is blocked, and nothing is in the way");
-                self.claim_refused();
+                ensure!(!blockers.is_empty(), "a range is blocked, and nothing is in the way");
+                self.contiguous_refused();
             }
             Err(error) => {
                 return Err(Failure(format!(
-                    "claim of {frames} frames aligned to {align}: {error}"
+                    "a range of {frames} frames aligned to {align}: {error}"
                 )));
             }
         }
         Ok(())
     }
 
-    fn claim_refused(&mut self) {
-        self.tally.claim_refused += 1;
+    fn contiguous_refused(&mut self) {
+        self.tally.contiguous_refused += 1;
         self.step(15);
     }
 
-    /// Verifies one of the thread's claims, and drops it.
-    pub(super) fn give_back_claim(&mut self) -> Result<(), Failure> {
-        if self.claims.is_empty() {
+    /// Verifies one of the thread's ranges, and drops it.
+    pub(super) fn free_contiguous(&mut self) -> Result<(), Failure> {
+        if self.ranges.is_empty() {
             return Ok(());
         }
-        let at = self.rng.random_range(0..self.claims.len());
-        let HeldClaim { range, pattern } = self.claims.swap_remove(at);
+        let at = self.rng.random_range(0..self.ranges.len());
+        let HeldRange { range, pattern } = self.ranges.swap_remove(at);
         let intact = pattern.check(Slices::new(&[range.as_slice()]));
         ensure!(
             intact.is_ok(),
-            "a claimed range of {} frames from frame {} was written to: {intact:?}",
+            "a contiguous range of {} frames from frame {} was written to: {intact:?}",
             range.frames(),
             range.start().get()
         );
         drop(range);
-        self.tally.claim_freed += 1;
+        self.tally.contiguous_freed += 1;
         self.step(16);
         Ok(())
     }
@@ -125,7 +125,7 @@ impl Worker<'_> {
     /// Evicts by the pool's own order. Evictors free, refuse, panic, and use the pool.
     pub(super) fn reclaim(&mut self) -> Result<(), Failure> {
         let pool = self.shared.pool;
-        let retries = self.rng.random_range(1..=4);
+        let retries = self.rng.random_range(0..=4);
         let mut failure = None;
         let mut evict = |victim| {
             self.evict(victim).unwrap_or_else(|error| {
@@ -133,7 +133,7 @@ impl Worker<'_> {
                 Err(NotEvicted)
             })
         };
-        let call = AssertUnwindSafe(|| pool.reclaim(retries, Some(&mut evict)));
+        let call = AssertUnwindSafe(|| pool.reclaim(retries, &mut evict));
         let outcome = panic::catch_unwind(call);
         if let Some(failure) = failure {
             return Err(failure);
@@ -167,12 +167,12 @@ impl Worker<'_> {
             ensure!(len != Err(HandleError::Foreign), "the victim {victim:?} is foreign");
             return Ok(self.refuse_eviction());
         };
-        if faults.evict.strikes(refused) {
+        if faults.evict.happens(refused) {
             self.read(slot)?;
             self.injected.evict += 1;
             return Ok(self.refuse_eviction());
         }
-        if faults.evict_panic.strikes(panics) {
+        if faults.evict_panic.happens(panics) {
             self.injected.evict_panic += 1;
             self.step(19);
             // Without the hook that prints it: it is not news.
@@ -202,19 +202,19 @@ impl Worker<'_> {
 }
 
 /// Length, alignment, zeros.
-fn check_claim(range: &ContiguousRange<'_>, frames: usize, align: usize) -> Result<(), Failure> {
+fn check_range(range: &ContiguousRange<'_>, frames: usize, align: usize) -> Result<(), Failure> {
     let bytes = range.as_slice();
     ensure!(
         range.frames() == frames && bytes.len() == frames * PAGE_BYTES,
-        "a claim of {frames} frames gave {} bytes",
+        "a range of {frames} frames gave {} bytes",
         bytes.len()
     );
     let address = bytes.as_ptr().addr();
     ensure!(
         address.is_multiple_of(align * PAGE_BYTES),
-        "a claim aligned to {align} frames lies at {address:#x}"
+        "a range aligned to {align} frames lies at {address:#x}"
     );
     let dirty = bytes.iter().position(|byte| *byte != 0);
-    ensure!(dirty.is_none(), "a claimed range of {frames} frames is not zero at {dirty:?}");
+    ensure!(dirty.is_none(), "a contiguous range of {frames} frames is not zero at {dirty:?}");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What a run did, by kind of operation, and which kinds it can have at all.
 
 use super::{Faults, Mix, Operation};
-use pagefold_frame::Chance;
+use crate::faulty::Chance;
 
 /// What a pool can do beyond storing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Support {
     /// It moves frames on demand.
     pub migrate: bool,
     /// It hands out contiguous ranges.
-    pub claim: bool,
+    pub contiguous: bool,
     /// It keeps an order of use and evicts by it.
     pub reclaim: bool,
 }
@@ -19,7 +19,7 @@ impl Support {
     pub fn has(self, operation: Operation) -> bool {
         match operation {
             Operation::Migrate => self.migrate,
-            Operation::AllocContiguous => self.claim,
+            Operation::AllocContiguous => self.contiguous,
             Operation::Reclaim => self.reclaim,
             _ => true,
         }
@@ -89,9 +89,9 @@ kinds! {
     limit_refused of Limit, "limits refused";
     migrate of Migrate, "migrated";
     migrate_refused of Migrate, "migrations refused";
-    claim of AllocContiguous, "claimed";
-    claim_refused of AllocContiguous, "claims refused";
-    claim_freed of AllocContiguous, "claims given back";
+    alloc_contiguous of AllocContiguous, "contiguous ranges";
+    contiguous_refused of AllocContiguous, "contiguous ranges refused";
+    contiguous_freed of AllocContiguous, "contiguous ranges freed";
     reclaim of Reclaim, "frames reclaimed";
     reclaim_refused of Reclaim, "reclaims in vain";
     evict of Reclaim, "evicted";

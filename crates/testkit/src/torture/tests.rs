@@ -7,8 +7,8 @@ use pagefold_pool::{Allocator, PoolBuilder};
 
 use super::*;
 use crate::{
-    canary::{Canary, Fault},
-    reference::{Flaw, MapPool},
+    injected_bug::{BuggyPool, InjectedBug},
+    reference::{MapPool, Mutant},
     watchdog,
 };
 
@@ -18,8 +18,8 @@ const REAL_OPS: u64 = 30_000;
 /// Operations within which a fault must be noticed. A run ends at the first failure, most after some thousand; what it finds out
 /// depends on whether an object lives until it is read again, so it goes on until one does.
 const CANARY_OPS: u64 = 5_000_000;
-/// How often a canary strikes. What only compaction or a claim can meet must still happen many times in a short run, since
-/// some strikes hit an object that is gone already.
+/// How often a bug is injected. What only compaction or a range can meet must still happen many times in a short run, since
+/// some hit an object that is gone already.
 const ONE_IN: u64 = 100;
 
 fn torture(pool: Box<dyn Pool>, threads: usize, seed: Seed) -> Result<Summary, Failure> {
@@ -46,7 +46,7 @@ fn a_correct_pool_passes() {
             .expect("the reference pool is right");
         let missing = summary.missing(&Plan::new(*seed));
         assert!(missing.is_empty(), "never happened: {missing:?}, {:?}", summary.tally);
-        let everything = Support { migrate: true, claim: true, reclaim: true };
+        let everything = Support { migrate: true, contiguous: true, reclaim: true };
         assert_eq!(summary.support, everything);
         assert!(summary.payload_bytes_max > 0 && summary.cycles > 1, "{summary:?}");
     }
@@ -63,9 +63,9 @@ fn one_thread_is_reproducible() {
 }
 
 #[test]
-fn every_fault_of_the_canary_is_noticed() {
+fn every_injected_bug_is_noticed() {
     let seed = Seed::for_test(33);
-    for fault in Fault::ALL {
+    for fault in InjectedBug::ALL {
         for threads in [1, 2] {
             notices(fault, Box::new(MapPool::new(LIMIT)), threads, *seed);
         }
@@ -73,45 +73,45 @@ fn every_fault_of_the_canary_is_noticed() {
 }
 
 /// Runs until the fault is noticed.
-fn notices(fault: Fault, pool: Box<dyn Pool>, threads: usize, seed: Seed) {
+fn notices(fault: InjectedBug, pool: Box<dyn Pool>, threads: usize, seed: Seed) {
     let name = pool.name();
-    let canary = Canary::new(pool, seed.value(), ONE_IN).only(fault);
-    let strikes = canary.counter();
+    let buggy = BuggyPool::new(pool, seed.value(), ONE_IN).only(fault);
+    let injected = buggy.counter();
     // Lost frames are lost for ever, and missed when everything was freed.
-    let ops = if fault == Fault::LostFrame { REAL_OPS } else { CANARY_OPS };
-    let outcome = torture_for(ops, Box::new(canary), threads, seed);
-    let strikes = strikes.load(Ordering::Relaxed);
+    let ops = if fault == InjectedBug::LostFrame { REAL_OPS } else { CANARY_OPS };
+    let outcome = torture_for(ops, Box::new(buggy), threads, seed);
+    let injected = injected.load(Ordering::Relaxed);
     assert!(
-        outcome.is_err() && strikes > 0,
-        "{fault:?} with {name}, {threads} threads, {strikes} strikes: {outcome:?}"
+        outcome.is_err() && injected > 0,
+        "{fault:?} with {name}, {threads} threads, {injected} injected: {outcome:?}"
     );
 }
 
 #[test]
-fn flaws_of_the_pool_itself_are_noticed() {
+fn mutants_are_noticed() {
     let seed = Seed::for_test(34);
-    let flaws = [
-        Flaw::DoubleFreeAccepted,
-        Flaw::StaleRead,
-        Flaw::ShortCopy,
-        Flaw::OutOfMemorySpoils,
-        Flaw::CompactionSpoils,
-        Flaw::PayloadLeaks,
-        Flaw::FramesLeak,
-        Flaw::TrimsNothing,
-        Flaw::LimitExceeded,
-        Flaw::MigrationSpoils,
-        Flaw::MigrationRevives,
-        Flaw::ClaimSpoils,
-        Flaw::ClaimDirty,
-        Flaw::ClaimUnaligned,
-        Flaw::ClaimLeaks,
-        Flaw::EvictForced,
-        Flaw::NoEvictorIgnored,
+    let mutants = [
+        Mutant::DoubleFreeAccepted,
+        Mutant::StaleRead,
+        Mutant::ShortCopy,
+        Mutant::OutOfMemorySpoils,
+        Mutant::CompactionSpoils,
+        Mutant::PayloadLeaks,
+        Mutant::FramesLeak,
+        Mutant::TrimsNothing,
+        Mutant::LimitExceeded,
+        Mutant::MigrationSpoils,
+        Mutant::MigrationRevives,
+        Mutant::RangeSpoils,
+        Mutant::RangeDirty,
+        Mutant::RangeUnaligned,
+        Mutant::RangeLeaks,
+        Mutant::EvictForced,
+        Mutant::ZeroRetriesIgnored,
     ];
-    for flaw in flaws {
-        let pool = MapPool::with_flaw(2 * LIMIT, flaw);
-        assert!(torture(Box::new(pool), 2, *seed).is_err(), "{flaw:?} went unnoticed");
+    for mutant in mutants {
+        let pool = MapPool::mutant(2 * LIMIT, mutant);
+        assert!(torture(Box::new(pool), 2, *seed).is_err(), "{mutant:?} went unnoticed");
     }
 }
 
@@ -126,7 +126,10 @@ fn every_allocator_does_all_that_it_can() {
         coverage::assert_complete(allocator, *seed, |seed| {
             let summary = torture_for(REAL_OPS, real(*allocator), 2, seed)
                 .unwrap_or_else(|failure| panic!("{allocator}, {seed}: {failure}"));
-            assert!(summary.support.migrate && summary.support.claim, "{allocator} moves frames");
+            assert!(
+                summary.support.migrate && summary.support.contiguous,
+                "{allocator} moves frames"
+            );
             summary.missing(&Plan::new(seed))
         });
     }
@@ -136,14 +139,15 @@ fn every_allocator_does_all_that_it_can() {
 fn faults_of_moving_and_evicting_are_noticed_with_every_allocator() {
     let seed = Seed::for_test(36);
     for allocator in Allocator::ALL {
-        let reclaims = real(*allocator).reclaim(1, None) != Err(ReclaimError::Unsupported);
-        notices(Fault::SpoiledMove, real(*allocator), 2, *seed);
+        let answer = real(*allocator).reclaim(0, &mut |_| Err(NotEvicted));
+        let reclaims = answer != Err(ReclaimError::Unsupported);
+        notices(InjectedBug::SpoiledMove, real(*allocator), 2, *seed);
         if reclaims {
-            notices(Fault::LostEviction, real(*allocator), 2, *seed);
+            notices(InjectedBug::LostEviction, real(*allocator), 2, *seed);
         } else {
-            let canary = Canary::new(real(*allocator), seed.value(), ONE_IN);
-            let canary = Box::new(canary.only(Fault::LostEviction));
-            let outcome = torture_for(REAL_OPS, canary, 2, *seed);
+            let buggy = BuggyPool::new(real(*allocator), seed.value(), ONE_IN);
+            let buggy = Box::new(buggy.only(InjectedBug::LostEviction));
+            let outcome = torture_for(REAL_OPS, buggy, 2, *seed);
             assert!(outcome.is_ok(), "{allocator} never evicts: {outcome:?}");
         }
     }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     Failure, Injected, Operation, Shared, Tally, ensure,
-    moving::HeldClaim,
+    moving::HeldRange,
     slots::{Object, Slot, Written},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(super) struct Worker<'a> {
     lengths: Option<Lengths>,
     left: u64,
     dead: Vec<Handle>,
-    pub(super) claims: Vec<HeldClaim<'a>>,
+    pub(super) ranges: Vec<HeldRange<'a>>,
     pub(super) depth: u32,
     pub(super) tally: Tally,
     pub(super) injected: Injected,
@@ -61,7 +61,7 @@ impl<'a> Worker<'a> {
             lengths,
             left,
             dead: Vec::new(),
-            claims: Vec::new(),
+            ranges: Vec::new(),
             depth: 0,
             tally: Tally::default(),
             injected: Injected::default(),
@@ -82,8 +82,8 @@ impl<'a> Worker<'a> {
             // The first failure ends the run; the other threads need not finish what they are at.
             phase(&mut self, thread).inspect_err(|_| self.shared.watch.stop())?;
         }
-        while !self.claims.is_empty() {
-            self.give_back_claim()?;
+        while !self.ranges.is_empty() {
+            self.free_contiguous()?;
         }
         Ok(Done { tally: self.tally, injected: self.injected, digest: self.digest })
     }
@@ -234,8 +234,8 @@ impl<'a> Worker<'a> {
             }
             Operation::Stats => self.look_at_stats(),
             Operation::Migrate => self.migrate(slot),
-            Operation::AllocContiguous if self.rng.random() => self.claim(),
-            Operation::AllocContiguous => self.give_back_claim(),
+            Operation::AllocContiguous if self.rng.random() => self.alloc_contiguous(),
+            Operation::AllocContiguous => self.free_contiguous(),
             Operation::Reclaim => self.reclaim(),
             Operation::Limit if self.rng.random() => self.lower_limit(),
             Operation::Limit => self.raise_limit(),

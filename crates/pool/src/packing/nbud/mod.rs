@@ -42,7 +42,7 @@ use self::{
     span_sizing::SpanSizing,
 };
 use crate::{
-    config::{Allocator, BuildError, Layout, Placement},
+    config::{Allocator, BuildError, FillPolicy, NbudOptions, PoolConfig},
     contract::{CompactReport, Slices},
     engine::{
         Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Runs,
@@ -80,7 +80,7 @@ pub(crate) struct Nbud {
     compactor: Mutex<usize>,
     /// The usual length of a span.
     usual_frames: FrameCount,
-    placement: Placement,
+    fill: FillPolicy,
 }
 
 /// What a shard knows when it places objects.
@@ -97,11 +97,11 @@ impl Shard {
 }
 
 impl Nbud {
-    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let (span_frames, placement) = (layout.span_frames, layout.placement);
+    pub(crate) fn new(config: PoolConfig, options: NbudOptions) -> Result<Self, BuildError> {
+        let span_frames = options.checked_span_frames()?;
         let scratch_bytes = (span_frames.bytes() / 2).min(FRAME_BYTES);
         // No object takes less than a slot and a byte, so more never fit the frames.
-        let base = Base::new(layout.engine, SLOT_BYTES + 1, scratch_bytes)?;
+        let base = Base::new(config, SLOT_BYTES + 1, scratch_bytes)?;
         let address_space = base.arena.address_space();
         let longest = span_sizing::longest(span_frames);
         let spans = SlabConfig {
@@ -119,7 +119,7 @@ impl Nbud {
             span_frames: sync::AtomicUsize::new(0),
             compactor: Mutex::new(0),
             usual_frames: span_frames,
-            placement,
+            fill: options.fill,
             base,
         })
     }
@@ -143,7 +143,7 @@ impl Nbud {
 }
 
 impl Packing for Nbud {
-    const NAME: &'static str = Allocator::Nbud.name();
+    const NAME: &'static str = Allocator::nbud().name();
 
     fn base(&self) -> &Base {
         &self.base

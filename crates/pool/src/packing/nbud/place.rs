@@ -23,7 +23,7 @@ use super::{
     span::{SLOT_BYTES, Span, SpanBody},
 };
 use crate::{
-    config::Placement,
+    config::FillPolicy,
     engine::{Content, Location, NoRoom, SlotPacking, drain_all},
 };
 
@@ -93,10 +93,10 @@ impl Nbud {
 
     /// Whether holes are to be filled before anything is appended.
     fn wants_filling(&self) -> bool {
-        match self.placement {
-            Placement::Tight => true,
-            Placement::Append => false,
-            Placement::Auto => self.shard().decision.again(|| {
+        match self.fill {
+            FillPolicy::Tight => true,
+            FillPolicy::Append => false,
+            FillPolicy::Auto => self.shard().decision.again(|| {
                 // ORDERING: Relaxed; an estimate.
                 let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME_BYTES;
                 self.buckets.holes() > bytes / 1000 * HOLES_PER_MILLE

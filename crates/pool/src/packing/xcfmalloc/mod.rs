@@ -63,7 +63,7 @@ use self::{
     rewrite::Replaced,
 };
 use crate::{
-    config::{Allocator, BuildError, Layout, Selection},
+    config::{Allocator, BlockSelection, BuildError, PoolConfig, XcfmallocOptions},
     contract::{CompactReport, Slices},
     engine::{
         Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Wait,
@@ -73,7 +73,7 @@ use crate::{
 };
 
 /// The most blocks an object may have: what a read gives.
-pub(crate) const MAX_BLOCKS: usize = Slices::MAX;
+const MAX_BLOCKS: usize = Slices::MAX;
 /// Frames that only overwriting and compaction may use, beside those of one object: pages of tables for them.
 const RESERVE_PAGES: usize = 8;
 /// The least a limit leaves beside fixed structures, reserve and one object: the first pages of every table.
@@ -88,14 +88,14 @@ pub(crate) struct Xcfmalloc {
     compactor: Mutex<Progress>,
     max_blocks: usize,
     max_len: usize,
-    selection: Selection,
+    selection: BlockSelection,
 }
 
 impl Xcfmalloc {
-    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let (max_blocks, selection) = (layout.max_blocks, layout.selection);
+    pub(crate) fn new(config: PoolConfig, options: XcfmallocOptions) -> Result<Self, BuildError> {
+        let max_blocks = options.checked_max_blocks(MAX_BLOCKS)?;
         // An object takes a unit at least, so more never fit the frames.
-        let base = Base::new(layout.engine, UNIT_BYTES, FRAME_BYTES)?;
+        let base = Base::new(config, UNIT_BYTES, FRAME_BYTES)?;
         let address_space = base.arena.address_space();
         Ok(Self {
             frames: Frames::new(&base.arena, address_space / FRAME_BYTES)?,
@@ -103,7 +103,7 @@ impl Xcfmalloc {
             compactor: Mutex::new(Progress::default()),
             max_blocks,
             max_len: max_blocks * FRAME_BYTES,
-            selection,
+            selection: options.selection,
             base,
         })
     }
@@ -127,7 +127,7 @@ impl Xcfmalloc {
 }
 
 impl Packing for Xcfmalloc {
-    const NAME: &'static str = Allocator::Xcfmalloc.name();
+    const NAME: &'static str = Allocator::xcfmalloc().name();
 
     fn base(&self) -> &Base {
         &self.base

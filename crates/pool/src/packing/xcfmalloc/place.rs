@@ -26,7 +26,7 @@ use super::{
     reservation::BlockReservation,
 };
 use crate::{
-    config::Selection,
+    config::BlockSelection,
     engine::{Attempt, NoRoom},
 };
 
@@ -178,13 +178,15 @@ impl Xcfmalloc {
                 reservation.take_smallest(locked, larger)
                     || reservation.take_largest(locked, smaller)
             }
-            (Source::Anywhere(_), Selection::Standard) => {
+            (Source::Anywhere(_), BlockSelection::Standard) => {
                 reservation.take_largest(locked, smaller)
                     || reservation.take_smallest(locked, larger)
             }
             // With the condition the other way round a smaller block is looked for only where none can complete the
             // chain, so it would go back at once.
-            (Source::Anywhere(_), Selection::Inverted) => reservation.take_smallest(locked, larger),
+            (Source::Anywhere(_), BlockSelection::Inverted) => {
+                reservation.take_smallest(locked, larger)
+            }
         };
         let whole_for_part = needed.is_none() && whole && locked.sizes_within(UNITS, UNITS) != 0;
         if taken || whole_for_part && reservation.take(locked, UNITS) {

@@ -15,25 +15,20 @@ use super::{
     rewrite::Replaced,
 };
 use crate::{
-    AllocError, Allocator, Handle, Pool, PoolBuilder,
-    config::Selection,
+    AllocError, BlockSelection, Handle, Pool, PoolBuilder, XcfmallocOptions,
     engine::{Content, Engine},
 };
 
 type Xcfmalloc = Engine<super::Xcfmalloc>;
 
-fn builder(max_blocks: u32) -> PoolBuilder {
-    let builder = PoolBuilder::new(Allocator::Xcfmalloc).limit(2 << 20).max_blocks(max_blocks);
-    builder.source(Box::new(HeapSource::new()))
-}
-
-fn pool_of(builder: PoolBuilder) -> Xcfmalloc {
-    let packing = super::Xcfmalloc::new(builder.layout().expect("a layout"));
-    Engine::new(packing.expect("heap")).expect("room")
+fn pool_with(options: XcfmallocOptions) -> Xcfmalloc {
+    let builder = PoolBuilder::new(options).limit(2 << 20).source(Box::new(HeapSource::new()));
+    let packing = super::Xcfmalloc::new(builder.config(), options).expect("heap");
+    Engine::new(packing).expect("room")
 }
 
 fn pool(max_blocks: u32) -> Xcfmalloc {
-    pool_of(builder(max_blocks))
+    pool_with(XcfmallocOptions::new().max_blocks(max_blocks))
 }
 
 /// An object that fills a block of so many units.
@@ -131,7 +126,7 @@ fn the_largest_smaller_block_comes_before_a_larger_one_which_is_split() {
 #[test]
 fn the_last_block_allowed_is_not_a_smaller_one() {
     let carved = [(5, HOLE), (1, KEPT), (9, HOLE), (1, KEPT), (20, HOLE), (28, KEPT)];
-    let inverted = pool_of(builder(2).selection(Selection::Inverted));
+    let inverted = pool_with(XcfmallocOptions::new().selection(BlockSelection::Inverted));
     for (name, pool) in [("one block", pool(1)), ("inverted", inverted)] {
         carve(&pool, carved);
         let handle = store(&pool, 12);
@@ -388,10 +383,9 @@ fn compaction_with_no_budget_comes_to_an_end() {
 
 #[test]
 fn small_holes_are_squeezed_out() {
-    let pool = pool(2);
+    let (pool, one_block) = (pool(2), pool(1));
     let content = bytes(capacity(12));
     // Five objects of 12 units leave 4 of a frame, in which nothing of 12 fits, but a part of it.
-    let one_block = pool_of(builder(1));
     for pool in [&pool, &one_block] {
         let stored: Vec<Handle> = (0..600).map(|_| pool.store(&content).expect("room")).collect();
         for handle in stored.iter().step_by(2) {

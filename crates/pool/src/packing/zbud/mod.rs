@@ -47,7 +47,7 @@ use self::{
     lists::{FrameSlab, Lists, Locked},
 };
 use crate::{
-    config::{Allocator, BuildError, Layout},
+    config::{Allocator, BuildError, PoolConfig},
     contract::{CompactReport, Evict, Reclaimed, Slices},
     engine::{Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Wait},
     error::ReclaimError,
@@ -72,12 +72,12 @@ pub(crate) struct Zbud {
 }
 
 impl Zbud {
-    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let base = Base::new(layout.engine, BYTES_PER_INDEX, LEN_MAX)?;
+    pub(crate) fn new(config: PoolConfig) -> Result<Self, BuildError> {
+        let base = Base::new(config, BYTES_PER_INDEX, LEN_MAX)?;
         let capacity = base.arena.address_space() / FRAME_BYTES;
-        let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
+        let slab = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
         Ok(Self {
-            frames: Slab::new(&base.arena, config)?,
+            frames: Slab::new(&base.arena, slab)?,
             lists: Lists::new(&base.memory, capacity)?,
             base,
         })
@@ -110,7 +110,7 @@ fn slot_of(found: &Found<'_>) -> (DescriptorId, Slot) {
 }
 
 impl Packing for Zbud {
-    const NAME: &'static str = Allocator::Zbud.name();
+    const NAME: &'static str = Allocator::zbud().name();
 
     fn base(&self) -> &Base {
         &self.base
@@ -211,11 +211,7 @@ impl Packing for Zbud {
         self.audit_frames(audit)
     }
 
-    fn reclaim(
-        &self,
-        retries: u32,
-        evict: Option<&mut Evict<'_>>,
-    ) -> Result<Reclaimed, ReclaimError> {
-        self.reclaim_frame(retries, evict.ok_or(ReclaimError::NoEvictor)?)
+    fn reclaim(&self, retries: u32, evict: &mut Evict<'_>) -> Result<Reclaimed, ReclaimError> {
+        self.reclaim_frame(retries, evict)
     }
 }

@@ -37,7 +37,7 @@
 mod audit;
 mod compact;
 mod groups;
-pub(crate) mod layout;
+mod layout;
 mod place;
 mod zspage;
 
@@ -49,12 +49,12 @@ use pagefold_sys::sync::{AtomicU32, Mutex, Ordering};
 
 use self::{
     groups::{Groups, group_of},
-    layout::{HEADER_BYTES, is_split, object_pieces},
+    layout::{GRAIN, HEADER_BYTES, is_split, object_pieces},
     zspage::{Body, header},
 };
 use crate::{
     classes::{Class, ClassConfig, ClassTable},
-    config::{Allocator, BuildError, Layout},
+    config::{Allocator, BuildError, PoolConfig, ZsmallocOptions},
     contract::{CompactReport, Slices},
     engine::{
         Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Runs,
@@ -93,14 +93,27 @@ pub(crate) struct Zsmalloc {
     lending: bool,
 }
 
-/// The classes of a pool.
-pub(crate) fn class_config(step: usize, chain_max: u32) -> ClassConfig {
-    ClassConfig { step, chain_max, header_bytes: HEADER_BYTES, ..ClassConfig::default() }
+/// The classes that the options ask for.
+fn class_table(options: ZsmallocOptions) -> Result<ClassTable, BuildError> {
+    let (step, frames) = (options.class_step, options.chain_limit);
+    if !(1..=Chain::FRAMES_MAX.get()).contains(&frames) {
+        return Err(BuildError::ChainLimit { frames });
+    }
+    let config = ClassConfig {
+        step,
+        chain_max: frames,
+        header_bytes: HEADER_BYTES,
+        ..ClassConfig::default()
+    };
+    let between = config.frame_bytes - config.smallest;
+    // A pool has no shorter last step, which a table may have.
+    let is_whole = |_: &ClassTable| step.is_multiple_of(GRAIN) && between.is_multiple_of(step);
+    ClassTable::new(config).ok().filter(is_whole).ok_or(BuildError::ClassStep { step })
 }
 
 impl Zsmalloc {
-    pub(crate) fn new(layout: Layout) -> Result<Self, BuildError> {
-        let (table, lending) = (layout.classes.clone(), layout.lending);
+    pub(crate) fn new(config: PoolConfig, options: ZsmallocOptions) -> Result<Self, BuildError> {
+        let table = class_table(options)?;
         debug_assert!(
             table
                 .classes()
@@ -109,7 +122,7 @@ impl Zsmalloc {
         );
         // An object takes a place of the smallest class at least, so more never fit the frames.
         let least = table.config().smallest;
-        let base = Base::new(layout.engine, least, FRAME_BYTES)?;
+        let base = Base::new(config, least, FRAME_BYTES)?;
         let capacity = base.arena.address_space() / FRAME_BYTES;
         let zspages = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
         Ok(Self {
@@ -118,7 +131,7 @@ impl Zsmalloc {
             groups: Groups::new(table.classes().len()),
             victim: AtomicU32::new(0),
             compactor: Mutex::new(()),
-            lending,
+            lending: options.class_lending,
             table,
             base,
         })
@@ -167,7 +180,7 @@ impl Zsmalloc {
 }
 
 impl Packing for Zsmalloc {
-    const NAME: &'static str = Allocator::Zsmalloc.name();
+    const NAME: &'static str = Allocator::zsmalloc().name();
 
     fn base(&self) -> &Base {
         &self.base

@@ -1,0 +1,205 @@
+//! From an object to the page or value that was put.
+
+use pagefold_codec::{CodecError, TryCodecError, fill};
+use pagefold_pool::{HandleError, Pool, PoolId, Slices, TryReadError};
+
+use super::{Encoder, PREFIX};
+use crate::{
+    page::PAGE_BYTES,
+    word::{Entry, Short},
+};
+
+/// Whether a read may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It waits for a writer of the object, or for a codec context.
+    Allowed,
+    /// It returns [`ReadError::WouldBlock`] instead.
+    Never,
+}
+
+/// Why an object was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    /// The object is gone: another thread replaced or removed it, and changed the index.
+    Stale,
+    /// The value has this length, and the destination another.
+    Length(usize),
+    Corrupt,
+    /// Only with [`Wait::Never`].
+    WouldBlock,
+}
+
+impl From<TryCodecError> for ReadError {
+    fn from(error: TryCodecError) -> Self {
+        match error {
+            TryCodecError::WouldBlock => Self::WouldBlock,
+            TryCodecError::Codec(_) => Self::Corrupt,
+        }
+    }
+}
+
+impl From<CodecError> for ReadError {
+    fn from(_: CodecError) -> Self {
+        Self::Corrupt
+    }
+}
+
+impl Encoder {
+    /// Reads the page or value of an entry into a destination of exactly its length.
+    pub(crate) fn read(
+        &self,
+        objects: &Objects<'_>,
+        entry: Entry,
+        into: &mut [u8],
+        wait: Wait,
+    ) -> Result<(), ReadError> {
+        let given = into.len();
+        match entry {
+            Entry::Empty => Err(ReadError::Stale),
+            Entry::Nil if given == 0 => Ok(()),
+            Entry::Nil => Err(ReadError::Length(0)),
+            Entry::Same(_) | Entry::Pattern(_) | Entry::Page { .. } | Entry::Raw(_)
+                if given != PAGE_BYTES =>
+            {
+                Err(ReadError::Length(PAGE_BYTES))
+            }
+            Entry::Same(pattern) => {
+                fill(pattern, into);
+                Ok(())
+            }
+            Entry::Pattern(at) => objects.with(at, wait, |slices| {
+                let mut pattern = [0; 8];
+                (slices.copy_to(&mut pattern) == Some(8))
+                    .then_some(())
+                    .ok_or(ReadError::Corrupt)?;
+                fill(u64::from_ne_bytes(pattern), into);
+                Ok(())
+            }),
+            Entry::Page { at, .. } => objects.with(at, wait, |slices| {
+                let decoded = match slices.contiguous() {
+                    Some(bytes) => self.decompress(bytes, into, wait)?,
+                    None => {
+                        self.gathered(slices, wait, |bytes| self.decompress(bytes, into, wait))?
+                    }
+                };
+                if decoded == given { Ok(()) } else { Err(ReadError::Corrupt) }
+            }),
+            Entry::Raw(at) => objects.with(at, wait, |slices| {
+                let whole = slices.len() == given && slices.copy_to(into).is_some();
+                whole.then_some(()).ok_or(ReadError::Corrupt)
+            }),
+            Entry::Value { at, codec: None, .. } => objects.with(at, wait, |slices| {
+                let whole = slices.len() == given && slices.copy_to(into).is_some();
+                whole.then_some(()).ok_or(ReadError::Length(slices.len()))
+            }),
+            Entry::Value { at, codec: Some(_), .. } => objects.with(at, wait, |slices| {
+                let len = prefixed_len(slices)?;
+                if len != given {
+                    return Err(ReadError::Length(len));
+                }
+                let decoded = match slices.contiguous() {
+                    Some(bytes) => self.decompress(&bytes[PREFIX..], into, wait)?,
+                    None if slices.len() <= PAGE_BYTES => self.gathered(slices, wait, |bytes| {
+                        self.decompress(&bytes[PREFIX..], into, wait)
+                    })?,
+                    // Gathering it would allocate; see `Space::try_get_bytes`.
+                    None if wait == Wait::Never => return Err(ReadError::WouldBlock),
+                    None => {
+                        let mut bytes = vec![0; slices.len()];
+                        slices.copy_to(&mut bytes);
+                        self.decompress(&bytes[PREFIX..], into, wait)?
+                    }
+                };
+                if decoded == given { Ok(()) } else { Err(ReadError::Corrupt) }
+            }),
+        }
+    }
+
+    /// The length of the page or value of an entry.
+    pub(crate) fn len(
+        &self,
+        objects: &Objects<'_>,
+        entry: Entry,
+        wait: Wait,
+    ) -> Result<usize, ReadError> {
+        match entry {
+            Entry::Empty => Err(ReadError::Stale),
+            Entry::Nil => Ok(0),
+            Entry::Same(_) | Entry::Pattern(_) | Entry::Page { .. } | Entry::Raw(_) => {
+                Ok(PAGE_BYTES)
+            }
+            Entry::Value { at, codec: None, .. } => {
+                objects.with(at, wait, |slices| Ok(slices.len()))
+            }
+            Entry::Value { at, codec: Some(_), .. } => objects.with(at, wait, prefixed_len),
+        }
+    }
+
+    fn decompress(&self, bytes: &[u8], into: &mut [u8], wait: Wait) -> Result<usize, ReadError> {
+        match wait {
+            Wait::Allowed => Ok(self.codec.decompress(bytes, into)?),
+            Wait::Never => Ok(self.codec.try_decompress(bytes, into)?),
+        }
+    }
+
+    fn gathered(
+        &self,
+        slices: Slices<'_>,
+        wait: Wait,
+        f: impl FnOnce(&[u8]) -> Result<usize, ReadError>,
+    ) -> Result<usize, ReadError> {
+        let mut slot = match wait {
+            Wait::Allowed => self.gather.acquire(),
+            Wait::Never => self.gather.try_acquire().ok_or(ReadError::WouldBlock)?,
+        };
+        slot.with(|page| {
+            let len = slices.copy_to(&mut page[..]).ok_or(ReadError::Corrupt)?;
+            f(&page[..len])
+        })
+    }
+}
+
+/// The length in the prefix of a compressed value.
+fn prefixed_len(slices: Slices<'_>) -> Result<usize, ReadError> {
+    let mut bytes = slices.parts().iter().flat_map(|part| part.iter().copied());
+    match (bytes.next(), bytes.next()) {
+        (Some(low), Some(high)) => Ok(usize::from(u16::from_le_bytes([low, high])) + 1),
+        _ => Err(ReadError::Corrupt),
+    }
+}
+
+/// Reads objects by their short handles.
+pub(crate) struct Objects<'a> {
+    pub(crate) pool: &'a dyn Pool,
+    pub(crate) pool_id: PoolId,
+}
+
+impl Objects<'_> {
+    fn with<R>(
+        &self,
+        at: Short,
+        wait: Wait,
+        f: impl FnOnce(Slices<'_>) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
+        let handle = self.pool_id.handle(at.0);
+        let mut outcome = Err(ReadError::Stale);
+        let mut f = Some(f);
+        let mut once = |slices: Slices<'_>| {
+            if let Some(f) = f.take() {
+                outcome = f(slices);
+            }
+        };
+        let read = match wait {
+            Wait::Allowed => self.pool.read(handle, &mut once).map_err(TryReadError::Handle),
+            Wait::Never => self.pool.try_read(handle, &mut once),
+        };
+        match read {
+            Ok(()) => outcome,
+            Err(TryReadError::Handle(HandleError::Stale | HandleError::Foreign)) => {
+                Err(ReadError::Stale)
+            }
+            Err(TryReadError::WouldBlock) => Err(ReadError::WouldBlock),
+        }
+    }
+}

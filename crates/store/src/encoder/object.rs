@@ -1,0 +1,42 @@
+//! An encoded object: its bytes, and the index entry that names it once it is stored.
+
+use crate::{
+    page::PAGE_BYTES,
+    word::{CodecId, Entry, Short, page_len, value_len},
+};
+
+/// An object to store. Its bytes are a copy, never user memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Object<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(super) encoding: Encoding,
+    /// The length of the page or value that it stands for.
+    pub(crate) original: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Encoding {
+    Pattern,
+    Compressed,
+    Raw,
+    Value(Option<CodecId>),
+}
+
+impl Object<'_> {
+    /// A page of one repeated word that does not fit an index word.
+    pub(crate) fn pattern(bytes: &[u8; 8]) -> Object<'_> {
+        Object { bytes, encoding: Encoding::Pattern, original: PAGE_BYTES }
+    }
+
+    /// The index entry of the object when it is stored at `at`.
+    pub(crate) fn entry(&self, at: Short) -> Entry {
+        match self.encoding {
+            Encoding::Pattern => Entry::Pattern(at),
+            Encoding::Compressed => {
+                Entry::Page { at, codec: CodecId::FIRST, len: page_len(self.bytes.len()) }
+            }
+            Encoding::Raw => Entry::Raw(at),
+            Encoding::Value(codec) => Entry::Value { at, codec, len: value_len(self.bytes.len()) },
+        }
+    }
+}

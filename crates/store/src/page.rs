@@ -1,0 +1,6 @@
+//! What a page is.
+
+/// Bytes of a page.
+pub const PAGE_BYTES: usize = 4096;
+/// A page.
+pub type Page = [u8; PAGE_BYTES];
