@@ -99,13 +99,41 @@ impl Runs {
         Ok(())
     }
 
-    /// Frees a run that no live entry says any more, now or after its last reader, and gives `index` back to the handle
-    /// table.
-    pub fn vacate(&self, base: &Base, (id, slack): (DescriptorId, u16), index: u32) {
+    /// Frees a run that no live entry says any more, now or after its last reader.
+    pub(super) fn vacate(&self, base: &Base, (id, slack): (DescriptorId, u16)) {
         let bytes = self.slab.frame_range(id).map_or(0, |range| range.frames.bytes());
         base.counters.remove_payload(bytes - usize::from(slack));
         self.slab.reap(id);
-        base.handles.give_back(index);
+    }
+
+    /// Makes the entry vacant, and frees its run and its index. See [`Packing::free`](super::Packing::free).
+    pub fn free(&self, base: &Base, found: &Found<'_>, run: (DescriptorId, u16)) -> bool {
+        let vacant = found.make_vacant();
+        if vacant {
+            self.vacate(base, run);
+            base.handles.give_back(found.index);
+        }
+        vacant
+    }
+
+    /// Puts new bytes in another run and frees the old one. See [`Packing::rewrite`](super::Packing::rewrite).
+    ///
+    /// # Errors
+    /// [`NoRoom`]; nothing has changed.
+    pub fn rewrite(
+        &self,
+        base: &Base,
+        found: &Found<'_>,
+        run: (DescriptorId, u16),
+        bytes: &[u8],
+    ) -> Result<bool, NoRoom> {
+        let publish = |to| found.relocate(to);
+        let moved = self.place(Content::Bytes(bytes), ReserveAccess::Reserve, publish)?;
+        if moved {
+            base.counters.add_payload(bytes.len());
+            self.vacate(base, run);
+        }
+        Ok(moved)
     }
 
     /// Moves a run; returns how many bytes.

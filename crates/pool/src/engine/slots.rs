@@ -105,7 +105,10 @@ pub trait SlotPacking: Packing {
     /// and the entry of `index` is vacant and keeps the slot.
     fn vacate(&self, location: Location, index: u32) {
         match location {
-            Location::Run { id, slack } => self.runs().vacate(self.base(), (id, slack), index),
+            Location::Run { id, slack } => {
+                self.runs().vacate(self.base(), (id, slack));
+                self.base().handles.give_back(index);
+            }
             Location::Slot { id, slot } => match self.slots().try_write(id) {
                 Ok(mut guard) => {
                     self.free_slot_and_index(&mut guard, slot, index);
