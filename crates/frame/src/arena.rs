@@ -32,11 +32,11 @@ use crate::{
 /// The most shards that anything of a pool is spread over.
 pub const SHARDS_MAX: usize = 16;
 /// Whole pageblocks that stay resident for the next allocation, so that a pool at its edge does not thrash.
-const WHOLE_KEPT: u32 = 1;
+const ENTIRELY_FREE_KEPT: u32 = 1;
 /// Free blocks given back with one system call.
 const TRIM_BATCH: usize = 1024;
 /// The owner word of a claimed frame: of no slab, so no descriptor's.
-pub(crate) const CLAIMED: u32 = 1;
+pub(crate) const CONTIGUOUS: u32 = 1;
 pub(crate) const PAGEBLOCK_BYTES: usize = PAGEBLOCK_FRAMES as usize * FRAME_BYTES;
 
 /// How many shards caches and the like have here: twice the processors, a power of two.
@@ -90,7 +90,7 @@ pub struct Arena {
     /// Held by whoever makes room when the limit is reached, so that others wait for it instead of failing.
     reclaim: Mutex<()>,
     allocated: AtomicUsize,
-    pub(crate) claimed: AtomicUsize,
+    pub(crate) contiguous: AtomicUsize,
     /// Frames of the reservation that are charged.
     charged: AtomicUsize,
 }
@@ -125,7 +125,7 @@ impl Arena {
             moves: Moves::default(),
             reclaim: Mutex::new(()),
             allocated: AtomicUsize::new(0),
-            claimed: AtomicUsize::new(0),
+            contiguous: AtomicUsize::new(0),
             charged: AtomicUsize::new(0),
         })
     }
@@ -268,7 +268,7 @@ impl Arena {
         self.drain_caches();
         self.carve(frames, mobility, access).or_else(|OutOfFrames| {
             self.give_back_free();
-            self.give_back_captured();
+            self.give_back_isolated();
             self.carve(frames, mobility, access)
         })
     }
@@ -309,8 +309,8 @@ impl Arena {
         }
         let mut buddy = self.buddy.lock();
         buddy.put_range(location.start, count);
-        if buddy.whole_touched() > WHOLE_KEPT {
-            let surplus = buddy.isolate_one_whole();
+        if buddy.free_touched() > ENTIRELY_FREE_KEPT {
+            let surplus = buddy.detach_one_entirely_free();
             drop(buddy);
             if let Some(block) = surplus {
                 self.give_back(&mut vec![block]);
@@ -319,11 +319,11 @@ impl Arena {
     }
 
     /// Gives whole pageblocks back to the system, all but those that stay for the next allocation.
-    pub(crate) fn give_back_wholes(&self) {
+    pub(crate) fn give_back_entirely_free(&self) {
         let mut blocks = Vec::new();
         let mut buddy = self.buddy.lock();
-        while buddy.whole_touched() > WHOLE_KEPT
-            && let Some(block) = buddy.isolate_one_whole()
+        while buddy.free_touched() > ENTIRELY_FREE_KEPT
+            && let Some(block) = buddy.detach_one_entirely_free()
         {
             blocks.push(block);
         }
@@ -357,7 +357,7 @@ impl Arena {
             unsafe { self.memory.source().decommit(&self.reservation, &ranges) }.is_ok();
         let mut gone = 0;
         for block in blocks.drain(..) {
-            gone += self.buddy.lock().putback(block, given_back) as usize;
+            gone += self.buddy.lock().reattach(block, given_back) as usize;
         }
         self.uncharge(gone);
         gone
@@ -383,8 +383,8 @@ impl Arena {
         let (mut blocks, mut gone, mut pageblock) = (Vec::new(), 0, 0);
         loop {
             let mut buddy = self.buddy.lock();
-            while pageblock < buddy.frontier() && blocks.len() < TRIM_BATCH {
-                buddy.isolate_touched(pageblock, &mut blocks);
+            while pageblock < buddy.high_water_mark() && blocks.len() < TRIM_BATCH {
+                buddy.detach_touched(pageblock, &mut blocks);
                 pageblock += 1;
             }
             drop(buddy);
@@ -421,7 +421,7 @@ impl Arena {
                 self.owners.release_vacant(&mut cursor, &mut |entries| {
                     let first = entries.start / PAGEBLOCK_FRAMES as usize;
                     let last = (entries.end - 1) / PAGEBLOCK_FRAMES as usize;
-                    (first..=last).all(|pageblock| buddy.is_whole(pageblock))
+                    (first..=last).all(|pageblock| buddy.is_entirely_free(pageblock))
                 })
             };
         }
@@ -432,12 +432,12 @@ impl Arena {
     pub fn stats(&self) -> ArenaStats {
         // ORDERING: Relaxed; statistics.
         let allocated = self.allocated.load(Ordering::Relaxed);
-        let claimed = self.claimed.load(Ordering::Relaxed);
+        let contiguous = self.contiguous.load(Ordering::Relaxed);
         let charged = self.charged.load(Ordering::Relaxed);
         ArenaStats {
             allocated,
-            contiguous: claimed,
-            idle: charged.saturating_sub(allocated + claimed),
+            contiguous,
+            idle: charged.saturating_sub(allocated + contiguous),
             capacity: self.reservation.bytes() / FRAME_BYTES,
         }
     }
@@ -451,7 +451,7 @@ impl Arena {
         let buddy = self.buddy.lock();
         let (free, touched) = buddy.audit()?;
         let cached: u64 = self.caches.iter().map(|cache| cache.lock().frames()).sum();
-        let in_use = u64::from(buddy.frontier()) * u64::from(PAGEBLOCK_FRAMES);
+        let in_use = u64::from(buddy.high_water_mark()) * u64::from(PAGEBLOCK_FRAMES);
         let stats = self.stats();
         let handed_out = stats.allocated + stats.contiguous;
         if free + cached + handed_out as u64 != in_use {
@@ -470,11 +470,11 @@ impl Arena {
                 "I-LIMIT: {used} frames charged in all, which is not frames and metadata"
             ));
         }
-        let owned = (0..buddy.frontier() * PAGEBLOCK_FRAMES)
+        let owned = (0..buddy.high_water_mark() * PAGEBLOCK_FRAMES)
             .filter(|&frame| self.owner(FrameNo(frame)).is_some())
             .count();
-        let claimed = (0..buddy.frontier() * PAGEBLOCK_FRAMES)
-            .filter(|&frame| self.owner_word(frame) == CLAIMED)
+        let claimed = (0..buddy.high_water_mark() * PAGEBLOCK_FRAMES)
+            .filter(|&frame| self.owner_word(frame) == CONTIGUOUS)
             .count();
         if (owned, claimed) != (stats.allocated, stats.contiguous) {
             return Err(format!(

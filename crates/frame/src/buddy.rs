@@ -7,7 +7,7 @@
 //!                               32..40  captured frames: held, and free
 //!                               40..44  kind + 1, or 0 while the pageblock is whole; counts of free frames on lists,
 //!                                       of held and of claimed frames
-//!  forest of pageblock numbers   kind x order: pageblocks with a free block of that order;  WHOLE: all free
+//!  forest of pageblock numbers   kind x order: pageblocks with a free block of that order;  ENTIRELY_FREE: all free
 //! ```
 //! A pageblock belongs to one *kind* while anything in it is in use: single frames stay away from longer runs, so
 //! that runs do not fragment, and pinned descriptors from movable ones. Allocation takes the smallest sufficient
@@ -19,14 +19,14 @@
 //!
 //! # Invariants
 //! - A frame is in at most one free block, and two free buddies of one order do not exist (I-BUDDY).
-//! - A whole pageblock has no free bits set; being in WHOLE says it all.
+//! - A whole pageblock has no free bits set; being in ENTIRELY_FREE says it all.
 //! - Touched frames are exactly the charged ones (I-TOUCH).
 //! - A captured frame is held and on no list; only whoever holds the range hands it on (I-HELD).
 //!
 //! All of it lies under one lock of the [arena](crate::Arena)'s; source of the idea: Knowlton's buddy system, with
 //! bitmaps in place of lists so that freed frames are never written.
 
-mod hold;
+mod isolate;
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -39,15 +39,15 @@ use crate::{
 
 const ORDERS: usize = PAGEBLOCK_ORDER as usize + 1;
 const KINDS: usize = 4;
-const WHOLE: usize = KINDS * ORDERS;
-const TREES: usize = WHOLE + 1;
+const ENTIRELY_FREE: usize = KINDS * ORDERS;
+const TREES: usize = ENTIRELY_FREE + 1;
 const TOUCHED: usize = 16;
-const HELD: usize = 24;
-const CAPTURED: usize = 32;
+const ISOLATED: usize = 24;
+const ISOLATED_FREE: usize = 32;
 const KIND: usize = 40;
 const LISTED_COUNT: usize = 41;
-const HELD_COUNT: usize = 42;
-const CLAIMED_COUNT: usize = 43;
+const ISOLATED_COUNT: usize = 42;
+const CONTIGUOUS_COUNT: usize = 43;
 const WORDS: usize = 64;
 
 /// What a pageblock is used for.
@@ -204,10 +204,10 @@ pub(crate) struct Buddy {
     blocks: Table<BlockWords>,
     forest: BitForest,
     /// Pageblocks in use so far; those beyond were never committed.
-    frontier: u32,
+    high_water_mark: u32,
     capacity: u32,
     /// Whole pageblocks with touched frames.
-    whole_touched: u32,
+    free_touched: u32,
 }
 
 impl Buddy {
@@ -215,22 +215,22 @@ impl Buddy {
         Ok(Self {
             blocks: Table::new(memory, capacity as usize)?,
             forest: BitForest::new(memory, capacity as usize, TREES)?,
-            frontier: 0,
+            high_water_mark: 0,
             capacity,
-            whole_touched: 0,
+            free_touched: 0,
         })
     }
 
-    pub(crate) fn frontier(&self) -> u32 {
-        self.frontier
+    pub(crate) fn high_water_mark(&self) -> u32 {
+        self.high_water_mark
     }
 
-    pub(crate) fn whole_touched(&self) -> u32 {
-        self.whole_touched
+    pub(crate) fn free_touched(&self) -> u32 {
+        self.free_touched
     }
 
     fn block(&self, pageblock: u32) -> &BlockWords {
-        self.blocks.get(pageblock as usize).expect("a pageblock below the frontier")
+        self.blocks.get(pageblock as usize).expect("a pageblock below the high_water_mark")
     }
 
     fn kind_of(&self, pageblock: u32) -> Option<Kind> {
@@ -243,8 +243,8 @@ impl Buddy {
         }
     }
 
-    pub(crate) fn is_whole(&self, pageblock: usize) -> bool {
-        pageblock >= self.frontier as usize || self.forest.contains(WHOLE, pageblock)
+    pub(crate) fn is_entirely_free(&self, pageblock: usize) -> bool {
+        pageblock >= self.high_water_mark as usize || self.forest.contains(ENTIRELY_FREE, pageblock)
     }
 
     /// Takes a block of `order`. `open` is called to make a pageblock usable that holds nothing so far.
@@ -260,7 +260,7 @@ impl Buddy {
             let pageblock = u32::try_from(pageblock).expect("fewer than 2^32 pageblocks");
             return Ok(self.take_in(pageblock, kind, order).expect("the forest says there is one"));
         }
-        let pageblock = self.open_whole(kind, access, open)?;
+        let pageblock = self.take_entirely_free(kind, access, open)?;
         Ok(self.split(pageblock, kind, 0, PAGEBLOCK_ORDER, order))
     }
 
@@ -281,26 +281,26 @@ impl Buddy {
         FrameNo(pageblock * PAGEBLOCK_FRAMES + frame)
     }
 
-    /// A whole pageblock for `kind`: one that was used before, or the next at the frontier.
-    fn open_whole(
+    /// A whole pageblock for `kind`: one that was used before, or the next at the high_water_mark.
+    fn take_entirely_free(
         &mut self,
         kind: Kind,
         access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<u32, OutOfFrames> {
-        let pageblock = match self.forest.first(WHOLE) {
+        let pageblock = match self.forest.first(ENTIRELY_FREE) {
             Some(pageblock) => {
                 let pageblock = u32::try_from(pageblock).expect("fewer than 2^32 pageblocks");
                 open(pageblock)?;
-                self.forest.remove(WHOLE, pageblock as usize);
+                self.forest.remove(ENTIRELY_FREE, pageblock as usize);
                 if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
-                    self.whole_touched -= 1;
+                    self.free_touched -= 1;
                 }
                 pageblock
             }
             None => {
                 let pageblock = self.grow(access, open)?;
-                self.forest.remove(WHOLE, pageblock as usize);
+                self.forest.remove(ENTIRELY_FREE, pageblock as usize);
                 pageblock
             }
         };
@@ -308,21 +308,21 @@ impl Buddy {
         Ok(pageblock)
     }
 
-    /// The next pageblock at the frontier, whole.
+    /// The next pageblock at the high_water_mark, whole.
     fn grow(
         &mut self,
         access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<u32, OutOfFrames> {
-        let pageblock = self.frontier;
+        let pageblock = self.high_water_mark;
         if pageblock == self.capacity {
             return Err(OutOfFrames);
         }
         self.blocks.ensure(pageblock as usize, access)?;
         self.forest.ensure(pageblock as usize, access)?;
         open(pageblock)?;
-        self.frontier += 1;
-        self.forest.insert(WHOLE, pageblock as usize);
+        self.high_water_mark += 1;
+        self.forest.insert(ENTIRELY_FREE, pageblock as usize);
         Ok(pageblock)
     }
 
@@ -364,17 +364,17 @@ impl Buddy {
             order += 1;
         }
         if order == PAGEBLOCK_ORDER {
-            self.put_whole(pageblock);
+            self.put_entirely_free(pageblock);
         } else {
             self.list(pageblock, kind, frame, order);
         }
     }
 
-    fn put_whole(&mut self, pageblock: u32) {
+    fn put_entirely_free(&mut self, pageblock: u32) {
         self.block(pageblock).set(KIND, 0);
-        self.forest.insert(WHOLE, pageblock as usize);
+        self.forest.insert(ENTIRELY_FREE, pageblock as usize);
         if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
-            self.whole_touched += 1;
+            self.free_touched += 1;
         }
     }
 
@@ -382,18 +382,18 @@ impl Buddy {
     pub(crate) fn put_range(&mut self, start: FrameNo, frames: u32) {
         let (pageblock, first) = (start.pageblock(), start.in_pageblock());
         let block = self.block(pageblock);
-        if block.get(HELD_COUNT) == 0 {
+        if block.get(ISOLATED_COUNT) == 0 {
             self.put_free(start, frames);
             return;
         }
         let mut free = Vec::new();
-        block.runs(HELD, first, frames, |frame, frames, held| {
+        block.runs(ISOLATED, first, frames, |frame, frames, held| {
             if held {
                 debug_assert!(
-                    block.count(CAPTURED, frame, frames) == 0,
+                    block.count(ISOLATED_FREE, frame, frames) == 0,
                     "I-HELD: a frame is captured once"
                 );
-                block.mark(CAPTURED, frame, frames);
+                block.mark(ISOLATED_FREE, frame, frames);
             } else {
                 free.push((FrameNo(pageblock * PAGEBLOCK_FRAMES + frame), frames));
             }
@@ -432,13 +432,13 @@ impl Buddy {
     }
 
     /// Takes free blocks of a pageblock that have touched frames out of the allocator, and appends them.
-    pub(crate) fn isolate_touched(&mut self, pageblock: u32, into: &mut Vec<FreeBlock>) {
+    pub(crate) fn detach_touched(&mut self, pageblock: u32, into: &mut Vec<FreeBlock>) {
         let start = pageblock * PAGEBLOCK_FRAMES;
         let Some(kind) = self.kind_of(pageblock) else {
-            if self.forest.contains(WHOLE, pageblock as usize)
+            if self.forest.contains(ENTIRELY_FREE, pageblock as usize)
                 && self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0
             {
-                into.push(self.isolate_whole(pageblock));
+                into.push(self.detach_entirely_free(pageblock));
             }
             return;
         };
@@ -457,51 +457,53 @@ impl Buddy {
     }
 
     /// Takes one whole pageblock with touched frames out of the allocator, the highest-numbered that is found.
-    pub(crate) fn isolate_one_whole(&mut self) -> Option<FreeBlock> {
-        let candidate = (0..self.frontier).rev().find(|&pageblock| {
-            self.forest.contains(WHOLE, pageblock as usize)
+    pub(crate) fn detach_one_entirely_free(&mut self) -> Option<FreeBlock> {
+        let candidate = (0..self.high_water_mark).rev().find(|&pageblock| {
+            self.forest.contains(ENTIRELY_FREE, pageblock as usize)
                 && self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0
         })?;
-        Some(self.isolate_whole(candidate))
+        Some(self.detach_entirely_free(candidate))
     }
 
-    fn isolate_whole(&mut self, pageblock: u32) -> FreeBlock {
-        self.forest.remove(WHOLE, pageblock as usize);
-        self.whole_touched -= 1;
+    fn detach_entirely_free(&mut self, pageblock: u32) -> FreeBlock {
+        self.forest.remove(ENTIRELY_FREE, pageblock as usize);
+        self.free_touched -= 1;
         FreeBlock { start: FrameNo(pageblock * PAGEBLOCK_FRAMES), order: PAGEBLOCK_ORDER }
     }
 
     /// Puts an isolated block back; `given_back` says whether its frames are gone from the resident set. Returns how
     /// many frames are to be uncharged.
-    pub(crate) fn putback(&mut self, free: FreeBlock, given_back: bool) -> u32 {
+    pub(crate) fn reattach(&mut self, free: FreeBlock, given_back: bool) -> u32 {
         let (pageblock, frames) = (free.start.pageblock(), 1 << free.order);
         let uncharge = if given_back { self.untouch(free.start, frames) } else { 0 };
         if free.order == PAGEBLOCK_ORDER {
-            self.put_whole(pageblock);
+            self.put_entirely_free(pageblock);
         } else {
             self.put(free.start, free.order);
         }
         uncharge
     }
 
-    /// Checks I-BUDDY and I-TOUCH; returns the free frames and the touched frames below the frontier.
+    /// Checks I-BUDDY and I-TOUCH; returns the free frames and the touched frames below the high_water_mark.
     pub(crate) fn audit(&self) -> Result<(u64, u64), String> {
-        let (mut free, mut touched, mut whole_touched) = (0, 0, 0);
-        for pageblock in 0..self.frontier {
+        let (mut free, mut touched, mut free_touched) = (0, 0, 0);
+        for pageblock in 0..self.high_water_mark {
             let block = self.block(pageblock);
             let in_block = block.count_touched(0, PAGEBLOCK_FRAMES);
             touched += u64::from(in_block);
-            if block.get(HELD_COUNT) != 0 || block.count(CAPTURED, 0, PAGEBLOCK_FRAMES) != 0 {
+            if block.get(ISOLATED_COUNT) != 0
+                || block.count(ISOLATED_FREE, 0, PAGEBLOCK_FRAMES) != 0
+            {
                 return Err(format!("I-HELD: pageblock {pageblock} is held in a quiet arena"));
             }
             let Some(kind) = self.kind_of(pageblock) else {
-                if !self.forest.contains(WHOLE, pageblock as usize) {
+                if !self.forest.contains(ENTIRELY_FREE, pageblock as usize) {
                     return Err(format!(
                         "I-BUDDY: pageblock {pageblock} has no kind and is not whole"
                     ));
                 }
                 free += u64::from(PAGEBLOCK_FRAMES);
-                whole_touched += u32::from(in_block > 0);
+                free_touched += u32::from(in_block > 0);
                 continue;
             };
             let before = free;
@@ -540,10 +542,10 @@ impl Buddy {
                 ));
             }
         }
-        if whole_touched != self.whole_touched {
+        if free_touched != self.free_touched {
             return Err(format!(
-                "I-TOUCH: {whole_touched} whole pageblocks are touched, not {}",
-                self.whole_touched
+                "I-TOUCH: {free_touched} whole pageblocks are touched, not {}",
+                self.free_touched
             ));
         }
         Ok((free, touched))

@@ -14,8 +14,8 @@
 //! An owner word is a hint. The descriptor that it names is isolated, and then moved only if the frame is its own; what
 //! changed hands in between is met in the next round.
 
-mod claim;
 mod compact;
+mod contiguous;
 
 use std::{
     fmt,
@@ -26,13 +26,13 @@ use pagefold_sys::sync::Ordering;
 
 pub(crate) use self::compact::Progress;
 pub use self::{
-    claim::{ContiguousError, ContiguousRange},
     compact::FrameCompaction,
+    contiguous::{ContiguousError, ContiguousRange},
 };
 use crate::{
     Arena, Busy, DescriptorId, FRAME_BYTES, FrameCount, FrameMigrateError, FrameNo, FrameOwner,
     FrameRange, Mobility, Movable, OutOfFrames, ReserveAccess,
-    arena::CLAIMED,
+    arena::CONTIGUOUS,
     buddy::Kind,
     migrate::{ExtentRef, MigrateOutcome},
 };
@@ -112,36 +112,36 @@ impl Drop for CachesOff<'_> {
 }
 
 /// Holds a range of frames as long as it lives; see `Buddy::hold`.
-struct Held<'a> {
+struct IsolatedRange<'a> {
     arena: &'a Arena,
     range: Range<u32>,
 }
 
-impl<'a> Held<'a> {
+impl<'a> IsolatedRange<'a> {
     /// Holds a pageblock of this kind without claimed frames. `None`: it is something else by now.
     fn pageblock(arena: &'a Arena, range: &Range<u32>, kind: Kind) -> Option<Self> {
         let mut buddy = arena.buddy.lock();
         let usage = buddy.usage(range.start / crate::PAGEBLOCK_FRAMES);
-        let fits = usage.is_some_and(|usage| usage.kind == kind && usage.claimed == 0);
-        (fits && buddy.hold(range)).then(|| Self { arena, range: range.clone() })
+        let fits = usage.is_some_and(|usage| usage.kind == kind && usage.contiguous == 0);
+        (fits && buddy.isolate(range)).then(|| Self { arena, range: range.clone() })
     }
 
-    /// Opens and holds a range, wherever it is. `None`: something in it cannot be held.
+    /// Opens and holds a range, wherever it is. `None`: something in it cannot be isolated.
     fn range(arena: &'a Arena, range: &Range<u32>) -> Result<Option<Self>, OutOfFrames> {
         // One hold of the lock, so that nobody gives the tables of a whole pageblock back in between.
         let mut buddy = arena.buddy.lock();
         let mut open = |pageblock| arena.open(pageblock, ReserveAccess::Normal);
         buddy.prepare(range, ReserveAccess::Normal, &mut open)?;
-        Ok(buddy.hold(range).then(|| Self { arena, range: range.clone() }))
+        Ok(buddy.isolate(range).then(|| Self { arena, range: range.clone() }))
     }
 
-    fn is_captured(&self) -> bool {
-        self.arena.buddy.lock().is_captured(&self.range)
+    fn is_all_free(&self) -> bool {
+        self.arena.buddy.lock().is_all_free(&self.range)
     }
 
     /// The captured frames that may be resident, in runs.
-    fn captured(&self) -> Vec<(FrameNo, u32)> {
-        self.arena.buddy.lock().captured_touched(&self.range)
+    fn free(&self) -> Vec<(FrameNo, u32)> {
+        self.arena.buddy.lock().isolated_touched(&self.range)
     }
 
     /// Gives captured frames to the system. `true`: they went, and read as zero.
@@ -153,21 +153,21 @@ impl<'a> Held<'a> {
 
     /// Gives the captured frames to the system, with their charge, and goes on holding them. `true`: some went.
     fn give_back(&self) -> bool {
-        let captured = self.captured();
-        if captured.is_empty() || !self.decommit(&captured) {
+        let free = self.free();
+        if free.is_empty() || !self.decommit(&free) {
             return false;
         }
         let mut buddy = self.arena.buddy.lock();
-        let gone: u32 = captured.iter().map(|&(start, frames)| buddy.untouch(start, frames)).sum();
+        let gone: u32 = free.iter().map(|&(start, frames)| buddy.untouch(start, frames)).sum();
         drop(buddy);
         self.arena.uncharge(gone as usize);
         gone > 0
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for IsolatedRange<'_> {
     fn drop(&mut self) {
-        self.arena.buddy.lock().release(&self.range);
+        self.arena.buddy.lock().end_isolation(&self.range);
     }
 }
 
@@ -194,7 +194,7 @@ impl Arena {
     ) -> Result<FrameCount, FrameMigrateError> {
         let first = self.migrate_extent(kind, id, 0)?;
         let mut moved = first.get();
-        for number in 1..kind.pieces(id) {
+        for number in 1..kind.extents(id) {
             match self.migrate_extent(kind, id, number) {
                 Ok(frames) => moved += frames.get(),
                 Err(_) => break,
@@ -203,11 +203,11 @@ impl Arena {
         Ok(FrameCount::new(moved))
     }
 
-    /// Moves one frame of a descriptor's chain, or the whole of its run, which is piece 0, to wherever there is room;
+    /// Moves one frame of a descriptor's chain, or the whole of its run, which is extent 0, to wherever there is room;
     /// returns how many frames.
     ///
     /// # Errors
-    /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when there is no such piece.
+    /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when there is no such extent.
     ///
     /// # Panics
     /// If the slab is another arena's.
@@ -268,7 +268,7 @@ impl Arena {
         let kind = owner.and_then(|owner| kinds.iter().find(|kind| kind.tag() == owner.tag));
         let (Some(owner), Some(kind)) = (owner, kind) else {
             if word != 0 {
-                let busy = if word == CLAIMED { Busy::Contiguous } else { Busy::Pinned };
+                let busy = if word == CONTIGUOUS { Busy::Contiguous } else { Busy::Pinned };
                 self.moves().note_busy(busy);
                 done.note(frame, owner, busy);
             }
@@ -330,19 +330,19 @@ impl Arena {
 
     /// Gives back what others captured while they evacuate: it is charged, and nobody else can take it. Returns
     /// whether some went.
-    pub(crate) fn give_back_captured(&self) -> bool {
+    pub(crate) fn give_back_isolated(&self) -> bool {
         // ORDERING: Relaxed; a hint that spares the walk, and whoever misses it fails as if it had come before.
         if self.evacuating.load(Ordering::Relaxed) == 0 {
             return false;
         }
         // The lock is kept over the system call, so that no hold ends, and nobody gets a captured frame, meanwhile.
         let mut buddy = self.buddy.lock();
-        let captured = buddy.captured_touched(&(0..buddy.frontier() * crate::PAGEBLOCK_FRAMES));
+        let free = buddy.isolated_touched(&(0..buddy.high_water_mark() * crate::PAGEBLOCK_FRAMES));
         // SAFETY: captured frames are nobody's, and with the lock held nobody hands them on. (I-HELD)
-        if captured.is_empty() || !unsafe { self.decommit(&captured) } {
+        if free.is_empty() || !unsafe { self.decommit(&free) } {
             return false;
         }
-        let gone: u32 = captured.iter().map(|&(start, frames)| buddy.untouch(start, frames)).sum();
+        let gone: u32 = free.iter().map(|&(start, frames)| buddy.untouch(start, frames)).sum();
         drop(buddy);
         self.uncharge(gone as usize);
         gone > 0

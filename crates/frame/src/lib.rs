@@ -19,12 +19,12 @@
 //! | `state` | the one-word descriptor lock |
 //! | `release` | descriptors that somebody must look after |
 //! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
-//! | [`lay`](FrameLayout) | frames in one run, or as a chain of single frames |
+//! | [`layout`](FrameLayout) | frames in one run, or as a chain of single frames |
 //! | [`migrate`](Movable) | isolate, migrate, put back: a descriptor's frames move |
 //! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::alloc_contiguous) of ranges |
 //!
 //! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
-//! in `source`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! in `source`, `table`, `slab`, `layout`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;
@@ -33,11 +33,11 @@ mod budget;
 mod cache;
 #[cfg(not(loom))]
 mod charged;
+mod deferred;
 mod evacuate;
 mod guard;
-mod lay;
+mod layout;
 mod migrate;
-mod release;
 mod slab;
 mod source;
 mod state;
@@ -49,7 +49,7 @@ pub use bits::BitForest;
 pub use budget::{Charge, MemoryBudget, OutOfFrames, ReserveAccess};
 pub use evacuate::{Blocker, ContiguousError, ContiguousRange, FrameCompaction};
 pub use guard::{ReadGuard, WriteGuard};
-pub use lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
+pub use layout::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
 pub use migrate::{
     Busy, FrameMigrateError, FrameOwner, Isolated, MigrateOutcome, MigrationStats, Movable,
 };

@@ -7,7 +7,7 @@
 //! ```
 //! Contents are position-independent, and only the descriptor says where its frames are. So one protocol serves
 //! descriptors of every kind: it takes the write hold (success *is* the proof that nobody reads), copies, and changes one
-//! word. What is moved is a *piece*: a whole run, or one frame of a chain (`lay`).
+//! word. What is moved is a *extent*: a whole run, or one frame of a chain (`layout`).
 //! The run to go to is taken before the hold, so that a reader waits for the copy alone; if the hold is refused the
 //! run goes back, and nothing has changed. Handles, lists and orders of use name descriptors by id and do not move.
 //!
@@ -21,7 +21,7 @@ use thiserror::Error;
 use crate::{
     Arena, DescriptorId, FrameCount, FrameNo, FrameRange, LockError, Mobility, OutOfFrames, Slab,
     Tag, WriteGuard,
-    lay::{FrameLayout, Run},
+    layout::{FrameLayout, Run},
     slab::{Body, Descriptor, SlabConfig},
 };
 
@@ -90,17 +90,17 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         self.location
     }
 
-    /// The piece that a frame is in; where it is may have to be looked at again, under the write hold.
-    fn piece_of(&self, frame: FrameNo) -> Option<u32> {
-        let mut pieces = 0..L::pieces(self.location.frames);
-        pieces.find(|&number| self.piece(number).contains(frame))
+    /// The extent that a frame is in; where it is may have to be looked at again, under the write hold.
+    fn extent_of(&self, frame: FrameNo) -> Option<u32> {
+        let mut extents = 0..L::extents(self.location.frames);
+        extents.find(|&number| self.extent(number).contains(frame))
     }
 
-    fn piece(&self, number: u32) -> FrameRange {
-        L::piece(&self.descriptor.rest, self.location, number)
+    fn extent(&self, number: u32) -> FrameRange {
+        L::extent(&self.descriptor.further, self.location, number)
     }
 
-    /// Moves a piece to the run that `to` gives for its length and this owner, and returns the run it came from, which
+    /// Moves a extent to the run that `to` gives for its length and this owner, and returns the run it came from, which
     /// is free again.
     ///
     /// The run must be one that the arena handed out for this owner just now: that is why nobody outside calls this.
@@ -139,17 +139,17 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         if self.descriptor.state.is_dying() {
             return Err(FrameMigrateError::Gone);
         }
-        if self.descriptor.state.is_held() {
+        if self.descriptor.state.is_locked() {
             return Err(FrameMigrateError::Busy(Busy::Locked));
         }
-        let expected = self.piece(number);
+        let expected = self.extent(number);
         let place = to(expected.frames, FrameOwner { tag, id: self.id })?;
         let held = self.descriptor.state.try_write_for_move();
         let from = match held {
             Ok(location) => {
                 let mut guard = WriteGuard::new(self.slab, self.descriptor, self.id, location);
                 // A chain that was isolated while it was made has its place only now. (I-PIECE)
-                if guard.piece(number) == expected {
+                if guard.extent(number) == expected {
                     guard.relocate(number, place)
                 } else {
                     drop(guard);
@@ -176,7 +176,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
 impl<M: Body, const W: usize, L: FrameLayout> Drop for Isolated<'_, M, W, L> {
     fn drop(&mut self) {
         if self.descriptor.state.putback() {
-            self.slab.report(self.id);
+            self.slab.defer(self.id);
         }
     }
 }
@@ -202,13 +202,13 @@ pub struct FrameOwner {
 /// What became of a descriptor that was to be moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MigrateOutcome {
-    /// A piece of its frames was copied; this is the run that it came from, and free.
+    /// A extent of its frames was copied; this is the run that it came from, and free.
     Copied(FrameRange),
     /// It was dying and nobody held it any more: it was freed.
     Freed,
 }
 
-/// Which of a descriptor's pieces is to be moved.
+/// Which of a descriptor's extents is to be moved.
 #[derive(Debug, Clone, Copy)]
 pub enum ExtentRef {
     /// The one that this frame is in.
@@ -242,14 +242,14 @@ mod sealed {
         /// Whether the descriptor could not be moved at this moment, and why. A hint.
         fn busy(&self, id: DescriptorId) -> Option<Busy>;
 
-        /// How many pieces of a descriptor move on their own; 0 if it is gone.
-        fn pieces(&self, id: DescriptorId) -> u32;
+        /// How many extents of a descriptor move on their own; 0 if it is gone.
+        fn extents(&self, id: DescriptorId) -> u32;
 
-        /// Moves a piece of a descriptor to the run that `to` gives, or frees the descriptor if it is dying and nobody
+        /// Moves a extent of a descriptor to the run that `to` gives, or frees the descriptor if it is dying and nobody
         /// holds it any more.
         ///
         /// # Errors
-        /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when the descriptor has no such piece (any more).
+        /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when the descriptor has no such extent (any more).
         fn migrate(
             &self,
             id: DescriptorId,
@@ -272,8 +272,8 @@ impl<M: Body, const W: usize, L: FrameLayout> sealed::Move for Slab<M, W, L> {
         Self::busy(self, id)
     }
 
-    fn pieces(&self, id: DescriptorId) -> u32 {
-        Self::pieces(self, id).unwrap_or(0)
+    fn extents(&self, id: DescriptorId) -> u32 {
+        Self::extents(self, id).unwrap_or(0)
     }
 
     fn migrate(
@@ -297,9 +297,9 @@ impl<M: Body, const W: usize, L: FrameLayout> sealed::Move for Slab<M, W, L> {
             }
         };
         let number = match which {
-            ExtentRef::Of(frame) => isolated.piece_of(frame),
+            ExtentRef::Of(frame) => isolated.extent_of(frame),
             ExtentRef::Number(number) => {
-                (number < L::pieces(isolated.frame_range().frames)).then_some(number)
+                (number < L::extents(isolated.frame_range().frames)).then_some(number)
             }
         };
         isolated.migrate(number.ok_or(FrameMigrateError::Gone)?, to).map(MigrateOutcome::Copied)

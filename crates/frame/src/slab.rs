@@ -3,7 +3,7 @@
 //! ```text
 //!  Descriptor<M, W, L>   state word (8)   W words (4 each)   rest of a chain's place (28)   body M
 //!                        lock, life,      atomics that need  nothing in that of a run       read and written
-//!                        place            no hold            (`lay`)                        through guards
+//!                        place            no hold            (`layout`)                        through guards
 //! ```
 //! An id may be looked up at any time, also after its descriptor died and also when it lives a new life: the slab
 //! never unmaps, so the worst that a late look-up meets is a [`LockError::Gone`] or a hold on the successor, which the
@@ -24,9 +24,9 @@ use pagefold_sys::sync::{AtomicU32, Mutex};
 use crate::{
     Arena, BitForest, Busy, FrameCount, FrameOwner, FrameRange, Isolated, LockError, MemoryBudget,
     OutOfFrames, ReadGuard, ReserveAccess, SourceError, WriteGuard,
-    lay::{FrameLayout, Run},
-    release::ReleaseList,
-    state::{Kill, StateWord},
+    deferred::DeferredList,
+    layout::{FrameLayout, Run},
+    state::{Reap, StateWord},
     table::{Entry, Table},
 };
 
@@ -108,7 +108,7 @@ pub(crate) struct Descriptor<M, const W: usize, L: FrameLayout> {
     pub(crate) state: StateWord,
     words: [AtomicU32; W],
     /// Where the frames are, as far as the state word does not say it.
-    pub(crate) rest: L::Rest,
+    pub(crate) further: L::Further,
     body: std::cell::UnsafeCell<MaybeUninit<M>>,
     /// What loom watches in place of body and bytes.
     #[cfg(loom)]
@@ -126,7 +126,7 @@ unsafe impl<M: Body, const W: usize, L: FrameLayout> Entry for Descriptor<M, W, 
         Self {
             state: StateWord::vacant(),
             words: std::array::from_fn(|_| AtomicU32::new(0)),
-            rest: L::Rest::default(),
+            further: L::Further::default(),
             body: std::cell::UnsafeCell::new(MaybeUninit::uninit()),
             watch: UnsafeCell::new(()),
         }
@@ -176,7 +176,7 @@ pub struct Slab<M: Body, const W: usize, L: FrameLayout = Run> {
     config: SlabConfig,
     table: Table<Descriptor<M, W, L>>,
     ids: Mutex<Ids>,
-    released: ReleaseList,
+    deferred: DeferredList,
 }
 
 impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
@@ -196,7 +196,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
             config,
             table,
             ids: Mutex::new(Ids { given_back: BitForest::new(memory, capacity, 1)?, next: 0 }),
-            released: ReleaseList::new(memory, capacity)?,
+            deferred: DeferredList::new(memory, capacity)?,
         })
     }
 
@@ -221,7 +221,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     ) -> Result<WriteGuard<'_, M, W, L>, OutOfFrames> {
         let id = self.take_id(access)?;
         let descriptor = self.descriptor(id).expect("an id that was taken is usable");
-        let location = match self.take_frames(&descriptor.rest, frames, access, id) {
+        let location = match self.take_frames(&descriptor.further, frames, access, id) {
             Ok(location) => location,
             Err(error) => {
                 self.return_id(id);
@@ -242,23 +242,23 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// Frames for the descriptor `id`, all of them or none.
     fn take_frames(
         &self,
-        rest: &L::Rest,
+        further: &L::Further,
         frames: FrameCount,
         access: ReserveAccess,
         id: DescriptorId,
     ) -> Result<FrameRange, OutOfFrames> {
         assert!(frames <= L::FRAMES_MAX, "more frames than a descriptor of this kind may have");
         let (owner, mobility) = (FrameOwner { tag: self.config.tag, id }, self.config.mobility);
-        let pieces = L::pieces(frames);
-        let each = FrameCount::new(frames.get() / pieces);
+        let extents = L::extents(frames);
+        let each = FrameCount::new(frames.get() / extents);
         let first = self.arena.alloc(each, mobility, access, owner)?;
         let whole = FrameRange { start: first.start, frames };
-        for number in 1..pieces {
+        for number in 1..extents {
             match self.arena.alloc(each, mobility, access, owner) {
-                Ok(piece) => L::put(rest, number, piece.start),
+                Ok(extent) => L::put(further, number, extent.start),
                 Err(error) => {
                     for taken in 0..number {
-                        self.arena.free(L::piece(rest, whole, taken), mobility);
+                        self.arena.free(L::extent(further, whole, taken), mobility);
                     }
                     return Err(error);
                 }
@@ -279,7 +279,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
             None => {
                 let id = ids.next;
                 self.table.ensure(id, access)?;
-                self.released.ensure(id, access)?;
+                self.deferred.ensure(id, access)?;
                 ids.given_back.ensure(id, access)?;
                 ids.next += 1;
                 id
@@ -295,9 +295,9 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
 
     /// The frames and the id of a descriptor whose state word is vacant again.
     pub(crate) fn give_back(&self, id: DescriptorId, location: FrameRange) {
-        let rest = &self.descriptor(id).expect("an id that was given out").rest;
-        for number in 0..L::pieces(location.frames) {
-            self.arena.free(L::piece(rest, location, number), self.config.mobility);
+        let further = &self.descriptor(id).expect("an id that was given out").further;
+        for number in 0..L::extents(location.frames) {
+            self.arena.free(L::extent(further, location, number), self.config.mobility);
         }
         self.return_id(id);
     }
@@ -307,9 +307,9 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         self.arena.base_of(location)
     }
 
-    /// How many pieces of a descriptor can be moved, if it lives.
-    pub(crate) fn pieces(&self, id: DescriptorId) -> Option<u32> {
-        self.frame_range(id).map(|location| L::pieces(location.frames))
+    /// How many extents of a descriptor can be moved, if it lives.
+    pub(crate) fn extents(&self, id: DescriptorId) -> Option<u32> {
+        self.frame_range(id).map(|location| L::extents(location.frames))
     }
 
     /// The words of a descriptor that need no hold. What they mean is the pool's protocol; a stale id reads the words
@@ -379,7 +379,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
 
     /// Frees a dying descriptor that nobody holds any more, if it is one.
     pub(crate) fn finish(&self, id: DescriptorId) -> bool {
-        let claimed = self.descriptor(id).and_then(|descriptor| descriptor.state.claim());
+        let claimed = self.descriptor(id).and_then(|descriptor| descriptor.state.reap_dying());
         if let Some(location) = claimed {
             self.give_back(id, location);
         }
@@ -391,7 +391,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         let state = &self.descriptor(id)?.state;
         match () {
             () if self.config.mobility == Mobility::Pinned => Some(Busy::Pinned),
-            () if state.is_held() => Some(Busy::Locked),
+            () if state.is_locked() => Some(Busy::Locked),
             () if state.is_isolated() => Some(Busy::Isolated),
             () => None,
         }
@@ -412,38 +412,38 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     pub fn reap(&self, id: DescriptorId) -> Release {
         let descriptor = self.descriptor(id).expect("an id that was given out");
         match descriptor.state.reap() {
-            Kill::Claimed(location) => {
+            Reap::Now(location) => {
                 self.give_back(id, location);
                 Release::Now
             }
-            Kill::Held => Release::Later,
+            Reap::Later => Release::Later,
         }
     }
 
     /// Says that work for the next writer was left in the descriptor's words. Never waits.
     pub fn note_pending(&self, id: DescriptorId) {
         if self.descriptor(id).expect("an id that was given out").state.note_pending() {
-            self.report(id);
+            self.defer(id);
         }
     }
 
     #[cold]
-    pub(crate) fn report(&self, id: DescriptorId) {
-        self.released.push(id.0 as usize);
+    pub(crate) fn defer(&self, id: DescriptorId) {
+        self.deferred.push(id.0 as usize);
     }
 
     /// Whether somebody should call [`drain_deferred`](Self::attend). One load.
     #[inline]
     pub fn has_deferred(&self) -> bool {
-        !self.released.is_empty()
+        !self.deferred.is_empty()
     }
 
     /// Takes some reports: frees dying descriptors, and passes on those with pending work. `false`: none were left.
     pub fn drain_deferred(&self, f: &mut dyn FnMut(Deferred)) -> bool {
-        self.released.take(|number| {
+        self.deferred.take(|number| {
             let id = DescriptorId(u32::try_from(number).expect("a slab's capacity fits 29 bits"));
             let descriptor = self.descriptor(id).expect("a reported id was given out");
-            match descriptor.state.claim() {
+            match descriptor.state.reap_dying() {
                 Some(location) => {
                     self.give_back(id, location);
                     f(Deferred::Freed(location.frames));
@@ -495,16 +495,16 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
                 return Err(format!("I-ID: descriptor {number} is both or neither live and free"));
             }
             let Some(location) = location else { continue };
-            if state.is_some_and(StateWord::is_held) {
+            if state.is_some_and(StateWord::is_locked) {
                 return Err(format!("descriptor {number} is held in a quiet slab"));
             }
             if state.is_some_and(StateWord::is_isolated) {
                 return Err(format!("descriptor {number} is isolated in a quiet slab"));
             }
             let owner = FrameOwner { tag: self.config.tag, id };
-            let rest = &self.descriptor(id).expect("it has a location").rest;
-            let pieces = 0..L::pieces(location.frames);
-            for frame in pieces.flat_map(|number| L::piece(rest, location, number).range()) {
+            let further = &self.descriptor(id).expect("it has a location").further;
+            let extents = 0..L::extents(location.frames);
+            for frame in extents.flat_map(|number| L::extent(further, location, number).range()) {
                 if self.arena.owner(crate::FrameNo(frame)) != Some(owner) {
                     return Err(format!(
                         "I-OWNER: frame {frame} does not name descriptor {number}"

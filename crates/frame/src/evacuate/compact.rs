@@ -12,7 +12,7 @@ use std::{cell::Cell, cmp::Reverse, ops::Range};
 
 use pagefold_sys::sync;
 
-use super::{CachesOff, Held, KINDS};
+use super::{CachesOff, IsolatedRange, KINDS};
 use crate::{
     Arena, FrameCount, FrameOwner, FrameRange, Movable, OutOfFrames, PAGEBLOCK_FRAMES,
     ReserveAccess, buddy::Kind,
@@ -174,11 +174,11 @@ impl Arena {
 
     /// The pageblocks of a kind that may be emptied or filled.
     fn plan(&self, kind: Kind) -> Plan {
-        let frontier = self.buddy.lock().frontier();
+        let high_water_mark = self.buddy.lock().high_water_mark();
         let mut pageblocks = Vec::new();
-        for pageblock in 0..frontier {
+        for pageblock in 0..high_water_mark {
             let usage = self.buddy.lock().usage(pageblock);
-            if let Some(usage) = usage.filter(|usage| usage.kind == kind && usage.claimed == 0) {
+            if let Some(usage) = usage.filter(|usage| usage.kind == kind && usage.contiguous == 0) {
                 pageblocks.push((usage.used, Reverse(pageblock)));
             }
         }
@@ -196,7 +196,7 @@ impl Arena {
         report: &mut FrameCompaction,
     ) -> bool {
         let range: Range<u32> = pageblock * PAGEBLOCK_FRAMES..(pageblock + 1) * PAGEBLOCK_FRAMES;
-        let Some(held) = Held::pageblock(self, &range, kind) else {
+        let Some(isolated) = IsolatedRange::pageblock(self, &range, kind) else {
             plan.filled(0);
             return false;
         };
@@ -208,7 +208,7 @@ impl Arena {
                 if !no_memory.get() {
                     return Err(OutOfFrames);
                 }
-                if held.give_back()
+                if isolated.give_back()
                     && let Ok(location) = take(ReserveAccess::Normal)
                 {
                     return Ok(location);
@@ -228,7 +228,7 @@ impl Arena {
         if done.out_of_frames && no_memory.get() {
             plan.give_up();
         }
-        let freed = held.is_captured() && (held.captured().is_empty() || held.give_back());
+        let freed = isolated.is_all_free() && (isolated.free().is_empty() || isolated.give_back());
         if freed {
             self.moves().pageblocks_freed.add();
         }

@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use super::{
-    Buddy, CAPTURED, CLAIMED_COUNT, HELD, HELD_COUNT, KIND, Kind, LISTED_COUNT, TOUCHED, WHOLE,
+    Buddy, CONTIGUOUS_COUNT, ENTIRELY_FREE, ISOLATED, ISOLATED_COUNT, ISOLATED_FREE, KIND, Kind,
+    LISTED_COUNT, TOUCHED,
 };
 use crate::{
     FrameNo, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess,
@@ -18,7 +19,7 @@ pub(crate) struct Usage {
     pub(crate) kind: Kind,
     /// Frames that are not free, claimed ones among them.
     pub(crate) used: u32,
-    pub(crate) claimed: u32,
+    pub(crate) contiguous: u32,
 }
 
 impl Buddy {
@@ -28,7 +29,11 @@ impl Buddy {
         let block = self.block(pageblock);
         let count = |counter| u32::try_from(block.get(counter)).expect("at most 512 frames");
         let used = PAGEBLOCK_FRAMES - count(LISTED_COUNT);
-        (block.get(HELD_COUNT) == 0).then(|| Usage { kind, used, claimed: count(CLAIMED_COUNT) })
+        (block.get(ISOLATED_COUNT) == 0).then(|| Usage {
+            kind,
+            used,
+            contiguous: count(CONTIGUOUS_COUNT),
+        })
     }
 
     /// How many frames of a part of a pageblock are not on a free list.
@@ -57,32 +62,32 @@ impl Buddy {
         access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<(), OutOfFrames> {
-        while self.frontier < range.end.div_ceil(PAGEBLOCK_FRAMES) {
+        while self.high_water_mark < range.end.div_ceil(PAGEBLOCK_FRAMES) {
             self.grow(access, open)?;
         }
         by_pageblock(range)
-            .filter(|part| self.forest.contains(WHOLE, part.pageblock as usize))
+            .filter(|part| self.forest.contains(ENTIRELY_FREE, part.pageblock as usize))
             .try_for_each(|part| open(part.pageblock))
     }
 
     /// Holds a range: captures what is free in it, and from now on what becomes free. `false`, and nothing changed,
     /// if a pageblock of it is pinned, held already, or on its way to the system.
-    pub(crate) fn hold(&mut self, range: &Range<u32>) -> bool {
-        let can_be_held = |part: Part| match self.kind_of(part.pageblock) {
+    pub(crate) fn isolate(&mut self, range: &Range<u32>) -> bool {
+        let can_be_isolated = |part: Part| match self.kind_of(part.pageblock) {
             Some(Kind::MovableSingle | Kind::MovableRun) => {
-                self.block(part.pageblock).get(HELD_COUNT) == 0
+                self.block(part.pageblock).get(ISOLATED_COUNT) == 0
             }
             Some(_) => false,
-            None => self.forest.contains(WHOLE, part.pageblock as usize),
+            None => self.forest.contains(ENTIRELY_FREE, part.pageblock as usize),
         };
-        if !by_pageblock(range).all(can_be_held) {
+        if !by_pageblock(range).all(can_be_isolated) {
             return false;
         }
         for part in by_pageblock(range) {
             let free = self.unlist_in(part);
             let block = self.block(part.pageblock);
-            block.mark(HELD, part.first, part.frames);
-            block.add_to(HELD_COUNT, part.frames);
+            block.mark(ISOLATED, part.first, part.frames);
+            block.add_to(ISOLATED_COUNT, part.frames);
             for (start, frames) in free {
                 self.put_range(start, frames);
             }
@@ -94,9 +99,9 @@ impl Buddy {
     fn unlist_in(&mut self, Part { pageblock, first, frames }: Part) -> Vec<(FrameNo, u32)> {
         let start = pageblock * PAGEBLOCK_FRAMES;
         let Some(kind) = self.kind_of(pageblock) else {
-            self.forest.remove(WHOLE, pageblock as usize);
+            self.forest.remove(ENTIRELY_FREE, pageblock as usize);
             if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
-                self.whole_touched -= 1;
+                self.free_touched -= 1;
             }
             self.block(pageblock).set(KIND, Kind::MovableSingle as u64 + 1);
             return vec![(FrameNo(start), PAGEBLOCK_FRAMES)];
@@ -114,9 +119,9 @@ impl Buddy {
     }
 
     /// Whether every frame of a held range is captured.
-    pub(crate) fn is_captured(&self, range: &Range<u32>) -> bool {
+    pub(crate) fn is_all_free(&self, range: &Range<u32>) -> bool {
         by_pageblock(range).all(|part| {
-            self.block(part.pageblock).count(CAPTURED, part.first, part.frames) == part.frames
+            self.block(part.pageblock).count(ISOLATED_FREE, part.first, part.frames) == part.frames
         })
     }
 
@@ -128,14 +133,14 @@ impl Buddy {
     }
 
     /// The captured frames of a range that may be resident, in runs.
-    pub(crate) fn captured_touched(&self, range: &Range<u32>) -> Vec<(FrameNo, u32)> {
+    pub(crate) fn isolated_touched(&self, range: &Range<u32>) -> Vec<(FrameNo, u32)> {
         let mut found = Vec::new();
         for part in by_pageblock(range) {
             let block = self.block(part.pageblock);
-            if block.get(HELD_COUNT) == 0 {
+            if block.get(ISOLATED_COUNT) == 0 {
                 continue;
             }
-            block.runs(CAPTURED, part.first, part.frames, |frame, frames, captured| {
+            block.runs(ISOLATED_FREE, part.first, part.frames, |frame, frames, captured| {
                 if !captured {
                     return;
                 }
@@ -150,43 +155,43 @@ impl Buddy {
     }
 
     /// Ends the hold on a range; what was captured is free again.
-    pub(crate) fn release(&mut self, range: &Range<u32>) {
+    pub(crate) fn end_isolation(&mut self, range: &Range<u32>) {
         for part in by_pageblock(range) {
             let block = self.block(part.pageblock);
             let mut free = Vec::new();
-            block.runs(CAPTURED, part.first, part.frames, |frame, frames, captured| {
+            block.runs(ISOLATED_FREE, part.first, part.frames, |frame, frames, captured| {
                 if captured {
                     free.push((FrameNo(part.pageblock * PAGEBLOCK_FRAMES + frame), frames));
                 }
             });
-            self.unhold(part);
+            self.unmark(part);
             for (start, frames) in free {
                 self.put_free(start, frames);
             }
         }
     }
 
-    fn unhold(&self, part: Part) {
+    fn unmark(&self, part: Part) {
         let block = self.block(part.pageblock);
-        block.clear(HELD, part.first, part.frames);
-        block.clear(CAPTURED, part.first, part.frames);
-        block.take_from(HELD_COUNT, part.frames);
+        block.clear(ISOLATED, part.first, part.frames);
+        block.clear(ISOLATED_FREE, part.first, part.frames);
+        block.take_from(ISOLATED_COUNT, part.frames);
     }
 
     /// Ends the hold on a range whose frames are all captured and charged; they are the caller's now.
-    pub(crate) fn claim(&mut self, range: &Range<u32>) {
-        debug_assert!(self.is_captured(range), "I-HELD: only what is captured can be claimed");
+    pub(crate) fn take_isolated(&mut self, range: &Range<u32>) {
+        debug_assert!(self.is_all_free(range), "I-HELD: only what is captured can be claimed");
         for part in by_pageblock(range) {
-            self.unhold(part);
+            self.unmark(part);
             self.touch(part.start(), part.frames);
-            self.block(part.pageblock).add_to(CLAIMED_COUNT, part.frames);
+            self.block(part.pageblock).add_to(CONTIGUOUS_COUNT, part.frames);
         }
     }
 
     /// Takes a claimed range back.
-    pub(crate) fn unclaim(&mut self, range: &Range<u32>) {
+    pub(crate) fn put_contiguous(&mut self, range: &Range<u32>) {
         for part in by_pageblock(range) {
-            self.block(part.pageblock).take_from(CLAIMED_COUNT, part.frames);
+            self.block(part.pageblock).take_from(CONTIGUOUS_COUNT, part.frames);
             self.put_range(part.start(), part.frames);
         }
     }

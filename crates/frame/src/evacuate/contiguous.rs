@@ -9,11 +9,11 @@ use std::ops::Range;
 use pagefold_sys::sync::{self, Ordering};
 use thiserror::Error;
 
-use super::{Blocker, CachesOff, Evacuation, Held, KINDS};
+use super::{Blocker, CachesOff, Evacuation, IsolatedRange, KINDS};
 use crate::{
     Arena, Busy, FRAME_BYTES, FrameNo, Mobility, Movable, OutOfFrames, PAGEBLOCK_FRAMES,
     ReserveAccess,
-    arena::{CLAIMED, PAGEBLOCK_BYTES},
+    arena::{CONTIGUOUS, PAGEBLOCK_BYTES},
     buddy::Kind,
     units::{Part, by_pageblock},
 };
@@ -123,9 +123,9 @@ impl Drop for ContiguousRange<'_> {
         let range = self.range();
         self.arena.set_owner(range.clone(), 0);
         // ORDERING: Relaxed; a statistic.
-        self.arena.claimed.fetch_sub(self.frames(), Ordering::Relaxed);
-        self.arena.buddy.lock().unclaim(&range);
-        self.arena.give_back_wholes();
+        self.arena.contiguous.fetch_sub(self.frames(), Ordering::Relaxed);
+        self.arena.buddy.lock().put_contiguous(&range);
+        self.arena.give_back_entirely_free();
     }
 }
 
@@ -165,7 +165,7 @@ impl Arena {
         align: usize,
     ) -> Result<ContiguousRange<'_>, ContiguousError> {
         self.assert_own(kinds);
-        let claimed = self.try_claim_contiguous(kinds, frames, align);
+        let claimed = self.try_alloc_contiguous(kinds, frames, align);
         match &claimed {
             Ok(_) => self.moves().contiguous_allocs.add(),
             Err(_) => self.moves().contiguous_failures.add(),
@@ -173,7 +173,7 @@ impl Arena {
         claimed
     }
 
-    fn try_claim_contiguous(
+    fn try_alloc_contiguous(
         &self,
         kinds: &[&dyn Movable],
         frames: usize,
@@ -196,17 +196,17 @@ impl Arena {
         }
         let mut progress = self.evacuator.lock();
         let _caches = CachesOff::new(self);
-        match self.claim_cheapest(kinds, count, align) {
+        match self.alloc_cheapest(kinds, count, align) {
             Err(ContiguousError::OutOfMemory { .. }) => {}
             answer => return answer,
         }
         // There may be room for what has to move, but in pageblocks of another kind: whole ones fit every kind.
         self.compact_on(&mut progress, kinds, usize::MAX);
-        self.claim_cheapest(kinds, count, align)
+        self.alloc_cheapest(kinds, count, align)
     }
 
     /// Claims the first of the cheapest ranges that can be evacuated.
-    fn claim_cheapest(
+    fn alloc_cheapest(
         &self,
         kinds: &[&dyn Movable],
         frames: u32,
@@ -226,13 +226,13 @@ impl Arena {
                 continue;
             }
             attempts += 1;
-            match self.claim(kinds, range_of(candidate)) {
+            match self.alloc_range(kinds, range_of(candidate)) {
                 Err(ContiguousError::Blocked { .. }) => {}
                 answer => return answer,
             }
         }
         match candidates.first() {
-            Some(cheapest) => self.claim(kinds, range_of(cheapest)),
+            Some(cheapest) => self.alloc_range(kinds, range_of(cheapest)),
             None => Err(ContiguousError::TooLarge {
                 frames: frames as usize,
                 align,
@@ -242,7 +242,7 @@ impl Arena {
     }
 
     /// Evacuates and claims one range.
-    fn claim(
+    fn alloc_range(
         &self,
         kinds: &[&dyn Movable],
         range: Range<u32>,
@@ -251,8 +251,8 @@ impl Arena {
         let out_of_memory =
             |OutOfFrames| ContiguousError::OutOfMemory { frames, limit: self.memory().limit() };
         let blocked = |blockers| ContiguousError::Blocked { frames, blockers };
-        self.await_quiet(kinds, &range).map_err(blocked)?;
-        let Some(held) = Held::range(self, &range).map_err(out_of_memory)? else {
+        self.await_unlocked(kinds, &range).map_err(blocked)?;
+        let Some(isolated) = IsolatedRange::range(self, &range).map_err(out_of_memory)? else {
             return Err(blocked(self.obstacles(&range)));
         };
         let mut last = Vec::new();
@@ -263,8 +263,8 @@ impl Arena {
             if done.out_of_frames {
                 return Err(out_of_memory(OutOfFrames));
             }
-            if held.is_captured() {
-                return self.take(held).map_err(out_of_memory);
+            if isolated.is_all_free() {
+                return self.take(isolated).map_err(out_of_memory);
             }
             last = done.blockers;
             sync::yield_now();
@@ -276,20 +276,20 @@ impl Arena {
     }
 
     /// Makes a held range whose frames are all captured the caller's: charged, owned, zero.
-    fn take(&self, held: Held<'_>) -> Result<ContiguousRange<'_>, OutOfFrames> {
-        let range = held.range.clone();
+    fn take(&self, isolated: IsolatedRange<'_>) -> Result<ContiguousRange<'_>, OutOfFrames> {
+        let range = isolated.range.clone();
         // Frames that were used before stay charged; the system makes them zero, or else this does.
-        let used = held.captured();
-        let is_zero = held.decommit(&used);
-        self.charge_and_claim(&range).or_else(|OutOfFrames| {
+        let used = isolated.free();
+        let is_zero = isolated.decommit(&used);
+        self.charge_and_take(&range).or_else(|OutOfFrames| {
             self.give_back_free();
-            self.charge_and_claim(&range)
+            self.charge_and_take(&range)
         })?;
         // The hold ended with the claim.
-        std::mem::forget(held);
-        self.set_owner(range.clone(), CLAIMED);
+        std::mem::forget(isolated);
+        self.set_owner(range.clone(), CONTIGUOUS);
         // ORDERING: Relaxed; a statistic.
-        self.claimed.fetch_add(range.len(), Ordering::Relaxed);
+        self.contiguous.fetch_add(range.len(), Ordering::Relaxed);
         for (start, frames) in used.into_iter().filter(|_| !is_zero) {
             let base = self.reservation.at(start.byte_offset());
             // SAFETY: committed memory of frames that were claimed just now, so nobody else has them.
@@ -300,17 +300,21 @@ impl Arena {
     }
 
     /// Charges what is not charged of a captured range, and ends its hold. An error changes nothing.
-    fn charge_and_claim(&self, range: &Range<u32>) -> Result<(), OutOfFrames> {
+    fn charge_and_take(&self, range: &Range<u32>) -> Result<(), OutOfFrames> {
         // Under one lock: others may give captured frames back when memory is short.
         let mut buddy = self.buddy.lock();
         let untouched = range.len() - buddy.touched_in(range) as usize;
         self.charge(untouched, ReserveAccess::Normal)?;
-        buddy.claim(range);
+        buddy.take_isolated(range);
         Ok(())
     }
 
-    /// Waits a moment until nothing in a range is held. What is in the way then is named, before anything was moved.
-    fn await_quiet(&self, kinds: &[&dyn Movable], range: &Range<u32>) -> Result<(), Vec<Blocker>> {
+    /// Waits a moment until nothing in a range is isolated. What is in the way then is named, before anything was moved.
+    fn await_unlocked(
+        &self,
+        kinds: &[&dyn Movable],
+        range: &Range<u32>,
+    ) -> Result<(), Vec<Blocker>> {
         let mut blockers = Vec::new();
         for _ in 0..ROUNDS {
             blockers = self.busy_in(kinds, range);
@@ -327,11 +331,11 @@ impl Arena {
         Err(blockers)
     }
 
-    /// What keeps a range from being held, or its frames from being captured, by pageblock.
+    /// What keeps a range from being isolated, or its frames from being captured, by pageblock.
     fn obstacles(&self, range: &Range<u32>) -> Vec<Blocker> {
         let mut found = Evacuation::default();
-        let frontier = self.buddy.lock().frontier();
-        for part in by_pageblock(range).filter(|part| part.pageblock < frontier) {
+        let high_water_mark = self.buddy.lock().high_water_mark();
+        for part in by_pageblock(range).filter(|part| part.pageblock < high_water_mark) {
             let usage = self.buddy.lock().usage(part.pageblock);
             let busy = match usage.map(|usage| usage.kind) {
                 Some(Kind::PinnedSingle | Kind::PinnedRun) => Busy::Pinned,
@@ -349,10 +353,10 @@ impl Arena {
         let base = self.reservation.base().addr().get() / FRAME_BYTES;
         let is_aligned = |start: u32| (base + start as usize).is_multiple_of(align);
         let window = frames.div_ceil(PAGEBLOCK_FRAMES);
-        // Up to the frontier, and as far beyond it as one aligned range needs.
+        // Up to the high_water_mark, and as far beyond it as one aligned range needs.
         let stride = u32::try_from(align / PAGEBLOCK_FRAMES as usize).unwrap_or(u32::MAX);
-        let frontier = self.buddy.lock().frontier();
-        let end = frontier.saturating_add(window).saturating_add(stride).min(capacity);
+        let high_water_mark = self.buddy.lock().high_water_mark();
+        let end = high_water_mark.saturating_add(window).saturating_add(stride).min(capacity);
         if window > 1 {
             return self.wide_candidates(window, end, &is_aligned);
         }
@@ -399,7 +403,9 @@ impl Arena {
     /// The frames of a part of a pageblock that would have to move; `None` if something in it does not.
     fn cost(&self, part: Part) -> Option<u32> {
         let buddy = self.buddy.lock();
-        if part.pageblock >= buddy.frontier() || buddy.is_whole(part.pageblock as usize) {
+        if part.pageblock >= buddy.high_water_mark()
+            || buddy.is_entirely_free(part.pageblock as usize)
+        {
             return Some(0);
         }
         let usage = buddy.usage(part.pageblock)?;
@@ -407,8 +413,8 @@ impl Arena {
             return None;
         }
         let start = part.start().0;
-        let is_claimed = |frame| self.owner_word(frame) == CLAIMED;
-        if usage.claimed > 0 && (start..start + part.frames).any(is_claimed) {
+        let is_contiguous = |frame| self.owner_word(frame) == CONTIGUOUS;
+        if usage.contiguous > 0 && (start..start + part.frames).any(is_contiguous) {
             return None;
         }
         Some(buddy.used_in(part))
