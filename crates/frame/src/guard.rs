@@ -84,8 +84,9 @@ impl<M: Body, const W: usize> ReadGuard<'_, M, W, Chain> {
     pub fn parts(&self) -> (&M, ChainBytes<'_>) {
         // SAFETY: this hold keeps writers (and with them every change of the place) away until it drops, and the view
         // borrows it. (I-PIECE)
-        let bytes =
-            unsafe { ChainBytes::new(self.slab.arena(), &self.descriptor.further, self.location) };
+        let bytes = unsafe {
+            ChainBytes::new(self.slab.reservation(), &self.descriptor.further, self.location)
+        };
         (self.body(), bytes)
     }
 }
@@ -206,9 +207,9 @@ impl<M: Body, const W: usize> WriteGuard<'_, M, W, Run> {
 impl<M: Body, const W: usize> WriteGuard<'_, M, W, Chain> {
     /// The body, and the bytes of the chain by frame.
     pub fn parts(&mut self) -> (&mut M, ChainBytesMut<'_>) {
-        let (arena, further) = (self.slab.arena(), &self.descriptor.further);
+        let (reservation, further) = (self.slab.reservation(), &self.descriptor.further);
         // SAFETY: this hold is exclusive until it drops, and the view borrows it for as long. (I-PIECE)
-        let bytes = unsafe { ChainBytesMut::new(arena, further, self.location) };
+        let bytes = unsafe { ChainBytesMut::new(reservation, further, self.location) };
         (self.body(), bytes)
     }
 }

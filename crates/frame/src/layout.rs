@@ -15,7 +15,9 @@
 
 use std::{fmt, marker::PhantomData, sync::atomic::Ordering};
 
-use crate::{Arena, FRAME_BYTES, FrameCount, FrameNo, FrameRange, table::GuardedU32};
+use pagefold_sys::memory::Reservation;
+
+use crate::{FRAME_BYTES, FrameCount, FrameNo, FrameRange, table::GuardedU32};
 
 /// Frames of a chain beside the first.
 const FURTHER: usize = Chain::FRAMES_MAX.get() as usize - 1;
@@ -113,36 +115,36 @@ unsafe impl sealed::Extents for Chain {
 
 /// Where the frames of a chain are, for as long as it is held.
 #[derive(Clone, Copy)]
-struct Frames<'a> {
-    arena: &'a Arena,
+struct ChainFrames<'a> {
+    reservation: &'a Reservation,
     further: &'a [GuardedU32; FURTHER],
     whole: FrameRange,
 }
 
-impl Frames<'_> {
+impl ChainFrames<'_> {
     /// The first byte of a frame.
     #[inline]
     fn base(&self, number: usize) -> *mut u8 {
         assert!(number < self.whole.frames.get() as usize, "a frame of the chain");
         let number = u32::try_from(number).expect("a chain has at most 8 frames");
         let extent = <Chain as sealed::Extents>::extent(self.further, self.whole, number);
-        self.arena.base_of(extent).as_ptr()
+        self.reservation.at(extent.start.byte_offset()).as_ptr()
     }
 }
 
 /// The bytes of a chain that is held for reading, a slice each frame.
 #[derive(Clone, Copy)]
-pub struct ChainBytes<'a>(Frames<'a>);
+pub struct ChainBytes<'a>(ChainFrames<'a>);
 
 impl<'a> ChainBytes<'a> {
     /// # Safety
     /// For `'a` the descriptor of these frames is held and nobody writes to them.
     pub(crate) unsafe fn new(
-        arena: &'a Arena,
+        reservation: &'a Reservation,
         further: &'a [GuardedU32; FURTHER],
         whole: FrameRange,
     ) -> Self {
-        Self(Frames { arena, further, whole })
+        Self(ChainFrames { reservation, further, whole })
     }
 
     /// How many frames.
@@ -165,7 +167,7 @@ impl<'a> ChainBytes<'a> {
 
 /// The bytes of a chain that is held for writing, a slice each frame.
 pub struct ChainBytesMut<'a> {
-    frames: Frames<'a>,
+    frames: ChainFrames<'a>,
     exclusive: PhantomData<&'a mut [u8]>,
 }
 
@@ -173,11 +175,11 @@ impl<'a> ChainBytesMut<'a> {
     /// # Safety
     /// For `'a` the descriptor of these frames is held, and the caller alone reads and writes them.
     pub(crate) unsafe fn new(
-        arena: &'a Arena,
+        reservation: &'a Reservation,
         further: &'a [GuardedU32; FURTHER],
         whole: FrameRange,
     ) -> Self {
-        Self { frames: Frames { arena, further, whole }, exclusive: PhantomData }
+        Self { frames: ChainFrames { reservation, further, whole }, exclusive: PhantomData }
     }
 
     /// How many frames.

@@ -30,6 +30,7 @@ mod arena;
 mod bits;
 mod buddy;
 mod budget;
+mod busy;
 mod cache;
 #[cfg(not(loom))]
 mod charged;
@@ -38,25 +39,30 @@ mod evacuate;
 mod guard;
 mod layout;
 mod migrate;
+mod migration_stats;
+mod owner;
+mod plan;
 mod slab;
 mod source;
 mod state;
 mod table;
 mod units;
+mod word_table;
 
 pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
 pub use budget::{Charge, MemoryBudget, OutOfFrames, ReserveAccess};
-pub use evacuate::{Blocker, ContiguousError, ContiguousRange, FrameCompaction};
+pub use busy::{Blocker, Busy, FrameMigrateError};
+pub use evacuate::{ContiguousError, ContiguousRange, FrameCompaction};
 pub use guard::{ReadGuard, WriteGuard};
 pub use layout::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
-pub use migrate::{
-    Busy, FrameMigrateError, FrameOwner, Isolated, MigrateOutcome, MigrationStats, Movable,
-};
-pub use slab::{Body, Deferred, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
+pub use migrate::{Isolated, MigrateOutcome, Movable};
+pub use migration_stats::MigrationStats;
+pub use owner::{DescriptorId, FrameOwner, Mobility, Tag};
+pub use slab::{Body, Deferred, Release, Slab, SlabConfig};
 #[cfg(target_os = "linux")]
 pub use source::MmapSource;
 pub use source::{FrameSource, HeapSource, SourceError};
 pub use state::LockError;
-pub use table::WordTable;
 pub use units::{FRAME_BYTES, FrameCount, FrameNo, FrameRange, PAGEBLOCK_FRAMES, frames_for};
+pub use word_table::WordTable;

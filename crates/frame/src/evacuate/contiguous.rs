@@ -1,147 +1,29 @@
-//! Contiguous claims: the aligned range that costs the fewest moves is evacuated and handed out.
+//! Contiguous allocation: the aligned range that needs the fewest moves is evacuated and handed out.
 //!
-//! Ranges of at most a pageblock are looked for in steps of their length rounded up to a power of two; longer ones from
-//! the start of a pageblock. What is in the way is looked for before anything is moved. What was moved when a late
-//! obstacle is met stays where it is: contents, handles and accounts of objects do not change by it.
+//! Ranges of at most a pageblock start at multiples of their length rounded up to a power of two; longer ones start with a
+//! pageblock. The allocator looks for blockers before it moves a run. When it meets a late blocker, the runs that it moved stay
+//! where they are now: contents, handles and accounts of objects do not depend on the place.
 
 use std::ops::Range;
 
 use pagefold_sys::sync::{self, Ordering};
-use thiserror::Error;
 
-use super::{Blocker, CachesOff, Evacuation, IsolatedRange, KINDS};
+use super::{
+    candidates::{CANDIDATES, Candidate},
+    error::ContiguousError,
+    isolated::{CachesOff, IsolatedRange},
+    pass::Evacuation,
+    range::ContiguousRange,
+};
 use crate::{
-    Arena, Busy, FRAME_BYTES, FrameNo, Mobility, Movable, OutOfFrames, PAGEBLOCK_FRAMES,
-    ReserveAccess,
-    arena::{CONTIGUOUS, PAGEBLOCK_BYTES},
-    buddy::Kind,
-    units::{Part, by_pageblock},
+    Arena, Blocker, Busy, FRAME_BYTES, FrameNo, Mobility, Movable, OutOfFrames, ReserveAccess,
+    buddy::Kind, owner::CONTIGUOUS, units::by_pageblock,
 };
 
-/// Rounds through a range, between which others may let go of what is in the way.
+/// Passes over a range; between two of them guards may be dropped.
 const ROUNDS: usize = if cfg!(loom) { 2 } else { 64 };
-/// Ranges that a claim looks at, the cheapest first; and those that it evacuates in vain.
-const CANDIDATES: usize = 256;
+/// Ranges that one allocation evacuates in vain.
 const ATTEMPTS: usize = 8;
-/// Ranges of one pageblock that are looked at.
-const PER_PAGEBLOCK: usize = 4;
-
-/// Why a range was not claimed. Contents and accounts are as before, but for pages of tables and for runs that lie
-/// elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ContiguousError {
-    /// A range has at least one frame.
-    #[error("a claim of 0 frames is not possible")]
-    NoFrames,
-    /// Alignments are powers of two.
-    #[error("an alignment of {align} frames is not possible; it must be a power of two")]
-    Misaligned {
-        /// The alignment asked for, in frames.
-        align: usize,
-    },
-    /// More frames than there will ever be, or an alignment that no range of that length has.
-    #[error("{frames} frames aligned to {align} do not fit an arena of {capacity} frames")]
-    TooLarge {
-        /// Frames asked for.
-        frames: usize,
-        /// The alignment asked for, in frames.
-        align: usize,
-        /// Frames of the arena.
-        capacity: usize,
-    },
-    /// There is no room for the range beside what is stored, in the limit or in the arena.
-    #[error(
-        "there is no room for {frames} claimed frames beside what is stored (the limit is {limit} frames); free objects or raise the limit"
-    )]
-    OutOfMemory {
-        /// Frames asked for.
-        frames: usize,
-        /// The limit in force, in frames.
-        limit: usize,
-    },
-    /// Every range that was tried has something in it that does not move.
-    #[error("no range of {frames} frames could be evacuated; in the way were {}", named(.blockers))]
-    Blocked {
-        /// Frames asked for.
-        frames: usize,
-        /// What was in the way in the range that would have cost least; the first of them.
-        blockers: Vec<Blocker>,
-    },
-    /// This pool has no frames that could be claimed.
-    #[error("this pool has no frames to claim")]
-    Unsupported,
-}
-
-fn named(blockers: &[Blocker]) -> String {
-    let names: Vec<_> = blockers.iter().map(Blocker::to_string).collect();
-    names.join("; ")
-}
-
-/// Frames that are neighbours, owned by whoever holds this; dropping it frees them.
-///
-/// They count against the limit of their arena.
-#[derive(Debug)]
-pub struct ContiguousRange<'a> {
-    arena: &'a Arena,
-    start: FrameNo,
-    frames: u32,
-}
-
-impl ContiguousRange<'_> {
-    /// The first frame.
-    pub fn start(&self) -> FrameNo {
-        self.start
-    }
-
-    /// How many frames.
-    pub fn frames(&self) -> usize {
-        self.frames as usize
-    }
-
-    /// The bytes of the frames; zero, until they are written.
-    pub fn as_slice(&self) -> &[u8] {
-        let base = self.arena.reservation.at(self.start.byte_offset());
-        // SAFETY: committed memory that was taken out of the allocator's hands for this range, initialised, and
-        // written only through `&mut self`.
-        unsafe { std::slice::from_raw_parts(base.as_ptr(), self.frames() * FRAME_BYTES) }
-    }
-
-    /// The bytes of the frames, to be written.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        let base = self.arena.reservation.at(self.start.byte_offset());
-        // SAFETY: as in `as_slice`, and `&mut self` makes this the only reference.
-        unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.frames() * FRAME_BYTES) }
-    }
-
-    fn range(&self) -> Range<u32> {
-        self.start.0..self.start.0 + self.frames
-    }
-}
-
-impl Drop for ContiguousRange<'_> {
-    fn drop(&mut self) {
-        let range = self.range();
-        self.arena.set_owner(range.clone(), 0);
-        // ORDERING: Relaxed; a statistic.
-        self.arena.contiguous.fetch_sub(self.frames(), Ordering::Relaxed);
-        self.arena.buddy.lock().put_contiguous(&range);
-        self.arena.give_back_entirely_free();
-    }
-}
-
-/// A range that may be claimed.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    start: u32,
-    /// Frames that would have to move; `None` if something does not.
-    cost: Option<u32>,
-}
-
-impl Candidate {
-    fn key(&self) -> u32 {
-        self.cost.unwrap_or(u32::MAX)
-    }
-}
 
 impl Arena {
     /// Claims `frames` frames that are neighbours, the first of them at a multiple of `align` frames in memory: the
@@ -279,7 +161,7 @@ impl Arena {
     fn take(&self, isolated: IsolatedRange<'_>) -> Result<ContiguousRange<'_>, OutOfFrames> {
         let range = isolated.range.clone();
         // Frames that were used before stay charged; the system makes them zero, or else this does.
-        let used = isolated.free();
+        let used = isolated.free_touched();
         let is_zero = isolated.decommit(&used);
         self.charge_and_take(&range).or_else(|OutOfFrames| {
             self.give_back_free();
@@ -344,79 +226,5 @@ impl Arena {
             found.note(part.start().0, self.owner(part.start()), busy);
         }
         found.blockers
-    }
-
-    /// The aligned ranges of a length, with the frames that would have to move; of each pageblock the cheapest few.
-    fn candidates(&self, frames: u32, align: usize) -> Vec<Candidate> {
-        let capacity = u32::try_from(self.reservation.bytes() / PAGEBLOCK_BYTES)
-            .expect("32-bit frame numbers");
-        let base = self.reservation.base().addr().get() / FRAME_BYTES;
-        let is_aligned = |start: u32| (base + start as usize).is_multiple_of(align);
-        let window = frames.div_ceil(PAGEBLOCK_FRAMES);
-        // Up to the high_water_mark, and as far beyond it as one aligned range needs.
-        let stride = u32::try_from(align / PAGEBLOCK_FRAMES as usize).unwrap_or(u32::MAX);
-        let high_water_mark = self.buddy.lock().high_water_mark();
-        let end = high_water_mark.saturating_add(window).saturating_add(stride).min(capacity);
-        if window > 1 {
-            return self.wide_candidates(window, end, &is_aligned);
-        }
-        let align = u32::try_from(align).unwrap_or(u32::MAX).min(PAGEBLOCK_FRAMES);
-        let grain = frames.next_power_of_two().max(align) as usize;
-        let (mut all, mut free) = (Vec::new(), 0);
-        for pageblock in 0..end {
-            let in_block = all.len();
-            for first in (0..PAGEBLOCK_FRAMES).step_by(grain) {
-                let part = Part { pageblock, first, frames };
-                if is_aligned(part.start().0) {
-                    all.push(Candidate { start: part.start().0, cost: self.cost(part) });
-                }
-            }
-            all[in_block..].sort_by_key(Candidate::key);
-            all.truncate(in_block + PER_PAGEBLOCK);
-            free += all[in_block..].iter().filter(|candidate| candidate.cost == Some(0)).count();
-            if free >= CANDIDATES {
-                break;
-            }
-        }
-        all
-    }
-
-    /// Ranges of several pageblocks, each from the start of one.
-    fn wide_candidates(
-        &self,
-        window: u32,
-        end: u32,
-        is_aligned: &dyn Fn(u32) -> bool,
-    ) -> Vec<Candidate> {
-        let whole = |pageblock| Part { pageblock, first: 0, frames: PAGEBLOCK_FRAMES };
-        let costs: Vec<Option<u32>> = (0..end).map(|number| self.cost(whole(number))).collect();
-        let mut candidates = Vec::new();
-        for (pageblock, costs) in (0_u32..).zip(costs.windows(window as usize)) {
-            let start = pageblock * PAGEBLOCK_FRAMES;
-            if is_aligned(start) {
-                candidates.push(Candidate { start, cost: costs.iter().copied().sum() });
-            }
-        }
-        candidates
-    }
-
-    /// The frames of a part of a pageblock that would have to move; `None` if something in it does not.
-    fn cost(&self, part: Part) -> Option<u32> {
-        let buddy = self.buddy.lock();
-        if part.pageblock >= buddy.high_water_mark()
-            || buddy.is_entirely_free(part.pageblock as usize)
-        {
-            return Some(0);
-        }
-        let usage = buddy.usage(part.pageblock)?;
-        if !KINDS.contains(&usage.kind) {
-            return None;
-        }
-        let start = part.start().0;
-        let is_contiguous = |frame| self.owner_word(frame) == CONTIGUOUS;
-        if usage.contiguous > 0 && (start..start + part.frames).any(is_contiguous) {
-            return None;
-        }
-        Some(buddy.used_in(part))
     }
 }
