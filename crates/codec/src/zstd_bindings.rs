@@ -345,7 +345,7 @@ pub(crate) fn header_len(dictionary: &[u8]) -> Result<usize, Code> {
 
 #[cfg(test)]
 mod tests {
-    use pagefold_sys::procfs::{Pagemap, Process};
+    use pagefold_procfs::{Pagemap, Process};
 
     use super::*;
     use crate::CodecSpec;

@@ -8,13 +8,12 @@
 //! | [`heap`] | a global allocator for commands, whose failures are an exit code | - |
 //! | [`cgroup`] | what a cgroup says of its memory, and the pressure on it | - |
 //! | [`signals`] | which signals were ignored when the program began | - |
-//! | [`procfs`] | what the kernel says is resident: smaps, pagemap, maps | - |
 
 pub mod cgroup;
 #[cfg(unix)]
 pub mod heap;
 pub mod memory;
-pub mod procfs;
+
 pub mod quiesce;
 #[cfg(unix)]
 pub mod signals;
