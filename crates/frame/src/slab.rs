@@ -221,7 +221,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         self.deferred.push(id.get() as usize);
     }
 
-    /// Whether somebody should call [`drain_deferred`](Self::attend). One load.
+    /// Whether somebody should call [`drain_deferred`](Self::drain_deferred). One load.
     #[inline]
     pub fn has_deferred(&self) -> bool {
         !self.deferred.is_empty()
