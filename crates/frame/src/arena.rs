@@ -57,6 +57,7 @@ pub struct ArenaConfig {
 
 /// The frames of an arena by use, in frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArenaStats {
     /// Owned by descriptors.
     pub allocated: usize,

@@ -44,6 +44,7 @@ const KINDS: [Kind; 2] = [Kind::MovableRun, Kind::MovableSingle];
 
 /// Something that kept a run where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Blocker {
     /// The first frame of it that was met.
     pub frame: FrameNo,

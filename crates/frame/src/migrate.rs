@@ -30,6 +30,7 @@ mod tests;
 
 /// What keeps frames where they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
 pub enum Busy {
     /// Somebody reads or writes there.
     #[error("somebody holds them for reading or writing")]
@@ -308,6 +309,7 @@ impl<M: Body, const W: usize, L: FrameLayout> sealed::Move for Slab<M, W, L> {
 
 /// Moving of frames since an arena was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MigrationStats {
     /// Descriptors isolated.
     pub isolated: u64,

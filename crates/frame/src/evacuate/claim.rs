@@ -29,6 +29,7 @@ const PER_PAGEBLOCK: usize = 4;
 /// Why a range was not claimed. Contents and accounts are as before, but for pages of tables and for runs that lie
 /// elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ContiguousError {
     /// A range has at least one frame.
     #[error("a claim of 0 frames is not possible")]
