@@ -1,38 +1,45 @@
-//! Holding a range: while it is evacuated, what is free in it comes off the lists, and what becomes free stays off.
+//! Isolation: while a range is evacuated, its free blocks are on no list, and a frame of it that becomes free goes to none.
 //!
-//! `put_range` captures frames that are held; here are the beginning and the ends of a hold (I-HELD).
+//! `put_range` marks isolated frames that become free; here are the beginning and the ends of an isolation (I-HELD).
 
 use std::ops::Range;
 
 use super::{
-    Buddy, CAPTURED, CLAIMED_COUNT, HELD, HELD_COUNT, KIND, Kind, LISTED_COUNT, TOUCHED, WHOLE,
+    Buddy, ENTIRELY_FREE, Kind,
+    words::{
+        CONTIGUOUS_COUNT, ISOLATED, ISOLATED_COUNT, ISOLATED_FREE, KIND, LISTED_COUNT, TOUCHED,
+    },
 };
 use crate::{
     FrameNo, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess,
-    units::{PAGEBLOCK_ORDER, Part, by_pageblock},
+    units::{BlockPart, PAGEBLOCK_ORDER, by_pageblock},
 };
 
 /// What a pageblock in use is used for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     pub(crate) kind: Kind,
-    /// Frames that are not free, claimed ones among them.
+    /// Frames that are on no free list, contiguous ones among them.
     pub(crate) used: u32,
-    pub(crate) claimed: u32,
+    pub(crate) contiguous: u32,
 }
 
 impl Buddy {
-    /// What a pageblock is used for; `None` when it is whole, held, or on its way to the system.
+    /// What a pageblock is used for; `None` when it is entirely free, isolated, or detached.
     pub(crate) fn usage(&self, pageblock: u32) -> Option<Usage> {
         let kind = self.kind_of(pageblock)?;
         let block = self.block(pageblock);
         let count = |counter| u32::try_from(block.get(counter)).expect("at most 512 frames");
         let used = PAGEBLOCK_FRAMES - count(LISTED_COUNT);
-        (block.get(HELD_COUNT) == 0).then(|| Usage { kind, used, claimed: count(CLAIMED_COUNT) })
+        (block.get(ISOLATED_COUNT) == 0).then(|| Usage {
+            kind,
+            used,
+            contiguous: count(CONTIGUOUS_COUNT),
+        })
     }
 
     /// How many frames of a part of a pageblock are not on a free list.
-    pub(crate) fn used_in(&self, Part { pageblock, first, frames }: Part) -> u32 {
+    pub(crate) fn used_in(&self, BlockPart { pageblock, first, frames }: BlockPart) -> u32 {
         let block = self.block(pageblock);
         if block.get(KIND) == 0 {
             return 0;
@@ -49,40 +56,39 @@ impl Buddy {
         frames - free
     }
 
-    /// Makes a range one that can be held: there are pageblocks up to its end, and whole ones of it are opened as
-    /// [`take`](Self::take) opens them. Nobody closes them again before the caller lets go of the lock.
+    /// Makes a range one that can be isolated: raises the high-water mark to its end, and opens its entirely free pageblocks
+    /// as [`take`](Self::take) does. They stay open while the caller has the lock.
     pub(crate) fn prepare(
         &mut self,
         range: &Range<u32>,
         access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<(), OutOfFrames> {
-        while self.frontier < range.end.div_ceil(PAGEBLOCK_FRAMES) {
+        while self.high_water_mark < range.end.div_ceil(PAGEBLOCK_FRAMES) {
             self.grow(access, open)?;
         }
         by_pageblock(range)
-            .filter(|part| self.forest.contains(WHOLE, part.pageblock as usize))
+            .filter(|part| self.forest.contains(ENTIRELY_FREE, part.pageblock as usize))
             .try_for_each(|part| open(part.pageblock))
     }
 
-    /// Holds a range: captures what is free in it, and from now on what becomes free. `false`, and nothing changed,
-    /// if a pageblock of it is pinned, held already, or on its way to the system.
-    pub(crate) fn hold(&mut self, range: &Range<u32>) -> bool {
-        let can_be_held = |part: Part| match self.kind_of(part.pageblock) {
+    /// Isolates a range. `false`, and nothing changed: a pageblock of it is pinned, isolated already, or detached.
+    pub(crate) fn isolate(&mut self, range: &Range<u32>) -> bool {
+        let can_be_isolated = |part: BlockPart| match self.kind_of(part.pageblock) {
             Some(Kind::MovableSingle | Kind::MovableRun) => {
-                self.block(part.pageblock).get(HELD_COUNT) == 0
+                self.block(part.pageblock).get(ISOLATED_COUNT) == 0
             }
             Some(_) => false,
-            None => self.forest.contains(WHOLE, part.pageblock as usize),
+            None => self.forest.contains(ENTIRELY_FREE, part.pageblock as usize),
         };
-        if !by_pageblock(range).all(can_be_held) {
+        if !by_pageblock(range).all(can_be_isolated) {
             return false;
         }
         for part in by_pageblock(range) {
             let free = self.unlist_in(part);
             let block = self.block(part.pageblock);
-            block.mark(HELD, part.first, part.frames);
-            block.add_to(HELD_COUNT, part.frames);
+            block.mark(ISOLATED, part.first, part.frames);
+            block.add_to(ISOLATED_COUNT, part.frames);
             for (start, frames) in free {
                 self.put_range(start, frames);
             }
@@ -90,13 +96,16 @@ impl Buddy {
         true
     }
 
-    /// Takes every free block off its list that a part of a pageblock meets; a whole pageblock gets a kind.
-    fn unlist_in(&mut self, Part { pageblock, first, frames }: Part) -> Vec<(FrameNo, u32)> {
+    /// Takes every free block off its list that a part of a pageblock meets; an entirely free pageblock gets a kind.
+    fn unlist_in(
+        &mut self,
+        BlockPart { pageblock, first, frames }: BlockPart,
+    ) -> Vec<(FrameNo, u32)> {
         let start = pageblock * PAGEBLOCK_FRAMES;
         let Some(kind) = self.kind_of(pageblock) else {
-            self.forest.remove(WHOLE, pageblock as usize);
+            self.forest.remove(ENTIRELY_FREE, pageblock as usize);
             if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
-                self.whole_touched -= 1;
+                self.free_touched -= 1;
             }
             self.block(pageblock).set(KIND, Kind::MovableSingle as u64 + 1);
             return vec![(FrameNo(start), PAGEBLOCK_FRAMES)];
@@ -113,10 +122,10 @@ impl Buddy {
         free
     }
 
-    /// Whether every frame of a held range is captured.
-    pub(crate) fn is_captured(&self, range: &Range<u32>) -> bool {
+    /// Whether every frame of an isolated range is free.
+    pub(crate) fn is_all_free(&self, range: &Range<u32>) -> bool {
         by_pageblock(range).all(|part| {
-            self.block(part.pageblock).count(CAPTURED, part.first, part.frames) == part.frames
+            self.block(part.pageblock).count(ISOLATED_FREE, part.first, part.frames) == part.frames
         })
     }
 
@@ -127,16 +136,16 @@ impl Buddy {
             .sum()
     }
 
-    /// The captured frames of a range that may be resident, in runs.
-    pub(crate) fn captured_touched(&self, range: &Range<u32>) -> Vec<(FrameNo, u32)> {
+    /// The isolated free frames of a range that may be resident, in runs.
+    pub(crate) fn isolated_touched(&self, range: &Range<u32>) -> Vec<(FrameNo, u32)> {
         let mut found = Vec::new();
         for part in by_pageblock(range) {
             let block = self.block(part.pageblock);
-            if block.get(HELD_COUNT) == 0 {
+            if block.get(ISOLATED_COUNT) == 0 {
                 continue;
             }
-            block.runs(CAPTURED, part.first, part.frames, |frame, frames, captured| {
-                if !captured {
+            block.runs(ISOLATED_FREE, part.first, part.frames, |frame, frames, free| {
+                if !free {
                     return;
                 }
                 block.runs(TOUCHED, frame, frames, |frame, frames, touched| {
@@ -149,44 +158,44 @@ impl Buddy {
         found
     }
 
-    /// Ends the hold on a range; what was captured is free again.
-    pub(crate) fn release(&mut self, range: &Range<u32>) {
+    /// Ends the isolation of a range; its free frames go back to the lists.
+    pub(crate) fn end_isolation(&mut self, range: &Range<u32>) {
         for part in by_pageblock(range) {
             let block = self.block(part.pageblock);
             let mut free = Vec::new();
-            block.runs(CAPTURED, part.first, part.frames, |frame, frames, captured| {
-                if captured {
+            block.runs(ISOLATED_FREE, part.first, part.frames, |frame, frames, is_free| {
+                if is_free {
                     free.push((FrameNo(part.pageblock * PAGEBLOCK_FRAMES + frame), frames));
                 }
             });
-            self.unhold(part);
+            self.unmark(part);
             for (start, frames) in free {
                 self.put_free(start, frames);
             }
         }
     }
 
-    fn unhold(&self, part: Part) {
+    fn unmark(&self, part: BlockPart) {
         let block = self.block(part.pageblock);
-        block.clear(HELD, part.first, part.frames);
-        block.clear(CAPTURED, part.first, part.frames);
-        block.take_from(HELD_COUNT, part.frames);
+        block.clear(ISOLATED, part.first, part.frames);
+        block.clear(ISOLATED_FREE, part.first, part.frames);
+        block.take_from(ISOLATED_COUNT, part.frames);
     }
 
-    /// Ends the hold on a range whose frames are all captured and charged; they are the caller's now.
-    pub(crate) fn claim(&mut self, range: &Range<u32>) {
-        debug_assert!(self.is_captured(range), "I-HELD: only what is captured can be claimed");
+    /// Ends the isolation of a range whose frames are all free and charged; they are the caller's now.
+    pub(crate) fn take_isolated(&mut self, range: &Range<u32>) {
+        debug_assert!(self.is_all_free(range), "I-HELD: only isolated free frames are handed out");
         for part in by_pageblock(range) {
-            self.unhold(part);
+            self.unmark(part);
             self.touch(part.start(), part.frames);
-            self.block(part.pageblock).add_to(CLAIMED_COUNT, part.frames);
+            self.block(part.pageblock).add_to(CONTIGUOUS_COUNT, part.frames);
         }
     }
 
-    /// Takes a claimed range back.
-    pub(crate) fn unclaim(&mut self, range: &Range<u32>) {
+    /// Takes a contiguous range back.
+    pub(crate) fn put_contiguous(&mut self, range: &Range<u32>) {
         for part in by_pageblock(range) {
-            self.block(part.pageblock).take_from(CLAIMED_COUNT, part.frames);
+            self.block(part.pageblock).take_from(CONTIGUOUS_COUNT, part.frames);
             self.put_range(part.start(), part.frames);
         }
     }

@@ -1,10 +1,10 @@
 //! How the frames of a descriptor lie: in one run, or as a chain of single frames anywhere in memory.
 //!
 //! ```text
-//!  Run     state word: first frame, count                            one piece, moved as a whole
-//!  Chain   state word: first frame, count    rest: frames 1 to 7     a piece each frame, moved one at a time
+//!  Run     state word: first frame, count                            one extent, moved as a whole
+//!  Chain   state word: first frame, count    further: frames 1 to 7     a extent each frame, moved one at a time
 //! ```
-//! A slab is the same for both: a descriptor has *pieces*, runs that are allocated, freed and moved as one, and the kind
+//! A slab is the same for both: a descriptor has *extents*, runs that are allocated, freed and moved as one, and the kind
 //! says how many there are and where. A chain has one state word, so locking any of its frames locks all of them; each
 //! of its frames names the descriptor in its owner word, and nothing else.
 //!
@@ -15,13 +15,15 @@
 
 use std::{fmt, marker::PhantomData, sync::atomic::Ordering};
 
-use crate::{Arena, FRAME_BYTES, FrameCount, FrameNo, FrameRange, table::GuardedU32};
+use pagefold_sys::memory::Reservation;
+
+use crate::{FRAME_BYTES, FrameCount, FrameNo, FrameRange, table::GuardedU32};
 
 /// Frames of a chain beside the first.
-const REST: usize = Chain::FRAMES_MAX.get() as usize - 1;
+const FURTHER: usize = Chain::FRAMES_MAX.get() as usize - 1;
 
 /// How frames lie: [`Run`] or [`Chain`].
-pub trait FrameLayout: sealed::Pieces {}
+pub trait FrameLayout: sealed::Extents {}
 
 /// One run of neighbours.
 #[derive(Debug)]
@@ -47,102 +49,102 @@ pub(crate) mod sealed {
 
     /// # Safety
     /// All-zero bytes are a valid `Rest`, and it needs no drop.
-    pub unsafe trait Pieces: Debug + Send + Sync + 'static {
+    pub unsafe trait Extents: Debug + Send + Sync + 'static {
         /// What a descriptor keeps of the place beside its state word.
-        type Rest: Debug + Default + Send + Sync;
+        type Further: Debug + Default + Send + Sync;
 
         /// The most frames of a descriptor.
         const FRAMES_MAX: FrameCount;
 
-        /// The pieces of so many frames; all are of the same length.
-        fn pieces(frames: FrameCount) -> u32;
+        /// The extents of so many frames; all are of the same length.
+        fn extents(frames: FrameCount) -> u32;
 
-        /// Where a piece is.
-        fn piece(rest: &Self::Rest, whole: FrameRange, number: u32) -> FrameRange;
+        /// Where a extent is.
+        fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange;
 
-        /// Notes where a piece is, other than the first, which is in the state word.
-        fn put(rest: &Self::Rest, number: u32, start: FrameNo);
+        /// Notes where a extent is, other than the first, which is in the state word.
+        fn put(further: &Self::Further, number: u32, start: FrameNo);
     }
 }
 
 // SAFETY: nothing is a valid nothing.
-unsafe impl sealed::Pieces for Run {
-    type Rest = ();
+unsafe impl sealed::Extents for Run {
+    type Further = ();
 
     const FRAMES_MAX: FrameCount = FrameCount::MAX;
 
-    fn pieces(_frames: FrameCount) -> u32 {
+    fn extents(_frames: FrameCount) -> u32 {
         1
     }
 
     #[inline]
-    fn piece((): &(), whole: FrameRange, _number: u32) -> FrameRange {
+    fn extent((): &(), whole: FrameRange, _number: u32) -> FrameRange {
         whole
     }
 
     fn put((): &(), _number: u32, _start: FrameNo) {
-        unreachable!("a run has one piece, and its place is in the state word");
+        unreachable!("a run has one extent, and its place is in the state word");
     }
 }
 
 // SAFETY: an array of integers.
-unsafe impl sealed::Pieces for Chain {
-    type Rest = [GuardedU32; REST];
+unsafe impl sealed::Extents for Chain {
+    type Further = [GuardedU32; FURTHER];
 
     const FRAMES_MAX: FrameCount = Self::FRAMES_MAX;
 
-    fn pieces(frames: FrameCount) -> u32 {
+    fn extents(frames: FrameCount) -> u32 {
         frames.get()
     }
 
     #[inline]
-    fn piece(rest: &Self::Rest, whole: FrameRange, number: u32) -> FrameRange {
+    fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange {
         let start = match number {
             0 => whole.start,
             // ORDERING: Relaxed; written before the hold that the reader has, or looked at again under one. (I-PIECE)
-            _ => FrameNo(rest[number as usize - 1].load(Ordering::Relaxed)),
+            _ => FrameNo(further[number as usize - 1].load(Ordering::Relaxed)),
         };
         FrameRange { start, frames: FrameCount::ONE }
     }
 
-    fn put(rest: &Self::Rest, number: u32, start: FrameNo) {
+    fn put(further: &Self::Further, number: u32, start: FrameNo) {
         // ORDERING: Relaxed; published by the Release that ends the write hold.
-        rest[number as usize - 1].store(start.0, Ordering::Relaxed);
+        further[number as usize - 1].store(start.0, Ordering::Relaxed);
     }
 }
 
 /// Where the frames of a chain are, for as long as it is held.
 #[derive(Clone, Copy)]
-struct Frames<'a> {
-    arena: &'a Arena,
-    rest: &'a [GuardedU32; REST],
+struct ChainFrames<'a> {
+    reservation: &'a Reservation,
+    further: &'a [GuardedU32; FURTHER],
     whole: FrameRange,
 }
 
-impl Frames<'_> {
+impl ChainFrames<'_> {
     /// The first byte of a frame.
     #[inline]
     fn base(&self, number: usize) -> *mut u8 {
         assert!(number < self.whole.frames.get() as usize, "a frame of the chain");
         let number = u32::try_from(number).expect("a chain has at most 8 frames");
-        let piece = <Chain as sealed::Pieces>::piece(self.rest, self.whole, number);
-        self.arena.base_of(piece).as_ptr()
+        let extent = <Chain as sealed::Extents>::extent(self.further, self.whole, number);
+        self.reservation.at(extent.start.byte_offset()).as_ptr()
     }
 }
 
 /// The bytes of a chain that is held for reading, a slice each frame.
 #[derive(Clone, Copy)]
-pub struct ChainBytes<'a>(Frames<'a>);
+pub struct ChainBytes<'a>(ChainFrames<'a>);
 
 impl<'a> ChainBytes<'a> {
     /// # Safety
     /// For `'a` the descriptor of these frames is held and nobody writes to them.
     pub(crate) unsafe fn new(
-        arena: &'a Arena,
-        rest: &'a [GuardedU32; REST],
+        reservation: &'a Reservation,
+        further: &'a [GuardedU32; FURTHER],
         whole: FrameRange,
     ) -> Self {
-        Self(Frames { arena, rest, whole })
+        Self(ChainFrames { reservation, further, whole })
     }
 
     /// How many frames.
@@ -165,7 +167,7 @@ impl<'a> ChainBytes<'a> {
 
 /// The bytes of a chain that is held for writing, a slice each frame.
 pub struct ChainBytesMut<'a> {
-    frames: Frames<'a>,
+    frames: ChainFrames<'a>,
     exclusive: PhantomData<&'a mut [u8]>,
 }
 
@@ -173,11 +175,11 @@ impl<'a> ChainBytesMut<'a> {
     /// # Safety
     /// For `'a` the descriptor of these frames is held, and the caller alone reads and writes them.
     pub(crate) unsafe fn new(
-        arena: &'a Arena,
-        rest: &'a [GuardedU32; REST],
+        reservation: &'a Reservation,
+        further: &'a [GuardedU32; FURTHER],
         whole: FrameRange,
     ) -> Self {
-        Self { frames: Frames { arena, rest, whole }, exclusive: PhantomData }
+        Self { frames: ChainFrames { reservation, further, whole }, exclusive: PhantomData }
     }
 
     /// How many frames.

@@ -16,12 +16,12 @@ use crate::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable, bi
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct ReleaseList {
+pub(crate) struct DeferredList {
     words: WordTable,
     levels: Levels,
 }
 
-impl ReleaseList {
+impl DeferredList {
     /// An empty list for ids below `capacity`.
     pub(crate) fn new(memory: &Arc<MemoryBudget>, capacity: usize) -> Result<Self, SourceError> {
         let levels = Levels::new(capacity);
@@ -109,7 +109,7 @@ mod tests {
     fn every_report_is_taken_once() {
         let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 1000));
         for capacity in [1, 64, 65, 4097, 300_000] {
-            let list = ReleaseList::new(&memory, capacity).expect("heap");
+            let list = DeferredList::new(&memory, capacity).expect("heap");
             let ids: BTreeSet<usize> =
                 (0..200).map(|k| k * 7919 % capacity).chain([0, capacity - 1]).collect();
             for &id in &ids {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn reports_beside_takers_are_not_lost() {
         let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 1000));
-        let list = ReleaseList::new(&memory, 10_000).expect("heap");
+        let list = DeferredList::new(&memory, 10_000).expect("heap");
         (0..10_000)
             .for_each(|id| list.ensure(id, ReserveAccess::Normal).expect("within the limit"));
         let taken = std::sync::Mutex::new(vec![0_u32; 10_000]);
