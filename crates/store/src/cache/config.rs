@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Clock, SystemClock};
+use super::clock::{Clock, SystemClock};
 
 /// What a value weighs.
 pub(super) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u32 + Send + Sync>;

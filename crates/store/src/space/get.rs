@@ -67,7 +67,7 @@ impl Space {
     /// Async-signal-safe: no lock, no allocation, no waiting, a bounded number of steps. It may interrupt any method of
     /// the same store in the same thread.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
-        self.try_read(key, PAGE_BYTES, |entry| self.inner().read(entry, page, Wait::Never))
+        self.try_read(key, PAGE_BYTES, |entry| self.store().read(entry, page, Wait::Never))
     }
 
     /// Reads what is under a key by `attempt`, which never waits, in a bounded number of attempts. `given` is the length of
@@ -83,7 +83,7 @@ impl Space {
         };
         let began = Instant::now();
         for _ in 0..ROUNDS {
-            let Some(found) = self.tenant().index.try_find(key) else {
+            let Some(found) = self.state().index.try_find(key) else {
                 sync::spin_loop();
                 continue;
             };
@@ -101,7 +101,7 @@ impl Space {
                 Err(error) => return Err(self.unread(error, given).into()),
             }
         }
-        self.tenant().counters.add(Count::WouldBlock, 1);
+        self.state().counters.add(Count::WouldBlock, 1);
         Err(TryGetError::WouldBlock)
     }
 
@@ -116,7 +116,7 @@ impl Space {
         let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         loop {
-            let found = self.tenant().index.find(key);
+            let found = self.state().index.find(key);
             if found.word.is_empty() {
                 return Err(self.absent());
             }
@@ -124,7 +124,7 @@ impl Space {
             match attempt(found.word.entry()) {
                 Ok(read) => {
                     self.count_hit(began);
-                    self.inner().add_wanted_context();
+                    self.store().add_wanted_context();
                     return Ok((read, found.word));
                 }
                 Err(ReadError::Stale | ReadError::WouldBlock) => look_again(),
@@ -134,8 +134,8 @@ impl Space {
     }
 
     fn count_hit(&self, began: Instant) {
-        self.tenant().counters.add(Count::Hits, 1);
-        self.tenant().counters.get_took(began.elapsed());
+        self.state().counters.add(Count::Hits, 1);
+        self.state().counters.get_took(began.elapsed());
     }
 
     /// As [`get`](Self::get), for a destination whose length is known only at run time.
@@ -149,7 +149,7 @@ impl Space {
     /// Fills all of `into`, and returns the word that it was read by.
     pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
         let given = into.len();
-        let attempt = |entry| self.inner().read(entry, into, Wait::Allowed);
+        let attempt = |entry| self.store().read(entry, into, Wait::Allowed);
         self.read(key, given, attempt).map(|((), word)| word)
     }
 
@@ -209,9 +209,9 @@ impl Space {
         room: &mut Room<'_>,
         wait: Wait,
     ) -> Result<usize, ReadError> {
-        let len = self.inner().len(entry, wait)?;
+        let len = self.store().len(entry, wait)?;
         let into = room.of(len).ok_or(ReadError::Length(len))?;
-        self.inner().read(entry, into, wait)?;
+        self.store().read(entry, into, wait)?;
         Ok(len)
     }
 
@@ -225,10 +225,10 @@ impl Space {
 
     /// Nothing under the key: because it was dropped with the space, or for its own reasons.
     pub(super) fn absent(&self) -> GetError {
-        if self.tenant().index.is_closed() {
+        if self.state().index.is_closed() {
             return GetError::Key(crate::KeyError::Dropped);
         }
-        self.tenant().counters.add(Count::Misses, 1);
+        self.state().counters.add(Count::Misses, 1);
         GetError::Absent
     }
 
@@ -236,7 +236,7 @@ impl Space {
         if let ReadError::Length(len) = error {
             return GetError::WrongLength { len, given };
         }
-        self.tenant().counters.add(Count::Corrupt, 1);
+        self.state().counters.add(Count::Corrupt, 1);
         GetError::Corrupt
     }
 }

@@ -1,5 +1,4 @@
 //! The cache: weight, time, memory, and bad use, each with its stated outcome.
-#![cfg(not(loom))]
 
 use std::{
     panic::{self, AssertUnwindSafe},

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::evicted::Listener;
 use crate::eviction::{EvictionOrder, SecondChance};
+use crate::listener::Listener;
 
 /// What a space promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]

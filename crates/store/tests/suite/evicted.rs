@@ -1,5 +1,4 @@
 //! What a space reports of the pages that it drops: each once, nothing else, from outside of every lock.
-#![cfg(not(loom))]
 
 use std::{
     cell::Cell,

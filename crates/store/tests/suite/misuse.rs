@@ -1,5 +1,4 @@
 //! Bad use, each with its stated outcome, and what is allowed though it looks bad.
-#![cfg(not(loom))]
 
 use std::{
     sync::{

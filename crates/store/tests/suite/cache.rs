@@ -1,5 +1,4 @@
 //! The cache against a map: exactly where there is room for all, and never another value where there is not.
-#![cfg(not(loom))]
 
 use std::{
     collections::HashMap,

@@ -3,7 +3,6 @@
 //!
 //! Each thread has keys of its own, for which its map is exact. Others are shared; of these each put carries a number
 //! that the writers hand out in order, and nobody may read a lower one than was accepted before the read began.
-#![cfg(not(loom))]
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,4 @@
 //! The store walks: every kind of page and value in and out, in both kinds of spaces, with every allocator.
-#![cfg(not(loom))]
 
 use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
