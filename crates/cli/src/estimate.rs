@@ -56,7 +56,7 @@ use std::thread;
 
 use pagefold_codec::{Codec, Encoded, accept_len, decode, encode};
 use pagefold_pool::{Allocator, PoolBuilder};
-use pagefold_sys::procfs::{CompressedSwap, Process, compressed_swap, rss_anon};
+use pagefold_procfs::{CompressedSwap, Process, compressed_swap, rss_anon};
 
 pub(crate) use self::{
     dictionary::DictionaryNote,

@@ -9,7 +9,7 @@ use std::{
 
 use pagefold_codec::BuildCodecError;
 use pagefold_pool::{AllocError, BuildError, HandleError};
-use pagefold_sys::procfs::ProcfsError;
+use pagefold_procfs::ProcfsError;
 use pagefold_testkit::trace::TraceError;
 use thiserror::Error;
 

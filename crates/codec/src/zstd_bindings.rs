@@ -13,7 +13,7 @@
 
 use std::{ffi::c_int, ptr::NonNull, sync::Arc};
 
-use pagefold_sys::memory::{CoreDump, Host, Platform, Reservation};
+use pagefold_sys::memory::{self, CoreDump, Reservation};
 use zstd_safe::zstd_sys::{
     self as sys, ZDICT_fastCover_params_t, ZDICT_params_t, ZSTD_CCtx, ZSTD_DCtx, ZSTD_cParameter,
     ZSTD_dParameter, ZSTD_format_e,
@@ -153,8 +153,8 @@ struct Memory(Reservation);
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: from `Host::reserve`, dropped once; every decoder in it has a share of this value.
-        unsafe { Host.release(self.0) };
+        // SAFETY: from `memory::reserve`, dropped once; every decoder in it has a share of this value.
+        unsafe { memory::release(self.0) };
     }
 }
 
@@ -180,13 +180,13 @@ unsafe impl Send for Decoder {}
 fn full_bytes() -> usize {
     // SAFETY: takes nothing and returns a constant of the library.
     let bytes = unsafe { sys::ZSTD_estimateDCtxSize() };
-    bytes.next_multiple_of(Host.page_bytes())
+    bytes.next_multiple_of(memory::page_bytes())
 }
 
 /// What may be resident of a decoder while no destination is longer than `len`.
 pub(crate) fn decoder_bytes(len: usize) -> usize {
     // Behind the literals of the longest output there is the rest of the buffer, which begins anywhere in a page.
-    let page = Host.page_bytes();
+    let page = memory::page_bytes();
     let rest = LITERALS_BYTES.saturating_sub(len).saturating_sub(page - 1);
     let full = full_bytes();
     let context = if full > LITERALS_BYTES { full - rest / page * page } else { full };
@@ -207,10 +207,11 @@ impl Decoder {
     }
 
     fn reserve(count: usize, dictionary: Option<&Arc<Digested>>) -> Option<Vec<Self>> {
-        let bytes = full_bytes() + BARE_FRAME_MAX.next_multiple_of(Host.page_bytes());
-        let memory = Host.reserve(count * bytes, Host.page_bytes(), CoreDump::Include).ok()?;
+        let bytes = full_bytes() + BARE_FRAME_MAX.next_multiple_of(memory::page_bytes());
+        let memory =
+            memory::reserve(count * bytes, memory::page_bytes(), CoreDump::Include).ok()?;
         let memory = Arc::new(Memory(memory));
-        Host.commit(&memory.0, 0..count * bytes).ok()?;
+        memory::commit(&memory.0, 0..count * bytes).ok()?;
         let decoder = |index| Self {
             // INVARIANT: parts that do not overlap, of memory that is released after the last of them.
             place: memory.0.at(index * bytes),
@@ -344,7 +345,7 @@ pub(crate) fn header_len(dictionary: &[u8]) -> Result<usize, Code> {
 
 #[cfg(test)]
 mod tests {
-    use pagefold_sys::procfs::{Pagemap, Process};
+    use pagefold_procfs::{Pagemap, Process};
 
     use super::*;
     use crate::CodecSpec;
@@ -363,7 +364,7 @@ mod tests {
         let start = decoder.place.addr().get() as u64;
         let map = Pagemap::open(Process::Current).expect("the own page map");
         let entries = map.read(start..start + full_bytes() as u64).expect("mapped");
-        entries.iter().filter(|entry| entry.present()).count() * Host.page_bytes()
+        entries.iter().filter(|entry| entry.present()).count() * memory::page_bytes()
     }
 
     #[test]

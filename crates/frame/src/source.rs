@@ -12,6 +12,8 @@ use std::{
     },
 };
 
+#[cfg(target_os = "linux")]
+use pagefold_sys::memory::{self, CoreDump};
 use pagefold_sys::memory::{MemoryError, Reservation};
 use thiserror::Error;
 
@@ -48,8 +50,8 @@ pub enum SourceError {
 /// A source of memory.
 ///
 /// # Safety
-/// As [`pagefold_sys::memory::Platform`]: a reservation is nobody else's until it is released, and committed memory
-/// is readable, writable, zero until written, and keeps what was written until it is decommitted.
+/// No other reservation overlaps one until it is released. Committed memory is readable and writable, reads as zero until
+/// it is written, and keeps what was written until it is decommitted or released.
 pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// Reserves address space that starts at a multiple of `align`.
     ///
@@ -69,7 +71,7 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// [`SourceError`]; each part is then as it was, or given back.
     ///
     /// # Safety
-    /// Nobody writes the parts, or reads them other than by atomic loads, or relies on their contents.
+    /// During the call no thread writes the parts, or reads them other than by atomic loads, or relies on their contents.
     unsafe fn decommit(
         &self,
         reservation: &Reservation,
@@ -100,9 +102,9 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
 
 /// Memory mapped from the system: the source for production.
 #[cfg(target_os = "linux")]
+#[derive(Debug)]
 pub struct MmapSource {
-    platform: &'static dyn pagefold_sys::memory::Platform,
-    dump: pagefold_sys::memory::CoreDump,
+    dump: CoreDump,
 }
 
 #[cfg(target_os = "linux")]
@@ -114,41 +116,23 @@ impl MmapSource {
     ///
     /// # Errors
     /// [`SourceError::PageSize`] where pages are not the size of frames.
-    pub fn new(dump: pagefold_sys::memory::CoreDump) -> Result<Self, SourceError> {
-        Self::on(&pagefold_sys::memory::Host, dump)
-    }
-
-    /// A source on a given platform.
-    ///
-    /// # Errors
-    /// [`SourceError::PageSize`] where pages are not the size of frames.
-    pub fn on(
-        platform: &'static dyn pagefold_sys::memory::Platform,
-        dump: pagefold_sys::memory::CoreDump,
-    ) -> Result<Self, SourceError> {
-        match platform.page_bytes() {
-            FRAME_BYTES => Ok(Self { platform, dump }),
+    pub fn new(dump: CoreDump) -> Result<Self, SourceError> {
+        match memory::page_bytes() {
+            FRAME_BYTES => Ok(Self { dump }),
             page_bytes => Err(SourceError::PageSize { page_bytes }),
         }
     }
 }
 
 #[cfg(target_os = "linux")]
-impl fmt::Debug for MmapSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MmapSource").field("dump", &self.dump).finish_non_exhaustive()
-    }
-}
-
-#[cfg(target_os = "linux")]
-// SAFETY: everything is passed on to a `Platform`, whose contract is this one.
+// SAFETY: a fresh private anonymous mapping is no other reservation's, reads as zero and keeps what is written.
 unsafe impl FrameSource for MmapSource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
-        Ok(self.platform.reserve(bytes, align, self.dump)?)
+        Ok(memory::reserve(bytes, align, self.dump)?)
     }
 
     fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError> {
-        Ok(self.platform.commit(reservation, range)?)
+        Ok(memory::commit(reservation, range)?)
     }
 
     unsafe fn decommit(
@@ -156,13 +140,13 @@ unsafe impl FrameSource for MmapSource {
         reservation: &Reservation,
         ranges: &[Range<usize>],
     ) -> Result<(), SourceError> {
-        // SAFETY: by this function's contract.
-        Ok(unsafe { self.platform.decommit(reservation, ranges) }?)
+        // SAFETY: by this function's contract; the reservation came from `memory::reserve`.
+        Ok(unsafe { memory::decommit(reservation, ranges) }?)
     }
 
     unsafe fn release(&self, reservation: Reservation) {
-        // SAFETY: by this function's contract.
-        unsafe { self.platform.release(reservation) };
+        // SAFETY: by this function's contract; the reservation came from `memory::reserve`.
+        unsafe { memory::release(reservation) };
     }
 
     fn address_space(&self, limit_bytes: usize) -> usize {

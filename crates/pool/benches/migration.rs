@@ -42,7 +42,7 @@ fn mib(bytes: u64) -> String {
 /// Anonymous resident bytes of the process.
 fn rss_anon() -> u64 {
     #[cfg(target_os = "linux")]
-    return pagefold_sys::procfs::rss_anon(pagefold_sys::procfs::Process::Current).unwrap_or(0);
+    return pagefold_procfs::rss_anon(pagefold_procfs::Process::Current).unwrap_or(0);
     #[cfg(not(target_os = "linux"))]
     0
 }

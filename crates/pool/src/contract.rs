@@ -6,8 +6,8 @@
 use pagefold_frame::{ContiguousError, ContiguousRange, ReserveAccess};
 
 use crate::{
-    AllocError, Handle, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, Stats,
-    TryReadError, Violation, WriteError,
+    AllocError, Handle, HandleError, LimitError, MigrateError, PoolId, ReadIntoError, ReclaimError,
+    Stats, TryReadError, Violation, WriteError,
 };
 
 /// A store of byte strings of 1 to [`max_len`](Pool::max_len) bytes under a hard limit.
@@ -38,6 +38,9 @@ use crate::{
 pub trait Pool: Send + Sync {
     /// The allocator's name, as the command line spells it.
     fn name(&self) -> &'static str;
+
+    /// The pool's number, which each of its handles holds.
+    fn id(&self) -> PoolId;
 
     /// The longest object this pool takes, in bytes.
     fn max_len(&self) -> usize;
@@ -132,24 +135,39 @@ pub trait Pool: Send + Sync {
     /// Runs beside normal use; what somebody holds is passed over.
     fn compact(&self, budget: usize) -> CompactReport;
 
-    /// Evicts by the pool's own order of use, where the packing keeps one: takes the frame that was filled longest
-    /// ago, calls `evict` for each object in it, and gives the frame back if all of them were freed meanwhile, by
-    /// `evict` or by anybody. Otherwise the frame counts as just used, and the next is tried, at most `retries` in all.
+    /// Evicts by the pool's own order of use, where the packing keeps one. Takes the frame that was filled longest ago and
+    /// calls `evict` for each object in it. If the frame is empty then, it is given back. Otherwise it counts as just
+    /// used, and the next frame is tried: at most `retries` frames in all.
     ///
-    /// `evict` should put the object's bytes elsewhere and free it. If it cannot, it says [`NotEvicted`]: the object
-    /// stays, and nothing is lost. It may call every method of this pool. If it panics, the frame is put back first.
+    /// `evict` should put the object's bytes elsewhere and free the object. If it cannot, it returns [`NotEvicted`], and
+    /// the object stays. It may call every method of this pool. If it panics, the frame is put back first.
     ///
     /// # Errors
     /// [`ReclaimError`]; objects that were freed before are freed.
     ///
     /// # Concurrency
-    /// No lock is held while `evict` runs. An object may be freed by others before it is evicted: its handle is then
-    /// stale, and that is as good. Others may reclaim at the same time; each has frames of its own.
-    fn reclaim(
-        &self,
-        retries: u32,
-        evict: Option<&mut Evict<'_>>,
-    ) -> Result<Reclaimed, ReclaimError> {
+    /// No lock is held while `evict` runs. Another thread may free an object before `evict` sees its handle, which is then
+    /// stale: for `evict` that is no failure. Threads that reclaim at the same time take different frames.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_pool::{Allocator, NotEvicted, PoolBuilder};
+    ///
+    /// let pool = PoolBuilder::new(Allocator::zbud()).limit(8 << 20).build()?;
+    /// let oldest = pool.store(&[1; 3000])?;
+    /// let newest = pool.store(&[2; 3000])?;
+    ///
+    /// let mut elsewhere = Vec::new();
+    /// let reclaimed = pool.reclaim(1, &mut |handle| {
+    ///     let bytes = pool.with(handle, |slices| slices.to_vec()).map_err(|_| NotEvicted)?;
+    ///     elsewhere.push(bytes);
+    ///     pool.free(handle).map_err(|_| NotEvicted)
+    /// })?;
+    /// assert_eq!((reclaimed.frames, elsewhere), (1, vec![vec![1; 3000]]));
+    /// assert!(pool.len(oldest).is_err() && pool.len(newest).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn reclaim(&self, retries: u32, evict: &mut Evict<'_>) -> Result<Reclaimed, ReclaimError> {
         let _ = (retries, evict);
         Err(ReclaimError::Unsupported)
     }
@@ -213,6 +231,86 @@ pub trait Pool: Send + Sync {
     fn validate(&self) -> Result<(), Violation>;
 }
 
+/// Reads that return a value, on any `dyn Pool`. They are not methods of the trait, because a trait object has no generic
+/// methods.
+impl dyn Pool + '_ {
+    /// Calls `f` with the object's bytes in place, as [`read`](Pool::read) does, and returns what `f` returned.
+    ///
+    /// # Errors
+    /// As for [`read`](Pool::read).
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_pool::{Allocator, PoolBuilder};
+    ///
+    /// let pool = PoolBuilder::new(Allocator::nbud()).limit(8 << 20).build()?;
+    /// let handle = pool.store(&[1, 2, 3])?;
+    /// let sum = pool.with(handle, |slices| slices.bytes().map(u32::from).sum::<u32>())?;
+    /// assert_eq!(sum, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with<R>(
+        &self,
+        handle: Handle,
+        f: impl FnOnce(Slices<'_>) -> R,
+    ) -> Result<R, HandleError> {
+        let mut call = Once::Uncalled(f);
+        self.read(handle, &mut |slices| call.run(slices))?;
+        Ok(call.value())
+    }
+
+    /// As [`with`](Self::with), without ever waiting.
+    ///
+    /// # Errors
+    /// As for [`try_read`](Pool::try_read).
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_pool::{Allocator, PoolBuilder, TryReadError};
+    ///
+    /// let pool = PoolBuilder::new(Allocator::nbud()).limit(8 << 20).build()?;
+    /// let handle = pool.store(b"cold bytes")?;
+    /// match pool.try_with(handle, |slices| slices.len()) {
+    ///     Ok(len) => assert_eq!(len, 10),
+    ///     Err(TryReadError::WouldBlock) => {} // The object is being moved: read it later.
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_with<R>(
+        &self,
+        handle: Handle,
+        f: impl FnOnce(Slices<'_>) -> R,
+    ) -> Result<R, TryReadError> {
+        let mut call = Once::Uncalled(f);
+        self.try_read(handle, &mut |slices| call.run(slices))?;
+        Ok(call.value())
+    }
+}
+
+/// A closure for [`Pool::read`], which calls it once, and the value that it returned.
+enum Once<F, R> {
+    Uncalled(F),
+    Called(R),
+    Panicked,
+}
+
+impl<R, F: FnOnce(Slices<'_>) -> R> Once<F, R> {
+    fn run(&mut self, slices: Slices<'_>) {
+        let Self::Uncalled(f) = std::mem::replace(self, Self::Panicked) else {
+            unreachable!("a pool calls the closure of a read once");
+        };
+        *self = Self::Called(f(slices));
+    }
+
+    fn value(self) -> R {
+        match self {
+            Self::Called(value) => value,
+            _ => unreachable!("a pool calls the closure of a read that succeeds"),
+        }
+    }
+}
+
 /// The bytes of one object, in place, as 1 to 8 slices in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Slices<'a>(&'a [&'a [u8]]);
@@ -239,6 +337,16 @@ impl<'a> Slices<'a> {
     #[expect(clippy::len_without_is_empty, reason = "an object has at least one byte")]
     pub fn len(&self) -> usize {
         self.0.iter().map(|part| part.len()).sum()
+    }
+
+    /// The object's bytes in order.
+    pub fn bytes(&self) -> impl Iterator<Item = u8> + use<'a> {
+        self.0.iter().flat_map(|part| part.iter().copied())
+    }
+
+    /// A copy of the object.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.0.concat()
     }
 
     /// The whole object, if it lies in one piece.

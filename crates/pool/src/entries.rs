@@ -38,7 +38,7 @@ pub(crate) use self::entry::{Entry, EntryCell, Place, State};
 use self::floors::{Floor, Floors};
 use crate::{
     Handle, HandleError,
-    handle::{HandleBits, PoolNumber},
+    handle::{HandleBits, PoolId, PoolNumber},
 };
 
 /// Entries in a page of the table.
@@ -126,6 +126,11 @@ impl HandleTable {
     pub(crate) fn handle(&self, index: u32, entry: Entry) -> Handle {
         let Naming { number, bits } = &self.naming;
         Handle::new(bits.join(index, entry.generation()), number.id())
+    }
+
+    /// The pool that this table is of.
+    pub(crate) fn pool_id(&self) -> PoolId {
+        self.naming.number.id()
     }
 
     /// The index that a handle of this pool names.

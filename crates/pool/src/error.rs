@@ -101,9 +101,6 @@ pub enum ReclaimError {
     /// There is no frame to take objects from.
     #[error("there is nothing to reclaim")]
     NothingToReclaim,
-    /// Nobody was given who could evict.
-    #[error("there is no evictor; pass one")]
-    NoEvictor,
     /// This packing keeps no order of use, so it has nothing to choose victims by.
     #[error("this allocator does not reclaim; evict by an order of your own and free the objects")]
     Unsupported,

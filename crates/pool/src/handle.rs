@@ -88,7 +88,7 @@ impl Handle {
         Self(NonZeroU64::new(raw).expect("a pool's number is not 0"))
     }
 
-    /// The handle as a word, to keep in an index of one's own.
+    /// The handle as a word, to keep in an index.
     pub fn to_raw(self) -> u64 {
         self.0.get()
     }
@@ -98,26 +98,15 @@ impl Handle {
         NonZeroU64::new(raw).map(Self)
     }
 
-    /// The handle without its pool, in the low 48 bits: for an index of one's own that knows the pool anyway.
+    /// The handle without its pool, in the low 48 bits: for an index that holds handles of one pool only.
+    /// [`PoolId::handle`] makes the handle again.
     pub fn to_short(self) -> u64 {
         self.0.get() & SHORT_MASK
     }
 
-    /// A handle of the same pool as this one, from its [short form](Self::to_short). Bits above the 48 are ignored. Any
-    /// word is safe, as with [`from_raw`](Self::from_raw).
-    ///
-    /// # Examples
-    /// ```
-    /// use pagefold_pool::{Allocator, PoolBuilder};
-    ///
-    /// let pool = PoolBuilder::new(Allocator::nbud()).limit(8 << 20).build()?;
-    /// let (one, other) = (pool.store(b"one")?, pool.store(b"other")?);
-    /// assert_eq!(one.with_short(other.to_short()), other);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn with_short(self, short: u64) -> Self {
-        let raw = self.0.get() & !SHORT_MASK | short & SHORT_MASK;
-        Self(NonZeroU64::new(raw).expect("a pool's number is not 0"))
+    /// The pool that gave this handle out. `None` for a word that no pool gives out.
+    pub fn pool(self) -> Option<PoolId> {
+        NonZeroU16::new((self.0.get() >> SHORT_BITS) as u16).map(PoolId)
     }
 
     #[inline]
@@ -131,9 +120,45 @@ impl Handle {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PoolNumber(PoolId);
 
-/// The number as it stands in handles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PoolId(NonZeroU16);
+/// Which pool: [`Pool::id`](crate::Pool::id) says it, and each handle of the pool holds it. No two pools that are alive
+/// at the same time have the same, unless [`from_raw`](Self::from_raw) made one.
+///
+/// # Examples
+/// An index that keeps 48 bits of each handle:
+/// ```
+/// use pagefold_pool::{Allocator, PoolBuilder};
+///
+/// let pool = PoolBuilder::new(Allocator::nbud()).limit(8 << 20).build()?;
+/// let handle = pool.store(b"cold bytes")?;
+/// assert_eq!(handle.pool(), Some(pool.id()));
+///
+/// let short = handle.to_short();
+/// assert!(short < 1 << 48);
+/// assert_eq!(pool.id().handle(short), handle);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PoolId(NonZeroU16);
+
+impl PoolId {
+    /// The handle of this pool with this [short form](Handle::to_short). Bits above the 48 are ignored. Any word is safe,
+    /// as with [`Handle::from_raw`].
+    #[inline]
+    pub fn handle(self, short: u64) -> Handle {
+        let raw = short & SHORT_MASK | u64::from(self.0.get()) << SHORT_BITS;
+        Handle(NonZeroU64::new(raw).expect("a pool's number is not 0"))
+    }
+
+    /// The id with this number, for pools that are built elsewhere, such as a model in a test.
+    pub const fn from_raw(number: NonZeroU16) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn to_raw(self) -> NonZeroU16 {
+        self.0
+    }
+}
 
 /// The numbers of living pools, a bit each, and the last one given out.
 struct Numbers {
@@ -189,8 +214,9 @@ mod tests {
                     let short = handle.to_short();
                     assert_eq!((bits.low(short), bits.generation(short)), (low, generation));
                     assert!(handle.is_of(pool.id()));
+                    assert_eq!(handle.pool(), Some(pool.id()));
                     assert_eq!(Handle::from_raw(handle.to_raw()), Some(handle));
-                    assert_eq!(handle.with_short(short | 0xffff << 48), handle);
+                    assert_eq!(pool.id().handle(short | 0xffff << 48), handle);
                 }
             }
         }

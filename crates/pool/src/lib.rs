@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`contract`](Pool) | `trait Pool`, the whole contract as a trait object |
-//! | [`handle`](Handle) | the opaque name of an object |
+//! | [`handle`](Handle) | the opaque name of an object, and its pool |
 //! | [`stats`](Stats) | what a pool says of itself, every byte accounted for |
 //! | [`builder`](PoolBuilder) | limits, sources, and the one place that knows every packing |
 //! | `config` | allocators by name, their policies, why a pool could not be built |
@@ -45,7 +45,7 @@ pub use error::{
     AllocError, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, TryReadError,
     Violation, WriteError,
 };
-pub use handle::Handle;
+pub use handle::{Handle, PoolId};
 pub use pagefold_frame::{
     Blocker, Busy, ContiguousError, ContiguousRange, MigrationStats, ReserveAccess,
 };

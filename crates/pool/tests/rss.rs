@@ -6,7 +6,7 @@
 use std::{fs, io::Write as _};
 
 use pagefold_pool::{Allocator, Handle, Pool, PoolBuilder};
-use pagefold_sys::procfs::{self, Process};
+use pagefold_procfs::Process;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 const LIMIT: usize = 256 << 20;
@@ -14,7 +14,7 @@ const PAYLOAD: usize = 160 << 20;
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
 fn rss_anon() -> u64 {
-    procfs::rss_anon(Process::Current).expect("the kernel tells")
+    pagefold_procfs::rss_anon(Process::Current).expect("the kernel tells")
 }
 
 /// The kernel's setting for transparent huge pages, put back on drop.

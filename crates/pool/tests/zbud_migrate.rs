@@ -29,13 +29,10 @@ fn check(pool: &dyn Pool, handle: Handle, number: u64) {
 fn order(pool: &dyn Pool) -> Vec<Handle> {
     let frames = u32::try_from(pool.stats().frame_bytes / 4096).expect("few frames");
     let mut asked = Vec::new();
-    let answer = pool.reclaim(
-        frames,
-        Some(&mut |handle| {
-            asked.push(handle);
-            Err(NotEvicted)
-        }),
-    );
+    let answer = pool.reclaim(frames, &mut |handle| {
+        asked.push(handle);
+        Err(NotEvicted)
+    });
     assert_eq!(answer, Err(ReclaimError::Again { tried: frames }));
     asked
 }

@@ -48,13 +48,10 @@ fn frames(pool: &dyn Pool) -> u64 {
 /// Whom one frame's reclaim asks for; everybody stays, and the frame goes to the front.
 fn asks_for(pool: &dyn Pool, retries: u32) -> Vec<Handle> {
     let mut asked = Vec::new();
-    let answer = pool.reclaim(
-        retries,
-        Some(&mut |handle| {
-            asked.push(handle);
-            Err(NotEvicted)
-        }),
-    );
+    let answer = pool.reclaim(retries, &mut |handle| {
+        asked.push(handle);
+        Err(NotEvicted)
+    });
     assert_eq!(answer, Err(ReclaimError::Again { tried: retries }));
     asked
 }
@@ -67,15 +64,13 @@ fn freeing(pool: &dyn Pool) -> impl FnMut(Handle) -> Result<(), NotEvicted> + '_
 const ONE: Reclaimed = Reclaimed { frames: 1, kept: 0, deferred: false };
 
 #[test]
-fn an_evictor_is_asked_for_before_anything_else() {
+fn without_retries_nothing_is_evicted() {
     let pool = pool();
-    for retries in [0, 1, 9] {
-        assert_eq!(pool.reclaim(retries, None), Err(ReclaimError::NoEvictor));
-    }
-    store(&*pool, 0, HALF);
-    for retries in [0, 1, 9] {
-        assert_eq!(pool.reclaim(retries, None), Err(ReclaimError::NoEvictor));
-    }
+    let unasked: &mut Evict<'_> = &mut |victim| panic!("it evicts {victim:?}");
+    assert_eq!(pool.reclaim(0, unasked), Err(ReclaimError::NothingToReclaim));
+    let handle = store(&*pool, 0, HALF);
+    assert_eq!(pool.reclaim(0, unasked), Err(ReclaimError::Again { tried: 0 }));
+    assert_eq!(pool.len(handle), Ok(HALF));
 }
 
 #[test]
@@ -83,12 +78,12 @@ fn an_empty_pool_has_nothing_to_reclaim() {
     let pool = pool();
     let unasked: &mut Evict<'_> = &mut |_| panic!("there is nobody to ask for");
     for retries in [0, 1, 9] {
-        assert_eq!(pool.reclaim(retries, Some(unasked)), Err(ReclaimError::NothingToReclaim));
+        assert_eq!(pool.reclaim(retries, unasked), Err(ReclaimError::NothingToReclaim));
     }
     let handle = store(&*pool, 0, HALF);
-    assert_eq!(pool.reclaim(0, Some(unasked)), Err(ReclaimError::Again { tried: 0 }));
+    assert_eq!(pool.reclaim(0, unasked), Err(ReclaimError::Again { tried: 0 }));
     pool.free(handle).expect("alive");
-    assert_eq!(pool.reclaim(9, Some(unasked)), Err(ReclaimError::NothingToReclaim));
+    assert_eq!(pool.reclaim(9, unasked), Err(ReclaimError::NothingToReclaim));
 }
 
 #[test]
@@ -97,13 +92,10 @@ fn frames_are_reclaimed_in_the_order_of_filling() {
     let handles: [Handle; 6] = store_each(&*pool, MOST);
     let mut asked = Vec::new();
     for _ in 0..6 {
-        let answer = pool.reclaim(
-            1,
-            Some(&mut |handle| {
-                asked.push(handle);
-                pool.free(handle).map_err(|_| NotEvicted)
-            }),
-        );
+        let answer = pool.reclaim(1, &mut |handle| {
+            asked.push(handle);
+            pool.free(handle).map_err(|_| NotEvicted)
+        });
         assert_eq!(answer, Ok(ONE));
         pool.validate().expect("valid");
     }
@@ -136,7 +128,7 @@ fn an_evictor_that_frees_wins_a_frame() {
     let pool = pool();
     let [a, b, c, d] = store_each(&*pool, HALF);
     assert_eq!(frames(&*pool), 2);
-    assert_eq!(pool.reclaim(1, Some(&mut freeing(&*pool))), Ok(ONE));
+    assert_eq!(pool.reclaim(1, &mut freeing(&*pool)), Ok(ONE));
     assert_eq!(frames(&*pool), 1);
     for gone in [a, b] {
         assert_eq!(pool.len(gone), Err(HandleError::Stale));
@@ -150,14 +142,11 @@ fn an_evictor_that_frees_wins_a_frame() {
 fn an_evictor_that_frees_twice_gets_an_error_and_the_frame() {
     let pool = pool();
     let _: [Handle; 2] = store_each(&*pool, HALF);
-    let answer = pool.reclaim(
-        1,
-        Some(&mut |handle| {
-            assert_eq!(pool.free(handle), Ok(()));
-            assert_eq!(pool.free(handle), Err(HandleError::Stale));
-            Ok(())
-        }),
-    );
+    let answer = pool.reclaim(1, &mut |handle| {
+        assert_eq!(pool.free(handle), Ok(()));
+        assert_eq!(pool.free(handle), Err(HandleError::Stale));
+        Ok(())
+    });
     assert_eq!(answer, Ok(ONE));
     assert_eq!((frames(&*pool), pool.stats().objects), (0, 0));
     pool.validate().expect("valid");
@@ -188,14 +177,14 @@ fn frames_that_stay_are_counted_beside_the_one_that_was_won() {
         true => pool.free(handle).map_err(|_| NotEvicted),
         false => Err(NotEvicted),
     };
-    assert_eq!(pool.reclaim(3, Some(evict)), Err(ReclaimError::Again { tried: 3 }));
-    assert_eq!(pool.reclaim(9, Some(evict)), Ok(ONE));
+    assert_eq!(pool.reclaim(3, evict), Err(ReclaimError::Again { tried: 3 }));
+    assert_eq!(pool.reclaim(9, evict), Ok(ONE));
     assert_eq!(asks_for(&*pool, 4), [4, 0, 1, 2].map(|number| handles[number]));
     let third: &mut Evict<'_> = &mut |handle| match handle == handles[1] {
         true => pool.free(handle).map_err(|_| NotEvicted),
         false => Err(NotEvicted),
     };
-    assert_eq!(pool.reclaim(9, Some(third)), Ok(Reclaimed { kept: 2, ..ONE }));
+    assert_eq!(pool.reclaim(9, third), Ok(Reclaimed { kept: 2, ..ONE }));
     assert_eq!(frames(&*pool), 3);
     pool.validate().expect("valid");
 }
@@ -205,13 +194,10 @@ fn an_evictor_that_says_yes_and_does_nothing_wins_nothing() {
     let pool = pool();
     let handles: [Handle; 2] = store_each(&*pool, HALF);
     let mut asked = Vec::new();
-    let answer = pool.reclaim(
-        1,
-        Some(&mut |handle| {
-            asked.push(handle);
-            Ok(())
-        }),
-    );
+    let answer = pool.reclaim(1, &mut |handle| {
+        asked.push(handle);
+        Ok(())
+    });
     assert_eq!((answer, &asked[..]), (Err(ReclaimError::Again { tried: 1 }), &handles[..]));
     (0..).zip(handles).for_each(|(number, handle)| check(&*pool, handle, number));
 }
@@ -220,13 +206,10 @@ fn an_evictor_that_says_yes_and_does_nothing_wins_nothing() {
 fn an_evictor_that_frees_and_says_no_wins_the_frame_all_the_same() {
     let pool = pool();
     let handles: [Handle; 2] = store_each(&*pool, HALF);
-    let answer = pool.reclaim(
-        1,
-        Some(&mut |_| {
-            handles.iter().for_each(|handle| pool.free(*handle).expect("alive"));
-            Err(NotEvicted)
-        }),
-    );
+    let answer = pool.reclaim(1, &mut |_| {
+        handles.iter().for_each(|handle| pool.free(*handle).expect("alive"));
+        Err(NotEvicted)
+    });
     assert_eq!(answer, Ok(ONE));
     assert_eq!(frames(&*pool), 0);
 }
@@ -236,15 +219,12 @@ fn panicking_after(freed: usize) {
     let pool = pool();
     let handles: [Handle; 4] = store_each(&*pool, HALF);
     let caught = panic::catch_unwind(AssertUnwindSafe(|| {
-        pool.reclaim(
-            1,
-            Some(&mut |_| {
-                for handle in &handles[..freed] {
-                    pool.free(*handle).expect("alive");
-                }
-                panic!("the evictor panics")
-            }),
-        )
+        pool.reclaim(1, &mut |_| {
+            for handle in &handles[..freed] {
+                pool.free(*handle).expect("alive");
+            }
+            panic!("the evictor panics")
+        })
     }));
     assert!(caught.is_err());
     pool.validate().unwrap_or_else(|violation| panic!("after {freed} were freed: {violation}"));
@@ -274,33 +254,30 @@ fn an_evictor_may_call_everything() {
         let pool = pool();
         let handles: [Handle; 8] = store_each(&*pool, HALF);
         let mut rounds = 0;
-        let answer = pool.reclaim(
-            1,
-            Some(&mut |handle| {
-                let (number, before) = (rounds, pool.stats().objects);
-                rounds += 1;
-                check(&*pool, handle, number);
-                pool.read(handle, &mut |_| check(&*pool, handle, number)).expect("alive");
-                let made = pool.alloc(100).expect("room");
-                let other = store(&*pool, 50, MOST);
-                pool.write(handle, &Pattern::new(1, number, 0).bytes(HALF)).expect("room");
-                check(&*pool, handle, number);
-                pool.compact(usize::MAX);
-                pool.trim();
-                pool.migrate(handle).expect("nobody holds it");
-                drop(pool.alloc_contiguous(4, 4).expect("there is room"));
-                pool.set_limit(3 << 20).expect("it fits");
-                pool.set_limit(4 << 20).expect("it fits");
-                assert_eq!(pool.stats().objects, before + 2);
-                let nested = pool.reclaim(1, Some(&mut freeing(&*pool)));
-                assert!(matches!(nested, Ok(Reclaimed { frames: 1, .. })), "{nested:?}");
-                for handle in [made, other] {
-                    // They may have been evicted by the nested reclaim.
-                    pool.free(handle).ok();
-                }
-                pool.free(handle).map_err(|_| NotEvicted)
-            }),
-        );
+        let answer = pool.reclaim(1, &mut |handle| {
+            let (number, before) = (rounds, pool.stats().objects);
+            rounds += 1;
+            check(&*pool, handle, number);
+            pool.read(handle, &mut |_| check(&*pool, handle, number)).expect("alive");
+            let made = pool.alloc(100).expect("room");
+            let other = store(&*pool, 50, MOST);
+            pool.write(handle, &Pattern::new(1, number, 0).bytes(HALF)).expect("room");
+            check(&*pool, handle, number);
+            pool.compact(usize::MAX);
+            pool.trim();
+            pool.migrate(handle).expect("nobody holds it");
+            drop(pool.alloc_contiguous(4, 4).expect("there is room"));
+            pool.set_limit(3 << 20).expect("it fits");
+            pool.set_limit(4 << 20).expect("it fits");
+            assert_eq!(pool.stats().objects, before + 2);
+            let nested = pool.reclaim(1, &mut freeing(&*pool));
+            assert!(matches!(nested, Ok(Reclaimed { frames: 1, .. })), "{nested:?}");
+            for handle in [made, other] {
+                // They may have been evicted by the nested reclaim.
+                pool.free(handle).ok();
+            }
+            pool.free(handle).map_err(|_| NotEvicted)
+        });
         assert_eq!((answer, rounds), (Ok(ONE), 2));
         for gone in &handles[..2] {
             assert_eq!(pool.len(*gone), Err(HandleError::Stale));
@@ -315,31 +292,22 @@ fn a_nested_reclaim_has_frames_of_its_own() {
     let handles: [Handle; 3] = store_each(&*pool, MOST);
     let asked = RefCell::new(Vec::new());
     let deepest = Cell::new(None);
-    let answer = pool.reclaim(
-        1,
-        Some(&mut |outer| {
-            asked.borrow_mut().push(outer);
-            let middle = pool.reclaim(
-                1,
-                Some(&mut |middle| {
-                    asked.borrow_mut().push(middle);
-                    let inner = pool.reclaim(
-                        1,
-                        Some(&mut |inner| {
-                            asked.borrow_mut().push(inner);
-                            // All three frames are in somebody's hands.
-                            deepest.set(Some(pool.reclaim(1, Some(&mut freeing(&*pool)))));
-                            Err(NotEvicted)
-                        }),
-                    );
-                    assert_eq!(inner, Err(ReclaimError::Again { tried: 1 }));
-                    pool.free(middle).map_err(|_| NotEvicted)
-                }),
-            );
-            assert_eq!(middle, Ok(ONE));
-            Err(NotEvicted)
-        }),
-    );
+    let answer = pool.reclaim(1, &mut |outer| {
+        asked.borrow_mut().push(outer);
+        let middle = pool.reclaim(1, &mut |middle| {
+            asked.borrow_mut().push(middle);
+            let inner = pool.reclaim(1, &mut |inner| {
+                asked.borrow_mut().push(inner);
+                // All three frames are in somebody's hands.
+                deepest.set(Some(pool.reclaim(1, &mut freeing(&*pool))));
+                Err(NotEvicted)
+            });
+            assert_eq!(inner, Err(ReclaimError::Again { tried: 1 }));
+            pool.free(middle).map_err(|_| NotEvicted)
+        });
+        assert_eq!(middle, Ok(ONE));
+        Err(NotEvicted)
+    });
     assert_eq!(answer, Err(ReclaimError::Again { tried: 1 }));
     assert_eq!(deepest.get(), Some(Err(ReclaimError::NothingToReclaim)));
     assert_eq!(asked.into_inner(), handles);
@@ -352,13 +320,10 @@ fn an_evictor_that_frees_another_object_wins_nothing() {
     let pool = pool();
     let handles: [Handle; 4] = store_each(&*pool, HALF);
     let mut victims = handles[2..].iter();
-    let answer = pool.reclaim(
-        1,
-        Some(&mut |_| {
-            let victim = victims.next().expect("two objects are asked for");
-            pool.free(*victim).map_err(|_| NotEvicted)
-        }),
-    );
+    let answer = pool.reclaim(1, &mut |_| {
+        let victim = victims.next().expect("two objects are asked for");
+        pool.free(*victim).map_err(|_| NotEvicted)
+    });
     assert_eq!(answer, Err(ReclaimError::Again { tried: 1 }));
     assert_eq!(frames(&*pool), 1, "the other frame is gone");
     for (number, handle) in (0..).zip(handles).take(2) {
@@ -373,25 +338,22 @@ fn a_free_that_arrives_during_reclaim_only_empties_its_side() {
         let pool = pool();
         let handles: [Handle; 2] = store_each(&*pool, HALF);
         let mut asked = 0;
-        let answer = pool.reclaim(
-            1,
-            Some(&mut |_| {
-                asked += 1;
-                thread::scope(|scope| {
-                    let free = |handle: Handle| assert_eq!(pool.free(handle), Ok(()));
-                    for handle in handles {
-                        scope.spawn(move || free(handle));
-                    }
-                });
-                assert_eq!(frames(&*pool), 1, "the frame is the reclaimer's to free");
-                // Nobody fills the frame, although all of it is empty.
-                let other = store(&*pool, 7, 64);
-                assert_eq!(frames(&*pool), 2);
-                assert_eq!(pool.compact(usize::MAX).moved_objects, 0);
-                pool.free(other).expect("alive");
-                Ok(())
-            }),
-        );
+        let answer = pool.reclaim(1, &mut |_| {
+            asked += 1;
+            thread::scope(|scope| {
+                let free = |handle: Handle| assert_eq!(pool.free(handle), Ok(()));
+                for handle in handles {
+                    scope.spawn(move || free(handle));
+                }
+            });
+            assert_eq!(frames(&*pool), 1, "the frame is the reclaimer's to free");
+            // Nobody fills the frame, although all of it is empty.
+            let other = store(&*pool, 7, 64);
+            assert_eq!(frames(&*pool), 2);
+            assert_eq!(pool.compact(usize::MAX).moved_objects, 0);
+            pool.free(other).expect("alive");
+            Ok(())
+        });
         assert_eq!((answer, asked), (Ok(ONE), 1), "the second object is gone: nobody asks for it");
         assert_eq!(frames(&*pool), 0);
         pool.validate().expect("valid");
@@ -404,14 +366,11 @@ fn an_object_that_is_overwritten_during_reclaim_leaves_its_frame() {
     let handle = store(&*pool, 0, HALF);
     let new = Pattern::new(1, 1, 0);
     let answer = pool.read(handle, &mut |open| {
-        let answer = pool.reclaim(
-            1,
-            Some(&mut |victim| {
-                // The reader is in the way, so the new bytes go to another frame.
-                pool.write(victim, &new.bytes(HALF)).expect("room");
-                Ok(())
-            }),
-        );
+        let answer = pool.reclaim(1, &mut |victim| {
+            // The reader is in the way, so the new bytes go to another frame.
+            pool.write(victim, &new.bytes(HALF)).expect("room");
+            Ok(())
+        });
         assert_eq!(answer, Ok(Reclaimed { deferred: true, ..ONE }));
         assert_eq!(Pattern::new(1, 0, 0).check(open), Ok(()), "the open read's bytes stay");
     });
@@ -426,7 +385,7 @@ fn a_frame_that_is_read_is_given_back_when_the_read_ends() {
     let pool = pool();
     let handles: [Handle; 4] = store_each(&*pool, HALF);
     let answer = pool.read(handles[0], &mut |open| {
-        let answer = pool.reclaim(1, Some(&mut freeing(&*pool)));
+        let answer = pool.reclaim(1, &mut freeing(&*pool));
         assert_eq!(answer, Ok(Reclaimed { deferred: true, ..ONE }));
         assert_eq!(frames(&*pool), 2, "the reader still has it");
         for number in 10..40 {

@@ -163,7 +163,7 @@ impl Shared<'_> {
         while !self.done.load(SeqCst) {
             let retries = rng.random_range(1..4);
             let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-                self.pool.reclaim(retries, Some(&mut |handle| self.evict(handle, rng)))
+                self.pool.reclaim(retries, &mut |handle| self.evict(handle, rng))
             }));
             match outcome {
                 Ok(Ok(won)) => {

@@ -1,8 +1,8 @@
 //! What the kernel says is resident, against the store's account: in a process of its own, because it counts all of it.
 #![cfg(all(target_os = "linux", not(loom)))]
 
+use pagefold_procfs::{Process, rss_anon};
 use pagefold_store::{SpaceConfig, Store};
-use pagefold_sys::procfs::{Process, rss_anon};
 use pagefold_testkit::{corpus::Mix, seed::Seed};
 
 const LIMIT: usize = 64 << 20;

@@ -106,7 +106,7 @@ fn memory_stays_flat() {
 
 #[cfg(target_os = "linux")]
 fn rss() -> u64 {
-    use pagefold_sys::procfs::{Process, rss_anon};
+    use pagefold_procfs::{Process, rss_anon};
     rss_anon(Process::Current).expect("Linux")
 }
 

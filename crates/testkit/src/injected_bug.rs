@@ -18,8 +18,8 @@ use std::{
 
 use pagefold_pool::{
     AllocError, CompactReport, ContiguousError, ContiguousRange, Evict, Handle, HandleError,
-    LimitError, MigrateError, NotEvicted, Pool, ReclaimError, Reclaimed, Slices, Stats, TrimReport,
-    TryReadError, Violation, WriteError,
+    LimitError, MigrateError, NotEvicted, Pool, PoolId, ReclaimError, Reclaimed, Slices, Stats,
+    TrimReport, TryReadError, Violation, WriteError,
 };
 
 use crate::pattern::mix;
@@ -275,6 +275,10 @@ impl Pool for BuggyPool {
         self.inner.name()
     }
 
+    fn id(&self) -> PoolId {
+        self.inner.id()
+    }
+
     fn max_len(&self) -> usize {
         self.inner.max_len()
     }
@@ -344,18 +348,13 @@ impl Pool for BuggyPool {
         self.inner.compact(budget)
     }
 
-    fn reclaim(
-        &self,
-        retries: u32,
-        evict: Option<&mut Evict<'_>>,
-    ) -> Result<Reclaimed, ReclaimError> {
-        let Some(evict) = evict else { return self.inner.reclaim(retries, None) };
+    fn reclaim(&self, retries: u32, evict: &mut Evict<'_>) -> Result<Reclaimed, ReclaimError> {
         let mut injected = |victim| match self.inject(&[InjectedBug::LostEviction]) {
             Some(_) => self.with_effect(self.inner.free(victim)).map_err(|_| NotEvicted),
             None if self.check_lost(victim).is_err() => Err(NotEvicted),
             None => evict(victim),
         };
-        self.inner.reclaim(retries, Some(&mut injected))
+        self.inner.reclaim(retries, &mut injected)
     }
 
     fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {

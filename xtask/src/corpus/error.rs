@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
-use pagefold_sys::procfs::ProcfsError;
+use pagefold_procfs::ProcfsError;
 use thiserror::Error;
 
 /// Why there are no pages of a class.

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use pagefold_sys::procfs::{Pagemap, Process, ProcessMemory, maps};
+use pagefold_procfs::{Pagemap, Process, ProcessMemory, maps};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -126,7 +126,7 @@ impl LiveProcess {
                     out.push(&page).map_err(write)?;
                 }
                 Ok(_) => unreadable += 1,
-                Err(pagefold_sys::procfs::ProcfsError::Io { .. }) => unreadable += 1,
+                Err(pagefold_procfs::ProcfsError::Io { .. }) => unreadable += 1,
                 Err(error) => return Err(error.into()),
             }
         }

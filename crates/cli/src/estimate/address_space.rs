@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use pagefold_sys::procfs::{
+use pagefold_procfs::{
     MappingUsage, Pagemap, PagemapEntry, Process, ProcessMemory, ProcfsError, smaps, stack_pointers,
 };
 

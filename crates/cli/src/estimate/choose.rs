@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use pagefold_sys::procfs::{Process, ProcessStatus, processes, smaps_rollup, status};
+use pagefold_procfs::{Process, ProcessStatus, processes, smaps_rollup, status};
 
 use super::{
     address_space::Live,

@@ -16,7 +16,7 @@
 
 use std::path::Path;
 
-use pagefold_sys::procfs::Mapping;
+use pagefold_procfs::Mapping;
 use serde::Serialize;
 
 /// The alignment and the reserved size of an arena of glibc on 64-bit systems.
@@ -93,7 +93,7 @@ fn is_arena(mapping: &Mapping, next: Option<&Mapping>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use pagefold_sys::procfs::Permissions;
+    use pagefold_procfs::Permissions;
 
     use super::*;
 

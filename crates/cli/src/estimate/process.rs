@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use pagefold_sys::procfs::ProcfsError;
+use pagefold_procfs::ProcfsError;
 use thiserror::Error;
 
 use super::{

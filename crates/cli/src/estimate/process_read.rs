@@ -14,9 +14,7 @@
 
 use std::ops::Range;
 
-use pagefold_sys::procfs::{
-    MappingUsage, PagemapEntry, Process, ProcfsError, smaps_rollup, status,
-};
+use pagefold_procfs::{MappingUsage, PagemapEntry, Process, ProcfsError, smaps_rollup, status};
 
 use super::{
     address_space::AddressSpace,

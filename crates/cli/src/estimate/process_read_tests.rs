@@ -6,7 +6,7 @@ use std::{
     io,
 };
 
-use pagefold_sys::procfs::{Mapping, MemoryUsage, Permissions};
+use pagefold_procfs::{Mapping, MemoryUsage, Permissions};
 
 use super::*;
 use crate::estimate::{sampler::Sampler, spool::Room};

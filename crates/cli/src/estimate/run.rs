@@ -19,7 +19,7 @@ use std::{
 
 use pagefold_codec::Codec;
 use pagefold_pool::{Pool, Stats};
-use pagefold_sys::procfs::{Process, rss_anon};
+use pagefold_procfs::{Process, rss_anon};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU16,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -10,8 +11,8 @@ use std::{
 
 use pagefold_codec::{CodecError, Lz4};
 use pagefold_pool::{
-    AllocError, CompactReport, Handle, HandleError, LimitError, ReadIntoError, Slices, TrimReport,
-    TryReadError, Violation, WriteError,
+    AllocError, CompactReport, Handle, HandleError, LimitError, PoolId, ReadIntoError, Slices,
+    TrimReport, TryReadError, Violation, WriteError,
 };
 
 use rand::RngExt as _;
@@ -57,6 +58,10 @@ impl Pool for MapPool {
         "map"
     }
 
+    fn id(&self) -> PoolId {
+        PoolId::from_raw(NonZeroU16::MIN)
+    }
+
     fn max_len(&self) -> usize {
         PAGE
     }
@@ -74,7 +79,7 @@ impl Pool for MapPool {
             return Err(AllocError::OutOfMemory { limit: self.capacity });
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let handle = |number: u64| Handle::from_raw(1 << 48 | number).expect("not 0");
+        let handle = |number: u64| self.id().handle(number);
         let mut object = bytes.to_vec();
         match self.fault {
             Fault::FlipsBit(at) if at == number => object[0] ^= 1,

@@ -16,7 +16,7 @@
 use std::{collections::HashSet, ops::Range};
 
 use pagefold_codec::same_filled;
-use pagefold_sys::procfs::{PagemapEntry, ProcfsError};
+use pagefold_procfs::{PagemapEntry, ProcfsError};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::{
@@ -165,7 +165,7 @@ fn identity(entry: PagemapEntry, address: u64, page: &[u8]) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use pagefold_sys::procfs::{Mapping, MappingUsage, MemoryUsage, Permissions};
+    use pagefold_procfs::{Mapping, MappingUsage, MemoryUsage, Permissions};
 
     use super::*;
     use crate::estimate::{sampler::Sampler, spool::Room};

@@ -154,8 +154,8 @@ impl<'a> From<&'a estimate::Share> for Share<'a> {
     }
 }
 
-impl<'a> From<&'a pagefold_sys::procfs::CompressedSwap> for CompressedSwap<'a> {
-    fn from(swap: &'a pagefold_sys::procfs::CompressedSwap) -> Self {
+impl<'a> From<&'a pagefold_procfs::CompressedSwap> for CompressedSwap<'a> {
+    fn from(swap: &'a pagefold_procfs::CompressedSwap) -> Self {
         Self {
             zswapped_bytes: swap.zswapped,
             zswap_pool_bytes: swap.zswap_pool,

@@ -1,6 +1,6 @@
 //! Tests of the tables of processes and mappings.
 
-use pagefold_sys::procfs::CompressedSwap;
+use pagefold_procfs::CompressedSwap;
 
 use super::*;
 use crate::{

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pagefold_pool::{Pool, PoolBuilder};
-use pagefold_sys::procfs::{Process, rss_anon};
+use pagefold_procfs::{Process, rss_anon};
 use pagefold_testkit::{
     injected_bug::BuggyPool,
     reference::MapPool,

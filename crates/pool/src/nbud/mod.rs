@@ -44,7 +44,7 @@ use self::{
 };
 use crate::{
     AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError,
-    MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
+    MigrateError, Pool, PoolId, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     attend::Attend,
     base::Base,
     config::{FillPolicy, NbudOptions, PoolConfig},
@@ -241,6 +241,10 @@ fn run_object(bytes: &[u8], short: u16) -> &[u8] {
 impl Pool for Nbud {
     fn name(&self) -> &'static str {
         Allocator::nbud().name()
+    }
+
+    fn id(&self) -> PoolId {
+        self.base.entries.pool_id()
     }
 
     fn max_len(&self) -> usize {

@@ -62,7 +62,7 @@ use self::{
 };
 use crate::{
     AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError,
-    MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
+    MigrateError, Pool, PoolId, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     attend::Attend,
     base::Base,
     config::{BlockSelection, PoolConfig, XcfmallocOptions},
@@ -176,6 +176,10 @@ impl Xcfmalloc {
 impl Pool for Xcfmalloc {
     fn name(&self) -> &'static str {
         Allocator::xcfmalloc().name()
+    }
+
+    fn id(&self) -> PoolId {
+        self.base.entries.pool_id()
     }
 
     fn max_len(&self) -> usize {

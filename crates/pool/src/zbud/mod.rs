@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     AllocError, Allocator, BuildError, CompactReport, Evict, Handle, HandleError, LimitError,
-    MigrateError, Pool, ReclaimError, Reclaimed, Slices, Stats, TrimReport, TryReadError,
+    MigrateError, Pool, PoolId, ReclaimError, Reclaimed, Slices, Stats, TrimReport, TryReadError,
     Violation, WriteError,
     attend::Attend,
     base::Base,
@@ -184,6 +184,10 @@ impl Pool for Zbud {
         Allocator::zbud().name()
     }
 
+    fn id(&self) -> PoolId {
+        self.base.entries.pool_id()
+    }
+
     fn max_len(&self) -> usize {
         LEN_MAX
     }
@@ -236,12 +240,8 @@ impl Pool for Zbud {
         self.base.compact(&self.movable(), budget, |budget| self.compact_objects(budget))
     }
 
-    fn reclaim(
-        &self,
-        retries: u32,
-        evict: Option<&mut Evict<'_>>,
-    ) -> Result<Reclaimed, ReclaimError> {
-        self.reclaim_frame(retries, evict.ok_or(ReclaimError::NoEvictor)?)
+    fn reclaim(&self, retries: u32, evict: &mut Evict<'_>) -> Result<Reclaimed, ReclaimError> {
+        self.reclaim_frame(retries, evict)
     }
 
     fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {

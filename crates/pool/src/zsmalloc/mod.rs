@@ -56,7 +56,7 @@ use self::{
 };
 use crate::{
     AllocError, Allocator, BuildError, CompactReport, Handle, HandleError, LimitError,
-    MigrateError, Pool, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
+    MigrateError, Pool, PoolId, Slices, Stats, TrimReport, TryReadError, Violation, WriteError,
     attend::Attend,
     base::Base,
     classes::{Class, ClassConfig, ClassTable},
@@ -240,6 +240,10 @@ impl Zsmalloc {
 impl Pool for Zsmalloc {
     fn name(&self) -> &'static str {
         Allocator::zsmalloc().name()
+    }
+
+    fn id(&self) -> PoolId {
+        self.base.entries.pool_id()
     }
 
     fn max_len(&self) -> usize {

@@ -17,7 +17,7 @@ fn zbud() -> Arc<dyn Pool> {
 /// Reclaims one frame with an evictor that frees.
 fn reclaim(pool: &dyn Pool) -> Result<Reclaimed, ReclaimError> {
     // Stale: the other thread was faster, and that is as good.
-    pool.reclaim(1, Some(&mut |handle| pool.free(handle).or(Ok(()))))
+    pool.reclaim(1, &mut |handle| pool.free(handle).or(Ok(())))
 }
 
 #[test]

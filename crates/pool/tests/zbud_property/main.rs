@@ -204,15 +204,12 @@ impl<'p> Driver<'p> {
             seized.iter().flat_map(|(_, objects)| objects).copied().collect();
         let mut answers = answers.iter();
         let (pool, mut outcome, mut refused) = (self.pool, Ok(()), false);
-        let answer = pool.reclaim(
-            1,
-            Some(&mut |handle| {
-                let answer = self.evict(handle, &mut expected, answers.next());
-                refused = answer != Ok(true);
-                outcome = answer.map(|_| ());
-                if refused { Err(NotEvicted) } else { Ok(()) }
-            }),
-        );
+        let answer = pool.reclaim(1, &mut |handle| {
+            let answer = self.evict(handle, &mut expected, answers.next());
+            refused = answer != Ok(true);
+            outcome = answer.map(|_| ());
+            if refused { Err(NotEvicted) } else { Ok(()) }
+        });
         outcome?;
         expected.retain(|object| self.model.is_live(*object));
         ensure!(expected.is_empty() || refused, "objects {expected:?} were not asked for");

@@ -1,7 +1,7 @@
 //! From an object to the page or value that was put.
 
 use pagefold_codec::{CodecError, TryCodecError, fill};
-use pagefold_pool::{Handle, HandleError, Pool, Slices, TryReadError};
+use pagefold_pool::{HandleError, Pool, PoolId, Slices, TryReadError};
 
 use super::{Encoder, PREFIX};
 use crate::{
@@ -172,8 +172,7 @@ fn prefixed_len(slices: Slices<'_>) -> Result<usize, ReadError> {
 /// Reads objects by their short handles.
 pub(crate) struct Objects<'a> {
     pub(crate) pool: &'a dyn Pool,
-    /// Any handle of the pool.
-    pub(crate) any: Handle,
+    pub(crate) pool_id: PoolId,
 }
 
 impl Objects<'_> {
@@ -183,7 +182,7 @@ impl Objects<'_> {
         wait: Wait,
         f: impl FnOnce(Slices<'_>) -> Result<R, ReadError>,
     ) -> Result<R, ReadError> {
-        let handle = self.any.with_short(at.0);
+        let handle = self.pool_id.handle(at.0);
         let mut outcome = Err(ReadError::Stale);
         let mut f = Some(f);
         let mut once = |slices: Slices<'_>| {

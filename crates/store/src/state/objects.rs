@@ -8,7 +8,7 @@ use crate::{
 
 impl StoreState {
     fn objects(&self) -> Objects<'_> {
-        Objects { pool: &*self.pool, any: self.any }
+        Objects { pool: &*self.pool, pool_id: self.pool_id }
     }
 
     #[inline]
@@ -23,7 +23,7 @@ impl StoreState {
     /// Frees the object of a word that is nobody's any more.
     pub(crate) fn free(&self, entry: Entry) {
         if let Some(at) = entry.handle() {
-            let freed = self.pool.free(self.any.with_short(at.0));
+            let freed = self.pool.free(self.pool_id.handle(at.0));
             assert!(
                 freed.is_ok(),
                 "I-WORD: whoever takes a word out is the only one to free its object"
@@ -40,7 +40,7 @@ impl StoreState {
 
     /// The exact length of its object in bytes; 0 if it has none, or it was replaced meanwhile.
     pub(crate) fn object_len(&self, entry: Entry) -> usize {
-        entry.handle().map_or(0, |at| self.pool.len(self.any.with_short(at.0)).unwrap_or(0))
+        entry.handle().map_or(0, |at| self.pool.len(self.pool_id.handle(at.0)).unwrap_or(0))
     }
 
     /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pagefold_frame::{Charge, FRAME_BYTES, MemoryBudget};
-use pagefold_pool::{BuildError, Handle, Pool, PoolBuilder};
+use pagefold_pool::{BuildError, Pool, PoolBuilder, PoolId};
 
 use crate::{error::StoreBuildError, index::Nodes};
 
@@ -18,8 +18,7 @@ const TRIES: usize = 64;
 pub(crate) struct Parts {
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) memory: Arc<MemoryBudget>,
-    /// A handle of the pool: with it, short handles become whole ones.
-    pub(crate) any: Handle,
+    pub(crate) pool_id: PoolId,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) charge: Charge,
 }
@@ -46,8 +45,9 @@ impl Parts {
             PartsError::TooSmall { min: frames.saturating_mul(FRAME_BYTES) }
         };
         memory.set_overwrite_reserve(pool.max_len().div_ceil(FRAME_BYTES) + OVERWRITE_SPARE_FRAMES);
-        let any = pool.store(&[0]).map_err(|_| too_small(fixed))?;
-        pool.free(any).expect("no other thread knows the handle");
+        // The first object charges the first page of each table.
+        let first = pool.store(&[0]).map_err(|_| too_small(fixed))?;
+        pool.free(first).expect("no other thread knows the handle");
         let stats = pool.stats();
         // Address space for an index that fills the limit, or for as much as the system grants.
         let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
@@ -60,7 +60,7 @@ impl Parts {
         if memory.used() + SPARE_FRAMES > memory.normal_limit() {
             return Err(too_small(0));
         }
-        Ok(Self { pool, memory, any, nodes: Arc::new(nodes), charge })
+        Ok(Self { pool_id: pool.id(), pool, memory, nodes: Arc::new(nodes), charge })
     }
 }
 

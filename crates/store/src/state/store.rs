@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use pagefold_frame::{Charge, FRAME_BYTES, MemoryBudget};
-use pagefold_pool::{Handle, Pool};
+use pagefold_pool::{Pool, PoolId};
 use pagefold_sys::{
     quiesce::{Abandoned, Entered, Gate},
     sync::Mutex,
@@ -28,8 +28,7 @@ use crate::{config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes};
 pub(crate) struct StoreState {
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) memory: Arc<MemoryBudget>,
-    /// A handle of the pool: with it, short handles become whole ones.
-    pub(super) any: Handle,
+    pub(super) pool_id: PoolId,
     pub(crate) encoder: Encoder,
     accept: AcceptThreshold,
     pub(crate) wakeup: Wakeup,
@@ -72,13 +71,13 @@ impl StoreState {
         watermarks: Watermarks,
         operations: Gate,
     ) -> Self {
-        let Parts { pool, memory, any, nodes, charge } = parts;
+        let Parts { pool, memory, pool_id, nodes, charge } = parts;
         let target = AtomicUsize::new(memory.limit());
         let max_limit = usize::try_from(pool.stats().max_limit_bytes).unwrap_or(usize::MAX);
         Self {
             pool,
             memory,
-            any,
+            pool_id,
             encoder,
             accept,
             wakeup: Wakeup::default(),

@@ -227,7 +227,7 @@ macro_rules! conformance_checks {
             contiguous::a_range_in_a_fragmented_pool_moves_what_is_there,
             contiguous::a_range_beside_open_reads_avoids_or_names_them,
             contiguous::ranges_beside_traffic_lose_nothing,
-            reclaim::reclaim_without_an_evictor_is_refused,
+            reclaim::without_retries_nothing_is_evicted,
             reclaim::an_empty_pool_has_nothing_to_reclaim,
             reclaim::evicted_objects_leave_and_their_frame_comes_back,
             reclaim::reclaim_takes_what_was_filled_longest_ago,

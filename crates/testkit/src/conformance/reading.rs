@@ -213,7 +213,7 @@ pub(super) fn every_method_works_inside_a_read(under_test: &PoolUnderTest<'_>) {
                 accepted(on.set_limit(limit - (limit / 4)));
                 accepted(on.set_limit(limit));
                 on.stats()?;
-                on.pool().reclaim(1, Some(&mut |_| Err(NotEvicted))).ok();
+                on.pool().reclaim(1, &mut |_| Err(NotEvicted)).ok();
                 _ = on.migrate(other)?;
                 _ = on.migrate(open)?;
                 _ = on.alloc_contiguous(2, 1, &mut |on| on.check_bytes())?;

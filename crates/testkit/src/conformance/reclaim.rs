@@ -23,19 +23,20 @@ use crate::{
     seed::Seed,
 };
 
-/// Whether the pool reclaims; it must say so consistently, and without an evictor it says that one is missing.
+/// Whether the pool reclaims. Without retries it evicts nothing, whatever it holds.
 fn reclaims(pool: &dyn Pool) -> bool {
-    match pool.reclaim(1, None) {
-        Err(ReclaimError::Unsupported) => {
-            let answer = pool.reclaim(1, Some(&mut |victim| panic!("it evicts {victim:?}")));
-            assert_eq!(answer, Err(ReclaimError::Unsupported));
-            false
-        }
-        answer => {
-            assert_eq!(answer, Err(ReclaimError::NoEvictor));
-            true
-        }
+    let answer = pool.reclaim(0, &mut |victim| panic!("it evicts {victim:?}"));
+    if answer == Err(ReclaimError::Unsupported) {
+        let answer = pool.reclaim(1, &mut |victim| panic!("it evicts {victim:?}"));
+        assert_eq!(answer, Err(ReclaimError::Unsupported));
+        return false;
     }
+    let expected = match pool.stats().objects {
+        0 => ReclaimError::NothingToReclaim,
+        _ => ReclaimError::Again { tried: 0 },
+    };
+    assert_eq!(answer, Err(expected));
+    true
 }
 
 /// Objects that fill a frame each, where the packing has room for one in a frame.
@@ -44,7 +45,7 @@ fn store_pages(on: &mut Checked<'_>, count: u64) -> Vec<Handle> {
     (0..count).map(|key| accepted(on.store(&contents(key, len)))).collect()
 }
 
-pub(super) fn reclaim_without_an_evictor_is_refused(under_test: &PoolUnderTest<'_>) {
+pub(super) fn without_retries_nothing_is_evicted(under_test: &PoolUnderTest<'_>) {
     let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Validate);
     // Empty, and with something to take.
@@ -197,7 +198,7 @@ pub(super) fn an_evictor_that_panics_leaves_the_pool_whole(under_test: &PoolUnde
                 }
                 Err(NotEvicted)
             };
-            pool.reclaim(8, Some(&mut evict))
+            pool.reclaim(8, &mut evict)
         });
         let payload = panic::catch_unwind(call).expect_err("the panic is passed on");
         assert_eq!(payload.downcast_ref(), Some(&"an evictor's own"));
@@ -242,7 +243,7 @@ pub(super) fn an_evictor_may_call_every_method(under_test: &PoolUnderTest<'_>) {
                 accepted(on.set_limit(limit));
                 _ = on.migrate(victim)?;
                 _ = on.alloc_contiguous(3, 1, &mut |on| on.check_bytes())?;
-                let inner = on.pool().reclaim(1, Some(&mut |_| Err(NotEvicted)));
+                let inner = on.pool().reclaim(1, &mut |_| Err(NotEvicted));
                 let right = matches!(
                     inner,
                     Ok(_) | Err(ReclaimError::Again { .. } | ReclaimError::NothingToReclaim)
@@ -274,23 +275,17 @@ pub(super) fn an_evictor_may_free_anything(under_test: &PoolUnderTest<'_>) {
         }));
         agreed(on.check_all(10));
         // The victim, and then says that it did not: what is gone is gone.
-        let answer = pool.reclaim(
-            1,
-            Some(&mut |victim| {
-                accepted(on.free(victim));
-                Err(NotEvicted)
-            }),
-        );
+        let answer = pool.reclaim(1, &mut |victim| {
+            accepted(on.free(victim));
+            Err(NotEvicted)
+        });
         assert!(matches!(answer, Ok(_) | Err(ReclaimError::Again { tried: 1 })), "{answer:?}");
         agreed(on.check_all(10));
         // Everything.
-        let answer = pool.reclaim(
-            4,
-            Some(&mut |_| {
-                agreed(on.free_all());
-                Ok(())
-            }),
-        );
+        let answer = pool.reclaim(4, &mut |_| {
+            agreed(on.free_all());
+            Ok(())
+        });
         assert!(answer.is_ok(), "every object was freed: {answer:?}");
         agreed(on.trim());
         assert_eq!(pool.stats().frame_bytes, 0);
@@ -365,7 +360,7 @@ pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(under_test: &PoolUnd
                                 Err(NotEvicted)
                             }
                         };
-                        _ = pool.reclaim(2, Some(&mut evict));
+                        _ = pool.reclaim(2, &mut evict);
                         thread::yield_now();
                     }
                 });

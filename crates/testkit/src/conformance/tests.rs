@@ -88,7 +88,7 @@ mutants! {
     range_uncounted: RangeUncounted => a_contiguous_range_counts_against_the_limit;
     range_beyond_limit: RangeBeyondLimit => a_contiguous_range_counts_against_the_limit;
     range_leaks: RangeLeaks => contiguous_ranges_come_back;
-    no_evictor_ignored: NoEvictorIgnored => reclaim_without_an_evictor_is_refused;
+    zero_retries_ignored: ZeroRetriesIgnored => without_retries_nothing_is_evicted;
     evict_locked: EvictLocked => an_evictor_may_call_every_method, an_evictor_may_free_anything;
     evict_forced: EvictForced => an_eviction_that_is_refused_loses_nothing;
     evict_panic_leaks: EvictPanicLeaks => an_evictor_that_panics_leaves_the_pool_whole;

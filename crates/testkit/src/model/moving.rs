@@ -223,7 +223,7 @@ impl<'p> Checked<'p> {
                 }
             }
         };
-        let call = AssertUnwindSafe(|| pool.reclaim(retries, Some(&mut evict)));
+        let call = AssertUnwindSafe(|| pool.reclaim(retries, &mut evict));
         let answer = match panic::catch_unwind(call) {
             Ok(answer) => answer,
             Err(payload) if payload.is::<Planned>() => {
@@ -238,7 +238,6 @@ impl<'p> Checked<'p> {
             Err(ReclaimError::Again { tried }) => tried <= retries && (refused > 0 || tried == 0),
             Err(ReclaimError::NothingToReclaim) => victims == 0 && before.objects == 0,
             Err(ReclaimError::Unsupported) => victims == 0,
-            Err(ReclaimError::NoEvictor) => false,
         };
         agree!(
             right,

@@ -10,6 +10,7 @@ mod mutant;
 mod spans;
 
 use std::{
+    num::NonZeroU16,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use std::{
 use pagefold_frame::{Arena, ArenaConfig, HeapSource, MemoryBudget};
 use pagefold_pool::{
     AllocError, CompactReport, ContiguousError, ContiguousRange, Evict, Handle, HandleError,
-    LimitError, MigrateError, MigrationStats, Pool, ReclaimError, Reclaimed, Slices, Stats,
+    LimitError, MigrateError, MigrationStats, Pool, PoolId, ReclaimError, Reclaimed, Slices, Stats,
     TrimReport, TryReadError, Violation, WriteError,
 };
 
@@ -55,7 +56,7 @@ pub struct MapPool {
     state: FairMutex<State>,
     /// Where contiguous ranges come from, and nothing else.
     arena: Arena,
-    number: u64,
+    id: PoolId,
     mutant: Option<Mutant>,
 }
 
@@ -111,16 +112,17 @@ impl MapPool {
     fn build(limit: usize, mutant: Option<Mutant>) -> Self {
         static POOLS: AtomicU64 = AtomicU64::new(0);
         let number = 1 + POOLS.fetch_add(1, Ordering::Relaxed) % u64::from(u16::MAX);
+        let number = u16::try_from(number).ok().and_then(NonZeroU16::new);
+        let id = PoolId::from_raw(number.expect("1 to 65 535"));
         let source = HeapSource::new();
         let memory = Arc::new(MemoryBudget::new(Box::new(source), usize::MAX));
         let config = ArenaConfig { address_space: memory.address_space(limit) };
         let arena = Arena::new(&memory, config).expect("the heap has room for a test's pool");
-        Self { state: FairMutex::new(State { limit, ..State::default() }), arena, number, mutant }
+        Self { state: FairMutex::new(State { limit, ..State::default() }), arena, id, mutant }
     }
 
     fn handle(&self, index: u32, generation: u16) -> Handle {
-        let raw = u64::from(index) | u64::from(generation) << 32 | self.number << 48;
-        Handle::from_raw(raw).expect("a pool's number is not 0")
+        self.id.handle(u64::from(index) | u64::from(generation) << 32)
     }
 
     /// The limit on everything but contiguous ranges.
@@ -138,8 +140,8 @@ impl MapPool {
     }
 
     fn find(&self, state: &State, handle: Handle) -> Result<(usize, Object), HandleError> {
-        let (index, generation, pool) = split(handle);
-        if pool != self.number && !self.has(Mutant::ForeignAccepted) {
+        let (index, generation) = split(handle);
+        if handle.pool() != Some(self.id) && !self.has(Mutant::ForeignAccepted) {
             return Err(HandleError::Foreign);
         }
         assert!(
@@ -195,6 +197,10 @@ impl MapPool {
 impl Pool for MapPool {
     fn name(&self) -> &'static str {
         "map"
+    }
+
+    fn id(&self) -> PoolId {
+        self.id
     }
 
     fn max_len(&self) -> usize {
@@ -319,11 +325,7 @@ impl Pool for MapPool {
         report
     }
 
-    fn reclaim(
-        &self,
-        retries: u32,
-        evict: Option<&mut Evict<'_>>,
-    ) -> Result<Reclaimed, ReclaimError> {
+    fn reclaim(&self, retries: u32, evict: &mut Evict<'_>) -> Result<Reclaimed, ReclaimError> {
         self.reclaim_spans(retries, evict)
     }
 
@@ -409,10 +411,10 @@ impl Pool for MapPool {
     }
 }
 
-fn split(handle: Handle) -> (usize, u16, u64) {
+fn split(handle: Handle) -> (usize, u16) {
     let raw = handle.to_raw();
     let index = usize::try_from(raw & 0xffff_ffff).expect("32 bits fit");
-    (index, u16::try_from(raw >> 32 & 0xffff).expect("16 bits fit"), raw >> 48)
+    (index, u16::try_from(raw >> 32 & 0xffff).expect("16 bits fit"))
 }
 
 fn replace(state: &mut State, index: usize, bytes: Arc<[u8]>) {

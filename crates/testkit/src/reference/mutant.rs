@@ -77,8 +77,8 @@ pub enum Mutant {
     RangeBeyondLimit,
     /// A contiguous range stays in the accounts when it is dropped.
     RangeLeaks,
-    /// Without an evictor there is nothing to reclaim, rather than nobody to do it.
-    NoEvictorIgnored,
+    /// A reclaim with no retries still tries one span.
+    ZeroRetriesIgnored,
     /// The pool is locked while it calls `evict`.
     EvictLocked,
     /// An object that was not evicted is freed all the same.
@@ -135,7 +135,7 @@ impl Mutant {
         Self::RangeUncounted,
         Self::RangeBeyondLimit,
         Self::RangeLeaks,
-        Self::NoEvictorIgnored,
+        Self::ZeroRetriesIgnored,
         Self::EvictLocked,
         Self::EvictForced,
         Self::EvictPanicLeaks,

@@ -21,9 +21,9 @@
 //! Anything under `trait Pool` can be tortured. This one keeps every object in a vector of its own, which is simple and
 //! right; it has no frames, so it cannot migrate, allocate ranges or reclaim, and is not asked to.
 //! ```
-//! use std::{collections::HashMap, sync::{Arc, Mutex}};
+//! use std::{collections::HashMap, num::NonZeroU16, sync::{Arc, Mutex}};
 //! use pagefold_pool::{
-//!     AllocError, CompactReport, Handle, HandleError, LimitError, Pool, Slices, Stats, TrimReport, TryReadError,
+//!     AllocError, CompactReport, Handle, HandleError, LimitError, Pool, PoolId, Slices, Stats, TrimReport, TryReadError,
 //!     Violation, WriteError,
 //! };
 //! use pagefold_testkit::{seed::Seed, torture::{self, Plan, Watch}};
@@ -42,6 +42,7 @@
 //!
 //! impl Pool for Vectors {
 //!     fn name(&self) -> &'static str { "vectors" }
+//!     fn id(&self) -> PoolId { PoolId::from_raw(NonZeroU16::MIN) }
 //!     fn max_len(&self) -> usize { 4096 }
 //!     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
 //!         self.store(&vec![0; len.min(4097)])
@@ -58,7 +59,7 @@
 //!         }
 //!         // A number is never used again, so a stale handle finds nothing.
 //!         state.next += 1;
-//!         let handle = Handle::from_raw(state.next).unwrap();
+//!         let handle = self.id().handle(state.next);
 //!         state.payload += bytes.len();
 //!         state.objects.insert(handle, bytes.into());
 //!         Ok(handle)
@@ -143,8 +144,8 @@ use std::{
 
 use crate::faulty::FaultySource;
 use pagefold_pool::{
-    Allocator, BuildError, ContiguousError, MigrateError, Pool, PoolBuilder, ReclaimError,
-    default_source,
+    Allocator, BuildError, ContiguousError, MigrateError, NotEvicted, Pool, PoolBuilder,
+    ReclaimError, default_source,
 };
 use thiserror::Error;
 
@@ -384,10 +385,10 @@ pub fn build(
 
 /// Finds out what an empty pool can do.
 pub(crate) fn support(pool: &dyn Pool) -> Result<Support, Failure> {
-    let reclaim = pool.reclaim(1, None);
+    let reclaim = pool.reclaim(1, &mut |_| Err(NotEvicted));
     ensure!(
-        matches!(reclaim, Err(ReclaimError::NoEvictor | ReclaimError::Unsupported)),
-        "reclaim without an evictor: {reclaim:?}"
+        matches!(reclaim, Err(ReclaimError::NothingToReclaim | ReclaimError::Unsupported)),
+        "reclaim from an empty pool: {reclaim:?}"
     );
     let contiguous = pool.alloc_contiguous(0, 1).err();
     ensure!(

@@ -125,7 +125,7 @@ impl Worker<'_> {
     /// Evicts by the pool's own order. Evictors free, refuse, panic, and use the pool.
     pub(super) fn reclaim(&mut self) -> Result<(), Failure> {
         let pool = self.shared.pool;
-        let retries = self.rng.random_range(1..=4);
+        let retries = self.rng.random_range(0..=4);
         let mut failure = None;
         let mut evict = |victim| {
             self.evict(victim).unwrap_or_else(|error| {
@@ -133,7 +133,7 @@ impl Worker<'_> {
                 Err(NotEvicted)
             })
         };
-        let call = AssertUnwindSafe(|| pool.reclaim(retries, Some(&mut evict)));
+        let call = AssertUnwindSafe(|| pool.reclaim(retries, &mut evict));
         let outcome = panic::catch_unwind(call);
         if let Some(failure) = failure {
             return Err(failure);

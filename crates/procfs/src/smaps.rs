@@ -62,12 +62,12 @@ pub fn smaps(process: Process) -> Result<Vec<MappingUsage>, ProcfsError> {
 /// # Examples
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// use pagefold_sys::procfs::{Process, smaps_rollup};
+/// use pagefold_procfs::{Process, smaps_rollup};
 ///
 /// let usage = smaps_rollup(Process::Current)?;
 /// assert!(usage.anonymous > 0 && usage.rss >= usage.anonymous);
 /// # }
-/// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+/// # Ok::<(), pagefold_procfs::ProcfsError>(())
 /// ```
 pub fn smaps_rollup(process: Process) -> Result<MemoryUsage, ProcfsError> {
     let text = process.text("smaps_rollup")?;

@@ -42,13 +42,13 @@ impl ProcessStatus {
 /// # Examples
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// use pagefold_sys::procfs::{Process, status};
+/// use pagefold_procfs::{Process, status};
 ///
 /// let this = status(Process::Current)?;
 /// assert_eq!(this.process_id, std::process::id());
 /// assert!(!this.kernel_thread && this.rss_anon.is_some());
 /// # }
-/// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+/// # Ok::<(), pagefold_procfs::ProcfsError>(())
 /// ```
 pub fn status(process: Process) -> Result<ProcessStatus, ProcfsError> {
     let text = process.text("status")?;
@@ -71,11 +71,11 @@ pub fn status(process: Process) -> Result<ProcessStatus, ProcfsError> {
 /// # Examples
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// use pagefold_sys::procfs::{Process, rss_anon};
+/// use pagefold_procfs::{Process, rss_anon};
 ///
 /// assert!(rss_anon(Process::Current)? > 0);
 /// # }
-/// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+/// # Ok::<(), pagefold_procfs::ProcfsError>(())
 /// ```
 pub fn rss_anon(process: Process) -> Result<u64, ProcfsError> {
     let missing = || ProcfsError::Parse {

@@ -7,7 +7,7 @@
 
 use std::{ops::Range, ptr, slice};
 
-use pagefold_sys::procfs::{Pagemap, Process, ProcessMemory, maps, rss_anon, smaps, smaps_rollup};
+use pagefold_procfs::{Pagemap, Process, ProcessMemory, maps, rss_anon, smaps, smaps_rollup};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 const MIB: usize = 1 << 20;

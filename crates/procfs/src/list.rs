@@ -15,11 +15,11 @@ use super::{Process, ProcfsError};
 /// # Examples
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// use pagefold_sys::procfs::processes;
+/// use pagefold_procfs::processes;
 ///
 /// assert!(processes()?.contains(&std::process::id()));
 /// # }
-/// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+/// # Ok::<(), pagefold_procfs::ProcfsError>(())
 /// ```
 pub fn processes() -> Result<Vec<u32>, ProcfsError> {
     let root = Path::new("/proc");

@@ -94,14 +94,14 @@ impl fmt::Display for Permissions {
 /// # Examples
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// use pagefold_sys::procfs::{Process, maps};
+/// use pagefold_procfs::{Process, maps};
 ///
 /// let value = 7;
 /// let address = (&raw const value).addr() as u64;
 /// let mappings = maps(Process::Current)?;
 /// assert!(mappings.iter().any(|mapping| mapping.range().contains(&address) && mapping.permissions.write));
 /// # }
-/// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+/// # Ok::<(), pagefold_procfs::ProcfsError>(())
 /// ```
 pub fn maps(process: Process) -> Result<Vec<Mapping>, ProcfsError> {
     let text = process.text("maps")?;

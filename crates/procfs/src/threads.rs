@@ -14,13 +14,13 @@ use super::{Process, ProcfsError};
 /// # Examples
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// use pagefold_sys::procfs::{Process, stack_pointers};
+/// use pagefold_procfs::{Process, stack_pointers};
 ///
 /// // The thread that asks is running; only others can be waiting.
 /// let stacks = stack_pointers(Process::Current)?;
 /// assert!(stacks.iter().all(|&pointer| pointer > 0));
 /// # }
-/// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+/// # Ok::<(), pagefold_procfs::ProcfsError>(())
 /// ```
 pub fn stack_pointers(process: Process) -> Result<Vec<u64>, ProcfsError> {
     let directory = process.file("task");
@@ -71,7 +71,7 @@ mod tests {
             let _ = ended.recv();
         });
         let local = addressed.recv().unwrap();
-        // The thread is on its way into the wait; how long that takes is nobody's promise.
+        // The thread is on its way into the wait; how long that takes is not known.
         let found = (0..1000).any(|_| {
             thread::sleep(Duration::from_millis(2));
             let near = |&pointer: &u64| pointer.abs_diff(local) < 64 << 10;

@@ -25,12 +25,12 @@ pub struct CompressedSwap {
 /// # Examples
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// use pagefold_sys::procfs::compressed_swap;
+/// use pagefold_procfs::compressed_swap;
 ///
 /// let swap = compressed_swap()?;
 /// assert_eq!(swap.zswapped.is_some(), swap.zswap_pool.is_some());
 /// # }
-/// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+/// # Ok::<(), pagefold_procfs::ProcfsError>(())
 /// ```
 pub fn compressed_swap() -> Result<CompressedSwap, ProcfsError> {
     let meminfo = Path::new("/proc/meminfo");

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_process_that_does_not_exist_is_named() {
-        // Above the largest value that pid_max can have, so it is nobody's number.
+        // Above the largest value that pid_max can have, so no process has it.
         let error = Process::Id(1 << 30).text("status").unwrap_err();
         assert!(
             matches!(error, ProcfsError::NoSuchProcess { process: Process::Id(1_073_741_824) }),

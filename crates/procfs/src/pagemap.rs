@@ -126,14 +126,14 @@ impl Pagemap {
     /// # Examples
     /// ```
     /// # #[cfg(target_os = "linux")] {
-    /// use pagefold_sys::procfs::{Pagemap, Process};
+    /// use pagefold_procfs::{Pagemap, Process};
     ///
     /// let value = std::hint::black_box(7_u8);
     /// let address = (&raw const value).addr() as u64;
     /// let entries = Pagemap::open(Process::Current)?.read(address..address + 1)?;
     /// assert!(entries[0].present() && !entries[0].file_or_shared());
     /// # }
-    /// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+    /// # Ok::<(), pagefold_procfs::ProcfsError>(())
     /// ```
     pub fn read(&self, range: Range<u64>) -> Result<Vec<PagemapEntry>, ProcfsError> {
         let mut entries = Vec::new();

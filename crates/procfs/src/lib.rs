@@ -1,7 +1,7 @@
 //! Typed readers of what Linux says about a process's memory in `/proc`.
 //!
-//! The rest of the crate *makes* memory; this module asks the kernel what became of it, so that a pool's own accounts
-//! can be held against an outside witness, and so that another process's pages can be found and read.
+//! The command reads other processes with it. Tests compare a pool's own accounts with the kernel's. The library does not
+//! depend on it.
 //!
 //! | reader | file | answers |
 //! |---|---|---|
@@ -15,9 +15,9 @@
 //! | [`Pagemap`] | `pagemap` | for each page: present, swapped, shared, written |
 //! | [`ProcessMemory`] | `mem` | the bytes themselves |
 //!
-//! The kernel's text is untrusted input here: a line that is cut short, lacks a field or carries a number out of range
+//! The kernel's text is untrusted input here: a line that is cut short, lacks a field or has a number out of range
 //! is a [`ProcfsError::Parse`] that names the file and the line, never a panic. Every file is a snapshot that is
-//! already old when it has been read; only a stopped process holds still.
+//! old once it has been read, unless the process is stopped.
 //!
 //! Formats: *The /proc Filesystem* (`proc_pid_maps(5)`, `proc_pid_smaps(5)`, `proc_pid_status(5)`) and *Examining
 //! Process Page Tables* in the kernel's administration guide. No unsafe code; on systems without this `/proc` every

@@ -38,7 +38,7 @@ impl ProcessMemory {
     /// # Examples
     /// ```
     /// # #[cfg(target_os = "linux")] {
-    /// use pagefold_sys::procfs::{Process, ProcessMemory};
+    /// use pagefold_procfs::{Process, ProcessMemory};
     ///
     /// let text = *b"cold bytes";
     /// let mut copy = [0; 10];
@@ -46,7 +46,7 @@ impl ProcessMemory {
     /// assert_eq!(memory.read_at((&raw const text).addr() as u64, &mut copy)?, 10);
     /// assert_eq!(copy, text);
     /// # }
-    /// # Ok::<(), pagefold_sys::procfs::ProcfsError>(())
+    /// # Ok::<(), pagefold_procfs::ProcfsError>(())
     /// ```
     pub fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ProcfsError> {
         let mut done = 0;

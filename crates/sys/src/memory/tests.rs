@@ -1,0 +1,66 @@
+//! Memory of the system: zero, kept, given back.
+
+use std::ops::Range;
+
+use super::*;
+
+const PAGE: usize = 4096;
+
+fn write(reservation: &Reservation, offset: usize, value: u8) {
+    // SAFETY: the tests write only where they committed, from one thread.
+    unsafe { reservation.at(offset).write(value) }
+}
+
+fn read(reservation: &Reservation, offset: usize) -> u8 {
+    // SAFETY: the tests read only where they committed, from one thread.
+    unsafe { reservation.at(offset).read() }
+}
+
+fn give_back(reservation: &Reservation, ranges: &[Range<usize>]) {
+    // SAFETY: nothing refers to the memory of the tests.
+    unsafe { decommit(reservation, ranges) }.expect("decommit");
+}
+
+#[test]
+fn committed_memory_is_zero_keeps_bytes_and_is_zero_again_after_decommit() {
+    let reservation = reserve(64 * PAGE, 1 << 21, CoreDump::Exclude).expect("reserve");
+    assert_eq!(reservation.base().addr().get() % (1 << 21), 0, "aligned as asked");
+    commit(&reservation, 0..64 * PAGE).expect("commit");
+    assert_eq!(read(&reservation, 5 * PAGE), 0);
+    for page in 0..64 {
+        write(&reservation, page * PAGE + 7, 0xa5);
+    }
+    give_back(&reservation, &[0..PAGE, 5 * PAGE..6 * PAGE, 9 * PAGE..12 * PAGE]);
+    for page in 0..64 {
+        let gone = page == 0 || page == 5 || (9..12).contains(&page);
+        assert_eq!(read(&reservation, page * PAGE + 7), if gone { 0 } else { 0xa5 }, "page {page}");
+    }
+    give_back(&reservation, std::slice::from_ref(&(20 * PAGE..21 * PAGE)));
+    assert_eq!(read(&reservation, 20 * PAGE + 7), 0);
+    // SAFETY: released once, nothing refers to it.
+    unsafe { release(reservation) };
+}
+
+#[test]
+fn more_ranges_than_one_call_takes_are_all_given_back() {
+    let pages = 5000;
+    let reservation = reserve(pages * PAGE, PAGE, CoreDump::Include).expect("reserve");
+    commit(&reservation, 0..pages * PAGE).expect("commit");
+    for page in 0..pages {
+        write(&reservation, page * PAGE, 1);
+    }
+    let odd: Vec<_> = (0..pages)
+        .filter(|page| page % 2 == 1)
+        .map(|page| page * PAGE..(page + 1) * PAGE)
+        .collect();
+    give_back(&reservation, &odd);
+    assert!((0..pages).all(|page| usize::from(read(&reservation, page * PAGE)) == 1 - page % 2));
+    // SAFETY: released once, nothing refers to it.
+    unsafe { release(reservation) };
+}
+
+#[test]
+fn an_impossible_reservation_is_an_error() {
+    let error = reserve(1 << 62, PAGE, CoreDump::Include).expect_err("no machine has that");
+    assert!(matches!(error, MemoryError::Reserve { .. }), "{error}");
+}
