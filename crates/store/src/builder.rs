@@ -1,4 +1,4 @@
-//! Building a store: allocator, codec, limit, thresholds, shrinker, source of the limit.
+//! The builder of a store.
 
 use std::sync::Arc;
 
@@ -172,7 +172,7 @@ impl StoreBuilder {
         self
     }
 
-    /// Who says what the limit should be, once a second. Needs the shrinker.
+    /// A source that the shrinker asks for the limit, once a second.
     pub fn limit_source(mut self, source: Box<dyn LimitSource>) -> Self {
         self.limit_source = Some(source);
         self

@@ -16,7 +16,7 @@
 //! | [`eviction`] | in which order ephemeral pages are dropped |
 //! | `index` | the table of words, and which thread may change one when |
 //! | `word` | the index word: what is under a key, and where |
-//! | `config`, `listener`, [`limit`](LimitSource), `error`, `page` | what the others are made from |
+//! | `config`, `listener`, [`limit`](LimitSource), `error`, `page` | configuration, callbacks, errors, the page |
 //! | `counters`, [`stats`](StoreStats), `prometheus` | counts, and the accounts |
 //!
 //! # What holds

@@ -1,6 +1,6 @@
-//! The shrinker's thread: it works in pieces from the high watermark down to the low one, and asks the limit source.
+//! The shrinker: a thread that makes room, in pieces, from the high watermark down to the low one, and asks the limit source.
 //!
-//! Puts wake it above the high watermark, and by themselves make room only at the limit, when it did not keep up.
+//! Puts wake it above the high watermark. They make room themselves only at the limit, when the shrinker did not keep up.
 
 use std::{
     io,
@@ -19,8 +19,7 @@ use crate::{
 
 /// How often the limit source is asked.
 pub(crate) const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// A pause after a round of work that won nothing, so that a persistent store that stays above its mark is not
-/// walked without end.
+/// The pause after a round that freed nothing, so that a persistent store above its watermark is not walked without end.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(50);
 
 /// Starts the thread.
@@ -38,7 +37,7 @@ pub(crate) fn start(
 }
 
 fn run(store: &StoreState, mut source: Option<Box<dyn LimitSource>>) {
-    // Without a source only puts and the end have anything to say.
+    // Without a source, only puts and the end of the store wake it.
     let rest = if source.is_some() { LIMIT_INTERVAL } else { Duration::from_secs(60) };
     let mut ask_at = Instant::now();
     while !store.wakeup.is_stopped() {
@@ -49,7 +48,7 @@ fn run(store: &StoreState, mut source: Option<Box<dyn LimitSource>>) {
             ask_at = Instant::now() + LIMIT_INTERVAL;
         }
         store.wakeup.note_round();
-        // Whatever takes a lock is an operation, so that no fork finds the lock taken.
+        // A fork waits for operations; so it finds no lock held that an operation takes.
         if let Ok(_operation) = store.enter() {
             store.look_at_handles(RETIRED_SHARE);
         }
@@ -67,8 +66,8 @@ fn run(store: &StoreState, mut source: Option<Box<dyn LimitSource>>) {
     }
 }
 
-/// A piece of work; whether another one may win something. One that panics, in a callback of the program or by a defect
-/// of ours, is counted, and the thread goes on after a pause.
+/// Does a piece of work; whether another one may free more. A panic, in a callback of the program or by a bug here, is
+/// counted, and the thread goes on after a pause.
 fn step(store: &StoreState) -> bool {
     let Ok(_operation) = store.enter() else { return false };
     let step = catch_unwind(AssertUnwindSafe(|| store.shrink_step()));
@@ -79,7 +78,7 @@ fn step(store: &StoreState) -> bool {
     })
 }
 
-/// Asks the source, and puts its answer in force as far as what is stored allows.
+/// Asks the source, and sets the limit as near to its answer as the stored pages allow.
 fn follow(store: &StoreState, source: &mut dyn LimitSource) {
     let asked = catch_unwind(AssertUnwindSafe(|| source.limit(store.resident())));
     let wanted = asked.unwrap_or_else(|_| {
@@ -105,10 +104,10 @@ fn follow(store: &StoreState, source: &mut dyn LimitSource) {
     let Ok(_operation) = store.enter() else { return };
     match store.set_limit(wanted) {
         Ok(()) => {}
-        // As near as what may not be dropped allows.
+        // As near as the persistent pages allow.
         Err(LimitError::InUse { resident, .. }) if resident < store.limit() => {
             let _ = store.set_limit(resident);
         }
-        Err(error) => tracing::warn!(wanted, %error, "the limit source asks for what cannot be"),
+        Err(error) => tracing::warn!(wanted, %error, "the limit of the limit source cannot be set"),
     }
 }

@@ -9,13 +9,13 @@ use crate::{
 
 /// The accounts of one space. Units are in the names.
 ///
-/// While other threads work the figures are each right, but not all of the same instant.
+/// While other threads work, each figure is right, but they are not all of the same instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SpaceStats {
     /// The space's name.
     pub name: String,
-    /// What it promises.
+    /// Persistent or ephemeral.
     pub kind: SpaceKind,
     /// Keys go from 0 to one less than this.
     pub capacity: u64,
@@ -31,9 +31,9 @@ pub struct SpaceStats {
     pub raw: u64,
     /// Of these, values of other lengths than a page.
     pub values: u64,
-    /// What was put for all that is there.
+    /// Bytes of all pages and values before compression.
     pub original_bytes: u64,
-    /// What the objects take in the pool, lengths rounded up by at most a sixteenth.
+    /// Bytes of the objects in the pool, lengths rounded up by at most a sixteenth.
     pub object_bytes: u64,
     /// Puts that were accepted.
     pub puts: u64,
@@ -43,8 +43,8 @@ pub struct SpaceStats {
     pub removed: u64,
     /// Entries that the store dropped to make room. Of an ephemeral space only.
     pub evicted: u64,
-    /// Choices that the eviction order failed to make although there was a page to drop: it panicked, or went on choosing
-    /// nothing. The store then chose by second chance.
+    /// Times that the eviction order panicked, or kept choosing nothing although there was a page to drop. The store then
+    /// chose by second chance.
     pub order_failures: u64,
     /// Calls of the space's [`on_evict`](crate::SpaceConfig::on_evict) that panicked.
     pub listener_panics: u64,
@@ -131,14 +131,13 @@ pub struct StoreStats {
     pub idle_bytes: u64,
     /// Indices, handle entries, descriptors, tables, codec contexts as far as they were used, scratch, counters.
     pub metadata_bytes: u64,
-    /// What is charged so that the limit holds whatever comes, and is not resident yet: contexts of the codec and
-    /// scratch that no thread has used.
+    /// Bytes that are charged but not resident yet: contexts of the codec, and scratch that no thread has used.
     pub reserved_bytes: u64,
     /// Bytes of live objects in the pool, exactly.
     pub payload_bytes: u64,
     /// Pages and values there are now, in all spaces.
     pub stored: u64,
-    /// What was put for all that is there.
+    /// Bytes of all pages and values before compression.
     pub original_bytes: u64,
     /// Whether persistent spaces take new pages: not after the store was full, until the accept threshold.
     pub accepting: bool,
@@ -175,7 +174,7 @@ pub struct WorkStats {
 }
 
 impl StoreStats {
-    /// What was put, over what it takes: frames and all metadata, the index too. What is only reserved takes nothing.
+    /// Bytes before compression over resident bytes: frames and all metadata, the index too. Reserved bytes do not count.
     pub fn effective_ratio(&self) -> f64 {
         self.original_bytes as f64 / ((self.pool_bytes + self.metadata_bytes) as f64).max(1.0)
     }

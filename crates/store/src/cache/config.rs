@@ -1,4 +1,4 @@
-//! What a cache is made from.
+//! The configuration of a cache.
 
 use std::{fmt, time::Duration};
 

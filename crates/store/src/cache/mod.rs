@@ -280,8 +280,8 @@ impl<K: ?Sized, V> Cache<K, V> {
         }
     }
 
-    /// Removes the values whose time is over, and returns how many those were. A get removes one that it comes upon, and
-    /// what is dropped for room takes the others in the end; this gives their memory back at once.
+    /// Removes the values whose time is over, and returns how many those were. A get removes one that it finds,
+    /// and eviction drops the rest in time; this gives their memory back at once.
     ///
     /// # Complexity
     /// As [`clear`](Self::clear).

@@ -1,6 +1,6 @@
-//! The space of a cache, as its map sees it: a slot a value, looked at and taken out with a lock of the map held.
+//! The space of a cache as its map sees it: one slot a value. The map tests and removes slots under its locks.
 //!
-//! Nothing here encodes, decodes, makes room, or calls what programs gave the store.
+//! So nothing here encodes, decodes, or calls the program; `make_room` does, and no lock may be held for it.
 
 use crate::{
     counters::Count,

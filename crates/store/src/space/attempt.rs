@@ -1,12 +1,12 @@
-//! The attempts of a put: what is tried, which room is made in between, and what a refusal leaves.
+//! The attempts of a put, the room made between them, and what a refusal leaves.
 //!
 //! ```text
 //!  attempt -> no room -> it gives what it takes? -> attempt with the overwrite reserve
 //!                     -> make room, harder each round -> attempt again, at most 8 times -> Full
 //! ```
-//! An overwrite that needs no more than the object that is there may use the reserve that is kept for it: what it
-//! replaces is free a moment later. While the accept threshold is closed, new pages are refused at once, and overwrites
-//! that grow may have what is free, but no room is made for them.
+//! An overwrite that needs no more than the old object may use the overwrite reserve, because the old object is freed a
+//! moment later. While the accept threshold is closed, the store refuses new pages at once; overwrites that grow get
+//! what is free, but no room is made for them.
 
 use pagefold_frame::ReserveAccess;
 
@@ -127,14 +127,14 @@ impl Space {
         }
     }
 
-    /// Whether a put takes no more than it gives: what it needs is not longer than the object that is there.
+    /// Whether the put frees at least as much as it needs: the old object is not shorter than the new one.
     fn gives(&self, need: Need) -> bool {
         let old = self.state().index.load(need.key).entry();
         old.holds_memory() && need.object <= self.store().object_len(old)
     }
 
-    /// The error for a put that cannot be held, after what it means for the old value. `was_new` says whether there was
-    /// none when the put began: what was dropped since made room for it, or was to.
+    /// The error of a refused put; in an ephemeral space the old value is dropped first. `was_new` says whether there was
+    /// none when the put began: a value that was dropped since made room for it.
     fn full(&self, need: Need, limit: ReachedLimit, was_new: bool) -> PutIfError {
         let (space, key) = (self.state(), need.key);
         let there = space.index.load(key);

@@ -1,8 +1,8 @@
 //! Pages and values out.
 //!
-//! Load the word, read the object by its handle, decode into the caller's memory. An object that is gone meanwhile was
-//! replaced or removed, and its handle is stale: look again. Nothing here allocates or takes a lock but where it is
-//! said, and [`Space::try_get`] never waits.
+//! A get loads the word, reads the object of its handle, and decodes it into the caller's memory. When another thread
+//! replaces or removes the object meanwhile, its handle is stale, and the get looks again. Nothing here takes a lock, and
+//! only what says so allocates. [`Space::try_get`] never waits.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::{
 /// How often a read that never waits looks again when the object, or the way to its word, is gone.
 const ROUNDS: usize = 16;
 
-/// Where a value of a length not yet known is to go.
+/// The destination of a value whose length is not known yet.
 enum Room<'a> {
     /// From a length on, which stays.
     Grows(&'a mut Vec<u8>, usize),
@@ -98,7 +98,7 @@ impl Space {
                 }
                 Err(ReadError::Stale) => sync::spin_loop(),
                 Err(ReadError::WouldBlock) => break,
-                Err(error) => return Err(self.unread(error, given).into()),
+                Err(error) => return Err(self.read_error(error, given).into()),
             }
         }
         self.state().counters.add(Count::WouldBlock, 1);
@@ -128,7 +128,7 @@ impl Space {
                     return Ok((read, found.word));
                 }
                 Err(ReadError::Stale | ReadError::WouldBlock) => look_again(),
-                Err(error) => return Err(self.unread(error, given)),
+                Err(error) => return Err(self.read_error(error, given)),
             }
         }
     }
@@ -141,7 +141,7 @@ impl Space {
     /// As [`get`](Self::get), for a destination whose length is known only at run time.
     ///
     /// # Errors
-    /// [`GetError`]; above all `WrongLength` unless `into` has exactly the length of what is kept.
+    /// [`GetError`]; above all `WrongLength` unless `into` has exactly the length of the page or value.
     pub fn get_into(&self, key: u64, into: &mut [u8]) -> Result<(), GetError> {
         self.read_page(key, into).map(drop)
     }
@@ -223,7 +223,7 @@ impl Space {
         pages.into_iter().map(|(key, page)| self.get(key, page)).collect()
     }
 
-    /// Nothing under the key: because it was dropped with the space, or for its own reasons.
+    /// The error for a key without an entry: the space was dropped, or the key has nothing.
     pub(super) fn absent(&self) -> GetError {
         if self.state().index.is_closed() {
             return GetError::Key(crate::KeyError::Dropped);
@@ -232,7 +232,7 @@ impl Space {
         GetError::Absent
     }
 
-    pub(super) fn unread(&self, error: ReadError, given: usize) -> GetError {
+    pub(super) fn read_error(&self, error: ReadError, given: usize) -> GetError {
         if let ReadError::Length(len) = error {
             return GetError::WrongLength { len, given };
         }
@@ -241,7 +241,7 @@ impl Space {
     }
 }
 
-/// Somebody replaced the object in the middle of a read: they got on, so this thread will.
+/// Waits a moment before the next look. Another thread replaced the object in the middle of the read, so there is progress.
 pub(super) fn look_again() {
     #[cfg(loom)]
     sync::yield_now();

@@ -4,7 +4,7 @@
 //!  same-filled?  -> a word, and no object
 //!  otherwise     -> encode -> pool.store -> exchange the index word -> free the old object
 //! ```
-//! A put that is not accepted has changed nothing, but for an ephemeral space's old value, which is dropped.
+//! A refused put changes nothing, except that an ephemeral space drops the old value.
 
 use std::{cell::Cell, time::Instant};
 
@@ -109,7 +109,7 @@ impl Space {
         self.put(key, page)
     }
 
-    /// As [`put`](Self::put), but that the old value goes when the new one cannot be held: nobody reads stale data.
+    /// As [`put`](Self::put), but drops the old value when the new one is refused, so that no thread reads stale data.
     ///
     /// # Errors
     /// As [`put`](Self::put); after [`Full`](PutError::Full) there is nothing under the key.

@@ -1,4 +1,4 @@
-//! Taking out: one key, a range, a page with its content, the whole space.
+//! Entries out: one key, a range, a page with its content.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ impl Space {
     /// Gets a page and removes it, at one instant: of several takes of one page, one gets it.
     ///
     /// # Errors
-    /// [`GetError`]; what is kept then stays.
+    /// [`GetError`]; the page then stays.
     pub fn take(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
         let (key, _operation) = self.begin(key)?;
         loop {
@@ -28,7 +28,7 @@ impl Space {
                     look_again();
                     continue;
                 }
-                Err(error) => return Err(self.unread(error, page.len())),
+                Err(error) => return Err(self.read_error(error, page.len())),
             }
             // The object was read after the word was loaded: if the word is still the same, it is what was read.
             if let Ok(taken) = self.state().index.take_out(key, word) {

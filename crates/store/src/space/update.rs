@@ -1,4 +1,4 @@
-//! Puts that depend on what is there: compare-and-swap by version, only where nothing is, read-modify-write.
+//! Conditional puts: compare-and-swap by version, put if absent, read-modify-write.
 
 use super::{
     Space,

@@ -40,7 +40,7 @@ impl Space {
             match self.store().len(word.entry(), Wait::Allowed) {
                 Ok(len) => return Ok(len),
                 Err(ReadError::Stale | ReadError::WouldBlock) => look_again(),
-                Err(error) => return Err(self.unread(error, 0)),
+                Err(error) => return Err(self.read_error(error, 0)),
             }
         }
     }
@@ -48,7 +48,7 @@ impl Space {
     /// Gets a value and removes it, at one instant: of several takes of one value, one gets it.
     ///
     /// # Errors
-    /// [`GetError`], but never `WrongLength`; what is there then stays.
+    /// [`GetError`], but never `WrongLength`; the value then stays.
     ///
     /// # Examples
     /// ```

@@ -11,7 +11,7 @@ use crate::{state::StoreState, word::Word};
 /// Which put it was that made what is under a key: from [`Space::get_versioned`], for [`Space::put_if`].
 ///
 /// Copied and compared for free. Valid for its key, in its store, as long as the program runs; elsewhere it means nothing,
-/// and a put by it is refused, or hits a page that happens to be equal. A page of one repeated 8-byte word, and a value
+/// and a put with it is refused, or hits a page that happens to be equal. A page of one repeated 8-byte word, and a value
 /// of no bytes, have no identity: two puts of it are the same version.
 ///
 /// A version may fail though its page is still there (after the store reused its handles, or keeps the page in another
@@ -37,7 +37,7 @@ pub(crate) enum Expected {
 }
 
 impl Expected {
-    /// Whether it matters what is there.
+    /// Whether the entry of the key matters.
     pub(crate) fn depends(self) -> bool {
         !matches!(self, Self::Anything)
     }

@@ -1,4 +1,4 @@
-//! Whether what the store says of itself is true.
+//! Validation: the accounts of the store against its indices and its pool.
 
 use pagefold_pool::Violation;
 
@@ -6,7 +6,7 @@ use super::{SpaceState, StoreState};
 use crate::{counters::Count, encoder::decode::Wait};
 
 impl StoreState {
-    /// Whether all of it is true, with no operation under way.
+    /// Checks every invariant. No operation may be under way.
     pub(crate) fn validate(&self) -> Result<(), Violation> {
         self.pool.validate()?;
         let mut objects = 0;
@@ -40,7 +40,7 @@ impl StoreState {
         Ok(())
     }
 
-    /// Walks the index of a space; how many objects it names.
+    /// Checks the accounts of a space against its index; returns how many objects the index names.
     fn audit(&self, space: &SpaceState) -> Result<u64, Violation> {
         let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);

@@ -6,8 +6,7 @@ use super::StoreState;
 use crate::{encoder::VALUE_MAX, page::PAGE_BYTES};
 
 impl StoreState {
-    /// Charges, once, what values longer than a page need beside their own scratch: what the contexts may grow by, and
-    /// the scratch that is there when the limit has no room for another.
+    /// Charges, once, for values longer than a page: growth of the contexts, and the scratch of the store.
     pub(crate) fn charge_long(&self) -> Result<(), OutOfFrames> {
         let mut long = self.long.lock();
         if long.is_none() {
@@ -16,7 +15,7 @@ impl StoreState {
         Ok(())
     }
 
-    /// Charges one more context of the codec, if calls have waited for one and the limit has room. Nothing waits for that.
+    /// Adds a codec context if calls have waited for one and the limit has room. Never waits.
     #[inline]
     pub(crate) fn add_wanted_context(&self) {
         if self.encoder.codec.wants_context() {

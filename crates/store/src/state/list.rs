@@ -9,7 +9,7 @@ use super::{SpaceState, StoreState};
 use crate::{config::SpaceKind, error::SpaceError};
 
 impl StoreState {
-    /// Lists a space under the name that is wanted, or one that no other space has.
+    /// Lists a space under the name that it asks for, or under one that is free.
     pub(crate) fn adopt(
         &self,
         name: Option<String>,
@@ -19,7 +19,7 @@ impl StoreState {
         let mut spaces = self.spaces.lock();
         let name = match name {
             Some(name) if spaces.iter().any(|space| space.name == name) => {
-                // What `make` would have used goes after the lock.
+                // `make` is dropped after the lock.
                 drop(spaces);
                 return Err(SpaceError::NameTaken { name });
             }

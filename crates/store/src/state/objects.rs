@@ -20,30 +20,30 @@ impl StoreState {
         self.encoder.len(&self.objects(), entry, wait)
     }
 
-    /// Frees the object of a word that is nobody's any more.
+    /// Frees the object of an entry that this thread took out of the index.
     pub(crate) fn free(&self, entry: Entry) {
         if let Some(at) = entry.handle() {
             let freed = self.pool.free(self.pool_id.handle(at.0));
             assert!(
                 freed.is_ok(),
-                "I-WORD: whoever takes a word out is the only one to free its object"
+                "I-WORD: only the thread that takes a word out frees its object"
             );
         }
     }
 
-    /// Counts out and frees what was taken out of the index.
+    /// Subtracts from the counters, and frees, what this thread took out of the index.
     pub(crate) fn retire(&self, space: &SpaceState, word: Word) {
         let entry = word.entry();
         space.note_gone(entry, self.original(entry));
         self.free(entry);
     }
 
-    /// The exact length of its object in bytes; 0 if it has none, or it was replaced meanwhile.
+    /// The exact length of the object in bytes; 0 if there is none, or it was replaced meanwhile.
     pub(crate) fn object_len(&self, entry: Entry) -> usize {
         entry.handle().map_or(0, |at| self.pool.len(self.pool_id.handle(at.0)).unwrap_or(0))
     }
 
-    /// What was put for it, in bytes. The object is the caller's, so it is there; a damaged one counts as nothing.
+    /// The length of the page or value, in bytes. The caller owns the object, so it is there; a damaged one counts as 0.
     pub(crate) fn original(&self, entry: Entry) -> usize {
         self.len(entry, Wait::Allowed).unwrap_or(0)
     }

@@ -30,10 +30,8 @@ impl StoreState {
         }
     }
 
-    /// Takes retired handles back if that is due, at a moment without operations; whether any came back since the epoch
-    /// was `since`, by this thread or another. Not from inside of an operation.
-    ///
-    /// Only index words hold handles then, and versions, which the epoch ends.
+    /// Takes retired handles back if that is due, at a moment without operations. Returns whether this thread or another
+    /// took any back since the epoch was `since`. Not to be called inside an operation.
     pub(crate) fn recycle_handles(&self, since: u64) -> bool {
         let is_due = || self.wants_handles.load(Ordering::Relaxed) && self.epoch() == since;
         if !is_due() {
@@ -46,7 +44,7 @@ impl StoreState {
             return self.epoch() != since;
         }
         self.wants_handles.store(false, Ordering::Relaxed);
-        // ORDERING: Release; pairs with the Acquire in `epoch`: see `space/update.rs`.
+        // ORDERING: Release; pairs with the Acquire in `epoch`: see `space/version.rs`.
         self.epoch.fetch_add(1, Ordering::Release);
         let recycled = self.pool.recycle_retired();
         tracing::debug!(recycled, "handles were taken back");

@@ -1,7 +1,6 @@
-//! Making room: compaction, dropping pages of ephemeral spaces, giving back what is free; by a put at the limit, by the
-//! shrinker, and on demand.
+//! Making room: compaction, eviction, trimming. A put at the limit does it, the shrinker, and `Store::shrink`.
 //!
-//! All of it is done in bounded pieces, beside everything else, with no lock held between them.
+//! It works in bounded pieces beside all other operations, and holds no lock between them.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,7 +19,7 @@ use crate::{
 
 /// Bytes moved by one piece of compaction.
 pub(crate) const COMPACT_BYTES: usize = 256 << 10;
-/// Bytes of objects dropped by one piece, at least: a span's worth, so that whole frames become free.
+/// One piece of eviction drops at least this many bytes of objects: those of a span, so that whole frames become free.
 const EVICT_BYTES: u64 = 16 << 10;
 /// Choices without a page to drop after which an order counts as failed.
 const FRUITLESS: u32 = 8;
@@ -36,13 +35,13 @@ pub struct ShrinkReport {
 }
 
 impl StoreState {
-    /// Makes room for a put of `bytes`, a piece of it; `false` when there is nothing more to try. Each round tries
+    /// Does a piece of work to make room for a put of `bytes`; `false` when there is nothing more to try. Each round tries
     /// harder than the one before.
     pub(crate) fn make_room(&self, space: &SpaceState, bytes: u64, round: u32) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         self.wakeup.notify();
         let mut won = false;
-        // The first round only compacts, if that is promising: what is dropped is gone, what is moved is not.
+        // The first round only compacts, if that promises anything: compaction loses nothing, eviction does.
         if round > 0 || space.kind == SpaceKind::Ephemeral && !self.is_worth_compacting() {
             let wanted = (2 * bytes).max(EVICT_BYTES) << round.min(4);
             won |= self.evict_anywhere(wanted) > 0;
@@ -54,11 +53,11 @@ impl StoreState {
             let trimmed = self.pool.trim();
             won |= trimmed.frame_bytes > 0 || trimmed.metadata_bytes > 0;
         }
-        // What the first round leaves, the second may drop.
+        // The second round may drop pages.
         won || round == 0
     }
 
-    /// As [`make_room`](Self::make_room), without dropping anything and so without calling the program.
+    /// As [`make_room`](Self::make_room), but drops nothing, and so calls nothing of the program.
     pub(crate) fn make_room_by_moving(&self) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         let before = self.memory.used();
@@ -153,13 +152,13 @@ impl StoreState {
         self.nodes.release()
     }
 
-    /// Gives back what is free without moving or dropping anything.
+    /// Returns free memory to the system. Moves and drops nothing.
     pub(crate) fn trim(&self) {
         self.release_indices();
         self.pool.trim();
     }
 
-    /// Frees about `bytes` of what may be resident: what is free anyway, then by compaction, then by dropping pages.
+    /// Returns about `bytes` to the system: free memory first, then by compaction, then by eviction.
     pub(crate) fn shrink(&self, bytes: usize) -> ShrinkReport {
         let before = self.memory.used();
         let goal = before.saturating_sub(bytes.div_ceil(FRAME_BYTES));
@@ -181,9 +180,9 @@ impl StoreState {
         }
     }
 
-    /// Puts a new limit in force, dropping pages of ephemeral spaces if it is lower than what they leave.
+    /// Sets the limit. Drops pages of ephemeral spaces if a lower one needs that.
     pub(crate) fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
-        // Puts meanwhile keep to the lower of both, so that they do not fill what is emptied here.
+        // Meanwhile puts stay within the lower of both limits, so that they do not fill what this thread empties.
         self.set_target(bytes / FRAME_BYTES);
         let outcome = self.lower_until(bytes);
         self.set_target(self.memory.limit());
@@ -211,9 +210,9 @@ impl StoreState {
         }
     }
 
-    /// A piece of the shrinker's work; whether another one may win something.
+    /// A piece of the shrinker's work; whether another one may free more.
     ///
-    /// What is free already, or only waits to be compacted, is no reason to drop anything.
+    /// It drops pages only when compaction and free memory are not enough.
     pub(crate) fn shrink_step(&self) -> bool {
         if !self.is_above_low() {
             return false;

@@ -18,14 +18,14 @@ use crate::{
     word::{Entry, Word},
 };
 
-/// What belongs to a space alone. Known to its handles and to the store's list.
+/// The state of a space. Its handles and the store's list hold it.
 pub(crate) struct SpaceState {
     pub(crate) name: String,
     pub(crate) kind: SpaceKind,
     pub(crate) index: Index,
     pub(crate) counters: Counters,
     pub(crate) order: Box<dyn EvictionOrder>,
-    /// Chooses where `order` fails to.
+    /// Chooses when `order` fails to.
     pub(crate) fallback: SecondChance,
     /// Until the space is dropped.
     on_evict: Mutex<Option<Arc<Listener>>>,
@@ -33,7 +33,7 @@ pub(crate) struct SpaceState {
     pub(super) keep: bool,
     /// What its handles share, while there are any.
     pub(super) handle: Mutex<Weak<SpaceHandle>>,
-    /// Held by whichever thread changes the number of keys.
+    /// Held by the thread that changes the number of keys.
     pub(crate) resizing: Mutex<()>,
     /// Bytes of objects, as the index words count them. With a limit it is never above it.
     used: AtomicU64,
@@ -67,8 +67,7 @@ impl SpaceState {
         }
     }
 
-    // ORDERING of `used` and `limit`: Relaxed; atomicity alone keeps the sum within the limit, and no other memory
-    // hangs on it.
+    // ORDERING of `used` and `limit`: Relaxed; atomicity alone keeps the sum within the limit, and they guard no other memory.
 
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -82,8 +81,8 @@ impl SpaceState {
         self.limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Counts `new` bytes in the place of `old`, unless the limit says no. What becomes less is only counted by
-    /// [`count_shrunk`](Self::count_shrunk).
+    /// Counts `new` bytes in the place of `old` if that stays within the limit. Only
+    /// [`count_shrunk`](Self::count_shrunk) subtracts.
     pub(crate) fn admit(&self, new: u64, old: u64) -> bool {
         let more = new.saturating_sub(old);
         more == 0
@@ -95,12 +94,12 @@ impl SpaceState {
                 .is_ok()
     }
 
-    /// Counts what became less.
+    /// Subtracts the bytes by which an object shrank.
     pub(crate) fn count_shrunk(&self, new: u64, old: u64) {
         self.used.fetch_sub(old.saturating_sub(new), Ordering::Relaxed);
     }
 
-    /// Counts what came, but for [`used`](Self::used).
+    /// Adds a new entry to all counters except [`used`](Self::used).
     pub(crate) fn note_in(&self, entry: Entry, original: usize) {
         if let Some(count) = counted_as(entry) {
             self.counters.add(count, 1);
@@ -109,7 +108,7 @@ impl SpaceState {
         self.counters.add(Count::Objects, entry.counted_bytes());
     }
 
-    /// Counts what went, but for [`used`](Self::used).
+    /// Subtracts an entry from all counters except [`used`](Self::used).
     pub(crate) fn note_out(&self, entry: Entry, original: usize) {
         if let Some(count) = counted_as(entry) {
             self.counters.sub(count, 1);
@@ -118,8 +117,8 @@ impl SpaceState {
         self.counters.sub(Count::Objects, entry.counted_bytes());
     }
 
-    /// Counts what took the place of something, but for [`used`](Self::used). Most pages take the place of their like,
-    /// of which there are then as many as before.
+    /// Counts an entry in the place of another, except in [`used`](Self::used). Most replace one of their own kind, whose
+    /// count does not change.
     pub(crate) fn note_exchange(
         &self,
         new: Entry,
@@ -153,13 +152,13 @@ impl SpaceState {
         self.on_evict.lock().clone()
     }
 
-    /// Lets go of the listener, which may hold a handle of this very space.
+    /// Drops the listener, which may hold a handle of this space.
     pub(crate) fn drop_listener(&self) {
         let listener = self.on_evict.lock().take();
         drop(listener);
     }
 
-    /// Counts what was taken out and not replaced.
+    /// Subtracts an entry that was taken out and not replaced.
     pub(crate) fn note_gone(&self, entry: Entry, original: usize) {
         self.count_shrunk(0, entry.counted_bytes());
         self.note_out(entry, original);
