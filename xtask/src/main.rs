@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod bench;
 mod compare;
 mod corpus;
@@ -37,6 +38,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Api(api::ApiArgs),
     Corpus(corpus::CorpusArgs),
     Evidence(evidence::EvidenceArgs),
     Bench(bench::BenchArgs),
@@ -52,6 +54,7 @@ enum Task {
 impl Task {
     fn run(&self) -> Result<ExitCode, XtaskError> {
         match self {
+            Self::Api(arguments) => api::run(arguments),
             Self::Corpus(arguments) => corpus::run(arguments),
             Self::Evidence(arguments) => evidence::run(arguments),
             Self::Bench(arguments) => bench::run(arguments),

@@ -2,16 +2,20 @@
 
 use clap_complete::Shell;
 
-use crate::exit::{self, Exit, Failure};
+use crate::{
+    console::{self, OutputError},
+    exit::Exit,
+};
 
 /// Prints the script for this shell.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub(crate) fn print(shell: Shell, mut table: clap::Command) -> Result<Exit, Failure> {
+pub(crate) fn print(shell: Shell, mut table: clap::Command) -> Result<Exit, OutputError> {
     let name = table.get_name().to_owned();
     let mut script = Vec::new();
     // Into memory first: the generator panics where it cannot write.
     clap_complete::generate(shell, &mut table, name, &mut script);
-    exit::print_text(&script)
+    console::print(&script)?;
+    Ok(Exit::Success)
 }

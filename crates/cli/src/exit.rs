@@ -1,40 +1,38 @@
-//! How the command ends: exit codes, and failures as one line on stderr. `docs/ESTIMATE.md` and
-//! `docs/TORTURE.md` document the codes.
+//! Exit codes: one table for all commands. Each command's error converts into an [`Exit`].
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use pagefold_codec::BuildCodecError;
-use pagefold_pool::{AllocError, BuildError, HandleError};
-use pagefold_procfs::ProcfsError;
-use pagefold_testkit::trace::TraceError;
-use thiserror::Error;
+/// The table as `--help`, the manual page and `docs/` show it.
+pub(crate) const CODES: &str = "\
+Exit codes:
+  0    done, and everything checked is right
+  1    failed: nothing could be read, measured or printed
+  2    invalid arguments: an option, a limit, a trace or an output
+       file cannot be used, and nothing was done
+  3    incomplete: an input was missing or could not be read
+  4    an allocator failed: contents, accounts or an answer are wrong
+  5    an allocator stalled: nothing was finished for a minute
+  6    an injected bug was not caught
+  130  interrupted; the report holds what was measured";
 
-use crate::{
-    bytes, classes::SizesError, files0::ListError, printable::printable, report::html::HtmlError,
-};
-
-/// How a command ended. What a code means depends on the command.
+/// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Everything asked for was done and is right.
     Success,
-    /// Nothing could be measured, or the run failed. Of torture: something was wrong, as a canary wants it.
+    /// Nothing could be read, measured or printed.
     Failed,
-    /// Invalid arguments.
+    /// Invalid arguments: an option, a limit, a trace or an output file cannot be used, and nothing was done.
     Usage,
-    /// The report is complete but for inputs that are missing or could not be read.
+    /// The report lacks an input that is missing or could not be read.
     Partial,
-    /// A page did not read back as it was stored.
-    Mismatch,
+    /// An allocator failed a check: a page did not read back as it was stored, or torture found an error.
+    Wrong,
     /// Nothing was finished for a long time.
     Stalled,
-    /// A planted fault was not caught.
+    /// An injected bug was not caught.
     Missed,
-    /// Stopped by Ctrl-C or a request to terminate; the report holds what there was.
+    /// Stopped by Ctrl-C or a request to terminate.
     Interrupted,
 }
 
@@ -45,8 +43,10 @@ impl Exit {
             Self::Success => 0,
             Self::Failed => 1,
             Self::Usage => 2,
-            Self::Partial | Self::Stalled => 3,
-            Self::Mismatch | Self::Missed => 4,
+            Self::Partial => 3,
+            Self::Wrong => 4,
+            Self::Stalled => 5,
+            Self::Missed => 6,
             Self::Interrupted => 130,
         }
     }
@@ -58,128 +58,23 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What to do where there is no memory.
-pub(crate) const OUT_OF_MEMORY_ADVICE: &str = "use a smaller --sample or fewer --threads, or raise the limit (ulimit -v, ulimit -d, the cgroup's)";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Why there is no report, or no complete one.
-#[derive(Debug, Error)]
-pub(crate) enum Failure {
-    /// Every input was skipped; the first reason stands for all.
-    #[error("{first}{}", and_more(*more))]
-    NothingReadable { first: String, more: usize },
-    /// There were inputs, and no byte in them.
-    #[error("nothing to measure: the input is empty")]
-    EmptyInput,
-    /// There were inputs, and nothing but holes in them.
-    #[error("nothing to measure: the input is {} of holes, and no data", bytes::show(*bytes))]
-    OnlyHoles { bytes: u64 },
-    /// Mappings were asked for, and nothing in the input has any.
-    #[error("--maps needs a process (--pid, --all) or a core file; the input is neither")]
-    NoMappings,
-    /// The whole input is larger than the sampled fraction can show.
-    #[error("nothing to measure: no page of {pages} was sampled; raise --sample or change --seed")]
-    EmptySample { pages: u64 },
-    /// The pages to keep, and a pool of them, would take more memory than there is.
-    #[error("the sample of {} is larger than the {} for which there is room, with a pool of it, in the memory that {bound} leaves; {advice}", bytes::show(*.wanted), bytes::show(*.cap))]
-    SampleTooLarge { wanted: u64, cap: u64, bound: String, advice: String },
-    /// Not even a small pool finds address space.
-    #[error("there is no address space for a pool; raise `ulimit -v`")]
-    AddressSpace,
-    /// An allocation that can be done without failed.
-    #[error("out of memory: no room for {} of {what}; {OUT_OF_MEMORY_ADVICE}", bytes::show(*.bytes))]
-    OutOfMemory { bytes: u64, what: &'static str },
-    /// More pages than a page number holds.
-    #[error("more than {} pages are sampled; use a smaller --sample", u32::MAX)]
-    TooManyPages,
-    /// No pool can be built with the limit that was given.
-    #[error("{0}")]
-    Limit(BuildError),
-    /// A pool could not be built.
-    #[error("{0}; {OUT_OF_MEMORY_ADVICE}")]
-    Build(#[from] BuildError),
-    /// A codec refused its configuration.
-    #[error(transparent)]
-    Codec(#[from] BuildCodecError),
-    /// A pool refused a page for another reason than its limit.
-    #[error("{allocator} did not store page {page}: {reason}")]
-    Store { allocator: &'static str, page: String, reason: AllocError },
-    /// A pool did not know a handle that it gave out.
-    #[error("{allocator} did not free page {page}: {reason}")]
-    Free { allocator: &'static str, page: String, reason: HandleError },
-    /// The kernel's figures could not be read.
-    #[error("the memory figures of this process could not be read: {0}")]
-    MemoryFigures(#[from] ProcfsError),
-    /// How much memory there is could not be found out.
-    #[error("the available memory could not be read from /proc/meminfo: {0}")]
-    AvailableMemory(String),
-    /// Ctrl-C cannot be caught.
-    #[error("the handler for Ctrl-C could not be set: {0}")]
-    Interrupt(String),
-    /// A thread could not be started.
-    #[error(
-        "a thread could not be started: {0}; use fewer --threads, or raise the limit (ulimit -u, ulimit -v)"
-    )]
-    Thread(io::Error),
-    /// The page with charts has no place, or could not be written there.
-    #[error(transparent)]
-    Html(#[from] HtmlError),
-    /// The lengths for a table of size classes could not be read.
-    #[error(transparent)]
-    Sizes(#[from] SizesError),
-    /// The list of inputs could not be read.
-    #[error(transparent)]
-    List(#[from] ListError),
-    /// A trace could not be used.
-    #[error("{}: {source}", path.display())]
-    Trace { path: PathBuf, source: TraceError },
-    /// A trace has no place.
-    #[error("{}: {source}", path.display())]
-    Record { path: PathBuf, source: io::Error },
-    /// The report could not be written.
-    #[error("the report could not be written: {0}")]
-    Output(io::Error),
-}
-
-fn and_more(more: usize) -> String {
-    if more == 0 { String::new() } else { format!(" (and {more} more inputs could not be read)") }
-}
-
-impl Failure {
-    /// The code that goes with this failure.
-    pub(crate) fn exit(&self) -> Exit {
-        match self {
-            Self::Limit(_)
-            | Self::NoMappings
-            | Self::Trace { .. }
-            | Self::Record { .. }
-            | Self::Codec(BuildCodecError::NotInThisBuild { .. }) => Exit::Usage,
-            Self::Html(error) if error.is_early() => Exit::Usage,
-            _ => Exit::Failed,
-        }
+    #[test]
+    fn the_table_has_every_code_once_and_in_order() {
+        let all = [
+            Exit::Success,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Partial,
+            Exit::Wrong,
+            Exit::Stalled,
+            Exit::Missed,
+            Exit::Interrupted,
+        ];
+        let listed = CODES.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok());
+        assert_eq!(all.map(Exit::code).to_vec(), listed.collect::<Vec<u8>>());
     }
-
-    /// Prints the failure as one line on stderr.
-    pub(crate) fn print(self) -> Exit {
-        complain(&self.to_string());
-        self.exit()
-    }
-}
-
-/// Writes a text to stdout, whole. A reader that closes the pipe early has seen what it wanted.
-///
-/// # Errors
-/// [`Failure::Output`].
-pub(crate) fn print_text(text: &[u8]) -> Result<Exit, Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
-        _ => Ok(Exit::Success),
-    }
-}
-
-/// Writes one line to stderr, without control characters: it may hold a file's name or an argument. If even that fails
-/// there is nothing left to do.
-pub(crate) fn complain(message: &str) {
-    let line: String = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let _ = writeln!(io::stderr(), "pagefold: {}", printable(&line));
 }

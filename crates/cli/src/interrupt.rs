@@ -7,6 +7,7 @@
 //! A signal that was ignored when the command began stays ignored: `nohup` and a shell's background jobs rely on it.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,8 +20,20 @@ use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
     iterator::Signals,
 };
+use thiserror::Error;
 
-use crate::exit::{self, Exit, Failure};
+use crate::{console, exit::Exit};
+
+/// The signals cannot be handled.
+#[derive(Debug, Error)]
+#[error("the handler for Ctrl-C could not be set: {0}")]
+pub(crate) struct InterruptError(io::Error);
+
+impl From<&InterruptError> for Exit {
+    fn from(_: &InterruptError) -> Self {
+        Self::Failed
+    }
+}
 
 /// Whether the user wants the measurement to stop. Clones share one state.
 #[derive(Debug, Clone, Default)]
@@ -37,19 +50,18 @@ impl Interrupt {
     ///
     /// # Errors
     /// When the system refuses the handlers or a thread for them.
-    pub(crate) fn install() -> Result<Self, Failure> {
+    pub(crate) fn install() -> Result<Self, InterruptError> {
         let interrupt = Self::default();
-        let refused = |error: std::io::Error| Failure::Interrupt(error.to_string());
         // A system that does not tell is taken to ignore none.
         let wanted = [SIGINT, SIGTERM, SIGHUP]
             .into_iter()
             .filter(|&signal| !is_ignored(signal).unwrap_or(false));
-        let mut signals = Signals::new(wanted).map_err(refused)?;
+        let mut signals = Signals::new(wanted).map_err(InterruptError)?;
         let caught = interrupt.clone();
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || signals.forever().for_each(|_| caught.react()))
-            .map_err(refused)?;
+            .map_err(InterruptError)?;
         Ok(interrupt)
     }
 
@@ -59,7 +71,7 @@ impl Interrupt {
             return;
         }
         if !self.is_reportable() {
-            exit::complain("interrupted while reading the input; nothing was measured");
+            console::complain("interrupted while reading the input; nothing was measured");
         }
         std::process::exit(Exit::Interrupted.code().into());
     }

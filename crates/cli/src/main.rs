@@ -1,47 +1,46 @@
-//! The `pagefold` command: arguments become a typed configuration, the modules below do the work, and the outcome
-//! becomes an exit code.
+//! The `pagefold` command: arguments become a typed configuration, a command does the work, and the outcome becomes an
+//! exit code.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`args`] | the command line, and the configuration it becomes |
-//! | [`mod@estimate`] | reading pages, storing them in pools, reading them back |
-//! | [`mod@classes`] | the table of size classes |
-//! | [`torture`], [`trace`] | stressing the allocators; measuring them on what was recorded |
-//! | [`report`] | what was found, as JSON, as a table with a verdict, and as a page with charts |
-//! | [`like`], [`files0`] | what the kernel's own compressed memory has; inputs from a list |
-//! | [`completions`], [`man`] | what shells and `man` want, from the definitions of the arguments |
-//! | [`interrupt`], [`progress`] | Ctrl-C and the progress bar |
-//! | [`bytes`], [`mod@printable`], [`exit`] | byte sizes, text that is safe to print, exit codes |
+//! | [`args`], [`command`] | the command line, and what it asks for |
+//! | [`mod@estimate`] | reading pages, storing them in pools, reading them back, reporting |
+//! | [`allocators`] | commands about the allocators: size classes, stress, traces |
+//! | [`completions`], [`man`] | scripts for shells and the manual page, from the definitions of the arguments |
+//! | [`interrupt`], [`progress`], [`console`] | Ctrl-C, the progress bar, output |
+//! | [`exit`] | exit codes |
+//! | [`bytes`], [`numbers`], [`columns`], [`mod@printable`] | figures and text for people |
 #![forbid(unsafe_code)]
 
+mod allocators;
 mod args;
 mod bytes;
-mod classes;
+mod columns;
+mod command;
 mod completions;
+mod console;
 mod estimate;
 mod exit;
-mod files0;
 mod interrupt;
-mod like;
 mod man;
+mod numbers;
 mod printable;
 mod progress;
-mod report;
-mod torture;
-mod trace;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Display, process::ExitCode};
 
 use pagefold_sys::heap::ExitingAllocator;
 
 use crate::{
-    exit::{Exit, Failure},
-    report::html::{Destination, Settings},
+    allocators::{classes, torture, trace},
+    command::Command,
+    exit::Exit,
 };
 
 /// A failed allocation is an exit code with advice, not an abort.
 #[global_allocator]
-static ALLOCATOR: ExitingAllocator = ExitingAllocator::new("pagefold", exit::OUT_OF_MEMORY_ADVICE);
+static ALLOCATOR: ExitingAllocator =
+    ExitingAllocator::new("pagefold", estimate::error::OUT_OF_MEMORY_ADVICE);
 
 fn main() -> ExitCode {
     interrupt::outlive_file_limit();
@@ -49,33 +48,24 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(stop) => return stop.print(),
     };
-    let ended = match command {
-        args::Command::Estimate { config, output, html } => estimate(config, output, html),
-        args::Command::Classes(config) => classes::run(&config),
-        args::Command::Trace(config) => trace::estimate(&config),
-        args::Command::Torture(config) => torture::run(config),
-        args::Command::Completions(shell) => completions::print(shell, args::table()),
-        args::Command::Man => man::print(args::table()),
+    let exit = match command {
+        Command::Estimate { config, output, html } => end(estimate::run(config, output, html)),
+        Command::Classes(config) => end(classes::run(&config)),
+        Command::Trace(config) => end(trace::run(&config)),
+        Command::Torture(config) => end(torture::run(config)),
+        Command::Completions(shell) => end(completions::print(shell, args::table())),
+        Command::Man => end(man::print(args::table())),
     };
-    ended.unwrap_or_else(Failure::print).into()
+    exit.into()
 }
 
-/// Measures, writes the page if one is wanted, and prints.
-fn estimate(
-    mut config: args::EstimateConfig,
-    output: args::Output,
-    html: Option<PathBuf>,
-) -> Result<Exit, Failure> {
-    config.inputs = files0::expand(config.inputs)?;
-    let config = &config;
-    // Before anything is measured: it may take an hour to find out otherwise.
-    let html = html.map(|path| Destination::check(path, &config.inputs)).transpose()?;
-    let mut report = estimate::measure(config, output)?;
-    if let Some(destination) = html {
-        let page = report::html::render(&report, &Settings::new(config, std::env::args_os()));
-        if let Err(error) = destination.write(&page) {
-            report.failure.get_or_insert(error.into());
-        }
-    }
-    report::print(report, output)
+/// Prints the error of a command, if there is one, as one line on stderr.
+fn end<E: Display>(ended: Result<Exit, E>) -> Exit
+where
+    for<'e> Exit: From<&'e E>,
+{
+    ended.unwrap_or_else(|error| {
+        console::complain(&error.to_string());
+        Exit::from(&error)
+    })
 }

@@ -10,15 +10,19 @@ use clap::Command;
 use clap_mangen::Man;
 use roff::{Roff, roman};
 
-use crate::exit::{self, Exit, Failure};
+use crate::{
+    console::{self, OutputError},
+    exit::Exit,
+};
 
 /// Prints the page.
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub(crate) fn print(table: Command) -> Result<Exit, Failure> {
-    let page = page(table).map_err(Failure::Output)?;
-    exit::print_text(&page)
+pub(crate) fn print(table: Command) -> Result<Exit, OutputError> {
+    let page = page(table)?;
+    console::print(&page)?;
+    Ok(Exit::Success)
 }
 
 fn page(mut table: Command) -> io::Result<Vec<u8>> {

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, stderr, stdout};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::args::Output;
+use crate::console::Output;
 
 /// A progress bar, or nothing when nobody would see it.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use std::fmt;
 
 use crate::{
     DescriptorId, FrameRange,
-    lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run},
+    layout::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run},
     slab::{Body, Descriptor, Slab},
-    state::Kill,
+    state::Reap,
 };
 
 #[cfg(loom)]
@@ -84,8 +84,9 @@ impl<M: Body, const W: usize> ReadGuard<'_, M, W, Chain> {
     pub fn parts(&self) -> (&M, ChainBytes<'_>) {
         // SAFETY: this hold keeps writers (and with them every change of the place) away until it drops, and the view
         // borrows it. (I-PIECE)
-        let bytes =
-            unsafe { ChainBytes::new(self.slab.arena(), &self.descriptor.rest, self.location) };
+        let bytes = unsafe {
+            ChainBytes::new(self.slab.reservation(), &self.descriptor.further, self.location)
+        };
         (self.body(), bytes)
     }
 }
@@ -96,7 +97,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Drop for ReadGuard<'_, M, W, L> {
         #[cfg(loom)]
         drop(self.watch.take());
         if self.descriptor.state.unlock_read() {
-            self.slab.report(self.id);
+            self.slab.defer(self.id);
         }
     }
 }
@@ -151,24 +152,24 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
         #[cfg(not(loom))]
         std::mem::forget(self);
         // One that is isolated is freed after it was put back.
-        if let Kill::Claimed(_) = descriptor.state.retire() {
+        if let Reap::Now(_) = descriptor.state.retire() {
             slab.give_back(id, location);
         }
     }
 
-    /// Where a piece is.
-    pub(crate) fn piece(&self, number: u32) -> FrameRange {
-        L::piece(&self.descriptor.rest, self.location, number)
+    /// Where a extent is.
+    pub(crate) fn extent(&self, number: u32) -> FrameRange {
+        L::extent(&self.descriptor.further, self.location, number)
     }
 
-    /// Copies a piece to another run of the same length, which becomes this descriptor's. Returns the old one, which
+    /// Copies a extent to another run of the same length, which becomes this descriptor's. Returns the old one, which
     /// is now nobody's.
     ///
     /// The caller isolated the descriptor, and `to` is a run that its owner words give to this descriptor and that
     /// nobody else has.
     pub(crate) fn relocate(&mut self, number: u32, to: FrameRange) -> FrameRange {
-        let from = self.piece(number);
-        assert_eq!(from.frames, to.frames, "a piece keeps its length");
+        let from = self.extent(number);
+        assert_eq!(from.frames, to.frames, "a extent keeps its length");
         let (source, target) = (self.slab.base_of(from), self.slab.base_of(to));
         // SAFETY: both runs are committed memory and different ones: the old run is this descriptor's, whose hold is
         // exclusive, and the new one was handed out for it a moment ago, so they do not overlap and nobody else
@@ -178,7 +179,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
             self.location.start = to.start;
             self.descriptor.state.relocate(self.location);
         } else {
-            L::put(&self.descriptor.rest, number, to.start);
+            L::put(&self.descriptor.further, number, to.start);
         }
         from
     }
@@ -206,9 +207,9 @@ impl<M: Body, const W: usize> WriteGuard<'_, M, W, Run> {
 impl<M: Body, const W: usize> WriteGuard<'_, M, W, Chain> {
     /// The body, and the bytes of the chain by frame.
     pub fn parts(&mut self) -> (&mut M, ChainBytesMut<'_>) {
-        let (arena, rest) = (self.slab.arena(), &self.descriptor.rest);
+        let (reservation, further) = (self.slab.reservation(), &self.descriptor.further);
         // SAFETY: this hold is exclusive until it drops, and the view borrows it for as long. (I-PIECE)
-        let bytes = unsafe { ChainBytesMut::new(arena, rest, self.location) };
+        let bytes = unsafe { ChainBytesMut::new(reservation, further, self.location) };
         (self.body(), bytes)
     }
 }
@@ -218,7 +219,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Drop for WriteGuard<'_, M, W, L> {
         #[cfg(loom)]
         drop(self.watch.take());
         if self.descriptor.state.unlock_write() {
-            self.slab.report(self.id);
+            self.slab.defer(self.id);
         }
     }
 }

@@ -19,44 +19,50 @@
 //! | `state` | the one-word descriptor lock |
 //! | `release` | descriptors that somebody must look after |
 //! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
-//! | [`lay`](FrameLayout) | frames in one run, or as a chain of single frames |
+//! | [`layout`](FrameLayout) | frames in one run, or as a chain of single frames |
 //! | [`migrate`](Movable) | isolate, migrate, put back: a descriptor's frames move |
 //! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::alloc_contiguous) of ranges |
 //!
 //! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
-//! in `source`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! in `source`, `table`, `slab`, `layout`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;
 mod buddy;
 mod budget;
+mod busy;
 mod cache;
 #[cfg(not(loom))]
 mod charged;
+mod deferred;
 mod evacuate;
 mod guard;
-mod lay;
+mod layout;
 mod migrate;
-mod release;
+mod migration_stats;
+mod owner;
+mod plan;
 mod slab;
 mod source;
 mod state;
 mod table;
 mod units;
+mod word_table;
 
 pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
 pub use budget::{Charge, MemoryBudget, OutOfFrames, ReserveAccess};
-pub use evacuate::{Blocker, ContiguousError, ContiguousRange, FrameCompaction};
+pub use busy::{Blocker, Busy, FrameMigrateError};
+pub use evacuate::{ContiguousError, ContiguousRange, FrameCompaction};
 pub use guard::{ReadGuard, WriteGuard};
-pub use lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
-pub use migrate::{
-    Busy, FrameMigrateError, FrameOwner, Isolated, MigrateOutcome, MigrationStats, Movable,
-};
-pub use slab::{Body, Deferred, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
+pub use layout::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
+pub use migrate::{Isolated, MigrateOutcome, Movable};
+pub use migration_stats::MigrationStats;
+pub use owner::{DescriptorId, FrameOwner, Mobility, Tag};
+pub use slab::{Body, Deferred, Release, Slab, SlabConfig};
 #[cfg(target_os = "linux")]
 pub use source::MmapSource;
 pub use source::{FrameSource, HeapSource, SourceError};
 pub use state::LockError;
-pub use table::WordTable;
 pub use units::{FRAME_BYTES, FrameCount, FrameNo, FrameRange, PAGEBLOCK_FRAMES, frames_for};
+pub use word_table::WordTable;

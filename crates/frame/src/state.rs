@@ -12,7 +12,7 @@
 //! | readers or WRITER | one hold less | `unlock_read`, `unlock_write`; the last one of a PENDING or DYING word reports it |
 //! | LIVE, WRITER | vacant, or DYING if ISOLATED | `retire`, by the writer |
 //! | LIVE | vacant (no holder, not ISOLATED) or DYING (otherwise) | `reap` |
-//! | LIVE, DYING, no holder, not ISOLATED | vacant | `claim`: exactly one caller gets the place |
+//! | LIVE, DYING, no holder, not ISOLATED | vacant | `reap_dying`: exactly one caller gets the place |
 //! | LIVE | PENDING as well | `note_pending` |
 //! | LIVE, not DYING, not ISOLATED | ISOLATED | `isolate`: whoever is about to move the frames |
 //! | LIVE, WRITER, ISOLATED | another place | `relocate`, by the writer, who isolated it |
@@ -20,7 +20,7 @@
 //!
 //! Because the place is in the word, one successful compare-and-swap both holds the frames and tells where they are.
 //! Readers only count up and never queue behind a writer that waits, since writers only try. A *report* is a hint to
-//! look at the descriptor; it may come late and find nothing to do, because `claim` decides.
+//! look at the descriptor; it may come late and find nothing to do, because `reap_dying` decides.
 //!
 //! ISOLATED keeps the place and the id from being given to others, whatever holds come and go: so whoever isolated a
 //! descriptor can look at it again later and still means the same one.
@@ -42,7 +42,7 @@ const DYING: u64 = 1 << 56;
 const PENDING: u64 = 1 << 57;
 const WAITERS: u64 = 1 << 58;
 const ISOLATED: u64 = 1 << 59;
-const HOLDS: u64 = READERS | WRITER;
+const LOCKS: u64 = READERS | WRITER;
 const PLACE: u64 = (1 << READERS_SHIFT) - 1;
 
 /// How often a reader looks before it sleeps: a move of one object takes about as long.
@@ -57,13 +57,13 @@ pub enum LockError {
     Busy,
 }
 
-/// What became of a descriptor that was killed.
+/// What became of a descriptor whose life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kill {
-    /// Nobody held it: it is vacant now, and its frames are the caller's to free.
-    Claimed(FrameRange),
-    /// Somebody holds it or is moving it: the last one to let go reports it.
-    Held,
+pub(crate) enum Reap {
+    /// No thread held a lock: the word is vacant now, and the caller frees these frames.
+    Now(FrameRange),
+    /// A guard or a mover remains. The last one to go defers the descriptor.
+    Later,
 }
 
 /// See the module.
@@ -91,7 +91,7 @@ fn word_of(location: FrameRange) -> u64 {
 /// is left to whoever puts it back.
 fn has_deferred(word: u64) -> bool {
     let freeable = word & (DYING | ISOLATED) == DYING;
-    word & HOLDS == 0 && word & LIVE != 0 && (freeable || word & PENDING != 0)
+    word & LOCKS == 0 && word & LIVE != 0 && (freeable || word & PENDING != 0)
 }
 
 impl StateWord {
@@ -112,9 +112,9 @@ impl StateWord {
     }
 
     /// Whether anybody holds it. For inspection.
-    pub(crate) fn is_held(&self) -> bool {
+    pub(crate) fn is_locked(&self) -> bool {
         // ORDERING: Relaxed; as above.
-        self.0.load(Ordering::Relaxed) & HOLDS != 0
+        self.0.load(Ordering::Relaxed) & LOCKS != 0
     }
 
     /// Whether it is dying. For inspection.
@@ -131,7 +131,7 @@ impl StateWord {
 
     /// Makes a vacant word live and held for writing.
     pub(crate) fn publish(&self, location: FrameRange) {
-        // ORDERING: Acquire; pairs with the Release in `retire`, `reap` and `claim`: the new body must not be
+        // ORDERING: Acquire; pairs with the Release in `retire`, `reap` and `reap_dying`: the new body must not be
         // written before the last user of the old one was done.
         let outcome = self.0.compare_exchange(
             0,
@@ -204,7 +204,7 @@ impl StateWord {
     /// Gives a read hold back. `true`: somebody must look at the descriptor.
     #[inline]
     pub(crate) fn unlock_read(&self) -> bool {
-        // ORDERING: Release; pairs with the Acquire in `try_write` and `claim`: what this reader read was read
+        // ORDERING: Release; pairs with the Acquire in `try_write` and `reap_dying`: what this reader read was read
         // before the next writer writes or the frames are freed.
         let before = self.0.fetch_sub(READER, Ordering::Release);
         debug_assert!(before & READERS != 0, "a read hold is given back once");
@@ -229,7 +229,7 @@ impl StateWord {
             if word & (LIVE | DYING) != LIVE {
                 return Err(LockError::Gone);
             }
-            if word & HOLDS != 0 {
+            if word & LOCKS != 0 {
                 return Err(LockError::Busy);
             }
             let held = (word | WRITER) & !cleared;
@@ -268,7 +268,7 @@ impl StateWord {
 
     /// Clears the mark. `true`: the descriptor died meanwhile, and somebody must look at it.
     pub(crate) fn putback(&self) -> bool {
-        // ORDERING: Release; pairs with the Acquire in `isolate`, and with that in `claim`: the frames of a dying
+        // ORDERING: Release; pairs with the Acquire in `isolate`, and with that in `reap_dying`: the frames of a dying
         // descriptor may be freed as soon as the mark is gone.
         let before = self.0.fetch_and(!ISOLATED, Ordering::Release);
         debug_assert!(before & ISOLATED != 0, "a descriptor is put back once");
@@ -298,20 +298,20 @@ impl StateWord {
     }
 
     /// Ends the life of a descriptor that the caller holds for writing: at once, or when it is put back.
-    pub(crate) fn retire(&self) -> Kill {
+    pub(crate) fn retire(&self) -> Reap {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             debug_assert!(word & (LIVE | WRITER) == LIVE | WRITER, "only the writer retires");
             let isolated = word & ISOLATED != 0;
             let after = if isolated { word & !(WRITER | WAITERS | PENDING) | DYING } else { 0 };
-            // ORDERING: Release; pairs with the Acquire in `publish` and `claim`.
+            // ORDERING: Release; pairs with the Acquire in `publish` and `reap_dying`.
             match self.0.compare_exchange_weak(word, after, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     if word & WAITERS != 0 {
                         sync::wake_all(self.key());
                     }
-                    return if isolated { Kill::Held } else { Kill::Claimed(location_of(word)) };
+                    return if isolated { Reap::Later } else { Reap::Now(location_of(word)) };
                 }
                 Err(seen) => word = seen,
             }
@@ -319,28 +319,28 @@ impl StateWord {
     }
 
     /// Ends the life of a descriptor, at once or when its last hold goes. To be called once for a life.
-    pub(crate) fn reap(&self) -> Kill {
+    pub(crate) fn reap(&self) -> Reap {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             assert!(word & (LIVE | DYING) == LIVE, "a descriptor is killed once");
-            let idle = word & (HOLDS | ISOLATED) == 0;
+            let idle = word & (LOCKS | ISOLATED) == 0;
             let after = if idle { 0 } else { word | DYING };
             // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, since the frames may be freed at
-            // once; Release pairs with the Acquire in `publish` and `claim`.
+            // once; Release pairs with the Acquire in `publish` and `reap_dying`.
             match self.0.compare_exchange_weak(word, after, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if idle => return Kill::Claimed(location_of(word)),
-                Ok(_) => return Kill::Held,
+                Ok(_) if idle => return Reap::Now(location_of(word)),
+                Ok(_) => return Reap::Later,
                 Err(seen) => word = seen,
             }
         }
     }
 
     /// Ends a dying descriptor that nobody holds or isolates any more. Of several callers one gets its place.
-    pub(crate) fn claim(&self) -> Option<FrameRange> {
+    pub(crate) fn reap_dying(&self) -> Option<FrameRange> {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
-        while word & (HOLDS | ISOLATED) == 0 && word & (LIVE | DYING) == LIVE | DYING {
+        while word & (LOCKS | ISOLATED) == 0 && word & (LIVE | DYING) == LIVE | DYING {
             // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, `unlock_write`, `retire` and
             // `putback`, Release with the Acquire in `publish`.
             match self.0.compare_exchange_weak(word, 0, Ordering::AcqRel, Ordering::Relaxed) {

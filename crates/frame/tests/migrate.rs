@@ -301,7 +301,10 @@ fn a_claim_names_what_is_in_the_way_and_leaves_everything_as_it_was() {
     assert_eq!(blockers[0].frame, place.start);
     assert_eq!(blockers[0].busy, Busy::Locked);
     assert_eq!(blockers[0].owner.map(|owner| owner.id), Some(id));
-    assert!(error.to_string().contains("frame 0 (descriptor 0): somebody holds them"), "{error}");
+    assert!(
+        error.to_string().contains("frame 0 (descriptor 0): a reader or a writer has them locked"),
+        "{error}"
+    );
     assert_eq!((rig.movable.frame_range(id), rig.memory.used()), (Some(place), used));
     // Beside it there is room.
     let range = rig.arena.alloc_contiguous(&[&rig.movable], 256, 256).expect("the other half");

@@ -124,7 +124,7 @@ impl Life<'_> {
         assert!(is_filled(bytes, value), "a hold keeps the bytes, whatever was killed");
     }
 
-    fn is_held(&self, id: DescriptorId) -> bool {
+    fn is_locked(&self, id: DescriptorId) -> bool {
         self.held.iter().any(|(guard, _)| guard.id() == id)
     }
 
@@ -146,7 +146,7 @@ impl Life<'_> {
             Err(FrameMigrateError::Gone) => panic!("{id:?} lives"),
             Err(FrameMigrateError::Busy(Busy::Pinned)) => assert!(Tag::new(number) == Rig::PINNED),
             Err(FrameMigrateError::Busy(Busy::Locked)) => {
-                assert!(self.is_held(id), "nobody holds {id:?}")
+                assert!(self.is_locked(id), "nobody holds {id:?}")
             }
             Err(FrameMigrateError::Busy(busy)) => assert_eq!(busy, Busy::Isolated),
             Err(FrameMigrateError::OutOfFrames(_)) => {}

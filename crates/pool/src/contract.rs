@@ -259,7 +259,7 @@ impl dyn Pool + '_ {
         Ok(call.value())
     }
 
-    /// As [`with`](Self::with), without ever waiting.
+    /// As [`with`](Pool#method.with), without ever waiting.
     ///
     /// # Errors
     /// As for [`try_read`](Pool::try_read).

@@ -2,30 +2,14 @@
 
 use std::{ops::RangeInclusive, path::PathBuf};
 
-use clap::{Args, ValueHint, error::ErrorKind};
+use clap::{Args, ValueHint};
 use pagefold_pool::classes::{ClassConfig, ClassTable};
 
-use super::Stop;
-use crate::bytes;
-
-/// What `pagefold classes` prints.
-#[derive(Debug)]
-pub(crate) struct ClassesConfig {
-    pub table: ClassTable,
-    /// What it is held against.
-    pub lengths: Lengths,
-    /// JSON instead of a table.
-    pub json: bool,
-}
-
-/// Lengths of objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Lengths {
-    /// As many of each; `None`: from the smallest size to a frame.
-    Uniform(Option<RangeInclusive<usize>>),
-    /// As many as the file says.
-    File(PathBuf),
-}
+use crate::{
+    allocators::classes::{ClassesConfig, Lengths},
+    args::stop::{Stop, wrong},
+    bytes,
+};
 
 pub(super) const ABOUT: &str = "\
 Print the table of size classes of zsmalloc, and what it comes to.
@@ -58,14 +42,9 @@ Columns:
   waste     bytes behind the last place
   across    places that lie in two frames
   stored    objects of the given lengths in this class
-  density   payload / frames of them
+  density   payload / frames of them";
 
-Exit codes:
-  0    printed
-  1    the lengths could not be read, or nothing could be printed
-  2    invalid arguments, or no table is possible with them
-
-The JSON is described in docs/CLASSES.md.";
+pub(super) const MORE: &str = "The JSON is described in docs/CLASSES.md.";
 
 #[derive(Debug, Args)]
 pub(super) struct ClassesArgs {
@@ -126,9 +105,7 @@ impl ClassesArgs {
             chain_max: self.chain,
             header_bytes: self.header,
         };
-        let table = ClassTable::new(config).map_err(|error| {
-            Stop(clap::Error::raw(ErrorKind::ValueValidation, error.to_string()))
-        })?;
+        let table = ClassTable::new(config).map_err(|error| wrong(error.to_string()))?;
         let lengths = self.sizes.map_or(Lengths::Uniform(self.uniform), Lengths::File);
         Ok(ClassesConfig { table, lengths, json: self.json })
     }

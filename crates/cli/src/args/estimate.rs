@@ -6,21 +6,25 @@ use clap::{Args, ValueHint};
 use globset::Glob;
 use pagefold_pool::Allocator;
 
-use super::{
-    Command, EstimateConfig, Exclude, Input, Output, Sampling, Stop, Walk, exclude,
-    values::{
-        CodecChoice, ProcessChoice, allocator, codec, fraction, process, seed, takes_dictionary,
-        threads,
+use crate::{
+    allocators::trace::TraceConfig,
+    args::{
+        stop::{PATH, Stop, wrong},
+        values::{ProcessChoice, allocator, fraction, process, seed, threads},
     },
-    wrong,
+    bytes,
+    command::Command,
+    console::Output,
+    estimate::{
+        codec_choice::{CodecChoice, codec, takes_dictionary},
+        config::{EstimateConfig, Input, Sampling, Walk},
+        exclude::{self, Exclude},
+        like::Like,
+    },
 };
-use crate::{bytes, like::Like, trace::TraceConfig};
 
 /// The codecs that are measured when none is named.
 pub(super) const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
-
-/// What an input is called in usage and messages.
-pub(super) const PATH: &str = "PATH";
 
 #[derive(Debug, Args)]
 pub(super) struct EstimateArgs {

@@ -68,18 +68,9 @@ Columns:
   files       pages of files, which the kernel can drop; left out
   swap        swapped out already; left out
   lz4, ..     a column named after a codec: the effective ratio of a
-              process or mapping
+              process or mapping";
 
-Exit codes:
-  0    everything was measured and read back intact
-  1    nothing could be measured, or the run failed
-  2    invalid arguments; also a limit that is too small for a pool, or
-       a place for --html that cannot be written
-  3    measured, but an input was missing or could not be read; the
-       report counts it, and JSON lists it
-  4    a page did not read back as it was stored
-  130  interrupted; the report holds what there was
-
+pub(super) const MORE: &str = "\
 Sizes are numbers with K, M, G or T, powers of 1024, or with KB, MB, GB \
 or TB, powers of 1000. The JSON and the rules of sampling are described \
 in docs/ESTIMATE.md.";

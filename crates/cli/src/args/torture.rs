@@ -1,121 +1,30 @@
 //! The arguments of `pagefold torture`, and what they become.
 
-use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueHint, error::ErrorKind};
+use clap::{Args, ValueHint};
 use pagefold_pool::Allocator;
 use pagefold_testkit::{
-    injected_bug::InjectedBug,
-    reference::Mutant,
     seed::Seed,
     torture::{Faults, Mix},
 };
 
-use super::{Output, Stop, bytes, threads};
-
-/// What `pagefold torture` does.
-#[derive(Debug)]
-pub(crate) struct TortureConfig {
-    /// One after another; at least one.
-    pub subjects: Vec<Subject>,
-    pub threads: NonZeroUsize,
-    pub length: Length,
-    pub seed: Seed,
-    /// The limit of each pool in bytes; `None` leaves it to a trace.
-    pub limit: Option<usize>,
-    pub mix: Mix,
-    /// `None` leaves them to a trace.
-    pub faults: Option<Faults>,
-    /// The faults to plant, one run each; empty for sound pools.
-    pub canaries: Vec<CanaryKind>,
-    pub record: Option<PathBuf>,
-    pub replay: Option<PathBuf>,
-    pub output: Output,
-}
-
-/// How long a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Length {
-    /// All runs together.
-    Time(Duration),
-    /// Each run.
-    Ops(u64),
-}
-
-/// What is tortured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Subject {
-    Allocator(Allocator),
-    /// The reference pool, sound or with a flaw.
-    Reference(Option<Mutant>),
-}
-
-const ALL: &str = "all";
-const REFERENCE: &str = "map";
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Allocator(allocator) => allocator.fmt(f),
-            Self::Reference(None) => f.write_str(REFERENCE),
-            Self::Reference(Some(flaw)) => write!(f, "{REFERENCE}:{flaw:?}"),
-        }
-    }
-}
-
-impl FromStr for Subject {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        if name == REFERENCE {
-            return Ok(Self::Reference(None));
-        }
-        if let Some(name) = name.strip_prefix("map:") {
-            let found = Mutant::ALL.into_iter().find(|flaw| format!("{flaw:?}") == name);
-            return found
-                .map(|flaw| Self::Reference(Some(flaw)))
-                .ok_or_else(|| format!("the reference pool has no flaw `{name}`"));
-        }
-        name.parse().map(Self::Allocator).map_err(|error: pagefold_pool::UnknownAllocator| {
-            format!("{error}; `{ALL}` for all of them, `{REFERENCE}` for the reference pool")
-        })
-    }
-}
-
-/// A fault to plant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CanaryKind {
-    Flip,
-    LostFrame,
-    Stale,
-}
-
-impl CanaryKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Flip, Self::LostFrame, Self::Stale];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Flip => "flip",
-            Self::LostFrame => "lost-frame",
-            Self::Stale => "stale",
-        }
-    }
-
-    pub(crate) fn fault(self) -> InjectedBug {
-        match self {
-            Self::Flip => InjectedBug::FlippedBit,
-            Self::LostFrame => InjectedBug::LostFrame,
-            Self::Stale => InjectedBug::StaleAccepted,
-        }
-    }
-}
+use crate::{
+    allocators::torture::config::{ALL, BugKind, Length, PoolUnderTest, TortureConfig},
+    args::{
+        stop::{Stop, wrong},
+        values::threads,
+    },
+    bytes,
+    console::Output,
+};
 
 pub(super) const ABOUT: &str = "\
 Torture the allocators: model-checked stress, replayed from one seed.
 
-Threads store, read, write, free, compact, migrate, claim, reclaim, trim and change the limit at once, while faults are \
-injected. Every byte is verified, every account compared, and in the end nothing may be left. With one thread the run \
-follows from the seed alone: what fails is shrunk to a short sequence and written as a trace.";
+Threads store, read, write, free, compact, migrate, reclaim, trim, allocate contiguous ranges and change the limit at \
+once, while faults are injected. Every byte is verified, every account compared, and at the end nothing may be left. With \
+one thread the run follows from the seed alone: a failure is shrunk to a short sequence and written as a trace.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -129,19 +38,11 @@ Examples:
   pagefold torture --allocator nbud --ops 100000 --record t.trace
   pagefold torture --replay t.trace
       the same bytes in the same order, to each allocator
-  pagefold torture --canary; test $? = 1
-      does it notice what it should?
+  pagefold torture --inject-bug
+      does it notice injected bugs?";
 
-Exit codes:
-  0    every pool passed
-  1    a pool did something wrong; with --canary: every planted fault
-       was caught
-  2    invalid arguments, or a trace is none
-  3    nothing was finished for a minute: a deadlock
-  4    with --canary: a planted fault was not caught
-  130  interrupted
-
-The mix, faults, traces and the JSON are described in docs/TORTURE.md.";
+pub(super) const MORE: &str =
+    "The mix, faults, traces and the JSON are described in docs/TORTURE.md.";
 
 #[derive(Debug, Args)]
 pub(super) struct TortureArgs {
@@ -167,11 +68,11 @@ pub(super) struct TortureArgs {
     seed: Option<Seed>,
 
     /// The limit of each pool, such as 64MiB [default: 64MiB, or what the trace says]
-    #[arg(long, value_name = "LIMIT", value_parser = bytes::parse, allow_negative_numbers = true)]
-    frames: Option<usize>,
+    #[arg(long, value_name = "BYTES", value_parser = bytes::parse, allow_negative_numbers = true)]
+    limit: Option<usize>,
 
     /// Which operations how often, such as alloc=30,free=25,read=45; names: alloc, free, write, read, stale, compact,
-    /// migrate, reclaim, claim, trim, limit, stats
+    /// migrate, reclaim, alloc-contiguous, trim, limit, stats
     #[arg(long, value_name = "SPEC")]
     mix: Option<Mix>,
 
@@ -180,13 +81,13 @@ pub(super) struct TortureArgs {
     #[arg(long, value_name = "SPEC")]
     faults: Option<Faults>,
 
-    /// Plant a fault in each pool, which must be caught: flip, lost-frame or stale; without a kind each of them
+    /// Inject a bug into each pool, which must be caught: flip, lost-frame or stale; without a kind each of them
     #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = ALL,
         value_parser = ["all", "flip", "lost-frame", "stale"])]
-    canary: Option<String>,
+    inject_bug: Option<String>,
 
     /// Write the operations and sizes of a run to this file; for one allocator and one thread
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["canary", "replay"])]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["inject_bug", "replay"])]
     record: Option<PathBuf>,
 
     /// Do what a trace says instead of anything random
@@ -207,13 +108,12 @@ const SECONDS: u32 = 10;
 
 impl TortureArgs {
     pub(super) fn into_config(self) -> Result<TortureConfig, Stop> {
-        let wrong = |text: String| Stop(clap::Error::raw(ErrorKind::ValueValidation, text));
-        let subjects = if self.allocator == ALL {
-            Allocator::ALL.iter().copied().map(Subject::Allocator).collect()
+        let pools = if self.allocator == ALL {
+            Allocator::ALL.iter().copied().map(PoolUnderTest::Allocator).collect()
         } else {
-            vec![self.allocator.parse::<Subject>().map_err(wrong)?]
+            vec![self.allocator.parse::<PoolUnderTest>().map_err(wrong)?]
         };
-        if self.record.is_some() && subjects.len() != 1 {
+        if self.record.is_some() && pools.len() != 1 {
             return Err(wrong("--record needs one allocator: name it with --allocator".to_owned()));
         }
         let alone = self.record.is_some() || self.replay.is_some();
@@ -228,23 +128,22 @@ impl TortureArgs {
             available.max(one.saturating_add(1))
         };
         let threads = self.threads.unwrap_or_else(|| if alone { one } else { usual() });
-        let canaries = match self.canary.as_deref() {
+        let injected_bugs = match self.inject_bug.as_deref() {
             None => Vec::new(),
-            Some(name) => CanaryKind::ALL
-                .into_iter()
-                .filter(|kind| name == ALL || kind.name() == name)
-                .collect(),
+            Some(name) => {
+                BugKind::ALL.into_iter().filter(|kind| name == ALL || kind.name() == name).collect()
+            }
         };
         let seconds = Duration::from_secs(self.seconds.unwrap_or(SECONDS).into());
         Ok(TortureConfig {
-            subjects,
+            pools,
             threads,
             length: self.ops.map_or(Length::Time(seconds), Length::Ops),
             seed: self.seed.unwrap_or_else(Seed::fresh),
-            limit: self.frames,
+            limit: self.limit,
             mix: self.mix.unwrap_or_default(),
             faults: self.faults,
-            canaries,
+            injected_bugs,
             record: self.record,
             replay: self.replay,
             output: Output { json: self.json, quiet: self.quiet },

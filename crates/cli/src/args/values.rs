@@ -1,17 +1,10 @@
 //! Values of single options: each has a type that cannot be wrong, and a refusal that says what is accepted.
 
-use std::{fmt, num::NonZeroUsize};
+use std::num::NonZeroUsize;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
 use pagefold_testkit::seed::Seed;
-
-/// What stands behind the name of a codec that has a dictionary, in arguments as in tables.
-const DICTIONARY: &str = "+dict";
-
-/// What `zstd` alone means: the level that zstd itself takes when none is given.
-const ZSTD_DEFAULT: &str = "zstd:3";
 
 /// The most threads that are sensible on any machine; a typing error should not start a million.
 const THREADS_MAX: usize = 1024;
@@ -19,50 +12,12 @@ const THREADS_MAX: usize = 1024;
 /// The most that the kernel's `pid_max` can be set to.
 const PROCESS_ID_MAX: u32 = 1 << 22;
 
-/// A codec to measure, with a dictionary or without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CodecChoice {
-    pub spec: CodecSpec,
-    /// Whether a dictionary is trained from the input first; only zstd takes one.
-    pub dictionary: bool,
-}
-
-impl From<CodecSpec> for CodecChoice {
-    fn from(spec: CodecSpec) -> Self {
-        Self { spec, dictionary: false }
-    }
-}
-
-impl fmt::Display for CodecChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.spec, if self.dictionary { DICTIONARY } else { "" })
-    }
-}
-
 /// Which processes `--pid` means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProcessChoice {
     Number(u32),
     /// All of this name.
     Name(String),
-}
-
-pub(super) fn codec(text: &str) -> Result<CodecChoice, String> {
-    let (name, dictionary) = match text.strip_suffix(DICTIONARY) {
-        Some(name) => (name, true),
-        None => (text, false),
-    };
-    let name = if name == "zstd" { ZSTD_DEFAULT } else { name };
-    let spec = name.parse::<CodecSpec>().map_err(|error| error.to_string())?;
-    if dictionary && !takes_dictionary(spec) {
-        return Err(format!("{spec} takes no dictionary; zstd:LEVEL{DICTIONARY} does"));
-    }
-    Ok(CodecChoice { spec, dictionary })
-}
-
-/// Whether a codec can be given a dictionary.
-pub(super) fn takes_dictionary(spec: CodecSpec) -> bool {
-    matches!(spec, CodecSpec::Zstd(_))
 }
 
 /// With the names as possible values: help, completions and the manual page then list what there is.
@@ -106,26 +61,6 @@ pub(super) fn seed(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_codec_is_printed_as_it_is_parsed() {
-        for name in ["lz4", "raw", "zstd:-7", "zstd:1+dict", "zstd:19+dict"] {
-            assert_eq!(codec(name).map(|choice| choice.to_string()).as_deref(), Ok(name));
-        }
-        for wrong in ["lz4+dict", "raw+dict", "+dict", "zstd:20+dict", "zstd:1+", "lzo"] {
-            assert!(codec(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn zstd_without_a_level_is_zstds_own_default() {
-        assert_eq!(codec("zstd"), codec("zstd:0"));
-        assert_eq!(codec("zstd").map(|choice| choice.to_string()).as_deref(), Ok("zstd:3"));
-        assert_eq!(
-            codec("zstd+dict").map(|choice| choice.to_string()).as_deref(),
-            Ok("zstd:3+dict")
-        );
-    }
 
     #[test]
     fn a_process_is_a_number_in_range_or_a_name() {

@@ -1,4 +1,4 @@
-//! Whatever is wrong is said in one line, with code 2, before anything runs.
+//! Every mistake is reported in one line, with code 2, before anything runs.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn refused(args: &[&str], words: &str) {
 fn every_option_says_what_is_wrong_with_it() {
     for (args, words) in [
         (&["--allocator", "slab"][..], "unknown allocator `slab`; known: nbud"),
-        (&["--allocator", "map:Nothing"], "no flaw `Nothing`"),
+        (&["--allocator", "map:Nothing"], "no mutant `Nothing`"),
         (&["--threads", "0"], "1 to 1024"),
         (&["--threads", "-1"], "1 to 1024"),
         (&["--threads", "1025"], "1 to 1024"),
@@ -29,10 +29,10 @@ fn every_option_says_what_is_wrong_with_it() {
         (&["--ops", "5", "--seconds", "5"], "cannot be used with"),
         (&["--seed", "-1"], "is no seed"),
         (&["--seed", "0x10000000000000000"], "is no seed"),
-        (&["--frames", "12 frames"], "not a size in bytes"),
-        (&["--frames", "-1"], "not a size in bytes"),
-        (&["--frames", "1"], "too small"),
-        (&["--frames", "120TiB"], "too large"),
+        (&["--limit", "12 frames"], "not a size in bytes"),
+        (&["--limit", "-1"], "not a size in bytes"),
+        (&["--limit", "1"], "too small"),
+        (&["--limit", "120TiB"], "too large"),
         (&["--mix", ""], "NAME=WEIGHT"),
         (&["--mix", "alloc=1,fly=2"], "no operation is called `fly`"),
         (&["--mix", "alloc=0,free=0"], "needs a weight for `alloc`"),
@@ -42,10 +42,10 @@ fn every_option_says_what_is_wrong_with_it() {
         (&["--faults", "frame=2"], "no probability"),
         (&["--faults", "disk=0.5"], "no fault is called `disk`"),
         (&["--faults", "frame@0"], "the first one is 1"),
-        (&["--canary=rust"], "invalid value 'rust'"),
+        (&["--inject-bug=rust"], "invalid value 'rust'"),
         (&["--record", "x"], "--record needs one allocator"),
         (&["--record", "x", "--allocator", "nbud", "--threads", "2"], "--threads 1"),
-        (&["--record", "x", "--allocator", "nbud", "--canary"], "cannot be used with"),
+        (&["--record", "x", "--allocator", "nbud", "--inject-bug"], "cannot be used with"),
         (&["--record", "/nowhere/x", "--allocator", "nbud"], "/nowhere/x"),
         (&["--replay", "/nowhere/x"], "/nowhere/x"),
         (&["--replay", "x", "--seed", "1"], "cannot be used with"),

@@ -1,4 +1,4 @@
-//! `pagefold torture`, through the binary: every option, every bad input, exit codes, JSON keys, canaries, traces.
+//! `pagefold torture`, through the binary: every option, every bad input, exit codes, JSON keys, injected bugs, traces.
 
 mod bad_input;
 mod traces;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::child_signals::with_default_signals;
 
 /// Small, so that a debug build fills it quickly.
-const FRAMES: &str = "4MiB";
+const LIMIT: &str = "4MiB";
 
 fn torture<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pagefold"));
@@ -32,7 +32,7 @@ fn text(bytes: &[u8]) -> &str {
 
 /// The JSON of a call that ended with this code and said nothing else.
 fn json(args: &[&str], code: i32) -> Value {
-    let output = torture(["--json", "--frames", FRAMES].iter().chain(args));
+    let output = torture(["--json", "--limit", LIMIT].iter().chain(args));
     assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
     assert!(output.stderr.is_empty(), "{args:?}: {output:?}");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
@@ -60,7 +60,7 @@ fn every_allocator_passes_and_every_key_is_there() {
     let all: Vec<&str> = Allocator::ALL.iter().map(|allocator| allocator.name()).collect();
     assert_eq!(names, all);
     for run in runs(&document) {
-        assert_eq!((&run["outcome"], &run["canary"]), (&"passed".into(), &Value::Null));
+        assert_eq!((&run["outcome"], &run["injected_bug"]), (&"passed".into(), &Value::Null));
         assert!(run["operations"].as_u64() >= Some(60_000), "{run}");
         for key in ["seconds", "cycles", "payload_bytes_max", "resident_bytes_end", "skipped"] {
             assert!(run[key].is_number(), "{key}: {run}");
@@ -86,7 +86,7 @@ fn every_allocator_passes_and_every_key_is_there() {
 
 #[test]
 fn the_table_has_a_column_for_each_allocator_and_a_line_for_each_run() {
-    let output = torture(["--ops", "3000", "--threads", "2", "--frames", FRAMES]);
+    let output = torture(["--ops", "3000", "--threads", "2", "--limit", LIMIT]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let table = text(&output.stdout);
     for allocator in Allocator::ALL {
@@ -140,26 +140,26 @@ fn seconds_are_shared_by_the_runs() {
 }
 
 #[test]
-fn every_canary_is_caught_with_every_allocator() {
+fn every_injected_bug_is_caught_with_every_allocator() {
     for threads in ["1", "2"] {
-        let document = json(&["--canary", "--ops", "60000", "--threads", threads], 1);
+        let document = json(&["--inject-bug", "--ops", "60000", "--threads", threads], 0);
         assert_eq!(runs(&document).len(), 3 * Allocator::ALL.len());
         for run in runs(&document) {
             assert_eq!(run["outcome"], "caught", "{threads} threads: {run}");
             assert!(run["failure"]["message"].is_string(), "{run}");
-            assert!(run["canary"].is_string(), "{run}");
+            assert!(run["injected_bug"].is_string(), "{run}");
         }
         assert_eq!(document["passed"], false);
     }
-    let document = json(&["--canary=stale", "--ops", "60000", "--allocator", "map"], 1);
-    assert_eq!(runs(&document)[0]["canary"], "stale");
+    let document = json(&["--inject-bug=stale", "--ops", "60000", "--allocator", "map"], 0);
+    assert_eq!(runs(&document)[0]["injected_bug"], "stale");
 }
 
 #[test]
-fn a_canary_that_is_not_caught_has_a_code_of_its_own() {
-    // A canary strikes once in hundreds of calls, and with this seed in none of the first three.
+fn an_injected_bug_that_is_not_caught_has_a_code_of_its_own() {
+    // A bug is injected once in hundreds of calls, and with this seed in none of the first three.
     let output = torture([
-        "--canary=flip",
+        "--inject-bug=flip",
         "--ops",
         "3",
         "--allocator",
@@ -169,7 +169,7 @@ fn a_canary_that_is_not_caught_has_a_code_of_its_own() {
         "--seed",
         "1",
     ]);
-    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
     assert!(text(&output.stdout).contains("NOT caught"), "{output:?}");
 }
 
@@ -204,7 +204,7 @@ fn help_has_the_exit_codes_and_every_kind() {
     let help = torture(["--help"]);
     let help = text(&help.stdout);
     for words in
-        ["Exit codes:", "deadlock", "lost-frame", "evict-panic", "reclaim", "docs/TORTURE.md"]
+        ["Exit codes:", "stalled", "lost-frame", "evict-panic", "reclaim", "docs/TORTURE.md"]
     {
         assert!(help.contains(words), "{words}: {help}");
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{FRAMES, json, runs, text, torture};
+use super::{LIMIT, json, runs, text, torture};
 
 #[test]
 fn a_recorded_run_is_the_same_run_again() {
@@ -24,7 +24,7 @@ fn a_recorded_run_is_the_same_run_again() {
     assert_eq!(replayed["seed"], "0x9");
     assert_eq!(runs(&replayed).len(), pagefold_pool::Allocator::ALL.len());
     // Less room, and faults that were not recorded: other outcomes, and nothing wrong.
-    let args = ["--json", "--replay", path, "--frames", "2MiB", "--faults", "frame=0.05"];
+    let args = ["--json", "--replay", path, "--limit", "2MiB", "--faults", "frame=0.05"];
     let squeezed = torture(args);
     assert!(squeezed.status.success(), "{squeezed:?}");
     let squeezed: serde_json::Value = serde_json::from_slice(&squeezed.stdout).expect("JSON");
@@ -33,24 +33,24 @@ fn a_recorded_run_is_the_same_run_again() {
 }
 
 #[test]
-fn a_flaw_is_shrunk_to_a_short_trace_that_fails_again() {
+fn a_mutant_is_shrunk_to_a_short_trace_that_fails_again() {
     let args = ["--allocator", "map:WriteIgnored", "--threads", "1", "--seed", "4"];
-    let document = json(&[&args[..], &["--ops", "50000"]].concat(), 1);
+    let document = json(&[&args[..], &["--ops", "50000"]].concat(), 4);
     let failure = &runs(&document)[0]["failure"];
     let steps = failure["steps"].as_array().expect("steps");
     assert!((1..=10).contains(&steps.len()), "{failure}");
     let path = failure["trace"].as_str().expect("a file").to_owned();
 
     let again = torture(["--allocator", "map:WriteIgnored", "--replay", &path]);
-    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    assert_eq!(again.status.code(), Some(4), "{again:?}");
     let shown = text(&again.stdout);
-    assert!(shown.contains("FAILED at operation") && shown.contains("to reproduce:"), "{shown}");
+    assert!(shown.contains("FAILED at operation") && shown.contains("To reproduce:"), "{shown}");
     // The command that was printed leads there as well.
     let command = failure["command"].as_str().expect("a command").to_owned();
     let words: Vec<&str> = command.split_whitespace().skip(2).collect();
     let rerun = torture(words);
-    assert_eq!(rerun.status.code(), Some(1), "{command}: {rerun:?}");
-    let sound = torture(["--allocator", "map", "--replay", &path, "--frames", FRAMES]);
+    assert_eq!(rerun.status.code(), Some(4), "{command}: {rerun:?}");
+    let sound = torture(["--allocator", "map", "--replay", &path, "--limit", LIMIT]);
     assert!(sound.status.success(), "{sound:?}");
     fs::remove_file(path).expect("it was kept");
     // The replays have left traces of their own.

@@ -39,14 +39,14 @@ fn a_reader_that_waits_is_woken_by_the_end_of_the_write() {
 
 #[test]
 fn a_reader_that_waits_is_woken_by_the_end_of_the_life() {
-    let seen = waits_while(&written(), |word| assert_eq!(word.retire(), Kill::Claimed(PLACE)));
+    let seen = waits_while(&written(), |word| assert_eq!(word.retire(), Reap::Now(PLACE)));
     assert_eq!(seen, None);
     let isolated = written();
     assert_eq!(isolated.isolate(), Ok(PLACE));
-    let seen = waits_while(&isolated, |word| assert_eq!(word.retire(), Kill::Held));
+    let seen = waits_while(&isolated, |word| assert_eq!(word.retire(), Reap::Later));
     assert_eq!(seen, None);
     assert!(isolated.putback(), "its frames are still to be freed");
-    assert_eq!(isolated.claim(), Some(PLACE));
+    assert_eq!(isolated.reap_dying(), Some(PLACE));
 }
 
 /// A report may be taken while a mover has the descriptor, by a thread that then cannot write: so the mover reports what it

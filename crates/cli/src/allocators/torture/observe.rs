@@ -1,0 +1,80 @@
+//! Watching a run: the progress line, the time, Ctrl-C, and a deadlock.
+
+use std::{
+    process, thread,
+    time::{Duration, Instant},
+};
+
+use pagefold_testkit::torture::Watch;
+
+use crate::{console, exit::Exit, interrupt::Interrupt, progress::Progress};
+
+/// How often the run is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long nothing may be finished.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+
+/// A run to watch.
+pub(super) struct Observed<'a> {
+    /// Its name in the progress line.
+    pub(super) name: String,
+    pub(super) watch: &'a Watch,
+    /// The command that repeats this many of its operations.
+    pub(super) command: &'a dyn Fn(u64) -> String,
+}
+
+impl Observed<'_> {
+    /// Does `work` in a thread of its own and stops it when `share` of the time is over or the user interrupts.
+    ///
+    /// A run that stalls ends the process: its threads cannot be stopped.
+    pub(super) fn run<T: Send>(
+        &self,
+        share: Option<Duration>,
+        interrupt: &Interrupt,
+        progress: &Progress,
+        work: impl FnOnce() -> T + Send,
+    ) -> T {
+        let begin = Instant::now();
+        let (mut last_ops, mut last_move) = (0, begin);
+        thread::scope(|scope| {
+            let running = scope.spawn(work);
+            while !running.is_finished() {
+                thread::sleep(LOOK_EVERY);
+                let elapsed = begin.elapsed();
+                if share.is_some_and(|share| elapsed >= share) || interrupt.is_requested() {
+                    self.watch.stop();
+                }
+                let ops = self.watch.ops();
+                if ops != last_ops {
+                    (last_ops, last_move) = (ops, Instant::now());
+                }
+                progress.line(self.line(elapsed));
+                if last_move.elapsed() >= STALLED_AFTER {
+                    progress.finish();
+                    console::complain(&format!(
+                        "{} stalled after {ops} operations: nothing was finished for {} s. To reproduce: {}",
+                        self.name,
+                        STALLED_AFTER.as_secs(),
+                        (self.command)(ops)
+                    ));
+                    process::exit(Exit::Stalled.code().into());
+                }
+            }
+            match running.join() {
+                Ok(outcome) => outcome,
+                Err(payload) => std::panic::resume_unwind(payload),
+            }
+        })
+    }
+
+    fn line(&self, elapsed: Duration) -> String {
+        let seconds = elapsed.as_secs_f64();
+        format!(
+            "{}  {seconds:.0} s  {} operations  {:.0} /s  {} cycles",
+            self.name,
+            self.watch.ops(),
+            self.watch.ops() as f64 / seconds,
+            self.watch.cycles()
+        )
+    }
+}

@@ -1,0 +1,28 @@
+//! What the user wants done, as the arguments say it.
+
+use std::path::PathBuf;
+
+use clap_complete::Shell;
+
+use crate::{
+    allocators::{classes::ClassesConfig, torture::config::TortureConfig, trace::TraceConfig},
+    console::Output,
+    estimate::config::EstimateConfig,
+};
+
+/// What the user wants done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Measure what compressed memory would save on an input; `html` is where a report goes beside what is printed.
+    Estimate { config: EstimateConfig, output: Output, html: Option<PathBuf> },
+    /// Print a table of size classes and what it comes to.
+    Classes(ClassesConfig),
+    /// Measure what the allocators make of a trace.
+    Trace(TraceConfig),
+    /// Stress the allocators.
+    Torture(TortureConfig),
+    /// Print the completions of a shell.
+    Completions(Shell),
+    /// Print the manual page.
+    Man,
+}

@@ -1,0 +1,147 @@
+//! Why a measurement gives no report, or no complete one; and the exit code for each cause.
+
+use std::{io, path::PathBuf};
+
+use pagefold_codec::BuildCodecError;
+use pagefold_pool::{AllocError, BuildError, HandleError};
+use thiserror::Error;
+
+use crate::{bytes, console::OutputError, exit::Exit, interrupt::InterruptError};
+
+/// What to do where there is no memory.
+pub(crate) const OUT_OF_MEMORY_ADVICE: &str = "use a smaller --sample or fewer --threads, or raise the limit (ulimit -v, ulimit -d, the cgroup's)";
+
+/// Why there is no report, or no complete one.
+#[derive(Debug, Error)]
+pub(crate) enum EstimateError {
+    /// Every input was skipped; the first reason stands for all.
+    #[error("{first}{}", and_more(*more))]
+    NothingReadable { first: String, more: usize },
+    /// There were inputs, and no byte in them.
+    #[error("nothing to measure: the input is empty")]
+    EmptyInput,
+    /// There were inputs, and nothing but holes in them.
+    #[error("nothing to measure: the input is {} of holes, and no data", bytes::show(*bytes))]
+    OnlyHoles { bytes: u64 },
+    /// Mappings were asked for, and nothing in the input has any.
+    #[error("--maps needs a process (--pid, --all) or a core file; the input is neither")]
+    NoMappings,
+    /// The whole input is larger than the sampled fraction can show.
+    #[error("nothing to measure: no page of {pages} was sampled; raise --sample or change --seed")]
+    EmptySample { pages: u64 },
+    /// The pages to keep, and a pool of them, would take more memory than there is.
+    #[error("the sample of {} is larger than the {} for which there is room, with a pool of it, in the memory that {bound} leaves; {advice}", bytes::show(*.wanted), bytes::show(*.cap))]
+    SampleTooLarge { wanted: u64, cap: u64, bound: String, advice: String },
+    /// Not even a small pool finds address space.
+    #[error("there is no address space for a pool; raise `ulimit -v`")]
+    AddressSpace,
+    /// An allocation that can be done without failed.
+    #[error("out of memory: no room for {} of {what}; {OUT_OF_MEMORY_ADVICE}", bytes::show(*.bytes))]
+    OutOfMemory { bytes: u64, what: &'static str },
+    /// More pages than a page number holds.
+    #[error("more than {} pages are sampled; use a smaller --sample", u32::MAX)]
+    TooManyPages,
+    /// No pool can be built with the limit that was given.
+    #[error("{0}")]
+    Limit(BuildError),
+    /// A pool could not be built.
+    #[error("{0}; {OUT_OF_MEMORY_ADVICE}")]
+    Build(#[from] BuildError),
+    /// A codec refused its configuration.
+    #[error(transparent)]
+    Codec(#[from] BuildCodecError),
+    /// A pool refused a page for another reason than its limit.
+    #[error("{allocator} did not store page {page}: {reason}")]
+    Store { allocator: &'static str, page: String, reason: AllocError },
+    /// A pool did not know a handle that it gave out.
+    #[error("{allocator} did not free page {page}: {reason}")]
+    Free { allocator: &'static str, page: String, reason: HandleError },
+    /// How much memory there is could not be found out.
+    #[error("the available memory could not be read from /proc/meminfo: {0}")]
+    AvailableMemory(String),
+    /// Ctrl-C cannot be caught.
+    #[error(transparent)]
+    Interrupt(#[from] InterruptError),
+    /// A thread could not be started.
+    #[error(
+        "a thread could not be started: {0}; use fewer --threads, or raise the limit (ulimit -u, ulimit -v)"
+    )]
+    Thread(io::Error),
+    /// The page with charts has no place, or could not be written there.
+    #[cfg(feature = "html")]
+    #[error(transparent)]
+    Html(#[from] HtmlError),
+    /// This build has no page with charts.
+    #[cfg(not(feature = "html"))]
+    #[error(
+        "--html: this build of pagefold has no HTML report; install it with the cargo feature `html`, or use --json"
+    )]
+    NoHtml,
+    /// The list of inputs could not be read.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// The report could not be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more inputs could not be read)") }
+}
+
+impl From<&EstimateError> for Exit {
+    fn from(error: &EstimateError) -> Self {
+        match error {
+            EstimateError::Limit(_)
+            | EstimateError::NoMappings
+            | EstimateError::Codec(BuildCodecError::NotInThisBuild { .. }) => Self::Usage,
+            #[cfg(feature = "html")]
+            EstimateError::Html(error) if error.is_early() => Self::Usage,
+            #[cfg(not(feature = "html"))]
+            EstimateError::NoHtml => Self::Usage,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Why there is no list.
+#[derive(Debug, Error)]
+pub(crate) enum ListError {
+    /// It cannot be read.
+    #[error("{list}: {error}")]
+    Io { list: String, error: io::Error },
+    /// There is no name in it.
+    #[error("{list} lists no file; write names that end in a zero byte, as find -print0 does")]
+    Empty { list: String },
+    /// A name has no letter.
+    #[error(
+        "{list}: name {number} is empty; names end in a zero byte, as find -print0 writes them"
+    )]
+    EmptyName { list: String, number: usize },
+}
+
+/// Why there is no page.
+#[cfg(feature = "html")]
+#[derive(Debug, Error)]
+pub(crate) enum HtmlError {
+    /// Something that is no file stands there.
+    #[error("--html {}: it is not a regular file; name a new file or one that may be replaced", .0.display())]
+    NotAFile(PathBuf),
+    /// The page would replace what is to be measured.
+    #[error("--html {}: it is one of the inputs, and the page would replace it; name another file", .0.display())]
+    IsAnInput(PathBuf),
+    /// No file can be made there.
+    #[error("--html {}: no file can be written there: {error}; choose a directory that exists and that you may write to", path.display())]
+    Unwritable { path: PathBuf, error: io::Error },
+    /// It could be written before the measurement, and cannot be now.
+    #[error("--html {}: the page could not be written: {error}; what it would show was printed", path.display())]
+    Failed { path: PathBuf, error: io::Error },
+}
+
+#[cfg(feature = "html")]
+impl HtmlError {
+    /// Whether it was found before anything was measured.
+    pub(crate) fn is_early(&self) -> bool {
+        !matches!(self, Self::Failed { .. })
+    }
+}

@@ -1,0 +1,43 @@
+//! Sharing a run's memory out: what each process and each mapping came to in the fill, and how sure a sample makes of it.
+
+use crate::estimate::result::{
+    cost::Cost, input::InputSummary, process::PartResult, row::Row, tally::Tally,
+};
+
+/// Adds to each process and mapping of `input` its share of `fill`, and to `fill` the interval of the whole. `tallies` are
+/// those of the groups.
+pub(crate) fn attribute(tallies: &[Tally], cost: Cost, fill: &mut Row, input: &mut InputSummary) {
+    // A run that was stopped has the first pages, which are no sample.
+    let complete = fill.is_complete();
+    let interval =
+        |tally: Tally, total_pages: u64| tally.interval(cost, total_pages).filter(|_| complete);
+    let share = |tally: Tally, total_pages: u64| PartResult {
+        codec: fill.codec.clone(),
+        allocator: fill.allocator.clone(),
+        tally,
+        memory_bytes: tally.memory_bytes(cost),
+        effective_ratio: tally.effective_ratio(cost),
+        effective_ratio_95: interval(tally, total_pages),
+    };
+    let group = |group: u32| tallies.get(group as usize).copied().unwrap_or_default();
+    for process in &mut input.processes {
+        let mut whole = group(process.group);
+        for mapping in &mut process.mappings {
+            let tally = group(mapping.group);
+            whole.add(&tally);
+            mapping.shares.push(share(tally, mapping.pages));
+        }
+        process.shares.push(share(whole, process.pages));
+    }
+    let all = sum(tallies);
+    fill.effective_ratio_95 = interval(all, input.total_pages);
+    fill.effective_ratio_whole =
+        all.effective_ratio(cost).filter(|_| complete && input.is_sampled());
+}
+
+fn sum(tallies: &[Tally]) -> Tally {
+    tallies.iter().fold(Tally::default(), |mut sum, tally| {
+        sum.add(tally);
+        sum
+    })
+}

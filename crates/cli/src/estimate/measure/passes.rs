@@ -1,0 +1,187 @@
+//! What one worker does with its share of the slots in each phase: fill, churn, free, load.
+//!
+//! A pass looks between any two pages whether it should stop: because of Ctrl-C, or because another worker cannot go
+//! on. It never stops within one, so every slot is either as it was or as it should be.
+
+use pagefold_pool::AllocError;
+use rand::{RngExt as _, seq::SliceRandom as _};
+use rand_chacha::ChaCha8Rng;
+
+use crate::estimate::{
+    error::EstimateError,
+    measure::worker::{Shared, Slot, Worker},
+    result::kept::Kept,
+};
+
+/// Overwrites for each page in `churn`: enough for a packing to forget the order of its fill.
+pub(crate) const REWRITES: usize = 3;
+
+/// How a pass over the slots ended; of several workers' ends the last in this order counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ended {
+    Complete,
+    LimitReached,
+    Interrupted,
+}
+
+/// What all workers together found when they loaded every page.
+#[derive(Debug)]
+pub(crate) enum Check {
+    /// Every live page came back as it was read.
+    Intact,
+    /// The first page that did not, and why.
+    Mismatch(String),
+    /// Stopped before every page was loaded.
+    Unfinished,
+}
+
+/// What a worker says at the end of a pass.
+pub(crate) type Pass<T> = Result<T, EstimateError>;
+
+/// The slots of one worker.
+pub(crate) struct SlotShare<'s> {
+    pub(crate) slots: &'s mut [Slot],
+    /// The number of the first one.
+    pub(crate) base: usize,
+    pub(crate) random: ChaCha8Rng,
+}
+
+impl Check {
+    /// The one that says more: a mismatch over an unfinished check over an intact share.
+    pub(crate) fn worst(self, other: Self) -> Self {
+        match (self, other) {
+            (mismatch @ Self::Mismatch(_), _) | (_, mismatch @ Self::Mismatch(_)) => mismatch,
+            (Self::Unfinished, _) | (_, Self::Unfinished) => Self::Unfinished,
+            (Self::Intact, Self::Intact) => Self::Intact,
+        }
+    }
+}
+
+/// Stores the content of page `source` in `slot`; the old content, if any, is freed once the new one is safe.
+fn replace(shared: &Shared<'_>, worker: &mut Worker, slot: &mut Slot, source: u32) -> Pass<Ended> {
+    let allocator = shared.pool.name();
+    let page = |source: u32| shared.spool.describe(source as usize);
+    let kept = match worker.store(shared, source as usize) {
+        Ok(kept) => kept,
+        Err(AllocError::OutOfMemory { .. }) => {
+            shared.halt();
+            return Ok(Ended::LimitReached);
+        }
+        Err(reason) => return Err(EstimateError::Store { allocator, page: page(source), reason }),
+    };
+    let old = std::mem::replace(slot, Slot { source, kept });
+    if let Some(handle) = old.kept.handle() {
+        shared.pool.free(handle).map_err(|reason| EstimateError::Free {
+            allocator,
+            page: page(old.source),
+            reason,
+        })?;
+    }
+    worker.tick(shared);
+    Ok(Ended::Complete)
+}
+
+/// How a pass ends that stops between two pages.
+fn stopped(shared: &Shared<'_>) -> Ended {
+    if shared.interrupt.is_requested() { Ended::Interrupted } else { Ended::Complete }
+}
+
+/// Stores each page of the share once, in order.
+pub(crate) fn fill(shared: &Shared<'_>, worker: &mut Worker, share: SlotShare<'_>) -> Pass<Ended> {
+    for slot in share.slots {
+        if shared.should_stop() {
+            return Ok(stopped(shared));
+        }
+        let ended = replace(shared, worker, slot, slot.source)?;
+        if ended != Ended::Complete {
+            return Ok(ended);
+        }
+    }
+    Ok(Ended::Complete)
+}
+
+/// Overwrites random pages of the share with the content of any other page, [`REWRITES`] times as many as it has.
+pub(crate) fn churn(
+    shared: &Shared<'_>,
+    worker: &mut Worker,
+    mut share: SlotShare<'_>,
+) -> Pass<Ended> {
+    let pages = shared.spool.len();
+    for _ in 0..share.slots.len() * REWRITES {
+        if shared.should_stop() {
+            return Ok(stopped(shared));
+        }
+        let target = share.random.random_range(0..share.slots.len());
+        // Another page's content: a page's own would be no change.
+        let mut source = share.random.random_range(0..pages);
+        if source == share.base + target {
+            source = (source + 1) % pages;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "a spool has at most u32::MAX pages")]
+        let ended = replace(shared, worker, &mut share.slots[target], source as u32)?;
+        if ended != Ended::Complete {
+            return Ok(ended);
+        }
+    }
+    Ok(Ended::Complete)
+}
+
+/// Frees a random half of the share.
+pub(crate) fn free_half(
+    shared: &Shared<'_>,
+    worker: &mut Worker,
+    mut share: SlotShare<'_>,
+) -> Pass<Ended> {
+    let mut order = std::mem::take(&mut worker.order);
+    order.shuffle(&mut share.random);
+    let mut ended = Ended::Complete;
+    for &index in &order[..order.len() / 2] {
+        if shared.should_stop() {
+            ended = stopped(shared);
+            break;
+        }
+        let slot = &mut share.slots[index as usize];
+        let old = std::mem::replace(&mut slot.kept, Kept::Nothing);
+        if let Some(handle) = old.handle() {
+            let page = || shared.spool.describe(slot.source as usize);
+            let failed = |reason| EstimateError::Free {
+                allocator: shared.pool.name(),
+                page: page(),
+                reason,
+            };
+            shared.pool.free(handle).map_err(failed)?;
+        }
+        worker.tick(shared);
+    }
+    worker.order = order;
+    Ok(ended)
+}
+
+/// Loads and checks every live page of the share, in random order.
+pub(crate) fn load_all(
+    shared: &Shared<'_>,
+    worker: &mut Worker,
+    mut share: SlotShare<'_>,
+) -> Pass<Check> {
+    let mut order = std::mem::take(&mut worker.order);
+    order.shuffle(&mut share.random);
+    let mut check = Check::Intact;
+    for &index in &order {
+        if shared.should_stop() {
+            check = Check::Unfinished;
+            break;
+        }
+        let slot = share.slots[index as usize];
+        if let Err(error) = worker.load(shared, slot) {
+            shared.halt();
+            check = Check::Mismatch(format!(
+                "page {} was not read back: {error}",
+                shared.spool.describe(slot.source as usize)
+            ));
+            break;
+        }
+        worker.tick(shared);
+    }
+    worker.order = order;
+    Ok(check)
+}

@@ -1,0 +1,345 @@
+//! One codec with one pool, phase by phase. After each phase every live page is loaded, timed, and checked.
+//!
+//! # Phases
+//! | phase | what happens |
+//! |---|---|
+//! | `fill` | each page of the input is stored once, in order |
+//! | `churn` | random pages are overwritten with other pages' content, three overwrites for each page there is |
+//! | `half_freed` | a random half of the pages is freed |
+//! | `compacted` | the pool is compacted until nothing more can be won, and trimmed |
+//!
+//! A pool at its limit ends the run: the phase in which it happened is reported as far as it came, and no other follows.
+//! So does Ctrl-C; what was stored by then is reported, but not checked.
+
+use std::{
+    sync::atomic::AtomicBool,
+    thread,
+    time::{Duration, Instant},
+};
+
+use pagefold_codec::Codec;
+use pagefold_pool::{Pool, Stats};
+use pagefold_procfs::{Process, rss_anon};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    estimate::{
+        error::EstimateError,
+        measure::{
+            latency::Latency,
+            passes::{self, Check, Ended, Pass, REWRITES, SlotShare},
+            projection::{Lengths, Whole},
+            worker::{Shared, Slot, Worker},
+        },
+        read::spool::Spool,
+        result::{
+            kept::Kept,
+            row::{Phase, Row},
+            sizes::Sizes,
+            tally::Tally,
+        },
+    },
+    interrupt::Interrupt,
+    progress::Progress,
+};
+
+/// Bytes that one call of `compact` may move: some milliseconds between two looks at Ctrl-C.
+const COMPACT_BUDGET: usize = 16 << 20;
+
+/// Everything a run needs beside its pool, allocated before the pool is built.
+#[derive(Debug)]
+pub(crate) struct Bookkeeping {
+    slots: Vec<Slot>,
+    workers: Vec<Worker>,
+    /// Slots that each worker has; the last one may have fewer.
+    share: usize,
+    /// What each group came to in the fill.
+    pub(crate) filled: Vec<Tally>,
+    /// Of a sample: what is stored to find out what the whole takes.
+    pub(crate) lengths: Option<Lengths>,
+}
+
+impl Bookkeeping {
+    /// Slots for the whole spool, shared among at most `threads` workers.
+    pub(crate) fn new(spool: &Spool, threads: usize) -> Self {
+        let share = spool.len().div_ceil(threads).max(1);
+        let slot = |source| Slot { source, kept: Kept::Nothing };
+        #[expect(clippy::cast_possible_truncation, reason = "a spool has at most u32::MAX pages")]
+        let slots: Vec<_> = (0..spool.len() as u32).map(slot).collect();
+        #[expect(clippy::cast_possible_truncation, reason = "a share is a part of the spool")]
+        let worker = |share: &[Slot]| {
+            // Groups follow each other in the spool, so that all workers together have little more than there are.
+            let group = |slot: &Slot| spool.group(slot.source as usize);
+            let groups = group(&share[0])..=group(&share[share.len() - 1]);
+            Worker::new(share.len() as u32, groups)
+        };
+        let workers = slots.chunks(share).map(worker).collect();
+        Self {
+            slots,
+            workers,
+            share,
+            filled: vec![Tally::default(); spool.groups()],
+            lengths: None,
+        }
+    }
+}
+
+/// A run in progress.
+pub(crate) struct Run<'a> {
+    pub(crate) spool: &'a Spool,
+    pub(crate) codec: &'a dyn Codec,
+    /// The length of the codec's dictionary, if it has one.
+    pub(crate) dictionary: Option<u64>,
+    pub(crate) pool: &'a dyn Pool,
+    pub(crate) interrupt: &'a Interrupt,
+    pub(crate) progress: &'a Progress,
+    pub(crate) books: Bookkeeping,
+    /// RssAnon just before the pool was built; `None` where `/proc` does not tell.
+    pub(crate) rss_before: Option<u64>,
+    pub(crate) seed: u64,
+    pub(crate) whole: Whole,
+    /// Passes over the slots so far; each has its own stream of random numbers.
+    pub(crate) passes: u64,
+}
+
+impl Run<'_> {
+    /// Goes through the phases, adds a row to `rows` for each one that was begun, and returns the first mismatch.
+    ///
+    /// # Errors
+    /// When the pool refuses a page for another reason than its limit; the rows of earlier phases are good.
+    pub(crate) fn phases(
+        &mut self,
+        lifecycle: bool,
+        rows: &mut Vec<Row>,
+    ) -> Result<Option<String>, EstimateError> {
+        let phases = if lifecycle { &Phase::ALL[..] } else { &Phase::ALL[..1] };
+        for &phase in phases {
+            for worker in &mut self.books.workers {
+                worker.stores.clear();
+                worker.loads.clear();
+            }
+            let moved_before = self.pool.stats().moved_bytes;
+            let begun = Instant::now();
+            let ended = self.perform(phase)?;
+            let elapsed = begun.elapsed();
+            // Before the check: loading leaves a pool as it is, but its threads have stacks of their own.
+            let (stats, rss) = (self.pool.stats(), rss_anon(Process::Current).ok());
+            let check = self.check(phase, &stats)?;
+
+            if phase == Phase::Fill {
+                self.finish_fill(ended);
+            }
+            rows.push(self.row(phase, elapsed, &stats, rss, moved_before, ended, &check));
+            if let Check::Mismatch(mismatch) = check {
+                return Ok(Some(mismatch));
+            }
+            if ended != Ended::Complete || matches!(check, Check::Unfinished) {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds up what the workers counted, and keeps what the whole is projected from; later phases store the same pages
+    /// again.
+    fn finish_fill(&mut self, ended: Ended) {
+        if ended == Ended::Complete && (self.books.slots.len() as u64) < self.whole.pages {
+            let lengths = Lengths::draw(self.pool, &self.books.slots, self.whole, self.seed);
+            self.books.lengths = Some(lengths);
+        }
+        for worker in &self.books.workers {
+            let groups = self.books.filled[worker.first_group..].iter_mut();
+            for (sum, part) in groups.zip(&worker.tallies) {
+                sum.add(part);
+            }
+        }
+    }
+
+    fn perform(&mut self, phase: Phase) -> Result<Ended, EstimateError> {
+        let pages = self.books.slots.len() as u64;
+        let stage = format!("{} {}", self.codec.name(), phase.name());
+        match phase {
+            Phase::Fill => {
+                self.progress.begin(stage, pages);
+                self.workers(passes::fill)
+            }
+            Phase::Churn => {
+                self.progress.begin(stage, pages * REWRITES as u64);
+                self.workers(passes::churn)
+            }
+            Phase::HalfFreed => {
+                self.progress.begin(stage, pages / 2);
+                self.workers(passes::free_half)
+            }
+            Phase::Compacted => {
+                self.progress.begin(stage, 0);
+                Ok(self.compact())
+            }
+        }
+    }
+
+    /// Loads every live page in random order and holds it against its hash; and the pool's count of objects against
+    /// the number of handles that should be live.
+    fn check(&mut self, phase: Phase, stats: &Stats) -> Result<Check, EstimateError> {
+        if self.interrupt.is_requested() {
+            return Ok(Check::Unfinished);
+        }
+        let live =
+            self.books.slots.iter().filter(|slot| slot.kept.handle().is_some()).count() as u64;
+        let who =
+            format!("{} with {}, phase {}", self.pool.name(), self.codec.name(), phase.name());
+        if stats.objects != live {
+            return Ok(Check::Mismatch(format!(
+                "{who}: the pool counts {} objects and {live} were stored",
+                stats.objects
+            )));
+        }
+        self.progress.begin(format!("{} check", self.codec.name()), self.books.slots.len() as u64);
+        let checks = self.each_worker(passes::load_all)?;
+        let mismatch = checks.into_iter().fold(Check::Intact, Check::worst);
+        Ok(match mismatch {
+            Check::Mismatch(page) => Check::Mismatch(format!("{who}: {page}")),
+            other => other,
+        })
+    }
+
+    /// Compacts until the pool has nothing more to win, then trims. A pool that claims more and does nothing, or that
+    /// moves everything it holds again and again, is taken at what it has reached.
+    fn compact(&mut self) -> Ended {
+        let worth_moving = self.pool.stats().payload_bytes.saturating_mul(4);
+        let mut moved = 0;
+        loop {
+            let report = self.pool.compact(COMPACT_BUDGET);
+            let moved_now = report.moved_bytes + report.migrated_bytes;
+            moved += moved_now;
+            let idle = moved_now == 0 && report.freed_frames == 0 && report.freed_pageblocks == 0;
+            if self.interrupt.is_requested() {
+                return Ended::Interrupted;
+            }
+            if !report.more || idle || moved > worth_moving {
+                break;
+            }
+        }
+        self.pool.trim();
+        Ended::Complete
+    }
+
+    /// Runs a pass that ends in an [`Ended`].
+    fn workers<F>(&mut self, pass: F) -> Result<Ended, EstimateError>
+    where
+        F: Fn(&Shared<'_>, &mut Worker, SlotShare<'_>) -> Pass<Ended> + Sync,
+    {
+        Ok(self.each_worker(pass)?.into_iter().max().unwrap_or(Ended::Complete))
+    }
+
+    /// Runs `pass` on a thread for each worker and returns what each one said.
+    fn each_worker<T, F>(&mut self, pass: F) -> Result<Vec<T>, EstimateError>
+    where
+        T: Send,
+        F: Fn(&Shared<'_>, &mut Worker, SlotShare<'_>) -> Pass<T> + Sync,
+    {
+        self.passes += 1;
+        let halted = AtomicBool::new(false);
+        let (interrupt, progress) = (self.interrupt, self.progress);
+        let shared = Shared {
+            spool: self.spool,
+            codec: self.codec,
+            pool: self.pool,
+            interrupt,
+            progress,
+            halted: &halted,
+        };
+        let (pass, shared, passes, seed, share) =
+            (&pass, &shared, self.passes, self.seed, self.books.share);
+        let shares =
+            self.books.workers.iter_mut().zip(self.books.slots.chunks_mut(share)).enumerate();
+        thread::scope(|scope| {
+            let mut threads = Vec::with_capacity(shares.len());
+            for (number, (worker, slots)) in shares {
+                let mut random = ChaCha8Rng::seed_from_u64(seed);
+                random.set_stream((passes << 32) | number as u64);
+                let share = SlotShare { slots, base: number * share, random };
+                let body = move || {
+                    let outcome = pass(shared, worker, share);
+                    if outcome.is_err() {
+                        shared.halt();
+                    }
+                    outcome
+                };
+                match thread::Builder::new()
+                    .name(format!("worker {number}"))
+                    .spawn_scoped(scope, body)
+                {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        // The scope waits for those that run already.
+                        shared.halt();
+                        return Err(EstimateError::Thread(error));
+                    }
+                }
+            }
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
+        })
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one measurement, and they meet only here"
+    )]
+    fn row(
+        &self,
+        phase: Phase,
+        elapsed: Duration,
+        stats: &Stats,
+        rss: Option<u64>,
+        moved_before: u64,
+        ended: Ended,
+        check: &Check,
+    ) -> Row {
+        let mut row = Row::new(self.codec, self.pool.name(), phase, stats);
+        for slot in &self.books.slots {
+            row.count(slot.kept, self.spool.page_len(slot.source as usize) as u64);
+        }
+        row.dictionary_bytes = self.dictionary;
+        row.finish();
+        row.rss_delta_bytes = rss.zip(self.rss_before).map(|(now, before)| {
+            i64::try_from(now).unwrap_or(i64::MAX).saturating_sub_unsigned(before)
+        });
+        row.moved_bytes = stats.moved_bytes - moved_before;
+        row.elapsed_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
+        row.store_us = self.merged(|worker| &worker.stores).percentiles();
+        row.load_us = self.merged(|worker| &worker.loads).percentiles();
+        row.sizes = (phase == Phase::Fill).then(|| self.sizes());
+        row.limit_reached = ended == Ended::LimitReached;
+        row.interrupted = ended == Ended::Interrupted || matches!(check, Check::Unfinished);
+        row.verified = matches!(check, Check::Intact);
+        row
+    }
+
+    /// The lengths of all compressed pages that were stored so far.
+    fn sizes(&self) -> Sizes {
+        let mut all = Sizes::new();
+        for worker in &self.books.workers {
+            all.merge(&worker.sizes);
+        }
+        all
+    }
+
+    fn merged(&self, latency: impl Fn(&Worker) -> &Latency) -> Latency {
+        let mut all = Latency::new();
+        for worker in &self.books.workers {
+            all.merge(latency(worker));
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -1,0 +1,52 @@
+//! The pools that are measured: how they are built, and how large they may be.
+
+use std::hint::black_box;
+
+use pagefold_pool::{Allocator, BuildError, Pool, PoolBuilder};
+use pagefold_sys::heap::fallible;
+
+use crate::estimate::config::{EstimateConfig, PAGE};
+
+/// Beside the pages themselves: room for the metadata of a small pool.
+const LIMIT_SLACK: usize = 64 << 20;
+
+/// Address space that is taken after a pool is built: by small allocations, and by the stack of each thread.
+const SPARE_ADDRESSES: usize = 16 << 20;
+const STACK_ADDRESSES: usize = 2 << 20;
+
+/// A pool as it is measured.
+pub(crate) fn pool_builder(config: &EstimateConfig, allocator: Allocator) -> PoolBuilder {
+    PoolBuilder::new(match allocator {
+        // The kernel's classes do not lend slots.
+        Allocator::Zsmalloc(options) if config.like.is_some() => {
+            options.class_lending(false).into()
+        }
+        allocator => allocator,
+    })
+}
+
+/// A limit that holds every page even if none of them compresses.
+pub(crate) fn limit_for(pages: usize) -> usize {
+    let bytes = pages.saturating_mul(PAGE);
+    bytes.saturating_add(bytes / 100 * 15).saturating_add(LIMIT_SLACK)
+}
+
+/// Builds a pool as it is measured, and leaves address space for the threads: a pool reserves more than it needs where it
+/// can.
+///
+/// # Errors
+/// [`BuildError`].
+pub(crate) fn build_pool(
+    config: &EstimateConfig,
+    allocator: Allocator,
+    limit: usize,
+) -> Result<Box<dyn Pool>, BuildError> {
+    let mut set_aside = Vec::<u8>::new();
+    let spare =
+        STACK_ADDRESSES.saturating_mul(config.threads.get()).saturating_add(SPARE_ADDRESSES);
+    // Where there is not even that much, the pool may still find its place.
+    let _ = fallible(|| set_aside.try_reserve_exact(spare));
+    let pool = pool_builder(config, allocator).limit(limit).build();
+    black_box(&set_aside);
+    pool
+}

@@ -1,0 +1,285 @@
+//! What a core file (ELF) has of a process: which of its segments are private memory, and whose they were.
+//!
+//! A segment `PT_LOAD` counts as private anonymous memory if the process could write to it and the list of mapped files,
+//! the note `NT_FILE`, does not name its addresses. That leaves out the code and data of the program and its libraries
+//! (also the data pages that the process had changed: a core file does not tell them from the others), files mapped into
+//! memory, and shared memory, which the kernel lists there too. Without the note, every writable segment counts, and the
+//! report says so.
+//!
+//! The memory of a whole machine (by a hypervisor, or of a kernel that crashed) has the same format and none of the notes
+//! about a process. Its segments have no flags, or name the same page of memory at several addresses. Then all of it counts,
+//! each byte of the file once, by its physical address.
+//!
+//! What the notes say is read by [`core_notes`](super::core_notes).
+//!
+//! The file is untrusted: every length is held against the file's before it is used, nothing is allocated by what a field
+//! claims alone, and segments that overlap or do not fit into the file make it a damaged or a truncated one. The headers are
+//! read by the `object` crate. Formats: `elf(5)`, `core(5)`.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use object::{
+    Endianness, ReadCache,
+    elf::{FileHeader64, PF_W, PT_LOAD, PT_NOTE, ProgramHeader64},
+    read::elf::{FileHeader as _, ProgramHeader as _},
+};
+
+use crate::estimate::read::{core_error::CoreError, core_notes::Notes, extents::Extents};
+
+/// `e_type` of a core file.
+const ET_CORE: u16 = 4;
+const CLASS_64: u8 = 2;
+const LITTLE_ENDIAN: u8 = 1;
+/// The length of the ELF header of 64-bit files.
+const HEADER_BYTES: u64 = 64;
+
+/// More segments than any process may have mappings by default (65530), by far.
+const SEGMENTS_MAX: u32 = 1 << 20;
+
+/// A core file whose headers make sense.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CoreFile {
+    pub(crate) path: PathBuf,
+    pub(crate) process_id: Option<u32>,
+    /// The name of the process, or of the file if that is not known.
+    pub(crate) name: String,
+    /// The private segments, by address.
+    pub(crate) segments: Vec<Segment>,
+    /// About how much of them is data, and no hole.
+    pub(crate) data_bytes: u64,
+    /// Whether it is the memory of a machine, and no process's.
+    pub(crate) is_machine: bool,
+    /// Bytes of segments that belong to files, or to shared memory.
+    pub(crate) file_bytes: u64,
+    /// Bytes of segments that are neither a file's nor writable.
+    pub(crate) read_only_bytes: u64,
+    /// Whether the core file lists the mapped files.
+    pub(crate) files_known: bool,
+}
+
+/// A private segment: never empty, and within the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) address: u64,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    /// Whether it holds the first thread's stack.
+    pub(crate) is_stack: bool,
+}
+
+impl CoreFile {
+    /// Reads the headers of `path`; `None` if it is no core file.
+    ///
+    /// # Errors
+    /// [`CoreError`] if it is one, and cannot be used.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>, CoreError> {
+        let file = File::open(path)?;
+        if !is_core(&file)? {
+            return Ok(None);
+        }
+        let len = file.metadata()?.len();
+        let segments = program_headers(&file, len)?;
+        let mut notes = Notes::default();
+        each_byte_once(segments.iter().filter(|header| header.is_note), len)?;
+        for &SegmentHeader { offset, len, .. } in segments.iter().filter(|header| header.is_note) {
+            notes.read(&file, offset..offset + len)?;
+        }
+        let mut core = Self {
+            path: path.to_owned(),
+            process_id: notes.process_id,
+            name: notes.name.take().unwrap_or_else(|| path.display().to_string()),
+            segments: Vec::new(),
+            data_bytes: 0,
+            is_machine: !notes.of_process && looks_like_a_machine(&segments),
+            file_bytes: 0,
+            read_only_bytes: 0,
+            files_known: notes.files.is_some(),
+        };
+        if core.is_machine {
+            core.segments = memory_of_machine(&segments);
+        } else {
+            each_byte_once(segments.iter(), len)?;
+            core.sort_out(&segments, &notes)?;
+        }
+        if core.segments.is_empty() {
+            let (files, read_only) = (core.file_bytes, core.read_only_bytes);
+            return Err(if segments.iter().all(|header| header.is_note) {
+                CoreError::NoSegments
+            } else {
+                CoreError::NothingPrivate { files, read_only }
+            });
+        }
+        let mut extents = Extents::new(&file)?;
+        let data = |part: &Segment| extents.data_bytes(&file, part.offset..part.offset + part.len);
+        core.data_bytes = core.segments.iter().map(data).sum();
+        Ok(Some(core))
+    }
+
+    fn sort_out(&mut self, headers: &[SegmentHeader], notes: &Notes) -> Result<(), CoreError> {
+        for header in headers.iter().filter(|header| !header.is_note) {
+            let &SegmentHeader { address, offset, len, memory, writable, .. } = header;
+            let range = address..address + memory;
+            if notes.names_a_file(&range) {
+                self.file_bytes += len;
+            } else if !writable {
+                self.read_only_bytes += len;
+            } else if len > 0 {
+                let is_stack = notes.in_stack.is_some_and(|pointer| range.contains(&pointer));
+                self.segments.push(Segment { address, offset, len, is_stack });
+            }
+        }
+        self.segments.sort_unstable_by_key(|segment| segment.address);
+        let overlap = |pair: &[Segment]| pair[0].address + pair[0].len > pair[1].address;
+        if self.segments.windows(2).any(overlap) {
+            return Err(CoreError::Damaged("two segments have the same addresses".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether no segment says what may be done with it, or two of them are the same bytes of the file: a process has no such.
+fn looks_like_a_machine(headers: &[SegmentHeader]) -> bool {
+    let loads = || headers.iter().filter(|header| !header.is_note && header.len > 0);
+    loads().next().is_some() && (loads().all(|header| !header.has_flags) || has_overlap(loads()))
+}
+
+/// Whether two segments share bytes of the file.
+fn has_overlap<'a>(headers: impl Iterator<Item = &'a SegmentHeader>) -> bool {
+    let mut ranges: Vec<_> =
+        headers.map(|header| (header.offset, header.offset + header.len)).collect();
+    ranges.sort_unstable();
+    ranges.windows(2).any(|pair| pair[0].1 > pair[1].0)
+}
+
+/// The segments of a machine, each byte of the file in one of them, by physical address; by their place in the file where
+/// the addresses do not tell them apart.
+fn memory_of_machine(headers: &[SegmentHeader]) -> Vec<Segment> {
+    let mut loads: Vec<_> =
+        headers.iter().filter(|header| !header.is_note && header.len > 0).collect();
+    loads.sort_unstable_by_key(|header| (header.offset, std::cmp::Reverse(header.len)));
+    let (mut segments, mut done) = (Vec::new(), 0);
+    for header in loads {
+        let (offset, end) = (header.offset.max(done), header.offset + header.len);
+        if offset < end {
+            let address = header.physical.saturating_add(offset - header.offset);
+            segments.push(Segment { address, offset, len: end - offset, is_stack: false });
+            done = end;
+        }
+    }
+    segments.sort_unstable_by_key(|segment| segment.address);
+    let overlap = |pair: &[Segment]| pair[0].address.saturating_add(pair[0].len) > pair[1].address;
+    if segments.windows(2).any(overlap) {
+        segments.iter_mut().for_each(|segment| segment.address = segment.offset);
+        segments.sort_unstable_by_key(|segment| segment.address);
+    }
+    segments
+}
+
+/// Whether the file says that it is a core file, of whatever system.
+fn is_core(file: &File) -> Result<bool, CoreError> {
+    let mut ident = [0; 18];
+    match file.read_exact_at(&mut ident, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        outcome => outcome?,
+    }
+    let (class, data) = (ident[4], ident[5]);
+    let kind = [ident[16], ident[17]];
+    let little = data == LITTLE_ENDIAN;
+    let kind = if little { u16::from_le_bytes(kind) } else { u16::from_be_bytes(kind) };
+    if !ident.starts_with(b"\x7fELF") || kind != ET_CORE {
+        return Ok(false);
+    }
+    match (class == CLASS_64, little) {
+        (true, true) => Ok(true),
+        (true, false) => Err(CoreError::Foreign("big-endian")),
+        (false, true) => Err(CoreError::Foreign("32-bit")),
+        (false, false) => Err(CoreError::Foreign("32-bit big-endian")),
+    }
+}
+
+/// What matters of a `PT_LOAD` or `PT_NOTE`.
+///
+/// # Invariants
+/// `offset + len` is within the file, and `address + memory` within 64 bits; `memory >= len`.
+struct SegmentHeader {
+    is_note: bool,
+    has_flags: bool,
+    writable: bool,
+    address: u64,
+    physical: u64,
+    memory: u64,
+    offset: u64,
+    len: u64,
+}
+
+impl SegmentHeader {
+    /// Checks a header against the length of the file.
+    fn new(header: &ProgramHeader64<Endianness>, file_len: u64) -> Result<Self, CoreError> {
+        let endian = Endianness::Little;
+        let (offset, len) = header.file_range(endian);
+        // Memory that was not dumped lies nowhere; some writers say -1 for that.
+        let offset = if len == 0 { 0 } else { offset };
+        let (address, memory) = (header.p_vaddr(endian), header.p_memsz(endian).max(len));
+        let damaged = |what: &str| CoreError::Damaged(format!("{what} at address {address:#x}"));
+        let needed = offset.checked_add(len).ok_or_else(|| damaged("an endless segment"))?;
+        if needed > file_len {
+            return Err(CoreError::Truncated { needed, len: file_len });
+        }
+        address.checked_add(memory).ok_or_else(|| damaged("a segment beyond all addresses"))?;
+        Ok(Self {
+            is_note: header.p_type(endian) == PT_NOTE,
+            has_flags: header.p_flags(endian).0 != 0,
+            writable: header.p_flags(endian).contains(PF_W),
+            address,
+            physical: header.p_paddr(endian),
+            memory,
+            offset,
+            len,
+        })
+    }
+}
+
+/// The segments of a core file of `len` bytes.
+fn program_headers(file: &File, len: u64) -> Result<Vec<SegmentHeader>, CoreError> {
+    if len < HEADER_BYTES {
+        return Err(CoreError::Truncated { needed: HEADER_BYTES, len });
+    }
+    let endian = Endianness::Little;
+    let damaged = |error: object::read::Error| CoreError::Damaged(error.to_string());
+    let cache = ReadCache::new(file);
+    let header = FileHeader64::<Endianness>::parse(&cache).map_err(damaged)?;
+    let count = header.phnum(endian, &cache).map_err(damaged)?;
+    let table = u64::from(count) * size_of::<ProgramHeader64<Endianness>>() as u64;
+    let needed = header.e_phoff(endian).saturating_add(table);
+    if needed > len {
+        return Err(CoreError::Truncated { needed, len });
+    }
+    if count > SEGMENTS_MAX {
+        return Err(CoreError::Damaged(format!("it claims {count} segments")));
+    }
+    let headers = header.program_headers(endian, &cache).map_err(damaged)?;
+    let used =
+        |header: &&ProgramHeader64<Endianness>| [PT_LOAD, PT_NOTE].contains(&header.p_type(endian));
+    headers.iter().filter(used).map(|header| SegmentHeader::new(header, len)).collect()
+}
+
+/// Each byte of a process is dumped once; a file of `len` bytes that claims more would be read for ever.
+fn each_byte_once<'a>(
+    segments: impl Iterator<Item = &'a SegmentHeader>,
+    len: u64,
+) -> Result<(), CoreError> {
+    let claimed = segments.fold(0_u64, |sum, segment| sum.saturating_add(segment.len));
+    if claimed > len {
+        return Err(CoreError::Damaged("its segments claim the same bytes of the file".to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "core_file_tests.rs"]
+mod tests;

@@ -1,0 +1,381 @@
+//! Finding the files: paths as given become a list of regular files, each once, and a list of what was skipped and why.
+//! Processes are looked up by [`choose`](super::choose).
+//!
+//! A path that the user named is followed if it is a symbolic link; links inside a directory are not, so there are no
+//! loops; nor are `/proc` and `/sys` entered on the way. A file that is reached twice (by a hard link, or by two paths) is
+//! measured once; [`identity`](super::identity) says how that is known. Within a directory the order is that of the names,
+//! so the same tree gives the same ordinals, and with them the same sample.
+//!
+//! The plan of the sample goes by what is found here, so it has to be there: each file is opened once to see that it can
+//! be, and of a file with holes only its data counts.
+
+use std::{
+    fs::{self, File, FileType, Metadata},
+    io,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FsWord, PROC_SUPER_MAGIC, statfs};
+use walkdir::{DirEntry, WalkDir};
+
+use crate::estimate::{
+    config::{Input, PAGE, Walk},
+    read::{
+        core_error::CoreError,
+        core_file::CoreFile,
+        extents::Extents,
+        identity::{Identity, Seen, place_of},
+        process::Candidate,
+    },
+    result::skipped::Skipped,
+};
+
+/// Why a file is left out the second time.
+const REPEATED: &str = "a repeated file, reached before by another path";
+
+/// What there is to read, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Discovery {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) skipped: Vec<Skipped>,
+    /// The data of all files and processes together, about; streams not counted.
+    pub(crate) known_bytes: u64,
+}
+
+/// One thing to read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A regular file with this much data, about.
+    File { path: PathBuf, data_bytes: u64 },
+    /// A regular file that claims to be empty, as those of `/proc` do, and was named by the user.
+    Stream { path: PathBuf },
+    /// Standard input.
+    Stdin,
+    /// A running process.
+    Process(Candidate),
+    /// What a core file has of a process; named by the user.
+    Core(CoreFile),
+}
+
+impl Discovery {
+    /// Walks all inputs, directories without what `walk` leaves out.
+    pub(crate) fn walk(inputs: &[Input], walk: &Walk) -> Self {
+        let mut discovery = Self::default();
+        let mut seen = Seen::new(inputs.len());
+        for input in inputs {
+            match input {
+                Input::Stdin => discovery.sources.push(Source::Stdin),
+                Input::Path(path) => discovery.add_named(path, walk, &mut seen),
+                // Each was put in the place of its list before.
+                Input::List(list) => discovery.skip(list, "a list of inputs".to_owned(), true),
+                Input::Process(process_id) => discovery.add_process(*process_id),
+                Input::ProcessName(name) => discovery.add_processes_named(name),
+                Input::Cgroup(path) => discovery.add_cgroup(path),
+                Input::EveryProcess => discovery.add_every_process(),
+            }
+        }
+        discovery.expect_shared_memory_once();
+        discovery
+    }
+
+    /// A path that the user named.
+    fn add_named(&mut self, path: &Path, walk: &Walk, seen: &mut Seen) {
+        match fs::metadata(path) {
+            Err(error) => self.fail(path, &error),
+            Ok(metadata) if metadata.is_dir() => self.add_tree(path, &metadata, walk, seen),
+            Ok(metadata) if metadata.is_file() => self.add_named_file(path, &metadata, seen),
+            Ok(metadata) => {
+                let why = format!(
+                    "{}; its content can be piped to `pagefold estimate -`",
+                    special(metadata.file_type())
+                );
+                self.skip(path, why, true);
+            }
+        }
+    }
+
+    /// A file that the user named: a core file is read as the process that it was.
+    fn add_named_file(&mut self, path: &Path, metadata: &Metadata, seen: &mut Seen) {
+        if !seen.is_new(Identity::from(metadata), || place_of(path)) {
+            return self.skip(path, REPEATED.to_owned(), false);
+        }
+        match CoreFile::open(path) {
+            Ok(Some(core)) => {
+                self.known_bytes = self.known_bytes.saturating_add(core.data_bytes);
+                if core.is_machine {
+                    let why = "the memory of a whole machine, not of a process: all of it is in the figures".to_owned();
+                    self.skip(path, why, false);
+                } else if !core.files_known {
+                    let why = "a core file without a list of mapped files (NT_FILE): its files are in the figures".to_owned();
+                    self.skip(path, why, false);
+                }
+                self.sources.push(Source::Core(core));
+            }
+            Err(error @ CoreError::Truncated { .. }) => self.skip(path, error.to_string(), true),
+            Err(
+                error @ (CoreError::Foreign(_)
+                | CoreError::Damaged(_)
+                | CoreError::NoSegments
+                | CoreError::NothingPrivate { .. }),
+            ) => {
+                let why = format!("{error}; to measure its bytes: `pagefold estimate - < FILE`");
+                self.skip(path, why, true);
+            }
+            // No core file, or not readable at all: said where every file's fate is.
+            Ok(None) | Err(CoreError::Io(_)) => self.add_file(path, metadata, true),
+        }
+    }
+
+    fn add_tree(&mut self, root: &Path, named: &Metadata, walk: &Walk, seen: &mut Seen) {
+        let mut entries = WalkDir::new(root).follow_links(false).sort_by_file_name().into_iter();
+        let place = place_of(root);
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(root).to_owned();
+                    let unexplained = || io::Error::other("the directory could not be walked");
+                    self.fail(&path, &error.into_io_error().unwrap_or_else(unexplained));
+                    continue;
+                }
+            };
+            // The root is a directory, even where its name is a link to one.
+            if entry.depth() == 0 {
+                continue;
+            }
+            let (path, kind) = (entry.path(), entry.file_type());
+            let left_out = self.leave_out(&entry, root, named, walk);
+            if left_out && kind.is_dir() {
+                entries.skip_current_dir();
+            }
+            if left_out || kind.is_dir() {
+                continue;
+            }
+            if !kind.is_file() {
+                self.skip(path, special(kind).to_owned(), false);
+                continue;
+            }
+            match entry.metadata() {
+                Ok(metadata) => {
+                    let below = path.strip_prefix(root).unwrap_or(path);
+                    if seen.is_new(Identity::from(&metadata), || place.join(below)) {
+                        self.add_file(path, &metadata, false);
+                    } else {
+                        self.skip(path, REPEATED.to_owned(), false);
+                    }
+                }
+                Err(error) => self.fail(path, &error.into()),
+            }
+        }
+    }
+
+    /// Lists what is left out of a directory because the user wants it so, or because the kernel makes it up.
+    fn leave_out(&mut self, entry: &DirEntry, root: &Path, named: &Metadata, walk: &Walk) -> bool {
+        let (path, kind) = (entry.path(), entry.file_type());
+        let elsewhere = || entry.metadata().is_ok_and(|found| found.dev() != named.dev());
+        let why = if walk.exclude.matches(root, path) {
+            "excluded by --exclude"
+        } else if walk.one_file_system && !kind.is_symlink() && elsewhere() {
+            "a mount point, on another file system"
+        } else if kind.is_dir() && is_generated(path) {
+            "a kernel file system, whose files are made up when they are read"
+        } else {
+            return false;
+        };
+        self.skip(path, why.to_owned(), false);
+        true
+    }
+
+    fn add_file(&mut self, path: &Path, metadata: &Metadata, named: bool) {
+        let data_bytes = match data_bytes(path, metadata) {
+            Ok(data_bytes) => data_bytes,
+            Err(error) => return self.fail(path, &error),
+        };
+        let path = path.to_owned();
+        self.known_bytes = self.known_bytes.saturating_add(data_bytes);
+        self.sources.push(if named && metadata.len() == 0 {
+            Source::Stream { path }
+        } else {
+            Source::File { path, data_bytes }
+        });
+    }
+
+    fn fail(&mut self, path: &Path, error: &io::Error) {
+        self.skip(path, error.to_string(), true);
+    }
+
+    fn skip(&mut self, path: &Path, why: String, failed: bool) {
+        self.skipped.push(Skipped { what: path.display().to_string(), why, failed });
+    }
+
+    /// Whether there is a source of unknown length.
+    pub(crate) fn has_stream(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Stream { .. } | Source::Stdin))
+    }
+
+    /// Whether there is a source that has mappings.
+    pub(crate) fn has_mappings(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Process(_) | Source::Core(_)))
+    }
+
+    /// The processes among the sources.
+    pub(crate) fn processes(&self) -> Vec<Candidate> {
+        let processes = self.sources.iter().filter_map(|source| match source {
+            Source::Process(candidate) => Some(candidate.clone()),
+            _ => None,
+        });
+        processes.collect()
+    }
+
+    /// The pages that the files and processes have together.
+    pub(crate) fn known_pages(&self) -> u64 {
+        let pages = |source: &Source| match source {
+            Source::File { data_bytes, .. } => data_bytes.div_ceil(PAGE as u64),
+            Source::Process(candidate) => candidate.expected_bytes.div_ceil(PAGE as u64),
+            Source::Core(core) => core.data_bytes.div_ceil(PAGE as u64),
+            Source::Stream { .. } | Source::Stdin => 0,
+        };
+        self.sources.iter().map(pages).sum()
+    }
+}
+
+impl From<&Metadata> for Identity {
+    fn from(file: &Metadata) -> Self {
+        Self { device: file.dev(), inode: file.ino(), links: file.nlink() }
+    }
+}
+
+/// About how much data a file has that can be opened: its length, or less if it has holes.
+fn data_bytes(path: &Path, metadata: &Metadata) -> io::Result<u64> {
+    /// Holes of shorter files do not matter to the plan.
+    const SHORT: u64 = 64 << 10;
+    let file = File::open(path)?;
+    let len = metadata.len();
+    // The number of blocks does not tell: preallocated files have them all, compressed ones less than they have data.
+    if len <= SHORT { Ok(len) } else { Ok(Extents::new(&file)?.data_bytes(&file, 0..len)) }
+}
+
+/// Whether a directory belongs to `/proc` or `/sys`. Nothing is stored there, some of its files never end, and one
+/// claims 128 TiB.
+fn is_generated(directory: &Path) -> bool {
+    const SYSFS_MAGIC: FsWord = 0x6265_6572;
+    // A directory that gives no answer is walked, and says for itself what is wrong.
+    statfs(directory)
+        .is_ok_and(|file_system| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&file_system.f_type))
+}
+
+/// What a file that is not a regular one is, in words.
+fn special(kind: FileType) -> &'static str {
+    if kind.is_symlink() {
+        "a symbolic link, not followed"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() {
+        "a block device"
+    } else if kind.is_char_device() {
+        "a character device"
+    } else {
+        "not a regular file"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{
+        fs::{FileExt as _, symlink},
+        net::UnixListener,
+    };
+
+    use super::*;
+
+    fn walk(paths: &[&Path]) -> Discovery {
+        Discovery::walk(
+            &paths.iter().map(|path| Input::Path(path.to_path_buf())).collect::<Vec<_>>(),
+            &Walk::default(),
+        )
+    }
+
+    #[test]
+    fn a_tree_is_listed_by_name_each_file_once_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path();
+        fs::create_dir(root.join("sub")).expect("a directory");
+        fs::write(root.join("sub/b"), [1; 5000]).expect("a file");
+        fs::write(root.join("a"), [1; 10]).expect("a file");
+        fs::hard_link(root.join("a"), root.join("z")).expect("a hard link");
+        symlink(root, root.join("sub/loop")).expect("a symbolic link");
+        let _socket = UnixListener::bind(root.join("socket")).expect("a socket");
+
+        let found = walk(&[root, &root.join("sub/b")]);
+        let file = |name: &str, data_bytes| Source::File { path: root.join(name), data_bytes };
+        assert_eq!(found.sources, [file("a", 10), file("sub/b", 5000)]);
+        assert_eq!((found.known_bytes, found.known_pages(), found.has_stream()), (5010, 3, false));
+        let mut whys: Vec<_> = found.skipped.iter().map(|skipped| skipped.why.as_str()).collect();
+        whys.sort_unstable();
+        assert_eq!(whys, [REPEATED, REPEATED, "a socket", "a symbolic link, not followed"]);
+        assert!(found.skipped.iter().all(|skipped| !skipped.failed), "none of these was asked for");
+    }
+
+    #[test]
+    fn a_named_link_is_followed_to_a_file_and_to_a_directory() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path();
+        fs::create_dir(root.join("sub")).expect("a directory");
+        fs::write(root.join("sub/a"), [1; 10]).expect("a file");
+        fs::write(root.join("b"), [1; 20]).expect("a file");
+        symlink("sub", root.join("to_dir")).expect("a symbolic link");
+        symlink("b", root.join("to_file")).expect("a symbolic link");
+        let found = walk(&[&root.join("to_dir"), &root.join("to_file")]);
+        assert_eq!((found.sources.len(), found.known_bytes), (2, 30));
+        assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+    }
+
+    #[test]
+    fn the_kernels_own_file_systems_are_told_from_those_that_store() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        assert!(is_generated(Path::new("/proc/self")) && !is_generated(dir.path()));
+        assert!(!is_generated(Path::new("/nonexistent")));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_listed_and_not_planned_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let there = dir.path().join("there");
+        fs::write(&there, [1; 5000]).expect("a file");
+        let metadata = fs::metadata(&there).expect("it is there");
+        let mut found = Discovery::default();
+        // A file that cannot be opened looks like any other until it is opened; this one is gone by then.
+        found.add_file(&dir.path().join("gone"), &metadata, false);
+        assert_eq!((found.known_bytes, found.known_pages(), found.sources.len()), (0, 0, 0));
+        assert!(found.skipped[0].failed, "{:?}", found.skipped);
+        assert!(found.skipped[0].why.contains("No such file"), "{:?}", found.skipped);
+    }
+
+    #[test]
+    fn holes_are_not_planned_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("sparse");
+        let file = File::create(&path).expect("a file");
+        file.set_len(400 << 30).expect("holes take no room");
+        file.write_all_at(&[1; 8192], 200 << 30).expect("there is room");
+        file.sync_all().expect("there is room");
+        let found = walk(&[dir.path()]);
+        if found.known_bytes == 400 << 30 {
+            eprintln!("SKIPPED: this file system knows no holes");
+            return;
+        }
+        assert!((8192..1 << 20).contains(&found.known_bytes), "{}", found.known_bytes);
+    }
+
+    #[test]
+    fn what_was_asked_for_and_is_not_there_has_failed() {
+        let found = walk(&[Path::new("/nonexistent/pagefold"), Path::new("/dev/null")]);
+        assert!(found.sources.is_empty());
+        assert!(found.skipped.iter().all(|skipped| skipped.failed));
+        assert!(found.skipped[0].why.contains("No such file"), "{:?}", found.skipped[0]);
+        assert!(found.skipped[1].why.contains("character device"), "{:?}", found.skipped[1]);
+    }
+}

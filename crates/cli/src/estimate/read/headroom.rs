@@ -1,0 +1,145 @@
+//! How much memory the command may take: the least of what the machine, each cgroup, and the limits of the process leave.
+//!
+//! | bound | what is left |
+//! |---|---|
+//! | the machine | `MemAvailable` of `/proc/meminfo`: what can be had without swapping |
+//! | each cgroup, of version 1 and 2, and each level above it | its bound, less its use, and what can be dropped of that added again |
+//! | `RLIMIT_DATA` (`ulimit -d`) | the limit, less `VmData` |
+//! | `RLIMIT_AS` (`ulimit -v`) | address space: how much a pool reserves is the pool's business, so it is tried ([`holds`]) |
+//!
+//! Beyond the first the process would drive the machine into swapping; beyond a cgroup's bound it is killed.
+
+use std::{fs, hint::black_box};
+
+use pagefold_sys::{cgroup, heap::fallible};
+use rustix::process::{Resource, getrlimit};
+
+use crate::estimate::{
+    config::{EstimateConfig, PAGE},
+    error::EstimateError,
+    pool::{build_pool, limit_for},
+};
+
+/// What the command takes beside the sample and the pool: its program, contexts of codecs, stacks.
+const BASE_BYTES: u64 = 40 << 20;
+
+/// What a thread takes, with a stack that it hardly uses, and its histograms.
+const THREAD_BYTES: u64 = 256 << 10;
+
+/// What is kept of a page to know it again in another process, while the table that has it grows.
+const SHARED_PAGE_BYTES: u64 = 64;
+
+/// For each byte of a sample that does not compress at all: its own place, that in the pool, and a share of bookkeeping.
+const BYTES_A_BYTE: f64 = 2.1;
+
+/// Address space of an arena of the C library's malloc, which each thread has up to some.
+const ARENA_ADDRESSES: usize = 64 << 20;
+const ARENAS_MAX: usize = 16;
+
+/// Memory that can be had, and what bounds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Headroom {
+    pub(crate) bytes: u64,
+    /// In words, behind "the memory that .. leaves".
+    pub(crate) bound: String,
+    /// Whether address space has a bound as well.
+    pub(crate) addresses_bounded: bool,
+}
+
+impl Headroom {
+    /// Finds the least at this moment.
+    ///
+    /// # Errors
+    /// [`EstimateError::AvailableMemory`] when the machine does not say.
+    pub(crate) fn find() -> Result<Self, EstimateError> {
+        let bounded = |resource| getrlimit(resource).current;
+        let mut all = vec![(available_memory()?, "this machine".to_owned())];
+        if let Some(room) = cgroup::least_room() {
+            all.push((room.bytes, format!("the cgroup {}", room.directory.display())));
+        }
+        if let Some(limit) = bounded(Resource::Data) {
+            let used = field("/proc/self/status", "VmData:").unwrap_or(0);
+            all.push((limit.saturating_sub(used), "ulimit -d".to_owned()));
+        }
+        let (bytes, bound) = all.into_iter().min().expect("the machine is in the list");
+        Ok(Self { bytes, bound, addresses_bounded: bounded(Resource::As).is_some() })
+    }
+
+    /// The largest sample for which there is room together with a pool of pages that do not compress; `shared_pages` is how
+    /// many pages are kept track of because several processes may have them.
+    pub(crate) fn sample_max(&self, threads: usize, shared_pages: u64) -> u64 {
+        let base = BASE_BYTES.saturating_add(THREAD_BYTES.saturating_mul(threads as u64));
+        let known = SHARED_PAGE_BYTES.saturating_mul(shared_pages);
+        let rest = (self.bytes - base.min(self.bytes / 2)).saturating_sub(known);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of it")]
+        let sample = (rest as f64 / BYTES_A_BYTE) as u64;
+        sample
+    }
+}
+
+/// Whether there is address space for a sample of this many bytes and for each pool of it, one at a time.
+pub(crate) fn holds(sample: usize, config: &EstimateConfig) -> bool {
+    let threads = config.threads.get();
+    // One more for the thread that waits for Ctrl-C, which may have it already.
+    let arenas = (threads + 1).min(ARENAS_MAX) * ARENA_ADDRESSES;
+    let spare = arenas + sample / 16;
+    let (mut pages, mut rest) = (Vec::<u8>::new(), Vec::<u8>::new());
+    let reserved = fallible(|| {
+        pages.try_reserve_exact(sample).is_ok() && rest.try_reserve_exact(spare).is_ok()
+    });
+    // Beside the pools lies what `build_pool` sets aside.
+    let limit = config.limit.unwrap_or_else(|| limit_for(sample.div_ceil(PAGE)));
+    let pool_fits =
+        || config.allocators.iter().all(|&name| build_pool(config, name, limit).is_ok());
+    let holds = reserved && pool_fits();
+    // Held until here, whatever an optimiser thinks of memory that is never written.
+    black_box((&pages, &rest));
+    holds
+}
+
+/// `MemAvailable` of the system.
+fn available_memory() -> Result<u64, EstimateError> {
+    let unknown = |why: String| EstimateError::AvailableMemory(why);
+    fs::metadata("/proc/meminfo").map_err(|error| unknown(error.to_string()))?;
+    field("/proc/meminfo", "MemAvailable:")
+        .ok_or_else(|| unknown("it has no line `MemAvailable:` in kB".to_owned()))
+}
+
+/// The bytes of a line `NAME NUMBER kB`.
+fn field(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headroom(bytes: u64) -> Headroom {
+        Headroom { bytes, bound: "this machine".to_owned(), addresses_bounded: false }
+    }
+
+    #[test]
+    fn a_sample_its_pool_and_the_program_fit() {
+        for mebibytes in [1, 10, 64, 80, 400, 24 << 10] {
+            let bytes = mebibytes << 20;
+            for threads in [1, 64] {
+                let sample = headroom(bytes).sample_max(threads, 0);
+                let base = (BASE_BYTES + threads as u64 * THREAD_BYTES).min(bytes / 2);
+                assert!(sample * 2 + sample / 32 + base <= bytes, "{mebibytes} MiB: {sample}");
+                assert!(sample >= bytes / 5, "{mebibytes} MiB: {sample}");
+            }
+        }
+        assert_eq!(headroom(0).sample_max(1, 0), 0);
+    }
+
+    #[test]
+    fn this_machine_says_what_it_has() {
+        let found = Headroom::find().expect("this machine has /proc/meminfo");
+        assert!(found.bytes > 0 && !found.bound.is_empty(), "{found:?}");
+        assert!(field("/proc/self/status", "VmData:").is_some_and(|bytes| bytes > 0));
+        assert_eq!(field("/proc/self/status", "Name:"), None);
+        assert_eq!(field("/nonexistent", "VmData:"), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! Whether a file was met before: by another path, or by another of its names.
+//!
+//! Device and inode look like an identity and are none everywhere: network and stacked file systems have files of their
+//! own that share both. Only a file with several names (a link count above 1) is looked up by them; they are then as good
+//! as the count. A file with one name is met twice only where inputs overlap, and is known by where it really lies.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+/// The files that were met so far.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    linked: HashSet<(u64, u64)>,
+    places: HashSet<PathBuf>,
+    /// Whether inputs may overlap; else no place comes twice, and none is kept.
+    several_inputs: bool,
+}
+
+/// What a file system says of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    /// How many names it has.
+    pub(crate) links: u64,
+}
+
+impl Seen {
+    /// Nothing yet; `inputs` will be walked.
+    pub(crate) fn new(inputs: usize) -> Self {
+        Self { several_inputs: inputs > 1, ..Self::default() }
+    }
+
+    /// Takes note of a file, and says whether it is new. `place` is its path without symbolic links.
+    pub(crate) fn is_new(&mut self, file: Identity, place: impl FnOnce() -> PathBuf) -> bool {
+        if file.links > 1 {
+            self.linked.insert((file.device, file.inode))
+        } else {
+            !self.several_inputs || self.places.insert(place())
+        }
+    }
+}
+
+/// Where a path leads, links followed; the path itself where that cannot be found out.
+pub(crate) fn place_of(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(links: u64) -> Identity {
+        Identity { device: 7, inode: 42, links }
+    }
+
+    #[test]
+    fn two_files_of_one_number_are_two_unless_the_link_count_says_otherwise() {
+        let mut seen = Seen::new(2);
+        assert!(seen.is_new(file(1), || "/mnt/a".into()));
+        assert!(seen.is_new(file(1), || "/mnt/b".into()), "one name each, so they are two");
+        assert!(!seen.is_new(file(1), || "/mnt/a".into()), "the same place");
+        assert!(seen.is_new(file(2), || "/mnt/c".into()));
+        assert!(!seen.is_new(file(2), || "/mnt/d".into()), "another name of it");
+    }
+
+    #[test]
+    fn a_single_input_needs_no_places() {
+        let mut seen = Seen::new(1);
+        assert!(seen.is_new(file(1), || unreachable!("nothing overlaps")));
+    }
+}

@@ -1,0 +1,358 @@
+//! Reading the input: every page that belongs to the sample is read exactly once, into the spool.
+//!
+//! A file is taken at the length it has when it is opened. If it shrinks meanwhile, the pages that are gone are not
+//! counted; if it grows, the growth is not read. Holes are left out, and counted apart. A file that fails in the middle keeps the pages that were read, and
+//! is listed as skipped from there on.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use crate::{
+    bytes,
+    estimate::{
+        config::{EstimateConfig, PAGE, Sampling},
+        error::EstimateError,
+        like::Like,
+        read::{
+            address_space::Live,
+            core_read,
+            discover::{Discovery, Source},
+            extents::Extents,
+            headroom::Headroom,
+            plan::Plan,
+            process::{Candidate, Refusal, Stopped},
+            process_read,
+            sampler::Sampler,
+            shared_read,
+            spool::Spool,
+        },
+        result::{input::InputSummary, process::ProcessSummary, skipped::Skipped},
+    },
+    progress::Progress,
+};
+
+/// How many pages are read between two moves of the progress bar.
+const PAGES_PER_TICK: u64 = 256;
+
+/// The input, read.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    /// The pages that were kept.
+    pub spool: Spool,
+    /// What is not in the figures.
+    pub skipped: Vec<Skipped>,
+    /// The bytes of the whole input, as far as it could be read.
+    pub total_bytes: u64,
+    /// The pages of the whole input.
+    pub total_pages: u64,
+    /// The bytes of files' holes, of which nothing was read.
+    pub hole_bytes: u64,
+    /// Files and streams that were read; core files are processes.
+    pub files: u64,
+    /// Processes and core files of which there is at least a page.
+    pub processes: Vec<ProcessSummary>,
+    /// The most that is kept.
+    pub cap: u64,
+    /// What leaves no room for as much as is kept by default.
+    pub bound: Option<String>,
+}
+
+/// Finds and reads the input.
+///
+/// # Errors
+/// When nothing can be read, when there is nothing to read, or when the sample does not fit.
+pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sample, EstimateError> {
+    let discovery = Discovery::walk(&config.inputs, &config.walk);
+    let sharing = if config.shared { discovery.processes() } else { Vec::new() };
+    if config.maps && !discovery.has_mappings() && discovery.skipped.is_empty() {
+        return Err(EstimateError::NoMappings);
+    }
+    let plan = Plan::new(config, &discovery, &Headroom::find()?)?;
+    let stage = if discovery.has_stream() { 0 } else { discovery.known_pages() };
+    progress.begin("reading".to_owned(), stage);
+
+    let spool = Spool::new(Sampler::new(config.seed, plan.fraction), plan.room, plan.expected);
+    let mut reader = Reader {
+        sample: Sample {
+            spool,
+            skipped: discovery.skipped,
+            total_bytes: 0,
+            total_pages: 0,
+            hole_bytes: 0,
+            files: 0,
+            processes: Vec::new(),
+            cap: plan.cap,
+            bound: plan.bound,
+        },
+        progress,
+        per_mapping: config.maps,
+    };
+    for source in discovery.sources {
+        reader.read_source(source)?;
+    }
+    if !sharing.is_empty() {
+        let ordinal = reader.sample.spool.add_source(shared_read::NAME.into())?;
+        let found = shared_read::read(&sharing, ordinal, &mut reader.sample.spool, progress)?;
+        reader.add_process((found, Ok(())), shared_read::NAME.to_owned(), false)?;
+    }
+    reader.sample.check()
+}
+
+impl Sample {
+    /// What was read, for the report.
+    pub(crate) fn summary(&mut self, config: &EstimateConfig) -> InputSummary {
+        let processes = std::mem::take(&mut self.processes);
+        InputSummary {
+            bytes: self.spool.total_bytes(),
+            pages: self.spool.len() as u64,
+            same_filled: self.spool.same_filled(),
+            skipped: self.skipped.clone(),
+            total_bytes: self.total_bytes,
+            total_pages: self.total_pages,
+            hole_bytes: self.hole_bytes,
+            files: self.files,
+            seed: config.seed,
+            sample_asked: matches!(config.sampling, Sampling::Fraction(_)),
+            sample_max: self.cap,
+            sample_bound: self.bound.clone(),
+            // Beside the figures; a system that does not say costs nothing but this line.
+            compressed_swap: processes
+                .iter()
+                .any(|process| process.process_id.is_some() && process.core.is_none())
+                .then(|| pagefold_procfs::compressed_swap().unwrap_or_default()),
+            processes,
+            maps: config.maps,
+            like: config.like.map(Like::algorithms),
+            dictionaries: Vec::new(),
+        }
+    }
+
+    /// Holes of files and of core files.
+    fn holes(&self) -> u64 {
+        let of_cores = |process: &ProcessSummary| process.beside.holes.unwrap_or(0);
+        self.hole_bytes + self.processes.iter().map(of_cores).sum::<u64>()
+    }
+
+    /// An input that gives no figures at all is a failure with a reason.
+    fn check(self) -> Result<Self, EstimateError> {
+        if self.spool.len() > 0 {
+            return Ok(self);
+        }
+        let mut failed = self.skipped.iter().filter(|skipped| skipped.failed);
+        match failed.next() {
+            Some(first) if self.files == 0 => Err(EstimateError::NothingReadable {
+                first: format!("{}: {}", first.what, first.why),
+                more: failed.count(),
+            }),
+            _ if self.total_pages == 0 && self.holes() > 0 => {
+                Err(EstimateError::OnlyHoles { bytes: self.holes() })
+            }
+            _ if self.total_pages > 0 => {
+                Err(EstimateError::EmptySample { pages: self.total_pages })
+            }
+            _ => Err(EstimateError::EmptyInput),
+        }
+    }
+}
+
+struct Reader<'a> {
+    sample: Sample,
+    progress: &'a Progress,
+    /// Whether the mappings of a process are told apart.
+    per_mapping: bool,
+}
+
+/// Why a source ended early.
+enum Ended {
+    /// It cannot be read (any further); the others can.
+    Source(io::Error),
+    /// The whole measurement cannot go on.
+    All(EstimateError),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<EstimateError> for Ended {
+    fn from(failure: EstimateError) -> Self {
+        Self::All(failure)
+    }
+}
+
+impl Reader<'_> {
+    fn read_source(&mut self, source: Source) -> Result<(), EstimateError> {
+        let name = match &source {
+            Source::File { path, .. } | Source::Stream { path } => path.clone(),
+            Source::Core(core) => core.path.clone(),
+            Source::Process(candidate) => candidate.label().into(),
+            Source::Stdin => "standard input".into(),
+        };
+        let before = self.sample.total_bytes;
+        let ordinal = self.sample.spool.add_source(name.clone())?;
+        let ended = match source {
+            Source::File { path, .. } => self.read_file(ordinal, &path),
+            Source::Stream { path } => self.read_named_stream(ordinal, &path),
+            Source::Stdin => self.read_stream(ordinal, io::stdin().lock()),
+            Source::Process(candidate) => return self.read_process(ordinal, &candidate),
+            Source::Core(core) => {
+                let parts = (ordinal, self.per_mapping);
+                let found = core_read::read(&core, parts, &mut self.sample.spool, self.progress);
+                return self.add_process(found, name.display().to_string(), true);
+            }
+        };
+        let done = self.sample.total_bytes - before;
+        match ended {
+            Err(Ended::All(failure)) => return Err(failure),
+            Err(Ended::Source(error)) => {
+                let why = if done == 0 {
+                    error.to_string()
+                } else {
+                    format!("{error}, after {}", bytes::show(done))
+                };
+                self.sample.skipped.push(Skipped {
+                    what: name.display().to_string(),
+                    why,
+                    failed: true,
+                });
+                self.sample.files += u64::from(done > 0);
+            }
+            Ok(()) => self.sample.files += 1,
+        }
+        Ok(())
+    }
+
+    /// Reads the sampled pages of a regular file, each where it lies, and leaves out its holes.
+    fn read_file(&mut self, ordinal: u32, path: &Path) -> Result<(), Ended> {
+        let file = File::open(path)?;
+        let mut extents = Extents::new(&file)?;
+        let len = extents.len();
+        let (pages, mut page_no) = (len.div_ceil(PAGE as u64), 0);
+        let mut page = [0; PAGE];
+        while page_no < pages {
+            let offset = page_no * PAGE as u64;
+            let data = extents.next_data(&file, offset);
+            if data >= len || data - offset >= PAGE as u64 {
+                // On to the page with the next data, which need not begin with it.
+                page_no = if data >= len { pages } else { data / PAGE as u64 };
+                self.sample.hole_bytes += (page_no * PAGE as u64).min(len) - offset;
+                continue;
+            }
+            let wanted = usize::try_from(len - offset).map_or(PAGE, |rest| rest.min(PAGE));
+            let got = if self.sample.spool.wants(ordinal, page_no) {
+                read_full(&mut page[..wanted], |buffer, done| {
+                    file.read_at(buffer, offset + done as u64)
+                })?
+            } else {
+                wanted
+            };
+            if got > 0 {
+                self.take(ordinal, page_no, &page[..got])?;
+            }
+            if got < wanted {
+                break;
+            }
+            page_no += 1;
+        }
+        Ok(())
+    }
+
+    fn read_process(&mut self, ordinal: u32, candidate: &Candidate) -> Result<(), EstimateError> {
+        let label = candidate.label();
+        let space = match Live::open(candidate.process_id) {
+            Ok(space) => space,
+            Err(error) => {
+                self.skip_process(label, Refusal::from(error).to_string(), candidate.named);
+                return Ok(());
+            }
+        };
+        let parts = (ordinal, self.per_mapping);
+        let spool = &mut self.sample.spool;
+        let found = process_read::read(&space, candidate, parts, spool, self.progress);
+        self.add_process(found, label, candidate.named)
+    }
+
+    /// Counts what a process or a core file gave, and lists it if that was not all.
+    fn add_process(
+        &mut self,
+        (summary, outcome): (ProcessSummary, Result<(), Stopped>),
+        label: String,
+        named: bool,
+    ) -> Result<(), EstimateError> {
+        match outcome {
+            Ok(()) => {}
+            Err(Stopped::All(failure)) => return Err(failure),
+            Err(Stopped::Source(why)) if summary.bytes > 0 => {
+                let why = format!("{why}; {} of it are in the figures", bytes::show(summary.bytes));
+                self.skip_process(label, why, named);
+            }
+            Err(Stopped::Source(why)) => self.skip_process(label, why, named),
+        }
+        self.sample.total_bytes += summary.bytes;
+        self.sample.total_pages += summary.pages;
+        if summary.pages > 0 || summary.beside.holes.is_some_and(|holes| holes > 0) {
+            self.sample.processes.push(summary);
+        }
+        Ok(())
+    }
+
+    fn skip_process(&mut self, what: String, why: String, failed: bool) {
+        self.sample.skipped.push(Skipped { what, why, failed });
+    }
+
+    fn read_named_stream(&mut self, ordinal: u32, path: &Path) -> Result<(), Ended> {
+        self.read_stream(ordinal, File::open(path)?)
+    }
+
+    /// Reads a stream to its end.
+    fn read_stream(&mut self, ordinal: u32, mut stream: impl Read) -> Result<(), Ended> {
+        let mut page = [0; PAGE];
+        for page_no in 0.. {
+            let got = read_full(&mut page, |buffer, _| stream.read(buffer))?;
+            if got > 0 {
+                self.take(ordinal, page_no, &page[..got])?;
+            }
+            if got < PAGE {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, ordinal: u32, page_no: u64, page: &[u8]) -> Result<(), EstimateError> {
+        self.sample.spool.offer(ordinal, page_no, page)?;
+        self.sample.total_bytes += page.len() as u64;
+        self.sample.total_pages += 1;
+        if self.sample.total_pages.is_multiple_of(PAGES_PER_TICK) {
+            self.progress.add(PAGES_PER_TICK);
+        }
+        Ok(())
+    }
+}
+
+/// Fills `buffer` as far as the source has bytes, and returns how far.
+fn read_full(
+    buffer: &mut [u8],
+    mut read: impl FnMut(&mut [u8], usize) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match read(&mut buffer[done..], done) {
+            Ok(0) => break,
+            Ok(got) => done += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+#[path = "input_tests.rs"]
+mod tests;

@@ -1,0 +1,290 @@
+//! Reading a process's private anonymous pages while it runs on: the page map says which they are, each one that is in the
+//! sample is read once, and the page map is asked again whether it still is what it was.
+//!
+//! ```text
+//! mappings --16 MiB of page map--> private pages --1 MiB--> read --page map again--> spool, or vanished
+//! ```
+//!
+//! The process is neither stopped nor traced, so this is no snapshot of one moment: pages come as they are when their turn
+//! comes. A page that was given back, swapped out, or shared by a fork between the two looks has *vanished*: it is counted
+//! as such and as nothing else. Pages that appear in a range after its turn are not seen.
+//!
+//! Beside the spool this takes the text of `smaps` while it is parsed (some 700 bytes a mapping, and about 150 for what is
+//! kept of it), 32 KiB of page map and a buffer of 1 MiB, whatever the size of the process.
+
+use std::ops::Range;
+
+use pagefold_procfs::{MappingUsage, PagemapEntry, Process, ProcfsError, smaps_rollup, status};
+
+use crate::{
+    estimate::{
+        config::PAGE,
+        error::EstimateError,
+        read::{
+            address_space::AddressSpace,
+            mapping::{kind_of, program_name},
+            process::{Candidate, Stopped},
+            spool::Spool,
+        },
+        result::{
+            mapping_kind::MappingKind,
+            process::{Beside, MappingSummary, ProcessSummary, Proportional},
+        },
+    },
+    progress::Progress,
+};
+
+/// How much of the address space one look at the page map covers.
+pub(crate) const WINDOW_BYTES: u64 = 16 << 20;
+
+/// How much is read before the page map is asked again.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+
+/// Reads the private pages of `candidate` as the source `ordinal` of the spool. What was read until it stopped counts.
+pub(crate) fn read(
+    space: &impl AddressSpace,
+    candidate: &Candidate,
+    (ordinal, per_mapping): (u32, bool),
+    spool: &mut Spool,
+    progress: &Progress,
+) -> (ProcessSummary, Result<(), Stopped>) {
+    let mut summary = ProcessSummary::new(candidate.name.clone());
+    summary.process_id = Some(candidate.process_id);
+    summary.beside = beside(candidate.process_id);
+    let mut reader = PageReader {
+        space,
+        // A page is never larger than a chunk, whatever the system.
+        page_size: usize::try_from(space.page_size()).unwrap_or(PAGE).min(CHUNK_BYTES),
+        process_id: candidate.process_id,
+        ordinal,
+        spool,
+        progress,
+        buffer: vec![0; CHUNK_BYTES],
+        counts: Counts::default(),
+    };
+    let outcome = reader.read_all(per_mapping, &mut summary);
+    summary.complete = outcome.is_ok();
+    (summary, outcome)
+}
+
+/// What the kernel's counters say; nothing where the process has just ended.
+fn beside(process_id: u32) -> Beside {
+    let Ok(status) = status(Process::Id(process_id)) else { return Beside::default() };
+    Beside {
+        rss_anon: status.rss_anon,
+        file: Some(status.rss_file),
+        shared_memory: Some(status.rss_shared),
+        reserved_huge: Some(status.reserved_huge),
+        swap: Some(status.swap),
+        ..Beside::default()
+    }
+}
+
+/// What a process has together with other processes, shared out, given its private bytes. `None` where the kernel does
+/// not say.
+fn proportional(process_id: u32, private: u64) -> Option<Proportional> {
+    let usage = smaps_rollup(Process::Id(process_id)).ok()?;
+    Some(Proportional {
+        shared_anonymous: usage.proportional_anonymous?.saturating_sub(private),
+        file: usage.proportional_file?,
+        shared_memory: usage.proportional_shared_memory?,
+    })
+}
+
+/// Pages of the system, not of 4 KiB.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    private: u64,
+    vanished: u64,
+    /// Anonymous and not this process's alone, or the kernel's page of zeros.
+    shared_or_zero: u64,
+}
+
+struct PageReader<'a, S> {
+    space: &'a S,
+    page_size: usize,
+    process_id: u32,
+    ordinal: u32,
+    spool: &'a mut Spool,
+    progress: &'a Progress,
+    buffer: Vec<u8>,
+    /// Of the mapping at hand.
+    counts: Counts,
+}
+
+impl<S: AddressSpace> PageReader<'_, S> {
+    fn read_all(&mut self, per_mapping: bool, summary: &mut ProcessSummary) -> Result<(), Stopped> {
+        summary.group = self.spool.begin_group()?;
+        let mappings = self.space.mappings()?;
+        let mut stacks = if per_mapping { self.space.stack_pointers() } else { Vec::new() };
+        stacks.sort_unstable();
+        let (mut shared, mut merged, mut locked) = (0, 0, 0);
+        for (index, usage) in mappings.iter().enumerate() {
+            // Huge pages from the reserve are anonymous to the page map; they are never swapped, so nothing is to be won.
+            if usage.usage.anonymous == 0 || usage.usage.reserved_huge > 0 {
+                continue;
+            }
+            let group = if per_mapping { self.spool.begin_group()? } else { summary.group };
+            let outcome = self.read_mapping(usage);
+            let page_size = self.page_size as u64;
+            let counts = std::mem::take(&mut self.counts);
+            let bytes = counts.private * page_size;
+            summary.pages += bytes / PAGE as u64;
+            summary.bytes += bytes;
+            summary.vanished_pages += counts.vanished * page_size / PAGE as u64;
+            // The page map does not tell shared pages from the page of zeros; the sum of the mapping leaves zeros out.
+            let not_private = usage.usage.anonymous.saturating_sub(bytes);
+            shared += not_private.min(counts.shared_or_zero * page_size);
+            merged += usage.usage.merged;
+            locked += if usage.usage.locked > 0 { bytes } else { 0 };
+            if per_mapping && counts.private > 0 {
+                let next = mappings.get(index + 1).map(|next| &next.mapping);
+                let kind = kind_of(&usage.mapping, next, &stacks);
+                summary.mappings.push(describe(usage, kind, bytes, group));
+            }
+            outcome?;
+        }
+        summary.beside.shared_anonymous = Some(shared);
+        summary.beside.merged = Some(merged);
+        summary.beside.locked = Some(locked);
+        summary.beside.proportional = proportional(self.process_id, summary.bytes);
+        Ok(())
+    }
+
+    fn read_mapping(&mut self, usage: &MappingUsage) -> Result<(), Stopped> {
+        let Range { start, end } = usage.mapping.range();
+        let page_size = self.page_size as u64;
+        let mut base = start;
+        while base < end {
+            let stop = base.saturating_add(WINDOW_BYTES).min(end);
+            let entries = self.look(base..stop)?;
+            for chunk in entries.chunks(CHUNK_BYTES / self.page_size) {
+                if chunk.iter().any(|entry| is_anonymous(*entry)) {
+                    self.read_chunk(base, chunk)?;
+                }
+                base += chunk.len() as u64 * page_size;
+            }
+            // Only a range that is no multiple of a page could end short of this.
+            base = base.max(stop);
+        }
+        Ok(())
+    }
+
+    /// The page map of a range; a shorter answer is that of a process that has ended.
+    fn look(&self, range: Range<u64>) -> Result<Vec<PagemapEntry>, ProcfsError> {
+        let pages = (range.end - range.start).div_ceil(self.page_size as u64);
+        let entries = self.space.entries(range)?;
+        if (entries.len() as u64) < pages {
+            return Err(ProcfsError::NoSuchProcess { process: Process::Id(self.process_id) });
+        }
+        Ok(entries)
+    }
+
+    /// Reads the private pages among the pages from `base` on, of which `entries` is the first look.
+    fn read_chunk(&mut self, base: u64, entries: &[PagemapEntry]) -> Result<(), Stopped> {
+        let size = self.page_size;
+        let address = |page: usize| base + (page * size) as u64;
+        let wanted: Vec<_> = entries
+            .iter()
+            .enumerate()
+            .map(|(page, entry)| entry.private_anonymous() && self.wants(address(page)))
+            .collect();
+        let mut counts = Counts::default();
+        let not_private =
+            entries.iter().filter(|entry| is_anonymous(**entry) && !entry.private_anonymous());
+        counts.shared_or_zero = not_private.count() as u64;
+
+        let got = self.read_wanted(base, &wanted)?;
+        let again = if wanted.contains(&true) {
+            self.look(base..address(entries.len()))?
+        } else {
+            entries.to_vec()
+        };
+        for page in (0..entries.len()).filter(|&page| entries[page].private_anonymous()) {
+            let missed = wanted[page] && !got[page];
+            if missed || !again[page].private_anonymous() {
+                counts.vanished += 1;
+                continue;
+            }
+            counts.private += 1;
+            if wanted[page] {
+                self.offer(address(page), page * size)?;
+            }
+        }
+        self.counts.private += counts.private;
+        self.counts.vanished += counts.vanished;
+        self.counts.shared_or_zero += counts.shared_or_zero;
+        self.progress.add(counts.private * (size / PAGE) as u64);
+        Ok(())
+    }
+
+    /// Whether any part of the system's page at `address` belongs to the sample.
+    fn wants(&self, address: u64) -> bool {
+        let first = address / PAGE as u64;
+        let parts = (self.page_size / PAGE) as u64;
+        (first..first + parts).any(|page_no| self.spool.wants(self.ordinal, page_no))
+    }
+
+    /// Reads the wanted pages into the buffer, neighbours at once, and says of each page whether it was read.
+    fn read_wanted(&mut self, base: u64, wanted: &[bool]) -> Result<Vec<bool>, ProcfsError> {
+        let size = self.page_size;
+        let mut got = vec![false; wanted.len()];
+        let mut page = 0;
+        while page < wanted.len() {
+            let neighbours = wanted[page..].iter().take_while(|&&wanted| wanted).count();
+            if neighbours == 0 {
+                page += 1;
+                continue;
+            }
+            let run = &mut self.buffer[page * size..(page + neighbours) * size];
+            let read = match self.space.read(base + (page * size) as u64, run) {
+                Ok(read) => read / size,
+                // What is no longer mapped has vanished; that no more can be read at all is another matter.
+                Err(ProcfsError::Io { .. }) => 0,
+                Err(error) => return Err(error),
+            };
+            got[page..page + read].fill(true);
+            // A page that ended the run early cannot be read; the next one may.
+            page += neighbours.min(read + 1);
+        }
+        Ok(got)
+    }
+
+    /// Gives a page that lies in the buffer to the spool.
+    fn offer(&mut self, address: u64, place: usize) -> Result<(), EstimateError> {
+        let first = address / PAGE as u64;
+        let page = &self.buffer[place..place + self.page_size];
+        for (page_no, part) in (first..).zip(page.chunks_exact(PAGE)) {
+            self.spool.offer(self.ordinal, page_no, part)?;
+        }
+        Ok(())
+    }
+}
+
+/// Resident and of no file; the kernel's page of zeros among them.
+pub(crate) fn is_anonymous(entry: PagemapEntry) -> bool {
+    entry.present() && !entry.file_or_shared()
+}
+
+fn describe(usage: &MappingUsage, kind: MappingKind, bytes: u64, group: u32) -> MappingSummary {
+    let path = usage.mapping.path.as_ref().map(|path| path.display().to_string());
+    let name = match kind {
+        MappingKind::Named => path.as_deref().and_then(program_name).map(str::to_owned),
+        MappingKind::Heap | MappingKind::Stack => None,
+        _ => path,
+    };
+    MappingSummary {
+        start: usage.mapping.start,
+        end: usage.mapping.end,
+        kind,
+        name,
+        pages: bytes / PAGE as u64,
+        bytes,
+        shares: Vec::new(),
+        group,
+    }
+}
+
+#[cfg(test)]
+#[path = "process_read_tests.rs"]
+mod tests;

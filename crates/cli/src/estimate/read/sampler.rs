@@ -1,0 +1,91 @@
+//! Which pages are kept: a page's hash is compared with a threshold, so that the choice depends on nothing but the
+//! seed and the page's place, and a sample can be made smaller later without reading anything again.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Keeps a pseudo-random part of all pages.
+///
+/// # Invariants
+/// Whatever a tightened sampler takes, it took before it was tightened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sampler {
+    seed: u64,
+    /// The largest hash that is taken.
+    threshold: u64,
+}
+
+impl Sampler {
+    /// Keeps each page with the probability `fraction`; 1 keeps every page.
+    pub(crate) fn new(seed: u64, fraction: f64) -> Self {
+        // 2^64 times the fraction, less one; the cast saturates, which makes 1.0 the largest hash there is.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the cast saturates at both ends"
+        )]
+        let threshold = (fraction * 2f64.powi(64)) as u64;
+        Self {
+            seed,
+            threshold: if fraction >= 1.0 { u64::MAX } else { threshold.saturating_sub(1) },
+        }
+    }
+
+    /// Whether this page belongs to the sample.
+    pub(crate) fn takes(self, source: u32, page_no: u64) -> bool {
+        self.threshold == u64::MAX || self.hash(source, page_no) <= self.threshold
+    }
+
+    /// Keeps seven of eight of the pages kept so far; `false` when there is nothing left to tighten.
+    pub(crate) fn tighten(&mut self) -> bool {
+        let step = (self.threshold / 8).max(1);
+        let tighter = self.threshold.saturating_sub(step);
+        std::mem::replace(&mut self.threshold, tighter) != tighter
+    }
+
+    fn hash(self, source: u32, page_no: u64) -> u64 {
+        let mut place = [0; 12];
+        place[..4].copy_from_slice(&source.to_le_bytes());
+        place[4..].copy_from_slice(&page_no.to_le_bytes());
+        xxh3_64_with_seed(&place, self.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(sampler: Sampler) -> Vec<u64> {
+        (0..10_000).filter(|&page_no| sampler.takes(3, page_no)).collect()
+    }
+
+    #[test]
+    fn one_keeps_everything_and_a_fraction_keeps_about_that_much() {
+        assert_eq!(taken(Sampler::new(1, 1.0)).len(), 10_000);
+        for seed in 0..4 {
+            let count = taken(Sampler::new(seed, 0.25)).len();
+            assert!((2300..2700).contains(&count), "seed {seed}: {count} of 10000");
+        }
+        assert_eq!(taken(Sampler::new(1, 1e-30)).len(), 0);
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        assert_eq!(taken(Sampler::new(5, 0.1)), taken(Sampler::new(5, 0.1)));
+        assert_ne!(taken(Sampler::new(5, 0.1)), taken(Sampler::new(6, 0.1)));
+    }
+
+    #[test]
+    fn a_tightened_sample_is_a_part_of_the_old_one_and_ends_empty() {
+        let mut sampler = Sampler::new(9, 1.0);
+        let mut before = taken(sampler);
+        let mut steps = 0;
+        while sampler.tighten() {
+            let after = taken(sampler);
+            assert!(after.iter().all(|page_no| before.binary_search(page_no).is_ok()));
+            before = after;
+            steps += 1;
+            assert!(steps < 1000, "tightening ends");
+        }
+        assert!(before.is_empty());
+    }
+}

@@ -1,0 +1,109 @@
+//! Where the page goes: looked at before anything is measured, and written whole or not at all.
+//!
+//! The page is written to a file beside its place and then renamed, so whoever opens it sees the old page or the new one,
+//! and a full disk leaves the old one. The rename puts a new file in the place of the old; so a place that is a device, a
+//! FIFO or a directory is refused, a symbolic link is followed first, and so is a place that is one of the inputs.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::estimate::{config::Input, error::HtmlError};
+
+/// A place that can be written, as far as that can be known beforehand.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// What the user called it.
+    shown: PathBuf,
+    /// Where it is, links followed.
+    path: PathBuf,
+    directory: PathBuf,
+    /// The permissions of the page that is there already, or those of any new file before the umask.
+    mode: u32,
+}
+
+impl Destination {
+    /// Finds out whether a page can be written to `shown`, by making a file beside it and removing that again.
+    ///
+    /// # Errors
+    /// [`HtmlError`] when it cannot, or should not.
+    pub(crate) fn check(shown: PathBuf, inputs: &[Input]) -> Result<Self, HtmlError> {
+        let unwritable = |error| HtmlError::Unwritable { path: shown.clone(), error };
+        let there = match fs::metadata(&shown) {
+            Ok(there) if !there.is_file() => return Err(HtmlError::NotAFile(shown)),
+            Ok(there) => Some(there),
+            // A link that leads nowhere exists and has no metadata.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if shown.is_symlink() {
+                    return Err(HtmlError::NotAFile(shown));
+                }
+                None
+            }
+            Err(error) => return Err(unwritable(error)),
+        };
+        let path = match &there {
+            Some(_) => fs::canonicalize(&shown).map_err(unwritable)?,
+            None => shown.clone(),
+        };
+        if there.is_some() && inputs.iter().any(|input| is_same(input, &path)) {
+            return Err(HtmlError::IsAnInput(shown));
+        }
+        if there.is_some() {
+            // The rename would not ask whether the old page may be written.
+            fs::OpenOptions::new().append(true).open(&path).map_err(unwritable)?;
+        }
+        if path.file_name().is_none() {
+            return Err(HtmlError::NotAFile(shown));
+        }
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let mode = there.map_or(0o666, |there| there.permissions().mode() & 0o777);
+        let destination = Self { shown, path, directory, mode };
+        destination
+            .temporary()
+            .map_err(|error| HtmlError::Unwritable { path: destination.shown.clone(), error })?;
+        Ok(destination)
+    }
+
+    /// Writes the page.
+    ///
+    /// # Errors
+    /// [`HtmlError::Failed`]; what was there before is there still.
+    pub(crate) fn write(self, page: &str) -> Result<(), HtmlError> {
+        let written = self.temporary().and_then(|mut file| {
+            file.write_all(page.as_bytes())?;
+            // The name must not be there before the bytes are, even if the machine stops now.
+            file.as_file().sync_all()?;
+            file.persist(&self.path).map_err(|refused| refused.error)?;
+            Ok(())
+        });
+        written.map_err(|error| HtmlError::Failed { path: self.shown, error })
+    }
+
+    /// A new file beside the page's place, removed when it is dropped.
+    fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
+        // Opened here, so that an error is the system's own and does not name a file that the user knows nothing of.
+        let open = |path: &Path| {
+            fs::OpenOptions::new().write(true).create_new(true).mode(self.mode).open(path)
+        };
+        tempfile::Builder::new().prefix(".pagefold-").suffix(".html").make_in(&self.directory, open)
+    }
+}
+
+fn is_same(input: &Input, path: &Path) -> bool {
+    match input {
+        Input::Stdin
+        | Input::Process(_)
+        | Input::ProcessName(_)
+        | Input::Cgroup(_)
+        | Input::EveryProcess => false,
+        Input::Path(input) | Input::List(input) => {
+            fs::canonicalize(input).is_ok_and(|input| input == path)
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A chart with its heading, its key, and the same figures as a table; and tables that scroll in a box of their own.
+
+use crate::estimate::report::html::markup::Markup;
+
+/// What a figure is made of.
+#[derive(Debug)]
+pub(super) struct Figure {
+    /// Unique in the document.
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    /// One or two sentences: what is shown, and how to read it.
+    pub(super) about: String,
+    /// The drawings, and what stands between them.
+    pub(super) charts: Markup,
+    pub(super) key: Vec<KeyEntry>,
+    pub(super) table: Table,
+}
+
+/// A colour or a mark, and what it stands for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyEntry {
+    /// The outline of the mark; a square without one.
+    pub(super) path: Option<&'static str>,
+    pub(super) class: &'static str,
+    pub(super) meaning: &'static str,
+}
+
+/// The outline of a square of the key.
+const SQUARE: &str = "M-6 -6h12v12h-12z";
+
+/// Figures in rows. The first `names` columns say what a row is.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) names: usize,
+    /// The column of paths, which may be long and are broken where there is no room.
+    pub(super) paths: Option<usize>,
+    pub(super) headings: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table without rows.
+    pub(super) fn new(names: usize, headings: &[&str]) -> Self {
+        let headings = headings.iter().map(|&heading| heading.to_owned()).collect();
+        Self { names, paths: None, headings, rows: Vec::new() }
+    }
+
+    /// Writes it in a box that scrolls by itself; `label` names the box for those who do not see it.
+    pub(super) fn write(&self, label: &str, to: &mut Markup) {
+        // A box that scrolls can be reached by the keyboard.
+        let place =
+            [("class", "scroll"), ("role", "region"), ("tabindex", "0"), ("aria-label", label)];
+        to.within("div", &place, |place| {
+            place.within("table", &[], |table| {
+                table.within("thead", &[], |head| {
+                    head.within("tr", &[], |row| {
+                        for (index, heading) in self.headings.iter().enumerate() {
+                            let class = if index < self.names { "name" } else { "figure" };
+                            row.element("th", &[("scope", "col"), ("class", class)], heading);
+                        }
+                    });
+                });
+                table.within("tbody", &[], |body| {
+                    for cells in &self.rows {
+                        body.within("tr", &[], |row| self.write_cells(cells, row));
+                    }
+                });
+            });
+        });
+    }
+
+    fn write_cells(&self, cells: &[String], row: &mut Markup) {
+        for (index, cell) in cells.iter().enumerate() {
+            if index == 0 {
+                row.element("th", &[("scope", "row"), ("class", "name")], cell);
+            } else {
+                row.element("td", &[("class", self.class(index))], cell);
+            }
+        }
+    }
+
+    fn class(&self, column: usize) -> &'static str {
+        match column {
+            _ if self.paths == Some(column) => "path",
+            _ if column < self.names => "name",
+            _ => "figure",
+        }
+    }
+}
+
+impl Figure {
+    /// Writes the figure as a card.
+    pub(super) fn write(&self, to: &mut Markup) {
+        to.within("figure", &[("class", "card"), ("id", self.id)], |figure| {
+            figure.within("figcaption", &[], |caption| {
+                caption.element("h2", &[], self.title);
+                caption.element("p", &[], &self.about);
+            });
+            figure.append(&self.charts);
+            if !self.key.is_empty() {
+                figure.within("ul", &[("class", "key")], |list| {
+                    for entry in &self.key {
+                        entry.write(list);
+                    }
+                });
+            }
+            figure.within("details", &[], |details| {
+                details.element("summary", &[], "The same figures as a table");
+                self.table.write(&format!("{} as a table", self.title), details);
+            });
+        });
+    }
+}
+
+impl KeyEntry {
+    fn write(&self, list: &mut Markup) {
+        list.within("li", &[], |item| {
+            let place = [("class", "swatch"), ("viewBox", "-9 -9 18 18"), ("aria-hidden", "true")];
+            item.within("svg", &place, |swatch| {
+                swatch.leaf("path", &[("d", self.path.unwrap_or(SQUARE)), ("class", self.class)]);
+            });
+            item.text(self.meaning);
+        });
+    }
+}

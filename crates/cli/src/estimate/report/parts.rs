@@ -1,0 +1,281 @@
+//! The table of processes: what each has, what is left out of the figures, how it compresses.
+//!
+//! The columns named after codecs give the effective ratio of the part: its bytes over its share of the pool's frames and
+//! metadata. With several allocators that is the first one's; the JSON has all.
+
+/// How many processes have a line of their own; JSON lists all.
+const PROCESSES_SHOWN: usize = 20;
+
+/// How wide a name may be.
+const PROCESS_WIDTH: usize = 20;
+
+/// What stands where there is no figure.
+pub(super) const NONE: &str = "-";
+
+/// The headings, before those that are codecs.
+pub(super) const HEADINGS: [&str; 5] = ["process", "private", "shared", "files", "swap"];
+
+/// What the headings mean.
+const LEGEND: &str = "\
+private: resident anonymous memory of the process alone: what was measured
+shared, files, swap: left out; a codec's column: effective ratio";
+
+/// What the sums mean.
+const ONCE: &str = "total: what several of the processes have is counted once";
+
+const SHARED: &str = "shared by N: anonymous pages that several processes have, measured once";
+
+const CORE_LEGEND: &str = "\
+private: writable memory of no file in the core file: what was measured
+files: left out; a codec's column: effective ratio";
+
+/// The table of processes if there are any, and that of each one's mappings if they were asked for.
+pub(super) fn tables(input: &InputSummary) -> Vec<String> {
+    if input.processes.is_empty() {
+        return Vec::new();
+    }
+    let mut all: Vec<_> = input.processes.iter().collect();
+    all.sort_by_key(|process| std::cmp::Reverse(process.bytes));
+    let mut tables = vec![processes(&all)];
+    if input.maps {
+        tables.extend(
+            all.iter()
+                .filter(|process| !process.mappings.is_empty())
+                .take(PROCESSES_SHOWN)
+                .map(|process| mappings::tables(process)),
+        );
+    }
+    tables
+}
+
+fn processes(all: &[&ProcessSummary]) -> String {
+    let mut header = HEADINGS.map(str::to_owned).to_vec();
+    header.extend(codecs(all.first().map_or(&[], |process| &process.shares)));
+    let codecs = header.len() - HEADINGS.len();
+    let sizes = |private: u64, beside: [Option<u64>; 3]| {
+        let left_out = beside.map(|bytes| bytes.map_or_else(|| NONE.to_owned(), bytes::show));
+        std::iter::once(bytes::show(private)).chain(left_out).collect::<Vec<_>>()
+    };
+    let mut lines = Vec::new();
+    for process in all.iter().take(PROCESSES_SHOWN) {
+        let mut line = vec![shorten(&process.title(), PROCESS_WIDTH)];
+        line.extend(sizes(process.bytes, left_out(process)));
+        line.extend((0..codecs).map(|codec| ratio(of_codec(&process.shares, codec))));
+        lines.push(line);
+    }
+    if all.len() > PROCESSES_SHOWN {
+        let rest = &all[PROCESSES_SHOWN..];
+        lines.push(summed(format!("{} others", count(rest.len() as u64)), rest, codecs, sizes));
+    }
+    if all.len() > 1 {
+        lines.push(summed("total".to_owned(), all, codecs, sizes));
+    }
+    lay_out(1, header, lines.into_iter())
+}
+
+/// Shared memory of both kinds, files, swap.
+pub(super) fn left_out(process: &ProcessSummary) -> [Option<u64>; 3] {
+    let beside = &process.beside;
+    let shared = match (beside.shared_anonymous, beside.shared_memory) {
+        (None, None) => None,
+        (anonymous, memory) => Some(anonymous.unwrap_or(0) + memory.unwrap_or(0)),
+    };
+    [shared, beside.file, beside.swap]
+}
+
+/// As [`left_out`], with what several processes have shared out among them, so that a sum counts it once. Where the kernel
+/// does not say, it counts for each.
+fn left_out_once(process: &ProcessSummary, shared_was_measured: bool) -> [Option<u64>; 3] {
+    let [shared, file, swap] = left_out(process);
+    match process.beside.proportional {
+        Some(part) => {
+            let anonymous = if shared_was_measured { 0 } else { part.shared_anonymous };
+            [Some(anonymous + part.shared_memory), Some(part.file), swap]
+        }
+        None => [shared, file, swap],
+    }
+}
+
+/// A line for several processes; what they share counts once.
+fn summed(
+    name: String,
+    processes: &[&ProcessSummary],
+    codecs: usize,
+    sizes: impl Fn(u64, [Option<u64>; 3]) -> Vec<String>,
+) -> Vec<String> {
+    let private = processes.iter().map(|process| process.bytes).sum();
+    let measured = processes.iter().any(|process| process.shared_by.is_some());
+    let column = |index: usize| {
+        let once = |process: &&ProcessSummary| left_out_once(process, measured)[index];
+        let mut known = processes.iter().filter_map(once).peekable();
+        known.peek().is_some().then(|| known.sum())
+    };
+    let mut line = vec![name];
+    line.extend(sizes(private, [column(0), column(1), column(2)]));
+    let shares =
+        |codec| processes.iter().filter_map(move |process| of_codec(&process.shares, codec));
+    line.extend((0..codecs).map(|codec| ratio_of(shares(codec))));
+    line
+}
+
+/// The shares of the runs with the first allocator, one for each codec. Runs go by codec, and within one by allocator.
+fn of_first_allocator(shares: &[PartResult]) -> impl Iterator<Item = &PartResult> {
+    let first = shares.first().map(|share| share.allocator.as_str());
+    shares.iter().filter(move |share| Some(share.allocator.as_str()) == first)
+}
+
+/// The codecs' names.
+pub(super) fn codecs(shares: &[PartResult]) -> Vec<String> {
+    of_first_allocator(shares).map(|share| share.codec.clone()).collect()
+}
+
+/// The share of the run with the codec of this column.
+pub(super) fn of_codec(shares: &[PartResult], column: usize) -> Option<&PartResult> {
+    of_first_allocator(shares).nth(column)
+}
+
+pub(super) fn ratio(share: Option<&PartResult>) -> String {
+    ratio_of(share.into_iter())
+}
+
+/// The ratio of several shares together.
+pub(super) fn ratio_of<'a>(shares: impl Iterator<Item = &'a PartResult>) -> String {
+    let add = |sum: (u64, f64), share: &PartResult| {
+        (sum.0 + share.tally.original_bytes, sum.1 + share.memory_bytes)
+    };
+    let (original, memory) = shares.fold((0, 0.0), add);
+    if original == 0 {
+        NONE.to_owned()
+    } else if memory < 1.0 {
+        // Nothing but same-filled pages.
+        "inf".to_owned()
+    } else {
+        let ratio = original as f64 / memory;
+        if ratio < 100.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
+    }
+}
+
+/// A name that can be printed and is not too wide.
+pub(super) fn shorten(name: &str, width: usize) -> String {
+    let name = printable(name);
+    if name.chars().count() <= width {
+        return name;
+    }
+    name.chars().take(width - 1).chain(['\u{2026}']).collect()
+}
+
+/// What the tables do not say.
+pub(super) fn notes(input: &InputSummary) -> Vec<String> {
+    let live = input
+        .processes
+        .iter()
+        .filter(|process| process.process_id.is_some() && process.core.is_none());
+    let sum = |bytes: fn(&ProcessSummary) -> Option<u64>| {
+        input.processes.iter().filter_map(bytes).sum::<u64>()
+    };
+    let mut notes = Vec::new();
+    match input.hole_bytes {
+        0 => {}
+        holes => notes
+            .push(format!("Left out: {} of holes, where files have no data.", bytes::show(holes))),
+    }
+    if input.processes.iter().any(|process| process.core.is_some()) {
+        notes.push(CORE_LEGEND.to_owned());
+    }
+    if live.clone().next().is_some() {
+        notes.push(LEGEND.to_owned());
+    }
+    if live.clone().nth(1).is_some() {
+        notes.push(ONCE.to_owned());
+    }
+    if input.processes.iter().any(|process| process.shared_by.is_some()) {
+        notes.push(SHARED.to_owned());
+    }
+    match sum(|process| process.beside.locked) {
+        0 => {}
+        locked => notes.push(format!(
+            "Locked in memory: {} of the private memory. No swap, zram or zswap takes it away.",
+            bytes::show(locked)
+        )),
+    }
+    match live.map(|process| process.vanished_pages).sum() {
+        0 => {}
+        vanished => notes.push(format!(
+            "{} ({}) were gone or shared before they could be read, and are not counted.",
+            plural(vanished, "private page"),
+            bytes::show(vanished * PAGE as u64)
+        )),
+    }
+    match sum(|process| process.beside.holes) {
+        0 => {}
+        holes => notes.push(format!(
+            "Left out: {} that the process never had, holes of the core file.",
+            bytes::show(holes)
+        )),
+    }
+    match zeros_for_holes(input) {
+        0 => {}
+        zeros => notes.push(format!(
+            "About {} are pages of zeros in a core file without holes. Some\nprograms (older gdb) write them for pages that the process never had. With\n`cp --sparse=always` they become holes, which are left out.",
+            bytes::show(zeros)
+        )),
+    }
+    match sum(|process| process.beside.reserved_huge) {
+        0 => {}
+        huge => notes.push(format!(
+            "Left out: {} in huge pages from the system's reserve, which are never swapped.",
+            bytes::show(huge)
+        )),
+    }
+    notes.extend(compressed_swap(input, sum(|process| process.beside.swap)));
+    notes
+}
+
+/// Zeros that may stand for pages that there never were: those in core files without a hole.
+fn zeros_for_holes(input: &InputSummary) -> u64 {
+    let without_holes = |process: &&ProcessSummary| process.beside.holes == Some(0);
+    input.processes.iter().filter(without_holes).filter_map(|process| process.beside.zeros).sum()
+}
+
+/// Whether what is swapped out is compressed memory already.
+fn compressed_swap(input: &InputSummary, swapped: u64) -> Option<String> {
+    let swap = input.compressed_swap.as_ref()?;
+    if swapped == 0 {
+        return None;
+    }
+    let mut already = Vec::new();
+    if !swap.zram_devices.is_empty() {
+        already.push(format!("compressed in memory by zram ({})", swap.zram_devices.join(", ")));
+    }
+    if let (Some(zswapped @ 1..), Some(pool)) = (swap.zswapped, swap.zswap_pool) {
+        let (held, pool) = (bytes::show(zswapped), bytes::show(pool));
+        already.push(format!("in part in zswap, which holds {held} of the whole system in {pool}"));
+    }
+    let swapped = bytes::show(swapped);
+    Some(if already.is_empty() {
+        format!(
+            "Swapped out and left out: {swapped}; this system has neither zram nor zswap in use."
+        )
+    } else {
+        format!("Swapped out and left out: {swapped}, {}.", already.join(", or "))
+    })
+}
+
+#[cfg(test)]
+#[path = "parts_tests.rs"]
+mod tests;
+
+use crate::{
+    bytes,
+    columns::lay_out,
+    estimate::{
+        config::PAGE,
+        report::mappings,
+        result::{
+            input::InputSummary,
+            process::{PartResult, ProcessSummary},
+        },
+    },
+    numbers::{count, plural},
+    printable::printable,
+};

@@ -1,0 +1,199 @@
+//! The tables. Two of them, because one would not fit into 80 columns: what the pages take, and how long they take. For
+//! the same reason several allocators with several phases have a pair each; what is left after compaction compares them.
+
+use crate::{
+    bytes,
+    columns::lay_out,
+    estimate::result::{
+        percentiles::Percentiles,
+        row::{Phase, Row},
+    },
+    numbers::count,
+};
+
+/// What stands where there is no figure.
+const NONE: &str = "-";
+
+/// What the headings mean.
+pub(super) const LEGEND: &str = "\
+same: same-filled, one repeated word; raw: incompressible, kept as it is
+ratio: compression, same-filled pages left out; density: payload / frames
+eff. ratio: original bytes / memory, which is frames + metadata + dictionary
+us: microseconds a page, loads in random order; RssAnon: growth, by the kernel";
+
+/// The headings of what the pages take, of how long they take, and of what is left after compaction.
+pub(super) const SPACE: [&str; 7] =
+    ["pages", "same", "raw", "ratio", "eff. ratio", "density", "memory"];
+pub(super) const TIME: [&str; 7] =
+    ["store us p50", "p99", "mean", "load us p50", "p99", "mean", "RssAnon"];
+pub(super) const RESIDENT: [&str; 6] =
+    ["payload", "frames", "idle", "metadata", "resident", "RssAnon"];
+
+/// What is meant by resident.
+pub(super) const RESIDENT_LEGEND: &str = "\
+resident: frames + idle + metadata, all that the pool may hold after compaction
+here, RssAnon is that of the whole process, less what it was before the pool";
+
+/// The rows in the groups that share a pair of tables, each with a title if there are several.
+pub(super) fn groups(rows: &[Row]) -> Vec<(Option<String>, Vec<Row>)> {
+    let mut allocators: Vec<&str> = Vec::new();
+    for row in rows {
+        if !allocators.contains(&row.allocator.as_str()) {
+            allocators.push(&row.allocator);
+        }
+    }
+    if allocators.len() < 2 || rows.iter().all(|row| row.phase == Phase::Fill) {
+        return vec![(None, rows.to_vec())];
+    }
+    let group = |allocator: &str| {
+        let rows = rows.iter().filter(|row| row.allocator == allocator).cloned().collect();
+        (Some(format!("Allocator {allocator}:")), rows)
+    };
+    allocators.into_iter().map(group).collect()
+}
+
+/// What each pool still holds after compaction; `None` if none got so far.
+pub(super) fn resident(rows: &[Row]) -> Option<String> {
+    let rows: Vec<Row> = rows.iter().filter(|row| row.phase == Phase::Compacted).cloned().collect();
+    let table = || {
+        build(&rows, &RESIDENT, |row| {
+            vec![
+                bytes::show(row.payload_bytes),
+                bytes::show(row.frame_bytes),
+                bytes::show(row.idle_frame_bytes),
+                bytes::show(row.metadata_bytes),
+                bytes::show(row.resident_bytes),
+                bytes::show_change(row.rss_delta_bytes),
+            ]
+        })
+    };
+    (!rows.is_empty()).then(|| format!("Resident after compaction:\n{}", table()))
+}
+
+/// What the pages take: counts, ratios, memory.
+pub(super) fn space(rows: &[Row]) -> String {
+    build(rows, &SPACE, |row| {
+        vec![
+            count(row.pages),
+            count(row.same_filled),
+            count(row.raw),
+            row.compression_ratio.map_or_else(|| NONE.to_owned(), |ratio| format!("{ratio:.2}")),
+            format!("{:.2}", row.best_ratio()),
+            format!("{:.3}", row.density),
+            bytes::show(row.taken_bytes()),
+        ]
+    })
+}
+
+/// How long a page takes, in microseconds; and what the kernel says of the process.
+pub(super) fn time(rows: &[Row]) -> String {
+    build(rows, &TIME, |row| {
+        let mut cells = Vec::from(times(row.store_us));
+        cells.extend(times(row.load_us));
+        cells.push(bytes::show_change(row.rss_delta_bytes));
+        cells
+    })
+}
+
+fn times(percentiles: Percentiles) -> [String; 3] {
+    [percentiles.p50, percentiles.p99, percentiles.mean]
+        .map(|time| time.map_or_else(|| NONE.to_owned(), show_time))
+}
+
+pub(super) fn show_time(micros: f64) -> String {
+    if micros < 100.0 { format!("{micros:.2}") } else { format!("{micros:.0}") }
+}
+
+/// A heading, and what stands under it.
+type Column = (&'static str, fn(&Row) -> String);
+
+/// A table with the columns that say which row it is, as many as are needed to tell the rows apart, and then `cells`.
+fn build(rows: &[Row], headings: &[&str], cells: impl Fn(&Row) -> Vec<String>) -> String {
+    let differs =
+        |key: fn(&Row) -> String| rows.windows(2).any(|pair| key(&pair[0]) != key(&pair[1]));
+    let mut keys: Vec<Column> = vec![("codec", |row| row.codec.clone())];
+    if differs(|row| row.allocator.clone()) {
+        keys.push(("allocator", |row| row.allocator.clone()));
+    }
+    if differs(|row| row.phase.name().to_owned()) {
+        keys.push(("phase", |row| row.phase.name().to_owned()));
+    }
+
+    let names = keys.iter().map(|&(name, _)| name.to_owned());
+    let header = names.chain(headings.iter().map(|&heading| heading.to_owned())).collect();
+    let line = |row| keys.iter().map(|&(_, key)| key(row)).chain(cells(row)).collect();
+    lay_out(keys.len(), header, rows.iter().map(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estimate::result::row::{Phase, test_row};
+
+    fn lifecycle() -> Vec<Row> {
+        let mut rows = Vec::new();
+        for codec in ["lz4", "zstd:-1"] {
+            for phase in Phase::ALL {
+                let mut row = test_row(codec, 260, 12.34);
+                row.phase = phase;
+                row.same_filled = 12_345;
+                row.raw = 123_456;
+                row.rss_delta_bytes = Some(-(900 << 20));
+                rows.push(row);
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn a_gibibyte_with_a_lifecycle_fits_into_80_columns() {
+        for text in [space(&lifecycle()), time(&lifecycle())] {
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "\n{text}");
+            assert_eq!(text.lines().count(), 9, "a heading and eight rows\n{text}");
+        }
+    }
+
+    #[test]
+    fn several_allocators_fit_into_80_columns_with_a_pair_of_tables_each() {
+        let mut rows = lifecycle();
+        rows.extend(lifecycle().into_iter().map(|mut row| {
+            row.allocator = "xcfmalloc".to_owned();
+            row
+        }));
+        let groups = groups(&rows);
+        let titles: Vec<_> = groups.iter().filter_map(|(title, _)| title.as_deref()).collect();
+        assert_eq!(titles, ["Allocator nbud:", "Allocator xcfmalloc:"]);
+        let tables = groups.iter().flat_map(|(_, rows)| [space(rows), time(rows)]);
+        for text in tables.chain(resident(&rows)) {
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "\n{text}");
+        }
+        let text = resident(&rows).expect("both were compacted");
+        assert_eq!(text.lines().count(), 2 + 4, "two codecs by two allocators\n{text}");
+    }
+
+    #[test]
+    fn without_a_lifecycle_nothing_is_resident_after_it() {
+        let rows = [test_row("lz4", 260, 1.0)];
+        assert_eq!((resident(&rows), groups(&rows).len()), (None, 1));
+    }
+
+    #[test]
+    fn columns_that_tell_nothing_apart_are_left_out() {
+        let rows = [test_row("lz4", 260, 1.0), test_row("zstd:1", 200, 2.0)];
+        let text = space(&rows);
+        assert!(
+            text.starts_with("codec") && !text.contains("allocator") && !text.contains("phase"),
+            "\n{text}"
+        );
+        assert!(space(&lifecycle()).contains("half_freed"));
+    }
+
+    #[test]
+    fn a_figure_that_does_not_exist_is_a_dash() {
+        let mut row = test_row("lz4", 0, 1.0);
+        row.compression_ratio = None;
+        row.store_us = Percentiles::default();
+        assert!(space(&[row.clone()]).contains(" - "));
+        assert!(time(&[row]).contains(" - "));
+    }
+}

@@ -1,0 +1,286 @@
+//! What the figures come to, in sentences.
+
+use crate::{
+    bytes,
+    estimate::{
+        report::terminal::TIE,
+        result::{
+            input::InputSummary,
+            report::Report,
+            row::{Phase, Row},
+        },
+    },
+    numbers::{count, percent, plural},
+};
+
+/// Below this ratio it is not worth the trouble.
+const WORTHWHILE: f64 = 1.05;
+
+/// A density below this is that of a pool with few objects in each kind of frame, not of a packing.
+const HALF_FULL: f64 = 0.5;
+
+/// What was measured.
+pub(super) fn input(input: &InputSummary) -> String {
+    let pages = plural(input.pages, "page");
+    let same = percent(input.same_filled, input.pages);
+    let (size, same_filled) = (bytes::show(input.bytes), count(input.same_filled));
+    let sources = sources(input);
+    format!("{size} in {pages} of {sources}; {same_filled} of them same-filled ({same}).")
+}
+
+/// `3 files`, `1 process`, `3 files and 1 core file`.
+fn sources(input: &InputSummary) -> String {
+    let cores = input.processes.iter().filter(|process| process.core.is_some()).count() as u64;
+    let live = input.processes.iter().filter(|process| process.process_id.is_some());
+    let live = live.filter(|process| process.core.is_none()).count() as u64;
+    let processes = match live {
+        1 => "1 process".to_owned(),
+        processes => format!("{} processes", count(processes)),
+    };
+    let parts = [
+        (input.files, plural(input.files, "file")),
+        (cores, plural(cores, "core file")),
+        (live, processes),
+    ];
+    let parts: Vec<_> =
+        parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();
+    parts.join(" and ")
+}
+
+/// What became of the dictionaries.
+pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String> {
+    input.dictionaries.iter().map(|note| {
+        let (codec, pages) = (&note.codec, plural(note.trained_pages, "page"));
+        match (note.bytes, &note.why_none) {
+            (Some(len), _) => format!(
+                "{codec}: a dictionary of {} from {pages}, held once and counted in the memory.",
+                bytes::show(len)
+            ),
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("there is none");
+                format!("{codec}: not measured, {why}.")
+            }
+        }
+    })
+}
+
+/// How far off the whole may be from the sample, for each fill that was complete.
+pub(super) fn confidence(report: &Report) -> Option<String> {
+    let several = fills(report).any(|row| row.allocator != report.rows[0].allocator);
+    let intervals: Vec<_> = fills(report)
+        .filter_map(|row| {
+            let interval = row.effective_ratio_95?;
+            let high = interval.high.map_or_else(|| "?".to_owned(), |high| format!("{high:.2}"));
+            let codec = &row.codec;
+            let who =
+                if several { format!("{codec} with {}", row.allocator) } else { codec.clone() };
+            // One that is broken over two lines is hard to find.
+            Some(format!("{who} {:.2} to {high}", interval.low).replace(' ', &TIE.to_string()))
+        })
+        .collect();
+    let list = intervals.join(", ");
+    (!intervals.is_empty())
+        .then(|| format!("Effective ratio of the whole, with 95 % confidence: {list}."))
+}
+
+/// That it was a sample, and which.
+pub(super) fn sampling(input: &InputSummary) -> String {
+    let (share, whole) = (percent(input.bytes, input.total_bytes), bytes::show(input.total_bytes));
+    let why = if input.sample_asked {
+        String::new()
+    } else {
+        let most = bytes::show(input.sample_max);
+        let bound = input.sample_bound.as_ref();
+        let bound = bound.map(|bound| format!(", for which {bound} leaves room"));
+        format!(".\nWithout --sample, at most {most} is measured{}", bound.unwrap_or_default())
+    };
+    format!(
+        "This is a sample: {share} of the input's {whole}, chosen with seed {}{why}.\nEffective ratios are those of a pool of the whole.",
+        input.seed
+    )
+}
+
+/// Where a run did not get to its end.
+pub(super) fn stops(report: &Report) -> impl Iterator<Item = String> {
+    report.rows.iter().filter_map(|row| {
+        let who = format!("{} with {}, {}", row.codec, row.allocator, row.phase.name());
+        let held = format!("{} ({})", plural(row.pages, "page"), bytes::show(row.original_bytes));
+        if row.limit_reached {
+            let (limit, of) = (bytes::show(row.limit_bytes), bytes::show(report.input.bytes));
+            Some(format!("{who}: the limit of {limit} was reached; it holds {held} of {of}."))
+        } else if row.interrupted {
+            Some(format!("{who}: interrupted with {held} stored; not all of them were checked."))
+        } else {
+            None
+        }
+    })
+}
+
+/// What would be saved: by the densest fill, and by the one that loads fastest if that is another. A run that was
+/// stopped, or not checked to its end, says nothing.
+pub(super) fn savings(report: &Report) -> Vec<String> {
+    let Some(densest) = densest(report) else { return Vec::new() };
+    let mut sentences = vec![saving(&report.input, densest)];
+    let load = |row: &Row| row.load_us.mean.unwrap_or(f64::INFINITY);
+    if let Some(fastest) = fills(report).min_by(|a, b| load(a).total_cmp(&load(b)))
+        && !std::ptr::eq(fastest, densest)
+        && let Some(p50) = fastest.load_us.p50
+    {
+        let (name, size) = (name(fastest), bytes::show(fastest.taken_bytes()));
+        sentences.push(format!("Fastest to load: {name}, {p50:.1} us a page (p50), in {size}."));
+    }
+    sentences
+}
+
+/// The fill that takes the least memory, if there is one that stands for the whole input.
+pub(super) fn densest(report: &Report) -> Option<&Row> {
+    fills(report).max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
+}
+
+fn fills(report: &Report) -> impl Iterator<Item = &Row> {
+    report.rows.iter().filter(|row| row.phase == Phase::Fill && row.is_complete())
+}
+
+fn saving(input: &InputSummary, row: &Row) -> String {
+    let (original, taken, name) =
+        (bytes::show(row.original_bytes), bytes::show(row.taken_bytes()), name(row));
+    let ratio = row.best_ratio();
+    let mostly_fixed = row.metadata_bytes > row.frame_bytes || row.density < HALF_FULL;
+    // The ratio of a sample is that of the whole, in which the fixed parts are counted once.
+    if ratio < WORTHWHILE && mostly_fixed && !input.is_sampled() {
+        return format!(
+            "{original} would take {taken} ({name}), most of it the pool's tables and frames that are not full yet: too small an input to judge by."
+        );
+    }
+    if ratio < WORTHWHILE {
+        return format!(
+            "{original} would take {taken} ({name}): compression would not save memory on this input."
+        );
+    }
+    let less = show_ratio(ratio);
+    if !input.is_sampled() {
+        return format!("{original} would fit in {taken} ({name}): {less}x smaller.");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
+    let projected = (input.total_bytes as f64 / ratio) as u64;
+    let (whole, projected) = (bytes::show(input.total_bytes), bytes::show(projected));
+    format!(
+        "The whole {whole} would fit in about {projected} ({name}): {less}x smaller.\nThe sample of {original} fits in {taken}."
+    )
+}
+
+fn name(row: &Row) -> String {
+    format!("{}, {}", row.codec, row.allocator)
+}
+
+fn show_ratio(ratio: f64) -> String {
+    if ratio < 100.0 { format!("{ratio:.1}") } else { format!("{ratio:.0}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estimate::{
+        report::test_report,
+        result::{interval::Interval, row::test_row},
+    };
+
+    #[test]
+    fn the_densest_fill_speaks_and_the_fastest_is_named_beside_it() {
+        let rows = vec![
+            test_row("lz4", 400, 1.0),
+            test_row("zstd:-1", 260, 2.0),
+            test_row("zstd:1", 300, 4.0),
+        ];
+        assert_eq!(
+            savings(&test_report(rows, 1200, 1200)),
+            [
+                "1.2 GiB would fit in 260.0 MiB (zstd:-1, nbud): 4.6x smaller.",
+                "Fastest to load: lz4, nbud, 1.0 us a page (p50), in 400.0 MiB."
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sample_is_scaled_up_and_says_how_it_was_chosen() {
+        let report = test_report(vec![test_row("lz4", 300, 1.0)], 1200, 12_000);
+        assert_eq!(
+            savings(&report),
+            [
+                "The whole 11.7 GiB would fit in about 2.9 GiB (lz4, nbud): 4.0x smaller.\nThe sample of 1.2 GiB fits in 300.0 MiB."
+            ]
+        );
+        let text = sampling(&report.input);
+        assert!(
+            text.contains("10.0 %") && text.contains("seed 1") && text.contains("at most 1.0 GiB"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_sample_that_memory_bounds_says_what_bounds_it() {
+        let mut report = test_report(vec![test_row("lz4", 300, 1.0)], 170, 12_000);
+        report.input.sample_max = 171 << 20;
+        report.input.sample_bound = Some("the cgroup /sys/fs/cgroup/x".to_owned());
+        let text = sampling(&report.input);
+        let wanted =
+            "at most 171.0 MiB is measured, for which the cgroup /sys/fs/cgroup/x leaves room";
+        assert!(text.contains(wanted), "{text}");
+    }
+
+    #[test]
+    fn an_interval_says_whose_it_is() {
+        let sampled = |allocator: &str| {
+            let mut row = test_row("lz4", 300, 1.0);
+            row.allocator = allocator.to_owned();
+            row.effective_ratio_95 = Some(Interval { low: 3.0, high: Some(4.0) });
+            row
+        };
+        let shown = |report: &Report| confidence(report).map(|text| text.replace(TIE, " "));
+        let text = shown(&test_report(vec![sampled("nbud")], 1200, 12_000));
+        assert!(text.is_some_and(|text| text.ends_with(": lz4 3.00 to 4.00.")));
+        let rows = vec![sampled("nbud"), sampled("zbud")];
+        let text = shown(&test_report(rows, 1200, 12_000)).expect("two intervals");
+        assert!(
+            text.ends_with(": lz4 with nbud 3.00 to 4.00, lz4 with zbud 3.00 to 4.00."),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_pay_is_said_to_be_so() {
+        let text = savings(&test_report(vec![test_row("lz4", 1190, 1.0)], 1200, 1200)).join(" ");
+        assert!(text.contains("compression would not save memory on this input."), "{text}");
+
+        let mut tiny = test_row("lz4", 1, 1.0);
+        (tiny.original_bytes, tiny.metadata_bytes, tiny.effective_ratio) =
+            (300 << 10, 2 << 20, 0.1);
+        let text = savings(&test_report(vec![tiny], 1, 1)).join(" ");
+        assert!(text.contains("too small an input"), "{text}");
+
+        let mut scattered = test_row("lz4", 1190, 1.0);
+        scattered.density = 0.2;
+        let text = savings(&test_report(vec![scattered], 1200, 1200)).join(" ");
+        assert!(text.contains("too small an input"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_or_not_checked_gives_no_verdict() {
+        let mut limited = test_row("lz4", 400, 1.0);
+        limited.limit_reached = true;
+        let mut unchecked = test_row("zstd:1", 400, 1.0);
+        unchecked.verified = false;
+        let mut cut = test_row("zstd:3", 400, 1.0);
+        cut.interrupted = true;
+        let report = test_report(vec![limited, unchecked, cut], 2400, 2400);
+        assert!(savings(&report).is_empty());
+        let stops: Vec<_> = stops(&report).collect();
+        assert_eq!(stops.len(), 2, "{stops:?}");
+        assert!(
+            stops[0].contains("limit of 2.0 GiB was reached") && stops[0].contains("of 2.3 GiB"),
+            "{}",
+            stops[0]
+        );
+        assert!(stops[1].contains("interrupted"), "{}", stops[1]);
+    }
+}

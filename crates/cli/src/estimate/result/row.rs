@@ -1,0 +1,207 @@
+//! One line of the result: a codec, an allocator, a phase, and everything that was measured. The field names are those
+//! of the JSON, which `docs/ESTIMATE.md` documents.
+
+use pagefold_codec::Codec;
+use pagefold_pool::Stats;
+use serde::Serialize;
+
+use crate::estimate::result::{
+    cost::Cost, interval::Interval, kept::Kept, percentiles::Percentiles, sizes::Sizes,
+};
+
+/// The stations of a run, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// Every page was stored once.
+    Fill,
+    /// Pages were overwritten at random.
+    Churn,
+    /// A random half was freed.
+    HalfFreed,
+    /// The pool was compacted and trimmed.
+    Compacted,
+}
+
+impl Phase {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; 4] = [Self::Fill, Self::Churn, Self::HalfFreed, Self::Compacted];
+
+    /// The name, as in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fill => "fill",
+            Self::Churn => "churn",
+            Self::HalfFreed => "half_freed",
+            Self::Compacted => "compacted",
+        }
+    }
+}
+
+/// What was measured at the end of a phase.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    pub codec: String,
+    pub allocator: String,
+    pub phase: Phase,
+    /// Live pages: stored + raw + same-filled.
+    pub pages: u64,
+    /// Pages kept compressed.
+    pub stored: u64,
+    /// Pages kept as they are: compression would not have paid.
+    pub raw: u64,
+    /// Pages kept as one word.
+    pub same_filled: u64,
+    pub payload_bytes: u64,
+    pub frame_bytes: u64,
+    pub metadata_bytes: u64,
+    pub density: f64,
+    pub effective_ratio: f64,
+    /// RssAnon now, less RssAnon just before the pool was built; `null` where `/proc` does not tell.
+    pub rss_delta_bytes: Option<i64>,
+    /// Bytes of objects that the pool moved in this phase.
+    pub moved_bytes: u64,
+    pub store_us: Percentiles,
+    pub load_us: Percentiles,
+    /// Whether every live page was read back and is what was stored.
+    pub verified: bool,
+    /// The bytes of the live pages, same-filled ones included.
+    pub original_bytes: u64,
+    /// The bytes of the live pages that are not same-filled, over the payload; `null` without payload.
+    pub compression_ratio: Option<f64>,
+    pub idle_frame_bytes: u64,
+    /// All that the pool says may be resident: frames, idle frames and metadata.
+    pub resident_bytes: u64,
+    pub limit_bytes: u64,
+    /// Memory that the codec holds in contexts, whatever the number of pages.
+    pub codec_bytes: u64,
+    /// The length of the codec's dictionary, which is held once, in `codec_bytes`; `null` without one.
+    pub dictionary_bytes: Option<u64>,
+    pub elapsed_ms: u64,
+    pub limit_reached: bool,
+    pub interrupted: bool,
+    /// The lengths of the compressed pages; only of a fill, where each page is stored once.
+    pub sizes: Option<Sizes>,
+    /// Where the whole input's effective ratio lies, with 95 % confidence; only for the fill of a sample.
+    pub effective_ratio_95: Option<Interval>,
+    /// The whole input's effective ratio, as a pool of the whole would have it; only for the fill of a sample.
+    pub effective_ratio_whole: Option<f64>,
+    #[serde(skip)]
+    same_filled_bytes: u64,
+}
+
+impl Row {
+    /// A row with the pool's figures; pages are counted next, and the rest is filled in by whoever measured it.
+    pub(crate) fn new(codec: &dyn Codec, allocator: &str, phase: Phase, stats: &Stats) -> Self {
+        Self {
+            codec: codec.name().to_owned(),
+            allocator: allocator.to_owned(),
+            phase,
+            pages: 0,
+            stored: 0,
+            raw: 0,
+            same_filled: 0,
+            payload_bytes: stats.payload_bytes,
+            frame_bytes: stats.frame_bytes,
+            metadata_bytes: stats.metadata_bytes,
+            density: stats.density(),
+            effective_ratio: 0.0,
+            rss_delta_bytes: None,
+            moved_bytes: 0,
+            store_us: Percentiles::default(),
+            load_us: Percentiles::default(),
+            verified: false,
+            original_bytes: 0,
+            compression_ratio: None,
+            idle_frame_bytes: stats.idle_frame_bytes,
+            resident_bytes: stats.resident_bytes(),
+            limit_bytes: stats.limit_bytes,
+            codec_bytes: codec.metadata_bytes() as u64,
+            dictionary_bytes: None,
+            elapsed_ms: 0,
+            limit_reached: false,
+            interrupted: false,
+            sizes: None,
+            effective_ratio_95: None,
+            effective_ratio_whole: None,
+            same_filled_bytes: 0,
+        }
+    }
+
+    /// Counts one slot whose page has `len` bytes.
+    pub(crate) fn count(&mut self, kept: Kept, len: u64) {
+        match kept {
+            Kept::Nothing => return,
+            Kept::SameFilled(_) => {
+                self.same_filled += 1;
+                self.same_filled_bytes += len;
+            }
+            Kept::Compressed(_) => self.stored += 1,
+            Kept::Raw(_) => self.raw += 1,
+        }
+        self.pages += 1;
+        self.original_bytes += len;
+    }
+
+    /// Computes the ratios, once all slots are counted.
+    pub(crate) fn finish(&mut self) {
+        let taken = self.taken_bytes() as f64;
+        self.effective_ratio = self.original_bytes as f64 / taken.max(1.0);
+        let encoded = self.original_bytes - self.same_filled_bytes;
+        self.compression_ratio =
+            (self.payload_bytes > 0).then(|| encoded as f64 / self.payload_bytes as f64);
+    }
+
+    /// The effective ratio of the whole input where that is known, else of what was measured.
+    pub(crate) fn best_ratio(&self) -> f64 {
+        self.effective_ratio_whole.unwrap_or(self.effective_ratio)
+    }
+
+    /// What the pages take here: frames, metadata, and the dictionary.
+    pub(crate) fn taken_bytes(&self) -> u64 {
+        self.frame_bytes + self.metadata_bytes + self.dictionary_bytes.unwrap_or(0)
+    }
+
+    /// What a byte of payload and an object took: all frames and the dictionary over all payload, all metadata over all
+    /// objects.
+    pub(crate) fn cost(&self) -> Cost {
+        let over = |sum: u64, parts: u64| if parts == 0 { 0.0 } else { sum as f64 / parts as f64 };
+        Cost {
+            payload_byte: over(self.frame_bytes, self.payload_bytes),
+            object: over(self.metadata_bytes, self.stored + self.raw),
+            doubt: 0.0,
+        }
+        .with_dictionary(self.dictionary_bytes.unwrap_or(0), self.payload_bytes as f64)
+    }
+
+    /// Whether the row stands for the whole input at its best: nothing stopped it and every page was checked.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.verified && !self.limit_reached && !self.interrupted
+    }
+}
+
+/// A checked fill of 1200 MiB that takes `mebibytes`, with every time `micros`.
+#[cfg(test)]
+pub(crate) fn test_row(codec: &str, mebibytes: u64, micros: f64) -> Row {
+    let stats = Stats {
+        objects: 307_200,
+        payload_bytes: (mebibytes * 98 / 100) << 20,
+        frame_bytes: mebibytes << 20,
+        limit_bytes: 2 << 30,
+        ..Stats::default()
+    };
+    let times = Percentiles { p50: Some(micros), p99: Some(micros), mean: Some(micros) };
+    let mut row = Row::new(&pagefold_codec::Raw, "nbud", Phase::Fill, &stats);
+    row.codec = codec.to_owned();
+    row.pages = 307_200;
+    row.stored = 307_200;
+    row.original_bytes = 1200 << 20;
+    row.finish();
+    row.store_us = times;
+    row.load_us = times;
+    row.verified = true;
+    let mut sizes = Sizes::new();
+    (0..307_200).for_each(|page| sizes.record(200 + page * 7 % 3000));
+    row.sizes = Some(sizes);
+    row
+}

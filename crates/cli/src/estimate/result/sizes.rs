@@ -1,0 +1,73 @@
+//! How long the compressed pages are: a histogram of fixed buckets, so that counting one is an addition and merging
+//! two threads' counts is no more.
+//!
+//! Bucket `k` counts the objects of `k * BUCKET_BYTES + 1` to `(k + 1) * BUCKET_BYTES` bytes. Same-filled and raw pages
+//! are not in it: they are counted by the [`Row`](super::Row), and have no compressed length.
+
+use serde::Serialize;
+
+use crate::estimate::config::PAGE;
+
+/// The width of a bucket: fine enough to tell size classes apart, coarse enough for a bar of its own on a telephone.
+pub(crate) const BUCKET_BYTES: usize = 128;
+
+/// Buckets up to a whole page.
+pub(crate) const BUCKETS: usize = PAGE / BUCKET_BYTES;
+
+/// The lengths of the pages that were stored compressed. The field names are those of the JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Sizes {
+    bucket_bytes: usize,
+    counts: [u64; BUCKETS],
+}
+
+impl Sizes {
+    /// Nothing counted yet.
+    pub(crate) fn new() -> Self {
+        Self { bucket_bytes: BUCKET_BYTES, counts: [0; BUCKETS] }
+    }
+
+    /// Counts an object of `len` bytes; one longer than a page, which no codec makes, counts as a page.
+    pub(crate) fn record(&mut self, len: usize) {
+        self.counts[(len.saturating_sub(1) / BUCKET_BYTES).min(BUCKETS - 1)] += 1;
+    }
+
+    /// Adds what another thread counted.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, more) in self.counts.iter_mut().zip(other.counts) {
+            *mine += more;
+        }
+    }
+
+    /// How many objects each bucket has, the shortest first.
+    pub(crate) fn counts(&self) -> &[u64; BUCKETS] {
+        &self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_ends_with_its_own_width() {
+        let mut sizes = Sizes::new();
+        for len in [1, BUCKET_BYTES, BUCKET_BYTES + 1, PAGE, PAGE + 1, usize::MAX] {
+            sizes.record(len);
+        }
+        let mut expected = [0; BUCKETS];
+        (expected[0], expected[1], expected[BUCKETS - 1]) = (2, 1, 3);
+        assert_eq!(sizes.counts(), &expected);
+    }
+
+    #[test]
+    fn merging_adds_bucket_by_bucket() {
+        let (mut one, mut two) = (Sizes::new(), Sizes::new());
+        one.record(5);
+        two.record(5);
+        two.record(700);
+        one.merge(&two);
+        assert_eq!((one.counts()[0], one.counts()[5]), (2, 1));
+        assert_eq!(one.counts().iter().sum::<u64>(), 3);
+    }
+}
