@@ -45,6 +45,7 @@ pub struct Dictionary {
 
 /// Why there is no dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum DictionaryError {
     /// A length that is of no use.
     #[error(

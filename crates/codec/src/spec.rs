@@ -19,6 +19,7 @@ use thiserror::Error;
 /// # Ok::<(), pagefold_codec::ParseCodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CodecSpec {
     /// Copies.
     Raw,
@@ -90,6 +91,7 @@ impl ZstdLevel {
 
 /// Why a string is not the name of a codec.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ParseCodecError {
     /// No codec has this name.
     #[error("unknown codec `{name}`; known are lz4, raw, and zstd:LEVEL with LEVEL from -7 to 19")]
@@ -116,6 +118,7 @@ pub enum ParseCodecError {
 
 /// Why a codec could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum BuildCodecError {
     /// The codec's library was left out at compile time.
     #[error(

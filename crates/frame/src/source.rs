@@ -21,6 +21,7 @@ use crate::FRAME_BYTES;
 
 /// Why a source gave no memory.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum SourceError {
     /// The system refused.
     #[error(transparent)]

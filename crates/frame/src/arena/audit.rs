@@ -7,6 +7,7 @@ use crate::{FRAME_BYTES, FrameNo, PAGEBLOCK_FRAMES, owner::CONTIGUOUS};
 
 /// The frames of an arena by use, in frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArenaStats {
     /// Owned by descriptors.
     pub allocated: usize,
