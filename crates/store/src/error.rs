@@ -176,6 +176,7 @@ pub struct PutManyError {
 
 /// Why a store could not be built.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StoreBuildError {
     /// The pool could not be built: above all, the limit is too small or too large.
     #[error(transparent)]
@@ -220,6 +221,7 @@ pub enum StoreBuildError {
 
 /// Why a store was not found valid.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ValidateError {
     /// Other threads were in the middle of operations for too long, or this thread is.
     #[error("operations on the store are under way; validate it when they are done")]
@@ -231,6 +233,7 @@ pub enum ValidateError {
 
 /// Why a space could not be made.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum SpaceError {
     /// Another space of the store has this name.
     #[error("the store has a space named {name:?} already")]

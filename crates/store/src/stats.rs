@@ -92,6 +92,7 @@ pub struct Histogram {
 
 /// One class of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct HistogramBucket {
     /// Times below this; `None` for the last class.
     pub below_ns: Option<u64>,

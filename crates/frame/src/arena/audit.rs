@@ -7,10 +7,11 @@ use crate::{FRAME_BYTES, FrameNo, PAGEBLOCK_FRAMES, owner::CONTIGUOUS};
 
 /// The frames of an arena by use, in frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArenaStats {
     /// Owned by descriptors.
     pub allocated: usize,
-    /// Claimed.
+    /// In contiguous ranges that are in use.
     pub contiguous: usize,
     /// In caches, or free and not yet given back: may be resident.
     pub idle: usize,
@@ -34,7 +35,7 @@ impl Arena {
     }
 
     /// Checks that free, cached and owned frames add up to the pageblocks in use, and charges to touched frames.
-    /// For a quiet arena.
+    /// For a quiescent arena.
     ///
     /// # Errors
     /// A sentence that names what is wrong.
@@ -47,7 +48,7 @@ impl Arena {
         let handed_out = stats.allocated + stats.contiguous;
         if free + cached + handed_out as u64 != in_use {
             return Err(format!(
-                "I-BUDDY: {free} frames free, {cached} cached, {} allocated, {} claimed, of {in_use} in use",
+                "I-BUDDY: {free} frames free, {cached} cached, {} allocated, {} contiguous, of {in_use} in use",
                 stats.allocated, stats.contiguous
             ));
         }
@@ -64,12 +65,12 @@ impl Arena {
         let owned = (0..buddy.high_water_mark() * PAGEBLOCK_FRAMES)
             .filter(|&frame| self.owner(FrameNo(frame)).is_some())
             .count();
-        let claimed = (0..buddy.high_water_mark() * PAGEBLOCK_FRAMES)
+        let contiguous = (0..buddy.high_water_mark() * PAGEBLOCK_FRAMES)
             .filter(|&frame| self.owner_word(frame) == CONTIGUOUS)
             .count();
-        if (owned, claimed) != (stats.allocated, stats.contiguous) {
+        if (owned, contiguous) != (stats.allocated, stats.contiguous) {
             return Err(format!(
-                "I-OWNER: {owned} frames have an owner and {claimed} are claimed, not {} and {}",
+                "I-OWNER: {owned} frames have an owner and {contiguous} are contiguous, not {} and {}",
                 stats.allocated, stats.contiguous
             ));
         }

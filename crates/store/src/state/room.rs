@@ -26,6 +26,7 @@ const FRUITLESS: u32 = 8;
 
 /// What [`Store::shrink`](crate::Store::shrink) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ShrinkReport {
     /// Frames of 4 KiB that were charged before and are not any more: given back to the system. Other threads' puts
     /// meanwhile make it less.
