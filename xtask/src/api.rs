@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &ApiArgs) -> Result<ExitCode, XtaskError> {
         is_right &= settle(&listing, &render(&json)?, arguments.check)?;
     }
     for unnamed in crates.unnamed_by(FACADE) {
-        println!("{FACADE} does not name {unnamed}");
+        eprintln!("{FACADE} does not name {unnamed}");
         is_right = false;
     }
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -96,8 +96,8 @@ fn settle(listing: &Path, api: &str, check: bool) -> Result<bool, XtaskError> {
     if differences.is_empty() {
         return Ok(true);
     }
-    println!("{} is not what the code says; run `cargo xtask api`:", listing.display());
-    differences.iter().for_each(|line| println!("  {line}"));
+    eprintln!("{} is not what the code says; run `cargo xtask api`:", listing.display());
+    differences.iter().for_each(|line| eprintln!("  {line}"));
     Ok(false)
 }
 

@@ -33,14 +33,14 @@ enum Test {
 
 /// Runs the test, built with optimisation.
 pub(crate) fn run(arguments: &StoreArgs) -> Result<ExitCode, XtaskError> {
-    let (name, variable, seconds) = match arguments.test {
-        Test::Soak => ("soak", "PAGEFOLD_SOAK_SECONDS", 600),
-        Test::Signal => ("signal", "PAGEFOLD_SIGNAL_SECONDS", 60),
-        Test::Faults => ("model", "PAGEFOLD_EVERY_FAULT", 1),
+    let (binary, filter, variable, seconds) = match arguments.test {
+        Test::Soak => ("soak", "", "PAGEFOLD_SOAK_SECONDS", 600),
+        Test::Signal => ("signal", "", "PAGEFOLD_SIGNAL_SECONDS", 60),
+        Test::Faults => ("suite", "model::", "PAGEFOLD_EVERY_FAULT", 1),
     };
     let seconds = arguments.seconds.unwrap_or(seconds);
     let mut command = cargo();
-    command.args(["test", "--release", "--package", "pagefold-store", "--test", name]);
+    command.args(["test", "--release", "--package", "pagefold-store", "--test", binary, filter]);
     command.args(["--", "--nocapture"]).env(variable, seconds.to_string());
     workspace::run(command)?;
     Ok(ExitCode::SUCCESS)

@@ -71,10 +71,10 @@ pub struct Arena {
     caches: Box<[Padded<Mutex<Cache>>]>,
     /// Threads that evacuate frames; while there are any, caches are left out.
     pub(crate) evacuating: AtomicUsize,
-    /// Held by whoever compacts or claims.
+    /// Locked by the thread that evacuates.
     pub(crate) evacuator: Mutex<CompactionProgress>,
     moves: Moves,
-    /// Held by whoever makes room when the limit is reached, so that others wait for it instead of failing.
+    /// Locked by the thread that makes room when the limit is reached, so that other threads wait for it instead of failing.
     reclaim: Mutex<()>,
     allocated: AtomicUsize,
     pub(crate) contiguous: AtomicUsize,
@@ -83,7 +83,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// The most address space an arena can have: as many whole pageblocks as frame numbers of 32 bits tell apart.
+    /// The most address space an arena can have: as many pageblocks as frame numbers of 32 bits tell apart.
     pub const ADDRESS_SPACE_MAX: usize = (u32::MAX / PAGEBLOCK_FRAMES) as usize * PAGEBLOCK_BYTES;
 
     /// An arena without any frames in use.
@@ -170,7 +170,7 @@ impl Arena {
         Ok(self.hand_out(start, frames, owner))
     }
 
-    /// Gives a run that is nobody's its owner.
+    /// Makes a free run its owner's.
     pub(crate) fn hand_out(
         &self,
         start: FrameNo,
@@ -244,7 +244,7 @@ impl Arena {
         committed.map_err(|_| OutOfFrames)
     }
 
-    /// Tries again after everybody's caches were drained, and then after free frames went back to the system.
+    /// Drains all caches and tries again, then gives free frames back to the system and tries once more.
     fn carve_after_reclaim(
         &self,
         frames: FrameCount,
@@ -266,7 +266,7 @@ impl Arena {
                 .owners
                 .get(frame as usize)
                 .expect("frames of an open pageblock have owner words");
-            // ORDERING: Relaxed; a look at the word is a hint, unless the allocator's lock or a quiet arena orders it.
+            // ORDERING: Relaxed; a look at the word is a hint, unless the allocator's lock or a quiescent arena orders it.
             owner.store(word, GuardedOrdering::Relaxed);
         }
     }
@@ -277,8 +277,8 @@ impl Arena {
         self.owners.get(frame as usize).map_or(0, |word| word.load(GuardedOrdering::Relaxed))
     }
 
-    /// Who owns a frame. The one place where a frame becomes a descriptor: whoever goes on to use it isolates or holds
-    /// the descriptor and looks whether the frame is (still) its own.
+    /// The descriptor that owns a frame. The one place where a frame becomes a descriptor: the caller isolates or locks the
+    /// descriptor and checks whether the frame is (still) its own.
     pub fn owner(&self, frame: FrameNo) -> Option<FrameOwner> {
         Tag::split(self.owner_word(frame.0)).map(|(tag, id)| FrameOwner { tag, id })
     }

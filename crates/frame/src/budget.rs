@@ -86,7 +86,7 @@ impl MemoryBudget {
         self.source.address_space(limit_bytes)
     }
 
-    // ORDERING (this module): Relaxed throughout. The counters carry no other memory with them: whoever is charged
+    // ORDERING (this module): Relaxed throughout. The counters carry no other memory with them: a thread that is charged
     // touches memory that the allocator's own lock hands over. Atomicity alone keeps the sum within the limit.
 
     /// What a claim may fill the account up to, under this limit.

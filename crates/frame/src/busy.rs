@@ -8,6 +8,7 @@ use crate::{FrameNo, FrameOwner, OutOfFrames};
 
 /// What keeps frames where they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
 pub enum Busy {
     /// A guard for reading or writing locks the descriptor.
     #[error("a reader or a writer has them locked")]
@@ -42,6 +43,7 @@ pub enum FrameMigrateError {
 
 /// Something that kept a run where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Blocker {
     /// The first frame of it in the range.
     pub frame: FrameNo,

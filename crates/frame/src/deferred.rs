@@ -1,12 +1,12 @@
-//! The release list: descriptors that somebody must look at, by id, without locks and without memory of their own.
+//! Deferred descriptors, by id: a list without locks and without memory of its own.
 //!
-//! A reader never frees, so whoever drops the last hold of a dying or pending descriptor reports its id here;
-//! allocators, compactors and `trim` take the ids and do the work. The list is a tree of bits: reporting twice is
-//! reporting once, no link can be reused under a reader (there is no ABA), and a report costs one or two atomic
-//! operations. A report is a hint: what is to be done is decided by the descriptor's state word.
+//! A reader never frees. The thread that drops the last lock of a dying or pending descriptor *defers* it: it pushes the id here,
+//! and allocators, compactors and `trim` take ids and do the work. The list is a tree of bits: pushing twice is pushing once, no
+//! link can be reused under a reader (there is no ABA), and a push costs one or two atomic operations. An id here is a hint; the
+//! descriptor's state word decides what is to be done.
 //!
-//! Protocol: a report sets the leaf bit first and goes up only if it found the word empty; a taker clears from the
-//! top down. So a bit below a cleared summary is always followed by its reporter setting the summary again.
+//! Protocol: a push sets the leaf bit first and goes up only if it found the word empty; a taker clears from the top down. So the
+//! thread that set a bit below a cleared summary always sets the summary again.
 
 use std::sync::Arc;
 
@@ -28,17 +28,17 @@ impl DeferredList {
         Ok(Self { words: WordTable::new(memory, levels.words())?, levels })
     }
 
-    /// Makes room for reports of `id`.
+    /// Makes room for `id`.
     pub(crate) fn ensure(&self, id: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         (0..self.levels.count())
             .try_for_each(|level| self.words.ensure(self.levels.word(level, id), access))
     }
 
-    /// Reports `id`.
+    /// Defers `id`.
     pub(crate) fn push(&self, id: usize) {
         for level in 0..self.levels.count() {
             let word = self.words.word(self.levels.word(level, id));
-            // ORDERING: Release; pairs with the Acquire in `take`: the taker sees the descriptor as the reporter
+            // ORDERING: Release; pairs with the Acquire in `take`: the taker sees the descriptor as the pusher
             // left it, and below a summary bit the leaf bit that it stands for.
             if word.fetch_or(Levels::bit(level, id), Ordering::Release) != 0 {
                 return;
@@ -46,7 +46,7 @@ impl DeferredList {
         }
     }
 
-    /// Whether there may be reports. One load.
+    /// Whether the list seems empty. One load.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         // The top level is the first word.
@@ -54,7 +54,7 @@ impl DeferredList {
         self.words.get(0).is_none_or(|word| word.load(Ordering::Relaxed) == 0)
     }
 
-    /// Takes up to 64 reports of neighbouring ids and calls `f` for each. `false`: there was none.
+    /// Takes up to 64 neighbouring ids and calls `f` for each. `false`: there was none.
     pub(crate) fn take(&self, mut f: impl FnMut(usize)) -> bool {
         let top = self.levels.count() - 1;
         loop {
@@ -71,8 +71,8 @@ impl DeferredList {
                     break;
                 }
                 index += (bits.trailing_zeros() as usize) << (6 * level);
-                // ORDERING: AcqRel; Acquire pairs with the Release in `push`: whoever set this bit before has its
-                // leaf bit seen below; Release for the next taker, who must not look below an older state.
+                // ORDERING: AcqRel; Acquire pairs with the Release in `push`: the leaf bit of the thread that set
+                // this bit is seen below; Release for the next taker, who must not look below an older state.
                 word.fetch_and(!Levels::bit(level, index), Ordering::AcqRel);
             }
             let Some(leaf) = self.words.get(self.levels.word(0, index)) else { return false };
@@ -83,7 +83,7 @@ impl DeferredList {
                 f((index & !63) + bits.trailing_zeros() as usize);
                 bits &= bits - 1;
             }
-            // What is left beside the path gets its summaries back; one too many is only looked at in vain.
+            // What is left beside the path gets its summaries back; one too many costs a look.
             for level in 1..top {
                 // ORDERING: Acquire and Release; as in `push`.
                 if self.words.word(self.levels.word(level, index)).load(Ordering::Acquire) != 0 {

@@ -1,17 +1,17 @@
 //! How the frames of a descriptor lie: in one run, or as a chain of single frames anywhere in memory.
 //!
 //! ```text
-//!  Run     state word: first frame, count                            one extent, moved as a whole
-//!  Chain   state word: first frame, count    further: frames 1 to 7     a extent each frame, moved one at a time
+//!  Run     state word: first frame, count                               one extent, moved as a whole
+//!  Chain   state word: first frame, count    further: frames 1 to 7     an extent each frame, moved one at a time
 //! ```
-//! A slab is the same for both: a descriptor has *extents*, runs that are allocated, freed and moved as one, and the kind
-//! says how many there are and where. A chain has one state word, so locking any of its frames locks all of them; each
-//! of its frames names the descriptor in its owner word, and nothing else.
+//! A slab is the same for both: a descriptor has *extents*, runs that are allocated, freed and moved as one, and the layout says
+//! how many there are and where. A chain has one state word, so locking any of its frames locks all of them. The owner word of
+//! each frame names the descriptor, and nothing else.
 //!
 //! # Invariants (I-PIECE)
-//! - Where a chain's further frames are is written before its life begins, and then only by a mover that isolated the
-//!   descriptor and holds it for writing. It is read under a hold, by whoever isolated it (and looked at again under
-//!   the write hold), or by whoever ended its life.
+//! - Where a chain's further frames are is written before its life begins, and after that only by a mover that isolated the
+//!   descriptor and locked it for writing. It is read under a lock; by the mover that isolated it, which reads it again under
+//!   the write lock; or by the thread that ended its life.
 
 use std::{fmt, marker::PhantomData, sync::atomic::Ordering};
 
@@ -41,16 +41,16 @@ impl Chain {
 impl FrameLayout for Run {}
 impl FrameLayout for Chain {}
 
-/// What a slab asks of a kind. Outside of this crate nobody can name the trait, so nobody can say where frames are.
+/// What a slab asks of a layout. Code outside this crate cannot name the trait, so it cannot say where frames are.
 pub(crate) mod sealed {
     use std::fmt::Debug;
 
     use crate::{FrameCount, FrameNo, FrameRange};
 
     /// # Safety
-    /// All-zero bytes are a valid `Rest`, and it needs no drop.
+    /// All-zero bytes are a valid `Further`, and it needs no drop.
     pub unsafe trait Extents: Debug + Send + Sync + 'static {
-        /// What a descriptor keeps of the place beside its state word.
+        /// Where the further extents are: all but the first, which is in the state word.
         type Further: Debug + Default + Send + Sync;
 
         /// The most frames of a descriptor.
@@ -101,19 +101,19 @@ unsafe impl sealed::Extents for Chain {
     fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange {
         let start = match number {
             0 => whole.start,
-            // ORDERING: Relaxed; written before the hold that the reader has, or looked at again under one. (I-PIECE)
+            // ORDERING: Relaxed; written before the lock that the reader has, or looked at again under one. (I-PIECE)
             _ => FrameNo(further[number as usize - 1].load(Ordering::Relaxed)),
         };
         FrameRange { start, frames: FrameCount::ONE }
     }
 
     fn put(further: &Self::Further, number: u32, start: FrameNo) {
-        // ORDERING: Relaxed; published by the Release that ends the write hold.
+        // ORDERING: Relaxed; published by the Release that unlocks the writer.
         further[number as usize - 1].store(start.0, Ordering::Relaxed);
     }
 }
 
-/// Where the frames of a chain are, for as long as it is held.
+/// Where the frames of a chain are, for as long as it is locked.
 #[derive(Clone, Copy)]
 struct ChainFrames<'a> {
     reservation: &'a Reservation,
@@ -132,13 +132,13 @@ impl ChainFrames<'_> {
     }
 }
 
-/// The bytes of a chain that is held for reading, a slice each frame.
+/// The bytes of a chain that is locked for reading, a slice each frame.
 #[derive(Clone, Copy)]
 pub struct ChainBytes<'a>(ChainFrames<'a>);
 
 impl<'a> ChainBytes<'a> {
     /// # Safety
-    /// For `'a` the descriptor of these frames is held and nobody writes to them.
+    /// For `'a` the descriptor of these frames is locked and no thread writes to them.
     pub(crate) unsafe fn new(
         reservation: &'a Reservation,
         further: &'a [GuardedU32; FURTHER],
@@ -159,13 +159,13 @@ impl<'a> ChainBytes<'a> {
     #[inline]
     pub fn frame(&self, number: usize) -> &'a [u8] {
         let base = self.0.base(number);
-        // SAFETY: committed memory of a frame that the descriptor owns, which nobody writes or moves for `'a`, by the
-        // contract of `new`.
+        // SAFETY: committed memory of a frame that the descriptor owns, which no thread writes or moves for `'a`, by
+        // the contract of `new`.
         unsafe { std::slice::from_raw_parts(base, FRAME_BYTES) }
     }
 }
 
-/// The bytes of a chain that is held for writing, a slice each frame.
+/// The bytes of a chain that is locked for writing, a slice each frame.
 pub struct ChainBytesMut<'a> {
     frames: ChainFrames<'a>,
     exclusive: PhantomData<&'a mut [u8]>,
@@ -173,7 +173,7 @@ pub struct ChainBytesMut<'a> {
 
 impl<'a> ChainBytesMut<'a> {
     /// # Safety
-    /// For `'a` the descriptor of these frames is held, and the caller alone reads and writes them.
+    /// For `'a` the descriptor of these frames is locked, and the caller alone reads and writes them.
     pub(crate) unsafe fn new(
         reservation: &'a Reservation,
         further: &'a [GuardedU32; FURTHER],

@@ -10,21 +10,23 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`units`](FrameNo) | frames, counts, orders as types that do not mix |
+//! | [`units`](FrameNo) | frames, counts, ranges, orders as types that do not mix |
 //! | [`source`](FrameSource) | where memory comes from |
 //! | [`budget`](MemoryBudget) | the hard limit on everything that may be resident |
-//! | [`table`](WordTable) | tables in reserved memory that grow and never move |
+//! | `table`, [`word_table`](WordTable) | tables in reserved memory that grow and never move |
 //! | [`bits`](BitForest) | sets of small numbers, first one first |
+//! | [`owner`](FrameOwner) | owner words: from a frame to its descriptor |
 //! | `buddy`, `cache`, [`arena`](Arena) | the frame allocator |
 //! | `state` | the one-word descriptor lock |
-//! | `release` | descriptors that somebody must look after |
-//! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
+//! | `deferred` | descriptors with work that a later call does |
 //! | [`layout`](FrameLayout) | frames in one run, or as a chain of single frames |
+//! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
 //! | [`migrate`](Movable) | isolate, migrate, put back: a descriptor's frames move |
-//! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::alloc_contiguous) of ranges |
+//! | [`busy`](Busy), [`migration_stats`](MigrationStats) | why frames stay, and counts |
+//! | `evacuate`, `plan` | [compaction](Arena::compact) by pageblock, and [contiguous ranges](Arena::alloc_contiguous) |
 //!
-//! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
-//! in `source`, `table`, `slab`, `layout`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! Only a descriptor knows where its frames lie; that is what makes migration one function. The unsafe code is in `source`,
+//! `table`, `slab`, `layout`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;

@@ -1,17 +1,17 @@
 //! Migration: the frames of a descriptor move to another place, and nothing above notices.
 //!
 //! ```text
-//!  isolate    the mark is set: the id stays this descriptor's, nobody else moves it      Gone, Busy
-//!  migrate    a run to go to; the write hold is tried; copy; the place is switched       Busy, OutOfFrames
-//!  putback    the mark is cleared; a descriptor that died meanwhile is reported
+//!  isolate    the mark is set: the id stays this descriptor's, and no other mover moves it   Gone, Busy
+//!  migrate    take a run to go to; try the write lock; copy; switch the place                Busy, OutOfFrames
+//!  putback    the mark is cleared; a descriptor that died meanwhile is deferred
 //! ```
-//! Contents are position-independent, and only the descriptor says where its frames are. So one protocol serves
-//! descriptors of every kind: it takes the write hold (success *is* the proof that nobody reads), copies, and changes one
-//! word. What is moved is a *extent*: a whole run, or one frame of a chain (`layout`).
-//! The run to go to is taken before the hold, so that a reader waits for the copy alone; if the hold is refused the
-//! run goes back, and nothing has changed. Handles, lists and orders of use name descriptors by id and do not move.
+//! Contents are position-independent, and only the descriptor says where its frames are. So one protocol serves descriptors of
+//! every kind: lock for writing (success *is* the proof that no thread reads), copy, change one word. What moves is an *extent*:
+//! a whole run, or one frame of a chain (`layout`).
+//! The mover takes the run to go to before the lock, so that a reader waits for the copy alone. If the lock is refused the run
+//! goes back, and nothing has changed. Handles, lists and orders of use name descriptors by id and do not move.
 //!
-//! Pending work is not the mover's: the mark for it stays, and is reported when the mover lets go.
+//! The mover leaves pending work alone: the mark for it stays, and the mover defers the descriptor when it unlocks.
 
 use std::fmt;
 
@@ -28,8 +28,8 @@ mod tests;
 /// A descriptor whose frames are about to be moved; dropping it puts the descriptor back.
 ///
 /// # Concurrency
-/// Excludes other movers only. Whoever frees the descriptor meanwhile does so without waiting, and its frames and id
-/// are given back after it was put back.
+/// Excludes other movers only. A thread that frees the descriptor meanwhile does not wait; its frames and id are given back
+/// after it was put back.
 pub struct Isolated<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
@@ -48,12 +48,12 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         Self { slab, descriptor, id, location }
     }
 
-    /// Where the frames are; of a chain, where the first is and how many there are. Nobody else moves them.
+    /// Where the frames are; of a chain, where the first is and how many there are. No other thread moves them.
     pub fn frame_range(&self) -> FrameRange {
         self.location
     }
 
-    /// The extent that a frame is in; where it is may have to be looked at again, under the write hold.
+    /// The extent that a frame is in; where it is may have to be looked at again, under the write lock.
     fn extent_of(&self, frame: FrameNo) -> Option<u32> {
         let mut extents = 0..L::extents(self.location.frames);
         extents.find(|&number| self.extent(number).contains(frame))
@@ -66,7 +66,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
     /// Moves a extent to the run that `to` gives for its length and this owner, and returns the run it came from, which
     /// is free again.
     ///
-    /// The run must be one that the arena handed out for this owner just now: that is why nobody outside calls this.
+    /// The run must be one that the arena handed out for this owner just now: that is why no code outside this crate calls this.
     ///
     /// # Errors
     /// [`FrameMigrateError`]; nothing has changed.
@@ -107,8 +107,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         }
         let expected = self.extent(number);
         let place = to(expected.frames, FrameOwner { tag, id: self.id })?;
-        let held = self.descriptor.state.try_write_for_move();
-        let from = match held {
+        let from = match self.descriptor.state.try_write_for_move() {
             Ok(location) => {
                 let mut guard = WriteGuard::new(self.slab, self.descriptor, self.id, location);
                 // A chain that was isolated while it was made has its place only now. (I-PIECE)
@@ -158,11 +157,11 @@ impl<M: Body, const W: usize, L: FrameLayout> fmt::Debug for Isolated<'_, M, W, 
 pub enum MigrateOutcome {
     /// A extent of its frames was copied; this is the run that it came from, and free.
     Copied(FrameRange),
-    /// It was dying and nobody held it any more: it was freed.
+    /// It was dying and not locked any more: it was freed.
     Freed,
 }
 
-/// Which of a descriptor's extents is to be moved.
+/// Which of a descriptor's extents to move.
 #[derive(Debug, Clone, Copy)]
 pub enum ExtentRef {
     /// The one that this frame is in.
@@ -178,7 +177,7 @@ pub trait Movable: sealed::Move {}
 
 impl<M: Body, const W: usize, L: FrameLayout> Movable for Slab<M, W, L> {}
 
-/// What evacuation does with a slab. Outside of this crate nobody can name the trait, so nobody can say where frames go.
+/// What evacuation does with a slab. Code outside this crate cannot name the trait, so it cannot say where frames go.
 mod sealed {
     use super::{
         Busy, DescriptorId, ExtentRef, FrameCount, FrameMigrateError, FrameOwner, FrameRange,
@@ -199,8 +198,8 @@ mod sealed {
         /// How many extents of a descriptor move on their own; 0 if it is gone.
         fn extents(&self, id: DescriptorId) -> u32;
 
-        /// Moves a extent of a descriptor to the run that `to` gives, or frees the descriptor if it is dying and nobody
-        /// holds it any more.
+        /// Moves an extent of a descriptor to the run that `to` gives, or frees the descriptor if it is dying and not locked
+        /// any more.
         ///
         /// # Errors
         /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when the descriptor has no such extent (any more).

@@ -8,6 +8,7 @@ use crate::Busy;
 
 /// Moving of frames since an arena was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MigrationStats {
     /// Descriptors isolated.
     pub isolated: u64,

@@ -59,11 +59,11 @@ struct Ids {
 pub enum Release {
     /// Its frames are free.
     Now,
-    /// Somebody holds it; its frames are freed after the last hold is gone.
+    /// A guard locks it; its frames are freed after the last one is dropped.
     Later,
 }
 
-/// What somebody must look at.
+/// Deferred work that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferred {
     /// A descriptor may have work pending: lock it for writing and see.
@@ -72,7 +72,7 @@ pub enum Deferred {
     Freed(FrameCount),
 }
 
-/// Descriptors of one type over the frames of one arena. `W` is the number of words that need no hold, `L` how the frames
+/// Descriptors of one type over the frames of one arena. `W` is the number of words that need no lock, `L` how the frames
 /// of each lie.
 #[derive(Debug)]
 pub struct Slab<M: Body, const W: usize, L: FrameLayout = Run> {
@@ -182,7 +182,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         self.frame_range(id).map(|location| L::extents(location.frames))
     }
 
-    /// The words of a descriptor that need no hold. What they mean is the pool's protocol; a stale id reads the words
+    /// The words of a descriptor that need no lock. What they mean is the pool's protocol; a stale id reads the words
     /// of whatever lives there now.
     ///
     /// # Panics
@@ -221,7 +221,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         self.deferred.push(id.get() as usize);
     }
 
-    /// Whether somebody should call [`drain_deferred`](Self::drain_deferred). One load.
+    /// Whether a call of [`drain_deferred`](Self::drain_deferred) would find work. One load.
     #[inline]
     pub fn has_deferred(&self) -> bool {
         !self.deferred.is_empty()

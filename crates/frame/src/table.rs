@@ -77,7 +77,7 @@ mod imp {
 
     /// The grain of commit: one system call for many pages; pages not yet touched are not resident.
     const COMMIT_BYTES: usize = 256 << 10;
-    /// Pages given back in one call, so that whoever waits for the table waits briefly.
+    /// Pages given back in one call, so that a thread that waits for the table waits briefly.
     const RELEASE_BATCH: usize = 128;
 
     /// A table of `T`.
@@ -184,7 +184,7 @@ mod imp {
         /// how many. Looks at pages from `cursor` on, a bounded number a call, and moves it to `None` at the end.
         ///
         /// # Safety
-        /// From the call of `vacant` to the end of this one, nobody writes an entry of a page that it said yes for.
+        /// From the call of `vacant` to the end of this one, no thread writes an entry of a page that it said yes for.
         pub(crate) unsafe fn release_vacant(
             &self,
             cursor: &mut Option<usize>,
@@ -209,7 +209,7 @@ mod imp {
             if ranges.is_empty() {
                 return charged.shrink(&self.memory);
             }
-            // SAFETY: nobody writes these entries, by this function's contract; others may load them atomically.
+            // SAFETY: no thread writes these entries, by this function's contract; threads may load them atomically.
             let given_back = unsafe { self.memory.source().decommit(&self.reservation, &ranges) };
             if given_back.is_err() {
                 return 0;

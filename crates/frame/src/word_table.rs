@@ -59,7 +59,7 @@ impl WordTable {
     /// Gives back pages for whose words `vacant` says yes, a bounded number a call, from `cursor` on; returns how
     /// many. Their words become 0. `cursor` is `None` when the end was reached.
     ///
-    /// The caller keeps others from storing to those words meanwhile, or their stores are lost.
+    /// The caller makes sure that no thread stores to those words meanwhile, or the store is lost.
     pub fn release_vacant(
         &self,
         cursor: &mut Option<usize>,

@@ -36,7 +36,7 @@ fn compare(rig: &Rig, model: &Model) {
         for frame in first..first + frames {
             assert_eq!(taken.insert(frame, (number, id)), None, "frame {frame} has two owners");
         }
-        let guard = slab.read(id).expect("nobody writes");
+        let guard = slab.read(id).expect("no guard writes");
         let (&body, bytes) = guard.parts();
         assert_eq!(body, value);
         assert!(is_filled(bytes, value), "the bytes of {id:?} changed");
@@ -96,7 +96,7 @@ impl Life<'_> {
         let released = slab(self.rig, number).reap(id);
         // A hold or mark on the same id in the other slab does not count, so only one direction is certain.
         let used = held || !self.isolated.is_empty();
-        assert!(released == Release::Now || used, "nobody holds {id:?}");
+        assert!(released == Release::Now || used, "no guard locks {id:?}");
         self.model.remove(&(number, id));
         assert_eq!(slab(self.rig, number).read(id).err(), Some(LockError::Gone));
     }
@@ -104,7 +104,7 @@ impl Life<'_> {
     fn rewritten(&mut self, value: u32) {
         let Some((number, id)) = self.pick() else { return };
         let Ok(mut guard) = slab(self.rig, number).try_write(id) else {
-            assert!(self.held.iter().any(|(guard, _)| guard.id() == id), "nobody holds {id:?}");
+            assert!(self.held.iter().any(|(guard, _)| guard.id() == id), "no guard locks {id:?}");
             return;
         };
         let (body, bytes) = guard.parts();
@@ -146,7 +146,7 @@ impl Life<'_> {
             Err(FrameMigrateError::Gone) => panic!("{id:?} lives"),
             Err(FrameMigrateError::Busy(Busy::Pinned)) => assert!(Tag::new(number) == Rig::PINNED),
             Err(FrameMigrateError::Busy(Busy::Locked)) => {
-                assert!(self.is_locked(id), "nobody holds {id:?}")
+                assert!(self.is_locked(id), "no guard locks {id:?}")
             }
             Err(FrameMigrateError::Busy(busy)) => assert_eq!(busy, Busy::Isolated),
             Err(FrameMigrateError::OutOfFrames(_)) => {}
@@ -338,7 +338,7 @@ fn a_run_that_dies_while_it_is_held_is_freed_by_the_last_hold() {
     assert_eq!(rig.movable.reap(id), Release::Later);
     assert_eq!(rig.movable.try_read(id).err(), Some(LockError::Gone), "no new holds");
     drop(first);
-    assert!(!rig.movable.has_deferred(), "somebody still holds it");
+    assert!(!rig.movable.has_deferred(), "a guard still locks it");
     assert!(is_filled(second.parts().1, 9));
     assert_eq!(rig.arena.stats().allocated, 3);
     drop(second);

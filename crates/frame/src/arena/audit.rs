@@ -7,10 +7,11 @@ use crate::{FRAME_BYTES, FrameNo, PAGEBLOCK_FRAMES, owner::CONTIGUOUS};
 
 /// The frames of an arena by use, in frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArenaStats {
     /// Owned by descriptors.
     pub allocated: usize,
-    /// Claimed.
+    /// In contiguous ranges that are in use.
     pub contiguous: usize,
     /// In caches, or free and not yet given back: may be resident.
     pub idle: usize,
@@ -34,7 +35,7 @@ impl Arena {
     }
 
     /// Checks that free, cached and owned frames add up to the pageblocks in use, and charges to touched frames.
-    /// For a quiet arena.
+    /// For a quiescent arena.
     ///
     /// # Errors
     /// A sentence that names what is wrong.

@@ -7,7 +7,7 @@ use crate::{FRAME_BYTES, PAGEBLOCK_FRAMES, buddy::FreeBlock, cache::CACHED_ORDER
 const TRIM_BATCH: usize = 1024;
 
 impl Arena {
-    /// Gives whole pageblocks back to the system, all but those that stay for the next allocation.
+    /// Gives entirely free pageblocks back to the system, all but those that stay for the next allocation.
     pub(crate) fn give_back_entirely_free(&self) {
         let mut blocks = Vec::new();
         let mut buddy = self.buddy.lock();
@@ -33,7 +33,7 @@ impl Arena {
         }
     }
 
-    /// Gives isolated blocks to the system and puts them back as free. Returns how many frames went.
+    /// Gives detached blocks to the system and puts them back as free. Returns how many frames went.
     pub(super) fn give_back(&self, blocks: &mut Vec<FreeBlock>) -> usize {
         let ranges: Vec<_> = blocks
             .iter()
@@ -41,7 +41,7 @@ impl Arena {
                 block.start.byte_offset()..block.start.byte_offset() + (FRAME_BYTES << block.order)
             })
             .collect();
-        // SAFETY: the blocks are isolated: no descriptor owns them and the allocator does not hand them out.
+        // SAFETY: the blocks are detached: no descriptor owns them and the allocator does not hand them out.
         let given_back =
             unsafe { self.memory.source().decommit(&self.reservation, &ranges) }.is_ok();
         let mut gone = 0;
@@ -79,7 +79,7 @@ impl Arena {
         self.give_back_free() > 0
     }
 
-    /// Gives everything that is free back to the system: caches, free frames, owner words of whole pageblocks.
+    /// Gives everything that is free back to the system: caches, free frames, owner words of entirely free pageblocks.
     /// Returns the bytes of frames and the bytes of tables that went.
     pub fn trim(&self) -> (usize, usize) {
         let _reclaim = self.reclaim.lock();
@@ -87,7 +87,7 @@ impl Arena {
         let frames = self.give_back_free();
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
-            // Held so that no pageblock is opened meanwhile; owner words of whole ones are not written.
+            // Held so that no pageblock is opened meanwhile; owner words of entirely free ones are not written.
             let buddy = self.buddy.lock();
             // SAFETY: owner words are written only for frames of pageblocks in use, and none of these is, or can
             // become so while the allocator's lock is held.

@@ -23,9 +23,9 @@ use crate::{
 pub struct FrameCompaction {
     /// Bytes of runs that were moved.
     pub copied_bytes: u64,
-    /// Pageblocks that became free by it and went back to the system.
+    /// Pageblocks that it emptied and gave back to the system.
     pub freed_pageblocks: u64,
-    /// Runs that stayed because somebody held them.
+    /// Runs that stayed because they were locked.
     pub busy: u64,
     /// Whether another call may win more.
     pub more: bool,
@@ -40,11 +40,11 @@ impl Arena {
     /// If one of the slabs is another arena's.
     ///
     /// # Concurrency
-    /// Runs beside everything else. Runs that somebody holds are passed over.
+    /// Runs beside everything else. Locked runs are passed over.
     pub fn compact(&self, kinds: &[&dyn Movable], budget: usize) -> FrameCompaction {
         self.assert_own(kinds);
         let Some(mut progress) = self.evacuator.try_lock() else {
-            // Whoever calls again until there is no more waits for the other this way.
+            // A caller that calls until there is no more waits for the other thread this way.
             sync::yield_now();
             return FrameCompaction { busy: 1, more: true, ..FrameCompaction::default() };
         };
@@ -140,7 +140,7 @@ impl Arena {
         let no_memory = Cell::new(false);
         let done = self.evacuate(&range, kinds, budget, &mut |frames, owner| {
             let mut take = |access| self.take_beyond(kind, plan, frames, owner, access, &no_memory);
-            // The reserve is for everybody: what was captured goes back before it is used, and after.
+            // Other threads need the reserve too: free frames go back before this uses it, and after.
             take(ReserveAccess::Normal).or_else(|OutOfFrames| {
                 if !no_memory.get() {
                     return Err(OutOfFrames);

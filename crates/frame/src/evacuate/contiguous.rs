@@ -26,20 +26,20 @@ const ROUNDS: usize = if cfg!(loom) { 2 } else { 64 };
 const ATTEMPTS: usize = 8;
 
 impl Arena {
-    /// Claims `frames` frames that are neighbours, the first of them at a multiple of `align` frames in memory: the
-    /// aligned range with the fewest frames in use is evacuated. If what has to move finds no room, pageblocks are
-    /// compacted and it is tried once more.
+    /// Allocates `frames` frames that are neighbours, the first of them at a multiple of `align` frames in memory: evacuates
+    /// the aligned range with the fewest frames in use. If what has to move finds no room, it compacts pageblocks and tries once
+    /// more.
     ///
     /// # Errors
-    /// [`ContiguousError`]. Contents and accounts are as before, but that some pages of tables may be used more, and that
-    /// runs that were moved already stay where they are now.
+    /// [`ContiguousError`]. Contents and accounts are as before, except that some pages of tables may be in use and some runs
+    /// may have moved.
     ///
     /// # Panics
     /// If one of the slabs is another arena's.
     ///
     /// # Concurrency
-    /// Waits for another thread that compacts or claims, not for readers or writers: what they hold for longer than a
-    /// moment is a blocker.
+    /// Waits for another thread that evacuates, not for readers or writers: a run that stays locked for longer than a moment is
+    /// a blocker.
     pub fn alloc_contiguous(
         &self,
         kinds: &[&dyn Movable],
@@ -47,12 +47,12 @@ impl Arena {
         align: usize,
     ) -> Result<ContiguousRange<'_>, ContiguousError> {
         self.assert_own(kinds);
-        let claimed = self.try_alloc_contiguous(kinds, frames, align);
-        match &claimed {
+        let range = self.try_alloc_contiguous(kinds, frames, align);
+        match &range {
             Ok(_) => self.moves().contiguous_allocs.add(),
             Err(_) => self.moves().contiguous_failures.add(),
         }
-        claimed
+        range
     }
 
     fn try_alloc_contiguous(
@@ -82,12 +82,12 @@ impl Arena {
             Err(ContiguousError::OutOfMemory { .. }) => {}
             answer => return answer,
         }
-        // There may be room for what has to move, but in pageblocks of another kind: whole ones fit every kind.
+        // There may be room for what has to move, but in pageblocks of another kind: entirely free ones fit every kind.
         self.compact_on(&mut progress, kinds, usize::MAX);
         self.alloc_cheapest(kinds, count, align)
     }
 
-    /// Claims the first of the cheapest ranges that can be evacuated.
+    /// Takes the first of the cheapest ranges that can be evacuated.
     fn alloc_cheapest(
         &self,
         kinds: &[&dyn Movable],
@@ -123,7 +123,7 @@ impl Arena {
         }
     }
 
-    /// Evacuates and claims one range.
+    /// Evacuates one range and takes it.
     fn alloc_range(
         &self,
         kinds: &[&dyn Movable],
@@ -157,7 +157,7 @@ impl Arena {
         Err(blocked(last))
     }
 
-    /// Makes a held range whose frames are all captured the caller's: charged, owned, zero.
+    /// Makes an isolated range whose frames are all free the caller's: charged, owned, zero.
     fn take(&self, isolated: IsolatedRange<'_>) -> Result<ContiguousRange<'_>, OutOfFrames> {
         let range = isolated.range.clone();
         // Frames that were used before stay charged; the system makes them zero, or else this does.
@@ -167,23 +167,23 @@ impl Arena {
             self.give_back_free();
             self.charge_and_take(&range)
         })?;
-        // The hold ended with the claim.
+        // `charge_and_take` ended the isolation.
         std::mem::forget(isolated);
         self.set_owner(range.clone(), CONTIGUOUS);
         // ORDERING: Relaxed; a statistic.
         self.contiguous.fetch_add(range.len(), Ordering::Relaxed);
         for (start, frames) in used.into_iter().filter(|_| !is_zero) {
             let base = self.reservation.at(start.byte_offset());
-            // SAFETY: committed memory of frames that were claimed just now, so nobody else has them.
+            // SAFETY: committed memory of frames that this call has just taken, so no other thread has them.
             unsafe { base.write_bytes(0, frames as usize * FRAME_BYTES) };
         }
         let frames = u32::try_from(range.len()).expect("a range of 32-bit frame numbers");
         Ok(ContiguousRange { arena: self, start: FrameNo(range.start), frames })
     }
 
-    /// Charges what is not charged of a captured range, and ends its hold. An error changes nothing.
+    /// Charges what is not charged of an isolated free range, and ends its isolation. An error changes nothing.
     fn charge_and_take(&self, range: &Range<u32>) -> Result<(), OutOfFrames> {
-        // Under one lock: others may give captured frames back when memory is short.
+        // Under one lock: another thread may give isolated free frames back when memory is short.
         let mut buddy = self.buddy.lock();
         let untouched = range.len() - buddy.touched_in(range) as usize;
         self.charge(untouched, ReserveAccess::Normal)?;

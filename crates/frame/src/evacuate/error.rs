@@ -7,6 +7,7 @@ use crate::Blocker;
 /// Why no contiguous range was allocated. Contents and accounts are as before, except that some pages of tables may be in use
 /// and some runs may have moved.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ContiguousError {
     /// A range has at least one frame.
     #[error("a range of 0 frames is not possible")]

@@ -55,19 +55,19 @@ impl<'a> IsolatedRange<'a> {
         self.arena.buddy.lock().is_all_free(&self.range)
     }
 
-    /// The captured frames that may be resident, in runs.
+    /// The free frames of the range that may be resident, in runs.
     pub(super) fn free_touched(&self) -> Vec<(FrameNo, u32)> {
         self.arena.buddy.lock().isolated_touched(&self.range)
     }
 
-    /// Gives captured frames to the system. `true`: they went, and read as zero.
-    pub(super) fn decommit(&self, captured: &[(FrameNo, u32)]) -> bool {
-        // SAFETY: captured frames are nobody's: no descriptor owns them, they are on no list, and only whoever holds
-        // the range hands them on, which is this call's thread. (I-HELD)
-        unsafe { self.arena.decommit(captured) }
+    /// Gives free frames of the range to the system. `true`: they went, and read as zero.
+    pub(super) fn decommit(&self, free: &[(FrameNo, u32)]) -> bool {
+        // SAFETY: no descriptor owns isolated free frames, they are on no list, and only the thread that isolated the range,
+        // which makes this call, hands them on. (I-HELD)
+        unsafe { self.arena.decommit(free) }
     }
 
-    /// Gives the captured frames to the system, with their charge, and goes on holding them. `true`: some went.
+    /// Gives the free frames of the range to the system, and their charge back; they stay isolated. `true`: some went.
     pub(super) fn give_back(&self) -> bool {
         let free = self.free_touched();
         if free.is_empty() || !self.decommit(&free) {
@@ -99,17 +99,17 @@ impl Arena {
         unsafe { self.memory().source().decommit(&self.reservation, &ranges) }.is_ok()
     }
 
-    /// Gives back what others captured while they evacuate: it is charged, and nobody else can take it. Returns
-    /// whether some went.
+    /// Gives back the free frames that an evacuating thread isolated: they are charged, and no allocation can take them.
+    /// Returns whether some went.
     pub(crate) fn give_back_isolated(&self) -> bool {
-        // ORDERING: Relaxed; a hint that spares the walk, and whoever misses it fails as if it had come before.
+        // ORDERING: Relaxed; a hint that spares the walk; a thread that misses it fails as if it had come earlier.
         if self.evacuating.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        // The lock is kept over the system call, so that no hold ends, and nobody gets a captured frame, meanwhile.
+        // The lock is kept over the system call: meanwhile no isolation ends, and no thread gets an isolated frame.
         let mut buddy = self.buddy.lock();
         let free = buddy.isolated_touched(&(0..buddy.high_water_mark() * PAGEBLOCK_FRAMES));
-        // SAFETY: captured frames are nobody's, and with the lock held nobody hands them on. (I-HELD)
+        // SAFETY: no descriptor owns isolated free frames, and while the lock is held no thread hands them on. (I-HELD)
         if free.is_empty() || !unsafe { self.decommit(&free) } {
             return false;
         }

@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
-    /// A new descriptor with its frames, held for writing. The bytes are whatever was there: zero, or what an earlier
+    /// A new descriptor with its frames, locked for writing. The bytes are whatever was there: zero, or what an earlier
     /// owner left.
     ///
     /// # Errors
@@ -31,17 +31,17 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
             }
         };
         for word in &descriptor.words {
-            // ORDERING: Relaxed; published, as the body is, by the Release of the write hold that `publish` takes.
+            // ORDERING: Relaxed; published, as the body is, by the Release of the write lock that `publish` takes.
             word.store(0, pagefold_sys::sync::Ordering::Relaxed);
         }
-        // The word goes live with its write hold before the body is written; nobody looks at the body without a hold.
+        // The word goes live locked for writing, before the body is written; no thread reads the body without a lock.
         descriptor.state.publish(location);
-        // SAFETY: the write hold just taken is exclusive. (I-BODY)
+        // SAFETY: the write lock just taken is exclusive. (I-BODY)
         unsafe { descriptor.body_ptr().write(body) };
         Ok(WriteGuard::new(self, descriptor, id, location))
     }
 
-    /// Holds a descriptor for reading; waits while a writer is at work.
+    /// Locks a descriptor for reading; waits for a writer.
     ///
     /// # Errors
     /// [`LockError::Gone`] when nothing lives under this id.
@@ -66,7 +66,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         Ok(ReadGuard::new(self, descriptor, id, location))
     }
 
-    /// Holds a descriptor for writing, if nobody holds it.
+    /// Locks a descriptor for writing, if no guard locks it.
     ///
     /// # Errors
     /// [`LockError`].
@@ -76,7 +76,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         Ok(WriteGuard::new(self, descriptor, id, location))
     }
 
-    /// Isolates a descriptor, so that its frames can be moved. Waits for nobody and excludes nobody but other movers:
+    /// Isolates a descriptor, so that its frames can be moved. Waits for no thread and excludes only other movers:
     /// the descriptor may be read, written and freed meanwhile.
     ///
     /// # Errors
@@ -91,10 +91,10 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         Ok(Isolated::new(self, descriptor, id, location))
     }
 
-    /// Ends a descriptor's life: at once, or when its last hold goes. Never waits.
+    /// Ends a descriptor's life: at once, or when its last lock goes. Never waits.
     ///
     /// # Panics
-    /// If nothing lives under this id. The pool's handle entry decides who may kill, and does so once.
+    /// If nothing lives under this id. The pool's handle entry decides which caller may reap, and that it does so once.
     pub fn reap(&self, id: DescriptorId) -> Release {
         let descriptor = self.descriptor(id).expect("an id that was given out");
         match descriptor.state.reap() {
@@ -106,7 +106,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         }
     }
 
-    /// Frees a dying descriptor that nobody holds any more, if it is one.
+    /// Frees a dying descriptor that is not locked any more, if it is one.
     pub(crate) fn finish(&self, id: DescriptorId) -> bool {
         let claimed = self.descriptor(id).and_then(|descriptor| descriptor.state.reap_dying());
         if let Some(location) = claimed {

@@ -4,7 +4,7 @@ use super::{Body, Slab};
 use crate::{DescriptorId, FrameNo, FrameOwner, FrameRange, layout::FrameLayout, state::StateWord};
 
 impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
-    /// The ids of live descriptors, with where they are, as [`location`](Self::frame_range) says it. For inspection: others may come and go meanwhile.
+    /// The ids of live descriptors, with where they are, as [`location`](Self::frame_range) says it. For inspection: descriptors may come and go meanwhile.
     pub fn live(&self) -> impl Iterator<Item = (DescriptorId, FrameRange)> + '_ {
         let next = self.ids.lock().next;
         (0..next).filter_map(|number| {
@@ -13,7 +13,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         })
     }
 
-    /// Checks I-OWNER and I-ID, and that nothing is held. For a quiet slab.
+    /// Checks I-OWNER and I-ID, and that nothing is locked. For a quiescent slab.
     ///
     /// # Errors
     /// A sentence that names what is wrong.
@@ -28,10 +28,10 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
             }
             let Some(location) = location else { continue };
             if state.is_some_and(StateWord::is_locked) {
-                return Err(format!("descriptor {number} is held in a quiet slab"));
+                return Err(format!("descriptor {number} is locked in a quiescent slab"));
             }
             if state.is_some_and(StateWord::is_isolated) {
-                return Err(format!("descriptor {number} is isolated in a quiet slab"));
+                return Err(format!("descriptor {number} is isolated in a quiescent slab"));
             }
             let owner = FrameOwner { tag: self.config.tag, id };
             let further = &self.descriptor(id).expect("it has a location").further;

@@ -19,7 +19,7 @@ impl<M: Copy + Send + Sync> Body for M {}
 pub(crate) struct Descriptor<M, const W: usize, L: FrameLayout> {
     pub(crate) state: StateWord,
     pub(super) words: [AtomicU32; W],
-    /// Where the frames are, as far as the state word does not say it.
+    /// The extents after the first one.
     pub(crate) further: L::Further,
     body: std::cell::UnsafeCell<MaybeUninit<M>>,
     /// What loom watches in place of body and bytes.
@@ -30,8 +30,8 @@ pub(crate) struct Descriptor<M, const W: usize, L: FrameLayout> {
 // SAFETY: the body is reached through guards only: shared by readers, exclusive for the writer (I-BODY).
 unsafe impl<M: Body, const W: usize, L: FrameLayout> Sync for Descriptor<M, W, L> {}
 
-// SAFETY: all zero is a vacant state word, zero words, a valid rest (by its kind's contract) and an uninitialised body;
-// neither a rest nor a `Copy` body needs a drop.
+// SAFETY: all zero is a vacant state word, zero words, valid further extents (by the layout's contract) and an
+// uninitialised body; neither the extents nor a `Copy` body need a drop.
 unsafe impl<M: Body, const W: usize, L: FrameLayout> Entry for Descriptor<M, W, L> {
     #[cfg(loom)]
     fn vacant() -> Self {

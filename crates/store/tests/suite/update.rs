@@ -1,6 +1,5 @@
 //! Puts that depend on what is there: of several by one version one wins, no update is lost, and a refusal changes what
 //! a put's would.
-#![cfg(not(loom))]
 
 use std::{
     panic::{self, AssertUnwindSafe},

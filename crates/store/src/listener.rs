@@ -1,7 +1,7 @@
-//! Who is told that a page was dropped, and how: by a call outside of every lock, after the page is gone.
+//! Eviction listeners: called with no lock held, after the page is gone.
 //!
-//! A listener may put, and that put may drop pages in turn. Their reports wait until the call that is under way returns,
-//! in a queue of the thread: so a listener is never called from inside a listener, and the stack stays as deep as it is.
+//! A listener may put, and that put may drop pages in turn. The thread queues their reports until the listener returns, so
+//! no listener is called inside another, and the stack does not grow.
 
 use std::{
     cell::RefCell,
@@ -27,7 +27,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// Reports that wait for the listener that this thread is inside of.
+/// Reports that wait until the listener that this thread runs returns.
 type Waiting = VecDeque<(Arc<Listener>, u64)>;
 
 thread_local! {

@@ -1,21 +1,22 @@
-//! Whether what the store says of itself is true.
+//! Validation: the accounts of the store against its indices and its pool.
 
 use pagefold_pool::Violation;
 
-use crate::{counters::Count, encoder::decode::Wait, inner::Inner, space::Tenant};
+use super::{SpaceState, StoreState};
+use crate::{counters::Count, encoder::decode::Wait};
 
-impl Inner {
-    /// Whether all of it is true, with no operation under way.
+impl StoreState {
+    /// Checks every invariant. No operation may be under way.
     pub(crate) fn validate(&self) -> Result<(), Violation> {
         self.pool.validate()?;
         let mut objects = 0;
-        for tenant in self.tenants() {
-            objects += self.audit(&tenant)?;
+        for space in self.spaces() {
+            objects += self.audit(&space)?;
         }
         let mut nodes = 0;
-        for tenant in self.tenants() {
-            let name = &tenant.name;
-            nodes += tenant
+        for space in self.spaces() {
+            let name = &space.name;
+            nodes += space
                 .index
                 .audit()
                 .map_err(|what| Violation(format!("{what} (index of {name})")))?;
@@ -39,12 +40,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Walks the index of a space; how many objects it names.
-    fn audit(&self, tenant: &Tenant) -> Result<u64, Violation> {
-        let name = &tenant.name;
+    /// Checks the accounts of a space against its index; returns how many objects the index names.
+    fn audit(&self, space: &SpaceState) -> Result<u64, Violation> {
+        let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);
         let mut from = Some(0);
-        while let Some((key, word)) = from.and_then(|from| tenant.index.next_used(from)) {
+        while let Some((key, word)) = from.and_then(|from| space.index.next_used(from)) {
             let entry = word.entry();
             let len = self.len(entry, Wait::Allowed).map_err(|error| {
                 Violation(format!("I-WORD: key {key} of {name} names no object: {error:?}"))
@@ -55,11 +56,11 @@ impl Inner {
             entries += 1;
             from = key.checked_add(1);
         }
-        let stats = tenant.stats();
+        let stats = space.stats();
         for (what, said, found) in [
             ("entries", stats.stored, entries),
             ("bytes of objects", stats.object_bytes, counted),
-            ("counted bytes of objects", tenant.counters.sum(Count::Objects), counted),
+            ("counted bytes of objects", space.counters.sum(Count::Objects), counted),
             ("original bytes", stats.original_bytes, original),
         ] {
             if said != found {

@@ -1,5 +1,4 @@
 //! The cache: weight, time, memory, and bad use, each with its stated outcome.
-#![cfg(not(loom))]
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -46,7 +45,7 @@ fn values_weigh_no_more_than_they_may() {
     let cache: Cache<u64, Vec<u8>> = Cache::new(&store, config).expect("room");
     for key in 0..500 {
         let len = usize::try_from(key * 37 % 300).expect("small");
-        cache.insert(&key, &random(key, len)).expect("it drops others");
+        cache.insert(&key, &random(key, len)).expect("it drops pages");
         let stats = cache.stats();
         assert!(stats.weight <= 1000, "{stats:?}");
         assert!(cache.contains(&key), "the one just inserted is not the one to go");
@@ -72,13 +71,13 @@ fn a_cache_of_so_many_entries_has_so_many() {
     let cache: Cache<u64, String> =
         Cache::new(&store, CacheConfig::new().weight_max(10)).expect("room");
     for key in 0..100 {
-        cache.insert(&key, &key.to_string()).expect("it drops others");
+        cache.insert(&key, &key.to_string()).expect("it drops pages");
         assert_eq!(cache.len(), (key + 1).min(10));
     }
     let cache: Cache<u64, String> =
         Cache::new(&store, CacheConfig::new().entries_max(10)).expect("room");
     for key in 0..100 {
-        cache.insert(&key, &key.to_string()).expect("it drops others");
+        cache.insert(&key, &key.to_string()).expect("it drops pages");
         assert_eq!(cache.get(&key), Some(key.to_string()));
         assert!(cache.len() <= 10);
     }
@@ -131,7 +130,7 @@ fn what_is_over_goes_before_what_is_not() {
     }
     hand.0.store(60, Ordering::Relaxed);
     for key in 20..30 {
-        cache.insert(&key, &key.to_string()).expect("it drops others");
+        cache.insert(&key, &key.to_string()).expect("it drops pages");
     }
     let stats = cache.stats();
     assert!(stats.expired >= 9, "{stats:?}");

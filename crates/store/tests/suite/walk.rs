@@ -1,5 +1,4 @@
 //! The store walks: every kind of page and value in and out, in both kinds of spaces, with every allocator.
-#![cfg(not(loom))]
 
 use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
@@ -49,7 +48,7 @@ fn every_kind_of_page_comes_back() {
             space.get(key * 7, &mut back).expect("there");
             assert_eq!(&back, page);
             back.fill(1);
-            space.try_get(key * 7, &mut back).expect("nobody else is here");
+            space.try_get(key * 7, &mut back).expect("no other thread is here");
             assert_eq!(&back, page);
             assert_eq!(space.get_bytes(key * 7).expect("there"), page);
             assert_eq!(space.get(key * 7 + 1, &mut back), Err(GetError::Absent));
@@ -194,7 +193,7 @@ fn a_full_ephemeral_space_drops_what_was_not_read() {
     let mut rng = Seed::new(5).rng(0);
     let mut back = [0; 4096];
     for key in 0..10_000 {
-        space.put(key, &page(&PageKind::Random.page(&mut rng))).expect("it drops others");
+        space.put(key, &page(&PageKind::Random.page(&mut rng))).expect("it drops pages");
         // The first hundred are read all the time.
         space.get(key % 100, &mut back).expect("read, so it stays");
     }
@@ -226,7 +225,7 @@ fn a_spaces_limit_holds() {
     let ephemeral = SpaceConfig::ephemeral(1000).limit(100 * 4096);
     let space = store.space(ephemeral).expect("room");
     for key in 0..300 {
-        space.put(key, &random()).expect("drops others");
+        space.put(key, &random()).expect("it drops pages");
         assert!(space.stats().object_bytes <= 100 * 4096);
     }
     let nothing = store.space(SpaceConfig::ephemeral(1000).limit(0)).expect("room");

@@ -1,6 +1,5 @@
 //! The limit, sampled while two threads put ten times more than fits: persistent, ephemeral, overwriting and compacting
 //! when full, and after it was lowered to a quarter.
-#![cfg(not(loom))]
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},

@@ -1,5 +1,4 @@
 //! A store outlives its pool's handles: when all of their generations are used up, they come back.
-#![cfg(not(loom))]
 
 use std::{
     collections::HashMap,

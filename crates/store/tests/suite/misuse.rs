@@ -1,5 +1,4 @@
 //! Bad use, each with its stated outcome, and what is allowed though it looks bad.
-#![cfg(not(loom))]
 
 use std::{
     sync::{
@@ -105,7 +104,7 @@ fn everything_may_be_called_from_inside_a_statistics_callback() {
         store.visit_stats(&mut |_| {
             // What is put here shows in what follows.
             for key in 0..3000 {
-                spaces[2].put(key, &random_page(key)).expect("it drops others");
+                spaces[2].put(key, &random_page(key)).expect("it drops pages");
             }
             store.compact(1 << 20);
             store.shrink(1 << 20);
@@ -185,7 +184,7 @@ fn another_order_fits_behind_the_trait() {
     let space = store.space(config).expect("room");
     let key_of = |step: u64| step * 2_654_435_761 % KEYS;
     for step in 0..KEYS {
-        space.put(key_of(step), &random_page(step)).expect("it drops others");
+        space.put(key_of(step), &random_page(step)).expect("it drops pages");
         // All have been read, which means nothing to this order.
         let got = space.get(key_of(step), &mut [0; 4096]);
         assert!(
@@ -224,7 +223,7 @@ fn the_shrinker_keeps_a_store_below_its_high_watermark() {
     let store = Store::builder().limit(LIMIT).watermarks(50, 70).build().expect("room");
     let space = store.space(SpaceConfig::ephemeral(10_000)).expect("room");
     for key in 0..5000 {
-        space.put(key, &random_page(key)).expect("it drops others");
+        space.put(key, &random_page(key)).expect("it drops pages");
     }
     // Where it stopped last, puts may have filled up to the high one again, which did not wake it.
     eventually("below the high watermark", || store.resident() <= LIMIT / 100 * 70);
@@ -242,7 +241,7 @@ fn a_limit_source_moves_the_limit() {
     let store = Store::builder().limit(LIMIT).limit_source(Box::new(source)).build().expect("room");
     let space = store.space(SpaceConfig::ephemeral(10_000)).expect("room");
     for key in 0..3000 {
-        space.put(key, &random_page(key)).expect("it drops others");
+        space.put(key, &random_page(key)).expect("it drops pages");
     }
     eventually("the lower limit", || store.limit() == LIMIT / 2);
     assert!(store.resident() <= LIMIT / 2);
@@ -252,7 +251,7 @@ fn a_limit_source_moves_the_limit() {
 
 #[test]
 fn a_store_ends_from_inside_its_own_limit_source() {
-    // The source holds the last handle of a space, and lets go of it in the shrinker's thread.
+    // The source holds the last handle of a space, and drops it in the shrinker's thread.
     let held: Arc<Mutex<Option<pagefold_store::Space>>> = Arc::default();
     let done = Arc::new(AtomicBool::new(false));
     let source = {

@@ -1,6 +1,5 @@
 //! A full store: what gives as much as it takes is accepted, what grows is refused at once, and neither new pages nor
 //! growing ones use up what overwriting needs.
-#![cfg(not(loom))]
 
 use std::thread;
 

@@ -1,9 +1,8 @@
 //! A map as oracle: random operations from several threads, with memory refused and a codec that fails, and nothing that
 //! was accepted is lost, nothing that was replaced comes back.
 //!
-//! Each thread has keys of its own, for which its map is exact. Others are shared; of these each put carries a number
-//! that the writers hand out in order, and nobody may read a lower one than was accepted before the read began.
-#![cfg(not(loom))]
+//! Each thread has keys of its own, for which its map is exact. Other keys are shared; each put to them
+//! carries a number that the writers hand out in order, and no get may read a lower one than was accepted before it began.
 
 use std::{
     collections::HashMap,

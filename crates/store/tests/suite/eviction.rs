@@ -1,6 +1,5 @@
 //! A page that may be dropped is found whenever there is one: wherever its key lies, whatever lies before it, and
 //! whatever the order of another space says.
-#![cfg(not(loom))]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,5 +1,4 @@
 //! What a space reports of the pages that it drops: each once, nothing else, from outside of every lock.
-#![cfg(not(loom))]
 
 use std::{
     cell::Cell,
@@ -43,7 +42,7 @@ fn each_page_dropped_for_room_is_reported_once_and_nothing_else_is() {
     let store = builder().build().expect("room");
     let (space, seen) = recorded(&store, SpaceConfig::ephemeral(KEYS));
     for key in 0..KEYS {
-        space.put(key, &random_page(key)).expect("it drops others");
+        space.put(key, &random_page(key)).expect("it drops pages");
     }
     let there = |key: &u64| space.contains(*key).expect("a key");
     let check = |gone_otherwise: &BTreeSet<u64>| {
@@ -117,7 +116,7 @@ fn a_page_is_gone_when_it_is_reported() {
     };
     let space = space.get_or_init(|| store.space(config).expect("room"));
     for key in 0..5000 {
-        space.put(key, &random_page(key)).expect("it drops others");
+        space.put(key, &random_page(key)).expect("it drops pages");
     }
     assert!(reports.load(Ordering::Relaxed) > 2000);
     assert_eq!(wrong.load(Ordering::Relaxed), 0);
@@ -139,7 +138,7 @@ fn everything_may_be_called_from_inside_a_listener() {
                     // A listener that gives what was dropped a new place for ever would never end.
                     return;
                 }
-                other.put(key, &random_page(key)).expect("it drops others");
+                other.put(key, &random_page(key)).expect("it drops pages");
                 let got = other.get(key, &mut [0; 4096]);
                 assert!(matches!(got, Ok(()) | Err(GetError::Absent)));
                 if number.is_multiple_of(100) {
@@ -153,7 +152,7 @@ fn everything_may_be_called_from_inside_a_listener() {
         };
         let space = store.space(config).expect("room");
         for key in 0..5000 {
-            space.put(key, &random_page(key)).expect("it drops others");
+            space.put(key, &random_page(key)).expect("it drops pages");
         }
         assert!(calls.load(Ordering::Relaxed) > 2000 && other.stats().puts > 1000);
         assert_eq!(space.stats().listener_panics, 0);
@@ -178,8 +177,8 @@ fn more_threads_than_contexts_may_put_from_inside_a_listener() {
                 if !WAITED.replace(true) {
                     // All threads are inside of a put now.
                     barrier.wait();
-                    other.put(key % THREADS, &random_page(key)).expect("it drops others");
-                    other.put_bytes(key % THREADS, &[1; 100]).expect("it drops others");
+                    other.put(key % THREADS, &random_page(key)).expect("it drops pages");
+                    other.put_bytes(key % THREADS, &[1; 100]).expect("it drops pages");
                 }
             })
         };
@@ -192,7 +191,7 @@ fn more_threads_than_contexts_may_put_from_inside_a_listener() {
                         if WAITED.get() {
                             return;
                         }
-                        space.put(key, &random_page(key)).expect("it drops others");
+                        space.put(key, &random_page(key)).expect("it drops pages");
                     }
                     panic!("nothing was dropped");
                 });
@@ -225,7 +224,7 @@ fn a_listener_that_panics_is_counted_and_the_shrinker_goes_on() {
         let mut key = 0;
         // Until the shrinker's thread, too, has dropped something in this round.
         while store.stats().work.shrinker_steps < before + 20 {
-            space.put(key % 10_000, &random_page(key)).expect("it drops others");
+            space.put(key % 10_000, &random_page(key)).expect("it drops pages");
             key += 1;
         }
     }

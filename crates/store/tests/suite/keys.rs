@@ -1,5 +1,4 @@
 //! Iteration over used keys: in order, what is there throughout once, and nothing held between two steps.
-#![cfg(not(loom))]
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,4 @@
 //! Spaces come and go: names, handles that are found, spaces that the store keeps, and other numbers of keys.
-#![cfg(not(loom))]
 
 use std::{
     collections::HashSet,

@@ -1,7 +1,6 @@
-//! Making room: compaction, dropping pages of ephemeral spaces, giving back what is free; by a put at the limit, by the
-//! shrinker, and on demand.
+//! Making room: compaction, eviction, trimming. A put at the limit does it, the shrinker, and `Store::shrink`.
 //!
-//! All of it is done in bounded pieces, beside everything else, with no lock held between them.
+//! It works in bounded pieces beside all other operations, and holds no lock between them.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,22 +10,23 @@ use std::{
 use pagefold_frame::FRAME_BYTES;
 use pagefold_pool::{CompactReport, LimitError};
 
+use super::{SpaceState, StoreState};
 use crate::{
+    config::SpaceKind,
     counters::Count,
     eviction::{EvictionOrder, Pages},
-    inner::Inner,
-    space::{SpaceKind, Tenant},
 };
 
 /// Bytes moved by one piece of compaction.
 pub(crate) const COMPACT_BYTES: usize = 256 << 10;
-/// Bytes of objects dropped by one piece, at least: a span's worth, so that whole frames become free.
+/// One piece of eviction drops at least this many bytes of objects: those of a span, so that whole frames become free.
 const EVICT_BYTES: u64 = 16 << 10;
 /// Choices without a page to drop after which an order counts as failed.
 const FRUITLESS: u32 = 8;
 
 /// What [`Store::shrink`](crate::Store::shrink) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ShrinkReport {
     /// Frames of 4 KiB that were charged before and are not any more: given back to the system. Other threads' puts
     /// meanwhile make it less.
@@ -35,15 +35,15 @@ pub struct ShrinkReport {
     pub evicted: u64,
 }
 
-impl Inner {
-    /// Makes room for a put of `bytes`, a piece of it; `false` when there is nothing more to try. Each round tries
+impl StoreState {
+    /// Does a piece of work to make room for a put of `bytes`; `false` when there is nothing more to try. Each round tries
     /// harder than the one before.
-    pub(crate) fn make_room(&self, tenant: &Tenant, bytes: u64, round: u32) -> bool {
+    pub(crate) fn make_room(&self, space: &SpaceState, bytes: u64, round: u32) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
-        self.wake.wake();
+        self.wakeup.notify();
         let mut won = false;
-        // The first round only compacts, if that is promising: what is dropped is gone, what is moved is not.
-        if round > 0 || tenant.kind == SpaceKind::Ephemeral && !self.is_worth_compacting() {
+        // The first round only compacts, if that promises anything: compaction loses nothing, eviction does.
+        if round > 0 || space.kind == SpaceKind::Ephemeral && !self.is_worth_compacting() {
             let wanted = (2 * bytes).max(EVICT_BYTES) << round.min(4);
             won |= self.evict_anywhere(wanted) > 0;
         }
@@ -54,11 +54,11 @@ impl Inner {
             let trimmed = self.pool.trim();
             won |= trimmed.frame_bytes > 0 || trimmed.metadata_bytes > 0;
         }
-        // What the first round leaves, the second may drop.
+        // The second round may drop pages.
         won || round == 0
     }
 
-    /// As [`make_room`](Self::make_room), without dropping anything and so without calling the program.
+    /// As [`make_room`](Self::make_room), but drops nothing, and so calls nothing of the program.
     pub(crate) fn make_room_by_moving(&self) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         let before = self.memory.used();
@@ -73,31 +73,31 @@ impl Inner {
 
     pub(crate) fn compact(&self, budget: usize) -> CompactReport {
         let report = self.pool.compact(budget);
-        self.note_compaction(&report);
+        self.work.note_compaction(&report);
         report
     }
 
     /// Drops pages of a space by its order until `bytes` of objects are gone; returns how many bytes went. Less only
     /// when the space has no page left to drop.
-    pub(crate) fn evict_from(&self, tenant: &Tenant, bytes: u64) -> u64 {
+    pub(crate) fn evict_from(&self, space: &SpaceState, bytes: u64) -> u64 {
         let (mut gone, mut fruitless) = (0, 0);
         while gone < bytes {
             let key = match fruitless {
-                0..FRUITLESS => self.ask_order(tenant),
+                0..FRUITLESS => self.ask_order(space),
                 FRUITLESS => {
-                    tenant.counters.add(Count::OrderFailures, 1);
-                    tracing::warn!(space = tenant.name, "the eviction order finds no page to drop");
+                    space.counters.add(Count::OrderFailures, 1);
+                    tracing::warn!(space = space.name, "the eviction order finds no page to drop");
                     fruitless += 1;
                     continue;
                 }
                 _ => {
-                    let Some(key) = tenant.fallback.next(&Pages::new(&tenant.index)) else { break };
+                    let Some(key) = space.fallback.next(&Pages::new(&space.index)) else { break };
                     Some(key)
                 }
             };
-            match key.map_or(0, |key| self.evict(tenant, key)) {
+            match key.map_or(0, |key| self.evict(space, key)) {
                 // A space whose order says that there is none has none, in most cases.
-                0 if tenant.index.next_droppable(0).is_none() => break,
+                0 if space.index.next_droppable(0).is_none() => break,
                 0 if fruitless < FRUITLESS => fruitless += 1,
                 0 => {}
                 bytes => gone += bytes,
@@ -107,27 +107,27 @@ impl Inner {
     }
 
     /// The choice of a space's order; none when it panics.
-    fn ask_order(&self, tenant: &Tenant) -> Option<u64> {
-        let pages = Pages::new(&tenant.index);
-        let asked = catch_unwind(AssertUnwindSafe(|| tenant.order.next(&pages)));
+    fn ask_order(&self, space: &SpaceState) -> Option<u64> {
+        let pages = Pages::new(&space.index);
+        let asked = catch_unwind(AssertUnwindSafe(|| space.order.next(&pages)));
         asked.unwrap_or_else(|_| {
-            tenant.counters.add(Count::OrderFailures, 1);
-            tracing::error!(space = tenant.name, "the eviction order panicked");
+            space.counters.add(Count::OrderFailures, 1);
+            tracing::error!(space = space.name, "the eviction order panicked");
             None
         })
     }
 
     /// Drops one page, if there is one that holds memory; returns the bytes of its object.
-    fn evict(&self, tenant: &Tenant, key: u64) -> u64 {
-        let word = tenant.index.load(key);
+    fn evict(&self, space: &SpaceState, key: u64) -> u64 {
+        let word = space.index.load(key);
         if !word.entry().holds_memory() {
             return 0;
         }
-        let Ok(taken) = tenant.index.take_out(key, word) else { return 0 };
+        let Ok(taken) = space.index.take_out(key, word) else { return 0 };
         let bytes = taken.entry().counted_bytes();
-        tenant.counters.add(Count::Evicted, 1);
-        self.retire(tenant, taken);
-        tenant.report_evicted(key);
+        space.counters.add(Count::Evicted, 1);
+        self.retire(space, taken);
+        space.report_evicted(key);
         bytes
     }
 
@@ -135,17 +135,17 @@ impl Inner {
     /// many bytes went. Less only when there is no page left to drop.
     pub(crate) fn evict_anywhere(&self, bytes: u64) -> u64 {
         let mut gone = 0;
-        for tenant in self.evictable() {
+        for space in self.evictable() {
             if gone >= bytes {
                 break;
             }
-            gone += self.evict_from(&tenant, bytes - gone);
+            gone += self.evict_from(&space, bytes - gone);
         }
         gone
     }
 
     fn evicted(&self) -> u64 {
-        self.tenants().iter().map(|tenant| tenant.counters.sum(Count::Evicted)).sum()
+        self.spaces().iter().map(|space| space.counters.sum(Count::Evicted)).sum()
     }
 
     /// Gives empty pages of the indices back; returns how many.
@@ -153,13 +153,13 @@ impl Inner {
         self.nodes.release()
     }
 
-    /// Gives back what is free without moving or dropping anything.
+    /// Returns free memory to the system. Moves and drops nothing.
     pub(crate) fn trim(&self) {
         self.release_indices();
         self.pool.trim();
     }
 
-    /// Frees about `bytes` of what may be resident: what is free anyway, then by compaction, then by dropping pages.
+    /// Returns about `bytes` to the system: free memory first, then by compaction, then by eviction.
     pub(crate) fn shrink(&self, bytes: usize) -> ShrinkReport {
         let before = self.memory.used();
         let goal = before.saturating_sub(bytes.div_ceil(FRAME_BYTES));
@@ -181,9 +181,9 @@ impl Inner {
         }
     }
 
-    /// Puts a new limit in force, dropping pages of ephemeral spaces if it is lower than what they leave.
+    /// Sets the limit. Drops pages of ephemeral spaces if a lower one needs that.
     pub(crate) fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
-        // Puts meanwhile keep to the lower of both, so that they do not fill what is emptied here.
+        // Meanwhile puts stay within the lower of both limits, so that they do not fill what this thread empties.
         self.set_target(bytes / FRAME_BYTES);
         let outcome = self.lower_until(bytes);
         self.set_target(self.memory.limit());
@@ -211,9 +211,9 @@ impl Inner {
         }
     }
 
-    /// A piece of the shrinker's work; whether another one may win something.
+    /// A piece of the shrinker's work; whether another one may free more.
     ///
-    /// What is free already, or only waits to be compacted, is no reason to drop anything.
+    /// It drops pages only when compaction and free memory are not enough.
     pub(crate) fn shrink_step(&self) -> bool {
         if !self.is_above_low() {
             return false;

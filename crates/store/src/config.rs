@@ -1,17 +1,17 @@
-//! What a space is made from.
+//! The configuration of a space.
 
 use std::sync::Arc;
 
-use super::evicted::Listener;
 use crate::eviction::{EvictionOrder, SecondChance};
+use crate::listener::Listener;
 
 /// What a space promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SpaceKind {
-    /// A page that was accepted is there until it is removed. When it cannot be held, put says so.
+    /// An accepted page stays until it is removed. A put that finds no room is refused.
     Persistent,
-    /// A page may be dropped at any time to make room; get then says that there is none.
+    /// The store may drop a page at any time to make room; a get then finds nothing.
     Ephemeral,
 }
 

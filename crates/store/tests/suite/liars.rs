@@ -1,5 +1,4 @@
 //! A codec whose answers cannot be: pages and values come back right or as an error of theirs, and the limit holds.
-#![cfg(not(loom))]
 
 use pagefold_pool::Allocator;
 use pagefold_store::{GetError, PutError, SpaceConfig, Store, StoreBuildError};

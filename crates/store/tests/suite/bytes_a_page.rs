@@ -1,5 +1,4 @@
 //! What a stored page costs beside its compressed bytes: at most 32, the slot in the frame's directory among them.
-#![cfg(not(loom))]
 
 use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
