@@ -7,7 +7,7 @@ use pagefold_frame::{ContiguousError, ContiguousRange, ReserveAccess};
 
 use crate::{
     AllocError, Handle, HandleError, LimitError, MigrateError, PoolId, ReadIntoError, ReclaimError,
-    Stats, TryReadError, Violation, WriteError,
+    Slices, Stats, TryReadError, Violation, WriteError,
 };
 
 /// A store of byte strings of 1 to [`max_len`](Pool::max_len) bytes under a hard limit.
