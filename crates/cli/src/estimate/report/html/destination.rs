@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::estimate::{config::Input, error::HtmlError};
+use crate::estimate::{config::Input, html_error::HtmlError};
 
 /// A place that can be written, as far as that can be known beforehand.
 #[derive(Debug)]

@@ -9,10 +9,8 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    children::{python, python_with_a_heap, status_bytes},
-    common::{Outcome, estimate, estimate_json, number, pagefold, runs},
-};
+use super::children::{python, python_with_a_heap, status_bytes};
+use crate::common::{Outcome, estimate, estimate_json, number, pagefold, runs};
 
 /// A user that owns no process here.
 const NOBODY: &str = "65534";
