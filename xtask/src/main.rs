@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod compare;
 mod corpus;
 mod error;
@@ -34,6 +35,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Api(api::ApiArgs),
     Corpus(corpus::CorpusArgs),
     Evidence(evidence::EvidenceArgs),
     Compare(compare::CompareArgs),
@@ -45,6 +47,7 @@ enum Task {
 impl Task {
     fn run(&self) -> Result<ExitCode, XtaskError> {
         match self {
+            Self::Api(arguments) => api::run(arguments),
             Self::Corpus(arguments) => corpus::run(arguments),
             Self::Evidence(arguments) => evidence::run(arguments),
             Self::Compare(arguments) => compare::run(arguments),

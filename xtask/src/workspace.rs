@@ -25,6 +25,8 @@ pub(crate) struct Workspace {
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) targets: Vec<Target>,
+    /// The registries that may have it: all where this is `None`, and none where the list is empty.
+    publish: Option<Vec<String>>,
 }
 
 /// A library, program, test or benchmark of a package.
@@ -44,6 +46,17 @@ impl Workspace {
         let shown = show(&command);
         serde_json::from_str(&output(command)?)
             .map_err(|source| XtaskError::Output { command: shown, source })
+    }
+
+    /// The packages with a library that can be published.
+    pub(crate) fn published_libraries(&self) -> Vec<&str> {
+        let may_publish =
+            |package: &&Package| package.publish.as_ref().is_none_or(|to| !to.is_empty());
+        let has_library = |package: &&Package| {
+            package.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "lib"))
+        };
+        let published = self.packages.iter().filter(may_publish).filter(has_library);
+        published.map(|package| package.name.as_str()).collect()
     }
 
     /// The packages with a target of this kind, and the names of those targets.

@@ -13,7 +13,7 @@ use thiserror::Error;
 ///   byte, whichever thread and whichever value of the codec does it.
 /// - The bytes depend on `src` and the length of `dst`, not on what the codec did before.
 /// - Nothing outside `dst` is written, whatever `src` holds.
-/// - A call that fails leaves the codec as good as new.
+/// - A call that fails leaves the codec unchanged.
 ///
 /// Safety of memory does not depend on these: who calls a codec of unknown origin uses [`checked_compress`] and its neighbours,
 /// so that a wrong length is a page that did not shrink, or an error.

@@ -45,6 +45,7 @@ pub struct Dictionary {
 
 /// Why there is no dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum DictionaryError {
     /// A length that is of no use.
     #[error(
@@ -95,7 +96,7 @@ impl Dictionary {
 
     /// Learns the dictionary that suits a codec best, or none where none makes pages shorter.
     ///
-    /// Of four pages one is held back. From the others dictionaries are trained: of `bytes_max` bytes and of a quarter, with
+    /// Of four pages one is held back. From the other three dictionaries are trained: of `bytes_max` bytes and of a quarter, with
     /// tables of symbols and without. The pages held back are compressed with each and with none, and one that costs
     /// more memory or time is taken only where it wins half a percent. Takes some tenths of a second for a thousand pages.
     ///

@@ -30,7 +30,7 @@ pub(crate) struct Digested {
     bytes: Arc<[u8]>,
 }
 
-// SAFETY: zstd reads digests only, from any thread ("usage is read-only"); they are freed by whoever drops the last owner.
+// SAFETY: zstd reads digests only, from any thread ("usage is read-only"); the last owner frees them.
 unsafe impl Send for Digested {}
 // SAFETY: as above.
 unsafe impl Sync for Digested {}
@@ -57,7 +57,7 @@ impl Digested {
         // SAFETY: as above.
         let decode = unsafe { sys::ZSTD_createDDict_byReference(start, len) };
         let Some(decode) = NonNull::new(decode) else {
-            // SAFETY: it was just made, and nobody has seen it.
+            // SAFETY: it was just made, and no other code has seen it.
             unsafe { sys::ZSTD_freeCDict(encode.as_ptr()) };
             return None;
         };
@@ -87,7 +87,7 @@ impl Digested {
 
 impl Drop for Digested {
     fn drop(&mut self) {
-        // SAFETY: live until here (invariant), and whoever refers to it owns a share of this value.
+        // SAFETY: live until here (invariant), and each reference to it owns a share of this value.
         unsafe { sys::ZSTD_freeCDict(self.encode.as_ptr()) };
         // SAFETY: as above.
         unsafe { sys::ZSTD_freeDDict(self.decode.as_ptr()) };

@@ -44,6 +44,7 @@
 
 #![deny(unsafe_code)]
 
+mod build;
 mod checked;
 mod codec;
 #[cfg(feature = "c-codecs")]

@@ -25,7 +25,7 @@ const LARGE_TABLE_BYTES: usize = 4096 * size_of::<u32>();
 /// lz4 blocks by `lz4_flex`. Decompression needs no context at all.
 pub struct Lz4Pure {
     slots: SlotArray<Workspace>,
-    /// What the workspaces hold; kept up by whoever makes one grow.
+    /// What the workspaces hold; a call that makes one grow keeps it up.
     workspace_bytes: AtomicUsize,
 }
 

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::CodecSpec;
 
-    /// Pages of words; each page has words of its own, and `common` in a hundred are everybody's.
+    /// Pages of words; each page has words of its own, and `common` in a hundred are common to all pages.
     fn pages(common: u32) -> Vec<Vec<u8>> {
         let mut state = 7_u32;
         let mut random = move || {

@@ -38,7 +38,7 @@ pub struct Zstd {
     /// Each made at its first use.
     encoders: SlotArray<Option<Encoder>>,
     decoders: SlotArray<Decoder>,
-    /// What the contexts hold; kept up by whoever makes one grow or shrink.
+    /// What the contexts hold; a call that makes one grow or shrink keeps it up.
     context_bytes: AtomicUsize,
     /// What one encoder holds at most while inputs are at most [`SHORT_LEN`] bytes; and at most [`LONG_LEN`].
     short_encoder_bytes: usize,

@@ -62,7 +62,7 @@ fn check(code: Code) -> Result<usize, Code> {
 /// One compression at a time.
 ///
 /// # Invariants
-/// `context` is live and nobody else's; what it refers to is in `_dictionary`.
+/// `context` is live and used by no other code; what it refers to is in `_dictionary`.
 pub(crate) struct Encoder {
     context: NonNull<ZSTD_CCtx>,
     _dictionary: Option<Arc<Digested>>,
@@ -121,7 +121,7 @@ impl Encoder {
 
     /// Makes a frame at the start of `dst`.
     fn frame(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
-        // SAFETY: the context is live and nobody else's (`&mut`); `dst` is writable for its length and `src` readable for
+        // SAFETY: the context is live and used by no other code (`&mut`); `dst` is writable for its length and `src` readable for
         // its own, and they do not overlap (a shared and a mutable borrow). Begins a session of its own.
         check(unsafe {
             sys::ZSTD_compress2(
@@ -251,7 +251,7 @@ impl Decoder {
             block => {
                 // SAFETY: `BARE_FRAME_MAX` bytes behind the context are this decoder's (invariant).
                 let start = unsafe { self.place.add(full_bytes()) }.as_ptr();
-                // SAFETY: as above, nobody else's while `self` is borrowed, and never uninitialised: the system gave zeros.
+                // SAFETY: as above, used by no other code while `self` is borrowed, and never uninitialised: the system gave zeros.
                 // The length is at most `BARE_FRAME_MAX`, and the context never reaches this far.
                 let frame =
                     unsafe { std::slice::from_raw_parts_mut(start, HEADERS_BYTES + block.len()) };
@@ -273,7 +273,7 @@ impl Decoder {
                 *self.context.insert(context)
             }
         };
-        // SAFETY: the context is live and nobody else's (`&mut`); `dst` is writable for its length and `frame` readable
+        // SAFETY: the context is live and used by no other code (`&mut`); `dst` is writable for its length and `frame` readable
         // for its own, and they do not overlap. The library reads and writes nothing beyond them, whatever `frame` holds.
         check(unsafe {
             sys::ZSTD_decompressDCtx(

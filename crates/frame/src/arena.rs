@@ -1,13 +1,16 @@
-//! The arena: one reservation of frames, who owns each of them, and giving them back.
+//! The arena: one reservation of frames, the owner of each, and how they are given out.
 //!
 //! ```text
-//!  alloc:  own cache -> buddy -> (out of frames) everybody's caches -> free touched frames to the system -> buddy
-//!  free:   own cache -> buddy -> (a second whole pageblock is free) it goes back to the system
+//!  alloc:  own cache -> buddy -> (out of frames) drain all caches -> free touched frames to the system -> buddy
+//!  free:   own cache -> buddy -> (a second pageblock is entirely free) it goes back to the system
 //! ```
-//! While frames are evacuated (`evacuate`) the caches are left out, so that what becomes free is free at once.
+//! While a thread evacuates frames (`evacuate`) the caches are not used, so that a freed frame is free at once.
 //!
-//! The *owner word* of a frame is the allocatee's: type tag and descriptor id, a mark for claimed frames, or 0. What
-//! the allocator itself knows lies in bitmaps by pageblock (`buddy`), so the two never share a word.
+//! The *owner word* of a frame holds its descriptor's slab and id, a mark for frames of a contiguous range, or 0. What the
+//! allocator itself knows lies in bitmaps by pageblock (`buddy`), so the two never share a word.
+
+mod audit;
+mod give_back;
 
 use std::{
     ops::Range,
@@ -19,24 +22,21 @@ use pagefold_sys::{
     sync::{self, AtomicUsize, Mutex, Ordering, Padded},
 };
 
+pub use self::audit::ArenaStats;
 use crate::{
     FRAME_BYTES, FrameCount, FrameNo, FrameOwner, FrameRange, MemoryBudget, MigrationStats,
     Mobility, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess, SourceError, Tag,
-    buddy::{Buddy, FreeBlock, Kind},
+    buddy::{Buddy, Kind},
     cache::{CACHED_ORDERS, Cache},
-    evacuate::Progress,
-    migrate::Moves,
+    migration_stats::Moves,
+    plan::CompactionProgress,
     table::{GuardedU32, Table},
 };
 
 /// The most shards that anything of a pool is spread over.
 pub const SHARDS_MAX: usize = 16;
-/// Whole pageblocks that stay resident for the next allocation, so that a pool at its edge does not thrash.
-const WHOLE_KEPT: u32 = 1;
-/// Free blocks given back with one system call.
-const TRIM_BATCH: usize = 1024;
-/// The owner word of a claimed frame: of no slab, so no descriptor's.
-pub(crate) const CLAIMED: u32 = 1;
+/// Entirely free pageblocks that stay resident for the next allocation, so that a pool at the edge of one does not thrash.
+const ENTIRELY_FREE_KEPT: u32 = 1;
 pub(crate) const PAGEBLOCK_BYTES: usize = PAGEBLOCK_FRAMES as usize * FRAME_BYTES;
 
 /// How many shards caches and the like have here: twice the processors, a power of two.
@@ -55,19 +55,6 @@ pub struct ArenaConfig {
     pub address_space: usize,
 }
 
-/// The frames of an arena by use, in frames.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ArenaStats {
-    /// Owned by descriptors.
-    pub allocated: usize,
-    /// Claimed.
-    pub contiguous: usize,
-    /// In caches, or free and not yet given back: may be resident.
-    pub idle: usize,
-    /// Frames that the reservation holds.
-    pub capacity: usize,
-}
-
 /// Caches hold movable runs of a power of two, so that whatever comes out of one may go anywhere it is asked for.
 fn is_cacheable(frames: FrameCount, mobility: Mobility) -> bool {
     let order = frames.order();
@@ -84,19 +71,19 @@ pub struct Arena {
     caches: Box<[Padded<Mutex<Cache>>]>,
     /// Threads that evacuate frames; while there are any, caches are left out.
     pub(crate) evacuating: AtomicUsize,
-    /// Held by whoever compacts or claims.
-    pub(crate) evacuator: Mutex<Progress>,
+    /// Locked by the thread that evacuates.
+    pub(crate) evacuator: Mutex<CompactionProgress>,
     moves: Moves,
-    /// Held by whoever makes room when the limit is reached, so that others wait for it instead of failing.
+    /// Locked by the thread that makes room when the limit is reached, so that other threads wait for it instead of failing.
     reclaim: Mutex<()>,
     allocated: AtomicUsize,
-    pub(crate) claimed: AtomicUsize,
+    pub(crate) contiguous: AtomicUsize,
     /// Frames of the reservation that are charged.
     charged: AtomicUsize,
 }
 
 impl Arena {
-    /// The most address space an arena can have: as many whole pageblocks as frame numbers of 32 bits tell apart.
+    /// The most address space an arena can have: as many pageblocks as frame numbers of 32 bits tell apart.
     pub const ADDRESS_SPACE_MAX: usize = (u32::MAX / PAGEBLOCK_FRAMES) as usize * PAGEBLOCK_BYTES;
 
     /// An arena without any frames in use.
@@ -121,11 +108,11 @@ impl Arena {
             buddy,
             caches,
             evacuating: AtomicUsize::new(0),
-            evacuator: Mutex::new(Progress::default()),
+            evacuator: Mutex::new(CompactionProgress::default()),
             moves: Moves::default(),
             reclaim: Mutex::new(()),
             allocated: AtomicUsize::new(0),
-            claimed: AtomicUsize::new(0),
+            contiguous: AtomicUsize::new(0),
             charged: AtomicUsize::new(0),
         })
     }
@@ -183,7 +170,7 @@ impl Arena {
         Ok(self.hand_out(start, frames, owner))
     }
 
-    /// Gives a run that is nobody's its owner.
+    /// Makes a free run its owner's.
     pub(crate) fn hand_out(
         &self,
         start: FrameNo,
@@ -257,7 +244,7 @@ impl Arena {
         committed.map_err(|_| OutOfFrames)
     }
 
-    /// Tries again after everybody's caches were drained, and then after free frames went back to the system.
+    /// Drains all caches and tries again, then gives free frames back to the system and tries once more.
     fn carve_after_reclaim(
         &self,
         frames: FrameCount,
@@ -268,7 +255,7 @@ impl Arena {
         self.drain_caches();
         self.carve(frames, mobility, access).or_else(|OutOfFrames| {
             self.give_back_free();
-            self.give_back_captured();
+            self.give_back_isolated();
             self.carve(frames, mobility, access)
         })
     }
@@ -279,7 +266,7 @@ impl Arena {
                 .owners
                 .get(frame as usize)
                 .expect("frames of an open pageblock have owner words");
-            // ORDERING: Relaxed; a look at the word is a hint, unless the allocator's lock or a quiet arena orders it.
+            // ORDERING: Relaxed; a look at the word is a hint, unless the allocator's lock or a quiescent arena orders it.
             owner.store(word, GuardedOrdering::Relaxed);
         }
     }
@@ -290,8 +277,8 @@ impl Arena {
         self.owners.get(frame as usize).map_or(0, |word| word.load(GuardedOrdering::Relaxed))
     }
 
-    /// Who owns a frame. The one place where a frame becomes a descriptor: whoever goes on to use it isolates or holds
-    /// the descriptor and looks whether the frame is (still) its own.
+    /// The descriptor that owns a frame. The one place where a frame becomes a descriptor: the caller isolates or locks the
+    /// descriptor and checks whether the frame is (still) its own.
     pub fn owner(&self, frame: FrameNo) -> Option<FrameOwner> {
         Tag::split(self.owner_word(frame.0)).map(|(tag, id)| FrameOwner { tag, id })
     }
@@ -309,58 +296,13 @@ impl Arena {
         }
         let mut buddy = self.buddy.lock();
         buddy.put_range(location.start, count);
-        if buddy.whole_touched() > WHOLE_KEPT {
-            let surplus = buddy.isolate_one_whole();
+        if buddy.free_touched() > ENTIRELY_FREE_KEPT {
+            let surplus = buddy.detach_one_entirely_free();
             drop(buddy);
             if let Some(block) = surplus {
                 self.give_back(&mut vec![block]);
             }
         }
-    }
-
-    /// Gives whole pageblocks back to the system, all but those that stay for the next allocation.
-    pub(crate) fn give_back_wholes(&self) {
-        let mut blocks = Vec::new();
-        let mut buddy = self.buddy.lock();
-        while buddy.whole_touched() > WHOLE_KEPT
-            && let Some(block) = buddy.isolate_one_whole()
-        {
-            blocks.push(block);
-        }
-        drop(buddy);
-        if !blocks.is_empty() {
-            self.give_back(&mut blocks);
-        }
-    }
-
-    pub(crate) fn drain_caches(&self) {
-        for cache in &self.caches {
-            for order in 0..CACHED_ORDERS {
-                loop {
-                    let Some(start) = cache.lock().pop(order) else { break };
-                    self.buddy.lock().put(start, order);
-                }
-            }
-        }
-    }
-
-    /// Gives isolated blocks to the system and puts them back as free. Returns how many frames went.
-    fn give_back(&self, blocks: &mut Vec<FreeBlock>) -> usize {
-        let ranges: Vec<_> = blocks
-            .iter()
-            .map(|block| {
-                block.start.byte_offset()..block.start.byte_offset() + (FRAME_BYTES << block.order)
-            })
-            .collect();
-        // SAFETY: the blocks are isolated: no descriptor owns them and the allocator does not hand them out.
-        let given_back =
-            unsafe { self.memory.source().decommit(&self.reservation, &ranges) }.is_ok();
-        let mut gone = 0;
-        for block in blocks.drain(..) {
-            gone += self.buddy.lock().putback(block, given_back) as usize;
-        }
-        self.uncharge(gone);
-        gone
     }
 
     /// Gives a charge for frames back that are no longer resident.
@@ -375,113 +317,6 @@ impl Arena {
         self.memory.charge(frames, access)?;
         // ORDERING: Relaxed; a statistic.
         self.charged.fetch_add(frames, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Gives all free frames back, some hundred a system call, the allocator usable in between.
-    pub(crate) fn give_back_free(&self) -> usize {
-        let (mut blocks, mut gone, mut pageblock) = (Vec::new(), 0, 0);
-        loop {
-            let mut buddy = self.buddy.lock();
-            while pageblock < buddy.frontier() && blocks.len() < TRIM_BATCH {
-                buddy.isolate_touched(pageblock, &mut blocks);
-                pageblock += 1;
-            }
-            drop(buddy);
-            if blocks.is_empty() {
-                return gone;
-            }
-            gone += self.give_back(&mut blocks);
-        }
-    }
-
-    /// Makes room under the limit: gives free frames, cached ones too, back to the system. `true`: there were some.
-    pub fn reclaim(&self) -> bool {
-        if self.stats().idle == 0 {
-            return false;
-        }
-        let _reclaim = self.reclaim.lock();
-        self.drain_caches();
-        self.give_back_free() > 0
-    }
-
-    /// Gives everything that is free back to the system: caches, free frames, owner words of whole pageblocks.
-    /// Returns the bytes of frames and the bytes of tables that went.
-    pub fn trim(&self) -> (usize, usize) {
-        let _reclaim = self.reclaim.lock();
-        self.drain_caches();
-        let frames = self.give_back_free();
-        let (mut cursor, mut pages) = (Some(0), 0);
-        while cursor.is_some() {
-            // Held so that no pageblock is opened meanwhile; owner words of whole ones are not written.
-            let buddy = self.buddy.lock();
-            // SAFETY: owner words are written only for frames of pageblocks in use, and none of these is, or can
-            // become so while the allocator's lock is held.
-            pages += unsafe {
-                self.owners.release_vacant(&mut cursor, &mut |entries| {
-                    let first = entries.start / PAGEBLOCK_FRAMES as usize;
-                    let last = (entries.end - 1) / PAGEBLOCK_FRAMES as usize;
-                    (first..=last).all(|pageblock| buddy.is_whole(pageblock))
-                })
-            };
-        }
-        (frames * FRAME_BYTES, pages * FRAME_BYTES)
-    }
-
-    /// The frames by use.
-    pub fn stats(&self) -> ArenaStats {
-        // ORDERING: Relaxed; statistics.
-        let allocated = self.allocated.load(Ordering::Relaxed);
-        let claimed = self.claimed.load(Ordering::Relaxed);
-        let charged = self.charged.load(Ordering::Relaxed);
-        ArenaStats {
-            allocated,
-            contiguous: claimed,
-            idle: charged.saturating_sub(allocated + claimed),
-            capacity: self.reservation.bytes() / FRAME_BYTES,
-        }
-    }
-
-    /// Checks that free, cached and owned frames add up to the pageblocks in use, and charges to touched frames.
-    /// For a quiet arena.
-    ///
-    /// # Errors
-    /// A sentence that names what is wrong.
-    pub fn validate(&self) -> Result<(), String> {
-        let buddy = self.buddy.lock();
-        let (free, touched) = buddy.audit()?;
-        let cached: u64 = self.caches.iter().map(|cache| cache.lock().frames()).sum();
-        let in_use = u64::from(buddy.frontier()) * u64::from(PAGEBLOCK_FRAMES);
-        let stats = self.stats();
-        let handed_out = stats.allocated + stats.contiguous;
-        if free + cached + handed_out as u64 != in_use {
-            return Err(format!(
-                "I-BUDDY: {free} frames free, {cached} cached, {} allocated, {} claimed, of {in_use} in use",
-                stats.allocated, stats.contiguous
-            ));
-        }
-        let charged = (handed_out + stats.idle) as u64;
-        if touched != charged {
-            return Err(format!("I-TOUCH: {touched} frames touched, {charged} charged"));
-        }
-        let used = self.memory.used();
-        if used != handed_out + stats.idle + self.memory.metadata() {
-            return Err(format!(
-                "I-LIMIT: {used} frames charged in all, which is not frames and metadata"
-            ));
-        }
-        let owned = (0..buddy.frontier() * PAGEBLOCK_FRAMES)
-            .filter(|&frame| self.owner(FrameNo(frame)).is_some())
-            .count();
-        let claimed = (0..buddy.frontier() * PAGEBLOCK_FRAMES)
-            .filter(|&frame| self.owner_word(frame) == CLAIMED)
-            .count();
-        if (owned, claimed) != (stats.allocated, stats.contiguous) {
-            return Err(format!(
-                "I-OWNER: {owned} frames have an owner and {claimed} are claimed, not {} and {}",
-                stats.allocated, stats.contiguous
-            ));
-        }
         Ok(())
     }
 }

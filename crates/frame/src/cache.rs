@@ -1,7 +1,7 @@
 //! A shard's few runs of frames at hand, so that most allocations take only their own shard's lock.
 //!
-//! Cached runs are charged (they may be resident) and belong to nobody. When memory is short everybody's caches are
-//! drained before an allocation fails.
+//! Cached runs are charged (they may be resident) and have no owner. When memory is short the arena drains all caches before an
+//! allocation fails.
 
 use crate::FrameNo;
 

@@ -1,7 +1,7 @@
 //! Which pages of a table are charged: a bit each.
 //!
-//! The bits of the first pages are in the table itself, so a small table costs nothing more. Those of the others are
-//! charged like the pages that they stand for (I-LIMIT), a frame for each 128 MiB of the table, up to the highest page
+//! The bits of the first pages are in the table itself, so a small table costs nothing more. The bits of later pages are
+//! charged like those pages (I-LIMIT), a frame for each 128 MiB of the table, up to the highest page
 //! that is charged.
 
 use crate::{FRAME_BYTES, MemoryBudget, OutOfFrames, ReserveAccess};

@@ -1,16 +1,15 @@
 //! Guards: the only way to a descriptor's body and to the bytes of its frames.
 //!
-//! A guard is a hold on the state word, so while it lives the frames stay where they are and what they are. Dropping
-//! the last hold of a dying or pending descriptor reports it on the slab's release list; a reader does no more than
-//! that.
+//! A guard is a lock on the state word, so while it lives the frames stay where they are and what they are. Dropping the last
+//! lock of a dying or pending descriptor defers it; a reader does no more than that.
 
 use std::fmt;
 
 use crate::{
     DescriptorId, FrameRange,
-    lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run},
+    layout::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run},
     slab::{Body, Descriptor, Slab},
-    state::Kill,
+    state::Reap,
 };
 
 #[cfg(loom)]
@@ -29,7 +28,7 @@ pub struct ReadGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
 }
 
 impl<'a, M: Body, const W: usize, L: FrameLayout> ReadGuard<'a, M, W, L> {
-    /// Wraps a read hold that was just taken.
+    /// Wraps a read lock that was just taken.
     #[inline]
     pub(crate) fn new(
         slab: &'a Slab<M, W, L>,
@@ -59,8 +58,8 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> ReadGuard<'a, M, W, L> {
 
     #[inline]
     fn body(&self) -> &M {
-        // SAFETY: this hold keeps writers away until it drops, and the body was written under the first write hold of
-        // this life, before any other hold was given. (I-BODY)
+        // SAFETY: this lock keeps writers away until it drops, and the body was written under the first write lock of
+        // this life, before any other lock was given. (I-BODY)
         unsafe { self.descriptor.body_ptr().as_ref() }
     }
 }
@@ -70,7 +69,7 @@ impl<M: Body, const W: usize> ReadGuard<'_, M, W, Run> {
     #[inline]
     pub fn parts(&self) -> (&M, &[u8]) {
         let base = self.slab.base_of(self.location);
-        // SAFETY: the run is committed memory that this descriptor owns; this hold keeps writers (and with them
+        // SAFETY: the run is committed memory that this descriptor owns; this lock keeps writers (and with them
         // every change of the place) away until it drops.
         let bytes =
             unsafe { std::slice::from_raw_parts(base.as_ptr(), self.location.frames.bytes()) };
@@ -82,10 +81,11 @@ impl<M: Body, const W: usize> ReadGuard<'_, M, W, Chain> {
     /// The body, and the bytes of the chain by frame.
     #[inline]
     pub fn parts(&self) -> (&M, ChainBytes<'_>) {
-        // SAFETY: this hold keeps writers (and with them every change of the place) away until it drops, and the view
+        // SAFETY: this lock keeps writers (and with them every change of the place) away until it drops, and the view
         // borrows it. (I-PIECE)
-        let bytes =
-            unsafe { ChainBytes::new(self.slab.arena(), &self.descriptor.rest, self.location) };
+        let bytes = unsafe {
+            ChainBytes::new(self.slab.reservation(), &self.descriptor.further, self.location)
+        };
         (self.body(), bytes)
     }
 }
@@ -96,7 +96,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Drop for ReadGuard<'_, M, W, L> {
         #[cfg(loom)]
         drop(self.watch.take());
         if self.descriptor.state.unlock_read() {
-            self.slab.report(self.id);
+            self.slab.defer(self.id);
         }
     }
 }
@@ -112,7 +112,7 @@ pub struct WriteGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
 }
 
 impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
-    /// Wraps a write hold that was just taken.
+    /// Wraps a write lock that was just taken.
     pub(crate) fn new(
         slab: &'a Slab<M, W, L>,
         descriptor: &'a Descriptor<M, W, L>,
@@ -151,34 +151,34 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
         #[cfg(not(loom))]
         std::mem::forget(self);
         // One that is isolated is freed after it was put back.
-        if let Kill::Claimed(_) = descriptor.state.retire() {
+        if let Reap::Now(_) = descriptor.state.retire() {
             slab.give_back(id, location);
         }
     }
 
-    /// Where a piece is.
-    pub(crate) fn piece(&self, number: u32) -> FrameRange {
-        L::piece(&self.descriptor.rest, self.location, number)
+    /// Where a extent is.
+    pub(crate) fn extent(&self, number: u32) -> FrameRange {
+        L::extent(&self.descriptor.further, self.location, number)
     }
 
-    /// Copies a piece to another run of the same length, which becomes this descriptor's. Returns the old one, which
-    /// is now nobody's.
+    /// Copies a extent to another run of the same length, which becomes this descriptor's. Returns the old one, which
+    /// has no owner now.
     ///
     /// The caller isolated the descriptor, and `to` is a run that its owner words give to this descriptor and that
-    /// nobody else has.
+    /// no other thread has.
     pub(crate) fn relocate(&mut self, number: u32, to: FrameRange) -> FrameRange {
-        let from = self.piece(number);
-        assert_eq!(from.frames, to.frames, "a piece keeps its length");
+        let from = self.extent(number);
+        assert_eq!(from.frames, to.frames, "a extent keeps its length");
         let (source, target) = (self.slab.base_of(from), self.slab.base_of(to));
-        // SAFETY: both runs are committed memory and different ones: the old run is this descriptor's, whose hold is
-        // exclusive, and the new one was handed out for it a moment ago, so they do not overlap and nobody else
+        // SAFETY: both runs are committed memory and different ones: the old run is this descriptor's, whose lock is
+        // exclusive, and the new one was handed out for it a moment ago, so they do not overlap and no other thread
         // reads or writes either.
         unsafe { source.copy_to_nonoverlapping(target, to.frames.bytes()) };
         if number == 0 {
             self.location.start = to.start;
             self.descriptor.state.relocate(self.location);
         } else {
-            L::put(&self.descriptor.rest, number, to.start);
+            L::put(&self.descriptor.further, number, to.start);
         }
         from
     }
@@ -186,7 +186,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
 
 impl<M: Body, const W: usize, L: FrameLayout> WriteGuard<'_, M, W, L> {
     fn body(&mut self) -> &mut M {
-        // SAFETY: this hold is exclusive until it drops, and the body was written under the first write hold of this
+        // SAFETY: this lock is exclusive until it drops, and the body was written under the first write lock of this
         // life, before a guard for it was made. (I-BODY)
         unsafe { self.descriptor.body_ptr().as_mut() }
     }
@@ -196,7 +196,7 @@ impl<M: Body, const W: usize> WriteGuard<'_, M, W, Run> {
     /// The body and the bytes of the run.
     pub fn parts(&mut self) -> (&mut M, &mut [u8]) {
         let base = self.slab.base_of(self.location);
-        // SAFETY: the run is committed memory that this descriptor owns, and this hold is exclusive until it drops.
+        // SAFETY: the run is committed memory that this descriptor owns, and this lock is exclusive until it drops.
         let bytes =
             unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.location.frames.bytes()) };
         (self.body(), bytes)
@@ -206,9 +206,9 @@ impl<M: Body, const W: usize> WriteGuard<'_, M, W, Run> {
 impl<M: Body, const W: usize> WriteGuard<'_, M, W, Chain> {
     /// The body, and the bytes of the chain by frame.
     pub fn parts(&mut self) -> (&mut M, ChainBytesMut<'_>) {
-        let (arena, rest) = (self.slab.arena(), &self.descriptor.rest);
-        // SAFETY: this hold is exclusive until it drops, and the view borrows it for as long. (I-PIECE)
-        let bytes = unsafe { ChainBytesMut::new(arena, rest, self.location) };
+        let (reservation, further) = (self.slab.reservation(), &self.descriptor.further);
+        // SAFETY: this lock is exclusive until it drops, and the view borrows it for as long. (I-PIECE)
+        let bytes = unsafe { ChainBytesMut::new(reservation, further, self.location) };
         (self.body(), bytes)
     }
 }
@@ -218,7 +218,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Drop for WriteGuard<'_, M, W, L> {
         #[cfg(loom)]
         drop(self.watch.take());
         if self.descriptor.state.unlock_write() {
-            self.slab.report(self.id);
+            self.slab.defer(self.id);
         }
     }
 }

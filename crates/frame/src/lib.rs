@@ -10,53 +10,61 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`units`](FrameNo) | frames, counts, orders as types that do not mix |
+//! | [`units`](FrameNo) | frames, counts, ranges, orders as types that do not mix |
 //! | [`source`](FrameSource) | where memory comes from |
 //! | [`budget`](MemoryBudget) | the hard limit on everything that may be resident |
-//! | [`table`](WordTable) | tables in reserved memory that grow and never move |
+//! | `table`, [`word_table`](WordTable) | tables in reserved memory that grow and never move |
 //! | [`bits`](BitForest) | sets of small numbers, first one first |
+//! | [`owner`](FrameOwner) | owner words: from a frame to its descriptor |
 //! | `buddy`, `cache`, [`arena`](Arena) | the frame allocator |
 //! | `state` | the one-word descriptor lock |
-//! | `release` | descriptors that somebody must look after |
+//! | `deferred` | descriptors with work that a later call does |
+//! | [`layout`](FrameLayout) | frames in one run, or as a chain of single frames |
 //! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
-//! | [`lay`](FrameLayout) | frames in one run, or as a chain of single frames |
 //! | [`migrate`](Movable) | isolate, migrate, put back: a descriptor's frames move |
-//! | [`evacuate`](Arena::compact) | compaction by pageblock, and [claims](Arena::alloc_contiguous) of ranges |
+//! | [`busy`](Busy), [`migration_stats`](MigrationStats) | why frames stay, and counts |
+//! | `evacuate`, `plan` | [compaction](Arena::compact) by pageblock, and [contiguous ranges](Arena::alloc_contiguous) |
 //!
-//! Nobody outside a descriptor knows where a frame lies; that is what makes migration one function. The unsafe code is
-//! in `source`, `table`, `slab`, `lay`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! Only a descriptor knows where its frames lie; that is what makes migration one function. The unsafe code is in `source`,
+//! `table`, `slab`, `layout`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;
 mod buddy;
 mod budget;
+mod busy;
 mod cache;
 #[cfg(not(loom))]
 mod charged;
+mod deferred;
 mod evacuate;
 mod guard;
-mod lay;
+mod layout;
 mod migrate;
-mod release;
+mod migration_stats;
+mod owner;
+mod plan;
 mod slab;
 mod source;
 mod state;
 mod table;
 mod units;
+mod word_table;
 
 pub use arena::{Arena, ArenaConfig, ArenaStats, SHARDS_MAX, shard_count};
 pub use bits::BitForest;
 pub use budget::{Charge, MemoryBudget, OutOfFrames, ReserveAccess};
-pub use evacuate::{Blocker, ContiguousError, ContiguousRange, FrameCompaction};
+pub use busy::{Blocker, Busy, FrameMigrateError};
+pub use evacuate::{ContiguousError, ContiguousRange, FrameCompaction};
 pub use guard::{ReadGuard, WriteGuard};
-pub use lay::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
-pub use migrate::{
-    Busy, FrameMigrateError, FrameOwner, Isolated, MigrateOutcome, MigrationStats, Movable,
-};
-pub use slab::{Body, Deferred, DescriptorId, Mobility, Release, Slab, SlabConfig, Tag};
+pub use layout::{Chain, ChainBytes, ChainBytesMut, FrameLayout, Run};
+pub use migrate::{Isolated, MigrateOutcome, Movable};
+pub use migration_stats::MigrationStats;
+pub use owner::{DescriptorId, FrameOwner, Mobility, Tag};
+pub use slab::{Body, Deferred, Release, Slab, SlabConfig};
 #[cfg(target_os = "linux")]
 pub use source::MmapSource;
 pub use source::{FrameSource, HeapSource, SourceError};
 pub use state::LockError;
-pub use table::WordTable;
 pub use units::{FRAME_BYTES, FrameCount, FrameNo, FrameRange, PAGEBLOCK_FRAMES, frames_for};
+pub use word_table::WordTable;

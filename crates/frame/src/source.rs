@@ -21,6 +21,7 @@ use crate::FRAME_BYTES;
 
 /// Why a source gave no memory.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum SourceError {
     /// The system refused.
     #[error(transparent)]
@@ -206,8 +207,8 @@ unsafe impl FrameSource for HeapSource {
             let end = reservation.at(range.end);
             let mut word = reservation.at(range.start).cast::<AtomicU64>();
             while word.cast() < end {
-                // Atomic stores, because others may load atomically meanwhile.
-                // SAFETY: an aligned word of our live block, which by this function's contract nobody writes.
+                // Atomic stores, because threads may load atomically meanwhile.
+                // SAFETY: an aligned word of our live block, which no thread writes, by this function's contract.
                 unsafe { word.as_ref() }.store(0, Ordering::Relaxed);
                 // SAFETY: at most one past the end of the range.
                 word = unsafe { word.add(1) };

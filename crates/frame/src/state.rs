@@ -6,24 +6,24 @@
 //! ```
 //! | from | to | by |
 //! |---|---|---|
-//! | vacant (0) | LIVE, WRITER, place | `publish`, whoever was given the id |
+//! | vacant (0) | LIVE, WRITER, place | `publish`, the thread that took the id |
 //! | LIVE, not WRITER, not DYING | one reader more | `try_read` |
-//! | LIVE, no holder, not DYING | WRITER, not PENDING | `try_write` |
-//! | readers or WRITER | one hold less | `unlock_read`, `unlock_write`; the last one of a PENDING or DYING word reports it |
+//! | LIVE, not locked, not DYING | WRITER, not PENDING | `try_write` |
+//! | readers or WRITER | one lock less | `unlock_read`, `unlock_write`; the last one of a PENDING or DYING word defers it |
 //! | LIVE, WRITER | vacant, or DYING if ISOLATED | `retire`, by the writer |
-//! | LIVE | vacant (no holder, not ISOLATED) or DYING (otherwise) | `reap` |
-//! | LIVE, DYING, no holder, not ISOLATED | vacant | `claim`: exactly one caller gets the place |
+//! | LIVE | vacant (neither locked nor ISOLATED) or DYING (otherwise) | `reap` |
+//! | LIVE, DYING, neither locked nor ISOLATED | vacant | `reap_dying`: exactly one caller gets the frames |
 //! | LIVE | PENDING as well | `note_pending` |
-//! | LIVE, not DYING, not ISOLATED | ISOLATED | `isolate`: whoever is about to move the frames |
-//! | LIVE, WRITER, ISOLATED | another place | `relocate`, by the writer, who isolated it |
-//! | LIVE, ISOLATED | not ISOLATED | `putback`; the last one of a DYING word reports it |
+//! | LIVE, not DYING, not ISOLATED | ISOLATED | `isolate`, by a mover |
+//! | LIVE, WRITER, ISOLATED | another place | `relocate`, by the mover, which locked it for writing too |
+//! | LIVE, ISOLATED | not ISOLATED | `putback`; of a DYING word, it defers it |
 //!
-//! Because the place is in the word, one successful compare-and-swap both holds the frames and tells where they are.
-//! Readers only count up and never queue behind a writer that waits, since writers only try. A *report* is a hint to
-//! look at the descriptor; it may come late and find nothing to do, because `claim` decides.
+//! The place is in the word, so one successful compare-and-swap locks the frames and tells where they are. Readers only count
+//! up, and never queue behind a writer, since writers only try. To *defer* a descriptor is a hint to look at it: it may come
+//! late and find nothing to do, because `reap_dying` decides.
 //!
-//! ISOLATED keeps the place and the id from being given to others, whatever holds come and go: so whoever isolated a
-//! descriptor can look at it again later and still means the same one.
+//! While ISOLATED is set, the place and the id stay this descriptor's, whatever locks come and go. So a mover that looks at the
+//! descriptor again later finds the same one.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering};
 
@@ -42,28 +42,28 @@ const DYING: u64 = 1 << 56;
 const PENDING: u64 = 1 << 57;
 const WAITERS: u64 = 1 << 58;
 const ISOLATED: u64 = 1 << 59;
-const HOLDS: u64 = READERS | WRITER;
+const LOCKS: u64 = READERS | WRITER;
 const PLACE: u64 = (1 << READERS_SHIFT) - 1;
 
 /// How often a reader looks before it sleeps: a move of one object takes about as long.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
 
-/// Why a hold was not given.
+/// Why a descriptor was not locked or isolated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockError {
     /// Nothing lives under this id (any more).
     Gone,
-    /// Somebody else holds it in a way that excludes this hold.
+    /// Another guard or mover excludes it now.
     Busy,
 }
 
-/// What became of a descriptor that was killed.
+/// What became of a descriptor whose life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kill {
-    /// Nobody held it: it is vacant now, and its frames are the caller's to free.
-    Claimed(FrameRange),
-    /// Somebody holds it or is moving it: the last one to let go reports it.
-    Held,
+pub(crate) enum Reap {
+    /// No thread held a lock: the word is vacant now, and the caller frees these frames.
+    Now(FrameRange),
+    /// A guard or a mover remains. The last one to go defers the descriptor.
+    Later,
 }
 
 /// See the module.
@@ -87,11 +87,11 @@ fn word_of(location: FrameRange) -> u64 {
     u64::from(location.start.0) | u64::from(location.frames.get() - 1) << FRAMES_SHIFT
 }
 
-/// Whether the last hold of this word is gone and somebody must look at the descriptor. A dying one that is isolated
-/// is left to whoever puts it back.
+/// Whether the last lock of this word is gone and the descriptor must be deferred. The mover that puts an isolated one back
+/// defers it.
 fn has_deferred(word: u64) -> bool {
     let freeable = word & (DYING | ISOLATED) == DYING;
-    word & HOLDS == 0 && word & LIVE != 0 && (freeable || word & PENDING != 0)
+    word & LOCKS == 0 && word & LIVE != 0 && (freeable || word & PENDING != 0)
 }
 
 impl StateWord {
@@ -111,10 +111,10 @@ impl StateWord {
         (word & LIVE != 0).then(|| location_of(word))
     }
 
-    /// Whether anybody holds it. For inspection.
-    pub(crate) fn is_held(&self) -> bool {
+    /// Whether a guard locks it. For inspection.
+    pub(crate) fn is_locked(&self) -> bool {
         // ORDERING: Relaxed; as above.
-        self.0.load(Ordering::Relaxed) & HOLDS != 0
+        self.0.load(Ordering::Relaxed) & LOCKS != 0
     }
 
     /// Whether it is dying. For inspection.
@@ -123,15 +123,15 @@ impl StateWord {
         self.0.load(Ordering::Relaxed) & DYING != 0
     }
 
-    /// Whether somebody is moving it. For inspection.
+    /// Whether a mover isolated it. For inspection.
     pub(crate) fn is_isolated(&self) -> bool {
         // ORDERING: Relaxed; as above.
         self.0.load(Ordering::Relaxed) & ISOLATED != 0
     }
 
-    /// Makes a vacant word live and held for writing.
+    /// Makes a vacant word live and locked for writing.
     pub(crate) fn publish(&self, location: FrameRange) {
-        // ORDERING: Acquire; pairs with the Release in `retire`, `reap` and `claim`: the new body must not be
+        // ORDERING: Acquire; pairs with the Release in `retire`, `reap` and `reap_dying`: the new body must not be
         // written before the last user of the old one was done.
         let outcome = self.0.compare_exchange(
             0,
@@ -142,7 +142,7 @@ impl StateWord {
         assert!(outcome.is_ok(), "an id was given out while its descriptor was in use");
     }
 
-    /// Takes a read hold, or says why not.
+    /// Locks for reading, or says why not.
     #[inline]
     pub(crate) fn try_read(&self) -> Result<FrameRange, LockError> {
         // ORDERING: Relaxed; the exchange below checks the value and acquires.
@@ -151,7 +151,7 @@ impl StateWord {
             if word & (LIVE | DYING) != LIVE {
                 return Err(LockError::Gone);
             }
-            // A full reader count is treated like a writer: wait until somebody leaves.
+            // A full reader count is like a writer: the caller waits until a reader leaves.
             if word & WRITER != 0 || word & READERS == READERS {
                 return Err(LockError::Busy);
             }
@@ -169,7 +169,7 @@ impl StateWord {
         }
     }
 
-    /// Takes a read hold, waiting while a writer is at work. `None` when nothing lives here.
+    /// Locks for reading; waits for a writer. `None` when nothing lives here.
     pub(crate) fn read(&self) -> Option<FrameRange> {
         for _ in 0..=SPINS {
             match self.try_read() {
@@ -188,7 +188,7 @@ impl StateWord {
             // ORDERING: Relaxed; the mark only asks for a wake-up, and the epoch orders sleeping against waking.
             let word = self.0.load(Ordering::Relaxed);
             if word & WRITER == 0 {
-                // Left in between, or the reader count is full: somebody runs, let them.
+                // The writer left in between, or the reader count is full: let another thread run.
                 sync::yield_now();
             } else if word & WAITERS != 0
                 || self
@@ -201,23 +201,23 @@ impl StateWord {
         }
     }
 
-    /// Gives a read hold back. `true`: somebody must look at the descriptor.
+    /// Unlocks a reader. `true`: the caller defers the descriptor.
     #[inline]
     pub(crate) fn unlock_read(&self) -> bool {
-        // ORDERING: Release; pairs with the Acquire in `try_write` and `claim`: what this reader read was read
+        // ORDERING: Release; pairs with the Acquire in `try_write` and `reap_dying`: what this reader read was read
         // before the next writer writes or the frames are freed.
         let before = self.0.fetch_sub(READER, Ordering::Release);
-        debug_assert!(before & READERS != 0, "a read hold is given back once");
+        debug_assert!(before & READERS != 0, "a reader unlocks once");
         has_deferred(before - READER)
     }
 
-    /// Takes the write hold if nobody holds anything; clears PENDING, whose work the writer now has to do.
+    /// Locks for writing if no lock is held; clears PENDING, whose work this writer has to do.
     pub(crate) fn try_write(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(PENDING)
     }
 
-    /// As [`try_write`](Self::try_write), for a writer that leaves pending work to the next: PENDING stays set, and is
-    /// reported when this hold is given back.
+    /// As [`try_write`](Self::try_write), for a writer that leaves pending work to the next one: PENDING stays set, and
+    /// unlocking defers the descriptor again.
     pub(crate) fn try_write_for_move(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(0)
     }
@@ -229,20 +229,20 @@ impl StateWord {
             if word & (LIVE | DYING) != LIVE {
                 return Err(LockError::Gone);
             }
-            if word & HOLDS != 0 {
+            if word & LOCKS != 0 {
                 return Err(LockError::Busy);
             }
-            let held = (word | WRITER) & !cleared;
+            let locked = (word | WRITER) & !cleared;
             // ORDERING: Acquire; pairs with the Release in `unlock_read`, `unlock_write` and `note_pending`.
-            match self.0.compare_exchange_weak(word, held, Ordering::Acquire, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(word, locked, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Ok(location_of(word)),
                 Err(seen) => word = seen,
             }
         }
     }
 
-    /// Marks a descriptor whose frames are about to be moved. While the mark is set the id stays this descriptor's,
-    /// and its place is changed by nobody else.
+    /// Marks a descriptor whose frames the caller is about to move. While the mark is set the id stays this descriptor's, and no
+    /// other thread changes its place.
     pub(crate) fn isolate(&self) -> Result<FrameRange, LockError> {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
@@ -266,81 +266,81 @@ impl StateWord {
         }
     }
 
-    /// Clears the mark. `true`: the descriptor died meanwhile, and somebody must look at it.
+    /// Clears the mark. `true`: the descriptor died meanwhile, and the caller defers it.
     pub(crate) fn putback(&self) -> bool {
-        // ORDERING: Release; pairs with the Acquire in `isolate`, and with that in `claim`: the frames of a dying
+        // ORDERING: Release; pairs with the Acquire in `isolate`, and with that in `reap_dying`: the frames of a dying
         // descriptor may be freed as soon as the mark is gone.
         let before = self.0.fetch_and(!ISOLATED, Ordering::Release);
         debug_assert!(before & ISOLATED != 0, "a descriptor is put back once");
         before & DYING != 0 && has_deferred(before & !ISOLATED)
     }
 
-    /// Changes the place of a descriptor that the caller isolated and holds for writing.
+    /// Changes the place of a descriptor that the caller isolated and locked for writing.
     pub(crate) fn relocate(&self, to: FrameRange) {
-        // ORDERING: Relaxed; published, with the bytes, by the Release of `unlock_write`. Others change only their
-        // own bits (DYING, PENDING, WAITERS) meanwhile.
+        // ORDERING: Relaxed; published, with the bytes, by the Release of `unlock_write`. Other threads change only
+        // their own bits (DYING, PENDING, WAITERS) meanwhile.
         let moved = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-            debug_assert!(word & (WRITER | ISOLATED) == WRITER | ISOLATED, "the mover holds it");
+            debug_assert!(word & (WRITER | ISOLATED) == WRITER | ISOLATED, "the mover locked it");
             Some(word & !PLACE | word_of(to))
         });
         debug_assert!(moved.is_ok(), "an update that always has a value");
     }
 
-    /// Gives the write hold back. `true`: somebody must look at the descriptor.
+    /// Unlocks the writer. `true`: the caller defers the descriptor.
     pub(crate) fn unlock_write(&self) -> bool {
         // ORDERING: Release; pairs with the Acquire in `try_read` and `try_write`.
         let before = self.0.fetch_and(!(WRITER | WAITERS), Ordering::Release);
-        debug_assert!(before & WRITER != 0, "a write hold is given back once");
+        debug_assert!(before & WRITER != 0, "a writer unlocks once");
         if before & WAITERS != 0 {
             sync::wake_all(self.key());
         }
         has_deferred(before & !WRITER)
     }
 
-    /// Ends the life of a descriptor that the caller holds for writing: at once, or when it is put back.
-    pub(crate) fn retire(&self) -> Kill {
+    /// Ends the life of a descriptor that the caller locked for writing: at once, or when it is put back.
+    pub(crate) fn retire(&self) -> Reap {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             debug_assert!(word & (LIVE | WRITER) == LIVE | WRITER, "only the writer retires");
             let isolated = word & ISOLATED != 0;
             let after = if isolated { word & !(WRITER | WAITERS | PENDING) | DYING } else { 0 };
-            // ORDERING: Release; pairs with the Acquire in `publish` and `claim`.
+            // ORDERING: Release; pairs with the Acquire in `publish` and `reap_dying`.
             match self.0.compare_exchange_weak(word, after, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     if word & WAITERS != 0 {
                         sync::wake_all(self.key());
                     }
-                    return if isolated { Kill::Held } else { Kill::Claimed(location_of(word)) };
+                    return if isolated { Reap::Later } else { Reap::Now(location_of(word)) };
                 }
                 Err(seen) => word = seen,
             }
         }
     }
 
-    /// Ends the life of a descriptor, at once or when its last hold goes. To be called once for a life.
-    pub(crate) fn reap(&self) -> Kill {
+    /// Ends the life of a descriptor: at once, or when its last lock goes. To be called once for a life.
+    pub(crate) fn reap(&self) -> Reap {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
-            assert!(word & (LIVE | DYING) == LIVE, "a descriptor is killed once");
-            let idle = word & (HOLDS | ISOLATED) == 0;
+            assert!(word & (LIVE | DYING) == LIVE, "a descriptor is reaped once");
+            let idle = word & (LOCKS | ISOLATED) == 0;
             let after = if idle { 0 } else { word | DYING };
             // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, since the frames may be freed at
-            // once; Release pairs with the Acquire in `publish` and `claim`.
+            // once; Release pairs with the Acquire in `publish` and `reap_dying`.
             match self.0.compare_exchange_weak(word, after, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if idle => return Kill::Claimed(location_of(word)),
-                Ok(_) => return Kill::Held,
+                Ok(_) if idle => return Reap::Now(location_of(word)),
+                Ok(_) => return Reap::Later,
                 Err(seen) => word = seen,
             }
         }
     }
 
-    /// Ends a dying descriptor that nobody holds or isolates any more. Of several callers one gets its place.
-    pub(crate) fn claim(&self) -> Option<FrameRange> {
+    /// Ends a dying descriptor that is neither locked nor isolated any more. Of several callers one gets its frames.
+    pub(crate) fn reap_dying(&self) -> Option<FrameRange> {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
-        while word & (HOLDS | ISOLATED) == 0 && word & (LIVE | DYING) == LIVE | DYING {
+        while word & (LOCKS | ISOLATED) == 0 && word & (LIVE | DYING) == LIVE | DYING {
             // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, `unlock_write`, `retire` and
             // `putback`, Release with the Acquire in `publish`.
             match self.0.compare_exchange_weak(word, 0, Ordering::AcqRel, Ordering::Relaxed) {
@@ -351,10 +351,10 @@ impl StateWord {
         None
     }
 
-    /// Marks that there is work for the next writer. `true`: nobody holds it, so somebody must look at it.
+    /// Marks that there is work for the next writer. `true`: no guard locks it, so the caller defers it.
     ///
-    /// The work may have been done, and the descriptor retired, by a writer that came in between: a vacant word is
-    /// left alone, and a mark on its successor makes somebody look and find nothing.
+    /// A writer that came in between may have done the work and retired the descriptor. A vacant word stays as it is, and a mark
+    /// on a successor only costs a look that finds nothing.
     pub(crate) fn note_pending(&self) -> bool {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);

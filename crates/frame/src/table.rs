@@ -77,7 +77,7 @@ mod imp {
 
     /// The grain of commit: one system call for many pages; pages not yet touched are not resident.
     const COMMIT_BYTES: usize = 256 << 10;
-    /// Pages given back in one call, so that whoever waits for the table waits briefly.
+    /// Pages given back in one call, so that a thread that waits for the table waits briefly.
     const RELEASE_BATCH: usize = 128;
 
     /// A table of `T`.
@@ -184,7 +184,7 @@ mod imp {
         /// how many. Looks at pages from `cursor` on, a bounded number a call, and moves it to `None` at the end.
         ///
         /// # Safety
-        /// From the call of `vacant` to the end of this one, nobody writes an entry of a page that it said yes for.
+        /// From the call of `vacant` to the end of this one, no thread writes an entry of a page that it said yes for.
         pub(crate) unsafe fn release_vacant(
             &self,
             cursor: &mut Option<usize>,
@@ -209,7 +209,7 @@ mod imp {
             if ranges.is_empty() {
                 return charged.shrink(&self.memory);
             }
-            // SAFETY: nobody writes these entries, by this function's contract; others may load them atomically.
+            // SAFETY: no thread writes these entries, by this function's contract; threads may load them atomically.
             let given_back = unsafe { self.memory.source().decommit(&self.reservation, &ranges) };
             if given_back.is_err() {
                 return 0;
@@ -275,84 +275,6 @@ mod imp {
         ) -> usize {
             *cursor = None;
             0
-        }
-    }
-}
-
-/// A table of 64-bit words for the layers above.
-///
-/// # Concurrency
-/// The words are atomics and shared freely; what they mean, and which of them are in use, is the owner's protocol.
-#[derive(Debug)]
-pub struct WordTable(Table<AtomicU64>);
-
-impl WordTable {
-    /// An empty table for up to `capacity` words, charged to `memory` page by page.
-    ///
-    /// # Errors
-    /// [`SourceError`] when the address space cannot be reserved.
-    pub fn new(memory: &Arc<MemoryBudget>, capacity: usize) -> Result<Self, SourceError> {
-        Ok(Self(Table::new(memory, capacity)?))
-    }
-
-    /// The words there can ever be.
-    pub fn capacity(&self) -> usize {
-        self.0.capacity()
-    }
-
-    /// The word, or `None` when it was never made usable. Any index may be asked for.
-    #[inline]
-    pub fn get(&self, index: usize) -> Option<&AtomicU64> {
-        self.0.get(index)
-    }
-
-    /// The word.
-    ///
-    /// # Panics
-    /// If it was never made usable.
-    #[inline]
-    pub fn word(&self, index: usize) -> &AtomicU64 {
-        self.0.get(index).expect("a word that was made usable before")
-    }
-
-    /// `N` words in a row, or `None` when the last of them was never made usable.
-    #[inline]
-    pub fn array<const N: usize>(&self, index: usize) -> Option<&[AtomicU64; N]> {
-        self.0.get_array(index)
-    }
-
-    /// Makes a word usable; it is 0 unless it was written before.
-    ///
-    /// # Errors
-    /// [`OutOfFrames`] when its page does not fit the limit, or beyond the capacity.
-    pub fn ensure(&self, index: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
-        self.0.ensure(index, access)
-    }
-
-    /// Gives back pages for whose words `vacant` says yes, a bounded number a call, from `cursor` on; returns how
-    /// many. Their words become 0. `cursor` is `None` when the end was reached.
-    ///
-    /// The caller keeps others from storing to those words meanwhile, or their stores are lost.
-    pub fn release_vacant(
-        &self,
-        cursor: &mut Option<usize>,
-        vacant: &mut dyn FnMut(Range<usize>) -> bool,
-    ) -> usize {
-        // A model's table is one page, and giving it back is to forget what it held.
-        #[cfg(loom)]
-        return {
-            *cursor = None;
-            let vacant = vacant(0..self.capacity());
-            for index in (0..self.capacity()).filter(|_| vacant) {
-                self.word(index).store(0, pagefold_sys::sync::Ordering::Relaxed);
-            }
-            usize::from(vacant)
-        };
-        // SAFETY: a word that is stored to meanwhile may lose the store, as documented, but every value is a valid
-        // word: no memory safety hangs on it.
-        #[cfg(not(loom))]
-        unsafe {
-            self.0.release_vacant(cursor, vacant)
         }
     }
 }

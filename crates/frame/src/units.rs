@@ -4,7 +4,7 @@
 pub const FRAME_BYTES: usize = 4096;
 /// Frames in a pageblock (2 MiB): the grain in which an arena grows and gives back.
 pub const PAGEBLOCK_FRAMES: u32 = 512;
-/// The order of a whole pageblock.
+/// The order of a pageblock.
 pub(crate) const PAGEBLOCK_ORDER: u32 = 9;
 
 /// The number of a frame in its arena.
@@ -77,7 +77,7 @@ pub fn frames_for(bytes: usize) -> FrameCount {
     FrameCount::new(u32::try_from(bytes.div_ceil(FRAME_BYTES)).unwrap_or(u32::MAX))
 }
 
-/// Where a descriptor's frames are: a run of neighbours.
+/// A run of neighbouring frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameRange {
     /// The first frame.
@@ -99,28 +99,30 @@ impl FrameRange {
 }
 
 /// A range of frame numbers by pageblock: the part of the range that lies in each.
-pub(crate) fn by_pageblock(range: &std::ops::Range<u32>) -> impl Iterator<Item = Part> + use<> {
+pub(crate) fn by_pageblock(
+    range: &std::ops::Range<u32>,
+) -> impl Iterator<Item = BlockPart> + use<> {
     let (mut at, end) = (range.start, range.end);
     std::iter::from_fn(move || {
         (at < end).then(|| {
             let (pageblock, first) = (at / PAGEBLOCK_FRAMES, at % PAGEBLOCK_FRAMES);
             let frames = (PAGEBLOCK_FRAMES - first).min(end - at);
             at += frames;
-            Part { pageblock, first, frames }
+            BlockPart { pageblock, first, frames }
         })
     })
 }
 
 /// Frames of one pageblock.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Part {
+pub(crate) struct BlockPart {
     pub(crate) pageblock: u32,
     /// The first of them, within the pageblock.
     pub(crate) first: u32,
     pub(crate) frames: u32,
 }
 
-impl Part {
+impl BlockPart {
     pub(crate) fn start(self) -> FrameNo {
         FrameNo(self.pageblock * PAGEBLOCK_FRAMES + self.first)
     }

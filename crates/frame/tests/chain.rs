@@ -99,7 +99,7 @@ fn every_frame_of_a_chain_has_bytes_of_its_own_and_comes_back() {
         rig.check(*id).expect("lives");
     }
     for id in ids.iter().step_by(2).chain([&scattered]) {
-        rig.chains.try_write(*id).expect("nobody holds it").retire();
+        rig.chains.try_write(*id).expect("no guard locks it").retire();
     }
     rig.validate();
     assert_eq!(rig.arena.stats().allocated, 0);
@@ -153,7 +153,7 @@ fn what_is_freed_while_a_frame_is_isolated_goes_when_it_is_put_back() {
         let id = rig.create(4, 9).expect("room");
         let isolated = rig.chains.isolate(id).expect("lives");
         match retire {
-            true => rig.chains.try_write(id).expect("a mark keeps nobody out").retire(),
+            true => rig.chains.try_write(id).expect("a mark keeps no writer out").retire(),
             false => assert_eq!(rig.chains.reap(id), Release::Later),
         }
         assert_eq!(rig.arena.stats().allocated, 4);

@@ -158,7 +158,7 @@ fn a_claim_may_be_aligned_to_more_than_a_pageblock() {
 
 /// The tables of whole pageblocks are not given back between the opening of a range and its hold.
 #[test]
-fn tables_of_a_claimed_range_are_charged_whoever_trims() {
+fn tables_of_a_contiguous_range_are_charged_while_another_thread_trims() {
     let rig = rig();
     create(&rig.movable, 1, 1).expect("room");
     let alloc = || rig.arena.alloc_contiguous(&[&rig.movable], 4096, 512).expect("room");
@@ -185,7 +185,7 @@ fn tables_of_a_claimed_range_are_charged_whoever_trims() {
     });
 }
 
-/// Free frames of a range that is evacuated are out of everybody's reach; at the limit they go back first.
+/// Free frames of a range that is evacuated are out of reach; at the limit they go back first.
 #[test]
 fn an_allocation_beside_compaction_finds_what_is_idle() {
     let (rig, hooks) = hooked(AMPLE);
@@ -253,7 +253,7 @@ fn a_pageblock_with_readers_does_not_keep_the_others() {
         kept[..60].iter().map(|&id| rig.movable.read(id).expect("lives")).collect();
     let freed: u64 =
         (0..3).map(|_| rig.arena.compact(&[&rig.movable], usize::MAX).freed_pageblocks).sum();
-    assert_eq!(freed, 1, "the second fits the third, whoever reads in the first");
+    assert_eq!(freed, 1, "the second fits the third while the first is read");
     drop(readers);
 }
 

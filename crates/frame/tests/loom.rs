@@ -48,7 +48,7 @@ fn check(slab: &Spans, id: DescriptorId) -> Result<u8, LockError> {
 
 fn finish(arena: &Arena, slab: &Spans) -> Vec<Deferred> {
     let mut seen = Vec::new();
-    while slab.drain_deferred(&mut |attention| seen.push(attention)) {}
+    while slab.drain_deferred(&mut |work| seen.push(work)) {}
     slab.validate().expect("valid");
     arena.validate().expect("valid");
     seen
@@ -159,7 +159,7 @@ fn pending_work_is_never_lost() {
             let slab = Arc::clone(&slab);
             thread::spawn(move || {
                 let Ok(guard) = slab.try_write(id) else { return 0 };
-                // Whoever writes takes the work over.
+                // A writer takes the work over.
                 let work = slab.words(id)[0].swap(0, loom::sync::atomic::Ordering::Acquire);
                 drop(guard);
                 work
@@ -282,7 +282,7 @@ fn of_two_movers_one_steps_aside_or_both_move_one_after_the_other() {
     });
 }
 
-/// An id that is freed and given out again while somebody means to move the old one.
+/// An id that is freed and given out again while a mover means to move the old one.
 #[test]
 fn a_late_mover_never_takes_frames_from_a_successor_twice() {
     model(|| {
@@ -315,7 +315,7 @@ fn pending_work_beside_a_move_is_never_lost() {
         slab.note_pending(id);
         _ = mover.join().expect("no panic");
         let reported = finish(&arena, &slab).contains(&Deferred::Pending(id));
-        assert!(reported, "nobody wrote, so the work is still there");
+        assert!(reported, "no writer came, so the work is still there");
     });
 }
 
@@ -444,7 +444,7 @@ fn movers_of_two_frames_of_a_chain_move_one_after_the_other_or_step_aside() {
     });
 }
 
-/// A chain that dies and is followed by another of the same id, beside somebody who means to move a frame of the first.
+/// A chain that dies and is followed by another of the same id, beside a mover that means to move a frame of the first.
 #[test]
 fn a_late_mover_takes_no_frame_of_a_successor_twice() {
     model(|| {

@@ -1,4 +1,4 @@
-//! Migration, compaction and claims, one rule at a time; `model.rs` mixes them at random.
+//! Migration, compaction and contiguous allocation, one rule at a time; `model.rs` mixes them at random.
 #![cfg(not(loom))]
 
 mod support;
@@ -45,7 +45,7 @@ fn a_run_moves_with_its_bytes_and_names_its_owner_at_the_new_place() {
         assert!(before.start != after.start);
         assert_eq!(before.frames, after.frames);
         assert_eq!(rig.arena.stats().allocated, allocated);
-        assert_eq!(rig.arena.owner(before.start), None, "the old run is nobody's");
+        assert_eq!(rig.arena.owner(before.start), None, "the old run has no owner");
         assert_filled(&rig, id, frames);
         rig.validate().expect("valid");
     }
@@ -64,7 +64,7 @@ fn a_reader_makes_it_busy_and_nothing_changes() {
     drop(reader);
     assert_eq!(rig.arena.migrate(&rig.movable, id), Ok(FrameCount::new(2)));
     assert_filled(&rig, id, 7);
-    let writer = rig.movable.try_write(id).expect("nobody holds it");
+    let writer = rig.movable.try_write(id).expect("no guard locks it");
     assert_eq!(rig.arena.migrate(&rig.movable, id), Err(FrameMigrateError::Busy(Busy::Locked)));
     drop(writer);
     assert_eq!(rig.arena.migration().busy_locked, 2);
@@ -90,7 +90,7 @@ fn pinned_and_isolated_runs_stay() {
     rig.validate().expect("valid");
 }
 
-/// While the mark is set neither id nor frames go to anybody else; a second free is refused as ever.
+/// While the mark is set neither id nor frames go to another owner; a second free is refused as ever.
 #[test]
 fn what_is_freed_while_it_is_isolated_goes_when_it_is_put_back() {
     let rig = rig();
@@ -117,7 +117,7 @@ fn what_is_retired_while_it_is_isolated_goes_when_it_is_put_back() {
     let rig = rig();
     let id = create(&rig.movable, 1, 7).expect("room");
     let isolated = rig.movable.isolate(id).expect("lives");
-    rig.movable.try_write(id).expect("a mark keeps nobody out").retire();
+    rig.movable.try_write(id).expect("a mark keeps no writer out").retire();
     assert_eq!(rig.movable.read(id).err(), Some(LockError::Gone));
     rig.drain_deferred();
     assert_eq!(rig.arena.stats().allocated, 1);
@@ -137,7 +137,7 @@ fn a_move_leaves_pending_work_pending() {
     drop(reader);
     assert!(rig.arena.migrate(&rig.movable, id).is_ok());
     let mut seen = Vec::new();
-    while rig.movable.drain_deferred(&mut |attention| seen.push(attention)) {}
+    while rig.movable.drain_deferred(&mut |work| seen.push(work)) {}
     assert!(seen.contains(&pagefold_frame::Deferred::Pending(id)));
     rig.validate().expect("valid");
 }
@@ -157,7 +157,7 @@ fn without_a_run_to_go_to_it_stays() {
             rig.arena.alloc_contiguous(&[&rig.movable], AMPLE / 2, 1),
             Err(ContiguousError::OutOfMemory { .. })
         ),
-        "a claim that needs a pageblock"
+        "a range that needs a pageblock"
     );
     plan.heal();
     assert_eq!(rig.movable.frame_range(id), place);
@@ -237,7 +237,7 @@ fn compaction_works_at_the_limit() {
 }
 
 #[test]
-fn a_claim_evacuates_a_range_and_gives_it_back() {
+fn an_allocation_evacuates_a_range_and_gives_it_back() {
     // No pageblock beyond those in use, so that something has to move.
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 32 << 20);
     let kept = fragmented(&rig, 2200, 3);
@@ -250,7 +250,7 @@ fn a_claim_evacuates_a_range_and_gives_it_back() {
     fill(range.as_mut_slice(), 0xfeed);
     assert!(rig.arena.migration().migrated > 0, "something was in the way");
     assert_eq!(rig.arena.stats().contiguous, 2048);
-    rig.validate().expect("valid with a claim");
+    rig.validate().expect("valid with a range");
     for &(id, value) in &kept {
         assert_filled(&rig, id, value);
         let location = rig.movable.frame_range(id).expect("lives");
@@ -268,7 +268,7 @@ fn a_claim_evacuates_a_range_and_gives_it_back() {
 
 /// Runs have no room but in the pageblocks of single frames: these are compacted first.
 #[test]
-fn a_claim_makes_room_in_pageblocks_of_another_kind() {
+fn an_allocation_makes_room_in_pageblocks_of_another_kind() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 16 << 20);
     let (mut singles, mut runs) = (Vec::new(), Vec::new());
     // One pageblock of single frames, one of runs, and so on.
@@ -281,7 +281,7 @@ fn a_claim_makes_room_in_pageblocks_of_another_kind() {
         assert_eq!(rig.movable.reap(*id), Release::Now);
     }
     let range = rig.arena.alloc_contiguous(&[&rig.movable], 2 * 512, 1).expect("singles fit one");
-    assert!(rig.arena.migration().pageblocks_freed >= 1, "the claim alone was not enough");
+    assert!(rig.arena.migration().pageblocks_freed >= 1, "the allocation alone was not enough");
     for (value, id) in (0_u32..).zip(&runs) {
         assert_filled(&rig, *id, value % 128);
     }
@@ -290,7 +290,7 @@ fn a_claim_makes_room_in_pageblocks_of_another_kind() {
 }
 
 #[test]
-fn a_claim_names_what_is_in_the_way_and_leaves_everything_as_it_was() {
+fn an_allocation_names_its_blockers_and_leaves_everything_as_it_was() {
     let rig = Rig::new(Box::new(HeapSource::new()), AMPLE, 2 << 20);
     let id = create(&rig.movable, 4, 7).expect("room");
     let place = rig.movable.frame_range(id).expect("lives");
@@ -301,12 +301,16 @@ fn a_claim_names_what_is_in_the_way_and_leaves_everything_as_it_was() {
     assert_eq!(blockers[0].frame, place.start);
     assert_eq!(blockers[0].busy, Busy::Locked);
     assert_eq!(blockers[0].owner.map(|owner| owner.id), Some(id));
-    assert!(error.to_string().contains("frame 0 (descriptor 0): somebody holds them"), "{error}");
+    assert!(
+        error.to_string().contains("frame 0 (descriptor 0): a reader or a writer has them locked"),
+        "{error}"
+    );
     assert_eq!((rig.movable.frame_range(id), rig.memory.used()), (Some(place), used));
     // Beside it there is room.
     let range = rig.arena.alloc_contiguous(&[&rig.movable], 256, 256).expect("the other half");
     assert_eq!(range.start().get(), 256);
-    let error = rig.arena.alloc_contiguous(&[&rig.movable], 257, 1).expect_err("claimed and held");
+    let error =
+        rig.arena.alloc_contiguous(&[&rig.movable], 257, 1).expect_err("contiguous and locked");
     let ContiguousError::Blocked { blockers, .. } = &error else { panic!("{error}") };
     assert!(blockers.iter().any(|blocker| blocker.busy == Busy::Contiguous), "{error}");
     drop((reader, range));
@@ -359,7 +363,7 @@ fn impossible_ranges_are_refused() {
 }
 
 #[test]
-fn a_claim_inside_the_limit_pushes_out_what_is_only_idle() {
+fn an_allocation_inside_the_limit_pushes_out_what_is_only_idle() {
     let rig = Rig::new(Box::new(HeapSource::new()), 3000, ADDRESS_SPACE);
     let kept = fragmented(&rig, 900, 9);
     let idle = rig.arena.stats().idle;

@@ -36,7 +36,7 @@ fn compare(rig: &Rig, model: &Model) {
         for frame in first..first + frames {
             assert_eq!(taken.insert(frame, (number, id)), None, "frame {frame} has two owners");
         }
-        let guard = slab.read(id).expect("nobody writes");
+        let guard = slab.read(id).expect("no guard writes");
         let (&body, bytes) = guard.parts();
         assert_eq!(body, value);
         assert!(is_filled(bytes, value), "the bytes of {id:?} changed");
@@ -96,7 +96,7 @@ impl Life<'_> {
         let released = slab(self.rig, number).reap(id);
         // A hold or mark on the same id in the other slab does not count, so only one direction is certain.
         let used = held || !self.isolated.is_empty();
-        assert!(released == Release::Now || used, "nobody holds {id:?}");
+        assert!(released == Release::Now || used, "no guard locks {id:?}");
         self.model.remove(&(number, id));
         assert_eq!(slab(self.rig, number).read(id).err(), Some(LockError::Gone));
     }
@@ -104,7 +104,7 @@ impl Life<'_> {
     fn rewritten(&mut self, value: u32) {
         let Some((number, id)) = self.pick() else { return };
         let Ok(mut guard) = slab(self.rig, number).try_write(id) else {
-            assert!(self.held.iter().any(|(guard, _)| guard.id() == id), "nobody holds {id:?}");
+            assert!(self.held.iter().any(|(guard, _)| guard.id() == id), "no guard locks {id:?}");
             return;
         };
         let (body, bytes) = guard.parts();
@@ -113,7 +113,7 @@ impl Life<'_> {
         self.model.get_mut(&(number, id)).expect("lives").1 = value;
     }
 
-    fn let_go(&mut self) {
+    fn unlock_one(&mut self) {
         if self.held.is_empty() {
             return;
         }
@@ -124,7 +124,7 @@ impl Life<'_> {
         assert!(is_filled(bytes, value), "a hold keeps the bytes, whatever was killed");
     }
 
-    fn is_held(&self, id: DescriptorId) -> bool {
+    fn is_locked(&self, id: DescriptorId) -> bool {
         self.held.iter().any(|(guard, _)| guard.id() == id)
     }
 
@@ -146,7 +146,7 @@ impl Life<'_> {
             Err(FrameMigrateError::Gone) => panic!("{id:?} lives"),
             Err(FrameMigrateError::Busy(Busy::Pinned)) => assert!(Tag::new(number) == Rig::PINNED),
             Err(FrameMigrateError::Busy(Busy::Locked)) => {
-                assert!(self.is_held(id), "nobody holds {id:?}")
+                assert!(self.is_locked(id), "no guard locks {id:?}")
             }
             Err(FrameMigrateError::Busy(busy)) => assert_eq!(busy, Busy::Isolated),
             Err(FrameMigrateError::OutOfFrames(_)) => {}
@@ -238,7 +238,7 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
                     life.held.push((guard, life.model[&(number, id)].1));
                 }
             }
-            17 | 18 => life.let_go(),
+            17 | 18 => life.unlock_one(),
             19..=21 => life.moved(),
             22 => life.isolated(),
             23 => life.isolated.clear(),
@@ -250,7 +250,7 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
         assert!(rig.memory.used() <= rig.memory.limit(), "step {step}");
         if step % 200 == 0 {
             while !life.held.is_empty() {
-                life.let_go();
+                life.unlock_one();
             }
             life.isolated.clear();
             if step % 400 == 0 {
@@ -338,21 +338,21 @@ fn a_run_that_dies_while_it_is_held_is_freed_by_the_last_hold() {
     assert_eq!(rig.movable.reap(id), Release::Later);
     assert_eq!(rig.movable.try_read(id).err(), Some(LockError::Gone), "no new holds");
     drop(first);
-    assert!(!rig.movable.has_deferred(), "somebody still holds it");
+    assert!(!rig.movable.has_deferred(), "a guard still locks it");
     assert!(is_filled(second.parts().1, 9));
     assert_eq!(rig.arena.stats().allocated, 3);
     drop(second);
     assert!(rig.movable.has_deferred());
     let mut seen = Vec::new();
-    while rig.movable.drain_deferred(&mut |attention| seen.push(attention)) {}
+    while rig.movable.drain_deferred(&mut |work| seen.push(work)) {}
     assert_eq!(seen, [pagefold_frame::Deferred::Freed(FrameCount::new(3))]);
     assert_eq!(rig.arena.stats().allocated, 0);
     rig.validate().expect("valid");
 }
 
-/// A panic while a hold is had lets go of it.
+/// A panic unlocks what its guards locked.
 #[test]
-fn a_panic_lets_go() {
+fn a_panic_unlocks() {
     let rig = Rig::new(Box::new(HeapSource::new()), 1000, ADDRESS_SPACE);
     let id = create(&rig.movable, 1, 9).expect("room");
     for write in [false, true] {

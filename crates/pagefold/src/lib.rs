@@ -72,14 +72,10 @@
 //! # let pool = PoolBuilder::new(Allocator::nbud()).build()?;
 //! # let handle = pool.store(&[7; 100])?;
 //! # let mut back = vec![0; 100];
-//! let mut outcome = Ok(());
-//! pool.read(handle, &mut |slices| {
-//!     outcome = match slices.contiguous() {
-//!         Some(bytes) => decode(&*codec, Encoded::Compressed(bytes), &mut back),
-//!         None => unreachable!("nbud keeps an object in one piece"),
-//!     };
-//! })?;
-//! outcome?;
+//! pool.with(handle, |slices| match slices.contiguous() {
+//!     Some(bytes) => decode(&*codec, Encoded::Compressed(bytes), &mut back),
+//!     None => unreachable!("nbud keeps an object in one piece"),
+//! })??;
 //! # assert_eq!(back, [7; 100]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -94,10 +90,10 @@
 #![forbid(unsafe_code)]
 
 pub use pagefold_pool::{
-    AllocError, Allocator, BlockSelection, BuildError, CompactReport, FillPolicy, Handle,
-    HandleError, LimitError, NbudOptions, Pool, PoolBuilder, ReadIntoError, ReclaimError,
-    ReserveAccess, Slices, Stats, TrimReport, TryReadError, UnknownAllocator, Violation,
-    WriteError, XcfmallocOptions, ZsmallocOptions,
+    AllocError, Allocator, BlockSelection, BuildError, CompactReport, Evict, FillPolicy, Handle,
+    HandleError, LimitError, MigrateError, NbudOptions, NotEvicted, Pool, PoolBuilder, PoolId,
+    ReadIntoError, ReclaimError, Reclaimed, ReserveAccess, Slices, Stats, TrimReport, TryReadError,
+    UnknownAllocator, Violation, WriteError, XcfmallocOptions, ZsmallocOptions,
 };
 
 pub use pagefold_store::{
@@ -114,7 +110,7 @@ pub mod codec {
     pub use pagefold_codec::*;
 }
 
-/// Where a pool's memory comes from, for [`PoolBuilder::source`].
+/// Where a pool's memory comes from, for [`PoolBuilder::source`], and the budget that it is charged to.
 ///
 /// # Examples
 /// A pool whose contents stay out of core files:
@@ -138,11 +134,25 @@ pub mod codec {
 pub mod source {
     #[cfg(target_os = "linux")]
     pub use pagefold_frame::MmapSource;
+    pub use pagefold_frame::{Charge, MemoryBudget, OutOfFrames};
     pub use pagefold_frame::{FrameSource, HeapSource, SourceError};
     pub use pagefold_sys::memory::{CoreDump, MemoryError, Reservation};
 }
 
+/// Frames of 4 KiB: ranges of neighbours from [`Pool::alloc_contiguous`], what keeps a frame where it is, and how many moved.
+pub mod frames {
+    pub use pagefold_frame::{
+        Blocker, Busy, ContiguousError, ContiguousRange, DescriptorId, FrameNo, FrameOwner,
+        MigrationStats, Tag,
+    };
+}
+
+/// The control group of a process, for [`CgroupLimit`].
+pub mod cgroup {
+    pub use pagefold_sys::cgroup::{Cgroup, CgroupError, CgroupMemory, Pressure};
+}
+
 /// The examples of the README, compiled and run as the ones above.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 pub struct Readme;

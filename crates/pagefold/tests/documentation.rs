@@ -121,12 +121,18 @@ fn every_file_that_orders_memory_is_in_the_table() {
         let short = path.strip_prefix("crates/").expect("sources lie in crates");
         assert!(!orders || text.contains(short), "docs/CONCURRENCY.md does not speak of {path}");
     }
+    let is_in_path = |letter: char| letter.is_ascii_alphanumeric() || "/_.".contains(letter);
+    let named = text.split(|letter| !is_in_path(letter)).filter(|word| word.contains("/src/"));
+    for path in named {
+        let exists = ["", "crates"].iter().any(|top| root().join(top).join(path).exists());
+        assert!(exists, "docs/CONCURRENCY.md speaks of {path}, which does not exist");
+    }
 }
 
-#[test]
-fn links_between_documents_lead_somewhere() {
+/// All documents, by path from the root.
+fn documents() -> Vec<PathBuf> {
     let root = root();
-    let documents: Vec<PathBuf> = ["", "docs", "docs/decisions"]
+    let found: Vec<PathBuf> = ["", "docs", "docs/decisions"]
         .iter()
         .flat_map(|folder| {
             let entries = fs::read_dir(root.join(folder)).expect("a folder of documents");
@@ -134,14 +140,72 @@ fn links_between_documents_lead_somewhere() {
         })
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
-    assert!(documents.len() > 10, "the documents were not found: {documents:?}");
-    for path in documents {
+    assert!(found.len() > 10, "the documents were not found: {found:?}");
+    found
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = root();
+    for path in documents() {
         let text = fs::read_to_string(root.join(&path)).expect("documents are text");
         for (target, _) in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
             let target = target.split('#').next().unwrap_or_default();
             let is_file = !target.is_empty() && !target.contains("://") && !target.contains(' ');
             let file = root.join(&path).with_file_name("").join(target);
             assert!(!is_file || file.exists(), "{}: {target} leads nowhere", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_decision_is_in_the_index() {
+    let index = document("decisions/README.md");
+    let decisions = documents().into_iter().filter(|path| path.starts_with("docs/decisions"));
+    for decision in decisions.filter(|path| !path.ends_with("README.md")) {
+        let name = decision.file_name().and_then(|name| name.to_str()).expect("a plain name");
+        assert!(index.contains(name), "docs/decisions/README.md lacks {name}");
+    }
+}
+
+/// What a text has between backticks, on one line and outside of blocks of code.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    let blocks = text.split("```").step_by(2);
+    blocks.flat_map(str::lines).flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+/// Reference pages only: records and the changelog speak of what was, too.
+fn pages() -> impl Iterator<Item = PathBuf> {
+    let is_page =
+        |path: &PathBuf| !path.starts_with("docs/decisions") && path != Path::new("CHANGELOG.md");
+    documents().into_iter().filter(is_page)
+}
+
+#[test]
+fn documents_name_files_and_tests_that_exist() {
+    let root = root();
+    let crates = ["sys", "procfs", "frame", "pool", "codec", "store", "pagefold", "testkit", "cli"];
+    let code: String = sources(&crates, &["src", "tests", "benches"]).into_values().collect();
+    for page in pages() {
+        let text = fs::read_to_string(root.join(&page)).expect("documents are text");
+        for name in quoted(&text) {
+            let top = name.split_once('/').map_or("", |(top, _)| top);
+            let is_path = ["crates", "docs", "benches", "fuzz", "xtask", ".ci"].contains(&top);
+            assert!(
+                !is_path || name.contains(' ') || root.join(name).exists(),
+                "{} names {name}, which does not exist",
+                page.display()
+            );
+            // Names of four words and more are those of tests.
+            let is_test = name.matches('_').count() > 2
+                && name
+                    .chars()
+                    .all(|letter| letter.is_ascii_lowercase() || "_0123456789".contains(letter));
+            assert!(
+                !is_test || code.contains(name),
+                "{} names {name}, which no code has",
+                page.display()
+            );
         }
     }
 }

@@ -7,10 +7,8 @@ use pagefold_frame::{FrameSource, HeapSource, MemoryBudget};
 use crate::{
     Pool,
     config::{Allocator, BuildError, PoolConfig},
-    nbud::Nbud,
-    xcfmalloc::Xcfmalloc,
-    zbud::Zbud,
-    zsmalloc::Zsmalloc,
+    engine::Engine,
+    packing::{nbud::Nbud, xcfmalloc::Xcfmalloc, zbud::Zbud, zsmalloc::Zsmalloc},
 };
 
 /// Configures and builds a pool. The order of the calls does not matter; of two calls of one setter the last counts.
@@ -90,13 +88,16 @@ impl PoolBuilder {
     /// # Errors
     /// [`BuildError`].
     pub fn build_with_account(self) -> Result<(Box<dyn Pool>, Arc<MemoryBudget>), BuildError> {
+        let allocator = self.allocator;
         let config = self.config();
         let memory = Arc::clone(&config.memory);
-        let pool: Box<dyn Pool> = match config.allocator {
-            Allocator::Nbud(options) => Box::new(Nbud::new(config, options)?),
-            Allocator::Zbud => Box::new(Zbud::new(config)?),
-            Allocator::Xcfmalloc(options) => Box::new(Xcfmalloc::new(config, options)?),
-            Allocator::Zsmalloc(options) => Box::new(Zsmalloc::new(config, options)?),
+        let pool: Box<dyn Pool> = match allocator {
+            Allocator::Nbud(options) => Box::new(Engine::new(Nbud::new(config, options)?)?),
+            Allocator::Zbud => Box::new(Engine::new(Zbud::new(config)?)?),
+            Allocator::Xcfmalloc(options) => {
+                Box::new(Engine::new(Xcfmalloc::new(config, options)?)?)
+            }
+            Allocator::Zsmalloc(options) => Box::new(Engine::new(Zsmalloc::new(config, options)?)?),
         };
         Ok((pool, memory))
     }
@@ -104,12 +105,10 @@ impl PoolBuilder {
     pub(crate) fn config(self) -> PoolConfig {
         let source = self.source.unwrap_or_else(default_source);
         PoolConfig {
-            allocator: self.allocator,
-            limit: self.limit,
             max_limit: self.max_limit,
             handle_indices: self.handle_indices,
             generation_bits: self.generation_bits,
-            memory: Arc::new(MemoryBudget::new(source, usize::MAX)),
+            ..PoolConfig::new(self.limit, source)
         }
     }
 }

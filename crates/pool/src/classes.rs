@@ -59,6 +59,7 @@ impl Default for ClassConfig {
 
 /// Why there is no table of this configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ClassConfigError {
     /// A frame is a power of two within bounds.
     #[error(

@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use pagefold_frame::{FrameCount, MemoryBudget, SourceError};
+use pagefold_frame::{FrameCount, FrameSource, MemoryBudget, SourceError};
 use thiserror::Error;
 
 /// A packing and its options. The command line knows each by [`name`](Self::name).
@@ -292,17 +292,30 @@ impl Default for ZsmallocOptions {
     }
 }
 
-/// What all packings are built from.
+/// What every pool is built from, whatever its packing.
 #[derive(Debug)]
-pub(crate) struct PoolConfig {
-    pub(crate) allocator: Allocator,
+pub struct PoolConfig {
+    /// The hard limit, in bytes.
     pub(crate) limit: usize,
     pub(crate) max_limit: Option<usize>,
     /// The most indices of handles, and bits of their generations. Only tests bound them.
     pub(crate) handle_indices: usize,
     pub(crate) generation_bits: u32,
-    /// The account, without a limit yet, and the source behind it.
+    /// The budget, without a limit yet, and the source behind it.
     pub(crate) memory: Arc<MemoryBudget>,
+}
+
+impl PoolConfig {
+    /// A pool with a hard limit in bytes on everything that may be resident, and memory from `source`.
+    pub fn new(limit: usize, source: Box<dyn FrameSource>) -> Self {
+        Self {
+            limit,
+            max_limit: None,
+            handle_indices: usize::MAX,
+            generation_bits: u32::MAX,
+            memory: Arc::new(MemoryBudget::new(source, usize::MAX)),
+        }
+    }
 }
 
 /// Why a pool could not be built.
@@ -312,8 +325,8 @@ pub enum BuildError {
     /// The limit does not hold an empty pool and the largest object.
     #[error("a limit of {limit} bytes is too small; {allocator} needs at least {min}")]
     LimitTooSmall {
-        /// The allocator asked for.
-        allocator: Allocator,
+        /// The name of the allocator asked for.
+        allocator: &'static str,
         /// The limit given, in bytes.
         limit: usize,
         /// The least possible limit, in bytes.

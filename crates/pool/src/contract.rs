@@ -259,7 +259,7 @@ impl dyn Pool + '_ {
         Ok(call.value())
     }
 
-    /// As [`with`](Self::with), without ever waiting.
+    /// As [`with`](Pool#method.with), without ever waiting.
     ///
     /// # Errors
     /// As for [`try_read`](Pool::try_read).
@@ -372,6 +372,7 @@ impl<'a> Slices<'a> {
 
 /// What one call of [`Pool::compact`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CompactReport {
     /// Objects moved to another place.
     pub moved_objects: u64,
@@ -410,6 +411,7 @@ pub struct Reclaimed {
 
 /// What one call of [`Pool::trim`] gave back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TrimReport {
     /// Bytes of frames given back to the system.
     pub frame_bytes: u64,

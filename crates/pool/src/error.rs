@@ -108,6 +108,7 @@ pub enum ReclaimError {
 
 /// Why [`migrate`](crate::Pool::migrate) moved nothing. Everything is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum MigrateError {
     /// The handle names nothing here.
     #[error(transparent)]

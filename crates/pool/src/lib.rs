@@ -7,33 +7,22 @@
 //! | [`stats`](Stats) | what a pool says of itself, every byte accounted for |
 //! | [`builder`](PoolBuilder) | limits, sources, and the one place that knows every packing |
 //! | `config` | allocators by name, their policies, why a pool could not be built |
-//! | `base` | account, arena, handle table, counters: what every packing stands on |
-//! | `entries` | the handle table that every allocator shares |
+//! | [`engine`] | the one implementation of the contract, over any packing; how to write a packing of your own |
+//! | `packing` | the packings: nbud, zbud, xcfmalloc, zsmalloc |
 //! | [`classes`] | size classes over chains of frames, a pure function |
-//! | `nbud` | spans with buddies packed back to back |
-//! | `zbud` | two objects in a frame |
-//! | `xcfmalloc` | objects scattered over blocks in any holes |
-//! | `zsmalloc` | size classes over chains of frames |
 //!
 //! Contents lie in frames of `pagefold-frame`; nothing here knows an address, and nothing here is `unsafe`.
 #![forbid(unsafe_code)]
 
-mod attend;
-mod base;
 mod builder;
 pub mod classes;
 mod config;
 mod contract;
-mod counters;
-mod entries;
+pub mod engine;
 mod error;
 mod handle;
-mod nbud;
-mod scratch;
+mod packing;
 mod stats;
-mod xcfmalloc;
-mod zbud;
-mod zsmalloc;
 
 pub use builder::{PoolBuilder, default_source};
 pub use config::{

@@ -7,6 +7,7 @@ use pagefold_frame::MigrationStats;
 /// While other threads work the figures are each right but not all of the same instant; in a quiet pool they add up
 /// to the byte (and [`validate`](crate::Pool::validate) checks that they do).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Live objects.
     pub objects: u64,

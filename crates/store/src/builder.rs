@@ -1,29 +1,23 @@
-//! Building a store: allocator, codec, limit, thresholds, shrinker, source of the limit.
+//! The builder of a store.
 
 use std::sync::Arc;
 
 use pagefold_codec::{Codec, CodecSpec};
-use pagefold_frame::{Charge, FRAME_BYTES, FrameSource, MemoryBudget};
-use pagefold_pool::{Allocator, BuildError, Pool, PoolBuilder, PoolId};
+use pagefold_frame::FrameSource;
+use pagefold_pool::{Allocator, PoolBuilder};
 use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
     encoder::Encoder,
-    gate::AcceptGate,
-    index::Nodes,
-    inner::{Inner, Watermarks},
     limit::LimitSource,
-    shared::Shared,
     shrinker,
+    state::{
+        AcceptThreshold, StoreState, Watermarks,
+        handle::StoreHandle,
+        parts::{Parts, PartsError, least_limit},
+    },
 };
-
-/// What a store is to leave beside its fixed structures: the first pages of every table, an index and a few pages.
-const SPARE_FRAMES: usize = 32;
-/// Frames of the overwrite reserve beside those of the longest object: for what its tables may grow by.
-const OVERWRITE_SPARE_FRAMES: usize = 4;
-/// Limits that are tried to find the least one.
-const TRIES: usize = 64;
 
 /// Configures and builds a [`Store`].
 #[derive(Debug)]
@@ -34,7 +28,7 @@ pub struct StoreBuilder {
     limit: usize,
     max_limit: Option<usize>,
     accept_percent: u8,
-    marks: Watermarks,
+    watermarks: Watermarks,
     shrinker: bool,
     limit_source: Option<Box<dyn LimitSource>>,
     handle_table: Option<(usize, u32)>,
@@ -73,7 +67,7 @@ impl Default for StoreBuilder {
             limit: 1 << 30,
             max_limit: None,
             accept_percent: 95,
-            marks: Watermarks { low: 90, high: 95 },
+            watermarks: Watermarks { low: 90, high: 95 },
             shrinker: true,
             limit_source: None,
             handle_table: None,
@@ -174,11 +168,11 @@ impl StoreBuilder {
     /// The shrinker begins when use is above `high` percent of the limit, and stops when it is below `low` percent; 90 and
     /// 95 by default.
     pub fn watermarks(mut self, low: u8, high: u8) -> Self {
-        self.marks = Watermarks { low, high };
+        self.watermarks = Watermarks { low, high };
         self
     }
 
-    /// Who says what the limit should be, once a second. Needs the shrinker.
+    /// A source that the shrinker asks for the limit, once a second.
     pub fn limit_source(mut self, source: Box<dyn LimitSource>) -> Self {
         self.limit_source = Some(source);
         self
@@ -198,7 +192,7 @@ impl StoreBuilder {
         if !encoder.is_plausible() {
             return Err(StoreBuildError::CodecMemory { codec: encoder.codec.name().to_owned() });
         }
-        let fixed = size_of::<Inner>().saturating_add(encoder.fixed_bytes());
+        let fixed = size_of::<StoreState>().saturating_add(encoder.fixed_bytes());
         let (allocator, handle_table) = (self.allocator, self.handle_table);
         let settings = |limit| {
             let pool = PoolBuilder::new(allocator).limit(limit);
@@ -221,15 +215,15 @@ impl StoreBuilder {
             }
             PartsError::Other(error) => error,
         })?;
-        let gate = AcceptGate::new(self.accept_percent);
+        let accept = AcceptThreshold::new(self.accept_percent);
         let operations = Gate::new().map_err(StoreBuildError::Fork)?;
-        let inner = Arc::new(Inner::new(parts, encoder, gate, self.marks, operations));
+        let store = Arc::new(StoreState::new(parts, encoder, accept, self.watermarks, operations));
         let thread = self
             .shrinker
-            .then(|| shrinker::start(Arc::clone(&inner), self.limit_source))
+            .then(|| shrinker::start(Arc::clone(&store), self.limit_source))
             .transpose()
             .map_err(StoreBuildError::Thread)?;
-        Ok(Store::new(Shared::new(inner, thread)))
+        Ok(Store::new(StoreHandle::new(store, thread)))
     }
 
     fn check(&self) -> Result<(), StoreBuildError> {
@@ -237,7 +231,7 @@ impl StoreBuilder {
         if !(1..=100).contains(&self.accept_percent) {
             return Err(share("an accept threshold", self.accept_percent, "1 to 100"));
         }
-        let Watermarks { low, high } = self.marks;
+        let Watermarks { low, high } = self.watermarks;
         if !(1..=100).contains(&high) {
             return Err(share("a high watermark", high, "1 to 100"));
         }
@@ -249,68 +243,4 @@ impl StoreBuilder {
         }
         Ok(())
     }
-}
-
-/// What a store is made of that has a place within the limit.
-pub(crate) struct Parts {
-    pub(crate) pool: Box<dyn Pool>,
-    pub(crate) memory: Arc<MemoryBudget>,
-    pub(crate) pool_id: PoolId,
-    pub(crate) nodes: Arc<Nodes>,
-    pub(crate) charge: Charge,
-}
-
-enum PartsError {
-    /// The limit must be at least this many bytes, as far as was seen.
-    TooSmall {
-        min: usize,
-    },
-    Other(StoreBuildError),
-}
-
-impl Parts {
-    /// Builds the pool, and charges `fixed` bytes beside it.
-    fn build(pool: PoolBuilder, fixed: usize) -> Result<Self, PartsError> {
-        let (pool, memory) = pool.build_with_account().map_err(|error| match error {
-            BuildError::LimitTooSmall { min, .. } => PartsError::TooSmall { min },
-            error => PartsError::Other(error.into()),
-        })?;
-        let too_small = |more: usize| {
-            let frames = memory.used() + memory.reserve() + memory.overwrite_reserve();
-            let frames = (frames + SPARE_FRAMES).saturating_add(more.div_ceil(FRAME_BYTES));
-            PartsError::TooSmall { min: frames.saturating_mul(FRAME_BYTES) }
-        };
-        memory.set_overwrite_reserve(pool.max_len().div_ceil(FRAME_BYTES) + OVERWRITE_SPARE_FRAMES);
-        // The first object charges the first page of each table.
-        let first = pool.store(&[0]).map_err(|_| too_small(fixed))?;
-        pool.free(first).expect("no other thread knows the handle");
-        let stats = pool.stats();
-        // Address space for an index that takes all of the limit, or as much of that as the system grants.
-        let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
-            .into_iter()
-            .map(|bytes| Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX)))
-            .reduce(Result::or)
-            .expect("three sizes");
-        let nodes = nodes.map_err(|error| PartsError::Other(BuildError::Source(error).into()))?;
-        let charge = memory.charge_beside(fixed).map_err(|_| too_small(fixed))?;
-        if memory.used() + SPARE_FRAMES > memory.normal_limit() {
-            return Err(too_small(0));
-        }
-        Ok(Self { pool_id: pool.id(), pool, memory, nodes: Arc::new(nodes), charge })
-    }
-}
-
-/// The least limit that a store with these settings can be built with. Tried, not computed: it is what the error for a
-/// smaller one names.
-fn least_limit(settings: &dyn Fn(usize) -> PoolBuilder, fixed: usize) -> usize {
-    let build = |limit| Parts::build(settings(limit), fixed);
-    let mut limit = FRAME_BYTES;
-    for _ in 0..TRIES {
-        match build(limit) {
-            Err(PartsError::TooSmall { min }) => limit = min.max(limit.saturating_add(FRAME_BYTES)),
-            // What else is wrong is said when the limit is large enough.
-            Ok(_) | Err(PartsError::Other(_)) => break,
-        }
-    }
-    limit
 }

@@ -1,6 +1,6 @@
 //! Counts and latencies of a space, spread over shards so that threads do not share cache lines.
 //!
-//! Nothing hangs on them, so they are plain atomics of std, which a model does not watch; an increment is one
+//! No decision depends on them, so they are plain atomics of std, which a model does not watch. An increment is one
 //! instruction and fit for a signal handler.
 
 use std::{
@@ -21,7 +21,7 @@ pub(crate) enum Count {
     Raw,
     /// Now there: values.
     Values,
-    /// Bytes that were put for what is there.
+    /// Bytes before compression, of all entries.
     Original,
     /// Bytes of objects, as the index words count them.
     Objects,

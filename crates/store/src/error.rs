@@ -1,4 +1,4 @@
-//! The errors of the store: small, closed, and each with what to do about it in its text.
+//! The errors of the store. Each text says what to do.
 
 use pagefold_codec::BuildCodecError;
 use thiserror::Error;
@@ -8,7 +8,7 @@ use thiserror::Error;
 pub enum PreviousValue {
     /// It is still there: a later `get` answers with it. Always so in a persistent space.
     Kept,
-    /// It was dropped, so that nobody reads stale data.
+    /// It was dropped, so that no thread reads stale data.
     Dropped,
     /// There was none.
     Absent,
@@ -36,7 +36,7 @@ pub enum KeyError {
     Abandoned,
 }
 
-/// Why nothing was put. What was under the key before is said by [`Full`](PutError::Full); after any other error it is
+/// Why nothing was put. [`Full`](PutError::Full) tells what became of the old value; after any other error it is
 /// still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PutError {
@@ -70,8 +70,8 @@ pub enum PutError {
 /// Why [`put_if`](crate::Space::put_if) and its like put nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PutIfError {
-    /// What is under the key is not what was expected; it is left as it is. Look again.
-    #[error("what is under this key is not what was expected")]
+    /// The key has something else than expected, and keeps it. Look again.
+    #[error("the value of this key is not the expected one")]
     Conflict,
     /// As from [`put`](crate::Space::put).
     #[error(transparent)]
@@ -124,7 +124,7 @@ fn old_value(previous: PreviousValue) -> &'static str {
     }
 }
 
-/// Why nothing was got. What the destination holds is then unspecified, but for [`Absent`](GetError::Absent) and
+/// Why nothing was got. The destination then holds unspecified bytes, except after [`Absent`](GetError::Absent) and
 /// [`Key`](GetError::Key), which leave it as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum GetError {
@@ -134,23 +134,23 @@ pub enum GetError {
     /// There is nothing under the key: never put, removed, or dropped by an ephemeral space.
     #[error("there is nothing under this key")]
     Absent,
-    /// The destination does not have the length of what is there.
-    #[error("{len} bytes are kept under this key, and the destination has {given}")]
+    /// The destination does not have the length of the page or value.
+    #[error("the value of this key has {len} bytes, and the destination has {given}")]
     WrongLength {
-        /// The length of what is kept, in bytes.
+        /// The length of the page or value, in bytes.
         len: usize,
         /// The length of the destination, in bytes.
         given: usize,
     },
     /// The object does not decode to what was put.
-    #[error("what is kept under this key is damaged")]
+    #[error("the value of this key is damaged")]
     Corrupt,
 }
 
 /// Why [`try_get`](crate::Space::try_get) got nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TryGetError {
-    /// Somebody moves or writes the object, or every context of the codec is in use. Try again, or use `get`.
+    /// Another thread moves or writes the object, or every context of the codec is in use. Try again, or use `get`.
     #[error("the page cannot be read without waiting at this moment")]
     WouldBlock,
     /// As from [`get`](crate::Space::get).
@@ -176,6 +176,7 @@ pub struct PutManyError {
 
 /// Why a store could not be built.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StoreBuildError {
     /// The pool could not be built: above all, the limit is too small or too large.
     #[error(transparent)]
@@ -220,6 +221,7 @@ pub enum StoreBuildError {
 
 /// Why a store was not found valid.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ValidateError {
     /// Other threads were in the middle of operations for too long, or this thread is.
     #[error("operations on the store are under way; validate it when they are done")]
@@ -231,6 +233,7 @@ pub enum ValidateError {
 
 /// Why a space could not be made.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum SpaceError {
     /// Another space of the store has this name.
     #[error("the store has a space named {name:?} already")]

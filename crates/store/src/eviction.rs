@@ -1,11 +1,11 @@
-//! In which order the pages of an ephemeral space are dropped when room is needed.
+//! The order in which an ephemeral space drops pages to make room.
 //!
-//! The order is the store's own, whatever the allocator: it sees keys and marks, not places. [`SecondChance`] is the
-//! default; [`RandomOrder`] shows that others fit behind [`EvictionOrder`].
+//! An order sees keys and marks, and nothing of the allocator. [`SecondChance`] is the
+//! default; [`RandomOrder`] is another [`EvictionOrder`].
 //!
-//! A raw page stands where it stands like any other, so a space full of incompressible pages does not drop younger
-//! ones first. A page that costs no memory (same-filled) stays: dropping it frees nothing. The index finds the next page
-//! that does in a step, however many such pages or unused keys lie before it.
+//! A raw page has its place in the order like any other, so a space full of incompressible pages does not drop younger
+//! ones first. A same-filled page costs no memory and stays. The index finds the next page with memory in one step,
+//! however many same-filled pages or unused keys lie before it.
 
 use std::{
     cell::Cell,
@@ -15,7 +15,7 @@ use std::{
 
 use crate::index::Index;
 
-/// Pages that a choice looks at before it takes what it has.
+/// Pages that one choice may look at.
 const LOOKS: usize = 512;
 
 /// Chooses which page of an ephemeral space goes next.

@@ -8,18 +8,16 @@
 //! | module | holds |
 //! |---|---|
 //! | [`store`](Store), [`builder`](StoreBuilder) | the store: spaces, limit, statistics |
-//! | [`space`](Space) | keys of one tenant: put, get, take, remove |
+//! | [`space`](Space) | keys of one part of a store: put, get, take, remove |
 //! | [`cache`](Cache) | values by any key, in a space of their own |
-//! | `word` | the index word: what is kept, and where |
-//! | `index` | the table of words, and who may change one when |
-//! | `form` | from bytes to objects and back |
-//! | `inner`, `shared` | what handles share, and who keeps it alive |
-//! | `spaces` | the list of spaces, and their names |
-//! | `room` | making room: compaction, dropping, giving back |
-//! | [`eviction`] | in which order ephemeral pages go |
-//! | `gate` | the accept threshold |
-//! | `shrinker`, [`limit`](LimitSource) | work in the background, and limits that follow the machine |
-//! | `counters`, [`stats`](StoreStats), `prometheus`, `audit` | what the store says of itself, and whether it is true |
+//! | `shrinker` | work in the background, and limits that follow the machine |
+//! | `state` | what the handles of a store and of a space share |
+//! | `encoder` | from pages and values to objects, and back |
+//! | [`eviction`] | in which order ephemeral pages are dropped |
+//! | `index` | the table of words, and which thread may change one when |
+//! | `word` | the index word: what is under a key, and where |
+//! | `config`, `listener`, [`limit`](LimitSource), `error`, `page` | configuration, callbacks, errors, the page |
+//! | `counters`, [`stats`](StoreStats), `prometheus` | counts, and the accounts |
 //!
 //! # What holds
 //! - Everything that may be resident stays within the limit: frames, indices, contexts, counters.
@@ -31,24 +29,21 @@
 //! `docs/STORE.md` says more of all this, and why it holds.
 #![forbid(unsafe_code)]
 
-mod audit;
 mod builder;
 mod cache;
+mod config;
 mod counters;
 mod encoder;
 mod error;
 pub mod eviction;
-mod gate;
 mod index;
-mod inner;
 mod limit;
+mod listener;
 mod page;
 mod prometheus;
-mod room;
-mod shared;
 mod shrinker;
 mod space;
-mod spaces;
+mod state;
 mod stats;
 mod store;
 mod word;
@@ -62,9 +57,10 @@ pub use error::{
 #[cfg(not(loom))]
 pub use pagefold_sys::quiesce::set_fork_wait;
 
+pub use config::{SpaceConfig, SpaceKind};
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use page::{PAGE_BYTES, Page};
-pub use room::ShrinkReport;
-pub use space::{Keys, Space, SpaceConfig, SpaceKind, Version};
+pub use space::{Space, keys::Keys, version::Version};
+pub use state::room::ShrinkReport;
 pub use stats::{Histogram, HistogramBucket, RejectedPuts, SpaceStats, StoreStats, WorkStats};
 pub use store::Store;

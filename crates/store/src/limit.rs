@@ -1,4 +1,4 @@
-//! Where a limit comes from when it is no number: a share of what the machine or the cgroup has left.
+//! Limits that follow the machine or the cgroup.
 //!
 //! The shrinker asks once a second and lowers or raises the limit, as far as what must not be dropped allows. The hard
 //! limit of the moment holds between two answers as it always does.

@@ -26,7 +26,9 @@ const SPACE: &[Family] = &[
     gauge("compressed", "Compressed pages.", |space| space.compressed),
     gauge("raw", "Pages kept as they are.", |space| space.raw),
     gauge("values", "Values of other lengths than a page.", |space| space.values),
-    gauge("original_bytes", "What was put for what is there.", |space| space.original_bytes),
+    gauge("original_bytes", "Bytes of all pages and values before compression.", |space| {
+        space.original_bytes
+    }),
     gauge("object_bytes", "What the objects take.", |space| space.object_bytes),
     counter("puts_total", "Puts accepted.", |space| space.puts),
     counter("overwrites_total", "Puts that replaced something.", |space| space.overwrites),
@@ -51,7 +53,7 @@ const SECOND_NS: f64 = 1e9;
 
 impl StoreStats {
     /// The accounts as text for Prometheus. Every name begins with `pagefold_store_`; those of a space have the labels
-    /// `space` and `kind`. Two stores in one process are told apart by whoever collects them.
+    /// `space` and `kind`. The collector tells two stores in one process apart.
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
         let work = &self.work;

@@ -1,23 +1,21 @@
-//! What a store says of itself: a struct, which serde makes JSON of; as text for Prometheus in `prometheus`.
+//! The accounts of a store and its spaces: plain structs, which serde turns into JSON. `prometheus` writes them as text.
 
 use serde::Serialize;
 
 use crate::{
-    SpaceKind,
-    counters::{Count, LATENCY_BUCKETS, Latency, bound_ns},
-    inner::Inner,
-    space::Tenant,
+    config::SpaceKind,
+    counters::{LATENCY_BUCKETS, Latency, bound_ns},
 };
 
 /// The accounts of one space. Units are in the names.
 ///
-/// While other threads work the figures are each right, but not all of the same instant.
+/// While other threads work, each figure is right, but they are not all of the same instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SpaceStats {
     /// The space's name.
     pub name: String,
-    /// What it promises.
+    /// Persistent or ephemeral.
     pub kind: SpaceKind,
     /// Keys go from 0 to one less than this.
     pub capacity: u64,
@@ -33,9 +31,9 @@ pub struct SpaceStats {
     pub raw: u64,
     /// Of these, values of other lengths than a page.
     pub values: u64,
-    /// What was put for all that is there.
+    /// Bytes of all pages and values before compression.
     pub original_bytes: u64,
-    /// What the objects take in the pool, lengths rounded up by at most a sixteenth.
+    /// Bytes of the objects in the pool, lengths rounded up by at most a sixteenth.
     pub object_bytes: u64,
     /// Puts that were accepted.
     pub puts: u64,
@@ -45,8 +43,8 @@ pub struct SpaceStats {
     pub removed: u64,
     /// Entries that the store dropped to make room. Of an ephemeral space only.
     pub evicted: u64,
-    /// Choices that the eviction order failed to make although there was a page to drop: it panicked, or went on choosing
-    /// nothing. The store then chose by second chance.
+    /// Times that the eviction order panicked, or kept choosing nothing although there was a page to drop. The store then
+    /// chose by second chance.
     pub order_failures: u64,
     /// Calls of the space's [`on_evict`](crate::SpaceConfig::on_evict) that panicked.
     pub listener_panics: u64,
@@ -94,6 +92,7 @@ pub struct Histogram {
 
 /// One class of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct HistogramBucket {
     /// Times below this; `None` for the last class.
     pub below_ns: Option<u64>,
@@ -109,45 +108,6 @@ impl From<Latency> for Histogram {
             buckets: (0..LATENCY_BUCKETS).map(bucket).collect(),
             count: latency.buckets.iter().sum(),
             sum_ns: latency.sum_ns,
-        }
-    }
-}
-
-impl SpaceStats {
-    pub(crate) fn of(tenant: &Tenant, used: u64, limit: u64) -> Self {
-        let sum = |count| tenant.counters.sum(count);
-        let (same_filled, compressed) = (sum(Count::Same), sum(Count::Compressed));
-        let (raw, values) = (sum(Count::Raw), sum(Count::Values));
-        Self {
-            name: tenant.name.clone(),
-            kind: tenant.kind,
-            capacity: tenant.index.pages(),
-            limit_bytes: (limit != u64::MAX).then_some(limit),
-            stored: same_filled + compressed + raw + values,
-            same_filled,
-            compressed,
-            raw,
-            values,
-            original_bytes: sum(Count::Original),
-            object_bytes: used,
-            puts: sum(Count::Puts),
-            overwrites: sum(Count::Overwrites),
-            removed: sum(Count::Removed),
-            evicted: sum(Count::Evicted),
-            order_failures: sum(Count::OrderFailures),
-            listener_panics: tenant.listener_panics(),
-            hits: sum(Count::Hits),
-            misses: sum(Count::Misses),
-            would_block: sum(Count::WouldBlock),
-            corrupt: sum(Count::Corrupt),
-            rejected: RejectedPuts {
-                store_full: sum(Count::RejectedStore),
-                threshold: sum(Count::RejectedThreshold),
-                space_full: sum(Count::RejectedSpace),
-                too_long: sum(Count::RejectedLong),
-            },
-            put_latency: tenant.counters.puts().into(),
-            get_latency: tenant.counters.gets().into(),
         }
     }
 }
@@ -172,14 +132,13 @@ pub struct StoreStats {
     pub idle_bytes: u64,
     /// Indices, handle entries, descriptors, tables, codec contexts as far as they were used, scratch, counters.
     pub metadata_bytes: u64,
-    /// What is charged so that the limit holds whatever comes, and is not resident yet: contexts of the codec and
-    /// scratch that no thread has used.
+    /// Bytes that are charged but not resident yet: contexts of the codec, and scratch that no thread has used.
     pub reserved_bytes: u64,
     /// Bytes of live objects in the pool, exactly.
     pub payload_bytes: u64,
     /// Pages and values there are now, in all spaces.
     pub stored: u64,
-    /// What was put for all that is there.
+    /// Bytes of all pages and values before compression.
     pub original_bytes: u64,
     /// Whether persistent spaces take new pages: not after the store was full, until the accept threshold.
     pub accepting: bool,
@@ -216,51 +175,7 @@ pub struct WorkStats {
 }
 
 impl StoreStats {
-    /// What can be said of a store that a fork left unusable, without a lock.
-    pub(crate) fn of_abandoned(inner: &Inner) -> Self {
-        Self {
-            allocator: inner.pool.name().to_owned(),
-            codec: inner.encoder.codec.name().to_owned(),
-            limit_bytes: inner.limit() as u64,
-            max_limit_bytes: 0,
-            resident_bytes: inner.resident() as u64,
-            pool_bytes: 0,
-            idle_bytes: 0,
-            metadata_bytes: 0,
-            reserved_bytes: 0,
-            payload_bytes: 0,
-            stored: 0,
-            original_bytes: 0,
-            accepting: false,
-            work: inner.work.stats(),
-            spaces: Vec::new(),
-        }
-    }
-
-    pub(crate) fn of(inner: &Inner) -> Self {
-        let pool = inner.pool.stats();
-        let reserved_bytes = (inner.reserved_bytes() as u64).min(pool.metadata_bytes);
-        let spaces: Vec<SpaceStats> = inner.tenants().iter().map(|tenant| tenant.stats()).collect();
-        Self {
-            allocator: inner.pool.name().to_owned(),
-            codec: inner.encoder.codec.name().to_owned(),
-            limit_bytes: pool.limit_bytes,
-            max_limit_bytes: pool.max_limit_bytes,
-            resident_bytes: inner.resident() as u64,
-            pool_bytes: pool.frame_bytes,
-            idle_bytes: pool.idle_frame_bytes,
-            metadata_bytes: pool.metadata_bytes - reserved_bytes,
-            reserved_bytes,
-            payload_bytes: pool.payload_bytes,
-            stored: spaces.iter().map(|space| space.stored).sum(),
-            original_bytes: spaces.iter().map(|space| space.original_bytes).sum(),
-            accepting: inner.gate.is_open(),
-            work: WorkStats { shrinker_runs: inner.wake.is_running(), ..inner.work.stats() },
-            spaces,
-        }
-    }
-
-    /// What was put, over what it takes: frames and all metadata, the index too. What is only reserved takes nothing.
+    /// Bytes before compression over resident bytes: frames and all metadata, the index too. Reserved bytes do not count.
     pub fn effective_ratio(&self) -> f64 {
         self.original_bytes as f64 / ((self.pool_bytes + self.metadata_bytes) as f64).max(1.0)
     }

@@ -6,8 +6,14 @@ use pagefold_frame::{Charge, OutOfFrames};
 use pagefold_pool::{CompactReport, LimitError};
 
 use crate::{
-    ShrinkReport, Space, SpaceConfig, SpaceError, SpaceKind, SpaceStats, StoreBuilder, StoreStats,
-    ValidateError, counters::Counters, index::Index, shared::Shared, space::Tenant,
+    builder::StoreBuilder,
+    config::{SpaceConfig, SpaceKind},
+    counters::Counters,
+    error::{SpaceError, ValidateError},
+    index::Index,
+    space::Space,
+    state::{SpaceState, handle::StoreHandle, room::ShrinkReport},
+    stats::{SpaceStats, StoreStats},
 };
 
 /// How long a validation waits for operations that are under way.
@@ -36,27 +42,23 @@ const VALIDATE_WAIT: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    handle: Arc<StoreHandle>,
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = &self.shared.inner;
+        let store = &self.handle.state;
         f.debug_struct("Store")
-            .field("allocator", &inner.pool.name())
-            .field("codec", &inner.encoder.codec.name())
-            .field("limit", &inner.limit())
+            .field("allocator", &store.pool.name())
+            .field("codec", &store.encoder.codec.name())
+            .field("limit", &store.limit())
             .finish_non_exhaustive()
     }
 }
 
 impl Store {
-    pub(crate) fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared) }
-    }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn new(handle: StoreHandle) -> Self {
+        Self { handle: Arc::new(handle) }
     }
 
     /// Configures a store.
@@ -69,27 +71,55 @@ impl Store {
     /// # Errors
     /// [`SpaceError`].
     pub fn space(&self, mut config: SpaceConfig) -> Result<Space, SpaceError> {
-        let inner = &self.shared.inner;
-        let _operation = inner.enter()?;
+        let store = &self.handle.state;
+        let _operation = store.enter()?;
         let pages = config.pages;
-        let index = Index::new(&inner.nodes, pages, config.kind == SpaceKind::Ephemeral);
+        let index = Index::new(&store.nodes, pages, config.kind == SpaceKind::Ephemeral);
         let counters = Counters::new();
-        let fixed = size_of::<Tenant>() + index.fixed_bytes() + counters.fixed_bytes();
+        let fixed = size_of::<SpaceState>() + index.fixed_bytes() + counters.fixed_bytes();
         let charge = self.charge_beside(fixed).map_err(|_| SpaceError::Full)?;
-        let tenant = inner.adopt(config.name.take(), config.kind, move |name| {
-            Tenant::new(name, config, index, counters, charge)
+        let space = store.adopt(config.name.take(), config.kind, move |name| {
+            SpaceState::new(name, config, index, counters, charge)
         })?;
-        tracing::debug!(space = tenant.name, pages, "a space was made");
-        Ok(Space::new(Arc::clone(&self.shared), tenant))
+        tracing::debug!(space = space.name, pages, "a space was made");
+        Ok(Space::new(Arc::clone(&self.handle), space))
+    }
+
+    /// The spaces of this moment, in the order in which they were made. Each is a handle, which keeps its space alive.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let (one, two) = (store.space(SpaceConfig::persistent(10))?, store.space(SpaceConfig::persistent(10))?);
+    /// let spaces = store.spaces();
+    /// let names: Vec<&str> = spaces.iter().map(|space| space.name()).collect();
+    /// assert_eq!(names, ["persistent", "persistent-2"]);
+    /// # let _ = (one, two);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spaces(&self) -> Vec<Space> {
+        let store = &self.handle.state;
+        let Ok(_operation) = store.enter() else { return Vec::new() };
+        let spaces = store.spaces();
+        spaces.iter().filter_map(|space| Space::of(&self.handle, space)).collect()
+    }
+
+    /// The space of this name, if there is one.
+    pub fn find_space(&self, name: &str) -> Option<Space> {
+        let store = &self.handle.state;
+        let _operation = store.enter().ok()?;
+        Space::of(&self.handle, &store.find(name)?)
     }
 
     /// Charges what lies outside of the pool for as long as the charge lives, and makes room for it if it must.
     pub(crate) fn charge_beside(&self, bytes: usize) -> Result<Charge, OutOfFrames> {
-        let inner = &self.shared.inner;
-        let _operation = inner.enter().map_err(|_| OutOfFrames)?;
-        inner.memory.charge_beside(bytes).or_else(|_| {
-            inner.shrink(bytes);
-            inner.memory.charge_beside(bytes)
+        let store = &self.handle.state;
+        let _operation = store.enter().map_err(|_| OutOfFrames)?;
+        store.memory.charge_beside(bytes).or_else(|_| {
+            store.shrink(bytes);
+            store.memory.charge_beside(bytes)
         })
     }
 
@@ -100,26 +130,26 @@ impl Store {
     /// # Panics
     /// If it is a space of another store.
     pub fn drop_space(&self, space: &Space) {
-        assert!(space.is_of(&self.shared), "a space is dropped by its own store");
-        if let Ok(_operation) = self.shared.inner.enter() {
-            self.shared.inner.drop_tenant(space.tenant());
+        assert!(space.is_of(&self.handle), "a space is dropped by its own store");
+        if let Ok(_operation) = self.handle.state.enter() {
+            self.handle.state.drop_space(space.state());
         }
     }
 
     /// The limit in force, in bytes.
     pub fn limit(&self) -> usize {
-        self.shared.inner.limit()
+        self.handle.state.limit()
     }
 
     /// How far [`set_limit`](Self::set_limit) can raise the limit, in bytes; see
     /// [`StoreBuilder::max_limit`](crate::StoreBuilder::max_limit).
     pub fn max_limit(&self) -> usize {
-        self.shared.inner.max_limit()
+        self.handle.state.max_limit()
     }
 
     /// All that may be resident at this moment, in bytes; never above [`limit`](Self::limit). One atomic load.
     pub fn resident(&self) -> usize {
-        self.shared.inner.resident()
+        self.handle.state.resident()
     }
 
     /// Changes the limit. Lowering it compacts, and drops pages of ephemeral spaces, until what is left fits; the new
@@ -129,44 +159,44 @@ impl Store {
     /// [`LimitError`]: `InUse` when what persistent spaces hold does not fit, `TooLarge` above
     /// [`max_limit`](Self::max_limit). The old limit is then still in force.
     pub fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
-        let inner = &self.shared.inner;
-        match inner.enter() {
-            Ok(_operation) => inner.set_limit(bytes),
-            Err(_) => Err(LimitError::InUse { limit: bytes, resident: inner.resident() }),
+        let store = &self.handle.state;
+        match store.enter() {
+            Ok(_operation) => store.set_limit(bytes),
+            Err(_) => Err(LimitError::InUse { limit: bytes, resident: store.resident() }),
         }
     }
 
     /// Gives about `bytes` of what is resident back to the system: what is free anyway, then by compaction, then by
     /// dropping pages of ephemeral spaces. `usize::MAX` drops them all.
     pub fn shrink(&self, bytes: usize) -> ShrinkReport {
-        let inner = &self.shared.inner;
-        inner.enter().map_or_else(|_| ShrinkReport::default(), |_operation| inner.shrink(bytes))
+        let store = &self.handle.state;
+        store.enter().map_or_else(|_| ShrinkReport::default(), |_operation| store.shrink(bytes))
     }
 
     /// Moves about `budget` bytes so that frames become free; call again while
     /// [`more`](pagefold_pool::CompactReport::more) says so. Drops nothing.
     pub fn compact(&self, budget: usize) -> CompactReport {
-        let inner = &self.shared.inner;
-        inner.enter().map_or_else(|_| CompactReport::default(), |_operation| inner.compact(budget))
+        let store = &self.handle.state;
+        store.enter().map_or_else(|_| CompactReport::default(), |_operation| store.compact(budget))
     }
 
     /// The accounts of the store and of each space.
     pub fn stats(&self) -> StoreStats {
-        let inner = &self.shared.inner;
-        match inner.enter() {
-            Ok(_operation) => StoreStats::of(inner),
-            Err(_) => StoreStats::of_abandoned(inner),
+        let store = &self.handle.state;
+        match store.enter() {
+            Ok(_operation) => store.stats(),
+            Err(_) => store.abandoned_stats(),
         }
     }
 
     /// Calls `f` with the accounts of each space, one after the other. No lock is held meanwhile: `f` may call
     /// everything, put among it, and what it changes shows in what follows. A space that is dropped by then is left out.
     pub fn visit_stats(&self, f: &mut dyn FnMut(&SpaceStats)) {
-        let inner = &self.shared.inner;
-        let tenants = inner.enter().map_or_else(|_| Vec::new(), |_operation| inner.tenants());
-        for tenant in tenants {
-            let stats = match inner.enter() {
-                Ok(_operation) if !tenant.index.is_closed() => tenant.stats(),
+        let store = &self.handle.state;
+        let spaces = store.enter().map_or_else(|_| Vec::new(), |_operation| store.spaces());
+        for space in spaces {
+            let stats = match store.enter() {
+                Ok(_operation) if !space.index.is_closed() => space.stats(),
                 _ => continue,
             };
             f(&stats);
@@ -183,8 +213,8 @@ impl Store {
     /// Waits for operations of other threads, and keeps new ones from beginning until it is done;
     /// [`try_get`](Space::try_get) says `WouldBlock` meanwhile.
     pub fn validate(&self) -> Result<(), ValidateError> {
-        let inner = &self.shared.inner;
-        let _quiet = inner.operations.quiesce(VALIDATE_WAIT).ok_or(ValidateError::Busy)?;
-        Ok(inner.validate()?)
+        let store = &self.handle.state;
+        let _quiet = store.operations.quiesce(VALIDATE_WAIT).ok_or(ValidateError::Busy)?;
+        Ok(store.validate()?)
     }
 }

@@ -1,4 +1,4 @@
-//! One index word a page: what is kept under a key, and where.
+//! The index word: what a key has, and where the object lies.
 //!
 //! ```text
 //!  bits   0..3  kind      3  referenced      4..8  codec      8..64  payload
@@ -18,7 +18,7 @@
 //! never come round, two words that name different objects are different for ever, and a compare-and-swap of the word
 //! cannot mistake one for the other (I-WORD).
 //!
-//! `referenced` belongs to the eviction order: whoever reads the page sets it, and the order clears it.
+//! `referenced` belongs to the eviction order: a get sets it, and the order clears it.
 
 use crate::PAGE_BYTES;
 
@@ -59,7 +59,7 @@ impl CodecId {
     pub(crate) const FIRST: Self = Self(1);
 }
 
-/// What a word says.
+/// What a key has, as its word states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// Nothing.
@@ -144,7 +144,7 @@ fn from_float(bits: u64) -> u64 {
 }
 
 impl Word {
-    /// Nothing is kept.
+    /// The key has nothing.
     pub(crate) const EMPTY: Self = Self(0);
 
     /// A word from the index.
@@ -199,7 +199,7 @@ impl Word {
         Self(self.0 & !REFERENCED)
     }
 
-    /// What the word says.
+    /// The word, decoded.
     #[inline]
     pub(crate) fn entry(self) -> Entry {
         let payload = self.0 >> PAYLOAD_SHIFT;

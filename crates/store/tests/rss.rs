@@ -20,7 +20,7 @@ fn the_kernel_agrees_with_the_account() {
     for (step, bytes) in (0..100_000_u64).zip(pages.iter().cycle()) {
         let mut page: pagefold_store::Page = bytes.as_slice().try_into().expect("a page");
         page[..8].copy_from_slice(&step.to_ne_bytes());
-        space.put(step, &page).expect("it drops others");
+        space.put(step, &page).expect("it drops pages");
         if step % 5000 == 0 {
             let (account, kernel) = (store.resident() as u64, rss() - before);
             assert!(kernel <= account + SLACK, "account {account}, kernel {kernel}");

@@ -146,7 +146,7 @@ extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::
     let Some(scene) = SCENE.get() else { return };
     // SAFETY: the address of this thread's errno is valid as long as the thread.
     let errno = unsafe { libc::__errno_location() };
-    // SAFETY: the thread's own, and nobody else's.
+    // SAFETY: it belongs to this thread alone.
     let saved = unsafe { *errno };
     IN_HANDLER.set(true);
     scene.by_activity[ACTIVITY.get()].fetch_add(1, Ordering::Relaxed);

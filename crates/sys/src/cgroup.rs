@@ -21,6 +21,7 @@ pub use self::room::{Room, least_room};
 
 /// Why a cgroup said nothing.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum CgroupError {
     /// This process is in no cgroup of version 2, or this is not Linux.
     #[error("this process is in no cgroup of version 2")]
@@ -53,6 +54,7 @@ pub struct Cgroup {
 
 /// Memory of a cgroup, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct CgroupMemory {
     /// What it uses, with page cache and kernel memory.
     pub current: u64,
@@ -64,6 +66,7 @@ pub struct CgroupMemory {
 
 /// The share of time in which at least one task waited, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Pressure {
     /// Over the last 10 seconds.
     pub avg10: f64,

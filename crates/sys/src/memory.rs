@@ -25,6 +25,7 @@ mod tests;
 
 /// Why the system did not give, or did not take back, memory.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum MemoryError {
     /// Address space of this size is not to be had.
     #[error("cannot reserve {bytes} bytes of address space: {source}")]

@@ -68,7 +68,7 @@ mod cell {
         /// The value.
         ///
         /// # Safety
-        /// Nobody writes to the cell while the reference lives.
+        /// No thread writes to the cell while the reference lives.
         #[inline]
         pub unsafe fn deref(&self) -> &T {
             // SAFETY: the pointer comes from a live cell; the caller keeps writers away.
@@ -84,14 +84,14 @@ mod cell {
         /// The value.
         ///
         /// # Safety
-        /// Nobody else reads or writes the cell while the reference lives.
+        /// No other thread reads or writes the cell while the reference lives.
         #[inline]
         #[expect(
             clippy::mut_from_ref,
             reason = "the signature of loom's own pointer, so that both are one to callers"
         )]
         pub unsafe fn deref(&self) -> &mut T {
-            // SAFETY: the pointer comes from a live cell; the caller keeps everybody else away.
+            // SAFETY: the pointer comes from a live cell; the caller keeps all other threads away.
             unsafe { &mut *self.0 }
         }
     }
@@ -248,7 +248,7 @@ mod wait {
         #[cfg(target_os = "linux")]
         {
             use rustix::thread::futex;
-            // A time that the system cannot express is as good as none: the caller looks at its clock again.
+            // A time that the system cannot express counts as none: the caller looks at its clock again.
             let timeout = futex::Timespec::try_from(timeout).ok();
             let _ = futex::wait(slot(key), futex::Flags::PRIVATE, epoch, timeout.as_ref());
         }

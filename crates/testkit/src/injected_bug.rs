@@ -338,7 +338,7 @@ impl Pool for BuggyPool {
     fn compact(&self, budget: usize) -> CompactReport {
         match self.inject(&[InjectedBug::LostObject, InjectedBug::SpoiledMove]) {
             Some(InjectedBug::SpoiledMove) => {
-                self.inject_into_recent(|handle| self.spoil_object(handle))
+                self.inject_into_recent(|handle| self.spoil_object(handle));
             }
             Some(_) => self.inject_into_recent(|handle| {
                 self.check_lost(handle).is_ok() && self.inner.free(handle).is_ok()
@@ -387,12 +387,10 @@ impl Pool for BuggyPool {
     fn stats(&self) -> Stats {
         let lost = self.lost();
         let (objects, bytes) = (lost.len(), lost.values().sum::<usize>());
-        let stats = self.inner.stats();
-        Stats {
-            objects: stats.objects.saturating_sub(objects as u64),
-            payload_bytes: stats.payload_bytes.saturating_sub(bytes as u64),
-            ..stats
-        }
+        let mut stats = self.inner.stats();
+        stats.objects = stats.objects.saturating_sub(objects as u64);
+        stats.payload_bytes = stats.payload_bytes.saturating_sub(bytes as u64);
+        stats
     }
 
     fn validate(&self) -> Result<(), Violation> {

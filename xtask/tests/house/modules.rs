@@ -234,9 +234,11 @@ fn name_of(item: &Item) -> Option<String> {
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else { return false };
+        let condition = list.tokens.to_string().replace(' ', "");
+        let mut words = condition.split(|letter: char| !letter.is_alphanumeric());
         list.path.is_ident("cfg")
-            && list.tokens.to_string().split(' ').any(|word| word == "test")
-            && !list.tokens.to_string().contains("not")
+            && words.any(|word| word == "test")
+            && !condition.contains("not(test)")
     })
 }
 

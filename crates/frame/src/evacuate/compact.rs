@@ -1,97 +1,34 @@
 //! Compaction by pageblock: the sparsest of a kind are emptied into the densest, and go back to the system.
 //!
-//! It goes by a *plan*: the pageblocks of a kind in ascending order of use, sources from the front, destinations from
-//! the back, until they meet. The plan is kept from call to call, so that a small budget does not pay for planning each
-//! time; what it says of a pageblock is looked at again before that is emptied. A new plan is made only after one that
-//! freed a pageblock, so compaction ends.
+//! It follows a [plan](Plan). What the plan says of a pageblock is checked again before that one is emptied. Compaction makes a
+//! new plan only after one that freed a pageblock, so it ends.
 //!
-//! It opens no pageblock for what it moves. At the limit it gives back what it captured before it goes into the
-//! reserve, so that others find the reserve as it was but for one run.
+//! It opens no pageblock for what it moves. At the limit it gives the free frames of its isolated pageblock back to the system
+//! before it uses the reserve, so that other threads miss one run of the reserve at most.
 
 use std::{cell::Cell, cmp::Reverse, ops::Range};
 
 use pagefold_sys::sync;
 
-use super::{CachesOff, Held, KINDS};
+use super::isolated::{CachesOff, IsolatedRange};
 use crate::{
-    Arena, FrameCount, FrameOwner, FrameRange, Movable, OutOfFrames, PAGEBLOCK_FRAMES,
-    ReserveAccess, buddy::Kind,
+    Arena, FRAME_BYTES, FrameCount, FrameOwner, FrameRange, Movable, OutOfFrames, PAGEBLOCK_FRAMES,
+    ReserveAccess,
+    buddy::{Kind, MOVABLE_KINDS},
+    plan::{CompactionProgress, Plan},
 };
-
-/// Orders of runs that a descriptor may own.
-const ORDERS: usize = 7;
 
 /// What one call of [`Arena::compact`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrameCompaction {
     /// Bytes of runs that were moved.
     pub copied_bytes: u64,
-    /// Pageblocks that became free by it and went back to the system.
+    /// Pageblocks that it emptied and gave back to the system.
     pub freed_pageblocks: u64,
-    /// Runs that stayed because somebody held them.
+    /// Runs that stayed because they were locked.
     pub busy: u64,
     /// Whether another call may win more.
     pub more: bool,
-}
-
-/// The pageblocks of one kind in the order in which compaction goes through them.
-#[derive(Debug, Default)]
-struct Plan {
-    /// Pageblocks with the frames used in them, in ascending order of these; sources from the front. Of equally used
-    /// ones the lowest is the last: allocation fills low pageblocks first.
-    pageblocks: Vec<(u32, Reverse<u32>)>,
-    next: usize,
-    /// By order: from here on there was no room for a run of it.
-    ends: [usize; ORDERS],
-    /// Frames free in the pageblocks from `next` on, as far as they can be filled.
-    room: u32,
-    /// The same beyond the last source, before anything was moved out of it; and what it was before that.
-    room_beyond: u32,
-    room_before: u32,
-}
-
-impl Plan {
-    fn new(mut pageblocks: Vec<(u32, Reverse<u32>)>) -> Self {
-        pageblocks.sort_unstable();
-        let room = pageblocks.iter().map(|(used, _)| PAGEBLOCK_FRAMES - used).sum();
-        let ends = [pageblocks.len(); ORDERS];
-        Self { pageblocks, next: 0, ends, room, room_beyond: room, room_before: room }
-    }
-
-    /// The next pageblock to empty, if all of it fits the ones beyond.
-    fn source(&mut self) -> Option<u32> {
-        let &(used, Reverse(pageblock)) = self.pageblocks.get(self.next)?;
-        let beyond = self.room.saturating_sub(PAGEBLOCK_FRAMES - used);
-        (used <= beyond).then(|| {
-            self.next += 1;
-            (self.room_before, self.room_beyond) = (self.room, beyond);
-            pageblock
-        })
-    }
-
-    /// Notes how many frames of the last source really went to the ones beyond.
-    fn filled(&mut self, frames: u32) {
-        self.room = self.room_beyond.saturating_sub(frames);
-    }
-
-    /// Makes the last source the next one again.
-    fn step_back(&mut self) {
-        self.next -= 1;
-        self.room = self.room_before;
-    }
-
-    /// No source is left.
-    fn give_up(&mut self) {
-        self.next = self.pageblocks.len();
-    }
-}
-
-/// How compaction fares, from one call to the next.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    plans: [Plan; KINDS.len()],
-    /// The kind that is next.
-    kind: usize,
 }
 
 impl Arena {
@@ -103,11 +40,11 @@ impl Arena {
     /// If one of the slabs is another arena's.
     ///
     /// # Concurrency
-    /// Runs beside everything else. Runs that somebody holds are passed over.
+    /// Runs beside everything else. Locked runs are passed over.
     pub fn compact(&self, kinds: &[&dyn Movable], budget: usize) -> FrameCompaction {
         self.assert_own(kinds);
         let Some(mut progress) = self.evacuator.try_lock() else {
-            // Whoever calls again until there is no more waits for the other this way.
+            // A caller that calls until there is no more waits for the other thread this way.
             sync::yield_now();
             return FrameCompaction { busy: 1, more: true, ..FrameCompaction::default() };
         };
@@ -117,13 +54,13 @@ impl Arena {
 
     pub(super) fn compact_on(
         &self,
-        progress: &mut Progress,
+        progress: &mut CompactionProgress,
         kinds: &[&dyn Movable],
         budget: usize,
     ) -> FrameCompaction {
         let mut report = FrameCompaction::default();
         let first = progress.kind;
-        while let Some(kind) = KINDS.get(progress.kind) {
+        while let Some(kind) = MOVABLE_KINDS.get(progress.kind) {
             let plan = &mut progress.plans[progress.kind];
             self.compact_kind(*kind, plan, kinds, budget, &mut report);
             if report.more {
@@ -174,11 +111,11 @@ impl Arena {
 
     /// The pageblocks of a kind that may be emptied or filled.
     fn plan(&self, kind: Kind) -> Plan {
-        let frontier = self.buddy.lock().frontier();
+        let high_water_mark = self.buddy.lock().high_water_mark();
         let mut pageblocks = Vec::new();
-        for pageblock in 0..frontier {
+        for pageblock in 0..high_water_mark {
             let usage = self.buddy.lock().usage(pageblock);
-            if let Some(usage) = usage.filter(|usage| usage.kind == kind && usage.claimed == 0) {
+            if let Some(usage) = usage.filter(|usage| usage.kind == kind && usage.contiguous == 0) {
                 pageblocks.push((usage.used, Reverse(pageblock)));
             }
         }
@@ -196,19 +133,19 @@ impl Arena {
         report: &mut FrameCompaction,
     ) -> bool {
         let range: Range<u32> = pageblock * PAGEBLOCK_FRAMES..(pageblock + 1) * PAGEBLOCK_FRAMES;
-        let Some(held) = Held::pageblock(self, &range, kind) else {
+        let Some(isolated) = IsolatedRange::pageblock(self, &range, kind) else {
             plan.filled(0);
             return false;
         };
         let no_memory = Cell::new(false);
         let done = self.evacuate(&range, kinds, budget, &mut |frames, owner| {
             let mut take = |access| self.take_beyond(kind, plan, frames, owner, access, &no_memory);
-            // The reserve is for everybody: what was captured goes back before it is used, and after.
+            // Other threads need the reserve too: free frames go back before this uses it, and after.
             take(ReserveAccess::Normal).or_else(|OutOfFrames| {
                 if !no_memory.get() {
                     return Err(OutOfFrames);
                 }
-                if held.give_back()
+                if isolated.give_back()
                     && let Ok(location) = take(ReserveAccess::Normal)
                 {
                     return Ok(location);
@@ -223,12 +160,13 @@ impl Arena {
             plan.step_back();
             return false;
         }
-        plan.filled(u32::try_from(done.copied / crate::FRAME_BYTES).unwrap_or(u32::MAX));
+        plan.filled(u32::try_from(done.copied / FRAME_BYTES).unwrap_or(u32::MAX));
         // A run that fits no hole keeps its pageblock; without memory no other one can be emptied either.
         if done.out_of_frames && no_memory.get() {
             plan.give_up();
         }
-        let freed = held.is_captured() && (held.captured().is_empty() || held.give_back());
+        let freed =
+            isolated.is_all_free() && (isolated.free_touched().is_empty() || isolated.give_back());
         if freed {
             self.moves().pageblocks_freed.add();
         }

@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    ArenaConfig, Chain, HeapSource, MemoryBudget, ReserveAccess, lay::sealed::Pieces as _,
+    ArenaConfig, Chain, HeapSource, MemoryBudget, ReserveAccess, layout::sealed::Extents as _,
 };
 
 /// With as many words as fill a descriptor of 64 bytes.
 type Chains = Slab<u32, 6, Chain>;
 
-/// A mover that isolated a chain while it was made may not see where its frames are before it holds it: what it meant to
+/// A mover that isolated a chain while it was made may not see where its frames are before it locks it: what it meant to
 /// move is then another frame, which stays. (I-PIECE)
 #[test]
 fn a_piece_that_is_not_where_it_was_seen_stays() {
@@ -21,11 +21,11 @@ fn a_piece_that_is_not_where_it_was_seen_stays() {
     let id = guard.id();
     drop(guard);
     let mut isolated = chains.isolate(id).expect("lives");
-    let places: Vec<FrameNo> = (0..3).map(|number| isolated.piece(number).start).collect();
-    let rest = &isolated.descriptor.rest;
+    let places: Vec<FrameNo> = (0..3).map(|number| isolated.extent(number).start).collect();
+    let further = &isolated.descriptor.further;
     let write = |second, third| {
-        Chain::put(rest, 1, second);
-        Chain::put(rest, 2, third);
+        Chain::put(further, 1, second);
+        Chain::put(further, 2, third);
     };
     // As it looks to the mover, until it has taken a frame to go to.
     write(places[2], places[1]);
@@ -35,7 +35,7 @@ fn a_piece_that_is_not_where_it_was_seen_stays() {
     });
     assert_eq!(moved, Err(FrameMigrateError::Gone));
     assert_eq!(arena.stats().allocated, 3, "the frame to go to is free again");
-    let after: Vec<FrameNo> = (0..3).map(|number| isolated.piece(number).start).collect();
+    let after: Vec<FrameNo> = (0..3).map(|number| isolated.extent(number).start).collect();
     assert_eq!(after, places);
     drop(isolated);
     // Seen where it is, it moves.

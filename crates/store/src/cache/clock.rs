@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// A clock that never goes back.
 ///
 /// # Concurrency
-/// Shared by reference and asked by every thread that uses the cache, with no lock held.
+/// StoreHandle by reference and asked by every thread that uses the cache, with no lock held.
 ///
 /// # Examples
 /// A clock that a test moves:

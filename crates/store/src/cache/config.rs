@@ -1,8 +1,8 @@
-//! What a cache is made from.
+//! The configuration of a cache.
 
 use std::{fmt, time::Duration};
 
-use super::{Clock, SystemClock};
+use super::clock::{Clock, SystemClock};
 
 /// What a value weighs.
 pub(super) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u32 + Send + Sync>;

@@ -1,4 +1,4 @@
-//! Why a cache did not take a value.
+//! Why a cache refuses a value.
 
 use thiserror::Error;
 

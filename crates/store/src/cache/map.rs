@@ -26,13 +26,12 @@ use std::{
 use pagefold_sys::sync::{Mutex, Padded};
 
 use super::{
-    CacheStats,
     hash::KeyHash,
     shard::{MapEntry, Need, Shard},
     slots::{self, Slots},
-    stats::{Event, Events},
+    stats::{CacheStats, Event, Events},
 };
-use crate::space::Tenant;
+use crate::state::SpaceState;
 
 /// Shards at most.
 const SHARDS_MAX: u64 = 16;
@@ -56,7 +55,7 @@ pub(super) struct Map {
     weight: AtomicU64,
     weight_max: u64,
     /// The space, once there is one; it knows the map, and ends before it.
-    tenant: OnceLock<Weak<Tenant>>,
+    space: OnceLock<Weak<SpaceState>>,
 }
 
 /// A slot of the space, with the place it belongs to.
@@ -85,7 +84,7 @@ impl Map {
             parts: (0..shards).map(part).collect(),
             weight: AtomicU64::new(0),
             weight_max,
-            tenant: OnceLock::new(),
+            space: OnceLock::new(),
         })
     }
 
@@ -99,8 +98,8 @@ impl Map {
         size_of::<Self>() + size_of_val(&*self.parts)
     }
 
-    pub(super) fn bind(&self, tenant: &Arc<Tenant>) {
-        self.tenant.get_or_init(|| Arc::downgrade(tenant));
+    pub(super) fn bind(&self, space: &Arc<SpaceState>) {
+        self.space.get_or_init(|| Arc::downgrade(space));
     }
 
     pub(super) fn weight_max(&self) -> u64 {
@@ -140,7 +139,7 @@ impl Map {
                 }
             };
             if need != Need::Fewer {
-                if let Ok(charge) = slots.inner.memory.charge_beside(need.bytes()) {
+                if let Ok(charge) = slots.store.memory.charge_beside(need.bytes()) {
                     self.parts[part].shard.lock().grow(need, charge);
                     continue;
                 }
@@ -216,13 +215,13 @@ impl Map {
 
     /// The space dropped what was in a slot.
     pub(super) fn evicted(&self, number: u64) {
-        let Some(tenant) = self.tenant.get().and_then(Weak::upgrade) else { return };
+        let Some(space) = self.space.get().and_then(Weak::upgrade) else { return };
         let shards = self.parts.len() as u64;
         let part = usize::try_from(number % shards).expect("less than a length");
         let Ok(place) = u32::try_from(number / shards) else { return };
         let mut shard = self.parts[part].shard.lock();
         if shard.entry(place).is_some()
-            && !slots::is_there(&tenant, number)
+            && !slots::is_there(&space, number)
             && let Some(entry) = shard.unlink(place)
         {
             self.weight.fetch_sub(u64::from(entry.weight), Ordering::Relaxed);

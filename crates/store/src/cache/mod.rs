@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `config`, `value`, `clock` | what a cache is made from, may keep, and takes the time from |
+//! | `core` | inserts and gets by hash and bytes |
 //! | `hash` | keys as 128 bits |
 //! | `map` | shards with locks, and the protocol between them and the space |
 //! | `shard` | entries and the table of one shard, charged as they grow |
@@ -17,6 +18,7 @@
 
 mod clock;
 mod config;
+mod core;
 mod error;
 mod hash;
 mod map;
@@ -32,10 +34,9 @@ use std::{
     fmt,
     hash::Hash,
     marker::PhantomData,
-    num::NonZeroU64,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64},
     },
     time::Duration,
 };
@@ -47,24 +48,15 @@ pub use stats::CacheStats;
 pub use value::CacheValue;
 
 use config::Weigher;
-use hash::{KeyHash, KeyHasher};
-use map::{Map, Slot};
-use pagefold_frame::Charge;
-use pagefold_sys::quiesce::Entered;
+use core::{Core, STAMP_BYTES};
+use hash::KeyHasher;
+use map::Map;
 use shard::MapEntry;
-use slots::Slots;
 use stats::Event;
 
 use crate::{
-    GetError, KeyError, Space, SpaceConfig, SpaceError, SpaceStats, Store, encoder::VALUE_MAX,
+    config::SpaceConfig, encoder::VALUE_MAX, error::SpaceError, stats::SpaceStats, store::Store,
 };
-
-/// Bytes before a value in the space: its stamp.
-const STAMP_BYTES: usize = 8;
-/// How often a get looks again when the value was replaced in the middle of it.
-const ROUNDS: u32 = 8;
-/// The time of an entry that stays for ever.
-const NEVER: u64 = u64::MAX;
 
 /// Values by key, kept compressed in a store, dropped when room is needed: those first that were not got lately.
 ///
@@ -75,7 +67,7 @@ const NEVER: u64 = u64::MAX;
 /// Cheap to clone; clones are the same cache. It goes with the last one.
 ///
 /// # Concurrency
-/// Shared by reference. The map has up to 16 shards with a lock each, which is held for a look or a change of the map, and
+/// StoreHandle by reference. The map has up to 16 shards with a lock each, which is held for a look or a change of the map, and
 /// never while a value is encoded, compressed, decompressed or decoded, nor while a weigher or a clock is called. A get that
 /// begins after an insert returned finds that value, a later one, or nothing.
 ///
@@ -97,20 +89,6 @@ pub struct Cache<K: ?Sized, V> {
     core: Arc<Core>,
     weigher: Option<Arc<Weigher<K, V>>>,
     values: PhantomData<fn(&K) -> V>,
-}
-
-/// What does not depend on keys and values.
-struct Core {
-    map: Arc<Map>,
-    space: Space,
-    hasher: KeyHasher,
-    clock: Box<dyn Clock>,
-    time_to_live: Option<Duration>,
-    /// Whether any entry ever had an end: until then the clock is not asked.
-    timed: AtomicBool,
-    /// Inserts so far.
-    stamps: AtomicU64,
-    _charge: Charge,
 }
 
 impl<K: ?Sized, V> Clone for Cache<K, V> {
@@ -143,7 +121,7 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
         }
         let listener = Arc::clone(&map);
         let space = store.space(space.on_evict(move |slot| listener.evicted(slot)))?;
-        map.bind(space.tenant());
+        map.bind(space.state());
         let fixed = size_of::<Core>() + map.fixed_bytes();
         let charge = store.charge_beside(fixed).map_err(|_| SpaceError::Full)?;
         let core = Core {
@@ -302,8 +280,8 @@ impl<K: ?Sized, V> Cache<K, V> {
         }
     }
 
-    /// Removes the values whose time is over, and returns how many those were. A get removes one that it comes upon, and
-    /// what is dropped for room takes the others in the end; this gives their memory back at once.
+    /// Removes the values whose time is over, and returns how many those were. A get removes one that it finds,
+    /// and eviction drops the rest in time; this gives their memory back at once.
     ///
     /// # Complexity
     /// As [`clear`](Self::clear).
@@ -323,143 +301,4 @@ impl<K: ?Sized, V> Cache<K, V> {
     pub fn space_stats(&self) -> SpaceStats {
         self.core.space.stats()
     }
-}
-
-impl Core {
-    /// Begins an operation of the store, in which the locks of the map are taken.
-    fn enter(&self) -> Result<Entered<'_>, KeyError> {
-        self.space.inner().enter()
-    }
-
-    fn slots(&self) -> Slots<'_> {
-        Slots { inner: self.space.inner(), tenant: self.space.tenant() }
-    }
-
-    // ORDERING of `timed` and `stamps`: Relaxed; who finds an entry with an end under the lock of its shard comes after the
-    // store that its insert made before, and of stamps only that each is another one matters.
-
-    /// The time in milliseconds; 0 as long as no entry has an end.
-    fn now(&self) -> u64 {
-        if self.timed.load(Ordering::Relaxed) {
-            millis(self.clock.now()).map_or(NEVER - 1, |now| now.min(NEVER - 1))
-        } else {
-            0
-        }
-    }
-
-    /// `bytes` have room for the stamp, and then the value.
-    fn insert(
-        &self,
-        hash: KeyHash,
-        bytes: &mut [u8],
-        weight: u32,
-        time: Option<Duration>,
-    ) -> Result<(), CacheError> {
-        let (len, max) = (bytes.len() - STAMP_BYTES, VALUE_MAX - STAMP_BYTES);
-        if len > max {
-            return Err(CacheError::TooLong { len, max });
-        }
-        let weight_max = self.map.weight_max();
-        if u64::from(weight) > weight_max {
-            return Err(CacheError::TooHeavy { weight, max: weight_max });
-        }
-        let expires_ms = time.map_or(NEVER, |time| {
-            self.timed.store(true, Ordering::Relaxed);
-            millis(self.clock.now().saturating_add(time)).unwrap_or(NEVER)
-        });
-        let reserved = Reserved::new(self, hash)?;
-        let stamp = self.stamps.fetch_add(1, Ordering::Relaxed);
-        let stamp = NonZeroU64::MIN.saturating_add(stamp);
-        bytes[..STAMP_BYTES].copy_from_slice(&stamp.get().to_le_bytes());
-        let put = self.space.put_bytes(reserved.slot.number, bytes);
-        put.map_err(|error| CacheError::from_put(error, len, STAMP_BYTES))?;
-        reserved.link(MapEntry { hash, stamp, expires_ms, weight });
-        self.map.shed_weight(hash, stamp, self.now(), self.slots());
-        Ok(())
-    }
-
-    fn get<V>(&self, hash: KeyHash, decode: impl Fn(&[u8]) -> Option<V>) -> Option<V> {
-        let value = self.find(hash, decode);
-        self.map.count(hash, if value.is_some() { Event::Hit } else { Event::Miss });
-        value
-    }
-
-    fn find<V>(&self, hash: KeyHash, decode: impl Fn(&[u8]) -> Option<V>) -> Option<V> {
-        for _ in 0..ROUNDS {
-            let found = self.map.find(hash)?;
-            if found.entry.expires_ms != NEVER && found.entry.expires_ms <= self.now() {
-                self.map.remove_found(&found, Event::Expired, self.slots());
-                return None;
-            }
-            let stamp = found.entry.stamp.get().to_le_bytes();
-            let read = self.space.get_with(found.slot.number, |bytes| {
-                let (head, value) = bytes.split_first_chunk::<STAMP_BYTES>()?;
-                (*head == stamp).then(|| decode(value))
-            });
-            let why = match read {
-                Ok(Some(Some(value))) => return Some(value),
-                Ok(Some(None)) | Err(GetError::Corrupt) => Event::Undecodable,
-                // Dropped, and the report is on its way; or removed, and the key may have another value.
-                Err(GetError::Absent) => Event::Evicted,
-                // The slot has another value by now, so the key has another entry, or none.
-                Ok(None) => continue,
-                Err(GetError::Key(_) | GetError::WrongLength { .. }) => return None,
-            };
-            if self.map.remove_found(&found, why, self.slots()) {
-                return None;
-            }
-        }
-        None
-    }
-
-    fn remove(&self, hash: KeyHash) -> bool {
-        match self.map.find(hash) {
-            Some(found) if found.entry.expires_ms <= self.now() => {
-                self.map.remove_found(&found, Event::Expired, self.slots());
-                false
-            }
-            Some(_) => self.map.remove(hash, self.slots()),
-            None => false,
-        }
-    }
-
-    fn contains(&self, hash: KeyHash) -> bool {
-        self.map.find(hash).is_some_and(|found| {
-            found.entry.expires_ms > self.now() && self.slots().is_there(found.slot.number)
-        })
-    }
-}
-
-/// A slot that is being filled; given back unless it is linked.
-struct Reserved<'a> {
-    core: &'a Core,
-    slot: Slot,
-    is_linked: bool,
-}
-
-impl<'a> Reserved<'a> {
-    fn new(core: &'a Core, hash: KeyHash) -> Result<Self, CacheError> {
-        let slots = core.slots();
-        let slot = core.map.reserve(hash, core.now(), slots);
-        let slot = slot.ok_or(CacheError::Full(crate::ReachedLimit::Store))?;
-        Ok(Self { core, slot, is_linked: false })
-    }
-
-    fn link(mut self, entry: MapEntry) {
-        self.core.map.link(self.slot, entry, self.core.slots());
-        self.is_linked = true;
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        if !self.is_linked {
-            self.core.map.release(self.slot, self.core.slots());
-        }
-    }
-}
-
-/// Whole milliseconds, if there are not too many.
-fn millis(time: Duration) -> Option<u64> {
-    u64::try_from(time.as_millis()).ok()
 }

@@ -183,7 +183,7 @@ impl Shard {
         (self.fresh as usize >= self.chunks.len() * CHUNK).then_some(Need::Chunk)
     }
 
-    /// Takes what it needed, charged with as many bytes as that. Another thread may have been quicker: it is then let go.
+    /// Takes what it needed, charged with as many bytes as that. Drops the charge if another thread was quicker.
     pub(super) fn grow(&mut self, need: Need, charge: Charge) {
         if self.needs() != Some(need) {
             return;

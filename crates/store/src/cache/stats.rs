@@ -1,4 +1,4 @@
-//! What a cache says of itself.
+//! The accounts of a cache.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 pub struct CacheStats {
     /// Gets that found a value.
     pub hits: u64,
-    /// Gets that found none, for whatever reason.
+    /// Gets that found none, for any reason.
     pub misses: u64,
     /// Values that were accepted.
     pub inserts: u64,

@@ -1,6 +1,12 @@
 //! What only the inside can bring about: a value that is dropped between its put and its entry.
 
-use super::*;
+use std::num::NonZeroU64;
+
+use super::{
+    core::{NEVER, Reserved},
+    hash::KeyHash,
+    *,
+};
 
 fn hash_of(cache: &Cache<u64, String>, key: u64) -> KeyHash {
     cache.core.hasher.hash(&key)

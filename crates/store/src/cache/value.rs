@@ -1,4 +1,4 @@
-//! What a cache may keep: whatever is bytes, or says how to become and to be made from them.
+//! Values of a cache: types that convert to bytes and back.
 
 /// A value of a [`Cache`](super::Cache).
 ///

@@ -12,7 +12,7 @@
 //! | `audit` | whether all of it is true |
 //!
 //! # Protocol
-//! - An index word changes under the *shard lock* of its leaf, but for its mark. The thread that takes a word out owns
+//! - An index word changes under the *shard lock* of its leaf, except for its mark. The thread that takes a word out owns
 //!   what it named, and frees the object (I-WORD). So a get beside a put finds the old object or the new one, or a stale
 //!   handle, and then looks again.
 //! - A leaf comes and goes under its shard lock and the *tree lock*, inner nodes under the tree lock. A leaf goes with
@@ -20,7 +20,7 @@
 //! - Readers take no lock. They check after each word that the node was still the one they meant (I-STAMP), and start
 //!   over if not. A mark that comes late fails, or marks another page of one repeated word: it is advice.
 //!
-//! What put, get, remove and eviction cost depends on the number of levels, which is at most 11, and not on the highest key.
+//! The cost of put, get, remove and eviction depends on the number of levels, at most 11, and not on the highest key.
 
 mod audit;
 mod nodes;

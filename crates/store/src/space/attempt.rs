@@ -1,19 +1,19 @@
-//! The attempts of a put: what is tried, which room is made in between, and what a refusal leaves.
+//! The attempts of a put, the room made between them, and what a refusal leaves.
 //!
 //! ```text
 //!  attempt -> no room -> it gives what it takes? -> attempt with the overwrite reserve
 //!                     -> make room, harder each round -> attempt again, at most 8 times -> Full
 //! ```
-//! An overwrite that needs no more than the object that is there may use the reserve that is kept for it: what it
-//! replaces is free a moment later. While the accept threshold is closed, new pages are refused at once, and overwrites
-//! that grow may have what is free, but no room is made for them.
+//! An overwrite that needs no more than the old object may use the overwrite reserve, because the old object is freed a
+//! moment later. While the accept threshold is closed, the store refuses new pages at once; overwrites that grow get
+//! what is free, but no room is made for them.
 
 use pagefold_frame::ReserveAccess;
 
-use super::{Space, SpaceKind, update::Expected};
+use super::{Space, version::Expected};
 use crate::{
-    PAGE_BYTES, PreviousValue, PutError, PutIfError, ReachedLimit, counters::Count,
-    encoder::object::Object,
+    PAGE_BYTES, PreviousValue, PutError, PutIfError, ReachedLimit, config::SpaceKind,
+    counters::Count, encoder::object::Object,
 };
 
 /// How often room is made for one put.
@@ -68,18 +68,17 @@ impl Space {
         need: Need,
         mut attempt: impl FnMut(ReserveAccess) -> Result<R, Retry>,
     ) -> Result<R, PutIfError> {
-        let (inner, tenant) = (self.inner(), self.tenant());
-        let is_new = || tenant.index.load(need.key).is_empty();
-        let gate_is_open = tenant.kind == SpaceKind::Ephemeral || inner.gate.lets_in(inner);
-        if !gate_is_open && is_new() {
+        let (store, space) = (self.store(), self.state());
+        let is_new = || space.index.load(need.key).is_empty();
+        let is_accepting = space.kind == SpaceKind::Ephemeral || store.accepts_new_pages();
+        if !is_accepting && is_new() {
             return Err(self.full(need, ReachedLimit::Threshold, true));
         }
         let mut limit = ReachedLimit::Store;
         // Before room was made, which may drop what is under the key.
         let mut was_new = true;
         for round in 0..=ATTEMPTS {
-            if need.expected.depends() && !need.expected.allows(inner, tenant.index.load(need.key))
-            {
+            if need.expected.depends() && !need.expected.allows(store, space.index.load(need.key)) {
                 return Err(PutIfError::Conflict);
             }
             let mut outcome = attempt(ReserveAccess::Normal);
@@ -88,8 +87,8 @@ impl Space {
             }
             if matches!(outcome, Err(Retry::Room)) {
                 if self.gives(need) {
-                    outcome = inner.with_overwrite_reserve(|| attempt(ReserveAccess::Overwrite));
-                } else if !gate_is_open {
+                    outcome = store.with_overwrite_reserve(|| attempt(ReserveAccess::Overwrite));
+                } else if !is_accepting {
                     return Err(self.full(need, ReachedLimit::Threshold, was_new));
                 }
             }
@@ -105,17 +104,17 @@ impl Space {
                 Err(Retry::Space) => {
                     limit = ReachedLimit::Space;
                     let may_drop =
-                        tenant.kind == SpaceKind::Ephemeral && need.drops && round < ATTEMPTS;
-                    if !may_drop || inner.evict_from(tenant, 2 * need.room_bytes) == 0 {
+                        space.kind == SpaceKind::Ephemeral && need.drops && round < ATTEMPTS;
+                    if !may_drop || store.evict_from(space, 2 * need.room_bytes) == 0 {
                         break;
                     }
                 }
             }
         }
         if limit == ReachedLimit::Store {
-            inner.look_at_handles(u64::MAX);
-            if tenant.kind == SpaceKind::Persistent {
-                inner.gate.close(inner);
+            store.look_at_handles(u64::MAX);
+            if space.kind == SpaceKind::Persistent {
+                store.note_full();
             }
         }
         Err(self.full(need, limit, was_new))
@@ -123,44 +122,44 @@ impl Space {
 
     fn make_room(&self, need: Need, round: u32) -> bool {
         match need.drops {
-            true => self.inner().make_room(self.tenant(), need.room_bytes, round),
-            false => self.inner().make_room_by_moving(),
+            true => self.store().make_room(self.state(), need.room_bytes, round),
+            false => self.store().make_room_by_moving(),
         }
     }
 
-    /// Whether a put takes no more than it gives: what it needs is not longer than the object that is there.
+    /// Whether the put frees at least as much as it needs: the old object is not shorter than the new one.
     fn gives(&self, need: Need) -> bool {
-        let old = self.tenant().index.load(need.key).entry();
-        old.holds_memory() && need.object <= self.inner().object_len(old)
+        let old = self.state().index.load(need.key).entry();
+        old.holds_memory() && need.object <= self.store().object_len(old)
     }
 
-    /// The error for a put that cannot be held, after what it means for the old value. `was_new` says whether there was
-    /// none when the put began: what was dropped since made room for it, or was to.
+    /// The error of a refused put; in an ephemeral space the old value is dropped first. `was_new` says whether there was
+    /// none when the put began: a value that was dropped since made room for it.
     fn full(&self, need: Need, limit: ReachedLimit, was_new: bool) -> PutIfError {
-        let (tenant, key) = (self.tenant(), need.key);
-        let there = tenant.index.load(key);
-        if !need.expected.allows(self.inner(), there) {
+        let (space, key) = (self.state(), need.key);
+        let there = space.index.load(key);
+        if !need.expected.allows(self.store(), there) {
             return PutIfError::Conflict;
         }
-        let previous = match tenant.kind {
+        let previous = match space.kind {
             SpaceKind::Persistent if there.is_empty() => PreviousValue::Absent,
             SpaceKind::Persistent => PreviousValue::Kept,
             SpaceKind::Ephemeral => {
                 let dropped = match need.expected {
-                    Expected::Anything => self.inner().remove(tenant, key, Count::Evicted),
+                    Expected::Anything => self.store().remove(space, key, Count::Evicted),
                     Expected::Nothing => false,
                     // Never what another thread has put meanwhile.
-                    Expected::Version(_) => match tenant.index.take_out(key, there) {
+                    Expected::Version(_) => match space.index.take_out(key, there) {
                         Ok(taken) => {
-                            tenant.counters.add(Count::Evicted, 1);
-                            self.inner().retire(tenant, taken);
+                            space.counters.add(Count::Evicted, 1);
+                            self.store().retire(space, taken);
                             true
                         }
                         Err(_) => return PutIfError::Conflict,
                     },
                 };
                 if dropped {
-                    tenant.report_evicted(key);
+                    space.report_evicted(key);
                 }
                 if dropped || !was_new { PreviousValue::Dropped } else { PreviousValue::Absent }
             }
@@ -170,7 +169,7 @@ impl Space {
             ReachedLimit::Threshold => Count::RejectedThreshold,
             ReachedLimit::Space => Count::RejectedSpace,
         };
-        tenant.counters.add(count, 1);
+        space.counters.add(count, 1);
         PutError::Full { limit, previous }.into()
     }
 }

@@ -1,8 +1,8 @@
 //! Pages and values out.
 //!
-//! Load the word, read the object by its handle, decode into the caller's memory. An object that is gone meanwhile was
-//! replaced or removed, and its handle is stale: look again. Nothing here allocates or takes a lock but where it is
-//! said, and [`Space::try_get`] never waits.
+//! A get loads the word, reads the object of its handle, and decodes it into the caller's memory. When another thread
+//! replaces or removes the object meanwhile, its handle is stale, and the get looks again. Nothing here takes a lock, and
+//! only what says so allocates. [`Space::try_get`] never waits.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::{
 /// How often a read that never waits looks again when the object, or the way to its word, is gone.
 const ROUNDS: usize = 16;
 
-/// Where a value of a length not yet known is to go.
+/// The destination of a value whose length is not known yet.
 enum Room<'a> {
     /// From a length on, which stays.
     Grows(&'a mut Vec<u8>, usize),
@@ -67,7 +67,7 @@ impl Space {
     /// Async-signal-safe: no lock, no allocation, no waiting, a bounded number of steps. It may interrupt any method of
     /// the same store in the same thread.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
-        self.try_read(key, PAGE_BYTES, |entry| self.inner().read(entry, page, Wait::Never))
+        self.try_read(key, PAGE_BYTES, |entry| self.store().read(entry, page, Wait::Never))
     }
 
     /// Reads what is under a key by `attempt`, which never waits, in a bounded number of attempts. `given` is the length of
@@ -83,7 +83,7 @@ impl Space {
         };
         let began = Instant::now();
         for _ in 0..ROUNDS {
-            let Some(found) = self.tenant().index.try_find(key) else {
+            let Some(found) = self.state().index.try_find(key) else {
                 sync::spin_loop();
                 continue;
             };
@@ -98,10 +98,10 @@ impl Space {
                 }
                 Err(ReadError::Stale) => sync::spin_loop(),
                 Err(ReadError::WouldBlock) => break,
-                Err(error) => return Err(self.unread(error, given).into()),
+                Err(error) => return Err(self.read_error(error, given).into()),
             }
         }
-        self.tenant().counters.add(Count::WouldBlock, 1);
+        self.state().counters.add(Count::WouldBlock, 1);
         Err(TryGetError::WouldBlock)
     }
 
@@ -116,7 +116,7 @@ impl Space {
         let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         loop {
-            let found = self.tenant().index.find(key);
+            let found = self.state().index.find(key);
             if found.word.is_empty() {
                 return Err(self.absent());
             }
@@ -124,24 +124,24 @@ impl Space {
             match attempt(found.word.entry()) {
                 Ok(read) => {
                     self.count_hit(began);
-                    self.inner().add_wanted_context();
+                    self.store().add_wanted_context();
                     return Ok((read, found.word));
                 }
                 Err(ReadError::Stale | ReadError::WouldBlock) => look_again(),
-                Err(error) => return Err(self.unread(error, given)),
+                Err(error) => return Err(self.read_error(error, given)),
             }
         }
     }
 
     fn count_hit(&self, began: Instant) {
-        self.tenant().counters.add(Count::Hits, 1);
-        self.tenant().counters.get_took(began.elapsed());
+        self.state().counters.add(Count::Hits, 1);
+        self.state().counters.get_took(began.elapsed());
     }
 
     /// As [`get`](Self::get), for a destination whose length is known only at run time.
     ///
     /// # Errors
-    /// [`GetError`]; above all `WrongLength` unless `into` has exactly the length of what is kept.
+    /// [`GetError`]; above all `WrongLength` unless `into` has exactly the length of the page or value.
     pub fn get_into(&self, key: u64, into: &mut [u8]) -> Result<(), GetError> {
         self.read_page(key, into).map(drop)
     }
@@ -149,7 +149,7 @@ impl Space {
     /// Fills all of `into`, and returns the word that it was read by.
     pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
         let given = into.len();
-        let attempt = |entry| self.inner().read(entry, into, Wait::Allowed);
+        let attempt = |entry| self.store().read(entry, into, Wait::Allowed);
         self.read(key, given, attempt).map(|((), word)| word)
     }
 
@@ -209,9 +209,9 @@ impl Space {
         room: &mut Room<'_>,
         wait: Wait,
     ) -> Result<usize, ReadError> {
-        let len = self.inner().len(entry, wait)?;
+        let len = self.store().len(entry, wait)?;
         let into = room.of(len).ok_or(ReadError::Length(len))?;
-        self.inner().read(entry, into, wait)?;
+        self.store().read(entry, into, wait)?;
         Ok(len)
     }
 
@@ -223,25 +223,25 @@ impl Space {
         pages.into_iter().map(|(key, page)| self.get(key, page)).collect()
     }
 
-    /// Nothing under the key: because it was dropped with the space, or for its own reasons.
+    /// The error for a key without an entry: the space was dropped, or the key has nothing.
     pub(super) fn absent(&self) -> GetError {
-        if self.tenant().index.is_closed() {
+        if self.state().index.is_closed() {
             return GetError::Key(crate::KeyError::Dropped);
         }
-        self.tenant().counters.add(Count::Misses, 1);
+        self.state().counters.add(Count::Misses, 1);
         GetError::Absent
     }
 
-    pub(super) fn unread(&self, error: ReadError, given: usize) -> GetError {
+    pub(super) fn read_error(&self, error: ReadError, given: usize) -> GetError {
         if let ReadError::Length(len) = error {
             return GetError::WrongLength { len, given };
         }
-        self.tenant().counters.add(Count::Corrupt, 1);
+        self.state().counters.add(Count::Corrupt, 1);
         GetError::Corrupt
     }
 }
 
-/// Somebody replaced the object in the middle of a read: they got on, so this thread will.
+/// Waits a moment before the next look. Another thread replaced the object in the middle of the read, so there is progress.
 pub(super) fn look_again() {
     #[cfg(loom)]
     sync::yield_now();

@@ -67,8 +67,8 @@ impl Iterator for Keys<'_> {
         if self.from >= self.end {
             return None;
         }
-        let operation = self.space.inner().enter().ok()?;
-        let found = self.space.tenant().next_key(self.from).filter(|key| *key < self.end);
+        let operation = self.space.store().enter().ok()?;
+        let found = self.space.state().next_key(self.from).filter(|key| *key < self.end);
         drop(operation);
         self.from = found.map_or(self.end, |key| key + 1);
         found
@@ -77,7 +77,7 @@ impl Iterator for Keys<'_> {
 
 impl FusedIterator for Keys<'_> {}
 
-impl super::Tenant {
+impl super::SpaceState {
     /// The first key from `from` on that has something under it.
     fn next_key(&self, from: u64) -> Option<u64> {
         self.index.next_used(from).map(|(key, _)| key)

@@ -4,7 +4,7 @@
 //!  same-filled?  -> a word, and no object
 //!  otherwise     -> encode -> pool.store -> exchange the index word -> free the old object
 //! ```
-//! A put that is not accepted has changed nothing, but for an ephemeral space's old value, which is dropped.
+//! A refused put changes nothing, except that an ephemeral space drops the old value.
 
 use std::{cell::Cell, time::Instant};
 
@@ -13,16 +13,15 @@ use pagefold_codec::same_filled;
 use pagefold_frame::{Charge, ReserveAccess};
 
 use super::{
-    Space, Version,
+    Space,
     attempt::{ATTEMPTS, Need, Retry},
-    update::Expected,
+    version::{Expected, Version},
 };
 use crate::{
     KeyError, PAGE_BYTES, Page, PreviousValue, PutError, PutIfError, PutManyError,
     counters::Count,
     encoder::{SCRATCH_BYTES, VALUE_MAX, object::Object},
     index::Refused,
-    inner::Inner,
     word::{Entry, Short, Word},
 };
 
@@ -59,12 +58,12 @@ impl Space {
         &self,
         put: impl Fn() -> Result<Version, PutIfError>,
     ) -> Result<Version, PutIfError> {
-        let inner = self.inner();
-        let mut epoch = inner.epoch();
+        let store = self.store();
+        let mut epoch = store.epoch();
         for _ in 0..RECYCLES {
             match put() {
-                Err(PutIfError::Put(PutError::Full { .. })) if inner.recycle_handles(epoch) => {
-                    epoch = inner.epoch();
+                Err(PutIfError::Put(PutError::Full { .. })) if store.recycle_handles(epoch) => {
+                    epoch = store.epoch();
                 }
                 outcome => return outcome,
             }
@@ -81,7 +80,7 @@ impl Space {
         let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
         // Before anything is stored: see `update`.
-        let epoch = self.inner().epoch();
+        let epoch = self.store().epoch();
         let outcome = match same_filled(page) {
             Some(pattern) => match Entry::same(pattern) {
                 Some(entry) => self.publish_word(Need::of_word(key, expected), entry, PAGE_BYTES),
@@ -93,11 +92,11 @@ impl Space {
             },
             None => {
                 let mut copy = *page;
-                let object = self.inner().encoder.encode_page(&mut copy);
+                let object = self.store().encoder.encode_page(&mut copy);
                 self.put_object(Need::of(key, expected, object), object)
             }
         };
-        self.tenant().counters.put_took(began.elapsed());
+        self.state().counters.put_took(began.elapsed());
         outcome.map(|word| Version::new(word, epoch))
     }
 
@@ -110,7 +109,7 @@ impl Space {
         self.put(key, page)
     }
 
-    /// As [`put`](Self::put), but that the old value goes when the new one cannot be held: nobody reads stale data.
+    /// As [`put`](Self::put), but drops the old value when the new one is refused, so that no thread reads stale data.
     ///
     /// # Errors
     /// As [`put`](Self::put); after [`Full`](PutError::Full) there is nothing under the key.
@@ -160,7 +159,7 @@ impl Space {
     ) -> Result<Version, PutIfError> {
         let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
-        let epoch = self.inner().epoch();
+        let epoch = self.store().epoch();
         let outcome = match value.len() {
             0 => self.publish_word(Need::of_word(key, expected), Entry::Nil, 0),
             len if len > VALUE_MAX => Err(self.too_long(len, VALUE_MAX).into()),
@@ -168,11 +167,11 @@ impl Space {
             len => {
                 let mut buffer = [0; PAGE_BYTES];
                 buffer[..len].copy_from_slice(value);
-                let object = self.inner().encoder.encode_value(&mut buffer, len);
+                let object = self.store().encoder.encode_value(&mut buffer, len);
                 self.put_object(Need::of(key, expected, object), object)
             }
         };
-        self.tenant().counters.put_took(began.elapsed());
+        self.state().counters.put_took(began.elapsed());
         outcome.map(|word| Version::new(word, epoch))
     }
 
@@ -193,17 +192,17 @@ impl Space {
     }
 
     fn too_long(&self, len: usize, max: usize) -> PutError {
-        self.tenant().counters.add(Count::RejectedLong, 1);
+        self.state().counters.add(Count::RejectedLong, 1);
         PutError::TooLong { len, max }
     }
 
     /// A value of more than a page: what it is worked on in is charged for the time of the call.
     fn put_long(&self, key: u64, value: &[u8], expected: Expected) -> Result<Word, PutIfError> {
-        let (inner, encoder) = (self.inner(), &self.inner().encoder);
+        let (store, encoder) = (self.store(), &self.store().encoder);
         // No object is as long, so this gives less than it takes.
         let need =
             Need { room_bytes: SCRATCH_BYTES as u64, ..Need::new(key, expected, usize::MAX) };
-        self.with_room(need, |_| inner.charge_long().map_err(|_| Retry::Room))?;
+        self.with_room(need, |_| store.charge_long().map_err(|_| Retry::Room))?;
         let scratch_bytes = 2 * value.len();
         if let Some(_charge) = self.charge_scratch(scratch_bytes) {
             let mut scratch = vec![0; scratch_bytes];
@@ -221,11 +220,11 @@ impl Space {
 
     /// Charges scratch for a value, and drops pages for it if there are any.
     fn charge_scratch(&self, bytes: usize) -> Option<Charge> {
-        let inner = self.inner();
-        let charge = || inner.memory.charge_beside(bytes).ok();
+        let store = self.store();
+        let charge = || store.memory.charge_beside(bytes).ok();
         charge().or_else(|| {
             (0..ATTEMPTS).find_map(|_| {
-                (inner.evict_anywhere(2 * bytes as u64) > 0).then(|| inner.trim());
+                (store.evict_anywhere(2 * bytes as u64) > 0).then(|| store.trim());
                 charge()
             })
         })
@@ -233,25 +232,25 @@ impl Space {
 
     /// Stores an object and puts its word under the key.
     fn put_object(&self, need: Need, object: Object<'_>) -> Result<Word, PutIfError> {
-        let (inner, key) = (self.inner(), need.key);
-        let max = inner.pool.max_len();
+        let (store, key) = (self.store(), need.key);
+        let max = store.pool.max_len();
         if object.bytes.len() > max {
             return Err(self.too_long(object.bytes.len(), max).into());
         }
         let counted = object.entry(Short(0)).counted_bytes();
         self.with_room(need, |access| {
             // Looked at before anything is stored; decided under the shard lock.
-            if self.tenant().is_over(counted, self.tenant().index.load(key)) {
+            if self.state().is_over(counted, self.state().index.load(key)) {
                 return Err(Retry::Space);
             }
-            if access == ReserveAccess::Normal && inner.is_above_target() {
+            if access == ReserveAccess::Normal && store.is_above_target() {
                 return Err(Retry::Room);
             }
-            let stored = inner.pool.store_within(object.bytes, access);
+            let stored = store.pool.store_within(object.bytes, access);
             let entry = object.entry(Short(stored.map_err(|_| Retry::Room)?.to_short()));
             self.publish(need, entry, object.original).inspect_err(|_| {
                 // No other thread can know the handle.
-                inner.free(entry);
+                store.free(entry);
             })
         })
     }
@@ -262,43 +261,33 @@ impl Space {
     }
 
     fn publish(&self, need: Need, entry: Entry, original: usize) -> Result<Word, Retry> {
-        let (tenant, key) = (self.tenant(), need.key);
+        let (space, key) = (self.state(), need.key);
         let new = entry.counted_bytes();
         let old_bytes = |old: Word| old.entry().counted_bytes();
         let (word, conflict) = (Word::new(entry), Cell::new(false));
-        let published = tenant.index.publish(key, word, &|old| {
-            conflict.set(!need.expected.allows(self.inner(), old));
-            !conflict.get() && tenant.admit(new, old_bytes(old))
+        let published = space.index.publish(key, word, &|old| {
+            conflict.set(!need.expected.allows(self.store(), old));
+            !conflict.get() && space.admit(new, old_bytes(old))
         });
         let old = published.map_err(|refused| match refused {
             Refused::Closed => Retry::No(KeyError::Dropped.into()),
             Refused::Beyond => {
-                Retry::No(KeyError::Beyond { key, pages: tenant.index.pages() }.into())
+                Retry::No(KeyError::Beyond { key, pages: space.index.pages() }.into())
             }
             Refused::OutOfFrames => Retry::Room,
             Refused::NotAdmitted if conflict.get() => Retry::No(PutIfError::Conflict),
             Refused::NotAdmitted => Retry::Space,
         })?;
-        tenant.counters.add(Count::Puts, 1);
-        tenant.settle(new, old_bytes(old));
+        space.counters.add(Count::Puts, 1);
+        space.count_shrunk(new, old_bytes(old));
         if old.is_empty() {
-            tenant.note_in(entry, original);
+            space.note_in(entry, original);
         } else {
-            tenant.counters.add(Count::Overwrites, 1);
-            tenant.note_exchange(entry, original, old.entry(), self.inner().original(old.entry()));
-            self.inner().free(old.entry());
+            space.counters.add(Count::Overwrites, 1);
+            space.note_exchange(entry, original, old.entry(), self.store().original(old.entry()));
+            self.store().free(old.entry());
         }
-        self.inner().after_put();
+        self.store().after_put();
         Ok(word)
-    }
-}
-
-impl Inner {
-    /// What a put does for others when it is done: wakes the shrinker above the high watermark, and adds a context.
-    fn after_put(&self) {
-        if self.is_above_high() {
-            self.wake.wake();
-        }
-        self.add_wanted_context();
     }
 }

@@ -32,13 +32,13 @@ impl Space {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn resize(&self, pages: u64) -> Result<u64, KeyError> {
-        let tenant = self.tenant();
-        let _operation = self.inner().enter()?;
-        let _alone = tenant.resizing.lock();
-        if tenant.index.is_closed() {
+        let space = self.state();
+        let _operation = self.store().enter()?;
+        let _alone = space.resizing.lock();
+        if space.index.is_closed() {
             return Err(KeyError::Dropped);
         }
-        tenant.index.set_pages(pages);
-        Ok(self.inner().remove_keys(tenant, pages..u64::MAX))
+        space.index.set_pages(pages);
+        Ok(self.store().remove_keys(space, pages..u64::MAX))
     }
 }

@@ -1,72 +1,10 @@
-//! Puts that depend on what is there: compare-and-swap by version, only where nothing is, read-modify-write.
-//!
-//! A version is the index word without its mark, and the store's epoch. Words name objects, and a handle names one object
-//! for ever (I-WORD), until a store takes retired handles back. It raises its epoch before that, so a version from before
-//! matches nothing any more. The epoch is read *before* the word is loaded, and compared *after* the word that is to be
-//! replaced was: if that word names an object of a handle used again, its put came after the epoch was raised, and the
-//! comparison sees it.
+//! Conditional puts: compare-and-swap by version, put if absent, read-modify-write.
 
-use std::sync::atomic::Ordering;
-
-use super::Space;
-use crate::{
-    GetError, KeyError, Page, PutError, PutIfError, UpdateError, counters::Count, inner::Inner,
-    word::Word,
+use super::{
+    Space,
+    version::{Expected, Version},
 };
-
-/// Which put it was that made what is under a key: from [`Space::get_versioned`], for [`Space::put_if`].
-///
-/// Copied and compared for free. Valid for its key, in its store, as long as the program runs; elsewhere it means nothing,
-/// and a put by it is refused, or hits a page that happens to be equal. A page of one repeated 8-byte word, and a value
-/// of no bytes, have no identity: two puts of it are the same version.
-///
-/// A version may fail though its page is still there (after the store reused its handles, or keeps the page in another
-/// form): a conflict means *look again*, and not that another thread put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Version {
-    word: u64,
-    epoch: u64,
-}
-
-impl Version {
-    pub(super) fn new(word: Word, epoch: u64) -> Self {
-        Self { word: word.unreferenced().bits(), epoch }
-    }
-}
-
-/// What must be under a key for a put to be accepted.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Expected {
-    Anything,
-    Nothing,
-    Version(Version),
-}
-
-impl Expected {
-    /// Whether it matters what is there.
-    pub(super) fn depends(self) -> bool {
-        !matches!(self, Self::Anything)
-    }
-
-    /// Whether this may be replaced. Exact under the shard lock of the key, a look otherwise.
-    pub(super) fn allows(self, inner: &Inner, there: Word) -> bool {
-        match self {
-            Self::Anything => true,
-            Self::Nothing => there.is_empty(),
-            // In this order; see the module.
-            Self::Version(version) => version == Version::new(there, inner.epoch()),
-        }
-    }
-}
-
-impl Inner {
-    /// How often the store took retired handles back.
-    pub(crate) fn epoch(&self) -> u64 {
-        // ORDERING: Acquire; pairs with the Release that raises it before handles are used again, so that a word with
-        // such a handle is never seen together with the old epoch.
-        self.epoch.load(Ordering::Acquire)
-    }
-}
+use crate::{GetError, KeyError, Page, PutError, PutIfError, UpdateError, counters::Count};
 
 impl Space {
     /// As [`get`](Self::get), and says which version it is, for [`put_if`](Self::put_if).
@@ -92,7 +30,7 @@ impl Space {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_versioned(&self, key: u64, page: &mut Page) -> Result<Version, GetError> {
-        let epoch = self.inner().epoch();
+        let epoch = self.store().epoch();
         self.read_page(key, page).map(|word| Version::new(word, epoch))
     }
 
@@ -101,7 +39,7 @@ impl Space {
     /// # Errors
     /// [`GetError`], but never `WrongLength`.
     pub fn get_bytes_versioned(&self, key: u64) -> Result<(Vec<u8>, Version), GetError> {
-        let epoch = self.inner().epoch();
+        let epoch = self.store().epoch();
         let mut value = Vec::new();
         let word = self.read_value(key, &mut value)?;
         Ok((value, Version::new(word, epoch)))
@@ -167,15 +105,15 @@ impl Space {
     /// [`KeyError`].
     pub fn remove_if(&self, key: u64, version: Version) -> Result<bool, KeyError> {
         let (key, _operation) = self.begin(key)?;
-        let tenant = self.tenant();
-        let word = tenant.index.load(key);
-        if word.is_empty() || !Expected::Version(version).allows(self.inner(), word) {
+        let space = self.state();
+        let word = space.index.load(key);
+        if word.is_empty() || !Expected::Version(version).allows(self.store(), word) {
             return Ok(false);
         }
         // The word names the same object as long as it is there, whatever the epoch becomes meanwhile.
-        let Ok(taken) = tenant.index.take_out(key, word) else { return Ok(false) };
-        tenant.counters.add(Count::Removed, 1);
-        self.inner().retire(tenant, taken);
+        let Ok(taken) = space.index.take_out(key, word) else { return Ok(false) };
+        space.counters.add(Count::Removed, 1);
+        self.store().retire(space, taken);
         Ok(true)
     }
 
@@ -285,6 +223,8 @@ impl PutIfError {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::{SpaceConfig, Store};
 
@@ -295,7 +235,7 @@ mod tests {
         space.put_bytes(1, b"value").expect("room");
         let (_, version) = space.get_bytes_versioned(1).expect("there");
         let put = space.put_bytes_if(1, b"other", version).expect("still there");
-        space.inner().epoch.fetch_add(1, Ordering::Release);
+        space.store().epoch.fetch_add(1, Ordering::Release);
         assert_eq!(space.put_bytes_if(1, b"third", put), Err(PutIfError::Conflict));
         assert_eq!(space.remove_if(1, put), Ok(false));
         let (value, version) = space.get_bytes_versioned(1).expect("there");

@@ -30,17 +30,17 @@ impl Space {
     pub fn value_len(&self, key: u64) -> Result<usize, GetError> {
         let (key, _operation) = self.begin(key)?;
         loop {
-            let word = self.tenant().index.load(key);
-            if word.is_empty() && self.tenant().index.is_closed() {
+            let word = self.state().index.load(key);
+            if word.is_empty() && self.state().index.is_closed() {
                 return Err(KeyError::Dropped.into());
             }
             if word.is_empty() {
                 return Err(GetError::Absent);
             }
-            match self.inner().len(word.entry(), Wait::Allowed) {
+            match self.store().len(word.entry(), Wait::Allowed) {
                 Ok(len) => return Ok(len),
                 Err(ReadError::Stale | ReadError::WouldBlock) => look_again(),
-                Err(error) => return Err(self.unread(error, 0)),
+                Err(error) => return Err(self.read_error(error, 0)),
             }
         }
     }
@@ -48,7 +48,7 @@ impl Space {
     /// Gets a value and removes it, at one instant: of several takes of one value, one gets it.
     ///
     /// # Errors
-    /// [`GetError`], but never `WrongLength`; what is there then stays.
+    /// [`GetError`], but never `WrongLength`; the value then stays.
     ///
     /// # Examples
     /// ```
@@ -67,9 +67,9 @@ impl Space {
         loop {
             let word = self.read_value(key, &mut value)?;
             // The object was read after the word was loaded: if the word is still the same, it is what was read.
-            if let Ok(taken) = self.tenant().index.take_out(key, word) {
-                self.tenant().counters.add(Count::Removed, 1);
-                self.inner().retire(self.tenant(), taken);
+            if let Ok(taken) = self.state().index.take_out(key, word) {
+                self.state().counters.add(Count::Removed, 1);
+                self.store().retire(self.state(), taken);
                 return Ok(value);
             }
         }

@@ -55,14 +55,14 @@ impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: while this guard lives nobody else has one.
+        // SAFETY: while this guard lives no other exists.
         unsafe { &*self.lock.value.get() }
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: while this guard lives nobody else has one, and it is borrowed exclusively.
+        // SAFETY: while this guard lives no other exists, and it is borrowed exclusively.
         unsafe { &mut *self.lock.value.get() }
     }
 }

@@ -171,6 +171,7 @@ impl<'p> Checked<'p> {
                 *said == frames && !blockers.is_empty()
             }
             ContiguousError::Unsupported => true,
+            _ => false,
         };
         let well_formed = frames > 0 && align.is_power_of_two();
         let shape = matches!(error, ContiguousError::NoFrames | ContiguousError::Misaligned { .. });

@@ -346,7 +346,9 @@ impl Pool for MapPool {
             return TrimReport::default();
         }
         let freed = std::mem::take(&mut self.lock().spans.idle_bytes);
-        TrimReport { frame_bytes: freed as u64, metadata_bytes: 0 }
+        let mut report = TrimReport::default();
+        report.frame_bytes = freed as u64;
+        report
     }
 
     fn set_limit(&self, limit: usize) -> Result<(), LimitError> {
@@ -378,21 +380,20 @@ impl Pool for MapPool {
             Some(Mutant::RangeLeaks) => state.contiguous_max,
             _ => self.contiguous(),
         };
-        Stats {
-            objects: state.objects,
-            payload_bytes: state.payload,
-            frame_bytes: state.spans.frame_bytes as u64,
-            contiguous_bytes: contiguous as u64,
-            idle_frame_bytes: state.spans.idle_bytes as u64,
-            metadata_bytes: (state.entries.len() * ENTRY_BYTES) as u64,
-            moved_bytes: state.moved,
-            compacted_bytes: state.moved,
-            lists_in_use: state.spans.lists_in_use() as u64,
-            reclaimable_bytes: state.spans.reclaimable_bytes() as u64,
-            migration: state.migration,
-            limit_bytes: state.limit as u64,
-            ..Stats::default()
-        }
+        let mut stats = Stats::default();
+        stats.objects = state.objects;
+        stats.payload_bytes = state.payload;
+        stats.frame_bytes = state.spans.frame_bytes as u64;
+        stats.contiguous_bytes = contiguous as u64;
+        stats.idle_frame_bytes = state.spans.idle_bytes as u64;
+        stats.metadata_bytes = (state.entries.len() * ENTRY_BYTES) as u64;
+        stats.moved_bytes = state.moved;
+        stats.compacted_bytes = state.moved;
+        stats.lists_in_use = state.spans.lists_in_use() as u64;
+        stats.reclaimable_bytes = state.spans.reclaimable_bytes() as u64;
+        stats.migration = state.migration;
+        stats.limit_bytes = state.limit as u64;
+        stats
     }
 
     fn validate(&self) -> Result<(), Violation> {

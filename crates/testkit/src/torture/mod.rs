@@ -102,13 +102,12 @@
 //!     }
 //!     fn stats(&self) -> Stats {
 //!         let state = self.0.lock().unwrap();
-//!         Stats {
-//!             objects: state.objects.len() as u64,
-//!             payload_bytes: state.payload as u64,
-//!             frame_bytes: state.payload as u64,
-//!             limit_bytes: state.limit as u64,
-//!             ..Stats::default()
-//!         }
+//!         let mut stats = Stats::default();
+//!         stats.objects = state.objects.len() as u64;
+//!         stats.payload_bytes = state.payload as u64;
+//!         stats.frame_bytes = state.payload as u64;
+//!         stats.limit_bytes = state.limit as u64;
+//!         stats
 //!     }
 //!     fn validate(&self) -> Result<(), Violation> {
 //!         let state = self.0.lock().unwrap();

@@ -132,12 +132,11 @@ impl Pool for MapPool {
 
     fn compact(&self, budget: usize) -> CompactReport {
         let more = self.fault == Fault::CompactsForever;
-        CompactReport {
-            moved_objects: 1,
-            moved_bytes: budget as u64,
-            more,
-            ..CompactReport::default()
-        }
+        let mut report = CompactReport::default();
+        report.moved_objects = 1;
+        report.moved_bytes = budget as u64;
+        report.more = more;
+        report
     }
 
     fn trim(&self) -> TrimReport {
@@ -151,13 +150,12 @@ impl Pool for MapPool {
     fn stats(&self) -> Stats {
         let objects = self.objects.lock().expect("no test panics here");
         let payload_bytes = objects.values().map(|object| object.len() as u64).sum();
-        Stats {
-            objects: objects.len() as u64 + u64::from(self.fault == Fault::Miscounts),
-            payload_bytes,
-            frame_bytes: payload_bytes * 2,
-            metadata_bytes: 1000,
-            ..Stats::default()
-        }
+        let mut stats = Stats::default();
+        stats.objects = objects.len() as u64 + u64::from(self.fault == Fault::Miscounts);
+        stats.payload_bytes = payload_bytes;
+        stats.frame_bytes = payload_bytes * 2;
+        stats.metadata_bytes = 1000;
+        stats
     }
 
     fn validate(&self) -> Result<(), Violation> {

@@ -183,13 +183,11 @@ impl Row {
 /// A checked fill of 1200 MiB that takes `mebibytes`, with every time `micros`.
 #[cfg(test)]
 pub(crate) fn test_row(codec: &str, mebibytes: u64, micros: f64) -> Row {
-    let stats = Stats {
-        objects: 307_200,
-        payload_bytes: (mebibytes * 98 / 100) << 20,
-        frame_bytes: mebibytes << 20,
-        limit_bytes: 2 << 30,
-        ..Stats::default()
-    };
+    let mut stats = Stats::default();
+    stats.objects = 307_200;
+    stats.payload_bytes = (mebibytes * 98 / 100) << 20;
+    stats.frame_bytes = mebibytes << 20;
+    stats.limit_bytes = 2 << 30;
     let times = Percentiles { p50: Some(micros), p99: Some(micros), mean: Some(micros) };
     let mut row = Row::new(&pagefold_codec::Raw, "nbud", Phase::Fill, &stats);
     row.codec = codec.to_owned();

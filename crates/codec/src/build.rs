@@ -1,0 +1,104 @@
+//! Codecs by name, made: with the contexts that they need, and with a dictionary.
+
+#[cfg(feature = "c-codecs")]
+use crate::Dictionary;
+use crate::{BuildCodecError, Codec, CodecSpec, Raw};
+
+impl CodecSpec {
+    /// Makes the codec, with all the contexts that decompression needs.
+    ///
+    /// # Errors
+    /// [`BuildCodecError`] when the codec was left out at compile time or its contexts cannot be made.
+    pub fn build(self) -> Result<Box<dyn Codec>, BuildCodecError> {
+        match self {
+            Self::Raw => Ok(Box::new(Raw)),
+            #[cfg(feature = "c-codecs")]
+            Self::Lz4 => Ok(Box::new(crate::Lz4::new())),
+            #[cfg(all(feature = "pure-rust", not(feature = "c-codecs")))]
+            Self::Lz4 => Ok(Box::new(crate::Lz4Pure::new())),
+            #[cfg(feature = "c-codecs")]
+            Self::Zstd(level) => Ok(Box::new(crate::Zstd::new(level)?)),
+            #[cfg(not(feature = "c-codecs"))]
+            codec => Err(BuildCodecError::NotInThisBuild { codec }),
+        }
+    }
+}
+
+#[cfg(feature = "c-codecs")]
+impl CodecSpec {
+    /// As [`build`](Self::build), with a dictionary: for zstd.
+    ///
+    /// # Errors
+    /// [`BuildCodecError`]; `NoDictionary` for other codecs.
+    pub fn build_with_dictionary(
+        self,
+        dictionary: &Dictionary,
+    ) -> Result<Box<dyn Codec>, BuildCodecError> {
+        match self {
+            Self::Zstd(level) => Ok(Box::new(crate::Zstd::with_dictionary(level, dictionary)?)),
+            codec => Err(BuildCodecError::NoDictionary { codec }),
+        }
+    }
+
+    /// As [`build`](Self::build), for pages like these: with a [`Dictionary`] of at most
+    /// [`BYTES_MAX`](Dictionary::BYTES_MAX) bytes, if one makes such pages shorter.
+    ///
+    /// A few hundred pages, chosen at random; see [`Dictionary::train_for`](Dictionary::train_for), which gives the
+    /// dictionary to keep.
+    ///
+    /// # Errors
+    /// As for `build`. From pages that yield no dictionary comes a codec without one.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_codec::CodecSpec;
+    ///
+    /// let word = |number: u32| format!("{:08x} ", (number % 900).wrapping_mul(2_654_435_761));
+    /// let mixed = |number: u32| number.wrapping_mul(0x9E37_79B9) >> 8;
+    /// let page = |number: u32| (0..450).map(|at| word(mixed(number * 450 + at))).collect::<String>();
+    /// let seen: Vec<String> = (0..400).map(page).collect();
+    ///
+    /// let spec = "zstd:1".parse::<CodecSpec>()?;
+    /// let fit = spec.build_for(seen.iter().map(String::as_bytes))?;
+    /// let new = page(1000);
+    /// let shorter = fit.compress(new.as_bytes(), &mut [0; 4096]).ok_or("it compresses")?;
+    /// let plain = spec.build()?.compress(new.as_bytes(), &mut [0; 4096]).ok_or("as well")?;
+    /// assert!(shorter < plain);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn build_for<'p>(
+        self,
+        pages: impl IntoIterator<Item = &'p [u8]>,
+    ) -> Result<Box<dyn Codec>, BuildCodecError> {
+        let longest = Dictionary::BYTES_MAX;
+        match Dictionary::train_for(self, pages, longest) {
+            Ok(Some(dictionary)) => self.build_with_dictionary(&dictionary),
+            Ok(None) | Err(_) => self.build(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &str) -> Result<CodecSpec, crate::ParseCodecError> {
+        name.parse()
+    }
+
+    #[test]
+    fn what_is_not_in_the_build_says_so() {
+        let zstd = parse("zstd:1").unwrap().build().map(|codec| codec.name().to_owned());
+        if cfg!(feature = "c-codecs") {
+            assert_eq!(zstd.as_deref(), Ok("zstd:1"));
+        } else {
+            let text = zstd.unwrap_err().to_string();
+            assert!(
+                text.starts_with("zstd:1 is not in this build") && text.contains("raw"),
+                "{text}"
+            );
+        }
+        let lz4 = parse("lz4").unwrap().build();
+        assert_eq!(lz4.is_ok(), cfg!(any(feature = "c-codecs", feature = "pure-rust")));
+    }
+}

@@ -1,0 +1,152 @@
+//! Deferred descriptors, by id: a list without locks and without memory of its own.
+//!
+//! A reader never frees. The thread that drops the last lock of a dying or pending descriptor *defers* it: it pushes the id here,
+//! and allocators, compactors and `trim` take ids and do the work. The list is a tree of bits: pushing twice is pushing once, no
+//! link can be reused under a reader (there is no ABA), and a push costs one or two atomic operations. An id here is a hint; the
+//! descriptor's state word decides what is to be done.
+//!
+//! Protocol: a push sets the leaf bit first and goes up only if it found the word empty; a taker clears from the top down. So the
+//! thread that set a bit below a cleared summary always sets the summary again.
+
+use std::sync::Arc;
+
+use pagefold_sys::sync::Ordering;
+
+use crate::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable, bits::Levels};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct DeferredList {
+    words: WordTable,
+    levels: Levels,
+}
+
+impl DeferredList {
+    /// An empty list for ids below `capacity`.
+    pub(crate) fn new(memory: &Arc<MemoryBudget>, capacity: usize) -> Result<Self, SourceError> {
+        let levels = Levels::new(capacity);
+        Ok(Self { words: WordTable::new(memory, levels.words())?, levels })
+    }
+
+    /// Makes room for `id`.
+    pub(crate) fn ensure(&self, id: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
+        (0..self.levels.count())
+            .try_for_each(|level| self.words.ensure(self.levels.word(level, id), access))
+    }
+
+    /// Defers `id`.
+    pub(crate) fn push(&self, id: usize) {
+        for level in 0..self.levels.count() {
+            let word = self.words.word(self.levels.word(level, id));
+            // ORDERING: Release; pairs with the Acquire in `take`: the taker sees the descriptor as the pusher
+            // left it, and below a summary bit the leaf bit that it stands for.
+            if word.fetch_or(Levels::bit(level, id), Ordering::Release) != 0 {
+                return;
+            }
+        }
+    }
+
+    /// Whether the list seems empty. One load.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // The top level is the first word.
+        // ORDERING: Relaxed; a hint, `take` looks properly.
+        self.words.get(0).is_none_or(|word| word.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Takes up to 64 neighbouring ids and calls `f` for each. `false`: there was none.
+    pub(crate) fn take(&self, mut f: impl FnMut(usize)) -> bool {
+        let top = self.levels.count() - 1;
+        loop {
+            if top > 0 && self.is_empty() {
+                return false;
+            }
+            // Down along first bits, clearing the summary of the path before looking below it.
+            let mut index = 0;
+            for level in (1..=top).rev() {
+                let word = self.words.word(self.levels.word(level, index));
+                // ORDERING: Acquire; pairs with the Release in `push`.
+                let bits = word.load(Ordering::Acquire);
+                if bits == 0 {
+                    break;
+                }
+                index += (bits.trailing_zeros() as usize) << (6 * level);
+                // ORDERING: AcqRel; Acquire pairs with the Release in `push`: the leaf bit of the thread that set
+                // this bit is seen below; Release for the next taker, who must not look below an older state.
+                word.fetch_and(!Levels::bit(level, index), Ordering::AcqRel);
+            }
+            let Some(leaf) = self.words.get(self.levels.word(0, index)) else { return false };
+            // ORDERING: Acquire; pairs with the Release in `push`.
+            let mut bits = leaf.swap(0, Ordering::Acquire);
+            let found = bits != 0;
+            while bits != 0 {
+                f((index & !63) + bits.trailing_zeros() as usize);
+                bits &= bits - 1;
+            }
+            // What is left beside the path gets its summaries back; one too many costs a look.
+            for level in 1..top {
+                // ORDERING: Acquire and Release; as in `push`.
+                if self.words.word(self.levels.word(level, index)).load(Ordering::Acquire) != 0 {
+                    let above = self.words.word(self.levels.word(level + 1, index));
+                    above.fetch_or(Levels::bit(level + 1, index), Ordering::Release);
+                }
+            }
+            if found || top == 0 {
+                return found;
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::HeapSource;
+
+    #[test]
+    fn every_report_is_taken_once() {
+        let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 1000));
+        for capacity in [1, 64, 65, 4097, 300_000] {
+            let list = DeferredList::new(&memory, capacity).expect("heap");
+            let ids: BTreeSet<usize> =
+                (0..200).map(|k| k * 7919 % capacity).chain([0, capacity - 1]).collect();
+            for &id in &ids {
+                list.ensure(id, ReserveAccess::Normal).expect("within the limit");
+                list.push(id);
+                list.push(id);
+            }
+            assert!(!list.is_empty());
+            let mut taken = Vec::new();
+            while list.take(|id| taken.push(id)) {}
+            taken.sort_unstable();
+            assert_eq!(taken, ids.into_iter().collect::<Vec<_>>(), "capacity {capacity}");
+            assert!(list.is_empty());
+        }
+    }
+
+    #[test]
+    fn reports_beside_takers_are_not_lost() {
+        let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 1000));
+        let list = DeferredList::new(&memory, 10_000).expect("heap");
+        (0..10_000)
+            .for_each(|id| list.ensure(id, ReserveAccess::Normal).expect("within the limit"));
+        let taken = std::sync::Mutex::new(vec![0_u32; 10_000]);
+        std::thread::scope(|scope| {
+            for half in 0..2 {
+                let list = &list;
+                scope.spawn(move || (0..5000).for_each(|k| list.push(2 * k + half)));
+            }
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..3000 {
+                        list.take(|id| taken.lock().expect("no panic")[id] += 1);
+                    }
+                });
+            }
+        });
+        while list.take(|id| taken.lock().expect("no panic")[id] += 1) {}
+        assert!(taken.into_inner().expect("no panic").iter().all(|&count| count == 1));
+    }
+}

@@ -1,0 +1,230 @@
+//! Contiguous allocation: the aligned range that needs the fewest moves is evacuated and handed out.
+//!
+//! Ranges of at most a pageblock start at multiples of their length rounded up to a power of two; longer ones start with a
+//! pageblock. The allocator looks for blockers before it moves a run. When it meets a late blocker, the runs that it moved stay
+//! where they are now: contents, handles and accounts of objects do not depend on the place.
+
+use std::ops::Range;
+
+use pagefold_sys::sync::{self, Ordering};
+
+use super::{
+    candidates::{CANDIDATES, Candidate},
+    error::ContiguousError,
+    isolated::{CachesOff, IsolatedRange},
+    pass::Evacuation,
+    range::ContiguousRange,
+};
+use crate::{
+    Arena, Blocker, Busy, FRAME_BYTES, FrameNo, Mobility, Movable, OutOfFrames, ReserveAccess,
+    buddy::Kind, owner::CONTIGUOUS, units::by_pageblock,
+};
+
+/// Passes over a range; between two of them guards may be dropped.
+const ROUNDS: usize = if cfg!(loom) { 2 } else { 64 };
+/// Ranges that one allocation evacuates in vain.
+const ATTEMPTS: usize = 8;
+
+impl Arena {
+    /// Allocates `frames` frames that are neighbours, the first of them at a multiple of `align` frames in memory: evacuates
+    /// the aligned range with the fewest frames in use. If what has to move finds no room, it compacts pageblocks and tries once
+    /// more.
+    ///
+    /// # Errors
+    /// [`ContiguousError`]. Contents and accounts are as before, except that some pages of tables may be in use and some runs
+    /// may have moved.
+    ///
+    /// # Panics
+    /// If one of the slabs is another arena's.
+    ///
+    /// # Concurrency
+    /// Waits for another thread that evacuates, not for readers or writers: a run that stays locked for longer than a moment is
+    /// a blocker.
+    pub fn alloc_contiguous(
+        &self,
+        kinds: &[&dyn Movable],
+        frames: usize,
+        align: usize,
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
+        self.assert_own(kinds);
+        let range = self.try_alloc_contiguous(kinds, frames, align);
+        match &range {
+            Ok(_) => self.moves().contiguous_allocs.add(),
+            Err(_) => self.moves().contiguous_failures.add(),
+        }
+        range
+    }
+
+    fn try_alloc_contiguous(
+        &self,
+        kinds: &[&dyn Movable],
+        frames: usize,
+        align: usize,
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
+        let capacity = self.reservation.bytes() / FRAME_BYTES;
+        if frames == 0 {
+            return Err(ContiguousError::NoFrames);
+        }
+        if !align.is_power_of_two() {
+            return Err(ContiguousError::Misaligned { align });
+        }
+        let Some(count) = u32::try_from(frames).ok().filter(|_| frames <= capacity) else {
+            return Err(ContiguousError::TooLarge { frames, align, capacity });
+        };
+        let idle = self.stats().idle;
+        let most = self.memory().normal_limit();
+        if self.memory().used() + frames > most + idle {
+            return Err(ContiguousError::OutOfMemory { frames, limit: self.memory().limit() });
+        }
+        let mut progress = self.evacuator.lock();
+        let _caches = CachesOff::new(self);
+        match self.alloc_cheapest(kinds, count, align) {
+            Err(ContiguousError::OutOfMemory { .. }) => {}
+            answer => return answer,
+        }
+        // There may be room for what has to move, but in pageblocks of another kind: entirely free ones fit every kind.
+        self.compact_on(&mut progress, kinds, usize::MAX);
+        self.alloc_cheapest(kinds, count, align)
+    }
+
+    /// Takes the first of the cheapest ranges that can be evacuated.
+    fn alloc_cheapest(
+        &self,
+        kinds: &[&dyn Movable],
+        frames: u32,
+        align: usize,
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
+        let mut candidates = self.candidates(frames, align);
+        candidates.sort_by_key(Candidate::key);
+        candidates.truncate(CANDIDATES);
+        let range_of = |candidate: &Candidate| candidate.start..candidate.start + frames;
+        let mut attempts = 0;
+        for candidate in &candidates {
+            if attempts == ATTEMPTS {
+                break;
+            }
+            // In a first pass nothing is waited for.
+            if candidate.cost.is_none() || !self.busy_in(kinds, &range_of(candidate)).is_empty() {
+                continue;
+            }
+            attempts += 1;
+            match self.alloc_range(kinds, range_of(candidate)) {
+                Err(ContiguousError::Blocked { .. }) => {}
+                answer => return answer,
+            }
+        }
+        match candidates.first() {
+            Some(cheapest) => self.alloc_range(kinds, range_of(cheapest)),
+            None => Err(ContiguousError::TooLarge {
+                frames: frames as usize,
+                align,
+                capacity: self.reservation.bytes() / FRAME_BYTES,
+            }),
+        }
+    }
+
+    /// Evacuates one range and takes it.
+    fn alloc_range(
+        &self,
+        kinds: &[&dyn Movable],
+        range: Range<u32>,
+    ) -> Result<ContiguousRange<'_>, ContiguousError> {
+        let frames = range.len();
+        let out_of_memory =
+            |OutOfFrames| ContiguousError::OutOfMemory { frames, limit: self.memory().limit() };
+        let blocked = |blockers| ContiguousError::Blocked { frames, blockers };
+        self.await_unlocked(kinds, &range).map_err(blocked)?;
+        let Some(isolated) = IsolatedRange::range(self, &range).map_err(out_of_memory)? else {
+            return Err(blocked(self.obstacles(&range)));
+        };
+        let mut last = Vec::new();
+        for _ in 0..ROUNDS {
+            let done = self.evacuate(&range, kinds, usize::MAX, &mut |frames, owner| {
+                self.alloc(frames, Mobility::Movable, ReserveAccess::Normal, owner)
+            });
+            if done.out_of_frames {
+                return Err(out_of_memory(OutOfFrames));
+            }
+            if isolated.is_all_free() {
+                return self.take(isolated).map_err(out_of_memory);
+            }
+            last = done.blockers;
+            sync::yield_now();
+        }
+        if last.is_empty() {
+            last = self.obstacles(&range);
+        }
+        Err(blocked(last))
+    }
+
+    /// Makes an isolated range whose frames are all free the caller's: charged, owned, zero.
+    fn take(&self, isolated: IsolatedRange<'_>) -> Result<ContiguousRange<'_>, OutOfFrames> {
+        let range = isolated.range.clone();
+        // Frames that were used before stay charged; the system makes them zero, or else this does.
+        let used = isolated.free_touched();
+        let is_zero = isolated.decommit(&used);
+        self.charge_and_take(&range).or_else(|OutOfFrames| {
+            self.give_back_free();
+            self.charge_and_take(&range)
+        })?;
+        // `charge_and_take` ended the isolation.
+        std::mem::forget(isolated);
+        self.set_owner(range.clone(), CONTIGUOUS);
+        // ORDERING: Relaxed; a statistic.
+        self.contiguous.fetch_add(range.len(), Ordering::Relaxed);
+        for (start, frames) in used.into_iter().filter(|_| !is_zero) {
+            let base = self.reservation.at(start.byte_offset());
+            // SAFETY: committed memory of frames that this call has just taken, so no other thread has them.
+            unsafe { base.write_bytes(0, frames as usize * FRAME_BYTES) };
+        }
+        let frames = u32::try_from(range.len()).expect("a range of 32-bit frame numbers");
+        Ok(ContiguousRange { arena: self, start: FrameNo(range.start), frames })
+    }
+
+    /// Charges what is not charged of an isolated free range, and ends its isolation. An error changes nothing.
+    fn charge_and_take(&self, range: &Range<u32>) -> Result<(), OutOfFrames> {
+        // Under one lock: another thread may give isolated free frames back when memory is short.
+        let mut buddy = self.buddy.lock();
+        let untouched = range.len() - buddy.touched_in(range) as usize;
+        self.charge(untouched, ReserveAccess::Normal)?;
+        buddy.take_isolated(range);
+        Ok(())
+    }
+
+    /// Waits a moment until nothing in a range is isolated. What is in the way then is named, before anything was moved.
+    fn await_unlocked(
+        &self,
+        kinds: &[&dyn Movable],
+        range: &Range<u32>,
+    ) -> Result<(), Vec<Blocker>> {
+        let mut blockers = Vec::new();
+        for _ in 0..ROUNDS {
+            blockers = self.busy_in(kinds, range);
+            let lasting =
+                |blocker: &Blocker| matches!(blocker.busy, Busy::Pinned | Busy::Contiguous);
+            if blockers.is_empty() {
+                return Ok(());
+            }
+            if blockers.iter().any(lasting) {
+                break;
+            }
+            sync::yield_now();
+        }
+        Err(blockers)
+    }
+
+    /// What keeps a range from being isolated, or its frames from becoming free, by pageblock.
+    fn obstacles(&self, range: &Range<u32>) -> Vec<Blocker> {
+        let mut found = Evacuation::default();
+        let high_water_mark = self.buddy.lock().high_water_mark();
+        for part in by_pageblock(range).filter(|part| part.pageblock < high_water_mark) {
+            let usage = self.buddy.lock().usage(part.pageblock);
+            let busy = match usage.map(|usage| usage.kind) {
+                Some(Kind::PinnedSingle | Kind::PinnedRun) => Busy::Pinned,
+                _ => Busy::InTransit,
+            };
+            found.note(part.start().0, self.owner(part.start()), busy);
+        }
+        found.blockers
+    }
+}

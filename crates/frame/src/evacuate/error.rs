@@ -1,0 +1,57 @@
+//! Why no contiguous range was allocated.
+
+use thiserror::Error;
+
+use crate::Blocker;
+
+/// Why no contiguous range was allocated. Contents and accounts are as before, except that some pages of tables may be in use
+/// and some runs may have moved.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ContiguousError {
+    /// A range has at least one frame.
+    #[error("a range of 0 frames is not possible")]
+    NoFrames,
+    /// Alignments are powers of two.
+    #[error("an alignment of {align} frames is not possible; it must be a power of two")]
+    Misaligned {
+        /// The alignment asked for, in frames.
+        align: usize,
+    },
+    /// More frames than there will ever be, or an alignment that no range of that length has.
+    #[error("{frames} frames aligned to {align} do not fit an arena of {capacity} frames")]
+    TooLarge {
+        /// Frames asked for.
+        frames: usize,
+        /// The alignment asked for, in frames.
+        align: usize,
+        /// Frames of the arena.
+        capacity: usize,
+    },
+    /// There is no room for the range beside what is stored, in the limit or in the arena.
+    #[error(
+        "there is no room for {frames} contiguous frames beside what is stored (the limit is {limit} frames); free objects or raise the limit"
+    )]
+    OutOfMemory {
+        /// Frames asked for.
+        frames: usize,
+        /// The limit in force, in frames.
+        limit: usize,
+    },
+    /// Every range that was tried has a run that does not move.
+    #[error("no range of {frames} frames could be evacuated; in the way were {}", named(.blockers))]
+    Blocked {
+        /// Frames asked for.
+        frames: usize,
+        /// The first blockers of the range that would have cost least.
+        blockers: Vec<Blocker>,
+    },
+    /// This pool has no frames.
+    #[error("this pool has no frames to allocate a range of")]
+    Unsupported,
+}
+
+fn named(blockers: &[Blocker]) -> String {
+    let names: Vec<_> = blockers.iter().map(Blocker::to_string).collect();
+    names.join("; ")
+}

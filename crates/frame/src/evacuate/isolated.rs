@@ -1,0 +1,121 @@
+//! An isolated range as a value: the isolation ends when it is dropped. And giving the memory of its free frames back.
+
+use std::ops::Range;
+
+use pagefold_sys::sync::Ordering;
+
+use crate::{
+    Arena, FRAME_BYTES, FrameNo, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess, buddy::Kind,
+};
+
+/// While it lives, frees go to the buddy allocator and not to caches.
+pub(super) struct CachesOff<'a>(&'a Arena);
+
+impl<'a> CachesOff<'a> {
+    pub(super) fn new(arena: &'a Arena) -> Self {
+        // ORDERING: Relaxed; a thread that does not see it yet fills a cache that the next pass drains.
+        arena.evacuating.fetch_add(1, Ordering::Relaxed);
+        arena.drain_caches();
+        Self(arena)
+    }
+}
+
+impl Drop for CachesOff<'_> {
+    fn drop(&mut self) {
+        // ORDERING: Relaxed; as above.
+        self.0.evacuating.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A range that is isolated as long as this lives; see `Buddy::isolate`.
+pub(super) struct IsolatedRange<'a> {
+    arena: &'a Arena,
+    pub(super) range: Range<u32>,
+}
+
+impl<'a> IsolatedRange<'a> {
+    /// Isolates a pageblock of this kind that has no contiguous frames. `None`: its use changed.
+    pub(super) fn pageblock(arena: &'a Arena, range: &Range<u32>, kind: Kind) -> Option<Self> {
+        let mut buddy = arena.buddy.lock();
+        let usage = buddy.usage(range.start / PAGEBLOCK_FRAMES);
+        let fits = usage.is_some_and(|usage| usage.kind == kind && usage.contiguous == 0);
+        (fits && buddy.isolate(range)).then(|| Self { arena, range: range.clone() })
+    }
+
+    /// Opens and isolates any range. `None`: a part of it cannot be isolated.
+    pub(super) fn range(arena: &'a Arena, range: &Range<u32>) -> Result<Option<Self>, OutOfFrames> {
+        // Under one lock, so that no trim gives the tables of an entirely free pageblock back in between.
+        let mut buddy = arena.buddy.lock();
+        let mut open = |pageblock| arena.open(pageblock, ReserveAccess::Normal);
+        buddy.prepare(range, ReserveAccess::Normal, &mut open)?;
+        Ok(buddy.isolate(range).then(|| Self { arena, range: range.clone() }))
+    }
+
+    pub(super) fn is_all_free(&self) -> bool {
+        self.arena.buddy.lock().is_all_free(&self.range)
+    }
+
+    /// The free frames of the range that may be resident, in runs.
+    pub(super) fn free_touched(&self) -> Vec<(FrameNo, u32)> {
+        self.arena.buddy.lock().isolated_touched(&self.range)
+    }
+
+    /// Gives free frames of the range to the system. `true`: they went, and read as zero.
+    pub(super) fn decommit(&self, free: &[(FrameNo, u32)]) -> bool {
+        // SAFETY: no descriptor owns isolated free frames, they are on no list, and only the thread that isolated the range,
+        // which makes this call, hands them on. (I-HELD)
+        unsafe { self.arena.decommit(free) }
+    }
+
+    /// Gives the free frames of the range to the system, and their charge back; they stay isolated. `true`: some went.
+    pub(super) fn give_back(&self) -> bool {
+        let free = self.free_touched();
+        if free.is_empty() || !self.decommit(&free) {
+            return false;
+        }
+        let mut buddy = self.arena.buddy.lock();
+        let gone: u32 = free.iter().map(|&(start, frames)| buddy.untouch(start, frames)).sum();
+        drop(buddy);
+        self.arena.uncharge(gone as usize);
+        gone > 0
+    }
+}
+
+impl Drop for IsolatedRange<'_> {
+    fn drop(&mut self) {
+        self.arena.buddy.lock().end_isolation(&self.range);
+    }
+}
+
+impl Arena {
+    /// # Safety
+    /// As [`FrameSource::decommit`](crate::FrameSource::decommit) for these runs of frames.
+    pub(crate) unsafe fn decommit(&self, runs: &[(FrameNo, u32)]) -> bool {
+        let bytes = |&(start, frames): &(FrameNo, u32)| {
+            start.byte_offset()..start.byte_offset() + frames as usize * FRAME_BYTES
+        };
+        let ranges: Vec<_> = runs.iter().map(bytes).collect();
+        // SAFETY: by this function's contract.
+        unsafe { self.memory().source().decommit(&self.reservation, &ranges) }.is_ok()
+    }
+
+    /// Gives back the free frames that an evacuating thread isolated: they are charged, and no allocation can take them.
+    /// Returns whether some went.
+    pub(crate) fn give_back_isolated(&self) -> bool {
+        // ORDERING: Relaxed; a hint that spares the walk; a thread that misses it fails as if it had come earlier.
+        if self.evacuating.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        // The lock is kept over the system call: meanwhile no isolation ends, and no thread gets an isolated frame.
+        let mut buddy = self.buddy.lock();
+        let free = buddy.isolated_touched(&(0..buddy.high_water_mark() * PAGEBLOCK_FRAMES));
+        // SAFETY: no descriptor owns isolated free frames, and while the lock is held no thread hands them on. (I-HELD)
+        if free.is_empty() || !unsafe { self.decommit(&free) } {
+            return false;
+        }
+        let gone: u32 = free.iter().map(|&(start, frames)| buddy.untouch(start, frames)).sum();
+        drop(buddy);
+        self.uncharge(gone as usize);
+        gone > 0
+    }
+}

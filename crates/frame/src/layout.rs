@@ -1,0 +1,224 @@
+//! How the frames of a descriptor lie: in one run, or as a chain of single frames anywhere in memory.
+//!
+//! ```text
+//!  Run     state word: first frame, count                               one extent, moved as a whole
+//!  Chain   state word: first frame, count    further: frames 1 to 7     an extent each frame, moved one at a time
+//! ```
+//! A slab is the same for both: a descriptor has *extents*, runs that are allocated, freed and moved as one, and the layout says
+//! how many there are and where. A chain has one state word, so locking any of its frames locks all of them. The owner word of
+//! each frame names the descriptor, and nothing else.
+//!
+//! # Invariants (I-PIECE)
+//! - Where a chain's further frames are is written before its life begins, and after that only by a mover that isolated the
+//!   descriptor and locked it for writing. It is read under a lock; by the mover that isolated it, which reads it again under
+//!   the write lock; or by the thread that ended its life.
+
+use std::{fmt, marker::PhantomData, sync::atomic::Ordering};
+
+use pagefold_sys::memory::Reservation;
+
+use crate::{FRAME_BYTES, FrameCount, FrameNo, FrameRange, table::GuardedU32};
+
+/// Frames of a chain beside the first.
+const FURTHER: usize = Chain::FRAMES_MAX.get() as usize - 1;
+
+/// How frames lie: [`Run`] or [`Chain`].
+pub trait FrameLayout: sealed::Extents {}
+
+/// One run of neighbours.
+#[derive(Debug)]
+pub enum Run {}
+
+/// A chain of single frames.
+#[derive(Debug)]
+pub enum Chain {}
+
+impl Chain {
+    /// The longest chain: what a descriptor of 64 bytes has room for beside its body.
+    pub const FRAMES_MAX: FrameCount = FrameCount::new(8);
+}
+
+impl FrameLayout for Run {}
+impl FrameLayout for Chain {}
+
+/// What a slab asks of a layout. Code outside this crate cannot name the trait, so it cannot say where frames are.
+pub(crate) mod sealed {
+    use std::fmt::Debug;
+
+    use crate::{FrameCount, FrameNo, FrameRange};
+
+    /// # Safety
+    /// All-zero bytes are a valid `Further`, and it needs no drop.
+    pub unsafe trait Extents: Debug + Send + Sync + 'static {
+        /// Where the further extents are: all but the first, which is in the state word.
+        type Further: Debug + Default + Send + Sync;
+
+        /// The most frames of a descriptor.
+        const FRAMES_MAX: FrameCount;
+
+        /// The extents of so many frames; all are of the same length.
+        fn extents(frames: FrameCount) -> u32;
+
+        /// Where a extent is.
+        fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange;
+
+        /// Notes where a extent is, other than the first, which is in the state word.
+        fn put(further: &Self::Further, number: u32, start: FrameNo);
+    }
+}
+
+// SAFETY: nothing is a valid nothing.
+unsafe impl sealed::Extents for Run {
+    type Further = ();
+
+    const FRAMES_MAX: FrameCount = FrameCount::MAX;
+
+    fn extents(_frames: FrameCount) -> u32 {
+        1
+    }
+
+    #[inline]
+    fn extent((): &(), whole: FrameRange, _number: u32) -> FrameRange {
+        whole
+    }
+
+    fn put((): &(), _number: u32, _start: FrameNo) {
+        unreachable!("a run has one extent, and its place is in the state word");
+    }
+}
+
+// SAFETY: an array of integers.
+unsafe impl sealed::Extents for Chain {
+    type Further = [GuardedU32; FURTHER];
+
+    const FRAMES_MAX: FrameCount = Self::FRAMES_MAX;
+
+    fn extents(frames: FrameCount) -> u32 {
+        frames.get()
+    }
+
+    #[inline]
+    fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange {
+        let start = match number {
+            0 => whole.start,
+            // ORDERING: Relaxed; written before the lock that the reader has, or looked at again under one. (I-PIECE)
+            _ => FrameNo(further[number as usize - 1].load(Ordering::Relaxed)),
+        };
+        FrameRange { start, frames: FrameCount::ONE }
+    }
+
+    fn put(further: &Self::Further, number: u32, start: FrameNo) {
+        // ORDERING: Relaxed; published by the Release that unlocks the writer.
+        further[number as usize - 1].store(start.0, Ordering::Relaxed);
+    }
+}
+
+/// Where the frames of a chain are, for as long as it is locked.
+#[derive(Clone, Copy)]
+struct ChainFrames<'a> {
+    reservation: &'a Reservation,
+    further: &'a [GuardedU32; FURTHER],
+    whole: FrameRange,
+}
+
+impl ChainFrames<'_> {
+    /// The first byte of a frame.
+    #[inline]
+    fn base(&self, number: usize) -> *mut u8 {
+        assert!(number < self.whole.frames.get() as usize, "a frame of the chain");
+        let number = u32::try_from(number).expect("a chain has at most 8 frames");
+        let extent = <Chain as sealed::Extents>::extent(self.further, self.whole, number);
+        self.reservation.at(extent.start.byte_offset()).as_ptr()
+    }
+}
+
+/// The bytes of a chain that is locked for reading, a slice each frame.
+#[derive(Clone, Copy)]
+pub struct ChainBytes<'a>(ChainFrames<'a>);
+
+impl<'a> ChainBytes<'a> {
+    /// # Safety
+    /// For `'a` the descriptor of these frames is locked and no thread writes to them.
+    pub(crate) unsafe fn new(
+        reservation: &'a Reservation,
+        further: &'a [GuardedU32; FURTHER],
+        whole: FrameRange,
+    ) -> Self {
+        Self(ChainFrames { reservation, further, whole })
+    }
+
+    /// How many frames.
+    pub fn frames(&self) -> usize {
+        self.0.whole.frames.get() as usize
+    }
+
+    /// The bytes of one frame.
+    ///
+    /// # Panics
+    /// If the chain is not that long.
+    #[inline]
+    pub fn frame(&self, number: usize) -> &'a [u8] {
+        let base = self.0.base(number);
+        // SAFETY: committed memory of a frame that the descriptor owns, which no thread writes or moves for `'a`, by
+        // the contract of `new`.
+        unsafe { std::slice::from_raw_parts(base, FRAME_BYTES) }
+    }
+}
+
+/// The bytes of a chain that is locked for writing, a slice each frame.
+pub struct ChainBytesMut<'a> {
+    frames: ChainFrames<'a>,
+    exclusive: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> ChainBytesMut<'a> {
+    /// # Safety
+    /// For `'a` the descriptor of these frames is locked, and the caller alone reads and writes them.
+    pub(crate) unsafe fn new(
+        reservation: &'a Reservation,
+        further: &'a [GuardedU32; FURTHER],
+        whole: FrameRange,
+    ) -> Self {
+        Self { frames: ChainFrames { reservation, further, whole }, exclusive: PhantomData }
+    }
+
+    /// How many frames.
+    pub fn frames(&self) -> usize {
+        self.frames.whole.frames.get() as usize
+    }
+
+    /// The bytes of one frame.
+    ///
+    /// # Panics
+    /// If the chain is not that long.
+    #[inline]
+    pub fn frame(&self, number: usize) -> &[u8] {
+        let base = self.frames.base(number);
+        // SAFETY: committed memory of a frame that the descriptor owns and that is this view's alone, by the contract
+        // of `new`; `&self` keeps `frame_mut` away.
+        unsafe { std::slice::from_raw_parts(base, FRAME_BYTES) }
+    }
+
+    /// The bytes of one frame, to be written.
+    ///
+    /// # Panics
+    /// If the chain is not that long.
+    #[inline]
+    pub fn frame_mut(&mut self, number: usize) -> &mut [u8] {
+        let base = self.frames.base(number);
+        // SAFETY: as in `frame`, and `&mut self` makes this the only reference.
+        unsafe { std::slice::from_raw_parts_mut(base, FRAME_BYTES) }
+    }
+}
+
+impl fmt::Debug for ChainBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChainBytes").field("frames", &self.frames()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ChainBytesMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChainBytesMut").field("frames", &self.frames()).finish_non_exhaustive()
+    }
+}

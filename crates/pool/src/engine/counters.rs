@@ -1,0 +1,95 @@
+//! Counts of objects, payload, slid bytes and split objects, spread over shards so that threads do not share a cache line.
+
+use pagefold_sys::sync::{self, AtomicU64, Ordering, Padded};
+
+/// The counts of one shard. An object may be added in one shard and removed in another, so single counts wrap and only
+/// their sums are meaningful.
+#[derive(Debug, Default)]
+struct Tally {
+    objects: AtomicU64,
+    payload: AtomicU64,
+    slid: AtomicU64,
+    split: AtomicU64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    tallies: Box<[Padded<Tally>]>,
+}
+
+// ORDERING (this file): Relaxed; statistics.
+impl Counters {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self { tallies: (0..shards).map(|_| Padded(Tally::default())).collect() }
+    }
+
+    /// Bytes that lie outside of the source.
+    pub(crate) fn fixed_bytes(&self) -> usize {
+        self.tallies.len() * size_of::<Padded<Tally>>()
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.tallies[sync::shard_hint() % self.tallies.len()]
+    }
+
+    /// One object more.
+    pub(crate) fn add_object(&self) {
+        self.tally().objects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One object less.
+    pub(crate) fn remove_object(&self) {
+        self.tally().objects.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// More payload in place.
+    pub(crate) fn add_payload(&self, len: usize) {
+        self.tally().payload.fetch_add(len as u64, Ordering::Relaxed);
+    }
+
+    /// Less payload in place.
+    pub(crate) fn remove_payload(&self, len: usize) {
+        self.tally().payload.fetch_sub(len as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of objects that slid within their span to make room.
+    pub(crate) fn add_slid(&self, bytes: usize) {
+        if bytes > 0 {
+            self.tally().slid.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes slid so far.
+    pub(crate) fn slid(&self) -> u64 {
+        self.tallies.iter().map(|tally| tally.slid.load(Ordering::Relaxed)).sum()
+    }
+
+    /// One object more that lies in two frames.
+    pub(crate) fn add_split(&self) {
+        self.tally().split.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub(crate) fn remove_split(&self) {
+        self.tally().split.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Objects that lie in two frames.
+    pub(crate) fn split(&self) -> u64 {
+        self.sum(|tally| &tally.split)
+    }
+
+    /// Objects and payload bytes.
+    pub(crate) fn sums(&self) -> (u64, u64) {
+        (self.sum(|tally| &tally.objects), self.sum(|tally| &tally.payload))
+    }
+
+    fn sum(&self, count: fn(&Tally) -> &AtomicU64) -> u64 {
+        let add = |sum: u64, tally: &Padded<Tally>| {
+            sum.wrapping_add(count(tally).load(Ordering::Relaxed))
+        };
+        // The tallies are not read at one instant: the sum may miss an object that one shard added and count its end in another.
+        u64::try_from(self.tallies.iter().fold(0, add).cast_signed()).unwrap_or(0)
+    }
+}

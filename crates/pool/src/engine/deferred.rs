@@ -1,0 +1,34 @@
+//! Deferred work: what a thread leaves in a slab when a guard keeps it from doing it.
+//!
+//! A thread that unlocks a marked descriptor last reports it to the slab. An allocation does a bounded part of the work;
+//! `alloc_contiguous`, `trim`, `compact` and `stats` do all of it.
+
+use super::packing::Packing;
+
+/// Reports that one allocation works off.
+const PER_ALLOC: usize = 2;
+/// Rounds of up to 64 reports after which other threads make reports as fast as this one works them off.
+const ROUNDS_MAX: usize = 1 << 16;
+
+/// Does a bounded part of the deferred work.
+#[inline]
+pub(crate) fn drain_some(packing: &impl Packing) {
+    for _ in 0..PER_ALLOC {
+        if !packing.has_deferred() {
+            return;
+        }
+        packing.drain_deferred();
+    }
+}
+
+/// Does all deferred work; `true` if there was any.
+pub(crate) fn drain_all(packing: &impl Packing) -> bool {
+    let mut any = false;
+    for _ in 0..ROUNDS_MAX {
+        if !packing.drain_deferred() {
+            break;
+        }
+        any = true;
+    }
+    any
+}

@@ -1,0 +1,95 @@
+//! A live object as its handle entry said it a moment ago, and the second half of the look-up protocol.
+//!
+//! # Invariants (I-LOOKUP)
+//! A thread loads the entry, locks the descriptor that the entry says, and loads the entry again. If it is the same word,
+//! the object lies there until the guard drops: compaction changes an entry only under the write guard of the old
+//! descriptor (I-RELOCATE), and a slot that was freed is filled only under a write guard. Otherwise the guard may protect
+//! another object, so the thread drops it and looks the handle up again.
+
+use pagefold_frame::{
+    Body, DescriptorId, FrameCount, FrameLayout, FrameMigrateError, LockError, ReadGuard, Slab,
+};
+
+use super::handle_table::{Entry, EntryCell, Location};
+
+/// Whether a reader waits for a writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Until the writer is done.
+    ForWriter,
+    /// Not at all: a descriptor that is locked for writing is [`LockError::Busy`].
+    Never,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    pub(super) cell: EntryCell<'a>,
+    pub(super) entry: Entry,
+    /// Where the object was when its entry was loaded.
+    pub location: Location,
+    /// The index of its handle entry, which compaction finds it by.
+    pub index: u32,
+}
+
+impl Found<'_> {
+    /// Whether the entry still says the same. Under a guard of the location's descriptor: whether the object is there.
+    #[inline]
+    pub fn is_current(&self) -> bool {
+        self.cell.load() == self.entry
+    }
+
+    /// Makes the entry say another location, if it still is what was found. The caller has the write guards of both
+    /// descriptors. (I-RELOCATE)
+    #[must_use = "if the entry changed meanwhile, the new location is free again"]
+    pub fn relocate(&self, to: Location) -> bool {
+        self.cell.exchange(self.entry, self.entry.at(to))
+    }
+
+    /// Makes the entry vacant, if it still is what was found. Of the threads that free an object, one gets `true`; it
+    /// frees the location and then gives the index back.
+    #[must_use = "the thread that made the entry vacant frees the location"]
+    pub fn make_vacant(&self) -> bool {
+        self.cell.exchange(self.entry, self.entry.freed())
+    }
+
+    /// Locks the descriptor for reading and calls `f` with the guard, if the object is still there.
+    ///
+    /// # Errors
+    /// [`LockError::Busy`] when a writer is at work and the caller does not [`Wait`]; [`LockError::Gone`] when the object
+    /// was freed or moved.
+    #[inline]
+    pub fn read_locked<'s, M: Body, const W: usize, L: FrameLayout, R>(
+        &self,
+        slab: &'s Slab<M, W, L>,
+        id: DescriptorId,
+        wait: Wait,
+        f: impl FnOnce(ReadGuard<'s, M, W, L>) -> R,
+    ) -> Result<R, LockError> {
+        let guard = match wait {
+            Wait::ForWriter => slab.read(id),
+            Wait::Never => slab.try_read(id),
+        }?;
+        if self.is_current() { Ok(f(guard)) } else { Err(LockError::Gone) }
+    }
+}
+
+/// Moves the frames of an object one extent after the other; returns how many bytes.
+///
+/// An error says that nothing has changed, so after the first move it is no error that the rest cannot be moved.
+pub(crate) fn migrate_all(
+    found: &Found<'_>,
+    moves: impl Iterator<Item = Result<FrameCount, FrameMigrateError>>,
+) -> Result<usize, FrameMigrateError> {
+    let mut moved = 0;
+    for outcome in moves {
+        match outcome {
+            Ok(frames) => moved += frames.bytes(),
+            // Freed, moved or overwritten since its entry was loaded, or about to be.
+            Err(FrameMigrateError::Gone) if !found.is_current() => break,
+            Err(_) if moved > 0 => return Ok(moved),
+            Err(error) => return Err(error),
+        }
+    }
+    if found.is_current() { Ok(moved) } else { Err(FrameMigrateError::Gone) }
+}

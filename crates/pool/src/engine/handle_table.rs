@@ -1,0 +1,392 @@
+//! The handle table: where each object is, in one word, and which indices are free.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `entry` | an entry's word: location, kind, generation |
+//! | `floors` | the highest generation of each page that was given back |
+//! | `retired` | indices after their last generation, and how they come back |
+//!
+//! Entries change by compare-and-swap: `free` makes an entry vacant and raises its generation; relocation writes a new
+//! location while it holds the write guards of both. The thread that loses the exchange looks the handle up again.
+//!
+//! Indices come from the lowest free ones, a few at a time into a shard's cache, which hands them out in turn, so that
+//! their generations rise together. Pages without a live entry go back to the system on [`trim`](HandleTable::trim);
+//! the highest generation of such a page is remembered (its *floor*), so that no old handle comes alive when the page
+//! is used again. A page whose indices are all retired goes back too: what reads as zero is vacant, and stale.
+//!
+//! # Invariants
+//! - An index is in exactly one place: live, pending, in a cache, free, retired, or never used (I-INDEX).
+//! - The generation of an index never falls, but by `recycle_retired` (I-GENERATION).
+//! - A page is given back only while each of its indices is free, settled, or was never used: not while a list leads
+//!   through an entry of it, nor while a thread that freed an object has yet to give its index back (I-PENDING).
+
+mod entry;
+mod floors;
+mod retired;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+use pagefold_frame::{
+    BitForest, DescriptorId, MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable,
+    shard_count,
+};
+use pagefold_sys::sync::{self, AtomicU32, Mutex, Ordering, Padded};
+
+pub use self::entry::Location;
+pub(crate) use self::entry::{Entry, EntryCell, State};
+use self::floors::{Floor, Floors};
+use crate::{
+    error::HandleError,
+    handle::{Handle, HandleBits, PoolId, PoolNumber},
+};
+
+/// Entries in a page of the table.
+const PER_PAGE: usize = 512;
+const CACHE: usize = if cfg!(loom) { 2 } else { 64 };
+
+/// Free indices, under one lock.
+#[derive(Debug)]
+struct Free {
+    /// Set 0: indices that were used and are free.
+    given_back: BitForest,
+    /// Indices from here on were never used.
+    next: usize,
+    floors: Floors,
+    retired: usize,
+}
+
+impl Free {
+    fn is_free(&self, index: usize) -> bool {
+        self.given_back.contains(0, index)
+    }
+
+    fn insert(&mut self, index: usize) {
+        assert!(self.given_back.insert(0, index), "I-INDEX: an index is given back once");
+    }
+}
+
+/// What a look-up needs to know of a pool's handles: four bytes side by side, so in one cache line.
+#[derive(Debug)]
+struct Naming {
+    number: PoolNumber,
+    bits: HandleBits,
+}
+
+/// How large a table is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// The most indices.
+    pub(crate) indices: usize,
+    /// More than the largest descriptor id that an entry says.
+    pub(crate) ids: usize,
+    /// The most bits of generation; all that are left, but for tests.
+    pub(crate) generation_bits: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct HandleTable {
+    naming: Naming,
+    entries: WordTable,
+    free: Mutex<Free>,
+    caches: Box<[Padded<Mutex<VecDeque<u32>>>]>,
+}
+
+impl HandleTable {
+    /// An empty table.
+    pub(crate) fn new(
+        memory: &Arc<MemoryBudget>,
+        number: PoolNumber,
+        size: Size,
+    ) -> Result<Self, SourceError> {
+        // Index + 1 is a link, and the largest of all is none.
+        let entries = WordTable::new(memory, size.indices.min(u32::MAX as usize - 1))?;
+        let ids = size.ids.min(DescriptorId::COUNT as usize);
+        let largest = (entries.capacity() + 1).max(ids);
+        let naming = Naming { number, bits: HandleBits::new(largest, size.generation_bits) };
+        let free = Mutex::new(Free {
+            given_back: BitForest::new(memory, entries.capacity(), 1)?,
+            next: 0,
+            floors: Floors::new(memory, entries.capacity().div_ceil(PER_PAGE))?,
+            retired: 0,
+        });
+        let caches = (0..shard_count())
+            .map(|_| Padded(Mutex::new(VecDeque::with_capacity(CACHE))))
+            .collect();
+        Ok(Self { naming, entries, free, caches })
+    }
+
+    /// Bytes that lie outside of the source: caches.
+    pub(crate) fn fixed_bytes(&self) -> usize {
+        self.caches.len() * (size_of::<Padded<Mutex<VecDeque<u32>>>>() + CACHE * size_of::<u32>())
+    }
+
+    /// The handle of an object that lives, or is to live, under this index.
+    pub(crate) fn handle(&self, index: u32, entry: Entry) -> Handle {
+        let Naming { number, bits } = &self.naming;
+        Handle::new(bits.join(index, entry.generation()), number.id())
+    }
+
+    /// The pool that this table is of.
+    pub(crate) fn pool_id(&self) -> PoolId {
+        self.naming.number.id()
+    }
+
+    /// The index that a handle of this pool names.
+    #[inline]
+    pub(crate) fn index(&self, handle: Handle) -> u32 {
+        self.naming.bits.low(handle.to_short())
+    }
+
+    /// The entry of a handle, if it is live.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        handle: Handle,
+    ) -> Result<(EntryCell<'_>, Entry, Location), HandleError> {
+        let Naming { number, bits } = &self.naming;
+        if !handle.is_of(number.id()) {
+            return Err(HandleError::Foreign);
+        }
+        let short = handle.to_short();
+        let cell = self.get(bits.low(short)).ok_or(HandleError::Stale)?;
+        let entry = cell.load();
+        match entry.location() {
+            Some(location) if entry.is_of(short) => Ok((cell, entry, location)),
+            _ => Err(HandleError::Stale),
+        }
+    }
+
+    fn cache(&self) -> &Mutex<VecDeque<u32>> {
+        &self.caches[sync::shard_hint() % self.caches.len()]
+    }
+
+    /// A free index; its entry is vacant and says the generation of the object to come.
+    pub(crate) fn take(&self, access: ReserveAccess) -> Result<u32, OutOfFrames> {
+        let mut cache = self.cache().lock();
+        if let Some(index) = cache.pop_front() {
+            return Ok(index);
+        }
+        let mut free = self.free.lock();
+        let first = self.take_free(&mut free, access)?;
+        while cache.len() < CACHE / 2 {
+            match self.take_free(&mut free, access) {
+                Ok(index) => cache.push_back(index),
+                Err(OutOfFrames) => break,
+            }
+        }
+        Ok(first)
+    }
+
+    fn take_free(&self, free: &mut Free, access: ReserveAccess) -> Result<u32, OutOfFrames> {
+        let index = match free.given_back.first(0) {
+            Some(index) => {
+                self.entries.ensure(index, access)?;
+                free.given_back.remove(0, index);
+                index
+            }
+            None => {
+                self.entries.ensure(free.next, access)?;
+                free.given_back.ensure(free.next, access)?;
+                free.floors.ensure(free.next / PER_PAGE, access)?;
+                free.next += 1;
+                free.next - 1
+            }
+        };
+        self.raise_to_floor(free, index);
+        Ok(u32::try_from(index).expect("a table has fewer than 2^32 entries"))
+    }
+
+    /// Gives the entries of a page that is used again the generation that was remembered for it. (I-GENERATION)
+    fn raise_to_floor(&self, free: &mut Free, taken: usize) {
+        let page = taken / PER_PAGE;
+        let generation = match free.floors.get(page) {
+            Floor::InUse => return,
+            Floor::Generation(generation) => generation,
+            // What is taken was never used.
+            Floor::Retired => 0,
+        };
+        free.floors.set(page, Floor::InUse);
+        for index in self.indices_of(page) {
+            // When the page went, every index below `next` was free or retired, and none was taken since but one.
+            let is_retired = index != taken && index < free.next && !free.is_free(index);
+            self.cell_at(index).store(match is_retired {
+                true => Entry::settled(self.naming.bits),
+                false => {
+                    Entry::new(self.naming.bits, generation, State::Vacant { slot: 0, next: 0 })
+                }
+            });
+        }
+    }
+
+    fn indices_of(&self, page: usize) -> Range<usize> {
+        page * PER_PAGE..((page + 1) * PER_PAGE).min(self.entries.capacity())
+    }
+
+    /// Takes an index back whose entry is vacant, or retired and then for ever.
+    pub(crate) fn give_back(&self, index: u32) {
+        if let State::Retired { .. } = self.load(index).state() {
+            return self.settle(index);
+        }
+        let mut cache = self.cache().lock();
+        if cache.len() == CACHE {
+            let mut free = self.free.lock();
+            for index in cache.drain(..CACHE / 2) {
+                free.insert(index as usize);
+            }
+        }
+        cache.push_back(index);
+    }
+
+    /// The entry of an index that was given out.
+    ///
+    /// # Panics
+    /// If it was not.
+    pub(crate) fn cell(&self, index: u32) -> EntryCell<'_> {
+        self.get(index).expect("I-INDEX: an index that was given out has an entry")
+    }
+
+    /// The entry of any index, if there is one.
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> Option<EntryCell<'_>> {
+        let word = self.entries.get(index as usize)?;
+        Some(EntryCell { word, bits: self.naming.bits })
+    }
+
+    fn cell_at(&self, index: usize) -> EntryCell<'_> {
+        EntryCell { word: self.entries.word(index), bits: self.naming.bits }
+    }
+
+    /// What the entry of an index says that was given out.
+    pub(crate) fn load(&self, index: u32) -> Entry {
+        self.cell(index).load()
+    }
+
+    /// Writes an entry that is the caller's alone: vacant, and taken by it.
+    pub(crate) fn store(&self, index: u32, entry: Entry) {
+        self.cell(index).store(entry);
+    }
+
+    /// Pushes a vacant entry, the caller's, onto a pending list: a stack through the entries themselves, whose first
+    /// index + 1 is in `head`. (I-PENDING)
+    pub(crate) fn push_pending(&self, head: &AtomicU32, index: u32) {
+        // ORDERING: Relaxed; the exchange below checks the value.
+        let mut first = head.load(Ordering::Relaxed);
+        loop {
+            self.store(index, self.load(index).linked_to(first));
+            // ORDERING: Release; pairs with the Acquire in `take_pending`, who follows the link.
+            match head.compare_exchange_weak(first, index + 1, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(seen) => first = seen,
+            }
+        }
+    }
+
+    /// Takes all entries off a pending list and calls `f` for each, with its index and the slot to free.
+    pub(crate) fn take_pending(&self, head: &AtomicU32, mut f: impl FnMut(u32, u16)) {
+        // ORDERING: Relaxed; an entry missed here is marked on the state word, and the last guard reports it.
+        if head.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        // ORDERING: Acquire; pairs with the Release in `push_pending`.
+        let mut first = head.swap(0, Ordering::Acquire);
+        while let Some(index) = first.checked_sub(1) {
+            let (State::Vacant { slot, next } | State::Retired { slot, next }) =
+                self.load(index).state()
+            else {
+                unreachable!("I-PENDING: a pending entry is not live");
+            };
+            f(index, slot);
+            first = next;
+        }
+    }
+
+    /// Gives pages without a live entry back to the system; returns how many bytes.
+    pub(crate) fn trim(&self) -> usize {
+        for cache in &self.caches {
+            let indices: Vec<u32> = cache.lock().drain(..).collect();
+            let mut free = self.free.lock();
+            indices.into_iter().for_each(|index| free.insert(index as usize));
+        }
+        let (mut cursor, mut pages) = (Some(0), 0);
+        while cursor.is_some() {
+            // No thread takes an index meanwhile, so none stores to a vacant entry.
+            let mut free = self.free.lock();
+            pages += self.entries.release_vacant(&mut cursor, &mut |indices| {
+                let Some(floor) = self.floor_of(&free, indices.start / PER_PAGE) else {
+                    return false;
+                };
+                free.floors.set(indices.start / PER_PAGE, floor);
+                true
+            });
+        }
+        pages * pagefold_frame::FRAME_BYTES
+    }
+
+    /// The floor of a page, if it may be given back.
+    ///
+    /// That is while its indices have at least half of their generations before them: to take the floor for all of them
+    /// costs the others what the oldest has lived.
+    fn floor_of(&self, free: &Free, page: usize) -> Option<Floor> {
+        let mut floor = None;
+        let indices = self.indices_of(page);
+        if indices.start >= free.next {
+            return Some(Floor::InUse);
+        }
+        for index in indices.start..indices.end.min(free.next) {
+            let entry = self.cell_at(index).load();
+            if free.is_free(index) {
+                floor = floor.max(Some(entry.generation()));
+            } else if !entry.is_settled() {
+                return None;
+            }
+        }
+        match floor {
+            None => Some(Floor::Retired),
+            Some(floor) if floor > self.naming.bits.last_generation() / 2 => None,
+            Some(floor) => Some(Floor::Generation(floor)),
+        }
+    }
+
+    /// All indices that were ever used, each with the location of its object if it has one. For inspection.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (u32, Option<Location>)> + '_ {
+        let used = u32::try_from(self.free.lock().next).expect("fewer than 2^32 entries");
+        // The page of indices that are all retired may have gone back for good.
+        (0..used).map(|index| (index, self.get(index).and_then(|cell| cell.load().location())))
+    }
+
+    /// Checks I-INDEX against the number of live entries that a walk found. For a quiescent pool.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub(crate) fn check(&self, live: u64) -> Result<(), String> {
+        let cached: usize = self.caches.iter().map(|cache| cache.lock().len()).sum();
+        let free = self.free.lock();
+        let (mut given_back, mut retired) = (0, 0);
+        for index in 0..free.next {
+            let is_free = free.is_free(index);
+            given_back += usize::from(is_free);
+            let is_retired = match free.floors.get(index / PER_PAGE) {
+                Floor::InUse => self.cell_at(index).load().is_settled(),
+                Floor::Generation(_) | Floor::Retired => !is_free,
+            };
+            if is_free && is_retired {
+                return Err(format!("I-INDEX: index {index} is free, and retired"));
+            }
+            retired += usize::from(is_retired);
+        }
+        if retired != free.retired {
+            return Err(format!("I-INDEX: {retired} indices retired, {} counted", free.retired));
+        }
+        let used = free.next as u64;
+        match used == (cached + given_back + retired) as u64 + live {
+            true => Ok(()),
+            false => Err(format!(
+                "I-INDEX: {used} indices used, {cached} cached, {given_back} free, {retired} retired, {live} live"
+            )),
+        }
+    }
+}

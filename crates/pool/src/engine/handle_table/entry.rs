@@ -1,0 +1,199 @@
+//! An entry: where one object is, in one word.
+//!
+//! ```text
+//!  entry   0..14 slot    14..16 kind    16..64 descriptor id and generation, as `HandleBits` splits them
+//!
+//!  kind    VACANT   free or pending; a handle of an older generation finds it stale. A pending entry is on a descriptor's
+//!                   pending list: it keeps the slot to free, and the next index + 1 where a live entry has the id
+//!          SLOT     a slot of a descriptor
+//!          RUN      a run of its own; the slot field holds the slack of the run
+//!          RETIRED  as VACANT, after the last generation. Off the pending list it is *settled*: all bits of the id field
+//!                   are set, which is no link
+//! ```
+//! An entry is the size of a word, and the split comes along: a copy in a register, so a look-up loads nothing more.
+
+use pagefold_frame::DescriptorId;
+use pagefold_sys::sync::{AtomicU64, Ordering};
+
+use crate::handle::HandleBits;
+
+const SLOT_BITS: u32 = 14;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+const KIND_SHIFT: u32 = SLOT_BITS;
+const JOINED_SHIFT: u32 = 16;
+
+/// Where a live object is, as its handle entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Location {
+    /// In a descriptor that other objects may share.
+    Slot {
+        /// The descriptor.
+        id: DescriptorId,
+        /// 14 bits that only the packing understands.
+        slot: u16,
+    },
+    /// Alone in a run of frames.
+    Run {
+        /// The descriptor of the run.
+        id: DescriptorId,
+        /// Bytes by which the run is longer than the object.
+        slack: u16,
+    },
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Vacant { slot: u16, next: u32 },
+    Live(Location),
+    Retired { slot: u16, next: u32 },
+}
+
+/// An entry's word, and how it is split.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(super) word: u64,
+    bits: HandleBits,
+}
+
+/// Entries of one table, so of one split, are compared.
+impl PartialEq for Entry {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.word == other.word
+    }
+}
+
+impl Eq for Entry {}
+
+impl Entry {
+    pub(super) fn new(bits: HandleBits, generation: u64, state: State) -> Self {
+        let (kind, slot, low) = match state {
+            State::Vacant { slot, next } => (0, slot, next),
+            State::Live(Location::Slot { id, slot }) => (1_u64, slot, id.get()),
+            State::Live(Location::Run { id, slack }) => (2, slack, id.get()),
+            State::Retired { slot, next } => (3, slot, next),
+        };
+        debug_assert!(u64::from(slot) <= SLOT_MASK, "a slot fits its field");
+        let joined = bits.join(low, generation);
+        Self { word: u64::from(slot) | kind << KIND_SHIFT | joined << JOINED_SHIFT, bits }
+    }
+
+    /// What a word of the table says.
+    pub(super) fn of_word(bits: HandleBits, word: u64) -> Self {
+        Self { word, bits }
+    }
+
+    /// The entry of an index that is retired, and on no list.
+    pub(super) fn settled(bits: HandleBits) -> Self {
+        let state = State::Retired { slot: 0, next: bits.largest() };
+        Self::new(bits, bits.last_generation(), state)
+    }
+
+    /// Whether the index is retired, and on no list.
+    pub(super) fn is_settled(self) -> bool {
+        self == Self::settled(self.bits)
+    }
+
+    #[inline]
+    pub(crate) fn generation(self) -> u64 {
+        self.bits.generation(self.word >> JOINED_SHIFT)
+    }
+
+    pub(crate) fn state(self) -> State {
+        let (kind, slot, low) = self.fields();
+        match (kind, self.location()) {
+            (_, Some(location)) => State::Live(location),
+            (0, None) => State::Vacant { slot, next: low },
+            _ => State::Retired { slot, next: low },
+        }
+    }
+
+    #[inline]
+    fn fields(self) -> (u64, u16, u32) {
+        let low = self.bits.low(self.word >> JOINED_SHIFT);
+        (self.word >> KIND_SHIFT & 3, (self.word & SLOT_MASK) as u16, low)
+    }
+
+    /// Where the object is, if one lives here.
+    #[inline]
+    pub(crate) fn location(self) -> Option<Location> {
+        let (kind, slot, low) = self.fields();
+        let id = DescriptorId::new(low);
+        match kind {
+            1 => Some(Location::Slot { id, slot }),
+            2 => Some(Location::Run { id, slack: slot }),
+            _ => None,
+        }
+    }
+
+    /// Whether it is of the generation that a short handle says.
+    #[inline]
+    pub(super) fn is_of(self, short: u64) -> bool {
+        self.bits.generation(self.word >> JOINED_SHIFT ^ short) == 0
+    }
+
+    /// A live entry of the same generation: of an object that is made, or that moves.
+    pub(crate) fn at(self, location: Location) -> Self {
+        Self::new(self.bits, self.generation(), State::Live(location))
+    }
+
+    /// The entry after its object was freed: of the next generation, or retired after the last.
+    pub(crate) fn freed(self) -> Self {
+        let slot = match self.state() {
+            State::Live(Location::Slot { slot, .. }) => slot,
+            _ => 0,
+        };
+        let (generation, last) = (self.generation(), self.bits.last_generation());
+        if generation < last {
+            Self::new(self.bits, generation + 1, State::Vacant { slot, next: 0 })
+        } else {
+            Self::new(self.bits, last, State::Retired { slot, next: 0 })
+        }
+    }
+
+    /// The same pending entry with another successor on its list.
+    pub(super) fn linked_to(self, next: u32) -> Self {
+        let state = match self.state() {
+            State::Vacant { slot, .. } => State::Vacant { slot, next },
+            State::Retired { slot, .. } => State::Retired { slot, next },
+            State::Live(_) => unreachable!("I-PENDING: a pending entry is not live"),
+        };
+        Self::new(self.bits, self.generation(), state)
+    }
+
+    /// The vacant entry of a proxy index, which keeps a slot to free on a pending list.
+    pub(crate) fn proxy_for(self, slot: u16) -> Self {
+        Self::new(self.bits, self.generation(), State::Vacant { slot, next: 0 })
+    }
+}
+
+/// The word of an entry in the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntryCell<'a> {
+    pub(super) word: &'a AtomicU64,
+    pub(super) bits: HandleBits,
+}
+
+impl EntryCell<'_> {
+    #[inline]
+    pub(crate) fn load(self) -> Entry {
+        // ORDERING: Acquire; pairs with the Release in `exchange` and `store`.
+        Entry::of_word(self.bits, self.word.load(Ordering::Acquire))
+    }
+
+    /// Replaces `old` by `new`, or says that the entry is something else by now.
+    pub(crate) fn exchange(self, old: Entry, new: Entry) -> bool {
+        // ORDERING: AcqRel; Release pairs with the Acquire in `load`; Acquire, so that the thread that frees an object
+        // has seen where the last relocation put it.
+        let outcome =
+            self.word.compare_exchange(old.word, new.word, Ordering::AcqRel, Ordering::Relaxed);
+        outcome.is_ok()
+    }
+
+    /// Writes an entry that is the caller's alone.
+    pub(super) fn store(self, entry: Entry) {
+        // ORDERING: Release; pairs with the Acquire in `load`: a thread that sees the location finds the descriptor.
+        self.word.store(entry.word, Ordering::Release);
+    }
+}

@@ -1,0 +1,184 @@
+//! Objects alone in their frames: a run of neighbours for each, with no header and nothing to share.
+//!
+//! A part for packings: nbud and zsmalloc keep their long objects so. The entry says the run and by how much it is longer
+//! than the object ([`Location::Run`]).
+
+use std::collections::HashSet;
+
+use pagefold_frame::{
+    DescriptorId, FrameMigrateError, LockError, Mobility, Movable, ReserveAccess, Slab, SlabConfig,
+    SourceError, Tag, frames_for,
+};
+
+use super::{
+    audit::Audit,
+    base::Base,
+    content::Content,
+    found::{Found, Wait},
+    handle_table::Location,
+    packing::NoRoom,
+};
+use crate::contract::Slices;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Runs {
+    slab: Slab<(), 0>,
+}
+
+impl Runs {
+    /// No runs yet, in at most `capacity` descriptors of the arena. No other slab of the packing has the same tag.
+    ///
+    /// # Errors
+    /// [`SourceError`] when there is no address space.
+    pub fn new(base: &Base, tag: Tag, capacity: usize) -> Result<Self, SourceError> {
+        let config = SlabConfig { tag, mobility: Mobility::Movable, capacity };
+        Ok(Self { slab: Slab::new(base.arena(), config)? })
+    }
+
+    /// The slab, whose frames can be moved.
+    pub fn movable(&self) -> &dyn Movable {
+        &self.slab
+    }
+
+    /// Puts `content` in a run of its own. See [`Packing::place`](super::Packing::place).
+    ///
+    /// # Errors
+    /// [`NoRoom`]; nothing has changed.
+    pub fn place(
+        &self,
+        content: Content<'_>,
+        access: ReserveAccess,
+        publish: impl FnOnce(Location) -> bool,
+    ) -> Result<bool, NoRoom> {
+        let len = content.len();
+        let frames = frames_for(len);
+        let mut guard = self.slab.create(frames, access, ())?;
+        content.copy_to(0, &mut guard.parts().1[..len]);
+        let slack = u16::try_from(frames.bytes() - len).expect("a run is less than a frame longer");
+        let published = publish(Location::Run { id: guard.id(), slack });
+        if !published {
+            guard.retire();
+        }
+        Ok(published)
+    }
+
+    /// Calls `f` with the bytes of an object. See [`Packing::read`](super::Packing::read).
+    ///
+    /// # Errors
+    /// [`LockError`]; `f` was not called.
+    #[inline]
+    pub fn read<F: FnMut(Slices<'_>) + ?Sized>(
+        &self,
+        found: &Found<'_>,
+        (id, slack): (DescriptorId, u16),
+        wait: Wait,
+        f: &mut F,
+    ) -> Result<(), LockError> {
+        found.read_locked(&self.slab, id, wait, |guard| {
+            let bytes = guard.parts().1;
+            f(Slices::new(&[&bytes[..bytes.len() - usize::from(slack)]]));
+        })
+    }
+
+    /// Replaces the bytes of an object where they lie. See [`Packing::overwrite`](super::Packing::overwrite).
+    ///
+    /// # Errors
+    /// [`LockError`]; nothing has changed.
+    pub fn overwrite(
+        &self,
+        found: &Found<'_>,
+        id: DescriptorId,
+        bytes: &[u8],
+    ) -> Result<(), LockError> {
+        let mut guard = self.slab.try_write(id)?;
+        if !found.is_current() {
+            return Err(LockError::Gone);
+        }
+        guard.parts().1[..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Frees a run that no live entry says any more, now or after its last reader.
+    pub(super) fn vacate(&self, base: &Base, (id, slack): (DescriptorId, u16)) {
+        let bytes = self.slab.frame_range(id).map_or(0, |range| range.frames.bytes());
+        base.counters.remove_payload(bytes - usize::from(slack));
+        self.slab.reap(id);
+    }
+
+    /// Makes the entry vacant, and frees its run and its index. See [`Packing::free`](super::Packing::free).
+    pub fn free(&self, base: &Base, found: &Found<'_>, run: (DescriptorId, u16)) -> bool {
+        let vacant = found.make_vacant();
+        if vacant {
+            self.vacate(base, run);
+            base.handles.give_back(found.index);
+        }
+        vacant
+    }
+
+    /// Puts new bytes in another run and frees the old one. See [`Packing::rewrite`](super::Packing::rewrite).
+    ///
+    /// # Errors
+    /// [`NoRoom`]; nothing has changed.
+    pub fn rewrite(
+        &self,
+        base: &Base,
+        found: &Found<'_>,
+        run: (DescriptorId, u16),
+        bytes: &[u8],
+    ) -> Result<bool, NoRoom> {
+        let publish = |to| found.relocate(to);
+        let moved = self.place(Content::Bytes(bytes), ReserveAccess::Reserve, publish)?;
+        if moved {
+            base.counters.add_payload(bytes.len());
+            self.vacate(base, run);
+        }
+        Ok(moved)
+    }
+
+    /// Moves a run; returns how many bytes.
+    ///
+    /// # Errors
+    /// [`FrameMigrateError`]; nothing has changed.
+    pub fn migrate(&self, base: &Base, id: DescriptorId) -> Result<usize, FrameMigrateError> {
+        Ok(base.arena().migrate(&self.slab, id)?.bytes())
+    }
+
+    /// Whether readers left runs to free.
+    #[inline]
+    pub fn has_deferred(&self) -> bool {
+        self.slab.has_deferred()
+    }
+
+    /// Frees some runs after their last readers; `true` if there were any.
+    pub fn drain_deferred(&self) -> bool {
+        self.slab.drain_deferred(&mut |_| {})
+    }
+
+    /// Gives empty pages of descriptors back; returns how many bytes.
+    pub fn trim(&self) -> usize {
+        self.slab.trim()
+    }
+
+    /// Checks that each run has one entry, and tells `audit` of its object and frames.
+    ///
+    /// # Errors
+    /// A sentence that names the first violation.
+    pub fn audit(&self, audit: &mut Audit<'_>) -> Result<(), String> {
+        let mut owned = HashSet::new();
+        let base = audit.base;
+        for (index, location) in base.handles.objects() {
+            let Some(Location::Run { id, slack }) = location else { continue };
+            let range = self.slab.frame_range(id).filter(|_| owned.insert(id));
+            let range = range
+                .ok_or_else(|| format!("I-ENTRY: index {index} says a run that is not its own"))?;
+            audit.object(range.frames.bytes() - usize::from(slack));
+            audit.frames(range.frames.get() as usize);
+        }
+        let live = self.slab.live().count();
+        if live != owned.len() {
+            return Err(format!("I-ENTRY: {live} runs live, {} have an entry", owned.len()));
+        }
+        self.slab.validate()
+    }
+}

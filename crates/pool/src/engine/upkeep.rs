@@ -1,0 +1,154 @@
+//! Upkeep: turns of compaction, trimming, limits, moving frames, ranges of neighbours.
+
+use pagefold_frame::{ContiguousError, ContiguousRange, FRAME_BYTES, FrameMigrateError};
+use pagefold_sys::sync::{AtomicBool, AtomicU64, Ordering};
+
+use super::{deferred::drain_all, insert::make_room, packing::Packing};
+use crate::{
+    contract::{CompactReport, TrimReport},
+    error::{LimitError, MigrateError},
+    handle::Handle,
+};
+
+/// Bytes that compaction moves, and frames that it frees, at a time to lower a limit.
+const LIMIT_STEP: usize = 1 << 20;
+
+/// Whose turn it is in compaction: that of objects, or that of the frames under them.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    frames_next: AtomicBool,
+    /// What [`traffic`] said when objects had nothing more to win.
+    objects_done: AtomicU64,
+}
+
+/// A number that is another one after objects came or went.
+fn traffic(packing: &impl Packing) -> u64 {
+    let (objects, payload) = packing.base().counters.sums();
+    objects.rotate_left(32) ^ payload
+}
+
+fn compact_objects(packing: &impl Packing, budget: usize, wanted: u64) -> CompactReport {
+    drain_all(packing);
+    packing.compact_objects(budget, wanted)
+}
+
+/// Moves objects first, call by call until they have nothing more to win, and then the frames under them, so that whole
+/// pageblocks go back. Objects are not looked at again before the frames are done: a packing that always finds an object
+/// to move would never let frames move.
+pub(super) fn compact(packing: &impl Packing, turns: &Turns, budget: usize) -> CompactReport {
+    // Frames that move beside everything have models of their own, in `pagefold-frame`; here they would only make
+    // those of objects too long.
+    if cfg!(loom) {
+        return compact_objects(packing, budget, u64::MAX);
+    }
+    let mut report = CompactReport::default();
+    // ORDERING: Relaxed, here and below; whose turn it is guards nothing.
+    let began_with_frames = turns.frames_next.load(Ordering::Relaxed);
+    if !began_with_frames {
+        report = compact_objects(packing, budget, u64::MAX);
+        if report.more {
+            return report;
+        }
+        turns.frames_next.store(true, Ordering::Relaxed);
+        turns.objects_done.store(traffic(packing), Ordering::Relaxed);
+    }
+    let left = budget.saturating_sub(usize::try_from(report.moved_bytes).unwrap_or(budget));
+    // The smallest budget gets on as well.
+    if left == 0 && report.moved_bytes > 0 {
+        report.more = true;
+        return report;
+    }
+    let frames = packing.base().arena.compact(packing.movable().as_ref(), left);
+    report.migrated_bytes += frames.copied_bytes;
+    report.freed_pageblocks += frames.freed_pageblocks;
+    report.busy += frames.busy;
+    report.more |= frames.more;
+    if !report.more {
+        turns.frames_next.store(false, Ordering::Relaxed);
+        // An earlier call looked at the objects, and they may be others by now.
+        let since = turns.objects_done.load(Ordering::Relaxed) != traffic(packing);
+        report.more = began_with_frames && since;
+    }
+    report
+}
+
+/// Gives everything that is free back to the system.
+pub(super) fn trim(packing: &impl Packing) -> TrimReport {
+    drain_all(packing);
+    packing.close();
+    let handles = packing.base().handles.trim();
+    let (frame_bytes, arena_tables) = packing.base().arena.trim();
+    let metadata_bytes = handles + arena_tables + packing.trim_tables();
+    TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
+}
+
+/// Puts a new limit in force; compacts and trims to make room for it.
+pub(super) fn set_limit(
+    packing: &impl Packing,
+    min: usize,
+    bytes: usize,
+) -> Result<(), LimitError> {
+    if bytes < min {
+        return Err(LimitError::TooSmall { limit: bytes, min });
+    }
+    let max = packing.base().max_limit;
+    if bytes > max {
+        return Err(LimitError::TooLarge { limit: bytes, max });
+    }
+    let (memory, frames) = (&packing.base().memory, bytes / FRAME_BYTES);
+    let mut more = true;
+    while let Err(used) = memory.set_limit(frames) {
+        if !more {
+            return Err(LimitError::InUse { limit: bytes, resident: used * FRAME_BYTES });
+        }
+        // Trimmed before anything is moved, and once more after the last move.
+        trim(packing);
+        let over = memory.used().saturating_sub(frames);
+        if over > 0 {
+            let wanted = over.min(LIMIT_STEP / FRAME_BYTES) as u64;
+            more = compact_objects(packing, LIMIT_STEP, wanted).more;
+            trim(packing);
+        }
+    }
+    Ok(())
+}
+
+/// Moves the frames that an object lies in; returns how many bytes.
+pub(super) fn migrate(packing: &impl Packing, handle: Handle) -> Result<usize, MigrateError> {
+    loop {
+        let found = packing.base().find(handle)?;
+        match packing.migrate(&found) {
+            Ok(bytes) => return Ok(bytes),
+            // Freed, moved or overwritten since its entry was loaded.
+            Err(FrameMigrateError::Gone) if !found.is_current() => {
+                pagefold_sys::sync::yield_now();
+            }
+            Err(error) => return Err(MigrateError::from(error)),
+        }
+    }
+}
+
+/// Allocates a range of frames that are neighbours. When memory is short for that, objects are compacted and it is tried
+/// once more.
+pub(super) fn alloc_contiguous<'a>(
+    packing: &'a impl Packing,
+    frames: usize,
+    align: usize,
+) -> Result<ContiguousRange<'a>, ContiguousError> {
+    make_room(packing);
+    let arena = &packing.base().arena;
+    match arena.alloc_contiguous(packing.movable().as_ref(), frames, align) {
+        Err(ContiguousError::OutOfMemory { .. }) => {
+            loop {
+                let report = compact_objects(packing, usize::MAX, u64::MAX);
+                // Another thread that compacts makes room as well as this one would.
+                if !report.more || report.moved_objects == 0 {
+                    break;
+                }
+            }
+            packing.base().arena.reclaim();
+            arena.alloc_contiguous(packing.movable().as_ref(), frames, align)
+        }
+        answer => answer,
+    }
+}

@@ -1,0 +1,159 @@
+//! Compaction across spans: the emptiest spans are emptied into the tightest holes.
+//!
+//! Object by object: the destination is found and held, the object's own span is tried, and with both held the bytes
+//! are copied and the handle entry is exchanged (I-RELOCATE). So a reader waits for one object at most, and a span
+//! that somebody reads is passed over. Nothing is taken from the limit: objects go into holes that are there.
+
+use pagefold_frame::DescriptorId;
+
+use super::{
+    Nbud,
+    span::{SLOT_BYTES, Slot, Span},
+};
+use crate::{
+    contract::CompactReport,
+    engine::{Location, SlotPacking},
+};
+
+/// Spans looked at with one scan of the buckets.
+const VICTIMS: usize = 64;
+/// Victims in a row that could not be emptied, after which the holes are as good as they get.
+const FAILURES_MAX: usize = 16;
+
+/// What became of one object.
+enum Moved {
+    Yes {
+        emptied: bool,
+    },
+    /// It was freed or written meanwhile.
+    Gone,
+    /// No hole is large enough.
+    NoRoom,
+    Busy,
+}
+
+impl Nbud {
+    /// Empties spans until about `budget` bytes were moved, or nothing more can be won.
+    pub(super) fn empty_spans(&self, budget: usize) -> CompactReport {
+        let mut report = CompactReport::default();
+        let Some(mut failures) = self.compactor.try_lock() else {
+            return CompactReport { busy: 1, more: true, ..report };
+        };
+        self.close_open_spans();
+        loop {
+            let victims = self.buckets.emptiest(&self.spans, VICTIMS);
+            let before = (report.moved_objects, report.freed_frames);
+            for id in victims {
+                match self.evacuate(id, &mut report) {
+                    Some(true) => *failures = 0,
+                    Some(false) => *failures += 1,
+                    None => {}
+                }
+                if *failures == FAILURES_MAX {
+                    *failures = 0;
+                    return report;
+                }
+                // After the work, so that the smallest budget gets on as well.
+                if report.moved_bytes >= budget as u64 && before.0 != report.moved_objects {
+                    report.more = true;
+                    return report;
+                }
+            }
+            if before == (report.moved_objects, report.freed_frames) {
+                *failures = 0;
+                return report;
+            }
+        }
+    }
+
+    /// Empties one span as far as others have room. `None`: it was not worth trying; otherwise whether it is empty.
+    fn evacuate(&self, id: DescriptorId, report: &mut CompactReport) -> Option<bool> {
+        let Ok(mut guard) = self.spans.try_write(id) else {
+            report.busy += 1;
+            return None;
+        };
+        self.drain_pending(&mut guard);
+        let frames = u64::from(guard.frames().get());
+        let (body, bytes) = guard.parts();
+        let room = Span::new((&mut *body, &mut *bytes)).room();
+        self.buckets.unlist(&self.spans, id, body);
+        let mut objects: Vec<(u16, Slot)> = Span::new((body, bytes)).objects().collect();
+        let needed: usize =
+            objects.iter().map(|(_, slot)| usize::from(slot.len) + SLOT_BYTES).sum();
+        if objects.is_empty() || needed > self.buckets.holes() || room < SLOT_BYTES {
+            self.unlock_and_relist(guard);
+            return None;
+        }
+        drop(guard);
+        // The largest first: they are the hardest to place.
+        objects.sort_unstable_by_key(|(_, slot)| std::cmp::Reverse(slot.len));
+        let mut emptied = false;
+        for (slot, object) in objects {
+            match self.relocate(id, slot, object) {
+                Moved::Yes { emptied: last } => {
+                    report.moved_objects += 1;
+                    report.moved_bytes += u64::from(object.len);
+                    self.base.note_compacted(usize::from(object.len));
+                    if last {
+                        // The span is gone, and its id may be another's by now.
+                        emptied = true;
+                        break;
+                    }
+                }
+                Moved::Gone => {}
+                Moved::NoRoom => break,
+                Moved::Busy => report.busy += 1,
+            }
+        }
+        if emptied {
+            report.freed_frames += frames;
+        } else {
+            self.relist_later(id);
+        }
+        Some(emptied)
+    }
+
+    /// Moves one object of span `from` into the tightest hole.
+    fn relocate(&self, from: DescriptorId, slot: u16, object: Slot) -> Moved {
+        let len = usize::from(object.len);
+        let Some(mut target) = self.fill(len) else { return Moved::NoRoom };
+        if target.id() == from {
+            // Another thread listed the victim again; it is no target for its own objects.
+            self.unlock_and_relist(target);
+            return Moved::Gone;
+        }
+        let Some(mut source) = self.try_write_hard(from) else {
+            self.unlock_and_relist(target);
+            return Moved::Busy;
+        };
+        let unchanged =
+            Span::new(source.parts()).used(slot).is_some_and(|now| now.len == object.len);
+        let found = self.base.find_at(object.index, Location::Slot { id: from, slot });
+        let Some(found) = found.filter(|_| unchanged) else {
+            drop(source);
+            self.unlock_and_relist(target);
+            return Moved::Gone;
+        };
+        let id = target.id();
+        let mut span = Span::new(target.parts());
+        let placed = span.place(len, object.index);
+        span.bytes_of(placed.slot).copy_from_slice(Span::new(source.parts()).bytes_of(slot));
+        self.base.counters.add_slid(placed.slid);
+        // I-RELOCATE: both spans are locked for writing, so a thread that locks the old one after this sees the new entry.
+        if !found.relocate(Location::Slot { id, slot: placed.slot }) {
+            span.remove(placed.slot);
+            drop(source);
+            self.unlock_and_relist(target);
+            return Moved::Gone;
+        }
+        let mut old = Span::new(source.parts());
+        old.remove(slot);
+        let emptied = old.live() == 0;
+        // The target first: giving the source's frames back may take the system a while.
+        self.unlock_and_relist(target);
+        if emptied {
+            self.unlock_and_relist(source);
+        }
+        Moved::Yes { emptied }
+    }
+}

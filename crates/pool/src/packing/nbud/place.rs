@@ -1,0 +1,230 @@
+//! Where a new object goes: the append-or-fill policy.
+//!
+//! *Append* writes at the tail of the span that the shard has open: cheap, and blind to holes. *Fill* takes the
+//! tightest span with room, sliding its objects together if need be: dense, and up to a span of `memmove`. Filling is
+//! worth its price only where holes are: so holes are filled as long as they are more than
+//! [`HOLES_PER_MILLE`] of the spans, and otherwise objects are appended. At the limit everything is filled.
+//!
+//! ```text
+//!  holes too many? -- fill own set, other sets --.
+//!        | no                                    | nothing fits
+//!        v                                       v
+//!  append to the open span -- full? list it --> a new span -- no frames? --> fill anything, open spans too
+//! ```
+
+use std::sync::atomic::AtomicU32;
+
+use pagefold_frame::{DescriptorId, FRAME_BYTES, OutOfFrames, ReserveAccess};
+use pagefold_sys::sync::{self, Ordering};
+
+use super::{
+    Nbud, SpanGuard,
+    buckets::{Listed, set_may_be_open},
+    span::{SLOT_BYTES, Span, SpanBody},
+};
+use crate::{
+    config::FillPolicy,
+    engine::{Content, Location, NoRoom, SlotPacking, drain_all},
+};
+
+/// The share of span bytes that may be holes before they are filled, in thousandths. See BENCHMARKS.md for what it
+/// gives and costs.
+pub(crate) const HOLES_PER_MILLE: usize = 8;
+/// Candidates of one set: some may be locked by readers.
+const CANDIDATES: usize = 4;
+/// Attempts at the limit while guards are in the way of spans that would fit.
+const ATTEMPTS_AT_LIMIT: usize = 64;
+
+/// Whether to fill, kept for some stores: what it is made from is written by every thread.
+#[derive(Debug, Default)]
+pub(super) struct Decision(AtomicU32);
+
+impl Decision {
+    /// Stores that go by one look at the holes.
+    const STORES: u32 = 32;
+
+    /// The decision; made anew by `decide` when it is old.
+    // ORDERING: Relaxed; an estimate, and an update that is lost beside another is lost.
+    fn again(&self, decide: impl FnOnce() -> bool) -> bool {
+        let word = self.0.load(Ordering::Relaxed);
+        let (age, fill) = (word >> 1, word & 1 == 1);
+        if age > 0 {
+            self.0.store(word - 2, Ordering::Relaxed);
+            return fill;
+        }
+        let fill = decide();
+        self.0.store((Self::STORES - 1) << 1 | u32::from(fill), Ordering::Relaxed);
+        fill
+    }
+}
+
+impl Nbud {
+    /// Whether an object of `len` bytes gets a run of its own: it takes more than half a span, or its slot in a
+    /// directory would cost it another frame.
+    pub(super) fn is_run(&self, len: usize) -> bool {
+        let with_slot = len + SLOT_BYTES;
+        with_slot > self.span_bytes() / 2
+            || with_slot.div_ceil(FRAME_BYTES) > len.div_ceil(FRAME_BYTES)
+    }
+
+    /// Puts `content` in a slot of a span.
+    pub(super) fn place_in_span(
+        &self,
+        content: Content<'_>,
+        index: u32,
+        access: ReserveAccess,
+        publish: impl FnOnce(Location) -> bool,
+    ) -> Result<bool, NoRoom> {
+        let len = content.len();
+        self.shard().sizing.note(len);
+        let mut guard = self.span_with_room(len, access)?;
+        let id = guard.id();
+        let mut span = Span::new(guard.parts());
+        let placed = span.place(len, index);
+        content.copy_to(0, span.bytes_of(placed.slot));
+        let published = publish(Location::Slot { id, slot: placed.slot });
+        if !published {
+            span.remove(placed.slot);
+        }
+        self.base.counters.add_slid(placed.slid);
+        self.unlock_and_relist(guard);
+        Ok(published)
+    }
+
+    /// Whether holes are to be filled before anything is appended.
+    fn wants_filling(&self) -> bool {
+        match self.fill {
+            FillPolicy::Tight => true,
+            FillPolicy::Append => false,
+            FillPolicy::Auto => self.shard().decision.again(|| {
+                // ORDERING: Relaxed; an estimate.
+                let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME_BYTES;
+                self.buckets.holes() > bytes / 1000 * HOLES_PER_MILLE
+            }),
+        }
+    }
+
+    /// A span with room for `len` bytes, locked for writing.
+    fn span_with_room(
+        &self,
+        len: usize,
+        access: ReserveAccess,
+    ) -> Result<SpanGuard<'_>, OutOfFrames> {
+        if self.wants_filling()
+            && let Some(guard) = self.fill(len)
+        {
+            return Ok(guard);
+        }
+        if let Some(guard) = self.append(len) {
+            return Ok(guard);
+        }
+        self.new_span(access).or_else(|OutOfFrames| self.fill_at_limit(len, access))
+    }
+
+    /// The tightest span that has room and is not in use, of the own set or else of the others.
+    pub(super) fn fill(&self, len: usize) -> Option<SpanGuard<'_>> {
+        let own = sync::shard_hint();
+        let mut candidates = [DescriptorId::new(0); CANDIDATES];
+        (0..self.buckets.sets()).find_map(|step| {
+            let count =
+                self.buckets.tightest(&self.spans, own.wrapping_add(step), len, &mut candidates);
+            candidates[..count].iter().find_map(|&id| {
+                let mut guard = self.spans.try_write(id).ok()?;
+                self.drain_pending(&mut guard);
+                let (body, bytes) = guard.parts();
+                // Since it was found, another thread may have used the room, or taken the span off its list.
+                if Listed::of(body) != Listed::No && Span::new((body, bytes)).room() >= len {
+                    return Some(guard);
+                }
+                self.unlock_and_relist(guard);
+                None
+            })
+        })
+    }
+
+    fn open_span(&self) -> &sync::AtomicU32 {
+        &self.open[sync::shard_hint() % self.open.len()]
+    }
+
+    /// The shard's open span, if the object fits at its tail; otherwise it is listed and no longer open.
+    fn append(&self, len: usize) -> Option<SpanGuard<'_>> {
+        // ORDERING: AcqRel; pairs with itself: the thread that takes the id out has it alone.
+        let word = self.open_span().swap(0, Ordering::AcqRel);
+        let id = DescriptorId::new(word.checked_sub(1)?);
+        let Ok(mut guard) = self.spans.try_write(id) else {
+            // A reader or a free is in the way: leave it open for the next.
+            self.put_open(id);
+            return None;
+        };
+        self.drain_pending(&mut guard);
+        if Span::new(guard.parts()).fits_tail(len) {
+            set_may_be_open(guard.parts().0, true);
+            self.put_open(id);
+            return Some(guard);
+        }
+        self.unlock_and_relist(guard);
+        None
+    }
+
+    /// Makes a span the shard's open one; if another was put there meanwhile, that one is listed.
+    fn put_open(&self, id: DescriptorId) {
+        // ORDERING: AcqRel; as in `append`.
+        let before = self.open_span().swap(id.get() + 1, Ordering::AcqRel);
+        if let Some(before) = before.checked_sub(1) {
+            self.relist_later(DescriptorId::new(before));
+        }
+    }
+
+    /// Whether some shard appends to this span.
+    pub(super) fn is_open(&self, id: DescriptorId) -> bool {
+        // ORDERING: Acquire; pairs with the AcqRel of the swaps. The thread that takes an id out lists the span or puts it back.
+        self.open.iter().any(|open| open.load(Ordering::Acquire) == id.get() + 1)
+    }
+
+    /// Lists every shard's open span.
+    pub(super) fn close_open_spans(&self) {
+        for open in &self.open {
+            // ORDERING: AcqRel; as in `append`.
+            if let Some(id) = open.swap(0, Ordering::AcqRel).checked_sub(1) {
+                self.relist_later(DescriptorId::new(id));
+            }
+        }
+    }
+
+    fn new_span(&self, access: ReserveAccess) -> Result<SpanGuard<'_>, OutOfFrames> {
+        let frames = self.shard().sizing.frames();
+        let mut guard = self.spans.create(frames, access, SpanBody::default())?;
+        set_may_be_open(guard.parts().0, true);
+        // ORDERING: Relaxed; a statistic.
+        self.span_frames.fetch_add(frames.get() as usize, Ordering::Relaxed);
+        self.put_open(guard.id());
+        Ok(guard)
+    }
+
+    /// There are no frames: any hole will do, also one of an open span or of an object freed meanwhile.
+    fn fill_at_limit(
+        &self,
+        len: usize,
+        access: ReserveAccess,
+    ) -> Result<SpanGuard<'_>, OutOfFrames> {
+        for attempt in 0..ATTEMPTS_AT_LIMIT {
+            if let Some(guard) = self.fill(len) {
+                return Ok(guard);
+            }
+            self.close_open_spans();
+            let more = drain_all(self);
+            if let Some(guard) = self.fill(len) {
+                return Ok(guard);
+            }
+            if let Ok(guard) = self.new_span(access) {
+                return Ok(guard);
+            }
+            // Spans that other threads have locked are worth waiting for; a full pool is not.
+            if attempt > 0 && !more {
+                break;
+            }
+            sync::yield_now();
+        }
+        Err(OutOfFrames)
+    }
+}

@@ -1,0 +1,171 @@
+//! How long a new span is: by the sizes that come in, so that alike objects do not leave alike gaps.
+//!
+//! Objects of many sizes fill a span of any length: what is left takes the next one that fits. Objects that are much
+//! alike do not: six of 2500 bytes leave 7 % of 16 KiB, and nothing that comes fits in there; of 40 KiB they leave
+//! 2 %. So the last sizes are kept, and now and then they are packed on paper into spans of each length, as the pool
+//! packs: into the tightest span that fits, or else into a new one. The length that comes out densest is taken, if it
+//! gains enough over the usual one: longer spans slide more. Where sizes differ widely the usual length stays.
+
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+
+use pagefold_frame::{FRAME_BYTES, FrameCount};
+
+use super::span::SLOT_BYTES;
+
+/// Sizes that are kept.
+const SIZES: usize = 256;
+/// The density that another length must gain over the usual one, and that a longer one must gain over a shorter.
+const GAIN_MIN: f64 = 0.005;
+/// The longest span: offsets in it have 16 bits.
+const FRAMES_MAX: u32 = 16;
+/// Spans after which the lengths are compared again; before that many, at each power of two from `FIRST` on.
+const AGAIN: u32 = 512;
+const FIRST: u32 = 16;
+
+/// See the module. One for each shard.
+#[derive(Debug)]
+pub(crate) struct SpanSizing {
+    usual: u32,
+    chosen: AtomicU32,
+    /// Spans so far.
+    spans: AtomicU32,
+    /// The last sizes, 0 before there were that many, and where the next one goes.
+    sizes: [AtomicU16; SIZES],
+    next: AtomicU32,
+}
+
+// ORDERING (this file): Relaxed; estimates. They take part in no protocol, so loom does not watch them.
+impl SpanSizing {
+    /// Spans are `usual` frames unless sizes say otherwise.
+    pub(crate) fn new(usual: FrameCount) -> Self {
+        Self {
+            usual: usual.get(),
+            chosen: AtomicU32::new(usual.get()),
+            spans: AtomicU32::new(0),
+            sizes: [const { AtomicU16::new(0) }; SIZES],
+            next: AtomicU32::new(0),
+        }
+    }
+
+    /// Keeps the size of an object that goes into a span.
+    #[inline]
+    pub(crate) fn note(&self, len: usize) {
+        let next = self.next.load(Ordering::Relaxed);
+        self.next.store(next.wrapping_add(1), Ordering::Relaxed);
+        let len = u16::try_from(len).unwrap_or(u16::MAX);
+        self.sizes[next as usize % SIZES].store(len, Ordering::Relaxed);
+    }
+
+    /// The frames of the next span.
+    pub(crate) fn frames(&self) -> FrameCount {
+        let spans = self.spans.fetch_add(1, Ordering::Relaxed);
+        let due = spans.is_multiple_of(AGAIN)
+            || ((FIRST..AGAIN).contains(&spans) && spans.is_power_of_two());
+        if due {
+            let sizes: [usize; SIZES] =
+                std::array::from_fn(|at| usize::from(self.sizes[at].load(Ordering::Relaxed)));
+            if sizes.iter().all(|&size| size > 0) {
+                self.chosen.store(best_frames(self.usual, &sizes), Ordering::Relaxed);
+            }
+        }
+        FrameCount::new(self.chosen.load(Ordering::Relaxed))
+    }
+}
+
+/// The longest span there will be, where they are `usual` frames unless sizes say otherwise.
+pub(crate) fn longest(usual: FrameCount) -> FrameCount {
+    match usual.get() {
+        1 => FrameCount::ONE,
+        usual => FrameCount::new((3 * usual).min(FRAMES_MAX)),
+    }
+}
+
+/// Whether sizes differ so much that what one leaves another fills, whatever the length: their standard deviation is
+/// more than a third of their mean.
+fn are_wide(sizes: &[usize]) -> bool {
+    let count = sizes.len() as f64;
+    let mean = sizes.iter().sum::<usize>() as f64 / count;
+    let variance = sizes.iter().map(|&size| (size as f64 - mean).powi(2)).sum::<f64>() / count;
+    3.0 * variance.sqrt() > mean
+}
+
+/// The length, from one frame less than usual to three times as many, at which objects of these sizes pack best.
+fn best_frames(usual: u32, sizes: &[usize]) -> u32 {
+    if are_wide(sizes) {
+        return usual;
+    }
+    let shortest = usual.saturating_sub(1).max(2).min(usual);
+    let mut best = (usual, packed(usual, sizes));
+    for frames in shortest..=longest(FrameCount::new(usual)).get() {
+        let density = packed(frames, sizes);
+        if density > best.1 + GAIN_MIN {
+            best = (frames, density);
+        }
+    }
+    best.0
+}
+
+/// The share of the closed spans' bytes that objects take, when they come in this order.
+fn packed(frames: u32, sizes: &[usize]) -> f64 {
+    let bytes = frames as usize * FRAME_BYTES;
+    let (mut closed, mut open) = (Vec::with_capacity(64), bytes);
+    for size in sizes {
+        let needed = size + SLOT_BYTES;
+        let tightest = closed.iter_mut().filter(|room| **room >= needed).min();
+        if let Some(room) = tightest {
+            *room -= needed;
+        } else if needed <= open {
+            open -= needed;
+        } else {
+            closed.push(open);
+            open = bytes.saturating_sub(needed);
+        }
+    }
+    let all = (closed.len() * bytes) as f64;
+    if closed.is_empty() { 0.0 } else { 1.0 - closed.iter().sum::<usize>() as f64 / all }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sizes between `low` and `high`, spread evenly by a fixed stride.
+    fn sizes(low: usize, high: usize) -> Vec<usize> {
+        (0..SIZES).map(|at| low + at * 97 % (high - low)).collect()
+    }
+
+    #[test]
+    fn alike_objects_get_a_length_that_they_fill() {
+        for (low, high) in [(2300, 2700), (1250, 1290), (3400, 3600), (2900, 3200)] {
+            let sizes = sizes(low, high);
+            let best = best_frames(4, &sizes);
+            assert!(
+                packed(best, &sizes) > packed(4, &sizes) + GAIN_MIN,
+                "{low} to {high}: {best} frames"
+            );
+            assert!(packed(best, &sizes) > 0.955, "{low} to {high}: {}", packed(best, &sizes));
+        }
+    }
+
+    #[test]
+    fn objects_that_fill_the_usual_length_get_it() {
+        assert_eq!(best_frames(4, &[1357; SIZES]), 4, "12 objects of 1365 bytes fill 16 KiB");
+        assert_eq!(best_frames(4, &sizes(100, 3000)), 4);
+    }
+
+    #[test]
+    fn whatever_comes_the_length_is_within_bounds() {
+        for usual in [1, 2, 4, 8, 16] {
+            let (sizing, longest) =
+                (SpanSizing::new(FrameCount::new(usual)), longest(FrameCount::new(usual)));
+            assert_eq!(sizing.frames().get(), usual, "before anything was seen");
+            for len in [1, 100, 1268, 2040, 4000, 32_760, 1] {
+                (0..SIZES).for_each(|_| sizing.note(len));
+                for _ in 0..=AGAIN {
+                    let frames = sizing.frames();
+                    assert!(frames <= longest && frames.get() + 1 >= usual);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The chain of blocks that an object lies in, and how it is written down.
+//!
+//! ```text
+//!  entry    descriptor id and, as slot:   0..6 unit    6..9 blocks - 1      the first block
+//!  word k   0..29 descriptor id    29..35 unit                              block k + 1
+//!           35..47 bytes of the object in block k, less 1
+//!           47..63 (in word 0) bytes of the object in all; 0 if the index has no object
+//! ```
+//! Beside its entry an index has as many *side words* as an object may have links, but at least one. What the last
+//! block holds is what is left of the length. Side words change under the lock of the lists only. (I-CHAIN)
+
+use pagefold_frame::{DescriptorId, OutOfFrames, ReserveAccess, SourceError, WordTable};
+use pagefold_sys::sync::Ordering;
+
+use super::{
+    MAX_BLOCKS,
+    blocks::{UNIT_BYTES, UNITS},
+    header::{header_bytes, units_for},
+};
+use crate::engine::{Base, Location};
+
+const UNIT_BITS: u32 = 6;
+const UNIT_MASK: u32 = UNITS - 1;
+const WORD_UNIT_SHIFT: u32 = 29;
+const WORD_LEN_SHIFT: u32 = 35;
+const WORD_LEN_MASK: u64 = 0xfff;
+const TOTAL_SHIFT: u32 = 47;
+/// Side words in a page of their table.
+const PER_PAGE: usize = 512;
+
+/// One block of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) id: DescriptorId,
+    pub(super) unit: u32,
+    /// Bytes of the object in it.
+    pub(super) len: usize,
+}
+
+impl Part {
+    /// The units of its block.
+    pub(super) fn units(self) -> u32 {
+        units_for(self.len)
+    }
+
+    /// Where its block starts in the frame, in bytes.
+    pub(super) fn offset(self) -> usize {
+        self.unit as usize * UNIT_BYTES
+    }
+
+    /// The header of its block in the bytes of the frame.
+    pub(super) fn header(self, frame: &[u8]) -> &[u8] {
+        &frame[self.offset()..self.offset() + header_bytes(self.len)]
+    }
+
+    /// Its part of the object in the bytes of the frame.
+    pub(super) fn payload(self, frame: &[u8]) -> &[u8] {
+        let start = self.offset() + header_bytes(self.len);
+        &frame[start..start + self.len]
+    }
+
+    /// Header and payload in the bytes of the frame, to be written.
+    pub(super) fn split(self, frame: &mut [u8]) -> (&mut [u8], &mut [u8]) {
+        let header = header_bytes(self.len);
+        frame[self.offset()..self.offset() + header + self.len].split_at_mut(header)
+    }
+
+    /// Whether its block ends within the frame.
+    fn is_possible(self) -> bool {
+        (1..=pagefold_frame::FRAME_BYTES).contains(&self.len) && self.unit + self.units() <= UNITS
+    }
+}
+
+/// The blocks of an object in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chain {
+    parts: [Part; MAX_BLOCKS],
+    count: usize,
+}
+
+impl Chain {
+    pub(super) fn empty() -> Self {
+        let none = Part { id: DescriptorId::new(0), unit: 0, len: 1 };
+        Self { parts: [none; MAX_BLOCKS], count: 0 }
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts[..self.count]
+    }
+
+    /// Adds a block at the end.
+    pub(super) fn push(&mut self, part: Part) {
+        self.parts[self.count] = part;
+        self.count += 1;
+    }
+
+    /// The length of the object in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.parts().iter().map(|part| part.len).sum()
+    }
+
+    /// Whether the object lies in more than one block.
+    pub(super) fn is_split(&self) -> bool {
+        self.count > 1
+    }
+
+    /// The same object with block `at` replaced by others.
+    pub(super) fn spliced(&self, at: usize, others: &[Part]) -> Self {
+        let (before, after) = (&self.parts()[..at], &self.parts()[at + 1..]);
+        let mut spliced = Self::empty();
+        before.iter().chain(others).chain(after).for_each(|&part| spliced.push(part));
+        spliced
+    }
+
+    /// The part of it that an entry says.
+    #[expect(clippy::cast_possible_truncation, reason = "6 bits and 3 bits")]
+    pub(super) fn location(&self) -> Location {
+        let first = self.parts()[0];
+        let slot = first.unit | (self.count as u32 - 1) << UNIT_BITS;
+        Location::Slot { id: first.id, slot: slot as u16 }
+    }
+}
+
+/// The first block and the number of blocks that an entry says.
+pub(super) fn first_of(location: Location) -> (DescriptorId, u32, usize) {
+    match location {
+        Location::Slot { id, slot } => {
+            let slot = u32::from(slot);
+            (id, slot & UNIT_MASK, (slot >> UNIT_BITS) as usize + 1)
+        }
+        Location::Run { .. } => unreachable!("I-CHAIN: an entry says a block"),
+    }
+}
+
+/// The side words of all indices.
+#[derive(Debug)]
+pub(super) struct Sides {
+    table: WordTable,
+    /// Words of each index.
+    each: usize,
+}
+
+/// Pages of side words that are usable, a bit each. Guarded by the lock of the lists.
+#[derive(Debug, Default)]
+pub(super) struct ReadyPages(Vec<u64>);
+
+impl ReadyPages {
+    fn has(&self, page: usize) -> bool {
+        self.0.get(page / 64).is_some_and(|word| word >> (page % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, page: usize) {
+        if self.0.len() <= page / 64 {
+            self.0.resize(page / 64 + 1, 0);
+        }
+        self.0[page / 64] |= 1 << (page % 64);
+    }
+
+    fn clear(&mut self, page: usize) {
+        if let Some(word) = self.0.get_mut(page / 64) {
+            *word &= !(1 << (page % 64));
+        }
+    }
+}
+
+impl Sides {
+    /// Side words for up to `objects` objects of up to `max_blocks` blocks.
+    pub(super) fn new(base: &Base, objects: usize, max_blocks: usize) -> Result<Self, SourceError> {
+        let each = (max_blocks - 1).max(1);
+        let capacity =
+            objects.checked_mul(each).ok_or(SourceError::Capacity { entries: objects })?;
+        Ok(Self { table: WordTable::new(&base.memory, capacity)?, each })
+    }
+
+    /// Makes the words of an index usable. Under the lock of the lists, so that no page goes while it is needed.
+    pub(super) fn ensure(
+        &self,
+        ready: &mut ReadyPages,
+        index: u32,
+        access: ReserveAccess,
+    ) -> Result<(), OutOfFrames> {
+        let first = index as usize * self.each;
+        for page in first / PER_PAGE..=(first + self.each - 1) / PER_PAGE {
+            if !ready.has(page) {
+                self.table.ensure((page * PER_PAGE).max(first), access)?;
+                ready.set(page);
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&self, index: u32, word: usize) -> u64 {
+        let word = self.table.get(index as usize * self.each + word);
+        // ORDERING: Acquire; pairs with the Release in `put`. Who sees the word of a later life of the index sees in a
+        // later load of the entry that this one has ended.
+        word.map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    fn put(&self, index: u32, word: usize, value: u64) {
+        let word = self.table.word(index as usize * self.each + word);
+        // ORDERING: Release; pairs with the Acquire in `load`.
+        word.store(value, Ordering::Release);
+    }
+
+    /// The length of the object of this index; 0 if there is none. Right if the entry is of one and the same
+    /// generation before and after: the length does not change while the object lives.
+    #[inline]
+    pub(super) fn len(&self, index: u32) -> usize {
+        (self.load(index, 0) >> TOTAL_SHIFT) as usize
+    }
+
+    /// The chain of the object of this index, whose entry says `location`. `None` if the words are not of that object;
+    /// words of another one may look right, so the caller compares the entry again after it holds what they say.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the fields are cut out by shifts")]
+    pub(super) fn chain(&self, index: u32, location: Location) -> Option<Chain> {
+        let (id, unit, count) = first_of(location);
+        let mut word = self.load(index, 0);
+        let mut left = (word >> TOTAL_SHIFT) as usize;
+        let mut part = Part { id, unit, len: left };
+        let mut chain = Chain::empty();
+        let count = count.min(self.each + 1);
+        for number in 1..count {
+            part.len = (word >> WORD_LEN_SHIFT & WORD_LEN_MASK) as usize + 1;
+            left = left.checked_sub(part.len)?;
+            part.is_possible().then(|| chain.push(part))?;
+            let id = DescriptorId::new(word as u32 & (DescriptorId::COUNT - 1));
+            let unit = (word >> WORD_UNIT_SHIFT) as u32 & UNIT_MASK;
+            part = Part { id, unit, len: left };
+            if number + 1 < count {
+                word = self.load(index, number);
+            }
+        }
+        part.is_possible().then(|| chain.push(part))?;
+        Some(chain)
+    }
+
+    /// Writes down a chain for an index. The caller has the lock of the lists.
+    pub(super) fn store(&self, index: u32, chain: &Chain) {
+        let parts = chain.parts();
+        for (number, &part) in parts.iter().enumerate().take(self.each) {
+            let mut word = 0;
+            if let Some(next) = parts.get(number + 1) {
+                word |= u64::from(next.id.get()) | u64::from(next.unit) << WORD_UNIT_SHIFT;
+                word |= (part.len as u64 - 1) << WORD_LEN_SHIFT;
+            }
+            if number == 0 {
+                word |= (chain.len() as u64) << TOTAL_SHIFT;
+            }
+            self.put(index, number, word);
+        }
+    }
+
+    /// Says that an index has no object any more. The caller has the lock of the lists.
+    pub(super) fn clear(&self, index: u32) {
+        (0..self.each).for_each(|word| self.put(index, word, 0));
+    }
+
+    /// Gives pages without objects back to the system, a bounded number from `cursor` on; returns how many. Under the
+    /// lock of the lists.
+    pub(super) fn trim(&self, ready: &mut ReadyPages, cursor: &mut Option<usize>) -> usize {
+        self.table.release_vacant(cursor, &mut |words| {
+            let page = words.start / PER_PAGE;
+            // ORDERING: Relaxed; words change only under the lock that the caller has.
+            let is_zero =
+                |word| self.table.get(word).is_none_or(|word| word.load(Ordering::Relaxed) == 0);
+            let vacant = words.into_iter().all(is_zero);
+            if vacant {
+                ready.clear(page);
+            }
+            vacant
+        })
+    }
+}

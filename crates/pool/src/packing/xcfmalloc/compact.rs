@@ -1,0 +1,324 @@
+//! Compaction: the sparsest frames are emptied into the holes of the others.
+//!
+//! *Moving*: block by block. An object of several blocks is put together in one hole when there is one that holds all
+//! of it; otherwise the block goes into a hole that fits it, or its object is scattered in another way. Holes are all
+//! that is taken. When those that are left are too small, *squeezing* begins, if objects may have several blocks:
+//! objects are selected for as new ones are, so each fills up one of the small holes, and what is left of it goes into
+//! a fresh frame, from the part of the limit that is reserved for this. That goes on while it wins an eighth of what it
+//! moves.
+//!
+//! The lock of the lists is held for one block at a time. What somebody else holds is passed over.
+//!
+//! The old frames are held for reading only, so readers of the objects that move are not in the way, nor is compaction
+//! in theirs. A block behind the first one takes the write hold on its object's first frame as well, because side words
+//! change. (I-RELOCATE)
+
+use pagefold_frame::{DescriptorId, LockError, ReserveAccess};
+
+use super::{
+    Xcfmalloc,
+    blocks::{Block, UNIT_BYTES, UNITS},
+    chain::first_of,
+    header::{PARANOID, read_index},
+    place::{NoBlocks, Source},
+    rewrite::Replaced,
+};
+use crate::{
+    contract::{CompactReport, Slices},
+    engine::{Content, Found, Wait},
+};
+
+/// Frames looked at with one scan of the lists.
+const VICTIMS: usize = 64;
+/// Victims in a row that could not be emptied, after which the holes are as good as they get.
+const FAILURES_MAX: usize = 16;
+
+/// Victims that squeezing looks back on, and the frames that they must have won.
+const WINDOW: usize = 16;
+const WON_MIN: usize = 2;
+/// The share of the units of partly used frames that is free, below which squeezing is not worth it, as a divisor; and
+/// the units that must be free at least.
+const WORTH_ONE_IN: usize = 32;
+const WORTH_UNITS: usize = 4 * UNITS as usize;
+
+/// How compaction fares, from one call to the next.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    squeezing: bool,
+    /// Victims in a row that could not be emptied.
+    failures: usize,
+    /// Frames that were taken and not yet won back.
+    debt: usize,
+    /// Victims of this window, and frames won and taken.
+    window: usize,
+    won: usize,
+    taken: usize,
+}
+
+impl Progress {
+    /// Notes what a move won and took; returns the frames won in the end.
+    fn settle(&mut self, freed: usize, taken: usize) -> u64 {
+        (self.won, self.taken) = (self.won + freed, self.taken + taken);
+        let paid = freed.min(self.debt + taken);
+        self.debt = self.debt + taken - paid;
+        (freed - paid) as u64
+    }
+
+    /// Begins anew with other means.
+    fn start(&mut self, squeezing: bool) {
+        *self = Self { squeezing, debt: self.debt, ..Self::default() };
+    }
+
+    /// Notes a victim, and whether it is empty. `false`: these means win nothing more.
+    fn goes_on(&mut self, emptied: bool) -> bool {
+        if !self.squeezing {
+            self.failures = if emptied { 0 } else { self.failures + 1 };
+            return self.failures < FAILURES_MAX;
+        }
+        self.window += 1;
+        if self.window < WINDOW {
+            return true;
+        }
+        let goes_on = self.won >= self.taken + WON_MIN;
+        (self.window, self.won, self.taken) = (0, 0, 0);
+        goes_on
+    }
+}
+
+/// What became of one block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// Bytes copied, frames that became free by it, and whole frames that it took.
+    Yes {
+        bytes: usize,
+        freed: usize,
+        taken: usize,
+    },
+    /// It was freed or written meanwhile.
+    Gone,
+    /// No hole is large enough.
+    NoRoom,
+    Busy,
+}
+
+impl From<LockError> for Moved {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Busy => Self::Busy,
+            LockError::Gone => Self::Gone,
+        }
+    }
+}
+
+impl From<NoBlocks> for Moved {
+    fn from(_: NoBlocks) -> Self {
+        Self::NoRoom
+    }
+}
+
+impl Xcfmalloc {
+    /// Moves blocks until `wanted` frames became free, about `budget` bytes were moved, or nothing more can be won.
+    pub(super) fn empty_frames(&self, budget: usize, wanted: u64) -> CompactReport {
+        let mut report = CompactReport::default();
+        let Some(mut progress) = self.compactor.try_lock() else {
+            return CompactReport { busy: 1, more: true, ..report };
+        };
+        // A call that goes on squeezing has moved nothing yet, and since the last one much may have been freed.
+        let mut again = progress.squeezing;
+        while !self.compact_some(budget, wanted, &mut progress, &mut report) {
+            let squeeze = !progress.squeezing && self.max_blocks > 1;
+            progress.start(squeeze);
+            if !(squeeze || again) {
+                return report;
+            }
+            again &= squeeze;
+        }
+        report.more = true;
+        report
+    }
+
+    /// Empties victims by the means that `progress` says. `true`: budget or wish are met; `false`: nothing more is won.
+    fn compact_some(
+        &self,
+        budget: usize,
+        wanted: u64,
+        progress: &mut Progress,
+        report: &mut CompactReport,
+    ) -> bool {
+        loop {
+            let locked = self.frames.lock();
+            let (free, all) = (locked.lists.free_units, locked.lists.partial * UNITS as usize);
+            let victims = locked.sparsest(VICTIMS);
+            drop(locked);
+            let moved_before = report.moved_objects;
+            for id in victims {
+                if progress.squeezing && free < WORTH_UNITS.max(all / WORTH_ONE_IN) {
+                    return false;
+                }
+                let emptied = self.evacuate(id, budget, progress, report);
+                if emptied.is_some_and(|emptied| !progress.goes_on(emptied)) {
+                    return false;
+                }
+                // After the work, so that the smallest budget gets on as well.
+                let spent =
+                    report.moved_bytes >= budget as u64 && moved_before != report.moved_objects;
+                if spent || report.freed_frames >= wanted {
+                    return true;
+                }
+            }
+            if moved_before == report.moved_objects {
+                return false;
+            }
+        }
+    }
+
+    /// Empties one frame as far as others have room. `None`: it is not what it was, or the budget is spent; otherwise
+    /// whether it is empty.
+    fn evacuate(
+        &self,
+        id: DescriptorId,
+        budget: usize,
+        progress: &mut Progress,
+        report: &mut CompactReport,
+    ) -> Option<bool> {
+        let mut locked = self.frames.lock();
+        let blocks = locked.begin_emptying(id)?;
+        let free = (UNITS - blocks.used_units()) as usize;
+        let elsewhere = locked.lists.free_units - free;
+        if !progress.squeezing && elsewhere < blocks.used_units() as usize {
+            locked.end_emptying();
+            return Some(false);
+        }
+        drop(locked);
+        let mut used: Vec<Block> = blocks.used_blocks().collect();
+        // The largest first: they are the hardest to place.
+        used.sort_unstable_by_key(|block| std::cmp::Reverse(block.units));
+        let mut spent = false;
+        for block in used {
+            if spent {
+                break;
+            }
+            match self.relocate(id, block, progress.squeezing) {
+                Moved::Yes { bytes, freed, taken } => {
+                    report.moved_objects += 1;
+                    report.moved_bytes += bytes as u64;
+                    report.freed_frames += progress.settle(freed, taken);
+                    self.base.note_compacted(bytes);
+                    spent = report.moved_bytes >= budget as u64;
+                }
+                Moved::Gone => {}
+                Moved::NoRoom => break,
+                Moved::Busy => report.busy += 1,
+            }
+        }
+        let emptied = self.frames.lock().end_emptying();
+        (emptied || !spent).then_some(emptied)
+    }
+
+    /// Moves what lies in one block of frame `from`.
+    fn relocate(&self, from: DescriptorId, block: Block, squeezing: bool) -> Moved {
+        let index = match self.index_of(from, block) {
+            Ok(index) => index,
+            Err(error) => return error.into(),
+        };
+        let Some(found) = self.base.find_index(index) else { return Moved::Gone };
+        let (first, unit, count) = first_of(found.location);
+        if count == 1 && (first, unit) != (from, block.unit) {
+            return Moved::Gone;
+        }
+        let whole = |blocks, source| self.relocate_object(&found, blocks, source);
+        if count == 1 && !squeezing {
+            return whole(self.max_blocks, Source::Holes);
+        }
+        let mut moved = Moved::NoRoom;
+        if count > 1 {
+            // In one piece if there is a hole for it, or else the block alone.
+            moved = whole(1, Source::Holes);
+            if matches!(moved, Moved::NoRoom | Moved::Busy) {
+                moved = self.relocate_block(&found, (from, block.unit));
+            }
+        }
+        if moved == Moved::NoRoom {
+            let anywhere = Source::Anywhere(ReserveAccess::Reserve);
+            moved = whole(self.max_blocks, if squeezing { anywhere } else { Source::Holes });
+        }
+        moved
+    }
+
+    /// Whose object lies in a block.
+    fn index_of(&self, from: DescriptorId, block: Block) -> Result<u32, LockError> {
+        let guard = self.frames.slab.try_read(from).map_err(|_| LockError::Busy)?;
+        // Used while the frame is held for reading: the header was written before.
+        let used = self.frames.lock().blocks(from).used_block(block.unit);
+        let offset = block.unit as usize * UNIT_BYTES;
+        let header = &guard.parts().1[offset..];
+        used.filter(|&now| now == block).and_then(|_| read_index(header)).ok_or(LockError::Gone)
+    }
+
+    /// Moves all of an object into at most `blocks` blocks.
+    fn relocate_object(&self, found: &Found<'_>, blocks: usize, source: Source) -> Moved {
+        let reading = match self.lock_chain(found, Wait::Never) {
+            Ok(reading) => reading,
+            Err(error) => return error.into(),
+        };
+        let len = reading.chain.len();
+        let mut reservation = match self.reserve(len, found.index, blocks, source, |_, _| Ok(())) {
+            Ok(reservation) => reservation,
+            Err(error) => return error.into(),
+        };
+        reading.with_slices(found.index, &mut |slices: Slices<'_>| {
+            reservation.fill(found.index, Content::Parts(slices.parts()));
+        });
+        let taken = reservation.whole_taken;
+        let frames_to_free = self.switch(found, reservation, Replaced::All, 0);
+        drop(reading);
+        match frames_to_free {
+            Some(frames_to_free) => {
+                self.frames.reap(&frames_to_free);
+                Moved::Yes { bytes: len, freed: frames_to_free.count(), taken }
+            }
+            None => Moved::Gone,
+        }
+    }
+
+    /// Moves one block of an object of several.
+    fn relocate_block(&self, found: &Found<'_>, (from, unit): (DescriptorId, u32)) -> Moved {
+        let (first, first_unit, count) = first_of(found.location);
+        let is_first = (first, first_unit) == (from, unit);
+        // Either the new block becomes the first one, or the first one's frame must be held for writing.
+        let anchor = (!is_first).then(|| self.frames.slab.try_write(first)).transpose();
+        let Ok(mut anchor) = anchor else { return Moved::Busy };
+        // Where the anchor is the block's frame as well, one hold is enough.
+        let apart = anchor.is_none() || from != first;
+        let source = apart.then(|| self.frames.slab.try_read(from)).transpose();
+        let Ok(source) = source else { return Moved::Busy };
+        let Some(chain) = self.sides.chain(found.index, found.location) else { return Moved::Gone };
+        let at = chain.parts().iter().position(|part| (part.id, part.unit) == (from, unit));
+        let Some(at) = at.filter(|_| found.is_current()) else { return Moved::Gone };
+        let part = chain.parts()[at];
+        let blocks = self.max_blocks - count + 1;
+        let mut reservation =
+            match self.reserve(part.len, found.index, blocks, Source::Holes, |_, _| Ok(())) {
+                Ok(reservation) => reservation,
+                Err(error) => return error.into(),
+            };
+        let frame = match (&source, &mut anchor) {
+            (Some(source), _) => source.parts().1,
+            (None, Some(anchor)) => &*anchor.parts().1,
+            (None, None) => unreachable!("the block's frame is held in one way or the other"),
+        };
+        if PARANOID {
+            self.assert_intact(found.index, part, frame);
+        }
+        reservation.fill(found.index, Content::Bytes(part.payload(frame)));
+        let frames_to_free = self.switch(found, reservation, Replaced::Block(at), 0);
+        drop((anchor, source));
+        match frames_to_free {
+            Some(frames_to_free) => {
+                self.frames.reap(&frames_to_free);
+                Moved::Yes { bytes: part.len, freed: frames_to_free.count(), taken: 0 }
+            }
+            None => Moved::Gone,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! From an index to the bytes of its object, held. (I-LOOKUP, for chains)
+//!
+//! 1. The entry is loaded. It says the first block and how many there are.
+//! 2. The first block's frame is held.
+//! 3. The side words are loaded, and the frames of the other blocks are held as they say.
+//! 4. The entry is loaded again. If it is not the same word, everything is let go: back to 1.
+//!
+//! *Why the words of step 3 are those of the entry.* Whoever changes entry or words of a live object holds, for writing
+//! and until both are changed, the frame of the block that is the first one afterwards (I-RELOCATE). So while the frame
+//! of step 2 is held nobody makes the entry say a block of it, and nobody changes the words of an entry that says one.
+//! If the entry is the same in step 4, it was so ever since step 2, and so were the words. *Why the bytes stay.* At
+//! step 4 the object lay where entry and words say, and all its frames are held; they are written by whoever holds
+//! them for writing, and by nobody else. If the object is freed or moved after that, its blocks are filled anew only
+//! after the hold.
+
+use pagefold_frame::{LockError, ReadGuard};
+
+use super::{
+    MAX_BLOCKS, Xcfmalloc,
+    chain::{Chain, Part, first_of},
+    header::{Broken, PARANOID, is_intact},
+    lists::{FrameGuard, WORDS},
+};
+use crate::{
+    contract::Slices,
+    engine::{Found, Wait},
+};
+
+/// The read guard of a frame.
+type FrameReader<'a> = ReadGuard<'a, (), WORDS>;
+
+/// An object whose frames are held for reading.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) chain: Chain,
+    first: FrameReader<'a>,
+    others: [Option<FrameReader<'a>>; MAX_BLOCKS - 1],
+}
+
+impl Reading<'_> {
+    fn frame(&self, number: usize) -> &[u8] {
+        let guard = match number.checked_sub(1) {
+            None => &self.first,
+            Some(other) => self.others[other].as_ref().expect("each block's frame is held"),
+        };
+        guard.parts().1
+    }
+
+    /// Calls `f` with the object's bytes.
+    ///
+    /// # Panics
+    /// If a sentinel is broken, where there are any.
+    #[inline]
+    pub(super) fn with_slices<F: FnMut(Slices<'_>) + ?Sized>(&self, index: u32, f: &mut F) {
+        let parts = self.chain.parts();
+        let slice = |number: usize, part: &Part| -> &[u8] {
+            let frame = self.frame(number);
+            if PARANOID && !is_intact(part.header(frame), index) {
+                panic!("{}", Broken { index, frame: part.id, offset: part.offset() });
+            }
+            part.payload(frame)
+        };
+        if let [part] = parts {
+            return f(Slices::new(&[slice(0, part)]));
+        }
+        let mut slices: [&[u8]; MAX_BLOCKS] = [&[]; MAX_BLOCKS];
+        for (number, part) in parts.iter().enumerate() {
+            slices[number] = slice(number, part);
+        }
+        f(Slices::new(&slices[..parts.len()]))
+    }
+}
+
+/// An object whose frames are held for writing.
+#[derive(Debug)]
+pub(super) struct Writing<'a> {
+    pub(super) chain: Chain,
+    held: [Option<FrameGuard<'a>>; MAX_BLOCKS],
+}
+
+impl Writing<'_> {
+    /// The bytes of the frame that a block lies in.
+    pub(super) fn frame(&mut self, part: Part) -> &mut [u8] {
+        let guard = self.held.iter_mut().flatten().find(|guard| guard.id() == part.id);
+        guard.expect("each block's frame is held").parts().1
+    }
+}
+
+impl Xcfmalloc {
+    /// Locks all frames of an object for reading, if its entry is still this one.
+    #[inline]
+    pub(super) fn lock_chain(
+        &self,
+        found: &Found<'_>,
+        wait: Wait,
+    ) -> Result<Reading<'_>, LockError> {
+        let lock = |id| match wait {
+            Wait::ForWriter => self.frames.slab.read(id),
+            Wait::Never => self.frames.slab.try_read(id),
+        };
+        let first = lock(first_of(found.location).0)?;
+        // Of another object's words nothing may come out, or anything.
+        let Some(chain) = self.sides.chain(found.index, found.location) else {
+            assert!(
+                !found.is_current(),
+                "I-CHAIN: the side words of index {} make no chain",
+                found.index
+            );
+            return Err(LockError::Gone);
+        };
+        let mut others = [const { None }; MAX_BLOCKS - 1];
+        for (other, part) in others.iter_mut().zip(&chain.parts()[1..]) {
+            *other = Some(lock(part.id)?);
+        }
+        if found.is_current() { Ok(Reading { chain, first, others }) } else { Err(LockError::Gone) }
+    }
+
+    /// Locks all frames of an object for writing. [`LockError::Busy`]: another guard is in the way;
+    /// [`LockError::Gone`]: the entry is not what was found any more.
+    pub(super) fn try_lock_for_writing(&self, found: &Found<'_>) -> Result<Writing<'_>, LockError> {
+        let refused = |_| if found.is_current() { LockError::Busy } else { LockError::Gone };
+        let mut held = [const { None::<FrameGuard<'_>> }; MAX_BLOCKS];
+        let first = self.frames.slab.try_write(first_of(found.location).0);
+        held[0] = Some(first.map_err(refused)?);
+        let chain = self.sides.chain(found.index, found.location).ok_or(LockError::Gone)?;
+        for (number, part) in chain.parts().iter().enumerate().skip(1) {
+            // Two blocks may lie in one frame.
+            if !held.iter().flatten().any(|guard| guard.id() == part.id) {
+                held[number] = Some(self.frames.slab.try_write(part.id).map_err(refused)?);
+            }
+        }
+        if found.is_current() { Ok(Writing { chain, held }) } else { Err(LockError::Gone) }
+    }
+}

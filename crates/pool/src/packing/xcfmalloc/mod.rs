@@ -1,0 +1,267 @@
+//! xcfmalloc: scatter-gather. An object may lie in several blocks in different frames, so any hole is usable.
+//!
+//! Frames are carved into blocks, multiples of 64 bytes; each free block is on the list of its size. An object is a
+//! chain of at most `max_blocks` blocks (2 unless the builder says otherwise).
+//!
+//! ```text
+//!  handle -> entry: first block, number of blocks -> descriptor (place of the frame) -> header, bytes
+//!            side words: the other blocks, length -> descriptor                      -> header, bytes
+//! ```
+//! | module | holds |
+//! |---|---|
+//! | `blocks` | how a frame is carved, two numbers of 64 bits |
+//! | `header` | the bytes of a block: index, sentinel, payload |
+//! | `chain` | the blocks of an object, and how entry and side words say them |
+//! | `lists` | frames by the sizes of their free blocks, the reserve of free ones |
+//! | `reservation` | blocks that are taken and locked and not yet an object's |
+//! | `place` | the selection of blocks |
+//! | `lookup` | from an entry to all frames of an object under guards |
+//! | `rewrite` | other blocks for a live object |
+//! | `compact` | emptying the sparsest frames into the holes of the others |
+//! | `audit` | stats and validate |
+//!
+//! # What an object costs
+//! | | bytes |
+//! |---|---|
+//! | entry | 8 |
+//! | side words | 8 for `max_blocks` 1 and 2, 24 for 4, 56 for 8 |
+//! | header | 4 a block; none for a block of a whole frame |
+//! | rounding | 0 to 63 in its last block, 32 on average |
+//! | its share of the frame's | 32 (descriptor), 8 (lists of sizes), 2 (lists of use), and the arena's 5 |
+//!
+//! So with two blocks and three objects a frame it is 16 bytes in tables, some 16 for the share of the frame, and 4 to
+//! 8 in the blocks. The design of 2011 took 20 to 24 bytes a block and as many an object, 40 and more, and walked its
+//! lists; here every step but the bytes is a few counts of zeros.
+//!
+//! # Concurrency
+//! Blocks and lists are under one lock, held for one object at a time. Reading and `len` do not take it.
+
+mod audit;
+mod blocks;
+mod chain;
+mod compact;
+mod header;
+mod lists;
+mod lookup;
+mod place;
+mod reservation;
+mod rewrite;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use pagefold_frame::{Busy, FRAME_BYTES, FrameMigrateError, LockError, Movable, ReserveAccess};
+use pagefold_sys::sync::Mutex;
+
+use self::{
+    blocks::UNIT_BYTES,
+    chain::{Part, Sides},
+    compact::Progress,
+    header::{Broken, is_intact},
+    lists::{Frames, Locked},
+    place::Source,
+    reservation::BlockReservation,
+    rewrite::Replaced,
+};
+use crate::{
+    config::{Allocator, BlockSelection, BuildError, PoolConfig, XcfmallocOptions},
+    contract::{CompactReport, Slices},
+    engine::{
+        Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Wait,
+        migrate_all,
+    },
+    stats::Stats,
+};
+
+/// The most blocks an object may have: what a read gives.
+const MAX_BLOCKS: usize = Slices::MAX;
+/// Frames that only overwriting and compaction may use, beside those of one object: pages of tables for them.
+const RESERVE_PAGES: usize = 8;
+/// The least a limit leaves beside fixed structures, reserve and one object: the first pages of every table.
+const SPARE_FRAMES: usize = 32;
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Xcfmalloc {
+    base: Base,
+    frames: Frames,
+    sides: Sides,
+    /// Locked by the thread that compacts.
+    compactor: Mutex<Progress>,
+    max_blocks: usize,
+    max_len: usize,
+    selection: BlockSelection,
+}
+
+impl Xcfmalloc {
+    pub(crate) fn new(config: PoolConfig, options: XcfmallocOptions) -> Result<Self, BuildError> {
+        let max_blocks = options.checked_max_blocks(MAX_BLOCKS)?;
+        // An object takes a unit at least, so more never fit the frames.
+        let base = Base::new(config, UNIT_BYTES, FRAME_BYTES)?;
+        let address_space = base.arena.address_space();
+        Ok(Self {
+            frames: Frames::new(&base.arena, address_space / FRAME_BYTES)?,
+            sides: Sides::new(&base, address_space / UNIT_BYTES, max_blocks)?,
+            compactor: Mutex::new(Progress::default()),
+            max_blocks,
+            max_len: max_blocks * FRAME_BYTES,
+            selection: options.selection,
+            base,
+        })
+    }
+
+    /// # Panics
+    /// If the header of a block is not what was written there.
+    fn assert_intact(&self, index: u32, part: Part, frame: &[u8]) {
+        let broken = Broken { index, frame: part.id, offset: part.offset() };
+        assert!(is_intact(part.header(frame), index), "{broken}");
+    }
+
+    /// Gives pages of side words back that no object needs; returns how many bytes.
+    fn trim_sides(&self) -> usize {
+        let (mut cursor, mut pages) = (Some(0), 0);
+        while cursor.is_some() {
+            let mut locked = self.frames.lock();
+            pages += self.sides.trim(&mut locked.lists.ready, &mut cursor);
+        }
+        pages * FRAME_BYTES
+    }
+}
+
+impl Packing for Xcfmalloc {
+    const NAME: &'static str = Allocator::xcfmalloc().name();
+
+    fn base(&self) -> &Base {
+        &self.base
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            fixed_bytes: size_of::<Self>(),
+            reserve_frames: self.max_blocks + RESERVE_PAGES,
+            spare_frames: self.max_blocks + SPARE_FRAMES,
+        }
+    }
+
+    fn max_len(&self) -> usize {
+        self.max_len
+    }
+
+    fn movable(&self) -> impl AsRef<[&dyn Movable]> {
+        [&self.frames.slab as &dyn Movable]
+    }
+
+    #[inline]
+    fn read<F: FnMut(Slices<'_>) + ?Sized>(
+        &self,
+        found: &Found<'_>,
+        wait: Wait,
+        f: &mut F,
+    ) -> Result<(), LockError> {
+        self.lock_chain(found, wait)?.with_slices(found.index, f);
+        Ok(())
+    }
+
+    fn len(&self, found: &Found<'_>) -> Option<usize> {
+        Some(self.sides.len(found.index))
+    }
+
+    fn place(
+        &self,
+        content: Content<'_>,
+        index: u32,
+        access: ReserveAccess,
+        attempt: Attempt,
+        publish: impl FnOnce(Location) -> bool,
+    ) -> Result<bool, NoRoom> {
+        let write_down = |locked: &mut Locked<'_>, reservation: &BlockReservation<'_>| {
+            self.sides.ensure(&mut locked.lists.ready, index, access)?;
+            self.sides.store(index, &reservation.chain);
+            locked.lists.split_objects += usize::from(reservation.chain.is_split());
+            Ok(())
+        };
+        let (len, source) = (content.len(), Source::Anywhere(access));
+        let mut reservation =
+            self.insist(attempt, || self.reserve(len, index, self.max_blocks, source, write_down))?;
+        reservation.fill(index, content);
+        // Published while the frames are locked, so a reader that finds the entry waits for the bytes.
+        let published = publish(reservation.chain.location());
+        assert!(published, "the entry of a new object is the caller's");
+        Ok(true)
+    }
+
+    fn overwrite(&self, found: &Found<'_>, bytes: &[u8]) -> Result<(), LockError> {
+        let mut locked = self.try_lock_for_writing(found)?;
+        // It may be freed meanwhile; its blocks are filled anew only after these guards.
+        let (chain, mut rest) = (locked.chain, bytes);
+        for &part in chain.parts() {
+            let (here, after) = rest.split_at(part.len);
+            part.split(locked.frame(part)).1.copy_from_slice(here);
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn rewrite(&self, found: &Found<'_>, bytes: &[u8], attempt: Attempt) -> Result<bool, NoRoom> {
+        let source = Source::Anywhere(ReserveAccess::Reserve);
+        let reserve =
+            || self.reserve(bytes.len(), found.index, self.max_blocks, source, |_, _| Ok(()));
+        let mut reservation = self.insist(attempt, reserve)?;
+        reservation.fill(found.index, Content::Bytes(bytes));
+        let frames_to_free = self.switch(found, reservation, Replaced::All, self.keep());
+        Ok(frames_to_free.map(|frames_to_free| self.frames.reap(&frames_to_free)).is_some())
+    }
+
+    fn free(&self, found: &Found<'_>) -> bool {
+        let vacant = found.make_vacant();
+        if vacant {
+            self.vacate(found);
+        }
+        vacant
+    }
+
+    fn migrate(&self, found: &Found<'_>) -> Result<usize, FrameMigrateError> {
+        // All frames or none: another guard on one of them is known before the first is moved.
+        let chain = match self.try_lock_for_writing(found) {
+            Ok(locked) => locked.chain,
+            Err(LockError::Busy) => return Err(FrameMigrateError::Busy(Busy::Locked)),
+            Err(LockError::Gone) => return Err(FrameMigrateError::Gone),
+        };
+        let parts = chain.parts();
+        let first_in_frame =
+            |at: &usize| !parts[..*at].iter().any(|before| before.id == parts[*at].id);
+        let migrate = |at: usize| self.base.arena.migrate(&self.frames.slab, parts[at].id);
+        migrate_all(found, (0..parts.len()).filter(first_in_frame).map(migrate))
+    }
+
+    #[inline]
+    fn has_deferred(&self) -> bool {
+        self.frames.slab.has_deferred()
+    }
+
+    fn drain_deferred(&self) -> bool {
+        self.frames.slab.drain_deferred(&mut |_| {})
+    }
+
+    fn close(&self) {
+        self.empty_reserve();
+    }
+
+    fn compact_objects(&self, budget: usize, wanted: u64) -> CompactReport {
+        let report = self.empty_frames(budget, wanted);
+        if !report.more {
+            self.empty_reserve();
+        }
+        report
+    }
+
+    fn trim_tables(&self) -> usize {
+        self.trim_sides() + self.frames.slab.trim()
+    }
+
+    fn account(&self, stats: &mut Stats) {
+        self.account_blocks(stats);
+    }
+
+    fn audit(&self, audit: &mut Audit<'_>) -> Result<(), String> {
+        self.audit_blocks(audit)
+    }
+}

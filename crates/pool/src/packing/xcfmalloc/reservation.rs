@@ -1,0 +1,189 @@
+//! A chain that is being put together: blocks that are taken, and their frames, held for writing.
+//!
+//! No entry names the blocks of a reservation yet. They end in one of two ways: an entry and its side words are made to say
+//! them while the frames are still held, or all of them go back to their lists.
+
+use pagefold_frame::DescriptorId;
+
+use super::{
+    MAX_BLOCKS,
+    blocks::UNITS,
+    chain::{Chain, Part},
+    header::{capacity, units_for, write_header},
+    lists::{FrameGuard, FramesToFree, Locked},
+};
+use crate::engine::Content;
+
+/// Frames looked at for a block of one size before going on: some may be held.
+const CANDIDATES: usize = 4;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct BlockReservation<'a> {
+    pub(super) chain: Chain,
+    held: [Option<Held<'a>>; MAX_BLOCKS],
+    /// New frames, on no list.
+    spares: [Option<FrameGuard<'a>>; MAX_BLOCKS],
+    /// What it is for.
+    len: usize,
+    blocks: usize,
+    /// Bytes that no block holds yet.
+    rest: usize,
+    /// Blocks that may still be taken.
+    left: usize,
+    /// Whether a frame was passed over because somebody held it.
+    pub(super) met_busy: bool,
+    /// Frames that were whole and free before, or new.
+    pub(super) whole_taken: usize,
+}
+
+/// A frame that a block of the reservation is in.
+#[derive(Debug)]
+struct Held<'a> {
+    guard: FrameGuard<'a>,
+    /// Whether it was a spare.
+    is_new: bool,
+}
+
+impl<'a> BlockReservation<'a> {
+    /// A reservation for `len` bytes in at most `blocks` blocks.
+    pub(super) fn new(len: usize, blocks: usize) -> Self {
+        Self {
+            chain: Chain::empty(),
+            held: [const { None }; MAX_BLOCKS],
+            spares: [const { None }; MAX_BLOCKS],
+            len,
+            blocks,
+            rest: len,
+            left: blocks,
+            met_busy: false,
+            whole_taken: 0,
+        }
+    }
+
+    /// Bytes that no block holds yet.
+    pub(super) fn rest(&self) -> usize {
+        self.rest
+    }
+
+    /// Blocks that may still be taken.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    fn guard(&mut self, id: DescriptorId) -> Option<&mut FrameGuard<'a>> {
+        self.held.iter_mut().flatten().map(|held| &mut held.guard).find(|guard| guard.id() == id)
+    }
+
+    fn hold(&mut self, guard: FrameGuard<'a>, is_new: bool) {
+        let slot = self.held.iter_mut().find(|slot| slot.is_none());
+        *slot.expect("a reservation holds no more frames than blocks") =
+            Some(Held { guard, is_new });
+    }
+
+    /// Keeps a new frame for when one is needed.
+    pub(super) fn keep_spare(&mut self, guard: FrameGuard<'a>) {
+        let slot = self.spares.iter_mut().find(|slot| slot.is_none());
+        *slot.expect("a reservation asks for no more frames than blocks") = Some(guard);
+    }
+
+    /// Gives new frames that were not needed back to the arena.
+    pub(super) fn retire_spares(&mut self) {
+        self.spares.iter_mut().filter_map(Option::take).for_each(FrameGuard::retire);
+    }
+
+    /// Takes a free block of just `size` units from some frame that nobody else holds, and fills it as far as it
+    /// goes. `false`: there is none among the first few.
+    pub(super) fn take(&mut self, locked: &mut Locked<'a>, size: u32) -> bool {
+        let mut from = 0;
+        for _ in 0..CANDIDATES {
+            let Some(id) = locked.find(size, from) else { return false };
+            from = id.get() + 1;
+            if self.guard(id).is_none() {
+                match locked.try_write(id) {
+                    Ok(guard) => self.hold(guard, false),
+                    Err(_) => {
+                        self.met_busy = true;
+                        continue;
+                    }
+                }
+            }
+            let len = self.rest.min(capacity(size));
+            let unit = locked.take(id, size, units_for(len));
+            self.whole_taken += usize::from(size == UNITS);
+            self.add(Part { id, unit, len });
+            return true;
+        }
+        false
+    }
+
+    /// As [`take`](Self::take), of the largest of these sizes that can be had.
+    pub(super) fn take_largest(&mut self, locked: &mut Locked<'a>, mut sizes: u64) -> bool {
+        while let Some(size) = sizes.checked_ilog2() {
+            if self.take(locked, size + 1) {
+                return true;
+            }
+            sizes &= !(1 << size);
+        }
+        false
+    }
+
+    /// As [`take`](Self::take), of the smallest of these sizes that can be had.
+    pub(super) fn take_smallest(&mut self, locked: &mut Locked<'a>, mut sizes: u64) -> bool {
+        while sizes != 0 {
+            if self.take(locked, sizes.trailing_zeros() + 1) {
+                return true;
+            }
+            sizes &= sizes - 1;
+        }
+        false
+    }
+
+    /// Takes what is needed of a spare frame. `false`: there is none.
+    pub(super) fn take_spare(&mut self, locked: &mut Locked<'a>) -> bool {
+        let Some(guard) = self.spares.iter_mut().find_map(Option::take) else { return false };
+        let (id, len) = (guard.id(), self.rest.min(pagefold_frame::FRAME_BYTES));
+        self.hold(guard, true);
+        let unit = locked.take_new(id, units_for(len));
+        self.whole_taken += 1;
+        self.add(Part { id, unit, len });
+        true
+    }
+
+    fn add(&mut self, part: Part) {
+        self.chain.push(part);
+        self.rest -= part.len;
+        self.left -= 1;
+    }
+
+    /// Writes headers and content.
+    pub(super) fn fill(&mut self, index: u32, content: Content<'_>) {
+        let (chain, mut done) = (self.chain, 0);
+        for part in chain.parts() {
+            let guard = self.guard(part.id).expect("a reservation holds the frames of its blocks");
+            let (header, payload) = part.split(guard.parts().1);
+            write_header(header, index);
+            content.copy_to(done, payload);
+            done += part.len;
+        }
+    }
+
+    /// Puts all blocks back on their lists and lets go of their frames; new frames are spare again. Other frames that
+    /// are without blocks then are frames_to_free unless `keep` allows them in the reserve.
+    pub(super) fn start_over(&mut self, locked: &mut Locked<'a>, keep: usize) -> FramesToFree {
+        let fresh = Self::new(self.len, self.blocks);
+        let Self { chain, held, spares, met_busy, .. } = std::mem::replace(self, fresh);
+        (self.spares, self.met_busy) = (spares, met_busy);
+        let mut frames_to_free = FramesToFree::none();
+        for part in chain.parts() {
+            locked.give(part.id, part.unit, keep, &mut frames_to_free);
+        }
+        for Held { guard, is_new } in held.into_iter().flatten() {
+            if is_new {
+                locked.withdraw(guard.id(), &mut frames_to_free);
+                self.keep_spare(guard);
+            }
+        }
+        frames_to_free
+    }
+}

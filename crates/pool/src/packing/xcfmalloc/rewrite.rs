@@ -1,0 +1,128 @@
+//! Other blocks for a live object, and freeing blocks.
+//!
+//! `free` decides by one exchange of the handle entry which thread frees, and takes no guard. The blocks go back to their
+//! lists at once; their bytes stay as they are while a reader is there, because to fill a block takes the write guard of
+//! its frame.
+
+use pagefold_frame::ReserveAccess;
+
+use super::{
+    Xcfmalloc,
+    chain::{Chain, Part},
+    header::{Broken, PARANOID, is_intact},
+    lists::FramesToFree,
+    reservation::BlockReservation,
+};
+use crate::engine::Found;
+
+/// Frames that stay in the reserve: enough for a burst of stores, little beside any pool.
+const WHOLE_KEPT: usize = 32;
+
+/// The blocks of an object that new ones replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replaced {
+    All,
+    /// The one with this number in the chain.
+    Block(usize),
+}
+
+impl Xcfmalloc {
+    /// Whether what is charged already is within what the claim may use: a frame of the reserve may be taken then.
+    pub(super) fn allows(&self, access: ReserveAccess) -> bool {
+        self.base.memory.allows(access)
+    }
+
+    /// Frames that may stay in the reserve. What overwriting and compaction took beyond the limit for others goes
+    /// back, so that it is there the next time.
+    pub(super) fn keep(&self) -> usize {
+        if self.allows(ReserveAccess::Normal) { WHOLE_KEPT } else { 0 }
+    }
+
+    /// Frees the blocks of an object whose entry the caller made vacant, and its index.
+    pub(super) fn vacate(&self, found: &Found<'_>) {
+        let index = found.index;
+        let mut locked = self.frames.lock();
+        let chain = self.sides.chain(index, found.location);
+        let chain = chain.expect("I-CHAIN: the side words are those of the entry");
+        let broken = self.find_broken(index, &chain);
+        locked.lists.split_objects -= usize::from(chain.is_split());
+        let (keep, mut frames_to_free) = (self.keep(), FramesToFree::none());
+        for part in chain.parts() {
+            locked.give(part.id, part.unit, keep, &mut frames_to_free);
+        }
+        self.sides.clear(index);
+        drop(locked);
+        self.frames.reap(&frames_to_free);
+        self.base.counters.remove_payload(chain.len());
+        self.base.handles.give_back(index);
+        // Not under the lock, which other threads need as well.
+        if let Some(broken) = broken {
+            panic!("{broken}");
+        }
+    }
+
+    /// A block of this chain whose sentinel is broken, among those in frames that no writer has.
+    fn find_broken(&self, index: u32, chain: &Chain) -> Option<Broken> {
+        let broken = |part: &&Part| {
+            let guard = self.frames.slab.try_read(part.id);
+            guard.is_ok_and(|guard| !is_intact(part.header(guard.parts().1), index))
+        };
+        let part = chain.parts().iter().filter(|_| PARANOID).find(broken)?;
+        Some(Broken { index, frame: part.id, offset: part.offset() })
+    }
+
+    /// Makes entry and side words say the blocks of a reservation instead of those that are replaced, and frees the latter;
+    /// frames that are empty then are the caller's to kill. `None`: the entry is not what was found any more, and
+    /// nothing has changed.
+    ///
+    /// I-RELOCATE: the reservation holds its frames for writing until both are changed. If the first block stays, the caller
+    /// holds its frame for writing.
+    pub(super) fn switch<'a>(
+        &'a self,
+        found: &Found<'_>,
+        mut reservation: BlockReservation<'a>,
+        replaced: Replaced,
+        keep: usize,
+    ) -> Option<FramesToFree> {
+        let mut locked = self.frames.lock();
+        // Words change under this lock, so these are the entry's if it is still this one.
+        let old = self.sides.chain(found.index, found.location);
+        let new = old.map(|old| match replaced {
+            Replaced::All => reservation.chain,
+            Replaced::Block(at) => old.spliced(at, reservation.chain.parts()),
+        });
+        let switched = old.zip(new).filter(|(_, new)| {
+            let to = new.location();
+            // A free that comes after this looks at the words under the lock, and finds the new ones.
+            if to == found.location { found.is_current() } else { found.relocate(to) }
+        });
+        let Some((old, new)) = switched else {
+            let frames_to_free = reservation.start_over(&mut locked, self.keep());
+            drop(locked);
+            self.frames.reap(&frames_to_free);
+            reservation.retire_spares();
+            return None;
+        };
+        self.sides.store(found.index, &new);
+        locked.lists.split_objects += usize::from(new.is_split());
+        locked.lists.split_objects -= usize::from(old.is_split());
+        let mut frames_to_free = FramesToFree::none();
+        let replaced = match replaced {
+            Replaced::All => old.parts(),
+            Replaced::Block(at) => &old.parts()[at..=at],
+        };
+        for part in replaced {
+            locked.give(part.id, part.unit, keep, &mut frames_to_free);
+        }
+        Some(frames_to_free)
+    }
+
+    /// Gives all frames of the reserve back to the arena.
+    pub(super) fn empty_reserve(&self) {
+        loop {
+            let frames_to_free = self.frames.lock().take_reserve();
+            let Some(frames_to_free) = frames_to_free else { return };
+            self.frames.reap(&frames_to_free);
+        }
+    }
+}

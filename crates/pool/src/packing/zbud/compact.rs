@@ -1,0 +1,137 @@
+//! Compaction: the objects of lone frames are joined, two in a frame.
+//!
+//! The lone frame with the most room gives its object to the tightest other one in which it fits, and so on to those
+//! with less room. With the smallest objects first, each into the largest partner that it fits beside, as many frames
+//! become free as any pairing could free; and when an object finds no partner, no larger one would. Nothing is taken
+//! from the limit.
+//!
+//! The lists are locked for one object at a time. Both frames are held for writing (tried only, so a frame that
+//! somebody reads is passed over) while the bytes are copied and the handle entry is exchanged (I-RELOCATE).
+//!
+//! Moving is not use: the frame that gets the object keeps its place in the order of use, and the object takes that
+//! place over.
+
+use pagefold_frame::DescriptorId;
+
+use super::{
+    Zbud,
+    layout::{CHUNKS, Slot},
+    lists::{Filled, Locked},
+    place::{CANDIDATES, FrameGuard},
+};
+use crate::{contract::CompactReport, engine::Location};
+
+/// Where compaction is: at the lone frames with so many chunks free, from an id on.
+#[derive(Debug)]
+struct Cursor {
+    free: usize,
+    from: usize,
+}
+
+/// What became of the next lone frame.
+enum Step {
+    Joined,
+    /// It was passed over: somebody holds it, or all that it fits in.
+    Passed,
+    /// No two lone frames fit together.
+    Done,
+}
+
+impl Zbud {
+    /// Joins objects of lone frames, until about `budget` bytes were moved.
+    pub(super) fn join_lone_frames(&self, budget: usize) -> CompactReport {
+        let mut report = CompactReport::default();
+        let mut cursor = Cursor { free: CHUNKS - 1, from: 0 };
+        loop {
+            match self.join_next(&mut cursor, &mut report) {
+                Step::Done => return report,
+                Step::Passed => {}
+                // After the work, so that the smallest budget gets on as well.
+                Step::Joined if report.moved_bytes >= budget as u64 => {
+                    report.more = true;
+                    return report;
+                }
+                Step::Joined => {}
+            }
+        }
+    }
+
+    /// Gives the object of the next lone frame to another frame.
+    fn join_next(&self, cursor: &mut Cursor, report: &mut CompactReport) -> Step {
+        let mut lists = self.lists.lock(&self.frames);
+        let Some(from) = next_lone(&lists, cursor) else { return Step::Done };
+        let Ok(mut source) = self.frames.try_write(from) else {
+            report.busy += 1;
+            return Step::Passed;
+        };
+        let mut target = match self.partner(&lists, from, report) {
+            Ok(target) => target,
+            Err(step) => return step,
+        };
+        let moved = self.join(&mut lists, &mut source, &mut target);
+        drop(lists);
+        // The target first: giving the source's frame back may take the system a while.
+        drop(target);
+        source.retire();
+        report.moved_objects += 1;
+        report.moved_bytes += moved as u64;
+        report.freed_frames += 1;
+        self.base.note_compacted(moved);
+        Step::Joined
+    }
+
+    /// The tightest other lone frame that the object of a lone frame fits in, held for writing.
+    fn partner(
+        &self,
+        lists: &Locked<'_>,
+        from: DescriptorId,
+        report: &mut CompactReport,
+    ) -> Result<FrameGuard<'_>, Step> {
+        let chunks = CHUNKS - lists.shape(from).free();
+        let mut refusal = Step::Done;
+        for id in lists.lone(chunks).filter(|&id| id != from).take(CANDIDATES) {
+            match self.frames.try_write(id) {
+                Ok(guard) => return Ok(guard),
+                Err(_) => {
+                    report.busy += 1;
+                    refusal = Step::Passed;
+                }
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Moves the only object of one frame to the empty side of another, and takes the first off the lists. Returns the
+    /// object's length.
+    fn join(
+        &self,
+        lists: &mut Locked<'_>,
+        source: &mut FrameGuard<'_>,
+        target: &mut FrameGuard<'_>,
+    ) -> usize {
+        let (from, to) = (source.id(), target.id());
+        let (side, _) = lists.shape(from).lone().expect("I-UNBUDDIED: it has one object");
+        let (_, empty) = lists.shape(to).lone().expect("I-UNBUDDIED: it has one object");
+        let object = self.object_on(lists, from, side).expect("I-SIDE: a side has an entry");
+        let (old, new) = (object.slot, Slot { side: empty, ..object.slot });
+        target.parts().1[new.range()].copy_from_slice(&source.parts().1[old.range()]);
+        // I-RELOCATE: both frames are locked for writing, so a thread that locks the old one after this sees the new entry.
+        let relocated = object.found.relocate(Location::Slot { id: to, slot: new.bits() });
+        assert!(relocated, "I-SIDE: entries change under the lock of the lists");
+        let emptied = lists.empty(from, side);
+        assert!(emptied, "I-UNBUDDIED: the source had one object and was not under reclaim");
+        lists.fill(to, new, object.found.index, Filled::ByMoving);
+        new.len
+    }
+}
+
+/// The next lone frame, the roomiest first; the cursor is then behind it.
+fn next_lone(lists: &Locked<'_>, cursor: &mut Cursor) -> Option<DescriptorId> {
+    loop {
+        if let Some(id) = lists.lone_from(cursor.free, cursor.from) {
+            cursor.from = id.get() as usize + 1;
+            return Some(id);
+        }
+        *cursor = Cursor { free: cursor.free.checked_sub(1)?, from: 0 };
+    }
+}

@@ -1,0 +1,217 @@
+//! zbud: two objects in a frame. The simplest packing, with an order of use to reclaim by.
+//!
+//! A frame holds at most two objects, one at each end, so whatever is free lies between them in one piece, and freeing
+//! either yields the largest free piece that the frame can have. Never fewer than one object a frame: so it never takes
+//! more frames than there are objects. What a frame holds is said in its descriptor, so an object may be as long as the
+//! frame.
+//!
+//! ```text
+//!  handle -> entry -> (frame, side, length) -> descriptor (place of the frame) -> bytes
+//!                                              descriptor's words: what the sides hold, neighbours in the order of use
+//! ```
+//! | module | holds |
+//! |---|---|
+//! | `layout` | the layout of a frame, a pure function of sides and lengths |
+//! | `lists` | the order of use, and lone frames by what they have free; one lock |
+//! | `place` | store, overwrite and free |
+//! | `reclaim` | evicting what was filled longest ago |
+//! | `compact` | joining the objects of lone frames |
+//! | `audit` | stats and validate |
+//!
+//! A frame is in one of these states, and changes under the lists' lock:
+//!
+//! | state | on the lists | becomes |
+//! |---|---|---|
+//! | lone: one object | in the order of use, and in the set of its free chunks | buddied: a store fills it; freed: its object is freed or joined to another; under reclaim |
+//! | buddied: two objects | in the order of use | lone: one is freed; under reclaim |
+//! | under reclaim | nowhere | freed: empty when the reclaim ends; otherwise as before, and first in the order of use |
+//! | freed | nowhere | the descriptor is reaped: at once, or after its last reader |
+//!
+//! The idea is that of Linux's zbud (2013), known from its public discussion. What is different: frames move, objects
+//! of lone frames can be joined, and free is safe beside readers.
+
+mod audit;
+mod compact;
+mod layout;
+mod lists;
+mod place;
+mod reclaim;
+
+use pagefold_frame::{
+    DescriptorId, FRAME_BYTES, FrameMigrateError, LockError, Mobility, Movable, ReserveAccess,
+    Slab, SlabConfig, Tag,
+};
+
+use self::{
+    layout::{Side, Slot},
+    lists::{FrameSlab, Lists, Locked},
+};
+use crate::{
+    config::{Allocator, BuildError, PoolConfig},
+    contract::{CompactReport, Evict, Reclaimed, Slices},
+    engine::{Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Wait},
+    error::ReclaimError,
+    stats::Stats,
+};
+
+/// The longest object: a frame.
+const LEN_MAX: usize = FRAME_BYTES;
+/// Frames that only overwriting may use: it needs one for each object that is overwritten while it is read.
+const RESERVE_FRAMES: usize = 8;
+/// The least a limit leaves beside fixed structures and reserve: a frame, and the first pages of every table.
+const SPARE_FRAMES: usize = 32;
+/// Bytes of frames for each index of the handle table: more indices than the two objects of each frame, since some are in
+/// caches.
+const BYTES_PER_INDEX: usize = 512;
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Zbud {
+    base: Base,
+    frames: FrameSlab,
+    lists: Lists,
+}
+
+impl Zbud {
+    pub(crate) fn new(config: PoolConfig) -> Result<Self, BuildError> {
+        let base = Base::new(config, BYTES_PER_INDEX, LEN_MAX)?;
+        let capacity = base.arena.address_space() / FRAME_BYTES;
+        let slab = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
+        Ok(Self {
+            frames: Slab::new(&base.arena, slab)?,
+            lists: Lists::new(&base.memory, capacity)?,
+            base,
+        })
+    }
+
+    /// The object on a side of a frame; `None` if there is none, or its entry does not agree. (I-SIDE)
+    fn object_on(&self, lists: &Locked<'_>, id: DescriptorId, side: Side) -> Option<Object<'_>> {
+        let index = lists.index(id, side)?;
+        let found = self.base.find_index(index)?;
+        let (at, slot) = slot_of(&found);
+        let agrees = at == id && slot.side == side && slot.chunks() == lists.shape(id).chunks(side);
+        agrees.then_some(Object { found, slot })
+    }
+}
+
+/// An object as its side and its entry say.
+#[derive(Debug, Clone, Copy)]
+struct Object<'a> {
+    found: Found<'a>,
+    slot: Slot,
+}
+
+/// The frame and the slot that an entry says.
+#[inline]
+fn slot_of(found: &Found<'_>) -> (DescriptorId, Slot) {
+    match found.location {
+        Location::Slot { id, slot } => (id, Slot::from_bits(slot)),
+        Location::Run { .. } => unreachable!("I-SIDE: an entry says a side of a frame"),
+    }
+}
+
+impl Packing for Zbud {
+    const NAME: &'static str = Allocator::zbud().name();
+
+    fn base(&self) -> &Base {
+        &self.base
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            fixed_bytes: size_of::<Self>(),
+            reserve_frames: RESERVE_FRAMES,
+            spare_frames: SPARE_FRAMES,
+        }
+    }
+
+    fn max_len(&self) -> usize {
+        LEN_MAX
+    }
+
+    fn movable(&self) -> impl AsRef<[&dyn Movable]> {
+        [&self.frames as &dyn Movable]
+    }
+
+    #[inline]
+    fn read<F: FnMut(Slices<'_>) + ?Sized>(
+        &self,
+        found: &Found<'_>,
+        wait: Wait,
+        f: &mut F,
+    ) -> Result<(), LockError> {
+        let (id, slot) = slot_of(found);
+        found.read_locked(&self.frames, id, wait, |guard| {
+            f(Slices::new(&[&guard.parts().1[slot.range()]]));
+        })
+    }
+
+    fn len(&self, found: &Found<'_>) -> Option<usize> {
+        Some(slot_of(found).1.len)
+    }
+
+    fn place(
+        &self,
+        content: Content<'_>,
+        index: u32,
+        access: ReserveAccess,
+        attempt: Attempt,
+        publish: impl FnOnce(Location) -> bool,
+    ) -> Result<bool, NoRoom> {
+        self.put(content, (index, None), access, attempt, publish)
+    }
+
+    fn overwrite(&self, found: &Found<'_>, bytes: &[u8]) -> Result<(), LockError> {
+        let (id, slot) = slot_of(found);
+        let mut guard = self.frames.try_write(id)?;
+        if !found.is_current() {
+            return Err(LockError::Gone);
+        }
+        guard.parts().1[slot.range()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn rewrite(&self, found: &Found<'_>, bytes: &[u8], attempt: Attempt) -> Result<bool, NoRoom> {
+        let object = (found.index, Some(slot_of(found)));
+        let publish = |to| found.relocate(to);
+        self.put(Content::Bytes(bytes), object, ReserveAccess::Reserve, attempt, publish)
+    }
+
+    fn free(&self, found: &Found<'_>) -> bool {
+        self.free_side(found)
+    }
+
+    fn migrate(&self, found: &Found<'_>) -> Result<usize, FrameMigrateError> {
+        Ok(self.base.arena.migrate(&self.frames, slot_of(found).0)?.bytes())
+    }
+
+    #[inline]
+    fn has_deferred(&self) -> bool {
+        self.frames.has_deferred()
+    }
+
+    fn drain_deferred(&self) -> bool {
+        self.frames.drain_deferred(&mut |_| {})
+    }
+
+    fn compact_objects(&self, budget: usize, _wanted: u64) -> CompactReport {
+        self.join_lone_frames(budget)
+    }
+
+    fn trim_tables(&self) -> usize {
+        self.frames.trim()
+    }
+
+    fn account(&self, stats: &mut Stats) {
+        let lists = self.lists.lock(&self.frames);
+        stats.reclaimable_bytes = (audit::pairs(lists.counts()) * FRAME_BYTES) as u64;
+        stats.lists_in_use = u64::from(lists.in_use().count_ones());
+    }
+
+    fn audit(&self, audit: &mut Audit<'_>) -> Result<(), String> {
+        self.audit_frames(audit)
+    }
+
+    fn reclaim(&self, retries: u32, evict: &mut Evict<'_>) -> Result<Reclaimed, ReclaimError> {
+        self.reclaim_frame(retries, evict)
+    }
+}

@@ -1,0 +1,311 @@
+//! Compaction: zspages are emptied into the free places of others, so that their frames become free.
+//!
+//! *Within a class*: as long as a class has as many free places as a zspage has, its emptiest zspage is emptied into its
+//! fullest. What is left of each class is less than a zspage, and over all classes that is most of what a small pool
+//! wastes. *Across classes*: a larger class lends its free places. Of each class the emptiest zspage is looked at, those
+//! that move the fewest bytes for a frame first; if every object in it finds a place, in the tightest class that has
+//! one, it is emptied. An object that was moved into a larger class goes home by the same rule when its zspage is
+//! emptied: its own class is the tightest.
+//!
+//! Nothing is moved that does not win: whether all objects find a place is counted before the first one moves (other
+//! threads may take places in between). Each zspage that is emptied is one less and none is ever made, so it ends, and
+//! nothing goes to and fro. A call moves at most [`OBJECTS_MAX`] objects, and what it costs beside is a few loads a
+//! class, whatever the pool's size: victims and targets come from the fullness groups.
+//!
+//! Object by object both zspages are held for writing, the bytes are copied and the entry is exchanged (I-RELOCATE). So
+//! a reader waits for one object at most, and a zspage that somebody reads is passed over.
+
+use pagefold_frame::DescriptorId;
+use pagefold_sys::sync::{self, Ordering};
+
+use super::{Zsmalloc, ZspageGuard, groups::listed, zspage::Header};
+use crate::{
+    contract::CompactReport,
+    engine::{Location, SlotPacking},
+};
+
+/// The most objects that one call moves.
+const OBJECTS_MAX: u64 = 1024;
+/// Zspages of a class looked at, when the emptiest are held by others.
+const VICTIMS: usize = 4;
+/// Which free places may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Those of the victim's class, and of the classes between it and the object's own.
+    Class,
+    /// Those of larger classes too.
+    Larger,
+}
+
+/// What became of the next object of a victim.
+enum Step {
+    /// It was moved, and so many bytes.
+    Moved(usize),
+    /// The victim is empty, and gone.
+    Emptied { moved: Option<usize> },
+    /// It was freed or written meanwhile.
+    Gone,
+    /// There is no place for it.
+    NoRoom,
+    /// Somebody holds the victim.
+    Busy,
+    /// There is no other.
+    End,
+}
+
+/// What became of a class's emptiest zspage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Emptied,
+    /// It cannot be emptied, or not now.
+    Stays,
+    /// The budget is spent.
+    Spent,
+}
+
+impl Zsmalloc {
+    /// Moves objects until about `budget` bytes or [`OBJECTS_MAX`] objects were moved, or nothing more can be won.
+    pub(super) fn empty_zspages(&self, budget: usize) -> CompactReport {
+        let mut report = CompactReport::default();
+        let Some(_compactor) = self.compactor.try_lock() else {
+            // A caller that goes on until there is no more waits for the other thread this way.
+            sync::yield_now();
+            return CompactReport { busy: 1, more: true, ..report };
+        };
+        for class in 0..self.table.classes().len() {
+            while self.spare(class) > 0 {
+                match self.empty_one(class, Reach::Class, budget, &mut report) {
+                    Outcome::Emptied => {}
+                    Outcome::Stays => break,
+                    Outcome::Spent => {
+                        report.more = true;
+                        return report;
+                    }
+                }
+            }
+        }
+        if !self.lending {
+            return report;
+        }
+        loop {
+            let before = report.freed_frames;
+            for class in self.by_cost() {
+                match self.empty_one(class, Reach::Larger, budget, &mut report) {
+                    Outcome::Emptied | Outcome::Stays => {}
+                    Outcome::Spent => {
+                        report.more = true;
+                        return report;
+                    }
+                }
+            }
+            if before == report.freed_frames {
+                return report;
+            }
+        }
+    }
+
+    /// The zspages that a class could do without.
+    pub(super) fn spare(&self, class: usize) -> usize {
+        let Some(objects) = self.objects(class) else { return 0 };
+        self.groups.holes(class, objects) / objects as usize
+    }
+
+    /// Places in a zspage of a class; `None` for a huge one, which has no zspages.
+    fn objects(&self, class: usize) -> Option<u32> {
+        let class = self.class(class);
+        (!class.is_huge()).then_some(class.objects)
+    }
+
+    /// The classes with a zspage that has room, by the bytes that would be moved for each frame won, the fewest first.
+    fn by_cost(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut candidates = Vec::new();
+        let mut next = self.groups.next_with_room(0);
+        while let Some(class) = next {
+            let mut emptiest = [DescriptorId::new(0)];
+            if self.groups.emptiest(&self.zspages, class, &mut emptiest) == 1
+                && let Ok(guard) = self.zspages.try_read(emptiest[0])
+            {
+                let body = guard.parts().0;
+                let shape = self.class(body.class());
+                let bytes = usize::from(body.live) * shape.size;
+                candidates.push((bytes / shape.frames as usize, class));
+            }
+            next = self.groups.next_with_room(class + 1);
+        }
+        candidates.sort_unstable();
+        candidates.into_iter().map(|(_, class)| class)
+    }
+
+    /// Empties the emptiest zspage of a class, if all that is in it finds a place elsewhere.
+    fn empty_one(
+        &self,
+        class: usize,
+        reach: Reach,
+        budget: usize,
+        report: &mut CompactReport,
+    ) -> Outcome {
+        let mut victims = [DescriptorId::new(0); VICTIMS];
+        let count = self.groups.emptiest(&self.zspages, class, &mut victims);
+        for &id in &victims[..count] {
+            let Some(mut guard) = self.try_write_hard(id) else {
+                report.busy += 1;
+                continue;
+            };
+            self.drain_pending(&mut guard);
+            let body = guard.parts().0;
+            let is_listed = body.class() == class && listed(body).is_some() && body.live > 0;
+            if !is_listed {
+                self.unlock_and_relist(guard);
+                continue;
+            }
+            if !self.all_find_a_place(&mut guard, class, reach) {
+                self.unlock_and_relist(guard);
+                return Outcome::Stays;
+            }
+            // ORDERING: Release; pairs with the Acquire in `is_victim`.
+            self.victim.store(id.get() + 1, Ordering::Release);
+            self.unlock_and_relist(guard);
+            let outcome = self.empty(id, class, reach, budget, report);
+            self.victim.store(0, Ordering::Release);
+            if outcome != Outcome::Emptied {
+                // It is listed again, by this thread or by the one that has it locked.
+                self.relist_later(id);
+            }
+            return outcome;
+        }
+        Outcome::Stays
+    }
+
+    /// Whether every object of a zspage has a place elsewhere, going by what is free in each class.
+    fn all_find_a_place(&self, guard: &mut ZspageGuard<'_>, class: usize, reach: Reach) -> bool {
+        let live = usize::from(guard.parts().0.live);
+        let shape = *self.class(class);
+        let own =
+            self.groups.holes(class, shape.objects).saturating_sub(shape.objects as usize - live);
+        if reach == Reach::Class {
+            return live <= own;
+        }
+        let zspage = self.zspage(guard);
+        let mut wanted = vec![0_usize; class + 1];
+        let mut at = 0;
+        while let Some((slot, header)) = zspage.next_used(at) {
+            wanted[self.own_class(header).min(class)] += 1;
+            at = slot + 1;
+        }
+        let holes = |other: usize| match self.objects(other) {
+            Some(_) if other == class => own,
+            Some(objects) => self.groups.holes(other, objects),
+            None => 0,
+        };
+        // From the largest class down, what is free must suffice for all that can lie nowhere below.
+        let mut free: usize = (class + 1..self.table.classes().len()).map(holes).sum();
+        for other in (0..=class).rev() {
+            free += holes(other);
+            if wanted[other] > free {
+                return false;
+            }
+            free -= wanted[other];
+        }
+        true
+    }
+
+    /// The smallest class that an object fits in.
+    fn own_class(&self, header: Header) -> usize {
+        self.table.index_of(usize::from(header.len)).expect("an object is no longer than a frame")
+    }
+
+    /// Moves the objects of a victim to other places, one by one.
+    fn empty(
+        &self,
+        id: DescriptorId,
+        class: usize,
+        reach: Reach,
+        budget: usize,
+        report: &mut CompactReport,
+    ) -> Outcome {
+        let frames = u64::from(self.class(class).frames);
+        let mut at = 0;
+        loop {
+            // After the work, so that the smallest budget gets on as well.
+            let spent = report.moved_objects > 0 && report.moved_bytes >= budget as u64;
+            if spent || report.moved_objects >= OBJECTS_MAX {
+                return Outcome::Spent;
+            }
+            let moved = match self.relocate_next(id, class, reach, &mut at) {
+                Step::Moved(bytes) => Some(bytes),
+                Step::Emptied { moved } => {
+                    report.freed_frames += frames;
+                    self.note_moved(report, moved);
+                    return Outcome::Emptied;
+                }
+                Step::Gone => None,
+                Step::NoRoom | Step::End => return Outcome::Stays,
+                Step::Busy => {
+                    report.busy += 1;
+                    return Outcome::Stays;
+                }
+            };
+            self.note_moved(report, moved);
+        }
+    }
+
+    fn note_moved(&self, report: &mut CompactReport, moved: Option<usize>) {
+        if let Some(bytes) = moved {
+            report.moved_objects += 1;
+            report.moved_bytes += bytes as u64;
+            self.base.note_compacted(bytes);
+        }
+    }
+
+    /// Moves the next object of a victim, from place `at` on, which is then behind it.
+    fn relocate_next(&self, from: DescriptorId, class: usize, reach: Reach, at: &mut u16) -> Step {
+        let Some(mut source) = self.try_write_hard(from) else { return Step::Busy };
+        self.drain_pending(&mut source);
+        let body = source.parts().0;
+        if body.class() != class {
+            self.unlock_and_relist(source);
+            return Step::End;
+        }
+        if body.live == 0 {
+            self.unlock_and_relist(source);
+            return Step::Emptied { moved: None };
+        }
+        let Some((slot, header)) = self.zspage(&mut source).next_used(*at) else {
+            self.unlock_and_relist(source);
+            return Step::End;
+        };
+        *at = slot + 1;
+        let Some(found) = self.base.find_at(header.index, Location::Slot { id: from, slot }) else {
+            // Freed, and left pending since the drain.
+            self.unlock_and_relist(source);
+            return Step::Gone;
+        };
+        let to = match reach {
+            Reach::Class => class,
+            Reach::Larger => usize::MAX,
+        };
+        let Some(mut target) = self.fill_among(self.own_class(header), to) else {
+            self.unlock_and_relist(source);
+            return Step::NoRoom;
+        };
+        let (id, len) = (target.id(), usize::from(header.len));
+        let place = self.take(&mut target, len, header.index);
+        let old = self.zspage(&mut source);
+        self.zspage(&mut target).copy_from(place, &old, slot, len);
+        // I-RELOCATE: both zspages are locked for writing, so a thread that locks the old one after this sees the new entry.
+        let step = if found.relocate(Location::Slot { id, slot: place }) {
+            self.give(&mut source, slot);
+            match source.parts().0.live {
+                0 => Step::Emptied { moved: Some(len) },
+                _ => Step::Moved(len),
+            }
+        } else {
+            self.give(&mut target, place);
+            Step::Gone
+        };
+        // The target first: giving the source's frames back may take the system a while.
+        self.unlock_and_relist(target);
+        self.unlock_and_relist(source);
+        step
+    }
+}

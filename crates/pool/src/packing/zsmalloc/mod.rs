@@ -1,0 +1,339 @@
+//! zsmalloc: size classes over zspages, chains of single frames. The allocator that Linux settled on, on typed memory
+//! descriptors, with compaction within a class and across classes.
+//!
+//! A *zspage* is a chain of 1 to 8 frames anywhere in memory, one descriptor over all of them, full of places of one
+//! size class. Places may lie across two frames; a read gives one slice or two. An object of a huge class (one object
+//! in one frame) has a frame of its own and no header.
+//!
+//! ```text
+//!  handle -> entry -> (zspage, slot) -> descriptor (frames in order, class) -> header, bytes    one or two slices
+//!                     (frame, slack) -> descriptor (place of the frame)     -> bytes            huge
+//! ```
+//! | module | holds |
+//! |---|---|
+//! | `layout` | places of a class over frames, a pure function |
+//! | `zspage` | which places of a zspage are used, and their bytes |
+//! | `groups` | zspages by class and fullness |
+//! | `place` | where a new object goes |
+//! | `compact` | emptying zspages within a class, and across classes |
+//! | `audit` | stats and validate |
+//!
+//! # What an object costs
+//! | | bytes |
+//! |---|---|
+//! | entry | 8 |
+//! | header | 6; none in a huge class |
+//! | rounding | half of what is between two classes: 8 on average for small ones, more where classes are merged |
+//! | its share of the zspage's | 64 (descriptor), a bit in the tables of ids and reports, and the arena's 5 a frame |
+//!
+//! The classes from 600 to 2600 bytes have 18 places in a zspage on average, so it is 8 bytes and some 6 for the share in
+//! tables, and 6 in the frames; a huge object has 8 + 8 and the 5 of its frame. Lists and sums take 128 bytes a class, 15
+//! KiB in all. All that is counted as metadata comes to 22.5 bytes an object in 96 MiB of compressed pages.
+//!
+//! # Concurrency
+//! There is a lock for each class's lists and none above them, so threads meet only where they store or free in one
+//! class. Reading and `len` take none.
+
+mod audit;
+mod compact;
+mod groups;
+mod layout;
+mod place;
+mod zspage;
+
+use pagefold_frame::{
+    Busy, Chain, DescriptorId, FRAME_BYTES, FrameMigrateError, LockError, Mobility, Movable,
+    ReadGuard, ReserveAccess, Slab, SlabConfig, Tag,
+};
+use pagefold_sys::sync::{AtomicU32, Mutex, Ordering};
+
+use self::{
+    groups::{Groups, group_of},
+    layout::{GRAIN, HEADER_BYTES, is_split, object_pieces},
+    zspage::{Body, header},
+};
+use crate::{
+    classes::{Class, ClassConfig, ClassTable},
+    config::{Allocator, BuildError, PoolConfig, ZsmallocOptions},
+    contract::{CompactReport, Slices},
+    engine::{
+        Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Runs,
+        SLOT_WORDS, SlotGuard, SlotPacking, Wait, migrate_all,
+    },
+    stats::Stats,
+};
+
+/// The longest object: a frame.
+const LEN_MAX: usize = FRAME_BYTES;
+/// Frames that only overwriting and compaction may use, beside a zspage: pages of tables.
+const RESERVE_PAGES: usize = 8;
+/// The least a limit leaves beside fixed structures, reserve and a zspage: the first pages of every table.
+const SPARE_FRAMES: usize = 32;
+type ZspageSlab = Slab<Body, SLOT_WORDS, Chain>;
+/// The write guard of a zspage.
+type ZspageGuard<'a> = SlotGuard<'a, Zsmalloc>;
+/// The read guard of a zspage.
+type ZspageReader<'a> = ReadGuard<'a, Body, SLOT_WORDS, Chain>;
+
+const _: () = assert!(ZspageSlab::DESCRIPTOR_BYTES == 64 || cfg!(loom), "a descriptor is 64 bytes");
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Zsmalloc {
+    base: Base,
+    table: ClassTable,
+    zspages: ZspageSlab,
+    /// Objects of a huge class, a frame each.
+    runs: Runs,
+    groups: Groups,
+    /// Id + 1 of the zspage that is being emptied; 0 for none.
+    victim: AtomicU32,
+    /// Locked by the thread that compacts.
+    compactor: Mutex<()>,
+    lending: bool,
+}
+
+/// The classes that the options ask for.
+fn class_table(options: ZsmallocOptions) -> Result<ClassTable, BuildError> {
+    let (step, frames) = (options.class_step, options.chain_limit);
+    if !(1..=Chain::FRAMES_MAX.get()).contains(&frames) {
+        return Err(BuildError::ChainLimit { frames });
+    }
+    let config = ClassConfig {
+        step,
+        chain_max: frames,
+        header_bytes: HEADER_BYTES,
+        ..ClassConfig::default()
+    };
+    let between = config.frame_bytes - config.smallest;
+    // A pool has no shorter last step, which a table may have.
+    let is_whole = |_: &ClassTable| step.is_multiple_of(GRAIN) && between.is_multiple_of(step);
+    ClassTable::new(config).ok().filter(is_whole).ok_or(BuildError::ClassStep { step })
+}
+
+impl Zsmalloc {
+    pub(crate) fn new(config: PoolConfig, options: ZsmallocOptions) -> Result<Self, BuildError> {
+        let table = class_table(options)?;
+        debug_assert!(
+            table
+                .classes()
+                .iter()
+                .all(|class| { class.is_huge() || layout::check(class) == Ok(()) })
+        );
+        // An object takes a place of the smallest class at least, so more never fit the frames.
+        let least = table.config().smallest;
+        let base = Base::new(config, least, FRAME_BYTES)?;
+        let capacity = base.arena.address_space() / FRAME_BYTES;
+        let zspages = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
+        Ok(Self {
+            zspages: Slab::new(&base.arena, zspages)?,
+            runs: Runs::new(&base, Tag::new(2), capacity)?,
+            groups: Groups::new(table.classes().len()),
+            victim: AtomicU32::new(0),
+            compactor: Mutex::new(()),
+            lending: options.class_lending,
+            table,
+            base,
+        })
+    }
+
+    #[inline]
+    fn class(&self, number: usize) -> &Class {
+        &self.table.classes()[number]
+    }
+
+    /// Calls `f` with the object in a used place, in one slice or two.
+    #[inline]
+    fn show<F: FnMut(Slices<'_>) + ?Sized>(&self, guard: &ZspageReader<'_>, slot: u16, f: &mut F) {
+        let (body, frames) = guard.parts();
+        let size = self.class(body.class()).size;
+        let len = usize::from(header(&frames, size, slot).len);
+        let (first, rest) = object_pieces(size, slot, len);
+        let first = &frames.frame(first.frame)[first.range];
+        match rest {
+            None => f(Slices::new(&[first])),
+            Some(rest) => f(Slices::new(&[first, &frames.frame(rest.frame)[rest.range]])),
+        }
+    }
+
+    /// The frames of its chain that an object lies in, with its header.
+    fn frames_of(&self, guard: &ZspageReader<'_>, slot: u16) -> (u32, u32) {
+        let (body, frames) = guard.parts();
+        let size = self.class(body.class()).size;
+        let len = usize::from(header(&frames, size, slot).len);
+        let first = u32::try_from(layout::place_at(size, slot) / FRAME_BYTES).expect("8 frames");
+        (first, first + u32::from(is_split(size, slot, len)))
+    }
+
+    /// Whether a zspage is being emptied.
+    fn is_victim(&self, id: DescriptorId) -> bool {
+        // ORDERING: Acquire; pairs with the Release in `compact`. A thread that still sees a victim that is none any more
+        // has its write guard, and then the compactor notes the zspage as pending, so that it is listed once more.
+        self.victim.load(Ordering::Acquire) == id.get() + 1
+    }
+
+    /// A zspage that was being emptied is about to end, and the next one with its id must not be taken for it.
+    fn forget_victim(&self, id: DescriptorId) {
+        // ORDERING: Relaxed; a successor gets the id through the lock of the ids, under which it is given back after this.
+        _ = self.victim.compare_exchange(id.get() + 1, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+impl Packing for Zsmalloc {
+    const NAME: &'static str = Allocator::zsmalloc().name();
+
+    fn base(&self) -> &Base {
+        &self.base
+    }
+
+    fn footprint(&self) -> Footprint {
+        let chain = self.table.config().chain_max as usize;
+        Footprint {
+            fixed_bytes: size_of::<Self>()
+                + self.groups.fixed_bytes()
+                + size_of_val(self.table.classes())
+                + self.table.sizes() * size_of::<u16>(),
+            reserve_frames: chain + RESERVE_PAGES,
+            spare_frames: chain + SPARE_FRAMES,
+        }
+    }
+
+    fn max_len(&self) -> usize {
+        LEN_MAX
+    }
+
+    fn movable(&self) -> impl AsRef<[&dyn Movable]> {
+        [&self.zspages, self.runs.movable()]
+    }
+
+    #[inline]
+    fn read<F: FnMut(Slices<'_>) + ?Sized>(
+        &self,
+        found: &Found<'_>,
+        wait: Wait,
+        f: &mut F,
+    ) -> Result<(), LockError> {
+        match found.location {
+            Location::Slot { id, slot } => {
+                found.read_locked(&self.zspages, id, wait, |guard| self.show(&guard, slot, f))
+            }
+            Location::Run { id, slack } => self.runs.read(found, (id, slack), wait, f),
+        }
+    }
+
+    fn place(
+        &self,
+        content: Content<'_>,
+        index: u32,
+        access: ReserveAccess,
+        _attempt: Attempt,
+        publish: impl FnOnce(Location) -> bool,
+    ) -> Result<bool, NoRoom> {
+        let class = self.table.index_of(content.len()).expect("a length within the maximum");
+        if self.class(class).is_huge() {
+            self.runs.place(content, access, publish)
+        } else {
+            self.place_in_class(class, content, index, access, publish)
+        }
+    }
+
+    fn overwrite(&self, found: &Found<'_>, bytes: &[u8]) -> Result<(), LockError> {
+        let (id, slot) = match found.location {
+            Location::Run { id, .. } => return self.runs.overwrite(found, id, bytes),
+            Location::Slot { id, slot } => (id, slot),
+        };
+        let mut guard = self.zspages.try_write(id)?;
+        let current = found.is_current();
+        if current {
+            self.zspage(&mut guard).write(slot, Content::Bytes(bytes));
+        }
+        self.unlock_and_relist(guard);
+        if current { Ok(()) } else { Err(LockError::Gone) }
+    }
+
+    fn rewrite(&self, found: &Found<'_>, bytes: &[u8], attempt: Attempt) -> Result<bool, NoRoom> {
+        self.rewrite_location(found, bytes, attempt)
+    }
+
+    fn free(&self, found: &Found<'_>) -> bool {
+        self.free_location(found)
+    }
+
+    fn migrate(&self, found: &Found<'_>) -> Result<usize, FrameMigrateError> {
+        let (id, slot) = match found.location {
+            Location::Run { id, .. } => return self.runs.migrate(&self.base, id),
+            Location::Slot { id, slot } => (id, slot),
+        };
+        let frames = |guard: ZspageReader<'_>| self.frames_of(&guard, slot);
+        let (first, last) = match found.read_locked(&self.zspages, id, Wait::Never, frames) {
+            Ok(frames) => frames,
+            Err(LockError::Busy) => return Err(FrameMigrateError::Busy(Busy::Locked)),
+            Err(LockError::Gone) => return Err(FrameMigrateError::Gone),
+        };
+        let migrate = |number| self.base.arena.migrate_extent(&self.zspages, id, number);
+        migrate_all(found, (first..=last).map(migrate))
+    }
+
+    #[inline]
+    fn has_deferred(&self) -> bool {
+        self.slots_have_deferred()
+    }
+
+    fn drain_deferred(&self) -> bool {
+        self.drain_deferred_slots()
+    }
+
+    fn compact_objects(&self, budget: usize, _wanted: u64) -> CompactReport {
+        self.empty_zspages(budget)
+    }
+
+    fn trim_tables(&self) -> usize {
+        self.zspages.trim() + self.runs.trim()
+    }
+
+    fn account(&self, stats: &mut Stats) {
+        stats.reclaimable_bytes = self.reclaimable() as u64;
+        stats.lists_in_use = self.groups.in_use() as u64;
+        stats.split_objects = self.base.counters.split();
+    }
+
+    fn audit(&self, audit: &mut Audit<'_>) -> Result<(), String> {
+        self.audit_zspages(audit)?;
+        self.runs.audit(audit)
+    }
+}
+
+impl SlotPacking for Zsmalloc {
+    type Body = Body;
+    type Frames = Chain;
+
+    fn slots(&self) -> &ZspageSlab {
+        &self.zspages
+    }
+
+    fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    fn free_slot(&self, guard: &mut ZspageGuard<'_>, slot: u16) -> usize {
+        self.give(guard, slot)
+    }
+
+    /// The zspage that is being emptied stays off the lists.
+    fn relist(&self, mut guard: ZspageGuard<'_>) {
+        let id = guard.id();
+        let body = guard.parts().0;
+        let (class, live) = (body.class(), body.live);
+        let group = match live {
+            0 => None,
+            _ if self.is_victim(id) => None,
+            _ => group_of(live, self.class(class).objects),
+        };
+        self.groups.list(&self.zspages, id, body, group);
+        if live == 0 {
+            self.groups.remove_zspage(class);
+            self.forget_victim(id);
+            guard.retire();
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Eviction listeners: called with no lock held, after the page is gone.
+//!
+//! A listener may put, and that put may drop pages in turn. The thread queues their reports until the listener returns, so
+//! no listener is called inside another, and the stack does not grow.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    fmt, mem,
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What a space calls with the key of each page that it dropped; see
+/// [`SpaceConfig::on_evict`](crate::SpaceConfig::on_evict).
+pub(crate) struct Listener {
+    call: Box<dyn Fn(u64) + Send + Sync>,
+    panics: AtomicU64,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("panics", &self.panics()).finish_non_exhaustive()
+    }
+}
+
+/// Reports that wait until the listener that this thread runs returns.
+type Waiting = VecDeque<(Arc<Listener>, u64)>;
+
+thread_local! {
+    /// `None` while the thread is inside of no listener.
+    static WAITING: RefCell<Option<Waiting>> = const { RefCell::new(None) };
+}
+
+fn with_waiting<R>(f: impl FnOnce(&mut Option<Waiting>) -> R) -> Option<R> {
+    WAITING.try_with(|waiting| f(&mut waiting.borrow_mut())).ok()
+}
+
+impl Listener {
+    pub(crate) fn new(call: Box<dyn Fn(u64) + Send + Sync>) -> Arc<Self> {
+        Arc::new(Self { call, panics: AtomicU64::new(0) })
+    }
+
+    // ORDERING of `panics`: Relaxed; statistics.
+
+    /// Calls that ended in a panic.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Reports a key: at once, or from inside a listener when that returns. No lock may be held.
+    pub(crate) fn report(self: &Arc<Self>, key: u64) {
+        // Without a queue the thread is at its end, and the destructor of a thread-local value dropped the page.
+        let waits = with_waiting(|waiting| match waiting {
+            Some(waiting) => {
+                waiting.push_back((Arc::clone(self), key));
+                true
+            }
+            None => {
+                *waiting = Some(Waiting::new());
+                false
+            }
+        });
+        if waits == Some(true) {
+            return;
+        }
+        self.call(key);
+        let next = || with_waiting(|waiting| waiting.as_mut()?.pop_front()).flatten();
+        while let Some((listener, key)) = next() {
+            listener.call(key);
+        }
+        with_waiting(|waiting| *waiting = None);
+    }
+
+    /// A panic must not end the shrinker, nor take a put with it that only made room.
+    fn call(&self, key: u64) {
+        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| (self.call)(key))) {
+            // What was thrown may throw when it is dropped; what that throws stays.
+            let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            dropped.unwrap_or_else(mem::forget);
+            self.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(key, "a listener for evicted pages panicked");
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_report_from_inside_a_listener_waits_until_it_returns() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let itself: Arc<Mutex<Option<Arc<Listener>>>> = Arc::default();
+        let listener = {
+            let (seen, itself) = (Arc::clone(&seen), Arc::clone(&itself));
+            Listener::new(Box::new(move |key| {
+                seen.lock().expect("no panic").push(("begin", key));
+                let itself = itself.lock().expect("no panic").clone().expect("set");
+                if key < 10 {
+                    itself.report(2 * key);
+                    itself.report(2 * key + 1);
+                }
+                seen.lock().expect("no panic").push(("end", key));
+            }))
+        };
+        *itself.lock().expect("no panic") = Some(Arc::clone(&listener));
+        listener.report(5);
+        let seen = seen.lock().expect("no panic");
+        let expected = [5, 10, 11].map(|key| [("begin", key), ("end", key)]);
+        assert_eq!(*seen, expected.concat());
+    }
+
+    #[test]
+    fn a_listener_that_panics_is_counted_and_called_again() {
+        let listener = Listener::new(Box::new(|key| assert!(key == 1, "told to")));
+        for key in [0, 1, 2] {
+            listener.report(key);
+        }
+        assert_eq!(listener.panics(), 2);
+    }
+}

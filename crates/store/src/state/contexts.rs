@@ -1,0 +1,41 @@
+//! Charges for memory of the codec that a new store does not have: for values longer than a page, and for more contexts.
+
+use pagefold_frame::OutOfFrames;
+
+use super::StoreState;
+use crate::{encoder::VALUE_MAX, page::PAGE_BYTES};
+
+impl StoreState {
+    /// Charges, once, for values longer than a page: growth of the contexts, and the scratch of the store.
+    pub(crate) fn charge_long(&self) -> Result<(), OutOfFrames> {
+        let mut long = self.long.lock();
+        if long.is_none() {
+            *long = Some(self.memory.charge_beside(self.encoder.growth_of_long())?);
+        }
+        Ok(())
+    }
+
+    /// Adds a codec context if calls have waited for one and the limit has room. Never waits.
+    #[inline]
+    pub(crate) fn add_wanted_context(&self) {
+        if self.encoder.codec.wants_context() {
+            self.add_context();
+        }
+    }
+
+    #[cold]
+    fn add_context(&self) {
+        let Some(long) = self.long.try_lock() else { return };
+        let len = if long.is_some() { VALUE_MAX } else { PAGE_BYTES };
+        let codec = &self.encoder.codec;
+        if !codec.wants_context() {
+            return;
+        }
+        let Some(mut contexts) = self.contexts.try_lock() else { return };
+        if let Ok(charge) = self.memory.charge_beside(codec.context_bytes_max(len))
+            && codec.add_context()
+        {
+            contexts.push(charge);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Objects of the pool: read, measured, and freed with the index words that named them.
+
+use super::{SpaceState, StoreState};
+use crate::{
+    encoder::decode::{Objects, ReadError, Wait},
+    word::{Entry, Word},
+};
+
+impl StoreState {
+    fn objects(&self) -> Objects<'_> {
+        Objects { pool: &*self.pool, pool_id: self.pool_id }
+    }
+
+    #[inline]
+    pub(crate) fn read(&self, entry: Entry, into: &mut [u8], wait: Wait) -> Result<(), ReadError> {
+        self.encoder.read(&self.objects(), entry, into, wait)
+    }
+
+    pub(crate) fn len(&self, entry: Entry, wait: Wait) -> Result<usize, ReadError> {
+        self.encoder.len(&self.objects(), entry, wait)
+    }
+
+    /// Frees the object of an entry that this thread took out of the index.
+    pub(crate) fn free(&self, entry: Entry) {
+        if let Some(at) = entry.handle() {
+            let freed = self.pool.free(self.pool_id.handle(at.0));
+            assert!(
+                freed.is_ok(),
+                "I-WORD: only the thread that takes a word out frees its object"
+            );
+        }
+    }
+
+    /// Subtracts from the counters, and frees, what this thread took out of the index.
+    pub(crate) fn retire(&self, space: &SpaceState, word: Word) {
+        let entry = word.entry();
+        space.note_gone(entry, self.original(entry));
+        self.free(entry);
+    }
+
+    /// The exact length of the object in bytes; 0 if there is none, or it was replaced meanwhile.
+    pub(crate) fn object_len(&self, entry: Entry) -> usize {
+        entry.handle().map_or(0, |at| self.pool.len(self.pool_id.handle(at.0)).unwrap_or(0))
+    }
+
+    /// The length of the page or value, in bytes. The caller owns the object, so it is there; a damaged one counts as 0.
+    pub(crate) fn original(&self, entry: Entry) -> usize {
+        self.len(entry, Wait::Allowed).unwrap_or(0)
+    }
+}

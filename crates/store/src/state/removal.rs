@@ -1,0 +1,50 @@
+//! Entries out of a space, and the space out of the store.
+
+use std::ops::Range;
+
+use super::{SpaceState, StoreState};
+use crate::counters::Count;
+
+/// Removed entries of one call that may have emptied pages of the index.
+const WORTH_A_RELEASE: u64 = if cfg!(loom) { 1 } else { 512 };
+
+impl StoreState {
+    /// Takes out what is under a key and frees it; whether there was anything.
+    pub(crate) fn remove(&self, space: &SpaceState, key: u64, why: Count) -> bool {
+        let word = space.index.take_any(key);
+        if word.is_empty() {
+            return false;
+        }
+        space.counters.add(why, 1);
+        self.retire(space, word);
+        true
+    }
+
+    /// Takes out and frees everything under a range of keys; how much that was.
+    pub(crate) fn remove_keys(&self, space: &SpaceState, keys: Range<u64>) -> u64 {
+        let (mut from, mut removed) = (Some(keys.start), 0);
+        while let Some((key, _)) = from.and_then(|from| space.index.next_used(from))
+            && keys.contains(&key)
+        {
+            removed += u64::from(self.remove(space, key, Count::Removed));
+            from = key.checked_add(1);
+        }
+        if removed >= WORTH_A_RELEASE {
+            self.release_indices();
+        }
+        removed
+    }
+
+    /// Closes a space and frees everything in it.
+    pub(crate) fn drop_space(&self, space: &SpaceState) {
+        if !space.index.close() {
+            return;
+        }
+        // No space has the key u64::MAX.
+        self.remove_keys(space, 0..u64::MAX);
+        self.release_indices();
+        self.forget(space);
+        space.drop_listener();
+        tracing::debug!(space = space.name, "a space was dropped");
+    }
+}

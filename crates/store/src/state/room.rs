@@ -1,0 +1,238 @@
+//! Making room: compaction, eviction, trimming. A put at the limit does it, the shrinker, and `Store::shrink`.
+//!
+//! It works in bounded pieces beside all other operations, and holds no lock between them.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
+};
+
+use pagefold_frame::FRAME_BYTES;
+use pagefold_pool::{CompactReport, LimitError};
+
+use super::{SpaceState, StoreState};
+use crate::{
+    config::SpaceKind,
+    counters::Count,
+    eviction::{EvictionOrder, Pages},
+};
+
+/// Bytes moved by one piece of compaction.
+pub(crate) const COMPACT_BYTES: usize = 256 << 10;
+/// One piece of eviction drops at least this many bytes of objects: those of a span, so that whole frames become free.
+const EVICT_BYTES: u64 = 16 << 10;
+/// Choices without a page to drop after which an order counts as failed.
+const FRUITLESS: u32 = 8;
+
+/// What [`Store::shrink`](crate::Store::shrink) did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShrinkReport {
+    /// Frames of 4 KiB that were charged before and are not any more: given back to the system. Other threads' puts
+    /// meanwhile make it less.
+    pub frames: u64,
+    /// Pages and values of ephemeral spaces that were dropped for it.
+    pub evicted: u64,
+}
+
+impl StoreState {
+    /// Does a piece of work to make room for a put of `bytes`; `false` when there is nothing more to try. Each round tries
+    /// harder than the one before.
+    pub(crate) fn make_room(&self, space: &SpaceState, bytes: u64, round: u32) -> bool {
+        self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
+        self.wakeup.notify();
+        let mut won = false;
+        // The first round only compacts, if that promises anything: compaction loses nothing, eviction does.
+        if round > 0 || space.kind == SpaceKind::Ephemeral && !self.is_worth_compacting() {
+            let wanted = (2 * bytes).max(EVICT_BYTES) << round.min(4);
+            won |= self.evict_anywhere(wanted) > 0;
+        }
+        let report = self.compact(COMPACT_BYTES);
+        won |= report.freed_frames > 0 || report.freed_pageblocks > 0 || report.more;
+        if round >= 2 || !won {
+            won |= self.release_indices() > 0;
+            let trimmed = self.pool.trim();
+            won |= trimmed.frame_bytes > 0 || trimmed.metadata_bytes > 0;
+        }
+        // The second round may drop pages.
+        won || round == 0
+    }
+
+    /// As [`make_room`](Self::make_room), but drops nothing, and so calls nothing of the program.
+    pub(crate) fn make_room_by_moving(&self) -> bool {
+        self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
+        let before = self.memory.used();
+        let report = self.compact(COMPACT_BYTES);
+        self.trim();
+        report.more || self.memory.used() < before
+    }
+
+    fn is_worth_compacting(&self) -> bool {
+        self.pool.stats().reclaimable_bytes > EVICT_BYTES
+    }
+
+    pub(crate) fn compact(&self, budget: usize) -> CompactReport {
+        let report = self.pool.compact(budget);
+        self.work.note_compaction(&report);
+        report
+    }
+
+    /// Drops pages of a space by its order until `bytes` of objects are gone; returns how many bytes went. Less only
+    /// when the space has no page left to drop.
+    pub(crate) fn evict_from(&self, space: &SpaceState, bytes: u64) -> u64 {
+        let (mut gone, mut fruitless) = (0, 0);
+        while gone < bytes {
+            let key = match fruitless {
+                0..FRUITLESS => self.ask_order(space),
+                FRUITLESS => {
+                    space.counters.add(Count::OrderFailures, 1);
+                    tracing::warn!(space = space.name, "the eviction order finds no page to drop");
+                    fruitless += 1;
+                    continue;
+                }
+                _ => {
+                    let Some(key) = space.fallback.next(&Pages::new(&space.index)) else { break };
+                    Some(key)
+                }
+            };
+            match key.map_or(0, |key| self.evict(space, key)) {
+                // A space whose order says that there is none has none, in most cases.
+                0 if space.index.next_droppable(0).is_none() => break,
+                0 if fruitless < FRUITLESS => fruitless += 1,
+                0 => {}
+                bytes => gone += bytes,
+            }
+        }
+        gone
+    }
+
+    /// The choice of a space's order; none when it panics.
+    fn ask_order(&self, space: &SpaceState) -> Option<u64> {
+        let pages = Pages::new(&space.index);
+        let asked = catch_unwind(AssertUnwindSafe(|| space.order.next(&pages)));
+        asked.unwrap_or_else(|_| {
+            space.counters.add(Count::OrderFailures, 1);
+            tracing::error!(space = space.name, "the eviction order panicked");
+            None
+        })
+    }
+
+    /// Drops one page, if there is one that holds memory; returns the bytes of its object.
+    fn evict(&self, space: &SpaceState, key: u64) -> u64 {
+        let word = space.index.load(key);
+        if !word.entry().holds_memory() {
+            return 0;
+        }
+        let Ok(taken) = space.index.take_out(key, word) else { return 0 };
+        let bytes = taken.entry().counted_bytes();
+        space.counters.add(Count::Evicted, 1);
+        self.retire(space, taken);
+        space.report_evicted(key);
+        bytes
+    }
+
+    /// Drops pages of ephemeral spaces, of the one that has most first, until `bytes` of objects are gone; returns how
+    /// many bytes went. Less only when there is no page left to drop.
+    pub(crate) fn evict_anywhere(&self, bytes: u64) -> u64 {
+        let mut gone = 0;
+        for space in self.evictable() {
+            if gone >= bytes {
+                break;
+            }
+            gone += self.evict_from(&space, bytes - gone);
+        }
+        gone
+    }
+
+    fn evicted(&self) -> u64 {
+        self.spaces().iter().map(|space| space.counters.sum(Count::Evicted)).sum()
+    }
+
+    /// Gives empty pages of the indices back; returns how many.
+    pub(crate) fn release_indices(&self) -> usize {
+        self.nodes.release()
+    }
+
+    /// Returns free memory to the system. Moves and drops nothing.
+    pub(crate) fn trim(&self) {
+        self.release_indices();
+        self.pool.trim();
+    }
+
+    /// Returns about `bytes` to the system: free memory first, then by compaction, then by eviction.
+    pub(crate) fn shrink(&self, bytes: usize) -> ShrinkReport {
+        let before = self.memory.used();
+        let goal = before.saturating_sub(bytes.div_ceil(FRAME_BYTES));
+        let evicted = self.evicted();
+        self.trim();
+        let mut more = true;
+        while self.memory.used() > goal && more {
+            let report = self.compact(COMPACT_BYTES);
+            more = report.more;
+            if !more {
+                let missing = (self.memory.used().saturating_sub(goal)) * FRAME_BYTES;
+                more = self.evict_anywhere((missing as u64).max(EVICT_BYTES)) > 0;
+            }
+            self.trim();
+        }
+        ShrinkReport {
+            frames: before.saturating_sub(self.memory.used()) as u64,
+            evicted: self.evicted().saturating_sub(evicted),
+        }
+    }
+
+    /// Sets the limit. Drops pages of ephemeral spaces if a lower one needs that.
+    pub(crate) fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
+        // Meanwhile puts stay within the lower of both limits, so that they do not fill what this thread empties.
+        self.set_target(bytes / FRAME_BYTES);
+        let outcome = self.lower_until(bytes);
+        self.set_target(self.memory.limit());
+        match &outcome {
+            Ok(()) => tracing::info!(bytes, "the limit was changed"),
+            Err(error) => tracing::debug!(bytes, %error, "the limit stays"),
+        }
+        outcome
+    }
+
+    fn lower_until(&self, bytes: usize) -> Result<(), LimitError> {
+        loop {
+            match self.pool.set_limit(bytes) {
+                Err(LimitError::InUse { limit, resident }) => {
+                    let before = self.memory.used();
+                    self.release_indices();
+                    let missing = resident.saturating_sub(bytes) as u64;
+                    let gone = self.evict_anywhere(missing.max(EVICT_BYTES));
+                    if gone == 0 && self.memory.used() >= before {
+                        return Err(LimitError::InUse { limit, resident });
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// A piece of the shrinker's work; whether another one may free more.
+    ///
+    /// It drops pages only when compaction and free memory are not enough.
+    pub(crate) fn shrink_step(&self) -> bool {
+        if !self.is_above_low() {
+            return false;
+        }
+        self.work.shrinker_steps.fetch_add(1, Ordering::Relaxed);
+        let stats = self.pool.stats();
+        if stats.reclaimable_bytes > EVICT_BYTES && self.compact(COMPACT_BYTES).more {
+            return true;
+        }
+        let low = self.low_bytes() as u64;
+        let free = stats.idle_frame_bytes + stats.reclaimable_bytes;
+        let above = (self.resident() as u64).saturating_sub(free + low);
+        above > 0 && self.evict_anywhere(above.min(EVICT_BYTES * 4)) > 0
+    }
+
+    /// Gives idle frames back, when there are enough to matter.
+    pub(crate) fn trim_idle(&self) {
+        if self.pool.stats().idle_frame_bytes > 4 * EVICT_BYTES {
+            self.trim();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The accounts, collected.
+
+use super::{SpaceState, StoreState};
+use crate::{
+    counters::Count,
+    stats::{RejectedPuts, SpaceStats, StoreStats, WorkStats},
+};
+
+impl SpaceState {
+    /// The accounts of the self.
+    pub(crate) fn stats(&self) -> SpaceStats {
+        let limit = self.limit();
+        let sum = |count| self.counters.sum(count);
+        let (same_filled, compressed) = (sum(Count::Same), sum(Count::Compressed));
+        let (raw, values) = (sum(Count::Raw), sum(Count::Values));
+        SpaceStats {
+            name: self.name.clone(),
+            kind: self.kind,
+            capacity: self.index.pages(),
+            limit_bytes: (limit != u64::MAX).then_some(limit),
+            stored: same_filled + compressed + raw + values,
+            same_filled,
+            compressed,
+            raw,
+            values,
+            original_bytes: sum(Count::Original),
+            object_bytes: self.used(),
+            puts: sum(Count::Puts),
+            overwrites: sum(Count::Overwrites),
+            removed: sum(Count::Removed),
+            evicted: sum(Count::Evicted),
+            order_failures: sum(Count::OrderFailures),
+            listener_panics: self.listener_panics(),
+            hits: sum(Count::Hits),
+            misses: sum(Count::Misses),
+            would_block: sum(Count::WouldBlock),
+            corrupt: sum(Count::Corrupt),
+            rejected: RejectedPuts {
+                store_full: sum(Count::RejectedStore),
+                threshold: sum(Count::RejectedThreshold),
+                space_full: sum(Count::RejectedSpace),
+                too_long: sum(Count::RejectedLong),
+            },
+            put_latency: self.counters.puts().into(),
+            get_latency: self.counters.gets().into(),
+        }
+    }
+}
+
+impl StoreState {
+    /// The accounts of a store that a fork left unusable: what can be read without a lock.
+    pub(crate) fn abandoned_stats(&self) -> StoreStats {
+        StoreStats {
+            allocator: self.pool.name().to_owned(),
+            codec: self.encoder.codec.name().to_owned(),
+            limit_bytes: self.limit() as u64,
+            max_limit_bytes: 0,
+            resident_bytes: self.resident() as u64,
+            pool_bytes: 0,
+            idle_bytes: 0,
+            metadata_bytes: 0,
+            reserved_bytes: 0,
+            payload_bytes: 0,
+            stored: 0,
+            original_bytes: 0,
+            accepting: false,
+            work: self.work.stats(),
+            spaces: Vec::new(),
+        }
+    }
+
+    /// The accounts of the store and of each space.
+    pub(crate) fn stats(&self) -> StoreStats {
+        let pool = self.pool.stats();
+        let reserved_bytes = (self.reserved_bytes() as u64).min(pool.metadata_bytes);
+        let spaces: Vec<SpaceStats> = self.spaces().iter().map(|space| space.stats()).collect();
+        StoreStats {
+            allocator: self.pool.name().to_owned(),
+            codec: self.encoder.codec.name().to_owned(),
+            limit_bytes: pool.limit_bytes,
+            max_limit_bytes: pool.max_limit_bytes,
+            resident_bytes: self.resident() as u64,
+            pool_bytes: pool.frame_bytes,
+            idle_bytes: pool.idle_frame_bytes,
+            metadata_bytes: pool.metadata_bytes - reserved_bytes,
+            reserved_bytes,
+            payload_bytes: pool.payload_bytes,
+            stored: spaces.iter().map(|space| space.stored).sum(),
+            original_bytes: spaces.iter().map(|space| space.original_bytes).sum(),
+            accepting: self.is_accepting(),
+            work: WorkStats { shrinker_runs: self.wakeup.is_running(), ..self.work.stats() },
+            spaces,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The state of a store: pool, memory budget, encoder, list of spaces, limits.
+//!
+//! No lock is held while a codec runs, an object is stored, or a callback of the program is called. The list of spaces is
+//! locked only to copy or change it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
+
+use pagefold_frame::{Charge, FRAME_BYTES, MemoryBudget};
+use pagefold_pool::{Pool, PoolId};
+use pagefold_sys::{
+    quiesce::{Abandoned, Entered, Gate},
+    sync::Mutex,
+};
+
+use super::{
+    accept::{AcceptThreshold, Occupancy},
+    parts::Parts,
+    space::SpaceState,
+    wakeup::Wakeup,
+    work::Work,
+};
+use crate::{config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes};
+
+/// See the module.
+pub(crate) struct StoreState {
+    pub(crate) pool: Box<dyn Pool>,
+    pub(crate) memory: Arc<MemoryBudget>,
+    pub(super) pool_id: PoolId,
+    pub(crate) encoder: Encoder,
+    accept: AcceptThreshold,
+    pub(crate) wakeup: Wakeup,
+    pub(crate) watermarks: Watermarks,
+    /// Frames that puts may fill: those of the limit, or fewer while the limit is being lowered.
+    target: AtomicUsize,
+    /// How far the limit can be raised, in bytes.
+    max_limit: usize,
+    pub(super) spaces: Mutex<Vec<Arc<SpaceState>>>,
+    /// The nodes of all indices.
+    pub(crate) nodes: Arc<Nodes>,
+    /// Every operation enters it, so that a fork, a validation, or a take-back of handles finds none under way.
+    pub(crate) operations: Gate,
+    /// Whether retired handles are due to be taken back.
+    pub(super) wants_handles: AtomicBool,
+    pub(crate) work: Work,
+    /// Raised, with Release, before retired handles are used again: see `recycle`.
+    pub(crate) epoch: AtomicU64,
+    /// The charge for values longer than a page, once there was one; see `contexts`.
+    pub(super) long: Mutex<Option<Charge>>,
+    /// Charges for contexts beyond those that the store began with.
+    pub(super) contexts: Mutex<Vec<Charge>>,
+    /// Held by the thread that uses the overwrite reserve.
+    overwrite_turn: Mutex<()>,
+    _charge: Charge,
+}
+
+/// Shares of the limit, in percent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watermarks {
+    pub(crate) low: u8,
+    pub(crate) high: u8,
+}
+
+impl StoreState {
+    pub(crate) fn new(
+        parts: Parts,
+        encoder: Encoder,
+        accept: AcceptThreshold,
+        watermarks: Watermarks,
+        operations: Gate,
+    ) -> Self {
+        let Parts { pool, memory, pool_id, nodes, charge } = parts;
+        let target = AtomicUsize::new(memory.limit());
+        let max_limit = usize::try_from(pool.stats().max_limit_bytes).unwrap_or(usize::MAX);
+        Self {
+            pool,
+            memory,
+            pool_id,
+            encoder,
+            accept,
+            wakeup: Wakeup::default(),
+            watermarks,
+            target,
+            max_limit,
+            spaces: Mutex::new(Vec::new()),
+            nodes,
+            operations,
+            wants_handles: AtomicBool::new(false),
+            work: Work::default(),
+            epoch: AtomicU64::new(0),
+            long: Mutex::new(None),
+            contexts: Mutex::new(Vec::new()),
+            overwrite_turn: Mutex::new(()),
+            _charge: charge,
+        }
+    }
+
+    // ORDERING (this file): Relaxed; a put that reads an old target meets the hard limit.
+
+    /// Begins an operation. It ends when the guard is dropped.
+    #[inline]
+    pub(crate) fn enter(&self) -> Result<Entered<'_>, KeyError> {
+        self.operations.enter().map_err(|Abandoned| KeyError::Abandoned)
+    }
+
+    /// As [`enter`](Self::enter), without waiting; `None` while no operation may run.
+    #[inline]
+    pub(crate) fn try_enter(&self) -> Result<Option<Entered<'_>>, KeyError> {
+        match self.operations.try_enter() {
+            None if self.operations.is_abandoned() => Err(KeyError::Abandoned),
+            entered => Ok(entered),
+        }
+    }
+
+    /// Bytes that may be resident.
+    pub(crate) fn resident(&self) -> usize {
+        self.memory.used() * FRAME_BYTES
+    }
+
+    /// Bytes that are charged and not resident: contexts and scratch that were never used.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        self.encoder.reserved_bytes(self.long.lock().is_some())
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.memory.limit() * FRAME_BYTES
+    }
+
+    pub(crate) fn max_limit(&self) -> usize {
+        self.max_limit
+    }
+
+    /// Whether a limit that is being lowered leaves no room.
+    pub(crate) fn is_above_target(&self) -> bool {
+        self.memory.used() > self.target.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_target(&self, frames: usize) {
+        self.target.store(frames, Ordering::Relaxed);
+    }
+
+    /// A share of what new pages may fill, in frames.
+    pub(crate) fn share(&self, percent: u8) -> usize {
+        self.memory.normal_limit() * usize::from(percent) / 100
+    }
+
+    pub(crate) fn is_above_high(&self) -> bool {
+        self.memory.used() > self.share(self.watermarks.high)
+    }
+
+    pub(crate) fn is_above_low(&self) -> bool {
+        self.memory.used() > self.share(self.watermarks.low)
+    }
+
+    pub(crate) fn low_bytes(&self) -> usize {
+        self.share(self.watermarks.low) * FRAME_BYTES
+    }
+
+    /// Whether persistent spaces accept new pages, without testing whether that can change.
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.accept.is_open()
+    }
+
+    /// Whether persistent spaces accept new pages.
+    pub(crate) fn accepts_new_pages(&self) -> bool {
+        self.accept.is_open() || self.accept.try_open(self.occupancy())
+    }
+
+    /// Notes that a put found no room.
+    pub(crate) fn note_full(&self) {
+        if self.accept.is_open() {
+            self.accept.close(self.occupancy());
+        }
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            persistent_bytes: self.objects_bytes(SpaceKind::Persistent),
+            ephemeral_bytes: self.objects_bytes(SpaceKind::Ephemeral),
+            is_above: self.memory.used() > self.share(self.accept.percent()),
+        }
+    }
+
+    /// Ends a put: wakes the shrinker above the high watermark, and adds a codec context if calls waited for one.
+    pub(crate) fn after_put(&self) {
+        if self.is_above_high() {
+            self.wakeup.notify();
+        }
+        self.add_wanted_context();
+    }
+
+    /// Runs `attempt` as the only thread that may use the overwrite reserve; other threads that overwrite at the limit wait.
+    pub(crate) fn with_overwrite_reserve<R>(&self, attempt: impl FnOnce() -> R) -> R {
+        let _turn = self.overwrite_turn.lock();
+        attempt()
+    }
+}

@@ -1,0 +1,21 @@
+//! The tests of the store that can share a process.
+//!
+//! A test that needs its own stays a file beside this folder: it forks, handles signals, counts allocations, or measures the
+//! resident memory of the process.
+#![cfg(not(loom))]
+
+mod at_the_limit;
+mod bytes_a_page;
+mod cache;
+mod cache_use;
+mod evicted;
+mod eviction;
+mod keys;
+mod liars;
+mod limit;
+mod long_life;
+mod misuse;
+mod model;
+mod spaces;
+mod update;
+mod walk;
