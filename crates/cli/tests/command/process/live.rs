@@ -43,7 +43,7 @@ fn check(process_id: u32) {
             (least..=most).contains(&anonymous),
             "{bytes} and {shared} shared; RssAnon {before}, then {after}"
         );
-        assert!(shared * 50 <= bytes, "nobody shares much with it: {found}");
+        assert!(shared * 50 <= bytes, "other processes share little with it: {found}");
         assert_eq!(found["complete"], true);
         assert_eq!(number(&document["input"], "pages"), number(found, "pages"));
         assert_eq!(number(&document["input"], "files"), 0);
