@@ -1,6 +1,6 @@
 //! A codec's answers, looked at before a number in them is used: a codec may be the program's own, and wrong.
 //!
-//! A length that cannot be is as good as none. What cannot be seen from the answer, bytes that do not come back, is found when
+//! A length that is impossible counts as none. What cannot be seen from the answer, bytes that do not come back, is found when
 //! the object is read: [`decode`](crate::decode) compares lengths, integrity is the caller's.
 
 use crate::{Codec, CodecError, TryCodecError};

@@ -13,7 +13,7 @@ use thiserror::Error;
 ///   byte, whichever thread and whichever value of the codec does it.
 /// - The bytes depend on `src` and the length of `dst`, not on what the codec did before.
 /// - Nothing outside `dst` is written, whatever `src` holds.
-/// - A call that fails leaves the codec as good as new.
+/// - A call that fails leaves the codec unchanged.
 ///
 /// Safety of memory does not depend on these: who calls a codec of unknown origin uses [`checked_compress`] and its neighbours,
 /// so that a wrong length is a page that did not shrink, or an error.
@@ -25,6 +25,48 @@ use thiserror::Error;
 /// processors. A call runs no foreign code, but it does read `src` and write `dst`: where touching those can itself end
 /// in a use of the same codec (a fault handler), enough threads doing so at once could each hold a context and wait
 /// for another. Copy such memory first.
+///
+/// # Examples
+/// A codec that keeps pages with a short beginning and zeros after it:
+/// ```
+/// use pagefold_codec::{Codec, CodecError, checked_compress, checked_decompress};
+///
+/// struct Beginning;
+///
+/// impl Codec for Beginning {
+///     fn name(&self) -> &str {
+///         "beginning"
+///     }
+///
+///     fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+///         let len = src.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+///         dst.get_mut(..len)?.copy_from_slice(&src[..len]);
+///         Some(len)
+///     }
+///
+///     fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
+///         let invalid = CodecError::Invalid { codec: "beginning", capacity: dst.len() };
+///         let (head, tail) = dst.split_at_mut_checked(src.len()).ok_or(invalid)?;
+///         head.copy_from_slice(src);
+///         tail.fill(0);
+///         Ok(dst.len())
+///     }
+///
+///     fn metadata_bytes(&self) -> usize {
+///         0
+///     }
+/// }
+///
+/// let mut page = [0; 4096];
+/// page[..5].copy_from_slice(b"begin");
+/// let mut compressed = [0; 2048];
+/// let len = checked_compress(&Beginning, &page, &mut compressed).ok_or("it shrinks")?;
+/// assert_eq!(len, 5);
+/// let mut back = [1; 4096];
+/// checked_decompress(&Beginning, &compressed[..len], &mut back)?;
+/// assert_eq!(back, page);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Codec: Send + Sync {
     /// The codec's name, as [`CodecSpec`](crate::CodecSpec) parses it.
     fn name(&self) -> &str;
@@ -104,7 +146,7 @@ pub enum CodecError {
         "not a {codec} object of at most {capacity} bytes: it is corrupt, truncated, or made from more than that"
     )]
     Invalid {
-        /// The family of the codec: `lz4`, `zstd` or `raw`.
+        /// The family of the codec, such as `lz4`, `zstd` or `raw`.
         codec: &'static str,
         /// The length of the destination in bytes.
         capacity: usize,

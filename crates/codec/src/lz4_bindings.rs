@@ -49,7 +49,7 @@ impl State {
     /// Compresses `src` to the start of `dst`; `None` when it does not fit or is longer than lz4 takes (about 2 GiB).
     pub(crate) fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
         let src_len = c_int::try_from(src.len()).ok()?;
-        // A longer `dst` than the library can be told of is as good as one of 2 GiB.
+        // A longer `dst` than the library can be told of counts as one of 2 GiB.
         let dst_capacity = c_int::try_from(dst.len()).unwrap_or(c_int::MAX);
         // SAFETY: `state` has the size and alignment that the library asks (invariant of `State`) and is not used by
         // anyone else (`&mut self`); `src` is readable for `src_len` bytes and `dst` writable for `dst_capacity`, and

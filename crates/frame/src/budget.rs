@@ -89,7 +89,7 @@ impl MemoryBudget {
     // ORDERING (this module): Relaxed throughout. The counters carry no other memory with them: a thread that is charged
     // touches memory that the allocator's own lock hands over. Atomicity alone keeps the sum within the limit.
 
-    /// What a claim may fill the account up to, under this limit.
+    /// What a charge may fill the account up to, under this limit.
     fn ceiling(&self, limit: usize, access: ReserveAccess) -> usize {
         let kept = match access {
             ReserveAccess::Normal => self.reserve() + self.overwrite_reserve(),
@@ -108,7 +108,7 @@ impl MemoryBudget {
         charged.map(drop).map_err(|_| OutOfFrames)
     }
 
-    /// Whether what is charged already is within what the claim may use: idle frames may be taken then.
+    /// Whether what is charged already is within what this access may use: idle frames may be taken then.
     pub fn allows(&self, access: ReserveAccess) -> bool {
         self.used() <= self.ceiling(self.limit(), access)
     }

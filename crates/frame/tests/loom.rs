@@ -48,7 +48,7 @@ fn check(slab: &Spans, id: DescriptorId) -> Result<u8, LockError> {
 
 fn finish(arena: &Arena, slab: &Spans) -> Vec<Deferred> {
     let mut seen = Vec::new();
-    while slab.drain_deferred(&mut |attention| seen.push(attention)) {}
+    while slab.drain_deferred(&mut |work| seen.push(work)) {}
     slab.validate().expect("valid");
     arena.validate().expect("valid");
     seen

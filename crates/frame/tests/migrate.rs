@@ -137,7 +137,7 @@ fn a_move_leaves_pending_work_pending() {
     drop(reader);
     assert!(rig.arena.migrate(&rig.movable, id).is_ok());
     let mut seen = Vec::new();
-    while rig.movable.drain_deferred(&mut |attention| seen.push(attention)) {}
+    while rig.movable.drain_deferred(&mut |work| seen.push(work)) {}
     assert!(seen.contains(&pagefold_frame::Deferred::Pending(id)));
     rig.validate().expect("valid");
 }

@@ -113,7 +113,7 @@ impl Life<'_> {
         self.model.get_mut(&(number, id)).expect("lives").1 = value;
     }
 
-    fn let_go(&mut self) {
+    fn unlock_one(&mut self) {
         if self.held.is_empty() {
             return;
         }
@@ -238,7 +238,7 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
                     life.held.push((guard, life.model[&(number, id)].1));
                 }
             }
-            17 | 18 => life.let_go(),
+            17 | 18 => life.unlock_one(),
             19..=21 => life.moved(),
             22 => life.isolated(),
             23 => life.isolated.clear(),
@@ -250,7 +250,7 @@ fn lives_agree_with_the_model(source: Box<dyn FrameSource>, stream: u64) {
         assert!(rig.memory.used() <= rig.memory.limit(), "step {step}");
         if step % 200 == 0 {
             while !life.held.is_empty() {
-                life.let_go();
+                life.unlock_one();
             }
             life.isolated.clear();
             if step % 400 == 0 {
@@ -344,15 +344,15 @@ fn a_run_that_dies_while_it_is_held_is_freed_by_the_last_hold() {
     drop(second);
     assert!(rig.movable.has_deferred());
     let mut seen = Vec::new();
-    while rig.movable.drain_deferred(&mut |attention| seen.push(attention)) {}
+    while rig.movable.drain_deferred(&mut |work| seen.push(work)) {}
     assert_eq!(seen, [pagefold_frame::Deferred::Freed(FrameCount::new(3))]);
     assert_eq!(rig.arena.stats().allocated, 0);
     rig.validate().expect("valid");
 }
 
-/// A panic while a hold is had lets go of it.
+/// A panic unlocks what its guards locked.
 #[test]
-fn a_panic_lets_go() {
+fn a_panic_unlocks() {
     let rig = Rig::new(Box::new(HeapSource::new()), 1000, ADDRESS_SPACE);
     let id = create(&rig.movable, 1, 9).expect("room");
     for write in [false, true] {

@@ -124,7 +124,7 @@ impl Gate {
         }
         loop {
             let epoch = crate::sync::epoch(LEFT);
-            if self.node.settle() {
+            if self.node.try_quiesce() {
                 thread::begin_quiet();
                 return Some(Quiet { gate: self, of_this_thread: PhantomData });
             }
@@ -208,7 +208,7 @@ pub fn model_of_a_fork(gates: &[&Gate], forked: impl FnOnce()) {
     assert!(all::close(nodes, me, &Deadline::after(Duration::MAX)), "a model waits for ever");
     loop {
         let epoch = crate::sync::epoch(LEFT);
-        if all::settle(nodes, thread::depth()) {
+        if all::try_quiesce(nodes, thread::depth()) {
             break;
         }
         crate::sync::wait(LEFT, epoch);

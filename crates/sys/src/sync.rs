@@ -248,7 +248,7 @@ mod wait {
         #[cfg(target_os = "linux")]
         {
             use rustix::thread::futex;
-            // A time that the system cannot express is as good as none: the caller looks at its clock again.
+            // A time that the system cannot express counts as none: the caller looks at its clock again.
             let timeout = futex::Timespec::try_from(timeout).ok();
             let _ = futex::wait(slot(key), futex::Flags::PRIVATE, epoch, timeout.as_ref());
         }

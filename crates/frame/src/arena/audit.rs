@@ -48,7 +48,7 @@ impl Arena {
         let handed_out = stats.allocated + stats.contiguous;
         if free + cached + handed_out as u64 != in_use {
             return Err(format!(
-                "I-BUDDY: {free} frames free, {cached} cached, {} allocated, {} claimed, of {in_use} in use",
+                "I-BUDDY: {free} frames free, {cached} cached, {} allocated, {} contiguous, of {in_use} in use",
                 stats.allocated, stats.contiguous
             ));
         }
@@ -65,12 +65,12 @@ impl Arena {
         let owned = (0..buddy.high_water_mark() * PAGEBLOCK_FRAMES)
             .filter(|&frame| self.owner(FrameNo(frame)).is_some())
             .count();
-        let claimed = (0..buddy.high_water_mark() * PAGEBLOCK_FRAMES)
+        let contiguous = (0..buddy.high_water_mark() * PAGEBLOCK_FRAMES)
             .filter(|&frame| self.owner_word(frame) == CONTIGUOUS)
             .count();
-        if (owned, claimed) != (stats.allocated, stats.contiguous) {
+        if (owned, contiguous) != (stats.allocated, stats.contiguous) {
             return Err(format!(
-                "I-OWNER: {owned} frames have an owner and {claimed} are claimed, not {} and {}",
+                "I-OWNER: {owned} frames have an owner and {contiguous} are contiguous, not {} and {}",
                 stats.allocated, stats.contiguous
             ));
         }

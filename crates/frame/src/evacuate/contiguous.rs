@@ -213,7 +213,7 @@ impl Arena {
         Err(blockers)
     }
 
-    /// What keeps a range from being isolated, or its frames from being captured, by pageblock.
+    /// What keeps a range from being isolated, or its frames from becoming free, by pageblock.
     fn obstacles(&self, range: &Range<u32>) -> Vec<Blocker> {
         let mut found = Evacuation::default();
         let high_water_mark = self.buddy.lock().high_water_mark();

@@ -41,7 +41,7 @@ struct Met {
 }
 
 impl Arena {
-    /// Moves every run of a held range that can be moved, once through.
+    /// Moves every run of an isolated range that can be moved, once through.
     pub(super) fn evacuate(
         &self,
         range: &Range<u32>,

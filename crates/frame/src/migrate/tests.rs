@@ -8,7 +8,7 @@ use crate::{
 /// With as many words as fill a descriptor of 64 bytes.
 type Chains = Slab<u32, 6, Chain>;
 
-/// A mover that isolated a chain while it was made may not see where its frames are before it holds it: what it meant to
+/// A mover that isolated a chain while it was made may not see where its frames are before it locks it: what it meant to
 /// move is then another frame, which stays. (I-PIECE)
 #[test]
 fn a_piece_that_is_not_where_it_was_seen_stays() {

@@ -108,11 +108,11 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
 
     /// Frees a dying descriptor that is not locked any more, if it is one.
     pub(crate) fn finish(&self, id: DescriptorId) -> bool {
-        let claimed = self.descriptor(id).and_then(|descriptor| descriptor.state.reap_dying());
-        if let Some(location) = claimed {
+        let reaped = self.descriptor(id).and_then(|descriptor| descriptor.state.reap_dying());
+        if let Some(location) = reaped {
             self.give_back(id, location);
         }
-        claimed.is_some()
+        reaped.is_some()
     }
 
     /// Why a descriptor's frames could not be moved now, if they could not. A hint.

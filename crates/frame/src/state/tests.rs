@@ -11,14 +11,14 @@ const DEADLOCK_AFTER: Duration = Duration::from_secs(60);
 
 const PLACE: FrameRange = FrameRange { start: FrameNo(7), frames: FrameCount::ONE };
 
-/// A word that is held for writing.
+/// A word that is locked for writing.
 fn written() -> Arc<StateWord> {
     let word = StateWord(AtomicU64::new(0));
     word.publish(PLACE);
     Arc::new(word)
 }
 
-/// What a reader gets that waits while `end` ends the write hold.
+/// What a reader gets that waits while `end` unlocks the writer.
 fn waits_while(word: &Arc<StateWord>, end: impl FnOnce(&StateWord)) -> Option<FrameRange> {
     let (send, receive) = mpsc::channel();
     let reader = Arc::clone(word);
@@ -55,7 +55,7 @@ fn a_reader_that_waits_is_woken_by_the_end_of_the_life() {
 fn a_mover_reports_pending_work_again_and_a_writer_takes_it_over() {
     let word = written();
     assert!(!word.unlock_write(), "nothing is pending");
-    assert!(word.note_pending(), "no thread holds it");
+    assert!(word.note_pending(), "no guard locks it");
     assert_eq!(word.try_write_for_move(), Ok(PLACE));
     assert_eq!(word.try_write(), Err(LockError::Busy), "the thread that took the report");
     assert!(word.unlock_write(), "it is reported again");

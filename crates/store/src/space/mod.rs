@@ -37,11 +37,28 @@ use crate::{
 /// A part of a [`Store`](crate::Store): keys from 0 up, each with a page or a value, or nothing.
 ///
 /// Cheap to clone; clones are the same space. When the last one is dropped, the space goes with everything in it, as
-/// by [`Store::drop_space`](crate::Store::drop_space), unless it was made to [`keep`](SpaceConfig::keep).
+/// by [`Store::drop_space`](crate::Store::drop_space), unless it was made to [`keep`](crate::SpaceConfig::keep).
 ///
 /// # Concurrency
 /// Shared by reference. [`try_get`](Self::try_get) never waits and is fit for a signal handler. Gets take no lock; puts
 /// take one of 16 for the exchange of an index word, and never while a codec runs or user memory is read.
+///
+/// # Examples
+/// ```
+/// use pagefold_store::{GetError, SpaceConfig, Store};
+///
+/// let store = Store::builder().limit(16 << 20).build()?;
+/// let pages = store.space(SpaceConfig::persistent(1000).name("heap"))?;
+///
+/// pages.put(7, &[1; 4096])?;
+/// let mut page = [0; 4096];
+/// pages.get(7, &mut page)?;
+/// assert_eq!((page, pages.len()), ([1; 4096], 1));
+///
+/// pages.remove(7)?;
+/// assert!(matches!(pages.get(7, &mut page), Err(GetError::Absent)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Space {
     handle: Arc<SpaceHandle>,

@@ -8,7 +8,7 @@
 
 use crate::{state::StoreState, word::Word};
 
-/// Which put it was that made what is under a key: from [`Space::get_versioned`], for [`Space::put_if`].
+/// Which put it was that made what is under a key: from [`Space::get_versioned`](crate::Space::get_versioned), for [`Space::put_if`](crate::Space::put_if).
 ///
 /// Copied and compared for free. Valid for its key, in its store, as long as the program runs; elsewhere it means nothing,
 /// and a put with it is refused, or hits a page that happens to be equal. A page of one repeated 8-byte word, and a value

@@ -23,7 +23,7 @@ where
 ///
 /// All are quiet before the first is counted, so no thread can enter one that was counted already. The counters are never too
 /// low; if their sum is right, each of them is.
-pub(super) fn settle<I>(nodes: impl Fn() -> I, own: usize) -> bool
+pub(super) fn try_quiesce<I>(nodes: impl Fn() -> I, own: usize) -> bool
 where
     I: Iterator<Item = &'static Node>,
 {
@@ -37,11 +37,11 @@ where
         node.note_own(inside);
         inside
     });
-    let settled = counted.sum::<usize>() == own;
-    if !settled {
+    let empty = counted.sum::<usize>() == own;
+    if !empty {
         closed_by_fork(&nodes).for_each(Node::unquiet);
     }
-    settled
+    empty
 }
 
 /// Opens the gates that the fork closed.

@@ -73,7 +73,7 @@ impl Node {
         if !self.admits(self.state.load(Ordering::Relaxed), as_closer) {
             return false;
         }
-        // ORDERING: SeqCst, as the next load; pair with the store of the state and the loads of the counters in `settle`.
+        // ORDERING: SeqCst, as the next load; pair with the store of the state and the loads of the counters in `try_quiesce`.
         self.shard().fetch_add(1, Ordering::SeqCst);
         order_for_loom();
         if self.admits(self.state.load(Ordering::SeqCst), as_closer) {
@@ -175,16 +175,16 @@ impl Node {
     }
 
     /// Makes a closed gate quiet if nothing is inside.
-    pub(super) fn settle(&self) -> bool {
+    pub(super) fn try_quiesce(&self) -> bool {
         if self.inside() != 0 {
             return false;
         }
         self.quiet();
-        let settled = self.inside() == 0;
-        if !settled {
+        let empty = self.inside() == 0;
+        if !empty {
             self.unquiet();
         }
-        settled
+        empty
     }
 
     /// Operations inside, and those that are about to see that they may not be. Never too few while the gate is quiet.

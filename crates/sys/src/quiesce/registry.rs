@@ -2,7 +2,7 @@
 //!
 //! The list only grows: a node whose gate was dropped is used again. What changes it holds `LIST`, and so does a thread from
 //! the moment it found all gates quiet until its fork is over; thus a child never finds the list half changed. The lock is a
-//! word and not a mutex of std because it is taken in one function and let go in another.
+//! word and not a mutex of std because it is locked in one function and unlocked in another.
 //!
 //! ```text
 //!  prepare   FORKER = me; close every gate; { LIST; all quiet? else let LIST go, wait } until yes or out of time
@@ -202,9 +202,9 @@ extern "C" fn before_fork() {
     become_forker(me);
     // ORDERING: Relaxed; a number.
     let wait = Duration::from_millis(FORK_WAIT_MS.load(Ordering::Relaxed));
-    let settled = wait_for_operations(me, &Deadline::after(wait));
+    let empty = wait_for_operations(me, &Deadline::after(wait));
     // ORDERING: Relaxed; for this thread.
-    GAVE_UP.store(!settled, Ordering::Relaxed);
+    GAVE_UP.store(!empty, Ordering::Relaxed);
 }
 
 extern "C" fn after_in_parent() {
@@ -250,7 +250,7 @@ fn wait_for_operations(me: usize, deadline: &Deadline) -> bool {
     loop {
         let epoch = epoch(LEFT);
         lock();
-        if closed && all::settle(living, own_in_living()) {
+        if closed && all::try_quiesce(living, own_in_living()) {
             return true;
         }
         if !closed {

@@ -1,5 +1,4 @@
 //! zbud's reclaim: its outcomes, the order of use, and evictors of every kind of bad manners.
-#![cfg(not(loom))]
 
 use std::{
     cell::{Cell, RefCell},

@@ -1,5 +1,4 @@
 //! zbud's frames are moved under its objects: nothing above them changes, neither order nor room nor a byte.
-#![cfg(not(loom))]
 
 use pagefold_frame::HeapSource;
 use pagefold_pool::{

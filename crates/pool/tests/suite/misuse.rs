@@ -1,5 +1,4 @@
 //! Pools that cannot be built, and the edges of those that can. Misuse of handles is in the conformance suite.
-#![cfg(not(loom))]
 
 use pagefold_pool::{
     Allocator, BuildError, NbudOptions, PoolBuilder, XcfmallocOptions, ZsmallocOptions,

@@ -2,7 +2,6 @@
 //!
 //! A refusal must look like a full pool: the operation says `OutOfMemory` or does without, every byte that was stored
 //! stays readable, the pool stays valid, and when the refusals end everything works again.
-#![cfg(not(loom))]
 
 use std::sync::Arc;
 

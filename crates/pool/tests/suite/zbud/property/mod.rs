@@ -6,7 +6,6 @@
 //! - frames never exceed objects (but for those that an open read or a reclaim holds);
 //! - a store takes a new frame only if no lone frame has room that nobody holds or reclaims;
 //! - after `compact` no two lone objects fit together.
-#![cfg(not(loom))]
 
 mod model;
 

@@ -1,5 +1,4 @@
 //! Sequences of operations, generated and shrunk, against the naive model, with `validate()` after every operation.
-#![cfg(not(loom))]
 
 use std::num::NonZeroU64;
 

@@ -4,7 +4,6 @@
 //! An object says who it is: its first bytes are its number and version, and the rest follows from them. So whoever
 //! has a handle, an evictor for example, can verify the whole object without asking anybody. Owners also know number
 //! and version, and that only what an evictor has doomed may be gone.
-#![cfg(not(loom))]
 
 use std::{
     collections::HashSet,

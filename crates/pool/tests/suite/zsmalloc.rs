@@ -1,27 +1,15 @@
-//! zsmalloc under the stress of `pagefold-testkit`, what compaction within and across classes wins and costs, and
-//! objects that lie in two frames.
-#![cfg(not(loom))]
+//! zsmalloc: what compaction within and across classes wins and costs, and objects that lie in two frames.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     thread,
-    time::Duration,
 };
 
 use pagefold_frame::HeapSource;
 use pagefold_pool::{CompactReport, Handle, HandleError, Pool, PoolBuilder, ZsmallocOptions};
-use pagefold_testkit::{
-    corpus::Lengths,
-    injected_bug::BuggyPool,
-    pattern::Pattern,
-    seed::Seed,
-    torture::{self, Failure, Plan, Summary, Watch},
-    watchdog,
-};
+use pagefold_testkit::{corpus::Lengths, pattern::Pattern, seed::Seed};
 use rand::{RngExt as _, seq::IndexedRandom as _};
 
-/// So long that only a deadlock exceeds it.
-const DEADLOCK_AFTER: Duration = Duration::from_secs(300);
 /// Objects that one call of `compact` moves at most, as the module says.
 const OBJECTS_MAX: u64 = 1024;
 
@@ -35,12 +23,6 @@ fn builder() -> PoolBuilder {
 
 fn build(builder: PoolBuilder) -> Box<dyn Pool> {
     builder.build().expect("enough for a pool")
-}
-
-fn stress(pool: Box<dyn Pool>, plan: Plan) -> Result<Summary, Failure> {
-    watchdog::within(DEADLOCK_AFTER, "a stress run", move || {
-        torture::run(&*pool, &plan, &Watch::default())
-    })
 }
 
 fn store(pool: &dyn Pool, key: u64, len: usize) -> Handle {
@@ -68,30 +50,6 @@ fn compact_fully(pool: &dyn Pool, budget: usize) -> CompactReport {
             return total;
         }
     }
-}
-
-#[test]
-fn every_byte_survives_many_threads() {
-    let seed = Seed::for_test(0x25a);
-    for (step, chain, lending, threads) in
-        [(16, 8, true, 2), (16, 8, true, 4), (32, 4, true, 8), (8, 1, true, 3), (16, 8, false, 4)]
-    {
-        let plan = Plan { threads, ops: Some(200_000), ..Plan::new(*seed) };
-        let options = ZsmallocOptions::new().class_step(step).chain_limit(chain);
-        let pool = build(with(options.class_lending(lending)));
-        if let Err(failure) = stress(pool, plan) {
-            panic!("step {step}, chain {chain}, lending {lending}, {threads} threads: {failure}");
-        }
-    }
-}
-
-#[test]
-fn a_faulty_pool_does_not_pass() {
-    let seed = Seed::for_test(0xbad);
-    let pool = BuggyPool::new(build(builder()), seed.value(), 10_000);
-    let outcome =
-        stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
-    assert!(outcome.is_err(), "the bug went unnoticed: {outcome:?}");
 }
 
 #[test]

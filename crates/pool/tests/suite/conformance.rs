@@ -1,6 +1,5 @@
 //! Every allocator through the conformance suite: nbud with every span size and placement, the others with theirs, from
 //! both sources of memory.
-#![cfg(not(loom))]
 
 use pagefold_frame::HeapSource;
 use pagefold_pool::{Allocator, FillPolicy, NbudOptions, Pool, PoolBuilder};

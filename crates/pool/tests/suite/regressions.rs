@@ -1,5 +1,4 @@
 //! Faults that were found and mended: each test fails without its fix.
-#![cfg(not(loom))]
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

@@ -1,27 +1,19 @@
-//! xcfmalloc under the stress of `pagefold-testkit`, and with readers that hold objects of several blocks.
-#![cfg(not(loom))]
+//! xcfmalloc: frames become free again, and readers hold objects of several blocks.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     thread,
-    time::Duration,
 };
 
 use pagefold_frame::HeapSource;
-use pagefold_pool::{BlockSelection, Handle, HandleError, Pool, PoolBuilder, XcfmallocOptions};
+use pagefold_pool::{Handle, HandleError, Pool, PoolBuilder, XcfmallocOptions};
 use pagefold_testkit::{
     corpus::Lengths,
-    injected_bug::BuggyPool,
     model::{Checked, Depth},
     pattern::Pattern,
     seed::Seed,
-    torture::{self, Failure, Plan, Summary, Watch},
-    watchdog,
 };
 use rand::{RngExt as _, seq::IndexedRandom as _};
-
-/// So long that only a deadlock exceeds it.
-const DEADLOCK_AFTER: Duration = Duration::from_secs(300);
 
 fn with(options: XcfmallocOptions) -> PoolBuilder {
     PoolBuilder::new(options).limit(8 << 20)
@@ -33,40 +25,6 @@ fn builder(max_blocks: u32) -> PoolBuilder {
 
 fn build(builder: PoolBuilder) -> Box<dyn Pool> {
     builder.build().expect("enough for a pool")
-}
-
-fn stress(pool: Box<dyn Pool>, plan: Plan) -> Result<Summary, Failure> {
-    watchdog::within(DEADLOCK_AFTER, "a stress run", move || {
-        torture::run(&*pool, &plan, &Watch::default())
-    })
-}
-
-#[test]
-fn every_byte_survives_many_threads() {
-    let seed = Seed::for_test(0x8cf);
-    for (max_blocks, selection, threads) in [
-        (1, BlockSelection::Standard, 3),
-        (2, BlockSelection::Standard, 4),
-        (2, BlockSelection::Inverted, 2),
-        (4, BlockSelection::Standard, 8),
-        (8, BlockSelection::Standard, 4),
-    ] {
-        let plan = Plan { threads, ops: Some(200_000), ..Plan::new(*seed) };
-        let options = XcfmallocOptions::new().max_blocks(max_blocks).selection(selection);
-        let outcome = stress(build(with(options)), plan);
-        if let Err(failure) = outcome {
-            panic!("{max_blocks} blocks, {selection:?}, {threads} threads: {failure}");
-        }
-    }
-}
-
-#[test]
-fn a_faulty_pool_does_not_pass() {
-    let seed = Seed::for_test(0xbad);
-    let pool = BuggyPool::new(build(builder(2)), seed.value(), 10_000);
-    let outcome =
-        stress(Box::new(pool), Plan { threads: 2, ops: Some(1_000_000), ..Plan::new(*seed) });
-    assert!(outcome.is_err(), "the bug went unnoticed: {outcome:?}");
 }
 
 /// A quarter of the objects is freed at a time, at random, so that what is left and what comes is scattered.

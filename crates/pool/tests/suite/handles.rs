@@ -2,7 +2,6 @@
 //! between.
 //!
 //! Each index lives four times here, so pages whose indices are retired, pending, or both come about all the time.
-#![cfg(not(loom))]
 
 use std::{collections::HashSet, sync::Arc};
 
