@@ -17,7 +17,7 @@ pub(crate) enum XtaskError {
     /// A program ended with an error.
     #[error("`{command}` failed: {status}")]
     Failed { command: String, status: ExitStatus },
-    /// Somebody pressed Ctrl-C, or the command was told to end.
+    /// Ctrl-C, or a request to end.
     #[error("interrupted")]
     Interrupted,
     /// A file or directory could not be used.

@@ -73,7 +73,7 @@ impl Workspace {
     }
 }
 
-/// Where the corpus is unless somebody says otherwise.
+/// Where the corpus is by default.
 pub(crate) fn corpus_directory() -> Result<PathBuf, XtaskError> {
     Ok(Workspace::load()?.root.join("corpus"))
 }

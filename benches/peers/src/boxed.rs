@@ -1,6 +1,6 @@
 //! Objects that are a `Vec<u8>` each.
 
-use crate::trace::Memory;
+use crate::memory::Memory;
 
 /// The program's global allocator, with its own way to give memory back.
 #[derive(Debug)]

@@ -16,8 +16,8 @@ use rand_distr::{Distribution, Zipf};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
-    caches::Peer,
     figures::{Figures, rss_anon},
+    peer::Peer,
 };
 
 /// What a run is made of.

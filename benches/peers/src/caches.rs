@@ -6,22 +6,13 @@ use std::{error::Error, sync::Arc};
 use pagefold_codec::{CodecSpec, Dictionary};
 use pagefold_store::{Cache, CacheConfig, Store};
 
-use crate::cached::{Settings, value_of};
+use crate::{
+    cached::{Settings, value_of},
+    peer::Peer,
+};
 
 /// What an entry costs beside its value, roughly; what is left is found by measuring the process.
 const ENTRY_BYTES: u64 = 64;
-
-/// A cache under comparison.
-pub trait Peer: Sync {
-    /// What a get gives.
-    type Value: AsRef<[u8]>;
-
-    /// The value of a key.
-    fn get(&self, key: u64) -> Option<Self::Value>;
-
-    /// Takes a value.
-    fn insert(&self, key: u64, value: Vec<u8>);
-}
 
 /// A dictionary for zstd:1 from the 1000 values that are asked for most; `None` where none would win.
 ///

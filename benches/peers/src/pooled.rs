@@ -1,8 +1,8 @@
 //! Objects in nbud, as it is built by default.
 
-use pagefold_pool::{Handle, FillPolicy, Pool};
+use pagefold_pool::{FillPolicy, Handle, Pool};
 
-use crate::{common::builder, trace::Memory};
+use crate::{common::builder, memory::Memory};
 
 /// Frames in a span, nbud's default.
 const SPAN_FRAMES: u32 = 4;

@@ -15,6 +15,7 @@ use std::{hint::black_box, time::Instant};
 use crate::{
     common::{Rng, fill_of, object_len, source},
     figures::{Figures, rss_anon},
+    memory::Memory,
 };
 
 /// How often each object is replaced in `churn`, on average.
@@ -22,24 +23,6 @@ const REWRITES: usize = 3;
 
 /// The bytes of the longest object.
 const OBJECT_MAX: usize = 4096;
-
-/// Holds objects.
-pub trait Memory {
-    /// What names one.
-    type Object;
-
-    /// Keeps a copy of these bytes.
-    fn store(&mut self, bytes: &[u8]) -> Self::Object;
-
-    /// Forgets an object.
-    fn free(&mut self, object: Self::Object);
-
-    /// Gives an object's bytes to `f`.
-    fn read(&self, object: &Self::Object, f: &mut dyn FnMut(&[u8]));
-
-    /// Returns what is free to the system, as far as that goes.
-    fn give_back(&mut self);
-}
 
 /// A run in progress.
 struct Trace<M: Memory> {

@@ -10,7 +10,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`], [`codec_choice`], [`exclude`], [`like`], [`files0`] | what is asked for |
-//! | [`error`] | why there is no report, and the exit code of each cause |
+//! | [`error`], [`html_error`] | why there is no report, and the exit code of each cause |
 //! | [`pool`] | the pools that are measured |
 //! | [`mod@read`] | the sample of the input |
 //! | [`mod@measure`] | the runs |
@@ -22,6 +22,8 @@ pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod exclude;
 mod files0;
+#[cfg(feature = "html")]
+mod html_error;
 pub(crate) mod like;
 mod measure;
 mod pool;
@@ -31,14 +33,11 @@ mod result;
 
 use std::path::PathBuf;
 
+#[cfg(feature = "html")]
+use self::report::html::{Destination, Settings};
 use crate::{
     console::Output,
-    estimate::{
-        config::EstimateConfig,
-        error::EstimateError,
-        report::html::{Destination, Settings},
-        result::report::Report,
-    },
+    estimate::{config::EstimateConfig, error::EstimateError, result::report::Report},
     exit::Exit,
     interrupt::Interrupt,
     progress::Progress,

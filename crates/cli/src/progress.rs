@@ -1,4 +1,4 @@
-//! The progress bar: on stderr, and only where somebody can watch it.
+//! The progress bar: on stderr, and only on a terminal.
 
 use std::io::{IsTerminal as _, stderr, stdout};
 
@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::console::Output;
 
-/// A progress bar, or nothing when nobody would see it.
+/// A progress bar, or nothing where stderr is no terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -28,7 +28,7 @@ impl Progress {
         Self { bar: ProgressBar::hidden() }
     }
 
-    /// Begins a stage of `total` units; 0 when nobody knows how many.
+    /// Begins a stage of `total` units; 0 when their number is unknown.
     pub(crate) fn begin(&self, stage: String, total: u64) {
         let template = if total == 0 {
             "{spinner} {msg}  {human_pos}"

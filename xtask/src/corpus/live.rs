@@ -168,7 +168,7 @@ fn first_line(stdout: ChildStdout) -> mpsc::Receiver<io::Result<String>> {
     thread::spawn(move || {
         let mut line = String::new();
         let outcome = BufReader::new(stdout).read_line(&mut line).map(|_| line);
-        // Nobody listens any more after the limit.
+        // The receiver is gone after the limit.
         let _ = sender.send(outcome);
     });
     receiver

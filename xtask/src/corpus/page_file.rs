@@ -78,7 +78,7 @@ impl PageFile {
     }
 }
 
-/// Temporary files are for their owner alone; a corpus may be read by whoever may read the directory.
+/// Temporary files are for their owner alone; a corpus has the permissions of its directory.
 #[cfg(unix)]
 fn make_readable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

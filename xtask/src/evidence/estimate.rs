@@ -94,7 +94,7 @@ pub(super) fn run(
 fn output_unless(mut command: Command, interrupted: &AtomicBool) -> Result<String, XtaskError> {
     let shown = show(&command);
     let failed = |source: io::Error| XtaskError::Start { program: shown.clone(), source };
-    // A file and not a pipe, because nobody reads while the command runs.
+    // A file and not a pipe, because nothing reads while the command runs.
     let mut text = tempfile::tempfile().map_err(failed)?;
     let mut child = command.stdout(text.try_clone().map_err(failed)?).spawn().map_err(failed)?;
     let status = loop {

@@ -2,5 +2,5 @@
 #![forbid(unsafe_code)]
 
 fn main() {
-    pagefold_peers::figures::main_of_pool();
+    pagefold_peers::programs::main_of_pool();
 }

@@ -6,5 +6,5 @@ fn give_back() {
 }
 
 fn main() {
-    pagefold_peers::figures::main_of_boxed(give_back);
+    pagefold_peers::programs::main_of_boxed(give_back);
 }

@@ -1,11 +1,13 @@
 //! Why a measurement gives no report, or no complete one; and the exit code for each cause.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use pagefold_codec::BuildCodecError;
 use pagefold_pool::{AllocError, BuildError, HandleError};
 use thiserror::Error;
 
+#[cfg(feature = "html")]
+use super::html_error::HtmlError;
 use crate::{bytes, console::OutputError, exit::Exit, interrupt::InterruptError};
 
 /// What to do where there is no memory.
@@ -118,30 +120,4 @@ pub(crate) enum ListError {
         "{list}: name {number} is empty; names end in a zero byte, as find -print0 writes them"
     )]
     EmptyName { list: String, number: usize },
-}
-
-/// Why there is no page.
-#[cfg(feature = "html")]
-#[derive(Debug, Error)]
-pub(crate) enum HtmlError {
-    /// Something that is no file stands there.
-    #[error("--html {}: it is not a regular file; name a new file or one that may be replaced", .0.display())]
-    NotAFile(PathBuf),
-    /// The page would replace what is to be measured.
-    #[error("--html {}: it is one of the inputs, and the page would replace it; name another file", .0.display())]
-    IsAnInput(PathBuf),
-    /// No file can be made there.
-    #[error("--html {}: no file can be written there: {error}; choose a directory that exists and that you may write to", path.display())]
-    Unwritable { path: PathBuf, error: io::Error },
-    /// It could be written before the measurement, and cannot be now.
-    #[error("--html {}: the page could not be written: {error}; what it would show was printed", path.display())]
-    Failed { path: PathBuf, error: io::Error },
-}
-
-#[cfg(feature = "html")]
-impl HtmlError {
-    /// Whether it was found before anything was measured.
-    pub(crate) fn is_early(&self) -> bool {
-        !matches!(self, Self::Failed { .. })
-    }
 }

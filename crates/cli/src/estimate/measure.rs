@@ -128,7 +128,7 @@ fn run(
 }
 
 /// Compresses and decompresses a few pages on each thread: contexts that a codec makes on first use are its own
-/// memory, not the pool's, and the time they take is nobody's store.
+/// memory, not the pool's, and the time they take belongs to no store.
 fn warm_up(codec: &dyn Codec, spool: &Spool, threads: usize) -> Result<(), EstimateError> {
     let body = || {
         let (mut scratch, mut page) = ([0; accept_len(PAGE)], [0; PAGE]);

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::*;
 
-#[path = "../../../tests/process/core_builder.rs"]
+#[path = "../../../tests/command/process/core_builder.rs"]
 mod core_builder;
 
 use core_builder::{Core, READ, WRITE};

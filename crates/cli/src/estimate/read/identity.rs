@@ -1,8 +1,8 @@
 //! Whether a file was met before: by another path, or by another of its names.
 //!
 //! Device and inode look like an identity and are none everywhere: network and stacked file systems have files of their
-//! own that share both. Only a file with several names (a link count above 1) is looked up by them; they are then as good
-//! as the count. A file with one name is met twice only where inputs overlap, and is known by where it really lies.
+//! own that share both. Only a file with several names (a link count above 1) is looked up by them, so they are as
+//! reliable as the count. A file with one name is met twice only where inputs overlap, and is known by where it really lies.
 
 use std::{
     collections::HashSet,

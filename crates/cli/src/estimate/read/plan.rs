@@ -4,7 +4,7 @@
 //! bounded, it is tried what fits.
 
 use crate::estimate::{
-    config::{EstimateConfig, PAGE, Sampling},
+    config::{DEFAULT_SAMPLE, EstimateConfig, PAGE, Sampling},
     error::EstimateError,
     read::{
         discover::Discovery,
@@ -12,9 +12,6 @@ use crate::estimate::{
         spool::Room,
     },
 };
-
-/// What is sampled when nothing else is asked for, at most.
-pub(crate) const DEFAULT_SAMPLE: u64 = 1 << 30;
 
 /// Keeps a sample that was planned for a cap from going over it by chance: sampling a quarter of a million pages
 /// strays by some 0.2 %.

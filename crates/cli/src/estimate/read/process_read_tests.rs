@@ -119,7 +119,7 @@ fn read_sampled(
     let mut spool = Spool::new(Sampler::new(1, fraction), Room::Tighten { bytes: usize::MAX }, 0);
     let ordinal = spool.add_source("process 7".into()).expect("the first source");
     let candidate = Candidate {
-        // Nobody's number: what the kernel says of it is then nothing.
+        // No process has this number, so the kernel says nothing of it.
         process_id: 1 << 30,
         name: "script".to_owned(),
         named: true,
@@ -142,7 +142,7 @@ fn only_private_pages_count_and_each_has_its_own_bytes() {
     let (spool, summary, outcome) = read_all(&script);
     assert!(outcome.is_ok() && summary.complete, "{outcome:?}");
     assert_eq!((summary.pages, summary.bytes, summary.vanished_pages), (4, 4 * SIZE, 0));
-    assert_eq!(summary.beside.shared_anonymous, Some(SIZE), "one page is somebody else's too");
+    assert_eq!(summary.beside.shared_anonymous, Some(SIZE), "another process has one page too");
     let read: Vec<_> = (0..spool.len()).map(|index| spool.page(index)[77]).collect();
     assert_eq!(read, [0x100, 0x102, 0x106, 0x107].map(|number: u64| (number % 251) as u8));
     let reads = script.reads.borrow();
@@ -187,7 +187,7 @@ fn a_process_that_ends_leaves_what_was_read() {
     let (spool, summary, outcome) = read_all(&script);
     let Err(Stopped::Source(why)) = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("ended") && !summary.complete, "{why}");
-    // Of the third mapping nobody can say any more whether its pages were still private.
+    // Whether the pages of the third mapping were still private is unknown.
     assert_eq!((summary.pages, spool.len()), (20, 20));
 }
 
@@ -251,7 +251,7 @@ fn mappings_are_told_apart_when_asked_for() {
         let pages = (0..spool.len()).filter(|&index| spool.group(index) == mapping.group as usize);
         assert_eq!(pages.count() as u64, mapping.pages, "{mapping:?}");
     }
-    assert!(read_all(&script).1.mappings.is_empty(), "nobody asked");
+    assert!(read_all(&script).1.mappings.is_empty(), "they were not asked for");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn processes_stand_by_size_with_their_sum_in_80_columns() {
 }
 
 #[test]
-fn one_process_needs_no_sum_and_what_nobody_knows_is_a_dash() {
+fn one_process_needs_no_sum_and_what_is_unknown_is_a_dash() {
     let mut core = process(7, 100, 0.0);
     core.core = Some("core.7".into());
     core.beside = Default::default();
@@ -105,7 +105,7 @@ fn mappings_are_named_and_the_small_ones_are_put_together() {
     ];
     process.mappings.extend((0..20).map(|at| mapping(at << 32, MappingKind::Anonymous, None, 1)));
     let mut input = input(vec![process]);
-    assert_eq!(tables(&input).len(), 1, "nobody asked for mappings");
+    assert_eq!(tables(&input).len(), 1, "mappings were not asked for");
     input.maps = true;
     let table = tables(&input).pop().expect("the table of mappings");
     let (kinds, table) = table.split_once("\n\n").expect("two tables");

@@ -32,7 +32,7 @@ pub(crate) struct ProcessSummary {
     pub group: u32,
 }
 
-/// A process's memory that is left out, in bytes; `None` where nobody knows.
+/// A process's memory that is left out, in bytes; `None` where it is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Beside {
     /// RssAnon as the kernel counts it, to hold the pages against.

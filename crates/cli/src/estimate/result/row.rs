@@ -91,7 +91,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A row with the pool's figures; pages are counted next, and the rest is filled in by whoever measured it.
+    /// A row with the pool's figures; the run counts pages next and fills in the rest.
     pub(crate) fn new(codec: &dyn Codec, allocator: &str, phase: Phase, stats: &Stats) -> Self {
         Self {
             codec: codec.name().to_owned(),

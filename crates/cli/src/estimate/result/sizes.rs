@@ -40,6 +40,7 @@ impl Sizes {
     }
 
     /// How many objects each bucket has, the shortest first.
+    #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "only the page shows them"))]
     pub(crate) fn counts(&self) -> &[u64; BUCKETS] {
         &self.counts
     }

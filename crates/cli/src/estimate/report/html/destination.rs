@@ -1,6 +1,6 @@
 //! Where the page goes: looked at before anything is measured, and written whole or not at all.
 //!
-//! The page is written to a file beside its place and then renamed, so whoever opens it sees the old page or the new one,
+//! The page is written to a file beside its place and then renamed, so a reader sees the old page or the new one,
 //! and a full disk leaves the old one. The rename puts a new file in the place of the old; so a place that is a device, a
 //! FIFO or a directory is refused, a symbolic link is followed first, and so is a place that is one of the inputs.
 
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::estimate::{config::Input, error::HtmlError};
+use crate::estimate::{config::Input, html_error::HtmlError};
 
 /// A place that can be written, as far as that can be known beforehand.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! How it was measured: everything that somebody needs to do the same again.
+//! How it was measured: everything that is needed to repeat it.
 
 use std::{ffi::OsString, time::SystemTime};
 

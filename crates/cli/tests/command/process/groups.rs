@@ -9,10 +9,8 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    children::{Talker, python, settle},
-    common::{Outcome, estimate, estimate_json, number},
-};
+use super::children::{Talker, python, wait_until_still};
+use crate::common::{Outcome, estimate, estimate_json, number};
 
 const MIB: u64 = 1 << 20;
 
@@ -164,7 +162,7 @@ fn prefork() -> (Talker, Vec<String>) {
     let workers = parent.ask("' '.join(map(str, workers))");
     let mut ids = vec![parent.id().to_string()];
     ids.extend(workers.split(' ').map(str::to_owned));
-    settle(parent.id());
+    wait_until_still(parent.id());
     (parent, ids)
 }
 

@@ -3,9 +3,6 @@
 mod bad_input;
 mod traces;
 
-#[path = "../support/signals.rs"]
-mod child_signals;
-
 use std::{
     ffi::OsStr,
     fs,
@@ -132,7 +129,7 @@ fn faults_that_are_turned_off_do_not_happen() {
 fn seconds_are_shared_by_the_runs() {
     let begin = std::time::Instant::now();
     for threads in ["1", "2"] {
-        let document = json(&["--seconds", "2", "--threads", threads], 0);
+        let document = json(&["--seconds", "1", "--threads", threads], 0);
         assert_eq!(runs(&document).len(), Allocator::ALL.len());
     }
     // Each run ends with its checks.

@@ -169,8 +169,8 @@ pub(crate) fn rss_anon(process_id: u32) -> u64 {
     status_bytes(process_id, "RssAnon").expect("the process is alive")
 }
 
-/// Waits until the process's memory holds still for a while; how long that takes is nobody's promise.
-pub(crate) fn settle(process_id: u32) {
+/// Waits until the process's memory holds still for a while; nothing bounds how long that takes.
+pub(crate) fn wait_until_still(process_id: u32) {
     let mut last = rss_anon(process_id);
     let mut still = 0;
     for _ in 0..PATIENCE {

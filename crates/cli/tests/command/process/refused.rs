@@ -9,13 +9,11 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    children::{python, python_with_a_heap, status_bytes},
-    common::{Outcome, estimate, estimate_json, number, pagefold, runs},
-};
+use super::children::{python, python_with_a_heap, status_bytes};
+use crate::common::{Outcome, estimate, estimate_json, number, pagefold, runs};
 
 /// A user that owns no process here.
-const NOBODY: &str = "65534";
+const OTHER_USER: &str = "65534";
 
 fn refuse(process_id: &str, code: i32, words: &[&str]) {
     estimate(["--pid", process_id]).fails_without_report(code, words);
@@ -65,11 +63,11 @@ fn the_command_does_not_measure_itself() {
     outcome.fails_without_report(1, &["(pagefold)", "this very command"]);
 }
 
-/// The command as another user, and whether that can be: only root may become somebody else.
-fn as_nobody() -> Option<Command> {
+/// The command as another user, and whether that can be: only root may become another user.
+fn as_another_user() -> Option<Command> {
     let command = || {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+        command.args(["--reuid", OTHER_USER, "--regid", OTHER_USER, "--clear-groups"]);
         command.arg(env!("CARGO_BIN_EXE_pagefold"));
         command
     };
@@ -79,7 +77,7 @@ fn as_nobody() -> Option<Command> {
 
 #[test]
 fn another_users_process_is_refused_with_what_would_help() {
-    let Some(mut command) = as_nobody() else {
+    let Some(mut command) = as_another_user() else {
         eprintln!(
             "SKIPPED: this user cannot become another one, or that one cannot run the binary"
         );

@@ -9,7 +9,3 @@
 mod browser;
 mod file;
 mod sizes;
-
-#[path = "../estimate/common.rs"]
-#[expect(dead_code, reason = "the tests of the measurement use the rest")]
-mod common;

@@ -4,10 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{
-    children::{python, settle},
-    common::number,
-};
+use super::children::{python, wait_until_still};
+use crate::common::number;
 
 const MIB: u64 = 1 << 20;
 
@@ -43,7 +41,7 @@ fn a_sample_of_a_large_process_is_read_in_the_memory_of_the_sample() {
          data = [random.randbytes(1 << 20) for _ in range(128)]\n\
          text = [bytearray(b'the quick brown fox %d ' % i * 60000)[:1 << 20] for i in range(128)]",
     );
-    settle(python.id());
+    wait_until_still(python.id());
     let id = python.id().to_string();
     let (peak, document) = peak(&["--sample", "0.125", "--codec", "lz4", "--pid", &id]);
     let process = &document["input"]["processes"][0];

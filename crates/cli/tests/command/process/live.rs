@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use crate::{
-    children::{self, Redis, python, python_with_a_heap, rss_anon, settle},
-    common::{estimate, estimate_json, number, ratio, runs},
-};
+use super::children::{self, Redis, python, python_with_a_heap, rss_anon, wait_until_still};
+use crate::common::{estimate, estimate_json, number, ratio, runs};
 
 const PAGE: u64 = 4096;
 
@@ -27,7 +25,7 @@ fn far(one: f64, other: f64) -> f64 {
 
 /// Checks a process's figures: pages within 2 % of the kernel's, two runs within 1 % of each other.
 fn check(process_id: u32) {
-    settle(process_id);
+    wait_until_still(process_id);
     let before = rss_anon(process_id);
     let first = measure(process_id, &[]);
     let second = measure(process_id, &[]);
@@ -45,7 +43,7 @@ fn check(process_id: u32) {
             (least..=most).contains(&anonymous),
             "{bytes} and {shared} shared; RssAnon {before}, then {after}"
         );
-        assert!(shared * 50 <= bytes, "nobody shares much with it: {found}");
+        assert!(shared * 50 <= bytes, "other processes share little with it: {found}");
         assert_eq!(found["complete"], true);
         assert_eq!(number(&document["input"], "pages"), number(found, "pages"));
         assert_eq!(number(&document["input"], "files"), 0);
@@ -107,7 +105,7 @@ fn what_a_process_shares_is_left_out_and_told() {
          child = os.fork()\n\
          if child == 0:\n    import signal\n    signal.pause()",
     );
-    settle(parent.id());
+    wait_until_still(parent.id());
     let document = measure(parent.id(), &[]);
     let found = process(&document);
     assert!(number(found, "shared_anonymous_bytes") >= 32 << 20, "{found}");
@@ -116,7 +114,7 @@ fn what_a_process_shares_is_left_out_and_told() {
     assert!(number(found, "bytes") < 16 << 20, "{found}");
     parent.ask("os.kill(child, 9)");
     parent.ask("os.waitpid(child, 0)");
-    settle(parent.id());
+    wait_until_still(parent.id());
     let document = measure(parent.id(), &[]);
     assert!(number(process(&document), "bytes") > 32 << 20, "its own again: {document}");
 }
@@ -171,7 +169,7 @@ fn mappings_add_up_to_the_process_and_are_named() {
          threading.stack_size(1 << 20)\n\
          threading.Thread(target=threading.Event().wait, daemon=True).start()",
     );
-    settle(python.id());
+    wait_until_still(python.id());
     let document = measure(python.id(), &["--maps"]);
     let found = process(&document);
     let maps = found["maps"].as_array().expect("`maps` is an array");
@@ -203,7 +201,7 @@ fn mappings_add_up_to_the_process_and_are_named() {
 #[test]
 fn a_sample_says_how_sure_it_is() {
     let python = python_with_a_heap();
-    settle(python.id());
+    wait_until_still(python.id());
     let whole = measure(python.id(), &[]);
     assert_eq!(runs(&whole)[0]["effective_ratio_95"], Value::Null, "all of it was measured");
     let sampled = measure(python.id(), &["--sample", "0.2"]);

@@ -101,7 +101,7 @@ fn a_page_is_written_beside_what_is_printed_and_replaces_an_old_one() {
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(fs::read_to_string(&page).expect("it was written").starts_with("<!DOCTYPE html>"));
     let mode = fs::metadata(&page).expect("it is there").permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600, "who may read the old page may read the new one, and nobody else");
+    assert_eq!(mode, 0o600, "the new page has the permissions of the old one");
     assert!(dir.path().join("latest").is_symlink(), "the link still is one");
     assert_eq!(names(dir.path()), ["latest", "report.html"], "nothing else is left");
 }

@@ -12,9 +12,6 @@
 //! What a machine lacks (Node, Redis, gdb, another user to become) is skipped, and said on stderr with `SKIPPED`.
 
 mod children;
-#[path = "../estimate/common.rs"]
-#[expect(dead_code, reason = "the other tests of the binary use the rest")]
-mod common;
 mod core;
 mod core_builder;
 mod groups;

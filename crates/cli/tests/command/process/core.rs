@@ -9,11 +9,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    children::{python_with_a_heap, settle},
-    common::{PAGE, estimate, estimate_json, noise, number, runs, text, write},
-    core_builder::{Core, READ, WRITE},
-};
+use super::children::{python_with_a_heap, wait_until_still};
+use super::core_builder::{Core, READ, WRITE};
+use crate::common::{PAGE, estimate, estimate_json, noise, number, runs, text, write};
 
 const HEAP: u64 = 0x50_0000;
 const STACK: u64 = 0x7ff0_0000_0000;
@@ -232,7 +230,7 @@ fn a_program_is_a_file() {
 fn a_core_file_by_gdb_agrees_with_the_process() {
     let mut python = python_with_a_heap();
     let digest = python.ask("digest()");
-    settle(python.id());
+    wait_until_still(python.id());
     let id = python.id().to_string();
     let live = estimate_json(["--codec", "lz4", "--pid", &id], 0);
     let directory = tempfile::tempdir().expect("a temporary directory");

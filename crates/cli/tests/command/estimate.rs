@@ -11,10 +11,8 @@
 //! | [`selection`] | which files are read, and what is said of the others |
 //! | [`signals`] | signals, limits of files, control characters |
 //! | [`terminal`] | tables, colours, pipes, signals |
-//! | [`common`] | driving the binary |
 
 mod bad_input;
-mod common;
 mod coverage;
 mod holes;
 mod kernel;
@@ -23,6 +21,3 @@ mod measure;
 mod selection;
 mod signals;
 mod terminal;
-
-#[path = "../support/signals.rs"]
-mod child_signals;
