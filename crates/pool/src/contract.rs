@@ -132,7 +132,7 @@ pub trait Pool: Send + Sync {
 
     /// Moves objects, and then the frames under them, until about `budget` bytes were moved or nothing more can be
     /// won; call again while [`more`](CompactReport::more) says so. Pageblocks that become free go back to the system.
-    /// Runs beside normal use; what somebody holds is passed over.
+    /// Runs beside normal use; a descriptor that is locked is passed over.
     fn compact(&self, budget: usize) -> CompactReport;
 
     /// Evicts by the pool's own order of use, where the packing keeps one. Takes the frame that was filled longest ago and
@@ -245,7 +245,7 @@ pub struct CompactReport {
     pub migrated_bytes: u64,
     /// Pageblocks (2 MiB) that became free by it and went back to the system.
     pub freed_pageblocks: u64,
-    /// Places left alone because somebody was using them.
+    /// Descriptors left alone because they were locked.
     pub busy: u64,
     /// Whether another call may win more.
     pub more: bool,
@@ -266,7 +266,7 @@ pub struct Reclaimed {
     pub frames: u32,
     /// Frames that were tried and still held an object afterwards.
     pub kept: u32,
-    /// Whether somebody was still reading from the frame: its memory then goes back when they are done.
+    /// Whether the frame was still being read: its last reader gives the memory back.
     pub deferred: bool,
 }
 

@@ -166,7 +166,7 @@ impl<P: Packing> Pool for Engine<P> {
     }
 
     fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
-        lookup::visit(&self.packing, handle, Wait::Never, f)
+        lookup::try_read(&self.packing, handle, f)
     }
 
     fn compact(&self, budget: usize) -> CompactReport {

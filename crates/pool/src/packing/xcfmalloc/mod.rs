@@ -53,7 +53,7 @@ use pagefold_frame::{Busy, FRAME_BYTES, FrameMigrateError, LockError, Movable, R
 use pagefold_sys::sync::Mutex;
 
 use self::{
-    blocks::UNIT_BYTES,
+    blocks::{MAX_BLOCKS, UNIT_BYTES},
     chain::{Part, Sides},
     compact::Progress,
     header::{Broken, is_intact},
@@ -73,8 +73,6 @@ use crate::{
     stats::Stats,
 };
 
-/// The most blocks an object may have: what a read gives.
-const MAX_BLOCKS: usize = Slices::MAX;
 /// Frames that only overwriting and compaction may use, beside those of one object: pages of tables for them.
 const RESERVE_PAGES: usize = 8;
 /// The least a limit leaves beside fixed structures, reserve and one object: the first pages of every table.
