@@ -139,7 +139,7 @@ fn guest(machine: &mut Machine) -> Result<u64, Box<dyn Error>> {
     Ok(sum)
 }
 
-/// What the run found, for whoever checks it.
+/// What the run found, for the test that checks it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) faults: u64,

@@ -56,7 +56,7 @@ fn mixed(byte: u8, at: u32) -> u8 {
     }
 }
 
-/// What the run found, for whoever checks it.
+/// What the run found, for the test that checks it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) asked: u64,

@@ -139,7 +139,7 @@ fn rewrite(
         let lens: Vec<usize> = (0..batch).map(|_| object_len(rng)).collect();
         let begin = Instant::now();
         for (handle, len) in handles[start..start + batch].iter_mut().zip(lens) {
-            // At the brim a long object may not fit where a short one does.
+            // At the limit a long object may not fit where a short one does.
             *handle = pool
                 .store(&source[3][..len])
                 .or_else(|_| pool.store(&source[3][..64]))

@@ -32,7 +32,7 @@ const RETIRED: &[Retired] = &[
     },
     Retired { forms: &["captured"], say: "isolated free page", within: &["crates/frame"] },
     Retired { forms: &["doomed"], say: "frames to free", within: EVERYWHERE },
-    Retired { forms: &["draft", "drafts"], say: "block reservation", within: EVERYWHERE },
+    Retired { forms: &["draft", "drafts"], say: "block reservation", within: &["crates", "docs"] },
     Retired { forms: &["ballast"], say: "overwrite reserve", within: EVERYWHERE },
     Retired { forms: &["bell", "bells"], say: "wakeup, notify", within: EVERYWHERE },
     Retired { forms: &["unread"], say: "read error", within: &["crates/store", "docs"] },

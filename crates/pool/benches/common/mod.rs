@@ -104,7 +104,7 @@ impl Filled {
         let begin = Instant::now();
         let stored = self.pool.store(&source[usize::from(fill)][..len]);
         let took = begin.elapsed();
-        // At the very brim a long object may not fit: a short one then does.
+        // At the limit a long object may not fit: a short one then does.
         let handle =
             stored.or_else(|_| self.pool.store(&source[usize::from(fill)][..64])).expect("room");
         self.objects[at] = (handle, fill);

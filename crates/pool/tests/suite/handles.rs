@@ -60,7 +60,7 @@ impl Run {
         assert!(self.stale.insert(handle));
     }
 
-    /// Replaces the bytes of an object, if there is an index to spare for a carrier.
+    /// Replaces the bytes of an object, if there is an index to spare for a proxy.
     fn write(&mut self, at: usize, rng: &mut impl Rng) {
         let (handle, len, pattern) = &mut self.live[at];
         let new = Pattern::new(rng.random(), 0, 1);

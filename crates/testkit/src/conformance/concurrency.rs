@@ -108,7 +108,7 @@ pub(super) fn own_step(
 pub(super) fn readers_beside_compaction_and_freeing(under_test: &PoolUnderTest<'_>) {
     under_test.guarded("readers beside compaction and freeing", |pool| {
         const ALIVE: u8 = 0;
-        const DOOMED: u8 = 1;
+        const FREEING: u8 = 1;
         const FREED: u8 = 2;
         let seed = Seed::for_test(0x4ead);
         let mut rng = seed.rng(99);
@@ -156,7 +156,7 @@ pub(super) fn readers_beside_compaction_and_freeing(under_test: &PoolUnderTest<'
             });
             let mut rng = seed.rng(7);
             for (own, fate) in objects.iter().filter(|_| rng.random_bool(0.6)) {
-                fate.store(DOOMED, Ordering::SeqCst);
+                fate.store(FREEING, Ordering::SeqCst);
                 let answer = pool.free(own.handle);
                 fate.store(FREED, Ordering::SeqCst);
                 if answer.is_err() {

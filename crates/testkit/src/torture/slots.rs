@@ -2,10 +2,10 @@
 //!
 //! # States of a slot
 //! ```text
-//! empty --reserve--> storing --stored--> held --begin_free--> doomed --last user leaves--> empty
+//! empty --reserve--> storing --stored--> held --begin_free--> freeing --last user leaves--> empty
 //!                       `--refused--> empty
 //! ```
-//! A held slot may be written by one thread at a time, also while it is doomed. Any number of threads may try to
+//! A held slot may be written by one thread at a time, also while it is being freed. Any number of threads may try to
 //! free it; exactly one of them must succeed. Versions only grow, over all objects that a slot ever has, so
 //! `ended ..= begun` bounds what a reader may see, whatever happened meanwhile.
 //!
@@ -47,7 +47,7 @@ enum State {
 struct Held {
     object: Object,
     writing: bool,
-    doomed: bool,
+    freeing: bool,
     frees_running: u32,
     frees_won: u32,
 }
@@ -101,7 +101,7 @@ impl Slot {
     /// Whether `Stale` is a right answer for this handle: its object is being freed or gone.
     pub(super) fn may_be_stale(&self, handle: Handle) -> bool {
         match &*self.lock() {
-            State::Held(held) => held.object.handle != handle || held.doomed,
+            State::Held(held) => held.object.handle != handle || held.freeing,
             _ => true,
         }
     }
@@ -125,7 +125,7 @@ impl Slot {
             Some(object) => State::Held(Held {
                 object,
                 writing: false,
-                doomed: false,
+                freeing: false,
                 frees_running: 0,
                 frees_won: 0,
             }),
@@ -160,8 +160,8 @@ impl Slot {
                 held.object.version = object.version;
                 self.ended.store(object.version, Ordering::SeqCst);
             }
-            // The version stays reserved in a doomed slot: the next object must not have one that is less.
-            Written::Refused | Written::Stale if held.doomed => {
+            // The version stays reserved in a slot that is being freed: the next object must not have one that is less.
+            Written::Refused | Written::Stale if held.freeing => {
                 held.object.version = object.version;
             }
             Written::Refused => self.begun.store(held.object.version, Ordering::SeqCst),
@@ -177,8 +177,8 @@ impl Slot {
     /// Joins those who free the object; with `join` also when others have begun.
     pub(super) fn begin_free(&self, join: bool) -> Option<Object> {
         match &mut *self.lock() {
-            State::Held(held) if !held.doomed || join => {
-                held.doomed = true;
+            State::Held(held) if !held.freeing || join => {
+                held.freeing = true;
                 held.frees_running += 1;
                 Some(held.object)
             }
@@ -190,7 +190,7 @@ impl Slot {
     pub(super) fn begin_free_of(&self, handle: Handle) -> Option<Object> {
         match &mut *self.lock() {
             State::Held(held) if held.object.handle == handle => {
-                held.doomed = true;
+                held.freeing = true;
                 held.frees_running += 1;
                 Some(held.object)
             }
@@ -213,7 +213,7 @@ impl Slot {
     pub(super) fn resting(&self) -> Result<Option<Object>, Failure> {
         match &*self.lock() {
             State::Empty => Ok(None),
-            State::Held(held) if !held.writing && !held.doomed => Ok(Some(held.object)),
+            State::Held(held) if !held.writing && !held.freeing => Ok(Some(held.object)),
             busy => Err(Failure(format!("a slot is not at rest: {busy:?}"))),
         }
     }
@@ -221,7 +221,7 @@ impl Slot {
     /// The last thread that leaves a slot to be freed empties it, and counts the frees that succeeded.
     fn leave(state: &mut State) -> Result<(), Failure> {
         if let State::Held(held) = state
-            && held.doomed
+            && held.freeing
             && !held.writing
             && held.frees_running == 0
         {

@@ -64,7 +64,7 @@ fn identify(slices: Slices<'_>) -> (u64, u64) {
 struct Shared<'p> {
     pool: &'p dyn Pool,
     /// Handles of objects that an evictor frees or has freed.
-    doomed: Mutex<HashSet<Handle>>,
+    freeing: Mutex<HashSet<Handle>>,
     published: [AtomicU64; PUBLISHED],
     evicted: AtomicU64,
     reclaimed: AtomicU64,
@@ -80,8 +80,8 @@ struct Object {
 }
 
 impl Shared<'_> {
-    fn is_doomed(&self, handle: Handle) -> bool {
-        self.doomed.lock().expect("no panic").contains(&handle)
+    fn is_being_freed(&self, handle: Handle) -> bool {
+        self.freeing.lock().expect("no panic").contains(&handle)
     }
 
     /// Verifies an object of its owner's; `false` if it was evicted.
@@ -95,7 +95,7 @@ impl Shared<'_> {
             }
             Err(error) => {
                 assert_eq!(error, HandleError::Stale);
-                assert!(self.is_doomed(object.handle), "object {} is lost", object.number);
+                assert!(self.is_being_freed(object.handle), "object {} is lost", object.number);
                 false
             }
         }
@@ -141,7 +141,7 @@ impl Shared<'_> {
     fn free(&self, object: Object) {
         if let Err(error) = self.pool.free(object.handle) {
             assert_eq!(error, HandleError::Stale);
-            assert!(self.is_doomed(object.handle), "object {} is lost", object.number);
+            assert!(self.is_being_freed(object.handle), "object {} is lost", object.number);
         }
     }
 
@@ -152,7 +152,7 @@ impl Shared<'_> {
             Err(WriteError::OutOfMemory { .. }) => {}
             Err(error) => {
                 assert_eq!(error, WriteError::Handle(HandleError::Stale));
-                assert!(self.is_doomed(object.handle), "object {} is lost", object.number);
+                assert!(self.is_being_freed(object.handle), "object {} is lost", object.number);
             }
         }
     }
@@ -201,7 +201,7 @@ impl Shared<'_> {
             18 => _ = self.pool.compact(8 << 10),
             _ => {}
         }
-        self.doomed.lock().expect("no panic").insert(handle);
+        self.freeing.lock().expect("no panic").insert(handle);
         match self.pool.free(handle) {
             Ok(()) => _ = self.evicted.fetch_add(1, SeqCst),
             Err(error) => assert_eq!(error, HandleError::Stale),
@@ -212,7 +212,7 @@ impl Shared<'_> {
     /// Frees an object of no owner, which another evictor may have been asked for meanwhile.
     fn free_filler(&self, handle: Handle) {
         if self.pool.free(handle).is_err() {
-            assert!(self.is_doomed(handle), "an object of an evictor's is lost");
+            assert!(self.is_being_freed(handle), "an object of an evictor's is lost");
         }
     }
 
@@ -271,7 +271,7 @@ impl Drop for Done<'_> {
 fn round(pool: &dyn Pool, seed: Seed, round: u64) {
     let shared = Shared {
         pool,
-        doomed: Mutex::new(HashSet::new()),
+        freeing: Mutex::new(HashSet::new()),
         published: std::array::from_fn(|_| AtomicU64::new(0)),
         evicted: AtomicU64::new(0),
         reclaimed: AtomicU64::new(0),
