@@ -4,9 +4,9 @@ use pagefold_frame::LockError;
 
 use super::{found::Wait, packing::Packing};
 use crate::{
-    contract::Slices,
     error::{HandleError, TryReadError},
     handle::Handle,
+    slices::Slices,
 };
 
 /// Calls `f` once with the bytes of an object. `would_block` is the error when a writer is at work and `wait` says never.

@@ -60,12 +60,13 @@ pub(crate) use self::{deferred::drain_all, found::migrate_all};
 pub use crate::config::PoolConfig;
 use crate::{
     config::BuildError,
-    contract::{CompactReport, Evict, Pool, Reclaimed, Slices, TrimReport},
+    contract::{CompactReport, Evict, Pool, Reclaimed, TrimReport},
     error::{
         AllocError, HandleError, LimitError, MigrateError, ReclaimError, TryReadError, Violation,
         WriteError,
     },
     handle::{Handle, PoolId},
+    slices::Slices,
     stats::Stats,
 };
 

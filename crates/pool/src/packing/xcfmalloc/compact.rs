@@ -24,8 +24,9 @@ use super::{
     rewrite::Replaced,
 };
 use crate::{
-    contract::{CompactReport, Slices},
+    contract::CompactReport,
     engine::{Content, Found, Wait},
+    slices::Slices,
 };
 
 /// Frames looked at with one scan of the lists.

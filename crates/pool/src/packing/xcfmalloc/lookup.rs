@@ -22,8 +22,8 @@ use super::{
     lists::{FrameGuard, WORDS},
 };
 use crate::{
-    contract::Slices,
     engine::{Found, Wait},
+    slices::Slices,
 };
 
 /// The read guard of a frame.

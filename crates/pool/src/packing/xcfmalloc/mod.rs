@@ -64,11 +64,12 @@ use self::{
 };
 use crate::{
     config::{Allocator, BlockSelection, BuildError, PoolConfig, XcfmallocOptions},
-    contract::{CompactReport, Slices},
+    contract::CompactReport,
     engine::{
         Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Wait,
         migrate_all,
     },
+    slices::Slices,
     stats::Stats,
 };
 
