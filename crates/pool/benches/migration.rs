@@ -190,7 +190,7 @@ fn moving(allocator: Allocator, bytes: usize) {
     let begin = Instant::now();
     let (mut copied, mut runs) = (0, 0);
     for &(handle, _) in &fragmented.objects {
-        copied += fragmented.pool.migrate(handle).expect("nobody holds it");
+        copied += fragmented.pool.migrate(handle).expect("no read is open");
         runs += 1;
     }
     let took = begin.elapsed();

@@ -16,7 +16,7 @@ use pagefold_pool::{
 };
 
 /// One object a run of frames: nothing is shared, so there is nothing to compact.
-struct Plain {
+pub(crate) struct Plain {
     base: Base,
     runs: Runs,
 }
@@ -25,7 +25,7 @@ impl Plain {
     /// The longest object: 16 frames.
     const LEN_MAX: usize = 16 * FRAME_BYTES;
 
-    fn new(config: PoolConfig) -> Result<Self, Box<dyn std::error::Error>> {
+    pub(crate) fn new(config: PoolConfig) -> Result<Self, Box<dyn std::error::Error>> {
         let base = Base::new(config, FRAME_BYTES, FRAME_BYTES)?;
         let capacity = base.arena().address_space() / FRAME_BYTES;
         Ok(Self { runs: Runs::new(&base, Tag::new(1), capacity)?, base })

@@ -11,7 +11,7 @@
 //! length that would be in a huge class without a header is there, since such an object needs none.
 //!
 //! The idea, and the parameters of [`ClassConfig::default`], are those of Linux's zsmalloc, known from its public
-//! discussion. Whoever packs by such a table and whoever prints it use the same one.
+//! discussion. A packing and the command that prints the table use the same one.
 //!
 //! | module | holds |
 //! |---|---|
@@ -24,7 +24,7 @@ use thiserror::Error;
 
 pub use expect::{ClassExpectation, Expectation};
 
-/// How a table of size classes is laid out. All fields are bytes, but for `chain_max`.
+/// How a table of size classes is laid out. All fields except `chain_max` are bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassConfig {
     /// Bytes of a frame; the largest size. A power of two from [`FRAME_MIN`](Self::FRAME_MIN) to

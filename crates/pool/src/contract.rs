@@ -7,7 +7,7 @@ use pagefold_frame::{ContiguousError, ContiguousRange, ReserveAccess};
 
 use crate::{
     AllocError, Handle, HandleError, LimitError, MigrateError, PoolId, ReadIntoError, ReclaimError,
-    Stats, TryReadError, Violation, WriteError,
+    Slices, Stats, TryReadError, Violation, WriteError,
 };
 
 /// A store of byte strings of 1 to [`max_len`](Pool::max_len) bytes under a hard limit.
@@ -132,7 +132,7 @@ pub trait Pool: Send + Sync {
 
     /// Moves objects, and then the frames under them, until about `budget` bytes were moved or nothing more can be
     /// won; call again while [`more`](CompactReport::more) says so. Pageblocks that become free go back to the system.
-    /// Runs beside normal use; what somebody holds is passed over.
+    /// Runs beside normal use; a descriptor that is locked is passed over.
     fn compact(&self, budget: usize) -> CompactReport;
 
     /// Evicts by the pool's own order of use, where the packing keeps one. Takes the frame that was filled longest ago and
@@ -231,145 +231,6 @@ pub trait Pool: Send + Sync {
     fn validate(&self) -> Result<(), Violation>;
 }
 
-/// Reads that return a value, on any `dyn Pool`. They are not methods of the trait, because a trait object has no generic
-/// methods.
-impl dyn Pool + '_ {
-    /// Calls `f` with the object's bytes in place, as [`read`](Pool::read) does, and returns what `f` returned.
-    ///
-    /// # Errors
-    /// As for [`read`](Pool::read).
-    ///
-    /// # Examples
-    /// ```
-    /// use pagefold_pool::{Allocator, PoolBuilder};
-    ///
-    /// let pool = PoolBuilder::new(Allocator::nbud()).limit(8 << 20).build()?;
-    /// let handle = pool.store(&[1, 2, 3])?;
-    /// let sum = pool.with(handle, |slices| slices.bytes().map(u32::from).sum::<u32>())?;
-    /// assert_eq!(sum, 6);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn with<R>(
-        &self,
-        handle: Handle,
-        f: impl FnOnce(Slices<'_>) -> R,
-    ) -> Result<R, HandleError> {
-        let mut call = Once::Uncalled(f);
-        self.read(handle, &mut |slices| call.run(slices))?;
-        Ok(call.value())
-    }
-
-    /// As [`with`](Pool#method.with), without ever waiting.
-    ///
-    /// # Errors
-    /// As for [`try_read`](Pool::try_read).
-    ///
-    /// # Examples
-    /// ```
-    /// use pagefold_pool::{Allocator, PoolBuilder, TryReadError};
-    ///
-    /// let pool = PoolBuilder::new(Allocator::nbud()).limit(8 << 20).build()?;
-    /// let handle = pool.store(b"cold bytes")?;
-    /// match pool.try_with(handle, |slices| slices.len()) {
-    ///     Ok(len) => assert_eq!(len, 10),
-    ///     Err(TryReadError::WouldBlock) => {} // The object is being moved: read it later.
-    ///     Err(error) => return Err(error.into()),
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn try_with<R>(
-        &self,
-        handle: Handle,
-        f: impl FnOnce(Slices<'_>) -> R,
-    ) -> Result<R, TryReadError> {
-        let mut call = Once::Uncalled(f);
-        self.try_read(handle, &mut |slices| call.run(slices))?;
-        Ok(call.value())
-    }
-}
-
-/// A closure for [`Pool::read`], which calls it once, and the value that it returned.
-enum Once<F, R> {
-    Uncalled(F),
-    Called(R),
-    Panicked,
-}
-
-impl<R, F: FnOnce(Slices<'_>) -> R> Once<F, R> {
-    fn run(&mut self, slices: Slices<'_>) {
-        let Self::Uncalled(f) = std::mem::replace(self, Self::Panicked) else {
-            unreachable!("a pool calls the closure of a read once");
-        };
-        *self = Self::Called(f(slices));
-    }
-
-    fn value(self) -> R {
-        match self {
-            Self::Called(value) => value,
-            _ => unreachable!("a pool calls the closure of a read that succeeds"),
-        }
-    }
-}
-
-/// The bytes of one object, in place, as 1 to 8 slices in order.
-#[derive(Debug, Clone, Copy)]
-pub struct Slices<'a>(&'a [&'a [u8]]);
-
-impl<'a> Slices<'a> {
-    /// The most slices an object may have.
-    pub const MAX: usize = 8;
-
-    /// Wraps the parts of one object.
-    ///
-    /// # Panics
-    /// If there are none or more than [`MAX`](Self::MAX).
-    pub fn new(parts: &'a [&'a [u8]]) -> Self {
-        assert!((1..=Self::MAX).contains(&parts.len()), "an object has 1 to 8 slices");
-        Self(parts)
-    }
-
-    /// The parts in order.
-    pub fn parts(&self) -> &'a [&'a [u8]] {
-        self.0
-    }
-
-    /// The object's length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "an object has at least one byte")]
-    pub fn len(&self) -> usize {
-        self.0.iter().map(|part| part.len()).sum()
-    }
-
-    /// The object's bytes in order.
-    pub fn bytes(&self) -> impl Iterator<Item = u8> + use<'a> {
-        self.0.iter().flat_map(|part| part.iter().copied())
-    }
-
-    /// A copy of the object.
-    pub fn to_vec(&self) -> Vec<u8> {
-        self.0.concat()
-    }
-
-    /// The whole object, if it lies in one piece.
-    pub fn contiguous(&self) -> Option<&'a [u8]> {
-        match self.0 {
-            [whole] => Some(whole),
-            _ => None,
-        }
-    }
-
-    /// Copies the object to the start of `buffer`; `None`, and nothing copied, if it is too short.
-    pub fn copy_to(&self, buffer: &mut [u8]) -> Option<usize> {
-        let len = self.len();
-        let mut rest = buffer.get_mut(..len)?;
-        for part in self.0 {
-            let (head, tail) = rest.split_at_mut(part.len());
-            head.copy_from_slice(part);
-            rest = tail;
-        }
-        Some(len)
-    }
-}
-
 /// What one call of [`Pool::compact`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -384,7 +245,7 @@ pub struct CompactReport {
     pub migrated_bytes: u64,
     /// Pageblocks (2 MiB) that became free by it and went back to the system.
     pub freed_pageblocks: u64,
-    /// Places left alone because somebody was using them.
+    /// Descriptors left alone because they were locked.
     pub busy: u64,
     /// Whether another call may win more.
     pub more: bool,
@@ -405,7 +266,7 @@ pub struct Reclaimed {
     pub frames: u32,
     /// Frames that were tried and still held an object afterwards.
     pub kept: u32,
-    /// Whether somebody was still reading from the frame: its memory then goes back when they are done.
+    /// Whether the frame was still being read: its last reader gives the memory back.
     pub deferred: bool,
 }
 

@@ -113,7 +113,7 @@ pub enum MigrateError {
     /// The handle names nothing here.
     #[error(transparent)]
     Handle(#[from] HandleError),
-    /// Somebody holds the frames.
+    /// The frames are locked or in transit.
     #[error("the frames cannot be moved at this moment: {0}")]
     Busy(Busy),
     /// There are no frames to move to.

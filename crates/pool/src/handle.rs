@@ -23,7 +23,7 @@ const SHORT_MASK: u64 = (1 << SHORT_BITS) - 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HandleBits {
     index: u8,
-    /// Bits of generation that are used: all above the index, but for tests that want to see the last one.
+    /// Bits of generation that are used: all above the index, unless a test bounds them to see the last one.
     generation: u8,
 }
 

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`contract`](Pool) | `trait Pool`, the whole contract as a trait object |
+//! | [`slices`](Slices), `read` | what a read shows; reads that return a value |
 //! | [`handle`](Handle) | the opaque name of an object, and its pool |
 //! | [`stats`](Stats) | what a pool says of itself, every byte accounted for |
 //! | [`builder`](PoolBuilder) | limits, sources, and the one place that knows every packing |
@@ -22,6 +23,8 @@ pub mod engine;
 mod error;
 mod handle;
 mod packing;
+mod read;
+mod slices;
 mod stats;
 
 pub use builder::{PoolBuilder, default_source};
@@ -29,7 +32,7 @@ pub use config::{
     Allocator, BlockSelection, BuildError, FillPolicy, NbudOptions, UnknownAllocator,
     XcfmallocOptions, ZsmallocOptions,
 };
-pub use contract::{CompactReport, Evict, NotEvicted, Pool, Reclaimed, Slices, TrimReport};
+pub use contract::{CompactReport, Evict, NotEvicted, Pool, Reclaimed, TrimReport};
 pub use error::{
     AllocError, HandleError, LimitError, MigrateError, ReadIntoError, ReclaimError, TryReadError,
     Violation, WriteError,
@@ -38,4 +41,5 @@ pub use handle::{Handle, PoolId};
 pub use pagefold_frame::{
     Blocker, Busy, ContiguousError, ContiguousRange, MigrationStats, ReserveAccess,
 };
+pub use slices::Slices;
 pub use stats::Stats;

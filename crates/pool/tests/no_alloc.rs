@@ -1,4 +1,4 @@
-//! Reading allocates nothing: not in a new thread, not in a full pool, not when it is the last to let go of freed bytes.
+//! Reading allocates nothing: not in a new thread, not in a full pool, not when the reader is the last that holds freed bytes.
 #![cfg(not(loom))]
 
 use std::thread;
@@ -46,7 +46,7 @@ fn read_everything(
     for (handle, pattern) in objects {
         pool.read(*handle, &mut |slices| assert_eq!(pattern.check(slices), Ok(()))).expect("alive");
         pool.try_read(*handle, &mut |slices| assert_eq!(pattern.check(slices), Ok(())))
-            .expect("nobody writes");
+            .expect("no thread writes");
         assert_eq!(pool.read_into(*handle, buffer), Ok(pool.len(*handle).expect("alive")));
     }
     assert!(pool.read(dead, &mut |_| {}).is_err() && pool.try_read(dead, &mut |_| {}).is_err());

@@ -208,7 +208,7 @@ impl BuggyPool {
         stored
     }
 
-    /// Frees an object but for its frames; of two who try one succeeds.
+    /// Frees an object and keeps its frames; of two threads that try, one succeeds.
     fn lose(&self, handle: Handle) -> Result<(), HandleError> {
         let mut lost = self.lost();
         let len = self.inner.len(handle)?;

@@ -17,7 +17,7 @@
 //! | [`watchdog`] | a deadlock as a failed test |
 //! | [`alloc_counter`] | a counting global allocator |
 //!
-//! Whoever writes an allocator under `trait Pool` can run it through all of this: [`conformance`](mod@conformance) says which rule it
+//! A new allocator under `trait Pool` runs through all of this: [`conformance`](mod@conformance) says which rule it
 //! breaks, [`torture`] and [`sequence`] how it stands up to threads, compaction, migration and faults.
 //!
 //! It sees a pool only as `&dyn Pool`; what it knows, it knows from the contract.

@@ -1,4 +1,4 @@
-//! Contents that are a function of who an object is, so that any reader can verify any object without asking anybody.
+//! Contents that follow from the identity of an object: a reader verifies any object by itself.
 //!
 //! A pattern's byte at an offset follows from (seed, object, version) alone. A flipped bit, another object's bytes, an
 //! old version and a shifted copy all differ from it in almost every word, and the first difference is reported.

@@ -48,11 +48,11 @@ mod tests {
     use super::*;
 
     #[test]
-    #[should_panic(expected = "waiting for nobody: not done")]
+    #[should_panic(expected = "waiting for a lock: not done")]
     fn a_thread_that_waits_for_ever_is_a_failure() {
-        within(Duration::from_millis(20), "waiting for nobody", || {
+        within(Duration::from_millis(20), "waiting for a lock", || {
             let lock = Mutex::new(());
-            let guard = lock.lock().expect("nobody else uses it");
+            let guard = lock.lock().expect("no other thread uses it");
             let never = Condvar::new();
             drop(never.wait_while(guard, |()| true));
         });

@@ -115,8 +115,8 @@ impl Base {
     /// [`HandleError`] when the handle names no live object.
     #[inline]
     pub fn find(&self, handle: Handle) -> Result<Found<'_>, HandleError> {
-        let (cell, entry, location) = self.handles.find(handle)?;
-        Ok(Found { cell, entry, location, index: self.handles.index(handle) })
+        let (cell, entry, location, index) = self.handles.find(handle)?;
+        Ok(Found { cell, entry, location, index })
     }
 
     /// The object of an index, if one lives: for a compactor, which finds the index in the frame.

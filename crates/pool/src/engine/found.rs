@@ -58,7 +58,7 @@ impl Found<'_> {
     /// # Errors
     /// [`LockError::Busy`] when a writer is at work and the caller does not [`Wait`]; [`LockError::Gone`] when the object
     /// was freed or moved.
-    #[inline]
+    #[inline(always)]
     pub fn read_locked<'s, M: Body, const W: usize, L: FrameLayout, R>(
         &self,
         slab: &'s Slab<M, W, L>,

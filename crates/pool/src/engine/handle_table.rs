@@ -17,7 +17,7 @@
 //! # Invariants
 //! - An index is in exactly one place: live, pending, in a cache, free, retired, or never used (I-INDEX).
 //! - The generation of an index never falls, but by `recycle_retired` (I-GENERATION).
-//! - A page is given back only while each of its indices is free, settled, or was never used: not while a list leads
+//! - A page is given back only while each of its indices is free, out of use, or was never used: not while a list leads
 //!   through an entry of it, nor while a thread that freed an object has yet to give its index back (I-PENDING).
 
 mod entry;
@@ -81,7 +81,7 @@ pub(crate) struct Size {
     pub(crate) indices: usize,
     /// More than the largest descriptor id that an entry says.
     pub(crate) ids: usize,
-    /// The most bits of generation; all that are left, but for tests.
+    /// The most bits of generation; all that are left, unless a test bounds them.
     pub(crate) generation_bits: u32,
 }
 
@@ -134,27 +134,22 @@ impl HandleTable {
         self.naming.number.id()
     }
 
-    /// The index that a handle of this pool names.
-    #[inline]
-    pub(crate) fn index(&self, handle: Handle) -> u32 {
-        self.naming.bits.low(handle.to_short())
-    }
-
-    /// The entry of a handle, if it is live.
+    /// The entry of a handle and its index, if the entry is live.
     #[inline]
     pub(crate) fn find(
         &self,
         handle: Handle,
-    ) -> Result<(EntryCell<'_>, Entry, Location), HandleError> {
+    ) -> Result<(EntryCell<'_>, Entry, Location, u32), HandleError> {
         let Naming { number, bits } = &self.naming;
         if !handle.is_of(number.id()) {
             return Err(HandleError::Foreign);
         }
         let short = handle.to_short();
-        let cell = self.get(bits.low(short)).ok_or(HandleError::Stale)?;
+        let index = bits.low(short);
+        let cell = self.get(index).ok_or(HandleError::Stale)?;
         let entry = cell.load();
         match entry.location() {
-            Some(location) if entry.is_of(short) => Ok((cell, entry, location)),
+            Some(location) if entry.is_of(short) => Ok((cell, entry, location, index)),
             _ => Err(HandleError::Stale),
         }
     }
@@ -213,7 +208,7 @@ impl HandleTable {
             // When the page went, every index below `next` was free or retired, and none was taken since but one.
             let is_retired = index != taken && index < free.next && !free.is_free(index);
             self.cell_at(index).store(match is_retired {
-                true => Entry::settled(self.naming.bits),
+                true => Entry::out_of_use(self.naming.bits),
                 false => {
                     Entry::new(self.naming.bits, generation, State::Vacant { slot: 0, next: 0 })
                 }
@@ -228,7 +223,7 @@ impl HandleTable {
     /// Takes an index back whose entry is vacant, or retired and then for ever.
     pub(crate) fn give_back(&self, index: u32) {
         if let State::Retired { .. } = self.load(index).state() {
-            return self.settle(index);
+            return self.take_out_of_use(index);
         }
         let mut cache = self.cache().lock();
         if cache.len() == CACHE {
@@ -340,7 +335,7 @@ impl HandleTable {
             let entry = self.cell_at(index).load();
             if free.is_free(index) {
                 floor = floor.max(Some(entry.generation()));
-            } else if !entry.is_settled() {
+            } else if !entry.is_out_of_use() {
                 return None;
             }
         }
@@ -370,7 +365,7 @@ impl HandleTable {
             let is_free = free.is_free(index);
             given_back += usize::from(is_free);
             let is_retired = match free.floors.get(index / PER_PAGE) {
-                Floor::InUse => self.cell_at(index).load().is_settled(),
+                Floor::InUse => self.cell_at(index).load().is_out_of_use(),
                 Floor::Generation(_) | Floor::Retired => !is_free,
             };
             if is_free && is_retired {

@@ -4,24 +4,25 @@ use pagefold_frame::LockError;
 
 use super::{found::Wait, packing::Packing};
 use crate::{
-    contract::Slices,
     error::{HandleError, TryReadError},
     handle::Handle,
+    slices::Slices,
 };
 
-/// Calls `f` once with the bytes of an object.
-#[inline]
-pub(super) fn visit<F: FnMut(Slices<'_>) + ?Sized>(
+/// Calls `f` once with the bytes of an object. `would_block` is the error when a writer is at work and `wait` says never.
+#[inline(always)]
+fn visit<E: From<HandleError>, F: FnMut(Slices<'_>) + ?Sized>(
     packing: &impl Packing,
     handle: Handle,
     wait: Wait,
     f: &mut F,
-) -> Result<(), TryReadError> {
+    would_block: impl Fn() -> E,
+) -> Result<(), E> {
     loop {
         let found = packing.base().find(handle)?;
         match packing.read(&found, wait, f) {
             Ok(()) => return Ok(()),
-            Err(LockError::Busy) => return Err(TryReadError::WouldBlock),
+            Err(LockError::Busy) => return Err(would_block()),
             // Freed or moved after its entry was loaded.
             Err(LockError::Gone) => {}
         }
@@ -30,31 +31,44 @@ pub(super) fn visit<F: FnMut(Slices<'_>) + ?Sized>(
     }
 }
 
-/// As [`visit`], waiting for writers.
+/// Calls `f` once with the bytes of an object; waits for writers.
 #[inline]
 pub(super) fn read<F: FnMut(Slices<'_>) + ?Sized>(
     packing: &impl Packing,
     handle: Handle,
     f: &mut F,
 ) -> Result<(), HandleError> {
-    match visit(packing, handle, Wait::ForWriter, f) {
-        Ok(()) => Ok(()),
-        Err(TryReadError::Handle(error)) => Err(error),
-        Err(TryReadError::WouldBlock) => unreachable!("the reader waits"),
-    }
+    visit(packing, handle, Wait::ForWriter, f, || unreachable!("the reader waits"))
+}
+
+/// As [`read`], without waiting.
+#[inline]
+pub(super) fn try_read<F: FnMut(Slices<'_>) + ?Sized>(
+    packing: &impl Packing,
+    handle: Handle,
+    f: &mut F,
+) -> Result<(), TryReadError> {
+    visit(packing, handle, Wait::Never, f, || TryReadError::WouldBlock)
 }
 
 /// The length of an object.
 pub(super) fn len(packing: &impl Packing, handle: Handle) -> Result<usize, HandleError> {
     loop {
         let found = packing.base().find(handle)?;
-        let Some(len) = packing.len(&found) else { break };
-        // The same word twice: the length is of the object that the handle names.
-        if found.is_current() {
+        if let Some(len) = packing.len(&found) {
+            // The same word twice: the length is of the object that the handle names.
+            if found.is_current() {
+                return Ok(len);
+            }
+            continue;
+        }
+        let mut len = 0;
+        let seen =
+            packing.read(&found, Wait::ForWriter, &mut |slices: Slices<'_>| len = slices.len());
+        if seen.is_ok() {
             return Ok(len);
         }
+        #[cfg(loom)]
+        pagefold_sys::sync::yield_now();
     }
-    let mut len = 0;
-    read(packing, handle, &mut |slices: Slices<'_>| len = slices.len())?;
-    Ok(len)
 }

@@ -60,12 +60,13 @@ pub(crate) use self::{deferred::drain_all, found::migrate_all};
 pub use crate::config::PoolConfig;
 use crate::{
     config::BuildError,
-    contract::{CompactReport, Evict, Pool, Reclaimed, Slices, TrimReport},
+    contract::{CompactReport, Evict, Pool, Reclaimed, TrimReport},
     error::{
         AllocError, HandleError, LimitError, MigrateError, ReclaimError, TryReadError, Violation,
         WriteError,
     },
     handle::{Handle, PoolId},
+    slices::Slices,
     stats::Stats,
 };
 
@@ -165,7 +166,7 @@ impl<P: Packing> Pool for Engine<P> {
     }
 
     fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError> {
-        lookup::visit(&self.packing, handle, Wait::Never, f)
+        lookup::try_read(&self.packing, handle, f)
     }
 
     fn compact(&self, budget: usize) -> CompactReport {

@@ -8,9 +8,10 @@ use pagefold_frame::{FrameMigrateError, LockError, Movable, OutOfFrames, Reserve
 
 use super::{audit::Audit, base::Base, content::Content, found::Found, handle_table::Location};
 use crate::{
-    contract::{CompactReport, Evict, Reclaimed, Slices},
+    contract::{CompactReport, Evict, Reclaimed},
     engine::found::Wait,
     error::ReclaimError,
+    slices::Slices,
     stats::Stats,
 };
 

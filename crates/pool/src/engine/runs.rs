@@ -18,7 +18,7 @@ use super::{
     handle_table::Location,
     packing::NoRoom,
 };
-use crate::contract::Slices;
+use crate::slices::Slices;
 
 /// See the module.
 #[derive(Debug)]

@@ -70,7 +70,9 @@ impl Sparse {
 
 /// A packing as the rules see it: a column of the table.
 pub(crate) struct Shape {
-    pub allocator: fn() -> Allocator,
+    pub pool: fn() -> Arc<dyn Pool>,
+    /// A pool with one index that lives twice.
+    pub one_index: fn() -> Arc<dyn Pool>,
     /// Lengths of two objects that share a unit (a span, a frame, a zspage): one that stays, and one that goes.
     pub pair: [usize; 2],
     /// Length of an object that has its frames for itself.
@@ -81,13 +83,9 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    pub(crate) fn pool(&self) -> Arc<dyn Pool> {
-        build((self.allocator)())
-    }
-
     /// A pool with two objects in one unit, of fills 1 and 2.
     pub(crate) fn pair(&self) -> (Arc<dyn Pool>, Object, Object) {
-        let pool = self.pool();
+        let pool = (self.pool)();
         let stays = Object::store(&*pool, 1, self.pair[0]);
         let goes = Object::store(&*pool, 2, self.pair[1]);
         (pool, stays, goes)
@@ -96,5 +94,10 @@ impl Shape {
 
 pub(crate) fn build(allocator: Allocator) -> Arc<dyn Pool> {
     let builder = PoolBuilder::new(allocator).limit(4 << 20);
+    builder.source(Box::new(HeapSource::new())).build().expect("room").into()
+}
+
+pub(crate) fn build_with_one_index(allocator: Allocator) -> Arc<dyn Pool> {
+    let builder = PoolBuilder::new(allocator).limit(4 << 20).handle_table(1, 1);
     builder.source(Box::new(HeapSource::new())).build().expect("room").into()
 }

@@ -10,6 +10,7 @@
 //! | `misuse` | pools that cannot be built |
 //! | `regressions` | faults that were found and mended |
 //! | `nbud`, `zbud`, `xcfmalloc`, `zsmalloc` | what one packing alone has |
+//! | `plain` | a packing from outside of the crate, through the suite |
 //!
 //! Beside it, in processes of their own: `no_alloc` counts allocations, `rss` measures the process, `loom` needs another build.
 #![cfg(not(loom))]
@@ -19,6 +20,7 @@ mod faults;
 mod handles;
 mod misuse;
 mod nbud;
+mod plain;
 mod property;
 mod regressions;
 mod stress;

@@ -78,7 +78,7 @@ fn least_limit_holds_the_longest_object(what: &str, builder: &dyn Fn() -> PoolBu
     let pool = builder().limit(least).build().expect("the least limit");
     let bytes = vec![5; pool.max_len()];
     let handle = pool.store(&bytes).expect("the longest object");
-    pool.write(handle, &bytes).expect("nobody reads");
+    pool.write(handle, &bytes).expect("no read is open");
     assert_eq!(pool.len(handle), Ok(bytes.len()));
     pool.free(handle).expect("alive");
     for len in [1, 100, 4090, 4096, bytes.len()] {

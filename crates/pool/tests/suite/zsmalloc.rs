@@ -72,7 +72,7 @@ fn objects_across_frames_have_two_slices_and_are_counted() {
     assert_eq!((pool.stats().split_objects, pool.validate()), (2, Ok(())));
 }
 
-/// Three quarters of many objects of one length are freed: what is left fills zspages but for one.
+/// Three quarters of many objects of one length are freed: what is left fills all zspages except one.
 #[test]
 fn within_a_class_all_zspages_but_one_become_full() {
     let pool = build(with(ZsmallocOptions::new().class_lending(false)));

@@ -47,6 +47,15 @@ pub(super) fn compacting_a_random_half_restores_the_density(under_test: &PoolUnd
         fill(&mut on, &mut rng, lengths);
         free_some(&mut on, &mut rng, 0.5);
         let before = pool.stats();
+        if !under_test.expect.moves_objects {
+            let total = compact_fully(under_test, &mut on, usize::MAX);
+            assert_eq!(
+                (before.reclaimable_bytes, total.moved_bytes, total.freed_frames),
+                (0, 0, 0)
+            );
+            agreed(on.check_all(100));
+            continue;
+        }
         assert!(
             before.reclaimable_bytes > 0,
             "half of the objects are gone and nothing is reclaimable: {before:?}"
@@ -92,7 +101,9 @@ pub(super) fn a_budget_bounds_one_call(under_test: &PoolUnderTest<'_>) {
     assert!(first.more, "one call of {budget} bytes on a scattered pool cannot be all: {first:?}");
     agreed(on.validate());
     let total = compact_fully(under_test, &mut on, budget);
-    assert!(total.moved_bytes > 4 * budget as u64, "{total:?}");
+    let moved =
+        if under_test.expect.moves_objects { total.moved_bytes } else { total.migrated_bytes };
+    assert!(moved > 4 * budget as u64, "{total:?}");
     let least = under_test.expect.compacted_density_min;
     assert!(
         pool.stats().density() >= least,

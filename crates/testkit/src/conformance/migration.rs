@@ -221,7 +221,7 @@ pub(super) fn readers_and_writers_beside_migration_lose_nothing(under_test: &Poo
                     for (id, own) in (200..).zip(&mut written) {
                         own.pattern = Pattern::new(1, id, version);
                         let bytes = own.pattern.bytes(own.len);
-                        assert_eq!(pool.write(own.handle, &bytes), Ok(()), "nobody reads it");
+                        assert_eq!(pool.write(own.handle, &bytes), Ok(()), "no read is open");
                         own.check(&**pool);
                     }
                 }

@@ -1,4 +1,4 @@
-//! Handles that name nothing: each use is an error, never a panic and never somebody else's object.
+//! Handles that name nothing: each use is an error, never a panic and never another object.
 
 use std::collections::HashSet;
 

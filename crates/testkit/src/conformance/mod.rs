@@ -53,6 +53,8 @@ pub struct Expectations {
     pub fill_min: f64,
     /// The least density after a random half was freed and compaction has nothing more to win.
     pub compacted_density_min: f64,
+    /// Whether compaction moves objects together; a packing whose objects share nothing only moves frames.
+    pub moves_objects: bool,
     /// How far one call of `compact` may go beyond its budget, in bytes.
     pub budget_excess_max: u64,
     /// The most that may be resident after everything was freed and trimmed, in bytes.
@@ -68,6 +70,7 @@ impl Default for Expectations {
             max_len_min: PAGE_BYTES,
             fill_min: 0.6,
             compacted_density_min: 0.9,
+            moves_objects: true,
             budget_excess_max: 128 << 10,
             empty_resident_max: 2 << 20,
             deadlock_after: Duration::from_secs(60),

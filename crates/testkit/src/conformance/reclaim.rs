@@ -90,7 +90,7 @@ pub(super) fn evicted_objects_leave_and_their_frame_comes_back(under_test: &Pool
             accepted(on.read(victim));
             Ok(Eviction::Free)
         }));
-        assert!(!deferred && kept == 0, "nobody reads, and each was evicted");
+        assert!(!deferred && kept == 0, "no read is open, and each was evicted");
         let freed = before - pool.stats().frame_bytes;
         assert_eq!(freed, u64::from(frames) * PAGE_BYTES as u64, "{frames} frames");
     }
@@ -304,7 +304,7 @@ pub(super) fn an_object_that_is_read_can_be_evicted(under_test: &PoolUnderTest<'
             let answer = on.during_read(read, &mut |on| {
                 accepted(on.reclaim(1, &mut |_, _| Ok(Eviction::Free)));
                 on.misuse(read)?;
-                // The open bytes must not be given to anybody else.
+                // The open bytes must not be given to another object.
                 for key in 0..100 {
                     accepted(on.store(&contents(key, len)));
                 }
@@ -320,7 +320,7 @@ pub(super) fn an_object_that_is_read_can_be_evicted(under_test: &PoolUnderTest<'
     });
 }
 
-/// Of all frees and evictions of an object exactly one succeeds, and an object that nobody freed is there.
+/// Of all frees and evictions of an object exactly one succeeds, and an object that no thread freed is there.
 pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(under_test: &PoolUnderTest<'_>) {
     under_test.guarded("reclaim beside frees and stores", |pool| {
         if !reclaims(&**pool) {
@@ -356,7 +356,7 @@ pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(under_test: &PoolUnd
                             }
                             // Of the thread that stores; it frees them itself.
                             None => {
-                                strangers.lock().expect("nobody panics").push(victim);
+                                strangers.lock().expect("no thread panics").push(victim);
                                 Err(NotEvicted)
                             }
                         };
@@ -396,7 +396,7 @@ pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(under_test: &PoolUnd
             }
             free(&(*own, AtomicU32::new(0)));
         }
-        let strangers = strangers.lock().expect("nobody panics").len();
+        let strangers = strangers.lock().expect("no thread panics").len();
         let stats = pool.stats();
         assert_eq!(stats.objects, 0, "{strangers} victims were not the shared ones");
         assert_eq!(pool.validate(), Ok(()));

@@ -210,7 +210,7 @@ impl<'p> Checked<'p> {
             (Err(WriteError::OutOfMemory { .. }), Some(len)) if len == bytes.len() => {
                 agree!(
                     self.open_reads > 0,
-                    "write to {handle:?} is out of memory although nobody reads"
+                    "write to {handle:?} is out of memory although no read is open"
                 );
             }
             (Err(WriteError::Handle(error)), None) => {
@@ -258,7 +258,7 @@ impl<'p> Checked<'p> {
             }
             Err(TryReadError::WouldBlock) => {
                 return Err(Mismatch(format!(
-                    "try_read of {handle:?} would block, but nobody writes"
+                    "try_read of {handle:?} would block, but no thread writes"
                 )));
             }
         }

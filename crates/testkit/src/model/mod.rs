@@ -11,121 +11,18 @@
 //! disagreement is a [`Mismatch`], a value and not a panic: a stress run wants to print its seed first.
 
 mod checked;
+pub(crate) mod contents;
 mod decode;
 mod moving;
 mod op;
 mod upkeep;
 
-use std::collections::{HashMap, HashSet};
-
-use pagefold_pool::Handle;
-use thiserror::Error;
-
 pub use checked::{Checked, Depth};
+pub(crate) use contents::agree;
+pub use contents::{Mismatch, Model};
 pub use decode::operations;
 pub use moving::{Eviction, HeldRange};
 pub use op::Op;
-
-/// The pool did something that the contract does not allow, as a sentence.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Mismatch(pub String);
-
-/// `Err(Mismatch(..))` with a formatted text, unless the condition holds.
-macro_rules! agree {
-    ($condition:expr, $($text:tt)+) => {
-        if !$condition {
-            return Err($crate::model::Mismatch(format!($($text)+)));
-        }
-    };
-}
-pub(crate) use agree;
-
-/// What a pool should hold.
-///
-/// # Invariants
-/// - Each handle ever given out is in exactly one of `objects` and `dead`.
-/// - `places[h]` is the index of `h` in `objects`; `payload` is the sum of their lengths.
-#[derive(Debug, Default)]
-pub struct Model {
-    objects: Vec<(Handle, Vec<u8>)>,
-    places: HashMap<Handle, usize>,
-    dead: Vec<Handle>,
-    buried: HashSet<Handle>,
-    payload: u64,
-}
-
-impl Model {
-    /// Live objects.
-    pub fn objects(&self) -> &[(Handle, Vec<u8>)] {
-        &self.objects
-    }
-
-    /// Handles of freed objects, in the order of their deaths.
-    pub fn dead(&self) -> &[Handle] {
-        &self.dead
-    }
-
-    /// Sum of the lengths of live objects.
-    pub fn payload_bytes(&self) -> u64 {
-        self.payload
-    }
-
-    /// The bytes of a live object.
-    pub fn get(&self, handle: Handle) -> Option<&[u8]> {
-        self.places.get(&handle).map(|&place| self.objects[place].1.as_slice())
-    }
-
-    /// Some live object, chosen by a number; `None` if there is none.
-    pub fn pick(&self, number: u64) -> Option<Handle> {
-        pick(number, self.objects.len()).map(|at| self.objects[at].0)
-    }
-
-    /// Some dead handle, chosen by a number; `None` if there is none.
-    pub fn pick_dead(&self, number: u64) -> Option<Handle> {
-        pick(number, self.dead.len()).map(|at| self.dead[at])
-    }
-
-    /// # Errors
-    /// If this handle was given out before: a handle names one object, ever.
-    fn insert(&mut self, handle: Handle, bytes: Vec<u8>) -> Result<(), Mismatch> {
-        agree!(
-            !self.places.contains_key(&handle),
-            "{handle:?} was given out while it names another live object"
-        );
-        agree!(
-            !self.buried.contains(&handle),
-            "{handle:?} was given out again after its object was freed"
-        );
-        self.payload += bytes.len() as u64;
-        self.places.insert(handle, self.objects.len());
-        self.objects.push((handle, bytes));
-        Ok(())
-    }
-
-    /// Replaces the bytes of a live object by as many others.
-    fn replace(&mut self, handle: Handle, bytes: &[u8]) {
-        if let Some(&place) = self.places.get(&handle) {
-            self.objects[place].1.copy_from_slice(bytes);
-        }
-    }
-
-    /// Moves a handle from the live to the dead.
-    fn remove(&mut self, handle: Handle) {
-        let Some(place) = self.places.remove(&handle) else { return };
-        let (_, bytes) = self.objects.swap_remove(place);
-        if let Some((moved, _)) = self.objects.get(place) {
-            self.places.insert(*moved, place);
-        }
-        self.payload -= bytes.len() as u64;
-        self.dead.push(handle);
-        self.buried.insert(handle);
-    }
-}
-
-fn pick(number: u64, count: usize) -> Option<usize> {
-    usize::try_from(number.checked_rem(count as u64)?).ok()
-}
 
 #[cfg(test)]
 mod tests;

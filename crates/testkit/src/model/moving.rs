@@ -60,7 +60,7 @@ impl<'p> Checked<'p> {
             }
             Err(MigrateError::Busy(Busy::Locked)) => agree!(
                 self.open_reads > 0,
-                "migrate of {handle:?} finds it held although nobody reads"
+                "migrate of {handle:?} finds it locked although no read is open"
             ),
             Err(_) => {}
         }
@@ -253,7 +253,7 @@ impl<'p> Checked<'p> {
         victim: Handle,
         decide: &mut dyn FnMut(&mut Self, Handle) -> Result<Eviction, Mismatch>,
     ) -> Result<Eviction, Mismatch> {
-        // With one thread nobody frees between choosing a victim and naming it but `decide` itself.
+        // With one thread, only `decide` frees between the choice of a victim and the call with it.
         let known = self.model.get(victim).is_some() || self.model.buried.contains(&victim);
         agree!(known, "the victim {victim:?} was never given out");
         let eviction = decide(self, victim)?;

@@ -2,6 +2,10 @@
 
 use rand::Rng;
 
+use std::collections::HashSet;
+
+use pagefold_pool::Handle;
+
 use super::*;
 use crate::{
     reference::{MapPool, Mutant},

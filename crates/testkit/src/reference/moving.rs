@@ -20,7 +20,7 @@ use super::{
 struct Reclaiming<'a> {
     pool: &'a MapPool,
     span: SpanId,
-    /// Of the span, as it was when this began: it may be gone before anybody is asked to evict.
+    /// Of the span, as it was when this began: it may be gone before the evictor is called.
     frames: usize,
     over: bool,
 }

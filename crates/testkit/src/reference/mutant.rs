@@ -47,7 +47,7 @@ pub enum Mutant {
     BudgetIgnored,
     /// Compaction that stopped at its budget says there is nothing more to win.
     MoreForgotten,
-    /// An object moves while somebody reads it.
+    /// An object moves while it is read.
     MigratesHeld,
     /// Migration of a freed object succeeds.
     MigratesStale,

@@ -17,7 +17,7 @@ struct Span {
     used: usize,
     /// When an object was last added, or reclaim gave up on it.
     filled: u64,
-    /// Somebody reclaims it: objects may leave it, and none is added.
+    /// A thread reclaims it: objects may leave it, and none is added.
     reclaimed: bool,
 }
 

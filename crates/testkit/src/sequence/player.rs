@@ -1,4 +1,4 @@
-//! Doing steps, whoever they come from, on a pool and its model.
+//! Does steps, generated or read from a trace, on a pool and its model.
 
 use std::{
     collections::{BTreeMap, HashMap},

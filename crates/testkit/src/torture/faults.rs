@@ -11,7 +11,7 @@ use thiserror::Error;
 /// |---|---|
 /// | `frame=P` | a grant of frames, or of a page of a table, is refused with this probability |
 /// | `frame@K` | the K-th grant of each pool is refused, counted from 1 |
-/// | `isolate=P` | a descriptor that is to be moved is found isolated by somebody else |
+/// | `isolate=P` | a descriptor that is to be moved is found isolated by another thread |
 /// | `evict=P` | an evictor says that it could not evict |
 /// | `evict-panic=P` | an evictor panics |
 /// | `none` | alone: no faults at all |

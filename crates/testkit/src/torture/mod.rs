@@ -1,8 +1,8 @@
-//! Concurrent stress in which every byte is verified by whoever reads it.
+//! Concurrent stress in which each reader verifies every byte.
 //!
 //! # Model
 //! Objects live in slots, which all threads share. An object's bytes follow from (seed, object, version)
-//! alone, so a reader verifies what it sees without asking anybody; the slot only bounds which versions it may see and
+//! alone, so a reader verifies what it sees by itself; the slot only bounds which versions it may see and
 //! says when `Stale` is a right answer. No lock of the test is held while the pool is called, so the pool sees real
 //! races: reads beside writes, frees beside frees and evictions, everything beside compaction, migration, contiguous
 //! ranges, trimming and changes of the limit. A contiguous range is filled with a pattern of its own, held for a while, and
@@ -10,7 +10,7 @@
 //!
 //! # Course
 //! The run goes in cycles. In each, every thread fills the pool to the limit, churns, frees most of what there is, and
-//! compacts while it goes on reading. Between cycles nobody works: then every object, the accounts and the pool's
+//! compacts while it goes on reading. Between cycles all threads wait: then every object, the accounts and the pool's
 //! invariants are checked. At the end everything is freed and trimmed, and nothing may be left.
 //!
 //! # Reproducing
@@ -215,7 +215,7 @@ pub struct Watch {
 pub type Probe = fn() -> Option<u64>;
 
 /// By how much the kernel's figure for an empty pool may be above the pool's own: its counters lag by some pages for each
-/// processor, and whoever runs the process may allocate meanwhile.
+/// processor, and other parts of the process may allocate meanwhile.
 pub const KERNEL_TOLERANCE: u64 = 2 << 20;
 
 impl Watch {
@@ -417,7 +417,7 @@ impl Shared<'_> {
         let work = |thread| {
             let rng = self.plan.seed.rng(1 + summary.cycles * threads + thread);
             let run = AssertUnwindSafe(|| Worker::new(self, rng, lengths, left).run(thread));
-            // After a panic the run is over, so nobody relies on what it left half done.
+            // After a panic the run is over, and nothing that it left half done is used.
             panic::catch_unwind(run).unwrap_or_else(|payload| Err(panicked(&*payload)))
         };
         self.plan.pause_faults(false);
@@ -446,7 +446,7 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Checks everything while nobody works.
+    /// Checks everything while all threads wait.
     fn check_quiet(&self, summary: &mut Summary) -> Result<(), Failure> {
         let restored = self.pool.set_limit(self.limit);
         ensure!(

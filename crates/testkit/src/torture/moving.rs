@@ -25,7 +25,7 @@ const RANGE_PART: usize = 64;
 /// The limit's part that a large range takes.
 const LARGE_RANGE_PART: usize = 8;
 
-/// A contiguous range filled with a pattern, which nobody else may touch.
+/// A contiguous range filled with a pattern, which no other thread may touch.
 pub(super) struct HeldRange<'a> {
     range: ContiguousRange<'a>,
     pattern: Pattern,
@@ -35,7 +35,7 @@ pub(super) struct HeldRange<'a> {
 struct Planned;
 
 impl Worker<'_> {
-    /// Moves the frames of an object. What the object is is compared by whoever reads it.
+    /// Moves the frames of an object. Its readers compare the bytes.
     pub(super) fn migrate(&mut self, slot: &Slot) -> Result<(), Failure> {
         let Some((object, _)) = slot.peek() else { return Ok(()) };
         let answer = self.shared.pool.migrate(object.handle);

@@ -209,7 +209,7 @@ impl Slot {
         Self::leave(&mut state)
     }
 
-    /// The object, when nobody works; a slot that is in the middle of something is a fault of the test itself.
+    /// The object, between cycles; a slot in the middle of an operation is a fault of the test itself.
     pub(super) fn resting(&self) -> Result<Option<Object>, Failure> {
         match &*self.lock() {
             State::Empty => Ok(None),
@@ -218,7 +218,7 @@ impl Slot {
         }
     }
 
-    /// Whoever leaves a doomed slot last empties it and counts the frees that succeeded.
+    /// The last thread that leaves a slot to be freed empties it, and counts the frees that succeeded.
     fn leave(state: &mut State) -> Result<(), Failure> {
         if let State::Held(held) = state
             && held.doomed

@@ -41,7 +41,7 @@ macro_rules! kinds {
                 0 $(+ self.$name)*
             }
 
-            /// Adds what somebody else did.
+            /// Adds the counts of another thread.
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
             }

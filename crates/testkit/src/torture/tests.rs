@@ -17,7 +17,7 @@ const LIMIT: usize = 2 << 20;
 const REAL_OPS: u64 = 30_000;
 /// Operations within which a fault must be noticed. A run ends at the first failure, most after some thousand; what it finds out
 /// depends on whether an object lives until it is read again, so it goes on until one does.
-const CANARY_OPS: u64 = 5_000_000;
+const BUGGY_OPS: u64 = 5_000_000;
 /// How often a bug is injected. What only compaction or a range can meet must still happen many times in a short run, since
 /// some hit an object that is gone already.
 const ONE_IN: u64 = 100;
@@ -78,7 +78,7 @@ fn notices(fault: InjectedBug, pool: Box<dyn Pool>, threads: usize, seed: Seed) 
     let buggy = BuggyPool::new(pool, seed.value(), ONE_IN).only(fault);
     let injected = buggy.counter();
     // Lost frames are lost for ever, and missed when everything was freed.
-    let ops = if fault == InjectedBug::LostFrame { REAL_OPS } else { CANARY_OPS };
+    let ops = if fault == InjectedBug::LostFrame { REAL_OPS } else { BUGGY_OPS };
     let outcome = torture_for(ops, Box::new(buggy), threads, seed);
     let injected = injected.load(Ordering::Relaxed);
     assert!(

@@ -7,7 +7,7 @@
 //!                   pending list: it keeps the slot to free, and the next index + 1 where a live entry has the id
 //!          SLOT     a slot of a descriptor
 //!          RUN      a run of its own; the slot field holds the slack of the run
-//!          RETIRED  as VACANT, after the last generation. Off the pending list it is *settled*: all bits of the id field
+//!          RETIRED  as VACANT, after the last generation. Off the pending list it is *out of use*: all bits of the id field
 //!                   are set, which is no link
 //! ```
 //! An entry is the size of a word, and the split comes along: a copy in a register, so a look-up loads nothing more.
@@ -85,14 +85,14 @@ impl Entry {
     }
 
     /// The entry of an index that is retired, and on no list.
-    pub(super) fn settled(bits: HandleBits) -> Self {
+    pub(super) fn out_of_use(bits: HandleBits) -> Self {
         let state = State::Retired { slot: 0, next: bits.largest() };
         Self::new(bits, bits.last_generation(), state)
     }
 
     /// Whether the index is retired, and on no list.
-    pub(super) fn is_settled(self) -> bool {
-        self == Self::settled(self.bits)
+    pub(super) fn is_out_of_use(self) -> bool {
+        self == Self::out_of_use(self.bits)
     }
 
     #[inline]

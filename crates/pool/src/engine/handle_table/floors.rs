@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(
             memory.used(),
             3,
-            "the floors of 1984 pages, 512 a frame, but for a frame without any"
+            "the floors of 1984 pages, 512 a frame, except a frame without any"
         );
         drop(floors);
         assert_eq!(memory.used(), 0);

@@ -7,9 +7,9 @@ use super::{Entry, Floor, Free, HandleTable, State};
 
 impl HandleTable {
     /// Ends the use of a retired index, the caller's, that hangs on no list. Until then its page stays.
-    pub(super) fn settle(&self, index: u32) {
+    pub(super) fn take_out_of_use(&self, index: u32) {
         let mut free = self.free.lock();
-        self.store(index, Entry::settled(self.naming.bits));
+        self.store(index, Entry::out_of_use(self.naming.bits));
         free.retired += 1;
     }
 
@@ -18,7 +18,7 @@ impl HandleTable {
         (self.free.lock().retired, self.entries.capacity())
     }
 
-    /// Takes all settled indices back into use, from their first generation on; returns how many.
+    /// Takes all retired indices that are on no list back into use, from their first generation on; returns how many.
     pub(crate) fn recycle_retired(&self) -> u64 {
         let mut recycled = 0;
         for page in 0.. {
@@ -39,7 +39,7 @@ impl HandleTable {
         let indices = self.indices_of(page);
         for index in indices.start..indices.end.min(free.next) {
             match floor {
-                Floor::InUse if self.cell_at(index).load().is_settled() => {
+                Floor::InUse if self.cell_at(index).load().is_out_of_use() => {
                     self.cell_at(index).store(vacant);
                 }
                 Floor::InUse => continue,

@@ -113,16 +113,16 @@ fn generations_survive_a_page_that_was_given_back() {
 fn a_page_stays_until_its_last_retired_index_was_given_back() {
     let table = table(1);
     let indices = at_their_end(&table, 2 * PER_PAGE);
-    let hung = indices[100];
+    let pending = indices[100];
     let head = AtomicU32::new(0);
-    table.push_pending(&head, hung);
-    indices.iter().filter(|&&index| index != hung).for_each(|&index| table.give_back(index));
+    table.push_pending(&head, pending);
+    indices.iter().filter(|&&index| index != pending).for_each(|&index| table.give_back(index));
     assert_eq!(trim(&table), [Floor::InUse, Floor::Retired]);
     let mut seen = Vec::new();
     table.take_pending(&head, |index, _| seen.push(index));
-    assert_eq!(seen, [hung]);
+    assert_eq!(seen, [pending]);
     assert_eq!(trim(&table), [Floor::InUse, Floor::Retired], "it is not given back yet");
-    table.give_back(hung);
+    table.give_back(pending);
     assert_eq!(trim(&table), [Floor::Retired, Floor::Retired]);
     assert_eq!(table.retired(), (1024, 100_000));
     assert_eq!(table.check(0), Ok(()));
@@ -179,17 +179,17 @@ fn all_retired_indices_come_back_when_they_are_recycled() {
     let table = table(2);
     let indices: Vec<u32> = (0..3 * PER_PAGE).map(|_| take(&table)).collect();
     let young = &indices[PER_PAGE + 5..PER_PAGE + 105];
-    let hung = indices[2 * PER_PAGE];
+    let pending = indices[2 * PER_PAGE];
     for &index in &indices {
         let lives = if young.contains(&index) { 1 } else { 4 };
         (0..lives).for_each(|_| _ = live_and_free(&table, index));
     }
-    indices.iter().filter(|&&index| index != hung).for_each(|&index| table.give_back(index));
+    indices.iter().filter(|&&index| index != pending).for_each(|&index| table.give_back(index));
     assert_eq!(trim(&table), [Floor::Retired, Floor::Generation(1), Floor::InUse]);
     assert_eq!(table.check(1), Ok(()), "one is on a list");
     assert_eq!(table.recycle_retired(), 3 * 512 - 1 - 100);
     assert_eq!(table.retired().0, 0);
-    table.give_back(hung);
+    table.give_back(pending);
     assert_eq!(table.retired().0, 1, "it retired too late");
     assert_eq!(table.check(0), Ok(()));
     let mut again: Vec<u32> = (0..3 * PER_PAGE - 1).map(|_| take(&table)).collect();
@@ -201,7 +201,7 @@ fn all_retired_indices_come_back_when_they_are_recycled() {
             (floor, State::Vacant { slot: 0, next: 0 })
         );
     }
-    again.push(hung);
+    again.push(pending);
     again.sort_unstable();
     assert_eq!(again, indices, "each once");
     assert_eq!(table.check(3 * 512 - 1), Ok(()));

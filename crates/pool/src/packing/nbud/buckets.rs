@@ -2,10 +2,10 @@
 //!
 //! A span hangs in a bucket of its set by its room, in steps of 16 bytes (256 above a frame of room), a doubly linked list through two words of its descriptor;
 //! a bit for each bucket says whether it is empty. There are several sets, each under a lock of its own. A span is
-//! listed in the set of whoever lists it, and looked for in the own set first: so threads seldom meet.
+//! listed in the set of the thread that lists it, and a thread looks in its own set first: so threads seldom meet.
 //!
 //! # Invariants (I-BUCKET)
-//! - A span is linked and unlinked only by whoever holds it for writing; `SpanBody::listed` says where it is.
+//! - A span is linked and unlinked only under its write guard; `SpanBody::listed` says where it is.
 //! - The words of a list are changed only under its set's lock.
 
 use pagefold_frame::DescriptorId;
@@ -54,7 +54,7 @@ const OPENED: u16 = 1 << 15;
 /// Where a span is listed, as [`SpanBody::listed`] says it: bucket + 1 in bits 0..11, set in 11..14.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listed {
-    /// Nowhere: a shard appends to it, or it is in somebody's hands.
+    /// Nowhere: a shard appends to it, or a thread has taken it off.
     No,
     /// In this bucket of this set.
     In { set: usize, bucket: usize },

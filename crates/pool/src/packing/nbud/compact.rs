@@ -2,7 +2,7 @@
 //!
 //! Object by object: the destination is found and held, the object's own span is tried, and with both held the bytes
 //! are copied and the handle entry is exchanged (I-RELOCATE). So a reader waits for one object at most, and a span
-//! that somebody reads is passed over. Nothing is taken from the limit: objects go into holes that are there.
+//! that a reader has is passed over. Nothing is taken from the limit: objects go into holes that are there.
 
 use pagefold_frame::DescriptorId;
 
@@ -17,7 +17,7 @@ use crate::{
 
 /// Spans looked at with one scan of the buckets.
 const VICTIMS: usize = 64;
-/// Victims in a row that could not be emptied, after which the holes are as good as they get.
+/// Victims in a row that could not be emptied, after which the call ends.
 const FAILURES_MAX: usize = 16;
 
 /// What became of one object.

@@ -43,11 +43,12 @@ use self::{
 };
 use crate::{
     config::{Allocator, BuildError, FillPolicy, NbudOptions, PoolConfig},
-    contract::{CompactReport, Slices},
+    contract::CompactReport,
     engine::{
         Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Runs,
         SLOT_WORDS, SlotGuard, SlotPacking, Wait,
     },
+    slices::Slices,
     stats::Stats,
 };
 

@@ -13,6 +13,10 @@
 //! - A block starts at unit 0, and only where a block starts can one be used.
 //! - No two free blocks are neighbours.
 
+use crate::slices::Slices;
+
+/// The most blocks an object may have: what a read gives.
+pub(super) const MAX_BLOCKS: usize = Slices::MAX;
 /// Bytes of a unit, of which every block is a multiple.
 pub(super) const UNIT_BYTES: usize = 64;
 /// Units of a frame.

@@ -13,8 +13,7 @@ use pagefold_frame::{DescriptorId, OutOfFrames, ReserveAccess, SourceError, Word
 use pagefold_sys::sync::Ordering;
 
 use super::{
-    MAX_BLOCKS,
-    blocks::{UNIT_BYTES, UNITS},
+    blocks::{MAX_BLOCKS, UNIT_BYTES, UNITS},
     header::{header_bytes, units_for},
 };
 use crate::engine::{Base, Location};

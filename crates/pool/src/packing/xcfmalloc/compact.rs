@@ -7,7 +7,7 @@
 //! a fresh frame, from the part of the limit that is reserved for this. That goes on while it wins an eighth of what it
 //! moves.
 //!
-//! The lock of the lists is held for one block at a time. What somebody else holds is passed over.
+//! The lock of the lists is held for one block at a time. A frame that another thread has locked is passed over.
 //!
 //! The old frames are held for reading only, so readers of the objects that move are not in the way, nor is compaction
 //! in theirs. A block behind the first one takes the write hold on its object's first frame as well, because side words
@@ -24,13 +24,14 @@ use super::{
     rewrite::Replaced,
 };
 use crate::{
-    contract::{CompactReport, Slices},
+    contract::CompactReport,
     engine::{Content, Found, Wait},
+    slices::Slices,
 };
 
 /// Frames looked at with one scan of the lists.
 const VICTIMS: usize = 64;
-/// Victims in a row that could not be emptied, after which the holes are as good as they get.
+/// Victims in a row that could not be emptied, after which the call ends.
 const FAILURES_MAX: usize = 16;
 
 /// Victims that squeezing looks back on, and the frames that they must have won.
@@ -57,7 +58,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Notes what a move won and took; returns the frames won in the end.
-    fn settle(&mut self, freed: usize, taken: usize) -> u64 {
+    fn note_move(&mut self, freed: usize, taken: usize) -> u64 {
         (self.won, self.taken) = (self.won + freed, self.taken + taken);
         let paid = freed.min(self.debt + taken);
         self.debt = self.debt + taken - paid;
@@ -202,7 +203,7 @@ impl Xcfmalloc {
                 Moved::Yes { bytes, freed, taken } => {
                     report.moved_objects += 1;
                     report.moved_bytes += bytes as u64;
-                    report.freed_frames += progress.settle(freed, taken);
+                    report.freed_frames += progress.note_move(freed, taken);
                     self.base.note_compacted(bytes);
                     spent = report.moved_bytes >= budget as u64;
                 }

@@ -6,7 +6,7 @@
 //! A block of a whole frame has no header: the index is in a word of the frame's descriptor, so that an object of 4096
 //! bytes takes one frame. How many units a block has follows from how many bytes of the object lie in it.
 //!
-//! Sentinels are there in builds with debug assertions and with the feature `paranoid`. Whoever writes beyond the end
+//! Sentinels are there in builds with debug assertions and with the feature `paranoid`. A write beyond the end
 //! of a block breaks the next one's, which is found when that object is read, freed, moved or validated.
 
 use pagefold_frame::{DescriptorId, FRAME_BYTES};
@@ -64,7 +64,7 @@ pub(super) fn read_index(header: &[u8]) -> Option<u32> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "I-BLOCK: the sentinel of the object with handle index {index} is broken, in frame {} at offset {offset}; \
-     somebody wrote beyond the end of the block before it",
+     a write went beyond the end of the block before it",
     frame.get()
 )]
 pub(super) struct Broken {

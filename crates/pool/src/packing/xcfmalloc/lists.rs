@@ -2,16 +2,16 @@
 //!
 //! A frame's blocks are two numbers in the words of its descriptor. A frame is on the list of each size that a free
 //! block of it has; the list of whole free frames is the *reserve*. For compaction, frames that are partly used are
-//! also on one of 16 lists by how much of them is used. All lists are sets of descriptor ids, so whoever takes the
+//! also on one of 16 lists by how much of them is used. All lists are sets of descriptor ids, so a thread that takes the
 //! first member takes the lowest frame, and high frames empty out.
 //!
 //! Blocks and lists are under one lock ([`Frames::lock`]). Bytes are not: to fill a block takes the write hold on its
-//! frame, which is tried while the block is taken. So a block whose old bytes somebody still reads is passed over.
+//! frame, which is tried while the block is taken. So a block whose old bytes are still being read is passed over.
 //!
 //! # Invariants (I-HOLE)
 //! - A frame is on the list of just those sizes that its free blocks have, and on the list of its use while it is
 //!   partly used. The frame that is being emptied is on none.
-//! - A frame that is on no list and has no used block is in the hands of whoever kills it.
+//! - A frame that is on no list and has no used block belongs to the thread that frees it.
 //! - The sums over all frames are what is counted.
 
 use std::sync::Arc;
@@ -23,8 +23,7 @@ use pagefold_frame::{
 use pagefold_sys::sync::{Mutex, MutexGuard, Ordering};
 
 use super::{
-    MAX_BLOCKS,
-    blocks::{Block, Blocks, UNITS},
+    blocks::{Block, Blocks, MAX_BLOCKS, UNITS},
     chain::ReadyPages,
 };
 
@@ -71,7 +70,7 @@ pub(super) struct Lists {
     pub(super) ready: ReadyPages,
 }
 
-/// Frames without a used block, on no list, that are to be killed once the lock is let go.
+/// Frames without a used block, on no list, to be freed once the lock is dropped.
 #[derive(Debug)]
 pub(super) struct FramesToFree {
     ids: [DescriptorId; MAX_BLOCKS],
@@ -136,7 +135,7 @@ impl Frames {
         Ok(guard)
     }
 
-    /// Kills frames. Those that somebody reads are freed later.
+    /// Reaps frames. The last reader frees those that are being read.
     pub(super) fn reap(&self, frames_to_free: &FramesToFree) {
         for &id in &frames_to_free.ids[..frames_to_free.count] {
             self.slab.reap(id);
@@ -234,7 +233,7 @@ impl<'a> Locked<'a> {
         self.lists.sizes & u64::MAX << (from - 1) & u64::MAX >> (UNITS - to)
     }
 
-    /// Holds a frame for writing, if nobody holds it.
+    /// Locks a frame for writing, if no guard is in the way.
     pub(super) fn try_write(&self, id: DescriptorId) -> Result<FrameGuard<'a>, LockError> {
         self.frames.slab.try_write(id)
     }
@@ -344,7 +343,7 @@ impl<'a> Locked<'a> {
         found
     }
 
-    /// Takes a frame that is partly used off its lists, so that nobody fills it.
+    /// Takes a frame that is partly used off its lists, so that no store fills it.
     pub(super) fn begin_emptying(&mut self, id: DescriptorId) -> Option<Blocks> {
         let blocks = self.blocks(id);
         // Since it was found it may have been filled, or emptied, and even be another frame by now.

@@ -1,29 +1,29 @@
-//! From an index to the bytes of its object, held. (I-LOOKUP, for chains)
+//! From an entry to the bytes of its object, under guards of all its frames. (I-LOOKUP, for chains)
 //!
-//! 1. The entry is loaded. It says the first block and how many there are.
-//! 2. The first block's frame is held.
-//! 3. The side words are loaded, and the frames of the other blocks are held as they say.
-//! 4. The entry is loaded again. If it is not the same word, everything is let go: back to 1.
+//! 1. The entry was loaded. It says the first block and how many there are.
+//! 2. The first block's frame is locked.
+//! 3. The side words are loaded, and the frames of the other blocks are locked as they say.
+//! 4. The entry is loaded again. If it is not the same word, all guards are dropped, and the engine looks the handle up again.
 //!
-//! *Why the words of step 3 are those of the entry.* Whoever changes entry or words of a live object holds, for writing
-//! and until both are changed, the frame of the block that is the first one afterwards (I-RELOCATE). So while the frame
-//! of step 2 is held nobody makes the entry say a block of it, and nobody changes the words of an entry that says one.
-//! If the entry is the same in step 4, it was so ever since step 2, and so were the words. *Why the bytes stay.* At
-//! step 4 the object lay where entry and words say, and all its frames are held; they are written by whoever holds
-//! them for writing, and by nobody else. If the object is freed or moved after that, its blocks are filled anew only
-//! after the hold.
+//! *Why the words of step 3 are those of the entry.* A thread that changes entry or words of a live object has, until both
+//! are changed, the write guard of the frame whose block is the first one afterwards (I-RELOCATE). So while the frame of
+//! step 2 is locked, no thread makes the entry say a block of it, and none changes the words of an entry that says one. If
+//! the entry is the same in step 4, it was so ever since step 2, and so were the words. *Why the bytes stay.* At step 4 the
+//! object lay where entry and words say, and all its frames are locked; only a write guard gives the right to write them.
+//! If the object is freed or moved after that, its blocks are filled anew only after these guards.
 
 use pagefold_frame::{LockError, ReadGuard};
 
 use super::{
-    MAX_BLOCKS, Xcfmalloc,
+    Xcfmalloc,
+    blocks::MAX_BLOCKS,
     chain::{Chain, Part, first_of},
     header::{Broken, PARANOID, is_intact},
     lists::{FrameGuard, WORDS},
 };
 use crate::{
-    contract::Slices,
     engine::{Found, Wait},
+    slices::Slices,
 };
 
 /// The read guard of a frame.

@@ -53,7 +53,7 @@ use pagefold_frame::{Busy, FRAME_BYTES, FrameMigrateError, LockError, Movable, R
 use pagefold_sys::sync::Mutex;
 
 use self::{
-    blocks::UNIT_BYTES,
+    blocks::{MAX_BLOCKS, UNIT_BYTES},
     chain::{Part, Sides},
     compact::Progress,
     header::{Broken, is_intact},
@@ -64,16 +64,15 @@ use self::{
 };
 use crate::{
     config::{Allocator, BlockSelection, BuildError, PoolConfig, XcfmallocOptions},
-    contract::{CompactReport, Slices},
+    contract::CompactReport,
     engine::{
         Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Wait,
         migrate_all,
     },
+    slices::Slices,
     stats::Stats,
 };
 
-/// The most blocks an object may have: what a read gives.
-const MAX_BLOCKS: usize = Slices::MAX;
 /// Frames that only overwriting and compaction may use, beside those of one object: pages of tables for them.
 const RESERVE_PAGES: usize = 8;
 /// The least a limit leaves beside fixed structures, reserve and one object: the first pages of every table.

@@ -6,8 +6,7 @@
 use pagefold_frame::DescriptorId;
 
 use super::{
-    MAX_BLOCKS,
-    blocks::UNITS,
+    blocks::{MAX_BLOCKS, UNITS},
     chain::{Chain, Part},
     header::{capacity, units_for, write_header},
     lists::{FrameGuard, FramesToFree, Locked},
@@ -31,7 +30,7 @@ pub(super) struct BlockReservation<'a> {
     rest: usize,
     /// Blocks that may still be taken.
     left: usize,
-    /// Whether a frame was passed over because somebody held it.
+    /// Whether a frame was passed over because a guard was in the way.
     pub(super) met_busy: bool,
     /// Frames that were whole and free before, or new.
     pub(super) whole_taken: usize,
@@ -92,7 +91,7 @@ impl<'a> BlockReservation<'a> {
         self.spares.iter_mut().filter_map(Option::take).for_each(FrameGuard::retire);
     }
 
-    /// Takes a free block of just `size` units from some frame that nobody else holds, and fills it as far as it
+    /// Takes a free block of just `size` units from a frame that no other thread has locked, and fills it as far as it
     /// goes. `false`: there is none among the first few.
     pub(super) fn take(&mut self, locked: &mut Locked<'a>, size: u32) -> bool {
         let mut from = 0;
@@ -168,7 +167,7 @@ impl<'a> BlockReservation<'a> {
         }
     }
 
-    /// Puts all blocks back on their lists and lets go of their frames; new frames are spare again. Other frames that
+    /// Puts all blocks back on their lists and unlocks their frames; new frames are spare again. Other frames that
     /// are without blocks then are frames_to_free unless `keep` allows them in the reserve.
     pub(super) fn start_over(&mut self, locked: &mut Locked<'a>, keep: usize) -> FramesToFree {
         let fresh = Self::new(self.len, self.blocks);

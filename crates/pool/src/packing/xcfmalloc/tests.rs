@@ -402,10 +402,10 @@ fn small_holes_are_squeezed_out() {
 /// Breaks one byte of the sentinel of an object's last block; returns what a message must name.
 fn break_sentinel(pool: &Xcfmalloc, handle: Handle) -> [String; 3] {
     let part = *chain(pool, handle).parts().last().expect("a block");
-    let mut guard = pool.packing().frames.slab.try_write(part.id).expect("nobody holds it");
+    let mut guard = pool.packing().frames.slab.try_write(part.id).expect("not locked");
     guard.parts().1[part.offset() + HEADER_BYTES - 1] ^= 0x10;
     [
-        format!("index {}", pool.packing().base.handles.index(handle)),
+        format!("index {}", pool.packing().base.find(handle).expect("alive").index),
         format!("frame {}", part.id.get()),
         format!("offset {}", part.offset()),
     ]
@@ -421,7 +421,7 @@ fn assert_names(message: &str, names: &[String]) {
 type Discovery<'a> = (&'a str, &'a dyn Fn(&Xcfmalloc, Handle));
 
 #[test]
-fn a_broken_sentinel_is_named_by_whoever_comes_upon_it() {
+fn a_broken_sentinel_is_named_when_it_is_found() {
     if !PARANOID {
         return;
     }

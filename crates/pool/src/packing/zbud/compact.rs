@@ -6,7 +6,7 @@
 //! from the limit.
 //!
 //! The lists are locked for one object at a time. Both frames are held for writing (tried only, so a frame that
-//! somebody reads is passed over) while the bytes are copied and the handle entry is exchanged (I-RELOCATE).
+//! a reader has is passed over) while the bytes are copied and the handle entry is exchanged (I-RELOCATE).
 //!
 //! Moving is not use: the frame that gets the object keeps its place in the order of use, and the object takes that
 //! place over.
@@ -31,7 +31,7 @@ struct Cursor {
 /// What became of the next lone frame.
 enum Step {
     Joined,
-    /// It was passed over: somebody holds it, or all that it fits in.
+    /// It was passed over: guards are in the way of it, or of all that it fits in.
     Passed,
     /// No two lone frames fit together.
     Done,

@@ -93,7 +93,7 @@ impl Slot {
     }
 }
 
-/// What a frame's sides take, and whether somebody reclaims it.
+/// What a frame's sides take, and whether it is under reclaim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Shape(u32);
 
@@ -117,7 +117,7 @@ impl Shape {
         Self(self.0 & !(CHUNKS_MASK << side.shift()) | field << side.shift())
     }
 
-    /// Whether the frame is in the hands of somebody who reclaims it.
+    /// Whether a thread has the frame under reclaim.
     pub(super) fn under_reclaim(self) -> bool {
         self.0 & UNDER_RECLAIM != 0
     }

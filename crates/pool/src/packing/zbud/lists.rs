@@ -4,8 +4,8 @@
 //!  order of use    head (filled last) <-> .. <-> tail (filled longest ago)      links in words of the descriptor
 //!  unbuddied       64 sets of ids, by free chunks                               a forest of bits, lowest id first
 //! ```
-//! A frame with two objects is in the order of use alone. One that somebody reclaims is nowhere: it is in that thread's
-//! hands, so nobody fills, joins or seizes it, and a free only empties its side.
+//! A frame with two objects is in the order of use alone. A frame under reclaim is on no list: it belongs to that
+//! thread, so no other fills, joins or seizes it, and a free only empties its side.
 //!
 //! Everything that says what a frame holds is in words of its descriptor that need no hold. They change under this
 //! lock alone, together with the handle entries that say the same from the other end. So a free never waits for
@@ -88,8 +88,8 @@ impl Lists {
     }
 }
 
-// ORDERING (this file): Relaxed. Words are read and written under the lock, but for the zeros that a new life begins
-// with, and those are followed by this lock before anybody else knows of the frame.
+// ORDERING (this file): Relaxed. Words are read and written under the lock, except the zeros that a new life begins
+// with, and those are followed by this lock before another thread knows of the frame.
 impl Locked<'_> {
     fn word(&self, id: DescriptorId, word: usize) -> &AtomicU32 {
         &self.slab.words(id)[word]
@@ -129,7 +129,7 @@ impl Locked<'_> {
     }
 
     /// Empties a side. `true`: that was the last object, the frame is off all lists, and it is the caller's to free.
-    #[must_use = "an empty frame is freed by whoever emptied it"]
+    #[must_use = "the thread that emptied a frame frees it"]
     pub(super) fn empty(&mut self, id: DescriptorId, side: Side) -> bool {
         if self.shape(id).under_reclaim() {
             self.set_side(id, side, 0, None);
@@ -156,7 +156,7 @@ impl Locked<'_> {
 
     /// Ends the reclaim of a frame: it is on the lists again, as the one filled last. `true`: it is empty, on no list,
     /// and the caller's to free.
-    #[must_use = "an empty frame is freed by whoever had it under reclaim"]
+    #[must_use = "the thread that had an empty frame under reclaim frees it"]
     pub(super) fn put_back(&mut self, id: DescriptorId) -> bool {
         let shape = self.shape(id).set_under_reclaim(false);
         self.store(id, SHAPE, shape.word());

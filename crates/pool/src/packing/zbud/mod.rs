@@ -48,9 +48,10 @@ use self::{
 };
 use crate::{
     config::{Allocator, BuildError, PoolConfig},
-    contract::{CompactReport, Evict, Reclaimed, Slices},
+    contract::{CompactReport, Evict, Reclaimed},
     engine::{Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Wait},
     error::ReclaimError,
+    slices::Slices,
     stats::Stats,
 };
 

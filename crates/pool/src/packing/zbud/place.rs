@@ -63,7 +63,7 @@ impl Zbud {
             return Err(NoRoom::from(error));
         }
         let slot = Slot { side: Side::First, len };
-        // Before any other thread knows of the frame: nobody waits for the guard.
+        // Before any other thread knows of the frame, so none waits for the guard.
         content.copy_to(0, &mut guard.parts().1[slot.range()]);
         let entered = self.enter(self.lists.lock(&self.frames), guard.id(), slot, object, publish);
         if !entered {

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  seize      under the lock: off the order of use and its set, marked, its handles remembered
-//!  evict      for each handle, nothing held: whoever frees meanwhile only empties its side
+//!  evict      for each handle, without a lock: a free meanwhile only empties its side
 //!  put back   under the lock: empty, so it is freed; or listed again, as the frame filled last
 //! ```
-//! Between the first step and the last the frame is this thread's: nobody fills it, joins its objects to others or
+//! Between the first step and the last the frame is this thread's: no other fills it, joins its objects to others or
 //! frees it, so its id stays good whatever the evictor does. An object may be freed or overwritten elsewhere, by the
-//! evictor or by others, and its frame may be moved; all of that is as good as an eviction, or does not matter.
+//! evictor or by others, and its frame may be moved; all of that counts as an eviction, or does not matter.
 
 use pagefold_frame::{DescriptorId, Release};
 
@@ -58,7 +58,7 @@ impl Zbud {
                 });
             };
             for handle in handles.into_iter().flatten() {
-                // Freed by others, or along with its buddy: that is as good.
+                // Another thread freed it, or the evictor did along with its buddy: no failure.
                 if self.base.find(handle).is_ok() && evict(handle).is_err() {
                     break;
                 }

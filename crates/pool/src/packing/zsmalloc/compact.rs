@@ -13,7 +13,7 @@
 //! class, whatever the pool's size: victims and targets come from the fullness groups.
 //!
 //! Object by object both zspages are held for writing, the bytes are copied and the entry is exchanged (I-RELOCATE). So
-//! a reader waits for one object at most, and a zspage that somebody reads is passed over.
+//! a reader waits for one object at most, and a zspage that a reader has is passed over.
 
 use pagefold_frame::DescriptorId;
 use pagefold_sys::sync::{self, Ordering};
@@ -47,7 +47,7 @@ enum Step {
     Gone,
     /// There is no place for it.
     NoRoom,
-    /// Somebody holds the victim.
+    /// Another guard is on the victim.
     Busy,
     /// There is no other.
     End,

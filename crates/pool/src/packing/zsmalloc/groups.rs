@@ -5,9 +5,9 @@
 //! any zspage of it has room, so that a larger one to borrow from is found without going through the classes.
 //!
 //! # Invariants (I-GROUP)
-//! - A zspage is linked and unlinked only by whoever holds it for writing; `Body::listed` says where it is.
+//! - A zspage is linked and unlinked only under its write guard; `Body::listed` says where it is.
 //! - The words of a list are changed only under its class's lock.
-//! - A zspage with room that nobody holds is in the group of its use, but for the one that is being emptied.
+//! - A zspage with room that is not locked is in the group of its use, except the one that is being emptied.
 
 use pagefold_frame::DescriptorId;
 use pagefold_sys::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, Padded};

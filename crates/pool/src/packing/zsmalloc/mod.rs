@@ -55,11 +55,12 @@ use self::{
 use crate::{
     classes::{Class, ClassConfig, ClassTable},
     config::{Allocator, BuildError, PoolConfig, ZsmallocOptions},
-    contract::{CompactReport, Slices},
+    contract::CompactReport,
     engine::{
         Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Runs,
         SLOT_WORDS, SlotGuard, SlotPacking, Wait, migrate_all,
     },
+    slices::Slices,
     stats::Stats,
 };
 

@@ -1,7 +1,7 @@
 //! A zspage that is held: which of its places are used, and the bytes in them.
 //!
 //! Free places are a list through the places themselves: it takes no memory, a place is found and given back in one
-//! step, and whoever changes it holds the zspage for writing anyway. Places from `fresh` on were never used and are on
+//! step, and a thread that changes it has the write guard anyway. Places from `fresh` on were never used and are on
 //! no list, so a new zspage need not be touched. A header with length 0 tells a free place from a used one, which is
 //! what compaction goes by.
 //!

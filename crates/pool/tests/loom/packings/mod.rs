@@ -1,6 +1,7 @@
 //! The columns of the table.
 
 pub(crate) mod nbud;
+pub(crate) mod plain;
 pub(crate) mod xcfmalloc;
 pub(crate) mod zbud;
 pub(crate) mod zsmalloc;

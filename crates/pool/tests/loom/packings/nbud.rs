@@ -3,10 +3,11 @@
 use pagefold_pool::{Allocator, NbudOptions};
 
 use super::two_halves;
-use crate::shape::Shape;
+use crate::shape::{Shape, build, build_with_one_index};
 
 pub(crate) const SHAPE: Shape = Shape {
-    allocator: nbud,
+    pool: || build(nbud()),
+    one_index: || build_with_one_index(nbud()),
     pair: [100, 100],
     alone: 4096,
     sparse: || two_halves(nbud()),

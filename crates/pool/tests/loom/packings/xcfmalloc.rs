@@ -6,13 +6,14 @@ use pagefold_pool::{Allocator, Handle, HandleError, Pool, XcfmallocOptions};
 
 use crate::{
     beside, model, read,
-    shape::{Object, Shape, Sparse, build},
+    shape::{Object, Shape, Sparse, build, build_with_one_index},
     store,
 };
 
 /// The object that goes has 14 units of the first frame and 16 of another; the object alone needs two frames.
 pub(crate) const SHAPE: Shape = Shape {
-    allocator: xcfmalloc,
+    pool: || build(xcfmalloc()),
+    one_index: || build_with_one_index(xcfmalloc()),
     pair: [units(50), units(30)],
     alone: 5000,
     sparse: || {

@@ -7,12 +7,13 @@ use pagefold_pool::{Allocator, HandleError, Pool, ReclaimError, Reclaimed};
 use super::two_halves;
 use crate::{
     beside, model, read,
-    shape::{Shape, build},
+    shape::{Shape, build, build_with_one_index},
     store,
 };
 
 pub(crate) const SHAPE: Shape = Shape {
-    allocator: Allocator::zbud,
+    pool: || build(Allocator::zbud()),
+    one_index: || build_with_one_index(Allocator::zbud()),
     pair: [1900, 1900],
     alone: 3000,
     sparse: || two_halves(Allocator::zbud()),

@@ -6,11 +6,12 @@ use pagefold_pool::{Allocator, Pool, ZsmallocOptions};
 
 use crate::{
     beside, model,
-    shape::{Object, Shape, Sparse, build},
+    shape::{Object, Shape, Sparse, build, build_with_one_index},
 };
 
 pub(crate) const SHAPE: Shape = Shape {
-    allocator: || zsmalloc(true),
+    pool: || build(zsmalloc(true)),
+    one_index: || build_with_one_index(zsmalloc(true)),
     pair: [PLACE, PLACE],
     alone: 4096,
     sparse: two_sparse_zspages,

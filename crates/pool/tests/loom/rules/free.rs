@@ -80,7 +80,7 @@ pub(crate) fn a_free_beside_migration_frees_the_object_where_it_is(shape: &Shape
 }
 
 pub(crate) fn a_free_of_the_last_object_beside_a_trim_leaves_no_frame(shape: &Shape) {
-    let pool = shape.pool();
+    let pool = (shape.pool)();
     let only = Object::store(&*pool, 1, shape.pair[0]);
     let trimmer = beside(&pool, |pool| pool.trim());
     only.free(&*pool);

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use pagefold_frame::HeapSource;
-use pagefold_pool::{Handle, HandleError, Pool, PoolBuilder};
+use pagefold_pool::{Handle, HandleError, Pool};
 
 use crate::{beside, read, shape::Shape, store};
 
-/// A pool with one index that lives twice, and the object of its second life.
+/// The pool, and the handles of both lives of its index.
 fn last_life(shape: &Shape) -> (Arc<dyn Pool>, [Handle; 2]) {
-    let builder = PoolBuilder::new((shape.allocator)()).limit(4 << 20).handle_table(1, 1);
-    let pool: Arc<dyn Pool> =
-        builder.source(Box::new(HeapSource::new())).build().expect("room").into();
+    let pool = (shape.one_index)();
     let first = store(&*pool, 1, 100).expect("room");
     pool.free(first).expect("lives");
     let second = store(&*pool, 2, 100).expect("room");

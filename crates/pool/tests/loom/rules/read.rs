@@ -21,7 +21,7 @@ pub(crate) fn a_read_beside_a_free_and_a_store_sees_the_object_or_nothing(shape:
 }
 
 pub(crate) fn a_read_beside_the_free_of_a_whole_frame_sees_the_object_or_nothing(shape: &Shape) {
-    let pool = shape.pool();
+    let pool = (shape.pool)();
     let goes = Object::store(&*pool, 2, shape.alone);
     let reader = beside(&pool, move |pool| goes.check_or_stale(pool));
     goes.free(&*pool);

@@ -20,7 +20,7 @@ pub(crate) fn a_store_beside_compaction_loses_nothing(shape: &Shape) {
 
 /// The trim takes an idle frame away, or the store has it.
 pub(crate) fn a_store_beside_a_trim_keeps_its_frame(shape: &Shape) {
-    let pool = shape.pool();
+    let pool = (shape.pool)();
     Object::store(&*pool, 1, shape.alone).free(&*pool);
     let trimmer = beside(&pool, |pool| pool.trim());
     let next = Object::store(&*pool, 2, shape.alone);

@@ -53,7 +53,7 @@ fn an_object_that_is_read_stays_and_moves_when_the_read_ends() {
         }
         assert_eq!(pool.stats().migration.bytes_copied, 0);
         assert_eq!(Pattern::new(2, 1, 0).check(open), Ok(()));
-        assert_eq!(pool.migrate(handles[3]), Ok(4096), "nobody reads from that one");
+        assert_eq!(pool.migrate(handles[3]), Ok(4096), "no read is open there");
     });
     assert_eq!(answer, Ok(()));
     for handle in &handles {
@@ -114,7 +114,7 @@ fn a_range_in_memory_full_of_frames_moves_them_and_nothing_else() {
         check(&*pool, *handle, *number);
     }
     assert_eq!(order(&*pool), before, "the order of use");
-    assert!(range.as_slice().iter().all(|byte| *byte == 0xaa), "nobody else wrote there");
+    assert!(range.as_slice().iter().all(|byte| *byte == 0xaa), "no other thread wrote there");
     drop(range);
     assert_eq!(pool.validate(), Ok(()));
 }

@@ -1,4 +1,4 @@
-//! zbud's reclaim: its outcomes, the order of use, and evictors of every kind of bad manners.
+//! zbud's reclaim: its outcomes, the order of use, and evictors that refuse, panic, free other objects or reclaim again.
 
 use std::{
     cell::{Cell, RefCell},
@@ -44,7 +44,7 @@ fn frames(pool: &dyn Pool) -> u64 {
     pool.stats().frame_bytes / 4096
 }
 
-/// Whom one frame's reclaim asks for; everybody stays, and the frame goes to the front.
+/// Whom one frame's reclaim asks for; all stay, and the frame goes to the front.
 fn asks_for(pool: &dyn Pool, retries: u32) -> Vec<Handle> {
     let mut asked = Vec::new();
     let answer = pool.reclaim(retries, &mut |handle| {
@@ -75,7 +75,7 @@ fn without_retries_nothing_is_evicted() {
 #[test]
 fn an_empty_pool_has_nothing_to_reclaim() {
     let pool = pool();
-    let unasked: &mut Evict<'_> = &mut |_| panic!("there is nobody to ask for");
+    let unasked: &mut Evict<'_> = &mut |_| panic!("there is no victim");
     for retries in [0, 1, 9] {
         assert_eq!(pool.reclaim(retries, unasked), Err(ReclaimError::NothingToReclaim));
     }
@@ -116,7 +116,7 @@ fn adding_an_object_counts_as_use_and_nothing_else_does() {
     );
     assert_eq!(asks_for(&*pool, 1), [first]);
     check(&*pool, second, 1);
-    pool.write(second, &Pattern::new(1, 1, 0).bytes(2500)).expect("nobody reads");
+    pool.write(second, &Pattern::new(1, 1, 0).bytes(2500)).expect("no read is open");
     pool.free(buddy).expect("alive");
     assert_eq!(asks_for(&*pool, 1), [second], "neither reading nor writing nor freeing is use");
     assert_eq!(asks_for(&*pool, 1), [first]);
@@ -264,7 +264,7 @@ fn an_evictor_may_call_everything() {
             check(&*pool, handle, number);
             pool.compact(usize::MAX);
             pool.trim();
-            pool.migrate(handle).expect("nobody holds it");
+            pool.migrate(handle).expect("no read is open");
             drop(pool.alloc_contiguous(4, 4).expect("there is room"));
             pool.set_limit(3 << 20).expect("it fits");
             pool.set_limit(4 << 20).expect("it fits");
@@ -297,7 +297,7 @@ fn a_nested_reclaim_has_frames_of_its_own() {
             asked.borrow_mut().push(middle);
             let inner = pool.reclaim(1, &mut |inner| {
                 asked.borrow_mut().push(inner);
-                // All three frames are in somebody's hands.
+                // All three frames are being reclaimed.
                 deepest.set(Some(pool.reclaim(1, &mut freeing(&*pool))));
                 Err(NotEvicted)
             });
@@ -346,14 +346,18 @@ fn a_free_that_arrives_during_reclaim_only_empties_its_side() {
                 }
             });
             assert_eq!(frames(&*pool), 1, "the frame is the reclaimer's to free");
-            // Nobody fills the frame, although all of it is empty.
+            // No store fills the frame, although all of it is empty.
             let other = store(&*pool, 7, 64);
             assert_eq!(frames(&*pool), 2);
             assert_eq!(pool.compact(usize::MAX).moved_objects, 0);
             pool.free(other).expect("alive");
             Ok(())
         });
-        assert_eq!((answer, asked), (Ok(ONE), 1), "the second object is gone: nobody asks for it");
+        assert_eq!(
+            (answer, asked),
+            (Ok(ONE), 1),
+            "the second object is gone: the evictor is not asked for it"
+        );
         assert_eq!(frames(&*pool), 0);
         pool.validate().expect("valid");
     });
@@ -390,7 +394,7 @@ fn a_frame_that_is_read_is_given_back_when_the_read_ends() {
         for number in 10..40 {
             store(&*pool, number, HALF);
         }
-        assert_eq!(Pattern::new(1, 0, 0).check(open), Ok(()), "nobody used its bytes");
+        assert_eq!(Pattern::new(1, 0, 0).check(open), Ok(()), "no store used its bytes");
     });
     assert_eq!(answer, Ok(()));
     assert_eq!(frames(&*pool), 1 + 15);

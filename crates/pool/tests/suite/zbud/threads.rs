@@ -1,9 +1,9 @@
 //! zbud under threads that store, free, write, read, reclaim, compact, migrate and allocate ranges at the same time, every byte
 //! verified.
 //!
-//! An object says who it is: its first bytes are its number and version, and the rest follows from them. So whoever
-//! has a handle, an evictor for example, can verify the whole object without asking anybody. Owners also know number
-//! and version, and that only what an evictor has doomed may be gone.
+//! An object says who it is: its first bytes are its number and version, and the rest follows from them. So a
+//! thread with a handle, an evictor for example, verifies the whole object by itself. Owners also know number
+//! and version, and that only what an evictor frees may be gone.
 
 use std::{
     collections::HashSet,
@@ -316,7 +316,7 @@ fn quiet_about_evictors() {
 }
 
 #[test]
-fn reclaimers_beside_everybody_lose_nothing() {
+fn reclaimers_beside_all_else_lose_nothing() {
     quiet_about_evictors();
     let seed = Seed::for_test(0x2b0d);
     let value = *seed;

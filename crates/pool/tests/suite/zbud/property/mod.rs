@@ -3,8 +3,8 @@
 //!
 //! The model predicts the number of frames, what `compact` joins, whom `reclaim` asks for and what it wins; so the
 //! bounds that are checked on the model hold for the pool:
-//! - frames never exceed objects (but for those that an open read or a reclaim holds);
-//! - a store takes a new frame only if no lone frame has room that nobody holds or reclaims;
+//! - frames never exceed objects (except those that an open read or a reclaim holds);
+//! - a store takes a new frame only if no lone frame has room and is neither read nor under reclaim;
 //! - after `compact` no two lone objects fit together.
 
 mod model;
@@ -162,7 +162,7 @@ impl<'p> Driver<'p> {
             }
             Op::Migrate { object } => {
                 if let Some(object) = self.pick(*object) {
-                    // Refused while somebody reads from the frame; no answer changes what the model knows.
+                    // Refused while the frame is read; no answer changes what the model knows.
                     self.pool.migrate(self.objects[&object].0).ok();
                 }
             }

@@ -26,7 +26,7 @@ pub(crate) struct Model {
     dying: BTreeSet<FrameNo>,
     /// Frames by the time they were filled, the oldest first.
     order: Vec<FrameNo>,
-    /// The frame that somebody reads.
+    /// The frame that is read.
     held: Option<FrameNo>,
 }
 
@@ -59,7 +59,7 @@ impl Model {
         !self.order.contains(&frame)
     }
 
-    /// Free chunks and number of each frame with one object that nobody reclaims.
+    /// Free chunks and number of each frame with one object that is not under reclaim.
     fn lone(&self) -> Vec<(usize, FrameNo)> {
         let frames = self.frames.iter().filter(|(frame, _)| !self.is_seized(**frame));
         let lone = frames.filter_map(|(frame, sides)| match sides {
@@ -71,7 +71,7 @@ impl Model {
         lone.collect()
     }
 
-    /// The tightest frame with room that nobody holds, of those the one with the lowest number.
+    /// The tightest frame with room that is not read, of those the one with the lowest number.
     fn tightest(&self, needed: usize, but: Option<FrameNo>) -> Option<FrameNo> {
         let fits = |(free, frame): &(usize, FrameNo)| {
             *free >= needed && Some(*frame) != but && Some(*frame) != self.held
@@ -131,7 +131,7 @@ impl Model {
         self.lens.remove(&object);
     }
 
-    /// An overwrite: in place, unless somebody reads from the frame.
+    /// An overwrite: in place, unless the frame is read.
     pub(crate) fn write(&mut self, object: ObjectNo) {
         let frame = self.frame_of(object);
         if self.held != Some(frame) {
@@ -176,7 +176,7 @@ impl Model {
         joined
     }
 
-    /// Two lone objects that fit together and that nobody holds.
+    /// Two lone objects that fit together and are not read.
     pub(crate) fn could_join(&self) -> Option<(FrameNo, FrameNo)> {
         let lone = self.lone();
         let pairs = lone.iter().flat_map(|one| lone.iter().map(move |other| (one, other)));
@@ -198,7 +198,7 @@ impl Model {
         self.lens.contains_key(&object)
     }
 
-    /// Ends the reclaim of a frame. `Some`: it was won, and whether somebody still reads from it.
+    /// Ends the reclaim of a frame. `Some`: it was won, and whether it is still read.
     pub(crate) fn put_back(&mut self, frame: FrameNo) -> Option<bool> {
         self.order.push(frame);
         (self.frames[&frame] == [None, None]).then(|| {
