@@ -13,7 +13,7 @@
 //! - A block starts at unit 0, and only where a block starts can one be used.
 //! - No two free blocks are neighbours.
 
-use crate::contract::Slices;
+use crate::slices::Slices;
 
 /// The most blocks an object may have: what a read gives.
 pub(super) const MAX_BLOCKS: usize = Slices::MAX;
