@@ -2,12 +2,12 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`input`] | reading each source to its end |
-//! | [`discover`], [`walk`] | which files there are, and what is skipped |
+//! | [`input`], [`read_full`] | reading each source to its end |
+//! | [`discover`] | which files there are, and what is skipped |
 //! | [`choose`], [`process`], [`mapping`] | which processes, why not, and what their mappings are for |
 //! | [`process_read`], [`shared_read`], [`address_space`] | reading a running process: its own pages, and shared ones |
 //! | [`cgroup`], [`identity`] | the processes of a control group; whether a file was met before |
-//! | [`core_file`], [`core_header`], [`core_notes`], [`core_read`], [`core_error`] | what a core file has of a process |
+//! | [`core_file`], [`core_notes`], [`core_read`], [`core_error`] | what a core file has of a process |
 //! | [`sampler`], [`spool`] | which pages are kept, and where they lie |
 //! | [`extents`] | which parts of a file have data |
 //! | [`plan`], [`headroom`] | how large the sample is, and how much memory there is |
@@ -28,6 +28,7 @@ mod mapping;
 mod plan;
 mod process;
 mod process_read;
+mod read_full;
 pub(crate) mod sampler;
 mod shared_read;
 pub(crate) mod spool;

@@ -427,7 +427,7 @@ fn a_pool_that_always_promises_more_is_compacted_for_a_while_only() {
     assert_eq!(rows.len(), 4);
 }
 
-/// A spool whose pages belong to a group each, but for the last half, which is one.
+/// A spool whose first half has a group for each page; its last half is one group.
 fn spool_of_groups(groups: usize) -> Spool {
     let mut spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
     spool.add_source("pages".into()).expect("the first source");

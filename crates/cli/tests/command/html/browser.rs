@@ -20,8 +20,8 @@ const WIDTHS: [u32; 4] = [360, 390, 1100, 1200];
 /// The least of these at which every table is seen whole.
 const DESK: u32 = 1200;
 
-/// How long a browser may take before it counts as hung: far more than it needs.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a browser may take before it counts as stuck: far more than it needs.
+const TIME_MAX: Duration = Duration::from_secs(120);
 
 /// A name that would become an element if it was not escaped.
 const HOSTILE: &str = "<img src=x onerror=document.title='owned'>&\"";
@@ -94,7 +94,7 @@ fn run(browser: &str, dir: &Path, theme: Theme, flags: &[String], page: &Path) -
         if let Some(status) = child.try_wait().expect("it is our child") {
             break status;
         }
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > TIME_MAX {
             child.kill().expect("it is our child");
             panic!("the browser hangs");
         }

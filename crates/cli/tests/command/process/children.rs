@@ -12,7 +12,7 @@ use std::{
 };
 
 /// How long a server may take until it answers.
-const PATIENCE: u32 = 200;
+const ATTEMPTS_MAX: u32 = 200;
 
 /// A process that reads lines and answers each with a line; killed when it is dropped.
 pub(crate) struct Talker {
@@ -151,7 +151,7 @@ impl Drop for Redis {
 }
 
 fn connect(socket: &Path) -> Option<UnixStream> {
-    (0..PATIENCE).find_map(|_| {
+    (0..ATTEMPTS_MAX).find_map(|_| {
         thread::sleep(Duration::from_millis(50));
         UnixStream::connect(socket).ok()
     })
@@ -173,7 +173,7 @@ pub(crate) fn rss_anon(process_id: u32) -> u64 {
 pub(crate) fn wait_until_still(process_id: u32) {
     let mut last = rss_anon(process_id);
     let mut still = 0;
-    for _ in 0..PATIENCE {
+    for _ in 0..ATTEMPTS_MAX {
         thread::sleep(Duration::from_millis(25));
         let now = rss_anon(process_id);
         still = if now == last { still + 1 } else { 0 };

@@ -225,7 +225,7 @@ fn a_program_is_a_file() {
     assert_eq!(number(input, "total_bytes") + number(input, "hole_bytes"), len);
 }
 
-/// What gdb dumps of a process is what is read of the process itself, but for pages of zeros that were never touched.
+/// What gdb dumps of a process equals what is read of the process itself, except for pages of zeros that were never touched.
 #[test]
 fn a_core_file_by_gdb_agrees_with_the_process() {
     let mut python = python_with_a_heap();

@@ -105,7 +105,7 @@ pub(super) fn ratio(report: &Report) -> Figure {
     let mut plot = Plot::new(height_of(rows.len()));
     let bottom = rows.len() as f64 * PITCH;
     plot.axis(&scale, 4.0, bottom, |tick| format!("{}×", trim(tick)));
-    // Below the labels, which would be struck through where the ratios are large.
+    // Below the labels, which the line would cross where the ratios are large.
     plot.line((scale.at(1.0), scale.at(1.0)), (4.0, bottom), "threshold");
     let mut table =
         Table::new(1, &["codec · allocator", "effective ratio", "pages' bytes", "memory"]);

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The phases of each combination, in order; `None` if no run went past its fill.
-pub(in super::super) fn lifecycle(report: &Report) -> Option<Figure> {
+pub(crate) fn lifecycle(report: &Report) -> Option<Figure> {
     if report.rows.iter().all(|row| row.phase == Phase::Fill) {
         return None;
     }
@@ -57,7 +57,7 @@ pub(in super::super) fn lifecycle(report: &Report) -> Option<Figure> {
 }
 
 /// What each codec with each allocator still holds after compaction; `None` if none got so far.
-pub(in super::super) fn compacted(report: &Report) -> Option<Figure> {
+pub(crate) fn compacted(report: &Report) -> Option<Figure> {
     let compacted = report.rows.iter().filter(|row| row.phase == Phase::Compacted);
     let rows: Vec<_> = compacted.map(|row| (name(row), row)).collect();
     if rows.is_empty() {

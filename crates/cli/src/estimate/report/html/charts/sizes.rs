@@ -29,7 +29,7 @@ const HEIGHT: u32 = 210;
 /// Histograms of the compressed sizes, one for each codec, with the shares of the other pages above.
 ///
 /// Which allocator stored them does not change a length, so the first row of each codec speaks.
-pub(in super::super) fn sizes(report: &Report) -> Figure {
+pub(crate) fn sizes(report: &Report) -> Figure {
     let mut rows: Vec<(&Row, &Sizes)> = Vec::new();
     for row in fills(report) {
         if let Some(sizes) = &row.sizes
