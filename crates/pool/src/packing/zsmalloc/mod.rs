@@ -1,4 +1,4 @@
-//! zsmalloc: size classes over zspages, chains of single frames. The allocator that Linux kept, on typed memory
+//! zsmalloc: size classes over zspages, chains of single frames. The allocator that Linux chose, on typed memory
 //! descriptors, with compaction within a class and across classes.
 //!
 //! A *zspage* is a chain of 1 to 8 frames anywhere in memory, one descriptor over all of them, full of places of one
