@@ -146,7 +146,7 @@ impl Life<'_> {
             Err(FrameMigrateError::Gone) => panic!("{id:?} lives"),
             Err(FrameMigrateError::Busy(Busy::Pinned)) => assert!(Tag::new(number) == Rig::PINNED),
             Err(FrameMigrateError::Busy(Busy::Locked)) => {
-                assert!(self.is_locked(id), "no guard locks {id:?}")
+                assert!(self.is_locked(id), "no guard locks {id:?}");
             }
             Err(FrameMigrateError::Busy(busy)) => assert_eq!(busy, Busy::Isolated),
             Err(FrameMigrateError::OutOfFrames(_)) => {}

@@ -62,7 +62,7 @@ impl Packing for Plain {
     fn read<F: FnMut(Slices<'_>) + ?Sized>(
         &self,
         found: &Found<'_>,
-        wait: Wait,
+        wait: impl Wait,
         f: &mut F,
     ) -> Result<(), LockError> {
         self.runs.read(found, run_of(found), wait, f)

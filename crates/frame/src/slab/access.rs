@@ -60,6 +60,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     ///
     /// # Errors
     /// [`LockError::Busy`] when a writer is at work.
+    #[inline]
     pub fn try_read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W, L>, LockError> {
         let descriptor = self.descriptor(id).ok_or(LockError::Gone)?;
         let location = descriptor.state.try_read()?;

@@ -12,13 +12,26 @@ use pagefold_frame::{
 
 use super::handle_table::{Entry, EntryCell, Location};
 
-/// Whether a reader waits for a writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// Until the writer is done.
-    ForWriter,
-    /// Not at all: a descriptor that is locked for writing is [`LockError::Busy`].
-    Never,
+/// Whether a reader waits for a writer: [`ForWriter`] or [`Never`]. A type, so that each look-up is compiled for one.
+pub trait Wait: Copy {
+    /// Whether it does.
+    const WAITS: bool;
+}
+
+/// Waits until the writer is done.
+#[derive(Debug, Clone, Copy)]
+pub struct ForWriter;
+
+/// Does not wait: a descriptor that is locked for writing is [`LockError::Busy`].
+#[derive(Debug, Clone, Copy)]
+pub struct Never;
+
+impl Wait for ForWriter {
+    const WAITS: bool = true;
+}
+
+impl Wait for Never {
+    const WAITS: bool = false;
 }
 
 /// See the module.
@@ -59,17 +72,14 @@ impl Found<'_> {
     /// [`LockError::Busy`] when a writer is at work and the caller does not [`Wait`]; [`LockError::Gone`] when the object
     /// was freed or moved.
     #[inline(always)]
-    pub fn read_locked<'s, M: Body, const W: usize, L: FrameLayout, R>(
+    pub fn read_locked<'s, M: Body, const W: usize, L: FrameLayout, N: Wait, R>(
         &self,
         slab: &'s Slab<M, W, L>,
         id: DescriptorId,
-        wait: Wait,
+        _wait: N,
         f: impl FnOnce(ReadGuard<'s, M, W, L>) -> R,
     ) -> Result<R, LockError> {
-        let guard = match wait {
-            Wait::ForWriter => slab.read(id),
-            Wait::Never => slab.try_read(id),
-        }?;
+        let guard = if N::WAITS { slab.read(id) } else { slab.try_read(id) }?;
         if self.is_current() { Ok(f(guard)) } else { Err(LockError::Gone) }
     }
 }

@@ -2,7 +2,10 @@
 
 use pagefold_frame::LockError;
 
-use super::{found::Wait, packing::Packing};
+use super::{
+    found::{ForWriter, Never, Wait},
+    packing::Packing,
+};
 use crate::{
     error::{HandleError, TryReadError},
     handle::Handle,
@@ -14,7 +17,7 @@ use crate::{
 fn visit<E: From<HandleError>, F: FnMut(Slices<'_>) + ?Sized>(
     packing: &impl Packing,
     handle: Handle,
-    wait: Wait,
+    wait: impl Wait,
     f: &mut F,
     would_block: impl Fn() -> E,
 ) -> Result<(), E> {
@@ -38,7 +41,7 @@ pub(super) fn read<F: FnMut(Slices<'_>) + ?Sized>(
     handle: Handle,
     f: &mut F,
 ) -> Result<(), HandleError> {
-    visit(packing, handle, Wait::ForWriter, f, || unreachable!("the reader waits"))
+    visit(packing, handle, ForWriter, f, || unreachable!("the reader waits"))
 }
 
 /// As [`read`], without waiting.
@@ -48,7 +51,7 @@ pub(super) fn try_read<F: FnMut(Slices<'_>) + ?Sized>(
     handle: Handle,
     f: &mut F,
 ) -> Result<(), TryReadError> {
-    visit(packing, handle, Wait::Never, f, || TryReadError::WouldBlock)
+    visit(packing, handle, Never, f, || TryReadError::WouldBlock)
 }
 
 /// The length of an object.
@@ -63,8 +66,7 @@ pub(super) fn len(packing: &impl Packing, handle: Handle) -> Result<usize, Handl
             continue;
         }
         let mut len = 0;
-        let seen =
-            packing.read(&found, Wait::ForWriter, &mut |slices: Slices<'_>| len = slices.len());
+        let seen = packing.read(&found, ForWriter, &mut |slices: Slices<'_>| len = slices.len());
         if seen.is_ok() {
             return Ok(len);
         }

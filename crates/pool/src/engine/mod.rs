@@ -50,7 +50,7 @@ pub use self::{
     audit::Audit,
     base::Base,
     content::Content,
-    found::{Found, Wait},
+    found::{ForWriter, Found, Never, Wait},
     handle_table::Location,
     packing::{Attempt, Footprint, NoRoom, Packing},
     runs::Runs,

@@ -87,7 +87,7 @@ pub trait Packing: Send + Sync {
     fn read<F: FnMut(Slices<'_>) + ?Sized>(
         &self,
         found: &Found<'_>,
-        wait: Wait,
+        wait: impl Wait,
         f: &mut F,
     ) -> Result<(), LockError>;
 

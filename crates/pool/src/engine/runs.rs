@@ -72,7 +72,7 @@ impl Runs {
         &self,
         found: &Found<'_>,
         (id, slack): (DescriptorId, u16),
-        wait: Wait,
+        wait: impl Wait,
         f: &mut F,
     ) -> Result<(), LockError> {
         found.read_locked(&self.slab, id, wait, |guard| {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     contract::CompactReport,
-    engine::{Content, Found, Wait},
+    engine::{Content, Found, Never},
     slices::Slices,
 };
 
@@ -258,7 +258,7 @@ impl Xcfmalloc {
 
     /// Moves all of an object into at most `blocks` blocks.
     fn relocate_object(&self, found: &Found<'_>, blocks: usize, source: Source) -> Moved {
-        let reading = match self.lock_chain(found, Wait::Never) {
+        let reading = match self.lock_chain(found, Never) {
             Ok(reading) => reading,
             Err(error) => return error.into(),
         };

@@ -67,7 +67,7 @@ impl Reading<'_> {
         for (number, part) in parts.iter().enumerate() {
             slices[number] = slice(number, part);
         }
-        f(Slices::new(&slices[..parts.len()]))
+        f(Slices::new(&slices[..parts.len()]));
     }
 }
 
@@ -89,15 +89,13 @@ impl Writing<'_> {
 impl Xcfmalloc {
     /// Locks all frames of an object for reading, if its entry is still this one.
     #[inline]
-    pub(super) fn lock_chain(
+    pub(super) fn lock_chain<N: Wait>(
         &self,
         found: &Found<'_>,
-        wait: Wait,
+        _wait: N,
     ) -> Result<Reading<'_>, LockError> {
-        let lock = |id| match wait {
-            Wait::ForWriter => self.frames.slab.read(id),
-            Wait::Never => self.frames.slab.try_read(id),
-        };
+        let slab = &self.frames.slab;
+        let lock = |id| if N::WAITS { slab.read(id) } else { slab.try_read(id) };
         let first = lock(first_of(found.location).0)?;
         // Of another object's words nothing may come out, or anything.
         let Some(chain) = self.sides.chain(found.index, found.location) else {

@@ -152,7 +152,7 @@ impl Packing for Xcfmalloc {
     fn read<F: FnMut(Slices<'_>) + ?Sized>(
         &self,
         found: &Found<'_>,
-        wait: Wait,
+        wait: impl Wait,
         f: &mut F,
     ) -> Result<(), LockError> {
         self.lock_chain(found, wait)?.with_slices(found.index, f);

@@ -137,7 +137,7 @@ impl Packing for Zbud {
     fn read<F: FnMut(Slices<'_>) + ?Sized>(
         &self,
         found: &Found<'_>,
-        wait: Wait,
+        wait: impl Wait,
         f: &mut F,
     ) -> Result<(), LockError> {
         let (id, slot) = slot_of(found);

@@ -57,7 +57,7 @@ use crate::{
     config::{Allocator, BuildError, PoolConfig, ZsmallocOptions},
     contract::CompactReport,
     engine::{
-        Attempt, Audit, Base, Content, Footprint, Found, Location, NoRoom, Packing, Runs,
+        Attempt, Audit, Base, Content, Footprint, Found, Location, Never, NoRoom, Packing, Runs,
         SLOT_WORDS, SlotGuard, SlotPacking, Wait, migrate_all,
     },
     slices::Slices,
@@ -211,7 +211,7 @@ impl Packing for Zsmalloc {
     fn read<F: FnMut(Slices<'_>) + ?Sized>(
         &self,
         found: &Found<'_>,
-        wait: Wait,
+        wait: impl Wait,
         f: &mut F,
     ) -> Result<(), LockError> {
         match found.location {
@@ -266,7 +266,7 @@ impl Packing for Zsmalloc {
             Location::Slot { id, slot } => (id, slot),
         };
         let frames = |guard: ZspageReader<'_>| self.frames_of(&guard, slot);
-        let (first, last) = match found.read_locked(&self.zspages, id, Wait::Never, frames) {
+        let (first, last) = match found.read_locked(&self.zspages, id, Never, frames) {
             Ok(frames) => frames,
             Err(LockError::Busy) => return Err(FrameMigrateError::Busy(Busy::Locked)),
             Err(LockError::Gone) => return Err(FrameMigrateError::Gone),
