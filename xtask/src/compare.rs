@@ -95,14 +95,22 @@ fn build(checkout: &Path, arguments: &CompareArgs) -> Result<PathBuf, XtaskError
     program.ok_or(XtaskError::Nothing { what: "program of that benchmark" })
 }
 
-/// Adds the rows of one run's tables.
+/// Adds the rows of one run's tables. A row that begins with a dash belongs to the row above, and has its name in front.
 fn note(printed: &str, rows: &mut Rows) {
+    let mut above = "";
     for line in printed.lines() {
         let mut cells = line.split('|').map(str::trim).skip(1);
         let (Some(name), Some(value)) = (cells.next(), cells.next()) else { continue };
         let (figure, unit) = value.split_once(' ').unwrap_or((value, ""));
         if let Ok(figure) = figure.parse() {
-            let row = rows.entry(name.to_owned()).or_insert_with(|| (unit.to_owned(), Vec::new()));
+            let name = match name.strip_prefix("- ") {
+                Some(part) => format!("{above}: {part}"),
+                None => {
+                    above = name;
+                    name.to_owned()
+                }
+            };
+            let row = rows.entry(name).or_insert_with(|| (unit.to_owned(), Vec::new()));
             row.1.push(figure);
         }
     }
@@ -144,11 +152,11 @@ mod tests {
     #[test]
     fn rows_with_a_figure_are_read_and_others_passed_over() {
         let mut rows = Rows::new();
-        let table = "text\n| figure | median | lowest |\n|---|---|---|\n| read | 22.5 ns | 22 to 23 |\n| ratio | 1.03 | |";
+        let table = "text\n| figure | median | lowest |\n|---|---|---|\n| read | 22.5 ns | 22 to 23 |\n| - ratio | 1.03 | |";
         note(table, &mut rows);
         note("| read | 24.5 ns | |", &mut rows);
         assert_eq!(rows["read"], ("ns".to_owned(), vec![22.5, 24.5]));
-        assert_eq!(rows["ratio"], (String::new(), vec![1.03]));
+        assert_eq!(rows["read: ratio"], (String::new(), vec![1.03]));
         assert_eq!(rows.len(), 2);
         assert_eq!(spread(&mut [3.0, 1.0, 2.0]), (2.0, 1.0, 3.0));
     }
