@@ -45,29 +45,26 @@ impl PoolBuilder {
         }
     }
 
-    /// The hard limit in bytes on everything that may be resident: frames, idle frames and metadata. Rounded down to
-    /// frames.
+    /// The hard limit on all resident memory (frames, idle frames, metadata), in bytes, rounded down to frames.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// How far [`Pool::set_limit`] can raise the limit, in bytes: address space is reserved for that. Unless this says
-    /// more, it is at least four times the limit where memory is mapped from the system.
+    /// The highest limit that [`Pool::set_limit`] can set, in bytes: the pool reserves address space for it. Where
+    /// memory is mapped from the system, the default is at least four times the limit.
     pub fn max_limit(mut self, bytes: usize) -> Self {
         self.max_limit = Some(bytes);
         self
     }
 
-    /// Where memory comes from. By default it is mapped from the system, or taken from the heap where the system's
-    /// pages are not 4 KiB.
+    /// Where memory comes from: by default the system, or the heap if system pages are not 4 KiB.
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
         self.source = Some(source);
         self
     }
 
-    /// A handle table of at most so many indices, each of which lives at most 2^`generation_bits` times: so that a test
-    /// can see both come to their end.
+    /// Bounds the handle table to `indices` indices of 2^`generation_bits` generations each, for tests.
     #[doc(hidden)]
     pub fn handle_table(mut self, indices: usize, generation_bits: u32) -> Self {
         (self.handle_indices, self.generation_bits) = (indices, generation_bits);
@@ -82,8 +79,8 @@ impl PoolBuilder {
         self.build_with_account().map(|(pool, _)| pool)
     }
 
-    /// Builds the pool and hands out its account as well, so that structures beside the pool (an index of handles)
-    /// can be charged against the same limit. The limit itself is changed with [`Pool::set_limit`] only.
+    /// Builds the pool and returns its budget too, so that structures beside the pool (an index of handles) can be
+    /// charged against the same limit. Only [`Pool::set_limit`] changes the limit.
     ///
     /// # Errors
     /// [`BuildError`].
@@ -113,8 +110,7 @@ impl PoolBuilder {
     }
 }
 
-/// The source of a pool that is given none: memory mapped from the system, or the heap where the system's pages are not
-/// 4 KiB.
+/// The default source: the system, or the heap if system pages are not 4 KiB.
 pub fn default_source() -> Box<dyn FrameSource> {
     #[cfg(target_os = "linux")]
     if let Ok(source) = pagefold_frame::MmapSource::new(pagefold_sys::memory::CoreDump::Include) {

@@ -1,7 +1,6 @@
-//! Which packing a pool uses, with the options of that packing; and why a pool could not be built.
+//! The packings, their options, and why a pool could not be built.
 //!
-//! Options belong to their packing: [`Allocator::Nbud`] holds [`NbudOptions`] and nothing else, so none can be set where
-//! it would be ignored. The setters accept any value; the pool's builder checks them.
+//! Each packing has its own options, so none is ignored. The setters accept any value; the builder checks them.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -35,7 +34,7 @@ pub enum Allocator {
 }
 
 impl Allocator {
-    /// All of them with default options, the default first.
+    /// All packings with default options, the default first.
     pub const ALL: &[Self] = &[Self::nbud(), Self::zbud(), Self::xcfmalloc(), Self::zsmalloc()];
 
     /// nbud with default options.
@@ -144,13 +143,12 @@ pub enum FillPolicy {
 
 impl NbudOptions {
     /// The defaults: spans of 4 frames (16 KiB), [`FillPolicy::Auto`].
-    // Spans of 16 KiB pack as densely as 8 KiB or better, need half the descriptors, and fill holes within the target;
-    // measured in BENCHMARKS.md.
+    // 16 KiB packs at least as densely as 8 KiB and needs half the descriptors; measured in BENCHMARKS.md.
     pub const fn new() -> Self {
         Self { span_frames: 4, fill: FillPolicy::Auto }
     }
 
-    /// Frames in a span: 1, 2, 4, 8 or 16. Longer spans pack tighter, and more bytes slide when one of their objects goes.
+    /// Frames in a span: 1, 2, 4, 8 or 16. Longer spans are denser, but slide more bytes.
     pub const fn span_frames(mut self, frames: u32) -> Self {
         self.span_frames = frames;
         self
@@ -198,24 +196,23 @@ pub struct XcfmallocOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum BlockSelection {
-    /// Unless it is the last block allowed, the largest smaller one; then the smallest larger one.
+    /// The largest smaller block, unless it is the last one allowed; then the smallest larger one.
     #[default]
     Standard,
-    /// With the condition inverted, as the design was once circulated: a smaller block is looked for only when it is the
-    /// last one allowed, where it is of no use. So only objects longer than a frame are scattered. It exists to measure
-    /// what that costs.
+    /// The condition inverted, as the design once circulated: a smaller block is tried only as the last one allowed,
+    /// where it is useless, so only objects longer than a frame are scattered. For measuring what that costs.
     Inverted,
 }
 
 impl XcfmallocOptions {
     /// The defaults: 2 blocks, [`BlockSelection::Standard`].
-    // With two blocks, any two holes can hold an object; measured in BENCHMARKS.md.
+    // With two blocks, an object can use any two holes; measured in BENCHMARKS.md.
     pub const fn new() -> Self {
         Self { max_blocks: 2, selection: BlockSelection::Standard }
     }
 
-    /// The most blocks of an object: 1 to 8. An object is at most as many frames long. More blocks make more holes usable,
-    /// and each object larger: by 8 bytes for two blocks, 24 for four, 56 for eight.
+    /// The most blocks of an object, 1 to 8; also its most frames. More blocks make more holes usable and each object
+    /// larger: by 8 bytes for two blocks, 24 for four, 56 for eight.
     pub const fn max_blocks(mut self, blocks: u32) -> Self {
         self.max_blocks = blocks;
         self
@@ -264,22 +261,21 @@ impl ZsmallocOptions {
         Self { class_step: 16, chain_limit: 8, class_lending: true }
     }
 
-    /// Bytes from one size class to the next, a multiple of 8 that divides 4064: 8, 16, 32, 1016, 2032 or 4064. Smaller
-    /// steps waste less behind objects, and leave more classes with a zspage that is not full.
+    /// Bytes between size classes: 8, 16, 32, 1016, 2032 or 4064 (a multiple of 8 that divides 4064). Smaller steps
+    /// waste less behind objects, but leave more classes with a zspage that is not full.
     pub const fn class_step(mut self, bytes: usize) -> Self {
         self.class_step = bytes;
         self
     }
 
-    /// The most frames of a zspage: 1 to 8. Longer chains waste less behind the last object, and more objects in them lie
-    /// in two frames.
+    /// The most frames of a zspage, 1 to 8. Longer chains waste less at their end, but split more objects.
     pub const fn chain_limit(mut self, frames: u32) -> Self {
         self.chain_limit = frames;
         self
     }
 
-    /// Whether larger classes lend their free slots to smaller objects: in compaction where that frees frames, and at the
-    /// limit. It exists to measure what lending gives.
+    /// Whether larger classes lend free slots to smaller objects: at the limit, and in compaction where that frees
+    /// frames. Disable it to measure what lending gives.
     pub const fn class_lending(mut self, lending: bool) -> Self {
         self.class_lending = lending;
         self
@@ -292,7 +288,7 @@ impl Default for ZsmallocOptions {
     }
 }
 
-/// What every pool is built from, whatever its packing.
+/// What every pool is built from.
 #[derive(Debug)]
 pub struct PoolConfig {
     /// The hard limit, in bytes.
@@ -301,12 +297,12 @@ pub struct PoolConfig {
     /// The most indices of handles, and bits of their generations. Only tests bound them.
     pub(crate) handle_indices: usize,
     pub(crate) generation_bits: u32,
-    /// The budget, without a limit yet, and the source behind it.
+    /// The budget, still without a limit, over the source.
     pub(crate) memory: Arc<MemoryBudget>,
 }
 
 impl PoolConfig {
-    /// A pool with a hard limit in bytes on everything that may be resident, and memory from `source`.
+    /// A hard limit on all resident memory, in bytes, and memory from `source`.
     pub fn new(limit: usize, source: Box<dyn FrameSource>) -> Self {
         Self {
             limit,
@@ -322,7 +318,7 @@ impl PoolConfig {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The limit does not hold an empty pool and the largest object.
+    /// The limit is too small for an empty pool and the largest object.
     #[error("a limit of {limit} bytes is too small; {allocator} needs at least {min}")]
     LimitTooSmall {
         /// The name of the allocator asked for.
@@ -364,7 +360,7 @@ pub enum BuildError {
         /// The number given.
         frames: u32,
     },
-    /// A process has at most 65 535 pools at a time: a handle holds its pool's number in 16 bits.
+    /// A process has at most 65 535 pools at a time: a handle has 16 bits for its pool's number.
     #[error("65535 pools are alive in this process; drop one first")]
     TooManyPools,
     /// The source gave no address space.

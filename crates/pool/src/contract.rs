@@ -1,7 +1,6 @@
-//! The contract that every allocator here keeps, as a trait object.
+//! The contract of every packing, as a trait object.
 //!
-//! One conformance suite (in `pagefold-testkit`) runs through every implementation, so the words below are tested,
-//! not hoped for.
+//! One conformance suite (in `pagefold-testkit`) tests it on every implementation.
 
 use pagefold_frame::{ContiguousError, ContiguousRange, ReserveAccess};
 
@@ -18,9 +17,9 @@ use crate::{
 /// - A stale, doubled or foreign handle is an error, never another object.
 ///
 /// # Concurrency
-/// Shared by reference. Readers take no pool-wide lock and wait at most for one object move. From inside a
-/// [`read`](Pool::read), every method of the same pool may be called: none deadlocks or waits for that read.
-/// `free` never waits for readers: the bytes an open read sees stay as they are until it ends.
+/// Threads share the pool by reference. A reader takes no pool-wide lock and waits at most for one object move. The
+/// closure of a [`read`](Pool::read) may call every method of the pool: none deadlocks or waits for that read. `free`
+/// never waits for readers: an open read sees its bytes unchanged until it ends.
 ///
 /// # Examples
 /// ```
@@ -39,7 +38,7 @@ pub trait Pool: Send + Sync {
     /// The allocator's name, as the command line spells it.
     fn name(&self) -> &'static str;
 
-    /// The pool's number, which each of its handles holds.
+    /// The pool's number, part of each of its handles.
     fn id(&self) -> PoolId;
 
     /// The longest object this pool takes, in bytes.
@@ -60,8 +59,8 @@ pub trait Pool: Send + Sync {
     /// `bytes` are read before any lock is taken on what other threads use.
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError>;
 
-    /// As [`store`](Self::store), for bytes in memory that is the caller's own and resident, such as a buffer that was
-    /// just filled: to read them cannot fault, so they may be read while a place is held, and are copied once.
+    /// As [`store`](Self::store), for resident memory of the caller's own, such as a buffer just filled. Reading it
+    /// cannot fault, so it may be read under a write guard and is copied once.
     ///
     /// # Errors
     /// As for [`store`](Self::store).
@@ -69,8 +68,8 @@ pub trait Pool: Send + Sync {
         self.store(bytes)
     }
 
-    /// As [`store_resident`](Self::store_resident), from the part of the limit that `claim` may use: with
-    /// [`ReserveAccess::Overwrite`] for bytes that take the place of another object, which the caller frees next.
+    /// As [`store_resident`](Self::store_resident), from the part of the limit that `access` may use:
+    /// [`ReserveAccess::Overwrite`] is for bytes that replace another object, which the caller frees next.
     ///
     /// # Errors
     /// As for [`store`](Self::store).
@@ -79,7 +78,7 @@ pub trait Pool: Send + Sync {
         self.store_resident(bytes)
     }
 
-    /// Frees an object. Never waits: memory that a reader still holds is given back when the reader is done.
+    /// Frees an object. Never waits: if the object is being read, its last reader gives the memory back.
     ///
     /// # Errors
     /// [`HandleError`] when the handle names no live object; of two racing frees exactly one succeeds.
@@ -103,8 +102,8 @@ pub trait Pool: Send + Sync {
     /// [`HandleError`] when the handle names no live object; `f` is then not called.
     ///
     /// # Concurrency
-    /// Waits at most for one writer that is in the middle of a move. While `f` runs the object cannot move and its
-    /// span cannot be written, so `f` should be short.
+    /// Waits at most for one writer in the middle of a move. While `f` runs, the object cannot move and its span cannot
+    /// be written: keep `f` short.
     fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError>;
 
     /// As [`read`](Pool::read), without ever waiting.
@@ -130,24 +129,24 @@ pub trait Pool: Send + Sync {
         outcome
     }
 
-    /// Moves objects, and then the frames under them, until about `budget` bytes were moved or nothing more can be
-    /// won; call again while [`more`](CompactReport::more) says so. Pageblocks that become free go back to the system.
-    /// Runs beside normal use; a descriptor that is locked is passed over.
+    /// Moves objects, then the frames under them, until about `budget` bytes moved or nothing more can be won. Call it
+    /// again while [`more`](CompactReport::more) is set. Runs beside normal use, passes over locked descriptors, and
+    /// returns free pageblocks to the system.
     fn compact(&self, budget: usize) -> CompactReport;
 
-    /// Evicts by the pool's own order of use, where the packing keeps one. Takes the frame that was filled longest ago and
-    /// calls `evict` for each object in it. If the frame is empty then, it is given back. Otherwise it counts as just
-    /// used, and the next frame is tried: at most `retries` frames in all.
+    /// Evicts by the packing's own order of use, if it keeps one. Takes the frame filled longest ago and calls `evict`
+    /// for each object in it. A frame that is then empty is freed. Otherwise it counts as just used, and the next frame
+    /// is tried: at most `retries` frames in all.
     ///
-    /// `evict` should put the object's bytes elsewhere and free the object. If it cannot, it returns [`NotEvicted`], and
-    /// the object stays. It may call every method of this pool. If it panics, the frame is put back first.
+    /// `evict` puts the object's bytes elsewhere and frees the object, or returns [`NotEvicted`] to keep it. It may
+    /// call every method of this pool. If it panics, the frame is put back first.
     ///
     /// # Errors
     /// [`ReclaimError`]; objects that were freed before are freed.
     ///
     /// # Concurrency
-    /// No lock is held while `evict` runs. Another thread may free an object before `evict` sees its handle, which is then
-    /// stale: for `evict` that is no failure. Threads that reclaim at the same time take different frames.
+    /// `evict` runs without a lock. If another thread freed the object, its handle is stale: that is no failure.
+    /// Threads that reclaim at the same time take different frames.
     ///
     /// # Examples
     /// ```
@@ -172,9 +171,8 @@ pub trait Pool: Send + Sync {
         Err(ReclaimError::Unsupported)
     }
 
-    /// Moves the frames that an object lies in to another place in memory, with everything else in them; returns how
-    /// many bytes. No handle, no list and no order of use changes by it. Of an object in several frames, those that
-    /// cannot be moved any more once the first one was stay where they are.
+    /// Moves the frames of an object, with everything in them, to another location; returns how many bytes. Handles,
+    /// lists and the order of use stay as they are. After its first frame moved, frames that cannot move stay.
     ///
     /// # Errors
     /// [`MigrateError`]; everything is then as it was.
@@ -183,13 +181,12 @@ pub trait Pool: Send + Sync {
         Err(MigrateError::Unsupported)
     }
 
-    /// Claims `frames` frames of 4 KiB that are neighbours in memory, the first of them at a multiple of `align`
-    /// frames, and moves what lies there elsewhere. They count against the limit as long as the range lives, and read
-    /// as zero.
+    /// Allocates `frames` neighbouring frames of 4 KiB, the first at a multiple of `align` frames, and moves their
+    /// contents elsewhere. The range reads as zero and counts against the limit while it lives.
     ///
     /// # Errors
-    /// [`ContiguousError`], which names what was in the way. Every object, handle and account is then as before, though
-    /// some frames may have moved.
+    /// [`ContiguousError`], which names what was in the way. Objects, handles and accounts are as before; some frames
+    /// may have moved.
     fn alloc_contiguous(
         &self,
         frames: usize,
@@ -202,20 +199,20 @@ pub trait Pool: Send + Sync {
     /// Gives everything that is free back to the system: caches, free frames, empty metadata pages.
     fn trim(&self) -> TrimReport;
 
-    /// Takes indices of handles back into use that had their last generation; returns how many.
+    /// Recycles handle indices past their last generation; returns how many.
     ///
-    /// A pool makes at least 2^46 objects without it. For a caller who keeps all handles in one place it makes more, for
-    /// ever: [`Stats::retired_indices`] and [`Stats::index_capacity`] say when it is time.
+    /// Without it, a pool makes at least 2^46 objects. [`Stats::retired_indices`] and [`Stats::index_capacity`] say
+    /// when it is needed.
     ///
     /// # Concurrency
-    /// A handle of an object that was freed may name a new object afterwards. So the caller vouches that no such handle
-    /// is held anywhere, and that no call on this pool is under way that began before such an object was freed. A pool
-    /// that no other thread uses just now satisfies the second.
+    /// A handle of a freed object may name a new object afterwards. The caller vouches that no such handle is kept, and
+    /// that no call in progress began before such an object was freed. The second holds if no other thread uses the
+    /// pool.
     fn recycle_retired(&self) -> u64 {
         0
     }
 
-    /// Changes the limit. Lowering it compacts and trims first; the new limit holds when this returns `Ok`.
+    /// Changes the limit. Lowering it compacts and trims first; after `Ok` the new limit is in force.
     ///
     /// # Errors
     /// [`LimitError`]; the old limit is then still in force.
@@ -235,15 +232,15 @@ pub trait Pool: Send + Sync {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompactReport {
-    /// Objects moved to another place.
+    /// Objects moved to another location.
     pub moved_objects: u64,
     /// Their bytes.
     pub moved_bytes: u64,
     /// Frames that became free.
     pub freed_frames: u64,
-    /// Bytes of frames moved so that whole pageblocks became free; counts against the budget like `moved_bytes`.
+    /// Bytes of frames moved to free whole pageblocks; counts against the budget like `moved_bytes`.
     pub migrated_bytes: u64,
-    /// Pageblocks (2 MiB) that became free by it and went back to the system.
+    /// Pageblocks (2 MiB) that became free and went back to the system.
     pub freed_pageblocks: u64,
     /// Descriptors left alone because they were locked.
     pub busy: u64,
@@ -251,10 +248,10 @@ pub struct CompactReport {
     pub more: bool,
 }
 
-/// What [`Pool::reclaim`] calls for each object that is to leave the pool.
+/// What [`Pool::reclaim`] calls for each object.
 pub type Evict<'a> = dyn FnMut(Handle) -> Result<(), NotEvicted> + 'a;
 
-/// The answer of an [`Evict`] that could not put the object anywhere else; it stays in the pool.
+/// The answer of an [`Evict`] that could not put the object elsewhere; the object stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
 #[error("the object was not evicted")]
 pub struct NotEvicted;
@@ -264,7 +261,7 @@ pub struct NotEvicted;
 pub struct Reclaimed {
     /// Frames that became free.
     pub frames: u32,
-    /// Frames that were tried and still held an object afterwards.
+    /// Frames that were tried and still have an object.
     pub kept: u32,
     /// Whether the frame was still being read: its last reader gives the memory back.
     pub deferred: bool,

@@ -1,4 +1,4 @@
-//! The errors of the pool contract: small, closed, and each with what to do about it in its text.
+//! The errors of the pool contract. Each text says what to do.
 
 use pagefold_frame::{Busy, FrameMigrateError};
 use thiserror::Error;
@@ -9,7 +9,7 @@ pub enum AllocError {
     /// An object has at least one byte.
     #[error("an object of length 0 cannot be stored")]
     InvalidSize,
-    /// The packing has no place for an object of this length, however empty the pool is.
+    /// The packing has no location for an object of this length, however empty the pool is.
     #[error("{len} bytes are too large for this pool; the maximum is {max}")]
     TooLarge {
         /// The length asked for, in bytes.
@@ -17,7 +17,7 @@ pub enum AllocError {
         /// The largest length the pool takes, in bytes.
         max: usize,
     },
-    /// The limit is reached and nothing that is free could be made to fit.
+    /// The limit is reached, and free memory could not be made to fit.
     #[error(
         "the pool is full: its limit is {limit} bytes; free objects, compact, or raise the limit"
     )]
@@ -79,7 +79,7 @@ pub enum WriteError {
         /// The length given.
         given: usize,
     },
-    /// A reader holds the old bytes, and there is no room for the new ones beside them.
+    /// A reader has the old bytes, and there is no room for the new ones beside them.
     #[error(
         "the object is being read and the pool has no room for the new bytes beside the old: its limit is {limit} bytes"
     )]
@@ -92,7 +92,7 @@ pub enum WriteError {
 /// Why [`reclaim`](crate::Pool::reclaim) gave no frame back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ReclaimError {
-    /// After all retries each frame that was tried still held an object.
+    /// After all retries, each frame that was tried still has an object.
     #[error("{tried} frames were tried, and each still holds an object; try again")]
     Again {
         /// Frames that were tried.
@@ -128,7 +128,7 @@ impl From<FrameMigrateError> for MigrateError {
     fn from(stay: FrameMigrateError) -> Self {
         match stay {
             FrameMigrateError::Busy(busy) => Self::Busy(busy),
-            // The object lives, but its frames are being freed or handed on at this moment.
+            // The object lives, but another thread is freeing or moving its frames.
             FrameMigrateError::Gone => Self::Busy(Busy::InTransit),
             FrameMigrateError::OutOfFrames(_) => Self::OutOfMemory,
         }
@@ -168,7 +168,7 @@ pub enum LimitError {
     },
 }
 
-/// An invariant that [`validate`](crate::Pool::validate) found broken, as a sentence that names the place.
+/// A broken invariant that [`validate`](crate::Pool::validate) found, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Violation(pub String);

@@ -7,9 +7,9 @@ use std::{
 
 /// Names an object of one pool, wherever its bytes lie.
 ///
-/// 64 bits. Bits 0..48 are the index of the object's entry in the pool's handle table and, above it, the entry's
-/// generation: the smaller the table, the fewer bits of index and the more of generation. Bits 48..64 are the pool's
-/// number in this process, never 0. `Option<Handle>` is as small.
+/// Bits 0..48 are the index of the object's entry in the pool's handle table and, above it, the entry's generation: a
+/// smaller table leaves more bits to the generation. Bits 48..64 are the pool's number in this process, never 0.
+/// `Option<Handle>` is as small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(NonZeroU64);
 
@@ -17,13 +17,11 @@ pub struct Handle(NonZeroU64);
 const SHORT_BITS: u32 = 48;
 const SHORT_MASK: u64 = (1 << SHORT_BITS) - 1;
 
-/// How index and generation share 48 bits, in the handles and in the entries of a pool.
-///
-/// In an entry the descriptor's id, or the link of a pending list, is in the place of the index.
+/// How index and generation share 48 bits. In an entry, a descriptor's id or a pending list's link is the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HandleBits {
     index: u8,
-    /// Bits of generation that are used: all above the index, unless a test bounds them to see the last one.
+    /// Used bits of generation: all above the index, unless a test bounds them.
     generation: u8,
 }
 
@@ -33,9 +31,6 @@ pub(crate) struct HandleBits {
 )]
 impl HandleBits {
     /// The split for indices, ids and links of up to `largest`, with at most `generation_bits` of generation.
-    ///
-    /// # Panics
-    /// If `largest` does not fit 32 bits.
     pub(crate) fn new(largest: usize, generation_bits: u32) -> Self {
         let index = (usize::BITS - largest.leading_zeros()).max(1);
         assert!(index <= u32::BITS, "indices and ids are 32 bits at most");
@@ -43,20 +38,19 @@ impl HandleBits {
         Self { index: index as u8, generation: generation as u8 }
     }
 
-    /// `low` (an index, id or link) and a generation, in 48 bits.
+    /// Joins `low` (an index, id or link) and a generation.
     #[inline]
     pub(crate) fn join(self, low: u32, generation: u64) -> u64 {
         debug_assert!(u64::from(low) & !self.low_mask() == 0, "{low} fits {} bits", self.index);
         u64::from(low) | generation << self.index
     }
 
-    /// The index, id or link of 48 bits.
+    /// The index, id or link.
     #[inline]
     pub(crate) fn low(self, joined: u64) -> u32 {
         (joined & self.low_mask()) as u32
     }
 
-    /// The generation of 48 bits.
     #[inline]
     pub(crate) fn generation(self, joined: u64) -> u64 {
         joined >> self.index
@@ -67,7 +61,7 @@ impl HandleBits {
         !(u64::MAX << self.index)
     }
 
-    /// The largest index, id or link that there is room for.
+    /// The largest index, id or link.
     pub(crate) fn largest(self) -> u32 {
         self.low_mask() as u32
     }
@@ -79,8 +73,6 @@ impl HandleBits {
 }
 
 impl Handle {
-    /// # Panics
-    /// If `short` is more than 48 bits.
     #[inline]
     pub(crate) fn new(short: u64, pool: PoolId) -> Self {
         assert!(short <= SHORT_MASK, "index and generation are 48 bits");
@@ -98,13 +90,12 @@ impl Handle {
         NonZeroU64::new(raw).map(Self)
     }
 
-    /// The handle without its pool, in the low 48 bits: for an index that holds handles of one pool only.
-    /// [`PoolId::handle`] makes the handle again.
+    /// The low 48 bits, for an index of one pool's handles. [`PoolId::handle`] makes the handle again.
     pub fn to_short(self) -> u64 {
         self.0.get() & SHORT_MASK
     }
 
-    /// The pool that gave this handle out. `None` for a word that no pool gives out.
+    /// The pool that made this handle. `None` for a word that is no handle.
     pub fn pool(self) -> Option<PoolId> {
         NonZeroU16::new((self.0.get() >> SHORT_BITS) as u16).map(PoolId)
     }
@@ -115,13 +106,11 @@ impl Handle {
     }
 }
 
-/// A pool's number in this process, part of each of its handles. Numbers of dropped pools come round again as late
-/// as possible.
+/// A pool's number, taken while the pool lives. Numbers of dropped pools are reused as late as possible.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PoolNumber(PoolId);
 
-/// Which pool: [`Pool::id`](crate::Pool::id) says it, and each handle of the pool holds it. No two pools that are alive
-/// at the same time have the same, unless [`from_raw`](Self::from_raw) made one.
+/// Which pool a handle is of. Living pools have different ids, unless [`from_raw`](Self::from_raw) made one.
 ///
 /// # Examples
 /// An index that keeps 48 bits of each handle:
@@ -141,8 +130,7 @@ pub(crate) struct PoolNumber(PoolId);
 pub struct PoolId(NonZeroU16);
 
 impl PoolId {
-    /// The handle of this pool with this [short form](Handle::to_short). Bits above the 48 are ignored. Any word is safe,
-    /// as with [`Handle::from_raw`].
+    /// The handle of this pool with this [short form](Handle::to_short). Any word is safe; bits above 48 are ignored.
     #[inline]
     pub fn handle(self, short: u64) -> Handle {
         let raw = short & SHORT_MASK | u64::from(self.0.get()) << SHORT_BITS;
@@ -160,7 +148,7 @@ impl PoolId {
     }
 }
 
-/// The numbers of living pools, a bit each, and the last one given out.
+/// Numbers of living pools, a bit each, and the last one given out.
 struct Numbers {
     taken: [u64; 1024],
     last: u16,
@@ -223,7 +211,6 @@ mod tests {
         assert_eq!(size_of::<Option<Handle>>(), 8);
     }
 
-    /// Bits of index that a small table does not need are generations.
     #[test]
     fn index_and_generation_use_all_48_bits() {
         for largest in [1, 1000, 1 << 20, u32::MAX as usize] {

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | [`contract`](Pool) | `trait Pool`, the whole contract as a trait object |
 //! | [`slices`](Slices), `read` | what a read shows; reads that return a value |
-//! | [`handle`](Handle) | the opaque name of an object, and its pool |
-//! | [`stats`](Stats) | what a pool says of itself, every byte accounted for |
-//! | [`builder`](PoolBuilder) | limits, sources, and the one place that knows every packing |
+//! | [`handle`](Handle) | the opaque name of an object |
+//! | [`stats`](Stats) | a pool's accounts |
+//! | [`builder`](PoolBuilder) | limits and sources; the one module that knows every packing |
 //! | `config` | allocators by name, their policies, why a pool could not be built |
 //! | [`engine`] | the one implementation of the contract, over any packing; how to write a packing of your own |
 //! | `packing` | the packings: nbud, zbud, xcfmalloc, zsmalloc |

@@ -2,8 +2,7 @@
 
 use crate::{Handle, HandleError, Pool, Slices, TryReadError};
 
-/// Reads that return a value, on any `dyn Pool`. They are not methods of the trait, because a trait object has no generic
-/// methods.
+/// Reads that return a value. They are no trait methods, because a trait object has no generic methods.
 impl dyn Pool + '_ {
     /// Calls `f` with the object's bytes in place, as [`read`](Pool::read) does, and returns what `f` returned.
     ///
@@ -59,7 +58,7 @@ impl dyn Pool + '_ {
     }
 }
 
-/// A closure for [`Pool::read`], which calls it once, and the value that it returned.
+/// A closure that a pool calls once, then its value.
 enum Once<F, R> {
     Uncalled(F),
     Called(R),

@@ -18,7 +18,7 @@ impl Audit<'_> {
         self.payload += len as u64;
     }
 
-    /// Notes `count` frames with objects in them.
+    /// Notes `count` frames with objects.
     pub fn frames(&mut self, count: usize) {
         self.frames += count;
     }

@@ -1,6 +1,6 @@
 //! What a packing stands on: the budget, the arena, the handle table, scratch and counters.
 //!
-//! The packing builds its slabs of descriptors over the arena and keeps the base; the engine reaches it through
+//! The packing builds its slabs over the arena; the engine reaches the base through
 //! [`Packing::base`](super::Packing::base).
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::{
     stats::Stats,
 };
 
-/// The most descriptors of a slab for each frame of address space: entries have room for their ids.
+/// The most descriptors of a slab for each frame of address space: entries have room for as many ids.
 pub(crate) const DESCRIPTORS_PER_FRAME: usize = 2;
 
 /// See the module.
@@ -36,14 +36,13 @@ pub struct Base {
     compacted_bytes: AtomicU64,
     /// The limit asked for, in bytes; [`Engine::new`](super::Engine::new) puts it in force.
     pub(super) limit: usize,
-    /// How far the limit can be raised, in bytes.
+    /// In bytes.
     pub(super) max_limit: usize,
 }
 
 impl Base {
-    /// A base without a limit yet. No object of the packing takes fewer than `least_bytes` of its frames; input of up to
-    /// `scratch_bytes` is copied to scratch, longer input to the heap. A slab of the packing has at most two descriptors
-    /// for each frame of address space.
+    /// A base without a limit yet. An object takes at least `least_bytes` of frames. Input of up to `scratch_bytes` is
+    /// copied to scratch, longer input to the heap. A slab has at most two descriptors for each frame of address space.
     ///
     /// # Errors
     /// [`BuildError`] when there is no address space or no number for another pool.
@@ -58,8 +57,8 @@ impl Base {
         }
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
         let memory = config.memory;
-        // Room to raise the limit later, where the system grants it; otherwise just what the limit needs. Tables of handles
-        // take about as much again: an arena that leaves them no room is too large.
+        // Room to raise the limit later, if the system grants it. Handle tables take about as much again, so an arena
+        // that leaves them no room is too large.
         let max_limit = config.max_limit.unwrap_or(limit).clamp(limit, Arena::ADDRESS_SPACE_MAX);
         let with_room_for_tables = |address_space| {
             let arena = Arena::new(&memory, ArenaConfig { address_space }).ok()?;
@@ -100,7 +99,6 @@ impl Base {
         &self.arena
     }
 
-    /// Bytes of the base outside of the source.
     pub(super) fn fixed_bytes(&self) -> usize {
         self.handles.fixed_bytes() + self.scratch.fixed_bytes() + self.counters.fixed_bytes()
     }
@@ -119,7 +117,7 @@ impl Base {
         Ok(Found { cell, entry, location, index })
     }
 
-    /// The object of an index, if one lives: for a compactor, which finds the index in the frame.
+    /// The live object of an index, which a compactor finds in the frame.
     pub fn find_index(&self, index: u32) -> Option<Found<'_>> {
         let cell = self.handles.get(index)?;
         let entry = cell.load();

@@ -3,7 +3,7 @@
 /// See the module.
 #[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
-    /// So many zeros.
+    /// This many zeros.
     Zeros(usize),
     /// These bytes.
     Bytes(&'a [u8]),

@@ -1,9 +1,8 @@
-//! Counts of objects, payload, slid bytes and split objects, spread over shards so that threads do not share a cache line.
+//! Counts of objects, payload, slid bytes and split objects, in shards so that threads do not share a cache line.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering, Padded};
 
-/// The counts of one shard. An object may be added in one shard and removed in another, so single counts wrap and only
-/// their sums are meaningful.
+/// The counts of one shard. An object may leave in another shard than it came, so only sums are meaningful.
 #[derive(Debug, Default)]
 struct Tally {
     objects: AtomicU64,
@@ -12,7 +11,6 @@ struct Tally {
     split: AtomicU64,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Counters {
     tallies: Box<[Padded<Tally>]>,
@@ -24,7 +22,6 @@ impl Counters {
         Self { tallies: (0..shards).map(|_| Padded(Tally::default())).collect() }
     }
 
-    /// Bytes that lie outside of the source.
     pub(crate) fn fixed_bytes(&self) -> usize {
         self.tallies.len() * size_of::<Padded<Tally>>()
     }
@@ -33,54 +30,46 @@ impl Counters {
         &self.tallies[sync::shard_hint() % self.tallies.len()]
     }
 
-    /// One object more.
     pub(crate) fn add_object(&self) {
         self.tally().objects.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One object less.
     pub(crate) fn remove_object(&self) {
         self.tally().objects.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// More payload in place.
     pub(crate) fn add_payload(&self, len: usize) {
         self.tally().payload.fetch_add(len as u64, Ordering::Relaxed);
     }
 
-    /// Less payload in place.
     pub(crate) fn remove_payload(&self, len: usize) {
         self.tally().payload.fetch_sub(len as u64, Ordering::Relaxed);
     }
 
-    /// Bytes of objects that slid within their span to make room.
+    /// Bytes that slid within their span to make room.
     pub(crate) fn add_slid(&self, bytes: usize) {
         if bytes > 0 {
             self.tally().slid.fetch_add(bytes as u64, Ordering::Relaxed);
         }
     }
 
-    /// Bytes slid so far.
     pub(crate) fn slid(&self) -> u64 {
         self.tallies.iter().map(|tally| tally.slid.load(Ordering::Relaxed)).sum()
     }
 
-    /// One object more that lies in two frames.
+    /// An object that lies in two frames.
     pub(crate) fn add_split(&self) {
         self.tally().split.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One less.
     pub(crate) fn remove_split(&self) {
         self.tally().split.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Objects that lie in two frames.
     pub(crate) fn split(&self) -> u64 {
         self.sum(|tally| &tally.split)
     }
 
-    /// Objects and payload bytes.
     pub(crate) fn sums(&self) -> (u64, u64) {
         (self.sum(|tally| &tally.objects), self.sum(|tally| &tally.payload))
     }
@@ -89,7 +78,7 @@ impl Counters {
         let add = |sum: u64, tally: &Padded<Tally>| {
             sum.wrapping_add(count(tally).load(Ordering::Relaxed))
         };
-        // The tallies are not read at one instant: the sum may miss an object that one shard added and count its end in another.
+        // Not read at one instant: the sum may miss an object that one shard added and another removed.
         u64::try_from(self.tallies.iter().fold(0, add).cast_signed()).unwrap_or(0)
     }
 }

@@ -1,16 +1,15 @@
-//! Deferred work: what a thread leaves in a slab when a guard keeps it from doing it.
+//! Deferred work: what a thread leaves in a slab because of another thread's guard.
 //!
-//! A thread that unlocks a marked descriptor last reports it to the slab. An allocation does a bounded part of the work;
+//! The last thread to unlock a marked descriptor reports it. An allocation does a bounded part of the work;
 //! `alloc_contiguous`, `trim`, `compact` and `stats` do all of it.
 
 use super::packing::Packing;
 
 /// Reports that one allocation works off.
 const PER_ALLOC: usize = 2;
-/// Rounds of up to 64 reports after which other threads make reports as fast as this one works them off.
+/// Rounds of up to 64 reports; more means that other threads report as fast as this one works.
 const ROUNDS_MAX: usize = 1 << 16;
 
-/// Does a bounded part of the deferred work.
 #[inline]
 pub(crate) fn drain_some(packing: &impl Packing) {
     for _ in 0..PER_ALLOC {

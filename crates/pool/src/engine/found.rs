@@ -1,10 +1,10 @@
-//! A live object as its handle entry said it a moment ago, and the second half of the look-up protocol.
+//! A live object, as its handle entry said a moment ago, and the second half of the look-up protocol.
 //!
 //! # Invariants (I-LOOKUP)
-//! A thread loads the entry, locks the descriptor that the entry says, and loads the entry again. If it is the same word,
-//! the object lies there until the guard drops: compaction changes an entry only under the write guard of the old
-//! descriptor (I-RELOCATE), and a slot that was freed is filled only under a write guard. Otherwise the guard may protect
-//! another object, so the thread drops it and looks the handle up again.
+//! A thread loads the entry, locks the descriptor that the entry names, and loads the entry again. If the word is the
+//! same, the object lies there until the guard drops: compaction changes an entry only under the write guard of the old
+//! descriptor (I-RELOCATE), and a freed slot is filled only under a write guard. Otherwise the thread drops the guard
+//! and looks the handle up again.
 
 use pagefold_frame::{
     Body, DescriptorId, FrameCount, FrameLayout, FrameMigrateError, LockError, ReadGuard, Slab,
@@ -46,31 +46,30 @@ pub struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Whether the entry still says the same. Under a guard of the location's descriptor: whether the object is there.
+    /// Whether the entry is still the same. Under a guard of its descriptor: whether the object is there.
     #[inline]
     pub fn is_current(&self) -> bool {
         self.cell.load() == self.entry
     }
 
-    /// Makes the entry say another location, if it still is what was found. The caller has the write guards of both
-    /// descriptors. (I-RELOCATE)
+    /// Changes the location, if the entry is still the one found, under the write guards of both descriptors.
+    /// (I-RELOCATE)
     #[must_use = "if the entry changed meanwhile, the new location is free again"]
     pub fn relocate(&self, to: Location) -> bool {
         self.cell.exchange(self.entry, self.entry.at(to))
     }
 
-    /// Makes the entry vacant, if it still is what was found. Of the threads that free an object, one gets `true`; it
-    /// frees the location and then gives the index back.
+    /// Makes the entry vacant, if it is still the one found. One thread gets `true`; it frees the location, then gives
+    /// the index back.
     #[must_use = "the thread that made the entry vacant frees the location"]
     pub fn make_vacant(&self) -> bool {
         self.cell.exchange(self.entry, self.entry.freed())
     }
 
-    /// Locks the descriptor for reading and calls `f` with the guard, if the object is still there.
+    /// Calls `f` with the descriptor's read guard, if the object is still there.
     ///
     /// # Errors
-    /// [`LockError::Busy`] when a writer is at work and the caller does not [`Wait`]; [`LockError::Gone`] when the object
-    /// was freed or moved.
+    /// [`LockError::Busy`] for a writer, unless `N` waits; [`LockError::Gone`] if the object was freed or moved.
     #[inline(always)]
     pub fn read_locked<'s, M: Body, const W: usize, L: FrameLayout, N: Wait, R>(
         &self,
@@ -84,9 +83,7 @@ impl Found<'_> {
     }
 }
 
-/// Moves the frames of an object one extent after the other; returns how many bytes.
-///
-/// An error says that nothing has changed, so after the first move it is no error that the rest cannot be moved.
+/// Moves an object's extents in turn; returns how many bytes. Fails only if the first extent cannot move.
 pub(crate) fn migrate_all(
     found: &Found<'_>,
     moves: impl Iterator<Item = Result<FrameCount, FrameMigrateError>>,

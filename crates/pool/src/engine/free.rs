@@ -7,7 +7,7 @@ use crate::{error::HandleError, handle::Handle};
 pub(super) fn free(packing: &impl Packing, handle: Handle) -> Result<(), HandleError> {
     loop {
         let found = packing.base().find(handle)?;
-        // Compaction or an overwrite may have won the entry: look again.
+        // Compaction or an overwrite may have changed the entry: look again.
         if packing.free(&found) {
             packing.base().counters.remove_object();
             return Ok(());

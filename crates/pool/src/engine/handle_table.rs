@@ -7,18 +7,18 @@
 //! | `retired` | indices after their last generation, and how they come back |
 //!
 //! Entries change by compare-and-swap: `free` makes an entry vacant and raises its generation; relocation writes a new
-//! location while it holds the write guards of both. The thread that loses the exchange looks the handle up again.
+//! location under both write guards. The thread that loses the exchange looks the handle up again.
 //!
-//! Indices come from the lowest free ones, a few at a time into a shard's cache, which hands them out in turn, so that
-//! their generations rise together. Pages without a live entry go back to the system on [`trim`](HandleTable::trim);
-//! the highest generation of such a page is remembered (its *floor*), so that no old handle comes alive when the page
-//! is used again. A page whose indices are all retired goes back too: what reads as zero is vacant, and stale.
+//! A shard's cache takes a few of the lowest free indices at a time and hands them out in turn, so that generations
+//! rise together. [`trim`](HandleTable::trim) returns pages without a live entry and keeps the highest generation of
+//! each (its *floor*), so that no old handle comes alive when the page is used again. A page of retired indices goes
+//! back too: zero reads as vacant, and stale.
 //!
 //! # Invariants
-//! - An index is in exactly one place: live, pending, in a cache, free, retired, or never used (I-INDEX).
-//! - The generation of an index never falls, but by `recycle_retired` (I-GENERATION).
-//! - A page is given back only while each of its indices is free, out of use, or was never used: not while a list leads
-//!   through an entry of it, nor while a thread that freed an object has yet to give its index back (I-PENDING).
+//! - An index is in exactly one state: live, pending, in a cache, free, retired, or never used (I-INDEX).
+//! - The generation of an index never falls, except in `recycle_retired` (I-GENERATION).
+//! - A page is given back only while each of its indices is free, out of use, or never used. So no list leads through
+//!   its entries, and no thread that freed an object has yet to give its index back (I-PENDING).
 
 mod entry;
 mod floors;
@@ -42,7 +42,6 @@ use crate::{
     handle::{Handle, HandleBits, PoolId, PoolNumber},
 };
 
-/// Entries in a page of the table.
 const PER_PAGE: usize = 512;
 const CACHE: usize = if cfg!(loom) { 2 } else { 64 };
 
@@ -67,7 +66,7 @@ impl Free {
     }
 }
 
-/// What a look-up needs to know of a pool's handles: four bytes side by side, so in one cache line.
+/// What a look-up needs to know of a pool's handles, in one cache line.
 #[derive(Debug)]
 struct Naming {
     number: PoolNumber,
@@ -77,15 +76,13 @@ struct Naming {
 /// How large a table is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
-    /// The most indices.
     pub(crate) indices: usize,
-    /// More than the largest descriptor id that an entry says.
+    /// More than the largest descriptor id in an entry.
     pub(crate) ids: usize,
-    /// The most bits of generation; all that are left, unless a test bounds them.
+    /// The most bits of generation, bounded by tests only.
     pub(crate) generation_bits: u32,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct HandleTable {
     naming: Naming,
@@ -95,7 +92,6 @@ pub(crate) struct HandleTable {
 }
 
 impl HandleTable {
-    /// An empty table.
     pub(crate) fn new(
         memory: &Arc<MemoryBudget>,
         number: PoolNumber,
@@ -118,18 +114,16 @@ impl HandleTable {
         Ok(Self { naming, entries, free, caches })
     }
 
-    /// Bytes that lie outside of the source: caches.
     pub(crate) fn fixed_bytes(&self) -> usize {
         self.caches.len() * (size_of::<Padded<Mutex<VecDeque<u32>>>>() + CACHE * size_of::<u32>())
     }
 
-    /// The handle of an object that lives, or is to live, under this index.
+    /// The handle of an object that has, or will have, this index.
     pub(crate) fn handle(&self, index: u32, entry: Entry) -> Handle {
         let Naming { number, bits } = &self.naming;
         Handle::new(bits.join(index, entry.generation()), number.id())
     }
 
-    /// The pool that this table is of.
     pub(crate) fn pool_id(&self) -> PoolId {
         self.naming.number.id()
     }
@@ -194,7 +188,7 @@ impl HandleTable {
         Ok(u32::try_from(index).expect("a table has fewer than 2^32 entries"))
     }
 
-    /// Gives the entries of a page that is used again the generation that was remembered for it. (I-GENERATION)
+    /// Gives the entries of a page in use again the floor of the page. (I-GENERATION)
     fn raise_to_floor(&self, free: &mut Free, taken: usize) {
         let page = taken / PER_PAGE;
         let generation = match free.floors.get(page) {
@@ -205,7 +199,7 @@ impl HandleTable {
         };
         free.floors.set(page, Floor::InUse);
         for index in self.indices_of(page) {
-            // When the page went, every index below `next` was free or retired, and none was taken since but one.
+            // When the page went, every index below `next` was free or retired; since then only this one was taken.
             let is_retired = index != taken && index < free.next && !free.is_free(index);
             self.cell_at(index).store(match is_retired {
                 true => Entry::out_of_use(self.naming.bits),
@@ -220,7 +214,7 @@ impl HandleTable {
         page * PER_PAGE..((page + 1) * PER_PAGE).min(self.entries.capacity())
     }
 
-    /// Takes an index back whose entry is vacant, or retired and then for ever.
+    /// Takes an index back. Its entry is vacant, or retired: then for ever.
     pub(crate) fn give_back(&self, index: u32) {
         if let State::Retired { .. } = self.load(index).state() {
             return self.take_out_of_use(index);
@@ -235,15 +229,11 @@ impl HandleTable {
         cache.push_back(index);
     }
 
-    /// The entry of an index that was given out.
-    ///
-    /// # Panics
-    /// If it was not.
+    /// The entry of an index that was given out; panics for any other.
     pub(crate) fn cell(&self, index: u32) -> EntryCell<'_> {
         self.get(index).expect("I-INDEX: an index that was given out has an entry")
     }
 
-    /// The entry of any index, if there is one.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<EntryCell<'_>> {
         let word = self.entries.get(index as usize)?;
@@ -254,18 +244,17 @@ impl HandleTable {
         EntryCell { word: self.entries.word(index), bits: self.naming.bits }
     }
 
-    /// What the entry of an index says that was given out.
     pub(crate) fn load(&self, index: u32) -> Entry {
         self.cell(index).load()
     }
 
-    /// Writes an entry that is the caller's alone: vacant, and taken by it.
+    /// Writes the vacant entry of an index that the caller took.
     pub(crate) fn store(&self, index: u32, entry: Entry) {
         self.cell(index).store(entry);
     }
 
-    /// Pushes a vacant entry, the caller's, onto a pending list: a stack through the entries themselves, whose first
-    /// index + 1 is in `head`. (I-PENDING)
+    /// Pushes the caller's vacant entry onto a pending list: a stack through the entries. `head` is the first one's
+    /// index plus 1. (I-PENDING)
     pub(crate) fn push_pending(&self, head: &AtomicU32, index: u32) {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut first = head.load(Ordering::Relaxed);
@@ -308,7 +297,7 @@ impl HandleTable {
         }
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
-            // No thread takes an index meanwhile, so none stores to a vacant entry.
+            // Under the lock no thread takes an index, so none stores to a vacant entry.
             let mut free = self.free.lock();
             pages += self.entries.release_vacant(&mut cursor, &mut |indices| {
                 let Some(floor) = self.floor_of(&free, indices.start / PER_PAGE) else {
@@ -321,10 +310,8 @@ impl HandleTable {
         pages * pagefold_frame::FRAME_BYTES
     }
 
-    /// The floor of a page, if it may be given back.
-    ///
-    /// That is while its indices have at least half of their generations before them: to take the floor for all of them
-    /// costs the others what the oldest has lived.
+    /// The floor of a page, if it may be given back: while its indices have at least half of their generations left,
+    /// because all of them pay for what the oldest has used.
     fn floor_of(&self, free: &Free, page: usize) -> Option<Floor> {
         let mut floor = None;
         let indices = self.indices_of(page);
@@ -346,17 +333,14 @@ impl HandleTable {
         }
     }
 
-    /// All indices that were ever used, each with the location of its object if it has one. For inspection.
+    /// All indices that were ever used, each with the location of its object, if any.
     pub(crate) fn objects(&self) -> impl Iterator<Item = (u32, Option<Location>)> + '_ {
         let used = u32::try_from(self.free.lock().next).expect("fewer than 2^32 entries");
-        // The page of indices that are all retired may have gone back for good.
+        // The page of retired indices may have gone back for good.
         (0..used).map(|index| (index, self.get(index).and_then(|cell| cell.load().location())))
     }
 
-    /// Checks I-INDEX against the number of live entries that a walk found. For a quiescent pool.
-    ///
-    /// # Errors
-    /// A sentence that names what is wrong.
+    /// Checks I-INDEX against a walk's count of live entries, for a quiescent pool.
     pub(crate) fn check(&self, live: u64) -> Result<(), String> {
         let cached: usize = self.caches.iter().map(|cache| cache.lock().len()).sum();
         let free = self.free.lock();

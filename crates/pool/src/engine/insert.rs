@@ -9,11 +9,10 @@ use super::{
 };
 use crate::{error::AllocError, handle::Handle};
 
-/// Indices that are set aside while the packing looks for one that it has words for: as many as a cache of the handle
-/// table holds.
+/// Indices set aside in search of one that the packing has words for: one cache of the handle table.
 const ASIDE_MAX: usize = 64;
 
-/// Makes an object of `content`, whose length the packing takes.
+/// `content` has a length that the packing takes.
 pub(super) fn insert(
     packing: &impl Packing,
     content: Content<'_>,
@@ -41,7 +40,7 @@ fn try_insert(
             Err(OutOfFrames) => break Err(NoRoom::Frames),
         };
         let vacant = handles.load(index);
-        // Published under the packing's guard, so a reader that finds the entry finds the bytes.
+        // Published under the packing's guard, so a reader of the entry finds the bytes.
         let publish = |location| {
             handles.store(index, vacant.at(location));
             true
@@ -63,7 +62,7 @@ fn try_insert(
     inserted
 }
 
-/// Turns memory that is free, but in the wrong place, into room under the limit.
+/// Turns free memory in the wrong location into room under the limit.
 pub(super) fn make_room(packing: &impl Packing) {
     drain_all(packing);
     packing.close();

@@ -12,7 +12,7 @@ use crate::{
     slices::Slices,
 };
 
-/// Calls `f` once with the bytes of an object. `would_block` is the error when a writer is at work and `wait` says never.
+/// Calls `f` once with the bytes of an object. `would_block` is the error for a writer if `wait` says never.
 #[inline(always)]
 fn visit<E: From<HandleError>, F: FnMut(Slices<'_>) + ?Sized>(
     packing: &impl Packing,
@@ -34,7 +34,6 @@ fn visit<E: From<HandleError>, F: FnMut(Slices<'_>) + ?Sized>(
     }
 }
 
-/// Calls `f` once with the bytes of an object; waits for writers.
 #[inline]
 pub(super) fn read<F: FnMut(Slices<'_>) + ?Sized>(
     packing: &impl Packing,
@@ -44,7 +43,6 @@ pub(super) fn read<F: FnMut(Slices<'_>) + ?Sized>(
     visit(packing, handle, ForWriter, f, || unreachable!("the reader waits"))
 }
 
-/// As [`read`], without waiting.
 #[inline]
 pub(super) fn try_read<F: FnMut(Slices<'_>) + ?Sized>(
     packing: &impl Packing,
@@ -54,7 +52,6 @@ pub(super) fn try_read<F: FnMut(Slices<'_>) + ?Sized>(
     visit(packing, handle, Never, f, || TryReadError::WouldBlock)
 }
 
-/// The length of an object.
 pub(super) fn len(packing: &impl Packing, handle: Handle) -> Result<usize, HandleError> {
     loop {
         let found = packing.base().find(handle)?;

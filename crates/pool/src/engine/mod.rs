@@ -75,7 +75,7 @@ use crate::{
 pub struct Engine<P> {
     packing: P,
     turns: Turns,
-    /// The least limit, in bytes.
+    /// In bytes.
     min_limit: usize,
 }
 

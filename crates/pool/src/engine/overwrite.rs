@@ -1,5 +1,4 @@
-//! Replacing the bytes of an object: in place if no guard is in the way, and otherwise at another location, so that an
-//! open read keeps the old bytes.
+//! Replacing an object's bytes: in place, or at another location if a guard is in the way, for open reads.
 
 use pagefold_frame::LockError;
 
@@ -11,7 +10,6 @@ use super::{
 };
 use crate::{error::WriteError, handle::Handle};
 
-/// Replaces the bytes of an object by others of the same length.
 pub(super) fn write(
     packing: &impl Packing,
     handle: Handle,
@@ -28,7 +26,7 @@ pub(super) fn write(
 fn replace(packing: &impl Packing, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
     loop {
         let found = packing.base().find(handle)?;
-        // Under the write guard an entry that says this location stays so; only a free may come after the bytes.
+        // Under the write guard, the entry keeps this location; only a free may follow.
         let replaced = match packing.overwrite(&found, bytes) {
             Ok(()) => true,
             Err(LockError::Busy) => {

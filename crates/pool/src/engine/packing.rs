@@ -1,8 +1,8 @@
 //! The trait that a packing implements: where objects lie in frames, and nothing else.
 //!
-//! The engine keeps handles, limits, look-up, overwriting, deferred work, compaction turns and accounts; it calls the
-//! packing for one step at a time. Two parts do most of these steps for a packing: [`Runs`](super::Runs) for objects
-//! alone in their frames, [`SlotPacking`](super::SlotPacking) for slots of descriptors that objects share.
+//! The engine does everything else and calls the packing one step at a time. Two parts do most steps for a packing:
+//! [`Runs`](super::Runs) for objects alone in their frames, [`SlotPacking`](super::SlotPacking) for slots of shared
+//! descriptors.
 
 use pagefold_frame::{FrameMigrateError, LockError, Movable, OutOfFrames, ReserveAccess};
 
@@ -40,7 +40,7 @@ pub enum Attempt {
 pub enum NoRoom {
     /// There are no frames within the limit, and no hole fits.
     Frames,
-    /// The packing has no memory for words of its own beside this handle index. Another index may do.
+    /// The packing has no memory for its own words beside this handle index. Another index may have.
     Index,
 }
 
@@ -53,7 +53,7 @@ impl From<OutOfFrames> for NoRoom {
 /// How a pool packs objects into frames. `Engine<P>` makes a pool of it.
 ///
 /// # Invariants
-/// - An object lies where its handle entry says while a guard of that descriptor is held (I-LOOKUP).
+/// - Under a guard of the descriptor that an object's entry names, the object lies there (I-LOOKUP).
 /// - The packing changes the entry of a live object only through [`Found::relocate`], under the write guards of the old
 ///   and the new descriptor (I-RELOCATE). Where it only replaces the bytes, the write guard of the new one is enough.
 /// - A location stays used until its bytes may be overwritten; its index goes back to the handle table after that.
@@ -73,8 +73,8 @@ pub trait Packing: Send + Sync {
     /// The slabs whose frames can be moved.
     fn movable(&self) -> impl AsRef<[&dyn Movable]>;
 
-    /// Whether the packing reads the bytes of a new object of this length before another thread can find its
-    /// descriptor. The engine copies all other input to scratch first, since reading it may fault.
+    /// Whether the packing reads a new object's bytes before another thread can find its descriptor. Otherwise the
+    /// engine copies input to scratch first, since reading it may fault.
     fn reads_input_unlocked(&self, _len: usize) -> bool {
         false
     }
@@ -82,8 +82,8 @@ pub trait Packing: Send + Sync {
     /// Calls `f` with the bytes of an object under read guards, if it is still there.
     ///
     /// # Errors
-    /// [`LockError::Busy`] when a writer is at work and `wait` says never; [`LockError::Gone`] when the object was freed or
-    /// moved. `f` was not called then.
+    /// [`LockError::Busy`] for a writer, if `wait` says never; [`LockError::Gone`] if the object was freed or moved.
+    /// `f` was not called.
     fn read<F: FnMut(Slices<'_>) + ?Sized>(
         &self,
         found: &Found<'_>,
@@ -123,8 +123,8 @@ pub trait Packing: Send + Sync {
     /// [`NoRoom`]; nothing has changed.
     fn rewrite(&self, found: &Found<'_>, bytes: &[u8], attempt: Attempt) -> Result<bool, NoRoom>;
 
-    /// Makes the entry vacant, and frees location and index, now or later. Never waits. `false`: the entry is not what was
-    /// found any more, and nothing has changed.
+    /// Makes the entry vacant, and frees location and index, now or later. Never waits. `false`: the entry is not the
+    /// one found any more, and nothing has changed.
     fn free(&self, found: &Found<'_>) -> bool;
 
     /// Moves the frames of an object; returns how many bytes.
@@ -139,7 +139,7 @@ pub trait Packing: Send + Sync {
     /// Does some of the deferred work; `true` if there was any.
     fn drain_deferred(&self) -> bool;
 
-    /// Gives up what the packing keeps in hand for the next objects: open spans, free frames in reserve.
+    /// Closes open spans and releases free frames that the packing keeps for the next objects.
     fn close(&self) {}
 
     /// Moves objects together until about `budget` bytes were moved or nothing more can be won. A packing may stop once
@@ -158,7 +158,7 @@ pub trait Packing: Send + Sync {
     /// A sentence that names the first violation.
     fn audit(&self, audit: &mut Audit<'_>) -> Result<(), String>;
 
-    /// Evicts by an order of use of the packing's own. See [`Pool::reclaim`](crate::Pool::reclaim).
+    /// Evicts by the packing's own order of use. See [`Pool::reclaim`](crate::Pool::reclaim).
     ///
     /// # Errors
     /// [`ReclaimError`].

@@ -1,7 +1,6 @@
 //! Objects alone in their frames: a run of neighbours for each, with no header and nothing to share.
 //!
-//! A part for packings: nbud and zsmalloc keep their long objects so. The entry says the run and by how much it is longer
-//! than the object ([`Location::Run`]).
+//! nbud and zsmalloc keep long objects so. The entry names the run and its slack over the object ([`Location::Run`]).
 
 use std::collections::HashSet;
 
@@ -27,7 +26,7 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// No runs yet, in at most `capacity` descriptors of the arena. No other slab of the packing has the same tag.
+    /// No runs yet, in at most `capacity` descriptors. No other slab of the packing has the same tag.
     ///
     /// # Errors
     /// [`SourceError`] when there is no address space.
@@ -99,7 +98,7 @@ impl Runs {
         Ok(())
     }
 
-    /// Frees a run that no live entry says any more, now or after its last reader.
+    /// Frees a run that no live entry names, now or after its last reader.
     pub(super) fn vacate(&self, base: &Base, (id, slack): (DescriptorId, u16)) {
         let bytes = self.slab.frame_range(id).map_or(0, |range| range.frames.bytes());
         base.counters.remove_payload(bytes - usize::from(slack));

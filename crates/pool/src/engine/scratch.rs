@@ -1,7 +1,7 @@
 //! Buffers to copy input into before any lock is taken.
 //!
-//! User memory may fault, and the fault may be served by a pool: so it is never read while a span is held for
-//! writing. Each buffer is claimed without waiting; a nested use takes another one.
+//! Reading user memory may fault, and a pool may serve the fault: so no thread reads it under a write guard. Taking a
+//! buffer never waits; a nested use takes another one.
 
 use pagefold_sys::sync::{self, Mutex, Padded};
 
@@ -10,7 +10,6 @@ const ROUNDS: usize = if cfg!(loom) { 1 } else { 32 };
 
 type Buffer = Padded<Mutex<Box<[u8]>>>;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     buffers: Box<[Buffer]>,
@@ -18,7 +17,6 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// `count` buffers of `bytes_each`.
     pub(crate) fn new(count: usize, bytes_each: usize) -> Self {
         Self {
             buffers: (0..count).map(|_| Padded(Mutex::new(vec![0; bytes_each].into()))).collect(),
@@ -26,12 +24,11 @@ impl Scratch {
         }
     }
 
-    /// Bytes that lie outside of the source.
     pub(crate) fn fixed_bytes(&self) -> usize {
         self.buffers.len() * (size_of::<Buffer>() + self.bytes_each)
     }
 
-    /// Calls `f` with a copy of `bytes`: in a buffer, or on the heap if they are longer than one.
+    /// Calls `f` with a copy of `bytes`: in a buffer, or on the heap if they are longer.
     pub(crate) fn with_copy<R>(&self, bytes: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
         let hint = sync::shard_hint();
         let rounds = if bytes.len() <= self.bytes_each { ROUNDS } else { 0 };
@@ -45,10 +42,9 @@ impl Scratch {
                     return f(copy);
                 }
             }
-            // More threads in the middle of a store than there are buffers: one of them is about to finish.
             sync::yield_now();
         }
-        // The others may all be waiting for their input; this one need not wait for them.
+        // The threads with buffers may all wait for their input; this one need not wait for them.
         let copy = bytes.to_vec();
         f(&copy)
     }

@@ -1,11 +1,10 @@
 //! Objects in slots of shared descriptors, and the frees that a guard delays.
 //!
-//! A part for packings that free a slot under the write guard of its descriptor: nbud's spans, zsmalloc's zspages. A free
-//! that finds the descriptor locked pushes the freed index onto the descriptor's *pending* list (a stack through the
-//! handle entries themselves) and marks the descriptor. The next thread with a write guard frees the pending slots, or
-//! the thread that works off the report of the last reader.
+//! For packings that free a slot under its descriptor's write guard: nbud's spans, zsmalloc's zspages. A free that
+//! finds the descriptor locked pushes the index onto its *pending* list (a stack through the handle entries) and marks
+//! the descriptor. The next thread with a write guard frees the pending slots, or the one that drains deferred work.
 //!
-//! An overwritten object stays live, so its own entry cannot keep the old slot: the entry of a *proxy* index does.
+//! An overwritten object stays live, so the entry of a *proxy* index keeps the old slot.
 //!
 //! # Invariants (I-PENDING)
 //! - A pending slot counts as used in its descriptor until it is freed, so the descriptor lives that long.
@@ -28,7 +27,7 @@ use super::{
 pub const SLOT_WORDS: usize = 3;
 /// Index + 1 of the first handle entry whose slot is to be freed.
 const PENDING: usize = 2;
-/// Attempts to lock a descriptor that a reader has at this moment.
+/// Attempts to lock a descriptor that a reader has locked.
 const TRIES: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// The descriptors of a packing's slots.
@@ -81,7 +80,7 @@ pub trait SlotPacking: Packing {
         self.relist(guard);
     }
 
-    /// Lists a descriptor now, or has the thread that locks it do so.
+    /// Lists a descriptor now, or leaves that to the thread that locks it.
     fn relist_later(&self, id: DescriptorId) {
         match self.slots().try_write(id) {
             Ok(guard) => self.unlock_and_relist(guard),
@@ -101,8 +100,8 @@ pub trait SlotPacking: Packing {
         })
     }
 
-    /// Frees a location, now or later, and then gives `index` back to the handle table. No live entry says the location,
-    /// and the entry of `index` is vacant and keeps the slot.
+    /// Frees a location, now or later, then gives `index` back to the handle table. No live entry names the location,
+    /// and the vacant entry of `index` keeps the slot.
     fn vacate(&self, location: Location, index: u32) {
         match location {
             Location::Run { id, slack } => {

@@ -17,11 +17,11 @@ const LIMIT_STEP: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     frames_next: AtomicBool,
-    /// What [`traffic`] said when objects had nothing more to win.
+    /// [`traffic`] when objects had nothing more to win.
     objects_done: AtomicU64,
 }
 
-/// A number that is another one after objects came or went.
+/// A number that changes when objects come or go.
 fn traffic(packing: &impl Packing) -> u64 {
     let (objects, payload) = packing.base().counters.sums();
     objects.rotate_left(32) ^ payload
@@ -32,12 +32,10 @@ fn compact_objects(packing: &impl Packing, budget: usize, wanted: u64) -> Compac
     packing.compact_objects(budget, wanted)
 }
 
-/// Moves objects first, call by call until they have nothing more to win, and then the frames under them, so that whole
-/// pageblocks go back. Objects are not looked at again before the frames are done: a packing that always finds an object
-/// to move would never let frames move.
+/// Moves objects until they have nothing more to win, then the frames under them, so that whole pageblocks go back.
+/// Objects wait until the frames are done: a packing that always finds an object to move would starve them.
 pub(super) fn compact(packing: &impl Packing, turns: &Turns, budget: usize) -> CompactReport {
-    // Frames that move beside everything have models of their own, in `pagefold-frame`; here they would only make
-    // those of objects too long.
+    // `pagefold-frame` models moving frames; here they would only make the models of objects too long.
     if cfg!(loom) {
         return compact_objects(packing, budget, u64::MAX);
     }
@@ -53,7 +51,7 @@ pub(super) fn compact(packing: &impl Packing, turns: &Turns, budget: usize) -> C
         turns.objects_done.store(traffic(packing), Ordering::Relaxed);
     }
     let left = budget.saturating_sub(usize::try_from(report.moved_bytes).unwrap_or(budget));
-    // The smallest budget gets on as well.
+    // Even the smallest budget makes progress.
     if left == 0 && report.moved_bytes > 0 {
         report.more = true;
         return report;
@@ -65,14 +63,13 @@ pub(super) fn compact(packing: &impl Packing, turns: &Turns, budget: usize) -> C
     report.more |= frames.more;
     if !report.more {
         turns.frames_next.store(false, Ordering::Relaxed);
-        // An earlier call looked at the objects, and they may be others by now.
+        // An earlier call looked at the objects; they may have changed.
         let since = turns.objects_done.load(Ordering::Relaxed) != traffic(packing);
         report.more = began_with_frames && since;
     }
     report
 }
 
-/// Gives everything that is free back to the system.
 pub(super) fn trim(packing: &impl Packing) -> TrimReport {
     drain_all(packing);
     packing.close();
@@ -82,7 +79,7 @@ pub(super) fn trim(packing: &impl Packing) -> TrimReport {
     TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
 }
 
-/// Puts a new limit in force; compacts and trims to make room for it.
+/// Compacts and trims to make room for a new limit.
 pub(super) fn set_limit(
     packing: &impl Packing,
     min: usize,
@@ -113,7 +110,6 @@ pub(super) fn set_limit(
     Ok(())
 }
 
-/// Moves the frames that an object lies in; returns how many bytes.
 pub(super) fn migrate(packing: &impl Packing, handle: Handle) -> Result<usize, MigrateError> {
     loop {
         let found = packing.base().find(handle)?;
@@ -128,8 +124,7 @@ pub(super) fn migrate(packing: &impl Packing, handle: Handle) -> Result<usize, M
     }
 }
 
-/// Allocates a range of frames that are neighbours. When memory is short for that, objects are compacted and it is tried
-/// once more.
+/// Allocates neighbouring frames. When memory is short, compacts objects and retries once.
 pub(super) fn alloc_contiguous<'a>(
     packing: &'a impl Packing,
     frames: usize,
@@ -141,7 +136,7 @@ pub(super) fn alloc_contiguous<'a>(
         Err(ContiguousError::OutOfMemory { .. }) => {
             loop {
                 let report = compact_objects(packing, usize::MAX, u64::MAX);
-                // Another thread that compacts makes room as well as this one would.
+                // Another thread that compacts makes the same room.
                 if !report.more || report.moved_objects == 0 {
                     break;
                 }

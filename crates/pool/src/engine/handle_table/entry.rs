@@ -3,14 +3,14 @@
 //! ```text
 //!  entry   0..14 slot    14..16 kind    16..64 descriptor id and generation, as `HandleBits` splits them
 //!
-//!  kind    VACANT   free or pending; a handle of an older generation finds it stale. A pending entry is on a descriptor's
-//!                   pending list: it keeps the slot to free, and the next index + 1 where a live entry has the id
+//!  kind    VACANT   free or pending; a handle of an older generation is stale. A pending entry, on a list of a
+//!                   descriptor, keeps the slot to free, and the next index + 1 where a live entry has the id
 //!          SLOT     a slot of a descriptor
-//!          RUN      a run of its own; the slot field holds the slack of the run
-//!          RETIRED  as VACANT, after the last generation. Off the pending list it is *out of use*: all bits of the id field
-//!                   are set, which is no link
+//!          RUN      a run of its own; the slot field is the slack of the run
+//!          RETIRED  as VACANT, after the last generation. Off the pending list it is *out of use*: the bits of the id
+//!                   field are all set, which is no link
 //! ```
-//! An entry is the size of a word, and the split comes along: a copy in a register, so a look-up loads nothing more.
+//! An entry is a word and its split: a copy in a register, so a look-up loads nothing more.
 
 use pagefold_frame::DescriptorId;
 use pagefold_sys::sync::{AtomicU64, Ordering};
@@ -56,7 +56,7 @@ pub(crate) struct Entry {
     bits: HandleBits,
 }
 
-/// Entries of one table, so of one split, are compared.
+/// Only entries of one table, so of one split, are compared.
 impl PartialEq for Entry {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -79,18 +79,16 @@ impl Entry {
         Self { word: u64::from(slot) | kind << KIND_SHIFT | joined << JOINED_SHIFT, bits }
     }
 
-    /// What a word of the table says.
     pub(super) fn of_word(bits: HandleBits, word: u64) -> Self {
         Self { word, bits }
     }
 
-    /// The entry of an index that is retired, and on no list.
+    /// The entry of an index that is retired and on no list.
     pub(super) fn out_of_use(bits: HandleBits) -> Self {
         let state = State::Retired { slot: 0, next: bits.largest() };
         Self::new(bits, bits.last_generation(), state)
     }
 
-    /// Whether the index is retired, and on no list.
     pub(super) fn is_out_of_use(self) -> bool {
         self == Self::out_of_use(self.bits)
     }
@@ -115,7 +113,7 @@ impl Entry {
         (self.word >> KIND_SHIFT & 3, (self.word & SLOT_MASK) as u16, low)
     }
 
-    /// Where the object is, if one lives here.
+    /// Where the object is, if the entry is live.
     #[inline]
     pub(crate) fn location(self) -> Option<Location> {
         let (kind, slot, low) = self.fields();
@@ -127,18 +125,18 @@ impl Entry {
         }
     }
 
-    /// Whether it is of the generation that a short handle says.
+    /// Whether it has the generation of a short handle.
     #[inline]
     pub(super) fn is_of(self, short: u64) -> bool {
         self.bits.generation(self.word >> JOINED_SHIFT ^ short) == 0
     }
 
-    /// A live entry of the same generation: of an object that is made, or that moves.
+    /// A live entry of the same generation.
     pub(crate) fn at(self, location: Location) -> Self {
         Self::new(self.bits, self.generation(), State::Live(location))
     }
 
-    /// The entry after its object was freed: of the next generation, or retired after the last.
+    /// The entry after a free: of the next generation, or retired after the last.
     pub(crate) fn freed(self) -> Self {
         let slot = match self.state() {
             State::Live(Location::Slot { slot, .. }) => slot,
@@ -152,7 +150,7 @@ impl Entry {
         }
     }
 
-    /// The same pending entry with another successor on its list.
+    /// The same pending entry with another successor.
     pub(super) fn linked_to(self, next: u32) -> Self {
         let state = match self.state() {
             State::Vacant { slot, .. } => State::Vacant { slot, next },

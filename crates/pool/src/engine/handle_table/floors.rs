@@ -1,23 +1,22 @@
-//! What is remembered of pages of entries that were given back, so that no old handle comes alive when a page is used
-//! again.
+//! The floors of pages of entries that were given back: no old handle comes alive when such a page is used again.
 //!
-//! Eight bytes a page: for the first pages inside the pool itself, for the others in a table that is charged as it grows
-//! (I-LIMIT), one page for 512 pages of entries.
+//! Eight bytes a page: inside the pool for the first pages, then in a table, of one page for 512 pages of entries, that
+//! is charged as it grows (I-LIMIT).
 
 use std::sync::Arc;
 
 use pagefold_frame::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Ordering};
 
-/// Pages whose floors cost nothing more: those of 8192 entries.
+/// Pages whose floors cost nothing more: 8192 entries.
 const INSIDE: usize = 16;
 
-/// What a page of entries was when it was given back.
+/// What a page of entries was when it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Floor {
     /// It was not given back, or was used again since.
     InUse,
-    /// The highest generation of its free indices. The others are retired.
+    /// The highest generation of its free indices. All other indices are retired.
     Generation(u64),
     /// All its indices are retired.
     Retired,
@@ -41,7 +40,7 @@ impl Floor {
     }
 }
 
-/// The floors of all pages. Guarded by the lock of the free indices.
+/// The floors of all pages, guarded by the lock of the free indices.
 #[derive(Debug)]
 pub(super) struct Floors {
     inside: [u64; INSIDE],
@@ -49,18 +48,15 @@ pub(super) struct Floors {
 }
 
 impl Floors {
-    /// All pages are in use.
     pub(super) fn new(memory: &Arc<MemoryBudget>, pages: usize) -> Result<Self, SourceError> {
         let beyond = WordTable::new(memory, pages.saturating_sub(INSIDE))?;
         Ok(Self { inside: [0; INSIDE], beyond })
     }
 
-    /// Makes room for the floor of a page.
     pub(super) fn ensure(&self, page: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         page.checked_sub(INSIDE).map_or(Ok(()), |beyond| self.beyond.ensure(beyond, access))
     }
 
-    /// The floor of any page.
     pub(super) fn get(&self, page: usize) -> Floor {
         let word = match page.checked_sub(INSIDE) {
             None => self.inside[page],

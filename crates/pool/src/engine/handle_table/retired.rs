@@ -1,28 +1,28 @@
 //! Indices after their last generation.
 //!
-//! An index that is retired is never given out again, so a table that is used long enough comes to its end. A caller who
-//! keeps no handle of a freed object any more takes such indices back into use.
+//! A retired index is never given out again, so a table that is used long enough comes to its end. A caller that keeps
+//! no handle of a freed object can recycle such indices.
 
 use super::{Entry, Floor, Free, HandleTable, State};
 
 impl HandleTable {
-    /// Ends the use of a retired index, the caller's, that hangs on no list. Until then its page stays.
+    /// Ends the use of the caller's retired index, which is on no list. Until then its page stays.
     pub(super) fn take_out_of_use(&self, index: u32) {
         let mut free = self.free.lock();
         self.store(index, Entry::out_of_use(self.naming.bits));
         free.retired += 1;
     }
 
-    /// Indices that are retired, and all that the table can have.
+    /// Retired indices, and all that the table can have.
     pub(crate) fn retired(&self) -> (usize, usize) {
         (self.free.lock().retired, self.entries.capacity())
     }
 
-    /// Takes all retired indices that are on no list back into use, from their first generation on; returns how many.
+    /// Recycles all retired indices that are on no list, from their first generation on; returns how many.
     pub(crate) fn recycle_retired(&self) -> u64 {
         let mut recycled = 0;
         for page in 0.. {
-            // Page by page, so that a thread that takes an index waits briefly.
+            // Page by page, so that a thread that takes an index waits only briefly.
             let mut free = self.free.lock();
             if free.retired == 0 || self.indices_of(page).start >= free.next {
                 break;

@@ -1,4 +1,4 @@
-//! What the pool says of itself, and whether it is true.
+//! The pool's accounts, and whether they are true.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,12 @@ use pagefold_sys::sync::Ordering;
 use super::{Nbud, buckets::Listed, span::Span};
 use crate::engine::{Audit, Location};
 
-/// What compaction leaves free in a span, at most, on average over the sizes that were measured: it halves the density
-/// lost with each doubling of the span.
+/// The most that compaction leaves free in a span, on average over the measured sizes: it halves the density lost with
+/// each doubling of the span.
 const LEFT_A_SPAN: usize = 256;
 
 impl Nbud {
-    /// Bytes of spans that the rest would fit without, packed as compaction packs.
+    /// Bytes of spans that would be free if the rest were packed as compaction packs.
     pub(super) fn reclaimable(&self) -> usize {
         // ORDERING: Relaxed; an estimate.
         let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME_BYTES;

@@ -1,11 +1,11 @@
-//! Spans by the room they have: the tightest one that fits, and the emptiest, in a few loads.
+//! Spans by room: the tightest that fits, and the emptiest, in a few loads.
 //!
-//! A span hangs in a bucket of its set by its room, in steps of 16 bytes (256 above a frame of room), a doubly linked list through two words of its descriptor;
-//! a bit for each bucket says whether it is empty. There are several sets, each under a lock of its own. A span is
-//! listed in the set of the thread that lists it, and a thread looks in its own set first: so threads seldom meet.
+//! A bucket lists the spans of 16 bytes of room (256 above a frame) through two words of their descriptors; a bit says
+//! whether it is empty. Each set of buckets has a lock. A thread lists spans in its own set and looks there first, so
+//! threads seldom meet.
 //!
 //! # Invariants (I-BUCKET)
-//! - A span is linked and unlinked only under its write guard; `SpanBody::listed` says where it is.
+//! - A span is linked and unlinked only under its write guard; `SpanBody::listed` says in which list it is.
 //! - The words of a list are changed only under its set's lock.
 
 use pagefold_frame::DescriptorId;
@@ -13,13 +13,12 @@ use pagefold_sys::sync::{self, AtomicUsize, Mutex, Ordering, Padded};
 
 use super::{SpanSlab, span::SpanBody};
 
-/// Bytes of room that one bucket spans: up to a frame of room, where objects are matched to holes, and above.
+/// Bytes of room for one bucket: up to a frame of room, where objects are matched to holes, and above.
 const FINE: usize = 16;
 const COARSE: usize = 256;
 const FINE_ROOM: usize = 4096;
 const FINE_BUCKETS: usize = FINE_ROOM / FINE;
 
-/// The bucket of spans with this room.
 fn bucket_of(room: usize) -> usize {
     match room.checked_sub(FINE_ROOM) {
         None => room / FINE,
@@ -41,20 +40,20 @@ fn bucket_from(room: usize) -> usize {
     if least_room(bucket) < room { bucket + 1 } else { bucket }
 }
 
-/// Words of a span's descriptor that need no hold.
+/// Words of a span's descriptor that need no guard.
 pub(crate) const PREV: usize = 0;
 pub(crate) const NEXT: usize = 1;
 
 /// The most sets: what three bits of [`SpanBody::listed`] tell apart.
 pub(crate) const SETS_MAX: usize = 8;
 const BUCKET_BITS: u32 = 11;
-/// The bit of [`SpanBody::listed`] that says that a shard may have the span open.
+/// The bit of [`SpanBody::listed`] for a span that a shard may have open.
 const OPENED: u16 = 1 << 15;
 
-/// Where a span is listed, as [`SpanBody::listed`] says it: bucket + 1 in bits 0..11, set in 11..14.
+/// Where a span is listed. [`SpanBody::listed`] has bucket + 1 in bits 0..11, the set in 11..14.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listed {
-    /// Nowhere: a shard appends to it, or a thread has taken it off.
+    /// Nowhere: a shard appends to it, or a thread took it off.
     No,
     /// In this bucket of this set.
     In { set: usize, bucket: usize },
@@ -86,17 +85,15 @@ impl Listed {
     }
 }
 
-/// Whether a shard may have the span open. A hint: a span that is open and does not say so is merely listed as well.
+/// Whether a shard may have the span open. A hint: an open span without it is merely listed as well.
 pub(crate) fn may_be_open(body: &SpanBody) -> bool {
     body.listed & OPENED != 0
 }
 
-/// Notes whether a shard may have the span open.
 pub(crate) fn set_may_be_open(body: &mut SpanBody, open: bool) {
     body.listed = if open { body.listed | OPENED } else { body.listed & !OPENED };
 }
 
-/// One set of buckets.
 #[derive(Debug)]
 struct Set {
     /// Id + 1 of the first span of each bucket; 0 for none.
@@ -106,7 +103,6 @@ struct Set {
 }
 
 impl Set {
-    /// The first bucket that is not empty, from `from` on.
     fn first_from(&self, from: usize) -> Option<usize> {
         let mut word = from / 64;
         let mut bits = self.full.get(word)? & (u64::MAX << (from % 64));
@@ -117,7 +113,6 @@ impl Set {
         Some(word * 64 + bits.trailing_zeros() as usize)
     }
 
-    /// The last bucket that is not empty, below `below`.
     fn last_below(&self, below: usize) -> Option<usize> {
         let mut word = below / 64;
         let mut bits = self.full.get(word).map_or(0, |bits| bits & !(u64::MAX << (below % 64)));
@@ -129,22 +124,20 @@ impl Set {
     }
 }
 
-/// A set with its lock, and the least room of all its spans, by their buckets, in bytes.
+/// A set with its lock, and the sum of its spans' least rooms, in bytes.
 #[derive(Debug)]
 struct Locked {
     set: Mutex<Set>,
     room: AtomicUsize,
 }
 
-/// All sets of a pool.
 #[derive(Debug)]
 pub(crate) struct Buckets {
     sets: Box<[Padded<Locked>]>,
 }
 
-// ORDERING (this file): Relaxed. Links are read and written under their set's lock; the rooms are estimates to others.
+// ORDERING (this file): Relaxed. Links are read and written under their set's lock; without it, rooms are estimates.
 impl Set {
-    /// Puts a span in front of a bucket.
     fn link(&mut self, slab: &SpanSlab, id: DescriptorId, bucket: usize) {
         let head = std::mem::replace(&mut self.heads[bucket], id.get() + 1);
         let words = slab.words(id);
@@ -156,7 +149,6 @@ impl Set {
         self.full[bucket / 64] |= 1 << (bucket % 64);
     }
 
-    /// Takes a span out of its bucket.
     fn unlink(&mut self, slab: &SpanSlab, id: DescriptorId, bucket: usize) {
         let words = slab.words(id);
         let (prev, next) =
@@ -190,7 +182,6 @@ impl Buckets {
         Self { sets: (0..sets.clamp(1, SETS_MAX)).map(|_| Padded(set())).collect() }
     }
 
-    /// Bytes that lie outside of the source.
     pub(crate) fn fixed_bytes(&self) -> usize {
         let set = self.sets[0].set.lock();
         self.sets.len()
@@ -201,13 +192,11 @@ impl Buckets {
         self.sets.len()
     }
 
-    /// Bytes of room in listed spans.
     pub(crate) fn holes(&self) -> usize {
         self.sets.iter().map(|locked| locked.room.load(Ordering::Relaxed)).sum()
     }
 
-    /// Lists a span by its room in the set of this thread's shard, wherever it was before. The caller holds it for
-    /// writing.
+    /// Lists a span by its room in the set of this thread's shard, wherever it was before, under its write guard.
     pub(crate) fn list(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody, room: usize) {
         let own = sync::shard_hint() % self.sets.len();
         let to = bucket_of(room);
@@ -233,7 +222,7 @@ impl Buckets {
         Listed::In { set: own, bucket: to }.put(body);
     }
 
-    /// Takes a span off its list, if it is on one. The caller holds it for writing.
+    /// Takes a span off its list, if any, under its write guard.
     pub(crate) fn unlist(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody) {
         let Listed::In { set: number, bucket } = Listed::of(body) else { return };
         let locked = &self.sets[number];
@@ -246,7 +235,7 @@ impl Buckets {
         Listed::No.put(body);
     }
 
-    /// Some spans of a set that had room for `len` bytes a moment ago, the tightest first; returns how many.
+    /// Some spans of a set that had room for `len` bytes a moment ago, tightest first; returns how many.
     pub(crate) fn tightest(
         &self,
         slab: &SpanSlab,
@@ -269,7 +258,7 @@ impl Buckets {
         count
     }
 
-    /// The emptiest spans of all sets, one bucket or more, the emptiest first; at least `least` if there are.
+    /// The emptiest spans of all sets, emptiest first; at least `least` if there are.
     pub(crate) fn emptiest(&self, slab: &SpanSlab, least: usize) -> Vec<DescriptorId> {
         let mut below = self.sets[0].set.lock().heads.len();
         let mut found = Vec::new();
@@ -290,14 +279,13 @@ impl Buckets {
         found
     }
 
-    /// Buckets in use, over all sets.
     pub(crate) fn in_use(&self) -> usize {
         let used =
             |set: &Set| set.full.iter().map(|word| word.count_ones() as usize).sum::<usize>();
         self.sets.iter().map(|locked| used(&locked.set.lock())).sum()
     }
 
-    /// Checks every list; calls `f` for each span with its place. For a quiet pool.
+    /// Checks every list; calls `f` for each span and its list. For a quiescent pool.
     pub(crate) fn check(
         &self,
         slab: &SpanSlab,

@@ -1,8 +1,8 @@
 //! Compaction across spans: the emptiest spans are emptied into the tightest holes.
 //!
-//! Object by object: the destination is found and held, the object's own span is tried, and with both held the bytes
-//! are copied and the handle entry is exchanged (I-RELOCATE). So a reader waits for one object at most, and a span
-//! that a reader has is passed over. Nothing is taken from the limit: objects go into holes that are there.
+//! For each object, the compactor locks a destination, tries to lock the object's own span, copies the bytes and
+//! exchanges the handle entry (I-RELOCATE). So a reader waits for one object at most, and the compactor passes over a
+//! span with readers. It takes no new frames: objects go into holes.
 
 use pagefold_frame::DescriptorId;
 
@@ -17,10 +17,9 @@ use crate::{
 
 /// Spans looked at with one scan of the buckets.
 const VICTIMS: usize = 64;
-/// Victims in a row that could not be emptied, after which the call ends.
+/// Failed victims in a row after which the call ends.
 const FAILURES_MAX: usize = 16;
 
-/// What became of one object.
 enum Moved {
     Yes {
         emptied: bool,
@@ -53,7 +52,7 @@ impl Nbud {
                     *failures = 0;
                     return report;
                 }
-                // After the work, so that the smallest budget gets on as well.
+                // After the work, so that even the smallest budget makes progress.
                 if report.moved_bytes >= budget as u64 && before.0 != report.moved_objects {
                     report.more = true;
                     return report;
@@ -66,7 +65,7 @@ impl Nbud {
         }
     }
 
-    /// Empties one span as far as others have room. `None`: it was not worth trying; otherwise whether it is empty.
+    /// Empties one span as far as other spans have room. `None`: not worth trying; otherwise whether it is empty.
     fn evacuate(&self, id: DescriptorId, report: &mut CompactReport) -> Option<bool> {
         let Ok(mut guard) = self.spans.try_write(id) else {
             report.busy += 1;
@@ -85,7 +84,7 @@ impl Nbud {
             return None;
         }
         drop(guard);
-        // The largest first: they are the hardest to place.
+        // The largest first: they fit the fewest holes.
         objects.sort_unstable_by_key(|(_, slot)| std::cmp::Reverse(slot.len));
         let mut emptied = false;
         for (slot, object) in objects {
@@ -95,7 +94,7 @@ impl Nbud {
                     report.moved_bytes += u64::from(object.len);
                     self.base.note_compacted(usize::from(object.len));
                     if last {
-                        // The span is gone, and its id may be another's by now.
+                        // The span is retired, and its id may be reused.
                         emptied = true;
                         break;
                     }
@@ -113,12 +112,11 @@ impl Nbud {
         Some(emptied)
     }
 
-    /// Moves one object of span `from` into the tightest hole.
     fn relocate(&self, from: DescriptorId, slot: u16, object: Slot) -> Moved {
         let len = usize::from(object.len);
         let Some(mut target) = self.fill(len) else { return Moved::NoRoom };
         if target.id() == from {
-            // Another thread listed the victim again; it is no target for its own objects.
+            // Another thread listed the victim again; it takes none of its own objects.
             self.unlock_and_relist(target);
             return Moved::Gone;
         }
@@ -139,7 +137,7 @@ impl Nbud {
         let placed = span.place(len, object.index);
         span.bytes_of(placed.slot).copy_from_slice(Span::new(source.parts()).bytes_of(slot));
         self.base.counters.add_slid(placed.slid);
-        // I-RELOCATE: both spans are locked for writing, so a thread that locks the old one after this sees the new entry.
+        // I-RELOCATE: under both write guards. A thread that locks the old span after this sees the new entry.
         if !found.relocate(Location::Slot { id, slot: placed.slot }) {
             span.remove(placed.slot);
             drop(source);

@@ -1,17 +1,17 @@
 //! nbud: spans with buddies packed back to back. Ours, and the default.
 //!
-//! zbud's property, *whatever is free is one piece*, for any number of buddies: a span's objects slide together when
-//! an object needs it. Three kinds of places:
+//! zbud's property, *whatever is free is one piece*, for any number of buddies: a span's objects slide together when an
+//! object needs room. Three kinds of locations:
 //!
-//! | object | place | its descriptor |
+//! | object | location | its descriptor |
 //! |---|---|---|
-//! | most | a slot of a *span*, a run of frames shared with others | `Slab<SpanBody, 3>`, 32 bytes a span |
-//! | one whose directory slot would cost another frame (4089 to 4096 bytes, and so on) | a *run* of its own | `Slab<(), 0>`, 8 bytes |
+//! | most | a slot of a *span*, a run of shared frames | `Slab<SpanBody, 3>`, 32 bytes a span |
+//! | one whose slot would cost another frame (as of 4089 to 4096 bytes) | a *run* of its own | `Slab<(), 0>`, 8 bytes |
 //! | one of more than half a span | a run of its own | the same |
 //!
 //! ```text
-//!  handle -> entry -> (span, slot) -> descriptor (place of the frames) -> directory slot -> bytes
-//!                     (run, slack) -> descriptor (place of the frames) -> bytes
+//!  handle -> entry -> (span, slot) -> descriptor (location of the frames) -> directory slot -> bytes
+//!                     (run, slack) -> descriptor (location of the frames) -> bytes
 //! ```
 //! | module | holds |
 //! |---|---|
@@ -54,37 +54,31 @@ use crate::{
 
 /// The longest object: a run of 16 frames.
 pub(crate) const LEN_MAX: usize = 64 << 10;
-/// Frames that only overwriting and compaction may use: room for one object of any length, which is two spans of
-/// up to 32 KiB each.
+/// Frames that only overwriting and compaction may use: an object of any length, as much as two spans of 32 KiB.
 const RESERVE_FRAMES: usize = LEN_MAX / FRAME_BYTES;
-/// The least a limit leaves beside fixed structures, reserve and a span: the longest object, and the first pages of
-/// every table.
+/// The least a limit leaves beside fixed structures, reserve and a span: the longest object and first pages of tables.
 const SPARE_FRAMES: usize = LEN_MAX / FRAME_BYTES + 32;
 
 pub(crate) type SpanSlab = Slab<SpanBody, SLOT_WORDS>;
-/// The write guard of a span.
 type SpanGuard<'a> = SlotGuard<'a, Nbud>;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Nbud {
     base: Base,
     spans: SpanSlab,
     runs: Runs,
     buckets: Buckets,
-    /// By shard: id + 1 of the span that it appends to; 0 for none, or while a thread has taken it out.
+    /// By shard: id + 1 of the span that it appends to; 0 for none, or while a thread has it.
     open: Box<[Padded<AtomicU32>]>,
     shards: Box<[Padded<Shard>]>,
     /// Frames of all spans, for the share of holes.
     span_frames: sync::AtomicUsize,
-    /// Locked by the thread that compacts: victims in a row that could not be emptied, from one call to the next.
+    /// Locked by the compactor: failed victims in a row, from one call to the next.
     compactor: Mutex<usize>,
-    /// The usual length of a span.
     usual_frames: FrameCount,
     fill: FillPolicy,
 }
 
-/// What a shard knows when it places objects.
 #[derive(Debug)]
 struct Shard {
     sizing: SpanSizing,
@@ -125,7 +119,6 @@ impl Nbud {
         })
     }
 
-    /// Bytes of structures that live as long as the pool, outside of the source.
     fn fixed_bytes(&self) -> usize {
         size_of::<Self>()
             + self.buckets.fixed_bytes()
@@ -137,7 +130,6 @@ impl Nbud {
         &self.shards[sync::shard_hint() % self.shards.len()]
     }
 
-    /// Bytes of a span of the usual length.
     fn span_bytes(&self) -> usize {
         self.usual_frames.bytes()
     }
@@ -277,7 +269,7 @@ impl SlotPacking for Nbud {
         Span::new(guard.parts()).remove(slot)
     }
 
-    /// The open span of a shard is left to the shard.
+    /// A shard's open span stays with the shard.
     fn relist(&self, mut guard: SpanGuard<'_>) {
         let id = guard.id();
         let frames = guard.frames().get() as usize;

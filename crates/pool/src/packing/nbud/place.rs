@@ -1,9 +1,8 @@
 //! Where a new object goes: the append-or-fill policy.
 //!
-//! *Append* writes at the tail of the span that the shard has open: cheap, and blind to holes. *Fill* takes the
-//! tightest span with room, sliding its objects together if need be: dense, and up to a span of `memmove`. Filling is
-//! worth its price only where holes are: so holes are filled as long as they are more than
-//! [`HOLES_PER_MILLE`] of the spans, and otherwise objects are appended. At the limit everything is filled.
+//! *Append* writes at the tail of the shard's open span: cheap, but blind to holes. *Fill* takes the tightest span with
+//! room and slides its objects together if needed: dense, but up to a span of `memmove`. The pool fills while holes are
+//! more than [`HOLES_PER_MILLE`] of the spans, and always at the limit; otherwise it appends.
 //!
 //! ```text
 //!  holes too many? -- fill own set, other sets --.
@@ -27,23 +26,22 @@ use crate::{
     engine::{Content, Location, NoRoom, SlotPacking, drain_all},
 };
 
-/// The share of span bytes that may be holes before they are filled, in thousandths. See BENCHMARKS.md for what it
-/// gives and costs.
+/// Thousandths of span bytes that may be holes before they are filled; measured in BENCHMARKS.md.
 pub(crate) const HOLES_PER_MILLE: usize = 8;
-/// Candidates of one set: some may be locked by readers.
+/// Candidates of one set: readers may have some locked.
 const CANDIDATES: usize = 4;
 /// Attempts at the limit while guards are in the way of spans that would fit.
 const ATTEMPTS_AT_LIMIT: usize = 64;
 
-/// Whether to fill, kept for some stores: what it is made from is written by every thread.
+/// Whether to fill, kept for some stores, because every thread writes what it depends on.
 #[derive(Debug, Default)]
 pub(super) struct Decision(AtomicU32);
 
 impl Decision {
-    /// Stores that go by one look at the holes.
+    /// Stores that use one look at the holes.
     const STORES: u32 = 32;
 
-    /// The decision; made anew by `decide` when it is old.
+    /// The decision; `decide` renews an old one.
     // ORDERING: Relaxed; an estimate, and an update that is lost beside another is lost.
     fn again(&self, decide: impl FnOnce() -> bool) -> bool {
         let word = self.0.load(Ordering::Relaxed);
@@ -59,15 +57,13 @@ impl Decision {
 }
 
 impl Nbud {
-    /// Whether an object of `len` bytes gets a run of its own: it takes more than half a span, or its slot in a
-    /// directory would cost it another frame.
+    /// Whether an object gets its own run: it takes more than half a span, or its slot would cost another frame.
     pub(super) fn is_run(&self, len: usize) -> bool {
         let with_slot = len + SLOT_BYTES;
         with_slot > self.span_bytes() / 2
             || with_slot.div_ceil(FRAME_BYTES) > len.div_ceil(FRAME_BYTES)
     }
 
-    /// Puts `content` in a slot of a span.
     pub(super) fn place_in_span(
         &self,
         content: Content<'_>,
@@ -91,7 +87,7 @@ impl Nbud {
         Ok(published)
     }
 
-    /// Whether holes are to be filled before anything is appended.
+    /// Whether to fill holes before appending.
     fn wants_filling(&self) -> bool {
         match self.fill {
             FillPolicy::Tight => true,
@@ -104,7 +100,6 @@ impl Nbud {
         }
     }
 
-    /// A span with room for `len` bytes, locked for writing.
     fn span_with_room(
         &self,
         len: usize,
@@ -121,7 +116,7 @@ impl Nbud {
         self.new_span(access).or_else(|OutOfFrames| self.fill_at_limit(len, access))
     }
 
-    /// The tightest span that has room and is not in use, of the own set or else of the others.
+    /// The tightest unlocked span with room, from this shard's set, then from the other sets.
     pub(super) fn fill(&self, len: usize) -> Option<SpanGuard<'_>> {
         let own = sync::shard_hint();
         let mut candidates = [DescriptorId::new(0); CANDIDATES];
@@ -146,13 +141,13 @@ impl Nbud {
         &self.open[sync::shard_hint() % self.open.len()]
     }
 
-    /// The shard's open span, if the object fits at its tail; otherwise it is listed and no longer open.
+    /// The shard's open span, if the object fits at its tail; otherwise closes and lists it.
     fn append(&self, len: usize) -> Option<SpanGuard<'_>> {
         // ORDERING: AcqRel; pairs with itself: the thread that takes the id out has it alone.
         let word = self.open_span().swap(0, Ordering::AcqRel);
         let id = DescriptorId::new(word.checked_sub(1)?);
         let Ok(mut guard) = self.spans.try_write(id) else {
-            // A reader or a free is in the way: leave it open for the next.
+            // A guard is in the way: leave the span open for the next object.
             self.put_open(id);
             return None;
         };
@@ -166,7 +161,7 @@ impl Nbud {
         None
     }
 
-    /// Makes a span the shard's open one; if another was put there meanwhile, that one is listed.
+    /// Opens a span for the shard; lists the one that another thread opened meanwhile.
     fn put_open(&self, id: DescriptorId) {
         // ORDERING: AcqRel; as in `append`.
         let before = self.open_span().swap(id.get() + 1, Ordering::AcqRel);
@@ -175,13 +170,11 @@ impl Nbud {
         }
     }
 
-    /// Whether some shard appends to this span.
     pub(super) fn is_open(&self, id: DescriptorId) -> bool {
-        // ORDERING: Acquire; pairs with the AcqRel of the swaps. The thread that takes an id out lists the span or puts it back.
+        // ORDERING: Acquire; pairs with the AcqRel swaps. A thread that takes an id out lists the span or puts it back.
         self.open.iter().any(|open| open.load(Ordering::Acquire) == id.get() + 1)
     }
 
-    /// Lists every shard's open span.
     pub(super) fn close_open_spans(&self) {
         for open in &self.open {
             // ORDERING: AcqRel; as in `append`.
@@ -201,7 +194,7 @@ impl Nbud {
         Ok(guard)
     }
 
-    /// There are no frames: any hole will do, also one of an open span or of an object freed meanwhile.
+    /// There are no frames: fills any hole, also of an open span or of an object freed meanwhile.
     fn fill_at_limit(
         &self,
         len: usize,

@@ -6,8 +6,8 @@
 //!
 //!  slot    offset (2 bytes)   length (2), 0 when the slot is free   index of the handle entry (4)
 //! ```
-//! Slots are stable, bytes are not: an object's slot never changes while it lives here, its offset does when objects
-//! slide together. All of it is a pure function of the body and the bytes, checked by [`Span::check`].
+//! An object keeps its slot while it lives here; its offset changes when objects slide together. The layout is a pure
+//! function of the body and the bytes, checked by [`Span::check`].
 //!
 //! # Invariants (I-SPAN)
 //! - Objects do not overlap, and none reaches beyond `tail`; `tail` does not reach into the directory.
@@ -16,14 +16,13 @@
 
 use std::ops::Range;
 
-/// Bytes of a slot in the directory.
 pub(crate) const SLOT_BYTES: usize = 8;
-/// Slots whose order fits a small array on the stack: all but spans full of tiny objects.
+/// Slots whose order fits a small array on the stack, unless the span is full of tiny objects.
 const FEW: usize = 64;
 /// Slots of the longest span (64 KiB) full of the smallest objects (1 byte).
 const MANY: usize = 65_536 / (SLOT_BYTES + 1) + 1;
 
-/// What a span's descriptor keeps beside its bytes. 12 bytes.
+/// A span's descriptor body. 12 bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SpanBody {
     /// No object reaches beyond this offset.
@@ -32,20 +31,17 @@ pub(crate) struct SpanBody {
     payload: u16,
     /// Slots in the directory, used or not.
     slots: u16,
-    /// Live objects.
     live: u16,
     /// No slot below this one is free.
     hint: u16,
-    /// Where the span is listed, in the terms of the bucket lists.
+    /// Where the span is listed; see the bucket lists.
     pub(crate) listed: u16,
 }
 
-/// One slot of the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) offset: u16,
     pub(crate) len: u16,
-    /// The index of the object's handle entry.
     pub(crate) index: u32,
 }
 
@@ -64,39 +60,38 @@ fn slot_at(len: usize, slot: u16) -> usize {
     len - SLOT_BYTES * (usize::from(slot) + 1)
 }
 
-/// Reads a slot of the directory of a span with these bytes.
 #[inline]
 pub(crate) fn read_slot(bytes: &[u8], slot: u16) -> Slot {
     let at = slot_at(bytes.len(), slot);
     Slot::from_bytes(bytes[at..at + SLOT_BYTES].try_into().expect("eight bytes"))
 }
 
-/// The bytes of the object in a slot that is known to be used.
+/// The bytes of the object in a used slot.
 #[inline]
 pub(crate) fn object(bytes: &[u8], slot: u16) -> &[u8] {
     let slot = read_slot(bytes, slot);
     &bytes[usize::from(slot.offset)..usize::from(slot.offset) + usize::from(slot.len)]
 }
 
-/// The largest object that a span with this body and of `len` bytes has room for, once slid together.
+/// The largest object that fits a span with this body and of `len` bytes, once slid together.
 pub(crate) fn room(body: &SpanBody, len: usize) -> usize {
     let free = len - usize::from(body.payload) - SLOT_BYTES * usize::from(body.slots);
     let new_slot = if body.live < body.slots { 0 } else { SLOT_BYTES };
     free.saturating_sub(new_slot)
 }
 
-/// An object as it is sorted by offset: all of it in one word.
+/// An object's key to sort by offset, in one word.
 trait Key: Copy + Default + Ord {
     fn new(offset: u16, len: u16, slot: u16) -> Self;
     fn offset(self) -> usize;
     fn slot(self) -> u16;
-    /// `None`: it is in the directory only.
+    /// `None`: only the directory has it.
     fn len(self) -> Option<usize>;
 }
 
 /// Offset, length and slot, from the highest bits down.
 type Whole = u64;
-/// Offset and slot: half as long, for the many objects of a span full of tiny ones, which lie on the stack.
+/// Offset and slot: half as long, because the many objects of a span full of tiny ones lie on the stack.
 type Short = u32;
 
 #[expect(clippy::cast_possible_truncation, reason = "the parts are cut out of the word")]
@@ -137,8 +132,8 @@ impl Key for Short {
     }
 }
 
-/// The objects to close up, as a range of `order`: the holes before, between and after them add up to `len`, and
-/// their bytes are the fewest. `extent` gives an object's offset and length.
+/// The range of `order` whose holes (before, between and after) add up to `len`, at the fewest bytes to move. `extent`
+/// gives an object's offset and length.
 fn cheapest_window<K: Key>(
     order: &[K],
     extent: impl Fn(K) -> (usize, usize),
@@ -146,7 +141,7 @@ fn cheapest_window<K: Key>(
     end: usize,
 ) -> Range<usize> {
     let (mut best, mut fewest) = (0..order.len(), usize::MAX);
-    // The window closes objects `first..last`, which have `moved` bytes; what is before it ends at `floor`.
+    // The window closes objects `first..last` of `moved` bytes; what lies before ends at `floor`.
     let (mut first, mut moved, mut floor) = (0, 0, 0);
     for last in 0..=order.len() {
         let next = order.get(last).map(|&key| extent(key));
@@ -171,18 +166,17 @@ fn cheapest_window<K: Key>(
     best
 }
 
-/// A span held for writing.
+/// A span under its write guard.
 #[derive(Debug)]
 pub(crate) struct Span<'a> {
     body: &'a mut SpanBody,
     bytes: &'a mut [u8],
 }
 
-/// Where a new object went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub(crate) slot: u16,
-    /// Bytes of other objects that had to slide.
+    /// Bytes of other objects that slid.
     pub(crate) slid: usize,
 }
 
@@ -204,7 +198,7 @@ impl<'a> Span<'a> {
         room(self.body, self.bytes.len())
     }
 
-    /// Whether an object of `len` bytes fits without sliding others.
+    /// Whether an object of `len` bytes fits without sliding.
     pub(crate) fn fits_tail(&self, len: usize) -> bool {
         let slots = usize::from(self.body.slots) + usize::from(self.body.live == self.body.slots);
         usize::from(self.body.tail) + len + SLOT_BYTES * slots <= self.bytes.len()
@@ -214,7 +208,6 @@ impl<'a> Span<'a> {
         read_slot(self.bytes, slot)
     }
 
-    /// The slot, if it is used.
     pub(crate) fn used(&self, slot: u16) -> Option<Slot> {
         (slot < self.body.slots).then(|| self.slot(slot)).filter(|slot| slot.len > 0)
     }
@@ -227,23 +220,18 @@ impl<'a> Span<'a> {
         self.bytes[at..at + SLOT_BYTES].copy_from_slice(&[a, b, c, d, e, f, g, h]);
     }
 
-    /// All used slots.
     pub(crate) fn objects(&self) -> impl Iterator<Item = (u16, Slot)> + '_ {
         let directory = self.bytes.len() - SLOT_BYTES * usize::from(self.body.slots);
         let slots = self.bytes[directory..].as_chunks().0.iter().rev();
         (0..).zip(slots.map(|bytes| Slot::from_bytes(*bytes))).filter(|(_, slot)| slot.len > 0)
     }
 
-    /// The bytes of the object in a used slot.
     pub(crate) fn bytes_of(&mut self, slot: u16) -> &mut [u8] {
         let slot = self.slot(slot);
         &mut self.bytes[usize::from(slot.offset)..usize::from(slot.offset) + usize::from(slot.len)]
     }
 
-    /// Makes a place for an object of `len` bytes, its content whatever was there.
-    ///
-    /// # Panics
-    /// If there is no room for it.
+    /// Makes room for an object of `len` bytes, its content arbitrary; panics if there is none.
     pub(crate) fn place(&mut self, len: usize, index: u32) -> Placed {
         assert!(len > 0 && len <= self.room(), "a span is asked for what it has room for");
         let slot = self.free_slot();
@@ -272,13 +260,11 @@ impl<'a> Span<'a> {
         from.find(|&slot| self.slot(slot).len == 0).unwrap_or(self.body.slots)
     }
 
-    /// Slides objects so that `len` bytes before `end` are free in one piece, moving as few bytes as possible, and
-    /// returns where the piece starts and how many bytes were moved.
+    /// Slides objects so that `len` bytes before `end` are free in one piece; returns its start and the bytes moved.
     ///
-    /// With the objects in order, the holes between them are looked at as windows: the cheapest window of
-    /// neighbouring holes that add up to `len` is closed to the left. `end` may lie before the last object's end
-    /// when the directory grows; then everything is closed.
-    // Not inlined: the array of the many is 28 KiB of stack, which the few need not have.
+    /// Of the windows of neighbouring holes that add up to `len`, the cheapest is closed to the left. When the
+    /// directory grows, `end` may lie before the last object's end; then everything is closed.
+    // Not inlined: the array for many objects is 28 KiB of stack.
     #[inline(never)]
     fn make_hole<K: Key, const N: usize>(&mut self, len: usize, end: usize) -> (usize, usize) {
         let mut order = [K::default(); N];
@@ -321,10 +307,7 @@ impl<'a> Span<'a> {
         (at, slid)
     }
 
-    /// Frees a used slot; returns the length of its object.
-    ///
-    /// # Panics
-    /// If the slot is free already.
+    /// Frees a used slot and returns the length of its object; panics if it is free already.
     pub(crate) fn remove(&mut self, slot: u16) -> usize {
         let Slot { offset, len, index } = self.used(slot).expect("I-SPAN: a slot is freed once");
         self.set_slot(slot, Slot { offset: 0, len: 0, index });

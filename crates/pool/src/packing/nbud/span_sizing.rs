@@ -1,10 +1,10 @@
-//! How long a new span is: by the sizes that come in, so that alike objects do not leave alike gaps.
+//! How long a new span is: by the sizes of recent objects, so that similar objects do not leave similar gaps.
 //!
-//! Objects of many sizes fill a span of any length: what is left takes the next one that fits. Objects that are much
-//! alike do not: six of 2500 bytes leave 7 % of 16 KiB, and nothing that comes fits in there; of 40 KiB they leave
-//! 2 %. So the last sizes are kept, and now and then they are packed on paper into spans of each length, as the pool
-//! packs: into the tightest span that fits, or else into a new one. The length that comes out densest is taken, if it
-//! gains enough over the usual one: longer spans slide more. Where sizes differ widely the usual length stays.
+//! Objects of many sizes fill a span of any length. Similar objects do not: six of 2500 bytes leave 7 % of 16 KiB free
+//! for good; of 40 KiB they leave 2 %. So a shard keeps the last sizes and now and then packs them on paper into spans
+//! of each length, as the pool packs: into the tightest span that fits, or else into a new one. It takes the densest
+//! length if that gains enough over the usual one, since longer spans slide more. Where sizes differ widely, the usual
+//! length stays.
 
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
@@ -12,13 +12,12 @@ use pagefold_frame::{FRAME_BYTES, FrameCount};
 
 use super::span::SLOT_BYTES;
 
-/// Sizes that are kept.
 const SIZES: usize = 256;
-/// The density that another length must gain over the usual one, and that a longer one must gain over a shorter.
+/// The density that another length must gain over the usual one, and a longer over a shorter.
 const GAIN_MIN: f64 = 0.005;
 /// The longest span: offsets in it have 16 bits.
 const FRAMES_MAX: u32 = 16;
-/// Spans after which the lengths are compared again; before that many, at each power of two from `FIRST` on.
+/// Spans between comparisons of the lengths; the first ones come at each power of two from `FIRST` on.
 const AGAIN: u32 = 512;
 const FIRST: u32 = 16;
 
@@ -27,16 +26,14 @@ const FIRST: u32 = 16;
 pub(crate) struct SpanSizing {
     usual: u32,
     chosen: AtomicU32,
-    /// Spans so far.
     spans: AtomicU32,
-    /// The last sizes, 0 before there were that many, and where the next one goes.
+    /// The last sizes (0 for none yet), and where the next one goes.
     sizes: [AtomicU16; SIZES],
     next: AtomicU32,
 }
 
 // ORDERING (this file): Relaxed; estimates. They take part in no protocol, so loom does not watch them.
 impl SpanSizing {
-    /// Spans are `usual` frames unless sizes say otherwise.
     pub(crate) fn new(usual: FrameCount) -> Self {
         Self {
             usual: usual.get(),
@@ -47,7 +44,6 @@ impl SpanSizing {
         }
     }
 
-    /// Keeps the size of an object that goes into a span.
     #[inline]
     pub(crate) fn note(&self, len: usize) {
         let next = self.next.load(Ordering::Relaxed);
@@ -56,7 +52,6 @@ impl SpanSizing {
         self.sizes[next as usize % SIZES].store(len, Ordering::Relaxed);
     }
 
-    /// The frames of the next span.
     pub(crate) fn frames(&self) -> FrameCount {
         let spans = self.spans.fetch_add(1, Ordering::Relaxed);
         let due = spans.is_multiple_of(AGAIN)
@@ -72,7 +67,7 @@ impl SpanSizing {
     }
 }
 
-/// The longest span there will be, where they are `usual` frames unless sizes say otherwise.
+/// The longest span that there can be with this usual length.
 pub(crate) fn longest(usual: FrameCount) -> FrameCount {
     match usual.get() {
         1 => FrameCount::ONE,
@@ -80,8 +75,7 @@ pub(crate) fn longest(usual: FrameCount) -> FrameCount {
     }
 }
 
-/// Whether sizes differ so much that what one leaves another fills, whatever the length: their standard deviation is
-/// more than a third of their mean.
+/// Whether the standard deviation of sizes is over a third of their mean: then they fill a span of any length.
 fn are_wide(sizes: &[usize]) -> bool {
     let count = sizes.len() as f64;
     let mean = sizes.iter().sum::<usize>() as f64 / count;
@@ -89,7 +83,7 @@ fn are_wide(sizes: &[usize]) -> bool {
     3.0 * variance.sqrt() > mean
 }
 
-/// The length, from one frame less than usual to three times as many, at which objects of these sizes pack best.
+/// The length, from one frame below usual to three times usual, at which these sizes pack best.
 fn best_frames(usual: u32, sizes: &[usize]) -> u32 {
     if are_wide(sizes) {
         return usual;
@@ -105,7 +99,7 @@ fn best_frames(usual: u32, sizes: &[usize]) -> u32 {
     best.0
 }
 
-/// The share of the closed spans' bytes that objects take, when they come in this order.
+/// The share of the closed spans' bytes that objects take, stored in this order.
 fn packed(frames: u32, sizes: &[usize]) -> f64 {
     let bytes = frames as usize * FRAME_BYTES;
     let (mut closed, mut open) = (Vec::with_capacity(64), bytes);
@@ -129,7 +123,6 @@ fn packed(frames: u32, sizes: &[usize]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Sizes between `low` and `high`, spread evenly by a fixed stride.
     fn sizes(low: usize, high: usize) -> Vec<usize> {
         (0..SIZES).map(|at| low + at * 97 % (high - low)).collect()
     }

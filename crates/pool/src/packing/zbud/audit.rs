@@ -1,4 +1,4 @@
-//! What the pool says of itself, and whether it is true.
+//! The pool's accounts, and whether they are true.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use super::{
 use crate::engine::Audit;
 
 impl Zbud {
-    /// Every frame, with the lists that it should be on, and those alone.
+    /// Checks every frame and that it is on exactly its lists.
     pub(super) fn audit_frames(&self, audit: &mut Audit<'_>) -> Result<(), String> {
         let frames: Vec<DescriptorId> = self.frames.live().map(|(id, _)| id).collect();
         audit.frames(frames.len());
@@ -46,7 +46,6 @@ impl Zbud {
         self.frames.validate()
     }
 
-    /// The sides of one frame against their entries.
     fn audit_sides(
         &self,
         lists: &Locked<'_>,
@@ -76,7 +75,7 @@ impl Zbud {
     }
 }
 
-/// The counts of the sets, their bits, and that nothing is in a set that was not found there.
+/// Checks the counts of the sets and their bits, and that each set has only the frames found.
 fn audit_sets(lists: &Locked<'_>, lone: &[u32; CHUNKS]) -> Result<(), String> {
     if lists.counts() != lone {
         return Err(format!("I-UNBUDDIED: {lone:?} by free chunks, {:?} counted", lists.counts()));
@@ -92,7 +91,7 @@ fn audit_sets(lists: &Locked<'_>, lone: &[u32; CHUNKS]) -> Result<(), String> {
     Ok(())
 }
 
-/// How many pairs of lone frames fit together, given how many there are by free chunks: what compaction joins.
+/// How many pairs of lone frames fit together, by their counts per free chunks: what compaction joins.
 pub(super) fn pairs(lone: &[u32; CHUNKS]) -> usize {
     let mut left = *lone;
     let (mut pairs, mut partner) = (0, 0);
@@ -117,7 +116,6 @@ pub(super) fn pairs(lone: &[u32; CHUNKS]) -> usize {
 mod tests {
     use super::*;
 
-    /// Pairs the roomiest with the tightest that fits, one by one.
     fn pairs_one_by_one(lone: &[u32; CHUNKS]) -> usize {
         let mut free: Vec<usize> =
             (0..CHUNKS).flat_map(|free| vec![free; lone[free] as usize]).collect();

@@ -1,15 +1,13 @@
-//! Compaction: the objects of lone frames are joined, two in a frame.
+//! Compaction: joins the objects of lone frames, two in a frame.
 //!
-//! The lone frame with the most room gives its object to the tightest other one in which it fits, and so on to those
-//! with less room. With the smallest objects first, each into the largest partner that it fits beside, as many frames
-//! become free as any pairing could free; and when an object finds no partner, no larger one would. Nothing is taken
-//! from the limit.
+//! The roomiest lone frame gives its object to the tightest other one that fits, then the next. With the smallest
+//! objects first, each beside the largest partner that fits, no pairing frees more frames; and when an object finds no
+//! partner, no larger one would. Compaction takes no new frames.
 //!
-//! The lists are locked for one object at a time. Both frames are held for writing (tried only, so a frame that
-//! a reader has is passed over) while the bytes are copied and the handle entry is exchanged (I-RELOCATE).
+//! The lists are locked for one object at a time. The compactor tries both write guards, so it passes over a frame with
+//! readers; under both it copies the bytes and exchanges the handle entry (I-RELOCATE).
 //!
-//! Moving is not use: the frame that gets the object keeps its place in the order of use, and the object takes that
-//! place over.
+//! Moving is not use: the target keeps its position in the order of use, which becomes the object's.
 
 use pagefold_frame::DescriptorId;
 
@@ -21,24 +19,22 @@ use super::{
 };
 use crate::{contract::CompactReport, engine::Location};
 
-/// Where compaction is: at the lone frames with so many chunks free, from an id on.
+/// Where compaction is: lone frames with so many free chunks, from an id on.
 #[derive(Debug)]
 struct Cursor {
     free: usize,
     from: usize,
 }
 
-/// What became of the next lone frame.
 enum Step {
     Joined,
     /// It was passed over: guards are in the way of it, or of all that it fits in.
     Passed,
-    /// No two lone frames fit together.
     Done,
 }
 
 impl Zbud {
-    /// Joins objects of lone frames, until about `budget` bytes were moved.
+    /// Joins lone frames until about `budget` bytes were moved.
     pub(super) fn join_lone_frames(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
         let mut cursor = Cursor { free: CHUNKS - 1, from: 0 };
@@ -46,7 +42,7 @@ impl Zbud {
             match self.join_next(&mut cursor, &mut report) {
                 Step::Done => return report,
                 Step::Passed => {}
-                // After the work, so that the smallest budget gets on as well.
+                // After the work, so that even the smallest budget makes progress.
                 Step::Joined if report.moved_bytes >= budget as u64 => {
                     report.more = true;
                     return report;
@@ -56,7 +52,6 @@ impl Zbud {
         }
     }
 
-    /// Gives the object of the next lone frame to another frame.
     fn join_next(&self, cursor: &mut Cursor, report: &mut CompactReport) -> Step {
         let mut lists = self.lists.lock(&self.frames);
         let Some(from) = next_lone(&lists, cursor) else { return Step::Done };
@@ -80,7 +75,7 @@ impl Zbud {
         Step::Joined
     }
 
-    /// The tightest other lone frame that the object of a lone frame fits in, held for writing.
+    /// The tightest other lone frame that fits the object, under its write guard.
     fn partner(
         &self,
         lists: &Locked<'_>,
@@ -101,8 +96,7 @@ impl Zbud {
         Err(refusal)
     }
 
-    /// Moves the only object of one frame to the empty side of another, and takes the first off the lists. Returns the
-    /// object's length.
+    /// Moves a lone object to the empty side of another frame and unlists its old frame; returns its length.
     fn join(
         &self,
         lists: &mut Locked<'_>,
@@ -115,7 +109,7 @@ impl Zbud {
         let object = self.object_on(lists, from, side).expect("I-SIDE: a side has an entry");
         let (old, new) = (object.slot, Slot { side: empty, ..object.slot });
         target.parts().1[new.range()].copy_from_slice(&source.parts().1[old.range()]);
-        // I-RELOCATE: both frames are locked for writing, so a thread that locks the old one after this sees the new entry.
+        // I-RELOCATE: under both write guards. A thread that locks the old frame after this sees the new entry.
         let relocated = object.found.relocate(Location::Slot { id: to, slot: new.bits() });
         assert!(relocated, "I-SIDE: entries change under the lock of the lists");
         let emptied = lists.empty(from, side);
@@ -125,7 +119,7 @@ impl Zbud {
     }
 }
 
-/// The next lone frame, the roomiest first; the cursor is then behind it.
+/// The next lone frame, roomiest first; the cursor moves behind it.
 fn next_lone(lists: &Locked<'_>, cursor: &mut Cursor) -> Option<DescriptorId> {
     loop {
         if let Some(id) = lists.lone_from(cursor.free, cursor.from) {

@@ -1,4 +1,4 @@
-//! The layout of a frame: an object at each end, and whatever is free between them in one piece.
+//! The layout of a frame: an object at each end, and one free piece between them.
 //!
 //! ```text
 //!  0             64 * first                    4096 - 64 * last             4096
@@ -7,9 +7,8 @@
 //!  slot    side (bit 12)   length - 1 (bits 0..12)            in the handle entry
 //!  shape   chunks of the first (0..8), of the last (8..16), under reclaim (16)
 //! ```
-//! Sizes are counted in chunks of 64 bytes. The first object begins with the frame; the last one begins at the chunk
-//! from which it reaches the frame's end, so that both begin with a cache line. All of it is a pure function of sides
-//! and lengths.
+//! A chunk is 64 bytes. The last object begins at the chunk from which it reaches the frame's end, so both objects
+//! begin with a cache line. The layout is a pure function of sides and lengths.
 //!
 //! # Invariants (I-SIDE)
 //! - The chunks of both sides are at most 64.
@@ -18,9 +17,7 @@ use std::ops::Range;
 
 use pagefold_frame::FRAME_BYTES;
 
-/// Bytes of a chunk.
 pub(super) const CHUNK_BYTES: usize = 64;
-/// Chunks in a frame.
 pub(super) const CHUNKS: usize = FRAME_BYTES / CHUNK_BYTES;
 
 const SIDE: u16 = 1 << 12;
@@ -28,12 +25,10 @@ const CHUNKS_BITS: u32 = 8;
 const CHUNKS_MASK: u32 = (1 << CHUNKS_BITS) - 1;
 const UNDER_RECLAIM: u32 = 1 << (2 * CHUNKS_BITS);
 
-/// The chunks that an object of `len` bytes takes.
 pub(super) fn chunks_for(len: usize) -> usize {
     len.div_ceil(CHUNK_BYTES)
 }
 
-/// An end of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     /// Left-justified.
@@ -53,7 +48,7 @@ impl Side {
     }
 }
 
-/// An object's place in its frame: which side, and how long it is.
+/// An object's location in its frame: its side and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) side: Side,
@@ -62,7 +57,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// The slot that a handle entry says. Every word of 13 bits is one.
+    /// The slot in a handle entry. Every word of 13 bits is one.
     #[inline]
     pub(super) fn from_bits(bits: u16) -> Self {
         let side = if bits & SIDE == 0 { Side::First } else { Side::Last };
@@ -82,7 +77,7 @@ impl Slot {
         chunks_for(self.len)
     }
 
-    /// Where the object's bytes are in its frame.
+    /// The object's bytes in its frame.
     #[inline]
     pub(super) fn range(self) -> Range<usize> {
         let start = match self.side {
@@ -106,18 +101,16 @@ impl Shape {
         self.0
     }
 
-    /// Chunks of the object on a side; 0 when there is none.
     pub(super) fn chunks(self, side: Side) -> usize {
         (self.0 >> side.shift() & CHUNKS_MASK) as usize
     }
 
-    /// The same with another object, of so many chunks, or with none (0) on a side.
+    /// The same with an object of so many chunks on a side; 0 for none.
     pub(super) fn with(self, side: Side, chunks: usize) -> Self {
         let field = u32::try_from(chunks).expect("at most 64 chunks") & CHUNKS_MASK;
         Self(self.0 & !(CHUNKS_MASK << side.shift()) | field << side.shift())
     }
 
-    /// Whether a thread has the frame under reclaim.
     pub(super) fn under_reclaim(self) -> bool {
         self.0 & UNDER_RECLAIM != 0
     }
@@ -126,7 +119,6 @@ impl Shape {
         Self(if on { self.0 | UNDER_RECLAIM } else { self.0 & !UNDER_RECLAIM })
     }
 
-    /// Chunks between the two sides.
     pub(super) fn free(self) -> usize {
         CHUNKS - self.chunks(Side::First) - self.chunks(Side::Last)
     }
@@ -135,7 +127,7 @@ impl Shape {
         Side::BOTH.iter().all(|&side| self.chunks(side) == 0)
     }
 
-    /// The side of the only object, and the empty one; `None` if there are two objects or none.
+    /// The side of a lone object and the empty side; `None` with two objects or none.
     pub(super) fn lone(self) -> Option<(Side, Side)> {
         match Side::BOTH.map(|side| self.chunks(side) > 0) {
             [true, false] => Some((Side::First, Side::Last)),

@@ -4,12 +4,12 @@
 //!  order of use    head (filled last) <-> .. <-> tail (filled longest ago)      links in words of the descriptor
 //!  unbuddied       64 sets of ids, by free chunks                               a forest of bits, lowest id first
 //! ```
-//! A frame with two objects is in the order of use alone. A frame under reclaim is on no list: it belongs to that
-//! thread, so no other fills, joins or seizes it, and a free only empties its side.
+//! A frame with two objects is only in the order of use. A frame under reclaim is on no list: no other thread fills,
+//! joins or seizes it, and a free only empties its side.
 //!
-//! Everything that says what a frame holds is in words of its descriptor that need no hold. They change under this
-//! lock alone, together with the handle entries that say the same from the other end. So a free never waits for
-//! readers: it empties the side, and the bytes stay until the frame is held for writing.
+//! Words of the descriptor, which need no guard, say what is in a frame. They change only under this lock, together
+//! with the handle entries that say the same. So a free never waits for readers: it empties the side, and the bytes
+//! stay until a thread locks the frame for writing.
 //!
 //! # Invariants
 //! Whenever the lock is free:
@@ -30,16 +30,14 @@ use super::layout::{CHUNKS, Shape, Side, Slot};
 /// Descriptors of frames: no body, and the words below.
 pub(super) type FrameSlab = Slab<(), WORDS>;
 
-/// Words of a frame's descriptor.
 pub(super) const WORDS: usize = 5;
-/// Which they are. Ids and indices are kept plus 1; 0 is none.
+/// The words. Ids and indices are kept plus 1; 0 is none.
 const NEWER: usize = 0;
 const OLDER: usize = 1;
 const FIRST: usize = 2;
 const LAST: usize = 3;
 const SHAPE: usize = 4;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Lists {
     /// By free chunks: ids of lone frames.
@@ -47,7 +45,7 @@ pub(super) struct Lists {
     ends: Mutex<Ends>,
 }
 
-/// What the lock guards, beside the words and the forest.
+/// What the lock guards, with the words and the forest.
 #[derive(Debug)]
 struct Ends {
     /// The frame filled last, and the one filled longest ago: id + 1.
@@ -55,11 +53,10 @@ struct Ends {
     tail: u32,
     /// Lone frames by their free chunks.
     counts: [u32; CHUNKS],
-    /// A bit for each count that is not 0.
+    /// A bit for each count above 0.
     in_use: u64,
 }
 
-/// The lists, locked.
 #[derive(Debug)]
 pub(super) struct Locked<'a> {
     slab: &'a FrameSlab,
@@ -68,13 +65,11 @@ pub(super) struct Locked<'a> {
 }
 
 impl Lists {
-    /// Empty lists for up to `capacity` frames.
     pub(super) fn new(memory: &Arc<MemoryBudget>, capacity: usize) -> Result<Self, SourceError> {
         let ends = Ends { head: 0, tail: 0, counts: [0; CHUNKS], in_use: 0 };
         Ok(Self { unbuddied: BitForest::new(memory, capacity, CHUNKS)?, ends: Mutex::new(ends) })
     }
 
-    /// Makes room for a frame in every list.
     pub(super) fn ensure(
         &self,
         id: DescriptorId,
@@ -103,18 +98,16 @@ impl Locked<'_> {
         self.word(id, word).store(value, Ordering::Relaxed);
     }
 
-    /// What the frame holds.
     pub(super) fn shape(&self, id: DescriptorId) -> Shape {
         Shape::from_word(self.load(id, SHAPE))
     }
 
-    /// The index of the handle entry of the object on a side.
     pub(super) fn index(&self, id: DescriptorId, side: Side) -> Option<u32> {
         self.load(id, word_of(side)).checked_sub(1)
     }
 
-    /// Puts an object on an empty side of a lone frame, or of a new one that is on no list yet. The frame becomes the
-    /// one filled last if the object is new there, and keeps its place in the order of use if it was moved.
+    /// Puts an object on an empty side of a lone frame, or of a new, unlisted one. A new object makes it the frame
+    /// filled last; a moved object leaves its position in the order of use.
     pub(super) fn fill(&mut self, id: DescriptorId, slot: Slot, index: u32, filled: Filled) {
         let before = self.shape(id);
         self.unlist(id);
@@ -128,7 +121,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Empties a side. `true`: that was the last object, the frame is off all lists, and it is the caller's to free.
+    /// Empties a side. `true`: that was the last object, the frame is off all lists, and the caller frees it.
     #[must_use = "the thread that emptied a frame frees it"]
     pub(super) fn empty(&mut self, id: DescriptorId, side: Side) -> bool {
         if self.shape(id).under_reclaim() {
@@ -145,7 +138,7 @@ impl Locked<'_> {
         false
     }
 
-    /// Takes the frame that was filled longest ago off all lists and marks it as under reclaim.
+    /// Takes the frame filled longest ago off all lists and marks it as under reclaim.
     pub(super) fn seize_oldest(&mut self) -> Option<DescriptorId> {
         let id = link(self.ends.tail)?;
         self.unlist(id);
@@ -154,8 +147,7 @@ impl Locked<'_> {
         Some(id)
     }
 
-    /// Ends the reclaim of a frame: it is on the lists again, as the one filled last. `true`: it is empty, on no list,
-    /// and the caller's to free.
+    /// Ends the reclaim of a frame: lists it as filled last. `true`: it is empty, unlisted, and the caller frees it.
     #[must_use = "the thread that had an empty frame under reclaim frees it"]
     pub(super) fn put_back(&mut self, id: DescriptorId) -> bool {
         let shape = self.shape(id).set_under_reclaim(false);
@@ -168,7 +160,6 @@ impl Locked<'_> {
         false
     }
 
-    /// Whether there is a frame to seize.
     pub(super) fn is_empty(&self) -> bool {
         self.ends.tail == 0
     }
@@ -185,18 +176,14 @@ impl Locked<'_> {
     }
 }
 
-/// Whether a frame that gets an object counts as used by that.
+/// Whether filling a frame counts as use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// The object is new.
     Anew,
-    /// The object was moved.
     ByMoving,
 }
 
-/// The order of use.
 impl Locked<'_> {
-    /// Puts a frame in front.
     fn link(&mut self, id: DescriptorId) {
         let older = std::mem::replace(&mut self.ends.head, id.get() + 1);
         self.store(id, NEWER, 0);
@@ -219,8 +206,7 @@ impl Locked<'_> {
         }
     }
 
-    /// All frames in the order of use, the one filled last first; an error where a link does not lead back. For a
-    /// quiescent pool.
+    /// Walks all frames in the order of use, the one filled last first; an error where a link does not lead back.
     pub(super) fn walk(&self, f: &mut dyn FnMut(DescriptorId) -> bool) -> Result<(), String> {
         let (mut newer, mut at) = (0, self.ends.head);
         while let Some(id) = link(at) {
@@ -240,9 +226,8 @@ impl Locked<'_> {
     }
 }
 
-/// Lone frames.
 impl Locked<'_> {
-    /// Puts a frame in the set of its free chunks, if it is a lone one.
+    /// Puts a frame in the set of its free chunks, if it is lone.
     fn list(&mut self, id: DescriptorId) {
         let shape = self.shape(id);
         if shape.lone().is_none() {
@@ -267,7 +252,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Lone frames with at least so many chunks free: the tightest first, of those the lowest id first.
+    /// Lone frames with at least so many free chunks: the tightest first, then the lowest id.
     pub(super) fn lone(&self, chunks: usize) -> impl Iterator<Item = DescriptorId> + '_ {
         let lists = (chunks..CHUNKS).filter(|&list| self.ends.in_use >> list & 1 == 1);
         lists.flat_map(move |list| {
@@ -287,12 +272,10 @@ impl Locked<'_> {
         self.unbuddied.contains(free, id.get() as usize)
     }
 
-    /// Lone frames by their free chunks.
     pub(super) fn counts(&self) -> &[u32; CHUNKS] {
         &self.ends.counts
     }
 
-    /// Sets of lone frames that are not empty.
     pub(super) fn in_use(&self) -> u64 {
         self.ends.in_use
     }

@@ -1,12 +1,11 @@
 //! zbud: two objects in a frame. The simplest packing, with an order of use to reclaim by.
 //!
-//! A frame holds at most two objects, one at each end, so whatever is free lies between them in one piece, and freeing
-//! either yields the largest free piece that the frame can have. Never fewer than one object a frame: so it never takes
-//! more frames than there are objects. What a frame holds is said in its descriptor, so an object may be as long as the
-//! frame.
+//! A frame has an object at each end, so its free bytes are one piece, and freeing either object yields the largest
+//! piece that the frame can have. Each frame has at least one object, so frames never outnumber objects. The descriptor
+//! says what a frame holds, so an object may be as long as the frame.
 //!
 //! ```text
-//!  handle -> entry -> (frame, side, length) -> descriptor (place of the frame) -> bytes
+//!  handle -> entry -> (frame, side, length) -> descriptor (location of the frame) -> bytes
 //!                                              descriptor's words: what the sides hold, neighbours in the order of use
 //! ```
 //! | module | holds |
@@ -22,13 +21,13 @@
 //!
 //! | state | on the lists | becomes |
 //! |---|---|---|
-//! | lone: one object | in the order of use, and in the set of its free chunks | buddied: a store fills it; freed: its object is freed or joined to another; under reclaim |
+//! | lone: 1 object | order of use, set of its free chunks | buddied: filled; freed: emptied or joined; under reclaim |
 //! | buddied: two objects | in the order of use | lone: one is freed; under reclaim |
 //! | under reclaim | nowhere | freed: empty when the reclaim ends; otherwise as before, and first in the order of use |
 //! | freed | nowhere | the descriptor is reaped: at once, or after its last reader |
 //!
-//! The idea is that of Linux's zbud (2013), known from its public discussion. What is different: frames move, objects
-//! of lone frames can be joined, and free is safe beside readers.
+//! The idea is that of Linux's zbud (2013), known from its public discussion. Here, frames move, objects of lone frames
+//! can be joined, and free is safe beside readers.
 
 mod audit;
 mod compact;
@@ -55,16 +54,13 @@ use crate::{
     stats::Stats,
 };
 
-/// The longest object: a frame.
 const LEN_MAX: usize = FRAME_BYTES;
-/// Frames that only overwriting may use: it needs one for each object that is overwritten while it is read.
+/// Frames that only overwriting may use: one for each object that is overwritten while it is read.
 const RESERVE_FRAMES: usize = 8;
-/// The least a limit leaves beside fixed structures and reserve: a frame, and the first pages of every table.
+/// The least a limit leaves beside fixed structures and reserve: a frame and each table's first pages.
 const SPARE_FRAMES: usize = 32;
-/// Bytes of frames for each index of the handle table: more indices than the two objects of each frame, since some are in
-/// caches.
+/// Frame bytes for each handle index: more indices than two objects a frame, since caches keep some.
 const BYTES_PER_INDEX: usize = 512;
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Zbud {
     base: Base,
@@ -84,7 +80,7 @@ impl Zbud {
         })
     }
 
-    /// The object on a side of a frame; `None` if there is none, or its entry does not agree. (I-SIDE)
+    /// The object on a side of a frame, if its entry agrees. (I-SIDE)
     fn object_on(&self, lists: &Locked<'_>, id: DescriptorId, side: Side) -> Option<Object<'_>> {
         let index = lists.index(id, side)?;
         let found = self.base.find_index(index)?;
@@ -94,14 +90,13 @@ impl Zbud {
     }
 }
 
-/// An object as its side and its entry say.
+/// An object that side and entry agree on.
 #[derive(Debug, Clone, Copy)]
 struct Object<'a> {
     found: Found<'a>,
     slot: Slot,
 }
 
-/// The frame and the slot that an entry says.
 #[inline]
 fn slot_of(found: &Found<'_>) -> (DescriptorId, Slot) {
     match found.location {

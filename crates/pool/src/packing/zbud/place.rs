@@ -1,13 +1,13 @@
 //! Store, overwrite and free.
 //!
-//! *Store* fills the empty side of the tightest lone frame that it can lock for writing, and takes a new frame if there is
-//! none. *Free* exchanges the handle entry, which decides which thread frees, and empties the side; it takes no guard, so
-//! the bytes that an open read sees stay: a side is filled under the write guard only. An overwrite that finds a reader
-//! puts the new bytes on another side and empties the old one.
+//! *Store* fills the empty side of the tightest lone frame that it can lock for writing, or takes a new frame. *Free*
+//! exchanges the handle entry, which decides the freeing thread, and empties the side. It takes no guard: a side is
+//! filled only under the write guard, so an open read keeps its bytes. An overwrite that finds a reader puts the new
+//! bytes on another side and empties the old one.
 //!
-//! Each of them changes the entry and the sides that it concerns under one lock of the lists (I-SIDE), so a thread that
-//! has the lock, to reclaim or to compact, finds no operation half done. Bytes are copied outside of it: a store that
-//! fills a side publishes its entry first, and readers wait for its write guard.
+//! Each changes the entry and its sides under one lock of the lists (I-SIDE), so reclaim and compaction find no
+//! operation half done. Bytes are copied outside of it: a store publishes its entry first, and readers wait for the
+//! write guard.
 
 use pagefold_frame::{DescriptorId, FrameCount, ReserveAccess, WriteGuard};
 
@@ -19,20 +19,19 @@ use super::{
 };
 use crate::engine::{Attempt, Content, Found, Location, NoRoom};
 
-/// Lone frames tried for writing before a new one is taken: readers may have some.
+/// Lone frames tried for writing before a new one is taken: readers may have some locked.
 pub(super) const CANDIDATES: usize = 16;
 /// As before, when there are no new frames.
 const CANDIDATES_AT_LIMIT: usize = 1024;
 
-/// The write guard of a frame.
 pub(super) type FrameGuard<'a> = WriteGuard<'a, (), WORDS>;
 
-/// The index of an object, and where it was before if it gets new bytes.
+/// The index of an object, and its old location if it gets new bytes.
 type Object = (u32, Option<(DescriptorId, Slot)>);
 
 impl Zbud {
-    /// Puts `content` on a side and publishes it; if the object was on another side before, that one is empty then.
-    /// `Ok(false)`: `publish` refused, and nothing has changed.
+    /// Puts `content` on a side and publishes it; empties the object's old side, if any. `Ok(false)`: `publish`
+    /// refused, and nothing has changed.
     pub(super) fn put(
         &self,
         content: Content<'_>,
@@ -52,7 +51,7 @@ impl Zbud {
             let slot = Slot { side: empty, len };
             let entered = self.enter(lists, guard.id(), slot, object, publish);
             if entered {
-                // The lists are not locked any more. A reader that finds the entry waits for the write guard.
+                // The lists are unlocked. A reader that finds the entry waits for the write guard.
                 content.copy_to(0, &mut guard.parts().1[slot.range()]);
             }
             return Ok(entered);
@@ -63,7 +62,7 @@ impl Zbud {
             return Err(NoRoom::from(error));
         }
         let slot = Slot { side: Side::First, len };
-        // Before any other thread knows of the frame, so none waits for the guard.
+        // No other thread knows of the frame yet, so none waits for the guard.
         content.copy_to(0, &mut guard.parts().1[slot.range()]);
         let entered = self.enter(self.lists.lock(&self.frames), guard.id(), slot, object, publish);
         if !entered {
@@ -72,7 +71,7 @@ impl Zbud {
         Ok(entered)
     }
 
-    /// The tightest lone frame with room for `len` bytes that no guard is in the way of, and the lists locked.
+    /// The tightest lone frame with room for `len` bytes and no guard in the way, and the lists locked.
     fn lone_frame(&self, len: usize, candidates: usize) -> Option<(Locked<'_>, FrameGuard<'_>)> {
         let lists = self.lists.lock(&self.frames);
         let mut lone = lists.lone(chunks_for(len)).take(candidates);
@@ -81,8 +80,8 @@ impl Zbud {
         Some((lists, guard))
     }
 
-    /// Publishes a slot of a frame that the caller has the write guard of, fills the side, and empties the one where the
-    /// object was before. `false`, and nothing has changed: `publish` refused.
+    /// Under a frame's write guard, publishes a slot, fills its side, and empties the object's old one. `false`:
+    /// `publish` refused, and nothing has changed.
     fn enter(
         &self,
         mut lists: Locked<'_>,
@@ -94,7 +93,7 @@ impl Zbud {
         if !publish(Location::Slot { id, slot: slot.bits() }) {
             return false;
         }
-        // The new side first: both may be sides of one frame, which is then never empty.
+        // The new side first: if both are in one frame, it is never empty.
         lists.fill(id, slot, index, Filled::Anew);
         if let Some((id, slot)) = old {
             self.vacate(lists, id, slot.side);
@@ -102,7 +101,7 @@ impl Zbud {
         true
     }
 
-    /// Makes the entry vacant and empties the side. `false`: the entry is not what was found any more.
+    /// Makes the entry vacant and empties the side. `false`: the entry is not the one found any more.
     pub(super) fn free_side(&self, found: &Found<'_>) -> bool {
         let (id, slot) = slot_of(found);
         let lists = self.lists.lock(&self.frames);
@@ -115,8 +114,7 @@ impl Zbud {
         vacant
     }
 
-    /// Empties a side that no entry says any more, and frees the frame if that was its last object. Never waits: the
-    /// last reader frees the frame if there is one.
+    /// Empties a side that no entry names and frees an empty frame, or leaves that to its last reader. Never waits.
     fn vacate(&self, mut lists: Locked<'_>, id: DescriptorId, side: Side) {
         let last = lists.empty(id, side);
         drop(lists);

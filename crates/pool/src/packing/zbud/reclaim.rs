@@ -1,13 +1,12 @@
-//! Reclaim: the frame that was filled longest ago is asked for, object by object.
+//! Reclaim: evicts the objects of the frame that was filled longest ago.
 //!
 //! ```text
 //!  seize      under the lock: off the order of use and its set, marked, its handles remembered
 //!  evict      for each handle, without a lock: a free meanwhile only empties its side
 //!  put back   under the lock: empty, so it is freed; or listed again, as the frame filled last
 //! ```
-//! Between the first step and the last the frame is this thread's: no other fills it, joins its objects to others or
-//! frees it, so its id stays good whatever the evictor does. An object may be freed or overwritten elsewhere, by the
-//! evictor or by others, and its frame may be moved; all of that counts as an eviction, or does not matter.
+//! Meanwhile no other thread fills, joins or frees the frame, so its id stays valid. A thread may free or overwrite its
+//! objects elsewhere, which counts as an eviction, or move the frame, which does not matter.
 
 use pagefold_frame::{DescriptorId, Release};
 
@@ -18,7 +17,7 @@ use crate::{
     handle::Handle,
 };
 
-/// A frame under reclaim; dropping it puts the frame back, also when the evictor panics.
+/// A frame under reclaim; dropping it puts the frame back, also if the evictor panics.
 #[derive(Debug)]
 struct Seized<'a> {
     pool: &'a Zbud,
@@ -51,14 +50,14 @@ impl Zbud {
         }
         for tried in 0..retries {
             let Some((seized, handles)) = self.seize() else {
-                // Others have the rest in hand, or freed it.
+                // Other threads seized the rest, or freed it.
                 return Err(match tried {
                     0 => ReclaimError::NothingToReclaim,
                     _ => ReclaimError::Again { tried },
                 });
             };
             for handle in handles.into_iter().flatten() {
-                // Another thread freed it, or the evictor did along with its buddy: no failure.
+                // Another thread freed it, or the evictor did with its buddy: no failure.
                 if self.base.find(handle).is_ok() && evict(handle).is_err() {
                     break;
                 }
@@ -74,7 +73,7 @@ impl Zbud {
         })
     }
 
-    /// Takes the frame that was filled longest ago in hand, with the handles of its objects.
+    /// Takes the frame filled longest ago under reclaim, with the handles of its objects.
     fn seize(&self) -> Option<(Seized<'_>, [Option<Handle>; 2])> {
         let mut lists = self.lists.lock(&self.frames);
         let id = lists.seize_oldest()?;
@@ -86,7 +85,6 @@ impl Zbud {
         Some((Seized { pool: self, id }, handles))
     }
 
-    /// Ends the reclaim of a frame. `Some`: it was empty and is freed.
     fn put_back(&self, id: DescriptorId) -> Option<Release> {
         let empty = self.lists.lock(&self.frames).put_back(id);
         empty.then(|| self.frames.reap(id))
