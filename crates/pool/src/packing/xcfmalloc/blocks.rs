@@ -89,7 +89,6 @@ impl Blocks {
         }
     }
 
-    /// The first free block of just this size.
     pub(super) fn find_free(self, units: u32) -> Option<Block> {
         self.free_blocks().find(|block| block.units == units)
     }

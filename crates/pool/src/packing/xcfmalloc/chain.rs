@@ -32,7 +32,6 @@ const PER_PAGE: usize = 512;
 pub(super) struct Part {
     pub(super) id: DescriptorId,
     pub(super) unit: u32,
-    /// Bytes of the object in it.
     pub(super) len: usize,
 }
 
@@ -41,17 +40,14 @@ impl Part {
         units_for(self.len)
     }
 
-    /// Where its block starts in the frame, in bytes.
     pub(super) fn offset(self) -> usize {
         self.unit as usize * UNIT_BYTES
     }
 
-    /// The header of its block in the bytes of the frame.
     pub(super) fn header(self, frame: &[u8]) -> &[u8] {
         &frame[self.offset()..self.offset() + header_bytes(self.len)]
     }
 
-    /// Its part of the object in the bytes of the frame.
     pub(super) fn payload(self, frame: &[u8]) -> &[u8] {
         let start = self.offset() + header_bytes(self.len);
         &frame[start..start + self.len]
@@ -63,7 +59,6 @@ impl Part {
         frame[self.offset()..self.offset() + header + self.len].split_at_mut(header)
     }
 
-    /// Whether its block ends within the frame.
     fn is_possible(self) -> bool {
         (1..=pagefold_frame::FRAME_BYTES).contains(&self.len) && self.unit + self.units() <= UNITS
     }
@@ -105,7 +100,6 @@ impl Chain {
         spliced
     }
 
-    /// The part of it that an entry says.
     #[expect(clippy::cast_possible_truncation, reason = "6 bits and 3 bits")]
     pub(super) fn location(&self) -> Location {
         let first = self.parts()[0];
@@ -114,7 +108,6 @@ impl Chain {
     }
 }
 
-/// The first block and the number of blocks that an entry says.
 pub(super) fn first_of(location: Location) -> (DescriptorId, u32, usize) {
     match location {
         Location::Slot { id, slot } => {

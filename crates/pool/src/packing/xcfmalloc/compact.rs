@@ -207,7 +207,6 @@ impl Xcfmalloc {
         (emptied || !spent).then_some(emptied)
     }
 
-    /// Moves what lies in one block of frame `from`.
     fn relocate(&self, from: DescriptorId, block: Block, squeezing: bool) -> Moved {
         let index = match self.index_of(from, block) {
             Ok(index) => index,
@@ -271,7 +270,6 @@ impl Xcfmalloc {
         }
     }
 
-    /// Moves one block of an object of several.
     fn relocate_block(&self, found: &Found<'_>, (from, unit): (DescriptorId, u32)) -> Moved {
         let (first, first_unit, count) = first_of(found.location);
         let is_first = (first, first_unit) == (from, unit);

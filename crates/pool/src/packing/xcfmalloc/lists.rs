@@ -32,7 +32,6 @@ pub(super) const WORDS: usize = 6;
 const STARTS: usize = 0;
 const USED: usize = 2;
 const OWNER: usize = 4;
-/// Lists by use.
 pub(super) const USES: usize = 16;
 const SIZES: usize = UNITS as usize;
 
@@ -162,7 +161,6 @@ impl<'a> Locked<'a> {
         Blocks { starts: self.frames.load(id, STARTS), used: self.frames.load(id, USED) }
     }
 
-    /// Changes the blocks of a frame, and the lists with them.
     fn change(&mut self, id: DescriptorId, before: Blocks, after: Blocks) {
         self.frames.store(id, STARTS, after.starts);
         self.frames.store(id, USED, after.used);
@@ -186,7 +184,6 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// Takes a frame off the lists of `before` and puts it on those of `after`.
     fn relist(&mut self, id: DescriptorId, before: Blocks, after: Blocks) {
         let number = id.get() as usize;
         let (old, new) = (before.free_sizes(), after.free_sizes());
@@ -253,7 +250,6 @@ impl<'a> Locked<'a> {
         0
     }
 
-    /// Notes whose object has a whole frame.
     pub(super) fn set_owner(&self, id: DescriptorId, index: u32) {
         // ORDERING: Relaxed; under the lock of the lists.
         self.frames.slab.words(id)[OWNER].store(index, Ordering::Relaxed);

@@ -81,7 +81,6 @@ pub(crate) struct Xcfmalloc {
     base: Base,
     frames: Frames,
     sides: Sides,
-    /// Locked by the thread that compacts.
     compactor: Mutex<Progress>,
     max_blocks: usize,
     max_len: usize,

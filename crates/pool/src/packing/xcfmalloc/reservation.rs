@@ -24,7 +24,6 @@ pub(super) struct BlockReservation<'a> {
     spares: [Option<FrameGuard<'a>>; MAX_BLOCKS],
     len: usize,
     blocks: usize,
-    /// Bytes that no block holds yet.
     rest: usize,
     /// Blocks that may still be taken.
     left: usize,

@@ -50,7 +50,6 @@ fn blocks_of(pool: &Xcfmalloc, handle: Handle) -> Vec<(u32, u32, u32)> {
     chain.parts().iter().map(|part| (part.id.get(), part.unit, part.units())).collect()
 }
 
-/// How each frame is carved.
 fn carving(pool: &Xcfmalloc) -> BTreeMap<DescriptorId, Blocks> {
     let ids: Vec<_> = pool.packing().frames.slab.live().map(|(id, _)| id).collect();
     let locked = pool.packing().frames.lock();

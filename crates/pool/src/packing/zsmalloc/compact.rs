@@ -25,7 +25,6 @@ use crate::{
 const OBJECTS_MAX: u64 = 1024;
 /// Zspages of a class to try when the emptiest are locked.
 const VICTIMS: usize = 4;
-/// Which free places may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     /// Those of the victim's class, and of the classes between it and the object's own.

@@ -14,7 +14,6 @@ use pagefold_sys::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, Padded};
 
 use super::{ZspageSlab, zspage::Body};
 
-/// Fullness groups of a class.
 pub(super) const GROUPS: usize = 10;
 /// Words of a zspage's descriptor that need no guard.
 const PREV: usize = 0;

@@ -81,12 +81,10 @@ pub(crate) struct Zsmalloc {
     groups: Groups,
     /// Id + 1 of the zspage that is being emptied; 0 for none.
     victim: AtomicU32,
-    /// Locked by the thread that compacts.
     compactor: Mutex<()>,
     lending: bool,
 }
 
-/// The classes that the options ask for.
 fn class_table(options: ZsmallocOptions) -> Result<ClassTable, BuildError> {
     let (step, frames) = (options.class_step, options.chain_limit);
     if !(1..=Chain::FRAMES_MAX.get()).contains(&frames) {
@@ -157,7 +155,6 @@ impl Zsmalloc {
         (first, first + u32::from(is_split(size, slot, len)))
     }
 
-    /// Whether a zspage is being emptied.
     fn is_victim(&self, id: DescriptorId) -> bool {
         // ORDERING: Acquire; pairs with the Release in `compact`. A thread that sees a former victim has its write
         // guard, so the compactor marks the zspage as pending and it is listed once more.

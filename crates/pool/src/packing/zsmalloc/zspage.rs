@@ -17,7 +17,6 @@ use crate::{classes::Class, engine::Content};
 /// What a zspage's descriptor keeps beside its bytes. 10 bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Body {
-    /// The index of its class.
     pub(super) class: u16,
     pub(super) live: u16,
     /// First free place + 1; 0 for none.
@@ -143,7 +142,6 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
         slot
     }
 
-    /// Writes the object in a used place.
     pub(super) fn write(&mut self, slot: u16, content: Content<'_>) {
         let (first, rest) = layout::object_pieces(self.class.size, slot, content.len());
         let split = first.range.len();
@@ -189,7 +187,6 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
         usize::from(len)
     }
 
-    /// Checks I-ZSPAGE.
     pub(super) fn check(&self) -> Result<(), String> {
         let body = &self.body;
         if u32::from(body.fresh) > self.class.objects {
