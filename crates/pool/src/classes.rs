@@ -7,11 +7,10 @@
 //!  merging   sizes whose (frames, objects) are the same are one class, of the largest size among them
 //!  huge      one object in one frame
 //! ```
-//! An object of a class that is not huge carries a header, so it is its length and the header that choose the class. A
-//! length that would be in a huge class without a header is there, since such an object needs none.
+//! An object of a class that is not huge carries a header; length and header choose its class. A length whose class
+//! without a header is huge is in that class.
 //!
-//! The idea, and the parameters of [`ClassConfig::default`], are those of Linux's zsmalloc, known from its public
-//! discussion. A packing and the command that prints the table use the same one.
+//! The idea and the parameters of [`ClassConfig::default`] are Linux's zsmalloc's, known from its public discussion.
 //!
 //! | module | holds |
 //! |---|---|
@@ -32,8 +31,8 @@ pub struct ClassConfig {
     pub frame_bytes: usize,
     /// The smallest size.
     pub smallest: usize,
-    /// From one size to the next. Divides what is between the smallest size and a frame, or divides a frame; then the last
-    /// step, up to a frame, is shorter.
+    /// From one size to the next. Divides the range from the smallest size to a frame, or divides a frame; then the
+    /// last step is shorter.
     pub step: usize,
     /// The most frames of a chain: 1 to [`CHAIN_MAX`](Self::CHAIN_MAX).
     pub chain_max: u32,
@@ -154,8 +153,8 @@ impl Class {
 /// # Invariants
 /// - Classes rise in size, and the last size is a frame.
 /// - Each size is in exactly one class, of the same frames and objects as its own, and no larger than the class's.
-/// - A chain holds its objects, and no chain within the limit leaves less for the class's own size, unless that size is
-///   a power of two, which takes one frame.
+/// - A chain fits its objects. No chain within the limit wastes less for the class's size, unless that size is a power
+///   of two, which takes one frame.
 ///
 /// # Examples
 /// ```
@@ -189,7 +188,6 @@ impl ClassTable {
         let sizes: Vec<usize> = below.chain([frame_bytes]).collect();
         let mut classes: Vec<Class> = Vec::new();
         let mut descending = Vec::with_capacity(sizes.len());
-        // From the largest down: a class has the largest of its sizes.
         for &size in sizes.iter().rev() {
             let (frames, objects) = layout(size, config);
             match classes.last_mut() {
@@ -231,7 +229,7 @@ impl ClassTable {
         if self.classes[bare].is_huge() {
             return Some(bare);
         }
-        // Longer than a frame only with its header: the largest class is huge, and was found above.
+        // Only with its header longer than a frame: the largest class is huge, and was found above.
         self.index_for_size(len + self.config.header_bytes)
     }
 
@@ -252,7 +250,7 @@ impl ClassTable {
         self.by_size.get(above).map(|&index| usize::from(index))
     }
 
-    /// Checks all that is said under Invariants.
+    /// Checks the invariants.
     ///
     /// # Errors
     /// A sentence that names what is wrong.
@@ -299,7 +297,6 @@ impl ClassTable {
 /// Frames and objects of a zspage of objects of one size.
 fn layout(size: usize, config: ClassConfig) -> (u32, u32) {
     let waste = |frames: &u32| *frames as usize * config.frame_bytes % size;
-    // Of those that waste the same, the shortest.
     let frames = match size.is_power_of_two() {
         true => 1,
         false => (1..=config.chain_max).min_by_key(waste).expect("a chain has a frame at least"),

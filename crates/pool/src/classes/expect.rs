@@ -2,7 +2,7 @@
 
 use super::{Class, ClassTable};
 
-/// What is to be expected of one class.
+/// The expectation for one class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassExpectation {
     /// The class.
@@ -11,7 +11,7 @@ pub struct ClassExpectation {
     pub objects: u64,
     /// Their bytes.
     pub payload_bytes: u64,
-    /// The frames that they take if every zspage is full, in bytes: a zspage's part for each object.
+    /// Bytes of the frames that the objects take if every zspage is full.
     pub frame_bytes: f64,
 }
 

@@ -12,12 +12,11 @@ use super::{
 };
 use crate::{engine::Audit, stats::Stats};
 
-/// Units that compaction leaves free in a frame, at most, on average over the sizes that were measured: with objects
-/// of several blocks, and with objects that must lie in one.
+/// Units that compaction leaves free in a frame, at most, on average over the measured sizes: chains, and single
+/// blocks.
 const LEFT_A_FRAME: usize = 6;
 const LEFT_A_FRAME_UNSPLIT: usize = 24;
 
-/// The used blocks that a walk over the frames found, and whose they are by their headers.
 type FoundBlocks = HashMap<(DescriptorId, u32), (u32, u32)>;
 
 impl Xcfmalloc {
@@ -25,7 +24,7 @@ impl Xcfmalloc {
         let locked = self.frames.lock();
         let (free, split) = (locked.entirely_free() * FRAME_BYTES, locked.lists.split_objects);
         let (partial, free_units) = (locked.lists.partial, locked.lists.free_units);
-        // Frames that are entirely free are not in it: they are no list of scattered blocks.
+        // Entirely free frames are no list of scattered blocks.
         let lists_in_use = locked.sizes_within(1, UNITS - 1).count_ones();
         drop(locked);
         let left = if self.max_blocks > 1 { LEFT_A_FRAME } else { LEFT_A_FRAME_UNSPLIT };
@@ -59,7 +58,6 @@ impl Xcfmalloc {
         self.frames.slab.validate()
     }
 
-    /// All used blocks, with the index that their headers say and their units.
     fn audit_frames(
         &self,
         locked: &Locked<'_>,

@@ -6,8 +6,7 @@
 //!  used     1    0    0    0    1    0         0    0        the block that starts here is used
 //!           '-- used --'  free '--- used ... -------'
 //! ```
-//! A block goes from its start to the next one. Its neighbours are the next start above and the previous one below,
-//! each found by one count of zeros.
+//! A block goes from its start to the next one; one count of zeros finds each neighbour.
 //!
 //! # Invariants (I-BLOCK)
 //! - A block starts at unit 0, and only where a block starts can one be used.
@@ -15,11 +14,10 @@
 
 use crate::slices::Slices;
 
-/// The most blocks an object may have: what a read gives.
+/// The most blocks an object may have: the slices of a read.
 pub(super) const MAX_BLOCKS: usize = Slices::MAX;
 /// Bytes of a unit, of which every block is a multiple.
 pub(super) const UNIT_BYTES: usize = 64;
-/// Units of a frame.
 pub(super) const UNITS: u32 = 64;
 
 /// A block: its first unit and how many it has.
@@ -29,7 +27,6 @@ pub(super) struct Block {
     pub(super) units: u32,
 }
 
-/// The blocks of one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Blocks {
     pub(super) starts: u64,
@@ -39,10 +36,9 @@ pub(super) struct Blocks {
 impl Blocks {
     /// A frame that is one free block.
     pub(super) const FREE: Self = Self { starts: 1, used: 0 };
-    /// No frame, or one that is on its way to the arena.
+    /// No frame, or one that the pool is freeing.
     pub(super) const NONE: Self = Self { starts: 0, used: 0 };
 
-    /// The units of the block that starts at `unit`.
     fn units_at(self, unit: u32) -> u32 {
         self.next_start(unit) - unit
     }
@@ -69,17 +65,14 @@ impl Blocks {
         })
     }
 
-    /// The free blocks, in order.
     pub(super) fn free_blocks(self) -> impl Iterator<Item = Block> {
         self.blocks_at(self.starts & !self.used)
     }
 
-    /// The used blocks, in order.
     pub(super) fn used_blocks(self) -> impl Iterator<Item = Block> {
         self.blocks_at(self.used)
     }
 
-    /// The used block that starts at `unit`, if there is one.
     pub(super) fn used_block(self, unit: u32) -> Option<Block> {
         self.is_used(unit).then(|| Block { unit, units: self.units_at(unit) })
     }
@@ -89,7 +82,6 @@ impl Blocks {
         self.free_blocks().fold(0, |sizes, block| sizes | 1 << (block.units - 1))
     }
 
-    /// Units of all used blocks.
     pub(super) fn used_units(self) -> u32 {
         match self {
             Self::NONE => 0,
@@ -97,7 +89,6 @@ impl Blocks {
         }
     }
 
-    /// The first free block of just this size.
     pub(super) fn find_free(self, units: u32) -> Option<Block> {
         self.free_blocks().find(|block| block.units == units)
     }
@@ -133,7 +124,6 @@ impl Blocks {
         }
     }
 
-    /// Checks I-BLOCK.
     pub(super) fn check(self) -> Result<(), String> {
         if self.starts & 1 == 0 || self.used & !self.starts != 0 {
             return Err(format!("I-BLOCK: no block can be used where none starts: {self:x?}"));

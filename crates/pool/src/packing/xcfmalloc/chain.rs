@@ -6,8 +6,8 @@
 //!           35..47 bytes of the object in block k, less 1
 //!           47..63 (in word 0) bytes of the object in all; 0 if the index has no object
 //! ```
-//! Beside its entry an index has as many *side words* as an object may have links, but at least one. What the last
-//! block holds is what is left of the length. Side words change under the lock of the lists only. (I-CHAIN)
+//! Beside its entry an index has a *side word* for each possible link, and at least one. The last block has the rest of
+//! the length. Side words change only under the lock of the lists. (I-CHAIN)
 
 use pagefold_frame::{DescriptorId, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::Ordering;
@@ -32,27 +32,22 @@ const PER_PAGE: usize = 512;
 pub(super) struct Part {
     pub(super) id: DescriptorId,
     pub(super) unit: u32,
-    /// Bytes of the object in it.
     pub(super) len: usize,
 }
 
 impl Part {
-    /// The units of its block.
     pub(super) fn units(self) -> u32 {
         units_for(self.len)
     }
 
-    /// Where its block starts in the frame, in bytes.
     pub(super) fn offset(self) -> usize {
         self.unit as usize * UNIT_BYTES
     }
 
-    /// The header of its block in the bytes of the frame.
     pub(super) fn header(self, frame: &[u8]) -> &[u8] {
         &frame[self.offset()..self.offset() + header_bytes(self.len)]
     }
 
-    /// Its part of the object in the bytes of the frame.
     pub(super) fn payload(self, frame: &[u8]) -> &[u8] {
         let start = self.offset() + header_bytes(self.len);
         &frame[start..start + self.len]
@@ -64,13 +59,11 @@ impl Part {
         frame[self.offset()..self.offset() + header + self.len].split_at_mut(header)
     }
 
-    /// Whether its block ends within the frame.
     fn is_possible(self) -> bool {
         (1..=pagefold_frame::FRAME_BYTES).contains(&self.len) && self.unit + self.units() <= UNITS
     }
 }
 
-/// The blocks of an object in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chain {
     parts: [Part; MAX_BLOCKS],
@@ -87,23 +80,19 @@ impl Chain {
         &self.parts[..self.count]
     }
 
-    /// Adds a block at the end.
     pub(super) fn push(&mut self, part: Part) {
         self.parts[self.count] = part;
         self.count += 1;
     }
 
-    /// The length of the object in bytes.
     pub(super) fn len(&self) -> usize {
         self.parts().iter().map(|part| part.len).sum()
     }
 
-    /// Whether the object lies in more than one block.
     pub(super) fn is_split(&self) -> bool {
         self.count > 1
     }
 
-    /// The same object with block `at` replaced by others.
     pub(super) fn spliced(&self, at: usize, others: &[Part]) -> Self {
         let (before, after) = (&self.parts()[..at], &self.parts()[at + 1..]);
         let mut spliced = Self::empty();
@@ -111,7 +100,6 @@ impl Chain {
         spliced
     }
 
-    /// The part of it that an entry says.
     #[expect(clippy::cast_possible_truncation, reason = "6 bits and 3 bits")]
     pub(super) fn location(&self) -> Location {
         let first = self.parts()[0];
@@ -120,7 +108,6 @@ impl Chain {
     }
 }
 
-/// The first block and the number of blocks that an entry says.
 pub(super) fn first_of(location: Location) -> (DescriptorId, u32, usize) {
     match location {
         Location::Slot { id, slot } => {
@@ -131,11 +118,9 @@ pub(super) fn first_of(location: Location) -> (DescriptorId, u32, usize) {
     }
 }
 
-/// The side words of all indices.
 #[derive(Debug)]
 pub(super) struct Sides {
     table: WordTable,
-    /// Words of each index.
     each: usize,
 }
 
@@ -190,8 +175,8 @@ impl Sides {
 
     fn load(&self, index: u32, word: usize) -> u64 {
         let word = self.table.get(index as usize * self.each + word);
-        // ORDERING: Acquire; pairs with the Release in `put`. Who sees the word of a later life of the index sees in a
-        // later load of the entry that this one has ended.
+        // ORDERING: Acquire; pairs with the Release in `put`. A thread that sees a word of a later life of the index
+        // sees in a later load of the entry that this life has ended.
         word.map_or(0, |word| word.load(Ordering::Acquire))
     }
 
@@ -201,15 +186,15 @@ impl Sides {
         word.store(value, Ordering::Release);
     }
 
-    /// The length of the object of this index; 0 if there is none. Right if the entry is of one and the same
-    /// generation before and after: the length does not change while the object lives.
+    /// The length of the object of this index; 0 if there is none. Valid if the entry has the same generation before
+    /// and after: the length does not change while the object lives.
     #[inline]
     pub(super) fn len(&self, index: u32) -> usize {
         (self.load(index, 0) >> TOTAL_SHIFT) as usize
     }
 
-    /// The chain of the object of this index, whose entry says `location`. `None` if the words are not of that object;
-    /// words of another one may look right, so the caller compares the entry again after it holds what they say.
+    /// The chain of the object whose entry says `location`. `None` if the words are not of that object. Words of
+    /// another object may look right, so the caller compares the entry again after it locked the frames.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the fields are cut out by shifts")]
     pub(super) fn chain(&self, index: u32, location: Location) -> Option<Chain> {
@@ -250,13 +235,13 @@ impl Sides {
         }
     }
 
-    /// Says that an index has no object any more. The caller has the lock of the lists.
+    /// Clears the words of an index. The caller has the lock of the lists.
     pub(super) fn clear(&self, index: u32) {
         (0..self.each).for_each(|word| self.put(index, word, 0));
     }
 
-    /// Gives pages without objects back to the system, a bounded number from `cursor` on; returns how many. Under the
-    /// lock of the lists.
+    /// Returns pages without objects to the system, a bounded number from `cursor` on; returns how many. Under the
+    /// lists' lock.
     pub(super) fn trim(&self, ready: &mut ReadyPages, cursor: &mut Option<usize>) -> usize {
         self.table.release_vacant(cursor, &mut |words| {
             let page = words.start / PER_PAGE;

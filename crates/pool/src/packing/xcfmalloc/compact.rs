@@ -1,17 +1,13 @@
-//! Compaction: the sparsest frames are emptied into the holes of the others.
+//! Compaction empties the sparsest frames into the holes of other frames.
 //!
-//! *Moving*: block by block. An object of several blocks is put together in one hole when there is one that holds all
-//! of it; otherwise the block goes into a hole that fits it, or its object is scattered in another way. Holes are all
-//! that is taken. When those that are left are too small, *squeezing* begins, if objects may have several blocks:
-//! objects are selected for as new ones are, so each fills up one of the small holes, and what is left of it goes into
-//! a fresh frame, from the part of the limit that is reserved for this. That goes on while it wins an eighth of what it
-//! moves.
+//! *Moving*, block by block: the compactor joins an object in one hole that fits all of it; else it moves the block to
+//! a hole that fits, or scatters the object anew. When the holes are too small and objects may have several blocks,
+//! *squeezing* begins: the selection of new objects fills the small holes, and the rest goes into a fresh frame from
+//! the reserved part of the limit. It goes on while it wins an eighth of what it moves.
 //!
-//! The lock of the lists is held for one block at a time. A frame that another thread has locked is passed over.
-//!
-//! The old frames are held for reading only, so readers of the objects that move are not in the way, nor is compaction
-//! in theirs. A block behind the first one takes the write hold on its object's first frame as well, because side words
-//! change. (I-RELOCATE)
+//! The compactor takes the lock of the lists for one block at a time and skips a frame that another thread has locked.
+//! It takes read guards of the old frames, so it and the readers do not wait for each other. To move a block behind the
+//! first it also takes the write guard of the object's first frame, because side words change. (I-RELOCATE)
 
 use pagefold_frame::{DescriptorId, LockError, ReserveAccess};
 
@@ -37,12 +33,10 @@ const FAILURES_MAX: usize = 16;
 /// Victims that squeezing looks back on, and the frames that they must have won.
 const WINDOW: usize = 16;
 const WON_MIN: usize = 2;
-/// The share of the units of partly used frames that is free, below which squeezing is not worth it, as a divisor; and
-/// the units that must be free at least.
+/// Squeezing needs at least one free unit in this many of partly used frames, and at least so many free units.
 const WORTH_ONE_IN: usize = 32;
 const WORTH_UNITS: usize = 4 * UNITS as usize;
 
-/// How compaction fares, from one call to the next.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     squeezing: bool,
@@ -65,7 +59,6 @@ impl Progress {
         (freed - paid) as u64
     }
 
-    /// Begins anew with other means.
     fn start(&mut self, squeezing: bool) {
         *self = Self { squeezing, debt: self.debt, ..Self::default() };
     }
@@ -86,10 +79,9 @@ impl Progress {
     }
 }
 
-/// What became of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Moved {
-    /// Bytes copied, frames that became free by it, and whole frames that it took.
+    /// Bytes copied, frames freed, and entirely free frames taken.
     Yes {
         bytes: usize,
         freed: usize,
@@ -97,7 +89,6 @@ enum Moved {
     },
     /// It was freed or written meanwhile.
     Gone,
-    /// No hole is large enough.
     NoRoom,
     Busy,
 }
@@ -124,7 +115,7 @@ impl Xcfmalloc {
         let Some(mut progress) = self.compactor.try_lock() else {
             return CompactReport { busy: 1, more: true, ..report };
         };
-        // A call that goes on squeezing has moved nothing yet, and since the last one much may have been freed.
+        // A call that goes on squeezing starts anew once: frees since the last call may have made holes.
         let mut again = progress.squeezing;
         while !self.compact_some(budget, wanted, &mut progress, &mut report) {
             let squeeze = !progress.squeezing && self.max_blocks > 1;
@@ -160,7 +151,7 @@ impl Xcfmalloc {
                 if emptied.is_some_and(|emptied| !progress.goes_on(emptied)) {
                     return false;
                 }
-                // After the work, so that the smallest budget gets on as well.
+                // Checked after the work, so that the smallest budget makes progress.
                 let spent =
                     report.moved_bytes >= budget as u64 && moved_before != report.moved_objects;
                 if spent || report.freed_frames >= wanted {
@@ -173,8 +164,8 @@ impl Xcfmalloc {
         }
     }
 
-    /// Empties one frame as far as others have room. `None`: it is not what it was, or the budget is spent; otherwise
-    /// whether it is empty.
+    /// Empties one frame as far as holes allow; returns whether it is empty. `None`: the frame changed, or the budget
+    /// is spent.
     fn evacuate(
         &self,
         id: DescriptorId,
@@ -216,7 +207,6 @@ impl Xcfmalloc {
         (emptied || !spent).then_some(emptied)
     }
 
-    /// Moves what lies in one block of frame `from`.
     fn relocate(&self, from: DescriptorId, block: Block, squeezing: bool) -> Moved {
         let index = match self.index_of(from, block) {
             Ok(index) => index,
@@ -246,17 +236,15 @@ impl Xcfmalloc {
         moved
     }
 
-    /// Whose object lies in a block.
     fn index_of(&self, from: DescriptorId, block: Block) -> Result<u32, LockError> {
         let guard = self.frames.slab.try_read(from).map_err(|_| LockError::Busy)?;
-        // Used while the frame is held for reading: the header was written before.
+        // Used while this thread has the read guard: the header was written before.
         let used = self.frames.lock().blocks(from).used_block(block.unit);
         let offset = block.unit as usize * UNIT_BYTES;
         let header = &guard.parts().1[offset..];
         used.filter(|&now| now == block).and_then(|_| read_index(header)).ok_or(LockError::Gone)
     }
 
-    /// Moves all of an object into at most `blocks` blocks.
     fn relocate_object(&self, found: &Found<'_>, blocks: usize, source: Source) -> Moved {
         let reading = match self.lock_chain(found, Never) {
             Ok(reading) => reading,
@@ -282,14 +270,13 @@ impl Xcfmalloc {
         }
     }
 
-    /// Moves one block of an object of several.
     fn relocate_block(&self, found: &Found<'_>, (from, unit): (DescriptorId, u32)) -> Moved {
         let (first, first_unit, count) = first_of(found.location);
         let is_first = (first, first_unit) == (from, unit);
-        // Either the new block becomes the first one, or the first one's frame must be held for writing.
+        // Either the new block becomes the first one, or the first one's frame must be locked for writing.
         let anchor = (!is_first).then(|| self.frames.slab.try_write(first)).transpose();
         let Ok(mut anchor) = anchor else { return Moved::Busy };
-        // Where the anchor is the block's frame as well, one hold is enough.
+        // Where the anchor is also the block's frame, one guard is enough.
         let apart = anchor.is_none() || from != first;
         let source = apart.then(|| self.frames.slab.try_read(from)).transpose();
         let Ok(source) = source else { return Moved::Busy };

@@ -3,20 +3,18 @@
 //! ```text
 //!  | index of the handle entry (4) | sentinel (4), if there are any | bytes of the object ...
 //! ```
-//! A block of a whole frame has no header: the index is in a word of the frame's descriptor, so that an object of 4096
-//! bytes takes one frame. How many units a block has follows from how many bytes of the object lie in it.
+//! A block of a whole frame has no header: a word of the frame's descriptor has the index, so an object of 4096 bytes
+//! takes one frame. The units of a block follow from the object's bytes in it.
 //!
-//! Sentinels are there in builds with debug assertions and with the feature `paranoid`. A write beyond the end
-//! of a block breaks the next one's, which is found when that object is read, freed, moved or validated.
+//! Builds with debug assertions or the feature `paranoid` have sentinels. A write beyond the end of a block breaks the
+//! next one's, and the pool finds that when it reads, frees, moves or validates the object.
 
 use pagefold_frame::{DescriptorId, FRAME_BYTES};
 use thiserror::Error;
 
 use super::blocks::{UNIT_BYTES, UNITS};
 
-/// Whether blocks have sentinels, and everybody looks at them.
 pub(super) const PARANOID: bool = cfg!(any(debug_assertions, feature = "paranoid"));
-/// Bytes of the index.
 const INDEX_BYTES: usize = 4;
 /// Bytes of the header of a block that is less than a frame.
 pub(super) const HEADER_BYTES: usize = if PARANOID { 8 } else { INDEX_BYTES };
@@ -45,7 +43,6 @@ fn sentinel(index: u32) -> [u8; 4] {
     (index.rotate_left(16) ^ SENTINEL).to_le_bytes()
 }
 
-/// Writes the header of a block.
 pub(super) fn write_header(header: &mut [u8], index: u32) {
     if let Some((first, rest)) = header.split_first_chunk_mut::<INDEX_BYTES>() {
         *first = index.to_le_bytes();
@@ -55,7 +52,6 @@ pub(super) fn write_header(header: &mut [u8], index: u32) {
     }
 }
 
-/// The index that a header says; `None` for a block without one.
 pub(super) fn read_index(header: &[u8]) -> Option<u32> {
     header.first_chunk().map(|index| u32::from_le_bytes(*index))
 }
@@ -68,9 +64,7 @@ pub(super) fn read_index(header: &[u8]) -> Option<u32> {
     frame.get()
 )]
 pub(super) struct Broken {
-    /// The index of the object's handle entry.
     pub(super) index: u32,
-    /// The frame, by the id of its descriptor.
     pub(super) frame: DescriptorId,
     /// Where the block starts, in bytes from the start of the frame.
     pub(super) offset: usize,

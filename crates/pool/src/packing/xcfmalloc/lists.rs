@@ -1,12 +1,12 @@
 //! Frames and the lists of their free blocks.
 //!
 //! A frame's blocks are two numbers in the words of its descriptor. A frame is on the list of each size that a free
-//! block of it has; the list of whole free frames is the *reserve*. For compaction, frames that are partly used are
-//! also on one of 16 lists by how much of them is used. All lists are sets of descriptor ids, so a thread that takes the
-//! first member takes the lowest frame, and high frames empty out.
+//! block of it has; the list of entirely free frames is the *reserve*. For compaction, partly used frames are also on
+//! one of 16 lists by use. Lists are sets of descriptor ids: a thread takes the lowest frame first, so high frames
+//! empty out.
 //!
-//! Blocks and lists are under one lock ([`Frames::lock`]). Bytes are not: to fill a block takes the write hold on its
-//! frame, which is tried while the block is taken. So a block whose old bytes are still being read is passed over.
+//! One lock guards blocks and lists ([`Frames::lock`]). Filling a block takes the write guard of its frame, which the
+//! thread tries to get while it takes the block. So a thread skips a block whose old bytes a reader still reads.
 //!
 //! # Invariants (I-HOLE)
 //! - A frame is on the list of just those sizes that its free blocks have, and on the list of its use while it is
@@ -32,17 +32,14 @@ pub(super) const WORDS: usize = 6;
 const STARTS: usize = 0;
 const USED: usize = 2;
 const OWNER: usize = 4;
-/// Lists by use.
 pub(super) const USES: usize = 16;
 const SIZES: usize = UNITS as usize;
 
 pub(super) type FrameSlab = Slab<(), WORDS>;
-/// A frame held for writing.
 pub(super) type FrameGuard<'a> = WriteGuard<'a, (), WORDS>;
 
 const _: () = assert!(FrameSlab::DESCRIPTOR_BYTES == 32 || cfg!(loom), "a descriptor is 32 bytes");
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Frames {
     pub(super) slab: FrameSlab,
@@ -53,7 +50,6 @@ pub(super) struct Frames {
     lists: Mutex<Lists>,
 }
 
-/// What is counted beside the lists.
 #[derive(Debug)]
 pub(super) struct Lists {
     /// By size: frames on its list.
@@ -63,7 +59,6 @@ pub(super) struct Lists {
     /// Frames that are partly used, and their free units.
     pub(super) partial: usize,
     pub(super) free_units: usize,
-    /// The frame that is being emptied.
     victim: Option<DescriptorId>,
     /// Live objects of more than one block.
     pub(super) split_objects: usize,
@@ -82,7 +77,6 @@ impl FramesToFree {
         Self { ids: [DescriptorId::new(0); MAX_BLOCKS], count: 0 }
     }
 
-    /// How many frames.
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -123,7 +117,6 @@ impl Frames {
         Locked { frames: self, lists: self.lists.lock() }
     }
 
-    /// A new frame on no list, held for writing.
     pub(super) fn create(&self, access: ReserveAccess) -> Result<FrameGuard<'_>, OutOfFrames> {
         let guard = self.slab.create(FrameCount::ONE, access, ())?;
         let number = guard.id().get() as usize;
@@ -157,7 +150,6 @@ impl Frames {
     }
 }
 
-/// The frames with their lists held.
 #[derive(Debug)]
 pub(super) struct Locked<'a> {
     frames: &'a Frames,
@@ -169,7 +161,6 @@ impl<'a> Locked<'a> {
         Blocks { starts: self.frames.load(id, STARTS), used: self.frames.load(id, USED) }
     }
 
-    /// Changes the blocks of a frame, and the lists with them.
     fn change(&mut self, id: DescriptorId, before: Blocks, after: Blocks) {
         self.frames.store(id, STARTS, after.starts);
         self.frames.store(id, USED, after.used);
@@ -193,7 +184,6 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// Takes a frame off the lists of `before` and puts it on those of `after`.
     fn relist(&mut self, id: DescriptorId, before: Blocks, after: Blocks) {
         let number = id.get() as usize;
         let (old, new) = (before.free_sizes(), after.free_sizes());
@@ -233,7 +223,6 @@ impl<'a> Locked<'a> {
         self.lists.sizes & u64::MAX << (from - 1) & u64::MAX >> (UNITS - to)
     }
 
-    /// Locks a frame for writing, if no guard is in the way.
     pub(super) fn try_write(&self, id: DescriptorId) -> Result<FrameGuard<'a>, LockError> {
         self.frames.slab.try_write(id)
     }
@@ -254,7 +243,6 @@ impl<'a> Locked<'a> {
         block.unit
     }
 
-    /// Takes the first `units` of a new frame.
     pub(super) fn take_new(&mut self, id: DescriptorId, units: u32) -> u32 {
         let mut blocks = Blocks::FREE;
         blocks.take(Block { unit: 0, units: UNITS }, units);
@@ -262,20 +250,18 @@ impl<'a> Locked<'a> {
         0
     }
 
-    /// Notes whose object has a whole frame.
     pub(super) fn set_owner(&self, id: DescriptorId, index: u32) {
         // ORDERING: Relaxed; under the lock of the lists.
         self.frames.slab.words(id)[OWNER].store(index, Ordering::Relaxed);
     }
 
-    /// Whose object has a frame that is one used block.
     pub(super) fn owner(&self, id: DescriptorId) -> u32 {
         // ORDERING: Relaxed; under the lock of the lists.
         self.frames.slab.words(id)[OWNER].load(Ordering::Relaxed)
     }
 
-    /// Frees a block. A frame that has no other one is kept if the reserve has fewer than `keep` frames and it is not
-    /// the one that is being emptied; otherwise it is frames_to_free.
+    /// Frees a block. If the frame is then entirely free, it joins the reserve if that has fewer than `keep` frames and
+    /// the frame is not the victim; otherwise it joins `frames_to_free`.
     pub(super) fn give(
         &mut self,
         id: DescriptorId,
@@ -300,7 +286,7 @@ impl<'a> Locked<'a> {
         self.change(id, before, after);
     }
 
-    /// Takes a frame without a used block back out of the reserve, or from those that are frames_to_free.
+    /// Takes an entirely free frame out of the reserve or out of `frames_to_free`.
     pub(super) fn withdraw(&mut self, id: DescriptorId, frames_to_free: &mut FramesToFree) {
         match frames_to_free.ids[..frames_to_free.count].iter().position(|&other| other == id) {
             Some(at) => {
@@ -311,12 +297,11 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// Frames of the reserve.
     pub(super) fn entirely_free(&self) -> usize {
         self.lists.counts[SIZES - 1] as usize
     }
 
-    /// Dooms some frames of the reserve; `None` when it is empty.
+    /// Takes some frames of the reserve to free; `None` when it is empty.
     pub(super) fn take_reserve(&mut self) -> Option<FramesToFree> {
         let mut frames_to_free = FramesToFree::none();
         while frames_to_free.count < MAX_BLOCKS
@@ -328,7 +313,7 @@ impl<'a> Locked<'a> {
         (frames_to_free.count > 0).then_some(frames_to_free)
     }
 
-    /// Up to `most` frames that are partly used, those that are used least first, as the lists have them.
+    /// Up to `most` partly used frames, the least used first.
     pub(super) fn sparsest(&self, most: usize) -> Vec<DescriptorId> {
         let mut found = Vec::new();
         for list in 0..USES {
@@ -346,7 +331,7 @@ impl<'a> Locked<'a> {
     /// Takes a frame that is partly used off its lists, so that no store fills it.
     pub(super) fn begin_emptying(&mut self, id: DescriptorId) -> Option<Blocks> {
         let blocks = self.blocks(id);
-        // Since it was found it may have been filled, or emptied, and even be another frame by now.
+        // Since the scan it may have been filled or emptied, or its id reused.
         let listed =
             use_of(blocks).is_some_and(|list| self.frames.by_use.contains(list, id.get() as usize));
         listed.then(|| {
@@ -356,7 +341,7 @@ impl<'a> Locked<'a> {
         })
     }
 
-    /// Puts the frame that is being emptied back on its lists. `true`: it is empty, and gone.
+    /// Puts the victim back on its lists. `true`: it is empty and freed.
     pub(super) fn end_emptying(&mut self) -> bool {
         match self.lists.victim.take() {
             Some(id) => {

@@ -3,14 +3,15 @@
 //! 1. The entry was loaded. It says the first block and how many there are.
 //! 2. The first block's frame is locked.
 //! 3. The side words are loaded, and the frames of the other blocks are locked as they say.
-//! 4. The entry is loaded again. If it is not the same word, all guards are dropped, and the engine looks the handle up again.
+//! 4. The entry is loaded again. If it is not the same word, all guards are dropped, and the engine looks the handle up
+//!   again.
 //!
-//! *Why the words of step 3 are those of the entry.* A thread that changes entry or words of a live object has, until both
-//! are changed, the write guard of the frame whose block is the first one afterwards (I-RELOCATE). So while the frame of
-//! step 2 is locked, no thread makes the entry say a block of it, and none changes the words of an entry that says one. If
-//! the entry is the same in step 4, it was so ever since step 2, and so were the words. *Why the bytes stay.* At step 4 the
-//! object lay where entry and words say, and all its frames are locked; only a write guard gives the right to write them.
-//! If the object is freed or moved after that, its blocks are filled anew only after these guards.
+//! *Why the words of step 3 are those of the entry.* A thread that changes entry or words of a live object has, until
+//! both are changed, the write guard of the frame whose block is the first one afterwards (I-RELOCATE). While step 2
+//! locks that frame, no thread makes the entry say a block of it, and none changes the words of an entry that says one.
+//! So if the entry is the same in step 4, neither it nor the words changed since step 2. *Why the bytes stay.* At step
+//! 4 all frames of the object are locked, and only a write guard permits writing. If the object is freed or moved
+//! later, its blocks are filled only after these guards.
 
 use pagefold_frame::{LockError, ReadGuard};
 
@@ -26,10 +27,8 @@ use crate::{
     slices::Slices,
 };
 
-/// The read guard of a frame.
 type FrameReader<'a> = ReadGuard<'a, (), WORDS>;
 
-/// An object whose frames are held for reading.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
     pub(super) chain: Chain,
@@ -71,7 +70,6 @@ impl Reading<'_> {
     }
 }
 
-/// An object whose frames are held for writing.
 #[derive(Debug)]
 pub(super) struct Writing<'a> {
     pub(super) chain: Chain,
@@ -79,7 +77,6 @@ pub(super) struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// The bytes of the frame that a block lies in.
     pub(super) fn frame(&mut self, part: Part) -> &mut [u8] {
         let guard = self.held.iter_mut().flatten().find(|guard| guard.id() == part.id);
         guard.expect("each block's frame is held").parts().1
@@ -97,7 +94,7 @@ impl Xcfmalloc {
         let slab = &self.frames.slab;
         let lock = |id| if N::WAITS { slab.read(id) } else { slab.try_read(id) };
         let first = lock(first_of(found.location).0)?;
-        // Of another object's words nothing may come out, or anything.
+        // The words are another object's: no bytes may be given out.
         let Some(chain) = self.sides.chain(found.index, found.location) else {
             assert!(
                 !found.is_current(),

@@ -1,7 +1,7 @@
 //! xcfmalloc: scatter-gather. An object may lie in several blocks in different frames, so any hole is usable.
 //!
-//! Frames are carved into blocks, multiples of 64 bytes; each free block is on the list of its size. An object is a
-//! chain of at most `max_blocks` blocks (2 unless the builder says otherwise).
+//! Frames are carved into blocks, multiples of 64 bytes. An object is a chain of at most `max_blocks` blocks (default
+//! 2).
 //!
 //! ```text
 //!  handle -> entry: first block, number of blocks -> descriptor (place of the frame) -> header, bytes
@@ -29,12 +29,11 @@
 //! | rounding | 0 to 63 in its last block, 32 on average |
 //! | its share of the frame's | 32 (descriptor), 8 (lists of sizes), 2 (lists of use), and the arena's 5 |
 //!
-//! So with two blocks and three objects a frame it is 16 bytes in tables, some 16 for the share of the frame, and 4 to
-//! 8 in the blocks. The design of 2011 took 20 to 24 bytes a block and as many an object, 40 and more, and walked its
-//! lists; here every step but the bytes is a few counts of zeros.
+//! With two blocks and three objects a frame: 16 bytes in tables, some 16 of the frame's share, and 4 to 8 in the
+//! blocks. The design of 2011 took 20 to 24 bytes a block and as many an object.
 //!
 //! # Concurrency
-//! Blocks and lists are under one lock, held for one object at a time. Reading and `len` do not take it.
+//! One lock guards blocks and lists, for one object at a time. Reading and `len` do not take it.
 
 mod audit;
 mod blocks;
@@ -77,13 +76,11 @@ use crate::{
 const RESERVE_PAGES: usize = 8;
 /// The least a limit leaves beside fixed structures, reserve and one object: the first pages of every table.
 const SPARE_FRAMES: usize = 32;
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Xcfmalloc {
     base: Base,
     frames: Frames,
     sides: Sides,
-    /// Locked by the thread that compacts.
     compactor: Mutex<Progress>,
     max_blocks: usize,
     max_len: usize,
@@ -93,7 +90,6 @@ pub(crate) struct Xcfmalloc {
 impl Xcfmalloc {
     pub(crate) fn new(config: PoolConfig, options: XcfmallocOptions) -> Result<Self, BuildError> {
         let max_blocks = options.checked_max_blocks(MAX_BLOCKS)?;
-        // An object takes a unit at least, so more never fit the frames.
         let base = Base::new(config, UNIT_BYTES, FRAME_BYTES)?;
         let address_space = base.arena.address_space();
         Ok(Self {
@@ -114,7 +110,7 @@ impl Xcfmalloc {
         assert!(is_intact(part.header(frame), index), "{broken}");
     }
 
-    /// Gives pages of side words back that no object needs; returns how many bytes.
+    /// Returns unneeded pages of side words to the system; returns how many bytes.
     fn trim_sides(&self) -> usize {
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
@@ -181,7 +177,7 @@ impl Packing for Xcfmalloc {
         let mut reservation =
             self.insist(attempt, || self.reserve(len, index, self.max_blocks, source, write_down))?;
         reservation.fill(index, content);
-        // Published while the frames are locked, so a reader that finds the entry waits for the bytes.
+        // Published while the frames are locked: a reader that finds the entry waits for the bytes.
         let published = publish(reservation.chain.location());
         assert!(published, "the entry of a new object is the caller's");
         Ok(true)
@@ -189,7 +185,7 @@ impl Packing for Xcfmalloc {
 
     fn overwrite(&self, found: &Found<'_>, bytes: &[u8]) -> Result<(), LockError> {
         let mut locked = self.try_lock_for_writing(found)?;
-        // It may be freed meanwhile; its blocks are filled anew only after these guards.
+        // A free may come meanwhile; its blocks are filled only after these guards.
         let (chain, mut rest) = (locked.chain, bytes);
         for &part in chain.parts() {
             let (here, after) = rest.split_at(part.len);
@@ -218,7 +214,7 @@ impl Packing for Xcfmalloc {
     }
 
     fn migrate(&self, found: &Found<'_>) -> Result<usize, FrameMigrateError> {
-        // All frames or none: another guard on one of them is known before the first is moved.
+        // All frames or none: a guard in the way is known before the first write.
         let chain = match self.try_lock_for_writing(found) {
             Ok(locked) => locked.chain,
             Err(LockError::Busy) => return Err(FrameMigrateError::Busy(Busy::Locked)),

@@ -7,13 +7,12 @@
 //!  2. unless this is the last block allowed: the largest smaller one, filled whole
 //!  3. the smallest larger one, of which the rest goes back to its list; then a frame of the reserve, then a new one
 //! ```
-//! So partly used frames are filled before whole ones, and only the last block of a chain is ever split. What needs a
-//! whole frame gets one at once, which is an exact fit; when there is none left it goes into holes like the others.
-//! A smaller block is taken only if what it leaves fits the blocks that are still allowed. If the chain cannot be
-//! completed every block goes back.
+//! So partly used frames are filled first, and only the last block of a chain is split. An object that needs a frame
+//! gets one at once; if none is left it goes into holes. A smaller block is taken only if the rest fits the blocks
+//! still allowed. If the chain cannot be completed, every block goes back.
 //!
-//! Blocks are chosen and their frames are held (tried) under the lock of the lists; new frames are made, and bytes are
-//! copied, without it.
+//! A thread chooses blocks and locks their frames (by trying) under the lock of the lists. It makes frames and copies
+//! bytes without that lock.
 
 use pagefold_frame::{OutOfFrames, ReserveAccess};
 use pagefold_sys::sync;
@@ -33,7 +32,6 @@ use crate::{
 /// Attempts at the limit while guards are in the way of frames whose holes would fit.
 const ATTEMPTS_AT_LIMIT: usize = 64;
 
-/// No blocks for a chain within the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct NoBlocks {
     /// Whether frames were passed over because guards were in the way.
@@ -48,18 +46,15 @@ impl From<NoBlocks> for NoRoom {
     }
 }
 
-/// Where blocks may come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// Holes, the reserve, and new frames within this claim.
     Anywhere(ReserveAccess),
-    /// Holes of frames that are partly used, the smallest larger before smaller ones: for what is moved so that frames
-    /// become free.
+    /// Holes of partly used frames, the smallest larger before smaller ones: for compaction.
     Holes,
 }
 
 impl Source {
-    /// The units of the largest block there may be.
     fn units_max(self) -> u32 {
         match self {
             Self::Anywhere(_) => UNITS,
@@ -68,10 +63,9 @@ impl Source {
     }
 }
 
-/// What became of the search for the next block of a reservation.
 enum Next {
     Taken,
-    /// There are only new frames left to take from.
+    /// Only new frames are left.
     NewFrame,
 }
 
@@ -95,7 +89,7 @@ impl Xcfmalloc {
         outcome
     }
 
-    /// Takes blocks for `len` bytes and locks their frames; `complete` is called with the lists still locked, and may
+    /// Takes blocks for `len` bytes and locks their frames. Calls `complete` with the lists still locked; it may
     /// refuse. If anything fails, all blocks are back on their lists.
     pub(super) fn reserve(
         &self,
@@ -127,7 +121,7 @@ impl Xcfmalloc {
                 reservation.retire_spares();
                 return Ok(reservation);
             }
-            // Nothing is held while a frame is made, which may take a while: others may be waiting to read.
+            // Making a frame may take long: readers may wait, so nothing stays locked.
             let frames_to_free = reservation.start_over(&mut locked, self.keep());
             drop(locked);
             self.frames.reap(&frames_to_free);
@@ -146,7 +140,6 @@ impl Xcfmalloc {
         }
     }
 
-    /// Takes the next block of a reservation.
     fn next_block<'a>(
         &self,
         locked: &mut Locked<'a>,
@@ -182,8 +175,7 @@ impl Xcfmalloc {
                 reservation.take_largest(locked, smaller)
                     || reservation.take_smallest(locked, larger)
             }
-            // With the condition the other way round a smaller block is looked for only where none can complete the
-            // chain, so it would go back at once.
+            // Inverted: smaller blocks are tried only where none completes the chain, so they would go back at once.
             (Source::Anywhere(_), BlockSelection::Inverted) => {
                 reservation.take_smallest(locked, larger)
             }

@@ -1,7 +1,7 @@
-//! A chain that is being put together: blocks that are taken, and their frames, held for writing.
+//! A chain under construction: blocks that are taken, and write guards of their frames.
 //!
-//! No entry names the blocks of a reservation yet. They end in one of two ways: an entry and its side words are made to say
-//! them while the frames are still held, or all of them go back to their lists.
+//! No entry names these blocks yet. Either an entry and its side words come to say them while the frames are still
+//! locked, or all of them go back to their lists.
 
 use pagefold_frame::DescriptorId;
 
@@ -13,20 +13,17 @@ use super::{
 };
 use crate::engine::Content;
 
-/// Frames looked at for a block of one size before going on: some may be held.
+/// Frames to try for a block of one size: some may be locked.
 const CANDIDATES: usize = 4;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct BlockReservation<'a> {
     pub(super) chain: Chain,
     held: [Option<Held<'a>>; MAX_BLOCKS],
     /// New frames, on no list.
     spares: [Option<FrameGuard<'a>>; MAX_BLOCKS],
-    /// What it is for.
     len: usize,
     blocks: usize,
-    /// Bytes that no block holds yet.
     rest: usize,
     /// Blocks that may still be taken.
     left: usize,
@@ -36,7 +33,6 @@ pub(super) struct BlockReservation<'a> {
     pub(super) whole_taken: usize,
 }
 
-/// A frame that a block of the reservation is in.
 #[derive(Debug)]
 struct Held<'a> {
     guard: FrameGuard<'a>,
@@ -45,7 +41,6 @@ struct Held<'a> {
 }
 
 impl<'a> BlockReservation<'a> {
-    /// A reservation for `len` bytes in at most `blocks` blocks.
     pub(super) fn new(len: usize, blocks: usize) -> Self {
         Self {
             chain: Chain::empty(),
@@ -60,12 +55,10 @@ impl<'a> BlockReservation<'a> {
         }
     }
 
-    /// Bytes that no block holds yet.
     pub(super) fn rest(&self) -> usize {
         self.rest
     }
 
-    /// Blocks that may still be taken.
     pub(super) fn left(&self) -> usize {
         self.left
     }
@@ -86,13 +79,11 @@ impl<'a> BlockReservation<'a> {
         *slot.expect("a reservation asks for no more frames than blocks") = Some(guard);
     }
 
-    /// Gives new frames that were not needed back to the arena.
     pub(super) fn retire_spares(&mut self) {
         self.spares.iter_mut().filter_map(Option::take).for_each(FrameGuard::retire);
     }
 
-    /// Takes a free block of just `size` units from a frame that no other thread has locked, and fills it as far as it
-    /// goes. `false`: there is none among the first few.
+    /// Fills a free block of just `size` units in a frame that it can lock. `false`: none among the first few.
     pub(super) fn take(&mut self, locked: &mut Locked<'a>, size: u32) -> bool {
         let mut from = 0;
         for _ in 0..CANDIDATES {
@@ -138,7 +129,6 @@ impl<'a> BlockReservation<'a> {
         false
     }
 
-    /// Takes what is needed of a spare frame. `false`: there is none.
     pub(super) fn take_spare(&mut self, locked: &mut Locked<'a>) -> bool {
         let Some(guard) = self.spares.iter_mut().find_map(Option::take) else { return false };
         let (id, len) = (guard.id(), self.rest.min(pagefold_frame::FRAME_BYTES));
@@ -155,7 +145,6 @@ impl<'a> BlockReservation<'a> {
         self.left -= 1;
     }
 
-    /// Writes headers and content.
     pub(super) fn fill(&mut self, index: u32, content: Content<'_>) {
         let (chain, mut done) = (self.chain, 0);
         for part in chain.parts() {
@@ -167,8 +156,8 @@ impl<'a> BlockReservation<'a> {
         }
     }
 
-    /// Puts all blocks back on their lists and unlocks their frames; new frames are spare again. Other frames that
-    /// are without blocks then are frames_to_free unless `keep` allows them in the reserve.
+    /// Puts all blocks back on their lists and unlocks their frames; new frames are spare again. Other empty frames are
+    /// to be freed unless `keep` allows them in the reserve.
     pub(super) fn start_over(&mut self, locked: &mut Locked<'a>, keep: usize) -> FramesToFree {
         let fresh = Self::new(self.len, self.blocks);
         let Self { chain, held, spares, met_busy, .. } = std::mem::replace(self, fresh);

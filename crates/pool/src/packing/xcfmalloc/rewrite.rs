@@ -1,8 +1,7 @@
 //! Other blocks for a live object, and freeing blocks.
 //!
-//! `free` decides by one exchange of the handle entry which thread frees, and takes no guard. The blocks go back to their
-//! lists at once; their bytes stay as they are while a reader is there, because to fill a block takes the write guard of
-//! its frame.
+//! One exchange of the handle entry decides which thread frees; `free` takes no guard. The blocks go back to their
+//! lists at once. Their bytes stay while a reader is there, because filling a block takes the write guard of its frame.
 
 use pagefold_frame::ReserveAccess;
 
@@ -18,7 +17,6 @@ use crate::engine::Found;
 /// Frames that stay in the reserve: enough for a burst of stores, little beside any pool.
 const WHOLE_KEPT: usize = 32;
 
-/// The blocks of an object that new ones replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Replaced {
     All,
@@ -27,13 +25,12 @@ pub(super) enum Replaced {
 }
 
 impl Xcfmalloc {
-    /// Whether what is charged already is within what the claim may use: a frame of the reserve may be taken then.
+    /// Whether the charge so far is within what the access may use: then a frame of the reserve may be taken.
     pub(super) fn allows(&self, access: ReserveAccess) -> bool {
         self.base.memory.allows(access)
     }
 
-    /// Frames that may stay in the reserve. What overwriting and compaction took beyond the limit for others goes
-    /// back, so that it is there the next time.
+    /// Frames that may stay in the reserve: none while overwriting and compaction use more than the normal limit.
     pub(super) fn keep(&self) -> usize {
         if self.allows(ReserveAccess::Normal) { WHOLE_KEPT } else { 0 }
     }
@@ -55,7 +52,6 @@ impl Xcfmalloc {
         self.frames.reap(&frames_to_free);
         self.base.counters.remove_payload(chain.len());
         self.base.handles.give_back(index);
-        // Not under the lock, which other threads need as well.
         if let Some(broken) = broken {
             panic!("{broken}");
         }
@@ -71,12 +67,11 @@ impl Xcfmalloc {
         Some(Broken { index, frame: part.id, offset: part.offset() })
     }
 
-    /// Makes entry and side words say the blocks of a reservation instead of those that are replaced, and frees the latter;
-    /// frames that are empty then are the caller's to kill. `None`: the entry is not what was found any more, and
-    /// nothing has changed.
+    /// Makes entry and side words say the reservation's blocks, and frees the replaced ones; the caller reaps the empty
+    /// frames. `None`: the entry has changed, and nothing else has.
     ///
-    /// I-RELOCATE: the reservation holds its frames for writing until both are changed. If the first block stays, the caller
-    /// holds its frame for writing.
+    /// I-RELOCATE: the reservation has write guards of its frames until both are changed. If the first block stays, the
+    /// caller has the write guard of its frame.
     pub(super) fn switch<'a>(
         &'a self,
         found: &Found<'_>,
@@ -85,7 +80,7 @@ impl Xcfmalloc {
         keep: usize,
     ) -> Option<FramesToFree> {
         let mut locked = self.frames.lock();
-        // Words change under this lock, so these are the entry's if it is still this one.
+        // Words change under this lock, so they are the entry's if it is still this one.
         let old = self.sides.chain(found.index, found.location);
         let new = old.map(|old| match replaced {
             Replaced::All => reservation.chain,
@@ -117,7 +112,6 @@ impl Xcfmalloc {
         Some(frames_to_free)
     }
 
-    /// Gives all frames of the reserve back to the arena.
     pub(super) fn empty_reserve(&self) {
         loop {
             let frames_to_free = self.frames.lock().take_reserve();

@@ -31,7 +31,6 @@ fn pool(max_blocks: u32) -> Xcfmalloc {
     pool_with(XcfmallocOptions::new().max_blocks(max_blocks))
 }
 
-/// An object that fills a block of so many units.
 fn store(pool: &Xcfmalloc, units: u32) -> Handle {
     pool.store(&bytes(capacity(units))).expect("room")
 }
@@ -51,14 +50,12 @@ fn blocks_of(pool: &Xcfmalloc, handle: Handle) -> Vec<(u32, u32, u32)> {
     chain.parts().iter().map(|part| (part.id.get(), part.unit, part.units())).collect()
 }
 
-/// How each frame is carved.
 fn carving(pool: &Xcfmalloc) -> BTreeMap<DescriptorId, Blocks> {
     let ids: Vec<_> = pool.packing().frames.slab.live().map(|(id, _)| id).collect();
     let locked = pool.packing().frames.lock();
     ids.into_iter().map(|id| (id, locked.blocks(id))).collect()
 }
 
-/// Free blocks of all frames that are partly used, by frame, unit and units.
 fn holes(pool: &Xcfmalloc) -> Vec<(u32, u32, u32)> {
     let carved = carving(pool).into_iter().filter(|(_, blocks)| *blocks != Blocks::FREE);
     let free = carved.flat_map(|(id, blocks)| blocks.free_blocks().map(move |block| (id, block)));
@@ -89,7 +86,6 @@ fn carve<const N: usize>(pool: &Xcfmalloc, sizes: [(u32, bool); N]) {
     }
 }
 
-/// Reads an object that `store` made.
 fn assert_whole(pool: &Xcfmalloc, handle: Handle, len: usize) {
     let mut buffer = vec![0; len];
     assert_eq!(pool.read_into(handle, &mut buffer), Ok(len));
@@ -247,7 +243,7 @@ fn several_new_frames_are_had_where_none_may_be_kept() {
         while let Ok(handle) = pool.store(&bytes(len)) {
             stored.push(handle);
         }
-        // At the limit the old blocks are held, and the new ones come from what is kept for this.
+        // At the limit the old blocks are locked, and the new ones come from the overwrite reserve.
         for handle in stored.into_iter().take(20) {
             let mut written = Ok(());
             pool.read(handle, &mut |_| written = pool.write(handle, &bytes(len))).expect("alive");
@@ -317,7 +313,7 @@ fn compaction_moves_the_blocks_of_an_object_one_by_one() {
     let split = pool.store(&bytes(len)).expect("room");
     assert_eq!(blocks_of(&pool, split), [(0, 0, 5), (0, 6, 9)], "both in one frame");
     free(&pool, [five, nine, between, after]);
-    // The second block goes first, because it is the larger one: its frame is held as that of the first block.
+    // The second block goes first, being larger: its frame is locked as that of the first block.
     let report = pool.compact(usize::MAX);
     assert_eq!(blocks_of(&pool, split), [(1, 0, 5), (1, 6, 9)]);
     assert_eq!((report.moved_objects, report.freed_frames), (2, 1));

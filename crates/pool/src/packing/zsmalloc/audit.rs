@@ -13,7 +13,7 @@ use super::{
 use crate::engine::{Audit, Location};
 
 impl Zsmalloc {
-    /// Bytes of the zspages that their classes could do without. What lending would win beside is not counted.
+    /// Bytes of the zspages that their classes could do without; lending is not counted.
     pub(super) fn reclaimable(&self) -> usize {
         let frames = |class: usize| self.spare(class) * self.class(class).frames as usize;
         (0..self.table.classes().len()).map(frames).sum::<usize>() * FRAME_BYTES
@@ -47,7 +47,6 @@ impl Zsmalloc {
         self.zspages.validate()
     }
 
-    /// The groups that the lists say, by id.
     fn audit_lists(&self) -> Result<HashMap<DescriptorId, (usize, usize)>, String> {
         let mut lists = HashMap::new();
         self.groups.check(&self.zspages, &mut |id, class, group| match lists
@@ -63,7 +62,6 @@ impl Zsmalloc {
         }
     }
 
-    /// A zspage against its lists and entries: its class and used places.
     fn audit_zspage(
         &self,
         id: DescriptorId,

@@ -1,19 +1,16 @@
-//! Compaction: zspages are emptied into the free places of others, so that their frames become free.
+//! Compaction empties zspages into free slots of other zspages, so that their frames become free.
 //!
-//! *Within a class*: as long as a class has as many free places as a zspage has, its emptiest zspage is emptied into its
-//! fullest. What is left of each class is less than a zspage, and over all classes that is most of what a small pool
-//! wastes. *Across classes*: a larger class lends its free places. Of each class the emptiest zspage is looked at, those
-//! that move the fewest bytes for a frame first; if every object in it finds a place, in the tightest class that has
-//! one, it is emptied. An object that was moved into a larger class goes home by the same rule when its zspage is
-//! emptied: its own class is the tightest.
+//! *Within a class*: while a class has as many free slots as a zspage has slots, the compactor empties its emptiest
+//! zspage into its fullest. *Across classes*: a larger class lends free slots. The compactor takes the emptiest zspage
+//! of each class, those that move the fewest bytes a frame first, and empties it if every object finds a slot, in the
+//! tightest class that has one. A lent slot is vacated by the same rule.
 //!
-//! Nothing is moved that does not win: whether all objects find a place is counted before the first one moves (other
-//! threads may take places in between). Each zspage that is emptied is one less and none is ever made, so it ends, and
-//! nothing goes to and fro. A call moves at most [`OBJECTS_MAX`] objects, and what it costs beside is a few loads a
-//! class, whatever the pool's size: victims and targets come from the fullness groups.
+//! The compactor counts whether all objects find a slot before it moves the first one. Each emptied zspage is one less
+//! and none is made, so compaction ends. A call moves at most [`OBJECTS_MAX`] objects; the rest costs a few loads a
+//! class.
 //!
-//! Object by object both zspages are held for writing, the bytes are copied and the entry is exchanged (I-RELOCATE). So
-//! a reader waits for one object at most, and a zspage that a reader has is passed over.
+//! For each object the compactor locks both zspages for writing, copies the bytes and exchanges the entry (I-RELOCATE).
+//! A reader waits for one object at most; the compactor skips a zspage that has a reader.
 
 use pagefold_frame::DescriptorId;
 use pagefold_sys::sync::{self, Ordering};
@@ -26,9 +23,8 @@ use crate::{
 
 /// The most objects that one call moves.
 const OBJECTS_MAX: u64 = 1024;
-/// Zspages of a class looked at, when the emptiest are held by others.
+/// Zspages of a class to try when the emptiest are locked.
 const VICTIMS: usize = 4;
-/// Which free places may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     /// Those of the victim's class, and of the classes between it and the object's own.
@@ -37,29 +33,27 @@ enum Reach {
     Larger,
 }
 
-/// What became of the next object of a victim.
+/// The result of moving a victim's next object.
 enum Step {
     /// It was moved, and so many bytes.
     Moved(usize),
-    /// The victim is empty, and gone.
+    /// The victim is empty and freed.
     Emptied { moved: Option<usize> },
     /// It was freed or written meanwhile.
     Gone,
-    /// There is no place for it.
+    /// No free slot fits it.
     NoRoom,
-    /// Another guard is on the victim.
+    /// Another thread has the victim locked.
     Busy,
-    /// There is no other.
+    /// The victim has no further object.
     End,
 }
 
-/// What became of a class's emptiest zspage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Emptied,
     /// It cannot be emptied, or not now.
     Stays,
-    /// The budget is spent.
     Spent,
 }
 
@@ -68,7 +62,7 @@ impl Zsmalloc {
     pub(super) fn empty_zspages(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
         let Some(_compactor) = self.compactor.try_lock() else {
-            // A caller that goes on until there is no more waits for the other thread this way.
+            // A caller that loops until there is no more waits for the other compactor here.
             sync::yield_now();
             return CompactReport { busy: 1, more: true, ..report };
         };
@@ -104,7 +98,6 @@ impl Zsmalloc {
         }
     }
 
-    /// The zspages that a class could do without.
     pub(super) fn spare(&self, class: usize) -> usize {
         let Some(objects) = self.objects(class) else { return 0 };
         self.groups.holes(class, objects) / objects as usize
@@ -136,7 +129,7 @@ impl Zsmalloc {
         candidates.into_iter().map(|(_, class)| class)
     }
 
-    /// Empties the emptiest zspage of a class, if all that is in it finds a place elsewhere.
+    /// Empties the emptiest zspage of a class if all its objects find a slot elsewhere.
     fn empty_one(
         &self,
         class: usize,
@@ -168,7 +161,7 @@ impl Zsmalloc {
             let outcome = self.empty(id, class, reach, budget, report);
             self.victim.store(0, Ordering::Release);
             if outcome != Outcome::Emptied {
-                // It is listed again, by this thread or by the one that has it locked.
+                // This thread, or the one that has it locked, lists it again.
                 self.relist_later(id);
             }
             return outcome;
@@ -197,7 +190,7 @@ impl Zsmalloc {
             Some(objects) => self.groups.holes(other, objects),
             None => 0,
         };
-        // From the largest class down, what is free must suffice for all that can lie nowhere below.
+        // From the largest class down: free slots must suffice for all objects that fit nowhere below.
         let mut free: usize = (class + 1..self.table.classes().len()).map(holes).sum();
         for other in (0..=class).rev() {
             free += holes(other);
@@ -209,12 +202,10 @@ impl Zsmalloc {
         true
     }
 
-    /// The smallest class that an object fits in.
     fn own_class(&self, header: Header) -> usize {
         self.table.index_of(usize::from(header.len)).expect("an object is no longer than a frame")
     }
 
-    /// Moves the objects of a victim to other places, one by one.
     fn empty(
         &self,
         id: DescriptorId,
@@ -226,7 +217,7 @@ impl Zsmalloc {
         let frames = u64::from(self.class(class).frames);
         let mut at = 0;
         loop {
-            // After the work, so that the smallest budget gets on as well.
+            // Checked after the work, so that the smallest budget makes progress.
             let spent = report.moved_objects > 0 && report.moved_bytes >= budget as u64;
             if spent || report.moved_objects >= OBJECTS_MAX {
                 return Outcome::Spent;
@@ -276,7 +267,6 @@ impl Zsmalloc {
         };
         *at = slot + 1;
         let Some(found) = self.base.find_at(header.index, Location::Slot { id: from, slot }) else {
-            // Freed, and left pending since the drain.
             self.unlock_and_relist(source);
             return Step::Gone;
         };
@@ -292,7 +282,8 @@ impl Zsmalloc {
         let place = self.take(&mut target, len, header.index);
         let old = self.zspage(&mut source);
         self.zspage(&mut target).copy_from(place, &old, slot, len);
-        // I-RELOCATE: both zspages are locked for writing, so a thread that locks the old one after this sees the new entry.
+        // I-RELOCATE: both zspages are locked for writing, so a thread that locks the old one after this sees the new
+        // entry.
         let step = if found.relocate(Location::Slot { id, slot: place }) {
             self.give(&mut source, slot);
             match source.parts().0.live {
@@ -303,7 +294,7 @@ impl Zsmalloc {
             self.give(&mut target, place);
             Step::Gone
         };
-        // The target first: giving the source's frames back may take the system a while.
+        // The target first: returning the source's frames to the system may take long.
         self.unlock_and_relist(target);
         self.unlock_and_relist(source);
         step

@@ -1,8 +1,8 @@
-//! Zspages by class and by how full they are: the fullest that has room, and the emptiest, in a few loads.
+//! Zspages by class and fullness.
 //!
-//! A class has ten *fullness groups*, by tenths of its places that are used; each is a doubly linked list through two
-//! words of the descriptors, under the lock of the class. A full zspage is in none. A bit for each class says whether
-//! any zspage of it has room, so that a larger one to borrow from is found without going through the classes.
+//! A class has ten *fullness groups*, by tenths of used slots. Each is a doubly linked list through two descriptor
+//! words, under the lock of the class. A full zspage is in none. One bit a class says whether any zspage of it has
+//! room.
 //!
 //! # Invariants (I-GROUP)
 //! - A zspage is linked and unlinked only under its write guard; `Body::listed` says where it is.
@@ -14,9 +14,8 @@ use pagefold_sys::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, Padded};
 
 use super::{ZspageSlab, zspage::Body};
 
-/// Fullness groups of a class.
 pub(super) const GROUPS: usize = 10;
-/// Words of a zspage's descriptor that need no hold.
+/// Words of a zspage's descriptor that need no guard.
 const PREV: usize = 0;
 const NEXT: usize = 1;
 
@@ -26,7 +25,6 @@ pub(super) fn group_of(live: u16, objects: u32) -> Option<usize> {
     (live < objects).then(|| live as usize * GROUPS / objects as usize)
 }
 
-/// The group that a body says.
 pub(super) fn listed(body: &Body) -> Option<usize> {
     usize::from(body.listed).checked_sub(1)
 }
@@ -43,7 +41,6 @@ impl Lists {
     }
 }
 
-/// A class's lists, and its sums.
 #[derive(Debug, Default)]
 struct Class {
     lists: Mutex<Lists>,
@@ -51,7 +48,6 @@ struct Class {
     live: AtomicUsize,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Groups {
     classes: Box<[Padded<Class>]>,
@@ -63,8 +59,7 @@ fn link(word: u32) -> Option<DescriptorId> {
     word.checked_sub(1).map(DescriptorId::new)
 }
 
-// ORDERING (this file): Relaxed. Links are read and written under their class's lock; sums and bits are estimates to
-// others.
+// ORDERING (this file): Relaxed. The class's lock guards the links; without it, sums and bits are estimates.
 impl Groups {
     pub(super) fn new(classes: usize) -> Self {
         Self {
@@ -73,12 +68,11 @@ impl Groups {
         }
     }
 
-    /// Bytes that lie outside of the source.
     pub(super) fn fixed_bytes(&self) -> usize {
         size_of_val(&*self.classes) + size_of_val(&*self.with_room)
     }
 
-    /// Puts a zspage in a group of its class, or in none, wherever it was. The caller holds it for writing.
+    /// Moves a zspage to a group of its class, or to none. The caller has its write guard.
     pub(super) fn list(
         &self,
         slab: &ZspageSlab,
@@ -105,7 +99,6 @@ impl Groups {
                 slab.words(next)[PREV].store(id.get() + 1, Ordering::Relaxed);
             }
         }
-        // Only changed under the lock.
         let bit = 1 << (number % 64);
         match (was_empty, lists.is_empty()) {
             (true, false) => _ = self.with_room[number / 64].fetch_or(bit, Ordering::Relaxed),
@@ -168,22 +161,18 @@ impl Groups {
         Some(word * 64 + bits.trailing_zeros() as usize)
     }
 
-    /// Notes a zspage more of a class.
     pub(super) fn add_zspage(&self, class: usize) {
         self.classes[class].zspages.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes a zspage less.
     pub(super) fn remove_zspage(&self, class: usize) {
         self.classes[class].zspages.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Notes a used place more.
     pub(super) fn add_live(&self, class: usize) {
         self.classes[class].live.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes a used place less.
     pub(super) fn remove_live(&self, class: usize) {
         self.classes[class].live.fetch_sub(1, Ordering::Relaxed);
     }
@@ -201,7 +190,6 @@ impl Groups {
         (zspages * objects as usize).saturating_sub(live)
     }
 
-    /// Groups in use, over all classes.
     pub(super) fn in_use(&self) -> usize {
         let used = |class: &Padded<Class>| {
             class.lists.lock().heads.iter().filter(|head| **head != 0).count()
@@ -237,7 +225,6 @@ impl Groups {
     }
 }
 
-/// Takes a zspage out of its group.
 fn unlink(lists: &mut Lists, slab: &ZspageSlab, id: DescriptorId, group: usize) {
     let words = slab.words(id);
     let (prev, next) = (words[PREV].load(Ordering::Relaxed), words[NEXT].load(Ordering::Relaxed));

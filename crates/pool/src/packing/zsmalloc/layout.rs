@@ -31,7 +31,6 @@ pub(super) struct Piece {
     pub(super) range: Range<usize>,
 }
 
-/// Where a place begins in its chain.
 #[inline]
 pub(super) fn place_at(size: usize, slot: u16) -> usize {
     usize::from(slot) * size
@@ -59,7 +58,6 @@ pub(super) fn is_split(size: usize, slot: u16, len: usize) -> bool {
     place_at(size, slot) % FRAME_BYTES + HEADER_BYTES + len > FRAME_BYTES
 }
 
-/// Checks I-LAYOUT for a class that is not huge.
 pub(super) fn check(class: &Class) -> Result<(), String> {
     let bytes = class.frames as usize * FRAME_BYTES;
     let slots = u16::try_from(class.objects).map_err(|_| format!("too many places: {class:?}"))?;

@@ -1,9 +1,7 @@
-//! zsmalloc: size classes over zspages, chains of single frames. The allocator that Linux chose, on typed memory
-//! descriptors, with compaction within a class and across classes.
+//! zsmalloc: size classes over zspages, which are chains of single frames. It compacts within and across classes.
 //!
-//! A *zspage* is a chain of 1 to 8 frames anywhere in memory, one descriptor over all of them, full of places of one
-//! size class. Places may lie across two frames; a read gives one slice or two. An object of a huge class (one object
-//! in one frame) has a frame of its own and no header.
+//! A *zspage* is a chain of 1 to 8 frames with one descriptor, full of slots of one size class. A slot may span two
+//! frames, so a read gives one slice or two. An object of a huge class has a frame of its own and no header.
 //!
 //! ```text
 //!  handle -> entry -> (zspage, slot) -> descriptor (frames in order, class) -> header, bytes    one or two slices
@@ -26,13 +24,10 @@
 //! | rounding | half of what is between two classes: 8 on average for small ones, more where classes are merged |
 //! | its share of the zspage's | 64 (descriptor), a bit in the tables of ids and reports, and the arena's 5 a frame |
 //!
-//! The classes from 600 to 2600 bytes have 18 places in a zspage on average, so it is 8 bytes and some 6 for the share in
-//! tables, and 6 in the frames; a huge object has 8 + 8 and the 5 of its frame. Lists and sums take 128 bytes a class, 15
-//! KiB in all. All that is counted as metadata comes to 22.5 bytes an object in 96 MiB of compressed pages.
+//! Measured in 96 MiB of compressed pages: 22.5 bytes of metadata an object. Lists and sums take 128 bytes a class.
 //!
 //! # Concurrency
-//! There is a lock for each class's lists and none above them, so threads meet only where they store or free in one
-//! class. Reading and `len` take none.
+//! Each class has a lock for its lists; none is above them. Reading and `len` take no lock.
 
 mod audit;
 mod compact;
@@ -71,14 +66,11 @@ const RESERVE_PAGES: usize = 8;
 /// The least a limit leaves beside fixed structures, reserve and a zspage: the first pages of every table.
 const SPARE_FRAMES: usize = 32;
 type ZspageSlab = Slab<Body, SLOT_WORDS, Chain>;
-/// The write guard of a zspage.
 type ZspageGuard<'a> = SlotGuard<'a, Zsmalloc>;
-/// The read guard of a zspage.
 type ZspageReader<'a> = ReadGuard<'a, Body, SLOT_WORDS, Chain>;
 
 const _: () = assert!(ZspageSlab::DESCRIPTOR_BYTES == 64 || cfg!(loom), "a descriptor is 64 bytes");
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Zsmalloc {
     base: Base,
@@ -89,12 +81,10 @@ pub(crate) struct Zsmalloc {
     groups: Groups,
     /// Id + 1 of the zspage that is being emptied; 0 for none.
     victim: AtomicU32,
-    /// Locked by the thread that compacts.
     compactor: Mutex<()>,
     lending: bool,
 }
 
-/// The classes that the options ask for.
 fn class_table(options: ZsmallocOptions) -> Result<ClassTable, BuildError> {
     let (step, frames) = (options.class_step, options.chain_limit);
     if !(1..=Chain::FRAMES_MAX.get()).contains(&frames) {
@@ -107,7 +97,7 @@ fn class_table(options: ZsmallocOptions) -> Result<ClassTable, BuildError> {
         ..ClassConfig::default()
     };
     let between = config.frame_bytes - config.smallest;
-    // A pool has no shorter last step, which a table may have.
+    // A table may have a shorter last step; a pool may not.
     let is_whole = |_: &ClassTable| step.is_multiple_of(GRAIN) && between.is_multiple_of(step);
     ClassTable::new(config).ok().filter(is_whole).ok_or(BuildError::ClassStep { step })
 }
@@ -121,7 +111,7 @@ impl Zsmalloc {
                 .iter()
                 .all(|class| { class.is_huge() || layout::check(class) == Ok(()) })
         );
-        // An object takes a place of the smallest class at least, so more never fit the frames.
+        // The smallest class bounds the number of objects.
         let least = table.config().smallest;
         let base = Base::new(config, least, FRAME_BYTES)?;
         let capacity = base.arena.address_space() / FRAME_BYTES;
@@ -143,7 +133,6 @@ impl Zsmalloc {
         &self.table.classes()[number]
     }
 
-    /// Calls `f` with the object in a used place, in one slice or two.
     #[inline]
     fn show<F: FnMut(Slices<'_>) + ?Sized>(&self, guard: &ZspageReader<'_>, slot: u16, f: &mut F) {
         let (body, frames) = guard.parts();
@@ -166,16 +155,16 @@ impl Zsmalloc {
         (first, first + u32::from(is_split(size, slot, len)))
     }
 
-    /// Whether a zspage is being emptied.
     fn is_victim(&self, id: DescriptorId) -> bool {
-        // ORDERING: Acquire; pairs with the Release in `compact`. A thread that still sees a victim that is none any more
-        // has its write guard, and then the compactor notes the zspage as pending, so that it is listed once more.
+        // ORDERING: Acquire; pairs with the Release in `compact`. A thread that sees a former victim has its write
+        // guard, so the compactor marks the zspage as pending and it is listed once more.
         self.victim.load(Ordering::Acquire) == id.get() + 1
     }
 
-    /// A zspage that was being emptied is about to end, and the next one with its id must not be taken for it.
+    /// Forgets a victim that ends, so that the next zspage with its id is not taken for it.
     fn forget_victim(&self, id: DescriptorId) {
-        // ORDERING: Relaxed; a successor gets the id through the lock of the ids, under which it is given back after this.
+        // ORDERING: Relaxed; a successor gets the id through the lock of the ids, under which it is given back after
+        // this.
         _ = self.victim.compare_exchange(id.get() + 1, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }

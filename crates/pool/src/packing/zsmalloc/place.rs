@@ -5,7 +5,7 @@
 //!  the fullest of its class that is not locked --> a new zspage -- no frames? --> deferred work, and again;
 //!                                                                             a place of a larger class
 //! ```
-//! At the limit a free place of any larger class will do: better one that is too large than none.
+//! At the limit a free slot of any larger class serves.
 
 use pagefold_frame::{ChainBytesMut, DescriptorId, FrameCount, OutOfFrames, ReserveAccess};
 use pagefold_sys::sync;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::engine::{Content, Location, NoRoom, SlotPacking, drain_all};
 
-/// Candidates of one class: guards may be in the way of some.
+/// Candidates of one class: some may be locked.
 const CANDIDATES: usize = 4;
 /// Looks at a class whose zspages with room are all locked, before it gets a new one.
 const LOOKS: usize = if cfg!(loom) { 1 } else { 4 };
@@ -26,7 +26,6 @@ const LOOKS: usize = if cfg!(loom) { 1 } else { 4 };
 const ATTEMPTS_AT_LIMIT: usize = if cfg!(loom) { 2 } else { 64 };
 
 impl Zsmalloc {
-    /// Puts `content` in a place of its class, or of a larger one at the limit.
     pub(super) fn place_in_class(
         &self,
         class: usize,
@@ -56,7 +55,6 @@ impl Zsmalloc {
         Zspage::new((body, frames), class)
     }
 
-    /// Takes a place for an object of `len` bytes.
     pub(super) fn take(&self, guard: &mut ZspageGuard<'_>, len: usize, index: u32) -> u16 {
         let class = guard.parts().0.class();
         let slot = self.zspage(guard).place(len, index);
@@ -78,7 +76,6 @@ impl Zsmalloc {
         len
     }
 
-    /// A zspage with a free place for objects of a class, locked for writing.
     fn zspage_with_room(
         &self,
         class: usize,
@@ -105,7 +102,7 @@ impl Zsmalloc {
             let mut guard = self.zspages.try_write(id).ok()?;
             self.drain_pending(&mut guard);
             let body = guard.parts().0;
-            // Since it was found, other threads may have filled it, or freed it, and its id may be another's.
+            // Since the scan the zspage may have been filled or freed, and its id reused.
             let is_listed = body.class() == class && listed(body).is_some();
             if is_listed && self.zspage(&mut guard).has_room() {
                 return Some(guard);
@@ -154,7 +151,7 @@ impl Zsmalloc {
             if let Ok(guard) = self.new_zspage(class, access) {
                 return Ok(guard);
             }
-            // Zspages that other threads have locked are worth waiting for; a full pool is not.
+            // Wait for zspages that another thread has locked, not for a full pool.
             if attempt > 0 && !more {
                 break;
             }

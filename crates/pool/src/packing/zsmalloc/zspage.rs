@@ -1,9 +1,7 @@
-//! A zspage that is held: which of its places are used, and the bytes in them.
+//! A locked zspage: which of its slots are used, and their bytes.
 //!
-//! Free places are a list through the places themselves: it takes no memory, a place is found and given back in one
-//! step, and a thread that changes it has the write guard anyway. Places from `fresh` on were never used and are on
-//! no list, so a new zspage need not be touched. A header with length 0 tells a free place from a used one, which is
-//! what compaction goes by.
+//! Free slots are a list through the slots themselves. Slots from `fresh` on were never used and are on no list, so a
+//! new zspage need not be touched. A header with length 0 marks a free slot.
 //!
 //! # Invariants (I-ZSPAGE)
 //! - The free list has each free place below `fresh` once, and no other.
@@ -19,9 +17,7 @@ use crate::{classes::Class, engine::Content};
 /// What a zspage's descriptor keeps beside its bytes. 10 bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Body {
-    /// The index of its class.
     pub(super) class: u16,
-    /// Used places.
     pub(super) live: u16,
     /// First free place + 1; 0 for none.
     free: u16,
@@ -42,12 +38,10 @@ impl Body {
     }
 }
 
-/// Frames by number, to be read.
 pub(super) trait Frames {
     fn frame(&self, number: usize) -> &[u8];
 }
 
-/// Frames by number, to be written.
 pub(super) trait FramesMut: Frames {
     fn frame_mut(&mut self, number: usize) -> &mut [u8];
 }
@@ -71,7 +65,6 @@ impl FramesMut for ChainBytesMut<'_> {
     }
 }
 
-/// The header of a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     /// The index of the object's handle entry; of a free place, the next free one + 1.
@@ -80,7 +73,6 @@ pub(super) struct Header {
     pub(super) len: u16,
 }
 
-/// Reads the header of a place.
 #[inline]
 pub(super) fn header(frames: &impl Frames, size: usize, slot: u16) -> Header {
     let at = place_at(size, slot);
@@ -89,7 +81,6 @@ pub(super) fn header(frames: &impl Frames, size: usize, slot: u16) -> Header {
     Header { index: u32::from_le_bytes([a, b, c, d]), len: u16::from_le_bytes([e, f]) }
 }
 
-/// A zspage held for writing.
 #[derive(Debug)]
 pub(super) struct Zspage<'a, F> {
     body: &'a mut Body,
@@ -98,7 +89,6 @@ pub(super) struct Zspage<'a, F> {
 }
 
 impl<'a, F: FramesMut> Zspage<'a, F> {
-    /// `class` is the one that the body says.
     pub(super) fn new((body, frames): (&'a mut Body, F), class: Class) -> Self {
         Self { body, frames, class }
     }
@@ -124,7 +114,6 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
         (slot < self.body.fresh).then(|| self.header(slot)).filter(|header| header.len > 0)
     }
 
-    /// The first used place from `from` on.
     pub(super) fn next_used(&self, from: u16) -> Option<(u16, Header)> {
         (from..self.body.fresh).find_map(|slot| Some((slot, self.used(slot)?)))
     }
@@ -153,7 +142,6 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
         slot
     }
 
-    /// Writes the object in a used place.
     pub(super) fn write(&mut self, slot: u16, content: Content<'_>) {
         let (first, rest) = layout::object_pieces(self.class.size, slot, content.len());
         let split = first.range.len();
@@ -163,7 +151,6 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
         }
     }
 
-    /// Copies the object of a used place of another zspage to a used place of this one.
     pub(super) fn copy_from<G: FramesMut>(
         &mut self,
         slot: u16,
@@ -174,7 +161,7 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
         let mut source = place_at(from.class.size, from_slot) + HEADER_BYTES;
         let mut target = place_at(self.class.size, slot) + HEADER_BYTES;
         let mut left = len;
-        // A step ends where either of them goes on in another frame.
+        // A step ends where either object crosses into its next frame.
         while left > 0 {
             let to_end = |at: usize| FRAME_BYTES - at % FRAME_BYTES;
             let step = min(left, min(to_end(source), to_end(target)));
@@ -200,7 +187,6 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
         usize::from(len)
     }
 
-    /// Checks I-ZSPAGE.
     pub(super) fn check(&self) -> Result<(), String> {
         let body = &self.body;
         if u32::from(body.fresh) > self.class.objects {
