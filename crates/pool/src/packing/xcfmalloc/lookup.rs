@@ -3,8 +3,7 @@
 //! 1. The entry was loaded. It says the first block and how many there are.
 //! 2. The first block's frame is locked.
 //! 3. The side words are loaded, and the frames of the other blocks are locked as they say.
-//! 4. The entry is loaded again. If it is not the same word, all guards are dropped, and the engine looks the handle up
-//!   again.
+//! 4. The entry is loaded again. If it is another word, all guards drop, and the engine looks the handle up again.
 //!
 //! *Why the words of step 3 are those of the entry.* A thread that changes entry or words of a live object has, until
 //! both are changed, the write guard of the frame whose block is the first one afterwards (I-RELOCATE). While step 2
