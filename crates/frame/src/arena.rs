@@ -4,10 +4,10 @@
 //!  alloc:  own cache -> buddy -> (out of frames) drain all caches -> free touched frames to the system -> buddy
 //!  free:   own cache -> buddy -> (a second pageblock is entirely free) it goes back to the system
 //! ```
-//! While a thread evacuates frames (`evacuate`) the caches are not used, so that a freed frame is free at once.
+//! While a thread evacuates frames (`evacuate`), the caches are not used: a freed frame is free at once.
 //!
-//! The *owner word* of a frame holds its descriptor's slab and id, a mark for frames of a contiguous range, or 0. What the
-//! allocator itself knows lies in bitmaps by pageblock (`buddy`), so the two never share a word.
+//! The *owner word* of a frame holds its descriptor's slab and id, a mark for frames of a contiguous range, or 0. The
+//! allocator keeps its own state in bitmaps by pageblock (`buddy`).
 
 mod audit;
 mod give_back;
@@ -35,11 +35,11 @@ use crate::{
 
 /// The most shards that anything of a pool is spread over.
 pub const SHARDS_MAX: usize = 16;
-/// Entirely free pageblocks that stay resident for the next allocation, so that a pool at the edge of one does not thrash.
+/// Entirely free pageblocks that stay resident, so that a pool at the edge of one does not thrash.
 const ENTIRELY_FREE_KEPT: u32 = 1;
 pub(crate) const PAGEBLOCK_BYTES: usize = PAGEBLOCK_FRAMES as usize * FRAME_BYTES;
 
-/// How many shards caches and the like have here: twice the processors, a power of two.
+/// How many shards caches and the like have: twice the processors, a power of two.
 pub fn shard_count() -> usize {
     if cfg!(loom) {
         return 1;
@@ -51,7 +51,7 @@ pub fn shard_count() -> usize {
 /// How an arena is laid out.
 #[derive(Debug, Clone, Copy)]
 pub struct ArenaConfig {
-    /// Address space to reserve, in bytes; rounded up to pageblocks. What the limit may ever be raised to.
+    /// Address space to reserve, in bytes, rounded up to pageblocks: the largest limit that can be set later.
     pub address_space: usize,
 }
 
@@ -69,12 +69,12 @@ pub struct Arena {
     owners: Table<GuardedU32>,
     pub(crate) buddy: Mutex<Buddy>,
     caches: Box<[Padded<Mutex<Cache>>]>,
-    /// Threads that evacuate frames; while there are any, caches are left out.
+    /// Threads that evacuate frames; while there are any, caches are not used.
     pub(crate) evacuating: AtomicUsize,
     /// Locked by the thread that evacuates.
     pub(crate) evacuator: Mutex<CompactionProgress>,
     moves: Moves,
-    /// Locked by the thread that makes room when the limit is reached, so that other threads wait for it instead of failing.
+    /// Locked by the thread that makes room at the limit; other threads wait for it instead of failing.
     reclaim: Mutex<()>,
     allocated: AtomicUsize,
     pub(crate) contiguous: AtomicUsize,
@@ -83,13 +83,13 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// The most address space an arena can have: as many pageblocks as frame numbers of 32 bits tell apart.
+    /// The most address space of an arena: as many pageblocks as 32-bit frame numbers tell apart.
     pub const ADDRESS_SPACE_MAX: usize = (u32::MAX / PAGEBLOCK_FRAMES) as usize * PAGEBLOCK_BYTES;
 
     /// An arena without any frames in use.
     ///
     /// # Errors
-    /// [`SourceError`] when the address space cannot be had.
+    /// [`SourceError`] when the source cannot reserve the address space.
     pub fn new(memory: &Arc<MemoryBudget>, config: ArenaConfig) -> Result<Self, SourceError> {
         let bytes =
             config.address_space.min(Self::ADDRESS_SPACE_MAX).next_multiple_of(PAGEBLOCK_BYTES);
@@ -151,7 +151,7 @@ impl Arena {
         &self.caches[sync::shard_hint() % self.caches.len()]
     }
 
-    /// A run of frames for a descriptor, which from now on is their owner.
+    /// Allocates a run of frames that the descriptor owns from now on.
     pub(crate) fn alloc(
         &self,
         frames: FrameCount,
@@ -170,7 +170,6 @@ impl Arena {
         Ok(self.hand_out(start, frames, owner))
     }
 
-    /// Makes a free run its owner's.
     pub(crate) fn hand_out(
         &self,
         start: FrameNo,
@@ -190,7 +189,7 @@ impl Arena {
         mobility: Mobility,
         access: ReserveAccess,
     ) -> Option<FrameNo> {
-        // A cached run is charged already: to take it must not eat into the reserve either.
+        // A cached run is charged already: taking it must not use the reserve either.
         if !self.memory.allows(access) {
             return None;
         }
@@ -233,7 +232,6 @@ impl Arena {
         Ok(start)
     }
 
-    /// Makes a pageblock usable: its memory and its owner words.
     pub(crate) fn open(&self, pageblock: u32, access: ReserveAccess) -> Result<(), OutOfFrames> {
         let first = pageblock as usize * PAGEBLOCK_FRAMES as usize;
         self.owners.ensure(first, access)?;
@@ -244,7 +242,7 @@ impl Arena {
         committed.map_err(|_| OutOfFrames)
     }
 
-    /// Drains all caches and tries again, then gives free frames back to the system and tries once more.
+    /// Drains all caches and tries again, then gives free frames to the system and tries once more.
     fn carve_after_reclaim(
         &self,
         frames: FrameCount,
@@ -277,13 +275,12 @@ impl Arena {
         self.owners.get(frame as usize).map_or(0, |word| word.load(GuardedOrdering::Relaxed))
     }
 
-    /// The descriptor that owns a frame. The one place where a frame becomes a descriptor: the caller isolates or locks the
-    /// descriptor and checks whether the frame is (still) its own.
+    /// The descriptor that owns a frame. The caller isolates or locks the descriptor, then checks that it still owns
+    /// the frame.
     pub fn owner(&self, frame: FrameNo) -> Option<FrameOwner> {
         Tag::split(self.owner_word(frame.0)).map(|(tag, id)| FrameOwner { tag, id })
     }
 
-    /// Takes a run back from the descriptor that owned it.
     pub(crate) fn free(&self, location: FrameRange, mobility: Mobility) {
         self.set_owner(location.range(), 0);
         let (order, count) = (location.frames.order(), location.frames.get());
@@ -305,14 +302,13 @@ impl Arena {
         }
     }
 
-    /// Gives a charge for frames back that are no longer resident.
+    /// Uncharges frames that are no longer resident.
     pub(crate) fn uncharge(&self, frames: usize) {
         // ORDERING: Relaxed; a statistic.
         self.charged.fetch_sub(frames, Ordering::Relaxed);
         self.memory.uncharge(frames);
     }
 
-    /// Charges frames that are about to be touched.
     pub(crate) fn charge(&self, frames: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         self.memory.charge(frames, access)?;
         // ORDERING: Relaxed; a statistic.

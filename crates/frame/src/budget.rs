@@ -1,9 +1,8 @@
 //! The hard limit: every page that may be resident is charged before it is touched.
 //!
-//! Frames (allocated, cached, or free but not yet given back) and pages of tables are charged in the same unit, so
-//! the limit counts everything. The last frames of the limit are kept for work that must go on when everything is full:
-//! the [`reserve`](MemoryBudget::reserve) for compaction, and before it the
-//! [`overwrite_reserve`](MemoryBudget::overwrite_reserve); see [`ReserveAccess`].
+//! Frames (allocated, cached, or free but resident) and pages of tables are charged in the same unit. The last frames
+//! of the limit are kept for work that must go on when memory is full: the [`reserve`](MemoryBudget::reserve) for
+//! compaction, and before it the [`overwrite_reserve`](MemoryBudget::overwrite_reserve); see [`ReserveAccess`].
 
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ pub struct OutOfFrames;
 pub enum ReserveAccess {
     /// Everything but the two reserves.
     Normal,
-    /// The [overwrite reserve](MemoryBudget::overwrite_reserve) as well: for new content whose predecessor is freed next.
+    /// Also the [overwrite reserve](MemoryBudget::overwrite_reserve): for new content whose predecessor is freed next.
     Overwrite,
     /// Both reserves: for work that gives back more than it takes, such as compaction.
     Reserve,
@@ -42,7 +41,7 @@ pub struct MemoryBudget {
     overwrite_reserve: AtomicUsize,
 }
 
-/// The largest limit in frames: what half of the account's word can say.
+/// The largest limit in frames: half of the account's word.
 const FRAMES_MAX: usize = u32::MAX as usize;
 const LIMIT_SHIFT: u32 = 32;
 
@@ -67,7 +66,7 @@ impl MemoryBudget {
         &*self.source
     }
 
-    /// Fails where a test injects a failure. A build without the feature has no call here.
+    /// Fails where a test injects a failure.
     #[cfg_attr(
         not(feature = "fault-injection"),
         expect(clippy::unused_self, reason = "nothing is injected")
@@ -89,7 +88,6 @@ impl MemoryBudget {
     // ORDERING (this module): Relaxed throughout. The counters carry no other memory with them: a thread that is charged
     // touches memory that the allocator's own lock hands over. Atomicity alone keeps the sum within the limit.
 
-    /// What a charge may fill the account up to, under this limit.
     fn ceiling(&self, limit: usize, access: ReserveAccess) -> usize {
         let kept = match access {
             ReserveAccess::Normal => self.reserve() + self.overwrite_reserve(),
@@ -99,7 +97,6 @@ impl MemoryBudget {
         limit.saturating_sub(kept)
     }
 
-    /// Charges `frames`, or changes nothing.
     pub(crate) fn charge(&self, frames: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         let charged = self.account.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |account| {
             let (used, limit) = split(account);
@@ -108,12 +105,11 @@ impl MemoryBudget {
         charged.map(drop).map_err(|_| OutOfFrames)
     }
 
-    /// Whether what is charged already is within what this access may use: idle frames may be taken then.
+    /// Whether the charges so far fit this access, so that idle frames may be taken.
     pub fn allows(&self, access: ReserveAccess) -> bool {
         self.used() <= self.ceiling(self.limit(), access)
     }
 
-    /// Gives a charge back.
     pub(crate) fn uncharge(&self, frames: usize) {
         let before = self.account.fetch_sub(frames as u64, Ordering::Relaxed);
         assert!(split(before).0 >= frames, "more frames given back than were charged");
@@ -138,7 +134,7 @@ impl MemoryBudget {
         self.uncharge(frames);
     }
 
-    /// Charges bytes that live outside of the source for as long as the pool does (its fixed structures).
+    /// Charges bytes outside of the source, for the life of the pool (its fixed structures).
     ///
     /// # Errors
     /// [`OutOfFrames`] when they do not fit the limit.
@@ -149,8 +145,7 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// Charges bytes that live outside of the source for as long as the charge does: the structures of something that
-    /// comes and goes beside a pool.
+    /// Charges bytes outside of the source until the charge is dropped: structures that come and go beside a pool.
     ///
     /// # Errors
     /// [`OutOfFrames`] when they do not fit the limit less the [`reserve`](Self::reserve).
@@ -171,8 +166,9 @@ impl MemoryBudget {
         self.reserve.load(Ordering::Relaxed)
     }
 
-    /// Sets how many frames of the limit, before the [`reserve`](Self::reserve), [`ReserveAccess::Normal`] may not use. They are
-    /// headroom and not charged: what an overwrite takes of them is missing to normal charges until it is given back.
+    /// Sets how many frames of the limit, before the [`reserve`](Self::reserve), [`ReserveAccess::Normal`] may not use.
+    /// They are not charged: frames that an overwrite takes of them are missing to normal charges until it gives them
+    /// back.
     pub fn set_overwrite_reserve(&self, frames: usize) {
         self.overwrite_reserve.store(frames, Ordering::Relaxed);
     }
@@ -202,10 +198,10 @@ impl MemoryBudget {
         split(self.account.load(Ordering::Relaxed)).1
     }
 
-    /// Puts a new limit in force, if what is used fits it.
+    /// Sets the limit, if the frames in use fit it.
     ///
     /// # Errors
-    /// The frames in use, when they are more; the old limit is then still in force.
+    /// The frames in use, when they are more; the old limit stays.
     pub fn set_limit(&self, frames: usize) -> Result<(), usize> {
         let limit = frames.min(FRAMES_MAX);
         let set = self.account.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |account| {
@@ -216,7 +212,7 @@ impl MemoryBudget {
     }
 }
 
-/// Bytes charged beside a source; given back to the account on drop.
+/// Bytes charged beside a source, until drop.
 #[derive(Debug)]
 #[must_use = "the charge ends when it is dropped"]
 pub struct Charge {
@@ -225,7 +221,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// What is charged, in bytes: whole frames.
+    /// The charge in bytes: whole frames.
     pub fn bytes(&self) -> usize {
         self.frames * FRAME_BYTES
     }

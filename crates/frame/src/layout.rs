@@ -4,14 +4,14 @@
 //!  Run     state word: first frame, count                               one extent, moved as a whole
 //!  Chain   state word: first frame, count    further: frames 1 to 7     an extent each frame, moved one at a time
 //! ```
-//! A slab is the same for both: a descriptor has *extents*, runs that are allocated, freed and moved as one, and the layout says
-//! how many there are and where. A chain has one state word, so locking any of its frames locks all of them. The owner word of
-//! each frame names the descriptor, and nothing else.
+//! A descriptor has *extents*: runs that are allocated, freed and moved as one. The layout says how many there are and
+//! where. A chain has one state word, so locking any of its frames locks all of them. The owner word of each frame
+//! names only the descriptor.
 //!
 //! # Invariants (I-PIECE)
-//! - Where a chain's further frames are is written before its life begins, and after that only by a mover that isolated the
-//!   descriptor and locked it for writing. It is read under a lock; by the mover that isolated it, which reads it again under
-//!   the write lock; or by the thread that ended its life.
+//! - The places of a chain's further frames are written before its life begins. After that, only a mover writes them
+//!   that isolated the descriptor and locked it for writing. They are read under a lock; by the mover that isolated the
+//!   descriptor, which reads them again under the write lock; or by the thread that ended its life.
 
 use std::{fmt, marker::PhantomData, sync::atomic::Ordering};
 
@@ -34,14 +34,14 @@ pub enum Run {}
 pub enum Chain {}
 
 impl Chain {
-    /// The longest chain: what a descriptor of 64 bytes has room for beside its body.
+    /// The longest chain: a descriptor of 64 bytes has room for no more beside its body.
     pub const FRAMES_MAX: FrameCount = FrameCount::new(8);
 }
 
 impl FrameLayout for Run {}
 impl FrameLayout for Chain {}
 
-/// What a slab asks of a layout. Code outside this crate cannot name the trait, so it cannot say where frames are.
+/// The methods of a layout. Code outside this crate cannot name the trait, so it cannot say where frames are.
 pub(crate) mod sealed {
     use std::fmt::Debug;
 
@@ -50,19 +50,18 @@ pub(crate) mod sealed {
     /// # Safety
     /// All-zero bytes are a valid `Further`, and it needs no drop.
     pub unsafe trait Extents: Debug + Send + Sync + 'static {
-        /// Where the further extents are: all but the first, which is in the state word.
+        /// The places of all extents but the first, which is in the state word.
         type Further: Debug + Default + Send + Sync;
 
         /// The most frames of a descriptor.
         const FRAMES_MAX: FrameCount;
 
-        /// The extents of so many frames; all are of the same length.
+        /// How many extents so many frames make; all have the same length.
         fn extents(frames: FrameCount) -> u32;
 
-        /// Where a extent is.
         fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange;
 
-        /// Notes where a extent is, other than the first, which is in the state word.
+        /// Stores the place of an extent other than the first.
         fn put(further: &Self::Further, number: u32, start: FrameNo);
     }
 }
@@ -113,7 +112,7 @@ unsafe impl sealed::Extents for Chain {
     }
 }
 
-/// Where the frames of a chain are, for as long as it is locked.
+/// The places of a chain's frames, while it is locked.
 #[derive(Clone, Copy)]
 struct ChainFrames<'a> {
     reservation: &'a Reservation,
@@ -122,7 +121,6 @@ struct ChainFrames<'a> {
 }
 
 impl ChainFrames<'_> {
-    /// The first byte of a frame.
     #[inline]
     fn base(&self, number: usize) -> *mut u8 {
         assert!(number < self.whole.frames.get() as usize, "a frame of the chain");

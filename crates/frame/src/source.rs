@@ -1,4 +1,4 @@
-//! Where frames and tables get their memory: the one seam for production, for other systems, and for faults.
+//! Where frames and tables get their memory: the one seam for production, other systems and faults.
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
@@ -38,7 +38,7 @@ pub enum SourceError {
         /// Entries asked for.
         entries: usize,
     },
-    /// The system's pages are not the size of a frame, so frames cannot be given back one by one.
+    /// Pages are not the size of a frame, so frames cannot be given back one by one.
     #[error(
         "the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source"
     )]
@@ -51,8 +51,8 @@ pub enum SourceError {
 /// A source of memory.
 ///
 /// # Safety
-/// No other reservation overlaps one until it is released. Committed memory is readable and writable, reads as zero until
-/// it is written, and keeps what was written until it is decommitted or released.
+/// No other reservation overlaps one until it is released. Committed memory is readable and writable, reads as zero
+/// until written, and keeps its contents until it is decommitted or released.
 pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// Reserves address space that starts at a multiple of `align`.
     ///
@@ -72,7 +72,8 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// [`SourceError`]; each part is then as it was, or given back.
     ///
     /// # Safety
-    /// During the call no thread writes the parts, or reads them other than by atomic loads, or relies on their contents.
+    /// During the call no thread writes the parts, or reads them other than by atomic loads, or relies on their
+    /// contents.
     unsafe fn decommit(
         &self,
         reservation: &Reservation,
@@ -85,13 +86,13 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// It came from this source, is released once, and nothing refers to its memory.
     unsafe fn release(&self, reservation: Reservation);
 
-    /// Whether a test makes the allocation that is about to begin fail: of a run of frames, or of a page of a table.
+    /// Whether a test makes the next allocation fail: of a run of frames, or of a page of a table.
     #[cfg(feature = "fault-injection")]
     fn injects_failure(&self) -> bool {
         false
     }
 
-    /// Whether a test makes the descriptor that is about to be isolated look as if another mover had isolated it.
+    /// Whether a test makes the next isolation fail as if another mover had isolated the descriptor.
     #[cfg(feature = "fault-injection")]
     fn injects_isolation(&self) -> bool {
         false
@@ -110,7 +111,7 @@ pub struct MmapSource {
 
 #[cfg(target_os = "linux")]
 impl MmapSource {
-    /// The least address space to reserve: free of charge, and room for a limit that is raised later.
+    /// The least address space to reserve: it is free of charge, and a limit may be raised later.
     const ADDRESS_SPACE_MIN: usize = 32 << 20;
 
     /// A source on this system.
@@ -157,8 +158,7 @@ unsafe impl FrameSource for MmapSource {
 
 /// Memory from the global allocator: for tests, and for systems without a source of their own.
 ///
-/// Reservations are real blocks, so address space is kept close to the limit, and what is "given back" is zeroed but
-/// stays with the process.
+/// Reservations are real blocks, so address space stays close to the limit. Decommitting zeroes memory but keeps it.
 #[derive(Debug, Default)]
 pub struct HeapSource {
     /// By the address of the reservation: the bytes skipped before it, and the layout of the whole block.
@@ -179,7 +179,7 @@ impl HeapSource {
 unsafe impl FrameSource for HeapSource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
         let failed = || SourceError::Heap { bytes };
-        // Aligned by hand: for a small alignment the heap gives zero pages untouched, for a large one it fills them.
+        // Aligned by hand: the heap fills zero pages for a large alignment, and leaves them untouched for a small one.
         let total = bytes.checked_add(align).ok_or_else(failed)?;
         let layout = Layout::from_size_align(total, HEAP_ALIGN).map_err(|_| failed())?;
         // SAFETY: the size is at least that of the alignment, which is not 0.

@@ -18,12 +18,12 @@
 //! | LIVE, WRITER, ISOLATED | another place | `relocate`, by the mover, which locked it for writing too |
 //! | LIVE, ISOLATED | not ISOLATED | `putback`; of a DYING word, it defers it |
 //!
-//! The place is in the word, so one successful compare-and-swap locks the frames and tells where they are. Readers only count
-//! up, and never queue behind a writer, since writers only try. To *defer* a descriptor is a hint to look at it: it may come
-//! late and find nothing to do, because `reap_dying` decides.
+//! One successful compare-and-swap locks the frames and tells where they are, because the place is in the word. Readers
+//! never queue behind a writer: writers only try. To *defer* a descriptor is a hint to look at it: it may come late and
+//! find nothing to do, because `reap_dying` decides.
 //!
-//! While ISOLATED is set, the place and the id stay this descriptor's, whatever locks come and go. So a mover that looks at the
-//! descriptor again later finds the same one.
+//! While ISOLATED is set, the place and the id stay this descriptor's. A mover that looks again later finds the same
+//! one.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering};
 
@@ -45,7 +45,7 @@ const ISOLATED: u64 = 1 << 59;
 const LOCKS: u64 = READERS | WRITER;
 const PLACE: u64 = (1 << READERS_SHIFT) - 1;
 
-/// How often a reader looks before it sleeps: a move of one object takes about as long.
+/// How often a reader looks before it sleeps: about as long as a move of one object takes.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
 
 /// Why a descriptor was not locked or isolated.
@@ -57,16 +57,15 @@ pub enum LockError {
     Busy,
 }
 
-/// What became of a descriptor whose life ended.
+/// Whether the life of a descriptor has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reap {
-    /// No thread held a lock: the word is vacant now, and the caller frees these frames.
+    /// The word is vacant, and the caller frees these frames.
     Now(FrameRange),
-    /// A guard or a mover remains. The last one to go defers the descriptor.
+    /// A guard or a mover remains. The last one to leave defers the descriptor.
     Later,
 }
 
-/// See the module.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct StateWord(AtomicU64);
@@ -87,8 +86,8 @@ fn word_of(location: FrameRange) -> u64 {
     u64::from(location.start.0) | u64::from(location.frames.get() - 1) << FRAMES_SHIFT
 }
 
-/// Whether the last lock of this word is gone and the descriptor must be deferred. The mover that puts an isolated one back
-/// defers it.
+/// Whether the last lock of this word is gone and the descriptor must be deferred. `putback` defers an isolated dying
+/// one.
 fn has_deferred(word: u64) -> bool {
     let freeable = word & (DYING | ISOLATED) == DYING;
     word & LOCKS == 0 && word & LIVE != 0 && (freeable || word & PENDING != 0)
@@ -104,26 +103,22 @@ impl StateWord {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Where the frames are, if something lives here.
     pub(crate) fn frame_range(&self) -> Option<FrameRange> {
         // ORDERING: Relaxed; for inspection, the value may be old when the caller sees it.
         let word = self.0.load(Ordering::Relaxed);
         (word & LIVE != 0).then(|| location_of(word))
     }
 
-    /// Whether a guard locks it. For inspection.
     pub(crate) fn is_locked(&self) -> bool {
         // ORDERING: Relaxed; as above.
         self.0.load(Ordering::Relaxed) & LOCKS != 0
     }
 
-    /// Whether it is dying. For inspection.
     pub(crate) fn is_dying(&self) -> bool {
         // ORDERING: Relaxed; as above.
         self.0.load(Ordering::Relaxed) & DYING != 0
     }
 
-    /// Whether a mover isolated it. For inspection.
     pub(crate) fn is_isolated(&self) -> bool {
         // ORDERING: Relaxed; as above.
         self.0.load(Ordering::Relaxed) & ISOLATED != 0
@@ -142,7 +137,6 @@ impl StateWord {
         assert!(outcome.is_ok(), "an id was given out while its descriptor was in use");
     }
 
-    /// Locks for reading, or says why not.
     #[inline]
     pub(crate) fn try_read(&self) -> Result<FrameRange, LockError> {
         // ORDERING: Relaxed; the exchange below checks the value and acquires.
@@ -151,7 +145,7 @@ impl StateWord {
             if word & (LIVE | DYING) != LIVE {
                 return Err(LockError::Gone);
             }
-            // A full reader count is like a writer: the caller waits until a reader leaves.
+            // A full reader count is like a writer: the caller waits.
             if word & WRITER != 0 || word & READERS == READERS {
                 return Err(LockError::Busy);
             }
@@ -188,7 +182,7 @@ impl StateWord {
             // ORDERING: Relaxed; the mark only asks for a wake-up, and the epoch orders sleeping against waking.
             let word = self.0.load(Ordering::Relaxed);
             if word & WRITER == 0 {
-                // The writer left in between, or the reader count is full: let another thread run.
+                // The writer left in between, or the reader count is full.
                 sync::yield_now();
             } else if word & WAITERS != 0
                 || self
@@ -211,13 +205,12 @@ impl StateWord {
         has_deferred(before - READER)
     }
 
-    /// Locks for writing if no lock is held; clears PENDING, whose work this writer has to do.
+    /// Locks for writing if no lock is held; clears PENDING, whose work this writer does.
     pub(crate) fn try_write(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(PENDING)
     }
 
-    /// As [`try_write`](Self::try_write), for a writer that leaves pending work to the next one: PENDING stays set, and
-    /// unlocking defers the descriptor again.
+    /// As [`try_write`](Self::try_write), but PENDING stays set, and unlocking defers the descriptor again.
     pub(crate) fn try_write_for_move(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(0)
     }
@@ -241,8 +234,8 @@ impl StateWord {
         }
     }
 
-    /// Marks a descriptor whose frames the caller is about to move. While the mark is set the id stays this descriptor's, and no
-    /// other thread changes its place.
+    /// Marks a descriptor whose frames the caller moves next. While marked, it keeps its id, and only the caller moves
+    /// it.
     pub(crate) fn isolate(&self) -> Result<FrameRange, LockError> {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
@@ -266,7 +259,7 @@ impl StateWord {
         }
     }
 
-    /// Clears the mark. `true`: the descriptor died meanwhile, and the caller defers it.
+    /// Clears the mark. `true`: the descriptor is dying, and the caller defers it.
     pub(crate) fn putback(&self) -> bool {
         // ORDERING: Release; pairs with the Acquire in `isolate`, and with that in `reap_dying`: the frames of a dying
         // descriptor may be freed as soon as the mark is gone.
@@ -318,7 +311,7 @@ impl StateWord {
         }
     }
 
-    /// Ends the life of a descriptor: at once, or when its last lock goes. To be called once for a life.
+    /// Ends the life of a descriptor: at once, or when its last lock goes. Called once for a life.
     pub(crate) fn reap(&self) -> Reap {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
@@ -336,7 +329,7 @@ impl StateWord {
         }
     }
 
-    /// Ends a dying descriptor that is neither locked nor isolated any more. Of several callers one gets its frames.
+    /// Ends a dying descriptor that is neither locked nor isolated. One caller gets its frames.
     pub(crate) fn reap_dying(&self) -> Option<FrameRange> {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
@@ -351,10 +344,9 @@ impl StateWord {
         None
     }
 
-    /// Marks that there is work for the next writer. `true`: no guard locks it, so the caller defers it.
+    /// Marks work for the next writer. `true`: no guard locks it, so the caller defers it.
     ///
-    /// A writer that came in between may have done the work and retired the descriptor. A vacant word stays as it is, and a mark
-    /// on a successor only costs a look that finds nothing.
+    /// A vacant word stays as it is. A mark on a successor costs one look that finds nothing.
     pub(crate) fn note_pending(&self) -> bool {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut word = self.0.load(Ordering::Relaxed);
