@@ -9,14 +9,14 @@
 //!                                       lists, of isolated and of contiguous frames
 //!  forest of pageblock numbers   kind x order: pageblocks with a free block of that order;  ENTIRELY_FREE
 //! ```
-//! A pageblock belongs to one *kind* while a frame of it is in use. So single frames stay away from longer runs, which then
-//! do not fragment, and pinned descriptors from movable ones. Allocation takes the smallest sufficient order, and of that the
-//! lowest pageblock, so that high pageblocks empty out. A pageblock that becomes entirely free loses its kind. Pageblocks from
-//! the *high-water mark* on were never used.
+//! A pageblock in use belongs to one *kind*: single frames stay away from longer runs, and pinned descriptors from
+//! movable ones. Allocation takes the smallest sufficient order, and of that the lowest pageblock, so that high
+//! pageblocks empty out. A pageblock that becomes entirely free loses its kind. Pageblocks from the *high-water mark*
+//! on were never used.
 //!
-//! A range that is being evacuated is *isolated* (`isolate`): its free blocks leave the lists, and a frame of it that becomes
-//! free goes to no list. So it can only get emptier. In the end it is handed out as a contiguous range, or the isolation ends
-//! and its free frames go back to the lists. A free block whose memory goes back to the system is *detached* (`detach`).
+//! An *isolated* range (`isolate`) only gets emptier: its free blocks leave the lists, and a frame that becomes free
+//! goes to no list. In the end the range is handed out as contiguous, or its free frames go back to the lists. A free
+//! block whose memory goes back to the system is *detached* (`detach`).
 //!
 //! # Invariants
 //! - A frame is in at most one free block, and two free buddies of one order do not exist (I-BUDDY).
@@ -24,8 +24,8 @@
 //! - Touched frames are exactly the charged ones (I-TOUCH).
 //! - An isolated free frame is on no list; only the thread that isolated the range hands it on (I-HELD).
 //!
-//! One lock of the [arena](crate::Arena)'s guards all of it. Source of the idea: Knowlton's buddy system, with bitmaps in place
-//! of lists, so that freed frames are never written.
+//! One lock of the [arena](crate::Arena)'s guards all of it. Source of the idea: Knowlton's buddy system, with bitmaps
+//! in place of lists, so that freed frames are never written.
 
 mod audit;
 mod detach;
@@ -132,7 +132,7 @@ impl Buddy {
         Some(self.split(pageblock, kind, frame, have, order))
     }
 
-    /// Lists what a block of order `have` has beyond one of `order`.
+    /// Lists the part of a block of order `have` beyond one of `order`.
     fn split(&mut self, pageblock: u32, kind: Kind, frame: u32, have: u32, order: u32) -> FrameNo {
         for half in (order..have).rev() {
             self.list(pageblock, kind, frame + (1 << half), half);
@@ -185,7 +185,6 @@ impl Buddy {
         Ok(pageblock)
     }
 
-    /// Puts a free block on its list.
     fn list(&mut self, pageblock: u32, kind: Kind, frame: u32, order: u32) {
         debug_assert!(
             !self.block(pageblock).is_free(order, frame),
@@ -196,7 +195,6 @@ impl Buddy {
         self.forest.insert(tree(kind, order), pageblock as usize);
     }
 
-    /// Takes a free block off its list.
     fn unlist(&mut self, pageblock: u32, kind: Kind, frame: u32, order: u32) {
         self.block(pageblock).flip(order, frame);
         self.block(pageblock).take_from(LISTED_COUNT, 1 << order);
@@ -205,7 +203,6 @@ impl Buddy {
         }
     }
 
-    /// Returns a block.
     pub(crate) fn put(&mut self, start: FrameNo, order: u32) {
         self.put_range(start, 1 << order);
     }
@@ -262,7 +259,7 @@ impl Buddy {
         }
     }
 
-    /// Lists a run of frames of one pageblock, as the blocks that it is made of.
+    /// Lists a run of frames of one pageblock as blocks.
     fn put_free(&mut self, start: FrameNo, frames: u32) {
         let (mut at, end) = (start.0, start.0 + frames);
         while at < end {
@@ -277,7 +274,6 @@ impl Buddy {
         frames - self.block(start.pageblock()).count_touched(start.in_pageblock(), frames)
     }
 
-    /// Marks a run as charged.
     pub(crate) fn touch(&mut self, start: FrameNo, frames: u32) {
         self.block(start.pageblock()).mark(TOUCHED, start.in_pageblock(), frames);
     }

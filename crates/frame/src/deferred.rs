@@ -1,12 +1,12 @@
 //! Deferred descriptors, by id: a list without locks and without memory of its own.
 //!
-//! A reader never frees. The thread that drops the last lock of a dying or pending descriptor *defers* it: it pushes the id here,
-//! and allocators, compactors and `trim` take ids and do the work. The list is a tree of bits: pushing twice is pushing once, no
-//! link can be reused under a reader (there is no ABA), and a push costs one or two atomic operations. An id here is a hint; the
-//! descriptor's state word decides what is to be done.
+//! A reader never frees. The thread that drops the last lock of a dying or pending descriptor *defers* it: it pushes
+//! the id here. Allocators, compactors and `trim` take ids and do the work. The list is a tree of bits: pushing twice
+//! is pushing once, there is no ABA, and a push costs one or two atomic operations. An id is a hint; the descriptor's
+//! state word decides.
 //!
-//! Protocol: a push sets the leaf bit first and goes up only if it found the word empty; a taker clears from the top down. So the
-//! thread that set a bit below a cleared summary always sets the summary again.
+//! Protocol: a push sets the leaf bit first and goes up only if it found the word empty; a taker clears from the top
+//! down. So the thread that set a bit below a cleared summary always sets the summary again.
 
 use std::sync::Arc;
 
@@ -28,13 +28,11 @@ impl DeferredList {
         Ok(Self { words: WordTable::new(memory, levels.words())?, levels })
     }
 
-    /// Makes room for `id`.
     pub(crate) fn ensure(&self, id: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         (0..self.levels.count())
             .try_for_each(|level| self.words.ensure(self.levels.word(level, id), access))
     }
 
-    /// Defers `id`.
     pub(crate) fn push(&self, id: usize) {
         for level in 0..self.levels.count() {
             let word = self.words.word(self.levels.word(level, id));
@@ -83,7 +81,7 @@ impl DeferredList {
                 f((index & !63) + bits.trailing_zeros() as usize);
                 bits &= bits - 1;
             }
-            // What is left beside the path gets its summaries back; one too many costs a look.
+            // Bits left beside the path get their summaries back; one too many costs a look.
             for level in 1..top {
                 // ORDERING: Acquire and Release; as in `push`.
                 if self.words.word(self.levels.word(level, index)).load(Ordering::Acquire) != 0 {

@@ -1,7 +1,7 @@
 //! Guards: the only way to a descriptor's body and to the bytes of its frames.
 //!
-//! A guard is a lock on the state word, so while it lives the frames stay where they are and what they are. Dropping the last
-//! lock of a dying or pending descriptor defers it; a reader does no more than that.
+//! A guard is a lock on the state word: while it lives, the frames neither move nor end. Dropping the last lock of a
+//! dying or pending descriptor defers it; a reader does no more.
 
 use std::fmt;
 
@@ -28,7 +28,6 @@ pub struct ReadGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
 }
 
 impl<'a, M: Body, const W: usize, L: FrameLayout> ReadGuard<'a, M, W, L> {
-    /// Wraps a read lock that was just taken.
     #[inline]
     pub(crate) fn new(
         slab: &'a Slab<M, W, L>,
@@ -112,7 +111,6 @@ pub struct WriteGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
 }
 
 impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
-    /// Wraps a write lock that was just taken.
     pub(crate) fn new(
         slab: &'a Slab<M, W, L>,
         descriptor: &'a Descriptor<M, W, L>,
@@ -150,22 +148,20 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
         }
         #[cfg(not(loom))]
         std::mem::forget(self);
-        // One that is isolated is freed after it was put back.
+        // An isolated one is freed after it is put back.
         if let Reap::Now(_) = descriptor.state.retire() {
             slab.give_back(id, location);
         }
     }
 
-    /// Where a extent is.
     pub(crate) fn extent(&self, number: u32) -> FrameRange {
         L::extent(&self.descriptor.further, self.location, number)
     }
 
-    /// Copies a extent to another run of the same length, which becomes this descriptor's. Returns the old one, which
-    /// has no owner now.
+    /// Copies an extent to another run of the same length, which becomes this descriptor's. Returns the old one, now
+    /// without owner.
     ///
-    /// The caller isolated the descriptor, and `to` is a run that its owner words give to this descriptor and that
-    /// no other thread has.
+    /// The caller isolated the descriptor. The owner words give `to` to this descriptor, and no other thread has it.
     pub(crate) fn relocate(&mut self, number: u32, to: FrameRange) -> FrameRange {
         let from = self.extent(number);
         assert_eq!(from.frames, to.frames, "a extent keeps its length");

@@ -1,15 +1,15 @@
-//! Migration: the frames of a descriptor move to another place, and nothing above notices.
+//! Migration: the frames of a descriptor move, and its id stays.
 //!
 //! ```text
 //!  isolate    the mark is set: the id stays this descriptor's, and no other mover moves it   Gone, Busy
 //!  migrate    take a run to go to; try the write lock; copy; switch the place                Busy, OutOfFrames
 //!  putback    the mark is cleared; a descriptor that died meanwhile is deferred
 //! ```
-//! Contents are position-independent, and only the descriptor says where its frames are. So one protocol serves descriptors of
-//! every kind: lock for writing (success *is* the proof that no thread reads), copy, change one word. What moves is an *extent*:
-//! a whole run, or one frame of a chain (`layout`).
-//! The mover takes the run to go to before the lock, so that a reader waits for the copy alone. If the lock is refused the run
-//! goes back, and nothing has changed. Handles, lists and orders of use name descriptors by id and do not move.
+//! Contents are position-independent, and only the descriptor says where its frames are. So one protocol serves every
+//! kind: lock for writing (success *is* the proof that no thread reads), copy, change one word. It moves one *extent*:
+//! a whole run, or one frame of a chain (`layout`). The mover takes the new run before the lock, so a reader waits for
+//! the copy alone. If the lock is refused, the run goes back, and nothing has changed. Handles and lists name
+//! descriptors by id and do not move.
 //!
 //! The mover leaves pending work alone: the mark for it stays, and the mover defers the descriptor when it unlocks.
 
@@ -25,11 +25,11 @@ use crate::{
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-/// A descriptor whose frames are about to be moved; dropping it puts the descriptor back.
+/// A descriptor isolated for a move; dropping it puts the descriptor back.
 ///
 /// # Concurrency
-/// Excludes other movers only. A thread that frees the descriptor meanwhile does not wait; its frames and id are given back
-/// after it was put back.
+/// Excludes other movers only. A thread that frees the descriptor meanwhile does not wait; its frames and id are given
+/// back after it was put back.
 pub struct Isolated<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
@@ -53,7 +53,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         self.location
     }
 
-    /// The extent that a frame is in; where it is may have to be looked at again, under the write lock.
+    /// The extent of a frame; its place may have to be read again under the write lock.
     fn extent_of(&self, frame: FrameNo) -> Option<u32> {
         let mut extents = 0..L::extents(self.location.frames);
         extents.find(|&number| self.extent(number).contains(frame))
@@ -63,10 +63,10 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         L::extent(&self.descriptor.further, self.location, number)
     }
 
-    /// Moves a extent to the run that `to` gives for its length and this owner, and returns the run it came from, which
-    /// is free again.
+    /// Moves an extent to the run that `to` gives for its length and this owner. Returns the old run, which is free
+    /// again.
     ///
-    /// The run must be one that the arena handed out for this owner just now: that is why no code outside this crate calls this.
+    /// The arena must have handed out the run for this owner just now, so no code outside this crate calls this.
     ///
     /// # Errors
     /// [`FrameMigrateError`]; nothing has changed.
@@ -152,12 +152,12 @@ impl<M: Body, const W: usize, L: FrameLayout> fmt::Debug for Isolated<'_, M, W, 
     }
 }
 
-/// What became of a descriptor that was to be moved.
+/// The result of a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MigrateOutcome {
-    /// A extent of its frames was copied; this is the run that it came from, and free.
+    /// An extent was copied; this is its old run, now free.
     Copied(FrameRange),
-    /// It was dying and not locked any more: it was freed.
+    /// It was dying and not locked: it was freed.
     Freed,
 }
 
@@ -170,9 +170,8 @@ pub enum ExtentRef {
     Number(u32),
 }
 
-/// Descriptors of one kind, as evacuation sees them, whatever their bodies and words are: a [`Slab`] of any type.
-///
-/// What it can do is for the [`Arena`](crate::Arena) alone.
+/// Descriptors of one kind, as evacuation sees them: a [`Slab`] of any type. Only the [`Arena`](crate::Arena) can use
+/// it.
 pub trait Movable: sealed::Move {}
 
 impl<M: Body, const W: usize, L: FrameLayout> Movable for Slab<M, W, L> {}
@@ -186,23 +185,22 @@ mod sealed {
     use crate::{Arena, Tag};
 
     pub trait Move: Sync {
-        /// The tag of their owner words.
         fn tag(&self) -> Tag;
 
-        /// The arena that their frames are in.
         fn arena(&self) -> &Arena;
 
-        /// Whether the descriptor could not be moved at this moment, and why. A hint.
+        /// Why the descriptor cannot be moved now, if so. A hint.
         fn busy(&self, id: DescriptorId) -> Option<Busy>;
 
         /// How many extents of a descriptor move on their own; 0 if it is gone.
         fn extents(&self, id: DescriptorId) -> u32;
 
-        /// Moves an extent of a descriptor to the run that `to` gives, or frees the descriptor if it is dying and not locked
-        /// any more.
+        /// Moves an extent of a descriptor to the run that `to` gives, or frees the descriptor if it is dying and not
+        /// locked any more.
         ///
         /// # Errors
-        /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when the descriptor has no such extent (any more).
+        /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when the descriptor has no such
+        /// extent (any more).
         fn migrate(
             &self,
             id: DescriptorId,

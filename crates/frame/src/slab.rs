@@ -5,14 +5,14 @@
 //!                        lock, life,      atomics that need  nothing for a run                 read and written
 //!                        first extent     no lock            (`layout`)                        through guards
 //! ```
-//! An id may be looked up at any time, also after its descriptor died and after a new one lives under it: the slab never
-//! unmaps. A late look-up meets [`LockError::Gone`](crate::LockError::Gone), or locks the successor, which the caller notices
-//! when it loads its handle entry again.
+//! An id may be looked up at any time, also after its descriptor died: the slab never unmaps. A late look-up meets
+//! [`LockError::Gone`](crate::LockError::Gone), or locks the successor, and the caller notices when it loads its handle
+//! entry again.
 //!
 //! # Invariants
 //! - A live descriptor owns its frames, a run or a chain: the owner word of each names it (I-OWNER).
-//! - The body is initialised under the write lock that a life begins with, before any guard is made, and no thread reads it
-//!   without a lock (I-BODY).
+//! - The body is initialised under the write lock that a life begins with, before any guard is made, and no thread
+//!   reads it without a lock (I-BODY).
 //! - An id is given out only while its state word is vacant, and lowest first, so that high pages empty out (I-ID).
 
 mod access;
@@ -72,8 +72,8 @@ pub enum Deferred {
     Freed(FrameCount),
 }
 
-/// Descriptors of one type over the frames of one arena. `W` is the number of words that need no lock, `L` how the frames
-/// of each lie.
+/// Descriptors of one type over the frames of one arena. `W` is the number of words that need no lock, `L` how the
+/// frames of each lie.
 #[derive(Debug)]
 pub struct Slab<M: Body, const W: usize, L: FrameLayout = Run> {
     arena: Arc<Arena>,
@@ -90,7 +90,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// An empty slab.
     ///
     /// # Errors
-    /// [`SourceError`] when the address space cannot be had.
+    /// [`SourceError`] when the source cannot reserve the address space.
     pub fn new(arena: &Arc<Arena>, config: SlabConfig) -> Result<Self, SourceError> {
         let memory: &Arc<MemoryBudget> = arena.memory();
         let table = Table::new(memory, config.capacity.min(DescriptorId::COUNT as usize))?;
@@ -227,7 +227,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         !self.deferred.is_empty()
     }
 
-    /// Takes some reports: frees dying descriptors, and passes on those with pending work. `false`: none were left.
+    /// Runs some deferred work: frees dying descriptors, and passes pending ones on. `false`: none were left.
     pub fn drain_deferred(&self, f: &mut dyn FnMut(Deferred)) -> bool {
         self.deferred.take(|number| {
             let id =

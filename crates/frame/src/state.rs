@@ -9,7 +9,7 @@
 //! | vacant (0) | LIVE, WRITER, place | `publish`, the thread that took the id |
 //! | LIVE, not WRITER, not DYING | one reader more | `try_read` |
 //! | LIVE, not locked, not DYING | WRITER, not PENDING | `try_write` |
-//! | readers or WRITER | one lock less | `unlock_read`, `unlock_write`; the last one of a PENDING or DYING word defers it |
+//! | readers or WRITER | one lock less | `unlock_read`, `unlock_write`; the last of a PENDING or DYING word defers it |
 //! | LIVE, WRITER | vacant, or DYING if ISOLATED | `retire`, by the writer |
 //! | LIVE | vacant (neither locked nor ISOLATED) or DYING (otherwise) | `reap` |
 //! | LIVE, DYING, neither locked nor ISOLATED | vacant | `reap_dying`: exactly one caller gets the frames |

@@ -1,8 +1,7 @@
 //! Tables of small entries in reserved memory: they grow page by page, never move, and give empty pages back.
 //!
-//! A table reserves address space for its whole capacity, so an index becomes an address by arithmetic alone and a
-//! reference stays good for as long as the table. An entry whose bytes are all zero is *vacant*: that is what a page
-//! holds when it is first used, and again after it was given back.
+//! A table reserves address space for its whole capacity, so an index becomes an address by arithmetic, and references
+//! stay valid as long as the table. An entry of zero bytes is *vacant*, as on a page first used or given back.
 //!
 //! Pages are charged to the [`MemoryBudget`] account before they are used (I-LIMIT), entry by entry through `ensure`.
 //! Under loom a table is a short boxed slice of loom's own atomics.

@@ -1,10 +1,10 @@
 //! Compaction by pageblock: the sparsest of a kind are emptied into the densest, and go back to the system.
 //!
-//! It follows a [plan](Plan). What the plan says of a pageblock is checked again before that one is emptied. Compaction makes a
-//! new plan only after one that freed a pageblock, so it ends.
+//! It follows a [plan](Plan). What the plan says of a pageblock is checked again before that one is emptied. Compaction
+//! makes a new plan only after one that freed a pageblock, so it ends.
 //!
-//! It opens no pageblock for what it moves. At the limit it gives the free frames of its isolated pageblock back to the system
-//! before it uses the reserve, so that other threads miss one run of the reserve at most.
+//! It opens no pageblock for what it moves. At the limit it gives the free frames of its isolated pageblock back to the
+//! system before it uses the reserve, so that other threads miss one run of the reserve at most.
 
 use std::{cell::Cell, cmp::Reverse, ops::Range};
 
@@ -161,7 +161,7 @@ impl Arena {
             return false;
         }
         plan.filled(u32::try_from(done.copied / FRAME_BYTES).unwrap_or(u32::MAX));
-        // A run that fits no hole keeps its pageblock; without memory no other one can be emptied either.
+        // A run that fits no hole keeps its pageblock. Without memory, no other pageblock can be emptied either.
         if done.out_of_frames && no_memory.get() {
             plan.give_up();
         }

@@ -1,8 +1,8 @@
 //! Contiguous allocation: the aligned range that needs the fewest moves is evacuated and handed out.
 //!
-//! Ranges of at most a pageblock start at multiples of their length rounded up to a power of two; longer ones start with a
-//! pageblock. The allocator looks for blockers before it moves a run. When it meets a late blocker, the runs that it moved stay
-//! where they are now: contents, handles and accounts of objects do not depend on the place.
+//! Ranges of at most a pageblock start at multiples of their length rounded up to a power of two; longer ones start
+//! with a pageblock. The allocator looks for blockers before it moves a run. When it meets a late blocker, moved runs
+//! stay where they are: contents, handles and accounts do not depend on the place.
 
 use std::ops::Range;
 
@@ -26,20 +26,20 @@ const ROUNDS: usize = if cfg!(loom) { 2 } else { 64 };
 const ATTEMPTS: usize = 8;
 
 impl Arena {
-    /// Allocates `frames` frames that are neighbours, the first of them at a multiple of `align` frames in memory: evacuates
-    /// the aligned range with the fewest frames in use. If what has to move finds no room, it compacts pageblocks and tries once
-    /// more.
+    /// Allocates `frames` frames that are neighbours, the first of them at a multiple of `align` frames in memory:
+    /// evacuates the aligned range with the fewest frames in use. If what has to move finds no room, it compacts
+    /// pageblocks and tries once more.
     ///
     /// # Errors
-    /// [`ContiguousError`]. Contents and accounts are as before, except that some pages of tables may be in use and some runs
-    /// may have moved.
+    /// [`ContiguousError`]. Contents and accounts are as before, except that some pages of tables may be in use and
+    /// some runs may have moved.
     ///
     /// # Panics
     /// If one of the slabs is another arena's.
     ///
     /// # Concurrency
-    /// Waits for another thread that evacuates, not for readers or writers: a run that stays locked for longer than a moment is
-    /// a blocker.
+    /// Waits for another thread that evacuates, not for readers or writers: a run that stays locked for longer than a
+    /// moment is a blocker.
     pub fn alloc_contiguous(
         &self,
         kinds: &[&dyn Movable],
@@ -82,7 +82,7 @@ impl Arena {
             Err(ContiguousError::OutOfMemory { .. }) => {}
             answer => return answer,
         }
-        // There may be room for what has to move, but in pageblocks of another kind: entirely free ones fit every kind.
+        // Room may remain in pageblocks of another kind: entirely free ones fit every kind.
         self.compact_on(&mut progress, kinds, usize::MAX);
         self.alloc_cheapest(kinds, count, align)
     }
@@ -103,7 +103,7 @@ impl Arena {
             if attempts == ATTEMPTS {
                 break;
             }
-            // In a first pass nothing is waited for.
+            // The first pass does not wait.
             if candidate.cost.is_none() || !self.busy_in(kinds, &range_of(candidate)).is_empty() {
                 continue;
             }
@@ -191,7 +191,8 @@ impl Arena {
         Ok(())
     }
 
-    /// Waits a moment until nothing in a range is isolated. What is in the way then is named, before anything was moved.
+    /// Waits a moment until nothing in a range is isolated. What is in the way then is named, before anything was
+    /// moved.
     fn await_unlocked(
         &self,
         kinds: &[&dyn Movable],
