@@ -1,8 +1,8 @@
 //! Sets of small numbers as trees of words: the first member in two or three loads.
 //!
-//! A level's bit says whether the word below has any bit set; the top level is one word. Several sets over the same
-//! numbers (a *forest*) lie interleaved, so that the words of one number are neighbours, and all of it is a
-//! table in reserved memory: charged, zero when empty, no start-up cost.
+//! A level's bit says whether the word below has any bit set; the top level is one word. Sets over the same numbers (a
+//! *forest*) lie interleaved, so the words of one number are neighbours, in a table in reserved memory: charged, and
+//! zero when empty.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -13,8 +13,7 @@ use crate::{
 
 /// The shape of a tree over `capacity` numbers: where each level starts, in words.
 ///
-/// The top level comes first and the leaves last, so that in a large tree with few members all levels but the leaves
-/// share a page.
+/// The top level comes first and the leaves last: in a large sparse tree all levels but the leaves share a page.
 #[derive(Debug)]
 pub(crate) struct Levels {
     /// By level, the leaves' first.
@@ -38,12 +37,10 @@ impl Levels {
         Self { starts, words }
     }
 
-    /// The word after the last of a level.
     pub(crate) fn end_of(&self, level: usize) -> usize {
         level.checked_sub(1).map_or(self.words, |below| self.starts[below])
     }
 
-    /// Words in one tree.
     pub(crate) fn words(&self) -> usize {
         self.words
     }
@@ -66,7 +63,7 @@ impl Levels {
 /// Some sets over the same numbers `0..capacity`.
 ///
 /// # Concurrency
-/// The methods take `&self`, but changes of one set must be kept apart by a lock of the owner's.
+/// The methods take `&self`; the owner's lock keeps changes of one set apart.
 #[derive(Debug)]
 pub struct BitForest {
     table: Table<GuardedU64>,

@@ -6,15 +6,15 @@
 //!  all free?           compaction: the pageblock goes back to the system   contiguous allocation: the caller has the range
 //!  otherwise           the isolation ends; its free frames go back to the lists
 //! ```
-//! Two users, each with a file: [compaction](crate::Arena::compact) by pageblock, and
+//! Two users: [compaction](crate::Arena::compact) by pageblock, and
 //! [contiguous allocation](crate::Arena::alloc_contiguous).
 //!
 //! One thread at a time evacuates. [`compact`](crate::Arena::compact) returns at once while another thread does;
 //! [`alloc_contiguous`](crate::Arena::alloc_contiguous) waits. Meanwhile other threads may read, write, free and move
 //! descriptors; a guard keeps its descriptor's frames where they are.
 //!
-//! An owner word is a hint. The evacuator isolates the descriptor that it names, and moves it only if the frame is its own. What
-//! changed owners in between is met in the next pass.
+//! An owner word is a hint: the evacuator isolates the descriptor that it names, and moves it only if it owns the
+//! frame. The next pass meets frames that changed owners.
 
 mod candidates;
 mod compact;

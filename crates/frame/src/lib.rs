@@ -25,8 +25,8 @@
 //! | [`busy`](Busy), [`migration_stats`](MigrationStats) | why frames stay, and counts |
 //! | `evacuate`, `plan` | [compaction](Arena::compact) by pageblock, and [contiguous ranges](Arena::alloc_contiguous) |
 //!
-//! Only a descriptor knows where its frames lie; that is what makes migration one function. The unsafe code is in `source`,
-//! `table`, `slab`, `layout`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! Only a descriptor knows where its frames lie, so migration is one function. The unsafe code is in `source`, `table`,
+//! `slab`, `layout`, `guard`, `arena` and `evacuate`; policy above them has none.
 
 mod arena;
 mod bits;

@@ -1,7 +1,7 @@
 //! The plan of a compaction: the pageblocks of a kind, from the sparsest to the densest.
 //!
-//! Sources come from the front, destinations from the back, until they meet. A plan is kept from call to call, so that a small
-//! budget does not pay for a new one each time.
+//! Sources come from the front, destinations from the back, until they meet. A plan lasts from call to call, so that a
+//! small budget does not pay for a new one.
 
 use std::cmp::Reverse;
 
@@ -10,7 +10,7 @@ use crate::{PAGEBLOCK_FRAMES, buddy::MOVABLE_KINDS};
 /// Orders of runs that a descriptor may own.
 const ORDERS: usize = 7;
 
-/// The pageblocks of one kind in the order in which compaction goes through them.
+/// The pageblocks of one kind in the order of compaction.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// Pageblocks with the frames used in them, in ascending order of these; sources from the front. Of equally used
@@ -56,7 +56,6 @@ impl Plan {
         self.room = self.room_before;
     }
 
-    /// No source is left.
     pub(crate) fn give_up(&mut self) {
         self.next = self.pageblocks.len();
     }

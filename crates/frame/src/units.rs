@@ -37,7 +37,7 @@ impl FrameNo {
 pub struct FrameCount(u32);
 
 impl FrameCount {
-    /// The longest run a descriptor may own (256 KiB): what six bits of its state word can say.
+    /// The longest run a descriptor may own (256 KiB): six bits of its state word.
     pub const MAX: Self = Self(64);
     /// One frame.
     pub const ONE: Self = Self(1);

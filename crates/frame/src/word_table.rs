@@ -9,7 +9,7 @@ use crate::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, table::Table}
 /// A table of 64-bit words for the layers above.
 ///
 /// # Concurrency
-/// The words are atomics and shared freely; what they mean, and which of them are in use, is the owner's protocol.
+/// The words are atomics and shared freely; the owner's protocol says what they mean and which are in use.
 #[derive(Debug)]
 pub struct WordTable(Table<AtomicU64>);
 
@@ -22,12 +22,12 @@ impl WordTable {
         Ok(Self(Table::new(memory, capacity)?))
     }
 
-    /// The words there can ever be.
+    /// The most words the table can have.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
 
-    /// The word, or `None` when it was never made usable. Any index may be asked for.
+    /// The word, or `None` when it was never made usable. Any index is allowed.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&AtomicU64> {
         self.0.get(index)
@@ -56,10 +56,10 @@ impl WordTable {
         self.0.ensure(index, access)
     }
 
-    /// Gives back pages for whose words `vacant` says yes, a bounded number a call, from `cursor` on; returns how
-    /// many. Their words become 0. `cursor` is `None` when the end was reached.
+    /// Gives back pages for whose words `vacant` says yes, a bounded number a call, from `cursor` on; returns how many.
+    /// Their words become 0. `cursor` is `None` at the end.
     ///
-    /// The caller makes sure that no thread stores to those words meanwhile, or the store is lost.
+    /// A store to those words meanwhile is lost; the caller prevents it.
     pub fn release_vacant(
         &self,
         cursor: &mut Option<usize>,

@@ -1,4 +1,4 @@
-//! An isolated range as a value: the isolation ends when it is dropped. And giving the memory of its free frames back.
+//! An isolated range as a value: dropping it ends the isolation. Also gives the memory of free frames back.
 
 use std::ops::Range;
 
@@ -44,7 +44,7 @@ impl<'a> IsolatedRange<'a> {
 
     /// Opens and isolates any range. `None`: a part of it cannot be isolated.
     pub(super) fn range(arena: &'a Arena, range: &Range<u32>) -> Result<Option<Self>, OutOfFrames> {
-        // Under one lock, so that no trim gives the tables of an entirely free pageblock back in between.
+        // Under one lock, so that no trim gives back the tables of an entirely free pageblock in between.
         let mut buddy = arena.buddy.lock();
         let mut open = |pageblock| arena.open(pageblock, ReserveAccess::Normal);
         buddy.prepare(range, ReserveAccess::Normal, &mut open)?;
@@ -99,7 +99,7 @@ impl Arena {
         unsafe { self.memory().source().decommit(&self.reservation, &ranges) }.is_ok()
     }
 
-    /// Gives back the free frames that an evacuating thread isolated: they are charged, and no allocation can take them.
+    /// Gives back the isolated free frames of an evacuating thread: they are charged, but no allocation can take them.
     /// Returns whether some went.
     pub(crate) fn give_back_isolated(&self) -> bool {
         // ORDERING: Relaxed; a hint that spares the walk; a thread that misses it fails as if it had come earlier.

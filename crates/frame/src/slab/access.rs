@@ -7,8 +7,7 @@ use crate::{
 };
 
 impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
-    /// A new descriptor with its frames, locked for writing. The bytes are whatever was there: zero, or what an earlier
-    /// owner left.
+    /// A new descriptor with its frames, locked for writing. The bytes are zero, or those of an earlier owner.
     ///
     /// # Errors
     /// [`OutOfFrames`]; nothing has changed.
@@ -77,8 +76,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         Ok(WriteGuard::new(self, descriptor, id, location))
     }
 
-    /// Isolates a descriptor, so that its frames can be moved. Waits for no thread and excludes only other movers:
-    /// the descriptor may be read, written and freed meanwhile.
+    /// Isolates a descriptor for a move. Never waits, and excludes only other movers: readers, writers and frees go on.
     ///
     /// # Errors
     /// [`LockError::Gone`] when nothing lives under this id or it is dying, [`LockError::Busy`] when it is isolated.
@@ -107,7 +105,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         }
     }
 
-    /// Frees a dying descriptor that is not locked any more, if it is one.
+    /// Frees a dying descriptor that is not locked.
     pub(crate) fn finish(&self, id: DescriptorId) -> bool {
         let reaped = self.descriptor(id).and_then(|descriptor| descriptor.state.reap_dying());
         if let Some(location) = reaped {
@@ -116,7 +114,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         reaped.is_some()
     }
 
-    /// Why a descriptor's frames could not be moved now, if they could not. A hint.
+    /// Why a descriptor's frames cannot be moved now, if so. A hint.
     pub(crate) fn busy(&self, id: DescriptorId) -> Option<Busy> {
         let state = &self.descriptor(id)?.state;
         match () {
