@@ -4,9 +4,9 @@
 //!  /proc/self/cgroup       0::/PATH      which one
 //!  /sys/fs/cgroup/PATH/    memory.current  memory.high  memory.max  memory.pressure
 //! ```
-//! A bound of `max` is none. The bounds of the cgroups above hold as well, so they are read too. [`least_room`] says how much
-//! any cgroup leaves, version 1 included. Formats: *Control Group v2* and *PSI* in the kernel's administration guide. The
-//! text is untrusted input: text of another form is a [`CgroupError::Parse`].
+//! A bound of `max` is none. The bounds of the cgroups above hold as well, so they are read too. [`least_room`] says
+//! how much any cgroup leaves, version 1 included. Formats: *Control Group v2* and *PSI* in the kernel's administration
+//! guide. The text is untrusted input: text of another form is a [`CgroupError::Parse`].
 
 mod room;
 
@@ -132,8 +132,8 @@ impl Cgroup {
         Ok(memory)
     }
 
-    /// How much some task of this cgroup waited for memory. Falls back to the whole system if the cgroup does not say; `None` on
-    /// a kernel that does not count it.
+    /// How much some task of this cgroup waited for memory. Falls back to the whole system if the cgroup does not say;
+    /// `None` on a kernel that does not count it.
     ///
     /// # Errors
     /// [`CgroupError`].

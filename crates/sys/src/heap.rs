@@ -1,15 +1,15 @@
 //! A global allocator for commands: without memory, the program says so and ends with an exit code.
 //!
-//! By default Rust aborts when an allocation fails, with a backtrace and a core file: to a user, a crash. A command that
-//! declares [`ExitingAllocator`] prints one line with advice. Code that can go on without the memory asks within
+//! By default Rust aborts when an allocation fails, with a backtrace and a core file: to a user, a crash. A command
+//! that declares [`ExitingAllocator`] prints one line with advice. Code that can go on without the memory asks within
 //! [`fallible`], and gets the error.
 //!
 //! ```text
 //!  System::alloc --null--> within fallible? --yes--> null: try_reserve gives its error
 //!                                           --no---> one line on stderr, _exit(1)
 //! ```
-//! The line is formatted on the stack and written by one system call: nothing here allocates. As in an abort, no destructor
-//! runs.
+//! The line is formatted on the stack and written by one system call: nothing here allocates. As in an abort, no
+//! destructor runs.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -67,8 +67,8 @@ impl ExitingAllocator {
     }
 }
 
-// SAFETY: every call is passed on to `System` with the same arguments, and its block is returned unchanged; nothing here
-// unwinds or allocates.
+// SAFETY: every call is passed on to `System` with the same arguments, and its block is returned unchanged; nothing
+// here unwinds or allocates.
 unsafe impl GlobalAlloc for ExitingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: by this function's contract.

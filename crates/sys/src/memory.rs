@@ -6,10 +6,11 @@
 //!                         ^                   ^  \___ decommit ____/
 //!                         +---- release ------+
 //! ```
-//! *Reserved* address space costs nothing and cannot be touched. *Committed* memory reads as zero and becomes resident page
-//! by page when written. *Decommitted* memory is committed memory that was given back: it reads as zero again. The caller,
-//! `pagefold-frame`, knows which thread may use a range and what lies in it; tests replace its `FrameSource`. The functions
-//! exist on Linux only.
+//! *Reserved* address space costs nothing and cannot be touched. *Committed* memory reads as zero and becomes resident
+//! page by page when written. *Decommitted* memory is committed memory that was given back: it reads as zero again. The
+//! caller,
+//! `pagefold-frame`, knows which thread may use a range and what lies in it; tests replace its `FrameSource`. The
+//! functions exist on Linux only.
 
 use std::{io, ptr::NonNull};
 

@@ -7,8 +7,9 @@
 //!         +---------------------------+----------------------------+
 //!               out of time                  Quiet is dropped
 //! ```
-//! An object that threads share (a store) owns a gate. Each of its operations has an [`Entered`]. Work that must not run
-//! beside an operation has a [`Quiet`]: a walk that validates, or a take-back of memory that late readers might still read.
+//! An object that threads share (a store) owns a gate. Each of its operations has an [`Entered`]. Work that must not
+//! run beside an operation has a [`Quiet`]: a walk that validates, or a take-back of memory that late readers might
+//! still read.
 //!
 //! | state | a thread inside no gate | a thread inside some gate, or with a `Quiet` | the thread that closed it |
 //! |---|---|---|---|
@@ -16,11 +17,11 @@
 //! | CLOSING | waits | enters: its current operation must be able to end | enters |
 //! | QUIET | waits | waits: it is inside another gate | enters |
 //!
-//! **Fork.** A child has only the thread that forked; operations of other threads stay half done in it for ever. So the first
-//! gate of a process registers handlers with `pthread_atfork`. Before a fork they close all gates, in the order of their
-//! making, and wait until only operations of the forking thread are inside. Parent and child open them again. A callback
-//! that blocks inside a gate would block every fork: after [`set_fork_wait`] the fork goes on without it. In the child all
-//! gates of that moment are then *abandoned*: they refuse with [`Abandoned`].
+//! **Fork.** A child has only the thread that forked; operations of other threads stay half done in it for ever. So the
+//! first gate of a process registers handlers with `pthread_atfork`. Before a fork they close all gates, in the order
+//! of their making, and wait until only operations of the forking thread are inside. Parent and child open them again.
+//! A callback that blocks inside a gate would block every fork: after [`set_fork_wait`] the fork goes on without it. In
+//! the child all gates of that moment are then *abandoned*: they refuse with [`Abandoned`].
 //!
 //! | file | holds |
 //! |---|---|
@@ -46,8 +47,8 @@ mod node;
 mod registry;
 mod thread;
 
-/// Why an operation may not begin: the process was forked while another thread stayed inside a gate. What the gate guards may
-/// be half changed, and no thread of this process will complete it.
+/// Why an operation may not begin: the process was forked while another thread stayed inside a gate. What the gate
+/// guards may be half changed, and no thread of this process will complete it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "the process was forked while an operation was under way; what it guards cannot be used in the child"
@@ -57,12 +58,12 @@ pub struct Abandoned;
 /// A gate that every operation on an object passes; [`quiesce`](Self::quiesce) closes it until none is inside.
 ///
 /// # Complexity
-/// Entering and leaving are one locked instruction each, on a cache line of the thread's shard. A gate takes some two KiB,
-/// which the next gate uses again after this one is dropped.
+/// Entering and leaving are one locked instruction each, on a cache line of the thread's shard. A gate takes some two
+/// KiB, which the next gate uses again after this one is dropped.
 ///
 /// # Concurrency
-/// [`try_enter`](Self::try_enter) never waits and is async-signal-safe, as is dropping its result; it may interrupt any other
-/// method of any gate in the same thread.
+/// [`try_enter`](Self::try_enter) never waits and is async-signal-safe, as is dropping its result; it may interrupt any
+/// other method of any gate in the same thread.
 #[derive(Debug)]
 pub struct Gate {
     node: &'static Node,
@@ -80,8 +81,8 @@ impl Gate {
         return Ok(Self { node: Box::leak(Box::new(Node::new())) });
     }
 
-    /// Begins an operation, which ends when the guard is dropped. Waits while the gate is closed, unless this thread is in the
-    /// middle of another operation that must be able to end.
+    /// Begins an operation, which ends when the guard is dropped. Waits while the gate is closed, unless this thread is
+    /// in the middle of another operation that must be able to end.
     ///
     /// # Errors
     /// [`Abandoned`], in the child of a fork that did not wait.
@@ -99,16 +100,16 @@ impl Gate {
         self.node.admit(false).then(|| self.entered())
     }
 
-    /// Closes the gate and waits until no operation is inside. Operations begin again when the guard is dropped, or when the
-    /// call gives up.
+    /// Closes the gate and waits until no operation is inside. Operations begin again when the guard is dropped, or
+    /// when the call gives up.
     ///
-    /// `None` (busy) if that takes longer than `within`. `None` at once if this thread is itself inside, has already closed the
-    /// gate, or is in the middle of an operation for which a fork waits, and if the gate is abandoned.
+    /// `None` (busy) if that takes longer than `within`. `None` at once if this thread is itself inside, has already
+    /// closed the gate, or is in the middle of an operation for which a fork waits, and if the gate is abandoned.
     ///
     /// # Concurrency
-    /// Several callers take turns, and operations that waited for one of them run before the next. Two threads that each have a
-    /// [`Quiet`] and enter the other's gate would deadlock: with a `Quiet`, enter no other gate that a thread may close that
-    /// long.
+    /// Several callers take turns, and operations that waited for one of them run before the next. Two threads that
+    /// each have a [`Quiet`] and enter the other's gate would deadlock: with a `Quiet`, enter no other gate that a
+    /// thread may close that long.
     pub fn quiesce(&self, within: Duration) -> Option<Quiet<'_>> {
         let me = thread::token();
         if thread::is_inside(self.node.key()) || self.node.is_closed_by(me) {
@@ -185,8 +186,8 @@ impl Drop for Quiet<'_> {
     }
 }
 
-/// How many forks this process is away from the one that made the first gate. An owner that stores the value and compares it
-/// later detects that it was made in a parent process, whose other threads do not exist here.
+/// How many forks this process is away from the one that made the first gate. An owner that stores the value and
+/// compares it later detects that it was made in a parent process, whose other threads do not exist here.
 #[cfg(not(loom))]
 pub fn fork_generation() -> u64 {
     registry::generation()
@@ -199,7 +200,8 @@ pub fn set_fork_wait(wait: Duration) {
     registry::set_fork_wait(wait);
 }
 
-/// The effect of a fork on these gates, for a model: closes them, calls `forked` when no other thread is inside, opens them.
+/// The effect of a fork on these gates, for a model: closes them, calls `forked` when no other thread is inside, opens
+/// them.
 #[cfg(loom)]
 pub fn model_of_a_fork(gates: &[&Gate], forked: impl FnOnce()) {
     let nodes = || gates.iter().map(|gate| gate.node);

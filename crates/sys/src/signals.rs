@@ -1,8 +1,8 @@
 //! How a signal was set before this program began.
 //!
-//! A program inherits which signals are ignored: `nohup` ignores the one for a closed terminal, and a shell ignores Ctrl-C
-//! for background jobs. A handler would override the caller's choice, so the program asks here first. `/proc` has this too
-//! (`SigIgn`), but not on every system.
+//! A program inherits which signals are ignored: `nohup` ignores the one for a closed terminal, and a shell ignores
+//! Ctrl-C for background jobs. A handler would override the caller's choice, so the program asks here first. `/proc`
+//! has this too (`SigIgn`), but not on every system.
 
 use std::{io, ptr};
 

@@ -1,7 +1,7 @@
 //! Atomics, cells, locks and waiting: std's in a build, loom's in a model, so that loom runs the real code.
 //!
-//! pagefold's lock-free protocols use this module only. [`UnsafeCell`] hands out [`ConstPtr`] and [`MutPtr`], which loom
-//! watches while they live.
+//! pagefold's lock-free protocols use this module only. [`UnsafeCell`] hands out [`ConstPtr`] and [`MutPtr`], which
+//! loom watches while they live.
 
 #[cfg(loom)]
 pub use loom::{
@@ -97,8 +97,8 @@ mod cell {
     }
 }
 
-/// A value with two cache lines of its own (processors fetch neighbours in pairs), so that threads that use neighbouring
-/// values of an array do not slow each other down.
+/// A value with two cache lines of its own (processors fetch neighbours in pairs), so that threads that use
+/// neighbouring values of an array do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Padded<T>(pub T);
@@ -121,8 +121,8 @@ use std::sync as locks;
 
 /// A lock for leaf structures: locked for one list operation, never while foreign code runs.
 ///
-/// With `--cfg pagefold_tsan` it is a spin lock of our own: ThreadSanitizer does not see synchronisation inside a standard
-/// library that was built without it.
+/// With `--cfg pagefold_tsan` it is a spin lock of our own: ThreadSanitizer does not see synchronisation inside a
+/// standard library that was built without it.
 #[derive(Debug, Default)]
 pub struct Mutex<T> {
     #[cfg(not(loom))]
@@ -200,9 +200,9 @@ pub fn shard_hint() -> usize {
 mod wait {
     //! Waiting on a word that has no room for a futex: a fixed table of epochs, hashed by the word's address.
     //!
-    //! A waiter reads the [`epoch`], marks the word, checks that it must still wait, and calls [`wait`] with that epoch. A
-    //! waker changes the word and then calls [`wake_all`], which advances the epoch; so no wake-up between check and wait is
-    //! lost. Two words may share an epoch, which causes spurious wake-ups.
+    //! A waiter reads the [`epoch`], marks the word, checks that it must still wait, and calls [`wait`] with that
+    //! epoch. A waker changes the word and then calls [`wake_all`], which advances the epoch; so no wake-up between
+    //! check and wait is lost. Two words may share an epoch, which causes spurious wake-ups.
 
     use std::time::Duration;
 

@@ -6,9 +6,10 @@
 //!  version 2               memory.max  memory.high  memory.current  memory.stat
 //!  version 1               memory.limit_in_bytes  memory.usage_in_bytes  memory.stat
 //! ```
-//! A bound holds for all cgroups below it together. So each level has its own rest: the bound, less used memory, plus the
-//! part of it that the kernel can drop (pages of files). In a container the topmost visible level is the container's own,
-//! and has its bound. Unreadable files bound nothing. Formats: *Control Group v2*, *Memory Resource Controller* and
+//! A bound holds for all cgroups below it together. So each level has its own rest: the bound, less used memory, plus
+//! the part of it that the kernel can drop (pages of files). In a container the topmost visible level is the
+//! container's own, and has its bound. Unreadable files bound nothing. Formats: *Control Group v2*, *Memory Resource
+//! Controller* and
 //! `proc_pid_mountinfo(5)`.
 
 use std::{

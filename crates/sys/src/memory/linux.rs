@@ -44,8 +44,8 @@ pub fn page_bytes() -> usize {
     rustix::param::page_size()
 }
 
-/// Reserves `bytes` bytes of address space at a multiple of `align` (a power of two). No other reservation overlaps it until
-/// it is [released](release).
+/// Reserves `bytes` bytes of address space at a multiple of `align` (a power of two). No other reservation overlaps it
+/// until it is [released](release).
 ///
 /// # Errors
 /// [`MemoryError::Reserve`].
@@ -104,8 +104,8 @@ pub fn commit(reservation: &Reservation, range: Range<usize>) -> Result<(), Memo
 /// [`MemoryError::Decommit`]; some parts may have been given back already.
 ///
 /// # Safety
-/// The reservation came from [`reserve`]. During the call no thread writes the parts, or reads them other than by atomic
-/// loads, or relies on their contents.
+/// The reservation came from [`reserve`]. During the call no thread writes the parts, or reads them other than by
+/// atomic loads, or relies on their contents.
 pub unsafe fn decommit(
     reservation: &Reservation,
     ranges: &[Range<usize>],
@@ -136,8 +136,8 @@ pub unsafe fn release(reservation: Reservation) {
     unsafe { unmap(reservation.base, reservation.bytes) };
 }
 
-/// Gives many scattered parts back in one call, which interrupts the other processors once, not once a part. Returns whether
-/// the kernel did (it takes `MADV_DONTNEED` for the own process since 6.13).
+/// Gives many scattered parts back in one call, which interrupts the other processors once, not once a part. Returns
+/// whether the kernel did (it takes `MADV_DONTNEED` for the own process since 6.13).
 ///
 /// # Safety
 /// As [`decommit`].

@@ -1,9 +1,9 @@
 //! The state of one gate: a word that says whether it is open, and counters of the operations inside.
 //!
-//! An operation raises a counter and then reads the word. A closer changes the word and then reads the counters. Both are
-//! sequentially consistent, so at least one sees the other: the operation backs out and waits, or the closer waits for it.
-//! A shard belongs to its thread, so an operation lowers the counter that it raised. While the gate is quiet, a counter is
-//! never below the number of operations inside; once it was seen to be exact it stays exact.
+//! An operation raises a counter and then reads the word. A closer changes the word and then reads the counters. Both
+//! are sequentially consistent, so at least one sees the other: the operation backs out and waits, or the closer waits
+//! for it. A shard belongs to its thread, so an operation lowers the counter that it raised. While the gate is quiet, a
+//! counter is never below the number of operations inside; once it was seen to be exact it stays exact.
 
 use super::{Abandoned, deadline::Deadline, thread};
 use crate::sync::{
@@ -63,8 +63,8 @@ impl Node {
         std::ptr::from_ref(&self.state).addr()
     }
 
-    /// Counts an operation in if the state admits it. `as_closer` also admits the thread that closed the gate. A signal handler
-    /// passes false: it may have interrupted code that needs the quiet.
+    /// Counts an operation in if the state admits it. `as_closer` also admits the thread that closed the gate. A signal
+    /// handler passes false: it may have interrupted code that needs the quiet.
     #[inline]
     pub(super) fn admit(&self, as_closer: bool) -> bool {
         // A look first: while the child of a fork sets the counters right, no handler may touch them.
@@ -72,7 +72,8 @@ impl Node {
         if !self.admits(self.state.load(Ordering::Relaxed), as_closer) {
             return false;
         }
-        // ORDERING: SeqCst, as the next load; pair with the store of the state and the loads of the counters in `try_quiesce`.
+        // ORDERING: SeqCst, as the next load; pair with the store of the state and the loads of the counters in
+        // `try_quiesce`.
         self.shard().fetch_add(1, Ordering::SeqCst);
         order_for_loom();
         if self.admits(self.state.load(Ordering::SeqCst), as_closer) {
@@ -114,8 +115,8 @@ impl Node {
 
     #[inline]
     pub(super) fn leave(&self) {
-        // ORDERING: SeqCst; Release for what the operation did, and ordered before the load: either that sees the closed gate,
-        // or the thread that closed it sees the counter. Pairs with `close` and `inside`.
+        // ORDERING: SeqCst; Release for what the operation did, and ordered before the load: either that sees the
+        // closed gate, or the thread that closed it sees the counter. Pairs with `close` and `inside`.
         self.shard().fetch_sub(1, Ordering::SeqCst);
         order_for_loom();
         if self.state.load(Ordering::SeqCst) != OPEN {
@@ -142,7 +143,8 @@ impl Node {
                 return true;
             }
             if may() {
-                // ORDERING: SeqCst; before the loads in `inside`, see `leave`. Acquire for what the last quiet thread did.
+                // ORDERING: SeqCst; before the loads in `inside`, see `leave`. Acquire for what the last quiet thread
+                // did.
                 let closed =
                     self.state.compare_exchange(OPEN, CLOSING, Ordering::SeqCst, Ordering::Relaxed);
                 match closed {

@@ -1,8 +1,8 @@
 //! The gates of the process, and how a fork closes and opens them.
 //!
-//! The list only grows: a new gate uses the node of a dropped one. A thread that changes the list locks `LIST`. A forking
-//! thread locks it from the moment it found all gates quiet until its fork is over, so a child never finds the list half
-//! changed. The lock is a word, not a mutex of std: one function locks it and another unlocks it.
+//! The list only grows: a new gate uses the node of a dropped one. A thread that changes the list locks `LIST`. A
+//! forking thread locks it from the moment it found all gates quiet until its fork is over, so a child never finds the
+//! list half changed. The lock is a word, not a mutex of std: one function locks it and another unlocks it.
 //!
 //! ```text
 //!  prepare   FORKER = me; close every gate; lock LIST; until all quiet or out of time: unlock LIST, wait, lock LIST
@@ -135,7 +135,8 @@ fn forker_key() -> usize {
     std::ptr::from_ref(&FORKER).addr()
 }
 
-/// Calls `f` with `LIST` locked. A forking thread has locked it already when a fork handler of other code makes or drops a gate.
+/// Calls `f` with `LIST` locked. A forking thread has locked it already when a fork handler of other code makes or
+/// drops a gate.
 fn with_list<R>(f: impl FnOnce() -> R) -> R {
     if is_forking() {
         return f();
@@ -163,8 +164,8 @@ fn unlock() {
     wake_all(list_key());
 }
 
-/// Registers the handlers. Two threads may both do it; `is_forking` makes each handler run once a fork. So no thread waits
-/// for another here: a fork before the handlers are known would make it wait for ever.
+/// Registers the handlers. Two threads may both do it; `is_forking` makes each handler run once a fork. So no thread
+/// waits for another here: a fork before the handlers are known would make it wait for ever.
 fn register() -> io::Result<()> {
     // ORDERING: Relaxed; nothing depends on it but whether it is done again.
     if REGISTERED.load(Ordering::Relaxed) {
@@ -172,8 +173,8 @@ fn register() -> io::Result<()> {
     }
     #[cfg(unix)]
     {
-        // SAFETY: the handlers have the C calling convention and no arguments, are functions of this program and so live as
-        // long as it, and do not unwind: a panic in an `extern "C"` function aborts.
+        // SAFETY: the handlers have the C calling convention and no arguments, are functions of this program and so
+        // live as long as it, and do not unwind: a panic in an `extern "C"` function aborts.
         let refused = unsafe {
             libc::pthread_atfork(Some(before_fork), Some(after_in_parent), Some(after_in_child))
         };

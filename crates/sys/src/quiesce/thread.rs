@@ -1,8 +1,8 @@
 //! The gates that the calling thread is inside.
 //!
-//! Const-initialised and without Drop, so that a use in a signal handler allocates and registers nothing. A handler that
-//! interrupts `push` or `pop` uses the entries above `depth` and restores `depth`: `push` raises `depth` before it writes
-//! below it, `pop` lowers it last.
+//! Const-initialised and without Drop, so that a use in a signal handler allocates and registers nothing. A handler
+//! that interrupts `push` or `pop` uses the entries above `depth` and restores `depth`: `push` raises `depth` before it
+//! writes below it, `pop` lowers it last.
 
 use std::{
     cell::Cell,

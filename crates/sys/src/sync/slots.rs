@@ -1,9 +1,9 @@
 //! A fixed array of values. A thread acquires a free slot by compare-and-swap, uses its value, and releases it.
 //!
 //! # Model
-//! A slot is *free* or *taken*. [`SlotArray::acquire`] searches from the thread's [`shard_hint`](super::shard_hint), so that
-//! threads seldom collide and tend to find their own slot warm in cache. Only the [`SlotGuard`] gives access to the value.
-//! A nested use, for example in a signal handler, takes another slot.
+//! A slot is *free* or *taken*. [`SlotArray::acquire`] searches from the thread's [`shard_hint`](super::shard_hint), so
+//! that threads seldom collide and tend to find their own slot warm in cache. Only the [`SlotGuard`] gives access to
+//! the value. A nested use, for example in a signal handler, takes another slot.
 //!
 //! | from | by | to |
 //! |---|---|---|
@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize};
 
 use super::{AtomicBool, Ordering, UnsafeCell, shard_hint, spin_loop, yield_now};
 
-/// Passes over all slots before `acquire` yields its time slice; each pause is twice the last. Six passes take about as long
-/// as one decompression of a page.
+/// Passes over all slots before `acquire` yields its time slice; each pause is twice the last. Six passes take about as
+/// long as one decompression of a page.
 const SPIN_PASSES: u32 = if cfg!(loom) { 1 } else { 6 };
 
 /// The number of slots for a codec: twice the processors, so that each has one more for a nested use, and at least 4.
@@ -104,15 +104,16 @@ impl<T> SlotArray<T> {
         Ok(Self { slots, usable, crowded: PlainBool::new(false) })
     }
 
-    // ORDERING of `usable` and `crowded`: Relaxed; all slots are made before they are shared, so a search that sees an old
-    // number looks at fewer slots. No other memory depends on them.
+    // ORDERING of `usable` and `crowded`: Relaxed; all slots are made before they are shared, so a search that sees an
+    // old number looks at fewer slots. No other memory depends on them.
 
     /// Slots that may be acquired now.
     pub fn usable(&self) -> usize {
         self.usable.load(Ordering::Relaxed)
     }
 
-    /// Lets only the first `count` slots be acquired, at least one. Call it before the first use: a taken slot stays taken.
+    /// Lets only the first `count` slots be acquired, at least one. Call it before the first use: a taken slot stays
+    /// taken.
     pub fn limit(&self, count: usize) {
         self.usable.store(count.clamp(1, self.slots.len()), Ordering::Relaxed);
     }
@@ -143,7 +144,8 @@ impl<T> SlotArray<T> {
     /// Acquires a free slot. While all are taken it spins, then yields.
     ///
     /// # Concurrency
-    /// Waits as long as all slots stay taken. Code that acquires a second slot while it has one needs more slots than such users.
+    /// Waits as long as all slots stay taken. Code that acquires a second slot while it has one needs more slots than
+    /// such users.
     pub fn acquire(&self) -> SlotGuard<'_, T> {
         self.acquire_from(shard_hint())
     }
