@@ -1,4 +1,4 @@
-//! Codecs by name, made: with the contexts that they need, and with a dictionary.
+//! Builds codecs from names, with their contexts and optionally a dictionary.
 
 #[cfg(feature = "c-codecs")]
 use crate::Dictionary;
@@ -47,7 +47,7 @@ impl CodecSpec {
     /// dictionary to keep.
     ///
     /// # Errors
-    /// As for `build`. From pages that yield no dictionary comes a codec without one.
+    /// As for `build`. Pages that yield no dictionary give a codec without one.
     ///
     /// # Examples
     /// ```

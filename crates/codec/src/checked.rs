@@ -1,11 +1,11 @@
-//! A codec's answers, looked at before a number in them is used: a codec may be the program's own, and wrong.
+//! Checks a codec's answers before use: the program may supply a codec, and it may be wrong.
 //!
-//! A length that is impossible counts as none. What cannot be seen from the answer, bytes that do not come back, is found when
-//! the object is read: [`decode`](crate::decode) compares lengths, integrity is the caller's.
+//! An impossible length counts as none. Bytes that decompress wrongly are found when the object is read:
+//! [`decode`](crate::decode) compares lengths; integrity is the caller's.
 
 use crate::{Codec, CodecError, TryCodecError};
 
-/// [`Codec::compress`], with a length that cannot be as `None`: one beyond `dst`, or 0 for a `src` that is not empty.
+/// [`Codec::compress`], with `None` for an impossible length: beyond `dst`, or 0 for a `src` that is not empty.
 ///
 /// # Examples
 /// ```
@@ -43,9 +43,8 @@ pub(crate) fn expect_len(expected: usize, decoded: usize) -> Result<(), CodecErr
     if decoded == expected { Ok(()) } else { Err(CodecError::WrongLength { expected, decoded }) }
 }
 
-/// The most bytes that the codec says to hold while inputs have at most `len` bytes: [`Codec::metadata_bytes_max`], or
-/// [`Codec::metadata_bytes`] where that is more already. `None` for more than a process can have (`isize::MAX`), so two such
-/// numbers can be added.
+/// The most bytes that the codec reports for inputs of at most `len` bytes: [`Codec::metadata_bytes_max`], or
+/// [`Codec::metadata_bytes`] if that is already more. `None` above `isize::MAX`, so two such numbers can be added.
 pub fn checked_metadata_bytes_max(codec: &dyn Codec, len: usize) -> Option<usize> {
     let bytes = codec.metadata_bytes_max(len).max(codec.metadata_bytes());
     isize::try_from(bytes).is_ok().then_some(bytes)

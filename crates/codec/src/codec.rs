@@ -1,30 +1,30 @@
-//! What a codec is: compress into a bounded buffer, decompress into a bounded buffer, count the memory held.
+//! The [`Codec`] trait: compress and decompress into bounded buffers, and count memory.
 //!
-//! One set of tests, `tests/codecs`, runs through every codec that is in the build, so the words below are tested.
+//! `tests/codecs` runs one set of tests through every codec in the build.
 
 use thiserror::Error;
 
-/// A way to make byte strings shorter and to get them back. Usable as a trait object.
+/// Makes byte strings shorter and restores them. Usable as a trait object.
 ///
 /// Tuned for inputs of up to 64 KiB; longer ones work, at a poorer ratio.
 ///
 /// # Invariants
-/// - What [`compress`](Self::compress) wrote, [`decompress`](Self::decompress) of the same codec gives back, byte for
-///   byte, whichever thread and whichever value of the codec does it.
+/// - [`decompress`](Self::decompress) restores what [`compress`](Self::compress) of the same codec wrote, byte for
+/// byte, in any thread and with any value of the codec.
 /// - The bytes depend on `src` and the length of `dst`, not on what the codec did before.
 /// - Nothing outside `dst` is written, whatever `src` holds.
 /// - A call that fails leaves the codec unchanged.
 ///
-/// Safety of memory does not depend on these: who calls a codec of unknown origin uses [`checked_compress`] and its neighbours,
-/// so that a wrong length is a page that did not shrink, or an error.
+/// Memory safety does not depend on these: for a codec of unknown origin use [`checked_compress`] and its neighbours,
+/// which turn a wrong length into a page that did not shrink, or an error.
 ///
 /// [`checked_compress`]: crate::checked_compress
 ///
 /// # Concurrency
 /// Shared by reference; a call waits only while every context is in use, and there are at least twice as many as
-/// processors. A call runs no foreign code, but it does read `src` and write `dst`: where touching those can itself end
-/// in a use of the same codec (a fault handler), enough threads doing so at once could each hold a context and wait
-/// for another. Copy such memory first.
+/// processors. A call runs no foreign code, but it reads `src` and writes `dst`. If touching those can itself use the
+/// same codec (a fault handler), enough threads at once could each have a context and wait for another. Copy such
+/// memory first.
 ///
 /// # Examples
 /// A codec that keeps pages with a short beginning and zeros after it:
@@ -73,55 +73,54 @@ pub trait Codec: Send + Sync {
 
     /// Compresses all of `src` to the start of `dst` and returns the number of bytes written.
     ///
-    /// `None` when the result does not fit into `dst`, in other words when `src` did not shrink enough; the content
-    /// of `dst` is then unspecified. The same answer is given when the codec could not get memory to work in: the
-    /// caller keeps the original either way. The length of `dst` may change which bytes are written, never what they
-    /// stand for.
+    /// `None` when the result does not fit into `dst` (`src` did not shrink enough), or when the codec got no memory to
+    /// work in. The content of `dst` is then unspecified; the caller keeps the original. The length of `dst` may change
+    /// which bytes are written, never their meaning.
     fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize>;
 
     /// Decompresses all of `src` to the start of `dst` and returns the number of bytes written.
     ///
-    /// Pass a `dst` of exactly the original length and check the returned length: damage may show as
-    /// a shorter result, or as other bytes. What `dst` holds beyond the returned length, or after an error, is
-    /// unspecified. Allocates nothing.
+    /// Pass a `dst` of exactly the original length and check the returned length: damage may show as a shorter result,
+    /// or as other bytes. Beyond the returned length, or after an error, the content of `dst` is unspecified. Allocates
+    /// nothing.
     ///
     /// # Errors
     /// [`CodecError::Invalid`] when `src` is corrupt or truncated or holds more than `dst` takes.
     fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError>;
 
-    /// As [`decompress`](Self::decompress), without ever waiting for a context: fit for a signal handler.
+    /// As [`decompress`](Self::decompress), but never waits for a context, so it suits a signal handler.
     ///
     /// The default is `decompress`, right for codecs that decompress without a context.
     ///
     /// # Errors
-    /// [`TryCodecError::WouldBlock`] when every context is in use at this moment; otherwise as `decompress`.
+    /// [`TryCodecError::WouldBlock`] when every context is in use; otherwise as `decompress`.
     fn try_decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, TryCodecError> {
         Ok(self.decompress(src, dst)?)
     }
 
-    /// The memory that the codec holds in contexts, in bytes: what may be resident of them, given what they were used for.
+    /// The bytes of the codec's contexts that may be resident, given their use so far.
     ///
-    /// Contexts may grow when they are first used, and this number with them.
+    /// Contexts may grow at their first use, and this number with them.
     fn metadata_bytes(&self) -> usize;
 
-    /// The most that [`metadata_bytes`](Self::metadata_bytes) will ever say while nothing longer than `len` bytes is
-    /// compressed. Who holds a codec to a budget charges this before the first use.
+    /// The maximum of [`metadata_bytes`](Self::metadata_bytes) while no input is longer than `len` bytes. An owner with
+    /// a budget charges this before the first use.
     ///
-    /// The default is what is held now, right for contexts that do not grow.
+    /// The default is the present number, right for contexts that do not grow.
     fn metadata_bytes_max(&self, len: usize) -> usize {
         let _ = len;
         self.metadata_bytes()
     }
 
-    /// Uses at most `count` contexts of each kind, at least one, until more are [added](Self::add_context). For before the
-    /// first use, by an owner with a budget; [`metadata_bytes_max`](Self::metadata_bytes_max) is then less.
+    /// Uses at most `count` contexts of each kind, at least one, until more are [added](Self::add_context). An owner
+    /// with a budget calls it before the first use; it lowers [`metadata_bytes_max`](Self::metadata_bytes_max).
     ///
-    /// The default does nothing, right for contexts that take little.
+    /// The default does nothing, right for small contexts.
     fn limit_contexts(&self, count: usize) {
         let _ = count;
     }
 
-    /// Whether a call found all contexts of its kind in use since one was last added, and there may be more.
+    /// Whether a call found all contexts of its kind in use since one was last added, and the codec may have more.
     fn wants_context(&self) -> bool {
         false
     }
@@ -132,16 +131,16 @@ pub trait Codec: Send + Sync {
         0
     }
 
-    /// Lets one context more of each kind be used; whether there was one.
+    /// Makes one more context of each kind usable; returns whether there was one.
     fn add_context(&self) -> bool {
         false
     }
 }
 
-/// Why an object could not be turned back into the original.
+/// Why an object could not be decompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CodecError {
-    /// The bytes are not what the codec wrote, or the destination is not what was compressed.
+    /// The codec did not write these bytes, or the destination does not match the original.
     #[error(
         "not a {codec} object of at most {capacity} bytes: it is corrupt, truncated, or made from more than that"
     )]
@@ -151,7 +150,7 @@ pub enum CodecError {
         /// The length of the destination in bytes.
         capacity: usize,
     },
-    /// The object is well-formed but does not have the length of the page.
+    /// The object is well-formed but does not decode to the page's length.
     #[error(
         "the object decodes to {decoded} bytes and the page has {expected}: it is corrupt or belongs to another page"
     )]
@@ -163,7 +162,7 @@ pub enum CodecError {
     },
 }
 
-/// Why [`try_decompress`](Codec::try_decompress) gave nothing back.
+/// Why [`try_decompress`](Codec::try_decompress) failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TryCodecError {
     /// Every context of the codec is in use.

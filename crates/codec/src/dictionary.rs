@@ -1,9 +1,8 @@
-//! Dictionaries: what the pages of one program have in common, shown to zstd before each of them.
+//! Dictionaries: what the pages of one program have in common, given to zstd before each page.
 //!
-//! A page of 4 KiB is short: most of what a compressor could learn from it is learned when the page is over. A
-//! dictionary is learned once, from some of the pages, and is there for all. What that wins depends on how alike the
-//! pages are: two fifths for JSON and a quarter for Redis values, next to nothing for shared libraries
-//! (`docs/BENCHMARKS.md`).
+//! A page of 4 KiB ends before a compressor has learned much from it. A dictionary is learned once from some pages and
+//! serves all. The gain depends on how alike the pages are: two fifths for JSON and a quarter for Redis values, next to
+//! nothing for shared libraries (`docs/BENCHMARKS.md`).
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +12,7 @@ use crate::{CodecSpec, ZstdLevel, digested::Digested, training, training::Sample
 
 /// Bytes that pages of one kind have in common, from [`train`](Self::train).
 ///
-/// What was compressed with a dictionary can be read with the same one only.
+/// Output compressed with a dictionary can be decompressed with the same dictionary only.
 ///
 /// # Examples
 /// ```
@@ -47,7 +46,7 @@ pub struct Dictionary {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DictionaryError {
-    /// A length that is of no use.
+    /// The length is out of range.
     #[error(
         "a dictionary of {bytes} bytes is not possible; choose {} to {}",
         Dictionary::BYTES_MIN,
@@ -67,7 +66,7 @@ pub enum DictionaryError {
         /// Their bytes.
         bytes: usize,
     },
-    /// The bytes are no dictionary.
+    /// The bytes are not a dictionary.
     #[error("these {bytes} bytes are no zstd dictionary, or a damaged one")]
     Damaged {
         /// The length given.
@@ -81,8 +80,8 @@ impl Dictionary {
     /// The longest, in bytes: 64 KiB, the longest object a pool takes.
     pub const BYTES_MAX: usize = 64 << 10;
 
-    /// Learns a dictionary of at most `bytes_max` bytes from pages. A few hundred pages are enough, if they are chosen at
-    /// random; same-filled ones are left out. Takes some thirty milliseconds a MiB of pages.
+    /// Learns a dictionary of at most `bytes_max` bytes from pages. A few hundred randomly chosen pages are enough;
+    /// same-filled ones are skipped. Takes some thirty milliseconds a MiB of pages.
     ///
     /// # Errors
     /// [`DictionaryError`].
@@ -94,13 +93,11 @@ impl Dictionary {
         Samples::new(pages).train(bytes_max, ZstdLevel::new(1).expect("a level"))
     }
 
-    /// Learns the dictionary that suits a codec best, or none where none makes pages shorter.
+    /// Learns the best dictionary for a codec; `None` if none makes pages shorter, or if the codec takes no dictionary.
     ///
-    /// Of four pages one is held back. From the other three dictionaries are trained: of `bytes_max` bytes and of a quarter, with
-    /// tables of symbols and without. The pages held back are compressed with each and with none, and one that costs
-    /// more memory or time is taken only where it wins half a percent. Takes some tenths of a second for a thousand pages.
-    ///
-    /// `None` as well for codecs that take no dictionary.
+    /// One page in four is held back. The others train dictionaries of `bytes_max` bytes and of a quarter, with tables
+    /// of symbols and without. The pages held back are compressed with each and with none. A dictionary that costs more
+    /// memory or time is taken only if it wins half a percent. Takes some tenths of a second for a thousand pages.
     ///
     /// # Errors
     /// [`DictionaryError`].
@@ -131,13 +128,13 @@ impl Dictionary {
         }
     }
 
-    /// A dictionary from the bytes of one, kept since.
+    /// Restores a dictionary from [`as_bytes`](Self::as_bytes).
     ///
     /// # Errors
     /// [`DictionaryError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DictionaryError> {
         check_length(bytes.len())?;
-        // Bytes without the magic number would be taken as they are: that is no dictionary that was ever trained.
+        // zstd takes bytes without the magic number as raw content, but training never makes such a dictionary.
         let known = zstd_bindings::header_len(bytes).is_ok();
         let dictionary = Self { bytes: bytes.into() };
         if !known || dictionary.digest(ZstdLevel::new(1).expect("a level")).is_none() {
@@ -146,7 +143,7 @@ impl Dictionary {
         Ok(dictionary)
     }
 
-    /// The tables for a level; `None` where zstd does not take it, or has no memory.
+    /// The tables for a level; `None` if zstd refuses it or has no memory.
     pub(crate) fn digest(&self, level: ZstdLevel) -> Option<Digested> {
         Digested::new(&self.bytes, level)
     }

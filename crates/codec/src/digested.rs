@@ -1,7 +1,6 @@
-//! A dictionary as zstd works with it, made once for all contexts of a codec.
+//! A dictionary in zstd's working form, made once for all contexts of a codec.
 //!
-//! Both digests refer to the bytes of the [`Dictionary`](crate::Dictionary), which are there once, however many codecs
-//! are made of it.
+//! Both digests refer to the bytes of the [`Dictionary`](crate::Dictionary), which all codecs made of it share.
 
 use std::{ptr, ptr::NonNull, sync::Arc};
 
@@ -12,8 +11,8 @@ use zstd_safe::zstd_sys::{
 
 use crate::ZstdLevel;
 
-/// The shortest match that is looked for. zstd takes 6 where it is told of a dictionary of 64 KiB, for inputs as long;
-/// pages are shorter, and 5 wins one percent.
+/// The shortest match to search for. zstd takes 6 for a dictionary of 64 KiB, for inputs as long; pages are shorter,
+/// and 5 wins one percent.
 const MATCH_MIN: u32 = 5;
 /// The smallest hash table of a dictionary, as a power of two of entries of 4 bytes; below it matches are lost.
 const HASH_LOG_MIN: u32 = 13;
@@ -36,7 +35,7 @@ unsafe impl Send for Digested {}
 unsafe impl Sync for Digested {}
 
 impl Digested {
-    /// `None`: zstd does not take it, or has no memory.
+    /// `None` if zstd refuses the bytes or has no memory.
     pub(crate) fn new(bytes: &Arc<[u8]>, level: ZstdLevel) -> Option<Self> {
         let (start, len) = (bytes.as_ptr().cast(), bytes.len());
         let memory =
@@ -94,7 +93,7 @@ impl Drop for Digested {
     }
 }
 
-/// What zstd takes for the level, with tables for pages beside a dictionary (`docs/decisions/0028`).
+/// zstd's parameters for the level, with tables for pages beside a dictionary (`docs/decisions/0028`).
 fn parameters(level: ZstdLevel, dictionary_bytes: usize) -> ZSTD_compressionParameters {
     // SAFETY: a pure function of three numbers; 0 says that the length of the inputs is not known.
     let mut parameters = unsafe { sys::ZSTD_getCParams(level.get(), 0, dictionary_bytes) };

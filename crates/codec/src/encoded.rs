@@ -1,21 +1,21 @@
-//! How a page is kept: as a repeated word, compressed, or as it is. One step above a codec, shared by every store.
+//! The kept form of a page: a repeated word, compressed, or raw. One step above a codec, shared by every store.
 
 use crate::{Codec, CodecError, checked::expect_len, checked_compress, fill, same_filled};
 
 /// The share of a page that compression must save, as a divisor: a sixteenth, 256 bytes of a 4 KiB page.
 ///
 /// A raw page fills a frame exactly. A compressed one pays about 3 % of its length for packing and some 24 bytes for
-/// its handle and place in tables, about 150 bytes of a page that hardly shrank, and then every read pays for
-/// the decompression. Below a sixteenth there is next to nothing to win for that.
+/// its handle and tables: about 150 bytes for a page that hardly shrank. Then every read pays for the decompression.
+/// Below a sixteenth that gains next to nothing.
 const SAVED_AT_LEAST_ONE_IN: usize = 16;
 
-/// The longest compressed form that is accepted for a page of `page_len` bytes, and so the scratch that
-/// [`encode`] can use: the page less a sixteenth, rounded down.
+/// The longest compressed form accepted for a page of `page_len` bytes: the page less a sixteenth, rounded down.
+/// [`encode`] needs no longer scratch.
 pub const fn accept_len(page_len: usize) -> usize {
     page_len - page_len.div_ceil(SAVED_AT_LEAST_ONE_IN)
 }
 
-/// A page in the form in which it is kept.
+/// A page in its kept form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoded<'a> {
     /// The page repeats this word; there are no bytes to keep.
@@ -26,10 +26,10 @@ pub enum Encoded<'a> {
     Raw(&'a [u8]),
 }
 
-/// Finds the form in which `page` is to be kept, with `scratch` to compress into.
+/// Finds the form in which to keep `page`; compresses into `scratch`.
 ///
-/// `scratch` should have [`accept_len`] bytes; a shorter one works and leaves more pages raw. So does a codec whose answer
-/// cannot be ([`checked_compress`]).
+/// `scratch` should have [`accept_len`] bytes; a shorter one leaves more pages raw. A page also stays raw if the codec
+/// returns an impossible length ([`checked_compress`]).
 ///
 /// # Examples
 /// ```
@@ -50,11 +50,11 @@ pub fn encode<'a>(codec: &dyn Codec, page: &'a [u8], scratch: &'a mut [u8]) -> E
     }
 }
 
-/// Turns what [`encode`] made with the same codec back into the page. `page` must have the original's length.
+/// Restores the page that [`encode`] got with the same codec. `page` must have the original's length.
 ///
 /// # Errors
-/// [`CodecError`] when the kept bytes are damaged or were not made from a page of this length; what `page` holds is
-/// then unspecified.
+/// [`CodecError`] when the kept bytes are damaged or came from a page of another length; the content of `page` is then
+/// unspecified.
 pub fn decode(codec: &dyn Codec, encoded: Encoded<'_>, page: &mut [u8]) -> Result<(), CodecError> {
     let expected = page.len();
     let decoded = match encoded {

@@ -1,19 +1,18 @@
 //! The codecs of pagefold: `lz4`, `zstd:LEVEL`, `raw`, and the detection of same-filled pages.
 //!
 //! # Model
-//! A [`Codec`] turns a byte string into a shorter one and back. It is shared by reference between threads; whatever
-//! state it needs is held in a fixed array of [`SlotArray`](pagefold_sys::sync::SlotArray), so decompression allocates nothing, takes no
-//! lock, and may be used from inside another use. A [`CodecSpec`] names a codec as the command line does
-//! (`lz4`, `zstd:-1`) and builds it. [`encode`] and [`decode`] add what a store of pages wants around a codec: a page
-//! of one repeated word costs no bytes, and a page that hardly shrinks stays as it is.
+//! A [`Codec`] turns a byte string into a shorter one and back. Threads share it by reference. Its state is in a fixed
+//! [`SlotArray`](pagefold_sys::sync::SlotArray), so decompression allocates nothing, takes no lock, and may nest. A
+//! [`CodecSpec`] names a codec as the command line does (`lz4`, `zstd:-1`) and builds it. [`encode`] and [`decode`]
+//! serve a store of pages: a page of one repeated word costs no bytes, and a page that hardly shrinks stays raw.
 //!
-//! For pages that are alike a `Dictionary`, trained from some of them, makes all of them shorter
-//! (`CodecSpec::build_with_dictionary`); `CodecSpec::build_for` finds out whether they are.
+//! A `Dictionary`, trained from some pages, makes similar pages shorter (`CodecSpec::build_with_dictionary`);
+//! `CodecSpec::build_for` measures whether it does.
 //!
 //! # Formats
-//! `lz4` is the bare block format and `zstd` a frame without magic number, content size, checksum and dictionary
-//! id. Nothing says how long the original was or whether it is intact: the caller knows the length, passes a
-//! destination of exactly that length, and checks the length that comes back. Integrity is the caller's.
+//! `lz4` is the bare block format and `zstd` a frame without magic number, content size, checksum and dictionary id.
+//! Neither stores the original length or a checksum: the caller passes a destination of exactly that length, checks the
+//! returned length, and is responsible for integrity.
 //!
 //! # Features
 //! | features | `lz4` | `zstd` |

@@ -1,8 +1,8 @@
 //! The three functions of the lz4 C library that pagefold calls, behind a safe face. All unsafe code of lz4 is here.
 //!
-//! Compression works in a [`State`] of our own: the library's simpler calls put theirs, 16 KiB, on the stack. The
-//! crate `lz4-sys` links the library but does not declare the calls with an external state, so they are declared here
-//! as the library's `lz4.h` has them.
+//! Compression works in a [`State`] of our own: the library's simpler calls put theirs, 16 KiB, on the stack. The crate
+//! `lz4-sys` links the library but does not declare the calls with an external state, so they are declared here as in
+//! `lz4.h`.
 
 use std::ffi::{c_char, c_int, c_void};
 

@@ -1,10 +1,10 @@
 //! lz4 by `lz4_flex`, without unsafe code and without a C compiler. Same format as the C library's.
 //!
-//! The library compresses only into a buffer that takes the worst case, so a slot has one of its own beside the
-//! hash tables, and the result is copied from there. It grows to the longest input seen.
+//! The library compresses only into a buffer for the worst case, so a slot has such a buffer beside the hash tables,
+//! and the result is copied from there. It grows to the longest input seen.
 //!
-//! The library turns a small table into a large one for good when an input needs it, and codes pages differently
-//! (and more slowly) from then on. So a slot keeps one of each, the large one from its first use.
+//! The library turns a small table into a large one for good when an input needs it, and then codes pages differently
+//! and more slowly. So a slot keeps one of each, the large one from its first use.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,7 +25,7 @@ const LARGE_TABLE_BYTES: usize = 4096 * size_of::<u32>();
 /// lz4 blocks by `lz4_flex`. Decompression needs no context at all.
 pub struct Lz4Pure {
     slots: SlotArray<Workspace>,
-    /// What the workspaces hold; a call that makes one grow keeps it up.
+    /// Bytes of the workspaces; a call that makes one grow updates it.
     workspace_bytes: AtomicUsize,
 }
 

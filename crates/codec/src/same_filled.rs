@@ -5,8 +5,8 @@ const STEP: usize = 8;
 
 /// The word that `page` is a repetition of, in native byte order, if there is one.
 ///
-/// Only lengths that are a multiple of 8 and at least 8 can be same-filled; every other page is `None`, however
-/// uniform, because [`fill`] is told nothing but the word.
+/// Only lengths that are a multiple of 8 and at least 8 can be same-filled; every other page is `None`, because
+/// [`fill`] gets only the word.
 ///
 /// # Complexity
 /// One comparison for most pages that are not same-filled; at most one pass over the page.

@@ -1,4 +1,4 @@
-//! The names of the codecs, parsed and printed, and why one cannot be parsed or built.
+//! The names of codecs, parsed and printed, and the errors of parsing and building.
 
 use std::{fmt, str::FromStr};
 
@@ -6,8 +6,7 @@ use thiserror::Error;
 
 /// A codec by name: `lz4`, `raw`, or `zstd:LEVEL` with a level from -7 to 19.
 ///
-/// Parsing and printing are each other's inverse, except that `zstd:0`, zstd's word for its default level, prints as the
-/// level that it means, `zstd:3`.
+/// Printing and parsing are inverse, except that `zstd:0`, zstd's default level, prints as `zstd:3`.
 ///
 /// # Examples
 /// ```
@@ -66,15 +65,14 @@ impl FromStr for CodecSpec {
 pub struct ZstdLevel(i8);
 
 impl ZstdLevel {
-    /// The fastest level; most of the ratio is gone here, and lz4 is both faster and denser.
+    /// The fastest level; most of the ratio is lost, and lz4 is both faster and denser.
     pub const MIN: i32 = -7;
-    /// The densest level; the three above it differ by larger windows, which mean nothing for objects of 64 KiB.
+    /// The densest level; the three above it differ by larger windows, which do not help objects of 64 KiB.
     pub const MAX: i32 = 19;
     /// What zstd means by level 0.
     const DEFAULT: i8 = 3;
 
-    /// The level, if it is from [`MIN`](Self::MIN) to [`MAX`](Self::MAX). 0 is zstd's word for its default, 3, and
-    /// becomes that.
+    /// The level, if it is from [`MIN`](Self::MIN) to [`MAX`](Self::MAX). 0 becomes zstd's default, 3.
     pub fn new(level: i32) -> Option<Self> {
         match i8::try_from(level).ok()? {
             0 => Some(Self(Self::DEFAULT)),
@@ -102,7 +100,7 @@ pub enum ParseCodecError {
     /// `zstd` alone; no level is assumed, because the levels differ so much.
     #[error("zstd needs a level: write zstd:LEVEL with LEVEL from -7 to 19, for example zstd:-1")]
     LevelMissing,
-    /// Not a number, or not one that zstd is offered with.
+    /// Not a number, or out of range.
     #[error("`{level}` is not a zstd level; write zstd:LEVEL with LEVEL from -7 to 19")]
     LevelInvalid {
         /// What was given after the colon.
@@ -116,7 +114,7 @@ pub enum ParseCodecError {
     },
 }
 
-/// Why a codec could not be made.
+/// Why a codec could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildCodecError {
@@ -141,7 +139,7 @@ pub enum BuildCodecError {
         /// The codec asked for.
         codec: CodecSpec,
     },
-    /// The codec's library does not take the parameters.
+    /// The codec's library refuses the parameters.
     #[error(
         "the linked library refuses the parameters of {codec} ({reason}); link the one that comes with the crate"
     )]

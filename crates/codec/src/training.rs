@@ -1,15 +1,14 @@
 //! Which dictionary suits a codec: candidates, measured on pages that they were not trained from.
 //!
 //! # Model
-//! A dictionary has a *header* and *content*. The content is what matches are found in. The header has tables: how often
-//! bytes occur as literals, and how often match lengths, literal lengths and offsets do. A page that is coded with them
-//! pays for no tables of its own, and time for none; but zstd's fast strategies code every page with tables that can
-//! code all symbols, whether they suit it or not. Heaps are of pages so unlike each other that their own tables are
-//! shorter, by four percent; JSON files are not.
+//! A dictionary has *content*, in which matches are found, and a *header* of tables: how often bytes occur as literals,
+//! and how often match lengths, literal lengths and offsets do. A page coded with them needs no tables of its own, and
+//! no time for them. But zstd's fast strategies use tables that can code all symbols for every page, even where they do
+//! not suit it. Pages of heaps differ so much that their own tables are shorter, by four percent; JSON files do not.
 //!
-//! So there are two *forms* of a dictionary, full and without the tables of sequences. In place of the latter are tables
-//! that cannot code all symbols, which zstd then leaves aside. Literals keep theirs: without, compression takes a
-//! sixth longer and wins less than half a percent.
+//! So a dictionary has two *forms*: full, and without the tables of sequences. The latter has tables that cannot code
+//! all symbols, which zstd ignores. Literals keep theirs: without, compression takes a sixth longer and wins less than
+//! half a percent.
 
 use std::sync::Arc;
 
@@ -18,20 +17,21 @@ use crate::{
     zstd_bindings::{self, Encoder},
 };
 
-/// Of so many pages one is held back.
+/// One page in so many is held back.
 const HELD_BACK_ONE_IN: usize = 4;
-/// What a candidate must win over what costs less, as a divisor of bytes.
+/// The least gain of a candidate over cheaper ones, as a divisor of bytes.
 const WON_AT_LEAST_ONE_IN: usize = 200;
 /// The length of the pieces that content is made of. Half and twice as much come to the same; a fourth loses 0.7 %.
 const SEGMENT_BYTES: usize = 512;
-/// The level with whose symbols the tables are filled, for lower ones: it looks for the matches that a digest looks for.
+/// The level with whose symbols the tables are filled, for lower ones: it looks for the matches that a digest looks
+/// for.
 const TABLES_LEVEL_MIN: i32 = 2;
 /// Magic number and identity.
 const PREAMBLE_BYTES: usize = 8;
 /// Three offsets at the end of a header.
 const OFFSETS_BYTES: usize = 12;
-/// A table of sequences that can code the symbols 0 and 1, each one half of the time, in the form of a frame's: four bits
-/// for 32 states, and twice five bits for 16 of them (RFC 8878, 4.1.1).
+/// A table of sequences that can code the symbols 0 and 1, each one half of the time, in the form of a frame's: four
+/// bits for 32 states, and twice five bits for 16 of them (RFC 8878, 4.1.1).
 const TWO_SYMBOLS: [u8; 2] = [0x10, 0x3f];
 
 /// Pages to learn from, without the same-filled.
@@ -61,7 +61,6 @@ impl Samples {
         })
     }
 
-    /// All but one page in some, and these.
     fn split(&self) -> (Self, Vec<&[u8]>) {
         let is_held_back = |at: usize| at % HELD_BACK_ONE_IN == HELD_BACK_ONE_IN - 1;
         let part = |held_back| {
@@ -114,7 +113,7 @@ pub(crate) fn best(
     Ok(best)
 }
 
-/// Whether a candidate with which pages take `bytes` wins enough over what costs less and takes `least`.
+/// Whether a candidate at `bytes` gains enough over a cheaper one at `least`.
 fn is_worth_it(bytes: usize, least: usize) -> bool {
     bytes < least - least / WON_AT_LEAST_ONE_IN
 }

@@ -1,16 +1,15 @@
 //! zstd through its C library: from a little slower than lz4 and much denser (`zstd:-1`) to slow and denser still.
 //!
-//! Frames are as short as the format allows: no magic number, content size, checksum or dictionary id, which leaves two
-//! bytes of header a frame and three a block. These follow from the length where a page is one block, and are left out
-//! (`zstd_bindings`). The window is never larger than 64 KiB, and zstd makes its tables smaller for shorter inputs by
-//! itself, so a 4 KiB page does not pay for tables made for more.
+//! Frames have no magic number, content size, checksum or dictionary id, which leaves two bytes of header a frame and
+//! three a block. For a page of one block they follow from the length and are left out (`zstd_bindings`). The window is
+//! at most 64 KiB, and zstd itself makes its tables smaller for shorter inputs.
 //!
 //! With a dictionary, every context refers to one digest of it, made with the codec.
 //!
-//! Contexts are reused, each one compression or decompression at a time. A decoder is 100 KiB of address space; nothing
-//! of it is resident before it is used, and 44 KiB while it decodes pages. An encoder is made at its first use and gets
-//! its tables from zstd (70 KiB for pages at the low levels, up to 1.8 MiB for 64 KiB at level 19), and again when the
-//! inputs become much longer or stay much shorter. So slots that are never reached cost next to nothing.
+//! Contexts are reused, each for one operation at a time. A decoder is 100 KiB of address space: none of it is resident
+//! before its use, 44 KiB while it decodes pages. An encoder is made at its first use and gets its tables from zstd (70
+//! KiB for pages at the low levels, up to 1.8 MiB for 64 KiB at level 19), and again when inputs become much longer or
+//! stay much shorter. So unused slots cost next to nothing.
 
 use std::sync::{
     Arc,
@@ -26,8 +25,7 @@ use crate::{
     zstd_bindings::{Decoder, Encoder, decoder_bytes},
 };
 
-/// The inputs for which the growth of an encoder is measured when the codec is made: a page, and the longest object a
-/// pool takes.
+/// Inputs with which encoder growth is measured when the codec is made: a page, and the longest object of a pool.
 const SHORT_LEN: usize = 4096;
 const LONG_LEN: usize = 64 << 10;
 
@@ -38,9 +36,9 @@ pub struct Zstd {
     /// Each made at its first use.
     encoders: SlotArray<Option<Encoder>>,
     decoders: SlotArray<Decoder>,
-    /// What the contexts hold; a call that makes one grow or shrink keeps it up.
+    /// Bytes of the contexts; a call that makes one grow or shrink updates it.
     context_bytes: AtomicUsize,
-    /// What one encoder holds at most while inputs are at most [`SHORT_LEN`] bytes; and at most [`LONG_LEN`].
+    /// The most that one encoder takes while inputs are at most [`SHORT_LEN`] bytes; and at most [`LONG_LEN`].
     short_encoder_bytes: usize,
     long_encoder_bytes: usize,
     dictionary: Option<Arc<Digested>>,
@@ -50,14 +48,14 @@ impl Zstd {
     /// Makes the codec with contexts for [`default_slot_count`] compressions and as many decompressions at once.
     ///
     /// # Errors
-    /// [`BuildCodecError::OutOfMemory`], or [`BuildCodecError::Refused`] when a zstd library other than the bundled one
-    /// is linked that does not know a parameter.
+    /// [`BuildCodecError::OutOfMemory`], or [`BuildCodecError::Refused`] when another zstd library is linked than the
+    /// bundled one, which does not know a parameter.
     pub fn new(level: ZstdLevel) -> Result<Self, BuildCodecError> {
         Self::build(level, None)
     }
 
-    /// As [`new`](Self::new), with a dictionary, which its contexts share. What it compresses can be read by a codec with
-    /// the same dictionary only.
+    /// As [`new`](Self::new), with a dictionary, which its contexts share. Only a codec with the same dictionary can
+    /// decompress the output.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -109,7 +107,7 @@ impl Zstd {
         })
     }
 
-    /// The most that an encoder and a decoder hold, while nothing longer than `len` is compressed.
+    /// The most that an encoder and a decoder take while inputs are at most `len` bytes.
     fn bytes_each(&self, len: usize) -> (usize, usize) {
         if len <= SHORT_LEN {
             (self.short_encoder_bytes, decoder_bytes(SHORT_LEN))
@@ -118,7 +116,7 @@ impl Zstd {
         }
     }
 
-    /// What it holds beside contexts.
+    /// Bytes apart from contexts.
     fn fixed_bytes(&self) -> usize {
         self.encoders.array_bytes()
             + self.decoders.array_bytes()
@@ -162,7 +160,7 @@ impl Codec for Zstd {
 
     fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
         let invalid = CodecError::Invalid { codec: "zstd", capacity: dst.len() };
-        // To zstd, no bytes are a sequence of no frames; here they are an object that was cut to nothing.
+        // zstd takes no bytes as a sequence of no frames; here they are an object truncated to nothing.
         if src.is_empty() {
             return Err(invalid);
         }

@@ -1,8 +1,8 @@
-//! Contexts of the zstd C library, behind a safe face. With `digested`, all unsafe code of zstd is here.
+//! Contexts of the zstd C library, behind a safe interface. All unsafe code of zstd is here and in `digested`.
 //!
-//! A decoder is a structure of 96 KiB, of which two thirds are a buffer for literals that a page never fills. Decoders
-//! lie on system pages of their own and are set up at their first use, so what is not used is not resident, and a
-//! decoder knows what of it may be.
+//! A decoder is a structure of 96 KiB; two thirds are a buffer for literals that a page never fills. Decoders lie on
+//! system pages of their own and are set up at their first use, so unused parts are not resident. A decoder knows which
+//! of its parts may be.
 //!
 //! What is kept of a frame:
 //! ```text
@@ -23,28 +23,27 @@ use crate::{ZstdLevel, digested::Digested};
 
 /// The largest window, as a power of two: 64 KiB, the longest object a pool takes.
 const WINDOW_LOG_MAX: u8 = 16;
-/// What a decoder of the bundled library keeps for literals. It uses as much as the destination is long, from the start.
+/// A decoder's buffer for literals in the bundled library. It uses as much as the destination is long, from the start.
 const LITERALS_BYTES: usize = 64 << 10;
 
-/// The header of a frame (RFC 8878, 3.1.1.1, without the magic number): no flags, and a window of 64 KiB, which is as much
-/// as any frame here has.
+/// The header of a frame (RFC 8878, 3.1.1.1, without the magic number): no flags, and a window of 64 KiB, the largest
+/// here.
 const FRAME_HEADER: [u8; 2] = [0, (WINDOW_LOG_MAX - 10) << 3];
 /// The header of a frame and of its first block.
 const HEADERS_BYTES: usize = FRAME_HEADER.len() + 3;
-/// What a block's header says beside the length: the last of its frame, and compressed.
+/// The block header apart from the length: last of its frame, and compressed.
 const LAST_AND_COMPRESSED: u32 = 1 | 2 << 1;
-/// The longest frame that is kept without its headers: what a decoder has room to put them back in front of.
+/// The longest frame kept without headers: a decoder has room to restore them up to this length.
 const BARE_FRAME_MAX: usize = 4096;
-/// The first byte of what is kept with its headers, or begins with this byte. A block begins with it where its literals
-/// are one byte, repeated 4096 times or more.
+/// The first byte of a form that keeps its headers. Such a block is kept with headers too if it begins with this byte,
+/// which happens where its literals are one byte, repeated 4096 times or more.
 const WITH_HEADERS: u8 = 0x0d;
 
-/// An error code of the library.
 pub(crate) type Code = usize;
-/// Its code for input that is damaged, `ZSTD_error_corruption_detected`.
+/// The library's code for damaged input, `ZSTD_error_corruption_detected`.
 const DAMAGED: Code = 20_usize.wrapping_neg();
 
-/// The one block of a frame, if that is all there is to it.
+/// The block of a frame that consists of that one block.
 fn bare(frame: &[u8]) -> Option<&[u8]> {
     let (&[flags, _, low, middle, high], block) = frame.split_first_chunk::<HEADERS_BYTES>()?;
     let header = u32::from_le_bytes([low, middle, high, 0]);
@@ -72,7 +71,7 @@ pub(crate) struct Encoder {
 unsafe impl Send for Encoder {}
 
 impl Encoder {
-    /// `Ok(None)`: there is no memory.
+    /// `Ok(None)` without memory.
     pub(crate) fn new(
         level: ZstdLevel,
         dictionary: Option<&Arc<Digested>>,
@@ -103,7 +102,7 @@ impl Encoder {
         Ok(Some(encoder))
     }
 
-    /// Compresses to the start of `dst`; an error when it does not fit with its headers, or there is no memory.
+    /// Compresses to the start of `dst`. An error if the frame does not fit with its headers, or without memory.
     pub(crate) fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
         let Some((first, rest)) = dst.split_first_mut() else { return Err(DAMAGED) };
         let len = self.frame(src, rest)?;
@@ -119,10 +118,9 @@ impl Encoder {
         }
     }
 
-    /// Makes a frame at the start of `dst`.
     fn frame(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
-        // SAFETY: the context is live and used by no other code (`&mut`); `dst` is writable for its length and `src` readable for
-        // its own, and they do not overlap (a shared and a mutable borrow). Begins a session of its own.
+        // SAFETY: the context is live and used by no other code (`&mut`); `dst` is writable for its length and `src`
+        // readable for its own, and they do not overlap (a shared and a mutable borrow). Begins a session of its own.
         check(unsafe {
             sys::ZSTD_compress2(
                 self.context.as_ptr(),
@@ -134,7 +132,7 @@ impl Encoder {
         })
     }
 
-    /// The memory it holds, its share of the dictionary left out.
+    /// The encoder's memory, without its share of the dictionary.
     pub(crate) fn bytes(&self) -> usize {
         // SAFETY: the context is live.
         unsafe { sys::ZSTD_sizeof_CCtx(self.context.as_ptr()) }
@@ -162,12 +160,12 @@ impl Drop for Memory {
 ///
 /// # Invariants
 /// From `place` on there are [`full_bytes`] of `_memory`, and [`BARE_FRAME_MAX`] more, that are this decoder's alone.
-/// `context` is set once there is a context in the former, and what that refers to is in `dictionary`. In the latter the
-/// headers of a frame are put back.
+/// `context` is set once there is a context in the former, and what that refers to is in `dictionary`. In the latter
+/// the headers of a frame are put back.
 pub(crate) struct Decoder {
     place: NonNull<u8>,
     context: Option<NonNull<ZSTD_DCtx>>,
-    /// What may be resident of it by now.
+    /// Bytes of it that may be resident by now.
     bytes: usize,
     dictionary: Option<Arc<Digested>>,
     _memory: Arc<Memory>,
@@ -183,9 +181,9 @@ fn full_bytes() -> usize {
     bytes.next_multiple_of(memory::page_bytes())
 }
 
-/// What may be resident of a decoder while no destination is longer than `len`.
+/// The bytes of a decoder that may be resident while no destination is longer than `len`.
 pub(crate) fn decoder_bytes(len: usize) -> usize {
-    // Behind the literals of the longest output there is the rest of the buffer, which begins anywhere in a page.
+    // The literals of the longest output are followed by the rest of the buffer, which begins anywhere in a page.
     let page = memory::page_bytes();
     let rest = LITERALS_BYTES.saturating_sub(len).saturating_sub(page - 1);
     let full = full_bytes();
@@ -194,12 +192,12 @@ pub(crate) fn decoder_bytes(len: usize) -> usize {
 }
 
 impl Decoder {
-    /// Makes `count` of them, none of which is resident. `Ok(None)`: there is no memory.
+    /// Makes `count` of them, none resident. `Ok(None)` without memory.
     pub(crate) fn several(
         count: usize,
         dictionary: Option<&Arc<Digested>>,
     ) -> Result<Option<Vec<Self>>, Code> {
-        // One more, on which is found out whether they can be set up, and which is dropped.
+        // One more, which shows whether they can be set up, and is dropped.
         let mut probe = Self::reserve(1, dictionary).unwrap_or_default();
         let Some(decoder) = probe.first_mut() else { return Ok(None) };
         decoder.set_up()?;
@@ -251,8 +249,8 @@ impl Decoder {
             block => {
                 // SAFETY: `BARE_FRAME_MAX` bytes behind the context are this decoder's (invariant).
                 let start = unsafe { self.place.add(full_bytes()) }.as_ptr();
-                // SAFETY: as above, used by no other code while `self` is borrowed, and never uninitialised: the system gave zeros.
-                // The length is at most `BARE_FRAME_MAX`, and the context never reaches this far.
+                // SAFETY: as above, used by no other code while `self` is borrowed, and never uninitialised: the system
+                // gave zeros. The length is at most `BARE_FRAME_MAX`, and the context never reaches this far.
                 let frame =
                     unsafe { std::slice::from_raw_parts_mut(start, HEADERS_BYTES + block.len()) };
                 let len = u32::try_from(block.len()).expect("at most a page");
@@ -273,8 +271,9 @@ impl Decoder {
                 *self.context.insert(context)
             }
         };
-        // SAFETY: the context is live and used by no other code (`&mut`); `dst` is writable for its length and `frame` readable
-        // for its own, and they do not overlap. The library reads and writes nothing beyond them, whatever `frame` holds.
+        // SAFETY: the context is live and used by no other code (`&mut`); `dst` is writable for its length and `frame`
+        // readable for its own, and they do not overlap. The library reads and writes nothing beyond them, whatever
+        // `frame` holds.
         check(unsafe {
             sys::ZSTD_decompressDCtx(
                 context.as_ptr(),
@@ -286,16 +285,15 @@ impl Decoder {
         })
     }
 
-    /// What may be resident of it by now.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
-/// Fills `dictionary` from samples, which lie in `samples` one behind the other; the length that it has then.
+/// Fills `dictionary` from samples, which lie in `samples` one after the other, and returns its length.
 ///
-/// Segments of `segment_bytes` are taken that have as much as possible in common with the samples, and tables of the
-/// symbols that compression of the samples at `level` comes to.
+/// Takes the segments of `segment_bytes` that have most in common with the samples, and tables of the symbols that
+/// compression of the samples at `level` produces.
 pub(crate) fn train(
     dictionary: &mut [u8],
     (samples, lengths): (&[u8], &[usize]),
@@ -322,7 +320,8 @@ pub(crate) fn train(
         zParams: ZDICT_params_t { compressionLevel: level, notificationLevel: 0, dictID: 0 },
     };
     let count = u32::try_from(lengths.len()).unwrap_or(u32::MAX);
-    // SAFETY: `dictionary` is writable for its length; `lengths` has at least `count` entries, whose sum is not longer than
+    // SAFETY: `dictionary` is writable for its length; `lengths` has at least `count` entries, whose sum is not longer
+    // than
     // `samples`. Parameters out of range are refused.
     let trained = unsafe {
         sys::ZDICT_trainFromBuffer_fastCover(
@@ -337,7 +336,7 @@ pub(crate) fn train(
     check(trained)
 }
 
-/// The length of what precedes the content of a dictionary; an error when the bytes are none.
+/// The length of the header before a dictionary's content; an error if the bytes are not a dictionary.
 pub(crate) fn header_len(dictionary: &[u8]) -> Result<usize, Code> {
     // SAFETY: the bytes are readable for their length.
     check(unsafe { sys::ZDICT_getDictHeaderSize(dictionary.as_ptr().cast(), dictionary.len()) })

@@ -1,7 +1,7 @@
-//! Typed readers of what Linux says about a process's memory in `/proc`.
+//! Typed readers of a process's memory in Linux's `/proc`.
 //!
-//! The command reads other processes with it. Tests compare a pool's own accounts with the kernel's. The library does not
-//! depend on it.
+//! The command reads other processes with it, and tests compare a pool's accounts with the kernel's. The library does
+//! not depend on it.
 //!
 //! | reader | file | answers |
 //! |---|---|---|
@@ -15,9 +15,9 @@
 //! | [`Pagemap`] | `pagemap` | for each page: present, swapped, shared, written |
 //! | [`ProcessMemory`] | `mem` | the bytes themselves |
 //!
-//! The kernel's text is untrusted input here: a line that is cut short, lacks a field or has a number out of range
-//! is a [`ProcfsError::Parse`] that names the file and the line, never a panic. Every file is a snapshot that is
-//! old once it has been read, unless the process is stopped.
+//! The kernel's text is untrusted input: a truncated line, a missing field or a number out of range is a
+//! [`ProcfsError::Parse`] that names the file and the line, never a panic. Every file is a snapshot, old once read
+//! unless the process is stopped.
 //!
 //! Formats: *The /proc Filesystem* (`proc_pid_maps(5)`, `proc_pid_smaps(5)`, `proc_pid_status(5)`) and *Examining
 //! Process Page Tables* in the kernel's administration guide. No unsafe code; on systems without this `/proc` every

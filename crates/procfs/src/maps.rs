@@ -11,7 +11,7 @@ pub struct Mapping {
     pub start: u64,
     /// The address after the last one.
     pub end: u64,
-    /// What may be done with it.
+    /// The permitted accesses.
     pub permissions: Permissions,
     /// Where in the file the range begins, in bytes; 0 where there is no file.
     pub offset: u64,
@@ -46,7 +46,7 @@ pub struct Permissions {
     pub write: bool,
     /// `x`: may be executed.
     pub execute: bool,
-    /// `s` instead of `p`: writes are seen by the others who map it.
+    /// `s` instead of `p`: other processes that map it see writes.
     pub shared: bool,
 }
 

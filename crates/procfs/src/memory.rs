@@ -6,13 +6,13 @@ use super::{Process, ProcfsError, source::read_at};
 
 /// A process's memory, opened for reading.
 ///
-/// The right to read is checked when it is opened: the same user's processes (its own children where
-/// `kernel.yama.ptrace_scope` is 1), or any with `CAP_SYS_PTRACE`.
+/// Opening checks the right to read: the same user's processes (its own children where `kernel.yama.ptrace_scope` is
+/// 1), or any with `CAP_SYS_PTRACE`.
 ///
 /// # Concurrency
-/// Reads share no cursor, so one value serves many threads. The process keeps running: two reads may see different
-/// states of it unless it is stopped. Reading a page of anonymous memory that is not resident makes the kernel
-/// provide it; ask [`Pagemap`](super::Pagemap) first and read only what is present.
+/// Reads share no cursor, so one value serves many threads. Two reads may see different states of the process unless it
+/// is stopped. Reading an anonymous page that is not resident makes the kernel provide it; ask
+/// [`Pagemap`](super::Pagemap) first and read only present pages.
 #[derive(Debug)]
 pub struct ProcessMemory {
     process: Process,
@@ -28,8 +28,8 @@ impl ProcessMemory {
         Ok(Self { process, file: process.open("mem")? })
     }
 
-    /// Reads from `address` into `buffer` and returns how many bytes were read: fewer than asked where the mapped
-    /// range ends. Interrupted reads are repeated.
+    /// Reads from `address` into `buffer` and returns the number of bytes read: fewer than asked where the mapped range
+    /// ends. Repeats interrupted reads.
     ///
     /// # Errors
     /// [`ProcfsError::Io`] when `address` itself is not mapped or not readable, [`ProcfsError::NoSuchProcess`] when the
@@ -52,7 +52,7 @@ impl ProcessMemory {
         let mut done = 0;
         while done < buffer.len() {
             match read_at(&self.file, &mut buffer[done..], address.saturating_add(done as u64)) {
-                // Nothing at all is what the kernel says of a process whose memory is gone.
+                // The kernel returns no bytes for a process whose memory is gone.
                 Ok(0) if done == 0 => {
                     return Err(ProcfsError::NoSuchProcess { process: self.process });
                 }

@@ -1,8 +1,9 @@
-//! What became of each page of a process, from `/proc/PID/pagemap`.
+//! The state of each page of a process, from `/proc/PID/pagemap`.
 //!
-//! The file is an array of 64-bit words, one for each page of the address space, of which only slices are ever read.
-//! The bits are those of *Examining Process Page Tables* in the kernel's administration guide. The frame number in the
-//! low bits is hidden from those without `CAP_SYS_ADMIN`.
+//! The file is an array of 64-bit words, one for each page of the address space; only slices are read. The bits are
+//! those of
+//! *Examining Process Page Tables* in the kernel's administration guide. Without `CAP_SYS_ADMIN` the kernel hides the
+//! frame number in the low bits.
 
 use std::{fmt, fs::File, io, ops::Range};
 
@@ -51,8 +52,8 @@ impl PagemapEntry {
         self.0 & Self::EXCLUSIVE != 0
     }
 
-    /// The number of the frame that a present page lies in: what tells whether two processes have the same page. `None`
-    /// where the kernel hides it.
+    /// The frame number of a present page; equal numbers show that two processes share a page. `None` if the kernel
+    /// hides it.
     pub fn frame_number(self) -> Option<u64> {
         Some(self.0 & Self::FRAME).filter(|&number| self.present() && number != 0)
     }
@@ -62,7 +63,7 @@ impl PagemapEntry {
         self.0 & Self::WRITE_PROTECTED != 0
     }
 
-    /// The page is memory that this process alone holds resident: present, anonymous, exclusive.
+    /// The page is resident memory of this process alone: present, anonymous, exclusive.
     pub fn private_anonymous(self) -> bool {
         self.present() && !self.file_or_shared() && self.exclusive()
     }
@@ -145,7 +146,7 @@ impl Pagemap {
     /// chunk at a time. Ends early where the address space ends, and when the process does.
     ///
     /// # Errors
-    /// [`ProcfsError`]; the pages visited until then were right.
+    /// [`ProcfsError`]; the pages visited before it were right.
     pub fn scan(
         &self,
         range: Range<u64>,

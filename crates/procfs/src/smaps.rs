@@ -2,12 +2,12 @@
 
 use super::{Mapping, Process, ProcfsError, maps::parse_line, source::kibibytes};
 
-/// How much of a range, or of a process, is where. In bytes.
+/// The memory of a range or of a process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUsage {
-    /// Resident, whatever it is.
+    /// Resident, of any kind.
     pub rss: u64,
-    /// Resident and not backed by a file: the memory that only swap or compression could take away.
+    /// Resident and not backed by a file: only swap or compression could take it away.
     pub anonymous: u64,
     /// The part of `anonymous` that lies in transparent huge pages.
     pub anonymous_huge: u64,
@@ -17,11 +17,12 @@ pub struct MemoryUsage {
     pub merged: u64,
     /// In huge pages from the system's reserve (hugetlbfs), which are neither in `rss` nor ever swapped.
     pub reserved_huge: u64,
-    /// The part of a locked range that is in memory, which the kernel neither swaps nor drops; a page that `n` processes
-    /// map counts an `n`th.
+    /// The resident part of a locked range, which the kernel neither swaps nor drops; a page that `n` processes map
+    /// counts an
+    /// `n`th.
     pub locked: u64,
-    /// Resident anonymous memory, a page that `n` processes map counted as an `n`th. Only of a process as a whole, and
-    /// only where the kernel says so (Linux 5.9 on); else `None`. So it is for the two below.
+    /// Resident anonymous memory; a page that `n` processes map counts an `n`th. `None` for a single mapping, and
+    /// before Linux 5.9. The same holds for the two below.
     pub proportional_anonymous: Option<u64>,
     /// The same of pages of files.
     pub proportional_file: Option<u64>,
@@ -54,7 +55,7 @@ pub fn smaps(process: Process) -> Result<Vec<MappingUsage>, ProcfsError> {
     })
 }
 
-/// The memory of a process as a whole: the sum of what [`smaps()`] gives, made by the kernel.
+/// The memory of a process as a whole: the kernel's own sum of [`smaps()`].
 ///
 /// # Errors
 /// [`ProcfsError`].

@@ -1,4 +1,4 @@
-//! Where the readers get their bytes: one process's files under `/proc`, with the system's errors made typed.
+//! Reads one process's files under `/proc`, with typed errors.
 
 use std::{
     fmt,
@@ -34,7 +34,7 @@ impl Process {
 
     /// Reads one of the process's text files whole.
     ///
-    /// File names in it may be any bytes; those that are no UTF-8 come out with replacement characters.
+    /// File names in it may be any bytes; invalid UTF-8 becomes replacement characters.
     pub(super) fn text(self, name: &str) -> Result<String, ProcfsError> {
         let file = self.file(name);
         let bytes = fs::read(&file).map_err(|error| self.error(file, error))?;
@@ -42,7 +42,6 @@ impl Process {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
-    /// Says what a system error means for a file of this process.
     pub(super) fn error(self, file: PathBuf, error: io::Error) -> ProcfsError {
         let no_such_process = rustix::io::Errno::SRCH.raw_os_error();
         match error.kind() {
@@ -77,7 +76,7 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)
 }
 
-/// There is no `/proc` to open a file in, so nothing ever gets here.
+/// Never called: without `/proc` no file is opened.
 #[cfg(not(unix))]
 pub(super) fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())

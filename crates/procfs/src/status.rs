@@ -2,20 +2,19 @@
 
 use super::{Process, ProcfsError, source::kibibytes};
 
-/// A process as the kernel describes it in one small file. Sizes are in bytes, and the kernel counts them loosely: a
-/// figure may be off by a few hundred pages.
+/// A process as `status` describes it. Sizes are in bytes; the kernel counts them loosely and may be off by a few
+/// hundred pages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProcessStatus {
     /// The name of its first thread, at most 15 bytes of its own choice.
     pub name: String,
-    /// The number of the process, which is that of its first thread: another one if a thread's number was asked for.
+    /// The number of the process, which is that of its first thread, also if another thread's number was asked for.
     pub process_id: u32,
     /// The letter of its state: `R` running, `S` sleeping, `Z` ended and not yet waited for, and so on.
     pub state: char,
     /// A thread of the kernel itself, which has no memory of its own.
     pub kernel_thread: bool,
-    /// Resident private anonymous memory; `None` where there is no address space: a kernel thread, or a process that has
-    /// ended.
+    /// Resident private anonymous memory; `None` without an address space: a kernel thread, or an ended process.
     pub rss_anon: Option<u64>,
     /// Resident pages of files.
     pub rss_file: u64,
@@ -59,11 +58,10 @@ pub fn status(process: Process) -> Result<ProcessStatus, ProcfsError> {
     })
 }
 
-/// The private anonymous memory of a process that is resident, in bytes.
+/// The resident private anonymous memory of a process, in bytes.
 ///
-/// One small read, whatever the size of the process. The kernel keeps this counter per processor and adds it up
-/// loosely: it may be off by a few hundred pages. Where that matters, take
-/// [`smaps_rollup`](super::smaps_rollup), which is exact and walks the page tables.
+/// One small read for a process of any size. The kernel counts per processor and sums loosely: the result may be off by
+/// a few hundred pages. [`smaps_rollup`](super::smaps_rollup) is exact and walks the page tables.
 ///
 /// # Errors
 /// [`ProcfsError`]; a kernel thread has no such field, which is [`ProcfsError::Parse`].

@@ -4,11 +4,11 @@ use std::fs;
 
 use super::{Process, ProcfsError};
 
-/// The stack pointers of all threads that wait in the kernel at this moment, in no order. A thread that runs has none
-/// to show, and one that ends meanwhile is left out.
+/// The stack pointers of all threads that wait in the kernel now, in no order. Running threads show none, and a thread
+/// that ends meanwhile is left out.
 ///
 /// # Errors
-/// [`ProcfsError`]; the right to attach to the process is needed, as for its memory. A kernel built without this file is
+/// [`ProcfsError`]; needs the right to attach to the process, as for its memory. A kernel built without this file is
 /// [`ProcfsError::Unsupported`].
 ///
 /// # Examples
@@ -37,7 +37,8 @@ pub fn stack_pointers(process: Process) -> Result<Vec<u64>, ProcfsError> {
     Ok(pointers)
 }
 
-/// Reads `NUMBER ARGUMENTS.. SP PC`, or `-1 SP PC` of a thread that waits outside of a system call; `running` has no SP.
+/// Reads `NUMBER ARGUMENTS.. SP PC`, or `-1 SP PC` of a thread that waits outside of a system call; `running` has no
+/// SP.
 fn parse(line: &str) -> Option<u64> {
     let mut from_the_end = line.split_whitespace().rev();
     let (_program_counter, pointer) = (from_the_end.next()?, from_the_end.next()?);

@@ -4,9 +4,9 @@
 //!  /proc/self/cgroup       0::/PATH      which one
 //!  /sys/fs/cgroup/PATH/    memory.current  memory.high  memory.max  memory.pressure
 //! ```
-//! A bound of `max` is none. How much any cgroup leaves, version 1 included, is another question: [`least_room`]. The bounds of the cgroups above hold as well, so they are looked at too. Formats: *Control
-//! Group v2* and *PSI* in the kernel's administration guide. The text is untrusted input: what has no such form is a
-//! [`CgroupError::Parse`].
+//! A bound of `max` is none. The bounds of the cgroups above hold as well, so they are read too. [`least_room`] says
+//! how much any cgroup leaves, version 1 included. Formats: *Control Group v2* and *PSI* in the kernel's administration
+//! guide. The text is untrusted input: text of another form is a [`CgroupError::Parse`].
 
 mod room;
 
@@ -19,7 +19,7 @@ use thiserror::Error;
 
 pub use self::room::{Room, least_room};
 
-/// Why a cgroup said nothing.
+/// Why a cgroup could not be read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CgroupError {
@@ -56,11 +56,11 @@ pub struct Cgroup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CgroupMemory {
-    /// What it uses, with page cache and kernel memory.
+    /// Memory used, with page cache and kernel memory.
     pub current: u64,
-    /// Where its tasks are slowed down to be reclaimed; the lowest on the way up.
+    /// Above this its tasks are throttled and reclaimed; the lowest of its own and its ancestors' bounds.
     pub high: Option<u64>,
-    /// Where the kernel kills; the lowest on the way up.
+    /// Above this the kernel kills; the lowest of its own and its ancestors' bounds.
     pub max: Option<u64>,
 }
 
@@ -106,7 +106,7 @@ impl Cgroup {
     /// Use and bounds.
     ///
     /// # Errors
-    /// [`CgroupError`]: above all `Io` in the root cgroup, which has no account of its own.
+    /// [`CgroupError`]: above all `Io` in the root cgroup, which has no such files.
     pub fn memory(&self) -> Result<CgroupMemory, CgroupError> {
         let current = self.directory.join("memory.current");
         let mut memory = CgroupMemory {
@@ -132,8 +132,8 @@ impl Cgroup {
         Ok(memory)
     }
 
-    /// How much some task of this cgroup waited for memory; of the whole system where the cgroup does not say, and `None`
-    /// on a kernel that does not count it.
+    /// How much some task of this cgroup waited for memory. Falls back to the whole system if the cgroup does not say;
+    /// `None` on a kernel that does not count it.
     ///
     /// # Errors
     /// [`CgroupError`].
@@ -151,7 +151,6 @@ impl Cgroup {
     }
 }
 
-/// A number of bytes in a file of its own; `None` for `max`.
 fn number(file: &Path) -> Result<Option<u64>, CgroupError> {
     let text = fs::read_to_string(file)
         .map_err(|source| CgroupError::Io { file: file.to_owned(), source })?;

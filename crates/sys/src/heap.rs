@@ -1,33 +1,31 @@
-//! A global allocator for commands: where there is no memory, the program says so and ends with an exit code.
+//! A global allocator for commands: without memory, the program says so and ends with an exit code.
 //!
-//! Rust ends a program whose allocation fails by an abort, with a backtrace and a core file. To a user that is a crash. A
-//! command that declares [`ExitingAllocator`] prints one line with advice instead. Code that can go on without the memory asks
-//! within [`fallible`], and gets the error.
+//! By default Rust aborts when an allocation fails, with a backtrace and a core file: to a user, a crash. A command
+//! that declares [`ExitingAllocator`] prints one line with advice. Code that can go on without the memory asks within
+//! [`fallible`], and gets the error.
 //!
 //! ```text
 //!  System::alloc --null--> within fallible? --yes--> null: try_reserve gives its error
 //!                                           --no---> one line on stderr, _exit(1)
 //! ```
-//! The line is put together on the stack and written by one system call: nothing here allocates. No destructor runs, as none
-//! does in an abort.
+//! The line is formatted on the stack and written by one system call: nothing here allocates. As in an abort, no
+//! destructor runs.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
 };
 
-/// The exit code of a program that has no memory.
 const EXIT_CODE: i32 = 1;
 
-/// The longest line that is written.
 const LINE_BYTES: usize = 512;
 
 thread_local! {
-    /// How many calls of `fallible` this thread is in. No destructor: it can be touched at any moment of a thread's life.
+    /// Calls of `fallible` that this thread is in. No destructor: it can be touched at any moment of a thread's life.
     static FALLIBLE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The system's allocator, whose failures end the program with exit code 1 and a line on stderr.
+/// The system's allocator; a failure ends the program with exit code 1 and a line on stderr.
 ///
 /// # Examples
 /// ```
@@ -51,7 +49,7 @@ impl ExitingAllocator {
         Self { program, advice }
     }
 
-    /// Gives back what was got, or ends the program.
+    /// Returns the block, or ends the program if it is null and may not be.
     fn checked(&self, block: *mut u8, bytes: usize) -> *mut u8 {
         if block.is_null() && FALLIBLE.get() == 0 {
             self.end(bytes);
@@ -69,8 +67,8 @@ impl ExitingAllocator {
     }
 }
 
-// SAFETY: every call is passed on to `System` with the same arguments, and its block is returned unchanged; nothing here
-// unwinds or allocates.
+// SAFETY: every call is passed on to `System` with the same arguments, and its block is returned unchanged; nothing
+// here unwinds or allocates.
 unsafe impl GlobalAlloc for ExitingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: by this function's contract.
@@ -96,7 +94,7 @@ unsafe impl GlobalAlloc for ExitingAllocator {
     }
 }
 
-/// Runs `f`, in which an allocation of this thread that fails is `f`'s to deal with.
+/// Runs `f`, which handles failed allocations of this thread itself.
 pub fn fallible<T>(f: impl FnOnce() -> T) -> T {
     struct Leave;
     impl Drop for Leave {
@@ -109,7 +107,7 @@ pub fn fallible<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// `PROGRAM: out of memory: no room for N bytes; ADVICE`, cut where it is too long.
+/// `PROGRAM: out of memory: no room for N bytes; ADVICE`, truncated if too long.
 struct Line {
     bytes: [u8; LINE_BYTES],
     len: usize,
@@ -118,7 +116,6 @@ struct Line {
 impl Line {
     fn new(program: &str, bytes: usize, advice: &str) -> Self {
         let mut line = Self { bytes: [0; LINE_BYTES], len: 0 };
-        // The digits come last first.
         let (mut digits, mut from, mut rest) = ([0; 20], 20, bytes);
         loop {
             from -= 1;

@@ -6,10 +6,11 @@
 //!                         ^                   ^  \___ decommit ____/
 //!                         +---- release ------+
 //! ```
-//! *Reserved* address space costs nothing and cannot be touched. *Committed* memory reads as zero and becomes
-//! resident page by page when it is written. *Decommitted* memory is committed memory that was given back: it reads
-//! as zero again. Which thread may use a range, and what lies in it, the caller knows: `pagefold-frame`, whose `FrameSource` is
-//! the seam that tests replace. The functions exist on Linux only.
+//! *Reserved* address space costs nothing and cannot be touched. *Committed* memory reads as zero and becomes resident
+//! page by page when written. *Decommitted* memory is committed memory that was given back: it reads as zero again. The
+//! caller,
+//! `pagefold-frame`, knows which thread may use a range and what lies in it; tests replace its `FrameSource`. The
+//! functions exist on Linux only.
 
 use std::{io, ptr::NonNull};
 
@@ -23,11 +24,11 @@ mod linux;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
-/// Why the system did not give, or did not take back, memory.
+/// Why the system did not give memory, or take it back.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// Address space of this size is not to be had.
+    /// Address space of this size is not available.
     #[error("cannot reserve {bytes} bytes of address space: {source}")]
     Reserve {
         /// Bytes asked for.
@@ -63,7 +64,7 @@ pub enum CoreDump {
     Exclude,
 }
 
-/// A range of reserved address space. Its owner gives it back to the source that it came from.
+/// A range of reserved address space. Its owner gives it back to its source.
 #[derive(Debug, Clone, Copy)]
 pub struct Reservation {
     base: NonNull<u8>,
@@ -76,7 +77,7 @@ unsafe impl Send for Reservation {}
 unsafe impl Sync for Reservation {}
 
 impl Reservation {
-    /// Describes `bytes` bytes from `base`, for sources that get memory in their own way.
+    /// Describes `bytes` bytes from `base`, for sources that get memory in other ways.
     pub fn new(base: NonNull<u8>, bytes: usize) -> Self {
         Self { base, bytes }
     }

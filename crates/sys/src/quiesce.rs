@@ -1,4 +1,4 @@
-//! Knowing when no operation runs: a [`Gate`] that each operation passes, and that can be closed.
+//! Detects when no operation runs: a [`Gate`] that each operation passes and that can be closed.
 //!
 //! ```text
 //!              quiesce, or a fork            nothing is inside
@@ -7,25 +7,26 @@
 //!         +---------------------------+----------------------------+
 //!               out of time                  Quiet is dropped
 //! ```
-//! An object that threads share (a store) owns a gate. Each of its operations holds an [`Entered`]. What must not run beside
-//! an operation holds a [`Quiet`]: a walk that validates, or a take-back of what late readers might still look at.
+//! An object that threads share (a store) owns a gate. Each of its operations has an [`Entered`]. Work that must not
+//! run beside an operation has a [`Quiet`]: a walk that validates, or a take-back of memory that late readers might
+//! still read.
 //!
 //! | state | a thread inside no gate | a thread inside some gate, or with a `Quiet` | the thread that closed it |
 //! |---|---|---|---|
 //! | OPEN | enters | enters | enters |
-//! | CLOSING | waits | enters: what it is in the middle of must be able to end | enters |
+//! | CLOSING | waits | enters: its current operation must be able to end | enters |
 //! | QUIET | waits | waits: it is inside another gate | enters |
 //!
-//! **Fork.** A child has only the thread that forked; whatever another thread was in the middle of stays half done in it for
-//! ever. So the first gate of a process registers handlers with `pthread_atfork`. Before a fork they close all gates, in the
-//! order in which these were made, and wait until the only operations inside are those of the forking thread. Parent and
-//! child open them again. A callback that blocks inside a gate would block every fork: after [`set_fork_wait`] the fork goes
-//! on without it, and in the child all gates of that moment are *abandoned*: they refuse with [`Abandoned`].
+//! **Fork.** A child has only the thread that forked; operations of other threads stay half done in it for ever. So the
+//! first gate of a process registers handlers with `pthread_atfork`. Before a fork they close all gates, in the order
+//! of their making, and wait until only operations of the forking thread are inside. Parent and child open them again.
+//! A callback that blocks inside a gate would block every fork: after [`set_fork_wait`] the fork goes on without it. In
+//! the child all gates of that moment are then *abandoned*: they refuse with [`Abandoned`].
 //!
 //! | file | holds |
 //! |---|---|
 //! | `node` | the state of one gate |
-//! | `thread` | what the calling thread is inside of |
+//! | `thread` | the gates that the calling thread is inside |
 //! | `all` | closing all gates and waiting for all of them |
 //! | `registry` | the gates of the process, and the handlers of a fork |
 //! | `deadline` | when to stop waiting |
@@ -46,23 +47,23 @@ mod node;
 mod registry;
 mod thread;
 
-/// Why an operation may not begin: the process was forked while another thread was inside a gate and stayed there, so what
-/// the gate guards may be half changed, and no thread of this process will ever complete it.
+/// Why an operation may not begin: the process was forked while another thread stayed inside a gate. What the gate
+/// guards may be half changed, and no thread of this process will complete it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "the process was forked while an operation was under way; what it guards cannot be used in the child"
 )]
 pub struct Abandoned;
 
-/// What every operation on an object passes, so that a moment without operations can be had.
+/// A gate that every operation on an object passes; [`quiesce`](Self::quiesce) closes it until none is inside.
 ///
 /// # Complexity
-/// Entering and leaving are one locked instruction each, on a cache line of the thread's shard. Some two KiB of memory, which
-/// the next gate uses again after this one is dropped.
+/// Entering and leaving are one locked instruction each, on a cache line of the thread's shard. A gate takes some two
+/// KiB, which the next gate uses again after this one is dropped.
 ///
 /// # Concurrency
-/// [`try_enter`](Self::try_enter) never waits and is async-signal-safe, as is dropping what it returned; it may interrupt
-/// any other method of any gate in the same thread.
+/// [`try_enter`](Self::try_enter) never waits and is async-signal-safe, as is dropping its result; it may interrupt any
+/// other method of any gate in the same thread.
 #[derive(Debug)]
 pub struct Gate {
     node: &'static Node,
@@ -80,8 +81,8 @@ impl Gate {
         return Ok(Self { node: Box::leak(Box::new(Node::new())) });
     }
 
-    /// Begins an operation, which ends when the guard is dropped. Waits while the gate is closed, unless this thread is in the
-    /// middle of another operation that must be able to end.
+    /// Begins an operation, which ends when the guard is dropped. Waits while the gate is closed, unless this thread is
+    /// in the middle of another operation that must be able to end.
     ///
     /// # Errors
     /// [`Abandoned`], in the child of a fork that did not wait.
@@ -99,16 +100,16 @@ impl Gate {
         self.node.admit(false).then(|| self.entered())
     }
 
-    /// Closes the gate and waits until no operation is inside. Operations begin again when the guard is dropped, or when
-    /// the call gave up.
+    /// Closes the gate and waits until no operation is inside. Operations begin again when the guard is dropped, or
+    /// when the call gives up.
     ///
-    /// `None` (busy) if that takes longer than `within`, at once if this thread is itself inside, has closed the gate already,
-    /// or is in the middle of an operation for which a fork waits, and if the gate is abandoned.
+    /// `None` (busy) if that takes longer than `within`. `None` at once if this thread is itself inside, has already
+    /// closed the gate, or is in the middle of an operation for which a fork waits, and if the gate is abandoned.
     ///
     /// # Concurrency
-    /// Several callers take turns, and operations that waited for one of them run before the next. Two threads that each hold a
-    /// [`Quiet`] and enter the other's gate would wait for each other for ever: with a `Quiet`, enter no other gate that a
-    /// thread may close for that long.
+    /// Several callers take turns, and operations that waited for one of them run before the next. Two threads that
+    /// each have a [`Quiet`] and enter the other's gate would deadlock: with a `Quiet`, enter no other gate that a
+    /// thread may close that long.
     pub fn quiesce(&self, within: Duration) -> Option<Quiet<'_>> {
         let me = thread::token();
         if thread::is_inside(self.node.key()) || self.node.is_closed_by(me) {
@@ -159,7 +160,6 @@ impl Drop for Gate {
 #[must_use = "the operation ends when the guard is dropped"]
 pub struct Entered<'a> {
     gate: &'a Gate,
-    /// Counters and nesting are those of the thread that entered.
     of_this_thread: PhantomData<*const ()>,
 }
 
@@ -186,21 +186,22 @@ impl Drop for Quiet<'_> {
     }
 }
 
-/// How many forks this process is away from the one in which the first gate was made. An owner that compares the value of
-/// its making with the present one learns that it was made in a parent process, whose other threads do not exist here.
+/// How many forks this process is away from the one that made the first gate. An owner that stores the value and
+/// compares it later detects that it was made in a parent process, whose other threads do not exist here.
 #[cfg(not(loom))]
 pub fn fork_generation() -> u64 {
     registry::generation()
 }
 
-/// How long a fork waits for operations of other threads before it goes on without them, in all later forks of this process.
-/// At first 5 seconds.
+/// Sets how long all later forks of this process wait for operations of other threads before they go on without them.
+/// Initially 5 seconds.
 #[cfg(not(loom))]
 pub fn set_fork_wait(wait: Duration) {
     registry::set_fork_wait(wait);
 }
 
-/// What a fork does to these gates, for a model: closes them, calls `forked` when no other thread is inside, opens them.
+/// The effect of a fork on these gates, for a model: closes them, calls `forked` when no other thread is inside, opens
+/// them.
 #[cfg(loom)]
 pub fn model_of_a_fork(gates: &[&Gate], forked: impl FnOnce()) {
     let nodes = || gates.iter().map(|gate| gate.node);

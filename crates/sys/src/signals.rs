@@ -1,15 +1,15 @@
 //! How a signal was set before this program began.
 //!
-//! A program inherits which signals are ignored: `nohup` ignores the one that says that the terminal is gone, and a
-//! shell ignores Ctrl-C for what runs in the background. A program that sets a handler all the same undoes what its
-//! caller asked for; so it asks here first. `/proc` would tell too (`SigIgn`), but not every system has that line.
+//! A program inherits which signals are ignored: `nohup` ignores the one for a closed terminal, and a shell ignores
+//! Ctrl-C for background jobs. A handler would override the caller's choice, so the program asks here first. `/proc`
+//! has this too (`SigIgn`), but not on every system.
 
 use std::{io, ptr};
 
 /// Whether this process ignores the signal with this number (`SIG_IGN`).
 ///
 /// # Errors
-/// What the system says; `EINVAL` for a number that is no signal's.
+/// The system's error; `EINVAL` for a number that is not a signal.
 ///
 /// # Examples
 /// ```

@@ -1,7 +1,7 @@
 //! Atomics, cells, locks and waiting: std's in a build, loom's in a model, so that loom runs the real code.
 //!
-//! Everything that takes part in a lock-free protocol of pagefold is built from this module and nothing else.
-//! [`UnsafeCell`] hands out [`ConstPtr`] and [`MutPtr`], which loom watches for as long as they live.
+//! pagefold's lock-free protocols use this module only. [`UnsafeCell`] hands out [`ConstPtr`] and [`MutPtr`], which
+//! loom watches while they live.
 
 #[cfg(loom)]
 pub use loom::{
@@ -53,7 +53,7 @@ mod cell {
             MutPtr(self.0.get())
         }
 
-        /// Calls `f` with a pointer to write through, which loom watches during the call.
+        /// Calls `f` with a pointer to write through; loom watches it during the call.
         #[inline]
         pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
@@ -97,8 +97,8 @@ mod cell {
     }
 }
 
-/// A value with cache lines of its own (two, since neighbours are fetched in pairs), so that threads that each use
-/// their own value of an array do not slow each other down.
+/// A value with two cache lines of its own (processors fetch neighbours in pairs), so that threads that use
+/// neighbouring values of an array do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Padded<T>(pub T);
@@ -119,9 +119,9 @@ use spin as locks;
 #[cfg(not(any(loom, pagefold_tsan)))]
 use std::sync as locks;
 
-/// A lock for leaf structures: held for one list operation, never while anything foreign runs.
+/// A lock for leaf structures: locked for one list operation, never while foreign code runs.
 ///
-/// With `--cfg pagefold_tsan` it is a spin lock of our own: ThreadSanitizer does not see the synchronisation inside a
+/// With `--cfg pagefold_tsan` it is a spin lock of our own: ThreadSanitizer does not see synchronisation inside a
 /// standard library that was built without it.
 #[derive(Debug, Default)]
 pub struct Mutex<T> {
@@ -139,7 +139,7 @@ pub type MutexGuard<'a, T> = locks::MutexGuard<'a, T>;
 pub type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
 
 impl<T> Mutex<T> {
-    /// A free lock around `value`.
+    /// An unlocked lock around `value`.
     pub fn new(value: T) -> Self {
         #[cfg(not(loom))]
         return Self { inner: locks::Mutex::new(value) };
@@ -150,15 +150,15 @@ impl<T> Mutex<T> {
     /// Waits for the lock.
     ///
     /// # Panics
-    /// If a thread panicked while it held the lock: what it guards may be half changed.
+    /// If a thread panicked while it had the lock: the guarded value may be half changed.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.inner.lock().expect("a thread panicked inside a leaf lock")
     }
 
-    /// Takes the lock if it is free.
+    /// Locks if the lock is free.
     ///
     /// # Panics
-    /// If a thread panicked while it held the lock.
+    /// If a thread panicked while it had the lock.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.inner.try_lock() {
             Ok(guard) => Some(guard),
@@ -170,7 +170,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A small number that is the same for one thread and differs between threads, to spread them over shards.
+/// A small number that stays the same within a thread and spreads threads over shards.
 ///
 /// It is a hint: nothing may rely on two threads having different ones.
 #[cfg(not(loom))]
@@ -200,9 +200,9 @@ pub fn shard_hint() -> usize {
 mod wait {
     //! Waiting on a word that has no room for a futex: a fixed table of epochs, hashed by the word's address.
     //!
-    //! A waiter reads the [`epoch`], marks the word, checks that it must still wait, and calls [`wait`] with the
-    //! epoch it read; a waker changes the word and then calls [`wake_all`], which moves the epoch on. So a wake-up
-    //! between check and wait is not lost. Two words may share an epoch: a waiter is then woken for nothing.
+    //! A waiter reads the [`epoch`], marks the word, checks that it must still wait, and calls [`wait`] with that
+    //! epoch. A waker changes the word and then calls [`wake_all`], which advances the epoch; so no wake-up between
+    //! check and wait is lost. Two words may share an epoch, which causes spurious wake-ups.
 
     use std::time::Duration;
 
@@ -222,18 +222,18 @@ mod wait {
         &TABLE[usize::try_from(hash).expect("six bits") % EPOCHS].0
     }
 
-    /// The epoch of the word with this key, to be read before the check.
+    /// The epoch of the word with this key. Read it before the check.
     pub fn epoch(key: usize) -> u32 {
         // ORDERING: Acquire; pairs with the Release in `wake_all`, so that the check after it sees the waker's change.
         slot(key).load(Ordering::Acquire)
     }
 
-    /// Sleeps until `wake_all` was called for this key after `epoch` was read. May return early.
+    /// Sleeps until `wake_all` is called for this key after `epoch` was read. May return early.
     pub fn wait(key: usize, epoch: u32) {
         #[cfg(target_os = "linux")]
         {
             use rustix::thread::futex;
-            // Any outcome, also an interrupted or refused wait, makes the caller check again.
+            // After any outcome, also an interrupted or refused wait, the caller checks again.
             let _ = futex::wait(slot(key), futex::Flags::PRIVATE, epoch, None);
         }
         #[cfg(not(target_os = "linux"))]
@@ -243,7 +243,7 @@ mod wait {
         }
     }
 
-    /// As [`wait`], and ends after `timeout` at the latest.
+    /// As [`wait`], for at most `timeout`.
     pub fn wait_timeout(key: usize, epoch: u32, timeout: Duration) {
         #[cfg(target_os = "linux")]
         {
@@ -259,7 +259,7 @@ mod wait {
         }
     }
 
-    /// Wakes all who wait for this key.
+    /// Wakes all threads that wait for this key.
     pub fn wake_all(key: usize) {
         // ORDERING: Release; pairs with the Acquire in `epoch`.
         slot(key).fetch_add(1, Ordering::Release);

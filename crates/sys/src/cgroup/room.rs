@@ -1,4 +1,4 @@
-//! How much memory the cgroups of this process leave it: of version 1 and of version 2, at every level.
+//! How much memory the cgroups of this process leave it, of version 1 and version 2, at every level.
 //!
 //! ```text
 //!  /proc/self/cgroup       0::/PATH, N:memory:/PATH                     which ones
@@ -6,33 +6,33 @@
 //!  version 2               memory.max  memory.high  memory.current  memory.stat
 //!  version 1               memory.limit_in_bytes  memory.usage_in_bytes  memory.stat
 //! ```
-//! A bound holds for all below it together, so each level has its own rest: the bound, less what is used, and what the
-//! kernel can drop of that (pages of files) added again. In a container the topmost level that can be seen is the
-//! container's own, and has its bound. What cannot be read bounds nothing. Formats: *Control Group v2*, *Memory Resource
-//! Controller* and `proc_pid_mountinfo(5)`.
+//! A bound holds for all cgroups below it together. So each level has its own rest: the bound, less used memory, plus
+//! the part of it that the kernel can drop (pages of files). In a container the topmost visible level is the
+//! container's own, and has its bound. Unreadable files bound nothing. Formats: *Control Group v2*, *Memory Resource
+//! Controller* and
+//! `proc_pid_mountinfo(5)`.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// What a level leaves.
+/// The memory that a level leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes until its bound; 0 where more is used.
+    /// Bytes until its bound; 0 if more is used.
     pub bytes: u64,
     /// The directory of the level.
     pub directory: PathBuf,
 }
 
-/// Bounds from here on are none: version 1 writes the largest number of pages for that.
+/// Bounds from here on count as none: version 1 writes the largest number of pages.
 const UNBOUNDED: u64 = 1 << 62;
 
-/// The names of a version's files.
 struct Files {
     bounds: &'static [&'static str],
     used: &'static str,
-    /// What the kernel can drop, of this level and those below.
+    /// Memory that the kernel can drop, of this level and those below.
     droppable: &'static [&'static str],
 }
 
@@ -48,7 +48,7 @@ const VERSION_1: Files = Files {
     droppable: &["total_inactive_file", "total_active_file"],
 };
 
-/// The least that any level leaves this process; `None` where none has a bound.
+/// The least that any level leaves this process; `None` if none has a bound.
 ///
 /// # Examples
 /// ```
@@ -86,13 +86,12 @@ fn least_of(membership: &str, mounts: &str) -> Option<Room> {
 /// A mounted hierarchy that may bound memory.
 struct Mount {
     version: u8,
-    /// The cgroup that is seen at the mount point.
+    /// The cgroup visible at the mount point.
     root: PathBuf,
     point: PathBuf,
 }
 
 impl Mount {
-    /// Reads a line of `mountinfo`; `None` for other file systems.
     fn parse(line: &str) -> Option<Self> {
         let (mount, file_system) = line.split_once(" - ")?;
         let mut mount = mount.split(' ').skip(3);
@@ -109,7 +108,7 @@ impl Mount {
     /// The directories from that of the cgroup `path` up to the mount point.
     fn levels(&self, path: &Path) -> Vec<PathBuf> {
         let outside = |path: &Path| path.components().any(|part| part.as_os_str() == "..");
-        // A path that is not seen here lies beside or above what is mounted: the mount point is the nearest.
+        // A path outside the mounted part lies beside or above it: the mount point is the nearest.
         let below = path.strip_prefix(&self.root).ok().filter(|below| !outside(below));
         let directory = below.map_or_else(|| self.point.clone(), |below| self.point.join(below));
         let levels = directory.ancestors().take_while(|level| level.starts_with(&self.point));
@@ -117,7 +116,7 @@ impl Mount {
     }
 }
 
-/// Spaces and the like are octal numbers behind a backslash.
+/// Spaces and similar characters are octal numbers after a backslash.
 fn unescape(field: &str) -> PathBuf {
     let mut text = field.to_owned();
     for (escape, letter) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {

@@ -27,7 +27,7 @@ fn map(bytes: usize) -> Result<NonNull<u8>, MemoryError> {
     Ok(NonNull::new(address.cast()).expect("the kernel does not map page 0"))
 }
 
-/// Unmaps `bytes` bytes at `base`, which may be none.
+/// Unmaps `bytes` bytes at `base`; `bytes` may be 0.
 ///
 /// # Safety
 /// The range belongs to a mapping of [`map`] and nothing refers to it.
@@ -39,13 +39,13 @@ unsafe fn unmap(base: NonNull<u8>, bytes: usize) {
     }
 }
 
-/// The size of the system's pages in bytes: the grain of [`commit`] and [`decommit`].
+/// The system's page size in bytes: the granularity of [`commit`] and [`decommit`].
 pub fn page_bytes() -> usize {
     rustix::param::page_size()
 }
 
-/// Reserves `bytes` bytes of address space that starts at a multiple of `align` (a power of two). No other reservation
-/// overlaps it until it is [released](release).
+/// Reserves `bytes` bytes of address space at a multiple of `align` (a power of two). No other reservation overlaps it
+/// until it is [released](release).
 ///
 /// # Errors
 /// [`MemoryError::Reserve`].
@@ -81,11 +81,11 @@ pub fn reserve(bytes: usize, align: usize, dump: CoreDump) -> Result<Reservation
     Ok(Reservation { base, bytes })
 }
 
-/// Makes a page-aligned part readable and writable. It reads as zero until it is written, and keeps what was written until
-/// it is [decommitted](decommit) or [released](release).
+/// Makes a page-aligned part readable and writable. It reads as zero until written, and keeps its contents until it is
+/// [decommitted](decommit) or [released](release).
 ///
 /// # Errors
-/// [`MemoryError::Commit`]; the range is as it was.
+/// [`MemoryError::Commit`]; the range is unchanged.
 ///
 /// # Panics
 /// If the part does not lie in the reservation.
@@ -98,14 +98,14 @@ pub fn commit(reservation: &Reservation, range: Range<usize>) -> Result<(), Memo
         .map_err(|errno| MemoryError::Commit { bytes: range.len(), source: errno.into() })
 }
 
-/// Gives the contents of page-aligned committed parts back to the system; they read as zero from now on.
+/// Gives page-aligned committed parts back to the system; they then read as zero.
 ///
 /// # Errors
 /// [`MemoryError::Decommit`]; some parts may have been given back already.
 ///
 /// # Safety
-/// The reservation came from [`reserve`]. During the call no thread writes the parts, or reads them other than by atomic
-/// loads, or relies on their contents.
+/// The reservation came from [`reserve`]. During the call no thread writes the parts, or reads them other than by
+/// atomic loads, or relies on their contents.
 pub unsafe fn decommit(
     reservation: &Reservation,
     ranges: &[Range<usize>],
@@ -136,8 +136,8 @@ pub unsafe fn release(reservation: Reservation) {
     unsafe { unmap(reservation.base, reservation.bytes) };
 }
 
-/// Gives many scattered parts back in one call, which interrupts the other processors once instead of once a
-/// part. Returns whether the kernel could (it takes `MADV_DONTNEED` for the own process since 6.13).
+/// Gives many scattered parts back in one call, which interrupts the other processors once, not once a part. Returns
+/// whether the kernel did (it takes `MADV_DONTNEED` for the own process since 6.13).
 ///
 /// # Safety
 /// As [`decommit`].
@@ -164,6 +164,6 @@ unsafe fn decommit_vectored(reservation: &Reservation, ranges: &[Range<usize>]) 
             0_u32,
         )
     };
-    // A partial or refused call is finished range by range; giving a part back twice changes nothing.
+    // The caller repeats a partial or refused call range by range; giving a part back twice changes nothing.
     usize::try_from(done) == Ok(total)
 }

@@ -3,26 +3,27 @@
 use super::{deadline::Deadline, node::Node};
 use crate::sync::Ordering;
 
-/// Closes all gates in their order. False if the deadline passes: some are closed then.
+/// Closes all gates in their order. False if the deadline passes; some are closed then.
 ///
-/// A gate that this thread made quiet itself stays as it is. While this waits for a thread that made one quiet, that thread
-/// can enter the gates that are closed already.
+/// Skips gates that this thread has made quiet. While this waits for a thread that made a gate quiet, that thread can
+/// enter the gates that are closed already.
 pub(super) fn close<I>(nodes: impl Fn() -> I, me: usize, deadline: &Deadline) -> bool
 where
     I: Iterator<Item = &'static Node>,
 {
     nodes().filter(|node| !node.is_closed_by(me) && !node.is_abandoned()).all(|node| {
         let closed = node.close(me, deadline);
-        // ORDERING: Relaxed, as all of `forked`; only the forking thread reads it, and the registry's lock orders the rest.
+        // ORDERING: Relaxed, as all of `forked`; only the forking thread reads it, and the registry's lock orders the
+        // rest.
         node.forked.store(closed, Ordering::Relaxed);
         closed
     })
 }
 
-/// Makes all gates quiet if nothing is inside of them except `own` operations of this thread.
+/// Makes all gates quiet if only `own` operations, of this thread, are inside.
 ///
-/// All are quiet before the first is counted, so no thread can enter one that was counted already. The counters are never too
-/// low; if their sum is right, each of them is.
+/// All are quiet before the first is counted, so no thread can enter a counted one. No counter is ever too low; if the
+/// sum is exact, each is exact.
 pub(super) fn try_quiesce<I>(nodes: impl Fn() -> I, own: usize) -> bool
 where
     I: Iterator<Item = &'static Node>,

@@ -1,9 +1,9 @@
 //! The state of one gate: a word that says whether it is open, and counters of the operations inside.
 //!
-//! An operation counts itself and then looks at the word. Who closes changes the word and then looks at the counters. Both
-//! are sequentially consistent, so at least one of the two sees the other: the operation backs out and waits, or it is counted
-//! and waited for. An operation lowers the counter that it raised, since a shard belongs to its thread. So while the gate is
-//! quiet a counter is never below the number of operations inside, and once it was seen to be right it stays so.
+//! An operation raises a counter and then reads the word. A closer changes the word and then reads the counters. Both
+//! are sequentially consistent, so at least one sees the other: the operation backs out and waits, or the closer waits
+//! for it. A shard belongs to its thread, so an operation lowers the counter that it raised. While the gate is quiet, a
+//! counter is never below the number of operations inside; once it was seen to be exact it stays exact.
 
 use super::{Abandoned, deadline::Deadline, thread};
 use crate::sync::{
@@ -15,16 +15,15 @@ const OPEN: u32 = 0;
 const CLOSING: u32 = 1;
 /// Closed to all threads except the one that closed it.
 const QUIET: u32 = 2;
-/// For ever closed in this process.
+/// Closed for ever in this process.
 const ABANDONED: u32 = 3;
 
 /// Counters of a gate. A model has one, so that its threads meet.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
 
-/// The key on which a thread waits for operations of any closed gate to end. It is no address of a word.
+/// The key on which a thread waits for operations of any closed gate to end. It is not the address of a word.
 pub(super) const LEFT: usize = 1;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Node {
     state: AtomicU32,
@@ -35,7 +34,7 @@ pub(super) struct Node {
     shards: [Padded<AtomicUsize>; SHARDS],
     /// Whether a fork closed the gate.
     pub(super) forked: AtomicBool,
-    /// Operations of the forking thread that were inside when a fork found nothing else.
+    /// Operations of the forking thread that were inside when the fork found no other operation.
     own: AtomicUsize,
 }
 
@@ -58,14 +57,14 @@ impl Node {
         }
     }
 
-    /// What the node is known by, and what threads wait on until it opens.
+    /// Identifies the node; threads wait on it until the gate opens.
     #[inline]
     pub(super) fn key(&self) -> usize {
         std::ptr::from_ref(&self.state).addr()
     }
 
-    /// Counts an operation in if the state admits one. With `as_closer` the thread that closed the gate is admitted as well: not
-    /// so in a signal handler, which may have interrupted what needs the quiet.
+    /// Counts an operation in if the state admits it. `as_closer` also admits the thread that closed the gate. A signal
+    /// handler passes false: it may have interrupted code that needs the quiet.
     #[inline]
     pub(super) fn admit(&self, as_closer: bool) -> bool {
         // A look first: while the child of a fork sets the counters right, no handler may touch them.
@@ -73,7 +72,8 @@ impl Node {
         if !self.admits(self.state.load(Ordering::Relaxed), as_closer) {
             return false;
         }
-        // ORDERING: SeqCst, as the next load; pair with the store of the state and the loads of the counters in `try_quiesce`.
+        // ORDERING: SeqCst, as the next load; pair with the store of the state and the loads of the counters in
+        // `try_quiesce`.
         self.shard().fetch_add(1, Ordering::SeqCst);
         order_for_loom();
         if self.admits(self.state.load(Ordering::SeqCst), as_closer) {
@@ -93,7 +93,6 @@ impl Node {
         }
     }
 
-    /// Waits until an operation is admitted.
     #[cold]
     pub(super) fn wait_to_enter(&self) -> Result<(), Abandoned> {
         // ORDERING: Relaxed, as all of `waiting`; it makes threads that close the gate wait, and carries nothing.
@@ -114,11 +113,10 @@ impl Node {
         entered
     }
 
-    /// Counts an operation out.
     #[inline]
     pub(super) fn leave(&self) {
-        // ORDERING: SeqCst; Release for what the operation did, and ordered before the load: either that sees the closed gate,
-        // or the thread that closed it sees the counter. Pairs with `close` and `inside`.
+        // ORDERING: SeqCst; Release for what the operation did, and ordered before the load: either that sees the
+        // closed gate, or the thread that closed it sees the counter. Pairs with `close` and `inside`.
         self.shard().fetch_sub(1, Ordering::SeqCst);
         order_for_loom();
         if self.state.load(Ordering::SeqCst) != OPEN {
@@ -126,7 +124,7 @@ impl Node {
         }
     }
 
-    /// Closes the gate for this thread. False if the deadline passes, or it is abandoned.
+    /// Closes the gate for this thread. False if the deadline passes or the gate is abandoned.
     pub(super) fn close(&self, me: usize, deadline: &Deadline) -> bool {
         self.close_when(me, deadline, || true)
     }
@@ -140,12 +138,13 @@ impl Node {
     fn close_when(&self, me: usize, deadline: &Deadline, may: impl Fn() -> bool) -> bool {
         loop {
             let epoch = epoch(self.key());
-            // A gate that is made during a fork is born closed.
+            // A gate made during a fork starts closed.
             if self.is_closed_by(me) {
                 return true;
             }
             if may() {
-                // ORDERING: SeqCst; before the loads in `inside`, see `leave`. Acquire for what the last quiet thread did.
+                // ORDERING: SeqCst; before the loads in `inside`, see `leave`. Acquire for what the last quiet thread
+                // did.
                 let closed =
                     self.state.compare_exchange(OPEN, CLOSING, Ordering::SeqCst, Ordering::Relaxed);
                 match closed {
@@ -174,7 +173,7 @@ impl Node {
         self.closer.load(Ordering::Relaxed) == thread
     }
 
-    /// Makes a closed gate quiet if nothing is inside.
+    /// Makes a closed gate quiet if no operation is inside.
     pub(super) fn try_quiesce(&self) -> bool {
         if self.inside() != 0 {
             return false;
@@ -187,7 +186,7 @@ impl Node {
         empty
     }
 
-    /// Operations inside, and those that are about to see that they may not be. Never too few while the gate is quiet.
+    /// Operations inside, and those about to back out. Never too few while the gate is quiet.
     pub(super) fn inside(&self) -> usize {
         // ORDERING: SeqCst; after the state was set, see `admit` and `leave`. Acquire for what the operations did.
         self.shards.iter().map(|shard| shard.load(Ordering::SeqCst)).sum()
@@ -200,7 +199,7 @@ impl Node {
         order_for_loom();
     }
 
-    /// Admits threads again that are in the middle of another operation.
+    /// Again admits threads that are in the middle of another operation.
     pub(super) fn unquiet(&self) {
         // ORDERING: SeqCst, for one order of all states; carries nothing.
         self.state.store(CLOSING, Ordering::SeqCst);
@@ -228,7 +227,6 @@ impl Node {
         &self.shards[sync::shard_hint() % SHARDS]
     }
 
-    /// Notes how many operations of the forking thread are inside.
     pub(super) fn note_own(&self, own: usize) {
         // ORDERING: Relaxed, here and below; one thread, before and after its fork.
         self.own.store(own, Ordering::Relaxed);
@@ -238,7 +236,7 @@ impl Node {
 /// What only the registry does, under its lock.
 #[cfg(not(loom))]
 impl Node {
-    /// As new, and if a fork is under way closed by it.
+    /// Resets the node. If a fork is under way, the node is closed by `forker`.
     pub(super) fn renew(&self, forker: usize) {
         let state = if forker == 0 { OPEN } else { CLOSING };
         self.count_only(0);
@@ -246,11 +244,11 @@ impl Node {
         // ORDERING: Relaxed; no other thread knows the gate yet except one that forks, which takes the registry's lock.
         self.forked.store(forker != 0, Ordering::Relaxed);
         self.state.store(state, Ordering::Relaxed);
-        // A fork may have found the node before it was given back, and wait for it.
+        // A fork may have found the node before it was given back, and may wait for it.
         wake_all(self.key());
     }
 
-    /// In the child of a fork that waited: takes out what other threads counted in before they saw that the gate is closed.
+    /// In the child of a fork that waited: removes counts of other threads that had not yet seen the closed gate.
     pub(super) fn forget_other_threads(&self) {
         self.count_only(self.own.load(Ordering::Relaxed));
     }

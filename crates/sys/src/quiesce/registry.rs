@@ -1,15 +1,15 @@
-//! The gates of the process, and what happens to them at a fork.
+//! The gates of the process, and how a fork closes and opens them.
 //!
-//! The list only grows: a node whose gate was dropped is used again. What changes it holds `LIST`, and so does a thread from
-//! the moment it found all gates quiet until its fork is over; thus a child never finds the list half changed. The lock is a
-//! word and not a mutex of std because it is locked in one function and unlocked in another.
+//! The list only grows: a new gate uses the node of a dropped one. A thread that changes the list locks `LIST`. A
+//! forking thread locks it from the moment it found all gates quiet until its fork is over, so a child never finds the
+//! list half changed. The lock is a word, not a mutex of std: one function locks it and another unlocks it.
 //!
 //! ```text
-//!  prepare   FORKER = me; close every gate; { LIST; all quiet? else let LIST go, wait } until yes or out of time
-//!  parent    open; FORKER = 0; let LIST go
-//!  child     generation + 1; open with only this thread's operations, or abandon; FORKER = 0; let LIST go
+//!  prepare   FORKER = me; close every gate; lock LIST; until all quiet or out of time: unlock LIST, wait, lock LIST
+//!  parent    open; FORKER = 0; unlock LIST
+//!  child     generation + 1; open with only this thread's operations, or abandon; FORKER = 0; unlock LIST
 //! ```
-//! A gate that is made in between is born closed.
+//! A gate made in between starts closed.
 
 use std::{
     io,
@@ -28,26 +28,24 @@ use super::{
 };
 use crate::sync::{epoch, wait, wake_all};
 
-/// A node in the list of all.
 struct Link {
     node: Node,
-    /// Whether a gate has the node. Changed under `LIST`.
+    /// Whether a gate uses the node. Changed under `LIST`.
     used: AtomicBool,
     next: OnceLock<&'static Link>,
 }
 
 static HEAD: OnceLock<&'static Link> = OnceLock::new();
-/// 1 while a thread has the list.
+/// 1 while a thread has locked the list.
 static LIST: AtomicU32 = AtomicU32::new(0);
 /// The token of the thread that forks, or 0.
 static FORKER: AtomicUsize = AtomicUsize::new(0);
-/// Whether the fork goes on though operations of other threads are inside.
+/// Whether the fork goes on although operations of other threads are inside.
 static GAVE_UP: AtomicBool = AtomicBool::new(false);
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 static FORK_WAIT_MS: AtomicU64 = AtomicU64::new(5000);
 
-/// A node for a new gate.
 pub(super) fn claim() -> io::Result<&'static Node> {
     register()?;
     Ok(with_list(claim_listed))
@@ -73,7 +71,6 @@ fn claim_listed() -> &'static Node {
     &link.node
 }
 
-/// Takes back the node of a gate that is dropped.
 pub(super) fn give_back(node: &'static Node) {
     with_list(|| {
         if let Some(link) = links().find(|link| std::ptr::eq(&link.node, node)) {
@@ -83,7 +80,7 @@ pub(super) fn give_back(node: &'static Node) {
     });
 }
 
-/// Waits for a fork of another thread to be over. False if the deadline passes, or if the fork waits for this thread.
+/// Waits until another thread's fork is over. False if the deadline passes, or if the fork waits for this thread.
 pub(super) fn stand_back(me: usize, deadline: &Deadline) -> bool {
     loop {
         let epoch = epoch(forker_key());
@@ -119,13 +116,13 @@ pub(super) fn len() -> usize {
     links().count()
 }
 
-/// The nodes that gates have.
+/// The nodes in use.
 fn nodes() -> impl Iterator<Item = &'static Node> {
     // ORDERING: Relaxed; a gate that is new to this list is closed already, one that goes is not entered any more.
     links().filter(|link| link.used.load(Ordering::Relaxed)).map(|link| &link.node)
 }
 
-/// As [`nodes`], without those that were abandoned in an earlier fork: what was inside stays there for ever.
+/// As [`nodes`], without those that an earlier fork abandoned: their operations stay inside for ever.
 fn living() -> impl Iterator<Item = &'static Node> {
     nodes().filter(|node| !node.is_abandoned())
 }
@@ -138,7 +135,8 @@ fn forker_key() -> usize {
     std::ptr::from_ref(&FORKER).addr()
 }
 
-/// Calls `f` with the list. A thread that forks has it already when a fork handler of other code makes or drops a gate.
+/// Calls `f` with `LIST` locked. A forking thread has locked it already when a fork handler of other code makes or
+/// drops a gate.
 fn with_list<R>(f: impl FnOnce() -> R) -> R {
     if is_forking() {
         return f();
@@ -166,8 +164,8 @@ fn unlock() {
     wake_all(list_key());
 }
 
-/// Registers the handlers. Two threads may both do it: each handler runs once a fork all the same, see `is_forking`. So no
-/// thread waits for another here, which a fork before the handlers are known would make for ever.
+/// Registers the handlers. Two threads may both do it; `is_forking` makes each handler run once a fork. So no thread
+/// waits for another here: a fork before the handlers are known would make it wait for ever.
 fn register() -> io::Result<()> {
     // ORDERING: Relaxed; nothing depends on it but whether it is done again.
     if REGISTERED.load(Ordering::Relaxed) {
@@ -175,8 +173,8 @@ fn register() -> io::Result<()> {
     }
     #[cfg(unix)]
     {
-        // SAFETY: the handlers have the C calling convention and no arguments, are functions of this program and so live as
-        // long as it, and do not unwind: a panic in an `extern "C"` function aborts.
+        // SAFETY: the handlers have the C calling convention and no arguments, are functions of this program and so
+        // live as long as it, and do not unwind: a panic in an `extern "C"` function aborts.
         let refused = unsafe {
             libc::pthread_atfork(Some(before_fork), Some(after_in_parent), Some(after_in_child))
         };
@@ -188,7 +186,7 @@ fn register() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this thread forks. The handlers may be registered twice; the second call of each finds its work done.
+/// Whether this thread forks. Handlers may be registered twice; the second call of each finds its work done.
 fn is_forking() -> bool {
     // ORDERING: Relaxed; this thread alone stores its token.
     FORKER.load(Ordering::Relaxed) == thread::token()
@@ -229,7 +227,7 @@ extern "C" fn after_in_child() {
     end_fork();
 }
 
-/// Waits until no other thread forks, which takes as long as a fork at most.
+/// Waits until no other thread forks: at most as long as a fork takes.
 fn become_forker(me: usize) {
     loop {
         let epoch = epoch(forker_key());
@@ -244,7 +242,7 @@ fn become_forker(me: usize) {
     }
 }
 
-/// Closes all gates and waits until they are quiet. Returns with `LIST` taken; false if the deadline passed.
+/// Closes all gates and waits until they are quiet. Returns with `LIST` locked; false if the deadline passed.
 fn wait_for_operations(me: usize, deadline: &Deadline) -> bool {
     let closed = all::close(living, me, deadline);
     loop {

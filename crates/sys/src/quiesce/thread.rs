@@ -1,7 +1,7 @@
-//! What the calling thread is inside of.
+//! The gates that the calling thread is inside.
 //!
-//! Const-initialised and without Drop, so that its use in a signal handler allocates and registers nothing. A handler that
-//! interrupts `push` or `pop` uses the places above `depth` and leaves `depth` as it was: `push` raises `depth` before it
+//! Const-initialised and without Drop, so that a use in a signal handler allocates and registers nothing. A handler
+//! that interrupts `push` or `pop` uses the entries above `depth` and restores `depth`: `push` raises `depth` before it
 //! writes below it, `pop` lowers it last.
 
 use std::{
@@ -10,16 +10,16 @@ use std::{
     sync::atomic::{Ordering, compiler_fence},
 };
 
-/// Gates that are remembered. A thread inside more of them is taken to be inside every gate.
+/// Gates that are remembered. A thread inside more counts as inside every gate.
 const REMEMBERED: usize = 8;
 
-/// In the place of a gate that was entered when no place was free.
+/// Stands for a gate that was entered when no entry was free.
 const UNKNOWN: usize = 0;
 
 struct Held {
-    /// Operations that are under way.
+    /// Operations under way.
     depth: Cell<usize>,
-    /// Gates that the thread has closed and that are quiet.
+    /// Gates that the thread has made quiet.
     quiets: Cell<usize>,
     /// The keys of the gates that were entered first.
     gates: [Cell<usize>; REMEMBERED],
@@ -38,7 +38,7 @@ impl Held {
         &self.gates[..self.depth.get().min(REMEMBERED)]
     }
 
-    /// Closes the gap that a gate leaves, which is not the last or not remembered.
+    /// Closes the gap of a gate that is not the last, or is not remembered.
     fn forget(&self, key: usize) {
         let gates = self.remembered();
         let place = |key| gates.iter().rposition(|gate| gate.get() == key);
@@ -56,17 +56,17 @@ thread_local!(static HELD: Held = const { Held::new() });
 #[cfg(loom)]
 loom::thread_local!(static HELD: Held = Held::new());
 
-/// A number that no other living thread has, and that the thread keeps in the child of a fork. Never 0.
+/// A number that no other living thread has; the thread keeps it in the child of a fork. Never 0.
 pub(super) fn token() -> usize {
     HELD.with(|held| ptr::from_ref(held).addr())
 }
 
-/// Operations of this thread that are under way, in all gates.
+/// Operations of this thread under way, in all gates.
 pub(super) fn depth() -> usize {
     HELD.with(|held| held.depth.get())
 }
 
-/// Whether the thread is in the middle of something that a closing gate must let it end.
+/// Whether the thread is in an operation or has a `Quiet`; a closing gate must let it end.
 #[inline]
 pub(super) fn is_nested() -> bool {
     HELD.with(|held| held.depth.get() + held.quiets.get() > 0)
@@ -98,7 +98,7 @@ pub(super) fn push(key: usize) {
 pub(super) fn pop(key: usize) {
     HELD.with(|held| {
         let last = held.depth.get() - 1;
-        // Guards may be dropped in another order than the reverse of that in which they were made.
+        // Guards may be dropped in any order.
         if held.gates.get(last).is_none_or(|gate| gate.get() != key) {
             held.forget(key);
         }

@@ -1,9 +1,9 @@
 //! A fixed array of values. A thread acquires a free slot by compare-and-swap, uses its value, and releases it.
 //!
 //! # Model
-//! A slot is *free* or *taken*. [`SlotArray::acquire`] looks for a free slot from the thread's
-//! [`shard_hint`](super::shard_hint) on, so that threads seldom collide and each tends to find its own slot warm in cache.
-//! The [`SlotGuard`] is the only way to the value. A nested use, for example in a signal handler, takes another slot.
+//! A slot is *free* or *taken*. [`SlotArray::acquire`] searches from the thread's [`shard_hint`](super::shard_hint), so
+//! that threads seldom collide and tend to find their own slot warm in cache. Only the [`SlotGuard`] gives access to
+//! the value. A nested use, for example in a signal handler, takes another slot.
 //!
 //! | from | by | to |
 //! |---|---|---|
@@ -12,21 +12,20 @@
 //!
 //! # Invariants
 //! - A taken slot has exactly one [`SlotGuard`]; a free slot has none.
-//! - The array never grows, shrinks or moves, and acquiring allocates nothing. How many of its slots may be acquired can
-//!   grow.
+//! - The array never grows, shrinks or moves, and acquiring allocates nothing. The number of usable slots can grow.
 //!
 //! # Neighbours
-//! Codecs keep their contexts here, and a store its buffers. `tests/loom` proves the mutual exclusion.
+//! Codecs keep contexts here, and a store its buffers. `tests/loom` proves the mutual exclusion.
 
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize};
 
 use super::{AtomicBool, Ordering, UnsafeCell, shard_hint, spin_loop, yield_now};
 
-/// Passes over all slots before `acquire` yields its time slice; the pause after each is twice the last one. Six passes
-/// are about as long as one decompression of a page.
+/// Passes over all slots before `acquire` yields its time slice; each pause is twice the last. Six passes take about as
+/// long as one decompression of a page.
 const SPIN_PASSES: u32 = if cfg!(loom) { 1 } else { 6 };
 
-/// As many slots as a codec wants: twice the processors, so that each has one more for a nested use, and at least 4.
+/// The number of slots for a codec: twice the processors, so that each has one more for a nested use, and at least 4.
 pub fn default_slot_count() -> usize {
     std::thread::available_parallelism().map_or(4, |processors| (2 * processors.get()).max(4))
 }
@@ -34,7 +33,7 @@ pub fn default_slot_count() -> usize {
 /// A fixed array of values, each used by one thread at a time.
 ///
 /// # Concurrency
-/// Shared by reference. To acquire a slot is one compare-and-swap where threads do not collide.
+/// Shared by reference. Acquiring a slot is one compare-and-swap where threads do not collide.
 ///
 /// # Examples
 /// ```
@@ -50,13 +49,13 @@ pub fn default_slot_count() -> usize {
 #[derive(Debug)]
 pub struct SlotArray<T> {
     slots: Box<[Slot<T>]>,
-    /// Slots, from the first, that may be acquired. Only grows after the first use.
+    /// The first slots, which may be acquired. Only grows after the first use.
     usable: AtomicUsize,
-    /// Whether a search found all of them taken since one was added.
+    /// Whether a search found all usable slots taken since one was added.
     crowded: PlainBool,
 }
 
-/// 128 bytes apart, so that no two flags share a cache line or the line that is fetched beside it.
+/// 128 bytes apart, so that no two flags share a cache line or a prefetched pair of lines.
 ///
 /// # Invariants
 /// `taken` is set exactly while a [`SlotGuard`] for this slot lives.
@@ -72,7 +71,7 @@ struct Slot<T> {
 unsafe impl<T: Send> Sync for Slot<T> {}
 
 impl<T> SlotArray<T> {
-    /// Makes `count` slots with the values that `make` gives for the indices 0 to `count - 1`.
+    /// Makes `count` slots; `make` gives the values for the indices 0 to `count - 1`.
     ///
     /// # Panics
     /// If `count` is 0: no slot could ever be acquired.
@@ -84,10 +83,10 @@ impl<T> SlotArray<T> {
         }
     }
 
-    /// As [`from_fn`](Self::from_fn), for values whose making can fail.
+    /// As [`from_fn`](Self::from_fn), for a `make` that can fail.
     ///
     /// # Errors
-    /// The first error of `make`; what was made before it is dropped.
+    /// The first error of `make`; values made before it are dropped.
     ///
     /// # Panics
     /// If `count` is 0: no slot could ever be acquired.
@@ -105,15 +104,15 @@ impl<T> SlotArray<T> {
         Ok(Self { slots, usable, crowded: PlainBool::new(false) })
     }
 
-    // ORDERING of `usable` and `crowded`: Relaxed; all slots are made before they are shared, so a search that sees an old
-    // number looks at fewer slots. No other memory depends on them.
+    // ORDERING of `usable` and `crowded`: Relaxed; all slots are made before they are shared, so a search that sees an
+    // old number looks at fewer slots. No other memory depends on them.
 
     /// Slots that may be acquired now.
     pub fn usable(&self) -> usize {
         self.usable.load(Ordering::Relaxed)
     }
 
-    /// Lets only the first `count` slots be acquired, at least one. To be called before the first use: a taken slot stays
+    /// Lets only the first `count` slots be acquired, at least one. Call it before the first use: a taken slot stays
     /// taken.
     pub fn limit(&self, count: usize) {
         self.usable.store(count.clamp(1, self.slots.len()), Ordering::Relaxed);
@@ -124,7 +123,7 @@ impl<T> SlotArray<T> {
         self.crowded.load(Ordering::Relaxed) && self.usable() < self.slots.len()
     }
 
-    /// Makes one more slot usable. `false`: all are.
+    /// Makes one more slot usable. `false` if all are.
     pub fn add(&self) -> bool {
         self.crowded.store(false, Ordering::Relaxed);
         let more = |usable: usize| (usable < self.slots.len()).then_some(usable + 1);
@@ -137,7 +136,7 @@ impl<T> SlotArray<T> {
         self.slots.len()
     }
 
-    /// The memory of the array itself in bytes, without what the values own elsewhere.
+    /// The memory of the array itself in bytes, without memory that the values own elsewhere.
     pub fn array_bytes(&self) -> usize {
         size_of_val(&*self.slots)
     }
@@ -145,13 +144,13 @@ impl<T> SlotArray<T> {
     /// Acquires a free slot. While all are taken it spins, then yields.
     ///
     /// # Concurrency
-    /// Waits as long as all slots stay taken. Code that acquires a second slot while it has one relies on there being more
-    /// slots than such users.
+    /// Waits as long as all slots stay taken. Code that acquires a second slot while it has one needs more slots than
+    /// such users.
     pub fn acquire(&self) -> SlotGuard<'_, T> {
         self.acquire_from(shard_hint())
     }
 
-    /// As [`acquire`](Self::acquire), from the slot that `hint` (any number) stands for.
+    /// As [`acquire`](Self::acquire), starting at the slot of `hint` (any number).
     pub fn acquire_from(&self, hint: usize) -> SlotGuard<'_, T> {
         let mut pass = 0;
         loop {
@@ -172,7 +171,7 @@ impl<T> SlotArray<T> {
         self.try_acquire_from(shard_hint())
     }
 
-    /// As [`try_acquire`](Self::try_acquire), from the slot that `hint` (any number) stands for.
+    /// As [`try_acquire`](Self::try_acquire), starting at the slot of `hint` (any number).
     pub fn try_acquire_from(&self, hint: usize) -> Option<SlotGuard<'_, T>> {
         let usable = &self.slots[..self.usable()];
         let (before, from) = usable.split_at(hint % usable.len());
@@ -199,7 +198,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// The exclusive use of one slot's value; the slot is released on drop.
+/// Exclusive use of one slot's value; dropping it releases the slot.
 #[derive(Debug)]
 #[must_use = "the slot is released when the guard is dropped"]
 pub struct SlotGuard<'a, T> {
