@@ -137,8 +137,8 @@ impl StoreBuilder {
         self
     }
 
-    /// The hard limit in bytes on everything that may be resident: frames, idle frames, and all metadata, including indices
-    /// and codec contexts. 1 GiB by default.
+    /// The hard limit in bytes on everything that may be resident: frames, idle frames, and all metadata, including
+    /// indices and codec contexts. 1 GiB by default.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self

@@ -2,7 +2,8 @@
 //!
 //! An order sees only keys and marks. The default is [`SecondChance`]; [`RandomOrder`] is another.
 //!
-//! Raw pages are ordered like all pages, so a space full of incompressible pages does not drop younger ones first. A same-filled page costs no memory and stays. The index finds the next page with memory in one step,
+//! Raw pages are ordered like all pages, so a space full of incompressible pages does not drop younger ones
+//! first. A same-filled page costs no memory and stays. The index finds the next page with memory in one step,
 //! however many same-filled pages or unused keys lie before it.
 
 use std::{

@@ -60,7 +60,7 @@ pub struct SpaceStats {
     pub rejected: RejectedPuts,
     /// How long puts took.
     pub put_latency: Histogram,
-    /// How long successful gets took.
+    /// How long gets took that found something.
     pub get_latency: Histogram,
 }
 
@@ -170,7 +170,7 @@ pub struct WorkStats {
     pub limit_source_failures: u64,
     /// Pieces of the shrinker's work that panicked. It goes on.
     pub shrinker_failures: u64,
-    /// Whether the shrinker's thread works. In a child process it does not: there, puts make room.
+    /// Whether the shrinker's thread works. Not if it was disabled, and not in a child process.
     pub shrinker_runs: bool,
 }
 

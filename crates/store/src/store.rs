@@ -189,8 +189,8 @@ impl Store {
         }
     }
 
-    /// Calls `f` with the accounts of each space, without a lock: `f` may call everything, including `put`, and its changes
-    /// show in later accounts. Spaces dropped meanwhile are left out.
+    /// Calls `f` with the accounts of each space, without a lock: `f` may call everything, including `put`, and its
+    /// changes show in later accounts. Spaces dropped meanwhile are left out.
     pub fn visit_stats(&self, f: &mut dyn FnMut(&SpaceStats)) {
         let store = &self.handle.state;
         let spaces = store.enter().map_or_else(|_| Vec::new(), |_operation| store.spaces());
