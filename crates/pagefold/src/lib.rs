@@ -7,16 +7,15 @@
 //! | [`Pool`], from a [`PoolBuilder`] | keeps byte strings of 1 byte to 64 KiB, packed tightly, and names them by [`Handle`] |
 //! | [`codec`] | makes pages shorter and gets them back: `lz4`, `zstd:LEVEL`, `raw`, same-filled pages |
 //!
-//! A store is a pool, a codec and an index of handles; who has an index already takes the parts. The pool never looks
-//! into what it keeps, and a codec never keeps anything. Memory comes from a [`source`]; by default it is mapped from
-//! the system.
+//! A store is a pool, a codec and an index of handles; a program with its own index uses the parts. The pool never
+//! interprets its bytes, and a codec stores nothing. Memory comes from a [`source`], by default mapped from the system.
 //!
 //! # What holds
 //! - Everything that may be resident (frames, idle frames, metadata) counts against one limit; [`Stats`] says each part.
 //! - A handle names its object until it is freed, wherever compaction moves the bytes. A stale, doubled or foreign handle
 //!   is an error, never another object.
 //! - A refused call changes nothing: [`AllocError::OutOfMemory`] leaves every stored byte readable.
-//! - In a persistent space of a store, what was accepted is there until it is removed; a refused put leaves the old value,
+//! - A persistent space keeps every accepted value until it is removed; a refused put leaves the old value,
 //!   and [`PutError`] says so. [`Space::try_get`] may be called from a signal handler.
 //! - Reading copies nothing, allocates nothing and takes no lock of the pool's; [`Pool::try_read`] never waits.
 //!
@@ -152,7 +151,7 @@ pub mod cgroup {
     pub use pagefold_sys::cgroup::{Cgroup, CgroupError, CgroupMemory, Pressure};
 }
 
-/// The examples of the README, compiled and run as the ones above.
+/// The examples of the README, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

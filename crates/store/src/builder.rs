@@ -112,7 +112,7 @@ impl StoreBuilder {
         self
     }
 
-    /// A codec of one's own, or one that fits the pages: with a dictionary a store holds up to two fifths more than without.
+    /// Your own codec, or one trained on the pages: with a dictionary a store holds up to two fifths more.
     ///
     /// # Examples
     /// ```
@@ -137,8 +137,8 @@ impl StoreBuilder {
         self
     }
 
-    /// The hard limit in bytes on everything that may be resident: frames, idle frames, and all metadata, the indices and
-    /// the codec's contexts too. 1 GiB by default.
+    /// The hard limit in bytes on everything that may be resident: frames, idle frames, and all metadata, including
+    /// indices and codec contexts. 1 GiB by default.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
@@ -159,14 +159,13 @@ impl StoreBuilder {
         self
     }
 
-    /// Whether a thread makes room in the background; on by default. Without it puts do so themselves, at the limit.
+    /// Whether a thread makes room in the background; on by default. Without it, puts make room at the limit.
     pub fn shrinker(mut self, on: bool) -> Self {
         self.shrinker = on;
         self
     }
 
-    /// The shrinker begins when use is above `high` percent of the limit, and stops when it is below `low` percent; 90 and
-    /// 95 by default.
+    /// The shrinker begins above `high` percent of the limit (95 by default) and stops below `low` percent (90).
     pub fn watermarks(mut self, low: u8, high: u8) -> Self {
         self.watermarks = Watermarks { low, high };
         self
@@ -181,7 +180,7 @@ impl StoreBuilder {
     /// Builds the store.
     ///
     /// # Errors
-    /// [`StoreBuildError`]; a limit of 0 is too small like any other.
+    /// [`StoreBuildError`]; a limit of 0 is too small.
     pub fn build(self) -> Result<Store, StoreBuildError> {
         self.check()?;
         let codec = match self.codec {

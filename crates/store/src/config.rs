@@ -105,7 +105,7 @@ impl SpaceConfig {
         self
     }
 
-    /// What to call with the key of each page or value that an ephemeral space drops by itself.
+    /// The callback for the key of each page or value that an ephemeral space drops by itself.
     ///
     /// Reported is what is dropped *for room* (for the limit of the store or of the space, by a put, the shrinker,
     /// [`shrink`](crate::Store::shrink) or [`set_limit`](crate::Store::set_limit)), and the old value of a put that was

@@ -3,10 +3,10 @@
 use pagefold_codec::BuildCodecError;
 use thiserror::Error;
 
-/// What became of the value that was under a key before a [`put`](crate::Space::put) that was not accepted.
+/// What a refused [`put`](crate::Space::put) did to the old value of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PreviousValue {
-    /// It is still there: a later `get` answers with it. Always so in a persistent space.
+    /// A later `get` still returns it. Always so in a persistent space.
     Kept,
     /// It was dropped, so that no thread reads stale data.
     Dropped,
@@ -70,7 +70,7 @@ pub enum PutError {
 /// Why [`put_if`](crate::Space::put_if) and its like put nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PutIfError {
-    /// The key has something else than expected, and keeps it. Look again.
+    /// The key has another value than expected, and keeps it. Read it again.
     #[error("the value of this key is not the expected one")]
     Conflict,
     /// As from [`put`](crate::Space::put).

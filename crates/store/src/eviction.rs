@@ -1,10 +1,9 @@
 //! The order in which an ephemeral space drops pages to make room.
 //!
-//! An order sees keys and marks, and nothing of the allocator. [`SecondChance`] is the
-//! default; [`RandomOrder`] is another [`EvictionOrder`].
+//! An order sees only keys and marks. The default is [`SecondChance`]; [`RandomOrder`] is another.
 //!
-//! A raw page has its place in the order like any other, so a space full of incompressible pages does not drop younger
-//! ones first. A same-filled page costs no memory and stays. The index finds the next page with memory in one step,
+//! Raw pages are ordered like all pages, so a space full of incompressible pages does not drop younger ones
+//! first. A same-filled page costs no memory and stays. The index finds the next page with memory in one step,
 //! however many same-filled pages or unused keys lie before it.
 
 use std::{
@@ -21,9 +20,9 @@ const LOOKS: usize = 512;
 /// Chooses which page of an ephemeral space goes next.
 ///
 /// # Concurrency
-/// Shared by reference and called by several threads at once, with no lock of the store held; it may call the store,
-/// though there is little reason to. A key that is chosen twice, or that has nothing any more, does no harm. When an
-/// order panics, or goes on choosing nothing while there are pages to drop, the store counts it
+/// Several threads call an order at once, without a lock of the store; it may call the store. A key that is chosen
+/// twice, or is empty by then, does no harm. When an order panics, or keeps choosing nothing while there are pages to
+/// drop, the store counts it
 /// ([`SpaceStats::order_failures`](crate::SpaceStats::order_failures)) and takes the next page by [`SecondChance`]
 /// instead.
 pub trait EvictionOrder: Send + Sync + fmt::Debug {
@@ -82,8 +81,8 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// A clock over the index: a page that was read since the hand last passed goes round once more. Costs no memory a
-/// page, because the mark is a bit of the index word.
+/// A clock over the index: a page read since the hand last passed stays for another turn. The mark is a bit of the
+/// index word, so it costs no memory.
 #[derive(Debug, Default)]
 pub struct SecondChance {
     hand: AtomicU64,

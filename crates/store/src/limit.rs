@@ -40,7 +40,7 @@ impl LimitSource for FixedLimit {
 pub struct LimitFn<F>(F);
 
 impl<F: FnMut(usize) -> Option<usize> + Send> LimitFn<F> {
-    /// A source that asks `f`, which is told how many bytes are in use.
+    /// A source that calls `f` with the bytes in use.
     pub fn new(f: F) -> Self {
         Self(f)
     }

@@ -27,7 +27,7 @@ pub struct SpaceStats {
     pub same_filled: u64,
     /// Of these, compressed pages.
     pub compressed: u64,
-    /// Of these, pages kept as they are because they did not shrink enough.
+    /// Of these, pages stored uncompressed because they did not shrink enough.
     pub raw: u64,
     /// Of these, values of other lengths than a page.
     pub values: u64,
@@ -41,7 +41,7 @@ pub struct SpaceStats {
     pub overwrites: u64,
     /// Entries taken out by `remove`, `remove_range`, `take` and dropping the space.
     pub removed: u64,
-    /// Entries that the store dropped to make room. Of an ephemeral space only.
+    /// Entries that the store dropped to make room; ephemeral spaces only.
     pub evicted: u64,
     /// Times that the eviction order panicked, or kept choosing nothing although there was a page to drop. The store then
     /// chose by second chance.
@@ -128,7 +128,7 @@ pub struct StoreStats {
     pub resident_bytes: u64,
     /// Bytes of the frames that objects lie in.
     pub pool_bytes: u64,
-    /// Bytes of frames that hold nothing and were not given back yet.
+    /// Bytes of empty frames not yet given back.
     pub idle_bytes: u64,
     /// Indices, handle entries, descriptors, tables, codec contexts as far as they were used, scratch, counters.
     pub metadata_bytes: u64,
@@ -140,7 +140,7 @@ pub struct StoreStats {
     pub stored: u64,
     /// Bytes of all pages and values before compression.
     pub original_bytes: u64,
-    /// Whether persistent spaces take new pages: not after the store was full, until the accept threshold.
+    /// Whether persistent spaces take new pages. After the store was full they do not, until the accept threshold.
     pub accepting: bool,
     /// What was done to make room.
     pub work: WorkStats,
@@ -162,7 +162,7 @@ pub struct WorkStats {
     pub freed_pageblock_bytes: u64,
     /// Pieces of work of the shrinker.
     pub shrinker_steps: u64,
-    /// Pieces of work that puts did by themselves, because the limit was reached.
+    /// Pieces of work that puts did because the limit was reached.
     pub synchronous_steps: u64,
     /// Answers of the limit source that were beyond [`max_limit`](crate::Store::max_limit), and clamped to it.
     pub clamped_limits: u64,
@@ -170,12 +170,12 @@ pub struct WorkStats {
     pub limit_source_failures: u64,
     /// Pieces of the shrinker's work that panicked. It goes on.
     pub shrinker_failures: u64,
-    /// Whether the shrinker's thread works. Not without one, and not in a child process: there, puts make room.
+    /// Whether the shrinker's thread works. Not if it was disabled, and not in a child process.
     pub shrinker_runs: bool,
 }
 
 impl StoreStats {
-    /// Bytes before compression over resident bytes: frames and all metadata, the index too. Reserved bytes do not count.
+    /// Bytes before compression over bytes of frames and all metadata, the index too, without reserved bytes.
     pub fn effective_ratio(&self) -> f64 {
         self.original_bytes as f64 / ((self.pool_bytes + self.metadata_bytes) as f64).max(1.0)
     }

@@ -85,7 +85,7 @@ impl Store {
         Ok(Space::new(Arc::clone(&self.handle), space))
     }
 
-    /// The spaces of this moment, in the order in which they were made. Each is a handle, which keeps its space alive.
+    /// The current spaces, in order of creation. Each is a handle and keeps its space alive.
     ///
     /// # Examples
     /// ```
@@ -113,7 +113,7 @@ impl Store {
         Space::of(&self.handle, &store.find(name)?)
     }
 
-    /// Charges what lies outside of the pool for as long as the charge lives, and makes room for it if it must.
+    /// Charges memory outside of the pool until the charge is dropped. Makes room if needed.
     pub(crate) fn charge_beside(&self, bytes: usize) -> Result<Charge, OutOfFrames> {
         let store = &self.handle.state;
         let _operation = store.enter().map_err(|_| OutOfFrames)?;
@@ -189,8 +189,8 @@ impl Store {
         }
     }
 
-    /// Calls `f` with the accounts of each space, one after the other. No lock is held meanwhile: `f` may call
-    /// everything, put among it, and what it changes shows in what follows. A space that is dropped by then is left out.
+    /// Calls `f` with the accounts of each space, without a lock: `f` may call everything, including `put`, and its
+    /// changes show in later accounts. Spaces dropped meanwhile are left out.
     pub fn visit_stats(&self, f: &mut dyn FnMut(&SpaceStats)) {
         let store = &self.handle.state;
         let spaces = store.enter().map_or_else(|_| Vec::new(), |_operation| store.spaces());

@@ -168,7 +168,7 @@ impl Map {
         part.events.add(Event::Insert);
         let mut shard = part.shard.lock();
         if !slots.is_there(slot.number) {
-            // Dropped again already. The key has nothing then, and not what it had before.
+            // Already dropped: the key then has nothing, and not its old value.
             let old = shard.find(entry.hash);
             shard.release(slot.place);
             if let Some((place, _)) = old {
@@ -186,14 +186,14 @@ impl Map {
         }
     }
 
-    /// Takes a live entry out, with its value; whether that was there.
+    /// Takes a live entry out, with its value. Returns whether the value was there.
     fn unlink(&self, shard: &mut Shard, slot: Slot, slots: Slots<'_>) -> bool {
         let Some(entry) = shard.unlink(slot.place) else { return false };
         self.weight.fetch_sub(u64::from(entry.weight), Ordering::Relaxed);
         slots.remove(slot.number)
     }
 
-    /// Removes what a key has, whatever it is; whether there was a value.
+    /// Removes the entry of a key. Returns whether there was a value.
     pub(super) fn remove(&self, hash: KeyHash, slots: Slots<'_>) -> bool {
         let part = self.part_of(hash);
         let mut shard = self.parts[part].shard.lock();
@@ -229,7 +229,7 @@ impl Map {
         }
     }
 
-    /// Drops entries until what is left weighs no more than it may; not the one with this stamp.
+    /// Drops entries until the weight is within its maximum, except the one with this stamp.
     pub(super) fn shed_weight(
         &self,
         hash: KeyHash,
@@ -271,7 +271,7 @@ impl Map {
         true
     }
 
-    /// Removes all entries that `goes` agrees to, and counts why, if that is said; how many those were.
+    /// Removes all entries that `goes` accepts, counts the reason if given, and returns their number.
     pub(super) fn remove_where(
         &self,
         goes: impl Fn(&MapEntry) -> bool,

@@ -5,13 +5,13 @@
 //! ```
 //! | module | holds |
 //! |---|---|
-//! | `config`, `value`, `clock` | what a cache is made from, may keep, and takes the time from |
+//! | `config`, `value`, `clock` | configuration, value types, clocks |
 //! | `core` | inserts and gets by hash and bytes |
 //! | `hash` | keys as 128 bits |
 //! | `map` | shards with locks, and the protocol between them and the space |
 //! | `shard` | entries and the table of one shard, charged as they grow |
 //! | `slots` | the space as the map sees it |
-//! | `stats`, `error` | what it says of itself, and why it took nothing |
+//! | `stats`, `error` | statistics, errors |
 //!
 //! The value and the entry of the map are bound by a *stamp*: a number that no other insert of the cache has, in the entry
 //! and in front of the value. A read whose stamp is another one is no hit, whatever happened in between.
@@ -58,7 +58,7 @@ use crate::{
     config::SpaceConfig, encoder::VALUE_MAX, error::SpaceError, stats::SpaceStats, store::Store,
 };
 
-/// Values by key, kept compressed in a store, dropped when room is needed: those first that were not got lately.
+/// Values by key, compressed in a store. When room is needed, values not read lately are dropped first.
 ///
 /// Keys are not kept: only their hash is, of 128 bits and with a random key of this cache's own. So a key needs to be
 /// [`Hash`] and nothing else (`str` and `[u8]` will do), and an entry of the map has the same length for all: 40 bytes, and 6
@@ -189,7 +189,7 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
         })
     }
 
-    /// The value under a key, if there is one: inserted, not dropped since, and its time not over.
+    /// The value under a key, unless it was dropped or has expired.
     ///
     /// # Panics
     /// When the value, as it is decoded, does.
@@ -241,7 +241,7 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
             return Ok(value);
         }
         let value = make()?;
-        // A cache that has no room is slower, not wrong; it is counted.
+        // Without room the cache is slower, not wrong; the rejection is counted.
         let _ = self.insert(key, &value);
         Ok(value)
     }
@@ -252,7 +252,7 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
         self.core.enter().is_ok_and(|_operation| self.core.remove(hash))
     }
 
-    /// Whether there is a value under a key. Counts as no get, for statistics and for what is dropped next.
+    /// Whether there is a value under a key. Not a get, for statistics and eviction.
     pub fn contains(&self, key: &K) -> bool {
         let hash = self.core.hasher.hash(key);
         self.core.enter().is_ok_and(|_operation| self.core.contains(hash))
@@ -260,7 +260,7 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
 }
 
 impl<K: ?Sized, V> Cache<K, V> {
-    /// Entries now, with those whose time is over and that were not got since.
+    /// Entries now, including expired ones that no get has found since.
     pub fn len(&self) -> u64 {
         self.core.enter().map_or(0, |_operation| self.core.map.len())
     }
@@ -280,7 +280,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         }
     }
 
-    /// Removes the values whose time is over, and returns how many those were. A get removes one that it finds,
+    /// Removes the expired values and returns their number. A get removes one that it finds,
     /// and eviction drops the rest in time; this gives their memory back at once.
     ///
     /// # Complexity

@@ -21,7 +21,7 @@ pub(super) struct MapEntry {
     pub(super) hash: KeyHash,
     /// What stands before the value in the space: no two inserts have the same.
     pub(super) stamp: NonZeroU64,
-    /// When its time is over, in milliseconds of the cache's clock; `u64::MAX` is never.
+    /// Expiry, in milliseconds of the cache's clock; `u64::MAX` is never.
     pub(super) expires_ms: u64,
     pub(super) weight: u32,
 }

@@ -15,7 +15,6 @@ pub(super) struct Slots<'a> {
 }
 
 impl Slots<'_> {
-    /// Whether there is a value.
     pub(super) fn is_there(self, slot: u64) -> bool {
         is_there(self.space, slot)
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// The accounts of a cache, since it was made.
+/// The accounts of a cache since its creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CacheStats {
@@ -18,13 +18,13 @@ pub struct CacheStats {
     pub rejected: u64,
     /// Values that were dropped for room: for the limit of the store, the weight, or the number of entries.
     pub evictions: u64,
-    /// Values that were dropped because their time was over.
+    /// Values that were dropped because they had expired.
     pub expired: u64,
     /// Values that were dropped because their bytes stood for none.
     pub undecodable: u64,
     /// Entries now.
     pub entries: u64,
-    /// What they weigh.
+    /// Total weight of the entries.
     pub weight: u64,
     /// Bytes of the cache's own map, in whole frames; they count against the limit of the store.
     pub map_bytes: u64,
