@@ -1,9 +1,8 @@
 //! A global allocator that counts, to show that a path allocates nothing.
 //!
-//! The counters belong to the thread, so other tests running beside do not disturb them. They are `const`-initialised
-//! cells without `Drop`: touching one neither allocates nor registers a destructor, so the allocator may use them at
-//! any moment of a thread's life. A test binary installs [`CountingAllocator`] itself; [`Allocations::of`] refuses to
-//! answer when it did not, because a counter that is not installed always says zero.
+//! Each thread has its counters, so concurrent tests do not disturb them. They are `const`-initialised cells without
+//! `Drop`: touching one neither allocates nor registers a destructor, so the allocator may use them at any moment of a
+//! thread's life. A test binary installs [`CountingAllocator`]; without it [`Allocations::of`] panics.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

@@ -1,12 +1,11 @@
 //! A pool adapter with a bug: a test that runs on it must fail.
 //!
-//! Most calls go straight through. A hash of the seed and the number of the call decides which calls go wrong, so that a run
-//! with one thread can be repeated exactly. How a call goes wrong depends on its method; each bug is one that a real pool
-//! might show.
+//! A hash of the seed and the call's number selects the calls that go wrong, so a run with one thread repeats exactly.
+//! The method decides which bugs are possible.
 //!
-//! A bug may find nothing to spoil: the object was freed meanwhile, or a full pool refuses the write. It then does not
-//! count, and the next call that can go wrong does. So the number of effective bugs follows from the number of calls, with
-//! any allocator and any schedule of threads.
+//! A bug may have no effect: the object was freed, or a full pool refuses the write. It then does not count, and the
+//! next call that can go wrong does. So the number of effective bugs follows from the number of calls, with any allocator
+//! and any schedule of threads.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -43,9 +42,9 @@ pub enum InjectedBug {
     LostObject,
     /// An operation that moves frames (migration, a contiguous range, compaction) flips a bit of an object.
     SpoiledMove,
-    /// A victim of reclaim is freed without a call of the evictor.
+    /// Reclaim frees a victim without calling the evictor.
     LostEviction,
-    /// An object is freed for its user, and its frames are kept for ever.
+    /// A free keeps the object's frames for ever.
     LostFrame,
     /// The handle of a freed object is accepted.
     StaleAccepted,
@@ -68,7 +67,7 @@ impl InjectedBug {
     ];
 }
 
-/// Objects stored last among which a bug looks to find one that lives.
+/// How many of the objects stored last a bug searches for a live one.
 const RECENT: usize = 64;
 
 /// A pool in which some calls go wrong.
@@ -101,7 +100,7 @@ pub struct BuggyPool {
 }
 
 impl BuggyPool {
-    /// Wraps a pool; about one call in `one_in` goes wrong, with any bug that its method can have.
+    /// Wraps a pool; about one call in `one_in` goes wrong, with any bug possible for its method.
     ///
     /// # Panics
     /// If `one_in` is 0.
@@ -132,12 +131,11 @@ impl BuggyPool {
         self.injected.load(Ordering::Relaxed)
     }
 
-    /// The same, for after the pool was given away.
+    /// The counter behind [`injected`](Self::injected), for use after the pool has moved.
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.injected)
     }
 
-    /// The bug of this call, if it has one, out of those that its method can have.
     fn inject(&self, possible: &[InjectedBug]) -> Option<InjectedBug> {
         // ORDERING: Relaxed; each call needs a number of its own, in no particular order.
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
@@ -152,7 +150,6 @@ impl BuggyPool {
         choices.nth(usize::try_from(mix(dice) % count).unwrap_or(0)).copied()
     }
 
-    /// Counts an injected bug, or owes one that had no effect.
     fn count_effect(&self, had_effect: bool) {
         // ORDERING: Relaxed; counts for tests, they publish nothing.
         if had_effect {
@@ -162,7 +159,7 @@ impl BuggyPool {
         }
     }
 
-    /// The answer of a call that went wrong, which had an effect if it is `Ok`.
+    /// Counts an effect if the answer of the spoiled call is `Ok`.
     fn with_effect<T, E>(&self, answer: Result<T, E>) -> Result<T, E> {
         self.count_effect(answer.is_ok());
         answer
@@ -172,7 +169,7 @@ impl BuggyPool {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To the caller a lost object is freed; only its frames remain.
+    /// `Stale` for a lost object: for the caller it is freed.
     fn check_lost(&self, handle: Handle) -> Result<(), HandleError> {
         if self.lost().contains_key(&handle) { Err(HandleError::Stale) } else { Ok(()) }
     }
@@ -208,14 +205,14 @@ impl BuggyPool {
         stored
     }
 
-    /// Frees an object and keeps its frames; of two threads that try, one succeeds.
+    /// Loses an object; of two threads that try, one succeeds.
     fn lose(&self, handle: Handle) -> Result<(), HandleError> {
         let mut lost = self.lost();
         let len = self.inner.len(handle)?;
         if lost.insert(handle, len).is_some() { Err(HandleError::Stale) } else { Ok(()) }
     }
 
-    /// Flips a bit of an object for good. False if it does not live, or the pool refuses the write.
+    /// Flips a stored bit. False if the object is not live, or the pool refuses the write.
     fn spoil_object(&self, handle: Handle) -> bool {
         let mut bytes = Vec::new();
         let read = self.inner.read(handle, &mut |slices| bytes = slices.parts().concat());
@@ -224,7 +221,6 @@ impl BuggyPool {
         read.is_ok() && self.check_lost(handle).is_ok() && self.inner.write(handle, &bytes).is_ok()
     }
 
-    /// A read through `read`, some of which go wrong.
     fn read_through<E>(
         &self,
         f: &mut dyn FnMut(Slices<'_>),
@@ -245,7 +241,7 @@ impl BuggyPool {
         }
     }
 
-    /// Calls `f` with a spoiled copy of what a read sees; false if it is not spoiled.
+    /// Calls `f` with a spoiled copy of the bytes; false if it is not spoiled.
     fn spoil(&self, bug: InjectedBug, slices: Slices<'_>, f: &mut dyn FnMut(Slices<'_>)) -> bool {
         let right = slices.parts().concat();
         let mut bytes = right.clone();

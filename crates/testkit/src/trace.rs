@@ -27,11 +27,11 @@
 //! stats
 //! check                       everything is compared
 //! ```
-//! Objects have names of their own, so that a step means the same in a pool that refused an earlier one: a step on an
-//! object that is not there does nothing.
+//! Steps name objects, so a step means the same in a pool that refused an earlier one: without its object it does
+//! nothing.
 //!
-//! Whatever a text holds, reading it ends in a trace or in an error that names the line; a line has at most
-//! [`LINE_MAX`] bytes and a trace at most [`STEPS_MAX`] steps.
+//! Any text reads as a trace or as an error that names the line; a line has at most [`LINE_MAX`] bytes and a trace at
+//! most [`STEPS_MAX`] steps.
 
 use std::{
     fmt,
@@ -42,7 +42,6 @@ use thiserror::Error;
 
 use crate::{seed::Seed, torture::Faults};
 
-/// The first line.
 const MAGIC: &str = "pagefold-trace 1";
 /// The longest line.
 pub const LINE_MAX: usize = 256;
@@ -247,7 +246,6 @@ impl Trace {
     }
 }
 
-/// The lines of a text that mean something.
 struct Lines<'a> {
     input: &'a mut dyn BufRead,
     line: usize,
@@ -263,7 +261,7 @@ impl Lines<'_> {
         loop {
             self.line += 1;
             self.text.clear();
-            // One byte more than allowed, so that a longer line is told from one that just fits.
+            // One byte more than allowed, to tell a longer line from one that fits.
             let mut limited = io::Read::take(&mut *self.input, LINE_MAX as u64 + 1);
             let read = limited.read_until(b'\n', &mut self.text);
             let read = read.map_err(|source| TraceError::Io { line: self.line, source })?;

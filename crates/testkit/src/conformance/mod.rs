@@ -1,4 +1,4 @@
-//! The suite that every pool must pass: the words of the contract, one named check for each rule.
+//! The suite that every pool must pass: one named check for each rule of the contract.
 //!
 //! | module | rules on |
 //! |---|---|
@@ -14,9 +14,8 @@
 //! | `reclaim` | eviction by the pool's own order of use |
 //! | `concurrency` | many threads on one pool |
 //!
-//! A check panics with what it found. [`conformance!`](crate::conformance!) turns each into a `#[test]`;
-//! [`run`] performs them all; [`CHECKS`] lists them. Every call a check makes while a read is open, and all
-//! concurrent ones, are under a [`watchdog`], so a deadlock fails like anything else.
+//! A failed check panics. [`conformance!`](crate::conformance!) turns each check into a `#[test]`; [`run`] performs all;
+//! [`CHECKS`] lists them. Calls inside an open read and concurrent calls run under a [`watchdog`], so a deadlock fails.
 
 mod accounts;
 mod compaction;
@@ -42,22 +41,22 @@ use crate::{
     watchdog,
 };
 
-/// What may be expected of a pool beyond the contract, which gives no figures.
+/// Figures expected of a pool; the contract gives none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expectations {
     /// The limit of most pools that the checks make, in bytes.
     pub limit_bytes: usize,
-    /// The longest object that every pool of this kind takes, in bytes; a page, unless the packing cannot.
+    /// The longest object that every pool of this kind takes, in bytes: a page, unless the packing cannot.
     pub max_len_min: usize,
     /// The least payload / limit when a pool of `limit_bytes` is first out of memory for objects of compressed lengths.
     pub fill_min: f64,
-    /// The least density after a random half was freed and compaction has nothing more to win.
+    /// The least density after a random half is freed and compaction is complete.
     pub compacted_density_min: f64,
-    /// Whether compaction moves objects together; a packing whose objects share nothing only moves frames.
+    /// Whether compaction moves objects, not only frames.
     pub moves_objects: bool,
-    /// How far one call of `compact` may go beyond its budget, in bytes.
+    /// How far one call of `compact` may exceed its budget, in bytes.
     pub budget_excess_max: u64,
-    /// The most that may be resident after everything was freed and trimmed, in bytes.
+    /// The most resident bytes after everything is freed and trimmed.
     pub empty_resident_max: u64,
     /// After this a check counts as deadlocked.
     pub deadlock_after: Duration,
@@ -88,12 +87,11 @@ pub struct PoolUnderTest<'a> {
 }
 
 impl PoolUnderTest<'_> {
-    /// A pool with the usual limit.
     fn pool(&self) -> Box<dyn Pool> {
         (self.make)(self.expect.limit_bytes)
     }
 
-    /// Runs `f` on a pool with the usual limit, as a deadlock if it does not end.
+    /// Runs `f` on a pool with the usual limit, under a watchdog.
     fn guarded(&self, what: &str, f: impl FnOnce(&Arc<dyn Pool>) + Send + 'static) {
         self.guarded_pool(what, self.pool(), f);
     }
@@ -119,7 +117,7 @@ impl fmt::Debug for PoolUnderTest<'_> {
 /// One rule of the contract.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
-    /// The rule's name, as the test is called.
+    /// The name of the rule and of its test.
     pub name: &'static str,
     /// Panics if a pool of this kind breaks it.
     pub run: fn(&PoolUnderTest<'_>),
@@ -156,7 +154,6 @@ macro_rules! conformance {
         $crate::conformance!($make, $crate::conformance::Expectations::default());
     };
     ($make:expr, $expect:expr) => {
-        /// Runs one check by its name.
         fn check(name: &str) {
             let make: fn(usize) -> Box<dyn pagefold_pool::Pool> = $make;
             let under_test = $crate::conformance::PoolUnderTest { make: &make, expect: $expect };
@@ -274,7 +271,6 @@ macro_rules! conformance_table {
 
 crate::conformance_checks! { conformance_table }
 
-/// The value, or a failed check with the disagreement's own words.
 #[track_caller]
 fn agreed<T>(outcome: Result<T, Mismatch>) -> T {
     match outcome {
@@ -283,7 +279,7 @@ fn agreed<T>(outcome: Result<T, Mismatch>) -> T {
     }
 }
 
-/// The pool's answer, which here must be a success: there is room, and the arguments are right.
+/// Unwraps an answer that must be a success: there is room, and the arguments are right.
 #[track_caller]
 fn accepted<T, E: fmt::Display>(outcome: Result<Result<T, E>, Mismatch>) -> T {
     match agreed(outcome) {
@@ -310,7 +306,6 @@ fn fill_with_length(on: &mut Checked<'_>, len: usize) {
     while agreed(on.store(&contents(on.model().objects().len() as u64, len))).is_ok() {}
 }
 
-/// Frees each object with this probability.
 fn free_some(on: &mut Checked<'_>, rng: &mut impl Rng, probability: f64) {
     let handles: Vec<Handle> = on.model().objects().iter().map(|(handle, _)| *handle).collect();
     for handle in handles {

@@ -1,4 +1,4 @@
-//! The ways in which a reference pool can be made to break the contract, each to show that a test notices.
+//! Deliberate defects of the reference pool, each to show that a test notices.
 
 /// One deliberate defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,9 +43,9 @@ pub enum Mutant {
     TrimsNothing,
     /// Compaction spoils one byte of what it moves.
     CompactionSpoils,
-    /// Compaction does everything at once, whatever the budget.
+    /// Compaction ignores the budget.
     BudgetIgnored,
-    /// Compaction that stopped at its budget says there is nothing more to win.
+    /// Compaction that stopped at its budget reports that it is complete.
     MoreForgotten,
     /// An object moves while it is read.
     MigratesHeld,
@@ -53,15 +53,15 @@ pub enum Mutant {
     MigratesStale,
     /// Migration spoils one byte of what it moves.
     MigrationSpoils,
-    /// An object that is freed while it is migrated comes back to life.
+    /// An object freed during its migration becomes live again.
     MigrationRevives,
-    /// Migration counts as filling, so the order of use changes by it.
+    /// Migration counts as filling and changes the order of use.
     MigrationMoves,
     /// Migration copies more than it reports.
     MigrationMiscounted,
     /// Compaction reports bytes of moved frames that the accounts do not know.
     CompactionMiscounted,
-    /// A range of no frames has one.
+    /// A range of no frames gets one.
     NoFramesAccepted,
     /// An alignment that is no power of two is rounded up.
     MisalignedRange,
@@ -73,7 +73,7 @@ pub enum Mutant {
     RangeSpoils,
     /// A contiguous range is in no account.
     RangeUncounted,
-    /// A contiguous range is not measured by the limit.
+    /// The limit does not count contiguous ranges.
     RangeBeyondLimit,
     /// A contiguous range stays in the accounts when it is dropped.
     RangeLeaks,
@@ -81,7 +81,7 @@ pub enum Mutant {
     ZeroRetriesIgnored,
     /// The pool is locked while it calls `evict`.
     EvictLocked,
-    /// An object that was not evicted is freed all the same.
+    /// Reclaim frees an object that was not evicted.
     EvictForced,
     /// After a panic in `evict` the frame is left out for ever.
     EvictPanicLeaks,
@@ -89,7 +89,7 @@ pub enum Mutant {
     VictimNeverLived,
     /// Reclaim takes what was filled last.
     ReclaimNewest,
-    /// After its last retry reclaim says that there was nothing to take.
+    /// After its last retry reclaim reports that it found no victim.
     AgainForgotten,
     /// Reclaim reports a frame although it freed none.
     ReclaimBoasts,
@@ -145,7 +145,7 @@ impl Mutant {
         Self::ReclaimBoasts,
     ];
 
-    /// Whether random operations of one thread, compared with the model, must come across it.
+    /// Whether random operations of one thread beside the model must show it.
     pub fn shows_in_any_traffic(self) -> bool {
         matches!(
             self,

@@ -1,14 +1,13 @@
-//! Torture by one thread, as a sequence of [`Step`]s beside the model: what happened can be kept, repeated and shortened.
+//! Torture by one thread beside the model, as a sequence of [`Step`]s that can be recorded, replayed and shortened.
 //!
 //! # Course
-//! A run is made of rounds. Each begins with a fresh pool and goes in cycles, as those of [`torture`](crate::torture) do:
-//! fill to the limit, churn, free most, compact, churn below lower limits, compare everything. It ends with everything
-//! freed and nothing left. So whatever fails, the steps since the round began are all that is needed to see it again,
-//! and they are kept: [`Failed`] has them as a [`Trace`], [`replay`] does them again, on any pool, and [`shrink`] finds
-//! a few of them that still fail.
+//! Each round of a run begins with a fresh pool and goes in cycles: fill to the limit, churn, free most, compact, churn
+//! below lower limits, compare everything. It ends with everything freed and nothing left. So the steps of the round
+//! reproduce a failure: [`Failed`] has them as a [`Trace`], [`replay`] repeats them on any pool, and [`shrink`] finds a
+//! few of them that still fail.
 //!
-//! Which victims of reclaim are refused is part of a step. Refused grants and isolations follow from the seed and the
-//! number of the question, so they are the same again too, as long as the same steps ask.
+//! A step says which victims of reclaim are refused. Refused frames and isolations follow from the seed and the number
+//! of the request, so the same steps meet the same refusals.
 
 mod generator;
 mod player;
@@ -49,12 +48,12 @@ pub enum Rounds {
     Many,
 }
 
-/// A failure with everything that is needed to see it again.
+/// A failure with the trace that reproduces it.
 #[derive(Debug, Clone)]
 pub struct Failed {
     /// What the pool did wrong.
     pub failure: Failure,
-    /// Its number among the operations of all rounds, from 1: as many are needed to meet it again.
+    /// Its number among the operations of all rounds, from 1: a run of as many meets it again.
     pub ops: u64,
     /// The steps of its round; the last one failed, or the checks after it.
     pub trace: Trace,
@@ -65,7 +64,7 @@ pub struct Failed {
 pub struct Done {
     /// What was done.
     pub summary: Summary,
-    /// Steps that did nothing, because their object was refused or is gone: many in a trace of another allocator.
+    /// Steps without effect, because their object was refused or is gone: many in a trace of another allocator.
     pub skipped: u64,
     /// The steps of the last round.
     pub trace: Trace,
@@ -105,7 +104,7 @@ pub fn run(
     rounds: Rounds,
     watch: &Watch,
 ) -> Result<Done, Box<Failed>> {
-    // What evictors do is part of the steps.
+    // The steps say what evictors do.
     let faults = Faults { evict: Chance::NEVER, evict_panic: Chance::NEVER, ..plan.faults };
     let header = Header { seed: plan.seed, limit, faults, allocator: None };
     let mut summary = Summary::default();
@@ -137,7 +136,7 @@ pub fn run(
     }
 }
 
-/// Does the steps of a trace again, on a fresh pool.
+/// Replays a trace on a fresh pool.
 ///
 /// # Errors
 /// [`Failed`]: the first thing that the pool did wrong. Its trace ends with the step that showed it.
@@ -160,7 +159,7 @@ pub fn replay(build: &Build<'_>, trace: &Trace, watch: &Watch) -> Result<Done, B
     }
 }
 
-/// What a round did, kept outside of it: a pool may panic.
+/// The record of a round, outside of it because a pool may panic.
 #[derive(Debug, Default)]
 struct Log {
     name: &'static str,

@@ -1,25 +1,23 @@
 //! Concurrent stress in which each reader verifies every byte.
 //!
 //! # Model
-//! Objects live in slots, which all threads share. An object's bytes follow from (seed, object, version)
-//! alone, so a reader verifies what it sees by itself; the slot only bounds which versions it may see and
-//! says when `Stale` is a right answer. No lock of the test is held while the pool is called, so the pool sees real
-//! races: reads beside writes, frees beside frees and evictions, everything beside compaction, migration, contiguous
-//! ranges, trimming and changes of the limit. A contiguous range is filled with a pattern of its own, held for a while, and
-//! verified before it goes back.
+//! Threads share slots, each for one object. An object's bytes follow from (seed, object, version), so a reader verifies
+//! them alone; the slot bounds the versions it may see and says when `Stale` is right. The test locks nothing
+//! while it calls the pool, so the pool sees real races between all operations. A contiguous range is filled with a
+//! pattern and verified before it is freed.
 //!
 //! # Course
-//! The run goes in cycles. In each, every thread fills the pool to the limit, churns, frees most of what there is, and
-//! compacts while it goes on reading. Between cycles all threads wait: then every object, the accounts and the pool's
-//! invariants are checked. At the end everything is freed and trimmed, and nothing may be left.
+//! In each cycle, all threads fill the pool to the limit, churn, free most objects, and compact while they read.
+//! Between cycles, while all threads wait, the run checks every object, the accounts and the pool's invariants. At the
+//! end it frees and trims everything, and nothing may be left.
 //!
 //! # Reproducing
-//! With one thread the sequence of calls follows from the seed alone; [`Summary::digest`] is a hash of all outcomes. What
-//! [`sequence`](crate::sequence) does with one thread can be kept and shortened as well.
+//! With one thread the calls follow from the seed; [`Summary::digest`] is a hash of all outcomes.
+//! [`sequence`](crate::sequence) also records and shortens its calls.
 //!
 //! # An allocator of your own
-//! Anything under `trait Pool` can be tortured. This one keeps every object in a vector of its own, which is simple and
-//! right; it has no frames, so it cannot migrate, allocate ranges or reclaim, and is not asked to.
+//! Any `trait Pool` can be tortured. This one keeps each object in a vector; without frames it cannot migrate, allocate
+//! ranges or reclaim, and is not asked to.
 //! ```
 //! use std::{collections::HashMap, num::NonZeroU16, sync::{Arc, Mutex}};
 //! use pagefold_pool::{
@@ -172,18 +170,18 @@ pub struct Plan {
     pub seed: Seed,
     /// Threads that work at the same time.
     pub threads: usize,
-    /// The operations after which to stop, of all threads together; otherwise when [`Watch::stop`] says so.
+    /// Operations of all threads after which to stop; `None`: at [`Watch::stop`].
     pub ops: Option<u64>,
     /// Which operations are done how often.
     pub mix: Mix,
     /// Which faults are injected.
     pub faults: Faults,
-    /// The plan behind the pool's source, if it is one that fails; it is paused while the run checks.
+    /// The plan of the pool's failing source, if it has one; paused while the run checks.
     pub source: Option<Arc<FaultPlan>>,
 }
 
 impl Plan {
-    /// One thread, until it is stopped, with the usual mix and evictors that fail now and then.
+    /// One thread, until stopped, with the default mix and faults.
     pub fn new(seed: Seed) -> Self {
         Self {
             seed,
@@ -211,30 +209,29 @@ pub struct Watch {
     probe: Option<Probe>,
 }
 
-/// What the kernel says is resident of this process, in bytes; `None` where it does not say.
+/// The resident bytes of this process by the kernel's count, or `None` if unknown.
 pub type Probe = fn() -> Option<u64>;
 
-/// By how much the kernel's figure for an empty pool may be above the pool's own: its counters lag by some pages for each
-/// processor, and other parts of the process may allocate meanwhile.
+/// How many bytes the kernel's figure for an empty pool may exceed the pool's own: its counters lag by some pages for
+/// each processor, and other parts of the process may allocate.
 pub const KERNEL_TOLERANCE: u64 = 2 << 20;
 
 impl Watch {
-    /// Operations so far, give or take a few that each thread has not reported.
+    /// Operations so far, except a few that the threads have not reported.
     pub fn ops(&self) -> u64 {
         // ORDERING: Relaxed; a count for reports.
         self.ops.load(Ordering::Relaxed)
     }
 
-    /// A watch for pools whose memory is mapped: what the kernel counts for an empty one is compared with what it says.
+    /// A watch that compares an empty pool's own figure with the kernel's, for pools whose memory is mapped.
     pub fn measuring(probe: Probe) -> Self {
         Self { probe: Some(probe), ..Self::default() }
     }
 
-    /// Drops an empty pool and compares what the kernel had counted for it with what it said itself; the kernel's
-    /// figure, if there is a probe.
+    /// Drops an empty pool and compares its own figure with the kernel's. Returns the kernel's, if there is a probe.
     ///
     /// # Errors
-    /// [`Failure`] if it held more than it said, by more than [`KERNEL_TOLERANCE`].
+    /// [`Failure`] if the kernel's figure is larger by more than [`KERNEL_TOLERANCE`].
     pub fn drop_empty(&self, pool: Box<dyn Pool>) -> Result<Option<u64>, Failure> {
         let said = pool.stats().resident_bytes();
         let Some(probe) = self.probe else { return Ok(None) };
@@ -291,14 +288,14 @@ pub struct Summary {
     pub payload_bytes_max: u64,
     /// Bytes still resident after everything was freed and trimmed.
     pub resident_bytes_end: u64,
-    /// The same as the kernel counts it, where that was looked at.
+    /// The same by the kernel's count, if it was read.
     pub kernel_bytes_end: Option<u64>,
-    /// A hash of every outcome; with one thread the same for the same seed and number of operations.
+    /// A hash of every outcome; with one thread it follows from the seed and the number of operations.
     pub digest: u64,
 }
 
 impl Summary {
-    /// Words for what never happened although the plan asks for it and the pool can have it. A long run has none.
+    /// Names what never happened although the plan asks for it and the pool supports it. A long run misses nothing.
     pub fn missing(&self, plan: &Plan) -> Vec<&'static str> {
         tally::missing(&self.tally, &self.injected, &plan.mix, &plan.faults, self.support)
     }
@@ -319,7 +316,6 @@ macro_rules! ensure {
 }
 use ensure;
 
-/// What all threads of a run share.
 struct Shared<'a> {
     pool: &'a dyn Pool,
     plan: &'a Plan,
@@ -369,7 +365,7 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     Ok(summary)
 }
 
-/// A pool that fails as its plan says: on the usual source, behind one that fails on demand.
+/// Builds a pool on the default source behind a [`FaultySource`] with this plan.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -382,7 +378,6 @@ pub fn build(
     PoolBuilder::new(allocator).limit(limit).source(Box::new(source)).build()
 }
 
-/// Finds out what an empty pool can do.
 pub(crate) fn support(pool: &dyn Pool) -> Result<Support, Failure> {
     let reclaim = pool.reclaim(1, &mut |_| Err(NotEvicted));
     ensure!(
@@ -422,7 +417,7 @@ impl Shared<'_> {
         };
         self.plan.pause_faults(false);
         let outcomes = if threads == 1 {
-            // In the caller's own thread: what a pool hangs on its threads is then the same in each cycle.
+            // On the caller's thread, so the pool's per-thread state is the same in each cycle.
             vec![work(0)]
         } else {
             thread::scope(|scope| {
@@ -491,7 +486,6 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Frees everything; nothing may be left.
     fn finish(&self, summary: &mut Summary) -> Result<(), Failure> {
         for slot in &self.slots {
             if let Some(object) = slot.resting()? {

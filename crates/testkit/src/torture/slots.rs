@@ -1,18 +1,17 @@
-//! Who may see what: the places that objects live in, shared by all threads of a stress run.
+//! The slots of objects, shared by all threads of a stress run: they bound the versions that a reader may see.
 //!
 //! # States of a slot
 //! ```text
 //! empty --reserve--> storing --stored--> held --begin_free--> freeing --last user leaves--> empty
 //!                       `--refused--> empty
 //! ```
-//! A held slot may be written by one thread at a time, also while it is being freed. Any number of threads may try to
-//! free it; exactly one of them must succeed. Versions only grow, over all objects that a slot ever has, so
-//! `ended ..= begun` bounds what a reader may see, whatever happened meanwhile.
+//! One thread at a time writes a held slot, also while it is being freed. Any number of threads may try to free it;
+//! exactly one must succeed. Versions only grow, over all objects of a slot, so a reader may see `ended ..= begun`.
 //!
-//! The lock is never held while the pool is called.
+//! No thread calls the pool while it locks a slot.
 //!
-//! The [`Directory`] leads from a handle to its slot, for those who are given a handle by the pool: an evictor. It knows
-//! a handle from before its slot is held until after its object was freed.
+//! The [`Directory`] leads an evictor from a handle to its slot. It knows a handle from before its slot is held until
+//! after its object was freed.
 
 use std::{
     collections::HashMap,
@@ -74,7 +73,6 @@ impl Slot {
         Self { index, ..Self::default() }
     }
 
-    /// Its number among all slots.
     pub(super) fn index(&self) -> usize {
         self.index
     }
@@ -83,7 +81,7 @@ impl Slot {
         self.state.lock()
     }
 
-    /// The object, to read it, and the least version that a reader who begins now may see.
+    /// The object, and the least version that a reader who begins now may see.
     pub(super) fn peek(&self) -> Option<(Object, u64)> {
         match &*self.lock() {
             // ORDERING: SeqCst; pairs with the store after each write, so a write that was over is not missed.
@@ -92,7 +90,7 @@ impl Slot {
         }
     }
 
-    /// The greatest version that can be visible at this moment. Call it while the object is being read.
+    /// The greatest version that can be visible now. Call it while the object is being read.
     pub(super) fn version_max(&self) -> u64 {
         // ORDERING: SeqCst; pairs with the store before each write, so a write that has begun is not missed.
         self.begun.load(Ordering::SeqCst)
@@ -106,7 +104,7 @@ impl Slot {
         }
     }
 
-    /// Takes an empty slot to store in; the version to store.
+    /// Reserves an empty slot; returns the version to store.
     pub(super) fn reserve(&self) -> Option<u64> {
         let mut state = self.lock();
         if !matches!(*state, State::Empty) {
@@ -119,7 +117,6 @@ impl Slot {
         Some(version)
     }
 
-    /// Ends what `reserve` began.
     pub(super) fn stored(&self, object: Option<Object>) {
         *self.lock() = match object {
             Some(object) => State::Held(Held {
@@ -133,7 +130,7 @@ impl Slot {
         };
     }
 
-    /// Takes a held slot to write; the object with the version to write.
+    /// Begins a write to a held slot; returns the object with the version to write.
     pub(super) fn begin_write(&self) -> Option<Object> {
         match &mut *self.lock() {
             State::Held(held) if !held.writing => {
@@ -146,7 +143,6 @@ impl Slot {
         }
     }
 
-    /// Ends what `begin_write` began.
     pub(super) fn end_write(&self, object: Object, written: Written) -> Result<(), Failure> {
         let mut state = self.lock();
         let State::Held(held) = &mut *state else {
@@ -174,7 +170,7 @@ impl Slot {
         Self::leave(&mut state)
     }
 
-    /// Joins those who free the object; with `join` also when others have begun.
+    /// Begins a free of the object; with `join` also if another thread has begun one.
     pub(super) fn begin_free(&self, join: bool) -> Option<Object> {
         match &mut *self.lock() {
             State::Held(held) if !held.freeing || join => {
@@ -186,7 +182,7 @@ impl Slot {
         }
     }
 
-    /// Joins those who free the object, if it is still the one with this handle.
+    /// Begins a free of the object, if it still has this handle.
     pub(super) fn begin_free_of(&self, handle: Handle) -> Option<Object> {
         match &mut *self.lock() {
             State::Held(held) if held.object.handle == handle => {
@@ -198,7 +194,6 @@ impl Slot {
         }
     }
 
-    /// Ends what `begin_free` began.
     pub(super) fn end_free(&self, object: Object, won: bool) -> Result<(), Failure> {
         let mut state = self.lock();
         let State::Held(held) = &mut *state else {
