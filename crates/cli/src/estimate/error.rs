@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::html_error::HtmlError;
 use crate::{bytes, console::OutputError, exit::Exit, interrupt::InterruptError};
 
-/// What to do where there is no memory.
+/// The advice for every error of missing memory.
 pub(crate) const OUT_OF_MEMORY_ADVICE: &str = "use a smaller --sample or fewer --threads, or raise the limit (ulimit -v, ulimit -d, the cgroup's)";
 
 /// Why there is no report, or no complete one.
@@ -19,31 +19,31 @@ pub(crate) enum EstimateError {
     /// Every input was skipped; the first reason stands for all.
     #[error("{first}{}", and_more(*more))]
     NothingReadable { first: String, more: usize },
-    /// There were inputs, and no byte in them.
+    /// There were inputs, but no byte in them.
     #[error("nothing to measure: the input is empty")]
     EmptyInput,
-    /// There were inputs, and nothing but holes in them.
+    /// There were inputs, but they are all holes.
     #[error("nothing to measure: the input is {} of holes, and no data", bytes::show(*bytes))]
     OnlyHoles { bytes: u64 },
-    /// Mappings were asked for, and nothing in the input has any.
+    /// The user asked for mappings, and no input has any.
     #[error("--maps needs a process (--pid, --all) or a core file; the input is neither")]
     NoMappings,
-    /// The whole input is larger than the sampled fraction can show.
+    /// The sampled fraction of the input has no page.
     #[error("nothing to measure: no page of {pages} was sampled; raise --sample or change --seed")]
     EmptySample { pages: u64 },
-    /// The pages to keep, and a pool of them, would take more memory than there is.
+    /// The sample, with a pool of it, needs more memory than there is.
     #[error("the sample of {} is larger than the {} for which there is room, with a pool of it, in the memory that {bound} leaves; {advice}", bytes::show(*.wanted), bytes::show(*.cap))]
     SampleTooLarge { wanted: u64, cap: u64, bound: String, advice: String },
-    /// Not even a small pool finds address space.
+    /// There is no address space even for a small pool.
     #[error("there is no address space for a pool; raise `ulimit -v`")]
     AddressSpace,
-    /// An allocation that can be done without failed.
+    /// An allocation failed.
     #[error("out of memory: no room for {} of {what}; {OUT_OF_MEMORY_ADVICE}", bytes::show(*.bytes))]
     OutOfMemory { bytes: u64, what: &'static str },
     /// More pages than a page number holds.
     #[error("more than {} pages are sampled; use a smaller --sample", u32::MAX)]
     TooManyPages,
-    /// No pool can be built with the limit that was given.
+    /// No pool can be built with the given limit.
     #[error("{0}")]
     Limit(BuildError),
     /// A pool could not be built.
@@ -58,7 +58,7 @@ pub(crate) enum EstimateError {
     /// A pool did not know a handle that it gave out.
     #[error("{allocator} did not free page {page}: {reason}")]
     Free { allocator: &'static str, page: String, reason: HandleError },
-    /// How much memory there is could not be found out.
+    /// The available memory is unknown.
     #[error("the available memory could not be read from /proc/meminfo: {0}")]
     AvailableMemory(String),
     /// Ctrl-C cannot be caught.
@@ -69,7 +69,7 @@ pub(crate) enum EstimateError {
         "a thread could not be started: {0}; use fewer --threads, or raise the limit (ulimit -u, ulimit -v)"
     )]
     Thread(io::Error),
-    /// The page with charts has no place, or could not be written there.
+    /// The page with charts has no valid path, or could not be written.
     #[cfg(feature = "html")]
     #[error(transparent)]
     Html(#[from] HtmlError),
@@ -106,16 +106,15 @@ impl From<&EstimateError> for Exit {
     }
 }
 
-/// Why there is no list.
+/// Why a list of inputs is not read.
 #[derive(Debug, Error)]
 pub(crate) enum ListError {
-    /// It cannot be read.
     #[error("{list}: {error}")]
     Io { list: String, error: io::Error },
-    /// There is no name in it.
+    /// The list has no name.
     #[error("{list} lists no file; write names that end in a zero byte, as find -print0 does")]
     Empty { list: String },
-    /// A name has no letter.
+    /// A name is empty.
     #[error(
         "{list}: name {number} is empty; names end in a zero byte, as find -print0 writes them"
     )]
