@@ -6,13 +6,10 @@ use thiserror::Error;
 
 #[derive(Debug, Error)]
 pub(crate) enum HtmlError {
-    /// The path is not a regular file.
     #[error("--html {}: it is not a regular file; name a new file or one that may be replaced", .0.display())]
     NotAFile(PathBuf),
-    /// The page would replace an input.
     #[error("--html {}: it is one of the inputs, and the page would replace it; name another file", .0.display())]
     IsAnInput(PathBuf),
-    /// No file can be created there.
     #[error("--html {}: no file can be written there: {error}; choose a directory that exists and that you may write to", path.display())]
     Unwritable { path: PathBuf, error: io::Error },
     /// The page could be written before the measurement, but not after it.

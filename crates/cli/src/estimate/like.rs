@@ -3,7 +3,7 @@
 //! | file | says |
 //! |---|---|
 //! | `/sys/block/zram*/comp_algorithm` | the algorithms that zram was built with, the one in use in brackets |
-//! | `/sys/module/zswap/parameters/compressor`, `enabled`, `zpool` | zswap's algorithm, whether it is on, its allocator |
+//! | `/sys/module/zswap/parameters/compressor`, `enabled`, `zpool` | zswap's algorithm, state, allocator |
 //! | `/proc/crypto` | the compressors that are loaded, where the files above do not list them |
 //!
 //! Sources: *zram: Compressed RAM-based block devices* and *zswap* in the kernel's administration guide. An algorithm

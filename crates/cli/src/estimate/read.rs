@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`input`], [`read_full`] | reading each source to its end |
 //! | [`discover`] | which files there are, and which are skipped |
-//! | [`choose`], [`process`], [`mapping`] | which processes are measured, why others are not, and the kinds of their mappings |
+//! | [`choose`], [`process`], [`mapping`] | which processes are measured, and the kinds of their mappings |
 //! | [`process_read`], [`shared_read`], [`address_space`] | reading a running process: its own pages, and shared ones |
 //! | [`cgroup`], [`identity`] | the processes of a control group; whether a file was met before |
 //! | [`core_file`], [`core_notes`], [`core_read`], [`core_error`] | reading a process from a core file |

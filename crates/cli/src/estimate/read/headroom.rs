@@ -3,7 +3,7 @@
 //! | bound | what is left |
 //! |---|---|
 //! | the machine | `MemAvailable` of `/proc/meminfo`: memory that is free without swapping |
-//! | each cgroup, of version 1 and 2, and each level above it | its bound, less its use, plus the part of its use that can be dropped |
+//! | each cgroup (version 1 and 2), and each level above it | its bound, less its use that cannot be dropped |
 //! | `RLIMIT_DATA` (`ulimit -d`) | the limit, less `VmData` |
 //! | `RLIMIT_AS` (`ulimit -v`) | address space: a pool decides how much it reserves, so [`holds`] tries it |
 //!

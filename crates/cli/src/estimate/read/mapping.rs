@@ -5,7 +5,7 @@
 //! | `heap` | the kernel calls it `[heap]`: memory from `brk` |
 //! | `stack` | the kernel calls it `[stack]`: the first thread's |
 //! | `thread_stack` | anonymous, and a waiting thread's stack pointer points into it |
-//! | `arena` | anonymous, at a multiple of 64 MiB, which it fills together with the inaccessible range behind it: a malloc arena of glibc |
+//! | `arena` | anonymous, at a multiple of 64 MiB, which it fills with the inaccessible range behind it: glibc malloc |
 //! | `named` | anonymous, with a name that the program gave it (`[anon:NAME]`) |
 //! | `anonymous` | any other memory of no file |
 //! | `file` | pages of a private file mapping that the process wrote to, and so owns |
