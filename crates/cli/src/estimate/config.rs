@@ -26,7 +26,6 @@ pub(crate) struct EstimateConfig {
     pub sampling: Sampling,
     /// Seeds the sampling, the order of loads and the lifecycle.
     pub seed: u64,
-    /// How many threads store and load.
     pub threads: NonZeroUsize,
     /// Whether churn, freeing and compaction follow the fill.
     pub lifecycle: bool,
@@ -47,16 +46,12 @@ pub(crate) struct Walk {
     pub one_file_system: bool,
 }
 
-/// One input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// `-`
     Stdin,
-    /// A file or a directory.
     Path(PathBuf),
     /// The files listed in this file, or on standard input for `-`; a zero byte ends each name.
     List(PathBuf),
-    /// A running process.
     Process(u32),
     /// The running processes of this name.
     ProcessName(String),

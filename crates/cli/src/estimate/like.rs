@@ -19,7 +19,6 @@ use serde::Serialize;
 /// The compressors in `/proc/crypto`, which also lists ciphers and hashes.
 const COMPRESSORS: [&str; 7] = ["lzo-rle", "lzo", "lz4", "lz4hc", "zstd", "deflate", "842"];
 
-/// The default level of zstd.
 const ZSTD_LEVEL: i32 = 3;
 
 /// A part of the kernel that compresses memory.
@@ -42,7 +41,6 @@ pub(crate) struct Algorithm {
     pub codec: Option<CodecSpec>,
 }
 
-/// The kernel's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Algorithms {
     pub kernel: Like,
@@ -61,7 +59,6 @@ fn codec_name<S: serde::Serializer>(codec: &Option<CodecSpec>, to: S) -> Result<
 }
 
 impl Like {
-    /// Reads the algorithms of this kernel.
     pub(crate) fn algorithms(self) -> Algorithms {
         self.read(Path::new("/"))
     }
@@ -208,7 +205,6 @@ fn algorithm(name: &str, in_use: bool) -> Algorithm {
 mod tests {
     use super::*;
 
-    /// A directory with these files.
     fn system(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a temporary directory");
         for (path, content) in files {

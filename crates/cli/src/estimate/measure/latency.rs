@@ -12,7 +12,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Two decimal digits: 128 buckets an octave, 1 KiB, so that recording does not evict the measured code from cache.
 const DIGITS: u8 = 2;
 
-/// The times of one kind of operation in one phase.
 #[derive(Debug, Clone)]
 pub(crate) struct Latency {
     histogram: Histogram<u64>,

@@ -1,12 +1,11 @@
 //! What a pool of the whole input takes, where only a sample of it was measured.
 //!
-//! Scaling up a small pool's memory would count its fixed parts many times: the first page of each table, scratch
-//! memory, open spans, and the part-filled last span of each kind.
+//! A small pool has fixed parts (first pages of tables, scratch memory, open and part-filled spans), which scaling up
+//! would count many times.
 //!
-//! So the whole is built. The lengths of the sample's objects are stored over and over in a fresh pool of the same
-//! kind, until it has as many pages as the whole input, or [`PAGES_MAX`]. Each page comes from about the place in the
-//! sample that it has in the whole, from a random neighbour there: packings depend on which lengths follow each other.
-//! No codec is involved, and contents do not matter to a pool.
+//! So a pool of the whole is built. It gets the lengths of the sample's objects over and over, for as many pages as the
+//! whole input has, or [`PAGES_MAX`]. Each length comes from about the same place in the sample, from a random
+//! neighbour: packings depend on which lengths follow each other. Contents do not matter to a pool.
 //!
 //! ```text
 //!  bytes                              . whole: along the line through half and full
@@ -15,9 +14,9 @@
 //!    |  fixed  .
 //!    +--------------------------------- payload (frames), objects (metadata)
 //! ```
-//! The pool is examined half full and full. The line through both begins at the fixed part. The whole is that plus the
-//! rest scaled up: the rest of the run itself if it has more objects than the built pool, else of the built pool. A
-//! dictionary, which lies beside the pool, is a fixed part too: it is added unscaled.
+//! The pool is examined half full and full. The line through both begins at the fixed part. The rest is scaled up: that
+//! of the run itself if it has more objects than the built pool, else of the built pool. A dictionary, beside the pool,
+//! is added unscaled.
 
 use std::{
     sync::{

@@ -230,7 +230,6 @@ impl Run<'_> {
         Ok(self.each_worker(pass)?.into_iter().max().unwrap_or(Ended::Complete))
     }
 
-    /// Runs `pass` on a thread for each worker and returns their results.
     fn each_worker<T, F>(&mut self, pass: F) -> Result<Vec<T>, EstimateError>
     where
         T: Send,

@@ -1,8 +1,8 @@
 //! The processes of a control group, from `cgroup.procs` in its directory and in those below it.
 //!
-//! A group is named by its directory, or by its path within the hierarchy as in `/proc/PID/cgroup`. Such a path is
-//! looked up in the mounted hierarchies, the unified one first. Format: *Control Group v2* in the kernel's
-//! administration guide, and `proc_pid_mountinfo(5)`.
+//! A group is named by its directory, or by its path as in `/proc/PID/cgroup`, which is looked up in the mounted
+//! hierarchies, the unified one first. Formats: *Control Group v2* in the kernel's administration guide,
+//! `proc_pid_mountinfo(5)`.
 
 use std::{
     fs,

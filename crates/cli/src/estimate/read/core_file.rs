@@ -1,19 +1,16 @@
 //! Reads from a core file (ELF) which segments are private memory, and whose process they belonged to.
 //!
-//! A `PT_LOAD` segment counts as private anonymous memory if it is writable and the list of mapped files (the note
-//! `NT_FILE`) does not name its addresses. That leaves out program and library code and data, mapped files, and shared
-//! memory, which the kernel lists there too. Data pages that the process changed are left out as well: a core file does
-//! not mark them. Without the note, every writable segment counts, and the report says so.
+//! A `PT_LOAD` segment counts as private anonymous memory if it is writable and the note `NT_FILE` does not list its
+//! addresses. `NT_FILE` lists programs, libraries, mapped files and shared memory; changed data pages of these are not
+//! told apart. Without the note, every writable segment counts, and the report says so.
 //!
-//! A dump of a whole machine (by a hypervisor, or of a crashed kernel) has the same format without notes about a
-//! process. Its segments have no flags, or name the same page of memory at several addresses. Then all of it counts,
-//! each byte of the file once, by its physical address.
+//! A dump of a whole machine has no notes about a process, and its segments have no flags or name the same page of
+//! memory at several addresses. Then each byte of the file counts once, by its physical address.
 //!
 //! [`core_notes`](super::core_notes) reads the notes.
 //!
-//! The file is untrusted. Every length is compared with the file's before use, and no allocation is sized by a field
-//! alone. Segments that overlap or exceed the file make it damaged or truncated. The `object` crate reads the headers.
-//! Formats: `elf(5)`, `core(5)`.
+//! The file is untrusted: every length is compared with the file's before use, and no field alone sizes an allocation.
+//! Overlapping or exceeding segments make it damaged or truncated. Formats: `elf(5)`, `core(5)`.
 
 use std::{
     fs::File,

@@ -1,13 +1,11 @@
 //! Finds the files: turns the given paths into a list of regular files, each once, and a list of skipped ones with the
 //! reason. [`choose`](super::choose) looks up processes.
 //!
-//! A named path is followed if it is a symbolic link. Links inside a directory are not followed, so there are no loops;
-//! `/proc` and `/sys` are not entered. A file reached twice (by a hard link, or by two paths) is measured once;
-//! [`identity`](super::identity) says how it is recognised. A directory is read in the order of names, so the same tree
-//! gives the same ordinals and the same sample.
+//! A named symbolic link is followed; links inside a directory are not, so there are no loops. `/proc` and `/sys` are
+//! not entered. [`identity`](super::identity) recognises a file that is reached twice. A directory is read in the order
+//! of names, so the same tree gives the same ordinals and the same sample.
 //!
-//! The sample is planned from these findings. So each file is opened once to see that it can be, and only the data of a
-//! file with holes counts.
+//! For the plan of the sample each file is opened once, and only data counts, not holes.
 
 use std::{
     fs::{self, File, FileType, Metadata},

@@ -1,8 +1,8 @@
 //! Reads the input: every page that belongs to the sample exactly once, into the spool.
 //!
-//! A file counts at its length when it is opened. If it shrinks meanwhile, the missing pages are not counted; if it
-//! grows, the growth is not read. Holes are left out, and counted apart. A file that fails in the middle keeps the
-//! pages that were read, and its rest is listed as skipped.
+//! A file counts at its length when it is opened: growth is not read, and pages missing after a shrink are not counted.
+//! Holes are counted apart. If a read fails in the middle, the pages read so far stay, and the rest is listed as
+//! skipped.
 
 use std::{
     fs::File,
@@ -41,7 +41,6 @@ const PAGES_PER_TICK: u64 = 256;
 
 #[derive(Debug)]
 pub(crate) struct Sample {
-    /// The kept pages.
     pub spool: Spool,
     /// The sources that are not in the figures.
     pub skipped: Vec<Skipped>,
@@ -54,7 +53,6 @@ pub(crate) struct Sample {
     pub files: u64,
     /// Processes and core files with at least one page.
     pub processes: Vec<ProcessSummary>,
-    /// The most that is kept.
     pub cap: u64,
     /// The bound that leaves no room for the default sample.
     pub bound: Option<String>,
@@ -102,7 +100,6 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
 }
 
 impl Sample {
-    /// Summarises the input for the report.
     pub(crate) fn summary(&mut self, config: &EstimateConfig) -> InputSummary {
         let processes = std::mem::take(&mut self.processes);
         InputSummary {
@@ -130,7 +127,6 @@ impl Sample {
         }
     }
 
-    /// Holes of files and of core files.
     fn holes(&self) -> u64 {
         let of_cores = |process: &ProcessSummary| process.beside.holes.unwrap_or(0);
         self.hole_bytes + self.processes.iter().map(of_cores).sum::<u64>()
@@ -161,15 +157,12 @@ impl Sample {
 struct Reader<'a> {
     sample: Sample,
     progress: &'a Progress,
-    /// Whether results are per mapping of a process.
     per_mapping: bool,
 }
 
-/// Why a source ended early.
 enum Ended {
     /// It cannot be read (any further); the other sources can.
     Source(io::Error),
-    /// The whole measurement cannot go on.
     All(EstimateError),
 }
 
@@ -309,7 +302,6 @@ impl Reader<'_> {
         self.read_stream(ordinal, File::open(path)?)
     }
 
-    /// Reads a stream to its end.
     fn read_stream(&mut self, ordinal: u32, mut stream: impl Read) -> Result<(), Ended> {
         let mut page = [0; PAGE];
         for page_no in 0.. {

@@ -18,13 +18,11 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// The name in lists.
     pub(crate) fn label(&self) -> String {
         label(self.process_id, &self.name)
     }
 }
 
-/// Why a process is not measured.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
     #[error("a kernel thread, which has no memory of its own")]
@@ -59,12 +57,10 @@ impl From<ProcfsError> for Refusal {
     }
 }
 
-/// Why reading a process or a core file ended early.
 #[derive(Debug)]
 pub(crate) enum Stopped {
     /// It cannot be read (any further), for this reason; others can.
     Source(String),
-    /// The whole measurement cannot go on.
     All(EstimateError),
 }
 
@@ -94,7 +90,6 @@ impl From<EstimateError> for Stopped {
     }
 }
 
-/// The name of a process in lists.
 pub(crate) fn label(process_id: u32, name: &str) -> String {
     if name.is_empty() {
         format!("process {process_id}")

@@ -1,16 +1,16 @@
-//! Reads a running process's private anonymous pages. The page map says which they are; each one in the sample is read
-//! once; then the page map is read again to see whether it is still private.
+//! Reads a running process's private anonymous pages. The page map tells which they are, and whether each is still
+//! private after it was read.
 //!
 //! ```text
 //! mappings --16 MiB of page map--> private pages --1 MiB--> read --page map again--> spool, or vanished
 //! ```
 //!
 //! The process is neither stopped nor traced, so this is no snapshot of one moment. A page that was given back, swapped
-//! out, or shared by a fork between the two looks has *vanished*: it counts only as vanished. Pages that appear in a
-//! range after its turn are not seen.
+//! out, or shared by a fork between the two looks counts only as *vanished*. Pages that appear in a range after its
+//! turn are not seen.
 //!
-//! Memory beside the spool: the text of `smaps` while it is parsed (some 700 bytes a mapping, of which about 150 are
-//! kept), 32 KiB of page map and a buffer of 1 MiB, for a process of any size.
+//! Memory beside the spool: some 700 bytes a mapping while `smaps` is parsed, 150 afterwards; 32 KiB of page map; a
+//! buffer of 1 MiB.
 
 use std::ops::Range;
 

@@ -5,10 +5,9 @@
 //! each process: page map --> present, anonymous, not private --read--> known by its frame or content --> spool, once
 //! ```
 //!
-//! The number of its frame identifies a page. The kernel tells it only to processes with `CAP_SYS_ADMIN`. Without it,
-//! address and content identify the page: a fork leaves a page at its address, so two processes with the same bytes at
-//! one address have the same page, or two that are alike. Merged pages lie at different addresses and then count as
-//! often.
+//! A page is identified by its frame number, which needs `CAP_SYS_ADMIN`, else by address and content: a fork leaves a
+//! page at its address, so two processes with the same bytes there have the same page, or two that are alike. Merged
+//! pages at different addresses then count as often.
 //!
 //! Pages of zeros are left out: the page map does not tell them from the kernel's own page of zeros, which costs
 //! nothing.

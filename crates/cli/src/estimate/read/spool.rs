@@ -1,8 +1,7 @@
 //! The measured pages, in memory: each was read once, and every run takes the same bytes from here.
 //!
-//! Pages lie back to back at their own lengths. Each has a 128-bit hash, computed when it was read; pages that come
-//! back from a pool are compared with it. Each page belongs to a group, a part of the input with results of its own: a
-//! process or one of its mappings. All files belong to the first group.
+//! Pages lie back to back at their own lengths. Each has the 128-bit hash of its content, which pages from a pool are
+//! compared with. Each page belongs to a group: a process, one of its mappings, or (the first group) all files.
 
 use std::path::PathBuf;
 
