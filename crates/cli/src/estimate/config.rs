@@ -38,7 +38,6 @@ pub(crate) struct EstimateConfig {
     pub like: Option<Like>,
 }
 
-/// The entries to leave out of directories.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Walk {
     pub exclude: Exclude,
@@ -53,7 +52,6 @@ pub(crate) enum Input {
     /// The files listed in this file, or on standard input for `-`; a zero byte ends each name.
     List(PathBuf),
     Process(u32),
-    /// The running processes of this name.
     ProcessName(String),
     /// The running processes of this control group and those below it.
     Cgroup(PathBuf),

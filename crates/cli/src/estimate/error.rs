@@ -90,7 +90,6 @@ impl From<&EstimateError> for Exit {
     }
 }
 
-/// Why a list of inputs is not read.
 #[derive(Debug, Error)]
 pub(crate) enum ListError {
     #[error("{list}: {error}")]

@@ -31,13 +31,11 @@ pub(crate) enum Check {
     Intact,
     /// The first page that did not, and why.
     Mismatch(String),
-    /// Stopped before every page was loaded.
     Unfinished,
 }
 
 pub(crate) type Pass<T> = Result<T, EstimateError>;
 
-/// The slots of one worker.
 pub(crate) struct SlotShare<'s> {
     pub(crate) slots: &'s mut [Slot],
     pub(crate) base: usize,
@@ -123,7 +121,6 @@ pub(crate) fn churn(
     Ok(Ended::Complete)
 }
 
-/// Frees a random half of the share.
 pub(crate) fn free_half(
     shared: &Shared<'_>,
     worker: &mut Worker,

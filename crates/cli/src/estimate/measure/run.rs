@@ -54,7 +54,6 @@ pub(crate) struct Bookkeeping {
     workers: Vec<Worker>,
     /// Slots of each worker; the last one may have fewer.
     share: usize,
-    /// The fill's tally of each group.
     pub(crate) filled: Vec<Tally>,
     /// Of a sample: the lengths to store to project the whole.
     pub(crate) lengths: Option<Lengths>,

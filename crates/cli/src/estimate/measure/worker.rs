@@ -63,7 +63,6 @@ pub(crate) struct Worker {
     ticks: usize,
 }
 
-/// Why a page did not come back.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     #[error(transparent)]

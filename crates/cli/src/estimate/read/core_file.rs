@@ -27,7 +27,6 @@ use object::{
 
 use crate::estimate::read::{core_error::CoreError, core_notes::Notes, extents::Extents};
 
-/// `e_type` of a core file.
 const ET_CORE: u16 = 4;
 const CLASS_64: u8 = 2;
 const LITTLE_ENDIAN: u8 = 1;
@@ -37,7 +36,6 @@ const HEADER_BYTES: u64 = 64;
 /// Far more segments than a process may have mappings by default (65530).
 const SEGMENTS_MAX: u32 = 1 << 20;
 
-/// A core file with valid headers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CoreFile {
     pub(crate) path: PathBuf,
@@ -54,7 +52,6 @@ pub(crate) struct CoreFile {
     pub(crate) file_bytes: u64,
     /// Bytes of segments that belong to no file and are not writable.
     pub(crate) read_only_bytes: u64,
-    /// Whether the core file lists the mapped files.
     pub(crate) files_known: bool,
 }
 

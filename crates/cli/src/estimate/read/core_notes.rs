@@ -31,9 +31,7 @@ pub(crate) struct Notes {
     pub(crate) process_id: Option<u32>,
     pub(crate) name: Option<String>,
     pub(crate) in_stack: Option<u64>,
-    /// Whether any of them is about a process.
     pub(crate) of_process: bool,
-    /// The addresses of mapped files, in order.
     pub(crate) files: Option<Vec<Range<u64>>>,
 }
 

@@ -31,7 +31,6 @@ use crate::estimate::{
 
 const REPEATED: &str = "a repeated file, reached before by another path";
 
-/// What there is to read, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     pub(crate) sources: Vec<Source>,
@@ -75,7 +74,6 @@ impl Discovery {
         discovery
     }
 
-    /// Adds a path that the user named.
     fn add_named(&mut self, path: &Path, walk: &Walk, seen: &mut Seen) {
         match fs::metadata(path) {
             Err(error) => self.fail(path, &error),
@@ -221,7 +219,6 @@ impl Discovery {
         processes.collect()
     }
 
-    /// The pages of the files and processes together.
     pub(crate) fn known_pages(&self) -> u64 {
         let pages = |source: &Source| match source {
             Source::File { data_bytes, .. } => data_bytes.div_ceil(PAGE as u64),

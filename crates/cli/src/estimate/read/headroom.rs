@@ -36,13 +36,11 @@ const BYTES_A_BYTE: f64 = 2.1;
 const ARENA_ADDRESSES: usize = 64 << 20;
 const ARENAS_MAX: usize = 16;
 
-/// Available memory, and its bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Headroom {
     pub(crate) bytes: u64,
     /// The words for "the memory that .. leaves".
     pub(crate) bound: String,
-    /// Whether address space has a bound as well.
     pub(crate) addresses_bounded: bool,
 }
 

@@ -9,7 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The files met so far.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     linked: HashSet<(u64, u64)>,
@@ -22,7 +21,6 @@ pub(crate) struct Seen {
 pub(crate) struct Identity {
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    /// How many names it has.
     pub(crate) links: u64,
 }
 

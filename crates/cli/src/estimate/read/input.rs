@@ -42,7 +42,6 @@ const PAGES_PER_TICK: u64 = 256;
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub spool: Spool,
-    /// The sources that are not in the figures.
     pub skipped: Vec<Skipped>,
     /// The bytes of the whole input, as far as it could be read.
     pub total_bytes: u64,

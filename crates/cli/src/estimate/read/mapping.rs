@@ -23,8 +23,8 @@ use crate::estimate::result::mapping_kind::MappingKind;
 /// The alignment and the reserved size of an arena of glibc on 64-bit systems.
 const ARENA_BYTES: u64 = 64 << 20;
 
-/// The kind of `mapping`. `next` follows it in the list; `stacks` are the threads' stack pointers in order, as many as
-/// mappings at times.
+/// The kind of `mapping`. `next` follows it in the list; `stacks` are the threads' stack pointers in order: there may
+/// be as many as mappings.
 pub(crate) fn kind_of(mapping: &Mapping, next: Option<&Mapping>, stacks: &[u64]) -> MappingKind {
     match mapping.path.as_deref().and_then(Path::to_str) {
         Some("[heap]") => MappingKind::Heap,

@@ -35,7 +35,6 @@ use crate::{
     progress::Progress,
 };
 
-/// The name of the shared pages in lists.
 pub(crate) const NAME: &str = "shared pages";
 
 /// Reads the pages that `processes` share as the source `ordinal`. A process that has ended adds nothing; its shared

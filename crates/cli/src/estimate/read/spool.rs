@@ -11,10 +11,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::estimate::{error::EstimateError, read::sampler::Sampler};
 
-/// The bytes of a full page.
 pub(crate) const PAGE: usize = 4096;
 
-/// The sampled pages of an input.
 #[derive(Debug)]
 pub(crate) struct Spool {
     bytes: Vec<u8>,
@@ -65,7 +63,6 @@ impl Spool {
         Ok(self.group)
     }
 
-    /// The number of groups, the first one included.
     pub(crate) fn groups(&self) -> usize {
         self.group as usize + 1
     }
