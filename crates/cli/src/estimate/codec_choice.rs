@@ -4,10 +4,10 @@ use std::fmt;
 
 use pagefold_codec::CodecSpec;
 
-/// What stands behind the name of a codec that has a dictionary, in arguments as in tables.
+/// The suffix of a codec with a dictionary, in arguments and tables.
 const DICTIONARY: &str = "+dict";
 
-/// What `zstd` alone means: the level that zstd itself takes when none is given.
+/// `zstd` without a level: zstd's own default level.
 const ZSTD_DEFAULT: &str = "zstd:3";
 
 /// A codec to measure, with a dictionary or without.
@@ -43,7 +43,6 @@ pub(crate) fn codec(text: &str) -> Result<CodecChoice, String> {
     Ok(CodecChoice { spec, dictionary })
 }
 
-/// Whether a codec can be given a dictionary.
 pub(crate) fn takes_dictionary(spec: CodecSpec) -> bool {
     matches!(spec, CodecSpec::Zstd(_))
 }

@@ -10,46 +10,36 @@ use thiserror::Error;
 use super::html_error::HtmlError;
 use crate::{bytes, console::OutputError, exit::Exit, interrupt::InterruptError};
 
-/// What to do where there is no memory.
 pub(crate) const OUT_OF_MEMORY_ADVICE: &str = "use a smaller --sample or fewer --threads, or raise the limit (ulimit -v, ulimit -d, the cgroup's)";
 
-/// Why there is no report, or no complete one.
 #[derive(Debug, Error)]
 pub(crate) enum EstimateError {
     /// Every input was skipped; the first reason stands for all.
     #[error("{first}{}", and_more(*more))]
     NothingReadable { first: String, more: usize },
-    /// There were inputs, and no byte in them.
     #[error("nothing to measure: the input is empty")]
     EmptyInput,
-    /// There were inputs, and nothing but holes in them.
     #[error("nothing to measure: the input is {} of holes, and no data", bytes::show(*bytes))]
     OnlyHoles { bytes: u64 },
-    /// Mappings were asked for, and nothing in the input has any.
     #[error("--maps needs a process (--pid, --all) or a core file; the input is neither")]
     NoMappings,
-    /// The whole input is larger than the sampled fraction can show.
+    /// The sampled fraction of the input has no page.
     #[error("nothing to measure: no page of {pages} was sampled; raise --sample or change --seed")]
     EmptySample { pages: u64 },
-    /// The pages to keep, and a pool of them, would take more memory than there is.
+    /// The sample, with a pool of it, needs more memory than there is.
     #[error("the sample of {} is larger than the {} for which there is room, with a pool of it, in the memory that {bound} leaves; {advice}", bytes::show(*.wanted), bytes::show(*.cap))]
     SampleTooLarge { wanted: u64, cap: u64, bound: String, advice: String },
-    /// Not even a small pool finds address space.
     #[error("there is no address space for a pool; raise `ulimit -v`")]
     AddressSpace,
-    /// An allocation that can be done without failed.
     #[error("out of memory: no room for {} of {what}; {OUT_OF_MEMORY_ADVICE}", bytes::show(*.bytes))]
     OutOfMemory { bytes: u64, what: &'static str },
-    /// More pages than a page number holds.
     #[error("more than {} pages are sampled; use a smaller --sample", u32::MAX)]
     TooManyPages,
-    /// No pool can be built with the limit that was given.
+    /// No pool can be built with the given limit.
     #[error("{0}")]
     Limit(BuildError),
-    /// A pool could not be built.
     #[error("{0}; {OUT_OF_MEMORY_ADVICE}")]
     Build(#[from] BuildError),
-    /// A codec refused its configuration.
     #[error(transparent)]
     Codec(#[from] BuildCodecError),
     /// A pool refused a page for another reason than its limit.
@@ -58,31 +48,25 @@ pub(crate) enum EstimateError {
     /// A pool did not know a handle that it gave out.
     #[error("{allocator} did not free page {page}: {reason}")]
     Free { allocator: &'static str, page: String, reason: HandleError },
-    /// How much memory there is could not be found out.
     #[error("the available memory could not be read from /proc/meminfo: {0}")]
     AvailableMemory(String),
-    /// Ctrl-C cannot be caught.
     #[error(transparent)]
     Interrupt(#[from] InterruptError),
-    /// A thread could not be started.
     #[error(
         "a thread could not be started: {0}; use fewer --threads, or raise the limit (ulimit -u, ulimit -v)"
     )]
     Thread(io::Error),
-    /// The page with charts has no place, or could not be written there.
+    /// The page with charts has no valid path, or could not be written.
     #[cfg(feature = "html")]
     #[error(transparent)]
     Html(#[from] HtmlError),
-    /// This build has no page with charts.
     #[cfg(not(feature = "html"))]
     #[error(
         "--html: this build of pagefold has no HTML report; install it with the cargo feature `html`, or use --json"
     )]
     NoHtml,
-    /// The list of inputs could not be read.
     #[error(transparent)]
     List(#[from] ListError),
-    /// The report could not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
 }
@@ -106,16 +90,12 @@ impl From<&EstimateError> for Exit {
     }
 }
 
-/// Why there is no list.
 #[derive(Debug, Error)]
 pub(crate) enum ListError {
-    /// It cannot be read.
     #[error("{list}: {error}")]
     Io { list: String, error: io::Error },
-    /// There is no name in it.
     #[error("{list} lists no file; write names that end in a zero byte, as find -print0 does")]
     Empty { list: String },
-    /// A name has no letter.
     #[error(
         "{list}: name {number} is empty; names end in a zero byte, as find -print0 writes them"
     )]

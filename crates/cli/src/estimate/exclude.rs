@@ -1,20 +1,19 @@
-//! `--exclude PATTERN`: shell patterns for what is left out of directories.
+//! `--exclude PATTERN`: shell patterns for entries to leave out of directories.
 //!
-//! A pattern without a slash is held against the name of a file or directory; one with a slash against its path, as it
-//! is shown or as it is below the directory that was named. `*` and `?` stand for no slash, `**` for any.
+//! A pattern without a slash is compared with the name of a file or directory; one with a slash with its path, as shown
+//! or below the named directory. `*` and `?` match no slash, `**` any.
 
 use std::path::Path;
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// The patterns, compiled.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Exclude {
     names: GlobSet,
     paths: GlobSet,
 }
 
-/// Reads one pattern. A slash at its end, as completion leaves it behind a directory, says nothing.
+/// Reads one pattern. A trailing slash, as shell completion appends to a directory, is ignored.
 pub(crate) fn pattern(text: &str) -> Result<Glob, String> {
     let trimmed = text.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(text);
     if trimmed.is_empty() {
@@ -28,7 +27,7 @@ impl Exclude {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// Where they are too large together.
+    /// When they are too large together.
     pub(crate) fn new(patterns: Vec<Glob>) -> Result<Self, String> {
         let (paths, names): (Vec<_>, Vec<_>) =
             patterns.into_iter().partition(|pattern| pattern.glob().contains('/'));
@@ -42,7 +41,7 @@ impl Exclude {
         Ok(Self { names: compile(names)?, paths: compile(paths)? })
     }
 
-    /// Whether what lies at `path`, below the named directory `root`, is left out.
+    /// Whether `path`, below the named directory `root`, is left out.
     pub(crate) fn matches(&self, root: &Path, path: &Path) -> bool {
         let below = || path.strip_prefix(root).is_ok_and(|below| self.paths.is_match(below));
         path.file_name().is_some_and(|name| self.names.is_match(Path::new(name)))

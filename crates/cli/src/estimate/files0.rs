@@ -1,7 +1,7 @@
 //! `--files0-from FILE`: inputs from a list in which a zero byte ends each name, as `find -print0` writes it.
 //!
-//! Any other byte may be in a file's name, so no other separator is safe. Names are taken as they are: `-` in a list is a
-//! file of that name.
+//! A file's name may have any other byte, so no other separator is safe. Names are literal: `-` in a list is a file of
+//! that name.
 
 use std::{
     ffi::OsString,
@@ -13,7 +13,7 @@ use std::{
 
 use crate::estimate::{config::Input, error::ListError};
 
-/// Puts the paths of each list in its place.
+/// Replaces each list with its paths.
 ///
 /// # Errors
 /// [`ListError`].

@@ -4,25 +4,21 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-/// Why there is no page.
 #[derive(Debug, Error)]
 pub(crate) enum HtmlError {
-    /// Something that is no file stands there.
     #[error("--html {}: it is not a regular file; name a new file or one that may be replaced", .0.display())]
     NotAFile(PathBuf),
-    /// The page would replace what is to be measured.
     #[error("--html {}: it is one of the inputs, and the page would replace it; name another file", .0.display())]
     IsAnInput(PathBuf),
-    /// No file can be made there.
     #[error("--html {}: no file can be written there: {error}; choose a directory that exists and that you may write to", path.display())]
     Unwritable { path: PathBuf, error: io::Error },
-    /// It could be written before the measurement, and cannot be now.
+    /// The page could be written before the measurement, but not after it.
     #[error("--html {}: the page could not be written: {error}; what it would show was printed", path.display())]
     Failed { path: PathBuf, error: io::Error },
 }
 
 impl HtmlError {
-    /// Whether it was found before anything was measured.
+    /// Whether the error came before the measurement.
     pub(crate) fn is_early(&self) -> bool {
         !matches!(self, Self::Failed { .. })
     }

@@ -1,13 +1,13 @@
-//! `--like zram` and `--like zswap`: which codecs and which packing the compressed memory of this kernel has.
+//! `--like zram` and `--like zswap`: the codecs and the packing of this kernel's compressed memory.
 //!
 //! | file | says |
 //! |---|---|
 //! | `/sys/block/zram*/comp_algorithm` | the algorithms that zram was built with, the one in use in brackets |
-//! | `/sys/module/zswap/parameters/compressor`, `enabled`, `zpool` | the algorithm that zswap takes, whether it is on, its allocator |
+//! | `/sys/module/zswap/parameters/compressor`, `enabled`, `zpool` | zswap's algorithm, state, allocator |
 //! | `/proc/crypto` | the compressors that are loaded, where the files above do not list them |
 //!
-//! Sources: *zram: Compressed RAM-based block devices* and *zswap* in the kernel's administration guide. An algorithm that
-//! has no codec here (`lzo-rle`, `lzo`, `lz4hc`, `842`, `deflate`) is named and not measured: see decision 0045.
+//! Sources: *zram: Compressed RAM-based block devices* and *zswap* in the kernel's administration guide. An algorithm
+//! without a codec here (`lzo-rle`, `lzo`, `lz4hc`, `842`, `deflate`) is named but not measured: see decision 0045.
 
 use std::{fs, path::Path};
 
@@ -16,10 +16,9 @@ use pagefold_codec::{CodecSpec, ZstdLevel};
 use pagefold_pool::Allocator;
 use serde::Serialize;
 
-/// Names that `/proc/crypto` gives to compressors, among those of ciphers and hashes.
+/// The compressors in `/proc/crypto`, which also lists ciphers and hashes.
 const COMPRESSORS: [&str; 7] = ["lzo-rle", "lzo", "lz4", "lz4hc", "zstd", "deflate", "842"];
 
-/// The level of zstd where nothing says another: zstd's own default.
 const ZSTD_LEVEL: i32 = 3;
 
 /// A part of the kernel that compresses memory.
@@ -32,27 +31,25 @@ pub(crate) enum Like {
     Zswap,
 }
 
-/// An algorithm of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Algorithm {
     pub name: String,
-    /// It is the one in use, or the one that would be.
+    /// Whether it is the one in use, or would be.
     pub in_use: bool,
-    /// The codec that stands for it here; `None` where none of this format is built in.
+    /// The corresponding codec; `None` where no codec of this format is built in.
     #[serde(serialize_with = "codec_name")]
     pub codec: Option<CodecSpec>,
 }
 
-/// What the kernel says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Algorithms {
     pub kernel: Like,
-    /// The file that lists them; `None` where none does.
+    /// The file that lists the algorithms; `None` where no file does.
     pub source: Option<String>,
     pub algorithms: Vec<Algorithm>,
-    /// The allocator that the kernel names; `None` where it has but one.
+    /// The allocator that the kernel names; `None` where it has only one.
     pub zpool: Option<String>,
-    /// Whether it is switched on; `None` where nothing says so.
+    /// Whether it is on; `None` where no file says so.
     pub enabled: Option<bool>,
 }
 
@@ -62,17 +59,15 @@ fn codec_name<S: serde::Serializer>(codec: &Option<CodecSpec>, to: S) -> Result<
 }
 
 impl Like {
-    /// What this kernel has.
     pub(crate) fn algorithms(self) -> Algorithms {
         self.read(Path::new("/"))
     }
 
-    /// The packing that stands for the kernel's.
+    /// The packing that corresponds to the kernel's.
     pub(crate) fn allocator(self) -> Allocator {
         self.algorithms().allocator()
     }
 
-    /// The name, as it is given.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Zram => "zram",
@@ -80,7 +75,7 @@ impl Like {
         }
     }
 
-    /// What the kernel says in its files below `root`. A file that is missing costs what it would say.
+    /// Reads the files below `root`. A missing file leaves only its own facts out.
     fn read(self, root: &Path) -> Algorithms {
         let (mut source, mut algorithms) = (None, Vec::new());
         let text = |path: &str| fs::read_to_string(root.join(path)).ok();
@@ -98,7 +93,7 @@ impl Like {
                     .then(|| "/sys/module/zswap/parameters/compressor".to_owned());
             }
         }
-        // zram lists all that it can have; zswap says only what it takes now.
+        // zram lists every algorithm that it has; zswap names only the current one.
         if (self == Self::Zswap || algorithms.is_empty())
             && let Some(crypto) = text("proc/crypto")
         {
@@ -118,7 +113,7 @@ impl Like {
 }
 
 impl Algorithms {
-    /// The codecs to measure, in the kernel's order; lz4, which most kernels have, where this one has none of ours.
+    /// The codecs to measure, in the kernel's order. If none is built in here: lz4, which most kernels have.
     pub(crate) fn codecs(&self) -> Vec<CodecSpec> {
         let mut codecs: Vec<_> =
             self.algorithms.iter().filter_map(|algorithm| algorithm.codec).collect();
@@ -135,7 +130,7 @@ impl Algorithms {
         }
     }
 
-    /// What is and what is not measured, in sentences.
+    /// Says in sentences which algorithms are measured and which are not.
     pub(crate) fn describe(&self) -> String {
         let (kernel, packing) = (self.kernel.name(), self.allocator().name());
         let mut text = match &self.source {
@@ -170,7 +165,7 @@ impl Algorithms {
     }
 }
 
-/// The list of the first zram device, by number, and where it stands.
+/// The list of the first zram device, by number, and its path.
 fn zram_list(root: &Path) -> Option<(String, String)> {
     let entries = fs::read_dir(root.join("sys/block")).ok()?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -190,7 +185,7 @@ fn bracketed(list: &str) -> Vec<Algorithm> {
     list.split_whitespace().map(one).collect()
 }
 
-/// The compressors among the algorithms that the kernel has loaded, each once.
+/// The loaded compressors, each once.
 fn loaded(crypto: &str) -> Vec<&'static str> {
     let names = crypto.lines().filter_map(|line| line.strip_prefix("name")?.split_once(':'));
     let names: Vec<_> = names.map(|(_, name)| name.trim()).collect();
@@ -210,7 +205,6 @@ fn algorithm(name: &str, in_use: bool) -> Algorithm {
 mod tests {
     use super::*;
 
-    /// A directory with these files.
     fn system(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a temporary directory");
         for (path, content) in files {

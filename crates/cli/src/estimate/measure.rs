@@ -1,12 +1,12 @@
-//! Measuring what was read: each combination of codec and allocator gets a fresh pool, on the same bytes.
+//! Measures the pages: each combination of codec and allocator gets a fresh pool and the same bytes.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | [`dictionary`] | codecs with a dictionary that was trained from the input |
-//! | [`worker`], [`latency`] | storing and loading one page, and the time it took |
-//! | [`mod@run`], [`passes`] | the phases of one run, and what a thread does in them |
-//! | [`projection`] | what a pool of the whole input takes, where only a sample was measured |
-//! | [`attribute`] | what each part of the input came to, and its interval |
+//! | [`worker`], [`latency`] | storing and loading one page, and its time |
+//! | [`mod@run`], [`passes`] | the phases of one run, and a thread's work in them |
+//! | [`projection`] | the memory of a pool of the whole input, where only a sample was measured |
+//! | [`attribute`] | each part of the input: its share and its interval |
 
 mod attribute;
 mod dictionary;
@@ -38,10 +38,10 @@ use crate::{
     progress::Progress,
 };
 
-/// How many pages a thread compresses before its first run, so that the codec has made its contexts by then.
+/// How many pages a thread compresses before its first run, so that the codec has made its contexts.
 const WARM_UP_PAGES: usize = 16;
 
-/// Runs every combination, and adds to `report` what each one gives.
+/// Runs every combination, and adds the results to `report`.
 pub(super) fn run_all(
     config: &EstimateConfig,
     spool: &Spool,
@@ -65,7 +65,7 @@ pub(super) fn run_all(
     Ok(())
 }
 
-/// Finds out before anything is read whether the pools and codecs can be built at all.
+/// Finds out before reading whether the pools and codecs can be built.
 pub(super) fn check_pools(config: &EstimateConfig) -> Result<(), EstimateError> {
     for &allocator in &config.allocators {
         if let Some(limit) = config.limit {
@@ -111,7 +111,7 @@ fn run(
     let first = report.rows.len();
     let mismatch = run.phases(config.lifecycle, &mut report.rows)?;
     let Bookkeeping { filled, lengths, .. } = run.books;
-    // Its memory may be what the projection needs.
+    // The projection may need its memory.
     drop(pool);
     if let Some(fill) = report.rows[first..].iter_mut().find(|row| row.phase == Phase::Fill) {
         let cost = match lengths.filter(|_| fill.is_complete()) {
@@ -120,15 +120,15 @@ fn run(
         };
         attribute::attribute(&filled, cost, fill, &mut report.input);
     }
-    // A limit of our own holds every page even if none compresses, so it is the system that has no more.
+    // Our own limit has room for every page even if none compresses, so the system is out of memory.
     if config.limit.is_none() && report.rows[first..].iter().any(|row| row.limit_reached) {
         return Err(EstimateError::OutOfMemory { bytes: limit as u64, what: "a pool" });
     }
     Ok(mismatch)
 }
 
-/// Compresses and decompresses a few pages on each thread: contexts that a codec makes on first use are its own
-/// memory, not the pool's, and the time they take belongs to no store.
+/// Compresses and decompresses a few pages on each thread: contexts that a codec makes on first use are not the pool's
+/// memory, and their time belongs to no store.
 fn warm_up(codec: &dyn Codec, spool: &Spool, threads: usize) -> Result<(), EstimateError> {
     let body = || {
         let (mut scratch, mut page) = ([0; accept_len(PAGE)], [0; PAGE]);
@@ -136,7 +136,7 @@ fn warm_up(codec: &dyn Codec, spool: &Spool, threads: usize) -> Result<(), Estim
             let accepted = accept_len(spool.page_len(index));
             let encoded = encode(codec, spool.page(index), &mut scratch[..accepted]);
             if let Encoded::Compressed(_) = encoded {
-                // Whether it comes back right is found out, and reported, when it was in a pool.
+                // The run checks the content later, and reports it.
                 let _ = decode(codec, encoded, &mut page[..spool.page_len(index)]);
             }
         }

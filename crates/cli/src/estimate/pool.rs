@@ -1,4 +1,4 @@
-//! The pools that are measured: how they are built, and how large they may be.
+//! Builds the pools to measure, and sets their limits.
 
 use std::hint::black_box;
 
@@ -7,14 +7,13 @@ use pagefold_sys::heap::fallible;
 
 use crate::estimate::config::{EstimateConfig, PAGE};
 
-/// Beside the pages themselves: room for the metadata of a small pool.
+/// Room for the metadata of a small pool, beside the pages.
 const LIMIT_SLACK: usize = 64 << 20;
 
-/// Address space that is taken after a pool is built: by small allocations, and by the stack of each thread.
+/// Address space for small allocations and thread stacks after a pool is built.
 const SPARE_ADDRESSES: usize = 16 << 20;
 const STACK_ADDRESSES: usize = 2 << 20;
 
-/// A pool as it is measured.
 pub(crate) fn pool_builder(config: &EstimateConfig, allocator: Allocator) -> PoolBuilder {
     PoolBuilder::new(match allocator {
         // The kernel's classes do not lend slots.
@@ -25,14 +24,13 @@ pub(crate) fn pool_builder(config: &EstimateConfig, allocator: Allocator) -> Poo
     })
 }
 
-/// A limit that holds every page even if none of them compresses.
+/// A limit with room for every page even if none compresses.
 pub(crate) fn limit_for(pages: usize) -> usize {
     let bytes = pages.saturating_mul(PAGE);
     bytes.saturating_add(bytes / 100 * 15).saturating_add(LIMIT_SLACK)
 }
 
-/// Builds a pool as it is measured, and leaves address space for the threads: a pool reserves more than it needs where it
-/// can.
+/// Builds a pool, and leaves address space for the threads: a pool reserves more than it needs where it can.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -44,7 +42,7 @@ pub(crate) fn build_pool(
     let mut set_aside = Vec::<u8>::new();
     let spare =
         STACK_ADDRESSES.saturating_mul(config.threads.get()).saturating_add(SPARE_ADDRESSES);
-    // Where there is not even that much, the pool may still find its place.
+    // Without even that much address space, the pool may still fit.
     let _ = fallible(|| set_aside.try_reserve_exact(spare));
     let pool = pool_builder(config, allocator).limit(limit).build();
     black_box(&set_aside);

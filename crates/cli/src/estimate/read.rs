@@ -1,14 +1,14 @@
-//! Finding and reading the input: every page of the sample once, into memory.
+//! Finds the input and reads every page of the sample once, into memory.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | [`input`], [`read_full`] | reading each source to its end |
-//! | [`discover`] | which files there are, and what is skipped |
-//! | [`choose`], [`process`], [`mapping`] | which processes, why not, and what their mappings are for |
+//! | [`discover`] | which files there are, and which are skipped |
+//! | [`choose`], [`process`], [`mapping`] | which processes are measured, and the kinds of their mappings |
 //! | [`process_read`], [`shared_read`], [`address_space`] | reading a running process: its own pages, and shared ones |
 //! | [`cgroup`], [`identity`] | the processes of a control group; whether a file was met before |
-//! | [`core_file`], [`core_notes`], [`core_read`], [`core_error`] | what a core file has of a process |
-//! | [`sampler`], [`spool`] | which pages are kept, and where they lie |
+//! | [`core_file`], [`core_notes`], [`core_read`], [`core_error`] | reading a process from a core file |
+//! | [`sampler`], [`spool`] | which pages are kept, and where |
 //! | [`extents`] | which parts of a file have data |
 //! | [`plan`], [`headroom`] | how large the sample is, and how much memory there is |
 

@@ -1,13 +1,13 @@
-//! Sharing a run's memory out: what each process and each mapping came to in the fill, and how sure a sample makes of it.
+//! Attributes a run's memory to each process and mapping, with the interval that a sample gives.
 
 use crate::estimate::result::{
     cost::Cost, input::InputSummary, process::PartResult, row::Row, tally::Tally,
 };
 
-/// Adds to each process and mapping of `input` its share of `fill`, and to `fill` the interval of the whole. `tallies` are
-/// those of the groups.
+/// Adds its share of `fill` to each process and mapping of `input`, and the interval of the whole to `fill`. `tallies`
+/// are those of the groups.
 pub(crate) fn attribute(tallies: &[Tally], cost: Cost, fill: &mut Row, input: &mut InputSummary) {
-    // A run that was stopped has the first pages, which are no sample.
+    // An interrupted run has the first pages, which are no sample.
     let complete = fill.is_complete();
     let interval =
         |tally: Tally, total_pages: u64| tally.interval(cost, total_pages).filter(|_| complete);

@@ -1,8 +1,8 @@
-//! Codecs with a dictionary: what the pages of the input have in common, trained from some of them.
+//! Codecs with a dictionary, trained from some pages of the input.
 //!
-//! A quarter of the pages, and at most [`PAGES_MAX`], are taken at random and shown to `Dictionary::train_for`, which
-//! tries several dictionaries and takes none where none makes pages shorter. Then all pages are measured. The dictionary
-//! is held once, beside the pool, and counts in the memory that the pages take. Training is not in the times.
+//! `Dictionary::train_for` gets a random quarter of the pages, at most [`PAGES_MAX`]. It tries several dictionaries and
+//! takes none where none makes pages shorter. Then all pages are measured. The dictionary exists once, beside the pool,
+//! and counts in the memory that the pages take. The times exclude training.
 
 use pagefold_codec::{Codec, CodecError, Dictionary, TryCodecError};
 use rand::{SeedableRng as _, seq::index};
@@ -13,13 +13,13 @@ use crate::estimate::{
     result::dictionary_note::DictionaryNote,
 };
 
-/// Of so many pages one is learned from.
+/// One page in this many is trained on.
 const TRAINED_ONE_IN: usize = 4;
 
-/// A dictionary is at most one part in so many of the pages that are measured: it is memory too, though not the pool's.
+/// A dictionary is at most one part in this many of the measured bytes: it is memory too, though not the pool's.
 const SHARE_MAX: u64 = 32;
 
-/// The most pages that are learned from: more make training longer and no dictionary better.
+/// The most pages to train on: more lengthen the training and improve no dictionary.
 const PAGES_MAX: usize = 1024;
 
 /// A codec under the name of a choice, which says that it has a dictionary.
@@ -28,7 +28,7 @@ struct Named {
     codec: Box<dyn Codec>,
 }
 
-/// Makes the codec, and says what became of its dictionary if one was asked for; without one there is no codec.
+/// Makes the codec, and reports on its dictionary if one was asked for; without a dictionary there is no codec.
 ///
 /// # Errors
 /// When the codec cannot be made at all.
@@ -70,18 +70,16 @@ pub(crate) fn build(
     Ok((codec, Some(note)))
 }
 
-/// The length of the dictionary of the codec of this name.
 pub(crate) fn bytes_of(notes: &[DictionaryNote], codec: &str) -> Option<u64> {
     notes.iter().find(|note| note.codec == codec)?.bytes
 }
 
-/// The longest dictionary for an input of so many bytes.
 fn longest(bytes: u64) -> usize {
     let share = usize::try_from(bytes / SHARE_MAX).unwrap_or(usize::MAX);
     share.clamp(Dictionary::BYTES_MIN, Dictionary::BYTES_MAX)
 }
 
-/// Which pages are learned from, in their order.
+/// The indices of the pages to train on, in order.
 fn training_pages(pages: usize, seed: u64) -> Vec<usize> {
     let wanted = (pages / TRAINED_ONE_IN).min(PAGES_MAX);
     let mut random = ChaCha8Rng::seed_from_u64(seed);

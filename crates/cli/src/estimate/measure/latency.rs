@@ -6,13 +6,12 @@ use hdrhistogram::Histogram;
 
 use crate::estimate::result::percentiles::Percentiles;
 
-/// The longest time told apart; longer ones count as this.
+/// The longest time that is told apart; longer ones count as this.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Two decimal digits: 128 buckets an octave, 1 KiB, so that recording does not push the measured code out of cache.
+/// Two decimal digits: 128 buckets an octave, 1 KiB, so that recording does not evict the measured code from cache.
 const DIGITS: u8 = 2;
 
-/// The times of one kind of operation in one phase.
 #[derive(Debug, Clone)]
 pub(crate) struct Latency {
     histogram: Histogram<u64>,
@@ -20,7 +19,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// No times yet. All memory is allocated here.
+    /// Allocates all memory.
     pub(crate) fn new() -> Self {
         let nanos = u64::try_from(LONGEST.as_nanos()).unwrap_or(u64::MAX);
         let histogram = Histogram::new_with_bounds(1, nanos, DIGITS)
@@ -28,25 +27,21 @@ impl Latency {
         Self { histogram, total: Duration::ZERO }
     }
 
-    /// Counts one operation.
     pub(crate) fn record(&mut self, time: Duration) {
         self.histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         self.total += time;
     }
 
-    /// Adds what another thread counted.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("both histograms have the same bounds");
         self.total += other.total;
     }
 
-    /// Forgets all times and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.histogram.reset();
         self.total = Duration::ZERO;
     }
 
-    /// The summary.
     pub(crate) fn percentiles(&self) -> Percentiles {
         let count = self.histogram.len();
         if count == 0 {

@@ -1,7 +1,7 @@
 //! What one worker does with its share of the slots in each phase: fill, churn, free, load.
 //!
-//! A pass looks between any two pages whether it should stop: because of Ctrl-C, or because another worker cannot go
-//! on. It never stops within one, so every slot is either as it was or as it should be.
+//! Between two pages a pass checks whether to stop: after Ctrl-C, or when another worker cannot go on. It never stops
+//! within a page, so every slot is in its old or its new state.
 
 use pagefold_pool::AllocError;
 use rand::{RngExt as _, seq::SliceRandom as _};
@@ -16,7 +16,7 @@ use crate::estimate::{
 /// Overwrites for each page in `churn`: enough for a packing to forget the order of its fill.
 pub(crate) const REWRITES: usize = 3;
 
-/// How a pass over the slots ended; of several workers' ends the last in this order counts.
+/// How a pass over the slots ended. Of several workers' ends the last in this order counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ended {
     Complete,
@@ -24,30 +24,26 @@ pub(crate) enum Ended {
     Interrupted,
 }
 
-/// What all workers together found when they loaded every page.
+/// The result of loading every page, of all workers together.
 #[derive(Debug)]
 pub(crate) enum Check {
-    /// Every live page came back as it was read.
+    /// Every live page came back unchanged.
     Intact,
     /// The first page that did not, and why.
     Mismatch(String),
-    /// Stopped before every page was loaded.
     Unfinished,
 }
 
-/// What a worker says at the end of a pass.
 pub(crate) type Pass<T> = Result<T, EstimateError>;
 
-/// The slots of one worker.
 pub(crate) struct SlotShare<'s> {
     pub(crate) slots: &'s mut [Slot],
-    /// The number of the first one.
     pub(crate) base: usize,
     pub(crate) random: ChaCha8Rng,
 }
 
 impl Check {
-    /// The one that says more: a mismatch over an unfinished check over an intact share.
+    /// The worse one: a mismatch over an unfinished check over an intact share.
     pub(crate) fn worst(self, other: Self) -> Self {
         match (self, other) {
             (mismatch @ Self::Mismatch(_), _) | (_, mismatch @ Self::Mismatch(_)) => mismatch,
@@ -57,7 +53,7 @@ impl Check {
     }
 }
 
-/// Stores the content of page `source` in `slot`; the old content, if any, is freed once the new one is safe.
+/// Stores page `source` in `slot`; the old content, if any, is freed after the new one is stored.
 fn replace(shared: &Shared<'_>, worker: &mut Worker, slot: &mut Slot, source: u32) -> Pass<Ended> {
     let allocator = shared.pool.name();
     let page = |source: u32| shared.spool.describe(source as usize);
@@ -81,7 +77,6 @@ fn replace(shared: &Shared<'_>, worker: &mut Worker, slot: &mut Slot, source: u3
     Ok(Ended::Complete)
 }
 
-/// How a pass ends that stops between two pages.
 fn stopped(shared: &Shared<'_>) -> Ended {
     if shared.interrupt.is_requested() { Ended::Interrupted } else { Ended::Complete }
 }
@@ -100,7 +95,7 @@ pub(crate) fn fill(shared: &Shared<'_>, worker: &mut Worker, share: SlotShare<'_
     Ok(Ended::Complete)
 }
 
-/// Overwrites random pages of the share with the content of any other page, [`REWRITES`] times as many as it has.
+/// Overwrites random pages of the share with other pages' content, [`REWRITES`] times as many as it has.
 pub(crate) fn churn(
     shared: &Shared<'_>,
     worker: &mut Worker,
@@ -112,7 +107,7 @@ pub(crate) fn churn(
             return Ok(stopped(shared));
         }
         let target = share.random.random_range(0..share.slots.len());
-        // Another page's content: a page's own would be no change.
+        // A page's own content would be no change.
         let mut source = share.random.random_range(0..pages);
         if source == share.base + target {
             source = (source + 1) % pages;
@@ -126,7 +121,6 @@ pub(crate) fn churn(
     Ok(Ended::Complete)
 }
 
-/// Frees a random half of the share.
 pub(crate) fn free_half(
     shared: &Shared<'_>,
     worker: &mut Worker,

@@ -1,13 +1,11 @@
 //! What a pool of the whole input takes, where only a sample of it was measured.
 //!
-//! A small pool tells little of a large one: it has parts of fixed size (the first page of each table, scratch memory, the
-//! spans that are open), and the last span of each kind is part-filled. Dividing these by the sample and multiplying by
-//! the whole would count them many times over.
+//! A small pool has fixed parts (first pages of tables, scratch memory, open and part-filled spans), which scaling up
+//! would count many times.
 //!
-//! So the whole is built. The lengths of the sample's objects are stored once more, in a fresh pool of the same kind, over
-//! and over until it has as many pages as the whole input, or [`PAGES_MAX`] of them. A page comes from about the place in
-//! the sample that it has in the whole, and from a random one of its neighbours there: packings depend on which lengths
-//! follow each other. No codec is involved, and contents do not matter to a pool.
+//! So a pool of the whole is built. It gets the lengths of the sample's objects over and over, for as many pages as the
+//! whole input has, or [`PAGES_MAX`]. Each length comes from about the same place in the sample, from a random
+//! neighbour: packings depend on which lengths follow each other. Contents do not matter to a pool.
 //!
 //! ```text
 //!  bytes                              . whole: along the line through half and full
@@ -16,9 +14,9 @@
 //!    |  fixed  .
 //!    +--------------------------------- payload (frames), objects (metadata)
 //! ```
-//! The pool is looked at twice, half full and full. Where the line through both begins is the fixed part, and the whole is
-//! that and the rest scaled up: of the run itself if it holds more than the pool that was built, else of that. A dictionary,
-//! which lies beside the pool, is a fixed part too: it is added as it is.
+//! The pool is examined half full and full. The line through both begins at the fixed part. The rest is scaled up: that
+//! of the run itself if it has more objects than the built pool, else of the built pool. A dictionary, beside the pool,
+//! is added unscaled.
 
 use std::{
     sync::{
@@ -40,13 +38,13 @@ use crate::estimate::{
     result::{cost::Cost, row::Row},
 };
 
-/// The most pages that are stored to find out what a pool takes, about the most bytes of frames, and the limit.
+/// The most pages to store in the built pool, about the most bytes of its frames, and its limit.
 const PAGES_MAX: u64 = 32_768;
 const BYTES_MAX: u64 = 32 << 20;
 const LIMIT: usize = 64 << 20;
 
-/// How far a pool may be from its projection: this part of its memory, and this many bytes. Pools that were filled with
-/// alike, mixed and highly compressible input of 4 to 128 MiB were at most 0.65 % and 24 KiB from it; a span is up to 16
+/// How far a pool may be from its projection: this part of its memory, plus this many bytes. Pools filled with uniform,
+/// mixed and highly compressible input of 4 to 128 MiB were at most 0.65 % and 24 KiB from it. A span is up to 16
 /// frames, and the last of each kind is part-filled.
 const DOUBT: f64 = 0.0075;
 const DOUBT_BYTES: f64 = 32_768.0;
@@ -67,7 +65,7 @@ pub(crate) struct Whole {
 pub(crate) struct Lengths(Vec<u16>);
 
 impl Lengths {
-    /// Draws them from the objects of a pool that was filled with a sample of the whole.
+    /// Draws lengths from the objects of a pool that was filled with a sample of the whole.
     pub(crate) fn draw(pool: &dyn Pool, slots: &[Slot], whole: Whole, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let frames = pool.stats().frame_bytes.max(1);
@@ -86,11 +84,11 @@ impl Lengths {
         Self((0..pages).map(length).collect())
     }
 
-    /// Stores them with as many threads as the run had, and says what a byte and an object take in a pool of the whole
-    /// input, of which `fill` measured a sample.
+    /// Stores them with as many threads as the run had. Returns the memory of a byte and of an object in a pool of the
+    /// whole input, of which `fill` measured a sample.
     ///
     /// # Errors
-    /// When a pool cannot be built or does not take an object, or a thread cannot be started.
+    /// When a pool cannot be built or refuses an object, or a thread cannot be started.
     pub(crate) fn cost(
         &self,
         config: &EstimateConfig,
@@ -110,7 +108,7 @@ impl Lengths {
         Ok(extrapolate([half, full], sample, dictionary, scale))
     }
 
-    /// A pool with the first half of them, and with all.
+    /// Stores all lengths; returns the pool's counts after the first half and at the end.
     fn build(
         &self,
         config: &EstimateConfig,
@@ -123,7 +121,7 @@ impl Lengths {
         let shares = self.0.chunks(share);
         let (to_come, half) = (AtomicUsize::new(shares.len()), Mutex::new(Held::default()));
         let refused = |reason: AllocError| match reason {
-            // The limit is twice what is stored, so it is the system that has no more.
+            // The limit is twice the stored bytes, so the system is out of memory.
             AllocError::OutOfMemory { .. } => EstimateError::OutOfMemory {
                 bytes: BYTES_MAX,
                 what: "a pool to project the whole from",
@@ -175,7 +173,7 @@ impl Lengths {
     }
 }
 
-/// What a pool has at a moment.
+/// A pool's counts at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Held {
     objects: u64,
@@ -195,7 +193,7 @@ impl From<&Stats> for Held {
     }
 }
 
-/// The cost in a pool that holds `scale` times the sample, beside which a dictionary is held.
+/// The cost in a pool of `scale` times the sample, with a dictionary beside it.
 fn extrapolate([half, full]: [Held; 2], sample: Held, dictionary: u64, scale: f64) -> Cost {
     let larger = if sample.objects > full.objects { sample } else { full };
     let frames = Line::through((half.payload, half.frames), (full.payload, full.frames));
@@ -208,13 +206,13 @@ fn extrapolate([half, full]: [Held; 2], sample: Held, dictionary: u64, scale: f6
     Cost { payload_byte, object, doubt }.with_dictionary(dictionary, payload)
 }
 
-/// What grows with the parts of a pool, bytes or objects, after a fixed beginning.
+/// Memory that grows with the parts of a pool, bytes or objects, from a fixed part on.
 struct Line {
     fixed: f64,
 }
 
 impl Line {
-    /// Each point is a number of parts, and the bytes that they take.
+    /// Each point is a number of parts and the bytes that they take.
     fn through(half: (u64, u64), full: (u64, u64)) -> Self {
         let parts = full.0.saturating_sub(half.0) as f64;
         let rise = full.1 as f64 - half.1 as f64;
@@ -222,7 +220,7 @@ impl Line {
         Self { fixed: fixed.clamp(0.0, full.1 as f64) }
     }
 
-    /// Bytes for each part of a pool with `whole` parts, if one of as many as `measured` has takes that many.
+    /// Bytes for each part of a pool with `whole` parts; `measured` is the parts and bytes of a measured pool.
     fn per_part(&self, measured: (u64, u64), whole: f64) -> f64 {
         if measured.0 == 0 {
             return 0.0;

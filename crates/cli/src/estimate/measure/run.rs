@@ -6,10 +6,10 @@
 //! | `fill` | each page of the input is stored once, in order |
 //! | `churn` | random pages are overwritten with other pages' content, three overwrites for each page there is |
 //! | `half_freed` | a random half of the pages is freed |
-//! | `compacted` | the pool is compacted until nothing more can be won, and trimmed |
+//! | `compacted` | the pool is compacted until it gains nothing more, and trimmed |
 //!
-//! A pool at its limit ends the run: the phase in which it happened is reported as far as it came, and no other follows.
-//! So does Ctrl-C; what was stored by then is reported, but not checked.
+//! A pool at its limit ends the run: the report covers that phase as far as it came, and no other follows. Ctrl-C ends
+//! it too; the stored pages are reported, but not checked.
 
 use std::{
     sync::atomic::AtomicBool,
@@ -44,7 +44,7 @@ use crate::{
     progress::Progress,
 };
 
-/// Bytes that one call of `compact` may move: some milliseconds between two looks at Ctrl-C.
+/// Bytes that one call of `compact` may move: some milliseconds between two checks for Ctrl-C.
 const COMPACT_BUDGET: usize = 16 << 20;
 
 /// Everything a run needs beside its pool, allocated before the pool is built.
@@ -52,11 +52,10 @@ const COMPACT_BUDGET: usize = 16 << 20;
 pub(crate) struct Bookkeeping {
     slots: Vec<Slot>,
     workers: Vec<Worker>,
-    /// Slots that each worker has; the last one may have fewer.
+    /// Slots of each worker; the last one may have fewer.
     share: usize,
-    /// What each group came to in the fill.
     pub(crate) filled: Vec<Tally>,
-    /// Of a sample: what is stored to find out what the whole takes.
+    /// Of a sample: the lengths to store to project the whole.
     pub(crate) lengths: Option<Lengths>,
 }
 
@@ -69,7 +68,8 @@ impl Bookkeeping {
         let slots: Vec<_> = (0..spool.len() as u32).map(slot).collect();
         #[expect(clippy::cast_possible_truncation, reason = "a share is a part of the spool")]
         let worker = |share: &[Slot]| {
-            // Groups follow each other in the spool, so that all workers together have little more than there are.
+            // Groups follow each other in the spool, so all workers together have few more tallies than there are
+            // groups.
             let group = |slot: &Slot| spool.group(slot.source as usize);
             let groups = group(&share[0])..=group(&share[share.len() - 1]);
             Worker::new(share.len() as u32, groups)
@@ -85,11 +85,9 @@ impl Bookkeeping {
     }
 }
 
-/// A run in progress.
 pub(crate) struct Run<'a> {
     pub(crate) spool: &'a Spool,
     pub(crate) codec: &'a dyn Codec,
-    /// The length of the codec's dictionary, if it has one.
     pub(crate) dictionary: Option<u64>,
     pub(crate) pool: &'a dyn Pool,
     pub(crate) interrupt: &'a Interrupt,
@@ -104,10 +102,10 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Goes through the phases, adds a row to `rows` for each one that was begun, and returns the first mismatch.
+    /// Runs the phases, adds a row to `rows` for each phase begun, and returns the first mismatch.
     ///
     /// # Errors
-    /// When the pool refuses a page for another reason than its limit; the rows of earlier phases are good.
+    /// When the pool refuses a page for another reason than its limit; the rows of earlier phases are valid.
     pub(crate) fn phases(
         &mut self,
         lifecycle: bool,
@@ -123,7 +121,7 @@ impl Run<'_> {
             let begun = Instant::now();
             let ended = self.perform(phase)?;
             let elapsed = begun.elapsed();
-            // Before the check: loading leaves a pool as it is, but its threads have stacks of their own.
+            // Measured before the check: loading does not change a pool, but its threads have their own stacks.
             let (stats, rss) = (self.pool.stats(), rss_anon(Process::Current).ok());
             let check = self.check(phase, &stats)?;
 
@@ -141,8 +139,7 @@ impl Run<'_> {
         Ok(None)
     }
 
-    /// Adds up what the workers counted, and keeps what the whole is projected from; later phases store the same pages
-    /// again.
+    /// Adds up the workers' tallies, and keeps the lengths for the projection; later phases store the same pages again.
     fn finish_fill(&mut self, ended: Ended) {
         if ended == Ended::Complete && (self.books.slots.len() as u64) < self.whole.pages {
             let lengths = Lengths::draw(self.pool, &self.books.slots, self.whole, self.seed);
@@ -179,8 +176,8 @@ impl Run<'_> {
         }
     }
 
-    /// Loads every live page in random order and holds it against its hash; and the pool's count of objects against
-    /// the number of handles that should be live.
+    /// Loads every live page in random order and compares it with its hash; compares the pool's object count with the
+    /// number of live handles.
     fn check(&mut self, phase: Phase, stats: &Stats) -> Result<Check, EstimateError> {
         if self.interrupt.is_requested() {
             return Ok(Check::Unfinished);
@@ -204,8 +201,8 @@ impl Run<'_> {
         })
     }
 
-    /// Compacts until the pool has nothing more to win, then trims. A pool that claims more and does nothing, or that
-    /// moves everything it holds again and again, is taken at what it has reached.
+    /// Compacts until the pool gains nothing more, then trims. Stops if the pool promises more but does nothing, or
+    /// moves all its objects again and again.
     fn compact(&mut self) -> Ended {
         let worth_moving = self.pool.stats().payload_bytes.saturating_mul(4);
         let mut moved = 0;
@@ -225,7 +222,6 @@ impl Run<'_> {
         Ended::Complete
     }
 
-    /// Runs a pass that ends in an [`Ended`].
     fn workers<F>(&mut self, pass: F) -> Result<Ended, EstimateError>
     where
         F: Fn(&Shared<'_>, &mut Worker, SlotShare<'_>) -> Pass<Ended> + Sync,
@@ -233,7 +229,6 @@ impl Run<'_> {
         Ok(self.each_worker(pass)?.into_iter().max().unwrap_or(Ended::Complete))
     }
 
-    /// Runs `pass` on a thread for each worker and returns what each one said.
     fn each_worker<T, F>(&mut self, pass: F) -> Result<Vec<T>, EstimateError>
     where
         T: Send,
@@ -273,7 +268,7 @@ impl Run<'_> {
                 {
                     Ok(thread) => threads.push(thread),
                     Err(error) => {
-                        // The scope waits for those that run already.
+                        // The scope waits for the threads that run already.
                         shared.halt();
                         return Err(EstimateError::Thread(error));
                     }
@@ -322,7 +317,6 @@ impl Run<'_> {
         row
     }
 
-    /// The lengths of all compressed pages that were stored so far.
     fn sizes(&self) -> Sizes {
         let mut all = Sizes::new();
         for worker in &self.books.workers {

@@ -1,4 +1,4 @@
-//! Tests of a run against a pool that is a map: what is counted, what ends it, and that damage is found.
+//! Tests of a run against a pool that is a map: its counts, its end, and the detection of damage.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use crate::estimate::{
     result::percentiles::Percentiles,
 };
 
-/// A pool that is a map, and that does one thing wrong if it is told to.
+/// A pool that is a map, with one injected fault if a test asks for it.
 #[derive(Default)]
 struct MapPool {
     objects: Mutex<HashMap<Handle, Vec<u8>>>,
@@ -45,7 +45,7 @@ enum Fault {
     Confuses(u64),
     /// Objects come back with a byte more than was stored.
     Lengthens,
-    /// One object more is counted than there is.
+    /// The pool counts one object too many.
     Miscounts,
     /// The first object is lost.
     Forgets,
@@ -114,7 +114,7 @@ impl Pool for MapPool {
     fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError> {
         let objects = self.objects.lock().expect("no test panics here");
         let object = objects.get(&handle).ok_or(HandleError::Stale)?;
-        // In pieces where it can be, so that both ways of reading are used.
+        // In pieces where possible, so that both ways of reading are tested.
         match object.split_at_checked(1000) {
             Some((head, tail)) if !tail.is_empty() => f(Slices::new(&[head, tail])),
             _ => f(Slices::new(&[object])),
@@ -337,7 +337,7 @@ fn damage_is_a_mismatch_that_names_the_page() {
     ] {
         for threads in [1, 2] {
             let pool = MapPool { fault, ..MapPool::default() };
-            // Two threads fill in no particular order, so the object's number tells its page for one thread only.
+            // Two threads fill in no fixed order, so the object's number identifies its page for one thread only.
             let page = if threads == 1 || page.contains("counts") { page } else { " of pages" };
             let setup = Setup { threads, ..Setup::new(&pool, &codec) };
             let (rows, mismatch) = setup.run(&spool, true).expect("a mismatch is no failure");

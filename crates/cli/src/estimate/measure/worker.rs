@@ -1,7 +1,7 @@
-//! Storing and loading single pages, with the clock running around nothing else.
+//! Stores and loads single pages; the clock covers nothing else.
 //!
-//! A slot stands for one page of the input: it says whose content it holds and where that went. Each worker has a share
-//! of the slots to itself; codec, pool and spool are shared.
+//! A slot stands for one page of the input: whose content it has, and where the pool stored it. Each worker owns a
+//! share of the slots; all share codec, pool and spool.
 
 use std::{
     ops::RangeInclusive,
@@ -23,10 +23,9 @@ use crate::{
     progress::Progress,
 };
 
-/// How many pages are done between two moves of the progress bar.
+/// How many pages pass between two updates of the progress bar.
 const PAGES_PER_TICK: usize = 256;
 
-/// What all workers of a run use together.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<'a> {
     pub(crate) spool: &'a Spool,
@@ -38,23 +37,22 @@ pub(crate) struct Shared<'a> {
     pub(crate) halted: &'a AtomicBool,
 }
 
-/// The place of one page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
-    /// The page of the spool whose content is here.
+    /// The page of the spool with this slot's content.
     pub(crate) source: u32,
     pub(crate) kept: Kept,
 }
 
-/// What one thread needs, allocated and touched before the pool is built so that it does not count as the pool's.
+/// The memory of one thread, allocated and touched before the pool is built so that it does not count as the pool's.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) stores: Latency,
     pub(crate) loads: Latency,
-    /// The lengths of what was stored compressed.
+    /// The lengths of the pages stored compressed.
     pub(crate) sizes: Sizes,
-    /// What each group's stores came to, from the first group of the share to the last; of use after a fill, when each page
-    /// was stored once. Churn stores pages of other groups too, which are not counted.
+    /// The stores of each group, from the first group of the share to the last. Valid after a fill, when each page was
+    /// stored once; churn stores pages of other groups too, which are not counted.
     pub(crate) tallies: Vec<Tally>,
     pub(crate) first_group: usize,
     /// The slots of the share, to be shuffled.
@@ -65,7 +63,6 @@ pub(crate) struct Worker {
     ticks: usize,
 }
 
-/// Why a page did not come back.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     #[error(transparent)]
@@ -77,7 +74,6 @@ pub(crate) enum LoadError {
 }
 
 impl Worker {
-    /// A worker for a share of `slots` slots, whose pages belong to these groups.
     pub(crate) fn new(slots: u32, groups: RangeInclusive<usize>) -> Self {
         Self {
             stores: Latency::new(),
@@ -94,7 +90,7 @@ impl Worker {
         }
     }
 
-    /// Stores the content of page `source` of the spool. The time is that of encoding and storing.
+    /// Stores page `source` of the spool. The time covers encoding and storing.
     ///
     /// # Errors
     /// [`AllocError`] from the pool; the time is not counted then.
@@ -120,8 +116,8 @@ impl Worker {
         Ok(kept)
     }
 
-    /// Loads a slot's page, and then checks it against the hash of what was read. The time is that of reading from
-    /// the pool and decoding; the check is outside of it.
+    /// Loads a slot's page, then compares it with the hash of the page that was read. The time covers reading from the
+    /// pool and decoding, not the check.
     ///
     /// # Errors
     /// [`LoadError`] when the page is not what it should be.
@@ -143,7 +139,6 @@ impl Worker {
         if shared.spool.matches(source, page) { Ok(()) } else { Err(LoadError::Content) }
     }
 
-    /// Moves the progress bar, now and then.
     pub(crate) fn tick(&mut self, shared: &Shared<'_>) {
         self.ticks += 1;
         if self.ticks == PAGES_PER_TICK {
@@ -153,7 +148,7 @@ impl Worker {
     }
 }
 
-/// Decodes an object straight out of the pool's memory where it lies in one piece, else by way of `object`.
+/// Decodes an object in the pool's memory if it is contiguous there, else through `object`.
 fn read(
     shared: &Shared<'_>,
     handle: Handle,
@@ -161,7 +156,7 @@ fn read(
     page: &mut [u8],
     form: impl Fn(&[u8]) -> Encoded<'_>,
 ) -> Result<(), LoadError> {
-    // An object longer than any page that was stored is not the content either.
+    // An object longer than any stored page is wrong content, too.
     let mut outcome = Err(LoadError::Content);
     shared.pool.read(handle, &mut |slices| {
         let bytes = match slices.contiguous() {
@@ -182,7 +177,6 @@ impl Shared<'_> {
         self.halted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether to stop after the current page.
     pub(crate) fn should_stop(&self) -> bool {
         // ORDERING: Relaxed; see `halt`.
         self.halted.load(Ordering::Relaxed) || self.interrupt.is_requested()

@@ -1,5 +1,5 @@
-//! A process's memory as seen from outside: a seam of four questions, so that what may happen to a process while it is
-//! being read can be scripted in a test.
+//! A process's memory as seen from outside: a trait, so that a test can script what happens to a process while it is
+//! read.
 
 use std::ops::Range;
 
@@ -7,26 +7,26 @@ use pagefold_procfs::{
     MappingUsage, Pagemap, PagemapEntry, Process, ProcessMemory, ProcfsError, smaps, stack_pointers,
 };
 
-/// The memory of a process. Every answer is a snapshot that may be old when it is given.
+/// The memory of a process. Every answer is a snapshot and may be outdated already.
 pub(crate) trait AddressSpace {
-    /// The bytes that one entry of the page map stands for; a multiple of 4096.
+    /// The bytes that one page map entry covers; a multiple of 4096.
     fn page_size(&self) -> u64;
 
-    /// All mappings by address, with how much of each is resident.
+    /// All mappings by address, with the resident part of each.
     fn mappings(&self) -> Result<Vec<MappingUsage>, ProcfsError>;
 
-    /// Where threads have their stacks, as far as that can be seen.
+    /// The threads' stack pointers, as far as they can be seen.
     fn stack_pointers(&self) -> Vec<u64>;
 
-    /// What the kernel says of each page of a range of whole pages; fewer entries than pages once the process has ended.
+    /// The entry of each page in a range of whole pages; fewer than pages once the process has ended.
     fn entries(&self, range: Range<u64>) -> Result<Vec<PagemapEntry>, ProcfsError>;
 
-    /// Reads from an address on; fewer bytes than asked where something cannot be read.
+    /// Reads from an address on; fewer bytes than asked where a page cannot be read.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ProcfsError>;
 }
 
 /// A running process. Its files stay bound to the memory that it had when they were opened: a process that executes
-/// another program is seen to end.
+/// another program appears to end.
 #[derive(Debug)]
 pub(crate) struct Live {
     process: Process,
@@ -41,7 +41,7 @@ impl Live {
     /// [`ProcfsError`]; [`ProcfsError::Permission`] where the user may not.
     pub(crate) fn open(process_id: u32) -> Result<Self, ProcfsError> {
         let process = Process::Id(process_id);
-        // The memory first: it asks for the stronger right, and its refusal is the one to explain.
+        // Memory comes first: it needs the stronger right, and its refusal is the one to explain.
         let memory = ProcessMemory::open(process)?;
         Ok(Self { process, pagemap: Pagemap::open(process)?, memory })
     }

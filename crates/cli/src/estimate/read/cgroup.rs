@@ -1,8 +1,8 @@
-//! The processes of a control group, from the files `cgroup.procs` of its directory and of those below it.
+//! The processes of a control group, from `cgroup.procs` in its directory and in those below it.
 //!
-//! A group is named by its directory, or by its path within the hierarchy, as `/proc/PID/cgroup` has it; then it is looked
-//! for where hierarchies are mounted, the unified one first. Format: *Control Group v2* in the kernel's administration
-//! guide, and `proc_pid_mountinfo(5)`.
+//! A group is named by its directory, or by its path as in `/proc/PID/cgroup`, which is looked up in the mounted
+//! hierarchies, the unified one first. Formats: *Control Group v2* in the kernel's administration guide,
+//! `proc_pid_mountinfo(5)`.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use walkdir::WalkDir;
 
 const MEMBERS: &str = "cgroup.procs";
 
-/// The numbers of all processes in the group and below it, in order, each once.
+/// The sorted numbers of all processes in the group and below it.
 ///
 /// # Errors
 /// A sentence that says why there are none.
@@ -24,7 +24,7 @@ pub(crate) fn members(group: &Path) -> Result<Vec<u32>, String> {
     )?;
     let mut members: Vec<u32> = Vec::new();
     for entry in WalkDir::new(&directory).follow_links(false) {
-        // A group that is removed meanwhile has no members any more.
+        // A group that was removed meanwhile has no members.
         let Ok(entry) = entry else { continue };
         if !entry.file_type().is_file() || entry.file_name() != MEMBERS {
             continue;
@@ -33,14 +33,14 @@ pub(crate) fn members(group: &Path) -> Result<Vec<u32>, String> {
             Ok(text) => {
                 members.extend(text.lines().filter_map(|line| line.trim().parse::<u32>().ok()));
             }
-            // Threads of a threaded group are listed by the group above it.
+            // The group above a threaded group lists its threads.
             Err(_) if entry.depth() > 1 => {}
             Err(error) => return Err(format!("{MEMBERS} cannot be read: {error}")),
         }
     }
     members.sort_unstable();
     members.dedup();
-    // What the kernel writes for a process that this process's namespace does not show.
+    // The kernel writes 0 for a process that this process's namespace does not show.
     let hidden = members.first() == Some(&0);
     members.retain(|&member| member != 0);
     if members.is_empty() {
@@ -51,7 +51,6 @@ pub(crate) fn members(group: &Path) -> Result<Vec<u32>, String> {
     Ok(members)
 }
 
-/// The directory of a group.
 fn locate(group: &Path) -> Option<PathBuf> {
     let is_group = |directory: &PathBuf| directory.join(MEMBERS).is_file();
     let as_given = group.to_path_buf();

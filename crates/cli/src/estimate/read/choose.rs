@@ -1,4 +1,4 @@
-//! Choosing processes: by number, by name, by control group, or all there are; and which are refused.
+//! Chooses processes: by number, by name, by control group, or all; and lists those that are refused.
 
 use std::{fs, path::Path};
 
@@ -15,7 +15,6 @@ use crate::estimate::{
 };
 
 impl Discovery {
-    /// Adds one process that the user named.
     pub(crate) fn add_process(&mut self, process_id: u32) {
         match look(process_id) {
             // A thread's number stands for its process, and each counts once.
@@ -25,7 +24,7 @@ impl Discovery {
         }
     }
 
-    /// Adds every process that may be read; the others are listed.
+    /// Adds every process that may be read; lists the others.
     pub(crate) fn add_every_process(&mut self) {
         let all = match processes() {
             Ok(all) => all,
@@ -41,12 +40,12 @@ impl Discovery {
                 Err((name, refusal)) => self.refuse(label(process_id, &name), &refusal, false),
             }
         }
-        // The last to be listed: there are many, and none is missed.
+        // Kernel threads are listed last: there are many, and none is missed.
         for (process_id, (name, refusal)) in kernel_threads {
             self.refuse(label(process_id, &name), &refusal, false);
         }
         if !self.has_mappings() {
-            // Not to be allowed any process at all is what the user will want to know.
+            // If no process may be read, the user wants to know.
             self.skipped.iter_mut().for_each(|skipped| skipped.failed = true);
         }
     }
@@ -80,7 +79,7 @@ impl Discovery {
         }
     }
 
-    /// Adds the processes of a group that the user named. One that has ended since the group was listed is no member.
+    /// Adds the processes of a group that the user named. A process that has ended since is no member.
     fn add_members(&mut self, members: Vec<u32>) {
         for process_id in members {
             match look(process_id) {
@@ -95,8 +94,8 @@ impl Discovery {
         }
     }
 
-    /// Several processes count what they share once, so that a sample is not planned for memory that is not there. A
-    /// kernel that does not say is taken at the sum.
+    /// Counts shared memory of several processes once, so that no sample is planned for memory that does not exist.
+    /// Where the kernel does not say, the sum stays.
     pub(crate) fn expect_shared_memory_once(&mut self) {
         let candidates =
             || self.sources.iter().filter(|source| matches!(source, Source::Process(_)));
@@ -135,15 +134,15 @@ impl Discovery {
     }
 }
 
-/// Whether the program of a process is a file of this name. Its own name may be another, and is cut after 15 bytes.
+/// Whether a process executes a file of this name. Its own name may differ, and is cut after 15 bytes.
 fn executes(process_id: u32, name: &str) -> bool {
     let program = fs::read_link(format!("/proc/{process_id}/exe")).unwrap_or_default();
-    // What the kernel adds where the file was replaced, as by an upgrade.
+    // The kernel adds this suffix where the file was replaced, as by an upgrade.
     let program = program.file_name().and_then(|file| file.to_str()).unwrap_or_default();
     program.strip_suffix(" (deleted)").unwrap_or(program) == name
 }
 
-/// Describes a process that can be read; else says why not, with its name where that is known.
+/// Describes a process that can be read; else returns the reason, with its name where that is known.
 fn look(process_id: u32) -> Result<ProcessStatus, (String, Refusal)> {
     let status =
         status(Process::Id(process_id)).map_err(|error| (String::new(), Refusal::from(error)))?;
@@ -154,7 +153,7 @@ fn look(process_id: u32) -> Result<ProcessStatus, (String, Refusal)> {
     } else if status.process_id == std::process::id() {
         Refusal::Itself
     } else {
-        // Opened again when its turn comes: with many processes the files would be too many.
+        // Its turn opens it again: with many processes, too many files would be open.
         match Live::open(status.process_id) {
             Ok(_) => return Ok(status),
             Err(error) => error.into(),

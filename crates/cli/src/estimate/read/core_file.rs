@@ -1,20 +1,16 @@
-//! What a core file (ELF) has of a process: which of its segments are private memory, and whose they were.
+//! Reads from a core file (ELF) which segments are private memory, and whose process they belonged to.
 //!
-//! A segment `PT_LOAD` counts as private anonymous memory if the process could write to it and the list of mapped files,
-//! the note `NT_FILE`, does not name its addresses. That leaves out the code and data of the program and its libraries
-//! (also the data pages that the process had changed: a core file does not tell them from the others), files mapped into
-//! memory, and shared memory, which the kernel lists there too. Without the note, every writable segment counts, and the
-//! report says so.
+//! A `PT_LOAD` segment counts as private anonymous memory if it is writable and the note `NT_FILE` does not list its
+//! addresses. `NT_FILE` lists programs, libraries, mapped files and shared memory; changed data pages of these are not
+//! told apart. Without the note, every writable segment counts, and the report says so.
 //!
-//! The memory of a whole machine (by a hypervisor, or of a kernel that crashed) has the same format and none of the notes
-//! about a process. Its segments have no flags, or name the same page of memory at several addresses. Then all of it counts,
-//! each byte of the file once, by its physical address.
+//! A dump of a whole machine has no notes about a process, and its segments have no flags or name the same page of
+//! memory at several addresses. Then each byte of the file counts once, by its physical address.
 //!
-//! What the notes say is read by [`core_notes`](super::core_notes).
+//! [`core_notes`](super::core_notes) reads the notes.
 //!
-//! The file is untrusted: every length is held against the file's before it is used, nothing is allocated by what a field
-//! claims alone, and segments that overlap or do not fit into the file make it a damaged or a truncated one. The headers are
-//! read by the `object` crate. Formats: `elf(5)`, `core(5)`.
+//! The file is untrusted: every length is compared with the file's before use, and no field alone sizes an allocation.
+//! Overlapping or exceeding segments make it damaged or truncated. Formats: `elf(5)`, `core(5)`.
 
 use std::{
     fs::File,
@@ -31,34 +27,31 @@ use object::{
 
 use crate::estimate::read::{core_error::CoreError, core_notes::Notes, extents::Extents};
 
-/// `e_type` of a core file.
 const ET_CORE: u16 = 4;
 const CLASS_64: u8 = 2;
 const LITTLE_ENDIAN: u8 = 1;
 /// The length of the ELF header of 64-bit files.
 const HEADER_BYTES: u64 = 64;
 
-/// More segments than any process may have mappings by default (65530), by far.
+/// Far more segments than a process may have mappings by default (65530).
 const SEGMENTS_MAX: u32 = 1 << 20;
 
-/// A core file whose headers make sense.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CoreFile {
     pub(crate) path: PathBuf,
     pub(crate) process_id: Option<u32>,
-    /// The name of the process, or of the file if that is not known.
+    /// The name of the process, or of the file if the process's is unknown.
     pub(crate) name: String,
     /// The private segments, by address.
     pub(crate) segments: Vec<Segment>,
-    /// About how much of them is data, and no hole.
+    /// About how many bytes of them are data, not holes.
     pub(crate) data_bytes: u64,
-    /// Whether it is the memory of a machine, and no process's.
+    /// Whether it is the memory of a machine, not of a process.
     pub(crate) is_machine: bool,
-    /// Bytes of segments that belong to files, or to shared memory.
+    /// Bytes of segments that belong to files or to shared memory.
     pub(crate) file_bytes: u64,
-    /// Bytes of segments that are neither a file's nor writable.
+    /// Bytes of segments that belong to no file and are not writable.
     pub(crate) read_only_bytes: u64,
-    /// Whether the core file lists the mapped files.
     pub(crate) files_known: bool,
 }
 
@@ -68,7 +61,7 @@ pub(crate) struct Segment {
     pub(crate) address: u64,
     pub(crate) offset: u64,
     pub(crate) len: u64,
-    /// Whether it holds the first thread's stack.
+    /// Whether the first thread's stack lies in it.
     pub(crate) is_stack: bool,
 }
 
@@ -76,7 +69,7 @@ impl CoreFile {
     /// Reads the headers of `path`; `None` if it is no core file.
     ///
     /// # Errors
-    /// [`CoreError`] if it is one, and cannot be used.
+    /// [`CoreError`] if the core file cannot be used.
     pub(crate) fn open(path: &Path) -> Result<Option<Self>, CoreError> {
         let file = File::open(path)?;
         if !is_core(&file)? {
@@ -142,13 +135,13 @@ impl CoreFile {
     }
 }
 
-/// Whether no segment says what may be done with it, or two of them are the same bytes of the file: a process has no such.
+/// Whether no segment has flags, or two segments are the same bytes of the file. Neither occurs in a process's core
+/// file.
 fn looks_like_a_machine(headers: &[SegmentHeader]) -> bool {
     let loads = || headers.iter().filter(|header| !header.is_note && header.len > 0);
     loads().next().is_some() && (loads().all(|header| !header.has_flags) || has_overlap(loads()))
 }
 
-/// Whether two segments share bytes of the file.
 fn has_overlap<'a>(headers: impl Iterator<Item = &'a SegmentHeader>) -> bool {
     let mut ranges: Vec<_> =
         headers.map(|header| (header.offset, header.offset + header.len)).collect();
@@ -156,8 +149,7 @@ fn has_overlap<'a>(headers: impl Iterator<Item = &'a SegmentHeader>) -> bool {
     ranges.windows(2).any(|pair| pair[0].1 > pair[1].0)
 }
 
-/// The segments of a machine, each byte of the file in one of them, by physical address; by their place in the file where
-/// the addresses do not tell them apart.
+/// The segments of a machine by physical address, then by file offset. Each byte of the file is in one of them.
 fn memory_of_machine(headers: &[SegmentHeader]) -> Vec<Segment> {
     let mut loads: Vec<_> =
         headers.iter().filter(|header| !header.is_note && header.len > 0).collect();
@@ -180,7 +172,7 @@ fn memory_of_machine(headers: &[SegmentHeader]) -> Vec<Segment> {
     segments
 }
 
-/// Whether the file says that it is a core file, of whatever system.
+/// Whether the file is a core file, of any system.
 fn is_core(file: &File) -> Result<bool, CoreError> {
     let mut ident = [0; 18];
     match file.read_exact_at(&mut ident, 0) {
@@ -202,7 +194,7 @@ fn is_core(file: &File) -> Result<bool, CoreError> {
     }
 }
 
-/// What matters of a `PT_LOAD` or `PT_NOTE`.
+/// The used fields of a `PT_LOAD` or `PT_NOTE`.
 ///
 /// # Invariants
 /// `offset + len` is within the file, and `address + memory` within 64 bits; `memory >= len`.
@@ -222,7 +214,7 @@ impl SegmentHeader {
     fn new(header: &ProgramHeader64<Endianness>, file_len: u64) -> Result<Self, CoreError> {
         let endian = Endianness::Little;
         let (offset, len) = header.file_range(endian);
-        // Memory that was not dumped lies nowhere; some writers say -1 for that.
+        // Memory that was not dumped has no offset; some writers say -1.
         let offset = if len == 0 { 0 } else { offset };
         let (address, memory) = (header.p_vaddr(endian), header.p_memsz(endian).max(len));
         let damaged = |what: &str| CoreError::Damaged(format!("{what} at address {address:#x}"));
@@ -268,7 +260,7 @@ fn program_headers(file: &File, len: u64) -> Result<Vec<SegmentHeader>, CoreErro
     headers.iter().filter(used).map(|header| SegmentHeader::new(header, len)).collect()
 }
 
-/// Each byte of a process is dumped once; a file of `len` bytes that claims more would be read for ever.
+/// Refuses segments that claim more than `len` bytes: each byte of a process is dumped once.
 fn each_byte_once<'a>(
     segments: impl Iterator<Item = &'a SegmentHeader>,
     len: u64,

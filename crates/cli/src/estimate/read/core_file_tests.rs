@@ -1,4 +1,4 @@
-//! Tests of reading core files' headers: what counts as private, and what hostile files get.
+//! Tests of reading core files' headers: what counts as private, and hostile files.
 
 use std::io::Write as _;
 
@@ -17,7 +17,6 @@ fn open(bytes: &[u8]) -> Result<Option<CoreFile>, CoreError> {
     CoreFile::open(file.path())
 }
 
-/// The bytes of the private segments together.
 fn private_bytes(core: &CoreFile) -> u64 {
     core.segments.iter().map(|segment| segment.len).sum()
 }
@@ -101,7 +100,7 @@ fn a_core_file_cut_anywhere_is_truncated_or_none() {
     }
 }
 
-/// The place of the program header number `index`, and of a field in it.
+/// The offset of a field, at `at`, in program header `index`.
 fn field(index: usize, at: usize) -> usize {
     64 + 56 * index + at
 }
@@ -261,7 +260,7 @@ fn any_byte_of_the_headers_may_be_wrong() {
         for wrong in [0x00, 0x01, 0x7f, 0x80, 0xff] {
             let mut bytes = core.clone();
             bytes[at] = wrong;
-            // Whatever it is taken for: no panic, and never more than the file has.
+            // Whatever the bytes parse as: no panic, and never more than the file has.
             if let Ok(Some(core)) = open(&bytes) {
                 assert!(private_bytes(&core) <= bytes.len() as u64, "byte {at} as {wrong:#x}");
             }

@@ -1,13 +1,13 @@
-//! What the notes of a core file say of its process.
+//! Reads the notes of a core file about its process.
 //!
 //! | note | gives |
 //! |---|---|
 //! | `NT_FILE` | the address ranges of mapped files |
-//! | `NT_AUXV` | an address in the first thread's stack (`AT_RANDOM`), by which the stack is known |
+//! | `NT_AUXV` | an address in the first thread's stack (`AT_RANDOM`), which identifies the stack |
 //! | `NT_PRPSINFO` | the process's number and name |
 //!
-//! Nothing is believed: a note that is longer than its segment, or claims more than it has, makes the file a damaged one, and
-//! no more is allocated than a bound for each kind. Formats: `elf(5)`, `core(5)`.
+//! The notes are untrusted. A note that exceeds its segment, or claims more than it has, makes the file damaged; each
+//! kind of note has a bound on what it allocates. Formats: `elf(5)`, `core(5)`.
 
 use std::{fs::File, ops::Range, os::unix::fs::FileExt as _};
 
@@ -20,25 +20,23 @@ const NOTES_MAX: u32 = 1 << 20;
 /// Addresses of mapped files: 24 bytes for each.
 const FILES_MAX: u64 = 1 << 20;
 
-/// The entry of the auxiliary vector that points into the first thread's stack.
+/// The auxiliary vector's entry that points into the first thread's stack.
 const AT_RANDOM: u64 = 25;
 /// More than any auxiliary vector has.
 const AUXV_BYTES_MAX: usize = 4096;
 
-/// What the notes say; nothing where there are none.
+/// The contents of the notes; empty where there are none.
 #[derive(Default)]
 pub(crate) struct Notes {
     pub(crate) process_id: Option<u32>,
     pub(crate) name: Option<String>,
     pub(crate) in_stack: Option<u64>,
-    /// Whether any of them is about a process.
     pub(crate) of_process: bool,
-    /// The addresses of mapped files, in order.
     pub(crate) files: Option<Vec<Range<u64>>>,
 }
 
 impl Notes {
-    /// Reads the notes in one range of the file; descriptions that are of no use are not read.
+    /// Reads the notes in one range of the file; skips the descriptions of unused kinds.
     pub(crate) fn read(&mut self, file: &File, range: Range<u64>) -> Result<(), CoreError> {
         let mut at = range.start;
         for _ in 0..NOTES_MAX {
@@ -72,7 +70,7 @@ impl Notes {
             let entry = entries.find(|entry| double_word(entry, 0) == AT_RANDOM);
             self.in_stack = entry.map(|entry| double_word(entry, 8));
         } else if kind == NT_PRPSINFO.0 && len >= 56 {
-            // Four letters of state, flags, user and group; then the number; at byte 40 the name.
+            // State, flags, user and group come first; then the number; at byte 40 the name.
             let info = read_vec(file, at, 56)?;
             self.process_id = Some(word(&info, 24)).filter(|&number| number > 0);
             let name = info[40..].split(|&byte| byte == 0).next().unwrap_or_default();
@@ -89,7 +87,8 @@ impl Notes {
     }
 }
 
-/// The address ranges in a note `NT_FILE` of `len` bytes: a count, a page size, and for each file start, end and offset.
+/// The address ranges in an `NT_FILE` note of `len` bytes: a count, a page size, and start, end and offset of each
+/// file.
 fn mapped_files(file: &File, at: u64, len: u64) -> Result<Vec<Range<u64>>, CoreError> {
     let count = double_word(&read_vec(file, at, 16)?, 0);
     if count > FILES_MAX || 16 + count * 24 > len {

@@ -1,8 +1,8 @@
-//! Reading the private segments of a core file: each page that belongs to the sample once, holes not at all.
+//! Reads the private segments of a core file: each page that belongs to the sample once, holes not at all.
 //!
-//! Where a process had no page, the kernel and gdb leave a hole in the core file. Such pages took no memory, so they are
-//! left out and their bytes are counted apart. A core file that was written or copied without holes, or lies on a file system
-//! that knows none, has pages of zeros there, which count as same-filled; they are counted as well, so that the report can
+//! Where a process had no page, the kernel and gdb leave a hole in the core file. Such pages took no memory: they are
+//! left out, and their bytes counted apart. A core file that was written or copied without holes, or lies on a file
+//! system without them, has pages of zeros there. These count as same-filled, and also apart, so that the report can
 //! say so.
 
 use std::{fs::File, os::unix::fs::FileExt as _};
@@ -24,10 +24,10 @@ use crate::{
     progress::Progress,
 };
 
-/// How many pages are read between two moves of the progress bar.
+/// How many pages pass between two updates of the progress bar.
 const PAGES_PER_TICK: u64 = 256;
 
-/// Reads a core file as the source `ordinal` of the spool. What was read until it stopped counts.
+/// Reads a core file as the source `ordinal` of the spool. Pages read before a failure count.
 pub(crate) fn read(
     core: &CoreFile,
     (ordinal, per_mapping): (u32, bool),
@@ -108,10 +108,10 @@ struct SegmentReader<'a> {
     spool: &'a mut Spool,
     progress: &'a Progress,
     extents: Extents,
-    /// Of the segment at hand.
+    /// Of the current segment.
     pages: u64,
     bytes: u64,
-    /// Pages of the sample so far, and those that are nothing but zeros.
+    /// Pages of the sample so far, and those of zeros only.
     kept: u64,
     zeros: u64,
 }
@@ -125,7 +125,7 @@ impl SegmentReader<'_> {
             let len = (segment.len - done).min(PAGE as u64);
             let data = self.extents.next_data(&self.file, offset);
             if data >= offset + len {
-                // On to the page with the next data, which need not begin with it.
+                // Continue at the page with the next data, which need not begin with it.
                 done += ((data - offset) / PAGE as u64 * PAGE as u64).max(len);
                 continue;
             }

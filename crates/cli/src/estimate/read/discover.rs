@@ -1,13 +1,11 @@
-//! Finding the files: paths as given become a list of regular files, each once, and a list of what was skipped and why.
-//! Processes are looked up by [`choose`](super::choose).
+//! Finds the files: turns the given paths into a list of regular files, each once, and a list of skipped ones with the
+//! reason. [`choose`](super::choose) looks up processes.
 //!
-//! A path that the user named is followed if it is a symbolic link; links inside a directory are not, so there are no
-//! loops; nor are `/proc` and `/sys` entered on the way. A file that is reached twice (by a hard link, or by two paths) is
-//! measured once; [`identity`](super::identity) says how that is known. Within a directory the order is that of the names,
-//! so the same tree gives the same ordinals, and with them the same sample.
+//! A named symbolic link is followed; links inside a directory are not, so there are no loops. `/proc` and `/sys` are
+//! not entered. [`identity`](super::identity) recognises a file that is reached twice. A directory is read in the order
+//! of names, so the same tree gives the same ordinals and the same sample.
 //!
-//! The plan of the sample goes by what is found here, so it has to be there: each file is opened once to see that it can
-//! be, and of a file with holes only its data counts.
+//! For the plan of the sample each file is opened once, and only data counts, not holes.
 
 use std::{
     fs::{self, File, FileType, Metadata},
@@ -31,35 +29,32 @@ use crate::estimate::{
     result::skipped::Skipped,
 };
 
-/// Why a file is left out the second time.
 const REPEATED: &str = "a repeated file, reached before by another path";
 
-/// What there is to read, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     pub(crate) sources: Vec<Source>,
     pub(crate) skipped: Vec<Skipped>,
-    /// The data of all files and processes together, about; streams not counted.
+    /// About how much data all files and processes have together, without streams.
     pub(crate) known_bytes: u64,
 }
 
-/// One thing to read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A regular file with this much data, about.
+    /// A regular file with about this much data.
     File { path: PathBuf, data_bytes: u64 },
-    /// A regular file that claims to be empty, as those of `/proc` do, and was named by the user.
+    /// A regular file that the user named and that claims to be empty, as those of `/proc` do.
     Stream { path: PathBuf },
     /// Standard input.
     Stdin,
     /// A running process.
     Process(Candidate),
-    /// What a core file has of a process; named by the user.
+    /// A process's memory in a core file that the user named.
     Core(CoreFile),
 }
 
 impl Discovery {
-    /// Walks all inputs, directories without what `walk` leaves out.
+    /// Walks all inputs; directories without the entries that `walk` excludes.
     pub(crate) fn walk(inputs: &[Input], walk: &Walk) -> Self {
         let mut discovery = Self::default();
         let mut seen = Seen::new(inputs.len());
@@ -67,7 +62,7 @@ impl Discovery {
             match input {
                 Input::Stdin => discovery.sources.push(Source::Stdin),
                 Input::Path(path) => discovery.add_named(path, walk, &mut seen),
-                // Each was put in the place of its list before.
+                // `expand` replaced each list before.
                 Input::List(list) => discovery.skip(list, "a list of inputs".to_owned(), true),
                 Input::Process(process_id) => discovery.add_process(*process_id),
                 Input::ProcessName(name) => discovery.add_processes_named(name),
@@ -79,7 +74,6 @@ impl Discovery {
         discovery
     }
 
-    /// A path that the user named.
     fn add_named(&mut self, path: &Path, walk: &Walk, seen: &mut Seen) {
         match fs::metadata(path) {
             Err(error) => self.fail(path, &error),
@@ -95,7 +89,7 @@ impl Discovery {
         }
     }
 
-    /// A file that the user named: a core file is read as the process that it was.
+    /// Adds a file that the user named; a core file becomes the process that it was.
     fn add_named_file(&mut self, path: &Path, metadata: &Metadata, seen: &mut Seen) {
         if !seen.is_new(Identity::from(metadata), || place_of(path)) {
             return self.skip(path, REPEATED.to_owned(), false);
@@ -122,7 +116,7 @@ impl Discovery {
                 let why = format!("{error}; to measure its bytes: `pagefold estimate - < FILE`");
                 self.skip(path, why, true);
             }
-            // No core file, or not readable at all: said where every file's fate is.
+            // It is no core file, or not readable: `add_file` reports that as for any file.
             Ok(None) | Err(CoreError::Io(_)) => self.add_file(path, metadata, true),
         }
     }
@@ -170,7 +164,7 @@ impl Discovery {
         }
     }
 
-    /// Lists what is left out of a directory because the user wants it so, or because the kernel makes it up.
+    /// Lists directory entries that the user excludes, or that the kernel generates.
     fn leave_out(&mut self, entry: &DirEntry, root: &Path, named: &Metadata, walk: &Walk) -> bool {
         let (path, kind) = (entry.path(), entry.file_type());
         let elsewhere = || entry.metadata().is_ok_and(|found| found.dev() != named.dev());
@@ -209,17 +203,14 @@ impl Discovery {
         self.skipped.push(Skipped { what: path.display().to_string(), why, failed });
     }
 
-    /// Whether there is a source of unknown length.
     pub(crate) fn has_stream(&self) -> bool {
         self.sources.iter().any(|source| matches!(source, Source::Stream { .. } | Source::Stdin))
     }
 
-    /// Whether there is a source that has mappings.
     pub(crate) fn has_mappings(&self) -> bool {
         self.sources.iter().any(|source| matches!(source, Source::Process(_) | Source::Core(_)))
     }
 
-    /// The processes among the sources.
     pub(crate) fn processes(&self) -> Vec<Candidate> {
         let processes = self.sources.iter().filter_map(|source| match source {
             Source::Process(candidate) => Some(candidate.clone()),
@@ -228,7 +219,6 @@ impl Discovery {
         processes.collect()
     }
 
-    /// The pages that the files and processes have together.
     pub(crate) fn known_pages(&self) -> u64 {
         let pages = |source: &Source| match source {
             Source::File { data_bytes, .. } => data_bytes.div_ceil(PAGE as u64),
@@ -246,26 +236,26 @@ impl From<&Metadata> for Identity {
     }
 }
 
-/// About how much data a file has that can be opened: its length, or less if it has holes.
+/// About how much data a file has: its length, or less if it has holes. The file must open.
 fn data_bytes(path: &Path, metadata: &Metadata) -> io::Result<u64> {
     /// Holes of shorter files do not matter to the plan.
     const SHORT: u64 = 64 << 10;
     let file = File::open(path)?;
     let len = metadata.len();
-    // The number of blocks does not tell: preallocated files have them all, compressed ones less than they have data.
+    // The block count does not tell: a preallocated file has all its blocks, a compressed one fewer than its data.
     if len <= SHORT { Ok(len) } else { Ok(Extents::new(&file)?.data_bytes(&file, 0..len)) }
 }
 
-/// Whether a directory belongs to `/proc` or `/sys`. Nothing is stored there, some of its files never end, and one
-/// claims 128 TiB.
+/// Whether a directory belongs to `/proc` or `/sys`. They store nothing, some of their files never end, and one claims
+/// 128 TiB.
 fn is_generated(directory: &Path) -> bool {
     const SYSFS_MAGIC: FsWord = 0x6265_6572;
-    // A directory that gives no answer is walked, and says for itself what is wrong.
+    // A directory that does not answer is walked, and reports its own error.
     statfs(directory)
         .is_ok_and(|file_system| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&file_system.f_type))
 }
 
-/// What a file that is not a regular one is, in words.
+/// Names the type of a file that is not a regular one.
 fn special(kind: FileType) -> &'static str {
     if kind.is_symlink() {
         "a symbolic link, not followed"

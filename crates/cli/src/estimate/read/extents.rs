@@ -1,17 +1,17 @@
-//! Which parts of a file have data. The rest are holes: nothing is stored there, and reading gives zeros.
+//! Finds the parts of a file that have data. The rest are holes: nothing is stored there, and reads give zeros.
 //!
-//! A hole is no content that anything could save memory on, and a sparse file may claim a thousand times what it has. So
-//! holes are neither planned for, nor read, nor in the figures; their bytes are counted apart. A page counts as soon as one
-//! of its bytes has data. A file system that knows no holes says that all is data.
+//! A hole has no content to save memory on, and a sparse file may claim a thousand times its data. So holes are not
+//! planned for, read, or included in the figures; their bytes are counted apart. A page counts if any of its bytes has
+//! data. On a file system without holes, all is data.
 
 use std::{fs::File, io, ops::Range};
 
 use rustix::fs::{SeekFrom, seek};
 
-/// The most parts that are looked at to find out how much of a file is data; beyond, the rest counts as being alike.
+/// The most parts that `data_bytes` looks at; it takes the rest of the file as being alike.
 const PARTS_MAX: usize = 65_536;
 
-/// The data of one file, as it was when it was opened.
+/// The data of one file, as of its opening.
 #[derive(Debug)]
 pub(crate) struct Extents {
     len: u64,
@@ -33,7 +33,7 @@ impl Extents {
         self.len
     }
 
-    /// Where the file has data at or behind `offset`; its end if there is none.
+    /// The first offset with data, from `offset` on; the file's end if there is none.
     pub(crate) fn next_data(&mut self, file: &File, offset: u64) -> u64 {
         if !(self.found.start <= offset && offset < self.found.end) {
             self.found = part_behind(file, offset, self.len);
@@ -64,7 +64,8 @@ impl Extents {
 fn part_behind(file: &File, offset: u64, len: u64) -> Range<u64> {
     match seek(file, SeekFrom::Data(offset)) {
         Ok(start) => {
-            // Where it cannot be told the part reaches the end; a part is never empty, so that every search goes on.
+            // If the hole cannot be found, the part reaches the end. A part is never empty, so that every search goes
+            // on.
             let end = seek(file, SeekFrom::Hole(start)).unwrap_or(len);
             start..end.max(start + 1)
         }

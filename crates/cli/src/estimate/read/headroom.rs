@@ -1,13 +1,13 @@
-//! How much memory the command may take: the least of what the machine, each cgroup, and the limits of the process leave.
+//! How much memory the command may take: the least that the machine, each cgroup and the process's limits leave.
 //!
 //! | bound | what is left |
 //! |---|---|
-//! | the machine | `MemAvailable` of `/proc/meminfo`: what can be had without swapping |
-//! | each cgroup, of version 1 and 2, and each level above it | its bound, less its use, and what can be dropped of that added again |
+//! | the machine | `MemAvailable` of `/proc/meminfo`: memory that is free without swapping |
+//! | each cgroup (version 1 and 2), and each level above it | its bound, less its use that cannot be dropped |
 //! | `RLIMIT_DATA` (`ulimit -d`) | the limit, less `VmData` |
-//! | `RLIMIT_AS` (`ulimit -v`) | address space: how much a pool reserves is the pool's business, so it is tried ([`holds`]) |
+//! | `RLIMIT_AS` (`ulimit -v`) | address space: a pool decides how much it reserves, so [`holds`] tries it |
 //!
-//! Beyond the first the process would drive the machine into swapping; beyond a cgroup's bound it is killed.
+//! Beyond the first bound the machine swaps; beyond a cgroup's bound the kernel kills the process.
 
 use std::{fs, hint::black_box};
 
@@ -20,29 +20,27 @@ use crate::estimate::{
     pool::{build_pool, limit_for},
 };
 
-/// What the command takes beside the sample and the pool: its program, contexts of codecs, stacks.
+/// Memory beside the sample and the pool: the program, codec contexts, stacks.
 const BASE_BYTES: u64 = 40 << 20;
 
-/// What a thread takes, with a stack that it hardly uses, and its histograms.
+/// Memory of a thread: a stack that it hardly uses, and its histograms.
 const THREAD_BYTES: u64 = 256 << 10;
 
-/// What is kept of a page to know it again in another process, while the table that has it grows.
+/// Memory for recognising one page in another process, while the table grows.
 const SHARED_PAGE_BYTES: u64 = 64;
 
-/// For each byte of a sample that does not compress at all: its own place, that in the pool, and a share of bookkeeping.
+/// Memory for each byte of an incompressible sample: in the sample, in the pool, and a share of bookkeeping.
 const BYTES_A_BYTE: f64 = 2.1;
 
-/// Address space of an arena of the C library's malloc, which each thread has up to some.
+/// Address space of a malloc arena of the C library; each thread has one, up to a maximum.
 const ARENA_ADDRESSES: usize = 64 << 20;
 const ARENAS_MAX: usize = 16;
 
-/// Memory that can be had, and what bounds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Headroom {
     pub(crate) bytes: u64,
-    /// In words, behind "the memory that .. leaves".
+    /// The words for "the memory that .. leaves".
     pub(crate) bound: String,
-    /// Whether address space has a bound as well.
     pub(crate) addresses_bounded: bool,
 }
 
@@ -65,8 +63,8 @@ impl Headroom {
         Ok(Self { bytes, bound, addresses_bounded: bounded(Resource::As).is_some() })
     }
 
-    /// The largest sample for which there is room together with a pool of pages that do not compress; `shared_pages` is how
-    /// many pages are kept track of because several processes may have them.
+    /// The largest sample for which there is room, together with a pool of incompressible pages. `shared_pages` is the
+    /// number of pages that are tracked because several processes may have them.
     pub(crate) fn sample_max(&self, threads: usize, shared_pages: u64) -> u64 {
         let base = BASE_BYTES.saturating_add(THREAD_BYTES.saturating_mul(threads as u64));
         let known = SHARED_PAGE_BYTES.saturating_mul(shared_pages);
@@ -80,24 +78,23 @@ impl Headroom {
 /// Whether there is address space for a sample of this many bytes and for each pool of it, one at a time.
 pub(crate) fn holds(sample: usize, config: &EstimateConfig) -> bool {
     let threads = config.threads.get();
-    // One more for the thread that waits for Ctrl-C, which may have it already.
+    // One more for the thread that waits for Ctrl-C, which may have its arena already.
     let arenas = (threads + 1).min(ARENAS_MAX) * ARENA_ADDRESSES;
     let spare = arenas + sample / 16;
     let (mut pages, mut rest) = (Vec::<u8>::new(), Vec::<u8>::new());
     let reserved = fallible(|| {
         pages.try_reserve_exact(sample).is_ok() && rest.try_reserve_exact(spare).is_ok()
     });
-    // Beside the pools lies what `build_pool` sets aside.
+    // `build_pool` sets aside more beside the pools.
     let limit = config.limit.unwrap_or_else(|| limit_for(sample.div_ceil(PAGE)));
     let pool_fits =
         || config.allocators.iter().all(|&name| build_pool(config, name, limit).is_ok());
     let holds = reserved && pool_fits();
-    // Held until here, whatever an optimiser thinks of memory that is never written.
+    // Keeps both allocated until here: an optimiser may drop memory that is never written.
     black_box((&pages, &rest));
     holds
 }
 
-/// `MemAvailable` of the system.
 fn available_memory() -> Result<u64, EstimateError> {
     let unknown = |why: String| EstimateError::AvailableMemory(why);
     fs::metadata("/proc/meminfo").map_err(|error| unknown(error.to_string()))?;
@@ -105,7 +102,7 @@ fn available_memory() -> Result<u64, EstimateError> {
         .ok_or_else(|| unknown("it has no line `MemAvailable:` in kB".to_owned()))
 }
 
-/// The bytes of a line `NAME NUMBER kB`.
+/// Reads the bytes of a line `NAME NUMBER kB`.
 fn field(file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;

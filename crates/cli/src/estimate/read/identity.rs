@@ -1,39 +1,36 @@
-//! Whether a file was met before: by another path, or by another of its names.
+//! Recognises a file that was met before: by another path, or by another of its names.
 //!
-//! Device and inode look like an identity and are none everywhere: network and stacked file systems have files of their
-//! own that share both. Only a file with several names (a link count above 1) is looked up by them, so they are as
-//! reliable as the count. A file with one name is met twice only where inputs overlap, and is known by where it really lies.
+//! Device and inode do not identify a file everywhere: on network and stacked file systems, different files may share
+//! both. So only a file with several names (a link count above 1) is looked up by them. A file with one name is met
+//! twice only where inputs overlap, and is recognised by its real path.
 
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
 };
 
-/// The files that were met so far.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     linked: HashSet<(u64, u64)>,
     places: HashSet<PathBuf>,
-    /// Whether inputs may overlap; else no place comes twice, and none is kept.
+    /// Whether inputs may overlap; else no path comes twice, and none is kept.
     several_inputs: bool,
 }
 
-/// What a file system says of a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    /// How many names it has.
     pub(crate) links: u64,
 }
 
 impl Seen {
-    /// Nothing yet; `inputs` will be walked.
+    /// Starts without files; `inputs` will be walked.
     pub(crate) fn new(inputs: usize) -> Self {
         Self { several_inputs: inputs > 1, ..Self::default() }
     }
 
-    /// Takes note of a file, and says whether it is new. `place` is its path without symbolic links.
+    /// Records a file, and says whether it is new. `place` is its path without symbolic links.
     pub(crate) fn is_new(&mut self, file: Identity, place: impl FnOnce() -> PathBuf) -> bool {
         if file.links > 1 {
             self.linked.insert((file.device, file.inode))
@@ -43,7 +40,7 @@ impl Seen {
     }
 }
 
-/// Where a path leads, links followed; the path itself where that cannot be found out.
+/// Resolves the symbolic links of a path; returns the path itself if that fails.
 pub(crate) fn place_of(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

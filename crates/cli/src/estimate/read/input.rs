@@ -1,8 +1,8 @@
-//! Reading the input: every page that belongs to the sample is read exactly once, into the spool.
+//! Reads the input: every page that belongs to the sample exactly once, into the spool.
 //!
-//! A file is taken at the length it has when it is opened. If it shrinks meanwhile, the pages that are gone are not
-//! counted; if it grows, the growth is not read. Holes are left out, and counted apart. A file that fails in the middle keeps the pages that were read, and
-//! is listed as skipped from there on.
+//! A file counts at its length when it is opened: growth is not read, and pages missing after a shrink are not counted.
+//! Holes are counted apart. If a read fails in the middle, the pages read so far stay, and the rest is listed as
+//! skipped.
 
 use std::{
     fs::File,
@@ -36,36 +36,31 @@ use crate::{
     progress::Progress,
 };
 
-/// How many pages are read between two moves of the progress bar.
+/// How many pages pass between two updates of the progress bar.
 const PAGES_PER_TICK: u64 = 256;
 
-/// The input, read.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    /// The pages that were kept.
     pub spool: Spool,
-    /// What is not in the figures.
     pub skipped: Vec<Skipped>,
     /// The bytes of the whole input, as far as it could be read.
     pub total_bytes: u64,
-    /// The pages of the whole input.
     pub total_pages: u64,
-    /// The bytes of files' holes, of which nothing was read.
+    /// The bytes of holes in files; they are not read.
     pub hole_bytes: u64,
     /// Files and streams that were read; core files are processes.
     pub files: u64,
-    /// Processes and core files of which there is at least a page.
+    /// Processes and core files with at least one page.
     pub processes: Vec<ProcessSummary>,
-    /// The most that is kept.
     pub cap: u64,
-    /// What leaves no room for as much as is kept by default.
+    /// The bound that leaves no room for the default sample.
     pub bound: Option<String>,
 }
 
 /// Finds and reads the input.
 ///
 /// # Errors
-/// When nothing can be read, when there is nothing to read, or when the sample does not fit.
+/// When nothing can be read, when the input is empty, or when the sample does not fit.
 pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sample, EstimateError> {
     let discovery = Discovery::walk(&config.inputs, &config.walk);
     let sharing = if config.shared { discovery.processes() } else { Vec::new() };
@@ -104,7 +99,6 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
 }
 
 impl Sample {
-    /// What was read, for the report.
     pub(crate) fn summary(&mut self, config: &EstimateConfig) -> InputSummary {
         let processes = std::mem::take(&mut self.processes);
         InputSummary {
@@ -120,7 +114,7 @@ impl Sample {
             sample_asked: matches!(config.sampling, Sampling::Fraction(_)),
             sample_max: self.cap,
             sample_bound: self.bound.clone(),
-            // Beside the figures; a system that does not say costs nothing but this line.
+            // Not part of the figures; a system that does not say omits only this line.
             compressed_swap: processes
                 .iter()
                 .any(|process| process.process_id.is_some() && process.core.is_none())
@@ -132,13 +126,12 @@ impl Sample {
         }
     }
 
-    /// Holes of files and of core files.
     fn holes(&self) -> u64 {
         let of_cores = |process: &ProcessSummary| process.beside.holes.unwrap_or(0);
         self.hole_bytes + self.processes.iter().map(of_cores).sum::<u64>()
     }
 
-    /// An input that gives no figures at all is a failure with a reason.
+    /// An input without any figures is a failure with a reason.
     fn check(self) -> Result<Self, EstimateError> {
         if self.spool.len() > 0 {
             return Ok(self);
@@ -163,15 +156,12 @@ impl Sample {
 struct Reader<'a> {
     sample: Sample,
     progress: &'a Progress,
-    /// Whether the mappings of a process are told apart.
     per_mapping: bool,
 }
 
-/// Why a source ended early.
 enum Ended {
-    /// It cannot be read (any further); the others can.
+    /// It cannot be read (any further); the other sources can.
     Source(io::Error),
-    /// The whole measurement cannot go on.
     All(EstimateError),
 }
 
@@ -229,7 +219,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the sampled pages of a regular file, each where it lies, and leaves out its holes.
+    /// Reads the sampled pages of a regular file, each at its offset, and leaves out holes.
     fn read_file(&mut self, ordinal: u32, path: &Path) -> Result<(), Ended> {
         let file = File::open(path)?;
         let mut extents = Extents::new(&file)?;
@@ -240,7 +230,7 @@ impl Reader<'_> {
             let offset = page_no * PAGE as u64;
             let data = extents.next_data(&file, offset);
             if data >= len || data - offset >= PAGE as u64 {
-                // On to the page with the next data, which need not begin with it.
+                // Continue at the page with the next data, which need not begin with it.
                 page_no = if data >= len { pages } else { data / PAGE as u64 };
                 self.sample.hole_bytes += (page_no * PAGE as u64).min(len) - offset;
                 continue;
@@ -279,7 +269,7 @@ impl Reader<'_> {
         self.add_process(found, label, candidate.named)
     }
 
-    /// Counts what a process or a core file gave, and lists it if that was not all.
+    /// Counts the pages of a process or a core file, and lists it as skipped if it was not read to its end.
     fn add_process(
         &mut self,
         (summary, outcome): (ProcessSummary, Result<(), Stopped>),
@@ -311,7 +301,6 @@ impl Reader<'_> {
         self.read_stream(ordinal, File::open(path)?)
     }
 
-    /// Reads a stream to its end.
     fn read_stream(&mut self, ordinal: u32, mut stream: impl Read) -> Result<(), Ended> {
         let mut page = [0; PAGE];
         for page_no in 0.. {

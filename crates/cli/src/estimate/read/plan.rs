@@ -1,7 +1,7 @@
-//! How large the sample is: decided by what is known before anything is read.
+//! Decides how large the sample is, before anything is read.
 //!
-//! It takes as much memory as leaves room for a pool of pages that do not compress ([`Headroom`]). Where address space is
-//! bounded, it is tried what fits.
+//! The sample leaves room for a pool of incompressible pages ([`Headroom`]). Where address space is bounded, the plan
+//! tries what fits.
 
 use crate::estimate::{
     config::{DEFAULT_SAMPLE, EstimateConfig, PAGE, Sampling},
@@ -13,28 +13,25 @@ use crate::estimate::{
     },
 };
 
-/// Keeps a sample that was planned for a cap from going over it by chance: sampling a quarter of a million pages
-/// strays by some 0.2 %.
+/// Keeps a sample from exceeding its cap by chance: a sample of a quarter of a million pages strays by some 0.2 %.
 const MARGIN: f64 = 0.99;
 
-/// Samples that are not made smaller for want of address space.
+/// Samples of this size are not made smaller for want of address space.
 const SMALLEST: u64 = 1 << 20;
 
-/// How much is kept.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) fraction: f64,
     pub(crate) room: Room,
-    /// The bytes that will be kept, about.
+    /// About how many bytes will be kept.
     pub(crate) expected: usize,
-    /// The most that is kept.
     pub(crate) cap: u64,
-    /// What leaves no room for more; `None` where there is room for all that is kept by default.
+    /// The bound that leaves no room for more; `None` where the default sample fits.
     pub(crate) bound: Option<String>,
 }
 
 impl Plan {
-    /// Decides for what was found.
+    /// Decides from the findings.
     ///
     /// # Errors
     /// When there is no room for the sample that was asked for, or for any.
@@ -44,7 +41,7 @@ impl Plan {
         headroom: &Headroom,
     ) -> Result<Self, EstimateError> {
         let known = discovery.known_bytes;
-        // Which of the pages are shared is not known yet; all of them may be.
+        // Which pages are shared is unknown yet; all of them may be.
         let shared_pages = if config.shared { known.div_ceil(PAGE as u64) } else { 0 };
         let fits = headroom.sample_max(config.threads.get(), shared_pages);
         let most = match config.sampling {
@@ -74,7 +71,7 @@ impl Plan {
                 (fraction, Room::Refuse { bytes })
             }
         };
-        // A stream may fill the room, and a sample may stray a little; what is reserved and not used costs nothing.
+        // A stream may fill the room, and a sample may stray a little; unused reserved memory costs nothing.
         let expected = if discovery.has_stream() || fraction < 1.0 {
             wanted.min(cap).max(part(known, fraction))
         } else {
@@ -85,7 +82,7 @@ impl Plan {
     }
 }
 
-/// The largest sample of at most `wanted` bytes that finds address space.
+/// The largest sample of at most `wanted` bytes for which there is address space.
 fn addressable(wanted: u64, config: &EstimateConfig) -> Result<u64, EstimateError> {
     let mut sample = wanted;
     loop {
@@ -108,7 +105,7 @@ fn part(bytes: u64, fraction: f64) -> u64 {
     (bytes as f64 * fraction) as u64
 }
 
-/// The largest number of two significant digits that is not above `fraction`, which lies in (0, 1).
+/// Rounds `fraction`, in (0, 1), down to two significant digits.
 fn round_down(fraction: f64) -> f64 {
     let digits = 1.0 - fraction.log10().floor();
     let shift = 10f64.powf(digits);
@@ -196,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_finds_address_space_is_kept() {
-        // No bound here: what is asked for is had, unless no machine has that much.
+        // No bound here: every request succeeds, unless no machine has that much.
         let config = config(Sampling::Auto);
         assert_eq!(addressable(10 << 20, &config).ok(), Some(10 << 20));
         let large = addressable(1 << 60, &config).expect("a smaller one");

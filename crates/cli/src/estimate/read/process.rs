@@ -1,4 +1,4 @@
-//! A process that can be measured, and why one is not, or not to its end.
+//! A process to measure, and why a process is not measured, or not to its end.
 
 use std::io;
 
@@ -7,25 +7,22 @@ use thiserror::Error;
 
 use crate::estimate::error::EstimateError;
 
-/// A process that can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) process_id: u32,
     pub(crate) name: String,
-    /// Whether the user named it, and will want to know what became of it.
+    /// Whether the user named it, and wants to know its outcome.
     pub(crate) named: bool,
     /// Its resident anonymous memory, roughly.
     pub(crate) expected_bytes: u64,
 }
 
 impl Candidate {
-    /// What it is called in lists.
     pub(crate) fn label(&self) -> String {
         label(self.process_id, &self.name)
     }
 }
 
-/// Why a process is not measured.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
     #[error("a kernel thread, which has no memory of its own")]
@@ -60,12 +57,10 @@ impl From<ProcfsError> for Refusal {
     }
 }
 
-/// Why reading a process or a core file ended early.
 #[derive(Debug)]
 pub(crate) enum Stopped {
     /// It cannot be read (any further), for this reason; others can.
     Source(String),
-    /// The whole measurement cannot go on.
     All(EstimateError),
 }
 
@@ -95,7 +90,6 @@ impl From<EstimateError> for Stopped {
     }
 }
 
-/// What a process is called in lists.
 pub(crate) fn label(process_id: u32, name: &str) -> String {
     if name.is_empty() {
         format!("process {process_id}")

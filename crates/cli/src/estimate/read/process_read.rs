@@ -1,16 +1,16 @@
-//! Reading a process's private anonymous pages while it runs on: the page map says which they are, each one that is in the
-//! sample is read once, and the page map is asked again whether it still is what it was.
+//! Reads a running process's private anonymous pages. The page map tells which they are, and whether each is still
+//! private after it was read.
 //!
 //! ```text
 //! mappings --16 MiB of page map--> private pages --1 MiB--> read --page map again--> spool, or vanished
 //! ```
 //!
-//! The process is neither stopped nor traced, so this is no snapshot of one moment: pages come as they are when their turn
-//! comes. A page that was given back, swapped out, or shared by a fork between the two looks has *vanished*: it is counted
-//! as such and as nothing else. Pages that appear in a range after its turn are not seen.
+//! The process is neither stopped nor traced, so this is no snapshot of one moment. A page that was given back, swapped
+//! out, or shared by a fork between the two looks counts only as *vanished*. Pages that appear in a range after its
+//! turn are not seen.
 //!
-//! Beside the spool this takes the text of `smaps` while it is parsed (some 700 bytes a mapping, and about 150 for what is
-//! kept of it), 32 KiB of page map and a buffer of 1 MiB, whatever the size of the process.
+//! Memory beside the spool: some 700 bytes a mapping while `smaps` is parsed, 150 afterwards; 32 KiB of page map; a
+//! buffer of 1 MiB.
 
 use std::ops::Range;
 
@@ -34,13 +34,13 @@ use crate::{
     progress::Progress,
 };
 
-/// How much of the address space one look at the page map covers.
+/// The address space that one read of the page map covers.
 pub(crate) const WINDOW_BYTES: u64 = 16 << 20;
 
-/// How much is read before the page map is asked again.
+/// The bytes to read before the page map is read again.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
-/// Reads the private pages of `candidate` as the source `ordinal` of the spool. What was read until it stopped counts.
+/// Reads the private pages of `candidate` as the source `ordinal` of the spool. Pages read before a failure count.
 pub(crate) fn read(
     space: &impl AddressSpace,
     candidate: &Candidate,
@@ -53,7 +53,7 @@ pub(crate) fn read(
     summary.beside = beside(candidate.process_id);
     let mut reader = PageReader {
         space,
-        // A page is never larger than a chunk, whatever the system.
+        // A page is never larger than a chunk, on any system.
         page_size: usize::try_from(space.page_size()).unwrap_or(PAGE).min(CHUNK_BYTES),
         process_id: candidate.process_id,
         ordinal,
@@ -67,7 +67,7 @@ pub(crate) fn read(
     (summary, outcome)
 }
 
-/// What the kernel's counters say; nothing where the process has just ended.
+/// The kernel's counters; empty where the process has just ended.
 fn beside(process_id: u32) -> Beside {
     let Ok(status) = status(Process::Id(process_id)) else { return Beside::default() };
     Beside {
@@ -80,8 +80,8 @@ fn beside(process_id: u32) -> Beside {
     }
 }
 
-/// What a process has together with other processes, shared out, given its private bytes. `None` where the kernel does
-/// not say.
+/// The process's proportional share of memory that it shares with other processes, given its private bytes. `None`
+/// where the kernel does not say.
 fn proportional(process_id: u32, private: u64) -> Option<Proportional> {
     let usage = smaps_rollup(Process::Id(process_id)).ok()?;
     Some(Proportional {
@@ -91,12 +91,12 @@ fn proportional(process_id: u32, private: u64) -> Option<Proportional> {
     })
 }
 
-/// Pages of the system, not of 4 KiB.
+/// Counts pages of the system, not of 4 KiB.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     private: u64,
     vanished: u64,
-    /// Anonymous and not this process's alone, or the kernel's page of zeros.
+    /// Anonymous pages that other processes share, or the kernel's page of zeros.
     shared_or_zero: u64,
 }
 
@@ -108,7 +108,7 @@ struct PageReader<'a, S> {
     spool: &'a mut Spool,
     progress: &'a Progress,
     buffer: Vec<u8>,
-    /// Of the mapping at hand.
+    /// Of the current mapping.
     counts: Counts,
 }
 
@@ -120,7 +120,8 @@ impl<S: AddressSpace> PageReader<'_, S> {
         stacks.sort_unstable();
         let (mut shared, mut merged, mut locked) = (0, 0, 0);
         for (index, usage) in mappings.iter().enumerate() {
-            // Huge pages from the reserve are anonymous to the page map; they are never swapped, so nothing is to be won.
+            // The page map shows reserved huge pages as anonymous. They are never swapped, so compression saves
+            // nothing.
             if usage.usage.anonymous == 0 || usage.usage.reserved_huge > 0 {
                 continue;
             }
@@ -132,7 +133,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
             summary.pages += bytes / PAGE as u64;
             summary.bytes += bytes;
             summary.vanished_pages += counts.vanished * page_size / PAGE as u64;
-            // The page map does not tell shared pages from the page of zeros; the sum of the mapping leaves zeros out.
+            // The page map does not tell shared pages from the page of zeros; the mapping's sum excludes zeros.
             let not_private = usage.usage.anonymous.saturating_sub(bytes);
             shared += not_private.min(counts.shared_or_zero * page_size);
             merged += usage.usage.merged;
@@ -164,13 +165,13 @@ impl<S: AddressSpace> PageReader<'_, S> {
                 }
                 base += chunk.len() as u64 * page_size;
             }
-            // Only a range that is no multiple of a page could end short of this.
+            // Only a range that is no multiple of a page could end before this.
             base = base.max(stop);
         }
         Ok(())
     }
 
-    /// The page map of a range; a shorter answer is that of a process that has ended.
+    /// The page map of a range. A shorter answer means that the process has ended.
     fn look(&self, range: Range<u64>) -> Result<Vec<PagemapEntry>, ProcfsError> {
         let pages = (range.end - range.start).div_ceil(self.page_size as u64);
         let entries = self.space.entries(range)?;
@@ -180,7 +181,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
         Ok(entries)
     }
 
-    /// Reads the private pages among the pages from `base` on, of which `entries` is the first look.
+    /// Reads the private pages among the pages from `base` on; `entries` is the first look at them.
     fn read_chunk(&mut self, base: u64, entries: &[PagemapEntry]) -> Result<(), Stopped> {
         let size = self.page_size;
         let address = |page: usize| base + (page * size) as u64;
@@ -225,7 +226,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
         (first..first + parts).any(|page_no| self.spool.wants(self.ordinal, page_no))
     }
 
-    /// Reads the wanted pages into the buffer, neighbours at once, and says of each page whether it was read.
+    /// Reads the wanted pages into the buffer, neighbours at once, and returns for each page whether it was read.
     fn read_wanted(&mut self, base: u64, wanted: &[bool]) -> Result<Vec<bool>, ProcfsError> {
         let size = self.page_size;
         let mut got = vec![false; wanted.len()];
@@ -239,7 +240,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
             let run = &mut self.buffer[page * size..(page + neighbours) * size];
             let read = match self.space.read(base + (page * size) as u64, run) {
                 Ok(read) => read / size,
-                // What is no longer mapped has vanished; that no more can be read at all is another matter.
+                // Unmapped pages have vanished; other errors end the process's reading.
                 Err(ProcfsError::Io { .. }) => 0,
                 Err(error) => return Err(error),
             };
@@ -250,7 +251,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
         Ok(got)
     }
 
-    /// Gives a page that lies in the buffer to the spool.
+    /// Offers a page in the buffer to the spool.
     fn offer(&mut self, address: u64, place: usize) -> Result<(), EstimateError> {
         let first = address / PAGE as u64;
         let page = &self.buffer[place..place + self.page_size];
@@ -261,7 +262,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
     }
 }
 
-/// Resident and of no file; the kernel's page of zeros among them.
+/// Resident and of no file; includes the kernel's page of zeros.
 pub(crate) fn is_anonymous(entry: PagemapEntry) -> bool {
     entry.present() && !entry.file_or_shared()
 }

@@ -1,4 +1,4 @@
-//! Tests of reading a process: what counts, and what may happen to it meanwhile. The process is a script.
+//! Tests of reading a process: which pages count, and changes of the process meanwhile. The process is a script.
 
 use std::{
     cell::{Cell, RefCell},
@@ -38,7 +38,7 @@ impl Script {
         Self { page_size, ..Self::default() }
     }
 
-    /// Adds a range of pages in these states, of which `anonymous` are so for the kernel.
+    /// Adds a range of pages in these states; the kernel reports `anonymous` of them as anonymous.
     fn map(mut self, start: u64, states: &[u64], anonymous: u64, path: Option<&str>) -> Self {
         let mapping = Mapping {
             start,
@@ -86,7 +86,7 @@ impl AddressSpace for Script {
         Ok((0..count).map(|page| PagemapEntry::from_raw(word(page))).collect())
     }
 
-    /// Each page is filled with the number of its address.
+    /// Fills each page with the number of its address.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ProcfsError> {
         if self.ended() {
             return Err(ProcfsError::NoSuchProcess { process: Process::Id(7) });
@@ -119,7 +119,7 @@ fn read_sampled(
     let mut spool = Spool::new(Sampler::new(1, fraction), Room::Tighten { bytes: usize::MAX }, 0);
     let ordinal = spool.add_source("process 7".into()).expect("the first source");
     let candidate = Candidate {
-        // No process has this number, so the kernel says nothing of it.
+        // No process has this number, so the kernel reports nothing.
         process_id: 1 << 30,
         name: "script".to_owned(),
         named: true,
@@ -151,7 +151,7 @@ fn only_private_pages_count_and_each_has_its_own_bytes() {
 
 #[test]
 fn the_page_of_zeros_is_not_shared_memory() {
-    // The kernel's sum for the mapping knows of one page only, which is the private one.
+    // The kernel's sum for the mapping has one page only, the private one.
     let script = Script::new(SIZE).map(0x1000, &[PRIVATE, SHARED, SHARED], 1, None);
     assert_eq!(read_all(&script).1.beside.shared_anonymous, Some(0));
 }

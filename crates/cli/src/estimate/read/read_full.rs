@@ -1,4 +1,4 @@
-//! Reading as much as a source has.
+//! Reads until the buffer is full or the source ends.
 
 use std::io;
 

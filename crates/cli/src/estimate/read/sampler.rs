@@ -1,23 +1,22 @@
-//! Which pages are kept: a page's hash is compared with a threshold, so that the choice depends on nothing but the
-//! seed and the page's place, and a sample can be made smaller later without reading anything again.
+//! Chooses the pages to keep: compares a page's hash with a threshold. So the choice depends only on the seed and the
+//! page's place, and a sample can shrink later without reading again.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Keeps a pseudo-random part of all pages.
 ///
 /// # Invariants
-/// Whatever a tightened sampler takes, it took before it was tightened.
+/// A tightened sampler takes no page that it did not take before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sampler {
     seed: u64,
-    /// The largest hash that is taken.
     threshold: u64,
 }
 
 impl Sampler {
     /// Keeps each page with the probability `fraction`; 1 keeps every page.
     pub(crate) fn new(seed: u64, fraction: f64) -> Self {
-        // 2^64 times the fraction, less one; the cast saturates, which makes 1.0 the largest hash there is.
+        // 2^64 times the fraction, less one; the cast saturates, so 1.0 gives the largest hash.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -30,12 +29,11 @@ impl Sampler {
         }
     }
 
-    /// Whether this page belongs to the sample.
     pub(crate) fn takes(self, source: u32, page_no: u64) -> bool {
         self.threshold == u64::MAX || self.hash(source, page_no) <= self.threshold
     }
 
-    /// Keeps seven of eight of the pages kept so far; `false` when there is nothing left to tighten.
+    /// Keeps seven of eight of the pages kept so far; `false` when it cannot tighten further.
     pub(crate) fn tighten(&mut self) -> bool {
         let step = (self.threshold / 8).max(1);
         let tighter = self.threshold.saturating_sub(step);

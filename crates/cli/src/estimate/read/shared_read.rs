@@ -1,17 +1,18 @@
-//! Reading the anonymous pages that several processes have together, each once: what a server that forks has before its
-//! workers write to it, and what the kernel merged.
+//! Reads the anonymous pages that several processes share, each once: pages of a forking server that its workers have
+//! not written to, and pages that the kernel merged.
 //!
 //! ```text
 //! each process: page map --> present, anonymous, not private --read--> known by its frame or content --> spool, once
 //! ```
 //!
-//! A page is known by the number of its frame. The kernel tells that to those with `CAP_SYS_ADMIN`; for everyone else it is
-//! known by its address and content: a fork leaves a page where it was, so two processes with the same bytes at the same
-//! address have the same page, or two that are alike. Merged pages lie at different addresses and then count as often.
+//! A page is identified by its frame number, which needs `CAP_SYS_ADMIN`, else by address and content: a fork leaves a
+//! page at its address, so two processes with the same bytes there have the same page, or two that are alike. Merged
+//! pages at different addresses then count as often.
 //!
-//! A page of zeros is left out: the page map does not tell it from the kernel's own page of zeros, which costs nothing.
+//! Pages of zeros are left out: the page map does not tell them from the kernel's own page of zeros, which costs
+//! nothing.
 //!
-//! Beside the spool this takes some 40 bytes for each page that is shared, and 1 MiB.
+//! Memory beside the spool: some 40 bytes for each shared page, and 1 MiB.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -34,11 +35,10 @@ use crate::{
     progress::Progress,
 };
 
-/// What the shared pages are called in lists.
 pub(crate) const NAME: &str = "shared pages";
 
-/// Reads what `processes` have together as the source `ordinal`. A process that has ended meanwhile adds nothing; the
-/// pages that it shared are read from those that are left.
+/// Reads the pages that `processes` share as the source `ordinal`. A process that has ended adds nothing; its shared
+/// pages are read from the remaining processes.
 ///
 /// # Errors
 /// [`EstimateError`] when the spool takes no more.
@@ -64,7 +64,7 @@ pub(crate) fn read(
 struct SharedReader<'a> {
     ordinal: u32,
     spool: &'a mut Spool,
-    /// What tells the pages that were met apart.
+    /// The identities of the pages met.
     known: HashSet<u128>,
     buffer: Vec<u8>,
     summary: ProcessSummary,
@@ -86,13 +86,13 @@ impl<'a> SharedReader<'a> {
                 found += self.read_range(space, usage.mapping.range())?;
             }
         }
-        // One of them even if all that it shares was met before.
+        // The process counts even if all its shared pages were met before.
         let counts = found > 0 || self.summary.pages > before;
         self.summary.shared_by = self.summary.shared_by.map(|by| by + u64::from(counts));
         Ok(())
     }
 
-    /// Reads the shared pages of a range, and says how many there are, known ones included.
+    /// Reads the shared pages of a range, and returns how many there are, known ones included.
     fn read_range(&mut self, space: &impl AddressSpace, range: Range<u64>) -> Result<u64, Stopped> {
         let page_size = space.page_size().min(CHUNK_BYTES as u64);
         let mut found = 0;
@@ -115,7 +115,7 @@ impl<'a> SharedReader<'a> {
         Ok(found)
     }
 
-    /// Reads neighbouring shared pages, and offers those that are new and still shared after it.
+    /// Reads neighbouring shared pages, and offers those that are new and still shared afterwards.
     fn read_run(
         &mut self,
         space: &impl AddressSpace,
@@ -127,14 +127,14 @@ impl<'a> SharedReader<'a> {
         let bytes = entries.len() * size;
         let got = match space.read(address, &mut self.buffer[..bytes]) {
             Ok(got) => got / size,
-            // What is no longer mapped is no longer shared.
+            // Unmapped pages are no longer shared.
             Err(ProcfsError::Io { .. }) => 0,
             Err(error) => return Err(error.into()),
         };
         let again = space.entries(address..address + bytes as u64)?;
         let mut found = 0;
         for (index, entry) in entries.iter().enumerate().take(got) {
-            // Another page has come into its place, or its last neighbour has left.
+            // Another page has taken its place, or no other process shares it any more.
             if again.get(index) != Some(entry) {
                 self.summary.vanished_pages += page_size / PAGE as u64;
                 continue;
@@ -157,12 +157,12 @@ impl<'a> SharedReader<'a> {
     }
 }
 
-/// Resident, of no file, and not one process's alone; the kernel's page of zeros among them.
+/// Resident, of no file, and shared between processes; includes the kernel's page of zeros.
 fn is_shared(entry: PagemapEntry) -> bool {
     is_anonymous(entry) && !entry.private_anonymous()
 }
 
-/// What tells pages apart: the frame, else place and content.
+/// Identifies a page: by its frame, else by address and content.
 fn identity(entry: PagemapEntry, address: u64, page: &[u8]) -> u128 {
     match entry.frame_number() {
         Some(number) => number.into(),

@@ -1,8 +1,7 @@
-//! The pages that are measured, in memory: each was read once, and every run takes the same bytes from here.
+//! The measured pages, in memory: each was read once, and every run takes the same bytes from here.
 //!
-//! Pages lie back to back at their own lengths. Beside each stands its 128-bit hash, computed when it was read;
-//! whatever comes back from a pool is held against it. Each page belongs to a group, a part of the input that results
-//! are told apart for: a process or one of its mappings. Files all belong to the first one.
+//! Pages lie back to back at their own lengths. Each has the 128-bit hash of its content, which pages from a pool are
+//! compared with. Each page belongs to a group: a process, one of its mappings, or (the first group) all files.
 
 use std::path::PathBuf;
 
@@ -12,27 +11,25 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::estimate::{error::EstimateError, read::sampler::Sampler};
 
-/// The bytes of a full page.
 pub(crate) const PAGE: usize = 4096;
 
-/// The sampled pages of an input.
 #[derive(Debug)]
 pub(crate) struct Spool {
     bytes: Vec<u8>,
     pages: Vec<Page>,
     names: Vec<PathBuf>,
-    /// The group of the pages that come next, and the last there is.
+    /// The group of the next pages, and the last group.
     group: u32,
     sampler: Sampler,
     room: Room,
 }
 
-/// How many bytes may be kept, and what happens when more are offered.
+/// How many bytes may be kept, and the reaction when more are offered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Room {
     /// The sample is made smaller.
     Tighten { bytes: usize },
-    /// The user asked for this sample: it is refused.
+    /// The user asked for this sample, so more is refused.
     Refuse { bytes: usize },
 }
 
@@ -47,7 +44,7 @@ struct Page {
 }
 
 impl Spool {
-    /// An empty spool. `expected` bytes are made room for, if they can be had at once.
+    /// An empty spool, with room for `expected` bytes if there is enough memory at once.
     pub(crate) fn new(sampler: Sampler, room: Room, expected: usize) -> Self {
         let (mut bytes, mut pages) = (Vec::new(), Vec::new());
         let _ = fallible(|| {
@@ -60,13 +57,12 @@ impl Spool {
     /// Begins a new group with the next page, and returns its number.
     ///
     /// # Errors
-    /// When there are more groups than a number holds.
+    /// When there are more groups than a number can count.
     pub(crate) fn begin_group(&mut self) -> Result<u32, EstimateError> {
         self.group = self.group.checked_add(1).ok_or(EstimateError::TooManyPages)?;
         Ok(self.group)
     }
 
-    /// How many groups there are, the first one included.
     pub(crate) fn groups(&self) -> usize {
         self.group as usize + 1
     }
@@ -97,7 +93,7 @@ impl Spool {
     /// Keeps a page if it belongs to the sample.
     ///
     /// # Errors
-    /// When the room is used up and may not be made by a smaller sample, or there is no memory.
+    /// When the room is used up and the sample may not shrink, or there is no memory.
     ///
     /// # Panics
     /// If the page is empty or longer than [`PAGE`].
@@ -124,7 +120,7 @@ impl Spool {
         self.keep_within_room()
     }
 
-    /// Takes memory for one page more of `len` bytes.
+    /// Makes room for one more page of `len` bytes.
     fn make_room(&mut self, len: usize) -> Result<(), EstimateError> {
         let full = self.bytes.capacity() - self.bytes.len() < len
             || self.pages.len() == self.pages.capacity();
@@ -132,7 +128,7 @@ impl Spool {
             return Ok(());
         }
         let (bytes, pages) = (&mut self.bytes, &mut self.pages);
-        // By an eighth, not by doubling: where address space is bounded, what is reserved and not used counts.
+        // Grows by an eighth, not by doubling: where address space is bounded, unused reserved memory counts.
         let few = (1 << 20).max(bytes.len() / 8);
         let reserved = fallible(|| {
             bytes.try_reserve_exact(len.max(few))?;
@@ -178,7 +174,6 @@ impl Spool {
         bytes.truncate(end);
     }
 
-    /// How many pages there are.
     pub(crate) fn len(&self) -> usize {
         self.pages.len()
     }
@@ -188,7 +183,7 @@ impl Spool {
         self.bytes.len() as u64
     }
 
-    /// How many of them are one repeated word.
+    /// The number of pages that are one repeated word.
     pub(crate) fn same_filled(&self) -> u64 {
         (0..self.len()).filter(|&index| same_filled(self.page(index)).is_some()).count() as u64
     }
@@ -202,12 +197,11 @@ impl Spool {
         &self.bytes[page.start..page.start + usize::from(page.len)]
     }
 
-    /// A page's length in bytes.
     pub(crate) fn page_len(&self, index: usize) -> usize {
         usize::from(self.pages[index].len)
     }
 
-    /// Whether these bytes are the ones that were read for this page.
+    /// Whether these bytes equal those that were read for this page, by hash.
     pub(crate) fn matches(&self, index: usize, bytes: &[u8]) -> bool {
         bytes.len() == self.page_len(index) && xxh3_128(bytes) == self.pages[index].hash
     }
