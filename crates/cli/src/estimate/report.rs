@@ -1,4 +1,4 @@
-//! Showing what was found: JSON or tables on stdout, at most one line on stderr, and the exit code.
+//! Prints the result: JSON or tables on stdout, at most one line on stderr, and the exit code.
 //!
 //! | module | holds |
 //! |---|---|
@@ -8,7 +8,10 @@
 //! | [`skipped`] | what was skipped, as counts by reason |
 //! | [`table`] | the tables, at most 80 columns for usual figures |
 //! | [`terminal`] | bold type, and the width of a line |
-//! | [`verdict`] | what it comes to, in sentences |
+//!
+//! [`verdict`]
+//! the conclusion, in sentences
+//!
 
 #[cfg(feature = "html")]
 pub(crate) mod html;
@@ -33,12 +36,12 @@ use crate::{
     exit::Exit,
 };
 
-/// Prints the report and says how the command ends.
+/// Prints the report and returns the exit code.
 ///
 /// # Errors
-/// When stdout cannot be written. A reader that closed the pipe is none: it has seen what it wanted.
+/// When writing to stdout fails. A pipe that the reader closed is no error.
 pub(crate) fn print(report: Report, output: Output) -> Result<Exit, EstimateError> {
-    // One write: what stderr says should not come between two lines of a table.
+    // One write, so that stderr does not come between two lines of a table.
     let mut text = Vec::new();
     if output.json {
         json::write(&report, &mut text).map_err(OutputError::from)?;
@@ -79,14 +82,14 @@ fn write_text(
     if let Some(line) = skipped::line(&report.input.skipped).filter(|_| !output.quiet) {
         writeln!(out, "{}", terminal.wrap(&line))?;
     }
-    // Each part leaves an empty line behind it for the next one.
+    // Each part ends with an empty line for the next one.
     while out.ends_with(b"\n\n") {
         out.pop();
     }
     Ok(())
 }
 
-/// What the user came for, above everything it follows from.
+/// The conclusion, above the tables it follows from.
 fn write_answer(report: &Report, terminal: Terminal, out: &mut Vec<u8>) -> io::Result<()> {
     let savings = verdict::savings(report).into_iter();
     let savings = savings.map(|sentence| terminal.bold(&terminal.wrap(&sentence)));
@@ -129,7 +132,7 @@ fn write_tables(
     Ok(())
 }
 
-/// Says on stderr, in one line, what the user must know, the gravest first; and picks the exit code for it.
+/// Writes the gravest problem to stderr, in one line, and picks its exit code.
 fn conclude(report: Report) -> Exit {
     if let Some(mismatch) = report.mismatch {
         console::complain(&format!("verification failed: {mismatch}"));

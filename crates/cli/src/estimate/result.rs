@@ -1,4 +1,4 @@
-//! What was found, as values: nothing here reads or measures.
+//! The results of a measurement, as values: this module neither reads nor measures.
 //!
 //! | module | holds |
 //! |---|---|
