@@ -159,7 +159,7 @@ impl Drop for LiveProcess {
 pub(super) struct Snapshot {
     /// Resident private anonymous pages.
     pub(super) candidates: u64,
-    /// Chosen pages that the kernel would not read out.
+    /// Chosen pages that the kernel refused to read.
     pub(super) unreadable: u64,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Beside {
     pub proportional: Option<Proportional>,
     /// Private pages that are locked in memory.
     pub locked: Option<u64>,
-    /// Private pages that the kernel merged with equal pages.
+    /// Anonymous memory that the kernel merged with equal pages.
     pub merged: Option<u64>,
     pub file: Option<u64>,
     pub shared_memory: Option<u64>,
