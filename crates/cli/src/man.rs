@@ -66,8 +66,8 @@ fn write_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     write_remarks(command, "SS", page)
 }
 
-/// What stands after the options in `--help`: a line that ends in a colon is a heading, indented ones are kept as they
-/// are, others are running text.
+/// The text after the options in `--help`: a line that ends in a colon is a heading, indented lines stay as they are,
+/// and other lines are running text.
 fn write_remarks(command: &Command, heading: &str, page: &mut Vec<u8>) -> io::Result<()> {
     let Some(remarks) = command.get_after_long_help().or_else(|| command.get_after_help()) else {
         return Ok(());

@@ -139,7 +139,7 @@ impl Job {
         progress: &Progress,
     ) -> Run {
         let watch = match self.pool {
-            // The kernel only knows of mapped memory when it was returned.
+            // The kernel reports the return of mapped memory only.
             PoolUnderTest::Allocator(_) => Watch::measuring(|| rss_anon(Process::Current).ok()),
             PoolUnderTest::Reference(_) => Watch::default(),
         };
