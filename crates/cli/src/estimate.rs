@@ -9,28 +9,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//!
-//! [`config`], [`codec_choice`], [`exclude`], [`like`], [`files0`]
-//! the request
-//!
-//!
-//! [`error`], [`html_error`]
-//! the causes of a missing report, each with its exit code
-//!
-//!
-//! [`pool`]
-//! the measured pools
-//!
+//! | [`config`], [`codec_choice`], [`exclude`], [`like`], [`files0`] | the request |
+//! | [`error`], [`html_error`] | the causes of a missing report, each with its exit code |
+//! | [`pool`] | the measured pools |
 //! | [`mod@read`] | the sample of the input |
 //! | [`mod@measure`] | the runs |
-//!
-//! [`result`]
-//! the results
-//!
-//!
-//! [`report`]
-//! their presentation
-//!
+//! | [`result`] | the results |
+//! | [`report`] | their presentation |
 
 pub(crate) mod codec_choice;
 pub(crate) mod config;

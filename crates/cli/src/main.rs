@@ -3,10 +3,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//!
-//! [`args`], [`command`]
-//! the command line, and the requested command
-//!
+//! | [`args`], [`command`] | the command line, and the requested command |
 //! | [`mod@estimate`] | reading pages, storing them in pools, reading them back, reporting |
 //! | [`allocators`] | commands about the allocators: size classes, stress, traces |
 //! | [`completions`], [`man`] | scripts for shells and the manual page, from the definitions of the arguments |

@@ -4,10 +4,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//!
-//! [`job`]
-//! one run of a fresh pool, with or without an injected bug
-//!
+//! | [`job`] | one run of a fresh pool, with or without an injected bug |
 //! | [`observe`] | the progress line, the time, Ctrl-C, a deadlock |
 //! | [`report`] | the table and the JSON |
 

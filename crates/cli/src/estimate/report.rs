@@ -8,10 +8,7 @@
 //! | [`skipped`] | what was skipped, as counts by reason |
 //! | [`table`] | the tables, at most 80 columns for usual figures |
 //! | [`terminal`] | bold type, and the width of a line |
-//!
-//! [`verdict`]
-//! the conclusion, in sentences
-//!
+//! | [`verdict`] | the conclusion, in sentences |
 
 #[cfg(feature = "html")]
 pub(crate) mod html;

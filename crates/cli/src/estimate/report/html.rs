@@ -10,20 +10,11 @@
 //!
 //! | module | holds |
 //! |---|---|
-//!
-//! [`destination`]
-//! the page's file: checked early, written atomically
-//!
+//! | [`destination`] | the page's file: checked early, written atomically |
 //! | [`markup`] | elements and escaping |
 //! | [`plot`] | drawing, scales, axes |
-//!
-//! [`figure`], [`charts`]
-//! a chart with its table; the list of charts
-//!
-//!
-//! [`page`]
-//! the order of the page, and its text
-//!
+//! | [`figure`], [`charts`] | a chart with its table; the list of charts |
+//! | [`page`] | the order of the page, and its text |
 //! | [`processes`] | the tables of processes and their mappings |
 //! | [`settings`], [`date`] | how and when it was measured |
 
