@@ -82,7 +82,7 @@ fn render(json: &Path) -> Result<String, XtaskError> {
     Ok(api.to_string())
 }
 
-/// Writes a listing, or says how the one that is there differs.
+/// Writes a listing, or prints its differences.
 fn settle(listing: &Path, api: &str, check: bool) -> Result<bool, XtaskError> {
     if !check {
         if let Some(directory) = listing.parent() {
@@ -101,7 +101,7 @@ fn settle(listing: &Path, api: &str, check: bool) -> Result<bool, XtaskError> {
     Ok(false)
 }
 
-/// The lines that only one of two listings has.
+/// The lines in only one of two listings.
 fn differences(written: &str, api: &str) -> Vec<String> {
     let only = |one: &str, other: &str, sign| {
         let lines = one.lines().filter(|line| !other.lines().any(|there| there == *line));

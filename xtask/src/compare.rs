@@ -1,7 +1,7 @@
-//! `cargo xtask compare`: a benchmark of an earlier revision and of the work tree, in alternating runs.
+//! `cargo xtask compare`: runs a benchmark of an earlier revision and of the work tree, in alternation.
 //!
-//! Machines are shared and noisy, so figures of two days say little. Here both programs run one after the other, several
-//! times, with the order turned round from round to round; a row is compared by the medians of its rounds.
+//! Machines are shared and noisy, so figures of two days are hard to compare. This command runs both programs in turn,
+//! several times, and reverses the order each round. It compares a row by the medians of its rounds.
 
 use std::{
     collections::BTreeMap,
@@ -37,10 +37,9 @@ pub(crate) struct CompareArgs {
     arguments: Vec<String>,
 }
 
-/// From the name of a row to the figures of the rounds, with their unit.
+/// From a row's name to its unit and the figures of its rounds.
 type Rows = BTreeMap<String, (String, Vec<f64>)>;
 
-/// Builds and runs both, and prints the comparison.
 pub(crate) fn run(arguments: &CompareArgs) -> Result<ExitCode, XtaskError> {
     let workspace = Workspace::load()?;
     let earlier = workspace.target.join("compare").join(&arguments.revision);
@@ -70,14 +69,14 @@ pub(crate) fn run(arguments: &CompareArgs) -> Result<ExitCode, XtaskError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A message of cargo, as far as is needed here.
+/// The fields of a cargo message that this command reads.
 #[derive(Debug, Deserialize)]
 struct Message {
     reason: String,
     executable: Option<PathBuf>,
 }
 
-/// Builds the benchmark in a checkout, in a target directory of its own, and says where the program is.
+/// Builds the benchmark of a checkout in a separate target directory, and returns the program's path.
 fn build(checkout: &Path, arguments: &CompareArgs) -> Result<PathBuf, XtaskError> {
     let mut command = cargo();
     command.current_dir(checkout).env("CARGO_TARGET_DIR", checkout.join("target"));
@@ -95,7 +94,7 @@ fn build(checkout: &Path, arguments: &CompareArgs) -> Result<PathBuf, XtaskError
     program.ok_or(XtaskError::Nothing { what: "program of that benchmark" })
 }
 
-/// Adds the rows of one run's tables. A row that begins with a dash belongs to the row above, and has its name in front.
+/// Adds the rows of one run's tables. A row that begins with a dash gets the name of the row above as a prefix.
 fn note(printed: &str, rows: &mut Rows) {
     let mut above = "";
     for line in printed.lines() {
@@ -116,7 +115,6 @@ fn note(printed: &str, rows: &mut Rows) {
     }
 }
 
-/// The median, the lowest and the highest.
 fn spread(figures: &mut [f64]) -> (f64, f64, f64) {
     figures.sort_by(f64::total_cmp);
     (figures[figures.len() / 2], figures[0], figures[figures.len() - 1])

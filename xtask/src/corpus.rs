@@ -1,5 +1,5 @@
-//! `cargo xtask corpus`: page files to measure with, from heaps of processes that it starts itself, from files that are
-//! on the machine anyway, and from generators.
+//! `cargo xtask corpus`: page files for measurements, from heaps of processes that the command starts, from files on
+//! the machine, and from generators.
 //!
 //! | class | pages |
 //! |---|---|
@@ -9,10 +9,10 @@
 //! | `json` | generated documents, one on a line ([`json`]) |
 //! | `incompressible` | random bytes; they stand for media and for encrypted data |
 //!
-//! A live heap is sampled evenly over its address range and nothing is dropped: zero pages stay. Page files are written
-//! under a temporary name and renamed, so an interrupted run leaves the old corpus whole. A class that cannot be made
-//! is reported with its reason, the others go on, and the exit code is 3. The generated classes are the same bytes for
-//! the same seed; heaps hold addresses and are not.
+//! A live heap is sampled evenly over its address range; zero pages stay. Page files are renamed when complete, so an
+//! interrupted run leaves the old corpus intact. If a class fails, the command reports the reason, makes the other
+//! classes, and exits with 3. A seed fixes the bytes of the generated classes, but not of the heaps, which contain
+//! addresses.
 
 mod error;
 mod files;
@@ -44,7 +44,7 @@ use self::{
 };
 use crate::{error::XtaskError, workspace};
 
-/// The exit code when some class could not be made.
+/// The exit code when a class failed.
 const INCOMPLETE: u8 = 3;
 
 /// Page files from live heaps, libraries, text, JSON and random bytes.
@@ -81,7 +81,7 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    /// All classes in the order in which they are made.
+    /// All classes in the order of their making.
     pub(crate) const ALL: &[Self] = &[
         Self::Python,
         Self::Node,
@@ -108,13 +108,12 @@ impl Class {
     }
 }
 
-/// The page files of a corpus that are there, in the order of the classes.
+/// The existing page files of a corpus, in the order of the classes.
 pub(crate) fn page_files(directory: &Path) -> Vec<(Class, PathBuf)> {
     let file = |&class: &Class| (class, directory.join(format!("{}.pages", class.name())));
     Class::ALL.iter().map(file).filter(|(_, path)| path.is_file()).collect()
 }
 
-/// Makes the corpus.
 pub(crate) fn run(arguments: &CorpusArgs) -> Result<ExitCode, XtaskError> {
     let directory = match &arguments.out {
         Some(directory) => directory.clone(),
@@ -138,7 +137,7 @@ pub(crate) fn run(arguments: &CorpusArgs) -> Result<ExitCode, XtaskError> {
                 manifest.failed.push(Failure { name: name.to_owned(), reason: error.to_string() });
             }
         }
-        // After each class, so that the manifest is right even if the rest is interrupted.
+        // After each class, so that the manifest is right even if the run is interrupted.
         manifest.write(&directory).map_err(failed)?;
     }
     Ok(if manifest.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
@@ -195,7 +194,7 @@ fn fill(class: Class, wanted: u64, seed: u64, out: &mut PageFile) -> Result<Orig
     }
 }
 
-/// Pages of a process whose heap is made somewhat larger than what is wanted of it, so that there is a choice.
+/// Pages of a process whose heap is somewhat larger than the wanted sample.
 fn from_heap(
     version: &str,
     wanted: u64,

@@ -1,4 +1,4 @@
-//! Why a developer command could not do its work.
+//! Failures of a developer command.
 
 use std::{
     io,
@@ -8,10 +8,8 @@ use std::{
 
 use thiserror::Error;
 
-/// Any failure of a command as a whole.
 #[derive(Debug, Error)]
 pub(crate) enum XtaskError {
-    /// A program could not be started.
     #[error("cannot start `{program}`: {source}")]
     Start { program: String, source: io::Error },
     /// A program ended with an error.

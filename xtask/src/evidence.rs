@@ -1,8 +1,8 @@
-//! `cargo xtask evidence`: does the pool pack the corpus as tightly as it is meant to?
+//! `cargo xtask evidence`: does the pool reach its density targets on the corpus?
 //!
-//! Runs `pagefold estimate --lifecycle` on every class of the corpus and on all of them together, and prints a table of
-//! what came out beside what was asked for ([`table`]). With `--thp-always` the kernel gives huge pages to everybody
-//! for as long as it takes ([`huge_pages`]), which is when a pool that gives memory back in small pieces would show.
+//! Runs `pagefold estimate --lifecycle` on each class of the corpus and on all together, and prints the results beside
+//! the targets ([`table`]). `--thp-always` turns on huge pages for all processes during the run ([`huge_pages`]), which
+//! would reveal a pool that returns memory in small pieces.
 
 mod estimate;
 mod huge_pages;
@@ -42,7 +42,6 @@ pub(crate) struct EvidenceArgs {
 /// Set by Ctrl-C and by a request to end.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Makes the table.
 pub(crate) fn run(arguments: &EvidenceArgs) -> Result<ExitCode, XtaskError> {
     let workspace = Workspace::load()?;
     let directory = arguments.corpus.clone().unwrap_or_else(|| workspace.root.join("corpus"));
@@ -54,8 +53,8 @@ pub(crate) fn run(arguments: &EvidenceArgs) -> Result<ExitCode, XtaskError> {
 
     // ORDERING: Relaxed; the flag carries no data, and both sides look at it again and again.
     let stop = || INTERRUPTED.store(true, Ordering::Relaxed);
-    // Only one command runs in this process, so no handler was set before; without one, Ctrl-C ends the run as ever,
-    // but then nothing may be changed that would have to be restored.
+    // Only one command runs in this process, so no handler was set before. Without one, Ctrl-C ends the run at once, so
+    // the run must then change nothing that needs restoring.
     let interruptible = ctrlc::set_handler(stop).is_ok();
     let _huge_pages =
         if arguments.thp_always && interruptible { huge_pages_always() } else { None };
@@ -76,12 +75,12 @@ pub(crate) fn run(arguments: &EvidenceArgs) -> Result<ExitCode, XtaskError> {
     Ok(if lines.iter().all(Line::passes) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What to measure: each class by its name, then all of them. Makes the corpus if there is none.
+/// The inputs: each class by its name, then all of them. Makes a missing corpus.
 fn inputs(directory: &Path, megabytes: u64) -> Result<Vec<(String, Vec<OsString>)>, XtaskError> {
     if corpus::page_files(directory).is_empty() {
         let arguments =
             CorpusArgs { out: Some(directory.to_path_buf()), megabytes, seed: 1, only: Vec::new() };
-        // Classes that could not be made are reported and missing in the table; the others are judged.
+        // Failed classes are reported and missing in the table; the others are judged.
         corpus::run(&arguments)?;
     }
     let files = corpus::page_files(directory);

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the fuzz targets, by cargo-fuzz, which is installed when it is missing.
+//! `cargo xtask fuzz`: runs the fuzz targets with cargo-fuzz, which it installs if missing.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -22,7 +22,6 @@ pub(crate) struct FuzzArgs {
     seconds: u32,
 }
 
-/// Runs the targets.
 pub(crate) fn run(arguments: &FuzzArgs) -> Result<ExitCode, XtaskError> {
     let workspace = Workspace::load()?;
     if !workspace.root.join("fuzz/Cargo.toml").is_file() {
@@ -46,7 +45,7 @@ pub(crate) fn run(arguments: &FuzzArgs) -> Result<ExitCode, XtaskError> {
 
 fn cargo_fuzz(workspace: &Workspace) -> Command {
     let mut command = cargo();
-    // The coverage counters that libFuzzer reads are an unstable option of the compiler.
+    // libFuzzer's coverage counters are an unstable option of the compiler.
     command.arg("fuzz").current_dir(&workspace.root).env("RUSTC_BOOTSTRAP", "1");
     // cargo-fuzz turns AddressSanitizer on.
     command.env("CFLAGS", workspace::flags("CFLAGS", workspace::ASAN_C_FLAGS));

@@ -1,4 +1,4 @@
-//! `cargo xtask loom`: the loom models, which walk through all interleavings of a few threads.
+//! `cargo xtask loom`: the loom models, which explore all interleavings of a few threads.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use crate::{
     workspace::{self, Workspace, cargo},
 };
 
-/// The name of the test target that holds a package's models.
+/// The test target of a package's models.
 const TARGET: &str = "loom";
 
 /// The loom models of all packages that have some.
@@ -26,7 +26,6 @@ pub(crate) struct LoomArgs {
     test: Vec<String>,
 }
 
-/// Runs the models.
 pub(crate) fn run(arguments: &LoomArgs) -> Result<ExitCode, XtaskError> {
     let workspace = Workspace::load()?;
     let with_models: Vec<&str> = workspace
@@ -36,7 +35,7 @@ pub(crate) fn run(arguments: &LoomArgs) -> Result<ExitCode, XtaskError> {
         .map(|(package, _)| package)
         .collect();
     let packages = workspace::choose("package with loom models", &with_models, &arguments.package)?;
-    // In one go: the features of what they share are then the same for all, and it is built once.
+    // One cargo call, so that shared dependencies have the same features and are built once.
     let mut command = cargo();
     command.args(["test", "--release", "--test", TARGET]);
     for package in packages {
@@ -48,7 +47,7 @@ pub(crate) fn run(arguments: &LoomArgs) -> Result<ExitCode, XtaskError> {
     command
         .env("RUSTFLAGS", workspace::flags("RUSTFLAGS", "--cfg loom"))
         .env("CARGO_TARGET_DIR", workspace.target.join("loom"))
-        // A model says itself where it was; lines only take time to build.
+        // A model reports its own position; debug lines only slow the build.
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
     workspace::run(command)?;
     Ok(ExitCode::SUCCESS)

@@ -1,8 +1,8 @@
-//! The developer commands of pagefold that have logic of their own: `cargo xtask COMMAND`. Those that are one call of cargo
-//! are aliases in `.cargo/config.toml`.
+//! The developer commands of pagefold: `cargo xtask COMMAND`. Commands that are one call of cargo are aliases in
+//! `.cargo/config.toml` instead.
 //!
-//! Each command prints what it runs, so that it can be run by hand as well. The exit code is 0 when everything was
-//! done, 1 when something failed, 2 for wrong arguments, 130 after Ctrl-C; where a command has more to say with it, its help says so.
+//! Each command prints what it runs, for use by hand. The exit code is 0 on success, 1 on failure, 2 for wrong
+//! arguments, 130 after Ctrl-C. The help of a command lists its other codes.
 
 #![forbid(unsafe_code)]
 
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     Cli::parse().command.run().unwrap_or_else(|error| {
         eprintln!("xtask: {error}");
         match error {
-            // What a shell says of a program that SIGINT ended.
+            // The exit code that a shell gives a program ended by SIGINT.
             XtaskError::Interrupted => ExitCode::from(130),
             _ => ExitCode::FAILURE,
         }

@@ -1,11 +1,11 @@
 //! `cargo xtask sanitize`: tests or torture under AddressSanitizer or ThreadSanitizer, on the pinned stable toolchain.
 //!
-//! The compiler's sanitizers are unstable options, so `RUSTC_BOOTSTRAP` lets the stable compiler take them.
-//! AddressSanitizer works with the standard library as it is shipped. ThreadSanitizer does not see the synchronisation
-//! inside a library that was built without it and reports its channels and locks as races, so there the standard
-//! library is built too (`-Zbuild-std`), from the toolchain's `rust-src` component, which is added when it is missing.
-//! Where it cannot be had, torture still runs: with `--cfg pagefold_tsan` the locks of pools and of the torture itself are
-//! ours (`pagefold_sys::sync`), threads begin and end through the C library, and nothing else of std is between them.
+//! The compiler's sanitizers are unstable options, so `RUSTC_BOOTSTRAP` makes the stable compiler accept them.
+//! AddressSanitizer works with the shipped standard library. ThreadSanitizer does not see the synchronisation inside a
+//! library built without it, and reports that library's channels and locks as races. Its runs therefore also build the
+//! standard library (`-Zbuild-std`) from the toolchain's `rust-src` component, which the command adds if missing.
+//! Without that component torture still runs: with `--cfg pagefold_tsan` pools and torture use the locks of
+//! `pagefold_sys::sync`, threads begin and end through the C library, and nothing else of std is between them.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -45,13 +45,12 @@ enum Sanitizer {
     Thread,
 }
 
-/// Every fault that there is.
+/// All faults.
 const FAULTS: &str = "frame=0.001,isolate=0.05,evict=0.3,evict-panic=0.02";
 
-/// The packages that are worth it: the layers up to the pool.
+/// The layers up to the pool.
 const PACKAGES: &[&str] = &["pagefold-sys", "pagefold-frame", "pagefold-codec", "pagefold-pool"];
 
-/// Runs the tests.
 pub(crate) fn run(arguments: &SanitizeArgs) -> Result<ExitCode, XtaskError> {
     let workspace = Workspace::load()?;
     let names: Vec<&str> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
@@ -78,7 +77,7 @@ pub(crate) fn run(arguments: &SanitizeArgs) -> Result<ExitCode, XtaskError> {
             flags.push_str(" -Cunsafe-allow-abi-mismatch=sanitizer");
         }
     }
-    // A target is named so that build scripts and procedural macros are built without the sanitizer.
+    // A named target keeps the sanitizer out of build scripts and procedural macros.
     let (host, target) = (host()?, workspace.target.join(format!("sanitize-{name}")));
     command.args(["--target", &host]);
     if arguments.torture {
@@ -104,7 +103,7 @@ pub(crate) fn run(arguments: &SanitizeArgs) -> Result<ExitCode, XtaskError> {
         let mut torture = Command::new(target.join(host).join("release/pagefold"));
         torture.args(["torture", "--seconds", &arguments.seconds.to_string()]);
         torture.args(["--faults", FAULTS]).args(&arguments.test);
-        // A report of the sanitizer is a failure of the run, whatever it finds itself.
+        // A report of the sanitizer fails the run.
         torture.env(format!("{}SAN_OPTIONS", &name[..1].to_uppercase()), "exitcode=66");
         workspace::run(torture)?;
     }
@@ -119,7 +118,7 @@ fn host() -> Result<String, XtaskError> {
         .ok_or(XtaskError::Nothing { what: "line `host:` in what rustc says of itself" })
 }
 
-/// Whether the source of the standard library is there, after an attempt to add it.
+/// Whether the source of the standard library is present, after an attempt to add it.
 fn standard_library_source() -> Result<bool, XtaskError> {
     let sysroot = rustc(&["--print", "sysroot"])?;
     let library =
@@ -127,7 +126,7 @@ fn standard_library_source() -> Result<bool, XtaskError> {
     if !library.is_file() {
         let mut add = Command::new("rustup");
         add.args(["component", "add", "rust-src"]);
-        // Without rustup, or without a network, the caller goes on without the source.
+        // Without rustup or a network, the caller continues without the source.
         if let Err(error) = workspace::run(add) {
             eprintln!("{error}");
         }

@@ -1,4 +1,4 @@
-//! What cargo knows of the workspace, and running cargo in it.
+//! The workspace as cargo describes it, and running cargo in it.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::error::XtaskError;
 
-/// The workspace as `cargo metadata` describes it, as far as is needed here.
+/// The fields of `cargo metadata` that this tool needs.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
     #[serde(rename = "workspace_root")]
@@ -20,12 +20,11 @@ pub(crate) struct Workspace {
     pub(crate) packages: Vec<Package>,
 }
 
-/// A member of the workspace.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) targets: Vec<Target>,
-    /// The registries that may have it: all where this is `None`, and none where the list is empty.
+    /// The registries allowed: all for `None`, none for an empty list.
     publish: Option<Vec<String>>,
 }
 
@@ -37,7 +36,6 @@ pub(crate) struct Target {
 }
 
 impl Workspace {
-    /// Asks cargo.
     pub(crate) fn load() -> Result<Self, XtaskError> {
         let mut command = cargo();
         command
@@ -48,7 +46,7 @@ impl Workspace {
             .map_err(|source| XtaskError::Output { command: shown, source })
     }
 
-    /// The packages with a library that can be published.
+    /// The publishable packages with a library.
     pub(crate) fn published_libraries(&self) -> Vec<&str> {
         let may_publish =
             |package: &&Package| package.publish.as_ref().is_none_or(|to| !to.is_empty());
@@ -59,7 +57,7 @@ impl Workspace {
         published.map(|package| package.name.as_str()).collect()
     }
 
-    /// The packages with a target of this kind, and the names of those targets.
+    /// The packages with a target of this kind, and the targets' names.
     pub(crate) fn targets(&self, kind: &str) -> Vec<(&str, &str)> {
         let mut found = Vec::new();
         for package in &self.packages {
@@ -73,31 +71,31 @@ impl Workspace {
     }
 }
 
-/// Where the corpus is by default.
+/// The default directory of the corpus.
 pub(crate) fn corpus_directory() -> Result<PathBuf, XtaskError> {
     Ok(Workspace::load()?.root.join("corpus"))
 }
 
-/// The cargo that runs this command, or else the one in the path.
+/// The cargo that runs this command, or the one in the path.
 pub(crate) fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Prints a command and runs it to its end, which must be a success.
+/// Prints and runs a command, which must succeed.
 pub(crate) fn run(command: Command) -> Result<(), XtaskError> {
     let shown = show(&command);
     let status = status(command)?;
     if status.success() { Ok(()) } else { Err(XtaskError::Failed { command: shown, status }) }
 }
 
-/// Prints a command and runs it to its end, whatever that is.
+/// Prints and runs a command, and returns its status.
 pub(crate) fn status(mut command: Command) -> Result<ExitStatus, XtaskError> {
     let shown = show(&command);
     eprintln!("$ {shown}");
     command.status().map_err(|source| XtaskError::Start { program: shown, source })
 }
 
-/// Runs a command to its end and returns what it wrote to standard output.
+/// Runs a command and returns its standard output.
 pub(crate) fn output(mut command: Command) -> Result<String, XtaskError> {
     let shown = show(&command);
     let output =
@@ -108,7 +106,7 @@ pub(crate) fn output(mut command: Command) -> Result<String, XtaskError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The flags that this variable of the environment holds, with more behind them.
+/// The flags in this environment variable, followed by `more`.
 pub(crate) fn flags(variable: &str, more: &str) -> String {
     match env::var(variable) {
         Ok(flags) if !flags.is_empty() => format!("{flags} {more}"),
@@ -116,12 +114,11 @@ pub(crate) fn flags(variable: &str, more: &str) -> String {
     }
 }
 
-/// For `CFLAGS` wherever AddressSanitizer is on, because the C libraries are instrumented too. GCC moves constant local
-/// tables out of the stack frame and still marks them dead when their scope ends, so that the next use of zstd's tables
-/// would be reported.
+/// For `CFLAGS` with AddressSanitizer, which also instruments the C libraries. GCC moves constant local tables out of
+/// the stack frame but marks them dead at the end of their scope, so the next use of zstd's tables would be reported.
 pub(crate) const ASAN_C_FLAGS: &str = "-fno-sanitize-address-use-after-scope";
 
-/// The chosen ones of the known names, in the order chosen; all of them when nothing is chosen.
+/// The chosen names in the order chosen; without a choice, all known names.
 pub(crate) fn choose<'a>(
     what: &'static str,
     known: &[&'a str],
@@ -144,7 +141,7 @@ pub(crate) fn choose<'a>(
     chosen.iter().map(find).collect()
 }
 
-/// A command as one would type it, with the variables that were set for it.
+/// A command as typed in a shell, with its environment variables.
 pub(crate) fn show(command: &Command) -> String {
     let mut words = Vec::new();
     for (name, value) in command.get_envs() {

@@ -1,4 +1,4 @@
-//! Commands about the allocators themselves: their size classes, stress with model checks, and what they make of a trace.
+//! Commands about the allocators: size classes, stress with model checks, and measurements on a trace.
 //!
 //! | module | holds |
 //! |---|---|

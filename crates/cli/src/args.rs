@@ -1,5 +1,4 @@
-//! The command line: what clap parses, and the typed configuration it becomes. Nothing behind this module sees a
-//! string that may still be wrong.
+//! The command line: clap parses it into a typed configuration. Later modules see no unvalidated string.
 
 mod classes;
 mod estimate;
@@ -65,7 +64,7 @@ Examples:
   pagefold completions bash        a script for the shell
   pagefold man | man -l -          the manual page";
 
-/// The part of the long help after the options: examples and columns, the exit codes, and where to read more.
+/// The long help after the options: examples and columns, exit codes, and further reading.
 fn remarks(examples: &str, more: &str) -> String {
     format!("{examples}\n\n{CODES}\n\n{more}")
 }
@@ -101,7 +100,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     }
 }
 
-/// The definitions of all commands and options, for whatever is made from them.
+/// The definitions of all commands and options.
 pub(crate) fn table() -> clap::Command {
     Cli::command()
 }

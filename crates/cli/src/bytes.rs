@@ -1,18 +1,17 @@
-//! Byte sizes as people write and read them: `64MiB` in, `64.0 MiB` out.
+//! Byte sizes for people: `64MiB` in, `64.0 MiB` out.
 //!
-//! What is shown is in powers of 1024. What is read is as GNU tools have it: `M` and `MiB` are 1024 * 1024, `MB` is
-//! 1000 * 1000.
+//! Output uses powers of 1024. Input follows GNU tools: `M` and `MiB` are 1024 * 1024, `MB` is 1000 * 1000.
 
 const UNITS: [(&str, u32); 5] = [("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
 
-/// What a 64-bit process can map: 128 TiB.
+/// The address space of a 64-bit process: 128 TiB.
 const ADDRESSABLE: u64 = 1 << 47;
 
-/// Digits behind the point that are looked at; more do not change a size below 128 TiB by a byte.
+/// The decimals that count; more do not change a size below 128 TiB by a byte.
 const DECIMALS_MAX: usize = 15;
 
-/// Reads a size: a number, with decimals if there is a unit, and `K`, `KiB`, `KB`, likewise `M`, `G` and `T`, or `B`, in
-/// either case. What is not a whole number of bytes is rounded down.
+/// Reads a size: a number, with decimals if there is a unit, and `K`, `KiB`, `KB`, likewise `M`, `G` and `T`, or `B`,
+/// in either case. Rounds down to whole bytes.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what is accepted.
@@ -27,7 +26,7 @@ pub(crate) fn parse(text: &str) -> Result<usize, String> {
     let (number, unit) = text.split_at(end);
     let unit = unit_bytes(unit.trim_start()).ok_or_else(wrong)?;
     let (whole, decimals) = match number.split_once('.') {
-        // Half a byte is none, and a point with nothing on a side of it is a slip.
+        // Half a byte is invalid, and so is a point without digits on both sides.
         Some((whole, decimals)) if unit > 1 && !whole.is_empty() && !decimals.is_empty() => {
             (whole, decimals)
         }
@@ -37,7 +36,7 @@ pub(crate) fn parse(text: &str) -> Result<usize, String> {
     if whole.is_empty() || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
-    // Digits only, so nothing but the size can be wrong.
+    // Only digits, so the only possible error is the size.
     let whole = whole.parse::<u64>().map_err(|_| too_large())?;
     let decimals = &decimals[..decimals.len().min(DECIMALS_MAX)];
     let parts = decimals.parse::<u128>().unwrap_or(0);
@@ -72,7 +71,7 @@ fn unit_bytes(given: &str) -> Option<u64> {
 pub(crate) fn show(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
-    // 1023.95 would be rounded to `1024.0`.
+    // 1023.95 would round to `1024.0`.
     while value >= 1023.95 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
@@ -87,7 +86,7 @@ pub(crate) fn show_signed(bytes: i64) -> String {
     format!("{sign}{}", show(bytes.unsigned_abs()))
 }
 
-/// As [`show_signed`], and a dash where the figure is not known.
+/// As [`show_signed`], with a dash for an unknown figure.
 pub(crate) fn show_change(bytes: Option<i64>) -> String {
     bytes.map_or_else(|| "-".to_owned(), show_signed)
 }

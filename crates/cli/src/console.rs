@@ -1,4 +1,4 @@
-//! What the command writes: one text on stdout, single lines on stderr.
+//! Output of the command: one text on stdout, single lines on stderr.
 
 use std::io::{self, Write as _};
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{exit::Exit, printable::printable};
 
-/// How a report is shown.
+/// The options of a report's output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     /// JSON instead of a table.
@@ -15,7 +15,6 @@ pub(crate) struct Output {
     pub quiet: bool,
 }
 
-/// Stdout cannot be written.
 #[derive(Debug, Error)]
 #[error("the report could not be written: {0}")]
 pub(crate) struct OutputError(#[from] io::Error);
@@ -26,7 +25,7 @@ impl From<&OutputError> for Exit {
     }
 }
 
-/// Writes a text to stdout in one piece. A reader that closes the pipe early is no error.
+/// Writes a text to stdout in one piece. A pipe that the reader closed early is no error.
 ///
 /// # Errors
 /// [`OutputError`].
@@ -38,8 +37,8 @@ pub(crate) fn print(text: &[u8]) -> Result<(), OutputError> {
     }
 }
 
-/// Writes one line to stderr, without control characters: it may hold a file's name or an argument. A failure is ignored:
-/// there is no other place to report it.
+/// Writes one line to stderr without control characters, because a file's name or an argument may contain some. Ignores
+/// a failure: there is no other place to report it.
 pub(crate) fn complain(message: &str) {
     let line: String = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let _ = writeln!(io::stderr(), "pagefold: {}", printable(&line));

@@ -4,18 +4,18 @@
 //! inputs --read--> sample --measure--> rows --report--> JSON, tables, a page
 //! ```
 //!
-//! The input is read once into memory. Each combination of codec and allocator then gets a fresh pool, one after another,
-//! on the same bytes: every page is encoded, stored, read back, and held against its 128-bit hash.
+//! The command reads the input once into memory. Each combination of codec and allocator then gets a fresh pool, in
+//! turn, on the same bytes. The run encodes, stores and reads back each page, and compares it with its 128-bit hash.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`config`], [`codec_choice`], [`exclude`], [`like`], [`files0`] | what is asked for |
-//! | [`error`], [`html_error`] | why there is no report, and the exit code of each cause |
-//! | [`pool`] | the pools that are measured |
+//! | [`config`], [`codec_choice`], [`exclude`], [`like`], [`files0`] | the request |
+//! | [`error`], [`html_error`] | the causes of a missing report, each with its exit code |
+//! | [`pool`] | the measured pools |
 //! | [`mod@read`] | the sample of the input |
 //! | [`mod@measure`] | the runs |
-//! | [`result`] | what was found |
-//! | [`report`] | showing it |
+//! | [`result`] | the results |
+//! | [`report`] | their presentation |
 
 pub(crate) mod codec_choice;
 pub(crate) mod config;
@@ -43,7 +43,7 @@ use crate::{
     progress::Progress,
 };
 
-/// Measures, writes the page if one is wanted, and prints.
+/// Measures, writes the page if requested, and prints.
 ///
 /// # Errors
 /// [`EstimateError`] when there is nothing to report.
@@ -61,7 +61,6 @@ pub(crate) fn run(
     report::print(report, output)
 }
 
-/// Reads the input and measures every combination of codec and allocator on it.
 fn measure(config: &EstimateConfig, output: Output) -> Result<Report, EstimateError> {
     measure::check_pools(config)?;
     let interrupt = Interrupt::install()?;
@@ -79,13 +78,13 @@ fn measure(config: &EstimateConfig, output: Output) -> Result<Report, EstimateEr
     Ok(report)
 }
 
-/// The page with charts, if one is wanted.
+/// The page with charts, if requested.
 #[cfg(feature = "html")]
 struct Page(Option<Destination>);
 
 #[cfg(feature = "html")]
 impl Page {
-    /// Checks the place before anything is measured: the measurement may take an hour.
+    /// Checks the path before the measurement, which may take an hour.
     fn new(path: Option<PathBuf>, config: &EstimateConfig) -> Result<Self, EstimateError> {
         Ok(Self(path.map(|path| Destination::check(path, &config.inputs)).transpose()?))
     }

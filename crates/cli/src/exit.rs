@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The table as `--help`, the manual page and `docs/` show it.
+/// The table in `--help`, the manual page and `docs/`.
 pub(crate) const CODES: &str = "\
 Exit codes:
   0    done, and everything checked is right
@@ -15,10 +15,9 @@ Exit codes:
   6    an injected bug was not caught
   130  interrupted; the report holds what was measured";
 
-/// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Everything asked for was done and is right.
+    /// The command did everything requested, and all of it is right.
     Success,
     /// Nothing could be read, measured or printed.
     Failed,
@@ -26,9 +25,9 @@ pub(crate) enum Exit {
     Usage,
     /// The report lacks an input that is missing or could not be read.
     Partial,
-    /// An allocator failed a check: a page did not read back as it was stored, or torture found an error.
+    /// An allocator failed a check: a page read back with other content, or torture found an error.
     Wrong,
-    /// Nothing was finished for a long time.
+    /// No operation finished for a long time.
     Stalled,
     /// An injected bug was not caught.
     Missed,
@@ -37,7 +36,6 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// The exit code.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Success => 0,

@@ -1,10 +1,10 @@
-//! Ctrl-C and requests to end: the first one asks the measurement to stop after the current page, the second one ends
-//! the process.
+//! Ctrl-C and requests to end: the first signal stops the measurement after the current page, the second ends the
+//! process.
 //!
-//! While the input is still being read there is nothing to report, and a read from a pipe may never return; then the
-//! first one ends the process too.
+//! During the read of the input there is nothing to report, and a read from a pipe may never return, so the first
+//! signal already ends the process.
 //!
-//! A signal that was ignored when the command began stays ignored: `nohup` and a shell's background jobs rely on it.
+//! A signal that was ignored at the start stays ignored: `nohup` and a shell's background jobs rely on it.
 
 use std::{
     io,
@@ -24,7 +24,6 @@ use thiserror::Error;
 
 use crate::{console, exit::Exit};
 
-/// The signals cannot be handled.
 #[derive(Debug, Error)]
 #[error("the handler for Ctrl-C could not be set: {0}")]
 pub(crate) struct InterruptError(io::Error);
@@ -35,7 +34,7 @@ impl From<&InterruptError> for Exit {
     }
 }
 
-/// Whether the user wants the measurement to stop. Clones share one state.
+/// The request to stop the measurement. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt(Arc<State>);
 
@@ -46,13 +45,13 @@ struct State {
 }
 
 impl Interrupt {
-    /// Catches Ctrl-C, and requests to terminate, and the loss of the terminal; a signal that is ignored stays so.
+    /// Catches SIGINT, SIGTERM and SIGHUP, except those that are ignored.
     ///
     /// # Errors
     /// When the system refuses the handlers or a thread for them.
     pub(crate) fn install() -> Result<Self, InterruptError> {
         let interrupt = Self::default();
-        // A system that does not tell is taken to ignore none.
+        // If the system does not tell, the code assumes that none is ignored.
         let wanted = [SIGINT, SIGTERM, SIGHUP]
             .into_iter()
             .filter(|&signal| !is_ignored(signal).unwrap_or(false));
@@ -65,7 +64,6 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// What a signal does.
     fn react(&self) {
         if self.request() {
             return;
@@ -76,7 +74,7 @@ impl Interrupt {
         std::process::exit(Exit::Interrupted.code().into());
     }
 
-    /// From now on a first Ctrl-C leads to a report.
+    /// From now on the first Ctrl-C leads to a report.
     pub(crate) fn set_reportable(&self) {
         // ORDERING: Relaxed; a flag that publishes nothing.
         self.0.reportable.store(true, Ordering::Relaxed);
@@ -87,24 +85,23 @@ impl Interrupt {
         self.0.reportable.load(Ordering::Relaxed)
     }
 
-    /// Asks the measurement to stop; `false` when nothing will react to it: asked before, or nothing to report yet.
+    /// Asks the measurement to stop. Returns `false` if nothing will react: a second request, or nothing to report yet.
     pub(crate) fn request(&self) -> bool {
         // ORDERING: Relaxed; the flag publishes nothing.
         let again = self.0.requested.swap(true, Ordering::Relaxed);
         !again && self.is_reportable()
     }
 
-    /// Whether the measurement should stop after the current page.
     pub(crate) fn is_requested(&self) -> bool {
         // ORDERING: Relaxed; see `request`.
         self.0.requested.load(Ordering::Relaxed)
     }
 }
 
-/// Makes a file that grows beyond `ulimit -f` an error of the write, as a full disk is, instead of the end of the
-/// process. A system without the signal has nothing to refuse.
+/// Turns a write beyond `ulimit -f` into an error, like a full disk, instead of the end of the process. A system
+/// without the signal needs no handler.
 pub(crate) fn outlive_file_limit() {
-    // Caught rather than ignored: a handler needs no unsafe code here, and no child of ours inherits it.
+    // A handler instead of ignoring the signal: it needs no unsafe code here, and child processes do not inherit it.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 

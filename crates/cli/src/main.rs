@@ -1,9 +1,9 @@
-//! The `pagefold` command: arguments become a typed configuration, a command does the work, and the outcome becomes an
-//! exit code.
+//! The `pagefold` command: arguments become a typed configuration, a command runs, and its outcome becomes an exit
+//! code.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`args`], [`command`] | the command line, and what it asks for |
+//! | [`args`], [`command`] | the command line, and the requested command |
 //! | [`mod@estimate`] | reading pages, storing them in pools, reading them back, reporting |
 //! | [`allocators`] | commands about the allocators: size classes, stress, traces |
 //! | [`completions`], [`man`] | scripts for shells and the manual page, from the definitions of the arguments |
@@ -37,7 +37,7 @@ use crate::{
     exit::Exit,
 };
 
-/// A failed allocation is an exit code with advice, not an abort.
+/// A failed allocation ends with an exit code and advice instead of an abort.
 #[global_allocator]
 static ALLOCATOR: ExitingAllocator =
     ExitingAllocator::new("pagefold", estimate::error::OUT_OF_MEMORY_ADVICE);
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-/// Prints the error of a command, if there is one, as one line on stderr.
+/// Prints a command's error, if any, as one line on stderr.
 fn end<E: Display>(ended: Result<Exit, E>) -> Exit
 where
     for<'e> Exit: From<&'e E>,

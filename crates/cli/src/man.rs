@@ -1,8 +1,8 @@
-//! `pagefold man`: the manual page, made from the definitions of the arguments.
+//! `pagefold man`: the manual page, from the definitions of the arguments.
 //!
-//! One page for all commands, each with a section of its own. `clap_mangen` would make a page a command, and set texts
-//! with aligned columns as running text; so the sections are put together here, and what follows the options (examples,
-//! exit codes) is set line by line as it stands in `--help`.
+//! One page has a section for each command. `clap_mangen` would write a page per command and reflow aligned columns. So
+//! this module composes the sections, and sets the text after the options (examples, exit codes) line by line as in
+//! `--help`.
 
 use std::io;
 
@@ -28,7 +28,7 @@ pub(crate) fn print(table: Command) -> Result<Exit, OutputError> {
 fn page(mut table: Command) -> io::Result<Vec<u8>> {
     table.build();
     let mut page = Vec::new();
-    // A build has no date; an empty one would not be quoted, and what follows it would move up.
+    // A build has no date; an empty one would not be quoted, and the next field would move up.
     let man = Man::new(table.clone()).manual("User Commands").date(" ");
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -42,7 +42,7 @@ fn page(mut table: Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The section of one command, with the parts of a page as subsections.
+/// The section of one command, with the usual parts as subsections.
 fn write_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     let mut heading = Roff::new();
@@ -66,8 +66,8 @@ fn write_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     write_remarks(command, "SS", page)
 }
 
-/// What stands after the options in `--help`: a line that ends in a colon is a heading, indented ones are kept as they
-/// are, others are running text.
+/// The text after the options in `--help`: a line that ends in a colon is a heading, indented lines stay as they are,
+/// and other lines are running text.
 fn write_remarks(command: &Command, heading: &str, page: &mut Vec<u8>) -> io::Result<()> {
     let Some(remarks) = command.get_after_long_help().or_else(|| command.get_after_help()) else {
         return Ok(());

@@ -1,9 +1,8 @@
-//! Text that came from outside (file names, arguments, what a process calls itself) without the characters that could
-//! rewrite a terminal's screen.
+//! Removes characters that could rewrite a terminal's screen from foreign text: file names, arguments, process names.
 
-/// Replaces control characters, and those that turn the direction of what follows, by U+FFFD.
+/// Replaces control characters, and those that change the text's direction, by U+FFFD.
 ///
-/// Every name that goes to a terminal passes here once: in tables, in lists, and in the line on stderr.
+/// Every name on its way to a terminal passes here once: in tables, in lists, and in the line on stderr.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|letter| if misleads(letter) { '\u{fffd}' } else { letter }).collect()
 }

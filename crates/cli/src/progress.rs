@@ -1,4 +1,4 @@
-//! The progress bar: on stderr, and only on a terminal.
+//! The progress bar, shown on stderr if that is a terminal.
 
 use std::io::{IsTerminal as _, stderr, stdout};
 
@@ -6,14 +6,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::console::Output;
 
-/// A progress bar, or nothing where stderr is no terminal.
+/// A progress bar, or nothing if stderr is no terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// A bar on a terminal. None when stderr is no terminal, with `--quiet`, or when JSON goes down a pipe.
+    /// A bar on a terminal; none without a terminal, with `--quiet`, or when JSON goes down a pipe.
     pub(crate) fn new(output: Output) -> Self {
         let json_in_pipe = output.json && !stdout().is_terminal();
         let visible = stderr().is_terminal() && !output.quiet && !json_in_pipe;
@@ -22,7 +22,6 @@ impl Progress {
         Self { bar: ProgressBar::with_draw_target(None, target) }
     }
 
-    /// No bar at all.
     #[cfg(test)]
     pub(crate) fn hidden() -> Self {
         Self { bar: ProgressBar::hidden() }
@@ -35,7 +34,7 @@ impl Progress {
         } else {
             "{msg:<32!} {wide_bar} {percent:>3}%"
         };
-        // The templates are constants; a wrong one costs the looks, not the run.
+        // The templates are constants; a wrong one only affects the looks.
         self.bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
@@ -44,7 +43,7 @@ impl Progress {
         self.bar.set_message(stage);
     }
 
-    /// Shows a line in the place of the bar.
+    /// Shows a line instead of the bar.
     pub(crate) fn line(&self, text: String) {
         self.bar.set_style(
             ProgressStyle::with_template("{spinner} {wide_msg}")
@@ -54,7 +53,7 @@ impl Progress {
         self.bar.tick();
     }
 
-    /// Counts units of the present stage as done.
+    /// Counts units of the current stage as done.
     pub(crate) fn add(&self, units: u64) {
         self.bar.inc(units);
     }

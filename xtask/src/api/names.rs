@@ -1,18 +1,18 @@
-//! Whether a facade names every type that its public items need.
+//! Checks that a facade names every type that its public items need.
 //!
-//! A user who keeps a value in a struct, or passes it on, must write its type. A facade that re-exports a method and not the
-//! types of its signature forces that user to depend on the crate behind. So: the types that the facade's modules name are
-//! gathered, each with what its public items mention (fields, variants, methods, associated types), and whatever is
-//! mentioned and not named is told.
+//! A user who stores a value in a struct, or passes it on, must write its type. If a facade re-exports a method without
+//! the types of its signature, that user must depend on the inner crate. This module gathers the types that the
+//! facade's modules name, and the types that their public items mention (fields, variants, methods, associated types).
+//! It reports each type that is mentioned but not named.
 //!
-//! The input is rustdoc's JSON, taken as plain values: of its format this needs the tree of modules, and that a path to a
-//! type is an object with `path`, `id` and `args`. A type is identified by its crate and its name.
+//! The input is rustdoc's JSON as plain values. The code relies on the tree of modules, and on a path to a type being
+//! an object with `path`, `id` and `args`. The crate and the name identify a type.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// A type or trait: the crate that defines it, and its name.
+/// A type or trait: its crate and its name.
 type Name = (String, String);
 
 /// The documented crates, by name.
@@ -24,7 +24,7 @@ impl Crates {
         self.0.insert(name.to_owned(), json);
     }
 
-    /// What the facade's items mention and the facade does not name, as sentences.
+    /// The types that the facade's items mention and the facade does not name, as sentences.
     pub(super) fn unnamed_by(&self, facade: &str) -> BTreeSet<String> {
         let mut named = BTreeSet::new();
         self.gather_from(&(facade.to_owned(), facade.to_owned()), &mut named);
@@ -39,7 +39,7 @@ impl Crates {
         unnamed
     }
 
-    /// Adds what a module of any crate names: the root, or one that is found by its name.
+    /// Adds the names in a module of any crate: the root, or a module found by its name.
     fn gather_from(&self, (krate, module): &Name, named: &mut BTreeSet<Name>) {
         let Some(json) = self.0.get(krate) else { return };
         if krate == module {
@@ -64,7 +64,7 @@ impl Crates {
                 let Some(name) = name_of(json, &used["id"]) else { continue };
                 let is_module = json["paths"][used["id"].to_string()]["kind"] == "module";
                 match (is_module, used["is_glob"] == true) {
-                    // One module under its name, or all that it holds.
+                    // One module under its name, or all its items.
                     (true, _) => self.gather_from(&name, named),
                     // The variants of an enum.
                     (false, true) => {}
@@ -76,7 +76,7 @@ impl Crates {
         }
     }
 
-    /// What the public items of a type, trait or function mention, each with the item.
+    /// The types that the public items of a type, trait or function mention, each with the item.
     fn mentions(&self, (krate, name): &Name) -> Vec<(Name, String)> {
         let Some(json) = self.0.get(krate) else { return Vec::new() };
         let mut mentions = Vec::new();
@@ -117,7 +117,7 @@ impl Crates {
         ];
         for part in parts.into_iter().flat_map(array) {
             let part = item(json, part);
-            // Variants, their fields and items of traits are as public as what they belong to.
+            // Variants, their fields and items of traits are as public as their parent.
             if part["visibility"] == "public" || part["visibility"] == "default" {
                 self.mentions_of(json, part, &part_name(by, part), out);
             }
@@ -127,7 +127,7 @@ impl Crates {
             let implemented = &item(json, id)["inner"]["impl"];
             let of_trait = !implemented["trait"].is_null();
             for part in array(&implemented["items"]).map(|id| item(json, id)) {
-                // Of a trait's methods the trait is the contract; what it leaves open are its associated types.
+                // The trait is the contract of its methods; an implementation only adds the associated types.
                 let counts = if of_trait {
                     part["inner"]["assoc_type"].is_object()
                 } else {
@@ -168,7 +168,7 @@ fn item<'a>(json: &'a Value, id: &Value) -> &'a Value {
     &json["index"][id.to_string()]
 }
 
-/// The crate and the name that an id stands for.
+/// The crate and the name of an id.
 fn name_of(json: &Value, id: &Value) -> Option<Name> {
     let path = json["paths"][id.to_string()]["path"].as_array()?;
     Some((path.first()?.as_str()?.to_owned(), path.last()?.as_str()?.to_owned()))

@@ -1,11 +1,10 @@
-//! Why a class of the corpus could not be made. Each is reported and the other classes go on.
+//! Why a class of the corpus failed. The command reports each failure and continues with the other classes.
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
 use pagefold_procfs::ProcfsError;
 use thiserror::Error;
 
-/// Why there are no pages of a class.
 #[derive(Debug, Error)]
 pub(crate) enum ClassError {
     /// The program whose heap is wanted is not installed.

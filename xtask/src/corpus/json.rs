@@ -1,7 +1,7 @@
-//! Documents such as services exchange and keep, made from a seed: profiles, orders, log events, places, articles.
+//! Generated documents like those of services: profiles, orders, log events, places, articles.
 //!
-//! Real documents repeat their keys and their common words, and carry numbers, identifiers and times that hardly
-//! repeat. Words are drawn so that the first of the list are frequent and the last rare.
+//! Like real documents, they repeat keys and common words, and contain numbers, identifiers and times that hardly
+//! repeat. The first words of a list are frequent and the last are rare.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,7 +21,6 @@ const NAMES: &str = "Anna Boris Clara David Elena Felix Greta Hugo Irene Jonas K
     Samuel Tara Ulrich Vera Walter Xenia Yusuf Zoe Adler Becker Conrad Dietrich Ebert Fischer Graf Hoffmann Ivanova \
     Jansen Keller Lehmann Meyer Neumann Otto Petrov Richter Schmidt Tanaka Unger Vogel Weber Yilmaz Zimmermann";
 
-/// A source of documents.
 pub(super) struct Documents {
     rng: ChaCha8Rng,
     words: Vec<&'static str>,
@@ -30,7 +29,7 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    /// The documents of this seed: always the same ones.
+    /// A seed gives the same documents each time.
     pub(super) fn new(seed: u64) -> Self {
         let list = |text: &'static str| text.split_whitespace().collect();
         Self {

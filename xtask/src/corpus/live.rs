@@ -1,8 +1,9 @@
-//! A process that was started to have its heap read: it is built up, says that it is ready, is stopped, read, killed.
+//! A child process as a source of heap pages: it builds its heap, reports that it is ready, is stopped, read and
+//! killed.
 //!
-//! The programs are ours (see `programs/`) and keep one protocol: the arguments are the resident bytes to reach and a
-//! seed; a line `ready PID` on standard output says that the heap is built; then they wait for the end of standard
-//! input, so that none outlives this command however it ends.
+//! The programs in `programs/` share one protocol. The arguments are the resident bytes to reach and a seed. The line
+//! `ready PID` on standard output says that the heap is built. Then the program waits for the end of standard input, so
+//! it never outlives this command.
 
 use std::{
     fs::File,
@@ -23,20 +24,20 @@ use super::{
     page_file::{PAGE_BYTES, Page, PageFile, even_sample},
 };
 
-/// The longest that a program may take to build its heap.
+/// The longest time for a program to build its heap.
 const READY_LIMIT: Duration = Duration::from_secs(600);
 
 /// A child process, killed when it is dropped.
 pub(super) struct LiveProcess {
     program: &'static str,
     child: Child,
-    /// The process with the heap: the child, or what a wrapper script started in its place.
+    /// The process with the heap: the child, or the process that a wrapper script started.
     pid: u32,
     directory: TempDir,
 }
 
 impl LiveProcess {
-    /// Starts `command` with a pipe to its standard input and its messages kept for a report.
+    /// Starts `command` with a pipe to its standard input and keeps its messages for a report.
     pub(super) fn start(
         program: &'static str,
         mut command: Command,
@@ -74,7 +75,7 @@ impl LiveProcess {
         }
     }
 
-    /// The error of a program that ended too early: its status and the last thing that it said.
+    /// The error of a program that ended too early: its status and its last message.
     pub(super) fn ended(&mut self) -> ClassError {
         let program = self.program;
         let _ = self.child.kill();
@@ -84,7 +85,6 @@ impl LiveProcess {
         }
     }
 
-    /// Whether the process has ended by itself.
     pub(super) fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
@@ -102,16 +102,16 @@ impl LiveProcess {
         last.unwrap_or("it left no message").trim().to_owned()
     }
 
-    /// A file in the directory that is the process's own and goes with it.
+    /// A file in the process's private directory, which is removed with the process.
     pub(super) fn own_file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Stops the process and writes `wanted` of its resident private anonymous pages, evenly chosen over its address
-    /// range, in order of address. Zero pages are pages like any other.
+    /// Stops the process and writes `wanted` of its resident private anonymous pages, zero pages included, spaced
+    /// evenly and in order of address.
     pub(super) fn snapshot(&self, wanted: u64, out: &mut PageFile) -> Result<Snapshot, ClassError> {
-        // While it runs, a page could go between the look and the read, and reading a page that is not there makes
-        // the kernel provide zeros: they would pass for the process's own.
+        // A running process could drop a page between the look and the read. The kernel would then return zeros, which
+        // would pass for the process's own.
         self.signal(Signal::STOP).map_err(|source| ClassError::Stop { pid: self.pid, source })?;
         let process = Process::Id(self.pid);
         let pages = private_anonymous_pages(process)?;
@@ -144,7 +144,8 @@ impl LiveProcess {
 
 impl Drop for LiveProcess {
     fn drop(&mut self) {
-        // A stopped process does not see its standard input end, so what a wrapper started is killed by its number.
+        // A stopped process does not see the end of its standard input, so the process of a wrapper is killed by its
+        // number.
         if self.pid != self.child.id() {
             let _ = self.signal(Signal::KILL);
         }
@@ -153,16 +154,16 @@ impl Drop for LiveProcess {
     }
 }
 
-/// What a snapshot had to choose from.
+/// The pages that a snapshot chose from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Snapshot {
     /// Resident private anonymous pages.
     pub(super) candidates: u64,
-    /// Chosen pages that the kernel would not read out.
+    /// Chosen pages that the kernel refused to read.
     pub(super) unreadable: u64,
 }
 
-/// Reads one line on a thread of its own, so that waiting for it can have a limit. The thread ends with the process.
+/// Reads one line on a separate thread, so that the wait can have a limit. The thread ends with the process.
 fn first_line(stdout: ChildStdout) -> mpsc::Receiver<io::Result<String>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -174,10 +175,10 @@ fn first_line(stdout: ChildStdout) -> mpsc::Receiver<io::Result<String>> {
     receiver
 }
 
-/// The addresses of all pages that the process alone holds in memory, in order.
+/// The addresses of all resident pages that only this process maps, in order.
 fn private_anonymous_pages(process: Process) -> Result<Vec<u64>, ClassError> {
     let pagemap = Pagemap::open(process)?;
-    // Where the machine's pages are larger, each of them is several of the corpus's.
+    // A larger page of the machine is several of the corpus's pages.
     let parts = rustix::param::page_size() / PAGE_BYTES;
     let mut pages = Vec::new();
     for mapping in maps(process)? {

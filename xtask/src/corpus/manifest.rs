@@ -1,4 +1,4 @@
-//! `manifest.json`: what lies in a corpus directory and where it came from.
+//! `manifest.json`: the contents of a corpus directory and their origin.
 
 use std::{fs, io, path::Path};
 
@@ -9,48 +9,39 @@ use super::page_file::{Finished, PAGE_BYTES};
 /// The name of the manifest in a corpus directory.
 pub(crate) const FILE_NAME: &str = "manifest.json";
 
-/// The whole manifest. Entries are sorted by name.
+/// Entries are sorted by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// The version of this form.
+    /// The version of this format.
     pub(crate) version: u32,
-    /// Bytes of a page.
     pub(crate) page_bytes: usize,
-    /// The page files.
     pub(crate) files: Vec<Entry>,
-    /// The classes that the last run was asked for and could not make.
+    /// The classes that the last run requested and failed to make.
     pub(crate) failed: Vec<Failure>,
 }
 
-/// One page file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// The class.
     pub(crate) name: String,
     /// The file, relative to the manifest.
     pub(crate) file: String,
-    /// What the pages are.
     pub(crate) source: String,
-    /// The seed of whatever was random in it. Only generated classes are the same bytes for the same seed.
+    /// The seed of the random parts. Only generated classes are the same bytes for the same seed.
     pub(crate) seed: u64,
-    /// Pages asked for.
     pub(crate) wanted_pages: u64,
-    /// Pages that there were to choose from.
+    /// Pages to choose from.
     pub(crate) candidate_pages: u64,
-    /// Pages in the file.
     pub(crate) pages: u64,
-    /// Pages that are one repeated 64-bit word, zero pages among them.
+    /// Pages of one repeated 64-bit word, zero pages included.
     pub(crate) same_filled_pages: u64,
     /// Their share of all pages, 0 to 1.
     pub(crate) same_filled_share: f64,
-    /// Pages of zeros.
     pub(crate) zero_pages: u64,
     /// The 128-bit xxh3 hash of the file, in hexadecimal.
     pub(crate) xxh3_128: String,
 }
 
 impl Entry {
-    /// The entry of a file that was just written.
     pub(crate) fn new(name: &str, origin: Origin, finished: Finished) -> Self {
         let counts = finished.counts;
         Self {
@@ -73,7 +64,6 @@ impl Entry {
     }
 }
 
-/// Where the pages of a file came from.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     pub(crate) source: String,
@@ -82,22 +72,18 @@ pub(crate) struct Origin {
     pub(crate) candidate_pages: u64,
 }
 
-/// A class that could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
-    /// The class.
     pub(crate) name: String,
-    /// Why not.
     pub(crate) reason: String,
 }
 
 impl Manifest {
-    /// A manifest of nothing.
     pub(crate) fn empty() -> Self {
         Self { version: 1, page_bytes: PAGE_BYTES, files: Vec::new(), failed: Vec::new() }
     }
 
-    /// The manifest of a directory, without the files that are gone; an empty one if there is none that can be read.
+    /// The manifest of a directory, without missing files; an empty one if none can be read.
     pub(crate) fn of_directory(directory: &Path) -> Self {
         let text = fs::read_to_string(directory.join(FILE_NAME)).unwrap_or_default();
         let mut manifest: Self = serde_json::from_str(&text).unwrap_or_else(|_| Self::empty());
@@ -105,14 +91,13 @@ impl Manifest {
         manifest
     }
 
-    /// Adds an entry in the place of an older one of that name.
+    /// Adds an entry, or replaces the one of that name.
     pub(crate) fn insert(&mut self, entry: Entry) {
         self.files.retain(|old| old.name != entry.name);
         self.files.push(entry);
         self.files.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
-    /// Writes the manifest into a directory.
     pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');

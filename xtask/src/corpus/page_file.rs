@@ -1,4 +1,4 @@
-//! A file of whole pages, hashed and counted while it is written, that appears under its name only when complete.
+//! A file of whole pages, hashed and counted during the write, that gets its name only when complete.
 
 use std::{
     fs,
@@ -9,31 +9,25 @@ use std::{
 use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Bytes of a page in every page file, whatever the page size of the machine.
+/// Bytes of a page in every page file, independent of the machine's page size.
 pub(crate) const PAGE_BYTES: usize = 4096;
 
-/// One page.
 pub(crate) type Page = [u8; PAGE_BYTES];
 
-/// A page file that is being written.
 pub(crate) struct PageFile {
     out: BufWriter<NamedTempFile>,
     hash: Xxh3,
     counts: PageCounts,
 }
 
-/// What a page file holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PageCounts {
-    /// All pages.
     pub(crate) pages: u64,
-    /// Pages that are one repeated 64-bit word, zero pages among them.
+    /// Pages of one repeated 64-bit word, zero pages included.
     pub(crate) same_filled: u64,
-    /// Pages of zeros.
     pub(crate) zero: u64,
 }
 
-/// A page file that is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finished {
     pub(crate) counts: PageCounts,
@@ -42,7 +36,7 @@ pub(crate) struct Finished {
 }
 
 impl PageFile {
-    /// Begins a page file in a directory, under a temporary name.
+    /// Begins a page file under a temporary name.
     pub(crate) fn begin(directory: &Path) -> io::Result<Self> {
         let file = NamedTempFile::new_in(directory)?;
         Ok(Self {
@@ -52,7 +46,6 @@ impl PageFile {
         })
     }
 
-    /// Appends a page.
     pub(crate) fn push(&mut self, page: &Page) -> io::Result<()> {
         self.out.write_all(page)?;
         self.hash.update(page);
@@ -64,12 +57,11 @@ impl PageFile {
         Ok(())
     }
 
-    /// The pages written so far.
     pub(crate) fn counts(&self) -> PageCounts {
         self.counts
     }
 
-    /// Gives the file its name; an older file of that name is replaced.
+    /// Gives the file its name and replaces an older file.
     pub(crate) fn finish(self, path: &Path) -> io::Result<Finished> {
         let file = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.persist(path).map_err(|error| error.error)?;
@@ -90,15 +82,14 @@ fn make_readable(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a page is one 64-bit word, repeated.
 fn same_filled(page: &Page) -> bool {
     page[8..] == page[..PAGE_BYTES - 8]
 }
 
-/// `wanted` indices below `total`, evenly spaced from the first on; all of them if there are no more than that.
+/// `wanted` indices below `total`, evenly spaced from 0; all of them if `total` is smaller.
 pub(crate) fn even_sample(total: u64, wanted: u64) -> impl Iterator<Item = u64> {
     let count = wanted.min(total);
-    // In 128 bits, because the product of two counts need not fit in 64.
+    // The product of two counts may exceed 64 bits.
     (0..count).map(move |index| {
         let place = u128::from(index) * u128::from(total) / u128::from(count);
         u64::try_from(place).expect("index < count, so the quotient is below total")

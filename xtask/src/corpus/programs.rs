@@ -1,4 +1,4 @@
-//! The heaps of language runtimes: CPython, Node, a Java virtual machine, each running a program of ours.
+//! The heaps of language runtimes: CPython, Node and a Java virtual machine, each running a program of `programs/`.
 
 use std::{
     fs, io,
@@ -8,7 +8,6 @@ use std::{
 
 use super::{error::ClassError, live::LiveProcess};
 
-/// A runtime whose heap can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Runtime {
     Python,
@@ -17,7 +16,7 @@ pub(super) enum Runtime {
 }
 
 impl Runtime {
-    /// Starts the runtime's program and returns it with its heap built: `heap_bytes`, or somewhat more.
+    /// Starts the runtime's program and returns it with a heap of `heap_bytes` or somewhat more.
     pub(super) fn start(self, heap_bytes: u64, seed: u64) -> Result<LiveProcess, ClassError> {
         let description = self.version()?;
         let unplaced = |source| ClassError::Start { program: description.program, source };
@@ -25,7 +24,7 @@ impl Runtime {
         let program = directory.path().join(self.file_name());
         fs::write(&program, self.program_text()).map_err(unplaced)?;
         let mut command = self.command(&program, heap_bytes);
-        // The programs take the seed as the smallest of their integer types.
+        // The programs read the seed as their smallest integer type.
         command
             .arg(heap_bytes.to_string())
             .arg((seed & 0x7fff_ffff).to_string())
@@ -33,7 +32,7 @@ impl Runtime {
         LiveProcess::start(description.program, command, directory)?.wait_ready()
     }
 
-    /// The program's name and what it says of its version.
+    /// The program's name and the version it prints.
     pub(super) fn version(self) -> Result<Version, ClassError> {
         let (program, remedy) = match self {
             Self::Python => ("python3", "apt-get install python3"),
@@ -77,7 +76,7 @@ impl Runtime {
     }
 
     fn command(self, program: &Path, heap_bytes: u64) -> Command {
-        // Room for garbage beside what is kept; the runtimes' own limits are a share of the machine's memory.
+        // Room for garbage; the default limits of the runtimes are a share of the machine's memory.
         let limit_mib = (heap_bytes >> 20) * 4 + 512;
         match self {
             Self::Python => {
@@ -99,7 +98,6 @@ impl Runtime {
     }
 }
 
-/// A program's name and version.
 #[derive(Debug, Clone)]
 pub(super) struct Version {
     pub(super) program: &'static str,

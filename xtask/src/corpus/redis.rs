@@ -1,4 +1,4 @@
-//! The heap of a Redis server full of JSON values, loaded through its own protocol over a socket in a private directory.
+//! The heap of a Redis server full of JSON values, loaded over a socket in a private directory.
 
 use std::{
     fmt::Write as _,
@@ -14,7 +14,7 @@ use super::{error::ClassError, json::Documents, live::LiveProcess};
 const PROGRAM: &str = "redis-server";
 const REMEDY: &str = "apt-get install redis-server";
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// No single answer takes this long unless the server hangs.
+/// A longer wait means that the server hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const BATCH: u64 = 500;
 
@@ -39,7 +39,7 @@ pub(super) fn start(heap_bytes: u64, seed: u64) -> Result<LiveProcess, ClassErro
         tempfile::tempdir().map_err(|source| ClassError::Start { program: PROGRAM, source })?;
     let socket = directory.path().join("socket");
     let mut command = Command::new(PROGRAM);
-    // No port, no snapshots: nothing outside the directory, and no fork that would share the pages.
+    // No port and no snapshots: nothing leaves the directory, and no fork shares the pages.
     command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"]);
     command.arg(directory.path()).arg("--unixsocket").arg(&socket);
     let mut process = LiveProcess::start(PROGRAM, command, directory)?;
@@ -67,8 +67,8 @@ fn connect(process: &mut LiveProcess) -> Result<Client, ClassError> {
     }
 }
 
-/// Sets documents under their numbers, with a small hash beside every fourth, and deletes every ninth again: what lives
-/// long has holes.
+/// Sets documents under their numbers, adds a small hash for every fourth, and deletes every ninth, which leaves holes
+/// in the heap.
 fn load(client: &mut Client, heap_bytes: u64, seed: u64) -> Result<(), ClassError> {
     let mut documents = Documents::new(seed);
     let mut number = 0;
@@ -102,14 +102,14 @@ fn load(client: &mut Client, heap_bytes: u64, seed: u64) -> Result<(), ClassErro
     Ok(())
 }
 
-/// A connection that speaks RESP, as far as is needed here.
+/// A connection with the part of RESP that this module needs.
 struct Client {
     replies: BufReader<UnixStream>,
     path: std::path::PathBuf,
 }
 
 impl Client {
-    /// Sends commands at once and reads as many answers.
+    /// Sends all commands at once and reads one answer for each.
     fn pipeline(&mut self, commands: &[Vec<String>]) -> Result<(), ClassError> {
         let request: String = commands.iter().map(|words| encode(words)).collect();
         self.send(&request)?;
@@ -122,7 +122,7 @@ impl Client {
         Ok(())
     }
 
-    /// Bytes that the server's allocator has given out.
+    /// Bytes that the server's allocator has allocated.
     fn used_memory(&mut self) -> Result<u64, ClassError> {
         self.send(&encode(&["INFO".to_owned(), "memory".to_owned()]))?;
         let header = self.line()?;
@@ -161,11 +161,10 @@ fn unexpected(answer: String, expected: &'static str) -> ClassError {
     ClassError::Protocol { program: PROGRAM, answer, expected }
 }
 
-/// A command as an array of strings.
 fn encode(words: &[String]) -> String {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
-        // Writing to a string cannot fail.
+        // A write to a string cannot fail.
         let _ = write!(request, "${}\r\n{word}\r\n", word.len());
     }
     request

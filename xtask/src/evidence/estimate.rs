@@ -16,7 +16,7 @@ use crate::{error::XtaskError, workspace::show};
 
 const CODECS: &[&str] = &["lz4", "zstd:-1", "zstd:1"];
 
-/// The report of one run of the command, as far as it is judged.
+/// The fields of the command's report that are judged.
 #[derive(Debug, Deserialize)]
 pub(super) struct Report {
     pub(super) runs: Vec<Run>,
@@ -28,23 +28,22 @@ pub(super) struct Run {
     pub(super) codec: String,
     pub(super) allocator: String,
     pub(super) phase: Phase,
-    /// All live pages, same-filled ones included.
+    /// Live pages, same-filled ones included.
     pub(super) pages: u64,
     pub(super) same_filled: u64,
     pub(super) frame_bytes: u64,
     pub(super) metadata_bytes: u64,
-    /// Not in the first form of the report.
+    /// Missing in the first version of the report.
     #[serde(default)]
     pub(super) idle_frame_bytes: u64,
     pub(super) density: f64,
     pub(super) rss_delta_bytes: i64,
     pub(super) verified: bool,
-    /// Not in the first form of the report.
+    /// Missing in the first version of the report.
     #[serde(default)]
     pub(super) limit_reached: bool,
 }
 
-/// When in a pool's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Phase {
@@ -55,25 +54,24 @@ pub(super) enum Phase {
 }
 
 impl Run {
-    /// Objects in the pool: all pages but the same-filled ones, which take no memory there.
+    /// Objects in the pool: all pages except same-filled ones, which take no pool memory.
     pub(super) fn objects(&self) -> u64 {
         self.pages.saturating_sub(self.same_filled)
     }
 
-    /// Metadata bytes for each object; `None` without objects.
     pub(super) fn metadata_per_object(&self) -> Option<f64> {
         let objects = self.objects();
         (objects > 0).then(|| self.metadata_bytes as f64 / objects as f64)
     }
 
-    /// What the kernel says was added, over what the pool says it holds; `None` if it holds nothing.
+    /// The growth of resident memory over the memory that the pool reports; `None` if that is 0.
     pub(super) fn resident_over_accounted(&self) -> Option<f64> {
         let accounted = self.frame_bytes + self.idle_frame_bytes + self.metadata_bytes;
         (accounted > 0).then(|| self.rss_delta_bytes as f64 / accounted as f64)
     }
 }
 
-/// Measures these files with all of their pages. Ends the command and returns when `interrupted` is set.
+/// Measures all pages of these files. Ends the command and returns when `interrupted` is set.
 pub(super) fn run(
     program: &Path,
     files: &[OsString],
@@ -81,7 +79,7 @@ pub(super) fn run(
 ) -> Result<Report, XtaskError> {
     let mut command = Command::new(program);
     command.args(["estimate", "--lifecycle", "--json", "--quiet", "--sample", "1"]);
-    // The targets are nbud's.
+    // The targets are for nbud.
     command.args(["--allocator", "nbud"]);
     command.args(CODECS.iter().flat_map(|codec| ["--codec", codec])).args(files);
     let shown = show(&command);
@@ -90,11 +88,11 @@ pub(super) fn run(
     serde_json::from_str(&text).map_err(|source| XtaskError::Output { command: shown, source })
 }
 
-/// Runs a command to its end, or kills it when `interrupted` is set, and returns what it wrote to standard output.
+/// Runs a command and returns its standard output. Kills it when `interrupted` is set.
 fn output_unless(mut command: Command, interrupted: &AtomicBool) -> Result<String, XtaskError> {
     let shown = show(&command);
     let failed = |source: io::Error| XtaskError::Start { program: shown.clone(), source };
-    // A file and not a pipe, because nothing reads while the command runs.
+    // A file instead of a pipe, because nothing reads during the run.
     let mut text = tempfile::tempfile().map_err(failed)?;
     let mut child = command.stdout(text.try_clone().map_err(failed)?).spawn().map_err(failed)?;
     let status = loop {

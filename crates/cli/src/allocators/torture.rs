@@ -1,10 +1,10 @@
-//! `pagefold torture`: do the allocators stand up to everything at once?
+//! `pagefold torture`: do the allocators survive all operations and faults at once?
 //!
-//! `pagefold-testkit` does the work; this module gives it pools, a clock, a watcher and a report.
+//! `pagefold-testkit` runs the operations; this module adds pools, a clock, a watcher and a report.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`job`] | one run: a fresh pool, with or without an injected bug, to its end |
+//! | [`job`] | one run of a fresh pool, with or without an injected bug |
 //! | [`observe`] | the progress line, the time, Ctrl-C, a deadlock |
 //! | [`report`] | the table and the JSON |
 
@@ -38,10 +38,10 @@ use crate::{
     progress::Progress,
 };
 
-/// The usual limit of a pool.
+/// The default limit of a pool.
 const LIMIT: usize = 64 << 20;
 
-/// Runs everything, prints the report, and says how the command ends.
+/// Runs all jobs, prints the report, and returns the exit code.
 ///
 /// # Errors
 /// When a trace cannot be read or written, no pool can be built, or stdout cannot be written.
@@ -49,7 +49,7 @@ pub(crate) fn run(config: TortureConfig) -> Result<Exit, TortureError> {
     let replay = config.replay.as_deref().map(trace_file::read).transpose()?;
     let limit = replay.as_ref().map_or(LIMIT, |trace| trace.header.limit);
     let config = TortureConfig { limit: Some(config.limit.unwrap_or(limit)), ..config };
-    // Before anything runs: it may take an hour to find out otherwise.
+    // Before the jobs, which may take an hour.
     let record = config.record.as_deref().map(create).transpose()?;
     let jobs = jobs(&config, replay);
     for job in &jobs {
@@ -69,14 +69,14 @@ pub(crate) fn run(config: TortureConfig) -> Result<Exit, TortureError> {
         if interrupt.is_requested() {
             break;
         }
-        // What is left is shared by the runs that are left.
+        // The remaining runs share the remaining time.
         let left = u32::try_from(count - number).unwrap_or(1);
         let share: Option<Duration> =
             deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()) / left);
         let run = job.run(share, &interrupt, &progress);
         let failed = matches!(run.outcome, Outcome::Failed(_));
         report.runs.push(run);
-        // The first failure of a sound pool ends the command: it is what the user has to see.
+        // The first failure of a sound pool ends the command, so that the user sees it.
         if failed && config.injected_bugs.is_empty() {
             break;
         }

@@ -1,8 +1,8 @@
-//! `pagefold estimate --trace FILE`: what would each allocator take for these objects, and how long?
+//! `pagefold estimate --trace FILE`: the memory and time of each allocator for these objects.
 //!
-//! A trace is a sequence of `pagefold torture`. Of its steps those that any allocator does in the same way are done:
-//! objects are stored, written, read and freed, and there is compaction and trimming. Nothing is verified here; that is
-//! what `torture --replay` is for. Contents are incompressible, so a pool sees what a codec would have made.
+//! A trace is a sequence of `pagefold torture`. This module runs the steps that any allocator does in the same way:
+//! store, write, read, free, compaction and trimming. It verifies nothing; `torture --replay` does. Contents are
+//! incompressible, like the output of a codec.
 
 mod config;
 mod replay;
@@ -25,16 +25,15 @@ use crate::{
     exit::Exit,
 };
 
-/// Why there is no report of a trace.
+/// Why a trace has no report.
 #[derive(Debug, Error)]
 pub(crate) enum MeasureTraceError {
     /// The trace cannot be used.
     #[error(transparent)]
     File(#[from] TraceFileError),
-    /// No pool can be built with the limit that was given.
+    /// The given limit fits no pool.
     #[error(transparent)]
     Limit(#[from] BuildError),
-    /// The report could not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
 }
@@ -49,7 +48,7 @@ impl From<&MeasureTraceError> for Exit {
     }
 }
 
-/// Measures each allocator on a trace, and prints the report.
+/// Measures each allocator on a trace and prints the report.
 ///
 /// # Errors
 /// [`MeasureTraceError`] when the trace cannot be used, no pool can be built, or stdout cannot be written.

@@ -1,11 +1,11 @@
-//! Shows the results: JSON or tables on stdout, at most one line on stderr, and the exit code.
+//! Prints the result: JSON or tables on stdout, at most one line on stderr, and the exit code.
 //!
-//! | module | contains |
+//! | module | holds |
 //! |---|---|
 //! | [`html`] | one page with charts |
 //! | [`json`] | the documented format |
 //! | [`parts`], [`mappings`] | the tables of processes and of their mappings |
-//! | [`skipped`] | counts of skipped inputs by reason |
+//! | [`skipped`] | what was skipped, as counts by reason |
 //! | [`table`] | the tables, at most 80 columns for usual figures |
 //! | [`terminal`] | bold type, and the width of a line |
 //! | [`verdict`] | the conclusion, in sentences |
@@ -33,10 +33,10 @@ use crate::{
     exit::Exit,
 };
 
-/// Prints the report and returns the command's exit code.
+/// Prints the report and returns the exit code.
 ///
 /// # Errors
-/// When stdout cannot be written. A pipe that its reader closed is no error.
+/// When writing to stdout fails. A pipe that the reader closed is no error.
 pub(crate) fn print(report: Report, output: Output) -> Result<Exit, EstimateError> {
     // One write, so that stderr does not come between two lines of a table.
     let mut text = Vec::new();
@@ -86,7 +86,7 @@ fn write_text(
     Ok(())
 }
 
-/// Writes the answer, above the tables that it follows from.
+/// The conclusion, above the tables it follows from.
 fn write_answer(report: &Report, terminal: Terminal, out: &mut Vec<u8>) -> io::Result<()> {
     let savings = verdict::savings(report).into_iter();
     let savings = savings.map(|sentence| terminal.bold(&terminal.wrap(&sentence)));
@@ -129,7 +129,7 @@ fn write_tables(
     Ok(())
 }
 
-/// Writes one line to stderr, the gravest problem first, and picks its exit code.
+/// Writes the gravest problem to stderr, in one line, and picks its exit code.
 fn conclude(report: Report) -> Exit {
     if let Some(mismatch) = report.mismatch {
         console::complain(&format!("verification failed: {mismatch}"));

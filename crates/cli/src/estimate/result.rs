@@ -1,12 +1,12 @@
-//! The results, as values: nothing here reads or measures.
+//! The results of a measurement, as values: this module neither reads nor measures.
 //!
-//! | module | contains |
+//! | module | holds |
 //! |---|---|
-//! | [`report`] | all results |
+//! | [`report`] | everything |
 //! | [`input`], [`skipped`], [`process`], [`mapping_kind`] | what was read, and what was not |
-//! | [`row`], [`sizes`], [`percentiles`], [`kept`] | the measurements of one phase of a run |
-//! | [`tally`], [`cost`], [`interval`] | the memory of a group of pages, and a sample's uncertainty |
-//! | [`dictionary_note`] | the outcome of a dictionary |
+//! | [`row`], [`sizes`], [`percentiles`], [`kept`] | what was measured in one phase of a run |
+//! | [`tally`], [`cost`], [`interval`] | what a group of pages came to, and how sure a sample makes of it |
+//! | [`dictionary_note`] | what became of a dictionary |
 
 pub(crate) mod cost;
 pub(crate) mod dictionary_note;

@@ -1,9 +1,9 @@
-//! The rule for chains that the kernel's documentation describes, to hold the table's own rule against.
+//! The rule for chains in the kernel's documentation, to compare the table's own rule with.
 //!
-//! Both want little waste behind the last object. The table takes the chain that wastes the fewest bytes; the documented
-//! table of chains follows from the one with the most of it in use *in whole percent*, the shortest of those that are
-//! equal. So a longer chain that wastes a few bytes less is not taken there, sizes merge differently, and there are a few
-//! classes more or less. Which of the two a kernel has depends on its version.
+//! Both rules aim at little waste behind the last object. The table takes the chain with the fewest wasted bytes. The
+//! documented rule takes the chain with the highest use *in whole percent*, and the shortest of equal ones. It
+//! therefore rejects a longer chain that wastes a few bytes less, sizes merge differently, and the number of classes
+//! differs a little. The kernel's version decides which rule it has.
 //!
 //! Source: *zsmalloc*, under memory management in the kernel's documentation: its example of a chain, whose column of use
 //! has whole percents, and its table of chain limits, which the test below has.
@@ -11,7 +11,6 @@
 use pagefold_pool::classes::ClassConfig;
 use serde::Serialize;
 
-/// What the rule comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Outcome {
     pub(super) classes: usize,
@@ -19,7 +18,7 @@ pub(super) struct Outcome {
     pub(super) huge_above_bytes: usize,
 }
 
-/// Classes by the documented rule, for a configuration that a table was made of.
+/// Classes by the documented rule for a table's configuration.
 pub(super) fn outcome(config: &ClassConfig) -> Outcome {
     let ClassConfig { frame_bytes, smallest, step, .. } = *config;
     let sizes = (smallest..frame_bytes).step_by(step).chain([frame_bytes]);
@@ -42,7 +41,7 @@ fn chain(size: usize, config: &ClassConfig) -> usize {
         let bytes = frames * config.frame_bytes;
         (bytes - bytes % size) * 100 / bytes
     };
-    // Of those that are equal, the shortest: the last one that is not less, from the longest down.
+    // `max_by_key` returns the last of equal ones, here the shortest chain.
     (1..=config.chain_max as usize).rev().max_by_key(percent).unwrap_or(1)
 }
 

@@ -1,4 +1,4 @@
-//! Object lengths from a file: a line for each, with how many there are of it.
+//! Object lengths from a file, one per line with an optional count.
 
 use std::{
     collections::BTreeMap,
@@ -9,25 +9,22 @@ use std::{
 
 use thiserror::Error;
 
-/// The longest line, in bytes: two numbers and space around them.
+/// The longest line, in bytes: two numbers and white space.
 const LINE_MAX: u64 = 256;
 
-/// Why the lengths could not be read.
 #[derive(Debug, Error)]
 pub(crate) enum SizesError {
-    /// The file cannot be opened or read.
     #[error("{path}: {error}")]
     Io { path: String, error: io::Error },
-    /// A line is something else.
+    /// A line has another form.
     #[error("{path}, line {line}: {reason}; a line is LENGTH or LENGTH COUNT, both whole numbers")]
     Line { path: String, line: u64, reason: String },
-    /// There was nothing in it.
     #[error("{path} has no lengths; write one on a line: LENGTH or LENGTH COUNT")]
     Empty { path: String },
 }
 
-/// The lengths in a file and how many there are of each. Empty lines and lines that begin with `#` are skipped. Memory
-/// grows with the number of different lengths only.
+/// The lengths in a file with their counts. Skips empty lines and lines that begin with `#`. Memory grows only with the
+/// number of different lengths.
 ///
 /// # Errors
 /// [`SizesError`], with the line.
@@ -65,7 +62,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<usize, u64>, SizesError> {
     Ok(lengths)
 }
 
-/// Length and count of a line; `None` for a comment or nothing.
+/// Length and count of a line; `None` for a comment or an empty line.
 fn parse(line: &str) -> Result<Option<(usize, u64)>, String> {
     let mut words = line.split_whitespace();
     let first = match words.next() {
@@ -80,7 +77,7 @@ fn parse(line: &str) -> Result<Option<(usize, u64)>, String> {
         Some(word) => word.parse().map_err(|error| format!("`{word}` is no count ({error})"))?,
         None => 1,
     };
-    // More objects than that are not exact in the sums.
+    // The sums are not exact for more objects.
     if count > 1 << 48 {
         return Err(format!("{count} objects are too many; at most 2^48"));
     }

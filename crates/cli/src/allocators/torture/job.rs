@@ -1,4 +1,4 @@
-//! One run: a fresh pool, with or without a injected bug, to its end.
+//! One run of a fresh pool, with or without an injected bug.
 
 use std::{
     fmt::Write as _,
@@ -32,10 +32,9 @@ use crate::{
 const BUG_ONE_IN: u64 = 500;
 /// A run of this length in which something never happened tests less than it says.
 const LONG: Duration = Duration::from_secs(20);
-/// How long a failing sequence is shrunk.
+/// The time to shrink a failing sequence.
 const SHRINK_FOR: Duration = Duration::from_secs(30);
 
-/// What is to be done.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) pool: PoolUnderTest,
@@ -46,7 +45,6 @@ pub(super) struct Job {
     keep: bool,
 }
 
-/// What came of it.
 pub(super) struct Run {
     pub(super) pool: PoolUnderTest,
     pub(super) bug: Option<BugKind>,
@@ -54,25 +52,21 @@ pub(super) struct Run {
     pub(super) outcome: Outcome,
     /// Steps of a replay that did nothing.
     pub(super) skipped: u64,
-    /// What was recorded.
     pub(super) trace: Option<Trace>,
     pub(super) plan: Plan,
 }
 
-/// How it ended.
 pub(super) enum Outcome {
     Passed(Summary),
     Failed(Found),
 }
 
-/// A failure, and how to see it again.
+/// A failure, and how to reproduce it.
 pub(super) struct Found {
     pub(super) failure: Failure,
-    /// The operation's number.
     pub(super) operation: u64,
-    /// A command that does the same again.
+    /// A command that reproduces it.
     pub(super) command: String,
-    /// The shrunk sequence.
     pub(super) few: Option<Few>,
 }
 
@@ -110,7 +104,7 @@ impl Job {
         Self { pool, bug, plan, limit, trace, keep: config.record.is_some() }
     }
 
-    /// Finds out whether there can be such a pool.
+    /// Checks that such a pool can be built.
     pub(super) fn check(&self) -> Result<(), BuildError> {
         match self.pool {
             PoolUnderTest::Allocator(allocator) => {
@@ -137,7 +131,7 @@ impl Job {
         }
     }
 
-    /// Runs it to its end, watched.
+    /// Runs the job under a watch.
     pub(super) fn run(
         self,
         share: Option<Duration>,
@@ -145,7 +139,7 @@ impl Job {
         progress: &Progress,
     ) -> Run {
         let watch = match self.pool {
-            // Only of mapped memory does the kernel know when it was given back.
+            // The kernel reports the return of mapped memory only.
             PoolUnderTest::Allocator(_) => Watch::measuring(|| rss_anon(Process::Current).ok()),
             PoolUnderTest::Reference(_) => Watch::default(),
         };
@@ -174,7 +168,7 @@ impl Job {
         self.trace.is_none() && self.bug.is_none()
     }
 
-    /// A long run in which something never happened has failed.
+    /// Fails a long run in which something never happened.
     fn complete(&self, summary: Summary) -> Outcome {
         let missing = summary.missing(&self.plan);
         if missing.is_empty() {
@@ -199,7 +193,7 @@ impl Job {
         match done {
             Ok(done) => (Outcome::Passed(done.summary), done.skipped, Some(done.trace)),
             Err(failed) => {
-                // What a bug does depends on the number of the call, so fewer calls are another run.
+                // A bug's effect depends on the number of the call, so fewer calls are another run.
                 let few = self.bug.is_none().then(|| self.shrink(&failed.trace));
                 let (failure, operation) = (failed.failure.clone(), failed.ops);
                 let command = self.command(operation);
@@ -227,12 +221,12 @@ impl Job {
         }
     }
 
-    /// Looks for a short sequence that fails, and keeps it in a file.
+    /// Looks for a short sequence that fails, and writes it to a file.
     fn shrink(&self, trace: &Trace) -> Few {
-        // The run's own may have been stopped.
+        // The run's own watch may have been stopped.
         let watch = &Watch::default();
         let build = |source: &_| self.build(source);
-        // A pool that panics would do so in each attempt.
+        // A pool that panics would print a message in each attempt.
         let hook = panic::take_hook();
         panic::set_hook(Box::new(|_| {}));
         let trace = sequence::shrink(&build, trace, Instant::now() + SHRINK_FOR, watch);
@@ -256,11 +250,11 @@ impl Job {
         file.keep().ok().map(|(_, path)| path)
     }
 
-    /// The command line that does the same.
+    /// A command line that repeats the run.
     pub(super) fn command(&self, ops: u64) -> String {
         let plan = &self.plan;
         let mut line = format!("pagefold torture --allocator {}", self.pool);
-        // Writing to a string cannot fail.
+        // A write to a string cannot fail.
         let mut add = |text: std::fmt::Arguments<'_>| _ = line.write_fmt(text);
         add(format_args!(
             " --threads {} --seed {} --limit {} --ops {ops}",

@@ -1,4 +1,4 @@
-//! The tables of a process's mappings: summed up by what they are for, and the largest ones.
+//! The tables of a process's mappings: totals by kind, and the largest mappings.
 
 use crate::{
     bytes,
@@ -14,17 +14,17 @@ use crate::{
     printable::printable,
 };
 
-/// How many mappings of a process have a line of their own; JSON lists all.
+/// The number of mappings of a process with a separate line; JSON lists all.
 const MAPPINGS_SHOWN: usize = 12;
 
-/// How wide a name may be.
+/// The width of a name.
 const NAME_WIDTH: usize = 25;
 
-/// The headings of the tables, before those that are codecs.
+/// The headings of the tables before the codecs.
 pub(super) const HEADINGS: [&str; 4] = ["mapping", "private", "same", "raw"];
 const KIND_HEADINGS: [&str; 5] = ["kind", "mappings", "private", "same", "raw"];
 
-/// The mappings by kind where a kind has several, and the largest ones.
+/// The mappings by kind if a kind has several, and the largest mappings.
 pub(super) fn tables(process: &ProcessSummary) -> String {
     let title = printable(&process.title());
     let kinds = by_kind(process);
@@ -44,7 +44,7 @@ pub(super) fn tables(process: &ProcessSummary) -> String {
     format!("Mappings of {title} by kind:\n{kinds}\n\nThe largest of them:\n{largest}")
 }
 
-/// The kinds that there are with their mappings, the one with most private memory first.
+/// The kinds with their mappings, the one with the most private memory first.
 pub(super) fn by_kind(process: &ProcessSummary) -> Vec<(MappingKind, Vec<&MappingSummary>)> {
     let mut kinds: Vec<(MappingKind, Vec<&MappingSummary>)> = Vec::new();
     for mapping in &process.mappings {
@@ -57,18 +57,17 @@ pub(super) fn by_kind(process: &ProcessSummary) -> Vec<(MappingKind, Vec<&Mappin
     kinds
 }
 
-/// The private bytes of several mappings.
 fn private_bytes(mappings: &[&MappingSummary]) -> u64 {
     mappings.iter().map(|mapping| mapping.bytes).sum()
 }
 
-/// What several mappings have together: private bytes, shares of same-filled and raw pages, a ratio for each codec.
+/// The common figures of several mappings: private bytes, shares of same-filled and raw pages, a ratio for each codec.
 pub(super) fn figures(mappings: &[&MappingSummary], codecs: usize) -> Vec<String> {
     let shares =
         |codec| mappings.iter().filter_map(move |mapping| parts::of_codec(&mapping.shares, codec));
     let pages: u64 = shares(0).map(|share| share.tally.pages()).sum();
     let part = |number: fn(&PartResult) -> u64| match pages {
-        // None of them is in the sample.
+        // The sample contains none of them.
         0 => NONE.to_owned(),
         pages => percent(shares(0).map(number).sum(), pages),
     };

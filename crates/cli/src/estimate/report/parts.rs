@@ -1,26 +1,24 @@
-//! The table of processes: what each has, what is left out of the figures, how it compresses.
+//! The table of processes: the memory of each, the part outside the figures, and the compression.
 //!
-//! The columns named after codecs give the effective ratio of the part: its bytes over its share of the pool's frames and
-//! metadata. With several allocators that is the first one's; the JSON has all.
+//! A column named after a codec gives the effective ratio of the part: its bytes over its share of the pool's frames
+//! and metadata. With several allocators the table shows the first one; the JSON has all.
 
-/// How many processes have a line of their own; JSON lists all.
+/// The number of processes with a separate line; JSON lists all.
 const PROCESSES_SHOWN: usize = 20;
 
-/// How wide a name may be.
+/// The width of a name.
 const PROCESS_WIDTH: usize = 20;
 
-/// What stands where there is no figure.
+/// The cell of a missing figure.
 pub(super) const NONE: &str = "-";
 
-/// The headings, before those that are codecs.
+/// The headings before the codecs.
 pub(super) const HEADINGS: [&str; 5] = ["process", "private", "shared", "files", "swap"];
 
-/// What the headings mean.
 const LEGEND: &str = "\
 private: resident anonymous memory of the process alone: what was measured
 shared, files, swap: left out; a codec's column: effective ratio";
 
-/// What the sums mean.
 const ONCE: &str = "total: what several of the processes have is counted once";
 
 const SHARED: &str = "shared by N: anonymous pages that several processes have, measured once";
@@ -29,7 +27,7 @@ const CORE_LEGEND: &str = "\
 private: writable memory of no file in the core file: what was measured
 files: left out; a codec's column: effective ratio";
 
-/// The table of processes if there are any, and that of each one's mappings if they were asked for.
+/// The table of processes, if any, and the tables of their mappings on request.
 pub(super) fn tables(input: &InputSummary) -> Vec<String> {
     if input.processes.is_empty() {
         return Vec::new();
@@ -83,8 +81,8 @@ pub(super) fn left_out(process: &ProcessSummary) -> [Option<u64>; 3] {
     [shared, beside.file, beside.swap]
 }
 
-/// As [`left_out`], with what several processes have shared out among them, so that a sum counts it once. Where the kernel
-/// does not say, it counts for each.
+/// As [`left_out`], with shared memory divided among its processes, so that a sum counts it once. If the kernel does
+/// not tell, the memory counts for each process.
 fn left_out_once(process: &ProcessSummary, shared_was_measured: bool) -> [Option<u64>; 3] {
     let [shared, file, swap] = left_out(process);
     match process.beside.proportional {
@@ -124,7 +122,6 @@ fn of_first_allocator(shares: &[PartResult]) -> impl Iterator<Item = &PartResult
     shares.iter().filter(move |share| Some(share.allocator.as_str()) == first)
 }
 
-/// The codecs' names.
 pub(super) fn codecs(shares: &[PartResult]) -> Vec<String> {
     of_first_allocator(shares).map(|share| share.codec.clone()).collect()
 }
@@ -138,7 +135,7 @@ pub(super) fn ratio(share: Option<&PartResult>) -> String {
     ratio_of(share.into_iter())
 }
 
-/// The ratio of several shares together.
+/// The common ratio of several shares.
 pub(super) fn ratio_of<'a>(shares: impl Iterator<Item = &'a PartResult>) -> String {
     let add = |sum: (u64, f64), share: &PartResult| {
         (sum.0 + share.tally.original_bytes, sum.1 + share.memory_bytes)
@@ -147,7 +144,7 @@ pub(super) fn ratio_of<'a>(shares: impl Iterator<Item = &'a PartResult>) -> Stri
     if original == 0 {
         NONE.to_owned()
     } else if memory < 1.0 {
-        // Nothing but same-filled pages.
+        // Only same-filled pages.
         "inf".to_owned()
     } else {
         let ratio = original as f64 / memory;
@@ -155,7 +152,7 @@ pub(super) fn ratio_of<'a>(shares: impl Iterator<Item = &'a PartResult>) -> Stri
     }
 }
 
-/// A name that can be printed and is not too wide.
+/// A printable name of limited width.
 pub(super) fn shorten(name: &str, width: usize) -> String {
     let name = printable(name);
     if name.chars().count() <= width {
@@ -164,7 +161,7 @@ pub(super) fn shorten(name: &str, width: usize) -> String {
     name.chars().take(width - 1).chain(['\u{2026}']).collect()
 }
 
-/// What the tables do not say.
+/// Facts that the tables do not show.
 pub(super) fn notes(input: &InputSummary) -> Vec<String> {
     let live = input
         .processes

@@ -1,8 +1,8 @@
-//! What was skipped, as one line of counts by reason. The names are in the JSON, and that of the first failure on stderr.
+//! The skipped inputs, as one line of counts by reason. The JSON has the names, and stderr that of the first failure.
 
 use crate::{estimate::result::skipped::Skipped, numbers::count, printable::printable};
 
-/// How many reasons have a count of their own.
+/// The number of reasons with a separate count.
 const REASONS_SHOWN: usize = 6;
 
 /// `Skipped 31 inputs: 28 symbolic links, 2 sockets, Permission denied (1).`; `None` if nothing was skipped.
@@ -28,7 +28,7 @@ pub(super) fn reasons_in_words(skipped: &[Skipped]) -> String {
     parts.join(", ")
 }
 
-/// Each reason and how often it was one: failures first, then the most frequent.
+/// Each reason with its count: failures first, then the most frequent.
 fn reasons(skipped: &[Skipped]) -> Vec<(&str, u64)> {
     let mut reasons: Vec<(&str, bool, u64)> = Vec::new();
     for skipped in skipped {
@@ -45,7 +45,7 @@ fn reasons(skipped: &[Skipped]) -> Vec<(&str, u64)> {
     reasons.into_iter().map(|(reason, _, times)| (reason, times)).collect()
 }
 
-/// A reason without what explains it or names a place: up to the first of these.
+/// A reason without its explanation or place: the text before the first of these separators.
 fn short(why: &str) -> &str {
     let end = ["; ", ", ", ": ", " (os error"].into_iter().filter_map(|stop| why.find(stop)).min();
     &why[..end.unwrap_or(why.len())]

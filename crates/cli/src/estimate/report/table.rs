@@ -1,5 +1,5 @@
-//! The tables. Two of them, because one would not fit into 80 columns: what the pages take, and how long they take. For
-//! the same reason several allocators with several phases have a pair each; what is left after compaction compares them.
+//! The tables. One for memory and one for time, because a single table would exceed 80 columns. For the same reason
+//! several allocators with several phases have a pair each; the table of memory after compaction compares them.
 
 use crate::{
     bytes,
@@ -11,7 +11,7 @@ use crate::{
     numbers::count,
 };
 
-/// What stands where there is no figure.
+/// The cell of a missing figure.
 const NONE: &str = "-";
 
 /// What the headings mean.
@@ -29,12 +29,12 @@ pub(super) const TIME: [&str; 7] =
 pub(super) const RESIDENT: [&str; 6] =
     ["payload", "frames", "idle", "metadata", "resident", "RssAnon"];
 
-/// What is meant by resident.
+/// The meaning of resident.
 pub(super) const RESIDENT_LEGEND: &str = "\
 resident: frames + idle + metadata, all that the pool may hold after compaction
 here, RssAnon is that of the whole process, less what it was before the pool";
 
-/// The rows in the groups that share a pair of tables, each with a title if there are several.
+/// The rows in groups that share a pair of tables, each with a title if there are several.
 pub(super) fn groups(rows: &[Row]) -> Vec<(Option<String>, Vec<Row>)> {
     let mut allocators: Vec<&str> = Vec::new();
     for row in rows {
@@ -52,7 +52,7 @@ pub(super) fn groups(rows: &[Row]) -> Vec<(Option<String>, Vec<Row>)> {
     allocators.into_iter().map(group).collect()
 }
 
-/// What each pool still holds after compaction; `None` if none got so far.
+/// The memory of each pool after compaction; `None` if no run compacted.
 pub(super) fn resident(rows: &[Row]) -> Option<String> {
     let rows: Vec<Row> = rows.iter().filter(|row| row.phase == Phase::Compacted).cloned().collect();
     let table = || {
@@ -70,7 +70,7 @@ pub(super) fn resident(rows: &[Row]) -> Option<String> {
     (!rows.is_empty()).then(|| format!("Resident after compaction:\n{}", table()))
 }
 
-/// What the pages take: counts, ratios, memory.
+/// Memory of the pages: counts, ratios, bytes.
 pub(super) fn space(rows: &[Row]) -> String {
     build(rows, &SPACE, |row| {
         vec![
@@ -85,7 +85,7 @@ pub(super) fn space(rows: &[Row]) -> String {
     })
 }
 
-/// How long a page takes, in microseconds; and what the kernel says of the process.
+/// Microseconds per page, and the process's memory according to the kernel.
 pub(super) fn time(rows: &[Row]) -> String {
     build(rows, &TIME, |row| {
         let mut cells = Vec::from(times(row.store_us));
@@ -104,10 +104,10 @@ pub(super) fn show_time(micros: f64) -> String {
     if micros < 100.0 { format!("{micros:.2}") } else { format!("{micros:.0}") }
 }
 
-/// A heading, and what stands under it.
+/// A heading, and the text of a cell below it.
 type Column = (&'static str, fn(&Row) -> String);
 
-/// A table with the columns that say which row it is, as many as are needed to tell the rows apart, and then `cells`.
+/// A table with the columns needed to tell the rows apart, followed by `cells`.
 fn build(rows: &[Row], headings: &[&str], cells: impl Fn(&Row) -> Vec<String>) -> String {
     let differs =
         |key: fn(&Row) -> String| rows.windows(2).any(|pair| key(&pair[0]) != key(&pair[1]));

@@ -1,16 +1,15 @@
-//! What stdout takes: bold type, and how long a line may be.
+//! The properties of stdout: bold type, and the width of a line.
 
 use std::io::{self, IsTerminal as _};
 
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
-/// How wide a line is where stdout is no terminal.
+/// The width of a line if stdout is no terminal.
 const PIPE_WIDTH: usize = 80;
 
 /// A space at which no line ends. It keeps a figure with what it is a figure of, and is written as an ordinary space.
 pub(super) const TIE: char = '\u{a0}';
 
-/// Where the text goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terminal {
     bold: bool,
@@ -28,13 +27,12 @@ impl Terminal {
         }
     }
 
-    /// The text in bold type, where the terminal and its user take it.
+    /// The text in bold type, if the terminal and the user allow it.
     pub(super) fn bold(self, text: &str) -> String {
         if self.bold { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    /// Breaks each line of sentences between words so that it fits. A word that is longer than a line stays whole: it
-    /// is a path, to be copied.
+    /// Breaks each line between words to the width. A word longer than a line is a path to copy, and stays whole.
     pub(super) fn wrap(self, text: &str) -> String {
         let options = Options::new(self.width)
             .break_words(false)

@@ -1,4 +1,4 @@
-//! What the figures come to, in sentences.
+//! The conclusion from the figures, in sentences.
 
 use crate::{
     bytes,
@@ -13,13 +13,13 @@ use crate::{
     numbers::{count, percent, plural},
 };
 
-/// Below this ratio it is not worth the trouble.
+/// Below this ratio compression is not worthwhile.
 const WORTHWHILE: f64 = 1.05;
 
 /// A density below this is that of a pool with few objects in each kind of frame, not of a packing.
 const HALF_FULL: f64 = 0.5;
 
-/// What was measured.
+/// The measured input.
 pub(super) fn input(input: &InputSummary) -> String {
     let pages = plural(input.pages, "page");
     let same = percent(input.same_filled, input.pages);
@@ -47,7 +47,7 @@ fn sources(input: &InputSummary) -> String {
     parts.join(" and ")
 }
 
-/// What became of the dictionaries.
+/// The outcome for each dictionary.
 pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String> {
     input.dictionaries.iter().map(|note| {
         let (codec, pages) = (&note.codec, plural(note.trained_pages, "page"));
@@ -64,7 +64,7 @@ pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String>
     })
 }
 
-/// How far off the whole may be from the sample, for each fill that was complete.
+/// The interval of the whole input around the sample, for each complete fill.
 pub(super) fn confidence(report: &Report) -> Option<String> {
     let several = fills(report).any(|row| row.allocator != report.rows[0].allocator);
     let intervals: Vec<_> = fills(report)
@@ -74,7 +74,7 @@ pub(super) fn confidence(report: &Report) -> Option<String> {
             let codec = &row.codec;
             let who =
                 if several { format!("{codec} with {}", row.allocator) } else { codec.clone() };
-            // One that is broken over two lines is hard to find.
+            // An interval broken over two lines is hard to find.
             Some(format!("{who} {:.2} to {high}", interval.low).replace(' ', &TIE.to_string()))
         })
         .collect();
@@ -100,7 +100,7 @@ pub(super) fn sampling(input: &InputSummary) -> String {
     )
 }
 
-/// Where a run did not get to its end.
+/// The runs that ended early.
 pub(super) fn stops(report: &Report) -> impl Iterator<Item = String> {
     report.rows.iter().filter_map(|row| {
         let who = format!("{} with {}, {}", row.codec, row.allocator, row.phase.name());
@@ -116,8 +116,8 @@ pub(super) fn stops(report: &Report) -> impl Iterator<Item = String> {
     })
 }
 
-/// What would be saved: by the densest fill, and by the one that loads fastest if that is another. A run that was
-/// stopped, or not checked to its end, says nothing.
+/// The savings of the densest fill, and of the fill with the fastest loads if that is another. A stopped or unchecked
+/// run gives none.
 pub(super) fn savings(report: &Report) -> Vec<String> {
     let Some(densest) = densest(report) else { return Vec::new() };
     let mut sentences = vec![saving(&report.input, densest)];
@@ -132,7 +132,7 @@ pub(super) fn savings(report: &Report) -> Vec<String> {
     sentences
 }
 
-/// The fill that takes the least memory, if there is one that stands for the whole input.
+/// The fill that takes the least memory and stands for the whole input, if any.
 pub(super) fn densest(report: &Report) -> Option<&Row> {
     fills(report).max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
 }

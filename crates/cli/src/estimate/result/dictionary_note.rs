@@ -1,11 +1,11 @@
-//! What became of a dictionary.
+//! The outcome for a requested dictionary.
 
 use serde::Serialize;
 
-/// What became of a dictionary that was asked for. The field names are those of the JSON.
+/// The field names are those of the JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct DictionaryNote {
-    /// As it is called in the rows.
+    /// The name in the rows.
     pub codec: String,
     pub bytes: Option<u64>,
     pub trained_pages: u64,

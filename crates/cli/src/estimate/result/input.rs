@@ -1,4 +1,4 @@
-//! What was read, and what of it was measured.
+//! The input, and the part of it that was measured.
 
 use pagefold_procfs::CompressedSwap;
 
@@ -7,10 +7,9 @@ use crate::estimate::{
     result::{dictionary_note::DictionaryNote, process::ProcessSummary, skipped::Skipped},
 };
 
-/// What was read.
 #[derive(Debug)]
 pub(crate) struct InputSummary {
-    /// The bytes that were kept and measured.
+    /// The measured bytes.
     pub bytes: u64,
     pub pages: u64,
     pub same_filled: u64,
@@ -18,30 +17,29 @@ pub(crate) struct InputSummary {
     /// The bytes of the whole input.
     pub total_bytes: u64,
     pub total_pages: u64,
-    /// The bytes of files' holes, which are not in the figures.
+    /// Bytes in holes of files; the figures leave them out.
     pub hole_bytes: u64,
     pub files: u64,
     pub seed: u64,
     /// Whether the user chose the fraction.
     pub sample_asked: bool,
-    /// The most bytes that are measured.
+    /// The most bytes that a run measures.
     pub sample_max: u64,
-    /// What leaves no room for as many as are measured by default.
+    /// The limit that lowers the default of `sample_max`.
     pub sample_bound: Option<String>,
-    /// The processes and core files, in the order they were read.
+    /// In the order they were read.
     pub processes: Vec<ProcessSummary>,
-    /// Whether their mappings were asked for.
+    /// Whether the user asked for the mappings.
     pub maps: bool,
-    /// What the system has in compressed swap already; only where processes were read.
+    /// Compressed swap of the system; only where processes were read.
     pub compressed_swap: Option<CompressedSwap>,
-    /// What the kernel has that was followed, if it was.
+    /// The kernel's algorithms that `--like` followed.
     pub like: Option<Algorithms>,
-    /// What became of each dictionary that was asked for.
+    /// The outcome for each requested dictionary.
     pub dictionaries: Vec<DictionaryNote>,
 }
 
 impl InputSummary {
-    /// Whether some pages were left out.
     pub(crate) fn is_sampled(&self) -> bool {
         self.pages < self.total_pages
     }

@@ -1,8 +1,8 @@
-//! Where a ratio lies; [`tally`](super::tally) says how it is computed.
+//! A confidence interval of a ratio; [`tally`](super::tally) says how it is computed.
 
 use serde::Serialize;
 
-/// Where a ratio lies with 95 % confidence.
+/// A ratio's interval with 95 % confidence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Interval {
     pub low: f64,

@@ -1,22 +1,20 @@
-//! Where one page went.
+//! Where the content of one page is stored.
 
 use pagefold_pool::Handle;
 
-/// Where a page's content went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// There is none: not stored yet, or freed.
+    /// Not stored yet, or freed.
     Nothing,
-    /// One repeated word; no memory.
+    /// One repeated word, without memory.
     SameFilled(u64),
-    /// An object of the pool, compressed.
+    /// A compressed object of the pool.
     Compressed(Handle),
-    /// An object of the pool, as it was: compression would not have paid.
+    /// An uncompressed object of the pool: compression would not have saved memory.
     Raw(Handle),
 }
 
 impl Kept {
-    /// The object of the pool, if there is one.
     pub(crate) fn handle(self) -> Option<Handle> {
         match self {
             Self::Compressed(handle) | Self::Raw(handle) => Some(handle),

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-/// What a mapping is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MappingKind {
@@ -17,7 +16,6 @@ pub(crate) enum MappingKind {
 }
 
 impl MappingKind {
-    /// The kind in words.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Heap => "heap",

@@ -1,8 +1,8 @@
-//! Times of one kind of operation, in short.
+//! Times of one kind of operation.
 
 use serde::Serialize;
 
-/// Microseconds an operation took; all are `null` in JSON when there was no such operation.
+/// Microseconds per operation; all are `null` in JSON without any such operation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(crate) struct Percentiles {
     pub p50: Option<f64>,

@@ -1,20 +1,19 @@
-//! Everything that a measurement found.
+//! The whole result of a measurement.
 
 use crate::estimate::{
     error::EstimateError,
     result::{input::InputSummary, row::Row},
 };
 
-/// Everything that was found.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub input: InputSummary,
-    /// In the order of the runs, one for each phase.
+    /// In the order of the runs, one per phase.
     pub rows: Vec<Row>,
-    /// The first page that did not come back as it was stored.
+    /// The first page that a load returned with wrong content.
     pub mismatch: Option<String>,
-    /// Why the runs ended early, if they did; the rows before are good.
+    /// The error that ended the runs early; the rows before it are valid.
     pub failure: Option<EstimateError>,
-    /// Whether Ctrl-C cut it short.
+    /// Whether Ctrl-C ended the runs.
     pub interrupted: bool,
 }

@@ -1,5 +1,5 @@
-//! One line of the result: a codec, an allocator, a phase, and everything that was measured. The field names are those
-//! of the JSON, which `docs/ESTIMATE.md` documents.
+//! One row of the result: a codec, an allocator, a phase and the measurements. The field names are those of the JSON,
+//! which `docs/ESTIMATE.md` documents.
 
 use pagefold_codec::Codec;
 use pagefold_pool::Stats;
@@ -9,7 +9,7 @@ use crate::estimate::result::{
     cost::Cost, interval::Interval, kept::Kept, percentiles::Percentiles, sizes::Sizes,
 };
 
-/// The stations of a run, in order.
+/// The phases of a run, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
@@ -24,10 +24,9 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// All of them, in order.
     pub(crate) const ALL: [Self; 4] = [Self::Fill, Self::Churn, Self::HalfFreed, Self::Compacted];
 
-    /// The name, as in JSON.
+    /// The name in the JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fill => "fill",
@@ -38,7 +37,7 @@ impl Phase {
     }
 }
 
-/// What was measured at the end of a phase.
+/// The measurements at the end of a phase.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub codec: String,
@@ -46,52 +45,51 @@ pub(crate) struct Row {
     pub phase: Phase,
     /// Live pages: stored + raw + same-filled.
     pub pages: u64,
-    /// Pages kept compressed.
     pub stored: u64,
-    /// Pages kept as they are: compression would not have paid.
+    /// Pages stored uncompressed: compression would not have saved memory.
     pub raw: u64,
-    /// Pages kept as one word.
+    /// Pages stored as one word.
     pub same_filled: u64,
     pub payload_bytes: u64,
     pub frame_bytes: u64,
     pub metadata_bytes: u64,
     pub density: f64,
     pub effective_ratio: f64,
-    /// RssAnon now, less RssAnon just before the pool was built; `null` where `/proc` does not tell.
+    /// RssAnon now, minus RssAnon before the pool was built; `null` where `/proc` does not tell.
     pub rss_delta_bytes: Option<i64>,
     /// Bytes of objects that the pool moved in this phase.
     pub moved_bytes: u64,
     pub store_us: Percentiles,
     pub load_us: Percentiles,
-    /// Whether every live page was read back and is what was stored.
+    /// Whether every live page was read back with the stored content.
     pub verified: bool,
-    /// The bytes of the live pages, same-filled ones included.
+    /// Bytes of the live pages, same-filled ones included.
     pub original_bytes: u64,
-    /// The bytes of the live pages that are not same-filled, over the payload; `null` without payload.
+    /// Bytes of the live pages except same-filled ones, over the payload; `null` without payload.
     pub compression_ratio: Option<f64>,
     pub idle_frame_bytes: u64,
-    /// All that the pool says may be resident: frames, idle frames and metadata.
+    /// Frames, idle frames and metadata: all memory of the pool that may be resident.
     pub resident_bytes: u64,
     pub limit_bytes: u64,
-    /// Memory that the codec holds in contexts, whatever the number of pages.
+    /// Memory of the codec's contexts, independent of the number of pages.
     pub codec_bytes: u64,
-    /// The length of the codec's dictionary, which is held once, in `codec_bytes`; `null` without one.
+    /// The length of the codec's dictionary, stored once and part of `codec_bytes`; `null` without one.
     pub dictionary_bytes: Option<u64>,
     pub elapsed_ms: u64,
     pub limit_reached: bool,
     pub interrupted: bool,
-    /// The lengths of the compressed pages; only of a fill, where each page is stored once.
+    /// The lengths of the compressed pages; only of a fill, which stores each page once.
     pub sizes: Option<Sizes>,
-    /// Where the whole input's effective ratio lies, with 95 % confidence; only for the fill of a sample.
+    /// The 95 % interval of the whole input's effective ratio; only for the fill of a sample.
     pub effective_ratio_95: Option<Interval>,
-    /// The whole input's effective ratio, as a pool of the whole would have it; only for the fill of a sample.
+    /// The effective ratio of a pool of the whole input; only for the fill of a sample.
     pub effective_ratio_whole: Option<f64>,
     #[serde(skip)]
     same_filled_bytes: u64,
 }
 
 impl Row {
-    /// A row with the pool's figures; the run counts pages next and fills in the rest.
+    /// A row with the pool's figures. The run then counts the pages and sets the other fields.
     pub(crate) fn new(codec: &dyn Codec, allocator: &str, phase: Phase, stats: &Stats) -> Self {
         Self {
             codec: codec.name().to_owned(),
@@ -128,7 +126,7 @@ impl Row {
         }
     }
 
-    /// Counts one slot whose page has `len` bytes.
+    /// Counts one slot with a page of `len` bytes.
     pub(crate) fn count(&mut self, kept: Kept, len: u64) {
         match kept {
             Kept::Nothing => return,
@@ -143,7 +141,7 @@ impl Row {
         self.original_bytes += len;
     }
 
-    /// Computes the ratios, once all slots are counted.
+    /// Computes the ratios after all slots are counted.
     pub(crate) fn finish(&mut self) {
         let taken = self.taken_bytes() as f64;
         self.effective_ratio = self.original_bytes as f64 / taken.max(1.0);
@@ -152,18 +150,17 @@ impl Row {
             (self.payload_bytes > 0).then(|| encoded as f64 / self.payload_bytes as f64);
     }
 
-    /// The effective ratio of the whole input where that is known, else of what was measured.
+    /// The effective ratio of the whole input where known, else of the measured part.
     pub(crate) fn best_ratio(&self) -> f64 {
         self.effective_ratio_whole.unwrap_or(self.effective_ratio)
     }
 
-    /// What the pages take here: frames, metadata, and the dictionary.
+    /// Frames, metadata and the dictionary.
     pub(crate) fn taken_bytes(&self) -> u64 {
         self.frame_bytes + self.metadata_bytes + self.dictionary_bytes.unwrap_or(0)
     }
 
-    /// What a byte of payload and an object took: all frames and the dictionary over all payload, all metadata over all
-    /// objects.
+    /// Frames and dictionary per byte of payload, and metadata per object.
     pub(crate) fn cost(&self) -> Cost {
         let over = |sum: u64, parts: u64| if parts == 0 { 0.0 } else { sum as f64 / parts as f64 };
         Cost {
@@ -174,13 +171,13 @@ impl Row {
         .with_dictionary(self.dictionary_bytes.unwrap_or(0), self.payload_bytes as f64)
     }
 
-    /// Whether the row stands for the whole input at its best: nothing stopped it and every page was checked.
+    /// Whether no limit or interrupt stopped the phase and every page was checked.
     pub(crate) fn is_complete(&self) -> bool {
         self.verified && !self.limit_reached && !self.interrupted
     }
 }
 
-/// A checked fill of 1200 MiB that takes `mebibytes`, with every time `micros`.
+/// A checked fill of 1200 MiB that takes `mebibytes`; every time is `micros`.
 #[cfg(test)]
 pub(crate) fn test_row(codec: &str, mebibytes: u64, micros: f64) -> Row {
     let mut stats = Stats::default();

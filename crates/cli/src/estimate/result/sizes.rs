@@ -1,20 +1,18 @@
-//! How long the compressed pages are: a histogram of fixed buckets, so that counting one is an addition and merging
-//! two threads' counts is no more.
+//! A histogram of the compressed lengths. Buckets are fixed, so counting and merging are additions.
 //!
 //! Bucket `k` counts the objects of `k * BUCKET_BYTES + 1` to `(k + 1) * BUCKET_BYTES` bytes. Same-filled and raw pages
-//! are not in it: they are counted by the [`Row`](super::Row), and have no compressed length.
+//! have no compressed length; the [`Row`](super::Row) counts them.
 
 use serde::Serialize;
 
 use crate::estimate::config::PAGE;
 
-/// The width of a bucket: fine enough to tell size classes apart, coarse enough for a bar of its own on a telephone.
+/// Narrow enough to tell size classes apart, and wide enough for one visible bar each on a phone.
 pub(crate) const BUCKET_BYTES: usize = 128;
 
-/// Buckets up to a whole page.
 pub(crate) const BUCKETS: usize = PAGE / BUCKET_BYTES;
 
-/// The lengths of the pages that were stored compressed. The field names are those of the JSON.
+/// The lengths of the compressed pages. The field names are those of the JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Sizes {
     bucket_bytes: usize,
@@ -22,24 +20,23 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// Nothing counted yet.
     pub(crate) fn new() -> Self {
         Self { bucket_bytes: BUCKET_BYTES, counts: [0; BUCKETS] }
     }
 
-    /// Counts an object of `len` bytes; one longer than a page, which no codec makes, counts as a page.
+    /// Counts an object of `len` bytes. A length above a page, which no codec makes, counts as a page.
     pub(crate) fn record(&mut self, len: usize) {
         self.counts[(len.saturating_sub(1) / BUCKET_BYTES).min(BUCKETS - 1)] += 1;
     }
 
-    /// Adds what another thread counted.
+    /// Adds the counts of another thread.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (mine, more) in self.counts.iter_mut().zip(other.counts) {
             *mine += more;
         }
     }
 
-    /// How many objects each bucket has, the shortest first.
+    /// The number of objects per bucket, the shortest first.
     #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "only the page shows them"))]
     pub(crate) fn counts(&self) -> &[u64; BUCKETS] {
         &self.counts

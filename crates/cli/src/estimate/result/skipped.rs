@@ -1,15 +1,13 @@
-//! What is not in the figures, and why.
+//! An input that is not in the figures, with the reason.
 
 use serde::Serialize;
 
-/// Something that is not in the figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Skipped {
     /// The path, or `standard input`.
     pub what: String,
-    /// The reason.
     pub why: String,
-    /// Whether the user will want to know: it was asked for and could not be had.
+    /// Whether the user asked for this input and it could not be read.
     #[serde(skip)]
     pub failed: bool,
 }

@@ -1,41 +1,41 @@
-//! What a group of pages came to in a pool, and how sure a sample makes one of it.
+//! The memory of a group of pages in a pool, and the confidence interval of a sample.
 //!
-//! A pool's memory is shared out over its pages: page `i` of `x_i` bytes that left `p_i` bytes of payload in `o_i`
-//! objects (0 or 1) takes `y_i = c * p_i + m * o_i`, where `c` is frames / payload and `m` is metadata / objects. Where all
-//! was measured, both are those of the run's pool, the shares add up to what it holds, and the effective ratio of all pages
-//! is the one of the row. Of a sample they are those of a pool of the whole input, by [`projection`](super::projection).
+//! Each page takes a share of the pool's memory: page `i` of `x_i` bytes with `p_i` bytes of payload in `o_i` objects
+//! (0 or 1) takes `y_i = c * p_i + m * o_i`, where `c` is frames / payload and `m` is metadata / objects. After a full
+//! measurement both come from the run's pool, the shares add up to its memory, and the effective ratio of all pages is
+//! the row's. For a sample they come from the [`projection`](super::projection) of a pool of the whole input.
 //!
 //! # The interval
 //! The sample is drawn page by page without regard to content, so the share `s = sum(y) / sum(x)` is a ratio estimator.
-//! Its standard error comes by the delta method: with `d_i = y_i - s * x_i` (whose sum is 0), `n` pages measured of `N`,
+//! The delta method gives its standard error: with `d_i = y_i - s * x_i` (whose sum is 0), `n` measured pages of `N`,
 //!
 //! ```text
 //! se(s) = sqrt((1 - n / N) * n / (n - 1) * (sum(d^2) + d_raw^2 + d_same^2)) / sum(x)
 //! ```
 //!
-//! and `s +- (1.96 se + u s)` holds the share of all `N` pages in about 95 of 100 samples. The effective ratio is `1 / s`,
-//! and its interval the inverse of that of `s`: `s` is nearly a mean and nearly normal, its inverse is neither. All of it
-//! follows from eight sums, so no page's figures are kept.
+//! and `s +- (1.96 se + u s)` contains the share of all `N` pages in about 95 of 100 samples. The effective ratio is `1
+//! / s`, and its interval is the inverse of that of `s`: `s` is nearly a mean and nearly normal, its inverse is
+//! neither. Eight sums suffice, so the tally stores no figures of single pages.
 //!
-//! `d_raw` and `d_same` are the deviations of two pages that were not measured, an incompressible and a same-filled one. A
-//! sample of `n` pages without either leaves room for about `3 / n` of them in the whole; with both in the sum an interval
-//! for pages that are all alike has that width and not none, and one for rare pages holds as often as it should.
+//! `d_raw` and `d_same` are the deviations of two pages that were not measured, an incompressible and a same-filled
+//! one. A sample of `n` pages without either leaves room for about `3 / n` of them in the whole. With both in the sum,
+//! an interval for equal pages has that width instead of 0, and one for rare pages covers the truth as often as it
+//! should.
 //!
-//! `u` is how far a pool's packing may be from its projection: see [`Cost`]. Below [`PAGES_MIN`] pages there is no interval:
-//! the normal distribution would be a fiction.
+//! `u` bounds the relative error of the projected packing: see [`Cost`]. Below [`PAGES_MIN`] pages there is no
+//! interval, because the distribution is not normal.
 //!
 //! Sources: W. G. Cochran, *Sampling Techniques*, on ratio estimators; A. Agresti and B. A. Coull, *Approximate is Better
 //! than "Exact"*, on pages added to a sample.
 
 use crate::estimate::result::{cost::Cost, interval::Interval, kept::Kept};
 
-/// Fewer pages than this give no interval.
 const PAGES_MIN: u64 = 30;
 
-/// Standard errors to either side that hold 95 % of a normal distribution.
+/// The standard errors on either side that contain 95 % of a normal distribution.
 const SIGMAS: f64 = 1.96;
 
-/// Sums over the pages of a group that were stored once each.
+/// Sums over the pages of a group, each stored once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) stored: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Tally {
     pub(crate) same_filled: u64,
     pub(crate) original_bytes: u64,
     pub(crate) payload_bytes: u64,
-    /// Original bytes of the pages that are objects.
+    /// Original bytes of the pages stored as objects.
     object_bytes: u64,
     /// Sums of squares and products, of at most 2^24 for each of 2^32 pages.
     original_squared: u64,
@@ -52,7 +52,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts a page of `len` bytes that left `payload` bytes in the pool.
+    /// Counts a page of `len` bytes with `payload` bytes in the pool.
     pub(crate) fn count(&mut self, kept: Kept, len: u64, payload: u64) {
         match kept {
             Kept::Nothing => return,
@@ -70,7 +70,7 @@ impl Tally {
         self.original_by_payload += len * payload;
     }
 
-    /// Adds what another thread, or another group, counted.
+    /// Adds the counts of another thread or group.
     pub(crate) fn add(&mut self, other: &Self) {
         self.stored += other.stored;
         self.raw += other.raw;
@@ -83,7 +83,6 @@ impl Tally {
         self.original_by_payload += other.original_by_payload;
     }
 
-    /// How many pages were counted.
     pub(crate) fn pages(&self) -> u64 {
         self.stored + self.raw + self.same_filled
     }
@@ -97,14 +96,14 @@ impl Tally {
         cost.payload_byte * self.payload_bytes as f64 + cost.object * self.objects() as f64
     }
 
-    /// Original bytes over the group's share of the memory; `None` where there is nothing to divide.
+    /// Original bytes over the group's memory; `None` if either is empty.
     pub(crate) fn effective_ratio(&self, cost: Cost) -> Option<f64> {
         let memory = self.memory_bytes(cost);
         (self.original_bytes > 0 && memory > 0.0).then(|| self.original_bytes as f64 / memory)
     }
 
-    /// The interval that holds the effective ratio of the group's `total_pages` pages with 95 % confidence; `None` when all
-    /// of them were measured, or too few.
+    /// The 95 % interval of the effective ratio of the group's `total_pages` pages; `None` if all or too few of them
+    /// were measured.
     pub(crate) fn interval(&self, cost: Cost, total_pages: u64) -> Option<Interval> {
         let pages = self.pages();
         if pages < PAGES_MIN || pages >= total_pages || self.objects() == 0 {
@@ -129,7 +128,7 @@ impl Tally {
         let products = c * m * self.payload_bytes as f64
             - c * s * self.original_by_payload as f64
             - m * s * self.object_bytes as f64;
-        // Rounding may leave a little less than nothing where all pages are alike.
+        // Rounding may give a negative sum where all pages are alike.
         (squares + 2.0 * products).max(0.0)
     }
 }
@@ -151,7 +150,7 @@ mod tests {
     const PAGE: u64 = 4096;
     const COST: Cost = Cost { payload_byte: 1.02, object: 24.0, doubt: 0.0 };
 
-    /// The payloads of a heap: a fifth same-filled, a tenth incompressible, the rest between 200 and 2800 bytes.
+    /// Payloads like a heap's: a fifth same-filled, a tenth incompressible, the rest between 200 and 2800 bytes.
     fn population(pages: usize, random: &mut ChaCha8Rng) -> Vec<u64> {
         let payload = |_| match random.random_range(0..10) {
             0 | 1 => 0,
@@ -185,7 +184,7 @@ mod tests {
                 interval.low <= truth && interval.high.is_none_or(|high| truth <= high)
             });
             let share = holds.count() as f64 / ROUNDS as f64;
-            // 2000 rounds stray by half a percent; a hundred pages are a little short of normal.
+            // 2000 rounds vary by half a percent; a hundred pages are slightly off normal.
             assert!((0.93..=0.97).contains(&share), "{sampled} pages, seed {SEED}: {share}");
         }
     }
@@ -225,7 +224,7 @@ mod tests {
         const ROUNDS: usize = 2000;
         let mut random = ChaCha8Rng::seed_from_u64(SEED);
         for (rare, sampled) in [(3, 100), (3, 300), (30, 30), (30, 100), (100, 100), (100, 1000)] {
-            // Of a thousand pages that hardly take memory, so many are incompressible.
+            // `rare` of a thousand pages are incompressible; the others hardly take memory.
             let population: Vec<_> =
                 (0..20_000).map(|page| if page % 1000 < rare { PAGE } else { 80 }).collect();
             let truth = tally(population.iter().copied()).effective_ratio(COST).expect("pages");

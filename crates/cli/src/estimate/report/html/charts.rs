@@ -1,6 +1,6 @@
-//! The charts: which rows they show, and how.
+//! The charts, and the rows each shows.
 //!
-//! Rows of bars and marks have their label above them, not beside: a name may be long and a telephone is narrow.
+//! A label stands above its bar, because a name may be long and a phone is narrow.
 
 mod lifecycle;
 mod sizes;
@@ -39,7 +39,6 @@ const BAR: (f64, f64) = (21.0, 14.0);
 /// Below the last row: the axis and its labels.
 const AXIS: f64 = 26.0;
 
-/// The height of a chart of so many rows.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -49,7 +48,7 @@ fn height_of(rows: usize) -> u32 {
     (rows as f64 * PITCH + AXIS) as u32
 }
 
-/// What a row is called: its codec and allocator, and a remark if it does not stand for the whole input.
+/// A row's codec and allocator, with a remark if the row does not stand for the whole input.
 fn name(row: &Row) -> String {
     let remark = if !row.verified && !row.interrupted {
         " (not verified)"
@@ -63,13 +62,12 @@ fn name(row: &Row) -> String {
     format!("{} · {}{remark}", row.codec, row.allocator)
 }
 
-/// The rows that the pages were stored in, one for each codec and allocator.
+/// The fills, one for each codec and allocator.
 fn fills(report: &Report) -> Vec<&Row> {
     report.rows.iter().filter(|row| row.phase == Phase::Fill).collect()
 }
 
-/// The input beside what it would take at its best: the answer as a picture. It needs no table: the sentence above it
-/// says the same.
+/// The input beside its smallest result. The sentence above gives the same figures, so this chart has no table.
 pub(super) fn answer(report: &Report) -> Option<Markup> {
     let densest = verdict::densest(report)?;
     let (original, taken) = (densest.original_bytes, densest.taken_bytes());
@@ -96,7 +94,6 @@ pub(super) fn answer(report: &Report) -> Option<Markup> {
     Some(plot.finish("answer", "The input, and what it would take", &description))
 }
 
-/// How many times smaller each fill makes its pages.
 pub(super) fn ratio(report: &Report) -> Figure {
     let rows = fills(report);
     let best = verdict::densest(report);
@@ -105,7 +102,7 @@ pub(super) fn ratio(report: &Report) -> Figure {
     let mut plot = Plot::new(height_of(rows.len()));
     let bottom = rows.len() as f64 * PITCH;
     plot.axis(&scale, 4.0, bottom, |tick| format!("{}×", trim(tick)));
-    // Below the labels, which the line would cross where the ratios are large.
+    // Below the labels, which the line would cross at large ratios.
     plot.line((scale.at(1.0), scale.at(1.0)), (4.0, bottom), "threshold");
     let mut table =
         Table::new(1, &["codec · allocator", "effective ratio", "pages' bytes", "memory"]);
@@ -137,7 +134,6 @@ pub(super) fn ratio(report: &Report) -> Figure {
     }
 }
 
-/// How long a store and a load of one page take.
 pub(super) fn latency(report: &Report) -> Figure {
     let rows = fills(report);
     let times = |row: &Row| [row.store_us, row.load_us];
@@ -231,8 +227,8 @@ fn show_micros(micros: Option<f64>) -> String {
     micros.map_or_else(|| "–".to_owned(), |micros| format!("{} µs", show_time(micros)))
 }
 
-/// Both in one unit, which suits the longer one, with three digits each, or two in a wider unit: the label beside it needs
-/// its room on a telephone, however slow the machine was. The table has more.
+/// Both times in the unit of the longer one, with three digits, or two in a wider unit, so that the label fits a phone.
+/// The table has more digits.
 fn show_pair(p50: f64, p99: f64) -> String {
     let (unit, divisor, two_decimals, one_decimal) = match p50.max(p99) {
         longest if longest < 999.5 => ("µs", 1.0, 9.995, 99.95),
@@ -251,7 +247,7 @@ fn show_ratio(ratio: f64) -> String {
     if ratio < 100.0 { format!("{ratio:.2}×") } else { format!("{ratio:.0}×") }
 }
 
-/// A tick's number without needless zeros.
+/// Drops trailing zeros.
 fn trim(number: f64) -> String {
     let text = format!("{number:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

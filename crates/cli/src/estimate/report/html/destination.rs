@@ -1,8 +1,8 @@
-//! Where the page goes: looked at before anything is measured, and written whole or not at all.
+//! The page's file: checked before the measurement, and written atomically.
 //!
-//! The page is written to a file beside its place and then renamed, so a reader sees the old page or the new one,
-//! and a full disk leaves the old one. The rename puts a new file in the place of the old; so a place that is a device, a
-//! FIFO or a directory is refused, a symbolic link is followed first, and so is a place that is one of the inputs.
+//! The page is written to a file beside its path and then renamed. A reader therefore sees the old page or the new one,
+//! and a full disk leaves the old one. Because the rename replaces the file, a device, a FIFO, a directory and an input
+//! are refused, and symbolic links are followed first.
 
 use std::{
     fs, io,
@@ -13,20 +13,20 @@ use std::{
 
 use crate::estimate::{config::Input, html_error::HtmlError};
 
-/// A place that can be written, as far as that can be known beforehand.
+/// A path that is writable according to the check.
 #[derive(Debug)]
 pub(crate) struct Destination {
-    /// What the user called it.
+    /// The path that the user gave.
     shown: PathBuf,
-    /// Where it is, links followed.
+    /// The path with links followed.
     path: PathBuf,
     directory: PathBuf,
-    /// The permissions of the page that is there already, or those of any new file before the umask.
+    /// The permissions of the existing page, or of a new file before the umask.
     mode: u32,
 }
 
 impl Destination {
-    /// Finds out whether a page can be written to `shown`, by making a file beside it and removing that again.
+    /// Checks that a page can be written to `shown`: makes a file beside it and removes that file.
     ///
     /// # Errors
     /// [`HtmlError`] when it cannot, or should not.
@@ -52,7 +52,7 @@ impl Destination {
             return Err(HtmlError::IsAnInput(shown));
         }
         if there.is_some() {
-            // The rename would not ask whether the old page may be written.
+            // The rename would not check that the old page is writable.
             fs::OpenOptions::new().append(true).open(&path).map_err(unwritable)?;
         }
         if path.file_name().is_none() {
@@ -70,14 +70,13 @@ impl Destination {
         Ok(destination)
     }
 
-    /// Writes the page.
     ///
     /// # Errors
     /// [`HtmlError::Failed`]; what was there before is there still.
     pub(crate) fn write(self, page: &str) -> Result<(), HtmlError> {
         let written = self.temporary().and_then(|mut file| {
             file.write_all(page.as_bytes())?;
-            // The name must not be there before the bytes are, even if the machine stops now.
+            // The bytes must be on disk before the name, even if the machine stops now.
             file.as_file().sync_all()?;
             file.persist(&self.path).map_err(|refused| refused.error)?;
             Ok(())
@@ -85,9 +84,9 @@ impl Destination {
         written.map_err(|error| HtmlError::Failed { path: self.shown, error })
     }
 
-    /// A new file beside the page's place, removed when it is dropped.
+    /// A new file beside the page, removed on drop.
     fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
-        // Opened here, so that an error is the system's own and does not name a file that the user knows nothing of.
+        // Opened here, so that an error is the system's own and does not name a file unknown to the user.
         let open = |path: &Path| {
             fs::OpenOptions::new().write(true).create_new(true).mode(self.mode).open(path)
         };

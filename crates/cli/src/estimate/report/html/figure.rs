@@ -1,16 +1,15 @@
-//! A chart with its heading, its key, and the same figures as a table; and tables that scroll in a box of their own.
+//! A chart with its heading, its key and a table of the same figures; and tables that scroll in a box.
 
 use crate::estimate::report::html::markup::Markup;
 
-/// What a figure is made of.
 #[derive(Debug)]
 pub(super) struct Figure {
     /// Unique in the document.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    /// One or two sentences: what is shown, and how to read it.
+    /// One or two sentences: the content, and how to read it.
     pub(super) about: String,
-    /// The drawings, and what stands between them.
+    /// The drawings, and the text between them.
     pub(super) charts: Markup,
     pub(super) key: Vec<KeyEntry>,
     pub(super) table: Table,
@@ -25,29 +24,27 @@ pub(super) struct KeyEntry {
     pub(super) meaning: &'static str,
 }
 
-/// The outline of a square of the key.
 const SQUARE: &str = "M-6 -6h12v12h-12z";
 
-/// Figures in rows. The first `names` columns say what a row is.
+/// Figures in rows. The first `names` columns identify a row.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) names: usize,
-    /// The column of paths, which may be long and are broken where there is no room.
+    /// The column of paths, which may be long and are broken to fit.
     pub(super) paths: Option<usize>,
     pub(super) headings: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table without rows.
     pub(super) fn new(names: usize, headings: &[&str]) -> Self {
         let headings = headings.iter().map(|&heading| heading.to_owned()).collect();
         Self { names, paths: None, headings, rows: Vec::new() }
     }
 
-    /// Writes it in a box that scrolls by itself; `label` names the box for those who do not see it.
+    /// Writes the table in a scrolling box; `label` names the box for screen readers.
     pub(super) fn write(&self, label: &str, to: &mut Markup) {
-        // A box that scrolls can be reached by the keyboard.
+        // The keyboard can reach a scrolling box.
         let place =
             [("class", "scroll"), ("role", "region"), ("tabindex", "0"), ("aria-label", label)];
         to.within("div", &place, |place| {

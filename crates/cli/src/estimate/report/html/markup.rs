@@ -1,7 +1,6 @@
-//! HTML and SVG written so that it is well nested and every string is escaped, by construction: tags and attribute names
-//! are constants of this program, and whatever else is written goes through [`escape`].
+//! Writes HTML and SVG that is well nested and escaped by construction: tags and attribute names are constants of this
+//! program, and all other text goes through [`escape`].
 
-/// A piece of a document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Markup(String);
 
@@ -9,7 +8,6 @@ pub(super) struct Markup(String);
 pub(super) type Attribute<'a> = (&'static str, &'a str);
 
 impl Markup {
-    /// Nothing.
     pub(super) fn new() -> Self {
         Self::default()
     }
@@ -19,7 +17,7 @@ impl Markup {
         format!("<!DOCTYPE html>\n{}\n", self.0)
     }
 
-    /// Text; markup in it is shown and not obeyed.
+    /// Text; markup in it is escaped.
     pub(super) fn text(&mut self, text: &str) {
         escape(text, &mut self.0);
     }
@@ -50,18 +48,17 @@ impl Markup {
         }
     }
 
-    /// An element that holds nothing but text.
+    /// An element that contains only text.
     pub(super) fn element(&mut self, tag: &'static str, attributes: &[Attribute<'_>], text: &str) {
         self.within(tag, attributes, |element| element.text(text));
     }
 
-    /// An element that holds nothing: a void one of HTML, or a shape.
+    /// An empty element: a void one of HTML, or a shape.
     pub(super) fn leaf(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
         self.open(tag, attributes);
         self.0.push_str("/>");
     }
 
-    /// Another piece.
     pub(super) fn append(&mut self, other: &Self) {
         self.0.push_str(&other.0);
     }
@@ -79,7 +76,7 @@ impl Markup {
     }
 }
 
-/// Whether a line break after this element changes nothing that is shown; without any, the file would be one line.
+/// Whether a line break after this element changes nothing on the page. Without breaks the file would be one line.
 fn ends_a_line(tag: &str) -> bool {
     matches!(
         tag,
@@ -101,8 +98,8 @@ fn ends_a_line(tag: &str) -> bool {
     )
 }
 
-/// Writes `text` so that it is text wherever it stands: between tags and in quoted attributes. Control characters become
-/// U+FFFD, and so do those that turn the direction of what follows: a file's name must not rewrite the line it is in.
+/// Escapes `text` for use between tags and in quoted attributes. Control characters and marks that change the text's
+/// direction become U+FFFD, so that a file's name cannot rewrite its line.
 fn escape(text: &str, to: &mut String) {
     for letter in text.chars() {
         match letter {

@@ -1,4 +1,4 @@
-//! The order of the page, and its parts that are text.
+//! The order of the page, and its text.
 
 use crate::{
     bytes,
@@ -17,7 +17,7 @@ use crate::{
     numbers::{count, percent},
 };
 
-/// How many skipped inputs are listed by name; JSON lists all.
+/// The number of skipped inputs listed by name; JSON lists all.
 const SKIPPED_SHOWN: usize = 200;
 
 /// Nothing from elsewhere, and no script at all: what the page says of itself, and what a browser holds it to.
@@ -25,7 +25,6 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 
 const STYLE: &str = include_str!("style.css");
 
-/// The whole page.
 pub(super) fn page(report: &Report, settings: &Settings) -> Markup {
     let headline = headline(report);
     let mut page = Markup::new();
@@ -67,7 +66,7 @@ fn write_head(headline: &[String], head: &mut Markup) {
     head.leaf("meta", &[("http-equiv", "Content-Security-Policy"), ("content", POLICY)]);
     head.leaf("meta", &[("name", "viewport"), ("content", "width=device-width, initial-scale=1")]);
     head.leaf("meta", &[("name", "color-scheme"), ("content", "light dark")]);
-    // Without it a browser asks the server that the page comes from.
+    // Without an icon a browser asks the page's server for one.
     head.leaf("link", &[("rel", "icon"), ("href", "data:,")]);
     let title = headline.first().map_or("", String::as_str);
     head.element("title", &[], &format!("pagefold: {title}"));
@@ -92,7 +91,7 @@ fn write_header(report: &Report, headline: &[String], header: &mut Markup) {
     write_tiles(report, header);
 }
 
-/// What the reader must know before believing any figure, the gravest first.
+/// Warnings about the figures, the gravest first.
 fn notices(report: &Report) -> Vec<(&'static str, String)> {
     let mut notices = Vec::new();
     if let Some(mismatch) = &report.mismatch {
@@ -174,7 +173,7 @@ fn write_charts(report: &Report, main: &mut Markup) {
 /// A heading, and what stands under it.
 type Column = (&'static str, fn(&Row) -> String);
 
-/// Every row with every figure, in tables that a window on a desk shows whole.
+/// Every row with every figure, in tables that fit a desktop window.
 fn write_results(rows: &[Row], main: &mut Markup) {
     if rows.is_empty() {
         return;
@@ -237,7 +236,7 @@ fn time(micros: Option<f64>) -> String {
     micros.map_or_else(|| "–".to_owned(), show_time)
 }
 
-/// What is not in the figures, failures first.
+/// The skipped inputs, failures first.
 fn write_skipped(skipped: &[Skipped], main: &mut Markup) {
     if skipped.is_empty() {
         return;

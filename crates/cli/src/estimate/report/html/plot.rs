@@ -1,13 +1,12 @@
-//! Drawing: an inline SVG whose horizontal places are shares of its width and whose vertical ones are pixels.
+//! Draws an inline SVG: horizontal places are shares of its width, vertical ones are pixels.
 //!
-//! So a chart is as wide as its column, on a telephone and on paper, and its letters keep their size. Colours are classes
-//! of the style sheet, which knows whether it is day or night.
+//! A chart is therefore as wide as its column, on a phone and on paper, and its letters keep their size. Colours are
+//! classes of the style sheet, which knows the light or dark theme.
 
 use std::fmt::Write as _;
 
 use crate::estimate::report::html::markup::Markup;
 
-/// A chart that is being drawn.
 #[derive(Debug)]
 pub(super) struct Plot {
     body: Markup,
@@ -31,7 +30,7 @@ impl Anchor {
         }
     }
 
-    /// The one that keeps a label at `x` percent inside the chart.
+    /// The anchor that keeps a label at `x` percent inside the chart.
     pub(super) fn inside(x: f64) -> Self {
         match x {
             _ if x < 6.0 => Self::Start,
@@ -41,7 +40,6 @@ impl Anchor {
     }
 }
 
-/// A mark at one place.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mark {
     Dot,
@@ -50,7 +48,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// Its outline around the origin.
+    /// The outline around the origin.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Dot => "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0z",
@@ -66,7 +64,7 @@ impl Plot {
         Self { body: Markup::new(), height }
     }
 
-    /// A filled rectangle; `tip` is shown when one points at it.
+    /// A filled rectangle; `tip` appears under the pointer.
     pub(super) fn bar(&mut self, x: (f64, f64), y: (f64, f64), class: &'static str, tip: &str) {
         let (left, right) = x;
         let (x, width) = (percent(left), percent((right - left).max(0.0)));
@@ -85,7 +83,6 @@ impl Plot {
         }
     }
 
-    /// A straight line.
     pub(super) fn line(&mut self, x: (f64, f64), y: (f64, f64), class: &'static str) {
         let ends = [percent(x.0), pixels(y.0), percent(x.1), pixels(y.1)];
         self.body.leaf(
@@ -111,7 +108,7 @@ impl Plot {
     /// A mark of a fixed size.
     pub(super) fn mark(&mut self, x: f64, y: f64, mark: Mark, class: &'static str, tip: &str) {
         let (x, y) = (percent(x), pixels(y));
-        // A drawing of its own, because a path has no places in percent.
+        // A nested drawing, because a path has no places in percent.
         self.body.within("svg", &[("x", &x), ("y", &y), ("overflow", "visible")], |at| {
             at.within("path", &[("d", mark.path()), ("class", class)], |path| {
                 path.element("title", &[], tip);
@@ -119,7 +116,7 @@ impl Plot {
         });
     }
 
-    /// Lines across the chart from `top` to `bottom` with their labels below.
+    /// Lines across the chart from `top` to `bottom`, with labels below.
     pub(super) fn axis(
         &mut self,
         scale: &Scale,
@@ -137,7 +134,7 @@ impl Plot {
         }
     }
 
-    /// The chart as an image with a name and a description for those who do not see it.
+    /// The chart as an image with a name and a description for screen readers.
     pub(super) fn finish(self, id: &str, title: &str, description: &str) -> Markup {
         let (title_id, description_id) = (format!("{id}-title"), format!("{id}-description"));
         let height = self.height.to_string();
@@ -159,12 +156,12 @@ impl Plot {
     }
 }
 
-/// What a letter of a label takes, and the least gap between labels, in percent of a chart on a narrow telephone: 6 and
-/// 4 of some 290 pixels.
+/// The width of a letter of a label, and the least gap between labels, in percent of a chart on a narrow phone: 6 and 4
+/// of some 290 pixels.
 const LETTER: f64 = 2.1;
 const GAP: f64 = 1.5;
 
-/// The labels that can stand side by side: the first, the last, and those between that touch no other.
+/// The labels that fit side by side: the first, the last, and those between that touch no other.
 fn apart(labels: Vec<(f64, String)>) -> Vec<(f64, String)> {
     let ends = |(x, label): &(f64, String)| {
         let width = label.chars().count() as f64 * LETTER;
@@ -188,12 +185,12 @@ fn apart(labels: Vec<(f64, String)>) -> Vec<(f64, String)> {
     kept
 }
 
-/// Where a value lies on a chart that is `0..=100` percent wide.
+/// The place of a value on a chart that is `0..=100` percent wide.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
-    /// From one value to another, evenly, with ticks that are round in this unit.
+    /// Evenly from one value to another, with ticks that are round in this unit.
     Linear { from: f64, to: f64, unit: f64 },
-    /// From one positive value to another, each doubling as long as the next.
+    /// From one positive value to another; each doubling has the same length.
     Log { from: f64, to: f64 },
 }
 
@@ -203,14 +200,14 @@ impl Scale {
         Self::between(0.0, max * 1.02)
     }
 
-    /// From one value to a greater one; a span that is none becomes 1.
+    /// From one value to a greater one; an empty span becomes 1.
     pub(super) fn between(from: f64, to: f64) -> Self {
         let span = to - from;
         let to = if span.is_finite() && span > 0.0 { to } else { from + 1.0 };
         Self::Linear { from, to, unit: 1.0 }
     }
 
-    /// From 0 to a little more than `max` bytes, in the unit that they would be shown in.
+    /// From 0 to a little more than `max` bytes, in their usual unit.
     pub(super) fn bytes_up_to(max: f64) -> Self {
         let max = if max.is_finite() { max.max(1.0) } else { 1.0 };
         let unit = (0..4).rev().map(|power| 1024_f64.powi(power)).find(|&unit| unit <= max);
@@ -224,7 +221,7 @@ impl Scale {
         Self::Log { from: from.unwrap_or(1e-3), to: to.unwrap_or(1e9) }
     }
 
-    /// The place of `value` in percent; what lies outside is put at the end.
+    /// The place of `value` in percent; a value outside the scale is put at the end.
     pub(super) fn at(&self, value: f64) -> f64 {
         let share = match *self {
             Self::Linear { from, to, .. } => (value - from) / (to - from),
@@ -233,7 +230,7 @@ impl Scale {
         share.clamp(0.0, 1.0) * 100.0
     }
 
-    /// Round values to draw lines at, at most seven.
+    /// Round values for lines, at most seven.
     pub(super) fn ticks(&self) -> Vec<f64> {
         match *self {
             Self::Linear { from, to, unit } => {
@@ -288,11 +285,12 @@ fn pixels(number: f64) -> String {
     trimmed(number)
 }
 
-/// At most two decimals, without zeros at the end; something that is no number is 0, not a broken drawing.
+/// At most two decimals, without zeros at the end. A value that is no number becomes 0, so that the drawing stays
+/// valid.
 fn trimmed(number: f64) -> String {
     let mut text = String::new();
     let number = if number.is_finite() { number } else { 0.0 };
-    // Writing to a string cannot fail.
+    // A write to a string cannot fail.
     let _ = write!(text, "{number:.2}");
     let kept = text.trim_end_matches('0').trim_end_matches('.').len();
     text.truncate(kept);

@@ -1,4 +1,4 @@
-//! How it was measured: everything that is needed to repeat it.
+//! The settings of a measurement: everything needed to repeat it.
 
 use std::{ffi::OsString, time::SystemTime};
 
@@ -10,7 +10,6 @@ use crate::{
     },
 };
 
-/// The command, and what its options came to.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// As it could be typed again.
@@ -60,7 +59,7 @@ impl Settings {
     }
 }
 
-/// A word as a shell takes it: quoted where it holds anything but the plainest characters.
+/// A word for a shell, quoted if it contains any but the plainest characters.
 fn quote(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,+@%".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! What the pool holds in each phase of its life, and how densely; and what each pool holds at the end.
+//! The pool's memory and density in each phase, and after compaction.
 
 use crate::{
     bytes,
