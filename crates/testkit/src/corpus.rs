@@ -1,8 +1,8 @@
-//! Generated pages and object lengths, seeded: inputs of known kind for tests that must not depend on files.
+//! Seeded pages and object lengths, for tests that must not depend on files.
 //!
-//! The pages imitate what is found in the memory of real processes: zeros, text, heaps full of pointers and small
-//! integers, and bytes that do not compress. The lengths imitate what codecs make of such pages. Neither is a
-//! substitute for real memory where figures are published; both are stable from run to run.
+//! The pages imitate the memory of processes: zeros, text, heaps of pointers and small integers, incompressible bytes.
+//! The lengths imitate such pages compressed. Both are stable from run to run. Neither replaces real memory where
+//! figures are published.
 
 use rand::{Rng, RngExt};
 

@@ -1,8 +1,8 @@
-//! A source that fails where a test says so: allocations fail, and descriptors look as if another mover had isolated them.
+//! A source that fails on demand: allocations fail, and descriptors look isolated by another mover.
 //!
-//! The test and the source share a [`FaultPlan`]. The plan injects a failure into each allocation of a range of numbers, or
-//! with a probability. The dice follow from a seed and the number of the allocation, so one thread meets the same failures
-//! in every run.
+//! The test and the source share a [`FaultPlan`]. The plan injects a failure into each allocation of a range of
+//! numbers, or with a probability. The dice follow from a seed and the number of the allocation, so one thread meets
+//! the same failures in every run.
 
 use std::{
     ops::Range,
@@ -34,7 +34,7 @@ impl Chance {
         Some(Self((probability * Self::ALWAYS as f64) as u64))
     }
 
-    /// The probability as a number.
+    /// The probability, from 0 to 1.
     pub fn probability(self) -> f64 {
         self.0 as f64 / Self::ALWAYS as f64
     }
@@ -89,7 +89,7 @@ impl FaultPlan {
         self.isolation_chance.store(isolation.0, Ordering::Relaxed);
     }
 
-    /// Injects nothing any more.
+    /// Stops injecting.
     pub fn heal(&self) {
         self.until.store(0, Ordering::Relaxed);
         self.isolation_until.store(0, Ordering::Relaxed);

@@ -4,8 +4,8 @@
 //! The method decides which bugs are possible.
 //!
 //! A bug may have no effect: the object was freed, or a full pool refuses the write. It then does not count, and the
-//! next call that can go wrong does. So the number of effective bugs follows from the number of calls, with any allocator
-//! and any schedule of threads.
+//! next call that can go wrong does. So the number of effective bugs follows from the number of calls, with any
+//! allocator and any schedule of threads.
 
 use std::{
     collections::{HashMap, VecDeque},

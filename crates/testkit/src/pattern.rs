@@ -1,4 +1,4 @@
-//! Contents that follow from the identity of an object: a reader verifies any object by itself.
+//! Contents that follow from an object's identity, so a reader verifies any object alone.
 //!
 //! A pattern's byte at an offset follows from (seed, object, version) alone. A flipped bit, another object's bytes, an
 //! old version and a shifted copy all differ from it in almost every word, and the first difference is reported.

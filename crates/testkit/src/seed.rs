@@ -1,8 +1,8 @@
 //! One printed number from which everything random in a test follows.
 //!
-//! A test names its own default, so that a plain run is the same every time; `PAGEFOLD_SEED` overrides it. The seed is
-//! printed when the test fails, and printing it is all that is needed to run the failure again. Independent
-//! consumers (threads, phases) take independent *streams* of the same seed, so that adding one does not shift another.
+//! Each test has a default seed, so plain runs are equal; `PAGEFOLD_SEED` overrides it. A failing test prints its seed,
+//! which reproduces the failure. Threads and phases take independent *streams* of the seed, so adding one does not
+//! shift another.
 
 use std::{env, fmt, num::ParseIntError, ops::Deref, str::FromStr, thread};
 
@@ -44,7 +44,7 @@ impl Seed {
         Self(value)
     }
 
-    /// A seed from the operating system's randomness, for runs that should each be different.
+    /// A seed from the operating system's randomness.
     pub fn fresh() -> Self {
         Self(rand::random())
     }

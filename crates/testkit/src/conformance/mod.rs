@@ -14,8 +14,9 @@
 //! | `reclaim` | eviction by the pool's own order of use |
 //! | `concurrency` | many threads on one pool |
 //!
-//! A failed check panics. [`conformance!`](crate::conformance!) turns each check into a `#[test]`; [`run`] performs all;
-//! [`CHECKS`] lists them. Calls inside an open read and concurrent calls run under a [`watchdog`], so a deadlock fails.
+//! A failed check panics. [`conformance!`](crate::conformance!) turns each check into a `#[test]`; [`run`] performs
+//! all; [`CHECKS`] lists them. Calls inside an open read and concurrent calls run under a [`watchdog`], so a deadlock
+//! fails.
 
 mod accounts;
 mod compaction;

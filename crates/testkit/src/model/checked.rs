@@ -1,8 +1,7 @@
 //! A real pool driven beside the model.
 //!
-//! Each method performs one operation on both, compares what came back, and then checks as much of the pool's state
-//! as the [`Depth`] says. The outer `Result` is agreement; the inner one is the pool's own answer, because
-//! `OutOfMemory` and the like are right answers that the caller may want to see.
+//! Each method performs one operation on both, compares the answers, and checks the pool's state to the [`Depth`]. The
+//! outer `Result` is agreement; the inner one is the pool's answer, because `OutOfMemory` and the like may be right.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -26,7 +25,7 @@ pub enum Depth {
 
 /// A pool and the model of what it should hold.
 ///
-/// The pool must be used through this alone, or the model does not know of it.
+/// Use the pool through this alone, or the model misses operations.
 ///
 /// # Examples
 /// ```
@@ -45,9 +44,9 @@ pub struct Checked<'p> {
     pub(super) model: Model,
     depth: Depth,
     pub(super) open_reads: u32,
-    /// Bytes of objects that were freed or overwritten while a read was open, since `stats()` was last exact. A pool may
-    /// count them longer than that read lasts: if another read of the same span begins before the pool drains its deferred
-    /// frees, they stay deferred.
+    /// Bytes of objects that were freed or overwritten while a read was open, since `stats()` was last exact. A pool
+    /// may count them longer than that read lasts: if another read of the same span begins before the pool drains its
+    /// deferred frees, they stay deferred.
     lingering: Cell<u64>,
     /// Bytes of contiguous ranges that are alive.
     pub(super) contiguous: u64,
@@ -79,12 +78,12 @@ impl<'p> Checked<'p> {
         }
     }
 
-    /// The pool itself.
+    /// The pool.
     pub fn pool(&self) -> &'p dyn Pool {
         self.pool
     }
 
-    /// Whether an object is being read at this moment.
+    /// Whether a read is open.
     pub fn is_reading(&self) -> bool {
         self.open_reads > 0
     }
@@ -315,8 +314,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Performs `inside` while the object is being read, and checks that the open reader's bytes are the same at the
-    /// end as at the beginning, whatever happened to the object.
+    /// Performs `inside` while the object is being read, and checks that the open read's bytes do not change.
     ///
     /// # Errors
     /// [`Mismatch`], also from `inside`.

@@ -9,9 +9,8 @@ use rand::{Rng, RngExt};
 use super::{Checked, Eviction, Mismatch, agree};
 use crate::{corpus::Lengths, pattern::Pattern};
 
-/// One operation. Objects are named by a number that is reduced to one of the live (or dead) objects when the operation
-/// is applied, so every sequence of operations is meaningful and stays so when it is shrunk. Without any such object
-/// the operation does nothing. Contents follow from `key`.
+/// One operation. A number selects one of the live (or dead) objects when the operation is applied, so every sequence
+/// is meaningful, also when shrunk. Without such an object the operation does nothing. Contents follow from `key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -63,14 +62,15 @@ pub enum Op {
     RefuseMemory { k: u64, count: u64 },
     /// Finds the next descriptors isolated, if the pool's source can.
     RefuseIsolations { count: u64 },
-    /// Refuses nothing any more.
+    /// Stops refusing.
     Heal,
     /// Compares everything.
     CheckAll,
 }
 
 impl Op {
-    /// Any operation but [`SetLimit`](Self::SetLimit), with lengths up to `max_len`; more objects are made than freed.
+    /// Any operation except [`SetLimit`](Self::SetLimit), with lengths up to `max_len`; makes more objects than it
+    /// frees.
     pub fn random(rng: &mut impl Rng, max_len: usize) -> Self {
         let len = Lengths::Wide.sample(rng, max_len);
         let [object, other, key] = rng.random();

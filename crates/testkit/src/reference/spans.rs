@@ -1,8 +1,8 @@
-//! The reference pool's make-believe frames: which span each object would lie in, and what that adds up to.
+//! The reference pool's imaginary frames: the span of each object, and their accounts.
 //!
-//! Bytes do not really lie here. But a pool without fragmentation could not show that the suite's checks of limits,
-//! trimming and compaction mean anything, so the accounts are kept as if they did: spans of four frames filled first
-//! fit, objects above half a span in a run of their own, and empty spans idle until they are reused or trimmed.
+//! No bytes lie here. Without fragmentation the suite's checks of limits, trimming and compaction would test nothing,
+//! so the accounts imitate spans: four frames filled first fit, a run for each object above half a span, and empty
+//! spans idle until they are reused or trimmed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ struct Span {
     used: usize,
     /// When an object was last added, or reclaim gave up on it.
     filled: u64,
-    /// A thread reclaims it: objects may leave it, and none is added.
+    /// A thread reclaims it: objects may leave, and none is added.
     reclaimed: bool,
 }
 
@@ -50,7 +50,7 @@ impl Spans {
         if capacity > room + self.idle_bytes {
             return None;
         }
-        // Idle frames are reused before new ones are taken, and given up where the limit has no room for both.
+        // Idle frames are reused first, and given up if the limit has no room for both.
         self.idle_bytes -= capacity.min(self.idle_bytes);
         let id = self.next;
         self.next += 1;
@@ -74,7 +74,6 @@ impl Spans {
         empty
     }
 
-    /// The emptiest of the spans that hold many objects.
     pub(super) fn emptiest(&self) -> Option<SpanId> {
         let shared =
             self.spans.iter().filter(|(_, span)| span.capacity == SPAN_BYTES && !span.reclaimed);
@@ -145,7 +144,6 @@ impl Spans {
         false
     }
 
-    /// Bytes of a span's frames.
     pub(super) fn capacity(&self, id: SpanId) -> usize {
         self.spans.get(&id).map_or(0, |span| span.capacity)
     }

@@ -52,13 +52,13 @@ pub enum InvalidFaults {
         /// The part.
         part: String,
     },
-    /// A name that no fault has.
+    /// An unknown fault.
     #[error("no fault is called `{name}`; there are: frame, isolate, evict, evict-panic")]
     Unknown {
         /// The name.
         name: String,
     },
-    /// The same fault again.
+    /// A fault given twice.
     #[error("`{name}` is given twice")]
     Twice {
         /// The name.
@@ -116,7 +116,7 @@ impl Default for Faults {
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let show = |name: &str, chance: Chance| {
-            // A chance is exact to 63 bits; what people write has fewer digits.
+            // A chance is exact to 63 bits; texts have fewer digits.
             let rounded = (chance.probability() * 1e12).round() / 1e12;
             (chance != Chance::NEVER).then(|| format!("{name}={rounded}"))
         };

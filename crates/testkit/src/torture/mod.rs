@@ -1,8 +1,8 @@
 //! Concurrent stress in which each reader verifies every byte.
 //!
 //! # Model
-//! Threads share slots, each for one object. An object's bytes follow from (seed, object, version), so a reader verifies
-//! them alone; the slot bounds the versions it may see and says when `Stale` is right. The test locks nothing
+//! Threads share slots, each for one object. An object's bytes follow from (seed, object, version), so a reader
+//! verifies them alone; the slot bounds the versions it may see and says when `Stale` is right. The test locks nothing
 //! while it calls the pool, so the pool sees real races between all operations. A contiguous range is filled with a
 //! pattern and verified before it is freed.
 //!

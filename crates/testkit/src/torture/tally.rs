@@ -1,4 +1,4 @@
-//! What a run did, by kind of operation, and which kinds it can have at all.
+//! Counts of a run's outcomes by kind, and the kinds that a pool supports.
 
 use super::{Faults, Mix, Operation};
 use crate::faulty::Chance;

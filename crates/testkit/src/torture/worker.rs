@@ -22,7 +22,7 @@ const CHURN_OPS: u64 = 20_000;
 const FULL_AFTER: u32 = 8;
 /// Dead handles that a thread keeps to try them again.
 const DEAD_MAX: usize = 64;
-/// Reads within reads within reads.
+/// The deepest nesting of reads.
 pub(super) const DEPTH_MAX: u32 = 3;
 /// How often a thread reports its progress.
 const REPORT_EVERY: u64 = 64;
@@ -79,7 +79,7 @@ impl<'a> Worker<'a> {
             Self::churn_below_the_limit,
         ];
         for phase in phases {
-            // The first failure ends the run; the other threads need not finish what they are at.
+            // The first failure stops all threads.
             phase(&mut self, thread).inspect_err(|_| self.shared.watch.stop())?;
         }
         while !self.ranges.is_empty() {
@@ -128,7 +128,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Once in it the limit is lower for a while, so that others meet that at whatever they are doing.
+    /// Lowers the limit once for a while, so that the other threads meet that during any operation.
     fn churn(&mut self, thread: u64) -> Result<(), Failure> {
         let squeeze = self.rng.random_range(0..CHURN_OPS);
         for op in 0..CHURN_OPS {
@@ -203,12 +203,10 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Whether the mix has an operation and the pool can do it.
     fn has(&self, operation: Operation) -> bool {
         self.shared.plan.mix.has(operation) && self.shared.support.has(operation)
     }
 
-    /// One operation of the mix on any slot.
     pub(super) fn any(&mut self) -> Result<(), Failure> {
         let shared = self.shared;
         let slot = &shared.slots[self.rng.random_range(0..shared.slots.len())];
@@ -319,7 +317,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Ends what `begin_free` or `begin_free_of` began.
+    /// Frees the object after `begin_free` or `begin_free_of`.
     pub(super) fn free_object(&mut self, slot: &Slot, object: Object) -> Result<(), Failure> {
         let answer = self.shared.pool.free(object.handle);
         ensure!(answer != Err(HandleError::Foreign), "free of {object:?} calls it foreign");
@@ -329,7 +327,7 @@ impl<'a> Worker<'a> {
         slot.end_free(object, answer.is_ok())?;
         self.tally.free += 1;
         self.step(5 + u64::from(answer.is_ok()));
-        // Whether this thread won or lost, one free was over when its own ended: the handle is dead for good.
+        // Even if this thread lost, one free is over now: the handle is dead for good.
         if answer.is_ok() {
             if self.dead.len() == DEAD_MAX {
                 let at = self.rng.random_range(0..DEAD_MAX);
@@ -410,7 +408,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// What a thread does while it reads, for a random time: anything, but rather to the object that it is reading.
+    /// Random operations inside a read, more often on the object being read.
     fn inside(&mut self, slot: &Slot) -> Result<(), Failure> {
         match self.rng.random_range(0..5) {
             0 if self.has(Operation::Write) => self.write(slot)?,
