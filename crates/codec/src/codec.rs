@@ -10,7 +10,7 @@ use thiserror::Error;
 ///
 /// # Invariants
 /// - [`decompress`](Self::decompress) restores what [`compress`](Self::compress) of the same codec wrote, byte for
-/// byte, in any thread and with any value of the codec.
+///   byte, in any thread and with any value of the codec.
 /// - The bytes depend on `src` and the length of `dst`, not on what the codec did before.
 /// - Nothing outside `dst` is written, whatever `src` holds.
 /// - A call that fails leaves the codec unchanged.
