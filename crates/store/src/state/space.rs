@@ -176,7 +176,7 @@ fn counted_as(entry: Entry) -> Option<Count> {
 }
 
 impl SpaceState {
-    /// Whether `more` bytes are above the limit.
+    /// Whether `new` bytes in place of those that `old` counts would pass the limit. Fewer or as many never do.
     pub(crate) fn is_over(&self, new: u64, old: Word) -> bool {
         let more = new.saturating_sub(old.entry().counted_bytes());
         more > 0 && self.used().saturating_add(more) > self.limit()
