@@ -31,17 +31,17 @@ const PENDING: usize = 2;
 const TRIES: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// The descriptors of a packing's slots.
-pub type SlotSlab<P> = Slab<<P as SlotPacking>::Body, SLOT_WORDS, <P as SlotPacking>::Frames>;
+pub type SlotSlab<P> = Slab<<P as SlotPacking>::Body, SLOT_WORDS, <P as SlotPacking>::Layout>;
 /// The write guard of a descriptor of slots.
 pub type SlotGuard<'a, P> =
-    WriteGuard<'a, <P as SlotPacking>::Body, SLOT_WORDS, <P as SlotPacking>::Frames>;
+    WriteGuard<'a, <P as SlotPacking>::Body, SLOT_WORDS, <P as SlotPacking>::Layout>;
 
 /// A packing of slots, and of [`Runs`] for what is too long for them. See the module.
 pub trait SlotPacking: Packing {
     /// What a descriptor keeps of its slots.
     type Body: Body;
     /// How its frames lie.
-    type Frames: FrameLayout;
+    type Layout: FrameLayout;
 
     /// The descriptors of slots.
     fn slots(&self) -> &SlotSlab<Self>;

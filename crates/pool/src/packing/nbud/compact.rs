@@ -8,7 +8,7 @@ use pagefold_frame::DescriptorId;
 
 use super::{
     Nbud,
-    span::{SLOT_BYTES, Slot, Span},
+    span::{SLOT_BYTES, Span, SpanSlot},
 };
 use crate::{
     contract::CompactReport,
@@ -20,7 +20,7 @@ const VICTIMS: usize = 64;
 /// Failed victims in a row after which the call ends.
 const FAILURES_MAX: usize = 16;
 
-enum Moved {
+enum SpanMove {
     Yes {
         emptied: bool,
     },
@@ -76,7 +76,7 @@ impl Nbud {
         let (body, bytes) = guard.parts();
         let room = Span::new((&mut *body, &mut *bytes)).room();
         self.buckets.unlist(&self.spans, id, body);
-        let mut objects: Vec<(u16, Slot)> = Span::new((body, bytes)).objects().collect();
+        let mut objects: Vec<(u16, SpanSlot)> = Span::new((body, bytes)).objects().collect();
         let needed: usize =
             objects.iter().map(|(_, slot)| usize::from(slot.len) + SLOT_BYTES).sum();
         if objects.is_empty() || needed > self.buckets.holes() || room < SLOT_BYTES {
@@ -89,7 +89,7 @@ impl Nbud {
         let mut emptied = false;
         for (slot, object) in objects {
             match self.relocate(id, slot, object) {
-                Moved::Yes { emptied: last } => {
+                SpanMove::Yes { emptied: last } => {
                     report.moved_objects += 1;
                     report.moved_bytes += u64::from(object.len);
                     self.base.note_compacted(usize::from(object.len));
@@ -99,9 +99,9 @@ impl Nbud {
                         break;
                     }
                 }
-                Moved::Gone => {}
-                Moved::NoRoom => break,
-                Moved::Busy => report.busy += 1,
+                SpanMove::Gone => {}
+                SpanMove::NoRoom => break,
+                SpanMove::Busy => report.busy += 1,
             }
         }
         if emptied {
@@ -112,17 +112,17 @@ impl Nbud {
         Some(emptied)
     }
 
-    fn relocate(&self, from: DescriptorId, slot: u16, object: Slot) -> Moved {
+    fn relocate(&self, from: DescriptorId, slot: u16, object: SpanSlot) -> SpanMove {
         let len = usize::from(object.len);
-        let Some(mut target) = self.fill(len) else { return Moved::NoRoom };
+        let Some(mut target) = self.fill(len) else { return SpanMove::NoRoom };
         if target.id() == from {
             // Another thread listed the victim again; it takes none of its own objects.
             self.unlock_and_relist(target);
-            return Moved::Gone;
+            return SpanMove::Gone;
         }
         let Some(mut source) = self.try_write_hard(from) else {
             self.unlock_and_relist(target);
-            return Moved::Busy;
+            return SpanMove::Busy;
         };
         let unchanged =
             Span::new(source.parts()).used(slot).is_some_and(|now| now.len == object.len);
@@ -130,7 +130,7 @@ impl Nbud {
         let Some(found) = found.filter(|_| unchanged) else {
             drop(source);
             self.unlock_and_relist(target);
-            return Moved::Gone;
+            return SpanMove::Gone;
         };
         let id = target.id();
         let mut span = Span::new(target.parts());
@@ -142,7 +142,7 @@ impl Nbud {
             span.remove(placed.slot);
             drop(source);
             self.unlock_and_relist(target);
-            return Moved::Gone;
+            return SpanMove::Gone;
         }
         let mut old = Span::new(source.parts());
         old.remove(slot);
@@ -152,6 +152,6 @@ impl Nbud {
         if emptied {
             self.unlock_and_relist(source);
         }
-        Moved::Yes { emptied }
+        SpanMove::Yes { emptied }
     }
 }

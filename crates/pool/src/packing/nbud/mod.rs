@@ -255,7 +255,7 @@ impl Packing for Nbud {
 
 impl SlotPacking for Nbud {
     type Body = SpanBody;
-    type Frames = Run;
+    type Layout = Run;
 
     fn slots(&self) -> &SpanSlab {
         &self.spans

@@ -39,13 +39,13 @@ pub(crate) struct SpanBody {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot {
+pub(crate) struct SpanSlot {
     pub(crate) offset: u16,
     pub(crate) len: u16,
     pub(crate) index: u32,
 }
 
-impl Slot {
+impl SpanSlot {
     fn from_bytes(bytes: [u8; SLOT_BYTES]) -> Self {
         let [a, b, c, d, e, f, g, h] = bytes;
         Self {
@@ -61,9 +61,9 @@ fn slot_at(len: usize, slot: u16) -> usize {
 }
 
 #[inline]
-pub(crate) fn read_slot(bytes: &[u8], slot: u16) -> Slot {
+pub(crate) fn read_slot(bytes: &[u8], slot: u16) -> SpanSlot {
     let at = slot_at(bytes.len(), slot);
-    Slot::from_bytes(bytes[at..at + SLOT_BYTES].try_into().expect("eight bytes"))
+    SpanSlot::from_bytes(bytes[at..at + SLOT_BYTES].try_into().expect("eight bytes"))
 }
 
 /// The bytes of the object in a used slot.
@@ -204,15 +204,15 @@ impl<'a> Span<'a> {
         usize::from(self.body.tail) + len + SLOT_BYTES * slots <= self.bytes.len()
     }
 
-    fn slot(&self, slot: u16) -> Slot {
+    fn slot(&self, slot: u16) -> SpanSlot {
         read_slot(self.bytes, slot)
     }
 
-    pub(crate) fn used(&self, slot: u16) -> Option<Slot> {
+    pub(crate) fn used(&self, slot: u16) -> Option<SpanSlot> {
         (slot < self.body.slots).then(|| self.slot(slot)).filter(|slot| slot.len > 0)
     }
 
-    fn set_slot(&mut self, slot: u16, value: Slot) {
+    fn set_slot(&mut self, slot: u16, value: SpanSlot) {
         let at = slot_at(self.bytes.len(), slot);
         let [a, b] = value.offset.to_le_bytes();
         let [c, d] = value.len.to_le_bytes();
@@ -220,10 +220,10 @@ impl<'a> Span<'a> {
         self.bytes[at..at + SLOT_BYTES].copy_from_slice(&[a, b, c, d, e, f, g, h]);
     }
 
-    pub(crate) fn objects(&self) -> impl Iterator<Item = (u16, Slot)> + '_ {
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (u16, SpanSlot)> + '_ {
         let directory = self.bytes.len() - SLOT_BYTES * usize::from(self.body.slots);
         let slots = self.bytes[directory..].as_chunks().0.iter().rev();
-        (0..).zip(slots.map(|bytes| Slot::from_bytes(*bytes))).filter(|(_, slot)| slot.len > 0)
+        (0..).zip(slots.map(|bytes| SpanSlot::from_bytes(*bytes))).filter(|(_, slot)| slot.len > 0)
     }
 
     pub(crate) fn bytes_of(&mut self, slot: u16) -> &mut [u8] {
@@ -247,7 +247,7 @@ impl<'a> Span<'a> {
         self.body.live += 1;
         self.body.payload += len as u16;
         self.body.tail = self.body.tail.max((offset + len) as u16);
-        self.set_slot(slot, Slot { offset: offset as u16, len: len as u16, index });
+        self.set_slot(slot, SpanSlot { offset: offset as u16, len: len as u16, index });
         Placed { slot, slid }
     }
 
@@ -269,7 +269,7 @@ impl<'a> Span<'a> {
     fn make_hole<K: Key, const N: usize>(&mut self, len: usize, end: usize) -> (usize, usize) {
         let mut order = [K::default(); N];
         let mut count = 0;
-        for (slot, Slot { offset, len, .. }) in self.objects() {
+        for (slot, SpanSlot { offset, len, .. }) in self.objects() {
             order[count] = K::new(offset, len, slot);
             count += 1;
         }
@@ -298,7 +298,7 @@ impl<'a> Span<'a> {
             let from = usize::from(moved.offset);
             if from != at {
                 self.bytes.copy_within(from..from + usize::from(moved.len), at);
-                self.set_slot(key.slot(), Slot { offset: at as u16, ..moved });
+                self.set_slot(key.slot(), SpanSlot { offset: at as u16, ..moved });
                 slid += usize::from(moved.len);
             }
             at += usize::from(moved.len);
@@ -309,8 +309,9 @@ impl<'a> Span<'a> {
 
     /// Frees a used slot and returns the length of its object; panics if it is free already.
     pub(crate) fn remove(&mut self, slot: u16) -> usize {
-        let Slot { offset, len, index } = self.used(slot).expect("I-SPAN: a slot is freed once");
-        self.set_slot(slot, Slot { offset: 0, len: 0, index });
+        let SpanSlot { offset, len, index } =
+            self.used(slot).expect("I-SPAN: a slot is freed once");
+        self.set_slot(slot, SpanSlot { offset: 0, len: 0, index });
         self.body.payload -= len;
         self.body.live -= 1;
         self.body.hint = self.body.hint.min(slot);

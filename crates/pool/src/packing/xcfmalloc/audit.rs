@@ -100,7 +100,7 @@ impl Xcfmalloc {
             let chain = self.sides.chain(index, location);
             let chain = chain
                 .ok_or_else(|| format!("I-CHAIN: the side words of index {index} make no chain"))?;
-            for part in chain.parts() {
+            for part in chain.blocks() {
                 let block = found.remove(&(part.id, part.unit));
                 if block != Some((index, part.units())) {
                     return Err(format!(

@@ -29,13 +29,13 @@ const PER_PAGE: usize = 512;
 
 /// One block of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct ChainBlock {
     pub(super) id: DescriptorId,
     pub(super) unit: u32,
     pub(super) len: usize,
 }
 
-impl Part {
+impl ChainBlock {
     pub(super) fn units(self) -> u32 {
         units_for(self.len)
     }
@@ -65,44 +65,44 @@ impl Part {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chain {
-    parts: [Part; MAX_BLOCKS],
+pub(super) struct BlockChain {
+    blocks: [ChainBlock; MAX_BLOCKS],
     count: usize,
 }
 
-impl Chain {
+impl BlockChain {
     pub(super) fn empty() -> Self {
-        let none = Part { id: DescriptorId::new(0), unit: 0, len: 1 };
-        Self { parts: [none; MAX_BLOCKS], count: 0 }
+        let none = ChainBlock { id: DescriptorId::new(0), unit: 0, len: 1 };
+        Self { blocks: [none; MAX_BLOCKS], count: 0 }
     }
 
-    pub(super) fn parts(&self) -> &[Part] {
-        &self.parts[..self.count]
+    pub(super) fn blocks(&self) -> &[ChainBlock] {
+        &self.blocks[..self.count]
     }
 
-    pub(super) fn push(&mut self, part: Part) {
-        self.parts[self.count] = part;
+    pub(super) fn push(&mut self, block: ChainBlock) {
+        self.blocks[self.count] = block;
         self.count += 1;
     }
 
     pub(super) fn len(&self) -> usize {
-        self.parts().iter().map(|part| part.len).sum()
+        self.blocks().iter().map(|block| block.len).sum()
     }
 
     pub(super) fn is_split(&self) -> bool {
         self.count > 1
     }
 
-    pub(super) fn spliced(&self, at: usize, others: &[Part]) -> Self {
-        let (before, after) = (&self.parts()[..at], &self.parts()[at + 1..]);
+    pub(super) fn spliced(&self, at: usize, links: &[ChainBlock]) -> Self {
+        let (before, after) = (&self.blocks()[..at], &self.blocks()[at + 1..]);
         let mut spliced = Self::empty();
-        before.iter().chain(others).chain(after).for_each(|&part| spliced.push(part));
+        before.iter().chain(links).chain(after).for_each(|&block| spliced.push(block));
         spliced
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "6 bits and 3 bits")]
     pub(super) fn location(&self) -> Location {
-        let first = self.parts()[0];
+        let first = self.blocks()[0];
         let slot = first.unit | (self.count as u32 - 1) << UNIT_BITS;
         Location::Slot { id: first.id, slot: slot as u16 }
     }
@@ -197,36 +197,36 @@ impl Sides {
     /// another object may look right, so the caller compares the entry again after it locked the frames.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the fields are cut out by shifts")]
-    pub(super) fn chain(&self, index: u32, location: Location) -> Option<Chain> {
+    pub(super) fn chain(&self, index: u32, location: Location) -> Option<BlockChain> {
         let (id, unit, count) = first_of(location);
         let mut word = self.load(index, 0);
         let mut left = (word >> TOTAL_SHIFT) as usize;
-        let mut part = Part { id, unit, len: left };
-        let mut chain = Chain::empty();
+        let mut block = ChainBlock { id, unit, len: left };
+        let mut chain = BlockChain::empty();
         let count = count.min(self.each + 1);
         for number in 1..count {
-            part.len = (word >> WORD_LEN_SHIFT & WORD_LEN_MASK) as usize + 1;
-            left = left.checked_sub(part.len)?;
-            part.is_possible().then(|| chain.push(part))?;
+            block.len = (word >> WORD_LEN_SHIFT & WORD_LEN_MASK) as usize + 1;
+            left = left.checked_sub(block.len)?;
+            block.is_possible().then(|| chain.push(block))?;
             let id = DescriptorId::new(word as u32 & (DescriptorId::COUNT - 1));
             let unit = (word >> WORD_UNIT_SHIFT) as u32 & UNIT_MASK;
-            part = Part { id, unit, len: left };
+            block = ChainBlock { id, unit, len: left };
             if number + 1 < count {
                 word = self.load(index, number);
             }
         }
-        part.is_possible().then(|| chain.push(part))?;
+        block.is_possible().then(|| chain.push(block))?;
         Some(chain)
     }
 
     /// Writes down a chain for an index. The caller has the lock of the lists.
-    pub(super) fn store(&self, index: u32, chain: &Chain) {
-        let parts = chain.parts();
-        for (number, &part) in parts.iter().enumerate().take(self.each) {
+    pub(super) fn store(&self, index: u32, chain: &BlockChain) {
+        let blocks = chain.blocks();
+        for (number, &block) in blocks.iter().enumerate().take(self.each) {
             let mut word = 0;
-            if let Some(next) = parts.get(number + 1) {
+            if let Some(next) = blocks.get(number + 1) {
                 word |= u64::from(next.id.get()) | u64::from(next.unit) << WORD_UNIT_SHIFT;
-                word |= (part.len as u64 - 1) << WORD_LEN_SHIFT;
+                word |= (block.len as u64 - 1) << WORD_LEN_SHIFT;
             }
             if number == 0 {
                 word |= (chain.len() as u64) << TOTAL_SHIFT;

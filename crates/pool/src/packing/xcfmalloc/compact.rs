@@ -16,7 +16,7 @@ use super::{
     blocks::{Block, UNIT_BYTES, UNITS},
     chain::first_of,
     header::{PARANOID, read_index},
-    place::{NoBlocks, Source},
+    place::{BlockSource, NoBlocks},
     rewrite::Replaced,
 };
 use crate::{
@@ -38,7 +38,7 @@ const WORTH_ONE_IN: usize = 32;
 const WORTH_UNITS: usize = 4 * UNITS as usize;
 
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct CompactionProgress {
     squeezing: bool,
     /// Victims in a row that could not be emptied.
     failures: usize,
@@ -50,7 +50,7 @@ pub(super) struct Progress {
     taken: usize,
 }
 
-impl Progress {
+impl CompactionProgress {
     /// Notes what a move won and took; returns the frames won in the end.
     fn note_move(&mut self, freed: usize, taken: usize) -> u64 {
         (self.won, self.taken) = (self.won + freed, self.taken + taken);
@@ -80,7 +80,7 @@ impl Progress {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moved {
+enum MoveOutcome {
     /// Bytes copied, frames freed, and entirely free frames taken.
     Yes {
         bytes: usize,
@@ -93,7 +93,7 @@ enum Moved {
     Busy,
 }
 
-impl From<LockError> for Moved {
+impl From<LockError> for MoveOutcome {
     fn from(error: LockError) -> Self {
         match error {
             LockError::Busy => Self::Busy,
@@ -102,7 +102,7 @@ impl From<LockError> for Moved {
     }
 }
 
-impl From<NoBlocks> for Moved {
+impl From<NoBlocks> for MoveOutcome {
     fn from(_: NoBlocks) -> Self {
         Self::NoRoom
     }
@@ -134,7 +134,7 @@ impl Xcfmalloc {
         &self,
         budget: usize,
         wanted: u64,
-        progress: &mut Progress,
+        progress: &mut CompactionProgress,
         report: &mut CompactReport,
     ) -> bool {
         loop {
@@ -170,7 +170,7 @@ impl Xcfmalloc {
         &self,
         id: DescriptorId,
         budget: usize,
-        progress: &mut Progress,
+        progress: &mut CompactionProgress,
         report: &mut CompactReport,
     ) -> Option<bool> {
         let mut locked = self.frames.lock();
@@ -191,47 +191,47 @@ impl Xcfmalloc {
                 break;
             }
             match self.relocate(id, block, progress.squeezing) {
-                Moved::Yes { bytes, freed, taken } => {
+                MoveOutcome::Yes { bytes, freed, taken } => {
                     report.moved_objects += 1;
                     report.moved_bytes += bytes as u64;
                     report.freed_frames += progress.note_move(freed, taken);
                     self.base.note_compacted(bytes);
                     spent = report.moved_bytes >= budget as u64;
                 }
-                Moved::Gone => {}
-                Moved::NoRoom => break,
-                Moved::Busy => report.busy += 1,
+                MoveOutcome::Gone => {}
+                MoveOutcome::NoRoom => break,
+                MoveOutcome::Busy => report.busy += 1,
             }
         }
         let emptied = self.frames.lock().end_emptying();
         (emptied || !spent).then_some(emptied)
     }
 
-    fn relocate(&self, from: DescriptorId, block: Block, squeezing: bool) -> Moved {
+    fn relocate(&self, from: DescriptorId, block: Block, squeezing: bool) -> MoveOutcome {
         let index = match self.index_of(from, block) {
             Ok(index) => index,
             Err(error) => return error.into(),
         };
-        let Some(found) = self.base.find_index(index) else { return Moved::Gone };
+        let Some(found) = self.base.find_index(index) else { return MoveOutcome::Gone };
         let (first, unit, count) = first_of(found.location);
         if count == 1 && (first, unit) != (from, block.unit) {
-            return Moved::Gone;
+            return MoveOutcome::Gone;
         }
         let whole = |blocks, source| self.relocate_object(&found, blocks, source);
         if count == 1 && !squeezing {
-            return whole(self.max_blocks, Source::Holes);
+            return whole(self.max_blocks, BlockSource::Holes);
         }
-        let mut moved = Moved::NoRoom;
+        let mut moved = MoveOutcome::NoRoom;
         if count > 1 {
             // In one piece if there is a hole for it, or else the block alone.
-            moved = whole(1, Source::Holes);
-            if matches!(moved, Moved::NoRoom | Moved::Busy) {
+            moved = whole(1, BlockSource::Holes);
+            if matches!(moved, MoveOutcome::NoRoom | MoveOutcome::Busy) {
                 moved = self.relocate_block(&found, (from, block.unit));
             }
         }
-        if moved == Moved::NoRoom {
-            let anywhere = Source::Anywhere(ReserveAccess::Reserve);
-            moved = whole(self.max_blocks, if squeezing { anywhere } else { Source::Holes });
+        if moved == MoveOutcome::NoRoom {
+            let anywhere = BlockSource::Anywhere(ReserveAccess::Reserve);
+            moved = whole(self.max_blocks, if squeezing { anywhere } else { BlockSource::Holes });
         }
         moved
     }
@@ -245,7 +245,12 @@ impl Xcfmalloc {
         used.filter(|&now| now == block).and_then(|_| read_index(header)).ok_or(LockError::Gone)
     }
 
-    fn relocate_object(&self, found: &Found<'_>, blocks: usize, source: Source) -> Moved {
+    fn relocate_object(
+        &self,
+        found: &Found<'_>,
+        blocks: usize,
+        source: BlockSource,
+    ) -> MoveOutcome {
         let reading = match self.lock_chain(found, Never) {
             Ok(reading) => reading,
             Err(error) => return error.into(),
@@ -264,49 +269,51 @@ impl Xcfmalloc {
         match frames_to_free {
             Some(frames_to_free) => {
                 self.frames.reap(&frames_to_free);
-                Moved::Yes { bytes: len, freed: frames_to_free.count(), taken }
+                MoveOutcome::Yes { bytes: len, freed: frames_to_free.count(), taken }
             }
-            None => Moved::Gone,
+            None => MoveOutcome::Gone,
         }
     }
 
-    fn relocate_block(&self, found: &Found<'_>, (from, unit): (DescriptorId, u32)) -> Moved {
+    fn relocate_block(&self, found: &Found<'_>, (from, unit): (DescriptorId, u32)) -> MoveOutcome {
         let (first, first_unit, count) = first_of(found.location);
         let is_first = (first, first_unit) == (from, unit);
         // Either the new block becomes the first one, or the first one's frame must be locked for writing.
         let anchor = (!is_first).then(|| self.frames.slab.try_write(first)).transpose();
-        let Ok(mut anchor) = anchor else { return Moved::Busy };
+        let Ok(mut anchor) = anchor else { return MoveOutcome::Busy };
         // Where the anchor is also the block's frame, one guard is enough.
         let apart = anchor.is_none() || from != first;
         let source = apart.then(|| self.frames.slab.try_read(from)).transpose();
-        let Ok(source) = source else { return Moved::Busy };
-        let Some(chain) = self.sides.chain(found.index, found.location) else { return Moved::Gone };
-        let at = chain.parts().iter().position(|part| (part.id, part.unit) == (from, unit));
-        let Some(at) = at.filter(|_| found.is_current()) else { return Moved::Gone };
-        let part = chain.parts()[at];
+        let Ok(source) = source else { return MoveOutcome::Busy };
+        let Some(chain) = self.sides.chain(found.index, found.location) else {
+            return MoveOutcome::Gone;
+        };
+        let at = chain.blocks().iter().position(|moved| (moved.id, moved.unit) == (from, unit));
+        let Some(at) = at.filter(|_| found.is_current()) else { return MoveOutcome::Gone };
+        let moved = chain.blocks()[at];
         let blocks = self.max_blocks - count + 1;
         let mut reservation =
-            match self.reserve(part.len, found.index, blocks, Source::Holes, |_, _| Ok(())) {
+            match self.reserve(moved.len, found.index, blocks, BlockSource::Holes, |_, _| Ok(())) {
                 Ok(reservation) => reservation,
                 Err(error) => return error.into(),
             };
         let frame = match (&source, &mut anchor) {
             (Some(source), _) => source.parts().1,
             (None, Some(anchor)) => &*anchor.parts().1,
-            (None, None) => unreachable!("the block's frame is held in one way or the other"),
+            (None, None) => unreachable!("the block's frame is locked in one way or the other"),
         };
         if PARANOID {
-            self.assert_intact(found.index, part, frame);
+            self.assert_intact(found.index, moved, frame);
         }
-        reservation.fill(found.index, Content::Bytes(part.payload(frame)));
+        reservation.fill(found.index, Content::Bytes(moved.payload(frame)));
         let frames_to_free = self.switch(found, reservation, Replaced::Block(at), 0);
         drop((anchor, source));
         match frames_to_free {
             Some(frames_to_free) => {
                 self.frames.reap(&frames_to_free);
-                Moved::Yes { bytes: part.len, freed: frames_to_free.count(), taken: 0 }
+                MoveOutcome::Yes { bytes: moved.len, freed: frames_to_free.count(), taken: 0 }
             }
-            None => Moved::Gone,
+            None => MoveOutcome::Gone,
         }
     }
 }

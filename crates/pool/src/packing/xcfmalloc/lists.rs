@@ -41,17 +41,17 @@ pub(super) type FrameGuard<'a> = WriteGuard<'a, (), WORDS>;
 const _: () = assert!(FrameSlab::DESCRIPTOR_BYTES == 32 || cfg!(loom), "a descriptor is 32 bytes");
 
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(super) struct FrameTable {
     pub(super) slab: FrameSlab,
     /// By size: frames with a free block of it.
     holes: BitForest,
     /// By use: frames that are partly used.
     by_use: BitForest,
-    lists: Mutex<Lists>,
+    lists: Mutex<BlockLists>,
 }
 
 #[derive(Debug)]
-pub(super) struct Lists {
+pub(super) struct BlockLists {
     /// By size: frames on its list.
     counts: [u32; SIZES],
     /// A bit for each list that is not empty.
@@ -93,10 +93,10 @@ fn use_of(blocks: Blocks) -> Option<usize> {
     (1..UNITS).contains(&used).then(|| used as usize * USES / SIZES)
 }
 
-impl Frames {
+impl FrameTable {
     pub(super) fn new(arena: &Arc<Arena>, capacity: usize) -> Result<Self, SourceError> {
         let config = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
-        let lists = Lists {
+        let lists = BlockLists {
             counts: [0; SIZES],
             sizes: 0,
             partial: 0,
@@ -152,8 +152,8 @@ impl Frames {
 
 #[derive(Debug)]
 pub(super) struct Locked<'a> {
-    frames: &'a Frames,
-    pub(super) lists: MutexGuard<'a, Lists>,
+    frames: &'a FrameTable,
+    pub(super) lists: MutexGuard<'a, BlockLists>,
 }
 
 impl<'a> Locked<'a> {

@@ -17,7 +17,7 @@ use pagefold_frame::{LockError, ReadGuard};
 use super::{
     Xcfmalloc,
     blocks::MAX_BLOCKS,
-    chain::{Chain, Part, first_of},
+    chain::{BlockChain, ChainBlock, first_of},
     header::{Broken, PARANOID, is_intact},
     lists::{FrameGuard, WORDS},
 };
@@ -30,7 +30,7 @@ type FrameReader<'a> = ReadGuard<'a, (), WORDS>;
 
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
-    pub(super) chain: Chain,
+    pub(super) chain: BlockChain,
     first: FrameReader<'a>,
     others: [Option<FrameReader<'a>>; MAX_BLOCKS - 1],
 }
@@ -39,7 +39,7 @@ impl Reading<'_> {
     fn frame(&self, number: usize) -> &[u8] {
         let guard = match number.checked_sub(1) {
             None => &self.first,
-            Some(other) => self.others[other].as_ref().expect("each block's frame is held"),
+            Some(other) => self.others[other].as_ref().expect("each block's frame is locked"),
         };
         guard.parts().1
     }
@@ -50,35 +50,35 @@ impl Reading<'_> {
     /// If a sentinel is broken, where there are any.
     #[inline]
     pub(super) fn with_slices<F: FnMut(Slices<'_>) + ?Sized>(&self, index: u32, f: &mut F) {
-        let parts = self.chain.parts();
-        let slice = |number: usize, part: &Part| -> &[u8] {
+        let blocks = self.chain.blocks();
+        let slice = |number: usize, block: &ChainBlock| -> &[u8] {
             let frame = self.frame(number);
-            if PARANOID && !is_intact(part.header(frame), index) {
-                panic!("{}", Broken { index, frame: part.id, offset: part.offset() });
+            if PARANOID && !is_intact(block.header(frame), index) {
+                panic!("{}", Broken { index, frame: block.id, offset: block.offset() });
             }
-            part.payload(frame)
+            block.payload(frame)
         };
-        if let [part] = parts {
-            return f(Slices::new(&[slice(0, part)]));
+        if let [block] = blocks {
+            return f(Slices::new(&[slice(0, block)]));
         }
         let mut slices: [&[u8]; MAX_BLOCKS] = [&[]; MAX_BLOCKS];
-        for (number, part) in parts.iter().enumerate() {
-            slices[number] = slice(number, part);
+        for (number, block) in blocks.iter().enumerate() {
+            slices[number] = slice(number, block);
         }
-        f(Slices::new(&slices[..parts.len()]));
+        f(Slices::new(&slices[..blocks.len()]));
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Writing<'a> {
-    pub(super) chain: Chain,
-    held: [Option<FrameGuard<'a>>; MAX_BLOCKS],
+    pub(super) chain: BlockChain,
+    guards: [Option<FrameGuard<'a>>; MAX_BLOCKS],
 }
 
 impl Writing<'_> {
-    pub(super) fn frame(&mut self, part: Part) -> &mut [u8] {
-        let guard = self.held.iter_mut().flatten().find(|guard| guard.id() == part.id);
-        guard.expect("each block's frame is held").parts().1
+    pub(super) fn frame(&mut self, block: ChainBlock) -> &mut [u8] {
+        let guard = self.guards.iter_mut().flatten().find(|guard| guard.id() == block.id);
+        guard.expect("each block's frame is locked").parts().1
     }
 }
 
@@ -103,8 +103,8 @@ impl Xcfmalloc {
             return Err(LockError::Gone);
         };
         let mut others = [const { None }; MAX_BLOCKS - 1];
-        for (other, part) in others.iter_mut().zip(&chain.parts()[1..]) {
-            *other = Some(lock(part.id)?);
+        for (other, block) in others.iter_mut().zip(&chain.blocks()[1..]) {
+            *other = Some(lock(block.id)?);
         }
         if found.is_current() { Ok(Reading { chain, first, others }) } else { Err(LockError::Gone) }
     }
@@ -113,16 +113,16 @@ impl Xcfmalloc {
     /// [`LockError::Gone`]: the entry is not what was found any more.
     pub(super) fn try_lock_for_writing(&self, found: &Found<'_>) -> Result<Writing<'_>, LockError> {
         let refused = |_| if found.is_current() { LockError::Busy } else { LockError::Gone };
-        let mut held = [const { None::<FrameGuard<'_>> }; MAX_BLOCKS];
+        let mut guards = [const { None::<FrameGuard<'_>> }; MAX_BLOCKS];
         let first = self.frames.slab.try_write(first_of(found.location).0);
-        held[0] = Some(first.map_err(refused)?);
+        guards[0] = Some(first.map_err(refused)?);
         let chain = self.sides.chain(found.index, found.location).ok_or(LockError::Gone)?;
-        for (number, part) in chain.parts().iter().enumerate().skip(1) {
+        for (number, block) in chain.blocks().iter().enumerate().skip(1) {
             // Two blocks may lie in one frame.
-            if !held.iter().flatten().any(|guard| guard.id() == part.id) {
-                held[number] = Some(self.frames.slab.try_write(part.id).map_err(refused)?);
+            if !guards.iter().flatten().any(|guard| guard.id() == block.id) {
+                guards[number] = Some(self.frames.slab.try_write(block.id).map_err(refused)?);
             }
         }
-        if found.is_current() { Ok(Writing { chain, held }) } else { Err(LockError::Gone) }
+        if found.is_current() { Ok(Writing { chain, guards }) } else { Err(LockError::Gone) }
     }
 }

@@ -53,11 +53,11 @@ use pagefold_sys::sync::Mutex;
 
 use self::{
     blocks::{MAX_BLOCKS, UNIT_BYTES},
-    chain::{Part, Sides},
-    compact::Progress,
+    chain::{ChainBlock, Sides},
+    compact::CompactionProgress,
     header::{Broken, is_intact},
-    lists::{Frames, Locked},
-    place::Source,
+    lists::{FrameTable, Locked},
+    place::BlockSource,
     reservation::BlockReservation,
     rewrite::Replaced,
 };
@@ -79,9 +79,9 @@ const SPARE_FRAMES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Xcfmalloc {
     base: Base,
-    frames: Frames,
+    frames: FrameTable,
     sides: Sides,
-    compactor: Mutex<Progress>,
+    compactor: Mutex<CompactionProgress>,
     max_blocks: usize,
     max_len: usize,
     selection: BlockSelection,
@@ -93,9 +93,9 @@ impl Xcfmalloc {
         let base = Base::new(config, UNIT_BYTES, FRAME_BYTES)?;
         let address_space = base.arena.address_space();
         Ok(Self {
-            frames: Frames::new(&base.arena, address_space / FRAME_BYTES)?,
+            frames: FrameTable::new(&base.arena, address_space / FRAME_BYTES)?,
             sides: Sides::new(&base, address_space / UNIT_BYTES, max_blocks)?,
-            compactor: Mutex::new(Progress::default()),
+            compactor: Mutex::new(CompactionProgress::default()),
             max_blocks,
             max_len: max_blocks * FRAME_BYTES,
             selection: options.selection,
@@ -105,9 +105,9 @@ impl Xcfmalloc {
 
     /// # Panics
     /// If the header of a block is not what was written there.
-    fn assert_intact(&self, index: u32, part: Part, frame: &[u8]) {
-        let broken = Broken { index, frame: part.id, offset: part.offset() };
-        assert!(is_intact(part.header(frame), index), "{broken}");
+    fn assert_intact(&self, index: u32, block: ChainBlock, frame: &[u8]) {
+        let broken = Broken { index, frame: block.id, offset: block.offset() };
+        assert!(is_intact(block.header(frame), index), "{broken}");
     }
 
     /// Returns unneeded pages of side words to the system; returns how many bytes.
@@ -173,7 +173,7 @@ impl Packing for Xcfmalloc {
             locked.lists.split_objects += usize::from(reservation.chain.is_split());
             Ok(())
         };
-        let (len, source) = (content.len(), Source::Anywhere(access));
+        let (len, source) = (content.len(), BlockSource::Anywhere(access));
         let mut reservation =
             self.insist(attempt, || self.reserve(len, index, self.max_blocks, source, write_down))?;
         reservation.fill(index, content);
@@ -187,16 +187,16 @@ impl Packing for Xcfmalloc {
         let mut locked = self.try_lock_for_writing(found)?;
         // A free may come meanwhile; its blocks are filled only after these guards.
         let (chain, mut rest) = (locked.chain, bytes);
-        for &part in chain.parts() {
-            let (here, after) = rest.split_at(part.len);
-            part.split(locked.frame(part)).1.copy_from_slice(here);
+        for &block in chain.blocks() {
+            let (here, after) = rest.split_at(block.len);
+            block.split(locked.frame(block)).1.copy_from_slice(here);
             rest = after;
         }
         Ok(())
     }
 
     fn rewrite(&self, found: &Found<'_>, bytes: &[u8], attempt: Attempt) -> Result<bool, NoRoom> {
-        let source = Source::Anywhere(ReserveAccess::Reserve);
+        let source = BlockSource::Anywhere(ReserveAccess::Reserve);
         let reserve =
             || self.reserve(bytes.len(), found.index, self.max_blocks, source, |_, _| Ok(()));
         let mut reservation = self.insist(attempt, reserve)?;
@@ -220,11 +220,11 @@ impl Packing for Xcfmalloc {
             Err(LockError::Busy) => return Err(FrameMigrateError::Busy(Busy::Locked)),
             Err(LockError::Gone) => return Err(FrameMigrateError::Gone),
         };
-        let parts = chain.parts();
+        let blocks = chain.blocks();
         let first_in_frame =
-            |at: &usize| !parts[..*at].iter().any(|before| before.id == parts[*at].id);
-        let migrate = |at: usize| self.base.arena.migrate(&self.frames.slab, parts[at].id);
-        migrate_all(found, (0..parts.len()).filter(first_in_frame).map(migrate))
+            |at: &usize| !blocks[..*at].iter().any(|before| before.id == blocks[*at].id);
+        let migrate = |at: usize| self.base.arena.migrate(&self.frames.slab, blocks[at].id);
+        migrate_all(found, (0..blocks.len()).filter(first_in_frame).map(migrate))
     }
 
     #[inline]

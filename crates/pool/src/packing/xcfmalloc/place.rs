@@ -47,14 +47,14 @@ impl From<NoBlocks> for NoRoom {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum BlockSource {
     /// Holes, the reserve, and new frames within this claim.
     Anywhere(ReserveAccess),
     /// Holes of partly used frames, the smallest larger before smaller ones: for compaction.
     Holes,
 }
 
-impl Source {
+impl BlockSource {
     fn units_max(self) -> u32 {
         match self {
             Self::Anywhere(_) => UNITS,
@@ -96,14 +96,14 @@ impl Xcfmalloc {
         len: usize,
         index: u32,
         blocks: usize,
-        source: Source,
+        source: BlockSource,
         complete: impl Fn(&mut Locked<'_>, &BlockReservation<'_>) -> Result<(), OutOfFrames>,
     ) -> Result<BlockReservation<'_>, NoBlocks> {
         if len > blocks * capacity(source.units_max()) {
             return Err(NoBlocks::default());
         }
         let mut reservation = BlockReservation::new(len, blocks);
-        let mut frames_left = matches!(source, Source::Anywhere(_));
+        let mut frames_left = matches!(source, BlockSource::Anywhere(_));
         loop {
             let mut locked = self.frames.lock();
             while reservation.rest() > 0 {
@@ -114,8 +114,10 @@ impl Xcfmalloc {
             }
             let for_words = reservation.rest() == 0;
             if for_words && complete(&mut locked, &reservation).is_ok() {
-                for part in reservation.chain.parts().iter().filter(|part| part.units() == UNITS) {
-                    locked.set_owner(part.id, index);
+                for block in
+                    reservation.chain.blocks().iter().filter(|block| block.units() == UNITS)
+                {
+                    locked.set_owner(block.id, index);
                 }
                 drop(locked);
                 reservation.retire_spares();
@@ -126,7 +128,7 @@ impl Xcfmalloc {
             drop(locked);
             self.frames.reap(&frames_to_free);
             match source {
-                Source::Anywhere(access) if frames_left && !for_words => {
+                BlockSource::Anywhere(access) if frames_left && !for_words => {
                     match self.frames.create(access) {
                         Ok(guard) => reservation.keep_spare(guard),
                         Err(OutOfFrames) => frames_left = false,
@@ -144,7 +146,7 @@ impl Xcfmalloc {
         &self,
         locked: &mut Locked<'a>,
         reservation: &mut BlockReservation<'a>,
-        source: Source,
+        source: BlockSource,
         frames_left: bool,
     ) -> Next {
         let (rest, left) = (reservation.rest(), reservation.left());
@@ -152,7 +154,7 @@ impl Xcfmalloc {
         debug_assert!(rest <= left * block_max, "the blocks that are left can hold the rest");
         // The size that completes the chain, if one block can.
         let needed = (rest <= block_max).then(|| units_for(rest));
-        let whole = matches!(source, Source::Anywhere(access) if self.allows(access));
+        let whole = matches!(source, BlockSource::Anywhere(access) if self.allows(access));
         let largest = if whole { UNITS } else { UNITS - 1 };
         let exact = needed.map_or(0, |units| locked.sizes_within(units, units.min(largest)));
         if reservation.take_smallest(locked, exact) {
@@ -167,16 +169,16 @@ impl Xcfmalloc {
         let most = needed.unwrap_or(UNITS) - 1;
         let smaller = if left > 1 { locked.sizes_within(units_for(least), most) } else { 0 };
         let taken = match (source, self.selection) {
-            (Source::Holes, _) => {
+            (BlockSource::Holes, _) => {
                 reservation.take_smallest(locked, larger)
                     || reservation.take_largest(locked, smaller)
             }
-            (Source::Anywhere(_), BlockSelection::Standard) => {
+            (BlockSource::Anywhere(_), BlockSelection::Standard) => {
                 reservation.take_largest(locked, smaller)
                     || reservation.take_smallest(locked, larger)
             }
             // Inverted: smaller blocks are tried only where none completes the chain, so they would go back at once.
-            (Source::Anywhere(_), BlockSelection::Inverted) => {
+            (BlockSource::Anywhere(_), BlockSelection::Inverted) => {
                 reservation.take_smallest(locked, larger)
             }
         };

@@ -7,7 +7,7 @@ use pagefold_frame::DescriptorId;
 
 use super::{
     blocks::{MAX_BLOCKS, UNITS},
-    chain::{Chain, Part},
+    chain::{BlockChain, ChainBlock},
     header::{capacity, units_for, write_header},
     lists::{FrameGuard, FramesToFree, Locked},
 };
@@ -18,8 +18,8 @@ const CANDIDATES: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct BlockReservation<'a> {
-    pub(super) chain: Chain,
-    held: [Option<Held<'a>>; MAX_BLOCKS],
+    pub(super) chain: BlockChain,
+    guards: [Option<LockedFrame<'a>>; MAX_BLOCKS],
     /// New frames, on no list.
     spares: [Option<FrameGuard<'a>>; MAX_BLOCKS],
     len: usize,
@@ -29,12 +29,12 @@ pub(super) struct BlockReservation<'a> {
     left: usize,
     /// Whether a frame was passed over because a guard was in the way.
     pub(super) met_busy: bool,
-    /// Frames that were whole and free before, or new.
+    /// Frames that were entirely free before, or new.
     pub(super) whole_taken: usize,
 }
 
 #[derive(Debug)]
-struct Held<'a> {
+struct LockedFrame<'a> {
     guard: FrameGuard<'a>,
     /// Whether it was a spare.
     is_new: bool,
@@ -43,8 +43,8 @@ struct Held<'a> {
 impl<'a> BlockReservation<'a> {
     pub(super) fn new(len: usize, blocks: usize) -> Self {
         Self {
-            chain: Chain::empty(),
-            held: [const { None }; MAX_BLOCKS],
+            chain: BlockChain::empty(),
+            guards: [const { None }; MAX_BLOCKS],
             spares: [const { None }; MAX_BLOCKS],
             len,
             blocks,
@@ -64,13 +64,17 @@ impl<'a> BlockReservation<'a> {
     }
 
     fn guard(&mut self, id: DescriptorId) -> Option<&mut FrameGuard<'a>> {
-        self.held.iter_mut().flatten().map(|held| &mut held.guard).find(|guard| guard.id() == id)
+        self.guards
+            .iter_mut()
+            .flatten()
+            .map(|locked| &mut locked.guard)
+            .find(|guard| guard.id() == id)
     }
 
-    fn hold(&mut self, guard: FrameGuard<'a>, is_new: bool) {
-        let slot = self.held.iter_mut().find(|slot| slot.is_none());
-        *slot.expect("a reservation holds no more frames than blocks") =
-            Some(Held { guard, is_new });
+    fn keep_locked(&mut self, guard: FrameGuard<'a>, is_new: bool) {
+        let slot = self.guards.iter_mut().find(|slot| slot.is_none());
+        *slot.expect("a reservation locks no more frames than blocks") =
+            Some(LockedFrame { guard, is_new });
     }
 
     /// Keeps a new frame for when one is needed.
@@ -91,7 +95,7 @@ impl<'a> BlockReservation<'a> {
             from = id.get() + 1;
             if self.guard(id).is_none() {
                 match locked.try_write(id) {
-                    Ok(guard) => self.hold(guard, false),
+                    Ok(guard) => self.keep_locked(guard, false),
                     Err(_) => {
                         self.met_busy = true;
                         continue;
@@ -101,7 +105,7 @@ impl<'a> BlockReservation<'a> {
             let len = self.rest.min(capacity(size));
             let unit = locked.take(id, size, units_for(len));
             self.whole_taken += usize::from(size == UNITS);
-            self.add(Part { id, unit, len });
+            self.add(ChainBlock { id, unit, len });
             return true;
         }
         false
@@ -132,27 +136,27 @@ impl<'a> BlockReservation<'a> {
     pub(super) fn take_spare(&mut self, locked: &mut Locked<'a>) -> bool {
         let Some(guard) = self.spares.iter_mut().find_map(Option::take) else { return false };
         let (id, len) = (guard.id(), self.rest.min(pagefold_frame::FRAME_BYTES));
-        self.hold(guard, true);
+        self.keep_locked(guard, true);
         let unit = locked.take_new(id, units_for(len));
         self.whole_taken += 1;
-        self.add(Part { id, unit, len });
+        self.add(ChainBlock { id, unit, len });
         true
     }
 
-    fn add(&mut self, part: Part) {
-        self.chain.push(part);
-        self.rest -= part.len;
+    fn add(&mut self, block: ChainBlock) {
+        self.chain.push(block);
+        self.rest -= block.len;
         self.left -= 1;
     }
 
     pub(super) fn fill(&mut self, index: u32, content: Content<'_>) {
         let (chain, mut done) = (self.chain, 0);
-        for part in chain.parts() {
-            let guard = self.guard(part.id).expect("a reservation holds the frames of its blocks");
-            let (header, payload) = part.split(guard.parts().1);
+        for block in chain.blocks() {
+            let guard = self.guard(block.id).expect("a reservation locks the frames of its blocks");
+            let (header, payload) = block.split(guard.parts().1);
             write_header(header, index);
             content.copy_to(done, payload);
-            done += part.len;
+            done += block.len;
         }
     }
 
@@ -160,13 +164,13 @@ impl<'a> BlockReservation<'a> {
     /// to be freed unless `keep` allows them in the reserve.
     pub(super) fn start_over(&mut self, locked: &mut Locked<'a>, keep: usize) -> FramesToFree {
         let fresh = Self::new(self.len, self.blocks);
-        let Self { chain, held, spares, met_busy, .. } = std::mem::replace(self, fresh);
+        let Self { chain, guards, spares, met_busy, .. } = std::mem::replace(self, fresh);
         (self.spares, self.met_busy) = (spares, met_busy);
         let mut frames_to_free = FramesToFree::none();
-        for part in chain.parts() {
-            locked.give(part.id, part.unit, keep, &mut frames_to_free);
+        for block in chain.blocks() {
+            locked.give(block.id, block.unit, keep, &mut frames_to_free);
         }
-        for Held { guard, is_new } in held.into_iter().flatten() {
+        for LockedFrame { guard, is_new } in guards.into_iter().flatten() {
             if is_new {
                 locked.withdraw(guard.id(), &mut frames_to_free);
                 self.keep_spare(guard);

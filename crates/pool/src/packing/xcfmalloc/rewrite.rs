@@ -7,7 +7,7 @@ use pagefold_frame::ReserveAccess;
 
 use super::{
     Xcfmalloc,
-    chain::{Chain, Part},
+    chain::{BlockChain, ChainBlock},
     header::{Broken, PARANOID, is_intact},
     lists::FramesToFree,
     reservation::BlockReservation,
@@ -44,8 +44,8 @@ impl Xcfmalloc {
         let broken = self.find_broken(index, &chain);
         locked.lists.split_objects -= usize::from(chain.is_split());
         let (keep, mut frames_to_free) = (self.keep(), FramesToFree::none());
-        for part in chain.parts() {
-            locked.give(part.id, part.unit, keep, &mut frames_to_free);
+        for block in chain.blocks() {
+            locked.give(block.id, block.unit, keep, &mut frames_to_free);
         }
         self.sides.clear(index);
         drop(locked);
@@ -58,13 +58,13 @@ impl Xcfmalloc {
     }
 
     /// A block of this chain whose sentinel is broken, among those in frames that no writer has.
-    fn find_broken(&self, index: u32, chain: &Chain) -> Option<Broken> {
-        let broken = |part: &&Part| {
-            let guard = self.frames.slab.try_read(part.id);
-            guard.is_ok_and(|guard| !is_intact(part.header(guard.parts().1), index))
+    fn find_broken(&self, index: u32, chain: &BlockChain) -> Option<Broken> {
+        let broken = |block: &&ChainBlock| {
+            let guard = self.frames.slab.try_read(block.id);
+            guard.is_ok_and(|guard| !is_intact(block.header(guard.parts().1), index))
         };
-        let part = chain.parts().iter().filter(|_| PARANOID).find(broken)?;
-        Some(Broken { index, frame: part.id, offset: part.offset() })
+        let block = chain.blocks().iter().filter(|_| PARANOID).find(broken)?;
+        Some(Broken { index, frame: block.id, offset: block.offset() })
     }
 
     /// Makes entry and side words say the reservation's blocks, and frees the replaced ones; the caller reaps the empty
@@ -84,7 +84,7 @@ impl Xcfmalloc {
         let old = self.sides.chain(found.index, found.location);
         let new = old.map(|old| match replaced {
             Replaced::All => reservation.chain,
-            Replaced::Block(at) => old.spliced(at, reservation.chain.parts()),
+            Replaced::Block(at) => old.spliced(at, reservation.chain.blocks()),
         });
         let switched = old.zip(new).filter(|(_, new)| {
             let to = new.location();
@@ -103,11 +103,11 @@ impl Xcfmalloc {
         locked.lists.split_objects -= usize::from(old.is_split());
         let mut frames_to_free = FramesToFree::none();
         let replaced = match replaced {
-            Replaced::All => old.parts(),
-            Replaced::Block(at) => &old.parts()[at..=at],
+            Replaced::All => old.blocks(),
+            Replaced::Block(at) => &old.blocks()[at..=at],
         };
-        for part in replaced {
-            locked.give(part.id, part.unit, keep, &mut frames_to_free);
+        for block in replaced {
+            locked.give(block.id, block.unit, keep, &mut frames_to_free);
         }
         Some(frames_to_free)
     }

@@ -9,9 +9,9 @@ use pagefold_frame::{DescriptorId, HeapSource, ReserveAccess};
 
 use super::{
     blocks::{Block, Blocks, UNITS},
-    chain::Chain,
+    chain::BlockChain,
     header::{HEADER_BYTES, PARANOID, capacity},
-    place::Source,
+    place::BlockSource,
     rewrite::Replaced,
 };
 use crate::{
@@ -39,7 +39,7 @@ fn bytes(len: usize) -> Vec<u8> {
     (0..=250).cycle().take(len).collect()
 }
 
-fn chain(pool: &Xcfmalloc, handle: Handle) -> Chain {
+fn chain(pool: &Xcfmalloc, handle: Handle) -> BlockChain {
     let found = pool.packing().base.find(handle).expect("alive");
     pool.packing().sides.chain(found.index, found.location).expect("a chain")
 }
@@ -47,7 +47,7 @@ fn chain(pool: &Xcfmalloc, handle: Handle) -> Chain {
 /// Frame, unit and units of each block of an object.
 fn blocks_of(pool: &Xcfmalloc, handle: Handle) -> Vec<(u32, u32, u32)> {
     let chain = chain(pool, handle);
-    chain.parts().iter().map(|part| (part.id.get(), part.unit, part.units())).collect()
+    chain.blocks().iter().map(|block| (block.id.get(), block.unit, block.units())).collect()
 }
 
 fn carving(pool: &Xcfmalloc) -> BTreeMap<DescriptorId, Blocks> {
@@ -220,7 +220,7 @@ fn an_overwrite_that_comes_too_late_gives_its_frames_back() {
     let packing = pool.packing();
     let found = packing.base.find(handle).expect("alive");
     let reservation = || {
-        let source = Source::Anywhere(ReserveAccess::Reserve);
+        let source = BlockSource::Anywhere(ReserveAccess::Reserve);
         packing.reserve(len, found.index, 2, source, |_, _| Ok(())).expect("room")
     };
     let (late, mut first) = (reservation(), reservation());
@@ -381,7 +381,7 @@ fn compaction_with_no_budget_comes_to_an_end() {
 fn small_holes_are_squeezed_out() {
     let (pool, one_block) = (pool(2), pool(1));
     let content = bytes(capacity(12));
-    // Five objects of 12 units leave 4 of a frame, in which nothing of 12 fits, but a part of it.
+    // Five objects of 12 units leave 4 of a frame, in which nothing of 12 fits, but a block of it.
     for pool in [&pool, &one_block] {
         let stored: Vec<Handle> = (0..600).map(|_| pool.store(&content).expect("room")).collect();
         for handle in stored.iter().step_by(2) {
@@ -397,13 +397,13 @@ fn small_holes_are_squeezed_out() {
 
 /// Breaks one byte of the sentinel of an object's last block; returns what a message must name.
 fn break_sentinel(pool: &Xcfmalloc, handle: Handle) -> [String; 3] {
-    let part = *chain(pool, handle).parts().last().expect("a block");
-    let mut guard = pool.packing().frames.slab.try_write(part.id).expect("not locked");
-    guard.parts().1[part.offset() + HEADER_BYTES - 1] ^= 0x10;
+    let block = *chain(pool, handle).blocks().last().expect("a block");
+    let mut guard = pool.packing().frames.slab.try_write(block.id).expect("not locked");
+    guard.parts().1[block.offset() + HEADER_BYTES - 1] ^= 0x10;
     [
         format!("index {}", pool.packing().base.find(handle).expect("alive").index),
-        format!("frame {}", part.id.get()),
-        format!("offset {}", part.offset()),
+        format!("frame {}", block.id.get()),
+        format!("offset {}", block.offset()),
     ]
 }
 

@@ -6,7 +6,7 @@ use pagefold_frame::DescriptorId;
 
 use super::{
     Zbud,
-    layout::{CHUNKS, Shape, Side},
+    layout::{CHUNKS, Side, SideChunks},
     lists::Locked,
 };
 use crate::engine::Audit;
@@ -19,17 +19,17 @@ impl Zbud {
         let lists = self.lists.lock(&self.frames);
         let (mut in_order, mut lone) = (HashSet::new(), [0; CHUNKS]);
         for id in frames {
-            let shape = lists.shape(id);
-            self.audit_sides(&lists, id, shape, audit)?;
-            if !shape.under_reclaim() {
+            let sides = lists.sides(id);
+            self.audit_sides(&lists, id, sides, audit)?;
+            if !sides.under_reclaim() {
                 in_order.insert(id);
             }
-            let listed = (shape.lone().is_some() && !shape.under_reclaim()).then(|| shape.free());
+            let listed = (sides.lone().is_some() && !sides.under_reclaim()).then(|| sides.free());
             if let Some(free) =
                 (0..CHUNKS).find(|&free| lists.is_listed(id, free) != (listed == Some(free)))
             {
                 return Err(format!(
-                    "I-UNBUDDIED: frame {} ({shape:?}) is wrongly in the set of {free} free chunks, or not in it",
+                    "I-UNBUDDIED: frame {} ({sides:?}) is wrongly in the set of {free} free chunks, or not in it",
                     id.get()
                 ));
             }
@@ -50,15 +50,15 @@ impl Zbud {
         &self,
         lists: &Locked<'_>,
         id: DescriptorId,
-        shape: Shape,
+        sides: SideChunks,
         audit: &mut Audit<'_>,
     ) -> Result<(), String> {
-        let chunks: usize = Side::BOTH.iter().map(|&side| shape.chunks(side)).sum();
-        if chunks > CHUNKS || shape.is_empty() && !shape.under_reclaim() {
-            return Err(format!("I-SIDE: frame {} holds nothing or too much: {shape:?}", id.get()));
+        let chunks: usize = Side::BOTH.iter().map(|&side| sides.chunks(side)).sum();
+        if chunks > CHUNKS || sides.is_empty() && !sides.under_reclaim() {
+            return Err(format!("I-SIDE: frame {} holds nothing or too much: {sides:?}", id.get()));
         }
         for side in Side::BOTH {
-            let chunks = shape.chunks(side);
+            let chunks = sides.chunks(side);
             if lists.index(id, side).is_none() && chunks == 0 {
                 continue;
             }
@@ -81,7 +81,7 @@ fn audit_sets(lists: &Locked<'_>, lone: &[u32; CHUNKS]) -> Result<(), String> {
         return Err(format!("I-UNBUDDIED: {lone:?} by free chunks, {:?} counted", lists.counts()));
     }
     for (free, &count) in lone.iter().enumerate() {
-        let members = lists.lone(free).take_while(|&id| lists.shape(id).free() == free).count();
+        let members = lists.lone(free).take_while(|&id| lists.sides(id).free() == free).count();
         if members != count as usize || (count > 0) != (lists.in_use() >> free & 1 == 1) {
             return Err(format!(
                 "I-UNBUDDIED: {count} frames with {free} free chunks, {members} in their set"

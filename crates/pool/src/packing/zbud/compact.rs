@@ -13,7 +13,7 @@ use pagefold_frame::DescriptorId;
 
 use super::{
     Zbud,
-    layout::{CHUNKS, Slot},
+    layout::{CHUNKS, SideSlot},
     lists::{Filled, Locked},
     place::{CANDIDATES, FrameGuard},
 };
@@ -82,7 +82,7 @@ impl Zbud {
         from: DescriptorId,
         report: &mut CompactReport,
     ) -> Result<FrameGuard<'_>, Step> {
-        let chunks = CHUNKS - lists.shape(from).free();
+        let chunks = CHUNKS - lists.sides(from).free();
         let mut refusal = Step::Done;
         for id in lists.lone(chunks).filter(|&id| id != from).take(CANDIDATES) {
             match self.frames.try_write(id) {
@@ -104,10 +104,10 @@ impl Zbud {
         target: &mut FrameGuard<'_>,
     ) -> usize {
         let (from, to) = (source.id(), target.id());
-        let (side, _) = lists.shape(from).lone().expect("I-UNBUDDIED: it has one object");
-        let (_, empty) = lists.shape(to).lone().expect("I-UNBUDDIED: it has one object");
+        let (side, _) = lists.sides(from).lone().expect("I-UNBUDDIED: it has one object");
+        let (_, empty) = lists.sides(to).lone().expect("I-UNBUDDIED: it has one object");
         let object = self.object_on(lists, from, side).expect("I-SIDE: a side has an entry");
-        let (old, new) = (object.slot, Slot { side: empty, ..object.slot });
+        let (old, new) = (object.slot, SideSlot { side: empty, ..object.slot });
         target.parts().1[new.range()].copy_from_slice(&source.parts().1[old.range()]);
         // I-RELOCATE: under both write guards. A thread that locks the old frame after this sees the new entry.
         let relocated = object.found.relocate(Location::Slot { id: to, slot: new.bits() });

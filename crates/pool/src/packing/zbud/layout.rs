@@ -5,7 +5,7 @@
 //!  | first object | ............ free ............ | last object            |
 //!
 //!  slot    side (bit 12)   length - 1 (bits 0..12)            in the handle entry
-//!  shape   chunks of the first (0..8), of the last (8..16), under reclaim (16)
+//!  sides   chunks of the first (0..8), of the last (8..16), under reclaim (16)
 //! ```
 //! A chunk is 64 bytes. The last object begins at the chunk from which it reaches the frame's end, so both objects
 //! begin with a cache line. The layout is a pure function of sides and lengths.
@@ -50,13 +50,13 @@ impl Side {
 
 /// An object's location in its frame: its side and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot {
+pub(super) struct SideSlot {
     pub(super) side: Side,
     /// 1 to 4096 bytes.
     pub(super) len: usize,
 }
 
-impl Slot {
+impl SideSlot {
     /// The slot in a handle entry. Every word of 13 bits is one.
     #[inline]
     pub(super) fn from_bits(bits: u16) -> Self {
@@ -90,9 +90,9 @@ impl Slot {
 
 /// What a frame's sides take, and whether it is under reclaim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Shape(u32);
+pub(super) struct SideChunks(u32);
 
-impl Shape {
+impl SideChunks {
     pub(super) fn from_word(word: u32) -> Self {
         Self(word)
     }
@@ -145,8 +145,8 @@ mod tests {
     fn every_slot_comes_back_from_its_bits() {
         for side in Side::BOTH {
             for len in 1..=FRAME_BYTES {
-                let slot = Slot { side, len };
-                assert_eq!(Slot::from_bits(slot.bits()), slot);
+                let slot = SideSlot { side, len };
+                assert_eq!(SideSlot::from_bits(slot.bits()), slot);
                 assert!(slot.bits() < 1 << 13);
             }
         }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn an_object_lies_in_its_chunks_at_its_end_of_the_frame() {
         for len in 1..=FRAME_BYTES {
-            let [first, last] = Side::BOTH.map(|side| Slot { side, len });
+            let [first, last] = Side::BOTH.map(|side| SideSlot { side, len });
             let chunks = first.chunks() * CHUNK_BYTES;
             assert!(len <= chunks && chunks < len + CHUNK_BYTES, "{len} bytes");
             assert_eq!(first.range(), 0..len);
@@ -166,15 +166,15 @@ mod tests {
     #[test]
     fn two_objects_whose_chunks_fit_do_not_overlap() {
         for chunks in 1..CHUNKS {
-            let first = Slot { side: Side::First, len: chunks * CHUNK_BYTES };
-            let last = Slot { side: Side::Last, len: (CHUNKS - chunks) * CHUNK_BYTES - 63 };
+            let first = SideSlot { side: Side::First, len: chunks * CHUNK_BYTES };
+            let last = SideSlot { side: Side::Last, len: (CHUNKS - chunks) * CHUNK_BYTES - 63 };
             assert!(first.range().end <= last.range().start, "{chunks} chunks");
         }
     }
 
     #[test]
     fn a_shape_says_what_was_put_in() {
-        let empty = Shape::default();
+        let empty = SideChunks::default();
         assert!(empty.is_empty() && empty.lone().is_none() && empty.free() == CHUNKS);
         for side in Side::BOTH {
             let other = if side == Side::First { Side::Last } else { Side::First };

@@ -25,7 +25,7 @@ use pagefold_frame::{
 };
 use pagefold_sys::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 
-use super::layout::{CHUNKS, Shape, Side, Slot};
+use super::layout::{CHUNKS, Side, SideChunks, SideSlot};
 
 /// Descriptors of frames: no body, and the words below.
 pub(super) type FrameSlab = Slab<(), WORDS>;
@@ -36,10 +36,10 @@ const NEWER: usize = 0;
 const OLDER: usize = 1;
 const FIRST: usize = 2;
 const LAST: usize = 3;
-const SHAPE: usize = 4;
+const SIDES: usize = 4;
 
 #[derive(Debug)]
-pub(super) struct Lists {
+pub(super) struct FrameOrder {
     /// By free chunks: ids of lone frames.
     unbuddied: BitForest,
     ends: Mutex<Ends>,
@@ -64,7 +64,7 @@ pub(super) struct Locked<'a> {
     ends: MutexGuard<'a, Ends>,
 }
 
-impl Lists {
+impl FrameOrder {
     pub(super) fn new(memory: &Arc<MemoryBudget>, capacity: usize) -> Result<Self, SourceError> {
         let ends = Ends { head: 0, tail: 0, counts: [0; CHUNKS], in_use: 0 };
         Ok(Self { unbuddied: BitForest::new(memory, capacity, CHUNKS)?, ends: Mutex::new(ends) })
@@ -98,8 +98,8 @@ impl Locked<'_> {
         self.word(id, word).store(value, Ordering::Relaxed);
     }
 
-    pub(super) fn shape(&self, id: DescriptorId) -> Shape {
-        Shape::from_word(self.load(id, SHAPE))
+    pub(super) fn sides(&self, id: DescriptorId) -> SideChunks {
+        SideChunks::from_word(self.load(id, SIDES))
     }
 
     pub(super) fn index(&self, id: DescriptorId, side: Side) -> Option<u32> {
@@ -108,8 +108,8 @@ impl Locked<'_> {
 
     /// Puts an object on an empty side of a lone frame, or of a new, unlisted one. A new object makes it the frame
     /// filled last; a moved object leaves its position in the order of use.
-    pub(super) fn fill(&mut self, id: DescriptorId, slot: Slot, index: u32, filled: Filled) {
-        let before = self.shape(id);
+    pub(super) fn fill(&mut self, id: DescriptorId, slot: SideSlot, index: u32, filled: Filled) {
+        let before = self.sides(id);
         self.unlist(id);
         self.set_side(id, slot.side, slot.chunks(), Some(index));
         self.list(id);
@@ -124,13 +124,13 @@ impl Locked<'_> {
     /// Empties a side. `true`: that was the last object, the frame is off all lists, and the caller frees it.
     #[must_use = "the thread that emptied a frame frees it"]
     pub(super) fn empty(&mut self, id: DescriptorId, side: Side) -> bool {
-        if self.shape(id).under_reclaim() {
+        if self.sides(id).under_reclaim() {
             self.set_side(id, side, 0, None);
             return false;
         }
         self.unlist(id);
         self.set_side(id, side, 0, None);
-        if self.shape(id).is_empty() {
+        if self.sides(id).is_empty() {
             self.unlink(id);
             return true;
         }
@@ -143,16 +143,16 @@ impl Locked<'_> {
         let id = link(self.ends.tail)?;
         self.unlist(id);
         self.unlink(id);
-        self.store(id, SHAPE, self.shape(id).set_under_reclaim(true).word());
+        self.store(id, SIDES, self.sides(id).set_under_reclaim(true).word());
         Some(id)
     }
 
     /// Ends the reclaim of a frame: lists it as filled last. `true`: it is empty, unlisted, and the caller frees it.
     #[must_use = "the thread that had an empty frame under reclaim frees it"]
     pub(super) fn put_back(&mut self, id: DescriptorId) -> bool {
-        let shape = self.shape(id).set_under_reclaim(false);
-        self.store(id, SHAPE, shape.word());
-        if shape.is_empty() {
+        let sides = self.sides(id).set_under_reclaim(false);
+        self.store(id, SIDES, sides.word());
+        if sides.is_empty() {
             return true;
         }
         self.list(id);
@@ -165,14 +165,14 @@ impl Locked<'_> {
     }
 
     fn set_side(&self, id: DescriptorId, side: Side, chunks: usize, index: Option<u32>) {
-        let before = self.shape(id);
+        let before = self.sides(id);
         assert!(
             (before.chunks(side) == 0) == index.is_some(),
             "I-SIDE: a side is filled when it is empty, and emptied once"
         );
         debug_assert!(chunks <= before.free() || index.is_none(), "I-SIDE: sides do not overlap");
         self.store(id, word_of(side), index.map_or(0, |index| index + 1));
-        self.store(id, SHAPE, before.with(side, chunks).word());
+        self.store(id, SIDES, before.with(side, chunks).word());
     }
 }
 
@@ -229,26 +229,26 @@ impl Locked<'_> {
 impl Locked<'_> {
     /// Puts a frame in the set of its free chunks, if it is lone.
     fn list(&mut self, id: DescriptorId) {
-        let shape = self.shape(id);
-        if shape.lone().is_none() {
+        let sides = self.sides(id);
+        if sides.lone().is_none() {
             return;
         }
-        let fresh = self.unbuddied.insert(shape.free(), id.get() as usize);
+        let fresh = self.unbuddied.insert(sides.free(), id.get() as usize);
         debug_assert!(fresh, "I-UNBUDDIED: a lone frame is listed once");
-        self.ends.counts[shape.free()] += 1;
-        self.ends.in_use |= 1 << shape.free();
+        self.ends.counts[sides.free()] += 1;
+        self.ends.in_use |= 1 << sides.free();
     }
 
     fn unlist(&mut self, id: DescriptorId) {
-        let shape = self.shape(id);
-        if shape.lone().is_none() {
+        let sides = self.sides(id);
+        if sides.lone().is_none() {
             return;
         }
-        let listed = self.unbuddied.remove(shape.free(), id.get() as usize);
+        let listed = self.unbuddied.remove(sides.free(), id.get() as usize);
         debug_assert!(listed, "I-UNBUDDIED: a lone frame is listed");
-        self.ends.counts[shape.free()] -= 1;
-        if self.ends.counts[shape.free()] == 0 {
-            self.ends.in_use &= !(1 << shape.free());
+        self.ends.counts[sides.free()] -= 1;
+        if self.ends.counts[sides.free()] == 0 {
+            self.ends.in_use &= !(1 << sides.free());
         }
     }
 

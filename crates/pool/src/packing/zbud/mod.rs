@@ -42,8 +42,8 @@ use pagefold_frame::{
 };
 
 use self::{
-    layout::{Side, Slot},
-    lists::{FrameSlab, Lists, Locked},
+    layout::{Side, SideSlot},
+    lists::{FrameOrder, FrameSlab, Locked},
 };
 use crate::{
     config::{Allocator, BuildError, PoolConfig},
@@ -65,7 +65,7 @@ const BYTES_PER_INDEX: usize = 512;
 pub(crate) struct Zbud {
     base: Base,
     frames: FrameSlab,
-    lists: Lists,
+    lists: FrameOrder,
 }
 
 impl Zbud {
@@ -75,7 +75,7 @@ impl Zbud {
         let slab = SlabConfig { tag: Tag::new(1), mobility: Mobility::Movable, capacity };
         Ok(Self {
             frames: Slab::new(&base.arena, slab)?,
-            lists: Lists::new(&base.memory, capacity)?,
+            lists: FrameOrder::new(&base.memory, capacity)?,
             base,
         })
     }
@@ -85,7 +85,7 @@ impl Zbud {
         let index = lists.index(id, side)?;
         let found = self.base.find_index(index)?;
         let (at, slot) = slot_of(&found);
-        let agrees = at == id && slot.side == side && slot.chunks() == lists.shape(id).chunks(side);
+        let agrees = at == id && slot.side == side && slot.chunks() == lists.sides(id).chunks(side);
         agrees.then_some(Object { found, slot })
     }
 }
@@ -94,13 +94,13 @@ impl Zbud {
 #[derive(Debug, Clone, Copy)]
 struct Object<'a> {
     found: Found<'a>,
-    slot: Slot,
+    slot: SideSlot,
 }
 
 #[inline]
-fn slot_of(found: &Found<'_>) -> (DescriptorId, Slot) {
+fn slot_of(found: &Found<'_>) -> (DescriptorId, SideSlot) {
     match found.location {
-        Location::Slot { id, slot } => (id, Slot::from_bits(slot)),
+        Location::Slot { id, slot } => (id, SideSlot::from_bits(slot)),
         Location::Run { .. } => unreachable!("I-SIDE: an entry says a side of a frame"),
     }
 }

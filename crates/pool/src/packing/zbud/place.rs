@@ -13,7 +13,7 @@ use pagefold_frame::{DescriptorId, FrameCount, ReserveAccess, WriteGuard};
 
 use super::{
     Zbud,
-    layout::{Side, Slot, chunks_for},
+    layout::{Side, SideSlot, chunks_for},
     lists::{Filled, Locked, WORDS},
     slot_of,
 };
@@ -27,7 +27,7 @@ const CANDIDATES_AT_LIMIT: usize = 1024;
 pub(super) type FrameGuard<'a> = WriteGuard<'a, (), WORDS>;
 
 /// The index of an object, and its old location if it gets new bytes.
-type Object = (u32, Option<(DescriptorId, Slot)>);
+type Object = (u32, Option<(DescriptorId, SideSlot)>);
 
 impl Zbud {
     /// Puts `content` on a side and publishes it; empties the object's old side, if any. `Ok(false)`: `publish`
@@ -47,8 +47,8 @@ impl Zbud {
         };
         if let Some((lists, mut guard)) = self.lone_frame(len, candidates) {
             let (_, empty) =
-                lists.shape(guard.id()).lone().expect("I-UNBUDDIED: it has one object");
-            let slot = Slot { side: empty, len };
+                lists.sides(guard.id()).lone().expect("I-UNBUDDIED: it has one object");
+            let slot = SideSlot { side: empty, len };
             let entered = self.enter(lists, guard.id(), slot, object, publish);
             if entered {
                 // The lists are unlocked. A reader that finds the entry waits for the write guard.
@@ -61,7 +61,7 @@ impl Zbud {
             guard.retire();
             return Err(NoRoom::from(error));
         }
-        let slot = Slot { side: Side::First, len };
+        let slot = SideSlot { side: Side::First, len };
         // No other thread knows of the frame yet, so none waits for the guard.
         content.copy_to(0, &mut guard.parts().1[slot.range()]);
         let entered = self.enter(self.lists.lock(&self.frames), guard.id(), slot, object, publish);
@@ -86,7 +86,7 @@ impl Zbud {
         &self,
         mut lists: Locked<'_>,
         id: DescriptorId,
-        slot: Slot,
+        slot: SideSlot,
         (index, old): Object,
         publish: impl FnOnce(Location) -> bool,
     ) -> bool {

@@ -36,7 +36,7 @@ impl Zsmalloc {
             let counted = self.groups.sums(class);
             if found != counted {
                 return Err(format!(
-                    "I-COUNT: class {class} has {found:?} zspages and places, {counted:?} counted"
+                    "I-COUNT: class {class} has {found:?} zspages and slots, {counted:?} counted"
                 ));
             }
         }

@@ -103,7 +103,7 @@ impl Zsmalloc {
         self.groups.holes(class, objects) / objects as usize
     }
 
-    /// Places in a zspage of a class; `None` for a huge one, which has no zspages.
+    /// Slots in a zspage of a class; `None` for a huge one, which has no zspages.
     fn objects(&self, class: usize) -> Option<u32> {
         let class = self.class(class);
         (!class.is_huge()).then_some(class.objects)
@@ -151,7 +151,7 @@ impl Zsmalloc {
                 self.unlock_and_relist(guard);
                 continue;
             }
-            if !self.all_find_a_place(&mut guard, class, reach) {
+            if !self.all_have_a_slot_elsewhere(&mut guard, class, reach) {
                 self.unlock_and_relist(guard);
                 return Outcome::Stays;
             }
@@ -169,8 +169,13 @@ impl Zsmalloc {
         Outcome::Stays
     }
 
-    /// Whether every object of a zspage has a place elsewhere, going by what is free in each class.
-    fn all_find_a_place(&self, guard: &mut ZspageGuard<'_>, class: usize, reach: Reach) -> bool {
+    /// Whether every object of a zspage has a slot elsewhere, going by what is free in each class.
+    fn all_have_a_slot_elsewhere(
+        &self,
+        guard: &mut ZspageGuard<'_>,
+        class: usize,
+        reach: Reach,
+    ) -> bool {
         let live = usize::from(guard.parts().0.live);
         let shape = *self.class(class);
         let own =
@@ -248,7 +253,7 @@ impl Zsmalloc {
         }
     }
 
-    /// Moves the next object of a victim, from place `at` on, which is then behind it.
+    /// Moves the next object of a victim, from slot `at` on, which is then behind it.
     fn relocate_next(&self, from: DescriptorId, class: usize, reach: Reach, at: &mut u16) -> Step {
         let Some(mut source) = self.try_write_hard(from) else { return Step::Busy };
         self.drain_pending(&mut source);
@@ -279,19 +284,19 @@ impl Zsmalloc {
             return Step::NoRoom;
         };
         let (id, len) = (target.id(), usize::from(header.len));
-        let place = self.take(&mut target, len, header.index);
+        let target_slot = self.take(&mut target, len, header.index);
         let old = self.zspage(&mut source);
-        self.zspage(&mut target).copy_from(place, &old, slot, len);
+        self.zspage(&mut target).copy_from(target_slot, &old, slot, len);
         // I-RELOCATE: both zspages are locked for writing, so a thread that locks the old one after this sees the new
         // entry.
-        let step = if found.relocate(Location::Slot { id, slot: place }) {
+        let step = if found.relocate(Location::Slot { id, slot: target_slot }) {
             self.give(&mut source, slot);
             match source.parts().0.live {
                 0 => Step::Emptied { moved: Some(len) },
                 _ => Step::Moved(len),
             }
         } else {
-            self.give(&mut target, place);
+            self.give(&mut target, target_slot);
             Step::Gone
         };
         // The target first: returning the source's frames to the system may take long.

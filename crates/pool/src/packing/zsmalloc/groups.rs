@@ -19,7 +19,7 @@ pub(super) const GROUPS: usize = 10;
 const PREV: usize = 0;
 const NEXT: usize = 1;
 
-/// The group of a zspage with so many used places of so many; `None`: it is full.
+/// The group of a zspage with so many used slots of so many; `None`: it is full.
 pub(super) fn group_of(live: u16, objects: u32) -> Option<usize> {
     let live = u32::from(live);
     (live < objects).then(|| live as usize * GROUPS / objects as usize)
@@ -31,11 +31,11 @@ pub(super) fn listed(body: &Body) -> Option<usize> {
 
 /// The lists of a class: id + 1 of the first of each group, 0 for none.
 #[derive(Debug, Default)]
-struct Lists {
+struct GroupHeads {
     heads: [u32; GROUPS],
 }
 
-impl Lists {
+impl GroupHeads {
     fn is_empty(&self) -> bool {
         self.heads == [0; GROUPS]
     }
@@ -43,7 +43,7 @@ impl Lists {
 
 #[derive(Debug, Default)]
 struct Class {
-    lists: Mutex<Lists>,
+    lists: Mutex<GroupHeads>,
     zspages: AtomicUsize,
     live: AtomicUsize,
 }
@@ -177,13 +177,13 @@ impl Groups {
         self.classes[class].live.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Zspages of a class, and their used places.
+    /// Zspages of a class, and their used slots.
     pub(super) fn sums(&self, class: usize) -> (usize, usize) {
         let class = &self.classes[class];
         (class.zspages.load(Ordering::Relaxed), class.live.load(Ordering::Relaxed))
     }
 
-    /// Free places of a class with so many in a zspage.
+    /// Free slots of a class with so many in a zspage.
     pub(super) fn holes(&self, class: usize, objects: u32) -> usize {
         let (zspages, live) = self.sums(class);
         // The two are not read at one instant.
@@ -225,7 +225,7 @@ impl Groups {
     }
 }
 
-fn unlink(lists: &mut Lists, slab: &ZspageSlab, id: DescriptorId, group: usize) {
+fn unlink(lists: &mut GroupHeads, slab: &ZspageSlab, id: DescriptorId, group: usize) {
     let words = slab.words(id);
     let (prev, next) = (words[PREV].load(Ordering::Relaxed), words[NEXT].load(Ordering::Relaxed));
     if let Some(next) = link(next) {

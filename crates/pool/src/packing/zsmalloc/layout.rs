@@ -1,16 +1,16 @@
-//! The layout of a zspage: places of one size back to back over a chain of frames, some of them across two.
+//! The layout of a zspage: slots of one size back to back over a chain of frames, some of them across two.
 //!
 //! ```text
 //!  frame 0                       frame 1                       frame 2
-//!  | place 0 | place 1 | place 2 .. | .. | place 3 | place 4 .. | .. | place 5 | waste |
+//!  | slot 0 | slot 1 | slot 2 .. | .. | slot 3 | slot 4 .. | .. | slot 5 | waste |
 //!
-//!  place   index of the handle entry (4 bytes)   length of the object (2), 0 when free   its bytes
-//!          of a free one: the next free place + 1 (4)
+//!  slot   index of the handle entry (4 bytes)   length of the object (2), 0 when free   its bytes
+//!          of a free one: the next free slot + 1 (4)
 //! ```
 //! All of it is a pure function of class and number, checked by [`check`].
 //!
 //! # Invariants (I-LAYOUT)
-//! - Places do not overlap and the last one ends within the chain.
+//! - Slots do not overlap and the last one ends within the chain.
 //! - A header lies in one frame, and an object in at most two.
 
 use std::ops::Range;
@@ -19,73 +19,78 @@ use pagefold_frame::FRAME_BYTES;
 
 use crate::classes::Class;
 
-/// Bytes of the header of a place: index and length.
+/// Bytes of the header of a slot: index and length.
 pub(crate) const HEADER_BYTES: usize = 6;
 /// Sizes are multiples of this, so that no header lies across two frames.
 pub(crate) const GRAIN: usize = 8;
 
 /// Bytes of a chain that lie in one of its frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct ByteExtent {
     pub(super) frame: usize,
     pub(super) range: Range<usize>,
 }
 
 #[inline]
-pub(super) fn place_at(size: usize, slot: u16) -> usize {
+pub(super) fn slot_offset(size: usize, slot: u16) -> usize {
     usize::from(slot) * size
 }
 
 /// The bytes from `at` on, at most a frame of them, by frame.
 #[inline]
-pub(super) fn pieces(at: usize, len: usize) -> (Piece, Option<Piece>) {
+pub(super) fn extents(at: usize, len: usize) -> (ByteExtent, Option<ByteExtent>) {
     debug_assert!(len <= FRAME_BYTES, "at most two frames");
     let (frame, start) = (at / FRAME_BYTES, at % FRAME_BYTES);
     let end = start + len;
-    let first = Piece { frame, range: start..end.min(FRAME_BYTES) };
-    let rest = (end > FRAME_BYTES).then(|| Piece { frame: frame + 1, range: 0..end - FRAME_BYTES });
+    let first = ByteExtent { frame, range: start..end.min(FRAME_BYTES) };
+    let rest =
+        (end > FRAME_BYTES).then(|| ByteExtent { frame: frame + 1, range: 0..end - FRAME_BYTES });
     (first, rest)
 }
 
-/// The bytes of the object of `len` bytes in a place, by frame.
+/// The bytes of the object of `len` bytes in a slot, by frame.
 #[inline]
-pub(super) fn object_pieces(size: usize, slot: u16, len: usize) -> (Piece, Option<Piece>) {
-    pieces(place_at(size, slot) + HEADER_BYTES, len)
+pub(super) fn object_extents(
+    size: usize,
+    slot: u16,
+    len: usize,
+) -> (ByteExtent, Option<ByteExtent>) {
+    extents(slot_offset(size, slot) + HEADER_BYTES, len)
 }
 
-/// Whether the object of `len` bytes in a place lies in two frames, with its header.
+/// Whether the object of `len` bytes in a slot lies in two frames, with its header.
 pub(super) fn is_split(size: usize, slot: u16, len: usize) -> bool {
-    place_at(size, slot) % FRAME_BYTES + HEADER_BYTES + len > FRAME_BYTES
+    slot_offset(size, slot) % FRAME_BYTES + HEADER_BYTES + len > FRAME_BYTES
 }
 
 pub(super) fn check(class: &Class) -> Result<(), String> {
     let bytes = class.frames as usize * FRAME_BYTES;
-    let slots = u16::try_from(class.objects).map_err(|_| format!("too many places: {class:?}"))?;
+    let slots = u16::try_from(class.objects).map_err(|_| format!("too many slots: {class:?}"))?;
     if class.size <= HEADER_BYTES {
         return Err(format!("no room beside a header: {class:?}"));
     }
     let mut end = 0;
     for slot in 0..slots {
-        let at = place_at(class.size, slot);
+        let at = slot_offset(class.size, slot);
         if at != end {
-            return Err(format!("place {slot} begins at {at}, not at {end}: {class:?}"));
+            return Err(format!("slot {slot} begins at {at}, not at {end}: {class:?}"));
         }
-        if pieces(at, HEADER_BYTES).1.is_some() {
-            return Err(format!("the header of place {slot} is in two frames: {class:?}"));
+        if extents(at, HEADER_BYTES).1.is_some() {
+            return Err(format!("the header of slot {slot} is in two frames: {class:?}"));
         }
         let len = class.size - HEADER_BYTES;
-        let (first, rest) = object_pieces(class.size, slot, len);
+        let (first, rest) = object_extents(class.size, slot, len);
         let rest_len = rest.as_ref().map_or(0, |rest| rest.range.len());
         if first.range.is_empty() || first.range.len() + rest_len != len {
-            return Err(format!("place {slot} has not all of its bytes: {class:?}"));
+            return Err(format!("slot {slot} has not all of its bytes: {class:?}"));
         }
         if rest.is_some() != is_split(class.size, slot, len) {
-            return Err(format!("place {slot} is wrongly said to be in one frame: {class:?}"));
+            return Err(format!("slot {slot} is wrongly said to be in one frame: {class:?}"));
         }
         end = at + class.size;
     }
     if end > bytes {
-        return Err(format!("the last place ends at {end} of {bytes}: {class:?}"));
+        return Err(format!("the last slot ends at {end} of {bytes}: {class:?}"));
     }
     Ok(())
 }
@@ -130,7 +135,7 @@ mod tests {
     fn pieces_are_the_bytes_in_order() {
         for at in (0..3 * FRAME_BYTES).step_by(7) {
             for len in [1, 2, 100, 2048, 4095, FRAME_BYTES] {
-                let (first, rest) = pieces(at, len);
+                let (first, rest) = extents(at, len);
                 let start = first.frame * FRAME_BYTES + first.range.start;
                 assert_eq!(start, at);
                 let mut end = start + first.range.len();

@@ -5,12 +5,12 @@
 //!
 //! ```text
 //!  handle -> entry -> (zspage, slot) -> descriptor (frames in order, class) -> header, bytes    one or two slices
-//!                     (frame, slack) -> descriptor (place of the frame)     -> bytes            huge
+//!                     (frame, slack) -> descriptor (its first frame)       -> bytes            huge
 //! ```
 //! | module | holds |
 //! |---|---|
-//! | `layout` | places of a class over frames, a pure function |
-//! | `zspage` | which places of a zspage are used, and their bytes |
+//! | `layout` | slots of a class over frames, a pure function |
+//! | `zspage` | which slots of a zspage are used, and their bytes |
 //! | `groups` | zspages by class and fullness |
 //! | `place` | where a new object goes |
 //! | `compact` | emptying zspages within a class, and across classes |
@@ -44,7 +44,7 @@ use pagefold_sys::sync::{AtomicU32, Mutex, Ordering};
 
 use self::{
     groups::{Groups, group_of},
-    layout::{GRAIN, HEADER_BYTES, is_split, object_pieces},
+    layout::{GRAIN, HEADER_BYTES, is_split, object_extents},
     zspage::{Body, header},
 };
 use crate::{
@@ -138,7 +138,7 @@ impl Zsmalloc {
         let (body, frames) = guard.parts();
         let size = self.class(body.class()).size;
         let len = usize::from(header(&frames, size, slot).len);
-        let (first, rest) = object_pieces(size, slot, len);
+        let (first, rest) = object_extents(size, slot, len);
         let first = &frames.frame(first.frame)[first.range];
         match rest {
             None => f(Slices::new(&[first])),
@@ -151,7 +151,7 @@ impl Zsmalloc {
         let (body, frames) = guard.parts();
         let size = self.class(body.class()).size;
         let len = usize::from(header(&frames, size, slot).len);
-        let first = u32::try_from(layout::place_at(size, slot) / FRAME_BYTES).expect("8 frames");
+        let first = u32::try_from(layout::slot_offset(size, slot) / FRAME_BYTES).expect("8 frames");
         (first, first + u32::from(is_split(size, slot, len)))
     }
 
@@ -295,7 +295,7 @@ impl Packing for Zsmalloc {
 
 impl SlotPacking for Zsmalloc {
     type Body = Body;
-    type Frames = Chain;
+    type Layout = Chain;
 
     fn slots(&self) -> &ZspageSlab {
         &self.zspages

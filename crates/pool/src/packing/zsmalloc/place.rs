@@ -3,7 +3,7 @@
 //! ```text
 //!  huge? -- a frame of its own
 //!  the fullest of its class that is not locked --> a new zspage -- no frames? --> deferred work, and again;
-//!                                                                             a place of a larger class
+//!                                                                             a slot of a larger class
 //! ```
 //! At the limit a free slot of any larger class serves.
 
@@ -65,7 +65,7 @@ impl Zsmalloc {
         slot
     }
 
-    /// Gives a used place back; returns the length of its object.
+    /// Gives a used slot back; returns the length of its object.
     pub(super) fn give(&self, guard: &mut ZspageGuard<'_>, slot: u16) -> usize {
         let class = guard.parts().0.class();
         let len = self.zspage(guard).remove(slot);
@@ -136,7 +136,7 @@ impl Zsmalloc {
         Ok(guard)
     }
 
-    /// There are no frames: a place that was freed meanwhile will do, or one of a larger class.
+    /// There are no frames: a slot that was freed meanwhile will do, or one of a larger class.
     fn fill_at_limit(
         &self,
         class: usize,

@@ -4,14 +4,14 @@
 //! new zspage need not be touched. A header with length 0 marks a free slot.
 //!
 //! # Invariants (I-ZSPAGE)
-//! - The free list has each free place below `fresh` once, and no other.
-//! - `live` is the number of used places; all of them lie below `fresh`.
+//! - The free list has each free slot below `fresh` once, and no other.
+//! - `live` is the number of used slots; all of them lie below `fresh`.
 
 use std::cmp::min;
 
 use pagefold_frame::{ChainBytes, ChainBytesMut, FRAME_BYTES};
 
-use super::layout::{self, HEADER_BYTES, place_at};
+use super::layout::{self, HEADER_BYTES, slot_offset};
 use crate::{classes::Class, engine::Content};
 
 /// What a zspage's descriptor keeps beside its bytes. 10 bytes.
@@ -19,9 +19,9 @@ use crate::{classes::Class, engine::Content};
 pub(crate) struct Body {
     pub(super) class: u16,
     pub(super) live: u16,
-    /// First free place + 1; 0 for none.
+    /// First free slot + 1; 0 for none.
     free: u16,
-    /// Places from here on were never used.
+    /// Slots from here on were never used.
     fresh: u16,
     /// Where it is listed, in the terms of the fullness groups.
     pub(super) listed: u16,
@@ -38,28 +38,28 @@ impl Body {
     }
 }
 
-pub(super) trait Frames {
+pub(super) trait FrameBytes {
     fn frame(&self, number: usize) -> &[u8];
 }
 
-pub(super) trait FramesMut: Frames {
+pub(super) trait FrameBytesMut: FrameBytes {
     fn frame_mut(&mut self, number: usize) -> &mut [u8];
 }
 
-impl Frames for ChainBytes<'_> {
+impl FrameBytes for ChainBytes<'_> {
     #[inline]
     fn frame(&self, number: usize) -> &[u8] {
         ChainBytes::frame(self, number)
     }
 }
 
-impl Frames for ChainBytesMut<'_> {
+impl FrameBytes for ChainBytesMut<'_> {
     fn frame(&self, number: usize) -> &[u8] {
         ChainBytesMut::frame(self, number)
     }
 }
 
-impl FramesMut for ChainBytesMut<'_> {
+impl FrameBytesMut for ChainBytesMut<'_> {
     fn frame_mut(&mut self, number: usize) -> &mut [u8] {
         ChainBytesMut::frame_mut(self, number)
     }
@@ -67,15 +67,15 @@ impl FramesMut for ChainBytesMut<'_> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
-    /// The index of the object's handle entry; of a free place, the next free one + 1.
+    /// The index of the object's handle entry; of a free slot, the next free one + 1.
     pub(super) index: u32,
-    /// The object's length in bytes; 0 when the place is free.
+    /// The object's length in bytes; 0 when the slot is free.
     pub(super) len: u16,
 }
 
 #[inline]
-pub(super) fn header(frames: &impl Frames, size: usize, slot: u16) -> Header {
-    let at = place_at(size, slot);
+pub(super) fn header(frames: &impl FrameBytes, size: usize, slot: u16) -> Header {
+    let at = slot_offset(size, slot);
     let bytes = &frames.frame(at / FRAME_BYTES)[at % FRAME_BYTES..][..HEADER_BYTES];
     let [a, b, c, d, e, f]: [u8; HEADER_BYTES] = bytes.try_into().expect("six bytes");
     Header { index: u32::from_le_bytes([a, b, c, d]), len: u16::from_le_bytes([e, f]) }
@@ -88,7 +88,7 @@ pub(super) struct Zspage<'a, F> {
     class: Class,
 }
 
-impl<'a, F: FramesMut> Zspage<'a, F> {
+impl<'a, F: FrameBytesMut> Zspage<'a, F> {
     pub(super) fn new((body, frames): (&'a mut Body, F), class: Class) -> Self {
         Self { body, frames, class }
     }
@@ -102,14 +102,14 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
     }
 
     fn set_header(&mut self, slot: u16, header: Header) {
-        let at = place_at(self.class.size, slot);
+        let at = slot_offset(self.class.size, slot);
         let [a, b, c, d] = header.index.to_le_bytes();
         let [e, f] = header.len.to_le_bytes();
         let frame = self.frames.frame_mut(at / FRAME_BYTES);
         frame[at % FRAME_BYTES..][..HEADER_BYTES].copy_from_slice(&[a, b, c, d, e, f]);
     }
 
-    /// The header of a place, if it is used.
+    /// The header of a slot, if it is used.
     pub(super) fn used(&self, slot: u16) -> Option<Header> {
         (slot < self.body.fresh).then(|| self.header(slot)).filter(|header| header.len > 0)
     }
@@ -118,17 +118,17 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
         (from..self.body.fresh).find_map(|slot| Some((slot, self.used(slot)?)))
     }
 
-    /// Makes a place used by an object of `len` bytes, its content whatever was there.
+    /// Makes a slot used by an object of `len` bytes, its content whatever was there.
     ///
     /// # Panics
-    /// If there is no free place, or it is too small.
+    /// If there is no free slot, or it is too small.
     pub(super) fn place(&mut self, len: usize, index: u32) -> u16 {
-        assert!(self.has_room(), "a zspage is asked for a place that it has");
+        assert!(self.has_room(), "a zspage is asked for a slot that it has");
         assert!(len > 0 && len + HEADER_BYTES <= self.class.size, "a class holds its objects");
         let slot = match self.body.free.checked_sub(1) {
             Some(slot) => {
                 let next = self.header(slot).index;
-                self.body.free = u16::try_from(next).expect("I-ZSPAGE: a free place names one");
+                self.body.free = u16::try_from(next).expect("I-ZSPAGE: a free slot names one");
                 slot
             }
             None => {
@@ -143,7 +143,7 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
     }
 
     pub(super) fn write(&mut self, slot: u16, content: Content<'_>) {
-        let (first, rest) = layout::object_pieces(self.class.size, slot, content.len());
+        let (first, rest) = layout::object_extents(self.class.size, slot, content.len());
         let split = first.range.len();
         content.copy_to(0, &mut self.frames.frame_mut(first.frame)[first.range]);
         if let Some(rest) = rest {
@@ -151,33 +151,33 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
         }
     }
 
-    pub(super) fn copy_from<G: FramesMut>(
+    pub(super) fn copy_from<G: FrameBytesMut>(
         &mut self,
         slot: u16,
         from: &Zspage<'_, G>,
         from_slot: u16,
         len: usize,
     ) {
-        let mut source = place_at(from.class.size, from_slot) + HEADER_BYTES;
-        let mut target = place_at(self.class.size, slot) + HEADER_BYTES;
+        let mut source = slot_offset(from.class.size, from_slot) + HEADER_BYTES;
+        let mut target = slot_offset(self.class.size, slot) + HEADER_BYTES;
         let mut left = len;
         // A step ends where either object crosses into its next frame.
         while left > 0 {
             let to_end = |at: usize| FRAME_BYTES - at % FRAME_BYTES;
             let step = min(left, min(to_end(source), to_end(target)));
             let bytes = &from.frames.frame(source / FRAME_BYTES)[source % FRAME_BYTES..][..step];
-            let place = self.frames.frame_mut(target / FRAME_BYTES);
-            place[target % FRAME_BYTES..][..step].copy_from_slice(bytes);
+            let frame = self.frames.frame_mut(target / FRAME_BYTES);
+            frame[target % FRAME_BYTES..][..step].copy_from_slice(bytes);
             (source, target, left) = (source + step, target + step, left - step);
         }
     }
 
-    /// Frees a used place; returns the length of its object.
+    /// Frees a used slot; returns the length of its object.
     ///
     /// # Panics
-    /// If the place is free already.
+    /// If the slot is free already.
     pub(super) fn remove(&mut self, slot: u16) -> usize {
-        let Header { len, .. } = self.used(slot).expect("I-ZSPAGE: a place is freed once");
+        let Header { len, .. } = self.used(slot).expect("I-ZSPAGE: a slot is freed once");
         self.set_header(slot, Header { index: u32::from(self.body.free), len: 0 });
         self.body.free = slot + 1;
         self.body.live -= 1;
@@ -190,33 +190,28 @@ impl<'a, F: FramesMut> Zspage<'a, F> {
     pub(super) fn check(&self) -> Result<(), String> {
         let body = &self.body;
         if u32::from(body.fresh) > self.class.objects {
-            return Err(format!("I-ZSPAGE: more places than there are: {body:?}"));
+            return Err(format!("I-ZSPAGE: more slots than there are: {body:?}"));
         }
         let used = (0..body.fresh).filter_map(|slot| self.used(slot));
         let mut count = 0;
         for header in used {
             count += 1;
             if usize::from(header.len) + HEADER_BYTES > self.class.size {
-                return Err(format!(
-                    "I-ZSPAGE: {header:?} in a place of {} bytes",
-                    self.class.size
-                ));
+                return Err(format!("I-ZSPAGE: {header:?} in a slot of {} bytes", self.class.size));
             }
         }
         let (mut at, mut free) = (u32::from(body.free), 0);
         while let Some(slot) = at.checked_sub(1) {
-            let slot = u16::try_from(slot).map_err(|_| format!("I-ZSPAGE: place {slot}"))?;
+            let slot = u16::try_from(slot).map_err(|_| format!("I-ZSPAGE: slot {slot}"))?;
             let header = self.header(slot);
             free += 1;
             if slot >= body.fresh || header.len != 0 || free > body.fresh {
-                return Err(format!(
-                    "I-ZSPAGE: place {slot} is wrongly on the free list: {body:?}"
-                ));
+                return Err(format!("I-ZSPAGE: slot {slot} is wrongly on the free list: {body:?}"));
             }
             at = header.index;
         }
         if (count, count + free) != (body.live, body.fresh) {
-            return Err(format!("I-ZSPAGE: {count} places used and {free} free: {body:?}"));
+            return Err(format!("I-ZSPAGE: {count} slots used and {free} free: {body:?}"));
         }
         Ok(())
     }
@@ -227,13 +222,13 @@ mod tests {
     use super::*;
     use crate::classes::{ClassConfig, ClassTable};
 
-    impl Frames for &mut Vec<[u8; FRAME_BYTES]> {
+    impl FrameBytes for &mut Vec<[u8; FRAME_BYTES]> {
         fn frame(&self, number: usize) -> &[u8] {
             &self[number]
         }
     }
 
-    impl FramesMut for &mut Vec<[u8; FRAME_BYTES]> {
+    impl FrameBytesMut for &mut Vec<[u8; FRAME_BYTES]> {
         fn frame_mut(&mut self, number: usize) -> &mut [u8] {
             &mut self[number]
         }
@@ -244,7 +239,7 @@ mod tests {
     }
 
     fn read(zspage: &Zspage<'_, &mut Vec<[u8; FRAME_BYTES]>>, slot: u16, len: usize) -> Vec<u8> {
-        let (first, rest) = layout::object_pieces(zspage.class.size, slot, len);
+        let (first, rest) = layout::object_extents(zspage.class.size, slot, len);
         let mut bytes = zspage.frames[first.frame][first.range].to_vec();
         bytes.extend(
             rest.into_iter().flat_map(|rest| zspage.frames[rest.frame][rest.range].to_vec()),
@@ -257,9 +252,9 @@ mod tests {
         ClassTable::new(config).expect("the usual one")
     }
 
-    /// Fills and empties a zspage of each class in an order that mixes places, with a check after each step.
+    /// Fills and empties a zspage of each class in an order that mixes slots, with a check after each step.
     #[test]
-    fn places_are_given_out_once_and_keep_their_bytes() {
+    fn slots_are_given_out_once_and_keep_their_bytes() {
         for class in table().classes().iter().filter(|class| !class.is_huge()) {
             let mut frames = vec![[0xa5; FRAME_BYTES]; class.frames as usize];
             let mut body = Body::default();
@@ -318,7 +313,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "I-ZSPAGE")]
-    fn a_place_is_freed_once() {
+    fn a_slot_is_freed_once() {
         let class = Class { size_min: 64, size: 64, frames: 1, objects: 64 };
         let (mut frames, mut body) = (vec![[0; FRAME_BYTES]], Body::default());
         let mut zspage = Zspage::new((&mut body, &mut frames), class);
