@@ -70,8 +70,8 @@ pub trait Codec: Send + Sync {
 
     /// Decompresses all of `src` to the start of `dst` and returns the number of bytes written. Allocates nothing.
     ///
-    /// Pass a `dst` of exactly the original length and check the returned length: damage may show as a shorter result or
-    /// as other bytes. Beyond that length, or after an error, `dst` is unspecified.
+    /// Pass a `dst` of exactly the original length and check the returned length: damage may show as a shorter result
+    /// or as other bytes. Beyond that length, or after an error, `dst` is unspecified.
     ///
     /// # Errors
     /// [`CodecError::Invalid`] if `src` is corrupt, truncated or too long for `dst`.
@@ -96,8 +96,8 @@ pub trait Codec: Send + Sync {
         self.metadata_bytes()
     }
 
-    /// Uses at most `count` contexts of each kind, at least one, until [`add_context`](Self::add_context). Call it before
-    /// the first use. The default does nothing.
+    /// Uses at most `count` contexts of each kind, at least one, until [`add_context`](Self::add_context). Call it
+    /// before the first use. The default does nothing.
     fn limit_contexts(&self, count: usize) {
         let _ = count;
     }

@@ -1,8 +1,8 @@
 //! The codecs of pagefold: `lz4`, `zstd:LEVEL`, `raw`, and the detection of same-filled pages.
 //!
-//! Threads share a [`Codec`] by reference. Decompression allocates nothing, takes no lock, and may nest. A [`CodecSpec`]
-//! names and builds a codec. [`encode`] and [`decode`] serve a store of pages. A `Dictionary`, trained from some pages,
-//! makes similar pages shorter.
+//! Threads share a [`Codec`] by reference. Decompression allocates nothing, takes no lock, and may nest. A
+//! [`CodecSpec`] names and builds a codec. [`encode`] and [`decode`] serve a store of pages. A `Dictionary`, trained
+//! from some pages, makes similar pages shorter.
 //!
 //! # Formats
 //! `lz4` is the bare block format. `zstd` is a frame without magic number, content size, checksum and dictionary id.

@@ -1,7 +1,7 @@
 //! The calls into the lz4 C library. All unsafe code of lz4 is here.
 //!
-//! Compression works in a [`State`]: the library's simpler calls put 16 KiB on the stack. `lz4-sys` does not declare the
-//! calls with an external state, so they are declared here as in `lz4.h`.
+//! Compression works in a [`State`]: the library's simpler calls put 16 KiB on the stack. `lz4-sys` does not declare
+//! the calls with an external state, so they are declared here as in `lz4.h`.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -45,9 +45,9 @@ impl State {
     pub(crate) fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
         let src_len = c_int::try_from(src.len()).ok()?;
         let dst_capacity = c_int::try_from(dst.len()).unwrap_or(c_int::MAX);
-        // SAFETY: `state` has the required size and alignment (invariant of `State`) and no other user (`&mut self`). `src` is
-        // readable for `src_len` bytes, `dst` writable for `dst_capacity`; the borrows do not overlap. The library writes
-        // nothing beyond them.
+        // SAFETY: `state` has the required size and alignment (invariant of `State`) and no other user (`&mut self`).
+        // `src` is readable for `src_len` bytes, `dst` writable for `dst_capacity`; the borrows do not overlap. The
+        // library writes nothing beyond them.
         let written = unsafe {
             LZ4_compress_fast_extState(
                 self.0.as_mut_ptr().cast(),
