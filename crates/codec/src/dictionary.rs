@@ -109,8 +109,8 @@ impl Dictionary {
     /// let spec = "zstd:1".parse::<CodecSpec>()?;
     /// let random = |seed: u64| -> Vec<u8> {
     ///     let state = |at: u64| (seed << 16 | at).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    ///     (0..4096).map(|at| (state(at) ^ state(at) >>
-    /// 29).wrapping_mul(0xBF58_476D_1CE4_E5B9).to_be_bytes()[0]).collect() };
+    ///     (0..4096).map(|at| (state(at) ^ state(at) >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9).to_be_bytes()[0]).collect()
+    /// };
     /// let pages: Vec<Vec<u8>> = (0..200).map(random).collect();
     /// let dictionary = Dictionary::train_for(spec, pages.iter().map(Vec::as_slice), 16 << 10)?;
     /// assert!(dictionary.is_none(), "random bytes have nothing in common");
