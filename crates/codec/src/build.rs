@@ -1,11 +1,11 @@
-//! Builds codecs from names, with their contexts and optionally a dictionary.
+//! Builds codecs from names.
 
 #[cfg(feature = "c-codecs")]
 use crate::Dictionary;
 use crate::{BuildCodecError, Codec, CodecSpec, Raw};
 
 impl CodecSpec {
-    /// Makes the codec, with all the contexts that decompression needs.
+    /// Makes the codec.
     ///
     /// # Errors
     /// [`BuildCodecError`] when the codec was left out at compile time or its contexts cannot be made.
@@ -40,11 +40,8 @@ impl CodecSpec {
         }
     }
 
-    /// As [`build`](Self::build), for pages like these: with a [`Dictionary`] of at most
-    /// [`BYTES_MAX`](Dictionary::BYTES_MAX) bytes, if one makes such pages shorter.
-    ///
-    /// A few hundred pages, chosen at random; see [`Dictionary::train_for`](Dictionary::train_for), which gives the
-    /// dictionary to keep.
+    /// As [`build`](Self::build), with a [`Dictionary`] trained from a few hundred random `pages`, if it makes them
+    /// shorter; [`Dictionary::train_for`](Dictionary::train_for) gives the dictionary itself.
     ///
     /// # Errors
     /// As for `build`. Pages that yield no dictionary give a codec without one.

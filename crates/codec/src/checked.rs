@@ -1,7 +1,4 @@
-//! Checks a codec's answers before use: the program may supply a codec, and it may be wrong.
-//!
-//! An impossible length counts as none. Bytes that decompress wrongly are found when the object is read:
-//! [`decode`](crate::decode) compares lengths; integrity is the caller's.
+//! Checks the answers of a codec that the program supplies.
 
 use crate::{Codec, CodecError, TryCodecError};
 
@@ -22,15 +19,15 @@ pub fn checked_compress(codec: &dyn Codec, src: &[u8], dst: &mut [u8]) -> Option
 /// [`Codec::decompress`] to exactly the length of `dst`.
 ///
 /// # Errors
-/// The codec's own, and [`CodecError::WrongLength`] for every other length.
+/// The codec's own, and [`CodecError::WrongLength`].
 pub fn checked_decompress(codec: &dyn Codec, src: &[u8], dst: &mut [u8]) -> Result<(), CodecError> {
     expect_len(dst.len(), codec.decompress(src, dst)?)
 }
 
-/// [`Codec::try_decompress`] to exactly the length of `dst`. As fit for a signal handler as the codec.
+/// [`Codec::try_decompress`] to exactly the length of `dst`.
 ///
 /// # Errors
-/// The codec's own, and [`CodecError::WrongLength`] for every other length.
+/// The codec's own, and [`CodecError::WrongLength`].
 pub fn checked_try_decompress(
     codec: &dyn Codec,
     src: &[u8],
@@ -43,8 +40,8 @@ pub(crate) fn expect_len(expected: usize, decoded: usize) -> Result<(), CodecErr
     if decoded == expected { Ok(()) } else { Err(CodecError::WrongLength { expected, decoded }) }
 }
 
-/// The most bytes that the codec reports for inputs of at most `len` bytes: [`Codec::metadata_bytes_max`], or
-/// [`Codec::metadata_bytes`] if that is already more. `None` above `isize::MAX`, so two such numbers can be added.
+/// The larger of [`Codec::metadata_bytes_max`] and [`Codec::metadata_bytes`]. `None` above `isize::MAX`, so two such
+/// numbers can be added.
 pub fn checked_metadata_bytes_max(codec: &dyn Codec, len: usize) -> Option<usize> {
     let bytes = codec.metadata_bytes_max(len).max(codec.metadata_bytes());
     isize::try_from(bytes).is_ok().then_some(bytes)

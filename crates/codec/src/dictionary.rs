@@ -1,8 +1,6 @@
 //! Dictionaries: what the pages of one program have in common, given to zstd before each page.
 //!
-//! A page of 4 KiB ends before a compressor has learned much from it. A dictionary is learned once from some pages and
-//! serves all. The gain depends on how alike the pages are: two fifths for JSON and a quarter for Redis values, next to
-//! nothing for shared libraries (`docs/BENCHMARKS.md`).
+//! The gain depends on the pages: two fifths for JSON, next to nothing for shared libraries (`docs/BENCHMARKS.md`).
 
 use std::{fmt, sync::Arc};
 
@@ -10,9 +8,9 @@ use thiserror::Error;
 
 use crate::{CodecSpec, ZstdLevel, digested::Digested, training, training::Samples, zstd_bindings};
 
-/// Bytes that pages of one kind have in common, from [`train`](Self::train).
+/// Bytes that similar pages have in common, from [`train`](Self::train).
 ///
-/// Output compressed with a dictionary can be decompressed with the same dictionary only.
+/// Only the same dictionary decompresses what was compressed with it.
 ///
 /// # Examples
 /// ```
@@ -77,11 +75,11 @@ pub enum DictionaryError {
 impl Dictionary {
     /// The shortest dictionary, in bytes.
     pub const BYTES_MIN: usize = 256;
-    /// The longest, in bytes: 64 KiB, the longest object a pool takes.
+    /// The longest: 64 KiB.
     pub const BYTES_MAX: usize = 64 << 10;
 
-    /// Learns a dictionary of at most `bytes_max` bytes from pages. A few hundred randomly chosen pages are enough;
-    /// same-filled ones are skipped. Takes some thirty milliseconds a MiB of pages.
+    /// Learns a dictionary of at most `bytes_max` bytes from pages; skips same-filled ones. A few hundred random pages
+    /// are enough; a MiB takes about 30 ms.
     ///
     /// # Errors
     /// [`DictionaryError`].
@@ -93,11 +91,10 @@ impl Dictionary {
         Samples::new(pages).train(bytes_max, ZstdLevel::new(1).expect("a level"))
     }
 
-    /// Learns the best dictionary for a codec; `None` if none makes pages shorter, or if the codec takes no dictionary.
+    /// Learns the best dictionary for a codec; `None` if none makes pages shorter, or if the codec takes none.
     ///
-    /// One page in four is held back. The others train dictionaries of `bytes_max` bytes and of a quarter, with tables
-    /// of symbols and without. The pages held back are compressed with each and with none. A dictionary that costs more
-    /// memory or time is taken only if it wins half a percent. Takes some tenths of a second for a thousand pages.
+    /// Trains candidates of `bytes_max` bytes and of a quarter on three pages in four and measures them on the fourth.
+    /// A dictionary that costs more must win half a percent. A thousand pages take some tenths of a second.
     ///
     /// # Errors
     /// [`DictionaryError`].
@@ -134,7 +131,7 @@ impl Dictionary {
     /// [`DictionaryError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DictionaryError> {
         check_length(bytes.len())?;
-        // zstd takes bytes without the magic number as raw content, but training never makes such a dictionary.
+        // zstd takes bytes without the magic number as raw content; training makes no such dictionary.
         let known = zstd_bindings::header_len(bytes).is_ok();
         let dictionary = Self { bytes: bytes.into() };
         if !known || dictionary.digest(ZstdLevel::new(1).expect("a level")).is_none() {
@@ -143,12 +140,11 @@ impl Dictionary {
         Ok(dictionary)
     }
 
-    /// The tables for a level; `None` if zstd refuses it or has no memory.
     pub(crate) fn digest(&self, level: ZstdLevel) -> Option<Digested> {
         Digested::new(&self.bytes, level)
     }
 
-    /// Its bytes, to keep.
+    /// The bytes of the dictionary.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -173,7 +169,7 @@ mod tests {
     use super::*;
     use crate::CodecSpec;
 
-    /// Text of words that seldom come twice in a page, but in most pages.
+    /// Words that are rare in a page but occur in most pages.
     fn pages() -> Vec<Vec<u8>> {
         let mut state = 7_u32;
         let mut random = move || {
@@ -208,7 +204,7 @@ mod tests {
                 assert_eq!(back, page[..], "{name}");
                 let mut back = [0; 4096];
                 assert_eq!(with.try_decompress(&compressed[..len], &mut back), Ok(4096));
-                // Without the dictionary it is an error or other bytes, never more than the destination.
+                // An error or other bytes, never more than the destination.
                 let decoded = without.decompress(&compressed[..len], &mut back);
                 assert!(decoded.is_err() || back != page[..], "{name}");
             }
@@ -246,7 +242,7 @@ mod tests {
         for at in (0..dictionary.as_bytes().len()).step_by(97) {
             let mut bytes = dictionary.as_bytes().to_vec();
             bytes[at] ^= 0x55;
-            // A change of its content is another dictionary; one of its tables is none, or one that codes otherwise.
+            // Changed content makes another dictionary; changed tables make none, or one that codes otherwise.
             if let Ok(other) = Dictionary::from_bytes(&bytes) {
                 let spec = "zstd:1".parse::<CodecSpec>().expect("a codec");
                 if let Ok(codec) = spec.build_with_dictionary(&other) {

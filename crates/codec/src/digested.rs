@@ -1,6 +1,4 @@
 //! A dictionary in zstd's working form, made once for all contexts of a codec.
-//!
-//! Both digests refer to the bytes of the [`Dictionary`](crate::Dictionary), which all codecs made of it share.
 
 use std::{ptr, ptr::NonNull, sync::Arc};
 
@@ -11,25 +9,24 @@ use zstd_safe::zstd_sys::{
 
 use crate::ZstdLevel;
 
-/// The shortest match to search for. zstd takes 6 for a dictionary of 64 KiB, for inputs as long; pages are shorter,
-/// and 5 wins one percent.
+/// The shortest match. zstd's default for long inputs is 6; for pages 5 wins one percent.
 const MATCH_MIN: u32 = 5;
-/// The smallest hash table of a dictionary, as a power of two of entries of 4 bytes; below it matches are lost.
+/// The smallest hash table (log2 of entries of 4 bytes).
 const HASH_LOG_MIN: u32 = 13;
-/// Bytes of a dictionary for each entry of its hash table, as a power of two. A larger table wins less than it takes.
+/// Bytes of a dictionary for each hash-table entry (log2).
 const BYTES_AN_ENTRY_LOG: u32 = 2;
 
-/// Tables of a dictionary for one level, and what decoding needs of it.
+/// zstd's tables of a dictionary for one level.
 ///
 /// # Invariants
-/// `encode` and `decode` are live, refer to `bytes` and nothing else, and are never changed.
+/// `encode` and `decode` are live, refer only to `bytes`, and are never changed.
 pub(crate) struct Digested {
     encode: NonNull<ZSTD_CDict>,
     decode: NonNull<ZSTD_DDict>,
     bytes: Arc<[u8]>,
 }
 
-// SAFETY: zstd reads digests only, from any thread ("usage is read-only"); the last owner frees them.
+// SAFETY: zstd only reads digests, from any thread ("usage is read-only"); the last owner frees them.
 unsafe impl Send for Digested {}
 // SAFETY: as above.
 unsafe impl Sync for Digested {}
@@ -40,8 +37,8 @@ impl Digested {
         let (start, len) = (bytes.as_ptr().cast(), bytes.len());
         let memory =
             ZSTD_customMem { customAlloc: None, customFree: None, opaque: ptr::null_mut() };
-        // SAFETY: `start` is readable for `len` bytes, which `Self` keeps for longer than the digest. Parameters out of
-        // range are refused; the memory is the library's own.
+        // SAFETY: `start` is readable for `len` bytes, and `Self` keeps them for longer than the digest. zstd refuses
+        // parameters out of range.
         let encode = unsafe {
             sys::ZSTD_createCDict_advanced(
                 start,
@@ -56,7 +53,7 @@ impl Digested {
         // SAFETY: as above.
         let decode = unsafe { sys::ZSTD_createDDict_byReference(start, len) };
         let Some(decode) = NonNull::new(decode) else {
-            // SAFETY: it was just made, and no other code has seen it.
+            // SAFETY: just made; no other code has seen it.
             unsafe { sys::ZSTD_freeCDict(encode.as_ptr()) };
             return None;
         };
@@ -64,7 +61,6 @@ impl Digested {
         Some(Self { encode, decode, bytes: Arc::clone(bytes) })
     }
 
-    /// Tables, and the dictionary itself.
     pub(crate) fn bytes(&self) -> usize {
         // SAFETY: the digest is live (invariant).
         let encode = unsafe { sys::ZSTD_sizeof_CDict(self.encode.as_ptr()) };
@@ -73,12 +69,12 @@ impl Digested {
         size_of::<Self>() + encode + decode + self.bytes.len()
     }
 
-    /// For an encoder that keeps this value as long as it refers to the digest.
+    /// The caller keeps `self` while its encoder refers to the digest.
     pub(crate) fn encode(&self) -> *const ZSTD_CDict {
         self.encode.as_ptr()
     }
 
-    /// For a decoder that keeps this value as long as it refers to the digest.
+    /// The caller keeps `self` while its decoder refers to the digest.
     pub(crate) fn decode(&self) -> *const ZSTD_DDict {
         self.decode.as_ptr()
     }
@@ -86,22 +82,22 @@ impl Digested {
 
 impl Drop for Digested {
     fn drop(&mut self) {
-        // SAFETY: live until here (invariant), and each reference to it owns a share of this value.
+        // SAFETY: live until here (invariant); each reference to it owns a share of `self`.
         unsafe { sys::ZSTD_freeCDict(self.encode.as_ptr()) };
         // SAFETY: as above.
         unsafe { sys::ZSTD_freeDDict(self.decode.as_ptr()) };
     }
 }
 
-/// zstd's parameters for the level, with tables for pages beside a dictionary (`docs/decisions/0028`).
+/// zstd's parameters for the level, adapted to pages. Decision 0028.
 fn parameters(level: ZstdLevel, dictionary_bytes: usize) -> ZSTD_compressionParameters {
-    // SAFETY: a pure function of three numbers; 0 says that the length of the inputs is not known.
+    // SAFETY: a pure function of three numbers; 0 means inputs of unknown length.
     let mut parameters = unsafe { sys::ZSTD_getCParams(level.get(), 0, dictionary_bytes) };
     if matches!(parameters.strategy, ZSTD_strategy::ZSTD_fast | ZSTD_strategy::ZSTD_dfast) {
         let entries = dictionary_bytes.next_power_of_two() >> BYTES_AN_ENTRY_LOG;
         parameters.minMatch = MATCH_MIN;
         parameters.hashLog = entries.ilog2().max(HASH_LOG_MIN);
-        // The second table of the strategy with two; the one with one has none.
+        // The second table of `dfast`; `fast` has none.
         parameters.chainLog = parameters.hashLog - 1;
     }
     parameters

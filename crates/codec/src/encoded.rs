@@ -1,32 +1,30 @@
-//! The kept form of a page: a repeated word, compressed, or raw. One step above a codec, shared by every store.
+//! The encoded form of a page: a repeated word, compressed, or raw.
 
 use crate::{Codec, CodecError, checked::expect_len, checked_compress, fill, same_filled};
 
-/// The share of a page that compression must save, as a divisor: a sixteenth, 256 bytes of a 4 KiB page.
+/// The share of a page that compression must save, as a divisor.
 ///
-/// A raw page fills a frame exactly. A compressed one pays about 3 % of its length for packing and some 24 bytes for
-/// its handle and tables: about 150 bytes for a page that hardly shrank. Then every read pays for the decompression.
-/// Below a sixteenth that gains next to nothing.
+/// A compressed page costs about 150 bytes of packing and tables and a decompression at every read; below 256 bytes of
+/// 4 KiB that gains next to nothing.
 const SAVED_AT_LEAST_ONE_IN: usize = 16;
 
-/// The longest compressed form accepted for a page of `page_len` bytes: the page less a sixteenth, rounded down.
-/// [`encode`] needs no longer scratch.
+/// The longest compressed form accepted for a page of `page_len` bytes; [`encode`] needs no longer scratch.
 pub const fn accept_len(page_len: usize) -> usize {
     page_len - page_len.div_ceil(SAVED_AT_LEAST_ONE_IN)
 }
 
-/// A page in its kept form.
+/// A page as a store keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoded<'a> {
-    /// The page repeats this word; there are no bytes to keep.
+    /// The page repeats this word.
     SameFilled(u64),
-    /// What the codec made of the page, at most [`accept_len`] bytes.
+    /// The codec's output, at most [`accept_len`] bytes.
     Compressed(&'a [u8]),
-    /// The page itself: it did not shrink by at least a sixteenth.
+    /// The page itself: it did not shrink by a sixteenth.
     Raw(&'a [u8]),
 }
 
-/// Finds the form in which to keep `page`; compresses into `scratch`.
+/// Encodes `page`; compresses into `scratch`.
 ///
 /// `scratch` should have [`accept_len`] bytes; a shorter one leaves more pages raw. A page also stays raw if the codec
 /// returns an impossible length ([`checked_compress`]).
@@ -53,8 +51,7 @@ pub fn encode<'a>(codec: &dyn Codec, page: &'a [u8], scratch: &'a mut [u8]) -> E
 /// Restores the page that [`encode`] got with the same codec. `page` must have the original's length.
 ///
 /// # Errors
-/// [`CodecError`] when the kept bytes are damaged or came from a page of another length; the content of `page` is then
-/// unspecified.
+/// [`CodecError`] if the bytes are damaged or the length differs; the content of `page` is then unspecified.
 pub fn decode(codec: &dyn Codec, encoded: Encoded<'_>, page: &mut [u8]) -> Result<(), CodecError> {
     let expected = page.len();
     let decoded = match encoded {
@@ -77,7 +74,6 @@ pub fn decode(codec: &dyn Codec, encoded: Encoded<'_>, page: &mut [u8]) -> Resul
 mod tests {
     use super::*;
 
-    /// Claims to compress whatever it is given to `len` bytes.
     struct Shrinks {
         len: usize,
     }

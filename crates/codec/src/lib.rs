@@ -1,29 +1,20 @@
 //! The codecs of pagefold: `lz4`, `zstd:LEVEL`, `raw`, and the detection of same-filled pages.
 //!
-//! # Model
-//! A [`Codec`] turns a byte string into a shorter one and back. Threads share it by reference. Its state is in a fixed
-//! [`SlotArray`](pagefold_sys::sync::SlotArray), so decompression allocates nothing, takes no lock, and may nest. A
-//! [`CodecSpec`] names a codec as the command line does (`lz4`, `zstd:-1`) and builds it. [`encode`] and [`decode`]
-//! serve a store of pages: a page of one repeated word costs no bytes, and a page that hardly shrinks stays raw.
-//!
-//! A `Dictionary`, trained from some pages, makes similar pages shorter (`CodecSpec::build_with_dictionary`);
-//! `CodecSpec::build_for` measures whether it does.
+//! Threads share a [`Codec`] by reference. Decompression allocates nothing, takes no lock, and may nest. A
+//! [`CodecSpec`] names and builds a codec. [`encode`] and [`decode`] serve a store of pages. A `Dictionary`, trained
+//! from some pages, makes similar pages shorter.
 //!
 //! # Formats
-//! `lz4` is the bare block format and `zstd` a frame without magic number, content size, checksum and dictionary id.
-//! Neither stores the original length or a checksum: the caller passes a destination of exactly that length, checks the
-//! returned length, and is responsible for integrity.
+//! `lz4` is the bare block format. `zstd` is a frame without magic number, content size, checksum and dictionary id.
+//! Neither stores the original length or a checksum: the caller keeps the length and is responsible for integrity.
 //!
 //! # Features
 //! | features | `lz4` | `zstd` |
 //! |---|---|---|
-//! | `c-codecs` (default) | the C library | the C library |
-//! | `pure-rust` without the default | `lz4_flex`, no unsafe code; same format | [`BuildCodecError::NotInThisBuild`] |
-//! | both | the C library | the C library |
-//! | neither | [`BuildCodecError::NotInThisBuild`] | [`BuildCodecError::NotInThisBuild`] |
-//!
-//! # Neighbours
-//! Nothing below but the codec libraries. The store and the command stand above.
+//! | `c-codecs` (default) | C library | C library |
+//! | `pure-rust` without the default | `lz4_flex`, same format | [`BuildCodecError::NotInThisBuild`] |
+//! | both | C library | C library |
+//! | neither | `NotInThisBuild` | `NotInThisBuild` |
 //!
 //! # Examples
 //! ```

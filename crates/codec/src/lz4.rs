@@ -1,4 +1,4 @@
-//! lz4 through its C library: the fast tier.
+//! lz4 through its C library.
 
 use pagefold_sys::sync::{SlotArray, default_slot_count};
 
@@ -7,7 +7,7 @@ use crate::{
     lz4_bindings::{self, State},
 };
 
-/// lz4 blocks by the C library. Decompression needs no context at all.
+/// lz4 blocks by the C library. Decompression needs no context.
 #[derive(Debug)]
 pub struct Lz4 {
     states: SlotArray<State>,
@@ -15,7 +15,7 @@ pub struct Lz4 {
 }
 
 impl Lz4 {
-    /// Makes the codec with a state of 16 KiB for each of [`default_slot_count`] compressions at once.
+    /// Makes the codec with a state of 16 KiB for each of [`default_slot_count`] slots.
     #[expect(
         clippy::new_without_default,
         reason = "it allocates and asks for the number of processors"

@@ -1,10 +1,7 @@
-//! lz4 by `lz4_flex`, without unsafe code and without a C compiler. Same format as the C library's.
+//! lz4 by `lz4_flex`, without unsafe code. Same format as the C library's.
 //!
-//! The library compresses only into a buffer for the worst case, so a slot has such a buffer beside the hash tables,
-//! and the result is copied from there. It grows to the longest input seen.
-//!
-//! The library turns a small table into a large one for good when an input needs it, and then codes pages differently
-//! and more slowly. So a slot keeps one of each, the large one from its first use.
+//! The library compresses only into a buffer for the worst case, so a slot owns one and copies from it. The library
+//! turns a small table into a large one for good and then codes pages worse, so a slot has one of each.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,17 +12,16 @@ use pagefold_sys::sync::{SlotArray, default_slot_count};
 
 use crate::{Codec, CodecError};
 
-/// The first length that positions of 2 bytes are too short for; the library draws the line here.
+/// The first length for which the library needs positions of 4 bytes.
 const SMALL_TABLE_INPUT_END: usize = u16::MAX as usize;
-/// The table for shorter inputs: 4096 entries of 2 bytes.
+/// 4096 entries of 2 bytes.
 const SMALL_TABLE_BYTES: usize = 4096 * size_of::<u16>();
-/// The table for longer inputs: 4096 entries of 4 bytes.
+/// 4096 entries of 4 bytes.
 const LARGE_TABLE_BYTES: usize = 4096 * size_of::<u32>();
 
-/// lz4 blocks by `lz4_flex`. Decompression needs no context at all.
+/// lz4 blocks by `lz4_flex`. Decompression needs no context.
 pub struct Lz4Pure {
     slots: SlotArray<Workspace>,
-    /// Bytes of the workspaces; a call that makes one grow updates it.
     workspace_bytes: AtomicUsize,
 }
 
@@ -38,7 +34,7 @@ struct Workspace {
 }
 
 impl Lz4Pure {
-    /// Makes the codec with an empty workspace for each of [`default_slot_count`] compressions at once.
+    /// Makes the codec with a workspace for each of [`default_slot_count`] slots.
     #[expect(
         clippy::new_without_default,
         reason = "it allocates and asks for the number of processors"
@@ -96,7 +92,7 @@ impl Codec for Lz4Pure {
             let grown = workspace.held_bytes() - workspace.bytes;
             if grown > 0 {
                 workspace.bytes += grown;
-                // ORDERING: Relaxed; a sum for `metadata_bytes`, nothing hangs on it.
+                // ORDERING: Relaxed; a sum for `metadata_bytes`.
                 self.workspace_bytes.fetch_add(grown, Ordering::Relaxed);
             }
             result
@@ -109,7 +105,7 @@ impl Codec for Lz4Pure {
     }
 
     fn metadata_bytes(&self) -> usize {
-        // ORDERING: Relaxed; a sum that is read for statistics.
+        // ORDERING: Relaxed; a statistic.
         self.slots.array_bytes() + self.workspace_bytes.load(Ordering::Relaxed)
     }
 }

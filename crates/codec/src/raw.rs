@@ -1,8 +1,8 @@
-//! The codec that copies: it shows what everything around a codec costs.
+//! The codec that copies.
 
 use crate::{Codec, CodecError};
 
-/// Copies. A "compressed" object is the original, so it fits only into a `dst` that is at least as long.
+/// Copies. The output is as long as the input.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Raw;
 

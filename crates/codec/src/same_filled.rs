@@ -1,15 +1,12 @@
-//! Pages that are one repeated word, zeros above all: found with one look over the page, stored as that word.
+//! Pages that are one repeated word, stored as that word.
 
-/// The bytes of a word and the words of a step: 64 bytes, one cache line.
+/// Words of a cache line.
 const STEP: usize = 8;
 
-/// The word that `page` is a repetition of, in native byte order, if there is one.
-///
-/// Only lengths that are a multiple of 8 and at least 8 can be same-filled; every other page is `None`, because
-/// [`fill`] gets only the word.
+/// The word, in native byte order, that `page` repeats. `None` for lengths of 0 or no multiple of 8.
 ///
 /// # Complexity
-/// One comparison for most pages that are not same-filled; at most one pass over the page.
+/// One comparison for most other pages; at most one pass.
 ///
 /// # Examples
 /// ```
@@ -23,7 +20,7 @@ const STEP: usize = 8;
 pub fn same_filled(page: &[u8]) -> Option<u64> {
     let (words, rest) = page.as_chunks::<8>();
     let (first, last) = (words.first()?, words.last()?);
-    // Pages with a header or a tail are common and are told apart here without walking what lies between.
+    // Most pages have a header or a tail and end here.
     if !rest.is_empty() || first != last {
         return None;
     }
@@ -37,8 +34,6 @@ pub fn same_filled(page: &[u8]) -> Option<u64> {
 }
 
 /// Fills `page` with repetitions of `word` in native byte order: the inverse of [`same_filled`].
-///
-/// A length that is no multiple of 8 ends in the first bytes of the word.
 ///
 /// # Examples
 /// ```
@@ -57,7 +52,6 @@ pub fn fill(word: u64, page: &mut [u8]) {
 mod tests {
     use super::*;
 
-    /// The definition, as short as it can be said.
     fn naive(page: &[u8]) -> Option<u64> {
         let word: [u8; 8] = page.get(..8)?.try_into().ok()?;
         (page.len().is_multiple_of(8) && page.chunks(8).all(|chunk| chunk == word))

@@ -1,12 +1,10 @@
-//! The names of codecs, parsed and printed, and the errors of parsing and building.
+//! The names of codecs.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// A codec by name: `lz4`, `raw`, or `zstd:LEVEL` with a level from -7 to 19.
-///
-/// Printing and parsing are inverse, except that `zstd:0`, zstd's default level, prints as `zstd:3`.
+/// A codec by name: `lz4`, `raw`, or `zstd:LEVEL` with a level from -7 to 19. `zstd:0` means `zstd:3`.
 ///
 /// # Examples
 /// ```
@@ -65,14 +63,13 @@ impl FromStr for CodecSpec {
 pub struct ZstdLevel(i8);
 
 impl ZstdLevel {
-    /// The fastest level; most of the ratio is lost, and lz4 is both faster and denser.
+    /// The fastest level; lz4 is both faster and denser.
     pub const MIN: i32 = -7;
-    /// The densest level; the three above it differ by larger windows, which do not help objects of 64 KiB.
+    /// The densest level; higher ones only enlarge the window.
     pub const MAX: i32 = 19;
-    /// What zstd means by level 0.
     const DEFAULT: i8 = 3;
 
-    /// The level, if it is from [`MIN`](Self::MIN) to [`MAX`](Self::MAX). 0 becomes zstd's default, 3.
+    /// The level, if it is in [`MIN`](Self::MIN) to [`MAX`](Self::MAX). 0 becomes zstd's default, 3.
     pub fn new(level: i32) -> Option<Self> {
         match i8::try_from(level).ok()? {
             0 => Some(Self(Self::DEFAULT)),
@@ -81,29 +78,29 @@ impl ZstdLevel {
         }
     }
 
-    /// The level as a number; never 0.
+    /// The level; never 0.
     pub fn get(self) -> i32 {
         self.0.into()
     }
 }
 
-/// Why a string is not the name of a codec.
+/// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ParseCodecError {
     /// No codec has this name.
     #[error("unknown codec `{name}`; known are lz4, raw, and zstd:LEVEL with LEVEL from -7 to 19")]
     Unknown {
-        /// What was given.
+        /// The name given.
         name: String,
     },
-    /// `zstd` alone; no level is assumed, because the levels differ so much.
+    /// `zstd` without a level.
     #[error("zstd needs a level: write zstd:LEVEL with LEVEL from -7 to 19, for example zstd:-1")]
     LevelMissing,
     /// Not a number, or out of range.
     #[error("`{level}` is not a zstd level; write zstd:LEVEL with LEVEL from -7 to 19")]
     LevelInvalid {
-        /// What was given after the colon.
+        /// The text after the colon.
         level: String,
     },
     /// Only zstd has levels.
@@ -118,25 +115,25 @@ pub enum ParseCodecError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildCodecError {
-    /// The codec's library was left out at compile time.
+    /// The codec was left out at compile time.
     #[error(
         "{codec} is not in this build; build with the feature `c-codecs`, or use {}",
         IN_THIS_BUILD
     )]
     NotInThisBuild {
-        /// The codec asked for.
+        /// The codec.
         codec: CodecSpec,
     },
     /// Only zstd has dictionaries.
     #[error("{codec} takes no dictionary; use zstd:LEVEL, or build it without one")]
     NoDictionary {
-        /// The codec asked for.
+        /// The codec.
         codec: CodecSpec,
     },
-    /// There is no memory for the codec's contexts.
+    /// No memory for the contexts.
     #[error("there is no memory for the contexts of {codec}")]
     OutOfMemory {
-        /// The codec asked for.
+        /// The codec.
         codec: CodecSpec,
     },
     /// The codec's library refuses the parameters.
@@ -144,14 +141,13 @@ pub enum BuildCodecError {
         "the linked library refuses the parameters of {codec} ({reason}); link the one that comes with the crate"
     )]
     Refused {
-        /// The codec asked for.
+        /// The codec.
         codec: CodecSpec,
-        /// The library's own words.
+        /// The library's message.
         reason: &'static str,
     },
 }
 
-/// The codecs that are always there, given what was compiled in.
 const IN_THIS_BUILD: &str =
     if cfg!(any(feature = "c-codecs", feature = "pure-rust")) { "lz4 or raw" } else { "raw" };
 

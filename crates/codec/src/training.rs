@@ -1,14 +1,9 @@
-//! Which dictionary suits a codec: candidates, measured on pages that they were not trained from.
+//! Trains candidate dictionaries and measures them on other pages.
 //!
-//! # Model
-//! A dictionary has *content*, in which matches are found, and a *header* of tables: how often bytes occur as literals,
-//! and how often match lengths, literal lengths and offsets do. A page coded with them needs no tables of its own, and
-//! no time for them. But zstd's fast strategies use tables that can code all symbols for every page, even where they do
-//! not suit it. Pages of heaps differ so much that their own tables are shorter, by four percent; JSON files do not.
-//!
-//! So a dictionary has two *forms*: full, and without the tables of sequences. The latter has tables that cannot code
-//! all symbols, which zstd ignores. Literals keep theirs: without, compression takes a sixth longer and wins less than
-//! half a percent.
+//! A dictionary has *content*, in which zstd finds matches, and a *header* of symbol tables. Pages coded with these
+//! tables need none of their own. But zstd's fast strategies use the tables even where a page's own would be shorter,
+//! which costs pages of heaps four percent. So each dictionary has a second form whose sequence tables zstd ignores. It
+//! keeps the table of literals: compression takes a sixth longer without.
 
 use std::sync::Arc;
 
@@ -17,24 +12,20 @@ use crate::{
     zstd_bindings::{self, Encoder},
 };
 
-/// One page in so many is held back.
 const HELD_BACK_ONE_IN: usize = 4;
-/// The least gain of a candidate over cheaper ones, as a divisor of bytes.
+/// The least gain of a candidate over cheaper ones, as a divisor.
 const WON_AT_LEAST_ONE_IN: usize = 200;
-/// The length of the pieces that content is made of. Half and twice as much come to the same; a fourth loses 0.7 %.
+/// The length of the pieces of content. Half or double is equal; a quarter loses 0.7 %.
 const SEGMENT_BYTES: usize = 512;
-/// The level with whose symbols the tables are filled, for lower ones: it looks for the matches that a digest looks
-/// for.
+/// The lowest level for table statistics: it searches for the matches of a digest.
 const TABLES_LEVEL_MIN: i32 = 2;
-/// Magic number and identity.
 const PREAMBLE_BYTES: usize = 8;
-/// Three offsets at the end of a header.
 const OFFSETS_BYTES: usize = 12;
-/// A table of sequences that can code the symbols 0 and 1, each one half of the time, in the form of a frame's: four
-/// bits for 32 states, and twice five bits for 16 of them (RFC 8878, 4.1.1).
+/// A sequence table for the symbols 0 and 1, half of the time each: 4 bits for 32 states and two times 5 bits for 16
+/// (RFC 8878, 4.1.1).
 const TWO_SYMBOLS: [u8; 2] = [0x10, 0x3f];
 
-/// Pages to learn from, without the same-filled.
+/// Pages to learn from, without same-filled ones.
 pub(crate) struct Samples {
     bytes: Vec<u8>,
     lengths: Vec<usize>,
@@ -87,7 +78,6 @@ impl Samples {
     }
 }
 
-/// The dictionary with which the pages held back are shortest, or none.
 pub(crate) fn best(
     level: ZstdLevel,
     samples: &Samples,
@@ -102,10 +92,10 @@ pub(crate) fn best(
             (best, least) = (Some(candidate), bytes);
         }
     };
-    // From what costs least to what costs most.
+    // The cheapest first.
     for bytes in [(bytes_max / 4).max(Dictionary::BYTES_MIN), bytes_max] {
         let full = learned.train(bytes, level)?;
-        // At negative levels zstd codes no literals, and their speed is in doing without tables.
+        // At negative levels zstd codes no literals and is fast because it has no tables.
         let other = if level.get() > 0 { without_sequences(&full) } else { None };
         offer(full);
         other.into_iter().for_each(&mut offer);
@@ -113,12 +103,11 @@ pub(crate) fn best(
     Ok(best)
 }
 
-/// Whether a candidate at `bytes` gains enough over a cheaper one at `least`.
 fn is_worth_it(bytes: usize, least: usize) -> bool {
     bytes < least - least / WON_AT_LEAST_ONE_IN
 }
 
-/// The bytes that pages take. A dictionary that zstd does not take is as bad as can be.
+/// `usize::MAX` if zstd refuses the dictionary.
 fn kept_bytes(level: ZstdLevel, dictionary: Option<&Dictionary>, pages: &[&[u8]]) -> usize {
     let digest = dictionary.map(|dictionary| dictionary.digest(level).map(Arc::new));
     let encoder = match &digest {
@@ -135,11 +124,11 @@ fn kept_bytes(level: ZstdLevel, dictionary: Option<&Dictionary>, pages: &[&[u8]]
     pages.iter().map(kept).sum()
 }
 
-/// The same dictionary with tables of sequences that zstd does not use. `None` for one of another form than is known.
+/// The dictionary with sequence tables that zstd ignores. `None` if its form is unknown.
 fn without_sequences(dictionary: &Dictionary) -> Option<Dictionary> {
     let bytes = dictionary.as_bytes();
     let (header, content) = bytes.split_at_checked(zstd_bindings::header_len(bytes).ok()?)?;
-    // The table of literals begins with its length in bytes, or with 127 more than that of its 4-bit weights.
+    // The table of literals begins with its length in bytes, or with 127 plus its number of 4-bit weights.
     let first = usize::from(*header.get(PREAMBLE_BYTES)?);
     let literals = if first < 128 { first } else { (first - 127).div_ceil(2) };
     let kept = header.get(..PREAMBLE_BYTES + 1 + literals)?;
@@ -153,7 +142,7 @@ mod tests {
     use super::*;
     use crate::CodecSpec;
 
-    /// Pages of words; each page has words of its own, and `common` in a hundred are common to all pages.
+    /// `common` of a hundred words are common to all pages.
     fn pages(common: u32) -> Vec<Vec<u8>> {
         let mut state = 7_u32;
         let mut random = move || {

@@ -1,15 +1,11 @@
-//! zstd through its C library: from a little slower than lz4 and much denser (`zstd:-1`) to slow and denser still.
+//! zstd through its C library.
 //!
-//! Frames have no magic number, content size, checksum or dictionary id, which leaves two bytes of header a frame and
-//! three a block. For a page of one block they follow from the length and are left out (`zstd_bindings`). The window is
-//! at most 64 KiB, and zstd itself makes its tables smaller for shorter inputs.
+//! Frames carry only the headers that decoding needs; a page of one block is stored without any (`zstd_bindings`). The
+//! window is at most 64 KiB. All contexts share one digest of the dictionary.
 //!
-//! With a dictionary, every context refers to one digest of it, made with the codec.
-//!
-//! Contexts are reused, each for one operation at a time. A decoder is 100 KiB of address space: none of it is resident
-//! before its use, 44 KiB while it decodes pages. An encoder is made at its first use and gets its tables from zstd (70
-//! KiB for pages at the low levels, up to 1.8 MiB for 64 KiB at level 19), and again when inputs become much longer or
-//! stay much shorter. So unused slots cost next to nothing.
+//! Unused slots cost almost nothing. A decoder reserves 100 KiB of address space; decoding pages makes 44 KiB resident.
+//! An encoder is made at its first use; zstd resizes its tables with the inputs: 70 KiB for pages at low levels, up to
+//! 1.8 MiB for 64 KiB at level 19.
 
 use std::sync::{
     Arc,
@@ -25,7 +21,7 @@ use crate::{
     zstd_bindings::{Decoder, Encoder, decoder_bytes},
 };
 
-/// Inputs with which encoder growth is measured when the codec is made: a page, and the longest object of a pool.
+/// The lengths at which encoder memory is measured: a page, and the longest object of a pool.
 const SHORT_LEN: usize = 4096;
 const LONG_LEN: usize = 64 << 10;
 
@@ -33,29 +29,25 @@ const LONG_LEN: usize = 64 << 10;
 pub struct Zstd {
     name: String,
     level: ZstdLevel,
-    /// Each made at its first use.
     encoders: SlotArray<Option<Encoder>>,
     decoders: SlotArray<Decoder>,
-    /// Bytes of the contexts; a call that makes one grow or shrink updates it.
     context_bytes: AtomicUsize,
-    /// The most that one encoder takes while inputs are at most [`SHORT_LEN`] bytes; and at most [`LONG_LEN`].
+    /// The most that one encoder takes for inputs up to [`SHORT_LEN`]; and up to [`LONG_LEN`].
     short_encoder_bytes: usize,
     long_encoder_bytes: usize,
     dictionary: Option<Arc<Digested>>,
 }
 
 impl Zstd {
-    /// Makes the codec with contexts for [`default_slot_count`] compressions and as many decompressions at once.
+    /// Makes the codec with [`default_slot_count`] contexts of each kind.
     ///
     /// # Errors
-    /// [`BuildCodecError::OutOfMemory`], or [`BuildCodecError::Refused`] when another zstd library is linked than the
-    /// bundled one, which does not know a parameter.
+    /// [`BuildCodecError::OutOfMemory`], or [`BuildCodecError::Refused`] if the linked zstd lacks a parameter.
     pub fn new(level: ZstdLevel) -> Result<Self, BuildCodecError> {
         Self::build(level, None)
     }
 
-    /// As [`new`](Self::new), with a dictionary, which its contexts share. Only a codec with the same dictionary can
-    /// decompress the output.
+    /// As [`new`](Self::new), with a dictionary. Only a codec with the same dictionary decompresses the output.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -81,8 +73,7 @@ impl Zstd {
         let decoders = Decoder::several(count, dictionary.as_ref()).map_err(refused)?;
         let mut decoders = decoders.ok_or(out_of_memory)?;
         let decoders = SlotArray::from_fn(count, |_| decoders.pop().expect("one for each slot"));
-        // An encoder of its own that compresses each length once and is dropped. Shorter inputs can ask for more than
-        // longer ones (their tables may be of another kind), so the powers of two on the way are tried as well.
+        // Shorter inputs can need more than longer ones, so each power of two is measured.
         let grown = |len: usize| {
             let mut encoder = encoder()?;
             let input = vec![0; len];
@@ -107,7 +98,6 @@ impl Zstd {
         })
     }
 
-    /// The most that an encoder and a decoder take while inputs are at most `len` bytes.
     fn bytes_each(&self, len: usize) -> (usize, usize) {
         if len <= SHORT_LEN {
             (self.short_encoder_bytes, decoder_bytes(SHORT_LEN))
@@ -116,7 +106,6 @@ impl Zstd {
         }
     }
 
-    /// Bytes apart from contexts.
     fn fixed_bytes(&self) -> usize {
         self.encoders.array_bytes()
             + self.decoders.array_bytes()
@@ -125,8 +114,7 @@ impl Zstd {
 
     fn note(&self, before: usize, after: usize) {
         if before != after {
-            // ORDERING: Relaxed; a sum for `metadata_bytes`, nothing hangs on it. Wrapping, as `fetch_add` is: the
-            // parts that were added are never less than what is taken away.
+            // ORDERING: Relaxed; a sum for `metadata_bytes`. Wrapping: the sum stays at least what is subtracted.
             self.context_bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         }
     }
@@ -149,7 +137,7 @@ impl Codec for Zstd {
             let before = slot.as_ref().map_or(0, Encoder::bytes);
             let encoder = match slot {
                 Some(encoder) => encoder,
-                // One could be made when the codec was built: only memory may be short.
+                // An encoder was made when the codec was built: only memory can be short.
                 None => slot.insert(Encoder::new(self.level, self.dictionary.as_ref()).ok()??),
             };
             let compressed = encoder.compress(src, dst);
@@ -160,7 +148,7 @@ impl Codec for Zstd {
 
     fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
         let invalid = CodecError::Invalid { codec: "zstd", capacity: dst.len() };
-        // zstd takes no bytes as a sequence of no frames; here they are an object truncated to nothing.
+        // zstd takes no bytes as no frames; here they are a truncated object.
         if src.is_empty() {
             return Err(invalid);
         }
@@ -177,7 +165,7 @@ impl Codec for Zstd {
     }
 
     fn metadata_bytes(&self) -> usize {
-        // ORDERING: Relaxed; a sum that is read for statistics.
+        // ORDERING: Relaxed; a statistic.
         self.fixed_bytes() + self.context_bytes.load(Ordering::Relaxed)
     }
 
@@ -201,7 +189,7 @@ impl Codec for Zstd {
     }
 
     fn add_context(&self) -> bool {
-        // Both, so that what was charged for one of each is enough.
+        // Both, as `context_bytes_max` says.
         let added = self.encoders.add();
         self.decoders.add() || added
     }

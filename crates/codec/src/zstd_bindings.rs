@@ -1,14 +1,12 @@
-//! Contexts of the zstd C library, behind a safe interface. All unsafe code of zstd is here and in `digested`.
+//! Contexts of the zstd C library. All unsafe code of zstd is here and in `digested`.
 //!
-//! A decoder is a structure of 96 KiB; two thirds are a buffer for literals that a page never fills. Decoders lie on
-//! system pages of their own and are set up at their first use, so unused parts are not resident. A decoder knows which
-//! of its parts may be.
+//! Two thirds of a decoder are a buffer for literals that a page never fills. So decoders lie on system pages of their
+//! own and are set up at their first use: unused parts are not resident.
 //!
-//! What is kept of a frame:
 //! ```text
-//!  frame      header (2 bytes) | header of the block (3) | block         of a page: one block, compressed, the last
-//!  kept                                                    block         the headers follow from its length
-//!  or         0x0d | frame                                               of everything else
+//!  frame      header (2 bytes) | header of the block (3) | block
+//!  stored                                                  block   one compressed block, of a page
+//!  or         0x0d | frame                                         everything else
 //! ```
 
 use std::{ffi::c_int, ptr::NonNull, sync::Arc};
@@ -21,29 +19,27 @@ use zstd_safe::zstd_sys::{
 
 use crate::{ZstdLevel, digested::Digested};
 
-/// The largest window, as a power of two: 64 KiB, the longest object a pool takes.
+/// The largest window (log2): 64 KiB.
 const WINDOW_LOG_MAX: u8 = 16;
-/// A decoder's buffer for literals in the bundled library. It uses as much as the destination is long, from the start.
+/// A decoder's buffer for literals in the bundled library, used from its start up to the destination's length.
 const LITERALS_BYTES: usize = 64 << 10;
 
-/// The header of a frame (RFC 8878, 3.1.1.1, without the magic number): no flags, and a window of 64 KiB, the largest
-/// here.
+/// RFC 8878, 3.1.1.1, without the magic number: no flags, a window of 64 KiB.
 const FRAME_HEADER: [u8; 2] = [0, (WINDOW_LOG_MAX - 10) << 3];
-/// The header of a frame and of its first block.
 const HEADERS_BYTES: usize = FRAME_HEADER.len() + 3;
-/// The block header apart from the length: last of its frame, and compressed.
+/// The block header apart from the length.
 const LAST_AND_COMPRESSED: u32 = 1 | 2 << 1;
-/// The longest frame kept without headers: a decoder has room to restore them up to this length.
+/// The longest frame that a decoder has room to restore.
 const BARE_FRAME_MAX: usize = 4096;
-/// The first byte of a form that keeps its headers. Such a block is kept with headers too if it begins with this byte,
-/// which happens where its literals are one byte, repeated 4096 times or more.
+/// The first byte of a form with headers. A block that itself begins with this byte (its literals are one byte, at
+/// least 4096 times) also gets headers.
 const WITH_HEADERS: u8 = 0x0d;
 
 pub(crate) type Code = usize;
-/// The library's code for damaged input, `ZSTD_error_corruption_detected`.
+/// `ZSTD_error_corruption_detected`.
 const DAMAGED: Code = 20_usize.wrapping_neg();
 
-/// The block of a frame that consists of that one block.
+/// The block, if it is all of the frame.
 fn bare(frame: &[u8]) -> Option<&[u8]> {
     let (&[flags, _, low, middle, high], block) = frame.split_first_chunk::<HEADERS_BYTES>()?;
     let header = u32::from_le_bytes([low, middle, high, 0]);
@@ -58,16 +54,14 @@ fn check(code: Code) -> Result<usize, Code> {
     if is_error == 0 { Ok(code) } else { Err(code) }
 }
 
-/// One compression at a time.
-///
 /// # Invariants
-/// `context` is live and used by no other code; what it refers to is in `_dictionary`.
+/// `context` is live and used by no other code; it refers only to `_dictionary`.
 pub(crate) struct Encoder {
     context: NonNull<ZSTD_CCtx>,
     _dictionary: Option<Arc<Digested>>,
 }
 
-// SAFETY: a context is used through `&mut` only, and does not care from which thread.
+// SAFETY: a context is used through `&mut` only, and works in any thread.
 unsafe impl Send for Encoder {}
 
 impl Encoder {
@@ -80,7 +74,7 @@ impl Encoder {
         let Some(context) = NonNull::new(unsafe { sys::ZSTD_createCCtx() }) else {
             return Ok(None);
         };
-        // INVARIANT: new, and whatever it is made to refer to below is in the field.
+        // INVARIANT: new; the field keeps what it refers to below.
         let encoder = Self { context, _dictionary: dictionary.cloned() };
         let magicless = ZSTD_format_e::ZSTD_f_zstd1_magicless as c_int;
         for (parameter, value) in [
@@ -92,17 +86,17 @@ impl Encoder {
             (ZSTD_cParameter::ZSTD_c_checksumFlag, 0),
             (ZSTD_cParameter::ZSTD_c_dictIDFlag, 0),
         ] {
-            // SAFETY: the context is live; a parameter or value that the library does not know is an error.
+            // SAFETY: the context is live; the library refuses unknown parameters and values.
             check(unsafe { sys::ZSTD_CCtx_setParameter(context.as_ptr(), parameter, value) })?;
         }
         if let Some(dictionary) = dictionary {
-            // SAFETY: the context is live, and the digest lives as long as it, in the field beside it.
+            // SAFETY: the context is live, and the field beside it keeps the digest.
             check(unsafe { sys::ZSTD_CCtx_refCDict(context.as_ptr(), dictionary.encode()) })?;
         }
         Ok(Some(encoder))
     }
 
-    /// Compresses to the start of `dst`. An error if the frame does not fit with its headers, or without memory.
+    /// An error if the frame does not fit with its headers, or without memory.
     pub(crate) fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
         let Some((first, rest)) = dst.split_first_mut() else { return Err(DAMAGED) };
         let len = self.frame(src, rest)?;
@@ -119,8 +113,8 @@ impl Encoder {
     }
 
     fn frame(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
-        // SAFETY: the context is live and used by no other code (`&mut`); `dst` is writable for its length and `src`
-        // readable for its own, and they do not overlap (a shared and a mutable borrow). Begins a session of its own.
+        // SAFETY: the context is live and used by no other code (`&mut`). `dst` is writable and `src` readable for
+        // their lengths; the borrows do not overlap.
         check(unsafe {
             sys::ZSTD_compress2(
                 self.context.as_ptr(),
@@ -132,7 +126,7 @@ impl Encoder {
         })
     }
 
-    /// The encoder's memory, without its share of the dictionary.
+    /// Without the dictionary.
     pub(crate) fn bytes(&self) -> usize {
         // SAFETY: the context is live.
         unsafe { sys::ZSTD_sizeof_CCtx(self.context.as_ptr()) }
@@ -146,44 +140,40 @@ impl Drop for Encoder {
     }
 }
 
-/// The pages of the system that decoders lie on.
+/// The memory of decoders.
 struct Memory(Reservation);
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: from `memory::reserve`, dropped once; every decoder in it has a share of this value.
+        // SAFETY: from `memory::reserve`, dropped once; every decoder in it has a share of `self`.
         unsafe { memory::release(self.0) };
     }
 }
 
-/// One decompression at a time.
-///
 /// # Invariants
-/// From `place` on there are [`full_bytes`] of `_memory`, and [`BARE_FRAME_MAX`] more, that are this decoder's alone.
-/// `context` is set once there is a context in the former, and what that refers to is in `dictionary`. In the latter
-/// the headers of a frame are put back.
+/// At `place` lie [`full_bytes`] of `_memory` for the context, then [`BARE_FRAME_MAX`] to restore a frame in. Both are
+/// this decoder's alone. `context` lies in the former and refers only to `dictionary`.
 pub(crate) struct Decoder {
     place: NonNull<u8>,
     context: Option<NonNull<ZSTD_DCtx>>,
-    /// Bytes of it that may be resident by now.
+    /// Bytes that may be resident by now.
     bytes: usize,
     dictionary: Option<Arc<Digested>>,
     _memory: Arc<Memory>,
 }
 
-// SAFETY: a context is used through `&mut` only, and does not care from which thread.
+// SAFETY: a context is used through `&mut` only, and works in any thread.
 unsafe impl Send for Decoder {}
 
-/// The bytes of a decoder, in whole pages of the system.
 fn full_bytes() -> usize {
     // SAFETY: takes nothing and returns a constant of the library.
     let bytes = unsafe { sys::ZSTD_estimateDCtxSize() };
     bytes.next_multiple_of(memory::page_bytes())
 }
 
-/// The bytes of a decoder that may be resident while no destination is longer than `len`.
+/// Bytes of a decoder that may be resident for destinations of at most `len` bytes.
 pub(crate) fn decoder_bytes(len: usize) -> usize {
-    // The literals of the longest output are followed by the rest of the buffer, which begins anywhere in a page.
+    // The unused rest of the buffer begins anywhere in a page.
     let page = memory::page_bytes();
     let rest = LITERALS_BYTES.saturating_sub(len).saturating_sub(page - 1);
     let full = full_bytes();
@@ -192,12 +182,12 @@ pub(crate) fn decoder_bytes(len: usize) -> usize {
 }
 
 impl Decoder {
-    /// Makes `count` of them, none resident. `Ok(None)` without memory.
+    /// Makes `count` decoders, none resident. `Ok(None)` without memory.
     pub(crate) fn several(
         count: usize,
         dictionary: Option<&Arc<Digested>>,
     ) -> Result<Option<Vec<Self>>, Code> {
-        // One more, which shows whether they can be set up, and is dropped.
+        // Shows whether decoders can be set up.
         let mut probe = Self::reserve(1, dictionary).unwrap_or_default();
         let Some(decoder) = probe.first_mut() else { return Ok(None) };
         decoder.set_up()?;
@@ -211,7 +201,7 @@ impl Decoder {
         let memory = Arc::new(Memory(memory));
         memory::commit(&memory.0, 0..count * bytes).ok()?;
         let decoder = |index| Self {
-            // INVARIANT: parts that do not overlap, of memory that is released after the last of them.
+            // INVARIANT: disjoint parts of memory that is released after the last of them.
             place: memory.0.at(index * bytes),
             context: None,
             bytes: 0,
@@ -221,25 +211,25 @@ impl Decoder {
         Some((0..count).map(decoder).collect())
     }
 
-    /// Puts a context into the memory. Allocates nothing.
+    /// Allocates nothing.
     fn set_up(&mut self) -> Result<NonNull<ZSTD_DCtx>, Code> {
         let place = self.place.as_ptr().cast();
-        // SAFETY: the memory is this decoder's (invariant), writable, aligned to a page, and as long as is said.
+        // SAFETY: the memory is this decoder's (invariant), writable, page-aligned, and `full_bytes` long.
         let context = unsafe { sys::ZSTD_initStaticDCtx(place, full_bytes()) };
         let context = NonNull::new(context).expect("the size is the one that the library asks for");
         let magicless = ZSTD_format_e::ZSTD_f_zstd1_magicless as c_int;
         // `ZSTD_d_format`.
         let format = ZSTD_dParameter::ZSTD_d_experimentalParam1;
-        // SAFETY: the context is live; what the library does not know is an error.
+        // SAFETY: the context is live; the library refuses unknown parameters.
         check(unsafe { sys::ZSTD_DCtx_setParameter(context.as_ptr(), format, magicless) })?;
         if let Some(dictionary) = &self.dictionary {
-            // SAFETY: the context is live, and the digest lives as long as it, in a field beside it.
+            // SAFETY: the context is live, and the field beside it keeps the digest.
             check(unsafe { sys::ZSTD_DCtx_refDDict(context.as_ptr(), dictionary.decode()) })?;
         }
         Ok(context)
     }
 
-    /// Decompresses all of `src` to the start of `dst`. Allocates nothing.
+    /// Allocates nothing.
     pub(crate) fn decompress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
         self.bytes = self.bytes.max(decoder_bytes(dst.len()));
         match src {
@@ -249,8 +239,8 @@ impl Decoder {
             block => {
                 // SAFETY: `BARE_FRAME_MAX` bytes behind the context are this decoder's (invariant).
                 let start = unsafe { self.place.add(full_bytes()) }.as_ptr();
-                // SAFETY: as above, used by no other code while `self` is borrowed, and never uninitialised: the system
-                // gave zeros. The length is at most `BARE_FRAME_MAX`, and the context never reaches this far.
+                // SAFETY: as above; `&mut self` excludes other users. The system gave zeros, so the bytes are
+                // initialised. The length is at most `BARE_FRAME_MAX`, and the context ends before.
                 let frame =
                     unsafe { std::slice::from_raw_parts_mut(start, HEADERS_BYTES + block.len()) };
                 let len = u32::try_from(block.len()).expect("at most a page");
@@ -271,9 +261,8 @@ impl Decoder {
                 *self.context.insert(context)
             }
         };
-        // SAFETY: the context is live and used by no other code (`&mut`); `dst` is writable for its length and `frame`
-        // readable for its own, and they do not overlap. The library reads and writes nothing beyond them, whatever
-        // `frame` holds.
+        // SAFETY: the context is live and used by no other code (`&mut`). `dst` is writable and `frame` readable for
+        // their lengths; they do not overlap. The library stays within them for any `frame`.
         check(unsafe {
             sys::ZSTD_decompressDCtx(
                 context.as_ptr(),
@@ -290,10 +279,9 @@ impl Decoder {
     }
 }
 
-/// Fills `dictionary` from samples, which lie in `samples` one after the other, and returns its length.
+/// Fills `dictionary` from samples and returns its length.
 ///
-/// Takes the segments of `segment_bytes` that have most in common with the samples, and tables of the symbols that
-/// compression of the samples at `level` produces.
+/// Takes the segments that have most in common with the samples, and tables of the symbols that `level` produces.
 pub(crate) fn train(
     dictionary: &mut [u8],
     (samples, lengths): (&[u8], &[usize]),
@@ -307,9 +295,9 @@ pub(crate) fn train(
     );
     let parameters = ZDICT_fastCover_params_t {
         k: segment_bytes,
-        // Bytes that are compared at once; 6 was tried and is worse.
+        // Bytes compared at once; 6 is worse.
         d: 8,
-        // The library's own choice of all others.
+        // The library's defaults.
         f: 0,
         steps: 0,
         nbThreads: 0,
@@ -320,9 +308,8 @@ pub(crate) fn train(
         zParams: ZDICT_params_t { compressionLevel: level, notificationLevel: 0, dictID: 0 },
     };
     let count = u32::try_from(lengths.len()).unwrap_or(u32::MAX);
-    // SAFETY: `dictionary` is writable for its length; `lengths` has at least `count` entries, whose sum is not longer
-    // than
-    // `samples`. Parameters out of range are refused.
+    // SAFETY: `dictionary` is writable for its length. `lengths` has at least `count` entries, whose sum is at most
+    // that of `samples`. The library refuses parameters out of range.
     let trained = unsafe {
         sys::ZDICT_trainFromBuffer_fastCover(
             dictionary.as_mut_ptr().cast(),
@@ -336,7 +323,7 @@ pub(crate) fn train(
     check(trained)
 }
 
-/// The length of the header before a dictionary's content; an error if the bytes are not a dictionary.
+/// An error if the bytes are not a dictionary.
 pub(crate) fn header_len(dictionary: &[u8]) -> Result<usize, Code> {
     // SAFETY: the bytes are readable for their length.
     check(unsafe { sys::ZDICT_getDictHeaderSize(dictionary.as_ptr().cast(), dictionary.len()) })
@@ -349,7 +336,7 @@ mod tests {
     use super::*;
     use crate::CodecSpec;
 
-    /// Bytes that do not repeat, of a small alphabet, so that a page of them is literals from end to end.
+    /// Bytes that do not repeat, of a small alphabet.
     fn literals(len: usize) -> Vec<u8> {
         let mut state = 1_u64;
         let mut next = || {
@@ -381,10 +368,10 @@ mod tests {
             (literals(4096), false),
             (literals(100), false),
             (vec![7; 4096], false),
-            // One block, but of bytes as they are, or of none.
+            // One raw block, or none.
             (literals(5), true),
             (Vec::new(), true),
-            // The block is longer than a page.
+            // Longer than a page.
             (literals(20_000), true),
         ] {
             let len = encoder.compress(&input, &mut kept).expect("room");
@@ -395,7 +382,7 @@ mod tests {
             let mut back = vec![1; input.len() + 10];
             assert_eq!(decoder.decompress(&kept[..len], &mut back), Ok(input.len()));
             assert_eq!(back[..input.len()], input);
-            // Cut, or longer than any block that is kept alone: an error and nothing worse.
+            // Truncated, or too long for a bare block: an error and nothing worse.
             assert!(decoder.decompress(&kept[..len - 1], &mut back).is_err() || len < 4);
         }
         assert_eq!(decoder.decompress(&[1; BARE_FRAME_MAX], &mut frame), Err(DAMAGED));

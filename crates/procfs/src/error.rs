@@ -1,4 +1,4 @@
-//! The one error of the `/proc` readers: who is missing, what is forbidden, which line made no sense.
+//! The error of the `/proc` readers.
 
 use std::{io, path::PathBuf};
 
@@ -6,37 +6,37 @@ use thiserror::Error;
 
 use super::Process;
 
-/// Why something could not be read from `/proc`.
+/// A failed read of `/proc`.
 #[derive(Debug, Error)]
 pub enum ProcfsError {
-    /// The process does not exist, or ended while it was being read.
+    /// The process does not exist or has ended.
     #[error("{process} does not exist or has just ended")]
     NoSuchProcess {
-        /// The process asked for.
+        /// The process.
         process: Process,
     },
-    /// The kernel does not let this user read that file.
+    /// This user may not read the file.
     #[error("reading {} is not permitted; run as the user that owns the process or as root, and see the sysctl kernel.yama.ptrace_scope", what.display())]
     Permission {
-        /// The file that was refused.
+        /// The file.
         what: PathBuf,
     },
-    /// A file does not have the form that the kernel documents.
+    /// The file does not have the documented form.
     #[error("{} line {line}: expected {expected}", file.display())]
     Parse {
         /// The file.
         file: PathBuf,
-        /// The line, counted from 1; 0 when something is missing in the file as a whole.
+        /// The line from 1; 0 for the whole file.
         line: usize,
-        /// What should have been there.
+        /// The expected form.
         expected: &'static str,
     },
-    /// Any other failure of the operating system.
+    /// Another system error.
     #[error("{}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },

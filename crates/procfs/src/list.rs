@@ -1,13 +1,10 @@
-//! Which processes there are: the numbers among the names in `/proc`.
+//! The numbers of all processes.
 
 use std::{fs, path::Path};
 
 use super::{Process, ProcfsError};
 
-/// The numbers of all processes that `/proc` shows, in order; threads other than the first have no entry.
-///
-/// The list is old when it is returned: a process in it may have ended. Mounted with `hidepid`, `/proc` shows only the
-/// caller's own.
+/// The numbers of all processes that `/proc` shows, in order; with `hidepid` only the caller's own.
 ///
 /// # Errors
 /// [`ProcfsError::Unsupported`] without `/proc`, [`ProcfsError::Io`].

@@ -4,23 +4,23 @@ use std::{fmt, ops::Range, path::PathBuf};
 
 use super::{Process, ProcfsError};
 
-/// One mapped address range.
+/// A mapped address range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
     /// The first address.
     pub start: u64,
-    /// The address after the last one.
+    /// The end, exclusive.
     pub end: u64,
     /// The permitted accesses.
     pub permissions: Permissions,
-    /// Where in the file the range begins, in bytes; 0 where there is no file.
+    /// The range's start in the file, in bytes; 0 without a file.
     pub offset: u64,
-    /// The device that the file is on, major and minor; zeros where there is no file.
+    /// The file's device, major and minor; zeros without a file.
     pub device: (u32, u32),
-    /// The file's number on its device; 0 where there is no file.
+    /// The file's inode; 0 without a file.
     pub inode: u64,
-    /// The file, or the kernel's name for the range in brackets (`[heap]`, `[stack]`), as the kernel writes it: a line
-    /// end is `\012`, and a file that was removed ends in ` (deleted)`. `None` for plain anonymous memory.
+    /// The file, or the kernel's name in brackets (`[heap]`, `[stack]`), as the kernel writes it: `\012` for a line
+    /// end, ` (deleted)` after a removed file. `None` for plain anonymous memory.
     pub path: Option<PathBuf>,
 }
 
@@ -37,16 +37,16 @@ impl Mapping {
     }
 }
 
-/// The four permission letters of a mapping.
+/// The permissions of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permissions {
-    /// `r`: may be read.
+    /// `r`: readable.
     pub read: bool,
-    /// `w`: may be written.
+    /// `w`: writable.
     pub write: bool,
-    /// `x`: may be executed.
+    /// `x`: executable.
     pub execute: bool,
-    /// `s` instead of `p`: other processes that map it see writes.
+    /// `s` instead of `p`: shared.
     pub shared: bool,
 }
 
@@ -115,9 +115,9 @@ pub fn maps(process: Process) -> Result<Vec<Mapping>, ProcfsError> {
     text.lines().enumerate().map(line).collect()
 }
 
-/// Reads one line, `start-end perms offset major:minor inode   path`.
+/// `start-end perms offset major:minor inode   path`.
 pub(super) fn parse_line(line: &str) -> Result<Mapping, &'static str> {
-    // The path is the only field that may hold spaces, and the only one that may be missing.
+    // Only the path may hold spaces or be missing.
     let mut rest = line;
     let mut field = || {
         let (head, tail) = rest.split_once(' ').unwrap_or((rest, ""));

@@ -4,15 +4,12 @@ use std::{fs::File, io};
 
 use super::{Process, ProcfsError, source::read_at};
 
-/// A process's memory, opened for reading.
-///
-/// Opening checks the right to read: the same user's processes (its own children where `kernel.yama.ptrace_scope` is
-/// 1), or any with `CAP_SYS_PTRACE`.
+/// A process's memory, opened for reading: the same user's processes (own children if `kernel.yama.ptrace_scope` is 1),
+/// or any with `CAP_SYS_PTRACE`.
 ///
 /// # Concurrency
-/// Reads share no cursor, so one value serves many threads. Two reads may see different states of the process unless it
-/// is stopped. Reading an anonymous page that is not resident makes the kernel provide it; ask
-/// [`Pagemap`](super::Pagemap) first and read only present pages.
+/// One value serves many threads. Reading a non-resident anonymous page makes the kernel provide it; ask
+/// [`Pagemap`](super::Pagemap) first.
 #[derive(Debug)]
 pub struct ProcessMemory {
     process: Process,
@@ -28,12 +25,11 @@ impl ProcessMemory {
         Ok(Self { process, file: process.open("mem")? })
     }
 
-    /// Reads from `address` into `buffer` and returns the number of bytes read: fewer than asked where the mapped range
-    /// ends. Repeats interrupted reads.
+    /// Reads from `address` into `buffer` and returns the bytes read: fewer where the mapped range ends.
     ///
     /// # Errors
-    /// [`ProcfsError::Io`] when `address` itself is not mapped or not readable, [`ProcfsError::NoSuchProcess`] when the
-    /// process has ended.
+    /// [`ProcfsError::Io`] if `address` is not mapped or not readable, [`ProcfsError::NoSuchProcess`] if the process
+    /// has ended.
     ///
     /// # Examples
     /// ```

@@ -1,15 +1,12 @@
 //! The state of each page of a process, from `/proc/PID/pagemap`.
 //!
-//! The file is an array of 64-bit words, one for each page of the address space; only slices are read. The bits are
-//! those of
-//! *Examining Process Page Tables* in the kernel's administration guide. Without `CAP_SYS_ADMIN` the kernel hides the
-//! frame number in the low bits.
+//! Bits: *Examining Process Page Tables* in the kernel's administration guide.
 
 use std::{fmt, fs::File, io, ops::Range};
 
 use super::{Process, ProcfsError, source::read_at};
 
-/// What the kernel says of one page.
+/// The state of one page.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct PagemapEntry(u64);
 
@@ -27,43 +24,43 @@ impl PagemapEntry {
         Self(word)
     }
 
-    /// The page is in memory.
+    /// In memory.
     pub fn present(self) -> bool {
         self.0 & Self::PRESENT != 0
     }
 
-    /// The page is in swap (or being migrated at this moment).
+    /// In swap, or being migrated.
     pub fn swapped(self) -> bool {
         self.0 & Self::SWAPPED != 0
     }
 
-    /// The page belongs to a file or to shared memory, not to private anonymous memory.
+    /// Of a file or shared memory, not private anonymous.
     pub fn file_or_shared(self) -> bool {
         self.0 & Self::FILE_OR_SHARED != 0
     }
 
-    /// The page was written since the soft-dirty bits were last cleared; always false on kernels without them.
+    /// Written since the soft-dirty bits were cleared; false on kernels without them.
     pub fn soft_dirty(self) -> bool {
         self.0 & Self::SOFT_DIRTY != 0
     }
 
-    /// Only this process maps the page. The shared zero page, which costs no memory, is not exclusive.
+    /// Only this process maps it. The shared zero page is not exclusive.
     pub fn exclusive(self) -> bool {
         self.0 & Self::EXCLUSIVE != 0
     }
 
-    /// The frame number of a present page; equal numbers show that two processes share a page. `None` if the kernel
-    /// hides it.
+    /// The frame number of a present page; processes that share it have the same. `None` if hidden (without
+    /// `CAP_SYS_ADMIN`).
     pub fn frame_number(self) -> Option<u64> {
         Some(self.0 & Self::FRAME).filter(|&number| self.present() && number != 0)
     }
 
-    /// The page is write-protected by userfaultfd.
+    /// Write-protected by userfaultfd.
     pub fn write_protected(self) -> bool {
         self.0 & Self::WRITE_PROTECTED != 0
     }
 
-    /// The page is resident memory of this process alone: present, anonymous, exclusive.
+    /// Resident memory of this process alone: present, anonymous, exclusive.
     pub fn private_anonymous(self) -> bool {
         self.present() && !self.file_or_shared() && self.exclusive()
     }
@@ -87,7 +84,7 @@ impl fmt::Debug for PagemapEntry {
 /// A process's page map, opened for reading.
 ///
 /// # Concurrency
-/// Reads share no cursor, so one value serves many threads.
+/// One value serves many threads.
 #[derive(Debug)]
 pub struct Pagemap {
     process: Process,
@@ -95,7 +92,7 @@ pub struct Pagemap {
     page_size: u64,
 }
 
-/// Words read at once: 32 KiB, which stand for 16 MiB of address space where pages are 4 KiB.
+/// Words of one read: 32 KiB.
 const CHUNK_ENTRIES: usize = 4096;
 const ENTRY_BYTES: usize = size_of::<u64>();
 
@@ -112,14 +109,12 @@ impl Pagemap {
         })
     }
 
-    /// The bytes that one entry stands for.
+    /// Bytes of an entry.
     pub fn page_size(&self) -> u64 {
         self.page_size
     }
 
-    /// The entries of all pages that `range` touches, in order.
-    ///
-    /// The result takes 8 bytes a page; for ranges that may be huge and empty use [`scan`](Self::scan).
+    /// The entries of all pages that `range` touches: 8 bytes a page. For huge ranges use [`scan`](Self::scan).
     ///
     /// # Errors
     /// [`ProcfsError`].
@@ -142,11 +137,11 @@ impl Pagemap {
         Ok(entries)
     }
 
-    /// Calls `visit` with the address and the entry of each page that `range` touches, in order, reading a bounded
-    /// chunk at a time. Ends early where the address space ends, and when the process does.
+    /// Calls `visit` with the address and entry of each page that `range` touches, in order. Ends early where the
+    /// address space ends, and when the process does.
     ///
     /// # Errors
-    /// [`ProcfsError`]; the pages visited before it were right.
+    /// [`ProcfsError`]; the pages visited before were right.
     pub fn scan(
         &self,
         range: Range<u64>,
@@ -173,7 +168,7 @@ impl Pagemap {
         Ok(())
     }
 
-    /// Reads as many whole words as the kernel gives at once, from that of `page` on.
+    /// Reads the whole words that one read gives from `page` on.
     fn read_words(&self, page: u64, buffer: &mut [u8]) -> Result<usize, ProcfsError> {
         loop {
             match read_at(&self.file, buffer, page * ENTRY_BYTES as u64) {
@@ -209,7 +204,7 @@ mod tests {
         assert_eq!((present.frame_number(), zero_page.frame_number()), (None, None), "hidden");
         assert_eq!(PagemapEntry::from_raw(1 << 63 | 77).frame_number(), Some(77));
         assert_eq!(PagemapEntry::from_raw(1 << 62 | 77).frame_number(), None, "a place in swap");
-        // The frame number says nothing about the page's state.
+        // The frame number is no state.
         assert_eq!(format!("{:?}", PagemapEntry::from_raw((1 << 55) - 1)), "PagemapEntry{}");
     }
 

@@ -1,28 +1,26 @@
-//! Exact memory use, of each mapping (`smaps`) and of a whole process (`smaps_rollup`).
+//! Exact memory use of each mapping (`smaps`) and of a process (`smaps_rollup`).
 
 use super::{Mapping, Process, ProcfsError, maps::parse_line, source::kibibytes};
 
-/// The memory of a range or of a process, in bytes.
+/// The memory of a range or a process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUsage {
-    /// Resident, of any kind.
+    /// Resident.
     pub rss: u64,
-    /// Resident and not backed by a file: only swap or compression could take it away.
+    /// Resident without a file.
     pub anonymous: u64,
-    /// The part of `anonymous` that lies in transparent huge pages.
+    /// The part of `anonymous` in transparent huge pages.
     pub anonymous_huge: u64,
     /// Swapped out.
     pub swap: u64,
-    /// The part of `anonymous` that the kernel merged with equal pages, of this process or of others.
+    /// The part of `anonymous` that the kernel merged with equal pages.
     pub merged: u64,
-    /// In huge pages from the system's reserve (hugetlbfs), which are neither in `rss` nor ever swapped.
+    /// In huge pages of hugetlbfs, which are not in `rss` and are never swapped.
     pub reserved_huge: u64,
-    /// The resident part of a locked range, which the kernel neither swaps nor drops; a page that `n` processes map
-    /// counts an
-    /// `n`th.
+    /// Resident and locked; a page that `n` processes map counts an `n`th.
     pub locked: u64,
-    /// Resident anonymous memory; a page that `n` processes map counts an `n`th. `None` for a single mapping, and
-    /// before Linux 5.9. The same holds for the two below.
+    /// Resident anonymous memory; a page that `n` processes map counts an `n`th. This field and the two below are
+    /// `None` for a single mapping, and before Linux 5.9.
     pub proportional_anonymous: Option<u64>,
     /// The same of pages of files.
     pub proportional_file: Option<u64>,
@@ -30,10 +28,10 @@ pub struct MemoryUsage {
     pub proportional_shared_memory: Option<u64>,
 }
 
-/// A mapping and what of it is resident.
+/// A mapping and its memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappingUsage {
-    /// The mapping, as [`maps`](super::maps()) would give it.
+    /// As from [`maps`](super::maps()).
     pub mapping: Mapping,
     /// Its memory.
     pub usage: MemoryUsage,
@@ -45,7 +43,7 @@ pub struct MappingUsage {
 /// [`ProcfsError`].
 ///
 /// # Complexity
-/// The kernel walks every page table of the process: about a millisecond for each 100 MB resident.
+/// The kernel walks all page tables: about a millisecond for each 100 MB resident.
 pub fn smaps(process: Process) -> Result<Vec<MappingUsage>, ProcfsError> {
     let text = process.text("smaps")?;
     parse(&text).map_err(|(line, expected)| ProcfsError::Parse {
@@ -55,7 +53,7 @@ pub fn smaps(process: Process) -> Result<Vec<MappingUsage>, ProcfsError> {
     })
 }
 
-/// The memory of a process as a whole: the kernel's own sum of [`smaps()`].
+/// The kernel's sum of [`smaps()`].
 ///
 /// # Errors
 /// [`ProcfsError`].
@@ -83,13 +81,13 @@ pub fn smaps_rollup(process: Process) -> Result<MemoryUsage, ProcfsError> {
     }
 }
 
-/// Reads blocks of one header line, as in `maps`, and many lines `Name: value`.
+/// A block is one line as in `maps` and many lines `Name: value`.
 fn parse(text: &str) -> Result<Vec<MappingUsage>, (usize, &'static str)> {
     let mut blocks = Vec::new();
     let mut current: Option<Block> = None;
     for (index, line) in text.lines().enumerate() {
         let at = |expected| (index + 1, expected);
-        // A header begins with a lower-case hexadecimal address, a field with its capitalised name.
+        // A header begins with a lower-case address, a field with a capital.
         if line.starts_with(|first: char| first.is_ascii_uppercase()) {
             current
                 .as_mut()
@@ -109,7 +107,6 @@ fn parse(text: &str) -> Result<Vec<MappingUsage>, (usize, &'static str)> {
     Ok(blocks)
 }
 
-/// One mapping while its fields come in.
 struct Block {
     mapping: Mapping,
     rss: Option<u64>,
@@ -167,7 +164,7 @@ impl Block {
         let usage = MemoryUsage {
             rss: self.rss.ok_or("a field `Rss` in this range")?,
             anonymous: self.anonymous.ok_or("a field `Anonymous` in this range")?,
-            // Kernels without huge pages, swap or merging leave these out.
+            // Kernels without these features leave the fields out.
             anonymous_huge: self.anonymous_huge.unwrap_or(0),
             swap: self.swap.unwrap_or(0),
             merged: self.merged.unwrap_or(0),
@@ -278,7 +275,7 @@ VmFlags: rd wr
         let sum: u64 =
             smaps(Process::Current).unwrap().iter().map(|range| range.usage.anonymous).sum();
         let rollup = smaps_rollup(Process::Current).unwrap().anonymous;
-        // Other tests allocate between the two reads.
+        // Other tests allocate between the reads.
         assert!(sum > 0 && rollup.abs_diff(sum) < 256 << 20, "sum {sum}, rollup {rollup}");
     }
 }

@@ -1,4 +1,4 @@
-//! Reads one process's files under `/proc`, with typed errors.
+//! Reads a process's files under `/proc`.
 
 use std::{
     fmt,
@@ -9,12 +9,12 @@ use std::{
 
 use super::ProcfsError;
 
-/// The process to look at.
+/// The process to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Process {
-    /// The process that asks.
+    /// This process.
     Current,
-    /// The process with this number.
+    /// By number.
     Id(u32),
 }
 
@@ -26,15 +26,12 @@ impl Process {
         }
     }
 
-    /// Opens one of the process's files for reading.
     pub(super) fn open(self, name: &str) -> Result<File, ProcfsError> {
         let file = self.file(name);
         File::open(&file).map_err(|error| self.error(file, error))
     }
 
-    /// Reads one of the process's text files whole.
-    ///
-    /// File names in it may be any bytes; invalid UTF-8 becomes replacement characters.
+    /// File names may be any bytes; invalid UTF-8 becomes replacement characters.
     pub(super) fn text(self, name: &str) -> Result<String, ProcfsError> {
         let file = self.file(name);
         let bytes = fs::read(&file).map_err(|error| self.error(file, error))?;
@@ -46,7 +43,7 @@ impl Process {
         let no_such_process = rustix::io::Errno::SRCH.raw_os_error();
         match error.kind() {
             io::ErrorKind::PermissionDenied => ProcfsError::Permission { what: file },
-            // The directory of a live process is always there, so a file missing in it is one this kernel lacks.
+            // A live process has its directory, so the kernel lacks this file.
             io::ErrorKind::NotFound
                 if !Path::new("/proc/self").exists() || self.file("").exists() =>
             {
@@ -70,7 +67,6 @@ impl fmt::Display for Process {
     }
 }
 
-/// Reads at `offset` without moving a cursor, so that one open file serves many threads.
 #[cfg(unix)]
 pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)
@@ -82,7 +78,7 @@ pub(super) fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Reads a field's `NUMBER kB` as bytes; `None` if it has another form or the bytes do not fit.
+/// A field's `NUMBER kB` as bytes.
 pub(super) fn kibibytes(value: &str) -> Option<u64> {
     value.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }
@@ -93,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_process_that_does_not_exist_is_named() {
-        // Above the largest value that pid_max can have, so no process has it.
+        // Above the maximum of pid_max.
         let error = Process::Id(1 << 30).text("status").unwrap_err();
         assert!(
             matches!(error, ProcfsError::NoSuchProcess { process: Process::Id(1_073_741_824) }),

@@ -1,33 +1,32 @@
-//! What `/proc/PID/status` says of a process: its name, what it is, and roughly where its memory is.
+//! `/proc/PID/status`: names, state, and approximate memory.
 
 use super::{Process, ProcfsError, source::kibibytes};
 
-/// A process as `status` describes it. Sizes are in bytes; the kernel counts them loosely and may be off by a few
-/// hundred pages.
+/// A process as `status` describes it. Sizes are in bytes and may be off by a few hundred pages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProcessStatus {
-    /// The name of its first thread, at most 15 bytes of its own choice.
+    /// The first thread's name, at most 15 bytes.
     pub name: String,
-    /// The number of the process, which is that of its first thread, also if another thread's number was asked for.
+    /// The process number, also if another thread's was asked for.
     pub process_id: u32,
-    /// The letter of its state: `R` running, `S` sleeping, `Z` ended and not yet waited for, and so on.
+    /// `R` running, `S` sleeping, `Z` ended and not yet waited for, and so on.
     pub state: char,
-    /// A thread of the kernel itself, which has no memory of its own.
+    /// A thread of the kernel, without memory of its own.
     pub kernel_thread: bool,
-    /// Resident private anonymous memory; `None` without an address space: a kernel thread, or an ended process.
+    /// Resident private anonymous memory; `None` for a kernel thread or an ended process.
     pub rss_anon: Option<u64>,
     /// Resident pages of files.
     pub rss_file: u64,
-    /// Resident pages of shared memory (`tmpfs`, System V, `MAP_SHARED | MAP_ANONYMOUS`).
+    /// Resident shared memory (`tmpfs`, System V, `MAP_SHARED | MAP_ANONYMOUS`).
     pub rss_shared: u64,
-    /// Anonymous memory that is swapped out.
+    /// Swapped-out anonymous memory.
     pub swap: u64,
-    /// In huge pages from the system's reserve (hugetlbfs).
+    /// In huge pages of hugetlbfs.
     pub reserved_huge: u64,
 }
 
 impl ProcessStatus {
-    /// Whether the process has ended and only waits to be reaped.
+    /// Whether the process only waits to be reaped.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
@@ -58,13 +57,11 @@ pub fn status(process: Process) -> Result<ProcessStatus, ProcfsError> {
     })
 }
 
-/// The resident private anonymous memory of a process, in bytes.
-///
-/// One small read for a process of any size. The kernel counts per processor and sums loosely: the result may be off by
-/// a few hundred pages. [`smaps_rollup`](super::smaps_rollup) is exact and walks the page tables.
+/// Resident private anonymous memory in bytes: one small read, off by up to a few hundred pages.
+/// [`smaps_rollup`](super::smaps_rollup) is exact.
 ///
 /// # Errors
-/// [`ProcfsError`]; a kernel thread has no such field, which is [`ProcfsError::Parse`].
+/// [`ProcfsError`]; [`ProcfsError::Parse`] for a kernel thread.
 ///
 /// # Examples
 /// ```
@@ -114,7 +111,7 @@ fn parse(text: &str) -> Result<ProcessStatus, (usize, &'static str)> {
     found.name = name.ok_or((0, "a line `Name:`"))?;
     found.process_id = process_id.ok_or((0, "a line `Tgid:`"))?;
     found.state = state.ok_or((0, "a line `State:`"))?;
-    // Older kernels have no such field; there, what has no memory and has not ended is a kernel thread.
+    // On older kernels without this field, a live process without memory is a kernel thread.
     found.kernel_thread = kernel_thread.unwrap_or(!has_memory && !found.has_ended());
     Ok(found)
 }
@@ -163,7 +160,7 @@ mod tests {
     #[test]
     fn hostile_text_is_an_error_with_its_line() {
         assert_eq!(parse(""), Err((0, "a line `Name:`")));
-        // The name of a process is its own choice; the kernel escapes line ends in it.
+        // A process chooses its name; the kernel escapes line ends.
         let named = parse("Name:\tRssAnon: 1 kB\nState:\tS\nTgid:\t7\nVmSize:\t1 kB\n").unwrap();
         assert_eq!((named.name.as_str(), named.rss_anon), ("RssAnon: 1 kB", None));
         for cut in [

@@ -1,23 +1,21 @@
-//! Whether what is swapped out here is compressed memory already: zswap's figures and zram's devices.
-//!
-//! The kernel keeps these for the system as a whole; how much of one process is in zswap or zram it does not say.
+//! Swap that is compressed memory: zswap and zram, for the whole system.
 
 use std::{fs, path::Path};
 
 use super::{Process, ProcfsError, source::kibibytes};
 
-/// Swap that is memory: compressed by the kernel.
+/// Swap that the kernel compresses in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CompressedSwap {
-    /// What the pages that zswap holds had before, in bytes; `None` on a kernel without zswap.
+    /// The original bytes of pages in zswap; `None` without zswap.
     pub zswapped: Option<u64>,
-    /// What zswap takes for them, in bytes.
+    /// The compressed bytes of these pages.
     pub zswap_pool: Option<u64>,
-    /// The zram devices in use as swap, as `/proc/swaps` names them.
+    /// The zram devices in `/proc/swaps`.
     pub zram_devices: Vec<String>,
 }
 
-/// What the system says of compressed swap.
+/// Reads the system's compressed swap.
 ///
 /// # Errors
 /// [`ProcfsError`].

@@ -1,22 +1,20 @@
-//! Where the stacks of a process's threads are, from `/proc/PID/task/TID/syscall`.
+//! Thread stacks, from `/proc/PID/task/TID/syscall`.
 
 use std::fs;
 
 use super::{Process, ProcfsError};
 
-/// The stack pointers of all threads that wait in the kernel now, in no order. Running threads show none, and a thread
-/// that ends meanwhile is left out.
+/// The stack pointers of all threads that wait in the kernel now; running threads show none.
 ///
 /// # Errors
-/// [`ProcfsError`]; needs the right to attach to the process, as for its memory. A kernel built without this file is
-/// [`ProcfsError::Unsupported`].
+/// [`ProcfsError`]; needs the right to attach. [`ProcfsError::Unsupported`] if the kernel lacks this file.
 ///
 /// # Examples
 /// ```
 /// # #[cfg(target_os = "linux")] {
 /// use pagefold_procfs::{Process, stack_pointers};
 ///
-/// // The thread that asks is running; only others can be waiting.
+// The thread that asks is running; only others can be waiting.
 /// let stacks = stack_pointers(Process::Current)?;
 /// assert!(stacks.iter().all(|&pointer| pointer > 0));
 /// # }
@@ -37,8 +35,7 @@ pub fn stack_pointers(process: Process) -> Result<Vec<u64>, ProcfsError> {
     Ok(pointers)
 }
 
-/// Reads `NUMBER ARGUMENTS.. SP PC`, or `-1 SP PC` of a thread that waits outside of a system call; `running` has no
-/// SP.
+/// `NUMBER ARGUMENTS.. SP PC`, `-1 SP PC` outside of a system call, or `running`.
 fn parse(line: &str) -> Option<u64> {
     let mut from_the_end = line.split_whitespace().rev();
     let (_program_counter, pointer) = (from_the_end.next()?, from_the_end.next()?);
@@ -72,7 +69,7 @@ mod tests {
             let _ = ended.recv();
         });
         let local = addressed.recv().unwrap();
-        // The thread is on its way into the wait; how long that takes is not known.
+        // The thread may not wait yet.
         let found = (0..1000).any(|_| {
             thread::sleep(Duration::from_millis(2));
             let near = |&pointer: &u64| pointer.abs_diff(local) < 64 << 10;

@@ -1,12 +1,11 @@
-//! What a cgroup (version 2) says of its memory: use, bounds, and how much its tasks wait for memory.
+//! The memory of a cgroup (version 2): use, bounds, and pressure.
 //!
 //! ```text
 //!  /proc/self/cgroup       0::/PATH      which one
 //!  /sys/fs/cgroup/PATH/    memory.current  memory.high  memory.max  memory.pressure
 //! ```
-//! A bound of `max` is none. The bounds of the cgroups above hold as well, so they are read too. [`least_room`] says
-//! how much any cgroup leaves, version 1 included. Formats: *Control Group v2* and *PSI* in the kernel's administration
-//! guide. The text is untrusted input: text of another form is a [`CgroupError::Parse`].
+//! Bounds of ancestors are read too. [`least_room`] includes version 1. Formats: *Control Group v2* and *PSI* in the
+//! kernel's administration guide. Text of another form is a [`CgroupError::Parse`].
 
 mod room;
 
@@ -23,7 +22,7 @@ pub use self::room::{Room, least_room};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CgroupError {
-    /// This process is in no cgroup of version 2, or this is not Linux.
+    /// No cgroup of version 2, or not Linux.
     #[error("this process is in no cgroup of version 2")]
     None,
     /// A file could not be read.
@@ -31,16 +30,16 @@ pub enum CgroupError {
     Io {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A file does not have the form that the kernel documents.
+    /// A file does not have the documented form.
     #[error("{}: expected {expected}", file.display())]
     Parse {
         /// The file.
         file: PathBuf,
-        /// What should have been there.
+        /// The expected form.
         expected: &'static str,
     },
 }
@@ -56,15 +55,15 @@ pub struct Cgroup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CgroupMemory {
-    /// Memory used, with page cache and kernel memory.
+    /// Used, with page cache and kernel memory.
     pub current: u64,
-    /// Above this its tasks are throttled and reclaimed; the lowest of its own and its ancestors' bounds.
+    /// The kernel throttles and reclaims above this; the lowest of own and ancestors' bounds.
     pub high: Option<u64>,
-    /// Above this the kernel kills; the lowest of its own and its ancestors' bounds.
+    /// The kernel kills above this; the lowest of own and ancestors' bounds.
     pub max: Option<u64>,
 }
 
-/// The share of time in which at least one task waited, in percent.
+/// The share of time in which a task waited, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Pressure {
@@ -75,7 +74,7 @@ pub struct Pressure {
 }
 
 impl Cgroup {
-    /// The cgroup that this process is in.
+    /// This process's cgroup.
     ///
     /// # Errors
     /// [`CgroupError`].
@@ -94,7 +93,7 @@ impl Cgroup {
     fn from_membership(text: &str, root: &Path) -> Result<Self, CgroupError> {
         let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
         let path = path.ok_or(CgroupError::None)?;
-        // In a cgroup namespace the path may lead out of what is mounted here.
+        // In a cgroup namespace the path may leave the mounted part.
         let inside = !Path::new(path).components().any(|part| part.as_os_str() == "..");
         let directory = if inside { root.join(path) } else { root.to_owned() };
         if !root.join("cgroup.controllers").exists() {
@@ -106,7 +105,7 @@ impl Cgroup {
     /// Use and bounds.
     ///
     /// # Errors
-    /// [`CgroupError`]: above all `Io` in the root cgroup, which has no such files.
+    /// [`CgroupError`]: `Io` in the root cgroup, which has no such files.
     pub fn memory(&self) -> Result<CgroupMemory, CgroupError> {
         let current = self.directory.join("memory.current");
         let mut memory = CgroupMemory {
@@ -114,7 +113,7 @@ impl Cgroup {
                 .ok_or(CgroupError::Parse { file: current, expected: "a number of bytes" })?,
             ..CgroupMemory::default()
         };
-        // The root too: in a container it is the container's own cgroup. The system's own root has no bounds.
+        // The root too: in a container it is the container's cgroup.
         for directory in self.directory.ancestors().take_while(|path| path.starts_with(&self.root))
         {
             for (bound, name) in
@@ -132,14 +131,14 @@ impl Cgroup {
         Ok(memory)
     }
 
-    /// How much some task of this cgroup waited for memory. Falls back to the whole system if the cgroup does not say;
-    /// `None` on a kernel that does not count it.
+    /// How much tasks of this cgroup waited for memory, else of the whole system; `None` if the kernel does not count
+    /// it.
     ///
     /// # Errors
     /// [`CgroupError`].
     pub fn pressure(&self) -> Result<Option<Pressure>, CgroupError> {
         for file in [self.directory.join("memory.pressure"), "/proc/pressure/memory".into()] {
-            // Counting may be switched off at boot: opening or reading then fails.
+            // Reading fails if counting is off.
             if let Ok(text) = fs::read_to_string(&file) {
                 let parsed = pressure(&text);
                 return parsed
@@ -203,7 +202,7 @@ mod tests {
         let memory = cgroup.memory().expect("well-formed");
         assert_eq!(memory, CgroupMemory { current: 1234, high: Some(4000), max: Some(5000) });
         assert_eq!(cgroup.pressure().expect("well-formed").map(|some| some.avg10), Some(20.0));
-        // In a container the root has a bound as well.
+        // In a container the root has a bound.
         write("memory.max", "3000\n");
         write("memory.current", "2000\n");
         assert_eq!(cgroup.memory().expect("well-formed").max, Some(3000));

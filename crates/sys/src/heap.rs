@@ -1,15 +1,12 @@
-//! A global allocator for commands: without memory, the program says so and ends with an exit code.
+//! A global allocator for commands: without memory, the program prints one line and exits.
 //!
-//! By default Rust aborts when an allocation fails, with a backtrace and a core file: to a user, a crash. A command
-//! that declares [`ExitingAllocator`] prints one line with advice. Code that can go on without the memory asks within
-//! [`fallible`], and gets the error.
+//! Rust's default is an abort with a core file. Code that can go on without memory asks within [`fallible`].
 //!
 //! ```text
 //!  System::alloc --null--> within fallible? --yes--> null: try_reserve gives its error
 //!                                           --no---> one line on stderr, _exit(1)
 //! ```
-//! The line is formatted on the stack and written by one system call: nothing here allocates. As in an abort, no
-//! destructor runs.
+//! The line is formatted on the stack. No destructor runs.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -21,11 +18,11 @@ const EXIT_CODE: i32 = 1;
 const LINE_BYTES: usize = 512;
 
 thread_local! {
-    /// Calls of `fallible` that this thread is in. No destructor: it can be touched at any moment of a thread's life.
+    /// This thread's nested `fallible` calls. Without destructor: usable at any moment.
     static FALLIBLE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The system's allocator; a failure ends the program with exit code 1 and a line on stderr.
+/// The system's allocator; a failure prints a line on stderr and exits with code 1.
 ///
 /// # Examples
 /// ```
@@ -44,12 +41,11 @@ pub struct ExitingAllocator {
 }
 
 impl ExitingAllocator {
-    /// An allocator of `program`; `advice` follows what happened.
+    /// The allocator of `program`; `advice` ends the line.
     pub const fn new(program: &'static str, advice: &'static str) -> Self {
         Self { program, advice }
     }
 
-    /// Returns the block, or ends the program if it is null and may not be.
     fn checked(&self, block: *mut u8, bytes: usize) -> *mut u8 {
         if block.is_null() && FALLIBLE.get() == 0 {
             self.end(bytes);
@@ -67,8 +63,7 @@ impl ExitingAllocator {
     }
 }
 
-// SAFETY: every call is passed on to `System` with the same arguments, and its block is returned unchanged; nothing
-// here unwinds or allocates.
+// SAFETY: every call goes to `System` unchanged, and so does its block back; nothing here unwinds or allocates.
 unsafe impl GlobalAlloc for ExitingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: by this function's contract.
@@ -94,7 +89,7 @@ unsafe impl GlobalAlloc for ExitingAllocator {
     }
 }
 
-/// Runs `f`, which handles failed allocations of this thread itself.
+/// Runs `f`, which handles failed allocations itself.
 pub fn fallible<T>(f: impl FnOnce() -> T) -> T {
     struct Leave;
     impl Drop for Leave {
@@ -107,7 +102,7 @@ pub fn fallible<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// `PROGRAM: out of memory: no room for N bytes; ADVICE`, truncated if too long.
+/// `PROGRAM: out of memory: no room for N bytes; ADVICE`, truncated.
 struct Line {
     bytes: [u8; LINE_BYTES],
     len: usize,

@@ -1,4 +1,4 @@
-//! Anonymous memory from the system: address space reserved once, committed and given back piece by piece.
+//! Anonymous memory from the system. Linux only.
 //!
 //! ```text
 //!            reserve            commit             (first touch)
@@ -7,10 +7,7 @@
 //!                         +---- release ------+
 //! ```
 //! *Reserved* address space costs nothing and cannot be touched. *Committed* memory reads as zero and becomes resident
-//! page by page when written. *Decommitted* memory is committed memory that was given back: it reads as zero again. The
-//! caller,
-//! `pagefold-frame`, knows which thread may use a range and what lies in it; tests replace its `FrameSource`. The
-//! functions exist on Linux only.
+//! when written. *Decommitted* memory reads as zero again. `pagefold-frame` knows the use of each range.
 
 use std::{io, ptr::NonNull};
 
@@ -24,7 +21,7 @@ mod linux;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
-/// Why the system did not give memory, or take it back.
+/// The system did not give memory, or take it back.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MemoryError {
@@ -33,7 +30,7 @@ pub enum MemoryError {
     Reserve {
         /// Bytes asked for.
         bytes: usize,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The system refuses to back this range with memory.
@@ -41,30 +38,30 @@ pub enum MemoryError {
     Commit {
         /// Bytes asked for.
         bytes: usize,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The system refuses to take the range back; it is still resident.
+    /// The system refuses the range; it is still resident.
     #[error("cannot give back {bytes} bytes: {source}")]
     Decommit {
         /// Bytes offered.
         bytes: usize,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Whether the pages of a reservation appear in core files.
+/// Whether core files contain the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CoreDump {
-    /// They do, as ordinary memory does.
+    /// They do.
     #[default]
     Include,
     /// They do not (`MADV_DONTDUMP`).
     Exclude,
 }
 
-/// A range of reserved address space. Its owner gives it back to its source.
+/// A range of reserved address space.
 #[derive(Debug, Clone, Copy)]
 pub struct Reservation {
     base: NonNull<u8>,
@@ -73,11 +70,11 @@ pub struct Reservation {
 
 // SAFETY: a reservation is an address and a length; it gives no access by itself.
 unsafe impl Send for Reservation {}
-// SAFETY: as above; all methods take it by shared reference and only read it.
+// SAFETY: as above; all methods only read it.
 unsafe impl Sync for Reservation {}
 
 impl Reservation {
-    /// Describes `bytes` bytes from `base`, for sources that get memory in other ways.
+    /// Describes `bytes` bytes from `base`, for other sources of memory.
     pub fn new(base: NonNull<u8>, bytes: usize) -> Self {
         Self { base, bytes }
     }
@@ -93,7 +90,7 @@ impl Reservation {
         self.bytes
     }
 
-    /// The address `offset` bytes into the range.
+    /// The address at `offset`.
     ///
     /// # Panics
     /// If `offset` lies beyond the end.

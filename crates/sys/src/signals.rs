@@ -1,27 +1,25 @@
-//! How a signal was set before this program began.
+//! Which signals were ignored when this program began.
 //!
-//! A program inherits which signals are ignored: `nohup` ignores the one for a closed terminal, and a shell ignores
-//! Ctrl-C for background jobs. A handler would override the caller's choice, so the program asks here first. `/proc`
-//! has this too (`SigIgn`), but not on every system.
+//! `nohup` and shells start programs with ignored signals; a handler would override that choice.
 
 use std::{io, ptr};
 
-/// Whether this process ignores the signal with this number (`SIG_IGN`).
+/// Whether this process ignores the signal (`SIG_IGN`).
 ///
 /// # Errors
-/// The system's error; `EINVAL` for a number that is not a signal.
+/// The system's; `EINVAL` for a number that is not a signal.
 ///
 /// # Examples
 /// ```
-/// // Rust's own start-up code ignores this one, so that a closed pipe is an error and not the end.
+// Rust's own start-up code ignores this one, so that a closed pipe is an error and not the end.
 /// assert!(pagefold_sys::signals::is_ignored(13)?);
 /// assert!(!pagefold_sys::signals::is_ignored(15)?);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn is_ignored(signal: i32) -> io::Result<bool> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: with a null pointer in place of a new action the call changes nothing; it writes one `sigaction` to the
-    // other pointer, which leads to room for one.
+    // SAFETY: a null new action changes nothing; the call writes one `sigaction` to the other pointer, which has room
+    // for one.
     let answer = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
     if answer != 0 {
         return Err(io::Error::last_os_error());

@@ -1,7 +1,4 @@
-//! Atomics, cells, locks and waiting: std's in a build, loom's in a model, so that loom runs the real code.
-//!
-//! pagefold's lock-free protocols use this module only. [`UnsafeCell`] hands out [`ConstPtr`] and [`MutPtr`], which
-//! loom watches while they live.
+//! Atomics, cells, locks and waiting: std's, or loom's in a model. All lock-free protocols use this module.
 
 #[cfg(loom)]
 pub use loom::{
@@ -28,13 +25,13 @@ mod slots;
 mod cell {
     use std::cell;
 
-    /// A cell whose accesses loom can watch; without loom it is `std::cell::UnsafeCell`.
+    /// A cell whose accesses loom can watch.
     #[derive(Debug, Default)]
     #[repr(transparent)]
     pub struct UnsafeCell<T: ?Sized>(cell::UnsafeCell<T>);
 
     impl<T> UnsafeCell<T> {
-        /// A cell with this value.
+        /// A cell.
         pub const fn new(value: T) -> Self {
             Self(cell::UnsafeCell::new(value))
         }
@@ -53,7 +50,7 @@ mod cell {
             MutPtr(self.0.get())
         }
 
-        /// Calls `f` with a pointer to write through; loom watches it during the call.
+        /// Calls `f` with a pointer to write through.
         #[inline]
         pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
@@ -71,7 +68,7 @@ mod cell {
         /// No thread writes to the cell while the reference lives.
         #[inline]
         pub unsafe fn deref(&self) -> &T {
-            // SAFETY: the pointer comes from a live cell; the caller keeps writers away.
+            // SAFETY: the pointer comes from a live cell; the caller excludes writers.
             unsafe { &*self.0 }
         }
     }
@@ -91,14 +88,13 @@ mod cell {
             reason = "the signature of loom's own pointer, so that both are one to callers"
         )]
         pub unsafe fn deref(&self) -> &mut T {
-            // SAFETY: the pointer comes from a live cell; the caller keeps all other threads away.
+            // SAFETY: the pointer comes from a live cell; the caller excludes all other threads.
             unsafe { &mut *self.0 }
         }
     }
 }
 
-/// A value with two cache lines of its own (processors fetch neighbours in pairs), so that threads that use
-/// neighbouring values of an array do not slow each other down.
+/// A value on two cache lines of its own (processors fetch pairs), so that threads do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Padded<T>(pub T);
@@ -119,10 +115,9 @@ use spin as locks;
 #[cfg(not(any(loom, pagefold_tsan)))]
 use std::sync as locks;
 
-/// A lock for leaf structures: locked for one list operation, never while foreign code runs.
+/// A lock for leaf structures, never locked while foreign code runs.
 ///
-/// With `--cfg pagefold_tsan` it is a spin lock of our own: ThreadSanitizer does not see synchronisation inside a
-/// standard library that was built without it.
+/// `--cfg pagefold_tsan` uses a spin lock: ThreadSanitizer does not see synchronisation inside a prebuilt std.
 #[derive(Debug, Default)]
 pub struct Mutex<T> {
     #[cfg(not(loom))]
@@ -139,7 +134,7 @@ pub type MutexGuard<'a, T> = locks::MutexGuard<'a, T>;
 pub type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
 
 impl<T> Mutex<T> {
-    /// An unlocked lock around `value`.
+    /// An unlocked lock.
     pub fn new(value: T) -> Self {
         #[cfg(not(loom))]
         return Self { inner: locks::Mutex::new(value) };
@@ -150,7 +145,7 @@ impl<T> Mutex<T> {
     /// Waits for the lock.
     ///
     /// # Panics
-    /// If a thread panicked while it had the lock: the guarded value may be half changed.
+    /// If a thread panicked while it had the lock.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.inner.lock().expect("a thread panicked inside a leaf lock")
     }
@@ -170,27 +165,25 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A small number that stays the same within a thread and spreads threads over shards.
-///
-/// It is a hint: nothing may rely on two threads having different ones.
+/// A number that spreads threads over shards, constant within a thread. Only a hint: two threads may share it.
 #[cfg(not(loom))]
 pub fn shard_hint() -> usize {
     use std::cell::Cell;
 
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    // Const-initialised and without Drop, so that the first use in a thread allocates and registers nothing.
+    // Const-initialised without Drop: the first use allocates and registers nothing.
     thread_local!(static HINT: Cell<usize> = const { Cell::new(usize::MAX) });
 
     HINT.with(|hint| {
         if hint.get() == usize::MAX {
-            // ORDERING: Relaxed; only distinctness matters, and no other memory hangs on the number.
+            // ORDERING: Relaxed; only distinctness matters.
             hint.set(NEXT.fetch_add(1, Ordering::Relaxed) % (usize::MAX - 1));
         }
         hint.get()
     })
 }
 
-/// A model has one shard, so that its threads meet.
+/// One shard, so that threads meet.
 #[cfg(loom)]
 pub fn shard_hint() -> usize {
     0
@@ -198,11 +191,11 @@ pub fn shard_hint() -> usize {
 
 #[cfg(not(loom))]
 mod wait {
-    //! Waiting on a word that has no room for a futex: a fixed table of epochs, hashed by the word's address.
+    //! Waiting on a word that has no room for a futex: a fixed table of epochs, hashed by key.
     //!
-    //! A waiter reads the [`epoch`], marks the word, checks that it must still wait, and calls [`wait`] with that
-    //! epoch. A waker changes the word and then calls [`wake_all`], which advances the epoch; so no wake-up between
-    //! check and wait is lost. Two words may share an epoch, which causes spurious wake-ups.
+    //! A waiter reads the [`epoch`], marks the word, checks that it must still wait, and calls [`wait`]. A waker
+    //! changes the word and calls [`wake_all`], which advances the epoch; so no wakeup is lost. Words may share an
+    //! epoch: expect spurious wakeups.
 
     use std::time::Duration;
 
@@ -210,19 +203,18 @@ mod wait {
 
     const EPOCHS: usize = 64;
 
-    /// An epoch has a cache line for itself.
     #[repr(align(64))]
     struct Epoch(AtomicU32);
 
     static TABLE: [Epoch; EPOCHS] = [const { Epoch(AtomicU32::new(0)) }; EPOCHS];
 
     fn slot(key: usize) -> &'static AtomicU32 {
-        // Fibonacci hashing: the high bits of the product are spread evenly.
+        // Fibonacci hashing: the high bits are spread evenly.
         let hash = (key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
         &TABLE[usize::try_from(hash).expect("six bits") % EPOCHS].0
     }
 
-    /// The epoch of the word with this key. Read it before the check.
+    /// The epoch of this key. Read it before the check.
     pub fn epoch(key: usize) -> u32 {
         // ORDERING: Acquire; pairs with the Release in `wake_all`, so that the check after it sees the waker's change.
         slot(key).load(Ordering::Acquire)
@@ -233,7 +225,7 @@ mod wait {
         #[cfg(target_os = "linux")]
         {
             use rustix::thread::futex;
-            // After any outcome, also an interrupted or refused wait, the caller checks again.
+            // The caller checks again after any outcome.
             let _ = futex::wait(slot(key), futex::Flags::PRIVATE, epoch, None);
         }
         #[cfg(not(target_os = "linux"))]
@@ -248,7 +240,7 @@ mod wait {
         #[cfg(target_os = "linux")]
         {
             use rustix::thread::futex;
-            // A time that the system cannot express counts as none: the caller looks at its clock again.
+            // A time that the system cannot express counts as none: the caller checks its clock.
             let timeout = futex::Timespec::try_from(timeout).ok();
             let _ = futex::wait(slot(key), futex::Flags::PRIVATE, epoch, timeout.as_ref());
         }
@@ -323,23 +315,23 @@ mod wait {
 
 #[cfg(loom)]
 mod wait {
-    //! A model's waiting: let another thread run.
+    //! In a model: runs another thread.
 
-    /// See the real one.
+    /// As the real one.
     pub fn epoch(_key: usize) -> u32 {
         0
     }
 
-    /// See the real one.
+    /// As the real one.
     pub fn wait(_key: usize, _epoch: u32) {
         loom::thread::yield_now();
     }
 
-    /// See the real one.
+    /// As the real one.
     pub fn wait_timeout(key: usize, epoch: u32, _timeout: std::time::Duration) {
         wait(key, epoch);
     }
 
-    /// See the real one.
+    /// As the real one.
     pub fn wake_all(_key: usize) {}
 }

@@ -1,4 +1,4 @@
-//! How much memory the cgroups of this process leave it, of version 1 and version 2, at every level.
+//! The memory that cgroups of version 1 and 2 leave this process.
 //!
 //! ```text
 //!  /proc/self/cgroup       0::/PATH, N:memory:/PATH                     which ones
@@ -6,11 +6,8 @@
 //!  version 2               memory.max  memory.high  memory.current  memory.stat
 //!  version 1               memory.limit_in_bytes  memory.usage_in_bytes  memory.stat
 //! ```
-//! A bound holds for all cgroups below it together. So each level has its own rest: the bound, less used memory, plus
-//! the part of it that the kernel can drop (pages of files). In a container the topmost visible level is the
-//! container's own, and has its bound. Unreadable files bound nothing. Formats: *Control Group v2*, *Memory Resource
-//! Controller* and
-//! `proc_pid_mountinfo(5)`.
+//! Each level up to the mount point leaves: bound, less used, plus droppable (pages of files). Unreadable files bound
+//! nothing. Formats: *Control Group v2*, *Memory Resource Controller* and `proc_pid_mountinfo(5)`.
 
 use std::{
     fs,
@@ -20,19 +17,19 @@ use std::{
 /// The memory that a level leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes until its bound; 0 if more is used.
+    /// Bytes until its bound, or 0.
     pub bytes: u64,
-    /// The directory of the level.
+    /// The level's directory.
     pub directory: PathBuf,
 }
 
-/// Bounds from here on count as none: version 1 writes the largest number of pages.
+/// No bound: version 1 writes the largest number of pages.
 const UNBOUNDED: u64 = 1 << 62;
 
 struct Files {
     bounds: &'static [&'static str],
     used: &'static str,
-    /// Memory that the kernel can drop, of this level and those below.
+    /// Memory that the kernel can drop, with levels below.
     droppable: &'static [&'static str],
 }
 
@@ -48,7 +45,7 @@ const VERSION_1: Files = Files {
     droppable: &["total_inactive_file", "total_active_file"],
 };
 
-/// The least that any level leaves this process; `None` if none has a bound.
+/// The least that any level leaves; `None` without bounds.
 ///
 /// # Examples
 /// ```
@@ -83,10 +80,9 @@ fn least_of(membership: &str, mounts: &str) -> Option<Room> {
     rooms.flatten().min_by_key(|room| room.bytes)
 }
 
-/// A mounted hierarchy that may bound memory.
 struct Mount {
     version: u8,
-    /// The cgroup visible at the mount point.
+    /// The cgroup at the mount point.
     root: PathBuf,
     point: PathBuf,
 }
@@ -105,10 +101,10 @@ impl Mount {
         Some(Self { version, root, point })
     }
 
-    /// The directories from that of the cgroup `path` up to the mount point.
+    /// The directories from cgroup `path` up to the mount point.
     fn levels(&self, path: &Path) -> Vec<PathBuf> {
         let outside = |path: &Path| path.components().any(|part| part.as_os_str() == "..");
-        // A path outside the mounted part lies beside or above it: the mount point is the nearest.
+        // For a path outside the mounted part the mount point is nearest.
         let below = path.strip_prefix(&self.root).ok().filter(|below| !outside(below));
         let directory = below.map_or_else(|| self.point.clone(), |below| self.point.join(below));
         let levels = directory.ancestors().take_while(|level| level.starts_with(&self.point));
@@ -116,7 +112,7 @@ impl Mount {
     }
 }
 
-/// Spaces and similar characters are octal numbers after a backslash.
+/// Spaces and the like are octal after a backslash.
 fn unescape(field: &str) -> PathBuf {
     let mut text = field.to_owned();
     for (escape, letter) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
@@ -218,7 +214,7 @@ mod tests {
         let tree = Tree::new("container");
         tree.write("own/memory.max", "4000\n");
         tree.write("own/memory.current", "1000\n");
-        // With a namespace of its own, without one, and entered from outside.
+        // With a cgroup namespace, without, and entered from outside.
         for (membership, root) in
             [("0::/\n", "/"), ("0::/pod/c1\n", "/pod/c1"), ("0::/../c2\n", "/")]
         {

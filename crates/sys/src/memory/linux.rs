@@ -1,4 +1,4 @@
-//! Reserve, commit, decommit and release by `mmap`, `mprotect`, `madvise` and `munmap`.
+//! Reserve, commit, decommit and release.
 
 use std::{ffi::c_void, io, ops::Range, ptr, ptr::NonNull};
 
@@ -8,9 +8,9 @@ use rustix::mm::{
 
 use super::{CoreDump, MemoryError, Reservation};
 
-/// `process_madvise` takes at most this many ranges a call (`UIO_MAXIOV`).
+/// Ranges of one `process_madvise` (`UIO_MAXIOV`).
 const RANGES_PER_CALL_MAX: usize = 1024;
-/// Names the calling process where a process descriptor is expected (Linux 6.14, `PIDFD_SELF_THREAD_GROUP`).
+/// The calling process (Linux 6.14, `PIDFD_SELF_THREAD_GROUP`).
 const PIDFD_SELF: libc::c_int = -10_000;
 
 fn map(bytes: usize) -> Result<NonNull<u8>, MemoryError> {
@@ -27,8 +27,6 @@ fn map(bytes: usize) -> Result<NonNull<u8>, MemoryError> {
     Ok(NonNull::new(address.cast()).expect("the kernel does not map page 0"))
 }
 
-/// Unmaps `bytes` bytes at `base`; `bytes` may be 0.
-///
 /// # Safety
 /// The range belongs to a mapping of [`map`] and nothing refers to it.
 unsafe fn unmap(base: NonNull<u8>, bytes: usize) {
@@ -39,13 +37,12 @@ unsafe fn unmap(base: NonNull<u8>, bytes: usize) {
     }
 }
 
-/// The system's page size in bytes: the granularity of [`commit`] and [`decommit`].
+/// The system's page size: the granularity of [`commit`] and [`decommit`].
 pub fn page_bytes() -> usize {
     rustix::param::page_size()
 }
 
-/// Reserves `bytes` bytes of address space at a multiple of `align` (a power of two). No other reservation overlaps it
-/// until it is [released](release).
+/// Reserves `bytes` of address space at a multiple of `align`, until [`release`].
 ///
 /// # Errors
 /// [`MemoryError::Reserve`].
@@ -70,8 +67,8 @@ pub fn reserve(bytes: usize, align: usize, dump: CoreDump) -> Result<Reservation
     let end = unsafe { base.add(bytes) };
     // SAFETY: the part after the reservation is ours and unused.
     unsafe { unmap(end, slack - head) };
-    // A kernel that does not know this advice does without, so a refusal is no error. With transparent huge pages one
-    // touched frame would become 512 resident ones.
+    // With huge pages one touched frame would make 512 resident. A kernel without this advice refuses; that is no
+    // error.
     // SAFETY: the range is a mapping of our own and this advice does not change contents.
     let _ = unsafe { madvise(base.as_ptr().cast(), bytes, Advice::LinuxNoHugepage) };
     if dump == CoreDump::Exclude {
@@ -81,8 +78,7 @@ pub fn reserve(bytes: usize, align: usize, dump: CoreDump) -> Result<Reservation
     Ok(Reservation { base, bytes })
 }
 
-/// Makes a page-aligned part readable and writable. It reads as zero until written, and keeps its contents until it is
-/// [decommitted](decommit) or [released](release).
+/// Makes a page-aligned part readable and writable. It reads as zero until written.
 ///
 /// # Errors
 /// [`MemoryError::Commit`]; the range is unchanged.
@@ -101,11 +97,11 @@ pub fn commit(reservation: &Reservation, range: Range<usize>) -> Result<(), Memo
 /// Gives page-aligned committed parts back to the system; they then read as zero.
 ///
 /// # Errors
-/// [`MemoryError::Decommit`]; some parts may have been given back already.
+/// [`MemoryError::Decommit`]; some parts may have been given back.
 ///
 /// # Safety
-/// The reservation came from [`reserve`]. During the call no thread writes the parts, or reads them other than by
-/// atomic loads, or relies on their contents.
+/// The reservation came from [`reserve`]. During the call no thread writes the parts, reads them except by atomic
+/// loads, or relies on their contents.
 pub unsafe fn decommit(
     reservation: &Reservation,
     ranges: &[Range<usize>],
@@ -130,14 +126,13 @@ pub unsafe fn decommit(
 /// Ends the reservation.
 ///
 /// # Safety
-/// It came from [`reserve`], is released once, and nothing refers to its memory any more.
+/// It came from [`reserve`], is released once, and nothing refers to its memory.
 pub unsafe fn release(reservation: Reservation) {
     // SAFETY: by this function's contract the mapping is ours and unused.
     unsafe { unmap(reservation.base, reservation.bytes) };
 }
 
-/// Gives many scattered parts back in one call, which interrupts the other processors once, not once a part. Returns
-/// whether the kernel did (it takes `MADV_DONTNEED` for the own process since 6.13).
+/// Gives all parts back in one call, which interrupts other processors once. False if the kernel did not (before 6.13).
 ///
 /// # Safety
 /// As [`decommit`].
@@ -164,6 +159,6 @@ unsafe fn decommit_vectored(reservation: &Reservation, ranges: &[Range<usize>]) 
             0_u32,
         )
     };
-    // The caller repeats a partial or refused call range by range; giving a part back twice changes nothing.
+    // After a partial call the caller repeats all parts, which is harmless.
     usize::try_from(done) == Ok(total)
 }

@@ -1,4 +1,4 @@
-//! Memory of the system: zero, kept, given back.
+//! Memory of the system.
 
 use std::ops::Range;
 
@@ -7,12 +7,12 @@ use super::*;
 const PAGE: usize = 4096;
 
 fn write(reservation: &Reservation, offset: usize, value: u8) {
-    // SAFETY: the tests write only where they committed, from one thread.
+    // SAFETY: one thread writes only committed memory.
     unsafe { reservation.at(offset).write(value) }
 }
 
 fn read(reservation: &Reservation, offset: usize) -> u8 {
-    // SAFETY: the tests read only where they committed, from one thread.
+    // SAFETY: one thread reads only committed memory.
     unsafe { reservation.at(offset).read() }
 }
 

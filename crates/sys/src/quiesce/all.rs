@@ -1,12 +1,10 @@
-//! Closing all gates, and waiting until only operations of the closing thread are inside.
+//! Closes all gates, and waits until only operations of the closing thread are inside.
 
 use super::{deadline::Deadline, node::Node};
 use crate::sync::Ordering;
 
-/// Closes all gates in their order. False if the deadline passes; some are closed then.
-///
-/// Skips gates that this thread has made quiet. While this waits for a thread that made a gate quiet, that thread can
-/// enter the gates that are closed already.
+/// Closes all gates in their order, except those that this thread has made quiet. False if the deadline passes; some
+/// are closed then.
 pub(super) fn close<I>(nodes: impl Fn() -> I, me: usize, deadline: &Deadline) -> bool
 where
     I: Iterator<Item = &'static Node>,
@@ -22,8 +20,7 @@ where
 
 /// Makes all gates quiet if only `own` operations, of this thread, are inside.
 ///
-/// All are quiet before the first is counted, so no thread can enter a counted one. No counter is ever too low; if the
-/// sum is exact, each is exact.
+/// All are quiet before the first is counted, so no counter is too low; if the sum is exact, each is exact.
 pub(super) fn try_quiesce<I>(nodes: impl Fn() -> I, own: usize) -> bool
 where
     I: Iterator<Item = &'static Node>,
@@ -45,7 +42,6 @@ where
     empty
 }
 
-/// Opens the gates that the fork closed.
 pub(super) fn reopen<I>(nodes: impl Fn() -> I)
 where
     I: Iterator<Item = &'static Node>,

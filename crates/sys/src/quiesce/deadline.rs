@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::sync;
 
-/// A moment after which waiting ends; none if it lies beyond what the clock can say.
+/// `None` beyond the clock's range.
 #[cfg(not(loom))]
 #[derive(Debug)]
 pub(super) struct Deadline(Option<std::time::Instant>);
@@ -15,7 +15,7 @@ impl Deadline {
         Self(std::time::Instant::now().checked_add(time))
     }
 
-    /// Waits as [`sync::wait`] does, at most until the deadline. False if that has passed.
+    /// As [`sync::wait`]; false if the deadline has passed.
     pub(super) fn wait(&self, key: usize, epoch: u32) -> bool {
         let Some(end) = self.0 else {
             sync::wait(key, epoch);
@@ -30,7 +30,7 @@ impl Deadline {
     }
 }
 
-/// A model has no clock: the deadline passes at once or never.
+/// A model has no clock: at once or never.
 #[cfg(loom)]
 #[derive(Debug)]
 pub(super) struct Deadline(bool);

@@ -1,9 +1,8 @@
-//! The state of one gate: a word that says whether it is open, and counters of the operations inside.
+//! The state of one gate: a state word, and counters of the operations inside.
 //!
 //! An operation raises a counter and then reads the word. A closer changes the word and then reads the counters. Both
-//! are sequentially consistent, so at least one sees the other: the operation backs out and waits, or the closer waits
-//! for it. A shard belongs to its thread, so an operation lowers the counter that it raised. While the gate is quiet, a
-//! counter is never below the number of operations inside; once it was seen to be exact it stays exact.
+//! are SeqCst, so at least one sees the other: the operation backs out, or the closer waits. A thread lowers the
+//! counter that it raised. While the gate is quiet, no counter is too low; an exact counter stays exact.
 
 use super::{Abandoned, deadline::Deadline, thread};
 use crate::sync::{
@@ -11,34 +10,34 @@ use crate::sync::{
 };
 
 const OPEN: u32 = 0;
-/// Closed, except to threads that are in the middle of another operation.
+/// Closed, except to threads in another operation.
 const CLOSING: u32 = 1;
-/// Closed to all threads except the one that closed it.
+/// Closed to all threads except its closer.
 const QUIET: u32 = 2;
 /// Closed for ever in this process.
 const ABANDONED: u32 = 3;
 
-/// Counters of a gate. A model has one, so that its threads meet.
+/// A model has one, so that its threads meet.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
 
-/// The key on which a thread waits for operations of any closed gate to end. It is not the address of a word.
+/// The key of threads that wait for operations of any closed gate to end.
 pub(super) const LEFT: usize = 1;
 
 #[derive(Debug)]
 pub(super) struct Node {
     state: AtomicU32,
-    /// The token of the thread that closed the gate; 0 while it is open.
+    /// The token of the thread that closed the gate, or 0.
     closer: AtomicUsize,
     /// Threads that wait until the gate opens.
     waiting: AtomicU32,
     shards: [Padded<AtomicUsize>; SHARDS],
     /// Whether a fork closed the gate.
     pub(super) forked: AtomicBool,
-    /// Operations of the forking thread that were inside when the fork found no other operation.
+    /// Operations of the forking thread at its fork.
     own: AtomicUsize,
 }
 
-/// loom takes a sequentially consistent access for AcqRel; of fences it knows the single order.
+/// loom treats SeqCst accesses as AcqRel, but orders fences.
 #[inline]
 fn order_for_loom() {
     #[cfg(loom)]
@@ -63,11 +62,11 @@ impl Node {
         std::ptr::from_ref(&self.state).addr()
     }
 
-    /// Counts an operation in if the state admits it. `as_closer` also admits the thread that closed the gate. A signal
-    /// handler passes false: it may have interrupted code that needs the quiet.
+    /// Counts an operation in if the state admits it. `as_closer` admits the closing thread; a signal handler passes
+    /// false, because it may have interrupted code that needs the quiet.
     #[inline]
     pub(super) fn admit(&self, as_closer: bool) -> bool {
-        // A look first: while the child of a fork sets the counters right, no handler may touch them.
+        // While the child of a fork resets the counters, no handler may touch them.
         // ORDERING: Relaxed; the second look decides.
         if !self.admits(self.state.load(Ordering::Relaxed), as_closer) {
             return false;
@@ -95,7 +94,7 @@ impl Node {
 
     #[cold]
     pub(super) fn wait_to_enter(&self) -> Result<(), Abandoned> {
-        // ORDERING: Relaxed, as all of `waiting`; it makes threads that close the gate wait, and carries nothing.
+        // ORDERING: Relaxed, as all of `waiting`; it only delays closers.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let entered = loop {
             let epoch = epoch(self.key());
@@ -115,8 +114,8 @@ impl Node {
 
     #[inline]
     pub(super) fn leave(&self) {
-        // ORDERING: SeqCst; Release for what the operation did, and ordered before the load: either that sees the
-        // closed gate, or the thread that closed it sees the counter. Pairs with `close` and `inside`.
+        // ORDERING: SeqCst; Release for what the operation did, and ordered before the load: either it sees the
+        // closed gate, or the closer sees the counter. Pairs with `close` and `inside`.
         self.shard().fetch_sub(1, Ordering::SeqCst);
         order_for_loom();
         if self.state.load(Ordering::SeqCst) != OPEN {
@@ -124,14 +123,14 @@ impl Node {
         }
     }
 
-    /// Closes the gate for this thread. False if the deadline passes or the gate is abandoned.
+    /// False if the deadline passes or the gate is abandoned.
     pub(super) fn close(&self, me: usize, deadline: &Deadline) -> bool {
         self.close_when(me, deadline, || true)
     }
 
-    /// As [`close`](Self::close), after the operations that waited for the gate to open.
+    /// As [`close`](Self::close), after the operations that wait.
     pub(super) fn close_in_turn(&self, me: usize, deadline: &Deadline) -> bool {
-        // ORDERING: Relaxed; who is missed waits for the next opening.
+        // ORDERING: Relaxed; a missed waiter waits for the next opening.
         self.close_when(me, deadline, || self.waiting.load(Ordering::Relaxed) == 0)
     }
 
@@ -164,7 +163,7 @@ impl Node {
     }
 
     fn set_closer(&self, closer: usize) {
-        // ORDERING: Relaxed; a thread compares it with its own token, which it alone stores and takes out.
+        // ORDERING: Relaxed; only the thread with this token stores and removes it.
         self.closer.store(closer, Ordering::Relaxed);
     }
 
@@ -173,7 +172,6 @@ impl Node {
         self.closer.load(Ordering::Relaxed) == thread
     }
 
-    /// Makes a closed gate quiet if no operation is inside.
     pub(super) fn try_quiesce(&self) -> bool {
         if self.inside() != 0 {
             return false;
@@ -186,27 +184,24 @@ impl Node {
         empty
     }
 
-    /// Operations inside, and those about to back out. Never too few while the gate is quiet.
+    /// Operations inside or about to back out. Never too few while quiet.
     pub(super) fn inside(&self) -> usize {
         // ORDERING: SeqCst; after the state was set, see `admit` and `leave`. Acquire for what the operations did.
         self.shards.iter().map(|shard| shard.load(Ordering::SeqCst)).sum()
     }
 
-    /// Admits no thread any more.
     pub(super) fn quiet(&self) {
         // ORDERING: SeqCst; before the loads in `inside`, pairs with the loads in `admit`.
         self.state.store(QUIET, Ordering::SeqCst);
         order_for_loom();
     }
 
-    /// Again admits threads that are in the middle of another operation.
     pub(super) fn unquiet(&self) {
         // ORDERING: SeqCst, for one order of all states; carries nothing.
         self.state.store(CLOSING, Ordering::SeqCst);
         wake_all(self.key());
     }
 
-    /// Opens a gate that this thread closed, unless it is abandoned.
     pub(super) fn open(&self) {
         if self.is_abandoned() {
             return;
@@ -233,22 +228,22 @@ impl Node {
     }
 }
 
-/// What only the registry does, under its lock.
+/// For the registry, under its lock.
 #[cfg(not(loom))]
 impl Node {
-    /// Resets the node. If a fork is under way, the node is closed by `forker`.
+    /// Resets the node; closed by `forker` during a fork.
     pub(super) fn renew(&self, forker: usize) {
         let state = if forker == 0 { OPEN } else { CLOSING };
         self.count_only(0);
         self.set_closer(forker);
-        // ORDERING: Relaxed; no other thread knows the gate yet except one that forks, which takes the registry's lock.
+        // ORDERING: Relaxed; no thread knows the gate except a forking one, which takes the registry's lock.
         self.forked.store(forker != 0, Ordering::Relaxed);
         self.state.store(state, Ordering::Relaxed);
-        // A fork may have found the node before it was given back, and may wait for it.
+        // A fork that saw the node before may wait for it.
         wake_all(self.key());
     }
 
-    /// In the child of a fork that waited: removes counts of other threads that had not yet seen the closed gate.
+    /// In the child: removes counts of other threads that had not yet seen the closed gate.
     pub(super) fn forget_other_threads(&self) {
         self.count_only(self.own.load(Ordering::Relaxed));
     }
@@ -262,7 +257,6 @@ impl Node {
         self.state.store(ABANDONED, Ordering::Relaxed);
     }
 
-    /// Sets the counters to operations of this thread alone.
     fn count_only(&self, own: usize) {
         // ORDERING: Relaxed, all; the process has one thread, or no other thread knows the gate.
         self.shards.iter().for_each(|shard| shard.store(0, Ordering::Relaxed));

@@ -1,15 +1,14 @@
 //! The gates of the process, and how a fork closes and opens them.
 //!
-//! The list only grows: a new gate uses the node of a dropped one. A thread that changes the list locks `LIST`. A
-//! forking thread locks it from the moment it found all gates quiet until its fork is over, so a child never finds the
-//! list half changed. The lock is a word, not a mutex of std: one function locks it and another unlocks it.
+//! The list only grows: a new gate reuses the node of a dropped one. Changing the list locks `LIST`. A forking thread
+//! locks it from all gates quiet to the end of the fork, so a child never finds the list half changed. `LIST` is a
+//! word, because one function locks it and another unlocks it.
 //!
 //! ```text
 //!  prepare   FORKER = me; close every gate; lock LIST; until all quiet or out of time: unlock LIST, wait, lock LIST
 //!  parent    open; FORKER = 0; unlock LIST
 //!  child     generation + 1; open with only this thread's operations, or abandon; FORKER = 0; unlock LIST
 //! ```
-//! A gate made in between starts closed.
 
 use std::{
     io,
@@ -30,17 +29,17 @@ use crate::sync::{epoch, wait, wake_all};
 
 struct Link {
     node: Node,
-    /// Whether a gate uses the node. Changed under `LIST`.
+    /// Changed under `LIST`.
     used: AtomicBool,
     next: OnceLock<&'static Link>,
 }
 
 static HEAD: OnceLock<&'static Link> = OnceLock::new();
-/// 1 while a thread has locked the list.
+/// 1 while locked.
 static LIST: AtomicU32 = AtomicU32::new(0);
-/// The token of the thread that forks, or 0.
+/// The token of the forking thread, or 0.
 static FORKER: AtomicUsize = AtomicUsize::new(0);
-/// Whether the fork goes on although operations of other threads are inside.
+/// Whether the fork goes on beside other threads' operations.
 static GAVE_UP: AtomicBool = AtomicBool::new(false);
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -80,11 +79,11 @@ pub(super) fn give_back(node: &'static Node) {
     });
 }
 
-/// Waits until another thread's fork is over. False if the deadline passes, or if the fork waits for this thread.
+/// Waits for another thread's fork. False if the deadline passes or the fork waits for this thread.
 pub(super) fn stand_back(me: usize, deadline: &Deadline) -> bool {
     loop {
         let epoch = epoch(forker_key());
-        // ORDERING: Relaxed; it saves the fork from waiting for ever new threads that close a gate, and orders nothing.
+        // ORDERING: Relaxed; it only keeps new closers from delaying the fork.
         let forker = FORKER.load(Ordering::Relaxed);
         if forker == 0 || forker == me {
             return true;
@@ -110,7 +109,6 @@ fn links() -> impl Iterator<Item = &'static Link> {
     std::iter::successors(HEAD.get().copied(), |link| link.next.get().copied())
 }
 
-/// Nodes that were ever made.
 #[cfg(test)]
 pub(super) fn len() -> usize {
     links().count()
@@ -118,11 +116,11 @@ pub(super) fn len() -> usize {
 
 /// The nodes in use.
 fn nodes() -> impl Iterator<Item = &'static Node> {
-    // ORDERING: Relaxed; a gate that is new to this list is closed already, one that goes is not entered any more.
+    // ORDERING: Relaxed; a gate that is new to this list is closed already, a dropped one is not entered any more.
     links().filter(|link| link.used.load(Ordering::Relaxed)).map(|link| &link.node)
 }
 
-/// As [`nodes`], without those that an earlier fork abandoned: their operations stay inside for ever.
+/// Without abandoned nodes, whose operations stay inside for ever.
 fn living() -> impl Iterator<Item = &'static Node> {
     nodes().filter(|node| !node.is_abandoned())
 }
@@ -135,8 +133,7 @@ fn forker_key() -> usize {
     std::ptr::from_ref(&FORKER).addr()
 }
 
-/// Calls `f` with `LIST` locked. A forking thread has locked it already when a fork handler of other code makes or
-/// drops a gate.
+/// In a fork `LIST` is locked already: fork handlers of other code may make or drop a gate.
 fn with_list<R>(f: impl FnOnce() -> R) -> R {
     if is_forking() {
         return f();
@@ -164,17 +161,17 @@ fn unlock() {
     wake_all(list_key());
 }
 
-/// Registers the handlers. Two threads may both do it; `is_forking` makes each handler run once a fork. So no thread
-/// waits for another here: a fork before the handlers are known would make it wait for ever.
+/// Two threads may both register; `is_forking` makes each handler run once. So no thread waits here, which a fork could
+/// make eternal.
 fn register() -> io::Result<()> {
-    // ORDERING: Relaxed; nothing depends on it but whether it is done again.
+    // ORDERING: Relaxed; it only saves a repetition.
     if REGISTERED.load(Ordering::Relaxed) {
         return Ok(());
     }
     #[cfg(unix)]
     {
-        // SAFETY: the handlers have the C calling convention and no arguments, are functions of this program and so
-        // live as long as it, and do not unwind: a panic in an `extern "C"` function aborts.
+        // SAFETY: the handlers have the C calling convention and no arguments, live as long as the program, and do not
+        // unwind: a panic in an `extern "C"` function aborts.
         let refused = unsafe {
             libc::pthread_atfork(Some(before_fork), Some(after_in_parent), Some(after_in_child))
         };
@@ -186,7 +183,7 @@ fn register() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this thread forks. Handlers may be registered twice; the second call of each finds its work done.
+/// Whether this thread forks. A handler that is registered twice finds its work done.
 fn is_forking() -> bool {
     // ORDERING: Relaxed; this thread alone stores its token.
     FORKER.load(Ordering::Relaxed) == thread::token()
@@ -227,12 +224,12 @@ extern "C" fn after_in_child() {
     end_fork();
 }
 
-/// Waits until no other thread forks: at most as long as a fork takes.
+/// Waits until no other thread forks.
 fn become_forker(me: usize) {
     loop {
         let epoch = epoch(forker_key());
         lock();
-        // ORDERING: Relaxed; under `LIST`. So each gate is either in the list that is walked, or born closed.
+        // ORDERING: Relaxed; under `LIST`. So each gate is in the list that is walked, or starts closed.
         let free = FORKER.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         unlock();
         if free {
@@ -242,7 +239,7 @@ fn become_forker(me: usize) {
     }
 }
 
-/// Closes all gates and waits until they are quiet. Returns with `LIST` locked; false if the deadline passed.
+/// Returns with `LIST` locked; false if the deadline passed.
 fn wait_for_operations(me: usize, deadline: &Deadline) -> bool {
     let closed = all::close(living, me, deadline);
     loop {
@@ -262,14 +259,13 @@ fn wait_for_operations(me: usize, deadline: &Deadline) -> bool {
     }
 }
 
-/// Operations of this thread in gates that are not abandoned.
 fn own_in_living() -> usize {
     let abandoned = nodes().filter(|node| node.is_abandoned());
     thread::depth() - abandoned.map(|node| thread::entries(node.key())).sum::<usize>()
 }
 
 fn end_fork() {
-    // ORDERING: Relaxed; under `LIST`, whose end releases it.
+    // ORDERING: Relaxed; under `LIST`, whose unlock releases it.
     FORKER.store(0, Ordering::Relaxed);
     unlock();
     wake_all(forker_key());

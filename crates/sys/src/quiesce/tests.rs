@@ -13,7 +13,6 @@ fn gate() -> Gate {
     Gate::new().expect("memory for the handlers")
 }
 
-/// Waits until a thread that is inside no gate finds this one closed.
 fn until_closed(gate: &Gate) {
     thread::scope(|scope| {
         scope.spawn(|| while gate.try_enter().is_some() {}).join().expect("no panic");
@@ -59,7 +58,7 @@ fn quiesce_from_inside_is_busy_without_waiting() {
     let first = outer.enter().expect("not abandoned");
     assert!(outer.quiesce(Duration::MAX).is_none());
     let second = inner.enter().expect("not abandoned");
-    // In another order than the reverse of that in which they were made.
+    // Not the reverse of the order of entering.
     drop(first);
     assert!(inner.quiesce(Duration::MAX).is_none());
     let quiet = outer.quiesce(Duration::MAX).expect("left");
@@ -92,7 +91,7 @@ fn what_is_inside_a_closing_gate_may_begin_another_operation() {
         let outer = gate.enter().expect("not abandoned");
         let closer = scope.spawn(|| gate.quiesce(Duration::MAX).is_some());
         let closes_other = scope.spawn(|| {
-            // Ends only when the thread below has come and gone.
+            // Ends when the thread below has entered and left.
             other.quiesce(Duration::MAX).is_some()
         });
         until_closed(&gate);
@@ -169,6 +168,6 @@ fn the_memory_of_a_dropped_gate_is_used_again() {
         let gate = gate();
         drop(gate.enter());
     }
-    // Other tests make gates beside this one.
+    // Other tests make gates at the same time.
     assert!(registry::len() < before + 200, "{before} gates became {}", registry::len());
 }

@@ -1,7 +1,7 @@
 //! The gates that the calling thread is inside.
 //!
-//! Const-initialised and without Drop, so that a use in a signal handler allocates and registers nothing. A handler
-//! that interrupts `push` or `pop` uses the entries above `depth` and restores `depth`: `push` raises `depth` before it
+//! Const-initialised without Drop: a signal handler that uses it allocates and registers nothing. A handler that
+//! interrupts `push` or `pop` uses the entries above `depth` and restores `depth`: `push` raises `depth` before it
 //! writes below it, `pop` lowers it last.
 
 use std::{
@@ -10,10 +10,10 @@ use std::{
     sync::atomic::{Ordering, compiler_fence},
 };
 
-/// Gates that are remembered. A thread inside more counts as inside every gate.
+/// A thread inside more gates counts as inside every gate.
 const REMEMBERED: usize = 8;
 
-/// Stands for a gate that was entered when no entry was free.
+/// A gate entered when no entry was free.
 const UNKNOWN: usize = 0;
 
 struct Held {
@@ -21,7 +21,7 @@ struct Held {
     depth: Cell<usize>,
     /// Gates that the thread has made quiet.
     quiets: Cell<usize>,
-    /// The keys of the gates that were entered first.
+    /// The keys of the gates entered first.
     gates: [Cell<usize>; REMEMBERED],
 }
 
@@ -38,7 +38,6 @@ impl Held {
         &self.gates[..self.depth.get().min(REMEMBERED)]
     }
 
-    /// Closes the gap of a gate that is not the last, or is not remembered.
     fn forget(&self, key: usize) {
         let gates = self.remembered();
         let place = |key| gates.iter().rposition(|gate| gate.get() == key);
@@ -56,28 +55,27 @@ thread_local!(static HELD: Held = const { Held::new() });
 #[cfg(loom)]
 loom::thread_local!(static HELD: Held = Held::new());
 
-/// A number that no other living thread has; the thread keeps it in the child of a fork. Never 0.
+/// Unique among living threads; the same in the child of a fork. Never 0.
 pub(super) fn token() -> usize {
     HELD.with(|held| ptr::from_ref(held).addr())
 }
 
-/// Operations of this thread under way, in all gates.
 pub(super) fn depth() -> usize {
     HELD.with(|held| held.depth.get())
 }
 
-/// Whether the thread is in an operation or has a `Quiet`; a closing gate must let it end.
+/// Whether the thread is in an operation or has a `Quiet`.
 #[inline]
 pub(super) fn is_nested() -> bool {
     HELD.with(|held| held.depth.get() + held.quiets.get() > 0)
 }
 
-/// Whether the thread is, or may be, inside the gate with this key.
+/// Whether the thread is, or may be, inside the gate.
 pub(super) fn is_inside(key: usize) -> bool {
     HELD.with(|held| held.depth.get() > REMEMBERED) || entries(key) + entries(UNKNOWN) > 0
 }
 
-/// Operations of this thread in the gate with this key, as far as they are remembered.
+/// This thread's remembered operations in the gate.
 pub(super) fn entries(key: usize) -> usize {
     HELD.with(|held| held.remembered().iter().filter(|gate| gate.get() == key).count())
 }

@@ -1,31 +1,20 @@
 //! A fixed array of values. A thread acquires a free slot by compare-and-swap, uses its value, and releases it.
 //!
-//! # Model
-//! A slot is *free* or *taken*. [`SlotArray::acquire`] searches from the thread's [`shard_hint`](super::shard_hint), so
-//! that threads seldom collide and tend to find their own slot warm in cache. Only the [`SlotGuard`] gives access to
-//! the value. A nested use, for example in a signal handler, takes another slot.
-//!
-//! | from | by | to |
-//! |---|---|---|
-//! | free | [`acquire`](SlotArray::acquire), [`try_acquire`](SlotArray::try_acquire) | taken |
-//! | taken | drop of the [`SlotGuard`] | free |
+//! The search starts at the thread's [`shard_hint`](super::shard_hint), so threads seldom collide. A nested use, for
+//! example in a signal handler, takes another slot. `tests/loom` proves the mutual exclusion.
 //!
 //! # Invariants
 //! - A taken slot has exactly one [`SlotGuard`]; a free slot has none.
-//! - The array never grows, shrinks or moves, and acquiring allocates nothing. The number of usable slots can grow.
-//!
-//! # Neighbours
-//! Codecs keep contexts here, and a store its buffers. `tests/loom` proves the mutual exclusion.
+//! - The array never grows, shrinks or moves, and acquiring allocates nothing.
 
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize};
 
 use super::{AtomicBool, Ordering, UnsafeCell, shard_hint, spin_loop, yield_now};
 
-/// Passes over all slots before `acquire` yields its time slice; each pause is twice the last. Six passes take about as
-/// long as one decompression of a page.
+/// Passes before `acquire` yields; each pause doubles. Six take about one decompression of a page.
 const SPIN_PASSES: u32 = if cfg!(loom) { 1 } else { 6 };
 
-/// The number of slots for a codec: twice the processors, so that each has one more for a nested use, and at least 4.
+/// The slots of a codec: twice the processors, for nested uses, and at least 4.
 pub fn default_slot_count() -> usize {
     std::thread::available_parallelism().map_or(4, |processors| (2 * processors.get()).max(4))
 }
@@ -33,7 +22,7 @@ pub fn default_slot_count() -> usize {
 /// A fixed array of values, each used by one thread at a time.
 ///
 /// # Concurrency
-/// Shared by reference. Acquiring a slot is one compare-and-swap where threads do not collide.
+/// Shared by reference. Without collisions, acquiring is one compare-and-swap.
 ///
 /// # Examples
 /// ```
@@ -49,13 +38,13 @@ pub fn default_slot_count() -> usize {
 #[derive(Debug)]
 pub struct SlotArray<T> {
     slots: Box<[Slot<T>]>,
-    /// The first slots, which may be acquired. Only grows after the first use.
+    /// The number of slots, from the first, that may be acquired.
     usable: AtomicUsize,
     /// Whether a search found all usable slots taken since one was added.
     crowded: PlainBool,
 }
 
-/// 128 bytes apart, so that no two flags share a cache line or a prefetched pair of lines.
+/// 128 bytes apart, so that flags share no pair of cache lines.
 ///
 /// # Invariants
 /// `taken` is set exactly while a [`SlotGuard`] for this slot lives.
@@ -66,15 +55,15 @@ struct Slot<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached only through a `SlotGuard`, and by the invariant of `Slot` there is at most one: threads
-// take turns at the value as if it were sent from one to the next, for which `T: Send` is enough.
+// SAFETY: only a `SlotGuard` reaches the value, and by the invariant of `Slot` there is at most one. So threads take
+// turns at the value as if it were sent, for which `T: Send` is enough.
 unsafe impl<T: Send> Sync for Slot<T> {}
 
 impl<T> SlotArray<T> {
-    /// Makes `count` slots; `make` gives the values for the indices 0 to `count - 1`.
+    /// Makes `count` slots; `make` gives the values.
     ///
     /// # Panics
-    /// If `count` is 0: no slot could ever be acquired.
+    /// If `count` is 0.
     pub fn from_fn(count: usize, mut make: impl FnMut(usize) -> T) -> Self {
         let slots =
             Self::try_from_fn(count, |index| Ok::<T, std::convert::Infallible>(make(index)));
@@ -86,17 +75,17 @@ impl<T> SlotArray<T> {
     /// As [`from_fn`](Self::from_fn), for a `make` that can fail.
     ///
     /// # Errors
-    /// The first error of `make`; values made before it are dropped.
+    /// The first error of `make`.
     ///
     /// # Panics
-    /// If `count` is 0: no slot could ever be acquired.
+    /// If `count` is 0.
     pub fn try_from_fn<E>(
         count: usize,
         mut make: impl FnMut(usize) -> Result<T, E>,
     ) -> Result<Self, E> {
         assert!(count > 0, "an array of slots has at least one");
         let slots = (0..count).map(|index| {
-            // INVARIANT: a new slot has no guard and its flag is clear.
+            // INVARIANT: a new slot has no guard and a clear flag.
             Ok(Slot { taken: AtomicBool::new(false), value: UnsafeCell::new(make(index)?) })
         });
         let slots: Box<[Slot<T>]> = slots.collect::<Result<_, E>>()?;
@@ -104,15 +93,15 @@ impl<T> SlotArray<T> {
         Ok(Self { slots, usable, crowded: PlainBool::new(false) })
     }
 
-    // ORDERING of `usable` and `crowded`: Relaxed; all slots are made before they are shared, so a search that sees an
-    // old number looks at fewer slots. No other memory depends on them.
+    // ORDERING of `usable` and `crowded`: Relaxed; slots are made before they are shared, so a search that reads an old
+    // number only sees fewer slots.
 
-    /// Slots that may be acquired now.
+    /// Slots that may be acquired.
     pub fn usable(&self) -> usize {
         self.usable.load(Ordering::Relaxed)
     }
 
-    /// Lets only the first `count` slots be acquired, at least one. Call it before the first use: a taken slot stays
+    /// Makes only the first `count` slots (at least one) usable. Call it before the first use: a taken slot stays
     /// taken.
     pub fn limit(&self, count: usize) {
         self.usable.store(count.clamp(1, self.slots.len()), Ordering::Relaxed);
@@ -136,7 +125,7 @@ impl<T> SlotArray<T> {
         self.slots.len()
     }
 
-    /// The memory of the array itself in bytes, without memory that the values own elsewhere.
+    /// The memory of the array, without what the values own elsewhere.
     pub fn array_bytes(&self) -> usize {
         size_of_val(&*self.slots)
     }
@@ -144,13 +133,13 @@ impl<T> SlotArray<T> {
     /// Acquires a free slot. While all are taken it spins, then yields.
     ///
     /// # Concurrency
-    /// Waits as long as all slots stay taken. Code that acquires a second slot while it has one needs more slots than
-    /// such users.
+    /// Waits while all slots stay taken. If threads acquire a second slot while they have one, the array needs more
+    /// slots than such threads.
     pub fn acquire(&self) -> SlotGuard<'_, T> {
         self.acquire_from(shard_hint())
     }
 
-    /// As [`acquire`](Self::acquire), starting at the slot of `hint` (any number).
+    /// As [`acquire`](Self::acquire), starting at slot `hint` (any number).
     pub fn acquire_from(&self, hint: usize) -> SlotGuard<'_, T> {
         let mut pass = 0;
         loop {
@@ -166,12 +155,12 @@ impl<T> SlotArray<T> {
         }
     }
 
-    /// Acquires a free slot, or `None` when all are taken. Never waits.
+    /// Acquires a free slot; `None` if all are taken. Never waits.
     pub fn try_acquire(&self) -> Option<SlotGuard<'_, T>> {
         self.try_acquire_from(shard_hint())
     }
 
-    /// As [`try_acquire`](Self::try_acquire), starting at the slot of `hint` (any number).
+    /// As [`try_acquire`](Self::try_acquire), starting at slot `hint` (any number).
     pub fn try_acquire_from(&self, hint: usize) -> Option<SlotGuard<'_, T>> {
         let usable = &self.slots[..self.usable()];
         let (before, from) = usable.split_at(hint % usable.len());
@@ -185,15 +174,14 @@ impl<T> SlotArray<T> {
 
 impl<T> Slot<T> {
     fn try_acquire(&self) -> Option<SlotGuard<'_, T>> {
-        // ORDERING: Relaxed; only a look, so that a search past taken slots does not pull their lines away from their
-        // owners. The exchange below decides.
+        // ORDERING: Relaxed; a look that leaves the lines of taken slots to their owners. The exchange below decides.
         if self.taken.load(Ordering::Relaxed) {
             return None;
         }
         // ORDERING: Acquire; pairs with the Release store in `SlotGuard::drop`, so the value is seen as the last owner
-        // left it. Relaxed on failure: nothing of the slot is then looked at.
+        // left it. Relaxed on failure: the slot is not used.
         self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        // INVARIANT: the flag went from clear to set by this call and no other, so this is the slot's only guard.
+        // INVARIANT: this call alone set the flag, so this is the slot's only guard.
         Some(SlotGuard { slot: self })
     }
 }
@@ -209,9 +197,9 @@ impl<T> SlotGuard<'_, T> {
     /// Calls `f` with the value.
     pub fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> R {
         self.slot.value.with_mut(|value| {
-            // SAFETY: the pointer comes from the cell, so it is valid and aligned for as long as the slot, which
-            // `self` borrows. By the invariant of `Slot` this guard is the only one, and `&mut self` makes this call
-            // the only one on it, so no other reference to the value exists while `f` runs.
+            // SAFETY: the pointer comes from the cell, so it is valid while `self` borrows the slot. By the invariant
+            // of `Slot` this guard is the only one, and `&mut self` makes this call its only use, so no other reference
+            // to the value exists while `f` runs.
             f(unsafe { &mut *value })
         })
     }
@@ -219,7 +207,7 @@ impl<T> SlotGuard<'_, T> {
 
 impl<T> Drop for SlotGuard<'_, T> {
     fn drop(&mut self) {
-        // INVARIANT: the slot's only guard goes away here, and its flag is cleared.
+        // INVARIANT: the slot's only guard ends here and clears the flag.
         // ORDERING: Release; pairs with the Acquire exchange in `Slot::try_acquire`.
         self.slot.taken.store(false, Ordering::Release);
     }

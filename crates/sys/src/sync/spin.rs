@@ -1,6 +1,4 @@
-//! A spin lock in the place of std's, for ThreadSanitizer alone: every access is ours, so the sanitizer sees it.
-//!
-//! Same names and signatures as in `std::sync`; it is never poisoned.
+//! A spin lock in place of std's, for ThreadSanitizer. It is never poisoned.
 
 use std::{
     cell::UnsafeCell,
@@ -12,17 +10,17 @@ use std::{
     thread,
 };
 
-/// See `std::sync::Mutex`.
+/// As `std::sync::Mutex`.
 #[derive(Debug, Default)]
 pub struct Mutex<T> {
     locked: AtomicBool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached through a guard only, of which there is one at a time.
+// SAFETY: only a guard reaches the value, and there is one at a time.
 unsafe impl<T: Send> Sync for Mutex<T> {}
 
-/// See `std::sync::MutexGuard`.
+/// As `std::sync::MutexGuard`.
 #[derive(Debug)]
 pub struct MutexGuard<'a, T> {
     lock: &'a Mutex<T>,

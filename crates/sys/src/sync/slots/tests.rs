@@ -1,4 +1,4 @@
-//! Slots on real threads. `tests/loom` proves what these can only fail to disprove.
+//! Slots on real threads; `tests/loom` has the models.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use std::{
 
 use super::*;
 
-/// A value that notices when two use it at once, and whose parts only a single owner keeps equal.
+/// A value that detects two users at once.
 #[derive(Default)]
 struct Watched {
     users: AtomicU32,
@@ -44,7 +44,7 @@ fn more_threads_than_slots_take_turns() {
                 start.wait();
                 for _ in 0..ROUNDS / 2 {
                     slots.acquire().with(Watched::use_once);
-                    // All threads at the same slot first: the worst hint there can be.
+                    // The worst hint: all threads start at the same slot.
                     slots
                         .acquire_from(if thread % 2 == 0 { 0 } else { usize::MAX })
                         .with(Watched::use_once);
