@@ -11,7 +11,6 @@ use crate::{
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// For a writer of the object, or a codec context.
     Allowed,
     Never,
 }
@@ -43,7 +42,7 @@ impl From<CodecError> for ReadError {
 }
 
 impl Encoder {
-    /// `into` must have exactly the entry's length.
+    /// `into` must have the entry's length.
     pub(crate) fn read(
         &self,
         objects: &Objects<'_>,
@@ -156,7 +155,6 @@ impl Encoder {
     }
 }
 
-/// From the prefix of a compressed value.
 fn prefixed_len(slices: Slices<'_>) -> Result<usize, ReadError> {
     let mut bytes = slices.parts().iter().flat_map(|part| part.iter().copied());
     match (bytes.next(), bytes.next()) {

@@ -1,8 +1,7 @@
-//! From a page or a value to an object: copy in the put's buffer -> codec -> output of the thread -> back into the
-//! buffer.
+//! From a page or a value to an object, by way of the thread's output, in the put's buffer.
 //!
-//! The caller owns the buffer, so an object outlives the call. A put that makes room calls listeners and eviction
-//! orders, which may put too: it must hold nothing that such a put waits for. Decision 0056.
+//! The caller owns the buffer: a put that makes room calls listeners, which may put too, so it must hold nothing that
+//! they wait for. Decision 0056.
 
 use std::cell::RefCell;
 
@@ -25,7 +24,6 @@ thread_local! {
     static OUTPUT: RefCell<[u8; OUTPUT_BYTES]> = const { RefCell::new([0; OUTPUT_BYTES]) };
 }
 
-/// Calls `f` with memory for codec output.
 fn with_output<R>(f: impl FnOnce(&mut [u8; OUTPUT_BYTES]) -> R) -> R {
     let mut f = Some(f);
     let done = OUTPUT.try_with(|output| {
@@ -40,7 +38,7 @@ fn with_output<R>(f: impl FnOnce(&mut [u8; OUTPUT_BYTES]) -> R) -> R {
 }
 
 impl Encoder {
-    /// Encodes a page that is not same-filled in place.
+    /// In place; the page is not same-filled.
     pub(crate) fn encode_page<'b>(&self, page: &'b mut Page) -> Object<'b> {
         let compressed = with_output(|output| {
             let len = checked_compress(&*self.codec, page, output)?;
@@ -54,7 +52,7 @@ impl Encoder {
         Object { bytes, encoding, original: PAGE_BYTES }
     }
 
-    /// Encodes a value of 1 to 4095 bytes in place, in the first `len` bytes.
+    /// In place, a value of 1 to 4095 bytes.
     pub(crate) fn encode_value<'b>(&self, buffer: &'b mut Page, len: usize) -> Object<'b> {
         let accepted = accept_len(len);
         let compressed = (accepted > PREFIX)
@@ -76,7 +74,7 @@ impl Encoder {
         }
     }
 
-    /// Encodes a value of more than a page. `scratch` is twice as long: copy and output.
+    /// A value of more than a page. `scratch` is twice as long: copy and output.
     pub(crate) fn encode_long<'b>(&self, value: &[u8], scratch: &'b mut [u8]) -> Object<'b> {
         let len = value.len();
         let (input, output) = scratch.split_at_mut(len);
@@ -91,7 +89,6 @@ impl Encoder {
     }
 }
 
-/// The prefix of a compressed value.
 fn prefix(len: usize) -> [u8; PREFIX] {
     u16::try_from(len - 1).expect("at most 64 KiB").to_le_bytes()
 }

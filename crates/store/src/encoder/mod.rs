@@ -1,10 +1,9 @@
 //! From pages and values to objects (`encode`), and back (`decode`).
 //!
-//! A put first copies its input: reading user memory may fault, and a store may serve that fault. A compressed value
-//! has a prefix of two bytes: its length less 1.
+//! A put first copies its input: reading user memory may fault, and a store may serve that fault. A prefix of two
+//! bytes on a compressed value is its length less 1.
 //!
-//! With [`Wait::Never`](decode::Wait) decoding neither waits nor allocates: it runs in signal handlers. It gathers an
-//! object in several pieces in a slot.
+//! With [`Wait::Never`](decode::Wait), for signal handlers, decoding neither waits nor allocates.
 
 pub(crate) mod decode;
 mod encode;
@@ -18,9 +17,8 @@ use crate::page::{PAGE_BYTES, Page};
 pub(crate) const VALUE_MAX: usize = 64 << 10;
 /// A copy of the longest value, and the codec's output.
 pub(crate) const SCRATCH_BYTES: usize = 2 * VALUE_MAX;
-/// Codec contexts of a new store: one, and one for a read that interrupts it.
+/// One, and one for a read that interrupts it.
 const CONTEXTS: usize = 2;
-/// Buffers of a page for objects in pieces.
 const GATHER_SLOTS_MAX: usize = 8;
 const PREFIX: usize = 2;
 
@@ -28,7 +26,7 @@ pub(crate) struct Encoder {
     pub(crate) codec: Box<dyn Codec>,
     /// For objects in several pieces.
     gather: SlotArray<Box<Page>>,
-    /// For a long value when the limit leaves no room. Made at first use.
+    /// For a long value at the limit. Made at first use.
     scratch: SlotArray<Option<Box<[u8]>>>,
 }
 
@@ -47,7 +45,6 @@ impl Encoder {
         checked_metadata_bytes_max(&*self.codec, len).unwrap_or(usize::MAX)
     }
 
-    /// Whether the sizes that the codec states are possible.
     pub(crate) fn is_plausible(&self) -> bool {
         [PAGE_BYTES, VALUE_MAX].iter().all(|&len| {
             let context = self.codec.context_bytes_max(len);
@@ -56,14 +53,14 @@ impl Encoder {
         })
     }
 
-    /// Bytes of slots and contexts without long values.
+    /// Without long values.
     pub(crate) fn fixed_bytes(&self) -> usize {
         let slots =
             self.gather.array_bytes() + self.gather.len() * PAGE_BYTES + self.scratch.array_bytes();
         slots.saturating_add(self.codec_bytes_max(PAGE_BYTES))
     }
 
-    /// Charged bytes not resident: possible growth of contexts, and with `long` unused scratch.
+    /// Charged bytes not resident.
     pub(crate) fn reserved_bytes(&self, long: bool) -> usize {
         let len = if long { VALUE_MAX } else { PAGE_BYTES };
         let contexts = self.codec_bytes_max(len).saturating_sub(self.codec.metadata_bytes());

@@ -1,14 +1,13 @@
 //! The index of a space: one word per key, in a tree of 64-word nodes. An inner node has at least two children.
 //!
-//! - A thread changes a word under the *shard lock* of its leaf; a mark needs no lock. The thread that takes a word
-//!   out owns and frees its object (I-WORD).
-//! - A thread adds or frees a leaf under its shard lock and the *tree lock*, an inner node under the tree lock. A
-//!   leaf goes with its last word (I-TREE).
-//! - A reader takes no lock. After each word it checks that the node is still the one it meant (I-STAMP), and starts
-//!   over if not.
-//! - A late mark fails, or marks another page of one repeated word: marks are advice.
+//! - Under the *shard lock* of its leaf, a thread changes a word, except for its mark. The thread that takes a word
+//!   out frees its object (I-WORD).
+//! - Under the *tree lock* it adds or frees nodes, for a leaf under its shard lock too. A leaf goes with its last
+//!   word (I-TREE).
+//! - A reader takes no lock. After each word it checks the node's stamp (I-STAMP), and starts over if it changed.
+//! - Marks are advice; a late one may fail or mark another page.
 //!
-//! Put, get, remove and eviction cost the levels of the tree, at most 11.
+//! All cost the levels of the tree, at most 11.
 
 mod audit;
 mod nodes;
@@ -50,7 +49,6 @@ pub(crate) enum Refused {
     NotAdmitted,
 }
 
-/// A word as read, and its cell.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
     pub(crate) word: Word,
@@ -60,7 +58,7 @@ pub(crate) struct Found<'a> {
 impl Found<'_> {
     const NOTHING: Self = Self { word: Word::EMPTY, cell: None };
 
-    /// Marks the page as read; writes only if it was unmarked.
+    /// Writes only if unmarked.
     #[inline]
     pub(crate) fn mark(self) {
         self.change_mark(!self.word.is_referenced(), self.word.referenced());
@@ -75,7 +73,7 @@ impl Found<'_> {
         if let Some(cell) = self.cell
             && wanted
         {
-            // ORDERING: Relaxed; the mark is advice. Lost if the word changed.
+            // ORDERING: Relaxed; the mark is advice.
             let _ = cell.compare_exchange(
                 self.word.bits(),
                 to.bits(),
@@ -87,7 +85,6 @@ impl Found<'_> {
 }
 
 impl Index {
-    /// `tracks_droppable`: eviction needs the index.
     pub(crate) fn new(nodes: &Arc<Nodes>, pages: u64, tracks_droppable: bool) -> Self {
         Self {
             nodes: Arc::clone(nodes),
@@ -100,7 +97,6 @@ impl Index {
         }
     }
 
-    /// Bytes outside the nodes.
     pub(crate) fn fixed_bytes(&self) -> usize {
         size_of_val(&*self.shards)
     }
@@ -112,7 +108,7 @@ impl Index {
         self.pages.load(Ordering::Relaxed)
     }
 
-    /// Changes the number of keys. Afterwards no put of a key beyond is under way; entries beyond stay.
+    /// Afterwards no put of a key beyond is under way. Entries beyond stay.
     pub(crate) fn set_pages(&self, pages: u64) {
         // ORDERING: Relaxed; the locks below order it before later looks under one of them.
         self.pages.store(pages, Ordering::Relaxed);
@@ -120,7 +116,7 @@ impl Index {
     }
 
     fn shard(&self, key: u64) -> &Mutex<()> {
-        // Fibonacci hashing: leaves at equal distances get different shards too.
+        // Fibonacci hashing spreads leaves at equal distances.
         let mixed = (key >> NODE_BITS).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
         &self.shards[usize::try_from(mixed).expect("8 bits") % self.shards.len()]
     }
@@ -132,7 +128,7 @@ impl Index {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Forbids new entries. Afterwards no thread is about to make one.
+    /// Afterwards no thread makes an entry.
     pub(crate) fn close(&self) -> bool {
         // ORDERING: AcqRel; Release pairs with the Acquire in `is_closed`. Acquire orders the second of two callers
         // after the first.
@@ -147,14 +143,12 @@ impl Index {
         }
     }
 
-    /// The word of a key; empty if it is unused or beyond the space.
     #[inline]
     pub(crate) fn load(&self, key: u64) -> Word {
         self.find(key).word
     }
 
-    /// As [`load`](Self::load), with the cell for the mark. Lock-free: starts over only when a node on the way was
-    /// freed.
+    /// Lock-free: starts over only when a node on the way was freed.
     #[inline]
     pub(crate) fn find(&self, key: u64) -> Found<'_> {
         loop {
@@ -164,7 +158,7 @@ impl Index {
         }
     }
 
-    /// As [`find`](Self::find), once: `None` when a node on the way was freed.
+    /// `None` when a node on the way was freed.
     #[inline]
     pub(crate) fn try_find(&self, key: u64) -> Option<Found<'_>> {
         match self.leaf_of(key)? {
@@ -177,8 +171,8 @@ impl Index {
         }
     }
 
-    /// The leaf of a key, `Some(None)` if it had none at some moment of the call, or `None` when a node on the way
-    /// was freed. The key's shard lock keeps the leaf (I-TREE).
+    /// `Some(None)` if there was no leaf at some moment of the call; `None` when a node on the way was freed. The
+    /// key's shard lock keeps the leaf (I-TREE).
     #[inline]
     fn leaf_of(&self, key: u64) -> Option<Option<Node<'_>>> {
         // ORDERING: Acquire; pairs with the Release in `Index::set`: a link comes with its node.
@@ -199,11 +193,11 @@ impl Index {
                 return None;
             }
         }
-        // Levels fall on each way: a longer one met nodes of later lives.
+        // A longer way met nodes of later lives.
         None
     }
 
-    /// As [`leaf_of`](Self::leaf_of), under the key's shard lock.
+    /// Under the key's shard lock.
     fn leaf_held(&self, key: u64) -> Option<Node<'_>> {
         loop {
             if let Some(leaf) = self.leaf_of(key) {
@@ -212,8 +206,8 @@ impl Index {
         }
     }
 
-    /// Puts a word under a key if `admit` accepts the old word, and returns that: the caller frees its object. Calls
-    /// `admit` at most once, under the shard lock.
+    /// Exchanges a word if `admit` accepts the old one; the caller frees that one's object. Calls `admit` at most
+    /// once, under the shard lock.
     pub(crate) fn publish(
         &self,
         key: u64,
@@ -261,7 +255,7 @@ impl Index {
         Ok(taken)
     }
 
-    /// Replaces a word and updates the bits, under the shard lock.
+    /// Under the shard lock.
     fn exchange(&self, key: u64, leaf: Node<'_>, new: Word) -> Word {
         let slot = slot(key, 0);
         // ORDERING: AcqRel; Release pairs with the Acquire in `Node::word`: a reader that sees the new handle finds

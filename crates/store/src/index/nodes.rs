@@ -5,12 +5,10 @@
 //!  metas   header: stamp << 8 | level << 1 | live      base: the key prefix shared below
 //!          used, droppable: a bit per word that is not empty, that eviction can free
 //! ```
-//! A [`Link`] names one life of a node: number and *stamp*. Stamps repeat after 2^38 nodes were made. A reader loads
-//! a word and then finds the link's stamp in the header: the word is of that life (I-STAMP). So nodes are reused at
-//! once.
+//! A [`Link`] names one life of a node: number and *stamp*. Stamps repeat after 2^38 nodes. A reader that loads a
+//! word and then finds the link's stamp has read a word of that life (I-STAMP).
 //!
-//! The lowest free number is used first, so the tables empty from the end; [`release`](Nodes::release) returns pages
-//! without a live node.
+//! The lowest free number is used first, so the tables empty from the end.
 
 use std::sync::Arc;
 
@@ -94,14 +92,14 @@ pub(crate) struct Nodes {
 struct Free {
     /// Set 0: free nodes below `end`.
     nodes: BitForest,
-    /// No node from here on was used since the last release.
+    /// From here on, no node was used since the last release.
     end: usize,
     last_stamp: u64,
     /// Since the last release.
     freed: usize,
 }
 
-/// A live node. A reader without its lock checks [`is_current`](Self::is_current) afterwards.
+/// A reader without its lock checks [`is_current`](Self::is_current) afterwards.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'a> {
     pub(super) link: Link,
@@ -112,7 +110,6 @@ pub(super) struct Node<'a> {
 }
 
 impl Nodes {
-    /// For as many nodes as fit `bytes`.
     pub(crate) fn new(memory: &Arc<MemoryBudget>, bytes: usize) -> Result<Self, SourceError> {
         let capacity = (bytes / (NODE_WORDS * size_of::<u64>())).clamp(PAGE_WORDS, NODES_MAX);
         Ok(Self {
@@ -127,7 +124,6 @@ impl Nodes {
         })
     }
 
-    /// The node of a link, if that life goes on; see [`Node::is_current`].
     #[inline]
     pub(super) fn get(&self, link: Link) -> Option<Node<'_>> {
         let id = link.id();
@@ -183,7 +179,7 @@ impl Nodes {
         self.metas.ensure(id * META_WORDS, ReserveAccess::Normal)
     }
 
-    /// Ends a life that no link names any more.
+    /// No link may name the node.
     pub(super) fn free(&self, node: Node<'_>) {
         // ORDERING: AcqRel; Release pairs with the Acquire in `get`. Being a read-modify-write before the stores
         // below, each reader that sees one of them sees it.
@@ -201,7 +197,7 @@ impl Nodes {
         free.freed += 1;
     }
 
-    /// Returns pages without a live node to the system; how many.
+    /// Frees pages without a live node; returns how many.
     pub(crate) fn release(&self) -> usize {
         let mut free = self.free.lock();
         if free.freed == 0 {
@@ -233,7 +229,7 @@ impl Nodes {
 }
 
 impl<'a> Node<'a> {
-    /// Whether the words read before belong to the link's life.
+    /// Whether words read before belong to the link's life.
     #[inline]
     pub(super) fn is_current(&self) -> bool {
         // ORDERING: Acquire; the Acquire loads before it stay before it. Pairs with the swap in `Nodes::free`: a

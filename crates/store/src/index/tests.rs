@@ -1,4 +1,4 @@
-//! The index against an ordered map, and beside threads that make and free nodes.
+//! The index against an ordered map, and under concurrency.
 
 use std::{
     collections::BTreeMap,
@@ -129,7 +129,7 @@ fn a_closed_index_and_a_key_beyond_take_nothing() {
 
 #[test]
 fn a_reader_beside_nodes_that_come_and_go_finds_its_own_words() {
-    // Each word says its key, which shows a word of another life. One key stays and must always be found.
+    // A word says its key, which shows words of other lives. One key stays.
     let (_, nodes) = nodes(20_000);
     let index = Index::new(&nodes, u64::MAX, true);
     let words_of = |key: u64| Word::new(Entry::Same(key >> 8));

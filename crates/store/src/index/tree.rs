@@ -1,5 +1,4 @@
-//! Leaves in and out, and the bits of inner nodes, under the tree lock. A thread that changes a leaf takes its shard
-//! lock first.
+//! Leaves in and out, and bits of inner nodes, under the tree lock; a leaf's shard lock is taken first.
 //!
 //! - An inner node has at least two children, whose bases extend its own (I-TREE).
 //! - Its `droppable` has the bits of children whose `droppable` is not 0 (I-DROPPABLE), once the thread that changed
@@ -13,7 +12,7 @@ use super::{
     nodes::{LEVELS_MAX, Link, NODE_BITS, Node, first_key, prefix, slot},
 };
 
-/// The inner nodes above a key, from the top.
+/// From the top.
 struct Path<'a> {
     nodes: [Option<Node<'a>>; LEVELS_MAX],
     len: usize,
@@ -36,7 +35,7 @@ impl<'a> Path<'a> {
 }
 
 impl Index {
-    /// Under the tree lock, so no node is freed meanwhile.
+    /// Under the tree lock.
     pub(super) fn node(&self, link: Link) -> Option<Node<'_>> {
         (!link.is_none()).then(|| self.nodes.get(link).expect("I-TREE: a link names a live node"))
     }
@@ -46,7 +45,7 @@ impl Index {
         self.node(Link::from_bits(self.root.load(Ordering::Relaxed)))
     }
 
-    /// The way to a key, and its end: the key's leaf, a node that the key does not belong below, or none.
+    /// The way to a key, and its end: its leaf, a node that it does not belong below, or none.
     fn descend(&self, key: u64) -> (Path<'_>, Option<Node<'_>>) {
         let mut path = Path { nodes: [None; LEVELS_MAX], len: 0 };
         let mut at = self.top();
@@ -60,7 +59,7 @@ impl Index {
         (path, at)
     }
 
-    /// Links the last node of the way to `key`, or the root, to `link`.
+    /// Without a parent, sets the root.
     fn set(&self, parent: Option<Node<'_>>, key: u64, link: Link) {
         match parent {
             Some(parent) => parent.set_child(slot(key, parent.level), link),
@@ -79,7 +78,7 @@ impl Index {
             self.set(path.last(), key, leaf.link);
             return Ok(leaf);
         };
-        // A node above both takes this one's place, at the lowest level that fits.
+        // A node above both takes its place, at the lowest level that fits.
         let shared = |level: u32| {
             let steps = NODE_BITS * (level - other.level);
             prefix(key, level) == other.base.checked_shr(steps).unwrap_or(0)
@@ -91,7 +90,7 @@ impl Index {
         })?;
         let other_slot = slot(first_key(other.base, other.level, 0), level);
         fork.set_child(other_slot, other.link);
-        // As told: a thread that has yet to tell of a change finds the difference here.
+        // As told: a thread that has yet to tell finds the difference.
         let told = match path.last() {
             Some(parent) => parent.droppable() >> slot(key, parent.level) & 1 == 1,
             None => other.droppable() != 0,
@@ -129,7 +128,7 @@ impl Index {
         }
     }
 
-    /// Tells the nodes above whether the leaf has a droppable word. The key's shard lock keeps that true.
+    /// Tells the nodes above whether the leaf has droppable words. The shard lock keeps it true.
     #[cold]
     pub(super) fn tell_droppable(&self, key: u64, on: bool) {
         let _tree = self.tree.lock();

@@ -1,5 +1,4 @@
-//! The next key that is used, or that eviction can free. A walk follows the bits of the nodes under the tree lock, so
-//! a step costs the levels of the tree.
+//! The next key that is used, or that eviction can free. A walk follows the nodes' bits under the tree lock.
 
 use super::{
     Found, Index,
@@ -34,7 +33,6 @@ impl Index {
         self.next(from, Want::Used).map(|(key, found)| (key, found.word))
     }
 
-    /// The first key from `from` on whose word names an object.
     pub(crate) fn next_droppable(&self, from: u64) -> Option<(u64, Found<'_>)> {
         debug_assert!(self.tracks_droppable, "an index of an ephemeral space");
         self.next(from, Want::Droppable)
@@ -60,7 +58,7 @@ impl Index {
             } else if bits != 0 {
                 (later[depth], depth) = ((Some(at), bits), depth + 1);
             }
-            // The next child of this node, or of the lowest one above that has one.
+            // Of this node, or the lowest above with a child left.
             let (parent, bits) = loop {
                 depth = depth.checked_sub(1)?;
                 if let (Some(parent), bits @ 1..) = later[depth] {

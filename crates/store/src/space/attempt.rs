@@ -1,8 +1,7 @@
 //! The attempts of a put, the room made between them, and the error of a refusal.
 //!
 //! An overwrite that needs no more than the old object may use the overwrite reserve. Otherwise the store makes room,
-//! harder each round, and tries again, at most 8 times. While the accept threshold is closed, it refuses new pages
-//! and makes no room for overwrites.
+//! at most 8 times. While the accept threshold is closed, it refuses new pages and makes no room for overwrites.
 
 use pagefold_frame::ReserveAccess;
 
@@ -22,7 +21,7 @@ pub(super) struct Need {
     pub(super) room_bytes: u64,
     /// Bytes of the stored object.
     pub(super) object: usize,
-    /// Whether pages may be dropped for it.
+    /// May pages be dropped?
     pub(super) drops: bool,
 }
 
@@ -35,7 +34,7 @@ impl Need {
         Self { key, expected, room_bytes: object as u64, object, drops: true }
     }
 
-    /// For a word without an object; the index may need a node.
+    /// The index may need a node.
     pub(super) fn of_word(key: u64, expected: Expected) -> Self {
         Self { room_bytes: PAGE_BYTES as u64, ..Self::new(key, expected, 0) }
     }
@@ -50,7 +49,7 @@ pub(super) enum Retry {
 }
 
 impl Space {
-    /// Calls `attempt` and makes room, a bounded number of times, as long as the key has what is expected.
+    /// Calls `attempt`, and makes room between calls.
     pub(super) fn with_room<R>(
         &self,
         need: Need,
@@ -121,8 +120,7 @@ impl Space {
         old.holds_memory() && need.object <= self.store().object_len(old)
     }
 
-    /// The error of a refused put; an ephemeral space first drops the old value. `was_new`: the key was empty when
-    /// the put began.
+    /// An ephemeral space first drops the old value. `was_new`: the key was empty when the put began.
     fn full(&self, need: Need, limit: ReachedLimit, was_new: bool) -> PutIfError {
         let (space, key) = (self.state(), need.key);
         let there = space.index.load(key);

@@ -1,5 +1,5 @@
-//! Pages and values out. A get loads the word and decodes its object. If another thread replaced the object
-//! meanwhile, the handle is stale, and the get starts over. Gets take no lock.
+//! Pages and values out, without a lock. When another thread replaced the object meanwhile, its handle is stale, and
+//! the get starts over.
 
 use std::time::Instant;
 
@@ -48,8 +48,8 @@ impl Space {
     /// [`GetError`].
     ///
     /// # Concurrency
-    /// Allocates nothing. Waits for a write or move of the object, or a decoder; never for a queue of puts. Starts
-    /// over when a put replaces the page meanwhile.
+    /// Allocates nothing. Waits for a write or move of the object, or a decoder. Starts over when the page is
+    /// replaced.
     pub fn get(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
         self.get_into(key, page)
     }
@@ -60,14 +60,12 @@ impl Space {
     /// [`TryGetError`]. After [`TryGetError::WouldBlock`] the content of `page` is unspecified.
     ///
     /// # Concurrency
-    /// Async-signal-safe: no lock, allocation or waiting; a bounded number of steps. It may interrupt any method of
-    /// the store in its thread.
+    /// Async-signal-safe: no lock, allocation or waiting; bounded steps. May interrupt any method of the store.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
         self.try_read(key, PAGE_BYTES, |entry| self.store().read(entry, page, Wait::Never))
     }
 
-    /// Reads by `attempt`, which never waits, at most [`ROUNDS`] times. `given`: the destination's length, for the
-    /// error.
+    /// As [`read`](Self::read), at most [`ROUNDS`] times.
     fn try_read<R>(
         &self,
         key: u64,
@@ -101,7 +99,7 @@ impl Space {
         Err(TryGetError::WouldBlock)
     }
 
-    /// Reads by `attempt`, again whenever the object is replaced meanwhile; also returns the word.
+    /// Reads by `attempt`, again if the object is replaced. `given`: the destination's length.
     fn read<R>(
         &self,
         key: u64,
@@ -161,7 +159,6 @@ impl Space {
         self.get_value(key, &mut Room::Grows(value, 0)).map(|(_, word)| word)
     }
 
-    /// Writes the value to `buffer` from `start` on; its length.
     pub(super) fn append_value(
         &self,
         key: u64,
@@ -177,8 +174,7 @@ impl Space {
     /// [`GetError`]; `WrongLength` when the buffer is too short.
     ///
     /// # Concurrency
-    /// As [`get`](Self::get), but allocates to gather a compressed value that takes more than a page, in several
-    /// pieces.
+    /// As [`get`](Self::get), but may allocate for a compressed value of more than a page.
     pub fn get_bytes_into(&self, key: u64, buffer: &mut [u8]) -> Result<usize, GetError> {
         self.get_value(key, &mut Room::Fixed(buffer)).map(|(len, _)| len)
     }
@@ -214,7 +210,6 @@ impl Space {
         pages.into_iter().map(|(key, page)| self.get(key, page)).collect()
     }
 
-    /// The error for a key without an entry.
     pub(super) fn absent(&self) -> GetError {
         if self.state().index.is_closed() {
             return GetError::Key(crate::KeyError::Dropped);
@@ -232,7 +227,7 @@ impl Space {
     }
 }
 
-/// Another thread replaced the object meanwhile, so there is progress.
+/// After another thread made progress.
 pub(super) fn look_again() {
     #[cfg(loom)]
     sync::yield_now();

@@ -22,8 +22,8 @@ impl Space {
     /// A step per used key.
     ///
     /// # Concurrency
-    /// Locks nothing between steps, so the loop may put and remove. A key used throughout is seen once, one put or
-    /// removed meanwhile at most once. An ephemeral space may drop a seen key. Ends when the space is dropped.
+    /// Locks nothing between steps. A key used throughout is seen once, one put or removed meanwhile at most once.
+    /// Ends when the space is dropped.
     ///
     /// # Examples
     /// ```

@@ -27,12 +27,12 @@ use crate::{
 
 /// A part of a [`Store`](crate::Store): keys from 0 up, each with a page, a value, or nothing.
 ///
-/// Clones are cheap and share the space. Dropping the last one drops the space, as
-/// [`Store::drop_space`](crate::Store::drop_space) does, unless it was made to [`keep`](crate::SpaceConfig::keep).
+/// Clones share the space. Dropping the last one drops the space, unless it was made to
+/// [`keep`](crate::SpaceConfig::keep).
 ///
 /// # Concurrency
-/// Shared by reference. [`try_get`](Self::try_get) never waits and suits signal handlers. Gets take no lock; puts
-/// take one of 16 to exchange an index word, never while a codec runs or user memory is read.
+/// Gets take no lock; puts take one of 16 to exchange an index word, never while a codec runs or user memory is read.
+/// [`try_get`](Self::try_get) suits signal handlers.
 ///
 /// # Examples
 /// ```
@@ -71,7 +71,6 @@ impl Space {
         Self { handle: SpaceHandle::new(store, state) }
     }
 
-    /// A handle of a listed space that lives.
     pub(crate) fn of(store: &Arc<StoreHandle>, state: &Arc<SpaceState>) -> Option<Self> {
         let space = Self { handle: SpaceHandle::of(store, state)? };
         (!state.index.is_closed()).then_some(space)
@@ -127,8 +126,7 @@ impl Space {
         Ok(!self.state().index.load(key).is_empty())
     }
 
-    /// Changes the limit on the bytes of the space's objects. What exceeds it stays until it is removed, overwritten,
-    /// or dropped for a later put (ephemeral).
+    /// Changes the limit on bytes of objects. Objects above it stay until they are removed, overwritten or evicted.
     pub fn set_limit(&self, bytes: u64) {
         self.state().set_limit(bytes);
     }
@@ -139,21 +137,20 @@ impl Space {
         self.state().stats()
     }
 
-    /// Begins an operation on a key; dropping the guard ends it.
+    /// Dropping the guard ends the operation.
     #[inline]
     fn begin(&self, key: u64) -> Result<(u64, Entered<'_>), KeyError> {
         let operation = self.store().enter()?;
         Ok((self.key(key)?, operation))
     }
 
-    /// As [`begin`](Self::begin), without waiting: `None` during a validation or fork.
+    /// `None` while no operation may run.
     #[inline]
     fn try_begin(&self, key: u64) -> Result<Option<(u64, Entered<'_>)>, KeyError> {
         let Some(operation) = self.store().try_enter()? else { return Ok(None) };
         Ok(Some((self.key(key)?, operation)))
     }
 
-    /// Checks that the space lives and has the key.
     #[inline]
     fn key(&self, key: u64) -> Result<u64, KeyError> {
         let index = &self.state().index;

@@ -1,5 +1,5 @@
-//! Pages and values in: encode -> `pool.store` -> exchange the index word -> free the old object. A same-filled page
-//! is a word without an object.
+//! Pages and values in: encode, store, exchange the index word, free the old object. A same-filled page needs no
+//! object.
 //!
 //! A refused put changes nothing, except that an ephemeral space drops the old value.
 
@@ -22,19 +22,17 @@ use crate::{
     word::{Entry, Short, Word},
 };
 
-/// How often a put tries again because handles came back.
 const RECYCLES: usize = 3;
 
 impl Space {
-    /// Puts a page under a key, atomically: a get meanwhile finds the old page or the new one, and only the new one
-    /// after `Ok`.
+    /// Puts a page under a key, atomically: a get finds the old page or the new one.
     ///
     /// # Errors
-    /// [`PutError`]. After [`Full`](PutError::Full) a persistent space has the old value (see
-    /// [`put_or_remove`](Self::put_or_remove)), an ephemeral one dropped it.
+    /// [`PutError`]. After [`Full`](PutError::Full) a persistent space has the old value, an ephemeral one dropped
+    /// it.
     ///
     /// # Concurrency
-    /// May drop pages, compact, and wait for encoders; not for signal handlers.
+    /// May evict, compact and wait; not for signal handlers.
     pub fn put(&self, key: u64, page: &Page) -> Result<(), PutError> {
         let outcome = self.put_page(key, page, Expected::Anything);
         outcome.map(drop).map_err(PutIfError::unconditional)
@@ -49,7 +47,7 @@ impl Space {
         self.with_handles(|| self.put_page_once(key, page, expected))
     }
 
-    /// Puts, again whenever the store was full and retired handles came back.
+    /// Tries again when retired handles came back.
     fn with_handles(
         &self,
         put: impl Fn() -> Result<Version, PutIfError>,
@@ -105,7 +103,7 @@ impl Space {
         self.put(key, page)
     }
 
-    /// As [`put`](Self::put), but a refusal drops the old value, so that no thread reads stale data.
+    /// As [`put`](Self::put), but a refusal drops the old value.
     ///
     /// # Errors
     /// As [`put`](Self::put); after [`Full`](PutError::Full) the key is empty.
@@ -123,10 +121,10 @@ impl Space {
     /// Puts a value of 0 bytes to 64 KiB under a key. A value of 4096 bytes is a page.
     ///
     /// # Errors
-    /// [`PutError`]; `TooLong` when the value, compressed if that helps, exceeds the allocator's longest object.
+    /// [`PutError`]; `TooLong` when the encoded value exceeds the allocator's longest object.
     ///
     /// # Concurrency
-    /// As [`put`](Self::put). A value longer than a page takes scratch from the heap, charged during the call.
+    /// As [`put`](Self::put). A value longer than a page takes charged scratch from the heap.
     pub fn put_bytes(&self, key: u64, value: &[u8]) -> Result<(), PutError> {
         let outcome = self.put_value(key, value, Expected::Anything);
         outcome.map(drop).map_err(PutIfError::unconditional)
@@ -190,10 +188,9 @@ impl Space {
         PutError::TooLong { len, max }
     }
 
-    /// Charges scratch for the time of the call.
     fn put_long(&self, key: u64, value: &[u8], expected: Expected) -> Result<Word, PutIfError> {
         let (store, encoder) = (self.store(), &self.store().encoder);
-        // No object is as long, so this gives less than it takes.
+        // Longer than any object: not for the overwrite reserve.
         let need =
             Need { room_bytes: SCRATCH_BYTES as u64, ..Need::new(key, expected, usize::MAX) };
         self.with_room(need, |_| store.charge_long().map_err(|_| Retry::Room))?;
@@ -203,8 +200,7 @@ impl Space {
             let object = encoder.encode_long(value, &mut scratch);
             return self.put_object(Need::of(key, expected, object), object);
         }
-        // No room for own scratch: use the store's. Meanwhile the put drops no page, because a listener may put a
-        // long value too.
+        // The store's scratch. Drops no page, because a listener may put a long value too.
         encoder.scratch().acquire().with(|scratch| {
             let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
             let object = encoder.encode_long(value, &mut scratch[..scratch_bytes]);

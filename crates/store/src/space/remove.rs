@@ -19,7 +19,7 @@ impl Space {
         loop {
             let word = self.state().index.load(key);
             if word.is_empty() {
-                // For the error and its count.
+                // Counts the miss.
                 return self.get(key, page);
             }
             match self.store().read(word.entry(), page, Wait::Allowed) {
@@ -49,7 +49,7 @@ impl Space {
         Ok(self.store().remove(self.state(), key, Count::Removed))
     }
 
-    /// Removes a range of keys, which may pass the capacity; returns how many were used.
+    /// Removes a range of keys; returns how many were used.
     ///
     /// # Errors
     /// [`KeyError::Dropped`].

@@ -4,7 +4,7 @@ use super::Space;
 use crate::KeyError;
 
 impl Space {
-    /// Changes the number of keys. Removes entries beyond, without reports to a listener, and returns how many.
+    /// Changes the number of keys; removes entries beyond, without reports to a listener, and returns how many.
     ///
     /// # Errors
     /// [`KeyError::Dropped`].
@@ -14,7 +14,7 @@ impl Space {
     ///
     /// # Concurrency
     /// A put beyond meanwhile is removed, or refused with [`Beyond`](crate::KeyError::Beyond). Calls run one after
-    /// the other, so what is put after a space grew again stays.
+    /// the other.
     ///
     /// # Examples
     /// ```

@@ -48,8 +48,8 @@ impl Space {
     /// Puts a page if the key still has that version, atomically; returns the new version.
     ///
     /// # Errors
-    /// [`PutIfError::Conflict`] when the key has another version, or none; that stays. Otherwise as
-    /// [`put`](Self::put). Making room may drop the very page to replace, which is a conflict.
+    /// [`PutIfError::Conflict`] when the key has another version, or none; also when making room dropped the page.
+    /// Otherwise as [`put`](Self::put).
     ///
     /// # Concurrency
     /// As [`put`](Self::put). Of several puts by one version, one is accepted.
@@ -73,7 +73,7 @@ impl Space {
     /// Puts a page if the key is empty, atomically; returns its version.
     ///
     /// # Errors
-    /// [`PutIfError::Conflict`] when the key is used; its value stays. Otherwise as [`put`](Self::put).
+    /// [`PutIfError::Conflict`] when the key is used. Otherwise as [`put`](Self::put).
     ///
     /// # Examples
     /// ```
@@ -116,19 +116,18 @@ impl Space {
     }
 
     /// Changes a page atomically: gets it, calls `f`, puts the result if the page is unchanged, and otherwise starts
-    /// over. `false` when there is no page.
+    /// over with the current page. `false` when there is no page.
     ///
-    /// `f` may be called more than once, each time with the current page.
     ///
     /// # Errors
     /// [`UpdateError`]. The page is then unchanged, except after [`Full`](PutError::Full) in an ephemeral space.
     ///
     /// # Panics
-    /// When `f` does; nothing is changed then.
+    /// When `f` does; the page is then unchanged.
     ///
     /// # Concurrency
-    /// `f` runs without a lock and may use the store. An ephemeral space may drop the page before the put, even to
-    /// make room for it: then `false`.
+    /// `f` runs without a lock and may use the store. An ephemeral space may drop the page before the put: then
+    /// `false`.
     ///
     /// # Examples
     /// ```
@@ -194,7 +193,6 @@ impl From<PutIfError> for Stopped {
     }
 }
 
-/// Attempts until there is no conflict.
 fn updated(mut attempt: impl FnMut() -> Result<Version, Stopped>) -> Result<bool, UpdateError> {
     loop {
         match attempt() {

@@ -77,9 +77,9 @@ impl Space {
     /// As [`get_bytes_into`](Self::get_bytes_into), without waiting.
     ///
     /// # Errors
-    /// [`TryGetError`]; `WrongLength` when the buffer is too short. A compressed value that takes more than 4096
-    /// bytes, in several pieces, is always [`WouldBlock`](TryGetError::WouldBlock): gathering it would allocate
-    /// (never with `nbud`). After an error the content of the buffer is unspecified.
+    /// [`TryGetError`]; `WrongLength` when the buffer is too short. Always [`WouldBlock`](TryGetError::WouldBlock)
+    /// for a compressed value of more than 4096 bytes in several pieces. After an error the buffer's content is
+    /// unspecified.
     ///
     /// # Concurrency
     /// Async-signal-safe, as [`try_get`](Self::try_get).
@@ -100,7 +100,7 @@ impl Space {
         self.try_get_value(key, buffer)
     }
 
-    /// Appends the value under a key to a buffer; returns its length. Allocates only beyond the buffer's capacity.
+    /// Appends the value under a key to a buffer; returns its length.
     ///
     /// # Errors
     /// [`GetError`], never `WrongLength`; the buffer is then unchanged.
@@ -126,7 +126,7 @@ impl Space {
         outcome
     }
 
-    /// Calls `f` with a copy of the value under a key, on the stack up to 4096 bytes, and returns its result.
+    /// Calls `f` with a copy of the value under a key.
     ///
     /// # Errors
     /// [`GetError`], never `WrongLength`; `f` is then not called.
@@ -135,7 +135,7 @@ impl Space {
     /// When `f` does.
     ///
     /// # Concurrency
-    /// As [`get_bytes`](Self::get_bytes). `f` is called once, without a lock, and may use the store.
+    /// `f` runs without a lock and may use the store.
     ///
     /// # Examples
     /// ```

@@ -1,19 +1,18 @@
 //! Versions: which put made what is under a key.
 //!
-//! A version is the index word without its mark, and the store's epoch. A word names one object for ever (I-WORD),
-//! until the store reuses retired handles; it raises its epoch before, so older versions match nothing. Therefore
-//! read the epoch *before* loading the word, and compare it *after* loading the word to replace.
+//! A version is the index word without its mark, and the store's epoch, which the store raises before it reuses
+//! retired handles: older versions then match nothing. Read the epoch *before* loading the word; compare it *after*
+//! loading the word to replace.
 
 use crate::{state::StoreState, word::Word};
 
 /// The put that made what is under a key: from [`Space::get_versioned`](crate::Space::get_versioned), for
 /// [`Space::put_if`](crate::Space::put_if).
 ///
-/// Means something only for its key, in its store, in this run of the program. Two puts of a page of one repeated
-/// 8-byte word, or of an empty value, are the same version.
+/// Valid for its key, in its store, while the program runs. Two puts of one same-filled page, or of an empty value,
+/// are the same version.
 ///
-/// A conflict means *look again*, not that another thread put: the store may have reused its handles, or changed the
-/// page's form.
+/// A conflict means *look again*: the store may have reused its handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version {
     pub(super) word: u64,

@@ -1,7 +1,7 @@
 //! The accept threshold. Without it, a full store pays for compaction with each page that it then refuses.
 //!
 //! It closes when a put ends in `Full` above the store's share of the limit. It opens again when one of these holds:
-//! - persistent objects take less than that share of what they took;
+//! - persistent objects take less than that share of their former bytes;
 //! - the store uses less than that share of the limit, which may be raised;
 //! - an ephemeral space holds objects: these never keep a persistent page out.
 

@@ -29,7 +29,7 @@ impl Drop for StoreHandle {
         }
         let Some(shrinker) = self.thread.take() else { return };
         if self.state.wakeup.is_forked() {
-            // The thread lives in the parent, and its share of the state never ends here: return free memory.
+            // The thread lives in the parent and never ends here: return free memory.
             mem::forget(shrinker);
             if let Ok(_operation) = self.state.enter() {
                 self.state.trim();
@@ -37,7 +37,7 @@ impl Drop for StoreHandle {
             return;
         }
         self.state.wakeup.stop();
-        // A limit source runs in that thread, and may hold the last handle of a space.
+        // A limit source in that thread may drop the last handle.
         if shrinker.thread().id() != thread::current().id() {
             // The panic hook has reported a panic.
             let _ = shrinker.join();

@@ -46,7 +46,7 @@ impl Parts {
         let first = pool.store(&[0]).map_err(|_| too_small(fixed))?;
         pool.free(first).expect("no other thread knows the handle");
         let stats = pool.stats();
-        // Address space for an index that fills the limit, or less if refused.
+        // Address space, or less if refused.
         let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
             .into_iter()
             .map(|bytes| Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX)))

@@ -1,6 +1,6 @@
-//! Takes retired handles back at a moment without operations, when only index words and versions hold handles.
+//! Reuses retired handles, without operations under way: then only index words and versions hold handles.
 //!
-//! The epoch, a part of every version, rises before: so no older version matches a word with a reused handle.
+//! The epoch rises before, so no older version matches.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -27,7 +27,7 @@ impl StoreState {
         }
     }
 
-    /// Recycles if due. Returns whether any thread did since the epoch `since`. Not for use inside an operation.
+    /// Whether any thread recycled since epoch `since`. Not inside an operation.
     pub(crate) fn recycle_handles(&self, since: u64) -> bool {
         let is_due = || self.wants_handles.load(Ordering::Relaxed) && self.epoch() == since;
         if !is_due() {

@@ -1,5 +1,4 @@
-//! Makes room by compaction, eviction and trimming, for puts at the limit, the shrinker and `Store::shrink`. Bounded
-//! pieces, no lock between them.
+//! Makes room by compaction, eviction and trimming, in bounded pieces, without a lock between them.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,7 +17,7 @@ use crate::{
 
 /// Bytes moved per piece of compaction.
 pub(crate) const COMPACT_BYTES: usize = 256 << 10;
-/// Least bytes per piece of eviction: those of a span, to free whole frames.
+/// Least bytes per eviction: a span's, to free whole frames.
 const EVICT_BYTES: u64 = 16 << 10;
 /// Choices without a page after which an order counts as failed.
 const FRUITLESS: u32 = 8;
@@ -27,19 +26,19 @@ const FRUITLESS: u32 = 8;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShrinkReport {
-    /// Fewer charged frames of 4 KiB than before. Other threads' puts meanwhile reduce it.
+    /// Frames of 4 KiB returned, less those charged meanwhile.
     pub frames: u64,
     /// Pages and values of ephemeral spaces that it dropped.
     pub evicted: u64,
 }
 
 impl StoreState {
-    /// Does a piece of work for a put of `bytes`, harder each round; `false` when nothing is left to try.
+    /// Works harder each round; `false` when nothing is left to try.
     pub(crate) fn make_room(&self, space: &SpaceState, bytes: u64, round: u32) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         self.wakeup.notify();
         let mut won = false;
-        // Compaction loses nothing, eviction does: the first round only compacts, if that promises anything.
+        // The first round only compacts, if that promises anything.
         if round > 0 || space.kind == SpaceKind::Ephemeral && !self.is_worth_compacting() {
             let wanted = (2 * bytes).max(EVICT_BYTES) << round.min(4);
             won |= self.evict_anywhere(wanted) > 0;
@@ -74,7 +73,7 @@ impl StoreState {
         report
     }
 
-    /// Drops pages of a space until `bytes` of objects are gone, or no page is left; returns the bytes dropped.
+    /// Until `bytes` of objects are gone, or no page is left; returns the bytes dropped.
     pub(crate) fn evict_from(&self, space: &SpaceState, bytes: u64) -> u64 {
         let (mut gone, mut fruitless) = (0, 0);
         while gone < bytes {
@@ -153,7 +152,7 @@ impl StoreState {
         self.pool.trim();
     }
 
-    /// Returns about `bytes` to the system: free memory, then by compaction, then by eviction.
+    /// Frees about `bytes`: free memory, then compaction, then eviction.
     pub(crate) fn shrink(&self, bytes: usize) -> ShrinkReport {
         let before = self.memory.used();
         let goal = before.saturating_sub(bytes.div_ceil(FRAME_BYTES));
@@ -177,7 +176,7 @@ impl StoreState {
 
     /// Drops ephemeral pages if a lower limit needs that.
     pub(crate) fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
-        // Meanwhile puts stay within the lower limit, not to fill what this thread empties.
+        // Puts must not fill what this thread empties.
         self.set_target(bytes / FRAME_BYTES);
         let outcome = self.lower_until(bytes);
         self.set_target(self.memory.limit());
@@ -205,8 +204,7 @@ impl StoreState {
         }
     }
 
-    /// A piece of the shrinker's work; whether another may free more. Drops pages only when compaction and free
-    /// memory do not suffice.
+    /// Whether another step may free more. Drops pages only when compaction and free memory do not suffice.
     pub(crate) fn shrink_step(&self) -> bool {
         if !self.is_above_low() {
             return false;

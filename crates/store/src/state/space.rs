@@ -80,8 +80,7 @@ impl SpaceState {
         self.limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Counts `new` bytes in place of `old`, if within the limit. Leaves subtraction to
-    /// [`count_shrunk`](Self::count_shrunk).
+    /// Counts growth if within the limit; [`count_shrunk`](Self::count_shrunk) subtracts.
     pub(crate) fn admit(&self, new: u64, old: u64) -> bool {
         let more = new.saturating_sub(old);
         more == 0
@@ -115,7 +114,7 @@ impl SpaceState {
         self.counters.sub(Count::Objects, entry.counted_bytes());
     }
 
-    /// Both at once, without changing a count when both are of one kind.
+    /// Both at once.
     pub(crate) fn note_exchange(
         &self,
         new: Entry,
@@ -173,7 +172,6 @@ fn counted_as(entry: Entry) -> Option<Count> {
 }
 
 impl SpaceState {
-    /// Whether replacing `old` by `new` bytes would pass the limit.
     pub(crate) fn is_over(&self, new: u64, old: Word) -> bool {
         let more = new.saturating_sub(old.entry().counted_bytes());
         more > 0 && self.used().saturating_add(more) > self.limit()

@@ -1,5 +1,4 @@
-//! The state of a store. No lock is held while a codec runs, an object is stored, or a callback is called. The list
-//! of spaces is locked only to copy or change it.
+//! The state of a store. No lock is held while a codec runs, an object is stored, or a callback is called.
 
 use std::sync::{
     Arc,

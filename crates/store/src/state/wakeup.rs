@@ -18,7 +18,7 @@ fn fork_generation() -> u64 {
 
 #[derive(Debug, Default)]
 pub(crate) struct Wakeup {
-    /// A put asked for work since the last round. Outside of the lock, so that a put pays for one load.
+    /// Since the last round. A put pays for one load.
     asked: AtomicBool,
     stopped: AtomicBool,
     running: AtomicBool,
@@ -70,7 +70,7 @@ impl Wakeup {
         self.running.load(Ordering::Relaxed) && !self.is_forked()
     }
 
-    /// Whether this process was forked after the start: it has no such thread, and `lock` may stay locked for ever.
+    /// A forked process has no such thread, and `lock` may stay locked for ever.
     pub(crate) fn is_forked(&self) -> bool {
         self.generation.load(Ordering::Relaxed) != fork_generation()
     }
