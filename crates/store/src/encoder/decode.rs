@@ -9,21 +9,17 @@ use crate::{
     word::{Entry, Short},
 };
 
-/// Whether a read may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// It waits for a writer of the object, or for a codec context.
     Allowed,
-    /// It returns [`ReadError::WouldBlock`] instead.
     Never,
 }
 
-/// Why an object was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadError {
-    /// The object is gone: another thread replaced or removed it, and changed the index.
+    /// Another thread replaced or removed the object.
     Stale,
-    /// The value has this length, and the destination another.
+    /// The value's length is not the destination's.
     Length(usize),
     Corrupt,
     /// Only with [`Wait::Never`].
@@ -46,7 +42,7 @@ impl From<CodecError> for ReadError {
 }
 
 impl Encoder {
-    /// Reads the page or value of an entry into a destination of exactly its length.
+    /// `into` must have the entry's length.
     pub(crate) fn read(
         &self,
         objects: &Objects<'_>,
@@ -103,7 +99,7 @@ impl Encoder {
                     None if slices.len() <= PAGE_BYTES => self.gathered(slices, wait, |bytes| {
                         self.decompress(&bytes[PREFIX..], into, wait)
                     })?,
-                    // Gathering it would allocate; see `Space::try_get_bytes`.
+                    // Gathering would allocate; see `Space::try_get_bytes`.
                     None if wait == Wait::Never => return Err(ReadError::WouldBlock),
                     None => {
                         let mut bytes = vec![0; slices.len()];
@@ -116,7 +112,6 @@ impl Encoder {
         }
     }
 
-    /// The length of the page or value of an entry.
     pub(crate) fn len(
         &self,
         objects: &Objects<'_>,
@@ -160,7 +155,6 @@ impl Encoder {
     }
 }
 
-/// The length in the prefix of a compressed value.
 fn prefixed_len(slices: Slices<'_>) -> Result<usize, ReadError> {
     let mut bytes = slices.parts().iter().flat_map(|part| part.iter().copied());
     match (bytes.next(), bytes.next()) {
@@ -169,7 +163,6 @@ fn prefixed_len(slices: Slices<'_>) -> Result<usize, ReadError> {
     }
 }
 
-/// Reads objects by their short handles.
 pub(crate) struct Objects<'a> {
     pub(crate) pool: &'a dyn Pool,
     pub(crate) pool_id: PoolId,

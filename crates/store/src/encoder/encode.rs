@@ -1,11 +1,7 @@
-//! From a page or a value to an object.
+//! From a page or a value to an object, by way of the thread's output, in the put's buffer.
 //!
-//! ```text
-//!  user memory -> copy in the put's buffer -> codec -> output of the thread -> back into the buffer
-//! ```
-//! The caller owns the buffer that holds the object, so an object outlives the call of the codec, and the encoder is free
-//! again when `encode_page` or `encode_value` returns. A put that makes room for its object calls listeners and eviction
-//! orders of the program, which may put in turn; it must not hold anything that such a put could wait for.
+//! The caller owns the buffer: a put that makes room calls listeners, which may put too, so it must hold nothing that
+//! they wait for. Decision 0056.
 
 use std::cell::RefCell;
 
@@ -20,16 +16,14 @@ use crate::{
     word::CodecId,
 };
 
-/// The longest compressed form of a page that is kept.
+/// Longer output is discarded.
 const OUTPUT_BYTES: usize = accept_len(PAGE_BYTES);
 
 thread_local! {
-    /// What the codec writes for an input of up to a page. Plain memory of the thread, like its stack: filling a buffer on
-    /// the stack with zeros took 3.8 KiB of writes at each put.
+    /// Codec output for up to a page. Zeroing a buffer on the stack wrote 3.8 KiB per put.
     static OUTPUT: RefCell<[u8; OUTPUT_BYTES]> = const { RefCell::new([0; OUTPUT_BYTES]) };
 }
 
-/// Calls `f` with memory for the output of the codec.
 fn with_output<R>(f: impl FnOnce(&mut [u8; OUTPUT_BYTES]) -> R) -> R {
     let mut f = Some(f);
     let done = OUTPUT.try_with(|output| {
@@ -44,7 +38,7 @@ fn with_output<R>(f: impl FnOnce(&mut [u8; OUTPUT_BYTES]) -> R) -> R {
 }
 
 impl Encoder {
-    /// Encodes a page that is not same-filled, in the place of its copy.
+    /// In place; the page is not same-filled.
     pub(crate) fn encode_page<'b>(&self, page: &'b mut Page) -> Object<'b> {
         let compressed = with_output(|output| {
             let len = checked_compress(&*self.codec, page, output)?;
@@ -58,7 +52,7 @@ impl Encoder {
         Object { bytes, encoding, original: PAGE_BYTES }
     }
 
-    /// Encodes a value of 1 to 4095 bytes, in the place of its copy, the first `len` bytes of the buffer.
+    /// In place, a value of 1 to 4095 bytes.
     pub(crate) fn encode_value<'b>(&self, buffer: &'b mut Page, len: usize) -> Object<'b> {
         let accepted = accept_len(len);
         let compressed = (accepted > PREFIX)
@@ -80,7 +74,7 @@ impl Encoder {
         }
     }
 
-    /// Encodes a value of more than a page. `scratch` has twice its length: for a copy of it, and for the output.
+    /// A value of more than a page. `scratch` is twice as long: copy and output.
     pub(crate) fn encode_long<'b>(&self, value: &[u8], scratch: &'b mut [u8]) -> Object<'b> {
         let len = value.len();
         let (input, output) = scratch.split_at_mut(len);
@@ -95,7 +89,6 @@ impl Encoder {
     }
 }
 
-/// The bytes before a compressed value of this length.
 fn prefix(len: usize) -> [u8; PREFIX] {
     u16::try_from(len - 1).expect("at most 64 KiB").to_le_bytes()
 }

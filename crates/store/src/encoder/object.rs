@@ -1,16 +1,16 @@
-//! An encoded object: its bytes, and the index entry that names it once it is stored.
+//! An encoded object: its bytes and its index entry.
 
 use crate::{
     page::PAGE_BYTES,
     word::{CodecId, Entry, Short, page_len, value_len},
 };
 
-/// An object to store. Its bytes are a copy, never user memory.
+/// Its bytes are a copy, never user memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Object<'a> {
     pub(crate) bytes: &'a [u8],
     pub(super) encoding: Encoding,
-    /// The length of the page or value that it stands for.
+    /// Bytes of the page or value.
     pub(crate) original: usize,
 }
 
@@ -23,12 +23,11 @@ pub(super) enum Encoding {
 }
 
 impl Object<'_> {
-    /// A page of one repeated word that does not fit an index word.
+    /// One repeated word that does not fit an index word.
     pub(crate) fn pattern(bytes: &[u8; 8]) -> Object<'_> {
         Object { bytes, encoding: Encoding::Pattern, original: PAGE_BYTES }
     }
 
-    /// The index entry of the object when it is stored at `at`.
     pub(crate) fn entry(&self, at: Short) -> Entry {
         match self.encoding {
             Encoding::Pattern => Entry::Pattern(at),

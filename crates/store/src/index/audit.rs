@@ -1,4 +1,4 @@
-//! Whether an index is what its invariants say, while no other thread changes it.
+//! Checks the invariants of an index, while no other thread changes it.
 
 use super::{
     Index,
@@ -7,7 +7,7 @@ use super::{
 use crate::word::Word;
 
 impl Index {
-    /// Walks every node: how many there are, or what is wrong.
+    /// The number of nodes, or a broken invariant.
     pub(crate) fn audit(&self) -> Result<usize, String> {
         let _tree = self.tree.lock();
         self.top().map_or(Ok(0), |top| self.audit_node(&top))

@@ -1,26 +1,13 @@
-//! The index of a space: a word a key, in a tree of nodes that holds what is used and nothing else.
+//! The index of a space: one word per key, in a tree of 64-word nodes. An inner node has at least two children.
 //!
-//! ```text
-//!  root -> inner node -> leaf     64 words a node, of the store's `Nodes`
-//!             '-------> leaf      an inner node has at least two children: chains of single ones are left out
-//! ```
-//! | module | holds |
-//! |---|---|
-//! | `nodes` | nodes: made, freed, and read without a lock |
-//! | `tree` | leaves in and out, and what inner nodes know of them |
-//! | `walk` | the next key that is used, or that eviction can free |
-//! | `audit` | whether all of it is true |
+//! - Under the *shard lock* of its leaf, a thread changes a word, except for its mark. The thread that takes a word
+//!   out frees its object (I-WORD).
+//! - Under the *tree lock* it adds or frees nodes, for a leaf under its shard lock too. A leaf goes with its last
+//!   word (I-TREE).
+//! - A reader takes no lock. After each word it checks the node's stamp (I-STAMP), and starts over if it changed.
+//! - Marks are advice; a late one may fail or mark another page.
 //!
-//! # Protocol
-//! - An index word changes under the *shard lock* of its leaf, except for its mark. The thread that takes a word out owns
-//!   what it named, and frees the object (I-WORD). So a get beside a put finds the old object or the new one, or a stale
-//!   handle, and then looks again.
-//! - A leaf comes and goes under its shard lock and the *tree lock*, inner nodes under the tree lock. A leaf goes with
-//!   its last word (I-TREE).
-//! - Readers take no lock. They check after each word that the node was still the one they meant (I-STAMP), and start
-//!   over if not. A mark that comes late fails, or marks another page of one repeated word: it is advice.
-//!
-//! The cost of put, get, remove and eviction depends on the number of levels, at most 11, and not on the highest key.
+//! All cost the levels of the tree, at most 11.
 
 mod audit;
 mod nodes;
@@ -38,40 +25,30 @@ use pagefold_sys::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Padded};
 
 use crate::word::Word;
 
-/// Locks that the leaves of a space are spread over.
 const SHARDS: usize = if cfg!(loom) { 2 } else { 16 };
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Index {
     nodes: Arc<Nodes>,
-    /// The link to the top node.
     root: AtomicU64,
-    /// Keys go from 0 to one less than this.
+    /// Keys are below this.
     pages: AtomicU64,
-    /// The tree lock; see the module.
     tree: Mutex<()>,
     shards: Box<[Padded<Mutex<()>>]>,
-    /// Whether inner nodes know which words can be dropped.
+    /// Whether inner nodes have `droppable` bits.
     tracks_droppable: bool,
-    /// Set when the space is dropped; what is under a shard lock after that finds it set.
+    /// Set when the space is dropped.
     closed: AtomicBool,
 }
 
-/// Why a word was not put under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// The space was closed.
     Closed,
-    /// The space has no such key any more.
     Beyond,
-    /// There is no memory for a node.
     OutOfFrames,
-    /// `admit` said no.
     NotAdmitted,
 }
 
-/// A word as a reader found it, and where.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
     pub(crate) word: Word,
@@ -81,13 +58,12 @@ pub(crate) struct Found<'a> {
 impl Found<'_> {
     const NOTHING: Self = Self { word: Word::EMPTY, cell: None };
 
-    /// Notes that the page was read. Writes only if that was not noted yet.
+    /// Writes only if unmarked.
     #[inline]
     pub(crate) fn mark(self) {
         self.change_mark(!self.word.is_referenced(), self.word.referenced());
     }
 
-    /// Clears the mark.
     pub(crate) fn unmark(self) {
         self.change_mark(self.word.is_referenced(), self.word.unreferenced());
     }
@@ -97,7 +73,7 @@ impl Found<'_> {
         if let Some(cell) = self.cell
             && wanted
         {
-            // ORDERING: Relaxed; the mark is advice to the eviction order. Lost if the word changed.
+            // ORDERING: Relaxed; the mark is advice.
             let _ = cell.compare_exchange(
                 self.word.bits(),
                 to.bits(),
@@ -109,7 +85,6 @@ impl Found<'_> {
 }
 
 impl Index {
-    /// An empty index for `pages` keys; `tracks_droppable` where eviction is to find its way.
     pub(crate) fn new(nodes: &Arc<Nodes>, pages: u64, tracks_droppable: bool) -> Self {
         Self {
             nodes: Arc::clone(nodes),
@@ -122,43 +97,41 @@ impl Index {
         }
     }
 
-    /// Bytes that lie outside of the nodes.
     pub(crate) fn fixed_bytes(&self) -> usize {
         size_of_val(&*self.shards)
     }
 
-    /// Keys go from 0 to one less than this.
+    /// Keys are below this.
     #[inline]
     pub(crate) fn pages(&self) -> u64 {
-        // ORDERING: Relaxed; a number. A put that races with a change of it is decided under its shard lock.
+        // ORDERING: Relaxed; a put that races with a change is decided under its shard lock.
         self.pages.load(Ordering::Relaxed)
     }
 
-    /// Changes how many keys there are. When it returns, no put of a key beyond is under way. What is beyond stays until
-    /// it is taken out.
+    /// Afterwards no put of a key beyond is under way. Entries beyond stay.
     pub(crate) fn set_pages(&self, pages: u64) {
-        // ORDERING: Relaxed; the locks below order it before every later look under one of them.
+        // ORDERING: Relaxed; the locks below order it before later looks under one of them.
         self.pages.store(pages, Ordering::Relaxed);
         self.wait_for_puts();
     }
 
     fn shard(&self, key: u64) -> &Mutex<()> {
-        // Fibonacci hashing, so that leaves at equal distances meet in different shards as well.
+        // Fibonacci hashing spreads leaves at equal distances.
         let mixed = (key >> NODE_BITS).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
         &self.shards[usize::try_from(mixed).expect("8 bits") % self.shards.len()]
     }
 
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        // ORDERING: Acquire; pairs with the Release in `close`. A hint outside of a shard lock; under one it is
-        // exact, because `close` takes every lock once after it stored.
+        // ORDERING: Acquire; pairs with the Release in `close`. A hint outside of a shard lock; exact under one,
+        // because `close` takes every lock after its store.
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Lets no entry be made any more. When it returns, no thread is about to make one.
+    /// Afterwards no thread makes an entry.
     pub(crate) fn close(&self) -> bool {
-        // ORDERING: AcqRel; Release pairs with the Acquire in `is_closed`; Acquire, so that of two callers the
-        // second comes after the first.
+        // ORDERING: AcqRel; Release pairs with the Acquire in `is_closed`. Acquire orders the second of two callers
+        // after the first.
         let was_open = !self.closed.swap(true, Ordering::AcqRel);
         self.wait_for_puts();
         was_open
@@ -170,15 +143,12 @@ impl Index {
         }
     }
 
-    /// What is under a key. A key that was never used, or is beyond the space, has nothing.
     #[inline]
     pub(crate) fn load(&self, key: u64) -> Word {
         self.find(key).word
     }
 
-    /// As [`load`](Self::load), with the place of the word, for its mark.
-    ///
-    /// Lock-free: it starts over only when a node on its way was freed meanwhile.
+    /// Lock-free: starts over only when a node on the way was freed.
     #[inline]
     pub(crate) fn find(&self, key: u64) -> Found<'_> {
         loop {
@@ -188,7 +158,7 @@ impl Index {
         }
     }
 
-    /// As [`find`](Self::find), in a bounded number of steps: `None` when a node on the way was freed meanwhile.
+    /// `None` when a node on the way was freed.
     #[inline]
     pub(crate) fn try_find(&self, key: u64) -> Option<Found<'_>> {
         match self.leaf_of(key)? {
@@ -201,11 +171,11 @@ impl Index {
         }
     }
 
-    /// The leaf that a key belongs to, or `Some(None)` if there was none at some moment of the call; `None` when a node
-    /// was freed on the way. With the key's shard lock held the leaf stays. (I-TREE)
+    /// `Some(None)` if there was no leaf at some moment of the call; `None` when a node on the way was freed. The
+    /// key's shard lock keeps the leaf (I-TREE).
     #[inline]
     fn leaf_of(&self, key: u64) -> Option<Option<Node<'_>>> {
-        // ORDERING: Acquire; pairs with the Release in `Index::set`: with the link comes its node.
+        // ORDERING: Acquire; pairs with the Release in `Index::set`: a link comes with its node.
         let mut link = Link::from_bits(self.root.load(Ordering::Acquire));
         for _ in 0..nodes::LEVELS_MAX {
             if link.is_none() {
@@ -223,11 +193,11 @@ impl Index {
                 return None;
             }
         }
-        // Levels fall on every way down, so a longer way has met nodes of later lives.
+        // A longer way met nodes of later lives.
         None
     }
 
-    /// The leaf of a key whose shard lock is held.
+    /// Under the key's shard lock.
     fn leaf_held(&self, key: u64) -> Option<Node<'_>> {
         loop {
             if let Some(leaf) = self.leaf_of(key) {
@@ -236,8 +206,8 @@ impl Index {
         }
     }
 
-    /// Puts a word under a key if `admit` agrees to its taking the place of the word that it is shown, and returns that
-    /// word: what it named is the caller's to free. `admit` is called at most once, with the shard lock held.
+    /// Exchanges a word if `admit` accepts the old one; the caller frees that one's object. Calls `admit` at most
+    /// once, under the shard lock.
     pub(crate) fn publish(
         &self,
         key: u64,
@@ -264,12 +234,11 @@ impl Index {
         Ok(old)
     }
 
-    /// Takes a word out if it is still `old`, give or take its mark; what it named is then the caller's to free.
+    /// Takes a word out if, marks aside, it is still `old`; the caller frees its object.
     pub(crate) fn take_out(&self, key: u64, old: Word) -> Result<Word, Word> {
         self.take_if(key, |now| now.unreferenced() == old.unreferenced())
     }
 
-    /// Takes out what is under a key, if anything is.
     pub(crate) fn take_any(&self, key: u64) -> Word {
         self.take_if(key, |_| true).unwrap_or(Word::EMPTY)
     }
@@ -286,11 +255,11 @@ impl Index {
         Ok(taken)
     }
 
-    /// Replaces the word of a key whose shard lock is held, and keeps the bits above it true.
+    /// Under the shard lock.
     fn exchange(&self, key: u64, leaf: Node<'_>, new: Word) -> Word {
         let slot = slot(key, 0);
-        // ORDERING: AcqRel; Release pairs with the Acquire in `Node::word`: a reader that sees the new handle finds the
-        // object. Acquire, so that freeing what the old word named comes after it was made.
+        // ORDERING: AcqRel; Release pairs with the Acquire in `Node::word`: a reader that sees the new handle finds
+        // the object. Acquire: the old object was made before this thread frees it.
         let old = Word::from_bits(leaf.cell(slot).swap(new.bits(), Ordering::AcqRel));
         leaf.set_used(slot, !new.is_empty());
         if self.tracks_droppable {

@@ -1,30 +1,26 @@
-//! The nodes of all indices of a store: 64 words each, made and freed under one lock, read without any.
+//! The nodes of all indices of a store: made and freed under one lock, read without one.
 //!
 //! ```text
-//!  words   NODE_WORDS a node: of a leaf, index words; of an inner node, links
-//!  metas   header: stamp << 8 | level << 1 | live      base: the key prefix that all keys below share
-//!          used: a bit a word that is not empty        droppable: a bit a word that eviction can free
+//!  words   of a leaf, index words; of an inner node, links; zero in a free node
+//!  metas   header: stamp << 8 | level << 1 | live      base: the key prefix shared below
+//!          used, droppable: a bit per word that is not empty, that eviction can free
 //! ```
-//! A [`Link`] names one life of a node: its number, and the *stamp* that the node got when it was made. No two lives of
-//! any node share a stamp until 2^38 nodes were made. A reader that loads a word of a node and then finds the stamp of
-//! its link in the header has read a word of that life (I-STAMP). So nodes are reused at once, and readers take no lock.
+//! A [`Link`] names one life of a node: number and *stamp*. Stamps repeat after 2^38 nodes. A reader that loads a
+//! word and then finds the link's stamp has read a word of that life (I-STAMP).
 //!
-//! A free node's words are zero. Numbers are handed out lowest first, so that the end of the tables empties out, and
-//! [`release`](Nodes::release) gives back pages in which every node is free.
+//! The lowest free number is used first, so the tables empty from the end.
 
 use std::sync::Arc;
 
 use pagefold_frame::{BitForest, MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Mutex, Ordering};
 
-/// log2 of the words in a node; a model's nodes are small.
+/// log2 of the words in a node.
 pub(super) const NODE_BITS: u32 = if cfg!(loom) { 2 } else { 6 };
-/// Words in a node. At most 64, the bits of `used`.
+/// At most 64, the bits of `used`.
 pub(super) const NODE_WORDS: usize = 1 << NODE_BITS;
-/// Levels that 64 bits of key need.
 pub(super) const LEVELS_MAX: usize = 64_usize.div_ceil(NODE_BITS as usize);
 const META_WORDS: usize = 4;
-/// Words in a page of a table.
 const PAGE_WORDS: usize = 512;
 
 const ID_BITS: u32 = 26;
@@ -32,10 +28,10 @@ const STAMP_BITS: u32 = 64 - ID_BITS;
 const STAMP_SHIFT: u32 = 8;
 const LIVE: u64 = 1;
 
-/// The most nodes a store has: 2^26, for 2^32 neighbouring keys.
+/// For 2^32 neighbouring keys.
 const NODES_MAX: usize = 1 << ID_BITS;
 
-/// One life of a node, or none: number and stamp.
+/// One life of a node, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Link(u64);
 
@@ -67,26 +63,24 @@ impl Link {
     }
 }
 
-/// The part of `key` that all keys below a node of `level` share.
+/// What all keys below a node of `level` share.
 #[inline]
 pub(super) fn prefix(key: u64, level: u32) -> u64 {
     key.checked_shr(NODE_BITS * (level + 1)).unwrap_or(0)
 }
 
-/// The word of `key` in a node of `level`.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "masked to the bits of a node")]
 pub(super) fn slot(key: u64, level: u32) -> usize {
     (key >> (NODE_BITS * level)) as usize & (NODE_WORDS - 1)
 }
 
-/// The first key below word `slot` of a node of `level` with this base.
+/// The first key below word `slot`.
 pub(super) fn first_key(base: u64, level: u32, slot: usize) -> u64 {
     let above = base.checked_shl(NODE_BITS * (level + 1)).unwrap_or(0);
     above | (slot as u64) << (NODE_BITS * level)
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     words: WordTable,
@@ -96,16 +90,16 @@ pub(crate) struct Nodes {
 
 #[derive(Debug)]
 struct Free {
-    /// Set 0: nodes below `end` that are free.
+    /// Set 0: free nodes below `end`.
     nodes: BitForest,
-    /// Nodes from here on were not used since they were last released.
+    /// From here on, no node was used since the last release.
     end: usize,
     last_stamp: u64,
-    /// Nodes freed since the last release.
+    /// Since the last release.
     freed: usize,
 }
 
-/// A live node: of the holder of the lock that guards its life, or as seen by a reader, who checks afterwards.
+/// A reader without its lock checks [`is_current`](Self::is_current) afterwards.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'a> {
     pub(super) link: Link,
@@ -116,7 +110,6 @@ pub(super) struct Node<'a> {
 }
 
 impl Nodes {
-    /// Room for as many nodes as fit `bytes`.
     pub(crate) fn new(memory: &Arc<MemoryBudget>, bytes: usize) -> Result<Self, SourceError> {
         let capacity = (bytes / (NODE_WORDS * size_of::<u64>())).clamp(PAGE_WORDS, NODES_MAX);
         Ok(Self {
@@ -131,26 +124,23 @@ impl Nodes {
         })
     }
 
-    /// The node of a link, if that life of it goes on. To a reader without a lock this is what was so a moment ago; see
-    /// [`Node::is_current`].
     #[inline]
     pub(super) fn get(&self, link: Link) -> Option<Node<'_>> {
         let id = link.id();
         let metas = self.metas.array::<META_WORDS>(id * META_WORDS)?;
         let words = self.words.array::<NODE_WORDS>(id * NODE_WORDS)?;
-        // ORDERING: Acquire; pairs with the Release in `make`: with this stamp comes this base, or a later one, which
+        // ORDERING: Acquire; pairs with the Release in `make`: this stamp comes with this base, or a later one, which
         // `is_current` tells.
         let header = metas[0].load(Ordering::Acquire);
         if header & LIVE == 0 || header >> STAMP_SHIFT != link.stamp() {
             return None;
         }
         let level = (header >> 1 & 0x7f) as u32;
-        // ORDERING: Acquire; pairs with the Release in `make`: a base of a later life comes with the end of this one.
+        // ORDERING: Acquire; pairs with the Release in `make`: a later life's base comes with the end of this one.
         let base = metas[1].load(Ordering::Acquire);
         Some(Node { link, level, base, metas, words })
     }
 
-    /// Makes a node, empty, for the keys with this prefix.
     pub(super) fn make(&self, level: u32, base: u64) -> Result<Node<'_>, OutOfFrames> {
         let mut free = self.free.lock();
         let id = match free.nodes.first(0) {
@@ -167,15 +157,15 @@ impl Nodes {
             }
         };
         free.last_stamp = (free.last_stamp + 1) & ((1 << STAMP_BITS) - 1);
-        // 0 would make a link of node 0 look like none.
+        // A link of node 0 and stamp 0 is none.
         free.last_stamp = free.last_stamp.max(1);
         let link = Link::new(id, free.last_stamp);
         drop(free);
         let metas = self.metas.array(id * META_WORDS).expect("made usable above");
         let words = self.words.array(id * NODE_WORDS).expect("made usable above");
         let node = Node { link, level, base, metas, words };
-        // ORDERING: Release, here and below; pairs with the Acquire in `get` and `Node::word`. What a reader sees of a new
-        // life comes after the header of the one before was ended in `free`.
+        // ORDERING: Release, here and below; pairs with the Acquire in `get` and `Node::word`: a reader that sees
+        // part of a new life sees the end of the one before, in `free`.
         metas[1].store(base, Ordering::Release);
         metas[2].store(0, Ordering::Release);
         metas[3].store(0, Ordering::Release);
@@ -189,14 +179,14 @@ impl Nodes {
         self.metas.ensure(id * META_WORDS, ReserveAccess::Normal)
     }
 
-    /// Ends the life of a node that no link names any more.
+    /// No link may name the node.
     pub(super) fn free(&self, node: Node<'_>) {
-        // ORDERING: AcqRel; Release pairs with the Acquire in `get`. As a read-modify-write before the stores below, it
-        // is seen by each reader that sees one of them.
+        // ORDERING: AcqRel; Release pairs with the Acquire in `get`. Being a read-modify-write before the stores
+        // below, each reader that sees one of them sees it.
         node.metas[0].swap(0, Ordering::AcqRel);
         for word in node.words {
-            // ORDERING: Relaxed for the load, because only a late mark changes the word, and only from what it expects.
-            // Release for the store; pairs with the Acquire in `Node::word`: a reader that sees the 0 sees the end above.
+            // ORDERING: Relaxed load: only a late mark changes the word, and only from what it expects. Release
+            // store; pairs with the Acquire in `Node::word`: a reader that sees the 0 sees the end above.
             if word.load(Ordering::Relaxed) != 0 {
                 word.store(0, Ordering::Release);
             }
@@ -207,7 +197,7 @@ impl Nodes {
         free.freed += 1;
     }
 
-    /// Gives pages in which every node is free back to the system; returns how many.
+    /// Frees pages without a live node; returns how many.
     pub(crate) fn release(&self) -> usize {
         let mut free = self.free.lock();
         if free.freed == 0 {
@@ -221,7 +211,7 @@ impl Nodes {
         let release = |table: &WordTable, a_node: usize| {
             let (mut cursor, mut pages) = (Some(0), 0);
             while cursor.is_some() {
-                // No node is made meanwhile, because that takes the lock; and a free node is not written.
+                // The lock keeps `make` out, and a free node is not written.
                 pages += table.release_vacant(&mut cursor, &mut |words| {
                     (words.start / a_node..words.end.div_ceil(a_node)).all(is_free)
                 });
@@ -231,7 +221,6 @@ impl Nodes {
         release(&self.words, NODE_WORDS) + release(&self.metas, META_WORDS)
     }
 
-    /// Nodes that are in use.
     pub(crate) fn in_use(&self) -> usize {
         let free = self.free.lock();
         let given_back = (0..free.end).filter(|&id| free.nodes.contains(0, id)).count();
@@ -240,11 +229,11 @@ impl Nodes {
 }
 
 impl<'a> Node<'a> {
-    /// Whether what was read of the node before belongs to the life that its link names.
+    /// Whether words read before belong to the link's life.
     #[inline]
     pub(super) fn is_current(&self) -> bool {
-        // ORDERING: Acquire; the loads before it were Acquire too, so it is not moved before them. Pairs with the swap in
-        // `Nodes::free`: a reader that saw a word of a later life sees the end of this one.
+        // ORDERING: Acquire; the Acquire loads before it stay before it. Pairs with the swap in `Nodes::free`: a
+        // reader that saw a word of a later life sees the end of this one.
         self.metas[0].load(Ordering::Acquire) >> STAMP_SHIFT == self.link.stamp()
     }
 
@@ -252,28 +241,24 @@ impl<'a> Node<'a> {
         &self.words[slot]
     }
 
-    /// A word.
     #[inline]
     pub(super) fn word(&self, slot: usize) -> u64 {
-        // ORDERING: Acquire; pairs with the Release of the stores and exchanges of words: with a link comes its node, with
-        // a handle its object.
+        // ORDERING: Acquire; pairs with the Release of word stores and exchanges: a link comes with its node, a
+        // handle with its object.
         self.words[slot].load(Ordering::Acquire)
     }
 
-    /// The node that an inner node's word links to.
     pub(super) fn child(&self, slot: usize) -> Link {
         Link::from_bits(self.word(slot))
     }
 
-    /// Makes an inner node's word link to another node, or to none.
     pub(super) fn set_child(&self, slot: usize, link: Link) {
         // ORDERING: Release; pairs with the Acquire in `word`.
         self.words[slot].store(link.bits(), Ordering::Release);
         self.set_used(slot, !link.is_none());
     }
 
-    // ORDERING of the bits: Relaxed. A lock of the index orders their changes; walks take them as hints and look at the
-    // word.
+    // ORDERING of the bits: Relaxed. An index lock orders their changes; walks take them as hints.
 
     pub(super) fn used(&self) -> u64 {
         self.metas[2].load(Ordering::Relaxed)
@@ -292,7 +277,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Only the holder of the node's lock changes its bits.
+/// The caller has the node's lock.
 fn set_bit(bits: &AtomicU64, slot: usize, on: bool) {
     let before = bits.load(Ordering::Relaxed);
     let after = if on { before | 1 << slot } else { before & !(1 << slot) };

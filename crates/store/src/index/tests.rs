@@ -1,4 +1,4 @@
-//! The index against an ordered map, with keys near and far apart, and beside threads that make and free nodes.
+//! The index against an ordered map, and under concurrency.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ fn nodes(frames: usize) -> (Arc<MemoryBudget>, Arc<Nodes>) {
     (memory, Arc::new(nodes))
 }
 
-/// A word that names an object, for even numbers, and one that does not for odd ones.
+/// Even numbers name an object, odd ones do not.
 fn word(number: u64) -> Word {
     match number % 2 {
         0 => Word::new(Entry::Raw(Short(number + 2))),
@@ -34,7 +34,7 @@ fn put(index: &Index, key: u64, word: Word) -> Word {
     index.publish(key, word, &|_| true).expect("room")
 }
 
-/// Keys of one kind of user: dense, at a distance, at random over all 64 bits, in clusters, at both ends.
+/// By kind: dense, at a distance, random, in clusters, at both ends.
 fn key(kind: usize, random: u64) -> u64 {
     match kind {
         0 => random % 3000,
@@ -55,7 +55,6 @@ fn an_index_agrees_with_an_ordered_map() {
         let mut rng = seed.rng(kind as u64);
         for step in 0..6000_u64 {
             let key = key(kind, rng.random());
-            // Fills first, then empties.
             let old = if rng.random_range(0..100) < if step < 3000 { 70 } else { 30 } {
                 (put(&index, key, word(step)), model.insert(key, word(step)))
             } else {
@@ -78,7 +77,7 @@ fn an_index_agrees_with_an_ordered_map() {
         }
         assert_eq!((index.audit(), nodes.in_use()), (Ok(0), 0));
         nodes.release();
-        // What is left are the words of the set of free nodes.
+        // The words of the set of free nodes.
         assert!(memory.used() <= 3, "{} frames for an empty index", memory.used());
     }
 }
@@ -96,7 +95,7 @@ fn a_refused_word_leaves_no_leaf() {
 
 #[test]
 fn an_index_without_memory_for_a_node_stays_as_it_was() {
-    // One frame for words, one for headers, one for the set: eight leaves.
+    // One frame each for words, headers and the set: eight leaves.
     let (_, nodes) = nodes(3);
     let index = Index::new(&nodes, u64::MAX, true);
     let mut put_keys = Vec::new();
@@ -130,7 +129,7 @@ fn a_closed_index_and_a_key_beyond_take_nothing() {
 
 #[test]
 fn a_reader_beside_nodes_that_come_and_go_finds_its_own_words() {
-    // Each key's word says the key, so a word of a node's other life is noticed. One key stays and must always be found.
+    // A word says its key, which shows words of other lives. One key stays.
     let (_, nodes) = nodes(20_000);
     let index = Index::new(&nodes, u64::MAX, true);
     let words_of = |key: u64| Word::new(Entry::Same(key >> 8));
@@ -175,7 +174,7 @@ fn a_reader_beside_nodes_that_come_and_go_finds_its_own_words() {
 
 #[test]
 fn a_node_put_in_between_while_a_change_is_yet_to_be_told_hides_nothing() {
-    // As when a thread has changed its leaf and waits for the tree lock, and another puts a node above that leaf meanwhile.
+    // A thread changed its leaf and waits for the tree lock; another puts a node above that leaf.
     for droppable in [true, false] {
         let (_, nodes) = nodes(100);
         let index = Index::new(&nodes, u64::MAX, true);

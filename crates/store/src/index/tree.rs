@@ -1,12 +1,8 @@
-//! The shape of an index: leaves in and out, and what inner nodes know of what is below them.
+//! Leaves in and out, and bits of inner nodes, under the tree lock; a leaf's shard lock is taken first.
 //!
-//! All of it runs under the tree lock. What belongs to a leaf (its coming, its going, its bits) runs under the shard
-//! lock of its keys as well, which is taken first.
-//!
-//! # Invariants
-//! - An inner node has at least two children, and their bases extend its own (I-TREE).
-//! - `droppable` of an inner node has the bits of the children whose `droppable` is not 0 (I-DROPPABLE), once the thread
-//!   that changed a child has told.
+//! - An inner node has at least two children, whose bases extend its own (I-TREE).
+//! - Its `droppable` has the bits of children whose `droppable` is not 0 (I-DROPPABLE), once the thread that changed
+//!   a child has told.
 
 use pagefold_frame::OutOfFrames;
 use pagefold_sys::sync::Ordering;
@@ -16,7 +12,7 @@ use super::{
     nodes::{LEVELS_MAX, Link, NODE_BITS, Node, first_key, prefix, slot},
 };
 
-/// The inner nodes above a key, the top one first.
+/// From the top.
 struct Path<'a> {
     nodes: [Option<Node<'a>>; LEVELS_MAX],
     len: usize,
@@ -39,19 +35,17 @@ impl<'a> Path<'a> {
 }
 
 impl Index {
-    /// The node of a link, with the tree lock held: no node is freed meanwhile.
+    /// Under the tree lock.
     pub(super) fn node(&self, link: Link) -> Option<Node<'_>> {
         (!link.is_none()).then(|| self.nodes.get(link).expect("I-TREE: a link names a live node"))
     }
 
-    /// The top node, with the tree lock held.
     pub(super) fn top(&self) -> Option<Node<'_>> {
-        // ORDERING: Relaxed; it changes under the tree lock only.
+        // ORDERING: Relaxed; changes under the tree lock only.
         self.node(Link::from_bits(self.root.load(Ordering::Relaxed)))
     }
 
-    /// The way to a key, and the node in which it ends: the key's leaf, a node that the key does not belong below, or
-    /// none.
+    /// The way to a key, and its end: its leaf, a node that it does not belong below, or none.
     fn descend(&self, key: u64) -> (Path<'_>, Option<Node<'_>>) {
         let mut path = Path { nodes: [None; LEVELS_MAX], len: 0 };
         let mut at = self.top();
@@ -65,16 +59,16 @@ impl Index {
         (path, at)
     }
 
-    /// Makes the last node of the way to `key`, or the root, link to `link`.
+    /// Without a parent, sets the root.
     fn set(&self, parent: Option<Node<'_>>, key: u64, link: Link) {
         match parent {
             Some(parent) => parent.set_child(slot(key, parent.level), link),
-            // ORDERING: Release; pairs with the Acquire in `leaf_of`: with the link comes its node.
+            // ORDERING: Release; pairs with the Acquire in `leaf_of`: a link comes with its node.
             None => self.root.store(link.bits(), Ordering::Release),
         }
     }
 
-    /// Makes the leaf of a key that has none, whose shard lock is held.
+    /// For a key without a leaf, under its shard lock.
     #[cold]
     pub(super) fn insert_leaf(&self, key: u64) -> Result<Node<'_>, OutOfFrames> {
         let _tree = self.tree.lock();
@@ -84,7 +78,7 @@ impl Index {
             self.set(path.last(), key, leaf.link);
             return Ok(leaf);
         };
-        // The key does not belong below this node: a node above both takes its place, at the lowest level that fits.
+        // A node above both takes its place, at the lowest level that fits.
         let shared = |level: u32| {
             let steps = NODE_BITS * (level - other.level);
             prefix(key, level) == other.base.checked_shr(steps).unwrap_or(0)
@@ -96,7 +90,7 @@ impl Index {
         })?;
         let other_slot = slot(first_key(other.base, other.level, 0), level);
         fork.set_child(other_slot, other.link);
-        // What was told, not what is so: a thread that changed a leaf and has yet to tell finds the difference here.
+        // As told: a thread that has yet to tell finds the difference.
         let told = match path.last() {
             Some(parent) => parent.droppable() >> slot(key, parent.level) & 1 == 1,
             None => other.droppable() != 0,
@@ -107,7 +101,7 @@ impl Index {
         Ok(leaf)
     }
 
-    /// Takes a leaf out if it is empty. Its shard lock is held, so it stays as it is.
+    /// Removes an empty leaf, under its shard lock.
     pub(super) fn prune(&self, key: u64, leaf: Node<'_>) {
         if leaf.used() == 0 {
             self.remove_leaf(key, leaf);
@@ -134,8 +128,7 @@ impl Index {
         }
     }
 
-    /// Notes in the nodes above whether the leaf of a key has anything that can be dropped. Its shard lock is held, so
-    /// what is noted stays true until the lock is released.
+    /// Tells the nodes above whether the leaf has droppable words. The shard lock keeps it true.
     #[cold]
     pub(super) fn tell_droppable(&self, key: u64, on: bool) {
         let _tree = self.tree.lock();

@@ -1,7 +1,4 @@
-//! The next key from a given one on: one that is used, or one that eviction can free.
-//!
-//! A walk goes down along the bits of the nodes, under the tree lock, and never visits a part of the index that has
-//! nothing for it: a step costs the levels of the tree, whatever lies between the keys.
+//! The next key that is used, or that eviction can free. A walk follows the nodes' bits under the tree lock.
 
 use super::{
     Found, Index,
@@ -9,7 +6,6 @@ use super::{
 };
 use crate::word::Word;
 
-/// What a walk looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Want {
     Used,
@@ -33,12 +29,10 @@ impl Want {
 }
 
 impl Index {
-    /// The first key from `from` on that has something.
     pub(crate) fn next_used(&self, from: u64) -> Option<(u64, Word)> {
         self.next(from, Want::Used).map(|(key, found)| (key, found.word))
     }
 
-    /// The first key from `from` on whose word names an object. Only where the index tracks them.
     pub(crate) fn next_droppable(&self, from: u64) -> Option<(u64, Found<'_>)> {
         debug_assert!(self.tracks_droppable, "an index of an ephemeral space");
         self.next(from, Want::Droppable)
@@ -46,7 +40,7 @@ impl Index {
 
     fn next(&self, from: u64, want: Want) -> Option<(u64, Found<'_>)> {
         let _tree = self.tree.lock();
-        // By level: the children after the one on the way, which come next when it has nothing.
+        // By level: the children after the one on the way.
         let mut later = [(None::<Node<'_>>, 0_u64); LEVELS_MAX];
         let mut depth = 0;
         let mut from = from;
@@ -64,7 +58,7 @@ impl Index {
             } else if bits != 0 {
                 (later[depth], depth) = ((Some(at), bits), depth + 1);
             }
-            // The next child: of this node, or else of the lowest one above that has one left.
+            // Of this node, or the lowest above with a child left.
             let (parent, bits) = loop {
                 depth = depth.checked_sub(1)?;
                 if let (Some(parent), bits @ 1..) = later[depth] {
@@ -79,7 +73,7 @@ impl Index {
     }
 }
 
-/// The first word of a leaf that is wanted. Puts go on meanwhile, so the bits are hints.
+/// Puts go on meanwhile, so the bits are hints.
 fn first_of<'a>(leaf: &Node<'a>, mut bits: u64, want: Want) -> Option<(u64, Found<'a>)> {
     while bits != 0 {
         let slot = bits.trailing_zeros() as usize;

@@ -1,12 +1,7 @@
-//! The attempts of a put, the room made between them, and what a refusal leaves.
+//! The attempts of a put, the room made between them, and the error of a refusal.
 //!
-//! ```text
-//!  attempt -> no room -> it gives what it takes? -> attempt with the overwrite reserve
-//!                     -> make room, harder each round -> attempt again, at most 8 times -> Full
-//! ```
-//! An overwrite that needs no more than the old object may use the overwrite reserve, because the old object is freed a
-//! moment later. While the accept threshold is closed, the store refuses new pages at once; overwrites that grow get
-//! what is free, but no room is made for them.
+//! An overwrite that needs no more than the old object may use the overwrite reserve. Otherwise the store makes room,
+//! at most 8 times. While the accept threshold is closed, it refuses new pages and makes no room for overwrites.
 
 use pagefold_frame::ReserveAccess;
 
@@ -16,53 +11,45 @@ use crate::{
     counters::Count, encoder::object::Object,
 };
 
-/// How often room is made for one put.
 pub(super) const ATTEMPTS: u32 = 8;
 
-/// What a put needs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Need {
     pub(super) key: u64,
-    /// What must be under the key.
     pub(super) expected: Expected,
-    /// About how many bytes of room to make, when there is none.
+    /// About how many bytes of room to make.
     pub(super) room_bytes: u64,
-    /// The length of the object that is stored, in bytes.
+    /// Bytes of the stored object.
     pub(super) object: usize,
-    /// Whether pages may be dropped for it.
+    /// May pages be dropped?
     pub(super) drops: bool,
 }
 
 impl Need {
-    /// For an object.
     pub(super) fn of(key: u64, expected: Expected, object: Object<'_>) -> Self {
         Self::new(key, expected, object.bytes.len())
     }
 
-    /// For an object of that many bytes.
     pub(super) fn new(key: u64, expected: Expected, object: usize) -> Self {
         Self { key, expected, room_bytes: object as u64, object, drops: true }
     }
 
-    /// For a word that names no object: room is made for a node of the index.
+    /// The index may need a node.
     pub(super) fn of_word(key: u64, expected: Expected) -> Self {
         Self { room_bytes: PAGE_BYTES as u64, ..Self::new(key, expected, 0) }
     }
 }
 
-/// Why an attempt to put did not get on.
 pub(super) enum Retry {
-    /// The store has no room.
+    /// The store is full.
     Room,
-    /// The space's limit leaves none.
+    /// The space is at its limit.
     Space,
-    /// Nothing would help.
     No(PutIfError),
 }
 
 impl Space {
-    /// Tries `attempt`, and makes room before it is tried again, a bounded number of times, as long as what is expected
-    /// is under the key.
+    /// Calls `attempt`, and makes room between calls.
     pub(super) fn with_room<R>(
         &self,
         need: Need,
@@ -75,7 +62,7 @@ impl Space {
             return Err(self.full(need, ReachedLimit::Threshold, true));
         }
         let mut limit = ReachedLimit::Store;
-        // Before room was made, which may drop what is under the key.
+        // As of before room was made, which may drop the old value.
         let mut was_new = true;
         for round in 0..=ATTEMPTS {
             if need.expected.depends() && !need.expected.allows(store, space.index.load(need.key)) {
@@ -127,14 +114,13 @@ impl Space {
         }
     }
 
-    /// Whether the put frees at least as much as it needs: the old object is not shorter than the new one.
+    /// Whether the old object is at least as long as the new one.
     fn gives(&self, need: Need) -> bool {
         let old = self.state().index.load(need.key).entry();
         old.holds_memory() && need.object <= self.store().object_len(old)
     }
 
-    /// The error of a refused put; in an ephemeral space the old value is dropped first. `was_new` says whether there was
-    /// none when the put began: a value that was dropped since made room for it.
+    /// An ephemeral space first drops the old value. `was_new`: the key was empty when the put began.
     fn full(&self, need: Need, limit: ReachedLimit, was_new: bool) -> PutIfError {
         let (space, key) = (self.state(), need.key);
         let there = space.index.load(key);

@@ -1,8 +1,5 @@
-//! Pages and values out.
-//!
-//! A get loads the word, reads the object of its handle, and decodes it into the caller's memory. When another thread
-//! replaces or removes the object meanwhile, its handle is stale, and the get looks again. Nothing here takes a lock, and
-//! only what says so allocates. [`Space::try_get`] never waits.
+//! Pages and values out, without a lock. When another thread replaced the object meanwhile, its handle is stale, and
+//! the get starts over.
 
 use std::time::Instant;
 
@@ -16,12 +13,11 @@ use crate::{
     word::{Entry, Word},
 };
 
-/// How often a read that never waits looks again when the object, or the way to its word, is gone.
+/// Attempts of a read that never waits.
 const ROUNDS: usize = 16;
 
-/// The destination of a value whose length is not known yet.
 enum Room<'a> {
-    /// From a length on, which stays.
+    /// Keeps what lies before this length.
     Grows(&'a mut Vec<u8>, usize),
     Fixed(&'a mut [u8]),
 }
@@ -52,26 +48,24 @@ impl Space {
     /// [`GetError`].
     ///
     /// # Concurrency
-    /// Allocates nothing. Waits for one write or move of the object, or for a decoder of the codec; never for a
-    /// queue of puts. Looks again as often as the page is replaced in the middle of a read.
+    /// Allocates nothing. Waits for a write or move of the object, or a decoder. Starts over when the page is
+    /// replaced.
     pub fn get(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
         self.get_into(key, page)
     }
 
-    /// As [`get`](Self::get), without ever waiting.
+    /// As [`get`](Self::get), without waiting.
     ///
     /// # Errors
-    /// [`TryGetError`]. What `page` holds after [`TryGetError::WouldBlock`] is unspecified.
+    /// [`TryGetError`]. After [`TryGetError::WouldBlock`] the content of `page` is unspecified.
     ///
     /// # Concurrency
-    /// Async-signal-safe: no lock, no allocation, no waiting, a bounded number of steps. It may interrupt any method of
-    /// the same store in the same thread.
+    /// Async-signal-safe: no lock, allocation or waiting; bounded steps. May interrupt any method of the store.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
         self.try_read(key, PAGE_BYTES, |entry| self.store().read(entry, page, Wait::Never))
     }
 
-    /// Reads what is under a key by `attempt`, which never waits, in a bounded number of attempts. `given` is the length of
-    /// the destination, for the error.
+    /// As [`read`](Self::read), at most [`ROUNDS`] times.
     fn try_read<R>(
         &self,
         key: u64,
@@ -105,8 +99,7 @@ impl Space {
         Err(TryGetError::WouldBlock)
     }
 
-    /// Reads what is under a key by `attempt`, again as often as it is replaced in the middle of a read, and returns the
-    /// word that it was read by as well. `given` is the length of the destination, for the error.
+    /// Reads by `attempt`, again if the object is replaced. `given`: the destination's length.
     fn read<R>(
         &self,
         key: u64,
@@ -138,37 +131,34 @@ impl Space {
         self.state().counters.get_took(began.elapsed());
     }
 
-    /// As [`get`](Self::get), for a destination whose length is known only at run time.
+    /// As [`get`](Self::get), for a slice.
     ///
     /// # Errors
-    /// [`GetError`]; above all `WrongLength` unless `into` has exactly the length of the page or value.
+    /// [`GetError`]; `WrongLength` unless `into` has the length of the page or value.
     pub fn get_into(&self, key: u64, into: &mut [u8]) -> Result<(), GetError> {
         self.read_page(key, into).map(drop)
     }
 
-    /// Fills all of `into`, and returns the word that it was read by.
     pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
         let given = into.len();
         let attempt = |entry| self.store().read(entry, into, Wait::Allowed);
         self.read(key, given, attempt).map(|((), word)| word)
     }
 
-    /// A copy of the value under a key, whatever its length; a page is a value of 4096 bytes.
+    /// A copy of the value under a key; a page is a value of 4096 bytes.
     ///
     /// # Errors
-    /// [`GetError`], but never `WrongLength`.
+    /// [`GetError`], never `WrongLength`.
     pub fn get_bytes(&self, key: u64) -> Result<Vec<u8>, GetError> {
         let mut value = Vec::new();
         self.read_value(key, &mut value)?;
         Ok(value)
     }
 
-    /// Makes `value` what is under the key, and returns the word that it was read by.
     pub(super) fn read_value(&self, key: u64, value: &mut Vec<u8>) -> Result<Word, GetError> {
         self.get_value(key, &mut Room::Grows(value, 0)).map(|(_, word)| word)
     }
 
-    /// Makes what is under the key what `buffer` has from `start` on; its length.
     pub(super) fn append_value(
         &self,
         key: u64,
@@ -178,25 +168,22 @@ impl Space {
         self.get_value(key, &mut Room::Grows(buffer, start)).map(|(len, _)| len)
     }
 
-    /// Copies the value under a key to the start of `buffer` and returns its length.
+    /// Copies the value under a key to the start of `buffer`; returns its length.
     ///
     /// # Errors
-    /// [`GetError`]; `WrongLength` when the buffer is shorter than the value.
+    /// [`GetError`]; `WrongLength` when the buffer is too short.
     ///
     /// # Concurrency
-    /// As [`get`](Self::get), but that a compressed value of more than a page that its allocator keeps in several
-    /// pieces is gathered on the heap.
+    /// As [`get`](Self::get), but may allocate for a compressed value of more than a page.
     pub fn get_bytes_into(&self, key: u64, buffer: &mut [u8]) -> Result<usize, GetError> {
         self.get_value(key, &mut Room::Fixed(buffer)).map(|(len, _)| len)
     }
 
-    /// Finds the length first, and then reads into as much room.
     fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
         let given = room.capacity();
         self.read(key, given, |entry| self.read_into_room(entry, room, Wait::Allowed))
     }
 
-    /// Copies the value under a key to the start of `buffer` without waiting, and returns its length.
     pub(super) fn try_get_value(&self, key: u64, buffer: &mut [u8]) -> Result<usize, TryGetError> {
         let given = buffer.len();
         let mut room = Room::Fixed(buffer);
@@ -215,7 +202,7 @@ impl Space {
         Ok(len)
     }
 
-    /// Gets many pages, each as by [`get`](Self::get), and returns how each of them fared, in order.
+    /// Calls [`get`](Self::get) for each page; returns the results in order.
     pub fn get_many<'p>(
         &self,
         pages: impl IntoIterator<Item = (u64, &'p mut Page)>,
@@ -223,7 +210,6 @@ impl Space {
         pages.into_iter().map(|(key, page)| self.get(key, page)).collect()
     }
 
-    /// The error for a key without an entry: the space was dropped, or the key has nothing.
     pub(super) fn absent(&self) -> GetError {
         if self.state().index.is_closed() {
             return GetError::Key(crate::KeyError::Dropped);
@@ -241,7 +227,7 @@ impl Space {
     }
 }
 
-/// Waits a moment before the next look. Another thread replaced the object in the middle of the read, so there is progress.
+/// After another thread made progress.
 pub(super) fn look_again() {
     #[cfg(loom)]
     sync::yield_now();

@@ -1,4 +1,4 @@
-//! Which keys have something under them, in order.
+//! The used keys, in order.
 
 use std::{
     iter::FusedIterator,
@@ -16,16 +16,14 @@ pub struct Keys<'a> {
 }
 
 impl Space {
-    /// The keys of a range that have something under them, in ascending order.
+    /// The used keys of a range, ascending.
     ///
     /// # Complexity
-    /// A step for each key that is used, whatever the range.
+    /// A step per used key.
     ///
     /// # Concurrency
-    /// Nothing is held between two steps: the loop may put, remove, and take its time. A key that is used from the
-    /// beginning to the end of the iteration is seen, once. One that is put or removed meanwhile may be seen or not, at
-    /// most once. In an ephemeral space a key that is seen may be dropped before it is got. Ends when the space is
-    /// dropped.
+    /// Locks nothing between steps. A key used throughout is seen once, one put or removed meanwhile at most once.
+    /// Ends when the space is dropped.
     ///
     /// # Examples
     /// ```
@@ -45,7 +43,7 @@ impl Space {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keys(&self, range: impl RangeBounds<u64>) -> Keys<'_> {
-        // No space has the key u64::MAX, so nothing is lost where 1 cannot be added.
+        // No space has the key u64::MAX.
         let from = match range.start_bound() {
             Bound::Included(&key) => key,
             Bound::Excluded(&key) => key.saturating_add(1),
@@ -78,7 +76,6 @@ impl Iterator for Keys<'_> {
 impl FusedIterator for Keys<'_> {}
 
 impl super::SpaceState {
-    /// The first key from `from` on that has something under it.
     fn next_key(&self, from: u64) -> Option<u64> {
         self.index.next_used(from).map(|(key, _)| key)
     }

@@ -1,13 +1,4 @@
 //! A space: keys with a kind, a limit and statistics of their own.
-//!
-//! | module | holds |
-//! |---|---|
-//! | `put`, `attempt` | pages and values in; the attempts of a put, and the room made between them |
-//! | `get`, `values` | pages and values out |
-//! | `remove` | entries out |
-//! | `keys` | which keys are used |
-//! | `version`, `update` | versions, and puts that depend on them |
-//! | `resize` | more keys, or fewer |
 
 mod attempt;
 mod get;
@@ -34,14 +25,14 @@ use crate::{
     stats::SpaceStats,
 };
 
-/// A part of a [`Store`](crate::Store): keys from 0 up, each with a page or a value, or nothing.
+/// A part of a [`Store`](crate::Store): keys from 0 up, each with a page, a value, or nothing.
 ///
-/// Cheap to clone; clones are the same space. When the last one is dropped, the space goes with everything in it, as
-/// by [`Store::drop_space`](crate::Store::drop_space), unless it was made to [`keep`](crate::SpaceConfig::keep).
+/// Clones share the space. Dropping the last one drops the space, unless it was made to
+/// [`keep`](crate::SpaceConfig::keep).
 ///
 /// # Concurrency
-/// Shared by reference. [`try_get`](Self::try_get) never waits and is fit for a signal handler. Gets take no lock; puts
-/// take one of 16 for the exchange of an index word, and never while a codec runs or user memory is read.
+/// Gets take no lock; puts take one of 16 to exchange an index word, never while a codec runs or user memory is read.
+/// [`try_get`](Self::try_get) suits signal handlers.
 ///
 /// # Examples
 /// ```
@@ -80,7 +71,6 @@ impl Space {
         Self { handle: SpaceHandle::new(store, state) }
     }
 
-    /// Another handle of a listed space, if the space is not being dropped.
     pub(crate) fn of(store: &Arc<StoreHandle>, state: &Arc<SpaceState>) -> Option<Self> {
         let space = Self { handle: SpaceHandle::of(store, state)? };
         (!state.index.is_closed()).then_some(space)
@@ -98,7 +88,7 @@ impl Space {
         Arc::ptr_eq(&self.handle.store, store)
     }
 
-    /// The name it was given.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.state().name
     }
@@ -108,12 +98,12 @@ impl Space {
         self.state().kind
     }
 
-    /// Keys go from 0 to one less than this.
+    /// Keys are below this.
     pub fn capacity(&self) -> u64 {
         self.state().index.pages()
     }
 
-    /// How many keys have something under them.
+    /// The number of used keys.
     pub fn len(&self) -> u64 {
         let counters = &self.state().counters;
         [Count::Same, Count::Compressed, Count::Raw, Count::Values]
@@ -122,12 +112,12 @@ impl Space {
             .sum()
     }
 
-    /// Whether no key has anything under it.
+    /// Whether no key is used.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether there is anything under a key.
+    /// Whether the key is used.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -136,33 +126,31 @@ impl Space {
         Ok(!self.state().index.load(key).is_empty())
     }
 
-    /// Changes the limit on the bytes of the space's objects. What is above a lower limit stays until it is removed,
-    /// overwritten, or, in an ephemeral space, makes room for the next put.
+    /// Changes the limit on bytes of objects. Objects above it stay until they are removed, overwritten or evicted.
     pub fn set_limit(&self, bytes: u64) {
         self.state().set_limit(bytes);
     }
 
-    /// The accounts of this space.
+    /// The accounts.
     pub fn stats(&self) -> SpaceStats {
         let _operation = self.store().enter();
         self.state().stats()
     }
 
-    /// Begins an operation on a key, if the space has it and lives. It ends when the guard is dropped.
+    /// Dropping the guard ends the operation.
     #[inline]
     fn begin(&self, key: u64) -> Result<(u64, Entered<'_>), KeyError> {
         let operation = self.store().enter()?;
         Ok((self.key(key)?, operation))
     }
 
-    /// As [`begin`](Self::begin), without ever waiting: none while the store is validated, or the process is being forked.
+    /// `None` while no operation may run.
     #[inline]
     fn try_begin(&self, key: u64) -> Result<Option<(u64, Entered<'_>)>, KeyError> {
         let Some(operation) = self.store().try_enter()? else { return Ok(None) };
         Ok(Some((self.key(key)?, operation)))
     }
 
-    /// The key, if the space has it and lives.
     #[inline]
     fn key(&self, key: u64) -> Result<u64, KeyError> {
         let index = &self.state().index;

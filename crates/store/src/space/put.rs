@@ -1,9 +1,6 @@
-//! Pages and values in.
+//! Pages and values in: encode, store, exchange the index word, free the old object. A same-filled page needs no
+//! object.
 //!
-//! ```text
-//!  same-filled?  -> a word, and no object
-//!  otherwise     -> encode -> pool.store -> exchange the index word -> free the old object
-//! ```
 //! A refused put changes nothing, except that an ephemeral space drops the old value.
 
 use std::{cell::Cell, time::Instant};
@@ -25,25 +22,22 @@ use crate::{
     word::{Entry, Short, Word},
 };
 
-/// How often a put tries again because handles came back. They are used up by other threads in between, if at all.
 const RECYCLES: usize = 3;
 
 impl Space {
-    /// Puts a page under a key, whatever was there, at one instant: a get beside it finds the old page or the new one,
-    /// and never the old one again once this returned `Ok`.
+    /// Puts a page under a key, atomically: a get finds the old page or the new one.
     ///
     /// # Errors
-    /// [`PutError`]. With [`Full`](PutError::Full), in a persistent space the old value is still there; see
-    /// [`put_or_remove`](Self::put_or_remove). In an ephemeral space it was dropped.
+    /// [`PutError`]. After [`Full`](PutError::Full) a persistent space has the old value, an ephemeral one dropped
+    /// it.
     ///
     /// # Concurrency
-    /// Drops, compacts and waits for encoders if it must; do not call it from a signal handler.
+    /// May evict, compact and wait; not for signal handlers.
     pub fn put(&self, key: u64, page: &Page) -> Result<(), PutError> {
         let outcome = self.put_page(key, page, Expected::Anything);
         outcome.map(drop).map_err(PutIfError::unconditional)
     }
 
-    /// Puts a page over what is expected; the version that it became.
     pub(super) fn put_page(
         &self,
         key: u64,
@@ -53,7 +47,7 @@ impl Space {
         self.with_handles(|| self.put_page_once(key, page, expected))
     }
 
-    /// Tries to put, and again when there was no room because handles were used up, and now there are.
+    /// Tries again when retired handles came back.
     fn with_handles(
         &self,
         put: impl Fn() -> Result<Version, PutIfError>,
@@ -79,7 +73,7 @@ impl Space {
     ) -> Result<Version, PutIfError> {
         let (key, _operation) = self.begin(key)?;
         let began = Instant::now();
-        // Before anything is stored: see `update`.
+        // Before anything is stored: see `version`.
         let epoch = self.store().epoch();
         let outcome = match same_filled(page) {
             Some(pattern) => match Entry::same(pattern) {
@@ -100,7 +94,7 @@ impl Space {
         outcome.map(|word| Version::new(word, epoch))
     }
 
-    /// As [`put`](Self::put), for a page whose length is known only at run time.
+    /// As [`put`](Self::put), for a slice.
     ///
     /// # Errors
     /// [`PutError`]; `WrongLength` unless it has 4096 bytes.
@@ -109,10 +103,10 @@ impl Space {
         self.put(key, page)
     }
 
-    /// As [`put`](Self::put), but drops the old value when the new one is refused, so that no thread reads stale data.
+    /// As [`put`](Self::put), but a refusal drops the old value.
     ///
     /// # Errors
-    /// As [`put`](Self::put); after [`Full`](PutError::Full) there is nothing under the key.
+    /// As [`put`](Self::put); after [`Full`](PutError::Full) the key is empty.
     pub fn put_or_remove(&self, key: u64, page: &Page) -> Result<(), PutError> {
         self.put(key, page).map_err(|error| match error {
             PutError::Full { limit, previous: PreviousValue::Kept } => {
@@ -124,20 +118,18 @@ impl Space {
         })
     }
 
-    /// Puts a value of 0 bytes to 64 KiB under a key. One of 4096 bytes is a page, and the other way round.
+    /// Puts a value of 0 bytes to 64 KiB under a key. A value of 4096 bytes is a page.
     ///
     /// # Errors
-    /// [`PutError`]; `TooLong` when the value, compressed if that helps, is longer than what the allocator takes.
+    /// [`PutError`]; `TooLong` when the encoded value exceeds the allocator's longest object.
     ///
     /// # Concurrency
-    /// As [`put`](Self::put). For a value longer than a page, memory to work in comes from the heap for the time of the
-    /// call, and counts against the limit meanwhile.
+    /// As [`put`](Self::put). A value longer than a page takes charged scratch from the heap.
     pub fn put_bytes(&self, key: u64, value: &[u8]) -> Result<(), PutError> {
         let outcome = self.put_value(key, value, Expected::Anything);
         outcome.map(drop).map_err(PutIfError::unconditional)
     }
 
-    /// Puts a value over what is expected; the version that it became.
     pub(super) fn put_value(
         &self,
         key: u64,
@@ -175,10 +167,10 @@ impl Space {
         outcome.map(|word| Version::new(word, epoch))
     }
 
-    /// Puts many pages, in order, until one is not accepted.
+    /// Puts pages, in order, until one is refused.
     ///
     /// # Errors
-    /// [`PutManyError`] says how many were accepted.
+    /// [`PutManyError`] has the number accepted.
     pub fn put_many<'p>(
         &self,
         pages: impl IntoIterator<Item = (u64, &'p Page)>,
@@ -196,10 +188,9 @@ impl Space {
         PutError::TooLong { len, max }
     }
 
-    /// A value of more than a page: what it is worked on in is charged for the time of the call.
     fn put_long(&self, key: u64, value: &[u8], expected: Expected) -> Result<Word, PutIfError> {
         let (store, encoder) = (self.store(), &self.store().encoder);
-        // No object is as long, so this gives less than it takes.
+        // Longer than any object: not for the overwrite reserve.
         let need =
             Need { room_bytes: SCRATCH_BYTES as u64, ..Need::new(key, expected, usize::MAX) };
         self.with_room(need, |_| store.charge_long().map_err(|_| Retry::Room))?;
@@ -209,8 +200,7 @@ impl Space {
             let object = encoder.encode_long(value, &mut scratch);
             return self.put_object(Need::of(key, expected, object), object);
         }
-        // No room for scratch of its own: the put works in the scratch of the store. While it holds that, it drops no page:
-        // dropping calls listeners of the program, and a listener may put a long value too.
+        // The store's scratch. Drops no page, because a listener may put a long value too.
         encoder.scratch().acquire().with(|scratch| {
             let scratch = scratch.get_or_insert_with(|| vec![0; SCRATCH_BYTES].into());
             let object = encoder.encode_long(value, &mut scratch[..scratch_bytes]);
@@ -218,7 +208,7 @@ impl Space {
         })
     }
 
-    /// Charges scratch for a value, and drops pages for it if there are any.
+    /// Drops pages if the charge fails.
     fn charge_scratch(&self, bytes: usize) -> Option<Charge> {
         let store = self.store();
         let charge = || store.memory.charge_beside(bytes).ok();
@@ -230,7 +220,6 @@ impl Space {
         })
     }
 
-    /// Stores an object and puts its word under the key.
     fn put_object(&self, need: Need, object: Object<'_>) -> Result<Word, PutIfError> {
         let (store, key) = (self.store(), need.key);
         let max = store.pool.max_len();
@@ -239,7 +228,7 @@ impl Space {
         }
         let counted = object.entry(Short(0)).counted_bytes();
         self.with_room(need, |access| {
-            // Looked at before anything is stored; decided under the shard lock.
+            // A hint; decided under the shard lock.
             if self.state().is_over(counted, self.state().index.load(key)) {
                 return Err(Retry::Space);
             }
@@ -249,13 +238,12 @@ impl Space {
             let stored = store.pool.store_within(object.bytes, access);
             let entry = object.entry(Short(stored.map_err(|_| Retry::Room)?.to_short()));
             self.publish(need, entry, object.original).inspect_err(|_| {
-                // No other thread can know the handle.
+                // No other thread knows the handle.
                 store.free(entry);
             })
         })
     }
 
-    /// Puts a word under the key that names no object.
     fn publish_word(&self, need: Need, entry: Entry, original: usize) -> Result<Word, PutIfError> {
         self.with_room(need, |_| self.publish(need, entry, original))
     }

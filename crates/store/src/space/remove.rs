@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Space {
-    /// Gets a page and removes it, at one instant: of several takes of one page, one gets it.
+    /// Gets and removes a page, atomically: of several takes of one page, one gets it.
     ///
     /// # Errors
     /// [`GetError`]; the page then stays.
@@ -19,7 +19,7 @@ impl Space {
         loop {
             let word = self.state().index.load(key);
             if word.is_empty() {
-                // For the answer and its count.
+                // Counts the miss.
                 return self.get(key, page);
             }
             match self.store().read(word.entry(), page, Wait::Allowed) {
@@ -30,7 +30,7 @@ impl Space {
                 }
                 Err(error) => return Err(self.read_error(error, page.len())),
             }
-            // The object was read after the word was loaded: if the word is still the same, it is what was read.
+            // Loaded before the object was read: the same word names what was read.
             if let Ok(taken) = self.state().index.take_out(key, word) {
                 self.state().counters.add(Count::Hits, 1);
                 self.state().counters.add(Count::Removed, 1);
@@ -40,7 +40,7 @@ impl Space {
         }
     }
 
-    /// Removes what is under a key; whether there was anything.
+    /// Removes what is under a key; returns whether there was anything.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -49,13 +49,13 @@ impl Space {
         Ok(self.store().remove(self.state(), key, Count::Removed))
     }
 
-    /// Removes everything under a range of keys and returns how much that was. Keys beyond the space are none.
+    /// Removes a range of keys; returns how many were used.
     ///
     /// # Errors
     /// [`KeyError::Dropped`].
     ///
     /// # Complexity
-    /// A step for each page there, whatever the range.
+    /// A step per used key.
     pub fn remove_range(&self, keys: Range<u64>) -> Result<u64, KeyError> {
         let _operation = self.store().enter()?;
         if self.state().index.is_closed() {

@@ -4,19 +4,17 @@ use super::Space;
 use crate::KeyError;
 
 impl Space {
-    /// Changes how many keys the space has: from now on they go from 0 to `pages - 1`. What lies beyond is removed; how
-    /// much that was. It is not reported to a listener for evicted pages.
+    /// Changes the number of keys; removes entries beyond, without reports to a listener, and returns how many.
     ///
     /// # Errors
     /// [`KeyError::Dropped`].
     ///
     /// # Complexity
-    /// As [`remove_range`](Self::remove_range) of what lies beyond. Growing costs nothing.
+    /// As [`remove_range`](Self::remove_range) of keys beyond.
     ///
     /// # Concurrency
-    /// Beside everything else. A put beyond is accepted before and removed, or refused with
-    /// [`Beyond`](crate::KeyError::Beyond); nothing beyond is left when this returns. Calls of several threads run one
-    /// after the other, so what is put after a space grew again stays.
+    /// A put beyond meanwhile is removed, or refused with [`Beyond`](crate::KeyError::Beyond). Calls run one after
+    /// the other.
     ///
     /// # Examples
     /// ```

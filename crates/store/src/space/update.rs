@@ -1,4 +1,4 @@
-//! Conditional puts: compare-and-swap by version, put if absent, read-modify-write.
+//! Conditional puts: by version, if absent, read-modify-write.
 
 use super::{
     Space,
@@ -7,13 +7,13 @@ use super::{
 use crate::{GetError, KeyError, Page, PutError, PutIfError, UpdateError, counters::Count};
 
 impl Space {
-    /// As [`get`](Self::get), and says which version it is, for [`put_if`](Self::put_if).
+    /// As [`get`](Self::get); returns the version, for [`put_if`](Self::put_if).
     ///
     /// # Errors
     /// [`GetError`].
     ///
     /// # Examples
-    /// A counter that several threads may raise; [`update`](Self::update) is the loop around it.
+    /// A counter for several threads; [`update`](Self::update) is the loop around it.
     /// ```
     /// use pagefold_store::{PutIfError, SpaceConfig, Store};
     ///
@@ -37,7 +37,7 @@ impl Space {
     /// As [`get_bytes`](Self::get_bytes), with the version.
     ///
     /// # Errors
-    /// [`GetError`], but never `WrongLength`.
+    /// [`GetError`], never `WrongLength`.
     pub fn get_bytes_versioned(&self, key: u64) -> Result<(Vec<u8>, Version), GetError> {
         let epoch = self.store().epoch();
         let mut value = Vec::new();
@@ -45,13 +45,11 @@ impl Space {
         Ok((value, Version::new(word, epoch)))
     }
 
-    /// Puts a page if what is under the key is still that version, at one instant, and returns the new version.
+    /// Puts a page if the key still has that version, atomically; returns the new version.
     ///
     /// # Errors
-    /// [`PutIfError::Conflict`] when something else is there, or nothing; it is left as it is. Otherwise as
-    /// [`put`](Self::put): after [`Full`](PutError::Full) a persistent space still has that version, and an ephemeral
-    /// one has dropped it, if it is not put over meanwhile. Making room may drop the very page that was to be replaced,
-    /// which is a conflict.
+    /// [`PutIfError::Conflict`] when the key has another version, or none; also when making room dropped the page.
+    /// Otherwise as [`put`](Self::put).
     ///
     /// # Concurrency
     /// As [`put`](Self::put). Of several puts by one version, one is accepted.
@@ -59,7 +57,7 @@ impl Space {
         self.put_page(key, page, Expected::Version(version))
     }
 
-    /// As [`put_if`](Self::put_if), for a value of any length, as by [`put_bytes`](Self::put_bytes).
+    /// As [`put_if`](Self::put_if), for a value.
     ///
     /// # Errors
     /// As [`put_if`](Self::put_if), and `TooLong`.
@@ -72,10 +70,10 @@ impl Space {
         self.put_value(key, value, Expected::Version(version))
     }
 
-    /// Puts a page if there is nothing under the key, at one instant, and returns its version.
+    /// Puts a page if the key is empty, atomically; returns its version.
     ///
     /// # Errors
-    /// [`PutIfError::Conflict`] when there is something; it is left as it is. Otherwise as [`put`](Self::put).
+    /// [`PutIfError::Conflict`] when the key is used. Otherwise as [`put`](Self::put).
     ///
     /// # Examples
     /// ```
@@ -91,7 +89,7 @@ impl Space {
         self.put_page(key, page, Expected::Nothing)
     }
 
-    /// As [`put_if_absent`](Self::put_if_absent), for a value of any length.
+    /// As [`put_if_absent`](Self::put_if_absent), for a value.
     ///
     /// # Errors
     /// As [`put_if_absent`](Self::put_if_absent), and `TooLong`.
@@ -99,7 +97,7 @@ impl Space {
         self.put_value(key, value, Expected::Nothing)
     }
 
-    /// Removes what is under a key if it is still that version; whether it was.
+    /// Removes what is under a key if it is still that version; returns whether it was.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -110,28 +108,26 @@ impl Space {
         if word.is_empty() || !Expected::Version(version).allows(self.store(), word) {
             return Ok(false);
         }
-        // The word names the same object as long as it is there, whatever the epoch becomes meanwhile.
+        // The word names the same object as long as it is there, in any epoch.
         let Ok(taken) = space.index.take_out(key, word) else { return Ok(false) };
         space.counters.add(Count::Removed, 1);
         self.store().retire(space, taken);
         Ok(true)
     }
 
-    /// Changes the page under a key in place, as if no other thread were there: gets it, calls `f`, and puts the outcome if
-    /// the page is still the same; otherwise all of it again. `false` when there is no page; nothing is put then.
+    /// Changes a page atomically: gets it, calls `f`, puts the result if the page is unchanged, and otherwise starts
+    /// over with the current page. `false` when there is no page.
     ///
-    /// `f` may be called more than once, each time with the page of that moment; what it did before has no effect.
     ///
     /// # Errors
-    /// [`UpdateError`]. Unless it was [`Full`](PutError::Full) in an ephemeral space, the page is as it was.
+    /// [`UpdateError`]. The page is then unchanged, except after [`Full`](PutError::Full) in an ephemeral space.
     ///
     /// # Panics
-    /// When `f` does; nothing is changed then.
+    /// When `f` does; the page is then unchanged.
     ///
     /// # Concurrency
-    /// `f` is called with no lock held and may use the store. Each new attempt means that another thread's put was
-    /// accepted. In an ephemeral space the page may be dropped between the call of `f` and its put, even to make room for
-    /// it: the answer is then `false`.
+    /// `f` runs without a lock and may use the store. An ephemeral space may drop the page before the put: then
+    /// `false`.
     ///
     /// # Examples
     /// ```
@@ -160,7 +156,7 @@ impl Space {
         })
     }
 
-    /// As [`update`](Self::update), for a value of any length; `f` may change the length.
+    /// As [`update`](Self::update), for a value; `f` may change its length.
     ///
     /// # Errors
     /// As [`update`](Self::update); `TooLong` when `f` made the value too long.
@@ -180,7 +176,6 @@ impl Space {
     }
 }
 
-/// Why an attempt to update did not get on.
 enum Stopped {
     Get(GetError),
     Put(PutIfError),
@@ -198,7 +193,6 @@ impl From<PutIfError> for Stopped {
     }
 }
 
-/// Attempts until there is no conflict; whether there was anything to update.
 fn updated(mut attempt: impl FnMut() -> Result<Version, Stopped>) -> Result<bool, UpdateError> {
     loop {
         match attempt() {
@@ -212,7 +206,6 @@ fn updated(mut attempt: impl FnMut() -> Result<Version, Stopped>) -> Result<bool
 }
 
 impl PutIfError {
-    /// The error of a put without a condition.
     pub(super) fn unconditional(self) -> PutError {
         match self {
             Self::Put(error) => error,

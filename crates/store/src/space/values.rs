@@ -1,4 +1,4 @@
-//! Values beyond one put and one get: length, taking, many at once, into what the caller has, and without waiting.
+//! Values: length, taking, many at once, into a buffer, without waiting.
 
 use super::{Space, get::look_again};
 use crate::{
@@ -8,14 +8,13 @@ use crate::{
 };
 
 impl Space {
-    /// The length of the value under a key, in bytes; 4096 for a page. Counts as no get, for statistics and for the
-    /// eviction order.
+    /// The length of the value under a key, in bytes; 4096 for a page. Does not count as a get.
     ///
     /// # Errors
-    /// [`GetError`], but never `WrongLength`.
+    /// [`GetError`], never `WrongLength`.
     ///
     /// # Concurrency
-    /// As [`get`](Self::get). Of a page it looks at the index alone.
+    /// As [`get`](Self::get). For a page, reads only the index.
     ///
     /// # Examples
     /// ```
@@ -45,10 +44,10 @@ impl Space {
         }
     }
 
-    /// Gets a value and removes it, at one instant: of several takes of one value, one gets it.
+    /// Gets and removes a value, atomically: of several takes of one value, one gets it.
     ///
     /// # Errors
-    /// [`GetError`], but never `WrongLength`; the value then stays.
+    /// [`GetError`], never `WrongLength`; the value then stays.
     ///
     /// # Examples
     /// ```
@@ -66,7 +65,7 @@ impl Space {
         let mut value = Vec::new();
         loop {
             let word = self.read_value(key, &mut value)?;
-            // The object was read after the word was loaded: if the word is still the same, it is what was read.
+            // Loaded before the object was read: the same word names what was read.
             if let Ok(taken) = self.state().index.take_out(key, word) {
                 self.state().counters.add(Count::Removed, 1);
                 self.store().retire(self.state(), taken);
@@ -75,16 +74,15 @@ impl Space {
         }
     }
 
-    /// As [`get_bytes_into`](Self::get_bytes_into), without ever waiting.
+    /// As [`get_bytes_into`](Self::get_bytes_into), without waiting.
     ///
     /// # Errors
-    /// [`TryGetError`]; `WrongLength` when the buffer is shorter than the value. A compressed value that takes more than
-    /// 4096 bytes, and that the allocator keeps in several pieces, is [`WouldBlock`](TryGetError::WouldBlock) at every
-    /// try: there is no memory to gather it in (`nbud` never does that). What the buffer holds after an error is
+    /// [`TryGetError`]; `WrongLength` when the buffer is too short. Always [`WouldBlock`](TryGetError::WouldBlock)
+    /// for a compressed value of more than 4096 bytes in several pieces. After an error the buffer's content is
     /// unspecified.
     ///
     /// # Concurrency
-    /// Async-signal-safe, as [`try_get`](Self::try_get): no lock, no allocation, no waiting, a bounded number of steps.
+    /// Async-signal-safe, as [`try_get`](Self::try_get).
     ///
     /// # Examples
     /// ```
@@ -102,11 +100,10 @@ impl Space {
         self.try_get_value(key, buffer)
     }
 
-    /// Appends the value under a key to a buffer, and returns its length. A buffer with enough capacity is not
-    /// allocated anew.
+    /// Appends the value under a key to a buffer; returns its length.
     ///
     /// # Errors
-    /// [`GetError`], but never `WrongLength`; the buffer is then as it was.
+    /// [`GetError`], never `WrongLength`; the buffer is then unchanged.
     ///
     /// # Examples
     /// ```
@@ -129,17 +126,16 @@ impl Space {
         outcome
     }
 
-    /// Calls `f` with the value under a key, and returns what `f` does. The value is a copy, on the stack up to 4096 bytes
-    /// and on the heap above.
+    /// Calls `f` with a copy of the value under a key.
     ///
     /// # Errors
-    /// [`GetError`], but never `WrongLength`; `f` is then not called.
+    /// [`GetError`], never `WrongLength`; `f` is then not called.
     ///
     /// # Panics
     /// When `f` does.
     ///
     /// # Concurrency
-    /// As [`get_bytes`](Self::get_bytes). `f` is called once, with nothing held, and may use the store.
+    /// `f` runs without a lock and may use the store.
     ///
     /// # Examples
     /// ```
@@ -156,13 +152,12 @@ impl Space {
         let mut short = [0; PAGE_BYTES];
         match self.get_bytes_into(key, &mut short) {
             Ok(len) => Ok(f(&short[..len])),
-            // A longer one was looked at, and not got.
             Err(GetError::WrongLength { .. }) => Ok(f(&self.get_bytes(key)?)),
             Err(error) => Err(error),
         }
     }
 
-    /// Gets many values, each as by [`get_bytes`](Self::get_bytes), and returns how each of them fared, in order.
+    /// Calls [`get_bytes`](Self::get_bytes) for each key; returns the results in order.
     ///
     /// # Examples
     /// ```
@@ -182,10 +177,10 @@ impl Space {
         keys.into_iter().map(|key| self.get_bytes(key)).collect()
     }
 
-    /// Puts many values, in order, until one is not accepted; returns how many there were.
+    /// Puts values, in order, until one is refused; returns how many there were.
     ///
     /// # Errors
-    /// [`PutManyError`] says how many were accepted.
+    /// [`PutManyError`] has the number accepted.
     pub fn put_bytes_many<'v>(
         &self,
         values: impl IntoIterator<Item = (u64, &'v [u8])>,

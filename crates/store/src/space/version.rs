@@ -1,21 +1,18 @@
 //! Versions: which put made what is under a key.
 //!
-//! A version is the index word without its mark, and the store's epoch. Words name objects, and a handle names one object for
-//! ever (I-WORD), until a store takes retired handles back. Before that it raises its epoch, so an older version matches
-//! nothing any more. A thread reads the epoch *before* it loads the word, and compares it *after* it has loaded the word to
-//! replace: if that word names an object with a handle that is used again, its put came after the epoch was raised, and
-//! the comparison sees that.
+//! A version is the index word without its mark, and the store's epoch, which the store raises before it reuses
+//! retired handles: older versions then match nothing. Read the epoch *before* loading the word; compare it *after*
+//! loading the word to replace.
 
 use crate::{state::StoreState, word::Word};
 
-/// Which put it was that made what is under a key: from [`Space::get_versioned`](crate::Space::get_versioned), for [`Space::put_if`](crate::Space::put_if).
+/// The put that made what is under a key: from [`Space::get_versioned`](crate::Space::get_versioned), for
+/// [`Space::put_if`](crate::Space::put_if).
 ///
-/// Copied and compared for free. Valid for its key, in its store, as long as the program runs; elsewhere it means nothing,
-/// and a put with it is refused, or hits a page that happens to be equal. A page of one repeated 8-byte word, and a value
-/// of no bytes, have no identity: two puts of it are the same version.
+/// Valid for its key, in its store, while the program runs. Two puts of one same-filled page, or of an empty value,
+/// are the same version.
 ///
-/// A version may fail though its page is still there (after the store reused its handles, or keeps the page in another
-/// form): a conflict means *look again*, and not that another thread put.
+/// A conflict means *look again*: the store may have reused its handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version {
     pub(super) word: u64,
@@ -28,7 +25,7 @@ impl Version {
     }
 }
 
-/// What must be under a key for a put to be accepted.
+/// What a put requires under its key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expected {
     Anything,
@@ -37,12 +34,11 @@ pub(crate) enum Expected {
 }
 
 impl Expected {
-    /// Whether the entry of the key matters.
     pub(crate) fn depends(self) -> bool {
         !matches!(self, Self::Anything)
     }
 
-    /// Whether this may be replaced. Exact under the shard lock of the key, a look otherwise.
+    /// Whether this may be replaced. Exact under the shard lock of the key.
     pub(crate) fn allows(self, store: &StoreState, there: Word) -> bool {
         match self {
             Self::Anything => true,

@@ -1,29 +1,25 @@
-//! The accept threshold: a persistent space that was full accepts new pages again only when enough room was freed.
+//! The accept threshold. Without it, a full store pays for compaction with each page that it then refuses.
 //!
-//! Without it, a store at its limit pays for compaction with each page that it then refuses. The threshold closes when a
-//! put ends in `Full` and the store uses more than its share of the limit. It opens again when one of these holds:
-//! - persistent objects take less than that share of what they took. Seen at once, while the holes are still frames;
-//! - the store uses less than that share of the limit. So it follows a raised limit;
-//! - an ephemeral space holds objects. An ephemeral page never keeps a persistent one out.
+//! It closes when a put ends in `Full` above the store's share of the limit. It opens again when one of these holds:
+//! - persistent objects take less than that share of their former bytes;
+//! - the store uses less than that share of the limit, which may be raised;
+//! - an ephemeral space holds objects: these never keep a persistent page out.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How full a store is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Occupancy {
-    /// Bytes of objects in persistent spaces.
+    /// Bytes of objects.
     pub(crate) persistent_bytes: u64,
-    /// Bytes of objects in ephemeral spaces.
     pub(crate) ephemeral_bytes: u64,
-    /// Whether more frames are charged than the threshold's share of the limit.
+    /// Whether frames charged exceed the threshold's share of the limit.
     pub(crate) is_above: bool,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct AcceptThreshold {
     percent: u8,
-    /// 0 while open; otherwise 1 more than the bytes of persistent objects below which it opens.
+    /// 0 while open; otherwise 1 more than the persistent bytes below which it opens.
     opens_below: AtomicU64,
 }
 
@@ -33,17 +29,15 @@ impl AcceptThreshold {
         Self { percent, opens_below: AtomicU64::new(0) }
     }
 
-    /// The share of the limit, in percent.
     pub(crate) fn percent(&self) -> u8 {
         self.percent
     }
 
-    /// Whether new pages are accepted.
     pub(crate) fn is_open(&self) -> bool {
         self.opens_below.load(Ordering::Relaxed) == 0
     }
 
-    /// Opens it if the store is no longer too full; whether it is open.
+    /// Opens it if the occupancy allows; whether it is open.
     pub(crate) fn try_open(&self, occupancy: Occupancy) -> bool {
         let threshold = self.opens_below.load(Ordering::Relaxed);
         if threshold == 0 {
@@ -59,7 +53,7 @@ impl AcceptThreshold {
         opens
     }
 
-    /// Closes it, if the store is above the threshold.
+    /// Closes it above the threshold.
     pub(crate) fn close(&self, occupancy: Occupancy) {
         if self.percent < 100 && self.is_open() && occupancy.is_above {
             let threshold = occupancy.persistent_bytes / 100 * u64::from(self.percent) + 1;

@@ -1,4 +1,4 @@
-//! Validation: the accounts of the store against its indices and its pool.
+//! Validation of the store's accounts against indices and pool.
 
 use pagefold_pool::Violation;
 
@@ -6,7 +6,7 @@ use super::{SpaceState, StoreState};
 use crate::{counters::Count, encoder::decode::Wait};
 
 impl StoreState {
-    /// Checks every invariant. No operation may be under way.
+    /// No operation may be under way.
     pub(crate) fn validate(&self) -> Result<(), Violation> {
         self.pool.validate()?;
         let mut objects = 0;
@@ -40,7 +40,7 @@ impl StoreState {
         Ok(())
     }
 
-    /// Checks the accounts of a space against its index; returns how many objects the index names.
+    /// Returns how many objects the index names.
     fn audit(&self, space: &SpaceState) -> Result<u64, Violation> {
         let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);

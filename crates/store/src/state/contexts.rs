@@ -1,4 +1,4 @@
-//! Charges for memory of the codec that a new store does not have: for values longer than a page, and for more contexts.
+//! Charges for codec memory that a new store lacks.
 
 use pagefold_frame::OutOfFrames;
 
@@ -6,7 +6,7 @@ use super::StoreState;
 use crate::{encoder::VALUE_MAX, page::PAGE_BYTES};
 
 impl StoreState {
-    /// Charges, once, for values longer than a page: growth of the contexts, and the scratch of the store.
+    /// Charges, once, for long values: growth of contexts, and scratch.
     pub(crate) fn charge_long(&self) -> Result<(), OutOfFrames> {
         let mut long = self.long.lock();
         if long.is_none() {
@@ -15,7 +15,7 @@ impl StoreState {
         Ok(())
     }
 
-    /// Adds a codec context if calls have waited for one and the limit has room. Never waits.
+    /// Adds a codec context if a call waited for one. Never waits.
     #[inline]
     pub(crate) fn add_wanted_context(&self) {
         if self.encoder.codec.wants_context() {

@@ -1,8 +1,6 @@
-//! What keeps a store and a space alive: their handles. The last handle of a store ends the shrinker; the last handle of a
-//! space drops the space.
+//! The last handle of a store ends the shrinker; the last handle of a space drops the space.
 //!
-//! The states cannot do that themselves: the shrinker holds the state of the store, and the list of spaces holds the state of
-//! each space.
+//! States cannot do that: the shrinker holds the store's, and the list of spaces holds each space's.
 
 use std::{
     mem,
@@ -12,7 +10,6 @@ use std::{
 
 use super::{SpaceState, StoreState};
 
-/// What the handles of a store and of its spaces hold.
 pub(crate) struct StoreHandle {
     pub(crate) state: Arc<StoreState>,
     thread: Option<JoinHandle<()>>,
@@ -27,12 +24,12 @@ impl StoreHandle {
 impl Drop for StoreHandle {
     fn drop(&mut self) {
         if self.state.enter().is_err() {
-            // A fork left an operation of the parent half done: the state stays as it is, and the pool does not end either.
+            // A fork left an operation half done: state and pool stay.
             mem::forget(Arc::clone(&self.state));
         }
         let Some(shrinker) = self.thread.take() else { return };
         if self.state.wakeup.is_forked() {
-            // The thread lives in the parent, and its share of the state never ends here: free memory goes back instead.
+            // The thread lives in the parent and never ends here: return free memory.
             mem::forget(shrinker);
             if let Ok(_operation) = self.state.enter() {
                 self.state.trim();
@@ -40,29 +37,27 @@ impl Drop for StoreHandle {
             return;
         }
         self.state.wakeup.stop();
-        // A limit source runs in that thread and may hold the last handle of a space; the thread cannot wait for itself.
+        // A limit source in that thread may drop the last handle.
         if shrinker.thread().id() != thread::current().id() {
-            // The panic hook has reported a panic of a limit source.
+            // The panic hook has reported a panic.
             let _ = shrinker.join();
         }
     }
 }
 
-/// What the clones of a space hold.
 pub(crate) struct SpaceHandle {
     pub(crate) store: Arc<StoreHandle>,
     pub(crate) state: Arc<SpaceState>,
 }
 
 impl SpaceHandle {
-    /// The first handle of a space.
     pub(crate) fn new(store: Arc<StoreHandle>, state: Arc<SpaceState>) -> Arc<Self> {
         let handle = Arc::new(Self { store, state });
         *handle.state.handle.lock() = Arc::downgrade(&handle);
         handle
     }
 
-    /// Another handle of a listed space. `None` if its last handle is being dropped.
+    /// Another handle of a listed space, unless its last one is being dropped.
     pub(crate) fn of(store: &Arc<StoreHandle>, state: &Arc<SpaceState>) -> Option<Arc<Self>> {
         let mut known = state.handle.lock();
         if let Some(handle) = known.upgrade() {
@@ -78,7 +73,7 @@ impl SpaceHandle {
 
 impl Drop for SpaceHandle {
     fn drop(&mut self) {
-        // After a fork that left an operation half done, the space stays as it is.
+        // A fork may have left an operation half done: the space stays.
         if !self.state.keep
             && let Ok(_operation) = self.store.state.enter()
         {

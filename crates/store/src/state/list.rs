@@ -1,7 +1,4 @@
-//! The list of spaces of a store, and their names.
-//!
-//! A store lists each space from its making until it is dropped. A handle keeps its space alive; the list does so only for a
-//! space that was made to be kept.
+//! The list of spaces, from their making until they are dropped. Only a space made to be kept lives without a handle.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,7 +6,7 @@ use super::{SpaceState, StoreState};
 use crate::{config::SpaceKind, error::SpaceError};
 
 impl StoreState {
-    /// Lists a space under the name that it asks for, or under one that is free.
+    /// Lists a space under its name, or a free one.
     pub(crate) fn adopt(
         &self,
         name: Option<String>,
@@ -19,7 +16,7 @@ impl StoreState {
         let mut spaces = self.spaces.lock();
         let name = match name {
             Some(name) if spaces.iter().any(|space| space.name == name) => {
-                // `make` is dropped after the lock.
+                // Drops `make` after the lock.
                 drop(spaces);
                 return Err(SpaceError::NameTaken { name });
             }
@@ -35,17 +32,15 @@ impl StoreState {
         self.spaces.lock().retain(|known| !std::ptr::eq(&**known, space));
     }
 
-    /// The spaces of this moment.
     pub(crate) fn spaces(&self) -> Vec<Arc<SpaceState>> {
         self.spaces.lock().clone()
     }
 
-    /// The space of this name, if there is one.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<SpaceState>> {
         self.spaces.lock().iter().find(|space| space.name == name).cloned()
     }
 
-    /// The ephemeral spaces that hold objects, the one with most bytes of them first.
+    /// Ephemeral spaces with objects, largest first.
     pub(crate) fn evictable(&self) -> Vec<Arc<SpaceState>> {
         let mut spaces = self.spaces();
         spaces.retain(|space| space.kind == SpaceKind::Ephemeral && space.used() > 0);
@@ -53,14 +48,13 @@ impl StoreState {
         spaces
     }
 
-    /// Bytes of objects of all spaces of a kind.
     pub(crate) fn objects_bytes(&self, kind: SpaceKind) -> u64 {
         let spaces = self.spaces.lock();
         spaces.iter().filter(|space| space.kind == kind).map(|space| space.used()).sum()
     }
 }
 
-/// The base itself, or with the least number from 2 on that is in no other name.
+/// `base`, or with the least unused number from 2 on.
 fn free_name<'n>(base: &str, taken: impl Iterator<Item = &'n str>) -> String {
     let number = |name: &'n str| {
         let rest = name.strip_prefix(base)?;

@@ -1,18 +1,9 @@
-//! What all handles of a store, and all handles of a space, share.
+//! State that all handles of a store or a space share.
 //!
-//! | module | holds |
-//! |---|---|
-//! | `store` | the state of a store: pool, budget, operations, limits |
-//! | `space` | the state of a space: index, counters, limit |
-//! | `parts` | pool, budget and index nodes, built within the limit |
-//! | `accept`, `wakeup`, `work` | the accept threshold, the wakeup of the shrinker, counts of the work for room |
-//! | `objects` | objects read, measured and freed |
-//! | `contexts` | charges for long values and for more codec contexts |
-//! | `recycle` | retired handles, used again |
-//! | `list` | the list of spaces, and their names |
-//! | `removal` | entries out of a space, and the space out of the store |
-//! | `room` | compaction, eviction, trimming, limits |
-//! | `stats`, `audit` | the accounts, and whether they are true |
+//! - `store`, `space`, `parts`, `list`: the states, what they are built of, names
+//! - `accept`, `wakeup`, `room`, `work`: making room, when, and counts of it
+//! - `objects`, `contexts`, `recycle`, `removal`: objects, charges, retired handles, entries out
+//! - `stats`, `audit`: the accounts, and their validation
 
 mod accept;
 mod audit;

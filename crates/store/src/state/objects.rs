@@ -1,4 +1,4 @@
-//! Objects of the pool: read, measured, and freed with the index words that named them.
+//! Objects of the pool: read, measured, freed.
 
 use super::{SpaceState, StoreState};
 use crate::{
@@ -20,7 +20,7 @@ impl StoreState {
         self.encoder.len(&self.objects(), entry, wait)
     }
 
-    /// Frees the object of an entry that this thread took out of the index.
+    /// Frees an object whose entry this thread took out.
     pub(crate) fn free(&self, entry: Entry) {
         if let Some(at) = entry.handle() {
             let freed = self.pool.free(self.pool_id.handle(at.0));
@@ -31,19 +31,19 @@ impl StoreState {
         }
     }
 
-    /// Subtracts from the counters, and frees, what this thread took out of the index.
+    /// As [`free`](Self::free), and subtracts from the counters.
     pub(crate) fn retire(&self, space: &SpaceState, word: Word) {
         let entry = word.entry();
         space.note_gone(entry, self.original(entry));
         self.free(entry);
     }
 
-    /// The exact length of the object in bytes; 0 if there is none, or it was replaced meanwhile.
+    /// Bytes of the object; 0 if there is none any more.
     pub(crate) fn object_len(&self, entry: Entry) -> usize {
         entry.handle().map_or(0, |at| self.pool.len(self.pool_id.handle(at.0)).unwrap_or(0))
     }
 
-    /// The length of the page or value, in bytes. The caller owns the object, so it is there; a damaged one counts as 0.
+    /// Bytes of the page or value. The caller owns the object; a damaged one counts as 0.
     pub(crate) fn original(&self, entry: Entry) -> usize {
         self.len(entry, Wait::Allowed).unwrap_or(0)
     }

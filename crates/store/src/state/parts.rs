@@ -1,4 +1,4 @@
-//! The parts of a store that need room within the limit: pool, budget, index nodes, fixed structures.
+//! The parts of a store that need room within the limit.
 
 use std::sync::Arc;
 
@@ -7,14 +7,12 @@ use pagefold_pool::{BuildError, Pool, PoolBuilder, PoolId};
 
 use crate::{error::StoreBuildError, index::Nodes};
 
-/// Frames that a new store must leave for the first pages of every table, an index and a few pages.
+/// Left for the first page of each table, an index and a few pages.
 const SPARE_FRAMES: usize = 32;
-/// Frames of the overwrite reserve beside those of the longest object: for growth of the pool's tables.
+/// In the overwrite reserve, for growth of the pool's tables.
 const OVERWRITE_SPARE_FRAMES: usize = 4;
-/// The most limits that [`least_limit`] tries.
 const TRIES: usize = 64;
 
-/// See the module.
 pub(crate) struct Parts {
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) memory: Arc<MemoryBudget>,
@@ -23,9 +21,8 @@ pub(crate) struct Parts {
     pub(crate) charge: Charge,
 }
 
-/// Why the parts could not be built.
 pub(crate) enum PartsError {
-    /// The limit must be at least `min` bytes, or more.
+    /// The limit must be at least `min` bytes.
     TooSmall {
         min: usize,
     },
@@ -33,7 +30,7 @@ pub(crate) enum PartsError {
 }
 
 impl Parts {
-    /// Builds the pool, and charges `fixed` bytes beside it.
+    /// Charges `fixed` bytes beside the pool.
     pub(crate) fn build(pool: PoolBuilder, fixed: usize) -> Result<Self, PartsError> {
         let (pool, memory) = pool.build_with_account().map_err(|error| match error {
             BuildError::LimitTooSmall { min, .. } => PartsError::TooSmall { min },
@@ -45,11 +42,11 @@ impl Parts {
             PartsError::TooSmall { min: frames.saturating_mul(FRAME_BYTES) }
         };
         memory.set_overwrite_reserve(pool.max_len().div_ceil(FRAME_BYTES) + OVERWRITE_SPARE_FRAMES);
-        // The first object charges the first page of each table.
+        // Charges the first page of each table.
         let first = pool.store(&[0]).map_err(|_| too_small(fixed))?;
         pool.free(first).expect("no other thread knows the handle");
         let stats = pool.stats();
-        // Address space for an index that fills the limit, or for as much as the system grants.
+        // Address space, or less if refused.
         let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
             .into_iter()
             .map(|bytes| Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX)))
@@ -64,14 +61,14 @@ impl Parts {
     }
 }
 
-/// The least limit with which a store of these settings can be built, for the error. It is found by trying.
+/// The least limit for a store of these settings, found by trying.
 pub(crate) fn least_limit(settings: &dyn Fn(usize) -> PoolBuilder, fixed: usize) -> usize {
     let build = |limit| Parts::build(settings(limit), fixed);
     let mut limit = FRAME_BYTES;
     for _ in 0..TRIES {
         match build(limit) {
             Err(PartsError::TooSmall { min }) => limit = min.max(limit.saturating_add(FRAME_BYTES)),
-            // `build` reports other errors when the limit is large enough.
+            // Other errors come when the limit is large enough.
             Ok(_) | Err(PartsError::Other(_)) => break,
         }
     }

@@ -5,11 +5,10 @@ use std::ops::Range;
 use super::{SpaceState, StoreState};
 use crate::counters::Count;
 
-/// Removed entries of one call that may have emptied pages of the index.
+/// Removals that may have emptied pages of the index.
 const WORTH_A_RELEASE: u64 = if cfg!(loom) { 1 } else { 512 };
 
 impl StoreState {
-    /// Takes out what is under a key and frees it; whether there was anything.
     pub(crate) fn remove(&self, space: &SpaceState, key: u64, why: Count) -> bool {
         let word = space.index.take_any(key);
         if word.is_empty() {
@@ -20,7 +19,7 @@ impl StoreState {
         true
     }
 
-    /// Takes out and frees everything under a range of keys; how much that was.
+    /// Returns how many there were.
     pub(crate) fn remove_keys(&self, space: &SpaceState, keys: Range<u64>) -> u64 {
         let (mut from, mut removed) = (Some(keys.start), 0);
         while let Some((key, _)) = from.and_then(|from| space.index.next_used(from))
@@ -35,7 +34,7 @@ impl StoreState {
         removed
     }
 
-    /// Closes a space and frees everything in it.
+    /// Closes a space and frees its entries.
     pub(crate) fn drop_space(&self, space: &SpaceState) {
         if !space.index.close() {
             return;

@@ -1,6 +1,4 @@
-//! Making room: compaction, eviction, trimming. A put at the limit does it, the shrinker, and `Store::shrink`.
-//!
-//! It works in bounded pieces beside all other operations, and holds no lock between them.
+//! Makes room by compaction, eviction and trimming, in bounded pieces, without a lock between them.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,32 +15,30 @@ use crate::{
     eviction::{EvictionOrder, Pages},
 };
 
-/// Bytes moved by one piece of compaction.
+/// Bytes moved per piece of compaction.
 pub(crate) const COMPACT_BYTES: usize = 256 << 10;
-/// One piece of eviction drops at least this many bytes of objects: those of a span, so that whole frames become free.
+/// Least bytes per eviction: a span's, to free whole frames.
 const EVICT_BYTES: u64 = 16 << 10;
-/// Choices without a page to drop after which an order counts as failed.
+/// Choices without a page after which an order counts as failed.
 const FRUITLESS: u32 = 8;
 
 /// What [`Store::shrink`](crate::Store::shrink) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShrinkReport {
-    /// Frames of 4 KiB that were charged before and are not any more: given back to the system. Other threads' puts
-    /// meanwhile make it less.
+    /// Frames of 4 KiB returned, less those charged meanwhile.
     pub frames: u64,
-    /// Pages and values of ephemeral spaces that were dropped for it.
+    /// Pages and values of ephemeral spaces that it dropped.
     pub evicted: u64,
 }
 
 impl StoreState {
-    /// Does a piece of work to make room for a put of `bytes`; `false` when there is nothing more to try. Each round tries
-    /// harder than the one before.
+    /// Works harder each round; `false` when nothing is left to try.
     pub(crate) fn make_room(&self, space: &SpaceState, bytes: u64, round: u32) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         self.wakeup.notify();
         let mut won = false;
-        // The first round only compacts, if that promises anything: compaction loses nothing, eviction does.
+        // The first round only compacts, if that promises anything.
         if round > 0 || space.kind == SpaceKind::Ephemeral && !self.is_worth_compacting() {
             let wanted = (2 * bytes).max(EVICT_BYTES) << round.min(4);
             won |= self.evict_anywhere(wanted) > 0;
@@ -58,7 +54,7 @@ impl StoreState {
         won || round == 0
     }
 
-    /// As [`make_room`](Self::make_room), but drops nothing, and so calls nothing of the program.
+    /// As [`make_room`](Self::make_room), but drops nothing, so calls no listener.
     pub(crate) fn make_room_by_moving(&self) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         let before = self.memory.used();
@@ -77,8 +73,7 @@ impl StoreState {
         report
     }
 
-    /// Drops pages of a space by its order until `bytes` of objects are gone; returns how many bytes went. Less only
-    /// when the space has no page left to drop.
+    /// Until `bytes` of objects are gone, or no page is left; returns the bytes dropped.
     pub(crate) fn evict_from(&self, space: &SpaceState, bytes: u64) -> u64 {
         let (mut gone, mut fruitless) = (0, 0);
         while gone < bytes {
@@ -96,7 +91,7 @@ impl StoreState {
                 }
             };
             match key.map_or(0, |key| self.evict(space, key)) {
-                // A space whose order says that there is none has none, in most cases.
+                // Mostly, an order that finds no page is right.
                 0 if space.index.next_droppable(0).is_none() => break,
                 0 if fruitless < FRUITLESS => fruitless += 1,
                 0 => {}
@@ -106,7 +101,7 @@ impl StoreState {
         gone
     }
 
-    /// The choice of a space's order; none when it panics.
+    /// `None` also when the order panics.
     fn ask_order(&self, space: &SpaceState) -> Option<u64> {
         let pages = Pages::new(&space.index);
         let asked = catch_unwind(AssertUnwindSafe(|| space.order.next(&pages)));
@@ -117,7 +112,7 @@ impl StoreState {
         })
     }
 
-    /// Drops one page, if there is one that holds memory; returns the bytes of its object.
+    /// Drops a page that holds memory; returns the bytes of its object.
     fn evict(&self, space: &SpaceState, key: u64) -> u64 {
         let word = space.index.load(key);
         if !word.entry().holds_memory() {
@@ -131,8 +126,7 @@ impl StoreState {
         bytes
     }
 
-    /// Drops pages of ephemeral spaces, of the one that has most first, until `bytes` of objects are gone; returns how
-    /// many bytes went. Less only when there is no page left to drop.
+    /// As [`evict_from`](Self::evict_from), for all ephemeral spaces, largest first.
     pub(crate) fn evict_anywhere(&self, bytes: u64) -> u64 {
         let mut gone = 0;
         for space in self.evictable() {
@@ -148,18 +142,17 @@ impl StoreState {
         self.spaces().iter().map(|space| space.counters.sum(Count::Evicted)).sum()
     }
 
-    /// Gives empty pages of the indices back; returns how many.
     pub(crate) fn release_indices(&self) -> usize {
         self.nodes.release()
     }
 
-    /// Returns free memory to the system. Moves and drops nothing.
+    /// Moves and drops nothing.
     pub(crate) fn trim(&self) {
         self.release_indices();
         self.pool.trim();
     }
 
-    /// Returns about `bytes` to the system: free memory first, then by compaction, then by eviction.
+    /// Frees about `bytes`: free memory, then compaction, then eviction.
     pub(crate) fn shrink(&self, bytes: usize) -> ShrinkReport {
         let before = self.memory.used();
         let goal = before.saturating_sub(bytes.div_ceil(FRAME_BYTES));
@@ -181,9 +174,9 @@ impl StoreState {
         }
     }
 
-    /// Sets the limit. Drops pages of ephemeral spaces if a lower one needs that.
+    /// Drops ephemeral pages if a lower limit needs that.
     pub(crate) fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
-        // Meanwhile puts stay within the lower of both limits, so that they do not fill what this thread empties.
+        // Puts must not fill what this thread empties.
         self.set_target(bytes / FRAME_BYTES);
         let outcome = self.lower_until(bytes);
         self.set_target(self.memory.limit());
@@ -211,9 +204,7 @@ impl StoreState {
         }
     }
 
-    /// A piece of the shrinker's work; whether another one may free more.
-    ///
-    /// It drops pages only when compaction and free memory are not enough.
+    /// Whether another step may free more. Drops pages only when compaction and free memory do not suffice.
     pub(crate) fn shrink_step(&self) -> bool {
         if !self.is_above_low() {
             return false;
@@ -229,7 +220,7 @@ impl StoreState {
         above > 0 && self.evict_anywhere(above.min(EVICT_BYTES * 4)) > 0
     }
 
-    /// Gives idle frames back, when there are enough to matter.
+    /// Trims when there are enough idle frames.
     pub(crate) fn trim_idle(&self) {
         if self.pool.stats().idle_frame_bytes > 4 * EVICT_BYTES {
             self.trim();

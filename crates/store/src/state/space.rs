@@ -1,4 +1,4 @@
-//! The state of a space: name, index, counters, eviction order, and the bytes of its objects under its limit.
+//! The state of a space, which its handles and the store's list hold.
 
 use std::sync::{
     Arc, Weak,
@@ -18,7 +18,6 @@ use crate::{
     word::{Entry, Word},
 };
 
-/// The state of a space. Its handles and the store's list hold it.
 pub(crate) struct SpaceState {
     pub(crate) name: String,
     pub(crate) kind: SpaceKind,
@@ -29,16 +28,15 @@ pub(crate) struct SpaceState {
     pub(crate) fallback: SecondChance,
     /// Until the space is dropped.
     on_evict: Mutex<Option<Arc<Listener>>>,
-    /// Whether it stays when its last handle goes.
+    /// Whether it outlives its handles.
     pub(super) keep: bool,
-    /// What its handles share, while there are any.
+    /// Shared by its handles.
     pub(super) handle: Mutex<Weak<SpaceHandle>>,
-    /// Held by the thread that changes the number of keys.
+    /// Serializes changes of the number of keys.
     pub(crate) resizing: Mutex<()>,
-    /// Bytes of objects, as the index words count them. With a limit it is never above it.
+    /// Bytes of objects, as index words count them; no put takes it above the limit.
     used: AtomicU64,
     limit: AtomicU64,
-    /// What lies outside of the tables; given back with the last handle.
     pub(crate) _charge: Charge,
 }
 
@@ -67,7 +65,8 @@ impl SpaceState {
         }
     }
 
-    // ORDERING of `used` and `limit`: Relaxed; atomicity alone keeps the sum within the limit, and they guard no other memory.
+    // ORDERING of `used` and `limit`: Relaxed; atomicity alone keeps the sum within the limit. They guard no other
+    // memory.
 
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -81,8 +80,7 @@ impl SpaceState {
         self.limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Counts `new` bytes in the place of `old` if that stays within the limit. Only
-    /// [`count_shrunk`](Self::count_shrunk) subtracts.
+    /// Counts growth if within the limit; [`count_shrunk`](Self::count_shrunk) subtracts.
     pub(crate) fn admit(&self, new: u64, old: u64) -> bool {
         let more = new.saturating_sub(old);
         more == 0
@@ -94,12 +92,11 @@ impl SpaceState {
                 .is_ok()
     }
 
-    /// Subtracts the bytes by which an object shrank.
     pub(crate) fn count_shrunk(&self, new: u64, old: u64) {
         self.used.fetch_sub(old.saturating_sub(new), Ordering::Relaxed);
     }
 
-    /// Adds a new entry to all counters except [`used`](Self::used).
+    /// Adds an entry to the counters except [`used`](Self::used).
     pub(crate) fn note_in(&self, entry: Entry, original: usize) {
         if let Some(count) = counted_as(entry) {
             self.counters.add(count, 1);
@@ -108,7 +105,7 @@ impl SpaceState {
         self.counters.add(Count::Objects, entry.counted_bytes());
     }
 
-    /// Subtracts an entry from all counters except [`used`](Self::used).
+    /// Undoes [`note_in`](Self::note_in).
     pub(crate) fn note_out(&self, entry: Entry, original: usize) {
         if let Some(count) = counted_as(entry) {
             self.counters.sub(count, 1);
@@ -117,8 +114,7 @@ impl SpaceState {
         self.counters.sub(Count::Objects, entry.counted_bytes());
     }
 
-    /// Counts an entry in the place of another, except in [`used`](Self::used). Most replace one of their own kind, whose
-    /// count does not change.
+    /// Both at once.
     pub(crate) fn note_exchange(
         &self,
         new: Entry,
@@ -135,7 +131,7 @@ impl SpaceState {
         counters.shift(Count::Objects, new.counted_bytes(), old.counted_bytes());
     }
 
-    /// Tells the listener, if there is one, that a page was dropped. No lock may be held.
+    /// Calls the listener. No lock may be held.
     pub(crate) fn report_evicted(&self, key: u64) {
         if let Some(listener) = self.listener() {
             listener.report(key);
@@ -143,7 +139,7 @@ impl SpaceState {
     }
 
     pub(crate) fn listener_panics(&self) -> u64 {
-        // Not waited for: statistics of a store that a fork left unusable are asked for as well.
+        // Without waiting: a fork may have left it locked.
         let listener = self.on_evict.try_lock();
         listener.and_then(|known| known.as_ref().map(|listener| listener.panics())).unwrap_or(0)
     }
@@ -152,13 +148,13 @@ impl SpaceState {
         self.on_evict.lock().clone()
     }
 
-    /// Drops the listener, which may hold a handle of this space.
+    /// It may hold a handle of this space.
     pub(crate) fn drop_listener(&self) {
         let listener = self.on_evict.lock().take();
         drop(listener);
     }
 
-    /// Subtracts an entry that was taken out and not replaced.
+    /// Subtracts a removed entry.
     pub(crate) fn note_gone(&self, entry: Entry, original: usize) {
         self.count_shrunk(0, entry.counted_bytes());
         self.note_out(entry, original);
@@ -176,7 +172,6 @@ fn counted_as(entry: Entry) -> Option<Count> {
 }
 
 impl SpaceState {
-    /// Whether `new` bytes in place of those that `old` counts would pass the limit. Fewer or as many never do.
     pub(crate) fn is_over(&self, new: u64, old: Word) -> bool {
         let more = new.saturating_sub(old.entry().counted_bytes());
         more > 0 && self.used().saturating_add(more) > self.limit()

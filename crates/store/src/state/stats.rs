@@ -7,7 +7,6 @@ use crate::{
 };
 
 impl SpaceState {
-    /// The accounts of the self.
     pub(crate) fn stats(&self) -> SpaceStats {
         let limit = self.limit();
         let sum = |count| self.counters.sum(count);
@@ -48,7 +47,7 @@ impl SpaceState {
 }
 
 impl StoreState {
-    /// The accounts of a store that a fork left unusable: what can be read without a lock.
+    /// The accounts that need no lock, of a store that a fork left unusable.
     pub(crate) fn abandoned_stats(&self) -> StoreStats {
         StoreStats {
             allocator: self.pool.name().to_owned(),
@@ -69,7 +68,6 @@ impl StoreState {
         }
     }
 
-    /// The accounts of the store and of each space.
     pub(crate) fn stats(&self) -> StoreStats {
         let pool = self.pool.stats();
         let reserved_bytes = (self.reserved_bytes() as u64).min(pool.metadata_bytes);

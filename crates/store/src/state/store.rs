@@ -1,7 +1,4 @@
-//! The state of a store: pool, memory budget, encoder, list of spaces, limits.
-//!
-//! No lock is held while a codec runs, an object is stored, or a callback of the program is called. The list of spaces is
-//! locked only to copy or change it.
+//! The state of a store. No lock is held while a codec runs, an object is stored, or a callback is called.
 
 use std::sync::{
     Arc,
@@ -24,7 +21,6 @@ use super::{
 };
 use crate::{config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes};
 
-/// See the module.
 pub(crate) struct StoreState {
     pub(crate) pool: Box<dyn Pool>,
     pub(crate) memory: Arc<MemoryBudget>,
@@ -33,30 +29,29 @@ pub(crate) struct StoreState {
     accept: AcceptThreshold,
     pub(crate) wakeup: Wakeup,
     pub(crate) watermarks: Watermarks,
-    /// Frames that puts may fill: those of the limit, or fewer while the limit is being lowered.
+    /// Frames that puts may fill: fewer than the limit while that is being lowered.
     target: AtomicUsize,
-    /// How far the limit can be raised, in bytes.
+    /// In bytes.
     max_limit: usize,
     pub(super) spaces: Mutex<Vec<Arc<SpaceState>>>,
-    /// The nodes of all indices.
     pub(crate) nodes: Arc<Nodes>,
-    /// Every operation enters it, so that a fork, a validation, or a take-back of handles finds none under way.
+    /// Entered by every operation, so that a fork, validation or recycling finds none.
     pub(crate) operations: Gate,
-    /// Whether retired handles are due to be taken back.
+    /// Whether recycling of retired handles is due.
     pub(super) wants_handles: AtomicBool,
     pub(crate) work: Work,
-    /// Raised, with Release, before retired handles are used again: see `recycle`.
+    /// Raised, with Release, before retired handles are reused: see `recycle`.
     pub(crate) epoch: AtomicU64,
-    /// The charge for values longer than a page, once there was one; see `contexts`.
+    /// The charge for long values; see `contexts`.
     pub(super) long: Mutex<Option<Charge>>,
-    /// Charges for contexts beyond those that the store began with.
+    /// Charges for added contexts.
     pub(super) contexts: Mutex<Vec<Charge>>,
-    /// Held by the thread that uses the overwrite reserve.
+    /// For the overwrite reserve.
     overwrite_turn: Mutex<()>,
     _charge: Charge,
 }
 
-/// Shares of the limit, in percent.
+/// Percent of the limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watermarks {
     pub(crate) low: u8,
@@ -99,7 +94,7 @@ impl StoreState {
 
     // ORDERING (this file): Relaxed; a put that reads an old target meets the hard limit.
 
-    /// Begins an operation. It ends when the guard is dropped.
+    /// Begins an operation; dropping the guard ends it.
     #[inline]
     pub(crate) fn enter(&self) -> Result<Entered<'_>, KeyError> {
         self.operations.enter().map_err(|Abandoned| KeyError::Abandoned)
@@ -119,7 +114,7 @@ impl StoreState {
         self.memory.used() * FRAME_BYTES
     }
 
-    /// Bytes that are charged and not resident: contexts and scratch that were never used.
+    /// Charged bytes not resident: unused contexts and scratch.
     pub(crate) fn reserved_bytes(&self) -> usize {
         self.encoder.reserved_bytes(self.long.lock().is_some())
     }
@@ -158,17 +153,16 @@ impl StoreState {
         self.share(self.watermarks.low) * FRAME_BYTES
     }
 
-    /// Whether persistent spaces accept new pages, without testing whether that can change.
+    /// As [`accepts_new_pages`](Self::accepts_new_pages), without trying to open.
     pub(crate) fn is_accepting(&self) -> bool {
         self.accept.is_open()
     }
 
-    /// Whether persistent spaces accept new pages.
+    /// For persistent spaces.
     pub(crate) fn accepts_new_pages(&self) -> bool {
         self.accept.is_open() || self.accept.try_open(self.occupancy())
     }
 
-    /// Notes that a put found no room.
     pub(crate) fn note_full(&self) {
         if self.accept.is_open() {
             self.accept.close(self.occupancy());
@@ -183,7 +177,6 @@ impl StoreState {
         }
     }
 
-    /// Ends a put: wakes the shrinker above the high watermark, and adds a codec context if calls waited for one.
     pub(crate) fn after_put(&self) {
         if self.is_above_high() {
             self.wakeup.notify();
@@ -191,7 +184,7 @@ impl StoreState {
         self.add_wanted_context();
     }
 
-    /// Runs `attempt` as the only thread that may use the overwrite reserve; other threads that overwrite at the limit wait.
+    /// Serializes use of the overwrite reserve.
     pub(crate) fn with_overwrite_reserve<R>(&self, attempt: impl FnOnce() -> R) -> R {
         let _turn = self.overwrite_turn.lock();
         attempt()

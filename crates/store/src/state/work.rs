@@ -7,7 +7,6 @@ use pagefold_pool::CompactReport;
 
 use crate::stats::WorkStats;
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     pub(crate) compactions: AtomicU64,
