@@ -1,13 +1,12 @@
-//! The arena: one reservation of frames, the owner of each, and how they are given out.
+//! The arena: one reservation of frames, their owner words, and their allocation.
 //!
 //! ```text
 //!  alloc:  own cache -> buddy -> (out of frames) drain all caches -> free touched frames to the system -> buddy
 //!  free:   own cache -> buddy -> (a second pageblock is entirely free) it goes back to the system
 //! ```
-//! While a thread evacuates frames (`evacuate`), the caches are not used: a freed frame is free at once.
+//! During evacuation the caches are off: a freed frame is free at once.
 //!
-//! The *owner word* of a frame holds its descriptor's slab and id, a mark for frames of a contiguous range, or 0. The
-//! allocator keeps its own state in bitmaps by pageblock (`buddy`).
+//! An *owner word* holds a slab's tag and an id, the mark of a contiguous range, or 0.
 
 mod audit;
 mod give_back;
@@ -33,13 +32,13 @@ use crate::{
     table::{GuardedU32, Table},
 };
 
-/// The most shards that anything of a pool is spread over.
+/// The most shards of any sharded part.
 pub const SHARDS_MAX: usize = 16;
-/// Entirely free pageblocks that stay resident, so that a pool at the edge of one does not thrash.
+/// Entirely free pageblocks that stay resident, against thrashing.
 const ENTIRELY_FREE_KEPT: u32 = 1;
 pub(crate) const PAGEBLOCK_BYTES: usize = PAGEBLOCK_FRAMES as usize * FRAME_BYTES;
 
-/// How many shards caches and the like have: twice the processors, a power of two.
+/// Shards of caches: twice the processors, a power of two.
 pub fn shard_count() -> usize {
     if cfg!(loom) {
         return 1;
@@ -48,20 +47,20 @@ pub fn shard_count() -> usize {
     (2 * processors).next_power_of_two().min(SHARDS_MAX)
 }
 
-/// How an arena is laid out.
+/// Settings of an arena.
 #[derive(Debug, Clone, Copy)]
 pub struct ArenaConfig {
-    /// Address space to reserve, in bytes, rounded up to pageblocks: the largest limit that can be set later.
+    /// Address space in bytes, rounded up to pageblocks: the largest later limit.
     pub address_space: usize,
 }
 
-/// Caches hold movable runs of a power of two, so that whatever comes out of one may go anywhere it is asked for.
+/// A cached run must fit any request of its order.
 fn is_cacheable(frames: FrameCount, mobility: Mobility) -> bool {
     let order = frames.order();
     mobility == Mobility::Movable && frames.get() == 1 << order && order < CACHED_ORDERS
 }
 
-/// See the module.
+/// Allocates the frames of one reservation.
 #[derive(Debug)]
 pub struct Arena {
     memory: Arc<MemoryBudget>,
@@ -69,27 +68,26 @@ pub struct Arena {
     owners: Table<GuardedU32>,
     pub(crate) buddy: Mutex<Buddy>,
     caches: Box<[Padded<Mutex<Cache>>]>,
-    /// Threads that evacuate frames; while there are any, caches are not used.
+    /// Evacuating threads; with any, caches are off.
     pub(crate) evacuating: AtomicUsize,
-    /// Locked by the thread that evacuates.
     pub(crate) evacuator: Mutex<CompactionProgress>,
     moves: Moves,
-    /// Locked by the thread that makes room at the limit; other threads wait for it instead of failing.
+    /// Makes other threads wait for reclaim instead of failing.
     reclaim: Mutex<()>,
     allocated: AtomicUsize,
     pub(crate) contiguous: AtomicUsize,
-    /// Frames of the reservation that are charged.
+    /// Charged frames of the reservation.
     charged: AtomicUsize,
 }
 
 impl Arena {
-    /// The most address space of an arena: as many pageblocks as 32-bit frame numbers tell apart.
+    /// The most address space: pageblocks with 32-bit frame numbers.
     pub const ADDRESS_SPACE_MAX: usize = (u32::MAX / PAGEBLOCK_FRAMES) as usize * PAGEBLOCK_BYTES;
 
-    /// An arena without any frames in use.
+    /// An arena without frames in use.
     ///
     /// # Errors
-    /// [`SourceError`] when the source cannot reserve the address space.
+    /// [`SourceError`] when the address space cannot be reserved.
     pub fn new(memory: &Arc<MemoryBudget>, config: ArenaConfig) -> Result<Self, SourceError> {
         let bytes =
             config.address_space.min(Self::ADDRESS_SPACE_MAX).next_multiple_of(PAGEBLOCK_BYTES);
@@ -117,12 +115,12 @@ impl Arena {
         })
     }
 
-    /// The account that this arena charges.
+    /// The account that it charges.
     pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.memory
     }
 
-    /// Bytes of address space: the largest limit that makes sense.
+    /// Bytes of address space: the largest useful limit.
     pub fn address_space(&self) -> usize {
         self.reservation.bytes()
     }
@@ -136,14 +134,13 @@ impl Arena {
         &self.moves
     }
 
-    /// Moving of frames so far.
+    /// Frame moves so far.
     pub fn migration(&self) -> MigrationStats {
         self.moves.stats()
     }
 
-    /// The shard's cache, unless frames are being evacuated.
     fn cache(&self) -> Option<&Mutex<Cache>> {
-        // ORDERING: Relaxed; a cache that is used all the same is drained once more.
+        // ORDERING: Relaxed; a late user's cache is drained once more.
         (self.evacuating.load(Ordering::Relaxed) == 0).then(|| self.own_cache())
     }
 
@@ -151,7 +148,6 @@ impl Arena {
         &self.caches[sync::shard_hint() % self.caches.len()]
     }
 
-    /// Allocates a run of frames that the descriptor owns from now on.
     pub(crate) fn alloc(
         &self,
         frames: FrameCount,
@@ -189,7 +185,7 @@ impl Arena {
         mobility: Mobility,
         access: ReserveAccess,
     ) -> Option<FrameNo> {
-        // A cached run is charged already: taking it must not use the reserve either.
+        // Cached runs are charged already, but must not use the reserve either.
         if !self.memory.allows(access) {
             return None;
         }
@@ -211,7 +207,7 @@ impl Arena {
         self.cut(&mut buddy, start, frames, access)
     }
 
-    /// Makes the block at `start` a run of `frames`: the rest is free again, and the run is charged, or free again too.
+    /// Cuts the block at `start` to `frames` and charges it; the rest, or all on failure, is free again.
     pub(crate) fn cut(
         &self,
         buddy: &mut Buddy,
@@ -242,7 +238,6 @@ impl Arena {
         committed.map_err(|_| OutOfFrames)
     }
 
-    /// Drains all caches and tries again, then gives free frames to the system and tries once more.
     fn carve_after_reclaim(
         &self,
         frames: FrameCount,
@@ -264,19 +259,17 @@ impl Arena {
                 .owners
                 .get(frame as usize)
                 .expect("frames of an open pageblock have owner words");
-            // ORDERING: Relaxed; a look at the word is a hint, unless the allocator's lock or a quiescent arena orders it.
+            // ORDERING: Relaxed; a hint, unless the allocator's lock or a quiescent arena orders it.
             owner.store(word, GuardedOrdering::Relaxed);
         }
     }
 
-    /// What a frame's owner word says; 0 if it has none.
     pub(crate) fn owner_word(&self, frame: u32) -> u32 {
         // ORDERING: Relaxed; see `set_owner`.
         self.owners.get(frame as usize).map_or(0, |word| word.load(GuardedOrdering::Relaxed))
     }
 
-    /// The descriptor that owns a frame. The caller isolates or locks the descriptor, then checks that it still owns
-    /// the frame.
+    /// The descriptor that owns a frame. A hint: isolate or lock the descriptor, then check again.
     pub fn owner(&self, frame: FrameNo) -> Option<FrameOwner> {
         Tag::split(self.owner_word(frame.0)).map(|(tag, id)| FrameOwner { tag, id })
     }
@@ -302,7 +295,6 @@ impl Arena {
         }
     }
 
-    /// Uncharges frames that are no longer resident.
     pub(crate) fn uncharge(&self, frames: usize) {
         // ORDERING: Relaxed; a statistic.
         self.charged.fetch_sub(frames, Ordering::Relaxed);
@@ -321,7 +313,7 @@ impl Drop for Arena {
     fn drop(&mut self) {
         // ORDERING: Relaxed; the arena is exclusive here.
         self.memory.uncharge(self.charged.load(Ordering::Relaxed));
-        // SAFETY: reserved in `new`, released once; descriptors and guards borrow the slabs that hold this arena.
+        // SAFETY: reserved in `new`, released once; descriptors and guards borrow slabs, which own this arena.
         unsafe { self.memory.source().release(self.reservation) };
     }
 }

@@ -1,8 +1,7 @@
 //! Sets of small numbers as trees of words: the first member in two or three loads.
 //!
-//! A level's bit says whether the word below has any bit set; the top level is one word. Sets over the same numbers (a
-//! *forest*) lie interleaved, so the words of one number are neighbours, in a table in reserved memory: charged, and
-//! zero when empty.
+//! A bit says whether the word below has any bit set; the top level is one word. The sets of a *forest* lie
+//! interleaved, so the words of one number are neighbours, in charged memory.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,12 +10,10 @@ use crate::{
     table::{GuardedU64, Table},
 };
 
-/// The shape of a tree over `capacity` numbers: where each level starts, in words.
-///
-/// The top level comes first and the leaves last: in a large sparse tree all levels but the leaves share a page.
+/// Where each level starts. The top level comes first: all levels but the leaves share a page.
 #[derive(Debug)]
 pub(crate) struct Levels {
-    /// By level, the leaves' first.
+    /// The leaves' level first.
     starts: Vec<usize>,
     words: usize,
 }
@@ -49,21 +46,19 @@ impl Levels {
         self.starts.len()
     }
 
-    /// The word of number `index` at `level`.
     pub(crate) fn word(&self, level: usize, index: usize) -> usize {
         self.starts[level] + (index >> (6 * (level + 1)))
     }
 
-    /// The bit of number `index` in its word at `level`.
     pub(crate) fn bit(level: usize, index: usize) -> u64 {
         1 << ((index >> (6 * level)) & 63)
     }
 }
 
-/// Some sets over the same numbers `0..capacity`.
+/// Sets over the same numbers `0..capacity`.
 ///
 /// # Concurrency
-/// The methods take `&self`; the owner's lock keeps changes of one set apart.
+/// The owner's lock keeps changes of one set apart.
 #[derive(Debug)]
 pub struct BitForest {
     table: Table<GuardedU64>,
@@ -71,7 +66,7 @@ pub struct BitForest {
     trees: usize,
 }
 
-// ORDERING (this file): Relaxed; the owner's lock orders changes and hands them over.
+// ORDERING (this file): Relaxed; the owner's lock orders changes.
 impl BitForest {
     /// `trees` empty sets over `0..capacity`.
     ///
@@ -94,7 +89,7 @@ impl BitForest {
     /// Makes `index` usable in every set.
     ///
     /// # Errors
-    /// [`OutOfFrames`] when a page does not fit the limit.
+    /// [`OutOfFrames`] when a page exceeds the limit.
     pub fn ensure(&self, index: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         for level in 0..self.levels.count() {
             self.table.ensure(self.place(0, level, index), access)?;
@@ -103,7 +98,7 @@ impl BitForest {
         Ok(())
     }
 
-    /// Puts `index` in; says whether it was not there before.
+    /// Adds `index`; `true`: it is new.
     ///
     /// # Panics
     /// If `index` was not made usable.
@@ -120,7 +115,7 @@ impl BitForest {
         true
     }
 
-    /// Takes `index` out; says whether it was there.
+    /// Removes `index`; `true`: it was there.
     pub fn remove(&self, tree: usize, index: usize) -> bool {
         for level in 0..self.levels.count() {
             let Some(word) = self.table.get(self.place(tree, level, index)) else { return false };
@@ -148,9 +143,9 @@ impl BitForest {
         self.first_from(tree, 0)
     }
 
-    /// The smallest member that is at least `from`.
+    /// The smallest member from `from` on.
     pub fn first_from(&self, tree: usize, from: usize) -> Option<usize> {
-        // Up from the leaf until a word has a bit at or after the path, then down along first bits.
+        // Up until a word has a bit at or after the path, then down.
         let mut level = 0;
         let mut position = from;
         loop {

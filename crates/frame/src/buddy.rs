@@ -9,23 +9,21 @@
 //!                                       lists, of isolated and of contiguous frames
 //!  forest of pageblock numbers   kind x order: pageblocks with a free block of that order;  ENTIRELY_FREE
 //! ```
-//! A pageblock in use belongs to one *kind*: single frames stay away from longer runs, and pinned descriptors from
-//! movable ones. Allocation takes the smallest sufficient order, and of that the lowest pageblock, so that high
-//! pageblocks empty out. A pageblock that becomes entirely free loses its kind. Pageblocks from the *high-water mark*
-//! on were never used.
+//! A pageblock in use has one *kind*: single frames and longer runs stay apart, as do pinned and movable ones.
+//! Allocation takes the smallest sufficient order in the lowest pageblock, so that high pageblocks empty out.
+//! Pageblocks from the *high-water mark* on were never used.
 //!
-//! An *isolated* range (`isolate`) only gets emptier: its free blocks leave the lists, and a frame that becomes free
-//! goes to no list. In the end the range is handed out as contiguous, or its free frames go back to the lists. A free
-//! block whose memory goes back to the system is *detached* (`detach`).
+//! The free blocks of an *isolated* range (`isolate`) are on no list, nor are its frames that become free later. A
+//! *detached* block (`detach`) is on its way to the system.
 //!
 //! # Invariants
-//! - A frame is in at most one free block, and two free buddies of one order do not exist (I-BUDDY).
-//! - An entirely free pageblock has no free bits set; its bit in ENTIRELY_FREE stands for all of them.
+//! - A frame is in at most one free block, and no two free buddies have the same order (I-BUDDY).
+//! - An entirely free pageblock has no free bits set; its bit in ENTIRELY_FREE replaces them.
 //! - Touched frames are exactly the charged ones (I-TOUCH).
 //! - An isolated free frame is on no list; only the thread that isolated the range hands it on (I-HELD).
 //!
-//! One lock of the [arena](crate::Arena)'s guards all of it. Source of the idea: Knowlton's buddy system, with bitmaps
-//! in place of lists, so that freed frames are never written.
+//! The [arena](crate::Arena)'s lock guards all of it. Source: Knowlton's buddy system, with bitmaps for lists, so
+//! that freed frames are never written.
 
 mod audit;
 mod detach;
@@ -52,19 +50,16 @@ const KINDS: usize = 4;
 const ENTIRELY_FREE: usize = KINDS * ORDERS;
 const TREES: usize = ENTIRELY_FREE + 1;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Buddy {
     blocks: Table<BlockWords>,
     forest: BitForest,
-    /// Pageblocks in use so far; those beyond were never committed.
     high_water_mark: u32,
     capacity: u32,
     /// Entirely free pageblocks with touched frames.
     free_touched: u32,
 }
 
-/// The tree of pageblocks with free blocks of a kind and order.
 fn tree(kind: Kind, order: u32) -> usize {
     kind as usize * ORDERS + order as usize
 }
@@ -106,7 +101,7 @@ impl Buddy {
         pageblock >= self.high_water_mark as usize || self.forest.contains(ENTIRELY_FREE, pageblock)
     }
 
-    /// Takes a block of `order`. `open` makes an entirely free pageblock usable.
+    /// `open` makes an entirely free pageblock usable.
     pub(crate) fn take(
         &mut self,
         kind: Kind,
@@ -123,7 +118,6 @@ impl Buddy {
         Ok(self.split(pageblock, kind, 0, PAGEBLOCK_ORDER, order))
     }
 
-    /// Takes a block of `order` in a pageblock of `kind`, from the smallest sufficient free one, if there is any.
     pub(crate) fn take_in(&mut self, pageblock: u32, kind: Kind, order: u32) -> Option<FrameNo> {
         let have = (order..PAGEBLOCK_ORDER)
             .find(|&have| self.forest.contains(tree(kind, have), pageblock as usize))?;
@@ -132,7 +126,7 @@ impl Buddy {
         Some(self.split(pageblock, kind, frame, have, order))
     }
 
-    /// Lists the part of a block of order `have` beyond one of `order`.
+    /// Lists the part beyond `order`.
     fn split(&mut self, pageblock: u32, kind: Kind, frame: u32, have: u32, order: u32) -> FrameNo {
         for half in (order..have).rev() {
             self.list(pageblock, kind, frame + (1 << half), half);
@@ -140,7 +134,6 @@ impl Buddy {
         FrameNo(pageblock * PAGEBLOCK_FRAMES + frame)
     }
 
-    /// An entirely free pageblock for `kind`: one that was used before, or the next at the high-water mark.
     fn take_entirely_free(
         &mut self,
         kind: Kind,
@@ -167,7 +160,6 @@ impl Buddy {
         Ok(pageblock)
     }
 
-    /// The next pageblock at the high-water mark, entirely free.
     fn grow(
         &mut self,
         access: ReserveAccess,
@@ -207,7 +199,7 @@ impl Buddy {
         self.put_range(start, 1 << order);
     }
 
-    /// Lists a free block, merging it with free buddies as far as they go.
+    /// Lists a free block, merged with its free buddies.
     fn merge(&mut self, start: FrameNo, order: u32) {
         let pageblock = start.pageblock();
         let kind = self.kind_of(pageblock).expect("a pageblock in use has a kind");
@@ -234,7 +226,7 @@ impl Buddy {
         }
     }
 
-    /// Returns any run of frames of one pageblock. Isolated ones go to no list.
+    /// Frees a run of one pageblock. Isolated frames go to no list.
     pub(crate) fn put_range(&mut self, start: FrameNo, frames: u32) {
         let (pageblock, first) = (start.pageblock(), start.in_pageblock());
         let block = self.block(pageblock);
@@ -259,7 +251,6 @@ impl Buddy {
         }
     }
 
-    /// Lists a run of frames of one pageblock as blocks.
     fn put_free(&mut self, start: FrameNo, frames: u32) {
         let (mut at, end) = (start.0, start.0 + frames);
         while at < end {
@@ -269,7 +260,7 @@ impl Buddy {
         }
     }
 
-    /// How many frames of a run are not charged yet.
+    /// Frames of a run that are not charged.
     pub(crate) fn untouched(&self, start: FrameNo, frames: u32) -> u32 {
         frames - self.block(start.pageblock()).count_touched(start.in_pageblock(), frames)
     }
@@ -278,7 +269,7 @@ impl Buddy {
         self.block(start.pageblock()).mark(TOUCHED, start.in_pageblock(), frames);
     }
 
-    /// Marks frames of one pageblock as not charged; returns how many were.
+    /// Returns how many were charged.
     pub(crate) fn untouch(&mut self, start: FrameNo, frames: u32) -> u32 {
         let (block, first) = (self.block(start.pageblock()), start.in_pageblock());
         let touched = block.count_touched(first, frames);

@@ -1,8 +1,7 @@
 //! The hard limit: every page that may be resident is charged before it is touched.
 //!
-//! Frames (allocated, cached, or free but resident) and pages of tables are charged in the same unit. The last frames
-//! of the limit are kept for work that must go on when memory is full: the [`reserve`](MemoryBudget::reserve) for
-//! compaction, and before it the [`overwrite_reserve`](MemoryBudget::overwrite_reserve); see [`ReserveAccess`].
+//! Frames and table pages are charged alike. The last frames of the limit are the [`reserve`](MemoryBudget::reserve),
+//! for compaction, and before it the [`overwrite_reserve`](MemoryBudget::overwrite_reserve); see [`ReserveAccess`].
 
 use std::sync::Arc;
 
@@ -11,37 +10,36 @@ use thiserror::Error;
 
 use crate::{FRAME_BYTES, FrameSource};
 
-/// No memory within the limit, or none from the source.
+/// No memory within the limit or from the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("no frames left within the limit")]
 pub struct OutOfFrames;
 
-/// Which part of the limit a charge may use.
+/// The part of the limit that a charge may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReserveAccess {
-    /// Everything but the two reserves.
+    /// All but both reserves.
     Normal,
-    /// Also the [overwrite reserve](MemoryBudget::overwrite_reserve): for new content whose predecessor is freed next.
+    /// Also the [overwrite reserve](MemoryBudget::overwrite_reserve): for content whose predecessor is freed next.
     Overwrite,
-    /// Both reserves: for work that gives back more than it takes, such as compaction.
+    /// Both reserves: for work that gives back more than it takes.
     Reserve,
 }
 
-/// A source of memory and the account of what was taken from it. Shared by an arena and the tables beside it.
+/// A memory source and its account, shared by an arena and its tables.
 ///
 /// # Invariants
-/// `used <= limit` at any time (I-LIMIT): both lie in one word, so no charge can slip past a limit that is lowered.
+/// `used <= limit` always (I-LIMIT): one word holds both.
 #[derive(Debug)]
 pub struct MemoryBudget {
     source: Box<dyn FrameSource>,
-    /// Frames used (bits 0..32) and the limit in frames (32..64).
+    /// Used frames (bits 0..32), limit in frames (32..64).
     account: AtomicU64,
     metadata: AtomicUsize,
     reserve: AtomicUsize,
     overwrite_reserve: AtomicUsize,
 }
 
-/// The largest limit in frames: half of the account's word.
 const FRAMES_MAX: usize = u32::MAX as usize;
 const LIMIT_SHIFT: u32 = 32;
 
@@ -51,7 +49,7 @@ fn split(account: u64) -> (usize, usize) {
 }
 
 impl MemoryBudget {
-    /// An empty account of `limit` frames with `source`. More than 2^32 - 1 frames (16 TiB) count as that many.
+    /// An empty account of `limit` frames, at most 2^32 - 1 (16 TiB).
     pub fn new(source: Box<dyn FrameSource>, limit: usize) -> Self {
         Self {
             source,
@@ -66,7 +64,6 @@ impl MemoryBudget {
         &*self.source
     }
 
-    /// Fails where a test injects a failure.
     #[cfg_attr(
         not(feature = "fault-injection"),
         expect(clippy::unused_self, reason = "nothing is injected")
@@ -80,13 +77,13 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// The address space, in bytes, that an arena with this limit should reserve from this source.
+    /// Bytes of address space for an arena with this limit.
     pub fn address_space(&self, limit_bytes: usize) -> usize {
         self.source.address_space(limit_bytes)
     }
 
-    // ORDERING (this module): Relaxed throughout. The counters carry no other memory with them: a thread that is charged
-    // touches memory that the allocator's own lock hands over. Atomicity alone keeps the sum within the limit.
+    // ORDERING (this module): Relaxed throughout. The counters publish no memory; the allocator's lock does.
+    // Atomicity alone keeps the sum within the limit.
 
     fn ceiling(&self, limit: usize, access: ReserveAccess) -> usize {
         let kept = match access {
@@ -105,7 +102,7 @@ impl MemoryBudget {
         charged.map(drop).map_err(|_| OutOfFrames)
     }
 
-    /// Whether the charges so far fit this access, so that idle frames may be taken.
+    /// Whether the charges so far allow this access to idle frames.
     pub fn allows(&self, access: ReserveAccess) -> bool {
         self.used() <= self.ceiling(self.limit(), access)
     }
@@ -115,7 +112,6 @@ impl MemoryBudget {
         assert!(split(before).0 >= frames, "more frames given back than were charged");
     }
 
-    /// Charges pages of tables and the like.
     #[cfg_attr(loom, expect(dead_code, reason = "tables of a model are not charged"))]
     pub(crate) fn charge_metadata(
         &self,
@@ -134,7 +130,7 @@ impl MemoryBudget {
         self.uncharge(frames);
     }
 
-    /// Charges bytes outside of the source, for the life of the pool (its fixed structures).
+    /// Charges bytes outside of the source for the life of the pool.
     ///
     /// # Errors
     /// [`OutOfFrames`] when they do not fit the limit.
@@ -145,10 +141,10 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// Charges bytes outside of the source until the charge is dropped: structures that come and go beside a pool.
+    /// Charges bytes outside of the source until the charge is dropped.
     ///
     /// # Errors
-    /// [`OutOfFrames`] when they do not fit the limit less the [`reserve`](Self::reserve).
+    /// [`OutOfFrames`] when they do not fit the limit less both reserves.
     pub fn charge_beside(self: &Arc<Self>, bytes: usize) -> Result<Charge, OutOfFrames> {
         let frames = bytes.div_ceil(FRAME_BYTES);
         self.charge(frames, ReserveAccess::Normal)?;
@@ -156,39 +152,38 @@ impl MemoryBudget {
         Ok(Charge { memory: Arc::clone(self), frames })
     }
 
-    /// Sets how many frames of the limit only [`ReserveAccess::Reserve`] may use.
+    /// Sets the frames only [`ReserveAccess::Reserve`] may use.
     pub fn set_reserve(&self, frames: usize) {
         self.reserve.store(frames, Ordering::Relaxed);
     }
 
-    /// The frames that only [`ReserveAccess::Reserve`] may use.
+    /// Frames only [`ReserveAccess::Reserve`] may use.
     pub fn reserve(&self) -> usize {
         self.reserve.load(Ordering::Relaxed)
     }
 
-    /// Sets how many frames of the limit, before the [`reserve`](Self::reserve), [`ReserveAccess::Normal`] may not use.
-    /// They are not charged: frames that an overwrite takes of them are missing to normal charges until it gives them
-    /// back.
+    /// Sets the frames before the [`reserve`](Self::reserve) that [`ReserveAccess::Normal`] may not use. They are not
+    /// charged: what an overwrite takes, normal charges lack until it is given back.
     pub fn set_overwrite_reserve(&self, frames: usize) {
         self.overwrite_reserve.store(frames, Ordering::Relaxed);
     }
 
-    /// The frames that [`ReserveAccess::Overwrite`] may use and [`ReserveAccess::Normal`] may not.
+    /// Frames for [`ReserveAccess::Overwrite`] but not for [`ReserveAccess::Normal`].
     pub fn overwrite_reserve(&self) -> usize {
         self.overwrite_reserve.load(Ordering::Relaxed)
     }
 
-    /// The frames that normal charges may fill the account up to.
+    /// Frames that normal charges may reach.
     pub fn normal_limit(&self) -> usize {
         self.ceiling(self.limit(), ReserveAccess::Normal)
     }
 
-    /// Frames charged: all that may be resident.
+    /// Charged frames: all that may be resident.
     pub fn used(&self) -> usize {
         split(self.account.load(Ordering::Relaxed)).0
     }
 
-    /// The part of [`used`](Self::used) that is tables and fixed structures, in frames.
+    /// The frames of [`used`](Self::used) in tables and fixed structures.
     pub fn metadata(&self) -> usize {
         self.metadata.load(Ordering::Relaxed)
     }
@@ -198,10 +193,10 @@ impl MemoryBudget {
         split(self.account.load(Ordering::Relaxed)).1
     }
 
-    /// Sets the limit, if the frames in use fit it.
+    /// Sets the limit.
     ///
     /// # Errors
-    /// The frames in use, when they are more; the old limit stays.
+    /// The frames in use, when they exceed it; the old limit stays.
     pub fn set_limit(&self, frames: usize) -> Result<(), usize> {
         let limit = frames.min(FRAMES_MAX);
         let set = self.account.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |account| {
@@ -221,7 +216,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// The charge in bytes: whole frames.
+    /// The charge in bytes.
     pub fn bytes(&self) -> usize {
         self.frames * FRAME_BYTES
     }
@@ -229,7 +224,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        // ORDERING: Relaxed, as everywhere in this module.
+        // ORDERING: Relaxed, as in this module.
         self.memory.metadata.fetch_sub(self.frames, Ordering::Relaxed);
         self.memory.uncharge(self.frames);
     }

@@ -10,44 +10,44 @@ use crate::{FrameNo, FrameOwner, OutOfFrames};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Busy {
-    /// A guard for reading or writing locks the descriptor.
+    /// A guard locks the descriptor.
     #[error("a reader or a writer has them locked")]
     Locked,
     /// Another thread is moving them.
     #[error("another thread is moving them")]
     Isolated,
-    /// They belong to descriptors that do not move.
+    /// Their descriptors do not move.
     #[error("they are pinned")]
     Pinned,
-    /// They are part of a contiguous range that is in use.
+    /// They are in a contiguous range in use.
     #[error("they are part of a contiguous range")]
     Contiguous,
-    /// They are between two owners, or on their way to the system.
+    /// They are between owners, or going to the system.
     #[error("they are between two owners")]
     InTransit,
 }
 
-/// Why a run stayed where it was. Nothing has changed.
+/// Why a run stayed. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum FrameMigrateError {
-    /// Nothing lives under this id, or it is dying.
+    /// No descriptor lives under this id, or it is dying.
     #[error("the descriptor is gone")]
     Gone,
     /// Something keeps the frames where they are.
     #[error("the frames are busy: {0}")]
     Busy(Busy),
-    /// There is no run to go to within the limit.
+    /// No destination within the limit.
     #[error(transparent)]
     OutOfFrames(#[from] OutOfFrames),
 }
 
-/// Something that kept a run where it was.
+/// A run that stayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Blocker {
-    /// The first frame of it in the range.
+    /// Its first frame in the range.
     pub frame: FrameNo,
-    /// The descriptor that owns it, if one does.
+    /// The owning descriptor, if any.
     pub owner: Option<FrameOwner>,
     /// Why it stayed.
     pub busy: Busy,

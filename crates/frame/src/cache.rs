@@ -1,18 +1,14 @@
-//! A shard's few runs of frames at hand, so that most allocations take only their own shard's lock.
-//!
-//! Cached runs are charged (they may be resident) and have no owner. When memory is short the arena drains all caches before an
-//! allocation fails.
+//! A shard's cache of a few runs: charged, without owner. Most allocations take only their shard's lock.
 
 use crate::FrameNo;
 
-/// Orders that are cached: single frames up to the longest span.
+/// Cached orders: up to the longest span.
 pub(crate) const CACHED_ORDERS: u32 = 5;
 const ORDERS: usize = CACHED_ORDERS as usize;
-/// Runs of each order: 32 KiB of single frames, and no more than 64 KiB of any.
+/// Runs of each order: 32 KiB of single frames, at most 64 KiB of any.
 const CAPACITY: [usize; ORDERS] = if cfg!(loom) { [0; 5] } else { [8, 4, 4, 2, 1] };
 const SLOTS: usize = 8;
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     runs: [[u32; SLOTS]; ORDERS],
@@ -27,7 +23,7 @@ impl Cache {
         Some(FrameNo(self.runs[order][*len]))
     }
 
-    /// Keeps a run, or says that there is no room for it.
+    /// `false`: no room.
     pub(crate) fn push(&mut self, start: FrameNo, order: u32) -> bool {
         let order = order as usize;
         if order >= ORDERS || self.lens[order] == CAPACITY[order] {
@@ -38,7 +34,6 @@ impl Cache {
         true
     }
 
-    /// Frames in the cache.
     pub(crate) fn frames(&self) -> u64 {
         (0_u64..).zip(&self.lens).map(|(order, len)| (*len as u64) << order).sum()
     }

@@ -1,17 +1,14 @@
 //! Which pages of a table are charged: a bit each.
 //!
-//! The bits of the first pages are in the table itself, so a small table costs nothing more. The bits of later pages are
-//! charged like those pages (I-LIMIT), a frame for each 128 MiB of the table, up to the highest page
-//! that is charged.
+//! The first bits are inside the table. Later bits are charged themselves (I-LIMIT), a frame for each 128 MiB of the
+//! table, up to the highest charged page.
 
 use crate::{FRAME_BYTES, MemoryBudget, OutOfFrames, ReserveAccess};
 
-/// Words inside the table: the bits of 128 pages, 512 KiB.
+/// The bits of 128 pages, 512 KiB.
 const INSIDE: usize = 2;
-/// Words in a frame.
 const PER_FRAME: usize = FRAME_BYTES / size_of::<u64>();
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct ChargedPages {
     inside: [u64; INSIDE],
@@ -20,12 +17,10 @@ pub(crate) struct ChargedPages {
 }
 
 impl ChargedPages {
-    /// No page is charged.
     pub(crate) fn new() -> Self {
         Self { inside: [0; INSIDE], beyond: Vec::new() }
     }
 
-    /// Makes room for the bit of a page.
     pub(crate) fn ensure(
         &mut self,
         page: usize,
@@ -46,7 +41,7 @@ impl ChargedPages {
         self.beyond.len() / PER_FRAME
     }
 
-    /// Pages that there are bits for: no page from here on is charged.
+    /// No page from here on is charged.
     pub(crate) fn end(&self) -> usize {
         (INSIDE + self.beyond.len()) * 64
     }
@@ -69,7 +64,6 @@ impl ChargedPages {
         self.word(page / 64) >> (page % 64) & 1 == 1
     }
 
-    /// The first charged page from `page` on.
     pub(crate) fn next_from(&self, page: usize) -> Option<usize> {
         let first = self.word(page / 64) & u64::MAX << (page % 64);
         let later = (page / 64 + 1..self.end() / 64).map(|number| (number, self.word(number)));
@@ -78,7 +72,7 @@ impl ChargedPages {
         Some(number * 64 + word.trailing_zeros() as usize)
     }
 
-    /// Marks a page that there is [room](Self::ensure) for.
+    /// [`ensure`](Self::ensure) made room.
     pub(crate) fn insert(&mut self, page: usize) {
         *self.word_mut(page / 64) |= 1 << (page % 64);
     }
@@ -87,7 +81,7 @@ impl ChargedPages {
         *self.word_mut(page / 64) &= !(1 << (page % 64));
     }
 
-    /// Gives frames of bits back that come after the last charged page; returns how many.
+    /// Gives back frames of bits after the last charged page; returns how many.
     pub(crate) fn shrink(&mut self, memory: &MemoryBudget) -> usize {
         let used = self.beyond.iter().rposition(|&word| word != 0).map_or(0, |last| last + 1);
         let unused = self.frames() - used.div_ceil(PER_FRAME);
@@ -99,7 +93,7 @@ impl ChargedPages {
         unused
     }
 
-    /// Frames charged in all: of pages, and of their bits.
+    /// Charged frames: pages and their bits.
     pub(crate) fn count(&self) -> usize {
         let words = self.inside.iter().chain(&self.beyond);
         words.map(|word| word.count_ones() as usize).sum::<usize>() + self.frames()

@@ -1,12 +1,10 @@
-//! Deferred descriptors, by id: a list without locks and without memory of its own.
+//! Deferred descriptors, by id: a lock-free tree of bits.
 //!
-//! A reader never frees. The thread that drops the last lock of a dying or pending descriptor *defers* it: it pushes
-//! the id here. Allocators, compactors and `trim` take ids and do the work. The list is a tree of bits: pushing twice
-//! is pushing once, there is no ABA, and a push costs one or two atomic operations. An id is a hint; the descriptor's
-//! state word decides.
+//! The thread that drops the last lock of a dying or pending descriptor pushes its id. Allocators, compactors and
+//! `trim` take ids and do the work. An id is a hint; the state word decides. Pushing twice is pushing once.
 //!
-//! Protocol: a push sets the leaf bit first and goes up only if it found the word empty; a taker clears from the top
-//! down. So the thread that set a bit below a cleared summary always sets the summary again.
+//! Protocol: a push sets the leaf bit first and goes up only if the word was empty; a taker clears from the top down.
+//! So the thread that set a bit below a cleared summary sets the summary again.
 
 use std::sync::Arc;
 
@@ -14,7 +12,6 @@ use pagefold_sys::sync::Ordering;
 
 use crate::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable, bits::Levels};
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct DeferredList {
     words: WordTable,
@@ -22,7 +19,6 @@ pub(crate) struct DeferredList {
 }
 
 impl DeferredList {
-    /// An empty list for ids below `capacity`.
     pub(crate) fn new(memory: &Arc<MemoryBudget>, capacity: usize) -> Result<Self, SourceError> {
         let levels = Levels::new(capacity);
         Ok(Self { words: WordTable::new(memory, levels.words())?, levels })
@@ -36,30 +32,30 @@ impl DeferredList {
     pub(crate) fn push(&self, id: usize) {
         for level in 0..self.levels.count() {
             let word = self.words.word(self.levels.word(level, id));
-            // ORDERING: Release; pairs with the Acquire in `take`: the taker sees the descriptor as the pusher
-            // left it, and below a summary bit the leaf bit that it stands for.
+            // ORDERING: Release; pairs with the Acquire in `take`: the taker sees the descriptor as pushed, and below
+            // a summary bit its leaf bit.
             if word.fetch_or(Levels::bit(level, id), Ordering::Release) != 0 {
                 return;
             }
         }
     }
 
-    /// Whether the list seems empty. One load.
+    /// A hint: one load.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         // The top level is the first word.
-        // ORDERING: Relaxed; a hint, `take` looks properly.
+        // ORDERING: Relaxed; a hint, `take` decides.
         self.words.get(0).is_none_or(|word| word.load(Ordering::Relaxed) == 0)
     }
 
-    /// Takes up to 64 neighbouring ids and calls `f` for each. `false`: there was none.
+    /// Calls `f` for up to 64 neighbouring ids. `false`: there was none.
     pub(crate) fn take(&self, mut f: impl FnMut(usize)) -> bool {
         let top = self.levels.count() - 1;
         loop {
             if top > 0 && self.is_empty() {
                 return false;
             }
-            // Down along first bits, clearing the summary of the path before looking below it.
+            // Down along first bits; each summary is cleared before the look below.
             let mut index = 0;
             for level in (1..=top).rev() {
                 let word = self.words.word(self.levels.word(level, index));
@@ -69,8 +65,8 @@ impl DeferredList {
                     break;
                 }
                 index += (bits.trailing_zeros() as usize) << (6 * level);
-                // ORDERING: AcqRel; Acquire pairs with the Release in `push`: the leaf bit of the thread that set
-                // this bit is seen below; Release for the next taker, who must not look below an older state.
+                // ORDERING: AcqRel; Acquire pairs with the Release in `push`, whose leaf bit is then seen; Release
+                // for the next taker, which must not see an older state below.
                 word.fetch_and(!Levels::bit(level, index), Ordering::AcqRel);
             }
             let Some(leaf) = self.words.get(self.levels.word(0, index)) else { return false };
@@ -81,7 +77,7 @@ impl DeferredList {
                 f((index & !63) + bits.trailing_zeros() as usize);
                 bits &= bits - 1;
             }
-            // Bits left beside the path get their summaries back; one too many costs a look.
+            // Bits beside the path get their summaries back.
             for level in 1..top {
                 // ORDERING: Acquire and Release; as in `push`.
                 if self.words.word(self.levels.word(level, index)).load(Ordering::Acquire) != 0 {

@@ -1,20 +1,14 @@
-//! Evacuation: frames are moved out of a range until all of it is free.
+//! Evacuation: moves frames out of a range until all of it is free.
 //!
 //! ```text
-//!  isolate the range   its free frames leave the lists; a frame that becomes free goes to none: it only gets emptier
-//!  move what is there  frame -> owner word -> descriptor -> isolate, migrate, put back (`migrate`)
-//!  all free?           compaction: the pageblock goes back to the system   contiguous allocation: the caller has the range
-//!  otherwise           the isolation ends; its free frames go back to the lists
+//!  isolate the range   free frames leave the lists; frames that become free join none
+//!  move each run       frame -> owner word -> descriptor -> isolate, migrate, put back (`migrate`)
+//!  all free?           compaction gives the pageblock back; contiguous allocation takes the range
+//!  otherwise           the free frames go back to the lists
 //! ```
-//! Two users: [compaction](crate::Arena::compact) by pageblock, and
-//! [contiguous allocation](crate::Arena::alloc_contiguous).
-//!
-//! One thread at a time evacuates. [`compact`](crate::Arena::compact) returns at once while another thread does;
-//! [`alloc_contiguous`](crate::Arena::alloc_contiguous) waits. Meanwhile other threads may read, write, free and move
-//! descriptors; a guard keeps its descriptor's frames where they are.
-//!
-//! An owner word is a hint: the evacuator isolates the descriptor that it names, and moves it only if it owns the
-//! frame. The next pass meets frames that changed owners.
+//! One thread at a time evacuates: [`compact`](crate::Arena::compact) returns at once while another thread does,
+//! [`alloc_contiguous`](crate::Arena::alloc_contiguous) waits. Other threads go on. Owner words are hints: an
+//! isolated descriptor moves only if it owns the frame.
 
 mod candidates;
 mod compact;

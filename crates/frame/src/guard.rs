@@ -1,7 +1,7 @@
-//! Guards: the only way to a descriptor's body and to the bytes of its frames.
+//! Guards: the only way to a descriptor's body and bytes.
 //!
-//! A guard is a lock on the state word: while it lives, the frames neither move nor end. Dropping the last lock of a
-//! dying or pending descriptor defers it; a reader does no more.
+//! While a guard lives, the frames neither move nor end. Dropping the last guard of a dying or pending descriptor
+//! defers it.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ type ReadWatch = Option<pagefold_sys::sync::ConstPtr<()>>;
 #[cfg(loom)]
 type WriteWatch = Option<pagefold_sys::sync::MutPtr<()>>;
 
-/// Shared access to a descriptor's body and bytes.
+/// Shared access to body and bytes.
 pub struct ReadGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
@@ -50,15 +50,15 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> ReadGuard<'a, M, W, L> {
         self.id
     }
 
-    /// How many frames it has.
+    /// The number of frames.
     pub fn frames(&self) -> crate::FrameCount {
         self.location.frames
     }
 
     #[inline]
     fn body(&self) -> &M {
-        // SAFETY: this lock keeps writers away until it drops, and the body was written under the first write lock of
-        // this life, before any other lock was given. (I-BODY)
+        // SAFETY: this lock excludes writers, and the body was written under the first write lock of this life,
+        // before any other lock was given. (I-BODY)
         unsafe { self.descriptor.body_ptr().as_ref() }
     }
 }
@@ -68,8 +68,8 @@ impl<M: Body, const W: usize> ReadGuard<'_, M, W, Run> {
     #[inline]
     pub fn parts(&self) -> (&M, &[u8]) {
         let base = self.slab.base_of(self.location);
-        // SAFETY: the run is committed memory that this descriptor owns; this lock keeps writers (and with them
-        // every change of the place) away until it drops.
+        // SAFETY: the run is committed memory of this descriptor; this lock excludes writers, and with them changes
+        // of the place.
         let bytes =
             unsafe { std::slice::from_raw_parts(base.as_ptr(), self.location.frames.bytes()) };
         (self.body(), bytes)
@@ -77,11 +77,10 @@ impl<M: Body, const W: usize> ReadGuard<'_, M, W, Run> {
 }
 
 impl<M: Body, const W: usize> ReadGuard<'_, M, W, Chain> {
-    /// The body, and the bytes of the chain by frame.
+    /// The body, and the bytes by frame.
     #[inline]
     pub fn parts(&self) -> (&M, ChainBytes<'_>) {
-        // SAFETY: this lock keeps writers (and with them every change of the place) away until it drops, and the view
-        // borrows it. (I-PIECE)
+        // SAFETY: this lock excludes writers, and with them changes of the place, and the view borrows it. (I-PIECE)
         let bytes = unsafe {
             ChainBytes::new(self.slab.reservation(), &self.descriptor.further, self.location)
         };
@@ -100,7 +99,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Drop for ReadGuard<'_, M, W, L> {
     }
 }
 
-/// Exclusive access to a descriptor's body and bytes.
+/// Exclusive access to body and bytes.
 pub struct WriteGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
@@ -132,12 +131,12 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
         self.id
     }
 
-    /// How many frames it has.
+    /// The number of frames.
     pub fn frames(&self) -> crate::FrameCount {
         self.location.frames
     }
 
-    /// Ends the descriptor's life and frees its frames.
+    /// Ends the descriptor and frees its frames.
     pub fn retire(self) {
         let (slab, descriptor, id, location) = (self.slab, self.descriptor, self.id, self.location);
         #[cfg(loom)]
@@ -148,7 +147,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
         }
         #[cfg(not(loom))]
         std::mem::forget(self);
-        // An isolated one is freed after it is put back.
+        // `putback` defers an isolated one.
         if let Reap::Now(_) = descriptor.state.retire() {
             slab.give_back(id, location);
         }
@@ -158,17 +157,14 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
         L::extent(&self.descriptor.further, self.location, number)
     }
 
-    /// Copies an extent to another run of the same length, which becomes this descriptor's. Returns the old one, now
-    /// without owner.
-    ///
-    /// The caller isolated the descriptor. The owner words give `to` to this descriptor, and no other thread has it.
+    /// Copies an extent to `to`, a run of the same length that this descriptor owns and no other thread uses. Returns
+    /// the old run, still to be freed. The caller isolated the descriptor.
     pub(crate) fn relocate(&mut self, number: u32, to: FrameRange) -> FrameRange {
         let from = self.extent(number);
         assert_eq!(from.frames, to.frames, "a extent keeps its length");
         let (source, target) = (self.slab.base_of(from), self.slab.base_of(to));
-        // SAFETY: both runs are committed memory and different ones: the old run is this descriptor's, whose lock is
-        // exclusive, and the new one was handed out for it a moment ago, so they do not overlap and no other thread
-        // reads or writes either.
+        // SAFETY: both runs are committed memory and do not overlap: the old one is this descriptor's, exclusively
+        // locked, and the new one was just handed out for it, so no other thread accesses either.
         unsafe { source.copy_to_nonoverlapping(target, to.frames.bytes()) };
         if number == 0 {
             self.location.start = to.start;
@@ -182,8 +178,8 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
 
 impl<M: Body, const W: usize, L: FrameLayout> WriteGuard<'_, M, W, L> {
     fn body(&mut self) -> &mut M {
-        // SAFETY: this lock is exclusive until it drops, and the body was written under the first write lock of this
-        // life, before a guard for it was made. (I-BODY)
+        // SAFETY: this lock is exclusive, and the body was written under the first write lock of this life, before a
+        // guard for it was made. (I-BODY)
         unsafe { self.descriptor.body_ptr().as_mut() }
     }
 }
@@ -192,7 +188,7 @@ impl<M: Body, const W: usize> WriteGuard<'_, M, W, Run> {
     /// The body and the bytes of the run.
     pub fn parts(&mut self) -> (&mut M, &mut [u8]) {
         let base = self.slab.base_of(self.location);
-        // SAFETY: the run is committed memory that this descriptor owns, and this lock is exclusive until it drops.
+        // SAFETY: the run is committed memory of this descriptor, and this lock is exclusive until it drops.
         let bytes =
             unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.location.frames.bytes()) };
         (self.body(), bytes)
@@ -200,10 +196,10 @@ impl<M: Body, const W: usize> WriteGuard<'_, M, W, Run> {
 }
 
 impl<M: Body, const W: usize> WriteGuard<'_, M, W, Chain> {
-    /// The body, and the bytes of the chain by frame.
+    /// The body, and the bytes by frame.
     pub fn parts(&mut self) -> (&mut M, ChainBytesMut<'_>) {
         let (reservation, further) = (self.slab.reservation(), &self.descriptor.further);
-        // SAFETY: this lock is exclusive until it drops, and the view borrows it for as long. (I-PIECE)
+        // SAFETY: this lock is exclusive, and the view borrows it. (I-PIECE)
         let bytes = unsafe { ChainBytesMut::new(reservation, further, self.location) };
         (self.body(), bytes)
     }

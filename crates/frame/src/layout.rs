@@ -1,16 +1,15 @@
-//! How the frames of a descriptor lie: in one run, or as a chain of single frames anywhere in memory.
+//! How the frames of a descriptor lie: in one run, or as a chain of single frames.
 //!
 //! ```text
 //!  Run     state word: first frame, count                               one extent, moved as a whole
 //!  Chain   state word: first frame, count    further: frames 1 to 7     an extent each frame, moved one at a time
 //! ```
-//! A descriptor has *extents*: runs that are allocated, freed and moved as one. The layout says how many there are and
-//! where. A chain has one state word, so locking any of its frames locks all of them. The owner word of each frame
-//! names only the descriptor.
+//! An *extent* is a run that is allocated, freed and moved as one. One state word locks all frames of a chain. Owner
+//! words name only the descriptor.
 //!
 //! # Invariants (I-PIECE)
-//! - The places of a chain's further frames are written before its life begins. After that, only a mover writes them
-//!   that isolated the descriptor and locked it for writing. They are read under a lock; by the mover that isolated the
+//! - The places of a chain's further frames are written before its life begins. Later, only a mover that isolated the
+//!   descriptor and locked it for writing writes them. They are read under a lock; by the mover that isolated the
 //!   descriptor, which reads them again under the write lock; or by the thread that ended its life.
 
 use std::{fmt, marker::PhantomData, sync::atomic::Ordering};
@@ -19,13 +18,12 @@ use pagefold_sys::memory::Reservation;
 
 use crate::{FRAME_BYTES, FrameCount, FrameNo, FrameRange, table::GuardedU32};
 
-/// Frames of a chain beside the first.
 const FURTHER: usize = Chain::FRAMES_MAX.get() as usize - 1;
 
 /// How frames lie: [`Run`] or [`Chain`].
 pub trait FrameLayout: sealed::Extents {}
 
-/// One run of neighbours.
+/// One run.
 #[derive(Debug)]
 pub enum Run {}
 
@@ -34,14 +32,14 @@ pub enum Run {}
 pub enum Chain {}
 
 impl Chain {
-    /// The longest chain: a descriptor of 64 bytes has room for no more beside its body.
+    /// The longest chain: a 64-byte descriptor has room for no more.
     pub const FRAMES_MAX: FrameCount = FrameCount::new(8);
 }
 
 impl FrameLayout for Run {}
 impl FrameLayout for Chain {}
 
-/// The methods of a layout. Code outside this crate cannot name the trait, so it cannot say where frames are.
+/// Sealed: other crates cannot say where frames are.
 pub(crate) mod sealed {
     use std::fmt::Debug;
 
@@ -50,18 +48,16 @@ pub(crate) mod sealed {
     /// # Safety
     /// All-zero bytes are a valid `Further`, and it needs no drop.
     pub unsafe trait Extents: Debug + Send + Sync + 'static {
-        /// The places of all extents but the first, which is in the state word.
+        /// The places of all extents after the first.
         type Further: Debug + Default + Send + Sync;
 
-        /// The most frames of a descriptor.
         const FRAMES_MAX: FrameCount;
 
-        /// How many extents so many frames make; all have the same length.
+        /// All extents have the same length.
         fn extents(frames: FrameCount) -> u32;
 
         fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange;
 
-        /// Stores the place of an extent other than the first.
         fn put(further: &Self::Further, number: u32, start: FrameNo);
     }
 }
@@ -100,7 +96,7 @@ unsafe impl sealed::Extents for Chain {
     fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange {
         let start = match number {
             0 => whole.start,
-            // ORDERING: Relaxed; written before the lock that the reader has, or looked at again under one. (I-PIECE)
+            // ORDERING: Relaxed; written before the reader's lock, or read again under one. (I-PIECE)
             _ => FrameNo(further[number as usize - 1].load(Ordering::Relaxed)),
         };
         FrameRange { start, frames: FrameCount::ONE }
@@ -112,7 +108,6 @@ unsafe impl sealed::Extents for Chain {
     }
 }
 
-/// The places of a chain's frames, while it is locked.
 #[derive(Clone, Copy)]
 struct ChainFrames<'a> {
     reservation: &'a Reservation,
@@ -130,7 +125,7 @@ impl ChainFrames<'_> {
     }
 }
 
-/// The bytes of a chain that is locked for reading, a slice each frame.
+/// The bytes of a read-locked chain, a slice each frame.
 #[derive(Clone, Copy)]
 pub struct ChainBytes<'a>(ChainFrames<'a>);
 
@@ -145,7 +140,7 @@ impl<'a> ChainBytes<'a> {
         Self(ChainFrames { reservation, further, whole })
     }
 
-    /// How many frames.
+    /// The number of frames.
     pub fn frames(&self) -> usize {
         self.0.whole.frames.get() as usize
     }
@@ -153,17 +148,17 @@ impl<'a> ChainBytes<'a> {
     /// The bytes of one frame.
     ///
     /// # Panics
-    /// If the chain is not that long.
+    /// If the chain is shorter.
     #[inline]
     pub fn frame(&self, number: usize) -> &'a [u8] {
         let base = self.0.base(number);
-        // SAFETY: committed memory of a frame that the descriptor owns, which no thread writes or moves for `'a`, by
-        // the contract of `new`.
+        // SAFETY: committed memory of the descriptor's frame, which no thread writes or moves for `'a`, by the
+        // contract of `new`.
         unsafe { std::slice::from_raw_parts(base, FRAME_BYTES) }
     }
 }
 
-/// The bytes of a chain that is locked for writing, a slice each frame.
+/// The bytes of a write-locked chain, a slice each frame.
 pub struct ChainBytesMut<'a> {
     frames: ChainFrames<'a>,
     exclusive: PhantomData<&'a mut [u8]>,
@@ -180,7 +175,7 @@ impl<'a> ChainBytesMut<'a> {
         Self { frames: ChainFrames { reservation, further, whole }, exclusive: PhantomData }
     }
 
-    /// How many frames.
+    /// The number of frames.
     pub fn frames(&self) -> usize {
         self.frames.whole.frames.get() as usize
     }
@@ -188,19 +183,19 @@ impl<'a> ChainBytesMut<'a> {
     /// The bytes of one frame.
     ///
     /// # Panics
-    /// If the chain is not that long.
+    /// If the chain is shorter.
     #[inline]
     pub fn frame(&self, number: usize) -> &[u8] {
         let base = self.frames.base(number);
-        // SAFETY: committed memory of a frame that the descriptor owns and that is this view's alone, by the contract
-        // of `new`; `&self` keeps `frame_mut` away.
+        // SAFETY: committed memory of the descriptor's frame, this view's alone, by the contract of `new`; `&self`
+        // keeps `frame_mut` away.
         unsafe { std::slice::from_raw_parts(base, FRAME_BYTES) }
     }
 
-    /// The bytes of one frame, to be written.
+    /// The bytes of one frame, writable.
     ///
     /// # Panics
-    /// If the chain is not that long.
+    /// If the chain is shorter.
     #[inline]
     pub fn frame_mut(&mut self, number: usize) -> &mut [u8] {
         let base = self.frames.base(number);

@@ -8,25 +8,24 @@
 //!            FrameSource     mmap | heap | a test's own
 //! ```
 //!
-//! | module | holds |
+//! | module | content |
 //! |---|---|
-//! | [`units`](FrameNo) | frames, counts, ranges, orders as types that do not mix |
+//! | [`units`](FrameNo) | frames, counts, ranges |
 //! | [`source`](FrameSource) | where memory comes from |
-//! | [`budget`](MemoryBudget) | the hard limit on everything that may be resident |
-//! | `table`, [`word_table`](WordTable) | tables in reserved memory that grow and never move |
-//! | [`bits`](BitForest) | sets of small numbers, first one first |
-//! | [`owner`](FrameOwner) | owner words: from a frame to its descriptor |
+//! | [`budget`](MemoryBudget) | the hard limit |
+//! | `table`, [`word_table`](WordTable) | growing tables |
+//! | [`bits`](BitForest) | sets of small numbers |
+//! | [`owner`](FrameOwner) | owner words |
 //! | `buddy`, `cache`, [`arena`](Arena) | the frame allocator |
 //! | `state` | the one-word descriptor lock |
-//! | `deferred` | descriptors with work that a later call does |
-//! | [`layout`](FrameLayout) | frames in one run, or as a chain of single frames |
-//! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors and the only way to bytes |
-//! | [`migrate`](Movable) | isolate, migrate, put back: a descriptor's frames move |
+//! | `deferred` | descriptors with deferred work |
+//! | [`layout`](FrameLayout) | runs and chains |
+//! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors, and access to bytes |
+//! | [`migrate`](Movable) | moving frames |
 //! | [`busy`](Busy), [`migration_stats`](MigrationStats) | why frames stay, and counts |
-//! | `evacuate`, `plan` | [compaction](Arena::compact) by pageblock, and [contiguous ranges](Arena::alloc_contiguous) |
+//! | `evacuate`, `plan` | [compaction](Arena::compact), [contiguous ranges](Arena::alloc_contiguous) |
 //!
-//! Only a descriptor knows where its frames lie, so migration is one function. The unsafe code is in `source`, `table`,
-//! `slab`, `layout`, `guard`, `arena` and `evacuate`; policy above them has none.
+//! Unsafe code is in `source`, `table`, `slab`, `layout`, `guard`, `arena` and `evacuate`.
 
 mod arena;
 mod bits;

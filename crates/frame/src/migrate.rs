@@ -1,17 +1,13 @@
 //! Migration: the frames of a descriptor move, and its id stays.
 //!
 //! ```text
-//!  isolate    the mark is set: the id stays this descriptor's, and no other mover moves it   Gone, Busy
-//!  migrate    take a run to go to; try the write lock; copy; switch the place                Busy, OutOfFrames
-//!  putback    the mark is cleared; a descriptor that died meanwhile is deferred
+//!  isolate    set the mark: no other mover moves it                    Gone, Busy
+//!  migrate    take a run; try the write lock; copy; switch the place   Busy, OutOfFrames
+//!  putback    clear the mark; defer a descriptor that died meanwhile
 //! ```
-//! Contents are position-independent, and only the descriptor says where its frames are. So one protocol serves every
-//! kind: lock for writing (success *is* the proof that no thread reads), copy, change one word. It moves one *extent*:
-//! a whole run, or one frame of a chain (`layout`). The mover takes the new run before the lock, so a reader waits for
-//! the copy alone. If the lock is refused, the run goes back, and nothing has changed. Handles and lists name
-//! descriptors by id and do not move.
-//!
-//! The mover leaves pending work alone: the mark for it stays, and the mover defers the descriptor when it unlocks.
+//! Contents are position-independent, and only the descriptor knows the place. A move takes one *extent* (`layout`).
+//! The new run is taken before the lock, so readers wait for the copy alone. A refused lock returns the run. Pending
+//! work stays marked, and unlocking defers the descriptor.
 
 use std::fmt;
 
@@ -25,11 +21,11 @@ use crate::{
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-/// A descriptor isolated for a move; dropping it puts the descriptor back.
+/// A descriptor isolated for a move; dropping it puts it back.
 ///
 /// # Concurrency
-/// Excludes other movers only. A thread that frees the descriptor meanwhile does not wait; its frames and id are given
-/// back after it was put back.
+/// Excludes other movers only. Freeing the descriptor does not wait; its frames and id are given back after it was
+/// put back.
 pub struct Isolated<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
@@ -48,12 +44,12 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         Self { slab, descriptor, id, location }
     }
 
-    /// Where the frames are; of a chain, where the first is and how many there are. No other thread moves them.
+    /// Its frames; of a chain, the first frame and the count. No other thread moves them.
     pub fn frame_range(&self) -> FrameRange {
         self.location
     }
 
-    /// The extent of a frame; its place may have to be read again under the write lock.
+    /// The place may have to be read again under the write lock.
     fn extent_of(&self, frame: FrameNo) -> Option<u32> {
         let mut extents = 0..L::extents(self.location.frames);
         extents.find(|&number| self.extent(number).contains(frame))
@@ -63,10 +59,8 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         L::extent(&self.descriptor.further, self.location, number)
     }
 
-    /// Moves an extent to the run that `to` gives for its length and this owner. Returns the old run, which is free
-    /// again.
-    ///
-    /// The arena must have handed out the run for this owner just now, so no code outside this crate calls this.
+    /// Moves an extent to the run from `to`, which the arena has just handed out for this owner. Returns the old run,
+    /// now free.
     ///
     /// # Errors
     /// [`FrameMigrateError`]; nothing has changed.
@@ -98,7 +92,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         if mobility == Mobility::Pinned {
             return Err(FrameMigrateError::Busy(Busy::Pinned));
         }
-        // Hints, so that no run is taken in vain.
+        // Hints that save taking a run in vain.
         if self.descriptor.state.is_dying() {
             return Err(FrameMigrateError::Gone);
         }
@@ -110,7 +104,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         let from = match self.descriptor.state.try_write_for_move() {
             Ok(location) => {
                 let mut guard = WriteGuard::new(self.slab, self.descriptor, self.id, location);
-                // A chain that was isolated while it was made has its place only now. (I-PIECE)
+                // A chain isolated while it was made has its place only now. (I-PIECE)
                 if guard.extent(number) == expected {
                     guard.relocate(number, place)
                 } else {
@@ -155,28 +149,27 @@ impl<M: Body, const W: usize, L: FrameLayout> fmt::Debug for Isolated<'_, M, W, 
 /// The result of a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MigrateOutcome {
-    /// An extent was copied; this is its old run, now free.
+    /// An extent was copied from this run, now free.
     Copied(FrameRange),
-    /// It was dying and not locked: it was freed.
+    /// It was dying and unlocked: it was freed.
     Freed,
 }
 
-/// Which of a descriptor's extents to move.
+/// The extent to move.
 #[derive(Debug, Clone, Copy)]
 pub enum ExtentRef {
-    /// The one that this frame is in.
+    /// The one with this frame.
     Of(FrameNo),
     /// The one with this number.
     Number(u32),
 }
 
-/// Descriptors of one kind, as evacuation sees them: a [`Slab`] of any type. Only the [`Arena`](crate::Arena) can use
-/// it.
+/// A [`Slab`] of any type, for evacuation by the [`Arena`](crate::Arena).
 pub trait Movable: sealed::Move {}
 
 impl<M: Body, const W: usize, L: FrameLayout> Movable for Slab<M, W, L> {}
 
-/// What evacuation does with a slab. Code outside this crate cannot name the trait, so it cannot say where frames go.
+/// Sealed: other crates cannot say where frames go.
 mod sealed {
     use super::{
         Busy, DescriptorId, ExtentRef, FrameCount, FrameMigrateError, FrameOwner, FrameRange,
@@ -189,18 +182,16 @@ mod sealed {
 
         fn arena(&self) -> &Arena;
 
-        /// Why the descriptor cannot be moved now, if so. A hint.
+        /// Why it cannot move now. A hint.
         fn busy(&self, id: DescriptorId) -> Option<Busy>;
 
-        /// How many extents of a descriptor move on their own; 0 if it is gone.
+        /// 0 if the descriptor is gone.
         fn extents(&self, id: DescriptorId) -> u32;
 
-        /// Moves an extent of a descriptor to the run that `to` gives, or frees the descriptor if it is dying and not
-        /// locked any more.
+        /// Moves an extent to the run from `to`, or frees a dying unlocked descriptor.
         ///
         /// # Errors
-        /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when the descriptor has no such
-        /// extent (any more).
+        /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also without such an extent.
         fn migrate(
             &self,
             id: DescriptorId,

@@ -1,4 +1,4 @@
-//! Counts of moved frames, and of frames that stayed, since an arena was made.
+//! Counts of frames that moved or stayed.
 
 use std::ops::Add;
 
@@ -6,7 +6,7 @@ use pagefold_sys::sync::{AtomicU64, Ordering};
 
 use crate::Busy;
 
-/// Moving of frames since an arena was made.
+/// Moves of frames since an arena was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MigrationStats {
@@ -16,17 +16,17 @@ pub struct MigrationStats {
     pub migrated: u64,
     /// Bytes copied.
     pub bytes_copied: u64,
-    /// Runs that stayed because a guard locked them.
+    /// Runs that a guard locked.
     pub busy_locked: u64,
-    /// Runs that stayed because another thread was moving them.
+    /// Runs that another thread was moving.
     pub busy_isolated: u64,
-    /// Runs that stayed because they are pinned.
+    /// Pinned runs.
     pub busy_pinned: u64,
-    /// Contiguous ranges that were in the way.
+    /// Contiguous ranges in the way.
     pub busy_contiguous: u64,
-    /// Runs that stayed because there was nowhere to go.
+    /// Runs without a destination.
     pub out_of_frames: u64,
-    /// Pageblocks that compaction emptied and gave back to the system.
+    /// Pageblocks that compaction gave back.
     pub pageblocks_freed: u64,
     /// Contiguous ranges allocated.
     pub contiguous_allocs: u64,
@@ -54,7 +54,6 @@ impl Add for MigrationStats {
     }
 }
 
-/// A count that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
 
@@ -73,7 +72,6 @@ impl Count {
     }
 }
 
-/// The counts of [`MigrationStats`] as they grow.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     pub(crate) isolated: Count,

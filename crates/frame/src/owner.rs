@@ -1,4 +1,4 @@
-//! Owner words: which descriptor of which slab a frame belongs to, and whether its frames may move.
+//! Owner words: the descriptor that a frame belongs to.
 
 use std::num::NonZeroU8;
 
@@ -7,10 +7,10 @@ use std::num::NonZeroU8;
 pub struct DescriptorId(u32);
 
 impl DescriptorId {
-    /// Ids that fit an owner word beside its tag.
+    /// Ids that fit beside the tag.
     pub const COUNT: u32 = 1 << 29;
 
-    /// An id from a number that a pool kept. A number that was never an id is safe and finds nothing.
+    /// An id from a number; one that was never given out finds nothing.
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
@@ -22,7 +22,7 @@ impl DescriptorId {
     }
 }
 
-/// Which slab an owner word points into: 1 to 7.
+/// The slab of an owner word: 1 to 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tag(NonZeroU8);
 
@@ -49,10 +49,10 @@ impl Tag {
     }
 }
 
-/// The owner word of a frame in a contiguous range: of no slab, so of no descriptor.
+/// The owner word of a frame in a contiguous range: no slab's.
 pub(crate) const CONTIGUOUS: u32 = 1;
 
-/// What an owner word says: which slab, and which of its descriptors.
+/// The content of an owner word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameOwner {
     /// The slab's tag.
@@ -61,11 +61,11 @@ pub struct FrameOwner {
     pub id: DescriptorId,
 }
 
-/// Whether the frames of a slab's descriptors may be moved.
+/// Whether a slab's frames may be moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mobility {
-    /// Contents are position-independent and reached through guards only.
+    /// Position-independent, reached through guards only.
     Movable,
-    /// They stay where they are; kept in pageblocks of their own.
+    /// Fixed; in pageblocks of their own.
     Pinned,
 }

@@ -1,27 +1,24 @@
-//! The plan of a compaction: the pageblocks of a kind, from the sparsest to the densest.
+//! The plan of a compaction: the pageblocks of a kind, the sparsest first.
 //!
-//! Sources come from the front, destinations from the back, until they meet. A plan lasts from call to call, so that a
-//! small budget does not pay for a new one.
+//! Sources come from the front, destinations from the back. A plan lasts from call to call.
 
 use std::cmp::Reverse;
 
 use crate::{PAGEBLOCK_FRAMES, buddy::MOVABLE_KINDS};
 
-/// Orders of runs that a descriptor may own.
+/// Orders of a descriptor's runs.
 const ORDERS: usize = 7;
 
-/// The pageblocks of one kind in the order of compaction.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// Pageblocks with the frames used in them, in ascending order of these; sources from the front. Of equally used
-    /// ones the lowest is the last: allocation fills low pageblocks first.
+    /// By used frames, ascending; of equals the lowest pageblock is last, since allocation fills it first.
     pub(crate) pageblocks: Vec<(u32, Reverse<u32>)>,
     pub(crate) next: usize,
-    /// By order: from here on there was no room for a run of it.
+    /// By order: no room from here on.
     pub(crate) ends: [usize; ORDERS],
-    /// Frames free in the pageblocks from `next` on, as far as they can be filled.
+    /// Fillable free frames from `next` on.
     room: u32,
-    /// The same beyond the last source, as it was before a run left that source; and before the source was taken.
+    /// Room beyond the last source before a run left it, and before it was taken.
     room_beyond: u32,
     room_before: u32,
 }
@@ -34,7 +31,7 @@ impl Plan {
         Self { pageblocks, next: 0, ends, room, room_beyond: room, room_before: room }
     }
 
-    /// The next pageblock to empty, if all of it fits the ones beyond.
+    /// The next pageblock that fits the ones beyond.
     pub(crate) fn source(&mut self) -> Option<u32> {
         let &(used, Reverse(pageblock)) = self.pageblocks.get(self.next)?;
         let beyond = self.room.saturating_sub(PAGEBLOCK_FRAMES - used);
@@ -45,12 +42,12 @@ impl Plan {
         })
     }
 
-    /// Notes how many frames of the last source went to the ones beyond.
+    /// Notes the frames of the last source that moved.
     pub(crate) fn filled(&mut self, frames: u32) {
         self.room = self.room_beyond.saturating_sub(frames);
     }
 
-    /// Makes the last source the next one again.
+    /// Makes the last source the next again.
     pub(crate) fn step_back(&mut self) {
         self.next -= 1;
         self.room = self.room_before;
@@ -61,10 +58,9 @@ impl Plan {
     }
 }
 
-/// How far compaction is, from one call to the next.
 #[derive(Debug, Default)]
 pub(crate) struct CompactionProgress {
     pub(crate) plans: [Plan; MOVABLE_KINDS.len()],
-    /// The kind that is next.
+    /// The next kind.
     pub(crate) kind: usize,
 }

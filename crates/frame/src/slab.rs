@@ -1,19 +1,18 @@
-//! The typed descriptor slab: descriptors by id, type-stable for as long as the pool lives.
+//! Typed descriptors by id, in memory that is never unmapped.
 //!
 //! ```text
 //!  Descriptor<M, W, L>   state word (8)   W words (4 each)   further extents of a chain (28)   body M
 //!                        lock, life,      atomics that need  nothing for a run                 read and written
 //!                        first extent     no lock            (`layout`)                        through guards
 //! ```
-//! An id may be looked up at any time, also after its descriptor died: the slab never unmaps. A late look-up meets
-//! [`LockError::Gone`](crate::LockError::Gone), or locks the successor, and the caller notices when it loads its handle
-//! entry again.
+//! A late look-up meets [`LockError::Gone`](crate::LockError::Gone), or locks the successor; the caller then notices
+//! when it loads its handle entry again.
 //!
 //! # Invariants
-//! - A live descriptor owns its frames, a run or a chain: the owner word of each names it (I-OWNER).
-//! - The body is initialised under the write lock that a life begins with, before any guard is made, and no thread
-//!   reads it without a lock (I-BODY).
-//! - An id is given out only while its state word is vacant, and lowest first, so that high pages empty out (I-ID).
+//! - The owner word of each frame of a live descriptor names it (I-OWNER).
+//! - The body is initialised under the write lock that a life begins with, before any guard is made; no thread reads
+//!   it without a lock (I-BODY).
+//! - An id is given out only while its state word is vacant, lowest first, so that high pages empty out (I-ID).
 
 mod access;
 mod audit;
@@ -36,44 +35,43 @@ use crate::{
     table::Table,
 };
 
-/// What a slab is for.
+/// Settings of a slab.
 #[derive(Debug, Clone, Copy)]
 pub struct SlabConfig {
-    /// The tag in owner words; one slab of an arena each.
+    /// The tag in owner words, unique in the arena.
     pub tag: Tag,
     /// Whether its frames may be moved.
     pub mobility: Mobility,
-    /// Descriptors there may ever be.
+    /// The most descriptors.
     pub capacity: usize,
 }
 
-/// Ids that are free: those given back, and all from `next` on.
+/// Free ids: those given back, and all from `next` on.
 #[derive(Debug)]
 struct Ids {
     given_back: BitForest,
     next: usize,
 }
 
-/// What became of a descriptor that was to be freed.
+/// What freeing a descriptor did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// Its frames are free.
     Now,
-    /// A guard locks it; its frames are freed after the last one is dropped.
+    /// A guard locks it; the last one to drop defers the free.
     Later,
 }
 
-/// Deferred work that was found.
+/// One piece of deferred work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferred {
-    /// A descriptor may have work pending: lock it for writing and see.
+    /// May have pending work: lock it for writing and look.
     Pending(DescriptorId),
     /// A dying descriptor was freed.
     Freed(FrameCount),
 }
 
-/// Descriptors of one type over the frames of one arena. `W` is the number of words that need no lock, `L` how the
-/// frames of each lie.
+/// Descriptors of one type over one arena, with `W` words that need no lock and layout `L`.
 #[derive(Debug)]
 pub struct Slab<M: Body, const W: usize, L: FrameLayout = Run> {
     arena: Arc<Arena>,
@@ -84,13 +82,13 @@ pub struct Slab<M: Body, const W: usize, L: FrameLayout = Run> {
 }
 
 impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
-    /// Bytes of one descriptor.
+    /// Size of a descriptor.
     pub const DESCRIPTOR_BYTES: usize = size_of::<Descriptor<M, W, L>>();
 
     /// An empty slab.
     ///
     /// # Errors
-    /// [`SourceError`] when the source cannot reserve the address space.
+    /// [`SourceError`] when the address space cannot be reserved.
     pub fn new(arena: &Arc<Arena>, config: SlabConfig) -> Result<Self, SourceError> {
         let memory: &Arc<MemoryBudget> = arena.memory();
         let table = Table::new(memory, config.capacity.min(DescriptorId::COUNT as usize))?;
@@ -109,7 +107,6 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         self.table.get(id.get() as usize)
     }
 
-    /// Frames for the descriptor `id`, all of them or none.
     fn take_frames(
         &self,
         further: &L::Further,
@@ -141,7 +138,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         let mut ids = self.ids.lock();
         let id = match ids.given_back.first(0) {
             Some(id) => {
-                // Its page may have gone back to the system since.
+                // Its page may have been given back.
                 self.table.ensure(id, access)?;
                 ids.given_back.remove(0, id);
                 id
@@ -163,7 +160,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         assert!(fresh, "I-ID: an id is given back once");
     }
 
-    /// The frames and the id of a descriptor whose state word is vacant again.
+    /// Frees a descriptor whose state word is vacant again.
     pub(crate) fn give_back(&self, id: DescriptorId, location: FrameRange) {
         let further = &self.descriptor(id).expect("an id that was given out").further;
         for number in 0..L::extents(location.frames) {
@@ -177,13 +174,11 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         self.arena.base_of(location)
     }
 
-    /// How many extents of a descriptor can be moved, if it lives.
     pub(crate) fn extents(&self, id: DescriptorId) -> Option<u32> {
         self.frame_range(id).map(|location| L::extents(location.frames))
     }
 
-    /// The words of a descriptor that need no lock. What they mean is the pool's protocol; a stale id reads the words
-    /// of whatever lives there now.
+    /// The words that need no lock; the pool defines them. A stale id reads its successor's words.
     ///
     /// # Panics
     /// If the id was never given out.
@@ -191,8 +186,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         &self.descriptor(id).expect("an id that was given out").words
     }
 
-    /// Where the frames of a descriptor are, if it lives; of a chain, where the first is and how many there are. For
-    /// accounting: nothing keeps them there.
+    /// The frames of a live descriptor; of a chain, the first frame and the count. For accounting: they may move.
     pub fn frame_range(&self, id: DescriptorId) -> Option<FrameRange> {
         self.descriptor(id)?.state.frame_range()
     }
@@ -209,7 +203,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         &self.arena
     }
 
-    /// Says that work for the next writer was left in the descriptor's words. Never waits.
+    /// Notes pending work for the next writer. Never waits.
     pub fn note_pending(&self, id: DescriptorId) {
         if self.descriptor(id).expect("an id that was given out").state.note_pending() {
             self.defer(id);
@@ -221,13 +215,13 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         self.deferred.push(id.get() as usize);
     }
 
-    /// Whether a call of [`drain_deferred`](Self::drain_deferred) would find work. One load.
+    /// Whether [`drain_deferred`](Self::drain_deferred) would find work. One load.
     #[inline]
     pub fn has_deferred(&self) -> bool {
         !self.deferred.is_empty()
     }
 
-    /// Runs some deferred work: frees dying descriptors, and passes pending ones on. `false`: none were left.
+    /// Runs some deferred work: frees dying descriptors, passes pending ones to `f`. `false`: none was left.
     pub fn drain_deferred(&self, f: &mut dyn FnMut(Deferred)) -> bool {
         self.deferred.take(|number| {
             let id =
@@ -243,7 +237,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         })
     }
 
-    /// Gives pages of the table back that hold no descriptor. Returns how many bytes.
+    /// Gives back table pages without descriptors; returns the bytes.
     pub fn trim(&self) -> usize {
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
@@ -251,8 +245,8 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
             while ids.next > 0 && ids.given_back.remove(0, ids.next - 1) {
                 ids.next -= 1;
             }
-            // SAFETY: a vacant descriptor is written only after its id was taken, which this lock keeps from
-            // happening; late look-ups and notes only load a vacant state word.
+            // SAFETY: a vacant descriptor is written only after its id was taken, which this lock prevents; late
+            // look-ups and notes only load a vacant state word.
             pages += unsafe {
                 self.table.release_vacant(&mut cursor, &mut |entries| {
                     entries.clone().all(|id| id >= ids.next || ids.given_back.contains(0, id))

@@ -1,4 +1,4 @@
-//! Where frames and tables get their memory: the one seam for production, other systems and faults.
+//! Where frames and tables get their memory.
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
@@ -26,7 +26,7 @@ pub enum SourceError {
     /// The system refused.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The heap has no block of that size.
+    /// The heap has no such block.
     #[error("the heap has no block of {bytes} bytes")]
     Heap {
         /// Bytes asked for.
@@ -38,7 +38,7 @@ pub enum SourceError {
         /// Entries asked for.
         entries: usize,
     },
-    /// Pages are not the size of a frame, so frames cannot be given back one by one.
+    /// Pages differ from frames, so frames cannot be given back one by one.
     #[error(
         "the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source"
     )]
@@ -51,8 +51,8 @@ pub enum SourceError {
 /// A source of memory.
 ///
 /// # Safety
-/// No other reservation overlaps one until it is released. Committed memory is readable and writable, reads as zero
-/// until written, and keeps its contents until it is decommitted or released.
+/// Live reservations do not overlap. Committed memory is readable and writable, reads as zero until written, and
+/// keeps its contents until it is decommitted or released.
 pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// Reserves address space that starts at a multiple of `align`.
     ///
@@ -66,14 +66,13 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// [`SourceError`].
     fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError>;
 
-    /// Gives frame-aligned committed parts back; they read as zero from now on.
+    /// Gives frame-aligned committed parts back; they then read as zero.
     ///
     /// # Errors
-    /// [`SourceError`]; each part is then as it was, or given back.
+    /// [`SourceError`]; each part is unchanged or given back.
     ///
     /// # Safety
-    /// During the call no thread writes the parts, or reads them other than by atomic loads, or relies on their
-    /// contents.
+    /// Meanwhile no thread writes the parts, reads them except by atomic loads, or relies on their contents.
     unsafe fn decommit(
         &self,
         reservation: &Reservation,
@@ -83,16 +82,16 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// Ends a reservation.
     ///
     /// # Safety
-    /// It came from this source, is released once, and nothing refers to its memory.
+    /// It came from this source, is released once, and is no longer referred to.
     unsafe fn release(&self, reservation: Reservation);
 
-    /// Whether a test makes the next allocation fail: of a run of frames, or of a page of a table.
+    /// Whether a test makes the next allocation of frames or of a table page fail.
     #[cfg(feature = "fault-injection")]
     fn injects_failure(&self) -> bool {
         false
     }
 
-    /// Whether a test makes the next isolation fail as if another mover had isolated the descriptor.
+    /// Whether a test makes the next isolation fail with `Busy`.
     #[cfg(feature = "fault-injection")]
     fn injects_isolation(&self) -> bool {
         false
@@ -102,7 +101,7 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     fn address_space(&self, limit_bytes: usize) -> usize;
 }
 
-/// Memory mapped from the system: the source for production.
+/// Memory mapped from the system.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub struct MmapSource {
@@ -111,7 +110,7 @@ pub struct MmapSource {
 
 #[cfg(target_os = "linux")]
 impl MmapSource {
-    /// The least address space to reserve: it is free of charge, and a limit may be raised later.
+    /// The least address space to reserve: it costs nothing, and the limit may grow.
     const ADDRESS_SPACE_MIN: usize = 32 << 20;
 
     /// A source on this system.
@@ -127,7 +126,7 @@ impl MmapSource {
 }
 
 #[cfg(target_os = "linux")]
-// SAFETY: a fresh private anonymous mapping is no other reservation's, reads as zero and keeps what is written.
+// SAFETY: a fresh private anonymous mapping overlaps no other, reads as zero and keeps what is written.
 unsafe impl FrameSource for MmapSource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
         Ok(memory::reserve(bytes, align, self.dump)?)
@@ -156,20 +155,20 @@ unsafe impl FrameSource for MmapSource {
     }
 }
 
-/// Memory from the global allocator: for tests, and for systems without a source of their own.
+/// Memory from the global allocator, for tests and other systems.
 ///
-/// Reservations are real blocks, so address space stays close to the limit. Decommitting zeroes memory but keeps it.
+/// Reservations are real blocks. Decommitting zeroes memory but keeps it.
 #[derive(Debug, Default)]
 pub struct HeapSource {
-    /// By the address of the reservation: the bytes skipped before it, and the layout of the whole block.
+    /// By reservation address: bytes skipped before it, and the block's layout.
     blocks: Mutex<HashMap<usize, (usize, Layout)>>,
 }
 
-/// The alignment up to which the heap hands out zeroed memory without touching it.
+/// Up to this alignment the heap leaves zeroed memory untouched.
 const HEAP_ALIGN: usize = 16;
 
 impl HeapSource {
-    /// A source without blocks.
+    /// An empty source.
     pub fn new() -> Self {
         Self::default()
     }
@@ -179,13 +178,13 @@ impl HeapSource {
 unsafe impl FrameSource for HeapSource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
         let failed = || SourceError::Heap { bytes };
-        // Aligned by hand: the heap fills zero pages for a large alignment, and leaves them untouched for a small one.
+        // Aligned by hand: for a large alignment the heap would touch the pages.
         let total = bytes.checked_add(align).ok_or_else(failed)?;
         let layout = Layout::from_size_align(total, HEAP_ALIGN).map_err(|_| failed())?;
-        // SAFETY: the size is at least that of the alignment, which is not 0.
+        // SAFETY: the size is at least the alignment, which is not 0.
         let block = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(failed)?;
         let skip = block.addr().get().next_multiple_of(align) - block.addr().get();
-        // SAFETY: `skip < align`, so it lies in the block of `bytes + align`.
+        // SAFETY: `skip < align`, inside the block of `bytes + align`.
         let base = unsafe { block.add(skip) };
         let mut blocks = self.blocks.lock().expect("no panic while the map was held");
         blocks.insert(base.addr().get(), (skip, layout));
@@ -207,7 +206,7 @@ unsafe impl FrameSource for HeapSource {
             let end = reservation.at(range.end);
             let mut word = reservation.at(range.start).cast::<AtomicU64>();
             while word.cast() < end {
-                // Atomic stores, because threads may load atomically meanwhile.
+                // Atomic, because threads may load meanwhile.
                 // SAFETY: an aligned word of our live block, which no thread writes, by this function's contract.
                 unsafe { word.as_ref() }.store(0, Ordering::Relaxed);
                 // SAFETY: at most one past the end of the range.
@@ -228,7 +227,7 @@ unsafe impl FrameSource for HeapSource {
     }
 
     fn address_space(&self, limit_bytes: usize) -> usize {
-        // Room for pageblocks of each kind beside each other.
+        // Room for pageblocks of each kind.
         limit_bytes.saturating_add(16 << 20)
     }
 }

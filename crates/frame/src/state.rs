@@ -4,26 +4,22 @@
 //!  bits   0..32  first frame          32..38  frames - 1          38..54  readers
 //!         54 WRITER   55 LIVE   56 DYING   57 PENDING   58 WAITERS   59 ISOLATED   60..64 zero
 //! ```
-//! | from | to | by |
+//! | from | to | method |
 //! |---|---|---|
-//! | vacant (0) | LIVE, WRITER, place | `publish`, the thread that took the id |
+//! | vacant (0) | LIVE, WRITER, place | `publish` |
 //! | LIVE, not WRITER, not DYING | one reader more | `try_read` |
 //! | LIVE, not locked, not DYING | WRITER, not PENDING | `try_write` |
-//! | readers or WRITER | one lock less | `unlock_read`, `unlock_write`; the last of a PENDING or DYING word defers it |
-//! | LIVE, WRITER | vacant, or DYING if ISOLATED | `retire`, by the writer |
-//! | LIVE | vacant (neither locked nor ISOLATED) or DYING (otherwise) | `reap` |
-//! | LIVE, DYING, neither locked nor ISOLATED | vacant | `reap_dying`: exactly one caller gets the frames |
+//! | locked | one lock less | `unlock_read`, `unlock_write`; the last of a PENDING or DYING word defers it |
+//! | LIVE, WRITER | vacant, or DYING if ISOLATED | `retire`, the writer |
+//! | LIVE | vacant, or DYING if locked or ISOLATED | `reap` |
+//! | DYING, not locked, not ISOLATED | vacant | `reap_dying`: one caller gets the frames |
 //! | LIVE | PENDING as well | `note_pending` |
-//! | LIVE, not DYING, not ISOLATED | ISOLATED | `isolate`, by a mover |
-//! | LIVE, WRITER, ISOLATED | another place | `relocate`, by the mover, which locked it for writing too |
-//! | LIVE, ISOLATED | not ISOLATED | `putback`; of a DYING word, it defers it |
+//! | LIVE, not DYING, not ISOLATED | ISOLATED | `isolate`, a mover |
+//! | LIVE, WRITER, ISOLATED | another place | `relocate`, that mover |
+//! | LIVE, ISOLATED | not ISOLATED | `putback`; defers a DYING word |
 //!
-//! One successful compare-and-swap locks the frames and tells where they are, because the place is in the word. Readers
-//! never queue behind a writer: writers only try. To *defer* a descriptor is a hint to look at it: it may come late and
-//! find nothing to do, because `reap_dying` decides.
-//!
-//! While ISOLATED is set, the place and the id stay this descriptor's. A mover that looks again later finds the same
-//! one.
+//! Readers never queue behind a writer: writers only try. *Deferring* is a hint: `reap_dying` decides. An ISOLATED
+//! word keeps its id; only its mover changes the place.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering};
 
@@ -45,24 +41,23 @@ const ISOLATED: u64 = 1 << 59;
 const LOCKS: u64 = READERS | WRITER;
 const PLACE: u64 = (1 << READERS_SHIFT) - 1;
 
-/// How often a reader looks before it sleeps: about as long as a move of one object takes.
+/// Looks before a reader sleeps: about the move of one object.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
 
 /// Why a descriptor was not locked or isolated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockError {
-    /// Nothing lives under this id (any more).
+    /// No descriptor lives under this id.
     Gone,
     /// Another guard or mover excludes it now.
     Busy,
 }
 
-/// Whether the life of a descriptor has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reap {
-    /// The word is vacant, and the caller frees these frames.
+    /// The caller frees these frames.
     Now(FrameRange),
-    /// A guard or a mover remains. The last one to leave defers the descriptor.
+    /// The last guard or mover to leave defers it.
     Later,
 }
 
@@ -86,8 +81,7 @@ fn word_of(location: FrameRange) -> u64 {
     u64::from(location.start.0) | u64::from(location.frames.get() - 1) << FRAMES_SHIFT
 }
 
-/// Whether the last lock of this word is gone and the descriptor must be deferred. `putback` defers an isolated dying
-/// one.
+/// Whether the last unlock of this word defers it. `putback` defers an isolated dying one.
 fn has_deferred(word: u64) -> bool {
     let freeable = word & (DYING | ISOLATED) == DYING;
     word & LOCKS == 0 && word & LIVE != 0 && (freeable || word & PENDING != 0)
@@ -104,7 +98,7 @@ impl StateWord {
     }
 
     pub(crate) fn frame_range(&self) -> Option<FrameRange> {
-        // ORDERING: Relaxed; for inspection, the value may be old when the caller sees it.
+        // ORDERING: Relaxed; for inspection.
         let word = self.0.load(Ordering::Relaxed);
         (word & LIVE != 0).then(|| location_of(word))
     }
@@ -124,10 +118,9 @@ impl StateWord {
         self.0.load(Ordering::Relaxed) & ISOLATED != 0
     }
 
-    /// Makes a vacant word live and locked for writing.
     pub(crate) fn publish(&self, location: FrameRange) {
-        // ORDERING: Acquire; pairs with the Release in `retire`, `reap` and `reap_dying`: the new body must not be
-        // written before the last user of the old one was done.
+        // ORDERING: Acquire; pairs with the Release in `retire`, `reap` and `reap_dying`: the last user of the old
+        // body was done.
         let outcome = self.0.compare_exchange(
             0,
             word_of(location) | LIVE | WRITER,
@@ -139,18 +132,18 @@ impl StateWord {
 
     #[inline]
     pub(crate) fn try_read(&self) -> Result<FrameRange, LockError> {
-        // ORDERING: Relaxed; the exchange below checks the value and acquires.
+        // ORDERING: Relaxed; the exchange below checks it and acquires.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
                 return Err(LockError::Gone);
             }
-            // A full reader count is like a writer: the caller waits.
+            // A full reader count counts as a writer.
             if word & WRITER != 0 || word & READERS == READERS {
                 return Err(LockError::Busy);
             }
-            // ORDERING: Acquire; pairs with the Release in `unlock_write`: the reader sees what the writer wrote,
-            // and every handle entry that it rewrote.
+            // ORDERING: Acquire; pairs with the Release in `unlock_write`: the reader sees what the writer wrote, and
+            // every handle entry that it rewrote.
             match self.0.compare_exchange_weak(
                 word,
                 word + READER,
@@ -163,7 +156,7 @@ impl StateWord {
         }
     }
 
-    /// Locks for reading; waits for a writer. `None` when nothing lives here.
+    /// Locks for reading; waits for a writer. `None`: nothing lives here.
     pub(crate) fn read(&self) -> Option<FrameRange> {
         for _ in 0..=SPINS {
             match self.try_read() {
@@ -179,10 +172,10 @@ impl StateWord {
                 Err(LockError::Gone) => return None,
                 Err(LockError::Busy) => {}
             }
-            // ORDERING: Relaxed; the mark only asks for a wake-up, and the epoch orders sleeping against waking.
+            // ORDERING: Relaxed; the mark only asks for a wake-up; the epoch orders sleeping against waking.
             let word = self.0.load(Ordering::Relaxed);
             if word & WRITER == 0 {
-                // The writer left in between, or the reader count is full.
+                // The writer left, or the reader count is full.
                 sync::yield_now();
             } else if word & WAITERS != 0
                 || self
@@ -195,28 +188,28 @@ impl StateWord {
         }
     }
 
-    /// Unlocks a reader. `true`: the caller defers the descriptor.
+    /// `true`: the caller defers the descriptor.
     #[inline]
     pub(crate) fn unlock_read(&self) -> bool {
-        // ORDERING: Release; pairs with the Acquire in `try_write` and `reap_dying`: what this reader read was read
-        // before the next writer writes or the frames are freed.
+        // ORDERING: Release; pairs with the Acquire in `try_write` and `reap_dying`: this reader's reads come before
+        // the next write or free.
         let before = self.0.fetch_sub(READER, Ordering::Release);
         debug_assert!(before & READERS != 0, "a reader unlocks once");
         has_deferred(before - READER)
     }
 
-    /// Locks for writing if no lock is held; clears PENDING, whose work this writer does.
+    /// Clears PENDING: this writer does that work.
     pub(crate) fn try_write(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(PENDING)
     }
 
-    /// As [`try_write`](Self::try_write), but PENDING stays set, and unlocking defers the descriptor again.
+    /// PENDING stays set, so unlocking defers the descriptor again.
     pub(crate) fn try_write_for_move(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(0)
     }
 
     fn try_write_clearing(&self, cleared: u64) -> Result<FrameRange, LockError> {
-        // ORDERING: Relaxed; the exchange below checks the value and acquires.
+        // ORDERING: Relaxed; the exchange below checks it and acquires.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
@@ -234,10 +227,9 @@ impl StateWord {
         }
     }
 
-    /// Marks a descriptor whose frames the caller moves next. While marked, it keeps its id, and only the caller moves
-    /// it.
+    /// Marks a descriptor for a move by the caller.
     pub(crate) fn isolate(&self) -> Result<FrameRange, LockError> {
-        // ORDERING: Relaxed; the exchange below checks the value.
+        // ORDERING: Relaxed; the exchange below checks it.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
@@ -246,7 +238,7 @@ impl StateWord {
             if word & ISOLATED != 0 {
                 return Err(LockError::Busy);
             }
-            // ORDERING: Acquire; pairs with the Release in `putback`: the place is the one that the last mover left.
+            // ORDERING: Acquire; pairs with the Release in `putback`: the last mover's place is seen.
             match self.0.compare_exchange_weak(
                 word,
                 word | ISOLATED,
@@ -259,19 +251,19 @@ impl StateWord {
         }
     }
 
-    /// Clears the mark. `true`: the descriptor is dying, and the caller defers it.
+    /// `true`: the descriptor is dying, and the caller defers it.
     pub(crate) fn putback(&self) -> bool {
-        // ORDERING: Release; pairs with the Acquire in `isolate`, and with that in `reap_dying`: the frames of a dying
-        // descriptor may be freed as soon as the mark is gone.
+        // ORDERING: Release; pairs with the Acquire in `isolate`, and in `reap_dying`, which may free the frames at
+        // once.
         let before = self.0.fetch_and(!ISOLATED, Ordering::Release);
         debug_assert!(before & ISOLATED != 0, "a descriptor is put back once");
         before & DYING != 0 && has_deferred(before & !ISOLATED)
     }
 
-    /// Changes the place of a descriptor that the caller isolated and locked for writing.
+    /// The caller isolated the descriptor and locked it for writing.
     pub(crate) fn relocate(&self, to: FrameRange) {
-        // ORDERING: Relaxed; published, with the bytes, by the Release of `unlock_write`. Other threads change only
-        // their own bits (DYING, PENDING, WAITERS) meanwhile.
+        // ORDERING: Relaxed; published by the Release of `unlock_write`. Other threads change only DYING, PENDING and
+        // WAITERS meanwhile.
         let moved = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             debug_assert!(word & (WRITER | ISOLATED) == WRITER | ISOLATED, "the mover locked it");
             Some(word & !PLACE | word_of(to))
@@ -279,7 +271,7 @@ impl StateWord {
         debug_assert!(moved.is_ok(), "an update that always has a value");
     }
 
-    /// Unlocks the writer. `true`: the caller defers the descriptor.
+    /// `true`: the caller defers the descriptor.
     pub(crate) fn unlock_write(&self) -> bool {
         // ORDERING: Release; pairs with the Acquire in `try_read` and `try_write`.
         let before = self.0.fetch_and(!(WRITER | WAITERS), Ordering::Release);
@@ -290,9 +282,9 @@ impl StateWord {
         has_deferred(before & !WRITER)
     }
 
-    /// Ends the life of a descriptor that the caller locked for writing: at once, or when it is put back.
+    /// Ends a descriptor that the caller locked for writing: now, or at `putback`.
     pub(crate) fn retire(&self) -> Reap {
-        // ORDERING: Relaxed; the exchange below checks the value.
+        // ORDERING: Relaxed; the exchange below checks it.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             debug_assert!(word & (LIVE | WRITER) == LIVE | WRITER, "only the writer retires");
@@ -311,9 +303,9 @@ impl StateWord {
         }
     }
 
-    /// Ends the life of a descriptor: at once, or when its last lock goes. Called once for a life.
+    /// Ends a descriptor: now, or with its last lock. Called once for a life.
     pub(crate) fn reap(&self) -> Reap {
-        // ORDERING: Relaxed; the exchange below checks the value.
+        // ORDERING: Relaxed; the exchange below checks it.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             assert!(word & (LIVE | DYING) == LIVE, "a descriptor is reaped once");
@@ -329,9 +321,9 @@ impl StateWord {
         }
     }
 
-    /// Ends a dying descriptor that is neither locked nor isolated. One caller gets its frames.
+    /// Ends a dying descriptor that is neither locked nor isolated.
     pub(crate) fn reap_dying(&self) -> Option<FrameRange> {
-        // ORDERING: Relaxed; the exchange below checks the value.
+        // ORDERING: Relaxed; the exchange below checks it.
         let mut word = self.0.load(Ordering::Relaxed);
         while word & (LOCKS | ISOLATED) == 0 && word & (LIVE | DYING) == LIVE | DYING {
             // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, `unlock_write`, `retire` and
@@ -344,17 +336,16 @@ impl StateWord {
         None
     }
 
-    /// Marks work for the next writer. `true`: no guard locks it, so the caller defers it.
-    ///
-    /// A vacant word stays as it is. A mark on a successor costs one look that finds nothing.
+    /// Marks work for the next writer. `true`: no guard locks it, so the caller defers it. A mark on a successor is
+    /// harmless.
     pub(crate) fn note_pending(&self) -> bool {
-        // ORDERING: Relaxed; the exchange below checks the value.
+        // ORDERING: Relaxed; the exchange below checks it.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & LIVE == 0 {
                 return false;
             }
-            // ORDERING: Release; pairs with the Acquire in `try_write`: the writer sees the work that was left.
+            // ORDERING: Release; pairs with the Acquire in `try_write`, which sees the work.
             match self.0.compare_exchange_weak(
                 word,
                 word | PENDING,

@@ -1,10 +1,8 @@
 //! Tables of small entries in reserved memory: they grow page by page, never move, and give empty pages back.
 //!
-//! A table reserves address space for its whole capacity, so an index becomes an address by arithmetic, and references
-//! stay valid as long as the table. An entry of zero bytes is *vacant*, as on a page first used or given back.
-//!
-//! Pages are charged to the [`MemoryBudget`] account before they are used (I-LIMIT), entry by entry through `ensure`.
-//! Under loom a table is a short boxed slice of loom's own atomics.
+//! An index becomes an address by arithmetic; references stay valid as long as the table. A *vacant* entry is zero
+//! bytes. `ensure` charges a page to the [`MemoryBudget`] before use (I-LIMIT). Under loom a table is a short boxed
+//! slice.
 
 use std::{ops::Range, sync::Arc};
 
@@ -14,16 +12,15 @@ pub(crate) use imp::Table;
 
 use crate::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError};
 
-/// What may lie in a [`Table`].
+/// An entry of a [`Table`].
 ///
 /// # Safety
 /// All-zero bytes are a valid value, the type needs no drop, and its size is a power of two of at most 4096.
 pub(crate) unsafe trait Entry: Send + Sync + Sized {
-    /// The value of all-zero bytes.
     #[cfg(loom)]
     fn vacant() -> Self;
 
-    /// Entries of this type that a model's table has at most.
+    /// The most entries in a model.
     #[cfg(loom)]
     const MODEL_ENTRIES: usize = 80;
 }
@@ -36,9 +33,8 @@ unsafe impl Entry for AtomicU64 {
     }
 }
 
-/// A word that an owner's lock guards. Loom watches the lock and need not watch the words.
+/// A word that a lock guards, so loom need not watch it.
 pub(crate) type GuardedU64 = std::sync::atomic::AtomicU64;
-/// As [`GuardedU64`], of 32 bits.
 pub(crate) type GuardedU32 = std::sync::atomic::AtomicU32;
 
 // SAFETY: an integer of 8 bytes.
@@ -74,12 +70,11 @@ mod imp {
     use super::*;
     use crate::{FRAME_BYTES, charged::ChargedPages};
 
-    /// The grain of commit: one system call for many pages; pages not yet touched are not resident.
+    /// Many pages a system call; untouched ones are not resident.
     const COMMIT_BYTES: usize = 256 << 10;
-    /// Pages given back in one call, so that a thread that waits for the table waits briefly.
+    /// Bounds how long the table's lock is taken.
     const RELEASE_BATCH: usize = 128;
 
-    /// A table of `T`.
     #[derive(Debug)]
     pub(crate) struct Table<T> {
         memory: Arc<MemoryBudget>,
@@ -97,7 +92,6 @@ mod imp {
             FRAME_BYTES / size_of::<T>()
         };
 
-        /// An empty table for up to `capacity` entries.
         pub(crate) fn new(
             memory: &Arc<MemoryBudget>,
             capacity: usize,
@@ -115,35 +109,32 @@ mod imp {
             })
         }
 
-        /// The entries there can ever be.
         pub(crate) fn capacity(&self) -> usize {
             self.capacity
         }
 
-        /// The entry, if its memory is committed.
         #[inline]
         pub(crate) fn get(&self, index: usize) -> Option<&T> {
             // ORDERING: Acquire; pairs with the Release in `ensure`, after the memory became usable.
             if index >= self.committed.load(Ordering::Acquire) {
                 return None;
             }
-            // SAFETY: `index < committed <= capacity`, so the offset lies in the reservation.
+            // SAFETY: `index < committed <= capacity`: inside the reservation.
             let entry = unsafe { self.reservation.base().cast::<T>().add(index) };
-            // SAFETY: committed memory of ours, aligned (the base is page-aligned), zero or written as a `T`; it is
-            // only reached by shared reference and released only in `drop`.
+            // SAFETY: committed memory of ours, page-aligned base, zero or written as a `T`; reached by shared
+            // reference only and released only in `drop`.
             Some(unsafe { entry.as_ref() })
         }
 
-        /// `N` entries in a row, if their memory is committed.
         #[inline]
         pub(crate) fn get_array<const N: usize>(&self, index: usize) -> Option<&[T; N]> {
             // ORDERING: Acquire; as in `get`.
             if index.checked_add(N)? > self.committed.load(Ordering::Acquire) {
                 return None;
             }
-            // SAFETY: `index + N <= committed <= capacity`, so the offset lies in the reservation.
+            // SAFETY: `index + N <= committed <= capacity`: inside the reservation.
             let first = unsafe { self.reservation.base().cast::<T>().add(index) };
-            // SAFETY: as in `get`, for each of the `N` entries from here on.
+            // SAFETY: as in `get`, for each of the `N` entries.
             Some(unsafe { first.cast::<[T; N]>().as_ref() })
         }
 
@@ -163,7 +154,7 @@ mod imp {
             }
             charged.ensure(page, &self.memory, access)?;
             self.memory.charge_metadata(1, access)?;
-            // ORDERING: Relaxed; only changed under the lock held here.
+            // ORDERING: Relaxed; changed only under this lock.
             let committed = self.committed.load(Ordering::Relaxed) * size_of::<T>();
             let end = (page + 1) * FRAME_BYTES;
             if committed < end {
@@ -179,11 +170,11 @@ mod imp {
             Ok(())
         }
 
-        /// Gives pages back whose entries are all vacant, as `vacant` says for the range of each page, and returns
-        /// how many. Looks at pages from `cursor` on, a bounded number a call, and moves it to `None` at the end.
+        /// Gives back pages whose entries are all `vacant`; returns how many. Looks at a bounded number from `cursor`
+        /// on; at the end `cursor` is `None`.
         ///
         /// # Safety
-        /// From the call of `vacant` to the end of this one, no thread writes an entry of a page that it said yes for.
+        /// From the call of `vacant` until this returns, no thread writes an entry of a page that it said yes for.
         pub(crate) unsafe fn release_vacant(
             &self,
             cursor: &mut Option<usize>,

@@ -1,10 +1,9 @@
-//! Frames, counts of frames and runs, as types that do not mix.
+//! Frames, counts and runs, as distinct types.
 
-/// Bytes in a frame. The grain of the frame allocator, whatever the system's page size.
+/// Bytes in a frame, whatever the system's page size.
 pub const FRAME_BYTES: usize = 4096;
-/// Frames in a pageblock (2 MiB): the grain in which an arena grows and gives back.
+/// Frames in a pageblock (2 MiB): the grain of an arena's growth.
 pub const PAGEBLOCK_FRAMES: u32 = 512;
-/// The order of a pageblock.
 pub(crate) const PAGEBLOCK_ORDER: u32 = 9;
 
 /// The number of a frame in its arena.
@@ -12,13 +11,13 @@ pub(crate) const PAGEBLOCK_ORDER: u32 = 9;
 pub struct FrameNo(pub(crate) u32);
 
 impl FrameNo {
-    /// The frame's offset in its arena, in bytes.
+    /// The byte offset in its arena.
     #[inline]
     pub fn byte_offset(self) -> usize {
         self.0 as usize * FRAME_BYTES
     }
 
-    /// The number as a plain integer, for messages.
+    /// The number, for messages.
     pub fn get(self) -> u32 {
         self.0
     }
@@ -37,7 +36,7 @@ impl FrameNo {
 pub struct FrameCount(u32);
 
 impl FrameCount {
-    /// The longest run a descriptor may own (256 KiB): six bits of its state word.
+    /// The longest run of a descriptor (256 KiB): six bits of its state word.
     pub const MAX: Self = Self(64);
     /// One frame.
     pub const ONE: Self = Self(1);
@@ -52,27 +51,26 @@ impl FrameCount {
         Self(frames)
     }
 
-    /// The count as a plain integer.
+    /// The count as an integer.
     pub const fn get(self) -> u32 {
         self.0
     }
 
-    /// The bytes of that many frames.
+    /// The bytes of these frames.
     #[inline]
     pub const fn bytes(self) -> usize {
         self.0 as usize * FRAME_BYTES
     }
 
-    /// The least order whose runs hold this many frames.
     pub(crate) fn order(self) -> u32 {
         self.0.next_power_of_two().trailing_zeros()
     }
 }
 
-/// The frames that `bytes` bytes need.
+/// The frames for `bytes` bytes.
 ///
 /// # Panics
-/// If that is none, or more than [`FrameCount::MAX`].
+/// If that is 0, or more than [`FrameCount::MAX`].
 pub fn frames_for(bytes: usize) -> FrameCount {
     FrameCount::new(u32::try_from(bytes.div_ceil(FRAME_BYTES)).unwrap_or(u32::MAX))
 }
@@ -82,23 +80,22 @@ pub fn frames_for(bytes: usize) -> FrameCount {
 pub struct FrameRange {
     /// The first frame.
     pub start: FrameNo,
-    /// How many.
+    /// The number of frames.
     pub frames: FrameCount,
 }
 
 impl FrameRange {
-    /// Whether a frame is one of the run.
+    /// Whether the run has this frame.
     pub fn contains(self, frame: FrameNo) -> bool {
         self.range().contains(&frame.0)
     }
 
-    /// The numbers of the frames.
     pub(crate) fn range(self) -> std::ops::Range<u32> {
         self.start.0..self.start.0 + self.frames.get()
     }
 }
 
-/// A range of frame numbers by pageblock: the part of the range that lies in each.
+/// The parts of a range, by pageblock.
 pub(crate) fn by_pageblock(
     range: &std::ops::Range<u32>,
 ) -> impl Iterator<Item = BlockPart> + use<> {
@@ -113,11 +110,10 @@ pub(crate) fn by_pageblock(
     })
 }
 
-/// Frames of one pageblock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockPart {
     pub(crate) pageblock: u32,
-    /// The first of them, within the pageblock.
+    /// The first, within the pageblock.
     pub(crate) first: u32,
     pub(crate) frames: u32,
 }

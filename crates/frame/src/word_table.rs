@@ -9,12 +9,12 @@ use crate::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, table::Table}
 /// A table of 64-bit words for the layers above.
 ///
 /// # Concurrency
-/// The words are atomics and shared freely; the owner's protocol says what they mean and which are in use.
+/// The words are shared atomics; the owner's protocol says which are in use.
 #[derive(Debug)]
 pub struct WordTable(Table<AtomicU64>);
 
 impl WordTable {
-    /// An empty table for up to `capacity` words, charged to `memory` page by page.
+    /// An empty table of up to `capacity` words, charged by page.
     ///
     /// # Errors
     /// [`SourceError`] when the address space cannot be reserved.
@@ -22,12 +22,12 @@ impl WordTable {
         Ok(Self(Table::new(memory, capacity)?))
     }
 
-    /// The most words the table can have.
+    /// The most words.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
 
-    /// The word, or `None` when it was never made usable. Any index is allowed.
+    /// The word, or `None` if it was never made usable.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&AtomicU64> {
         self.0.get(index)
@@ -42,30 +42,30 @@ impl WordTable {
         self.0.get(index).expect("a word that was made usable before")
     }
 
-    /// `N` words in a row, or `None` when the last of them was never made usable.
+    /// `N` words in a row, or `None` if the last was never made usable.
     #[inline]
     pub fn array<const N: usize>(&self, index: usize) -> Option<&[AtomicU64; N]> {
         self.0.get_array(index)
     }
 
-    /// Makes a word usable; it is 0 unless it was written before.
+    /// Makes a word usable; 0 unless written before.
     ///
     /// # Errors
-    /// [`OutOfFrames`] when its page does not fit the limit, or beyond the capacity.
+    /// [`OutOfFrames`] beyond the limit or the capacity.
     pub fn ensure(&self, index: usize, access: ReserveAccess) -> Result<(), OutOfFrames> {
         self.0.ensure(index, access)
     }
 
-    /// Gives back pages for whose words `vacant` says yes, a bounded number a call, from `cursor` on; returns how many.
-    /// Their words become 0. `cursor` is `None` at the end.
+    /// Gives back pages for whose words `vacant` says yes; their words become 0. Looks at a bounded number from
+    /// `cursor` on, `None` at the end; returns how many.
     ///
-    /// A store to those words meanwhile is lost; the caller prevents it.
+    /// The caller prevents stores to those words, which would be lost.
     pub fn release_vacant(
         &self,
         cursor: &mut Option<usize>,
         vacant: &mut dyn FnMut(Range<usize>) -> bool,
     ) -> usize {
-        // A model's table is one page, and giving it back is to forget what it held.
+        // A model's table is one page.
         #[cfg(loom)]
         return {
             *cursor = None;
@@ -75,8 +75,7 @@ impl WordTable {
             }
             usize::from(vacant)
         };
-        // SAFETY: a word that is stored to meanwhile may lose the store, as documented, but every value is a valid
-        // word: no memory safety hangs on it.
+        // SAFETY: a store meanwhile may be lost, as documented, but every value is a valid word.
         #[cfg(not(loom))]
         unsafe {
             self.0.release_vacant(cursor, vacant)

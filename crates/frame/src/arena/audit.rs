@@ -1,21 +1,21 @@
-//! The frames of an arena by use, and checks that they add up.
+//! The frames of an arena by use, and checks of their sums.
 
 use pagefold_sys::sync::Ordering;
 
 use super::Arena;
 use crate::{FRAME_BYTES, FrameNo, PAGEBLOCK_FRAMES, owner::CONTIGUOUS};
 
-/// The frames of an arena by use, in frames.
+/// The frames of an arena by use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ArenaStats {
     /// Owned by descriptors.
     pub allocated: usize,
-    /// In contiguous ranges that are in use.
+    /// In contiguous ranges.
     pub contiguous: usize,
-    /// In caches, or free and not yet given back: may be resident.
+    /// Cached, or free and not given back: may be resident.
     pub idle: usize,
-    /// Frames that the reservation holds.
+    /// Frames of the reservation.
     pub capacity: usize,
 }
 
@@ -34,11 +34,10 @@ impl Arena {
         }
     }
 
-    /// Checks that free, cached and owned frames add up to the pageblocks in use, and charges to touched frames.
-    /// For a quiescent arena.
+    /// Checks that free, cached and owned frames, and charges, add up. For a quiescent arena.
     ///
     /// # Errors
-    /// A sentence that names what is wrong.
+    /// A sentence that names the fault.
     pub fn validate(&self) -> Result<(), String> {
         let buddy = self.buddy.lock();
         let (free, touched) = buddy.audit()?;

@@ -1,13 +1,13 @@
-//! Free frames go back: from caches to the buddy allocator, and from there to the system.
+//! Gives free frames back: from caches to the buddy allocator, and to the system.
 
 use super::{Arena, ENTIRELY_FREE_KEPT};
 use crate::{FRAME_BYTES, PAGEBLOCK_FRAMES, buddy::FreeBlock, cache::CACHED_ORDERS};
 
-/// Free blocks given back with one system call.
+/// Free blocks a system call.
 const TRIM_BATCH: usize = 1024;
 
 impl Arena {
-    /// Gives entirely free pageblocks back to the system, all but those that stay for the next allocation.
+    /// Gives back entirely free pageblocks beyond those kept.
     pub(crate) fn give_back_entirely_free(&self) {
         let mut blocks = Vec::new();
         let mut buddy = self.buddy.lock();
@@ -33,7 +33,7 @@ impl Arena {
         }
     }
 
-    /// Gives detached blocks to the system and puts them back as free. Returns how many frames went.
+    /// Gives detached blocks to the system and reattaches them; returns the frames that went.
     pub(super) fn give_back(&self, blocks: &mut Vec<FreeBlock>) -> usize {
         let ranges: Vec<_> = blocks
             .iter()
@@ -41,7 +41,7 @@ impl Arena {
                 block.start.byte_offset()..block.start.byte_offset() + (FRAME_BYTES << block.order)
             })
             .collect();
-        // SAFETY: the blocks are detached: no descriptor owns them and the allocator does not hand them out.
+        // SAFETY: detached blocks have no owner, and the allocator does not hand them out.
         let given_back =
             unsafe { self.memory.source().decommit(&self.reservation, &ranges) }.is_ok();
         let mut gone = 0;
@@ -52,7 +52,7 @@ impl Arena {
         gone
     }
 
-    /// Gives all free frames back, some hundred a system call, the allocator usable in between.
+    /// Gives back all free frames; the allocator is usable between batches.
     pub(crate) fn give_back_free(&self) -> usize {
         let (mut blocks, mut gone, mut pageblock) = (Vec::new(), 0, 0);
         loop {
@@ -69,7 +69,7 @@ impl Arena {
         }
     }
 
-    /// Makes room under the limit: gives free frames, cached ones too, back to the system. `true`: there were some.
+    /// Gives free and cached frames back to the system. `true`: some went.
     pub fn reclaim(&self) -> bool {
         if self.stats().idle == 0 {
             return false;
@@ -79,18 +79,17 @@ impl Arena {
         self.give_back_free() > 0
     }
 
-    /// Gives everything that is free back to the system: caches, free frames, owner words of entirely free pageblocks.
-    /// Returns the bytes of frames and the bytes of tables that went.
+    /// Gives all free memory back: caches, free frames, owner words. Returns bytes of frames and of tables.
     pub fn trim(&self) -> (usize, usize) {
         let _reclaim = self.reclaim.lock();
         self.drain_caches();
         let frames = self.give_back_free();
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
-            // Held so that no pageblock is opened meanwhile; owner words of entirely free ones are not written.
+            // Locked so that no pageblock is opened meanwhile.
             let buddy = self.buddy.lock();
-            // SAFETY: owner words are written only for frames of pageblocks in use, and none of these is, or can
-            // become so while the allocator's lock is held.
+            // SAFETY: owner words are written only for pageblocks in use; none of these is, or can become so under
+            // this lock.
             pages += unsafe {
                 self.owners.release_vacant(&mut cursor, &mut |entries| {
                     let first = entries.start / PAGEBLOCK_FRAMES as usize;

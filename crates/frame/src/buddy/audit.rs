@@ -7,7 +7,7 @@ use super::{
 use crate::{PAGEBLOCK_FRAMES, units::PAGEBLOCK_ORDER};
 
 impl Buddy {
-    /// Checks I-BUDDY and I-TOUCH; returns the free frames and the touched frames below the high-water mark.
+    /// Checks I-BUDDY and I-TOUCH; returns free and touched frames.
     pub(crate) fn audit(&self) -> Result<(u64, u64), String> {
         let (mut free, mut touched, mut free_touched) = (0, 0, 0);
         for pageblock in 0..self.high_water_mark {

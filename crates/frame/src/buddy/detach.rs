@@ -1,9 +1,9 @@
-//! Free blocks that leave the allocator for a moment, so that their memory can go back to the system without its lock.
+//! Detaches free blocks while their memory goes back to the system without the lock.
 
 use super::{Buddy, ENTIRELY_FREE, tree};
 use crate::{FrameNo, PAGEBLOCK_FRAMES, units::PAGEBLOCK_ORDER};
 
-/// A free block that is on no list until it is reattached.
+/// A free block on no list until it is reattached.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FreeBlock {
     pub(crate) start: FrameNo,
@@ -11,7 +11,7 @@ pub(crate) struct FreeBlock {
 }
 
 impl Buddy {
-    /// Detaches the free blocks of a pageblock that have touched frames, and appends them.
+    /// Appends the detached free blocks that have touched frames.
     pub(crate) fn detach_touched(&mut self, pageblock: u32, into: &mut Vec<FreeBlock>) {
         let start = pageblock * PAGEBLOCK_FRAMES;
         let Some(kind) = self.kind_of(pageblock) else {
@@ -36,7 +36,6 @@ impl Buddy {
         }
     }
 
-    /// Detaches the highest entirely free pageblock that has touched frames.
     pub(crate) fn detach_one_entirely_free(&mut self) -> Option<FreeBlock> {
         let candidate = (0..self.high_water_mark).rev().find(|&pageblock| {
             self.forest.contains(ENTIRELY_FREE, pageblock as usize)
@@ -51,8 +50,7 @@ impl Buddy {
         FreeBlock { start: FrameNo(pageblock * PAGEBLOCK_FRAMES), order: PAGEBLOCK_ORDER }
     }
 
-    /// Puts a detached block back; `given_back` says whether its frames left the resident set. Returns how many frames are to
-    /// be uncharged.
+    /// `given_back`: its frames left the resident set. Returns the frames to uncharge.
     pub(crate) fn reattach(&mut self, free: FreeBlock, given_back: bool) -> u32 {
         let (pageblock, frames) = (free.start.pageblock(), 1 << free.order);
         let uncharge = if given_back { self.untouch(free.start, frames) } else { 0 };

@@ -1,6 +1,4 @@
-//! Isolation: while a range is evacuated, its free blocks are on no list, and a frame of it that becomes free goes to none.
-//!
-//! `put_range` marks isolated frames that become free; here are the beginning and the ends of an isolation (I-HELD).
+//! Isolation: the beginning and the ends (I-HELD). `put_range` marks isolated frames that become free.
 
 use std::ops::Range;
 
@@ -15,17 +13,16 @@ use crate::{
     units::{BlockPart, PAGEBLOCK_ORDER, by_pageblock},
 };
 
-/// What a pageblock in use is used for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     pub(crate) kind: Kind,
-    /// Frames that are on no free list, contiguous ones among them.
+    /// Frames on no free list, contiguous ones included.
     pub(crate) used: u32,
     pub(crate) contiguous: u32,
 }
 
 impl Buddy {
-    /// What a pageblock is used for; `None` when it is entirely free, isolated, or detached.
+    /// `None`: entirely free, isolated or detached.
     pub(crate) fn usage(&self, pageblock: u32) -> Option<Usage> {
         let kind = self.kind_of(pageblock)?;
         let block = self.block(pageblock);
@@ -38,7 +35,7 @@ impl Buddy {
         })
     }
 
-    /// How many frames of a part of a pageblock are not on a free list.
+    /// Frames of a part that are on no free list.
     pub(crate) fn used_in(&self, BlockPart { pageblock, first, frames }: BlockPart) -> u32 {
         let block = self.block(pageblock);
         if block.get(KIND) == 0 {
@@ -56,8 +53,8 @@ impl Buddy {
         frames - free
     }
 
-    /// Makes a range one that can be isolated: raises the high-water mark to its end, and opens its entirely free pageblocks
-    /// as [`take`](Self::take) does. They stay open while the caller has the lock.
+    /// Raises the high-water mark to the range's end and opens its entirely free pageblocks. They stay open under the
+    /// caller's lock.
     pub(crate) fn prepare(
         &mut self,
         range: &Range<u32>,
@@ -72,7 +69,7 @@ impl Buddy {
             .try_for_each(|part| open(part.pageblock))
     }
 
-    /// Isolates a range. `false`, and nothing changed: a pageblock of it is pinned, isolated already, or detached.
+    /// `false`, and nothing changed: a pageblock is pinned, isolated or detached.
     pub(crate) fn isolate(&mut self, range: &Range<u32>) -> bool {
         let can_be_isolated = |part: BlockPart| match self.kind_of(part.pageblock) {
             Some(Kind::MovableSingle | Kind::MovableRun) => {
@@ -96,7 +93,7 @@ impl Buddy {
         true
     }
 
-    /// Takes every free block off its list that a part of a pageblock meets; an entirely free pageblock gets a kind.
+    /// Unlists every free block that the part meets; an entirely free pageblock gets a kind.
     fn unlist_in(
         &mut self,
         BlockPart { pageblock, first, frames }: BlockPart,
@@ -122,21 +119,20 @@ impl Buddy {
         free
     }
 
-    /// Whether every frame of an isolated range is free.
     pub(crate) fn is_all_free(&self, range: &Range<u32>) -> bool {
         by_pageblock(range).all(|part| {
             self.block(part.pageblock).count(ISOLATED_FREE, part.first, part.frames) == part.frames
         })
     }
 
-    /// Frames of a range that may be resident.
+    /// Frames that may be resident.
     pub(crate) fn touched_in(&self, range: &Range<u32>) -> u32 {
         by_pageblock(range)
             .map(|part| self.block(part.pageblock).count_touched(part.first, part.frames))
             .sum()
     }
 
-    /// The isolated free frames of a range that may be resident, in runs.
+    /// The isolated free frames that may be resident, in runs.
     pub(crate) fn isolated_touched(&self, range: &Range<u32>) -> Vec<(FrameNo, u32)> {
         let mut found = Vec::new();
         for part in by_pageblock(range) {
@@ -158,7 +154,7 @@ impl Buddy {
         found
     }
 
-    /// Ends the isolation of a range; its free frames go back to the lists.
+    /// Puts the free frames of the range back on the lists.
     pub(crate) fn end_isolation(&mut self, range: &Range<u32>) {
         for part in by_pageblock(range) {
             let block = self.block(part.pageblock);
@@ -182,7 +178,7 @@ impl Buddy {
         block.take_from(ISOLATED_COUNT, part.frames);
     }
 
-    /// Ends the isolation of a range whose frames are all free and charged; they are the caller's now.
+    /// Hands an isolated range, all free and charged, to the caller.
     pub(crate) fn take_isolated(&mut self, range: &Range<u32>) {
         debug_assert!(self.is_all_free(range), "I-HELD: only isolated free frames are handed out");
         for part in by_pageblock(range) {
@@ -192,7 +188,6 @@ impl Buddy {
         }
     }
 
-    /// Takes a contiguous range back.
     pub(crate) fn put_contiguous(&mut self, range: &Range<u32>) {
         for part in by_pageblock(range) {
             self.block(part.pageblock).take_from(CONTIGUOUS_COUNT, part.frames);

@@ -2,7 +2,6 @@
 
 use crate::{FrameCount, Mobility};
 
-/// What a pageblock is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     MovableSingle,
@@ -11,11 +10,11 @@ pub(crate) enum Kind {
     PinnedRun,
 }
 
-/// The kinds whose pageblocks can be evacuated.
+/// Kinds that can be evacuated.
 pub(crate) const MOVABLE_KINDS: [Kind; 2] = [Kind::MovableRun, Kind::MovableSingle];
 
 impl Kind {
-    /// The kind of pageblocks that runs of this length come from.
+    /// The kind for runs of this length.
     pub(crate) fn of(mobility: Mobility, frames: FrameCount) -> Self {
         match (mobility, frames) {
             (Mobility::Movable, FrameCount::ONE) => Self::MovableSingle,

@@ -1,4 +1,4 @@
-//! The words of one pageblock: bitmaps of its frames, its kind and its counts. The table in `buddy` says where each lies.
+//! The words of one pageblock; `buddy` has their table.
 
 use std::sync::atomic::Ordering;
 
@@ -16,7 +16,6 @@ pub(super) const ISOLATED_COUNT: usize = 42;
 pub(super) const CONTIGUOUS_COUNT: usize = 43;
 const WORDS: usize = 64;
 
-/// The words of one pageblock.
 #[derive(Debug)]
 pub(super) struct BlockWords([GuardedU64; WORDS]);
 
@@ -28,7 +27,7 @@ unsafe impl Entry for BlockWords {
     }
 }
 
-// ORDERING (this file): Relaxed; every access is under the arena's lock, which the `&mut self` of `Buddy` stands for.
+// ORDERING (this file): Relaxed; under the arena's lock, which the `&mut self` of `Buddy` stands for.
 impl BlockWords {
     pub(super) fn get(&self, word: usize) -> u64 {
         self.0[word].load(Ordering::Relaxed)
@@ -38,9 +37,8 @@ impl BlockWords {
         self.0[word].store(value, Ordering::Relaxed);
     }
 
-    /// Where the bits of an order start.
     fn bits_of(order: u32) -> u32 {
-        // 512 + 256 + .. down to the order before.
+        // 512 + 256 + .. for the orders before.
         2 * PAGEBLOCK_FRAMES - ((2 * PAGEBLOCK_FRAMES) >> order)
     }
 
@@ -55,7 +53,7 @@ impl BlockWords {
         self.get((bit / 64) as usize) >> (bit % 64) & 1 == 1
     }
 
-    /// The first frame, within the pageblock, of the lowest free block of an order.
+    /// The start of the lowest free block of an order.
     pub(super) fn first_free(&self, order: u32) -> Option<u32> {
         let (start, count) = (Self::bits_of(order), PAGEBLOCK_FRAMES >> order);
         let mut bit = start;
@@ -72,7 +70,7 @@ impl BlockWords {
         None
     }
 
-    /// Calls `f` with word and mask for each word of a bitmap of frames (`base` is its first) that a range meets.
+    /// Calls `f` with word and mask for each word that the range meets in the bitmap at `base`.
     fn words_of(base: usize, frame: u32, frames: u32, mut f: impl FnMut(usize, u64)) {
         let (mut at, end) = (frame, frame + frames);
         while at < end {
@@ -107,7 +105,7 @@ impl BlockWords {
         self.get(base + (frame / 64) as usize) >> (frame % 64) & 1 == 1
     }
 
-    /// The frames of a range in runs that are alike in a bitmap: `f` gets start, length, and whether they are set.
+    /// Splits a range into runs alike in a bitmap: `f` gets start, length and the bit.
     pub(super) fn runs(
         &self,
         base: usize,

@@ -1,20 +1,19 @@
-//! The ranges that a contiguous allocation may evacuate, and what each costs.
+//! The ranges that a contiguous allocation may evacuate, and their costs.
 
 use crate::{
     Arena, FRAME_BYTES, PAGEBLOCK_FRAMES, arena::PAGEBLOCK_BYTES, buddy::MOVABLE_KINDS,
     owner::CONTIGUOUS, units::BlockPart,
 };
 
-/// Ranges that an allocation considers, the cheapest first.
+/// Ranges considered, the cheapest first.
 pub(super) const CANDIDATES: usize = 256;
-/// Ranges of one pageblock that are considered.
+/// Ranges considered in one pageblock.
 const PER_PAGEBLOCK: usize = 4;
 
-/// A range that may be evacuated.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) start: u32,
-    /// Frames that would have to move; `None` if something does not.
+    /// Frames to move; `None`: some cannot.
     pub(super) cost: Option<u32>,
 }
 
@@ -25,14 +24,14 @@ impl Candidate {
 }
 
 impl Arena {
-    /// The aligned ranges of a length, with the frames that would have to move; of each pageblock the cheapest few.
+    /// The cheapest aligned ranges of each pageblock.
     pub(super) fn candidates(&self, frames: u32, align: usize) -> Vec<Candidate> {
         let capacity = u32::try_from(self.reservation.bytes() / PAGEBLOCK_BYTES)
             .expect("32-bit frame numbers");
         let base = self.reservation.base().addr().get() / FRAME_BYTES;
         let is_aligned = |start: u32| (base + start as usize).is_multiple_of(align);
         let window = frames.div_ceil(PAGEBLOCK_FRAMES);
-        // Up to the high-water mark, and as far beyond it as one aligned range needs.
+        // One aligned range beyond the high-water mark.
         let stride = u32::try_from(align / PAGEBLOCK_FRAMES as usize).unwrap_or(u32::MAX);
         let high_water_mark = self.buddy.lock().high_water_mark();
         let end = high_water_mark.saturating_add(window).saturating_add(stride).min(capacity);
@@ -60,7 +59,7 @@ impl Arena {
         all
     }
 
-    /// Ranges of several pageblocks, each from the start of one.
+    /// Ranges of several whole pageblocks.
     fn wide_candidates(
         &self,
         window: u32,
@@ -79,7 +78,7 @@ impl Arena {
         candidates
     }
 
-    /// The frames of a part of a pageblock that would have to move; `None` if something in it does not.
+    /// Frames to move; `None`: some cannot.
     fn cost(&self, part: BlockPart) -> Option<u32> {
         let buddy = self.buddy.lock();
         if part.pageblock >= buddy.high_water_mark()

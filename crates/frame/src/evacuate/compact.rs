@@ -1,10 +1,7 @@
-//! Compaction by pageblock: the sparsest of a kind are emptied into the densest, and go back to the system.
+//! Compaction: empties the sparsest pageblocks of a kind into the densest and gives them back to the system.
 //!
-//! It follows a [plan](Plan). What the plan says of a pageblock is checked again before that one is emptied. Compaction
-//! makes a new plan only after one that freed a pageblock, so it ends.
-//!
-//! It opens no pageblock for what it moves. At the limit it gives the free frames of its isolated pageblock back to the
-//! system before it uses the reserve, so that other threads miss one run of the reserve at most.
+//! Each step of the [plan](Plan) is checked again. Only a plan that freed a pageblock has a successor, so compaction
+//! ends. It opens no pageblock. At the limit it gives free isolated frames back before it uses the reserve.
 
 use std::{cell::Cell, cmp::Reverse, ops::Range};
 
@@ -18,33 +15,32 @@ use crate::{
     plan::{CompactionProgress, Plan},
 };
 
-/// What one call of [`Arena::compact`] did.
+/// The result of [`Arena::compact`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrameCompaction {
-    /// Bytes of runs that were moved.
+    /// Bytes moved.
     pub copied_bytes: u64,
-    /// Pageblocks that it emptied and gave back to the system.
+    /// Pageblocks given back to the system.
     pub freed_pageblocks: u64,
-    /// Runs that stayed because they were locked.
+    /// Locked runs that stayed.
     pub busy: u64,
     /// Whether another call may win more.
     pub more: bool,
 }
 
 impl Arena {
-    /// Moves runs of these kinds out of the sparsest pageblocks into the densest until about `budget` bytes were
-    /// copied or no pageblock can be emptied; emptied ones go back to the system. Call it again while
-    /// [`more`](FrameCompaction::more) says so.
+    /// Moves runs from the sparsest pageblocks into the densest until about `budget` bytes were copied or no
+    /// pageblock can be emptied. Call again while [`more`](FrameCompaction::more).
     ///
     /// # Panics
-    /// If one of the slabs is another arena's.
+    /// If a slab is another arena's.
     ///
     /// # Concurrency
-    /// Runs beside everything else. Locked runs are passed over.
+    /// Blocks no other operation; skips locked runs.
     pub fn compact(&self, kinds: &[&dyn Movable], budget: usize) -> FrameCompaction {
         self.assert_own(kinds);
         let Some(mut progress) = self.evacuator.try_lock() else {
-            // A caller that calls until there is no more waits for the other thread this way.
+            // Gives the other thread time in a caller's loop.
             sync::yield_now();
             return FrameCompaction { busy: 1, more: true, ..FrameCompaction::default() };
         };
@@ -69,7 +65,7 @@ impl Arena {
             progress.kind += 1;
         }
         progress.kind = 0;
-        // What an earlier call looked at may have changed since.
+        // Earlier pageblocks may have changed.
         report.more = first > 0;
         report
     }
@@ -82,7 +78,7 @@ impl Arena {
         budget: usize,
         report: &mut FrameCompaction,
     ) {
-        // What a plan frees may let the next one free more; one that frees nothing is the last.
+        // A plan that frees nothing is the last.
         let (mut fresh, mut freed_by_plan) = (false, 0);
         loop {
             let Some(pageblock) = plan.source() else {
@@ -109,7 +105,7 @@ impl Arena {
         }
     }
 
-    /// The pageblocks of a kind that may be emptied or filled.
+    /// The pageblocks to empty or fill.
     fn plan(&self, kind: Kind) -> Plan {
         let high_water_mark = self.buddy.lock().high_water_mark();
         let mut pageblocks = Vec::new();
@@ -122,7 +118,7 @@ impl Arena {
         Plan::new(pageblocks)
     }
 
-    /// Empties one pageblock into the ones beyond it in the plan. `true`: it is free and went to the system.
+    /// `true`: the pageblock is free and went to the system.
     fn empty(
         &self,
         kind: Kind,
@@ -140,7 +136,7 @@ impl Arena {
         let no_memory = Cell::new(false);
         let done = self.evacuate(&range, kinds, budget, &mut |frames, owner| {
             let mut take = |access| self.take_beyond(kind, plan, frames, owner, access, &no_memory);
-            // Other threads need the reserve too: free frames go back before this uses it, and after.
+            // Spares the reserve: free frames go back first.
             take(ReserveAccess::Normal).or_else(|OutOfFrames| {
                 if !no_memory.get() {
                     return Err(OutOfFrames);
@@ -161,7 +157,7 @@ impl Arena {
             return false;
         }
         plan.filled(u32::try_from(done.copied / FRAME_BYTES).unwrap_or(u32::MAX));
-        // A run that fits no hole keeps its pageblock. Without memory, no other pageblock can be emptied either.
+        // Without memory, no other pageblock can be emptied either.
         if done.out_of_frames && no_memory.get() {
             plan.give_up();
         }
@@ -173,8 +169,7 @@ impl Arena {
         freed
     }
 
-    /// A run in the densest pageblock of the plan that has room. `no_memory` says whether a failure was for want of
-    /// memory, and not of a hole.
+    /// A run in the densest pageblock with room. `no_memory`: memory was missing, not a hole.
     fn take_beyond(
         &self,
         kind: Kind,

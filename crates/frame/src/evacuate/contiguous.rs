@@ -1,8 +1,7 @@
-//! Contiguous allocation: the aligned range that needs the fewest moves is evacuated and handed out.
+//! Contiguous allocation: evacuates and hands out the aligned range that needs the fewest moves.
 //!
-//! Ranges of at most a pageblock start at multiples of their length rounded up to a power of two; longer ones start
-//! with a pageblock. The allocator looks for blockers before it moves a run. When it meets a late blocker, moved runs
-//! stay where they are: contents, handles and accounts do not depend on the place.
+//! Ranges up to a pageblock start at multiples of their length rounded up to a power of two; longer ones start with a
+//! pageblock. A late blocker leaves moved runs where they went.
 
 use std::ops::Range;
 
@@ -20,26 +19,24 @@ use crate::{
     buddy::Kind, owner::CONTIGUOUS, units::by_pageblock,
 };
 
-/// Passes over a range; between two of them guards may be dropped.
+/// Passes over a range, while guards are dropped.
 const ROUNDS: usize = if cfg!(loom) { 2 } else { 64 };
-/// Ranges that one allocation evacuates in vain.
+/// Failed evacuations of one allocation.
 const ATTEMPTS: usize = 8;
 
 impl Arena {
-    /// Allocates `frames` frames that are neighbours, the first of them at a multiple of `align` frames in memory:
-    /// evacuates the aligned range with the fewest frames in use. If what has to move finds no room, it compacts
-    /// pageblocks and tries once more.
+    /// Allocates `frames` neighbouring frames, the first at a multiple of `align` frames in memory. Without room for
+    /// moves, it compacts pageblocks and retries once.
     ///
     /// # Errors
-    /// [`ContiguousError`]. Contents and accounts are as before, except that some pages of tables may be in use and
-    /// some runs may have moved.
+    /// [`ContiguousError`]. Contents and accounts are unchanged, but some table pages may be in use and some runs may
+    /// have moved.
     ///
     /// # Panics
-    /// If one of the slabs is another arena's.
+    /// If a slab is another arena's.
     ///
     /// # Concurrency
-    /// Waits for another thread that evacuates, not for readers or writers: a run that stays locked for longer than a
-    /// moment is a blocker.
+    /// Waits for another evacuation, but only briefly for locks: a run that stays locked is a blocker.
     pub fn alloc_contiguous(
         &self,
         kinds: &[&dyn Movable],
@@ -82,12 +79,11 @@ impl Arena {
             Err(ContiguousError::OutOfMemory { .. }) => {}
             answer => return answer,
         }
-        // Room may remain in pageblocks of another kind: entirely free ones fit every kind.
+        // Entirely free pageblocks fit every kind.
         self.compact_on(&mut progress, kinds, usize::MAX);
         self.alloc_cheapest(kinds, count, align)
     }
 
-    /// Takes the first of the cheapest ranges that can be evacuated.
     fn alloc_cheapest(
         &self,
         kinds: &[&dyn Movable],
@@ -123,7 +119,6 @@ impl Arena {
         }
     }
 
-    /// Evacuates one range and takes it.
     fn alloc_range(
         &self,
         kinds: &[&dyn Movable],
@@ -157,10 +152,10 @@ impl Arena {
         Err(blocked(last))
     }
 
-    /// Makes an isolated range whose frames are all free the caller's: charged, owned, zero.
+    /// Charges, owns and zeroes an isolated free range.
     fn take(&self, isolated: IsolatedRange<'_>) -> Result<ContiguousRange<'_>, OutOfFrames> {
         let range = isolated.range.clone();
-        // Frames that were used before stay charged; the system makes them zero, or else this does.
+        // Used frames stay charged; the system zeroes them, or else this does.
         let used = isolated.free_touched();
         let is_zero = isolated.decommit(&used);
         self.charge_and_take(&range).or_else(|OutOfFrames| {
@@ -174,16 +169,16 @@ impl Arena {
         self.contiguous.fetch_add(range.len(), Ordering::Relaxed);
         for (start, frames) in used.into_iter().filter(|_| !is_zero) {
             let base = self.reservation.at(start.byte_offset());
-            // SAFETY: committed memory of frames that this call has just taken, so no other thread has them.
+            // SAFETY: committed memory of frames that this call has just taken.
             unsafe { base.write_bytes(0, frames as usize * FRAME_BYTES) };
         }
         let frames = u32::try_from(range.len()).expect("a range of 32-bit frame numbers");
         Ok(ContiguousRange { arena: self, start: FrameNo(range.start), frames })
     }
 
-    /// Charges what is not charged of an isolated free range, and ends its isolation. An error changes nothing.
+    /// An error changes nothing.
     fn charge_and_take(&self, range: &Range<u32>) -> Result<(), OutOfFrames> {
-        // Under one lock: another thread may give isolated free frames back when memory is short.
+        // One lock: another thread may give isolated free frames back.
         let mut buddy = self.buddy.lock();
         let untouched = range.len() - buddy.touched_in(range) as usize;
         self.charge(untouched, ReserveAccess::Normal)?;
@@ -191,8 +186,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Waits a moment until nothing in a range is isolated. What is in the way then is named, before anything was
-    /// moved.
+    /// Waits briefly for locks in a range, then names the blockers, before any move.
     fn await_unlocked(
         &self,
         kinds: &[&dyn Movable],
@@ -214,7 +208,7 @@ impl Arena {
         Err(blockers)
     }
 
-    /// What keeps a range from being isolated, or its frames from becoming free, by pageblock.
+    /// Obstacles of whole pageblocks.
     fn obstacles(&self, range: &Range<u32>) -> Vec<Blocker> {
         let mut found = Evacuation::default();
         let high_water_mark = self.buddy.lock().high_water_mark();

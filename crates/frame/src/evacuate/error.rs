@@ -4,8 +4,8 @@ use thiserror::Error;
 
 use crate::Blocker;
 
-/// Why no contiguous range was allocated. Contents and accounts are as before, except that some pages of tables may be in use
-/// and some runs may have moved.
+/// Why no contiguous range was allocated. Contents and accounts are unchanged, but some table pages may be in use and
+/// some runs may have moved.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ContiguousError {
@@ -18,7 +18,7 @@ pub enum ContiguousError {
         /// The alignment asked for, in frames.
         align: usize,
     },
-    /// More frames than there will ever be, or an alignment that no range of that length has.
+    /// Too many frames, or an alignment that no such range has.
     #[error("{frames} frames aligned to {align} do not fit an arena of {capacity} frames")]
     TooLarge {
         /// Frames asked for.
@@ -28,7 +28,7 @@ pub enum ContiguousError {
         /// Frames of the arena.
         capacity: usize,
     },
-    /// There is no room for the range beside what is stored, in the limit or in the arena.
+    /// No room in the limit or the arena.
     #[error(
         "there is no room for {frames} contiguous frames beside what is stored (the limit is {limit} frames); free objects or raise the limit"
     )]
@@ -38,12 +38,12 @@ pub enum ContiguousError {
         /// The limit in force, in frames.
         limit: usize,
     },
-    /// Every range that was tried has a run that does not move.
+    /// Every range tried has a run that does not move.
     #[error("no range of {frames} frames could be evacuated; in the way were {}", named(.blockers))]
     Blocked {
         /// Frames asked for.
         frames: usize,
-        /// The first blockers of the range that would have cost least.
+        /// The first blockers of the cheapest range.
         blockers: Vec<Blocker>,
     },
     /// This pool has no frames.

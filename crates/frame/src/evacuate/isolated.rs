@@ -1,4 +1,4 @@
-//! An isolated range as a value: dropping it ends the isolation. Also gives the memory of free frames back.
+//! An isolated range as a value: dropping it ends the isolation.
 
 use std::ops::Range;
 
@@ -8,12 +8,12 @@ use crate::{
     Arena, FRAME_BYTES, FrameNo, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess, buddy::Kind,
 };
 
-/// While it lives, frees go to the buddy allocator and not to caches.
+/// While it lives, frees skip the caches.
 pub(super) struct CachesOff<'a>(&'a Arena);
 
 impl<'a> CachesOff<'a> {
     pub(super) fn new(arena: &'a Arena) -> Self {
-        // ORDERING: Relaxed; a thread that does not see it yet fills a cache that the next pass drains.
+        // ORDERING: Relaxed; a late thread fills a cache that the next pass drains.
         arena.evacuating.fetch_add(1, Ordering::Relaxed);
         arena.drain_caches();
         Self(arena)
@@ -27,14 +27,13 @@ impl Drop for CachesOff<'_> {
     }
 }
 
-/// A range that is isolated as long as this lives; see `Buddy::isolate`.
 pub(super) struct IsolatedRange<'a> {
     arena: &'a Arena,
     pub(super) range: Range<u32>,
 }
 
 impl<'a> IsolatedRange<'a> {
-    /// Isolates a pageblock of this kind that has no contiguous frames. `None`: its use changed.
+    /// `None`: the pageblock's use changed.
     pub(super) fn pageblock(arena: &'a Arena, range: &Range<u32>, kind: Kind) -> Option<Self> {
         let mut buddy = arena.buddy.lock();
         let usage = buddy.usage(range.start / PAGEBLOCK_FRAMES);
@@ -42,9 +41,9 @@ impl<'a> IsolatedRange<'a> {
         (fits && buddy.isolate(range)).then(|| Self { arena, range: range.clone() })
     }
 
-    /// Opens and isolates any range. `None`: a part of it cannot be isolated.
+    /// `None`: a part cannot be isolated.
     pub(super) fn range(arena: &'a Arena, range: &Range<u32>) -> Result<Option<Self>, OutOfFrames> {
-        // Under one lock, so that no trim gives back the tables of an entirely free pageblock in between.
+        // One lock, so that no trim gives back the opened tables in between.
         let mut buddy = arena.buddy.lock();
         let mut open = |pageblock| arena.open(pageblock, ReserveAccess::Normal);
         buddy.prepare(range, ReserveAccess::Normal, &mut open)?;
@@ -55,19 +54,19 @@ impl<'a> IsolatedRange<'a> {
         self.arena.buddy.lock().is_all_free(&self.range)
     }
 
-    /// The free frames of the range that may be resident, in runs.
+    /// The free frames that may be resident, in runs.
     pub(super) fn free_touched(&self) -> Vec<(FrameNo, u32)> {
         self.arena.buddy.lock().isolated_touched(&self.range)
     }
 
-    /// Gives free frames of the range to the system. `true`: they went, and read as zero.
+    /// `true`: the frames went, and read as zero.
     pub(super) fn decommit(&self, free: &[(FrameNo, u32)]) -> bool {
-        // SAFETY: no descriptor owns isolated free frames, they are on no list, and only the thread that isolated the range,
-        // which makes this call, hands them on. (I-HELD)
+        // SAFETY: isolated free frames have no owner and are on no list; only the thread that isolated them, this
+        // one, hands them on. (I-HELD)
         unsafe { self.arena.decommit(free) }
     }
 
-    /// Gives the free frames of the range to the system, and their charge back; they stay isolated. `true`: some went.
+    /// Gives back and uncharges the free frames; they stay isolated. `true`: some went.
     pub(super) fn give_back(&self) -> bool {
         let free = self.free_touched();
         if free.is_empty() || !self.decommit(&free) {
@@ -99,17 +98,16 @@ impl Arena {
         unsafe { self.memory().source().decommit(&self.reservation, &ranges) }.is_ok()
     }
 
-    /// Gives back the isolated free frames of an evacuating thread: they are charged, but no allocation can take them.
-    /// Returns whether some went.
+    /// Gives back the isolated free frames of an evacuating thread, which no allocation can take. `true`: some went.
     pub(crate) fn give_back_isolated(&self) -> bool {
-        // ORDERING: Relaxed; a hint that spares the walk; a thread that misses it fails as if it had come earlier.
+        // ORDERING: Relaxed; a hint: a thread that misses it fails as if it came earlier.
         if self.evacuating.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        // The lock is kept over the system call: meanwhile no isolation ends, and no thread gets an isolated frame.
+        // Locked over the system call: no isolation ends meanwhile.
         let mut buddy = self.buddy.lock();
         let free = buddy.isolated_touched(&(0..buddy.high_water_mark() * PAGEBLOCK_FRAMES));
-        // SAFETY: no descriptor owns isolated free frames, and while the lock is held no thread hands them on. (I-HELD)
+        // SAFETY: isolated free frames have no owner, and under this lock no thread hands them on. (I-HELD)
         if free.is_empty() || !unsafe { self.decommit(&free) } {
             return false;
         }

@@ -1,4 +1,4 @@
-//! Moving one descriptor to wherever there is room.
+//! Moves one descriptor to any free place.
 
 use crate::{
     Arena, DescriptorId, FrameCount, FrameMigrateError, Mobility, Movable, ReserveAccess,
@@ -13,8 +13,8 @@ impl Arena {
         assert!(own, "only slabs over this arena can be moved in it");
     }
 
-    /// Moves one descriptor's frames to wherever there is room; returns how many. Of a chain, those that cannot be moved
-    /// any more once the first one was stay where they are.
+    /// Moves one descriptor's frames; returns how many. Once the first frame of a chain moved, later ones that cannot
+    /// stay.
     ///
     /// # Errors
     /// [`FrameMigrateError`]; nothing has changed.
@@ -37,11 +37,10 @@ impl Arena {
         Ok(FrameCount::new(moved))
     }
 
-    /// Moves one frame of a descriptor's chain, or the whole of its run, which is extent 0, to wherever there is room;
-    /// returns how many frames.
+    /// Moves one frame of a chain, or a whole run, which is extent 0; returns the number of frames.
     ///
     /// # Errors
-    /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also when there is no such extent.
+    /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also without such an extent.
     ///
     /// # Panics
     /// If the slab is another arena's.

@@ -1,4 +1,4 @@
-//! One pass over an isolated range: every run of it that can move, moves.
+//! One pass over an isolated range: every movable run moves.
 
 use std::ops::{ControlFlow, Range};
 
@@ -11,13 +11,12 @@ use crate::{
 
 /// Blockers that an error names.
 const BLOCKERS_MAX: usize = 16;
-/// What became of the runs of a range.
 #[derive(Debug, Default)]
 pub(super) struct Evacuation {
     pub(super) copied: usize,
-    /// The first of what stayed.
+    /// The first runs that stayed.
     pub(super) blockers: Vec<Blocker>,
-    /// How many runs stayed.
+    /// All runs that stayed.
     pub(super) busy: u64,
     pub(super) out_of_frames: bool,
     /// The budget was used up.
@@ -33,7 +32,7 @@ impl Evacuation {
     }
 }
 
-/// A frame that was met, what its owner word says, and the first frame after those that say the same.
+/// `next`: the first frame with another owner word.
 struct Met {
     frame: u32,
     next: u32,
@@ -41,7 +40,6 @@ struct Met {
 }
 
 impl Arena {
-    /// Moves every run of an isolated range that can be moved, once through.
     pub(super) fn evacuate(
         &self,
         range: &Range<u32>,
@@ -54,7 +52,7 @@ impl Arena {
         let mut frame = range.start;
         while frame < range.end {
             let word = self.owner_word(frame);
-            // As far as the owner words say, the run ends there.
+            // By the owner words, the run ends there.
             let next = match word {
                 0 => frame + 1,
                 _ => (frame + 1..range.end)
@@ -69,7 +67,7 @@ impl Arena {
         done
     }
 
-    /// Moves what a frame belongs to, and says where to go on.
+    /// Returns where to go on.
     fn evacuate_one(
         &self,
         Met { frame, next, word }: Met,
@@ -88,7 +86,7 @@ impl Arena {
             }
             return ControlFlow::Continue(next);
         };
-        // After the work, so that the smallest budget gets on as well.
+        // Checked after work, so that the smallest budget progresses.
         if done.copied > 0 && done.copied >= budget {
             done.stopped = true;
             return ControlFlow::Break(());
@@ -98,7 +96,7 @@ impl Arena {
                 done.copied += from.frames.bytes();
                 return ControlFlow::Continue(from.range().end);
             }
-            // What it had may be elsewhere: only the owner word led here.
+            // Its frames may be elsewhere.
             Ok(MigrateOutcome::Freed) => return ControlFlow::Continue(frame + 1),
             Err(FrameMigrateError::Gone) => {}
             Err(FrameMigrateError::Busy(busy)) => done.note(frame, Some(owner), busy),
@@ -110,7 +108,7 @@ impl Arena {
         ControlFlow::Continue(next)
     }
 
-    /// The first things in a range that could not be moved now.
+    /// The first blockers of a range.
     pub(super) fn busy_in(&self, kinds: &[&dyn Movable], range: &Range<u32>) -> Vec<Blocker> {
         let mut found = Evacuation::default();
         let mut last = 0;

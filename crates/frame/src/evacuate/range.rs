@@ -6,9 +6,7 @@ use pagefold_sys::sync::Ordering;
 
 use crate::{Arena, FRAME_BYTES, FrameNo};
 
-/// Frames that are neighbours and that the owner of this value has to itself. Dropping it frees them.
-///
-/// They count against the limit of their arena.
+/// Neighbouring frames for one owner, charged to their arena. Dropping the value frees them.
 #[derive(Debug)]
 pub struct ContiguousRange<'a> {
     pub(super) arena: &'a Arena,
@@ -22,20 +20,20 @@ impl ContiguousRange<'_> {
         self.start
     }
 
-    /// How many frames.
+    /// The number of frames.
     pub fn frames(&self) -> usize {
         self.frames as usize
     }
 
-    /// The bytes of the frames; zero, until they are written.
+    /// The bytes; zero until written.
     pub fn as_slice(&self) -> &[u8] {
         let base = self.arena.reservation.at(self.start.byte_offset());
-        // SAFETY: committed memory that was taken out of the allocator's hands for this range, initialised, and
-        // written only through `&mut self`.
+        // SAFETY: committed memory taken from the allocator for this range, initialised, written only through `&mut
+        // self`.
         unsafe { std::slice::from_raw_parts(base.as_ptr(), self.frames() * FRAME_BYTES) }
     }
 
-    /// The bytes of the frames, to be written.
+    /// The bytes, writable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         let base = self.arena.reservation.at(self.start.byte_offset());
         // SAFETY: as in `as_slice`, and `&mut self` makes this the only reference.

@@ -5,11 +5,11 @@ use crate::{
     ArenaConfig, Chain, HeapSource, MemoryBudget, ReserveAccess, layout::sealed::Extents as _,
 };
 
-/// With as many words as fill a descriptor of 64 bytes.
+/// Fills a descriptor of 64 bytes.
 type Chains = Slab<u32, 6, Chain>;
 
-/// A mover that isolated a chain while it was made may not see where its frames are before it locks it: what it meant to
-/// move is then another frame, which stays. (I-PIECE)
+/// A mover that isolated a chain while it was made may see its frames only under the lock; another frame than it
+/// meant stays. (I-PIECE)
 #[test]
 fn a_piece_that_is_not_where_it_was_seen_stays() {
     let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
@@ -27,7 +27,7 @@ fn a_piece_that_is_not_where_it_was_seen_stays() {
         Chain::put(further, 1, second);
         Chain::put(further, 2, third);
     };
-    // As it looks to the mover, until it has taken a frame to go to.
+    // The mover's view, until it takes a frame.
     write(places[2], places[1]);
     let moved = isolated.migrate(1, &mut |frames, owner| {
         write(places[1], places[2]);
@@ -38,7 +38,6 @@ fn a_piece_that_is_not_where_it_was_seen_stays() {
     let after: Vec<FrameNo> = (0..3).map(|number| isolated.extent(number).start).collect();
     assert_eq!(after, places);
     drop(isolated);
-    // Seen where it is, it moves.
     assert_eq!(arena.migrate_extent(&chains, id, 1), Ok(FrameCount::ONE));
     chains.validate().expect("valid");
     arena.validate().expect("valid");

@@ -1,4 +1,4 @@
-//! The life of a descriptor: it is created, locked, isolated, and ends.
+//! The life of a descriptor: created, locked, isolated, ended.
 
 use super::{Body, Release, Slab};
 use crate::{
@@ -7,13 +7,13 @@ use crate::{
 };
 
 impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
-    /// A new descriptor with its frames, locked for writing. The bytes are zero, or those of an earlier owner.
+    /// A new descriptor, locked for writing. The bytes are zero or an earlier owner's.
     ///
     /// # Errors
     /// [`OutOfFrames`]; nothing has changed.
     ///
     /// # Panics
-    /// If these are more frames than a chain may have.
+    /// If a chain may not have so many frames.
     pub fn create(
         &self,
         frames: FrameCount,
@@ -30,10 +30,10 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
             }
         };
         for word in &descriptor.words {
-            // ORDERING: Relaxed; published, as the body is, by the Release of the write lock that `publish` takes.
+            // ORDERING: Relaxed; published by the Release that ends the write lock of `publish`.
             word.store(0, pagefold_sys::sync::Ordering::Relaxed);
         }
-        // The word goes live locked for writing, before the body is written; no thread reads the body without a lock.
+        // Live and locked for writing before the body is written.
         descriptor.state.publish(location);
         // SAFETY: the write lock just taken is exclusive. (I-BODY)
         unsafe { descriptor.body_ptr().write(body) };
@@ -58,7 +58,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// As [`read`](Self::read), without waiting.
     ///
     /// # Errors
-    /// [`LockError::Busy`] when a writer is at work.
+    /// [`LockError::Busy`] when a writer has it locked.
     #[inline]
     pub fn try_read(&self, id: DescriptorId) -> Result<ReadGuard<'_, M, W, L>, LockError> {
         let descriptor = self.descriptor(id).ok_or(LockError::Gone)?;
@@ -66,7 +66,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         Ok(ReadGuard::new(self, descriptor, id, location))
     }
 
-    /// Locks a descriptor for writing, if no guard locks it.
+    /// Locks an unlocked descriptor for writing.
     ///
     /// # Errors
     /// [`LockError`].
@@ -76,10 +76,10 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         Ok(WriteGuard::new(self, descriptor, id, location))
     }
 
-    /// Isolates a descriptor for a move. Never waits, and excludes only other movers: readers, writers and frees go on.
+    /// Isolates a descriptor for a move. Never waits; excludes only other movers.
     ///
     /// # Errors
-    /// [`LockError::Gone`] when nothing lives under this id or it is dying, [`LockError::Busy`] when it is isolated.
+    /// [`LockError::Gone`] when it is dead or dying, [`LockError::Busy`] when isolated.
     pub fn isolate(&self, id: DescriptorId) -> Result<Isolated<'_, M, W, L>, LockError> {
         let descriptor = self.descriptor(id).ok_or(LockError::Gone)?;
         #[cfg(feature = "fault-injection")]
@@ -90,10 +90,10 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         Ok(Isolated::new(self, descriptor, id, location))
     }
 
-    /// Ends a descriptor's life: at once, or when its last lock goes. Never waits.
+    /// Ends a descriptor's life: now, or with its last lock. Never waits.
     ///
     /// # Panics
-    /// If nothing lives under this id. The pool's handle entry decides which caller may reap, and that it does so once.
+    /// If nothing lives under this id. The pool's handle entry lets one caller reap, once.
     pub fn reap(&self, id: DescriptorId) -> Release {
         let descriptor = self.descriptor(id).expect("an id that was given out");
         match descriptor.state.reap() {
@@ -105,7 +105,6 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         }
     }
 
-    /// Frees a dying descriptor that is not locked.
     pub(crate) fn finish(&self, id: DescriptorId) -> bool {
         let reaped = self.descriptor(id).and_then(|descriptor| descriptor.state.reap_dying());
         if let Some(location) = reaped {
@@ -114,7 +113,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         reaped.is_some()
     }
 
-    /// Why a descriptor's frames cannot be moved now, if so. A hint.
+    /// Why its frames cannot move now. A hint.
     pub(crate) fn busy(&self, id: DescriptorId) -> Option<Busy> {
         let state = &self.descriptor(id)?.state;
         match () {

@@ -4,7 +4,7 @@ use super::{Body, Slab};
 use crate::{DescriptorId, FrameNo, FrameOwner, FrameRange, layout::FrameLayout, state::StateWord};
 
 impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
-    /// The ids of live descriptors, with where they are, as [`location`](Self::frame_range) says it. For inspection: descriptors may come and go meanwhile.
+    /// The live descriptors, with their [`frame_range`](Self::frame_range). For inspection: they may come and go.
     pub fn live(&self) -> impl Iterator<Item = (DescriptorId, FrameRange)> + '_ {
         let next = self.ids.lock().next;
         (0..next).filter_map(|number| {
@@ -16,7 +16,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// Checks I-OWNER and I-ID, and that nothing is locked. For a quiescent slab.
     ///
     /// # Errors
-    /// A sentence that names what is wrong.
+    /// A sentence that names the fault.
     pub fn validate(&self) -> Result<(), String> {
         let ids = self.ids.lock();
         for number in 0..ids.next {

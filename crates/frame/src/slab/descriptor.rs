@@ -1,4 +1,4 @@
-//! One descriptor: its state word, its words, where its frames are, and its body.
+//! One descriptor.
 
 use std::{mem::MaybeUninit, ptr::NonNull};
 
@@ -8,30 +8,29 @@ use pagefold_sys::sync::UnsafeCell;
 
 use crate::{layout::FrameLayout, state::StateWord, table::Entry};
 
-/// What a descriptor's body may be: plain data that needs no drop.
+/// A descriptor's body: plain data without drop.
 pub trait Body: Copy + Send + Sync {}
 
 impl<M: Copy + Send + Sync> Body for M {}
 
-/// One descriptor; see `slab`.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Descriptor<M, const W: usize, L: FrameLayout> {
     pub(crate) state: StateWord,
     pub(super) words: [AtomicU32; W],
-    /// The extents after the first one.
+    /// The extents after the first.
     pub(crate) further: L::Further,
     body: std::cell::UnsafeCell<MaybeUninit<M>>,
-    /// What loom watches in place of body and bytes.
+    /// Loom watches it for body and bytes.
     #[cfg(loom)]
     pub(crate) watch: UnsafeCell<()>,
 }
 
-// SAFETY: the body is reached through guards only: shared by readers, exclusive for the writer (I-BODY).
+// SAFETY: guards alone reach the body: shared for readers, exclusive for the writer (I-BODY).
 unsafe impl<M: Body, const W: usize, L: FrameLayout> Sync for Descriptor<M, W, L> {}
 
 // SAFETY: all zero is a vacant state word, zero words, valid further extents (by the layout's contract) and an
-// uninitialised body; neither the extents nor a `Copy` body need a drop.
+// uninitialised body; none needs a drop.
 unsafe impl<M: Body, const W: usize, L: FrameLayout> Entry for Descriptor<M, W, L> {
     #[cfg(loom)]
     fn vacant() -> Self {

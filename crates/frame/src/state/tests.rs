@@ -6,24 +6,23 @@ use std::{
 
 use super::*;
 
-/// After this a thread counts as asleep for ever.
+/// After this a reader counts as deadlocked.
 const DEADLOCK_AFTER: Duration = Duration::from_secs(60);
 
 const PLACE: FrameRange = FrameRange { start: FrameNo(7), frames: FrameCount::ONE };
 
-/// A word that is locked for writing.
 fn written() -> Arc<StateWord> {
     let word = StateWord(AtomicU64::new(0));
     word.publish(PLACE);
     Arc::new(word)
 }
 
-/// What a reader gets that waits while `end` unlocks the writer.
+/// The result of a reader that waits until `end`.
 fn waits_while(word: &Arc<StateWord>, end: impl FnOnce(&StateWord)) -> Option<FrameRange> {
     let (send, receive) = mpsc::channel();
     let reader = Arc::clone(word);
     thread::spawn(move || send.send(reader.read()));
-    // It sleeps, or is about to: the mark comes first.
+    // The mark comes before the sleep.
     while word.0.load(Ordering::Relaxed) & WAITERS == 0 {
         thread::yield_now();
     }
@@ -49,8 +48,7 @@ fn a_reader_that_waits_is_woken_by_the_end_of_the_life() {
     assert_eq!(isolated.reap_dying(), Some(PLACE));
 }
 
-/// A report may be taken while a mover has the descriptor, by a thread that then cannot write: so the mover reports what it
-/// leaves once more.
+/// A thread may take the deferred work while the mover prevents writing, so the mover defers it again.
 #[test]
 fn a_mover_reports_pending_work_again_and_a_writer_takes_it_over() {
     let word = written();
