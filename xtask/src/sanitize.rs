@@ -106,7 +106,6 @@ pub(crate) fn run(arguments: &SanitizeArgs) -> Result<ExitCode, XtaskError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The machine's target triple.
 fn host() -> Result<String, XtaskError> {
     let text = rustc(&["--version", "--verbose"])?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
