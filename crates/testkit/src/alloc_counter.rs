@@ -1,7 +1,7 @@
 //! A counting global allocator, to show that a path allocates nothing.
 //!
-//! Counters are per thread: `const`-initialised cells without `Drop`, so using one neither allocates nor registers a
-//! destructor. Without [`CountingAllocator`] installed, [`Allocations::of`] panics.
+//! Each thread's counters are `const`-initialised cells without `Drop`: using one neither allocates nor registers a
+//! destructor.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -41,7 +41,7 @@ impl Allocations {
     /// Counts this thread's calls in `f`, without the drop of its result.
     ///
     /// # Panics
-    /// If [`CountingAllocator`] is not the global allocator.
+    /// If [`CountingAllocator`] is not installed.
     pub fn of<T>(f: impl FnOnce() -> T) -> Self {
         let before = Self::so_far();
         drop(black_box(Box::new(0_u64)));

@@ -1,6 +1,5 @@
-//! Seeded pages and object lengths.
-//!
-//! Pages imitate process memory; lengths imitate such pages compressed. For published figures use real memory.
+//! Seeded pages that imitate process memory, and lengths of such pages compressed. Published figures need real
+//! memory.
 
 use rand::{Rng, RngExt};
 
@@ -93,13 +92,13 @@ impl Mix {
 /// A distribution of lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lengths {
-    /// Compressed process pages: many short, a broad middle, some raw.
+    /// Compressed process pages.
     Compressed,
     /// 1 to 64 bytes.
     Tiny,
     /// Around multiples of half a frame.
     Borders,
-    /// 1 byte to the maximum; each power of two is equally likely.
+    /// All lengths; each power of two is equally likely.
     Wide,
 }
 

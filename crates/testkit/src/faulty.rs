@@ -1,7 +1,7 @@
 //! A source that fails on demand: allocations fail, and descriptors look isolated.
 //!
-//! A [`FaultPlan`], shared with the test, fails a range of allocations, or each with a probability. A seed and the
-//! allocation's number decide, so one thread always meets the same failures.
+//! A [`FaultPlan`] fails a range of allocations, or each with a probability. A seed and the allocation's number
+//! decide: one thread always meets the same failures.
 
 use std::{
     ops::Range,

@@ -1,7 +1,7 @@
 //! A pool adapter with a bug: a test that runs on it must fail.
 //!
-//! A hash of the seed and the call's number selects the calls that go wrong; the method decides which bugs are
-//! possible. A bug without effect does not count: the next call that can go wrong does.
+//! A hash of the seed and the call's number selects the calls; the method decides the possible bugs. After a bug
+//! without effect, the next possible call goes wrong.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,4 +1,4 @@
-//! A codec with one impossible answer, which must not harm its caller. Only the reported number is wrong.
+//! A codec with one impossible answer. Only the reported number is wrong.
 
 use pagefold_codec::{Codec, CodecError};
 

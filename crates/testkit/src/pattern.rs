@@ -1,5 +1,4 @@
-//! Contents that follow from (seed, object, version), so a reader verifies any object alone. Any other bytes differ
-//! in almost every word.
+//! Contents that follow from (seed, object, version); any other bytes differ in almost every word.
 
 use std::fmt;
 
@@ -62,7 +61,7 @@ impl Pattern {
         bytes
     }
 
-    /// Compares an object in place, without allocating.
+    /// Compares in place, without allocating.
     ///
     /// # Errors
     /// The first [`Difference`].

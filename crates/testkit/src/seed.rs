@@ -1,7 +1,7 @@
 //! One printed number from which all randomness of a test follows.
 //!
-//! Each test has a default seed; `PAGEFOLD_SEED` overrides it. A failing test prints its seed. Threads and phases use
-//! independent *streams*, so adding one does not shift another.
+//! A test's default seed yields to `PAGEFOLD_SEED`; a failing test prints its seed. Threads and phases use
+//! independent *streams*.
 
 use std::{env, fmt, num::ParseIntError, ops::Deref, str::FromStr, thread};
 

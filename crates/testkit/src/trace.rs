@@ -1,8 +1,7 @@
-//! Operations and sizes as a text: the same bytes in the same order for every allocator.
+//! Operations and sizes as a text.
 //!
 //! # Format
-//! First `pagefold-trace 1`, then settings in any order, then `steps` and the steps. Empty lines and lines that begin
-//! with `#` mean nothing.
+//! Settings come in any order. Empty lines and lines that begin with `#` mean nothing.
 //! ```text
 //! pagefold-trace 1
 //! seed 0x1f                   contents follow from it, object and version
@@ -199,7 +198,7 @@ impl Trace {
     /// Reads a trace.
     ///
     /// # Errors
-    /// [`TraceError`], which names the line.
+    /// [`TraceError`].
     pub fn read(input: &mut dyn BufRead) -> Result<Self, TraceError> {
         let mut lines = Lines { input, line: 0, text: Vec::new() };
         let first = lines.next()?.unwrap_or_default().to_owned();

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// Runs `f` in its own thread and returns its result. Allow more time than any thread without a deadlock needs.
+/// Runs `f` in its own thread and returns its result. `allowed` should be far longer than `f` needs.
 ///
 /// # Panics
 /// With `f`'s own panic, or with `what` after the time; the stuck thread stays.

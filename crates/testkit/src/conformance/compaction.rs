@@ -144,7 +144,7 @@ pub(super) fn compacting_nothing_moves_nothing(under_test: &PoolUnderTest<'_>) {
     agreed(on.check_all(0));
 }
 
-/// With three of four objects gone, only what the rest needs stays resident.
+/// Only what the remaining objects need stays resident.
 pub(super) fn compaction_and_trim_give_memory_back(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x91b3);
     let mut rng = seed.rng(0);

@@ -246,7 +246,7 @@ pub(super) fn a_reader_sees_one_write_or_the_other(under_test: &PoolUnderTest<'_
     });
 }
 
-/// Concurrent figures are not of one instant: the sum waits for the threads to stop.
+/// Concurrent figures are not of one instant, so the threads stop first.
 pub(super) fn threads_in_a_full_pool_stay_within_the_limit(under_test: &PoolUnderTest<'_>) {
     under_test.guarded("threads in a full pool", |pool| {
         let seed = Seed::for_test(0xb41);

@@ -110,7 +110,7 @@ pub(super) fn a_contiguous_range_counts_against_the_limit(under_test: &PoolUnder
     let half = limit / 2 / PAGE_BYTES;
     let mut held = 0;
     let answer = on.alloc_contiguous(half, 1, &mut |on| {
-        // `Checked` compares resident bytes with the limit after each store.
+        // `Checked` compares resident bytes with the limit.
         fill(on, &mut rng, Lengths::Compressed);
         held = on.model().payload_bytes();
         let answer = on.set_limit(limit / 2)?;
@@ -150,7 +150,7 @@ pub(super) fn contiguous_ranges_come_back(under_test: &PoolUnderTest<'_>) {
     assert!(made >= 40, "{made} ranges are counted");
 }
 
-/// A pool with a full address space and three of four objects freed at random: any range has occupants.
+/// A full address space, three of four objects freed at random: any range has occupants.
 fn fragmented(pool: &dyn Pool, rng: &mut impl rand::Rng) -> Vec<Own> {
     let max = match pool.set_limit(usize::MAX) {
         Err(LimitError::TooLarge { max, .. }) => max,
@@ -202,7 +202,7 @@ pub(super) fn a_range_in_a_fragmented_pool_moves_what_is_there(under_test: &Pool
     kept.iter().for_each(|object| object.check(&*pool));
 }
 
-/// Read objects do not move: the range lies elsewhere, or the error names them.
+/// The range avoids read objects, or the error names them.
 pub(super) fn a_range_beside_open_reads_avoids_or_names_them(under_test: &PoolUnderTest<'_>) {
     fn descend(pool: &dyn Pool, objects: &[Own], inside: &mut dyn FnMut()) {
         let Some((first, rest)) = objects.split_first() else { return inside() };

@@ -9,7 +9,7 @@ use crate::{
     seed::Seed,
 };
 
-/// `Checked` compares resident bytes with the limit after each operation.
+/// `Checked` compares resident bytes with the limit.
 pub(super) fn the_limit_holds_in_a_full_pool(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xb71a);
     for (stream, lengths) in (0..).zip(Lengths::ALL) {
@@ -119,7 +119,7 @@ pub(super) fn a_lower_limit_holds_and_can_be_raised_again(under_test: &PoolUnder
     let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Stats);
     fill(&mut on, &mut rng, Lengths::Compressed);
-    // Remains lie in all frames, so the lower limit needs compaction.
+    // The remaining objects lie in all frames: compaction is needed.
     free_some(&mut on, &mut rng, 0.75);
     accepted(on.set_limit(low));
     agreed(on.check_all(100));

@@ -150,7 +150,7 @@ pub(super) fn frees_beside_migration_succeed_once(under_test: &PoolUnderTest<'_>
                 }
                 let free_all = || {
                     start.wait();
-                    // Two migrators: at three, one of them has ended a call, so both run beside the frees.
+                    // At three, one of the two migrators has ended a call: both run beside the frees.
                     let together = || migrations.load(Ordering::SeqCst) > 2;
                     _ = (0..100_000).map(|_| thread::yield_now()).find(|()| together());
                     for (own, wins) in objects.iter().zip(&wins) {

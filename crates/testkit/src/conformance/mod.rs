@@ -1,19 +1,5 @@
 //! The conformance suite: one named check for each rule of the contract.
 //!
-//! | module | rules on |
-//! |---|---|
-//! | `sizes` | valid lengths |
-//! | `contents` | object bytes |
-//! | `reading` | open reads |
-//! | `misuse` | stale, foreign and forged handles; generations |
-//! | `limits` | the hard limit |
-//! | `accounts` | `stats()` |
-//! | `compaction` | gains and budgets |
-//! | `migration` | moving frames |
-//! | `contiguous` | contiguous ranges |
-//! | `reclaim` | eviction |
-//! | `concurrency` | many threads |
-//!
 //! A failed check panics. [`conformance!`](crate::conformance!) makes each check a `#[test]`; [`run`] performs all of
 //! [`CHECKS`]. A [`watchdog`] turns a deadlock into a failure.
 
@@ -48,7 +34,7 @@ pub struct Expectations {
     pub limit_bytes: usize,
     /// The longest object every such pool takes.
     pub max_len_min: usize,
-    /// The least payload / limit when compressed lengths first fill the pool.
+    /// The least payload / limit when compressed lengths fill the pool.
     pub fill_min: f64,
     /// The least density after freeing a random half and compacting.
     pub compacted_density_min: f64,

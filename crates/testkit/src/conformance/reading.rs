@@ -36,7 +36,7 @@ pub(super) fn write_inside_a_read_leaves_the_open_bytes(under_test: &PoolUnderTe
     });
 }
 
-/// Another thread runs `beside` during the read; the open bytes must stay.
+/// The open bytes must stay while another thread runs `beside`.
 fn read_beside(pool: &Arc<dyn Pool>, handle: Handle, open: Pattern, beside: &(dyn Fn() + Sync)) {
     let answer = pool.read(handle, &mut |slices| {
         assert_eq!(open.check(slices), Ok(()), "when the read began");
@@ -245,7 +245,7 @@ pub(super) fn reads_nest(under_test: &PoolUnderTest<'_>) {
                 (pool.store(&pattern.bytes(700)).expect("there is room"), pattern)
             })
             .collect();
-        // Each object twice: two readers of one object must not block each other.
+        // Two readers of one object must not block each other.
         let twice: Vec<_> = objects.iter().chain(objects.iter().rev()).copied().collect();
         descend(&**pool, &twice);
     });

@@ -37,7 +37,7 @@ fn reclaims(pool: &dyn Pool) -> bool {
     true
 }
 
-/// Objects that fill a frame each, if the packing allows.
+/// A frame each, if the packing allows.
 fn store_pages(on: &mut Checked<'_>, count: u64) -> Vec<Handle> {
     let len = PAGE_BYTES.min(on.pool().max_len());
     (0..count).map(|key| accepted(on.store(&contents(key, len)))).collect()

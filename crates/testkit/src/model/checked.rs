@@ -1,7 +1,7 @@
 //! A real pool driven beside the model.
 //!
 //! Each method performs one operation on both, compares the answers, and checks the state to the [`Depth`]. The outer
-//! `Result` is agreement; the inner one is the pool's answer.
+//! `Result` is agreement, the inner one the pool's answer.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -23,7 +23,7 @@ pub enum Depth {
     Validate,
 }
 
-/// A pool and its model. Use the pool through this alone.
+/// A pool and its model.
 ///
 /// # Examples
 /// ```
@@ -42,8 +42,8 @@ pub struct Checked<'p> {
     pub(super) model: Model,
     depth: Depth,
     pub(super) open_reads: u32,
-    /// Bytes freed or overwritten during a read, since `stats()` was last exact. They may outlast that read: another
-    /// read of the same span defers their freeing.
+    /// Bytes freed or overwritten during a read since `stats()` was last exact. Another read of the same span may
+    /// keep them longer.
     lingering: Cell<u64>,
     pub(super) contiguous: u64,
     faults: Option<Arc<FaultPlan>>,
@@ -181,7 +181,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Replaces the bytes; a wrong length must be refused.
+    /// Replaces the bytes.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -238,7 +238,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// As [`read`](Self::read), by `try_read`; one thread alone must not meet `WouldBlock`.
+    /// As [`read`](Self::read); one thread alone must not meet `WouldBlock`.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -261,7 +261,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Reads into a buffer; one too short must stay unchanged.
+    /// Reads into a buffer; a short one must stay unchanged.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -310,7 +310,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Performs `inside` during a read, whose bytes must not change.
+    /// Performs `inside` during a read.
     ///
     /// # Errors
     /// [`Mismatch`], also from `inside`.
@@ -341,7 +341,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Uses a dead handle in every way; each must be refused.
+    /// Uses a dead handle in every way.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -357,7 +357,7 @@ impl<'p> Checked<'p> {
         Ok(())
     }
 
-    /// Compares and returns the pool's accounts.
+    /// Compares and returns the accounts.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -369,7 +369,7 @@ impl<'p> Checked<'p> {
             "stats() counts {} objects; there are {objects}",
             stats.objects
         );
-        // With no read open `stats()` drains every deferred free.
+        // With no read open `stats()` drains deferred frees.
         if self.open_reads == 0 {
             self.lingering.set(0);
         }
@@ -413,7 +413,7 @@ impl<'p> Checked<'p> {
         self.pool.validate().map_err(|violation| Mismatch(format!("validate(): {violation}")))
     }
 
-    /// Compares everything, with up to `dead_sample` dead handles.
+    /// Compares everything, and up to `dead_sample` dead handles.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -468,7 +468,7 @@ impl<'p> Checked<'p> {
         Ok(())
     }
 
-    /// A live handle must be accepted, a dead one stale, any other refused.
+    /// A dead handle must be stale, an unknown one refused.
     pub(super) fn compare_liveness(
         &self,
         what: &str,

@@ -22,8 +22,8 @@ pub(crate) use agree;
 /// A pool's expected contents.
 ///
 /// # Invariants
-/// - Each handle ever given out is in exactly one of `objects` and `dead`.
-/// - `places[h]` is the index of `h` in `objects`; `payload` is the sum of their lengths.
+/// - `objects` and `dead` partition all handles given out.
+/// - `places[h]` is the index of `h` in `objects`; `payload` sums their lengths.
 #[derive(Debug, Default)]
 pub struct Model {
     pub(super) objects: Vec<(Handle, Vec<u8>)>,
@@ -65,7 +65,7 @@ impl Model {
     }
 
     /// # Errors
-    /// If this handle was given out before.
+    /// A handle given out before.
     pub(super) fn insert(&mut self, handle: Handle, bytes: Vec<u8>) -> Result<(), Mismatch> {
         agree!(
             !self.places.contains_key(&handle),

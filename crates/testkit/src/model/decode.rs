@@ -1,7 +1,5 @@
-//! Decodes a fuzzer's bytes into operations.
-//!
-//! One byte selects the operation; arguments of fixed width follow, and missing bytes are 0. So small changes of the
-//! input are small changes of the sequence.
+//! Decodes a fuzzer's bytes: one selects the operation, arguments of fixed width follow, missing bytes are 0. Small
+//! changes of the input change little.
 
 use std::num::NonZeroU64;
 
@@ -20,7 +18,7 @@ impl Bytes<'_> {
         u16::from_le_bytes([self.byte(), self.byte()])
     }
 
-    /// Up to 64 KiB and a little more; short lengths have their own form.
+    /// Up to 64 KiB and a little more, mostly short.
     fn len(&mut self) -> usize {
         match self.byte() {
             short @ 0..128 => usize::from(short) * 16,

@@ -1,12 +1,5 @@
 //! The naive model of a pool: a map from handle to bytes, and the dead handles.
 //!
-//! | part | contents |
-//! |---|---|
-//! | [`Model`] | a pool's expected contents |
-//! | [`Checked`] | a real pool beside its model |
-//! | [`Op`] | an operation as data |
-//! | [`operations`] | a fuzzer's bytes as operations |
-//!
 //! A disagreement is a [`Mismatch`], not a panic: a stress run first prints its seed.
 
 mod checked;

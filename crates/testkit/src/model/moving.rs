@@ -31,10 +31,10 @@ pub struct HeldRange<'p> {
 }
 
 impl<'p> Checked<'p> {
-    /// Migrates an object's frames; only the statistics of moving may change.
+    /// Migrates an object's frames; only statistics of moving may change.
     ///
     /// # Errors
-    /// [`Mismatch`]. The caller checks whether an object being read is busy: a write may have replaced it since.
+    /// [`Mismatch`]. The caller checks refusals for open reads: a write may have moved the object.
     pub fn migrate(&mut self, handle: Handle) -> Result<Result<usize, MigrateError>, Mismatch> {
         let before = self.pool.stats();
         let answer = self.pool.migrate(handle);
@@ -81,7 +81,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Allocates and fills a range, performs `inside`, checks the pattern and drops the range.
+    /// Allocates, fills, checks and drops a range, with `inside` before the check.
     ///
     /// # Errors
     /// [`Mismatch`], also from `inside`.
@@ -101,7 +101,7 @@ impl<'p> Checked<'p> {
         Ok(Ok(()))
     }
 
-    /// Allocates a range, checks it, and fills it with a pattern.
+    /// Allocates and fills a range.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -132,7 +132,7 @@ impl<'p> Checked<'p> {
         Ok(Ok(HeldRange { range, pattern }))
     }
 
-    /// Checks a range's pattern and drops it.
+    /// Checks and drops a range.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -251,7 +251,7 @@ impl<'p> Checked<'p> {
         victim: Handle,
         decide: &mut dyn FnMut(&mut Self, Handle) -> Result<Eviction, Mismatch>,
     ) -> Result<Eviction, Mismatch> {
-        // With one thread, only `decide` frees between the choice of a victim and the call with it.
+        // With one thread, only `decide` frees after a victim's choice.
         let known = self.model.get(victim).is_some() || self.model.buried.contains(&victim);
         agree!(known, "the victim {victim:?} was never given out");
         let eviction = decide(self, victim)?;

@@ -9,8 +9,8 @@ use rand::{Rng, RngExt};
 use super::{Checked, Eviction, Mismatch, agree};
 use crate::{corpus::Lengths, pattern::Pattern};
 
-/// One operation. A number selects a live (or dead) object when the operation is applied; without such an object it
-/// does nothing. Contents follow from `key`.
+/// One operation. A number selects a live (or dead) object; without one the operation does nothing. Contents follow
+/// from `key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -39,17 +39,17 @@ pub enum Op {
     WorkDuringRead { object: u64, len: usize, key: u64 },
     /// Migrates a live object's frames.
     Migrate { object: u64 },
-    /// During a read, migrates that object (refused) and another.
+    /// Migrates a read object (refused) and another.
     MigrateDuringRead { object: u64, other: u64 },
     /// Allocates a range, uses an object, drops the range.
     AllocContiguous { frames: usize, align: usize, object: u64 },
     /// Allocates and drops a range during a read.
     ContiguousDuringRead { object: u64, frames: usize },
-    /// Reclaims; bits, counted from the first victim, select refusals and panics.
+    /// Reclaims; bits, from the first victim, select refusals and panics.
     Reclaim { retries: u32, refused: u64, panics: u64 },
     /// Uses a dead handle in every way.
     Dead { object: u64 },
-    /// Uses a word as a handle, unless it is live.
+    /// Uses a word as a handle, unless live.
     Forged { word: NonZeroU64 },
     /// Compacts with this budget.
     Compact { budget: usize },
@@ -57,9 +57,9 @@ pub enum Op {
     Trim,
     /// Sets the limit.
     SetLimit { bytes: usize },
-    /// Refuses grants from the k-th on, if the source can.
+    /// Refuses grants from the k-th on, if possible.
     RefuseMemory { k: u64, count: u64 },
-    /// Finds descriptors isolated, if the source can.
+    /// Finds descriptors isolated, if possible.
     RefuseIsolations { count: u64 },
     /// Stops refusing.
     Heal,
@@ -68,7 +68,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Any operation except [`SetLimit`](Self::SetLimit); lengths up to `max_len`, more stores than frees.
+    /// Any operation except [`SetLimit`](Self::SetLimit); more stores than frees.
     pub fn random(rng: &mut impl Rng, max_len: usize) -> Self {
         let len = Lengths::Wide.sample(rng, max_len);
         let [object, other, key] = rng.random();
@@ -104,7 +104,7 @@ impl Op {
             22 if other % 4 == 0 => {
                 Self::AllocContiguous { frames: small(object, 2), align: small(key, 9), object }
             }
-            // Rarely: it empties frames, and the pool should fill up.
+            // Rarely: it empties frames.
             22 if other % 16 == 1 => Self::Reclaim {
                 retries: 1 + (key % 4) as u32,
                 refused: key & object & 0xff,
@@ -116,7 +116,7 @@ impl Op {
         }
     }
 
-    /// Performs the operation on a pool and its model.
+    /// Performs the operation.
     ///
     /// # Errors
     /// [`Mismatch`].

@@ -85,7 +85,7 @@ fn what_a_read_kept_must_be_uncounted_once_no_read_is_open() {
         let mut store = || on.store(&[7; 100]).expect("agreed").expect("there is room");
         let (freed, read) = (store(), store());
         _ = on.during_read(freed, &mut |on| on.free(freed).map(|_| ()))?;
-        // By the model, the pool may not yet have freed it.
+        // The pool may not yet have freed it.
         _ = on.during_read(read, &mut |on| on.stats().map(|_| ()))?;
         Ok::<bool, Mismatch>(on.stats().is_err())
     };

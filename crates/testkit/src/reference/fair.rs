@@ -1,4 +1,4 @@
-//! A lock that threads get in the order in which they came.
+//! A lock that threads get in the order of their requests.
 //!
 //! With std's mutex, a thread that compacts in a loop can keep all others out for minutes.
 

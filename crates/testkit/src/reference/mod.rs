@@ -1,7 +1,7 @@
 //! A small, slow, obvious pool: a locked table of reference-counted byte strings.
 //!
-//! [`MapPool::new`] passes the conformance suite; [`MapPool::mutant`] breaks one rule. Readers keep a reference to
-//! the bytes, not the lock; bytes kept only by readers do not count against the limit.
+//! [`MapPool::new`] passes the conformance suite; [`MapPool::mutant`] breaks one rule. Readers do not lock; bytes
+//! kept only by readers do not count against the limit.
 
 mod fair;
 mod moving;

@@ -1,6 +1,5 @@
-//! The reference pool's eviction, migration and contiguous ranges.
-//!
-//! Nothing really moves: migration only keeps accounts, and ranges come from a small arena of their own.
+//! The reference pool's eviction, migration and contiguous ranges. Migration only keeps accounts; ranges come from a
+//! small arena.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -19,7 +18,7 @@ use super::{
 struct Reclaiming<'a> {
     pool: &'a MapPool,
     span: SpanId,
-    /// Frames at the start; the span may be gone before the evictor runs.
+    /// The span may be gone before the evictor runs.
     frames: usize,
     over: bool,
 }

@@ -1,7 +1,7 @@
 //! The reference pool's imaginary frames, without bytes.
 //!
-//! They imitate fragmentation for the checks of limits, trimming and compaction: spans of four frames filled first
-//! fit, a run for each object above half a span, and idle empty spans.
+//! They imitate fragmentation: spans of four frames filled first fit, a run for each object above half a span, and
+//! idle empty spans.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub(super) type SpanId = usize;
 struct Span {
     capacity: usize,
     used: usize,
-    /// When an object was last added, or reclaim gave up on it.
+    /// When an object was last added, or reclaim gave up.
     filled: u64,
     /// During reclaim no object is added.
     reclaimed: bool,
@@ -38,7 +38,7 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// Finds a place that adds at most `room` bytes of frames.
+    /// At most `room` bytes of frames are added.
     pub(super) fn place(&mut self, len: usize, room: usize) -> Option<SpanId> {
         let single = len <= SPAN_BYTES / 2;
         if single && let Some(id) = self.first_fit(len, None) {
@@ -49,7 +49,7 @@ impl Spans {
         if capacity > room + self.idle_bytes {
             return None;
         }
-        // Reuses idle frames first, and drops them if the limit has no room for both.
+        // Reuses idle frames, or drops them without room for both.
         self.idle_bytes -= capacity.min(self.idle_bytes);
         let id = self.next;
         self.next += 1;
@@ -91,7 +91,7 @@ impl Spans {
         rooms.iter().filter(|room| **room > 0).count()
     }
 
-    /// A lower bound for compaction: half of the spans that the holes would fill.
+    /// A lower bound: half of the spans that the holes would fill.
     pub(super) fn reclaimable_bytes(&self) -> usize {
         let free: usize = self
             .spans

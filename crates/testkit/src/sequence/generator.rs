@@ -16,7 +16,7 @@ const CHURN_STEPS: u64 = 20_000;
 /// Consecutive refusals that mean "full".
 const FULL_AFTER: u32 = 8;
 const COMPACTIONS_MAX: u64 = 2_000;
-/// A round with so many steps ends with its cycle; with four times as many, at once.
+/// A longer round ends with its cycle; one four times as long, at once.
 const ROUND_STEPS: usize = 300_000;
 const DEPTH_MAX: usize = 3;
 const RANGES_MAX: usize = 4;
@@ -46,7 +46,7 @@ pub(super) struct Generator {
     cycle: usize,
     next_object: u32,
     next_range: u32,
-    /// Objects being read, and the steps left for each.
+    /// Objects being read, and their steps left.
     inside: Vec<(u32, u32)>,
 }
 
@@ -121,7 +121,7 @@ impl Generator {
             Phase::Compact { left } if *left > 0 => {
                 *left -= 1;
                 let first = *left + 1 == COMPACTIONS_MAX * 5;
-                // One in five compacts; the others go on meanwhile.
+                // One in five compacts.
                 if !left.is_multiple_of(5) {
                     return Some(self.any(state));
                 }

@@ -1,8 +1,8 @@
 //! Torture by one thread beside the model, as [`Step`]s that can be recorded, replayed and shortened.
 //!
-//! A round begins with a fresh pool, repeats the torture cycle, and ends with everything freed. So its steps
-//! reproduce a failure: [`Failed`] has them as a [`Trace`], [`replay`] repeats them on any pool, and [`shrink`]
-//! shortens them. Steps name refused victims; other faults follow from the seed and the request's number.
+//! A round begins with a fresh pool and ends with everything freed, so its steps reproduce a failure: [`Failed`] has
+//! the [`Trace`], [`replay`] repeats it, [`shrink`] shortens it. Steps name refused victims; other faults follow from
+//! the seed.
 
 mod generator;
 mod player;
@@ -30,8 +30,7 @@ use self::{
 
 pub use shrink::shrink;
 
-/// Makes a round's pool. For faults of frames, build it on a [`FaultySource`](crate::faulty::FaultySource) with the
-/// plan.
+/// Makes a round's pool, for faults of frames on a [`FaultySource`](crate::faulty::FaultySource) with the plan.
 pub type Build<'a> = dyn Fn(&Arc<FaultPlan>) -> Box<dyn Pool> + 'a;
 
 /// A run's length.
@@ -50,7 +49,7 @@ pub struct Failed {
     pub failure: Failure,
     /// Its operation, counted over all rounds from 1.
     pub ops: u64,
-    /// Its round's steps; the last, or a check after it, failed.
+    /// Its round's steps up to the failure.
     pub trace: Trace,
 }
 
@@ -131,7 +130,7 @@ pub fn run(
     }
 }
 
-/// Replays a trace on a fresh pool.
+/// Replays a trace.
 ///
 /// # Errors
 /// [`Failed`], whose trace ends at the failing step.

@@ -1,4 +1,4 @@
-//! Fewer steps that still fail: delta debugging, bounded in time.
+//! Delta debugging of traces, bounded in time.
 
 use std::time::Instant;
 
@@ -8,8 +8,7 @@ use crate::{
     trace::{Step, Trace},
 };
 
-/// Shortens a failing trace until no shortening fails or the time is up. Any failure counts; a trace that does not
-/// fail stays unchanged.
+/// Shortens a failing trace until nothing shorter fails or the time is up. Any failure counts.
 ///
 /// # Complexity
 /// About as many replays as steps left, times the logarithm of the first count.
@@ -36,7 +35,7 @@ struct Shrinking<'a> {
 }
 
 impl Shrinking<'_> {
-    /// Keeps these steps if they fail, up to the failure.
+    /// Keeps these steps, up to their failure.
     fn take(&mut self, steps: Vec<Step>) -> bool {
         let candidate = Trace { header: self.trace.header.clone(), steps };
         match replay(self.build, &candidate, self.watch) {
@@ -52,7 +51,7 @@ impl Shrinking<'_> {
         Instant::now() >= self.until || self.watch.stopped()
     }
 
-    /// Leaves out ever smaller parts, down to single steps.
+    /// Ever smaller parts, down to single steps.
     fn leave_out(&mut self) {
         let mut part = self.trace.steps.len().div_ceil(2);
         while part > 0 {
@@ -76,7 +75,7 @@ impl Shrinking<'_> {
         }
     }
 
-    /// Stores one longer object in the place of two, where only the bytes matter.
+    /// One longer object for two, where only bytes matter.
     fn merge(&mut self) {
         let mut at = 0;
         loop {

@@ -1,11 +1,11 @@
-//! Joint coverage of several runs: one run may lack a rare event.
+//! Joint coverage of several runs: one may lack a rare event.
 
 use crate::seed::Seed;
 
 /// Runs after which a missing event counts as impossible.
 const RUNS_MAX: u64 = 10;
 
-/// Calls `run` with successive seeds until each kind of event happened; `run` returns the missing kinds.
+/// Calls `run` with successive seeds until each kind of event happened; it returns the missing kinds.
 ///
 /// # Panics
 /// If a kind never happened; names `who`.

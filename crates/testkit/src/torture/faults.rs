@@ -9,14 +9,14 @@ use thiserror::Error;
 ///
 /// | text | fault |
 /// |---|---|
-/// | `frame=P` | a grant of frames or a table page is refused with this probability |
-/// | `frame@K` | the K-th grant of each pool, from 1, is refused |
-/// | `isolate=P` | a descriptor to be moved is found isolated |
+/// | `frame=P` | a grant of memory is refused with this probability |
+/// | `frame@K` | each pool's K-th grant, from 1, is refused |
+/// | `isolate=P` | a descriptor is found isolated |
 /// | `evict=P` | an evictor refuses |
 /// | `evict-panic=P` | an evictor panics |
-/// | `none` | alone: no faults |
+/// | `none` | no faults |
 ///
-/// For faults of frames, build the pool on the source of [`plan`](Self::plan).
+/// Faults of memory need the source of [`plan`](Self::plan).
 ///
 /// # Examples
 /// ```

@@ -42,8 +42,7 @@ operations! {
     Stats "stats" 2 "The accounts are compared with the limit.";
 }
 
-/// Weights of the operations. Each cycle also fills, mostly frees, compacts and lowers the limit, if these operations
-/// have weights.
+/// Weights of the operations. The fixed phases of a cycle also need weights.
 ///
 /// # Examples
 /// ```

@@ -1,10 +1,10 @@
 //! Concurrent stress in which each reader verifies every byte.
 //!
-//! Threads share slots, each for one object. An object's bytes follow from (seed, object, version); its slot bounds
-//! the versions a reader may see. The test locks nothing while it calls the pool.
+//! Threads share slots, each for one object. Bytes follow from (seed, object, version); the slot bounds the versions
+//! a reader may see. The test locks nothing while it calls the pool.
 //!
-//! Each cycle fills the pool, churns, frees most objects, and compacts beside readers. Between cycles, while all
-//! threads wait, the run checks objects, accounts and invariants. At the end nothing may be left.
+//! Each cycle fills the pool, churns, frees most objects, and compacts beside readers. Between cycles all threads
+//! wait while the run checks everything. At the end nothing may be left.
 //!
 //! With one thread the calls follow from the seed. Any `trait Pool` can be tortured:
 //! ```
@@ -201,8 +201,7 @@ pub struct Watch {
 /// This process's resident bytes by the kernel's count, if known.
 pub type Probe = fn() -> Option<u64>;
 
-/// Bytes by which the kernel's figure may exceed an empty pool's own: its counters lag by pages for each processor,
-/// and the process allocates.
+/// Bytes by which the kernel's figure may exceed an empty pool's own: its counters lag, and the process allocates.
 pub const KERNEL_TOLERANCE: u64 = 2 << 20;
 
 impl Watch {
@@ -217,10 +216,10 @@ impl Watch {
         Self { probe: Some(probe), ..Self::default() }
     }
 
-    /// Drops an empty pool and compares its figure with the kernel's, which it returns.
+    /// Drops an empty pool and returns the kernel's figure.
     ///
     /// # Errors
-    /// [`Failure`] if the kernel's exceeds it by more than [`KERNEL_TOLERANCE`].
+    /// [`Failure`] if that exceeds the pool's own by more than [`KERNEL_TOLERANCE`].
     pub fn drop_empty(&self, pool: Box<dyn Pool>) -> Result<Option<u64>, Failure> {
         let said = pool.stats().resident_bytes();
         let Some(probe) = self.probe else { return Ok(None) };
@@ -314,7 +313,7 @@ struct Shared<'a> {
     limit: usize,
 }
 
-/// Most bytes resident in an empty pool, beside a part of its peak.
+/// Beside 1 % of the limit.
 pub(crate) const EMPTY_RESIDENT_MAX: u64 = 2 << 20;
 
 /// Runs the stress on an empty pool.
@@ -339,7 +338,7 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     let stats = pool.stats();
     assert_eq!(stats.objects, 0, "a run needs a pool of its own");
     let limit = usize::try_from(stats.limit_bytes).expect("a limit was a usize once");
-    // Objects of compressed pages average about 1100 bytes: more slots than needed.
+    // More than needed: objects of compressed pages average about 1100 bytes.
     let slots = (0..(limit / 768).max(64)).map(Slot::new).collect();
     let support = support(pool)?;
     let directory = Directory::new();
@@ -405,7 +404,7 @@ impl Shared<'_> {
         };
         self.plan.pause_faults(false);
         let outcomes = if threads == 1 {
-            // On the caller's thread: the same per-thread state in each cycle.
+            // The caller's thread keeps its per-thread state between cycles.
             vec![work(0)]
         } else {
             thread::scope(|scope| {

@@ -1,7 +1,6 @@
 //! A stress thread's migration, contiguous ranges and reclaim.
 //!
-//! An evictor finds its victim's slot by the handle and joins the threads that free it: exactly one free or eviction
-//! must succeed.
+//! An evictor finds its victim's slot by the handle: exactly one free or eviction must succeed.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -19,11 +18,11 @@ use super::{
 use crate::{corpus::PAGE_BYTES, pattern::Pattern};
 
 const RANGES_MAX: usize = 4;
-/// The limit's part that one usual range may take, shared by the threads.
+/// For one usual range, shared by the threads.
 const RANGE_PART: usize = 64;
 const LARGE_RANGE_PART: usize = 8;
 
-/// A range filled with a pattern, the thread's own.
+/// A range filled with a pattern.
 pub(super) struct HeldRange<'a> {
     range: ContiguousRange<'a>,
     pattern: Pattern,
@@ -56,7 +55,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Keeps the range for a while; one in 16 is large and freed at once.
+    /// One in 16 is large and freed at once.
     pub(super) fn alloc_contiguous(&mut self) -> Result<(), Failure> {
         let pool = self.shared.pool;
         let limit_frames = self.shared.limit / PAGE_BYTES;
@@ -159,7 +158,7 @@ impl Worker<'_> {
             (self.rng.random(), self.rng.random(), self.rng.random_range(0..64));
         let slot = shared.directory.find(victim).map(|index| &shared.slots[index]);
         let Some(slot) = slot else {
-            // Freed by now, or another thread has not yet noted its store.
+            // Freed by now, or its store is not yet noted.
             let len = shared.pool.len(victim);
             ensure!(len != Err(HandleError::Foreign), "the victim {victim:?} is foreign");
             return Ok(self.refuse_eviction());

@@ -4,10 +4,10 @@
 //! empty --reserve--> storing --stored--> held --begin_free--> freeing --last user leaves--> empty
 //!                       `--refused--> empty
 //! ```
-//! One thread at a time writes an object; any number may try to free it, and one succeeds. Versions only grow: a
-//! reader may see `ended ..= begun`. No thread calls the pool while it locks a slot.
+//! One thread at a time writes; any number may free, and one succeeds. Versions only grow: a reader may see `ended
+//! ..= begun`. No thread calls the pool while it locks a slot.
 //!
-//! The [`Directory`] maps a handle to its slot, from before the store is noted until after the free.
+//! The [`Directory`] maps a handle to its slot, until after the free.
 
 use std::{
     collections::HashMap,
@@ -75,7 +75,7 @@ impl Slot {
         self.state.lock()
     }
 
-    /// The object, and the least version that a new reader may see.
+    /// Also the least version that a new reader may see.
     pub(super) fn peek(&self) -> Option<(Object, u64)> {
         match &*self.lock() {
             // ORDERING: SeqCst; pairs with the store after each write: no finished write is missed.
@@ -84,13 +84,12 @@ impl Slot {
         }
     }
 
-    /// The greatest version visible now; call it during the read.
+    /// The greatest version visible now.
     pub(super) fn version_max(&self) -> u64 {
         // ORDERING: SeqCst; pairs with the store before each write: no begun write is missed.
         self.begun.load(Ordering::SeqCst)
     }
 
-    /// Whether this handle's object is being freed or gone.
     pub(super) fn may_be_stale(&self, handle: Handle) -> bool {
         match &*self.lock() {
             State::Held(held) => held.object.handle != handle || held.freeing,
@@ -150,7 +149,7 @@ impl Slot {
                 held.object.version = object.version;
                 self.ended.store(object.version, Ordering::SeqCst);
             }
-            // The version stays reserved while freeing: the next object needs a greater one.
+            // The next object needs a greater version.
             Written::Refused | Written::Stale if held.freeing => {
                 held.object.version = object.version;
             }
@@ -197,7 +196,7 @@ impl Slot {
         Self::leave(&mut state)
     }
 
-    /// The object between cycles, when no operation may be under way.
+    /// The object, between cycles.
     pub(super) fn resting(&self) -> Result<Option<Object>, Failure> {
         match &*self.lock() {
             State::Empty => Ok(None),
@@ -206,7 +205,7 @@ impl Slot {
         }
     }
 
-    /// The last thread that leaves a freeing slot empties it and counts successful frees.
+    /// The last thread out empties a freeing slot and counts successful frees.
     fn leave(state: &mut State) -> Result<(), Failure> {
         if let State::Held(held) = state
             && held.freeing

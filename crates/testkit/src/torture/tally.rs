@@ -119,7 +119,7 @@ impl Injected {
         self.evict_panic += other.evict_panic;
     }
 
-    /// All kinds, and whether these faults and this support include them.
+    /// All kinds, and whether to expect them.
     pub fn kinds(&self, faults: &Faults, support: Support) -> [Fault; 4] {
         let frame = faults.frame != Chance::NEVER || faults.frame_at.is_some();
         let fault = |name, words, count, expected| Fault { name, words, count, expected };
@@ -152,7 +152,7 @@ pub struct Fault {
     pub expected: bool,
 }
 
-/// Words for the requested, possible kinds that never happened.
+/// Expected kinds that never happened.
 pub(super) fn missing(
     tally: &Tally,
     injected: &Injected,

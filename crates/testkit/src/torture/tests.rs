@@ -14,10 +14,9 @@ use crate::{
 const LIMIT: usize = 2 << 20;
 /// Real allocators are slow in debug builds.
 const REAL_OPS: u64 = 30_000;
-/// A limit: most runs notice a bug after some thousand operations. It is noticed when a spoiled object lives until
-/// the next read.
+/// Most runs notice a bug after some thousand operations.
 const BUGGY_OPS: u64 = 5_000_000;
-/// Often: some bugs hit only in compaction or a range, and some of those miss.
+/// Often: few operations compact or allocate ranges.
 const ONE_IN: u64 = 100;
 
 fn torture(pool: Box<dyn Pool>, threads: usize, seed: Seed) -> Result<Summary, Failure> {

@@ -163,7 +163,7 @@ impl<'a> Worker<'a> {
         if !self.has(Operation::Compact) {
             return Ok(());
         }
-        // Other threads may keep objects busy, so "more" alone does not bound the loop.
+        // Other threads may keep objects busy for ever.
         for _ in 0..10_000 {
             let more = self.compact();
             for _ in 0..4 {
@@ -321,7 +321,7 @@ impl<'a> Worker<'a> {
         slot.end_free(object, answer.is_ok())?;
         self.tally.free += 1;
         self.step(5 + u64::from(answer.is_ok()));
-        // Either way one free is over, so the handle is dead.
+        // Either way the handle is dead.
         if answer.is_ok() {
             if self.dead.len() == DEAD_MAX {
                 let at = self.rng.random_range(0..DEAD_MAX);
@@ -457,8 +457,8 @@ impl<'a> Worker<'a> {
         self.step(report.frame_bytes);
     }
 
-    /// Half of the time, a limit at what is resident now: a nearly full pool refuses most lower ones. Only a limit
-    /// below the stored bytes may be refused.
+    /// Often at what is resident now: a nearly full pool refuses lower ones, but only a limit below the stored bytes
+    /// may be refused.
     fn lower_limit(&mut self) -> Result<(), Failure> {
         let limit = self.shared.limit;
         let resident = usize::try_from(self.shared.pool.stats().resident_bytes()).unwrap_or(limit);
@@ -474,7 +474,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// The pool never exceeded the first limit, so it cannot refuse it.
+    /// The pool never exceeded the first limit.
     fn raise_limit(&mut self) -> Result<(), Failure> {
         let restored = self.shared.pool.set_limit(self.shared.limit);
         ensure!(restored.is_ok(), "raising the limit again: {restored:?}");
