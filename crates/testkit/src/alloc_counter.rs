@@ -1,7 +1,5 @@
-//! A counting global allocator, to show that a path allocates nothing.
-//!
-//! Each thread's counters are `const`-initialised cells without `Drop`: using one neither allocates nor registers a
-//! destructor.
+//! A counting global allocator. Each thread's counters are `const`-initialised cells without `Drop`: using one
+//! neither allocates nor registers a destructor.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

@@ -1,6 +1,4 @@
-//! A source that fails on demand: allocations fail, and descriptors look isolated.
-//!
-//! A [`FaultPlan`] fails a range of allocations, or each with a probability. A seed and the allocation's number
+//! A source that fails on demand: allocations fail, and descriptors look isolated. A seed and the allocation's number
 //! decide: one thread always meets the same failures.
 
 use std::{

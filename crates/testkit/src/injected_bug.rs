@@ -1,7 +1,7 @@
 //! A pool adapter with a bug: a test that runs on it must fail.
 //!
-//! A hash of the seed and the call's number selects the calls; the method decides the possible bugs. After a bug
-//! without effect, the next possible call goes wrong.
+//! A hash of the seed and the call's number selects the calls. After a bug without effect, the next possible call
+//! goes wrong.
 
 use std::{
     collections::{HashMap, VecDeque},

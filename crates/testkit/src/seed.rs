@@ -1,7 +1,4 @@
-//! One printed number from which all randomness of a test follows.
-//!
-//! A test's default seed yields to `PAGEFOLD_SEED`; a failing test prints its seed. Threads and phases use
-//! independent *streams*.
+//! One printed number from which all randomness of a test follows. Threads and phases use independent *streams*.
 
 use std::{env, fmt, num::ParseIntError, ops::Deref, str::FromStr, thread};
 

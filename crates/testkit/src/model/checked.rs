@@ -1,7 +1,5 @@
-//! A real pool driven beside the model.
-//!
-//! Each method performs one operation on both, compares the answers, and checks the state to the [`Depth`]. The outer
-//! `Result` is agreement, the inner one the pool's answer.
+//! A real pool driven beside the model: each method performs one operation on both and compares. The outer `Result`
+//! is agreement, the inner one the pool's answer.
 
 use std::{cell::Cell, sync::Arc};
 

@@ -1,7 +1,5 @@
-//! A small, slow, obvious pool: a locked table of reference-counted byte strings.
-//!
-//! [`MapPool::new`] passes the conformance suite; [`MapPool::mutant`] breaks one rule. Readers do not lock; bytes
-//! kept only by readers do not count against the limit.
+//! A small, slow, obvious pool: a locked table of reference-counted byte strings. Readers do not lock; bytes kept
+//! only by readers do not count against the limit.
 
 mod fair;
 mod moving;

@@ -145,7 +145,7 @@ impl Mutant {
         Self::ReclaimBoasts,
     ];
 
-    /// Whether random operations of one thread must show it.
+    /// Whether one thread's random operations must show it.
     pub fn shows_in_any_traffic(self) -> bool {
         matches!(
             self,

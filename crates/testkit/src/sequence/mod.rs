@@ -1,8 +1,7 @@
-//! Torture by one thread beside the model, as [`Step`]s that can be recorded, replayed and shortened.
+//! Torture by one thread beside the model, as [`Step`]s.
 //!
 //! A round begins with a fresh pool and ends with everything freed, so its steps reproduce a failure: [`Failed`] has
-//! the [`Trace`], [`replay`] repeats it, [`shrink`] shortens it. Steps name refused victims; other faults follow from
-//! the seed.
+//! the [`Trace`], [`replay`] repeats it, [`shrink`] shortens it.
 
 mod generator;
 mod player;

@@ -1,10 +1,10 @@
 //! Concurrent stress in which each reader verifies every byte.
 //!
-//! Threads share slots, each for one object. Bytes follow from (seed, object, version); the slot bounds the versions
-//! a reader may see. The test locks nothing while it calls the pool.
+//! Bytes follow from (seed, object, version); a slot bounds the versions a reader may see. The test locks nothing
+//! while it calls the pool.
 //!
-//! Each cycle fills the pool, churns, frees most objects, and compacts beside readers. Between cycles all threads
-//! wait while the run checks everything. At the end nothing may be left.
+//! Each cycle fills, churns, frees most objects, and compacts beside readers; then all threads wait while the run
+//! checks everything. At the end nothing may be left.
 //!
 //! With one thread the calls follow from the seed. Any `trait Pool` can be tortured:
 //! ```

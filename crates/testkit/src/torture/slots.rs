@@ -6,8 +6,6 @@
 //! ```
 //! One thread at a time writes; any number may free, and one succeeds. Versions only grow: a reader may see `ended
 //! ..= begun`. No thread calls the pool while it locks a slot.
-//!
-//! The [`Directory`] maps a handle to its slot, until after the free.
 
 use std::{
     collections::HashMap,

@@ -457,8 +457,7 @@ impl<'a> Worker<'a> {
         self.step(report.frame_bytes);
     }
 
-    /// Often at what is resident now: a nearly full pool refuses lower ones, but only a limit below the stored bytes
-    /// may be refused.
+    /// Often at what is resident now. Only a limit below the stored bytes may be refused.
     fn lower_limit(&mut self) -> Result<(), Failure> {
         let limit = self.shared.limit;
         let resident = usize::try_from(self.shared.pool.stats().resident_bytes()).unwrap_or(limit);
