@@ -1,11 +1,10 @@
-//! `cargo xtask api`: the public API of each published crate, as text in `docs/api/`, and whether the facade names it all.
+//! `cargo xtask api`: each published crate's public API as text in `docs/api/`.
 //!
 //! ```text
 //!  cargo rustdoc --output-format json  ->  target/doc/CRATE.json  ->  docs/api/CRATE.txt   (`public-api` renders it)
 //!                                                             \-->  names: every type of a signature, by its name
 //! ```
-//! The JSON format changes from compiler to compiler. `public-api` is pinned to the version that reads the format of the
-//! toolchain in `rust-toolchain.toml`: change both together.
+//! `public-api` is pinned to the JSON format of the toolchain in `rust-toolchain.toml`: change both together.
 
 mod names;
 
@@ -23,7 +22,6 @@ use crate::{
     workspace::{Workspace, cargo, run as run_command},
 };
 
-/// The crate that people depend on.
 const FACADE: &str = "pagefold";
 
 /// Write the public API of each published crate to docs/api, and check that the facade names every type in it
@@ -61,7 +59,6 @@ fn crate_name(package: &str) -> String {
     package.replace('-', "_")
 }
 
-/// Builds the documentation of a package as JSON, which stable rustdoc does where it is told that it may.
 fn rustdoc_json(workspace: &Workspace, package: &str) -> Result<PathBuf, XtaskError> {
     let mut command = cargo();
     command
@@ -82,7 +79,6 @@ fn render(json: &Path) -> Result<String, XtaskError> {
     Ok(api.to_string())
 }
 
-/// Writes a listing, or prints its differences.
 fn settle(listing: &Path, api: &str, check: bool) -> Result<bool, XtaskError> {
     if !check {
         if let Some(directory) = listing.parent() {
@@ -101,7 +97,6 @@ fn settle(listing: &Path, api: &str, check: bool) -> Result<bool, XtaskError> {
     Ok(false)
 }
 
-/// The lines in only one of two listings.
 fn differences(written: &str, api: &str) -> Vec<String> {
     let only = |one: &str, other: &str, sign| {
         let lines = one.lines().filter(|line| !other.lines().any(|there| there == *line));

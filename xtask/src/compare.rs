@@ -1,7 +1,6 @@
 //! `cargo xtask compare`: runs a benchmark of an earlier revision and of the work tree, in alternation.
 //!
-//! Machines are shared and noisy, so figures of two days are hard to compare. This command runs both programs in turn,
-//! several times, and reverses the order each round. It compares a row by the medians of its rounds.
+//! Machines are noisy, so the order alternates and rows are compared by medians.
 
 use std::{
     collections::BTreeMap,
@@ -69,14 +68,13 @@ pub(crate) fn run(arguments: &CompareArgs) -> Result<ExitCode, XtaskError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The fields of a cargo message that this command reads.
 #[derive(Debug, Deserialize)]
 struct Message {
     reason: String,
     executable: Option<PathBuf>,
 }
 
-/// Builds the benchmark of a checkout in a separate target directory, and returns the program's path.
+/// Uses a separate target directory; returns the program's path.
 fn build(checkout: &Path, arguments: &CompareArgs) -> Result<PathBuf, XtaskError> {
     let mut command = cargo();
     command.current_dir(checkout).env("CARGO_TARGET_DIR", checkout.join("target"));
@@ -94,7 +92,7 @@ fn build(checkout: &Path, arguments: &CompareArgs) -> Result<PathBuf, XtaskError
     program.ok_or(XtaskError::Nothing { what: "program of that benchmark" })
 }
 
-/// Adds the rows of one run's tables. A row that begins with a dash gets the name of the row above as a prefix.
+/// A row that begins with a dash gets the name of the row above as a prefix.
 fn note(printed: &str, rows: &mut Rows) {
     let mut above = "";
     for line in printed.lines() {

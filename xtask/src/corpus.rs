@@ -1,18 +1,15 @@
-//! `cargo xtask corpus`: page files for measurements, from heaps of processes that the command starts, from files on
-//! the machine, and from generators.
+//! `cargo xtask corpus`: page files for measurements.
 //!
 //! | class | pages |
 //! |---|---|
-//! | `python`, `node`, `java` | the resident private anonymous memory of a program in that language ([`programs`]) |
-//! | `redis` | the same of a Redis server with JSON values ([`redis`]) |
-//! | `libraries`, `text` | whole pages of shared libraries; of documentation and source text ([`files`]) |
-//! | `json` | generated documents, one on a line ([`json`]) |
-//! | `incompressible` | random bytes; they stand for media and for encrypted data |
+//! | `python`, `node`, `java` | a program's resident private anonymous memory ([`programs`]) |
+//! | `redis` | the same of a Redis server ([`redis`]) |
+//! | `libraries`, `text` | whole pages of files ([`files`]) |
+//! | `json` | generated documents ([`json`]) |
+//! | `incompressible` | random bytes, for media and encrypted data |
 //!
-//! A live heap is sampled evenly over its address range; zero pages stay. Page files are renamed when complete, so an
-//! interrupted run leaves the old corpus intact. If a class fails, the command reports the reason, makes the other
-//! classes, and exits with 3. A seed fixes the bytes of the generated classes, but not of the heaps, which contain
-//! addresses.
+//! Heaps are sampled evenly by address, with zero pages. A complete page file is renamed over the old one. A seed
+//! fixes the generated classes, but not the heaps, which contain addresses.
 
 mod error;
 mod files;
@@ -44,7 +41,6 @@ use self::{
 };
 use crate::{error::XtaskError, workspace};
 
-/// The exit code when a class failed.
 const INCOMPLETE: u8 = 3;
 
 /// Page files from live heaps, libraries, text, JSON and random bytes.
@@ -67,7 +63,6 @@ pub(crate) struct CorpusArgs {
     pub(crate) only: Vec<Class>,
 }
 
-/// A kind of pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Class {
     Python,
@@ -81,7 +76,6 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    /// All classes in the order of their making.
     pub(crate) const ALL: &[Self] = &[
         Self::Python,
         Self::Node,
@@ -93,7 +87,6 @@ impl Class {
         Self::Incompressible,
     ];
 
-    /// The name on the command line and in the manifest.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Python => "python",
@@ -108,7 +101,6 @@ impl Class {
     }
 }
 
-/// The existing page files of a corpus, in the order of the classes.
 pub(crate) fn page_files(directory: &Path) -> Vec<(Class, PathBuf)> {
     let file = |&class: &Class| (class, directory.join(format!("{}.pages", class.name())));
     Class::ALL.iter().map(file).filter(|(_, path)| path.is_file()).collect()
@@ -137,7 +129,7 @@ pub(crate) fn run(arguments: &CorpusArgs) -> Result<ExitCode, XtaskError> {
                 manifest.failed.push(Failure { name: name.to_owned(), reason: error.to_string() });
             }
         }
-        // After each class, so that the manifest is right even if the run is interrupted.
+        // After each class, in case the run is interrupted.
         manifest.write(&directory).map_err(failed)?;
     }
     Ok(if manifest.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
@@ -194,7 +186,7 @@ fn fill(class: Class, wanted: u64, seed: u64, out: &mut PageFile) -> Result<Orig
     }
 }
 
-/// Pages of a process whose heap is somewhat larger than the wanted sample.
+/// The heap is somewhat larger than the sample.
 fn from_heap(
     version: &str,
     wanted: u64,

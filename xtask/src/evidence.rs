@@ -1,8 +1,7 @@
-//! `cargo xtask evidence`: does the pool reach its density targets on the corpus?
+//! `cargo xtask evidence`: compares the pool's density on the corpus with its targets.
 //!
-//! Runs `pagefold estimate --lifecycle` on each class of the corpus and on all together, and prints the results beside
-//! the targets ([`table`]). `--thp-always` turns on huge pages for all processes during the run ([`huge_pages`]), which
-//! would reveal a pool that returns memory in small pieces.
+//! Runs `pagefold estimate --lifecycle` on each class and on all ([`table`]). `--thp-always` turns on huge pages for
+//! all processes ([`huge_pages`]), which would reveal memory returned in small pieces.
 
 mod estimate;
 mod huge_pages;
@@ -39,7 +38,6 @@ pub(crate) struct EvidenceArgs {
     thp_always: bool,
 }
 
-/// Set by Ctrl-C and by a request to end.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn run(arguments: &EvidenceArgs) -> Result<ExitCode, XtaskError> {
@@ -51,10 +49,9 @@ pub(crate) fn run(arguments: &EvidenceArgs) -> Result<ExitCode, XtaskError> {
     workspace::run(build)?;
     let program = workspace.target.join("release").join("pagefold");
 
-    // ORDERING: Relaxed; the flag carries no data, and both sides look at it again and again.
+    // ORDERING: Relaxed; the flag carries no data, and both sides read it repeatedly.
     let stop = || INTERRUPTED.store(true, Ordering::Relaxed);
-    // Only one command runs in this process, so no handler was set before. Without one, Ctrl-C ends the run at once, so
-    // the run must then change nothing that needs restoring.
+    // Without a handler, Ctrl-C ends the run at once, so the run must then change nothing that needs restoring.
     let interruptible = ctrlc::set_handler(stop).is_ok();
     let _huge_pages =
         if arguments.thp_always && interruptible { huge_pages_always() } else { None };
@@ -75,12 +72,12 @@ pub(crate) fn run(arguments: &EvidenceArgs) -> Result<ExitCode, XtaskError> {
     Ok(if lines.iter().all(Line::passes) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The inputs: each class by its name, then all of them. Makes a missing corpus.
+/// Makes a missing corpus.
 fn inputs(directory: &Path, megabytes: u64) -> Result<Vec<(String, Vec<OsString>)>, XtaskError> {
     if corpus::page_files(directory).is_empty() {
         let arguments =
             CorpusArgs { out: Some(directory.to_path_buf()), megabytes, seed: 1, only: Vec::new() };
-        // Failed classes are reported and missing in the table; the others are judged.
+        // Failed classes are reported and missing in the table.
         corpus::run(&arguments)?;
     }
     let files = corpus::page_files(directory);

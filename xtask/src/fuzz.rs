@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: runs the fuzz targets with cargo-fuzz, which it installs if missing.
+//! `cargo xtask fuzz`: runs the fuzz targets; installs cargo-fuzz if missing.
 
 use std::process::{Command, ExitCode, Stdio};
 

@@ -1,4 +1,4 @@
-//! `cargo xtask loom`: the loom models, which explore all interleavings of a few threads.
+//! `cargo xtask loom`: the loom models.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,6 @@ use crate::{
     workspace::{self, Workspace, cargo},
 };
 
-/// The test target of a package's models.
 const TARGET: &str = "loom";
 
 /// The loom models of all packages that have some.
@@ -35,7 +34,7 @@ pub(crate) fn run(arguments: &LoomArgs) -> Result<ExitCode, XtaskError> {
         .map(|(package, _)| package)
         .collect();
     let packages = workspace::choose("package with loom models", &with_models, &arguments.package)?;
-    // One cargo call, so that shared dependencies have the same features and are built once.
+    // One cargo call: shared dependencies are built once, with the same features.
     let mut command = cargo();
     command.args(["test", "--release", "--test", TARGET]);
     for package in packages {

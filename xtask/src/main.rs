@@ -1,8 +1,7 @@
-//! The developer commands of pagefold: `cargo xtask COMMAND`. Commands that are one call of cargo are aliases in
-//! `.cargo/config.toml` instead.
+//! pagefold's developer commands: `cargo xtask COMMAND`. Single calls of cargo are aliases in `.cargo/config.toml`.
 //!
-//! Each command prints what it runs, for use by hand. The exit code is 0 on success, 1 on failure, 2 for wrong
-//! arguments, 130 after Ctrl-C. The help of a command lists its other codes.
+//! Each command prints what it runs. Exit codes: 0 success, 1 failure, 2 wrong arguments, 130 Ctrl-C; a command's
+//! help lists its other codes.
 
 #![forbid(unsafe_code)]
 
@@ -62,7 +61,7 @@ fn main() -> ExitCode {
     Cli::parse().command.run().unwrap_or_else(|error| {
         eprintln!("xtask: {error}");
         match error {
-            // The exit code that a shell gives a program ended by SIGINT.
+            // The shell's exit code after SIGINT.
             XtaskError::Interrupted => ExitCode::from(130),
             _ => ExitCode::FAILURE,
         }

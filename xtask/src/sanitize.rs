@@ -1,11 +1,9 @@
-//! `cargo xtask sanitize`: tests or torture under AddressSanitizer or ThreadSanitizer, on the pinned stable toolchain.
+//! `cargo xtask sanitize`: tests or torture under AddressSanitizer or ThreadSanitizer.
 //!
-//! The compiler's sanitizers are unstable options, so `RUSTC_BOOTSTRAP` makes the stable compiler accept them.
-//! AddressSanitizer works with the shipped standard library. ThreadSanitizer does not see the synchronisation inside a
-//! library built without it, and reports that library's channels and locks as races. Its runs therefore also build the
-//! standard library (`-Zbuild-std`) from the toolchain's `rust-src` component, which the command adds if missing.
-//! Without that component torture still runs: with `--cfg pagefold_tsan` pools and torture use the locks of
-//! `pagefold_sys::sync`, threads begin and end through the C library, and nothing else of std is between them.
+//! `RUSTC_BOOTSTRAP` lets the stable compiler accept sanitizers. ThreadSanitizer takes the locks of an uninstrumented
+//! standard library for races, so its runs also build std (`-Zbuild-std`, component `rust-src`). Without that
+//! component only torture runs: `--cfg pagefold_tsan` selects the locks of `pagefold_sys::sync` and threads of the C
+//! library.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -36,7 +34,6 @@ pub(crate) struct SanitizeArgs {
     test: Vec<String>,
 }
 
-/// A sanitizer that the toolchain ships.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Sanitizer {
     /// Memory that is used after it was freed, or beyond its end; leaks
@@ -45,7 +42,6 @@ enum Sanitizer {
     Thread,
 }
 
-/// All faults.
 const FAULTS: &str = "frame=0.001,isolate=0.05,evict=0.3,evict-panic=0.02";
 
 /// The layers up to the pool.
@@ -110,7 +106,6 @@ pub(crate) fn run(arguments: &SanitizeArgs) -> Result<ExitCode, XtaskError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The machine's target triple.
 fn host() -> Result<String, XtaskError> {
     let text = rustc(&["--version", "--verbose"])?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
@@ -118,7 +113,7 @@ fn host() -> Result<String, XtaskError> {
         .ok_or(XtaskError::Nothing { what: "line `host:` in what rustc says of itself" })
 }
 
-/// Whether the source of the standard library is present, after an attempt to add it.
+/// Tries to add it first.
 fn standard_library_source() -> Result<bool, XtaskError> {
     let sysroot = rustc(&["--print", "sysroot"])?;
     let library =

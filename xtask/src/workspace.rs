@@ -1,4 +1,4 @@
-//! The workspace as cargo describes it, and running cargo in it.
+//! The workspace, and running cargo in it.
 
 use std::{
     env,
@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use crate::error::XtaskError;
 
-/// The fields of `cargo metadata` that this tool needs.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
     #[serde(rename = "workspace_root")]
@@ -28,7 +27,6 @@ pub(crate) struct Package {
     publish: Option<Vec<String>>,
 }
 
-/// A library, program, test or benchmark of a package.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Target {
     pub(crate) name: String,
@@ -46,7 +44,6 @@ impl Workspace {
             .map_err(|source| XtaskError::Output { command: shown, source })
     }
 
-    /// The publishable packages with a library.
     pub(crate) fn published_libraries(&self) -> Vec<&str> {
         let may_publish =
             |package: &&Package| package.publish.as_ref().is_none_or(|to| !to.is_empty());
@@ -57,7 +54,6 @@ impl Workspace {
         published.map(|package| package.name.as_str()).collect()
     }
 
-    /// The packages with a target of this kind, and the targets' names.
     pub(crate) fn targets(&self, kind: &str) -> Vec<(&str, &str)> {
         let mut found = Vec::new();
         for package in &self.packages {
@@ -71,31 +67,26 @@ impl Workspace {
     }
 }
 
-/// The default directory of the corpus.
 pub(crate) fn corpus_directory() -> Result<PathBuf, XtaskError> {
     Ok(Workspace::load()?.root.join("corpus"))
 }
 
-/// The cargo that runs this command, or the one in the path.
 pub(crate) fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Prints and runs a command, which must succeed.
 pub(crate) fn run(command: Command) -> Result<(), XtaskError> {
     let shown = show(&command);
     let status = status(command)?;
     if status.success() { Ok(()) } else { Err(XtaskError::Failed { command: shown, status }) }
 }
 
-/// Prints and runs a command, and returns its status.
 pub(crate) fn status(mut command: Command) -> Result<ExitStatus, XtaskError> {
     let shown = show(&command);
     eprintln!("$ {shown}");
     command.status().map_err(|source| XtaskError::Start { program: shown, source })
 }
 
-/// Runs a command and returns its standard output.
 pub(crate) fn output(mut command: Command) -> Result<String, XtaskError> {
     let shown = show(&command);
     let output =
@@ -106,7 +97,6 @@ pub(crate) fn output(mut command: Command) -> Result<String, XtaskError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The flags in this environment variable, followed by `more`.
 pub(crate) fn flags(variable: &str, more: &str) -> String {
     match env::var(variable) {
         Ok(flags) if !flags.is_empty() => format!("{flags} {more}"),
@@ -114,11 +104,10 @@ pub(crate) fn flags(variable: &str, more: &str) -> String {
     }
 }
 
-/// For `CFLAGS` with AddressSanitizer, which also instruments the C libraries. GCC moves constant local tables out of
-/// the stack frame but marks them dead at the end of their scope, so the next use of zstd's tables would be reported.
+/// GCC marks zstd's constant tables dead at the end of their scope, so AddressSanitizer would report their next use.
 pub(crate) const ASAN_C_FLAGS: &str = "-fno-sanitize-address-use-after-scope";
 
-/// The chosen names in the order chosen; without a choice, all known names.
+/// Without a choice, all known names.
 pub(crate) fn choose<'a>(
     what: &'static str,
     known: &[&'a str],
@@ -141,7 +130,6 @@ pub(crate) fn choose<'a>(
     chosen.iter().map(find).collect()
 }
 
-/// A command as typed in a shell, with its environment variables.
 pub(crate) fn show(command: &Command) -> String {
     let mut words = Vec::new();
     for (name, value) in command.get_envs() {

@@ -1,8 +1,5 @@
-//! A global allocator that counts, to show that a path allocates nothing.
-//!
-//! Each thread has its counters, so concurrent tests do not disturb them. They are `const`-initialised cells without
-//! `Drop`: touching one neither allocates nor registers a destructor, so the allocator may use them at any moment of a
-//! thread's life. A test binary installs [`CountingAllocator`]; without it [`Allocations::of`] panics.
+//! A counting global allocator. Each thread's counters are `const`-initialised cells without `Drop`: using one
+//! neither allocates nor registers a destructor.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -15,7 +12,7 @@ thread_local! {
     static FREED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system allocator, with every call counted in its thread.
+/// The system allocator, counting calls per thread.
 ///
 /// ```
 /// use pagefold_testkit::alloc_counter::{Allocations, CountingAllocator};
@@ -29,20 +26,20 @@ thread_local! {
 #[derive(Debug, Clone, Copy)]
 pub struct CountingAllocator;
 
-/// How often a piece of code called the global allocator.
+/// Calls of the global allocator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allocations {
-    /// Blocks asked for; moving one to another size counts as one more.
+    /// Blocks allocated; a reallocation counts as one.
     pub allocated: u64,
-    /// Blocks given back.
+    /// Blocks freed.
     pub freed: u64,
 }
 
 impl Allocations {
-    /// Counts the calls that `f` makes in this thread. Dropping what `f` returns is not counted.
+    /// Counts this thread's calls in `f`, without the drop of its result.
     ///
     /// # Panics
-    /// If [`CountingAllocator`] is not this program's global allocator.
+    /// If [`CountingAllocator`] is not installed.
     pub fn of<T>(f: impl FnOnce() -> T) -> Self {
         let before = Self::so_far();
         drop(black_box(Box::new(0_u64)));
@@ -66,8 +63,8 @@ fn count(counter: &'static std::thread::LocalKey<Cell<u64>>) {
     counter.set(counter.get() + 1);
 }
 
-// SAFETY: every method passes its arguments unchanged to `System`, which is a correct allocator, and returns what it
-// returned; counting touches only a thread-local cell and cannot allocate, unwind or re-enter.
+// SAFETY: every method passes its arguments unchanged to `System`, a correct allocator, and returns its result;
+// counting touches only a thread-local cell and cannot allocate, unwind or re-enter.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(&ALLOCATED);

@@ -1,24 +1,21 @@
-//! Seeded pages and object lengths, for tests that must not depend on files.
-//!
-//! The pages imitate the memory of processes: zeros, text, heaps of pointers and small integers, incompressible bytes.
-//! The lengths imitate such pages compressed. Both are stable from run to run. Neither replaces real memory where
-//! figures are published.
+//! Seeded pages that imitate process memory, and lengths of such pages compressed. Published figures need real
+//! memory.
 
 use rand::{Rng, RngExt};
 
-/// Bytes of a page, as everywhere in pagefold.
+/// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
 
-/// What a page is made of.
+/// A page's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageKind {
-    /// One byte repeated, most often 0.
+    /// One byte repeated, mostly 0.
     SameFilled,
-    /// Words of a small vocabulary, with punctuation and numbers.
+    /// Words, punctuation and numbers.
     Text,
-    /// Pointers into a few regions, small integers, zeros.
+    /// Pointers, small integers, zeros.
     Heap,
-    /// Bytes that do not compress.
+    /// Incompressible bytes.
     Random,
 }
 
@@ -26,7 +23,7 @@ impl PageKind {
     /// All kinds.
     pub const ALL: [Self; 4] = [Self::SameFilled, Self::Text, Self::Heap, Self::Random];
 
-    /// Fills a buffer with this kind of content.
+    /// Fills a buffer.
     pub fn fill(self, rng: &mut impl Rng, buffer: &mut [u8]) {
         match self {
             Self::SameFilled => buffer.fill(if rng.random_ratio(9, 10) { 0 } else { rng.random() }),
@@ -44,7 +41,7 @@ impl PageKind {
     }
 }
 
-/// How many of each kind, as weights.
+/// Weights of the kinds.
 ///
 /// # Examples
 /// ```
@@ -56,13 +53,13 @@ impl PageKind {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mix {
-    /// Weight of [`PageKind::SameFilled`].
+    /// [`PageKind::SameFilled`].
     pub same_filled: u32,
-    /// Weight of [`PageKind::Text`].
+    /// [`PageKind::Text`].
     pub text: u32,
-    /// Weight of [`PageKind::Heap`].
+    /// [`PageKind::Heap`].
     pub heap: u32,
-    /// Weight of [`PageKind::Random`].
+    /// [`PageKind::Random`].
     pub random: u32,
 }
 
@@ -70,7 +67,7 @@ impl Mix {
     /// Roughly a process with a large heap.
     pub const PROCESS: Self = Self { same_filled: 15, text: 25, heap: 55, random: 5 };
 
-    /// Chooses a kind by the weights.
+    /// Chooses a kind by weight.
     ///
     /// # Panics
     /// If all weights are 0.
@@ -92,16 +89,16 @@ impl Mix {
     }
 }
 
-/// How long objects are.
+/// A distribution of lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lengths {
-    /// As a fast codec leaves the pages of a process: many short, a broad middle, some raw pages of 4096 bytes.
+    /// Compressed process pages.
     Compressed,
     /// 1 to 64 bytes.
     Tiny,
-    /// Just below, at and above multiples of half a frame, up to the maximum.
+    /// Around multiples of half a frame.
     Borders,
-    /// Everything from 1 byte to the maximum, short ones more often: each power of two is as likely as the next.
+    /// All lengths; each power of two is equally likely.
     Wide,
 }
 
@@ -215,7 +212,6 @@ mod tests {
         }
     }
 
-    /// The kinds must differ in what a codec would see, or a mix of them tests nothing.
     #[test]
     fn kinds_differ_in_how_much_they_repeat() {
         let seed = Seed::for_test(12);

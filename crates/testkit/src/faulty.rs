@@ -1,8 +1,5 @@
-//! A source that fails on demand: allocations fail, and descriptors look isolated by another mover.
-//!
-//! The test and the source share a [`FaultPlan`]. The plan injects a failure into each allocation of a range of
-//! numbers, or with a probability. The dice follow from a seed and the number of the allocation, so one thread meets
-//! the same failures in every run.
+//! A source that fails on demand: allocations fail, and descriptors look isolated. A seed and the allocation's number
+//! decide: one thread always meets the same failures.
 
 use std::{
     ops::Range,
@@ -20,11 +17,11 @@ use pagefold_sys::memory::Reservation;
 pub struct Chance(u64);
 
 impl Chance {
-    /// It never happens.
+    /// 0.
     pub const NEVER: Self = Self(0);
     const ALWAYS: u64 = 1 << 63;
 
-    /// From 0 (never) to 1 (always); `None` for any other number.
+    /// From 0 (never) to 1 (always); otherwise `None`.
     pub fn new(probability: f64) -> Option<Self> {
         if !(0.0..=1.0).contains(&probability) {
             return None;
@@ -39,13 +36,13 @@ impl Chance {
         self.0 as f64 / Self::ALWAYS as f64
     }
 
-    /// Whether it happens with these dice: 64 even bits.
+    /// Decides by 64 even bits.
     pub fn happens(self, dice: u64) -> bool {
         dice >> 1 < self.0
     }
 }
 
-/// The failures that a [`FaultySource`] injects. The test that steers it shares it.
+/// The failures of a [`FaultySource`].
 #[derive(Debug, Default)]
 pub struct FaultPlan {
     seed: AtomicU64,
@@ -69,7 +66,7 @@ impl FaultPlan {
 
     // ORDERING (this type): Relaxed; the counters are the test's own and guard nothing.
 
-    /// Fails the `k`-th allocation from now (0 is the next) and the `count - 1` after it.
+    /// Fails `count` allocations after the next `k`.
     pub fn fail(&self, k: u64, count: u64) {
         let next = self.allocations.load(Ordering::Relaxed).saturating_add(k);
         self.from.store(next, Ordering::Relaxed);
@@ -82,7 +79,7 @@ impl FaultPlan {
         self.isolation_until.store(next.saturating_add(count), Ordering::Relaxed);
     }
 
-    /// From now on fails allocations, and makes descriptors look isolated, with these probabilities.
+    /// Sets the probabilities of failures and of isolated descriptors.
     pub fn fail_by_chance(&self, seed: u64, failure: Chance, isolation: Chance) {
         self.seed.store(seed, Ordering::Relaxed);
         self.failure_chance.store(failure.0, Ordering::Relaxed);
@@ -97,7 +94,7 @@ impl FaultPlan {
         self.isolation_chance.store(0, Ordering::Relaxed);
     }
 
-    /// While paused, the plan injects and counts nothing.
+    /// A paused plan injects and counts nothing.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
     }
@@ -107,7 +104,7 @@ impl FaultPlan {
         self.allocations.load(Ordering::Relaxed)
     }
 
-    /// Allocations that failed so far.
+    /// Failed allocations so far.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
@@ -147,7 +144,7 @@ impl FaultPlan {
     }
 }
 
-/// The finaliser of splitmix64: every input bit changes about half of the output bits.
+/// The finaliser of splitmix64.
 fn scatter(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -155,7 +152,7 @@ fn scatter(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// A source whose allocations fail as a [`FaultPlan`] says.
+/// A source that fails as a [`FaultPlan`] says.
 #[derive(Debug)]
 pub struct FaultySource {
     inner: Box<dyn FrameSource>,
@@ -169,7 +166,7 @@ impl FaultySource {
     }
 }
 
-// SAFETY: memory comes from `inner` unchanged; a failure that is injected hands out less, never more.
+// SAFETY: memory comes from `inner` unchanged; an injected failure only hands out less.
 unsafe impl FrameSource for FaultySource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
         self.inner.reserve(bytes, align)

@@ -1,11 +1,7 @@
 //! A pool adapter with a bug: a test that runs on it must fail.
 //!
-//! A hash of the seed and the call's number selects the calls that go wrong, so a run with one thread repeats exactly.
-//! The method decides which bugs are possible.
-//!
-//! A bug may have no effect: the object was freed, or a full pool refuses the write. It then does not count, and the
-//! next call that can go wrong does. So the number of effective bugs follows from the number of calls, with any
-//! allocator and any schedule of threads.
+//! A hash of the seed and the call's number selects the calls. After a bug without effect, the next possible call
+//! goes wrong.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,35 +19,35 @@ use pagefold_pool::{
 
 use crate::pattern::mix;
 
-/// What goes wrong in a call.
+/// A bug in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InjectedBug {
     /// A read sees one bit flipped.
     FlippedBit,
-    /// A read sees the bytes of the object stored last.
+    /// A read sees the newest object's bytes.
     OtherObject,
-    /// A read sees all but the last byte.
+    /// A read lacks the last byte.
     ShortRead,
     /// A free succeeds and does nothing.
     LostFree,
-    /// A free of a live object says that it is stale.
+    /// A free calls a live object stale.
     RefusedFree,
     /// A write succeeds and does nothing.
     LostWrite,
-    /// Compaction frees the object stored last.
+    /// Compaction frees the newest object.
     LostObject,
-    /// An operation that moves frames (migration, a contiguous range, compaction) flips a bit of an object.
+    /// Moving frames flips an object's bit.
     SpoiledMove,
-    /// Reclaim frees a victim without calling the evictor.
+    /// Reclaim frees a victim without the evictor.
     LostEviction,
-    /// A free keeps the object's frames for ever.
+    /// A free leaks the object's frames.
     LostFrame,
-    /// The handle of a freed object is accepted.
+    /// A stale handle is accepted.
     StaleAccepted,
 }
 
 impl InjectedBug {
-    /// All of them.
+    /// All bugs.
     pub const ALL: [Self; 11] = [
         Self::FlippedBit,
         Self::OtherObject,
@@ -67,7 +63,7 @@ impl InjectedBug {
     ];
 }
 
-/// How many of the objects stored last a bug searches for a live one.
+/// Newest objects searched for a live one.
 const RECENT: usize = 64;
 
 /// A pool in which some calls go wrong.
@@ -91,16 +87,15 @@ pub struct BuggyPool {
     bugs: Vec<InjectedBug>,
     calls: AtomicU64,
     injected: Arc<AtomicU64>,
-    /// An injected bug had no effect; the next call makes up for it.
+    /// The next call makes up for an ineffective bug.
     owed: AtomicBool,
-    /// The last one is at the end.
     recent: Mutex<VecDeque<Handle>>,
-    /// Objects that only their frames know of, and their lengths.
+    /// Objects that leaked, with their lengths.
     lost: Mutex<HashMap<Handle, usize>>,
 }
 
 impl BuggyPool {
-    /// Wraps a pool; about one call in `one_in` goes wrong, with any bug possible for its method.
+    /// Wraps a pool; about one call in `one_in` goes wrong.
     ///
     /// # Panics
     /// If `one_in` is 0.
@@ -125,19 +120,19 @@ impl BuggyPool {
         self
     }
 
-    /// How many bugs were injected and had an effect.
+    /// Bugs that had an effect.
     pub fn injected(&self) -> u64 {
-        // ORDERING: Relaxed; a count for a report, it publishes nothing.
+        // ORDERING: Relaxed; a count.
         self.injected.load(Ordering::Relaxed)
     }
 
-    /// The counter behind [`injected`](Self::injected), for use after the pool has moved.
+    /// The counter behind [`injected`](Self::injected).
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.injected)
     }
 
     fn inject(&self, possible: &[InjectedBug]) -> Option<InjectedBug> {
-        // ORDERING: Relaxed; each call needs a number of its own, in no particular order.
+        // ORDERING: Relaxed; only uniqueness matters.
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let dice = mix(self.seed ^ mix(call));
         let mut choices = possible.iter().filter(|bug| self.bugs.contains(bug));
@@ -151,7 +146,7 @@ impl BuggyPool {
     }
 
     fn count_effect(&self, had_effect: bool) {
-        // ORDERING: Relaxed; counts for tests, they publish nothing.
+        // ORDERING: Relaxed; counts.
         if had_effect {
             self.injected.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -159,7 +154,6 @@ impl BuggyPool {
         }
     }
 
-    /// Counts an effect if the answer of the spoiled call is `Ok`.
     fn with_effect<T, E>(&self, answer: Result<T, E>) -> Result<T, E> {
         self.count_effect(answer.is_ok());
         answer
@@ -169,12 +163,10 @@ impl BuggyPool {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `Stale` for a lost object: for the caller it is freed.
     fn check_lost(&self, handle: Handle) -> Result<(), HandleError> {
         if self.lost().contains_key(&handle) { Err(HandleError::Stale) } else { Ok(()) }
     }
 
-    /// The answer of a call with a handle; a call that goes wrong accepts a stale one.
     fn accept_stale<T>(&self, answer: Result<T, HandleError>, good: T) -> Result<T, HandleError> {
         match answer {
             Err(HandleError::Stale) if self.inject(&[InjectedBug::StaleAccepted]).is_some() => {
@@ -188,7 +180,7 @@ impl BuggyPool {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something to the object stored last for which it succeeds.
+    /// Applies `effect` to the newest object for which it succeeds.
     fn inject_into_recent(&self, effect: impl Fn(Handle) -> bool) {
         let recent: Vec<Handle> = self.recent().iter().rev().copied().collect();
         self.count_effect(recent.into_iter().any(effect));
@@ -205,14 +197,14 @@ impl BuggyPool {
         stored
     }
 
-    /// Loses an object; of two threads that try, one succeeds.
+    /// Of two threads that try, one succeeds.
     fn lose(&self, handle: Handle) -> Result<(), HandleError> {
         let mut lost = self.lost();
         let len = self.inner.len(handle)?;
         if lost.insert(handle, len).is_some() { Err(HandleError::Stale) } else { Ok(()) }
     }
 
-    /// Flips a stored bit. False if the object is not live, or the pool refuses the write.
+    /// Flips a stored bit; false if dead or refused.
     fn spoil_object(&self, handle: Handle) -> bool {
         let mut bytes = Vec::new();
         let read = self.inner.read(handle, &mut |slices| bytes = slices.parts().concat());
@@ -241,7 +233,7 @@ impl BuggyPool {
         }
     }
 
-    /// Calls `f` with a spoiled copy of the bytes; false if it is not spoiled.
+    /// Passes a spoiled copy to `f`; false if unspoiled.
     fn spoil(&self, bug: InjectedBug, slices: Slices<'_>, f: &mut dyn FnMut(Slices<'_>)) -> bool {
         let right = slices.parts().concat();
         let mut bytes = right.clone();
@@ -251,7 +243,7 @@ impl BuggyPool {
             InjectedBug::OtherObject => {
                 let last_stored = self.recent().back().copied();
                 if let Some(other) = last_stored {
-                    // A stale handle leaves the copy as it is.
+                    // A stale handle leaves the copy unchanged.
                     let mut take = |slices: Slices<'_>| bytes = slices.parts().concat();
                     self.inner.read(other, &mut take).ok();
                 }

@@ -1,36 +1,34 @@
-//! A codec that gives one answer that cannot be: what uses a codec must come to no harm by it.
-//!
-//! What it really does is right, so that only the number is wrong: a caller that does not look at it goes on for a while.
+//! A codec with one impossible answer. Only the reported number is wrong.
 
 use pagefold_codec::{Codec, CodecError};
 
-/// The one wrong answer.
+/// The wrong answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lie {
-    /// `compress` says that it wrote one byte more than there is room.
+    /// `compress` reports a byte beyond the room.
     CompressesBeyondDst,
-    /// `compress` says that it wrote `usize::MAX` bytes: adding to it wraps.
+    /// `compress` reports `usize::MAX`.
     CompressesToMaximum,
-    /// `compress` says that it wrote nothing.
+    /// `compress` reports 0.
     CompressesToNothing,
-    /// `decompress` says one byte less than it wrote.
+    /// `decompress` reports a byte too few.
     DecompressesShort,
-    /// `decompress` says one byte more than there is room.
+    /// `decompress` reports a byte beyond the room.
     DecompressesBeyondDst,
-    /// `decompress` says `usize::MAX` bytes.
+    /// `decompress` reports `usize::MAX`.
     DecompressesToMaximum,
-    /// `decompress` says that it wrote nothing.
+    /// `decompress` reports 0.
     DecompressesToNothing,
-    /// `metadata_bytes`, and with it `metadata_bytes_max`, is `usize::MAX`.
+    /// `metadata_bytes` and `metadata_bytes_max` are `usize::MAX`.
     HoldsMaximum,
     /// `metadata_bytes_max` alone is `usize::MAX`.
     MayHoldMaximum,
-    /// `metadata_bytes_max` is 0, and `metadata_bytes` is not.
+    /// `metadata_bytes_max` alone is 0.
     HoldsMoreThanItMay,
 }
 
 impl Lie {
-    /// All of them.
+    /// All lies.
     pub const ALL: [Self; 10] = [
         Self::CompressesBeyondDst,
         Self::CompressesToMaximum,
@@ -44,7 +42,7 @@ impl Lie {
         Self::HoldsMoreThanItMay,
     ];
 
-    /// Whether it is `compress` that lies.
+    /// Whether `compress` lies.
     pub fn is_about_compress(self) -> bool {
         matches!(
             self,
@@ -52,7 +50,7 @@ impl Lie {
         )
     }
 
-    /// Whether it is `decompress` that lies.
+    /// Whether `decompress` lies.
     pub fn is_about_decompress(self) -> bool {
         matches!(
             self,
@@ -64,10 +62,10 @@ impl Lie {
     }
 }
 
-/// The bytes that a [`Liar`] says to hold unless it lies about that.
+/// The metadata bytes of an honest [`Liar`].
 pub const HELD_BYTES: usize = 1000;
 
-/// Keeps the first byte of inputs that are one byte repeated, and lies about it.
+/// Keeps the first byte of same-filled inputs, and lies.
 ///
 /// # Examples
 /// ```

@@ -1,7 +1,4 @@
-//! Contents that follow from an object's identity, so a reader verifies any object alone.
-//!
-//! A pattern's byte at an offset follows from (seed, object, version) alone. A flipped bit, another object's bytes, an
-//! old version and a shifted copy all differ from it in almost every word, and the first difference is reported.
+//! Contents that follow from (seed, object, version); any other bytes differ in almost every word.
 
 use std::fmt;
 
@@ -9,7 +6,7 @@ use pagefold_pool::Slices;
 
 const WORD: usize = size_of::<u64>();
 
-/// The contents of one version of one object.
+/// One version's contents.
 ///
 /// # Examples
 /// ```
@@ -27,10 +24,10 @@ pub struct Pattern {
     key: u64,
 }
 
-/// The first byte that is not the pattern's.
+/// The first wrong byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Difference {
-    /// Where, in bytes from the object's start.
+    /// Bytes from the object's start.
     pub offset: usize,
     /// The pattern's byte.
     pub expected: u8,
@@ -45,12 +42,12 @@ impl fmt::Display for Difference {
 }
 
 impl Pattern {
-    /// The contents of this version of this object under this seed.
+    /// This version's contents.
     pub fn new(seed: u64, object: u64, version: u64) -> Self {
         Self { key: mix(mix(mix(seed).wrapping_add(object)).wrapping_add(version)) }
     }
 
-    /// Fills a buffer with the pattern, from its start.
+    /// Fills a buffer.
     pub fn fill(self, buffer: &mut [u8]) {
         for (index, chunk) in buffer.chunks_mut(WORD).enumerate() {
             chunk.copy_from_slice(&self.word(index)[..chunk.len()]);
@@ -64,7 +61,7 @@ impl Pattern {
         bytes
     }
 
-    /// Compares an object with the pattern, in place and without allocating.
+    /// Compares in place, without allocating.
     ///
     /// # Errors
     /// The first [`Difference`].
@@ -96,7 +93,7 @@ impl Pattern {
     }
 }
 
-/// The finaliser of splitmix64: every input bit changes about half of the output bits.
+/// The finaliser of splitmix64.
 pub(crate) fn mix(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,8 +1,4 @@
-//! One printed number from which everything random in a test follows.
-//!
-//! Each test has a default seed, so plain runs are equal; `PAGEFOLD_SEED` overrides it. A failing test prints its seed,
-//! which reproduces the failure. Threads and phases take independent *streams* of the seed, so adding one does not
-//! shift another.
+//! One printed number from which all randomness of a test follows. Threads and phases use independent *streams*.
 
 use std::{env, fmt, num::ParseIntError, ops::Deref, str::FromStr, thread};
 
@@ -10,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 
-/// The number that a whole random test follows from.
+/// The source of a test's randomness.
 ///
 /// # Examples
 /// ```
@@ -36,7 +32,7 @@ pub struct InvalidSeed {
 }
 
 impl Seed {
-    /// The environment variable that overrides a test's own seed.
+    /// Overrides a test's own seed.
     pub const ENV: &'static str = "PAGEFOLD_SEED";
 
     /// This seed.
@@ -44,16 +40,15 @@ impl Seed {
         Self(value)
     }
 
-    /// A seed from the operating system's randomness.
+    /// A seed from the operating system.
     pub fn fresh() -> Self {
         Self(rand::random())
     }
 
-    /// The seed of a test: `PAGEFOLD_SEED` if set, otherwise `default`. Keep the guard until the test ends: it prints
-    /// the seed if the test fails.
+    /// `PAGEFOLD_SEED` if set, otherwise `default`. Keep the guard until the test ends.
     ///
     /// # Panics
-    /// If `PAGEFOLD_SEED` is set to something that is no seed.
+    /// If `PAGEFOLD_SEED` is no seed.
     pub fn for_test(default: u64) -> TestSeed {
         let seed = match env::var(Self::ENV) {
             Ok(text) => text.parse().unwrap_or_else(|error| panic!("{}: {error}", Self::ENV)),
@@ -67,7 +62,7 @@ impl Seed {
         self.0
     }
 
-    /// The generator of one stream of this seed: the same in every run and on every machine.
+    /// One stream's generator, the same on every machine.
     pub fn rng(self, stream: u64) -> ChaCha8Rng {
         let mut rng = ChaCha8Rng::seed_from_u64(self.0);
         rng.set_stream(stream);
@@ -93,7 +88,7 @@ impl FromStr for Seed {
     }
 }
 
-/// The seed of a running test; prints it if the test panics.
+/// A test's seed, printed on panic.
 #[derive(Debug)]
 pub struct TestSeed(Seed);
 
@@ -131,7 +126,7 @@ mod tests {
         }
     }
 
-    /// A seed printed on one machine must mean the same on another, and after an update of the generator.
+    /// Seeds must mean the same on all machines and generator versions.
     #[test]
     fn the_stream_is_pinned() {
         assert_eq!(Seed::new(42).rng(7).random::<u64>(), 2_370_525_664_269_707_216);

@@ -1,37 +1,33 @@
-//! Operations and sizes as a text: the same bytes in the same order for every allocator.
+//! Operations and sizes as a text.
 //!
 //! # Format
-//! Lines of words. The first line is `pagefold-trace 1`, settings follow in any order, then `steps` and the steps.
-//! Empty lines, and lines that begin with `#`, mean nothing.
+//! Settings come in any order. Empty lines and lines that begin with `#` mean nothing.
 //! ```text
 //! pagefold-trace 1
-//! seed 0x1f                   contents follow from it, from the object and from its version
+//! seed 0x1f                   contents follow from it, object and version
 //! limit 67108864              bytes
-//! faults frame=0.001          as in --faults; only those that are no part of a step
-//! allocator nbud              what it was recorded on; nothing depends on it
+//! faults frame=0.001          as in --faults, beside those of steps
+//! allocator nbud              recorded on this one
 //! steps
 //! store 0 1234                object, bytes
 //! alloc 1 77                  as zeros
 //! write 0 1                   object, version
 //! read 0
-//! hold 0 3                    the next 3 steps happen while the object is being read
+//! hold 0 3                    the next 3 steps happen during the read
 //! free 0
-//! stale 0                     a freed object's handle is used
+//! stale 0                     a dead handle is used
 //! migrate 1
 //! compact 4096                bytes to move
-//! reclaim 4 0x3 0x0           retries; which victims are refused, which panic, as bits from the first
-//! alloc-contiguous 0 12 8     name of the range, frames, alignment
+//! reclaim 4 0x3 0x0           retries; bits of refused victims, and of panics
+//! alloc-contiguous 0 12 8     range, frames, alignment
 //! free-contiguous 0
 //! trim
 //! limit 33554432              bytes
 //! stats
-//! check                       everything is compared
+//! check
 //! ```
-//! Steps name objects, so a step means the same in a pool that refused an earlier one: without its object it does
-//! nothing.
-//!
-//! Any text reads as a trace or as an error that names the line; a line has at most [`LINE_MAX`] bytes and a trace at
-//! most [`STEPS_MAX`] steps.
+//! A step whose object the pool refused does nothing. A line has at most [`LINE_MAX`] bytes, a trace at most
+//! [`STEPS_MAX`] steps.
 
 use std::{
     fmt,
@@ -47,7 +43,7 @@ const MAGIC: &str = "pagefold-trace 1";
 pub const LINE_MAX: usize = 256;
 /// The most steps.
 pub const STEPS_MAX: usize = 5_000_000;
-/// The longest object that a trace may ask for; pools refuse shorter ones.
+/// The longest object in a trace.
 pub const LEN_MAX: u32 = 1 << 20;
 
 /// One operation.
@@ -56,27 +52,27 @@ pub const LEN_MAX: u32 = 1 << 20;
 pub enum Step {
     /// Stores an object.
     Store { object: u32, len: u32 },
-    /// Allocates an object as zeros.
+    /// Allocates zeros.
     Alloc { object: u32, len: u32 },
-    /// Replaces an object's bytes.
+    /// Replaces bytes.
     Write { object: u32, version: u32 },
     /// Reads an object.
     Read { object: u32 },
-    /// Reads an object while the next steps happen.
+    /// Keeps reading during the next steps.
     Hold { object: u32, steps: u32 },
     /// Frees an object.
     Free { object: u32 },
-    /// Uses the handle of an object that was freed.
+    /// Uses a dead handle.
     Stale { object: u32 },
     /// Moves an object's frames.
     Migrate { object: u32 },
     /// Compacts.
     Compact { bytes: u64 },
-    /// Reclaims; victims whose bit is set are refused, or make the evictor panic.
+    /// Reclaims; bits select refused victims and panics.
     Reclaim { retries: u32, refused: u64, panics: u64 },
-    /// Allocates a contiguous range.
+    /// Allocates a range.
     AllocContiguous { range: u32, frames: u32, align: u32 },
-    /// Frees a contiguous range.
+    /// Frees a range.
     FreeContiguous { range: u32 },
     /// Trims.
     Trim,
@@ -115,16 +111,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// What a trace was recorded with.
+/// A trace's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// What contents follow from.
+    /// Seed of the contents.
     pub seed: Seed,
-    /// The pool's limit in bytes.
+    /// The limit in bytes.
     pub limit: usize,
-    /// The faults of the pool's source.
+    /// Faults of the source.
     pub faults: Faults,
-    /// What it was recorded on.
+    /// The allocator recorded.
     pub allocator: Option<String>,
 }
 
@@ -142,32 +138,32 @@ pub struct Header {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
-    /// What it was recorded with.
+    /// Its settings.
     pub header: Header,
-    /// What was done.
+    /// Its steps.
     pub steps: Vec<Step>,
 }
 
 /// Why a text is no trace.
 #[derive(Debug, Error)]
 pub enum TraceError {
-    /// It could not be read.
+    /// Reading failed.
     #[error("line {line}: {source}")]
     Io {
-        /// The line that was being read, from 1.
+        /// The line, from 1.
         line: usize,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A line is no part of a trace.
+    /// An invalid line.
     #[error("line {line}: {what}")]
     Line {
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The mistake.
         what: String,
     },
-    /// A setting that every trace has is not there.
+    /// A missing setting.
     #[error("the trace has no `{what}`")]
     Missing {
         /// The setting.
@@ -190,7 +186,7 @@ impl Header {
 }
 
 impl Trace {
-    /// Writes the trace as a text.
+    /// Writes the trace.
     ///
     /// # Errors
     /// Those of `out`.
@@ -199,10 +195,10 @@ impl Trace {
         self.steps.iter().try_for_each(|step| writeln!(out, "{step}"))
     }
 
-    /// Reads a text to its end.
+    /// Reads a trace.
     ///
     /// # Errors
-    /// [`TraceError`], which names the line.
+    /// [`TraceError`].
     pub fn read(input: &mut dyn BufRead) -> Result<Self, TraceError> {
         let mut lines = Lines { input, line: 0, text: Vec::new() };
         let first = lines.next()?.unwrap_or_default().to_owned();
@@ -261,7 +257,7 @@ impl Lines<'_> {
         loop {
             self.line += 1;
             self.text.clear();
-            // One byte more than allowed, to tell a longer line from one that fits.
+            // One byte more, to recognise a longer line.
             let mut limited = io::Read::take(&mut *self.input, LINE_MAX as u64 + 1);
             let read = limited.read_until(b'\n', &mut self.text);
             let read = read.map_err(|source| TraceError::Io { line: self.line, source })?;

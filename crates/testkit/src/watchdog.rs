@@ -7,12 +7,10 @@ use std::{
     time::Duration,
 };
 
-/// Runs `f` in a thread of its own and returns what it returned.
-///
-/// The time allowed is no measurement: it should be so long that only a thread that waits for ever exceeds it.
+/// Runs `f` in its own thread and returns its result. `allowed` should be far longer than `f` needs.
 ///
 /// # Panics
-/// With `f`'s own panic, or, when `f` does not end in time, with `what`. The stuck thread is then left behind.
+/// With `f`'s own panic, or with `what` after the time; the stuck thread stays.
 ///
 /// # Examples
 /// ```
@@ -28,7 +26,7 @@ pub fn within<T: Send + 'static>(
 ) -> T {
     let (done, finished) = mpsc::channel::<()>();
     let worker = thread::spawn(move || {
-        // Dropped on return and on unwinding alike, which is what wakes the waiting side.
+        // Its drop, also on unwinding, wakes the waiter.
         let _done = done;
         f()
     });

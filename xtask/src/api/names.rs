@@ -1,21 +1,17 @@
-//! Checks that a facade names every type that its public items need.
+//! Checks that a facade names every type that its public items mention (fields, variants, methods, associated types),
+//! so that users do not need the inner crate.
 //!
-//! A user who stores a value in a struct, or passes it on, must write its type. If a facade re-exports a method without
-//! the types of its signature, that user must depend on the inner crate. This module gathers the types that the
-//! facade's modules name, and the types that their public items mention (fields, variants, methods, associated types).
-//! It reports each type that is mentioned but not named.
-//!
-//! The input is rustdoc's JSON as plain values. The code relies on the tree of modules, and on a path to a type being
-//! an object with `path`, `id` and `args`. The crate and the name identify a type.
+//! The input is rustdoc's JSON. The code relies on the module tree, and on paths to types being objects with `path`,
+//! `id` and `args`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// A type or trait: its crate and its name.
+/// Its crate and its name.
 type Name = (String, String);
 
-/// The documented crates, by name.
+/// By name.
 #[derive(Debug, Default)]
 pub(super) struct Crates(BTreeMap<String, Value>);
 
@@ -24,7 +20,7 @@ impl Crates {
         self.0.insert(name.to_owned(), json);
     }
 
-    /// The types that the facade's items mention and the facade does not name, as sentences.
+    /// As sentences.
     pub(super) fn unnamed_by(&self, facade: &str) -> BTreeSet<String> {
         let mut named = BTreeSet::new();
         self.gather_from(&(facade.to_owned(), facade.to_owned()), &mut named);
@@ -39,7 +35,6 @@ impl Crates {
         unnamed
     }
 
-    /// Adds the names in a module of any crate: the root, or a module found by its name.
     fn gather_from(&self, (krate, module): &Name, named: &mut BTreeSet<Name>) {
         let Some(json) = self.0.get(krate) else { return };
         if krate == module {
@@ -76,7 +71,7 @@ impl Crates {
         }
     }
 
-    /// The types that the public items of a type, trait or function mention, each with the item.
+    /// Each mentioned type with the item.
     fn mentions(&self, (krate, name): &Name) -> Vec<(Name, String)> {
         let Some(json) = self.0.get(krate) else { return Vec::new() };
         let mut mentions = Vec::new();
@@ -127,7 +122,7 @@ impl Crates {
             let implemented = &item(json, id)["inner"]["impl"];
             let of_trait = !implemented["trait"].is_null();
             for part in array(&implemented["items"]).map(|id| item(json, id)) {
-                // The trait is the contract of its methods; an implementation only adds the associated types.
+                // The trait declares its methods; an implementation only adds the associated types.
                 let counts = if of_trait {
                     part["inner"]["assoc_type"].is_object()
                 } else {
@@ -145,7 +140,6 @@ fn part_name(by: &str, part: &Value) -> String {
     format!("{by}::{}", part["name"].as_str().unwrap_or("_"))
 }
 
-/// Every path to a type in a signature.
 fn collect(json: &Value, value: &Value, by: &str, out: &mut Vec<(Name, String)>) {
     match value {
         Value::Object(fields) => {
@@ -168,7 +162,6 @@ fn item<'a>(json: &'a Value, id: &Value) -> &'a Value {
     &json["index"][id.to_string()]
 }
 
-/// The crate and the name of an id.
 fn name_of(json: &Value, id: &Value) -> Option<Name> {
     let path = json["paths"][id.to_string()]["path"].as_array()?;
     Some((path.first()?.as_str()?.to_owned(), path.last()?.as_str()?.to_owned()))
@@ -180,7 +173,6 @@ mod tests {
 
     use super::*;
 
-    /// A crate with `pub struct Shown { pub part: Part }` and `pub struct Part`.
     fn inner() -> Value {
         let path = json!({ "resolved_path": { "path": "Part", "id": 3, "args": null } });
         json!({

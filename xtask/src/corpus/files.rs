@@ -1,8 +1,6 @@
-//! Pages of files that are on the machine anyway: shared libraries, documentation, source text.
+//! Pages of shared libraries, documentation and source text on the machine.
 //!
-//! Each file counts as its whole pages, as it would lie in memory when mapped; a short last page is left out. The
-//! files are taken in the order of their paths, and the pages evenly over all of them, so that the same machine gives
-//! the same corpus.
+//! Only whole pages count. Files are ordered by path and sampled evenly: one machine gives one corpus.
 
 use std::{
     fs::File,
@@ -18,19 +16,16 @@ use super::{
     page_file::{PAGE_BYTES, Page, PageFile, even_sample},
 };
 
-/// A directory and which of its files to take.
 #[derive(Debug)]
 pub(super) struct Source {
     root: PathBuf,
     takes: fn(&Path) -> bool,
 }
 
-/// The shared libraries of the system.
 pub(super) fn libraries() -> Vec<Source> {
     vec![Source { root: "/usr/lib".into(), takes: is_shared_library }]
 }
 
-/// Documentation and source text of the toolchain, the system and the scripting languages, as far as they are there.
 pub(super) fn text() -> Vec<Source> {
     let mut roots: Vec<PathBuf> =
         ["/usr/share/doc", "/usr/share/perl", "/usr/share/perl5"].map(Into::into).into();
@@ -52,7 +47,6 @@ pub(super) fn text() -> Vec<Source> {
         .collect()
 }
 
-/// The path that a program prints; `None` if it cannot be asked.
 fn answer(program: &str, arguments: &[&str]) -> Option<PathBuf> {
     let output = Command::new(program)
         .args(arguments)
@@ -81,18 +75,15 @@ fn is_text(path: &Path) -> bool {
     }
 }
 
-/// What came of a class of files.
 #[derive(Debug)]
 pub(super) struct Taken {
-    /// Whole pages that there were to choose from.
     pub(super) candidates: u64,
     /// Chosen pages that could not be read.
     pub(super) unreadable: u64,
-    /// The directories, for the manifest.
+    /// For the manifest.
     pub(super) roots: Vec<PathBuf>,
 }
 
-/// Writes `wanted` pages of the sources' files, each source with an equal share as far as it has that much.
 pub(super) fn take(
     sources: &[Source],
     wanted: u64,
@@ -117,7 +108,7 @@ struct PagedFile {
     pages: u64,
 }
 
-/// The files of a source, by path. Symbolic links are not followed; what cannot be listed is left out.
+/// Ignores symbolic links and whatever cannot be listed.
 fn list(source: &Source) -> Vec<PagedFile> {
     let entries = WalkDir::new(&source.root).sort_by_file_name().into_iter().filter_map(Result::ok);
     let files = entries.filter(|entry| entry.file_type().is_file() && (source.takes)(entry.path()));
@@ -128,7 +119,7 @@ fn list(source: &Source) -> Vec<PagedFile> {
     paged.collect()
 }
 
-/// Divides `wanted` so that every source gives the same, and what one lacks the others give.
+/// Equal shares; other sources fill the gap of a short one.
 fn equal_shares(available: &[u64], wanted: u64) -> Vec<u64> {
     let mut shares = vec![0; available.len()];
     let mut order: Vec<usize> = (0..available.len()).collect();
@@ -142,7 +133,7 @@ fn equal_shares(available: &[u64], wanted: u64) -> Vec<u64> {
     shares
 }
 
-/// Copies the pages at these ascending indices into all files' pages; returns how many could not be read.
+/// Copies the pages at these ascending indices; returns the number of unreadable ones.
 fn copy_sample(
     files: &[PagedFile],
     indices: impl Iterator<Item = u64>,
@@ -150,7 +141,7 @@ fn copy_sample(
 ) -> Result<u64, ClassError> {
     let mut files = files.iter();
     let mut current: Option<(&PagedFile, io::Result<File>)> = None;
-    // The index of the current file's first page, and of the page after its last.
+    // First page of the current file, and its end.
     let (mut first, mut end) = (0, 0);
     let mut unreadable = 0;
     let mut page: Page = [0; PAGE_BYTES];
@@ -169,7 +160,7 @@ fn copy_sample(
             continue;
         };
         let offset = (index - first) * PAGE_BYTES as u64;
-        // A file that was replaced by a shorter one since it was listed is no reason to give up the others.
+        // A file may have been replaced by a shorter one.
         match file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut page)) {
             Ok(()) => out
                 .push(&page)
@@ -210,7 +201,6 @@ mod tests {
     #[test]
     fn whole_pages_of_all_files_in_order() {
         let directory = tempfile::tempdir().unwrap();
-        // a: 2 pages and a rest; b: too short; c: 3 pages; link: not followed.
         for (name, length, fill) in
             [("a.txt", 2 * PAGE_BYTES + 5, 1), ("b.txt", 100, 2), ("c.txt", 3 * PAGE_BYTES, 3)]
         {

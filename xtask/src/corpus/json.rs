@@ -1,7 +1,7 @@
-//! Generated documents like those of services: profiles, orders, log events, places, articles.
+//! Generated documents: profiles, orders, log events, places, articles.
 //!
-//! Like real documents, they repeat keys and common words, and contain numbers, identifiers and times that hardly
-//! repeat. The first words of a list are frequent and the last are rare.
+//! They repeat keys and common words; numbers, identifiers and times hardly repeat. Early words of a list are
+//! frequent.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -29,7 +29,6 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    /// A seed gives the same documents each time.
     pub(super) fn new(seed: u64) -> Self {
         let list = |text: &'static str| text.split_whitespace().collect();
         Self {
@@ -40,7 +39,7 @@ impl Documents {
         }
     }
 
-    /// The next document, on one line, 0.2 to 6 KiB long.
+    /// On one line, 0.2 to 6 KiB long.
     pub(super) fn next_document(&mut self) -> String {
         self.next_id += self.rng.random_range(1..4);
         let document = match self.rng.random_range(0..10) {

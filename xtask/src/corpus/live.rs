@@ -1,9 +1,7 @@
-//! A child process as a source of heap pages: it builds its heap, reports that it is ready, is stopped, read and
-//! killed.
+//! A child process as a source of heap pages: it builds its heap, is stopped, read and killed.
 //!
-//! The programs in `programs/` share one protocol. The arguments are the resident bytes to reach and a seed. The line
-//! `ready PID` on standard output says that the heap is built. Then the program waits for the end of standard input, so
-//! it never outlives this command.
+//! The programs in `programs/` take the resident bytes to reach and a seed, print `ready PID`, and wait for the end
+//! of standard input, so they never outlive this command.
 
 use std::{
     fs::File,
@@ -24,20 +22,18 @@ use super::{
     page_file::{PAGE_BYTES, Page, PageFile, even_sample},
 };
 
-/// The longest time for a program to build its heap.
 const READY_LIMIT: Duration = Duration::from_secs(600);
 
 /// A child process, killed when it is dropped.
 pub(super) struct LiveProcess {
     program: &'static str,
     child: Child,
-    /// The process with the heap: the child, or the process that a wrapper script started.
+    /// The child, or the process that its wrapper script started.
     pid: u32,
     directory: TempDir,
 }
 
 impl LiveProcess {
-    /// Starts `command` with a pipe to its standard input and keeps its messages for a report.
     pub(super) fn start(
         program: &'static str,
         mut command: Command,
@@ -56,7 +52,6 @@ impl LiveProcess {
         Ok(Self { program, child, pid, directory })
     }
 
-    /// Waits for the line `ready PID`.
     pub(super) fn wait_ready(mut self) -> Result<Self, ClassError> {
         let stdout =
             self.child.stdout.take().expect("standard output was made a pipe at the start");
@@ -75,7 +70,7 @@ impl LiveProcess {
         }
     }
 
-    /// The error of a program that ended too early: its status and its last message.
+    /// Its status and its last message.
     pub(super) fn ended(&mut self) -> ClassError {
         let program = self.program;
         let _ = self.child.kill();
@@ -102,16 +97,13 @@ impl LiveProcess {
         last.unwrap_or("it left no message").trim().to_owned()
     }
 
-    /// A file in the process's private directory, which is removed with the process.
     pub(super) fn own_file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Stops the process and writes `wanted` of its resident private anonymous pages, zero pages included, spaced
-    /// evenly and in order of address.
+    /// Stops the process and writes `wanted` resident private anonymous pages, evenly spaced in order of address.
     pub(super) fn snapshot(&self, wanted: u64, out: &mut PageFile) -> Result<Snapshot, ClassError> {
-        // A running process could drop a page between the look and the read. The kernel would then return zeros, which
-        // would pass for the process's own.
+        // A running process could drop a page before the read, which would then return zeros.
         self.signal(Signal::STOP).map_err(|source| ClassError::Stop { pid: self.pid, source })?;
         let process = Process::Id(self.pid);
         let pages = private_anonymous_pages(process)?;
@@ -144,8 +136,7 @@ impl LiveProcess {
 
 impl Drop for LiveProcess {
     fn drop(&mut self) {
-        // A stopped process does not see the end of its standard input, so the process of a wrapper is killed by its
-        // number.
+        // A stopped process ignores the end of its input, so a wrapper's process is killed by its number.
         if self.pid != self.child.id() {
             let _ = self.signal(Signal::KILL);
         }
@@ -154,16 +145,14 @@ impl Drop for LiveProcess {
     }
 }
 
-/// The pages that a snapshot chose from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Snapshot {
-    /// Resident private anonymous pages.
     pub(super) candidates: u64,
     /// Chosen pages that the kernel refused to read.
     pub(super) unreadable: u64,
 }
 
-/// Reads one line on a separate thread, so that the wait can have a limit. The thread ends with the process.
+/// A separate thread allows a time limit; it ends with the process.
 fn first_line(stdout: ChildStdout) -> mpsc::Receiver<io::Result<String>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -175,7 +164,6 @@ fn first_line(stdout: ChildStdout) -> mpsc::Receiver<io::Result<String>> {
     receiver
 }
 
-/// The addresses of all resident pages that only this process maps, in order.
 fn private_anonymous_pages(process: Process) -> Result<Vec<u64>, ClassError> {
     let pagemap = Pagemap::open(process)?;
     // A larger page of the machine is several of the corpus's pages.

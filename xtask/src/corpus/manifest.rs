@@ -1,4 +1,4 @@
-//! `manifest.json`: the contents of a corpus directory and their origin.
+//! `manifest.json`: a corpus directory's contents and their origin.
 
 use std::{fs, io, path::Path};
 
@@ -6,38 +6,36 @@ use serde::{Deserialize, Serialize};
 
 use super::page_file::{Finished, PAGE_BYTES};
 
-/// The name of the manifest in a corpus directory.
 pub(crate) const FILE_NAME: &str = "manifest.json";
 
 /// Entries are sorted by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// The version of this format.
     pub(crate) version: u32,
     pub(crate) page_bytes: usize,
     pub(crate) files: Vec<Entry>,
-    /// The classes that the last run requested and failed to make.
+    /// Requested classes that the last run failed to make.
     pub(crate) failed: Vec<Failure>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    /// The file, relative to the manifest.
+    /// Relative to the manifest.
     pub(crate) file: String,
     pub(crate) source: String,
-    /// The seed of the random parts. Only generated classes are the same bytes for the same seed.
+    /// Fixes the bytes of generated classes only.
     pub(crate) seed: u64,
     pub(crate) wanted_pages: u64,
     /// Pages to choose from.
     pub(crate) candidate_pages: u64,
     pub(crate) pages: u64,
-    /// Pages of one repeated 64-bit word, zero pages included.
+    /// Pages of one repeated 64-bit word, with zero pages.
     pub(crate) same_filled_pages: u64,
-    /// Their share of all pages, 0 to 1.
+    /// 0 to 1.
     pub(crate) same_filled_share: f64,
     pub(crate) zero_pages: u64,
-    /// The 128-bit xxh3 hash of the file, in hexadecimal.
+    /// In hexadecimal.
     pub(crate) xxh3_128: String,
 }
 
@@ -83,7 +81,7 @@ impl Manifest {
         Self { version: 1, page_bytes: PAGE_BYTES, files: Vec::new(), failed: Vec::new() }
     }
 
-    /// The manifest of a directory, without missing files; an empty one if none can be read.
+    /// Without missing files; empty if unreadable.
     pub(crate) fn of_directory(directory: &Path) -> Self {
         let text = fs::read_to_string(directory.join(FILE_NAME)).unwrap_or_default();
         let mut manifest: Self = serde_json::from_str(&text).unwrap_or_else(|_| Self::empty());
@@ -91,7 +89,6 @@ impl Manifest {
         manifest
     }
 
-    /// Adds an entry, or replaces the one of that name.
     pub(crate) fn insert(&mut self, entry: Entry) {
         self.files.retain(|old| old.name != entry.name);
         self.files.push(entry);

@@ -1,4 +1,4 @@
-//! A file of whole pages, hashed and counted during the write, that gets its name only when complete.
+//! A file of whole pages, hashed and counted during the write, and named when complete.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Bytes of a page in every page file, independent of the machine's page size.
+/// Independent of the machine's page size.
 pub(crate) const PAGE_BYTES: usize = 4096;
 
 pub(crate) type Page = [u8; PAGE_BYTES];
@@ -23,7 +23,7 @@ pub(crate) struct PageFile {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PageCounts {
     pub(crate) pages: u64,
-    /// Pages of one repeated 64-bit word, zero pages included.
+    /// Pages of one repeated 64-bit word, with zero pages.
     pub(crate) same_filled: u64,
     pub(crate) zero: u64,
 }
@@ -31,12 +31,11 @@ pub(crate) struct PageCounts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finished {
     pub(crate) counts: PageCounts,
-    /// The 128-bit xxh3 hash of all bytes, as 32 hexadecimal digits.
+    /// 128-bit xxh3, as 32 hexadecimal digits.
     pub(crate) hash: String,
 }
 
 impl PageFile {
-    /// Begins a page file under a temporary name.
     pub(crate) fn begin(directory: &Path) -> io::Result<Self> {
         let file = NamedTempFile::new_in(directory)?;
         Ok(Self {
@@ -61,7 +60,6 @@ impl PageFile {
         self.counts
     }
 
-    /// Gives the file its name and replaces an older file.
     pub(crate) fn finish(self, path: &Path) -> io::Result<Finished> {
         let file = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.persist(path).map_err(|error| error.error)?;
@@ -70,7 +68,7 @@ impl PageFile {
     }
 }
 
-/// Temporary files are for their owner alone; a corpus has the permissions of its directory.
+/// Temporary files are their owner's alone.
 #[cfg(unix)]
 fn make_readable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -86,7 +84,7 @@ fn same_filled(page: &Page) -> bool {
     page[8..] == page[..PAGE_BYTES - 8]
 }
 
-/// `wanted` indices below `total`, evenly spaced from 0; all of them if `total` is smaller.
+/// `wanted` indices below `total`, evenly spaced from 0; at most all.
 pub(crate) fn even_sample(total: u64, wanted: u64) -> impl Iterator<Item = u64> {
     let count = wanted.min(total);
     // The product of two counts may exceed 64 bits.
@@ -137,7 +135,7 @@ mod tests {
             [[0; PAGE_BYTES], [9; PAGE_BYTES], std::array::from_fn(|index| index.to_le_bytes()[0])]
         {
             file.push(&page).unwrap();
-            // The last of the three repeats after 256 bytes, not after 8.
+            // The last one repeats after 256 bytes, not after 8.
         }
         assert!(!path.exists());
         let finished = file.finish(&path).unwrap();

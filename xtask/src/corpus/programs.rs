@@ -1,4 +1,4 @@
-//! The heaps of language runtimes: CPython, Node and a Java virtual machine, each running a program of `programs/`.
+//! The heaps of CPython, Node and a Java virtual machine.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ pub(super) enum Runtime {
 }
 
 impl Runtime {
-    /// Starts the runtime's program and returns it with a heap of `heap_bytes` or somewhat more.
+    /// Returns it with a heap of at least `heap_bytes`.
     pub(super) fn start(self, heap_bytes: u64, seed: u64) -> Result<LiveProcess, ClassError> {
         let description = self.version()?;
         let unplaced = |source| ClassError::Start { program: description.program, source };
@@ -24,7 +24,7 @@ impl Runtime {
         let program = directory.path().join(self.file_name());
         fs::write(&program, self.program_text()).map_err(unplaced)?;
         let mut command = self.command(&program, heap_bytes);
-        // The programs read the seed as their smallest integer type.
+        // The smallest seed type of the programs.
         command
             .arg(heap_bytes.to_string())
             .arg((seed & 0x7fff_ffff).to_string())
@@ -32,7 +32,6 @@ impl Runtime {
         LiveProcess::start(description.program, command, directory)?.wait_ready()
     }
 
-    /// The program's name and the version it prints.
     pub(super) fn version(self) -> Result<Version, ClassError> {
         let (program, remedy) = match self {
             Self::Python => ("python3", "apt-get install python3"),
@@ -76,7 +75,7 @@ impl Runtime {
     }
 
     fn command(self, program: &Path, heap_bytes: u64) -> Command {
-        // Room for garbage; the default limits of the runtimes are a share of the machine's memory.
+        // Room for garbage; the default limits depend on the machine's memory.
         let limit_mib = (heap_bytes >> 20) * 4 + 512;
         match self {
             Self::Python => {

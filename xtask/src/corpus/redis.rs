@@ -1,4 +1,4 @@
-//! The heap of a Redis server full of JSON values, loaded over a socket in a private directory.
+//! The heap of a Redis server full of JSON values.
 
 use std::{
     fmt::Write as _,
@@ -14,11 +14,9 @@ use super::{error::ClassError, json::Documents, live::LiveProcess};
 const PROGRAM: &str = "redis-server";
 const REMEDY: &str = "apt-get install redis-server";
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// A longer wait means that the server hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const BATCH: u64 = 500;
 
-/// The server's version, if it is installed.
 pub(super) fn version() -> Result<String, ClassError> {
     match Command::new(PROGRAM).arg("--version").stdin(Stdio::null()).output() {
         Ok(output) => {
@@ -33,7 +31,6 @@ pub(super) fn version() -> Result<String, ClassError> {
     }
 }
 
-/// Starts a server and loads documents until it uses `heap_bytes`.
 pub(super) fn start(heap_bytes: u64, seed: u64) -> Result<LiveProcess, ClassError> {
     let directory =
         tempfile::tempdir().map_err(|source| ClassError::Start { program: PROGRAM, source })?;
@@ -67,8 +64,7 @@ fn connect(process: &mut LiveProcess) -> Result<Client, ClassError> {
     }
 }
 
-/// Sets documents under their numbers, adds a small hash for every fourth, and deletes every ninth, which leaves holes
-/// in the heap.
+/// Deletes every ninth document, which leaves holes in the heap.
 fn load(client: &mut Client, heap_bytes: u64, seed: u64) -> Result<(), ClassError> {
     let mut documents = Documents::new(seed);
     let mut number = 0;
@@ -102,14 +98,13 @@ fn load(client: &mut Client, heap_bytes: u64, seed: u64) -> Result<(), ClassErro
     Ok(())
 }
 
-/// A connection with the part of RESP that this module needs.
+/// The part of RESP that this module needs.
 struct Client {
     replies: BufReader<UnixStream>,
     path: std::path::PathBuf,
 }
 
 impl Client {
-    /// Sends all commands at once and reads one answer for each.
     fn pipeline(&mut self, commands: &[Vec<String>]) -> Result<(), ClassError> {
         let request: String = commands.iter().map(|words| encode(words)).collect();
         self.send(&request)?;
@@ -122,7 +117,6 @@ impl Client {
         Ok(())
     }
 
-    /// Bytes that the server's allocator has allocated.
     fn used_memory(&mut self) -> Result<u64, ClassError> {
         self.send(&encode(&["INFO".to_owned(), "memory".to_owned()]))?;
         let header = self.line()?;

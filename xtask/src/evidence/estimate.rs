@@ -1,4 +1,4 @@
-//! Running `pagefold estimate` and reading its JSON.
+//! Runs `pagefold estimate` and reads its JSON.
 
 use std::{
     ffi::OsString,
@@ -16,7 +16,6 @@ use crate::{error::XtaskError, workspace::show};
 
 const CODECS: &[&str] = &["lz4", "zstd:-1", "zstd:1"];
 
-/// The fields of the command's report that are judged.
 #[derive(Debug, Deserialize)]
 pub(super) struct Report {
     pub(super) runs: Vec<Run>,
@@ -28,7 +27,7 @@ pub(super) struct Run {
     pub(super) codec: String,
     pub(super) allocator: String,
     pub(super) phase: Phase,
-    /// Live pages, same-filled ones included.
+    /// Live pages, with same-filled ones.
     pub(super) pages: u64,
     pub(super) same_filled: u64,
     pub(super) frame_bytes: u64,
@@ -54,7 +53,7 @@ pub(super) enum Phase {
 }
 
 impl Run {
-    /// Objects in the pool: all pages except same-filled ones, which take no pool memory.
+    /// Same-filled pages take no pool memory.
     pub(super) fn objects(&self) -> u64 {
         self.pages.saturating_sub(self.same_filled)
     }
@@ -64,14 +63,14 @@ impl Run {
         (objects > 0).then(|| self.metadata_bytes as f64 / objects as f64)
     }
 
-    /// The growth of resident memory over the memory that the pool reports; `None` if that is 0.
+    /// Growth of resident memory over the pool's own figure; `None` if that is 0.
     pub(super) fn resident_over_accounted(&self) -> Option<f64> {
         let accounted = self.frame_bytes + self.idle_frame_bytes + self.metadata_bytes;
         (accounted > 0).then(|| self.rss_delta_bytes as f64 / accounted as f64)
     }
 }
 
-/// Measures all pages of these files. Ends the command and returns when `interrupted` is set.
+/// Ends the command when `interrupted` is set.
 pub(super) fn run(
     program: &Path,
     files: &[OsString],
@@ -88,11 +87,10 @@ pub(super) fn run(
     serde_json::from_str(&text).map_err(|source| XtaskError::Output { command: shown, source })
 }
 
-/// Runs a command and returns its standard output. Kills it when `interrupted` is set.
 fn output_unless(mut command: Command, interrupted: &AtomicBool) -> Result<String, XtaskError> {
     let shown = show(&command);
     let failed = |source: io::Error| XtaskError::Start { program: shown.clone(), source };
-    // A file instead of a pipe, because nothing reads during the run.
+    // A file: nothing reads during the run.
     let mut text = tempfile::tempfile().map_err(failed)?;
     let mut child = command.stdout(text.try_clone().map_err(failed)?).spawn().map_err(failed)?;
     let status = loop {
@@ -107,7 +105,7 @@ fn output_unless(mut command: Command, interrupted: &AtomicBool) -> Result<Strin
         }
         thread::sleep(Duration::from_millis(50));
     };
-    // ORDERING: Relaxed; as above. Ctrl-C reaches the command as well, which then ends with what it has.
+    // ORDERING: Relaxed; as above. Ctrl-C also ends the command, with partial results.
     if interrupted.load(Ordering::Relaxed) {
         return Err(XtaskError::Interrupted);
     }
@@ -155,7 +153,7 @@ mod tests {
         let quiet = AtomicBool::new(false);
         assert_eq!(output_unless(shell("echo yes"), &quiet).unwrap(), "yes\n");
         assert!(matches!(output_unless(shell("exit 4"), &quiet), Err(XtaskError::Failed { .. })));
-        // The command would run for longer than any test does, unless it is killed.
+        // Killed, or it outlasts any test.
         let interrupted = AtomicBool::new(true);
         assert!(matches!(
             output_unless(shell("exec sleep 86400"), &interrupted),

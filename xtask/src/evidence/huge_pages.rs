@@ -1,4 +1,4 @@
-//! The system's setting for transparent huge pages, changed for a while and restored.
+//! Changes and restores the system's transparent huge pages.
 
 use std::{
     fs, io,
@@ -7,7 +7,7 @@ use std::{
 
 const FILE: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
-/// The setting as it is now; `unknown` where the kernel has none.
+/// `unknown` where the kernel has none.
 pub(super) fn setting() -> String {
     fs::read_to_string(FILE)
         .ok()
@@ -15,7 +15,7 @@ pub(super) fn setting() -> String {
         .unwrap_or("unknown".to_owned())
 }
 
-/// A changed setting. Dropping it restores the one before.
+/// Dropping it restores the old setting.
 #[derive(Debug)]
 pub(super) struct HugePages {
     file: PathBuf,
@@ -23,7 +23,6 @@ pub(super) struct HugePages {
 }
 
 impl HugePages {
-    /// Sets it to `always`.
     pub(super) fn always() -> io::Result<Self> {
         Self::set(Path::new(FILE), "always")
     }

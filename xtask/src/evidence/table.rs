@@ -1,18 +1,17 @@
-//! What was asked for, what came out, and the markdown that shows both.
+//! The targets, the results, and their markdown.
 
 use std::fmt::Write;
 
 use super::estimate::{Phase, Report, Run};
 
-/// Payload bytes / frame bytes, at least, after each judged phase.
+/// Least payload bytes / frame bytes by phase.
 const DENSITY_MIN: &[(Phase, f64)] =
     &[(Phase::Fill, 0.97), (Phase::Churn, 0.96), (Phase::Compacted, 0.97)];
-/// Metadata bytes for each object, at most. Judged while all objects live: after half of them were freed the tables
-/// still have the capacity for all, and what is shared by fewer weighs more.
+/// Most metadata bytes for each object, while all objects live: tables keep their capacity after frees.
 const METADATA_MAX: f64 = 24.0;
 const METADATA_PHASES: &[Phase] = &[Phase::Fill, Phase::Churn];
 
-/// One row: a class with a codec and an allocator, through all phases.
+/// A class with a codec and an allocator, through all phases.
 #[derive(Debug)]
 pub(super) struct Line {
     class: String,
@@ -22,7 +21,6 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The rows of a report, in its order.
     pub(super) fn of_report(class: &str, report: &Report) -> Vec<Self> {
         let mut lines: Vec<Self> = Vec::new();
         for run in &report.runs {
@@ -42,7 +40,6 @@ impl Line {
         lines
     }
 
-    /// Whether everything that was asked for is met.
     pub(super) fn passes(&self) -> bool {
         self.misses().is_empty()
     }
@@ -51,13 +48,11 @@ impl Line {
         self.runs.iter().find(|run| run.phase == phase)
     }
 
-    /// What was asked for and not met, as short sentences.
     fn misses(&self) -> Vec<String> {
         let mut misses = Vec::new();
         for &(phase, minimum) in DENSITY_MIN {
             match self.run(phase) {
                 None => misses.push(format!("no {} in the report", name(phase))),
-                // Where there are no objects there is nothing to pack.
                 Some(run) if run.objects() > 0 && run.density < minimum => {
                     misses.push(format!(
                         "density {:.4} < {minimum} after {}",
@@ -110,7 +105,6 @@ impl Line {
     }
 }
 
-/// The table, and under it what it was judged by.
 pub(super) fn markdown(lines: &[Line]) -> String {
     const HEAD: [&str; 15] = [
         "class",

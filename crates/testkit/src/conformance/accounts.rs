@@ -1,4 +1,4 @@
-//! What a pool says of itself.
+//! The pool's accounts.
 
 use super::{PoolUnderTest, accepted, agreed, contents};
 use crate::{
@@ -28,7 +28,7 @@ pub(super) fn stats_add_up_after_every_operation(under_test: &PoolUnderTest<'_>)
     let seed = Seed::for_test(0x57a75);
     let mut rng = seed.rng(0);
     let pool = under_test.pool();
-    // `Checked` compares objects, payload and limit each time, and `validate` the pool's own sums.
+    // `Checked` compares objects, payload and limit; `validate`, the pool's sums.
     let mut on = Checked::new(&*pool, Depth::Validate);
     let mut last = agreed(on.stats());
     for _ in 0..400 {
@@ -54,7 +54,7 @@ pub(super) fn stats_add_up_after_every_operation(under_test: &PoolUnderTest<'_>)
     }
 }
 
-/// The second read begins before the pool has had occasion to free what the first one kept, and often in the same span.
+/// The second read begins before the pool frees what the first one kept.
 pub(super) fn what_reads_kept_is_counted_at_most_until_none_is_open(
     under_test: &PoolUnderTest<'_>,
 ) {
@@ -70,7 +70,6 @@ pub(super) fn what_reads_kept_is_counted_at_most_until_none_is_open(
             }));
             accepted(on.during_read(handles[6], &mut |on| on.stats().map(|_| ())));
         }
-        // With no read open it is exact.
         let stats = agreed(on.stats());
         assert_eq!((stats.objects, stats.payload_bytes), (4, 400));
         agreed(on.validate());

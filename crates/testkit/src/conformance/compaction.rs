@@ -1,4 +1,4 @@
-//! What compaction must win, and within which budget.
+//! Compaction's gains and budgets.
 
 use pagefold_pool::CompactReport;
 
@@ -9,14 +9,14 @@ use crate::{
     seed::Seed,
 };
 
-/// Compacts with this budget a call until nothing more can be won; the sum of the reports.
+/// Returns the sum of the reports.
 fn compact_fully(
     under_test: &PoolUnderTest<'_>,
     on: &mut Checked<'_>,
     budget: usize,
 ) -> CompactReport {
     let most = (budget as u64).saturating_add(under_test.expect.budget_excess_max);
-    // Each call that says "more" has used its budget or met something busy, and nothing is busy here.
+    // A call that says "more" has used its budget: nothing is busy here.
     let calls_max = 1000 + 4 * under_test.expect.limit_bytes / budget.clamp(1024, 1 << 30);
     let mut total = CompactReport::default();
     for _ in 0..calls_max {
@@ -144,7 +144,7 @@ pub(super) fn compacting_nothing_moves_nothing(under_test: &PoolUnderTest<'_>) {
     agreed(on.check_all(0));
 }
 
-/// When three of four objects are gone, all that stays resident is what the rest needs.
+/// Only what the remaining objects need stays resident.
 pub(super) fn compaction_and_trim_give_memory_back(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x91b3);
     let mut rng = seed.rng(0);

@@ -1,6 +1,4 @@
-//! Many threads on one pool, shared as an `Arc<dyn Pool>`.
-//!
-//! Nothing here depends on how threads are scheduled: each check states what must hold under any schedule.
+//! Many threads on one pool. Each check holds under any schedule.
 
 use std::{
     sync::{
@@ -18,7 +16,7 @@ use crate::{corpus::Lengths, pattern::Pattern, seed::Seed};
 
 const THREADS: u64 = 4;
 
-/// An object of one thread's own.
+/// One thread's own object.
 #[derive(Clone, Copy)]
 pub(super) struct Own {
     pub(super) handle: Handle,
@@ -248,7 +246,7 @@ pub(super) fn a_reader_sees_one_write_or_the_other(under_test: &PoolUnderTest<'_
     });
 }
 
-/// While threads work the figures are not all of one instant, so the sum is only taken when they have stopped.
+/// Concurrent figures are not of one instant, so the threads stop first.
 pub(super) fn threads_in_a_full_pool_stay_within_the_limit(under_test: &PoolUnderTest<'_>) {
     under_test.guarded("threads in a full pool", |pool| {
         let seed = Seed::for_test(0xb41);
@@ -271,7 +269,6 @@ pub(super) fn threads_in_a_full_pool_stay_within_the_limit(under_test: &PoolUnde
     });
 }
 
-/// Frees the older half of what the thread has, and stores until the pool is out of memory.
 fn refill(pool: &dyn Pool, rng: &mut impl Rng, own: &mut Vec<Own>) {
     own.iter().for_each(|object| object.check(pool));
     own.drain(..own.len() / 2).for_each(|object| object.free(pool));

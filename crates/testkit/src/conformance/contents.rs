@@ -1,4 +1,4 @@
-//! That an object's bytes are exactly what was put there, after any traffic.
+//! Objects keep their exact bytes after any traffic.
 
 use pagefold_pool::{ReadIntoError, WriteError};
 
@@ -17,7 +17,7 @@ pub(super) fn alloc_gives_zeros_whatever_was_there(under_test: &PoolUnderTest<'_
     fill(&mut on, &mut rng, Lengths::Borders);
     agreed(on.free_all());
     for _ in 0..500 {
-        // `Checked` reads each new object and compares it with zeros.
+        // `Checked` compares each new object with zeros.
         _ = agreed(on.alloc(Lengths::Wide.sample(&mut rng, pool.max_len())));
     }
     agreed(on.check_all(10));
@@ -68,7 +68,7 @@ pub(super) fn random_traffic_agrees_with_the_model(under_test: &PoolUnderTest<'_
     traffic(under_test, under_test.expect.limit_bytes, 3000);
 }
 
-/// Little room: most of the traffic happens at the limit.
+/// Most of the traffic happens at the limit.
 pub(super) fn random_traffic_in_a_tiny_pool_agrees_with_the_model(under_test: &PoolUnderTest<'_>) {
     traffic(under_test, under_test.expect.limit_bytes / 4, 6000);
 }

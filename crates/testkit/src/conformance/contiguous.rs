@@ -1,6 +1,4 @@
-//! Contiguous ranges: what can be asked for, whose they are, and what they cost.
-//!
-//! A pool that hands out no ranges passes by saying so.
+//! Contiguous ranges. A pool without them passes by saying so.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -65,7 +63,7 @@ pub(super) fn impossible_ranges_are_refused(under_test: &PoolUnderTest<'_>) {
     agreed(on.check_all(0));
 }
 
-/// `Checked` checks length, alignment and zeros, and that the pattern it fills the range with is left alone.
+/// `Checked` checks length, alignment, zeros and its pattern.
 pub(super) fn a_contiguous_range_is_aligned_zero_and_not_shared(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xc1a1);
     let mut rng = seed.rng(0);
@@ -89,7 +87,7 @@ pub(super) fn a_contiguous_range_is_aligned_zero_and_not_shared(under_test: &Poo
             }
             on.compact(256 << 10)?;
             on.trim()?;
-            // Another one beside it, also in the frames that were freed just now.
+            // Another range, also in frames just freed.
             _ = on.alloc_contiguous(round % 8 + 1, 1, &mut nothing)?;
             on.check_bytes()
         });
@@ -112,7 +110,7 @@ pub(super) fn a_contiguous_range_counts_against_the_limit(under_test: &PoolUnder
     let half = limit / 2 / PAGE_BYTES;
     let mut held = 0;
     let answer = on.alloc_contiguous(half, 1, &mut |on| {
-        // `Checked` compares what is resident with the limit after each store.
+        // `Checked` compares resident bytes with the limit.
         fill(on, &mut rng, Lengths::Compressed);
         held = on.model().payload_bytes();
         let answer = on.set_limit(limit / 2)?;
@@ -121,7 +119,7 @@ pub(super) fn a_contiguous_range_counts_against_the_limit(under_test: &PoolUnder
     });
     accepted(answer);
     assert!(held > 0 && held < (limit / 2) as u64, "{held} bytes beside a range of half");
-    // Now there is room for as much again, and then none for half of it.
+    // Room for as much again; then none for half of it.
     fill(&mut on, &mut rng, Lengths::Compressed);
     let full = on.model().payload_bytes();
     assert!(full > held + held / 2, "{held} bytes beside the range, {full} without it");
@@ -138,7 +136,7 @@ pub(super) fn contiguous_ranges_come_back(under_test: &PoolUnderTest<'_>) {
     }
     let mut on = Checked::new(&*pool, Depth::Validate);
     accepted(on.store(&contents(1, 3000)));
-    // Together they are many times the limit.
+    // Together many times the limit.
     for round in 0..40 {
         let frames = limit / PAGE_BYTES / (2 + round % 3);
         accepted(on.alloc_contiguous(frames, 1 << (round % 10), &mut nothing));
@@ -152,8 +150,7 @@ pub(super) fn contiguous_ranges_come_back(under_test: &PoolUnderTest<'_>) {
     assert!(made >= 40, "{made} ranges are counted");
 }
 
-/// A pool whose whole address space is in use, and three of four objects freed at random: any range has
-/// something in it.
+/// A full address space, three of four objects freed at random: any range has occupants.
 fn fragmented(pool: &dyn Pool, rng: &mut impl rand::Rng) -> Vec<Own> {
     let max = match pool.set_limit(usize::MAX) {
         Err(LimitError::TooLarge { max, .. }) => max,
@@ -205,7 +202,7 @@ pub(super) fn a_range_in_a_fragmented_pool_moves_what_is_there(under_test: &Pool
     kept.iter().for_each(|object| object.check(&*pool));
 }
 
-/// What is read does not move: a range is allocated elsewhere, or says what was in the way.
+/// The range avoids read objects, or the error names them.
 pub(super) fn a_range_beside_open_reads_avoids_or_names_them(under_test: &PoolUnderTest<'_>) {
     fn descend(pool: &dyn Pool, objects: &[Own], inside: &mut dyn FnMut()) {
         let Some((first, rest)) = objects.split_first() else { return inside() };

@@ -1,4 +1,4 @@
-//! The hard limit: never exceeded, harmless when reached, changeable, and given back when no longer needed.
+//! The hard limit: never exceeded, harmless when reached, changeable.
 
 use pagefold_pool::{AllocError, LimitError, Stats};
 
@@ -9,12 +9,12 @@ use crate::{
     seed::Seed,
 };
 
-/// `Checked` compares the resident bytes with the limit after each operation.
+/// `Checked` compares resident bytes with the limit.
 pub(super) fn the_limit_holds_in_a_full_pool(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xb71a);
     for (stream, lengths) in (0..).zip(Lengths::ALL) {
         let mut rng = seed.rng(stream);
-        // Of tiny objects a quarter of the limit holds more than the whole of it of others.
+        // Tiny objects: a quarter, to bound their number.
         let limit = under_test.expect.limit_bytes / if lengths == Lengths::Tiny { 4 } else { 1 };
         let pool = (under_test.make)(limit);
         let mut on = Checked::new(&*pool, Depth::Stats);
@@ -78,7 +78,7 @@ pub(super) fn filling_again_and_again_leaks_nothing(under_test: &PoolUnderTest<'
         let least = *first.get_or_insert(count) * 95 / 100;
         assert!(count >= least, "round {round} held only {count} objects, the first {first:?}");
         agreed(on.free_all());
-        // Tiny objects are left out: the table of handles that they need may stay as large as it once was.
+        // No tiny objects: their handle table may stay large.
         fill(&mut on, &mut rng, [Lengths::Compressed, Lengths::Borders, Lengths::Wide][round % 3]);
         free_some(&mut on, &mut rng, 0.9);
         agreed(on.validate());
@@ -119,7 +119,7 @@ pub(super) fn a_lower_limit_holds_and_can_be_raised_again(under_test: &PoolUnder
     let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Stats);
     fill(&mut on, &mut rng, Lengths::Compressed);
-    // What is left lies scattered over all frames, so the lower limit needs compaction.
+    // The remaining objects lie in all frames: compaction is needed.
     free_some(&mut on, &mut rng, 0.75);
     accepted(on.set_limit(low));
     agreed(on.check_all(100));

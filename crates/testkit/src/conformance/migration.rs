@@ -1,6 +1,4 @@
-//! Moving frames on demand: nothing is different afterwards, and what is read stays where it is.
-//!
-//! A pool that does not move frames passes by saying so.
+//! Moving frames on demand. A pool that cannot passes by saying so.
 
 use std::{
     sync::{
@@ -21,7 +19,6 @@ use crate::{
     seed::Seed,
 };
 
-/// Whether the pool moves frames; it must say so consistently.
 fn migrates(pool: &dyn Pool) -> bool {
     let handle = pool.store(&[1]).expect("there is room");
     let answer = pool.migrate(handle);
@@ -71,7 +68,7 @@ pub(super) fn an_object_that_is_read_does_not_move(under_test: &PoolUnderTest<'_
                 Ok(())
             });
             accepted(answer);
-            // Nothing has changed but this: now it moves.
+            // The read is over: now it moves.
             accepted(on.migrate(handle));
             agreed(on.free_all());
             agreed(on.validate());
@@ -98,7 +95,7 @@ pub(super) fn migrating_what_is_not_here_is_refused(under_test: &PoolUnderTest<'
     agreed(on.check_all(10));
 }
 
-/// At the limit a frame may have nowhere to go; it then stays, and nothing else happens.
+/// At the limit a frame without a destination stays.
 pub(super) fn migration_in_a_full_pool_moves_or_refuses(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0x3f11);
     let mut rng = seed.rng(0);
@@ -118,7 +115,7 @@ pub(super) fn migration_in_a_full_pool_moves_or_refuses(under_test: &PoolUnderTe
     agreed(on.check_all(0));
 }
 
-/// A free that comes between isolating a frame and putting it back is a free like any other, and so is a second one.
+/// Also between isolating a frame and putting it back.
 pub(super) fn frees_beside_migration_succeed_once(under_test: &PoolUnderTest<'_>) {
     under_test.guarded("frees beside migration", |pool| {
         if !migrates(&**pool) {
@@ -153,7 +150,7 @@ pub(super) fn frees_beside_migration_succeed_once(under_test: &PoolUnderTest<'_>
                 }
                 let free_all = || {
                     start.wait();
-                    // Two migrators: at three, one of them has ended a call, so both run beside the frees.
+                    // At three, one of the two migrators has ended a call: both run beside the frees.
                     let together = || migrations.load(Ordering::SeqCst) > 2;
                     _ = (0..100_000).map(|_| thread::yield_now()).find(|()| together());
                     for (own, wins) in objects.iter().zip(&wins) {

@@ -1,4 +1,4 @@
-//! Handles that name nothing: each use is an error, never a panic and never another object.
+//! Invalid handles: always an error, never a panic or another object.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ pub(super) fn a_freed_handle_is_stale(under_test: &PoolUnderTest<'_>) {
     assert_eq!(pool.stats().objects, 0);
 }
 
-/// Every method, with the error named: `Checked` accepts some errors that are not the right one here.
+/// `Checked` does not demand the exact error.
 fn refused(pool: &dyn Pool, handle: Handle, error: HandleError, len: usize) {
     let mut buffer = vec![3; len];
     let mut closure = |_: Slices<'_>| panic!("the closure was called for {handle:?}");
@@ -89,7 +89,7 @@ pub(super) fn forged_words_name_nothing(under_test: &PoolUnderTest<'_>) {
         let word = match round % 4 {
             0 => rng.random(),
             1 => rng.random::<u64>() >> rng.random_range(0..64),
-            // The right pool with any index and generation; then also with an index that exists.
+            // First any index and generation, then an existing index.
             2 => live[0].to_raw() & 0xffff << 48 | rng.random::<u64>() >> 16,
             _ => {
                 live.choose(&mut rng).map_or(0, |handle| handle.to_raw())
@@ -131,7 +131,6 @@ pub(super) fn near_misses_of_live_handles_name_nothing(under_test: &PoolUnderTes
     agreed(on.check_all(0));
 }
 
-/// However often an index is used, no handle comes twice. A pool whose generations are few shows it of the last ones too.
 pub(super) fn generations_never_come_round(under_test: &PoolUnderTest<'_>) {
     let pool = under_test.pool();
     let kept = pool.store(&contents(1, 40)).expect("there is room");

@@ -1,22 +1,7 @@
-//! The suite that every pool must pass: one named check for each rule of the contract.
+//! The conformance suite: one named check for each rule of the contract.
 //!
-//! | module | rules on |
-//! |---|---|
-//! | `sizes` | which lengths are taken, and that each is kept to the byte |
-//! | `contents` | zeros, writing, copying out, random traffic against the model |
-//! | `reading` | what an open read sees, and what may be done inside it |
-//! | `misuse` | stale, doubled, foreign and forged handles; generations |
-//! | `limits` | the hard limit, being full, changing the limit, giving memory back |
-//! | `accounts` | `stats()` |
-//! | `compaction` | what compaction must win, and within which budget |
-//! | `migration` | moving frames on demand |
-//! | `contiguous` | contiguous ranges |
-//! | `reclaim` | eviction by the pool's own order of use |
-//! | `concurrency` | many threads on one pool |
-//!
-//! A failed check panics. [`conformance!`](crate::conformance!) turns each check into a `#[test]`; [`run`] performs
-//! all; [`CHECKS`] lists them. Calls inside an open read and concurrent calls run under a [`watchdog`], so a deadlock
-//! fails.
+//! A failed check panics. [`conformance!`](crate::conformance!) makes each check a `#[test]`; [`run`] performs all of
+//! [`CHECKS`]. A [`watchdog`] turns a deadlock into a failure.
 
 mod accounts;
 mod compaction;
@@ -42,24 +27,24 @@ use crate::{
     watchdog,
 };
 
-/// Figures expected of a pool; the contract gives none.
+/// Expected figures that the contract leaves open.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expectations {
-    /// The limit of most pools that the checks make, in bytes.
+    /// Most pools' limit in bytes.
     pub limit_bytes: usize,
-    /// The longest object that every pool of this kind takes, in bytes: a page, unless the packing cannot.
+    /// The longest object every such pool takes.
     pub max_len_min: usize,
-    /// The least payload / limit when a pool of `limit_bytes` is first out of memory for objects of compressed lengths.
+    /// The least payload / limit when compressed lengths fill the pool.
     pub fill_min: f64,
-    /// The least density after a random half is freed and compaction is complete.
+    /// The least density after freeing a random half and compacting.
     pub compacted_density_min: f64,
     /// Whether compaction moves objects, not only frames.
     pub moves_objects: bool,
-    /// How far one call of `compact` may exceed its budget, in bytes.
+    /// Bytes by which `compact` may exceed its budget.
     pub budget_excess_max: u64,
-    /// The most resident bytes after everything is freed and trimmed.
+    /// The most resident bytes when empty and trimmed.
     pub empty_resident_max: u64,
-    /// After this a check counts as deadlocked.
+    /// When a check counts as deadlocked.
     pub deadlock_after: Duration,
 }
 
@@ -78,12 +63,12 @@ impl Default for Expectations {
     }
 }
 
-/// A kind of pool to be checked.
+/// A kind of pool to check.
 #[derive(Clone, Copy)]
 pub struct PoolUnderTest<'a> {
     /// Makes an empty pool with this limit in bytes.
     pub make: &'a dyn Fn(usize) -> Box<dyn Pool>,
-    /// What is expected of it.
+    /// Its expected figures.
     pub expect: Expectations,
 }
 
@@ -92,12 +77,10 @@ impl PoolUnderTest<'_> {
         (self.make)(self.expect.limit_bytes)
     }
 
-    /// Runs `f` on a pool with the usual limit, under a watchdog.
     fn guarded(&self, what: &str, f: impl FnOnce(&Arc<dyn Pool>) + Send + 'static) {
         self.guarded_pool(what, self.pool(), f);
     }
 
-    /// The same on this pool.
     fn guarded_pool(
         &self,
         what: &str,
@@ -118,16 +101,16 @@ impl fmt::Debug for PoolUnderTest<'_> {
 /// One rule of the contract.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
-    /// The name of the rule and of its test.
+    /// The rule and its test.
     pub name: &'static str,
-    /// Panics if a pool of this kind breaks it.
+    /// Panics if a pool breaks it.
     pub run: fn(&PoolUnderTest<'_>),
 }
 
-/// Runs every check on pools of one kind with the default [`Expectations`].
+/// Runs every check with the default [`Expectations`].
 ///
 /// # Panics
-/// At the first rule that is broken.
+/// At the first broken rule.
 ///
 /// # Examples
 /// ```no_run
@@ -142,7 +125,7 @@ pub fn run(make: &dyn Fn(usize) -> Box<dyn Pool>) {
     }
 }
 
-/// Makes one `#[test]` of each check, for a pool made by a `fn(usize) -> Box<dyn Pool>` that takes the limit.
+/// Makes each check a `#[test]`, for pools made by a `fn(usize) -> Box<dyn Pool>` that takes the limit.
 ///
 /// ```ignore
 /// mod nbud {
@@ -165,7 +148,7 @@ macro_rules! conformance {
     };
 }
 
-/// Passes the list of all checks, as `module::name`, to another macro of this crate.
+/// Passes all checks, as `module::name`, to another macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_checks {
@@ -248,7 +231,6 @@ macro_rules! conformance_checks {
     };
 }
 
-/// The list of checks as `#[test]` functions that call `check(name)`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_tests {
@@ -260,12 +242,11 @@ macro_rules! conformance_tests {
     };
 }
 
-/// The list of checks as [`CHECKS`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_table {
     ($($module:ident::$name:ident),* $(,)?) => {
-        /// Every check, in the order of the contract.
+        /// Every check.
         pub const CHECKS: &[Check] = &[$(Check { name: stringify!($name), run: $module::$name }),*];
     };
 }
@@ -280,7 +261,7 @@ fn agreed<T>(outcome: Result<T, Mismatch>) -> T {
     }
 }
 
-/// Unwraps an answer that must be a success: there is room, and the arguments are right.
+/// Unwraps an answer that must be a success.
 #[track_caller]
 fn accepted<T, E: fmt::Display>(outcome: Result<Result<T, E>, Mismatch>) -> T {
     match agreed(outcome) {
@@ -289,7 +270,6 @@ fn accepted<T, E: fmt::Display>(outcome: Result<Result<T, E>, Mismatch>) -> T {
     }
 }
 
-/// Stores objects of these lengths until the pool is out of memory.
 fn fill(on: &mut Checked<'_>, rng: &mut impl Rng, lengths: Lengths) {
     let max = on.pool().max_len();
     loop {
@@ -302,7 +282,6 @@ fn fill(on: &mut Checked<'_>, rng: &mut impl Rng, lengths: Lengths) {
     }
 }
 
-/// Stores objects of one length until the pool is out of memory.
 fn fill_with_length(on: &mut Checked<'_>, len: usize) {
     while agreed(on.store(&contents(on.model().objects().len() as u64, len))).is_ok() {}
 }

@@ -1,4 +1,4 @@
-//! What an open read sees, and what may be done inside it.
+//! Open reads: their bytes, and calls inside them.
 
 use std::{sync::Arc, thread};
 
@@ -12,7 +12,6 @@ use crate::{
     seed::Seed,
 };
 
-/// Short, unaligned, exactly a frame, more than half of any span.
 fn lengths(pool: &dyn Pool) -> [usize; 4] {
     [10, 1501, 4096.min(pool.max_len()), pool.max_len()]
 }
@@ -37,7 +36,7 @@ pub(super) fn write_inside_a_read_leaves_the_open_bytes(under_test: &PoolUnderTe
     });
 }
 
-/// Reads `handle`, lets another thread do `beside`, and checks that the open bytes are still the pattern's.
+/// The open bytes must stay while another thread runs `beside`.
 fn read_beside(pool: &Arc<dyn Pool>, handle: Handle, open: Pattern, beside: &(dyn Fn() + Sync)) {
     let answer = pool.read(handle, &mut |slices| {
         assert_eq!(open.check(slices), Ok(()), "when the read began");
@@ -78,7 +77,7 @@ pub(super) fn write_from_another_thread_leaves_the_open_bytes(under_test: &PoolU
     });
 }
 
-/// `Checked` knows the old and the new bytes: an answer of `OutOfMemory` must leave the old ones.
+/// After `OutOfMemory` the old bytes must be there.
 pub(super) fn write_while_read_in_a_full_pool_is_whole_or_refused(under_test: &PoolUnderTest<'_>) {
     under_test.guarded("write while read in a full pool", |pool| {
         let seed = Seed::for_test(0xf011);
@@ -218,7 +217,7 @@ pub(super) fn every_method_works_inside_a_read(under_test: &PoolUnderTest<'_>) {
                 _ = on.migrate(open)?;
                 _ = on.alloc_contiguous(2, 1, &mut |on| on.check_bytes())?;
                 accepted(on.free(other));
-                // It is for quiet pools and may say that something is held; it must come back all the same.
+                // It may report a read guard here, but must return.
                 on.pool().validate().ok();
                 accepted(on.free(open));
                 on.misuse(open)
@@ -246,7 +245,7 @@ pub(super) fn reads_nest(under_test: &PoolUnderTest<'_>) {
                 (pool.store(&pattern.bytes(700)).expect("there is room"), pattern)
             })
             .collect();
-        // Each object twice: a second reader of the same object must not wait for the first.
+        // Two readers of one object must not block each other.
         let twice: Vec<_> = objects.iter().chain(objects.iter().rev()).copied().collect();
         descend(&**pool, &twice);
     });

@@ -1,6 +1,4 @@
-//! Eviction by the pool's own order of use, and everything that an evictor may do.
-//!
-//! A pool that keeps no such order passes by saying so, and never calls an evictor.
+//! Eviction by the pool's order of use. A pool without one passes by saying so.
 
 use std::{
     collections::HashMap,
@@ -23,7 +21,7 @@ use crate::{
     seed::Seed,
 };
 
-/// Whether the pool reclaims. Without retries it evicts nothing, whatever it holds.
+/// Without retries a pool must evict nothing.
 fn reclaims(pool: &dyn Pool) -> bool {
     let answer = pool.reclaim(0, &mut |victim| panic!("it evicts {victim:?}"));
     if answer == Err(ReclaimError::Unsupported) {
@@ -39,7 +37,7 @@ fn reclaims(pool: &dyn Pool) -> bool {
     true
 }
 
-/// Objects that fill a frame each, where the packing has room for one in a frame.
+/// A frame each, if the packing allows.
 fn store_pages(on: &mut Checked<'_>, count: u64) -> Vec<Handle> {
     let len = PAGE_BYTES.min(on.pool().max_len());
     (0..count).map(|key| accepted(on.store(&contents(key, len)))).collect()
@@ -48,7 +46,7 @@ fn store_pages(on: &mut Checked<'_>, count: u64) -> Vec<Handle> {
 pub(super) fn without_retries_nothing_is_evicted(under_test: &PoolUnderTest<'_>) {
     let pool = under_test.pool();
     let mut on = Checked::new(&*pool, Depth::Validate);
-    // Empty, and with something to take.
+    // Empty, then with objects.
     let supported = reclaims(&*pool);
     store_pages(&mut on, 10);
     assert_eq!(reclaims(&*pool), supported);
@@ -74,7 +72,7 @@ pub(super) fn an_empty_pool_has_nothing_to_reclaim(under_test: &PoolUnderTest<'_
     }
 }
 
-/// `Checked` checks that victims are live and that the answer fits what became of them.
+/// `Checked` checks victims and the answer.
 pub(super) fn evicted_objects_leave_and_their_frame_comes_back(under_test: &PoolUnderTest<'_>) {
     let seed = Seed::for_test(0xe71c);
     let mut rng = seed.rng(0);
@@ -99,7 +97,7 @@ pub(super) fn evicted_objects_leave_and_their_frame_comes_back(under_test: &Pool
     agreed(on.validate());
 }
 
-/// Reclaims one frame after another; each victim must be older than all that stays. Returns how many frames there were.
+/// Each victim must be older than all that stays. Returns the frames reclaimed.
 fn evict_in_order(on: &mut Checked<'_>, ages: &HashMap<Handle, usize>) -> u32 {
     let mut frames = 0;
     while !on.model().objects().is_empty() {
@@ -129,7 +127,7 @@ pub(super) fn reclaim_takes_what_was_filled_longest_ago(under_test: &PoolUnderTe
     }
     let mut on = Checked::new(&*pool, Depth::Stats);
     let handles = store_pages(&mut on, 60);
-    // Reading is no use that counts.
+    // Reading must not change the order.
     for handle in &handles[..30] {
         accepted(on.read(*handle));
     }
@@ -145,7 +143,7 @@ pub(super) fn migration_keeps_the_order_of_use(under_test: &PoolUnderTest<'_>) {
     let mut on = Checked::new(&*pool, Depth::Stats);
     let handles = store_pages(&mut on, 60);
     for handle in handles[..40].iter().step_by(3) {
-        // Busy, out of memory or unsupported: then there is nothing that could change the order.
+        // If it fails, it must not change the order either.
         _ = agreed(on.migrate(*handle));
     }
     evict_in_order(&mut on, &ages(&handles));
@@ -163,7 +161,7 @@ pub(super) fn an_eviction_that_is_refused_loses_nothing(under_test: &PoolUnderTe
         assert_eq!(answer, Err(ReclaimError::Again { tried: retries }));
         agreed(on.check_bytes());
     }
-    // Those four count as just used now: the one that is taken next was never asked for, and they come last.
+    // These four count as just used, so they come last.
     let mut frames_asked = 0;
     let reclaimed = accepted(on.reclaim(3, &mut |_, victim| {
         frames_asked += 1;
@@ -193,7 +191,7 @@ pub(super) fn an_evictor_that_panics_leaves_the_pool_whole(under_test: &PoolUnde
             let mut evict = |_| {
                 calls += 1;
                 if calls > round {
-                    // Without the hook that would print it.
+                    // Without the hook that prints it.
                     panic::resume_unwind(Box::new("an evictor's own"));
                 }
                 Err(NotEvicted)
@@ -223,7 +221,7 @@ pub(super) fn an_evictor_may_call_every_method(under_test: &PoolUnderTest<'_>) {
         for round in 0..10 {
             let answer = agreed(on.reclaim(2, &mut |on, victim| {
                 if on.model().get(victim).is_none() {
-                    // Freed below, when its neighbour was the victim.
+                    // A neighbour's eviction freed it below.
                     on.misuse(victim)?;
                     return Ok(Eviction::Free);
                 }
@@ -232,7 +230,7 @@ pub(super) fn an_evictor_may_call_every_method(under_test: &PoolUnderTest<'_>) {
                 accepted(on.write(victim, &contents(round, len)));
                 let made = accepted(on.store(&contents(round, 500)));
                 accepted(on.free(made));
-                // Some other object, which may be the next victim.
+                // Perhaps the next victim.
                 let other = on.model().pick(7 * round).filter(|other| *other != victim);
                 if let Some(other) = other {
                     accepted(on.free(other));
@@ -257,7 +255,6 @@ pub(super) fn an_evictor_may_call_every_method(under_test: &PoolUnderTest<'_>) {
     });
 }
 
-/// Whatever the evictor frees, and how often: the pool only asks what is left.
 pub(super) fn an_evictor_may_free_anything(under_test: &PoolUnderTest<'_>) {
     under_test.guarded("an evictor that frees", |pool| {
         if !reclaims(&**pool) {
@@ -274,7 +271,7 @@ pub(super) fn an_evictor_may_free_anything(under_test: &PoolUnderTest<'_>) {
             Ok(Eviction::Free)
         }));
         agreed(on.check_all(10));
-        // The victim, and then says that it did not: what is gone is gone.
+        // The victim, although the evictor refuses.
         let answer = pool.reclaim(1, &mut |victim| {
             accepted(on.free(victim));
             Err(NotEvicted)
@@ -304,7 +301,7 @@ pub(super) fn an_object_that_is_read_can_be_evicted(under_test: &PoolUnderTest<'
             let answer = on.during_read(read, &mut |on| {
                 accepted(on.reclaim(1, &mut |_, _| Ok(Eviction::Free)));
                 on.misuse(read)?;
-                // The open bytes must not be given to another object.
+                // The open bytes must not go to another object.
                 for key in 0..100 {
                     accepted(on.store(&contents(key, len)));
                 }
@@ -320,7 +317,7 @@ pub(super) fn an_object_that_is_read_can_be_evicted(under_test: &PoolUnderTest<'
     });
 }
 
-/// Of all frees and evictions of an object exactly one succeeds, and an object that no thread freed is there.
+/// Exactly one free or eviction of an object succeeds; an unfreed object stays.
 pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(under_test: &PoolUnderTest<'_>) {
     under_test.guarded("reclaim beside frees and stores", |pool| {
         if !reclaims(&**pool) {
@@ -354,7 +351,7 @@ pub(super) fn reclaim_beside_frees_and_stores_loses_nothing(under_test: &PoolUnd
                                 free(&shared[*at]);
                                 Ok(())
                             }
-                            // Of the thread that stores; it frees them itself.
+                            // The storing thread's; it frees them itself.
                             None => {
                                 strangers.lock().expect("no thread panics").push(victim);
                                 Err(NotEvicted)

@@ -1,4 +1,4 @@
-//! Which lengths a pool takes, and that each is kept to the byte.
+//! Valid lengths, each kept to the byte.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! The suite itself under test: the reference pool passes every check, and each mutant fails the check that is about it.
+//! The reference pool passes every check; each mutant fails its own.
 
 use std::{panic, time::Duration};
 
@@ -11,7 +11,6 @@ mod reference_pool {
     crate::conformance!(|limit| Box::new(MapPool::new(limit)));
 }
 
-/// Whether the check panics on a pool with this mutant.
 fn fails(name: &str, mutant: Mutant) -> bool {
     let check = CHECKS
         .iter()
@@ -19,7 +18,7 @@ fn fails(name: &str, mutant: Mutant) -> bool {
         .unwrap_or_else(|| panic!("no check is called {name}"));
     let outcome = panic::catch_unwind(|| {
         let make = |limit| -> Box<dyn Pool> { Box::new(MapPool::mutant(limit, mutant)) };
-        // Only a real deadlock comes near this; the checks used here take milliseconds.
+        // Only a deadlock lasts this long; these checks take milliseconds.
         let expect = Expectations {
             limit_bytes: 4 << 20,
             deadlock_after: Duration::from_secs(5),
@@ -39,7 +38,7 @@ macro_rules! mutants {
             }
         })*
 
-        /// A mutant that no check is about would be a rule that no check is about.
+        /// Otherwise some rule has no check.
         #[test]
         fn every_mutant_has_its_check() {
             let covered = [$(Mutant::$mutant),*];

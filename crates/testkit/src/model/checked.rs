@@ -1,7 +1,5 @@
-//! A real pool driven beside the model.
-//!
-//! Each method performs one operation on both, compares the answers, and checks the pool's state to the [`Depth`]. The
-//! outer `Result` is agreement; the inner one is the pool's answer, because `OutOfMemory` and the like may be right.
+//! A real pool driven beside the model: each method performs one operation on both and compares. The outer `Result`
+//! is agreement, the inner one the pool's answer.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -12,20 +10,18 @@ use pagefold_pool::{
 
 use super::{Mismatch, Model, agree};
 
-/// How much is checked after each operation, beside the operation's own result.
+/// Checks after each operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
-    /// Nothing more.
+    /// None.
     Result,
-    /// `stats()` against the model and the limit.
+    /// `stats()` against model and limit.
     Stats,
-    /// That, and `validate()`.
+    /// Also `validate()`.
     Validate,
 }
 
-/// A pool and the model of what it should hold.
-///
-/// Use the pool through this alone, or the model misses operations.
+/// A pool and its model.
 ///
 /// # Examples
 /// ```
@@ -44,11 +40,9 @@ pub struct Checked<'p> {
     pub(super) model: Model,
     depth: Depth,
     pub(super) open_reads: u32,
-    /// Bytes of objects that were freed or overwritten while a read was open, since `stats()` was last exact. A pool
-    /// may count them longer than that read lasts: if another read of the same span begins before the pool drains its
-    /// deferred frees, they stay deferred.
+    /// Bytes freed or overwritten during a read since `stats()` was last exact. Another read of the same span may
+    /// keep them longer.
     lingering: Cell<u64>,
-    /// Bytes of contiguous ranges that are alive.
     pub(super) contiguous: u64,
     faults: Option<Arc<FaultPlan>>,
 }
@@ -67,7 +61,7 @@ impl<'p> Checked<'p> {
         }
     }
 
-    /// Lets operations steer the faults of the pool's source.
+    /// Lets operations steer the source's faults.
     pub fn faulty(self, faults: Arc<FaultPlan>) -> Self {
         Self { faults: Some(faults), ..self }
     }
@@ -88,15 +82,15 @@ impl<'p> Checked<'p> {
         self.open_reads > 0
     }
 
-    /// What the pool should hold.
+    /// The model.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// Stores bytes, in one of the two ways, by their number.
+    /// Stores bytes; their number selects the method.
     ///
     /// # Errors
-    /// [`Mismatch`], as for all methods here.
+    /// [`Mismatch`].
     pub fn store(&mut self, bytes: &[u8]) -> Result<Result<Handle, AllocError>, Mismatch> {
         let answer = match bytes.len() % 2 {
             0 => self.pool.store(bytes),
@@ -105,7 +99,7 @@ impl<'p> Checked<'p> {
         self.made(answer, bytes)
     }
 
-    /// Makes an object of zeros.
+    /// Allocates zeros.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -159,7 +153,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Frees an object. A handle that is not alive in the model must be refused.
+    /// Frees an object; a dead handle must be refused.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -172,7 +166,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Asks for the length.
+    /// Compares the length.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -185,7 +179,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Replaces the bytes; a wrong length must be refused.
+    /// Replaces the bytes.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -229,7 +223,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Reads in place and compares every byte.
+    /// Reads and compares every byte.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -242,7 +236,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// As [`read`](Self::read), by `try_read`; in a pool used by one thread it must not answer `WouldBlock`.
+    /// As [`read`](Self::read); one thread alone must not meet `WouldBlock`.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -265,7 +259,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Reads into a buffer of this capacity; when that is too short, the buffer must stay as it was.
+    /// Reads into a buffer; a short one must stay unchanged.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -314,7 +308,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Performs `inside` while the object is being read, and checks that the open read's bytes do not change.
+    /// Performs `inside` during a read.
     ///
     /// # Errors
     /// [`Mismatch`], also from `inside`.
@@ -345,7 +339,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Uses a handle that is not alive in the model in every way; each must be refused and change nothing.
+    /// Uses a dead handle in every way.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -361,7 +355,7 @@ impl<'p> Checked<'p> {
         Ok(())
     }
 
-    /// Compares the pool's accounts with the model and the limit, and returns them.
+    /// Compares and returns the accounts.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -373,7 +367,7 @@ impl<'p> Checked<'p> {
             "stats() counts {} objects; there are {objects}",
             stats.objects
         );
-        // With no read open `stats()` drains every deferred free first.
+        // With no read open `stats()` drains deferred frees.
         if self.open_reads == 0 {
             self.lingering.set(0);
         }
@@ -409,15 +403,15 @@ impl<'p> Checked<'p> {
         Ok(stats)
     }
 
-    /// Walks the pool's own invariants.
+    /// Checks the pool's own invariants.
     ///
     /// # Errors
-    /// [`Mismatch`] with the violation.
+    /// [`Mismatch`].
     pub fn validate(&self) -> Result<(), Mismatch> {
         self.pool.validate().map_err(|violation| Mismatch(format!("validate(): {violation}")))
     }
 
-    /// Compares everything: every byte of every object, up to `dead_sample` dead handles, the accounts, the invariants.
+    /// Compares everything, and up to `dead_sample` dead handles.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -432,7 +426,7 @@ impl<'p> Checked<'p> {
         self.validate()
     }
 
-    /// Compares every byte of every object.
+    /// Compares every byte.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -455,7 +449,6 @@ impl<'p> Checked<'p> {
         Ok(())
     }
 
-    /// Notes that the pool may have to keep these bytes for an open reader.
     fn linger(&mut self, handle: Handle) {
         if self.open_reads > 0 {
             let len = self.model.get(handle).map_or(0, |bytes| bytes.len() as u64);
@@ -473,7 +466,7 @@ impl<'p> Checked<'p> {
         Ok(())
     }
 
-    /// A live handle must be accepted. A dead one must be refused as stale, and any other must be refused.
+    /// A dead handle must be stale, an unknown one refused.
     pub(super) fn compare_liveness(
         &self,
         what: &str,
@@ -503,7 +496,7 @@ impl<'p> Checked<'p> {
     }
 }
 
-/// What a read closure saw: it may not return early, so it takes notes.
+/// What a read closure saw.
 #[derive(Debug, Default)]
 struct Seen {
     calls: u32,

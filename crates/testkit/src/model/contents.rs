@@ -1,16 +1,15 @@
-//! What a pool should hold, kept as plainly as possible, and how a disagreement is said.
+//! A pool's model contents, and their mismatches.
 
 use std::collections::{HashMap, HashSet};
 
 use pagefold_pool::Handle;
 use thiserror::Error;
 
-/// The pool did something that the contract does not allow, as a sentence.
+/// A breach of the contract, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Mismatch(pub String);
 
-/// `Err(Mismatch(..))` with a formatted text, unless the condition holds.
 macro_rules! agree {
     ($condition:expr, $($text:tt)+) => {
         if !$condition {
@@ -20,11 +19,11 @@ macro_rules! agree {
 }
 pub(crate) use agree;
 
-/// What a pool should hold.
+/// A pool's expected contents.
 ///
 /// # Invariants
-/// - Each handle ever given out is in exactly one of `objects` and `dead`.
-/// - `places[h]` is the index of `h` in `objects`; `payload` is the sum of their lengths.
+/// - `objects` and `dead` partition all handles given out.
+/// - `places[h]` is the index of `h` in `objects`; `payload` sums their lengths.
 #[derive(Debug, Default)]
 pub struct Model {
     pub(super) objects: Vec<(Handle, Vec<u8>)>,
@@ -40,33 +39,33 @@ impl Model {
         &self.objects
     }
 
-    /// Handles of freed objects, in the order of their deaths.
+    /// Handles of freed objects, oldest death first.
     pub fn dead(&self) -> &[Handle] {
         &self.dead
     }
 
-    /// Sum of the lengths of live objects.
+    /// Bytes of live objects.
     pub fn payload_bytes(&self) -> u64 {
         self.payload
     }
 
-    /// The bytes of a live object.
+    /// A live object's bytes.
     pub fn get(&self, handle: Handle) -> Option<&[u8]> {
         self.places.get(&handle).map(|&place| self.objects[place].1.as_slice())
     }
 
-    /// Some live object, chosen by a number; `None` if there is none.
+    /// The live object a number selects.
     pub fn pick(&self, number: u64) -> Option<Handle> {
         pick(number, self.objects.len()).map(|at| self.objects[at].0)
     }
 
-    /// Some dead handle, chosen by a number; `None` if there is none.
+    /// The dead handle a number selects.
     pub fn pick_dead(&self, number: u64) -> Option<Handle> {
         pick(number, self.dead.len()).map(|at| self.dead[at])
     }
 
     /// # Errors
-    /// If this handle was given out before: a handle names one object, ever.
+    /// A handle given out before.
     pub(super) fn insert(&mut self, handle: Handle, bytes: Vec<u8>) -> Result<(), Mismatch> {
         agree!(
             !self.places.contains_key(&handle),
@@ -82,14 +81,12 @@ impl Model {
         Ok(())
     }
 
-    /// Replaces the bytes of a live object by as many others.
     pub(super) fn replace(&mut self, handle: Handle, bytes: &[u8]) {
         if let Some(&place) = self.places.get(&handle) {
             self.objects[place].1.copy_from_slice(bytes);
         }
     }
 
-    /// Moves a handle from the live to the dead.
     pub(super) fn remove(&mut self, handle: Handle) {
         let Some(place) = self.places.remove(&handle) else { return };
         let (_, bytes) = self.objects.swap_remove(place);

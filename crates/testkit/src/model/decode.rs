@@ -1,14 +1,10 @@
-//! Operations out of arbitrary bytes: what a fuzzer's input means.
-//!
-//! A byte says which operation, and those after it its arguments, in fixed widths. Whatever the bytes are they are some
-//! sequence of operations; it ends with them, and what is missing in its last one is 0. So small changes of the input
-//! are small changes of the sequence.
+//! Decodes a fuzzer's bytes: one selects the operation, arguments of fixed width follow, missing bytes are 0. Small
+//! changes of the input change little.
 
 use std::num::NonZeroU64;
 
 use super::Op;
 
-/// The bytes that are left.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -22,7 +18,7 @@ impl Bytes<'_> {
         u16::from_le_bytes([self.byte(), self.byte()])
     }
 
-    /// Up to 64 KiB and a little more; short ones have a form of their own, because most objects are short.
+    /// Up to 64 KiB and a little more, mostly short.
     fn len(&mut self) -> usize {
         match self.byte() {
             short @ 0..128 => usize::from(short) * 16,
@@ -36,7 +32,7 @@ impl Bytes<'_> {
     }
 }
 
-/// An iterator over the operations in some bytes.
+/// The operations in some bytes.
 ///
 /// # Examples
 /// ```
@@ -50,14 +46,13 @@ pub fn operations(bytes: &[u8]) -> impl Iterator<Item = Op> {
     std::iter::from_fn(move || (!bytes.0.is_empty()).then(|| next(&mut bytes)))
 }
 
-/// A few, or as many as there are.
 fn count(byte: u8) -> u64 {
     if byte < 192 { 1 + u64::from(byte % 8) } else { u64::MAX }
 }
 
 fn next(bytes: &mut Bytes<'_>) -> Op {
     match bytes.byte() % 32 {
-        // Often enough that pools fill up.
+        // Often, so that pools fill up.
         0..=5 => Op::Store { len: bytes.len(), key: bytes.number() },
         6 => Op::Alloc { len: bytes.len() },
         7 => Op::Free { object: bytes.number() },

@@ -1,14 +1,6 @@
-//! The naive model of a pool: a map from handle to bytes, and the handles that are dead.
+//! The naive model of a pool: a map from handle to bytes, and the dead handles.
 //!
-//! | part | holds |
-//! |---|---|
-//! | [`Model`] | what a pool should contain, kept as plainly as possible |
-//! | [`Checked`] | drives a real pool beside a model and compares every result and every byte |
-//! | [`Op`] | an operation as data, for property tests, fuzzing and replay |
-//! | [`operations`] | the operations that a fuzzer's bytes mean |
-//!
-//! Unit, property, stress and conformance tests share these, so "correct" means the same in all of them. A
-//! disagreement is a [`Mismatch`], a value and not a panic: a stress run wants to print its seed first.
+//! A disagreement is a [`Mismatch`], not a panic: a stress run first prints its seed.
 
 mod checked;
 pub(crate) mod contents;

@@ -1,4 +1,4 @@
-//! [`Checked`] for what moves frames: migration, contiguous ranges, eviction.
+//! [`Checked`] for migration, contiguous ranges and eviction.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -10,18 +10,18 @@ use pagefold_pool::{
 use super::{Checked, Mismatch, agree};
 use crate::{corpus::PAGE_BYTES, pattern::Pattern};
 
-/// What an evictor does with a victim.
+/// An evictor's action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eviction {
-    /// Frees it.
+    /// Frees the victim.
     Free,
-    /// Says that it cannot.
+    /// Refuses.
     Refuse,
-    /// Panics, which the pool must survive; nothing is printed.
+    /// Panics silently.
     Panic,
 }
 
-/// What a planned panic carries, so that no other is taken for it.
+/// The payload of a planned panic.
 struct Planned;
 
 /// A contiguous range filled with a pattern.
@@ -31,18 +31,17 @@ pub struct HeldRange<'p> {
 }
 
 impl<'p> Checked<'p> {
-    /// Migrates the frames of an object; nothing but the statistics of moving may change.
+    /// Migrates an object's frames; only statistics of moving may change.
     ///
     /// # Errors
-    /// [`Mismatch`]. Whether an object that is being read had to be busy is the caller's to compare: since the read
-    /// began it may have been written elsewhere.
+    /// [`Mismatch`]. The caller checks refusals for open reads: a write may have moved the object.
     pub fn migrate(&mut self, handle: Handle) -> Result<Result<usize, MigrateError>, Mismatch> {
         let before = self.pool.stats();
         let answer = self.pool.migrate(handle);
         let after = self.pool.stats();
         let refused = match answer {
             Err(MigrateError::Handle(error)) => Some(error),
-            // It does not even look at the handle.
+            // The pool ignores the handle.
             Err(MigrateError::Unsupported) => return Ok(answer),
             _ => None,
         };
@@ -54,7 +53,7 @@ impl<'p> Checked<'p> {
             "migrate of {handle:?} gave {answer:?}, and {copied:?} bytes were copied"
         );
         match answer {
-            // An object in several frames may be moved in part.
+            // An object in several frames may move in part.
             Ok(bytes) => {
                 agree!(bytes > 0, "migrate of {handle:?} moved nothing and says that it did");
             }
@@ -82,8 +81,7 @@ impl<'p> Checked<'p> {
         Ok(answer)
     }
 
-    /// Allocates a contiguous range, checks that it is what was asked for, fills it with a pattern, does `inside`, checks the pattern
-    /// and drops the range.
+    /// Allocates, fills, checks and drops a range, with `inside` before the check.
     ///
     /// # Errors
     /// [`Mismatch`], also from `inside`.
@@ -103,7 +101,7 @@ impl<'p> Checked<'p> {
         Ok(Ok(()))
     }
 
-    /// Allocates a contiguous range, checks that it is what was asked for, and fills it with a pattern.
+    /// Allocates and fills a range.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -134,7 +132,7 @@ impl<'p> Checked<'p> {
         Ok(Ok(HeldRange { range, pattern }))
     }
 
-    /// Checks the pattern of a contiguous range, and gives it back.
+    /// Checks and drops a range.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -166,7 +164,7 @@ impl<'p> Checked<'p> {
             ContiguousError::OutOfMemory { frames: said, limit } => {
                 (*said, *limit) == (frames, limit_now / PAGE_BYTES)
             }
-            // Contiguous ranges, open reads, and pages that the packing pins.
+            // Contiguous ranges, open reads, and pinned pages.
             ContiguousError::Blocked { frames: said, blockers } => {
                 *said == frames && !blockers.is_empty()
             }
@@ -182,10 +180,10 @@ impl<'p> Checked<'p> {
         Ok(())
     }
 
-    /// Reclaims; `decide` says what becomes of each victim, and may use the pool through the model.
+    /// Reclaims; `decide` chooses each victim's fate and may use the pool.
     ///
     /// # Errors
-    /// [`Mismatch`], also from `decide`, and for [`Eviction::Panic`], which leaves no answer.
+    /// [`Mismatch`], also from `decide` and for [`Eviction::Panic`].
     pub fn reclaim(
         &mut self,
         retries: u32,
@@ -216,7 +214,7 @@ impl<'p> Checked<'p> {
                 .inspect_err(|mismatch| outcome = Err(mismatch.clone()));
             match eviction {
                 Ok(Eviction::Free) => Ok(()),
-                // Without the hook that prints it: it is not news.
+                // Without the hook that prints it.
                 Ok(Eviction::Panic) => panic::resume_unwind(Box::new(Planned)),
                 _ => {
                     refused += 1;
@@ -253,7 +251,7 @@ impl<'p> Checked<'p> {
         victim: Handle,
         decide: &mut dyn FnMut(&mut Self, Handle) -> Result<Eviction, Mismatch>,
     ) -> Result<Eviction, Mismatch> {
-        // With one thread, only `decide` frees between the choice of a victim and the call with it.
+        // With one thread, only `decide` frees after a victim's choice.
         let known = self.model.get(victim).is_some() || self.model.buried.contains(&victim);
         agree!(known, "the victim {victim:?} was never given out");
         let eviction = decide(self, victim)?;
@@ -264,7 +262,6 @@ impl<'p> Checked<'p> {
     }
 }
 
-/// Length, alignment, zeros.
 fn check_range(range: &ContiguousRange<'_>, frames: usize, align: usize) -> Result<(), Mismatch> {
     let bytes = range.as_slice();
     agree!(

@@ -1,4 +1,4 @@
-//! An operation as data: what a property test generates, a fuzzer decodes and a replay repeats.
+//! An operation as data, for property tests, fuzzers and replay.
 
 use std::num::NonZeroU64;
 
@@ -9,48 +9,47 @@ use rand::{Rng, RngExt};
 use super::{Checked, Eviction, Mismatch, agree};
 use crate::{corpus::Lengths, pattern::Pattern};
 
-/// One operation. A number selects one of the live (or dead) objects when the operation is applied, so every sequence
-/// is meaningful, also when shrunk. Without such an object the operation does nothing. Contents follow from `key`.
+/// One operation. A number selects a live (or dead) object; without one the operation does nothing. Contents follow
+/// from `key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     missing_docs,
     reason = "the fields are the arguments of the pool's methods and the numbers explained above"
 )]
 pub enum Op {
-    /// Stores `len` bytes; any length, allowed or not.
+    /// Stores any length.
     Store { len: usize, key: u64 },
-    /// Makes `len` zeros; any length, allowed or not.
+    /// Allocates zeros of any length.
     Alloc { len: usize },
     /// Frees a live object.
     Free { object: u64 },
     /// Frees the newest object.
     FreeLast,
-    /// Replaces a live object's bytes.
+    /// Replaces an object's bytes.
     Write { object: u64, key: u64 },
-    /// Tries to write another length to a live object.
+    /// Writes another length.
     WriteLength { object: u64, len: usize },
     /// Reads in all ways.
     Read { object: u64, capacity: usize },
-    /// Inside a read of one object, frees another (or the same).
+    /// Frees an object during a read.
     FreeDuringRead { object: u64, victim: u64 },
-    /// Inside a read of one object, writes to another (or the same).
+    /// Writes an object during a read.
     WriteDuringRead { object: u64, target: u64, key: u64 },
-    /// Inside a read, stores, compacts and trims.
+    /// Stores, compacts and trims during a read.
     WorkDuringRead { object: u64, len: usize, key: u64 },
-    /// Migrates the frames of a live object.
+    /// Migrates a live object's frames.
     Migrate { object: u64 },
-    /// Inside a read of one object, migrates it, which must be refused, and another one.
+    /// Migrates a read object (refused) and another.
     MigrateDuringRead { object: u64, other: u64 },
-    /// Allocates a contiguous range, uses a live object meanwhile (if there is one), and drops the range.
+    /// Allocates a range, uses an object, drops the range.
     AllocContiguous { frames: usize, align: usize, object: u64 },
-    /// Inside a read, allocates a contiguous range and drops it.
+    /// Allocates and drops a range during a read.
     ContiguousDuringRead { object: u64, frames: usize },
-    /// Reclaims; a victim is refused if its bit of `refused` is set, counting from the first, and the evictor panics if
-    /// that of `panics` is.
+    /// Reclaims; bits, from the first victim, select refusals and panics.
     Reclaim { retries: u32, refused: u64, panics: u64 },
     /// Uses a dead handle in every way.
     Dead { object: u64 },
-    /// Uses an arbitrary word as a handle, unless it happens to name a live object.
+    /// Uses a word as a handle, unless live.
     Forged { word: NonZeroU64 },
     /// Compacts with this budget.
     Compact { budget: usize },
@@ -58,9 +57,9 @@ pub enum Op {
     Trim,
     /// Sets the limit.
     SetLimit { bytes: usize },
-    /// Refuses grants of memory from the k-th on, if the pool's source can.
+    /// Refuses grants from the k-th on, if possible.
     RefuseMemory { k: u64, count: u64 },
-    /// Finds the next descriptors isolated, if the pool's source can.
+    /// Finds descriptors isolated, if possible.
     RefuseIsolations { count: u64 },
     /// Stops refusing.
     Heal,
@@ -69,8 +68,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Any operation except [`SetLimit`](Self::SetLimit), with lengths up to `max_len`; makes more objects than it
-    /// frees.
+    /// Any operation except [`SetLimit`](Self::SetLimit); more stores than frees.
     pub fn random(rng: &mut impl Rng, max_len: usize) -> Self {
         let len = Lengths::Wide.sample(rng, max_len);
         let [object, other, key] = rng.random();
@@ -102,11 +100,11 @@ impl Op {
                 align: 1 << small(key, 7),
                 object,
             },
-            // Most of these no pool can have.
+            // Most are impossible.
             22 if other % 4 == 0 => {
                 Self::AllocContiguous { frames: small(object, 2), align: small(key, 9), object }
             }
-            // Rarely, because it empties whole frames and the pool is to fill up.
+            // Rarely: it empties frames.
             22 if other % 16 == 1 => Self::Reclaim {
                 retries: 1 + (key % 4) as u32,
                 refused: key & object & 0xff,
@@ -118,10 +116,10 @@ impl Op {
         }
     }
 
-    /// Performs the operation on a pool and its model.
+    /// Performs the operation.
     ///
     /// # Errors
-    /// [`Mismatch`] when they disagree.
+    /// [`Mismatch`].
     pub fn apply(&self, on: &mut Checked<'_>) -> Result<(), Mismatch> {
         match *self {
             Self::Store { len, key } => _ = on.store(&contents(key, len))?,
@@ -251,7 +249,6 @@ fn reclaim(on: &mut Checked<'_>, retries: u32, refused: u64, panics: u64) -> Res
     Ok(())
 }
 
-/// A number below `bound` that follows from another one.
 fn small(number: u64, bound: usize) -> usize {
     usize::try_from(number % bound as u64).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! The model against the reference pool and its broken variants: agreement where it is due, a mismatch where it is not.
+//! The model agrees with the reference pool and not with mutants.
 
 use rand::Rng;
 
@@ -44,7 +44,7 @@ fn any_bytes_are_operations_of_every_kind() {
     seed.rng(0).fill_bytes(&mut bytes);
     let ops: Vec<Op> = operations(&bytes).collect();
     let kinds: HashSet<_> = ops.iter().map(std::mem::discriminant).collect();
-    // Every one that there is: the compiler has no list of them.
+    // All operations.
     assert_eq!(kinds.len(), 24, "of {} operations", ops.len());
     for len in 0..50 {
         let ops = operations(&bytes[..len]).count();
@@ -85,7 +85,7 @@ fn what_a_read_kept_must_be_uncounted_once_no_read_is_open() {
         let mut store = || on.store(&[7; 100]).expect("agreed").expect("there is room");
         let (freed, read) = (store(), store());
         _ = on.during_read(freed, &mut |on| on.free(freed).map(|_| ()))?;
-        // The pool may have had no occasion yet, for all that the model knows.
+        // The pool may not yet have freed it.
         _ = on.during_read(read, &mut |on| on.stats().map(|_| ()))?;
         Ok::<bool, Mismatch>(on.stats().is_err())
     };

@@ -1,4 +1,4 @@
-//! [`Checked`] for the upkeep of a pool: compacting, trimming, changing the limit.
+//! [`Checked`] for compacting, trimming and changing the limit.
 
 use pagefold_pool::{CompactReport, LimitError, TrimReport};
 
@@ -40,7 +40,7 @@ impl Checked<'_> {
         Ok(report)
     }
 
-    /// Trims; the resident bytes may only fall.
+    /// Trims; resident bytes may only fall.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -54,7 +54,7 @@ impl Checked<'_> {
         Ok(report)
     }
 
-    /// Changes the limit; on an error the old one must be in force.
+    /// Changes the limit; after an error the old one stays.
     ///
     /// # Errors
     /// [`Mismatch`].
@@ -62,7 +62,7 @@ impl Checked<'_> {
         let before = self.pool.stats().limit_bytes;
         let answer = self.pool.set_limit(bytes);
         let after = self.pool.stats().limit_bytes;
-        // A pool may round a limit down to frames.
+        // A pool may round down to frames.
         let rounded = after <= bytes as u64 && bytes as u64 - after < PAGE_BYTES as u64;
         let in_force = if answer.is_ok() { rounded } else { after == before };
         agree!(

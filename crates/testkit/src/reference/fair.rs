@@ -1,14 +1,13 @@
-//! A lock that threads get in the order in which they came.
+//! A lock that threads get in the order of their requests.
 //!
-//! std's mutex lets a thread that unlocks and locks again pass those that sleep. In a pool with one lock for everything, whose
-//! compaction holds it long, a thread that compacts in a loop so keeps all other threads out for minutes.
+//! With std's mutex, a thread that compacts in a loop can keep all others out for minutes.
 
 use std::{
     ops::{Deref, DerefMut},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-/// Never poisoned: what a panic leaves half changed is the business of the test that panics.
+/// Never poisoned.
 #[derive(Debug, Default)]
 pub(super) struct FairMutex<T> {
     turns: Mutex<Turns>,
@@ -16,7 +15,7 @@ pub(super) struct FairMutex<T> {
     value: Mutex<T>,
 }
 
-/// Tickets: a thread takes the next one and waits until it is served.
+/// A thread takes the next ticket and waits its turn.
 #[derive(Debug, Default)]
 struct Turns {
     next: u64,
@@ -26,7 +25,7 @@ struct Turns {
 #[derive(Debug)]
 pub(super) struct FairGuard<'a, T> {
     lock: &'a FairMutex<T>,
-    /// Taken out when the guard is dropped, before the next thread's turn.
+    /// Dropped before the next thread's turn.
     value: Option<MutexGuard<'a, T>>,
 }
 
@@ -35,7 +34,6 @@ impl<T> FairMutex<T> {
         Self { turns: Mutex::default(), changed: Condvar::new(), value: Mutex::new(value) }
     }
 
-    /// Waits for the threads that came before.
     pub(super) fn lock(&self) -> FairGuard<'_, T> {
         let mut turns = self.turns();
         let ticket = turns.next;

@@ -1,8 +1,5 @@
-//! A small, slow, obvious pool: a locked table of reference-counted byte strings.
-//!
-//! It is the conformance suite's own self-test. [`MapPool::new`] passes every check; [`MapPool::mutant`] breaks one
-//! rule of the contract, and the suite must say so. Readers hold a reference to the bytes and not the lock, so every
-//! method may be called from inside a read. Bytes that only a reader still holds are not counted against the limit.
+//! A small, slow, obvious pool: a locked table of reference-counted byte strings. Readers do not lock; bytes kept
+//! only by readers do not count against the limit.
 
 mod fair;
 mod moving;
@@ -32,11 +29,9 @@ use self::{
 
 pub use mutant::Mutant;
 
-/// Bytes of metadata that each entry of the table counts as.
 const ENTRY_BYTES: usize = 32;
-/// The longest object.
 const MAX_LEN: usize = 64 << 10;
-/// The least limit: a span and some entries.
+/// A span and some entries.
 const MIN_LIMIT: usize = SPAN_BYTES + FRAME_BYTES;
 
 /// The reference pool.
@@ -54,7 +49,7 @@ const MIN_LIMIT: usize = SPAN_BYTES + FRAME_BYTES;
 #[derive(Debug)]
 pub struct MapPool {
     state: FairMutex<State>,
-    /// Where contiguous ranges come from, and nothing else.
+    /// Memory of contiguous ranges only.
     arena: Arena,
     id: PoolId,
     mutant: Option<Mutant>,
@@ -70,7 +65,6 @@ struct State {
     payload: u64,
     moved: u64,
     migration: MigrationStats,
-    /// The most bytes that were ever in ranges at the same time.
     contiguous_max: usize,
 }
 
@@ -87,7 +81,6 @@ struct Object {
 }
 
 impl State {
-    /// Without contiguous ranges.
     fn resident(&self) -> usize {
         self.spans.frame_bytes + self.spans.idle_bytes + self.entries.len() * ENTRY_BYTES
     }
@@ -99,12 +92,12 @@ impl State {
 }
 
 impl MapPool {
-    /// An empty pool that keeps the contract.
+    /// An empty correct pool.
     pub fn new(limit: usize) -> Self {
         Self::build(limit, None)
     }
 
-    /// An empty pool that breaks one rule of it.
+    /// An empty pool with one defect.
     pub fn mutant(limit: usize, mutant: Mutant) -> Self {
         Self::build(limit, Some(mutant))
     }
@@ -125,7 +118,6 @@ impl MapPool {
         self.id.handle(u64::from(index) | u64::from(generation) << 32)
     }
 
-    /// The limit on everything but contiguous ranges.
     fn limit_beside_ranges(&self, state: &State) -> usize {
         let uncounted = self.has(Mutant::RangeBeyondLimit) || self.has(Mutant::RangeUncounted);
         state.limit.saturating_sub(if uncounted { 0 } else { self.contiguous() })

@@ -1,7 +1,5 @@
-//! The reference pool's eviction, migration and contiguous ranges.
-//!
-//! Nothing really moves: migration and contiguous ranges only keep the books, and a contiguous range comes out of a small arena
-//! beside the table, which is there for nothing else. Reclaim is as real as the make-believe spans are.
+//! The reference pool's eviction, migration and contiguous ranges. Migration only keeps accounts; ranges come from a
+//! small arena.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -16,11 +14,11 @@ use super::{
     spoil,
 };
 
-/// A span under reclaim; dropping it ends that, also when `evict` panics.
+/// Dropping it ends the reclaim, also when `evict` panics.
 struct Reclaiming<'a> {
     pool: &'a MapPool,
     span: SpanId,
-    /// Of the span, as it was when this began: it may be gone before the evictor is called.
+    /// The span may be gone before the evictor runs.
     frames: usize,
     over: bool,
 }
@@ -57,7 +55,7 @@ impl MapPool {
         if self.has(Mutant::MigrationRevives) {
             let generation = state.entries[index].generation;
             drop(state);
-            // So long that a free falls into it, however busy the machine is.
+            // Long enough for a free to fall into it.
             thread::sleep(Duration::from_micros(500));
             state = self.lock();
             let entry = &mut state.entries[index];
@@ -112,7 +110,6 @@ impl MapPool {
         Err(if forgotten { ReclaimError::NothingToReclaim } else { ReclaimError::Again { tried } })
     }
 
-    /// The next span, and the handles of what is in it.
     fn begin_reclaim(&self) -> Option<(Reclaiming<'_>, Vec<Handle>)> {
         let mut state = self.lock();
         let span = state.spans.begin_reclaim(self.has(Mutant::ReclaimNewest))?;
@@ -195,7 +192,6 @@ impl MapPool {
         Ok(range)
     }
 
-    /// Bytes of the ranges that are in use now.
     pub(super) fn contiguous(&self) -> usize {
         self.arena.stats().contiguous * FRAME_BYTES
     }

@@ -1,102 +1,102 @@
-//! Deliberate defects of the reference pool, each to show that a test notices.
+//! Deliberate defects of the reference pool.
 
-/// One deliberate defect.
+/// One defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mutant {
-    /// Freeing a freed object succeeds.
+    /// A double free succeeds.
     DoubleFreeAccepted,
-    /// Two frees of one object that race may both succeed.
+    /// Two racing frees may both succeed.
     RacyFree,
-    /// The generation of a handle is not compared, so an old handle reads the new object.
+    /// Generations are not compared.
     StaleRead,
-    /// A generation that wraps is used again.
+    /// A wrapped generation is used again.
     GenerationWraps,
-    /// Handles of other pools are looked up here.
+    /// Foreign handles are accepted.
     ForeignAccepted,
-    /// A handle that was never given out panics.
+    /// A forged handle panics.
     ForgedPanics,
-    /// Objects longer than a frame lose their last byte.
+    /// Objects longer than a frame lose a byte.
     ShortCopy,
-    /// A fresh object is not all zeros.
+    /// A fresh object is not zero.
     DirtyAlloc,
-    /// A write to an object that is being read has no effect.
+    /// A write during a read is lost.
     WriteIgnored,
-    /// A write makes its two halves visible one after the other.
+    /// A write becomes visible in two halves.
     TornWrite,
     /// A write may change the length.
     WriteLengthUnchecked,
-    /// A closure runs while the pool is locked.
+    /// Closures run while the pool is locked.
     LockedRead,
-    /// One span more than the limit is handed out.
+    /// The limit is exceeded by a span.
     LimitExceeded,
-    /// Running out of memory spoils another object.
+    /// `OutOfMemory` spoils another object.
     OutOfMemorySpoils,
-    /// A maximum that is off by one.
+    /// The maximum is off by one.
     MaximumOffByOne,
-    /// A smaller limit is accepted although more is in use.
+    /// A limit below use is accepted.
     LimitNotChecked,
-    /// Payload bytes are not subtracted when an object is freed.
+    /// Freed payload stays counted.
     PayloadLeaks,
     /// Empty spans stay allocated.
     FramesLeak,
-    /// `trim` gives nothing back.
+    /// `trim` returns nothing.
     TrimsNothing,
-    /// Compaction spoils one byte of what it moves.
+    /// Compaction spoils a byte.
     CompactionSpoils,
     /// Compaction ignores the budget.
     BudgetIgnored,
-    /// Compaction that stopped at its budget reports that it is complete.
+    /// Compaction at its budget claims completeness.
     MoreForgotten,
-    /// An object moves while it is read.
+    /// Objects move while read.
     MigratesHeld,
-    /// Migration of a freed object succeeds.
+    /// Migrating a freed object succeeds.
     MigratesStale,
-    /// Migration spoils one byte of what it moves.
+    /// Migration spoils a byte.
     MigrationSpoils,
-    /// An object freed during its migration becomes live again.
+    /// An object freed during migration revives.
     MigrationRevives,
-    /// Migration counts as filling and changes the order of use.
+    /// Migration changes the order of use.
     MigrationMoves,
-    /// Migration copies more than it reports.
+    /// Migration under-reports its copies.
     MigrationMiscounted,
-    /// Compaction reports bytes of moved frames that the accounts do not know.
+    /// Compaction reports moves missing in the accounts.
     CompactionMiscounted,
     /// A range of no frames gets one.
     NoFramesAccepted,
-    /// An alignment that is no power of two is rounded up.
+    /// A bad alignment is rounded up.
     MisalignedRange,
-    /// A contiguous range starts wherever there is room.
+    /// Ranges start unaligned.
     RangeUnaligned,
-    /// A contiguous range is not zero.
+    /// Ranges are not zero.
     RangeDirty,
     /// Allocating a range spoils an object.
     RangeSpoils,
-    /// A contiguous range is in no account.
+    /// Ranges are in no account.
     RangeUncounted,
-    /// The limit does not count contiguous ranges.
+    /// Ranges evade the limit.
     RangeBeyondLimit,
-    /// A contiguous range stays in the accounts when it is dropped.
+    /// Dropped ranges stay counted.
     RangeLeaks,
-    /// A reclaim with no retries still tries one span.
+    /// No retries still try one span.
     ZeroRetriesIgnored,
-    /// The pool is locked while it calls `evict`.
+    /// The pool is locked during `evict`.
     EvictLocked,
-    /// Reclaim frees an object that was not evicted.
+    /// Reclaim frees an unevicted object.
     EvictForced,
-    /// After a panic in `evict` the frame is left out for ever.
+    /// A panic in `evict` leaks the frame.
     EvictPanicLeaks,
-    /// `evict` is called with a handle that names nothing.
+    /// `evict` gets a forged handle.
     VictimNeverLived,
-    /// Reclaim takes what was filled last.
+    /// Reclaim takes the newest.
     ReclaimNewest,
-    /// After its last retry reclaim reports that it found no victim.
+    /// After the last retry reclaim reports no victim.
     AgainForgotten,
-    /// Reclaim reports a frame although it freed none.
+    /// Reclaim reports a frame it did not free.
     ReclaimBoasts,
 }
 
 impl Mutant {
-    /// All of them.
+    /// All defects.
     pub const ALL: [Self; 45] = [
         Self::DoubleFreeAccepted,
         Self::RacyFree,
@@ -145,7 +145,7 @@ impl Mutant {
         Self::ReclaimBoasts,
     ];
 
-    /// Whether random operations of one thread beside the model must show it.
+    /// Whether one thread's random operations must show it.
     pub fn shows_in_any_traffic(self) -> bool {
         matches!(
             self,

@@ -1,8 +1,7 @@
-//! The reference pool's imaginary frames: the span of each object, and their accounts.
+//! The reference pool's imaginary frames, without bytes.
 //!
-//! No bytes lie here. Without fragmentation the suite's checks of limits, trimming and compaction would test nothing,
-//! so the accounts imitate spans: four frames filled first fit, a run for each object above half a span, and empty
-//! spans idle until they are reused or trimmed.
+//! They imitate fragmentation: spans of four frames filled first fit, a run for each object above half a span, and
+//! idle empty spans.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +14,9 @@ pub(super) type SpanId = usize;
 struct Span {
     capacity: usize,
     used: usize,
-    /// When an object was last added, or reclaim gave up on it.
+    /// When an object was last added, or reclaim gave up.
     filled: u64,
-    /// A thread reclaims it: objects may leave, and none is added.
+    /// During reclaim no object is added.
     reclaimed: bool,
 }
 
@@ -39,7 +38,7 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// A place for an object, with at most `room` bytes of frames added to what is resident now.
+    /// At most `room` bytes of frames are added.
     pub(super) fn place(&mut self, len: usize, room: usize) -> Option<SpanId> {
         let single = len <= SPAN_BYTES / 2;
         if single && let Some(id) = self.first_fit(len, None) {
@@ -50,7 +49,7 @@ impl Spans {
         if capacity > room + self.idle_bytes {
             return None;
         }
-        // Idle frames are reused first, and given up if the limit has no room for both.
+        // Reuses idle frames, or drops them without room for both.
         self.idle_bytes -= capacity.min(self.idle_bytes);
         let id = self.next;
         self.next += 1;
@@ -60,7 +59,7 @@ impl Spans {
         Some(id)
     }
 
-    /// Takes an object out of its span; returns whether that emptied the span.
+    /// Returns whether that emptied the span.
     pub(super) fn remove(&mut self, id: SpanId, len: usize) -> bool {
         let Some(span) = self.spans.get_mut(&id) else { return false };
         span.used -= len;
@@ -80,20 +79,19 @@ impl Spans {
         shared.min_by_key(|(_, span)| span.used).map(|(id, _)| *id)
     }
 
-    /// Moves an object from its span to another that is at least as full; `None` if there is none with room.
+    /// To another span, at least as full; `None` without room.
     pub(super) fn relocate(&mut self, from: SpanId, len: usize) -> Option<(SpanId, bool)> {
         let to = self.first_fit(len, Some(from))?;
         self.grow(to, len);
         Some((to, self.remove(from, len)))
     }
 
-    /// How many different amounts of room there are.
     pub(super) fn lists_in_use(&self) -> usize {
         let rooms: BTreeSet<usize> = self.spans.values().map(|span| span.free()).collect();
         rooms.iter().filter(|room| **room > 0).count()
     }
 
-    /// A lower bound of what compaction could free: half of the spans that the holes would fill.
+    /// A lower bound: half of the spans that the holes would fill.
     pub(super) fn reclaimable_bytes(&self) -> usize {
         let free: usize = self
             .spans
@@ -124,7 +122,7 @@ impl Spans {
         }
     }
 
-    /// The span that was filled longest ago (or last, if `newest`), which from now on is being reclaimed.
+    /// The span filled longest ago (last, if `newest`).
     pub(super) fn begin_reclaim(&mut self, newest: bool) -> Option<SpanId> {
         let free = self.spans.iter_mut().filter(|(_, span)| !span.reclaimed);
         let (id, span) = if newest {
@@ -136,7 +134,7 @@ impl Spans {
         Some(*id)
     }
 
-    /// Ends that; `true` if the span is gone, and otherwise it counts as just filled.
+    /// `true` if the span is gone; otherwise it counts as just filled.
     pub(super) fn end_reclaim(&mut self, id: SpanId) -> bool {
         let Some(span) = self.spans.get_mut(&id) else { return true };
         self.now += 1;

@@ -1,4 +1,4 @@
-//! Steps by chance: the cycle of a torture run, from a seed and the state of the pool.
+//! Generates a torture cycle's steps from a seed and the pool's state.
 
 use crate::faulty::Chance;
 use pagefold_pool::Pool;
@@ -12,22 +12,16 @@ use crate::{
     trace::{STEPS_MAX, Step},
 };
 
-/// Steps of one churn phase.
 const CHURN_STEPS: u64 = 20_000;
-/// Refusals in a row after which the pool is called full.
+/// Consecutive refusals that mean "full".
 const FULL_AFTER: u32 = 8;
-/// Compactions in one cycle at most.
 const COMPACTIONS_MAX: u64 = 2_000;
-/// A round that has as many steps ends with its cycle; one that has four times as many ends at once.
+/// A longer round ends with its cycle; one four times as long, at once.
 const ROUND_STEPS: usize = 300_000;
-/// Reads within reads within reads.
 const DEPTH_MAX: usize = 3;
-/// Ranges held at the same time.
 const RANGES_MAX: usize = 4;
-/// The limit's part that one range may take.
 const RANGE_PART: usize = 64;
 
-/// Where in its cycle a round is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Fill { refused: u32 },
@@ -52,7 +46,7 @@ pub(super) struct Generator {
     cycle: usize,
     next_object: u32,
     next_range: u32,
-    /// The objects that are being read, and the steps that still belong to each.
+    /// Objects being read, and their steps left.
     inside: Vec<(u32, u32)>,
 }
 
@@ -89,7 +83,7 @@ impl Generator {
         self.plan.mix.has(operation) && self.support.has(operation)
     }
 
-    /// The step that the phase asks for; `None` where it is over.
+    /// `None` when the phase is over.
     fn of_phase(&mut self, state: &State) -> Option<Step> {
         match &mut self.phase {
             Phase::Fill { refused } => {
@@ -127,7 +121,7 @@ impl Generator {
             Phase::Compact { left } if *left > 0 => {
                 *left -= 1;
                 let first = *left + 1 == COMPACTIONS_MAX * 5;
-                // One in five compacts; the others go on meanwhile.
+                // One in five compacts.
                 if !left.is_multiple_of(5) {
                     return Some(self.any(state));
                 }
@@ -139,7 +133,6 @@ impl Generator {
         }
     }
 
-    /// What comes after the present phase.
     fn advance(&mut self, state: &State) {
         let when = |wanted: bool, amount: u64| if wanted { amount } else { 0 };
         self.phase = match self.phase {
@@ -167,18 +160,16 @@ impl Generator {
         };
     }
 
-    /// Whether the round has as many steps as it may have.
     fn is_over(&self, state: &State) -> bool {
         let most = if self.single { STEPS_MAX } else { ROUND_STEPS * 4 };
         state.steps >= most
     }
 
-    /// One step of the mix.
     fn any(&mut self, state: &State) -> Step {
         let ticket = self.rng.random_range(0..self.plan.mix.sum());
         let operation = self.plan.mix.pick(ticket);
         let object = match self.inside.last() {
-            // Rather to the object that is being read.
+            // Prefers the object being read.
             Some((held, _)) if self.rng.random() => Some(*held),
             _ => self.pick(&state.live),
         };

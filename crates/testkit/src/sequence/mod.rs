@@ -1,13 +1,7 @@
-//! Torture by one thread beside the model, as a sequence of [`Step`]s that can be recorded, replayed and shortened.
+//! Torture by one thread beside the model, as [`Step`]s.
 //!
-//! # Course
-//! Each round of a run begins with a fresh pool and goes in cycles: fill to the limit, churn, free most, compact, churn
-//! below lower limits, compare everything. It ends with everything freed and nothing left. So the steps of the round
-//! reproduce a failure: [`Failed`] has them as a [`Trace`], [`replay`] repeats them on any pool, and [`shrink`] finds a
-//! few of them that still fail.
-//!
-//! A step says which victims of reclaim are refused. Refused frames and isolations follow from the seed and the number
-//! of the request, so the same steps meet the same refusals.
+//! A round begins with a fresh pool and ends with everything freed, so its steps reproduce a failure: [`Failed`] has
+//! the [`Trace`], [`replay`] repeats it, [`shrink`] shortens it.
 
 mod generator;
 mod player;
@@ -35,45 +29,44 @@ use self::{
 
 pub use shrink::shrink;
 
-/// Makes the pool of a round. Faults of frames come from the plan: build it on a
-/// [`FaultySource`](crate::faulty::FaultySource) with it, or leave it alone.
+/// Makes a round's pool, for faults of frames on a [`FaultySource`](crate::faulty::FaultySource) with the plan.
 pub type Build<'a> = dyn Fn(&Arc<FaultPlan>) -> Box<dyn Pool> + 'a;
 
-/// How long a run is.
+/// A run's length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounds {
-    /// One round of at most [`STEPS_MAX`](crate::trace::STEPS_MAX) steps, whose trace is kept.
+    /// One round of at most [`STEPS_MAX`](crate::trace::STEPS_MAX) steps.
     One,
     /// Until the plan or the watch ends it.
     Many,
 }
 
-/// A failure with the trace that reproduces it.
+/// A failure and its trace.
 #[derive(Debug, Clone)]
 pub struct Failed {
-    /// What the pool did wrong.
+    /// The failure.
     pub failure: Failure,
-    /// Its number among the operations of all rounds, from 1: a run of as many meets it again.
+    /// Its operation, counted over all rounds from 1.
     pub ops: u64,
-    /// The steps of its round; the last one failed, or the checks after it.
+    /// Its round's steps up to the failure.
     pub trace: Trace,
 }
 
-/// What a run left.
+/// A successful run.
 #[derive(Debug, Clone)]
 pub struct Done {
-    /// What was done.
+    /// Its summary.
     pub summary: Summary,
-    /// Steps without effect, because their object was refused or is gone: many in a trace of another allocator.
+    /// Steps skipped because their object does not exist.
     pub skipped: u64,
-    /// The steps of the last round.
+    /// The last round's steps.
     pub trace: Trace,
 }
 
 /// Runs the plan with one thread.
 ///
 /// # Errors
-/// [`Failed`]: the first thing that the pool did wrong.
+/// [`Failed`]: the first mistake.
 ///
 /// # Examples
 /// ```
@@ -104,7 +97,7 @@ pub fn run(
     rounds: Rounds,
     watch: &Watch,
 ) -> Result<Done, Box<Failed>> {
-    // The steps say what evictors do.
+    // Steps decide evictions.
     let faults = Faults { evict: Chance::NEVER, evict_panic: Chance::NEVER, ..plan.faults };
     let header = Header { seed: plan.seed, limit, faults, allocator: None };
     let mut summary = Summary::default();
@@ -136,10 +129,10 @@ pub fn run(
     }
 }
 
-/// Replays a trace on a fresh pool.
+/// Replays a trace.
 ///
 /// # Errors
-/// [`Failed`]: the first thing that the pool did wrong. Its trace ends with the step that showed it.
+/// [`Failed`], whose trace ends at the failing step.
 pub fn replay(build: &Build<'_>, trace: &Trace, watch: &Watch) -> Result<Done, Box<Failed>> {
     let mut log = Log::default();
     let outcome = {
@@ -159,7 +152,7 @@ pub fn replay(build: &Build<'_>, trace: &Trace, watch: &Watch) -> Result<Done, B
     }
 }
 
-/// The record of a round, outside of it because a pool may panic.
+/// Outside the round because a pool may panic.
 #[derive(Debug, Default)]
 struct Log {
     name: &'static str,
@@ -192,7 +185,7 @@ impl Log {
     }
 }
 
-/// One round on a fresh pool. A panic of the pool is a failure.
+/// A panic of the pool is a failure.
 fn attempt<'a>(
     build: &Build<'_>,
     header: &Header,

@@ -1,4 +1,4 @@
-//! Does steps, generated or read from a trace, on a pool and its model.
+//! Performs generated or recorded steps on a pool and its model.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,9 +16,7 @@ use crate::{
     trace::{Header, Step},
 };
 
-/// Where steps come from.
 pub(super) trait Feed {
-    /// The next step, for a player in this state.
     fn next(&mut self, state: &State) -> Option<Step>;
 }
 
@@ -28,35 +26,28 @@ impl Feed for std::slice::Iter<'_, Step> {
     }
 }
 
-/// An object that was stored once.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     handle: Handle,
     len: usize,
-    /// Its place among the live ones.
     place: Option<usize>,
 }
 
-/// What a feed may look at.
+/// A feed sees this.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// The objects that are alive.
     pub(super) live: Vec<u32>,
     /// The last ones that died.
     pub(super) dead: Vec<u32>,
-    /// The contiguous ranges.
     pub(super) ranges: Vec<u32>,
     /// Whether the last object was refused.
     pub(super) refused: bool,
-    /// Whether the last compaction may be gone on with.
+    /// Whether the last compaction said "more".
     pub(super) more: bool,
-    /// Steps begun.
     pub(super) steps: usize,
 }
 
-/// Dead objects that a feed is told of.
 const DEAD_MAX: usize = 64;
-/// How often progress is reported.
 const REPORT_EVERY: u64 = 64;
 
 pub(super) struct Player<'a, 'p> {
@@ -89,7 +80,7 @@ impl<'a, 'p> Player<'a, 'p> {
         }
     }
 
-    /// Does steps until there are no more, or `most` of them were done.
+    /// Stops after `most` steps.
     pub(super) fn play(
         &mut self,
         on: &mut Checked<'p>,
@@ -113,7 +104,7 @@ impl<'a, 'p> Player<'a, 'p> {
         Ok(())
     }
 
-    /// `false`: what the step is about is not there.
+    /// `false`: the step's object does not exist.
     fn perform(
         &mut self,
         on: &mut Checked<'p>,
@@ -261,7 +252,6 @@ impl<'a, 'p> Player<'a, 'p> {
         Ok(true)
     }
 
-    /// Moves an object from the live to the dead.
     fn bury(&mut self, object: u32) {
         let Some(known) = self.objects.get_mut(&object) else { return };
         let Some(place) = known.place.take() else { return };
@@ -360,7 +350,6 @@ impl<'a, 'p> Player<'a, 'p> {
     }
 
     fn check(&mut self, on: &mut Checked<'p>) -> Result<(), Mismatch> {
-        // Inside a read nothing is quiet.
         if on.is_reading() {
             return on.check_bytes();
         }
@@ -374,7 +363,6 @@ impl<'a, 'p> Player<'a, 'p> {
         Ok(())
     }
 
-    /// Compares and frees everything; nothing may be left.
     pub(super) fn finish(&mut self, on: &mut Checked<'p>) -> Result<(), Mismatch> {
         on.check_all(16)?;
         let payload = on.model().payload_bytes();

@@ -1,4 +1,4 @@
-//! Fewer steps that still fail: delta debugging, bounded in time.
+//! Delta debugging of traces, bounded in time.
 
 use std::time::Instant;
 
@@ -8,24 +8,23 @@ use crate::{
     trace::{Step, Trace},
 };
 
-/// Leaves steps out of a trace that fails, and makes objects short, as long as it still fails and until the time is up.
-/// Any failure counts, not only the first one. A trace that does not fail comes back as it is.
+/// Shortens a failing trace until nothing shorter fails or the time is up. Any failure counts.
 ///
 /// # Complexity
-/// About as many replays as there are steps left, times the logarithm of their number at first.
+/// About as many replays as steps left, times the logarithm of the first count.
 pub fn shrink(build: &Build<'_>, trace: &Trace, until: Instant, watch: &Watch) -> Trace {
     let mut best = Shrinking { build, trace: trace.clone(), until, watch };
     if best.take(trace.steps.clone()) {
         best.leave_out();
         best.merge();
         best.simplify();
-        // A shorter object may have made others superfluous.
+        // Shorter objects may make others superfluous.
         best.leave_out();
     }
     best.trace
 }
 
-/// The longest object that several become: what most pools take.
+/// Most pools take this length.
 const LEN_MERGED_MAX: u32 = 4096;
 
 struct Shrinking<'a> {
@@ -36,7 +35,7 @@ struct Shrinking<'a> {
 }
 
 impl Shrinking<'_> {
-    /// Goes on with these steps if they fail, without those after the failure.
+    /// Keeps these steps, up to their failure.
     fn take(&mut self, steps: Vec<Step>) -> bool {
         let candidate = Trace { header: self.trace.header.clone(), steps };
         match replay(self.build, &candidate, self.watch) {
@@ -52,12 +51,12 @@ impl Shrinking<'_> {
         Instant::now() >= self.until || self.watch.stopped()
     }
 
-    /// Leaves out ever smaller parts, down to single steps.
+    /// Ever smaller parts, down to single steps.
     fn leave_out(&mut self) {
         let mut part = self.trace.steps.len().div_ceil(2);
         while part > 0 {
             let mut shorter = false;
-            // From the end: what a failure needs was often built up early.
+            // From the end: failures often need the early steps.
             let mut end = self.trace.steps.len();
             while end > 0 {
                 if self.is_late() {
@@ -76,7 +75,7 @@ impl Shrinking<'_> {
         }
     }
 
-    /// Stores one longer object in the place of two, where only the bytes matter.
+    /// One longer object for two, where only bytes matter.
     fn merge(&mut self) {
         let mut at = 0;
         loop {
@@ -102,7 +101,6 @@ impl Shrinking<'_> {
         }
     }
 
-    /// Makes objects one byte long, open reads last one step, and budgets small.
     fn simplify(&mut self) {
         for at in 0.. {
             let Some(step) = self.trace.steps.get(at).copied() else { return };
@@ -122,7 +120,7 @@ impl Shrinking<'_> {
     }
 }
 
-/// Simpler forms of a step, the simplest first.
+/// The simplest first.
 fn simpler(step: Step) -> Vec<Step> {
     match step {
         Step::Store { object, len } if len > 1 => [1, 64, 4096]

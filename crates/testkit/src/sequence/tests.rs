@@ -1,4 +1,4 @@
-//! Sequences are reproducible, do all that there is, and what fails is found again in a few steps.
+//! Sequences are reproducible and complete, and shrink to a few failing steps.
 
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,7 @@ fn a_mutant_is_found_and_shrunk_to_a_few_steps_that_fail_again() {
         eprintln!("{mutant:?}: {} of {} steps", few.steps.len(), failed.trace.steps.len());
         assert!(few.steps.len() <= 24, "{mutant:?}: {} steps: {:?}", few.steps.len(), few.steps);
 
-        // Through the text, as a file would have it.
+        // Through the text.
         let mut text = Vec::new();
         few.write(&mut text).expect("memory takes it");
         let read = Trace::read(&mut text.as_slice()).expect("a trace");
@@ -117,7 +117,7 @@ fn every_injected_bug_is_noticed_and_a_panic_is_a_failure() {
             let pool = BuggyPool::new(Box::new(MapPool::new(LIMIT)), seed.value(), 100).only(fault);
             Box::new(pool)
         };
-        // Ends at the first failure, most after some thousand operations; lost frames are missed at the end.
+        // Most bugs show after some thousand operations, lost frames at the end.
         let ops = if fault == InjectedBug::LostFrame { 60_000 } else { 5_000_000 };
         assert!(run_here(&build, &plan(*seed, ops)).is_err(), "{fault:?} went unnoticed");
     }

@@ -1,15 +1,14 @@
-//! What several runs covered together: threads meet as they will and faults are injected by chance, so one run may lack a rare event.
+//! Joint coverage of several runs: one may lack a rare event.
 
 use crate::seed::Seed;
 
-/// Runs after which an event that none of them had counts as impossible.
+/// Runs after which a missing event counts as impossible.
 const RUNS_MAX: u64 = 10;
 
-/// Calls `run` with one seed after another until each kind of event happened in some run. `run` returns the kinds that
-/// its run lacked.
+/// Calls `run` with successive seeds until each kind of event happened; it returns the missing kinds.
 ///
 /// # Panics
-/// If no run had a kind of event; names `who`.
+/// If a kind never happened; names `who`.
 pub(crate) fn assert_complete(
     who: impl std::fmt::Display,
     first: Seed,

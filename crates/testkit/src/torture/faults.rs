@@ -1,4 +1,4 @@
-//! Which faults are injected into a run.
+//! Faults injected into a run.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -9,14 +9,14 @@ use thiserror::Error;
 ///
 /// | text | fault |
 /// |---|---|
-/// | `frame=P` | a grant of frames, or of a page of a table, is refused with this probability |
-/// | `frame@K` | the K-th grant of each pool is refused, counted from 1 |
-/// | `isolate=P` | a descriptor that is to be moved is found isolated by another thread |
-/// | `evict=P` | an evictor says that it could not evict |
+/// | `frame=P` | a grant of memory is refused with this probability |
+/// | `frame@K` | each pool's K-th grant, from 1, is refused |
+/// | `isolate=P` | a descriptor is found isolated |
+/// | `evict=P` | an evictor refuses |
 /// | `evict-panic=P` | an evictor panics |
-/// | `none` | alone: no faults at all |
+/// | `none` | no faults |
 ///
-/// Faults of frames need a pool that is built on the source of [`plan`](Self::plan).
+/// Faults of memory need the source of [`plan`](Self::plan).
 ///
 /// # Examples
 /// ```
@@ -29,22 +29,22 @@ use thiserror::Error;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Faults {
-    /// How often a grant of memory is refused.
+    /// Refusals of memory.
     pub frame: Chance,
-    /// The number of the one grant that is refused, counted from 1.
+    /// The one refused grant, from 1.
     pub frame_at: Option<u64>,
-    /// How often a descriptor is found isolated.
+    /// Descriptors found isolated.
     pub isolate: Chance,
-    /// How often an evictor refuses.
+    /// Refusing evictors.
     pub evict: Chance,
-    /// How often an evictor panics.
+    /// Panicking evictors.
     pub evict_panic: Chance,
 }
 
 /// Why a text names no faults.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidFaults {
-    /// A part that is neither `NAME=P` nor `frame@K`.
+    /// Neither `NAME=P` nor `frame@K`.
     #[error(
         "`{part}` is no fault; write NAME=PROBABILITY or frame@NUMBER, as in frame=0.001,evict=0.3"
     )]
@@ -64,13 +64,13 @@ pub enum InvalidFaults {
         /// The name.
         name: String,
     },
-    /// A number that is no probability.
+    /// An invalid probability.
     #[error("`{number}` is no probability; give a number from 0 to 1")]
     Probability {
         /// The number.
         number: String,
     },
-    /// A number that no grant has.
+    /// An invalid grant number.
     #[error("`{number}` is no number of a grant; the first one is 1")]
     Number {
         /// The number.
@@ -88,12 +88,12 @@ impl Faults {
         evict_panic: Chance::NEVER,
     };
 
-    /// Whether any fault comes from a pool's source.
+    /// Whether a fault needs a failing source.
     pub fn needs_source(&self) -> bool {
         self.frame != Chance::NEVER || self.isolate != Chance::NEVER || self.frame_at.is_some()
     }
 
-    /// A plan for the [`FaultySource`](crate::faulty::FaultySource) of one pool. It is paused until a run begins.
+    /// A paused plan for one pool's [`FaultySource`](crate::faulty::FaultySource).
     pub fn plan(&self, seed: u64) -> Arc<FaultPlan> {
         let plan = FaultPlan::new();
         plan.pause(true);
@@ -105,7 +105,7 @@ impl Faults {
     }
 }
 
-/// Evictors that refuse once in sixteen times and panic once in 64; nothing else fails.
+/// Evictors refuse one in 16 times and panic one in 64.
 impl Default for Faults {
     fn default() -> Self {
         let chance = |probability| Chance::new(probability).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Which operations a run does how often.
+//! Weights of a run's operations.
 
 use std::{fmt, str::FromStr};
 
@@ -6,14 +6,14 @@ use thiserror::Error;
 
 macro_rules! operations {
     ($($variant:ident $name:literal $weight:literal $doc:literal;)*) => {
-        /// A kind of operation that a run does.
+        /// A kind of operation.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Operation {
             $(#[doc = $doc] $variant,)*
         }
 
         impl Operation {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
             const DEFAULT: &[u32] = &[$($weight),*];
 
@@ -42,8 +42,7 @@ operations! {
     Stats "stats" 2 "The accounts are compared with the limit.";
 }
 
-/// How often each operation is done, as weights. Beside it a run fills the pool, frees most of it, compacts and lowers
-/// the limit in each cycle, as far as these operations have a weight at all.
+/// Weights of the operations. The fixed phases of a cycle also need weights.
 ///
 /// # Examples
 /// ```
@@ -61,7 +60,6 @@ pub struct Mix {
     sum: u32,
 }
 
-/// The largest weight.
 const WEIGHT_MAX: u32 = 1_000_000;
 
 /// Why a text is no mix.
@@ -73,25 +71,25 @@ pub enum InvalidMix {
         /// The part.
         part: String,
     },
-    /// A name that no operation has.
+    /// An unknown operation.
     #[error("no operation is called `{name}`; there are: {}", names())]
     Unknown {
         /// The name.
         name: String,
     },
-    /// The same name again.
+    /// A repeated name.
     #[error("`{name}` has two weights")]
     Twice {
         /// The name.
         name: String,
     },
-    /// A weight that is no whole number, or too large.
+    /// An invalid weight.
     #[error("`{weight}` is no weight; give a whole number from 0 to {WEIGHT_MAX}")]
     Weight {
         /// The weight.
         weight: String,
     },
-    /// Nothing would ever be stored.
+    /// Nothing would be stored.
     #[error("a mix needs a weight for `alloc`; without objects there is nothing to do")]
     NoAlloc,
 }
@@ -112,7 +110,7 @@ impl Mix {
         Self { weights, sum }
     }
 
-    /// The weight of an operation.
+    /// An operation's weight.
     pub fn weight(&self, operation: Operation) -> u32 {
         self.weights[operation as usize]
     }
@@ -122,12 +120,10 @@ impl Mix {
         self.weight(operation) > 0
     }
 
-    /// The sum of all weights.
     pub(crate) fn sum(&self) -> u32 {
         self.sum
     }
 
-    /// The operation that a number below the sum stands for.
     pub(crate) fn pick(&self, mut ticket: u32) -> Operation {
         for (operation, weight) in Operation::ALL.iter().zip(&self.weights) {
             if ticket < *weight {

@@ -1,23 +1,12 @@
 //! Concurrent stress in which each reader verifies every byte.
 //!
-//! # Model
-//! Threads share slots, each for one object. An object's bytes follow from (seed, object, version), so a reader
-//! verifies them alone; the slot bounds the versions it may see and says when `Stale` is right. The test locks nothing
-//! while it calls the pool, so the pool sees real races between all operations. A contiguous range is filled with a
-//! pattern and verified before it is freed.
+//! Bytes follow from (seed, object, version); a slot bounds the versions a reader may see. The test locks nothing
+//! while it calls the pool.
 //!
-//! # Course
-//! In each cycle, all threads fill the pool to the limit, churn, free most objects, and compact while they read.
-//! Between cycles, while all threads wait, the run checks every object, the accounts and the pool's invariants. At the
-//! end it frees and trims everything, and nothing may be left.
+//! Each cycle fills, churns, frees most objects, and compacts beside readers; then all threads wait while the run
+//! checks everything. At the end nothing may be left.
 //!
-//! # Reproducing
-//! With one thread the calls follow from the seed; [`Summary::digest`] is a hash of all outcomes.
-//! [`sequence`](crate::sequence) also records and shortens its calls.
-//!
-//! # An allocator of your own
-//! Any `trait Pool` can be tortured. This one keeps each object in a vector; without frames it cannot migrate, allocate
-//! ranges or reclaim, and is not asked to.
+//! With one thread the calls follow from the seed. Any `trait Pool` can be tortured:
 //! ```
 //! use std::{collections::HashMap, num::NonZeroU16, sync::{Arc, Mutex}};
 //! use pagefold_pool::{
@@ -163,25 +152,25 @@ pub use faults::{Faults, InvalidFaults};
 pub use mix::{InvalidMix, Mix, Operation};
 pub use tally::{Fault, Injected, Kind, Support, Tally};
 
-/// What to do.
+/// A run's settings.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What all randomness follows from.
+    /// The source of all randomness.
     pub seed: Seed,
-    /// Threads that work at the same time.
+    /// Concurrent threads.
     pub threads: usize,
-    /// Operations of all threads after which to stop; `None`: at [`Watch::stop`].
+    /// Operations of all threads; `None`: until [`Watch::stop`].
     pub ops: Option<u64>,
-    /// Which operations are done how often.
+    /// Weights of the operations.
     pub mix: Mix,
-    /// Which faults are injected.
+    /// Faults to inject.
     pub faults: Faults,
-    /// The plan of the pool's failing source, if it has one; paused while the run checks.
+    /// The failing source's plan; paused while the run checks.
     pub source: Option<Arc<FaultPlan>>,
 }
 
 impl Plan {
-    /// One thread, until stopped, with the default mix and faults.
+    /// One thread, until stopped.
     pub fn new(seed: Seed) -> Self {
         Self {
             seed,
@@ -200,7 +189,7 @@ impl Plan {
     }
 }
 
-/// How a running stress is observed and stopped from another thread.
+/// Observes and stops a run from another thread.
 #[derive(Debug, Default)]
 pub struct Watch {
     ops: AtomicU64,
@@ -209,29 +198,28 @@ pub struct Watch {
     probe: Option<Probe>,
 }
 
-/// The resident bytes of this process by the kernel's count, or `None` if unknown.
+/// This process's resident bytes by the kernel's count, if known.
 pub type Probe = fn() -> Option<u64>;
 
-/// How many bytes the kernel's figure for an empty pool may exceed the pool's own: its counters lag by some pages for
-/// each processor, and other parts of the process may allocate.
+/// Bytes by which the kernel's figure may exceed an empty pool's own: its counters lag, and the process allocates.
 pub const KERNEL_TOLERANCE: u64 = 2 << 20;
 
 impl Watch {
-    /// Operations so far, except a few that the threads have not reported.
+    /// Operations so far, without a few unreported ones.
     pub fn ops(&self) -> u64 {
-        // ORDERING: Relaxed; a count for reports.
+        // ORDERING: Relaxed; a count.
         self.ops.load(Ordering::Relaxed)
     }
 
-    /// A watch that compares an empty pool's own figure with the kernel's, for pools whose memory is mapped.
+    /// Also compares an empty pool's own figure with the kernel's.
     pub fn measuring(probe: Probe) -> Self {
         Self { probe: Some(probe), ..Self::default() }
     }
 
-    /// Drops an empty pool and compares its own figure with the kernel's. Returns the kernel's, if there is a probe.
+    /// Drops an empty pool and returns the kernel's figure.
     ///
     /// # Errors
-    /// [`Failure`] if the kernel's figure is larger by more than [`KERNEL_TOLERANCE`].
+    /// [`Failure`] if that exceeds the pool's own by more than [`KERNEL_TOLERANCE`].
     pub fn drop_empty(&self, pool: Box<dyn Pool>) -> Result<Option<u64>, Failure> {
         let said = pool.stats().resident_bytes();
         let Some(probe) = self.probe else { return Ok(None) };
@@ -248,23 +236,23 @@ impl Watch {
 
     /// Cycles begun.
     pub fn cycles(&self) -> u64 {
-        // ORDERING: Relaxed; a count for reports.
+        // ORDERING: Relaxed; a count.
         self.cycles.load(Ordering::Relaxed)
     }
 
     pub(crate) fn report(&self, ops: u64) {
-        // ORDERING: Relaxed; a count for reports.
+        // ORDERING: Relaxed; a count.
         self.ops.fetch_add(ops, Ordering::Relaxed);
     }
 
     pub(crate) fn note_cycle(&self) {
-        // ORDERING: Relaxed; a count for reports.
+        // ORDERING: Relaxed; a count.
         self.cycles.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Asks all threads to stop; the run then ends with its final checks.
+    /// Stops all threads; final checks follow.
     pub fn stop(&self) {
-        // ORDERING: Relaxed; the threads need to see it soon, and nothing is published with it.
+        // ORDERING: Relaxed; it publishes nothing.
         self.stop.store(true, Ordering::Relaxed);
     }
 
@@ -273,40 +261,39 @@ impl Watch {
     }
 }
 
-/// What a run without a failure did.
+/// A successful run's outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Calls of the pool that were checked, by kind.
+    /// Checked calls by kind.
     pub tally: Tally,
-    /// Faults that were injected.
+    /// Injected faults.
     pub injected: Injected,
-    /// What the pool can do.
+    /// The pool's abilities.
     pub support: Support,
     /// Cycles begun.
     pub cycles: u64,
-    /// The most payload bytes found between two cycles.
+    /// The most payload bytes between cycles.
     pub payload_bytes_max: u64,
-    /// Bytes still resident after everything was freed and trimmed.
+    /// Resident bytes at the end.
     pub resident_bytes_end: u64,
-    /// The same by the kernel's count, if it was read.
+    /// The same by the kernel's count.
     pub kernel_bytes_end: Option<u64>,
-    /// A hash of every outcome; with one thread it follows from the seed and the number of operations.
+    /// A hash of every outcome.
     pub digest: u64,
 }
 
 impl Summary {
-    /// Names what never happened although the plan asks for it and the pool supports it. A long run misses nothing.
+    /// Names expected events that never happened.
     pub fn missing(&self, plan: &Plan) -> Vec<&'static str> {
         tally::missing(&self.tally, &self.injected, &plan.mix, &plan.faults, self.support)
     }
 }
 
-/// What the pool did wrong, as a sentence.
+/// The pool's mistake, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Failure(pub String);
 
-/// `Err(Failure(..))` with a formatted text, unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($text:tt)+) => {
         if !$condition {
@@ -326,13 +313,13 @@ struct Shared<'a> {
     limit: usize,
 }
 
-/// What may be resident in a pool that holds nothing: a fixed amount and a part of what was there at its fullest.
+/// Beside 1 % of the limit.
 pub(crate) const EMPTY_RESIDENT_MAX: u64 = 2 << 20;
 
 /// Runs the stress on an empty pool.
 ///
 /// # Errors
-/// The first [`Failure`] that a thread met. The pool is then in no particular state.
+/// The first [`Failure`] of a thread.
 ///
 /// # Panics
 /// If the plan has no threads, or the pool is not empty.
@@ -351,7 +338,7 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     let stats = pool.stats();
     assert_eq!(stats.objects, 0, "a run needs a pool of its own");
     let limit = usize::try_from(stats.limit_bytes).expect("a limit was a usize once");
-    // Objects of compressed pages are about 1100 bytes long, so there are more slots than a full pool needs.
+    // More than needed: objects of compressed pages average about 1100 bytes.
     let slots = (0..(limit / 768).max(64)).map(Slot::new).collect();
     let support = support(pool)?;
     let directory = Directory::new();
@@ -365,7 +352,7 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     Ok(summary)
 }
 
-/// Builds a pool on the default source behind a [`FaultySource`] with this plan.
+/// Builds a pool behind a [`FaultySource`] with this plan.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -412,12 +399,12 @@ impl Shared<'_> {
         let work = |thread| {
             let rng = self.plan.seed.rng(1 + summary.cycles * threads + thread);
             let run = AssertUnwindSafe(|| Worker::new(self, rng, lengths, left).run(thread));
-            // After a panic the run is over, and nothing that it left half done is used.
+            // After a panic the run ends.
             panic::catch_unwind(run).unwrap_or_else(|payload| Err(panicked(&*payload)))
         };
         self.plan.pause_faults(false);
         let outcomes = if threads == 1 {
-            // On the caller's thread, so the pool's per-thread state is the same in each cycle.
+            // The caller's thread keeps its per-thread state between cycles.
             vec![work(0)]
         } else {
             thread::scope(|scope| {
@@ -441,7 +428,6 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Checks everything while all threads wait.
     fn check_quiet(&self, summary: &mut Summary) -> Result<(), Failure> {
         let restored = self.pool.set_limit(self.limit);
         ensure!(

@@ -1,7 +1,6 @@
-//! A stress thread's operations that move frames or evict: migration, contiguous ranges, reclaim.
+//! A stress thread's migration, contiguous ranges and reclaim.
 //!
-//! An evicted object learns of it like a freed one: eviction finds its slot by the handle and joins those who free the
-//! object. So a slot never cares who emptied it, and exactly one of all frees and evictions must succeed.
+//! An evictor finds its victim's slot by the handle: exactly one free or eviction must succeed.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -18,29 +17,27 @@ use super::{
 };
 use crate::{corpus::PAGE_BYTES, pattern::Pattern};
 
-/// Ranges that a thread holds at the same time.
 const RANGES_MAX: usize = 4;
-/// The limit's part that one usual range may take, shared by the threads.
+/// For one usual range, shared by the threads.
 const RANGE_PART: usize = 64;
-/// The limit's part that a large range takes.
 const LARGE_RANGE_PART: usize = 8;
 
-/// A contiguous range filled with a pattern, which no other thread may touch.
+/// A range filled with a pattern.
 pub(super) struct HeldRange<'a> {
     range: ContiguousRange<'a>,
     pattern: Pattern,
 }
 
-/// What a planned panic carries, so that no other is taken for it.
+/// The payload of a planned panic.
 struct Planned;
 
 impl Worker<'_> {
-    /// Moves the frames of an object. Its readers compare the bytes.
+    /// Readers compare the bytes.
     pub(super) fn migrate(&mut self, slot: &Slot) -> Result<(), Failure> {
         let Some((object, _)) = slot.peek() else { return Ok(()) };
         let answer = self.shared.pool.migrate(object.handle);
         match answer {
-            // An object in several frames may be moved in part.
+            // An object in several frames may move in part.
             Ok(bytes) => ensure!(
                 bytes > 0 && bytes.is_multiple_of(PAGE_BYTES),
                 "migrating {object:?} moved {bytes} bytes"
@@ -58,7 +55,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Allocates a contiguous range and keeps it for a while; one in 16 is large and goes back at once.
+    /// One in 16 is large and freed at once.
     pub(super) fn alloc_contiguous(&mut self) -> Result<(), Failure> {
         let pool = self.shared.pool;
         let limit_frames = self.shared.limit / PAGE_BYTES;
@@ -102,7 +99,6 @@ impl Worker<'_> {
         self.step(15);
     }
 
-    /// Verifies one of the thread's ranges, and drops it.
     pub(super) fn free_contiguous(&mut self) -> Result<(), Failure> {
         if self.ranges.is_empty() {
             return Ok(());
@@ -122,7 +118,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Evicts by the pool's own order. Evictors free, refuse, panic, and use the pool.
+    /// Evictors free, refuse, panic, and use the pool.
     pub(super) fn reclaim(&mut self) -> Result<(), Failure> {
         let pool = self.shared.pool;
         let retries = self.rng.random_range(0..=4);
@@ -162,7 +158,7 @@ impl Worker<'_> {
             (self.rng.random(), self.rng.random(), self.rng.random_range(0..64));
         let slot = shared.directory.find(victim).map(|index| &shared.slots[index]);
         let Some(slot) = slot else {
-            // Freed by now, or another thread has not yet noted what it stored.
+            // Freed by now, or its store is not yet noted.
             let len = shared.pool.len(victim);
             ensure!(len != Err(HandleError::Foreign), "the victim {victim:?} is foreign");
             return Ok(self.refuse_eviction());
@@ -175,7 +171,7 @@ impl Worker<'_> {
         if faults.evict_panic.happens(panics) {
             self.injected.evict_panic += 1;
             self.step(19);
-            // Without the hook that prints it: it is not news.
+            // Without the hook that prints it.
             panic::resume_unwind(Box::new(Planned));
         }
         match lot {
@@ -201,7 +197,6 @@ impl Worker<'_> {
     }
 }
 
-/// Length, alignment, zeros.
 fn check_range(range: &ContiguousRange<'_>, frames: usize, align: usize) -> Result<(), Failure> {
     let bytes = range.as_slice();
     ensure!(

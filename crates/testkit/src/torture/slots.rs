@@ -1,17 +1,11 @@
-//! The slots of objects, shared by all threads of a stress run: they bound the versions that a reader may see.
+//! Slots shared by all threads: each bounds the versions that a reader may see.
 //!
-//! # States of a slot
 //! ```text
 //! empty --reserve--> storing --stored--> held --begin_free--> freeing --last user leaves--> empty
 //!                       `--refused--> empty
 //! ```
-//! One thread at a time writes a held slot, also while it is being freed. Any number of threads may try to free it;
-//! exactly one must succeed. Versions only grow, over all objects of a slot, so a reader may see `ended ..= begun`.
-//!
-//! No thread calls the pool while it locks a slot.
-//!
-//! The [`Directory`] leads an evictor from a handle to its slot. It knows a handle from before its slot is held until
-//! after its object was freed.
+//! One thread at a time writes; any number may free, and one succeeds. Versions only grow: a reader may see `ended
+//! ..= begun`. No thread calls the pool while it locks a slot.
 
 use std::{
     collections::HashMap,
@@ -19,13 +13,13 @@ use std::{
 };
 
 use pagefold_pool::Handle;
-// One that ThreadSanitizer sees.
+// ThreadSanitizer sees this one.
 use pagefold_sys::sync::{Mutex, MutexGuard};
 
 use super::{Failure, ensure};
 use crate::pattern::mix;
 
-/// An object as the slot knows it: its bytes follow from the seed, `id` and `version`.
+/// Its bytes follow from the seed, `id` and `version`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Object {
     pub(super) handle: Handle,
@@ -51,7 +45,6 @@ struct Held {
     frees_won: u32,
 }
 
-/// A place for one object.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     index: usize,
@@ -60,7 +53,6 @@ pub(super) struct Slot {
     ended: AtomicU64,
 }
 
-/// How a write ended, for the slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
     Yes,
@@ -81,22 +73,21 @@ impl Slot {
         self.state.lock()
     }
 
-    /// The object, and the least version that a reader who begins now may see.
+    /// Also the least version that a new reader may see.
     pub(super) fn peek(&self) -> Option<(Object, u64)> {
         match &*self.lock() {
-            // ORDERING: SeqCst; pairs with the store after each write, so a write that was over is not missed.
+            // ORDERING: SeqCst; pairs with the store after each write: no finished write is missed.
             State::Held(held) => Some((held.object, self.ended.load(Ordering::SeqCst))),
             _ => None,
         }
     }
 
-    /// The greatest version that can be visible now. Call it while the object is being read.
+    /// The greatest version visible now.
     pub(super) fn version_max(&self) -> u64 {
-        // ORDERING: SeqCst; pairs with the store before each write, so a write that has begun is not missed.
+        // ORDERING: SeqCst; pairs with the store before each write: no begun write is missed.
         self.begun.load(Ordering::SeqCst)
     }
 
-    /// Whether `Stale` is a right answer for this handle: its object is being freed or gone.
     pub(super) fn may_be_stale(&self, handle: Handle) -> bool {
         match &*self.lock() {
             State::Held(held) => held.object.handle != handle || held.freeing,
@@ -104,7 +95,7 @@ impl Slot {
         }
     }
 
-    /// Reserves an empty slot; returns the version to store.
+    /// Returns the version to store.
     pub(super) fn reserve(&self) -> Option<u64> {
         let mut state = self.lock();
         if !matches!(*state, State::Empty) {
@@ -130,7 +121,7 @@ impl Slot {
         };
     }
 
-    /// Begins a write to a held slot; returns the object with the version to write.
+    /// Returns the object with the version to write.
     pub(super) fn begin_write(&self) -> Option<Object> {
         match &mut *self.lock() {
             State::Held(held) if !held.writing => {
@@ -156,7 +147,7 @@ impl Slot {
                 held.object.version = object.version;
                 self.ended.store(object.version, Ordering::SeqCst);
             }
-            // The version stays reserved in a slot that is being freed: the next object must not have one that is less.
+            // The next object needs a greater version.
             Written::Refused | Written::Stale if held.freeing => {
                 held.object.version = object.version;
             }
@@ -170,7 +161,7 @@ impl Slot {
         Self::leave(&mut state)
     }
 
-    /// Begins a free of the object; with `join` also if another thread has begun one.
+    /// With `join`, also if another thread has begun one.
     pub(super) fn begin_free(&self, join: bool) -> Option<Object> {
         match &mut *self.lock() {
             State::Held(held) if !held.freeing || join => {
@@ -182,7 +173,6 @@ impl Slot {
         }
     }
 
-    /// Begins a free of the object, if it still has this handle.
     pub(super) fn begin_free_of(&self, handle: Handle) -> Option<Object> {
         match &mut *self.lock() {
             State::Held(held) if held.object.handle == handle => {
@@ -204,7 +194,7 @@ impl Slot {
         Self::leave(&mut state)
     }
 
-    /// The object, between cycles; a slot in the middle of an operation is a fault of the test itself.
+    /// The object, between cycles.
     pub(super) fn resting(&self) -> Result<Option<Object>, Failure> {
         match &*self.lock() {
             State::Empty => Ok(None),
@@ -213,7 +203,7 @@ impl Slot {
         }
     }
 
-    /// The last thread that leaves a slot to be freed empties it, and counts the frees that succeeded.
+    /// The last thread out empties a freeing slot and counts successful frees.
     fn leave(state: &mut State) -> Result<(), Failure> {
         if let State::Held(held) = state
             && held.freeing
@@ -228,7 +218,6 @@ impl Slot {
     }
 }
 
-/// Which slot an object is in, by its handle.
 #[derive(Debug)]
 pub(super) struct Directory {
     shards: Vec<Mutex<HashMap<Handle, usize>>>,

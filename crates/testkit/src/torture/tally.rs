@@ -1,16 +1,16 @@
-//! Counts of a run's outcomes by kind, and the kinds that a pool supports.
+//! Counts of outcomes by kind.
 
 use super::{Faults, Mix, Operation};
 use crate::faulty::Chance;
 
-/// What a pool can do beyond storing.
+/// Optional abilities of a pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Support {
-    /// It moves frames on demand.
+    /// Moves frames on demand.
     pub migrate: bool,
-    /// It hands out contiguous ranges.
+    /// Allocates contiguous ranges.
     pub contiguous: bool,
-    /// It keeps an order of use and evicts by it.
+    /// Evicts by order of use.
     pub reclaim: bool,
 }
 
@@ -41,13 +41,12 @@ macro_rules! kinds {
                 0 $(+ self.$name)*
             }
 
-            /// Adds the counts of another thread.
+            /// Adds another thread's counts.
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
             }
 
-            /// All kinds: a name for programs, words for people, the operation that they are outcomes of, and how
-            /// often.
+            /// All kinds.
             pub fn kinds(&self) -> Vec<Kind> {
                 vec![$(Kind {
                     name: stringify!($name),
@@ -67,9 +66,9 @@ pub struct Kind {
     pub name: &'static str,
     /// Words for people.
     pub words: &'static str,
-    /// What it is an outcome of.
+    /// Its operation.
     pub operation: Operation,
-    /// How often it was.
+    /// Its count.
     pub count: u64,
 }
 
@@ -98,12 +97,12 @@ kinds! {
     stats of Stats, "accounts looked at";
 }
 
-/// Faults that were injected, by kind.
+/// Injected faults by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Injected {
-    /// Grants of memory refused.
+    /// Refused grants of memory.
     pub frame: u64,
-    /// Descriptors said to be isolated.
+    /// Descriptors called isolated.
     pub isolate: u64,
     /// Evictors that refused.
     pub evict: u64,
@@ -112,7 +111,7 @@ pub struct Injected {
 }
 
 impl Injected {
-    /// Adds what was injected elsewhere.
+    /// Adds other counts.
     pub fn add(&mut self, other: &Self) {
         self.frame += other.frame;
         self.isolate += other.isolate;
@@ -120,7 +119,7 @@ impl Injected {
         self.evict_panic += other.evict_panic;
     }
 
-    /// The kinds as names, words and counts, and whether these faults include them in a pool with this support.
+    /// All kinds, and whether to expect them.
     pub fn kinds(&self, faults: &Faults, support: Support) -> [Fault; 4] {
         let frame = faults.frame != Chance::NEVER || faults.frame_at.is_some();
         let fault = |name, words, count, expected| Fault { name, words, count, expected };
@@ -147,14 +146,13 @@ pub struct Fault {
     pub name: &'static str,
     /// Words for people.
     pub words: &'static str,
-    /// How often it was injected.
+    /// Its count.
     pub count: u64,
-    /// Whether it was asked for and can be met.
+    /// Whether it was requested and is possible.
     pub expected: bool,
 }
 
-/// Words for the kinds of outcomes and faults that never happened although they were asked for and the pool can have
-/// them. A long run has none.
+/// Expected kinds that never happened.
 pub(super) fn missing(
     tally: &Tally,
     injected: &Injected,
@@ -164,7 +162,7 @@ pub(super) fn missing(
 ) -> Vec<&'static str> {
     let kinds = tally.kinds().into_iter();
     let kinds = kinds.filter(|kind| support.has(kind.operation) && mix.has(kind.operation));
-    // Evictors that always evict leave nothing that could be in vain.
+    // Evictors that always evict leave no reclaim in vain.
     let evicts_always = faults.evict == Chance::NEVER;
     let kinds = kinds.filter(|kind| kind.name != "reclaim_refused" || !evicts_always);
     let reclaims = mix.has(Operation::Reclaim);

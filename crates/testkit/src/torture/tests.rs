@@ -1,5 +1,4 @@
-//! The stress run on the reference pool: it passes, it is reproducible, and it notices every fault and race. And on real
-//! allocators: nothing that they can do is left out, and what goes wrong when they move or evict is noticed.
+//! The stress run passes on sound pools, repeats exactly, and notices every bug.
 
 use std::time::Duration;
 
@@ -13,13 +12,11 @@ use crate::{
 };
 
 const LIMIT: usize = 2 << 20;
-/// Operations on a real allocator, whose debug build is slow: enough for each kind of them.
+/// Real allocators are slow in debug builds.
 const REAL_OPS: u64 = 30_000;
-/// Operations within which a fault must be noticed. A run ends at the first failure, most after some thousand; what it finds out
-/// depends on whether an object lives until it is read again, so it goes on until one does.
+/// Most runs notice a bug after some thousand operations.
 const BUGGY_OPS: u64 = 5_000_000;
-/// How often a bug is injected. What only compaction or a range can meet must still happen many times in a short run, since
-/// some hit an object that is gone already.
+/// Often: few operations compact or allocate ranges.
 const ONE_IN: u64 = 100;
 
 fn torture(pool: Box<dyn Pool>, threads: usize, seed: Seed) -> Result<Summary, Failure> {
@@ -72,12 +69,11 @@ fn every_injected_bug_is_noticed() {
     }
 }
 
-/// Runs until the fault is noticed.
 fn notices(fault: InjectedBug, pool: Box<dyn Pool>, threads: usize, seed: Seed) {
     let name = pool.name();
     let buggy = BuggyPool::new(pool, seed.value(), ONE_IN).only(fault);
     let injected = buggy.counter();
-    // Lost frames are lost for ever, and missed when everything was freed.
+    // Lost frames are missed only at the end.
     let ops = if fault == InjectedBug::LostFrame { REAL_OPS } else { BUGGY_OPS };
     let outcome = torture_for(ops, Box::new(buggy), threads, seed);
     let injected = injected.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! One thread of a stress run: its phases and its operations, each checked where it happens.
+//! One stress thread: its phases and checked operations.
 
 use pagefold_pool::{
     AllocError, Handle, HandleError, LimitError, Slices, TryReadError, WriteError,
@@ -16,21 +16,17 @@ use crate::{
     pattern::{Pattern, mix},
 };
 
-/// Operations of one thread in one churn phase.
 const CHURN_OPS: u64 = 20_000;
-/// Refusals in a row after which a thread calls the pool full.
+/// Consecutive refusals that mean "full".
 const FULL_AFTER: u32 = 8;
-/// Dead handles that a thread keeps to try them again.
 const DEAD_MAX: usize = 64;
-/// The deepest nesting of reads.
 pub(super) const DEPTH_MAX: u32 = 3;
-/// How often a thread reports its progress.
 const REPORT_EVERY: u64 = 64;
 
 pub(super) struct Worker<'a> {
     pub(super) shared: &'a Shared<'a>,
     pub(super) rng: ChaCha8Rng,
-    /// How long objects are; `None` mixes all.
+    /// `None` mixes all.
     lengths: Option<Lengths>,
     left: u64,
     dead: Vec<Handle>,
@@ -41,7 +37,6 @@ pub(super) struct Worker<'a> {
     digest: u64,
 }
 
-/// What a thread did in a cycle.
 pub(super) struct Done {
     pub(super) tally: Tally,
     pub(super) injected: Injected,
@@ -69,7 +64,6 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// One cycle: fill, churn, free most, compact.
     pub(super) fn run(mut self, thread: u64) -> Result<Done, Failure> {
         let phases = [
             Self::fill,
@@ -88,7 +82,7 @@ impl<'a> Worker<'a> {
         Ok(Done { tally: self.tally, injected: self.injected, digest: self.digest })
     }
 
-    /// Notes an operation's outcome; `false` when it is time to stop.
+    /// `false` when it is time to stop.
     pub(super) fn step(&mut self, outcome: u64) -> bool {
         self.digest = mix(self.digest ^ outcome);
         self.left = self.left.saturating_sub(1);
@@ -128,7 +122,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Lowers the limit once for a while, so that the other threads meet that during any operation.
+    /// Lowers the limit once, for a while.
     fn churn(&mut self, thread: u64) -> Result<(), Failure> {
         let squeeze = self.rng.random_range(0..CHURN_OPS);
         for op in 0..CHURN_OPS {
@@ -169,7 +163,7 @@ impl<'a> Worker<'a> {
         if !self.has(Operation::Compact) {
             return Ok(());
         }
-        // Other threads may keep things busy for ever, so "more" alone does not bound the loop.
+        // Other threads may keep objects busy for ever.
         for _ in 0..10_000 {
             let more = self.compact();
             for _ in 0..4 {
@@ -270,7 +264,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// An object of zeros, which are compared, and then its bytes.
+    /// Compares the zeros, then writes the bytes.
     fn alloc(&self, bytes: &[u8]) -> Result<Result<Handle, AllocError>, Failure> {
         let pool = self.shared.pool;
         let handle = match pool.alloc(bytes.len()) {
@@ -317,7 +311,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Frees the object after `begin_free` or `begin_free_of`.
+    /// Call it after `begin_free` or `begin_free_of`.
     pub(super) fn free_object(&mut self, slot: &Slot, object: Object) -> Result<(), Failure> {
         let answer = self.shared.pool.free(object.handle);
         ensure!(answer != Err(HandleError::Foreign), "free of {object:?} calls it foreign");
@@ -327,7 +321,7 @@ impl<'a> Worker<'a> {
         slot.end_free(object, answer.is_ok())?;
         self.tally.free += 1;
         self.step(5 + u64::from(answer.is_ok()));
-        // Even if this thread lost, one free is over now: the handle is dead for good.
+        // Either way the handle is dead.
         if answer.is_ok() {
             if self.dead.len() == DEAD_MAX {
                 let at = self.rng.random_range(0..DEAD_MAX);
@@ -368,7 +362,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Reads and verifies, sometimes doing something else in the middle.
+    /// Reads and verifies, sometimes with operations inside.
     pub(super) fn read(&mut self, slot: &Slot) -> Result<(), Failure> {
         let Some((object, least)) = slot.peek() else { return Ok(()) };
         let pool = self.shared.pool;
@@ -408,7 +402,6 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Random operations inside a read, more often on the object being read.
     fn inside(&mut self, slot: &Slot) -> Result<(), Failure> {
         match self.rng.random_range(0..5) {
             0 if self.has(Operation::Write) => self.write(slot)?,
@@ -417,7 +410,7 @@ impl<'a> Worker<'a> {
             3 if self.has(Operation::Migrate) => self.migrate(slot)?,
             _ => self.any()?,
         }
-        // The others go on meanwhile, and now and then this thread does.
+        // Other threads go on meanwhile.
         let (more, pauses) = (self.rng.random_range(0..3), self.rng.random_range(0..16));
         for _ in 0..more {
             self.any()?;
@@ -428,7 +421,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// The version that these bytes are, whole, of those that may be visible.
+    /// Finds which visible version these bytes are.
     fn verify(
         &self,
         slices: Slices<'_>,
@@ -464,8 +457,7 @@ impl<'a> Worker<'a> {
         self.step(report.frame_bytes);
     }
 
-    /// Any limit up to the first one: half of the time one that holds what is resident at this moment, because a pool
-    /// that is nearly full refuses most others. Only a limit that does not hold what is stored may be refused.
+    /// Often at what is resident now. Only a limit below the stored bytes may be refused.
     fn lower_limit(&mut self) -> Result<(), Failure> {
         let limit = self.shared.limit;
         let resident = usize::try_from(self.shared.pool.stats().resident_bytes()).unwrap_or(limit);
@@ -481,7 +473,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// The first limit again. It held all there ever was, so it cannot be refused.
+    /// The pool never exceeded the first limit.
     fn raise_limit(&mut self) -> Result<(), Failure> {
         let restored = self.shared.pool.set_limit(self.shared.limit);
         ensure!(restored.is_ok(), "raising the limit again: {restored:?}");
@@ -490,7 +482,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Alone, the accounts must be within the limit at any moment; with others at work they are not of one instant.
+    /// Beside other threads the accounts are not of one instant.
     fn look_at_stats(&mut self) -> Result<(), Failure> {
         let stats = self.shared.pool.stats();
         let alone = self.shared.plan.threads == 1;
