@@ -17,9 +17,7 @@ pub(crate) enum Wait {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadError {
-    /// Another thread replaced or removed the object.
     Stale,
-    /// The value's length is not the destination's.
     Length(usize),
     Corrupt,
     /// Only with [`Wait::Never`].

@@ -15,7 +15,6 @@ use pagefold_sys::sync::{SlotArray, default_slot_count};
 use crate::page::{PAGE_BYTES, Page};
 
 pub(crate) const VALUE_MAX: usize = 64 << 10;
-/// A copy of the longest value, and the codec's output.
 pub(crate) const SCRATCH_BYTES: usize = 2 * VALUE_MAX;
 /// One, and one for a read that interrupts it.
 const CONTEXTS: usize = 2;
@@ -26,7 +25,7 @@ pub(crate) struct Encoder {
     pub(crate) codec: Box<dyn Codec>,
     /// For objects in several pieces.
     gather: SlotArray<Box<Page>>,
-    /// For a long value at the limit. Made at first use.
+    /// For a long value at the limit.
     scratch: SlotArray<Option<Box<[u8]>>>,
 }
 
@@ -70,7 +69,6 @@ impl Encoder {
         contexts.saturating_add(if long && !is_made() { SCRATCH_BYTES } else { 0 })
     }
 
-    /// Bytes to charge before the first long value.
     pub(crate) fn growth_of_long(&self) -> usize {
         let page = self.codec_bytes_max(PAGE_BYTES);
         let contexts = self.codec_bytes_max(VALUE_MAX).saturating_sub(page);

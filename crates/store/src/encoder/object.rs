@@ -10,7 +10,6 @@ use crate::{
 pub(crate) struct Object<'a> {
     pub(crate) bytes: &'a [u8],
     pub(super) encoding: Encoding,
-    /// Bytes of the page or value.
     pub(crate) original: usize,
 }
 

@@ -7,7 +7,6 @@ use super::{
 use crate::word::Word;
 
 impl Index {
-    /// The number of nodes, or a broken invariant.
     pub(crate) fn audit(&self) -> Result<usize, String> {
         let _tree = self.tree.lock();
         self.top().map_or(Ok(0), |top| self.audit_node(&top))

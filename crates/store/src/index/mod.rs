@@ -7,7 +7,7 @@
 //! - A reader takes no lock. After each word it checks the node's stamp (I-STAMP), and starts over if it changed.
 //! - Marks are advice; a late one may fail or mark another page.
 //!
-//! All cost the levels of the tree, at most 11.
+//! An operation costs the levels of the tree, at most 11.
 
 mod audit;
 mod nodes;
@@ -35,9 +35,7 @@ pub(crate) struct Index {
     pages: AtomicU64,
     tree: Mutex<()>,
     shards: Box<[Padded<Mutex<()>>]>,
-    /// Whether inner nodes have `droppable` bits.
     tracks_droppable: bool,
-    /// Set when the space is dropped.
     closed: AtomicBool,
 }
 
@@ -58,7 +56,6 @@ pub(crate) struct Found<'a> {
 impl Found<'_> {
     const NOTHING: Self = Self { word: Word::EMPTY, cell: None };
 
-    /// Writes only if unmarked.
     #[inline]
     pub(crate) fn mark(self) {
         self.change_mark(!self.word.is_referenced(), self.word.referenced());
@@ -193,7 +190,6 @@ impl Index {
                 return None;
             }
         }
-        // A longer way met nodes of later lives.
         None
     }
 

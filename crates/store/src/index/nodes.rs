@@ -15,7 +15,6 @@ use std::sync::Arc;
 use pagefold_frame::{BitForest, MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Mutex, Ordering};
 
-/// log2 of the words in a node.
 pub(super) const NODE_BITS: u32 = if cfg!(loom) { 2 } else { 6 };
 /// At most 64, the bits of `used`.
 pub(super) const NODE_WORDS: usize = 1 << NODE_BITS;
@@ -31,7 +30,6 @@ const LIVE: u64 = 1;
 /// For 2^32 neighbouring keys.
 const NODES_MAX: usize = 1 << ID_BITS;
 
-/// One life of a node, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Link(u64);
 
@@ -75,7 +73,6 @@ pub(super) fn slot(key: u64, level: u32) -> usize {
     (key >> (NODE_BITS * level)) as usize & (NODE_WORDS - 1)
 }
 
-/// The first key below word `slot`.
 pub(super) fn first_key(base: u64, level: u32, slot: usize) -> u64 {
     let above = base.checked_shl(NODE_BITS * (level + 1)).unwrap_or(0);
     above | (slot as u64) << (NODE_BITS * level)
@@ -197,7 +194,6 @@ impl Nodes {
         free.freed += 1;
     }
 
-    /// Frees pages without a live node; returns how many.
     pub(crate) fn release(&self) -> usize {
         let mut free = self.free.lock();
         if free.freed == 0 {

@@ -22,7 +22,6 @@ fn nodes(frames: usize) -> (Arc<MemoryBudget>, Arc<Nodes>) {
     (memory, Arc::new(nodes))
 }
 
-/// Even numbers name an object, odd ones do not.
 fn word(number: u64) -> Word {
     match number % 2 {
         0 => Word::new(Entry::Raw(Short(number + 2))),
@@ -34,7 +33,6 @@ fn put(index: &Index, key: u64, word: Word) -> Word {
     index.publish(key, word, &|_| true).expect("room")
 }
 
-/// By kind: dense, at a distance, random, in clusters, at both ends.
 fn key(kind: usize, random: u64) -> u64 {
     match kind {
         0 => random % 3000,
@@ -77,7 +75,6 @@ fn an_index_agrees_with_an_ordered_map() {
         }
         assert_eq!((index.audit(), nodes.in_use()), (Ok(0), 0));
         nodes.release();
-        // The words of the set of free nodes.
         assert!(memory.used() <= 3, "{} frames for an empty index", memory.used());
     }
 }
@@ -174,7 +171,7 @@ fn a_reader_beside_nodes_that_come_and_go_finds_its_own_words() {
 
 #[test]
 fn a_node_put_in_between_while_a_change_is_yet_to_be_told_hides_nothing() {
-    // A thread changed its leaf and waits for the tree lock; another puts a node above that leaf.
+    // A thread that changed its leaf waits for the tree lock.
     for droppable in [true, false] {
         let (_, nodes) = nodes(100);
         let index = Index::new(&nodes, u64::MAX, true);

@@ -59,7 +59,6 @@ impl Index {
         (path, at)
     }
 
-    /// Without a parent, sets the root.
     fn set(&self, parent: Option<Node<'_>>, key: u64, link: Link) {
         match parent {
             Some(parent) => parent.set_child(slot(key, parent.level), link),

@@ -40,7 +40,6 @@ impl Index {
 
     fn next(&self, from: u64, want: Want) -> Option<(u64, Found<'_>)> {
         let _tree = self.tree.lock();
-        // By level: the children after the one on the way.
         let mut later = [(None::<Node<'_>>, 0_u64); LEVELS_MAX];
         let mut depth = 0;
         let mut from = from;

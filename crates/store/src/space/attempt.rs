@@ -17,11 +17,8 @@ pub(super) const ATTEMPTS: u32 = 8;
 pub(super) struct Need {
     pub(super) key: u64,
     pub(super) expected: Expected,
-    /// About how many bytes of room to make.
     pub(super) room_bytes: u64,
-    /// Bytes of the stored object.
     pub(super) object: usize,
-    /// May pages be dropped?
     pub(super) drops: bool,
 }
 
@@ -34,22 +31,18 @@ impl Need {
         Self { key, expected, room_bytes: object as u64, object, drops: true }
     }
 
-    /// The index may need a node.
     pub(super) fn of_word(key: u64, expected: Expected) -> Self {
         Self { room_bytes: PAGE_BYTES as u64, ..Self::new(key, expected, 0) }
     }
 }
 
 pub(super) enum Retry {
-    /// The store is full.
     Room,
-    /// The space is at its limit.
     Space,
     No(PutIfError),
 }
 
 impl Space {
-    /// Calls `attempt`, and makes room between calls.
     pub(super) fn with_room<R>(
         &self,
         need: Need,
@@ -114,7 +107,6 @@ impl Space {
         }
     }
 
-    /// Whether the old object is at least as long as the new one.
     fn gives(&self, need: Need) -> bool {
         let old = self.state().index.load(need.key).entry();
         old.holds_memory() && need.object <= self.store().object_len(old)

@@ -13,11 +13,9 @@ use crate::{
     word::{Entry, Word},
 };
 
-/// Attempts of a read that never waits.
 const ROUNDS: usize = 16;
 
 enum Room<'a> {
-    /// Keeps what lies before this length.
     Grows(&'a mut Vec<u8>, usize),
     Fixed(&'a mut [u8]),
 }
@@ -65,7 +63,6 @@ impl Space {
         self.try_read(key, PAGE_BYTES, |entry| self.store().read(entry, page, Wait::Never))
     }
 
-    /// As [`read`](Self::read), at most [`ROUNDS`] times.
     fn try_read<R>(
         &self,
         key: u64,
@@ -227,7 +224,6 @@ impl Space {
     }
 }
 
-/// After another thread made progress.
 pub(super) fn look_again() {
     #[cfg(loom)]
     sync::yield_now();

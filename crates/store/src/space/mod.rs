@@ -137,14 +137,12 @@ impl Space {
         self.state().stats()
     }
 
-    /// Dropping the guard ends the operation.
     #[inline]
     fn begin(&self, key: u64) -> Result<(u64, Entered<'_>), KeyError> {
         let operation = self.store().enter()?;
         Ok((self.key(key)?, operation))
     }
 
-    /// `None` while no operation may run.
     #[inline]
     fn try_begin(&self, key: u64) -> Result<Option<(u64, Entered<'_>)>, KeyError> {
         let Some(operation) = self.store().try_enter()? else { return Ok(None) };

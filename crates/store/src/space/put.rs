@@ -208,7 +208,6 @@ impl Space {
         })
     }
 
-    /// Drops pages if the charge fails.
     fn charge_scratch(&self, bytes: usize) -> Option<Charge> {
         let store = self.store();
         let charge = || store.memory.charge_beside(bytes).ok();

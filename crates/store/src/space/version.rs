@@ -25,7 +25,6 @@ impl Version {
     }
 }
 
-/// What a put requires under its key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expected {
     Anything,

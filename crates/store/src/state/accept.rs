@@ -9,10 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Occupancy {
-    /// Bytes of objects.
     pub(crate) persistent_bytes: u64,
     pub(crate) ephemeral_bytes: u64,
-    /// Whether frames charged exceed the threshold's share of the limit.
     pub(crate) is_above: bool,
 }
 
@@ -37,7 +35,6 @@ impl AcceptThreshold {
         self.opens_below.load(Ordering::Relaxed) == 0
     }
 
-    /// Opens it if the occupancy allows; whether it is open.
     pub(crate) fn try_open(&self, occupancy: Occupancy) -> bool {
         let threshold = self.opens_below.load(Ordering::Relaxed);
         if threshold == 0 {
@@ -53,7 +50,6 @@ impl AcceptThreshold {
         opens
     }
 
-    /// Closes it above the threshold.
     pub(crate) fn close(&self, occupancy: Occupancy) {
         if self.percent < 100 && self.is_open() && occupancy.is_above {
             let threshold = occupancy.persistent_bytes / 100 * u64::from(self.percent) + 1;

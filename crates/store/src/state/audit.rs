@@ -40,7 +40,6 @@ impl StoreState {
         Ok(())
     }
 
-    /// Returns how many objects the index names.
     fn audit(&self, space: &SpaceState) -> Result<u64, Violation> {
         let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);

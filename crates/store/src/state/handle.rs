@@ -24,7 +24,7 @@ impl StoreHandle {
 impl Drop for StoreHandle {
     fn drop(&mut self) {
         if self.state.enter().is_err() {
-            // A fork left an operation half done: state and pool stay.
+            // A fork left an operation half done.
             mem::forget(Arc::clone(&self.state));
         }
         let Some(shrinker) = self.thread.take() else { return };
@@ -57,7 +57,7 @@ impl SpaceHandle {
         handle
     }
 
-    /// Another handle of a listed space, unless its last one is being dropped.
+    /// `None` when the last handle is being dropped.
     pub(crate) fn of(store: &Arc<StoreHandle>, state: &Arc<SpaceState>) -> Option<Arc<Self>> {
         let mut known = state.handle.lock();
         if let Some(handle) = known.upgrade() {
@@ -73,7 +73,7 @@ impl SpaceHandle {
 
 impl Drop for SpaceHandle {
     fn drop(&mut self) {
-        // A fork may have left an operation half done: the space stays.
+        // Otherwise a fork left an operation half done.
         if !self.state.keep
             && let Ok(_operation) = self.store.state.enter()
         {

@@ -6,7 +6,6 @@ use super::{SpaceState, StoreState};
 use crate::{config::SpaceKind, error::SpaceError};
 
 impl StoreState {
-    /// Lists a space under its name, or a free one.
     pub(crate) fn adopt(
         &self,
         name: Option<String>,
@@ -40,7 +39,6 @@ impl StoreState {
         self.spaces.lock().iter().find(|space| space.name == name).cloned()
     }
 
-    /// Ephemeral spaces with objects, largest first.
     pub(crate) fn evictable(&self) -> Vec<Arc<SpaceState>> {
         let mut spaces = self.spaces();
         spaces.retain(|space| space.kind == SpaceKind::Ephemeral && space.used() > 0);
@@ -54,7 +52,6 @@ impl StoreState {
     }
 }
 
-/// `base`, or with the least unused number from 2 on.
 fn free_name<'n>(base: &str, taken: impl Iterator<Item = &'n str>) -> String {
     let number = |name: &'n str| {
         let rest = name.strip_prefix(base)?;

@@ -1,7 +1,7 @@
 //! State that all handles of a store or a space share.
 //!
-//! - `store`, `space`, `parts`, `list`: the states, what they are built of, names
-//! - `accept`, `wakeup`, `room`, `work`: making room, when, and counts of it
+//! - `store`, `space`, `parts`, `list`: the states and their parts
+//! - `accept`, `wakeup`, `room`, `work`: making room
 //! - `objects`, `contexts`, `recycle`, `removal`: objects, charges, retired handles, entries out
 //! - `stats`, `audit`: the accounts, and their validation
 

@@ -20,7 +20,6 @@ impl StoreState {
         self.encoder.len(&self.objects(), entry, wait)
     }
 
-    /// Frees an object whose entry this thread took out.
     pub(crate) fn free(&self, entry: Entry) {
         if let Some(at) = entry.handle() {
             let freed = self.pool.free(self.pool_id.handle(at.0));
@@ -38,12 +37,12 @@ impl StoreState {
         self.free(entry);
     }
 
-    /// Bytes of the object; 0 if there is none any more.
+    /// 0 if the object is gone.
     pub(crate) fn object_len(&self, entry: Entry) -> usize {
         entry.handle().map_or(0, |at| self.pool.len(self.pool_id.handle(at.0)).unwrap_or(0))
     }
 
-    /// Bytes of the page or value. The caller owns the object; a damaged one counts as 0.
+    /// Bytes of the page or value; 0 if damaged.
     pub(crate) fn original(&self, entry: Entry) -> usize {
         self.len(entry, Wait::Allowed).unwrap_or(0)
     }

@@ -30,7 +30,6 @@ pub(crate) enum PartsError {
 }
 
 impl Parts {
-    /// Charges `fixed` bytes beside the pool.
     pub(crate) fn build(pool: PoolBuilder, fixed: usize) -> Result<Self, PartsError> {
         let (pool, memory) = pool.build_with_account().map_err(|error| match error {
             BuildError::LimitTooSmall { min, .. } => PartsError::TooSmall { min },
@@ -46,7 +45,6 @@ impl Parts {
         let first = pool.store(&[0]).map_err(|_| too_small(fixed))?;
         pool.free(first).expect("no other thread knows the handle");
         let stats = pool.stats();
-        // Address space, or less if refused.
         let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
             .into_iter()
             .map(|bytes| Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX)))

@@ -8,7 +8,6 @@ use super::StoreState;
 
 /// Due when more than one in this many is retired.
 pub(crate) const RETIRED_SHARE: u64 = 8;
-/// How long to wait for operations under way.
 const RECYCLE_WAIT: Duration = Duration::from_secs(1);
 
 // ORDERING (this file): otherwise Relaxed; `wants_handles` is a hint, tested again while quiescent.
@@ -19,7 +18,6 @@ impl StoreState {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Makes recycling due if more than one in `share` is retired.
     pub(crate) fn look_at_handles(&self, share: u64) {
         let stats = self.pool.stats();
         if stats.retired_indices > stats.index_capacity / share {

@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::{SpaceState, StoreState};
 use crate::counters::Count;
 
-/// Removals that may have emptied pages of the index.
 const WORTH_A_RELEASE: u64 = if cfg!(loom) { 1 } else { 512 };
 
 impl StoreState {
@@ -19,7 +18,6 @@ impl StoreState {
         true
     }
 
-    /// Returns how many there were.
     pub(crate) fn remove_keys(&self, space: &SpaceState, keys: Range<u64>) -> u64 {
         let (mut from, mut removed) = (Some(keys.start), 0);
         while let Some((key, _)) = from.and_then(|from| space.index.next_used(from))
@@ -34,7 +32,6 @@ impl StoreState {
         removed
     }
 
-    /// Closes a space and frees its entries.
     pub(crate) fn drop_space(&self, space: &SpaceState) {
         if !space.index.close() {
             return;

@@ -15,11 +15,9 @@ use crate::{
     eviction::{EvictionOrder, Pages},
 };
 
-/// Bytes moved per piece of compaction.
 pub(crate) const COMPACT_BYTES: usize = 256 << 10;
 /// Least bytes per eviction: a span's, to free whole frames.
 const EVICT_BYTES: u64 = 16 << 10;
-/// Choices without a page after which an order counts as failed.
 const FRUITLESS: u32 = 8;
 
 /// What [`Store::shrink`](crate::Store::shrink) did.
@@ -33,7 +31,6 @@ pub struct ShrinkReport {
 }
 
 impl StoreState {
-    /// Works harder each round; `false` when nothing is left to try.
     pub(crate) fn make_room(&self, space: &SpaceState, bytes: u64, round: u32) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         self.wakeup.notify();
@@ -101,7 +98,6 @@ impl StoreState {
         gone
     }
 
-    /// `None` also when the order panics.
     fn ask_order(&self, space: &SpaceState) -> Option<u64> {
         let pages = Pages::new(&space.index);
         let asked = catch_unwind(AssertUnwindSafe(|| space.order.next(&pages)));
@@ -112,7 +108,6 @@ impl StoreState {
         })
     }
 
-    /// Drops a page that holds memory; returns the bytes of its object.
     fn evict(&self, space: &SpaceState, key: u64) -> u64 {
         let word = space.index.load(key);
         if !word.entry().holds_memory() {
@@ -146,7 +141,6 @@ impl StoreState {
         self.nodes.release()
     }
 
-    /// Moves and drops nothing.
     pub(crate) fn trim(&self) {
         self.release_indices();
         self.pool.trim();
@@ -174,7 +168,6 @@ impl StoreState {
         }
     }
 
-    /// Drops ephemeral pages if a lower limit needs that.
     pub(crate) fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
         // Puts must not fill what this thread empties.
         self.set_target(bytes / FRAME_BYTES);
@@ -204,7 +197,7 @@ impl StoreState {
         }
     }
 
-    /// Whether another step may free more. Drops pages only when compaction and free memory do not suffice.
+    /// Whether another step may free more.
     pub(crate) fn shrink_step(&self) -> bool {
         if !self.is_above_low() {
             return false;
@@ -220,7 +213,6 @@ impl StoreState {
         above > 0 && self.evict_anywhere(above.min(EVICT_BYTES * 4)) > 0
     }
 
-    /// Trims when there are enough idle frames.
     pub(crate) fn trim_idle(&self) {
         if self.pool.stats().idle_frame_bytes > 4 * EVICT_BYTES {
             self.trim();

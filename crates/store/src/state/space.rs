@@ -30,9 +30,7 @@ pub(crate) struct SpaceState {
     on_evict: Mutex<Option<Arc<Listener>>>,
     /// Whether it outlives its handles.
     pub(super) keep: bool,
-    /// Shared by its handles.
     pub(super) handle: Mutex<Weak<SpaceHandle>>,
-    /// Serializes changes of the number of keys.
     pub(crate) resizing: Mutex<()>,
     /// Bytes of objects, as index words count them; no put takes it above the limit.
     used: AtomicU64,
@@ -96,7 +94,6 @@ impl SpaceState {
         self.used.fetch_sub(old.saturating_sub(new), Ordering::Relaxed);
     }
 
-    /// Adds an entry to the counters except [`used`](Self::used).
     pub(crate) fn note_in(&self, entry: Entry, original: usize) {
         if let Some(count) = counted_as(entry) {
             self.counters.add(count, 1);
@@ -105,7 +102,6 @@ impl SpaceState {
         self.counters.add(Count::Objects, entry.counted_bytes());
     }
 
-    /// Undoes [`note_in`](Self::note_in).
     pub(crate) fn note_out(&self, entry: Entry, original: usize) {
         if let Some(count) = counted_as(entry) {
             self.counters.sub(count, 1);
@@ -114,7 +110,6 @@ impl SpaceState {
         self.counters.sub(Count::Objects, entry.counted_bytes());
     }
 
-    /// Both at once.
     pub(crate) fn note_exchange(
         &self,
         new: Entry,
@@ -154,7 +149,6 @@ impl SpaceState {
         drop(listener);
     }
 
-    /// Subtracts a removed entry.
     pub(crate) fn note_gone(&self, entry: Entry, original: usize) {
         self.count_shrunk(0, entry.counted_bytes());
         self.note_out(entry, original);

@@ -47,7 +47,7 @@ impl SpaceState {
 }
 
 impl StoreState {
-    /// The accounts that need no lock, of a store that a fork left unusable.
+    /// The accounts that need no lock, after a fork.
     pub(crate) fn abandoned_stats(&self) -> StoreStats {
         StoreStats {
             allocator: self.pool.name().to_owned(),

@@ -29,29 +29,25 @@ pub(crate) struct StoreState {
     accept: AcceptThreshold,
     pub(crate) wakeup: Wakeup,
     pub(crate) watermarks: Watermarks,
-    /// Frames that puts may fill: fewer than the limit while that is being lowered.
+    /// Frames that puts may fill; see `set_limit`.
     target: AtomicUsize,
-    /// In bytes.
     max_limit: usize,
     pub(super) spaces: Mutex<Vec<Arc<SpaceState>>>,
     pub(crate) nodes: Arc<Nodes>,
-    /// Entered by every operation, so that a fork, validation or recycling finds none.
+    /// Every operation enters it.
     pub(crate) operations: Gate,
-    /// Whether recycling of retired handles is due.
     pub(super) wants_handles: AtomicBool,
     pub(crate) work: Work,
-    /// Raised, with Release, before retired handles are reused: see `recycle`.
+    /// See `recycle`.
     pub(crate) epoch: AtomicU64,
     /// The charge for long values; see `contexts`.
     pub(super) long: Mutex<Option<Charge>>,
-    /// Charges for added contexts.
     pub(super) contexts: Mutex<Vec<Charge>>,
     /// For the overwrite reserve.
     overwrite_turn: Mutex<()>,
     _charge: Charge,
 }
 
-/// Percent of the limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watermarks {
     pub(crate) low: u8,
@@ -94,7 +90,6 @@ impl StoreState {
 
     // ORDERING (this file): Relaxed; a put that reads an old target meets the hard limit.
 
-    /// Begins an operation; dropping the guard ends it.
     #[inline]
     pub(crate) fn enter(&self) -> Result<Entered<'_>, KeyError> {
         self.operations.enter().map_err(|Abandoned| KeyError::Abandoned)
@@ -109,7 +104,6 @@ impl StoreState {
         }
     }
 
-    /// Bytes that may be resident.
     pub(crate) fn resident(&self) -> usize {
         self.memory.used() * FRAME_BYTES
     }
@@ -127,7 +121,6 @@ impl StoreState {
         self.max_limit
     }
 
-    /// Whether a limit that is being lowered leaves no room.
     pub(crate) fn is_above_target(&self) -> bool {
         self.memory.used() > self.target.load(Ordering::Relaxed)
     }
@@ -136,7 +129,6 @@ impl StoreState {
         self.target.store(frames, Ordering::Relaxed);
     }
 
-    /// A share of what new pages may fill, in frames.
     pub(crate) fn share(&self, percent: u8) -> usize {
         self.memory.normal_limit() * usize::from(percent) / 100
     }
@@ -153,12 +145,11 @@ impl StoreState {
         self.share(self.watermarks.low) * FRAME_BYTES
     }
 
-    /// As [`accepts_new_pages`](Self::accepts_new_pages), without trying to open.
+    /// As it is, without trying to open.
     pub(crate) fn is_accepting(&self) -> bool {
         self.accept.is_open()
     }
 
-    /// For persistent spaces.
     pub(crate) fn accepts_new_pages(&self) -> bool {
         self.accept.is_open() || self.accept.try_open(self.occupancy())
     }

@@ -18,7 +18,6 @@ fn fork_generation() -> u64 {
 
 #[derive(Debug, Default)]
 pub(crate) struct Wakeup {
-    /// Since the last round. A put pays for one load.
     asked: AtomicBool,
     stopped: AtomicBool,
     running: AtomicBool,
@@ -50,13 +49,11 @@ impl Wakeup {
         self.condvar.notify_all();
     }
 
-    /// The thread starts in this process.
     pub(crate) fn note_start(&self) {
         self.generation.store(fork_generation(), Ordering::Relaxed);
         self.running.store(true, Ordering::Relaxed);
     }
 
-    /// The thread ended, or did not start.
     pub(crate) fn note_end(&self) {
         self.running.store(false, Ordering::Relaxed);
     }
@@ -79,14 +76,13 @@ impl Wakeup {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Sleeps until a put asks, the store ends, or time is over.
     pub(crate) fn sleep(&self, time: Duration) {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = |(): &mut ()| !self.asked.load(Ordering::Relaxed) && !self.is_stopped();
         drop(self.condvar.wait_timeout_while(guard, time, idle));
     }
 
-    /// As [`sleep`](Self::sleep), even if puts ask.
+    /// Ignores `asked`.
     pub(crate) fn pause(&self, time: Duration) {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.condvar.wait_timeout_while(guard, time, |(): &mut ()| !self.is_stopped()));
