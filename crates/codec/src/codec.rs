@@ -70,8 +70,8 @@ pub trait Codec: Send + Sync {
 
     /// Decompresses all of `src` to the start of `dst` and returns the number of bytes written. Allocates nothing.
     ///
-    /// Pass a `dst` of exactly the original length and check the returned length: damage may show as a shorter result
-    /// or as other bytes. Beyond that length, or after an error, `dst` is unspecified.
+    /// Pass a `dst` of the original length and check the result: damage may show as a shorter one or as other bytes.
+    /// Beyond it, or after an error, `dst` is unspecified.
     ///
     /// # Errors
     /// [`CodecError::Invalid`] if `src` is corrupt, truncated or too long for `dst`.

@@ -69,12 +69,10 @@ impl Digested {
         size_of::<Self>() + encode + decode + self.bytes.len()
     }
 
-    /// The caller keeps `self` while its encoder refers to the digest.
     pub(crate) fn encode(&self) -> *const ZSTD_CDict {
         self.encode.as_ptr()
     }
 
-    /// The caller keeps `self` while its decoder refers to the digest.
     pub(crate) fn decode(&self) -> *const ZSTD_DDict {
         self.decode.as_ptr()
     }

@@ -1,12 +1,11 @@
 //! The codecs of pagefold: `lz4`, `zstd:LEVEL`, `raw`, and the detection of same-filled pages.
 //!
-//! Threads share a [`Codec`] by reference. Decompression allocates nothing, takes no lock, and may nest. A
-//! [`CodecSpec`] names and builds a codec. [`encode`] and [`decode`] serve a store of pages. A `Dictionary`, trained
-//! from some pages, makes similar pages shorter.
+//! A [`CodecSpec`] names and builds a [`Codec`]. [`encode`] and [`decode`] serve a store of pages. A `Dictionary` makes
+//! similar pages shorter.
 //!
 //! # Formats
 //! `lz4` is the bare block format. `zstd` is a frame without magic number, content size, checksum and dictionary id.
-//! Neither stores the original length or a checksum: the caller keeps the length and is responsible for integrity.
+//! Neither stores the original length or a checksum: the caller does.
 //!
 //! # Features
 //! | features | `lz4` | `zstd` |

@@ -25,7 +25,6 @@ const OFFSETS_BYTES: usize = 12;
 /// (RFC 8878, 4.1.1).
 const TWO_SYMBOLS: [u8; 2] = [0x10, 0x3f];
 
-/// Pages to learn from, without same-filled ones.
 pub(crate) struct Samples {
     bytes: Vec<u8>,
     lengths: Vec<usize>,
@@ -92,7 +91,6 @@ pub(crate) fn best(
             (best, least) = (Some(candidate), bytes);
         }
     };
-    // The cheapest first.
     for bytes in [(bytes_max / 4).max(Dictionary::BYTES_MIN), bytes_max] {
         let full = learned.train(bytes, level)?;
         // At negative levels zstd codes no literals and is fast because it has no tables.

@@ -27,7 +27,6 @@ const LITERALS_BYTES: usize = 64 << 10;
 /// RFC 8878, 3.1.1.1, without the magic number: no flags, a window of 64 KiB.
 const FRAME_HEADER: [u8; 2] = [0, (WINDOW_LOG_MAX - 10) << 3];
 const HEADERS_BYTES: usize = FRAME_HEADER.len() + 3;
-/// The block header apart from the length.
 const LAST_AND_COMPRESSED: u32 = 1 | 2 << 1;
 /// The longest frame that a decoder has room to restore.
 const BARE_FRAME_MAX: usize = 4096;
@@ -39,7 +38,6 @@ pub(crate) type Code = usize;
 /// `ZSTD_error_corruption_detected`.
 const DAMAGED: Code = 20_usize.wrapping_neg();
 
-/// The block, if it is all of the frame.
 fn bare(frame: &[u8]) -> Option<&[u8]> {
     let (&[flags, _, low, middle, high], block) = frame.split_first_chunk::<HEADERS_BYTES>()?;
     let header = u32::from_le_bytes([low, middle, high, 0]);
@@ -126,7 +124,6 @@ impl Encoder {
         })
     }
 
-    /// Without the dictionary.
     pub(crate) fn bytes(&self) -> usize {
         // SAFETY: the context is live.
         unsafe { sys::ZSTD_sizeof_CCtx(self.context.as_ptr()) }
@@ -140,7 +137,6 @@ impl Drop for Encoder {
     }
 }
 
-/// The memory of decoders.
 struct Memory(Reservation);
 
 impl Drop for Memory {
@@ -187,7 +183,6 @@ impl Decoder {
         count: usize,
         dictionary: Option<&Arc<Digested>>,
     ) -> Result<Option<Vec<Self>>, Code> {
-        // Shows whether decoders can be set up.
         let mut probe = Self::reserve(1, dictionary).unwrap_or_default();
         let Some(decoder) = probe.first_mut() else { return Ok(None) };
         decoder.set_up()?;
@@ -297,7 +292,6 @@ pub(crate) fn train(
         k: segment_bytes,
         // Bytes compared at once; 6 is worse.
         d: 8,
-        // The library's defaults.
         f: 0,
         steps: 0,
         nbThreads: 0,
@@ -336,7 +330,6 @@ mod tests {
     use super::*;
     use crate::CodecSpec;
 
-    /// Bytes that do not repeat, of a small alphabet.
     fn literals(len: usize) -> Vec<u8> {
         let mut state = 1_u64;
         let mut next = || {
@@ -368,10 +361,8 @@ mod tests {
             (literals(4096), false),
             (literals(100), false),
             (vec![7; 4096], false),
-            // One raw block, or none.
             (literals(5), true),
             (Vec::new(), true),
-            // Longer than a page.
             (literals(20_000), true),
         ] {
             let len = encoder.compress(&input, &mut kept).expect("room");

@@ -92,7 +92,6 @@ pub struct Pagemap {
     page_size: u64,
 }
 
-/// Words of one read: 32 KiB.
 const CHUNK_ENTRIES: usize = 4096;
 const ENTRY_BYTES: usize = size_of::<u64>();
 
@@ -204,7 +203,6 @@ mod tests {
         assert_eq!((present.frame_number(), zero_page.frame_number()), (None, None), "hidden");
         assert_eq!(PagemapEntry::from_raw(1 << 63 | 77).frame_number(), Some(77));
         assert_eq!(PagemapEntry::from_raw(1 << 62 | 77).frame_number(), None, "a place in swap");
-        // The frame number is no state.
         assert_eq!(format!("{:?}", PagemapEntry::from_raw((1 << 55) - 1)), "PagemapEntry{}");
     }
 

@@ -82,7 +82,6 @@ fn least_of(membership: &str, mounts: &str) -> Option<Room> {
 
 struct Mount {
     version: u8,
-    /// The cgroup at the mount point.
     root: PathBuf,
     point: PathBuf,
 }

@@ -28,10 +28,8 @@ pub(super) struct Node {
     state: AtomicU32,
     /// The token of the thread that closed the gate, or 0.
     closer: AtomicUsize,
-    /// Threads that wait until the gate opens.
     waiting: AtomicU32,
     shards: [Padded<AtomicUsize>; SHARDS],
-    /// Whether a fork closed the gate.
     pub(super) forked: AtomicBool,
     /// Operations of the forking thread at its fork.
     own: AtomicUsize,
@@ -56,7 +54,6 @@ impl Node {
         }
     }
 
-    /// Identifies the node; threads wait on it until the gate opens.
     #[inline]
     pub(super) fn key(&self) -> usize {
         std::ptr::from_ref(&self.state).addr()
@@ -228,7 +225,6 @@ impl Node {
     }
 }
 
-/// For the registry, under its lock.
 #[cfg(not(loom))]
 impl Node {
     /// Resets the node; closed by `forker` during a fork.
@@ -248,7 +244,6 @@ impl Node {
         self.count_only(self.own.load(Ordering::Relaxed));
     }
 
-    /// In the child of a fork that did not wait.
     pub(super) fn abandon(&self) {
         self.count_only(thread::entries(self.key()));
         self.set_closer(0);

@@ -29,13 +29,11 @@ use crate::sync::{epoch, wait, wake_all};
 
 struct Link {
     node: Node,
-    /// Changed under `LIST`.
     used: AtomicBool,
     next: OnceLock<&'static Link>,
 }
 
 static HEAD: OnceLock<&'static Link> = OnceLock::new();
-/// 1 while locked.
 static LIST: AtomicU32 = AtomicU32::new(0);
 /// The token of the forking thread, or 0.
 static FORKER: AtomicUsize = AtomicUsize::new(0);
@@ -114,7 +112,6 @@ pub(super) fn len() -> usize {
     links().count()
 }
 
-/// The nodes in use.
 fn nodes() -> impl Iterator<Item = &'static Node> {
     // ORDERING: Relaxed; a gate that is new to this list is closed already, a dropped one is not entered any more.
     links().filter(|link| link.used.load(Ordering::Relaxed)).map(|link| &link.node)
@@ -224,7 +221,6 @@ extern "C" fn after_in_child() {
     end_fork();
 }
 
-/// Waits until no other thread forks.
 fn become_forker(me: usize) {
     loop {
         let epoch = epoch(forker_key());

@@ -17,11 +17,8 @@ const REMEMBERED: usize = 8;
 const UNKNOWN: usize = 0;
 
 struct Held {
-    /// Operations under way.
     depth: Cell<usize>,
-    /// Gates that the thread has made quiet.
     quiets: Cell<usize>,
-    /// The keys of the gates entered first.
     gates: [Cell<usize>; REMEMBERED],
 }
 

@@ -2,10 +2,7 @@
 //!
 //! The search starts at the thread's [`shard_hint`](super::shard_hint), so threads seldom collide. A nested use, for
 //! example in a signal handler, takes another slot. `tests/loom` proves the mutual exclusion.
-//!
-//! # Invariants
-//! - A taken slot has exactly one [`SlotGuard`]; a free slot has none.
-//! - The array never grows, shrinks or moves, and acquiring allocates nothing.
+//! The array never grows, shrinks or moves.
 
 use std::sync::atomic::{AtomicBool as PlainBool, AtomicUsize};
 

@@ -12,7 +12,6 @@ use std::{
 
 use super::*;
 
-/// A value that detects two users at once.
 #[derive(Default)]
 struct Watched {
     users: AtomicU32,
