@@ -1,16 +1,7 @@
-//! Finds the input and reads every page of the sample once, into memory.
+//! Finds the input ([`discover`], [`choose`], [`cgroup`]), decides how large the sample is ([`plan`], [`headroom`]),
+//! and reads each page of the sample once ([`input`], [`sampler`]) into memory ([`spool`]).
 //!
-//! | module | contains |
-//! |---|---|
-//! | [`input`], [`read_full`] | reading each source to its end |
-//! | [`discover`] | which files there are, and which are skipped |
-//! | [`choose`], [`process`], [`mapping`] | which processes are measured, and the kinds of their mappings |
-//! | [`process_read`], [`shared_read`], [`address_space`] | reading a running process: its own pages, and shared ones |
-//! | [`cgroup`], [`identity`] | the processes of a control group; whether a file was met before |
-//! | [`core_file`], [`core_notes`], [`core_read`], [`core_error`] | reading a process from a core file |
-//! | [`sampler`], [`spool`] | which pages are kept, and where |
-//! | [`extents`] | which parts of a file have data |
-//! | [`plan`], [`headroom`] | how large the sample is, and how much memory there is |
+//! [`process_read`] and [`shared_read`] read running processes, [`core_read`] core files.
 
 mod address_space;
 mod cgroup;

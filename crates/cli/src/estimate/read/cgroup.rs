@@ -1,8 +1,5 @@
-//! The processes of a control group, from `cgroup.procs` in its directory and in those below it.
-//!
-//! A group is named by its directory, or by its path as in `/proc/PID/cgroup`, which is looked up in the mounted
-//! hierarchies, the unified one first. Formats: *Control Group v2* in the kernel's administration guide,
-//! `proc_pid_mountinfo(5)`.
+//! Reads the processes of a control group and of those below it. Formats: *Control Group v2* in the kernel's
+//! administration guide, `proc_pid_mountinfo(5)`.
 
 use std::{
     fs,
@@ -14,17 +11,14 @@ use walkdir::WalkDir;
 
 const MEMBERS: &str = "cgroup.procs";
 
-/// The sorted numbers of all processes in the group and below it.
-///
-/// # Errors
-/// A sentence that says why there are none.
+/// Sorted process numbers, or a sentence why there are none.
 pub(crate) fn members(group: &Path) -> Result<Vec<u32>, String> {
     let directory = locate(group).ok_or(
         "no such control group; give its directory, or its path as /proc/PID/cgroup has it",
     )?;
     let mut members: Vec<u32> = Vec::new();
     for entry in WalkDir::new(&directory).follow_links(false) {
-        // A group that was removed meanwhile has no members.
+        // The group was removed meanwhile.
         let Ok(entry) = entry else { continue };
         if !entry.file_type().is_file() || entry.file_name() != MEMBERS {
             continue;
@@ -33,14 +27,14 @@ pub(crate) fn members(group: &Path) -> Result<Vec<u32>, String> {
             Ok(text) => {
                 members.extend(text.lines().filter_map(|line| line.trim().parse::<u32>().ok()));
             }
-            // The group above a threaded group lists its threads.
+            // A threaded group below lists no processes.
             Err(_) if entry.depth() > 1 => {}
             Err(error) => return Err(format!("{MEMBERS} cannot be read: {error}")),
         }
     }
     members.sort_unstable();
     members.dedup();
-    // The kernel writes 0 for a process that this process's namespace does not show.
+    // The kernel writes 0 for a process of another namespace.
     let hidden = members.first() == Some(&0);
     members.retain(|&member| member != 0);
     if members.is_empty() {
@@ -62,12 +56,12 @@ fn locate(group: &Path) -> Option<PathBuf> {
     hierarchies(&mounts).into_iter().map(|mount| mount.join(below)).find(is_group)
 }
 
-/// Where hierarchies of groups are mounted, the unified one first.
+/// The unified one first.
 fn hierarchies(mountinfo: &[u8]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for line in mountinfo.split(|&byte| byte == b'\n') {
         let words: Vec<_> = line.split(|&byte| byte == b' ').collect();
-        // Six words, any number of optional ones, a dash, and the type of the file system.
+        // Six words, optional words, a dash, the file system's type.
         let Some(dash) = words.iter().position(|word| word == b"-") else { continue };
         let (Some(place), Some(kind)) = (words.get(4), words.get(dash + 1)) else { continue };
         if kind.starts_with(b"cgroup") {
@@ -78,7 +72,6 @@ fn hierarchies(mountinfo: &[u8]) -> Vec<PathBuf> {
     found.into_iter().map(|(_, place)| place).collect()
 }
 
-/// Undoes the octal escapes of spaces, tabs, line ends and backslashes.
 fn unescape(word: &[u8]) -> std::ffi::OsString {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word;

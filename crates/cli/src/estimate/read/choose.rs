@@ -1,4 +1,4 @@
-//! Chooses processes: by number, by name, by control group, or all; and lists those that are refused.
+//! Chooses processes, and lists those that are refused.
 
 use std::{fs, path::Path};
 
@@ -17,14 +17,13 @@ use crate::estimate::{
 impl Discovery {
     pub(crate) fn add_process(&mut self, process_id: u32) {
         match look(process_id) {
-            // A thread's number stands for its process, and each counts once.
+            // A thread's number stands for its process.
             Ok(status) if self.has_process(status.process_id) => {}
             Ok(status) => self.add_candidate(status, true),
             Err((name, refusal)) => self.refuse(label(process_id, &name), &refusal, true),
         }
     }
 
-    /// Adds every process that may be read; lists the others.
     pub(crate) fn add_every_process(&mut self) {
         let all = match processes() {
             Ok(all) => all,
@@ -40,17 +39,16 @@ impl Discovery {
                 Err((name, refusal)) => self.refuse(label(process_id, &name), &refusal, false),
             }
         }
-        // Kernel threads are listed last: there are many, and none is missed.
+        // Many, so they come last.
         for (process_id, (name, refusal)) in kernel_threads {
             self.refuse(label(process_id, &name), &refusal, false);
         }
         if !self.has_mappings() {
-            // If no process may be read, the user wants to know.
             self.skipped.iter_mut().for_each(|skipped| skipped.failed = true);
         }
     }
 
-    /// Adds every process of this name: its own, or that of the file that it executes.
+    /// By the process's own name or its file's.
     pub(crate) fn add_processes_named(&mut self, name: &str) {
         let all = match processes() {
             Ok(all) => all,
@@ -68,7 +66,6 @@ impl Discovery {
         self.add_members(found);
     }
 
-    /// Adds every process of a control group and of those below it.
     pub(crate) fn add_cgroup(&mut self, path: &Path) {
         match cgroup::members(path) {
             Ok(members) => self.add_members(members),
@@ -79,7 +76,7 @@ impl Discovery {
         }
     }
 
-    /// Adds the processes of a group that the user named. A process that has ended since is no member.
+    /// A process that has ended is no member.
     fn add_members(&mut self, members: Vec<u32>) {
         for process_id in members {
             match look(process_id) {
@@ -94,8 +91,7 @@ impl Discovery {
         }
     }
 
-    /// Counts shared memory of several processes once, so that no sample is planned for memory that does not exist.
-    /// Where the kernel does not say, the sum stays.
+    /// Plans for shared memory once. Where the kernel does not tell, the sum stays.
     pub(crate) fn expect_shared_memory_once(&mut self) {
         let candidates =
             || self.sources.iter().filter(|source| matches!(source, Source::Process(_)));
@@ -134,15 +130,15 @@ impl Discovery {
     }
 }
 
-/// Whether a process executes a file of this name. Its own name may differ, and is cut after 15 bytes.
+/// A process's own name is cut after 15 bytes, and may differ.
 fn executes(process_id: u32, name: &str) -> bool {
     let program = fs::read_link(format!("/proc/{process_id}/exe")).unwrap_or_default();
-    // The kernel adds this suffix where the file was replaced, as by an upgrade.
+    // The kernel adds this suffix where the file was replaced.
     let program = program.file_name().and_then(|file| file.to_str()).unwrap_or_default();
     program.strip_suffix(" (deleted)").unwrap_or(program) == name
 }
 
-/// Describes a process that can be read; else returns the reason, with its name where that is known.
+/// An error carries the process's name if known.
 fn look(process_id: u32) -> Result<ProcessStatus, (String, Refusal)> {
     let status =
         status(Process::Id(process_id)).map_err(|error| (String::new(), Refusal::from(error)))?;
@@ -153,7 +149,7 @@ fn look(process_id: u32) -> Result<ProcessStatus, (String, Refusal)> {
     } else if status.process_id == std::process::id() {
         Refusal::Itself
     } else {
-        // Its turn opens it again: with many processes, too many files would be open.
+        // Closed again: many would need too many open files.
         match Live::open(status.process_id) {
             Ok(_) => return Ok(status),
             Err(error) => error.into(),

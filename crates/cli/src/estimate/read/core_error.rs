@@ -1,4 +1,4 @@
-//! Why a core file is not measured.
+//! The reasons why a core file is not measured.
 
 use std::io;
 
@@ -6,7 +6,6 @@ use thiserror::Error;
 
 use crate::bytes;
 
-/// Why a core file is not measured.
 #[derive(Debug, Error)]
 pub(crate) enum CoreError {
     #[error("a core file of a {0} process; only those of 64-bit little-endian processes are read")]

@@ -1,16 +1,11 @@
-//! Reads from a core file (ELF) which segments are private memory, and whose process they belonged to.
+//! Finds the private memory in a core file (ELF).
 //!
-//! A `PT_LOAD` segment counts as private anonymous memory if it is writable and the note `NT_FILE` does not list its
-//! addresses. `NT_FILE` lists programs, libraries, mapped files and shared memory; changed data pages of these are not
-//! told apart. Without the note, every writable segment counts, and the report says so.
+//! * A process: writable `PT_LOAD` segments, except files and shared memory ([`NT_FILE`](super::core_notes)). Without
+//!   that note every writable segment counts, and the report says so.
+//! * A machine: each byte of the file once, by its physical address.
 //!
-//! A dump of a whole machine has no notes about a process, and its segments have no flags or name the same page of
-//! memory at several addresses. Then each byte of the file counts once, by its physical address.
-//!
-//! [`core_notes`](super::core_notes) reads the notes.
-//!
-//! The file is untrusted: every length is compared with the file's before use, and no field alone sizes an allocation.
-//! Overlapping or exceeding segments make it damaged or truncated. Formats: `elf(5)`, `core(5)`.
+//! The file is untrusted: every length is checked before use, and no field alone sizes an allocation. Formats:
+//! `elf(5)`, `core(5)`.
 
 use std::{
     fs::File,
@@ -30,46 +25,42 @@ use crate::estimate::read::{core_error::CoreError, core_notes::Notes, extents::E
 const ET_CORE: u16 = 4;
 const CLASS_64: u8 = 2;
 const LITTLE_ENDIAN: u8 = 1;
-/// The length of the ELF header of 64-bit files.
+/// Of a 64-bit file.
 const HEADER_BYTES: u64 = 64;
 
-/// Far more segments than a process may have mappings by default (65530).
+/// A process has at most 65530 mappings by default.
 const SEGMENTS_MAX: u32 = 1 << 20;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CoreFile {
     pub(crate) path: PathBuf,
     pub(crate) process_id: Option<u32>,
-    /// The name of the process, or of the file if the process's is unknown.
+    /// The process's, or the file's path.
     pub(crate) name: String,
-    /// The private segments, by address.
+    /// By address.
     pub(crate) segments: Vec<Segment>,
-    /// About how many bytes of them are data, not holes.
+    /// Without holes, roughly.
     pub(crate) data_bytes: u64,
-    /// Whether it is the memory of a machine, not of a process.
     pub(crate) is_machine: bool,
-    /// Bytes of segments that belong to files or to shared memory.
+    /// Bytes of files and shared memory.
     pub(crate) file_bytes: u64,
-    /// Bytes of segments that belong to no file and are not writable.
+    /// Bytes of no file that are not writable.
     pub(crate) read_only_bytes: u64,
     pub(crate) files_known: bool,
 }
 
-/// A private segment: never empty, and within the file.
+/// Never empty, and within the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) address: u64,
     pub(crate) offset: u64,
     pub(crate) len: u64,
-    /// Whether the first thread's stack lies in it.
+    /// Contains the first thread's stack.
     pub(crate) is_stack: bool,
 }
 
 impl CoreFile {
-    /// Reads the headers of `path`; `None` if it is no core file.
-    ///
-    /// # Errors
-    /// [`CoreError`] if the core file cannot be used.
+    /// Returns `None` if `path` is no core file.
     pub(crate) fn open(path: &Path) -> Result<Option<Self>, CoreError> {
         let file = File::open(path)?;
         if !is_core(&file)? {
@@ -135,8 +126,7 @@ impl CoreFile {
     }
 }
 
-/// Whether no segment has flags, or two segments are the same bytes of the file. Neither occurs in a process's core
-/// file.
+/// No flags, or two segments with the same bytes of the file: neither occurs in a process's core file.
 fn looks_like_a_machine(headers: &[SegmentHeader]) -> bool {
     let loads = || headers.iter().filter(|header| !header.is_note && header.len > 0);
     loads().next().is_some() && (loads().all(|header| !header.has_flags) || has_overlap(loads()))
@@ -149,7 +139,7 @@ fn has_overlap<'a>(headers: impl Iterator<Item = &'a SegmentHeader>) -> bool {
     ranges.windows(2).any(|pair| pair[0].1 > pair[1].0)
 }
 
-/// The segments of a machine by physical address, then by file offset. Each byte of the file is in one of them.
+/// Each byte once, by physical address; by file offset if physical addresses overlap.
 fn memory_of_machine(headers: &[SegmentHeader]) -> Vec<Segment> {
     let mut loads: Vec<_> =
         headers.iter().filter(|header| !header.is_note && header.len > 0).collect();
@@ -172,7 +162,6 @@ fn memory_of_machine(headers: &[SegmentHeader]) -> Vec<Segment> {
     segments
 }
 
-/// Whether the file is a core file, of any system.
 fn is_core(file: &File) -> Result<bool, CoreError> {
     let mut ident = [0; 18];
     match file.read_exact_at(&mut ident, 0) {
@@ -194,7 +183,7 @@ fn is_core(file: &File) -> Result<bool, CoreError> {
     }
 }
 
-/// The used fields of a `PT_LOAD` or `PT_NOTE`.
+/// A `PT_LOAD` or `PT_NOTE`.
 ///
 /// # Invariants
 /// `offset + len` is within the file, and `address + memory` within 64 bits; `memory >= len`.
@@ -210,11 +199,10 @@ struct SegmentHeader {
 }
 
 impl SegmentHeader {
-    /// Checks a header against the length of the file.
     fn new(header: &ProgramHeader64<Endianness>, file_len: u64) -> Result<Self, CoreError> {
         let endian = Endianness::Little;
         let (offset, len) = header.file_range(endian);
-        // Memory that was not dumped has no offset; some writers say -1.
+        // Memory that was not dumped has no offset, or -1.
         let offset = if len == 0 { 0 } else { offset };
         let (address, memory) = (header.p_vaddr(endian), header.p_memsz(endian).max(len));
         let damaged = |what: &str| CoreError::Damaged(format!("{what} at address {address:#x}"));
@@ -236,7 +224,6 @@ impl SegmentHeader {
     }
 }
 
-/// The segments of a core file of `len` bytes.
 fn program_headers(file: &File, len: u64) -> Result<Vec<SegmentHeader>, CoreError> {
     if len < HEADER_BYTES {
         return Err(CoreError::Truncated { needed: HEADER_BYTES, len });
@@ -260,7 +247,7 @@ fn program_headers(file: &File, len: u64) -> Result<Vec<SegmentHeader>, CoreErro
     headers.iter().filter(used).map(|header| SegmentHeader::new(header, len)).collect()
 }
 
-/// Refuses segments that claim more than `len` bytes: each byte of a process is dumped once.
+/// A process's bytes are dumped once each.
 fn each_byte_once<'a>(
     segments: impl Iterator<Item = &'a SegmentHeader>,
     len: u64,

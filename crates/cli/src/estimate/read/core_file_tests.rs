@@ -1,4 +1,4 @@
-//! Tests of reading core files' headers: what counts as private, and hostile files.
+//! Which segments of a core file are private, and hostile files.
 
 use std::io::Write as _;
 
@@ -123,7 +123,7 @@ fn lies_in_headers_are_errors() {
         assert!(matches!(outcome, Err(CoreError::Truncated { .. })), "{what}: {outcome:?}");
     }
     let count = |count: u32| {
-        // The real number of segments is in a section header, which lies here over the last segment.
+        // A section header, here over the last segment, has the real count.
         let section = core.len() - 64;
         let mut core = core.clone();
         core[40..48].copy_from_slice(&(section as u64).to_le_bytes());
@@ -157,7 +157,7 @@ fn lies_in_headers_are_errors() {
     }
 }
 
-/// The memory of a machine: 4 and 2 pages at two places, no flags, and no note about a process.
+/// 4 and 2 pages at two places, no flags, no note about a process.
 fn machine() -> Vec<u8> {
     Core::default()
         .segment(0xffff_8000, 0, vec![1; 4 * PAGE])
@@ -198,7 +198,7 @@ fn a_page_of_a_machine_that_is_mapped_twice_counts_once() {
     let mut core = machine();
     let offset = u64::from_le_bytes(core[field(1, 8)..field(1, 16)].try_into().expect("8 bytes"));
     set(&mut core, field(1, 24), 0x10_0000);
-    // The second segment is the last page of the first and the one behind it.
+    // The second segment begins one page before the first ends.
     set(&mut core, field(2, 8), offset + 3 * PAGE as u64);
     set(&mut core, field(2, 24), 0x10_3000);
     assert_eq!(places(&core), [(0x10_0000, PAGES_4), (0x10_4000, PAGE as u64)]);
@@ -260,7 +260,7 @@ fn any_byte_of_the_headers_may_be_wrong() {
         for wrong in [0x00, 0x01, 0x7f, 0x80, 0xff] {
             let mut bytes = core.clone();
             bytes[at] = wrong;
-            // Whatever the bytes parse as: no panic, and never more than the file has.
+            // However the bytes parse: no panic, and never more than the file has.
             if let Ok(Some(core)) = open(&bytes) {
                 assert!(private_bytes(&core) <= bytes.len() as u64, "byte {at} as {wrong:#x}");
             }

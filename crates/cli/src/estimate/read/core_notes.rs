@@ -1,13 +1,5 @@
-//! Reads the notes of a core file about its process.
-//!
-//! | note | gives |
-//! |---|---|
-//! | `NT_FILE` | the address ranges of mapped files |
-//! | `NT_AUXV` | an address in the first thread's stack (`AT_RANDOM`), which identifies the stack |
-//! | `NT_PRPSINFO` | the process's number and name |
-//!
-//! The notes are untrusted. A note that exceeds its segment, or claims more than it has, makes the file damaged; each
-//! kind of note has a bound on what it allocates. Formats: `elf(5)`, `core(5)`.
+//! Reads the notes of a core file. They are untrusted: each length is checked, and each kind of note allocates a
+//! bounded amount. Formats: `elf(5)`, `core(5)`.
 
 use std::{fs::File, ops::Range, os::unix::fs::FileExt as _};
 
@@ -15,17 +7,15 @@ use object::elf::{NT_AUXV, NT_FILE, NT_PRPSINFO};
 
 use crate::estimate::read::core_error::CoreError;
 
-/// A few notes for each thread; more threads than a system may have by default.
+/// A few notes a thread.
 const NOTES_MAX: u32 = 1 << 20;
-/// Addresses of mapped files: 24 bytes for each.
+/// Of 24 bytes.
 const FILES_MAX: u64 = 1 << 20;
 
-/// The auxiliary vector's entry that points into the first thread's stack.
+/// Points into the first thread's stack.
 const AT_RANDOM: u64 = 25;
-/// More than any auxiliary vector has.
 const AUXV_BYTES_MAX: usize = 4096;
 
-/// The contents of the notes; empty where there are none.
 #[derive(Default)]
 pub(crate) struct Notes {
     pub(crate) process_id: Option<u32>,
@@ -36,7 +26,6 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Reads the notes in one range of the file; skips the descriptions of unused kinds.
     pub(crate) fn read(&mut self, file: &File, range: Range<u64>) -> Result<(), CoreError> {
         let mut at = range.start;
         for _ in 0..NOTES_MAX {
@@ -45,7 +34,7 @@ impl Notes {
             }
             let header = read_vec(file, at, 12)?;
             let (name_len, len, kind) = (word(&header, 0), word(&header, 4), word(&header, 8));
-            // A note's name and description are each padded to four bytes.
+            // Name and description are each padded to four bytes.
             let description = at + 12 + u64::from(name_len).next_multiple_of(4);
             let end = description + u64::from(len);
             if end > range.end {
@@ -70,7 +59,7 @@ impl Notes {
             let entry = entries.find(|entry| double_word(entry, 0) == AT_RANDOM);
             self.in_stack = entry.map(|entry| double_word(entry, 8));
         } else if kind == NT_PRPSINFO.0 && len >= 56 {
-            // State, flags, user and group come first; then the number; at byte 40 the name.
+            // The number is at byte 24, the name at byte 40.
             let info = read_vec(file, at, 56)?;
             self.process_id = Some(word(&info, 24)).filter(|&number| number > 0);
             let name = info[40..].split(|&byte| byte == 0).next().unwrap_or_default();
@@ -87,8 +76,7 @@ impl Notes {
     }
 }
 
-/// The address ranges in an `NT_FILE` note of `len` bytes: a count, a page size, and start, end and offset of each
-/// file.
+/// Layout: count, page size, then start, end and offset of each file.
 fn mapped_files(file: &File, at: u64, len: u64) -> Result<Vec<Range<u64>>, CoreError> {
     let count = double_word(&read_vec(file, at, 16)?, 0);
     if count > FILES_MAX || 16 + count * 24 > len {
@@ -108,12 +96,12 @@ fn read_vec(file: &File, at: u64, len: usize) -> Result<Vec<u8>, CoreError> {
     Ok(bytes)
 }
 
-/// The 32-bit number at `at`, which lies within `bytes`.
+/// `at` lies within `bytes`.
 fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes make a word"))
 }
 
-/// The 64-bit number at `at`, which lies within `bytes`.
+/// `at` lies within `bytes`.
 fn double_word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes make a double word"))
 }

@@ -1,9 +1,7 @@
-//! Reads the private segments of a core file: each page that belongs to the sample once, holes not at all.
+//! Reads the sampled pages of a core file's private segments.
 //!
-//! Where a process had no page, the kernel and gdb leave a hole in the core file. Such pages took no memory: they are
-//! left out, and their bytes counted apart. A core file that was written or copied without holes, or lies on a file
-//! system without them, has pages of zeros there. These count as same-filled, and also apart, so that the report can
-//! say so.
+//! A hole took no memory, so only its bytes are counted. Writers that make no holes store pages of zeros there: these
+//! count as same-filled, and `zeros` estimates them.
 
 use std::{fs::File, os::unix::fs::FileExt as _};
 
@@ -24,10 +22,10 @@ use crate::{
     progress::Progress,
 };
 
-/// How many pages pass between two updates of the progress bar.
+/// Between two updates of the progress bar.
 const PAGES_PER_TICK: u64 = 256;
 
-/// Reads a core file as the source `ordinal` of the spool. Pages read before a failure count.
+/// Pages read before a failure count.
 pub(crate) fn read(
     core: &CoreFile,
     (ordinal, per_mapping): (u32, bool),
@@ -111,7 +109,7 @@ struct SegmentReader<'a> {
     /// Of the current segment.
     pages: u64,
     bytes: u64,
-    /// Pages of the sample so far, and those of zeros only.
+    /// Sampled pages, and those of zeros.
     kept: u64,
     zeros: u64,
 }
@@ -125,7 +123,7 @@ impl SegmentReader<'_> {
             let len = (segment.len - done).min(PAGE as u64);
             let data = self.extents.next_data(&self.file, offset);
             if data >= offset + len {
-                // Continue at the page with the next data, which need not begin with it.
+                // Continue at the page that contains the next data.
                 done += ((data - offset) / PAGE as u64 * PAGE as u64).max(len);
                 continue;
             }

@@ -1,11 +1,7 @@
-//! Finds the files: turns the given paths into a list of regular files, each once, and a list of skipped ones with the
-//! reason. [`choose`](super::choose) looks up processes.
+//! Lists the files under the given paths, each once, and those skipped with the reason.
 //!
-//! A named symbolic link is followed; links inside a directory are not, so there are no loops. `/proc` and `/sys` are
-//! not entered. [`identity`](super::identity) recognises a file that is reached twice. A directory is read in the order
-//! of names, so the same tree gives the same ordinals and the same sample.
-//!
-//! For the plan of the sample each file is opened once, and only data counts, not holes.
+//! A named symbolic link is followed; links inside a directory are not. `/proc` and `/sys` are not entered. Directories
+//! are read in the order of names, so the same tree gives the same sample.
 
 use std::{
     fs::{self, File, FileType, Metadata},
@@ -35,26 +31,25 @@ const REPEATED: &str = "a repeated file, reached before by another path";
 pub(crate) struct Discovery {
     pub(crate) sources: Vec<Source>,
     pub(crate) skipped: Vec<Skipped>,
-    /// About how much data all files and processes have together, without streams.
+    /// Data, roughly, without streams.
     pub(crate) known_bytes: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A regular file with about this much data.
+    /// With about this much data.
     File { path: PathBuf, data_bytes: u64 },
-    /// A regular file that the user named and that claims to be empty, as those of `/proc` do.
+    /// A named file that claims to be empty, as those of `/proc` do.
     Stream { path: PathBuf },
     /// Standard input.
     Stdin,
     /// A running process.
     Process(Candidate),
-    /// A process's memory in a core file that the user named.
+    /// A named core file.
     Core(CoreFile),
 }
 
 impl Discovery {
-    /// Walks all inputs; directories without the entries that `walk` excludes.
     pub(crate) fn walk(inputs: &[Input], walk: &Walk) -> Self {
         let mut discovery = Self::default();
         let mut seen = Seen::new(inputs.len());
@@ -62,7 +57,7 @@ impl Discovery {
             match input {
                 Input::Stdin => discovery.sources.push(Source::Stdin),
                 Input::Path(path) => discovery.add_named(path, walk, &mut seen),
-                // `expand` replaced each list before.
+                // `expand` has replaced lists.
                 Input::List(list) => discovery.skip(list, "a list of inputs".to_owned(), true),
                 Input::Process(process_id) => discovery.add_process(*process_id),
                 Input::ProcessName(name) => discovery.add_processes_named(name),
@@ -89,7 +84,6 @@ impl Discovery {
         }
     }
 
-    /// Adds a file that the user named; a core file becomes the process that it was.
     fn add_named_file(&mut self, path: &Path, metadata: &Metadata, seen: &mut Seen) {
         if !seen.is_new(Identity::from(metadata), || place_of(path)) {
             return self.skip(path, REPEATED.to_owned(), false);
@@ -116,7 +110,7 @@ impl Discovery {
                 let why = format!("{error}; to measure its bytes: `pagefold estimate - < FILE`");
                 self.skip(path, why, true);
             }
-            // It is no core file, or not readable: `add_file` reports that as for any file.
+            // `add_file` reports errors as for any file.
             Ok(None) | Err(CoreError::Io(_)) => self.add_file(path, metadata, true),
         }
     }
@@ -134,7 +128,7 @@ impl Discovery {
                     continue;
                 }
             };
-            // The root is a directory, even where its name is a link to one.
+            // The root may be a link to a directory.
             if entry.depth() == 0 {
                 continue;
             }
@@ -164,7 +158,6 @@ impl Discovery {
         }
     }
 
-    /// Lists directory entries that the user excludes, or that the kernel generates.
     fn leave_out(&mut self, entry: &DirEntry, root: &Path, named: &Metadata, walk: &Walk) -> bool {
         let (path, kind) = (entry.path(), entry.file_type());
         let elsewhere = || entry.metadata().is_ok_and(|found| found.dev() != named.dev());
@@ -236,26 +229,24 @@ impl From<&Metadata> for Identity {
     }
 }
 
-/// About how much data a file has: its length, or less if it has holes. The file must open.
+/// Without holes, roughly. The file must open.
 fn data_bytes(path: &Path, metadata: &Metadata) -> io::Result<u64> {
     /// Holes of shorter files do not matter to the plan.
     const SHORT: u64 = 64 << 10;
     let file = File::open(path)?;
     let len = metadata.len();
-    // The block count does not tell: a preallocated file has all its blocks, a compressed one fewer than its data.
+    // Preallocation raises the block count, and compression lowers it.
     if len <= SHORT { Ok(len) } else { Ok(Extents::new(&file)?.data_bytes(&file, 0..len)) }
 }
 
-/// Whether a directory belongs to `/proc` or `/sys`. They store nothing, some of their files never end, and one claims
-/// 128 TiB.
+/// Some files of `/proc` or `/sys` never end; one claims 128 TiB.
 fn is_generated(directory: &Path) -> bool {
     const SYSFS_MAGIC: FsWord = 0x6265_6572;
-    // A directory that does not answer is walked, and reports its own error.
+    // A directory that does not answer reports its own error.
     statfs(directory)
         .is_ok_and(|file_system| [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&file_system.f_type))
 }
 
-/// Names the type of a file that is not a regular one.
 fn special(kind: FileType) -> &'static str {
     if kind.is_symlink() {
         "a symbolic link, not followed"

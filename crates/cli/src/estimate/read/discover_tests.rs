@@ -1,4 +1,4 @@
-//! Tests of finding the files.
+//! Finding the files.
 
 use std::os::unix::{
     fs::{FileExt as _, symlink},
@@ -63,7 +63,7 @@ fn what_cannot_be_opened_is_listed_and_not_planned_for() {
     fs::write(&there, [1; 5000]).expect("a file");
     let metadata = fs::metadata(&there).expect("it is there");
     let mut found = Discovery::default();
-    // A file that cannot be opened looks like any other until it is opened; this one is gone by then.
+    // A vanished file looks like any other until it is opened.
     found.add_file(&dir.path().join("gone"), &metadata, false);
     assert_eq!((found.known_bytes, found.known_pages(), found.sources.len()), (0, 0, 0));
     assert!(found.skipped[0].failed, "{:?}", found.skipped);

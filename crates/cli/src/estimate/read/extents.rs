@@ -1,39 +1,30 @@
-//! Finds the parts of a file that have data. The rest are holes: nothing is stored there, and reads give zeros.
-//!
-//! A hole has no content to save memory on, and a sparse file may claim a thousand times its data. So holes are not
-//! planned for, read, or included in the figures; their bytes are counted apart. A page counts if any of its bytes has
+//! Finds the parts of a file that have data. Holes are only counted, not sampled. A page counts if any of its bytes has
 //! data. On a file system without holes, all is data.
 
 use std::{fs::File, io, ops::Range};
 
 use rustix::fs::{SeekFrom, seek};
 
-/// The most parts that `data_bytes` looks at; it takes the rest of the file as being alike.
+/// `data_bytes` extrapolates behind so many.
 const PARTS_MAX: usize = 65_536;
 
-/// The data of one file, as of its opening.
 #[derive(Debug)]
 pub(crate) struct Extents {
     len: u64,
-    /// The part with data that was found last.
+    /// The part found last.
     found: Range<u64>,
 }
 
 impl Extents {
-    /// Of an open file.
-    ///
-    /// # Errors
-    /// When the system does not tell the file's length.
     pub(crate) fn new(file: &File) -> io::Result<Self> {
         Ok(Self { len: file.metadata()?.len(), found: 0..0 })
     }
 
-    /// The length of the file, holes included.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    /// The first offset with data, from `offset` on; the file's end if there is none.
+    /// The first data from `offset` on, or the file's end.
     pub(crate) fn next_data(&mut self, file: &File, offset: u64) -> u64 {
         if !(self.found.start <= offset && offset < self.found.end) {
             self.found = part_behind(file, offset, self.len);
@@ -41,7 +32,7 @@ impl Extents {
         self.found.start.max(offset)
     }
 
-    /// About how many bytes of a range are data.
+    /// Without holes, roughly.
     pub(crate) fn data_bytes(&mut self, file: &File, range: Range<u64>) -> u64 {
         let (mut at, mut data) = (range.start, 0);
         for _ in 0..PARTS_MAX {
@@ -60,12 +51,11 @@ impl Extents {
     }
 }
 
-/// The first part of a file with data that ends behind `offset`.
+/// The first part that ends behind `offset`.
 fn part_behind(file: &File, offset: u64, len: u64) -> Range<u64> {
     match seek(file, SeekFrom::Data(offset)) {
         Ok(start) => {
-            // If the hole cannot be found, the part reaches the end. A part is never empty, so that every search goes
-            // on.
+            // Never empty, so that every search advances.
             let end = seek(file, SeekFrom::Hole(start)).unwrap_or(len);
             start..end.max(start + 1)
         }
@@ -80,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// A file of 3 MiB with one page of data in the middle, unless the file system knows no holes.
+    /// 3 MiB with a page of data in the middle; `None` if the file system knows no holes.
     fn sparse() -> Option<File> {
         let file = tempfile::tempfile().expect("a temporary file");
         file.set_len(3 << 20).expect("there is room");
@@ -102,7 +92,7 @@ mod tests {
         assert!(data > 0 && data <= 1 << 20, "{data}");
         assert_eq!(extents.next_data(&file, (1 << 20) + 7), (1 << 20) + 7);
         assert_eq!(extents.next_data(&file, 2 << 20), 3 << 20, "the end");
-        // Once more from the beginning, and beyond the end.
+        // From the beginning again, and beyond the end.
         assert_eq!(extents.next_data(&file, 0), data);
         assert_eq!(extents.next_data(&file, 9 << 20), 9 << 20);
     }

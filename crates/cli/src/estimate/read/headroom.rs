@@ -1,13 +1,11 @@
-//! How much memory the command may take: the least that the machine, each cgroup and the process's limits leave.
+//! How much memory the command may take: the least of these bounds.
 //!
-//! | bound | what is left |
+//! | bound | room |
 //! |---|---|
-//! | the machine | `MemAvailable` of `/proc/meminfo`: memory that is free without swapping |
-//! | each cgroup (version 1 and 2), and each level above it | its bound, less its use that cannot be dropped |
+//! | the machine | `MemAvailable`: free without swapping |
+//! | each cgroup and each level above | its bound, less the use that cannot be dropped |
 //! | `RLIMIT_DATA` (`ulimit -d`) | the limit, less `VmData` |
-//! | `RLIMIT_AS` (`ulimit -v`) | address space: a pool decides how much it reserves, so [`holds`] tries it |
-//!
-//! Beyond the first bound the machine swaps; beyond a cgroup's bound the kernel kills the process.
+//! | `RLIMIT_AS` (`ulimit -v`) | [`holds`] tries it: a pool decides what it reserves |
 
 use std::{fs, hint::black_box};
 
@@ -20,35 +18,31 @@ use crate::estimate::{
     pool::{build_pool, limit_for},
 };
 
-/// Memory beside the sample and the pool: the program, codec contexts, stacks.
+/// The program, codec contexts, stacks.
 const BASE_BYTES: u64 = 40 << 20;
 
-/// Memory of a thread: a stack that it hardly uses, and its histograms.
+/// Used stack, and histograms.
 const THREAD_BYTES: u64 = 256 << 10;
 
-/// Memory for recognising one page in another process, while the table grows.
+/// Identifies a page in other processes, while the table grows.
 const SHARED_PAGE_BYTES: u64 = 64;
 
-/// Memory for each byte of an incompressible sample: in the sample, in the pool, and a share of bookkeeping.
+/// For an incompressible byte: the sample, the pool, bookkeeping.
 const BYTES_A_BYTE: f64 = 2.1;
 
-/// Address space of a malloc arena of the C library; each thread has one, up to a maximum.
+/// Of a malloc arena; each thread has one, up to a maximum.
 const ARENA_ADDRESSES: usize = 64 << 20;
 const ARENAS_MAX: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Headroom {
     pub(crate) bytes: u64,
-    /// The words for "the memory that .. leaves".
+    /// Completes "the memory that .. leaves".
     pub(crate) bound: String,
     pub(crate) addresses_bounded: bool,
 }
 
 impl Headroom {
-    /// Finds the least at this moment.
-    ///
-    /// # Errors
-    /// [`EstimateError::AvailableMemory`] when the machine does not say.
     pub(crate) fn find() -> Result<Self, EstimateError> {
         let bounded = |resource| getrlimit(resource).current;
         let mut all = vec![(available_memory()?, "this machine".to_owned())];
@@ -63,8 +57,7 @@ impl Headroom {
         Ok(Self { bytes, bound, addresses_bounded: bounded(Resource::As).is_some() })
     }
 
-    /// The largest sample for which there is room, together with a pool of incompressible pages. `shared_pages` is the
-    /// number of pages that are tracked because several processes may have them.
+    /// The largest sample that fits with a pool of incompressible pages, while `shared_pages` are tracked.
     pub(crate) fn sample_max(&self, threads: usize, shared_pages: u64) -> u64 {
         let base = BASE_BYTES.saturating_add(THREAD_BYTES.saturating_mul(threads as u64));
         let known = SHARED_PAGE_BYTES.saturating_mul(shared_pages);
@@ -75,22 +68,22 @@ impl Headroom {
     }
 }
 
-/// Whether there is address space for a sample of this many bytes and for each pool of it, one at a time.
+/// Tries to reserve a sample and each of its pools in turn.
 pub(crate) fn holds(sample: usize, config: &EstimateConfig) -> bool {
     let threads = config.threads.get();
-    // One more for the thread that waits for Ctrl-C, which may have its arena already.
+    // The Ctrl-C thread may have an arena too.
     let arenas = (threads + 1).min(ARENAS_MAX) * ARENA_ADDRESSES;
     let spare = arenas + sample / 16;
     let (mut pages, mut rest) = (Vec::<u8>::new(), Vec::<u8>::new());
     let reserved = fallible(|| {
         pages.try_reserve_exact(sample).is_ok() && rest.try_reserve_exact(spare).is_ok()
     });
-    // `build_pool` sets aside more beside the pools.
+    // `build_pool` sets aside more.
     let limit = config.limit.unwrap_or_else(|| limit_for(sample.div_ceil(PAGE)));
     let pool_fits =
         || config.allocators.iter().all(|&name| build_pool(config, name, limit).is_ok());
     let holds = reserved && pool_fits();
-    // Keeps both allocated until here: an optimiser may drop memory that is never written.
+    // An optimiser may drop memory that is never written.
     black_box((&pages, &rest));
     holds
 }
@@ -102,7 +95,7 @@ fn available_memory() -> Result<u64, EstimateError> {
         .ok_or_else(|| unknown("it has no line `MemAvailable:` in kB".to_owned()))
 }
 
-/// Reads the bytes of a line `NAME NUMBER kB`.
+/// Of a line `NAME NUMBER kB`.
 fn field(file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -1,8 +1,7 @@
-//! Recognises a file that was met before: by another path, or by another of its names.
+//! Recognises a file that is met again.
 //!
-//! Device and inode do not identify a file everywhere: on network and stacked file systems, different files may share
-//! both. So only a file with several names (a link count above 1) is looked up by them. A file with one name is met
-//! twice only where inputs overlap, and is recognised by its real path.
+//! On network and stacked file systems different files may share device and inode. So only a file with several names is
+//! identified by them, else by its real path.
 
 use std::{
     collections::HashSet,
@@ -13,7 +12,7 @@ use std::{
 pub(crate) struct Seen {
     linked: HashSet<(u64, u64)>,
     places: HashSet<PathBuf>,
-    /// Whether inputs may overlap; else no path comes twice, and none is kept.
+    /// Only then can a path come twice.
     several_inputs: bool,
 }
 
@@ -25,12 +24,11 @@ pub(crate) struct Identity {
 }
 
 impl Seen {
-    /// Starts without files; `inputs` will be walked.
     pub(crate) fn new(inputs: usize) -> Self {
         Self { several_inputs: inputs > 1, ..Self::default() }
     }
 
-    /// Records a file, and says whether it is new. `place` is its path without symbolic links.
+    /// `place` is the real path.
     pub(crate) fn is_new(&mut self, file: Identity, place: impl FnOnce() -> PathBuf) -> bool {
         if file.links > 1 {
             self.linked.insert((file.device, file.inode))
@@ -40,7 +38,6 @@ impl Seen {
     }
 }
 
-/// Resolves the symbolic links of a path; returns the path itself if that fails.
 pub(crate) fn place_of(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

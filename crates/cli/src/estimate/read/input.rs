@@ -1,8 +1,7 @@
-//! Reads the input: every page that belongs to the sample exactly once, into the spool.
+//! Reads each page of the sample once, into the spool.
 //!
-//! A file counts at its length when it is opened: growth is not read, and pages missing after a shrink are not counted.
-//! Holes are counted apart. If a read fails in the middle, the pages read so far stay, and the rest is listed as
-//! skipped.
+//! A file counts at its length when opened: growth is not read, and missing pages after a shrink are not counted. After
+//! a failure the pages read so far stay.
 
 use std::{
     fs::File,
@@ -36,31 +35,26 @@ use crate::{
     progress::Progress,
 };
 
-/// How many pages pass between two updates of the progress bar.
+/// Between two updates of the progress bar.
 const PAGES_PER_TICK: u64 = 256;
 
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub spool: Spool,
     pub skipped: Vec<Skipped>,
-    /// The bytes of the whole input, as far as it could be read.
+    /// Of the whole readable input.
     pub total_bytes: u64,
     pub total_pages: u64,
-    /// The bytes of holes in files; they are not read.
     pub hole_bytes: u64,
-    /// Files and streams that were read; core files are processes.
+    /// Without core files, which are processes.
     pub files: u64,
-    /// Processes and core files with at least one page.
+    /// With pages or holes.
     pub processes: Vec<ProcessSummary>,
     pub cap: u64,
-    /// The bound that leaves no room for the default sample.
+    /// Excludes the default sample.
     pub bound: Option<String>,
 }
 
-/// Finds and reads the input.
-///
-/// # Errors
-/// When nothing can be read, when the input is empty, or when the sample does not fit.
 pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sample, EstimateError> {
     let discovery = Discovery::walk(&config.inputs, &config.walk);
     let sharing = if config.shared { discovery.processes() } else { Vec::new() };
@@ -114,7 +108,7 @@ impl Sample {
             sample_asked: matches!(config.sampling, Sampling::Fraction(_)),
             sample_max: self.cap,
             sample_bound: self.bound.clone(),
-            // Not part of the figures; a system that does not say omits only this line.
+            // A system that does not tell omits only this line.
             compressed_swap: processes
                 .iter()
                 .any(|process| process.process_id.is_some() && process.core.is_none())
@@ -131,7 +125,6 @@ impl Sample {
         self.hole_bytes + self.processes.iter().map(of_cores).sum::<u64>()
     }
 
-    /// An input without any figures is a failure with a reason.
     fn check(self) -> Result<Self, EstimateError> {
         if self.spool.len() > 0 {
             return Ok(self);
@@ -160,7 +153,7 @@ struct Reader<'a> {
 }
 
 enum Ended {
-    /// It cannot be read (any further); the other sources can.
+    /// Reading continues with the next source.
     Source(io::Error),
     All(EstimateError),
 }
@@ -219,7 +212,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the sampled pages of a regular file, each at its offset, and leaves out holes.
     fn read_file(&mut self, ordinal: u32, path: &Path) -> Result<(), Ended> {
         let file = File::open(path)?;
         let mut extents = Extents::new(&file)?;
@@ -230,7 +222,7 @@ impl Reader<'_> {
             let offset = page_no * PAGE as u64;
             let data = extents.next_data(&file, offset);
             if data >= len || data - offset >= PAGE as u64 {
-                // Continue at the page with the next data, which need not begin with it.
+                // Continue at the page that contains the next data.
                 page_no = if data >= len { pages } else { data / PAGE as u64 };
                 self.sample.hole_bytes += (page_no * PAGE as u64).min(len) - offset;
                 continue;
@@ -269,7 +261,6 @@ impl Reader<'_> {
         self.add_process(found, label, candidate.named)
     }
 
-    /// Counts the pages of a process or a core file, and lists it as skipped if it was not read to its end.
     fn add_process(
         &mut self,
         (summary, outcome): (ProcessSummary, Result<(), Stopped>),

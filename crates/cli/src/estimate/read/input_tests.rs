@@ -1,4 +1,4 @@
-//! Tests of reading: what is kept, what is listed, and what a file may do while it is being read.
+//! What reading keeps and lists, and files that change meanwhile.
 
 use std::io::Cursor;
 
@@ -42,7 +42,7 @@ fn config(paths: &[&Path], sampling: Sampling, seed: u64) -> EstimateConfig {
     }
 }
 
-/// A stream that gives its bytes in small pieces, is interrupted in between, and fails at the end.
+/// Gives small pieces, is interrupted in between, and fails at the end.
 struct Fails {
     rest: usize,
     calls: usize,

@@ -1,18 +1,13 @@
-//! The use of an address range of a process: the heap, a stack, an arena of the allocator, a file's private copy.
+//! Tells the use of a process's address range.
 //!
-//! | kind | how it is known |
+//! | kind | sign |
 //! |---|---|
-//! | `heap` | the kernel calls it `[heap]`: memory from `brk` |
-//! | `stack` | the kernel calls it `[stack]`: the first thread's |
-//! | `thread_stack` | anonymous, and a waiting thread's stack pointer points into it |
-//! | `arena` | anonymous, at a multiple of 64 MiB, which it fills with the inaccessible range behind it: glibc malloc |
-//! | `named` | anonymous, with a name that the program gave it (`[anon:NAME]`) |
+//! | `heap`, `stack`, `named` | the name `[heap]`, `[stack]`, `[anon:NAME]` |
+//! | `thread_stack` | a waiting thread's stack pointer; a running thread shows none |
+//! | `arena` | at a multiple of 64 MiB, which it fills with the inaccessible range behind it: glibc malloc |
 //! | `anonymous` | any other memory of no file |
-//! | `file` | pages of a private file mapping that the process wrote to, and so owns |
-//! | `other` | a range with another name from the kernel |
-//!
-//! A running thread shows no stack pointer, so its stack may count as `anonymous`. Other allocators than glibc's leave
-//! their arenas `anonymous` or name them.
+//! | `file` | pages of a private file mapping that the process wrote to |
+//! | `other` | another name from the kernel |
 
 use std::path::Path;
 
@@ -20,11 +15,10 @@ use pagefold_procfs::Mapping;
 
 use crate::estimate::result::mapping_kind::MappingKind;
 
-/// The alignment and the reserved size of an arena of glibc on 64-bit systems.
+/// Alignment and size of a glibc arena on 64-bit systems.
 const ARENA_BYTES: u64 = 64 << 20;
 
-/// The kind of `mapping`. `next` follows it in the list; `stacks` are the threads' stack pointers in order: there may
-/// be as many as mappings.
+/// `next` follows in the list; `stacks` are sorted stack pointers.
 pub(crate) fn kind_of(mapping: &Mapping, next: Option<&Mapping>, stacks: &[u64]) -> MappingKind {
     match mapping.path.as_deref().and_then(Path::to_str) {
         Some("[heap]") => MappingKind::Heap,
@@ -39,24 +33,21 @@ pub(crate) fn kind_of(mapping: &Mapping, next: Option<&Mapping>, stacks: &[u64])
     }
 }
 
-/// Whether one of these sorted addresses lies in a mapping.
 fn has_stack(mapping: &Mapping, stacks: &[u64]) -> bool {
     let next = stacks.partition_point(|&pointer| pointer < mapping.start);
     stacks.get(next).is_some_and(|&pointer| pointer < mapping.end)
 }
 
-/// The name that a program gave to anonymous memory.
 pub(crate) fn program_name(name: &str) -> Option<&str> {
     name.strip_prefix("[anon:")?.strip_suffix(']')
 }
 
-/// Whether a range of no file is a glibc arena: it begins where arenas do and, alone or with the inaccessible rest of
-/// its reservation, reaches exactly as far.
+/// Begins at the alignment and ends, alone or with the inaccessible rest, at the full size.
 fn is_arena(mapping: &Mapping, next: Option<&Mapping>) -> bool {
     let writable = mapping.permissions.read && mapping.permissions.write;
     let reserved_to = mapping.start.checked_add(ARENA_BYTES);
     let rest = next.filter(|next| next.start == mapping.end && !next.permissions.read);
-    // The kernel shows two neighbouring full arenas as one range.
+    // Neighbouring full arenas look like one range.
     let full = mapping.len().is_multiple_of(ARENA_BYTES);
     let end = rest.map_or(mapping.end, |rest| rest.end);
     writable && mapping.start.is_multiple_of(ARENA_BYTES) && (full || Some(end) == reserved_to)

@@ -1,7 +1,4 @@
-//! Decides how large the sample is, before anything is read.
-//!
-//! The sample leaves room for a pool of incompressible pages ([`Headroom`]). Where address space is bounded, the plan
-//! tries what fits.
+//! Sizes the sample so that a pool of incompressible pages fits beside it ([`Headroom`]).
 
 use crate::estimate::{
     config::{DEFAULT_SAMPLE, EstimateConfig, PAGE, Sampling},
@@ -13,35 +10,31 @@ use crate::estimate::{
     },
 };
 
-/// Keeps a sample from exceeding its cap by chance: a sample of a quarter of a million pages strays by some 0.2 %.
+/// A sample of a quarter of a million pages strays by some 0.2 %.
 const MARGIN: f64 = 0.99;
 
-/// Samples of this size are not made smaller for want of address space.
+/// For want of address space.
 const SMALLEST: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) fraction: f64,
     pub(crate) room: Room,
-    /// About how many bytes will be kept.
+    /// Bytes, roughly.
     pub(crate) expected: usize,
     pub(crate) cap: u64,
-    /// The bound that leaves no room for more; `None` where the default sample fits.
+    /// Excludes the default sample.
     pub(crate) bound: Option<String>,
 }
 
 impl Plan {
-    /// Decides from the findings.
-    ///
-    /// # Errors
-    /// When there is no room for the sample that was asked for, or for any.
     pub(crate) fn new(
         config: &EstimateConfig,
         discovery: &Discovery,
         headroom: &Headroom,
     ) -> Result<Self, EstimateError> {
         let known = discovery.known_bytes;
-        // Which pages are shared is unknown yet; all of them may be.
+        // Any page may be shared.
         let shared_pages = if config.shared { known.div_ceil(PAGE as u64) } else { 0 };
         let fits = headroom.sample_max(config.threads.get(), shared_pages);
         let most = match config.sampling {
@@ -71,7 +64,7 @@ impl Plan {
                 (fraction, Room::Refuse { bytes })
             }
         };
-        // A stream may fill the room, and a sample may stray a little; unused reserved memory costs nothing.
+        // A stream may fill the room, a sample may stray; unused reservations cost nothing.
         let expected = if discovery.has_stream() || fraction < 1.0 {
             wanted.min(cap).max(part(known, fraction))
         } else {
@@ -82,7 +75,6 @@ impl Plan {
     }
 }
 
-/// The largest sample of at most `wanted` bytes for which there is address space.
 fn addressable(wanted: u64, config: &EstimateConfig) -> Result<u64, EstimateError> {
     let mut sample = wanted;
     loop {
@@ -105,7 +97,7 @@ fn part(bytes: u64, fraction: f64) -> u64 {
     (bytes as f64 * fraction) as u64
 }
 
-/// Rounds `fraction`, in (0, 1), down to two significant digits.
+/// To two significant digits; `fraction` is in (0, 1).
 fn round_down(fraction: f64) -> f64 {
     let digits = 1.0 - fraction.log10().floor();
     let shift = 10f64.powf(digits);
@@ -170,7 +162,7 @@ mod tests {
         let alone = config(Sampling::Auto);
         let shared = EstimateConfig { shared: true, ..config(Sampling::Auto) };
         let cap = |config| plan_for(config, 4 << 30, 400 << 20).expect("the default fits").cap;
-        // 64 bytes for each page of 4 GiB, out of what a sample takes 2.1 times.
+        // 64 bytes for each page of 4 GiB, of which a sample takes 2.1 times.
         let less = cap(&alone) - cap(&shared);
         assert!((29 << 20..31 << 20).contains(&less), "{less}");
     }
@@ -193,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_finds_address_space_is_kept() {
-        // No bound here: every request succeeds, unless no machine has that much.
+        // Without a bound every request succeeds that some machine could satisfy.
         let config = config(Sampling::Auto);
         assert_eq!(addressable(10 << 20, &config).ok(), Some(10 << 20));
         let large = addressable(1 << 60, &config).expect("a smaller one");

@@ -1,4 +1,4 @@
-//! A process to measure, and why a process is not measured, or not to its end.
+//! A process to measure, and why one is not measured to its end.
 
 use std::io;
 
@@ -11,9 +11,9 @@ use crate::estimate::error::EstimateError;
 pub(crate) struct Candidate {
     pub(crate) process_id: u32,
     pub(crate) name: String,
-    /// Whether the user named it, and wants to know its outcome.
+    /// Then the user wants to know its outcome.
     pub(crate) named: bool,
-    /// Its resident anonymous memory, roughly.
+    /// Resident anonymous memory, roughly.
     pub(crate) expected_bytes: u64,
 }
 
@@ -59,7 +59,7 @@ impl From<ProcfsError> for Refusal {
 
 #[derive(Debug)]
 pub(crate) enum Stopped {
-    /// It cannot be read (any further), for this reason; others can.
+    /// Reading continues with the next source.
     Source(String),
     All(EstimateError),
 }

@@ -1,16 +1,11 @@
-//! Reads a running process's private anonymous pages. The page map tells which they are, and whether each is still
-//! private after it was read.
+//! Reads a running process's private anonymous pages.
 //!
 //! ```text
 //! mappings --16 MiB of page map--> private pages --1 MiB--> read --page map again--> spool, or vanished
 //! ```
 //!
-//! The process is neither stopped nor traced, so this is no snapshot of one moment. A page that was given back, swapped
-//! out, or shared by a fork between the two looks counts only as *vanished*. Pages that appear in a range after its
-//! turn are not seen.
-//!
-//! Memory beside the spool: some 700 bytes a mapping while `smaps` is parsed, 150 afterwards; 32 KiB of page map; a
-//! buffer of 1 MiB.
+//! The process keeps running. A page that is freed, swapped out, or shared by a fork between the two looks counts as
+//! *vanished*. Pages that appear behind the reader are missed.
 
 use std::ops::Range;
 
@@ -34,13 +29,13 @@ use crate::{
     progress::Progress,
 };
 
-/// The address space that one read of the page map covers.
+/// Covered by one read of the page map.
 pub(crate) const WINDOW_BYTES: u64 = 16 << 20;
 
-/// The bytes to read before the page map is read again.
+/// Read between two looks at the page map.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
-/// Reads the private pages of `candidate` as the source `ordinal` of the spool. Pages read before a failure count.
+/// Pages read before a failure count.
 pub(crate) fn read(
     space: &impl AddressSpace,
     candidate: &Candidate,
@@ -53,7 +48,6 @@ pub(crate) fn read(
     summary.beside = beside(candidate.process_id);
     let mut reader = PageReader {
         space,
-        // A page is never larger than a chunk, on any system.
         page_size: usize::try_from(space.page_size()).unwrap_or(PAGE).min(CHUNK_BYTES),
         process_id: candidate.process_id,
         ordinal,
@@ -67,7 +61,7 @@ pub(crate) fn read(
     (summary, outcome)
 }
 
-/// The kernel's counters; empty where the process has just ended.
+/// Empty where the process has just ended.
 fn beside(process_id: u32) -> Beside {
     let Ok(status) = status(Process::Id(process_id)) else { return Beside::default() };
     Beside {
@@ -80,8 +74,7 @@ fn beside(process_id: u32) -> Beside {
     }
 }
 
-/// The process's proportional share of memory that it shares with other processes, given its private bytes. `None`
-/// where the kernel does not say.
+/// `None` where the kernel does not tell.
 fn proportional(process_id: u32, private: u64) -> Option<Proportional> {
     let usage = smaps_rollup(Process::Id(process_id)).ok()?;
     Some(Proportional {
@@ -91,12 +84,12 @@ fn proportional(process_id: u32, private: u64) -> Option<Proportional> {
     })
 }
 
-/// Counts pages of the system, not of 4 KiB.
+/// Pages of the system, not of 4 KiB.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     private: u64,
     vanished: u64,
-    /// Anonymous pages that other processes share, or the kernel's page of zeros.
+    /// Includes the kernel's page of zeros.
     shared_or_zero: u64,
 }
 
@@ -120,8 +113,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
         stacks.sort_unstable();
         let (mut shared, mut merged, mut locked) = (0, 0, 0);
         for (index, usage) in mappings.iter().enumerate() {
-            // The page map shows reserved huge pages as anonymous. They are never swapped, so compression saves
-            // nothing.
+            // Reserved huge pages look anonymous, but are never swapped.
             if usage.usage.anonymous == 0 || usage.usage.reserved_huge > 0 {
                 continue;
             }
@@ -133,7 +125,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
             summary.pages += bytes / PAGE as u64;
             summary.bytes += bytes;
             summary.vanished_pages += counts.vanished * page_size / PAGE as u64;
-            // The page map does not tell shared pages from the page of zeros; the mapping's sum excludes zeros.
+            // The page map shows zeros as shared; the mapping's sum excludes them.
             let not_private = usage.usage.anonymous.saturating_sub(bytes);
             shared += not_private.min(counts.shared_or_zero * page_size);
             merged += usage.usage.merged;
@@ -165,13 +157,13 @@ impl<S: AddressSpace> PageReader<'_, S> {
                 }
                 base += chunk.len() as u64 * page_size;
             }
-            // Only a range that is no multiple of a page could end before this.
+            // A range may be no multiple of a page.
             base = base.max(stop);
         }
         Ok(())
     }
 
-    /// The page map of a range. A shorter answer means that the process has ended.
+    /// A shorter answer: the process has ended.
     fn look(&self, range: Range<u64>) -> Result<Vec<PagemapEntry>, ProcfsError> {
         let pages = (range.end - range.start).div_ceil(self.page_size as u64);
         let entries = self.space.entries(range)?;
@@ -181,7 +173,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
         Ok(entries)
     }
 
-    /// Reads the private pages among the pages from `base` on; `entries` is the first look at them.
+    /// `entries` is the first look.
     fn read_chunk(&mut self, base: u64, entries: &[PagemapEntry]) -> Result<(), Stopped> {
         let size = self.page_size;
         let address = |page: usize| base + (page * size) as u64;
@@ -219,14 +211,14 @@ impl<S: AddressSpace> PageReader<'_, S> {
         Ok(())
     }
 
-    /// Whether any part of the system's page at `address` belongs to the sample.
+    /// Whether the sample has any part of the page.
     fn wants(&self, address: u64) -> bool {
         let first = address / PAGE as u64;
         let parts = (self.page_size / PAGE) as u64;
         (first..first + parts).any(|page_no| self.spool.wants(self.ordinal, page_no))
     }
 
-    /// Reads the wanted pages into the buffer, neighbours at once, and returns for each page whether it was read.
+    /// Reads neighbours at once; returns which pages were read.
     fn read_wanted(&mut self, base: u64, wanted: &[bool]) -> Result<Vec<bool>, ProcfsError> {
         let size = self.page_size;
         let mut got = vec![false; wanted.len()];
@@ -240,18 +232,17 @@ impl<S: AddressSpace> PageReader<'_, S> {
             let run = &mut self.buffer[page * size..(page + neighbours) * size];
             let read = match self.space.read(base + (page * size) as u64, run) {
                 Ok(read) => read / size,
-                // Unmapped pages have vanished; other errors end the process's reading.
+                // Unmapped pages have vanished; other errors end the reading.
                 Err(ProcfsError::Io { .. }) => 0,
                 Err(error) => return Err(error),
             };
             got[page..page + read].fill(true);
-            // A page that ended the run early cannot be read; the next one may.
+            // Skips the unreadable page.
             page += neighbours.min(read + 1);
         }
         Ok(got)
     }
 
-    /// Offers a page in the buffer to the spool.
     fn offer(&mut self, address: u64, place: usize) -> Result<(), EstimateError> {
         let first = address / PAGE as u64;
         let page = &self.buffer[place..place + self.page_size];
@@ -262,7 +253,7 @@ impl<S: AddressSpace> PageReader<'_, S> {
     }
 }
 
-/// Resident and of no file; includes the kernel's page of zeros.
+/// Includes the kernel's page of zeros.
 pub(crate) fn is_anonymous(entry: PagemapEntry) -> bool {
     entry.present() && !entry.file_or_shared()
 }

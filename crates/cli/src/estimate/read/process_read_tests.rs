@@ -1,4 +1,4 @@
-//! Tests of reading a process: which pages count, and changes of the process meanwhile. The process is a script.
+//! Which pages of a scripted process count, and changes meanwhile.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,22 +13,21 @@ use super::*;
 use crate::estimate::read::{sampler::Sampler, spool::Room};
 
 const SIZE: u64 = PAGE as u64;
-/// The bits of the page map, as the kernel documents them.
+/// Bits of the page map, as the kernel documents them.
 const PRIVATE: u64 = 1 << 63 | 1 << 56;
 const SHARED: u64 = 1 << 63;
 const OF_A_FILE: u64 = 1 << 63 | 1 << 61 | 1 << 56;
 const SWAPPED: u64 = 1 << 62;
 
-/// A process whose pages are words of the page map, and that changes when its memory is read.
+/// Pages are words of the page map, and change at the first read.
 #[derive(Default)]
 struct Script {
     page_size: u64,
     mappings: Vec<MappingUsage>,
     pages: RefCell<BTreeMap<u64, u64>>,
-    /// Pages that turn into something else with the first read.
     turns: Vec<(u64, u64)>,
     unreadable: Vec<u64>,
-    /// How many reads there are before the process ends.
+    /// Reads before the process ends.
     reads_left: Cell<Option<usize>>,
     reads: RefCell<Vec<(u64, usize)>>,
 }
@@ -38,7 +37,7 @@ impl Script {
         Self { page_size, ..Self::default() }
     }
 
-    /// Adds a range of pages in these states; the kernel reports `anonymous` of them as anonymous.
+    /// The kernel reports `anonymous` of these pages as anonymous.
     fn map(mut self, start: u64, states: &[u64], anonymous: u64, path: Option<&str>) -> Self {
         let mapping = Mapping {
             start,
@@ -86,7 +85,7 @@ impl AddressSpace for Script {
         Ok((0..count).map(|page| PagemapEntry::from_raw(word(page))).collect())
     }
 
-    /// Fills each page with the number of its address.
+    /// Fills each page with its page number.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ProcfsError> {
         if self.ended() {
             return Err(ProcfsError::NoSuchProcess { process: Process::Id(7) });
@@ -119,7 +118,7 @@ fn read_sampled(
     let mut spool = Spool::new(Sampler::new(1, fraction), Room::Tighten { bytes: usize::MAX }, 0);
     let ordinal = spool.add_source("process 7".into()).expect("the first source");
     let candidate = Candidate {
-        // No process has this number, so the kernel reports nothing.
+        // No process has this number.
         process_id: 1 << 30,
         name: "script".to_owned(),
         named: true,
@@ -151,7 +150,7 @@ fn only_private_pages_count_and_each_has_its_own_bytes() {
 
 #[test]
 fn the_page_of_zeros_is_not_shared_memory() {
-    // The kernel's sum for the mapping has one page only, the private one.
+    // The mapping's sum has only the private page.
     let script = Script::new(SIZE).map(0x1000, &[PRIVATE, SHARED, SHARED], 1, None);
     assert_eq!(read_all(&script).1.beside.shared_anonymous, Some(0));
 }
@@ -187,7 +186,7 @@ fn a_process_that_ends_leaves_what_was_read() {
     let (spool, summary, outcome) = read_all(&script);
     let Err(Stopped::Source(why)) = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("ended") && !summary.complete, "{why}");
-    // Whether the pages of the third mapping were still private is unknown.
+    // Whether the third mapping's pages stayed private is unknown.
     assert_eq!((summary.pages, spool.len()), (20, 20));
 }
 

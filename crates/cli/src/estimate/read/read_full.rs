@@ -1,8 +1,8 @@
-//! Reads until the buffer is full or the source ends.
+//! Reads to the buffer's or the source's end.
 
 use std::io;
 
-/// Fills `buffer` as far as the source has bytes, and returns how far.
+/// Returns the bytes read.
 pub(super) fn read_full(
     buffer: &mut [u8],
     mut read: impl FnMut(&mut [u8], usize) -> io::Result<usize>,

@@ -1,10 +1,8 @@
-//! Chooses the pages to keep: compares a page's hash with a threshold. So the choice depends only on the seed and the
-//! page's place, and a sample can shrink later without reading again.
+//! Keeps a page if its hash is below a threshold: the choice depends only on seed and place, so a sample can shrink
+//! later.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Keeps a pseudo-random part of all pages.
-///
 /// # Invariants
 /// A tightened sampler takes no page that it did not take before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,9 +12,8 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Keeps each page with the probability `fraction`; 1 keeps every page.
     pub(crate) fn new(seed: u64, fraction: f64) -> Self {
-        // 2^64 times the fraction, less one; the cast saturates, so 1.0 gives the largest hash.
+        // 2^64 times the fraction, less one; the cast saturates.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -33,7 +30,7 @@ impl Sampler {
         self.threshold == u64::MAX || self.hash(source, page_no) <= self.threshold
     }
 
-    /// Keeps seven of eight of the pages kept so far; `false` when it cannot tighten further.
+    /// Keeps seven eighths; `false` when it cannot tighten further.
     pub(crate) fn tighten(&mut self) -> bool {
         let step = (self.threshold / 8).max(1);
         let tighter = self.threshold.saturating_sub(step);

@@ -1,18 +1,8 @@
-//! Reads the anonymous pages that several processes share, each once: pages of a forking server that its workers have
-//! not written to, and pages that the kernel merged.
+//! Reads the anonymous pages that several processes share, each once: after forks, or merged.
 //!
-//! ```text
-//! each process: page map --> present, anonymous, not private --read--> known by its frame or content --> spool, once
-//! ```
-//!
-//! A page is identified by its frame number, which needs `CAP_SYS_ADMIN`, else by address and content: a fork leaves a
-//! page at its address, so two processes with the same bytes there have the same page, or two that are alike. Merged
-//! pages at different addresses then count as often.
-//!
-//! Pages of zeros are left out: the page map does not tell them from the kernel's own page of zeros, which costs
-//! nothing.
-//!
-//! Memory beside the spool: some 40 bytes for each shared page, and 1 MiB.
+//! The frame number identifies a page (with `CAP_SYS_ADMIN`), else address and content: a fork leaves pages in place;
+//! merged pages then count repeatedly. Pages of zeros are left out, for the page map shows the kernel's page of zeros
+//! alike.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -37,11 +27,7 @@ use crate::{
 
 pub(crate) const NAME: &str = "shared pages";
 
-/// Reads the pages that `processes` share as the source `ordinal`. A process that has ended adds nothing; its shared
-/// pages are read from the remaining processes.
-///
-/// # Errors
-/// [`EstimateError`] when the spool takes no more.
+/// A process that has ended adds nothing; its shared pages are read from the remaining ones.
 pub(crate) fn read(
     processes: &[Candidate],
     ordinal: u32,
@@ -64,7 +50,7 @@ pub(crate) fn read(
 struct SharedReader<'a> {
     ordinal: u32,
     spool: &'a mut Spool,
-    /// The identities of the pages met.
+    /// Identities met.
     known: HashSet<u128>,
     buffer: Vec<u8>,
     summary: ProcessSummary,
@@ -86,13 +72,13 @@ impl<'a> SharedReader<'a> {
                 found += self.read_range(space, usage.mapping.range())?;
             }
         }
-        // The process counts even if all its shared pages were met before.
+        // Known pages count too.
         let counts = found > 0 || self.summary.pages > before;
         self.summary.shared_by = self.summary.shared_by.map(|by| by + u64::from(counts));
         Ok(())
     }
 
-    /// Reads the shared pages of a range, and returns how many there are, known ones included.
+    /// Counts known pages too.
     fn read_range(&mut self, space: &impl AddressSpace, range: Range<u64>) -> Result<u64, Stopped> {
         let page_size = space.page_size().min(CHUNK_BYTES as u64);
         let mut found = 0;
@@ -115,7 +101,7 @@ impl<'a> SharedReader<'a> {
         Ok(found)
     }
 
-    /// Reads neighbouring shared pages, and offers those that are new and still shared afterwards.
+    /// Offers pages that are new and still shared.
     fn read_run(
         &mut self,
         space: &impl AddressSpace,
@@ -127,14 +113,14 @@ impl<'a> SharedReader<'a> {
         let bytes = entries.len() * size;
         let got = match space.read(address, &mut self.buffer[..bytes]) {
             Ok(got) => got / size,
-            // Unmapped pages are no longer shared.
+            // Unmapped, so no longer shared.
             Err(ProcfsError::Io { .. }) => 0,
             Err(error) => return Err(error.into()),
         };
         let again = space.entries(address..address + bytes as u64)?;
         let mut found = 0;
         for (index, entry) in entries.iter().enumerate().take(got) {
-            // Another page has taken its place, or no other process shares it any more.
+            // Replaced, or no longer shared.
             if again.get(index) != Some(entry) {
                 self.summary.vanished_pages += page_size / PAGE as u64;
                 continue;
@@ -157,12 +143,11 @@ impl<'a> SharedReader<'a> {
     }
 }
 
-/// Resident, of no file, and shared between processes; includes the kernel's page of zeros.
+/// Includes the kernel's page of zeros.
 fn is_shared(entry: PagemapEntry) -> bool {
     is_anonymous(entry) && !entry.private_anonymous()
 }
 
-/// Identifies a page: by its frame, else by address and content.
 fn identity(entry: PagemapEntry, address: u64, page: &[u8]) -> u128 {
     match entry.frame_number() {
         Some(number) => number.into(),
@@ -181,7 +166,7 @@ mod tests {
     const SHARED: u64 = 1 << 63;
     const PRIVATE: u64 = SHARED | 1 << 56;
 
-    /// A process with one mapping: for each page its word of the page map and what it is filled with.
+    /// An address, and each page's page map word and filling.
     struct Script(u64, Vec<(u64, u8)>);
 
     impl AddressSpace for Script {
@@ -216,7 +201,7 @@ mod tests {
         fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ProcfsError> {
             let first = usize::try_from((address - self.0) / SIZE).expect("small");
             for (page, (_, fill)) in buffer.chunks_mut(PAGE).zip(&self.1[first..]) {
-                // Not same-filled, so that it is told from the page of zeros by more than that.
+                // Not same-filled, unlike the page of zeros.
                 page.fill(*fill);
                 page[0] = fill.wrapping_mul(3);
             }
@@ -237,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_page_of_several_processes_counts_once_by_its_frame() {
-        // Frame 9 lies at other addresses, as after merging; frames 7 and 8 have the same content.
+        // Frame 9 lies at two addresses, as after merging; frames 7 and 8 have the same content.
         let parent = Script(
             0x10000,
             vec![(SHARED | 7, 1), (SHARED | 8, 1), (PRIVATE | 5, 2), (SHARED | 9, 4)],

@@ -1,7 +1,5 @@
-//! The measured pages, in memory: each was read once, and every run takes the same bytes from here.
-//!
-//! Pages lie back to back at their own lengths. Each has the 128-bit hash of its content, which pages from a pool are
-//! compared with. Each page belongs to a group: a process, one of its mappings, or (the first group) all files.
+//! The sampled pages in memory, back to back: every run takes the same bytes. A 128-bit hash checks what a pool
+//! returns. A group is a process, a mapping, or (the first) all files.
 
 use std::path::PathBuf;
 
@@ -18,18 +16,17 @@ pub(crate) struct Spool {
     bytes: Vec<u8>,
     pages: Vec<Page>,
     names: Vec<PathBuf>,
-    /// The group of the next pages, and the last group.
+    /// Of the next pages; the last group.
     group: u32,
     sampler: Sampler,
     room: Room,
 }
 
-/// How many bytes may be kept, and the reaction when more are offered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Room {
-    /// The sample is made smaller.
+    /// The sample shrinks.
     Tighten { bytes: usize },
-    /// The user asked for this sample, so more is refused.
+    /// The user asked for this sample.
     Refuse { bytes: usize },
 }
 
@@ -44,7 +41,7 @@ struct Page {
 }
 
 impl Spool {
-    /// An empty spool, with room for `expected` bytes if there is enough memory at once.
+    /// Reserves `expected` bytes if possible.
     pub(crate) fn new(sampler: Sampler, room: Room, expected: usize) -> Self {
         let (mut bytes, mut pages) = (Vec::new(), Vec::new());
         let _ = fallible(|| {
@@ -54,10 +51,7 @@ impl Spool {
         Self { bytes, pages, names: Vec::new(), group: 0, sampler, room }
     }
 
-    /// Begins a new group with the next page, and returns its number.
-    ///
-    /// # Errors
-    /// When there are more groups than a number can count.
+    /// The next pages belong to it.
     pub(crate) fn begin_group(&mut self) -> Result<u32, EstimateError> {
         self.group = self.group.checked_add(1).ok_or(EstimateError::TooManyPages)?;
         Ok(self.group)
@@ -67,33 +61,21 @@ impl Spool {
         self.group as usize + 1
     }
 
-    /// The group of a page.
-    ///
-    /// # Panics
-    /// If there is no such page.
     pub(crate) fn group(&self, index: usize) -> usize {
         self.pages[index].group as usize
     }
 
-    /// Registers a source of pages and returns its ordinal.
-    ///
-    /// # Errors
-    /// When there are more sources than an ordinal holds.
     pub(crate) fn add_source(&mut self, name: PathBuf) -> Result<u32, EstimateError> {
         let ordinal = u32::try_from(self.names.len()).map_err(|_| EstimateError::TooManyPages)?;
         self.names.push(name);
         Ok(ordinal)
     }
 
-    /// Whether the page belongs to the sample and is worth reading.
     pub(crate) fn wants(&self, source: u32, page_no: u64) -> bool {
         self.sampler.takes(source, page_no)
     }
 
-    /// Keeps a page if it belongs to the sample.
-    ///
-    /// # Errors
-    /// When the room is used up and the sample may not shrink, or there is no memory.
+    /// Keeps a page of the sample. Fails when the room is used up, or without memory.
     ///
     /// # Panics
     /// If the page is empty or longer than [`PAGE`].
@@ -120,7 +102,6 @@ impl Spool {
         self.keep_within_room()
     }
 
-    /// Makes room for one more page of `len` bytes.
     fn make_room(&mut self, len: usize) -> Result<(), EstimateError> {
         let full = self.bytes.capacity() - self.bytes.len() < len
             || self.pages.len() == self.pages.capacity();
@@ -128,7 +109,7 @@ impl Spool {
             return Ok(());
         }
         let (bytes, pages) = (&mut self.bytes, &mut self.pages);
-        // Grows by an eighth, not by doubling: where address space is bounded, unused reserved memory counts.
+        // By an eighth: unused reservations count where address space is bounded.
         let few = (1 << 20).max(bytes.len() / 8);
         let reserved = fallible(|| {
             bytes.try_reserve_exact(len.max(few))?;
@@ -158,7 +139,6 @@ impl Spool {
         }
     }
 
-    /// Drops the pages that a tightened sampler no longer takes, and closes the gaps.
     fn drop_untaken(&mut self) {
         let (bytes, sampler) = (&mut self.bytes, self.sampler);
         let mut end = 0;
@@ -178,20 +158,15 @@ impl Spool {
         self.pages.len()
     }
 
-    /// Their bytes together.
     pub(crate) fn total_bytes(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// The number of pages that are one repeated word.
+    /// Pages of one repeated word.
     pub(crate) fn same_filled(&self) -> u64 {
         (0..self.len()).filter(|&index| same_filled(self.page(index)).is_some()).count() as u64
     }
 
-    /// A page's bytes.
-    ///
-    /// # Panics
-    /// If there is no such page; so do the methods below.
     pub(crate) fn page(&self, index: usize) -> &[u8] {
         let page = &self.pages[index];
         &self.bytes[page.start..page.start + usize::from(page.len)]
@@ -201,12 +176,10 @@ impl Spool {
         usize::from(self.pages[index].len)
     }
 
-    /// Whether these bytes equal those that were read for this page, by hash.
     pub(crate) fn matches(&self, index: usize, bytes: &[u8]) -> bool {
         bytes.len() == self.page_len(index) && xxh3_128(bytes) == self.pages[index].hash
     }
 
-    /// Where a page came from, for a message.
     pub(crate) fn describe(&self, index: usize) -> String {
         let page = &self.pages[index];
         format!("{} of {}", page.page_no, self.names[page.source as usize].display())
