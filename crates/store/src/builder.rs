@@ -1,4 +1,4 @@
-//! The builder of a store.
+//! [`StoreBuilder`].
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Configures and builds a [`Store`].
+/// Builds a [`Store`].
 #[derive(Debug)]
 pub struct StoreBuilder {
     allocator: Allocator,
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Choice {
     }
 }
 
-/// `zstd:-1`, measured as the best balance; where it is not in the build, the best that is.
+/// The best measured balance in this build.
 fn default_codec() -> CodecSpec {
     let name = match (cfg!(feature = "c-codecs"), cfg!(feature = "pure-rust")) {
         (true, _) => "zstd:-1",
@@ -76,7 +76,7 @@ impl Default for StoreBuilder {
 }
 
 impl StoreBuilder {
-    /// The allocator that packs the objects, or the options of one; nbud by default.
+    /// The allocator, or its options; nbud by default.
     ///
     /// # Examples
     /// ```
@@ -100,19 +100,19 @@ impl StoreBuilder {
         self
     }
 
-    /// Where memory comes from; see [`PoolBuilder::source`].
+    /// The memory source; see [`PoolBuilder::source`].
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
         self.source = Some(source);
         self
     }
 
-    /// The codec; `zstd:-1` by default, and `lz4` or `raw` in builds without it.
+    /// The codec; by default `zstd:-1`, in builds without it `lz4` or `raw`.
     pub fn codec(mut self, codec: CodecSpec) -> Self {
         self.codec = Choice::Named(codec);
         self
     }
 
-    /// Your own codec, or one trained on the pages: with a dictionary a store holds up to two fifths more.
+    /// Your own or a trained codec; a dictionary stores up to two fifths more.
     ///
     /// # Examples
     /// ```
@@ -137,41 +137,39 @@ impl StoreBuilder {
         self
     }
 
-    /// The hard limit in bytes on everything that may be resident: frames, idle frames, and all metadata, including
-    /// indices and codec contexts. 1 GiB by default.
+    /// The hard limit on all resident bytes, metadata included; 1 GiB by default.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// How far [`Store::set_limit`] and a limit source can raise the limit, in bytes: address space is reserved for that.
-    /// Unless this says more, it is at least four times the limit where memory is mapped from the system
-    /// ([`Store::max_limit`] tells). What a limit source asks for beyond is clamped.
+    /// The highest possible limit, in bytes; address space is reserved for it. For memory mapped from the system, at
+    /// least four times the limit by default.
     pub fn max_limit(mut self, bytes: usize) -> Self {
         self.max_limit = Some(bytes);
         self
     }
 
-    /// After a persistent space was full: the share in percent below which use must fall before new pages are taken
-    /// again. 95 by default; 100 tries every put.
+    /// Once full, persistent spaces take new pages only below this percentage of the limit; 95 by default, 100 tries
+    /// every put.
     pub fn accept_threshold(mut self, percent: u8) -> Self {
         self.accept_percent = percent;
         self
     }
 
-    /// Whether a thread makes room in the background; on by default. Without it, puts make room at the limit.
+    /// Makes room in a background thread; on by default.
     pub fn shrinker(mut self, on: bool) -> Self {
         self.shrinker = on;
         self
     }
 
-    /// The shrinker begins above `high` percent of the limit (95 by default) and stops below `low` percent (90).
+    /// The shrinker starts above `high` percent of the limit (95), stops below `low` (90).
     pub fn watermarks(mut self, low: u8, high: u8) -> Self {
         self.watermarks = Watermarks { low, high };
         self
     }
 
-    /// A source that the shrinker asks for the limit, once a second.
+    /// The shrinker asks it once a second.
     pub fn limit_source(mut self, source: Box<dyn LimitSource>) -> Self {
         self.limit_source = Some(source);
         self
@@ -180,7 +178,7 @@ impl StoreBuilder {
     /// Builds the store.
     ///
     /// # Errors
-    /// [`StoreBuildError`]; a limit of 0 is too small.
+    /// [`StoreBuildError`].
     pub fn build(self) -> Result<Store, StoreBuildError> {
         self.check()?;
         let codec = match self.codec {

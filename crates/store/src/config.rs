@@ -1,22 +1,22 @@
-//! The configuration of a space.
+//! Configures spaces.
 
 use std::sync::Arc;
 
 use crate::eviction::{EvictionOrder, SecondChance};
 use crate::listener::Listener;
 
-/// What a space promises.
+/// A space's promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SpaceKind {
-    /// An accepted page stays until it is removed. A put that finds no room is refused.
+    /// Keeps accepted pages until removed; refuses puts that find no room.
     Persistent,
-    /// The store may drop a page at any time to make room; a get then finds nothing.
+    /// May drop any page to make room; gets then find nothing.
     Ephemeral,
 }
 
 impl SpaceKind {
-    /// The name, lower-case.
+    /// The lower-case name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Persistent => "persistent",
@@ -25,7 +25,7 @@ impl SpaceKind {
     }
 }
 
-/// Configures a space; [`Store::space`](crate::Store::space) makes it.
+/// Configures [`Store::space`](crate::Store::space).
 #[derive(Debug)]
 pub struct SpaceConfig {
     pub(crate) kind: SpaceKind,
@@ -50,34 +50,31 @@ impl SpaceConfig {
         }
     }
 
-    /// A space with keys from 0 to `pages - 1` that never drops what it accepted.
+    /// Keys are below `pages`; accepted pages are never dropped.
     pub fn persistent(pages: u64) -> Self {
         Self::new(SpaceKind::Persistent, pages)
     }
 
-    /// A space with keys from 0 to `pages - 1` that drops pages when room is needed.
+    /// Keys are below `pages`; pages are dropped for room.
     pub fn ephemeral(pages: u64) -> Self {
         Self::new(SpaceKind::Ephemeral, pages)
     }
 
-    /// A limit on the bytes of the space's objects: what its pages take compressed, lengths rounded up by at most a
-    /// sixteenth, without the frames' holes and without metadata, which spaces share. None by default; of 0, only
-    /// pages that take no memory are accepted.
+    /// Limits the objects' compressed bytes, lengths rounded up by at most a sixteenth; none by default. At 0, only
+    /// pages without memory fit.
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// A name, by which statistics and [`find_space`](crate::Store::find_space) know the space. No two spaces of a store
-    /// have the same one at one time. By default that of the kind, and, while there is such a one, with the least number
-    /// from 2 on that is free: `persistent`, `persistent-2`.
+    /// For statistics and [`find_space`](crate::Store::find_space); unique among current spaces. By default the kind's
+    /// name, numbered from 2 if taken.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Lets the store keep the space when its last handle goes, until [`drop_space`](crate::Store::drop_space), or as
-    /// long as the store lives: for spaces that are found by name.
+    /// Keeps the space until [`drop_space`](crate::Store::drop_space) or the store's end.
     ///
     /// # Examples
     /// ```
@@ -98,29 +95,24 @@ impl SpaceConfig {
         self
     }
 
-    /// The order in which an ephemeral space drops pages; second chance by default. A persistent space has no use for
-    /// it.
+    /// An ephemeral space's eviction order; second chance by default.
     pub fn order(mut self, order: Box<dyn EvictionOrder>) -> Self {
         self.order = order;
         self
     }
 
-    /// The callback for the key of each page or value that an ephemeral space drops by itself.
+    /// Calls `listener` with each key that an ephemeral space drops for room or by refusing an overwrite.
     ///
-    /// Reported is what is dropped *for room* (for the limit of the store or of the space, by a put, the shrinker,
-    /// [`shrink`](crate::Store::shrink) or [`set_limit`](crate::Store::set_limit)), and the old value of a put that was
-    /// *refused*. Not reported is what a call takes out by intent: `remove`, `remove_range`, `take`, `resize`,
-    /// `drop_space`, or a put over it. These are the entries that [`evicted`](crate::SpaceStats::evicted) counts.
+    /// [`evicted`](crate::SpaceStats::evicted) counts them too. Removing and overwriting are not reported.
     ///
     /// # Concurrency
-    /// Called once for each, by the thread that dropped it, after it is gone, with no lock held: by then another thread may
-    /// have put the key anew. The call may use the store; [`validate`](crate::Store::validate) is `Busy` there. A put from inside
-    /// may drop pages too; their reports wait until the call returns. A call that puts as much as was dropped keeps its
-    /// thread at it without end. Never called in a signal handler. A listener that holds a handle of its space keeps it
-    /// alive until it is dropped by `drop_space`, with which the listener goes.
+    /// The dropping thread calls it once per entry, unlocked, after the drop, never in a signal handler; another thread
+    /// may have put the key again. It may use the store, but [`validate`](crate::Store::validate) is `Busy`. Drops by
+    /// its puts are reported when it returns, endlessly if it always replaces them. Its handle of the space keeps the
+    /// space until `drop_space`.
     ///
     /// # Panics
-    /// A panic in it is caught, counted in [`listener_panics`](crate::SpaceStats::listener_panics), and otherwise ignored.
+    /// Caught, and counted in [`listener_panics`](crate::SpaceStats::listener_panics).
     ///
     /// # Examples
     /// ```

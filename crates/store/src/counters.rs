@@ -1,7 +1,7 @@
-//! Counts and latencies of a space, spread over shards so that threads do not share cache lines.
+//! Counts and latencies of a space, sharded to avoid shared cache lines.
 //!
-//! No decision depends on them, so they are plain atomics of std, which a model does not watch. An increment is one
-//! instruction and fit for a signal handler.
+//! No decision depends on them, so the model does not watch them. Increments are one instruction, fit for signal
+//! handlers.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -10,20 +10,16 @@ use std::{
 
 use pagefold_sys::sync::{self, Padded};
 
-/// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
-    /// Now there: pages of one repeated word.
+    /// This and the next five: entries present now.
     Same,
-    /// Now there: compressed pages.
     Compressed,
-    /// Now there: pages as they are.
     Raw,
-    /// Now there: values.
     Values,
-    /// Bytes before compression, of all entries.
+    /// Before compression.
     Original,
-    /// Bytes of objects, as the index words count them.
+    /// As index words count them.
     Objects,
     Puts,
     Overwrites,
@@ -42,12 +38,12 @@ pub(crate) enum Count {
 
 const COUNTS: usize = Count::RejectedLong as usize + 1;
 
-/// Buckets of a histogram: below 128 ns, below 256 ns, and so on with doubled bounds; the last one has no bound.
+/// Bounds double from 128 ns; the last bucket has none.
 pub(crate) const LATENCY_BUCKETS: usize = 20;
-/// The first bound is 2^this nanoseconds.
+/// Log2 of the first bound in ns.
 const FIRST_BOUND_LOG: usize = 7;
 
-/// The upper bound of a bucket, in nanoseconds; none for the last.
+/// In nanoseconds; `None` for the last.
 pub(crate) fn bound_ns(bucket: usize) -> Option<u64> {
     (bucket + 1 < LATENCY_BUCKETS).then(|| 1 << (bucket + FIRST_BOUND_LOG))
 }
@@ -58,7 +54,7 @@ struct Histogram {
     sum_ns: AtomicU64,
 }
 
-/// One shard's part. What is counted in one may be uncounted in another: only sums mean anything.
+/// Only sums over all parts mean anything.
 #[derive(Debug, Default)]
 struct Part {
     counts: [AtomicU64; COUNTS],
@@ -66,13 +62,11 @@ struct Part {
     get: Histogram,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Counters {
     parts: Box<[Padded<Part>]>,
 }
 
-/// A histogram's sums.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Latency {
     pub(crate) buckets: [u64; LATENCY_BUCKETS],
@@ -98,7 +92,7 @@ impl Counters {
         self.part().counts[count as usize].fetch_add(by, Ordering::Relaxed);
     }
 
-    /// Adds one number and takes another away.
+    /// Adds `more - less`.
     pub(crate) fn shift(&self, count: Count, more: u64, less: u64) {
         if more != less {
             self.add(count, more.wrapping_sub(less));
@@ -114,7 +108,7 @@ impl Counters {
         let sum = parts.fold(0_u64, |sum, part| {
             sum.wrapping_add(part.counts[count as usize].load(Ordering::Relaxed))
         });
-        // Parts are not read at one instant: an end may be counted whose beginning was missed.
+        // Parts are read at different instants.
         u64::try_from(sum.cast_signed()).unwrap_or(0)
     }
 

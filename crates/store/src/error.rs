@@ -1,76 +1,75 @@
-//! The errors of the store. Each text says what to do.
+//! Errors.
 
 use pagefold_codec::BuildCodecError;
 use thiserror::Error;
 
-/// What a refused [`put`](crate::Space::put) did to the old value of its key.
+/// The old value after a refused [`put`](crate::Space::put).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PreviousValue {
-    /// A later `get` still returns it. Always so in a persistent space.
+    /// Always so in persistent spaces.
     Kept,
-    /// It was dropped, so that no thread reads stale data.
+    /// Prevents stale reads.
     Dropped,
     /// There was none.
     Absent,
 }
 
-/// Why a key or a space cannot be used.
+/// An unusable key or space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum KeyError {
-    /// The space has fewer pages.
+    /// Too large a key.
     #[error("key {key} is beyond the space, which has {pages} pages")]
     Beyond {
-        /// The key given.
+        /// The key.
         key: u64,
-        /// Keys go from 0 to one less than this.
+        /// Keys are below this.
         pages: u64,
     },
-    /// The space was dropped, with everything in it.
+    /// The space was dropped.
     #[error("the space was dropped")]
     Dropped,
-    /// The process was forked in the middle of an operation of another thread, which took longer than the fork waits
-    /// ([`set_fork_wait`](crate::set_fork_wait)). In this child the store cannot be used.
+    /// The fork wait ([`set_fork_wait`](crate::set_fork_wait)) ended during an operation; this child cannot use the
+    /// store.
     #[error(
         "the process was forked while an operation on this store was under way; use it in the parent"
     )]
     Abandoned,
 }
 
-/// Why nothing was put. [`Full`](PutError::Full) tells what became of the old value; after any other error it is
-/// still there.
+/// Why nothing was put. Only [`Full`](PutError::Full) may lose the old value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PutError {
-    /// The key or the space cannot be used.
+    /// An unusable key or space.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Neither the limit of the store nor that of the space leaves room, after all that could be dropped or compacted.
+    /// No room, even after dropping and compacting.
     #[error("{limit} leaves no room; remove pages, drop a space, or raise the limit ({})", old_value(*.previous))]
     Full {
-        /// Whose limit it is.
+        /// The reached limit.
         limit: ReachedLimit,
-        /// What became of the old value.
+        /// The old value's fate.
         previous: PreviousValue,
     },
     /// A page has 4096 bytes.
     #[error("a page has 4096 bytes, and {len} were given; use `put_bytes` for other lengths")]
     WrongLength {
-        /// The length given.
+        /// In bytes.
         len: usize,
     },
-    /// A value has at most 64 KiB, or as much as the allocator takes.
+    /// Longer than 64 KiB or the allocator's maximum.
     #[error("{len} bytes are too long for a value; the maximum is {max}")]
     TooLong {
-        /// The length given, in bytes.
+        /// In bytes.
         len: usize,
-        /// The longest value, in bytes.
+        /// In bytes.
         max: usize,
     },
 }
 
-/// Why [`put_if`](crate::Space::put_if) and its like put nothing.
+/// Why [`put_if`](crate::Space::put_if) or a variant failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PutIfError {
-    /// The key has another value than expected, and keeps it. Read it again.
+    /// Another value is there. Read again.
     #[error("the value of this key is not the expected one")]
     Conflict,
     /// As from [`put`](crate::Space::put).
@@ -87,7 +86,7 @@ impl From<KeyError> for PutIfError {
 /// Why [`update`](crate::Space::update) changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UpdateError {
-    /// As from [`get`](crate::Space::get); never [`Absent`](GetError::Absent), which is an answer.
+    /// As from [`get`](crate::Space::get), without [`Absent`](GetError::Absent).
     #[error(transparent)]
     Get(#[from] GetError),
     /// As from [`put`](crate::Space::put).
@@ -95,14 +94,14 @@ pub enum UpdateError {
     Put(#[from] PutError),
 }
 
-/// A limit that was reached.
+/// A reached limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReachedLimit {
-    /// The hard limit of the store.
+    /// The store's hard limit.
     Store,
-    /// The store's limit was reached, and its use has not yet fallen below the accept threshold.
+    /// The accept threshold, after the store was full.
     Threshold,
-    /// The limit of the space.
+    /// The space's limit.
     Space,
 }
 
@@ -124,25 +123,24 @@ fn old_value(previous: PreviousValue) -> &'static str {
     }
 }
 
-/// Why nothing was got. The destination then holds unspecified bytes, except after [`Absent`](GetError::Absent) and
-/// [`Key`](GetError::Key), which leave it as it was.
+/// A failed get. Only [`Absent`](GetError::Absent) and [`Key`](GetError::Key) preserve the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum GetError {
-    /// The key or the space cannot be used.
+    /// An unusable key or space.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// There is nothing under the key: never put, removed, or dropped by an ephemeral space.
+    /// Nothing is there.
     #[error("there is nothing under this key")]
     Absent,
-    /// The destination does not have the length of the page or value.
+    /// A wrong destination length.
     #[error("the value of this key has {len} bytes, and the destination has {given}")]
     WrongLength {
-        /// The length of the page or value, in bytes.
+        /// In bytes.
         len: usize,
-        /// The length of the destination, in bytes.
+        /// In bytes.
         given: usize,
     },
-    /// The object does not decode to what was put.
+    /// A damaged object.
     #[error("the value of this key is damaged")]
     Corrupt,
 }
@@ -150,7 +148,7 @@ pub enum GetError {
 /// Why [`try_get`](crate::Space::try_get) got nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TryGetError {
-    /// Another thread moves or writes the object, or every context of the codec is in use. Try again, or use `get`.
+    /// Another thread moves or writes the object, or no codec context is free.
     #[error("the page cannot be read without waiting at this moment")]
     WouldBlock,
     /// As from [`get`](crate::Space::get).
@@ -164,84 +162,84 @@ impl From<KeyError> for TryGetError {
     }
 }
 
-/// A batch that was put in part.
+/// A partly put batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{accepted} pages were put, and then: {error}")]
 pub struct PutManyError {
-    /// How many were accepted before, from the first on.
+    /// From the first.
     pub accepted: usize,
-    /// Why the next one was not.
+    /// The next page's.
     pub error: PutError,
 }
 
-/// Why a store could not be built.
+/// Why no store was built.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreBuildError {
-    /// The pool could not be built: above all, the limit is too small or too large.
+    /// The pool's error.
     #[error(transparent)]
     Pool(#[from] pagefold_pool::BuildError),
-    /// The codec could not be built.
+    /// The codec's error.
     #[error(transparent)]
     Codec(#[from] BuildCodecError),
-    /// What the codec says of its memory cannot be.
+    /// An impossible answer of the codec.
     #[error("the codec {codec} says that it holds more memory than a process can have")]
     CodecMemory {
         /// The codec's name.
         codec: String,
     },
-    /// The limit holds the pool, but not the store's own structures and the codec's contexts beside it.
+    /// Too small for the store beside the pool.
     #[error("a limit of {limit} bytes is too small; this store needs at least {min}")]
     LimitTooSmall {
-        /// The limit given, in bytes.
+        /// In bytes.
         limit: usize,
-        /// The least possible limit, in bytes.
+        /// In bytes.
         min: usize,
     },
-    /// Shares of the limit are percentages, and the low watermark lies below the high one.
+    /// An invalid threshold or watermark.
     #[error("{what} of {percent} % makes no sense; choose {expected}")]
     Share {
-        /// Which one.
+        /// Which.
         what: &'static str,
-        /// The percentage given.
+        /// As given.
         percent: u8,
-        /// What would do.
+        /// Valid values.
         expected: &'static str,
     },
-    /// A limit source is asked by the shrinker's thread.
+    /// The shrinker is off.
     #[error("a limit source needs the shrinker; leave it on")]
     LimitSourceWithoutShrinker,
-    /// The thread could not be started.
+    /// The thread did not start.
     #[error("the shrinker's thread could not be started")]
     Thread(#[source] std::io::Error),
-    /// The handlers that keep the store usable after a fork could not be registered.
+    /// Fork handlers were not registered.
     #[error("the handlers of a fork could not be registered")]
     Fork(#[source] std::io::Error),
 }
 
-/// Why a store was not found valid.
+/// Why validation failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ValidateError {
-    /// Other threads were in the middle of operations for too long, or this thread is.
+    /// Operations took too long, or this thread is in one.
     #[error("operations on the store are under way; validate it when they are done")]
     Busy,
-    /// An invariant does not hold.
+    /// A broken invariant.
     #[error(transparent)]
     Violation(#[from] pagefold_pool::Violation),
 }
 
-/// Why a space could not be made.
+/// Why no space was made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SpaceError {
-    /// Another space of the store has this name.
+    /// The name is taken.
     #[error("the store has a space named {name:?} already")]
     NameTaken {
-        /// The name asked for.
+        /// As given.
         name: String,
     },
-    /// The limit leaves no room for the space's own structures.
+    /// No room for its structures.
     #[error("the limit of the store leaves no room for another space")]
     Full,
     /// As [`KeyError::Abandoned`].

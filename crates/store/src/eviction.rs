@@ -1,10 +1,7 @@
-//! The order in which an ephemeral space drops pages to make room.
+//! Orders in which ephemeral spaces drop pages.
 //!
-//! An order sees only keys and marks. The default is [`SecondChance`]; [`RandomOrder`] is another.
-//!
-//! Raw pages are ordered like all pages, so a space full of incompressible pages does not drop younger ones
-//! first. A same-filled page costs no memory and stays. The index finds the next page with memory in one step,
-//! however many same-filled pages or unused keys lie before it.
+//! An order sees keys and marks of pages with memory; same-filled pages stay. The index finds the next page in one
+//! step.
 
 use std::{
     cell::Cell,
@@ -14,33 +11,31 @@ use std::{
 
 use crate::index::Index;
 
-/// Pages that one choice may look at.
+/// Looks per choice.
 const LOOKS: usize = 512;
 
-/// Chooses which page of an ephemeral space goes next.
+/// Chooses the next page that an ephemeral space drops.
 ///
 /// # Concurrency
-/// Several threads call an order at once, without a lock of the store; it may call the store. A key that is chosen
-/// twice, or is empty by then, does no harm. When an order panics, or keeps choosing nothing while there are pages to
-/// drop, the store counts it
-/// ([`SpaceStats::order_failures`](crate::SpaceStats::order_failures)) and takes the next page by [`SecondChance`]
-/// instead.
+/// Several threads call it at once, unlocked; it may call the store. Repeated and empty keys are harmless. If it panics
+/// or keeps choosing nothing while pages remain, the store counts that
+/// ([`SpaceStats::order_failures`](crate::SpaceStats::order_failures)) and uses [`SecondChance`].
 pub trait EvictionOrder: Send + Sync + fmt::Debug {
-    /// The key of the page to drop next; `None` when the looks are used up or there is no page to drop.
+    /// The next key to drop; `None` without looks or pages.
     fn next(&self, pages: &Pages<'_>) -> Option<u64>;
 }
 
-/// A page that an order may choose: one whose object takes memory.
+/// A page whose object takes memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Candidate {
     /// Its key.
     pub key: u64,
-    /// Whether it was read since its mark was cleared.
+    /// Read since its mark was cleared.
     pub referenced: bool,
 }
 
-/// The pages of a space that may be dropped, as an order sees them, with a bounded number of looks.
+/// A space's droppable pages, for a bounded number of looks.
 pub struct Pages<'a> {
     index: &'a Index,
     looks: Cell<usize>,
@@ -57,39 +52,37 @@ impl<'a> Pages<'a> {
         Self { index, looks: Cell::new(LOOKS) }
     }
 
-    /// Keys go from 0 to one less than this.
+    /// Keys are below this.
     pub fn capacity(&self) -> u64 {
         self.index.pages()
     }
 
-    /// The first page from a key on, and one look less. `None` when there is none up to the end of the space, or when
-    /// the looks are used up. What lies between the keys costs nothing: keys without a page, and same-filled pages.
+    /// The first page from `key` on, for one look; `None` at the space's end or without looks.
     pub fn next_from(&self, key: u64) -> Option<Candidate> {
         self.looks.set(self.looks.get().checked_sub(1)?);
         let (key, found) = self.index.next_droppable(key)?;
         Some(Candidate { key, referenced: found.word.is_referenced() })
     }
 
-    /// Whether the looks are used up.
+    /// Whether no looks remain.
     pub fn is_out_of_looks(&self) -> bool {
         self.looks.get() == 0
     }
 
-    /// Clears the mark of a page: it counts as not read until it is read again.
+    /// Marks a page as unread.
     pub fn clear_referenced(&self, key: u64) {
         self.index.find(key).unmark();
     }
 }
 
-/// A clock over the index: a page read since the hand last passed stays for another turn. The mark is a bit of the
-/// index word, so it costs no memory.
+/// A clock: pages read since the hand last passed stay another turn.
 #[derive(Debug, Default)]
 pub struct SecondChance {
     hand: AtomicU64,
 }
 
 impl SecondChance {
-    /// With the hand at key 0.
+    /// The hand starts at key 0.
     pub fn new() -> Self {
         Self::default()
     }
@@ -97,10 +90,10 @@ impl SecondChance {
 
 impl EvictionOrder for SecondChance {
     fn next(&self, pages: &Pages<'_>) -> Option<u64> {
-        // ORDERING: Relaxed, here and below; two threads that start at the same place drop the same pages, once.
+        // ORDERING: Relaxed, here and below; threads at one place drop the same pages, once.
         let mut from = Some(self.hand.load(Ordering::Relaxed));
         let mut turned = false;
-        // The first one that was read: taken when all of the looks found pages that were read.
+        // If every look finds a read page.
         let mut read = None;
         let chosen = loop {
             let Some(candidate) = from.and_then(|from| pages.next_from(from)) else {
@@ -122,19 +115,19 @@ impl EvictionOrder for SecondChance {
     }
 }
 
-/// The next page from a random key on: a page after a long gap has a greater chance. Needs no marks, forgets no scan.
+/// The next page from a random key: long gaps favour a page.
 #[derive(Debug)]
 pub struct RandomOrder {
     state: AtomicU64,
 }
 
 impl RandomOrder {
-    /// An order that follows from the seed, as long as one thread asks.
+    /// Deterministic while one thread asks.
     pub fn new(seed: u64) -> Self {
         Self { state: AtomicU64::new(seed) }
     }
 
-    /// splitmix64: a counter, mixed.
+    /// splitmix64.
     fn random(&self) -> u64 {
         // ORDERING: Relaxed; any number will do.
         let word = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);

@@ -1,32 +1,24 @@
-//! The compressed page store: keyed pages under a hard budget, with an answer for "full".
+//! Compressed pages by key, under a hard limit.
 //!
 //! ```text
 //!  Store ---- spaces ---- Index: a word a page ---- short handle ---- Pool: frames
 //!    |                      |
 //!    +- limit, shrinker     +- same-filled pages live in the word
 //! ```
-//! | module | holds |
+//! | module | role |
 //! |---|---|
-//! | [`store`](Store), [`builder`](StoreBuilder) | the store: spaces, limit, statistics |
-//! | [`space`](Space) | keys of one part of a store: put, get, take, remove |
-//! | [`cache`](Cache) | values by any key, in a space of their own |
-//! | `shrinker` | work in the background, and limits that follow the machine |
-//! | `state` | what the handles of a store and of a space share |
-//! | `encoder` | from pages and values to objects, and back |
-//! | [`eviction`] | in which order ephemeral pages are dropped |
-//! | `index` | the table of words, and which thread may change one when |
-//! | `word` | the index word: what is under a key, and where |
-//! | `config`, `listener`, [`limit`](LimitSource), `error`, `page` | configuration, callbacks, errors, the page |
-//! | `counters`, [`stats`](StoreStats), `prometheus` | counts, and the accounts |
+//! | [`store`](Store), [`builder`](StoreBuilder) | spaces, limit, statistics |
+//! | [`space`](Space), [`cache`](Cache) | pages by number, values by key |
+//! | `state`, `shrinker` | shared state, background work |
+//! | `encoder`, `index`, `word` | objects, and where they lie |
+//! | [`eviction`], `listener` | drops and their reports |
 //!
-//! # What holds
-//! - Everything that may be resident stays within the limit: frames, indices, contexts, counters.
-//! - In a persistent space, what was accepted is there until it is removed. A put that is refused leaves the old value.
-//! - A get finds what was put last, or says that there is nothing. It allocates nothing and takes no lock;
-//!   [`try_get`](Space::try_get) never waits and is fit for a signal handler.
-//! - A key beyond its space, or of a space that was dropped, is an error.
+//! - Everything that may be resident counts against the limit.
+//! - A persistent space keeps accepted pages until removed; a refused put keeps the old value.
+//! - A get finds the last put or nothing. It allocates nothing and takes no lock; [`try_get`](Space::try_get) never
+//!   waits.
 //!
-//! `docs/STORE.md` says more of all this, and why it holds.
+//! See `docs/STORE.md`.
 #![forbid(unsafe_code)]
 
 mod builder;

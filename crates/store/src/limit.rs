@@ -1,24 +1,21 @@
-//! Limits that follow the machine or the cgroup.
-//!
-//! The shrinker asks once a second and lowers or raises the limit, as far as what must not be dropped allows. The hard
-//! limit of the moment holds between two answers as it always does.
+//! Limits that follow the machine or cgroup.
 
 use std::fmt;
 
 use pagefold_sys::cgroup::{self, Cgroup};
 
-/// Says what the limit should be.
+/// Proposes the limit.
 ///
 /// # Concurrency
-/// Called by the shrinker's thread, with no lock held. It may call the store. A panic is counted
-/// ([`WorkStats::limit_source_failures`](crate::WorkStats::limit_source_failures)), and the source is asked again a second
-/// later. What is beyond [`Store::max_limit`](crate::Store::max_limit) is clamped to that.
+/// The shrinker calls it unlocked; it may call the store. Panics are counted
+/// ([`WorkStats::limit_source_failures`](crate::WorkStats::limit_source_failures)) and it is asked again. Answers are
+/// clamped to [`Store::max_limit`](crate::Store::max_limit).
 pub trait LimitSource: Send + fmt::Debug {
-    /// The limit, in bytes, while `resident` bytes are in use; `None` to leave it as it is.
+    /// In bytes, with `resident` in use; `None` keeps it.
     fn limit(&mut self, resident: usize) -> Option<usize>;
 }
 
-/// A number: what [`set_limit`](crate::Store::set_limit) does, once a second.
+/// A constant.
 #[derive(Debug, Clone, Copy)]
 pub struct FixedLimit(pub usize);
 
@@ -28,7 +25,7 @@ impl LimitSource for FixedLimit {
     }
 }
 
-/// Whatever a closure says.
+/// A closure's answer.
 ///
 /// # Examples
 /// ```
@@ -40,7 +37,7 @@ impl LimitSource for FixedLimit {
 pub struct LimitFn<F>(F);
 
 impl<F: FnMut(usize) -> Option<usize> + Send> LimitFn<F> {
-    /// A source that calls `f` with the bytes in use.
+    /// Calls `f` with the bytes in use.
     pub fn new(f: F) -> Self {
         Self(f)
     }
@@ -58,12 +55,11 @@ impl<F: FnMut(usize) -> Option<usize> + Send> LimitSource for LimitFn<F> {
     }
 }
 
-/// What the cgroup of this process leaves: the store may grow into half of what is free below `memory.high` (or
-/// `memory.max` where that is lower), and gives up a quarter of what it uses for each second in which tasks waited for
-/// memory more than a tenth of the time (`some avg10` of the pressure stall information).
+/// Follows the cgroup: the store may grow into half of the memory free below `memory.high` or `memory.max`, the lower
+/// one. While tasks wait for memory more than a tenth of the time (`some avg10` of the pressure stall information), it
+/// gives up a quarter of its use each second.
 ///
-/// Half, so that several stores in one cgroup, and the rest of the program, find room as well. Without a cgroup limit, or
-/// where the files cannot be read, the limit stays as it is unless there is pressure.
+/// Without a readable limit, only pressure counts.
 #[derive(Debug)]
 pub struct CgroupLimit {
     cgroup: Cgroup,
@@ -71,14 +67,14 @@ pub struct CgroupLimit {
     max: usize,
 }
 
-/// Percent of the last ten seconds in which some task waited for memory: above it the store gives memory back.
+/// Percent (`avg10`) above which the store shrinks.
 const PRESSURE: f64 = 10.0;
 
 impl CgroupLimit {
-    /// A limit that stays between `min` and `max` bytes, by the cgroup that this process is in now.
+    /// Between `min` and `max` bytes, for the current cgroup.
     ///
     /// # Errors
-    /// [`CgroupError`](cgroup::CgroupError) when this process is in no cgroup of version 2.
+    /// [`CgroupError`](cgroup::CgroupError) outside of cgroup version 2.
     pub fn new(min: usize, max: usize) -> Result<Self, cgroup::CgroupError> {
         Ok(Self::of(Cgroup::current()?, min, max))
     }

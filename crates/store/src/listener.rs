@@ -1,7 +1,6 @@
-//! Eviction listeners: called with no lock held, after the page is gone.
+//! Eviction listeners, called unlocked after the drop.
 //!
-//! A listener may put, and that put may drop pages in turn. The thread queues their reports until the listener returns, so
-//! no listener is called inside another, and the stack does not grow.
+//! A listener's put may drop pages too: the thread queues those reports until it returns, so listeners never nest.
 
 use std::{
     cell::RefCell,
@@ -14,8 +13,7 @@ use std::{
     },
 };
 
-/// What a space calls with the key of each page that it dropped; see
-/// [`SpaceConfig::on_evict`](crate::SpaceConfig::on_evict).
+/// See [`SpaceConfig::on_evict`](crate::SpaceConfig::on_evict).
 pub(crate) struct Listener {
     call: Box<dyn Fn(u64) + Send + Sync>,
     panics: AtomicU64,
@@ -27,11 +25,11 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// Reports that wait until the listener that this thread runs returns.
+/// Reports queued during a listener.
 type Waiting = VecDeque<(Arc<Listener>, u64)>;
 
 thread_local! {
-    /// `None` while the thread is inside of no listener.
+    /// `None` outside of listeners.
     static WAITING: RefCell<Option<Waiting>> = const { RefCell::new(None) };
 }
 
@@ -46,14 +44,13 @@ impl Listener {
 
     // ORDERING of `panics`: Relaxed; statistics.
 
-    /// Calls that ended in a panic.
     pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
     }
 
-    /// Reports a key: at once, or from inside a listener when that returns. No lock may be held.
+    /// Reports a key now, or after the running listener. Call it unlocked.
     pub(crate) fn report(self: &Arc<Self>, key: u64) {
-        // Without a queue the thread is at its end, and the destructor of a thread-local value dropped the page.
+        // Without a queue the thread is ending: a thread-local destructor dropped the page.
         let waits = with_waiting(|waiting| match waiting {
             Some(waiting) => {
                 waiting.push_back((Arc::clone(self), key));
@@ -75,10 +72,10 @@ impl Listener {
         with_waiting(|waiting| *waiting = None);
     }
 
-    /// A panic must not end the shrinker, nor take a put with it that only made room.
+    /// Panics must end neither the shrinker nor a put.
     fn call(&self, key: u64) {
         if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| (self.call)(key))) {
-            // What was thrown may throw when it is dropped; what that throws stays.
+            // The payload's drop may panic; leak that second payload.
             let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
             dropped.unwrap_or_else(mem::forget);
             self.panics.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What a page is.
+//! Pages.
 
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;

@@ -1,10 +1,10 @@
-//! Statistics as text for Prometheus (exposition format 0.0.4): one family after the other, each with its type.
+//! Statistics in Prometheus text format 0.0.4.
 
 use std::fmt::Write as _;
 
 use crate::stats::{Histogram, SpaceStats, StoreStats};
 
-/// A family of one number a space.
+/// One number per space.
 struct Family {
     name: &'static str,
     kind: &'static str,
@@ -48,12 +48,10 @@ const SPACE: &[Family] = &[
     counter("corrupt_total", "Gets that found something damaged.", |space| space.corrupt),
 ];
 
-/// Nanoseconds in a second, the unit that Prometheus wants.
 const SECOND_NS: f64 = 1e9;
 
 impl StoreStats {
-    /// The accounts as text for Prometheus. Every name begins with `pagefold_store_`; those of a space have the labels
-    /// `space` and `kind`. The collector tells two stores in one process apart.
+    /// Prometheus text. Names begin with `pagefold_store_`; a space's have labels `space` and `kind`.
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
         let work = &self.work;

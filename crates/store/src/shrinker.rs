@@ -1,6 +1,6 @@
-//! The shrinker: a thread that makes room, in pieces, from the high watermark down to the low one, and asks the limit source.
+//! The shrinker thread makes room in steps, from the high watermark to the low one, and asks the limit source.
 //!
-//! Puts wake it above the high watermark. They make room themselves only at the limit, when the shrinker did not keep up.
+//! Puts wake it above the high watermark, and make room themselves only at the limit.
 
 use std::{
     io,
@@ -17,12 +17,10 @@ use crate::{
     state::{RETIRED_SHARE, StoreState},
 };
 
-/// How often the limit source is asked.
 pub(crate) const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// The pause after a round that freed nothing, so that a persistent store above its watermark is not walked without end.
+/// Keeps a persistent store above its watermark from spinning.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(50);
 
-/// Starts the thread.
 pub(crate) fn start(
     store: Arc<StoreState>,
     source: Option<Box<dyn LimitSource>>,
@@ -37,7 +35,7 @@ pub(crate) fn start(
 }
 
 fn run(store: &StoreState, mut source: Option<Box<dyn LimitSource>>) {
-    // Without a source, only puts and the end of the store wake it.
+    // Without a source, puts and shutdown wake it.
     let rest = if source.is_some() { LIMIT_INTERVAL } else { Duration::from_secs(60) };
     let mut ask_at = Instant::now();
     while !store.wakeup.is_stopped() {
@@ -48,7 +46,7 @@ fn run(store: &StoreState, mut source: Option<Box<dyn LimitSource>>) {
             ask_at = Instant::now() + LIMIT_INTERVAL;
         }
         store.wakeup.note_round();
-        // A fork waits for operations; so it finds no lock held that an operation takes.
+        // An operation, so that a fork finds its locks free.
         if let Ok(_operation) = store.enter() {
             store.look_at_handles(RETIRED_SHARE);
         }
@@ -66,8 +64,7 @@ fn run(store: &StoreState, mut source: Option<Box<dyn LimitSource>>) {
     }
 }
 
-/// Does a piece of work; whether another one may free more. A panic, in a callback of the program or by a bug here, is
-/// counted, and the thread goes on after a pause.
+/// One piece of work; whether another may free more. Counts a panic.
 fn step(store: &StoreState) -> bool {
     let Ok(_operation) = store.enter() else { return false };
     let step = catch_unwind(AssertUnwindSafe(|| store.shrink_step()));
@@ -78,7 +75,7 @@ fn step(store: &StoreState) -> bool {
     })
 }
 
-/// Asks the source, and sets the limit as near to its answer as the stored pages allow.
+/// Sets the limit as near to the source's answer as possible.
 fn follow(store: &StoreState, source: &mut dyn LimitSource) {
     let asked = catch_unwind(AssertUnwindSafe(|| source.limit(store.resident())));
     let wanted = asked.unwrap_or_else(|_| {
@@ -104,7 +101,6 @@ fn follow(store: &StoreState, source: &mut dyn LimitSource) {
     let Ok(_operation) = store.enter() else { return };
     match store.set_limit(wanted) {
         Ok(()) => {}
-        // As near as the persistent pages allow.
         Err(LimitError::InUse { resident, .. }) if resident < store.limit() => {
             let _ = store.set_limit(resident);
         }

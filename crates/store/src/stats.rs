@@ -1,4 +1,4 @@
-//! The accounts of a store and its spaces: plain structs, which serde turns into JSON. `prometheus` writes them as text.
+//! Accounts; serde writes JSON, `prometheus` text.
 
 use serde::Serialize;
 
@@ -7,74 +7,73 @@ use crate::{
     counters::{LATENCY_BUCKETS, Latency, bound_ns},
 };
 
-/// The accounts of one space. Units are in the names.
+/// Accounts of a space.
 ///
-/// While other threads work, each figure is right, but they are not all of the same instant.
+/// While other threads work, figures come from different instants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SpaceStats {
-    /// The space's name.
+    /// Its name.
     pub name: String,
-    /// Persistent or ephemeral.
+    /// Its kind.
     pub kind: SpaceKind,
-    /// Keys go from 0 to one less than this.
+    /// Keys are below this.
     pub capacity: u64,
-    /// The limit on `object_bytes`; `None` without one.
+    /// The limit on `object_bytes`.
     pub limit_bytes: Option<u64>,
-    /// Pages and values there are now.
+    /// Present pages and values.
     pub stored: u64,
-    /// Of these, pages of one repeated word.
+    /// Of these, same-filled.
     pub same_filled: u64,
     /// Of these, compressed pages.
     pub compressed: u64,
-    /// Of these, pages stored uncompressed because they did not shrink enough.
+    /// Of these, incompressible pages.
     pub raw: u64,
-    /// Of these, values of other lengths than a page.
+    /// Of these, other lengths.
     pub values: u64,
-    /// Bytes of all pages and values before compression.
+    /// Their bytes before compression.
     pub original_bytes: u64,
-    /// Bytes of the objects in the pool, lengths rounded up by at most a sixteenth.
+    /// Their objects' bytes, lengths rounded up by at most a sixteenth.
     pub object_bytes: u64,
-    /// Puts that were accepted.
+    /// Accepted puts.
     pub puts: u64,
-    /// Of these, puts that replaced something.
+    /// Of these, overwrites.
     pub overwrites: u64,
-    /// Entries taken out by `remove`, `remove_range`, `take` and dropping the space.
+    /// Entries removed by callers or `drop_space`.
     pub removed: u64,
-    /// Entries that the store dropped to make room; ephemeral spaces only.
+    /// Entries dropped for room.
     pub evicted: u64,
-    /// Times that the eviction order panicked, or kept choosing nothing although there was a page to drop. The store then
-    /// chose by second chance.
+    /// Failures of the eviction order; second chance then chose.
     pub order_failures: u64,
-    /// Calls of the space's [`on_evict`](crate::SpaceConfig::on_evict) that panicked.
+    /// Panics of [`on_evict`](crate::SpaceConfig::on_evict).
     pub listener_panics: u64,
     /// Gets that found something.
     pub hits: u64,
     /// Gets that found nothing.
     pub misses: u64,
-    /// Calls of `try_get` that would have had to wait.
+    /// `try_get` calls that would wait.
     pub would_block: u64,
-    /// Gets that found something damaged.
+    /// Gets of damaged objects.
     pub corrupt: u64,
-    /// Puts that were not accepted, by reason.
+    /// By reason.
     pub rejected: RejectedPuts,
-    /// How long puts took.
+    /// Put times.
     pub put_latency: Histogram,
-    /// How long gets took that found something.
+    /// Hit times.
     pub get_latency: Histogram,
 }
 
-/// Puts that were not accepted, by reason.
+/// Refused puts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RejectedPuts {
-    /// The limit of the store left no room.
+    /// The store's limit.
     pub store_full: u64,
-    /// The store was full before, and its use not yet below the accept threshold.
+    /// The accept threshold.
     pub threshold: u64,
-    /// The limit of the space left no room.
+    /// The space's limit.
     pub space_full: u64,
-    /// The value was too long.
+    /// Too long a value.
     pub too_long: u64,
 }
 
@@ -82,11 +81,11 @@ pub struct RejectedPuts {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Histogram {
-    /// How many there are below each bound, and not below the one before.
+    /// Counts, not cumulative.
     pub buckets: Vec<HistogramBucket>,
-    /// All of them.
-    pub count: u64,
     /// Their sum.
+    pub count: u64,
+    /// The total time.
     pub sum_ns: u64,
 }
 
@@ -94,7 +93,7 @@ pub struct Histogram {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HistogramBucket {
-    /// Times below this; `None` for the last class.
+    /// Exclusive; `None` for the last class.
     pub below_ns: Option<u64>,
     /// How many.
     pub count: u64,
@@ -112,78 +111,78 @@ impl From<Latency> for Histogram {
     }
 }
 
-/// The accounts of a store.
+/// Accounts of a store.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StoreStats {
-    /// The allocator, as the command line spells it.
+    /// The allocator's command-line name.
     pub allocator: String,
-    /// The codec, likewise.
+    /// The codec's.
     pub codec: String,
     /// The hard limit on `resident_bytes`.
     pub limit_bytes: u64,
-    /// How far it can be raised.
+    /// The highest possible limit.
     pub max_limit_bytes: u64,
-    /// All that may be resident: frames, idle frames, metadata, and what is reserved.
+    /// Frames, idle frames, metadata, reservations.
     pub resident_bytes: u64,
-    /// Bytes of the frames that objects lie in.
+    /// Frames with objects.
     pub pool_bytes: u64,
-    /// Bytes of empty frames not yet given back.
+    /// Empty frames, not yet returned.
     pub idle_bytes: u64,
-    /// Indices, handle entries, descriptors, tables, codec contexts as far as they were used, scratch, counters.
+    /// Indices, handle entries, descriptors, tables, used codec contexts, scratch, counters.
     pub metadata_bytes: u64,
-    /// Bytes that are charged but not resident yet: contexts of the codec, and scratch that no thread has used.
+    /// Charged, but unused codec contexts and scratch.
     pub reserved_bytes: u64,
-    /// Bytes of live objects in the pool, exactly.
+    /// Live objects, exactly.
     pub payload_bytes: u64,
-    /// Pages and values there are now, in all spaces.
+    /// Present pages and values.
     pub stored: u64,
-    /// Bytes of all pages and values before compression.
+    /// Their bytes before compression.
     pub original_bytes: u64,
-    /// Whether persistent spaces take new pages. After the store was full they do not, until the accept threshold.
+    /// Whether persistent spaces take new pages.
     pub accepting: bool,
-    /// What was done to make room.
+    /// Work to make room.
     pub work: WorkStats,
     /// Each space.
     pub spaces: Vec<SpaceStats>,
 }
 
-/// What was done to make room, since the store was built.
+/// Work to make room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct WorkStats {
     /// Pieces of compaction.
     pub compactions: u64,
-    /// Bytes that compaction moved, objects and frames.
+    /// Objects and frames moved.
     pub moved_bytes: u64,
-    /// Bytes of frames that it freed by moving objects.
+    /// Frames freed by moving objects.
     pub freed_bytes: u64,
-    /// Bytes of pageblocks that it emptied by moving frames.
+    /// Pageblocks emptied by moving frames.
     pub freed_pageblock_bytes: u64,
-    /// Pieces of work of the shrinker.
+    /// Pieces of shrinker work.
     pub shrinker_steps: u64,
-    /// Pieces of work that puts did because the limit was reached.
+    /// Pieces done by puts.
     pub synchronous_steps: u64,
-    /// Answers of the limit source that were beyond [`max_limit`](crate::Store::max_limit), and clamped to it.
+    /// Limit source answers clamped.
     pub clamped_limits: u64,
-    /// Calls of the limit source that panicked. It is asked again a second later.
+    /// Panics of the limit source.
     pub limit_source_failures: u64,
-    /// Pieces of the shrinker's work that panicked. It goes on.
+    /// Panics in shrinker work.
     pub shrinker_failures: u64,
-    /// Whether the shrinker's thread works. Not if it was disabled, and not in a child process.
+    /// Whether the shrinker's thread works; not in child processes.
     pub shrinker_runs: bool,
 }
 
 impl StoreStats {
-    /// Bytes before compression over bytes of frames and all metadata, the index too, without reserved bytes.
+    /// Original bytes over frame and metadata bytes, without reserved ones.
     pub fn effective_ratio(&self) -> f64 {
         self.original_bytes as f64 / ((self.pool_bytes + self.metadata_bytes) as f64).max(1.0)
     }
 
-    /// The accounts as JSON, in one line.
+    /// One line of JSON.
     ///
     /// # Panics
-    /// Never: every field has a form in JSON.
+    /// Never: every field has a JSON form.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("plain fields have a form in JSON")
     }

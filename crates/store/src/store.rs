@@ -1,4 +1,4 @@
-//! The store: spaces, limit, statistics.
+//! The store.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,12 +16,11 @@ use crate::{
     stats::{SpaceStats, StoreStats},
 };
 
-/// How long a validation waits for operations that are under way.
 const VALIDATE_WAIT: Duration = Duration::from_secs(10);
 
-/// Compressed pages and values of any number of spaces, under one hard limit on everything that may be resident.
+/// Compressed pages and values under one hard limit on resident memory.
 ///
-/// Cheap to clone; clones are the same store. It lives as long as a handle of it or of one of its spaces.
+/// Clones are cheap and the same store. Handles of its spaces keep it alive too.
 ///
 /// # Examples
 /// ```
@@ -85,7 +84,7 @@ impl Store {
         Ok(Space::new(Arc::clone(&self.handle), space))
     }
 
-    /// The current spaces, in order of creation. Each is a handle and keeps its space alive.
+    /// The current spaces, in creation order; handles keep them alive.
     ///
     /// # Examples
     /// ```
@@ -106,14 +105,14 @@ impl Store {
         spaces.iter().filter_map(|space| Space::of(&self.handle, space)).collect()
     }
 
-    /// The space of this name, if there is one.
+    /// The space with this name.
     pub fn find_space(&self, name: &str) -> Option<Space> {
         let store = &self.handle.state;
         let _operation = store.enter().ok()?;
         Space::of(&self.handle, &store.find(name)?)
     }
 
-    /// Charges memory outside of the pool until the charge is dropped. Makes room if needed.
+    /// Charges memory outside the pool, making room if needed.
     pub(crate) fn charge_beside(&self, bytes: usize) -> Result<Charge, OutOfFrames> {
         let store = &self.handle.state;
         let _operation = store.enter().map_err(|_| OutOfFrames)?;
@@ -123,12 +122,11 @@ impl Store {
         })
     }
 
-    /// Drops a space with everything in it. Other handles of it answer [`KeyError::Dropped`](crate::KeyError::Dropped)
-    /// from now on; what puts of other threads were about to put is not there when this returns. Its index goes with
-    /// the last handle, all but empty.
+    /// Drops a space and its entries, those of concurrent puts too. Other handles then return
+    /// [`KeyError::Dropped`](crate::KeyError::Dropped); the index goes with the last.
     ///
     /// # Panics
-    /// If it is a space of another store.
+    /// For another store's space.
     pub fn drop_space(&self, space: &Space) {
         assert!(space.is_of(&self.handle), "a space is dropped by its own store");
         if let Ok(_operation) = self.handle.state.enter() {
@@ -136,28 +134,27 @@ impl Store {
         }
     }
 
-    /// The limit in force, in bytes.
+    /// The current limit, in bytes.
     pub fn limit(&self) -> usize {
         self.handle.state.limit()
     }
 
-    /// How far [`set_limit`](Self::set_limit) can raise the limit, in bytes; see
-    /// [`StoreBuilder::max_limit`](crate::StoreBuilder::max_limit).
+    /// The highest possible limit, in bytes.
     pub fn max_limit(&self) -> usize {
         self.handle.state.max_limit()
     }
 
-    /// All that may be resident at this moment, in bytes; never above [`limit`](Self::limit). One atomic load.
+    /// Everything that may be resident, in bytes. One atomic load.
     pub fn resident(&self) -> usize {
         self.handle.state.resident()
     }
 
-    /// Changes the limit. Lowering it compacts, and drops pages of ephemeral spaces, until what is left fits; the new
-    /// limit holds when this returns `Ok`. Puts meanwhile keep to the lower one.
+    /// Changes the limit; after `Ok` it holds. Lowering compacts and drops ephemeral pages; concurrent puts obey the
+    /// lower limit.
     ///
     /// # Errors
-    /// [`LimitError`]: `InUse` when what persistent spaces hold does not fit, `TooLarge` above
-    /// [`max_limit`](Self::max_limit). The old limit is then still in force.
+    /// [`LimitError`]: `InUse` if persistent pages do not fit, `TooLarge` above [`max_limit`](Self::max_limit). The old
+    /// limit stays.
     pub fn set_limit(&self, bytes: usize) -> Result<(), LimitError> {
         let store = &self.handle.state;
         match store.enter() {
@@ -166,21 +163,21 @@ impl Store {
         }
     }
 
-    /// Gives about `bytes` of what is resident back to the system: what is free anyway, then by compaction, then by
-    /// dropping pages of ephemeral spaces. `usize::MAX` drops them all.
+    /// Returns about `bytes` to the system: free memory, then by compaction, then ephemeral pages (all with
+    /// `usize::MAX`).
     pub fn shrink(&self, bytes: usize) -> ShrinkReport {
         let store = &self.handle.state;
         store.enter().map_or_else(|_| ShrinkReport::default(), |_operation| store.shrink(bytes))
     }
 
-    /// Moves about `budget` bytes so that frames become free; call again while
-    /// [`more`](pagefold_pool::CompactReport::more) says so. Drops nothing.
+    /// Moves about `budget` bytes to free frames, dropping nothing; repeat while
+    /// [`more`](pagefold_pool::CompactReport::more).
     pub fn compact(&self, budget: usize) -> CompactReport {
         let store = &self.handle.state;
         store.enter().map_or_else(|_| CompactReport::default(), |_operation| store.compact(budget))
     }
 
-    /// The accounts of the store and of each space.
+    /// The accounts of store and spaces.
     pub fn stats(&self) -> StoreStats {
         let store = &self.handle.state;
         match store.enter() {
@@ -189,8 +186,7 @@ impl Store {
         }
     }
 
-    /// Calls `f` with the accounts of each space, without a lock: `f` may call everything, including `put`, and its
-    /// changes show in later accounts. Spaces dropped meanwhile are left out.
+    /// Calls `f`, unlocked, with each space's accounts. `f` may call everything; later accounts show its changes.
     pub fn visit_stats(&self, f: &mut dyn FnMut(&SpaceStats)) {
         let store = &self.handle.state;
         let spaces = store.enter().map_or_else(|_| Vec::new(), |_operation| store.spaces());
@@ -203,15 +199,14 @@ impl Store {
         }
     }
 
-    /// Walks every structure of the pool and checks every invariant, and the store's own accounts against the indices.
+    /// Checks the pool's invariants, and the store's accounts against the indices.
     ///
     /// # Errors
-    /// [`ValidateError`]: the first violation found; or `Busy`, from inside a callback of the store, or when operations of
-    /// other threads are under way for more than ten seconds.
+    /// [`ValidateError`]: the first violation; `Busy` inside a callback, or after ten seconds of other threads'
+    /// operations.
     ///
     /// # Concurrency
-    /// Waits for operations of other threads, and keeps new ones from beginning until it is done;
-    /// [`try_get`](Space::try_get) says `WouldBlock` meanwhile.
+    /// Waits for operations and blocks new ones; [`try_get`](Space::try_get) then returns `WouldBlock`.
     pub fn validate(&self) -> Result<(), ValidateError> {
         let store = &self.handle.state;
         let _quiet = store.operations.quiesce(VALIDATE_WAIT).ok_or(ValidateError::Busy)?;

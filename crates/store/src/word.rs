@@ -1,24 +1,22 @@
-//! The index word: what a key has, and where the object lies.
+//! The index word: an entry, or where its object lies.
 //!
 //! ```text
 //!  bits   0..3  kind      3  referenced      4..8  codec      8..64  payload
 //!
 //!  kind     payload
-//!  EMPTY    the whole word is 0
-//!  FILL     a pattern of 8 bytes that fits 56 bits
-//!  BYTE     a pattern that repeats one byte, which stands here
-//!  PATTERN  8..56 the handle of an object of 8 bytes: any other pattern
-//!  PAGE     8..56 the handle of a page compressed by `codec`, 56..64 its length in steps of 16 bytes
-//!  RAW      8..56 the handle of a page that is kept as it is
-//!  VALUE    8..56 the handle of a value of any other length, 56..64 the length of its object to a sixteenth; codec 0
-//!           means that it is kept as it is
-//!  NIL      a value of length 0
+//!  EMPTY    the word is 0
+//!  FILL     8-byte pattern that fits 56 bits
+//!  BYTE     the repeated byte
+//!  PATTERN  8..56 handle of any other pattern
+//!  PAGE     8..56 handle of a compressed page, 56..64 length in steps of 16 bytes
+//!  RAW      8..56 handle of a raw page
+//!  VALUE    8..56 handle of another value, 56..64 length to a sixteenth; codec 0 is uncompressed
+//!  NIL      value of length 0
 //! ```
-//! The handle is in its short form (index and generation, 48 bits): the pool is the store's own. Because generations
-//! never come round, two words that name different objects are different for ever, and a compare-and-swap of the word
-//! cannot mistake one for the other (I-WORD).
+//! Handles are short (index and generation, 48 bits). Generations never repeat, so words of different objects differ
+//! for ever and a compare-and-swap cannot confuse them (I-WORD).
 //!
-//! `referenced` belongs to the eviction order: a get sets it, and the order clears it.
+//! Gets set `referenced`; the eviction order clears it.
 
 use crate::PAGE_BYTES;
 
@@ -29,8 +27,7 @@ const CODEC_MASK: u64 = 15;
 const PAYLOAD_SHIFT: u32 = 8;
 const HANDLE_MASK: u64 = (1 << 48) - 1;
 const STEPS_SHIFT: u32 = 56;
-/// The grain of a compressed page's length in its word: 255 steps are 4080 bytes, more than any page that is kept
-/// compressed.
+/// 255 steps are 4080 bytes, more than any compressed page.
 const STEP_BYTES: u64 = 16;
 const FILL_BITS: u32 = 56;
 
@@ -42,50 +39,46 @@ const RAW: u64 = 5;
 const VALUE: u64 = 6;
 const NIL: u64 = 7;
 
-/// An index word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Word(u64);
 
-/// A handle in its short form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Short(pub(crate) u64);
 
-/// Which of a store's codecs made an object, from 1.
+/// From 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CodecId(pub(crate) u8);
 
 impl CodecId {
-    /// The codec that new pages go through.
+    /// Encodes new pages.
     pub(crate) const FIRST: Self = Self(1);
 }
 
-/// What a key has, as its word states it.
+/// A decoded word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// Nothing.
     Empty,
-    /// A page of one repeated word, in the index itself.
+    /// Same-filled, in the word.
     Same(u64),
-    /// A page of one repeated word, which is an object.
+    /// Same-filled, as an object.
     Pattern(Short),
-    /// A compressed page, with the length of its object rounded up to 16 bytes.
+    /// `len` is rounded up to 16 bytes.
     Page { at: Short, codec: CodecId, len: u64 },
-    /// A page as it is.
+    /// Uncompressed.
     Raw(Short),
-    /// A value that is no page, with the length of its object rounded up by at most a sixteenth; compressed if there is a
-    /// codec.
+    /// `len` is rounded up by at most a sixteenth.
     Value { at: Short, codec: Option<CodecId>, len: u64 },
-    /// A value of length 0.
+    /// Length 0.
     Nil,
 }
 
 impl Entry {
-    /// The word of a page of one repeated word, if it fits.
+    /// `None` if the pattern does not fit.
     pub(crate) fn same(pattern: u64) -> Option<Self> {
         (pattern >> FILL_BITS == 0 || is_byte(pattern)).then_some(Self::Same(pattern))
     }
 
-    /// The object, if there is one.
     pub(crate) fn handle(self) -> Option<Short> {
         match self {
             Self::Empty | Self::Same(_) | Self::Nil => None,
@@ -95,7 +88,7 @@ impl Entry {
         }
     }
 
-    /// The bytes that the object counts for in the accounts: its length, rounded up as the word does it.
+    /// The object's length, rounded as in the word.
     pub(crate) fn counted_bytes(self) -> u64 {
         match self {
             Self::Empty | Self::Same(_) | Self::Nil => 0,
@@ -105,7 +98,6 @@ impl Entry {
         }
     }
 
-    /// Whether dropping it frees memory of the pool.
     pub(crate) fn holds_memory(self) -> bool {
         self.handle().is_some()
     }
@@ -115,23 +107,22 @@ fn is_byte(pattern: u64) -> bool {
     pattern == (pattern & 0xff) * 0x0101_0101_0101_0101
 }
 
-/// The length of a compressed page as the accounts count it.
+/// Rounded up for the accounts.
 pub(crate) fn page_len(len: usize) -> u64 {
     (len as u64).next_multiple_of(STEP_BYTES)
 }
 
-/// The length of a value's object as the accounts count it: five significant bits, rounded up.
+/// Rounded up to five significant bits.
 pub(crate) fn value_len(len: usize) -> u64 {
     (len as u64).next_multiple_of(1 << grain(len as u64))
 }
 
-/// The power of two whose multiples lengths from 16 of that magnitude are rounded to.
+/// Log2 of the rounding unit.
 fn grain(len: u64) -> u32 {
     len.max(16).ilog2() - 4
 }
 
-/// A rounded length in 8 bits: the grain's exponent, and four bits below the leading one. Lengths under 16 have the
-/// exponent 0 and no leading one.
+/// The grain's exponent, and four bits below the leading one. Lengths under 16 have exponent 0 and no leading one.
 fn to_float(len: u64) -> u64 {
     if len < 16 { len } else { u64::from(grain(len) + 1) << 4 | (len >> grain(len)) & 15 }
 }
@@ -144,10 +135,8 @@ fn from_float(bits: u64) -> u64 {
 }
 
 impl Word {
-    /// The key has nothing.
     pub(crate) const EMPTY: Self = Self(0);
 
-    /// A word from the index.
     pub(crate) fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
@@ -156,7 +145,7 @@ impl Word {
         self.0
     }
 
-    /// The word for this, not referenced.
+    /// Not referenced.
     pub(crate) fn new(entry: Entry) -> Self {
         let handle = |kind: u64, at: Short| kind | (at.0 & HANDLE_MASK) << PAYLOAD_SHIFT;
         let made_by = |codec: CodecId| u64::from(codec.0) << CODEC_SHIFT;
@@ -199,7 +188,6 @@ impl Word {
         Self(self.0 & !REFERENCED)
     }
 
-    /// The word, decoded.
     #[inline]
     pub(crate) fn entry(self) -> Entry {
         let payload = self.0 >> PAYLOAD_SHIFT;

@@ -1,14 +1,13 @@
-//! What a cache takes the time from.
+//! Clocks for caches.
 
 use std::time::{Duration, Instant};
 
 /// A clock that never goes back.
 ///
 /// # Concurrency
-/// StoreHandle by reference and asked by every thread that uses the cache, with no lock held.
+/// Threads ask it unlocked.
 ///
 /// # Examples
-/// A clock that a test moves:
 /// ```
 /// use std::{sync::{Arc, Mutex}, time::Duration};
 ///
@@ -35,16 +34,16 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Clock: Send + Sync {
-    /// The time since a moment that stays the same.
+    /// Time since a fixed moment.
     fn now(&self) -> Duration;
 }
 
-/// The clock of the system: monotonic, since it was made.
+/// The system's monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock(Instant);
 
 impl SystemClock {
-    /// A clock that begins at 0.
+    /// Starts at 0.
     pub fn new() -> Self {
         Self(Instant::now())
     }

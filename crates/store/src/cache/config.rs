@@ -1,10 +1,9 @@
-//! The configuration of a cache.
+//! Configures caches.
 
 use std::{fmt, time::Duration};
 
 use super::clock::{Clock, SystemClock};
 
-/// What a value weighs.
 pub(super) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u32 + Send + Sync>;
 
 /// Configures a [`Cache`](super::Cache).
@@ -55,7 +54,7 @@ impl<K: ?Sized, V> Default for CacheConfig<K, V> {
 }
 
 impl<K: ?Sized, V> CacheConfig<K, V> {
-    /// A cache that is bounded by the limit of its store alone, and whose values stay as long as there is room.
+    /// Bounded by the store's limit and 1 048 576 entries.
     pub fn new() -> Self {
         Self {
             name: None,
@@ -68,47 +67,45 @@ impl<K: ?Sized, V> CacheConfig<K, V> {
         }
     }
 
-    /// The name of the cache's space, for statistics; see [`SpaceConfig::name`](crate::SpaceConfig::name).
+    /// The space's name; see [`SpaceConfig::name`](crate::SpaceConfig::name).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// A limit on the bytes of the values, compressed; see [`SpaceConfig::limit`](crate::SpaceConfig::limit). None by
-    /// default: the cache then takes what the store's limit and its other spaces leave.
+    /// Limits the compressed bytes; see [`SpaceConfig::limit`](crate::SpaceConfig::limit). None by default.
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// For how many entries there is place at most; 1 048 576 by default, and at least 1. Address space for them is
-    /// reserved (8 bytes each). The map has up to 16 shards, and each has place for an even part, so a cache of few
-    /// entries drops some before all places are taken. For an exact number set [`weight_max`](Self::weight_max), and leave
-    /// the weigher out.
+    /// The most entries; 1 048 576 by default, at least 1. Reserves 8 bytes of address space each. Shards split them
+    /// evenly, so a small cache drops entries early; for an exact number, use [`weight_max`](Self::weight_max) without
+    /// a weigher.
     pub fn entries_max(mut self, entries: u64) -> Self {
         self.entries_max = entries.max(1);
         self
     }
 
-    /// What all values may weigh together; no bound by default. Exceeded by no more than what inserts under way weigh.
+    /// The most total weight, exceeded only by inserts under way; unbounded by default.
     pub fn weight_max(mut self, weight: u64) -> Self {
         self.weight_max = weight;
         self
     }
 
-    /// What a value weighs, asked once, when it is inserted; 1 by default. Called with no lock held.
+    /// Weighs a value on insertion, unlocked; 1 by default.
     pub fn weigher(mut self, weigher: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
         self.weigher = Some(Box::new(weigher));
         self
     }
 
-    /// How long a value is good after it was inserted; for ever by default. To the millisecond, rounded down.
+    /// How long values live, in whole milliseconds; for ever by default.
     pub fn time_to_live(mut self, time: Duration) -> Self {
         self.time_to_live = Some(time);
         self
     }
 
-    /// What the time is taken from; [`SystemClock`] by default.
+    /// The clock; [`SystemClock`] by default.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Box::new(clock);
         self

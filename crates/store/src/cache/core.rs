@@ -1,4 +1,4 @@
-//! What a cache does with hashes and bytes, whatever its types of keys and values are.
+//! Cache operations on hashes and bytes.
 
 use std::{
     num::NonZeroU64,
@@ -27,29 +27,27 @@ use crate::{
     space::Space,
 };
 
-/// Bytes before a value in the space: its stamp.
+/// The stamp before each value.
 pub(super) const STAMP_BYTES: usize = 8;
-/// How often a get looks again when another thread replaced the value in the middle of it.
+/// Retries of a get.
 const ROUNDS: u32 = 8;
-/// The time of an entry that stays for ever.
+/// No expiry.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// See the module.
 pub(super) struct Core {
     pub(super) map: Arc<Map>,
     pub(super) space: Space,
     pub(super) hasher: KeyHasher,
     pub(super) clock: Box<dyn Clock>,
     pub(super) time_to_live: Option<Duration>,
-    /// Whether any entry ever had an end: until then the clock is not asked.
+    /// Set by the first expiring entry; the clock is unused before.
     pub(super) timed: AtomicBool,
-    /// Inserts so far.
     pub(super) stamps: AtomicU64,
     pub(super) _charge: Charge,
 }
 
 impl Core {
-    /// Begins an operation of the store, in which the locks of the map are taken.
+    /// Map locks are taken inside of store operations.
     pub(super) fn enter(&self) -> Result<Entered<'_>, KeyError> {
         self.space.store().enter()
     }
@@ -58,10 +56,10 @@ impl Core {
         Slots { store: self.space.store(), space: self.space.state() }
     }
 
-    // ORDERING of `timed` and `stamps`: Relaxed. An insert sets `timed` before it links its entry under the lock of a shard, so
-    // a get that finds the entry under that lock reads `true`. Of stamps it matters only that no two are the same.
+    // ORDERING of `timed` and `stamps`: Relaxed. An insert sets `timed` before it links its entry under a shard's lock,
+    // so a get that finds the entry under that lock reads `true`. Stamps need only differ.
 
-    /// The time in milliseconds; 0 as long as no entry has an end.
+    /// In milliseconds; 0 while no entry expires.
     pub(super) fn now(&self) -> u64 {
         if self.timed.load(Ordering::Relaxed) {
             millis(self.clock.now()).map_or(NEVER - 1, |now| now.min(NEVER - 1))
@@ -70,7 +68,7 @@ impl Core {
         }
     }
 
-    /// `bytes` have room for the stamp, and then the value.
+    /// `bytes`: room for the stamp, then the value.
     pub(super) fn insert(
         &self,
         hash: KeyHash,
@@ -122,9 +120,9 @@ impl Core {
             let why = match read {
                 Ok(Some(Some(value))) => return Some(value),
                 Ok(Some(None)) | Err(GetError::Corrupt) => Event::Undecodable,
-                // Dropped, and the report is on its way; or removed, and the key may have another value.
+                // Dropped, or removed and perhaps replaced.
                 Err(GetError::Absent) => Event::Evicted,
-                // The slot has another value by now, so the key has another entry, or none.
+                // Another value took the slot.
                 Ok(None) => continue,
                 Err(GetError::Key(_) | GetError::WrongLength { .. }) => return None,
             };
@@ -153,7 +151,7 @@ impl Core {
     }
 }
 
-/// A slot that is being filled; given back unless it is linked.
+/// Released on drop unless linked.
 pub(super) struct Reserved<'a> {
     core: &'a Core,
     pub(super) slot: Slot,
@@ -182,7 +180,6 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// Whole milliseconds, if there are not too many.
 fn millis(time: Duration) -> Option<u64> {
     u64::try_from(time.as_millis()).ok()
 }

@@ -1,33 +1,32 @@
-//! Why a cache refuses a value.
+//! Errors of caches.
 
 use thiserror::Error;
 
 use crate::{KeyError, PutError, ReachedLimit};
 
-/// Why [`insert`](super::Cache::insert) kept nothing. What was under the key before is gone then, so that no thread reads
-/// an old value; after [`TooLong`](CacheError::TooLong) and [`TooHeavy`](CacheError::TooHeavy) too.
+/// Why [`insert`](super::Cache::insert) kept nothing; the key's old value is gone too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CacheError {
-    /// The encoded value is longer than a cache takes, or than the store's allocator takes.
+    /// The encoded value is too long.
     #[error("{len} bytes are too long for a value of a cache; the maximum is {max}")]
     TooLong {
-        /// The length of the encoded value, in bytes.
+        /// In bytes.
         len: usize,
-        /// The longest value, in bytes.
+        /// In bytes.
         max: usize,
     },
-    /// The value alone weighs more than all of the cache may.
+    /// The value alone is too heavy.
     #[error("a weight of {weight} is more than the cache may hold, which is {max}")]
     TooHeavy {
-        /// The weight of the value.
+        /// Its weight.
         weight: u32,
-        /// The most that the values of the cache may weigh together.
+        /// The cache's maximum.
         max: u64,
     },
-    /// There was no room after all that could be dropped: for the value, or for the cache's own map.
+    /// No room, even after dropping.
     #[error("{0} leaves no room in the cache")]
     Full(ReachedLimit),
-    /// The space of the cache was dropped, by way of [`Store::find_space`](crate::Store::find_space).
+    /// The space was dropped, through [`Store::find_space`](crate::Store::find_space).
     #[error("the space of the cache was dropped")]
     Dropped,
     /// As [`KeyError::Abandoned`].
@@ -38,7 +37,7 @@ pub enum CacheError {
 }
 
 impl CacheError {
-    /// `len` is the length of the value, before which the cache has put `tag` bytes.
+    /// `len` excludes the `tag` bytes before the value.
     pub(super) fn from_put(error: PutError, len: usize, tag: usize) -> Self {
         match error {
             PutError::Full { limit, .. } => Self::Full(limit),

@@ -1,25 +1,23 @@
-//! Keys as 128 bits: a keyed hash, under a key that no other cache has.
+//! 128-bit keyed hashes, with a random key per cache.
 //!
-//! The hash stands for the key, which is not kept. That is right as long as no two keys have one hash: by chance two of
-//! 2^40 do so with a probability of 2^-49, and to look for two takes the key, which never leaves the process. SipHash-2-4
-//! is made for that: a pseudo-random function of its input for all who do not know the key.
+//! The hash replaces the key: two of 2^40 collide by chance with probability 2^-49, and searching takes the secret key,
+//! without which SipHash-2-4 is pseudo-random.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-/// A key of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyHash {
     pub(super) high: u64,
     pub(super) low: u64,
 }
 
-/// Hashes the keys of one cache. Not to be printed: its state is the random key.
+/// Not printable: its state is the key.
 pub(super) struct KeyHasher(SipHasher24);
 
 impl KeyHasher {
-    /// Under a random key, which comes from the system by way of std's hash maps.
+    /// The random key comes from std's hash maps.
     pub(super) fn new() -> Self {
         let random = RandomState::new();
         Self(SipHasher24::new_with_keys(random.hash_one(0_u8), random.hash_one(1_u8)))

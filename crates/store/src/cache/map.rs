@@ -1,19 +1,18 @@
-//! The map of a cache: shards with a lock each, what they weigh, and what happens when the space drops a value.
+//! The map of a cache: locked shards, their weight, and evictions by the space.
 //!
 //! # Protocol
-//! A slot of the space belongs to one place of one shard. Who has it is decided under the shard's lock:
+//! A slot of the space belongs to one place of one shard, whose lock guards it:
 //! ```text
 //!  vacant --reserve--> reserved --link--> live --unlink--> vacant
 //!                          '--release--------------------------^
 //! ```
-//! - **Insert**: reserve; put the stamp and the value (no lock held: codec, making room, listeners); link, unless the slot is
-//!   empty again by then. So a live place had its value when it became live.
-//! - **Dropped by the space**: the listener looks, under the lock, whether the place is live and its slot empty. If so, it
-//!   unlinks it. If the place is reserved, its insert will look. If it is vacant, another thread was quicker. So each
-//!   value is counted out once, however late the report is.
-//! - **Get**: find under the lock, read without it, compare the stamp. Whatever happened in between, another value has
-//!   another stamp, so it is a miss or another look, and never a wrong value.
-//! - **Everything that unlinks** a live place removes the value under the same lock, which frees and calls nothing foreign.
+//! - **Insert**: reserve; put stamp and value unlocked; link, unless the slot is empty again. So a live place had its
+//!   value when linked.
+//! - **Eviction by the space**: the listener unlinks a live place with an empty slot, and leaves a reserved one to its
+//!   insert. So each value is counted out once.
+//! - **Get**: find under the lock, read unlocked, compare stamps. Another stamp is a miss or a retry, never a wrong
+//!   value.
+//! - **Unlinking** removes the value under the same lock, which calls nothing foreign.
 
 use std::{
     num::NonZeroU64,
@@ -33,13 +32,12 @@ use super::{
 };
 use crate::state::SpaceState;
 
-/// Shards at most.
 const SHARDS_MAX: u64 = 16;
-/// Places for which another shard is worth its lock.
+/// Places that justify another shard.
 const SHARD_WORTH: u64 = 256;
-/// How often room is made for one growth of the map.
+/// Rounds of making room per growth.
 const ROUNDS: u32 = 8;
-/// Places that are looked at under one lock.
+/// Places scanned per lock.
 const STRIDE: u32 = 128;
 
 #[derive(Debug)]
@@ -48,17 +46,15 @@ struct Part {
     events: Events,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Map {
     parts: Box<[Padded<Part>]>,
     weight: AtomicU64,
     weight_max: u64,
-    /// The space, once there is one; it knows the map, and ends before it.
+    /// It knows the map, and ends first.
     space: OnceLock<Weak<SpaceState>>,
 }
 
-/// A slot of the space, with the place it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
     part: usize,
@@ -66,7 +62,6 @@ pub(super) struct Slot {
     pub(super) number: u64,
 }
 
-/// What a key has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     pub(super) slot: Slot,
@@ -74,7 +69,7 @@ pub(super) struct Found {
 }
 
 impl Map {
-    /// A map for at least so many entries.
+    /// For at least `entries_max` entries.
     pub(super) fn new(entries_max: u64, weight_max: u64) -> Arc<Self> {
         let shards = (entries_max / SHARD_WORTH).clamp(1, SHARDS_MAX);
         let places = u32::try_from(entries_max.div_ceil(shards)).unwrap_or(u32::MAX - 1);
@@ -88,12 +83,11 @@ impl Map {
         })
     }
 
-    /// Slots of the space that the map may use.
     pub(super) fn slots(&self) -> u64 {
         self.parts.iter().map(|part| u64::from(part.shard.lock().places_max())).sum()
     }
 
-    /// What lies outside of shards.
+    /// Outside of shards.
     pub(super) fn fixed_bytes(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.parts)
     }
@@ -107,7 +101,7 @@ impl Map {
     }
 
     fn part_of(&self, hash: KeyHash) -> usize {
-        // Other bits than those of the table.
+        // Not the table's bits.
         usize::try_from(hash.high % self.parts.len() as u64).expect("less than a length")
     }
 
@@ -126,7 +120,7 @@ impl Map {
         Some(Found { slot: self.slot(part, place), entry })
     }
 
-    /// Takes a place for an insert, and makes the map longer for it if it must. `None` when there is no room for that.
+    /// Takes a place, growing the map if needed; `None` without room.
     pub(super) fn reserve(&self, hash: KeyHash, now: u64, slots: Slots<'_>) -> Option<Slot> {
         let part = self.part_of(hash);
         let mut round = 0;
@@ -148,27 +142,27 @@ impl Map {
                     continue;
                 }
             }
-            // An entry less is a place more, though no larger table.
+            // Eviction enlarges no table.
             if matches!(need, Need::Table(_)) || !self.evict_in(part, None, slots, now) {
                 return None;
             }
         }
     }
 
-    /// Gives a reserved place back, with what was put there.
+    /// Frees a reserved place and its slot.
     pub(super) fn release(&self, slot: Slot, slots: Slots<'_>) {
         let mut shard = self.parts[slot.part].shard.lock();
         slots.remove(slot.number);
         shard.release(slot.place);
     }
 
-    /// Makes a reserved place the entry of its key, and removes what the key had.
+    /// Makes a reserved place live, replacing the old one.
     pub(super) fn link(&self, slot: Slot, entry: MapEntry, slots: Slots<'_>) {
         let part = &self.parts[slot.part];
         part.events.add(Event::Insert);
         let mut shard = part.shard.lock();
         if !slots.is_there(slot.number) {
-            // Already dropped: the key then has nothing, and not its old value.
+            // The key must lose its old value too.
             let old = shard.find(entry.hash);
             shard.release(slot.place);
             if let Some((place, _)) = old {
@@ -177,8 +171,8 @@ impl Map {
             part.events.add(Event::Evicted);
             return;
         }
-        // ORDERING of `weight`: Relaxed; changed under the lock of the entry's shard, so the sum is right, and no other
-        // memory hangs on it.
+        // ORDERING of `weight`: Relaxed; changed under the lock of the entry's shard, so the sum is right; it guards no
+        // other memory.
         self.weight.fetch_add(u64::from(entry.weight), Ordering::Relaxed);
         if let Some((place, old)) = shard.link(slot.place, entry) {
             self.weight.fetch_sub(u64::from(old.weight), Ordering::Relaxed);
@@ -186,14 +180,14 @@ impl Map {
         }
     }
 
-    /// Takes a live entry out, with its value. Returns whether the value was there.
+    /// Removes a live entry; whether its value was present.
     fn unlink(&self, shard: &mut Shard, slot: Slot, slots: Slots<'_>) -> bool {
         let Some(entry) = shard.unlink(slot.place) else { return false };
         self.weight.fetch_sub(u64::from(entry.weight), Ordering::Relaxed);
         slots.remove(slot.number)
     }
 
-    /// Removes the entry of a key. Returns whether there was a value.
+    /// Whether there was a value.
     pub(super) fn remove(&self, hash: KeyHash, slots: Slots<'_>) -> bool {
         let part = self.part_of(hash);
         let mut shard = self.parts[part].shard.lock();
@@ -201,7 +195,7 @@ impl Map {
         self.unlink(&mut shard, self.slot(part, place), slots)
     }
 
-    /// Removes an entry that was found, if it is still there; counts why. `false` when the key has another by now, or none.
+    /// Removes an entry and counts `why`; `false` if it changed since.
     pub(super) fn remove_found(&self, found: &Found, why: Event, slots: Slots<'_>) -> bool {
         let part = &self.parts[found.slot.part];
         let mut shard = part.shard.lock();
@@ -213,7 +207,7 @@ impl Map {
         same
     }
 
-    /// The space dropped what was in a slot.
+    /// The space's report of an eviction.
     pub(super) fn evicted(&self, number: u64) {
         let Some(space) = self.space.get().and_then(Weak::upgrade) else { return };
         let shards = self.parts.len() as u64;
@@ -229,7 +223,7 @@ impl Map {
         }
     }
 
-    /// Drops entries until the weight is within its maximum, except the one with this stamp.
+    /// Evicts until the weight fits, except the stamp `spared`.
     pub(super) fn shed_weight(
         &self,
         hash: KeyHash,
@@ -247,7 +241,7 @@ impl Map {
         }
     }
 
-    /// Drops an entry of a shard: one whose time is over, or that was not got since the hand came by last.
+    /// Evicts an expired or unread entry.
     fn evict_in(
         &self,
         part: usize,
@@ -271,7 +265,7 @@ impl Map {
         true
     }
 
-    /// Removes all entries that `goes` accepts, counts the reason if given, and returns their number.
+    /// Removes matching entries, and returns their number.
     pub(super) fn remove_where(
         &self,
         goes: impl Fn(&MapEntry) -> bool,

@@ -1,20 +1,9 @@
-//! A cache of values by key, compressed, inside the limit of a store.
+//! A cache of compressed values by key, within a store's limit.
 //!
 //! ```text
 //!  key -- 128-bit keyed hash --> map: slot, stamp, weight, time  -- slot --> ephemeral space: stamp, value
 //! ```
-//! | module | holds |
-//! |---|---|
-//! | `config`, `value`, `clock` | configuration, value types, clocks |
-//! | `core` | inserts and gets by hash and bytes |
-//! | `hash` | keys as 128 bits |
-//! | `map` | shards with locks, and the protocol between them and the space |
-//! | `shard` | entries and the table of one shard, charged as they grow |
-//! | `slots` | the space as the map sees it |
-//! | `stats`, `error` | statistics, errors |
-//!
-//! The value and the entry of the map are bound by a *stamp*: a number that no other insert of the cache has, in the entry
-//! and in front of the value. A read whose stamp is another one is no hit, whatever happened in between.
+//! An entry and its value share a *stamp*, unique per insert; a read with another stamp is no hit.
 
 mod clock;
 mod config;
@@ -58,18 +47,16 @@ use crate::{
     config::SpaceConfig, encoder::VALUE_MAX, error::SpaceError, stats::SpaceStats, store::Store,
 };
 
-/// Values by key, compressed in a store. When room is needed, values not read lately are dropped first.
+/// Values by key, compressed in a store. Values not read lately are dropped first.
 ///
-/// Keys are not kept: only their hash is, of 128 bits and with a random key of this cache's own. So a key needs to be
-/// [`Hash`] and nothing else (`str` and `[u8]` will do), and an entry of the map has the same length for all: 40 bytes, and 6
-/// to 11 for the table. All of it counts against the limit of the store, as do the values and 8 bytes of index each.
+/// Only a 128-bit hash of a key stays, under the cache's random key, so a key needs only [`Hash`]. An entry takes 40
+/// bytes, 6 to 11 of table and 8 of index; all count against the store's limit.
 ///
-/// Cheap to clone; clones are the same cache. It goes with the last one.
+/// Clones are cheap and the same cache.
 ///
 /// # Concurrency
-/// StoreHandle by reference. The map has up to 16 shards with a lock each, which is held for a look or a change of the map, and
-/// never while a value is encoded, compressed, decompressed or decoded, nor while a weigher or a clock is called. A get that
-/// begins after an insert returned finds that value, a later one, or nothing.
+/// Up to 16 shards have a lock each, taken only to look up or change the map. A get that begins after an insert
+/// returned finds that value, a later one, or nothing.
 ///
 /// # Examples
 /// ```
@@ -106,10 +93,10 @@ impl<K: ?Sized, V> fmt::Debug for Cache<K, V> {
 }
 
 impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
-    /// The longest value, encoded, in bytes: 64 KiB less 8. Allocators that take less have a lower bound.
+    /// The longest encoded value, in bytes; some allocators take less.
     pub const VALUE_BYTES_MAX: usize = VALUE_MAX - STAMP_BYTES;
 
-    /// A cache in a space of its own, which is ephemeral.
+    /// A cache in its own ephemeral space.
     ///
     /// # Errors
     /// [`SpaceError`].
@@ -138,22 +125,21 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
         Ok(Self { core: Arc::new(core), weigher, values: PhantomData })
     }
 
-    /// Puts a value under a key, whatever was there.
+    /// Puts a value, replacing any other.
     ///
     /// # Errors
-    /// [`CacheError`]; there is nothing under the key then, so that no thread reads the old value.
+    /// [`CacheError`]; the key's old value is gone then.
     ///
     /// # Panics
-    /// When the weigher, or the value as it is encoded, does; the cache is as it was then.
+    /// If the weigher or the encoding panics; nothing changes.
     ///
     /// # Concurrency
-    /// Of several inserts of one key, one is there in the end. Drops and compacts as
-    /// [`put_bytes`](crate::Space::put_bytes).
+    /// Of concurrent inserts of a key, one stays. Makes room as [`put_bytes`](crate::Space::put_bytes).
     pub fn insert(&self, key: &K, value: &V) -> Result<(), CacheError> {
         self.insert_until(key, value, self.core.time_to_live)
     }
 
-    /// As [`insert`](Self::insert), with a time to live of its own in the place of the cache's.
+    /// As [`insert`](Self::insert), with its own time to live.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
@@ -189,36 +175,35 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
         })
     }
 
-    /// The value under a key, unless it was dropped or has expired.
+    /// The value, unless dropped or expired.
     ///
     /// # Panics
-    /// When the value, as it is decoded, does.
+    /// If decoding panics.
     pub fn get(&self, key: &K) -> Option<V> {
         let hash = self.core.hasher.hash(key);
         let _operation = self.core.enter().ok()?;
         self.core.get(hash, V::decode)
     }
 
-    /// The value under a key, or what `make` makes, which is then inserted as far as there is room.
+    /// The value, or that of `make`, inserted if there is room.
     ///
     /// # Panics
-    /// When `make` does; nothing is inserted then.
+    /// If `make` panics; nothing is inserted.
     ///
     /// # Concurrency
-    /// `make` is called with no lock held. Two threads that miss the same key at one time both call theirs, each returns
-    /// its own, and one of the two stays.
+    /// `make` runs unlocked. Threads that miss the same key at once each return their own; one stays.
     pub fn get_or_insert_with(&self, key: &K, make: impl FnOnce() -> V) -> V {
         let Ok(value) = self.get_or_try_insert_with(key, || Ok::<_, Infallible>(make()));
         value
     }
 
-    /// As [`get_or_insert_with`](Self::get_or_insert_with), for a `make` that may fail.
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), for a fallible `make`.
     ///
     /// # Errors
-    /// That of `make`; nothing is inserted then.
+    /// That of `make`; nothing is inserted.
     ///
     /// # Panics
-    /// When `make` does.
+    /// If `make` panics.
     ///
     /// # Examples
     /// ```
@@ -241,18 +226,18 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
             return Ok(value);
         }
         let value = make()?;
-        // Without room the cache is slower, not wrong; the rejection is counted.
+        // Without room the cache is slower, not wrong.
         let _ = self.insert(key, &value);
         Ok(value)
     }
 
-    /// Removes what is under a key; whether there was a value.
+    /// Removes a value; whether there was one.
     pub fn remove(&self, key: &K) -> bool {
         let hash = self.core.hasher.hash(key);
         self.core.enter().is_ok_and(|_operation| self.core.remove(hash))
     }
 
-    /// Whether there is a value under a key. Not a get, for statistics and eviction.
+    /// Whether the key has a value; counts as no get.
     pub fn contains(&self, key: &K) -> bool {
         let hash = self.core.hasher.hash(key);
         self.core.enter().is_ok_and(|_operation| self.core.contains(hash))
@@ -260,7 +245,7 @@ impl<K: Hash + ?Sized, V: CacheValue> Cache<K, V> {
 }
 
 impl<K: ?Sized, V> Cache<K, V> {
-    /// Entries now, including expired ones that no get has found since.
+    /// Entries, unnoticed expired ones included.
     pub fn len(&self) -> u64 {
         self.core.enter().map_or(0, |_operation| self.core.map.len())
     }
@@ -270,18 +255,17 @@ impl<K: ?Sized, V> Cache<K, V> {
         self.len() == 0
     }
 
-    /// Removes everything that is there when it is called.
+    /// Removes everything present at the call.
     ///
     /// # Complexity
-    /// A look for each place of the map, with no lock held for more than 128 of them.
+    /// One look per place, at most 128 per lock.
     pub fn clear(&self) {
         if let Ok(_operation) = self.core.enter() {
             self.core.map.remove_where(|_| true, None, self.core.slots());
         }
     }
 
-    /// Removes the expired values and returns their number. A get removes one that it finds,
-    /// and eviction drops the rest in time; this gives their memory back at once.
+    /// Removes expired values at once; returns their number.
     ///
     /// # Complexity
     /// As [`clear`](Self::clear).
@@ -292,12 +276,12 @@ impl<K: ?Sized, V> Cache<K, V> {
         self.core.map.remove_where(goes, Some(Event::Expired), self.core.slots())
     }
 
-    /// The accounts of the cache.
+    /// The cache's accounts.
     pub fn stats(&self) -> CacheStats {
         self.core.enter().map_or_else(|_| CacheStats::default(), |_operation| self.core.map.stats())
     }
 
-    /// The accounts of the cache's space: bytes, compression, times.
+    /// The space's accounts.
     pub fn space_stats(&self) -> SpaceStats {
         self.core.space.stats()
     }

@@ -1,12 +1,10 @@
-//! A part of a cache's map, without its lock: places for entries, and a table from hashes to places.
+//! A shard of a cache's map, without its lock: entries at places, and a table from hashes to places.
 //!
 //! ```text
 //!  table   hash -> place, 5 bytes a bucket      chunks   place -> entry, 40 bytes, 99 in a frame
 //! ```
-//! A place is *vacant* (in the list of free ones), *reserved* (between the decision to insert and the value in the space)
-//! or *live*. Places never move, so the place is the value's slot in the space. Every chunk and table is charged before
-//! it is made: what a step needs is asked first ([`Shard::needs`]), charged by the caller without the lock, and given
-//! ([`Shard::grow`]).
+//! A place is *vacant* (in the free list), *reserved* (its insert is putting the value) or *live*. Places never move,
+//! so each is the value's slot. Growth: [`Shard::needs`] under the lock, the charge without it, then [`Shard::grow`].
 
 use std::num::NonZeroU64;
 
@@ -15,13 +13,12 @@ use pagefold_frame::{Charge, FRAME_BYTES};
 
 use super::hash::KeyHash;
 
-/// A value that is in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MapEntry {
     pub(super) hash: KeyHash,
-    /// What stands before the value in the space: no two inserts have the same.
+    /// Precedes the value; unique per insert.
     pub(super) stamp: NonZeroU64,
-    /// Expiry, in milliseconds of the cache's clock; `u64::MAX` is never.
+    /// In the clock's milliseconds; `u64::MAX` is never.
     pub(super) expires_ms: u64,
     pub(super) weight: u32,
 }
@@ -29,11 +26,11 @@ pub(super) struct MapEntry {
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Live(MapEntry),
-    /// With the next one in the list of free places; without meaning while it is reserved.
+    /// The next free place; meaningless while reserved.
     Vacant(Option<PlaceNo>),
 }
 
-/// A place, less 1, so that none of them is no bytes longer.
+/// Plus 1, so that `Option` adds no bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PlaceNo(std::num::NonZeroU32);
 
@@ -49,7 +46,7 @@ impl PlaceNo {
 
 const _: () = assert!(size_of::<Place>() == 40, "the documents say so");
 
-/// Places in a chunk, which has a frame: with what the heap adds, and twice its place in the list of chunks.
+/// Fills a frame, with the heap's header and two list entries.
 const CHUNK: usize = (FRAME_BYTES - 16 - 2 * size_of::<Chunk>()) / size_of::<Place>();
 
 #[derive(Debug)]
@@ -58,19 +55,17 @@ struct Chunk {
     _charge: Charge,
 }
 
-/// What a shard needs before it can take another entry.
+/// Required for another entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// A place: another chunk.
     Chunk,
-    /// A table with room for so many entries.
+    /// For so many entries.
     Table(usize),
-    /// A place, and it has as many as it may have.
+    /// An eviction: all places are used.
     Fewer,
 }
 
 impl Need {
-    /// What it takes, in bytes.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::Chunk => FRAME_BYTES,
@@ -80,29 +75,25 @@ impl Need {
     }
 }
 
-/// An upper bound of what a table for so many entries takes: seven of eight buckets are used at most, a bucket has a
-/// number and a byte, and there is a group more of bytes.
+/// At most 7 of 8 buckets are used; each has a number and a byte; a group of bytes follows.
 fn table_bytes(capacity: usize) -> usize {
     let buckets = (capacity * 8 / 7).next_power_of_two().max(16);
     buckets * (size_of::<u32>() + 1) + 64
 }
 
-/// The smallest table.
 const TABLE_MIN: usize = 14;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Shard {
     table: HashTable<u32>,
     table_charge: Option<Charge>,
     chunks: Vec<Chunk>,
     free: Option<PlaceNo>,
-    /// Places from here on were never used.
+    /// The first place never used.
     fresh: u32,
-    /// Places that are reserved, each of which may become an entry of the table.
+    /// Each may become a table entry.
     reserved: usize,
     places_max: u32,
-    /// Where the search for a victim goes on.
     hand: u32,
 }
 
@@ -120,22 +111,18 @@ impl Shard {
         }
     }
 
-    /// Entries that are live.
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Places that were ever used; those from here on are vacant.
     pub(super) fn places(&self) -> u32 {
         self.fresh
     }
 
-    /// Places it may have.
     pub(super) fn places_max(&self) -> u32 {
         self.places_max
     }
 
-    /// What is charged for it.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.len() * FRAME_BYTES + self.table_charge.as_ref().map_or(0, Charge::bytes)
     }
@@ -150,7 +137,7 @@ impl Shard {
         &mut self.chunks[place / CHUNK].places[place % CHUNK]
     }
 
-    /// The entry at a place, if it is live.
+    /// `None` unless live.
     pub(super) fn entry(&self, place: u32) -> Option<&MapEntry> {
         match (place < self.fresh).then(|| self.place(place)) {
             Some(Place::Live(entry)) => Some(entry),
@@ -158,18 +145,16 @@ impl Shard {
         }
     }
 
-    /// The entry of a key, and its place.
     pub(super) fn find(&self, hash: KeyHash) -> Option<(u32, MapEntry)> {
         let entry_at = |place: &u32| self.entry(*place).filter(|entry| entry.hash == hash);
         let place = *self.table.find(hash.low, |place| entry_at(place).is_some())?;
         self.entry(place).map(|entry| (place, *entry))
     }
 
-    /// What is missing for another reservation, if anything is.
     pub(super) fn needs(&self) -> Option<Need> {
         let entries = self.table.len() + self.reserved;
         if entries + 1 > self.table.capacity() {
-            // What was removed may leave marks in the table: one of the same size is free of them.
+            // A new table has no tombstones.
             let full = self.table.num_buckets() / 8 * 7;
             let capacity = if entries < full / 4 * 3 { full } else { full * 2 };
             return Some(Need::Table(capacity.max(TABLE_MIN)));
@@ -183,7 +168,7 @@ impl Shard {
         (self.fresh as usize >= self.chunks.len() * CHUNK).then_some(Need::Chunk)
     }
 
-    /// Takes what it needed, charged with as many bytes as that. Drops the charge if another thread was quicker.
+    /// Drops the charge if another thread was quicker.
     pub(super) fn grow(&mut self, need: Need, charge: Charge) {
         if self.needs() != Some(need) {
             return;
@@ -216,7 +201,7 @@ impl Shard {
         }
     }
 
-    /// Takes a vacant place. There is one, and room in the table: nothing was needed under the same lock.
+    /// Takes a vacant place; `needs` was `None` under the same lock.
     pub(super) fn reserve(&mut self) -> u32 {
         debug_assert_eq!(self.needs(), None);
         let place = match self.free {
@@ -237,7 +222,6 @@ impl Shard {
         place
     }
 
-    /// Gives a reserved place back.
     pub(super) fn release(&mut self, place: u32) {
         self.reserved -= 1;
         self.vacate(place);
@@ -249,7 +233,7 @@ impl Shard {
         self.free = Some(PlaceNo::new(place));
     }
 
-    /// Makes a reserved place live. The entry that its key had is taken out and returned with its place.
+    /// Makes a reserved place live; returns the key's old entry, unlinked.
     pub(super) fn link(&mut self, place: u32, entry: MapEntry) -> Option<(u32, MapEntry)> {
         let old = self.find(entry.hash);
         if let Some((old_place, _)) = old {
@@ -269,7 +253,7 @@ impl Shard {
         old
     }
 
-    /// Takes a live entry out; its place is vacant then.
+    /// Takes out a live entry.
     pub(super) fn unlink(&mut self, place: u32) -> Option<MapEntry> {
         let entry = *self.entry(place)?;
         if let Ok(found) = self.table.find_entry(entry.hash.low, |known| *known == place) {
@@ -279,7 +263,7 @@ impl Shard {
         Some(entry)
     }
 
-    /// The next live entry that the hand comes to, of those that `may_go` agrees to; each is shown twice at most.
+    /// The hand's next live entry that `may_go` accepts; each is asked at most twice.
     pub(super) fn victim(&mut self, mut may_go: impl FnMut(u32, &MapEntry) -> bool) -> Option<u32> {
         for _ in 0..2 * u64::from(self.fresh) {
             let place = if self.hand < self.fresh { self.hand } else { 0 };

@@ -1,36 +1,35 @@
-//! The accounts of a cache.
+//! Accounts of a cache.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// The accounts of a cache since its creation.
+/// Since the cache's creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CacheStats {
     /// Gets that found a value.
     pub hits: u64,
-    /// Gets that found none, for any reason.
+    /// Gets that found none.
     pub misses: u64,
-    /// Values that were accepted.
+    /// Accepted values.
     pub inserts: u64,
-    /// Values that were not.
+    /// Refused values.
     pub rejected: u64,
-    /// Values that were dropped for room: for the limit of the store, the weight, or the number of entries.
+    /// Dropped for room.
     pub evictions: u64,
-    /// Values that were dropped because they had expired.
+    /// Dropped as expired.
     pub expired: u64,
-    /// Values that were dropped because their bytes stood for none.
+    /// Dropped as undecodable.
     pub undecodable: u64,
     /// Entries now.
     pub entries: u64,
-    /// Total weight of the entries.
+    /// Their total weight.
     pub weight: u64,
-    /// Bytes of the cache's own map, in whole frames; they count against the limit of the store.
+    /// The map, in whole frames.
     pub map_bytes: u64,
 }
 
-/// What is counted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event {
     Hit,
@@ -42,7 +41,7 @@ pub(super) enum Event {
     Undecodable,
 }
 
-/// Counts of one shard.
+/// Per shard.
 #[derive(Debug, Default)]
 pub(super) struct Events([AtomicU64; Event::Undecodable as usize + 1]);
 

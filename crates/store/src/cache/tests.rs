@@ -1,4 +1,4 @@
-//! What only the inside can bring about: a value that is dropped between its put and its entry.
+//! A value dropped between its put and its link.
 
 use std::num::NonZeroU64;
 
@@ -21,7 +21,7 @@ fn a_value_that_is_dropped_before_its_entry_is_made_gets_none_and_the_key_has_no
     let reserved = Reserved::new(core, hash).expect("room");
     let slot = reserved.slot.number;
     core.space.put_bytes(slot, &[9; 20]).expect("room");
-    // A report of what was under the slot before comes late: the place is not live, and stays reserved.
+    // A late report of the slot's old value leaves the place reserved.
     core.map.evicted(slot);
     assert!(core.slots().is_there(slot));
     assert!(core.slots().remove(slot));
@@ -33,7 +33,7 @@ fn a_value_that_is_dropped_before_its_entry_is_made_gets_none_and_the_key_has_no
     let stats = cache.stats();
     assert_eq!((stats.entries, stats.weight, stats.evictions), (0, 0, 1));
     assert_eq!(cache.space_stats().stored, 0);
-    // Both places are vacant again.
+    // Both places are vacant.
     cache.insert(&1, &"new".to_owned()).expect("room");
     assert_eq!(cache.get(&1).as_deref(), Some("new"));
 }

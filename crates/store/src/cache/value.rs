@@ -1,9 +1,9 @@
-//! Values of a cache: types that convert to bytes and back.
+//! Values of caches.
 
 /// A value of a [`Cache`](super::Cache).
 ///
 /// # Examples
-/// A type of one's own; with `serde` these are two lines as well.
+/// Your own type:
 /// ```
 /// use pagefold_store::CacheValue;
 ///
@@ -22,10 +22,10 @@
 /// }
 /// ```
 pub trait CacheValue: Sized {
-    /// Appends the bytes that stand for the value.
+    /// Appends the value's bytes.
     fn encode(&self, buffer: &mut Vec<u8>);
 
-    /// The value that these bytes stand for; `None` when they stand for none, which the cache takes for a miss.
+    /// Decodes; `None` is a miss.
     fn decode(bytes: &[u8]) -> Option<Self>;
 }
 
