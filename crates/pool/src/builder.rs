@@ -1,4 +1,4 @@
-//! Building a pool: its packing, its limit, where its frames come from. The one file that knows every packing.
+//! The one file that knows every packing.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     packing::{nbud::Nbud, xcfmalloc::Xcfmalloc, zbud::Zbud, zsmalloc::Zsmalloc},
 };
 
-/// Configures and builds a pool. The order of the calls does not matter; of two calls of one setter the last counts.
+/// Configures and builds a pool. The order of calls does not matter.
 ///
 /// # Examples
 /// ```
@@ -33,7 +33,7 @@ pub struct PoolBuilder {
 }
 
 impl PoolBuilder {
-    /// A builder for this allocator, or for the packing of these options, with a limit of 1 GiB.
+    /// A builder with a limit of 1 GiB.
     pub fn new(allocator: impl Into<Allocator>) -> Self {
         Self {
             allocator: allocator.into(),
@@ -45,26 +45,27 @@ impl PoolBuilder {
         }
     }
 
-    /// The hard limit on all resident memory (frames, idle frames, metadata), in bytes, rounded down to frames.
+    /// The hard limit on resident memory (frames, idle frames, metadata), in bytes.
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// The highest limit that [`Pool::set_limit`] can set, in bytes: the pool reserves address space for it. Where
-    /// memory is mapped from the system, the default is at least four times the limit.
+    /// The highest limit that [`Pool::set_limit`] accepts, in bytes: the pool reserves address space for it. For mapped
+    /// memory
+    /// the default is at least four times the limit.
     pub fn max_limit(mut self, bytes: usize) -> Self {
         self.max_limit = Some(bytes);
         self
     }
 
-    /// Where memory comes from: by default the system, or the heap if system pages are not 4 KiB.
+    /// The memory's source, by default [`default_source`].
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
         self.source = Some(source);
         self
     }
 
-    /// Bounds the handle table to `indices` indices of 2^`generation_bits` generations each, for tests.
+    /// Bounds the handle table, for tests.
     #[doc(hidden)]
     pub fn handle_table(mut self, indices: usize, generation_bits: u32) -> Self {
         (self.handle_indices, self.generation_bits) = (indices, generation_bits);
@@ -79,8 +80,7 @@ impl PoolBuilder {
         self.build_with_account().map(|(pool, _)| pool)
     }
 
-    /// Builds the pool and returns its budget too, so that structures beside the pool (an index of handles) can be
-    /// charged against the same limit. Only [`Pool::set_limit`] changes the limit.
+    /// Also returns the budget, to charge other structures against the same limit. Only [`Pool::set_limit`] changes it.
     ///
     /// # Errors
     /// [`BuildError`].
@@ -110,7 +110,7 @@ impl PoolBuilder {
     }
 }
 
-/// The default source: the system, or the heap if system pages are not 4 KiB.
+/// The system, or the heap if system pages are not 4 KiB.
 pub fn default_source() -> Box<dyn FrameSource> {
     #[cfg(target_os = "linux")]
     if let Ok(source) = pagefold_frame::MmapSource::new(pagefold_sys::memory::CoreDump::Include) {

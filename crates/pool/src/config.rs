@@ -1,19 +1,17 @@
-//! The packings, their options, and why a pool could not be built.
-//!
-//! Each packing has its own options, so none is ignored. The setters accept any value; the builder checks them.
+//! The packings, their options, and build errors. The setters accept any value; the builder checks them.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use pagefold_frame::{FrameCount, FrameSource, MemoryBudget, SourceError};
 use thiserror::Error;
 
-/// A packing and its options. The command line knows each by [`name`](Self::name).
+/// A packing and its options.
 ///
 /// # Examples
 /// ```
 /// use pagefold_pool::{Allocator, NbudOptions, PoolBuilder};
 ///
-/// // The default, with default options; by name; and with options.
+/// The default; by name; with options.
 /// assert_eq!(Allocator::default(), Allocator::nbud());
 /// assert_eq!("zsmalloc".parse(), Ok(Allocator::zsmalloc()));
 /// let pool = PoolBuilder::new(NbudOptions::new().span_frames(8)).limit(8 << 20).build()?;
@@ -23,18 +21,18 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Allocator {
-    /// Spans with buddies packed back to back; the default.
+    /// Spans of buddies packed back to back; the default.
     Nbud(NbudOptions),
-    /// Two objects in a frame, with an order of use to reclaim by. It has no options.
+    /// Two objects in a frame, with reclaim in order of use.
     Zbud,
-    /// Objects scattered over free blocks of any size.
+    /// Objects scattered over free blocks.
     Xcfmalloc(XcfmallocOptions),
     /// Size classes over chains of frames.
     Zsmalloc(ZsmallocOptions),
 }
 
 impl Allocator {
-    /// All packings with default options, the default first.
+    /// All packings with default options; the default first.
     pub const ALL: &[Self] = &[Self::nbud(), Self::zbud(), Self::xcfmalloc(), Self::zsmalloc()];
 
     /// nbud with default options.
@@ -83,7 +81,6 @@ impl fmt::Display for Allocator {
 impl FromStr for Allocator {
     type Err = UnknownAllocator;
 
-    /// The allocator of this name, with default options.
     fn from_str(name: &str) -> Result<Self, UnknownAllocator> {
         let found = Self::ALL.iter().find(|allocator| allocator.name() == name);
         found.copied().ok_or_else(|| UnknownAllocator { name: name.to_owned() })
@@ -108,7 +105,7 @@ impl From<ZsmallocOptions> for Allocator {
     }
 }
 
-/// No allocator has this name; the text lists the known ones.
+/// The text lists the known names.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("unknown allocator `{name}`; known: {}", known())]
 #[non_exhaustive]
@@ -128,33 +125,33 @@ pub struct NbudOptions {
     pub(crate) fill: FillPolicy,
 }
 
-/// When nbud puts a new object into a hole, and when it appends it to a span.
+/// Whether nbud puts a new object into a hole or appends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum FillPolicy {
-    /// Fills holes while there are more than the density target allows, and appends otherwise.
+    /// Fills holes while there are more than the density target allows.
     #[default]
     Auto,
-    /// Fills holes first: densest, but in the worst case each store moves a span's bytes.
+    /// Fills holes first: densest; a store may slide a span's bytes.
     Tight,
-    /// Appends as long as the limit allows: fastest, and dense only in a pool without frees.
+    /// Appends while the limit allows: fastest; dense only without frees.
     Append,
 }
 
 impl NbudOptions {
-    /// The defaults: spans of 4 frames (16 KiB), [`FillPolicy::Auto`].
-    // 16 KiB packs at least as densely as 8 KiB and needs half the descriptors; measured in BENCHMARKS.md.
+    /// Spans of 4 frames (16 KiB), [`FillPolicy::Auto`].
+    // Measured in BENCHMARKS.md.
     pub const fn new() -> Self {
         Self { span_frames: 4, fill: FillPolicy::Auto }
     }
 
-    /// Frames in a span: 1, 2, 4, 8 or 16. Longer spans are denser, but slide more bytes.
+    /// Frames in a span: 1, 2, 4, 8 or 16. Longer spans are denser and slide more bytes.
     pub const fn span_frames(mut self, frames: u32) -> Self {
         self.span_frames = frames;
         self
     }
 
-    /// Whether a new object fills a hole or is appended.
+    /// Sets the fill policy.
     pub const fn fill_policy(mut self, policy: FillPolicy) -> Self {
         self.fill = policy;
         self
@@ -192,33 +189,34 @@ pub struct XcfmallocOptions {
     pub(crate) selection: BlockSelection,
 }
 
-/// How xcfmalloc chooses blocks for an object that no free block fits exactly.
+/// How xcfmalloc chooses blocks when no free block fits exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum BlockSelection {
-    /// The largest smaller block, unless it is the last one allowed; then the smallest larger one.
+    /// The largest smaller block; for the last one allowed, the smallest larger one.
     #[default]
     Standard,
-    /// The condition inverted, as the design once circulated: a smaller block is tried only as the last one allowed,
-    /// where it is useless, so only objects longer than a frame are scattered. For measuring what that costs.
+    /// The condition inverted, as the design once circulated: only objects longer than a frame are scattered. For
+    /// measurements.
     Inverted,
 }
 
 impl XcfmallocOptions {
-    /// The defaults: 2 blocks, [`BlockSelection::Standard`].
-    // With two blocks, an object can use any two holes; measured in BENCHMARKS.md.
+    /// 2 blocks, [`BlockSelection::Standard`].
+    // Measured in BENCHMARKS.md.
     pub const fn new() -> Self {
         Self { max_blocks: 2, selection: BlockSelection::Standard }
     }
 
-    /// The most blocks of an object, 1 to 8; also its most frames. More blocks make more holes usable and each object
-    /// larger: by 8 bytes for two blocks, 24 for four, 56 for eight.
+    /// The most blocks of an object, 1 to 8. More make more holes usable and each object larger: by 8 bytes for two
+    /// blocks, 24
+    /// for four, 56 for eight.
     pub const fn max_blocks(mut self, blocks: u32) -> Self {
         self.max_blocks = blocks;
         self
     }
 
-    /// How blocks are chosen.
+    /// Sets how blocks are chosen.
     pub const fn selection(mut self, selection: BlockSelection) -> Self {
         self.selection = selection;
         self
@@ -256,26 +254,26 @@ pub struct ZsmallocOptions {
 }
 
 impl ZsmallocOptions {
-    /// The defaults, as in Linux: classes 16 bytes apart, chains of up to 8 frames. Larger classes lend free slots.
+    /// As in Linux: classes 16 bytes apart, chains of up to 8 frames, class lending.
     pub const fn new() -> Self {
         Self { class_step: 16, chain_limit: 8, class_lending: true }
     }
 
-    /// Bytes between size classes: 8, 16, 32, 1016, 2032 or 4064 (a multiple of 8 that divides 4064). Smaller steps
-    /// waste less behind objects, but leave more classes with a zspage that is not full.
+    /// Bytes between size classes: 8, 16, 32, 1016, 2032 or 4064. Smaller steps waste less behind objects and leave
+    /// more
+    /// partial zspages.
     pub const fn class_step(mut self, bytes: usize) -> Self {
         self.class_step = bytes;
         self
     }
 
-    /// The most frames of a zspage, 1 to 8. Longer chains waste less at their end, but split more objects.
+    /// The most frames of a zspage, 1 to 8. Longer chains waste less and split more objects.
     pub const fn chain_limit(mut self, frames: u32) -> Self {
         self.chain_limit = frames;
         self
     }
 
-    /// Whether larger classes lend free slots to smaller objects: at the limit, and in compaction where that frees
-    /// frames. Disable it to measure what lending gives.
+    /// Whether larger classes lend free slots to smaller objects, at the limit and in compaction.
     pub const fn class_lending(mut self, lending: bool) -> Self {
         self.class_lending = lending;
         self
@@ -288,21 +286,21 @@ impl Default for ZsmallocOptions {
     }
 }
 
-/// What every pool is built from.
+/// What a pool is built from.
 #[derive(Debug)]
 pub struct PoolConfig {
-    /// The hard limit, in bytes.
+    /// In bytes.
     pub(crate) limit: usize,
     pub(crate) max_limit: Option<usize>,
-    /// The most indices of handles, and bits of their generations. Only tests bound them.
+    /// Bounds for tests.
     pub(crate) handle_indices: usize,
     pub(crate) generation_bits: u32,
-    /// The budget, still without a limit, over the source.
+    /// Has no limit yet.
     pub(crate) memory: Arc<MemoryBudget>,
 }
 
 impl PoolConfig {
-    /// A hard limit on all resident memory, in bytes, and memory from `source`.
+    /// A hard limit on resident memory, in bytes, and the memory's source.
     pub fn new(limit: usize, source: Box<dyn FrameSource>) -> Self {
         Self {
             limit,
@@ -318,49 +316,49 @@ impl PoolConfig {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The limit is too small for an empty pool and the largest object.
+    /// The limit does not fit an empty pool and the largest object.
     #[error("a limit of {limit} bytes is too small; {allocator} needs at least {min}")]
     LimitTooSmall {
-        /// The name of the allocator asked for.
+        /// Its name.
         allocator: &'static str,
-        /// The limit given, in bytes.
+        /// In bytes.
         limit: usize,
-        /// The least possible limit, in bytes.
+        /// In bytes.
         min: usize,
     },
-    /// More than an arena can have.
+    /// More than an arena's address space.
     #[error("a limit of {limit} bytes is too large; the maximum is {max}")]
     LimitTooLarge {
-        /// The limit given, in bytes.
+        /// In bytes.
         limit: usize,
-        /// The largest possible limit, in bytes.
+        /// In bytes.
         max: usize,
     },
-    /// A span is 1, 2, 4, 8 or 16 frames.
+    /// Not 1, 2, 4, 8 or 16 frames.
     #[error("a span of {frames} frames is not possible; choose 1, 2, 4, 8 or 16")]
     SpanFrames {
         /// The number given.
         frames: u32,
     },
-    /// An object lies in at most 1 to 8 blocks.
+    /// Not 1 to 8 blocks.
     #[error("at most {blocks} blocks an object is not possible; choose 1 to 8")]
     MaxBlocks {
         /// The number given.
         blocks: u32,
     },
-    /// Sizes are multiples of 8 bytes from 32 to a frame.
+    /// Not a multiple of 8 bytes that divides 4064.
     #[error("a step of {step} bytes is not possible; choose 8, 16, 32, 1016, 2032 or 4064")]
     ClassStep {
         /// The number given.
         step: usize,
     },
-    /// A zspage is 1 to 8 frames.
+    /// Not 1 to 8 frames.
     #[error("chains of up to {frames} frames are not possible; choose 1 to 8")]
     ChainLimit {
         /// The number given.
         frames: u32,
     },
-    /// A process has at most 65 535 pools at a time: a handle has 16 bits for its pool's number.
+    /// A handle has 16 bits for its pool.
     #[error("65535 pools are alive in this process; drop one first")]
     TooManyPools,
     /// The source gave no address space.

@@ -1,6 +1,4 @@
-//! The contract of every packing, as a trait object.
-//!
-//! One conformance suite (in `pagefold-testkit`) tests it on every implementation.
+//! The pool contract, as a trait object. `pagefold-testkit` tests every packing on it.
 
 use pagefold_frame::{ContiguousError, ContiguousRange, ReserveAccess};
 
@@ -12,14 +10,14 @@ use crate::{
 /// A store of byte strings of 1 to [`max_len`](Pool::max_len) bytes under a hard limit.
 ///
 /// # Invariants
-/// - Everything that may be resident (frames, idle frames, metadata) stays within the limit, to the frame.
-/// - A handle names its object until it is freed, wherever compaction moves the bytes.
-/// - A stale, doubled or foreign handle is an error, never another object.
+/// - All memory that may be resident (frames, idle frames, metadata) stays within the limit.
+/// - A handle names its object until `free`, wherever compaction moves the bytes.
+/// - A stale, doubled or foreign handle is an error.
 ///
 /// # Concurrency
-/// Threads share the pool by reference. A reader takes no pool-wide lock and waits at most for one object move. The
-/// closure of a [`read`](Pool::read) may call every method of the pool: none deadlocks or waits for that read. `free`
-/// never waits for readers: an open read sees its bytes unchanged until it ends.
+/// Methods take `&self`. A reader takes no pool-wide lock and waits at most for one object move. The closure of a
+/// [`read`](Pool::read) may call every method of the pool. `free` never waits: an open read keeps its bytes until it
+/// ends.
 ///
 /// # Examples
 /// ```
@@ -35,32 +33,31 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Pool: Send + Sync {
-    /// The allocator's name, as the command line spells it.
+    /// As the command line spells it.
     fn name(&self) -> &'static str;
 
-    /// The pool's number, part of each of its handles.
+    /// Part of each of the pool's handles.
     fn id(&self) -> PoolId;
 
-    /// The longest object this pool takes, in bytes.
+    /// The longest object, in bytes.
     fn max_len(&self) -> usize;
 
     /// Makes an object of `len` zero bytes.
     ///
     /// # Errors
-    /// [`AllocError`]; the pool is then as it was.
+    /// [`AllocError`]; the pool is unchanged.
     fn alloc(&self, len: usize) -> Result<Handle, AllocError>;
 
-    /// Makes an object with a copy of `bytes`.
+    /// Stores a copy of `bytes`.
     ///
     /// # Errors
-    /// [`AllocError`]; the pool is then as it was.
+    /// [`AllocError`]; the pool is unchanged.
     ///
     /// # Concurrency
-    /// `bytes` are read before any lock is taken on what other threads use.
+    /// Reads `bytes` before it takes any shared lock.
     fn store(&self, bytes: &[u8]) -> Result<Handle, AllocError>;
 
-    /// As [`store`](Self::store), for resident memory of the caller's own, such as a buffer just filled. Reading it
-    /// cannot fault, so it may be read under a write guard and is copied once.
+    /// As [`store`](Self::store), for bytes whose reading cannot fault, such as a buffer just filled: copied once.
     ///
     /// # Errors
     /// As for [`store`](Self::store).
@@ -68,8 +65,8 @@ pub trait Pool: Send + Sync {
         self.store(bytes)
     }
 
-    /// As [`store_resident`](Self::store_resident), from the part of the limit that `access` may use:
-    /// [`ReserveAccess::Overwrite`] is for bytes that replace another object, which the caller frees next.
+    /// As [`store_resident`](Self::store_resident), from the part of the limit that `access` allows:
+    /// [`ReserveAccess::Overwrite`] is for replacing an object that the caller frees next.
     ///
     /// # Errors
     /// As for [`store`](Self::store).
@@ -78,44 +75,44 @@ pub trait Pool: Send + Sync {
         self.store_resident(bytes)
     }
 
-    /// Frees an object. Never waits: if the object is being read, its last reader gives the memory back.
+    /// Frees an object without waiting. If it is being read, its last reader frees the memory.
     ///
     /// # Errors
-    /// [`HandleError`] when the handle names no live object; of two racing frees exactly one succeeds.
+    /// [`HandleError`]; of two racing frees one succeeds.
     fn free(&self, handle: Handle) -> Result<(), HandleError>;
 
-    /// The length of an object in bytes.
+    /// The length in bytes.
     ///
     /// # Errors
-    /// [`HandleError`] when the handle names no live object.
+    /// [`HandleError`].
     fn len(&self, handle: Handle) -> Result<usize, HandleError>;
 
-    /// Replaces the whole content of an object, atomically: a reader sees the old bytes or the new ones.
+    /// Replaces the content atomically: a reader sees the old bytes or the new.
     ///
     /// # Errors
-    /// [`WriteError`]; the object then has its old bytes.
+    /// [`WriteError`]; the object is unchanged.
     fn write(&self, handle: Handle, bytes: &[u8]) -> Result<(), WriteError>;
 
-    /// Calls `f` once with the object's bytes, in 1 to 8 slices, in place: nothing is copied or allocated.
+    /// Calls `f` once with the object's bytes in place, in 1 to 8 slices.
     ///
     /// # Errors
-    /// [`HandleError`] when the handle names no live object; `f` is then not called.
+    /// [`HandleError`]; `f` is not called.
     ///
     /// # Concurrency
-    /// Waits at most for one writer in the middle of a move. While `f` runs, the object cannot move and its span cannot
-    /// be written: keep `f` short.
+    /// Waits at most for one move. While `f` runs, the object cannot move and its span cannot be written: keep `f`
+    /// short.
     fn read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), HandleError>;
 
-    /// As [`read`](Pool::read), without ever waiting.
+    /// As [`read`](Pool::read), without waiting.
     ///
     /// # Errors
-    /// [`TryReadError::WouldBlock`] when the object is locked for writing; `f` is then not called.
+    /// [`TryReadError`]; `f` is not called.
     fn try_read(&self, handle: Handle, f: &mut dyn FnMut(Slices<'_>)) -> Result<(), TryReadError>;
 
-    /// Copies the object to the start of `buffer` and returns its length.
+    /// Copies the object to the start of `buffer`; returns its length.
     ///
     /// # Errors
-    /// [`ReadIntoError`]; `buffer` is then unchanged.
+    /// [`ReadIntoError`]; `buffer` is unchanged.
     fn read_into(&self, handle: Handle, buffer: &mut [u8]) -> Result<usize, ReadIntoError> {
         let mut outcome = Ok(0);
         self.read(handle, &mut |slices| {
@@ -129,24 +126,23 @@ pub trait Pool: Send + Sync {
         outcome
     }
 
-    /// Moves objects, then the frames under them, until about `budget` bytes moved or nothing more can be won. Call it
-    /// again while [`more`](CompactReport::more) is set. Runs beside normal use, passes over locked descriptors, and
-    /// returns free pageblocks to the system.
+    /// Moves objects, then frames, until about `budget` bytes moved or nothing more can be won; returns free pageblocks
+    /// to the
+    /// system. Passes over locked descriptors. Call again while [`more`](CompactReport::more) is set.
     fn compact(&self, budget: usize) -> CompactReport;
 
-    /// Evicts by the packing's own order of use, if it keeps one. Takes the frame filled longest ago and calls `evict`
-    /// for each object in it. A frame that is then empty is freed. Otherwise it counts as just used, and the next frame
-    /// is tried: at most `retries` frames in all.
+    /// Evicts in the packing's order of use, if it has one: takes the frame filled longest ago and calls `evict` for
+    /// each
+    /// object in it. An emptied frame is freed. Another counts as just used, and the next is tried: at most `retries`
+    /// in all.
     ///
-    /// `evict` puts the object's bytes elsewhere and frees the object, or returns [`NotEvicted`] to keep it. It may
-    /// call every method of this pool. If it panics, the frame is put back first.
+    /// `evict` stores the bytes elsewhere and frees the object, or returns [`NotEvicted`]. It may call this pool.
     ///
     /// # Errors
-    /// [`ReclaimError`]; objects that were freed before are freed.
+    /// [`ReclaimError`]; objects freed before stay freed.
     ///
     /// # Concurrency
-    /// `evict` runs without a lock. If another thread freed the object, its handle is stale: that is no failure.
-    /// Threads that reclaim at the same time take different frames.
+    /// `evict` runs without a lock; another thread may have freed the object. Concurrent calls take different frames.
     ///
     /// # Examples
     /// ```
@@ -171,22 +167,23 @@ pub trait Pool: Send + Sync {
         Err(ReclaimError::Unsupported)
     }
 
-    /// Moves the frames of an object, with everything in them, to another location; returns how many bytes. Handles,
-    /// lists and the order of use stay as they are. After its first frame moved, frames that cannot move stay.
+    /// Moves the frames of an object, and all objects in them; returns the bytes moved. After its first frame moved,
+    /// frames
+    /// that cannot move stay.
     ///
     /// # Errors
-    /// [`MigrateError`]; everything is then as it was.
+    /// [`MigrateError`]; nothing has changed.
     fn migrate(&self, handle: Handle) -> Result<usize, MigrateError> {
         let _ = handle;
         Err(MigrateError::Unsupported)
     }
 
-    /// Allocates `frames` neighbouring frames of 4 KiB, the first at a multiple of `align` frames, and moves their
-    /// contents elsewhere. The range reads as zero and counts against the limit while it lives.
+    /// Allocates `frames` contiguous frames of 4 KiB, the first at a multiple of `align` frames, by moving their
+    /// contents. The
+    /// range reads as zero and is charged until it drops.
     ///
     /// # Errors
-    /// [`ContiguousError`], which names what was in the way. Objects, handles and accounts are as before; some frames
-    /// may have moved.
+    /// [`ContiguousError`]; some frames may have moved.
     fn alloc_contiguous(
         &self,
         frames: usize,
@@ -196,83 +193,82 @@ pub trait Pool: Send + Sync {
         Err(ContiguousError::Unsupported)
     }
 
-    /// Gives everything that is free back to the system: caches, free frames, empty metadata pages.
+    /// Returns free memory to the system: caches, free frames, empty metadata pages.
     fn trim(&self) -> TrimReport;
 
-    /// Recycles handle indices past their last generation; returns how many.
-    ///
-    /// Without it, a pool makes at least 2^46 objects. [`Stats::retired_indices`] and [`Stats::index_capacity`] say
-    /// when it is needed.
+    /// Recycles handle indices past their last generation; returns how many. Without it, a pool makes at least 2^46
+    /// objects;
+    /// see [`Stats::retired_indices`].
     ///
     /// # Concurrency
-    /// A handle of a freed object may name a new object afterwards. The caller vouches that no such handle is kept, and
-    /// that no call in progress began before such an object was freed. The second holds if no other thread uses the
-    /// pool.
+    /// A freed object's handle may then name a new object. The caller guarantees that no such handle is kept, and that
+    /// no call
+    /// in progress began before such an object was freed.
     fn recycle_retired(&self) -> u64 {
         0
     }
 
-    /// Changes the limit. Lowering it compacts and trims first; after `Ok` the new limit is in force.
+    /// Changes the limit; a lower one compacts and trims first.
     ///
     /// # Errors
-    /// [`LimitError`]; the old limit is then still in force.
+    /// [`LimitError`]; the old limit stays.
     fn set_limit(&self, bytes: usize) -> Result<(), LimitError>;
 
-    /// The pool's accounts.
+    /// Runs deferred work and returns the accounts.
     fn stats(&self) -> Stats;
 
-    /// Walks every structure and checks every invariant. Call it while no other thread uses the pool.
+    /// Checks every invariant. No other thread may use the pool meanwhile.
     ///
     /// # Errors
-    /// The first [`Violation`] found.
+    /// The first [`Violation`].
     fn validate(&self) -> Result<(), Violation>;
 }
 
-/// What one call of [`Pool::compact`] did.
+/// The result of [`Pool::compact`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompactReport {
-    /// Objects moved to another location.
+    /// Objects moved.
     pub moved_objects: u64,
     /// Their bytes.
     pub moved_bytes: u64,
-    /// Frames that became free.
+    /// Frames freed.
     pub freed_frames: u64,
-    /// Bytes of frames moved to free whole pageblocks; counts against the budget like `moved_bytes`.
+    /// Bytes of frames moved to free pageblocks; they count against the budget.
     pub migrated_bytes: u64,
-    /// Pageblocks (2 MiB) that became free and went back to the system.
+    /// Pageblocks (2 MiB) returned to the system.
     pub freed_pageblocks: u64,
-    /// Descriptors left alone because they were locked.
+    /// Locked descriptors passed over.
     pub busy: u64,
     /// Whether another call may win more.
     pub more: bool,
 }
 
-/// What [`Pool::reclaim`] calls for each object.
+/// The callback of [`Pool::reclaim`].
 pub type Evict<'a> = dyn FnMut(Handle) -> Result<(), NotEvicted> + 'a;
 
-/// The answer of an [`Evict`] that could not put the object elsewhere; the object stays.
+/// The object stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
 #[error("the object was not evicted")]
 pub struct NotEvicted;
 
-/// What [`Pool::reclaim`] won.
+/// The result of [`Pool::reclaim`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reclaimed {
-    /// Frames that became free.
+    /// Frames freed.
     pub frames: u32,
-    /// Frames that were tried and still have an object.
+    /// Frames tried that still have an object.
     pub kept: u32,
-    /// Whether the frame was still being read: its last reader gives the memory back.
+    /// A reader was in the frame: the last one frees it.
     pub deferred: bool,
 }
 
-/// What one call of [`Pool::trim`] gave back.
+/// The result of [`Pool::trim`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrimReport {
-    /// Bytes of frames given back to the system.
+    /// Bytes of frames returned to the system.
     pub frame_bytes: u64,
-    /// Bytes of metadata given back to the system.
+    /// Bytes of metadata returned to the system.
     pub metadata_bytes: u64,
 }

@@ -1,28 +1,28 @@
-//! The errors of the pool contract. Each text says what to do.
+//! The errors of the contract. Each text says what to do.
 
 use pagefold_frame::{Busy, FrameMigrateError};
 use thiserror::Error;
 
-/// Why [`alloc`](crate::Pool::alloc) or [`store`](crate::Pool::store) gave no handle. The pool is as it was.
+/// From [`alloc`](crate::Pool::alloc) or [`store`](crate::Pool::store); the pool is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AllocError {
-    /// An object has at least one byte.
+    /// The length is 0.
     #[error("an object of length 0 cannot be stored")]
     InvalidSize,
-    /// The packing has no location for an object of this length, however empty the pool is.
+    /// Longer than the packing's maximum.
     #[error("{len} bytes are too large for this pool; the maximum is {max}")]
     TooLarge {
-        /// The length asked for, in bytes.
+        /// In bytes.
         len: usize,
-        /// The largest length the pool takes, in bytes.
+        /// In bytes.
         max: usize,
     },
-    /// The limit is reached, and free memory could not be made to fit.
+    /// The limit is reached.
     #[error(
         "the pool is full: its limit is {limit} bytes; free objects, compact, or raise the limit"
     )]
     OutOfMemory {
-        /// The limit in force, in bytes.
+        /// In bytes.
         limit: usize,
     },
 }
@@ -30,83 +30,83 @@ pub enum AllocError {
 /// Why a handle names nothing in this pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HandleError {
-    /// The handle was given out by another pool.
+    /// Another pool's handle.
     #[error("the handle belongs to another pool")]
     Foreign,
-    /// The object was freed (once or more), or the handle was never given out.
+    /// The object was freed or never existed.
     #[error("the handle is stale: its object was freed or never existed")]
     Stale,
 }
 
-/// Why [`read_into`](crate::Pool::read_into) copied nothing.
+/// From [`read_into`](crate::Pool::read_into).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ReadIntoError {
     /// The handle names nothing here.
     #[error(transparent)]
     Handle(#[from] HandleError),
-    /// The buffer is shorter than the object; nothing was copied.
+    /// The buffer is shorter than the object.
     #[error("the object has {len} bytes and the buffer only {capacity}")]
     BufferTooSmall {
-        /// The object's length in bytes.
+        /// In bytes.
         len: usize,
-        /// The buffer's length in bytes.
+        /// In bytes.
         capacity: usize,
     },
 }
 
-/// Why [`try_read`](crate::Pool::try_read) did not call its closure.
+/// From [`try_read`](crate::Pool::try_read).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TryReadError {
     /// The handle names nothing here.
     #[error(transparent)]
     Handle(#[from] HandleError),
-    /// The object is being moved or written at this moment.
+    /// The object is being moved or written.
     #[error("the object is locked for writing at this moment")]
     WouldBlock,
 }
 
-/// Why [`write`](crate::Pool::write) changed nothing. The object still has its old bytes.
+/// From [`write`](crate::Pool::write); the object is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum WriteError {
     /// The handle names nothing here.
     #[error(transparent)]
     Handle(#[from] HandleError),
-    /// A write replaces the whole object and keeps its length.
+    /// A write keeps the object's length.
     #[error("the object has {len} bytes, and {given} were given")]
     WrongLength {
-        /// The object's length in bytes.
+        /// In bytes.
         len: usize,
-        /// The length given.
+        /// In bytes.
         given: usize,
     },
-    /// A reader has the old bytes, and there is no room for the new ones beside them.
+    /// A reader has the old bytes, and the new ones do not fit beside them.
     #[error(
         "the object is being read and the pool has no room for the new bytes beside the old: its limit is {limit} bytes"
     )]
     OutOfMemory {
-        /// The limit in force, in bytes.
+        /// In bytes.
         limit: usize,
     },
 }
 
-/// Why [`reclaim`](crate::Pool::reclaim) gave no frame back.
+/// From [`reclaim`](crate::Pool::reclaim).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ReclaimError {
-    /// After all retries, each frame that was tried still has an object.
+    /// Each frame that was tried still has an object.
     #[error("{tried} frames were tried, and each still holds an object; try again")]
     Again {
-        /// Frames that were tried.
+        /// Frames tried.
         tried: u32,
     },
-    /// There is no frame to take objects from.
+    /// No frame has objects.
     #[error("there is nothing to reclaim")]
     NothingToReclaim,
-    /// This packing keeps no order of use, so it has nothing to choose victims by.
+    /// The packing keeps no order of use.
     #[error("this allocator does not reclaim; evict by an order of your own and free the objects")]
     Unsupported,
 }
 
-/// Why [`migrate`](crate::Pool::migrate) moved nothing. Everything is as it was.
+/// From [`migrate`](crate::Pool::migrate); nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MigrateError {
@@ -116,10 +116,10 @@ pub enum MigrateError {
     /// The frames are locked or in transit.
     #[error("the frames cannot be moved at this moment: {0}")]
     Busy(Busy),
-    /// There are no frames to move to.
+    /// No frames to move to.
     #[error("there are no free frames within the limit to move to")]
     OutOfMemory,
-    /// This pool has no frames that could be moved.
+    /// The pool cannot move frames.
     #[error("this pool does not move frames")]
     Unsupported,
 }
@@ -128,47 +128,47 @@ impl From<FrameMigrateError> for MigrateError {
     fn from(stay: FrameMigrateError) -> Self {
         match stay {
             FrameMigrateError::Busy(busy) => Self::Busy(busy),
-            // The object lives, but another thread is freeing or moving its frames.
+            // The object lives; another thread frees or moves its frames.
             FrameMigrateError::Gone => Self::Busy(Busy::InTransit),
             FrameMigrateError::OutOfFrames(_) => Self::OutOfMemory,
         }
     }
 }
 
-/// Why [`set_limit`](crate::Pool::set_limit) left the limit as it was.
+/// From [`set_limit`](crate::Pool::set_limit); the limit is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LimitError {
-    /// Less than the pool needs when it is empty.
+    /// Less than an empty pool needs.
     #[error("a limit of {limit} bytes is too small; this pool needs at least {min}")]
     TooSmall {
-        /// The limit asked for, in bytes.
+        /// In bytes.
         limit: usize,
-        /// The least possible limit, in bytes.
+        /// In bytes.
         min: usize,
     },
-    /// More than the address space that was reserved when the pool was built.
+    /// More than the reserved address space.
     #[error(
         "a limit of {limit} bytes is more than the {max} bytes of address space this pool reserved"
     )]
     TooLarge {
-        /// The limit asked for, in bytes.
+        /// In bytes.
         limit: usize,
-        /// The largest possible limit, in bytes.
+        /// In bytes.
         max: usize,
     },
-    /// What is stored needs more than the limit, compacted and trimmed as it is now.
+    /// The objects need more, even compacted.
     #[error(
         "{resident} bytes are in use after compaction; a limit of {limit} bytes does not hold them"
     )]
     InUse {
-        /// The limit asked for, in bytes.
+        /// In bytes.
         limit: usize,
-        /// What is still resident, in bytes.
+        /// In bytes.
         resident: usize,
     },
 }
 
-/// A broken invariant that [`validate`](crate::Pool::validate) found, as a sentence.
+/// A broken invariant, from [`validate`](crate::Pool::validate).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Violation(pub String);

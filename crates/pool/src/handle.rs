@@ -1,4 +1,4 @@
-//! The opaque name of an object: index, generation and pool in 64 bits.
+//! Handles: index, generation and pool in 64 bits.
 
 use std::{
     num::{NonZeroU16, NonZeroU64},
@@ -7,21 +7,20 @@ use std::{
 
 /// Names an object of one pool, wherever its bytes lie.
 ///
-/// Bits 0..48 are the index of the object's entry in the pool's handle table and, above it, the entry's generation: a
-/// smaller table leaves more bits to the generation. Bits 48..64 are the pool's number in this process, never 0.
-/// `Option<Handle>` is as small.
+/// Bits 0..48 are an index into the pool's handle table and, above it, the entry's generation. Bits 48..64 are the
+/// pool's
+/// number in this process, never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(NonZeroU64);
 
-/// Bits of index and generation together, without the pool.
+/// Index and generation.
 const SHORT_BITS: u32 = 48;
 const SHORT_MASK: u64 = (1 << SHORT_BITS) - 1;
 
-/// How index and generation share 48 bits. In an entry, a descriptor's id or a pending list's link is the index.
+/// The split of 48 bits. In an entry, a descriptor id or a link takes the index's bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HandleBits {
     index: u8,
-    /// Used bits of generation: all above the index, unless a test bounds them.
     generation: u8,
 }
 
@@ -30,7 +29,7 @@ pub(crate) struct HandleBits {
     reason = "an index has at most 32 bits, and the others go to a generation or are masked"
 )]
 impl HandleBits {
-    /// The split for indices, ids and links of up to `largest`, with at most `generation_bits` of generation.
+    /// Indices, ids and links are at most `largest`.
     pub(crate) fn new(largest: usize, generation_bits: u32) -> Self {
         let index = (usize::BITS - largest.leading_zeros()).max(1);
         assert!(index <= u32::BITS, "indices and ids are 32 bits at most");
@@ -38,14 +37,12 @@ impl HandleBits {
         Self { index: index as u8, generation: generation as u8 }
     }
 
-    /// Joins `low` (an index, id or link) and a generation.
     #[inline]
     pub(crate) fn join(self, low: u32, generation: u64) -> u64 {
         debug_assert!(u64::from(low) & !self.low_mask() == 0, "{low} fits {} bits", self.index);
         u64::from(low) | generation << self.index
     }
 
-    /// The index, id or link.
     #[inline]
     pub(crate) fn low(self, joined: u64) -> u32 {
         (joined & self.low_mask()) as u32
@@ -61,12 +58,11 @@ impl HandleBits {
         !(u64::MAX << self.index)
     }
 
-    /// The largest index, id or link.
     pub(crate) fn largest(self) -> u32 {
         self.low_mask() as u32
     }
 
-    /// The generation after which an index is retired.
+    /// An index is retired after it.
     pub(crate) fn last_generation(self) -> u64 {
         (1 << self.generation) - 1
     }
@@ -80,22 +76,22 @@ impl Handle {
         Self(NonZeroU64::new(raw).expect("a pool's number is not 0"))
     }
 
-    /// The handle as a word, to keep in an index.
+    /// As a word.
     pub fn to_raw(self) -> u64 {
         self.0.get()
     }
 
-    /// A handle from a word; `None` for 0. Any word is safe: one that names nothing is an error when it is used.
+    /// `None` for 0. Any word is safe: one that names nothing is an error in use.
     pub fn from_raw(raw: u64) -> Option<Self> {
         NonZeroU64::new(raw).map(Self)
     }
 
-    /// The low 48 bits, for an index of one pool's handles. [`PoolId::handle`] makes the handle again.
+    /// The low 48 bits; [`PoolId::handle`] restores the handle.
     pub fn to_short(self) -> u64 {
         self.0.get() & SHORT_MASK
     }
 
-    /// The pool that made this handle. `None` for a word that is no handle.
+    /// `None` for a word that is no handle.
     pub fn pool(self) -> Option<PoolId> {
         NonZeroU16::new((self.0.get() >> SHORT_BITS) as u16).map(PoolId)
     }
@@ -106,14 +102,14 @@ impl Handle {
     }
 }
 
-/// A pool's number, taken while the pool lives. Numbers of dropped pools are reused as late as possible.
+/// Reserved while the pool lives. Numbers are reused as late as possible.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PoolNumber(PoolId);
 
-/// Which pool a handle is of. Living pools have different ids, unless [`from_raw`](Self::from_raw) made one.
+/// A handle's pool. Living pools have different ids, except for [`from_raw`](Self::from_raw).
 ///
 /// # Examples
-/// An index that keeps 48 bits of each handle:
+/// An index of 48 bits:
 /// ```
 /// use pagefold_pool::{Allocator, PoolBuilder};
 ///
@@ -130,14 +126,14 @@ pub(crate) struct PoolNumber(PoolId);
 pub struct PoolId(NonZeroU16);
 
 impl PoolId {
-    /// The handle of this pool with this [short form](Handle::to_short). Any word is safe; bits above 48 are ignored.
+    /// From a [short handle](Handle::to_short). Any word is safe; bits above 48 are ignored.
     #[inline]
     pub fn handle(self, short: u64) -> Handle {
         let raw = short & SHORT_MASK | u64::from(self.0.get()) << SHORT_BITS;
         Handle(NonZeroU64::new(raw).expect("a pool's number is not 0"))
     }
 
-    /// The id with this number, for pools that are built elsewhere, such as a model in a test.
+    /// For pools built elsewhere, such as a test's model.
     pub const fn from_raw(number: NonZeroU16) -> Self {
         Self(number)
     }
@@ -148,7 +144,7 @@ impl PoolId {
     }
 }
 
-/// Numbers of living pools, a bit each, and the last one given out.
+/// A bit for each living pool.
 struct Numbers {
     taken: [u64; 1024],
     last: u16,
@@ -157,7 +153,7 @@ struct Numbers {
 static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers { taken: [0; 1024], last: 0 });
 
 impl PoolNumber {
-    /// The next free number; `None` when 65 535 pools are alive.
+    /// `None` when 65 535 pools are alive.
     pub(crate) fn take() -> Option<Self> {
         let mut numbers = NUMBERS.lock().expect("no panic while the numbers were held");
         let last = numbers.last;

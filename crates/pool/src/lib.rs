@@ -2,17 +2,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`contract`](Pool) | `trait Pool`, the whole contract as a trait object |
-//! | [`slices`](Slices), `read` | what a read shows; reads that return a value |
-//! | [`handle`](Handle) | the opaque name of an object |
-//! | [`stats`](Stats) | a pool's accounts |
-//! | [`builder`](PoolBuilder) | limits and sources; the one module that knows every packing |
-//! | `config` | allocators by name, their policies, why a pool could not be built |
-//! | [`engine`] | the one implementation of the contract, over any packing; how to write a packing of your own |
-//! | `packing` | the packings: nbud, zbud, xcfmalloc, zsmalloc |
-//! | [`classes`] | size classes over chains of frames, a pure function |
+//! | [`contract`](Pool), [`slices`](Slices), [`handle`](Handle), [`stats`](Stats) | `trait Pool` and its types |
+//! | [`builder`](PoolBuilder), `config` | limits, sources, options |
+//! | [`engine`] | the one implementation; how to write a packing |
+//! | `packing` | nbud, zbud, xcfmalloc, zsmalloc |
+//! | [`classes`] | size classes, a pure function |
 //!
-//! Contents lie in frames of `pagefold-frame`; nothing here knows an address, and nothing here is `unsafe`.
+//! Contents lie in frames of `pagefold-frame`; no code here knows an address.
 #![forbid(unsafe_code)]
 
 mod builder;

@@ -2,9 +2,9 @@
 
 use crate::{Handle, HandleError, Pool, Slices, TryReadError};
 
-/// Reads that return a value. They are no trait methods, because a trait object has no generic methods.
+/// No trait methods, because a trait object has no generic ones.
 impl dyn Pool + '_ {
-    /// Calls `f` with the object's bytes in place, as [`read`](Pool::read) does, and returns what `f` returned.
+    /// As [`read`](Pool::read); returns what `f` returned.
     ///
     /// # Errors
     /// As for [`read`](Pool::read).
@@ -29,7 +29,7 @@ impl dyn Pool + '_ {
         Ok(call.value())
     }
 
-    /// As [`with`](Pool#method.with), without ever waiting.
+    /// As [`with`](Pool#method.with), without waiting.
     ///
     /// # Errors
     /// As for [`try_read`](Pool::try_read).
@@ -58,7 +58,6 @@ impl dyn Pool + '_ {
     }
 }
 
-/// A closure that a pool calls once, then its value.
 enum Once<F, R> {
     Uncalled(F),
     Called(R),

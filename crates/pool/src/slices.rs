@@ -1,15 +1,11 @@
-//! What a read shows: an object's bytes, in place.
-
-/// The bytes of one object, in place, as 1 to 8 slices in order.
+/// An object's bytes in place, as 1 to 8 slices in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Slices<'a>(&'a [&'a [u8]]);
 
 impl<'a> Slices<'a> {
-    /// The most slices an object may have.
+    /// The most slices.
     pub const MAX: usize = 8;
 
-    /// Wraps the parts of one object.
-    ///
     /// # Panics
     /// If there are none or more than [`MAX`](Self::MAX).
     pub fn new(parts: &'a [&'a [u8]]) -> Self {
@@ -22,13 +18,13 @@ impl<'a> Slices<'a> {
         self.0
     }
 
-    /// The object's length in bytes.
+    /// In bytes.
     #[expect(clippy::len_without_is_empty, reason = "an object has at least one byte")]
     pub fn len(&self) -> usize {
         self.0.iter().map(|part| part.len()).sum()
     }
 
-    /// The object's bytes in order.
+    /// In order.
     pub fn bytes(&self) -> impl Iterator<Item = u8> + use<'a> {
         self.0.iter().flat_map(|part| part.iter().copied())
     }
@@ -38,7 +34,7 @@ impl<'a> Slices<'a> {
         self.0.concat()
     }
 
-    /// The whole object, if it lies in one piece.
+    /// All bytes, if there is one slice.
     pub fn contiguous(&self) -> Option<&'a [u8]> {
         match self.0 {
             [whole] => Some(whole),
@@ -46,7 +42,7 @@ impl<'a> Slices<'a> {
         }
     }
 
-    /// Copies the object to the start of `buffer`; `None`, and nothing copied, if it is too short.
+    /// Copies to the start of `buffer`; `None` if it is too short.
     pub fn copy_to(&self, buffer: &mut [u8]) -> Option<usize> {
         let len = self.len();
         let mut rest = buffer.get_mut(..len)?;

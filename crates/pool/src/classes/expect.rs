@@ -1,50 +1,50 @@
-//! What a table of size classes comes to for given lengths: density, and objects that lie in two frames.
+//! Density and spanning objects for given lengths.
 
 use super::{Class, ClassTable};
 
-/// The expectation for one class.
+/// The figures of one class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassExpectation {
     /// The class.
     pub class: Class,
-    /// Objects of the given lengths in it.
+    /// Objects in it.
     pub objects: u64,
     /// Their bytes.
     pub payload_bytes: u64,
-    /// Bytes of the frames that the objects take if every zspage is full.
+    /// Frame bytes if every zspage is full.
     pub frame_bytes: f64,
 }
 
 impl ClassExpectation {
-    /// Payload bytes / frame bytes. `None` without any objects.
+    /// Payload bytes / frame bytes; `None` without objects.
     pub fn density(&self) -> Option<f64> {
         (self.objects > 0).then(|| self.payload_bytes as f64 / self.frame_bytes)
     }
 }
 
-/// What is to be expected of a table for given lengths, if every zspage is full.
+/// A table's figures for given lengths, if every zspage is full.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expectation {
-    /// By class, the smallest first.
+    /// Ascending.
     pub classes: Vec<ClassExpectation>,
-    /// Objects that are longer than a frame, and in no class.
+    /// Objects longer than a frame.
     pub too_long: u64,
-    /// The part of the objects that lie in two frames.
+    /// The part of the objects in two frames.
     pub spanning: f64,
 }
 
 impl Expectation {
-    /// Objects in all classes.
+    /// In all classes.
     pub fn objects(&self) -> u64 {
         self.classes.iter().map(|class| class.objects).sum()
     }
 
-    /// Their bytes.
+    /// In all classes.
     pub fn payload_bytes(&self) -> u64 {
         self.classes.iter().map(|class| class.payload_bytes).sum()
     }
 
-    /// Payload bytes / frame bytes. `None` without any objects.
+    /// Payload bytes / frame bytes; `None` without objects.
     pub fn density(&self) -> Option<f64> {
         let frame_bytes: f64 = self.classes.iter().map(|class| class.frame_bytes).sum();
         (frame_bytes > 0.0).then(|| self.payload_bytes() as f64 / frame_bytes)
@@ -52,7 +52,7 @@ impl Expectation {
 }
 
 impl ClassTable {
-    /// What is to be expected for so many objects of each length.
+    /// For so many objects of each length.
     ///
     /// # Examples
     /// ```

@@ -4,7 +4,7 @@ fn linux(chain_max: u32) -> ClassTable {
     ClassTable::new(ClassConfig { chain_max, ..ClassConfig::default() }).expect("possible")
 }
 
-/// Figures of the kernel's table, published with the chain limits that it was tried with.
+/// The kernel's published figures.
 #[test]
 fn with_the_parameters_of_linux_it_is_the_table_of_linux() {
     for (chain_max, classes, density, spanning) in
@@ -58,7 +58,6 @@ fn every_length_up_to_a_frame_has_a_place_that_holds_it() {
                 let class = table.classes()[index];
                 let header = if class.is_huge() { 0 } else { config.header_bytes };
                 assert!(len + header <= class.size, "{len} bytes in {class:?}");
-                // The class below would not do.
                 let below = index.checked_sub(1).map(|below| table.classes()[below]);
                 assert!(below.is_none_or(|below| len + config.header_bytes > below.size));
             }
@@ -67,7 +66,7 @@ fn every_length_up_to_a_frame_has_a_place_that_holds_it() {
     }
 }
 
-/// Sizes that are published for kernels with pages of 16 KiB: steps of a 256th of a page, chains of up to 8.
+/// Published for kernels with 16 KiB pages: steps of a 256th of a page, chains of up to 8.
 #[test]
 fn larger_frames_have_the_steps_of_their_kernels_and_the_last_one_is_shorter() {
     for (frame_bytes, step, sizes) in [(16 << 10, 64, 257), (64 << 10, 256, 257)] {
@@ -110,7 +109,7 @@ fn impossible_configurations_say_what_is_possible() {
 
 #[test]
 fn a_place_in_two_frames_is_counted_by_its_bytes() {
-    // 3 places of 1360 bytes in a frame, none across; 9 places of 2720 in 6 frames were 3 in 2: one of them across.
+    // 2720: 9 places in 6 frames; 3 in 2 would put one across.
     let within = Class { size_min: 1360, size: 1360, frames: 1, objects: 3 };
     let across = Class { size_min: 2720, size: 2720, frames: 2, objects: 3 };
     assert_eq!((within.spanning(4096), within.waste(4096)), (0, 16));
