@@ -137,9 +137,9 @@ impl Drop for Encoder {
     }
 }
 
-struct Memory(Reservation);
+struct DecoderMemory(Reservation);
 
-impl Drop for Memory {
+impl Drop for DecoderMemory {
     fn drop(&mut self) {
         // SAFETY: from `memory::reserve`, dropped once; every decoder in it has a share of `self`.
         unsafe { memory::release(self.0) };
@@ -155,7 +155,7 @@ pub(crate) struct Decoder {
     /// Bytes that may be resident by now.
     bytes: usize,
     dictionary: Option<Arc<Digested>>,
-    _memory: Arc<Memory>,
+    _memory: Arc<DecoderMemory>,
 }
 
 // SAFETY: a context is used through `&mut` only, and works in any thread.
@@ -193,7 +193,7 @@ impl Decoder {
         let bytes = full_bytes() + BARE_FRAME_MAX.next_multiple_of(memory::page_bytes());
         let memory =
             memory::reserve(count * bytes, memory::page_bytes(), CoreDump::Include).ok()?;
-        let memory = Arc::new(Memory(memory));
+        let memory = Arc::new(DecoderMemory(memory));
         memory::commit(&memory.0, 0..count * bytes).ok()?;
         let decoder = |index| Self {
             // INVARIANT: disjoint parts of memory that is released after the last of them.

@@ -25,7 +25,7 @@ pub use self::audit::ArenaStats;
 use crate::{
     FRAME_BYTES, FrameCount, FrameNo, FrameOwner, FrameRange, MemoryBudget, MigrationStats,
     Mobility, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess, SourceError, Tag,
-    buddy::{Buddy, Kind},
+    buddy::{Buddy, PageblockKind},
     cache::{CACHED_ORDERS, Cache},
     migration_stats::Moves,
     plan::CompactionProgress,
@@ -200,7 +200,7 @@ impl Arena {
         mobility: Mobility,
         access: ReserveAccess,
     ) -> Result<FrameNo, OutOfFrames> {
-        let kind = Kind::of(mobility, frames);
+        let kind = PageblockKind::of(mobility, frames);
         let mut buddy = self.buddy.lock();
         let start = buddy
             .take(kind, frames.order(), access, &mut |pageblock| self.open(pageblock, access))?;

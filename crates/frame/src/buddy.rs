@@ -20,7 +20,7 @@
 //! - A frame is in at most one free block, and no two free buddies have the same order (I-BUDDY).
 //! - An entirely free pageblock has no free bits set; its bit in ENTIRELY_FREE replaces them.
 //! - Touched frames are exactly the charged ones (I-TOUCH).
-//! - An isolated free frame is on no list; only the thread that isolated the range hands it on (I-HELD).
+//! - An isolated free frame is on no list; only the thread that isolated the range hands it on (I-ISOLATED).
 //!
 //! The [arena](crate::Arena)'s lock guards all of it. Source: Knowlton's buddy system, with bitmaps for lists, so
 //! that freed frames are never written.
@@ -38,7 +38,7 @@ use self::words::{
 };
 pub(crate) use self::{
     detach::FreeBlock,
-    kind::{Kind, MOVABLE_KINDS},
+    kind::{MOVABLE_KINDS, PageblockKind},
 };
 use crate::{
     BitForest, FrameNo, MemoryBudget, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess, SourceError,
@@ -60,7 +60,7 @@ pub(crate) struct Buddy {
     free_touched: u32,
 }
 
-fn tree(kind: Kind, order: u32) -> usize {
+fn tree(kind: PageblockKind, order: u32) -> usize {
     kind as usize * ORDERS + order as usize
 }
 
@@ -87,12 +87,12 @@ impl Buddy {
         self.blocks.get(pageblock as usize).expect("a pageblock below the high-water mark")
     }
 
-    fn kind_of(&self, pageblock: u32) -> Option<Kind> {
+    fn kind_of(&self, pageblock: u32) -> Option<PageblockKind> {
         match self.block(pageblock).get(KIND) {
-            1 => Some(Kind::MovableSingle),
-            2 => Some(Kind::MovableRun),
-            3 => Some(Kind::PinnedSingle),
-            4 => Some(Kind::PinnedRun),
+            1 => Some(PageblockKind::MovableSingle),
+            2 => Some(PageblockKind::MovableRun),
+            3 => Some(PageblockKind::PinnedSingle),
+            4 => Some(PageblockKind::PinnedRun),
             _ => None,
         }
     }
@@ -104,7 +104,7 @@ impl Buddy {
     /// `open` makes an entirely free pageblock usable.
     pub(crate) fn take(
         &mut self,
-        kind: Kind,
+        kind: PageblockKind,
         order: u32,
         access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
@@ -118,7 +118,12 @@ impl Buddy {
         Ok(self.split(pageblock, kind, 0, PAGEBLOCK_ORDER, order))
     }
 
-    pub(crate) fn take_in(&mut self, pageblock: u32, kind: Kind, order: u32) -> Option<FrameNo> {
+    pub(crate) fn take_in(
+        &mut self,
+        pageblock: u32,
+        kind: PageblockKind,
+        order: u32,
+    ) -> Option<FrameNo> {
         let have = (order..PAGEBLOCK_ORDER)
             .find(|&have| self.forest.contains(tree(kind, have), pageblock as usize))?;
         let frame = self.block(pageblock).first_free(have).expect("the forest says there is one");
@@ -127,7 +132,14 @@ impl Buddy {
     }
 
     /// Lists the part beyond `order`.
-    fn split(&mut self, pageblock: u32, kind: Kind, frame: u32, have: u32, order: u32) -> FrameNo {
+    fn split(
+        &mut self,
+        pageblock: u32,
+        kind: PageblockKind,
+        frame: u32,
+        have: u32,
+        order: u32,
+    ) -> FrameNo {
         for half in (order..have).rev() {
             self.list(pageblock, kind, frame + (1 << half), half);
         }
@@ -136,7 +148,7 @@ impl Buddy {
 
     fn take_entirely_free(
         &mut self,
-        kind: Kind,
+        kind: PageblockKind,
         access: ReserveAccess,
         open: &mut dyn FnMut(u32) -> Result<(), OutOfFrames>,
     ) -> Result<u32, OutOfFrames> {
@@ -177,7 +189,7 @@ impl Buddy {
         Ok(pageblock)
     }
 
-    fn list(&mut self, pageblock: u32, kind: Kind, frame: u32, order: u32) {
+    fn list(&mut self, pageblock: u32, kind: PageblockKind, frame: u32, order: u32) {
         debug_assert!(
             !self.block(pageblock).is_free(order, frame),
             "I-BUDDY: a block is free once"
@@ -187,7 +199,7 @@ impl Buddy {
         self.forest.insert(tree(kind, order), pageblock as usize);
     }
 
-    fn unlist(&mut self, pageblock: u32, kind: Kind, frame: u32, order: u32) {
+    fn unlist(&mut self, pageblock: u32, kind: PageblockKind, frame: u32, order: u32) {
         self.block(pageblock).flip(order, frame);
         self.block(pageblock).take_from(LISTED_COUNT, 1 << order);
         if self.block(pageblock).first_free(order).is_none() {
@@ -239,7 +251,7 @@ impl Buddy {
             if isolated {
                 debug_assert!(
                     block.count(ISOLATED_FREE, frame, frames) == 0,
-                    "I-HELD: an isolated frame becomes free once"
+                    "I-ISOLATED: an isolated frame becomes free once"
                 );
                 block.mark(ISOLATED_FREE, frame, frames);
             } else {

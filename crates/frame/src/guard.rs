@@ -80,7 +80,7 @@ impl<M: Body, const W: usize> ReadGuard<'_, M, W, Chain> {
     /// The body, and the bytes by frame.
     #[inline]
     pub fn parts(&self) -> (&M, ChainBytes<'_>) {
-        // SAFETY: this lock excludes writers, and with them changes of the place, and the view borrows it. (I-PIECE)
+        // SAFETY: this lock excludes writers, and with them changes of the place, and the view borrows it. (I-EXTENT)
         let bytes = unsafe {
             ChainBytes::new(self.slab.reservation(), &self.descriptor.further, self.location)
         };
@@ -199,7 +199,7 @@ impl<M: Body, const W: usize> WriteGuard<'_, M, W, Chain> {
     /// The body, and the bytes by frame.
     pub fn parts(&mut self) -> (&mut M, ChainBytesMut<'_>) {
         let (reservation, further) = (self.slab.reservation(), &self.descriptor.further);
-        // SAFETY: this lock is exclusive, and the view borrows it. (I-PIECE)
+        // SAFETY: this lock is exclusive, and the view borrows it. (I-EXTENT)
         let bytes = unsafe { ChainBytesMut::new(reservation, further, self.location) };
         (self.body(), bytes)
     }

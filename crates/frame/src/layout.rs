@@ -7,7 +7,7 @@
 //! An *extent* is a run that is allocated, freed and moved as one. One state word locks all frames of a chain. Owner
 //! words name only the descriptor.
 //!
-//! # Invariants (I-PIECE)
+//! # Invariants (I-EXTENT)
 //! - The places of a chain's further frames are written before its life begins. Later, only a mover that isolated the
 //!   descriptor and locked it for writing writes them. They are read under a lock; by the mover that isolated the
 //!   descriptor, which reads them again under the write lock; or by the thread that ended its life.
@@ -96,7 +96,7 @@ unsafe impl sealed::Extents for Chain {
     fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange {
         let start = match number {
             0 => whole.start,
-            // ORDERING: Relaxed; written before the reader's lock, or read again under one. (I-PIECE)
+            // ORDERING: Relaxed; written before the reader's lock, or read again under one. (I-EXTENT)
             _ => FrameNo(further[number as usize - 1].load(Ordering::Relaxed)),
         };
         FrameRange { start, frames: FrameCount::ONE }

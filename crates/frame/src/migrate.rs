@@ -104,7 +104,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> Isolated<'a, M, W, L> {
         let from = match self.descriptor.state.try_write_for_move() {
             Ok(location) => {
                 let mut guard = WriteGuard::new(self.slab, self.descriptor, self.id, location);
-                // A chain isolated while it was made has its place only now. (I-PIECE)
+                // A chain isolated while it was made has its place only now. (I-EXTENT)
                 if guard.extent(number) == expected {
                     guard.relocate(number, place)
                 } else {

@@ -54,9 +54,9 @@ struct Histogram {
     sum_ns: AtomicU64,
 }
 
-/// Only sums over all parts mean anything.
+/// Only sums over all shards mean anything.
 #[derive(Debug, Default)]
-struct Part {
+struct CounterShard {
     counts: [AtomicU64; COUNTS],
     put: Histogram,
     get: Histogram,
@@ -64,7 +64,7 @@ struct Part {
 
 #[derive(Debug)]
 pub(crate) struct Counters {
-    parts: Box<[Padded<Part>]>,
+    shards: Box<[Padded<CounterShard>]>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,20 +76,20 @@ pub(crate) struct Latency {
 // ORDERING (this file): Relaxed; statistics.
 impl Counters {
     pub(crate) fn new() -> Self {
-        Self { parts: (0..pagefold_frame::shard_count()).map(|_| Padded::default()).collect() }
+        Self { shards: (0..pagefold_frame::shard_count()).map(|_| Padded::default()).collect() }
     }
 
     pub(crate) fn fixed_bytes(&self) -> usize {
-        size_of_val(&*self.parts)
+        size_of_val(&*self.shards)
     }
 
-    fn part(&self) -> &Part {
-        &self.parts[sync::shard_hint() % self.parts.len()]
+    fn shard(&self) -> &CounterShard {
+        &self.shards[sync::shard_hint() % self.shards.len()]
     }
 
     #[inline]
     pub(crate) fn add(&self, count: Count, by: u64) {
-        self.part().counts[count as usize].fetch_add(by, Ordering::Relaxed);
+        self.shard().counts[count as usize].fetch_add(by, Ordering::Relaxed);
     }
 
     /// Adds `more - less`.
@@ -100,38 +100,38 @@ impl Counters {
     }
 
     pub(crate) fn sub(&self, count: Count, by: u64) {
-        self.part().counts[count as usize].fetch_sub(by, Ordering::Relaxed);
+        self.shard().counts[count as usize].fetch_sub(by, Ordering::Relaxed);
     }
 
     pub(crate) fn sum(&self, count: Count) -> u64 {
-        let parts = self.parts.iter();
-        let sum = parts.fold(0_u64, |sum, part| {
-            sum.wrapping_add(part.counts[count as usize].load(Ordering::Relaxed))
+        let shards = self.shards.iter();
+        let sum = shards.fold(0_u64, |sum, shard| {
+            sum.wrapping_add(shard.counts[count as usize].load(Ordering::Relaxed))
         });
         // Parts are read at different instants.
         u64::try_from(sum.cast_signed()).unwrap_or(0)
     }
 
     pub(crate) fn put_took(&self, time: Duration) {
-        record(&self.part().put, time);
+        record(&self.shard().put, time);
     }
 
     #[inline]
     pub(crate) fn get_took(&self, time: Duration) {
-        record(&self.part().get, time);
+        record(&self.shard().get, time);
     }
 
     pub(crate) fn puts(&self) -> Latency {
-        self.latency(|part| &part.put)
+        self.latency(|shard| &shard.put)
     }
 
     pub(crate) fn gets(&self) -> Latency {
-        self.latency(|part| &part.get)
+        self.latency(|shard| &shard.get)
     }
 
-    fn latency(&self, of: fn(&Part) -> &Histogram) -> Latency {
+    fn latency(&self, of: fn(&CounterShard) -> &Histogram) -> Latency {
         let mut latency = Latency::default();
-        for histogram in self.parts.iter().map(|part| of(part)) {
+        for histogram in self.shards.iter().map(|shard| of(shard)) {
             for (sum, bucket) in latency.buckets.iter_mut().zip(&histogram.buckets) {
                 *sum += bucket.load(Ordering::Relaxed);
             }

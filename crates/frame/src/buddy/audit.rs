@@ -18,7 +18,7 @@ impl Buddy {
                 || block.count(ISOLATED_FREE, 0, PAGEBLOCK_FRAMES) != 0
             {
                 return Err(format!(
-                    "I-HELD: pageblock {pageblock} is isolated in a quiescent arena"
+                    "I-ISOLATED: pageblock {pageblock} is isolated in a quiescent arena"
                 ));
             }
             let Some(kind) = self.kind_of(pageblock) else {

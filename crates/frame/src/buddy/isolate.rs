@@ -1,9 +1,9 @@
-//! Isolation: the beginning and the ends (I-HELD). `put_range` marks isolated frames that become free.
+//! Isolation: the beginning and the ends (I-ISOLATED). `put_range` marks isolated frames that become free.
 
 use std::ops::Range;
 
 use super::{
-    Buddy, ENTIRELY_FREE, Kind,
+    Buddy, ENTIRELY_FREE, PageblockKind,
     words::{
         CONTIGUOUS_COUNT, ISOLATED, ISOLATED_COUNT, ISOLATED_FREE, KIND, LISTED_COUNT, TOUCHED,
     },
@@ -15,7 +15,7 @@ use crate::{
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
-    pub(crate) kind: Kind,
+    pub(crate) kind: PageblockKind,
     /// Frames on no free list, contiguous ones included.
     pub(crate) used: u32,
     pub(crate) contiguous: u32,
@@ -72,7 +72,7 @@ impl Buddy {
     /// `false`, and nothing changed: a pageblock is pinned, isolated or detached.
     pub(crate) fn isolate(&mut self, range: &Range<u32>) -> bool {
         let can_be_isolated = |part: BlockPart| match self.kind_of(part.pageblock) {
-            Some(Kind::MovableSingle | Kind::MovableRun) => {
+            Some(PageblockKind::MovableSingle | PageblockKind::MovableRun) => {
                 self.block(part.pageblock).get(ISOLATED_COUNT) == 0
             }
             Some(_) => false,
@@ -104,7 +104,7 @@ impl Buddy {
             if self.block(pageblock).count_touched(0, PAGEBLOCK_FRAMES) > 0 {
                 self.free_touched -= 1;
             }
-            self.block(pageblock).set(KIND, Kind::MovableSingle as u64 + 1);
+            self.block(pageblock).set(KIND, PageblockKind::MovableSingle as u64 + 1);
             return vec![(FrameNo(start), PAGEBLOCK_FRAMES)];
         };
         let mut free = Vec::new();
@@ -180,7 +180,10 @@ impl Buddy {
 
     /// Hands an isolated range, all free and charged, to the caller.
     pub(crate) fn take_isolated(&mut self, range: &Range<u32>) {
-        debug_assert!(self.is_all_free(range), "I-HELD: only isolated free frames are handed out");
+        debug_assert!(
+            self.is_all_free(range),
+            "I-ISOLATED: only isolated free frames are handed out"
+        );
         for part in by_pageblock(range) {
             self.unmark(part);
             self.touch(part.start(), part.frames);

@@ -3,7 +3,7 @@
 use crate::{FrameCount, Mobility};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PageblockKind {
     MovableSingle,
     MovableRun,
     PinnedSingle,
@@ -11,9 +11,10 @@ pub(crate) enum Kind {
 }
 
 /// Kinds that can be evacuated.
-pub(crate) const MOVABLE_KINDS: [Kind; 2] = [Kind::MovableRun, Kind::MovableSingle];
+pub(crate) const MOVABLE_KINDS: [PageblockKind; 2] =
+    [PageblockKind::MovableRun, PageblockKind::MovableSingle];
 
-impl Kind {
+impl PageblockKind {
     /// The kind for runs of this length.
     pub(crate) fn of(mobility: Mobility, frames: FrameCount) -> Self {
         match (mobility, frames) {

@@ -11,7 +11,7 @@ use super::isolated::{CachesOff, IsolatedRange};
 use crate::{
     Arena, FRAME_BYTES, FrameCount, FrameOwner, FrameRange, Movable, OutOfFrames, PAGEBLOCK_FRAMES,
     ReserveAccess,
-    buddy::{Kind, MOVABLE_KINDS},
+    buddy::{MOVABLE_KINDS, PageblockKind},
     plan::{CompactionProgress, Plan},
 };
 
@@ -72,7 +72,7 @@ impl Arena {
 
     fn compact_kind(
         &self,
-        kind: Kind,
+        kind: PageblockKind,
         plan: &mut Plan,
         kinds: &[&dyn Movable],
         budget: usize,
@@ -106,7 +106,7 @@ impl Arena {
     }
 
     /// The pageblocks to empty or fill.
-    fn plan(&self, kind: Kind) -> Plan {
+    fn plan(&self, kind: PageblockKind) -> Plan {
         let high_water_mark = self.buddy.lock().high_water_mark();
         let mut pageblocks = Vec::new();
         for pageblock in 0..high_water_mark {
@@ -121,7 +121,7 @@ impl Arena {
     /// `true`: the pageblock is free and went to the system.
     fn empty(
         &self,
-        kind: Kind,
+        kind: PageblockKind,
         pageblock: u32,
         plan: &mut Plan,
         kinds: &[&dyn Movable],
@@ -172,7 +172,7 @@ impl Arena {
     /// A run in the densest pageblock with room. `no_memory`: memory was missing, not a hole.
     fn take_beyond(
         &self,
-        kind: Kind,
+        kind: PageblockKind,
         plan: &mut Plan,
         frames: FrameCount,
         owner: FrameOwner,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Arena, Blocker, Busy, FRAME_BYTES, FrameNo, Mobility, Movable, OutOfFrames, ReserveAccess,
-    buddy::Kind, owner::CONTIGUOUS, units::by_pageblock,
+    buddy::PageblockKind, owner::CONTIGUOUS, units::by_pageblock,
 };
 
 /// Passes over a range, while guards are dropped.
@@ -215,7 +215,7 @@ impl Arena {
         for part in by_pageblock(range).filter(|part| part.pageblock < high_water_mark) {
             let usage = self.buddy.lock().usage(part.pageblock);
             let busy = match usage.map(|usage| usage.kind) {
-                Some(Kind::PinnedSingle | Kind::PinnedRun) => Busy::Pinned,
+                Some(PageblockKind::PinnedSingle | PageblockKind::PinnedRun) => Busy::Pinned,
                 _ => Busy::InTransit,
             };
             found.note(part.start().0, self.owner(part.start()), busy);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pagefold_sys::sync::Ordering;
 
 use crate::{
-    Arena, FRAME_BYTES, FrameNo, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess, buddy::Kind,
+    Arena, FRAME_BYTES, FrameNo, OutOfFrames, PAGEBLOCK_FRAMES, ReserveAccess, buddy::PageblockKind,
 };
 
 /// While it lives, frees skip the caches.
@@ -34,7 +34,11 @@ pub(super) struct IsolatedRange<'a> {
 
 impl<'a> IsolatedRange<'a> {
     /// `None`: the pageblock's use changed.
-    pub(super) fn pageblock(arena: &'a Arena, range: &Range<u32>, kind: Kind) -> Option<Self> {
+    pub(super) fn pageblock(
+        arena: &'a Arena,
+        range: &Range<u32>,
+        kind: PageblockKind,
+    ) -> Option<Self> {
         let mut buddy = arena.buddy.lock();
         let usage = buddy.usage(range.start / PAGEBLOCK_FRAMES);
         let fits = usage.is_some_and(|usage| usage.kind == kind && usage.contiguous == 0);
@@ -62,7 +66,7 @@ impl<'a> IsolatedRange<'a> {
     /// `true`: the frames went, and read as zero.
     pub(super) fn decommit(&self, free: &[(FrameNo, u32)]) -> bool {
         // SAFETY: isolated free frames have no owner and are on no list; only the thread that isolated them, this
-        // one, hands them on. (I-HELD)
+        // one, hands them on. (I-ISOLATED)
         unsafe { self.arena.decommit(free) }
     }
 
@@ -107,7 +111,7 @@ impl Arena {
         // Locked over the system call: no isolation ends meanwhile.
         let mut buddy = self.buddy.lock();
         let free = buddy.isolated_touched(&(0..buddy.high_water_mark() * PAGEBLOCK_FRAMES));
-        // SAFETY: isolated free frames have no owner, and under this lock no thread hands them on. (I-HELD)
+        // SAFETY: isolated free frames have no owner, and under this lock no thread hands them on. (I-ISOLATED)
         if free.is_empty() || !unsafe { self.decommit(&free) } {
             return false;
         }

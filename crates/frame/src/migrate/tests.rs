@@ -9,7 +9,7 @@ use crate::{
 type Chains = Slab<u32, 6, Chain>;
 
 /// A mover that isolated a chain while it was made may see its frames only under the lock; another frame than it
-/// meant stays. (I-PIECE)
+/// meant stays. (I-EXTENT)
 #[test]
 fn a_piece_that_is_not_where_it_was_seen_stays() {
     let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));

@@ -16,7 +16,7 @@ use super::{
     clock::Clock,
     error::CacheError,
     hash::{KeyHash, KeyHasher},
-    map::{Map, Slot},
+    map::{Map, SpaceSlot},
     shard::MapEntry,
     slots::Slots,
     stats::Event,
@@ -154,7 +154,7 @@ impl Core {
 /// Released on drop unless linked.
 pub(super) struct Reserved<'a> {
     core: &'a Core,
-    pub(super) slot: Slot,
+    pub(super) slot: SpaceSlot,
     is_linked: bool,
 }
 

@@ -41,14 +41,14 @@ const ROUNDS: u32 = 8;
 const STRIDE: u32 = 128;
 
 #[derive(Debug)]
-struct Part {
+struct MapShard {
     shard: Mutex<Shard>,
     events: Events,
 }
 
 #[derive(Debug)]
 pub(super) struct Map {
-    parts: Box<[Padded<Part>]>,
+    parts: Box<[Padded<MapShard>]>,
     weight: AtomicU64,
     weight_max: u64,
     /// It knows the map, and ends first.
@@ -56,7 +56,7 @@ pub(super) struct Map {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slot {
+pub(super) struct SpaceSlot {
     part: usize,
     place: u32,
     pub(super) number: u64,
@@ -64,7 +64,7 @@ pub(super) struct Slot {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
-    pub(super) slot: Slot,
+    pub(super) slot: SpaceSlot,
     pub(super) entry: MapEntry,
 }
 
@@ -73,8 +73,9 @@ impl Map {
     pub(super) fn new(entries_max: u64, weight_max: u64) -> Arc<Self> {
         let shards = (entries_max / SHARD_WORTH).clamp(1, SHARDS_MAX);
         let places = u32::try_from(entries_max.div_ceil(shards)).unwrap_or(u32::MAX - 1);
-        let part =
-            |_| Padded(Part { shard: Mutex::new(Shard::new(places)), events: Events::default() });
+        let part = |_| {
+            Padded(MapShard { shard: Mutex::new(Shard::new(places)), events: Events::default() })
+        };
         Arc::new(Self {
             parts: (0..shards).map(part).collect(),
             weight: AtomicU64::new(0),
@@ -105,9 +106,9 @@ impl Map {
         usize::try_from(hash.high % self.parts.len() as u64).expect("less than a length")
     }
 
-    fn slot(&self, part: usize, place: u32) -> Slot {
+    fn slot(&self, part: usize, place: u32) -> SpaceSlot {
         let number = u64::from(place) * self.parts.len() as u64 + part as u64;
-        Slot { part, place, number }
+        SpaceSlot { part, place, number }
     }
 
     pub(super) fn count(&self, hash: KeyHash, event: Event) {
@@ -121,7 +122,7 @@ impl Map {
     }
 
     /// Takes a place, growing the map if needed; `None` without room.
-    pub(super) fn reserve(&self, hash: KeyHash, now: u64, slots: Slots<'_>) -> Option<Slot> {
+    pub(super) fn reserve(&self, hash: KeyHash, now: u64, slots: Slots<'_>) -> Option<SpaceSlot> {
         let part = self.part_of(hash);
         let mut round = 0;
         loop {
@@ -150,14 +151,14 @@ impl Map {
     }
 
     /// Frees a reserved place and its slot.
-    pub(super) fn release(&self, slot: Slot, slots: Slots<'_>) {
+    pub(super) fn release(&self, slot: SpaceSlot, slots: Slots<'_>) {
         let mut shard = self.parts[slot.part].shard.lock();
         slots.remove(slot.number);
         shard.release(slot.place);
     }
 
     /// Makes a reserved place live, replacing the old one.
-    pub(super) fn link(&self, slot: Slot, entry: MapEntry, slots: Slots<'_>) {
+    pub(super) fn link(&self, slot: SpaceSlot, entry: MapEntry, slots: Slots<'_>) {
         let part = &self.parts[slot.part];
         part.events.add(Event::Insert);
         let mut shard = part.shard.lock();
@@ -181,7 +182,7 @@ impl Map {
     }
 
     /// Removes a live entry; whether its value was present.
-    fn unlink(&self, shard: &mut Shard, slot: Slot, slots: Slots<'_>) -> bool {
+    fn unlink(&self, shard: &mut Shard, slot: SpaceSlot, slots: Slots<'_>) -> bool {
         let Some(entry) = shard.unlink(slot.place) else { return false };
         self.weight.fetch_sub(u64::from(entry.weight), Ordering::Relaxed);
         slots.remove(slot.number)

@@ -34,7 +34,7 @@ pub fn default_slot_count() -> usize {
 /// ```
 #[derive(Debug)]
 pub struct SlotArray<T> {
-    slots: Box<[Slot<T>]>,
+    slots: Box<[ArraySlot<T>]>,
     /// The number of slots, from the first, that may be acquired.
     usable: AtomicUsize,
     /// Whether a search found all usable slots taken since one was added.
@@ -47,14 +47,14 @@ pub struct SlotArray<T> {
 /// `taken` is set exactly while a [`SlotGuard`] for this slot lives.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Slot<T> {
+struct ArraySlot<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: only a `SlotGuard` reaches the value, and by the invariant of `Slot` there is at most one. So threads take
+// SAFETY: only a `SlotGuard` reaches the value, and by the invariant of `ArraySlot` there is at most one. So threads take
 // turns at the value as if it were sent, for which `T: Send` is enough.
-unsafe impl<T: Send> Sync for Slot<T> {}
+unsafe impl<T: Send> Sync for ArraySlot<T> {}
 
 impl<T> SlotArray<T> {
     /// Makes `count` slots; `make` gives the values.
@@ -83,9 +83,9 @@ impl<T> SlotArray<T> {
         assert!(count > 0, "an array of slots has at least one");
         let slots = (0..count).map(|index| {
             // INVARIANT: a new slot has no guard and a clear flag.
-            Ok(Slot { taken: AtomicBool::new(false), value: UnsafeCell::new(make(index)?) })
+            Ok(ArraySlot { taken: AtomicBool::new(false), value: UnsafeCell::new(make(index)?) })
         });
-        let slots: Box<[Slot<T>]> = slots.collect::<Result<_, E>>()?;
+        let slots: Box<[ArraySlot<T>]> = slots.collect::<Result<_, E>>()?;
         let usable = AtomicUsize::new(slots.len());
         Ok(Self { slots, usable, crowded: PlainBool::new(false) })
     }
@@ -161,7 +161,7 @@ impl<T> SlotArray<T> {
     pub fn try_acquire_from(&self, hint: usize) -> Option<SlotGuard<'_, T>> {
         let usable = &self.slots[..self.usable()];
         let (before, from) = usable.split_at(hint % usable.len());
-        let acquired = from.iter().chain(before).find_map(Slot::try_acquire);
+        let acquired = from.iter().chain(before).find_map(ArraySlot::try_acquire);
         if acquired.is_none() && !self.crowded.load(Ordering::Relaxed) {
             self.crowded.store(true, Ordering::Relaxed);
         }
@@ -169,7 +169,7 @@ impl<T> SlotArray<T> {
     }
 }
 
-impl<T> Slot<T> {
+impl<T> ArraySlot<T> {
     fn try_acquire(&self) -> Option<SlotGuard<'_, T>> {
         // ORDERING: Relaxed; a look that leaves the lines of taken slots to their owners. The exchange below decides.
         if self.taken.load(Ordering::Relaxed) {
@@ -187,7 +187,7 @@ impl<T> Slot<T> {
 #[derive(Debug)]
 #[must_use = "the slot is released when the guard is dropped"]
 pub struct SlotGuard<'a, T> {
-    slot: &'a Slot<T>,
+    slot: &'a ArraySlot<T>,
 }
 
 impl<T> SlotGuard<'_, T> {
@@ -195,7 +195,7 @@ impl<T> SlotGuard<'_, T> {
     pub fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> R {
         self.slot.value.with_mut(|value| {
             // SAFETY: the pointer comes from the cell, so it is valid while `self` borrows the slot. By the invariant
-            // of `Slot` this guard is the only one, and `&mut self` makes this call its only use, so no other reference
+            // of `ArraySlot` this guard is the only one, and `&mut self` makes this call its only use, so no other reference
             // to the value exists while `f` runs.
             f(unsafe { &mut *value })
         })
@@ -205,7 +205,7 @@ impl<T> SlotGuard<'_, T> {
 impl<T> Drop for SlotGuard<'_, T> {
     fn drop(&mut self) {
         // INVARIANT: the slot's only guard ends here and clears the flag.
-        // ORDERING: Release; pairs with the Acquire exchange in `Slot::try_acquire`.
+        // ORDERING: Release; pairs with the Acquire exchange in `ArraySlot::try_acquire`.
         self.slot.taken.store(false, Ordering::Release);
     }
 }

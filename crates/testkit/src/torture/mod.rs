@@ -142,7 +142,7 @@ use crate::{
 };
 
 use self::{
-    slots::{Directory, Slot},
+    slots::{Directory, ObjectSlot},
     worker::{Done, Worker},
 };
 
@@ -150,7 +150,7 @@ pub use crate::faulty::FaultPlan;
 
 pub use faults::{Faults, InvalidFaults};
 pub use mix::{InvalidMix, Mix, Operation};
-pub use tally::{Fault, Injected, Kind, Support, Tally};
+pub use tally::{Fault, Injected, OutcomeKind, Support, Tally};
 
 /// A run's settings.
 #[derive(Debug, Clone)]
@@ -307,7 +307,7 @@ struct Shared<'a> {
     pool: &'a dyn Pool,
     plan: &'a Plan,
     watch: &'a Watch,
-    slots: Vec<Slot>,
+    slots: Vec<ObjectSlot>,
     directory: Directory,
     support: Support,
     limit: usize,
@@ -339,7 +339,7 @@ pub fn run(pool: &dyn Pool, plan: &Plan, watch: &Watch) -> Result<Summary, Failu
     assert_eq!(stats.objects, 0, "a run needs a pool of its own");
     let limit = usize::try_from(stats.limit_bytes).expect("a limit was a usize once");
     // More than needed: objects of compressed pages average about 1100 bytes.
-    let slots = (0..(limit / 768).max(64)).map(Slot::new).collect();
+    let slots = (0..(limit / 768).max(64)).map(ObjectSlot::new).collect();
     let support = support(pool)?;
     let directory = Directory::new();
     let shared = Shared { pool, plan, watch, slots, directory, support, limit };

@@ -12,7 +12,7 @@ use rand::RngExt;
 
 use super::{
     Failure, ensure,
-    slots::Slot,
+    slots::ObjectSlot,
     worker::{DEPTH_MAX, Worker},
 };
 use crate::{corpus::PAGE_BYTES, pattern::Pattern};
@@ -33,7 +33,7 @@ struct Planned;
 
 impl Worker<'_> {
     /// Readers compare the bytes.
-    pub(super) fn migrate(&mut self, slot: &Slot) -> Result<(), Failure> {
+    pub(super) fn migrate(&mut self, slot: &ObjectSlot) -> Result<(), Failure> {
         let Some((object, _)) = slot.peek() else { return Ok(()) };
         let answer = self.shared.pool.migrate(object.handle);
         match answer {

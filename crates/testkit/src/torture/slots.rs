@@ -46,7 +46,7 @@ struct Held {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct ObjectSlot {
     index: usize,
     state: Mutex<State>,
     begun: AtomicU64,
@@ -60,7 +60,7 @@ pub(super) enum Written {
     Stale,
 }
 
-impl Slot {
+impl ObjectSlot {
     pub(super) fn new(index: usize) -> Self {
         Self { index, ..Self::default() }
     }

@@ -47,8 +47,8 @@ macro_rules! kinds {
             }
 
             /// All kinds.
-            pub fn kinds(&self) -> Vec<Kind> {
-                vec![$(Kind {
+            pub fn kinds(&self) -> Vec<OutcomeKind> {
+                vec![$(OutcomeKind {
                     name: stringify!($name),
                     words: $words,
                     operation: Operation::$operation,
@@ -61,7 +61,7 @@ macro_rules! kinds {
 
 /// One kind of outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
+pub struct OutcomeKind {
     /// A name for programs.
     pub name: &'static str,
     /// Words for people.

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     Failure, Injected, Operation, Shared, Tally, ensure,
     moving::HeldRange,
-    slots::{Object, Slot, Written},
+    slots::{Object, ObjectSlot, Written},
 };
 use crate::{
     corpus::Lengths,
@@ -235,7 +235,7 @@ impl<'a> Worker<'a> {
     }
 
     /// `Some(whether there was room)`, `None` if the slot is taken.
-    fn store(&mut self, slot: &Slot) -> Result<Option<bool>, Failure> {
+    fn store(&mut self, slot: &ObjectSlot) -> Result<Option<bool>, Failure> {
         let Some(version) = slot.reserve() else { return Ok(None) };
         let lengths = self
             .lengths
@@ -288,7 +288,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn write(&mut self, slot: &Slot) -> Result<(), Failure> {
+    fn write(&mut self, slot: &ObjectSlot) -> Result<(), Failure> {
         let Some(object) = slot.begin_write() else { return Ok(()) };
         let bytes = self.pattern(object.id, object.version).bytes(object.len);
         let answer = self.shared.pool.write(object.handle, &bytes);
@@ -304,7 +304,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn free(&mut self, slot: &Slot, join: bool) -> Result<(), Failure> {
+    fn free(&mut self, slot: &ObjectSlot, join: bool) -> Result<(), Failure> {
         match slot.begin_free(join) {
             Some(object) => self.free_object(slot, object),
             None => Ok(()),
@@ -312,7 +312,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Call it after `begin_free` or `begin_free_of`.
-    pub(super) fn free_object(&mut self, slot: &Slot, object: Object) -> Result<(), Failure> {
+    pub(super) fn free_object(&mut self, slot: &ObjectSlot, object: Object) -> Result<(), Failure> {
         let answer = self.shared.pool.free(object.handle);
         ensure!(answer != Err(HandleError::Foreign), "free of {object:?} calls it foreign");
         if answer.is_ok() {
@@ -363,7 +363,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads and verifies, sometimes with operations inside.
-    pub(super) fn read(&mut self, slot: &Slot) -> Result<(), Failure> {
+    pub(super) fn read(&mut self, slot: &ObjectSlot) -> Result<(), Failure> {
         let Some((object, least)) = slot.peek() else { return Ok(()) };
         let pool = self.shared.pool;
         let without_waiting = self.rng.random_ratio(1, 4);
@@ -402,7 +402,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn inside(&mut self, slot: &Slot) -> Result<(), Failure> {
+    fn inside(&mut self, slot: &ObjectSlot) -> Result<(), Failure> {
         match self.rng.random_range(0..5) {
             0 if self.has(Operation::Write) => self.write(slot)?,
             1 if self.has(Operation::Free) => self.free(slot, true)?,

@@ -108,7 +108,7 @@ fn a_failing_value_fails_the_array_and_the_rest_is_dropped() {
 fn slots_lie_on_cache_lines_of_their_own() {
     let slots = SlotArray::from_fn(3, |_| 0_u8);
     assert_eq!(slots.array_bytes(), 3 * 128);
-    assert_eq!(align_of::<Slot<u8>>(), 128);
+    assert_eq!(align_of::<ArraySlot<u8>>(), 128);
 }
 
 #[test]
