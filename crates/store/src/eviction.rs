@@ -69,7 +69,7 @@ impl<'a> Pages<'a> {
         self.looks.get() == 0
     }
 
-    /// Marks a page as unread.
+    /// Clears the mark of a page.
     pub fn clear_referenced(&self, key: u64) {
         self.index.find(key).unmark();
     }
@@ -93,7 +93,7 @@ impl EvictionOrder for SecondChance {
         // ORDERING: Relaxed, here and below; threads at one place drop the same pages, once.
         let mut from = Some(self.hand.load(Ordering::Relaxed));
         let mut turned = false;
-        // If every look finds a read page.
+        // If every look finds a marked page.
         let mut read = None;
         let chosen = loop {
             let Some(candidate) = from.and_then(|from| pages.next_from(from)) else {

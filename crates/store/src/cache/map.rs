@@ -242,7 +242,7 @@ impl Map {
         }
     }
 
-    /// Evicts an expired or unread entry.
+    /// Evicts an entry that is expired or not marked.
     fn evict_in(
         &self,
         part: usize,
