@@ -64,7 +64,7 @@ Examples:
   pagefold completions bash        a script for the shell
   pagefold man | man -l -          the manual page";
 
-/// The long help after the options: examples and columns, exit codes, and further reading.
+/// The long help after the options.
 fn remarks(examples: &str, more: &str) -> String {
     format!("{examples}\n\n{CODES}\n\n{more}")
 }
@@ -85,10 +85,7 @@ Examples:
       read it
   pagefold man > ~/.local/share/man/man1/pagefold.1";
 
-/// Parses the arguments, the program's name first.
-///
-/// # Errors
-/// [`Stop`] when help was asked for or the arguments are wrong.
+/// Parses the arguments, the program's name first. [`Stop`] on a request for help or wrong arguments.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
     let cli = Cli::try_parse_from(args).map_err(Stop)?;
     match cli.command {
@@ -100,7 +97,6 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     }
 }
 
-/// The definitions of all commands and options.
 pub(crate) fn table() -> clap::Command {
     Cli::command()
 }

@@ -4,17 +4,13 @@
 
 const UNITS: [(&str, u32); 5] = [("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
 
-/// The address space of a 64-bit process: 128 TiB.
+/// The address space of a 64-bit process.
 const ADDRESSABLE: u64 = 1 << 47;
 
-/// The decimals that count; more do not change a size below 128 TiB by a byte.
+/// More decimals do not change a size below 128 TiB by a byte.
 const DECIMALS_MAX: usize = 15;
 
-/// Reads a size: a number, with decimals if there is a unit, and `K`, `KiB`, `KB`, likewise `M`, `G` and `T`, or `B`,
-/// in either case. Rounds down to whole bytes.
-///
-/// # Errors
-/// A sentence that says what is wrong and what is accepted.
+/// Parses a number with an optional unit in either case; decimals need a unit. Rounds down to whole bytes.
 pub(crate) fn parse(text: &str) -> Result<usize, String> {
     let wrong = || {
         "not a size in bytes; write a number with K, M, G or T (powers of 1024) or KB, MB, GB or TB (powers of \
@@ -26,7 +22,7 @@ pub(crate) fn parse(text: &str) -> Result<usize, String> {
     let (number, unit) = text.split_at(end);
     let unit = unit_bytes(unit.trim_start()).ok_or_else(wrong)?;
     let (whole, decimals) = match number.split_once('.') {
-        // Half a byte is invalid, and so is a point without digits on both sides.
+        // Half a byte is invalid, as is a point without digits on both sides.
         Some((whole, decimals)) if unit > 1 && !whole.is_empty() && !decimals.is_empty() => {
             (whole, decimals)
         }
@@ -48,7 +44,6 @@ pub(crate) fn parse(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| too_large())
 }
 
-/// The bytes of a unit: `k` and `kib` are 1024, `kb` is 1000, `b` and nothing are 1.
 fn unit_bytes(given: &str) -> Option<u64> {
     if given.is_empty() {
         return Some(1);
@@ -67,7 +62,7 @@ fn unit_bytes(given: &str) -> Option<u64> {
     None
 }
 
-/// Writes a size with one decimal in the unit that leaves 1 to 1023 before the point; whole bytes below 1 KiB.
+/// One decimal, in the unit that leaves 1 to 1023 before the point; whole bytes below 1 KiB.
 pub(crate) fn show(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -80,13 +75,13 @@ pub(crate) fn show(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} {name}") } else { format!("{value:.1} {name}") }
 }
 
-/// As [`show`], with a sign: `+1.0 MiB`, `-12 B`.
+/// `+1.0 MiB`, `-12 B`.
 pub(crate) fn show_signed(bytes: i64) -> String {
     let sign = if bytes < 0 { '-' } else { '+' };
     format!("{sign}{}", show(bytes.unsigned_abs()))
 }
 
-/// As [`show_signed`], with a dash for an unknown figure.
+/// As [`show_signed`]; a dash if unknown.
 pub(crate) fn show_change(bytes: Option<i64>) -> String {
     bytes.map_or_else(|| "-".to_owned(), show_signed)
 }

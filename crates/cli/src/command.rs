@@ -1,4 +1,4 @@
-//! What the user wants done, as the arguments say it.
+//! The command that the arguments request.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,9 @@ use crate::{
     estimate::config::EstimateConfig,
 };
 
-/// What the user wants done.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Measure what compressed memory would save on an input; `html` is where a report goes beside what is printed.
+    /// `html`: the path of an additional report.
     Estimate { config: EstimateConfig, output: Output, html: Option<PathBuf> },
     /// Print a table of size classes and what it comes to.
     Classes(ClassesConfig),

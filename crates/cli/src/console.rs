@@ -6,12 +6,9 @@ use thiserror::Error;
 
 use crate::{exit::Exit, printable::printable};
 
-/// The options of a report's output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
-    /// JSON instead of a table.
     pub json: bool,
-    /// No progress bar and no notes.
     pub quiet: bool,
 }
 
@@ -26,9 +23,6 @@ impl From<&OutputError> for Exit {
 }
 
 /// Writes a text to stdout in one piece. A pipe that the reader closed early is no error.
-///
-/// # Errors
-/// [`OutputError`].
 pub(crate) fn print(text: &[u8]) -> Result<(), OutputError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text).and_then(|()| stdout.flush()) {
@@ -37,8 +31,7 @@ pub(crate) fn print(text: &[u8]) -> Result<(), OutputError> {
     }
 }
 
-/// Writes one line to stderr without control characters, because a file's name or an argument may contain some. Ignores
-/// a failure: there is no other place to report it.
+/// Writes one line without control characters to stderr. Ignores a failure: it can be reported nowhere.
 pub(crate) fn complain(message: &str) {
     let line: String = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let _ = writeln!(io::stderr(), "pagefold: {}", printable(&line));

@@ -17,21 +17,20 @@ Exit codes:
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// The command did everything requested, and all of it is right.
+    /// The command did everything requested, without findings.
     Success,
     /// Nothing could be read, measured or printed.
     Failed,
-    /// Invalid arguments: an option, a limit, a trace or an output file cannot be used, and nothing was done.
+    /// Invalid arguments or files; the command did nothing.
     Usage,
-    /// The report lacks an input that is missing or could not be read.
+    /// An input is missing or unreadable; the report lacks it.
     Partial,
-    /// An allocator failed a check: a page read back with other content, or torture found an error.
+    /// A page read back with other content, or torture found an error.
     Wrong,
     /// No operation finished for a long time.
     Stalled,
-    /// An injected bug was not caught.
     Missed,
-    /// Stopped by Ctrl-C or a request to terminate.
+    /// Ctrl-C or a request to terminate.
     Interrupted,
 }
 

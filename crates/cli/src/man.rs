@@ -1,8 +1,7 @@
-//! `pagefold man`: the manual page, from the definitions of the arguments.
+//! `pagefold man`: one page, with a section for each command.
 //!
-//! One page has a section for each command. `clap_mangen` would write a page per command and reflow aligned columns. So
-//! this module composes the sections, and sets the text after the options (examples, exit codes) line by line as in
-//! `--help`.
+//! `clap_mangen` would write a page per command and reflow aligned columns. This module sets the text after the options
+//! line by line, as in `--help`.
 
 use std::io;
 
@@ -15,10 +14,6 @@ use crate::{
     exit::Exit,
 };
 
-/// Prints the page.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(crate) fn print(table: Command) -> Result<Exit, OutputError> {
     let page = page(table)?;
     console::print(&page)?;
@@ -28,7 +23,7 @@ pub(crate) fn print(table: Command) -> Result<Exit, OutputError> {
 fn page(mut table: Command) -> io::Result<Vec<u8>> {
     table.build();
     let mut page = Vec::new();
-    // A build has no date; an empty one would not be quoted, and the next field would move up.
+    // An empty date would not be quoted, and the next field would move up.
     let man = Man::new(table.clone()).manual("User Commands").date(" ");
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -42,7 +37,7 @@ fn page(mut table: Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The section of one command, with the usual parts as subsections.
+/// One command, with the usual parts as subsections.
 fn write_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     let mut heading = Roff::new();
@@ -66,8 +61,7 @@ fn write_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     write_remarks(command, "SS", page)
 }
 
-/// The text after the options in `--help`: a line that ends in a colon is a heading, indented lines stay as they are,
-/// and other lines are running text.
+/// The text after the options. A line that ends in a colon is a heading. Indented lines stay unchanged.
 fn write_remarks(command: &Command, heading: &str, page: &mut Vec<u8>) -> io::Result<()> {
     let Some(remarks) = command.get_after_long_help().or_else(|| command.get_after_help()) else {
         return Ok(());

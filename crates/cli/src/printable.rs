@@ -1,14 +1,12 @@
-//! Removes characters that could rewrite a terminal's screen from foreign text: file names, arguments, process names.
+//! Removes characters that could rewrite a terminal's screen from foreign text.
 
-/// Replaces control characters, and those that change the text's direction, by U+FFFD.
-///
-/// Every name on its way to a terminal passes here once: in tables, in lists, and in the line on stderr.
+/// Replaces control characters and direction marks with U+FFFD. Every name passes here before a terminal shows it.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|letter| if misleads(letter) { '\u{fffd}' } else { letter }).collect()
 }
 
 fn misleads(letter: char) -> bool {
-    // Line and paragraph separators, and the marks that embed, override and isolate a direction.
+    // Line and paragraph separators, and the direction marks.
     letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

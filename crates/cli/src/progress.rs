@@ -6,14 +6,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::console::Output;
 
-/// A progress bar, or nothing if stderr is no terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// A bar on a terminal; none without a terminal, with `--quiet`, or when JSON goes down a pipe.
+    /// No bar without a terminal, with `--quiet`, or when JSON goes into a pipe.
     pub(crate) fn new(output: Output) -> Self {
         let json_in_pipe = output.json && !stdout().is_terminal();
         let visible = stderr().is_terminal() && !output.quiet && !json_in_pipe;
@@ -27,7 +26,7 @@ impl Progress {
         Self { bar: ProgressBar::hidden() }
     }
 
-    /// Begins a stage of `total` units; 0 when their number is unknown.
+    /// Begins a stage of `total` units; 0 if unknown.
     pub(crate) fn begin(&self, stage: String, total: u64) {
         let template = if total == 0 {
             "{spinner} {msg}  {human_pos}"
@@ -43,7 +42,6 @@ impl Progress {
         self.bar.set_message(stage);
     }
 
-    /// Shows a line instead of the bar.
     pub(crate) fn line(&self, text: String) {
         self.bar.set_style(
             ProgressStyle::with_template("{spinner} {wide_msg}")
@@ -53,12 +51,10 @@ impl Progress {
         self.bar.tick();
     }
 
-    /// Counts units of the current stage as done.
     pub(crate) fn add(&self, units: u64) {
         self.bar.inc(units);
     }
 
-    /// Takes the bar off the screen.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

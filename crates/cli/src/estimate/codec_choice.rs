@@ -4,17 +4,15 @@ use std::fmt;
 
 use pagefold_codec::CodecSpec;
 
-/// The suffix of a codec with a dictionary, in arguments and tables.
 const DICTIONARY: &str = "+dict";
 
-/// `zstd` without a level: zstd's own default level.
+/// `zstd` without a level.
 const ZSTD_DEFAULT: &str = "zstd:3";
 
-/// A codec to measure, with a dictionary or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CodecChoice {
     pub spec: CodecSpec,
-    /// Whether a dictionary is trained from the input first; only zstd takes one.
+    /// Whether to train a dictionary from the input; zstd only.
     pub dictionary: bool,
 }
 

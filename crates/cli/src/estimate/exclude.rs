@@ -1,7 +1,7 @@
 //! `--exclude PATTERN`: shell patterns for entries to leave out of directories.
 //!
-//! A pattern without a slash is compared with the name of a file or directory; one with a slash with its path, as shown
-//! or below the named directory. `*` and `?` match no slash, `**` any.
+//! A pattern without a slash matches a name. One with a slash matches a path, as shown or below the named directory.
+//! `*` and `?` match no slash, `**` any.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub(crate) struct Exclude {
     paths: GlobSet,
 }
 
-/// Reads one pattern. A trailing slash, as shell completion appends to a directory, is ignored.
+/// Ignores a trailing slash, which shell completion appends to a directory.
 pub(crate) fn pattern(text: &str) -> Result<Glob, String> {
     let trimmed = text.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(text);
     if trimmed.is_empty() {
@@ -24,10 +24,7 @@ pub(crate) fn pattern(text: &str) -> Result<Glob, String> {
 }
 
 impl Exclude {
-    /// Compiles the patterns.
-    ///
-    /// # Errors
-    /// When they are too large together.
+    /// Fails if the patterns are too large together.
     pub(crate) fn new(patterns: Vec<Glob>) -> Result<Self, String> {
         let (paths, names): (Vec<_>, Vec<_>) =
             patterns.into_iter().partition(|pattern| pattern.glob().contains('/'));

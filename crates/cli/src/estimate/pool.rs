@@ -7,10 +7,10 @@ use pagefold_sys::heap::fallible;
 
 use crate::estimate::config::{EstimateConfig, PAGE};
 
-/// Room for the metadata of a small pool, beside the pages.
+/// Metadata of a small pool.
 const LIMIT_SLACK: usize = 64 << 20;
 
-/// Address space for small allocations and thread stacks after a pool is built.
+/// Address space for small allocations and thread stacks.
 const SPARE_ADDRESSES: usize = 16 << 20;
 const STACK_ADDRESSES: usize = 2 << 20;
 
@@ -30,10 +30,7 @@ pub(crate) fn limit_for(pages: usize) -> usize {
     bytes.saturating_add(bytes / 100 * 15).saturating_add(LIMIT_SLACK)
 }
 
-/// Builds a pool, and leaves address space for the threads: a pool reserves more than it needs where it can.
-///
-/// # Errors
-/// [`BuildError`].
+/// Builds a pool. Reserves address space for the threads first, because a pool takes more than it needs.
 pub(crate) fn build_pool(
     config: &EstimateConfig,
     allocator: Allocator,

@@ -1,5 +1,4 @@
-//! The JSON: a format with a version, documented in `docs/ESTIMATE.md`. Keys may be added to a version; none is renamed or
-//! removed.
+//! The JSON that `docs/ESTIMATE.md` documents. A version may gain keys; none is renamed or removed.
 
 use std::io::{self, Write};
 
@@ -11,7 +10,6 @@ use crate::estimate::{
     result::{dictionary_note::DictionaryNote, report::Report, row::Row, skipped::Skipped},
 };
 
-/// The version of the format.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -40,10 +38,6 @@ struct Input<'a> {
     dictionaries: &'a [DictionaryNote],
 }
 
-/// Writes the report.
-///
-/// # Errors
-/// When `out` does.
 pub(super) fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
     let input = &report.input;
     let document = Document {

@@ -14,17 +14,15 @@ use crate::{
     printable::printable,
 };
 
-/// The number of mappings of a process with a separate line; JSON lists all.
+/// JSON lists all.
 const MAPPINGS_SHOWN: usize = 12;
 
-/// The width of a name.
 const NAME_WIDTH: usize = 25;
 
-/// The headings of the tables before the codecs.
 pub(super) const HEADINGS: [&str; 4] = ["mapping", "private", "same", "raw"];
 const KIND_HEADINGS: [&str; 5] = ["kind", "mappings", "private", "same", "raw"];
 
-/// The mappings by kind if a kind has several, and the largest mappings.
+/// The kinds, if a kind has several mappings, and the largest mappings.
 pub(super) fn tables(process: &ProcessSummary) -> String {
     let title = printable(&process.title());
     let kinds = by_kind(process);
@@ -44,7 +42,7 @@ pub(super) fn tables(process: &ProcessSummary) -> String {
     format!("Mappings of {title} by kind:\n{kinds}\n\nThe largest of them:\n{largest}")
 }
 
-/// The kinds with their mappings, the one with the most private memory first.
+/// The kind with the most private memory first.
 pub(super) fn by_kind(process: &ProcessSummary) -> Vec<(MappingKind, Vec<&MappingSummary>)> {
     let mut kinds: Vec<(MappingKind, Vec<&MappingSummary>)> = Vec::new();
     for mapping in &process.mappings {
@@ -61,7 +59,7 @@ fn private_bytes(mappings: &[&MappingSummary]) -> u64 {
     mappings.iter().map(|mapping| mapping.bytes).sum()
 }
 
-/// The common figures of several mappings: private bytes, shares of same-filled and raw pages, a ratio for each codec.
+/// Private bytes, shares of same-filled and raw pages, a ratio for each codec.
 pub(super) fn figures(mappings: &[&MappingSummary], codecs: usize) -> Vec<String> {
     let shares =
         |codec| mappings.iter().filter_map(move |mapping| parts::of_codec(&mapping.shares, codec));
@@ -97,7 +95,7 @@ fn largest(process: &ProcessSummary) -> String {
     lay_out(1, header, lines.into_iter())
 }
 
-/// What a mapping is, with its address where nothing else tells it from its like.
+/// The mapping's name, with its address if only that is unique.
 fn label(mapping: &MappingSummary) -> String {
     let kind = mapping.kind.label();
     let name = match &mapping.name {
@@ -105,7 +103,6 @@ fn label(mapping: &MappingSummary) -> String {
             path.rsplit('/').next().unwrap_or(path.as_str()).to_owned()
         }
         Some(name) => format!("{kind} {name}"),
-        // There is one of each.
         None if matches!(mapping.kind, MappingKind::Heap | MappingKind::Stack) => kind.to_owned(),
         None => format!("{kind} {:x}", mapping.start),
     };

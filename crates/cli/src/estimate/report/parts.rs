@@ -1,18 +1,15 @@
-//! The table of processes: the memory of each, the part outside the figures, and the compression.
+//! The table of processes: the memory of each, the memory left out, and the compression.
 //!
-//! A column named after a codec gives the effective ratio of the part: its bytes over its share of the pool's frames
-//! and metadata. With several allocators the table shows the first one; the JSON has all.
+//! A codec's column shows the effective ratio: the part's bytes over its share of the pool's frames and metadata. With
+//! several allocators it is the first one's; the JSON has all.
 
-/// The number of processes with a separate line; JSON lists all.
+/// JSON lists all.
 const PROCESSES_SHOWN: usize = 20;
 
-/// The width of a name.
 const PROCESS_WIDTH: usize = 20;
 
-/// The cell of a missing figure.
 pub(super) const NONE: &str = "-";
 
-/// The headings before the codecs.
 pub(super) const HEADINGS: [&str; 5] = ["process", "private", "shared", "files", "swap"];
 
 const LEGEND: &str = "\
@@ -27,7 +24,7 @@ const CORE_LEGEND: &str = "\
 private: writable memory of no file in the core file: what was measured
 files: left out; a codec's column: effective ratio";
 
-/// The table of processes, if any, and the tables of their mappings on request.
+/// The table of processes, and on request their mappings.
 pub(super) fn tables(input: &InputSummary) -> Vec<String> {
     if input.processes.is_empty() {
         return Vec::new();
@@ -71,7 +68,6 @@ fn processes(all: &[&ProcessSummary]) -> String {
     lay_out(1, header, lines.into_iter())
 }
 
-/// Shared memory of both kinds, files, swap.
 pub(super) fn left_out(process: &ProcessSummary) -> [Option<u64>; 3] {
     let beside = &process.beside;
     let shared = match (beside.shared_anonymous, beside.shared_memory) {
@@ -81,8 +77,8 @@ pub(super) fn left_out(process: &ProcessSummary) -> [Option<u64>; 3] {
     [shared, beside.file, beside.swap]
 }
 
-/// As [`left_out`], with shared memory divided among its processes, so that a sum counts it once. If the kernel does
-/// not tell, the memory counts for each process.
+/// As [`left_out`], with shared memory divided among its processes, so that a sum counts it once. Without this figure
+/// from the kernel, the memory counts for each process.
 fn left_out_once(process: &ProcessSummary, shared_was_measured: bool) -> [Option<u64>; 3] {
     let [shared, file, swap] = left_out(process);
     match process.beside.proportional {
@@ -94,7 +90,7 @@ fn left_out_once(process: &ProcessSummary, shared_was_measured: bool) -> [Option
     }
 }
 
-/// A line for several processes; what they share counts once.
+/// One line for several processes; shared memory counts once.
 fn summed(
     name: String,
     processes: &[&ProcessSummary],
@@ -116,7 +112,6 @@ fn summed(
     line
 }
 
-/// The shares of the runs with the first allocator, one for each codec. Runs go by codec, and within one by allocator.
 fn of_first_allocator(shares: &[PartResult]) -> impl Iterator<Item = &PartResult> {
     let first = shares.first().map(|share| share.allocator.as_str());
     shares.iter().filter(move |share| Some(share.allocator.as_str()) == first)
@@ -126,7 +121,6 @@ pub(super) fn codecs(shares: &[PartResult]) -> Vec<String> {
     of_first_allocator(shares).map(|share| share.codec.clone()).collect()
 }
 
-/// The share of the run with the codec of this column.
 pub(super) fn of_codec(shares: &[PartResult], column: usize) -> Option<&PartResult> {
     of_first_allocator(shares).nth(column)
 }
@@ -152,7 +146,6 @@ pub(super) fn ratio_of<'a>(shares: impl Iterator<Item = &'a PartResult>) -> Stri
     }
 }
 
-/// A printable name of limited width.
 pub(super) fn shorten(name: &str, width: usize) -> String {
     let name = printable(name);
     if name.chars().count() <= width {
@@ -228,13 +221,13 @@ pub(super) fn notes(input: &InputSummary) -> Vec<String> {
     notes
 }
 
-/// Zeros that may stand for pages that there never were: those in core files without a hole.
+/// Zeros in core files without holes: possibly pages that never existed.
 fn zeros_for_holes(input: &InputSummary) -> u64 {
     let without_holes = |process: &&ProcessSummary| process.beside.holes == Some(0);
     input.processes.iter().filter(without_holes).filter_map(|process| process.beside.zeros).sum()
 }
 
-/// Whether what is swapped out is compressed memory already.
+/// Whether the swapped memory is already compressed.
 fn compressed_swap(input: &InputSummary, swapped: u64) -> Option<String> {
     let swap = input.compressed_swap.as_ref()?;
     if swapped == 0 {

@@ -1,4 +1,4 @@
-//! Processes and their mappings in the JSON, under the names that `docs/ESTIMATE.md` documents.
+//! Processes and their mappings in the JSON, as `docs/ESTIMATE.md` documents.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::estimate::result::{
     input::InputSummary, interval::Interval, mapping_kind::MappingKind, process,
 };
 
-/// One element of `input.processes`.
+/// An element of `input.processes`.
 #[derive(Serialize)]
 pub(super) struct Process<'a> {
     pid: Option<u32>,
@@ -43,7 +43,7 @@ struct Proportional {
     shared_memory_bytes: u64,
 }
 
-/// One element of `input.processes[].maps`.
+/// An element of `input.processes[].maps`.
 #[derive(Serialize)]
 struct Mapping<'a> {
     start: String,
@@ -55,7 +55,7 @@ struct Mapping<'a> {
     results: Vec<PartResult<'a>>,
 }
 
-/// One element of `results`: what a part came to in the fill of one run.
+/// An element of their `results`: one run's fill.
 #[derive(Serialize)]
 struct PartResult<'a> {
     codec: &'a str,
@@ -79,7 +79,6 @@ pub(super) struct CompressedSwap<'a> {
     zram_devices: &'a [String],
 }
 
-/// All processes, in the order they were read.
 pub(super) fn processes(input: &InputSummary) -> Vec<Process<'_>> {
     input.processes.iter().map(Process::from).collect()
 }
@@ -121,7 +120,7 @@ impl<'a> From<&'a process::ProcessSummary> for Process<'a> {
 impl<'a> From<&'a process::MappingSummary> for Mapping<'a> {
     fn from(mapping: &'a process::MappingSummary) -> Self {
         Self {
-            // Many readers of JSON keep numbers as 64-bit floats, which do not hold every address.
+            // JSON readers keep numbers as 64-bit floats, too short for some addresses.
             start: format!("{:#x}", mapping.start),
             end: format!("{:#x}", mapping.end),
             kind: mapping.kind,

@@ -1,11 +1,10 @@
-//! The skipped inputs, as one line of counts by reason. The JSON has the names, and stderr that of the first failure.
+//! One line of counts by reason. The JSON has the names; stderr has the first failure's.
 
 use crate::{estimate::result::skipped::Skipped, numbers::count, printable::printable};
 
-/// The number of reasons with a separate count.
 const REASONS_SHOWN: usize = 6;
 
-/// `Skipped 31 inputs: 28 symbolic links, 2 sockets, Permission denied (1).`; `None` if nothing was skipped.
+/// `Skipped 31 inputs: 28 symbolic links, 2 sockets, Permission denied (1).`
 pub(super) fn line(skipped: &[Skipped]) -> Option<String> {
     let inputs = match skipped.len() {
         0 => return None,
@@ -28,7 +27,7 @@ pub(super) fn reasons_in_words(skipped: &[Skipped]) -> String {
     parts.join(", ")
 }
 
-/// Each reason with its count: failures first, then the most frequent.
+/// Failures first, then the most frequent.
 fn reasons(skipped: &[Skipped]) -> Vec<(&str, u64)> {
     let mut reasons: Vec<(&str, bool, u64)> = Vec::new();
     for skipped in skipped {
@@ -45,13 +44,13 @@ fn reasons(skipped: &[Skipped]) -> Vec<(&str, u64)> {
     reasons.into_iter().map(|(reason, _, times)| (reason, times)).collect()
 }
 
-/// A reason without its explanation or place: the text before the first of these separators.
+/// A reason without its explanation: the text before the first separator.
 fn short(why: &str) -> &str {
     let end = ["; ", ", ", ": ", " (os error"].into_iter().filter_map(|stop| why.find(stop)).min();
     &why[..end.unwrap_or(why.len())]
 }
 
-/// `a socket` becomes `2 sockets`; what is no thing is told with its number behind it.
+/// `a socket` becomes `2 sockets`; other reasons get their number in brackets.
 fn phrase(reason: &str, times: u64) -> String {
     let thing = reason.strip_prefix("a ").or_else(|| reason.strip_prefix("an "));
     // `a core file without a list` has its noun in the middle.

@@ -16,10 +16,9 @@ use crate::{
 /// Below this ratio compression is not worthwhile.
 const WORTHWHILE: f64 = 1.05;
 
-/// A density below this is that of a pool with few objects in each kind of frame, not of a packing.
+/// A lower density comes from few objects in each kind of frame, not from the packing.
 const HALF_FULL: f64 = 0.5;
 
-/// The measured input.
 pub(super) fn input(input: &InputSummary) -> String {
     let pages = plural(input.pages, "page");
     let same = percent(input.same_filled, input.pages);
@@ -47,7 +46,6 @@ fn sources(input: &InputSummary) -> String {
     parts.join(" and ")
 }
 
-/// The outcome for each dictionary.
 pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String> {
     input.dictionaries.iter().map(|note| {
         let (codec, pages) = (&note.codec, plural(note.trained_pages, "page"));
@@ -64,7 +62,7 @@ pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String>
     })
 }
 
-/// The interval of the whole input around the sample, for each complete fill.
+/// The whole input's interval, for each complete fill.
 pub(super) fn confidence(report: &Report) -> Option<String> {
     let several = fills(report).any(|row| row.allocator != report.rows[0].allocator);
     let intervals: Vec<_> = fills(report)
@@ -83,7 +81,7 @@ pub(super) fn confidence(report: &Report) -> Option<String> {
         .then(|| format!("Effective ratio of the whole, with 95 % confidence: {list}."))
 }
 
-/// That it was a sample, and which.
+/// The sampled share.
 pub(super) fn sampling(input: &InputSummary) -> String {
     let (share, whole) = (percent(input.bytes, input.total_bytes), bytes::show(input.total_bytes));
     let why = if input.sample_asked {
@@ -100,7 +98,6 @@ pub(super) fn sampling(input: &InputSummary) -> String {
     )
 }
 
-/// The runs that ended early.
 pub(super) fn stops(report: &Report) -> impl Iterator<Item = String> {
     report.rows.iter().filter_map(|row| {
         let who = format!("{} with {}, {}", row.codec, row.allocator, row.phase.name());
@@ -116,8 +113,7 @@ pub(super) fn stops(report: &Report) -> impl Iterator<Item = String> {
     })
 }
 
-/// The savings of the densest fill, and of the fill with the fastest loads if that is another. A stopped or unchecked
-/// run gives none.
+/// The savings of the densest fill, and of the fill with the fastest loads. A stopped or unchecked run gives none.
 pub(super) fn savings(report: &Report) -> Vec<String> {
     let Some(densest) = densest(report) else { return Vec::new() };
     let mut sentences = vec![saving(&report.input, densest)];
@@ -132,7 +128,7 @@ pub(super) fn savings(report: &Report) -> Vec<String> {
     sentences
 }
 
-/// The fill that takes the least memory and stands for the whole input, if any.
+/// The fill with the least memory that stands for the whole input.
 pub(super) fn densest(report: &Report) -> Option<&Row> {
     fills(report).max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
 }
@@ -146,7 +142,7 @@ fn saving(input: &InputSummary, row: &Row) -> String {
         (bytes::show(row.original_bytes), bytes::show(row.taken_bytes()), name(row));
     let ratio = row.best_ratio();
     let mostly_fixed = row.metadata_bytes > row.frame_bytes || row.density < HALF_FULL;
-    // The ratio of a sample is that of the whole, in which the fixed parts are counted once.
+    // A sample's ratio is the whole's, which counts the fixed parts once.
     if ratio < WORTHWHILE && mostly_fixed && !input.is_sampled() {
         return format!(
             "{original} would take {taken} ({name}), most of it the pool's tables and frames that are not full yet: too small an input to judge by."

@@ -32,11 +32,11 @@ use crate::{
 
 /// From one row to the next.
 const PITCH: f64 = 44.0;
-/// From the top of a row to the base line of its label.
+/// From a row's top to its label's base line.
 const LABEL: f64 = 14.0;
-/// From the top of a row to its bar, and the bar's thickness.
+/// From a row's top to its bar; the bar's thickness.
 const BAR: (f64, f64) = (21.0, 14.0);
-/// Below the last row: the axis and its labels.
+/// The axis and its labels.
 const AXIS: f64 = 26.0;
 
 #[expect(
@@ -48,7 +48,7 @@ fn height_of(rows: usize) -> u32 {
     (rows as f64 * PITCH + AXIS) as u32
 }
 
-/// A row's codec and allocator, with a remark if the row does not stand for the whole input.
+/// Codec and allocator, with a remark if the row does not stand for the whole input.
 fn name(row: &Row) -> String {
     let remark = if !row.verified && !row.interrupted {
         " (not verified)"
@@ -62,12 +62,11 @@ fn name(row: &Row) -> String {
     format!("{} · {}{remark}", row.codec, row.allocator)
 }
 
-/// The fills, one for each codec and allocator.
 fn fills(report: &Report) -> Vec<&Row> {
     report.rows.iter().filter(|row| row.phase == Phase::Fill).collect()
 }
 
-/// The input beside its smallest result. The sentence above gives the same figures, so this chart has no table.
+/// The input beside its smallest result. The sentence above has the same figures, so there is no table.
 pub(super) fn answer(report: &Report) -> Option<Markup> {
     let densest = verdict::densest(report)?;
     let (original, taken) = (densest.original_bytes, densest.taken_bytes());
@@ -227,8 +226,7 @@ fn show_micros(micros: Option<f64>) -> String {
     micros.map_or_else(|| "–".to_owned(), |micros| format!("{} µs", show_time(micros)))
 }
 
-/// Both times in the unit of the longer one, with three digits, or two in a wider unit, so that the label fits a phone.
-/// The table has more digits.
+/// Both times in the unit of the longer one. Three digits, or two in a wider unit, fit a phone.
 fn show_pair(p50: f64, p99: f64) -> String {
     let (unit, divisor, two_decimals, one_decimal) = match p50.max(p99) {
         longest if longest < 999.5 => ("µs", 1.0, 9.995, 99.95),
@@ -247,7 +245,6 @@ fn show_ratio(ratio: f64) -> String {
     if ratio < 100.0 { format!("{ratio:.2}×") } else { format!("{ratio:.0}×") }
 }
 
-/// Drops trailing zeros.
 fn trim(number: f64) -> String {
     let text = format!("{number:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -1,13 +1,13 @@
-//! A moment as people write it, in UTC: `2026-03-01 09:05 UTC`.
+//! A moment in UTC: `2026-03-01 09:05 UTC`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Days from 0000-03-01 to 1970-01-01 in the Gregorian calendar.
 const EPOCH_DAY: u64 = 719_468;
-/// Days in four hundred years, after which the calendar repeats.
+/// Days in four hundred years; then the calendar repeats.
 const ERA_DAYS: u64 = 146_097;
 
-/// Writes a moment; one before 1970 counts as its beginning.
+/// A moment before 1970 counts as its beginning.
 pub(super) fn show(moment: SystemTime) -> String {
     let seconds = moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (year, month, day) = civil(seconds / 86_400);
@@ -15,12 +15,12 @@ pub(super) fn show(moment: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
-/// Year, month and day of a day counted from 1970-01-01. Years are counted from March, so that a leap day is the last.
+/// Year, month and day of a day counted from 1970-01-01. Years start in March, so a leap day is the last.
 fn civil(day: u64) -> (u64, u64, u64) {
     let (era, day) = ((day + EPOCH_DAY) / ERA_DAYS, (day + EPOCH_DAY) % ERA_DAYS);
     let year = (day - day / 1460 + day / 36_524 - day / (ERA_DAYS - 1)) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
-    // Months from March have 31, 30, 31, 30, 31 days over and over: 153 in five.
+    // Months from March have 31, 30, 31, 30, 31 days, repeated: 153 in five.
     let month = (5 * day + 2) / 153;
     let day_of_month = day - (153 * month + 2) / 5 + 1;
     let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };

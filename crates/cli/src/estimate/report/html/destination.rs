@@ -1,8 +1,7 @@
 //! The page's file: checked before the measurement, and written atomically.
 //!
-//! The page is written to a file beside its path and then renamed. A reader therefore sees the old page or the new one,
-//! and a full disk leaves the old one. Because the rename replaces the file, a device, a FIFO, a directory and an input
-//! are refused, and symbolic links are followed first.
+//! The page is written to a file beside its path and renamed, so a full disk leaves the old page. The rename replaces
+//! the path, so a device, a FIFO, a directory and an input are refused; symbolic links are followed first.
 
 use std::{
     fs, io,
@@ -13,12 +12,10 @@ use std::{
 
 use crate::estimate::{config::Input, html_error::HtmlError};
 
-/// A path that is writable according to the check.
 #[derive(Debug)]
 pub(crate) struct Destination {
-    /// The path that the user gave.
     shown: PathBuf,
-    /// The path with links followed.
+    /// With links followed.
     path: PathBuf,
     directory: PathBuf,
     /// The permissions of the existing page, or of a new file before the umask.
@@ -27,9 +24,6 @@ pub(crate) struct Destination {
 
 impl Destination {
     /// Checks that a page can be written to `shown`: makes a file beside it and removes that file.
-    ///
-    /// # Errors
-    /// [`HtmlError`] when it cannot, or should not.
     pub(crate) fn check(shown: PathBuf, inputs: &[Input]) -> Result<Self, HtmlError> {
         let unwritable = |error| HtmlError::Unwritable { path: shown.clone(), error };
         let there = match fs::metadata(&shown) {
@@ -70,13 +64,11 @@ impl Destination {
         Ok(destination)
     }
 
-    ///
-    /// # Errors
-    /// [`HtmlError::Failed`]; what was there before is there still.
+    /// On [`HtmlError::Failed`] the old file is still there.
     pub(crate) fn write(self, page: &str) -> Result<(), HtmlError> {
         let written = self.temporary().and_then(|mut file| {
             file.write_all(page.as_bytes())?;
-            // The bytes must be on disk before the name, even if the machine stops now.
+            // The bytes must be on disk before the name.
             file.as_file().sync_all()?;
             file.persist(&self.path).map_err(|refused| refused.error)?;
             Ok(())
@@ -86,7 +78,7 @@ impl Destination {
 
     /// A new file beside the page, removed on drop.
     fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
-        // Opened here, so that an error is the system's own and does not name a file unknown to the user.
+        // Opened here: the error then does not name a file unknown to the user.
         let open = |path: &Path| {
             fs::OpenOptions::new().write(true).create_new(true).mode(self.mode).open(path)
         };

@@ -1,10 +1,9 @@
-//! A chart with its heading, its key and a table of the same figures; and tables that scroll in a box.
+//! A chart with its heading, its key and a table of the same figures; tables that scroll in a box.
 
 use crate::estimate::report::html::markup::Markup;
 
 #[derive(Debug)]
 pub(super) struct Figure {
-    /// Unique in the document.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     /// One or two sentences: the content, and how to read it.
@@ -15,10 +14,9 @@ pub(super) struct Figure {
     pub(super) table: Table,
 }
 
-/// A colour or a mark, and what it stands for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KeyEntry {
-    /// The outline of the mark; a square without one.
+    /// The outline of the mark; `None`: a square.
     pub(super) path: Option<&'static str>,
     pub(super) class: &'static str,
     pub(super) meaning: &'static str,
@@ -26,11 +24,11 @@ pub(super) struct KeyEntry {
 
 const SQUARE: &str = "M-6 -6h12v12h-12z";
 
-/// Figures in rows. The first `names` columns identify a row.
+/// The first `names` columns identify a row.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) names: usize,
-    /// The column of paths, which may be long and are broken to fit.
+    /// The column of paths, which break to fit.
     pub(super) paths: Option<usize>,
     pub(super) headings: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
@@ -42,7 +40,7 @@ impl Table {
         Self { names, paths: None, headings, rows: Vec::new() }
     }
 
-    /// Writes the table in a scrolling box; `label` names the box for screen readers.
+    /// `label` names the scrolling box for screen readers.
     pub(super) fn write(&self, label: &str, to: &mut Markup) {
         // The keyboard can reach a scrolling box.
         let place =
@@ -86,7 +84,6 @@ impl Table {
 }
 
 impl Figure {
-    /// Writes the figure as a card.
     pub(super) fn write(&self, to: &mut Markup) {
         to.within("figure", &[("class", "card"), ("id", self.id)], |figure| {
             figure.within("figcaption", &[], |caption| {

@@ -1,4 +1,4 @@
-//! Tests of the whole page as text: that it is well formed, complete, self-contained, safe, and readable.
+//! Tests of the whole page as text: well formed, complete, self-contained, safe, readable.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ fn lifecycle() -> Report {
     test_report(rows, 1200, 1200)
 }
 
-/// The tags of a page with their attributes, in order; panics where they are not well nested.
+/// The tags with their attributes, in order; panics if they are not well nested.
 fn tags(page: &str) -> Vec<(String, BTreeMap<String, String>)> {
     let mut found = Vec::new();
     let mut open = Vec::new();
@@ -133,7 +133,7 @@ fn nothing_is_fetched_and_nothing_runs() {
         let found = page
             .find(foreign)
             .map(|at| page[at.saturating_sub(40)..].chars().take(80).collect::<String>());
-        // ` on` is the start of an event's attribute, and of a word in a sentence: only tags count.
+        // ` on` may also be in a sentence: only tags count.
         if foreign == " on" {
             for (tag, attributes) in tags(&page) {
                 assert!(attributes.keys().all(|name| !name.starts_with("on")), "{tag}");
@@ -227,7 +227,6 @@ fn the_first_two_hundred_skipped_inputs_are_listed_and_the_rest_is_counted() {
     assert!(page.contains("and 50 more"));
 }
 
-/// The colours of one theme.
 fn colours(block: &str) -> BTreeMap<&str, [f64; 3]> {
     let body = block.split_once('{').and_then(|(_, body)| body.split_once('}')).expect("a block").0;
     body.lines()
@@ -239,7 +238,7 @@ fn colours(block: &str) -> BTreeMap<&str, [f64; 3]> {
         .collect()
 }
 
-/// The contrast of two colours as the WCAG defines it: 1 to 21.
+/// The contrast by WCAG: 1 to 21.
 fn contrast(one: [f64; 3], two: [f64; 3]) -> f64 {
     let luminance = |colour: [f64; 3]| {
         let linear = colour.map(|part| {
@@ -281,7 +280,7 @@ fn text_and_marks_have_the_contrast_of_wcag_aa_by_day_by_night_and_on_paper() {
     }
 }
 
-/// What a colour looks like without red, or without green, receptors: the matrices of Viénot, Brettel and Mollon (1999).
+/// A colour without red or green receptors: the matrices of Viénot, Brettel and Mollon (1999).
 fn without(receptor: &str, colour: [f64; 3]) -> [f64; 3] {
     let [red, green, blue] = colour.map(|part| part.powf(2.2));
     let seen = match receptor {

@@ -1,10 +1,10 @@
-//! Writes HTML and SVG that is well nested and escaped by construction: tags and attribute names are constants of this
-//! program, and all other text goes through [`escape`].
+//! Writes HTML and SVG, well nested and escaped by construction: tags and attribute names are constants, and all other
+//! text goes through [`escape`].
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Markup(String);
 
-/// A name and a value; the value is escaped when it is written.
+/// A name, and an unescaped value.
 pub(super) type Attribute<'a> = (&'static str, &'a str);
 
 impl Markup {
@@ -12,17 +12,16 @@ impl Markup {
         Self::default()
     }
 
-    /// A whole document of this content, with its document type.
+    /// Adds the document type.
     pub(super) fn into_document(self) -> String {
         format!("<!DOCTYPE html>\n{}\n", self.0)
     }
 
-    /// Text; markup in it is escaped.
     pub(super) fn text(&mut self, text: &str) {
         escape(text, &mut self.0);
     }
 
-    /// A style sheet. It is a constant, because its text cannot be escaped.
+    /// A constant, because its text cannot be escaped.
     pub(super) fn style(&mut self, sheet: &'static str) {
         debug_assert!(!sheet.contains("</"), "a style sheet would end early");
         self.0.push_str("<style>\n");
@@ -30,7 +29,7 @@ impl Markup {
         self.0.push_str("</style>\n");
     }
 
-    /// An element with what `content` writes in it.
+    /// `content` writes the element's content.
     pub(super) fn within(
         &mut self,
         tag: &'static str,
@@ -48,12 +47,11 @@ impl Markup {
         }
     }
 
-    /// An element that contains only text.
     pub(super) fn element(&mut self, tag: &'static str, attributes: &[Attribute<'_>], text: &str) {
         self.within(tag, attributes, |element| element.text(text));
     }
 
-    /// An empty element: a void one of HTML, or a shape.
+    /// A void HTML element, or a shape.
     pub(super) fn leaf(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) {
         self.open(tag, attributes);
         self.0.push_str("/>");
@@ -76,7 +74,7 @@ impl Markup {
     }
 }
 
-/// Whether a line break after this element changes nothing on the page. Without breaks the file would be one line.
+/// Whether a line break after this element changes nothing on the page.
 fn ends_a_line(tag: &str) -> bool {
     matches!(
         tag,
@@ -98,8 +96,7 @@ fn ends_a_line(tag: &str) -> bool {
     )
 }
 
-/// Escapes `text` for use between tags and in quoted attributes. Control characters and marks that change the text's
-/// direction become U+FFFD, so that a file's name cannot rewrite its line.
+/// Escapes `text` for use between tags and in quoted attributes. Control characters and direction marks become U+FFFD.
 fn escape(text: &str, to: &mut String) {
     for letter in text.chars() {
         match letter {

@@ -17,10 +17,10 @@ use crate::{
     numbers::{count, percent},
 };
 
-/// The number of skipped inputs listed by name; JSON lists all.
+/// JSON lists all.
 const SKIPPED_SHOWN: usize = 200;
 
-/// Nothing from elsewhere, and no script at all: what the page says of itself, and what a browser holds it to.
+/// Forbids scripts and foreign content.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = include_str!("style.css");
@@ -49,7 +49,7 @@ pub(super) fn page(report: &Report, settings: &Settings) -> Markup {
     page
 }
 
-/// The verdict's sentences; the first line is the headline.
+/// The verdict; the first line is the headline.
 fn headline(report: &Report) -> Vec<String> {
     let savings = verdict::savings(report);
     let lines = savings.iter().flat_map(|sentence| sentence.lines());
@@ -66,7 +66,7 @@ fn write_head(headline: &[String], head: &mut Markup) {
     head.leaf("meta", &[("http-equiv", "Content-Security-Policy"), ("content", POLICY)]);
     head.leaf("meta", &[("name", "viewport"), ("content", "width=device-width, initial-scale=1")]);
     head.leaf("meta", &[("name", "color-scheme"), ("content", "light dark")]);
-    // Without an icon a browser asks the page's server for one.
+    // Without an icon a browser requests one from the page's server.
     head.leaf("link", &[("rel", "icon"), ("href", "data:,")]);
     let title = headline.first().map_or("", String::as_str);
     head.element("title", &[], &format!("pagefold: {title}"));
@@ -91,7 +91,7 @@ fn write_header(report: &Report, headline: &[String], header: &mut Markup) {
     write_tiles(report, header);
 }
 
-/// Warnings about the figures, the gravest first.
+/// Warnings, the gravest first.
 fn notices(report: &Report) -> Vec<(&'static str, String)> {
     let mut notices = Vec::new();
     if let Some(mismatch) = &report.mismatch {
@@ -121,7 +121,6 @@ fn notices(report: &Report) -> Vec<(&'static str, String)> {
     notices
 }
 
-/// The key figures of the densest fill.
 fn write_tiles(report: &Report, header: &mut Markup) {
     let Some(row) = verdict::densest(report) else { return };
     let input: &InputSummary = &report.input;
@@ -170,10 +169,9 @@ fn write_charts(report: &Report, main: &mut Markup) {
     }
 }
 
-/// A heading, and what stands under it.
 type Column = (&'static str, fn(&Row) -> String);
 
-/// Every row with every figure, in tables that fit a desktop window.
+/// Every row and figure, in tables that fit a desktop window.
 fn write_results(rows: &[Row], main: &mut Markup) {
     if rows.is_empty() {
         return;
@@ -192,7 +190,6 @@ fn write_results(rows: &[Row], main: &mut Markup) {
     });
 }
 
-/// What says which row it is.
 const NAMES: &[Column] = &[
     ("codec", |row| row.codec.clone()),
     ("allocator", |row| row.allocator.clone()),
@@ -236,7 +233,7 @@ fn time(micros: Option<f64>) -> String {
     micros.map_or_else(|| "–".to_owned(), show_time)
 }
 
-/// The skipped inputs, failures first.
+/// Failures first.
 fn write_skipped(skipped: &[Skipped], main: &mut Markup) {
     if skipped.is_empty() {
         return;

@@ -1,7 +1,6 @@
-//! Draws an inline SVG: horizontal places are shares of its width, vertical ones are pixels.
+//! Draws an inline SVG: horizontal positions are shares of its width, vertical ones are pixels.
 //!
-//! A chart is therefore as wide as its column, on a phone and on paper, and its letters keep their size. Colours are
-//! classes of the style sheet, which knows the light or dark theme.
+//! A chart is therefore as wide as its column, and its letters keep their size. Colours are classes of the style sheet.
 
 use std::fmt::Write as _;
 
@@ -13,7 +12,7 @@ pub(super) struct Plot {
     height: u32,
 }
 
-/// Which end of a text stands at its place.
+/// Which end of a text is at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor {
     Start,
@@ -30,7 +29,7 @@ impl Anchor {
         }
     }
 
-    /// The anchor that keeps a label at `x` percent inside the chart.
+    /// Keeps a label at `x` percent inside the chart.
     pub(super) fn inside(x: f64) -> Self {
         match x {
             _ if x < 6.0 => Self::Start,
@@ -48,7 +47,6 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// The outline around the origin.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Dot => "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0z",
@@ -59,12 +57,11 @@ impl Mark {
 }
 
 impl Plot {
-    /// An empty chart of this height.
     pub(super) fn new(height: u32) -> Self {
         Self { body: Markup::new(), height }
     }
 
-    /// A filled rectangle; `tip` appears under the pointer.
+    /// `tip` appears under the pointer.
     pub(super) fn bar(&mut self, x: (f64, f64), y: (f64, f64), class: &'static str, tip: &str) {
         let (left, right) = x;
         let (x, width) = (percent(left), percent((right - left).max(0.0)));
@@ -108,7 +105,7 @@ impl Plot {
     /// A mark of a fixed size.
     pub(super) fn mark(&mut self, x: f64, y: f64, mark: Mark, class: &'static str, tip: &str) {
         let (x, y) = (percent(x), pixels(y));
-        // A nested drawing, because a path has no places in percent.
+        // A nested drawing, because a path takes no percentages.
         self.body.within("svg", &[("x", &x), ("y", &y), ("overflow", "visible")], |at| {
             at.within("path", &[("d", mark.path()), ("class", class)], |path| {
                 path.element("title", &[], tip);
@@ -134,7 +131,7 @@ impl Plot {
         }
     }
 
-    /// The chart as an image with a name and a description for screen readers.
+    /// The chart with a name and a description for screen readers.
     pub(super) fn finish(self, id: &str, title: &str, description: &str) -> Markup {
         let (title_id, description_id) = (format!("{id}-title"), format!("{id}-description"));
         let height = self.height.to_string();
@@ -156,12 +153,11 @@ impl Plot {
     }
 }
 
-/// The width of a letter of a label, and the least gap between labels, in percent of a chart on a narrow phone: 6 and 4
-/// of some 290 pixels.
+/// A letter's width and the least gap between labels, in percent of a narrow phone's chart: 6 and 4 of some 290 pixels.
 const LETTER: f64 = 2.1;
 const GAP: f64 = 1.5;
 
-/// The labels that fit side by side: the first, the last, and those between that touch no other.
+/// The labels that fit: the first, the last, and those between that touch no other.
 fn apart(labels: Vec<(f64, String)>) -> Vec<(f64, String)> {
     let ends = |(x, label): &(f64, String)| {
         let width = label.chars().count() as f64 * LETTER;
@@ -185,12 +181,12 @@ fn apart(labels: Vec<(f64, String)>) -> Vec<(f64, String)> {
     kept
 }
 
-/// The place of a value on a chart that is `0..=100` percent wide.
+/// Maps a value to `0..=100` percent of the width.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
-    /// Evenly from one value to another, with ticks that are round in this unit.
+    /// Ticks are round in this unit.
     Linear { from: f64, to: f64, unit: f64 },
-    /// From one positive value to another; each doubling has the same length.
+    /// Each doubling has the same length.
     Log { from: f64, to: f64 },
 }
 
@@ -200,7 +196,7 @@ impl Scale {
         Self::between(0.0, max * 1.02)
     }
 
-    /// From one value to a greater one; an empty span becomes 1.
+    /// An empty span becomes 1.
     pub(super) fn between(from: f64, to: f64) -> Self {
         let span = to - from;
         let to = if span.is_finite() && span > 0.0 { to } else { from + 1.0 };
@@ -214,14 +210,14 @@ impl Scale {
         Self::Linear { from: 0.0, to: max * 1.02, unit: unit.unwrap_or(1.0) }
     }
 
-    /// From the last step of 1, 2, 5, 10, .. below `min` to the first one above `max`.
+    /// From the last step of 1, 2, 5, 10, .. below `min` to the first above `max`.
     pub(super) fn log(min: f64, max: f64) -> Self {
         let from = steps(min.max(1e-3)).filter(|&step| step <= min).last();
         let to = steps(min.max(1e-3)).find(|&step| step > max);
         Self::Log { from: from.unwrap_or(1e-3), to: to.unwrap_or(1e9) }
     }
 
-    /// The place of `value` in percent; a value outside the scale is put at the end.
+    /// In percent; values outside the scale go to its end.
     pub(super) fn at(&self, value: f64) -> f64 {
         let share = match *self {
             Self::Linear { from, to, .. } => (value - from) / (to - from),
@@ -230,7 +226,7 @@ impl Scale {
         share.clamp(0.0, 1.0) * 100.0
     }
 
-    /// Round values for lines, at most seven.
+    /// Round values, at most seven.
     pub(super) fn ticks(&self) -> Vec<f64> {
         match *self {
             Self::Linear { from, to, unit } => {
@@ -257,7 +253,7 @@ impl Scale {
     }
 }
 
-/// 1, 2, 5, 10, 20, .. and the same below 1, from one that is not above `min`; up to 1e9.
+/// 1, 2, 5, 10, 20, .. and the same below 1, from one not above `min` to 1e9.
 fn steps(min: f64) -> impl Iterator<Item = f64> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -285,8 +281,7 @@ fn pixels(number: f64) -> String {
     trimmed(number)
 }
 
-/// At most two decimals, without zeros at the end. A value that is no number becomes 0, so that the drawing stays
-/// valid.
+/// At most two decimals, no zeros at the end. A value that is no number becomes 0, so the drawing stays valid.
 fn trimmed(number: f64) -> String {
     let mut text = String::new();
     let number = if number.is_finite() { number } else { 0.0 };

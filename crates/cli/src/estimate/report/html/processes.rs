@@ -1,4 +1,4 @@
-//! Processes and core files: what each has, what is left out, how it compresses; and the same for its mappings.
+//! The tables of processes, core files and their mappings.
 
 use crate::{
     bytes,
@@ -16,14 +16,13 @@ use crate::{
     numbers::{count, percent},
 };
 
-/// How many processes, and how many mappings of each, have a line; JSON lists all.
+/// JSON lists all.
 const PROCESSES_SHOWN: usize = 500;
 const MAPPINGS_SHOWN: usize = 200;
 
-/// What stands where there is no figure.
 const NONE: &str = "–";
 
-/// Writes the tables, the largest processes first; nothing where the input was no process.
+/// The largest processes first; nothing without processes.
 pub(super) fn write(input: &InputSummary, main: &mut Markup) {
     if input.processes.is_empty() {
         return;
@@ -118,7 +117,7 @@ fn mappings(process: &ProcessSummary, all: &[&MappingSummary]) -> Table {
     table
 }
 
-/// `3.21 (3.10 to 3.33)`, or without the interval if there is none.
+/// `3.21 (3.10 to 3.33)`, or without the interval.
 fn ratio(share: Option<&PartResult>) -> String {
     let ratio = parts::ratio(share);
     let Some(Interval { low, high }) = share.and_then(|share| share.effective_ratio_95) else {

@@ -12,14 +12,13 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// As it could be typed again.
+    /// As a user could type it.
     pub(super) command: String,
     /// Names and values, defaults included.
     pub(super) options: Vec<(&'static str, String)>,
 }
 
 impl Settings {
-    /// The settings of a measurement that began with these words.
     pub(crate) fn new(config: &EstimateConfig, words: impl Iterator<Item = OsString>) -> Self {
         let words = words.skip(1).map(|word| quote(&word.to_string_lossy()));
         let command = std::iter::once("pagefold".to_owned()).chain(words).collect::<Vec<_>>();
@@ -59,7 +58,7 @@ impl Settings {
     }
 }
 
-/// A word for a shell, quoted if it contains any but the plainest characters.
+/// Quotes a word for a shell if necessary.
 fn quote(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,+@%".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {

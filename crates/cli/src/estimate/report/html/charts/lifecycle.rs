@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The phases of each combination, in order; `None` if no run went past its fill.
+/// `None` if no run went past its fill.
 pub(crate) fn lifecycle(report: &Report) -> Option<Figure> {
     if report.rows.iter().all(|row| row.phase == Phase::Fill) {
         return None;
@@ -56,7 +56,7 @@ pub(crate) fn lifecycle(report: &Report) -> Option<Figure> {
     })
 }
 
-/// What each codec with each allocator still holds after compaction; `None` if none got so far.
+/// The memory after compaction; `None` if no run compacted.
 pub(crate) fn compacted(report: &Report) -> Option<Figure> {
     let compacted = report.rows.iter().filter(|row| row.phase == Phase::Compacted);
     let rows: Vec<_> = compacted.map(|row| (name(row), row)).collect();
@@ -111,7 +111,6 @@ fn resident_key() -> Vec<KeyEntry> {
     ]
 }
 
-/// All that the pool itself says may be resident.
 fn resident(row: &Row) -> f64 {
     row.resident_bytes as f64
 }
@@ -120,7 +119,6 @@ fn kernel(row: &Row) -> f64 {
     row.rss_delta_bytes.unwrap_or(0).max(0) as f64
 }
 
-/// A bar for each row with its label.
 fn resident_chart(id: &str, about: &str, rows: &[(String, &Row)], scale: &Scale) -> Markup {
     let mut plot = Plot::new(height_of(rows.len()));
     let bottom = rows.len() as f64 * PITCH;

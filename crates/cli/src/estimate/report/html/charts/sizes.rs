@@ -1,4 +1,4 @@
-//! What becomes of the pages under each codec, and how short the compressed ones get.
+//! The shares of same-filled and raw pages under each codec, and the compressed lengths.
 
 use crate::{
     estimate::{
@@ -18,17 +18,16 @@ use crate::{
     numbers::{count, percent},
 };
 
-/// The strip of shares: from its top to its bottom.
+/// Top and bottom of the strip of shares.
 const STRIP: (f64, f64) = (0.0, 20.0);
-/// The base line of the labels below the strip.
+/// The base line of its labels.
 const SHARES: f64 = 37.0;
-/// The bars: from the highest possible top to the base line.
+/// The bars: the highest top and the base line.
 const BARS: (f64, f64) = (62.0, 186.0);
 const HEIGHT: u32 = 210;
 
-/// Histograms of the compressed sizes, one for each codec, with the shares of the other pages above.
-///
-/// Which allocator stored them does not change a length, so the first row of each codec speaks.
+/// A histogram for each codec, with the other pages' shares above. The allocator does not change a length, so the first
+/// row of each codec suffices.
 pub(crate) fn sizes(report: &Report) -> Figure {
     let mut rows: Vec<(&Row, &Sizes)> = Vec::new();
     for row in fills(report) {
@@ -38,7 +37,7 @@ pub(crate) fn sizes(report: &Report) -> Figure {
             rows.push((row, sizes));
         }
     }
-    // One scale for all, so that they can be compared.
+    // One scale, for comparison.
     let top = rows
         .iter()
         .flat_map(|(row, sizes)| sizes.counts().iter().map(|&count| share(count, row.pages)))
@@ -92,13 +91,13 @@ fn histogram(index: usize, row: &Row, sizes: &Sizes, top: f64) -> Markup {
                 percent(pages, row.pages),
                 count(pages)
             );
-            // A gap between the bars, and at least a line for a bucket that is not empty.
+            // A gap between the bars; at least a line for a bucket that is not empty.
             let height = y(share(pages, row.pages)).min(low - 1.0);
             plot.bar((x(from) + 0.35, x(to) - 0.35), (height, low), "packed", &tip);
         }
     }
     plot.line((0.0, 100.0), (low, low), "base");
-    // At the right end: a page that would take nearly its whole size is kept as it is, so no bar is high there.
+    // At the right end, where no bar is high: nearly full-size pages are stored raw.
     for tick in heights.ticks().into_iter().skip(1) {
         plot.text(
             100.0,
@@ -125,7 +124,7 @@ fn histogram(index: usize, row: &Row, sizes: &Sizes, top: f64) -> Markup {
     )
 }
 
-/// The three shares side by side, labelled where their ends are: in the middle, and below both sides.
+/// The three shares side by side, labelled in the middle and below both ends.
 fn strip(plot: &mut Plot, row: &Row) {
     let mut left = 0.0;
     for (pages, class, what) in [
