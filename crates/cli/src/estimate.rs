@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use self::report::html::{Destination, Settings};
 use crate::{
     console::Output,
-    estimate::{config::EstimateConfig, error::EstimateError, result::report::Report},
+    estimate::{config::EstimateConfig, error::EstimateError, result::report::EstimateReport},
     exit::Exit,
     interrupt::Interrupt,
     progress::Progress,
@@ -61,7 +61,7 @@ pub(crate) fn run(
     report::print(report, output)
 }
 
-fn measure(config: &EstimateConfig, output: Output) -> Result<Report, EstimateError> {
+fn measure(config: &EstimateConfig, output: Output) -> Result<EstimateReport, EstimateError> {
     measure::check_pools(config)?;
     let interrupt = Interrupt::install()?;
     let progress = Progress::new(output);
@@ -69,8 +69,13 @@ fn measure(config: &EstimateConfig, output: Output) -> Result<Report, EstimateEr
     interrupt.set_reportable();
 
     let input = sample.summary(config);
-    let mut report =
-        Report { input, rows: Vec::new(), mismatch: None, failure: None, interrupted: false };
+    let mut report = EstimateReport {
+        input,
+        rows: Vec::new(),
+        mismatch: None,
+        failure: None,
+        interrupted: false,
+    };
     report.failure =
         measure::run_all(config, &sample.spool, &interrupt, &progress, &mut report).err();
     progress.finish();
@@ -89,7 +94,7 @@ impl Page {
         Ok(Self(path.map(|path| Destination::check(path, &config.inputs)).transpose()?))
     }
 
-    fn write(self, report: &Report, config: &EstimateConfig) -> Result<(), EstimateError> {
+    fn write(self, report: &EstimateReport, config: &EstimateConfig) -> Result<(), EstimateError> {
         let Some(destination) = self.0 else { return Ok(()) };
         let page = report::html::render(report, &Settings::new(config, std::env::args_os()));
         Ok(destination.write(&page)?)
@@ -107,7 +112,7 @@ impl Page {
     }
 
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the form with the page")]
-    fn write(self, _: &Report, _: &EstimateConfig) -> Result<(), EstimateError> {
+    fn write(self, _: &EstimateReport, _: &EstimateConfig) -> Result<(), EstimateError> {
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use thiserror::Error;
 pub(crate) use self::config::{ClassesConfig, Lengths};
 
 use self::sizes::SizesError;
-use crate::{allocators::classes::report::Report, console::OutputError, exit::Exit};
+use crate::{allocators::classes::report::ClassesReport, console::OutputError, exit::Exit};
 
 /// Why no table was printed.
 #[derive(Debug, Error)]
@@ -51,6 +51,6 @@ pub(crate) fn run(config: &ClassesConfig) -> Result<Exit, ClassesError> {
             (format!("those of {}", path.display()), table.expect(lengths))
         }
     };
-    report::print(&Report { table, lengths, expected }, config.json)?;
+    report::print(&ClassesReport { table, lengths, expected }, config.json)?;
     Ok(Exit::Success)
 }

@@ -23,13 +23,13 @@ use std::{
 
 use pagefold_testkit::trace::Trace;
 
-use self::job::{Job, Outcome, Run};
+use self::job::{Job, Outcome, TortureRun};
 use crate::{
     allocators::{
         torture::{
             config::{BugKind, Length, TortureConfig},
             error::TortureError,
-            report::Report,
+            report::TortureReport,
         },
         trace_file,
     },
@@ -59,7 +59,7 @@ pub(crate) fn run(config: TortureConfig) -> Result<Exit, TortureError> {
     interrupt.set_reportable();
     let progress = Progress::new(config.output);
 
-    let mut report = Report { runs: Vec::new(), interrupted: false };
+    let mut report = TortureReport { runs: Vec::new(), interrupted: false };
     let deadline = match config.length {
         Length::Time(time) if config.replay.is_none() => Some(Instant::now() + time),
         _ => None,
@@ -92,8 +92,8 @@ pub(crate) fn run(config: TortureConfig) -> Result<Exit, TortureError> {
     Ok(verdict(&report, &config))
 }
 
-fn verdict(report: &Report, config: &TortureConfig) -> Exit {
-    let caught = |run: &&Run| matches!(run.outcome, Outcome::Failed(_));
+fn verdict(report: &TortureReport, config: &TortureConfig) -> Exit {
+    let caught = |run: &&TortureRun| matches!(run.outcome, Outcome::Failed(_));
     if report.interrupted {
         return Exit::Interrupted;
     }

@@ -28,11 +28,11 @@ use crate::{
         error::EstimateError,
         measure::{
             projection::Whole,
-            run::{Bookkeeping, Run},
+            run::{Bookkeeping, Measurement},
         },
         pool::{build_pool, limit_for, pool_builder},
         read::spool::Spool,
-        result::{report::Report, row::Phase},
+        result::{report::EstimateReport, row::Phase},
     },
     interrupt::Interrupt,
     progress::Progress,
@@ -47,7 +47,7 @@ pub(super) fn run_all(
     spool: &Spool,
     interrupt: &Interrupt,
     progress: &Progress,
-    report: &mut Report,
+    report: &mut EstimateReport,
 ) -> Result<(), EstimateError> {
     for &choice in &config.codecs {
         let (codec, note) = dictionary::build(choice, spool, config.seed)?;
@@ -85,7 +85,7 @@ fn run(
     allocator: Allocator,
     spool: &Spool,
     (interrupt, progress): (&Interrupt, &Progress),
-    report: &mut Report,
+    report: &mut EstimateReport,
 ) -> Result<Option<String>, EstimateError> {
     let limit = config.limit.unwrap_or_else(|| limit_for(spool.len()));
     let books = Bookkeeping::new(spool, config.threads.get());
@@ -95,7 +95,7 @@ fn run(
     let input = &report.input;
     let whole = Whole { pages: input.total_pages, sample_max: input.sample_max };
     let seed = config.seed;
-    let mut run = Run {
+    let mut run = Measurement {
         spool,
         codec,
         dictionary,

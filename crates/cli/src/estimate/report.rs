@@ -28,7 +28,7 @@ use crate::{
     console::{self, Output, OutputError},
     estimate::{
         error::EstimateError,
-        result::{report::Report, row::Row},
+        result::{report::EstimateReport, row::Row},
     },
     exit::Exit,
 };
@@ -37,7 +37,7 @@ use crate::{
 ///
 /// # Errors
 /// When writing to stdout fails. A pipe that the reader closed is no error.
-pub(crate) fn print(report: Report, output: Output) -> Result<Exit, EstimateError> {
+pub(crate) fn print(report: EstimateReport, output: Output) -> Result<Exit, EstimateError> {
     // One write, so that stderr does not come between two lines of a table.
     let mut text = Vec::new();
     if output.json {
@@ -50,7 +50,7 @@ pub(crate) fn print(report: Report, output: Output) -> Result<Exit, EstimateErro
 }
 
 fn write_text(
-    report: &Report,
+    report: &EstimateReport,
     output: Output,
     terminal: Terminal,
     out: &mut Vec<u8>,
@@ -87,7 +87,7 @@ fn write_text(
 }
 
 /// The conclusion, above the tables it follows from.
-fn write_answer(report: &Report, terminal: Terminal, out: &mut Vec<u8>) -> io::Result<()> {
+fn write_answer(report: &EstimateReport, terminal: Terminal, out: &mut Vec<u8>) -> io::Result<()> {
     let savings = verdict::savings(report).into_iter();
     let savings = savings.map(|sentence| terminal.bold(&terminal.wrap(&sentence)));
     let others = verdict::confidence(report).into_iter().chain(verdict::stops(report));
@@ -130,7 +130,7 @@ fn write_tables(
 }
 
 /// Writes the gravest problem to stderr, in one line, and picks its exit code.
-fn conclude(report: Report) -> Exit {
+fn conclude(report: EstimateReport) -> Exit {
     if let Some(mismatch) = report.mismatch {
         console::complain(&format!("verification failed: {mismatch}"));
         return Exit::Wrong;
@@ -158,7 +158,7 @@ fn conclude(report: Report) -> Exit {
 
 /// A report of an input of `mebibytes`, out of `total_mebibytes`.
 #[cfg(test)]
-fn test_report(rows: Vec<Row>, mebibytes: u64, total_mebibytes: u64) -> Report {
+fn test_report(rows: Vec<Row>, mebibytes: u64, total_mebibytes: u64) -> EstimateReport {
     let pages = |mebibytes: u64| mebibytes << 8;
     let input = crate::estimate::result::input::InputSummary {
         bytes: mebibytes << 20,
@@ -179,7 +179,7 @@ fn test_report(rows: Vec<Row>, mebibytes: u64, total_mebibytes: u64) -> Report {
         like: None,
         dictionaries: Vec::new(),
     };
-    Report { input, rows, mismatch: None, failure: None, interrupted: false }
+    EstimateReport { input, rows, mismatch: None, failure: None, interrupted: false }
 }
 
 /// All headings of the tables except the names of codecs.

@@ -15,7 +15,7 @@ use crate::{
 
 /// What is printed.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct ClassesReport {
     pub(super) table: ClassTable,
     /// The lengths, in words.
     pub(super) lengths: String,
@@ -62,7 +62,7 @@ struct Line {
 ///
 /// # Errors
 /// [`OutputError`].
-pub(super) fn print(report: &Report, json: bool) -> Result<(), OutputError> {
+pub(super) fn print(report: &ClassesReport, json: bool) -> Result<(), OutputError> {
     let document = document(report);
     let text = if json {
         let mut text = serde_json::to_string_pretty(&document).map_err(io::Error::from)?;
@@ -74,7 +74,7 @@ pub(super) fn print(report: &Report, json: bool) -> Result<(), OutputError> {
     console::print(text.as_bytes())
 }
 
-fn document(report: &Report) -> Document<'_> {
+fn document(report: &ClassesReport) -> Document<'_> {
     let (config, expected) = (report.table.config(), &report.expected);
     let frame = config.frame_bytes;
     let line = |class: &pagefold_pool::classes::ClassExpectation| Line {
@@ -109,7 +109,7 @@ fn document(report: &Report) -> Document<'_> {
 }
 
 /// The largest size that shares frames; 0 if none does.
-fn huge_above(report: &Report) -> usize {
+fn huge_above(report: &ClassesReport) -> usize {
     let shared = report.table.classes().iter().rev().find(|class| !class.is_huge());
     shared.map_or(0, |class| class.size)
 }

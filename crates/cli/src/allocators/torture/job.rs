@@ -45,7 +45,7 @@ pub(super) struct Job {
     keep: bool,
 }
 
-pub(super) struct Run {
+pub(super) struct TortureRun {
     pub(super) pool: PoolUnderTest,
     pub(super) bug: Option<BugKind>,
     pub(super) elapsed: Duration,
@@ -137,7 +137,7 @@ impl Job {
         share: Option<Duration>,
         interrupt: &Interrupt,
         progress: &Progress,
-    ) -> Run {
+    ) -> TortureRun {
         let watch = match self.pool {
             // The kernel reports the return of mapped memory only.
             PoolUnderTest::Allocator(_) => Watch::measuring(|| rss_anon(Process::Current).ok()),
@@ -161,7 +161,7 @@ impl Job {
             outcome => outcome,
         };
         let Self { pool, bug, plan, .. } = self;
-        Run { pool, bug, elapsed, outcome, skipped, trace, plan }
+        TortureRun { pool, bug, elapsed, outcome, skipped, trace, plan }
     }
 
     fn is_random(&self) -> bool {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::{
     allocators::torture::{
         config::TortureConfig,
-        job::{Few, Found, Outcome, Run},
+        job::{Few, Found, Outcome, TortureRun},
     },
     bytes,
     console::{self, OutputError},
@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// Everything that was found.
-pub(super) struct Report {
-    pub(super) runs: Vec<Run>,
+pub(super) struct TortureReport {
+    pub(super) runs: Vec<TortureRun>,
     /// Whether Ctrl-C cut it short.
     pub(super) interrupted: bool,
 }
@@ -33,7 +33,7 @@ const STEPS_SHOWN: usize = 40;
 ///
 /// # Errors
 /// When stdout cannot be written.
-pub(super) fn print(report: &Report, config: &TortureConfig) -> Result<(), OutputError> {
+pub(super) fn print(report: &TortureReport, config: &TortureConfig) -> Result<(), OutputError> {
     let mut text = Vec::new();
     let composed = if config.output.json {
         json(report, config, &mut text)
@@ -44,7 +44,7 @@ pub(super) fn print(report: &Report, config: &TortureConfig) -> Result<(), Outpu
     console::print(&text)
 }
 
-fn table(report: &Report, config: &TortureConfig, out: &mut Vec<u8>) -> io::Result<()> {
+fn table(report: &TortureReport, config: &TortureConfig, out: &mut Vec<u8>) -> io::Result<()> {
     let Some(first) = report.runs.first() else {
         return writeln!(out, "interrupted before anything was run");
     };
@@ -58,7 +58,7 @@ fn table(report: &Report, config: &TortureConfig, out: &mut Vec<u8>) -> io::Resu
         bytes::show(config.limit.unwrap_or_default() as u64),
         plan.faults
     )?;
-    let passed: Vec<(&Run, &Summary)> = report
+    let passed: Vec<(&TortureRun, &Summary)> = report
         .runs
         .iter()
         .filter_map(|run| match &run.outcome {
@@ -83,7 +83,7 @@ fn table(report: &Report, config: &TortureConfig, out: &mut Vec<u8>) -> io::Resu
 }
 
 /// Outcomes by kind, a column for each run.
-fn figures(passed: &[(&Run, &Summary)]) -> Table {
+fn figures(passed: &[(&TortureRun, &Summary)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
@@ -115,7 +115,7 @@ fn figures(passed: &[(&Run, &Summary)]) -> Table {
         });
         row(&format!("fault: {}", faults[0][at].words), cells.collect());
     }
-    let mut each = |words: &str, cell: &dyn Fn(&Run, &Summary) -> String| {
+    let mut each = |words: &str, cell: &dyn Fn(&TortureRun, &Summary) -> String| {
         row(words, passed.iter().map(|(run, summary)| cell(run, summary)).collect());
     };
     each("operations", &|_, summary| summary.tally.total().to_string());
@@ -137,7 +137,7 @@ fn figures(passed: &[(&Run, &Summary)]) -> Table {
     table
 }
 
-fn line(run: &Run, interrupted: bool, out: &mut Vec<u8>) -> io::Result<()> {
+fn line(run: &TortureRun, interrupted: bool, out: &mut Vec<u8>) -> io::Result<()> {
     let seconds = run.elapsed.as_secs_f64();
     let pool = run.pool;
     match (&run.outcome, run.bug) {
@@ -159,7 +159,7 @@ fn line(run: &Run, interrupted: bool, out: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-fn failure(run: &Run, found: &Found, out: &mut Vec<u8>) -> io::Result<()> {
+fn failure(run: &TortureRun, found: &Found, out: &mut Vec<u8>) -> io::Result<()> {
     let plan = &run.plan;
     writeln!(
         out,
@@ -226,7 +226,7 @@ struct FailureJson<'a> {
     replay: Option<&'a str>,
 }
 
-fn json(report: &Report, config: &TortureConfig, out: &mut Vec<u8>) -> io::Result<()> {
+fn json(report: &TortureReport, config: &TortureConfig, out: &mut Vec<u8>) -> io::Result<()> {
     let runs: Vec<RunJson<'_>> = report.runs.iter().map(run_json).collect();
     let plan = report.runs.first().map(|run| &run.plan);
     let document = Document {
@@ -244,7 +244,7 @@ fn json(report: &Report, config: &TortureConfig, out: &mut Vec<u8>) -> io::Resul
     writeln!(out)
 }
 
-fn run_json(run: &Run) -> RunJson<'_> {
+fn run_json(run: &TortureRun) -> RunJson<'_> {
     let (summary, found) = match &run.outcome {
         Outcome::Passed(summary) => (Some(summary), None),
         Outcome::Failed(found) => (None, Some(found)),

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 /// What one allocator made of the trace.
 #[derive(Debug, Serialize)]
-pub(super) struct Run {
+pub(super) struct ReplayFigures {
     pub(super) allocator: String,
     pub(super) refused: u64,
     pub(super) left_out: u64,
@@ -119,7 +119,7 @@ impl<'p> Replay<'p> {
         }
     }
 
-    pub(super) fn run(mut self, steps: &[Step], fullest: usize) -> Run {
+    pub(super) fn run(mut self, steps: &[Step], fullest: usize) -> ReplayFigures {
         let mut account = Account::default();
         for (index, step) in steps.iter().enumerate() {
             if !self.perform(*step) {
@@ -129,7 +129,7 @@ impl<'p> Replay<'p> {
                 account = self.pool.stats().into();
             }
         }
-        Run {
+        ReplayFigures {
             allocator: self.pool.name().to_owned(),
             refused: self.refused,
             left_out: self.left_out,

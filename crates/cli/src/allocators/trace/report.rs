@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::{
-    allocators::trace::replay::{Account, Run},
+    allocators::trace::replay::{Account, ReplayFigures},
     bytes,
     console::{self, Output, OutputError},
     printable::printable,
@@ -21,7 +21,7 @@ pub(super) struct Document {
     pub(super) trace: String,
     pub(super) steps: usize,
     pub(super) limit_bytes: usize,
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<ReplayFigures>,
 }
 
 /// Prints the report.
@@ -53,7 +53,7 @@ fn table(document: &Document, out: &mut Vec<u8>) -> io::Result<()> {
     let figure = |figure: Option<f64>| {
         figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.0}"))
     };
-    let mut row = |words: &str, cell: &dyn Fn(&Run) -> String| {
+    let mut row = |words: &str, cell: &dyn Fn(&ReplayFigures) -> String| {
         let cells = runs.iter().map(|run| right(cell(run)));
         table.add_row(std::iter::once(Cell::new(words)).chain(cells));
     };
@@ -65,7 +65,7 @@ fn table(document: &Document, out: &mut Vec<u8>) -> io::Result<()> {
             .map_or_else(|| "-".to_owned(), |bytes| format!("{bytes:.1}"))
     };
     for (when, account) in [
-        ("at its fullest", (|run| &run.fullest) as fn(&Run) -> &Account),
+        ("at its fullest", (|run| &run.fullest) as fn(&ReplayFigures) -> &Account),
         ("at the end", |run| &run.end),
     ] {
         row(&format!("payload {when}"), &|run| bytes::show(account(run).payload_bytes));

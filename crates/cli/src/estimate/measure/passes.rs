@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::estimate::{
     error::EstimateError,
-    measure::worker::{Shared, Slot, Worker},
+    measure::worker::{Shared, SpoolSlot, Worker},
     result::kept::Kept,
 };
 
@@ -37,7 +37,7 @@ pub(crate) enum Check {
 pub(crate) type Pass<T> = Result<T, EstimateError>;
 
 pub(crate) struct SlotShare<'s> {
-    pub(crate) slots: &'s mut [Slot],
+    pub(crate) slots: &'s mut [SpoolSlot],
     pub(crate) base: usize,
     pub(crate) random: ChaCha8Rng,
 }
@@ -54,7 +54,12 @@ impl Check {
 }
 
 /// Stores page `source` in `slot`; the old content, if any, is freed after the new one is stored.
-fn replace(shared: &Shared<'_>, worker: &mut Worker, slot: &mut Slot, source: u32) -> Pass<Ended> {
+fn replace(
+    shared: &Shared<'_>,
+    worker: &mut Worker,
+    slot: &mut SpoolSlot,
+    source: u32,
+) -> Pass<Ended> {
     let allocator = shared.pool.name();
     let page = |source: u32| shared.spool.describe(source as usize);
     let kept = match worker.store(shared, source as usize) {
@@ -65,7 +70,7 @@ fn replace(shared: &Shared<'_>, worker: &mut Worker, slot: &mut Slot, source: u3
         }
         Err(reason) => return Err(EstimateError::Store { allocator, page: page(source), reason }),
     };
-    let old = std::mem::replace(slot, Slot { source, kept });
+    let old = std::mem::replace(slot, SpoolSlot { source, kept });
     if let Some(handle) = old.kept.handle() {
         shared.pool.free(handle).map_err(|reason| EstimateError::Free {
             allocator,

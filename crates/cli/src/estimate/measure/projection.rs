@@ -33,7 +33,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::estimate::{
     config::{EstimateConfig, PAGE},
     error::EstimateError,
-    measure::worker::Slot,
+    measure::worker::SpoolSlot,
     pool::build_pool,
     result::{cost::Cost, row::Row},
 };
@@ -66,7 +66,7 @@ pub(crate) struct Lengths(Vec<u16>);
 
 impl Lengths {
     /// Draws lengths from the objects of a pool that was filled with a sample of the whole.
-    pub(crate) fn draw(pool: &dyn Pool, slots: &[Slot], whole: Whole, seed: u64) -> Self {
+    pub(crate) fn draw(pool: &dyn Pool, slots: &[SpoolSlot], whole: Whole, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let frames = pool.stats().frame_bytes.max(1);
         let bytes_max = BYTES_MAX.min(whole.sample_max);

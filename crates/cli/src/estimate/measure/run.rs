@@ -30,7 +30,7 @@ use crate::{
             latency::Latency,
             passes::{self, Check, Ended, Pass, REWRITES, SlotShare},
             projection::{Lengths, Whole},
-            worker::{Shared, Slot, Worker},
+            worker::{Shared, SpoolSlot, Worker},
         },
         read::spool::Spool,
         result::{
@@ -50,7 +50,7 @@ const COMPACT_BUDGET: usize = 16 << 20;
 /// Everything a run needs beside its pool, allocated before the pool is built.
 #[derive(Debug)]
 pub(crate) struct Bookkeeping {
-    slots: Vec<Slot>,
+    slots: Vec<SpoolSlot>,
     workers: Vec<Worker>,
     /// Slots of each worker; the last one may have fewer.
     share: usize,
@@ -63,14 +63,14 @@ impl Bookkeeping {
     /// Slots for the whole spool, shared among at most `threads` workers.
     pub(crate) fn new(spool: &Spool, threads: usize) -> Self {
         let share = spool.len().div_ceil(threads).max(1);
-        let slot = |source| Slot { source, kept: Kept::Nothing };
+        let slot = |source| SpoolSlot { source, kept: Kept::Nothing };
         #[expect(clippy::cast_possible_truncation, reason = "a spool has at most u32::MAX pages")]
         let slots: Vec<_> = (0..spool.len() as u32).map(slot).collect();
         #[expect(clippy::cast_possible_truncation, reason = "a share is a part of the spool")]
-        let worker = |share: &[Slot]| {
+        let worker = |share: &[SpoolSlot]| {
             // Groups follow each other in the spool, so all workers together have few more tallies than there are
             // groups.
-            let group = |slot: &Slot| spool.group(slot.source as usize);
+            let group = |slot: &SpoolSlot| spool.group(slot.source as usize);
             let groups = group(&share[0])..=group(&share[share.len() - 1]);
             Worker::new(share.len() as u32, groups)
         };
@@ -85,7 +85,7 @@ impl Bookkeeping {
     }
 }
 
-pub(crate) struct Run<'a> {
+pub(crate) struct Measurement<'a> {
     pub(crate) spool: &'a Spool,
     pub(crate) codec: &'a dyn Codec,
     pub(crate) dictionary: Option<u64>,
@@ -101,7 +101,7 @@ pub(crate) struct Run<'a> {
     pub(crate) passes: u64,
 }
 
-impl Run<'_> {
+impl Measurement<'_> {
     /// Runs the phases, adds a row to `rows` for each phase begun, and returns the first mismatch.
     ///
     /// # Errors

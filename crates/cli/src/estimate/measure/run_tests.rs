@@ -244,7 +244,7 @@ impl<'a> Setup<'a> {
         let mut rows = Vec::new();
         let (dictionary, rss_before, passes) = (None, Some(0), 0);
         let whole = Whole { pages: spool.len() as u64, sample_max: u64::MAX };
-        let mut run = Run {
+        let mut run = Measurement {
             spool,
             codec,
             dictionary,
@@ -464,7 +464,7 @@ fn each_group_gets_its_pages_whatever_the_threads() {
         let (pool, codec) = (MapPool::default(), Lz4::new());
         let (interrupt, progress) = (Interrupt::default(), Progress::hidden());
         let whole = Whole { pages: spool.len() as u64, sample_max: u64::MAX };
-        let mut run = Run {
+        let mut run = Measurement {
             spool: &spool,
             codec: &codec,
             dictionary: None,

@@ -38,7 +38,7 @@ pub(crate) struct Shared<'a> {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Slot {
+pub(crate) struct SpoolSlot {
     /// The page of the spool with this slot's content.
     pub(crate) source: u32,
     pub(crate) kept: Kept,
@@ -121,7 +121,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`LoadError`] when the page is not what it should be.
-    pub(crate) fn load(&mut self, shared: &Shared<'_>, slot: Slot) -> Result<(), LoadError> {
+    pub(crate) fn load(&mut self, shared: &Shared<'_>, slot: SpoolSlot) -> Result<(), LoadError> {
         let source = slot.source as usize;
         let page = &mut self.page[..shared.spool.page_len(source)];
         let begun = Instant::now();

@@ -8,7 +8,7 @@ use crate::estimate::{
     read::{
         address_space::Live,
         cgroup,
-        discover::{Discovery, Source},
+        discover::{Discovery, InputSource},
         process::{Candidate, Refusal, label},
     },
     result::skipped::Skipped,
@@ -94,12 +94,12 @@ impl Discovery {
     /// Plans for shared memory once. Where the kernel does not tell, the sum stays.
     pub(crate) fn expect_shared_memory_once(&mut self) {
         let candidates =
-            || self.sources.iter().filter(|source| matches!(source, Source::Process(_)));
+            || self.sources.iter().filter(|source| matches!(source, InputSource::Process(_)));
         if candidates().nth(1).is_none() {
             return;
         }
         for source in &mut self.sources {
-            let Source::Process(candidate) = source else { continue };
+            let InputSource::Process(candidate) = source else { continue };
             let usage = smaps_rollup(Process::Id(candidate.process_id)).ok();
             let Some(once) = usage.and_then(|usage| usage.proportional_anonymous) else { continue };
             let too_many = candidate.expected_bytes.saturating_sub(once);
@@ -111,7 +111,7 @@ impl Discovery {
     fn add_candidate(&mut self, status: ProcessStatus, named: bool) {
         let expected_bytes = status.rss_anon.unwrap_or(0);
         self.known_bytes = self.known_bytes.saturating_add(expected_bytes);
-        self.sources.push(Source::Process(Candidate {
+        self.sources.push(InputSource::Process(Candidate {
             process_id: status.process_id,
             name: status.name,
             named,
@@ -121,7 +121,7 @@ impl Discovery {
 
     fn has_process(&self, process_id: u32) -> bool {
         self.sources.iter().any(|source| {
-            matches!(source, Source::Process(candidate) if candidate.process_id == process_id)
+            matches!(source, InputSource::Process(candidate) if candidate.process_id == process_id)
         })
     }
 

@@ -29,14 +29,14 @@ const REPEATED: &str = "a repeated file, reached before by another path";
 
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<InputSource>,
     pub(crate) skipped: Vec<Skipped>,
     /// Data, roughly, without streams.
     pub(crate) known_bytes: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum InputSource {
     /// With about this much data.
     File { path: PathBuf, data_bytes: u64 },
     /// A named file that claims to be empty, as those of `/proc` do.
@@ -55,7 +55,7 @@ impl Discovery {
         let mut seen = Seen::new(inputs.len());
         for input in inputs {
             match input {
-                Input::Stdin => discovery.sources.push(Source::Stdin),
+                Input::Stdin => discovery.sources.push(InputSource::Stdin),
                 Input::Path(path) => discovery.add_named(path, walk, &mut seen),
                 // `expand` has replaced lists.
                 Input::List(list) => discovery.skip(list, "a list of inputs".to_owned(), true),
@@ -98,7 +98,7 @@ impl Discovery {
                     let why = "a core file without a list of mapped files (NT_FILE): its files are in the figures".to_owned();
                     self.skip(path, why, false);
                 }
-                self.sources.push(Source::Core(core));
+                self.sources.push(InputSource::Core(core));
             }
             Err(error @ CoreError::Truncated { .. }) => self.skip(path, error.to_string(), true),
             Err(
@@ -182,9 +182,9 @@ impl Discovery {
         let path = path.to_owned();
         self.known_bytes = self.known_bytes.saturating_add(data_bytes);
         self.sources.push(if named && metadata.len() == 0 {
-            Source::Stream { path }
+            InputSource::Stream { path }
         } else {
-            Source::File { path, data_bytes }
+            InputSource::File { path, data_bytes }
         });
     }
 
@@ -197,27 +197,31 @@ impl Discovery {
     }
 
     pub(crate) fn has_stream(&self) -> bool {
-        self.sources.iter().any(|source| matches!(source, Source::Stream { .. } | Source::Stdin))
+        self.sources
+            .iter()
+            .any(|source| matches!(source, InputSource::Stream { .. } | InputSource::Stdin))
     }
 
     pub(crate) fn has_mappings(&self) -> bool {
-        self.sources.iter().any(|source| matches!(source, Source::Process(_) | Source::Core(_)))
+        self.sources
+            .iter()
+            .any(|source| matches!(source, InputSource::Process(_) | InputSource::Core(_)))
     }
 
     pub(crate) fn processes(&self) -> Vec<Candidate> {
         let processes = self.sources.iter().filter_map(|source| match source {
-            Source::Process(candidate) => Some(candidate.clone()),
+            InputSource::Process(candidate) => Some(candidate.clone()),
             _ => None,
         });
         processes.collect()
     }
 
     pub(crate) fn known_pages(&self) -> u64 {
-        let pages = |source: &Source| match source {
-            Source::File { data_bytes, .. } => data_bytes.div_ceil(PAGE as u64),
-            Source::Process(candidate) => candidate.expected_bytes.div_ceil(PAGE as u64),
-            Source::Core(core) => core.data_bytes.div_ceil(PAGE as u64),
-            Source::Stream { .. } | Source::Stdin => 0,
+        let pages = |source: &InputSource| match source {
+            InputSource::File { data_bytes, .. } => data_bytes.div_ceil(PAGE as u64),
+            InputSource::Process(candidate) => candidate.expected_bytes.div_ceil(PAGE as u64),
+            InputSource::Core(core) => core.data_bytes.div_ceil(PAGE as u64),
+            InputSource::Stream { .. } | InputSource::Stdin => 0,
         };
         self.sources.iter().map(pages).sum()
     }

@@ -26,7 +26,7 @@ fn a_tree_is_listed_by_name_each_file_once_and_links_are_not_followed() {
     let _socket = UnixListener::bind(root.join("socket")).expect("a socket");
 
     let found = walk(&[root, &root.join("sub/b")]);
-    let file = |name: &str, data_bytes| Source::File { path: root.join(name), data_bytes };
+    let file = |name: &str, data_bytes| InputSource::File { path: root.join(name), data_bytes };
     assert_eq!(found.sources, [file("a", 10), file("sub/b", 5000)]);
     assert_eq!((found.known_bytes, found.known_pages(), found.has_stream()), (5010, 3, false));
     let mut whys: Vec<_> = found.skipped.iter().map(|skipped| skipped.why.as_str()).collect();

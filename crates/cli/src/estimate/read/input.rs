@@ -20,7 +20,7 @@ use crate::{
         read::{
             address_space::Live,
             core_read,
-            discover::{Discovery, Source},
+            discover::{Discovery, InputSource},
             extents::Extents,
             headroom::Headroom,
             plan::Plan,
@@ -154,13 +154,13 @@ struct Reader<'a> {
 
 enum Ended {
     /// Reading continues with the next source.
-    Source(io::Error),
+    InputSource(io::Error),
     All(EstimateError),
 }
 
 impl From<io::Error> for Ended {
     fn from(error: io::Error) -> Self {
-        Self::Source(error)
+        Self::InputSource(error)
     }
 }
 
@@ -171,21 +171,21 @@ impl From<EstimateError> for Ended {
 }
 
 impl Reader<'_> {
-    fn read_source(&mut self, source: Source) -> Result<(), EstimateError> {
+    fn read_source(&mut self, source: InputSource) -> Result<(), EstimateError> {
         let name = match &source {
-            Source::File { path, .. } | Source::Stream { path } => path.clone(),
-            Source::Core(core) => core.path.clone(),
-            Source::Process(candidate) => candidate.label().into(),
-            Source::Stdin => "standard input".into(),
+            InputSource::File { path, .. } | InputSource::Stream { path } => path.clone(),
+            InputSource::Core(core) => core.path.clone(),
+            InputSource::Process(candidate) => candidate.label().into(),
+            InputSource::Stdin => "standard input".into(),
         };
         let before = self.sample.total_bytes;
         let ordinal = self.sample.spool.add_source(name.clone())?;
         let ended = match source {
-            Source::File { path, .. } => self.read_file(ordinal, &path),
-            Source::Stream { path } => self.read_named_stream(ordinal, &path),
-            Source::Stdin => self.read_stream(ordinal, io::stdin().lock()),
-            Source::Process(candidate) => return self.read_process(ordinal, &candidate),
-            Source::Core(core) => {
+            InputSource::File { path, .. } => self.read_file(ordinal, &path),
+            InputSource::Stream { path } => self.read_named_stream(ordinal, &path),
+            InputSource::Stdin => self.read_stream(ordinal, io::stdin().lock()),
+            InputSource::Process(candidate) => return self.read_process(ordinal, &candidate),
+            InputSource::Core(core) => {
                 let parts = (ordinal, self.per_mapping);
                 let found = core_read::read(&core, parts, &mut self.sample.spool, self.progress);
                 return self.add_process(found, name.display().to_string(), true);
@@ -194,7 +194,7 @@ impl Reader<'_> {
         let done = self.sample.total_bytes - before;
         match ended {
             Err(Ended::All(failure)) => return Err(failure),
-            Err(Ended::Source(error)) => {
+            Err(Ended::InputSource(error)) => {
                 let why = if done == 0 {
                     error.to_string()
                 } else {
@@ -270,11 +270,11 @@ impl Reader<'_> {
         match outcome {
             Ok(()) => {}
             Err(Stopped::All(failure)) => return Err(failure),
-            Err(Stopped::Source(why)) if summary.bytes > 0 => {
+            Err(Stopped::InputSource(why)) if summary.bytes > 0 => {
                 let why = format!("{why}; {} of it are in the figures", bytes::show(summary.bytes));
                 self.skip_process(label, why, named);
             }
-            Err(Stopped::Source(why)) => self.skip_process(label, why, named),
+            Err(Stopped::InputSource(why)) => self.skip_process(label, why, named),
         }
         self.sample.total_bytes += summary.bytes;
         self.sample.total_pages += summary.pages;

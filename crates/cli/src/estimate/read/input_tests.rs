@@ -83,7 +83,8 @@ fn a_stream_that_fails_keeps_what_was_read() {
     let progress = Progress::hidden();
     let mut reader = reader(&progress);
     reader.sample.spool.add_source("a stream".into()).expect("the first source");
-    let Err(Ended::Source(error)) = reader.read_stream(0, Fails { rest: 2 * PAGE + 10, calls: 0 })
+    let Err(Ended::InputSource(error)) =
+        reader.read_stream(0, Fails { rest: 2 * PAGE + 10, calls: 0 })
     else {
         panic!("the stream fails");
     };
@@ -98,7 +99,7 @@ fn a_file_that_shrank_since_it_was_found_gives_what_is_left() {
     std::fs::write(&path, [5; 100]).expect("a file");
     let progress = Progress::hidden();
     let mut reader = reader(&progress);
-    reader.read_source(Source::File { path, data_bytes: 1 << 20 }).expect("nothing fatal");
+    reader.read_source(InputSource::File { path, data_bytes: 1 << 20 }).expect("nothing fatal");
     assert_eq!((reader.sample.spool.len(), reader.sample.total_bytes), (1, 100));
 }
 
@@ -110,7 +111,7 @@ fn a_file_that_vanished_is_listed_and_the_rest_is_read() {
     let progress = Progress::hidden();
     let mut reader = reader(&progress);
     for path in [dir.path().join("gone"), path] {
-        reader.read_source(Source::File { path, data_bytes: 100 }).expect("nothing fatal");
+        reader.read_source(InputSource::File { path, data_bytes: 100 }).expect("nothing fatal");
     }
     let sample = reader.sample.check().expect("one file was read");
     assert_eq!((sample.files, sample.skipped.len(), sample.spool.len()), (1, 1, 1));

@@ -60,13 +60,13 @@ impl From<ProcfsError> for Refusal {
 #[derive(Debug)]
 pub(crate) enum Stopped {
     /// Reading continues with the next source.
-    Source(String),
+    InputSource(String),
     All(EstimateError),
 }
 
 impl From<ProcfsError> for Stopped {
     fn from(error: ProcfsError) -> Self {
-        Self::Source(match error {
+        Self::InputSource(match error {
             ProcfsError::NoSuchProcess { .. } => {
                 "it ended, or executed another program, while it was being read".to_owned()
             }
@@ -77,7 +77,7 @@ impl From<ProcfsError> for Stopped {
 
 impl From<io::Error> for Stopped {
     fn from(error: io::Error) -> Self {
-        Self::Source(match error.kind() {
+        Self::InputSource(match error.kind() {
             io::ErrorKind::UnexpectedEof => "it became shorter while it was being read".to_owned(),
             _ => error.to_string(),
         })

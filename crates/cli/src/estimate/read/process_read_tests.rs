@@ -184,7 +184,7 @@ fn a_process_that_ends_leaves_what_was_read() {
     }
     script.reads_left.set(Some(3));
     let (spool, summary, outcome) = read_all(&script);
-    let Err(Stopped::Source(why)) = outcome else { panic!("{outcome:?}") };
+    let Err(Stopped::InputSource(why)) = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("ended") && !summary.complete, "{why}");
     // Whether the third mapping's pages stayed private is unknown.
     assert_eq!((summary.pages, spool.len()), (20, 20));

@@ -39,7 +39,7 @@ pub(crate) fn read(
         let Ok(space) = Live::open(candidate.process_id) else { continue };
         let before = reader.summary.pages;
         match reader.read_process(&space) {
-            Ok(()) | Err(Stopped::Source(_)) => {}
+            Ok(()) | Err(Stopped::InputSource(_)) => {}
             Err(Stopped::All(failure)) => return Err(failure),
         }
         progress.add(reader.summary.pages - before);

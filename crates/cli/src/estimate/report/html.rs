@@ -4,7 +4,7 @@
 //! prints. Every chart has a description and a table of the same figures.
 //!
 //! ```text
-//! Report, Settings --page--> Markup --> one string --destination--> file
+//! EstimateReport, Settings --page--> Markup --> one string --destination--> file
 //! ```
 
 mod charts;
@@ -19,9 +19,9 @@ mod settings;
 
 pub(crate) use self::{destination::Destination, settings::Settings};
 
-use crate::estimate::result::report::Report;
+use crate::estimate::result::report::EstimateReport;
 
-pub(crate) fn render(report: &Report, settings: &Settings) -> String {
+pub(crate) fn render(report: &EstimateReport, settings: &Settings) -> String {
     page::page(report, settings).into_document()
 }
 

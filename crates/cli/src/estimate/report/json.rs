@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::estimate::{
     like::Algorithms,
     report::parts_json::{CompressedSwap, Process, processes},
-    result::{dictionary_note::DictionaryNote, report::Report, row::Row, skipped::Skipped},
+    result::{dictionary_note::DictionaryNote, report::EstimateReport, row::Row, skipped::Skipped},
 };
 
 const VERSION: u32 = 1;
@@ -38,7 +38,7 @@ struct Input<'a> {
     dictionaries: &'a [DictionaryNote],
 }
 
-pub(super) fn write(report: &Report, mut out: impl Write) -> io::Result<()> {
+pub(super) fn write(report: &EstimateReport, mut out: impl Write) -> io::Result<()> {
     let input = &report.input;
     let document = Document {
         version: VERSION,

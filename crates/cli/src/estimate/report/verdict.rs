@@ -6,7 +6,7 @@ use crate::{
         report::terminal::TIE,
         result::{
             input::InputSummary,
-            report::Report,
+            report::EstimateReport,
             row::{Phase, Row},
         },
     },
@@ -63,7 +63,7 @@ pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String>
 }
 
 /// The whole input's interval, for each complete fill.
-pub(super) fn confidence(report: &Report) -> Option<String> {
+pub(super) fn confidence(report: &EstimateReport) -> Option<String> {
     let several = fills(report).any(|row| row.allocator != report.rows[0].allocator);
     let intervals: Vec<_> = fills(report)
         .filter_map(|row| {
@@ -98,7 +98,7 @@ pub(super) fn sampling(input: &InputSummary) -> String {
     )
 }
 
-pub(super) fn stops(report: &Report) -> impl Iterator<Item = String> {
+pub(super) fn stops(report: &EstimateReport) -> impl Iterator<Item = String> {
     report.rows.iter().filter_map(|row| {
         let who = format!("{} with {}, {}", row.codec, row.allocator, row.phase.name());
         let held = format!("{} ({})", plural(row.pages, "page"), bytes::show(row.original_bytes));
@@ -114,7 +114,7 @@ pub(super) fn stops(report: &Report) -> impl Iterator<Item = String> {
 }
 
 /// The savings of the densest fill, and of the fill with the fastest loads. A stopped or unchecked run gives none.
-pub(super) fn savings(report: &Report) -> Vec<String> {
+pub(super) fn savings(report: &EstimateReport) -> Vec<String> {
     let Some(densest) = densest(report) else { return Vec::new() };
     let mut sentences = vec![saving(&report.input, densest)];
     let load = |row: &Row| row.load_us.mean.unwrap_or(f64::INFINITY);
@@ -129,11 +129,11 @@ pub(super) fn savings(report: &Report) -> Vec<String> {
 }
 
 /// The fill with the least memory that stands for the whole input.
-pub(super) fn densest(report: &Report) -> Option<&Row> {
+pub(super) fn densest(report: &EstimateReport) -> Option<&Row> {
     fills(report).max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
 }
 
-fn fills(report: &Report) -> impl Iterator<Item = &Row> {
+fn fills(report: &EstimateReport) -> impl Iterator<Item = &Row> {
     report.rows.iter().filter(|row| row.phase == Phase::Fill && row.is_complete())
 }
 
@@ -232,7 +232,7 @@ mod tests {
             row.effective_ratio_95 = Some(Interval { low: 3.0, high: Some(4.0) });
             row
         };
-        let shown = |report: &Report| confidence(report).map(|text| text.replace(TIE, " "));
+        let shown = |report: &EstimateReport| confidence(report).map(|text| text.replace(TIE, " "));
         let text = shown(&test_report(vec![sampled("nbud")], 1200, 12_000));
         assert!(text.is_some_and(|text| text.ends_with(": lz4 3.00 to 4.00.")));
         let rows = vec![sampled("nbud"), sampled("zbud")];

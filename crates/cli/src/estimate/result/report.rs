@@ -6,7 +6,7 @@ use crate::estimate::{
 };
 
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct EstimateReport {
     pub input: InputSummary,
     /// In the order of the runs, one per phase.
     pub rows: Vec<Row>,

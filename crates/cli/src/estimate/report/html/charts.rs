@@ -24,7 +24,7 @@ use crate::{
         },
         result::{
             percentiles::Percentiles,
-            report::Report,
+            report::EstimateReport,
             row::{Phase, Row},
         },
     },
@@ -62,12 +62,12 @@ fn name(row: &Row) -> String {
     format!("{} · {}{remark}", row.codec, row.allocator)
 }
 
-fn fills(report: &Report) -> Vec<&Row> {
+fn fills(report: &EstimateReport) -> Vec<&Row> {
     report.rows.iter().filter(|row| row.phase == Phase::Fill).collect()
 }
 
 /// The input beside its smallest result. The sentence above has the same figures, so there is no table.
-pub(super) fn answer(report: &Report) -> Option<Markup> {
+pub(super) fn answer(report: &EstimateReport) -> Option<Markup> {
     let densest = verdict::densest(report)?;
     let (original, taken) = (densest.original_bytes, densest.taken_bytes());
     let scale = Scale::between(0.0, original.max(taken) as f64);
@@ -93,7 +93,7 @@ pub(super) fn answer(report: &Report) -> Option<Markup> {
     Some(plot.finish("answer", "The input, and what it would take", &description))
 }
 
-pub(super) fn ratio(report: &Report) -> Figure {
+pub(super) fn ratio(report: &EstimateReport) -> Figure {
     let rows = fills(report);
     let best = verdict::densest(report);
     let top = rows.iter().map(|row| row.best_ratio()).fold(1.0, f64::max);
@@ -133,7 +133,7 @@ pub(super) fn ratio(report: &Report) -> Figure {
     }
 }
 
-pub(super) fn latency(report: &Report) -> Figure {
+pub(super) fn latency(report: &EstimateReport) -> Figure {
     let rows = fills(report);
     let times = |row: &Row| [row.store_us, row.load_us];
     let all = || {

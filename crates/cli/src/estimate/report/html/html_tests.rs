@@ -20,7 +20,7 @@ fn settings() -> Settings {
     Settings { command: "pagefold estimate .".into(), options: vec![("Seed", "1".into())] }
 }
 
-fn lifecycle() -> Report {
+fn lifecycle() -> EstimateReport {
     let mut rows = Vec::new();
     for (codec, mebibytes) in [("lz4", 400), ("zstd:1", 300)] {
         for phase in Phase::ALL {

@@ -10,7 +10,7 @@ use crate::{
             verdict,
         },
         result::{
-            input::InputSummary, percentiles::Percentiles, report::Report, row::Row,
+            input::InputSummary, percentiles::Percentiles, report::EstimateReport, row::Row,
             skipped::Skipped,
         },
     },
@@ -25,7 +25,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 
 const STYLE: &str = include_str!("style.css");
 
-pub(super) fn page(report: &Report, settings: &Settings) -> Markup {
+pub(super) fn page(report: &EstimateReport, settings: &Settings) -> Markup {
     let headline = headline(report);
     let mut page = Markup::new();
     page.within("html", &[("lang", "en")], |html| {
@@ -50,7 +50,7 @@ pub(super) fn page(report: &Report, settings: &Settings) -> Markup {
 }
 
 /// The verdict; the first line is the headline.
-fn headline(report: &Report) -> Vec<String> {
+fn headline(report: &EstimateReport) -> Vec<String> {
     let savings = verdict::savings(report);
     let lines = savings.iter().flat_map(|sentence| sentence.lines());
     // A terminal may not have the letter; a page has.
@@ -73,7 +73,7 @@ fn write_head(headline: &[String], head: &mut Markup) {
     head.style(STYLE);
 }
 
-fn write_header(report: &Report, headline: &[String], header: &mut Markup) {
+fn write_header(report: &EstimateReport, headline: &[String], header: &mut Markup) {
     header.element("p", &[("class", "brand")], "pagefold estimate");
     if let Some((first, others)) = headline.split_first() {
         header.element("h1", &[], first);
@@ -92,7 +92,7 @@ fn write_header(report: &Report, headline: &[String], header: &mut Markup) {
 }
 
 /// Warnings, the gravest first.
-fn notices(report: &Report) -> Vec<(&'static str, String)> {
+fn notices(report: &EstimateReport) -> Vec<(&'static str, String)> {
     let mut notices = Vec::new();
     if let Some(mismatch) = &report.mismatch {
         notices.push(("notice grave", format!("Verification failed: {mismatch}")));
@@ -121,7 +121,7 @@ fn notices(report: &Report) -> Vec<(&'static str, String)> {
     notices
 }
 
-fn write_tiles(report: &Report, header: &mut Markup) {
+fn write_tiles(report: &EstimateReport, header: &mut Markup) {
     let Some(row) = verdict::densest(report) else { return };
     let input: &InputSummary = &report.input;
     let time = |times: Percentiles| {
@@ -154,7 +154,7 @@ fn write_tiles(report: &Report, header: &mut Markup) {
     });
 }
 
-fn write_charts(report: &Report, main: &mut Markup) {
+fn write_charts(report: &EstimateReport, main: &mut Markup) {
     if report.rows.is_empty() {
         return;
     }

@@ -10,14 +10,14 @@ use crate::{
             plot::{Anchor, Mark, Plot, Scale},
         },
         result::{
-            report::Report,
+            report::EstimateReport,
             row::{Phase, Row},
         },
     },
 };
 
 /// `None` if no run went past its fill.
-pub(crate) fn lifecycle(report: &Report) -> Option<Figure> {
+pub(crate) fn lifecycle(report: &EstimateReport) -> Option<Figure> {
     if report.rows.iter().all(|row| row.phase == Phase::Fill) {
         return None;
     }
@@ -57,7 +57,7 @@ pub(crate) fn lifecycle(report: &Report) -> Option<Figure> {
 }
 
 /// The memory after compaction; `None` if no run compacted.
-pub(crate) fn compacted(report: &Report) -> Option<Figure> {
+pub(crate) fn compacted(report: &EstimateReport) -> Option<Figure> {
     let compacted = report.rows.iter().filter(|row| row.phase == Phase::Compacted);
     let rows: Vec<_> = compacted.map(|row| (name(row), row)).collect();
     if rows.is_empty() {
@@ -187,7 +187,7 @@ fn title(phase: Phase) -> &'static str {
     }
 }
 
-fn table(report: &Report) -> Table {
+fn table(report: &EstimateReport) -> Table {
     let headings = [
         "codec · allocator",
         "phase",

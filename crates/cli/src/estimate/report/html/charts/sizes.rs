@@ -10,7 +10,7 @@ use crate::{
             plot::{Anchor, Plot, Scale},
         },
         result::{
-            report::Report,
+            report::EstimateReport,
             row::Row,
             sizes::{BUCKET_BYTES, Sizes},
         },
@@ -28,7 +28,7 @@ const HEIGHT: u32 = 210;
 
 /// A histogram for each codec, with the other pages' shares above. The allocator does not change a length, so the first
 /// row of each codec suffices.
-pub(crate) fn sizes(report: &Report) -> Figure {
+pub(crate) fn sizes(report: &EstimateReport) -> Figure {
     let mut rows: Vec<(&Row, &Sizes)> = Vec::new();
     for row in fills(report) {
         if let Some(sizes) = &row.sizes
