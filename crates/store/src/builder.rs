@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pagefold_codec::{Codec, CodecSpec};
-use pagefold_frame::FrameSource;
+use pagefold_frame::{FRAME_BYTES, FrameSource};
 use pagefold_pool::{Allocator, PoolBuilder};
 use pagefold_sys::quiesce::Gate;
 
@@ -12,11 +12,13 @@ use crate::{
     encoder::Encoder,
     limit::LimitSource,
     shrinker,
+    staging::Staging,
     state::{
         AcceptThreshold, StoreState, Watermarks,
         handle::StoreHandle,
         parts::{Parts, PartsError, least_limit},
     },
+    worker,
 };
 
 /// Builds a [`Store`].
@@ -32,6 +34,8 @@ pub struct StoreBuilder {
     shrinker: bool,
     limit_source: Option<Box<dyn LimitSource>>,
     handle_table: Option<(usize, u32)>,
+    staging: Option<usize>,
+    workers: u8,
 }
 
 enum Choice {
@@ -58,6 +62,10 @@ fn default_codec() -> CodecSpec {
     name.parse().expect("a codec's name")
 }
 
+/// The default size of staging: this share of the limit, and at least so many pages.
+const STAGING_SHARE: usize = 64;
+const STAGING_PAGES_MIN: usize = 64;
+
 impl Default for StoreBuilder {
     fn default() -> Self {
         Self {
@@ -71,6 +79,9 @@ impl Default for StoreBuilder {
             shrinker: true,
             limit_source: None,
             handle_table: None,
+            // A model has no threads but its own.
+            staging: cfg!(loom).then_some(0),
+            workers: u8::from(!cfg!(loom)),
         }
     }
 }
@@ -175,12 +186,47 @@ impl StoreBuilder {
         self
     }
 
+    /// The bytes of pages that may wait for their codec: [`Space::put`](crate::Space::put) stores a page raw and returns,
+    /// and a worker compresses it later. By default 1/64 of the limit, at least 64 pages; 0 turns it off.
+    ///
+    /// A page that waits is charged in full, so `Ok` and the limit mean the same as without. Puts that find staging full
+    /// compress a few pages themselves; near the limit a put compresses its own page. A page that is overwritten or
+    /// removed before its turn costs no codec.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(64 << 20).staging(1 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(100))?;
+    /// for key in 0..100 {
+    ///     let page: [u8; 4096] = std::array::from_fn(|at| (at / 64) as u8 ^ key as u8);
+    ///     space.put(key, &page)?;
+    /// }
+    /// store.flush();
+    /// let stats = store.stats();
+    /// assert_eq!((stats.staging.pages, stats.spaces[0].compressed), (0, 100));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn staging(mut self, bytes: usize) -> Self {
+        self.staging = Some(bytes);
+        self
+    }
+
+    /// The threads that compress staged pages; 1 by default. With 0, puts do it when staging is full, and
+    /// [`Store::maintain`] and [`Store::flush`] when they are called.
+    pub fn workers(mut self, count: u8) -> Self {
+        self.workers = count;
+        self
+    }
+
     /// Builds the store.
     ///
     /// # Errors
     /// [`StoreBuildError`].
     pub fn build(self) -> Result<Store, StoreBuildError> {
         self.check()?;
+        let staging = self.staging_pages();
         let codec = match self.codec {
             Choice::Named(spec) => spec.build()?,
             Choice::Own(codec) => codec,
@@ -189,7 +235,9 @@ impl StoreBuilder {
         if !encoder.is_plausible() {
             return Err(StoreBuildError::CodecMemory { codec: encoder.codec.name().to_owned() });
         }
-        let fixed = size_of::<StoreState>().saturating_add(encoder.fixed_bytes());
+        let fixed = size_of::<StoreState>()
+            .saturating_add(encoder.fixed_bytes())
+            .saturating_add(Staging::fixed_bytes(staging));
         let (allocator, handle_table) = (self.allocator, self.handle_table);
         let settings = |limit| {
             let pool = PoolBuilder::new(allocator).limit(limit);
@@ -214,13 +262,31 @@ impl StoreBuilder {
         })?;
         let accept = AcceptThreshold::new(self.accept_percent);
         let operations = Gate::new().map_err(StoreBuildError::Fork)?;
-        let store = Arc::new(StoreState::new(parts, encoder, accept, self.watermarks, operations));
+        let store = Arc::new(StoreState::new(
+            parts,
+            encoder,
+            accept,
+            self.watermarks,
+            Staging::new(staging),
+            operations,
+        ));
         let thread = self
             .shrinker
             .then(|| shrinker::start(Arc::clone(&store), self.limit_source))
             .transpose()
             .map_err(StoreBuildError::Thread)?;
-        Ok(Store::new(StoreHandle::new(store, thread)))
+        let mut handle = StoreHandle::new(Arc::clone(&store), thread);
+        handle.workers = worker::start(&store, self.workers).map_err(StoreBuildError::Thread)?;
+        Ok(Store::new(handle))
+    }
+
+    /// In pages.
+    fn staging_pages(&self) -> usize {
+        match self.staging {
+            Some(0) => 0,
+            Some(bytes) => (bytes / FRAME_BYTES).max(1),
+            None => (self.limit / STAGING_SHARE / FRAME_BYTES).max(STAGING_PAGES_MIN),
+        }
     }
 
     fn check(&self) -> Result<(), StoreBuildError> {
@@ -234,6 +300,11 @@ impl StoreBuilder {
         }
         if low == 0 || low > high {
             return Err(share("a low watermark", low, "1 to the high one"));
+        }
+        if let Some(bytes) = self.staging
+            && bytes > self.limit
+        {
+            return Err(StoreBuildError::Staging { bytes, limit: self.limit });
         }
         if self.limit_source.is_some() && !self.shrinker {
             return Err(StoreBuildError::LimitSourceWithoutShrinker);

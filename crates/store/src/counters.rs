@@ -12,10 +12,12 @@ use pagefold_sys::sync::{self, Padded};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
-    /// This and the next five: entries present now.
+    /// This and the next six: entries present now.
     Same,
     Compressed,
     Raw,
+    /// Pages in staging.
+    Fresh,
     Values,
     /// Before compression.
     Original,

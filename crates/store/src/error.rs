@@ -209,8 +209,18 @@ pub enum StoreBuildError {
     /// The shrinker is off.
     #[error("a limit source needs the shrinker; leave it on")]
     LimitSourceWithoutShrinker,
-    /// The thread did not start.
-    #[error("the shrinker's thread could not be started")]
+    /// Staging would take more than the limit.
+    #[error(
+        "staging of {bytes} bytes is more than the limit of {limit}; choose less, or 0 for none"
+    )]
+    Staging {
+        /// In bytes.
+        bytes: usize,
+        /// In bytes.
+        limit: usize,
+    },
+    /// The shrinker or a worker did not start.
+    #[error("a thread of the store could not be started")]
     Thread(#[source] std::io::Error),
     /// Fork handlers were not registered.
     #[error("the handlers of a fork could not be registered")]

@@ -10,6 +10,7 @@
 //! | [`store`](Store), [`builder`](StoreBuilder) | spaces, limit, statistics |
 //! | [`space`](Space), [`cache`](Cache) | pages by number, values by key |
 //! | `state`, `shrinker` | shared state, background work |
+//! | `staging`, `worker` | pages that wait for their codec |
 //! | `encoder`, `index`, `word` | objects, and where they lie |
 //! | [`eviction`], `listener` | drops and their reports |
 //!
@@ -35,10 +36,12 @@ mod page;
 mod prometheus;
 mod shrinker;
 mod space;
+mod staging;
 mod state;
 mod stats;
 mod store;
 mod word;
+mod worker;
 
 pub use builder::StoreBuilder;
 pub use cache::{Cache, CacheConfig, CacheError, CacheStats, CacheValue, Clock, SystemClock};
@@ -54,5 +57,7 @@ pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use page::{PAGE_BYTES, Page};
 pub use space::{Space, keys::Keys, version::Version};
 pub use state::room::ShrinkReport;
-pub use stats::{Histogram, HistogramBucket, RejectedPuts, SpaceStats, StoreStats, WorkStats};
-pub use store::Store;
+pub use stats::{
+    Histogram, HistogramBucket, RejectedPuts, SpaceStats, StagingStats, StoreStats, WorkStats,
+};
+pub use store::{MaintainReport, Store};

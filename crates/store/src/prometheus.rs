@@ -25,6 +25,7 @@ const SPACE: &[Family] = &[
     gauge("same_filled", "Pages of one repeated word.", |space| space.same_filled),
     gauge("compressed", "Compressed pages.", |space| space.compressed),
     gauge("raw", "Pages kept as they are.", |space| space.raw),
+    gauge("fresh", "Pages in staging.", |space| space.fresh),
     gauge("values", "Values of other lengths than a page.", |space| space.values),
     gauge("original_bytes", "Bytes of all pages and values before compression.", |space| {
         space.original_bytes
@@ -54,7 +55,7 @@ impl StoreStats {
     /// Prometheus text. Names begin with `pagefold_store_`; a space's have labels `space` and `kind`.
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
-        let work = &self.work;
+        let (work, staging) = (&self.work, &self.staging);
         for (name, kind, help, value) in [
             ("limit_bytes", "gauge", "The hard limit.", self.limit_bytes),
             ("resident_bytes", "gauge", "All that may be resident.", self.resident_bytes),
@@ -64,6 +65,16 @@ impl StoreStats {
             ("reserved_bytes", "gauge", "Charged, not resident.", self.reserved_bytes),
             ("payload_bytes", "gauge", "Bytes of live objects.", self.payload_bytes),
             ("accepting", "gauge", "1 if new pages are taken.", u64::from(self.accepting)),
+            ("staging_capacity_pages", "gauge", "Pages that may wait.", staging.capacity_pages),
+            ("staging_bytes", "gauge", "Bytes of pages that wait.", staging.bytes),
+            ("staged_total", "counter", "Pages staged.", staging.staged),
+            ("staged_compressed_total", "counter", "Staged pages compressed.", staging.compressed),
+            ("staged_raw_total", "counter", "Staged pages kept raw.", staging.kept_raw),
+            ("staged_saved_total", "counter", "Codec runs saved.", staging.saved),
+            ("staging_failures_total", "counter", "Codec panics.", staging.failures),
+            ("staging_by_callers_total", "counter", "Pages callers handled.", staging.by_callers),
+            ("workers", "gauge", "Workers that run.", staging.workers),
+            ("worker_nanoseconds_total", "counter", "Workers' processor time.", staging.worker_ns),
             ("compactions_total", "counter", "Pieces of compaction.", work.compactions),
             ("compaction_moved_bytes_total", "counter", "Bytes moved.", work.moved_bytes),
             ("compaction_freed_bytes_total", "counter", "Bytes of frames freed.", work.freed_bytes),

@@ -29,6 +29,8 @@ pub struct SpaceStats {
     pub compressed: u64,
     /// Of these, incompressible pages.
     pub raw: u64,
+    /// Of these, pages in staging: raw until a worker compresses them.
+    pub fresh: u64,
     /// Of these, other lengths.
     pub values: u64,
     /// Their bytes before compression.
@@ -117,7 +119,7 @@ impl From<Latency> for Histogram {
 pub struct StoreStats {
     /// The allocator's command-line name.
     pub allocator: String,
-    /// The codec's.
+    /// The codec's name.
     pub codec: String,
     /// The hard limit on `resident_bytes`.
     pub limit_bytes: u64,
@@ -141,10 +143,42 @@ pub struct StoreStats {
     pub original_bytes: u64,
     /// Whether persistent spaces take new pages.
     pub accepting: bool,
+    /// Pages that wait for their codec.
+    pub staging: StagingStats,
     /// Work to make room.
     pub work: WorkStats,
     /// Each space.
     pub spaces: Vec<SpaceStats>,
+}
+
+/// Staging: pages that a put stored raw, and that workers compress later.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StagingStats {
+    /// The most pages that may wait; 0: staging is off.
+    pub capacity_pages: u64,
+    /// Pages that wait now.
+    pub pages: u64,
+    /// Their bytes; each is charged in full.
+    pub bytes: u64,
+    /// Pages ever staged.
+    pub staged: u64,
+    /// Of these, compressed.
+    pub compressed: u64,
+    /// Of these, kept raw: incompressible, or the codec failed.
+    pub kept_raw: u64,
+    /// Of these, overwritten or removed before their turn: codec runs saved.
+    pub saved: u64,
+    /// Of the compressed and raw ones, those that a put or another call handled.
+    pub by_callers: u64,
+    /// Panics of the codec while it compressed a staged page, which then stayed raw.
+    pub failures: u64,
+    /// Processor time of the workers, in nanoseconds.
+    pub worker_ns: u64,
+    /// Workers that run; 0 in child processes.
+    pub workers: u64,
+    /// Whether workers are paused.
+    pub paused: bool,
 }
 
 /// Work to make room.

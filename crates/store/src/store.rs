@@ -11,12 +11,25 @@ use crate::{
     counters::Counters,
     error::{SpaceError, ValidateError},
     index::Index,
+    page::PAGE_BYTES,
     space::Space,
     state::{SpaceState, handle::StoreHandle, room::ShrinkReport},
     stats::{SpaceStats, StoreStats},
 };
 
 const VALIDATE_WAIT: Duration = Duration::from_secs(10);
+
+/// What [`Store::maintain`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MaintainReport {
+    /// Staged pages handled, those that were overwritten or removed meanwhile included.
+    pub pages: u64,
+    /// Bytes of objects saved.
+    pub saved_bytes: u64,
+    /// Whether pages still wait.
+    pub more: bool,
+}
 
 /// Compressed pages and values under one hard limit on resident memory.
 ///
@@ -175,6 +188,47 @@ impl Store {
     pub fn compact(&self, budget: usize) -> CompactReport {
         let store = &self.handle.state;
         store.enter().map_or_else(|_| CompactReport::default(), |_operation| store.compact(budget))
+    }
+
+    /// Compresses all pages that wait in staging, and waits for those that workers have. Later puts are not waited for.
+    ///
+    /// # Concurrency
+    /// Callable from several threads; do not call it in a signal handler.
+    pub fn flush(&self) {
+        let store = &self.handle.state;
+        if let Ok(_operation) = store.enter() {
+            store.flush();
+        }
+    }
+
+    /// Compresses staged pages, about `budget` bytes of them, in the calling thread: the workers' work, for a store
+    /// without workers, or beside them.
+    ///
+    /// # Concurrency
+    /// As [`flush`](Self::flush). Two threads share the work.
+    pub fn maintain(&self, budget: usize) -> MaintainReport {
+        let store = &self.handle.state;
+        let mut report = MaintainReport::default();
+        while report.pages < (budget / PAGE_BYTES) as u64 {
+            // An operation a page, as a worker does it: a fork waits for one page.
+            let Ok(_operation) = store.enter() else { break };
+            let Some(saved) = store.unstage_one(true) else { return report };
+            report.pages += 1;
+            report.saved_bytes += saved;
+        }
+        report.more = store.staging.has_before(u64::MAX);
+        report
+    }
+
+    /// Lets the workers rest after the page at hand, until [`resume_workers`](Self::resume_workers). Puts go on, and
+    /// compress pages themselves when staging is full.
+    pub fn pause_workers(&self) {
+        self.handle.state.workers.pause();
+    }
+
+    /// Ends [`pause_workers`](Self::pause_workers).
+    pub fn resume_workers(&self) {
+        self.handle.state.workers.resume();
     }
 
     /// The accounts of store and spaces.

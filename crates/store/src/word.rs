@@ -9,7 +9,7 @@
 //!  BYTE     the repeated byte
 //!  PATTERN  8..56 handle of any other pattern
 //!  PAGE     8..56 handle of a compressed page, 56..64 length in steps of 16 bytes
-//!  RAW      8..56 handle of a raw page
+//!  RAW      8..56 handle of a raw page; codec 1: it is fresh, and waits in staging for its codec
 //!  VALUE    8..56 handle of another value, 56..64 length to a sixteenth; codec 0 is uncompressed
 //!  NIL      value of length 0
 //! ```
@@ -25,6 +25,8 @@ const REFERENCED: u64 = 1 << 3;
 const CODEC_SHIFT: u32 = 4;
 const CODEC_MASK: u64 = 15;
 const PAYLOAD_SHIFT: u32 = 8;
+/// In the codec field of a RAW word.
+const FRESH_MARK: u64 = 1;
 const HANDLE_MASK: u64 = (1 << 48) - 1;
 const STEPS_SHIFT: u32 = 56;
 /// 255 steps are 4080 bytes, more than any compressed page.
@@ -67,6 +69,8 @@ pub(crate) enum Entry {
     Page { at: Short, codec: CodecId, len: u64 },
     /// Uncompressed.
     Raw(Short),
+    /// A raw page that waits in staging for its codec.
+    Fresh(Short),
     /// `len` is rounded up by at most a sixteenth.
     Value { at: Short, codec: Option<CodecId>, len: u64 },
     /// Length 0.
@@ -82,9 +86,11 @@ impl Entry {
     pub(crate) fn handle(self) -> Option<Short> {
         match self {
             Self::Empty | Self::Same(_) | Self::Nil => None,
-            Self::Pattern(at) | Self::Raw(at) | Self::Page { at, .. } | Self::Value { at, .. } => {
-                Some(at)
-            }
+            Self::Pattern(at)
+            | Self::Raw(at)
+            | Self::Fresh(at)
+            | Self::Page { at, .. }
+            | Self::Value { at, .. } => Some(at),
         }
     }
 
@@ -93,7 +99,7 @@ impl Entry {
         match self {
             Self::Empty | Self::Same(_) | Self::Nil => 0,
             Self::Pattern(_) => 8,
-            Self::Raw(_) => PAGE_BYTES as u64,
+            Self::Raw(_) | Self::Fresh(_) => PAGE_BYTES as u64,
             Self::Page { len, .. } | Self::Value { len, .. } => len,
         }
     }
@@ -163,6 +169,7 @@ impl Word {
                 handle(PAGE, at) | made_by(codec) | steps << STEPS_SHIFT
             }
             Entry::Raw(at) => handle(RAW, at),
+            Entry::Fresh(at) => handle(RAW, at) | FRESH_MARK << CODEC_SHIFT,
             Entry::Value { at, codec, len } => {
                 handle(VALUE, at) | codec.map_or(0, made_by) | to_float(len) << STEPS_SHIFT
             }
@@ -201,6 +208,7 @@ impl Word {
                 let len = (self.0 >> STEPS_SHIFT) * STEP_BYTES;
                 Entry::Page { at, codec: CodecId(codec), len }
             }
+            RAW if u64::from(codec) == FRESH_MARK => Entry::Fresh(at),
             RAW => Entry::Raw(at),
             VALUE => {
                 let len = from_float(self.0 >> STEPS_SHIFT);
@@ -232,6 +240,7 @@ mod tests {
             Entry::Page { at, codec, len: page_len(1) },
             Entry::Page { at, codec, len: page_len(accept_len(PAGE_BYTES)) },
             Entry::Raw(at),
+            Entry::Fresh(at),
             Entry::Value { at, codec: None, len: value_len(1) },
             Entry::Value { at, codec: Some(codec), len: value_len(65_536) },
             Entry::Nil,

@@ -6,10 +6,12 @@
 //! | [`sync`] | atomics, cells, locks, waiting; loom's under `--cfg loom` |
 //! | [`quiesce`] | [`Gate`](quiesce::Gate): when no operation runs; fork |
 //! | [`heap`] | a global allocator for commands |
+//! | [`clock`] | processor time |
 //! | [`cgroup`] | memory and pressure of a cgroup |
 //! | [`signals`] | signals ignored at the start |
 
 pub mod cgroup;
+pub mod clock;
 #[cfg(unix)]
 pub mod heap;
 pub mod memory;

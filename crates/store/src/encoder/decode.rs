@@ -53,7 +53,11 @@ impl Encoder {
             Entry::Empty => Err(ReadError::Stale),
             Entry::Nil if given == 0 => Ok(()),
             Entry::Nil => Err(ReadError::Length(0)),
-            Entry::Same(_) | Entry::Pattern(_) | Entry::Page { .. } | Entry::Raw(_)
+            Entry::Same(_)
+            | Entry::Pattern(_)
+            | Entry::Page { .. }
+            | Entry::Raw(_)
+            | Entry::Fresh(_)
                 if given != PAGE_BYTES =>
             {
                 Err(ReadError::Length(PAGE_BYTES))
@@ -79,7 +83,7 @@ impl Encoder {
                 };
                 if decoded == given { Ok(()) } else { Err(ReadError::Corrupt) }
             }),
-            Entry::Raw(at) => objects.with(at, wait, |slices| {
+            Entry::Raw(at) | Entry::Fresh(at) => objects.with(at, wait, |slices| {
                 let whole = slices.len() == given && slices.copy_to(into).is_some();
                 whole.then_some(()).ok_or(ReadError::Corrupt)
             }),
@@ -119,9 +123,11 @@ impl Encoder {
         match entry {
             Entry::Empty => Err(ReadError::Stale),
             Entry::Nil => Ok(0),
-            Entry::Same(_) | Entry::Pattern(_) | Entry::Page { .. } | Entry::Raw(_) => {
-                Ok(PAGE_BYTES)
-            }
+            Entry::Same(_)
+            | Entry::Pattern(_)
+            | Entry::Page { .. }
+            | Entry::Raw(_)
+            | Entry::Fresh(_) => Ok(PAGE_BYTES),
             Entry::Value { at, codec: None, .. } => {
                 objects.with(at, wait, |slices| Ok(slices.len()))
             }

@@ -1,7 +1,7 @@
 //! An encoded object: its bytes and its index entry.
 
 use crate::{
-    page::PAGE_BYTES,
+    page::{PAGE_BYTES, Page},
     word::{CodecId, Entry, Short, page_len, value_len},
 };
 
@@ -18,6 +18,7 @@ pub(super) enum Encoding {
     Pattern,
     Compressed,
     Raw,
+    Fresh,
     Value(Option<CodecId>),
 }
 
@@ -27,6 +28,11 @@ impl Object<'_> {
         Object { bytes, encoding: Encoding::Pattern, original: PAGE_BYTES }
     }
 
+    /// A page that waits raw for its codec.
+    pub(crate) fn fresh(page: &Page) -> Object<'_> {
+        Object { bytes: page, encoding: Encoding::Fresh, original: PAGE_BYTES }
+    }
+
     pub(crate) fn entry(&self, at: Short) -> Entry {
         match self.encoding {
             Encoding::Pattern => Entry::Pattern(at),
@@ -34,6 +40,7 @@ impl Object<'_> {
                 Entry::Page { at, codec: CodecId::FIRST, len: page_len(self.bytes.len()) }
             }
             Encoding::Raw => Entry::Raw(at),
+            Encoding::Fresh => Entry::Fresh(at),
             Encoding::Value(codec) => Entry::Value { at, codec, len: value_len(self.bytes.len()) },
         }
     }

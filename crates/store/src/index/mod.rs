@@ -230,6 +230,18 @@ impl Index {
         Ok(old)
     }
 
+    /// Replaces a word if, marks aside, it is still `old`; the new word keeps the mark. The caller owns what `old` named.
+    pub(crate) fn replace(&self, key: u64, old: Word, new: Word) -> Result<(), Word> {
+        let _shard = self.shard(key).lock();
+        let Some(leaf) = self.leaf_held(key) else { return Err(Word::EMPTY) };
+        let now = Word::from_bits(leaf.word(slot(key, 0)));
+        if now.is_empty() || now.unreferenced() != old.unreferenced() {
+            return Err(now);
+        }
+        self.exchange(key, leaf, if now.is_referenced() { new.referenced() } else { new });
+        Ok(())
+    }
+
     /// Takes a word out if, marks aside, it is still `old`; the caller frees its object.
     pub(crate) fn take_out(&self, key: u64, old: Word) -> Result<Word, Word> {
         self.take_if(key, |now| now.unreferenced() == old.unreferenced())

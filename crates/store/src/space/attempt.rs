@@ -83,6 +83,9 @@ impl Space {
                 }
                 Err(Retry::Space) => {
                     limit = ReachedLimit::Space;
+                    if round < ATTEMPTS && store.unstage_space(space) {
+                        continue;
+                    }
                     let may_drop =
                         space.kind == SpaceKind::Ephemeral && need.drops && round < ATTEMPTS;
                     if !may_drop || store.evict_from(space, 2 * need.room_bytes) == 0 {

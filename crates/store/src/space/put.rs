@@ -15,14 +15,21 @@ use super::{
     version::{Expected, Version},
 };
 use crate::{
-    KeyError, PAGE_BYTES, Page, PreviousValue, PutError, PutIfError, PutManyError,
+    KeyError, PAGE_BYTES, Page, PreviousValue, PutError, PutIfError, PutManyError, SpaceKind,
     counters::Count,
     encoder::{SCRATCH_BYTES, VALUE_MAX, object::Object},
     index::Refused,
+    state::stage::BATCH_PAGES,
     word::{Entry, Short, Word},
 };
 
 const RECYCLES: usize = 3;
+
+/// A word that was published, and what it replaced.
+struct Published {
+    word: Word,
+    old: Entry,
+}
 
 impl Space {
     /// Puts a page under a key, atomically: a get finds the old page or the new one.
@@ -86,12 +93,61 @@ impl Space {
             },
             None => {
                 let mut copy = *page;
-                let object = self.store().encoder.encode_page(&mut copy);
-                self.put_object(Need::of(key, expected, object), object)
+                match self.stage(key, &copy, expected) {
+                    Some(outcome) => outcome,
+                    None => {
+                        let object = self.store().encoder.encode_page(&mut copy);
+                        self.put_object(Need::of(key, expected, object), object)
+                    }
+                }
             }
         };
         self.state().counters.put_took(began.elapsed());
         outcome.map(|word| Version::new(word, epoch))
+    }
+
+    /// Stores a page raw, to be compressed later. `None` where it must go through the codec now: staging is off, the
+    /// store is near its limit, the space is at its own, or the caller gets a version, which compressing would change.
+    fn stage(&self, key: u64, page: &Page, expected: Expected) -> Option<Result<Word, PutIfError>> {
+        let (store, space) = (self.store(), self.state());
+        if expected.depends()
+            || store.staging.capacity() == 0
+            || store.is_above_high()
+            || store.is_above_target()
+        {
+            return None;
+        }
+        let object = Object::fresh(page);
+        let (need, there) = (Need::of(key, expected, object), space.index.load(key));
+        if space.is_over(PAGE_BYTES as u64, there)
+            || space.kind == SpaceKind::Persistent && there.is_empty() && !store.accepts_new_pages()
+        {
+            return None;
+        }
+        let reserved = store.staging.reserve().or_else(|| {
+            (0..BATCH_PAGES).for_each(|_| _ = store.unstage_one(true));
+            store.staging.reserve()
+        })?;
+        let stored = store.pool.store_within(object.bytes, ReserveAccess::Normal).ok()?;
+        let entry = object.entry(Short(stored.to_short()));
+        match self.publish(need, entry, object.original) {
+            Ok(Published { word, old }) => {
+                store.staging.note_staged();
+                // A fresh page that this one replaced has an entry, which now stands for this one.
+                if !matches!(old, Entry::Fresh(_)) && reserved.push(space, key) {
+                    store.workers.notify();
+                }
+                Some(Ok(word))
+            }
+            Err(retry) => {
+                // No other thread can know the handle.
+                store.free(entry);
+                match retry {
+                    Retry::Room | Retry::Space => None,
+                    Retry::No(error) => Some(Err(error)),
+                }
+            }
+        }
     }
 
     /// As [`put`](Self::put), for a slice.
@@ -236,18 +292,19 @@ impl Space {
             }
             let stored = store.pool.store_within(object.bytes, access);
             let entry = object.entry(Short(stored.map_err(|_| Retry::Room)?.to_short()));
-            self.publish(need, entry, object.original).inspect_err(|_| {
+            let published = self.publish(need, entry, object.original).inspect_err(|_| {
                 // No other thread knows the handle.
                 store.free(entry);
-            })
+            });
+            Ok(published?.word)
         })
     }
 
     fn publish_word(&self, need: Need, entry: Entry, original: usize) -> Result<Word, PutIfError> {
-        self.with_room(need, |_| self.publish(need, entry, original))
+        self.with_room(need, |_| Ok(self.publish(need, entry, original)?.word))
     }
 
-    fn publish(&self, need: Need, entry: Entry, original: usize) -> Result<Word, Retry> {
+    fn publish(&self, need: Need, entry: Entry, original: usize) -> Result<Published, Retry> {
         let (space, key) = (self.state(), need.key);
         let new = entry.counted_bytes();
         let old_bytes = |old: Word| old.entry().counted_bytes();
@@ -275,6 +332,6 @@ impl Space {
             self.store().free(old.entry());
         }
         self.store().after_put();
-        Ok(word)
+        Ok(Published { word, old: old.entry() })
     }
 }

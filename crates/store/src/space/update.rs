@@ -4,7 +4,11 @@ use super::{
     Space,
     version::{Expected, Version},
 };
-use crate::{GetError, KeyError, Page, PutError, PutIfError, UpdateError, counters::Count};
+use crate::{
+    GetError, KeyError, Page, PutError, PutIfError, UpdateError,
+    counters::Count,
+    word::{Entry, Word},
+};
 
 impl Space {
     /// As [`get`](Self::get); returns the version, for [`put_if`](Self::put_if).
@@ -30,8 +34,7 @@ impl Space {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_versioned(&self, key: u64, page: &mut Page) -> Result<Version, GetError> {
-        let epoch = self.store().epoch();
-        self.read_page(key, page).map(|word| Version::new(word, epoch))
+        self.read_versioned(key, || self.read_page(key, page))
     }
 
     /// As [`get_bytes`](Self::get_bytes), with the version.
@@ -39,10 +42,26 @@ impl Space {
     /// # Errors
     /// [`GetError`], never `WrongLength`.
     pub fn get_bytes_versioned(&self, key: u64) -> Result<(Vec<u8>, Version), GetError> {
-        let epoch = self.store().epoch();
         let mut value = Vec::new();
-        let word = self.read_value(key, &mut value)?;
-        Ok((value, Version::new(word, epoch)))
+        let version = self.read_versioned(key, || self.read_value(key, &mut value))?;
+        Ok((value, version))
+    }
+
+    /// The version that `read` found. A fresh page is compressed first: its turn in staging would change the version.
+    fn read_versioned(
+        &self,
+        key: u64,
+        mut read: impl FnMut() -> Result<Word, GetError>,
+    ) -> Result<Version, GetError> {
+        loop {
+            let epoch = self.store().epoch();
+            let word = read()?;
+            if !matches!(word.entry(), Entry::Fresh(_)) {
+                return Ok(Version::new(word, epoch));
+            }
+            let (key, _operation) = self.begin(key)?;
+            self.store().compress_now(self.state(), key);
+        }
     }
 
     /// Puts a page if the key still has that version, atomically; returns the new version.

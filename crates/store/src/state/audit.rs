@@ -3,12 +3,13 @@
 use pagefold_pool::Violation;
 
 use super::{SpaceState, StoreState};
-use crate::{counters::Count, encoder::decode::Wait};
+use crate::{counters::Count, encoder::decode::Wait, word::Entry};
 
 impl StoreState {
     /// No operation may be under way.
     pub(crate) fn validate(&self) -> Result<(), Violation> {
         self.pool.validate()?;
+        self.staging.audit().map_err(Violation)?;
         let mut objects = 0;
         for space in self.spaces() {
             objects += self.audit(&space)?;
@@ -43,12 +44,21 @@ impl StoreState {
     fn audit(&self, space: &SpaceState) -> Result<u64, Violation> {
         let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);
+        let (mut fresh, staged) = (0, self.staging.keys_of(space));
         let mut from = Some(0);
         while let Some((key, word)) = from.and_then(|from| space.index.next_used(from)) {
             let entry = word.entry();
             let len = self.len(entry, Wait::Allowed).map_err(|error| {
                 Violation(format!("I-WORD: key {key} of {name} names no object: {error:?}"))
             })?;
+            if matches!(entry, Entry::Fresh(_)) {
+                fresh += 1;
+                if !staged.contains(&key) {
+                    return Err(Violation(format!(
+                        "I-STAGE: the fresh page {key} of {name} is not in the queue"
+                    )));
+                }
+            }
             objects += u64::from(entry.holds_memory());
             counted += entry.counted_bytes();
             original += len as u64;
@@ -60,6 +70,7 @@ impl StoreState {
             ("entries", stats.stored, entries),
             ("bytes of objects", stats.object_bytes, counted),
             ("counted bytes of objects", space.counters.sum(Count::Objects), counted),
+            ("fresh pages", stats.fresh, fresh),
             ("original bytes", stats.original_bytes, original),
         ] {
             if said != found {

@@ -12,12 +12,13 @@ use super::{SpaceState, StoreState};
 
 pub(crate) struct StoreHandle {
     pub(crate) state: Arc<StoreState>,
-    thread: Option<JoinHandle<()>>,
+    shrinker: Option<JoinHandle<()>>,
+    pub(crate) workers: Vec<JoinHandle<()>>,
 }
 
 impl StoreHandle {
-    pub(crate) fn new(state: Arc<StoreState>, thread: Option<JoinHandle<()>>) -> Self {
-        Self { state, thread }
+    pub(crate) fn new(state: Arc<StoreState>, shrinker: Option<JoinHandle<()>>) -> Self {
+        Self { state, shrinker, workers: Vec::new() }
     }
 }
 
@@ -27,20 +28,27 @@ impl Drop for StoreHandle {
             // A fork left an operation half done.
             mem::forget(Arc::clone(&self.state));
         }
-        let Some(shrinker) = self.thread.take() else { return };
-        if self.state.wakeup.is_forked() {
-            // The thread lives in the parent and never ends here: return free memory.
-            mem::forget(shrinker);
+        let threads = self.shrinker.take().into_iter().chain(self.workers.drain(..));
+        let mut threads = threads.peekable();
+        if threads.peek().is_none() {
+            return;
+        }
+        if self.state.wakeup.is_forked() && self.state.workers.is_forked() {
+            // The threads live in the parent and never end here: return free memory.
+            threads.for_each(mem::forget);
             if let Ok(_operation) = self.state.enter() {
                 self.state.trim();
             }
             return;
         }
         self.state.wakeup.stop();
-        // A limit source in that thread may drop the last handle.
-        if shrinker.thread().id() != thread::current().id() {
-            // The panic hook has reported a panic.
-            let _ = shrinker.join();
+        self.state.workers.stop();
+        for thread in threads {
+            // A limit source in the shrinker's thread may drop the last handle.
+            if thread.thread().id() != thread::current().id() {
+                // The panic hook has reported a panic.
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! State that all handles of a store or a space share.
 //!
 //! - `store`, `space`, `parts`, `list`: the states and their parts
+//! - `stage`: turns of staged pages
 //! - `accept`, `wakeup`, `room`, `work`: making room
 //! - `objects`, `contexts`, `recycle`, `removal`: objects, charges, retired handles, entries out
 //! - `stats`, `audit`: the accounts, and their validation
@@ -16,6 +17,7 @@ mod recycle;
 mod removal;
 pub(crate) mod room;
 pub(crate) mod space;
+pub(crate) mod stage;
 mod stats;
 pub(crate) mod store;
 mod wakeup;
@@ -25,3 +27,4 @@ pub(crate) use accept::AcceptThreshold;
 pub(crate) use recycle::RETIRED_SHARE;
 pub(crate) use space::SpaceState;
 pub(crate) use store::{StoreState, Watermarks};
+pub(crate) use wakeup::Wakeup;

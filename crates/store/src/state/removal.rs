@@ -39,6 +39,7 @@ impl StoreState {
         // No space has the key u64::MAX.
         self.remove_keys(space, 0..u64::MAX);
         self.release_indices();
+        self.staging.forget(space);
         self.forget(space);
         space.drop_listener();
         tracing::debug!(space = space.name, "a space was dropped");

@@ -121,9 +121,10 @@ impl StoreState {
         bytes
     }
 
-    /// As [`evict_from`](Self::evict_from), for all ephemeral spaces, largest first.
+    /// Frees `bytes` of objects: staged pages go through the codec, and only then pages are dropped, of all ephemeral
+    /// spaces, largest first.
     pub(crate) fn evict_anywhere(&self, bytes: u64) -> u64 {
-        let mut gone = 0;
+        let mut gone = self.unstage(bytes);
         for space in self.evictable() {
             if gone >= bytes {
                 break;

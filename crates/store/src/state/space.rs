@@ -161,6 +161,7 @@ fn counted_as(entry: Entry) -> Option<Count> {
         Entry::Same(_) | Entry::Pattern(_) => Some(Count::Same),
         Entry::Page { .. } => Some(Count::Compressed),
         Entry::Raw(_) => Some(Count::Raw),
+        Entry::Fresh(_) => Some(Count::Fresh),
         Entry::Value { .. } | Entry::Nil => Some(Count::Values),
     }
 }

@@ -3,7 +3,7 @@
 use super::{SpaceState, StoreState};
 use crate::{
     counters::Count,
-    stats::{RejectedPuts, SpaceStats, StoreStats, WorkStats},
+    stats::{RejectedPuts, SpaceStats, StagingStats, StoreStats, WorkStats},
 };
 
 impl SpaceState {
@@ -11,16 +11,17 @@ impl SpaceState {
         let limit = self.limit();
         let sum = |count| self.counters.sum(count);
         let (same_filled, compressed) = (sum(Count::Same), sum(Count::Compressed));
-        let (raw, values) = (sum(Count::Raw), sum(Count::Values));
+        let (raw, fresh, values) = (sum(Count::Raw), sum(Count::Fresh), sum(Count::Values));
         SpaceStats {
             name: self.name.clone(),
             kind: self.kind,
             capacity: self.index.pages(),
             limit_bytes: (limit != u64::MAX).then_some(limit),
-            stored: same_filled + compressed + raw + values,
+            stored: same_filled + compressed + raw + fresh + values,
             same_filled,
             compressed,
             raw,
+            fresh,
             values,
             original_bytes: sum(Count::Original),
             object_bytes: self.used(),
@@ -63,6 +64,7 @@ impl StoreState {
             stored: 0,
             original_bytes: 0,
             accepting: false,
+            staging: StagingStats::default(),
             work: self.work.stats(),
             spaces: Vec::new(),
         }
@@ -86,6 +88,12 @@ impl StoreState {
             stored: spaces.iter().map(|space| space.stored).sum(),
             original_bytes: spaces.iter().map(|space| space.original_bytes).sum(),
             accepting: self.is_accepting(),
+            staging: StagingStats {
+                worker_ns: self.workers.time_ns(),
+                workers: self.workers.running() as u64,
+                paused: self.workers.is_paused(),
+                ..self.staging.stats(spaces.iter().map(|space| space.fresh).sum())
+            },
             work: WorkStats { shrinker_runs: self.wakeup.is_running(), ..self.work.stats() },
             spaces,
         }

@@ -19,7 +19,10 @@ use super::{
     wakeup::Wakeup,
     work::Work,
 };
-use crate::{config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes};
+use crate::{
+    config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes, staging::Staging,
+    worker::Workers,
+};
 
 pub(crate) struct StoreState {
     pub(crate) pool: Box<dyn Pool>,
@@ -38,6 +41,8 @@ pub(crate) struct StoreState {
     pub(crate) operations: Gate,
     pub(super) wants_handles: AtomicBool,
     pub(crate) work: Work,
+    pub(crate) staging: Staging,
+    pub(crate) workers: Workers,
     /// See `recycle`.
     pub(crate) epoch: AtomicU64,
     /// The charge for long values; see `contexts`.
@@ -60,6 +65,7 @@ impl StoreState {
         encoder: Encoder,
         accept: AcceptThreshold,
         watermarks: Watermarks,
+        staging: Staging,
         operations: Gate,
     ) -> Self {
         let Parts { pool, memory, pool_id, nodes, charge } = parts;
@@ -80,6 +86,8 @@ impl StoreState {
             operations,
             wants_handles: AtomicBool::new(false),
             work: Work::default(),
+            staging,
+            workers: Workers::default(),
             epoch: AtomicU64::new(0),
             long: Mutex::new(None),
             contexts: Mutex::new(Vec::new()),

@@ -17,5 +17,6 @@ mod long_life;
 mod misuse;
 mod model;
 mod spaces;
+mod staging;
 mod update;
 mod walk;

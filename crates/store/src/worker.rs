@@ -1,0 +1,127 @@
+//! The workers: threads that compress what puts have staged.
+//!
+//! A put wakes them when it finds the queue empty, and when it fills half of it. A worker that wakes first lets a burst
+//! gather: pages that are overwritten meanwhile cost no codec, and puts make fewer system calls.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use pagefold_sys::clock::thread_time;
+
+use crate::state::{StoreState, Wakeup};
+
+/// How long a burst may gather.
+const GATHER: Duration = Duration::from_millis(1);
+/// Puts and shutdown end a rest.
+const REST: Duration = Duration::from_secs(60);
+
+/// What the threads and the store share.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    wakeup: Wakeup,
+    paused: AtomicBool,
+    running: AtomicUsize,
+    /// Processor time of all, in nanoseconds.
+    time_ns: AtomicU64,
+}
+
+// ORDERING (this file): Relaxed; a flag that workers look at between pages, and statistics. The queue's lock orders what
+// they work on.
+impl Workers {
+    /// Asks for work.
+    pub(crate) fn notify(&self) {
+        self.wakeup.notify();
+    }
+
+    pub(crate) fn pause(&self) {
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.paused.store(false, Ordering::Relaxed);
+        self.wakeup.notify();
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// How many run in this process.
+    pub(crate) fn running(&self) -> usize {
+        if self.wakeup.is_running() { self.running.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    pub(crate) fn time_ns(&self) -> u64 {
+        self.time_ns.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.wakeup.is_forked()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.wakeup.stop();
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.wakeup.is_stopped() && !self.is_paused()
+    }
+}
+
+/// Starts `count` workers. If one cannot be started, those before it end.
+pub(crate) fn start(store: &Arc<StoreState>, count: u8) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut threads = Vec::new();
+    if count > 0 {
+        store.workers.wakeup.note_start();
+    }
+    for _ in 0..count {
+        let own = Arc::clone(store);
+        store.workers.running.fetch_add(1, Ordering::Relaxed);
+        let thread =
+            thread::Builder::new().name("pagefold-worker".to_owned()).spawn(move || run(&own));
+        match thread {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                store.workers.stop();
+                threads.into_iter().for_each(|thread| _ = thread.join());
+                return Err(error);
+            }
+        }
+    }
+    Ok(threads)
+}
+
+fn run(store: &StoreState) {
+    let workers = &store.workers;
+    while !workers.wakeup.is_stopped() {
+        workers.wakeup.note_round();
+        workers.wakeup.sleep(GATHER);
+        workers.wakeup.note_round();
+        let began = thread_time();
+        while workers.goes_on() && step(store) {}
+        let took = thread_time().saturating_sub(began).as_nanos();
+        workers.time_ns.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
+        workers.wakeup.sleep(REST);
+    }
+    workers.running.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Compresses a page; whether there was one. Each is an operation, so that a fork finds no lock held.
+fn step(store: &StoreState) -> bool {
+    let Ok(_operation) = store.enter() else { return false };
+    // The codec's panics are caught where it runs; this is for a bug here.
+    let step = catch_unwind(AssertUnwindSafe(|| store.unstage_one(false).is_some()));
+    step.unwrap_or_else(|_| {
+        store.staging.note_failure();
+        tracing::error!("a worker panicked over a staged page; it goes on with the next");
+        true
+    })
+}
