@@ -1,9 +1,9 @@
-//! Size classes: how zsmalloc packs objects into chains of frames (zspages).
+//! How zsmalloc packs objects into chains of frames (zspages).
 //!
-//! Sizes rise in steps to one frame. A size takes the chain that wastes least; a power of two takes one frame. Sizes of
-//! the same (frames, objects) merge into one class. A huge class, of one object in one frame, has no header.
+//! A size takes the chain that wastes least; a power of two takes one frame. Sizes of the same (frames, objects) merge.
+//! A huge class has one object in one frame, without a header.
 //!
-//! The idea and the parameters of [`ClassConfig::default`] are Linux's zsmalloc's, known from its public discussion.
+//! Idea and defaults: Linux's zsmalloc, from its public discussion.
 
 mod expect;
 
@@ -11,18 +11,18 @@ use thiserror::Error;
 
 pub use expect::{ClassExpectation, Expectation};
 
-/// The layout of a table; all but `chain_max` in bytes.
+/// All but `chain_max` in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassConfig {
-    /// The largest size: a power of two, [`FRAME_MIN`](Self::FRAME_MIN) to [`FRAME_MAX`](Self::FRAME_MAX).
+    /// A power of two, [`FRAME_MIN`](Self::FRAME_MIN) to [`FRAME_MAX`](Self::FRAME_MAX); the largest size.
     pub frame_bytes: usize,
     /// The smallest size.
     pub smallest: usize,
     /// Divides a frame, or the range from the smallest size to a frame.
     pub step: usize,
-    /// The longest chain: 1 to [`CHAIN_MAX`](Self::CHAIN_MAX) frames.
+    /// 1 to [`CHAIN_MAX`](Self::CHAIN_MAX) frames.
     pub chain_max: u32,
-    /// Bytes beside each object that is not huge.
+    /// Beside each object that is not huge.
     pub header_bytes: usize,
 }
 
@@ -36,7 +36,7 @@ impl ClassConfig {
 }
 
 impl Default for ClassConfig {
-    /// 4 KiB frames, sizes from 32 bytes by 16, chains of up to 8 frames, 8-byte headers.
+    /// 4 KiB frames, sizes 32, 48, .. 4096, chains up to 8, 8-byte headers.
     fn default() -> Self {
         Self { frame_bytes: 4096, smallest: 32, step: 16, chain_max: 8, header_bytes: 8 }
     }
@@ -101,7 +101,7 @@ pub enum ClassConfigError {
 /// A size class after merging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Class {
-    /// The smallest merged size, in bytes.
+    /// Smallest merged size, in bytes.
     pub size_min: usize,
     /// Bytes of a slot.
     pub size: usize,
@@ -112,17 +112,17 @@ pub struct Class {
 }
 
 impl Class {
-    /// One object in one frame, without a header.
+    /// One object in one frame.
     pub fn is_huge(&self) -> bool {
         self.frames == 1 && self.objects == 1
     }
 
-    /// Bytes behind the last slot of a zspage.
+    /// Bytes behind the last slot.
     pub fn waste(&self, frame_bytes: usize) -> usize {
         self.frames as usize * frame_bytes - self.objects as usize * self.size
     }
 
-    /// The number of slots that lie in more than one frame.
+    /// Counts slots in more than one frame.
     pub fn spanning(&self, frame_bytes: usize) -> u32 {
         let frame_of = |byte: usize| byte / frame_bytes;
         let spans = |place: &usize| {
@@ -134,10 +134,10 @@ impl Class {
     }
 }
 
-/// All classes, smallest first, and the class of each length.
+/// The classes, and the one of each length.
 ///
 /// # Invariants
-/// - Classes rise in size, and the last size is a frame.
+/// - Classes rise in size, up to a frame.
 /// - Each size is in exactly one class, of its own frames and objects, and not larger than that class.
 /// - A chain fits its objects. No allowed chain wastes less, unless the size is a power of two.
 ///
@@ -201,7 +201,7 @@ impl ClassTable {
         &self.classes
     }
 
-    /// The number of sizes before merging.
+    /// Before merging.
     pub fn sizes(&self) -> usize {
         self.by_size.len()
     }
@@ -213,17 +213,17 @@ impl ClassTable {
         if self.classes[bare].is_huge() {
             return Some(bare);
         }
-        // `None` only if length and header exceed a frame: the largest class is huge, and was found above.
+        // `None` if length and header exceed a frame.
         self.index_for_size(len + self.config.header_bytes)
     }
 
-    /// The class of an object; `None` if it is longer than a frame.
+    /// `None` if longer than a frame.
     #[inline]
     pub fn class_of(&self, len: usize) -> Option<&Class> {
         self.index_of(len).map(|index| &self.classes[index])
     }
 
-    /// The class of the smallest size not below `bytes`.
+    /// The class of the least size that fits.
     #[inline]
     fn index_for_size(&self, bytes: usize) -> Option<usize> {
         // The last step may be shorter.
@@ -234,7 +234,7 @@ impl ClassTable {
         self.by_size.get(above).map(|&index| usize::from(index))
     }
 
-    /// Checks the invariants.
+    /// Checks them.
     ///
     /// # Errors
     /// The first violation.

@@ -2,44 +2,41 @@
 
 use pagefold_frame::MigrationStats;
 
-/// A snapshot of a pool's accounts.
-///
-/// Exact in a quiescent pool, as [`validate`](crate::Pool::validate) checks; under concurrent use, not of one instant.
+/// A snapshot; exact only in a quiescent pool, as [`validate`](crate::Pool::validate) checks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Live objects.
     pub objects: u64,
-    /// Bytes of live objects. nbud and zsmalloc also count a dead object until its slot is free;
-    /// [`stats`](crate::Pool::stats) first frees all such slots that are not locked.
+    /// Of live objects; in nbud and zsmalloc also of dead ones whose span or zspage is locked.
     pub payload_bytes: u64,
-    /// Frames with objects, slot directories and holes included.
+    /// Frames with objects.
     pub frame_bytes: u64,
     /// From [`alloc_contiguous`](crate::Pool::alloc_contiguous).
     pub contiguous_bytes: u64,
     /// Empty frames that may be resident.
     pub idle_frame_bytes: u64,
-    /// Everything except frames: descriptors, tables, scratch.
+    /// Everything except frames.
     pub metadata_bytes: u64,
-    /// Bytes slid within a span or compacted.
+    /// Slid within a span, or compacted.
     pub moved_bytes: u64,
     /// The compacted part of `moved_bytes`.
     pub compacted_bytes: u64,
-    /// What [`compact`](crate::Pool::compact) could free now; a lower estimate.
+    /// What [`compact`](crate::Pool::compact) could free; a lower estimate.
     pub reclaimable_bytes: u64,
-    /// Non-empty lists by free room: how scattered that is.
+    /// Non-empty lists by free room.
     pub lists_in_use: u64,
-    /// Objects in several pieces; in zsmalloc including dead ones, as in [`payload_bytes`](Self::payload_bytes).
+    /// In several pieces; in zsmalloc with dead ones, as in [`payload_bytes`](Self::payload_bytes).
     pub split_objects: u64,
     /// Since the pool was built.
     pub migration: MigrationStats,
     /// Unused until [`recycle_retired`](crate::Pool::recycle_retired).
     pub retired_indices: u64,
-    /// When all indices are retired, the pool makes no more objects.
+    /// When all are retired, allocation ends.
     pub index_capacity: u64,
     /// On all resident memory.
     pub limit_bytes: u64,
-    /// The highest that [`set_limit`](crate::Pool::set_limit) accepts.
+    /// For [`set_limit`](crate::Pool::set_limit).
     pub max_limit_bytes: u64,
 }
 
@@ -49,7 +46,7 @@ impl Stats {
         self.frame_bytes + self.contiguous_bytes + self.idle_frame_bytes + self.metadata_bytes
     }
 
-    /// Payload / frames; 1 without frames.
+    /// Payload / frames, or 1.
     pub fn density(&self) -> f64 {
         if self.frame_bytes == 0 {
             1.0

@@ -34,7 +34,7 @@ impl Audit<'_> {
         }
     }
 
-    /// All indices ever used, each with its object's location.
+    /// Indices ever used, with their locations.
     pub fn indices(&self) -> impl Iterator<Item = (u32, Option<Location>)> + '_ {
         self.base.handles.objects()
     }

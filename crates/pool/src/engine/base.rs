@@ -1,4 +1,4 @@
-//! What packing and engine share: budget, arena, handle table, scratch, counters.
+//! What packing and engine share.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     stats::Stats,
 };
 
-/// Of one slab, per frame of address space; entries have room for as many ids.
+/// Of one slab; entries have room for as many ids.
 pub(crate) const DESCRIPTORS_PER_FRAME: usize = 2;
 
 /// See the module.
@@ -37,11 +37,11 @@ pub struct Base {
 }
 
 impl Base {
-    /// A base without a limit yet. An object takes at least `least_bytes` of frames. Input over `scratch_bytes` is
-    /// copied to the heap. A slab has at most two descriptors a frame of address space.
+    /// A base without a limit. An object takes at least `least_bytes` of frames; input over `scratch_bytes` is copied
+    /// to the heap. A slab has at most two descriptors a frame of address space.
     ///
     /// # Errors
-    /// [`BuildError`] when address space or pool numbers are used up.
+    /// [`BuildError`] without address space or pool number.
     pub fn new(
         config: PoolConfig,
         least_bytes: usize,
@@ -53,7 +53,7 @@ impl Base {
         }
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
         let memory = config.memory;
-        // Room to raise the limit, if the system grants it. Handle tables take about as much again.
+        // Room to raise the limit. Handle tables take about as much again.
         let max_limit = config.max_limit.unwrap_or(limit).clamp(limit, Arena::ADDRESS_SPACE_MAX);
         let with_room_for_tables = |address_space| {
             let arena = Arena::new(&memory, ArenaConfig { address_space }).ok()?;
@@ -102,7 +102,7 @@ impl Base {
         self.memory.limit() * FRAME_BYTES
     }
 
-    /// The object of a handle. (I-LOOKUP, first step)
+    /// Of a handle. (I-LOOKUP, first step)
     ///
     /// # Errors
     /// [`HandleError`] if it is not live.
@@ -112,19 +112,19 @@ impl Base {
         Ok(Found { cell, entry, location, index })
     }
 
-    /// The live object of an index.
+    /// Of an index, if live.
     pub fn find_index(&self, index: u32) -> Option<Found<'_>> {
         let cell = self.handles.get(index)?;
         let entry = cell.load();
         Some(Found { cell, entry, location: entry.location()?, index })
     }
 
-    /// The same, if it is at `location`.
+    /// If it is at `location`.
     pub fn find_at(&self, index: u32, location: Location) -> Option<Found<'_>> {
         self.find_index(index).filter(|found| found.location == location)
     }
 
-    /// The handle of a found object.
+    /// Its handle.
     pub fn handle_of(&self, found: &Found<'_>) -> Handle {
         self.handles.handle(found.index, found.entry)
     }

@@ -1,8 +1,8 @@
-//! Counts in shards, so that threads share no cache line.
+//! Sharded counts, to share no cache line.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering, Padded};
 
-/// An object may come in one shard and leave in another, so only sums are meaningful.
+/// Only sums are meaningful: objects change shards.
 #[derive(Debug, Default)]
 struct Tally {
     objects: AtomicU64,
@@ -76,7 +76,7 @@ impl Counters {
         let add = |sum: u64, tally: &Padded<Tally>| {
             sum.wrapping_add(count(tally).load(Ordering::Relaxed))
         };
-        // Not of one instant: it may miss an object that one shard added and another removed.
+        // Not of one instant: an object's removal may be seen alone.
         u64::try_from(self.tallies.iter().fold(0, add).cast_signed()).unwrap_or(0)
     }
 }

@@ -1,10 +1,9 @@
-//! Deferred work: what a thread leaves in a slab because another thread's guard is in the way. The last thread to
-//! unlock a marked descriptor reports it.
+//! Work left in a slab because of another thread's guard. The last thread to unlock a marked descriptor reports it.
 
 use super::packing::Packing;
 
 const PER_ALLOC: usize = 2;
-/// Of up to 64 reports; at the bound, other threads report as fast.
+/// Of up to 64 reports; then other threads report as fast.
 const ROUNDS_MAX: usize = 1 << 16;
 
 #[inline]

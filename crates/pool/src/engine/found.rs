@@ -1,10 +1,9 @@
-//! A live object, as its handle entry said a moment ago.
+//! A live object, as its handle entry said.
 //!
 //! # Invariants (I-LOOKUP)
-//! A thread loads the entry, locks the descriptor that it names, and loads the entry again. If the word is the same,
-//! the object lies there until the guard drops: compaction changes an entry only under the write guard of the old
-//! descriptor (I-RELOCATE), and a freed slot is filled only under a write guard. Otherwise the thread drops the guard
-//! and looks the handle up again.
+//! A thread loads the entry, locks the descriptor that it names, and loads the entry again. If both are the same, the
+//! object stays until the guard drops: compaction changes an entry only under the old descriptor's write guard
+//! (I-RELOCATE), and a freed slot is filled only under a write guard. Otherwise the thread starts anew.
 
 use pagefold_frame::{
     Body, DescriptorId, FrameCount, FrameLayout, FrameMigrateError, LockError, ReadGuard, Slab,
@@ -12,7 +11,7 @@ use pagefold_frame::{
 
 use super::handle_table::{Entry, EntryCell, Location};
 
-/// Whether a reader waits for a writer; a type, so that look-ups are compiled for each.
+/// Whether a reader waits for a writer: a type, so compiled separately.
 pub trait Wait: Copy {
     /// `true` to wait.
     const WAITS: bool;
@@ -46,19 +45,19 @@ pub struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Whether the entry is the same. Under a guard of its descriptor: whether the object is there.
+    /// Under a guard of its descriptor: whether the object is there.
     #[inline]
     pub fn is_current(&self) -> bool {
         self.cell.load() == self.entry
     }
 
-    /// Changes the location unless the entry changed; under the write guards of both descriptors. (I-RELOCATE)
+    /// Fails if the entry changed. Under the write guards of both descriptors. (I-RELOCATE)
     #[must_use = "if the entry changed meanwhile, the new location is free again"]
     pub fn relocate(&self, to: Location) -> bool {
         self.cell.exchange(self.entry, self.entry.at(to))
     }
 
-    /// Makes the entry vacant unless it changed. The one thread that gets `true` frees the location, then the index.
+    /// One thread gets `true`; it frees the location, then the index.
     #[must_use = "the thread that made the entry vacant frees the location"]
     pub fn make_vacant(&self) -> bool {
         self.cell.exchange(self.entry, self.entry.freed())
@@ -67,7 +66,7 @@ impl Found<'_> {
     /// Calls `f` under a read guard.
     ///
     /// # Errors
-    /// [`LockError::Busy`] for a writer, unless `N` waits; [`LockError::Gone`] if the object was freed or moved.
+    /// [`LockError::Busy`] unless `N` waits; [`LockError::Gone`] if freed or moved.
     #[inline(always)]
     pub fn read_locked<'s, M: Body, const W: usize, L: FrameLayout, N: Wait, R>(
         &self,
@@ -81,7 +80,7 @@ impl Found<'_> {
     }
 }
 
-/// Moves an object's extents; returns how many bytes. Fails only if the first cannot move.
+/// Returns how many bytes moved; fails only at the first.
 pub(crate) fn migrate_all(
     found: &Found<'_>,
     moves: impl Iterator<Item = Result<FrameCount, FrameMigrateError>>,

@@ -1,15 +1,13 @@
-//! The handle table: where each object is, in one word, and which indices are free.
+//! Where each object is, in one word, and which indices are free.
 //!
-//! Entries change by compare-and-swap. The thread that loses the exchange looks the handle up again.
-//!
-//! Each shard caches a few of the lowest free indices in a queue, so that generations rise together.
-//! [`trim`](HandleTable::trim) returns pages without a live entry and records the highest generation of each (its
-//! *floor*). No old handle comes alive when the page is used again.
+//! Entries change by compare-and-swap; the loser looks the handle up again. Caches hand out the lowest free indices in
+//! turn, so that generations rise together. [`trim`](HandleTable::trim) returns pages without a live entry and records
+//! the highest generation of each, its *floor*: no old handle comes alive later.
 //!
 //! # Invariants
-//! - An index is in exactly one state: live, pending, in a cache, free, retired, or never used (I-INDEX).
+//! - An index is in exactly one state: live, pending, cached, free, retired, or never used (I-INDEX).
 //! - The generation of an index never falls, except in `recycle_retired` (I-GENERATION).
-//! - A page is returned only while each of its indices is free, out of use, or never used: none is pending (I-PENDING).
+//! - A page is returned only while each index is free, out of use, or never used (I-PENDING).
 
 mod entry;
 mod floors;
@@ -38,7 +36,7 @@ const CACHE: usize = if cfg!(loom) { 2 } else { 64 };
 
 #[derive(Debug)]
 struct Free {
-    /// Set 0: indices used before, now free.
+    /// Set 0.
     given_back: BitForest,
     /// Never used from here on.
     next: usize,
@@ -56,7 +54,7 @@ impl Free {
     }
 }
 
-/// One cache line for each look-up.
+/// For look-ups: one cache line.
 #[derive(Debug)]
 struct Naming {
     number: PoolNumber,
@@ -86,7 +84,7 @@ impl HandleTable {
         number: PoolNumber,
         size: Size,
     ) -> Result<Self, SourceError> {
-        // A link is index + 1; the largest link means none.
+        // A link is index + 1.
         let entries = WordTable::new(memory, size.indices.min(u32::MAX as usize - 1))?;
         let ids = size.ids.min(DescriptorId::COUNT as usize);
         let largest = (entries.capacity() + 1).max(ids);
@@ -116,7 +114,7 @@ impl HandleTable {
         self.naming.number.id()
     }
 
-    /// The live entry of a handle, and its index.
+    /// The live entry and its index.
     #[inline]
     pub(crate) fn find(
         &self,
@@ -140,7 +138,7 @@ impl HandleTable {
         &self.caches[sync::shard_hint() % self.caches.len()]
     }
 
-    /// A free index. Its vacant entry has the next object's generation.
+    /// The vacant entry has the next generation.
     pub(crate) fn take(&self, access: ReserveAccess) -> Result<u32, OutOfFrames> {
         let mut cache = self.cache().lock();
         if let Some(index) = cache.pop_front() {
@@ -176,7 +174,7 @@ impl HandleTable {
         Ok(u32::try_from(index).expect("a table has fewer than 2^32 entries"))
     }
 
-    /// Raises the entries of a reused page to its floor. (I-GENERATION)
+    /// On first reuse of the page. (I-GENERATION)
     fn raise_to_floor(&self, free: &mut Free, taken: usize) {
         let page = taken / PER_PAGE;
         let generation = match free.floors.get(page) {
@@ -187,7 +185,7 @@ impl HandleTable {
         };
         free.floors.set(page, Floor::InUse);
         for index in self.indices_of(page) {
-            // When the page went, all indices below `next` were free or retired.
+            // When the page went, all were free or retired.
             let is_retired = index != taken && index < free.next && !free.is_free(index);
             self.cell_at(index).store(match is_retired {
                 true => Entry::out_of_use(self.naming.bits),
@@ -202,7 +200,7 @@ impl HandleTable {
         page * PER_PAGE..((page + 1) * PER_PAGE).min(self.entries.capacity())
     }
 
-    /// Frees the caller's index, or ends its use if it is retired.
+    /// The entry is vacant or retired.
     pub(crate) fn give_back(&self, index: u32) {
         if let State::Retired { .. } = self.load(index).state() {
             return self.take_out_of_use(index);
@@ -217,7 +215,7 @@ impl HandleTable {
         cache.push_back(index);
     }
 
-    /// Panics for an index that was never given out.
+    /// Panics if never given out.
     pub(crate) fn cell(&self, index: u32) -> EntryCell<'_> {
         self.get(index).expect("I-INDEX: an index that was given out has an entry")
     }
@@ -236,12 +234,12 @@ impl HandleTable {
         self.cell(index).load()
     }
 
-    /// For an index that the caller took.
+    /// The caller took the index.
     pub(crate) fn store(&self, index: u32, entry: Entry) {
         self.cell(index).store(entry);
     }
 
-    /// Pushes a vacant entry onto a pending list, a stack through the entries. `head` is an index + 1. (I-PENDING)
+    /// A stack through the entries; `head` is an index + 1. (I-PENDING)
     pub(crate) fn push_pending(&self, head: &AtomicU32, index: u32) {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut first = head.load(Ordering::Relaxed);
@@ -256,9 +254,9 @@ impl HandleTable {
         }
     }
 
-    /// Empties a pending list; calls `f` with each index and the slot to free.
+    /// Calls `f` with each index and its slot.
     pub(crate) fn take_pending(&self, head: &AtomicU32, mut f: impl FnMut(u32, u16)) {
-        // ORDERING: Relaxed; a missed entry's descriptor is marked, and the last guard reports it.
+        // ORDERING: Relaxed; the last guard of a marked descriptor reports a missed entry.
         if head.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -275,7 +273,7 @@ impl HandleTable {
         }
     }
 
-    /// Returns pages without a live entry to the system; in bytes.
+    /// In bytes.
     pub(crate) fn trim(&self) -> usize {
         for cache in &self.caches {
             let indices: Vec<u32> = cache.lock().drain(..).collect();
@@ -284,7 +282,7 @@ impl HandleTable {
         }
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
-            // The lock stops threads that take an index and store to its entry.
+            // Locked: no thread stores to a vacant entry.
             let mut free = self.free.lock();
             pages += self.entries.release_vacant(&mut cursor, &mut |indices| {
                 let Some(floor) = self.floor_of(&free, indices.start / PER_PAGE) else {
@@ -297,8 +295,7 @@ impl HandleTable {
         pages * pagefold_frame::FRAME_BYTES
     }
 
-    /// The floor of a page that may go. Its highest generation becomes that of all indices, so at least half must be
-    /// left.
+    /// `None`: an index is in use, or too few generations are left, since all rise to the floor.
     fn floor_of(&self, free: &Free, page: usize) -> Option<Floor> {
         let mut floor = None;
         let indices = self.indices_of(page);
@@ -320,14 +317,14 @@ impl HandleTable {
         }
     }
 
-    /// All indices ever used, each with its object's location.
+    /// All indices ever used.
     pub(crate) fn objects(&self) -> impl Iterator<Item = (u32, Option<Location>)> + '_ {
         let used = u32::try_from(self.free.lock().next).expect("fewer than 2^32 entries");
-        // A page of retired indices may be gone.
+        // Its page may be gone.
         (0..used).map(|index| (index, self.get(index).and_then(|cell| cell.load().location())))
     }
 
-    /// Checks I-INDEX in a quiescent pool; `live` is a walk's count.
+    /// For a quiescent pool.
     pub(crate) fn check(&self, live: u64) -> Result<(), String> {
         let cached: usize = self.caches.iter().map(|cache| cache.lock().len()).sum();
         let free = self.free.lock();

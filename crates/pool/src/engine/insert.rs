@@ -1,4 +1,4 @@
-//! A new object: index, location, and the entry that joins them.
+//! A new object: index, location, entry.
 
 use pagefold_frame::{OutOfFrames, ReserveAccess};
 
@@ -40,7 +40,7 @@ fn try_insert(
             Err(OutOfFrames) => break Err(NoRoom::Frames),
         };
         let vacant = handles.load(index);
-        // Published under the packing's guard, so readers of the entry find the bytes.
+        // Under the packing's guard, so readers find the bytes.
         let publish = |location| {
             handles.store(index, vacant.at(location));
             true

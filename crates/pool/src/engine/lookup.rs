@@ -1,4 +1,4 @@
-//! From a handle to the object's bytes under a guard. (I-LOOKUP, see `found`)
+//! From a handle to bytes under a guard. (I-LOOKUP)
 
 use pagefold_frame::LockError;
 
@@ -12,7 +12,7 @@ use crate::{
     slices::Slices,
 };
 
-/// Calls `f` once; `would_block` is the error of a reader that does not wait.
+/// `would_block` is the error without waiting.
 #[inline(always)]
 fn visit<E: From<HandleError>, F: FnMut(Slices<'_>) + ?Sized>(
     packing: &impl Packing,
@@ -55,7 +55,7 @@ pub(super) fn len(packing: &impl Packing, handle: Handle) -> Result<usize, Handl
     loop {
         let found = packing.base().find(handle)?;
         if let Some(len) = packing.len(&found) {
-            // The same word twice: this object's length.
+            // Same word twice: same object.
             if found.is_current() {
                 return Ok(len);
             }

@@ -1,4 +1,4 @@
-//! The engine: one implementation of the pool contract over any packing.
+//! One implementation of the pool contract over any packing.
 //!
 //! ```text
 //!  Pool  <-  Engine<P>   handles, look-up, overwriting, deferred work, compaction turns, limits, accounts
@@ -10,16 +10,11 @@
 //! To build a pool: `PoolConfig` -> `Base::new` -> the packing, over `base.arena()` -> `Engine::new`.
 //! [`PoolBuilder`](crate::PoolBuilder) does that for the packings of this crate.
 //!
-//! | module | holds |
-//! |---|---|
-//! | `packing`, `base` | the trait; budget, arena and tables below it |
-//! | `handle_table` | entries and free indices |
-//! | `found`, `lookup` | from a handle to bytes under a guard |
-//! | `insert`, `overwrite`, `free` | the life of an object |
-//! | `deferred` | work that a guard delays |
-//! | `runs`, `slots` | parts that packings share |
-//! | `upkeep` | compaction, trim, limit, migration, contiguous ranges |
-//! | `audit` | checks of accounts and structures |
+//! - `found`, `lookup`: from a handle to bytes under a guard
+//! - `insert`, `overwrite`, `free`: the life of an object
+//! - `deferred`: work that a guard delays
+//! - `runs`, `slots`: parts that packings share
+//! - `upkeep`: compaction, trim, limit, migration, contiguous ranges
 
 mod audit;
 mod base;
@@ -75,7 +70,7 @@ pub struct Engine<P> {
 }
 
 impl<P: Packing> Engine<P> {
-    /// Charges the memory that lives as long as the pool, and sets the limit.
+    /// Charges fixed memory, and sets the limit.
     ///
     /// # Errors
     /// [`BuildError::LimitTooSmall`].

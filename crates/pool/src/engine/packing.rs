@@ -1,6 +1,4 @@
-//! Where objects lie in frames; the engine does everything else.
-//!
-//! [`Runs`](super::Runs) and [`SlotPacking`](super::SlotPacking) do most steps for a packing.
+//! Where objects lie in frames. [`Runs`](super::Runs) and [`SlotPacking`](super::SlotPacking) do most steps.
 
 use pagefold_frame::{FrameMigrateError, LockError, Movable, OutOfFrames, ReserveAccess};
 
@@ -16,29 +14,29 @@ use crate::{
 /// Memory of an empty packing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// Bytes outside of the source, with the packing itself.
+    /// Bytes outside of the source.
     pub fixed_bytes: usize,
     /// For overwriting and compaction only.
     pub reserve_frames: usize,
-    /// What the smallest limit leaves for objects.
+    /// Left for objects by the smallest limit.
     pub spare_frames: usize,
 }
 
-/// A first or second attempt to find room.
+/// Which attempt to find room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
     /// The first.
     First,
-    /// After the engine made room; the packing may search for long.
+    /// After the engine made room: the packing may search everywhere.
     AtLimit,
 }
 
 /// Why there was no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoom {
-    /// No frames within the limit, and no hole fits.
+    /// No frames, and no hole fits.
     Frames,
-    /// No memory for the packing's words of this index; another may do.
+    /// None for the packing's words of this index.
     Index,
 }
 
@@ -48,13 +46,13 @@ impl From<OutOfFrames> for NoRoom {
     }
 }
 
-/// How a pool packs objects into frames.
+/// How objects lie in frames.
 ///
 /// # Invariants
-/// - Under a guard of the descriptor that an object's entry names, the object lies there (I-LOOKUP).
-/// - The packing changes a live entry only through [`Found::relocate`], under the write guards of both descriptors
-///   (I-RELOCATE). To replace only the bytes, it needs only the new one's.
-/// - A location stays used until its bytes may be overwritten; its index is freed after that.
+/// - Under a guard of the descriptor that an entry names, the object lies there (I-LOOKUP).
+/// - A live entry changes only through [`Found::relocate`], under the write guards of both descriptors (I-RELOCATE);
+///   the new one's is enough to replace bytes.
+/// - A location stays used until its bytes may be overwritten; then its index is freed.
 pub trait Packing: Send + Sync {
     /// As the command line spells it.
     const NAME: &'static str;
@@ -62,7 +60,7 @@ pub trait Packing: Send + Sync {
     /// Budget, arena and tables.
     fn base(&self) -> &Base;
 
-    /// The memory of an empty packing.
+    /// Of an empty packing.
     fn footprint(&self) -> Footprint;
 
     /// In bytes.
@@ -71,17 +69,16 @@ pub trait Packing: Send + Sync {
     /// The slabs with movable frames.
     fn movable(&self) -> impl AsRef<[&dyn Movable]>;
 
-    /// Whether the packing reads input before another thread can find its descriptor. Otherwise the engine copies input
-    /// to scratch first: a read may fault.
+    /// Whether input is read before another thread can find the descriptor. Otherwise the engine passes a copy: reads
+    /// may fault.
     fn reads_input_unlocked(&self, _len: usize) -> bool {
         false
     }
 
-    /// Calls `f` with an object's bytes under read guards.
+    /// Calls `f` under read guards.
     ///
     /// # Errors
-    /// `f` was not called: [`LockError::Busy`] for a writer if `wait` says never, [`LockError::Gone`] if the object was
-    /// freed or moved.
+    /// `f` was not called: [`LockError::Busy`] if `wait` says never, [`LockError::Gone`] if freed or moved.
     fn read<F: FnMut(Slices<'_>) + ?Sized>(
         &self,
         found: &Found<'_>,
@@ -89,13 +86,12 @@ pub trait Packing: Send + Sync {
         f: &mut F,
     ) -> Result<(), LockError>;
 
-    /// The length, if known without a lock; the engine checks the entry again.
+    /// If known without a lock; the engine checks again.
     fn len(&self, _found: &Found<'_>) -> Option<usize> {
         None
     }
 
-    /// Puts `content` at a new location and calls `publish` while readers of it wait. If that refuses, frees the
-    /// location: `Ok(false)`.
+    /// Puts `content` at a new location and publishes it while its readers wait. `Ok(false)`: `publish` refused.
     ///
     /// # Errors
     /// [`NoRoom`]; nothing has changed.
@@ -108,47 +104,46 @@ pub trait Packing: Send + Sync {
         publish: impl FnOnce(Location) -> bool,
     ) -> Result<bool, NoRoom>;
 
-    /// Replaces an object's bytes in place; the length is the same.
+    /// In place; of the same length.
     ///
     /// # Errors
-    /// [`LockError::Busy`] for another guard; [`LockError::Gone`] if the object was freed or moved.
+    /// [`LockError::Busy`] for another guard, [`LockError::Gone`] if freed or moved.
     fn overwrite(&self, found: &Found<'_>, bytes: &[u8]) -> Result<(), LockError>;
 
-    /// Puts new bytes at another location, and frees the old one, now or later. `Ok(false)`: the entry changed
-    /// meanwhile.
+    /// To another location; the old one is freed, now or later. `Ok(false)`: the entry changed.
     ///
     /// # Errors
     /// [`NoRoom`]; nothing has changed.
     fn rewrite(&self, found: &Found<'_>, bytes: &[u8], attempt: Attempt) -> Result<bool, NoRoom>;
 
-    /// Makes the entry vacant, and frees location and index, now or later. Never waits. `false`: the entry had changed.
+    /// Frees entry, location and index, now or later; never waits. `false`: the entry changed.
     fn free(&self, found: &Found<'_>) -> bool;
 
-    /// Moves an object's frames; returns how many bytes.
+    /// Returns how many bytes moved.
     ///
     /// # Errors
-    /// [`FrameMigrateError`]; [`Gone`](FrameMigrateError::Gone) also if the object was freed or moved.
+    /// [`FrameMigrateError`]; [`Gone`](FrameMigrateError::Gone) also if the object moved.
     fn migrate(&self, found: &Found<'_>) -> Result<usize, FrameMigrateError>;
 
     /// Cheap: each allocation asks.
     fn has_deferred(&self) -> bool;
 
-    /// Does some; `true` if there was any.
+    /// `true` if there was any.
     fn drain_deferred(&self) -> bool;
 
-    /// Closes open spans and releases cached free frames.
+    /// Closes open spans; releases cached frames.
     fn close(&self) {}
 
-    /// Compacts until about `budget` bytes moved or no gain is left; may stop once `wanted` frames are free.
+    /// Moves about `budget` bytes at most; may stop once `wanted` frames are free.
     fn compact_objects(&self, budget: usize, wanted: u64) -> CompactReport;
 
-    /// Returns empty table pages to the system; in bytes.
+    /// Returns bytes.
     fn trim_tables(&self) -> usize;
 
-    /// Fills in the packing's own accounts.
+    /// Adds the packing's own.
     fn account(&self, stats: &mut Stats);
 
-    /// Checks every invariant, and counts objects and frames. For a quiescent pool.
+    /// Checks all invariants, and counts. For a quiescent pool.
     ///
     /// # Errors
     /// The first violation.

@@ -1,4 +1,4 @@
-//! Objects alone in a run of neighbouring frames, without a header: the long objects of nbud and zsmalloc.
+//! Objects alone in neighbouring frames: the long ones of nbud and zsmalloc.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// At most `capacity` descriptors. No other slab of the packing has this tag.
+    /// At most `capacity` descriptors, of a tag that no other slab has.
     ///
     /// # Errors
     /// [`SourceError`] without address space.
@@ -96,7 +96,7 @@ impl Runs {
         Ok(())
     }
 
-    /// Frees a run without a live entry, now or after its last reader.
+    /// Frees a run, now or after its last reader.
     pub(super) fn vacate(&self, base: &Base, (id, slack): (DescriptorId, u16)) {
         let bytes = self.slab.frame_range(id).map_or(0, |range| range.frames.bytes());
         base.counters.remove_payload(bytes - usize::from(slack));
@@ -133,7 +133,7 @@ impl Runs {
         Ok(moved)
     }
 
-    /// Returns how many bytes moved.
+    /// Returns bytes.
     ///
     /// # Errors
     /// [`FrameMigrateError`].
@@ -141,23 +141,23 @@ impl Runs {
         Ok(base.arena().migrate(&self.slab, id)?.bytes())
     }
 
-    /// Whether runs wait to be freed.
+    /// Whether frees wait.
     #[inline]
     pub fn has_deferred(&self) -> bool {
         self.slab.has_deferred()
     }
 
-    /// Frees some; `true` if there were any.
+    /// `true` if there were any.
     pub fn drain_deferred(&self) -> bool {
         self.slab.drain_deferred(&mut |_| {})
     }
 
-    /// Returns empty descriptor pages; in bytes.
+    /// Returns bytes.
     pub fn trim(&self) -> usize {
         self.slab.trim()
     }
 
-    /// Checks that each run has one entry, and counts.
+    /// Each run has one entry.
     ///
     /// # Errors
     /// The first violation.

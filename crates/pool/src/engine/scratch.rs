@@ -1,6 +1,4 @@
-//! Buffers for input, copied before any lock is taken.
-//!
-//! A read of user memory may fault, and a pool may serve the fault: so no thread reads it under a write guard.
+//! Copies of input, made before any lock is taken: a read of user memory may fault, and a pool may serve the fault.
 
 use pagefold_sys::sync::{self, Mutex, Padded};
 
@@ -42,7 +40,7 @@ impl Scratch {
             }
             sync::yield_now();
         }
-        // Threads with buffers may wait for their input; this one need not.
+        // The threads with buffers may wait for their input.
         let copy = bytes.to_vec();
         f(&copy)
     }

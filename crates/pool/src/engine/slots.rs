@@ -1,12 +1,11 @@
-//! Objects in slots of shared descriptors, freed under the write guard: nbud's spans, zsmalloc's zspages.
+//! Objects in slots of shared descriptors: nbud's spans, zsmalloc's zspages.
 //!
 //! A free that finds the descriptor locked pushes the index onto its *pending* list and marks it. The next writer frees
-//! the pending slots, or the thread that drains deferred work. After an overwrite the entry of a *proxy* index keeps
-//! the old slot.
+//! the slot, or the thread that drains deferred work. After an overwrite a *proxy* index keeps the old slot.
 //!
 //! # Invariants (I-PENDING)
-//! - A pending slot counts as used until it is freed, so its descriptor lives that long.
-//! - An index returns to the handle table only after its slot was freed.
+//! - A pending slot counts as used, so its descriptor lives.
+//! - An index is given back only after its slot was freed.
 
 use pagefold_frame::{
     Body, Deferred, DescriptorId, FrameLayout, LockError, ReserveAccess, Slab, WriteGuard,
@@ -21,7 +20,7 @@ use super::{
     runs::Runs,
 };
 
-/// Two for the packing's lists, and the head of the pending list.
+/// Two for lists, one for the pending list.
 pub const SLOT_WORDS: usize = 3;
 const PENDING: usize = 2;
 const TRIES: usize = if cfg!(loom) { 1 } else { 16 };
@@ -32,7 +31,7 @@ pub type SlotSlab<P> = Slab<<P as SlotPacking>::Body, SLOT_WORDS, <P as SlotPack
 pub type SlotGuard<'a, P> =
     WriteGuard<'a, <P as SlotPacking>::Body, SLOT_WORDS, <P as SlotPacking>::Layout>;
 
-/// A packing of slots, and of [`Runs`] for longer objects.
+/// Slots, and [`Runs`] for longer objects.
 pub trait SlotPacking: Packing {
     /// A descriptor's data.
     type Body: Body;
@@ -48,7 +47,7 @@ pub trait SlotPacking: Packing {
     /// Returns the object's length.
     fn free_slot(&self, guard: &mut SlotGuard<'_, Self>, slot: u16) -> usize;
 
-    /// Lists a descriptor by free room, or retires it if empty. Nothing is pending.
+    /// By free room, or retires it if empty. Nothing is pending.
     fn relist(&self, guard: SlotGuard<'_, Self>);
 
     /// The head of the list.
@@ -76,7 +75,7 @@ pub trait SlotPacking: Packing {
         self.relist(guard);
     }
 
-    /// Relists now, or leaves that to the thread that locks it.
+    /// Now, or leaves that to the thread that locks it.
     fn relist_later(&self, id: DescriptorId) {
         match self.slots().try_write(id) {
             Ok(guard) => self.unlock_and_relist(guard),
@@ -96,7 +95,7 @@ pub trait SlotPacking: Packing {
         })
     }
 
-    /// Frees a location that no live entry names, now or later, then `index`, whose vacant entry keeps the slot.
+    /// Frees location and index, now or later. No live entry names the location.
     fn vacate(&self, location: Location, index: u32) {
         match location {
             Location::Run { id, slack } => {
@@ -109,7 +108,7 @@ pub trait SlotPacking: Packing {
                     self.unlock_and_relist(guard);
                 }
                 Err(_) => {
-                    // The slot counts as used, so the descriptor lives. (I-PENDING)
+                    // The used slot keeps the descriptor. (I-PENDING)
                     self.base().handles.push_pending(self.pending(id), index);
                     self.slots().note_pending(id);
                 }
@@ -163,7 +162,7 @@ pub trait SlotPacking: Packing {
     fn drain_deferred_slots(&self) -> bool {
         let slots = self.slots().drain_deferred(&mut |deferred| {
             let Deferred::Pending(id) = deferred else { return };
-            // Locked again: the mark is set and the last reader reports it, or a writer has listed it.
+            // Locked again: its last reader reports it, or a writer has listed it.
             if let Ok(guard) = self.slots().try_write(id) {
                 self.unlock_and_relist(guard);
             }

@@ -10,7 +10,7 @@ use crate::{
     handle::Handle,
 };
 
-/// A step to lower a limit: bytes to move, or to free as frames.
+/// Bytes to move or to free, a step.
 const LIMIT_STEP: usize = 1 << 20;
 
 /// Whether objects or frames are compacted next.
@@ -32,10 +32,9 @@ fn compact_objects(packing: &impl Packing, budget: usize, wanted: u64) -> Compac
     packing.compact_objects(budget, wanted)
 }
 
-/// Compacts objects, then the frames under them, so that whole pageblocks go back. Objects wait until the frames are
-/// done, so that frames do not starve.
+/// Compacts objects, then the frames under them. Objects wait until the frames are done, so that frames do not starve.
 pub(super) fn compact(packing: &impl Packing, turns: &Turns, budget: usize) -> CompactReport {
-    // `pagefold-frame` models frame moves; here they make models too long.
+    // `pagefold-frame` models frame moves.
     if cfg!(loom) {
         return compact_objects(packing, budget, u64::MAX);
     }
@@ -63,7 +62,7 @@ pub(super) fn compact(packing: &impl Packing, turns: &Turns, budget: usize) -> C
     report.more |= frames.more;
     if !report.more {
         turns.frames_next.store(false, Ordering::Relaxed);
-        // Objects may have changed since an earlier call.
+        // Since an earlier call.
         let since = turns.objects_done.load(Ordering::Relaxed) != traffic(packing);
         report.more = began_with_frames && since;
     }
@@ -124,7 +123,7 @@ pub(super) fn migrate(packing: &impl Packing, handle: Handle) -> Result<usize, M
     }
 }
 
-/// If memory is short, compacts objects and retries once.
+/// Compacts and retries once.
 pub(super) fn alloc_contiguous<'a>(
     packing: &'a impl Packing,
     frames: usize,

@@ -1,12 +1,12 @@
-//! An entry: where one object is, in one word.
+//! Where one object is, in one word.
 //!
 //! ```text
 //!  entry   0..14 slot    14..16 kind    16..64 descriptor id and generation, as `HandleBits` splits them
 //!
-//!  kind    VACANT   free, or pending: then the slot to free, and in the id field the next index + 1
-//!          SLOT     a slot of a descriptor
-//!          RUN      a run of its own; the slot field is its slack
-//!          RETIRED  as VACANT, after the last generation; out of use when the id field is all ones
+//!  VACANT   free, or pending: slot to free, and next index + 1 as id
+//!  SLOT     a slot of a descriptor
+//!  RUN      a run; the slot field is its slack
+//!  RETIRED  as VACANT, after the last generation; out of use when the id is all ones
 //! ```
 
 use pagefold_frame::DescriptorId;
@@ -22,14 +22,14 @@ const JOINED_SHIFT: u32 = 16;
 /// Where a live object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Location {
-    /// In a descriptor that objects may share.
+    /// In a shared descriptor.
     Slot {
         /// The descriptor.
         id: DescriptorId,
         /// 14 bits, defined by the packing.
         slot: u16,
     },
-    /// Alone in a run of frames.
+    /// Alone in a run.
     Run {
         /// The descriptor of the run.
         id: DescriptorId,
@@ -45,14 +45,14 @@ pub(crate) enum State {
     Retired { slot: u16, next: u32 },
 }
 
-/// A copy of the word with its split: a look-up loads nothing more.
+/// A copy with its split: look-ups load nothing more.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(super) word: u64,
     bits: HandleBits,
 }
 
-/// For entries of one split only.
+/// For one split.
 impl PartialEq for Entry {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -108,7 +108,6 @@ impl Entry {
         (self.word >> KIND_SHIFT & 3, (self.word & SLOT_MASK) as u16, low)
     }
 
-    /// `None` if the entry is not live.
     #[inline]
     pub(crate) fn location(self) -> Option<Location> {
         let (kind, slot, low) = self.fields();
@@ -129,7 +128,7 @@ impl Entry {
         Self::new(self.bits, self.generation(), State::Live(location))
     }
 
-    /// The next generation, or retired after the last.
+    /// Next generation, or retired.
     pub(crate) fn freed(self) -> Self {
         let slot = match self.state() {
             State::Live(Location::Slot { slot, .. }) => slot,
@@ -152,7 +151,7 @@ impl Entry {
         Self::new(self.bits, self.generation(), state)
     }
 
-    /// For a proxy index, whose pending entry keeps a slot to free.
+    /// For a proxy index.
     pub(crate) fn proxy_for(self, slot: u16) -> Self {
         Self::new(self.bits, self.generation(), State::Vacant { slot, next: 0 })
     }
@@ -171,7 +170,7 @@ impl EntryCell<'_> {
         Entry::of_word(self.bits, self.word.load(Ordering::Acquire))
     }
 
-    /// `false`: the entry is not `old` any more.
+    /// `false`: not `old` any more.
     pub(crate) fn exchange(self, old: Entry, new: Entry) -> bool {
         // ORDERING: AcqRel; Release pairs with the Acquire in `load`; Acquire, so that the thread that frees an object
         // sees where the last relocation put it.
@@ -180,7 +179,7 @@ impl EntryCell<'_> {
         outcome.is_ok()
     }
 
-    /// For an entry that only the caller changes.
+    /// Only the caller changes it.
     pub(super) fn store(self, entry: Entry) {
         // ORDERING: Release; pairs with the Acquire in `load`: a thread that sees the location finds the descriptor.
         self.word.store(entry.word, Ordering::Release);

@@ -1,13 +1,11 @@
-//! The floors of pages that were returned: no old handle comes alive when such a page is used again.
-//!
-//! Eight bytes a page; those after the first pages are charged as the table grows (I-LIMIT).
+//! The floors of returned pages. Eight bytes each; after the first pages, charged as the table grows (I-LIMIT).
 
 use std::sync::Arc;
 
 use pagefold_frame::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Ordering};
 
-/// Pages with uncharged floors: 8192 entries.
+/// Uncharged.
 const INSIDE: usize = 16;
 
 /// A page when it went.
@@ -15,7 +13,7 @@ const INSIDE: usize = 16;
 pub(super) enum Floor {
     /// Never returned, or used again since.
     InUse,
-    /// The highest of its free indices; all other indices are retired.
+    /// The highest of its free indices; others are retired.
     Generation(u64),
     /// All indices are.
     Retired,
@@ -39,7 +37,7 @@ impl Floor {
     }
 }
 
-/// Guarded by the lock of the free indices.
+/// Guarded by the lock of `Free`.
 #[derive(Debug)]
 pub(super) struct Floors {
     inside: [u64; INSIDE],

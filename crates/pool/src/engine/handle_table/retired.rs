@@ -1,25 +1,25 @@
-//! Indices after their last generation: never used again, unless the caller keeps no old handle and recycles them.
+//! Indices after their last generation. A caller without old handles can recycle them.
 
 use super::{Entry, Floor, Free, HandleTable, State};
 
 impl HandleTable {
-    /// For the caller's retired index, on no list. Until then its page stays.
+    /// The index is on no list. Until then its page stays.
     pub(super) fn take_out_of_use(&self, index: u32) {
         let mut free = self.free.lock();
         self.store(index, Entry::out_of_use(self.naming.bits));
         free.retired += 1;
     }
 
-    /// The number retired, and the capacity.
+    /// Retired indices, and the capacity.
     pub(crate) fn retired(&self) -> (usize, usize) {
         (self.free.lock().retired, self.entries.capacity())
     }
 
-    /// Restarts retired indices that are on no list at generation 0; returns how many.
+    /// From generation 0, unless on a list; returns how many.
     pub(crate) fn recycle_retired(&self) -> u64 {
         let mut recycled = 0;
         for page in 0.. {
-            // The lock is taken page by page: a thread that takes an index waits briefly.
+            // Locked page by page, so that other threads wait briefly.
             let mut free = self.free.lock();
             if free.retired == 0 || self.indices_of(page).start >= free.next {
                 break;

@@ -15,7 +15,6 @@ fn take(table: &HandleTable) -> u32 {
     table.take(ReserveAccess::Normal).expect("room")
 }
 
-/// Uses one generation of the caller's index.
 fn live_and_free(table: &HandleTable, index: u32) -> Handle {
     let live = table.load(index).at(SOMEWHERE);
     table.store(index, live);
@@ -23,7 +22,7 @@ fn live_and_free(table: &HandleTable, index: u32) -> Handle {
     table.handle(index, live)
 }
 
-/// Takes `count` indices and uses up all their generations.
+/// Their generations are used up.
 fn at_their_end(table: &HandleTable, count: usize) -> Vec<u32> {
     let indices: Vec<u32> = (0..count).map(|_| take(table)).collect();
     for &index in &indices {
@@ -34,7 +33,7 @@ fn at_their_end(table: &HandleTable, count: usize) -> Vec<u32> {
     indices
 }
 
-/// Trims; returns the floors of the first pages.
+/// The floors after it.
 fn trim<const PAGES: usize>(table: &HandleTable) -> [Floor; PAGES] {
     table.trim();
     std::array::from_fn(|page| table.free.lock().floors.get(page))
@@ -60,7 +59,7 @@ fn every_state_comes_back_from_its_word() {
     }
 }
 
-/// 2^46 to 2^48 handles, even if each return of a page costs half of its generations.
+/// Even if each return of a page costs half of its generations.
 #[test]
 fn the_smaller_a_table_the_more_generations_it_has() {
     let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
@@ -105,7 +104,7 @@ fn generations_survive_a_page_that_was_given_back() {
     }
 }
 
-/// A pending entry has slot and link, so its page stays.
+/// A pending entry has slot and link.
 #[test]
 fn a_page_stays_until_its_last_retired_index_was_given_back() {
     let table = table(1);
@@ -169,7 +168,7 @@ fn a_page_goes_and_comes_whatever_part_of_it_was_used() {
     assert_eq!((table.retired().0, table.check(0)), (99, Ok(())));
 }
 
-/// Their pages went for good, went with a floor, or are in use.
+/// Pages gone for good, gone with a floor, in use.
 #[test]
 fn all_retired_indices_come_back_when_they_are_recycled() {
     let table = table(2);
