@@ -11,7 +11,7 @@ use thiserror::Error;
 
 pub use expect::{ClassExpectation, Expectation};
 
-/// All but `chain_max` in bytes.
+/// The layout of a table; all but `chain_max` in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassConfig {
     /// A power of two, [`FRAME_MIN`](Self::FRAME_MIN) to [`FRAME_MAX`](Self::FRAME_MAX); the largest size.
@@ -217,13 +217,12 @@ impl ClassTable {
         self.index_for_size(len + self.config.header_bytes)
     }
 
-    /// `None` if longer than a frame.
+    /// The class of an object; `None` if longer than a frame.
     #[inline]
     pub fn class_of(&self, len: usize) -> Option<&Class> {
         self.index_of(len).map(|index| &self.classes[index])
     }
 
-    /// The class of the least size that fits.
     #[inline]
     fn index_for_size(&self, bytes: usize) -> Option<usize> {
         // The last step may be shorter.
@@ -234,7 +233,7 @@ impl ClassTable {
         self.by_size.get(above).map(|&index| usize::from(index))
     }
 
-    /// Checks them.
+    /// Checks the invariants.
     ///
     /// # Errors
     /// The first violation.

@@ -34,9 +34,9 @@ pub struct Stats {
     pub retired_indices: u64,
     /// When all are retired, allocation ends.
     pub index_capacity: u64,
-    /// On all resident memory.
+    /// The limit on all resident memory.
     pub limit_bytes: u64,
-    /// For [`set_limit`](crate::Pool::set_limit).
+    /// The highest for [`set_limit`](crate::Pool::set_limit).
     pub max_limit_bytes: u64,
 }
 

@@ -12,7 +12,7 @@ pub struct Audit<'a> {
 }
 
 impl Audit<'_> {
-    /// Counts an object.
+    /// An object of `len` bytes.
     pub fn object(&mut self, len: usize) {
         self.objects += 1;
         self.payload += len as u64;

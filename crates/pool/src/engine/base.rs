@@ -102,7 +102,7 @@ impl Base {
         self.memory.limit() * FRAME_BYTES
     }
 
-    /// Of a handle. (I-LOOKUP, first step)
+    /// The object of a handle. (I-LOOKUP, first step)
     ///
     /// # Errors
     /// [`HandleError`] if it is not live.
@@ -112,19 +112,19 @@ impl Base {
         Ok(Found { cell, entry, location, index })
     }
 
-    /// Of an index, if live.
+    /// The live object of an index.
     pub fn find_index(&self, index: u32) -> Option<Found<'_>> {
         let cell = self.handles.get(index)?;
         let entry = cell.load();
         Some(Found { cell, entry, location: entry.location()?, index })
     }
 
-    /// If it is at `location`.
+    /// The same, if it is at `location`.
     pub fn find_at(&self, index: u32, location: Location) -> Option<Found<'_>> {
         self.find_index(index).filter(|found| found.location == location)
     }
 
-    /// Its handle.
+    /// The handle of a found object.
     pub fn handle_of(&self, found: &Found<'_>) -> Handle {
         self.handles.handle(found.index, found.entry)
     }

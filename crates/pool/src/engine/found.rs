@@ -11,7 +11,7 @@ use pagefold_frame::{
 
 use super::handle_table::{Entry, EntryCell, Location};
 
-/// Whether a reader waits for a writer: a type, so compiled separately.
+/// Whether a reader waits for a writer. A type, so that each look-up is compiled for one.
 pub trait Wait: Copy {
     /// `true` to wait.
     const WAITS: bool;
@@ -45,7 +45,7 @@ pub struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Under a guard of its descriptor: whether the object is there.
+    /// Whether the entry is the same: under a guard of its descriptor, whether the object is there.
     #[inline]
     pub fn is_current(&self) -> bool {
         self.cell.load() == self.entry

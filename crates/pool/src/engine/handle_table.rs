@@ -36,7 +36,6 @@ const CACHE: usize = if cfg!(loom) { 2 } else { 64 };
 
 #[derive(Debug)]
 struct Free {
-    /// Set 0.
     given_back: BitForest,
     /// Never used from here on.
     next: usize,
@@ -54,7 +53,6 @@ impl Free {
     }
 }
 
-/// For look-ups: one cache line.
 #[derive(Debug)]
 struct Naming {
     number: PoolNumber,
@@ -66,7 +64,6 @@ pub(crate) struct Size {
     pub(crate) indices: usize,
     /// Above the largest descriptor id.
     pub(crate) ids: usize,
-    /// Only tests bound it.
     pub(crate) generation_bits: u32,
 }
 
@@ -114,7 +111,6 @@ impl HandleTable {
         self.naming.number.id()
     }
 
-    /// The live entry and its index.
     #[inline]
     pub(crate) fn find(
         &self,
@@ -185,7 +181,7 @@ impl HandleTable {
         };
         free.floors.set(page, Floor::InUse);
         for index in self.indices_of(page) {
-            // When the page went, all were free or retired.
+            // When the page went, every used index was free or retired.
             let is_retired = index != taken && index < free.next && !free.is_free(index);
             self.cell_at(index).store(match is_retired {
                 true => Entry::out_of_use(self.naming.bits),
@@ -234,7 +230,6 @@ impl HandleTable {
         self.cell(index).load()
     }
 
-    /// The caller took the index.
     pub(crate) fn store(&self, index: u32, entry: Entry) {
         self.cell(index).store(entry);
     }
@@ -317,7 +312,6 @@ impl HandleTable {
         }
     }
 
-    /// All indices ever used.
     pub(crate) fn objects(&self) -> impl Iterator<Item = (u32, Option<Location>)> + '_ {
         let used = u32::try_from(self.free.lock().next).expect("fewer than 2^32 entries");
         // Its page may be gone.

@@ -14,7 +14,7 @@ use crate::{
 /// Memory of an empty packing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// Bytes outside of the source.
+    /// Bytes outside of the source, with the packing itself.
     pub fixed_bytes: usize,
     /// For overwriting and compaction only.
     pub reserve_frames: usize,
@@ -36,7 +36,7 @@ pub enum Attempt {
 pub enum NoRoom {
     /// No frames, and no hole fits.
     Frames,
-    /// None for the packing's words of this index.
+    /// No memory for the packing's words of this index; another may have.
     Index,
 }
 
@@ -110,7 +110,7 @@ pub trait Packing: Send + Sync {
     /// [`LockError::Busy`] for another guard, [`LockError::Gone`] if freed or moved.
     fn overwrite(&self, found: &Found<'_>, bytes: &[u8]) -> Result<(), LockError>;
 
-    /// To another location; the old one is freed, now or later. `Ok(false)`: the entry changed.
+    /// Puts `bytes` at another location and frees the old one, now or later. `Ok(false)`: the entry changed.
     ///
     /// # Errors
     /// [`NoRoom`]; nothing has changed.
@@ -122,7 +122,7 @@ pub trait Packing: Send + Sync {
     /// Returns how many bytes moved.
     ///
     /// # Errors
-    /// [`FrameMigrateError`]; [`Gone`](FrameMigrateError::Gone) also if the object moved.
+    /// [`FrameMigrateError`]; [`Gone`](FrameMigrateError::Gone) also if the object was freed or moved.
     fn migrate(&self, found: &Found<'_>) -> Result<usize, FrameMigrateError>;
 
     /// Cheap: each allocation asks.
@@ -137,13 +137,13 @@ pub trait Packing: Send + Sync {
     /// Moves about `budget` bytes at most; may stop once `wanted` frames are free.
     fn compact_objects(&self, budget: usize, wanted: u64) -> CompactReport;
 
-    /// Returns bytes.
+    /// Returns empty table pages to the system; in bytes.
     fn trim_tables(&self) -> usize;
 
-    /// Adds the packing's own.
+    /// Fills in the packing's own accounts.
     fn account(&self, stats: &mut Stats);
 
-    /// Checks all invariants, and counts. For a quiescent pool.
+    /// Checks all invariants; tells `audit` of each object and frame. For a quiescent pool.
     ///
     /// # Errors
     /// The first violation.

@@ -47,7 +47,7 @@ pub trait SlotPacking: Packing {
     /// Returns the object's length.
     fn free_slot(&self, guard: &mut SlotGuard<'_, Self>, slot: u16) -> usize;
 
-    /// By free room, or retires it if empty. Nothing is pending.
+    /// Lists a descriptor by free room, or retires it if empty. Nothing is pending.
     fn relist(&self, guard: SlotGuard<'_, Self>);
 
     /// The head of the list.
@@ -95,7 +95,7 @@ pub trait SlotPacking: Packing {
         })
     }
 
-    /// Frees location and index, now or later. No live entry names the location.
+    /// Frees location and index, now or later. No live entry names the location; the entry of `index` keeps the slot.
     fn vacate(&self, location: Location, index: u32) {
         match location {
             Location::Run { id, slack } => {

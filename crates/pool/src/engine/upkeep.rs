@@ -62,7 +62,7 @@ pub(super) fn compact(packing: &impl Packing, turns: &Turns, budget: usize) -> C
     report.more |= frames.more;
     if !report.more {
         turns.frames_next.store(false, Ordering::Relaxed);
-        // Since an earlier call.
+        // They may have changed since.
         let since = turns.objects_done.load(Ordering::Relaxed) != traffic(packing);
         report.more = began_with_frames && since;
     }

@@ -52,7 +52,6 @@ pub(crate) struct Entry {
     bits: HandleBits,
 }
 
-/// For one split.
 impl PartialEq for Entry {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -128,7 +127,6 @@ impl Entry {
         Self::new(self.bits, self.generation(), State::Live(location))
     }
 
-    /// Next generation, or retired.
     pub(crate) fn freed(self) -> Self {
         let slot = match self.state() {
             State::Live(Location::Slot { slot, .. }) => slot,

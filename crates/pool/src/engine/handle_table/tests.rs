@@ -22,7 +22,6 @@ fn live_and_free(table: &HandleTable, index: u32) -> Handle {
     table.handle(index, live)
 }
 
-/// Their generations are used up.
 fn at_their_end(table: &HandleTable, count: usize) -> Vec<u32> {
     let indices: Vec<u32> = (0..count).map(|_| take(table)).collect();
     for &index in &indices {
@@ -33,7 +32,6 @@ fn at_their_end(table: &HandleTable, count: usize) -> Vec<u32> {
     indices
 }
 
-/// The floors after it.
 fn trim<const PAGES: usize>(table: &HandleTable) -> [Floor; PAGES] {
     table.trim();
     std::array::from_fn(|page| table.free.lock().floors.get(page))
