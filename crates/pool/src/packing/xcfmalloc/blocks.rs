@@ -30,7 +30,6 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// One free block.
     pub(super) const FREE: Self = Self { starts: 1, used: 0 };
     /// No frame, or one that the pool is freeing.
     pub(super) const NONE: Self = Self { starts: 0, used: 0 };
@@ -39,7 +38,6 @@ impl Blocks {
         self.next_start(unit) - unit
     }
 
-    /// The first start above `unit`, or the end.
     fn next_start(self, unit: u32) -> u32 {
         (self.starts & (u64::MAX << unit << 1)).trailing_zeros()
     }
@@ -72,7 +70,7 @@ impl Blocks {
         self.is_used(unit).then(|| Block { unit, units: self.units_at(unit) })
     }
 
-    /// Bit `units - 1` for each size of a free block.
+    /// Bit `units - 1` for each free size.
     pub(super) fn free_sizes(self) -> u64 {
         self.free_blocks().fold(0, |sizes, block| sizes | 1 << (block.units - 1))
     }
@@ -88,8 +86,6 @@ impl Blocks {
         self.free_blocks().find(|block| block.units == units)
     }
 
-    /// Uses the first `units` of a free block.
-    ///
     /// # Panics
     /// If the block is not a free one of this frame, or too short.
     pub(super) fn take(&mut self, block: Block, units: u32) {
@@ -103,10 +99,10 @@ impl Blocks {
         }
     }
 
-    /// Frees the used block at `unit` and joins it with free neighbours.
+    /// Also joins free neighbours.
     ///
     /// # Panics
-    /// If no used block starts there.
+    /// If no used block starts at `unit`.
     pub(super) fn give(&mut self, unit: u32) {
         assert!(self.is_used(unit), "I-BLOCK: the block at unit {unit} is freed once");
         self.used &= !(1 << unit);
@@ -142,11 +138,11 @@ mod tests {
 
     use super::*;
 
-    /// For each unit: 0 free, else its object.
+    /// By unit: 0 free, else the object.
     struct Model([u32; UNITS as usize]);
 
     impl Model {
-        /// Runs of equal units, with whether they are free.
+        /// Runs of equal units; `true`: free.
         fn stretches(&self) -> Vec<(u32, u32, bool)> {
             let mut found: Vec<(u32, u32, u32)> = Vec::new();
             for (unit, &owner) in (0..).zip(&self.0) {

@@ -6,9 +6,7 @@
 //!           35..47 bytes in block k, less 1
 //!           47..63 (word 0) bytes of the object; 0: no object
 //! ```
-//! An index has a *side word* for each possible link, at least one. The last block has the rest of the length. Side
-//! words
-//! change only under the lock of the lists. (I-CHAIN)
+//! The last block has the rest of the length. Side words change only under the lock of the lists. (I-CHAIN)
 
 use pagefold_frame::{DescriptorId, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::Ordering;
@@ -25,7 +23,6 @@ const WORD_UNIT_SHIFT: u32 = 29;
 const WORD_LEN_SHIFT: u32 = 35;
 const WORD_LEN_MASK: u64 = 0xfff;
 const TOTAL_SHIFT: u32 = 47;
-/// Side words in a page.
 const PER_PAGE: usize = 512;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +50,7 @@ impl ChainBlock {
         &frame[start..start + self.len]
     }
 
-    /// Header and payload in the bytes of the frame.
+    /// Header and payload.
     pub(super) fn split(self, frame: &mut [u8]) -> (&mut [u8], &mut [u8]) {
         let header = header_bytes(self.len);
         frame[self.offset()..self.offset() + header + self.len].split_at_mut(header)
@@ -124,7 +121,7 @@ pub(super) struct Sides {
     each: usize,
 }
 
-/// A bit for each usable page of side words. Guarded by the lock of the lists.
+/// A bit for each usable page.
 #[derive(Debug, Default)]
 pub(super) struct ReadyPages(Vec<u64>);
 
@@ -155,7 +152,7 @@ impl Sides {
         Ok(Self { table: WordTable::new(&base.memory, capacity)?, each })
     }
 
-    /// Makes the words of an index usable. The lock of the lists keeps `trim` away.
+    /// Makes the words usable. The lock keeps `trim` away.
     pub(super) fn ensure(
         &self,
         ready: &mut ReadyPages,
@@ -175,8 +172,7 @@ impl Sides {
     fn load(&self, index: u32, word: usize) -> u64 {
         let word = self.table.get(index as usize * self.each + word);
         // ORDERING: Acquire; pairs with the Release in `put`. A thread that sees a word of a later life of the index
-        // sees in a
-        // later load of the entry that this life has ended.
+        // sees in a later load of the entry that this life has ended.
         word.map_or(0, |word| word.load(Ordering::Acquire))
     }
 
@@ -186,17 +182,14 @@ impl Sides {
         word.store(value, Ordering::Release);
     }
 
-    /// The length of the object; 0 if there is none. Valid if the entry has the same generation before and after, as a
-    /// live
-    /// object's length is constant.
+    /// 0: no object. Valid if the entry has the same generation before and after: the length is constant.
     #[inline]
     pub(super) fn len(&self, index: u32) -> usize {
         (self.load(index, 0) >> TOTAL_SHIFT) as usize
     }
 
-    /// The chain of the object at `location`. `None` if the words are not of that object. Words of another object may
-    /// look
-    /// right, so the caller locks the frames and compares the entry again.
+    /// `None`: the words are not this object's. Another object's may look right, so the caller locks the frames and
+    /// compares the entry again.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the fields are cut out by shifts")]
     pub(super) fn chain(&self, index: u32, location: Location) -> Option<BlockChain> {
@@ -221,7 +214,6 @@ impl Sides {
         Some(chain)
     }
 
-    /// The caller has the lock of the lists.
     pub(super) fn store(&self, index: u32, chain: &BlockChain) {
         let blocks = chain.blocks();
         for (number, &block) in blocks.iter().enumerate().take(self.each) {
@@ -237,12 +229,11 @@ impl Sides {
         }
     }
 
-    /// The caller has the lock of the lists.
     pub(super) fn clear(&self, index: u32) {
         (0..self.each).for_each(|word| self.put(index, word, 0));
     }
 
-    /// Returns a bounded number of vacant pages to the system, from `cursor` on; returns how many.
+    /// Trims some pages from `cursor` on.
     pub(super) fn trim(&self, ready: &mut ReadyPages, cursor: &mut Option<usize>) -> usize {
         self.table.release_vacant(cursor, &mut |words| {
             let page = words.start / PER_PAGE;

@@ -1,15 +1,12 @@
 //! Compaction empties the sparsest frames into the holes of other frames.
 //!
-//! 1. *Moving*: the compactor joins an object in one hole that fits; else it moves the block to a hole that fits, or
-//!    scatters the object anew.
-//! 2. *Squeezing*, when no hole fits and objects may have several blocks: objects fill the small holes, and the rest
-//!    goes
-//!    into a fresh frame of the reserved part of the limit. It goes on while it wins an eighth of what it moves.
+//! 1. *Moving*: joins an object in one hole, else moves the block to a hole, else scatters the object anew.
+//! 2. *Squeezing*, when no hole fits and objects may have several blocks: objects fill small holes, and the rest goes
+//!    into a fresh frame of the reserve. It goes on while it wins an eighth of what it moves.
 //!
-//! The compactor takes the lock of the lists for one block at a time and skips locked frames. It takes read guards of
-//! the
-//! old frames, so readers do not wait. To move a block behind the first it also takes the write guard of the object's
-//! first frame, because side words change. (I-RELOCATE)
+//! The compactor takes the lock of the lists for one block at a time, skips locked frames, and takes read guards of old
+//! frames, so readers do not wait. To move a block behind the first, it also takes the write guard of the first frame,
+//! because side words change. (I-RELOCATE)
 
 use pagefold_frame::{DescriptorId, LockError, ReserveAccess};
 
@@ -27,26 +24,24 @@ use crate::{
     slices::Slices,
 };
 
-/// Frames of one scan of the lists.
+/// Of one scan.
 const VICTIMS: usize = 64;
-/// Victims in a row not emptied, after which the call ends.
+/// Failed victims in a row that end a call.
 const FAILURES_MAX: usize = 16;
 
-/// Victims in a window of squeezing, and the frames they must win.
+/// A window of victims, and the frames they must win.
 const WINDOW: usize = 16;
 const WON_MIN: usize = 2;
-/// Squeezing needs one free unit in this many of partly used frames, and at least so many.
+/// Squeezing needs one free unit in this many, and at least so many.
 const WORTH_ONE_IN: usize = 32;
 const WORTH_UNITS: usize = 4 * UNITS as usize;
 
 #[derive(Debug, Default)]
 pub(super) struct CompactionProgress {
     squeezing: bool,
-    /// Victims in a row not emptied.
     failures: usize,
-    /// Frames taken and not yet won back.
+    /// Taken and not yet won back.
     debt: usize,
-    /// Of this window: victims, frames won, frames taken.
     window: usize,
     won: usize,
     taken: usize,
@@ -65,7 +60,7 @@ impl CompactionProgress {
         *self = Self { squeezing, debt: self.debt, ..Self::default() };
     }
 
-    /// Notes a victim. `false`: this mode wins nothing more.
+    /// `false`: this mode wins nothing more.
     fn goes_on(&mut self, emptied: bool) -> bool {
         if !self.squeezing {
             self.failures = if emptied { 0 } else { self.failures + 1 };
@@ -110,13 +105,13 @@ impl From<NoBlocks> for MoveOutcome {
 }
 
 impl Xcfmalloc {
-    /// Moves blocks until `wanted` frames are free, about `budget` bytes moved, or nothing more can be won.
+    /// Until `wanted` frames are free, `budget` bytes moved, or nothing more can be won.
     pub(super) fn empty_frames(&self, budget: usize, wanted: u64) -> CompactReport {
         let mut report = CompactReport::default();
         let Some(mut progress) = self.compactor.try_lock() else {
             return CompactReport { busy: 1, more: true, ..report };
         };
-        // A call that continues squeezing starts anew once: frees may have made holes.
+        // Frees since the last call may have made holes.
         let mut again = progress.squeezing;
         while !self.compact_some(budget, wanted, &mut progress, &mut report) {
             let squeeze = !progress.squeezing && self.max_blocks > 1;
@@ -130,7 +125,7 @@ impl Xcfmalloc {
         report
     }
 
-    /// `true`: budget or wish are met; `false`: nothing more is won.
+    /// `false`: nothing more is won.
     fn compact_some(
         &self,
         budget: usize,
@@ -152,7 +147,7 @@ impl Xcfmalloc {
                 if emptied.is_some_and(|emptied| !progress.goes_on(emptied)) {
                     return false;
                 }
-                // Checked after the work, so that the smallest budget makes progress.
+                // After the work, so that any budget makes progress.
                 let spent =
                     report.moved_bytes >= budget as u64 && moved_before != report.moved_objects;
                 if spent || report.freed_frames >= wanted {
@@ -165,8 +160,7 @@ impl Xcfmalloc {
         }
     }
 
-    /// Empties one frame as far as holes allow; returns whether it is empty. `None`: the frame changed or the budget is
-    /// spent.
+    /// Whether the frame is now empty. `None`: the frame changed or the budget is spent.
     fn evacuate(
         &self,
         id: DescriptorId,
@@ -279,10 +273,9 @@ impl Xcfmalloc {
     fn relocate_block(&self, found: &Found<'_>, (from, unit): (DescriptorId, u32)) -> MoveOutcome {
         let (first, first_unit, count) = first_of(found.location);
         let is_first = (first, first_unit) == (from, unit);
-        // Unless the new block becomes the first, the first one's frame must be locked for writing.
+        // The first block's frame must be locked for writing.
         let anchor = (!is_first).then(|| self.frames.slab.try_write(first)).transpose();
         let Ok(mut anchor) = anchor else { return MoveOutcome::Busy };
-        // The anchor may already lock the block's frame.
         let apart = anchor.is_none() || from != first;
         let source = apart.then(|| self.frames.slab.try_read(from)).transpose();
         let Ok(source) = source else { return MoveOutcome::Busy };

@@ -1,12 +1,10 @@
 //! The bytes of a block: a header, then its part of the object.
 //!
 //! ```text
-//!  | index of the handle entry (4) | sentinel (4) if enabled | bytes of the object ...
+//!   | index of the handle entry (4) | sentinel (4) if enabled | bytes of the object ...
 //! ```
-//! A block of a whole frame has no header; the frame's descriptor has the index. Builds with debug assertions or the
-//! feature `paranoid` have sentinels: a write beyond a block's end breaks the next one's, which reading, freeing,
-//! moving
-//! or validating the object finds.
+//! A block of a whole frame has none; its descriptor has the index. With debug assertions or `paranoid`, a sentinel
+//! shows a write beyond the block before it.
 
 use pagefold_frame::{DescriptorId, FRAME_BYTES};
 use thiserror::Error;
@@ -15,10 +13,8 @@ use super::blocks::{UNIT_BYTES, UNITS};
 
 pub(super) const PARANOID: bool = cfg!(any(debug_assertions, feature = "paranoid"));
 const INDEX_BYTES: usize = 4;
-/// For blocks less than a frame.
 pub(super) const HEADER_BYTES: usize = if PARANOID { 8 } else { INDEX_BYTES };
 
-/// Mixed with the index into a sentinel.
 const SENTINEL: u32 = 0x5eb1_0c5d;
 
 /// The bytes of an object in a block of `units`.
@@ -26,7 +22,7 @@ pub(super) const fn capacity(units: u32) -> usize {
     if units == UNITS { FRAME_BYTES } else { units as usize * UNIT_BYTES - HEADER_BYTES }
 }
 
-/// The units of the smallest block for `len` bytes.
+/// Of the smallest block that fits.
 pub(super) fn units_for(len: usize) -> u32 {
     debug_assert!((1..=FRAME_BYTES).contains(&len), "a block holds 1 to 4096 bytes");
     let units = (len + HEADER_BYTES).div_ceil(UNIT_BYTES);
@@ -54,7 +50,6 @@ pub(super) fn read_index(header: &[u8]) -> Option<u32> {
     header.first_chunk().map(|index| u32::from_le_bytes(*index))
 }
 
-/// A block with a broken header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "I-BLOCK: the sentinel of the object with handle index {index} is broken, in frame {} at offset {offset}; \
@@ -64,11 +59,10 @@ pub(super) fn read_index(header: &[u8]) -> Option<u32> {
 pub(super) struct Broken {
     pub(super) index: u32,
     pub(super) frame: DescriptorId,
-    /// In bytes from the start of the frame.
+    /// In the frame.
     pub(super) offset: usize,
 }
 
-/// Whether this is an intact header of `index`.
 pub(super) fn is_intact(header: &[u8], index: u32) -> bool {
     match header.split_first_chunk::<INDEX_BYTES>() {
         Some((first, rest)) => {

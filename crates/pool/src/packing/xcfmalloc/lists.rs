@@ -1,17 +1,11 @@
 //! Frames and the lists of their free blocks.
 //!
 //! A frame is on the list of each size of its free blocks; the list of entirely free frames is the *reserve*. For
-//! compaction, partly used frames are also on one of 16 lists by use. A thread takes the lowest frame of a list first,
-//! so
-//! high frames empty out.
-//!
-//! One lock guards blocks and lists ([`Frames::lock`]). A thread that takes a block tries for the write guard of its
-//! frame, and so skips a block whose old bytes a reader still reads.
+//! compaction, partly used frames are on one of 16 lists by use. A thread takes the lowest frame first, so high frames
+//! empty out. It tries for the write guard as it takes a block, so it skips frames being read.
 //!
 //! # Invariants (I-HOLE)
-//! - A frame is on the lists of exactly the sizes of its free blocks and, while partly used, on the list of its use.
-//!   The
-//!   frame that is being emptied is on none.
+//! - A frame is on exactly the lists of its free sizes and, while partly used, of its use. The victim is on none.
 //! - A frame on no list and without a used block belongs to the thread that frees it.
 //! - The counts are the sums over all frames.
 
@@ -28,7 +22,7 @@ use super::{
     chain::ReadyPages,
 };
 
-/// Words of a descriptor: starts, used, index of the object that has the whole frame.
+/// Words: starts, used, index of the object that has the whole frame.
 pub(super) const WORDS: usize = 6;
 const STARTS: usize = 0;
 const USED: usize = 2;
@@ -44,18 +38,14 @@ const _: () = assert!(FrameSlab::DESCRIPTOR_BYTES == 32 || cfg!(loom), "a descri
 #[derive(Debug)]
 pub(super) struct FrameTable {
     pub(super) slab: FrameSlab,
-    /// By size.
     holes: BitForest,
-    /// Partly used frames by use.
     by_use: BitForest,
     lists: Mutex<BlockLists>,
 }
 
 #[derive(Debug)]
 pub(super) struct BlockLists {
-    /// Frames on the list of each size.
     counts: [u32; SIZES],
-    /// A bit for each list that is not empty.
     sizes: u64,
     /// Partly used frames, and their free units.
     pub(super) partial: usize,
@@ -65,7 +55,7 @@ pub(super) struct BlockLists {
     pub(super) ready: ReadyPages,
 }
 
-/// Frames without a used block, on no list, to be freed after the lock is dropped.
+/// Empty frames on no list, to be freed without the lock.
 #[derive(Debug)]
 pub(super) struct FramesToFree {
     ids: [DescriptorId; MAX_BLOCKS],
@@ -87,7 +77,6 @@ impl FramesToFree {
     }
 }
 
-/// The list of use of a partly used frame.
 fn use_of(blocks: Blocks) -> Option<usize> {
     let used = blocks.used_units();
     (1..UNITS).contains(&used).then(|| used as usize * USES / SIZES)
@@ -128,7 +117,7 @@ impl FrameTable {
         Ok(guard)
     }
 
-    /// Reaps frames; the last reader frees a frame that is being read.
+    /// The last reader frees a frame that is being read.
     pub(super) fn reap(&self, frames_to_free: &FramesToFree) {
         for &id in &frames_to_free.ids[..frames_to_free.count] {
             self.slab.reap(id);
@@ -215,7 +204,7 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// The sizes from `from` to `to` that have free blocks: bit `units - 1` each.
+    /// Sizes with free blocks: bit `units - 1` each.
     pub(super) fn sizes_within(&self, from: u32, to: u32) -> u64 {
         if from > to {
             return 0;
@@ -227,13 +216,12 @@ impl<'a> Locked<'a> {
         self.frames.slab.try_write(id)
     }
 
-    /// The lowest frame from `from` on with a free block of exactly this size.
     pub(super) fn find(&self, units: u32, from: u32) -> Option<DescriptorId> {
         let found = self.frames.holes.first_from(units as usize - 1, from as usize)?;
         Some(DescriptorId::new(u32::try_from(found).expect("ids have 29 bits")))
     }
 
-    /// Takes `units` from a free block of exactly `size`; returns its first unit.
+    /// Takes `units` from a free block of exactly `size`.
     pub(super) fn take(&mut self, id: DescriptorId, size: u32, units: u32) -> u32 {
         let before = self.blocks(id);
         let block = before.find_free(size).expect("I-HOLE: a listed frame has a block of the size");
@@ -260,9 +248,7 @@ impl<'a> Locked<'a> {
         self.frames.slab.words(id)[OWNER].load(Ordering::Relaxed)
     }
 
-    /// Frees a block. A frame that is now entirely free joins `frames_to_free` if it is the victim or the reserve has
-    /// `keep`
-    /// frames, else the reserve.
+    /// Frees a block. An empty frame joins `frames_to_free` if it is the victim or the reserve has `keep` frames.
     pub(super) fn give(
         &mut self,
         id: DescriptorId,
@@ -287,7 +273,6 @@ impl<'a> Locked<'a> {
         self.change(id, before, after);
     }
 
-    /// Takes a frame out of the reserve or `frames_to_free`.
     pub(super) fn withdraw(&mut self, id: DescriptorId, frames_to_free: &mut FramesToFree) {
         match frames_to_free.ids[..frames_to_free.count].iter().position(|&other| other == id) {
             Some(at) => {
@@ -302,7 +287,6 @@ impl<'a> Locked<'a> {
         self.lists.counts[SIZES - 1] as usize
     }
 
-    /// Takes frames out of the reserve; `None` when it is empty.
     pub(super) fn take_reserve(&mut self) -> Option<FramesToFree> {
         let mut frames_to_free = FramesToFree::none();
         while frames_to_free.count < MAX_BLOCKS
@@ -314,7 +298,7 @@ impl<'a> Locked<'a> {
         (frames_to_free.count > 0).then_some(frames_to_free)
     }
 
-    /// Up to `most` partly used frames, the least used first.
+    /// The least used first.
     pub(super) fn sparsest(&self, most: usize) -> Vec<DescriptorId> {
         let mut found = Vec::new();
         for list in 0..USES {
@@ -329,7 +313,7 @@ impl<'a> Locked<'a> {
         found
     }
 
-    /// Takes a partly used frame off its lists, so that no store fills it.
+    /// Takes it off its lists, so that no store fills it.
     pub(super) fn begin_emptying(&mut self, id: DescriptorId) -> Option<Blocks> {
         let blocks = self.blocks(id);
         // It may have changed since the scan.
@@ -342,7 +326,7 @@ impl<'a> Locked<'a> {
         })
     }
 
-    /// Puts the victim back on its lists. `true`: it is empty and freed.
+    /// `true`: the victim is empty and freed.
     pub(super) fn end_emptying(&mut self) -> bool {
         match self.lists.victim.take() {
             Some(id) => {
@@ -354,7 +338,7 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// Checks I-HOLE for a quiescent pool.
+    /// For a quiescent pool.
     pub(super) fn check(&self, live: &[DescriptorId]) -> Result<(), String> {
         let (mut counts, mut partial, mut free_units) = ([0; SIZES], 0, 0);
         for &id in live {

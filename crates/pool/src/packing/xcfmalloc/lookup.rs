@@ -2,16 +2,14 @@
 //!
 //! 1. Load the entry: first block and number of blocks.
 //! 2. Lock the first block's frame.
-//! 3. Load the side words and lock the frames of the other blocks.
-//! 4. Load the entry again. If it changed, drop all guards; the engine looks the handle up again.
+//! 3. Load the side words; lock the other blocks' frames.
+//! 4. Load the entry again. If it changed, drop all guards and look up again.
 //!
-//! *Why the words of step 3 are those of the entry.* A thread that changes entry or words of a live object has, until
-//! both
-//! are changed, the write guard of the frame of the new first block (I-RELOCATE). So after step 2 no thread makes the
-//! entry
-//! name a block of that frame or changes the words of an entry that names one. If step 4 finds the same entry, neither
-//! changed since step 2. *Why the bytes stay.* All frames are locked at step 4. If the object is freed or moved later,
-//! its blocks are filled only after these guards.
+//! *Why the words fit the entry.* A thread that changes entry or words of a live object has, until both are changed,
+//! the write guard of the new first block's frame (I-RELOCATE). So after step 2 no thread makes the entry name a block
+//! of that frame, or changes the words of an entry that does. The same entry in step 4 means that neither changed since
+//! step 2. *Why the bytes stay.* All frames are locked at step 4; if the object is freed or moved later, its blocks are
+//! filled only after these guards.
 
 use pagefold_frame::{LockError, ReadGuard};
 
@@ -82,7 +80,7 @@ impl Writing<'_> {
 }
 
 impl Xcfmalloc {
-    /// Locks all frames of an object for reading, if its entry is still this one.
+    /// Locks all frames if the entry is unchanged.
     #[inline]
     pub(super) fn lock_chain<N: Wait>(
         &self,
@@ -108,9 +106,7 @@ impl Xcfmalloc {
         if found.is_current() { Ok(Reading { chain, first, others }) } else { Err(LockError::Gone) }
     }
 
-    /// Locks all frames of an object for writing. [`LockError::Busy`]: another guard is in the way;
-    /// [`LockError::Gone`]: the
-    /// entry changed.
+    /// [`LockError::Busy`]: a guard is in the way; [`LockError::Gone`]: the entry changed.
     pub(super) fn try_lock_for_writing(&self, found: &Found<'_>) -> Result<Writing<'_>, LockError> {
         let refused = |_| if found.is_current() { LockError::Busy } else { LockError::Gone };
         let mut guards = [const { None::<FrameGuard<'_>> }; MAX_BLOCKS];

@@ -1,16 +1,12 @@
 //! xcfmalloc: scatter-gather. An object is a chain of at most `max_blocks` blocks in any frames, so any hole is usable.
-//! Frames are carved into blocks, multiples of 64 bytes.
+//! Blocks are multiples of 64 bytes.
 //!
 //! ```text
 //!  handle -> entry: first block, number of blocks -> descriptor -> frame: header, bytes
 //!            side words: other blocks, length     -> descriptor -> frame: header, bytes
 //! ```
-//! # Bytes an object costs
-//! - entry: 8
-//! - side words: 8 for `max_blocks` 1 and 2, 24 for 4, 56 for 8
-//! - header: 4 a block; none for a block of a whole frame
-//! - rounding: 0 to 63 in its last block
-//! - its share of 47 a frame: descriptor 32, lists 10, arena 5
+//! An object costs 8 bytes of entry, 8 of side words (24 for `max_blocks` 4, 56 for 8), 4 a block of header (none for a
+//! whole frame), its rounding of 0 to 63, and its share of 47 a frame (descriptor 32, lists 10, arena 5).
 //!
 //! # Concurrency
 //! One lock guards blocks and lists, for one object at a time. Reading and `len` do not take it.
@@ -52,9 +48,9 @@ use crate::{
     stats::Stats,
 };
 
-/// Frames for tables that only overwriting and compaction may use.
+/// For tables, while overwriting and compacting.
 const RESERVE_PAGES: usize = 8;
-/// Frames for the first pages of every table.
+/// First pages of all tables.
 const SPARE_FRAMES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Xcfmalloc {
@@ -84,13 +80,13 @@ impl Xcfmalloc {
     }
 
     /// # Panics
-    /// If the header of a block is broken.
+    /// If the header is broken.
     fn assert_intact(&self, index: u32, block: ChainBlock, frame: &[u8]) {
         let broken = Broken { index, frame: block.id, offset: block.offset() };
         assert!(is_intact(block.header(frame), index), "{broken}");
     }
 
-    /// Returns unneeded pages of side words to the system; returns their bytes.
+    /// Returns the bytes of side words it trimmed.
     fn trim_sides(&self) -> usize {
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
@@ -157,7 +153,7 @@ impl Packing for Xcfmalloc {
         let mut reservation =
             self.insist(attempt, || self.reserve(len, index, self.max_blocks, source, write_down))?;
         reservation.fill(index, content);
-        // A reader that finds the entry waits for the locked frames.
+        // A reader of the entry waits for these guards.
         let published = publish(reservation.chain.location());
         assert!(published, "the entry of a new object is the caller's");
         Ok(true)
@@ -165,7 +161,7 @@ impl Packing for Xcfmalloc {
 
     fn overwrite(&self, found: &Found<'_>, bytes: &[u8]) -> Result<(), LockError> {
         let mut locked = self.try_lock_for_writing(found)?;
-        // A free may come meanwhile; its blocks are filled only after these guards.
+        // If a free comes, its blocks are filled only after these guards.
         let (chain, mut rest) = (locked.chain, bytes);
         for &block in chain.blocks() {
             let (here, after) = rest.split_at(block.len);

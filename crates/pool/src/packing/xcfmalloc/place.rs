@@ -1,15 +1,11 @@
-//! The selection of blocks for a new object. Block by block, for the rest of the object:
+//! The selection of blocks for a new object. For the rest of the object, block by block:
 //!
 //! 1. a free block of exactly the size needed
-//! 2. unless this is the last block allowed: the largest smaller one, filled whole, if the rest fits the blocks still
-//!    allowed
+//! 2. unless it is the last block allowed: the largest smaller one, if the rest fits the blocks still allowed
 //! 3. the smallest larger one, split; then a frame of the reserve, then a new one
 //!
-//! An object that needs a whole frame gets one at once; if none is left it goes into holes. If the chain cannot be
-//! completed, every block goes back.
-//!
-//! A thread chooses blocks and locks their frames (by trying) under the lock of the lists. It makes frames and copies
-//! bytes without that lock.
+//! An object that needs a whole frame gets one at once, or else goes into holes. If the chain cannot be completed,
+//! every block goes back. Choosing and locking happen under the lock of the lists; making frames and copying do not.
 
 use pagefold_frame::{OutOfFrames, ReserveAccess};
 use pagefold_sys::sync;
@@ -26,14 +22,14 @@ use crate::{
     engine::{Attempt, NoRoom},
 };
 
-/// Attempts at the limit while guards are in the way of holes that fit.
+/// Attempts while guards cover holes that fit.
 const ATTEMPTS_AT_LIMIT: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct NoBlocks {
-    /// Whether guards made it skip frames.
+    /// It skipped locked frames.
     pub(super) met_busy: bool,
-    /// There were blocks, but no page for side words.
+    /// No page for side words.
     for_words: bool,
 }
 
@@ -45,9 +41,9 @@ impl From<NoBlocks> for NoRoom {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockSource {
-    /// Holes, the reserve, and new frames within this access.
+    /// Holes, the reserve, and new frames.
     Anywhere(ReserveAccess),
-    /// Holes of partly used frames, the smallest larger before smaller ones: for compaction.
+    /// For compaction: holes, larger before smaller.
     Holes,
 }
 
@@ -66,7 +62,7 @@ enum Next {
 }
 
 impl Xcfmalloc {
-    /// Tries once; at the limit, again while locked frames would have room.
+    /// At the limit, tries again while locked frames would have room.
     pub(super) fn insist<T>(
         &self,
         attempt: Attempt,
@@ -85,9 +81,7 @@ impl Xcfmalloc {
         outcome
     }
 
-    /// Takes blocks for `len` bytes and locks their frames. Calls `complete` with the lists still locked; it may
-    /// refuse. On
-    /// failure, all blocks go back.
+    /// Locks the blocks' frames. `complete` runs with the lists locked and may refuse. On failure, all blocks go back.
     pub(super) fn reserve(
         &self,
         len: usize,
@@ -149,7 +143,7 @@ impl Xcfmalloc {
         let (rest, left) = (reservation.rest(), reservation.left());
         let block_max = capacity(source.units_max());
         debug_assert!(rest <= left * block_max, "the blocks that are left can hold the rest");
-        // The size that completes the chain, if one block can.
+        // Completes the chain.
         let needed = (rest <= block_max).then(|| units_for(rest));
         let whole = matches!(source, BlockSource::Anywhere(access) if self.allows(access));
         let largest = if whole { UNITS } else { UNITS - 1 };
@@ -174,7 +168,7 @@ impl Xcfmalloc {
                 reservation.take_largest(locked, smaller)
                     || reservation.take_smallest(locked, larger)
             }
-            // Inverted tries smaller blocks only where none completes the chain, so they would go back at once.
+            // Inverted would try smaller blocks only where none completes the chain, and put them back at once.
             (BlockSource::Anywhere(_), BlockSelection::Inverted) => {
                 reservation.take_smallest(locked, larger)
             }

@@ -1,5 +1,5 @@
-//! A chain under construction: taken blocks with write guards of their frames, named by no entry yet. While the frames
-//! are locked, either an entry and its side words come to name the blocks, or all go back to their lists.
+//! A chain under construction: blocks with write guards of their frames, named by no entry yet. Under these guards,
+//! either an entry comes to name them or all go back.
 
 use pagefold_frame::DescriptorId;
 
@@ -11,7 +11,6 @@ use super::{
 };
 use crate::engine::Content;
 
-/// Frames to try for one size: some may be locked.
 const CANDIDATES: usize = 4;
 
 #[derive(Debug)]
@@ -23,9 +22,9 @@ pub(super) struct BlockReservation<'a> {
     len: usize,
     blocks: usize,
     rest: usize,
-    /// Blocks that may still be taken.
+    /// Blocks still allowed.
     left: usize,
-    /// A guard made it skip a frame.
+    /// A frame was locked.
     pub(super) met_busy: bool,
     /// Frames that were entirely free, or new.
     pub(super) whole_taken: usize,
@@ -83,7 +82,7 @@ impl<'a> BlockReservation<'a> {
         self.spares.iter_mut().filter_map(Option::take).for_each(FrameGuard::retire);
     }
 
-    /// Fills a free block of exactly `size` units. `false`: the first few frames have none or are locked.
+    /// `false`: no such block, or the first few frames are locked.
     pub(super) fn take(&mut self, locked: &mut Locked<'a>, size: u32) -> bool {
         let mut from = 0;
         for _ in 0..CANDIDATES {
@@ -156,9 +155,7 @@ impl<'a> BlockReservation<'a> {
         }
     }
 
-    /// Puts all blocks back and unlocks their frames. New frames are spare again; other empty frames are to be freed
-    /// unless
-    /// `keep` allows them in the reserve.
+    /// Puts all back. New frames become spares; `keep` is the reserve's limit.
     pub(super) fn start_over(&mut self, locked: &mut Locked<'a>, keep: usize) -> FramesToFree {
         let fresh = Self::new(self.len, self.blocks);
         let Self { chain, guards, spares, met_busy, .. } = std::mem::replace(self, fresh);

@@ -1,8 +1,7 @@
-//! Replacing and freeing the blocks of a live object.
+//! Replacing and freeing blocks.
 //!
-//! One exchange of the handle entry decides which thread frees; `free` takes no guard. The blocks go back to their
-//! lists
-//! at once; filling one takes the write guard of its frame, so readers keep its bytes.
+//! One exchange of the handle entry decides which thread frees; `free` takes no guard. Filling a freed block takes its
+//! frame's write guard, so readers keep its bytes.
 
 use pagefold_frame::ReserveAccess;
 
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::engine::Found;
 
-/// Frames that stay in the reserve: enough for a burst of stores.
+/// Enough for a burst of stores.
 const WHOLE_KEPT: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,17 +25,17 @@ pub(super) enum Replaced {
 }
 
 impl Xcfmalloc {
-    /// Whether this access may take a frame of the reserve at the present charge.
+    /// Whether this access may take a frame of the reserve.
     pub(super) fn allows(&self, access: ReserveAccess) -> bool {
         self.base.memory.allows(access)
     }
 
-    /// Frames that may stay in the reserve: none above the normal limit.
+    /// None stay above the normal limit.
     pub(super) fn keep(&self) -> usize {
         if self.allows(ReserveAccess::Normal) { WHOLE_KEPT } else { 0 }
     }
 
-    /// Frees the index and the blocks of an object whose entry is vacant.
+    /// The entry is already vacant.
     pub(super) fn vacate(&self, found: &Found<'_>) {
         let index = found.index;
         let mut locked = self.frames.lock();
@@ -58,7 +57,7 @@ impl Xcfmalloc {
         }
     }
 
-    /// A block with a broken sentinel, among frames without a writer.
+    /// Looks at frames without a writer.
     fn find_broken(&self, index: u32, chain: &BlockChain) -> Option<Broken> {
         let broken = |block: &&ChainBlock| {
             let guard = self.frames.slab.try_read(block.id);
@@ -68,13 +67,11 @@ impl Xcfmalloc {
         Some(Broken { index, frame: block.id, offset: block.offset() })
     }
 
-    /// Makes entry and side words name the reservation's blocks, and frees the replaced ones; the caller reaps the
-    /// frames.
-    /// `None`: the entry changed, and nothing else did.
+    /// Makes entry and side words name the reservation's blocks, and frees the replaced ones; the caller reaps. `None`:
+    /// the entry changed.
     ///
     /// I-RELOCATE: the reservation has write guards of its frames until both are changed. If the first block stays, the
-    /// caller
-    /// has the write guard of its frame.
+    /// caller has the write guard of its frame.
     pub(super) fn switch<'a>(
         &'a self,
         found: &Found<'_>,
@@ -83,7 +80,7 @@ impl Xcfmalloc {
         keep: usize,
     ) -> Option<FramesToFree> {
         let mut locked = self.frames.lock();
-        // Words change under this lock: they are the entry's if it is unchanged.
+        // Under this lock the words are the entry's if it is unchanged.
         let old = self.sides.chain(found.index, found.location);
         let new = old.map(|old| match replaced {
             Replaced::All => reservation.chain,
