@@ -52,10 +52,8 @@ const OPENED: u16 = 1 << 15;
 pub(crate) enum Listed {
     /// A shard appends to it, or a thread took it off.
     No,
-    In {
-        set: usize,
-        bucket: usize,
-    },
+    /// In this list.
+    In { set: usize, bucket: usize },
 }
 
 impl Listed {

@@ -5,8 +5,8 @@
 //! of 4089 to 4096 bytes).
 //!
 //! ```text
-//!   handle -> entry -> (span, slot) -> descriptor (32 bytes a span) -> directory slot -> bytes
-//!                      (run, slack) -> descriptor (8 bytes a run)   -> bytes
+//!  handle -> entry -> (span, slot) -> descriptor (32 bytes a span) -> directory slot -> bytes
+//!                     (run, slack) -> descriptor (8 bytes a run)   -> bytes
 //! ```
 
 mod audit;

@@ -1,10 +1,10 @@
 //! The layout of a span: objects from the front, a slot directory from the back.
 //!
 //! ```text
-//!   0                                      tail              len - 8 * slots            len
-//!   | object | hole | object | object | .. | ...... free ...... | slot n-1 | .. | slot 0 |
+//!  0                                      tail              len - 8 * slots            len
+//!  | object | hole | object | object | .. | ...... free ...... | slot n-1 | .. | slot 0 |
 //!
-//!   slot    offset (2 bytes)   length (2), 0 when free   index of the handle entry (4)
+//!  slot    offset (2 bytes)   length (2), 0 when free   index of the handle entry (4)
 //! ```
 //! An object keeps its slot; its offset changes when objects slide.
 //!

@@ -1,7 +1,7 @@
 //! The bytes of a block: a header, then its part of the object.
 //!
 //! ```text
-//!   | index of the handle entry (4) | sentinel (4) if enabled | bytes of the object ...
+//!  | index of the handle entry (4) | sentinel (4) if enabled | bytes of the object ...
 //! ```
 //! A block of a whole frame has none; its descriptor has the index. With debug assertions or `paranoid`, a sentinel
 //! shows a write beyond the block before it.
