@@ -8,7 +8,7 @@ use pagefold_sys::sync::Ordering;
 use super::{Nbud, buckets::Listed, span::Span};
 use crate::engine::{Audit, Location};
 
-/// The most that compaction leaves free in a span, on average, as measured.
+/// The most that compaction leaves free, on average, as measured.
 const LEFT_A_SPAN: usize = 256;
 
 impl Nbud {
@@ -57,7 +57,6 @@ impl Nbud {
         self.spans.validate()
     }
 
-    /// The ids of all listed spans.
     fn audit_lists(&self) -> Result<HashSet<u32>, String> {
         let mut listed = HashSet::new();
         self.buckets.check(&self.spans, &mut |id, place| {

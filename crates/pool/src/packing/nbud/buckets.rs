@@ -1,7 +1,5 @@
-//! Spans by room: the tightest that fits, and the emptiest.
-//!
-//! A bucket lists the spans of 16 bytes of room (256 above a frame) through two words of their descriptors. Each set of
-//! buckets has a lock. A thread lists spans in its own set and looks there first, so threads seldom meet.
+//! Spans by room, in buckets of 16 bytes (256 above a frame). Each set of buckets has a lock; a thread uses its own set
+//! first.
 //!
 //! # Invariants (I-BUCKET)
 //! - A span is linked and unlinked only under its write guard; `SpanBody::listed` names its list.
@@ -12,7 +10,7 @@ use pagefold_sys::sync::{self, AtomicUsize, Mutex, Ordering, Padded};
 
 use super::{SpanSlab, span::SpanBody};
 
-/// Bytes of room of a bucket: up to a frame, and above.
+/// Bytes of room of a bucket: up to a frame of room, and above.
 const FINE: usize = 16;
 const COARSE: usize = 256;
 const FINE_ROOM: usize = 4096;
@@ -32,7 +30,6 @@ fn least_room(bucket: usize) -> usize {
     }
 }
 
-/// The first bucket all of whose spans have this room.
 fn bucket_from(room: usize) -> usize {
     let bucket = bucket_of(room);
     if least_room(bucket) < room { bucket + 1 } else { bucket }
@@ -94,7 +91,6 @@ pub(crate) fn set_may_be_open(body: &mut SpanBody, open: bool) {
 struct Set {
     /// Id + 1 of the first span; 0 for none.
     heads: Box<[u32]>,
-    /// A bit for each bucket that is not empty.
     full: Box<[u64]>,
 }
 
@@ -165,7 +161,6 @@ impl Set {
 }
 
 impl Buckets {
-    /// At most [`SETS_MAX`] sets.
     pub(crate) fn new(sets: usize, span_bytes: usize) -> Self {
         let buckets = bucket_of(span_bytes) + 1;
         let set = || Locked {
@@ -192,7 +187,7 @@ impl Buckets {
         self.sets.iter().map(|locked| locked.room.load(Ordering::Relaxed)).sum()
     }
 
-    /// Lists a span by its room in this thread's set, under its write guard.
+    /// Under the span's write guard.
     pub(crate) fn list(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody, room: usize) {
         let own = sync::shard_hint() % self.sets.len();
         let to = bucket_of(room);
@@ -230,7 +225,7 @@ impl Buckets {
         Listed::No.put(body);
     }
 
-    /// Some spans that had room for `len` bytes, tightest first; returns how many.
+    /// Some spans that had room a moment ago, tightest first; returns how many.
     pub(crate) fn tightest(
         &self,
         slab: &SpanSlab,
@@ -253,7 +248,7 @@ impl Buckets {
         count
     }
 
-    /// Of all sets, emptiest first; at least `least` if there are.
+    /// Emptiest first.
     pub(crate) fn emptiest(&self, slab: &SpanSlab, least: usize) -> Vec<DescriptorId> {
         let mut below = self.sets[0].set.lock().heads.len();
         let mut found = Vec::new();
@@ -280,7 +275,7 @@ impl Buckets {
         self.sets.iter().map(|locked| used(&locked.set.lock())).sum()
     }
 
-    /// Calls `f` for each span and its list. For a quiescent pool.
+    /// For a quiescent pool.
     pub(crate) fn check(
         &self,
         slab: &SpanSlab,

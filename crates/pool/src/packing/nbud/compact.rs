@@ -1,8 +1,7 @@
-//! Compaction empties the emptiest spans into the tightest holes.
+//! Compaction empties the emptiest spans into the tightest holes; it takes no new frames.
 //!
-//! For each object, the compactor locks a destination, tries to lock the old span, copies the bytes and exchanges the
-//! handle entry (I-RELOCATE). A reader waits for one object at most; the compactor skips a span with readers. It takes
-//! no new frames.
+//! For each object, it locks a destination, tries to lock the old span, copies the bytes and exchanges the handle entry
+//! (I-RELOCATE). A reader waits for one object at most; a span with readers is skipped.
 
 use pagefold_frame::DescriptorId;
 
@@ -15,9 +14,7 @@ use crate::{
     engine::{Location, SlotPacking},
 };
 
-/// Of one scan.
 const VICTIMS: usize = 64;
-/// Failed victims in a row that end a call.
 const FAILURES_MAX: usize = 16;
 
 enum SpanMove {
@@ -31,7 +28,6 @@ enum SpanMove {
 }
 
 impl Nbud {
-    /// Until about `budget` bytes were moved, or nothing more can be won.
     pub(super) fn empty_spans(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
         let Some(mut failures) = self.compactor.try_lock() else {
@@ -64,7 +60,7 @@ impl Nbud {
         }
     }
 
-    /// Returns whether the span is now empty. `None`: not worth trying.
+    /// `None`: not worth trying.
     fn evacuate(&self, id: DescriptorId, report: &mut CompactReport) -> Option<bool> {
         let Ok(mut guard) = self.spans.try_write(id) else {
             report.busy += 1;
@@ -83,7 +79,6 @@ impl Nbud {
             return None;
         }
         drop(guard);
-        // The largest fit the fewest holes.
         objects.sort_unstable_by_key(|(_, slot)| std::cmp::Reverse(slot.len));
         let mut emptied = false;
         for (slot, object) in objects {

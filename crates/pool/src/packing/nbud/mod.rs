@@ -1,8 +1,7 @@
 //! nbud: spans with objects packed back to back. Ours, and the default.
 //!
-//! A *span* is a run of shared frames. Its objects slide together when an object needs room, so all its free bytes are
-//! usable. An object gets a run of its own if it takes more than half a span or its slot would cost another frame (as
-//! of 4089 to 4096 bytes).
+//! A *span* is a run of shared frames. Its objects slide together when an object needs room. An object gets its own run
+//! if it takes more than half a span or its slot would cost another frame.
 //!
 //! ```text
 //!  handle -> entry -> (span, slot) -> descriptor (32 bytes a span) -> directory slot -> bytes
@@ -39,9 +38,8 @@ use crate::{
     stats::Stats,
 };
 
-/// The longest object.
 pub(crate) const LEN_MAX: usize = 64 << 10;
-/// Frames for overwriting and compaction: an object of any length, as much as two spans of 32 KiB.
+/// Frames for an object of any length, as much as two spans of 32 KiB.
 const RESERVE_FRAMES: usize = LEN_MAX / FRAME_BYTES;
 /// The longest object and first pages of tables.
 const SPARE_FRAMES: usize = LEN_MAX / FRAME_BYTES + 32;
@@ -55,7 +53,7 @@ pub(crate) struct Nbud {
     spans: SpanSlab,
     runs: Runs,
     buckets: Buckets,
-    /// By shard: id + 1 of its open span; 0 for none, or while a thread has it.
+    /// Id + 1 of the open span; 0 for none, or while a thread has it.
     open: Box<[Padded<AtomicU32>]>,
     shards: Box<[Padded<Shard>]>,
     span_frames: sync::AtomicUsize,
@@ -81,7 +79,6 @@ impl Nbud {
     pub(crate) fn new(config: PoolConfig, options: NbudOptions) -> Result<Self, BuildError> {
         let span_frames = options.checked_span_frames()?;
         let scratch_bytes = (span_frames.bytes() / 2).min(FRAME_BYTES);
-        // An object takes at least a slot and a byte.
         let base = Base::new(config, SLOT_BYTES + 1, scratch_bytes)?;
         let address_space = base.arena.address_space();
         let longest = span_sizing::longest(span_frames);
@@ -255,7 +252,6 @@ impl SlotPacking for Nbud {
         Span::new(guard.parts()).remove(slot)
     }
 
-    /// A shard's open span stays with the shard.
     fn relist(&self, mut guard: SpanGuard<'_>) {
         let id = guard.id();
         let frames = guard.frames().get() as usize;

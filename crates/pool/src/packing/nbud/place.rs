@@ -1,9 +1,9 @@
 //! Where a new object goes: the append-or-fill policy.
 //!
-//! 1. While holes are more than [`HOLES_PER_MILLE`] of the spans, *fill*: take the tightest span with room, in the own
-//!    set and then in others, and slide its objects together. Dense, but up to a span of `memmove`.
-//! 2. *Append* at the tail of the shard's open span; list a full one and make a new span.
-//! 3. Without frames, fill anything, also open spans.
+//! 1. While holes are more than [`HOLES_PER_MILLE`], *fill* the tightest span with room: dense, but up to a span of
+//!    `memmove`.
+//! 2. *Append* to the shard's open span, or a new one.
+//! 3. Without frames, fill any span.
 
 use std::sync::atomic::AtomicU32;
 
@@ -22,12 +22,10 @@ use crate::{
 
 /// Thousandths of span bytes; measured in BENCHMARKS.md.
 pub(crate) const HOLES_PER_MILLE: usize = 8;
-/// Of one set: readers may have some locked.
 const CANDIDATES: usize = 4;
-/// Attempts while guards are in the way.
 const ATTEMPTS_AT_LIMIT: usize = 64;
 
-/// Whether to fill, kept for some stores: every thread writes what it depends on.
+/// Kept for some stores, because every thread writes what it depends on.
 #[derive(Debug, Default)]
 pub(super) struct Decision(AtomicU32);
 
@@ -49,7 +47,6 @@ impl Decision {
 }
 
 impl Nbud {
-    /// It takes more than half a span, or its slot would cost another frame.
     pub(super) fn is_run(&self, len: usize) -> bool {
         let with_slot = len + SLOT_BYTES;
         with_slot > self.span_bytes() / 2
@@ -118,7 +115,7 @@ impl Nbud {
                 let mut guard = self.spans.try_write(id).ok()?;
                 self.drain_pending(&mut guard);
                 let (body, bytes) = guard.parts();
-                // Another thread may have used the room or unlisted the span.
+                // Another thread may have changed the span.
                 if Listed::of(body) != Listed::No && Span::new((body, bytes)).room() >= len {
                     return Some(guard);
                 }
@@ -138,7 +135,6 @@ impl Nbud {
         let word = self.open_span().swap(0, Ordering::AcqRel);
         let id = DescriptorId::new(word.checked_sub(1)?);
         let Ok(mut guard) = self.spans.try_write(id) else {
-            // A guard is in the way.
             self.put_open(id);
             return None;
         };
@@ -185,7 +181,6 @@ impl Nbud {
         Ok(guard)
     }
 
-    /// Fills any hole, also of an open span.
     fn fill_at_limit(
         &self,
         len: usize,

@@ -1,13 +1,11 @@
 //! The layout of a span: objects from the front, a slot directory from the back.
 //!
 //! ```text
-//!  0                                      tail              len - 8 * slots            len
-//!  | object | hole | object | object | .. | ...... free ...... | slot n-1 | .. | slot 0 |
+//!  0                              tail                                    len
+//!  | object | hole | object | .. | ...... free ...... | slot n-1 | .. | slot 0 |
 //!
-//!  slot    offset (2 bytes)   length (2), 0 when free   index of the handle entry (4)
+//!  slot    offset (2 bytes)   length (2), 0 when free   handle index (4)
 //! ```
-//! An object keeps its slot; its offset changes when objects slide.
-//!
 //! # Invariants (I-SPAN)
 //! - Objects do not overlap, and none reaches beyond `tail`; `tail` does not reach into the directory.
 //! - `payload` and `live` are the sums over used slots; the last slot of the directory is used.
@@ -16,9 +14,9 @@
 use std::ops::Range;
 
 pub(crate) const SLOT_BYTES: usize = 8;
-/// Slots sorted in a small array on the stack.
+/// Slots sorted in a small array.
 const FEW: usize = 64;
-/// Slots of the longest span (64 KiB) full of objects of 1 byte.
+/// Slots of 64 KiB full of objects of 1 byte.
 const MANY: usize = 65_536 / (SLOT_BYTES + 1) + 1;
 
 /// 12 bytes of a span's descriptor.
@@ -26,11 +24,9 @@ const MANY: usize = 65_536 / (SLOT_BYTES + 1) + 1;
 pub(crate) struct SpanBody {
     tail: u16,
     payload: u16,
-    /// Used or not.
     slots: u16,
     live: u16,
     hint: u16,
-    /// See the bucket lists.
     pub(crate) listed: u16,
 }
 
@@ -75,7 +71,6 @@ pub(crate) fn room(body: &SpanBody, len: usize) -> usize {
     free.saturating_sub(new_slot)
 }
 
-/// Sorts objects by offset.
 trait Key: Copy + Default + Ord {
     fn new(offset: u16, len: u16, slot: u16) -> Self;
     fn offset(self) -> usize;
@@ -85,7 +80,7 @@ trait Key: Copy + Default + Ord {
 }
 
 type Whole = u64;
-/// Half as long, because the objects of a span of tiny ones are sorted on the stack.
+/// Half as long: a span of tiny objects is sorted on the stack.
 type Short = u32;
 
 #[expect(clippy::cast_possible_truncation, reason = "the parts are cut out of the word")]
@@ -126,8 +121,7 @@ impl Key for Short {
     }
 }
 
-/// The range of `order` whose holes add up to `len` at the fewest bytes to move. `extent` gives an object's offset and
-/// length.
+/// The range of `order` whose holes add up to `len` at the fewest bytes to move. `extent` gives offset and length.
 fn cheapest_window<K: Key>(
     order: &[K],
     extent: impl Fn(K) -> (usize, usize),
@@ -160,7 +154,6 @@ fn cheapest_window<K: Key>(
     best
 }
 
-/// Under its write guard.
 #[derive(Debug)]
 pub(crate) struct Span<'a> {
     body: &'a mut SpanBody,
@@ -192,7 +185,7 @@ impl<'a> Span<'a> {
         room(self.body, self.bytes.len())
     }
 
-    /// Without sliding.
+    /// Whether an object fits without sliding.
     pub(crate) fn fits_tail(&self, len: usize) -> bool {
         let slots = usize::from(self.body.slots) + usize::from(self.body.live == self.body.slots);
         usize::from(self.body.tail) + len + SLOT_BYTES * slots <= self.bytes.len()
@@ -225,7 +218,7 @@ impl<'a> Span<'a> {
         &mut self.bytes[usize::from(slot.offset)..usize::from(slot.offset) + usize::from(slot.len)]
     }
 
-    /// Makes room for an object, its content arbitrary; panics if there is none.
+    /// The content is arbitrary; panics if there is no room.
     pub(crate) fn place(&mut self, len: usize, index: u32) -> Placed {
         assert!(len > 0 && len <= self.room(), "a span is asked for what it has room for");
         let slot = self.free_slot();
@@ -255,8 +248,8 @@ impl<'a> Span<'a> {
 
     /// Slides objects so that `len` bytes before `end` are one free piece; returns its start and the bytes moved.
     ///
-    /// It closes the cheapest window to the left. When the directory grows, `end` may lie before the last object's end;
-    /// then everything is closed.
+    /// It closes the cheapest window to the left. When the directory grows, `end` may lie before the last object's end:
+    /// then everything.
     // Not inlined: the array for many objects is 28 KiB of stack.
     #[inline(never)]
     fn make_hole<K: Key, const N: usize>(&mut self, len: usize, end: usize) -> (usize, usize) {
@@ -300,7 +293,7 @@ impl<'a> Span<'a> {
         (at, slid)
     }
 
-    /// Returns the object's length; panics if the slot is free.
+    /// Panics if the slot is free.
     pub(crate) fn remove(&mut self, slot: u16) -> usize {
         let SpanSlot { offset, len, index } =
             self.used(slot).expect("I-SPAN: a slot is freed once");

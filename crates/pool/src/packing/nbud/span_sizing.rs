@@ -1,8 +1,7 @@
-//! How long a new span is: by the sizes of recent objects, so that similar objects do not leave similar gaps.
+//! How long a new span is, so that similar objects do not leave similar gaps.
 //!
 //! Six objects of 2500 bytes leave 7 % of 16 KiB free for good; of 40 KiB they leave 2 %. So a shard now and then packs
-//! its last sizes on paper into spans of each length. It takes the densest if that gains enough over the usual length,
-//! since longer spans slide more. Widely different sizes fill any length.
+//! its last sizes on paper and takes the densest length if it gains enough, since longer spans slide more.
 
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
@@ -11,11 +10,10 @@ use pagefold_frame::{FRAME_BYTES, FrameCount};
 use super::span::SLOT_BYTES;
 
 const SIZES: usize = 256;
-/// The density that another length must gain.
 const GAIN_MIN: f64 = 0.005;
 /// Offsets have 16 bits.
 const FRAMES_MAX: u32 = 16;
-/// Spans between comparisons; before, at each power of two from `FIRST` on.
+/// Spans between comparisons, after powers of two from `FIRST` on.
 const AGAIN: u32 = 512;
 const FIRST: u32 = 16;
 
@@ -24,7 +22,7 @@ pub(crate) struct SpanSizing {
     usual: u32,
     chosen: AtomicU32,
     spans: AtomicU32,
-    /// The last sizes (0 for none), and where the next goes.
+    /// 0 for none yet.
     sizes: [AtomicU16; SIZES],
     next: AtomicU32,
 }
@@ -79,7 +77,7 @@ fn are_wide(sizes: &[usize]) -> bool {
     3.0 * variance.sqrt() > mean
 }
 
-/// From one frame below usual to three times usual.
+/// The best length from one frame below usual to three times usual.
 fn best_frames(usual: u32, sizes: &[usize]) -> u32 {
     if are_wide(sizes) {
         return usual;
@@ -95,7 +93,7 @@ fn best_frames(usual: u32, sizes: &[usize]) -> u32 {
     best.0
 }
 
-/// The share of the closed spans' bytes that objects take.
+/// The share of closed spans that objects take.
 fn packed(frames: u32, sizes: &[usize]) -> f64 {
     let bytes = frames as usize * FRAME_BYTES;
     let (mut closed, mut open) = (Vec::with_capacity(64), bytes);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{engine::Audit, stats::Stats};
 
-/// Units left free in a compacted frame, at most, as measured: chains, and single blocks.
+/// Units left free in a compacted frame, as measured: chains, and single blocks.
 const LEFT_A_FRAME: usize = 6;
 const LEFT_A_FRAME_UNSPLIT: usize = 24;
 
@@ -81,7 +81,6 @@ impl Xcfmalloc {
         Ok(found)
     }
 
-    /// Returns the number of split objects.
     fn audit_entries(
         &self,
         found: &mut FoundBlocks,

@@ -1,10 +1,9 @@
 //! How a frame is carved into blocks: two words of 64 bits, a pure function.
 //!
 //! ```text
-//!  unit     0    1    2    3    4    5   ..   62   63        64 bytes each
-//!  starts   1    0    0    1    1    0         0    0        a block starts here
-//!  used     1    0    0    0    1    0         0    0        and is used
-//!           '-- used --'  free '--- used ... -------'
+//!  unit     0    1    2    3    4    5   ..    64 bytes each
+//!  starts   1    0    0    1    1    0         a block starts here
+//!  used     1    0    0    0    1    0         and is used
 //! ```
 //! # Invariants (I-BLOCK)
 //! - A block starts at unit 0, and only where a block starts can one be used.
@@ -12,7 +11,6 @@
 
 use crate::slices::Slices;
 
-/// The slices of a read.
 pub(super) const MAX_BLOCKS: usize = Slices::MAX;
 pub(super) const UNIT_BYTES: usize = 64;
 pub(super) const UNITS: u32 = 64;
@@ -70,7 +68,7 @@ impl Blocks {
         self.is_used(unit).then(|| Block { unit, units: self.units_at(unit) })
     }
 
-    /// Bit `units - 1` for each free size.
+    /// Sizes of free blocks: bit `units - 1` each.
     pub(super) fn free_sizes(self) -> u64 {
         self.free_blocks().fold(0, |sizes, block| sizes | 1 << (block.units - 1))
     }
@@ -138,11 +136,9 @@ mod tests {
 
     use super::*;
 
-    /// By unit: 0 free, else the object.
     struct Model([u32; UNITS as usize]);
 
     impl Model {
-        /// Runs of equal units; `true`: free.
         fn stretches(&self) -> Vec<(u32, u32, bool)> {
             let mut found: Vec<(u32, u32, u32)> = Vec::new();
             for (unit, &owner) in (0..).zip(&self.0) {

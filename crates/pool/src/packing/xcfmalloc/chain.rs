@@ -50,7 +50,6 @@ impl ChainBlock {
         &frame[start..start + self.len]
     }
 
-    /// Header and payload.
     pub(super) fn split(self, frame: &mut [u8]) -> (&mut [u8], &mut [u8]) {
         let header = header_bytes(self.len);
         frame[self.offset()..self.offset() + header + self.len].split_at_mut(header)
@@ -182,14 +181,14 @@ impl Sides {
         word.store(value, Ordering::Release);
     }
 
-    /// 0: no object. Valid if the entry has the same generation before and after: the length is constant.
+    /// The length; 0: no object. Valid if the entry has the same generation before and after.
     #[inline]
     pub(super) fn len(&self, index: u32) -> usize {
         (self.load(index, 0) >> TOTAL_SHIFT) as usize
     }
 
-    /// `None`: the words are not this object's. Another object's may look right, so the caller locks the frames and
-    /// compares the entry again.
+    /// `None`: not this object's words. Another object's may look right, so the caller locks the frames and compares
+    /// the entry again.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the fields are cut out by shifts")]
     pub(super) fn chain(&self, index: u32, location: Location) -> Option<BlockChain> {
@@ -233,7 +232,6 @@ impl Sides {
         (0..self.each).for_each(|word| self.put(index, word, 0));
     }
 
-    /// Trims some pages from `cursor` on.
     pub(super) fn trim(&self, ready: &mut ReadyPages, cursor: &mut Option<usize>) -> usize {
         self.table.release_vacant(cursor, &mut |words| {
             let page = words.start / PER_PAGE;

@@ -1,12 +1,11 @@
 //! Compaction empties the sparsest frames into the holes of other frames.
 //!
 //! 1. *Moving*: joins an object in one hole, else moves the block to a hole, else scatters the object anew.
-//! 2. *Squeezing*, when no hole fits and objects may have several blocks: objects fill small holes, and the rest goes
-//!    into a fresh frame of the reserve. It goes on while it wins an eighth of what it moves.
+//! 2. *Squeezing*, when no hole fits: objects fill small holes and a fresh frame of the reserve, while it wins an
+//!    eighth of what it moves.
 //!
-//! The compactor takes the lock of the lists for one block at a time, skips locked frames, and takes read guards of old
-//! frames, so readers do not wait. To move a block behind the first, it also takes the write guard of the first frame,
-//! because side words change. (I-RELOCATE)
+//! It skips locked frames. Old frames get read guards, so readers do not wait. To move a block behind the first, it
+//! also takes the write guard of the first frame, because side words change. (I-RELOCATE)
 
 use pagefold_frame::{DescriptorId, LockError, ReserveAccess};
 
@@ -24,12 +23,10 @@ use crate::{
     slices::Slices,
 };
 
-/// Of one scan.
 const VICTIMS: usize = 64;
-/// Failed victims in a row that end a call.
 const FAILURES_MAX: usize = 16;
 
-/// A window of victims, and the frames they must win.
+/// Squeezing looks back on a window of victims, and the frames they must win.
 const WINDOW: usize = 16;
 const WON_MIN: usize = 2;
 /// Squeezing needs one free unit in this many, and at least so many.
@@ -40,7 +37,7 @@ const WORTH_UNITS: usize = 4 * UNITS as usize;
 pub(super) struct CompactionProgress {
     squeezing: bool,
     failures: usize,
-    /// Taken and not yet won back.
+    /// Frames taken and not yet won back.
     debt: usize,
     window: usize,
     won: usize,
@@ -105,7 +102,6 @@ impl From<NoBlocks> for MoveOutcome {
 }
 
 impl Xcfmalloc {
-    /// Until `wanted` frames are free, `budget` bytes moved, or nothing more can be won.
     pub(super) fn empty_frames(&self, budget: usize, wanted: u64) -> CompactReport {
         let mut report = CompactReport::default();
         let Some(mut progress) = self.compactor.try_lock() else {
@@ -125,7 +121,6 @@ impl Xcfmalloc {
         report
     }
 
-    /// `false`: nothing more is won.
     fn compact_some(
         &self,
         budget: usize,
@@ -160,7 +155,7 @@ impl Xcfmalloc {
         }
     }
 
-    /// Whether the frame is now empty. `None`: the frame changed or the budget is spent.
+    /// `None`: the frame changed or the budget is spent.
     fn evacuate(
         &self,
         id: DescriptorId,
@@ -178,7 +173,6 @@ impl Xcfmalloc {
         }
         drop(locked);
         let mut used: Vec<Block> = blocks.used_blocks().collect();
-        // The largest are the hardest to place.
         used.sort_unstable_by_key(|block| std::cmp::Reverse(block.units));
         let mut spent = false;
         for block in used {

@@ -17,12 +17,10 @@ pub(super) const HEADER_BYTES: usize = if PARANOID { 8 } else { INDEX_BYTES };
 
 const SENTINEL: u32 = 0x5eb1_0c5d;
 
-/// The bytes of an object in a block of `units`.
 pub(super) const fn capacity(units: u32) -> usize {
     if units == UNITS { FRAME_BYTES } else { units as usize * UNIT_BYTES - HEADER_BYTES }
 }
 
-/// Of the smallest block that fits.
 pub(super) fn units_for(len: usize) -> u32 {
     debug_assert!((1..=FRAME_BYTES).contains(&len), "a block holds 1 to 4096 bytes");
     let units = (len + HEADER_BYTES).div_ceil(UNIT_BYTES);
@@ -59,7 +57,7 @@ pub(super) fn read_index(header: &[u8]) -> Option<u32> {
 pub(super) struct Broken {
     pub(super) index: u32,
     pub(super) frame: DescriptorId,
-    /// In the frame.
+    /// Of the block in the frame.
     pub(super) offset: usize,
 }
 

@@ -1,8 +1,10 @@
 //! Frames and the lists of their free blocks.
 //!
-//! A frame is on the list of each size of its free blocks; the list of entirely free frames is the *reserve*. For
-//! compaction, partly used frames are on one of 16 lists by use. A thread takes the lowest frame first, so high frames
-//! empty out. It tries for the write guard as it takes a block, so it skips frames being read.
+//! A frame is on the list of each size of its free blocks; entirely free frames are the *reserve*. Partly used frames
+//! are on one of 16 lists by use. The lowest frame comes first, so high frames empty out.
+//!
+//! One lock guards blocks and lists ([`Frames::lock`]). A thread that takes a block tries for the write guard of its
+//! frame, so it skips a block whose old bytes a reader still reads.
 //!
 //! # Invariants (I-HOLE)
 //! - A frame is on exactly the lists of its free sizes and, while partly used, of its use. The victim is on none.
@@ -22,7 +24,7 @@ use super::{
     chain::ReadyPages,
 };
 
-/// Words: starts, used, index of the object that has the whole frame.
+/// Starts, used, index of the object that has the whole frame.
 pub(super) const WORDS: usize = 6;
 const STARTS: usize = 0;
 const USED: usize = 2;
@@ -221,7 +223,6 @@ impl<'a> Locked<'a> {
         Some(DescriptorId::new(u32::try_from(found).expect("ids have 29 bits")))
     }
 
-    /// Takes `units` from a free block of exactly `size`.
     pub(super) fn take(&mut self, id: DescriptorId, size: u32, units: u32) -> u32 {
         let before = self.blocks(id);
         let block = before.find_free(size).expect("I-HOLE: a listed frame has a block of the size");
@@ -313,7 +314,7 @@ impl<'a> Locked<'a> {
         found
     }
 
-    /// Takes it off its lists, so that no store fills it.
+    /// Unlists the frame, so that no store fills it.
     pub(super) fn begin_emptying(&mut self, id: DescriptorId) -> Option<Blocks> {
         let blocks = self.blocks(id);
         // It may have changed since the scan.

@@ -1,12 +1,11 @@
 //! xcfmalloc: scatter-gather. An object is a chain of at most `max_blocks` blocks in any frames, so any hole is usable.
-//! Blocks are multiples of 64 bytes.
 //!
 //! ```text
-//!  handle -> entry: first block, number of blocks -> descriptor -> frame: header, bytes
-//!            side words: other blocks, length     -> descriptor -> frame: header, bytes
+//!  handle -> entry: first block, number of blocks -> descriptor -> header, bytes
+//!            side words: other blocks, length     -> descriptor -> header, bytes
 //! ```
 //! An object costs 8 bytes of entry, 8 of side words (24 for `max_blocks` 4, 56 for 8), 4 a block of header (none for a
-//! whole frame), its rounding of 0 to 63, and its share of 47 a frame (descriptor 32, lists 10, arena 5).
+//! whole frame), its rounding to 64, and its share of 47 a frame.
 //!
 //! # Concurrency
 //! One lock guards blocks and lists, for one object at a time. Reading and `len` do not take it.
@@ -48,9 +47,9 @@ use crate::{
     stats::Stats,
 };
 
-/// For tables, while overwriting and compacting.
+/// Frames for tables, while overwriting and compacting.
 const RESERVE_PAGES: usize = 8;
-/// First pages of all tables.
+/// Frames for the first pages of all tables.
 const SPARE_FRAMES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Xcfmalloc {
@@ -86,7 +85,6 @@ impl Xcfmalloc {
         assert!(is_intact(block.header(frame), index), "{broken}");
     }
 
-    /// Returns the bytes of side words it trimmed.
     fn trim_sides(&self) -> usize {
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
@@ -161,7 +159,7 @@ impl Packing for Xcfmalloc {
 
     fn overwrite(&self, found: &Found<'_>, bytes: &[u8]) -> Result<(), LockError> {
         let mut locked = self.try_lock_for_writing(found)?;
-        // If a free comes, its blocks are filled only after these guards.
+        // After a free, its blocks are filled only after these guards.
         let (chain, mut rest) = (locked.chain, bytes);
         for &block in chain.blocks() {
             let (here, after) = rest.split_at(block.len);

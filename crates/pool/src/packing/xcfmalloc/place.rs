@@ -1,11 +1,11 @@
-//! The selection of blocks for a new object. For the rest of the object, block by block:
+//! The selection of blocks for the rest of an object:
 //!
 //! 1. a free block of exactly the size needed
 //! 2. unless it is the last block allowed: the largest smaller one, if the rest fits the blocks still allowed
 //! 3. the smallest larger one, split; then a frame of the reserve, then a new one
 //!
 //! An object that needs a whole frame gets one at once, or else goes into holes. If the chain cannot be completed,
-//! every block goes back. Choosing and locking happen under the lock of the lists; making frames and copying do not.
+//! every block goes back. Making frames and copying happen without the lock of the lists.
 
 use pagefold_frame::{OutOfFrames, ReserveAccess};
 use pagefold_sys::sync;
@@ -22,12 +22,10 @@ use crate::{
     engine::{Attempt, NoRoom},
 };
 
-/// Attempts while guards cover holes that fit.
 const ATTEMPTS_AT_LIMIT: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct NoBlocks {
-    /// It skipped locked frames.
     pub(super) met_busy: bool,
     /// No page for side words.
     for_words: bool,
@@ -81,7 +79,7 @@ impl Xcfmalloc {
         outcome
     }
 
-    /// Locks the blocks' frames. `complete` runs with the lists locked and may refuse. On failure, all blocks go back.
+    /// `complete` runs with the lists locked and may refuse. On failure, all blocks go back.
     pub(super) fn reserve(
         &self,
         len: usize,
@@ -114,7 +112,7 @@ impl Xcfmalloc {
                 reservation.retire_spares();
                 return Ok(reservation);
             }
-            // Making a frame may take long, so nothing stays locked.
+            // Making a frame may take long.
             let frames_to_free = reservation.start_over(&mut locked, self.keep());
             drop(locked);
             self.frames.reap(&frames_to_free);
@@ -143,7 +141,7 @@ impl Xcfmalloc {
         let (rest, left) = (reservation.rest(), reservation.left());
         let block_max = capacity(source.units_max());
         debug_assert!(rest <= left * block_max, "the blocks that are left can hold the rest");
-        // Completes the chain.
+        // The size that completes the chain.
         let needed = (rest <= block_max).then(|| units_for(rest));
         let whole = matches!(source, BlockSource::Anywhere(access) if self.allows(access));
         let largest = if whole { UNITS } else { UNITS - 1 };
@@ -168,7 +166,7 @@ impl Xcfmalloc {
                 reservation.take_largest(locked, smaller)
                     || reservation.take_smallest(locked, larger)
             }
-            // Inverted would try smaller blocks only where none completes the chain, and put them back at once.
+            // Inverted would put smaller blocks back at once.
             (BlockSource::Anywhere(_), BlockSelection::Inverted) => {
                 reservation.take_smallest(locked, larger)
             }

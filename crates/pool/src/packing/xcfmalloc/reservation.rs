@@ -22,9 +22,7 @@ pub(super) struct BlockReservation<'a> {
     len: usize,
     blocks: usize,
     rest: usize,
-    /// Blocks still allowed.
     left: usize,
-    /// A frame was locked.
     pub(super) met_busy: bool,
     /// Frames that were entirely free, or new.
     pub(super) whole_taken: usize,
@@ -106,7 +104,6 @@ impl<'a> BlockReservation<'a> {
         false
     }
 
-    /// Takes from the largest possible of these sizes.
     pub(super) fn take_largest(&mut self, locked: &mut Locked<'a>, mut sizes: u64) -> bool {
         while let Some(size) = sizes.checked_ilog2() {
             if self.take(locked, size + 1) {
@@ -117,7 +114,6 @@ impl<'a> BlockReservation<'a> {
         false
     }
 
-    /// Takes from the smallest possible of these sizes.
     pub(super) fn take_smallest(&mut self, locked: &mut Locked<'a>, mut sizes: u64) -> bool {
         while sizes != 0 {
             if self.take(locked, sizes.trailing_zeros() + 1) {
@@ -155,7 +151,7 @@ impl<'a> BlockReservation<'a> {
         }
     }
 
-    /// Puts all back. New frames become spares; `keep` is the reserve's limit.
+    /// New frames become spares.
     pub(super) fn start_over(&mut self, locked: &mut Locked<'a>, keep: usize) -> FramesToFree {
         let fresh = Self::new(self.len, self.blocks);
         let Self { chain, guards, spares, met_busy, .. } = std::mem::replace(self, fresh);

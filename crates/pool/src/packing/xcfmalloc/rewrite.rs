@@ -35,7 +35,6 @@ impl Xcfmalloc {
         if self.allows(ReserveAccess::Normal) { WHOLE_KEPT } else { 0 }
     }
 
-    /// The entry is already vacant.
     pub(super) fn vacate(&self, found: &Found<'_>) {
         let index = found.index;
         let mut locked = self.frames.lock();
@@ -57,7 +56,6 @@ impl Xcfmalloc {
         }
     }
 
-    /// Looks at frames without a writer.
     fn find_broken(&self, index: u32, chain: &BlockChain) -> Option<Broken> {
         let broken = |block: &&ChainBlock| {
             let guard = self.frames.slab.try_read(block.id);

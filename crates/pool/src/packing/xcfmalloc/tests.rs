@@ -44,7 +44,6 @@ fn chain(pool: &Xcfmalloc, handle: Handle) -> BlockChain {
     pool.packing().sides.chain(found.index, found.location).expect("a chain")
 }
 
-/// Frame, unit and units of each block.
 fn blocks_of(pool: &Xcfmalloc, handle: Handle) -> Vec<(u32, u32, u32)> {
     let chain = chain(pool, handle);
     chain.blocks().iter().map(|block| (block.id.get(), block.unit, block.units())).collect()
@@ -166,7 +165,6 @@ fn what_needs_a_whole_frame_gets_one_without_a_header() {
     assert_eq!(holes(&pool), [(0, 0, 9)], "no hole was needed");
 }
 
-/// Stores objects of 30 units until nothing fits.
 fn fill(pool: &Xcfmalloc) -> Vec<Handle> {
     let content = bytes(capacity(30));
     let mut stored = Vec::new();
@@ -183,7 +181,6 @@ fn fill(pool: &Xcfmalloc) -> Vec<Handle> {
 fn a_chain_that_cannot_be_completed_leaves_everything_as_it_was() {
     let pool = pool(4);
     let stored = fill(&pool);
-    // Three holes of 30 units are too few.
     for handle in stored.iter().skip(7).step_by(40).take(3) {
         pool.free(*handle).expect("alive");
     }
@@ -395,7 +392,6 @@ fn small_holes_are_squeezed_out() {
     assert!(free(&pool) <= 300 * 12 / 16, "{} units are free", free(&pool));
 }
 
-/// Returns what a message must name.
 fn break_sentinel(pool: &Xcfmalloc, handle: Handle) -> [String; 3] {
     let block = *chain(pool, handle).blocks().last().expect("a block");
     let mut guard = pool.packing().frames.slab.try_write(block.id).expect("not locked");
@@ -413,7 +409,6 @@ fn assert_names(message: &str, names: &[String]) {
     }
 }
 
-/// Must panic.
 type Discovery<'a> = (&'a str, &'a dyn Fn(&Xcfmalloc, Handle));
 
 #[test]

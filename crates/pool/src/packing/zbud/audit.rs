@@ -12,7 +12,6 @@ use super::{
 use crate::engine::Audit;
 
 impl Zbud {
-    /// Checks that every frame is on exactly its lists.
     pub(super) fn audit_frames(&self, audit: &mut Audit<'_>) -> Result<(), String> {
         let frames: Vec<DescriptorId> = self.frames.live().map(|(id, _)| id).collect();
         audit.frames(frames.len());
@@ -94,7 +93,7 @@ fn audit_sets(lists: &Locked<'_>, lone: &[u32; CHUNKS]) -> Result<(), String> {
 pub(super) fn pairs(lone: &[u32; CHUNKS]) -> usize {
     let mut left = *lone;
     let (mut pairs, mut partner) = (0, 0);
-    // The smallest object goes to the tightest partner with room, as in compaction.
+    // The smallest object goes to the tightest partner, as in compaction.
     for free in (0..CHUNKS).rev() {
         partner = partner.max(CHUNKS - free);
         while left[free] > 0 && partner <= free {

@@ -1,11 +1,8 @@
 //! Compaction joins the objects of lone frames, two in a frame.
 //!
-//! The roomiest lone frame gives its object to the tightest other one that fits, then the next. No pairing frees more
-//! frames: when an object finds no partner, no larger one would.
-//!
-//! The lists are locked for one object at a time. The compactor tries both write guards, so it skips frames with
-//! readers; under both it copies the bytes and exchanges the handle entry (I-RELOCATE). The target keeps its position
-//! in the order of use.
+//! The roomiest lone frame gives its object to the tightest other one that fits, then the next. The lists are locked
+//! for one object at a time. The compactor tries both write guards, so it skips frames with readers; under both it
+//! copies the bytes and exchanges the handle entry (I-RELOCATE). The target keeps its position in the order of use.
 
 use pagefold_frame::DescriptorId;
 
@@ -17,7 +14,6 @@ use super::{
 };
 use crate::{contract::CompactReport, engine::Location};
 
-/// Lone frames with so many free chunks, from an id on.
 #[derive(Debug)]
 struct Cursor {
     free: usize,
@@ -32,7 +28,6 @@ enum Step {
 }
 
 impl Zbud {
-    /// Until about `budget` bytes were moved.
     pub(super) fn join_lone_frames(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
         let mut cursor = Cursor { free: CHUNKS - 1, from: 0 };
@@ -73,7 +68,6 @@ impl Zbud {
         Step::Joined
     }
 
-    /// The tightest other lone frame that fits.
     fn partner(
         &self,
         lists: &Locked<'_>,
@@ -94,7 +88,7 @@ impl Zbud {
         Err(refusal)
     }
 
-    /// Also unlists the old frame; returns the object's length.
+    /// Returns the object's length.
     fn join(
         &self,
         lists: &mut Locked<'_>,
@@ -117,7 +111,6 @@ impl Zbud {
     }
 }
 
-/// Roomiest first; the cursor moves behind it.
 fn next_lone(lists: &Locked<'_>, cursor: &mut Cursor) -> Option<DescriptorId> {
     loop {
         if let Some(id) = lists.lone_from(cursor.free, cursor.from) {

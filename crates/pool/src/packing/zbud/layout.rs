@@ -1,14 +1,12 @@
-//! The layout of a frame: an object at each end.
+//! The layout of a frame: an object at each end. A chunk is 64 bytes.
 //!
 //! ```text
-//!  0             64 * first                    4096 - 64 * last             4096
-//!  | first object | ............ free ............ | last object            |
+//!  0             64 * first         4096 - 64 * last             4096
+//!  | first object | ..... free ..... | last object            |
 //!
 //!  slot    side (bit 12)   length - 1 (bits 0..12)            in the handle entry
 //!  sides   chunks of the first (0..8), of the last (8..16), under reclaim (16)
 //! ```
-//! A chunk is 64 bytes. Both objects begin with a cache line.
-//!
 //! # Invariants (I-SIDE)
 //! - The chunks of both sides are at most 64.
 
@@ -82,7 +80,6 @@ impl SideSlot {
     }
 }
 
-/// Chunks of both sides, and whether the frame is under reclaim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SideChunks(u32);
 
@@ -120,7 +117,7 @@ impl SideChunks {
         Side::BOTH.iter().all(|&side| self.chunks(side) == 0)
     }
 
-    /// The side of a lone object, and the empty side.
+    /// The lone and the empty side.
     pub(super) fn lone(self) -> Option<(Side, Side)> {
         match Side::BOTH.map(|side| self.chunks(side) > 0) {
             [true, false] => Some((Side::First, Side::Last)),

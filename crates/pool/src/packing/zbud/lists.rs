@@ -1,13 +1,9 @@
-//! The lists of frames, under one lock.
+//! Under one lock: the order of use (head: filled last; tail: filled longest ago) and 64 sets of lone frames by free
+//! chunks.
 //!
-//! ```text
-//!  order of use    head (filled last) <-> .. <-> tail (filled longest ago)      links in words of the descriptor
-//!  unbuddied       64 sets of ids, by free chunks                               a forest of bits, lowest id first
-//! ```
 //! A frame under reclaim is on no list: no other thread fills, joins or seizes it, and a free only empties its side.
-//!
-//! Words of the descriptor say what is in a frame. They change only under this lock, together with the handle entries.
-//! So a free never waits for readers: the bytes stay until a thread locks the frame for writing.
+//! Words of the descriptor say what is in a frame; they change under this lock, together with the handle entries. So a
+//! free never waits for readers: the bytes stay until a thread locks the frame for writing.
 //!
 //! # Invariants
 //! Whenever the lock is free:
@@ -28,7 +24,7 @@ use super::layout::{CHUNKS, Side, SideChunks, SideSlot};
 pub(super) type FrameSlab = Slab<(), WORDS>;
 
 pub(super) const WORDS: usize = 5;
-/// Ids and indices are kept plus 1; 0 is none.
+/// Ids and indices plus 1; 0 is none.
 const NEWER: usize = 0;
 const OLDER: usize = 1;
 const FIRST: usize = 2;
@@ -37,17 +33,15 @@ const SIDES: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct FrameOrder {
-    /// Lone frames by free chunks.
     unbuddied: BitForest,
     ends: Mutex<Ends>,
 }
 
 #[derive(Debug)]
 struct Ends {
-    /// Id + 1.
+    /// Id + 1 of the frame.
     head: u32,
     tail: u32,
-    /// Lone frames by free chunks.
     counts: [u32; CHUNKS],
     /// A bit for each count above 0.
     in_use: u64,
@@ -102,7 +96,7 @@ impl Locked<'_> {
         self.load(id, word_of(side)).checked_sub(1)
     }
 
-    /// Fills an empty side of a lone or new frame. A new object makes it the frame filled last.
+    /// A new object makes it the frame filled last.
     pub(super) fn fill(&mut self, id: DescriptorId, slot: SideSlot, index: u32, filled: Filled) {
         let before = self.sides(id);
         self.unlist(id);
@@ -116,7 +110,7 @@ impl Locked<'_> {
         }
     }
 
-    /// `true`: the frame is empty, on no list, and the caller frees it.
+    /// `true`: the empty frame is the caller's to free.
     #[must_use = "the thread that emptied a frame frees it"]
     pub(super) fn empty(&mut self, id: DescriptorId, side: Side) -> bool {
         if self.sides(id).under_reclaim() {
@@ -133,7 +127,6 @@ impl Locked<'_> {
         false
     }
 
-    /// Puts the frame filled longest ago under reclaim.
     pub(super) fn seize_oldest(&mut self) -> Option<DescriptorId> {
         let id = link(self.ends.tail)?;
         self.unlist(id);
@@ -142,7 +135,7 @@ impl Locked<'_> {
         Some(id)
     }
 
-    /// Lists the frame as filled last. `true`: it is empty, and the caller frees it.
+    /// `true`: the empty frame is the caller's to free.
     #[must_use = "the thread that had an empty frame under reclaim frees it"]
     pub(super) fn put_back(&mut self, id: DescriptorId) -> bool {
         let sides = self.sides(id).set_under_reclaim(false);
@@ -201,7 +194,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Walks the order of use, the frame filled last first; an error where a link does not lead back.
+    /// The frame filled last first; an error where a link does not lead back.
     pub(super) fn walk(&self, f: &mut dyn FnMut(DescriptorId) -> bool) -> Result<(), String> {
         let (mut newer, mut at) = (0, self.ends.head);
         while let Some(id) = link(at) {
@@ -246,7 +239,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Lone frames with so much room: the tightest first, then the lowest id.
+    /// The tightest first, then the lowest id.
     pub(super) fn lone(&self, chunks: usize) -> impl Iterator<Item = DescriptorId> + '_ {
         let lists = (chunks..CHUNKS).filter(|&list| self.ends.in_use >> list & 1 == 1);
         lists.flat_map(move |list| {
@@ -257,7 +250,6 @@ impl Locked<'_> {
         })
     }
 
-    /// The lowest id from `from` on.
     pub(super) fn lone_from(&self, free: usize, from: usize) -> Option<DescriptorId> {
         self.unbuddied.first_from(free, from).map(id_of)
     }

@@ -1,8 +1,5 @@
 //! zbud: two objects in a frame, one at each end. The simplest packing, with an order of use to reclaim by.
 //!
-//! The free bytes of a frame are one piece. The descriptor says what a frame has, so an object may be as long as the
-//! frame.
-//!
 //! ```text
 //!  handle -> entry -> (frame, side, length) -> descriptor (location, sides, order of use) -> bytes
 //! ```
@@ -13,8 +10,7 @@
 //! - under reclaim: on no list; then freed if empty, else listed as filled last
 //! - freed: on no list; reaped at once or after its last reader
 //!
-//! Source of the idea: Linux's zbud (2013), from its public discussion. Here, frames move and lone objects can be
-//! joined.
+//! Source of the idea: Linux's zbud (2013), from its public discussion.
 
 mod audit;
 mod compact;
@@ -42,11 +38,11 @@ use crate::{
 };
 
 const LEN_MAX: usize = FRAME_BYTES;
-/// One for each object overwritten while it is read.
+/// Frames, one for each overwrite beside a reader.
 const RESERVE_FRAMES: usize = 8;
-/// A frame and each table's first pages.
+/// Frames: one, and each table's first pages.
 const SPARE_FRAMES: usize = 32;
-/// Frame bytes for each index; caches keep some indices.
+/// Allows more than two indices a frame, as caches keep some.
 const BYTES_PER_INDEX: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Zbud {
@@ -67,7 +63,7 @@ impl Zbud {
         })
     }
 
-    /// If its entry agrees. (I-SIDE)
+    /// The object on a side, if its entry agrees. (I-SIDE)
     fn object_on(&self, lists: &Locked<'_>, id: DescriptorId, side: Side) -> Option<Object<'_>> {
         let index = lists.index(id, side)?;
         let found = self.base.find_index(index)?;
@@ -77,7 +73,6 @@ impl Zbud {
     }
 }
 
-/// Side and entry agree on it.
 #[derive(Debug, Clone, Copy)]
 struct Object<'a> {
     found: Found<'a>,

@@ -1,12 +1,11 @@
 //! Store, overwrite and free.
 //!
-//! - *Store* fills the empty side of the tightest lone frame that it can lock for writing, or a new frame. It publishes
-//!   the entry before the bytes; readers wait for the write guard.
+//! - *Store* fills the tightest lone frame that it can lock for writing, or a new frame.
 //! - *Free* exchanges the handle entry, which decides the freeing thread, and empties the side. It takes no guard:
 //!   filling takes the write guard, so an open read keeps its bytes.
 //! - *Overwrite* beside a reader puts the new bytes on another side.
 //!
-//! Entry and sides change under one lock of the lists (I-SIDE). Bytes are copied outside of it.
+//! Entry and sides change under one lock of the lists (I-SIDE); bytes are copied outside of it.
 
 use pagefold_frame::{DescriptorId, FrameCount, ReserveAccess, WriteGuard};
 
@@ -20,17 +19,15 @@ use crate::engine::{Attempt, Content, Found, Location, NoRoom};
 
 /// Lone frames to try before a new one.
 pub(super) const CANDIDATES: usize = 16;
-/// The same without new frames.
 const CANDIDATES_AT_LIMIT: usize = 1024;
 
 pub(super) type FrameGuard<'a> = WriteGuard<'a, (), WORDS>;
 
-/// The index, and the old location if the object gets new bytes.
+/// The index, and the old location.
 type Object = (u32, Option<(DescriptorId, SideSlot)>);
 
 impl Zbud {
-    /// Puts `content` on a side and publishes it; empties the old side. `Ok(false)`: `publish` refused; nothing
-    /// changed.
+    /// Empties the old side. `Ok(false)`: `publish` refused; nothing changed.
     pub(super) fn put(
         &self,
         content: Content<'_>,
@@ -79,8 +76,7 @@ impl Zbud {
         Some((lists, guard))
     }
 
-    /// Publishes and fills a side under its write guard; empties the old one. `false`: `publish` refused; nothing
-    /// changed.
+    /// Under the frame's write guard. `false`: `publish` refused; nothing changed.
     fn enter(
         &self,
         mut lists: Locked<'_>,

@@ -1,11 +1,10 @@
 //! Reclaim evicts the objects of the frame filled longest ago.
 //!
-//! 1. *Seize*, under the lock: take it off its lists, remember its handles.
-//! 2. *Evict* each handle, without a lock.
+//! 1. *Seize*, under the lock: take it off its lists.
+//! 2. *Evict* its handles, without a lock.
 //! 3. *Put back*, under the lock: free the empty frame, or list it as filled last.
 //!
-//! Meanwhile no other thread fills, joins or frees the frame. A thread may free or overwrite its objects elsewhere,
-//! which counts as an eviction, or move the frame.
+//! Meanwhile no other thread fills, joins or frees the frame. A free or overwrite of its objects counts as an eviction.
 
 use pagefold_frame::{DescriptorId, Release};
 
@@ -16,7 +15,7 @@ use crate::{
     handle::Handle,
 };
 
-/// Dropping it puts the frame back, also if the evictor panics.
+/// Drop puts the frame back, also if the evictor panics.
 #[derive(Debug)]
 struct Seized<'a> {
     pool: &'a Zbud,
@@ -24,7 +23,7 @@ struct Seized<'a> {
 }
 
 impl Seized<'_> {
-    /// `Some`: the empty frame is freed, now or after its last reader.
+    /// `Some`: the empty frame is freed.
     fn put_back(self) -> Option<Release> {
         let (pool, id) = (self.pool, self.id);
         std::mem::forget(self);
@@ -72,7 +71,6 @@ impl Zbud {
         })
     }
 
-    /// Also returns the handles.
     fn seize(&self) -> Option<(Seized<'_>, [Option<Handle>; 2])> {
         let mut lists = self.lists.lock(&self.frames);
         let id = lists.seize_oldest()?;

@@ -13,7 +13,7 @@ use super::{
 use crate::engine::{Audit, Location};
 
 impl Zsmalloc {
-    /// Zspage bytes that each class could free; lending is not counted.
+    /// Lending is not counted.
     pub(super) fn reclaimable(&self) -> usize {
         let frames = |class: usize| self.spare(class) * self.class(class).frames as usize;
         (0..self.table.classes().len()).map(frames).sum::<usize>() * FRAME_BYTES

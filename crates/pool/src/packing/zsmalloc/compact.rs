@@ -1,13 +1,12 @@
 //! Compaction empties zspages into free slots of other zspages.
 //!
-//! 1. *Within a class*: while a class has as many free slots as a zspage, the compactor empties its emptiest zspage
-//!    into its fullest.
-//! 2. *Across classes*: it takes the emptiest zspage of each class, by the bytes to move for a frame. Larger classes lend
-//!    free slots; each object goes to the tightest class.
+//! 1. *Within a class*: the emptiest zspage into the fullest, while the class can do without one.
+//! 2. *Across classes*: the emptiest zspage of each class, by the bytes to move for a frame, into free slots of the
+//!    tightest class.
 //!
-//! The compactor first counts whether all objects find a slot. No zspage is made, so compaction ends. For each object
-//! it locks both zspages for writing, copies the bytes and exchanges the entry (I-RELOCATE). A reader waits for one
-//! object at most; the compactor skips a zspage that has a reader.
+//! It first counts whether all objects find a slot. No zspage is made, so compaction ends. For each object it locks
+//! both zspages for writing, copies the bytes and exchanges the entry (I-RELOCATE). A reader waits for one object at
+//! most; a zspage with readers is skipped.
 
 use pagefold_frame::DescriptorId;
 use pagefold_sys::sync::{self, Ordering};
@@ -18,9 +17,8 @@ use crate::{
     engine::{Location, SlotPacking},
 };
 
-/// In one call.
 const OBJECTS_MAX: u64 = 1024;
-/// To try in a class when the emptiest are locked.
+/// Zspages to try in a class.
 const VICTIMS: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
@@ -31,9 +29,9 @@ enum Reach {
 }
 
 enum Step {
-    /// Bytes.
+    /// So many bytes.
     Moved(usize),
-    /// It is freed.
+    /// The victim is freed.
     Emptied { moved: Option<usize> },
     /// Freed or written meanwhile.
     Gone,
@@ -48,13 +46,12 @@ enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Emptied,
-    /// Not now or never.
+    /// It cannot be emptied now.
     Stays,
     Spent,
 }
 
 impl Zsmalloc {
-    /// Until about `budget` bytes or [`OBJECTS_MAX`] objects were moved, or nothing more can be won.
     pub(super) fn empty_zspages(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
         let Some(_compactor) = self.compactor.try_lock() else {
@@ -105,7 +102,7 @@ impl Zsmalloc {
         (!class.is_huge()).then_some(class.objects)
     }
 
-    /// Classes with room, by the bytes to move for each frame won.
+    /// Classes by the bytes to move for each frame won.
     fn by_cost(&self) -> impl Iterator<Item = usize> + use<> {
         let mut candidates = Vec::new();
         let mut next = self.groups.next_with_room(0);
@@ -125,7 +122,6 @@ impl Zsmalloc {
         candidates.into_iter().map(|(_, class)| class)
     }
 
-    /// If all its objects find a slot elsewhere.
     fn empty_one(
         &self,
         class: usize,
@@ -157,7 +153,6 @@ impl Zsmalloc {
             let outcome = self.empty(id, class, reach, budget, report);
             self.victim.store(0, Ordering::Release);
             if outcome != Outcome::Emptied {
-                // This thread or the one that has it locked lists it.
                 self.relist_later(id);
             }
             return outcome;
@@ -165,7 +160,6 @@ impl Zsmalloc {
         Outcome::Stays
     }
 
-    /// By the free slots of each class.
     fn all_have_a_slot_elsewhere(
         &self,
         guard: &mut ZspageGuard<'_>,
@@ -191,7 +185,7 @@ impl Zsmalloc {
             Some(objects) => self.groups.holes(other, objects),
             None => 0,
         };
-        // From the largest class down: enough for all objects that fit nowhere below.
+        // Free slots must suffice for all objects that fit nowhere below.
         let mut free: usize = (class + 1..self.table.classes().len()).map(holes).sum();
         for other in (0..=class).rev() {
             free += holes(other);

@@ -1,7 +1,4 @@
-//! Zspages by class and fullness.
-//!
-//! A class has ten *fullness groups*, by tenths of used slots. Each is a list through two descriptor words. A full
-//! zspage is in none.
+//! Zspages by class and fullness. A class has ten *fullness groups*, by tenths of used slots. A full zspage is in none.
 //!
 //! # Invariants (I-GROUP)
 //! - A zspage is linked and unlinked only under its write guard; `Body::listed` names its group.
@@ -27,7 +24,6 @@ pub(super) fn listed(body: &Body) -> Option<usize> {
     usize::from(body.listed).checked_sub(1)
 }
 
-/// Id + 1 of the first; 0 for none.
 #[derive(Debug, Default)]
 struct GroupHeads {
     heads: [u32; GROUPS],
@@ -70,7 +66,7 @@ impl Groups {
         size_of_val(&*self.classes) + size_of_val(&*self.with_room)
     }
 
-    /// The caller has the write guard.
+    /// Under its write guard.
     pub(super) fn list(
         &self,
         slab: &ZspageSlab,
@@ -107,7 +103,7 @@ impl Groups {
         body.listed = to.map_or(0, |group| u16::try_from(group + 1).expect("ten groups"));
     }
 
-    /// Some that had room, the fullest first; returns how many.
+    /// Returns how many.
     pub(super) fn fullest(
         &self,
         slab: &ZspageSlab,
@@ -117,7 +113,7 @@ impl Groups {
         self.some(slab, class, &mut (0..GROUPS).rev(), into)
     }
 
-    /// Some, the emptiest first; returns how many.
+    /// Returns how many.
     pub(super) fn emptiest(
         &self,
         slab: &ZspageSlab,
@@ -174,7 +170,6 @@ impl Groups {
         self.classes[class].live.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Zspages, and their used slots.
     pub(super) fn sums(&self, class: usize) -> (usize, usize) {
         let class = &self.classes[class];
         (class.zspages.load(Ordering::Relaxed), class.live.load(Ordering::Relaxed))
@@ -193,7 +188,7 @@ impl Groups {
         self.classes.iter().map(used).sum()
     }
 
-    /// Calls `f` for each zspage with its class and group. For a quiescent pool.
+    /// For a quiescent pool.
     pub(super) fn check(
         &self,
         slab: &ZspageSlab,

@@ -1,11 +1,10 @@
-//! The layout of a zspage: slots of one size over a chain of frames, some of them across two.
+//! The layout of a zspage: slots of one size over a chain of frames.
 //!
 //! ```text
-//!  frame 0                       frame 1                       frame 2
-//!  | slot 0 | slot 1 | slot 2 .. | .. | slot 3 | slot 4 .. | .. | slot 5 | waste |
+//!  frame 0                  frame 1
+//!  | slot 0 | slot 1 | slot 2 .. | .. | slot 3 | waste |
 //!
-//!  slot   index of the handle entry (4 bytes)   length (2), 0 when free   bytes
-//!          of a free one: the next free slot + 1
+//!  slot   handle index (4 bytes), or next free slot + 1   length (2), 0 when free   bytes
 //! ```
 //! # Invariants (I-LAYOUT)
 //! - Slots do not overlap and the last one ends within the chain.
@@ -19,7 +18,7 @@ use crate::classes::Class;
 
 /// Index and length.
 pub(crate) const HEADER_BYTES: usize = 6;
-/// Of sizes, so that no header lies across two frames.
+/// Slot sizes are multiples, so no header lies across two frames.
 pub(crate) const GRAIN: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 //! zsmalloc: size classes over zspages. It compacts within and across classes.
 //!
-//! A *zspage* is a chain of 1 to 8 single frames with one descriptor, full of slots of one size class. A slot may span
-//! two frames. An object of a huge class has its own frame and no header.
+//! A *zspage* is a chain of 1 to 8 single frames full of slots of one size class. A slot may span two frames. An object
+//! of a huge class has its own frame and no header.
 //!
 //! ```text
 //!  handle -> entry -> (zspage, slot) -> descriptor (frames in order, class) -> header, bytes    one or two slices
 //!                     (frame, slack) -> descriptor (its first frame)       -> bytes            huge
 //! ```
-//! An object costs 8 bytes of entry, 6 of header (none in a huge class), half the step between classes, and its share
-//! of the zspage's 64 bytes and 5 a frame. Lists and sums take 128 bytes a class.
+//! An object costs 8 bytes of entry, 6 of header, half the step between classes, and its share of the zspage's 64 bytes
+//! and 5 a frame.
 //!
 //! # Concurrency
 //! Each class has a lock for its lists; none is above them. Reading and `len` take no lock.
@@ -44,9 +44,9 @@ use crate::{
 };
 
 const LEN_MAX: usize = FRAME_BYTES;
-/// For tables, while overwriting and compacting.
+/// Frames for tables, while overwriting and compacting.
 const RESERVE_PAGES: usize = 8;
-/// First pages of all tables.
+/// Frames for the first pages of all tables.
 const SPARE_FRAMES: usize = 32;
 type ZspageSlab = Slab<Body, SLOT_WORDS, Chain>;
 type ZspageGuard<'a> = SlotGuard<'a, Zsmalloc>;
@@ -80,7 +80,6 @@ fn class_table(options: ZsmallocOptions) -> Result<ClassTable, BuildError> {
         ..ClassConfig::default()
     };
     let between = config.frame_bytes - config.smallest;
-    // A table may have a shorter last step.
     let is_whole = |_: &ClassTable| step.is_multiple_of(GRAIN) && between.is_multiple_of(step);
     ClassTable::new(config).ok().filter(is_whole).ok_or(BuildError::ClassStep { step })
 }
@@ -94,7 +93,6 @@ impl Zsmalloc {
                 .iter()
                 .all(|class| { class.is_huge() || layout::check(class) == Ok(()) })
         );
-        // The smallest class bounds the objects.
         let least = table.config().smallest;
         let base = Base::new(config, least, FRAME_BYTES)?;
         let capacity = base.arena.address_space() / FRAME_BYTES;
@@ -129,7 +127,6 @@ impl Zsmalloc {
         }
     }
 
-    /// The frames of an object in the chain.
     fn frames_of(&self, guard: &ZspageReader<'_>, slot: u16) -> (u32, u32) {
         let (body, frames) = guard.parts();
         let size = self.class(body.class()).size;

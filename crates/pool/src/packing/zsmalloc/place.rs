@@ -16,11 +16,9 @@ use super::{
 };
 use crate::engine::{Content, Location, NoRoom, SlotPacking, drain_all};
 
-/// Of one class.
 const CANDIDATES: usize = 4;
 /// Looks at a class whose zspages with room are locked.
 const LOOKS: usize = if cfg!(loom) { 1 } else { 4 };
-/// Attempts while guards are in the way.
 const ATTEMPTS_AT_LIMIT: usize = if cfg!(loom) { 2 } else { 64 };
 
 impl Zsmalloc {
@@ -63,7 +61,6 @@ impl Zsmalloc {
         slot
     }
 
-    /// Returns the object's length.
     pub(super) fn give(&self, guard: &mut ZspageGuard<'_>, slot: u16) -> usize {
         let class = guard.parts().0.class();
         let len = self.zspage(guard).remove(slot);
@@ -100,7 +97,7 @@ impl Zsmalloc {
             let mut guard = self.zspages.try_write(id).ok()?;
             self.drain_pending(&mut guard);
             let body = guard.parts().0;
-            // The zspage may have changed or its id been reused.
+            // The zspage may have changed.
             let is_listed = body.class() == class && listed(body).is_some();
             if is_listed && self.zspage(&mut guard).has_room() {
                 return Some(guard);
@@ -134,7 +131,6 @@ impl Zsmalloc {
         Ok(guard)
     }
 
-    /// Takes a slot freed meanwhile, or one of a larger class.
     fn fill_at_limit(
         &self,
         class: usize,

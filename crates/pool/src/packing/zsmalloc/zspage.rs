@@ -1,7 +1,5 @@
-//! A locked zspage: which slots are used, and their bytes.
-//!
-//! Free slots are a list through themselves. Slots from `fresh` on were never used and are on no list, so a new zspage
-//! is not touched.
+//! A locked zspage. Its free slots are a list through themselves. Slots from `fresh` on were never used and are on no
+//! list, so a new zspage is not touched.
 //!
 //! # Invariants (I-ZSPAGE)
 //! - The free list has each free slot below `fresh` once, and no other.
@@ -21,9 +19,7 @@ pub(crate) struct Body {
     pub(super) live: u16,
     /// First free slot + 1; 0 for none.
     free: u16,
-    /// Never used from here on.
     fresh: u16,
-    /// See the fullness groups.
     pub(super) listed: u16,
 }
 
@@ -67,7 +63,7 @@ impl FrameBytesMut for ChainBytesMut<'_> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Of the handle entry; of a free slot, the next free one + 1.
+    /// The handle index; of a free slot, the next free one + 1.
     pub(super) index: u32,
     /// 0 when free.
     pub(super) len: u16,
