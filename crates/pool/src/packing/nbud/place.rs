@@ -1,7 +1,7 @@
 //! Where a new object goes: the append-or-fill policy.
 //!
-//! 1. While holes are more than [`HOLES_PER_MILLE`], *fill* the tightest span with room: dense, but up to a span of
-//!    `memmove`.
+//! 1. While holes are more than [`HOLES_PER_MILLE`] of the span bytes, *fill* the tightest span with room: dense, but
+//!    up to a span of `memmove`.
 //! 2. *Append* to the shard's open span, or a new one.
 //! 3. Without frames, fill any span.
 

@@ -1,11 +1,11 @@
 //! Compaction empties the sparsest frames into the holes of other frames.
 //!
 //! 1. *Moving*: joins an object in one hole, else moves the block to a hole, else scatters the object anew.
-//! 2. *Squeezing*, when no hole fits: objects fill small holes and a fresh frame of the reserve, while it wins an
-//!    eighth of what it moves.
+//! 2. *Squeezing*, when no hole fits and objects may have several blocks: objects fill small holes and a fresh frame of
+//!    the reserve, while it wins an eighth of what it moves.
 //!
-//! It skips locked frames. Old frames get read guards, so readers do not wait. To move a block behind the first, it
-//! also takes the write guard of the first frame, because side words change. (I-RELOCATE)
+//! The compactor skips locked frames. Old frames get read guards, so readers do not wait. To move a block behind the
+//! first, it also takes the write guard of the first frame, because side words change. (I-RELOCATE)
 
 use pagefold_frame::{DescriptorId, LockError, ReserveAccess};
 

@@ -3,8 +3,8 @@
 //! A frame is on the list of each size of its free blocks; entirely free frames are the *reserve*. Partly used frames
 //! are on one of 16 lists by use. The lowest frame comes first, so high frames empty out.
 //!
-//! One lock guards blocks and lists ([`Frames::lock`]). A thread that takes a block tries for the write guard of its
-//! frame, so it skips a block whose old bytes a reader still reads.
+//! One lock guards blocks and lists ([`FrameTable::lock`]). A thread that takes a block tries for the write guard of
+//! its frame, so it skips a block whose old bytes a reader still reads.
 //!
 //! # Invariants (I-HOLE)
 //! - A frame is on exactly the lists of its free sizes and, while partly used, of its use. The victim is on none.
