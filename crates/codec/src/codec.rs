@@ -9,13 +9,13 @@ use thiserror::Error;
 /// - The bytes depend only on `src` and the length of `dst`.
 /// - A failed call leaves the codec unchanged.
 ///
-/// Memory safety does not depend on these. [`checked_compress`] and its neighbours check an unknown codec.
+/// Memory safety needs none of these. [`checked_compress`] and its neighbours suit an unknown codec.
 ///
 /// [`checked_compress`]: crate::checked_compress
 ///
 /// # Concurrency
 /// A call waits only while every context is in use. If touching `src` or `dst` can itself use the codec (a fault
-/// handler), copy that memory first: threads could wait for each other's contexts.
+/// handler), copy it first, or threads may wait for each other.
 ///
 /// # Examples
 /// A codec that cuts off trailing zeros:
@@ -70,7 +70,7 @@ pub trait Codec: Send + Sync {
     /// Decompresses `src` to the start of `dst`; returns the bytes written. Allocates nothing.
     ///
     /// Pass a `dst` of the original length and check the result: damage may show as a shorter one or as other bytes.
-    /// The rest of `dst`, or all after an error, is unspecified.
+    /// The rest of `dst` is unspecified; after an error, all.
     ///
     /// # Errors
     /// [`CodecError::Invalid`] if `src` is corrupt, truncated or too long for `dst`.
@@ -100,7 +100,7 @@ pub trait Codec: Send + Sync {
         let _ = count;
     }
 
-    /// Whether a call found all contexts in use since the last was added, and the codec may have more.
+    /// Whether a call found all contexts in use since the last was added, and there may be more.
     fn wants_context(&self) -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! Contexts of the zstd C library.
 //!
-//! Two thirds of a decoder are a literals buffer that a page never fills. Each decoder lies on its own system pages,
-//! set up at first use, so unused parts are not resident.
+//! Two thirds of a decoder are a literals buffer that a page never fills. Each decoder has its own system pages, so the
+//! unused part is not resident.
 //!
 //! ```text
 //!  frame      header (2 bytes) | header of the block (3) | block
@@ -20,17 +20,16 @@ use crate::{ZstdLevel, digested::Digested};
 
 /// The largest window (log2): 64 KiB.
 const WINDOW_LOG_MAX: u8 = 16;
-/// The bundled library's literals buffer, used from its start to the destination's length.
+/// The bundled library's literals buffer, used up to the destination's length.
 const LITERALS_BYTES: usize = 64 << 10;
 
-/// RFC 8878, 3.1.1.1, without magic number or flags; window 64 KiB.
+/// RFC 8878, 3.1.1.1: no magic number or flags; 64 KiB window.
 const FRAME_HEADER: [u8; 2] = [0, (WINDOW_LOG_MAX - 10) << 3];
 const HEADERS_BYTES: usize = FRAME_HEADER.len() + 3;
 const LAST_AND_COMPRESSED: u32 = 1 | 2 << 1;
-/// The longest frame that a decoder can restore.
+/// The longest that a decoder can restore.
 const BARE_FRAME_MAX: usize = 4096;
-/// First byte of a form with headers. A block that begins with this byte (one literal, at least 4096 times) also gets
-/// headers.
+/// First byte of a form with headers, and of a block of one literal 4096 times or more, which also gets headers.
 const WITH_HEADERS: u8 = 0x0d;
 
 pub(crate) type Code = usize;
@@ -83,17 +82,17 @@ impl Encoder {
             (ZSTD_cParameter::ZSTD_c_checksumFlag, 0),
             (ZSTD_cParameter::ZSTD_c_dictIDFlag, 0),
         ] {
-            // SAFETY: the context is live; the library refuses unknown parameters and values.
+            // SAFETY: a live context; the library refuses unknown parameters and values.
             check(unsafe { sys::ZSTD_CCtx_setParameter(context.as_ptr(), parameter, value) })?;
         }
         if let Some(dictionary) = dictionary {
-            // SAFETY: the context is live; the field keeps the digest.
+            // SAFETY: a live context; the field keeps the digest.
             check(unsafe { sys::ZSTD_CCtx_refCDict(context.as_ptr(), dictionary.encode()) })?;
         }
         Ok(Some(encoder))
     }
 
-    /// An error if the frame with headers does not fit, or without memory.
+    /// An error without memory, or if frame and headers do not fit.
     pub(crate) fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
         let Some((first, rest)) = dst.split_first_mut() else { return Err(DAMAGED) };
         let len = self.frame(src, rest)?;
@@ -110,8 +109,7 @@ impl Encoder {
     }
 
     fn frame(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
-        // SAFETY: the context is live and exclusive (`&mut`). `dst` is writable and `src` readable for their lengths;
-        // the borrows do not overlap.
+        // SAFETY: a live, exclusive (`&mut`) context; `dst` is writable and `src` readable; the borrows do not overlap.
         check(unsafe {
             sys::ZSTD_compress2(
                 self.context.as_ptr(),
@@ -146,8 +144,8 @@ impl Drop for DecoderMemory {
 }
 
 /// # Invariants
-/// `place` is [`full_bytes`] of `_memory` for the context, then [`BARE_FRAME_MAX`] to restore a frame in, both this
-/// decoder's alone. `context` lies in the former and refers only to `dictionary`.
+/// `place` is [`full_bytes`] of `_memory` for the context, then [`BARE_FRAME_MAX`] to restore a frame in; no other code
+/// uses them. `context` lies in the former and refers only to `dictionary`.
 pub(crate) struct Decoder {
     place: NonNull<u8>,
     context: Option<NonNull<ZSTD_DCtx>>,
@@ -214,10 +212,10 @@ impl Decoder {
         let magicless = ZSTD_format_e::ZSTD_f_zstd1_magicless as c_int;
         // `ZSTD_d_format`.
         let format = ZSTD_dParameter::ZSTD_d_experimentalParam1;
-        // SAFETY: the context is live; the library refuses unknown parameters.
+        // SAFETY: a live context; the library refuses unknown parameters.
         check(unsafe { sys::ZSTD_DCtx_setParameter(context.as_ptr(), format, magicless) })?;
         if let Some(dictionary) = &self.dictionary {
-            // SAFETY: the context is live; the field keeps the digest.
+            // SAFETY: a live context; the field keeps the digest.
             check(unsafe { sys::ZSTD_DCtx_refDDict(context.as_ptr(), dictionary.decode()) })?;
         }
         Ok(context)
@@ -233,8 +231,7 @@ impl Decoder {
             block => {
                 // SAFETY: `BARE_FRAME_MAX` bytes after the context are this decoder's (invariant).
                 let start = unsafe { self.place.add(full_bytes()) }.as_ptr();
-                // SAFETY: as above; `&mut self` excludes other users. The bytes are initialised: the system gave zeros.
-                // The length is at most `BARE_FRAME_MAX`.
+                // SAFETY: as above, exclusive (`&mut`), at most `BARE_FRAME_MAX`, initialised: the system gave zeros.
                 let frame =
                     unsafe { std::slice::from_raw_parts_mut(start, HEADERS_BYTES + block.len()) };
                 let len = u32::try_from(block.len()).expect("at most a page");
@@ -255,8 +252,8 @@ impl Decoder {
                 *self.context.insert(context)
             }
         };
-        // SAFETY: the context is live and exclusive (`&mut`). `dst` is writable and `frame` readable for their lengths;
-        // they do not overlap. The library stays within them for any `frame`.
+        // SAFETY: a live, exclusive (`&mut`) context; `dst` is writable and `frame` readable; the borrows do not
+        // overlap. The library stays within them for any `frame`.
         check(unsafe {
             sys::ZSTD_decompressDCtx(
                 context.as_ptr(),
@@ -273,8 +270,8 @@ impl Decoder {
     }
 }
 
-/// Fills `dictionary` with the segments that share most with the samples and the tables of symbols that `level`
-/// produces; returns its length.
+/// Fills `dictionary` with the segments that share most with the samples, and tables of symbols at `level`; returns
+/// its length.
 pub(crate) fn train(
     dictionary: &mut [u8],
     (samples, lengths): (&[u8], &[usize]),
@@ -300,8 +297,8 @@ pub(crate) fn train(
         zParams: ZDICT_params_t { compressionLevel: level, notificationLevel: 0, dictID: 0 },
     };
     let count = u32::try_from(lengths.len()).unwrap_or(u32::MAX);
-    // SAFETY: `dictionary` is writable for its length. The first `count` lengths sum to at most that of `samples`.
-    // The library refuses parameters out of range.
+    // SAFETY: `dictionary` is writable. The first `count` lengths sum to at most that of `samples`. The library
+    // refuses parameters out of range.
     let trained = unsafe {
         sys::ZDICT_trainFromBuffer_fastCover(
             dictionary.as_mut_ptr().cast(),

@@ -1,11 +1,10 @@
-//! The arena: one reservation of frames, their owner words, and their allocation.
+//! The arena: frames of one reservation, their owner words and allocation.
 //!
 //! ```text
 //!  alloc:  own cache -> buddy -> (out of frames) drain all caches -> free touched frames to the system -> buddy
 //!  free:   own cache -> buddy -> (a second pageblock is entirely free) it goes back to the system
 //! ```
-//! During evacuation the caches are off. An *owner word* holds a slab's tag and an id, the mark of a contiguous range,
-//! or 0.
+//! Evacuation turns caches off. An *owner word* is a slab's tag and an id, a contiguous range's mark, or 0.
 
 mod audit;
 mod give_back;
@@ -85,7 +84,7 @@ impl Arena {
     /// An empty arena.
     ///
     /// # Errors
-    /// [`SourceError`] when the address space cannot be reserved.
+    /// [`SourceError`] without address space.
     pub fn new(memory: &Arc<MemoryBudget>, config: ArenaConfig) -> Result<Self, SourceError> {
         let bytes =
             config.address_space.min(Self::ADDRESS_SPACE_MAX).next_multiple_of(PAGEBLOCK_BYTES);
@@ -205,7 +204,7 @@ impl Arena {
         self.cut(&mut buddy, start, frames, access)
     }
 
-    /// Cuts the block at `start` to `frames` and charges it. The rest, or all on failure, is freed.
+    /// Cuts `start` to `frames` and charges it. The rest, or all on failure, is freed.
     pub(crate) fn cut(
         &self,
         buddy: &mut Buddy,

@@ -1,6 +1,6 @@
-//! The hard limit: every page that may be resident, frame or table, is charged before it is touched.
+//! The hard limit: every page that may be resident is charged before it is touched.
 //!
-//! The last frames of the limit are the [`reserve`](MemoryBudget::reserve), for compaction, and before it the
+//! Its last frames are the [`reserve`](MemoryBudget::reserve), for compaction, and before it the
 //! [`overwrite_reserve`](MemoryBudget::overwrite_reserve).
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct OutOfFrames;
 pub enum ReserveAccess {
     /// Neither reserve.
     Normal,
-    /// Also the [overwrite reserve](MemoryBudget::overwrite_reserve): for content whose predecessor is freed next.
+    /// Also the [overwrite reserve](MemoryBudget::overwrite_reserve): the old content is freed next.
     Overwrite,
     /// Both: for work that gives back more than it takes.
     Reserve,
@@ -82,8 +82,8 @@ impl MemoryBudget {
         self.source.address_space(limit_bytes)
     }
 
-    // ORDERING (this module): Relaxed. The counters publish no memory; the allocator's lock does. Atomicity alone keeps
-    // the sum within the limit.
+    // ORDERING (this module): Relaxed. The allocator's lock, not a counter, publishes memory; atomicity keeps the
+    // limit.
 
     fn ceiling(&self, limit: usize, access: ReserveAccess) -> usize {
         let kept = match access {
@@ -102,7 +102,7 @@ impl MemoryBudget {
         charged.map(drop).map_err(|_| OutOfFrames)
     }
 
-    /// Whether present charges allow this access to idle frames.
+    /// Whether this access may use idle frames now.
     pub fn allows(&self, access: ReserveAccess) -> bool {
         self.used() <= self.ceiling(self.limit(), access)
     }
@@ -133,7 +133,7 @@ impl MemoryBudget {
     /// Charges bytes outside the source for the pool's life.
     ///
     /// # Errors
-    /// [`OutOfFrames`] when they do not fit the limit.
+    /// [`OutOfFrames`] beyond the limit.
     pub fn charge_fixed(&self, bytes: usize) -> Result<(), OutOfFrames> {
         let frames = bytes.div_ceil(FRAME_BYTES);
         self.charge(frames, ReserveAccess::Reserve)?;
@@ -144,7 +144,7 @@ impl MemoryBudget {
     /// Charges bytes outside the source until the charge drops.
     ///
     /// # Errors
-    /// [`OutOfFrames`] when they do not fit the limit less both reserves.
+    /// [`OutOfFrames`] beyond the limit less both reserves.
     pub fn charge_beside(self: &Arc<Self>, bytes: usize) -> Result<Charge, OutOfFrames> {
         let frames = bytes.div_ceil(FRAME_BYTES);
         self.charge(frames, ReserveAccess::Normal)?;

@@ -154,7 +154,7 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
     }
 
     /// Moves an extent to `to`, a run of equal length that this descriptor owns and no other thread uses.
-    /// Returns the old run, for the caller to free. The caller isolated the descriptor.
+    /// Returns the old run, to be freed. The caller isolated the descriptor.
     pub(crate) fn relocate(&mut self, number: u32, to: FrameRange) -> FrameRange {
         let from = self.extent(number);
         assert_eq!(from.frames, to.frames, "a extent keeps its length");

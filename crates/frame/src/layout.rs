@@ -1,4 +1,4 @@
-//! How a descriptor's frames lie: one run, or a chain of single frames.
+//! The layouts of a descriptor's frames.
 //!
 //! ```text
 //!  Run     state word: first frame, count                            one extent
@@ -7,9 +7,9 @@
 //! An *extent* is a run allocated, freed and moved as one. One state word locks a whole chain.
 //!
 //! # Invariants (I-EXTENT)
-//! - A chain's further frames are written before its life begins, and later only by a mover that isolated and
-//!   write-locked the descriptor. They are read under a lock; by the mover that isolated the descriptor, which reads
-//!   them again under the write lock; or by the thread that ended its life.
+//! - A chain's further frames are written before its life begins; later only a mover that isolated and write-locked
+//!   the descriptor writes them. They are read under a lock; by that mover before it locks, which then reads them
+//!   again; or by the thread that ended the life.
 
 use std::{fmt, marker::PhantomData, sync::atomic::Ordering};
 
@@ -45,7 +45,7 @@ pub(crate) mod sealed {
     use crate::{FrameCount, FrameNo, FrameRange};
 
     /// # Safety
-    /// All-zero bytes are a valid `Further`, and it needs no drop.
+    /// Zero bytes are a valid `Further`, which needs no drop.
     pub unsafe trait Extents: Debug + Send + Sync + 'static {
         /// All extents after the first.
         type Further: Debug + Default + Send + Sync;
@@ -151,8 +151,7 @@ impl<'a> ChainBytes<'a> {
     #[inline]
     pub fn frame(&self, number: usize) -> &'a [u8] {
         let base = self.0.base(number);
-        // SAFETY: committed memory of the descriptor's frame; by the contract of `new` no thread writes or moves it
-        // for `'a`.
+        // SAFETY: committed memory of the descriptor's frame; by `new`'s contract no thread writes or moves it.
         unsafe { std::slice::from_raw_parts(base, FRAME_BYTES) }
     }
 }
@@ -186,8 +185,8 @@ impl<'a> ChainBytesMut<'a> {
     #[inline]
     pub fn frame(&self, number: usize) -> &[u8] {
         let base = self.frames.base(number);
-        // SAFETY: committed memory of the descriptor's frame, this view's alone by the contract of `new`; `&self`
-        // excludes `frame_mut`.
+        // SAFETY: committed memory of the descriptor's frame, by `new`'s contract this view's; `&self` excludes
+        // `frame_mut`.
         unsafe { std::slice::from_raw_parts(base, FRAME_BYTES) }
     }
 

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  Descriptor<M, W, L>   state word (8)   W words (4 each)   further extents (28)   body M
-//!                        `state`          need no lock       `layout`; not a run    only through guards
+//!                        `state`          need no lock       none for a run         only through guards
 //! ```
-//! A late look-up meets [`LockError::Gone`](crate::LockError::Gone), or locks the successor; the caller notices when
-//! it loads its handle entry again.
+//! A late look-up meets [`LockError::Gone`](crate::LockError::Gone), or locks the successor; the caller then sees it in
+//! its handle entry.
 //!
 //! # Invariants
 //! - The owner word of each frame of a live descriptor names it (I-OWNER).
@@ -52,7 +52,7 @@ struct Ids {
     next: usize,
 }
 
-/// The outcome of freeing a descriptor.
+/// The outcome of a free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// Its frames are free.
@@ -64,13 +64,13 @@ pub enum Release {
 /// One piece of deferred work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferred {
-    /// May have pending work: write-lock it and look.
+    /// May have pending work: write-lock it.
     Pending(DescriptorId),
-    /// The frames of a dying descriptor were freed.
+    /// Frames of a dying descriptor.
     Freed(FrameCount),
 }
 
-/// Descriptors of one type over one arena, each with `W` words that need no lock and layout `L`.
+/// Descriptors of one type, each with `W` words that need no lock and layout `L`.
 #[derive(Debug)]
 pub struct Slab<M: Body, const W: usize, L: FrameLayout = Run> {
     arena: Arc<Arena>,
@@ -87,7 +87,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// An empty slab.
     ///
     /// # Errors
-    /// [`SourceError`] when the address space cannot be reserved.
+    /// [`SourceError`] without address space.
     pub fn new(arena: &Arc<Arena>, config: SlabConfig) -> Result<Self, SourceError> {
         let memory: &Arc<MemoryBudget> = arena.memory();
         let table = Table::new(memory, config.capacity.min(DescriptorId::COUNT as usize))?;
@@ -137,7 +137,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         let mut ids = self.ids.lock();
         let id = match ids.given_back.first(0) {
             Some(id) => {
-                // Its page may be given back.
+                // Its page may have been given back.
                 self.table.ensure(id, access)?;
                 ids.given_back.remove(0, id);
                 id
@@ -236,7 +236,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         })
     }
 
-    /// Gives back table pages without descriptors; returns the bytes.
+    /// Gives back empty table pages; returns the bytes.
     pub fn trim(&self) -> usize {
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
@@ -244,8 +244,8 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
             while ids.next > 0 && ids.given_back.remove(0, ids.next - 1) {
                 ids.next -= 1;
             }
-            // SAFETY: a vacant descriptor is written only after its id was taken, which this lock prevents; late
-            // look-ups and notes only load its state word.
+            // SAFETY: this lock keeps vacant ids from being taken, so no thread writes their descriptors; late look-ups
+            // and notes only load the state word.
             pages += unsafe {
                 self.table.release_vacant(&mut cursor, &mut |entries| {
                     entries.clone().all(|id| id >= ids.next || ids.given_back.contains(0, id))

@@ -38,7 +38,7 @@ pub enum SourceError {
         /// Entries asked for.
         entries: usize,
     },
-    /// Pages differ from frames, so frames cannot be given back singly.
+    /// Pages differ from frames: no frame can be given back alone.
     #[error(
         "the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source"
     )]
@@ -51,8 +51,8 @@ pub enum SourceError {
 /// A source of memory.
 ///
 /// # Safety
-/// Live reservations do not overlap. Committed memory is readable and writable, reads as zero until written, and
-/// keeps its contents until decommitted or released.
+/// Live reservations do not overlap. Committed memory is readable, writable, zero until written, and keeps its
+/// contents until decommitted or released.
 pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// Reserves address space, aligned to `align`.
     ///
@@ -141,12 +141,12 @@ unsafe impl FrameSource for MmapSource {
         reservation: &Reservation,
         ranges: &[Range<usize>],
     ) -> Result<(), SourceError> {
-        // SAFETY: this function's contract; from `memory::reserve`.
+        // SAFETY: this contract; from `memory::reserve`.
         Ok(unsafe { memory::decommit(reservation, ranges) }?)
     }
 
     unsafe fn release(&self, reservation: Reservation) {
-        // SAFETY: this function's contract; from `memory::reserve`.
+        // SAFETY: this contract; from `memory::reserve`.
         unsafe { memory::release(reservation) };
     }
 
@@ -155,12 +155,10 @@ unsafe impl FrameSource for MmapSource {
     }
 }
 
-/// Memory from the global allocator, for tests and other systems.
-///
-/// Decommitting zeroes memory but keeps it.
+/// Zeroed blocks of the global allocator, for tests and other systems. Decommitting keeps the memory.
 #[derive(Debug, Default)]
 pub struct HeapSource {
-    /// By reservation address: bytes skipped before it, and the block.
+    /// By address: bytes skipped, and the block.
     blocks: Mutex<HashMap<usize, (usize, Layout)>>,
 }
 

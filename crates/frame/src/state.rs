@@ -15,8 +15,8 @@
 //! | `isolate` | LIVE, not DYING or ISOLATED | ISOLATED |
 //! | `relocate` | LIVE, WRITER, ISOLATED | another location |
 //!
-//! The last unlock of a PENDING or DYING word, or its `putback`, defers it. That is a hint: `reap_dying` decides.
-//! Writers only try, so readers never queue behind one.
+//! The last unlock of a PENDING or DYING word defers it; so does `putback` of a DYING one. That is a hint:
+//! `reap_dying` decides. Writers only try, so readers never queue behind one.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering};
 
@@ -38,7 +38,7 @@ const ISOLATED: u64 = 1 << 59;
 const LOCKS: u64 = READERS | WRITER;
 const PLACE: u64 = (1 << READERS_SHIFT) - 1;
 
-/// About the time in which one object moves.
+/// About one object's move.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
 
 /// Why a descriptor was not locked or isolated.
@@ -128,7 +128,7 @@ impl StateWord {
 
     #[inline]
     pub(crate) fn try_read(&self) -> Result<FrameRange, LockError> {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
@@ -137,8 +137,7 @@ impl StateWord {
             if word & WRITER != 0 || word & READERS == READERS {
                 return Err(LockError::Busy);
             }
-            // ORDERING: Acquire; pairs with the Release in `unlock_write`: the reader sees the bytes and handle
-            // entries that the writer wrote.
+            // ORDERING: Acquire; pairs with the Release in `unlock_write`, after the writer's bytes and handle entries.
             match self.0.compare_exchange_weak(
                 word,
                 word + READER,
@@ -170,7 +169,6 @@ impl StateWord {
             // ORDERING: Relaxed; the epoch orders sleeping against waking.
             let word = self.0.load(Ordering::Relaxed);
             if word & WRITER == 0 {
-                // The writer left, or the count is full.
                 sync::yield_now();
             } else if word & WAITERS != 0
                 || self
@@ -203,7 +201,7 @@ impl StateWord {
     }
 
     fn try_write_clearing(&self, cleared: u64) -> Result<FrameRange, LockError> {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
@@ -222,7 +220,7 @@ impl StateWord {
     }
 
     pub(crate) fn isolate(&self) -> Result<FrameRange, LockError> {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
@@ -252,7 +250,7 @@ impl StateWord {
         before & DYING != 0 && has_deferred(before & !ISOLATED)
     }
 
-    /// The caller isolated and write-locked the descriptor.
+    /// The caller isolated and write-locked it.
     pub(crate) fn relocate(&self, to: FrameRange) {
         // ORDERING: Relaxed; `unlock_write` publishes it. Other threads change only DYING, PENDING and WAITERS.
         let moved = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
@@ -275,7 +273,7 @@ impl StateWord {
 
     /// Ends a descriptor that the caller write-locked: now, or at `putback`.
     pub(crate) fn retire(&self) -> Reap {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             debug_assert!(word & (LIVE | WRITER) == LIVE | WRITER, "only the writer retires");
@@ -296,7 +294,7 @@ impl StateWord {
 
     /// Ends a descriptor, once: now, or with its last lock.
     pub(crate) fn reap(&self) -> Reap {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             assert!(word & (LIVE | DYING) == LIVE, "a descriptor is reaped once");
@@ -313,7 +311,7 @@ impl StateWord {
     }
 
     pub(crate) fn reap_dying(&self) -> Option<FrameRange> {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         while word & (LOCKS | ISOLATED) == 0 && word & (LIVE | DYING) == LIVE | DYING {
             // ORDERING: AcqRel; pairs with the Release in `unlock_read`, `unlock_write`, `retire` and `putback`, and
@@ -326,10 +324,9 @@ impl StateWord {
         None
     }
 
-    /// Marks work for the next writer. `true`: unlocked, so the caller defers it.
-    /// A mark on a successor is harmless.
+    /// Marks work for the next writer. `true`: unlocked, so the caller defers it. A successor may be marked.
     pub(crate) fn note_pending(&self) -> bool {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & LIVE == 0 {

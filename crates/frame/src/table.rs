@@ -1,7 +1,6 @@
 //! Tables of small entries in reserved memory: they grow by pages, never move, and give empty pages back.
 //!
-//! An index becomes an address by arithmetic. A *vacant* entry is zero bytes. `ensure` charges a page to the
-//! [`MemoryBudget`] before use (I-LIMIT). Under loom a table is a boxed slice.
+//! A *vacant* entry is zero bytes. `ensure` charges a page before use (I-LIMIT). Under loom a table is a boxed slice.
 
 use std::{ops::Range, sync::Arc};
 
@@ -119,8 +118,7 @@ mod imp {
             }
             // SAFETY: `index < committed <= capacity`: inside the reservation.
             let entry = unsafe { self.reservation.base().cast::<T>().add(index) };
-            // SAFETY: committed memory of ours, aligned, zero or written as a `T`; shared only by reference, released
-            // only in `drop`.
+            // SAFETY: committed and aligned memory, zero or written as a `T`; only shared references, until `drop`.
             Some(unsafe { entry.as_ref() })
         }
 
@@ -168,8 +166,8 @@ mod imp {
             Ok(())
         }
 
-        /// Gives back pages of only `vacant` entries; returns how many. Looks at a bounded number from `cursor` on,
-        /// which is `None` at the end.
+        /// Gives back pages of only `vacant` entries; returns how many. Looks at a bounded number from `cursor`,
+        /// `None` at the end.
         ///
         /// # Safety
         /// From the call of `vacant` that accepts a page until this returns, no thread writes its entries.

@@ -3,12 +3,12 @@
 //! | part | does |
 //! |---|---|
 //! | [`Cache`], in a store | keeps values by any key, compressed: weights, time to live; unused values go first |
-//! | [`Store`], from a [`StoreBuilder`] | keeps pages and values by key, compressed, under one limit; drops or refuses when full |
+//! | [`Store`], from a [`StoreBuilder`] | keeps pages and values by key, compressed; when full, drops or refuses |
 //! | [`Pool`], from a [`PoolBuilder`] | keeps byte strings of 1 byte to 64 KiB, tightly packed, named by [`Handle`] |
 //! | [`codec`] | compresses pages: `lz4`, `zstd:LEVEL`, `raw`, same-filled pages |
 //!
-//! A store is a pool, a codec and an index of handles; a program with its own index uses the parts. Memory comes from a
-//! [`source`], by default mapped from the system.
+//! A store is a pool, a codec and an index; a program with its own index uses the parts. Memory comes from a
+//! [`source`], by default the system.
 //!
 //! # Guarantees
 //! - All that may be resident (frames, idle frames, metadata) counts against one limit; [`Stats`] itemises it.

@@ -1,7 +1,7 @@
 //! Contiguous allocation: evacuates and hands out the aligned range that needs the fewest moves.
 //!
-//! A range up to a pageblock starts at a multiple of its length rounded up to a power of two; a longer one starts with
-//! a pageblock. After a late blocker, moved runs stay where they went.
+//! A range starts at a multiple of its length rounded up to a power of two; one beyond a pageblock starts with a
+//! pageblock. After a late blocker, moved runs stay.
 
 use std::ops::Range;
 
@@ -25,11 +25,10 @@ const ROUNDS: usize = if cfg!(loom) { 2 } else { 64 };
 const ATTEMPTS: usize = 8;
 
 impl Arena {
-    /// Allocates `frames` neighbouring frames at a multiple of `align` frames. Without room for moves, compacts and
-    /// retries once.
+    /// Allocates `frames` neighbours at a multiple of `align` frames. Without room for moves, compacts and retries.
     ///
     /// # Errors
-    /// [`ContiguousError`]. Contents and accounts are unchanged; table pages may be in use, and runs may have moved.
+    /// [`ContiguousError`]; contents and accounts are unchanged, but runs may have moved and table pages be in use.
     ///
     /// # Panics
     /// If a slab is another arena's.
@@ -154,7 +153,7 @@ impl Arena {
     /// Charges, owns and zeroes the range.
     fn take(&self, isolated: IsolatedRange<'_>) -> Result<ContiguousRange<'_>, OutOfFrames> {
         let range = isolated.range.clone();
-        // Used frames stay charged; if the system does not zero them, this does.
+        // Used frames stay charged, and are zeroed here if not by the system.
         let used = isolated.free_touched();
         let is_zero = isolated.decommit(&used);
         self.charge_and_take(&range).or_else(|OutOfFrames| {
@@ -177,7 +176,7 @@ impl Arena {
 
     /// An error changes nothing.
     fn charge_and_take(&self, range: &Range<u32>) -> Result<(), OutOfFrames> {
-        // One lock: other threads may give isolated free frames back.
+        // One lock: a thread may give isolated free frames back.
         let mut buddy = self.buddy.lock();
         let untouched = range.len() - buddy.touched_in(range) as usize;
         self.charge(untouched, ReserveAccess::Normal)?;
@@ -185,7 +184,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Waits briefly for locks; the error names the blockers, before any move.
+    /// Waits briefly for locks; blockers are known before any move.
     fn await_unlocked(
         &self,
         kinds: &[&dyn Movable],

@@ -1,8 +1,8 @@
 //! The state word of one gate, and counters of the operations inside.
 //!
-//! An operation raises a counter, then reads the word. A closer changes the word, then reads the counters. Both are
-//! SeqCst, so one sees the other: the operation backs out, or the closer waits. A thread lowers the counter that it
-//! raised. While the gate is quiet, no counter is too low; an exact one stays exact.
+//! An operation raises a counter, then reads the word; a closer changes the word, then reads the counters. With SeqCst
+//! one sees the other: the operation backs out, or the closer waits. A thread lowers the counter that it raised. While
+//! quiet, no counter is too low, and an exact one stays exact.
 
 use super::{Abandoned, deadline::Deadline, thread};
 use crate::sync::{
@@ -20,7 +20,7 @@ const ABANDONED: u32 = 3;
 /// One in a model, so that its threads meet.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
 
-/// The key to wait for an operation of any closed gate to end.
+/// Wait here for an operation of a closed gate to end.
 pub(super) const LEFT: usize = 1;
 
 #[derive(Debug)]
@@ -59,11 +59,11 @@ impl Node {
         std::ptr::from_ref(&self.state).addr()
     }
 
-    /// Counts an operation in if the state admits it. `as_closer` admits the closing thread; signal handlers pass
-    /// false, since they may interrupt code that needs the quiet.
+    /// Counts an operation in if the state admits it. A signal handler passes no `as_closer`: it may interrupt code
+    /// that needs the quiet.
     #[inline]
     pub(super) fn admit(&self, as_closer: bool) -> bool {
-        // While the child of a fork resets the counters, no handler may touch them.
+        // While a fork's child resets the counters, no handler may touch them.
         // ORDERING: Relaxed; the second look decides.
         if !self.admits(self.state.load(Ordering::Relaxed), as_closer) {
             return false;
@@ -110,8 +110,8 @@ impl Node {
 
     #[inline]
     pub(super) fn leave(&self) {
-        // ORDERING: SeqCst; Release for what the operation did. Before the load: it sees the closed gate, or the closer
-        // sees the counter. Pairs with `close` and `inside`.
+        // ORDERING: SeqCst; Release for the operation's work. Before the load: it sees the closed gate, or the closer
+        // the counter. Pairs with `close` and `inside`.
         self.shard().fetch_sub(1, Ordering::SeqCst);
         order_for_loom();
         if self.state.load(Ordering::SeqCst) != OPEN {
@@ -138,8 +138,7 @@ impl Node {
                 return true;
             }
             if may() {
-                // ORDERING: SeqCst; before the loads in `inside`, see `leave`. Acquire for the last quiet thread's
-                // work.
+                // ORDERING: SeqCst; before the loads in `inside`, see `leave`. Acquire for the last quiet thread.
                 let closed =
                     self.state.compare_exchange(OPEN, CLOSING, Ordering::SeqCst, Ordering::Relaxed);
                 match closed {
@@ -180,14 +179,14 @@ impl Node {
         empty
     }
 
-    /// Operations inside or backing out; never too few while quiet.
+    /// Also those backing out; never too few while quiet.
     pub(super) fn inside(&self) -> usize {
-        // ORDERING: SeqCst; after the state was set, see `admit` and `leave`. Acquire for the operations' work.
+        // ORDERING: SeqCst; after the state's store, see `admit`, `leave`. Acquire for the operations' work.
         self.shards.iter().map(|shard| shard.load(Ordering::SeqCst)).sum()
     }
 
     pub(super) fn quiet(&self) {
-        // ORDERING: SeqCst; before the loads in `inside`, pairs with the loads in `admit`.
+        // ORDERING: SeqCst; before the loads in `inside`; pairs with `admit`.
         self.state.store(QUIET, Ordering::SeqCst);
         order_for_loom();
     }
@@ -203,7 +202,7 @@ impl Node {
             return;
         }
         self.set_closer(0);
-        // ORDERING: SeqCst; Release for the quiet thread's work, pairs with the loads in `admit`.
+        // ORDERING: SeqCst; Release for the quiet thread's work; pairs with `admit`.
         self.state.store(OPEN, Ordering::SeqCst);
         wake_all(self.key());
     }
@@ -226,7 +225,7 @@ impl Node {
 
 #[cfg(not(loom))]
 impl Node {
-    /// Resets the node; during a fork, closed by `forker`.
+    /// `forker` closes it during a fork.
     pub(super) fn renew(&self, forker: usize) {
         let state = if forker == 0 { OPEN } else { CLOSING };
         self.count_only(0);
@@ -238,7 +237,7 @@ impl Node {
         wake_all(self.key());
     }
 
-    /// In the child: drops counts of other threads, which had not seen the closed gate.
+    /// In the child: other threads had not seen the closed gate.
     pub(super) fn forget_other_threads(&self) {
         self.count_only(self.own.load(Ordering::Relaxed));
     }
@@ -252,7 +251,7 @@ impl Node {
     }
 
     fn count_only(&self, own: usize) {
-        // ORDERING: Relaxed; one thread, or no other knows the gate.
+        // ORDERING: Relaxed; no other thread has the gate.
         self.shards.iter().for_each(|shard| shard.store(0, Ordering::Relaxed));
         self.shard().store(own, Ordering::Relaxed);
         self.waiting.store(0, Ordering::Relaxed);

@@ -1,8 +1,7 @@
 //! The gates of the process, and how a fork closes and opens them.
 //!
-//! The list only grows; a new gate reuses a dropped one's node. Changes lock `LIST`. A forking thread locks it from all
-//! gates quiet to the end of the fork, so no child finds the list half changed. `LIST` is a word: one function locks
-//! it, another unlocks it.
+//! The list only grows; a new gate reuses a dropped one's node. Changes lock `LIST`. A fork locks it from all gates
+//! quiet to its end, so no child finds the list half changed. `LIST` is a word: one function locks, another unlocks.
 //!
 //! ```text
 //!  prepare   FORKER = me; close every gate; lock LIST; until all quiet or out of time: unlock LIST, wait, lock LIST
@@ -77,7 +76,7 @@ pub(super) fn give_back(node: &'static Node) {
     });
 }
 
-/// Waits for another thread's fork. False after the deadline, or if the fork waits for this thread.
+/// Waits for another thread's fork. False after the deadline, or if that fork waits for this thread.
 pub(super) fn stand_back(me: usize, deadline: &Deadline) -> bool {
     loop {
         let epoch = epoch(forker_key());
@@ -130,7 +129,7 @@ fn forker_key() -> usize {
     std::ptr::from_ref(&FORKER).addr()
 }
 
-/// A fork has `LIST` locked: other code's fork handlers may make or drop a gate.
+/// A fork has `LIST` locked; other code's fork handlers may make or drop a gate.
 fn with_list<R>(f: impl FnOnce() -> R) -> R {
     if is_forking() {
         return f();
@@ -158,7 +157,7 @@ fn unlock() {
     wake_all(list_key());
 }
 
-/// Two threads may both register: a fork could make waiting here eternal. `is_forking` makes each handler run once.
+/// Two threads may both register, since a fork could make waiting eternal. `is_forking` makes each handler run once.
 fn register() -> io::Result<()> {
     // ORDERING: Relaxed; saves a repetition.
     if REGISTERED.load(Ordering::Relaxed) {
@@ -166,8 +165,8 @@ fn register() -> io::Result<()> {
     }
     #[cfg(unix)]
     {
-        // SAFETY: the handlers are C functions without arguments, live as long as the program, and do not unwind: a
-        // panic in `extern "C"` aborts.
+        // SAFETY: the handlers are static C functions without arguments, and do not unwind: a panic in `extern "C"`
+        // aborts.
         let refused = unsafe {
             libc::pthread_atfork(Some(before_fork), Some(after_in_parent), Some(after_in_child))
         };
