@@ -141,12 +141,12 @@ unsafe impl FrameSource for MmapSource {
         reservation: &Reservation,
         ranges: &[Range<usize>],
     ) -> Result<(), SourceError> {
-        // SAFETY: this contract; from `memory::reserve`.
+        // SAFETY: this function's contract; from `memory::reserve`.
         Ok(unsafe { memory::decommit(reservation, ranges) }?)
     }
 
     unsafe fn release(&self, reservation: Reservation) {
-        // SAFETY: this contract; from `memory::reserve`.
+        // SAFETY: this function's contract; from `memory::reserve`.
         unsafe { memory::release(reservation) };
     }
 
@@ -205,7 +205,7 @@ unsafe impl FrameSource for HeapSource {
             let mut word = reservation.at(range.start).cast::<AtomicU64>();
             while word.cast() < end {
                 // Atomic: threads may load meanwhile.
-                // SAFETY: an aligned word of our live block; by contract no thread writes it.
+                // SAFETY: an aligned word of our block; by contract no thread writes it.
                 unsafe { word.as_ref() }.store(0, Ordering::Relaxed);
                 // SAFETY: at most one past the range.
                 word = unsafe { word.add(1) };

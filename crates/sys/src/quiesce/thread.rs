@@ -1,8 +1,8 @@
 //! The gates that the calling thread is inside.
 //!
-//! Const-initialised without Drop: a signal handler's use allocates and registers nothing. A handler that interrupts
-//! `push` or `pop` uses entries above `depth` and restores it: `push` raises `depth` before it writes below, `pop`
-//! lowers it last.
+//! Const-initialised without Drop, so a signal handler allocates and registers nothing. A handler that interrupts
+//! `push` or `pop` uses entries above `depth` and restores it: `push` raises it before writing below, `pop` lowers it
+//! last.
 
 use std::{
     cell::Cell,
@@ -61,7 +61,7 @@ pub(super) fn depth() -> usize {
     HELD.with(|held| held.depth.get())
 }
 
-/// In an operation, or with a `Quiet`.
+/// In an operation or a `Quiet`.
 #[inline]
 pub(super) fn is_nested() -> bool {
     HELD.with(|held| held.depth.get() + held.quiets.get() > 0)
