@@ -11,7 +11,6 @@ use thiserror::Error;
 
 use crate::exit::Exit;
 
-/// A trace cannot be used.
 #[derive(Debug, Error)]
 #[error("{}: {source}", path.display())]
 pub(crate) struct TraceFileError {
@@ -25,8 +24,6 @@ impl From<&TraceFileError> for Exit {
     }
 }
 
-/// Reads a trace.
-///
 /// # Errors
 /// [`TraceFileError`].
 pub(crate) fn read(path: &Path) -> Result<Trace, TraceFileError> {

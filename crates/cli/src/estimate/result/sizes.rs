@@ -1,7 +1,6 @@
 //! A histogram of compressed lengths with fixed buckets.
 //!
-//! Bucket `k` counts objects of `k * BUCKET_BYTES + 1` to `(k + 1) * BUCKET_BYTES` bytes. Same-filled and raw pages have
-//! none.
+//! Bucket `k` counts objects of `k * BUCKET_BYTES + 1` to `(k + 1) * BUCKET_BYTES` bytes.
 
 use serde::Serialize;
 
