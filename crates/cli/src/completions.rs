@@ -7,8 +7,6 @@ use crate::{
     exit::Exit,
 };
 
-/// # Errors
-/// When stdout cannot be written.
 pub(crate) fn print(shell: Shell, mut table: clap::Command) -> Result<Exit, OutputError> {
     let name = table.get_name().to_owned();
     let mut script = Vec::new();

@@ -1,7 +1,7 @@
-//! Ctrl-C and requests to end: the first signal stops the measurement, the second ends the process.
+//! The first signal to end stops the measurement, the second ends the process.
 //!
-//! While the command reads its input, which may block for ever, the first signal ends the process. A signal ignored at
-//! the start stays ignored, for `nohup` and background jobs.
+//! During the read of the input, which may block for ever, the first ends the process. A signal ignored at the start
+//! stays ignored, for `nohup` and background jobs.
 
 use std::{
     io,
@@ -31,7 +31,6 @@ impl From<&InterruptError> for Exit {
     }
 }
 
-/// Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt(Arc<State>);
 
@@ -71,7 +70,6 @@ impl Interrupt {
         std::process::exit(Exit::Interrupted.code().into());
     }
 
-    /// From now on the first signal leads to a report.
     pub(crate) fn set_reportable(&self) {
         // ORDERING: Relaxed; a flag that publishes nothing.
         self.0.reportable.store(true, Ordering::Relaxed);
@@ -82,7 +80,7 @@ impl Interrupt {
         self.0.reportable.load(Ordering::Relaxed)
     }
 
-    /// Asks the measurement to stop; `false` for a second request or without a report.
+    /// Returns `false` if nothing will react.
     pub(crate) fn request(&self) -> bool {
         // ORDERING: Relaxed; the flag publishes nothing.
         let again = self.0.requested.swap(true, Ordering::Relaxed);
@@ -95,9 +93,9 @@ impl Interrupt {
     }
 }
 
-/// Turns a write beyond `ulimit -f` into an error. A system without the signal needs no handler.
+/// Turns a write beyond `ulimit -f` into an error.
 pub(crate) fn outlive_file_limit() {
-    // A handler needs no unsafe code, and child processes do not inherit it.
+    // Child processes do not inherit a handler.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 

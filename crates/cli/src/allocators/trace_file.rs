@@ -24,8 +24,6 @@ impl From<&TraceFileError> for Exit {
     }
 }
 
-/// # Errors
-/// [`TraceFileError`].
 pub(crate) fn read(path: &Path) -> Result<Trace, TraceFileError> {
     let wrong = |source| TraceFileError { path: path.to_owned(), source };
     let file = File::open(path).map_err(|source| wrong(TraceError::Io { line: 1, source }))?;

@@ -9,7 +9,7 @@ use std::{os::unix::process::CommandExt as _, process::Command};
 pub(crate) fn with_default_signals(command: &mut Command) -> &mut Command {
     let reset = || {
         for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
-            // SAFETY: async-signal-safe, as is needed between fork and exec, and the default disposition is no function.
+            // SAFETY: async-signal-safe, as needed between fork and exec; the default disposition is no function.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
         Ok(())

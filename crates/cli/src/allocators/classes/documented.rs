@@ -1,10 +1,8 @@
 //! The chain rule of the kernel's documentation, to compare with the table's own.
 //!
-//! The table takes the chain that wastes the fewest bytes. The documented rule takes the highest use in whole percent,
-//! and the shortest of equal chains; so the number of classes differs a little.
+//! It takes the highest use in whole percent, then the shortest chain; the table takes the fewest wasted bytes.
 //!
-//! Source: the kernel's documentation of *zsmalloc*: its example of a chain (use in whole percent) and its table of
-//! chain limits.
+//! Source: *zsmalloc* in the kernel's documentation: its example of a chain and its table of chain limits.
 
 use pagefold_pool::classes::ClassConfig;
 use serde::Serialize;
@@ -12,7 +10,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Outcome {
     pub(super) classes: usize,
-    /// The largest size that shares frames; 0 if none.
+    /// 0 if none shares frames.
     pub(super) huge_above_bytes: usize,
 }
 
@@ -32,7 +30,6 @@ pub(super) fn outcome(config: &ClassConfig) -> Outcome {
     Outcome { classes, huge_above_bytes }
 }
 
-/// The frames of a zspage.
 fn chain(size: usize, config: &ClassConfig) -> usize {
     let percent = |frames: &usize| {
         let bytes = frames * config.frame_bytes;

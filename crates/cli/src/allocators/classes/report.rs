@@ -57,8 +57,6 @@ struct Line {
     density: Option<f64>,
 }
 
-/// # Errors
-/// [`OutputError`].
 pub(super) fn print(report: &ClassesReport, json: bool) -> Result<(), OutputError> {
     let document = document(report);
     let text = if json {

@@ -28,7 +28,7 @@ use crate::{
     progress::Progress,
 };
 
-/// A bug affects about one eligible call in this many.
+/// About one eligible call in this many.
 const BUG_ONE_IN: u64 = 500;
 /// A run of this length must see every kind of event.
 const LONG: Duration = Duration::from_secs(20);
@@ -162,7 +162,6 @@ impl Job {
         self.trace.is_none() && self.bug.is_none()
     }
 
-    /// Fails a long run in which something never happened.
     fn complete(&self, summary: Summary) -> Outcome {
         let missing = summary.missing(&self.plan);
         if missing.is_empty() {
@@ -215,7 +214,7 @@ impl Job {
         }
     }
 
-    /// Writes a short failing sequence to a file.
+    /// Writes the sequence to a file.
     fn shrink(&self, trace: &Trace) -> Few {
         // The run's own watch may have been stopped.
         let watch = &Watch::default();

@@ -26,8 +26,6 @@ const VERSION: u32 = 1;
 /// The file has all steps.
 const STEPS_SHOWN: usize = 40;
 
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn print(report: &TortureReport, config: &TortureConfig) -> Result<(), OutputError> {
     let mut text = Vec::new();
     let composed = if config.output.json {

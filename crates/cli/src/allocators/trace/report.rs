@@ -23,8 +23,6 @@ pub(super) struct Document {
     pub(super) runs: Vec<ReplayFigures>,
 }
 
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn print(document: &Document, output: Output) -> Result<(), OutputError> {
     let mut text = Vec::new();
     if output.json {

@@ -1,4 +1,4 @@
-//! One row of the result. The field names are those of the JSON in `docs/ESTIMATE.md`.
+//! One row of the result; field names as in `docs/ESTIMATE.md`.
 
 use pagefold_codec::Codec;
 use pagefold_pool::Stats;
@@ -8,17 +8,13 @@ use crate::estimate::result::{
     cost::Cost, interval::Interval, kept::Kept, percentiles::Percentiles, sizes::Sizes,
 };
 
-/// In order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
     /// Each page stored once.
     Fill,
-    /// Random overwrites.
     Churn,
-    /// A random half freed.
     HalfFreed,
-    /// Compacted and trimmed.
     Compacted,
 }
 
@@ -36,16 +32,15 @@ impl Phase {
     }
 }
 
-/// Measurements after a phase.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub codec: String,
     pub allocator: String,
     pub phase: Phase,
-    /// Live pages: stored + raw + same-filled.
+    /// Stored + raw + same-filled.
     pub pages: u64,
     pub stored: u64,
-    /// Uncompressed: compression would not save memory.
+    /// Compression would not save memory.
     pub raw: u64,
     pub same_filled: u64,
     pub payload_bytes: u64,
@@ -53,41 +48,39 @@ pub(crate) struct Row {
     pub metadata_bytes: u64,
     pub density: f64,
     pub effective_ratio: f64,
-    /// RssAnon now, minus before the pool; `null` where `/proc` does not tell.
+    /// Growth since before the pool; `null` where `/proc` does not tell.
     pub rss_delta_bytes: Option<i64>,
-    /// Object bytes that the pool moved in this phase.
+    /// In this phase.
     pub moved_bytes: u64,
     pub store_us: Percentiles,
     pub load_us: Percentiles,
     /// Every live page was read back equal.
     pub verified: bool,
-    /// Live pages, same-filled ones included.
+    /// Of live pages, same-filled ones included.
     pub original_bytes: u64,
-    /// Live bytes without same-filled pages, over payload; `null` without payload.
+    /// Without same-filled pages; `null` without payload.
     pub compression_ratio: Option<f64>,
     pub idle_frame_bytes: u64,
     /// Frames, idle frames and metadata.
     pub resident_bytes: u64,
     pub limit_bytes: u64,
-    /// The codec's contexts.
     pub codec_bytes: u64,
-    /// Stored once, and part of `codec_bytes`.
+    /// Part of `codec_bytes`.
     pub dictionary_bytes: Option<u64>,
     pub elapsed_ms: u64,
     pub limit_reached: bool,
     pub interrupted: bool,
-    /// Of compressed pages; only of a fill.
+    /// Only of a fill.
     pub sizes: Option<Sizes>,
-    /// The whole input's 95 % interval; only for the fill of a sample.
-    pub effective_ratio_95: Option<Interval>,
     /// Of the whole input; only for the fill of a sample.
+    pub effective_ratio_95: Option<Interval>,
+    /// As above.
     pub effective_ratio_whole: Option<f64>,
     #[serde(skip)]
     same_filled_bytes: u64,
 }
 
 impl Row {
-    /// The pool's figures; the run sets the rest.
     pub(crate) fn new(codec: &dyn Codec, allocator: &str, phase: Phase, stats: &Stats) -> Self {
         Self {
             codec: codec.name().to_owned(),
@@ -138,7 +131,6 @@ impl Row {
         self.original_bytes += len;
     }
 
-    /// Computes the ratios after all counts.
     pub(crate) fn finish(&mut self) {
         let taken = self.taken_bytes() as f64;
         self.effective_ratio = self.original_bytes as f64 / taken.max(1.0);
@@ -147,12 +139,11 @@ impl Row {
             (self.payload_bytes > 0).then(|| encoded as f64 / self.payload_bytes as f64);
     }
 
-    /// Of the whole input where known, else of the measured part.
+    /// Of the whole input where known.
     pub(crate) fn best_ratio(&self) -> f64 {
         self.effective_ratio_whole.unwrap_or(self.effective_ratio)
     }
 
-    /// Frames, metadata and dictionary.
     pub(crate) fn taken_bytes(&self) -> u64 {
         self.frame_bytes + self.metadata_bytes + self.dictionary_bytes.unwrap_or(0)
     }
@@ -168,13 +159,13 @@ impl Row {
         .with_dictionary(self.dictionary_bytes.unwrap_or(0), self.payload_bytes as f64)
     }
 
-    /// Nothing stopped the phase, and every page was checked.
+    /// Neither stopped nor unchecked.
     pub(crate) fn is_complete(&self) -> bool {
         self.verified && !self.limit_reached && !self.interrupted
     }
 }
 
-/// A checked fill of 1200 MiB that takes `mebibytes`.
+/// Takes `mebibytes` for 1200 MiB.
 #[cfg(test)]
 pub(crate) fn test_row(codec: &str, mebibytes: u64, micros: f64) -> Row {
     let mut stats = Stats::default();

@@ -1,23 +1,20 @@
 //! A group's memory in a pool, and the confidence interval of a sample.
 //!
-//! Page `i` of `x_i` bytes with `p_i` payload bytes in `o_i` objects (0 or 1) takes `y_i = c * p_i + m * o_i`: `c` is
-//! frames / payload, `m` metadata / objects. A full measurement takes both from its pool, a sample from the
-//! [`projection`](super::projection).
+//! Page `i` of `x_i` bytes, `p_i` payload bytes and `o_i` objects (0 or 1) takes `y_i = c * p_i + m * o_i`: `c` is frames /
+//! payload, `m` metadata / objects, of the pool or of a sample's [`projection`](super::projection).
 //!
-//! # The interval
-//! `s = sum(y) / sum(x)` is a ratio estimator. With `d_i = y_i - s * x_i` and `n` measured pages of `N`, the delta
-//! method gives
+//! `s = sum(y) / sum(x)` is a ratio estimator. With `d_i = y_i - s * x_i` and `n` measured pages of `N`, the delta method
+//! gives
 //!
 //! ```text
 //! se(s) = sqrt((1 - n / N) * n / (n - 1) * (sum(d^2) + d_raw^2 + d_same^2)) / sum(x)
 //! ```
 //!
-//! and `s +- (1.96 se + u s)` contains the true share in about 95 of 100 samples. The effective ratio's interval is the
-//! inverse, because `s` is nearly normal and `1 / s` is not.
+//! and `s +- (1.96 se + u s)` contains the true share in 95 % of samples. The effective ratio is `1 / s`; `s` is nearly
+//! normal, `1 / s` is not.
 //!
-//! `d_raw` and `d_same` belong to two unmeasured pages, an incompressible and a same-filled one: a sample without
-//! either leaves room for about `3 / n` of them. `u` bounds the relative error of the projected packing: see [`Cost`].
-//! Below [`PAGES_MIN`] pages there is no interval.
+//! `d_raw` and `d_same` belong to an incompressible and a same-filled page: a sample without either leaves room for about
+//! `3 / n` of them. `u` bounds the projection's error: see [`Cost`].
 //!
 //! Sources: W. G. Cochran, *Sampling Techniques*; A. Agresti and B. A. Coull, *Approximate is Better than "Exact"*.
 
@@ -25,10 +22,9 @@ use crate::estimate::result::{cost::Cost, interval::Interval, kept::Kept};
 
 const PAGES_MIN: u64 = 30;
 
-/// Standard errors that contain 95 % of a normal distribution.
+/// 95 % of a normal distribution.
 const SIGMAS: f64 = 1.96;
 
-/// Sums over pages, each stored once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) stored: u64,
@@ -36,9 +32,9 @@ pub(crate) struct Tally {
     pub(crate) same_filled: u64,
     pub(crate) original_bytes: u64,
     pub(crate) payload_bytes: u64,
-    /// Original bytes of pages stored as objects.
+    /// Of pages stored as objects.
     object_bytes: u64,
-    /// Squares and products: at most 2^24 for each of 2^32 pages.
+    /// At most 2^24 for each of 2^32 pages.
     original_squared: u64,
     payload_squared: u64,
     original_by_payload: u64,
@@ -92,7 +88,7 @@ impl Tally {
         (self.original_bytes > 0 && memory > 0.0).then(|| self.original_bytes as f64 / memory)
     }
 
-    /// The 95 % interval of the effective ratio; `None` if all or too few of `total_pages` were measured.
+    /// The 95 % interval; `None` if all or too few of `total_pages` were measured.
     pub(crate) fn interval(&self, cost: Cost, total_pages: u64) -> Option<Interval> {
         let pages = self.pages();
         if pages < PAGES_MIN || pages >= total_pages || self.objects() == 0 {
@@ -122,7 +118,7 @@ impl Tally {
     }
 }
 
-/// Deviations of an incompressible and a same-filled page.
+/// Of an incompressible and a same-filled page.
 fn missed(cost: Cost, share: f64, len: f64) -> (f64, f64) {
     (cost.payload_byte * len + cost.object - share * len, -share * len)
 }
@@ -236,7 +232,7 @@ mod tests {
         };
         let interval = tally([1000; 100]).interval(COST, 10_000).expect("a sample");
         let high = interval.high.expect("it is bounded");
-        // Of 100 samples of a hundred pages, 37 miss a page in a hundred.
+        // 37 of 100 samples miss a page in a hundred.
         assert!(interval.low < truth_with(100) && truth_with(0) < high, "{interval:?}");
         assert!(interval.low > truth_with(500), "{interval:?}");
     }
