@@ -74,7 +74,7 @@ pub(crate) struct Row {
     pub sizes: Option<Sizes>,
     /// Of the whole input; only for the fill of a sample.
     pub effective_ratio_95: Option<Interval>,
-    /// As above.
+    /// Only for the fill of a sample.
     pub effective_ratio_whole: Option<f64>,
     #[serde(skip)]
     same_filled_bytes: u64,
@@ -159,7 +159,7 @@ impl Row {
         .with_dictionary(self.dictionary_bytes.unwrap_or(0), self.payload_bytes as f64)
     }
 
-    /// Neither stopped nor unchecked.
+    /// Nothing stopped the phase, and every page was checked.
     pub(crate) fn is_complete(&self) -> bool {
         self.verified && !self.limit_reached && !self.interrupted
     }

@@ -1,20 +1,20 @@
 //! A group's memory in a pool, and the confidence interval of a sample.
 //!
-//! Page `i` of `x_i` bytes, `p_i` payload bytes and `o_i` objects (0 or 1) takes `y_i = c * p_i + m * o_i`: `c` is frames /
-//! payload, `m` metadata / objects, of the pool or of a sample's [`projection`](super::projection).
+//! Page `i` of `x_i` bytes, `p_i` payload bytes and `o_i` objects (0 or 1) takes `y_i = c * p_i + m * o_i`: `c` is
+//! frames / payload, `m` metadata / objects, of the pool or of a sample's [`projection`](super::projection).
 //!
-//! `s = sum(y) / sum(x)` is a ratio estimator. With `d_i = y_i - s * x_i` and `n` measured pages of `N`, the delta method
-//! gives
+//! `s = sum(y) / sum(x)` is a ratio estimator. With `d_i = y_i - s * x_i` and `n` measured pages of `N`, the delta
+//! method gives
 //!
 //! ```text
 //! se(s) = sqrt((1 - n / N) * n / (n - 1) * (sum(d^2) + d_raw^2 + d_same^2)) / sum(x)
 //! ```
 //!
-//! and `s +- (1.96 se + u s)` contains the true share in 95 % of samples. The effective ratio is `1 / s`; `s` is nearly
-//! normal, `1 / s` is not.
+//! and `s +- (1.96 se + u s)` contains the true share in 95 % of samples. The effective ratio is `1 / s`; `s` is
+//! nearly normal, `1 / s` is not.
 //!
-//! `d_raw` and `d_same` belong to an incompressible and a same-filled page: a sample without either leaves room for about
-//! `3 / n` of them. `u` bounds the projection's error: see [`Cost`].
+//! `d_raw` and `d_same` belong to an incompressible and a same-filled page: a sample without either leaves room for
+//! about `3 / n` of them. `u` bounds the projection's error: see [`Cost`].
 //!
 //! Sources: W. G. Cochran, *Sampling Techniques*; A. Agresti and B. A. Coull, *Approximate is Better than "Exact"*.
 
