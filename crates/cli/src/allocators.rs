@@ -1,4 +1,4 @@
-//! Commands about the allocators: size classes, stress with model checks, and measurements on a trace.
+//! Commands about allocators.
 
 pub(crate) mod classes;
 pub(crate) mod torture;

@@ -1,8 +1,8 @@
-//! Tables as text: columns without lines between them.
+//! Tables as text.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
-/// Lays out lines below a header: the first `names` columns are aligned left, figures right.
+/// The first `names` columns are aligned left, figures right.
 pub(crate) fn lay_out(
     names: usize,
     header: Vec<String>,

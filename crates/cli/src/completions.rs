@@ -1,4 +1,4 @@
-//! `pagefold completions SHELL`: a script that completes the command's words, made from the definitions of the arguments.
+//! `pagefold completions SHELL`, generated from the arguments' definitions.
 
 use clap_complete::Shell;
 
@@ -7,14 +7,10 @@ use crate::{
     exit::Exit,
 };
 
-/// Prints the script for this shell.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(crate) fn print(shell: Shell, mut table: clap::Command) -> Result<Exit, OutputError> {
     let name = table.get_name().to_owned();
     let mut script = Vec::new();
-    // Into memory first: the generator panics where it cannot write.
+    // Into memory: the generator panics when a write fails.
     clap_complete::generate(shell, &mut table, name, &mut script);
     console::print(&script)?;
     Ok(Exit::Success)

@@ -1,10 +1,7 @@
-//! Ctrl-C and requests to end: the first signal stops the measurement after the current page, the second ends the
-//! process.
+//! The first signal to end stops the measurement, the second ends the process.
 //!
-//! During the read of the input there is nothing to report, and a read from a pipe may never return, so the first
-//! signal already ends the process.
-//!
-//! A signal that was ignored at the start stays ignored: `nohup` and a shell's background jobs rely on it.
+//! During the read of the input, which may block for ever, the first ends the process. A signal ignored at the start
+//! stays ignored, for `nohup` and background jobs.
 
 use std::{
     io,
@@ -34,7 +31,6 @@ impl From<&InterruptError> for Exit {
     }
 }
 
-/// The request to stop the measurement. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt(Arc<State>);
 
@@ -45,13 +41,13 @@ struct State {
 }
 
 impl Interrupt {
-    /// Catches SIGINT, SIGTERM and SIGHUP, except those that are ignored.
+    /// Catches SIGINT, SIGTERM and SIGHUP unless ignored.
     ///
     /// # Errors
-    /// When the system refuses the handlers or a thread for them.
+    /// When the system refuses the handlers or a thread.
     pub(crate) fn install() -> Result<Self, InterruptError> {
         let interrupt = Self::default();
-        // If the system does not tell, the code assumes that none is ignored.
+        // If the system does not tell, none is ignored.
         let wanted = [SIGINT, SIGTERM, SIGHUP]
             .into_iter()
             .filter(|&signal| !is_ignored(signal).unwrap_or(false));
@@ -74,7 +70,6 @@ impl Interrupt {
         std::process::exit(Exit::Interrupted.code().into());
     }
 
-    /// From now on the first Ctrl-C leads to a report.
     pub(crate) fn set_reportable(&self) {
         // ORDERING: Relaxed; a flag that publishes nothing.
         self.0.reportable.store(true, Ordering::Relaxed);
@@ -85,7 +80,7 @@ impl Interrupt {
         self.0.reportable.load(Ordering::Relaxed)
     }
 
-    /// Asks the measurement to stop. Returns `false` if nothing will react: a second request, or nothing to report yet.
+    /// Returns `false` if nothing will react.
     pub(crate) fn request(&self) -> bool {
         // ORDERING: Relaxed; the flag publishes nothing.
         let again = self.0.requested.swap(true, Ordering::Relaxed);
@@ -98,10 +93,9 @@ impl Interrupt {
     }
 }
 
-/// Turns a write beyond `ulimit -f` into an error, like a full disk, instead of the end of the process. A system
-/// without the signal needs no handler.
+/// Turns a write beyond `ulimit -f` into an error.
 pub(crate) fn outlive_file_limit() {
-    // A handler instead of ignoring the signal: it needs no unsafe code here, and child processes do not inherit it.
+    // Child processes do not inherit a handler.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 

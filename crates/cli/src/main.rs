@@ -1,15 +1,14 @@
-//! The `pagefold` command: arguments become a typed configuration, a command runs, and its outcome becomes an exit
-//! code.
+//! The `pagefold` command: arguments, typed configuration, command, exit code.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`args`], [`command`] | the command line, and the requested command |
-//! | [`mod@estimate`] | reading pages, storing them in pools, reading them back, reporting |
-//! | [`allocators`] | commands about the allocators: size classes, stress, traces |
-//! | [`completions`], [`man`] | scripts for shells and the manual page, from the definitions of the arguments |
+//! | [`args`], [`command`] | the command line |
+//! | [`mod@estimate`] | measuring pages in pools |
+//! | [`allocators`] | size classes, stress, traces |
+//! | [`completions`], [`man`] | shell scripts and the manual page |
 //! | [`interrupt`], [`progress`], [`console`] | Ctrl-C, the progress bar, output |
 //! | [`exit`] | exit codes |
-//! | [`bytes`], [`numbers`], [`columns`], [`mod@printable`] | figures and text for people |
+//! | [`bytes`], [`numbers`], [`columns`], [`mod@printable`] | figures and text |
 #![forbid(unsafe_code)]
 
 mod allocators;
@@ -37,7 +36,7 @@ use crate::{
     exit::Exit,
 };
 
-/// A failed allocation ends with an exit code and advice instead of an abort.
+/// A failed allocation ends with an exit code and advice, without an abort.
 #[global_allocator]
 static ALLOCATOR: ExitingAllocator =
     ExitingAllocator::new("pagefold", estimate::error::OUT_OF_MEMORY_ADVICE);
@@ -59,7 +58,7 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-/// Prints a command's error, if any, as one line on stderr.
+/// Prints an error as one line on stderr.
 fn end<E: Display>(ended: Result<Exit, E>) -> Exit
 where
     for<'e> Exit: From<&'e E>,

@@ -1,25 +1,24 @@
-//! The [`Codec`] trait. `tests/codecs` runs one set of tests through every codec in the build.
+//! The [`Codec`] trait, tested in `tests/codecs`.
 
 use thiserror::Error;
 
-/// Makes byte strings shorter and restores them. Usable as a trait object. Tuned for inputs of up to 64 KiB.
+/// Compresses byte strings of up to 64 KiB (longer ones work) and restores them.
 ///
 /// # Invariants
-/// - [`decompress`](Self::decompress) restores what [`compress`](Self::compress) of any value of the same codec wrote.
+/// - [`decompress`](Self::decompress) restores what [`compress`](Self::compress) wrote, in any value of the codec.
 /// - The bytes depend only on `src` and the length of `dst`.
-/// - Nothing outside `dst` is written.
-/// - A call that fails leaves the codec unchanged.
+/// - A failed call leaves the codec unchanged.
 ///
-/// Memory safety does not depend on these. For a codec of unknown origin use [`checked_compress`] and its neighbours.
+/// Memory safety needs none of these. [`checked_compress`] and its neighbours suit an unknown codec.
 ///
 /// [`checked_compress`]: crate::checked_compress
 ///
 /// # Concurrency
-/// Shared by reference; a call waits only while every context is in use. If touching `src` or `dst` can itself use the
-/// same codec (a fault handler), threads could wait for each other's contexts. Copy such memory first.
+/// A call waits only while every context is in use. If touching `src` or `dst` can itself use the codec (a fault
+/// handler), copy it first, or threads may wait for each other.
 ///
 /// # Examples
-/// A codec that keeps pages with a short beginning and zeros after it:
+/// A codec that cuts off trailing zeros:
 /// ```
 /// use pagefold_codec::{Codec, CodecError, checked_compress, checked_decompress};
 ///
@@ -63,22 +62,22 @@ pub trait Codec: Send + Sync {
     /// The name, as [`CodecSpec`](crate::CodecSpec) parses it.
     fn name(&self) -> &str;
 
-    /// Compresses all of `src` to the start of `dst` and returns the number of bytes written.
+    /// Compresses `src` to the start of `dst`; returns the bytes written.
     ///
-    /// `None` if the result does not fit into `dst`, or without memory; the content of `dst` is then unspecified.
+    /// `None` if `dst` is too short, or without memory; `dst` is then unspecified.
     fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize>;
 
-    /// Decompresses all of `src` to the start of `dst` and returns the number of bytes written. Allocates nothing.
+    /// Decompresses `src` to the start of `dst`; returns the bytes written. Allocates nothing.
     ///
     /// Pass a `dst` of the original length and check the result: damage may show as a shorter one or as other bytes.
-    /// Beyond it, or after an error, `dst` is unspecified.
+    /// The rest of `dst` is unspecified; after an error, all.
     ///
     /// # Errors
     /// [`CodecError::Invalid`] if `src` is corrupt, truncated or too long for `dst`.
     fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError>;
 
-    /// As [`decompress`](Self::decompress), but never waits for a context, so it suits a signal handler. The default
-    /// suits codecs that decompress without a context.
+    /// As [`decompress`](Self::decompress), but never waits for a context: a signal handler may call it. The default
+    /// suits codecs without contexts.
     ///
     /// # Errors
     /// [`TryCodecError::WouldBlock`] when every context is in use; otherwise as `decompress`.
@@ -86,23 +85,22 @@ pub trait Codec: Send + Sync {
         Ok(self.decompress(src, dst)?)
     }
 
-    /// The bytes of the codec's contexts that may be resident by now.
+    /// Bytes of contexts that may be resident now.
     fn metadata_bytes(&self) -> usize;
 
-    /// The maximum of [`metadata_bytes`](Self::metadata_bytes) for inputs of at most `len` bytes. The default suits
-    /// contexts that do not grow.
+    /// The maximum of [`metadata_bytes`](Self::metadata_bytes) for inputs of at most `len` bytes.
     fn metadata_bytes_max(&self, len: usize) -> usize {
         let _ = len;
         self.metadata_bytes()
     }
 
-    /// Uses at most `count` contexts of each kind, at least one, until [`add_context`](Self::add_context). Call it
-    /// before the first use. The default does nothing.
+    /// Limits each kind to `count` contexts, at least one, until [`add_context`](Self::add_context). Call it before
+    /// the first use. The default does nothing.
     fn limit_contexts(&self, count: usize) {
         let _ = count;
     }
 
-    /// Whether a call found all contexts of its kind in use since the last was added, and the codec may have more.
+    /// Whether a call found all contexts in use since the last was added, and there may be more.
     fn wants_context(&self) -> bool {
         false
     }
@@ -113,7 +111,7 @@ pub trait Codec: Send + Sync {
         0
     }
 
-    /// Makes one more context of each kind usable; `false` if there is none.
+    /// Enables one more context of each kind; `false` if there is none.
     fn add_context(&self) -> bool {
         false
     }
@@ -132,14 +130,14 @@ pub enum CodecError {
         /// The length of `dst`.
         capacity: usize,
     },
-    /// The object decodes to another length than the page's.
+    /// The object decodes to another length.
     #[error(
         "the object decodes to {decoded} bytes and the page has {expected}: it is corrupt or belongs to another page"
     )]
     WrongLength {
-        /// The page's length in bytes.
+        /// The page's bytes.
         expected: usize,
-        /// The object's length in bytes.
+        /// The object's bytes.
         decoded: usize,
     },
 }

@@ -1,13 +1,12 @@
-//! Contexts of the zstd C library. All unsafe code of zstd is here and in `digested`.
+//! Contexts of the zstd C library.
 //!
-//! Two thirds of a decoder are a buffer for literals that a page never fills. So decoders lie on system pages of their
-//! own and are set up at their first use: unused parts are not resident.
+//! Two thirds of a decoder are a literals buffer that a page never fills. Each decoder has its own system pages, so the
+//! unused part is not resident.
 //!
 //! ```text
 //!  frame      header (2 bytes) | header of the block (3) | block
 //!  stored                                                  block   one compressed block, of a page
-//!  or         0x0d | frame                                         everything else
-//! ```
+//!  or         0x0d | frame                                         all else
 
 use std::{ffi::c_int, ptr::NonNull, sync::Arc};
 
@@ -21,17 +20,16 @@ use crate::{ZstdLevel, digested::Digested};
 
 /// The largest window (log2): 64 KiB.
 const WINDOW_LOG_MAX: u8 = 16;
-/// A decoder's buffer for literals in the bundled library, used from its start up to the destination's length.
+/// The bundled library's literals buffer, used up to the destination's length.
 const LITERALS_BYTES: usize = 64 << 10;
 
-/// RFC 8878, 3.1.1.1, without the magic number: no flags, a window of 64 KiB.
+/// RFC 8878, 3.1.1.1: no magic number or flags; 64 KiB window.
 const FRAME_HEADER: [u8; 2] = [0, (WINDOW_LOG_MAX - 10) << 3];
 const HEADERS_BYTES: usize = FRAME_HEADER.len() + 3;
 const LAST_AND_COMPRESSED: u32 = 1 | 2 << 1;
-/// The longest frame that a decoder has room to restore.
+/// The longest that a decoder can restore.
 const BARE_FRAME_MAX: usize = 4096;
-/// The first byte of a form with headers. A block that itself begins with this byte (its literals are one byte, at
-/// least 4096 times) also gets headers.
+/// First byte of a form with headers, and of a block of one literal 4096 times or more, which also gets headers.
 const WITH_HEADERS: u8 = 0x0d;
 
 pub(crate) type Code = usize;
@@ -68,11 +66,11 @@ impl Encoder {
         level: ZstdLevel,
         dictionary: Option<&Arc<Digested>>,
     ) -> Result<Option<Self>, Code> {
-        // SAFETY: takes nothing and gives a new context or null.
+        // SAFETY: no arguments; returns a new context or null.
         let Some(context) = NonNull::new(unsafe { sys::ZSTD_createCCtx() }) else {
             return Ok(None);
         };
-        // INVARIANT: new; the field keeps what it refers to below.
+        // INVARIANT: new; it refers only to the field's dictionary.
         let encoder = Self { context, _dictionary: dictionary.cloned() };
         let magicless = ZSTD_format_e::ZSTD_f_zstd1_magicless as c_int;
         for (parameter, value) in [
@@ -84,17 +82,17 @@ impl Encoder {
             (ZSTD_cParameter::ZSTD_c_checksumFlag, 0),
             (ZSTD_cParameter::ZSTD_c_dictIDFlag, 0),
         ] {
-            // SAFETY: the context is live; the library refuses unknown parameters and values.
+            // SAFETY: a live context; the library refuses unknown parameters and values.
             check(unsafe { sys::ZSTD_CCtx_setParameter(context.as_ptr(), parameter, value) })?;
         }
         if let Some(dictionary) = dictionary {
-            // SAFETY: the context is live, and the field beside it keeps the digest.
+            // SAFETY: a live context; the field keeps the digest.
             check(unsafe { sys::ZSTD_CCtx_refCDict(context.as_ptr(), dictionary.encode()) })?;
         }
         Ok(Some(encoder))
     }
 
-    /// An error if the frame does not fit with its headers, or without memory.
+    /// An error without memory, or if frame and headers do not fit.
     pub(crate) fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
         let Some((first, rest)) = dst.split_first_mut() else { return Err(DAMAGED) };
         let len = self.frame(src, rest)?;
@@ -111,8 +109,7 @@ impl Encoder {
     }
 
     fn frame(&mut self, src: &[u8], dst: &mut [u8]) -> Result<usize, Code> {
-        // SAFETY: the context is live and used by no other code (`&mut`). `dst` is writable and `src` readable for
-        // their lengths; the borrows do not overlap.
+        // SAFETY: a live, exclusive (`&mut`) context; `dst` is writable and `src` readable; the borrows do not overlap.
         check(unsafe {
             sys::ZSTD_compress2(
                 self.context.as_ptr(),
@@ -132,7 +129,7 @@ impl Encoder {
 
 impl Drop for Encoder {
     fn drop(&mut self) {
-        // SAFETY: live until here, and made by the library.
+        // SAFETY: made by the library, live until here.
         unsafe { sys::ZSTD_freeCCtx(self.context.as_ptr()) };
     }
 }
@@ -141,18 +138,18 @@ struct DecoderMemory(Reservation);
 
 impl Drop for DecoderMemory {
     fn drop(&mut self) {
-        // SAFETY: from `memory::reserve`, dropped once; every decoder in it has a share of `self`.
+        // SAFETY: from `memory::reserve`, dropped once; every decoder in it shares `self`.
         unsafe { memory::release(self.0) };
     }
 }
 
 /// # Invariants
-/// At `place` lie [`full_bytes`] of `_memory` for the context, then [`BARE_FRAME_MAX`] to restore a frame in. Both are
-/// this decoder's alone. `context` lies in the former and refers only to `dictionary`.
+/// `place` is [`full_bytes`] of `_memory` for the context, then [`BARE_FRAME_MAX`] to restore a frame in; no other code
+/// uses them. `context` lies in the former and refers only to `dictionary`.
 pub(crate) struct Decoder {
     place: NonNull<u8>,
     context: Option<NonNull<ZSTD_DCtx>>,
-    /// Bytes that may be resident by now.
+    /// Bytes that may be resident.
     bytes: usize,
     dictionary: Option<Arc<Digested>>,
     _memory: Arc<DecoderMemory>,
@@ -162,14 +159,14 @@ pub(crate) struct Decoder {
 unsafe impl Send for Decoder {}
 
 fn full_bytes() -> usize {
-    // SAFETY: takes nothing and returns a constant of the library.
+    // SAFETY: no arguments; returns a constant.
     let bytes = unsafe { sys::ZSTD_estimateDCtxSize() };
     bytes.next_multiple_of(memory::page_bytes())
 }
 
-/// Bytes of a decoder that may be resident for destinations of at most `len` bytes.
+/// Bytes that may be resident for destinations of at most `len` bytes.
 pub(crate) fn decoder_bytes(len: usize) -> usize {
-    // The unused rest of the buffer begins anywhere in a page.
+    // The unused rest begins anywhere in a page.
     let page = memory::page_bytes();
     let rest = LITERALS_BYTES.saturating_sub(len).saturating_sub(page - 1);
     let full = full_bytes();
@@ -196,7 +193,7 @@ impl Decoder {
         let memory = Arc::new(DecoderMemory(memory));
         memory::commit(&memory.0, 0..count * bytes).ok()?;
         let decoder = |index| Self {
-            // INVARIANT: disjoint parts of memory that is released after the last of them.
+            // INVARIANT: disjoint parts; the memory outlives them.
             place: memory.0.at(index * bytes),
             context: None,
             bytes: 0,
@@ -209,16 +206,16 @@ impl Decoder {
     /// Allocates nothing.
     fn set_up(&mut self) -> Result<NonNull<ZSTD_DCtx>, Code> {
         let place = self.place.as_ptr().cast();
-        // SAFETY: the memory is this decoder's (invariant), writable, page-aligned, and `full_bytes` long.
+        // SAFETY: this decoder's memory (invariant), writable, page-aligned, `full_bytes` long.
         let context = unsafe { sys::ZSTD_initStaticDCtx(place, full_bytes()) };
         let context = NonNull::new(context).expect("the size is the one that the library asks for");
         let magicless = ZSTD_format_e::ZSTD_f_zstd1_magicless as c_int;
         // `ZSTD_d_format`.
         let format = ZSTD_dParameter::ZSTD_d_experimentalParam1;
-        // SAFETY: the context is live; the library refuses unknown parameters.
+        // SAFETY: a live context; the library refuses unknown parameters.
         check(unsafe { sys::ZSTD_DCtx_setParameter(context.as_ptr(), format, magicless) })?;
         if let Some(dictionary) = &self.dictionary {
-            // SAFETY: the context is live, and the field beside it keeps the digest.
+            // SAFETY: a live context; the field keeps the digest.
             check(unsafe { sys::ZSTD_DCtx_refDDict(context.as_ptr(), dictionary.decode()) })?;
         }
         Ok(context)
@@ -232,10 +229,9 @@ impl Decoder {
             [WITH_HEADERS, frame @ ..] => self.decode(frame, dst),
             block if block.len() > BARE_FRAME_MAX - HEADERS_BYTES => Err(DAMAGED),
             block => {
-                // SAFETY: `BARE_FRAME_MAX` bytes behind the context are this decoder's (invariant).
+                // SAFETY: `BARE_FRAME_MAX` bytes after the context are this decoder's (invariant).
                 let start = unsafe { self.place.add(full_bytes()) }.as_ptr();
-                // SAFETY: as above; `&mut self` excludes other users. The system gave zeros, so the bytes are
-                // initialised. The length is at most `BARE_FRAME_MAX`, and the context ends before.
+                // SAFETY: as above, exclusive (`&mut`), at most `BARE_FRAME_MAX`, initialised: the system gave zeros.
                 let frame =
                     unsafe { std::slice::from_raw_parts_mut(start, HEADERS_BYTES + block.len()) };
                 let len = u32::try_from(block.len()).expect("at most a page");
@@ -256,8 +252,8 @@ impl Decoder {
                 *self.context.insert(context)
             }
         };
-        // SAFETY: the context is live and used by no other code (`&mut`). `dst` is writable and `frame` readable for
-        // their lengths; they do not overlap. The library stays within them for any `frame`.
+        // SAFETY: a live, exclusive (`&mut`) context; `dst` is writable and `frame` readable; the borrows do not
+        // overlap. The library stays within them for any `frame`.
         check(unsafe {
             sys::ZSTD_decompressDCtx(
                 context.as_ptr(),
@@ -274,9 +270,8 @@ impl Decoder {
     }
 }
 
-/// Fills `dictionary` from samples and returns its length.
-///
-/// Takes the segments that have most in common with the samples, and tables of the symbols that `level` produces.
+/// Fills `dictionary` with the segments that share most with the samples, and tables of symbols at `level`; returns
+/// its length.
 pub(crate) fn train(
     dictionary: &mut [u8],
     (samples, lengths): (&[u8], &[usize]),
@@ -302,8 +297,8 @@ pub(crate) fn train(
         zParams: ZDICT_params_t { compressionLevel: level, notificationLevel: 0, dictID: 0 },
     };
     let count = u32::try_from(lengths.len()).unwrap_or(u32::MAX);
-    // SAFETY: `dictionary` is writable for its length. `lengths` has at least `count` entries, whose sum is at most
-    // that of `samples`. The library refuses parameters out of range.
+    // SAFETY: `dictionary` is writable. The first `count` lengths sum to at most that of `samples`. The library
+    // refuses parameters out of range.
     let trained = unsafe {
         sys::ZDICT_trainFromBuffer_fastCover(
             dictionary.as_mut_ptr().cast(),
@@ -319,7 +314,7 @@ pub(crate) fn train(
 
 /// An error if the bytes are not a dictionary.
 pub(crate) fn header_len(dictionary: &[u8]) -> Result<usize, Code> {
-    // SAFETY: the bytes are readable for their length.
+    // SAFETY: readable for their length.
     check(unsafe { sys::ZDICT_getDictHeaderSize(dictionary.as_ptr().cast(), dictionary.len()) })
 }
 
@@ -373,7 +368,6 @@ mod tests {
             let mut back = vec![1; input.len() + 10];
             assert_eq!(decoder.decompress(&kept[..len], &mut back), Ok(input.len()));
             assert_eq!(back[..input.len()], input);
-            // Truncated, or too long for a bare block: an error and nothing worse.
             assert!(decoder.decompress(&kept[..len - 1], &mut back).is_err() || len < 4);
         }
         assert_eq!(decoder.decompress(&[1; BARE_FRAME_MAX], &mut frame), Err(DAMAGED));

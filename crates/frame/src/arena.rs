@@ -1,12 +1,10 @@
-//! The arena: one reservation of frames, their owner words, and their allocation.
+//! The arena: frames of one reservation, their owner words and allocation.
 //!
 //! ```text
 //!  alloc:  own cache -> buddy -> (out of frames) drain all caches -> free touched frames to the system -> buddy
 //!  free:   own cache -> buddy -> (a second pageblock is entirely free) it goes back to the system
 //! ```
-//! During evacuation the caches are off: a freed frame is free at once.
-//!
-//! An *owner word* holds a slab's tag and an id, the mark of a contiguous range, or 0.
+//! Evacuation turns caches off. An *owner word* is a slab's tag and an id, a contiguous range's mark, or 0.
 
 mod audit;
 mod give_back;
@@ -32,13 +30,13 @@ use crate::{
     table::{GuardedU32, Table},
 };
 
-/// The most shards of any sharded part.
+/// The most shards of a sharded part.
 pub const SHARDS_MAX: usize = 16;
-/// Entirely free pageblocks that stay resident, against thrashing.
+/// Resident entirely free pageblocks, against thrashing.
 const ENTIRELY_FREE_KEPT: u32 = 1;
 pub(crate) const PAGEBLOCK_BYTES: usize = PAGEBLOCK_FRAMES as usize * FRAME_BYTES;
 
-/// Shards of caches: twice the processors, a power of two.
+/// Cache shards: twice the processors, a power of two.
 pub fn shard_count() -> usize {
     if cfg!(loom) {
         return 1;
@@ -50,17 +48,17 @@ pub fn shard_count() -> usize {
 /// Settings of an arena.
 #[derive(Debug, Clone, Copy)]
 pub struct ArenaConfig {
-    /// Address space in bytes, rounded up to pageblocks: the largest later limit.
+    /// Bytes, rounded up to pageblocks: the largest later limit.
     pub address_space: usize,
 }
 
-/// A cached run must fit any request of its order.
+/// A cached run fits any request of its order.
 fn is_cacheable(frames: FrameCount, mobility: Mobility) -> bool {
     let order = frames.order();
     mobility == Mobility::Movable && frames.get() == 1 << order && order < CACHED_ORDERS
 }
 
-/// Allocates the frames of one reservation.
+/// Allocates frames of one reservation.
 #[derive(Debug)]
 pub struct Arena {
     memory: Arc<MemoryBudget>,
@@ -68,26 +66,25 @@ pub struct Arena {
     owners: Table<GuardedU32>,
     pub(crate) buddy: Mutex<Buddy>,
     caches: Box<[Padded<Mutex<Cache>>]>,
-    /// Evacuating threads; with any, caches are off.
+    /// Threads; with any, caches are off.
     pub(crate) evacuating: AtomicUsize,
     pub(crate) evacuator: Mutex<CompactionProgress>,
     moves: Moves,
-    /// Makes other threads wait for reclaim instead of failing.
+    /// Other threads wait for reclaim instead of failing.
     reclaim: Mutex<()>,
     allocated: AtomicUsize,
     pub(crate) contiguous: AtomicUsize,
-    /// Charged frames of the reservation.
     charged: AtomicUsize,
 }
 
 impl Arena {
-    /// The most address space: pageblocks with 32-bit frame numbers.
+    /// Pageblocks with 32-bit frame numbers.
     pub const ADDRESS_SPACE_MAX: usize = (u32::MAX / PAGEBLOCK_FRAMES) as usize * PAGEBLOCK_BYTES;
 
-    /// An arena without frames in use.
+    /// An empty arena.
     ///
     /// # Errors
-    /// [`SourceError`] when the address space cannot be reserved.
+    /// [`SourceError`] without address space.
     pub fn new(memory: &Arc<MemoryBudget>, config: ArenaConfig) -> Result<Self, SourceError> {
         let bytes =
             config.address_space.min(Self::ADDRESS_SPACE_MAX).next_multiple_of(PAGEBLOCK_BYTES);
@@ -120,7 +117,7 @@ impl Arena {
         &self.memory
     }
 
-    /// Bytes of address space: the largest useful limit.
+    /// Bytes: the largest useful limit.
     pub fn address_space(&self) -> usize {
         self.reservation.bytes()
     }
@@ -140,7 +137,7 @@ impl Arena {
     }
 
     fn cache(&self) -> Option<&Mutex<Cache>> {
-        // ORDERING: Relaxed; a late user's cache is drained once more.
+        // ORDERING: Relaxed; a late user's cache is drained again.
         (self.evacuating.load(Ordering::Relaxed) == 0).then(|| self.own_cache())
     }
 
@@ -185,7 +182,7 @@ impl Arena {
         mobility: Mobility,
         access: ReserveAccess,
     ) -> Option<FrameNo> {
-        // Cached runs are charged already, but must not use the reserve either.
+        // Cached runs are charged, but may not use the reserve.
         if !self.memory.allows(access) {
             return None;
         }
@@ -207,7 +204,7 @@ impl Arena {
         self.cut(&mut buddy, start, frames, access)
     }
 
-    /// Cuts the block at `start` to `frames` and charges it; the rest, or all on failure, is free again.
+    /// Cuts `start` to `frames` and charges it. The rest, or all on failure, is freed.
     pub(crate) fn cut(
         &self,
         buddy: &mut Buddy,
@@ -259,7 +256,7 @@ impl Arena {
                 .owners
                 .get(frame as usize)
                 .expect("frames of an open pageblock have owner words");
-            // ORDERING: Relaxed; a hint, unless the allocator's lock or a quiescent arena orders it.
+            // ORDERING: Relaxed; a hint, unless the allocator's lock or quiescence orders it.
             owner.store(word, GuardedOrdering::Relaxed);
         }
     }
@@ -269,7 +266,7 @@ impl Arena {
         self.owners.get(frame as usize).map_or(0, |word| word.load(GuardedOrdering::Relaxed))
     }
 
-    /// The descriptor that owns a frame. A hint: isolate or lock the descriptor, then check again.
+    /// A frame's owner. A hint: isolate or lock the descriptor, then check again.
     pub fn owner(&self, frame: FrameNo) -> Option<FrameOwner> {
         Tag::split(self.owner_word(frame.0)).map(|(tag, id)| FrameOwner { tag, id })
     }
@@ -311,9 +308,9 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // ORDERING: Relaxed; the arena is exclusive here.
+        // ORDERING: Relaxed; exclusive here.
         self.memory.uncharge(self.charged.load(Ordering::Relaxed));
-        // SAFETY: reserved in `new`, released once; descriptors and guards borrow slabs, which own this arena.
+        // SAFETY: from `new`, released once; slabs, which descriptors and guards borrow, own this arena.
         unsafe { self.memory.source().release(self.reservation) };
     }
 }

@@ -1,7 +1,7 @@
 //! The hard limit: every page that may be resident is charged before it is touched.
 //!
-//! Frames and table pages are charged alike. The last frames of the limit are the [`reserve`](MemoryBudget::reserve),
-//! for compaction, and before it the [`overwrite_reserve`](MemoryBudget::overwrite_reserve); see [`ReserveAccess`].
+//! Its last frames are the [`reserve`](MemoryBudget::reserve), for compaction, and before it the
+//! [`overwrite_reserve`](MemoryBudget::overwrite_reserve).
 
 use std::sync::Arc;
 
@@ -18,22 +18,22 @@ pub struct OutOfFrames;
 /// The part of the limit that a charge may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReserveAccess {
-    /// All but both reserves.
+    /// Neither reserve.
     Normal,
-    /// Also the [overwrite reserve](MemoryBudget::overwrite_reserve): for content whose predecessor is freed next.
+    /// Also the [overwrite reserve](MemoryBudget::overwrite_reserve): the old content is freed next.
     Overwrite,
-    /// Both reserves: for work that gives back more than it takes.
+    /// Both: for work that gives back more than it takes.
     Reserve,
 }
 
-/// A memory source and its account, shared by an arena and its tables.
+/// A memory source and its account.
 ///
 /// # Invariants
-/// `used <= limit` always (I-LIMIT): one word holds both.
+/// `used <= limit` (I-LIMIT): one word holds both.
 #[derive(Debug)]
 pub struct MemoryBudget {
     source: Box<dyn FrameSource>,
-    /// Used frames (bits 0..32), limit in frames (32..64).
+    /// Frames used (bits 0..32), limit (32..64).
     account: AtomicU64,
     metadata: AtomicUsize,
     reserve: AtomicUsize,
@@ -77,13 +77,13 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// Bytes of address space for an arena with this limit.
+    /// Address space for an arena with this limit.
     pub fn address_space(&self, limit_bytes: usize) -> usize {
         self.source.address_space(limit_bytes)
     }
 
-    // ORDERING (this module): Relaxed throughout. The counters publish no memory; the allocator's lock does.
-    // Atomicity alone keeps the sum within the limit.
+    // ORDERING (this module): Relaxed. The allocator's lock, not a counter, publishes memory; atomicity keeps the
+    // limit.
 
     fn ceiling(&self, limit: usize, access: ReserveAccess) -> usize {
         let kept = match access {
@@ -102,7 +102,7 @@ impl MemoryBudget {
         charged.map(drop).map_err(|_| OutOfFrames)
     }
 
-    /// Whether the charges so far allow this access to idle frames.
+    /// Whether this access may use idle frames now.
     pub fn allows(&self, access: ReserveAccess) -> bool {
         self.used() <= self.ceiling(self.limit(), access)
     }
@@ -130,10 +130,10 @@ impl MemoryBudget {
         self.uncharge(frames);
     }
 
-    /// Charges bytes outside of the source for the life of the pool.
+    /// Charges bytes outside the source for the pool's life.
     ///
     /// # Errors
-    /// [`OutOfFrames`] when they do not fit the limit.
+    /// [`OutOfFrames`] beyond the limit.
     pub fn charge_fixed(&self, bytes: usize) -> Result<(), OutOfFrames> {
         let frames = bytes.div_ceil(FRAME_BYTES);
         self.charge(frames, ReserveAccess::Reserve)?;
@@ -141,10 +141,10 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// Charges bytes outside of the source until the charge is dropped.
+    /// Charges bytes outside the source until the charge drops.
     ///
     /// # Errors
-    /// [`OutOfFrames`] when they do not fit the limit less both reserves.
+    /// [`OutOfFrames`] beyond the limit less both reserves.
     pub fn charge_beside(self: &Arc<Self>, bytes: usize) -> Result<Charge, OutOfFrames> {
         let frames = bytes.div_ceil(FRAME_BYTES);
         self.charge(frames, ReserveAccess::Normal)?;
@@ -152,7 +152,7 @@ impl MemoryBudget {
         Ok(Charge { memory: Arc::clone(self), frames })
     }
 
-    /// Sets the frames only [`ReserveAccess::Reserve`] may use.
+    /// Sets the [`reserve`](Self::reserve).
     pub fn set_reserve(&self, frames: usize) {
         self.reserve.store(frames, Ordering::Relaxed);
     }
@@ -162,28 +162,28 @@ impl MemoryBudget {
         self.reserve.load(Ordering::Relaxed)
     }
 
-    /// Sets the frames before the [`reserve`](Self::reserve) that [`ReserveAccess::Normal`] may not use. They are not
-    /// charged: what an overwrite takes, normal charges lack until it is given back.
+    /// Sets the [`overwrite_reserve`](Self::overwrite_reserve). It is not charged: what an overwrite takes, normal
+    /// charges lack until it is given back.
     pub fn set_overwrite_reserve(&self, frames: usize) {
         self.overwrite_reserve.store(frames, Ordering::Relaxed);
     }
 
-    /// Frames for [`ReserveAccess::Overwrite`] but not for [`ReserveAccess::Normal`].
+    /// Frames before the reserve, closed to [`ReserveAccess::Normal`].
     pub fn overwrite_reserve(&self) -> usize {
         self.overwrite_reserve.load(Ordering::Relaxed)
     }
 
-    /// Frames that normal charges may reach.
+    /// The limit of normal charges.
     pub fn normal_limit(&self) -> usize {
         self.ceiling(self.limit(), ReserveAccess::Normal)
     }
 
-    /// Charged frames: all that may be resident.
+    /// Charged frames.
     pub fn used(&self) -> usize {
         split(self.account.load(Ordering::Relaxed)).0
     }
 
-    /// The frames of [`used`](Self::used) in tables and fixed structures.
+    /// Frames of [`used`](Self::used) in tables and fixed structures.
     pub fn metadata(&self) -> usize {
         self.metadata.load(Ordering::Relaxed)
     }
@@ -196,7 +196,7 @@ impl MemoryBudget {
     /// Sets the limit.
     ///
     /// # Errors
-    /// The frames in use, when they exceed it; the old limit stays.
+    /// The frames in use, if more; the old limit stays.
     pub fn set_limit(&self, frames: usize) -> Result<(), usize> {
         let limit = frames.min(FRAMES_MAX);
         let set = self.account.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |account| {
@@ -207,7 +207,7 @@ impl MemoryBudget {
     }
 }
 
-/// Bytes charged beside a source, until drop.
+/// Bytes charged until drop.
 #[derive(Debug)]
 #[must_use = "the charge ends when it is dropped"]
 pub struct Charge {
@@ -224,7 +224,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        // ORDERING: Relaxed, as in this module.
+        // ORDERING: Relaxed; see above.
         self.memory.metadata.fetch_sub(self.frames, Ordering::Relaxed);
         self.memory.uncharge(self.frames);
     }

@@ -1,7 +1,6 @@
-//! Guards: the only way to a descriptor's body and bytes.
+//! Guards: the only access to a descriptor's body and bytes.
 //!
-//! While a guard lives, the frames neither move nor end. Dropping the last guard of a dying or pending descriptor
-//! defers it.
+//! While a guard lives, the frames neither move nor end. The last guard of a dying or pending descriptor defers it.
 
 use std::fmt;
 
@@ -17,7 +16,7 @@ type ReadWatch = Option<pagefold_sys::sync::ConstPtr<()>>;
 #[cfg(loom)]
 type WriteWatch = Option<pagefold_sys::sync::MutPtr<()>>;
 
-/// Shared access to body and bytes.
+/// Shared access.
 pub struct ReadGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
@@ -57,19 +56,17 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> ReadGuard<'a, M, W, L> {
 
     #[inline]
     fn body(&self) -> &M {
-        // SAFETY: this lock excludes writers, and the body was written under the first write lock of this life,
-        // before any other lock was given. (I-BODY)
+        // SAFETY: this lock excludes writers; the body was written under this life's first lock. (I-BODY)
         unsafe { self.descriptor.body_ptr().as_ref() }
     }
 }
 
 impl<M: Body, const W: usize> ReadGuard<'_, M, W, Run> {
-    /// The body and the bytes of the run.
+    /// The body and the run's bytes.
     #[inline]
     pub fn parts(&self) -> (&M, &[u8]) {
         let base = self.slab.base_of(self.location);
-        // SAFETY: the run is committed memory of this descriptor; this lock excludes writers, and with them changes
-        // of the place.
+        // SAFETY: committed memory of this descriptor; this lock excludes writers, so also moves.
         let bytes =
             unsafe { std::slice::from_raw_parts(base.as_ptr(), self.location.frames.bytes()) };
         (self.body(), bytes)
@@ -77,10 +74,10 @@ impl<M: Body, const W: usize> ReadGuard<'_, M, W, Run> {
 }
 
 impl<M: Body, const W: usize> ReadGuard<'_, M, W, Chain> {
-    /// The body, and the bytes by frame.
+    /// The body and the bytes by frame.
     #[inline]
     pub fn parts(&self) -> (&M, ChainBytes<'_>) {
-        // SAFETY: this lock excludes writers, and with them changes of the place, and the view borrows it. (I-EXTENT)
+        // SAFETY: this lock excludes writers, so also moves; the view borrows it. (I-EXTENT)
         let bytes = unsafe {
             ChainBytes::new(self.slab.reservation(), &self.descriptor.further, self.location)
         };
@@ -99,7 +96,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Drop for ReadGuard<'_, M, W, L> {
     }
 }
 
-/// Exclusive access to body and bytes.
+/// Exclusive access.
 pub struct WriteGuard<'a, M: Body, const W: usize, L: FrameLayout = Run> {
     slab: &'a Slab<M, W, L>,
     descriptor: &'a Descriptor<M, W, L>,
@@ -147,7 +144,6 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
         }
         #[cfg(not(loom))]
         std::mem::forget(self);
-        // `putback` defers an isolated one.
         if let Reap::Now(_) = descriptor.state.retire() {
             slab.give_back(id, location);
         }
@@ -157,14 +153,14 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
         L::extent(&self.descriptor.further, self.location, number)
     }
 
-    /// Copies an extent to `to`, a run of the same length that this descriptor owns and no other thread uses. Returns
-    /// the old run, still to be freed. The caller isolated the descriptor.
+    /// Moves an extent to `to`, a run of equal length that this descriptor owns and no other thread uses.
+    /// Returns the old run, to be freed. The caller isolated the descriptor.
     pub(crate) fn relocate(&mut self, number: u32, to: FrameRange) -> FrameRange {
         let from = self.extent(number);
         assert_eq!(from.frames, to.frames, "a extent keeps its length");
         let (source, target) = (self.slab.base_of(from), self.slab.base_of(to));
-        // SAFETY: both runs are committed memory and do not overlap: the old one is this descriptor's, exclusively
-        // locked, and the new one was just handed out for it, so no other thread accesses either.
+        // SAFETY: both runs are committed, do not overlap, and are this thread's alone: the old one is
+        // write-locked, the new one was just handed out for this descriptor.
         unsafe { source.copy_to_nonoverlapping(target, to.frames.bytes()) };
         if number == 0 {
             self.location.start = to.start;
@@ -178,17 +174,16 @@ impl<'a, M: Body, const W: usize, L: FrameLayout> WriteGuard<'a, M, W, L> {
 
 impl<M: Body, const W: usize, L: FrameLayout> WriteGuard<'_, M, W, L> {
     fn body(&mut self) -> &mut M {
-        // SAFETY: this lock is exclusive, and the body was written under the first write lock of this life, before a
-        // guard for it was made. (I-BODY)
+        // SAFETY: this lock is exclusive; the body was written under this life's first lock. (I-BODY)
         unsafe { self.descriptor.body_ptr().as_mut() }
     }
 }
 
 impl<M: Body, const W: usize> WriteGuard<'_, M, W, Run> {
-    /// The body and the bytes of the run.
+    /// The body and the run's bytes.
     pub fn parts(&mut self) -> (&mut M, &mut [u8]) {
         let base = self.slab.base_of(self.location);
-        // SAFETY: the run is committed memory of this descriptor, and this lock is exclusive until it drops.
+        // SAFETY: committed memory of this descriptor; this lock is exclusive.
         let bytes =
             unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.location.frames.bytes()) };
         (self.body(), bytes)
@@ -196,10 +191,10 @@ impl<M: Body, const W: usize> WriteGuard<'_, M, W, Run> {
 }
 
 impl<M: Body, const W: usize> WriteGuard<'_, M, W, Chain> {
-    /// The body, and the bytes by frame.
+    /// The body and the bytes by frame.
     pub fn parts(&mut self) -> (&mut M, ChainBytesMut<'_>) {
         let (reservation, further) = (self.slab.reservation(), &self.descriptor.further);
-        // SAFETY: this lock is exclusive, and the view borrows it. (I-EXTENT)
+        // SAFETY: this lock is exclusive; the view borrows it. (I-EXTENT)
         let bytes = unsafe { ChainBytesMut::new(reservation, further, self.location) };
         (self.body(), bytes)
     }

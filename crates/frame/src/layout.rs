@@ -1,16 +1,15 @@
-//! How the frames of a descriptor lie: in one run, or as a chain of single frames.
+//! The layouts of a descriptor's frames.
 //!
 //! ```text
-//!  Run     state word: first frame, count                               one extent, moved as a whole
-//!  Chain   state word: first frame, count    further: frames 1 to 7     an extent each frame, moved one at a time
+//!  Run     state word: first frame, count                            one extent
+//!  Chain   state word: first frame, count    further: frames 1..8    an extent each frame
 //! ```
-//! An *extent* is a run that is allocated, freed and moved as one. One state word locks all frames of a chain. Owner
-//! words name only the descriptor.
+//! An *extent* is a run allocated, freed and moved as one. One state word locks a whole chain.
 //!
 //! # Invariants (I-EXTENT)
-//! - The places of a chain's further frames are written before its life begins. Later, only a mover that isolated the
-//!   descriptor and locked it for writing writes them. They are read under a lock; by the mover that isolated the
-//!   descriptor, which reads them again under the write lock; or by the thread that ended its life.
+//! - A chain's further frames are written before its life begins; later only a mover that isolated and write-locked
+//!   the descriptor writes them. They are read under a lock; by that mover before it locks, which then reads them
+//!   again; or by the thread that ended the life.
 
 use std::{fmt, marker::PhantomData, sync::atomic::Ordering};
 
@@ -20,7 +19,7 @@ use crate::{FRAME_BYTES, FrameCount, FrameNo, FrameRange, table::GuardedU32};
 
 const FURTHER: usize = Chain::FRAMES_MAX.get() as usize - 1;
 
-/// How frames lie: [`Run`] or [`Chain`].
+/// The layout: [`Run`] or [`Chain`].
 pub trait FrameLayout: sealed::Extents {}
 
 /// One run.
@@ -32,28 +31,28 @@ pub enum Run {}
 pub enum Chain {}
 
 impl Chain {
-    /// The longest chain: a 64-byte descriptor has room for no more.
+    /// As many as fit a 64-byte descriptor.
     pub const FRAMES_MAX: FrameCount = FrameCount::new(8);
 }
 
 impl FrameLayout for Run {}
 impl FrameLayout for Chain {}
 
-/// Sealed: other crates cannot say where frames are.
+/// Sealed: other crates define no layout.
 pub(crate) mod sealed {
     use std::fmt::Debug;
 
     use crate::{FrameCount, FrameNo, FrameRange};
 
     /// # Safety
-    /// All-zero bytes are a valid `Further`, and it needs no drop.
+    /// Zero bytes are a valid `Further`, which needs no drop.
     pub unsafe trait Extents: Debug + Send + Sync + 'static {
-        /// The places of all extents after the first.
+        /// All extents after the first.
         type Further: Debug + Default + Send + Sync;
 
         const FRAMES_MAX: FrameCount;
 
-        /// All extents have the same length.
+        /// All of equal length.
         fn extents(frames: FrameCount) -> u32;
 
         fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange;
@@ -62,7 +61,7 @@ pub(crate) mod sealed {
     }
 }
 
-// SAFETY: nothing is a valid nothing.
+// SAFETY: `()` has no bytes.
 unsafe impl sealed::Extents for Run {
     type Further = ();
 
@@ -96,14 +95,14 @@ unsafe impl sealed::Extents for Chain {
     fn extent(further: &Self::Further, whole: FrameRange, number: u32) -> FrameRange {
         let start = match number {
             0 => whole.start,
-            // ORDERING: Relaxed; written before the reader's lock, or read again under one. (I-EXTENT)
+            // ORDERING: Relaxed; written before this lock, or read again under one. (I-EXTENT)
             _ => FrameNo(further[number as usize - 1].load(Ordering::Relaxed)),
         };
         FrameRange { start, frames: FrameCount::ONE }
     }
 
     fn put(further: &Self::Further, number: u32, start: FrameNo) {
-        // ORDERING: Relaxed; published by the Release that unlocks the writer.
+        // ORDERING: Relaxed; the write unlock's Release publishes it.
         further[number as usize - 1].store(start.0, Ordering::Relaxed);
     }
 }
@@ -125,13 +124,13 @@ impl ChainFrames<'_> {
     }
 }
 
-/// The bytes of a read-locked chain, a slice each frame.
+/// The bytes of a read-locked chain, by frame.
 #[derive(Clone, Copy)]
 pub struct ChainBytes<'a>(ChainFrames<'a>);
 
 impl<'a> ChainBytes<'a> {
     /// # Safety
-    /// For `'a` the descriptor of these frames is locked and no thread writes to them.
+    /// For `'a` the descriptor is locked and no thread writes these frames.
     pub(crate) unsafe fn new(
         reservation: &'a Reservation,
         further: &'a [GuardedU32; FURTHER],
@@ -152,13 +151,12 @@ impl<'a> ChainBytes<'a> {
     #[inline]
     pub fn frame(&self, number: usize) -> &'a [u8] {
         let base = self.0.base(number);
-        // SAFETY: committed memory of the descriptor's frame, which no thread writes or moves for `'a`, by the
-        // contract of `new`.
+        // SAFETY: committed memory of the descriptor's frame; by `new`'s contract no thread writes or moves it.
         unsafe { std::slice::from_raw_parts(base, FRAME_BYTES) }
     }
 }
 
-/// The bytes of a write-locked chain, a slice each frame.
+/// The bytes of a write-locked chain, by frame.
 pub struct ChainBytesMut<'a> {
     frames: ChainFrames<'a>,
     exclusive: PhantomData<&'a mut [u8]>,
@@ -166,7 +164,7 @@ pub struct ChainBytesMut<'a> {
 
 impl<'a> ChainBytesMut<'a> {
     /// # Safety
-    /// For `'a` the descriptor of these frames is locked, and the caller alone reads and writes them.
+    /// For `'a` the descriptor is locked, and the caller alone accesses these frames.
     pub(crate) unsafe fn new(
         reservation: &'a Reservation,
         further: &'a [GuardedU32; FURTHER],
@@ -187,8 +185,8 @@ impl<'a> ChainBytesMut<'a> {
     #[inline]
     pub fn frame(&self, number: usize) -> &[u8] {
         let base = self.frames.base(number);
-        // SAFETY: committed memory of the descriptor's frame, this view's alone, by the contract of `new`; `&self`
-        // keeps `frame_mut` away.
+        // SAFETY: committed memory of the descriptor's frame, by `new`'s contract this view's; `&self` excludes
+        // `frame_mut`.
         unsafe { std::slice::from_raw_parts(base, FRAME_BYTES) }
     }
 
@@ -199,7 +197,7 @@ impl<'a> ChainBytesMut<'a> {
     #[inline]
     pub fn frame_mut(&mut self, number: usize) -> &mut [u8] {
         let base = self.frames.base(number);
-        // SAFETY: as in `frame`, and `&mut self` makes this the only reference.
+        // SAFETY: as in `frame`; `&mut self` makes this the only reference.
         unsafe { std::slice::from_raw_parts_mut(base, FRAME_BYTES) }
     }
 }

@@ -3,26 +3,20 @@
 //! ```text
 //!  pool      handle -> (descriptor id, slot)
 //!  ------------------------------------------------------------------
-//!  frame     Slab<M, W, L>   descriptors by id: state word + words + M      guards give (&M, bytes by frame or run)
+//!  frame     Slab<M, W, L>   descriptors by id: state word + words + M      guards give (&M, bytes)
 //!            Arena           owner words, buddy allocator, caches, limit
 //!            FrameSource     mmap | heap | a test's own
 //! ```
 //!
 //! | module | content |
 //! |---|---|
-//! | [`units`](FrameNo) | frames, counts, ranges |
-//! | [`source`](FrameSource) | where memory comes from |
-//! | [`budget`](MemoryBudget) | the hard limit |
-//! | `table`, [`word_table`](WordTable) | growing tables |
-//! | [`bits`](BitForest) | sets of small numbers |
-//! | [`owner`](FrameOwner) | owner words |
-//! | `buddy`, `cache`, [`arena`](Arena) | the frame allocator |
+//! | [`units`](FrameNo) | frames, ranges |
+//! | [`source`](FrameSource), [`budget`](MemoryBudget) | memory, its limit |
+//! | `table`, [`word_table`](WordTable), [`bits`](BitForest) | growing tables and sets |
+//! | [`owner`](FrameOwner), `buddy`, `cache`, [`arena`](Arena) | the frame allocator |
 //! | `state` | the one-word descriptor lock |
-//! | `deferred` | descriptors with deferred work |
-//! | [`layout`](FrameLayout) | runs and chains |
-//! | [`slab`](Slab), [`guard`](ReadGuard) | typed descriptors, and access to bytes |
-//! | [`migrate`](Movable) | moving frames |
-//! | [`busy`](Busy), [`migration_stats`](MigrationStats) | why frames stay, and counts |
+//! | [`slab`](Slab), [`guard`](ReadGuard), [`layout`](FrameLayout), `deferred` | descriptors and their bytes |
+//! | [`migrate`](Movable), [`busy`](Busy), [`migration_stats`](MigrationStats) | moving frames |
 //! | `evacuate`, `plan` | [compaction](Arena::compact), [contiguous ranges](Arena::alloc_contiguous) |
 //!
 //! Unsafe code is in `source`, `table`, `slab`, `layout`, `guard`, `arena` and `evacuate`.

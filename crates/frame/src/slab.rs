@@ -1,17 +1,16 @@
 //! Typed descriptors by id, in memory that is never unmapped.
 //!
 //! ```text
-//!  Descriptor<M, W, L>   state word (8)   W words (4 each)   further extents of a chain (28)   body M
-//!                        lock, life,      atomics that need  nothing for a run                 read and written
-//!                        first extent     no lock            (`layout`)                        through guards
+//!  Descriptor<M, W, L>   state word (8)   W words (4 each)   further extents (28)   body M
+//!                        `state`          need no lock       none for a run         only through guards
 //! ```
-//! A late look-up meets [`LockError::Gone`](crate::LockError::Gone), or locks the successor; the caller then notices
-//! when it loads its handle entry again.
+//! A late look-up meets [`LockError::Gone`](crate::LockError::Gone), or locks the successor; the caller then sees it in
+//! its handle entry.
 //!
 //! # Invariants
 //! - The owner word of each frame of a live descriptor names it (I-OWNER).
-//! - The body is initialised under the write lock that a life begins with, before any guard is made; no thread reads
-//!   it without a lock (I-BODY).
+//! - The body is initialised under the write lock that begins a life, before any guard; no thread reads it without a
+//!   lock (I-BODY).
 //! - An id is given out only while its state word is vacant, lowest first, so that high pages empty out (I-ID).
 
 mod access;
@@ -38,40 +37,40 @@ use crate::{
 /// Settings of a slab.
 #[derive(Debug, Clone, Copy)]
 pub struct SlabConfig {
-    /// The tag in owner words, unique in the arena.
+    /// Unique in the arena.
     pub tag: Tag,
-    /// Whether its frames may be moved.
+    /// Whether its frames may move.
     pub mobility: Mobility,
     /// The most descriptors.
     pub capacity: usize,
 }
 
-/// Free ids: those given back, and all from `next` on.
+/// Free ids: `given_back`, and all from `next`.
 #[derive(Debug)]
 struct Ids {
     given_back: BitForest,
     next: usize,
 }
 
-/// What freeing a descriptor did.
+/// The outcome of a free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// Its frames are free.
     Now,
-    /// A guard locks it; the last one to drop defers the free.
+    /// The last guard to drop defers the free.
     Later,
 }
 
 /// One piece of deferred work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferred {
-    /// May have pending work: lock it for writing and look.
+    /// May have pending work: write-lock it.
     Pending(DescriptorId),
-    /// A dying descriptor was freed.
+    /// Frames of a dying descriptor.
     Freed(FrameCount),
 }
 
-/// Descriptors of one type over one arena, with `W` words that need no lock and layout `L`.
+/// Descriptors of one type, each with `W` words that need no lock and layout `L`.
 #[derive(Debug)]
 pub struct Slab<M: Body, const W: usize, L: FrameLayout = Run> {
     arena: Arc<Arena>,
@@ -88,7 +87,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
     /// An empty slab.
     ///
     /// # Errors
-    /// [`SourceError`] when the address space cannot be reserved.
+    /// [`SourceError`] without address space.
     pub fn new(arena: &Arc<Arena>, config: SlabConfig) -> Result<Self, SourceError> {
         let memory: &Arc<MemoryBudget> = arena.memory();
         let table = Table::new(memory, config.capacity.min(DescriptorId::COUNT as usize))?;
@@ -160,7 +159,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         assert!(fresh, "I-ID: an id is given back once");
     }
 
-    /// Frees a descriptor whose state word is vacant again.
+    /// The state word is vacant again.
     pub(crate) fn give_back(&self, id: DescriptorId, location: FrameRange) {
         let further = &self.descriptor(id).expect("an id that was given out").further;
         for number in 0..L::extents(location.frames) {
@@ -178,7 +177,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         self.frame_range(id).map(|location| L::extents(location.frames))
     }
 
-    /// The words that need no lock; the pool defines them. A stale id reads its successor's words.
+    /// The words that need no lock. A stale id reads its successor's.
     ///
     /// # Panics
     /// If the id was never given out.
@@ -186,7 +185,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         &self.descriptor(id).expect("an id that was given out").words
     }
 
-    /// The frames of a live descriptor; of a chain, the first frame and the count. For accounting: they may move.
+    /// The frames of a live descriptor; of a chain, the first and the count. They may move.
     pub fn frame_range(&self, id: DescriptorId) -> Option<FrameRange> {
         self.descriptor(id)?.state.frame_range()
     }
@@ -203,7 +202,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         &self.arena
     }
 
-    /// Notes pending work for the next writer. Never waits.
+    /// Notes work for the next writer. Never waits.
     pub fn note_pending(&self, id: DescriptorId) {
         if self.descriptor(id).expect("an id that was given out").state.note_pending() {
             self.defer(id);
@@ -215,13 +214,13 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         self.deferred.push(id.get() as usize);
     }
 
-    /// Whether [`drain_deferred`](Self::drain_deferred) would find work. One load.
+    /// Whether [`drain_deferred`](Self::drain_deferred) finds work. One load.
     #[inline]
     pub fn has_deferred(&self) -> bool {
         !self.deferred.is_empty()
     }
 
-    /// Runs some deferred work: frees dying descriptors, passes pending ones to `f`. `false`: none was left.
+    /// Frees some dying descriptors and passes pending ones to `f`. `false`: none was left.
     pub fn drain_deferred(&self, f: &mut dyn FnMut(Deferred)) -> bool {
         self.deferred.take(|number| {
             let id =
@@ -237,7 +236,7 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
         })
     }
 
-    /// Gives back table pages without descriptors; returns the bytes.
+    /// Gives back empty table pages; returns the bytes.
     pub fn trim(&self) -> usize {
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
@@ -245,8 +244,8 @@ impl<M: Body, const W: usize, L: FrameLayout> Slab<M, W, L> {
             while ids.next > 0 && ids.given_back.remove(0, ids.next - 1) {
                 ids.next -= 1;
             }
-            // SAFETY: a vacant descriptor is written only after its id was taken, which this lock prevents; late
-            // look-ups and notes only load a vacant state word.
+            // SAFETY: this lock keeps vacant ids from being taken, so no thread writes their descriptors; late look-ups
+            // and notes only load the state word.
             pages += unsafe {
                 self.table.release_vacant(&mut cursor, &mut |entries| {
                     entries.clone().all(|id| id >= ids.next || ids.given_back.contains(0, id))

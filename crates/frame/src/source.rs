@@ -38,7 +38,7 @@ pub enum SourceError {
         /// Entries asked for.
         entries: usize,
     },
-    /// Pages differ from frames, so frames cannot be given back one by one.
+    /// Pages differ from frames: no frame can be given back alone.
     #[error(
         "the system's pages have {page_bytes} bytes, and frames {FRAME_BYTES}; use the heap source"
     )]
@@ -51,10 +51,10 @@ pub enum SourceError {
 /// A source of memory.
 ///
 /// # Safety
-/// Live reservations do not overlap. Committed memory is readable and writable, reads as zero until written, and
-/// keeps its contents until it is decommitted or released.
+/// Live reservations do not overlap. Committed memory is readable, writable, zero until written, and keeps its
+/// contents until decommitted or released.
 pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
-    /// Reserves address space that starts at a multiple of `align`.
+    /// Reserves address space, aligned to `align`.
     ///
     /// # Errors
     /// [`SourceError`].
@@ -66,13 +66,13 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// [`SourceError`].
     fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError>;
 
-    /// Gives frame-aligned committed parts back; they then read as zero.
+    /// Gives committed frame-aligned parts back; they then read as zero.
     ///
     /// # Errors
     /// [`SourceError`]; each part is unchanged or given back.
     ///
     /// # Safety
-    /// Meanwhile no thread writes the parts, reads them except by atomic loads, or relies on their contents.
+    /// Meanwhile no thread writes the parts, relies on their contents, or reads them except by atomic loads.
     unsafe fn decommit(
         &self,
         reservation: &Reservation,
@@ -82,22 +82,22 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
     /// Ends a reservation.
     ///
     /// # Safety
-    /// It came from this source, is released once, and is no longer referred to.
+    /// It came from this source, is released once, and is no longer used.
     unsafe fn release(&self, reservation: Reservation);
 
-    /// Whether a test makes the next allocation of frames or of a table page fail.
+    /// A test makes the next allocation of frames or a table page fail.
     #[cfg(feature = "fault-injection")]
     fn injects_failure(&self) -> bool {
         false
     }
 
-    /// Whether a test makes the next isolation fail with `Busy`.
+    /// A test makes the next isolation fail with `Busy`.
     #[cfg(feature = "fault-injection")]
     fn injects_isolation(&self) -> bool {
         false
     }
 
-    /// Address space worth reserving for an arena of `limit_bytes`.
+    /// Address space to reserve for an arena of `limit_bytes`.
     fn address_space(&self, limit_bytes: usize) -> usize;
 }
 
@@ -110,10 +110,10 @@ pub struct MmapSource {
 
 #[cfg(target_os = "linux")]
 impl MmapSource {
-    /// The least address space to reserve: it costs nothing, and the limit may grow.
+    /// Address space costs nothing, and the limit may grow.
     const ADDRESS_SPACE_MIN: usize = 32 << 20;
 
-    /// A source on this system.
+    /// A source of this system's memory.
     ///
     /// # Errors
     /// [`SourceError::PageSize`] where pages are not the size of frames.
@@ -126,7 +126,7 @@ impl MmapSource {
 }
 
 #[cfg(target_os = "linux")]
-// SAFETY: a fresh private anonymous mapping overlaps no other, reads as zero and keeps what is written.
+// SAFETY: a fresh private anonymous mapping overlaps no other, reads as zero and keeps its contents.
 unsafe impl FrameSource for MmapSource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
         Ok(memory::reserve(bytes, align, self.dump)?)
@@ -141,12 +141,12 @@ unsafe impl FrameSource for MmapSource {
         reservation: &Reservation,
         ranges: &[Range<usize>],
     ) -> Result<(), SourceError> {
-        // SAFETY: by this function's contract; the reservation came from `memory::reserve`.
+        // SAFETY: this function's contract; from `memory::reserve`.
         Ok(unsafe { memory::decommit(reservation, ranges) }?)
     }
 
     unsafe fn release(&self, reservation: Reservation) {
-        // SAFETY: by this function's contract; the reservation came from `memory::reserve`.
+        // SAFETY: this function's contract; from `memory::reserve`.
         unsafe { memory::release(reservation) };
     }
 
@@ -155,16 +155,14 @@ unsafe impl FrameSource for MmapSource {
     }
 }
 
-/// Memory from the global allocator, for tests and other systems.
-///
-/// Reservations are real blocks. Decommitting zeroes memory but keeps it.
+/// Zeroed blocks of the global allocator, for tests and other systems. Decommitting keeps the memory.
 #[derive(Debug, Default)]
 pub struct HeapSource {
-    /// By reservation address: bytes skipped before it, and the block's layout.
+    /// By address: bytes skipped, and the block.
     blocks: Mutex<HashMap<usize, (usize, Layout)>>,
 }
 
-/// Up to this alignment the heap leaves zeroed memory untouched.
+/// At most this alignment leaves zeroed memory untouched.
 const HEAP_ALIGN: usize = 16;
 
 impl HeapSource {
@@ -174,17 +172,17 @@ impl HeapSource {
     }
 }
 
-// SAFETY: each reservation is a zeroed block of its own, kept until it is released.
+// SAFETY: each reservation is its own zeroed block, kept until released.
 unsafe impl FrameSource for HeapSource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
         let failed = || SourceError::Heap { bytes };
-        // Aligned by hand: for a large alignment the heap would touch the pages.
+        // By hand: for a large alignment the heap would touch the pages.
         let total = bytes.checked_add(align).ok_or_else(failed)?;
         let layout = Layout::from_size_align(total, HEAP_ALIGN).map_err(|_| failed())?;
-        // SAFETY: the size is at least the alignment, which is not 0.
+        // SAFETY: the size is not 0: it includes the alignment.
         let block = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(failed)?;
         let skip = block.addr().get().next_multiple_of(align) - block.addr().get();
-        // SAFETY: `skip < align`, inside the block of `bytes + align`.
+        // SAFETY: `skip < align`, within `bytes + align`.
         let base = unsafe { block.add(skip) };
         let mut blocks = self.blocks.lock().expect("no panic while the map was held");
         blocks.insert(base.addr().get(), (skip, layout));
@@ -206,10 +204,10 @@ unsafe impl FrameSource for HeapSource {
             let end = reservation.at(range.end);
             let mut word = reservation.at(range.start).cast::<AtomicU64>();
             while word.cast() < end {
-                // Atomic, because threads may load meanwhile.
-                // SAFETY: an aligned word of our live block, which no thread writes, by this function's contract.
+                // Atomic: threads may load meanwhile.
+                // SAFETY: an aligned word of our block; by contract no thread writes it.
                 unsafe { word.as_ref() }.store(0, Ordering::Relaxed);
-                // SAFETY: at most one past the end of the range.
+                // SAFETY: at most one past the range.
                 word = unsafe { word.add(1) };
             }
         }
@@ -220,9 +218,9 @@ unsafe impl FrameSource for HeapSource {
         let mut blocks = self.blocks.lock().expect("no panic while the map was held");
         let found = blocks.remove(&reservation.base().addr().get());
         let (skip, layout) = found.expect("a reservation of this source");
-        // SAFETY: `reserve` skipped that many bytes of the block.
+        // SAFETY: `reserve` skipped these bytes of the block.
         let block = unsafe { reservation.base().sub(skip) };
-        // SAFETY: allocated by `reserve` with this layout, and by contract unused.
+        // SAFETY: from `reserve` with this layout; by contract unused.
         unsafe { dealloc(block.as_ptr(), layout) };
     }
 

@@ -1,25 +1,22 @@
-//! The state word: lock, life and place of a descriptor in one 64-bit atomic.
+//! The state word of a descriptor: lock, life and location in one 64-bit atomic.
 //!
 //! ```text
 //!  bits   0..32  first frame          32..38  frames - 1          38..54  readers
 //!         54 WRITER   55 LIVE   56 DYING   57 PENDING   58 WAITERS   59 ISOLATED   60..64 zero
 //! ```
-//! | from | to | method |
+//! | method | from | to |
 //! |---|---|---|
-//! | vacant (0) | LIVE, WRITER, place | `publish` |
-//! | LIVE, not WRITER, not DYING | one reader more | `try_read` |
-//! | LIVE, not locked, not DYING | WRITER, not PENDING | `try_write` |
-//! | locked | one lock less | `unlock_read`, `unlock_write`; the last of a PENDING or DYING word defers it |
-//! | LIVE, WRITER | vacant, or DYING if ISOLATED | `retire`, the writer |
-//! | LIVE | vacant, or DYING if locked or ISOLATED | `reap` |
-//! | DYING, not locked, not ISOLATED | vacant | `reap_dying`: one caller gets the frames |
-//! | LIVE | PENDING as well | `note_pending` |
-//! | LIVE, not DYING, not ISOLATED | ISOLATED | `isolate`, a mover |
-//! | LIVE, WRITER, ISOLATED | another place | `relocate`, that mover |
-//! | LIVE, ISOLATED | not ISOLATED | `putback`; defers a DYING word |
+//! | `publish` | vacant (0) | LIVE, WRITER, location |
+//! | `try_read` | LIVE, no WRITER or DYING | one reader more |
+//! | `try_write` | LIVE, not locked or DYING | WRITER, not PENDING |
+//! | `retire` | LIVE, WRITER | vacant, or DYING if ISOLATED |
+//! | `reap` | LIVE | vacant, or DYING if locked or ISOLATED |
+//! | `reap_dying` | DYING, not locked or ISOLATED | vacant |
+//! | `isolate` | LIVE, not DYING or ISOLATED | ISOLATED |
+//! | `relocate` | LIVE, WRITER, ISOLATED | another location |
 //!
-//! Readers never queue behind a writer: writers only try. *Deferring* is a hint: `reap_dying` decides. An ISOLATED
-//! word keeps its id; only its mover changes the place.
+//! The last unlock of a PENDING or DYING word defers it; so does `putback` of a DYING one. That is a hint:
+//! `reap_dying` decides. Writers only try, so readers never queue behind one.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering};
 
@@ -41,15 +38,15 @@ const ISOLATED: u64 = 1 << 59;
 const LOCKS: u64 = READERS | WRITER;
 const PLACE: u64 = (1 << READERS_SHIFT) - 1;
 
-/// Looks before a reader sleeps: about the move of one object.
+/// About one object's move.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 200 };
 
 /// Why a descriptor was not locked or isolated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockError {
-    /// No descriptor lives under this id.
+    /// The id names no live descriptor.
     Gone,
-    /// Another guard or mover excludes it now.
+    /// Another guard or mover excludes it.
     Busy,
 }
 
@@ -57,7 +54,7 @@ pub enum LockError {
 pub(crate) enum Reap {
     /// The caller frees these frames.
     Now(FrameRange),
-    /// The last guard or mover to leave defers it.
+    /// The last guard or mover defers it.
     Later,
 }
 
@@ -81,7 +78,7 @@ fn word_of(location: FrameRange) -> u64 {
     u64::from(location.start.0) | u64::from(location.frames.get() - 1) << FRAMES_SHIFT
 }
 
-/// Whether the last unlock of this word defers it. `putback` defers an isolated dying one.
+/// An isolated dying word is left to `putback`.
 fn has_deferred(word: u64) -> bool {
     let freeable = word & (DYING | ISOLATED) == DYING;
     word & LOCKS == 0 && word & LIVE != 0 && (freeable || word & PENDING != 0)
@@ -98,7 +95,7 @@ impl StateWord {
     }
 
     pub(crate) fn frame_range(&self) -> Option<FrameRange> {
-        // ORDERING: Relaxed; for inspection.
+        // ORDERING: Relaxed; for inspection, as the three below.
         let word = self.0.load(Ordering::Relaxed);
         (word & LIVE != 0).then(|| location_of(word))
     }
@@ -119,8 +116,7 @@ impl StateWord {
     }
 
     pub(crate) fn publish(&self, location: FrameRange) {
-        // ORDERING: Acquire; pairs with the Release in `retire`, `reap` and `reap_dying`: the last user of the old
-        // body was done.
+        // ORDERING: Acquire; pairs with the Release in `retire`, `reap`, `reap_dying`: the old body is unused.
         let outcome = self.0.compare_exchange(
             0,
             word_of(location) | LIVE | WRITER,
@@ -132,18 +128,16 @@ impl StateWord {
 
     #[inline]
     pub(crate) fn try_read(&self) -> Result<FrameRange, LockError> {
-        // ORDERING: Relaxed; the exchange below checks it and acquires.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
                 return Err(LockError::Gone);
             }
-            // A full reader count counts as a writer.
             if word & WRITER != 0 || word & READERS == READERS {
                 return Err(LockError::Busy);
             }
-            // ORDERING: Acquire; pairs with the Release in `unlock_write`: the reader sees what the writer wrote, and
-            // every handle entry that it rewrote.
+            // ORDERING: Acquire; pairs with the Release in `unlock_write`, after the writer's bytes and handle entries.
             match self.0.compare_exchange_weak(
                 word,
                 word + READER,
@@ -156,7 +150,7 @@ impl StateWord {
         }
     }
 
-    /// Locks for reading; waits for a writer. `None`: nothing lives here.
+    /// Waits for a writer. `None`: nothing lives here.
     pub(crate) fn read(&self) -> Option<FrameRange> {
         for _ in 0..=SPINS {
             match self.try_read() {
@@ -172,10 +166,9 @@ impl StateWord {
                 Err(LockError::Gone) => return None,
                 Err(LockError::Busy) => {}
             }
-            // ORDERING: Relaxed; the mark only asks for a wake-up; the epoch orders sleeping against waking.
+            // ORDERING: Relaxed; the epoch orders sleeping against waking.
             let word = self.0.load(Ordering::Relaxed);
             if word & WRITER == 0 {
-                // The writer left, or the reader count is full.
                 sync::yield_now();
             } else if word & WAITERS != 0
                 || self
@@ -191,25 +184,24 @@ impl StateWord {
     /// `true`: the caller defers the descriptor.
     #[inline]
     pub(crate) fn unlock_read(&self) -> bool {
-        // ORDERING: Release; pairs with the Acquire in `try_write` and `reap_dying`: this reader's reads come before
-        // the next write or free.
+        // ORDERING: Release; pairs with the Acquire in `try_write` and `reap_dying`: these reads come first.
         let before = self.0.fetch_sub(READER, Ordering::Release);
         debug_assert!(before & READERS != 0, "a reader unlocks once");
         has_deferred(before - READER)
     }
 
-    /// Clears PENDING: this writer does that work.
+    /// Clears PENDING: the caller does that work.
     pub(crate) fn try_write(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(PENDING)
     }
 
-    /// PENDING stays set, so unlocking defers the descriptor again.
+    /// PENDING stays: unlocking defers again.
     pub(crate) fn try_write_for_move(&self) -> Result<FrameRange, LockError> {
         self.try_write_clearing(0)
     }
 
     fn try_write_clearing(&self, cleared: u64) -> Result<FrameRange, LockError> {
-        // ORDERING: Relaxed; the exchange below checks it and acquires.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
@@ -227,9 +219,8 @@ impl StateWord {
         }
     }
 
-    /// Marks a descriptor for a move by the caller.
     pub(crate) fn isolate(&self) -> Result<FrameRange, LockError> {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (LIVE | DYING) != LIVE {
@@ -238,7 +229,7 @@ impl StateWord {
             if word & ISOLATED != 0 {
                 return Err(LockError::Busy);
             }
-            // ORDERING: Acquire; pairs with the Release in `putback`: the last mover's place is seen.
+            // ORDERING: Acquire; pairs with the Release in `putback`: the last move is seen.
             match self.0.compare_exchange_weak(
                 word,
                 word | ISOLATED,
@@ -251,19 +242,17 @@ impl StateWord {
         }
     }
 
-    /// `true`: the descriptor is dying, and the caller defers it.
+    /// `true`: dying, and the caller defers it.
     pub(crate) fn putback(&self) -> bool {
-        // ORDERING: Release; pairs with the Acquire in `isolate`, and in `reap_dying`, which may free the frames at
-        // once.
+        // ORDERING: Release; pairs with the Acquire in `isolate` and `reap_dying`, which may free at once.
         let before = self.0.fetch_and(!ISOLATED, Ordering::Release);
         debug_assert!(before & ISOLATED != 0, "a descriptor is put back once");
         before & DYING != 0 && has_deferred(before & !ISOLATED)
     }
 
-    /// The caller isolated the descriptor and locked it for writing.
+    /// The caller isolated and write-locked it.
     pub(crate) fn relocate(&self, to: FrameRange) {
-        // ORDERING: Relaxed; published by the Release of `unlock_write`. Other threads change only DYING, PENDING and
-        // WAITERS meanwhile.
+        // ORDERING: Relaxed; `unlock_write` publishes it. Other threads change only DYING, PENDING and WAITERS.
         let moved = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             debug_assert!(word & (WRITER | ISOLATED) == WRITER | ISOLATED, "the mover locked it");
             Some(word & !PLACE | word_of(to))
@@ -282,9 +271,9 @@ impl StateWord {
         has_deferred(before & !WRITER)
     }
 
-    /// Ends a descriptor that the caller locked for writing: now, or at `putback`.
+    /// Ends a descriptor that the caller write-locked: now, or at `putback`.
     pub(crate) fn retire(&self) -> Reap {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             debug_assert!(word & (LIVE | WRITER) == LIVE | WRITER, "only the writer retires");
@@ -303,16 +292,16 @@ impl StateWord {
         }
     }
 
-    /// Ends a descriptor: now, or with its last lock. Called once for a life.
+    /// Ends a descriptor, once: now, or with its last lock.
     pub(crate) fn reap(&self) -> Reap {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             assert!(word & (LIVE | DYING) == LIVE, "a descriptor is reaped once");
             let idle = word & (LOCKS | ISOLATED) == 0;
             let after = if idle { 0 } else { word | DYING };
-            // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, since the frames may be freed at
-            // once; Release pairs with the Acquire in `publish` and `reap_dying`.
+            // ORDERING: AcqRel; pairs with the Release in `unlock_read` (the frames may be freed now), and with the
+            // Acquire in `publish` and `reap_dying`.
             match self.0.compare_exchange_weak(word, after, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if idle => return Reap::Now(location_of(word)),
                 Ok(_) => return Reap::Later,
@@ -321,13 +310,12 @@ impl StateWord {
         }
     }
 
-    /// Ends a dying descriptor that is neither locked nor isolated.
     pub(crate) fn reap_dying(&self) -> Option<FrameRange> {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         while word & (LOCKS | ISOLATED) == 0 && word & (LIVE | DYING) == LIVE | DYING {
-            // ORDERING: AcqRel; Acquire pairs with the Release in `unlock_read`, `unlock_write`, `retire` and
-            // `putback`, Release with the Acquire in `publish`.
+            // ORDERING: AcqRel; pairs with the Release in `unlock_read`, `unlock_write`, `retire` and `putback`, and
+            // with the Acquire in `publish`.
             match self.0.compare_exchange_weak(word, 0, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(location_of(word)),
                 Err(seen) => word = seen,
@@ -336,16 +324,15 @@ impl StateWord {
         None
     }
 
-    /// Marks work for the next writer. `true`: no guard locks it, so the caller defers it. A mark on a successor is
-    /// harmless.
+    /// Marks work for the next writer. `true`: unlocked, so the caller defers it. A successor may be marked.
     pub(crate) fn note_pending(&self) -> bool {
-        // ORDERING: Relaxed; the exchange below checks it.
+        // ORDERING: Relaxed; checked below.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & LIVE == 0 {
                 return false;
             }
-            // ORDERING: Release; pairs with the Acquire in `try_write`, which sees the work.
+            // ORDERING: Release; pairs with the Acquire in `try_write`.
             match self.0.compare_exchange_weak(
                 word,
                 word | PENDING,

@@ -1,8 +1,6 @@
-//! Tables of small entries in reserved memory: they grow page by page, never move, and give empty pages back.
+//! Tables of small entries in reserved memory: they grow by pages, never move, and give empty pages back.
 //!
-//! An index becomes an address by arithmetic; references stay valid as long as the table. A *vacant* entry is zero
-//! bytes. `ensure` charges a page to the [`MemoryBudget`] before use (I-LIMIT). Under loom a table is a short boxed
-//! slice.
+//! A *vacant* entry is zero bytes. `ensure` charges a page before use (I-LIMIT). Under loom a table is a boxed slice.
 
 use std::{ops::Range, sync::Arc};
 
@@ -15,12 +13,11 @@ use crate::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError};
 /// An entry of a [`Table`].
 ///
 /// # Safety
-/// All-zero bytes are a valid value, the type needs no drop, and its size is a power of two of at most 4096.
+/// Zero bytes are a valid value; no drop is needed; the size is a power of two, at most 4096.
 pub(crate) unsafe trait Entry: Send + Sync + Sized {
     #[cfg(loom)]
     fn vacant() -> Self;
 
-    /// The most entries in a model.
     #[cfg(loom)]
     const MODEL_ENTRIES: usize = 80;
 }
@@ -33,7 +30,7 @@ unsafe impl Entry for AtomicU64 {
     }
 }
 
-/// A word that a lock guards, so loom need not watch it.
+/// A lock guards it, so loom need not.
 pub(crate) type GuardedU64 = std::sync::atomic::AtomicU64;
 pub(crate) type GuardedU32 = std::sync::atomic::AtomicU32;
 
@@ -70,9 +67,9 @@ mod imp {
     use super::*;
     use crate::{FRAME_BYTES, charged::ChargedPages};
 
-    /// Many pages a system call; untouched ones are not resident.
+    /// Many pages a call; untouched ones are not resident.
     const COMMIT_BYTES: usize = 256 << 10;
-    /// Bounds how long the table's lock is taken.
+    /// Bounds how long the table is locked.
     const RELEASE_BATCH: usize = 128;
 
     #[derive(Debug)]
@@ -80,7 +77,7 @@ mod imp {
         memory: Arc<MemoryBudget>,
         reservation: Reservation,
         capacity: usize,
-        /// Entries whose memory is committed.
+        /// In entries.
         committed: AtomicUsize,
         charged: Mutex<ChargedPages>,
         entries: PhantomData<T>,
@@ -115,14 +112,13 @@ mod imp {
 
         #[inline]
         pub(crate) fn get(&self, index: usize) -> Option<&T> {
-            // ORDERING: Acquire; pairs with the Release in `ensure`, after the memory became usable.
+            // ORDERING: Acquire; pairs with the Release in `ensure`: the memory is usable.
             if index >= self.committed.load(Ordering::Acquire) {
                 return None;
             }
             // SAFETY: `index < committed <= capacity`: inside the reservation.
             let entry = unsafe { self.reservation.base().cast::<T>().add(index) };
-            // SAFETY: committed memory of ours, page-aligned base, zero or written as a `T`; reached by shared
-            // reference only and released only in `drop`.
+            // SAFETY: committed and aligned memory, zero or written as a `T`; only shared references, until `drop`.
             Some(unsafe { entry.as_ref() })
         }
 
@@ -134,7 +130,7 @@ mod imp {
             }
             // SAFETY: `index + N <= committed <= capacity`: inside the reservation.
             let first = unsafe { self.reservation.base().cast::<T>().add(index) };
-            // SAFETY: as in `get`, for each of the `N` entries.
+            // SAFETY: as in `get`, for each entry.
             Some(unsafe { first.cast::<[T; N]>().as_ref() })
         }
 
@@ -154,7 +150,7 @@ mod imp {
             }
             charged.ensure(page, &self.memory, access)?;
             self.memory.charge_metadata(1, access)?;
-            // ORDERING: Relaxed; changed only under this lock.
+            // ORDERING: Relaxed; changed under this lock.
             let committed = self.committed.load(Ordering::Relaxed) * size_of::<T>();
             let end = (page + 1) * FRAME_BYTES;
             if committed < end {
@@ -170,11 +166,11 @@ mod imp {
             Ok(())
         }
 
-        /// Gives back pages whose entries are all `vacant`; returns how many. Looks at a bounded number from `cursor`
-        /// on; at the end `cursor` is `None`.
+        /// Gives back pages of only `vacant` entries; returns how many. Looks at a bounded number from `cursor`,
+        /// `None` at the end.
         ///
         /// # Safety
-        /// From the call of `vacant` until this returns, no thread writes an entry of a page that it said yes for.
+        /// From the call of `vacant` that accepts a page until this returns, no thread writes its entries.
         pub(crate) unsafe fn release_vacant(
             &self,
             cursor: &mut Option<usize>,
@@ -199,7 +195,7 @@ mod imp {
             if ranges.is_empty() {
                 return charged.shrink(&self.memory);
             }
-            // SAFETY: no thread writes these entries, by this function's contract; threads may load them atomically.
+            // SAFETY: by contract no thread writes these entries; threads may load them atomically.
             let given_back = unsafe { self.memory.source().decommit(&self.reservation, &ranges) };
             if given_back.is_err() {
                 return 0;
@@ -215,7 +211,7 @@ mod imp {
     impl<T> Drop for Table<T> {
         fn drop(&mut self) {
             self.memory.uncharge_metadata(self.charged.lock().count());
-            // SAFETY: reserved in `new`, released once, and references to entries borrow the table.
+            // SAFETY: from `new`, released once; references to entries borrow the table.
             unsafe { self.memory.source().release(self.reservation) };
         }
     }

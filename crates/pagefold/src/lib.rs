@@ -2,24 +2,24 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | [`Cache`], in a store | keeps values by any key, compressed: weights, time to live, what was not used goes first |
-//! | [`Store`], from a [`StoreBuilder`] | keeps pages and values by key, compressed, in spaces, under one limit; drops what may be dropped when it is full, and otherwise says so |
-//! | [`Pool`], from a [`PoolBuilder`] | keeps byte strings of 1 byte to 64 KiB, packed tightly, and names them by [`Handle`] |
-//! | [`codec`] | makes pages shorter and gets them back: `lz4`, `zstd:LEVEL`, `raw`, same-filled pages |
+//! | [`Cache`], in a store | keeps values by any key, compressed: weights, time to live; unused values go first |
+//! | [`Store`], from a [`StoreBuilder`] | keeps pages and values by key, compressed; when full, drops or refuses |
+//! | [`Pool`], from a [`PoolBuilder`] | keeps byte strings of 1 byte to 64 KiB, tightly packed, named by [`Handle`] |
+//! | [`codec`] | compresses pages: `lz4`, `zstd:LEVEL`, `raw`, same-filled pages |
 //!
-//! A store is a pool, a codec and an index of handles; a program with its own index uses the parts. The pool never
-//! interprets its bytes, and a codec stores nothing. Memory comes from a [`source`], by default mapped from the system.
+//! A store is a pool, a codec and an index; a program with its own index uses the parts. Memory comes from a
+//! [`source`], by default the system.
 //!
-//! # What holds
-//! - Everything that may be resident (frames, idle frames, metadata) counts against one limit; [`Stats`] says each part.
-//! - A handle names its object until it is freed, wherever compaction moves the bytes. A stale, doubled or foreign handle
-//!   is an error, never another object.
-//! - A refused call changes nothing: [`AllocError::OutOfMemory`] leaves every stored byte readable.
-//! - A persistent space keeps every accepted value until it is removed; a refused put leaves the old value,
-//!   and [`PutError`] says so. [`Space::try_get`] may be called from a signal handler.
-//! - Reading copies nothing, allocates nothing and takes no lock of the pool's; [`Pool::try_read`] never waits.
+//! # Guarantees
+//! - All that may be resident (frames, idle frames, metadata) counts against one limit; [`Stats`] itemises it.
+//! - A handle names its object until freed, wherever compaction moves the bytes. A stale, doubled or foreign handle is
+//!   an error, never another object.
+//! - A refused call changes nothing: after [`AllocError::OutOfMemory`] every stored byte is readable.
+//! - A persistent space keeps every accepted value until it is removed; a refused put ([`PutError`]) leaves the old
+//!   value. [`Space::try_get`] may be called from a signal handler.
+//! - Reading copies nothing, allocates nothing and takes no pool lock; [`Pool::try_read`] never waits.
 //!
-//! `docs/INVARIANTS.md` says how each of these is kept, and `docs/CONCURRENCY.md` why threads cannot break it.
+//! How and why: `docs/INVARIANTS.md`, `docs/CONCURRENCY.md`.
 //!
 //! # Examples
 //! Pages by number, under a limit:
@@ -64,7 +64,7 @@
 //! assert!(pool.read(handle, &mut |_| {}).is_err(), "a freed handle names nothing");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! Without the copy in between, decoding straight out of the pool's memory:
+//! The same without the copy, straight from the pool's memory:
 //! ```
 //! # use pagefold::{Allocator, PoolBuilder, codec::{CodecSpec, Encoded, decode}};
 //! # let codec = "raw".parse::<CodecSpec>()?.build()?;
@@ -104,15 +104,15 @@ pub use pagefold_store::{
     set_fork_wait,
 };
 
-/// Codecs: byte strings made shorter, and back.
+/// Codecs, which compress and restore byte strings.
 pub mod codec {
     pub use pagefold_codec::*;
 }
 
-/// Where a pool's memory comes from, for [`PoolBuilder::source`], and the budget that it is charged to.
+/// Sources of memory for [`PoolBuilder::source`], and the budget they are charged to.
 ///
 /// # Examples
-/// A pool whose contents stay out of core files:
+/// A pool that core files omit:
 /// ```
 /// # #[cfg(target_os = "linux")] {
 /// use pagefold::{
@@ -138,7 +138,7 @@ pub mod source {
     pub use pagefold_sys::memory::{CoreDump, MemoryError, Reservation};
 }
 
-/// Frames of 4 KiB: ranges of neighbours from [`Pool::alloc_contiguous`], what keeps a frame where it is, and how many moved.
+/// Frames of 4 KiB: ranges from [`Pool::alloc_contiguous`], blockers, and counts of moves.
 pub mod frames {
     pub use pagefold_frame::{
         Blocker, Busy, ContiguousError, ContiguousRange, DescriptorId, FrameNo, FrameOwner,

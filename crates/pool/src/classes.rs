@@ -1,21 +1,9 @@
-//! Size classes: how objects of any length are packed into chains of frames, as one pure function.
+//! How zsmalloc packs objects into chains of frames (zspages).
 //!
-//! ```text
-//!  size      32  48  64 ..  4096           one for each step
-//!  chain     the number of frames, 1 to a limit, whose remainder after whole objects is least; a size that is a power
-//!            of two takes one frame
-//!  merging   sizes whose (frames, objects) are the same are one class, of the largest size among them
-//!  huge      one object in one frame
-//! ```
-//! An object of a class that is not huge carries a header; length and header choose its class. A length whose class
-//! without a header is huge is in that class.
+//! A size takes the chain that wastes least; a power of two takes one frame. Sizes of the same (frames, objects) merge.
+//! A huge class has one object in one frame, without a header.
 //!
-//! The idea and the parameters of [`ClassConfig::default`] are Linux's zsmalloc's, known from its public discussion.
-//!
-//! | module | holds |
-//! |---|---|
-//! | here | configuration, classes, and which class a length is in |
-//! | [`expect`](Expectation) | what a table comes to for given lengths |
+//! Idea and defaults: Linux's zsmalloc, from its public discussion.
 
 mod expect;
 
@@ -23,91 +11,89 @@ use thiserror::Error;
 
 pub use expect::{ClassExpectation, Expectation};
 
-/// How a table of size classes is laid out. All fields except `chain_max` are bytes.
+/// The layout of a table; all but `chain_max` in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassConfig {
-    /// Bytes of a frame; the largest size. A power of two from [`FRAME_MIN`](Self::FRAME_MIN) to
-    /// [`FRAME_MAX`](Self::FRAME_MAX).
+    /// A power of two, [`FRAME_MIN`](Self::FRAME_MIN) to [`FRAME_MAX`](Self::FRAME_MAX); the largest size.
     pub frame_bytes: usize,
     /// The smallest size.
     pub smallest: usize,
-    /// From one size to the next. Divides the range from the smallest size to a frame, or divides a frame; then the
-    /// last step is shorter.
+    /// Divides a frame, or the range from the smallest size to a frame.
     pub step: usize,
-    /// The most frames of a chain: 1 to [`CHAIN_MAX`](Self::CHAIN_MAX).
+    /// 1 to [`CHAIN_MAX`](Self::CHAIN_MAX) frames.
     pub chain_max: u32,
-    /// What an object of a class that is not huge carries beside its bytes.
+    /// Beside each object that is not huge.
     pub header_bytes: usize,
 }
 
 impl ClassConfig {
-    /// The least frame, in bytes.
+    /// In bytes.
     pub const FRAME_MIN: usize = 256;
-    /// The largest frame, in bytes.
+    /// In bytes.
     pub const FRAME_MAX: usize = 64 << 10;
-    /// The longest chain that any table may have, in frames.
+    /// In frames.
     pub const CHAIN_MAX: u32 = 64;
 }
 
 impl Default for ClassConfig {
-    /// Frames of 4 KiB, sizes from 32 bytes by 16, chains of up to 8, headers of 8 bytes.
+    /// 4 KiB frames, sizes 32, 48, .. 4096, chains up to 8, 8-byte headers.
     fn default() -> Self {
         Self { frame_bytes: 4096, smallest: 32, step: 16, chain_max: 8, header_bytes: 8 }
     }
 }
 
-/// Why there is no table of this configuration.
+/// An invalid configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ClassConfigError {
-    /// A frame is a power of two within bounds.
+    /// Not a power of two within bounds.
     #[error(
         "a frame of {frame_bytes} bytes is not possible; choose a power of two from {} to {}",
         ClassConfig::FRAME_MIN,
         ClassConfig::FRAME_MAX
     )]
     Frame {
-        /// The number given.
+        /// As given.
         frame_bytes: usize,
     },
-    /// The smallest size has a byte at least and is no larger than a frame.
+    /// Zero, or larger than a frame.
     #[error(
         "a smallest size of {smallest} bytes is not possible; choose 1 to {frame_bytes}, a frame"
     )]
     Smallest {
-        /// The number given.
+        /// As given.
         smallest: usize,
-        /// A frame in bytes.
+        /// A frame.
         frame_bytes: usize,
     },
-    /// The largest size is a frame, and the steps lead there.
+    /// The steps miss the frame size.
     #[error(
         "steps of {step} bytes do not lead from a smallest size of {smallest} to a frame of {frame_bytes}; choose a divisor of {} or of {frame_bytes}",
         frame_bytes - smallest
     )]
     Step {
-        /// The number given.
+        /// As given.
         step: usize,
-        /// The smallest size in bytes.
+        /// As given.
         smallest: usize,
-        /// A frame in bytes.
+        /// A frame.
         frame_bytes: usize,
     },
-    /// A chain has a frame at least.
+    /// Outside the bounds.
     #[error(
         "chains of up to {chain_max} frames are not possible; choose 1 to {}",
         ClassConfig::CHAIN_MAX
     )]
     Chain {
-        /// The number given.
+        /// As given.
         chain_max: u32,
     },
-    /// A header leaves room for an object.
+    /// No room for an object.
     #[error("a header of {header_bytes} bytes leaves no room in a frame of {frame_bytes}")]
     Header {
-        /// The number given.
+        /// As given.
         header_bytes: usize,
-        /// A frame in bytes.
+        /// A frame.
         frame_bytes: usize,
     },
 }
@@ -115,28 +101,28 @@ pub enum ClassConfigError {
 /// A size class after merging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Class {
-    /// The smallest size merged into it, in bytes.
+    /// Smallest merged size, in bytes.
     pub size_min: usize,
-    /// Bytes of each of its places.
+    /// Bytes of a slot.
     pub size: usize,
-    /// Frames of a zspage.
+    /// In a zspage.
     pub frames: u32,
-    /// Places in a zspage.
+    /// Slots of a zspage.
     pub objects: u32,
 }
 
 impl Class {
-    /// Whether it is one object in one frame, which needs no header.
+    /// One object in one frame.
     pub fn is_huge(&self) -> bool {
         self.frames == 1 && self.objects == 1
     }
 
-    /// Bytes of a zspage behind its last place.
+    /// Bytes behind the last slot.
     pub fn waste(&self, frame_bytes: usize) -> usize {
         self.frames as usize * frame_bytes - self.objects as usize * self.size
     }
 
-    /// How many of its places lie in more than one frame.
+    /// Counts slots in more than one frame.
     pub fn spanning(&self, frame_bytes: usize) -> u32 {
         let frame_of = |byte: usize| byte / frame_bytes;
         let spans = |place: &usize| {
@@ -148,13 +134,12 @@ impl Class {
     }
 }
 
-/// The classes of a configuration, and which one a length is in.
+/// The classes, and the one of each length.
 ///
 /// # Invariants
-/// - Classes rise in size, and the last size is a frame.
-/// - Each size is in exactly one class, of the same frames and objects as its own, and no larger than the class's.
-/// - A chain fits its objects. No chain within the limit wastes less for the class's size, unless that size is a power
-///   of two, which takes one frame.
+/// - Classes rise in size, up to a frame.
+/// - Each size is in exactly one class, of its own frames and objects, and not larger than that class.
+/// - A chain fits its objects. No allowed chain wastes less, unless the size is a power of two.
 ///
 /// # Examples
 /// ```
@@ -172,12 +157,11 @@ impl Class {
 pub struct ClassTable {
     config: ClassConfig,
     classes: Box<[Class]>,
-    /// By size: the index of its class.
     by_size: Box<[u16]>,
 }
 
 impl ClassTable {
-    /// The table of a configuration.
+    /// Builds the table.
     ///
     /// # Errors
     /// [`ClassConfigError`].
@@ -207,42 +191,41 @@ impl ClassTable {
         Ok(table)
     }
 
-    /// What it was made from.
+    /// Its configuration.
     pub fn config(&self) -> &ClassConfig {
         &self.config
     }
 
-    /// The classes, the smallest first.
+    /// Smallest first.
     pub fn classes(&self) -> &[Class] {
         &self.classes
     }
 
-    /// Sizes, before merging.
+    /// Before merging.
     pub fn sizes(&self) -> usize {
         self.by_size.len()
     }
 
-    /// The class of objects of this length, by its index. `None`: it is longer than a frame.
+    /// As [`class_of`](Self::class_of), by index.
     #[inline]
     pub fn index_of(&self, len: usize) -> Option<usize> {
         let bare = self.index_for_size(len)?;
         if self.classes[bare].is_huge() {
             return Some(bare);
         }
-        // Only with its header longer than a frame: the largest class is huge, and was found above.
+        // `None` if length and header exceed a frame.
         self.index_for_size(len + self.config.header_bytes)
     }
 
-    /// The class of objects of this length. `None`: it is longer than a frame.
+    /// The class of an object; `None` if longer than a frame.
     #[inline]
     pub fn class_of(&self, len: usize) -> Option<&Class> {
         self.index_of(len).map(|index| &self.classes[index])
     }
 
-    /// The class of the least size that holds `bytes`.
     #[inline]
     fn index_for_size(&self, bytes: usize) -> Option<usize> {
-        // The last step may be shorter than the others, and a frame is the end of it.
+        // The last step may be shorter.
         if bytes > self.config.frame_bytes {
             return None;
         }
@@ -253,7 +236,7 @@ impl ClassTable {
     /// Checks the invariants.
     ///
     /// # Errors
-    /// A sentence that names what is wrong.
+    /// The first violation.
     pub fn check(&self) -> Result<(), String> {
         let ClassConfig { frame_bytes, smallest, step, chain_max, .. } = self.config;
         let mut expected_min = smallest;
@@ -294,7 +277,6 @@ impl ClassTable {
     }
 }
 
-/// Frames and objects of a zspage of objects of one size.
 fn layout(size: usize, config: ClassConfig) -> (u32, u32) {
     let waste = |frames: &u32| *frames as usize * config.frame_bytes % size;
     let frames = match size.is_power_of_two() {

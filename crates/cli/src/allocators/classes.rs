@@ -1,7 +1,6 @@
-//! `pagefold classes`: the table of size classes, and what it would come to for given object lengths.
+//! `pagefold classes`: the table of size classes, and its density for given object lengths.
 //!
-//! The table is the pure function that zsmalloc packs by. Nothing is stored here: density is what full zspages of the
-//! given lengths would have.
+//! The table is the pure function that zsmalloc packs by. Nothing is stored: the density is that of full zspages.
 
 mod config;
 mod documented;
@@ -16,13 +15,10 @@ pub(crate) use self::config::{ClassesConfig, Lengths};
 use self::sizes::SizesError;
 use crate::{allocators::classes::report::ClassesReport, console::OutputError, exit::Exit};
 
-/// Why no table was printed.
 #[derive(Debug, Error)]
 pub(crate) enum ClassesError {
-    /// The lengths could not be read.
     #[error(transparent)]
     Sizes(#[from] SizesError),
-    /// The table could not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
 }
@@ -33,10 +29,8 @@ impl From<&ClassesError> for Exit {
     }
 }
 
-/// Computes the table and prints it.
-///
 /// # Errors
-/// [`ClassesError`] when the lengths cannot be read, or the report cannot be written.
+/// When the lengths cannot be read, or the report cannot be written.
 pub(crate) fn run(config: &ClassesConfig) -> Result<Exit, ClassesError> {
     let table = config.table.clone();
     let ClassConfig { smallest, frame_bytes, .. } = *table.config();

@@ -1,12 +1,12 @@
-//! `pagefold torture`: do the allocators survive all operations and faults at once?
+//! `pagefold torture`: all operations and faults at once.
 //!
-//! `pagefold-testkit` runs the operations; this module adds pools, a clock, a watcher and a report.
+//! `pagefold-testkit` runs the operations.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`job`] | one run of a fresh pool, with or without an injected bug |
-//! | [`observe`] | the progress line, the time, Ctrl-C, a deadlock |
-//! | [`report`] | the table and the JSON |
+//! | [`job`] | one run of a fresh pool |
+//! | [`observe`] | progress, time, Ctrl-C, deadlock |
+//! | [`report`] | table and JSON |
 
 pub(crate) mod config;
 mod error;
@@ -38,11 +38,8 @@ use crate::{
     progress::Progress,
 };
 
-/// The default limit of a pool.
 const LIMIT: usize = 64 << 20;
 
-/// Runs all jobs, prints the report, and returns the exit code.
-///
 /// # Errors
 /// When a trace cannot be read or written, no pool can be built, or stdout cannot be written.
 pub(crate) fn run(config: TortureConfig) -> Result<Exit, TortureError> {
@@ -76,7 +73,7 @@ pub(crate) fn run(config: TortureConfig) -> Result<Exit, TortureError> {
         let run = job.run(share, &interrupt, &progress);
         let failed = matches!(run.outcome, Outcome::Failed(_));
         report.runs.push(run);
-        // The first failure of a sound pool ends the command, so that the user sees it.
+        // The first failure of a sound pool ends the command.
         if failed && config.injected_bugs.is_empty() {
             break;
         }
@@ -106,7 +103,7 @@ fn verdict(report: &TortureReport, config: &TortureConfig) -> Exit {
     }
 }
 
-/// One job for each pool, or for each pool and injected bug.
+/// One for each pool, or pool and injected bug.
 fn jobs(config: &TortureConfig, trace: Option<Trace>) -> Vec<Job> {
     let bugs: Vec<Option<BugKind>> = if config.injected_bugs.is_empty() {
         vec![None]

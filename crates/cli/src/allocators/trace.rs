@@ -1,8 +1,7 @@
-//! `pagefold estimate --trace FILE`: the memory and time of each allocator for these objects.
+//! `pagefold estimate --trace FILE`: memory and time of each allocator for a `pagefold torture` trace.
 //!
-//! A trace is a sequence of `pagefold torture`. This module runs the steps that any allocator does in the same way:
-//! store, write, read, free, compaction and trimming. It verifies nothing; `torture --replay` does. Contents are
-//! incompressible, like the output of a codec.
+//! It runs only steps that every allocator does alike, verifies nothing, and stores incompressible contents, like a
+//! codec's output.
 
 mod config;
 mod replay;
@@ -28,10 +27,8 @@ use crate::{
 /// Why a trace has no report.
 #[derive(Debug, Error)]
 pub(crate) enum MeasureTraceError {
-    /// The trace cannot be used.
     #[error(transparent)]
     File(#[from] TraceFileError),
-    /// The given limit fits no pool.
     #[error(transparent)]
     Limit(#[from] BuildError),
     #[error(transparent)]
@@ -48,10 +45,8 @@ impl From<&MeasureTraceError> for Exit {
     }
 }
 
-/// Measures each allocator on a trace and prints the report.
-///
 /// # Errors
-/// [`MeasureTraceError`] when the trace cannot be used, no pool can be built, or stdout cannot be written.
+/// When the trace cannot be used, no pool can be built, or stdout cannot be written.
 pub(crate) fn run(config: &TraceConfig) -> Result<Exit, MeasureTraceError> {
     let trace = trace_file::read(&config.path)?;
     let limit = config.limit.unwrap_or(trace.header.limit);

@@ -11,7 +11,6 @@ use thiserror::Error;
 
 use crate::exit::Exit;
 
-/// A trace cannot be used.
 #[derive(Debug, Error)]
 #[error("{}: {source}", path.display())]
 pub(crate) struct TraceFileError {
@@ -25,10 +24,6 @@ impl From<&TraceFileError> for Exit {
     }
 }
 
-/// Reads a trace.
-///
-/// # Errors
-/// [`TraceFileError`].
 pub(crate) fn read(path: &Path) -> Result<Trace, TraceFileError> {
     let wrong = |source| TraceFileError { path: path.to_owned(), source };
     let file = File::open(path).map_err(|source| wrong(TraceError::Io { line: 1, source }))?;

@@ -1,4 +1,4 @@
-//! Why there is no command: help was printed, or the arguments are wrong.
+//! Parsing ended without a command.
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -6,28 +6,28 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::{console, exit::Exit};
 
-/// What an input is called in usage and messages.
+/// The input's name in usage and messages.
 pub(super) const PATH: &str = "PATH";
 
-/// Why parsing ended without a command: help was asked for, or the arguments are wrong.
+/// The user asked for help, or the arguments are wrong.
 #[derive(Debug)]
 pub(crate) struct Stop(pub(super) clap::Error);
 
 impl Stop {
-    /// Prints the help to stdout, or the mistake as one line to stderr.
+    /// Help to stdout, a mistake as one line to stderr.
     pub(crate) fn print(self) -> ExitCode {
         if self.0.use_stderr() {
             console::complain(&one_line(&self.0));
             return Exit::Usage.into();
         }
-        // A closed pipe is the reader's choice, not an error.
+        // A closed pipe is no error.
         let _ = self.0.print();
         let _ = std::io::stdout().flush();
         Exit::Success.into()
     }
 }
 
-/// clap explains over several paragraphs; the first one is the mistake.
+/// The first of clap's paragraphs is the mistake.
 pub(super) fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "a command is missing; try `pagefold estimate PATH..` or `pagefold --help`"
@@ -44,7 +44,6 @@ pub(super) fn one_line(error: &clap::Error) -> String {
     format!("{}; see --help", words.strip_prefix("error: ").unwrap_or(&words))
 }
 
-/// Whether one of the arguments that are missing is called `name`.
 fn lacks(error: &clap::Error, name: &str) -> bool {
     match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::Strings(missing)) => missing.iter().any(|text| text.contains(name)),

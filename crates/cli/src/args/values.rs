@@ -1,4 +1,4 @@
-//! Values of single options: each has a type that cannot be wrong, and a refusal that says what is accepted.
+//! Typed values of single options; a refusal says what is accepted.
 
 use std::num::NonZeroUsize;
 
@@ -6,21 +6,19 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pagefold_pool::Allocator;
 use pagefold_testkit::seed::Seed;
 
-/// The most threads that are sensible on any machine; a typing error should not start a million.
+/// A typing error should not start a million.
 const THREADS_MAX: usize = 1024;
 
-/// The most that the kernel's `pid_max` can be set to.
+/// The largest `pid_max` of the kernel.
 const PROCESS_ID_MAX: u32 = 1 << 22;
 
-/// Which processes `--pid` means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProcessChoice {
     Number(u32),
-    /// All of this name.
     Name(String),
 }
 
-/// With the names as possible values: help, completions and the manual page then list what there is.
+/// Help, completions and the manual page list these names.
 pub(super) fn allocator() -> impl TypedValueParser<Value = Allocator> {
     let names = Allocator::ALL.iter().map(|allocator| allocator.name());
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Allocator>())
@@ -33,7 +31,7 @@ pub(super) fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A number is a process, anything else a name. A process that is called like a number is to be had by its own number.
+/// A number is a process, anything else a name.
 pub(super) fn process(text: &str) -> Result<ProcessChoice, String> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -53,7 +51,7 @@ pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
     }
 }
 
-/// A seed as it is printed anywhere: decimal, or hexadecimal after `0x`.
+/// Decimal, or hexadecimal after `0x`, as printed.
 pub(super) fn seed(text: &str) -> Result<u64, String> {
     text.parse::<Seed>().map(Seed::value).map_err(|error| error.to_string())
 }

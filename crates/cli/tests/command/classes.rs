@@ -75,7 +75,7 @@ fn kernels_with_larger_pages_have_larger_steps() {
         assert_eq!((&last["size_bytes"], &last["huge"]), (&frame_bytes.into(), &true.into()));
         assert_eq!(found["too_long"], 0);
     }
-    // Another step is possible all the same.
+    // Another step is possible.
     let found = json(&classes(&["--frame", "16K", "--step", "16", "--json"]));
     assert_eq!((&found["step_bytes"], &found["sizes"]), (&16.into(), &1023.into()));
 }

@@ -1,4 +1,4 @@
-//! Driving the binary: inputs of known content, and what came of a call.
+//! Drives the binary: known inputs, and a call's outcome.
 
 use std::{
     ffi::OsStr,
@@ -11,17 +11,15 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-/// The bytes of a full page.
 pub(crate) const PAGE: usize = 4096;
 
-/// The command, with a clean environment for colours.
+/// With a clean environment for colours.
 pub(crate) fn pagefold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pagefold"));
     command.env_remove("NO_COLOR").env("TERM", "xterm").stdin(Stdio::null());
     command
 }
 
-/// What a call wrote, and how it ended.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
@@ -40,12 +38,11 @@ impl From<Output> for Outcome {
     }
 }
 
-/// Calls `pagefold estimate` with these arguments.
 pub(crate) fn estimate<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Outcome {
     pagefold().arg("estimate").args(args).output().expect("the binary runs").into()
 }
 
-/// Calls `pagefold estimate` with `input` on standard input.
+/// With `input` on standard input.
 pub(crate) fn estimate_stdin(args: &[&str], input: &[u8]) -> Outcome {
     let mut command = pagefold();
     command.arg("estimate").args(args);
@@ -60,7 +57,7 @@ pub(crate) fn estimate_stdin(args: &[&str], input: &[u8]) -> Outcome {
     child.wait_with_output().expect("it ends").into()
 }
 
-/// Calls `pagefold estimate --json` and reads what it wrote; it must have ended with this code.
+/// The JSON of a call with this exit code.
 pub(crate) fn estimate_json<S: AsRef<OsStr>>(
     args: impl IntoIterator<Item = S>,
     code: i32,
@@ -72,13 +69,13 @@ pub(crate) fn estimate_json<S: AsRef<OsStr>>(
 }
 
 impl Outcome {
-    /// The JSON on stdout of a call that ended with this code.
+    /// The JSON on stdout, after checking the exit code.
     pub(crate) fn json(&self, code: i32) -> Value {
         assert_eq!(self.code, Some(code), "{self:?}");
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Checks that the call ended with this code and one line on stderr that has all of `words` in it.
+    /// Checks the exit code, and one line on stderr that contains all `words`.
     pub(crate) fn fails(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.stderr.starts_with("pagefold: ") && self.stderr.ends_with('\n'), "{self:?}");
@@ -88,21 +85,21 @@ impl Outcome {
         }
     }
 
-    /// As [`fails`](Self::fails), with nothing on stdout: there was nothing to report.
+    /// [`fails`](Self::fails), with an empty stdout.
     pub(crate) fn fails_without_report(&self, code: i32, words: &[&str]) {
         self.fails(code, words);
         assert_eq!(self.stdout, "", "{self:?}");
     }
 }
 
-/// Bytes that no codec makes shorter.
+/// Incompressible bytes.
 pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     ChaCha8Rng::seed_from_u64(42).fill_bytes(&mut bytes);
     bytes
 }
 
-/// Prose of a kind: it compresses at least to a half, and no two pages are the same.
+/// Prose: compresses at least to a half, and no two pages are equal.
 pub(crate) fn text(len: usize) -> Vec<u8> {
     (0_u32..)
         .flat_map(|line| {
@@ -112,13 +109,12 @@ pub(crate) fn text(len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Writes a file.
 pub(crate) fn write(path: impl AsRef<Path>, bytes: &[u8]) {
     std::fs::write(&path, bytes)
         .unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()));
 }
 
-/// A directory with zeros (8 pages), noise (16 pages) and text (100 pages and one of 1000 bytes).
+/// Zeros (8 pages), noise (16 pages) and text (100 pages and one of 1000 bytes).
 pub(crate) fn sample_dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     write(dir.path().join("zeros"), &[0; 8 * PAGE]);
@@ -128,17 +124,14 @@ pub(crate) fn sample_dir() -> tempfile::TempDir {
     dir
 }
 
-/// A whole number in a JSON document.
 pub(crate) fn number(value: &Value, key: &str) -> u64 {
     value[key].as_u64().unwrap_or_else(|| panic!("`{key}` is no number in {value}"))
 }
 
-/// A ratio in a JSON document.
 pub(crate) fn ratio(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or_else(|| panic!("`{key}` is no number in {value}"))
 }
 
-/// The rows of a JSON document.
 pub(crate) fn runs(document: &Value) -> &[Value] {
     document["runs"].as_array().expect("`runs` is an array")
 }

@@ -2,14 +2,14 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`kernel`] | what the kernel's own compressed memory has; dictionaries |
-//! | [`measure`] | what is found on inputs of known content, and the JSON |
-//! | [`coverage`] | how often a sample's interval holds the truth |
+//! | [`kernel`] | the kernel's codecs; dictionaries |
+//! | [`measure`] | inputs of known content, and the JSON |
+//! | [`coverage`] | how often a sample's interval is true |
 //! | [`holes`] | sparse files |
 //! | [`limits`] | little memory |
-//! | [`bad_input`] | what is refused or skipped, exit codes, texts |
-//! | [`selection`] | which files are read, and what is said of the others |
-//! | [`signals`] | signals, limits of files, control characters |
+//! | [`bad_input`] | refusals, skipped inputs, exit codes |
+//! | [`selection`] | selected and skipped files |
+//! | [`signals`] | signals, file limits, control characters |
 //! | [`terminal`] | tables, colours, pipes, signals |
 
 mod bad_input;

@@ -2,9 +2,9 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`file`] | where the page goes: refused early, written whole |
-//! | [`sizes`] | the histogram of compressed sizes, which the JSON has too |
-//! | [`browser`] | the page in headless Chromium: what is in it, what it fetches, how wide it is, light and dark |
+//! | [`file`] | the path: refused early, written entirely |
+//! | [`sizes`] | the histogram of compressed sizes, also in the JSON |
+//! | [`browser`] | the page in headless Chromium |
 
 mod browser;
 mod file;

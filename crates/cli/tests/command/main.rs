@@ -1,11 +1,11 @@
-//! The `pagefold` command, tested through the binary. One test program, because each has to be linked.
+//! The `pagefold` command, tested through the binary; one program, to link once.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`estimate`] | files: what is found, what is refused, how it is shown |
+//! | [`estimate`] | files |
 //! | [`process`] | processes and core files |
 //! | [`html`] | the page with charts |
-//! | [`classes`], [`torture`] | the commands about allocators |
+//! | [`classes`], [`torture`] | allocators |
 //! | [`shell`] | help, completions, the manual page |
 //! | [`common`], [`child_signals`] | driving the binary |
 

@@ -1,15 +1,15 @@
-//! `pagefold estimate` on processes and core files, tested through the binary against processes that the tests start.
+//! `pagefold estimate` on core files and on processes that the tests start.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`live`] | what is found in Python, Node and Redis, and that they are left as they were |
-//! | [`groups`] | processes by name and by control group, what several share, what is locked |
-//! | [`refused`] | what is refused, and processes that end while they are read |
-//! | [`memory`] | how much memory the command itself takes |
-//! | [`core`] | core files, made by hand and by gdb |
+//! | [`live`] | Python, Node and Redis, undisturbed |
+//! | [`groups`] | processes by name and control group; shared and locked memory |
+//! | [`refused`] | refusals, and processes that end during the read |
+//! | [`memory`] | the command's own memory |
+//! | [`core`] | core files by hand and by gdb |
 //! | [`children`] | starting processes and asking them |
 //!
-//! What a machine lacks (Node, Redis, gdb, another user to become) is skipped, and said on stderr with `SKIPPED`.
+//! Tests skip missing programs and rights, and print `SKIPPED` on stderr.
 
 mod children;
 mod core;

@@ -1,5 +1,5 @@
-//! Completions and the manual page, tested through the binary and the programs that read them. A program that is not
-//! here is skipped, and that is said.
+//! Completions and the manual page, tested with the programs that read them; a missing program is skipped with a
+//! message.
 
 use std::{
     collections::BTreeSet,
@@ -20,7 +20,7 @@ fn stdout(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// What a program made of `input`; `None`, with a line that says so, where there is no such program.
+/// A program's output for `input`; `None`, with a message, if it is missing.
 fn piped(program: &str, args: &[&str], input: &str) -> Option<Output> {
     let mut child = match Command::new(program)
         .args(args)
@@ -40,12 +40,12 @@ fn piped(program: &str, args: &[&str], input: &str) -> Option<Output> {
     let input = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().expect("it ends");
-    // A program that has seen enough does not read on.
+    // A program may stop reading early.
     let _ = writer.join().expect("no panic");
     Some(output)
 }
 
-/// The options that a help text lists: words with two dashes at the start of a line, after an optional short one.
+/// The long options at line starts, after an optional short one.
 fn options(help: &str) -> BTreeSet<String> {
     help.lines()
         .filter_map(|line| line.trim_start().strip_prefix('-'))
@@ -119,7 +119,7 @@ fn the_manual_page_has_every_option_and_every_example_of_the_help() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    // groff writes a hyphen where the source has a bare one, and a minus where it is escaped.
+    // groff prints a bare hyphen as a hyphen, an escaped one as a minus.
     let text = text.replace(['\u{2010}', '\u{2212}'], "-");
     for command in COMMANDS {
         let help = stdout(&[command, "--help"]);

@@ -1,4 +1,4 @@
-//! `pagefold torture`, through the binary: every option, every bad input, exit codes, JSON keys, injected bugs, traces.
+//! `pagefold torture`: options, bad input, exit codes, JSON keys, injected bugs, traces.
 
 mod bad_input;
 mod traces;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::child_signals::with_default_signals;
 
-/// Small, so that a debug build fills it quickly.
+/// A debug build fills it quickly.
 const LIMIT: &str = "4MiB";
 
 fn torture<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
@@ -27,7 +27,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("the command writes text")
 }
 
-/// The JSON of a call that ended with this code and said nothing else.
+/// The JSON of a call with this code and an empty stderr.
 fn json(args: &[&str], code: i32) -> Value {
     let output = torture(["--json", "--limit", LIMIT].iter().chain(args));
     assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
@@ -154,7 +154,7 @@ fn every_injected_bug_is_caught_with_every_allocator() {
 
 #[test]
 fn an_injected_bug_that_is_not_caught_has_a_code_of_its_own() {
-    // A bug is injected once in hundreds of calls, and with this seed in none of the first three.
+    // With this seed no bug is injected into the first three calls.
     let output = torture([
         "--inject-bug=flip",
         "--ops",
@@ -176,7 +176,7 @@ fn what_an_interrupted_run_found_is_said() {
     command.args(["torture", "--allocator", "nbud", "--threads", "1", "--seconds", "600"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let child = with_default_signals(&mut command).spawn().expect("it runs");
-    // Once it has computed for a tenth of a second, the run is under way.
+    // After a tenth of a second of computing the run is under way.
     let computed = || {
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it runs");
         let mut fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();

@@ -1,13 +1,12 @@
-//! The ranges that a contiguous allocation may evacuate, and their costs.
+//! Ranges that a contiguous allocation may evacuate.
 
 use crate::{
     Arena, FRAME_BYTES, PAGEBLOCK_FRAMES, arena::PAGEBLOCK_BYTES, buddy::MOVABLE_KINDS,
     owner::CONTIGUOUS, units::BlockPart,
 };
 
-/// Ranges considered, the cheapest first.
+/// The cheapest are considered.
 pub(super) const CANDIDATES: usize = 256;
-/// Ranges considered in one pageblock.
 const PER_PAGEBLOCK: usize = 4;
 
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +30,7 @@ impl Arena {
         let base = self.reservation.base().addr().get() / FRAME_BYTES;
         let is_aligned = |start: u32| (base + start as usize).is_multiple_of(align);
         let window = frames.div_ceil(PAGEBLOCK_FRAMES);
-        // One aligned range beyond the high-water mark.
+        // One aligned range beyond.
         let stride = u32::try_from(align / PAGEBLOCK_FRAMES as usize).unwrap_or(u32::MAX);
         let high_water_mark = self.buddy.lock().high_water_mark();
         let end = high_water_mark.saturating_add(window).saturating_add(stride).min(capacity);
@@ -59,7 +58,7 @@ impl Arena {
         all
     }
 
-    /// Ranges of several whole pageblocks.
+    /// Ranges of whole pageblocks.
     fn wide_candidates(
         &self,
         window: u32,
@@ -78,7 +77,6 @@ impl Arena {
         candidates
     }
 
-    /// Frames to move; `None`: some cannot.
     fn cost(&self, part: BlockPart) -> Option<u32> {
         let buddy = self.buddy.lock();
         if part.pageblock >= buddy.high_water_mark()

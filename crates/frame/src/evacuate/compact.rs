@@ -24,13 +24,13 @@ pub struct FrameCompaction {
     pub freed_pageblocks: u64,
     /// Locked runs that stayed.
     pub busy: u64,
-    /// Whether another call may win more.
+    /// Another call may win more.
     pub more: bool,
 }
 
 impl Arena {
-    /// Moves runs from the sparsest pageblocks into the densest until about `budget` bytes were copied or no
-    /// pageblock can be emptied. Call again while [`more`](FrameCompaction::more).
+    /// Moves runs from the sparsest pageblocks into the densest, about `budget` bytes. Call again while
+    /// [`more`](FrameCompaction::more).
     ///
     /// # Panics
     /// If a slab is another arena's.
@@ -40,7 +40,7 @@ impl Arena {
     pub fn compact(&self, kinds: &[&dyn Movable], budget: usize) -> FrameCompaction {
         self.assert_own(kinds);
         let Some(mut progress) = self.evacuator.try_lock() else {
-            // Gives the other thread time in a caller's loop.
+            // Gives the other thread time.
             sync::yield_now();
             return FrameCompaction { busy: 1, more: true, ..FrameCompaction::default() };
         };
@@ -78,7 +78,7 @@ impl Arena {
         budget: usize,
         report: &mut FrameCompaction,
     ) {
-        // A plan that frees nothing is the last.
+        // A plan that frees none is the last.
         let (mut fresh, mut freed_by_plan) = (false, 0);
         loop {
             let Some(pageblock) = plan.source() else {
@@ -105,7 +105,6 @@ impl Arena {
         }
     }
 
-    /// The pageblocks to empty or fill.
     fn plan(&self, kind: PageblockKind) -> Plan {
         let high_water_mark = self.buddy.lock().high_water_mark();
         let mut pageblocks = Vec::new();
@@ -118,7 +117,7 @@ impl Arena {
         Plan::new(pageblocks)
     }
 
-    /// `true`: the pageblock is free and went to the system.
+    /// `true`: the pageblock went to the system.
     fn empty(
         &self,
         kind: PageblockKind,
@@ -136,7 +135,7 @@ impl Arena {
         let no_memory = Cell::new(false);
         let done = self.evacuate(&range, kinds, budget, &mut |frames, owner| {
             let mut take = |access| self.take_beyond(kind, plan, frames, owner, access, &no_memory);
-            // Spares the reserve: free frames go back first.
+            // Free frames go back before the reserve is used.
             take(ReserveAccess::Normal).or_else(|OutOfFrames| {
                 if !no_memory.get() {
                     return Err(OutOfFrames);
@@ -157,7 +156,7 @@ impl Arena {
             return false;
         }
         plan.filled(u32::try_from(done.copied / FRAME_BYTES).unwrap_or(u32::MAX));
-        // Without memory, no other pageblock can be emptied either.
+        // Then no other pageblock can be emptied either.
         if done.out_of_frames && no_memory.get() {
             plan.give_up();
         }
@@ -169,7 +168,7 @@ impl Arena {
         freed
     }
 
-    /// A run in the densest pageblock with room. `no_memory`: memory was missing, not a hole.
+    /// Uses the densest pageblock with room. `no_memory`: memory was missing, not a hole.
     fn take_beyond(
         &self,
         kind: PageblockKind,

@@ -1,7 +1,7 @@
 //! Contiguous allocation: evacuates and hands out the aligned range that needs the fewest moves.
 //!
-//! Ranges up to a pageblock start at multiples of their length rounded up to a power of two; longer ones start with a
-//! pageblock. A late blocker leaves moved runs where they went.
+//! A range starts at a multiple of its length rounded up to a power of two; one beyond a pageblock starts with a
+//! pageblock. After a late blocker, moved runs stay.
 
 use std::ops::Range;
 
@@ -19,24 +19,22 @@ use crate::{
     buddy::PageblockKind, owner::CONTIGUOUS, units::by_pageblock,
 };
 
-/// Passes over a range, while guards are dropped.
+/// Passes over a range, while guards drop.
 const ROUNDS: usize = if cfg!(loom) { 2 } else { 64 };
 /// Failed evacuations of one allocation.
 const ATTEMPTS: usize = 8;
 
 impl Arena {
-    /// Allocates `frames` neighbouring frames, the first at a multiple of `align` frames in memory. Without room for
-    /// moves, it compacts pageblocks and retries once.
+    /// Allocates `frames` neighbours at a multiple of `align` frames. Without room for moves, compacts and retries.
     ///
     /// # Errors
-    /// [`ContiguousError`]. Contents and accounts are unchanged, but some table pages may be in use and some runs may
-    /// have moved.
+    /// [`ContiguousError`]; contents and accounts are unchanged, but runs may have moved and table pages be in use.
     ///
     /// # Panics
     /// If a slab is another arena's.
     ///
     /// # Concurrency
-    /// Waits for another evacuation, but only briefly for locks: a run that stays locked is a blocker.
+    /// Waits for another evacuation, but only briefly for locks: then a locked run is a blocker.
     pub fn alloc_contiguous(
         &self,
         kinds: &[&dyn Movable],
@@ -99,7 +97,7 @@ impl Arena {
             if attempts == ATTEMPTS {
                 break;
             }
-            // The first pass does not wait.
+            // The first pass never waits.
             if candidate.cost.is_none() || !self.busy_in(kinds, &range_of(candidate)).is_empty() {
                 continue;
             }
@@ -152,10 +150,10 @@ impl Arena {
         Err(blocked(last))
     }
 
-    /// Charges, owns and zeroes an isolated free range.
+    /// Charges, owns and zeroes the range.
     fn take(&self, isolated: IsolatedRange<'_>) -> Result<ContiguousRange<'_>, OutOfFrames> {
         let range = isolated.range.clone();
-        // Used frames stay charged; the system zeroes them, or else this does.
+        // Used frames stay charged, and are zeroed here if not by the system.
         let used = isolated.free_touched();
         let is_zero = isolated.decommit(&used);
         self.charge_and_take(&range).or_else(|OutOfFrames| {
@@ -169,7 +167,7 @@ impl Arena {
         self.contiguous.fetch_add(range.len(), Ordering::Relaxed);
         for (start, frames) in used.into_iter().filter(|_| !is_zero) {
             let base = self.reservation.at(start.byte_offset());
-            // SAFETY: committed memory of frames that this call has just taken.
+            // SAFETY: committed memory of frames just taken.
             unsafe { base.write_bytes(0, frames as usize * FRAME_BYTES) };
         }
         let frames = u32::try_from(range.len()).expect("a range of 32-bit frame numbers");
@@ -178,7 +176,7 @@ impl Arena {
 
     /// An error changes nothing.
     fn charge_and_take(&self, range: &Range<u32>) -> Result<(), OutOfFrames> {
-        // One lock: another thread may give isolated free frames back.
+        // One lock: a thread may give isolated free frames back.
         let mut buddy = self.buddy.lock();
         let untouched = range.len() - buddy.touched_in(range) as usize;
         self.charge(untouched, ReserveAccess::Normal)?;
@@ -186,7 +184,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Waits briefly for locks in a range, then names the blockers, before any move.
+    /// Waits briefly for locks; blockers are known before any move.
     fn await_unlocked(
         &self,
         kinds: &[&dyn Movable],

@@ -1,11 +1,11 @@
-//! Why no contiguous range was allocated.
+//! The error of contiguous allocation.
 
 use thiserror::Error;
 
 use crate::Blocker;
 
-/// Why no contiguous range was allocated. Contents and accounts are unchanged, but some table pages may be in use and
-/// some runs may have moved.
+/// Why no contiguous range was allocated. Contents and accounts are unchanged; table pages may be in use, and runs may
+/// have moved.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ContiguousError {
@@ -15,15 +15,15 @@ pub enum ContiguousError {
     /// Alignments are powers of two.
     #[error("an alignment of {align} frames is not possible; it must be a power of two")]
     Misaligned {
-        /// The alignment asked for, in frames.
+        /// In frames.
         align: usize,
     },
-    /// Too many frames, or an alignment that no such range has.
+    /// Too many frames, or no range is so aligned.
     #[error("{frames} frames aligned to {align} do not fit an arena of {capacity} frames")]
     TooLarge {
         /// Frames asked for.
         frames: usize,
-        /// The alignment asked for, in frames.
+        /// In frames.
         align: usize,
         /// Frames of the arena.
         capacity: usize,
@@ -35,10 +35,10 @@ pub enum ContiguousError {
     OutOfMemory {
         /// Frames asked for.
         frames: usize,
-        /// The limit in force, in frames.
+        /// In frames.
         limit: usize,
     },
-    /// Every range tried has a run that does not move.
+    /// A run in every range tried does not move.
     #[error("no range of {frames} frames could be evacuated; in the way were {}", named(.blockers))]
     Blocked {
         /// Frames asked for.

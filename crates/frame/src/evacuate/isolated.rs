@@ -1,4 +1,4 @@
-//! An isolated range as a value: dropping it ends the isolation.
+//! An isolated range; dropping it ends the isolation.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ pub(super) struct CachesOff<'a>(&'a Arena);
 
 impl<'a> CachesOff<'a> {
     pub(super) fn new(arena: &'a Arena) -> Self {
-        // ORDERING: Relaxed; a late thread fills a cache that the next pass drains.
+        // ORDERING: Relaxed; the next pass drains a late thread's cache.
         arena.evacuating.fetch_add(1, Ordering::Relaxed);
         arena.drain_caches();
         Self(arena)
@@ -33,7 +33,7 @@ pub(super) struct IsolatedRange<'a> {
 }
 
 impl<'a> IsolatedRange<'a> {
-    /// `None`: the pageblock's use changed.
+    /// `None`: its use changed.
     pub(super) fn pageblock(
         arena: &'a Arena,
         range: &Range<u32>,
@@ -45,9 +45,9 @@ impl<'a> IsolatedRange<'a> {
         (fits && buddy.isolate(range)).then(|| Self { arena, range: range.clone() })
     }
 
-    /// `None`: a part cannot be isolated.
+    /// `None`: not all can be isolated.
     pub(super) fn range(arena: &'a Arena, range: &Range<u32>) -> Result<Option<Self>, OutOfFrames> {
-        // One lock, so that no trim gives back the opened tables in between.
+        // One lock: no trim may give back the opened tables.
         let mut buddy = arena.buddy.lock();
         let mut open = |pageblock| arena.open(pageblock, ReserveAccess::Normal);
         buddy.prepare(range, ReserveAccess::Normal, &mut open)?;
@@ -58,19 +58,19 @@ impl<'a> IsolatedRange<'a> {
         self.arena.buddy.lock().is_all_free(&self.range)
     }
 
-    /// The free frames that may be resident, in runs.
+    /// Free frames that may be resident, in runs.
     pub(super) fn free_touched(&self) -> Vec<(FrameNo, u32)> {
         self.arena.buddy.lock().isolated_touched(&self.range)
     }
 
-    /// `true`: the frames went, and read as zero.
+    /// `true`: they went, and read as zero.
     pub(super) fn decommit(&self, free: &[(FrameNo, u32)]) -> bool {
-        // SAFETY: isolated free frames have no owner and are on no list; only the thread that isolated them, this
-        // one, hands them on. (I-ISOLATED)
+        // SAFETY: isolated free frames have no owner and are on no list; only this thread, which isolated them,
+        // hands them on. (I-ISOLATED)
         unsafe { self.arena.decommit(free) }
     }
 
-    /// Gives back and uncharges the free frames; they stay isolated. `true`: some went.
+    /// Gives back and uncharges free frames; they stay isolated. `true`: some went.
     pub(super) fn give_back(&self) -> bool {
         let free = self.free_touched();
         if free.is_empty() || !self.decommit(&free) {
@@ -92,19 +92,19 @@ impl Drop for IsolatedRange<'_> {
 
 impl Arena {
     /// # Safety
-    /// As [`FrameSource::decommit`](crate::FrameSource::decommit) for these runs of frames.
+    /// As [`FrameSource::decommit`](crate::FrameSource::decommit) for these runs.
     pub(crate) unsafe fn decommit(&self, runs: &[(FrameNo, u32)]) -> bool {
         let bytes = |&(start, frames): &(FrameNo, u32)| {
             start.byte_offset()..start.byte_offset() + frames as usize * FRAME_BYTES
         };
         let ranges: Vec<_> = runs.iter().map(bytes).collect();
-        // SAFETY: by this function's contract.
+        // SAFETY: this function's contract.
         unsafe { self.memory().source().decommit(&self.reservation, &ranges) }.is_ok()
     }
 
-    /// Gives back the isolated free frames of an evacuating thread, which no allocation can take. `true`: some went.
+    /// Gives back isolated free frames of another thread's evacuation. `true`: some went.
     pub(crate) fn give_back_isolated(&self) -> bool {
-        // ORDERING: Relaxed; a hint: a thread that misses it fails as if it came earlier.
+        // ORDERING: Relaxed; a hint: missing it is as if this call came earlier.
         if self.evacuating.load(Ordering::Relaxed) == 0 {
             return false;
         }

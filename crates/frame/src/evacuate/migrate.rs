@@ -7,14 +7,13 @@ use crate::{
 
 impl Arena {
     /// # Panics
-    /// If one of these slabs is another arena's.
+    /// If a slab is another arena's.
     pub(super) fn assert_own(&self, kinds: &[&dyn Movable]) {
         let own = kinds.iter().all(|kind| std::ptr::eq(kind.arena(), self));
         assert!(own, "only slabs over this arena can be moved in it");
     }
 
-    /// Moves one descriptor's frames; returns how many. Once the first frame of a chain moved, later ones that cannot
-    /// stay.
+    /// Moves one descriptor's frames; returns how many. If only the first frames of a chain can move, the rest stays.
     ///
     /// # Errors
     /// [`FrameMigrateError`]; nothing has changed.
@@ -37,10 +36,10 @@ impl Arena {
         Ok(FrameCount::new(moved))
     }
 
-    /// Moves one frame of a chain, or a whole run, which is extent 0; returns the number of frames.
+    /// Moves one frame of a chain, or a run (extent 0); returns the number of frames.
     ///
     /// # Errors
-    /// [`FrameMigrateError`]; nothing has changed. [`FrameMigrateError::Gone`] also without such an extent.
+    /// [`FrameMigrateError`]; nothing has changed. [`Gone`](FrameMigrateError::Gone) also without such an extent.
     ///
     /// # Panics
     /// If the slab is another arena's.

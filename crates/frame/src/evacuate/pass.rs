@@ -1,4 +1,4 @@
-//! One pass over an isolated range: every movable run moves.
+//! One pass that moves every movable run out of an isolated range.
 
 use std::ops::{ControlFlow, Range};
 
@@ -9,17 +9,17 @@ use crate::{
     owner::CONTIGUOUS,
 };
 
-/// Blockers that an error names.
+/// In an error.
 const BLOCKERS_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Evacuation {
     pub(super) copied: usize,
-    /// The first runs that stayed.
+    /// The first.
     pub(super) blockers: Vec<Blocker>,
     /// All runs that stayed.
     pub(super) busy: u64,
     pub(super) out_of_frames: bool,
-    /// The budget was used up.
+    /// For the budget.
     pub(super) stopped: bool,
 }
 
@@ -52,7 +52,6 @@ impl Arena {
         let mut frame = range.start;
         while frame < range.end {
             let word = self.owner_word(frame);
-            // By the owner words, the run ends there.
             let next = match word {
                 0 => frame + 1,
                 _ => (frame + 1..range.end)
@@ -67,7 +66,7 @@ impl Arena {
         done
     }
 
-    /// Returns where to go on.
+    /// Returns where to continue.
     fn evacuate_one(
         &self,
         Met { frame, next, word }: Met,
@@ -86,7 +85,7 @@ impl Arena {
             }
             return ControlFlow::Continue(next);
         };
-        // Checked after work, so that the smallest budget progresses.
+        // After work: the smallest budget progresses.
         if done.copied > 0 && done.copied >= budget {
             done.stopped = true;
             return ControlFlow::Break(());

@@ -6,7 +6,7 @@ use pagefold_sys::sync::Ordering;
 
 use crate::{Arena, FRAME_BYTES, FrameNo};
 
-/// Neighbouring frames for one owner, charged to their arena. Dropping the value frees them.
+/// Neighbouring frames for one owner, charged to their arena, freed on drop.
 #[derive(Debug)]
 pub struct ContiguousRange<'a> {
     pub(super) arena: &'a Arena,
@@ -28,15 +28,14 @@ impl ContiguousRange<'_> {
     /// The bytes; zero until written.
     pub fn as_slice(&self) -> &[u8] {
         let base = self.arena.reservation.at(self.start.byte_offset());
-        // SAFETY: committed memory taken from the allocator for this range, initialised, written only through `&mut
-        // self`.
+        // SAFETY: committed, initialised memory of this range alone, written only through `&mut self`.
         unsafe { std::slice::from_raw_parts(base.as_ptr(), self.frames() * FRAME_BYTES) }
     }
 
     /// The bytes, writable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         let base = self.arena.reservation.at(self.start.byte_offset());
-        // SAFETY: as in `as_slice`, and `&mut self` makes this the only reference.
+        // SAFETY: as in `as_slice`; `&mut self` makes this the only reference.
         unsafe { std::slice::from_raw_parts_mut(base.as_ptr(), self.frames() * FRAME_BYTES) }
     }
 

@@ -1,8 +1,8 @@
-//! Whether the pool's accounts and structures are true.
+//! Checks of accounts and structures.
 
 use super::{base::Base, deferred::drain_all, handle_table::Location, packing::Packing};
 
-/// Sums over all objects and frames, as the packing's walk finds them.
+/// Sums over the packing's walk.
 #[derive(Debug)]
 pub struct Audit<'a> {
     pub(super) base: &'a Base,
@@ -12,21 +12,21 @@ pub struct Audit<'a> {
 }
 
 impl Audit<'_> {
-    /// Notes an object of `len` bytes.
+    /// An object of `len` bytes.
     pub fn object(&mut self, len: usize) {
         self.objects += 1;
         self.payload += len as u64;
     }
 
-    /// Notes `count` frames with objects.
+    /// Counts frames with objects.
     pub fn frames(&mut self, count: usize) {
         self.frames += count;
     }
 
-    /// Checks that the entry of an index says this location.
+    /// Checks an entry's location.
     ///
     /// # Errors
-    /// A sentence that says so.
+    /// I-ENTRY, if it differs.
     pub fn entry_says(&self, index: u32, location: Location) -> Result<(), String> {
         match self.base.find_at(index, location) {
             Some(_) => Ok(()),
@@ -34,13 +34,13 @@ impl Audit<'_> {
         }
     }
 
-    /// All handle indices that were ever used, each with the location of its object if it has one.
+    /// Indices ever used, with their locations.
     pub fn indices(&self) -> impl Iterator<Item = (u32, Option<Location>)> + '_ {
         self.base.handles.objects()
     }
 }
 
-/// Walks every structure and checks every invariant. For a quiescent pool.
+/// For a quiescent pool.
 pub(super) fn validate(packing: &impl Packing) -> Result<(), String> {
     drain_all(packing);
     let base = packing.base();

@@ -1,7 +1,4 @@
-//! What a packing stands on: the budget, the arena, the handle table, scratch and counters.
-//!
-//! The packing builds its slabs over the arena; the engine reaches the base through
-//! [`Packing::base`](super::Packing::base).
+//! What packing and engine share.
 
 use std::sync::Arc;
 
@@ -21,7 +18,7 @@ use crate::{
     stats::Stats,
 };
 
-/// The most descriptors of a slab for each frame of address space: entries have room for as many ids.
+/// Of one slab; entries have room for as many ids.
 pub(crate) const DESCRIPTORS_PER_FRAME: usize = 2;
 
 /// See the module.
@@ -32,20 +29,19 @@ pub struct Base {
     pub(crate) handles: HandleTable,
     pub(crate) scratch: Scratch,
     pub(crate) counters: Counters,
-    /// Bytes of objects that compaction moved.
     compacted_bytes: AtomicU64,
-    /// The limit asked for, in bytes; [`Engine::new`](super::Engine::new) puts it in force.
+    /// In bytes; [`Engine::new`](super::Engine::new) sets it.
     pub(super) limit: usize,
     /// In bytes.
     pub(super) max_limit: usize,
 }
 
 impl Base {
-    /// A base without a limit yet. An object takes at least `least_bytes` of frames. Input of up to `scratch_bytes` is
-    /// copied to scratch, longer input to the heap. A slab has at most two descriptors for each frame of address space.
+    /// A base without a limit. An object takes at least `least_bytes` of frames; input over `scratch_bytes` is copied
+    /// to the heap. A slab has at most two descriptors a frame of address space.
     ///
     /// # Errors
-    /// [`BuildError`] when there is no address space or no number for another pool.
+    /// [`BuildError`] without address space or pool number.
     pub fn new(
         config: PoolConfig,
         least_bytes: usize,
@@ -57,8 +53,7 @@ impl Base {
         }
         let number = PoolNumber::take().ok_or(BuildError::TooManyPools)?;
         let memory = config.memory;
-        // Room to raise the limit later, if the system grants it. Handle tables take about as much again, so an arena
-        // that leaves them no room is too large.
+        // Room to raise the limit. Handle tables take about as much again.
         let max_limit = config.max_limit.unwrap_or(limit).clamp(limit, Arena::ADDRESS_SPACE_MAX);
         let with_room_for_tables = |address_space| {
             let arena = Arena::new(&memory, ArenaConfig { address_space }).ok()?;
@@ -94,7 +89,7 @@ impl Base {
         })
     }
 
-    /// The arena that the packing's slabs are over.
+    /// For the packing's slabs.
     pub fn arena(&self) -> &Arc<Arena> {
         &self.arena
     }
@@ -110,37 +105,37 @@ impl Base {
     /// The object of a handle. (I-LOOKUP, first step)
     ///
     /// # Errors
-    /// [`HandleError`] when the handle names no live object.
+    /// [`HandleError`] if it is not live.
     #[inline]
     pub fn find(&self, handle: Handle) -> Result<Found<'_>, HandleError> {
         let (cell, entry, location, index) = self.handles.find(handle)?;
         Ok(Found { cell, entry, location, index })
     }
 
-    /// The live object of an index, which a compactor finds in the frame.
+    /// The live object of an index.
     pub fn find_index(&self, index: u32) -> Option<Found<'_>> {
         let cell = self.handles.get(index)?;
         let entry = cell.load();
         Some(Found { cell, entry, location: entry.location()?, index })
     }
 
-    /// The object of an index, if its entry says this location.
+    /// The same, if it is at `location`.
     pub fn find_at(&self, index: u32, location: Location) -> Option<Found<'_>> {
         self.find_index(index).filter(|found| found.location == location)
     }
 
-    /// The handle of an object that was found.
+    /// The handle of a found object.
     pub fn handle_of(&self, found: &Found<'_>) -> Handle {
         self.handles.handle(found.index, found.entry)
     }
 
-    /// Notes that compaction moved so many bytes of an object.
+    /// Counts compacted bytes.
     pub fn note_compacted(&self, bytes: usize) {
         // ORDERING: Relaxed; a statistic.
         self.compacted_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// The accounts, without those that only the packing knows.
+    /// Without the packing's own accounts.
     pub(super) fn stats(&self) -> Stats {
         let (objects, payload_bytes) = self.counters.sums();
         let arena = self.arena.stats();

@@ -1,18 +1,18 @@
-//! Bytes that are to become an object.
+//! Bytes that become an object.
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
-    /// This many zeros.
+    /// Zeros.
     Zeros(usize),
-    /// These bytes.
+    /// One slice.
     Bytes(&'a [u8]),
-    /// These bytes, one slice after the other.
+    /// Slices in order.
     Parts(&'a [&'a [u8]]),
 }
 
 impl Content<'_> {
-    /// The length in bytes.
+    /// In bytes.
     #[expect(clippy::len_without_is_empty, reason = "an object has at least one byte")]
     pub fn len(&self) -> usize {
         match self {
@@ -22,10 +22,10 @@ impl Content<'_> {
         }
     }
 
-    /// Fills `target` with the bytes from `from` on.
+    /// Fills `target` from offset `from` on.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If there are fewer bytes.
     #[inline]
     pub fn copy_to(&self, from: usize, target: &mut [u8]) {
         match self {

@@ -1,8 +1,8 @@
-//! Counts of objects, payload, slid bytes and split objects, in shards so that threads do not share a cache line.
+//! Sharded counts, to share no cache line.
 
 use pagefold_sys::sync::{self, AtomicU64, Ordering, Padded};
 
-/// The counts of one shard. An object may leave in another shard than it came, so only sums are meaningful.
+/// Only sums are meaningful: objects change shards.
 #[derive(Debug, Default)]
 struct Tally {
     objects: AtomicU64,
@@ -46,7 +46,6 @@ impl Counters {
         self.tally().payload.fetch_sub(len as u64, Ordering::Relaxed);
     }
 
-    /// Bytes that slid within their span to make room.
     pub(crate) fn add_slid(&self, bytes: usize) {
         if bytes > 0 {
             self.tally().slid.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -57,7 +56,6 @@ impl Counters {
         self.tallies.iter().map(|tally| tally.slid.load(Ordering::Relaxed)).sum()
     }
 
-    /// An object that lies in two frames.
     pub(crate) fn add_split(&self) {
         self.tally().split.fetch_add(1, Ordering::Relaxed);
     }
@@ -78,7 +76,7 @@ impl Counters {
         let add = |sum: u64, tally: &Padded<Tally>| {
             sum.wrapping_add(count(tally).load(Ordering::Relaxed))
         };
-        // Not read at one instant: the sum may miss an object that one shard added and another removed.
+        // Not of one instant: an object's removal may be seen alone.
         u64::try_from(self.tallies.iter().fold(0, add).cast_signed()).unwrap_or(0)
     }
 }

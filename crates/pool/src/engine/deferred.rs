@@ -1,13 +1,9 @@
-//! Deferred work: what a thread leaves in a slab because of another thread's guard.
-//!
-//! The last thread to unlock a marked descriptor reports it. An allocation does a bounded part of the work;
-//! `alloc_contiguous`, `trim`, `compact` and `stats` do all of it.
+//! Work left in a slab because of another thread's guard. The last thread to unlock a marked descriptor reports it.
 
 use super::packing::Packing;
 
-/// Reports that one allocation works off.
 const PER_ALLOC: usize = 2;
-/// Rounds of up to 64 reports; more means that other threads report as fast as this one works.
+/// Of up to 64 reports; then other threads report as fast.
 const ROUNDS_MAX: usize = 1 << 16;
 
 #[inline]
@@ -20,7 +16,7 @@ pub(crate) fn drain_some(packing: &impl Packing) {
     }
 }
 
-/// Does all deferred work; `true` if there was any.
+/// `true` if there was any.
 pub(crate) fn drain_all(packing: &impl Packing) -> bool {
     let mut any = false;
     for _ in 0..ROUNDS_MAX {

@@ -1,10 +1,9 @@
-//! A live object, as its handle entry said a moment ago, and the second half of the look-up protocol.
+//! A live object, as its handle entry said.
 //!
 //! # Invariants (I-LOOKUP)
-//! A thread loads the entry, locks the descriptor that the entry names, and loads the entry again. If the word is the
-//! same, the object lies there until the guard drops: compaction changes an entry only under the write guard of the old
-//! descriptor (I-RELOCATE), and a freed slot is filled only under a write guard. Otherwise the thread drops the guard
-//! and looks the handle up again.
+//! A thread loads the entry, locks the descriptor that it names, and loads the entry again. If both are the same, the
+//! object stays until the guard drops: compaction changes an entry only under the old descriptor's write guard
+//! (I-RELOCATE), and a freed slot is filled only under a write guard. Otherwise the thread starts anew.
 
 use pagefold_frame::{
     Body, DescriptorId, FrameCount, FrameLayout, FrameMigrateError, LockError, ReadGuard, Slab,
@@ -12,17 +11,17 @@ use pagefold_frame::{
 
 use super::handle_table::{Entry, EntryCell, Location};
 
-/// Whether a reader waits for a writer: [`ForWriter`] or [`Never`]. A type, so that each look-up is compiled for one.
+/// Whether a reader waits for a writer. A type, so that each look-up is compiled for one.
 pub trait Wait: Copy {
-    /// Whether it does.
+    /// `true` to wait.
     const WAITS: bool;
 }
 
-/// Waits until the writer is done.
+/// Waits.
 #[derive(Debug, Clone, Copy)]
 pub struct ForWriter;
 
-/// Does not wait: a descriptor that is locked for writing is [`LockError::Busy`].
+/// Returns [`LockError::Busy`].
 #[derive(Debug, Clone, Copy)]
 pub struct Never;
 
@@ -39,37 +38,35 @@ impl Wait for Never {
 pub struct Found<'a> {
     pub(super) cell: EntryCell<'a>,
     pub(super) entry: Entry,
-    /// Where the object was when its entry was loaded.
+    /// At the time of the load.
     pub location: Location,
-    /// The index of its handle entry, which compaction finds it by.
+    /// Of its handle entry.
     pub index: u32,
 }
 
 impl Found<'_> {
-    /// Whether the entry is still the same. Under a guard of its descriptor: whether the object is there.
+    /// Whether the entry is the same: under a guard of its descriptor, whether the object is there.
     #[inline]
     pub fn is_current(&self) -> bool {
         self.cell.load() == self.entry
     }
 
-    /// Changes the location, if the entry is still the one found, under the write guards of both descriptors.
-    /// (I-RELOCATE)
+    /// Fails if the entry changed. Under the write guards of both descriptors. (I-RELOCATE)
     #[must_use = "if the entry changed meanwhile, the new location is free again"]
     pub fn relocate(&self, to: Location) -> bool {
         self.cell.exchange(self.entry, self.entry.at(to))
     }
 
-    /// Makes the entry vacant, if it is still the one found. One thread gets `true`; it frees the location, then gives
-    /// the index back.
+    /// One thread gets `true`; it frees the location, then the index.
     #[must_use = "the thread that made the entry vacant frees the location"]
     pub fn make_vacant(&self) -> bool {
         self.cell.exchange(self.entry, self.entry.freed())
     }
 
-    /// Calls `f` with the descriptor's read guard, if the object is still there.
+    /// Calls `f` under a read guard.
     ///
     /// # Errors
-    /// [`LockError::Busy`] for a writer, unless `N` waits; [`LockError::Gone`] if the object was freed or moved.
+    /// [`LockError::Busy`] unless `N` waits; [`LockError::Gone`] if freed or moved.
     #[inline(always)]
     pub fn read_locked<'s, M: Body, const W: usize, L: FrameLayout, N: Wait, R>(
         &self,
@@ -83,7 +80,7 @@ impl Found<'_> {
     }
 }
 
-/// Moves an object's extents in turn; returns how many bytes. Fails only if the first extent cannot move.
+/// Returns how many bytes moved; fails only at the first.
 pub(crate) fn migrate_all(
     found: &Found<'_>,
     moves: impl Iterator<Item = Result<FrameCount, FrameMigrateError>>,
@@ -92,7 +89,7 @@ pub(crate) fn migrate_all(
     for outcome in moves {
         match outcome {
             Ok(frames) => moved += frames.bytes(),
-            // Freed, moved or overwritten since its entry was loaded, or about to be.
+            // Freed, moved or overwritten since.
             Err(FrameMigrateError::Gone) if !found.is_current() => break,
             Err(_) if moved > 0 => return Ok(moved),
             Err(error) => return Err(error),

@@ -1,13 +1,13 @@
-//! Ending an object: one exchange of its handle entry decides which thread frees it.
+//! Frees: one exchange of the handle entry decides which thread frees.
 
 use super::packing::Packing;
 use crate::{error::HandleError, handle::Handle};
 
-/// Frees an object. Never waits.
+/// Never waits.
 pub(super) fn free(packing: &impl Packing, handle: Handle) -> Result<(), HandleError> {
     loop {
         let found = packing.base().find(handle)?;
-        // Compaction or an overwrite may have changed the entry: look again.
+        // Compaction or an overwrite changed the entry.
         if packing.free(&found) {
             packing.base().counters.remove_object();
             return Ok(());

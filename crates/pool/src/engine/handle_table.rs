@@ -1,24 +1,13 @@
-//! The handle table: where each object is, in one word, and which indices are free.
+//! Where each object is, in one word, and which indices are free.
 //!
-//! | module | holds |
-//! |---|---|
-//! | `entry` | an entry's word: location, kind, generation |
-//! | `floors` | the highest generation of each page that was given back |
-//! | `retired` | indices after their last generation, and how they come back |
-//!
-//! Entries change by compare-and-swap: `free` makes an entry vacant and raises its generation; relocation writes a new
-//! location under both write guards. The thread that loses the exchange looks the handle up again.
-//!
-//! A shard's cache takes a few of the lowest free indices at a time and hands them out in turn, so that generations
-//! rise together. [`trim`](HandleTable::trim) returns pages without a live entry and keeps the highest generation of
-//! each (its *floor*), so that no old handle comes alive when the page is used again. A page of retired indices goes
-//! back too: zero reads as vacant, and stale.
+//! Entries change by compare-and-swap; the loser looks the handle up again. Caches hand out the lowest free indices in
+//! turn, so that generations rise together. [`trim`](HandleTable::trim) returns pages without a live entry and records
+//! the highest generation of each, its *floor*: no old handle comes alive later.
 //!
 //! # Invariants
-//! - An index is in exactly one state: live, pending, in a cache, free, retired, or never used (I-INDEX).
+//! - An index is in exactly one state: live, pending, cached, free, retired, or never used (I-INDEX).
 //! - The generation of an index never falls, except in `recycle_retired` (I-GENERATION).
-//! - A page is given back only while each of its indices is free, out of use, or never used. So no list leads through
-//!   its entries, and no thread that freed an object has yet to give its index back (I-PENDING).
+//! - A page is returned only while each index is free, out of use, or never used (I-PENDING).
 
 mod entry;
 mod floors;
@@ -45,12 +34,10 @@ use crate::{
 const PER_PAGE: usize = 512;
 const CACHE: usize = if cfg!(loom) { 2 } else { 64 };
 
-/// Free indices, under one lock.
 #[derive(Debug)]
 struct Free {
-    /// Set 0: indices that were used and are free.
     given_back: BitForest,
-    /// Indices from here on were never used.
+    /// Never used from here on.
     next: usize,
     floors: Floors,
     retired: usize,
@@ -66,20 +53,17 @@ impl Free {
     }
 }
 
-/// What a look-up needs to know of a pool's handles, in one cache line.
 #[derive(Debug)]
 struct Naming {
     number: PoolNumber,
     bits: HandleBits,
 }
 
-/// How large a table is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) indices: usize,
-    /// More than the largest descriptor id in an entry.
+    /// Above the largest descriptor id.
     pub(crate) ids: usize,
-    /// The most bits of generation, bounded by tests only.
     pub(crate) generation_bits: u32,
 }
 
@@ -97,7 +81,7 @@ impl HandleTable {
         number: PoolNumber,
         size: Size,
     ) -> Result<Self, SourceError> {
-        // Index + 1 is a link, and the largest of all is none.
+        // A link is index + 1.
         let entries = WordTable::new(memory, size.indices.min(u32::MAX as usize - 1))?;
         let ids = size.ids.min(DescriptorId::COUNT as usize);
         let largest = (entries.capacity() + 1).max(ids);
@@ -118,7 +102,6 @@ impl HandleTable {
         self.caches.len() * (size_of::<Padded<Mutex<VecDeque<u32>>>>() + CACHE * size_of::<u32>())
     }
 
-    /// The handle of an object that has, or will have, this index.
     pub(crate) fn handle(&self, index: u32, entry: Entry) -> Handle {
         let Naming { number, bits } = &self.naming;
         Handle::new(bits.join(index, entry.generation()), number.id())
@@ -128,7 +111,6 @@ impl HandleTable {
         self.naming.number.id()
     }
 
-    /// The entry of a handle and its index, if the entry is live.
     #[inline]
     pub(crate) fn find(
         &self,
@@ -152,7 +134,7 @@ impl HandleTable {
         &self.caches[sync::shard_hint() % self.caches.len()]
     }
 
-    /// A free index; its entry is vacant and says the generation of the object to come.
+    /// The vacant entry has the next generation.
     pub(crate) fn take(&self, access: ReserveAccess) -> Result<u32, OutOfFrames> {
         let mut cache = self.cache().lock();
         if let Some(index) = cache.pop_front() {
@@ -188,18 +170,18 @@ impl HandleTable {
         Ok(u32::try_from(index).expect("a table has fewer than 2^32 entries"))
     }
 
-    /// Gives the entries of a page in use again the floor of the page. (I-GENERATION)
+    /// On first reuse of the page. (I-GENERATION)
     fn raise_to_floor(&self, free: &mut Free, taken: usize) {
         let page = taken / PER_PAGE;
         let generation = match free.floors.get(page) {
             Floor::InUse => return,
             Floor::Generation(generation) => generation,
-            // What is taken was never used.
+            // The index was never used.
             Floor::Retired => 0,
         };
         free.floors.set(page, Floor::InUse);
         for index in self.indices_of(page) {
-            // When the page went, every index below `next` was free or retired; since then only this one was taken.
+            // When the page went, every used index was free or retired.
             let is_retired = index != taken && index < free.next && !free.is_free(index);
             self.cell_at(index).store(match is_retired {
                 true => Entry::out_of_use(self.naming.bits),
@@ -214,7 +196,7 @@ impl HandleTable {
         page * PER_PAGE..((page + 1) * PER_PAGE).min(self.entries.capacity())
     }
 
-    /// Takes an index back. Its entry is vacant, or retired: then for ever.
+    /// The entry is vacant or retired.
     pub(crate) fn give_back(&self, index: u32) {
         if let State::Retired { .. } = self.load(index).state() {
             return self.take_out_of_use(index);
@@ -229,7 +211,7 @@ impl HandleTable {
         cache.push_back(index);
     }
 
-    /// The entry of an index that was given out; panics for any other.
+    /// Panics if never given out.
     pub(crate) fn cell(&self, index: u32) -> EntryCell<'_> {
         self.get(index).expect("I-INDEX: an index that was given out has an entry")
     }
@@ -248,19 +230,17 @@ impl HandleTable {
         self.cell(index).load()
     }
 
-    /// Writes the vacant entry of an index that the caller took.
     pub(crate) fn store(&self, index: u32, entry: Entry) {
         self.cell(index).store(entry);
     }
 
-    /// Pushes the caller's vacant entry onto a pending list: a stack through the entries. `head` is the first one's
-    /// index plus 1. (I-PENDING)
+    /// A stack through the entries; `head` is an index + 1. (I-PENDING)
     pub(crate) fn push_pending(&self, head: &AtomicU32, index: u32) {
         // ORDERING: Relaxed; the exchange below checks the value.
         let mut first = head.load(Ordering::Relaxed);
         loop {
             self.store(index, self.load(index).linked_to(first));
-            // ORDERING: Release; pairs with the Acquire in `take_pending`, who follows the link.
+            // ORDERING: Release; pairs with the Acquire in `take_pending`, which follows the link.
             match head.compare_exchange_weak(first, index + 1, Ordering::Release, Ordering::Relaxed)
             {
                 Ok(_) => return,
@@ -269,9 +249,9 @@ impl HandleTable {
         }
     }
 
-    /// Takes all entries off a pending list and calls `f` for each, with its index and the slot to free.
+    /// Calls `f` with each index and its slot.
     pub(crate) fn take_pending(&self, head: &AtomicU32, mut f: impl FnMut(u32, u16)) {
-        // ORDERING: Relaxed; an entry missed here is marked on the state word, and the last guard reports it.
+        // ORDERING: Relaxed; the last guard of a marked descriptor reports a missed entry.
         if head.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -288,7 +268,7 @@ impl HandleTable {
         }
     }
 
-    /// Gives pages without a live entry back to the system; returns how many bytes.
+    /// In bytes.
     pub(crate) fn trim(&self) -> usize {
         for cache in &self.caches {
             let indices: Vec<u32> = cache.lock().drain(..).collect();
@@ -297,7 +277,7 @@ impl HandleTable {
         }
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
-            // Under the lock no thread takes an index, so none stores to a vacant entry.
+            // Locked: no thread stores to a vacant entry.
             let mut free = self.free.lock();
             pages += self.entries.release_vacant(&mut cursor, &mut |indices| {
                 let Some(floor) = self.floor_of(&free, indices.start / PER_PAGE) else {
@@ -310,8 +290,7 @@ impl HandleTable {
         pages * pagefold_frame::FRAME_BYTES
     }
 
-    /// The floor of a page, if it may be given back: while its indices have at least half of their generations left,
-    /// because all of them pay for what the oldest has used.
+    /// `None`: an index is in use, or too few generations are left, since all rise to the floor.
     fn floor_of(&self, free: &Free, page: usize) -> Option<Floor> {
         let mut floor = None;
         let indices = self.indices_of(page);
@@ -333,14 +312,13 @@ impl HandleTable {
         }
     }
 
-    /// All indices that were ever used, each with the location of its object, if any.
     pub(crate) fn objects(&self) -> impl Iterator<Item = (u32, Option<Location>)> + '_ {
         let used = u32::try_from(self.free.lock().next).expect("fewer than 2^32 entries");
-        // The page of retired indices may have gone back for good.
+        // Its page may be gone.
         (0..used).map(|index| (index, self.get(index).and_then(|cell| cell.load().location())))
     }
 
-    /// Checks I-INDEX against a walk's count of live entries, for a quiescent pool.
+    /// For a quiescent pool.
     pub(crate) fn check(&self, live: u64) -> Result<(), String> {
         let cached: usize = self.caches.iter().map(|cache| cache.lock().len()).sum();
         let free = self.free.lock();

@@ -1,4 +1,4 @@
-//! A new object: an index of the handle table, a location of the packing, and the entry that joins them.
+//! A new object: index, location, entry.
 
 use pagefold_frame::{OutOfFrames, ReserveAccess};
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{error::AllocError, handle::Handle};
 
-/// Indices set aside in search of one that the packing has words for: one cache of the handle table.
+/// One cache of the handle table.
 const ASIDE_MAX: usize = 64;
 
-/// `content` has a length that the packing takes.
+/// `content` has a valid length.
 pub(super) fn insert(
     packing: &impl Packing,
     content: Content<'_>,
@@ -40,7 +40,7 @@ fn try_insert(
             Err(OutOfFrames) => break Err(NoRoom::Frames),
         };
         let vacant = handles.load(index);
-        // Published under the packing's guard, so a reader of the entry finds the bytes.
+        // Under the packing's guard, so readers find the bytes.
         let publish = |location| {
             handles.store(index, vacant.at(location));
             true
@@ -62,7 +62,7 @@ fn try_insert(
     inserted
 }
 
-/// Turns free memory in the wrong location into room under the limit.
+/// Makes unused memory available under the limit.
 pub(super) fn make_room(packing: &impl Packing) {
     drain_all(packing);
     packing.close();

@@ -1,4 +1,4 @@
-//! The look-up protocol: from a handle to the bytes of its object under a guard. (I-LOOKUP, see `found`)
+//! From a handle to bytes under a guard. (I-LOOKUP)
 
 use pagefold_frame::LockError;
 
@@ -12,7 +12,7 @@ use crate::{
     slices::Slices,
 };
 
-/// Calls `f` once with the bytes of an object. `would_block` is the error for a writer if `wait` says never.
+/// `would_block` is the error without waiting.
 #[inline(always)]
 fn visit<E: From<HandleError>, F: FnMut(Slices<'_>) + ?Sized>(
     packing: &impl Packing,
@@ -26,7 +26,6 @@ fn visit<E: From<HandleError>, F: FnMut(Slices<'_>) + ?Sized>(
         match packing.read(&found, wait, f) {
             Ok(()) => return Ok(()),
             Err(LockError::Busy) => return Err(would_block()),
-            // Freed or moved after its entry was loaded.
             Err(LockError::Gone) => {}
         }
         #[cfg(loom)]
@@ -56,7 +55,7 @@ pub(super) fn len(packing: &impl Packing, handle: Handle) -> Result<usize, Handl
     loop {
         let found = packing.base().find(handle)?;
         if let Some(len) = packing.len(&found) {
-            // The same word twice: the length is of the object that the handle names.
+            // Same word twice: same object.
             if found.is_current() {
                 return Ok(len);
             }

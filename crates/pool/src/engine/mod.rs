@@ -1,4 +1,4 @@
-//! The engine: one implementation of the pool contract over any packing.
+//! One implementation of the pool contract over any packing.
 //!
 //! ```text
 //!  Pool  <-  Engine<P>   handles, look-up, overwriting, deferred work, compaction turns, limits, accounts
@@ -7,24 +7,14 @@
 //!              |
 //!              Base          budget, arena, handle table, scratch, counters
 //! ```
-//! | module | holds |
-//! |---|---|
-//! | `packing` | the trait, with what the engine and a packing say to each other |
-//! | `base` | what a packing stands on |
-//! | `handle_table` | where each object is, in one word, and which indices are free |
-//! | `found`, `lookup` | from a handle to bytes under a guard |
-//! | `insert`, `overwrite`, `free` | the life of an object |
-//! | `deferred` | work that a guard kept a thread from doing |
-//! | `runs` | objects alone in their frames: a part that packings share |
-//! | `slots` | objects in slots of shared descriptors, and pending frees: another such part |
-//! | `upkeep` | turns of compaction, trim, limit, migration, contiguous ranges |
-//! | `audit` | whether accounts and structures are true |
+//! To build a pool: `PoolConfig` -> `Base::new` -> the packing, over `base.arena()` -> `Engine::new`.
+//! [`PoolBuilder`](crate::PoolBuilder) does that for the packings of this crate.
 //!
-//! A packing is one of those that [`PoolBuilder`](crate::PoolBuilder) knows, or is written outside of this crate:
-//!
-//! ```text
-//!  PoolConfig -> Base::new -> the packing, over base.arena() -> Engine::new -> a pool
-//! ```
+//! - `found`, `lookup`: from a handle to bytes under a guard
+//! - `insert`, `overwrite`, `free`: the life of an object
+//! - `deferred`: work that a guard delays
+//! - `runs`, `slots`: parts that packings share
+//! - `upkeep`: compaction, trim, limit, migration, contiguous ranges
 
 mod audit;
 mod base;
@@ -70,7 +60,7 @@ use crate::{
     stats::Stats,
 };
 
-/// A pool that packs as `P` does.
+/// A pool of packing `P`.
 #[derive(Debug)]
 pub struct Engine<P> {
     packing: P,
@@ -80,7 +70,7 @@ pub struct Engine<P> {
 }
 
 impl<P: Packing> Engine<P> {
-    /// Makes a pool of a packing: charges the memory that lives as long as the pool, and puts the limit in force.
+    /// Charges fixed memory, and sets the limit.
     ///
     /// # Errors
     /// [`BuildError::LimitTooSmall`].
@@ -104,7 +94,7 @@ impl<P: Packing> Engine<P> {
         &self.packing
     }
 
-    /// The length, if an object can have it.
+    /// Returns a valid length.
     fn storable(&self, len: usize) -> Result<usize, AllocError> {
         match (len, self.packing.max_len()) {
             (0, _) => Err(AllocError::InvalidSize),

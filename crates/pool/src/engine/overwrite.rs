@@ -1,4 +1,4 @@
-//! Replacing an object's bytes: in place, or at another location if a guard is in the way, for open reads.
+//! Overwrites in place, or elsewhere while a guard is in the way.
 
 use pagefold_frame::LockError;
 
@@ -15,7 +15,7 @@ pub(super) fn write(
     handle: Handle,
     bytes: &[u8],
 ) -> Result<(), WriteError> {
-    // The length of an object does not change while its handle is live.
+    // A live object's length does not change.
     let len = lookup::len(packing, handle)?;
     if len != bytes.len() {
         return Err(WriteError::WrongLength { len, given: bytes.len() });
@@ -26,7 +26,7 @@ pub(super) fn write(
 fn replace(packing: &impl Packing, handle: Handle, bytes: &[u8]) -> Result<(), WriteError> {
     loop {
         let found = packing.base().find(handle)?;
-        // Under the write guard, the entry keeps this location; only a free may follow.
+        // The write guard fixes the location; a free may follow.
         let replaced = match packing.overwrite(&found, bytes) {
             Ok(()) => true,
             Err(LockError::Busy) => {

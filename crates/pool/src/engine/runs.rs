@@ -1,6 +1,4 @@
-//! Objects alone in their frames: a run of neighbours for each, with no header and nothing to share.
-//!
-//! nbud and zsmalloc keep long objects so. The entry names the run and its slack over the object ([`Location::Run`]).
+//! Objects alone in neighbouring frames: the long ones of nbud and zsmalloc.
 
 use std::collections::HashSet;
 
@@ -26,24 +24,24 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// No runs yet, in at most `capacity` descriptors. No other slab of the packing has the same tag.
+    /// At most `capacity` descriptors, of a tag that no other slab has.
     ///
     /// # Errors
-    /// [`SourceError`] when there is no address space.
+    /// [`SourceError`] without address space.
     pub fn new(base: &Base, tag: Tag, capacity: usize) -> Result<Self, SourceError> {
         let config = SlabConfig { tag, mobility: Mobility::Movable, capacity };
         Ok(Self { slab: Slab::new(base.arena(), config)? })
     }
 
-    /// The slab, whose frames can be moved.
+    /// The slab.
     pub fn movable(&self) -> &dyn Movable {
         &self.slab
     }
 
-    /// Puts `content` in a run of its own. See [`Packing::place`](super::Packing::place).
+    /// See [`Packing::place`](super::Packing::place).
     ///
     /// # Errors
-    /// [`NoRoom`]; nothing has changed.
+    /// [`NoRoom`].
     pub fn place(
         &self,
         content: Content<'_>,
@@ -62,10 +60,10 @@ impl Runs {
         Ok(published)
     }
 
-    /// Calls `f` with the bytes of an object. See [`Packing::read`](super::Packing::read).
+    /// See [`Packing::read`](super::Packing::read).
     ///
     /// # Errors
-    /// [`LockError`]; `f` was not called.
+    /// [`LockError`].
     #[inline]
     pub fn read<F: FnMut(Slices<'_>) + ?Sized>(
         &self,
@@ -80,10 +78,10 @@ impl Runs {
         })
     }
 
-    /// Replaces the bytes of an object where they lie. See [`Packing::overwrite`](super::Packing::overwrite).
+    /// See [`Packing::overwrite`](super::Packing::overwrite).
     ///
     /// # Errors
-    /// [`LockError`]; nothing has changed.
+    /// [`LockError`].
     pub fn overwrite(
         &self,
         found: &Found<'_>,
@@ -98,14 +96,14 @@ impl Runs {
         Ok(())
     }
 
-    /// Frees a run that no live entry names, now or after its last reader.
+    /// Frees a run, now or after its last reader.
     pub(super) fn vacate(&self, base: &Base, (id, slack): (DescriptorId, u16)) {
         let bytes = self.slab.frame_range(id).map_or(0, |range| range.frames.bytes());
         base.counters.remove_payload(bytes - usize::from(slack));
         self.slab.reap(id);
     }
 
-    /// Makes the entry vacant, and frees its run and its index. See [`Packing::free`](super::Packing::free).
+    /// See [`Packing::free`](super::Packing::free).
     pub fn free(&self, base: &Base, found: &Found<'_>, run: (DescriptorId, u16)) -> bool {
         let vacant = found.make_vacant();
         if vacant {
@@ -115,10 +113,10 @@ impl Runs {
         vacant
     }
 
-    /// Puts new bytes in another run and frees the old one. See [`Packing::rewrite`](super::Packing::rewrite).
+    /// See [`Packing::rewrite`](super::Packing::rewrite).
     ///
     /// # Errors
-    /// [`NoRoom`]; nothing has changed.
+    /// [`NoRoom`].
     pub fn rewrite(
         &self,
         base: &Base,
@@ -135,34 +133,34 @@ impl Runs {
         Ok(moved)
     }
 
-    /// Moves a run; returns how many bytes.
+    /// Returns bytes.
     ///
     /// # Errors
-    /// [`FrameMigrateError`]; nothing has changed.
+    /// [`FrameMigrateError`].
     pub fn migrate(&self, base: &Base, id: DescriptorId) -> Result<usize, FrameMigrateError> {
         Ok(base.arena().migrate(&self.slab, id)?.bytes())
     }
 
-    /// Whether readers left runs to free.
+    /// Whether frees wait.
     #[inline]
     pub fn has_deferred(&self) -> bool {
         self.slab.has_deferred()
     }
 
-    /// Frees some runs after their last readers; `true` if there were any.
+    /// `true` if there were any.
     pub fn drain_deferred(&self) -> bool {
         self.slab.drain_deferred(&mut |_| {})
     }
 
-    /// Gives empty pages of descriptors back; returns how many bytes.
+    /// Returns bytes.
     pub fn trim(&self) -> usize {
         self.slab.trim()
     }
 
-    /// Checks that each run has one entry, and tells `audit` of its object and frames.
+    /// Each run has one entry.
     ///
     /// # Errors
-    /// A sentence that names the first violation.
+    /// The first violation.
     pub fn audit(&self, audit: &mut Audit<'_>) -> Result<(), String> {
         let mut owned = HashSet::new();
         let base = audit.base;

@@ -1,11 +1,8 @@
-//! Buffers to copy input into before any lock is taken.
-//!
-//! Reading user memory may fault, and a pool may serve the fault: so no thread reads it under a write guard. Taking a
-//! buffer never waits; a nested use takes another one.
+//! Copies of input, made before any lock is taken: a read of user memory may fault, and a pool may serve the fault.
 
 use pagefold_sys::sync::{self, Mutex, Padded};
 
-/// Passes over all buffers before a copy is made on the heap.
+/// Passes before the heap is used.
 const ROUNDS: usize = if cfg!(loom) { 1 } else { 32 };
 
 type Buffer = Padded<Mutex<Box<[u8]>>>;
@@ -28,7 +25,6 @@ impl Scratch {
         self.buffers.len() * (size_of::<Buffer>() + self.bytes_each)
     }
 
-    /// Calls `f` with a copy of `bytes`: in a buffer, or on the heap if they are longer.
     pub(crate) fn with_copy<R>(&self, bytes: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
         let hint = sync::shard_hint();
         let rounds = if bytes.len() <= self.bytes_each { ROUNDS } else { 0 };
@@ -44,7 +40,7 @@ impl Scratch {
             }
             sync::yield_now();
         }
-        // The threads with buffers may all wait for their input; this one need not wait for them.
+        // The threads with buffers may wait for their input.
         let copy = bytes.to_vec();
         f(&copy)
     }

@@ -1,4 +1,4 @@
-//! Upkeep: turns of compaction, trimming, limits, moving frames, ranges of neighbours.
+//! Compaction, trimming, limits, migration, contiguous ranges.
 
 use pagefold_frame::{ContiguousError, ContiguousRange, FRAME_BYTES, FrameMigrateError};
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Ordering};
@@ -10,18 +10,18 @@ use crate::{
     handle::Handle,
 };
 
-/// Bytes that compaction moves, and frames that it frees, at a time to lower a limit.
+/// Bytes to move or to free, a step.
 const LIMIT_STEP: usize = 1 << 20;
 
-/// Whose turn it is in compaction: that of objects, or that of the frames under them.
+/// Whether objects or frames are compacted next.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     frames_next: AtomicBool,
-    /// [`traffic`] when objects had nothing more to win.
+    /// [`traffic`] when objects were done.
     objects_done: AtomicU64,
 }
 
-/// A number that changes when objects come or go.
+/// Changes when objects come or go.
 fn traffic(packing: &impl Packing) -> u64 {
     let (objects, payload) = packing.base().counters.sums();
     objects.rotate_left(32) ^ payload
@@ -32,15 +32,14 @@ fn compact_objects(packing: &impl Packing, budget: usize, wanted: u64) -> Compac
     packing.compact_objects(budget, wanted)
 }
 
-/// Moves objects until they have nothing more to win, then the frames under them, so that whole pageblocks go back.
-/// Objects wait until the frames are done: a packing that always finds an object to move would starve them.
+/// Compacts objects, then the frames under them. Objects wait until the frames are done, so that frames do not starve.
 pub(super) fn compact(packing: &impl Packing, turns: &Turns, budget: usize) -> CompactReport {
-    // `pagefold-frame` models moving frames; here they would only make the models of objects too long.
+    // `pagefold-frame` models frame moves.
     if cfg!(loom) {
         return compact_objects(packing, budget, u64::MAX);
     }
     let mut report = CompactReport::default();
-    // ORDERING: Relaxed, here and below; whose turn it is guards nothing.
+    // ORDERING: Relaxed, here and below; the turn guards nothing.
     let began_with_frames = turns.frames_next.load(Ordering::Relaxed);
     if !began_with_frames {
         report = compact_objects(packing, budget, u64::MAX);
@@ -63,7 +62,7 @@ pub(super) fn compact(packing: &impl Packing, turns: &Turns, budget: usize) -> C
     report.more |= frames.more;
     if !report.more {
         turns.frames_next.store(false, Ordering::Relaxed);
-        // An earlier call looked at the objects; they may have changed.
+        // They may have changed since.
         let since = turns.objects_done.load(Ordering::Relaxed) != traffic(packing);
         report.more = began_with_frames && since;
     }
@@ -79,7 +78,7 @@ pub(super) fn trim(packing: &impl Packing) -> TrimReport {
     TrimReport { frame_bytes: frame_bytes as u64, metadata_bytes: metadata_bytes as u64 }
 }
 
-/// Compacts and trims to make room for a new limit.
+/// Compacts and trims to fit the new limit.
 pub(super) fn set_limit(
     packing: &impl Packing,
     min: usize,
@@ -98,7 +97,7 @@ pub(super) fn set_limit(
         if !more {
             return Err(LimitError::InUse { limit: bytes, resident: used * FRAME_BYTES });
         }
-        // Trimmed before anything is moved, and once more after the last move.
+        // Before any move, and after the last.
         trim(packing);
         let over = memory.used().saturating_sub(frames);
         if over > 0 {
@@ -115,7 +114,7 @@ pub(super) fn migrate(packing: &impl Packing, handle: Handle) -> Result<usize, M
         let found = packing.base().find(handle)?;
         match packing.migrate(&found) {
             Ok(bytes) => return Ok(bytes),
-            // Freed, moved or overwritten since its entry was loaded.
+            // Freed, moved or overwritten since.
             Err(FrameMigrateError::Gone) if !found.is_current() => {
                 pagefold_sys::sync::yield_now();
             }
@@ -124,7 +123,7 @@ pub(super) fn migrate(packing: &impl Packing, handle: Handle) -> Result<usize, M
     }
 }
 
-/// Allocates neighbouring frames. When memory is short, compacts objects and retries once.
+/// Compacts and retries once.
 pub(super) fn alloc_contiguous<'a>(
     packing: &'a impl Packing,
     frames: usize,
@@ -136,7 +135,7 @@ pub(super) fn alloc_contiguous<'a>(
         Err(ContiguousError::OutOfMemory { .. }) => {
             loop {
                 let report = compact_objects(packing, usize::MAX, u64::MAX);
-                // Another thread that compacts makes the same room.
+                // Another compactor makes the same room.
                 if !report.more || report.moved_objects == 0 {
                     break;
                 }

@@ -1,11 +1,9 @@
-//! The packings: where objects lie in frames.
+//! The packings: where an object lies.
 //!
-//! | module | an object lies |
-//! |---|---|
-//! | `nbud` | in a span, back to back with others |
-//! | `zbud` | at one end of a frame, with one other at most |
-//! | `xcfmalloc` | in one block or several, anywhere |
-//! | `zsmalloc` | in a place of its size class, in a chain of frames |
+//! - `nbud`: in a span, back to back with its neighbours
+//! - `zbud`: at one end of a frame
+//! - `xcfmalloc`: in one block or several, anywhere
+//! - `zsmalloc`: in a slot of its size class, in a chain of frames
 
 pub(crate) mod nbud;
 pub(crate) mod xcfmalloc;

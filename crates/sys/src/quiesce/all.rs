@@ -1,26 +1,24 @@
-//! Closes all gates, and waits until only operations of the closing thread are inside.
+//! Closes all gates, and waits for the operations of other threads.
 
 use super::{deadline::Deadline, node::Node};
 use crate::sync::Ordering;
 
-/// Closes all gates in their order, except those that this thread has made quiet. False if the deadline passes; some
-/// are closed then.
+/// Closes all gates in order, except those that this thread closed. False if the deadline passes; some are closed then.
 pub(super) fn close<I>(nodes: impl Fn() -> I, me: usize, deadline: &Deadline) -> bool
 where
     I: Iterator<Item = &'static Node>,
 {
     nodes().filter(|node| !node.is_closed_by(me) && !node.is_abandoned()).all(|node| {
         let closed = node.close(me, deadline);
-        // ORDERING: Relaxed, as all of `forked`; only the forking thread reads it, and the registry's lock orders the
-        // rest.
+        // ORDERING: Relaxed, as all of `forked`: only the forking thread reads it; the list's lock orders the rest.
         node.forked.store(closed, Ordering::Relaxed);
         closed
     })
 }
 
-/// Makes all gates quiet if only `own` operations, of this thread, are inside.
+/// Makes all gates quiet if only this thread's `own` operations are inside.
 ///
-/// All are quiet before the first is counted, so no counter is too low; if the sum is exact, each is exact.
+/// All are quiet before the first is counted, so no counter is too low; an exact sum makes each exact.
 pub(super) fn try_quiesce<I>(nodes: impl Fn() -> I, own: usize) -> bool
 where
     I: Iterator<Item = &'static Node>,

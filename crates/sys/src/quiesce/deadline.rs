@@ -15,7 +15,7 @@ impl Deadline {
         Self(std::time::Instant::now().checked_add(time))
     }
 
-    /// As [`sync::wait`]; false if the deadline has passed.
+    /// As [`sync::wait`]; false after the deadline.
     pub(super) fn wait(&self, key: usize, epoch: u32) -> bool {
         let Some(end) = self.0 else {
             sync::wait(key, epoch);

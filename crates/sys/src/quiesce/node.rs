@@ -1,8 +1,8 @@
-//! The state of one gate: a state word, and counters of the operations inside.
+//! The state word of one gate, and counters of the operations inside.
 //!
-//! An operation raises a counter and then reads the word. A closer changes the word and then reads the counters. Both
-//! are SeqCst, so at least one sees the other: the operation backs out, or the closer waits. A thread lowers the
-//! counter that it raised. While the gate is quiet, no counter is too low; an exact counter stays exact.
+//! An operation raises a counter, then reads the word; a closer changes the word, then reads the counters. With SeqCst
+//! one sees the other: the operation backs out, or the closer waits. A thread lowers the counter that it raised. While
+//! quiet, no counter is too low, and an exact one stays exact.
 
 use super::{Abandoned, deadline::Deadline, thread};
 use crate::sync::{
@@ -10,32 +10,32 @@ use crate::sync::{
 };
 
 const OPEN: u32 = 0;
-/// Closed, except to threads in another operation.
+/// Open to threads in another operation.
 const CLOSING: u32 = 1;
-/// Closed to all threads except its closer.
+/// Open to its closer alone.
 const QUIET: u32 = 2;
-/// Closed for ever in this process.
+/// For ever, in this process.
 const ABANDONED: u32 = 3;
 
-/// A model has one, so that its threads meet.
+/// One in a model, so that its threads meet.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 16 };
 
-/// The key of threads that wait for operations of any closed gate to end.
+/// Wait here for an operation of a closed gate to end.
 pub(super) const LEFT: usize = 1;
 
 #[derive(Debug)]
 pub(super) struct Node {
     state: AtomicU32,
-    /// The token of the thread that closed the gate, or 0.
+    /// A token, or 0.
     closer: AtomicUsize,
     waiting: AtomicU32,
     shards: [Padded<AtomicUsize>; SHARDS],
     pub(super) forked: AtomicBool,
-    /// Operations of the forking thread at its fork.
+    /// The forking thread's operations.
     own: AtomicUsize,
 }
 
-/// loom treats SeqCst accesses as AcqRel, but orders fences.
+/// loom weakens SeqCst accesses to AcqRel, but not fences.
 #[inline]
 fn order_for_loom() {
     #[cfg(loom)]
@@ -59,17 +59,16 @@ impl Node {
         std::ptr::from_ref(&self.state).addr()
     }
 
-    /// Counts an operation in if the state admits it. `as_closer` admits the closing thread; a signal handler passes
-    /// false, because it may have interrupted code that needs the quiet.
+    /// Counts an operation in if the state admits it. A signal handler passes no `as_closer`: it may interrupt code
+    /// that needs the quiet.
     #[inline]
     pub(super) fn admit(&self, as_closer: bool) -> bool {
-        // While the child of a fork resets the counters, no handler may touch them.
+        // While a fork's child resets the counters, no handler may touch them.
         // ORDERING: Relaxed; the second look decides.
         if !self.admits(self.state.load(Ordering::Relaxed), as_closer) {
             return false;
         }
-        // ORDERING: SeqCst, as the next load; pair with the store of the state and the loads of the counters in
-        // `try_quiesce`.
+        // ORDERING: SeqCst, as the next load; pair with the state's store and the counters' loads in `try_quiesce`.
         self.shard().fetch_add(1, Ordering::SeqCst);
         order_for_loom();
         if self.admits(self.state.load(Ordering::SeqCst), as_closer) {
@@ -91,7 +90,7 @@ impl Node {
 
     #[cold]
     pub(super) fn wait_to_enter(&self) -> Result<(), Abandoned> {
-        // ORDERING: Relaxed, as all of `waiting`; it only delays closers.
+        // ORDERING: Relaxed, as all of `waiting`: it only delays closers.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let entered = loop {
             let epoch = epoch(self.key());
@@ -111,8 +110,8 @@ impl Node {
 
     #[inline]
     pub(super) fn leave(&self) {
-        // ORDERING: SeqCst; Release for what the operation did, and ordered before the load: either it sees the
-        // closed gate, or the closer sees the counter. Pairs with `close` and `inside`.
+        // ORDERING: SeqCst; Release for the operation's work. Before the load: it sees the closed gate, or the closer
+        // the counter. Pairs with `close` and `inside`.
         self.shard().fetch_sub(1, Ordering::SeqCst);
         order_for_loom();
         if self.state.load(Ordering::SeqCst) != OPEN {
@@ -120,27 +119,26 @@ impl Node {
         }
     }
 
-    /// False if the deadline passes or the gate is abandoned.
+    /// False after the deadline, or if abandoned.
     pub(super) fn close(&self, me: usize, deadline: &Deadline) -> bool {
         self.close_when(me, deadline, || true)
     }
 
-    /// As [`close`](Self::close), after the operations that wait.
+    /// After the operations that wait.
     pub(super) fn close_in_turn(&self, me: usize, deadline: &Deadline) -> bool {
-        // ORDERING: Relaxed; a missed waiter waits for the next opening.
+        // ORDERING: Relaxed; a missed waiter enters later.
         self.close_when(me, deadline, || self.waiting.load(Ordering::Relaxed) == 0)
     }
 
     fn close_when(&self, me: usize, deadline: &Deadline, may: impl Fn() -> bool) -> bool {
         loop {
             let epoch = epoch(self.key());
-            // A gate made during a fork starts closed.
+            // A gate made in a fork starts closed.
             if self.is_closed_by(me) {
                 return true;
             }
             if may() {
-                // ORDERING: SeqCst; before the loads in `inside`, see `leave`. Acquire for what the last quiet thread
-                // did.
+                // ORDERING: SeqCst; before the loads in `inside`, see `leave`. Acquire for the last quiet thread.
                 let closed =
                     self.state.compare_exchange(OPEN, CLOSING, Ordering::SeqCst, Ordering::Relaxed);
                 match closed {
@@ -160,7 +158,7 @@ impl Node {
     }
 
     fn set_closer(&self, closer: usize) {
-        // ORDERING: Relaxed; only the thread with this token stores and removes it.
+        // ORDERING: Relaxed; only this token's thread stores and removes it.
         self.closer.store(closer, Ordering::Relaxed);
     }
 
@@ -181,20 +179,20 @@ impl Node {
         empty
     }
 
-    /// Operations inside or about to back out. Never too few while quiet.
+    /// Also those backing out; never too few while quiet.
     pub(super) fn inside(&self) -> usize {
-        // ORDERING: SeqCst; after the state was set, see `admit` and `leave`. Acquire for what the operations did.
+        // ORDERING: SeqCst; after the state's store, see `admit`, `leave`. Acquire for the operations' work.
         self.shards.iter().map(|shard| shard.load(Ordering::SeqCst)).sum()
     }
 
     pub(super) fn quiet(&self) {
-        // ORDERING: SeqCst; before the loads in `inside`, pairs with the loads in `admit`.
+        // ORDERING: SeqCst; before the loads in `inside`; pairs with `admit`.
         self.state.store(QUIET, Ordering::SeqCst);
         order_for_loom();
     }
 
     pub(super) fn unquiet(&self) {
-        // ORDERING: SeqCst, for one order of all states; carries nothing.
+        // ORDERING: SeqCst; one order of all states.
         self.state.store(CLOSING, Ordering::SeqCst);
         wake_all(self.key());
     }
@@ -204,13 +202,13 @@ impl Node {
             return;
         }
         self.set_closer(0);
-        // ORDERING: SeqCst; Release for what was done while it was quiet, pairs with the loads in `admit`.
+        // ORDERING: SeqCst; Release for the quiet thread's work; pairs with `admit`.
         self.state.store(OPEN, Ordering::SeqCst);
         wake_all(self.key());
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        // ORDERING: Relaxed; it is set while the process has one thread.
+        // ORDERING: Relaxed; set while the process has one thread.
         self.state.load(Ordering::Relaxed) == ABANDONED
     }
 
@@ -220,26 +218,26 @@ impl Node {
     }
 
     pub(super) fn note_own(&self, own: usize) {
-        // ORDERING: Relaxed, here and below; one thread, before and after its fork.
+        // ORDERING: Relaxed, here and below; one thread before and after its fork.
         self.own.store(own, Ordering::Relaxed);
     }
 }
 
 #[cfg(not(loom))]
 impl Node {
-    /// Resets the node; closed by `forker` during a fork.
+    /// `forker` closes it during a fork.
     pub(super) fn renew(&self, forker: usize) {
         let state = if forker == 0 { OPEN } else { CLOSING };
         self.count_only(0);
         self.set_closer(forker);
-        // ORDERING: Relaxed; no thread knows the gate except a forking one, which takes the registry's lock.
+        // ORDERING: Relaxed; only a forking thread knows the gate, and takes the list's lock.
         self.forked.store(forker != 0, Ordering::Relaxed);
         self.state.store(state, Ordering::Relaxed);
-        // A fork that saw the node before may wait for it.
+        // A fork may wait for the node.
         wake_all(self.key());
     }
 
-    /// In the child: removes counts of other threads that had not yet seen the closed gate.
+    /// In the child: other threads had not seen the closed gate.
     pub(super) fn forget_other_threads(&self) {
         self.count_only(self.own.load(Ordering::Relaxed));
     }
@@ -253,7 +251,7 @@ impl Node {
     }
 
     fn count_only(&self, own: usize) {
-        // ORDERING: Relaxed, all; the process has one thread, or no other thread knows the gate.
+        // ORDERING: Relaxed; no other thread has the gate.
         self.shards.iter().for_each(|shard| shard.store(0, Ordering::Relaxed));
         self.shard().store(own, Ordering::Relaxed);
         self.waiting.store(0, Ordering::Relaxed);

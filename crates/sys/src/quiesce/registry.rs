@@ -1,8 +1,7 @@
 //! The gates of the process, and how a fork closes and opens them.
 //!
-//! The list only grows: a new gate reuses the node of a dropped one. Changing the list locks `LIST`. A forking thread
-//! locks it from all gates quiet to the end of the fork, so a child never finds the list half changed. `LIST` is a
-//! word, because one function locks it and another unlocks it.
+//! The list only grows; a new gate reuses a dropped one's node. Changes lock `LIST`. A fork locks it from all gates
+//! quiet to its end, so no child finds the list half changed. `LIST` is a word: one function locks, another unlocks.
 //!
 //! ```text
 //!  prepare   FORKER = me; close every gate; lock LIST; until all quiet or out of time: unlock LIST, wait, lock LIST
@@ -35,9 +34,9 @@ struct Link {
 
 static HEAD: OnceLock<&'static Link> = OnceLock::new();
 static LIST: AtomicU32 = AtomicU32::new(0);
-/// The token of the forking thread, or 0.
+/// A token, or 0.
 static FORKER: AtomicUsize = AtomicUsize::new(0);
-/// Whether the fork goes on beside other threads' operations.
+/// The fork runs beside other threads' operations.
 static GAVE_UP: AtomicBool = AtomicBool::new(false);
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -77,11 +76,11 @@ pub(super) fn give_back(node: &'static Node) {
     });
 }
 
-/// Waits for another thread's fork. False if the deadline passes or the fork waits for this thread.
+/// Waits for another thread's fork. False after the deadline, or if that fork waits for this thread.
 pub(super) fn stand_back(me: usize, deadline: &Deadline) -> bool {
     loop {
         let epoch = epoch(forker_key());
-        // ORDERING: Relaxed; it only keeps new closers from delaying the fork.
+        // ORDERING: Relaxed; only keeps closers from delaying the fork.
         let forker = FORKER.load(Ordering::Relaxed);
         if forker == 0 || forker == me {
             return true;
@@ -93,7 +92,7 @@ pub(super) fn stand_back(me: usize, deadline: &Deadline) -> bool {
 }
 
 pub(super) fn generation() -> u64 {
-    // ORDERING: Relaxed; it changes while the process has one thread.
+    // ORDERING: Relaxed; changes while the process has one thread.
     GENERATION.load(Ordering::Relaxed)
 }
 
@@ -113,11 +112,11 @@ pub(super) fn len() -> usize {
 }
 
 fn nodes() -> impl Iterator<Item = &'static Node> {
-    // ORDERING: Relaxed; a gate that is new to this list is closed already, a dropped one is not entered any more.
+    // ORDERING: Relaxed; a gate new to this list is closed; no thread enters a dropped one.
     links().filter(|link| link.used.load(Ordering::Relaxed)).map(|link| &link.node)
 }
 
-/// Without abandoned nodes, whose operations stay inside for ever.
+/// Abandoned nodes keep their operations for ever.
 fn living() -> impl Iterator<Item = &'static Node> {
     nodes().filter(|node| !node.is_abandoned())
 }
@@ -130,7 +129,7 @@ fn forker_key() -> usize {
     std::ptr::from_ref(&FORKER).addr()
 }
 
-/// In a fork `LIST` is locked already: fork handlers of other code may make or drop a gate.
+/// A fork has `LIST` locked; other code's fork handlers may make or drop a gate.
 fn with_list<R>(f: impl FnOnce() -> R) -> R {
     if is_forking() {
         return f();
@@ -158,17 +157,16 @@ fn unlock() {
     wake_all(list_key());
 }
 
-/// Two threads may both register; `is_forking` makes each handler run once. So no thread waits here, which a fork could
-/// make eternal.
+/// Two threads may both register, since a fork could make waiting eternal. `is_forking` makes each handler run once.
 fn register() -> io::Result<()> {
-    // ORDERING: Relaxed; it only saves a repetition.
+    // ORDERING: Relaxed; saves a repetition.
     if REGISTERED.load(Ordering::Relaxed) {
         return Ok(());
     }
     #[cfg(unix)]
     {
-        // SAFETY: the handlers have the C calling convention and no arguments, live as long as the program, and do not
-        // unwind: a panic in an `extern "C"` function aborts.
+        // SAFETY: the handlers are static C functions without arguments, and do not unwind: a panic in `extern "C"`
+        // aborts.
         let refused = unsafe {
             libc::pthread_atfork(Some(before_fork), Some(after_in_parent), Some(after_in_child))
         };
@@ -180,7 +178,7 @@ fn register() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this thread forks. A handler that is registered twice finds its work done.
+/// A handler registered twice finds its work done.
 fn is_forking() -> bool {
     // ORDERING: Relaxed; this thread alone stores its token.
     FORKER.load(Ordering::Relaxed) == thread::token()
@@ -225,7 +223,7 @@ fn become_forker(me: usize) {
     loop {
         let epoch = epoch(forker_key());
         lock();
-        // ORDERING: Relaxed; under `LIST`. So each gate is in the list that is walked, or starts closed.
+        // ORDERING: Relaxed; under `LIST`: each gate is in the list walked, or starts closed.
         let free = FORKER.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         unlock();
         if free {
@@ -235,7 +233,7 @@ fn become_forker(me: usize) {
     }
 }
 
-/// Returns with `LIST` locked; false if the deadline passed.
+/// Returns with `LIST` locked; false after the deadline.
 fn wait_for_operations(me: usize, deadline: &Deadline) -> bool {
     let closed = all::close(living, me, deadline);
     loop {
@@ -261,7 +259,7 @@ fn own_in_living() -> usize {
 }
 
 fn end_fork() {
-    // ORDERING: Relaxed; under `LIST`, whose unlock releases it.
+    // ORDERING: Relaxed; the unlock of `LIST` releases it.
     FORKER.store(0, Ordering::Relaxed);
     unlock();
     wake_all(forker_key());

@@ -1,8 +1,8 @@
 //! The gates that the calling thread is inside.
 //!
-//! Const-initialised without Drop: a signal handler that uses it allocates and registers nothing. A handler that
-//! interrupts `push` or `pop` uses the entries above `depth` and restores `depth`: `push` raises `depth` before it
-//! writes below it, `pop` lowers it last.
+//! Const-initialised without Drop, so a signal handler allocates and registers nothing. A handler that interrupts
+//! `push` or `pop` uses entries above `depth` and restores it: `push` raises it before writing below, `pop` lowers it
+//! last.
 
 use std::{
     cell::Cell,
@@ -10,10 +10,10 @@ use std::{
     sync::atomic::{Ordering, compiler_fence},
 };
 
-/// A thread inside more gates counts as inside every gate.
+/// Inside more, a thread counts as inside every gate.
 const REMEMBERED: usize = 8;
 
-/// A gate entered when no entry was free.
+/// Entered when no entry was free.
 const UNKNOWN: usize = 0;
 
 struct Held {
@@ -52,7 +52,7 @@ thread_local!(static HELD: Held = const { Held::new() });
 #[cfg(loom)]
 loom::thread_local!(static HELD: Held = Held::new());
 
-/// Unique among living threads; the same in the child of a fork. Never 0.
+/// Unique among living threads, never 0; kept in a fork's child.
 pub(super) fn token() -> usize {
     HELD.with(|held| ptr::from_ref(held).addr())
 }
@@ -61,18 +61,18 @@ pub(super) fn depth() -> usize {
     HELD.with(|held| held.depth.get())
 }
 
-/// Whether the thread is in an operation or has a `Quiet`.
+/// In an operation or a `Quiet`.
 #[inline]
 pub(super) fn is_nested() -> bool {
     HELD.with(|held| held.depth.get() + held.quiets.get() > 0)
 }
 
-/// Whether the thread is, or may be, inside the gate.
+/// Or may be inside.
 pub(super) fn is_inside(key: usize) -> bool {
     HELD.with(|held| held.depth.get() > REMEMBERED) || entries(key) + entries(UNKNOWN) > 0
 }
 
-/// This thread's remembered operations in the gate.
+/// Remembered operations.
 pub(super) fn entries(key: usize) -> usize {
     HELD.with(|held| held.remembered().iter().filter(|gate| gate.get() == key).count())
 }

@@ -1,12 +1,8 @@
-//! The rule for chains in the kernel's documentation, to compare the table's own rule with.
+//! The chain rule of the kernel's documentation, to compare with the table's own.
 //!
-//! Both rules aim at little waste behind the last object. The table takes the chain with the fewest wasted bytes. The
-//! documented rule takes the chain with the highest use *in whole percent*, and the shortest of equal ones. It
-//! therefore rejects a longer chain that wastes a few bytes less, sizes merge differently, and the number of classes
-//! differs a little. The kernel's version decides which rule it has.
+//! It takes the highest use in whole percent, then the shortest chain; the table takes the fewest wasted bytes.
 //!
-//! Source: *zsmalloc*, under memory management in the kernel's documentation: its example of a chain, whose column of use
-//! has whole percents, and its table of chain limits, which the test below has.
+//! Source: *zsmalloc* in the kernel's documentation: its example of a chain and its table of chain limits.
 
 use pagefold_pool::classes::ClassConfig;
 use serde::Serialize;
@@ -14,11 +10,10 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Outcome {
     pub(super) classes: usize,
-    /// The largest size that shares frames; 0 if none does.
+    /// 0 if none shares frames.
     pub(super) huge_above_bytes: usize,
 }
 
-/// Classes by the documented rule for a table's configuration.
 pub(super) fn outcome(config: &ClassConfig) -> Outcome {
     let ClassConfig { frame_bytes, smallest, step, .. } = *config;
     let sizes = (smallest..frame_bytes).step_by(step).chain([frame_bytes]);
@@ -35,13 +30,12 @@ pub(super) fn outcome(config: &ClassConfig) -> Outcome {
     Outcome { classes, huge_above_bytes }
 }
 
-/// The frames of a zspage of objects of one size.
 fn chain(size: usize, config: &ClassConfig) -> usize {
     let percent = |frames: &usize| {
         let bytes = frames * config.frame_bytes;
         (bytes - bytes % size) * 100 / bytes
     };
-    // `max_by_key` returns the last of equal ones, here the shortest chain.
+    // Of equal ones the last, so the shortest chain.
     (1..=config.chain_max as usize).rev().max_by_key(percent).unwrap_or(1)
 }
 

@@ -1,4 +1,4 @@
-//! The table of classes as text and as JSON.
+//! The table as text and JSON.
 
 use std::{fmt::Write as _, io};
 
@@ -13,16 +13,15 @@ use crate::{
     printable::printable,
 };
 
-/// What is printed.
 #[derive(Debug)]
 pub(super) struct ClassesReport {
     pub(super) table: ClassTable,
-    /// The lengths, in words.
+    /// In words.
     pub(super) lengths: String,
     pub(super) expected: Expectation,
 }
 
-/// The version of the JSON. Keys may be added to a version; none is renamed or removed.
+/// Keys may be added, never renamed or removed.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -58,10 +57,6 @@ struct Line {
     density: Option<f64>,
 }
 
-/// Prints the report.
-///
-/// # Errors
-/// [`OutputError`].
 pub(super) fn print(report: &ClassesReport, json: bool) -> Result<(), OutputError> {
     let document = document(report);
     let text = if json {
@@ -108,7 +103,7 @@ fn document(report: &ClassesReport) -> Document<'_> {
     }
 }
 
-/// The largest size that shares frames; 0 if none does.
+/// The largest size that shares frames; 0 if none.
 fn huge_above(report: &ClassesReport) -> usize {
     let shared = report.table.classes().iter().rev().find(|class| !class.is_huge());
     shared.map_or(0, |class| class.size)

@@ -1,4 +1,4 @@
-//! Object lengths from a file, one per line with an optional count.
+//! Object lengths from a file, with optional counts.
 
 use std::{
     collections::BTreeMap,
@@ -9,22 +9,20 @@ use std::{
 
 use thiserror::Error;
 
-/// The longest line, in bytes: two numbers and white space.
+/// In bytes: two numbers and white space.
 const LINE_MAX: u64 = 256;
 
 #[derive(Debug, Error)]
 pub(crate) enum SizesError {
     #[error("{path}: {error}")]
     Io { path: String, error: io::Error },
-    /// A line has another form.
     #[error("{path}, line {line}: {reason}; a line is LENGTH or LENGTH COUNT, both whole numbers")]
     Line { path: String, line: u64, reason: String },
     #[error("{path} has no lengths; write one on a line: LENGTH or LENGTH COUNT")]
     Empty { path: String },
 }
 
-/// The lengths in a file with their counts. Skips empty lines and lines that begin with `#`. Memory grows only with the
-/// number of different lengths.
+/// Counts by length. Memory grows only with the number of different lengths.
 ///
 /// # Errors
 /// [`SizesError`], with the line.
@@ -62,7 +60,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<usize, u64>, SizesError> {
     Ok(lengths)
 }
 
-/// Length and count of a line; `None` for a comment or an empty line.
+/// `None` for a comment or an empty line.
 fn parse(line: &str) -> Result<Option<(usize, u64)>, String> {
     let mut words = line.split_whitespace();
     let first = match words.next() {

@@ -12,40 +12,37 @@ use pagefold_testkit::{
 
 use crate::console::Output;
 
-/// What `pagefold torture` does.
 #[derive(Debug)]
 pub(crate) struct TortureConfig {
-    /// One after another; at least one.
+    /// At least one.
     pub pools: Vec<PoolUnderTest>,
     pub threads: NonZeroUsize,
     pub length: Length,
     pub seed: Seed,
-    /// The limit of each pool in bytes; `None` leaves it to a trace.
+    /// Bytes of each pool; `None`: the trace's.
     pub limit: Option<usize>,
     pub mix: Mix,
-    /// `None` leaves them to a trace.
+    /// `None`: the trace's.
     pub faults: Option<Faults>,
-    /// The bugs to inject, one run each; empty for sound pools.
+    /// One run each; empty for sound pools.
     pub injected_bugs: Vec<BugKind>,
     pub record: Option<PathBuf>,
     pub replay: Option<PathBuf>,
     pub output: Output,
 }
 
-/// How long a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Length {
-    /// All runs together.
+    /// Of all runs together.
     Time(Duration),
-    /// Each run.
+    /// Of each run.
     Ops(u64),
 }
 
-/// The pool that is tortured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PoolUnderTest {
     Allocator(Allocator),
-    /// The reference pool, sound or one of its mutants.
+    /// Sound, or a mutant.
     Reference(Option<Mutant>),
 }
 
@@ -81,7 +78,6 @@ impl FromStr for PoolUnderTest {
     }
 }
 
-/// A bug to inject, by the name that the command gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BugKind {
     Flip,

@@ -10,25 +10,21 @@ use crate::{
     interrupt::InterruptError,
 };
 
-/// Why torture ended without a verdict.
+/// Torture ended without a verdict.
 #[derive(Debug, Error)]
 pub(crate) enum TortureError {
-    /// The trace to replay cannot be used.
     #[error(transparent)]
     Trace(#[from] TraceFileError),
-    /// No trace can be written to this file.
+    /// For the trace.
     #[error("{}: {source}", path.display())]
     Record { path: PathBuf, source: io::Error },
-    /// The trace was recorded and could not be written.
+    /// The recorded trace was not written.
     #[error("{}: {source}", path.display())]
     Recorded { path: PathBuf, source: io::Error },
-    /// No pool can be built with the limit that was given.
     #[error(transparent)]
     Limit(#[from] BuildError),
-    /// Ctrl-C cannot be caught.
     #[error(transparent)]
     Interrupt(#[from] InterruptError),
-    /// The report could not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
 }

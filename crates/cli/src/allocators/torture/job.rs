@@ -28,11 +28,10 @@ use crate::{
     progress::Progress,
 };
 
-/// A bug is injected into about one call in this many of those that can have it.
+/// About one eligible call in this many.
 const BUG_ONE_IN: u64 = 500;
-/// A run of this length in which something never happened tests less than it says.
+/// A run of this length must see every kind of event.
 const LONG: Duration = Duration::from_secs(20);
-/// The time to shrink a failing sequence.
 const SHRINK_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
@@ -50,7 +49,7 @@ pub(super) struct TortureRun {
     pub(super) bug: Option<BugKind>,
     pub(super) elapsed: Duration,
     pub(super) outcome: Outcome,
-    /// Steps of a replay that did nothing.
+    /// Replay steps that did nothing.
     pub(super) skipped: u64,
     pub(super) trace: Option<Trace>,
     pub(super) plan: Plan,
@@ -61,16 +60,13 @@ pub(super) enum Outcome {
     Failed(Found),
 }
 
-/// A failure, and how to reproduce it.
 pub(super) struct Found {
     pub(super) failure: Failure,
     pub(super) operation: u64,
-    /// A command that reproduces it.
     pub(super) command: String,
     pub(super) few: Option<Few>,
 }
 
-/// A short sequence that still fails.
 pub(super) struct Few {
     pub(super) trace: Trace,
     pub(super) path: Option<PathBuf>,
@@ -104,7 +100,6 @@ impl Job {
         Self { pool, bug, plan, limit, trace, keep: config.record.is_some() }
     }
 
-    /// Checks that such a pool can be built.
     pub(super) fn check(&self) -> Result<(), BuildError> {
         match self.pool {
             PoolUnderTest::Allocator(allocator) => {
@@ -131,7 +126,6 @@ impl Job {
         }
     }
 
-    /// Runs the job under a watch.
     pub(super) fn run(
         self,
         share: Option<Duration>,
@@ -168,7 +162,6 @@ impl Job {
         self.trace.is_none() && self.bug.is_none()
     }
 
-    /// Fails a long run in which something never happened.
     fn complete(&self, summary: Summary) -> Outcome {
         let missing = summary.missing(&self.plan);
         if missing.is_empty() {
@@ -193,7 +186,7 @@ impl Job {
         match done {
             Ok(done) => (Outcome::Passed(done.summary), done.skipped, Some(done.trace)),
             Err(failed) => {
-                // A bug's effect depends on the number of the call, so fewer calls are another run.
+                // A bug's effect depends on the call's number.
                 let few = self.bug.is_none().then(|| self.shrink(&failed.trace));
                 let (failure, operation) = (failed.failure.clone(), failed.ops);
                 let command = self.command(operation);
@@ -221,12 +214,12 @@ impl Job {
         }
     }
 
-    /// Looks for a short sequence that fails, and writes it to a file.
+    /// Writes the sequence to a file.
     fn shrink(&self, trace: &Trace) -> Few {
         // The run's own watch may have been stopped.
         let watch = &Watch::default();
         let build = |source: &_| self.build(source);
-        // A pool that panics would print a message in each attempt.
+        // A panicking pool would print in each attempt.
         let hook = panic::take_hook();
         panic::set_hook(Box::new(|_| {}));
         let trace = sequence::shrink(&build, trace, Instant::now() + SHRINK_FOR, watch);
@@ -250,7 +243,6 @@ impl Job {
         file.keep().ok().map(|(_, path)| path)
     }
 
-    /// A command line that repeats the run.
     pub(super) fn command(&self, ops: u64) -> String {
         let plan = &self.plan;
         let mut line = format!("pagefold torture --allocator {}", self.pool);

@@ -1,4 +1,4 @@
-//! Watching a run: the progress line, the time, Ctrl-C, and a deadlock.
+//! Watches a run: progress line, time, Ctrl-C, deadlock.
 
 use std::{
     process, thread,
@@ -9,24 +9,20 @@ use pagefold_testkit::torture::Watch;
 
 use crate::{console, exit::Exit, interrupt::Interrupt, progress::Progress};
 
-/// How often the run is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long nothing may be finished.
+/// The longest time without a finished operation.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
-/// A run to watch.
 pub(super) struct Observed<'a> {
-    /// Its name in the progress line.
+    /// In the progress line.
     pub(super) name: String,
     pub(super) watch: &'a Watch,
-    /// The command that repeats this many of its operations.
+    /// Repeats this many operations.
     pub(super) command: &'a dyn Fn(u64) -> String,
 }
 
 impl Observed<'_> {
-    /// Does `work` in a thread of its own and stops it when `share` of the time is over or the user interrupts.
-    ///
-    /// A run that stalls ends the process: its threads cannot be stopped.
+    /// Runs `work` in a thread; stops it after `share` or an interrupt. A stall ends the process.
     pub(super) fn run<T: Send>(
         &self,
         share: Option<Duration>,

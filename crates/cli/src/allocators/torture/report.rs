@@ -1,4 +1,4 @@
-//! Showing what came of it: a column for each run, or JSON.
+//! The report: a column for each run, or JSON.
 
 use std::io::{self, Write};
 
@@ -17,22 +17,15 @@ use crate::{
     printable::printable,
 };
 
-/// Everything that was found.
 pub(super) struct TortureReport {
     pub(super) runs: Vec<TortureRun>,
-    /// Whether Ctrl-C cut it short.
     pub(super) interrupted: bool,
 }
 
-/// The version of the JSON.
 const VERSION: u32 = 1;
-/// Steps of a short sequence that are printed; the file has all.
+/// The file has all steps.
 const STEPS_SHOWN: usize = 40;
 
-/// Prints everything.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn print(report: &TortureReport, config: &TortureConfig) -> Result<(), OutputError> {
     let mut text = Vec::new();
     let composed = if config.output.json {
@@ -82,7 +75,6 @@ fn table(report: &TortureReport, config: &TortureConfig, out: &mut Vec<u8>) -> i
     Ok(())
 }
 
-/// Outcomes by kind, a column for each run.
 fn figures(passed: &[(&TortureRun, &Summary)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);

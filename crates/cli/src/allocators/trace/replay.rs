@@ -1,4 +1,4 @@
-//! Doing what a trace says with one pool, and timing it.
+//! Replays a trace on one pool and times it.
 
 use std::{
     collections::HashMap,
@@ -9,13 +9,13 @@ use pagefold_pool::{Handle, Pool, Stats};
 use pagefold_testkit::{pattern::Pattern, trace::Step};
 use serde::Serialize;
 
-/// What one allocator made of the trace.
+/// The figures of one allocator.
 #[derive(Debug, Serialize)]
 pub(super) struct ReplayFigures {
     pub(super) allocator: String,
     pub(super) refused: u64,
     pub(super) left_out: u64,
-    /// Where most payload would be, if nothing were refused.
+    /// Where payload would peak if nothing were refused.
     pub(super) fullest: Account,
     pub(super) end: Account,
     pub(super) store_ns: Option<f64>,
@@ -48,7 +48,7 @@ impl From<Stats> for Account {
     }
 }
 
-/// The step after which there is most payload, if nothing is refused.
+/// The step where payload peaks if nothing is refused.
 pub(super) fn fullest(steps: &[Step]) -> usize {
     let (mut lengths, mut payload, mut most, mut at) = (HashMap::new(), 0, 0, 0);
     for (index, step) in steps.iter().enumerate() {
@@ -69,7 +69,6 @@ pub(super) fn fullest(steps: &[Step]) -> usize {
     at
 }
 
-/// Operations of one kind, and how long they took.
 #[derive(Debug, Default)]
 struct Times {
     count: u32,
@@ -142,7 +141,7 @@ impl<'p> Replay<'p> {
         }
     }
 
-    /// `false`: the step is none of those that are done here, or its object is not there.
+    /// `false`: no such step here, or no such object.
     fn perform(&mut self, step: Step) -> bool {
         let pool = self.pool;
         match step {

@@ -1,4 +1,4 @@
-//! What the allocators made of a trace, as JSON or as a table.
+//! The report as JSON or a table.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,6 @@ use crate::{
     printable::printable,
 };
 
-/// The version of the JSON.
 pub(super) const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -24,10 +23,6 @@ pub(super) struct Document {
     pub(super) runs: Vec<ReplayFigures>,
 }
 
-/// Prints the report.
-///
-/// # Errors
-/// When stdout cannot be written.
 pub(super) fn print(document: &Document, output: Output) -> Result<(), OutputError> {
     let mut text = Vec::new();
     if output.json {

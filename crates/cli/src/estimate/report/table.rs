@@ -1,5 +1,5 @@
-//! The tables. One for memory and one for time, because a single table would exceed 80 columns. For the same reason
-//! several allocators with several phases have a pair each; the table of memory after compaction compares them.
+//! The tables of memory and time, each within 80 columns. Several allocators with several phases get a pair each; the
+//! table of memory after compaction compares them.
 
 use crate::{
     bytes,
@@ -11,17 +11,14 @@ use crate::{
     numbers::count,
 };
 
-/// The cell of a missing figure.
 const NONE: &str = "-";
 
-/// What the headings mean.
 pub(super) const LEGEND: &str = "\
 same: same-filled, one repeated word; raw: incompressible, kept as it is
 ratio: compression, same-filled pages left out; density: payload / frames
 eff. ratio: original bytes / memory, which is frames + metadata + dictionary
 us: microseconds a page, loads in random order; RssAnon: growth, by the kernel";
 
-/// The headings of what the pages take, of how long they take, and of what is left after compaction.
 pub(super) const SPACE: [&str; 7] =
     ["pages", "same", "raw", "ratio", "eff. ratio", "density", "memory"];
 pub(super) const TIME: [&str; 7] =
@@ -29,12 +26,11 @@ pub(super) const TIME: [&str; 7] =
 pub(super) const RESIDENT: [&str; 6] =
     ["payload", "frames", "idle", "metadata", "resident", "RssAnon"];
 
-/// The meaning of resident.
 pub(super) const RESIDENT_LEGEND: &str = "\
 resident: frames + idle + metadata, all that the pool may hold after compaction
 here, RssAnon is that of the whole process, less what it was before the pool";
 
-/// The rows in groups that share a pair of tables, each with a title if there are several.
+/// Rows that share a pair of tables, with titles if several.
 pub(super) fn groups(rows: &[Row]) -> Vec<(Option<String>, Vec<Row>)> {
     let mut allocators: Vec<&str> = Vec::new();
     for row in rows {
@@ -52,7 +48,7 @@ pub(super) fn groups(rows: &[Row]) -> Vec<(Option<String>, Vec<Row>)> {
     allocators.into_iter().map(group).collect()
 }
 
-/// The memory of each pool after compaction; `None` if no run compacted.
+/// `None` if no run compacted.
 pub(super) fn resident(rows: &[Row]) -> Option<String> {
     let rows: Vec<Row> = rows.iter().filter(|row| row.phase == Phase::Compacted).cloned().collect();
     let table = || {
@@ -70,7 +66,7 @@ pub(super) fn resident(rows: &[Row]) -> Option<String> {
     (!rows.is_empty()).then(|| format!("Resident after compaction:\n{}", table()))
 }
 
-/// Memory of the pages: counts, ratios, bytes.
+/// Counts, ratios, bytes.
 pub(super) fn space(rows: &[Row]) -> String {
     build(rows, &SPACE, |row| {
         vec![
@@ -85,7 +81,7 @@ pub(super) fn space(rows: &[Row]) -> String {
     })
 }
 
-/// Microseconds per page, and the process's memory according to the kernel.
+/// Microseconds per page, and the process's RssAnon.
 pub(super) fn time(rows: &[Row]) -> String {
     build(rows, &TIME, |row| {
         let mut cells = Vec::from(times(row.store_us));
@@ -104,10 +100,10 @@ pub(super) fn show_time(micros: f64) -> String {
     if micros < 100.0 { format!("{micros:.2}") } else { format!("{micros:.0}") }
 }
 
-/// A heading, and the text of a cell below it.
+/// A heading and its cell.
 type Column = (&'static str, fn(&Row) -> String);
 
-/// A table with the columns needed to tell the rows apart, followed by `cells`.
+/// The columns that tell the rows apart, then `cells`.
 fn build(rows: &[Row], headings: &[&str], cells: impl Fn(&Row) -> Vec<String>) -> String {
     let differs =
         |key: fn(&Row) -> String| rows.windows(2).any(|pair| key(&pair[0]) != key(&pair[1]));

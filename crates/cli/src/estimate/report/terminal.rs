@@ -1,13 +1,12 @@
-//! The properties of stdout: bold type, and the width of a line.
+//! Bold type and the line width of stdout.
 
 use std::io::{self, IsTerminal as _};
 
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
-/// The width of a line if stdout is no terminal.
 const PIPE_WIDTH: usize = 80;
 
-/// A space at which no line ends. It keeps a figure with what it is a figure of, and is written as an ordinary space.
+/// A space at which no line breaks, written as an ordinary one.
 pub(super) const TIE: char = '\u{a0}';
 
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +16,6 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// That of stdout, or a pipe.
     pub(super) fn of_stdout() -> Self {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         if io::stdout().is_terminal() {
@@ -27,12 +25,12 @@ impl Terminal {
         }
     }
 
-    /// The text in bold type, if the terminal and the user allow it.
+    /// If the terminal and the user allow it.
     pub(super) fn bold(self, text: &str) -> String {
         if self.bold { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    /// Breaks each line between words to the width. A word longer than a line is a path to copy, and stays whole.
+    /// Breaks lines between words; a longer word, such as a path, stays whole.
     pub(super) fn wrap(self, text: &str) -> String {
         let options = Options::new(self.width)
             .break_words(false)
@@ -43,7 +41,7 @@ impl Terminal {
     }
 }
 
-/// Whether the user's environment allows escape sequences: <https://no-color.org>, and terminals that have none.
+/// Source: <https://no-color.org>; some terminals have no escape sequences.
 fn colour_wanted(is_set: impl Fn(&str) -> bool) -> bool {
     !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -1,8 +1,8 @@
-//! A confidence interval of a ratio; [`tally`](super::tally) says how it is computed.
+//! A confidence interval of a ratio; see [`tally`](super::tally).
 
 use serde::Serialize;
 
-/// A ratio's interval with 95 % confidence.
+/// The 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Interval {
     pub low: f64,

@@ -1,16 +1,14 @@
-//! Where the content of one page is stored.
+//! Where a page's content is stored.
 
 use pagefold_pool::Handle;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// Not stored yet, or freed.
     Nothing,
-    /// One repeated word, without memory.
+    /// One repeated word.
     SameFilled(u64),
-    /// A compressed object of the pool.
     Compressed(Handle),
-    /// An uncompressed object of the pool: compression would not have saved memory.
+    /// Uncompressed: compression would not save memory.
     Raw(Handle),
 }
 

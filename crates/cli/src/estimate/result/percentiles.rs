@@ -1,8 +1,8 @@
-//! Times of one kind of operation.
+//! Operation times.
 
 use serde::Serialize;
 
-/// Microseconds per operation; all are `null` in JSON without any such operation.
+/// Microseconds; `null` in JSON without operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(crate) struct Percentiles {
     pub p50: Option<f64>,

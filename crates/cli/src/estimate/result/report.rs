@@ -8,12 +8,11 @@ use crate::estimate::{
 #[derive(Debug)]
 pub(crate) struct EstimateReport {
     pub input: InputSummary,
-    /// In the order of the runs, one per phase.
+    /// One per run and phase, in order.
     pub rows: Vec<Row>,
-    /// The first page that a load returned with wrong content.
+    /// The first page loaded with wrong content.
     pub mismatch: Option<String>,
-    /// The error that ended the runs early; the rows before it are valid.
+    /// The error that ended the runs early; earlier rows are valid.
     pub failure: Option<EstimateError>,
-    /// Whether Ctrl-C ended the runs.
     pub interrupted: bool,
 }

@@ -1,5 +1,4 @@
-//! One row of the result: a codec, an allocator, a phase and the measurements. The field names are those of the JSON,
-//! which `docs/ESTIMATE.md` documents.
+//! One row of the result; field names as in `docs/ESTIMATE.md`.
 
 use pagefold_codec::Codec;
 use pagefold_pool::Stats;
@@ -9,24 +8,20 @@ use crate::estimate::result::{
     cost::Cost, interval::Interval, kept::Kept, percentiles::Percentiles, sizes::Sizes,
 };
 
-/// The phases of a run, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
-    /// Every page was stored once.
+    /// Each page stored once.
     Fill,
-    /// Pages were overwritten at random.
     Churn,
-    /// A random half was freed.
     HalfFreed,
-    /// The pool was compacted and trimmed.
     Compacted,
 }
 
 impl Phase {
     pub(crate) const ALL: [Self; 4] = [Self::Fill, Self::Churn, Self::HalfFreed, Self::Compacted];
 
-    /// The name in the JSON.
+    /// As in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fill => "fill",
@@ -37,59 +32,55 @@ impl Phase {
     }
 }
 
-/// The measurements at the end of a phase.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub codec: String,
     pub allocator: String,
     pub phase: Phase,
-    /// Live pages: stored + raw + same-filled.
+    /// Stored + raw + same-filled.
     pub pages: u64,
     pub stored: u64,
-    /// Pages stored uncompressed: compression would not have saved memory.
+    /// Compression would not save memory.
     pub raw: u64,
-    /// Pages stored as one word.
     pub same_filled: u64,
     pub payload_bytes: u64,
     pub frame_bytes: u64,
     pub metadata_bytes: u64,
     pub density: f64,
     pub effective_ratio: f64,
-    /// RssAnon now, minus RssAnon before the pool was built; `null` where `/proc` does not tell.
+    /// Growth since before the pool; `null` where `/proc` does not tell.
     pub rss_delta_bytes: Option<i64>,
-    /// Bytes of objects that the pool moved in this phase.
+    /// In this phase.
     pub moved_bytes: u64,
     pub store_us: Percentiles,
     pub load_us: Percentiles,
-    /// Whether every live page was read back with the stored content.
+    /// Every live page was read back equal.
     pub verified: bool,
-    /// Bytes of the live pages, same-filled ones included.
+    /// Of live pages, same-filled ones included.
     pub original_bytes: u64,
-    /// Bytes of the live pages except same-filled ones, over the payload; `null` without payload.
+    /// Without same-filled pages; `null` without payload.
     pub compression_ratio: Option<f64>,
     pub idle_frame_bytes: u64,
-    /// Frames, idle frames and metadata: all memory of the pool that may be resident.
+    /// Frames, idle frames and metadata.
     pub resident_bytes: u64,
     pub limit_bytes: u64,
-    /// Memory of the codec's contexts, independent of the number of pages.
     pub codec_bytes: u64,
-    /// The length of the codec's dictionary, stored once and part of `codec_bytes`; `null` without one.
+    /// Part of `codec_bytes`.
     pub dictionary_bytes: Option<u64>,
     pub elapsed_ms: u64,
     pub limit_reached: bool,
     pub interrupted: bool,
-    /// The lengths of the compressed pages; only of a fill, which stores each page once.
+    /// Only of a fill.
     pub sizes: Option<Sizes>,
-    /// The 95 % interval of the whole input's effective ratio; only for the fill of a sample.
+    /// Of the whole input; only for the fill of a sample.
     pub effective_ratio_95: Option<Interval>,
-    /// The effective ratio of a pool of the whole input; only for the fill of a sample.
+    /// Only for the fill of a sample.
     pub effective_ratio_whole: Option<f64>,
     #[serde(skip)]
     same_filled_bytes: u64,
 }
 
 impl Row {
-    /// A row with the pool's figures. The run then counts the pages and sets the other fields.
     pub(crate) fn new(codec: &dyn Codec, allocator: &str, phase: Phase, stats: &Stats) -> Self {
         Self {
             codec: codec.name().to_owned(),
@@ -126,7 +117,6 @@ impl Row {
         }
     }
 
-    /// Counts one slot with a page of `len` bytes.
     pub(crate) fn count(&mut self, kept: Kept, len: u64) {
         match kept {
             Kept::Nothing => return,
@@ -141,7 +131,6 @@ impl Row {
         self.original_bytes += len;
     }
 
-    /// Computes the ratios after all slots are counted.
     pub(crate) fn finish(&mut self) {
         let taken = self.taken_bytes() as f64;
         self.effective_ratio = self.original_bytes as f64 / taken.max(1.0);
@@ -150,17 +139,16 @@ impl Row {
             (self.payload_bytes > 0).then(|| encoded as f64 / self.payload_bytes as f64);
     }
 
-    /// The effective ratio of the whole input where known, else of the measured part.
+    /// Of the whole input where known.
     pub(crate) fn best_ratio(&self) -> f64 {
         self.effective_ratio_whole.unwrap_or(self.effective_ratio)
     }
 
-    /// Frames, metadata and the dictionary.
     pub(crate) fn taken_bytes(&self) -> u64 {
         self.frame_bytes + self.metadata_bytes + self.dictionary_bytes.unwrap_or(0)
     }
 
-    /// Frames and dictionary per byte of payload, and metadata per object.
+    /// Frames and dictionary per payload byte, metadata per object.
     pub(crate) fn cost(&self) -> Cost {
         let over = |sum: u64, parts: u64| if parts == 0 { 0.0 } else { sum as f64 / parts as f64 };
         Cost {
@@ -171,13 +159,13 @@ impl Row {
         .with_dictionary(self.dictionary_bytes.unwrap_or(0), self.payload_bytes as f64)
     }
 
-    /// Whether no limit or interrupt stopped the phase and every page was checked.
+    /// Nothing stopped the phase, and every page was checked.
     pub(crate) fn is_complete(&self) -> bool {
         self.verified && !self.limit_reached && !self.interrupted
     }
 }
 
-/// A checked fill of 1200 MiB that takes `mebibytes`; every time is `micros`.
+/// Takes `mebibytes` for 1200 MiB.
 #[cfg(test)]
 pub(crate) fn test_row(codec: &str, mebibytes: u64, micros: f64) -> Row {
     let mut stats = Stats::default();

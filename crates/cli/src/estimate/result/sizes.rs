@@ -1,18 +1,17 @@
-//! A histogram of the compressed lengths. Buckets are fixed, so counting and merging are additions.
+//! A histogram of compressed lengths with fixed buckets.
 //!
-//! Bucket `k` counts the objects of `k * BUCKET_BYTES + 1` to `(k + 1) * BUCKET_BYTES` bytes. Same-filled and raw pages
-//! have no compressed length; the [`Row`](super::Row) counts them.
+//! Bucket `k` counts objects of `k * BUCKET_BYTES + 1` to `(k + 1) * BUCKET_BYTES` bytes.
 
 use serde::Serialize;
 
 use crate::estimate::config::PAGE;
 
-/// Narrow enough to tell size classes apart, and wide enough for one visible bar each on a phone.
+/// Tells size classes apart; on a phone each bar is visible.
 pub(crate) const BUCKET_BYTES: usize = 128;
 
 pub(crate) const BUCKETS: usize = PAGE / BUCKET_BYTES;
 
-/// The lengths of the compressed pages. The field names are those of the JSON.
+/// The field names are those of the JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Sizes {
     bucket_bytes: usize,
@@ -24,19 +23,18 @@ impl Sizes {
         Self { bucket_bytes: BUCKET_BYTES, counts: [0; BUCKETS] }
     }
 
-    /// Counts an object of `len` bytes. A length above a page, which no codec makes, counts as a page.
+    /// A length above a page counts as a page.
     pub(crate) fn record(&mut self, len: usize) {
         self.counts[(len.saturating_sub(1) / BUCKET_BYTES).min(BUCKETS - 1)] += 1;
     }
 
-    /// Adds the counts of another thread.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (mine, more) in self.counts.iter_mut().zip(other.counts) {
             *mine += more;
         }
     }
 
-    /// The number of objects per bucket, the shortest first.
+    /// Objects per bucket, the shortest first.
     #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "only the page shows them"))]
     pub(crate) fn counts(&self) -> &[u64; BUCKETS] {
         &self.counts

@@ -1,4 +1,4 @@
-//! An input that is not in the figures, with the reason.
+//! An input outside the figures, and why.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ pub(crate) struct Skipped {
     /// The path, or `standard input`.
     pub what: String,
     pub why: String,
-    /// Whether the user asked for this input and it could not be read.
+    /// Whether the user asked for it.
     #[serde(skip)]
     pub failed: bool,
 }

@@ -1,41 +1,30 @@
-//! The memory of a group of pages in a pool, and the confidence interval of a sample.
+//! A group's memory in a pool, and the confidence interval of a sample.
 //!
-//! Each page takes a share of the pool's memory: page `i` of `x_i` bytes with `p_i` bytes of payload in `o_i` objects
-//! (0 or 1) takes `y_i = c * p_i + m * o_i`, where `c` is frames / payload and `m` is metadata / objects. After a full
-//! measurement both come from the run's pool, the shares add up to its memory, and the effective ratio of all pages is
-//! the row's. For a sample they come from the [`projection`](super::projection) of a pool of the whole input.
+//! Page `i` of `x_i` bytes, `p_i` payload bytes and `o_i` objects (0 or 1) takes `y_i = c * p_i + m * o_i`: `c` is
+//! frames / payload, `m` metadata / objects, of the pool or of a sample's [`projection`](super::projection).
 //!
-//! # The interval
-//! The sample is drawn page by page without regard to content, so the share `s = sum(y) / sum(x)` is a ratio estimator.
-//! The delta method gives its standard error: with `d_i = y_i - s * x_i` (whose sum is 0), `n` measured pages of `N`,
+//! `s = sum(y) / sum(x)` is a ratio estimator. With `d_i = y_i - s * x_i` and `n` measured pages of `N`, the delta
+//! method gives
 //!
 //! ```text
 //! se(s) = sqrt((1 - n / N) * n / (n - 1) * (sum(d^2) + d_raw^2 + d_same^2)) / sum(x)
 //! ```
 //!
-//! and `s +- (1.96 se + u s)` contains the share of all `N` pages in about 95 of 100 samples. The effective ratio is `1
-//! / s`, and its interval is the inverse of that of `s`: `s` is nearly a mean and nearly normal, its inverse is
-//! neither. Eight sums suffice, so the tally stores no figures of single pages.
+//! and `s +- (1.96 se + u s)` contains the true share in 95 % of samples. The effective ratio is `1 / s`; `s` is
+//! nearly normal, `1 / s` is not.
 //!
-//! `d_raw` and `d_same` are the deviations of two pages that were not measured, an incompressible and a same-filled
-//! one. A sample of `n` pages without either leaves room for about `3 / n` of them in the whole. With both in the sum,
-//! an interval for equal pages has that width instead of 0, and one for rare pages covers the truth as often as it
-//! should.
+//! `d_raw` and `d_same` belong to an incompressible and a same-filled page: a sample without either leaves room for
+//! about `3 / n` of them. `u` bounds the projection's error: see [`Cost`].
 //!
-//! `u` bounds the relative error of the projected packing: see [`Cost`]. Below [`PAGES_MIN`] pages there is no
-//! interval, because the distribution is not normal.
-//!
-//! Sources: W. G. Cochran, *Sampling Techniques*, on ratio estimators; A. Agresti and B. A. Coull, *Approximate is Better
-//! than "Exact"*, on pages added to a sample.
+//! Sources: W. G. Cochran, *Sampling Techniques*; A. Agresti and B. A. Coull, *Approximate is Better than "Exact"*.
 
 use crate::estimate::result::{cost::Cost, interval::Interval, kept::Kept};
 
 const PAGES_MIN: u64 = 30;
 
-/// The standard errors on either side that contain 95 % of a normal distribution.
+/// 95 % of a normal distribution.
 const SIGMAS: f64 = 1.96;
 
-/// Sums over the pages of a group, each stored once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) stored: u64,
@@ -43,16 +32,15 @@ pub(crate) struct Tally {
     pub(crate) same_filled: u64,
     pub(crate) original_bytes: u64,
     pub(crate) payload_bytes: u64,
-    /// Original bytes of the pages stored as objects.
+    /// Of pages stored as objects.
     object_bytes: u64,
-    /// Sums of squares and products, of at most 2^24 for each of 2^32 pages.
+    /// At most 2^24 for each of 2^32 pages.
     original_squared: u64,
     payload_squared: u64,
     original_by_payload: u64,
 }
 
 impl Tally {
-    /// Counts a page of `len` bytes with `payload` bytes in the pool.
     pub(crate) fn count(&mut self, kept: Kept, len: u64, payload: u64) {
         match kept {
             Kept::Nothing => return,
@@ -70,7 +58,6 @@ impl Tally {
         self.original_by_payload += len * payload;
     }
 
-    /// Adds the counts of another thread or group.
     pub(crate) fn add(&mut self, other: &Self) {
         self.stored += other.stored;
         self.raw += other.raw;
@@ -91,19 +78,17 @@ impl Tally {
         self.stored + self.raw
     }
 
-    /// The group's share of the pool's memory, in bytes.
     pub(crate) fn memory_bytes(&self, cost: Cost) -> f64 {
         cost.payload_byte * self.payload_bytes as f64 + cost.object * self.objects() as f64
     }
 
-    /// Original bytes over the group's memory; `None` if either is empty.
+    /// `None` without original bytes or memory.
     pub(crate) fn effective_ratio(&self, cost: Cost) -> Option<f64> {
         let memory = self.memory_bytes(cost);
         (self.original_bytes > 0 && memory > 0.0).then(|| self.original_bytes as f64 / memory)
     }
 
-    /// The 95 % interval of the effective ratio of the group's `total_pages` pages; `None` if all or too few of them
-    /// were measured.
+    /// The 95 % interval; `None` if all or too few of `total_pages` were measured.
     pub(crate) fn interval(&self, cost: Cost, total_pages: u64) -> Option<Interval> {
         let pages = self.pages();
         if pages < PAGES_MIN || pages >= total_pages || self.objects() == 0 {
@@ -120,7 +105,7 @@ impl Tally {
         Some(Interval { low: 1.0 / most, high: (least > 0.0).then(|| 1.0 / least) })
     }
 
-    /// `sum((c p + m o - s x)^2)`, multiplied out; `o` is its own square, and `p` is 0 where `o` is.
+    /// `sum((c p + m o - s x)^2)`; `o` is its own square, and `p` is 0 where `o` is.
     fn squared_deviations(&self, Cost { payload_byte: c, object: m, .. }: Cost, s: f64) -> f64 {
         let squares = c * c * self.payload_squared as f64
             + m * m * self.objects() as f64
@@ -128,12 +113,12 @@ impl Tally {
         let products = c * m * self.payload_bytes as f64
             - c * s * self.original_by_payload as f64
             - m * s * self.object_bytes as f64;
-        // Rounding may give a negative sum where all pages are alike.
+        // Rounding may make it negative.
         (squares + 2.0 * products).max(0.0)
     }
 }
 
-/// The deviations of an incompressible and of a same-filled page of `len` bytes.
+/// Of an incompressible and a same-filled page.
 fn missed(cost: Cost, share: f64, len: f64) -> (f64, f64) {
     (cost.payload_byte * len + cost.object - share * len, -share * len)
 }
@@ -150,7 +135,7 @@ mod tests {
     const PAGE: u64 = 4096;
     const COST: Cost = Cost { payload_byte: 1.02, object: 24.0, doubt: 0.0 };
 
-    /// Payloads like a heap's: a fifth same-filled, a tenth incompressible, the rest between 200 and 2800 bytes.
+    /// A fifth same-filled, a tenth incompressible, the rest 200 to 2800 bytes.
     fn population(pages: usize, random: &mut ChaCha8Rng) -> Vec<u64> {
         let payload = |_| match random.random_range(0..10) {
             0 | 1 => 0,
@@ -184,7 +169,7 @@ mod tests {
                 interval.low <= truth && interval.high.is_none_or(|high| truth <= high)
             });
             let share = holds.count() as f64 / ROUNDS as f64;
-            // 2000 rounds vary by half a percent; a hundred pages are slightly off normal.
+            // 2000 rounds vary by half a percent.
             assert!((0.93..=0.97).contains(&share), "{sampled} pages, seed {SEED}: {share}");
         }
     }
@@ -224,7 +209,7 @@ mod tests {
         const ROUNDS: usize = 2000;
         let mut random = ChaCha8Rng::seed_from_u64(SEED);
         for (rare, sampled) in [(3, 100), (3, 300), (30, 30), (30, 100), (100, 100), (100, 1000)] {
-            // `rare` of a thousand pages are incompressible; the others hardly take memory.
+            // `rare` of a thousand pages are incompressible.
             let population: Vec<_> =
                 (0..20_000).map(|page| if page % 1000 < rare { PAGE } else { 80 }).collect();
             let truth = tally(population.iter().copied()).effective_ratio(COST).expect("pages");
@@ -247,7 +232,7 @@ mod tests {
         };
         let interval = tally([1000; 100]).interval(COST, 10_000).expect("a sample");
         let high = interval.high.expect("it is bounded");
-        // With one page of a hundred incompressible, a sample of a hundred has none in 37 of 100 cases.
+        // 37 of 100 samples miss a page in a hundred.
         assert!(interval.low < truth_with(100) && truth_with(0) < high, "{interval:?}");
         assert!(interval.low > truth_with(500), "{interval:?}");
     }

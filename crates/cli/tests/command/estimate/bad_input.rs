@@ -1,4 +1,4 @@
-//! Bad input: one line on stderr, the documented exit code, and what could be read is still reported.
+//! Bad input: one line on stderr, the documented exit code, and a report of what was read.
 
 use std::{
     fs::{self, File, Permissions},
@@ -68,7 +68,7 @@ fn an_unreadable_file_is_listed_and_the_others_are_measured() {
     estimate([&locked]).fails_without_report(1, &["locked", "Permission denied"]);
 }
 
-/// The memory of a process can be opened, and reading its first byte is an I/O error for everybody.
+/// A process's memory can be opened, but its first byte always fails with an I/O error.
 #[test]
 fn a_file_that_cannot_be_read_is_listed_and_the_others_are_measured() {
     let dir = sample_dir();
@@ -219,7 +219,7 @@ fn arguments_that_do_not_exist_are_refused_in_one_line() {
 
 #[test]
 fn a_file_that_grows_while_it_is_read_is_taken_at_the_length_it_had() {
-    // The reader's own output makes the file grow: what is appended later is not read.
+    // The command's output makes the file grow; it reads no later bytes.
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("log");
     write(&path, &text(10 * PAGE));

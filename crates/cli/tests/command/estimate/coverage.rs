@@ -1,4 +1,4 @@
-//! How often a sample's interval holds what the whole comes to: counted over seeds, by the binary.
+//! How often a sample's interval contains the true ratio, counted over seeds.
 
 use std::path::Path;
 
@@ -8,15 +8,15 @@ use rand_chacha::ChaCha8Rng;
 use crate::common::{PAGE, estimate_json, number, ratio, runs, text, write};
 
 const SEEDS: u64 = 30;
-/// Of 30 intervals at 95 % this many hold, and more, in 94 of 100 cases; the seeds are fixed.
+/// Of 30 intervals at 95 % at least so many contain it in 94 of 100 cases; the seeds are fixed.
 const HOLD_AT_LEAST: u64 = 27;
 
 const MIB: usize = 1 << 20;
 
-/// Sizes of the input in MiB, and the fraction that is measured.
+/// MiB of input, and the measured fraction.
 const SIZES: [(usize, f64); 5] = [(2, 0.2), (4, 0.1), (8, 0.05), (16, 0.03), (32, 0.01)];
 
-/// Rows of a table: digits and names, every page as compressible as any other.
+/// Rows of digits and names; all pages compress alike.
 fn alike(len: usize) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let row = |row: usize| {
@@ -31,7 +31,7 @@ fn alike(len: usize) -> Vec<u8> {
     (0..).flat_map(row).take(len).collect()
 }
 
-/// Runs of up to 64 pages: zeros, noise, rows, text, and a block that is repeated.
+/// Runs of up to 64 pages: zeros, noise, rows, text, a repeated block.
 fn mixed(len: usize) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(9);
     let mut bytes = Vec::with_capacity(len + 64 * PAGE);
@@ -57,7 +57,7 @@ fn mixed(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Checks that enough of the intervals hold what a measurement of the whole gives.
+/// Enough intervals contain the ratio of a full measurement.
 fn check(path: &Path, allocator: &str, fraction: f64, what: &str) {
     let path = path.to_str().expect("a temporary name is text");
     let measure = |more: &[&str]| {

@@ -1,4 +1,4 @@
-//! Sparse files: holes are neither planned for nor measured, and are said to be there.
+//! Holes of sparse files are neither planned for nor measured, but reported.
 
 use std::{
     fs::{self, File},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::common::{PAGE, estimate, estimate_json, number, text, write};
 
-/// A file of 400 GiB with 20 pages of text in the middle; nothing where the file system knows no holes.
+/// 400 GiB with 20 pages of text; `None` on a file system without holes.
 fn sparse() -> Option<(tempfile::TempDir, String)> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("sparse");
@@ -41,7 +41,7 @@ fn a_page_that_is_data_in_part_counts_and_one_that_ends_the_file_is_no_more_than
     let Some((dir, _)) = sparse() else { return };
     let path = dir.path().join("short");
     let file = File::create(&path).expect("a file");
-    // A hole, a page of which the file system stores a block, a hole that ends in the middle of a page.
+    // A hole, a stored page, and a hole that ends inside a page.
     file.set_len((1 << 20) + 100).expect("holes take no room");
     file.write_all_at(b"x", (512 << 10) + 3000).expect("there is room");
     file.sync_all().expect("there is room");
@@ -56,7 +56,7 @@ fn an_input_of_nothing_but_holes_is_said_to_be_so() {
     let Some((dir, path)) = sparse() else { return };
     File::create(&path).expect("it is ours").set_len(1 << 30).expect("holes take no room");
     estimate([&path]).fails_without_report(1, &["1.0 GiB of holes"]);
-    // Beside another file it counts as one that was read.
+    // With another file it counts as read.
     write(dir.path().join("text"), &text(3 * PAGE));
     let document = estimate_json(["--codec", "lz4", &dir.path().display().to_string()], 0);
     assert_eq!((number(&document["input"], "files"), number(&document["input"], "pages")), (2, 3));

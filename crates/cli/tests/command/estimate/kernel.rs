@@ -1,4 +1,4 @@
-//! `--like` and `--dictionary`: the codecs that are measured follow from the kernel, or are trained from the input.
+//! `--like` and `--dictionary`: codecs from the kernel's settings, or trained on the input.
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ fn like_the_kernel_is_its_packing_with_those_of_its_codecs_that_are_built_in() {
             assert!(line.is_some_and(|line| line.contains(name)), "{name}: {text:?}");
         }
     }
-    // A codec that is named is measured in that packing.
+    // A named codec is measured in that packing.
     let document = estimate_json(["--like", "zram", "--codec", "zstd", &path], 0);
     assert_eq!(codecs(&document), ["zstd:3"]);
     assert_eq!(runs(&document)[0]["allocator"], "zsmalloc");
@@ -46,7 +46,7 @@ fn like_the_kernel_is_its_packing_with_those_of_its_codecs_that_are_built_in() {
     estimate(["--like", "swap", &path]).fails_without_report(2, &["--like", "zram", "zswap"]);
 }
 
-/// Words that seldom come twice in a page, and in most pages.
+/// Words that most pages have, and few pages twice.
 fn alike(pages: usize) -> Vec<u8> {
     let mut state = 7_u32;
     let mut word = || {
@@ -73,7 +73,7 @@ fn a_dictionary_is_measured_beside_the_same_codec_without_one() {
     assert!((256..=64 << 10).contains(&number(with, "dictionary_bytes")), "{with}");
     assert!(number(with, "payload_bytes") < number(plain, "payload_bytes") / 10 * 9, "{with}");
     assert_eq!(with["verified"], true);
-    // It is held once, in the codec's memory, and counts in what the pages take.
+    // It is stored once, in the codec's memory, and counts in the pages' memory.
     assert!(number(with, "codec_bytes") >= number(with, "dictionary_bytes"), "{with}");
     let taken = ["frame_bytes", "metadata_bytes", "dictionary_bytes"].map(|key| number(with, key));
     let taken: u64 = taken.iter().sum();

@@ -1,4 +1,4 @@
-//! Little memory: what a cgroup or `ulimit` leaves decides how much is sampled, and want of it is an exit code with advice.
+//! A cgroup or `ulimit` bounds the sample; a lack of memory is an exit code with advice.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use crate::common::{Outcome, estimate, noise, number, runs, text, write};
 
 const MIB: usize = 1 << 20;
 
-/// Calls `pagefold estimate` from a shell that did `first`; `$1` is there for it.
+/// From a shell that ran `first`; `$1` is `argument`.
 fn estimate_after(first: &str, argument: &str, args: &[&str]) -> Outcome {
     let script = format!("{first} && shift && exec \"$0\" estimate \"$@\"");
     let mut shell = Command::new("sh");
@@ -24,7 +24,7 @@ fn little_address_space_is_a_smaller_sample_or_an_exit_code_with_advice() {
     let path = dir.path().join("text");
     write(&path, &text(64 * MIB));
     let path = path.display().to_string();
-    // Without any bound all of it is measured.
+    // Without a bound the command measures everything.
     let free = estimate(["--json", "--codec", "lz4", &path]).json(0);
     assert_eq!(number(&free["input"], "bytes"), 64 * MIB as u64);
     let mut measured = 0;
@@ -38,7 +38,7 @@ fn little_address_space_is_a_smaller_sample_or_an_exit_code_with_advice() {
                 assert!(runs(&document).iter().all(verified), "{kibibytes}: {document}");
                 measured += 1;
             } else {
-                // Never a signal, nor a panic.
+                // Neither a signal nor a panic.
                 outcome.fails(1, &["pagefold: "]);
                 let advice = ["ulimit -v", "--sample"];
                 assert!(advice.iter().any(|word| outcome.stderr.contains(word)), "{outcome:?}");
@@ -65,7 +65,7 @@ fn want_of_data_memory_is_an_exit_code_with_advice() {
     }
 }
 
-/// A cgroup below the one of this process, with a bound on memory; removed at the end.
+/// A cgroup below this process's, with bounded memory; removed at the end.
 struct Bounded(PathBuf);
 
 impl Bounded {
@@ -84,7 +84,7 @@ impl Bounded {
         let (root, path, bound) = found.ok_or("no cgroup that bounds memory")?;
         let own = Path::new(root).join(path.trim_start_matches('/'));
         let name = format!("pagefold-test-{}", std::process::id());
-        // In a container the path may not be seen; the root of what is mounted is then its own.
+        // A container may hide the path; the mounted root is then its own.
         let parent = if own.is_dir() { own } else { root.into() };
         let group = Self(parent.join(name));
         fs::create_dir(&group.0).map_err(|error| format!("{}: {error}", group.0.display()))?;
@@ -113,7 +113,7 @@ fn a_container_is_given_a_sample_that_fits_into_it() {
     };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("noise");
-    // Twice as much as the bound, and none of it compressible.
+    // Twice the bound, and incompressible.
     write(&path, &noise(2 * BOUND));
     let path = path.display().to_string();
     let enter = "echo $$ > \"$1/cgroup.procs\"";

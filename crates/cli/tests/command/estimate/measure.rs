@@ -1,4 +1,4 @@
-//! What `pagefold estimate` measures on inputs whose content is known.
+//! `pagefold estimate` on known content.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::common::{
 };
 use serde_json::Value;
 
-/// Compares ratios up to what JSON's decimal digits may lose.
+/// JSON's digits may lose precision.
 fn assert_ratio(found: f64, expected: f64) {
     assert!((found / expected - 1.0).abs() < 1e-12, "{found} instead of {expected}");
 }
@@ -21,7 +21,7 @@ fn set<'a>(keys: &[&'a str]) -> BTreeSet<&'a str> {
     keys.iter().copied().collect()
 }
 
-/// The keys of the format, and those that were added to it since.
+/// The keys of the format, and later ones.
 #[test]
 fn json_has_exactly_the_documented_keys() {
     let dir = sample_dir();
@@ -205,7 +205,7 @@ fn a_lifecycle_has_a_row_for_each_phase() {
     assert!(number(compacted, "frame_bytes") <= number(half_freed, "frame_bytes"));
 }
 
-/// Whatever packs them, the same pages are stored, and what is resident after compaction is said of each allocator.
+/// Every allocator stores the same pages, and reports resident memory after compaction.
 #[test]
 fn a_lifecycle_compares_what_stays_resident_with_each_allocator() {
     let dir = tempfile::tempdir().expect("a temporary directory");

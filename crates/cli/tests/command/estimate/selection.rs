@@ -1,4 +1,4 @@
-//! Which files are read: lists, patterns, file systems; and what is said of those that were not.
+//! Selected files: lists, patterns, file systems; and the skipped ones.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::common::{Outcome, PAGE, estimate, estimate_json, estimate_stdin, number, text, write};
 
-/// The names that were skipped for a reason that begins like this.
+/// Names skipped for this reason.
 fn skipped<'a>(document: &'a Value, why: &str) -> Vec<&'a str> {
     let skipped = document["input"]["skipped"].as_array().expect("`skipped` is an array");
     let matches =
@@ -71,7 +71,7 @@ fn what_matches_a_pattern_is_left_out_of_directories_and_not_of_what_is_named() 
     estimate(["--exclude", "[", &path]).fails_without_report(2, &["--exclude"]);
 }
 
-/// Runs a script that mounts, as only root may, in a namespace of its own; `None` where that is not to be had.
+/// Mounts in its own namespace, which needs root; `None` where refused.
 fn with_mounts(script: &str) -> Option<Outcome> {
     let output = Command::new("unshare").args(["--mount", "sh", "-ec", script]).output().ok()?;
     let outcome = Outcome::from(output);
@@ -103,7 +103,7 @@ fn one_file_system_leaves_out_what_is_mounted_below() {
     }
 }
 
-/// Two paths to one file are one file, whether the file has several names or the inputs overlap.
+/// Several names of a file, or overlapping inputs, are one file.
 #[test]
 fn a_file_that_several_inputs_reach_counts_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -1,4 +1,4 @@
-//! What the command inherits and what it is sent: signals that were ignored, and files that may not grow.
+//! Inherited and received signals, and file size limits.
 
 use std::{
     io::Write as _,
@@ -12,7 +12,7 @@ use crate::{
     common::{Outcome, PAGE, number, text, write},
 };
 
-/// The command below a shell that ran `setup` first; the shell's own process becomes the command's.
+/// A shell runs `setup`, then becomes the command.
 fn after(setup: &str, args: &str) -> Command {
     let mut command = Command::new("sh");
     let script = format!("{setup}; exec '{}' {args}", env!("CARGO_BIN_EXE_pagefold"));
@@ -21,7 +21,7 @@ fn after(setup: &str, args: &str) -> Command {
     command
 }
 
-/// Writes more than a pipe holds: when that is done, the command reads, and has set its handlers.
+/// Writes more than a pipe holds: afterwards the command has set its handlers.
 fn begin(command: &mut Command) -> Child {
     let mut child = with_default_signals(command).spawn().expect("there is a shell");
     child.stdin.as_mut().expect("it is a pipe").write_all(&text(1 << 20)).expect("it reads");
@@ -52,7 +52,7 @@ fn a_signal_that_was_not_ignored_ends_it_though_another_one_was() {
     for signal in [Signal::HUP, Signal::TERM] {
         let mut child = begin(&mut after("trap '' INT", "estimate --codec lz4 -"));
         send(&child, signal);
-        // It goes on to read, since the pipe stays open: only the signal can end it.
+        // The pipe stays open, so only the signal ends the command.
         let stdin = child.stdin.take();
         end(child).fails_without_report(130, &["interrupted"]);
         drop(stdin);
@@ -76,7 +76,7 @@ fn a_file_that_may_not_grow_is_an_error_as_a_full_disk_is() {
     if cfg!(not(feature = "html")) {
         return;
     }
-    // A page that cannot be written does not cost the report.
+    // An unwritable page does not cost the report.
     let outcome =
         command(&format!("estimate --json --codec lz4 --html {} {input}", page.display()));
     outcome.fails(1, &["--html", "could not be written", "File too large"]);
@@ -110,7 +110,7 @@ fn nothing_on_stderr_or_in_the_text_can_write_on_the_screen() {
         assert_ne!(outcome.code, Some(0), "{args:?}");
         let written = outcome.stdout.clone() + &outcome.stderr;
         assert!(!written.contains(['\u{1b}', '\u{9b}']), "{args:?}: {outcome:?}");
-        // What the parser of arguments says has lost whole sequences already.
+        // The argument parser has removed complete sequences.
         assert!(outcome.stderr.contains("\u{fffd}31m"), "{args:?}: {outcome:?}");
         assert_eq!(outcome.stderr.lines().count(), 1, "{args:?}: {outcome:?}");
     }

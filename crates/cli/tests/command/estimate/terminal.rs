@@ -1,4 +1,4 @@
-//! The command among other programs: pipes that close, terminals, colours, signals.
+//! Pipes that close, terminals, colours, signals.
 
 use std::{
     fs::{self, OpenOptions},
@@ -60,7 +60,7 @@ fn no_sentence_is_longer_than_a_line() {
     let path = dir.path().display().to_string();
     symlink("nowhere", dir.path().join("link")).expect("a symbolic link");
     UnixListener::bind(dir.path().join("socket")).expect("a socket");
-    // Intervals of six runs, a limit that is reached, several reasons for what was skipped.
+    // Intervals of six runs, a limit, several reasons for skipped inputs.
     let allocators = ["--allocator", "nbud", "--allocator", "zsmalloc"];
     let sampled = estimate([&["--sample", "0.5", &path][..], &allocators].concat()).stdout;
     assert!(sampled.contains("Effective ratio of the whole, with 95 % confidence:"), "{sampled}");
@@ -68,7 +68,7 @@ fn no_sentence_is_longer_than_a_line() {
     let after = sampled.split_once(" confidence:").expect("it has intervals").1;
     let intervals = after.split_once("\n\n").expect("the figures follow").0;
     assert_eq!(intervals.matches(" with ").count(), 6, "{sampled}");
-    // None of them is broken in the middle.
+    // Without breaks inside.
     assert!(
         intervals
             .lines()
@@ -101,13 +101,13 @@ fn a_pipe_gets_neither_colour_nor_progress() {
     assert!(!outcome.stdout.contains('\u{1b}'), "{}", outcome.stdout);
 }
 
-/// Runs the command on a terminal of its own, if there is a program that makes one.
+/// `None` without a program that makes a terminal.
 fn on_a_terminal(arguments: &str, no_color: bool) -> Option<String> {
     let line = format!("{} estimate {arguments}", env!("CARGO_BIN_EXE_pagefold"));
     on_a_terminal_line(&line, no_color)
 }
 
-/// Runs a line of the shell on a terminal of its own.
+/// On its own terminal.
 fn on_a_terminal_line(line: &str, no_color: bool) -> Option<String> {
     let mut command = Command::new("script");
     command.args(["-q", "-e", "-c", line, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
@@ -123,7 +123,7 @@ fn on_a_terminal_line(line: &str, no_color: bool) -> Option<String> {
     }
 }
 
-/// The escape sequence for bold type, which only the verdict uses.
+/// Bold type; only the verdict uses it.
 const BOLD: &str = "\u{1b}[1m";
 
 #[test]
@@ -204,7 +204,7 @@ fn interrupted_while_reading_it_ends_at_once_with_a_line() {
         .stderr(Stdio::piped());
     let mut child = with_default_signals(&mut command).spawn().expect("the binary runs");
     let mut stdin = child.stdin.take().expect("it is a pipe");
-    // More than a pipe holds: when this returns, the command has begun to read, and it catches Ctrl-C by then.
+    // More than a pipe holds: when this returns, the command reads, and catches Ctrl-C.
     stdin.write_all(&text(1 << 20)).expect("the command reads");
     signal(&child);
     let outcome: Outcome = child.wait_with_output().expect("it ends").into();
@@ -216,7 +216,7 @@ fn interrupted_while_reading_it_ends_at_once_with_a_line() {
 fn interrupted_while_measuring_it_reports_what_it_has() {
     let mut command = pagefold();
     command.args(["estimate", "--json", "--lifecycle", "-"]);
-    // Far more work than the test waits for: minutes, if the signal were lost.
+    // Minutes of work, if the signal were lost.
     for _ in 0..20 {
         command.args(["--codec", "zstd:19"]);
     }
@@ -243,7 +243,7 @@ fn interrupted_while_measuring_it_reports_what_it_has() {
     assert_eq!(last["store_us"]["p50"].is_f64(), last["pages"].as_u64() > Some(0), "{last}");
 }
 
-/// Waits until the child has begun to store pages, which it does on threads of that name.
+/// Waits for a worker thread, by its name.
 fn wait_for_worker(child: &mut Child) {
     let tasks = format!("/proc/{}/task", child.id());
     loop {

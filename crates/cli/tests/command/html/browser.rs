@@ -1,7 +1,7 @@
-//! The page in a browser. Without one these tests are skipped, and say so.
+//! The page in a browser; skipped, with a message, where none is installed.
 //!
-//! A second page holds the report in frames of different widths and writes down what it finds there; Chromium prints that
-//! page as it is after its script ran. With `PAGEFOLD_SCREENSHOTS=DIR` pictures are left in `DIR`, to be looked at.
+//! A second page shows the report in frames of several widths and writes its findings; Chromium prints it. With
+//! `PAGEFOLD_SCREENSHOTS=DIR` pictures stay in `DIR`.
 
 use std::{
     fs,
@@ -14,16 +14,16 @@ use std::{
 use crate::common::{Outcome, pagefold, sample_dir};
 use serde_json::Value;
 
-/// Telephones, and windows on a desk.
+/// Telephones and desktop windows.
 const WIDTHS: [u32; 4] = [360, 390, 1100, 1200];
 
-/// The least of these at which every table is seen whole.
+/// The least that shows every table in full.
 const DESK: u32 = 1200;
 
-/// How long a browser may take before it counts as stuck: far more than it needs.
+/// A browser that takes longer is stuck.
 const TIME_MAX: Duration = Duration::from_secs(120);
 
-/// A name that would become an element if it was not escaped.
+/// An element if not escaped.
 const HOSTILE: &str = "<img src=x onerror=document.title='owned'>&\"";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,6 @@ impl Theme {
     }
 }
 
-/// The name of a browser that runs here.
 fn browser() -> Option<&'static str> {
     let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
         let tried = Command::new(name)
@@ -64,7 +63,7 @@ fn browser() -> Option<&'static str> {
     found
 }
 
-/// Runs the browser on a page and returns what it printed.
+/// Returns what the browser printed.
 fn run(browser: &str, dir: &Path, theme: Theme, flags: &[String], page: &Path) -> String {
     let profile = tempfile::tempdir_in(dir).expect("a temporary directory");
     let printed = profile.path().join("stdout");
@@ -78,7 +77,7 @@ fn run(browser: &str, dir: &Path, theme: Theme, flags: &[String], page: &Path) -
             "--hide-scrollbars",
         ])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        // The page that looks into the report is a file like the report.
+        // The observing page is a file like the report.
         .arg("--allow-file-access-from-files")
         .arg(theme.flag())
         .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -104,7 +103,7 @@ fn run(browser: &str, dir: &Path, theme: Theme, flags: &[String], page: &Path) -
     fs::read_to_string(printed).expect("the browser writes text")
 }
 
-/// Makes a report with everything on it: a lifecycle, two codecs, something skipped.
+/// A report with everything: a lifecycle, two codecs, a skipped input.
 fn report(dir: &Path) -> PathBuf {
     let (input, page) = (sample_dir(), dir.join("report.html"));
     std::os::unix::fs::symlink("nowhere", input.path().join(HOSTILE)).expect("a symbolic link");
@@ -119,7 +118,7 @@ fn report(dir: &Path) -> PathBuf {
     page
 }
 
-/// Writes the page that looks into the report.
+/// Writes the page that inspects the report.
 fn observer(dir: &Path) -> PathBuf {
     let frames: String = WIDTHS
         .iter()
@@ -164,7 +163,7 @@ fn observer(dir: &Path) -> PathBuf {
 fn observe(browser: &str, dir: &Path, theme: Theme) -> Vec<Value> {
     let dom = run(browser, dir, theme, &["--dump-dom".into()], &observer(dir));
     let body = dom.split_once("<body>").expect("a body").1.split_once("</body>").expect("a body").0;
-    // The browser escapes text as it prints it.
+    // The browser escapes printed text.
     let json = body.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {body}"))
 }
@@ -188,7 +187,7 @@ fn the_page_has_everything_fetches_nothing_and_fits_a_telephone_in_both_themes()
         }
 
         assert_eq!((&seen["figures"], &seen["tables"]), (&5.into(), &8.into()), "{seen}");
-        // Two codecs with each allocator have a pair through their life.
+        // Two codecs with each allocator have a pair of tables.
         let through_life = 2 * 2 * pagefold_pool::Allocator::ALL.len();
         assert_eq!(seen["charts"], 1 + 1 + 2 + 2 + through_life + 1, "{seen}");
         assert!(seen["bars"].as_u64() > Some(30) && seen["marks"].as_u64() > Some(12), "{seen}");
@@ -208,7 +207,7 @@ fn the_page_has_everything_fetches_nothing_and_fits_a_telephone_in_both_themes()
     }
 }
 
-/// A process that is killed when it is dropped.
+/// Killed on drop.
 struct Sleeper(std::process::Child);
 
 impl Drop for Sleeper {
@@ -257,7 +256,7 @@ fn the_page_can_be_looked_at() {
     }
     let paper = target.join("paper.pdf");
     let flags = [format!("--print-to-pdf={}", paper.display()), "--no-pdf-header-footer".into()];
-    // A reader who likes it dark still prints on white paper.
+    // Dark pages too are printed on white paper.
     run(browser, dir.path(), Theme::Dark, &flags, &page);
     assert!(fs::read(&paper).expect("the browser wrote it").starts_with(b"%PDF"));
 }

@@ -1,5 +1,4 @@
-//! Where the page goes: a place that cannot be written is refused before anything is measured, and a page is written whole
-//! or not at all.
+//! The page's path: an unwritable one is refused before measuring; a page is written entirely or not at all.
 
 use std::{
     fs::{self, Permissions},
@@ -13,7 +12,7 @@ use crate::common::{Outcome, PAGE, estimate, pagefold, sample_dir, text, write};
 
 const GONE: &str = "/nonexistent/pagefold";
 
-/// Calls the command with one codec, `--html` and this input.
+/// With one codec.
 fn estimate_html(page: &Path, input: &Path) -> Outcome {
     estimate([
         "--codec".as_ref(),
@@ -37,10 +36,10 @@ fn names(dir: &Path) -> Vec<String> {
 fn a_place_that_cannot_be_written_is_refused_before_anything_is_measured() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     symlink("nowhere", dir.path().join("dangling")).expect("a symbolic link");
-    // The input is missing too; that is not what is said, so it was not looked at.
+    // The input is missing too; the path is checked first.
     for (page, why) in [
         ("/nonexistent/report.html", "No such file or directory"),
-        // Not even root makes a file there.
+        // Not even root creates files there.
         ("/sys/report.html", "no file can be written there"),
         ("/dev/null", "not a regular file"),
         ("/", "not a regular file"),
@@ -145,7 +144,7 @@ fn a_place_that_goes_away_meanwhile_costs_the_page_and_not_the_report() {
         .spawn()
         .expect("the binary runs");
     let mut input = child.stdin.take().expect("it is a pipe");
-    // More than a pipe holds: once it is written, the command reads, and so has looked at the place.
+    // More than a pipe holds: after this the command reads, and has checked the path.
     input.write_all(&text(64 * PAGE)).expect("the command reads");
     fs::remove_dir(&place).expect("it is empty");
     drop(input);

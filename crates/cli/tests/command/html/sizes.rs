@@ -11,7 +11,7 @@ fn counts(row: &Value) -> Vec<u64> {
 #[test]
 fn each_compressed_page_of_a_fill_is_counted_once_at_its_length() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    // Eight same-filled pages, five that do not compress, and pages that are noise to a quarter and zeros after it.
+    // Eight same-filled pages, five incompressible, and pages of a quarter noise.
     write(dir.path().join("zeros"), &[0; 8 * PAGE]);
     write(dir.path().join("noise"), &noise(5 * PAGE));
     let mut quarters = noise(30 * PAGE);
@@ -29,7 +29,7 @@ fn each_compressed_page_of_a_fill_is_counted_once_at_its_length() {
         assert_eq!(counts.len() as u64 * width, PAGE as u64);
         assert_eq!((number(fill, "same_filled"), number(fill, "raw")), (8, 5));
         assert_eq!(counts.iter().sum::<u64>(), number(fill, "stored"));
-        // A kilobyte of noise and a few bytes for what follows: the bucket after those of the noise.
+        // A kilobyte of noise and a few bytes more: the bucket after the noise.
         let bucket = usize::try_from(PAGE as u64 / 4 / width).expect("a small number");
         assert_eq!(counts[bucket], 30, "{counts:?}");
         assert!(

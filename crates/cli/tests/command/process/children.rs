@@ -1,5 +1,4 @@
-//! Processes to look at: each answers questions on its standard streams or a socket, so that a test can tell whether it goes
-//! on as before.
+//! Processes to measure; each answers questions, so that a test can check that it still works.
 
 use std::{
     fs,
@@ -11,10 +10,9 @@ use std::{
     time::Duration,
 };
 
-/// How long a server may take until it answers.
 const ATTEMPTS_MAX: u32 = 200;
 
-/// A process that reads lines and answers each with a line; killed when it is dropped.
+/// Answers each line with a line; killed on drop.
 pub(crate) struct Talker {
     pub(crate) child: Child,
     input: ChildStdin,
@@ -22,7 +20,7 @@ pub(crate) struct Talker {
 }
 
 impl Talker {
-    /// Starts a program and waits for its line `ready`; `None` if there is no such program.
+    /// Waits for the line `ready`; `None` without such a program.
     pub(crate) fn start(command: &mut Command) -> Option<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
         let (input, output) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
@@ -54,13 +52,13 @@ impl Drop for Talker {
     }
 }
 
-/// Ends a process that may have ended already.
+/// The child may have ended already.
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
 }
 
-/// Python, which runs `setup` and then answers each line by evaluating it.
+/// Runs `setup`, then evaluates each line.
 pub(crate) fn python(setup: &str) -> Talker {
     let program = format!(
         "{setup}\nimport sys\nprint('ready', flush=True)\n\
@@ -70,7 +68,7 @@ pub(crate) fn python(setup: &str) -> Talker {
     Talker::start(command.args(["-c", &program])).expect("these tests need python3")
 }
 
-/// A Python process with some 60 MiB of objects, noise and zeros, and the digest of its content as an answer to `digest()`.
+/// Python with some 60 MiB of objects, noise and zeros; `digest()` hashes them.
 pub(crate) fn python_with_a_heap() -> Talker {
     python(
         "import hashlib, random\n\
@@ -83,7 +81,7 @@ pub(crate) fn python_with_a_heap() -> Talker {
     )
 }
 
-/// Node with some objects, and the digest of them as an answer to any line.
+/// Node with some objects; any line asks for their digest.
 pub(crate) fn node() -> Option<Talker> {
     let program = "
         const users = Array.from({length: 200000}, (_, id) => ({id, name: 'user ' + id, tags: [id * 7, 'cold']}));
@@ -96,7 +94,7 @@ pub(crate) fn node() -> Option<Talker> {
     Talker::start(Command::new("node").args(["-e", program]))
 }
 
-/// A Redis server with keys, on a socket of its own.
+/// A Redis server with keys, on its own socket.
 pub(crate) struct Redis {
     child: Child,
     stream: UnixStream,
@@ -104,7 +102,7 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Starts a server and fills it; `None` if there is none to start.
+    /// `None` if there is no server to start.
     pub(crate) fn start() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let socket = directory.path().join("redis.sock");
@@ -135,7 +133,7 @@ impl Redis {
         self.child.id()
     }
 
-    /// Sends a command and returns the answer, of at most a few hundred bytes.
+    /// The answer has at most a few hundred bytes.
     pub(crate) fn ask(&mut self, command: &str) -> String {
         self.stream.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
         let mut answer = [0; 512];
@@ -157,19 +155,18 @@ fn connect(socket: &Path) -> Option<UnixStream> {
     })
 }
 
-/// A field of `/proc/PID/status` in bytes; `None` once the process has gone or has no such field.
+/// A field of `/proc/PID/status` in bytes; `None` without process or field.
 pub(crate) fn status_bytes(process_id: u32, field: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{process_id}/status")).ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }
 
-/// What the kernel counts as resident private anonymous memory.
 pub(crate) fn rss_anon(process_id: u32) -> u64 {
     status_bytes(process_id, "RssAnon").expect("the process is alive")
 }
 
-/// Waits until the process's memory holds still for a while; nothing bounds how long that takes.
+/// Waits until the process's memory stops changing, without a bound.
 pub(crate) fn wait_until_still(process_id: u32) {
     let mut last = rss_anon(process_id);
     let mut still = 0;

@@ -1,4 +1,4 @@
-//! Core files: made by hand, so that what is in them is known, and by gdb, as they are in life.
+//! Core files: built by hand, with known content, and dumped by gdb.
 
 use std::{
     fs::{self, File},
@@ -16,7 +16,7 @@ use crate::common::{PAGE, estimate, estimate_json, noise, number, runs, text, wr
 const HEAP: u64 = 0x50_0000;
 const STACK: u64 = 0x7ff0_0000_0000;
 
-/// A process with a heap of noise and text, a stack of zeros, and 20 pages that belong to files.
+/// A heap of noise and text, a stack of zeros, and 20 file pages.
 fn process() -> Core {
     let mut heap = noise(16 * PAGE);
     heap.extend(text(48 * PAGE));
@@ -80,7 +80,7 @@ fn a_core_file_beside_other_files_is_one_input_more() {
     let document = estimate_json(["--codec", "lz4", &path, &other.display().to_string()], 0);
     let input = &document["input"];
     assert_eq!((number(input, "files"), number(input, "pages")), (1, 82));
-    // In a directory it is a file like any other, and a path that was named comes first.
+    // In a directory it is an ordinary file; a named path comes first.
     let all = directory.path().display().to_string();
     let document = estimate_json(["--codec", "lz4", &all], 0);
     assert_eq!(number(&document["input"], "files"), 2);
@@ -90,7 +90,7 @@ fn a_core_file_beside_other_files_is_one_input_more() {
 #[test]
 fn holes_are_no_pages() {
     let (_directory, path) = write_core(&process().build());
-    // The stack grows by 64 MiB of which the process touched the last page.
+    // The process touched only the last page of 64 MiB of stack.
     let hole = 64 << 20;
     let file = File::options().write(true).read(true).open(&path).expect("it is ours");
     let len = file.metadata().expect("it is there").len();
@@ -108,7 +108,7 @@ fn holes_are_no_pages() {
         eprintln!("SKIPPED: this file system knows no holes");
         return;
     }
-    // The parts begin in the middle of the file system's blocks, so that one page more may be there.
+    // The parts begin inside file system blocks, so one more page may be there.
     assert!((73..=75).contains(&number(core, "pages")), "{core}");
     assert_eq!(number(core, "bytes") + number(core, "hole_bytes"), 72 * PAGE as u64 + hole);
 }
@@ -118,7 +118,7 @@ fn a_core_file_with_more_holes_than_memory_is_measured_whole() {
     let (_directory, path) = write_core(&process().build());
     let file = File::options().write(true).read(true).open(&path).expect("it is ours");
     let len = file.metadata().expect("it is there").len();
-    // 64 GiB of stack, of which a page was dumped.
+    // 64 GiB of stack with one dumped page.
     let stack = 64 + 56 * 4;
     for field in [32, 40] {
         file.write_all_at(&(64_u64 << 30).to_le_bytes(), stack + field).expect("there is room");
@@ -144,7 +144,7 @@ fn zeros_in_a_core_file_without_holes_are_said_to_be_so() {
     let shown = estimate(["--codec", "lz4", &path]).stdout;
     assert!(shown.contains("About 32.0 KiB are pages of zeros"), "{shown}");
     assert!(shown.contains("cp --sparse=always"), "{shown}");
-    // One page of noise in their place, and there is nothing to say.
+    // With a page of noise instead there is no message.
     let mut other = process();
     other.segments[3].bytes = noise(8 * PAGE);
     let (_directory, path) = write_core(&other.build());
@@ -194,7 +194,7 @@ fn truncated_and_foreign_core_files_are_refused() {
         change(&mut bytes);
         let (directory, path) = write_core(&bytes);
         estimate([&path]).fails_without_report(1, &["core.4321", words, "64-bit little-endian"]);
-        // Among others it is listed, and the others are measured.
+        // Among several inputs it is listed, and the rest is measured.
         let other = directory.path().join("text");
         write(&other, &text(10 * PAGE));
         let document = estimate_json(["--codec", "lz4", &path, &other.display().to_string()], 3);
@@ -225,7 +225,7 @@ fn a_program_is_a_file() {
     assert_eq!(number(input, "total_bytes") + number(input, "hole_bytes"), len);
 }
 
-/// What gdb dumps of a process equals what is read of the process itself, except for pages of zeros that were never touched.
+/// gdb's dump of a process equals the process, except for untouched zero pages.
 #[test]
 fn a_core_file_by_gdb_agrees_with_the_process() {
     let mut python = python_with_a_heap();
@@ -245,13 +245,13 @@ fn a_core_file_by_gdb_agrees_with_the_process() {
     let path = path.display().to_string();
     let core = estimate_json(["--codec", "lz4", "--maps", &path], 0);
     assert_eq!(number(found(&core), "pid").to_string(), id);
-    // Left out on both sides: what was not there, and what is zero for the one and a hole for the other.
+    // Excluded: absent pages, and zeros that may be holes.
     let content = |document: &Value| {
         let run = &runs(document)[0];
         number(run, "pages") - number(run, "same_filled")
     };
     let (of_core, of_process) = (content(&core), content(&live));
-    // The data pages of libraries are in the process only: they are a file's segment to the core file.
+    // Data pages of libraries count in the process only; a core file has them in a file's segment.
     let difference = of_core.abs_diff(of_process) as f64 / of_process as f64;
     assert!(difference < 0.05, "{of_core} pages of the core file, {of_process} of the process");
     let stacks = found(&core)["maps"].as_array().expect("`maps` is an array");

@@ -1,27 +1,25 @@
-//! Writes core files by hand: ELF headers, notes, segments, each of which a test may bend.
+//! Builds core files that a test may corrupt: ELF headers, notes, segments.
 
 const HEADER: u16 = 64;
 const PROGRAM_HEADER: u16 = 56;
 
-/// Flags of a segment.
 pub(crate) const READ: u32 = 4;
 pub(crate) const WRITE: u32 = 2;
 
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 
-/// A segment: where it was, whether it could be written to, what it held.
+/// Address, permissions, content.
 pub(crate) struct Segment {
     pub(crate) address: u64,
     pub(crate) flags: u32,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A core file in the making.
 #[derive(Default)]
 pub(crate) struct Core {
     pub(crate) segments: Vec<Segment>,
-    /// The note `NT_FILE`: start and end of each mapped file.
+    /// `NT_FILE`: start and end of each mapped file.
     pub(crate) files: Option<Vec<(u64, u64)>>,
     pub(crate) process: Option<(u32, &'static str)>,
     /// An address in the first thread's stack.
@@ -34,7 +32,6 @@ impl Core {
         self
     }
 
-    /// The bytes of the file.
     pub(crate) fn build(&self) -> Vec<u8> {
         let notes = self.notes();
         let count = self.segments.len() as u64 + 1;
@@ -59,7 +56,7 @@ impl Core {
             info[40..40 + name.len()].copy_from_slice(name.as_bytes());
             notes.extend(note(b"CORE\0", 3, &info));
         }
-        // One that is of no use, with a name and a length that need padding.
+        // A useless note whose name and length need padding.
         notes.extend(note(b"LINUX\0", 0x202, &[1; 13]));
         if let Some(address) = self.in_stack {
             let words = [6, 4096, 25, address, 0, 0];
@@ -79,7 +76,7 @@ impl Core {
 fn header(program_headers: u64) -> Vec<u8> {
     let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
     bytes.resize(16, 0);
-    // A core file, of a machine of no matter, in the only version.
+    // A core file of any machine, in the only version.
     bytes.extend([4, 0, 62, 0, 1, 0, 0, 0]);
     bytes.extend([0, u64::from(HEADER), 0].map(u64::to_le_bytes).concat());
     let count = u16::try_from(program_headers).expect("a few segments");

@@ -1,5 +1,4 @@
-//! Several processes at once: by name, by control group, with what they share; and memory that is locked. Every process
-//! that is looked at was started here.
+//! Several processes: by name, by control group, with shared and locked memory. The tests start all of them.
 
 use std::{
     fs,
@@ -22,12 +21,11 @@ fn numbers(document: &Value) -> Vec<u64> {
     processes(document).iter().filter_map(|process| process["pid"].as_u64()).collect()
 }
 
-/// A name that no other process has.
+/// A name of no other process.
 fn unique(what: &str) -> String {
     format!("pf{what}{}", std::process::id())
 }
 
-/// Python under another name.
 fn called(name: &str) -> Talker {
     python(&format!("open('/proc/self/comm', 'w').write('{name}')"))
 }
@@ -40,13 +38,13 @@ fn all_processes_of_a_name_are_measured() {
     ids.sort_unstable();
     let document = estimate_json(["--codec", "lz4", "--pid", &name], 0);
     assert_eq!(numbers(&document), ids);
-    // A process that is named twice counts once.
+    // A process named twice counts once.
     let number = ids[0].to_string();
     let document = estimate_json(["--codec", "lz4", "--pid", &number, "--pid", &name], 0);
     assert_eq!(numbers(&document), ids);
 }
 
-/// A process that is killed when it is dropped.
+/// Killed on drop.
 struct Sleeper(Child);
 
 impl Drop for Sleeper {
@@ -59,14 +57,14 @@ impl Drop for Sleeper {
 #[test]
 fn the_name_of_the_programs_file_is_a_name_too() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    // Longer than the kernel keeps of a process's own name.
+    // Longer than the kernel's copy of a name.
     let program = dir.path().join(unique("-a-program-with-a-long-name-"));
     let sleep = ["/bin/sleep", "/usr/bin/sleep"].into_iter().find(|path| Path::new(path).exists());
     fs::copy(sleep.expect("every system has it"), &program).expect("copied");
     let child = Command::new(&program).arg("600").stdin(Stdio::null()).spawn().expect("it runs");
     let sleeper = Sleeper(child);
     let name = program.file_name().and_then(|name| name.to_str()).expect("text");
-    // Until the new program is there, the process is a copy of this one.
+    // Before `exec` the process is a copy of this one.
     while !fs::read_link(format!("/proc/{}/exe", sleeper.0.id())).is_ok_and(|exe| exe == program) {
         std::thread::yield_now();
     }
@@ -94,13 +92,13 @@ fn a_control_group_is_all_its_processes_and_those_below() {
 
     estimate(["--cgroup", "/nonexistent/group"])
         .fails_without_report(1, &["no such control group", "/proc/PID/cgroup"]);
-    // A number that is no process any more is no member.
+    // The number of no process.
     list("", 4_194_303);
     let document = estimate_json(["--codec", "lz4", "--cgroup", &path], 0);
     assert_eq!(numbers(&document), [u64::from(second.id())]);
 }
 
-/// A group in the kernel's own hierarchy, removed when it is dropped.
+/// In the kernel's hierarchy; removed on drop.
 struct Group(std::path::PathBuf);
 
 impl Group {
@@ -139,8 +137,8 @@ fn a_control_group_is_found_by_its_path_in_the_hierarchy() {
     estimate(["--cgroup", &path]).fails_without_report(1, &[&path, "it has no process"]);
 }
 
-/// A server of the prefork kind: 24 MiB of text before the fork, 4 MiB of noise in each of three workers after it, which
-/// end with the parent. Gives the numbers of all four.
+/// A prefork server: 24 MiB of text before the fork, 4 MiB of noise in each of three workers, which end with the
+/// parent. Returns all four numbers.
 fn prefork() -> (Talker, Vec<String>) {
     let mut parent = python(
         "import gc, os, random\n\
@@ -166,7 +164,7 @@ fn prefork() -> (Talker, Vec<String>) {
     (parent, ids)
 }
 
-/// What `document` says of pages that several processes have: the figure of each, and the sum that counts them once.
+/// Shared pages: each process's figure, and the sum that counts them once.
 fn shared_bytes(document: &Value) -> (Vec<u64>, u64) {
     let live = || processes(document).iter().filter(|process| process["pid"].is_u64());
     let each = live().map(|process| number(process, "shared_anonymous_bytes")).collect();
@@ -185,7 +183,7 @@ fn pages_that_several_processes_share_count_once_and_are_measured_on_request() {
     let document = estimate_json(&args, 0);
     let (each, once) = shared_bytes(&document);
     assert!(each.len() == 4 && each.iter().all(|&bytes| bytes >= 24 * MIB), "{each:?}");
-    // All that share are here, so the sum is what there is: what the parent shares, and little more.
+    // All sharers are here, so the sum is little more than the parent's share.
     assert!((24 * MIB..each.iter().sum::<u64>() / 3).contains(&once), "{once} of {each:?}");
     let private = number(&document["input"], "bytes");
     assert!((12 * MIB..40 * MIB).contains(&private), "the workers' own: {private}");
@@ -211,7 +209,7 @@ fn pages_that_several_processes_share_count_once_and_are_measured_on_request() {
     assert!(text.stdout.lines().all(|line| line.chars().count() <= 80), "{}", text.stdout);
 }
 
-/// Without `CAP_SYS_ADMIN` the kernel hides the frames; place and content then tell one page from another.
+/// Without `CAP_SYS_ADMIN` the kernel hides the frames; address and content tell pages apart.
 #[test]
 fn shared_pages_count_once_for_a_user_who_does_not_see_frames() {
     let (_parent, ids) = prefork();

@@ -1,4 +1,4 @@
-//! Live processes: what is found agrees with the kernel and with itself, and the process goes on as before.
+//! Live processes: the figures agree with the kernel and between runs, and the process still works.
 
 use serde_json::Value;
 
@@ -7,7 +7,6 @@ use crate::common::{estimate, estimate_json, number, ratio, runs};
 
 const PAGE: u64 = 4096;
 
-/// Measures a process by itself.
 fn measure(process_id: u32, args: &[&str]) -> Value {
     let process_id = process_id.to_string();
     estimate_json(["--codec", "lz4", "--pid", &process_id].iter().chain(args), 0)
@@ -23,7 +22,7 @@ fn far(one: f64, other: f64) -> f64 {
     (one / other - 1.0).abs()
 }
 
-/// Checks a process's figures: pages within 2 % of the kernel's, two runs within 1 % of each other.
+/// Pages within 2 % of the kernel's, two runs within 1 % of each other.
 fn check(process_id: u32) {
     wait_until_still(process_id);
     let before = rss_anon(process_id);
@@ -35,7 +34,7 @@ fn check(process_id: u32) {
         let found = process(document);
         let bytes = number(found, "bytes");
         assert_eq!(bytes, number(found, "pages") * PAGE);
-        // Whatever the process did meanwhile lies between the two looks.
+        // The process may change between the two reads.
         let (least, most) = (before.min(after) as f64 * 0.98, before.max(after) as f64 * 1.02);
         let shared = number(found, "shared_anonymous_bytes");
         let anonymous = (bytes + shared) as f64;
@@ -95,7 +94,7 @@ fn redis_is_measured_and_goes_on() {
 
 #[test]
 fn what_a_process_shares_is_left_out_and_told() {
-    // A child that keeps what its parent had; both have the same 32 MiB and a little of their own.
+    // Parent and child share 32 MiB and have a little of their own.
     let mut parent = python(
         "import os, mmap, random\n\
          random.seed(1)\n\
@@ -119,7 +118,7 @@ fn what_a_process_shares_is_left_out_and_told() {
     assert!(number(process(&document), "bytes") > 32 << 20, "its own again: {document}");
 }
 
-/// The keys that `docs/ESTIMATE.md` documents.
+/// As `docs/ESTIMATE.md` documents.
 #[test]
 fn json_has_exactly_the_documented_keys() {
     let python = python("");
@@ -187,7 +186,7 @@ fn mappings_add_up_to_the_process_and_are_named() {
     let run = &runs(&document)[0];
     let memory = number(run, "frame_bytes") + number(run, "metadata_bytes");
     assert!(memory.abs_diff(result(found, "memory_bytes")) <= 1, "{document}");
-    // The noise lies in a mapping of its own, or in the heap; most of what is raw is there.
+    // The noise lies in a mapping or in the heap, and so do most raw pages.
     let rawest = maps.iter().map(|map| result(map, "raw")).max();
     assert!(rawest >= Some(1000), "{found}");
 
@@ -217,7 +216,7 @@ fn a_sample_says_how_sure_it_is() {
             (ratio(&runs(&whole)[0], "effective_ratio"), &interval["effective_ratio_95"]);
         let (low, high) = (ratio(interval, "low"), ratio(interval, "high"));
         assert!(low < high && far(low, high) < 0.2, "{interval}");
-        // Addresses are new with every process, so the sample is: one in twenty misses. Four times as wide misses none.
+        // Addresses, and so the sample, are new in every process: one in twenty misses. Four times as wide misses none.
         let (middle, reach) = ((low + high) / 2.0, (high - low) * 2.0);
         assert!((middle - truth).abs() < reach, "{truth} for {interval}");
     }

@@ -1,4 +1,4 @@
-//! The memory that the command itself takes is bounded by the sample, not by the process.
+//! The sample bounds the command's own memory, not the process.
 
 use std::process::Command;
 
@@ -9,11 +9,11 @@ use crate::common::number;
 
 const MIB: u64 = 1 << 20;
 
-/// What `docs/ESTIMATE.md` states beside the sample and the pool: program, codecs, bookkeeping.
+/// As in `docs/ESTIMATE.md`: program, codecs, bookkeeping.
 const BASE: u64 = 32 * MIB;
 const BYTES_A_PAGE: u64 = 128;
 
-/// Runs the command below a Python that asks the kernel for the peak of its children, and gives the peak and the report.
+/// A Python parent asks the kernel for its children's peak; returns peak and report.
 fn peak(args: &[&str]) -> (u64, Value) {
     let program = "import resource, subprocess, sys\n\
         done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE)\n\
@@ -34,7 +34,7 @@ fn peak(args: &[&str]) -> (u64, Value) {
 
 #[test]
 fn a_sample_of_a_large_process_is_read_in_the_memory_of_the_sample() {
-    // Half noise, which no pool makes smaller, and half text.
+    // Half noise, half text.
     let python = python(
         "import random\n\
          random.seed(1)\n\

@@ -1,4 +1,4 @@
-//! What is refused: one line on stderr, the documented exit code, and what could be read is still reported.
+//! Refusals: one line on stderr, the documented exit code, and a report of what was read.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::children::{python, python_with_a_heap, status_bytes};
 use crate::common::{Outcome, estimate, estimate_json, number, pagefold, runs};
 
-/// A user that owns no process here.
+/// Owns no process here.
 const OTHER_USER: &str = "65534";
 
 fn refuse(process_id: &str, code: i32, words: &[&str]) {
@@ -28,7 +28,7 @@ fn numbers_that_no_process_can_have_are_a_mistake() {
 
 #[test]
 fn a_process_that_does_not_exist_is_named() {
-    // Numbers are given out upwards from where the last one was; the highest one is hardly ever in use.
+    // The kernel assigns numbers upwards; the highest is hardly ever in use.
     refuse("4194303", 1, &["process 4194303", "no process has this number"]);
 }
 
@@ -63,7 +63,7 @@ fn the_command_does_not_measure_itself() {
     outcome.fails_without_report(1, &["(pagefold)", "this very command"]);
 }
 
-/// The command as another user, and whether that can be: only root may become another user.
+/// Only root may become another user.
 fn as_another_user() -> Option<Command> {
     let command = || {
         let mut command = Command::new("setpriv");
@@ -120,7 +120,7 @@ fn paths_and_processes_do_not_go_together() {
         .fails_without_report(2, &["--maps", "--pid", "core file"]);
 }
 
-/// In a process namespace of its own there are no processes but the test's: the shell, Python, and the command.
+/// The process namespace contains only the shell, Python and the command.
 #[test]
 fn all_processes_are_read_or_listed() {
     let script = format!(
@@ -161,8 +161,7 @@ fn all_processes_are_read_or_listed() {
     assert!(number(&document["input"], "bytes") > 10_240_000, "{document}");
 }
 
-/// Kills a process when the command has read some of it, which shows in the command's own memory. It may have read all of it
-/// by then, so there are several tries.
+/// Kills a process when the command's own memory shows a partial read. It may be too late, so it tries several times.
 #[test]
 fn a_process_that_ends_half_way_is_reported_as_far_as_it_was_read() {
     const MIB: u64 = 1 << 20;

@@ -1,4 +1,4 @@
-//! What was recorded is done again, by every allocator; what fails is short, and fails again.
+//! Every allocator replays a recorded trace; a failing one is short and fails again.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn a_recorded_run_is_the_same_run_again() {
     assert_eq!(digest(&recorded), digest(&replayed), "nbud comes first");
     assert_eq!(replayed["seed"], "0x9");
     assert_eq!(runs(&replayed).len(), pagefold_pool::Allocator::ALL.len());
-    // Less room, and faults that were not recorded: other outcomes, and nothing wrong.
+    // Less room and new faults: other outcomes, and no failure.
     let args = ["--json", "--replay", path, "--limit", "2MiB", "--faults", "frame=0.05"];
     let squeezed = torture(args);
     assert!(squeezed.status.success(), "{squeezed:?}");
@@ -45,7 +45,7 @@ fn a_mutant_is_shrunk_to_a_short_trace_that_fails_again() {
     assert_eq!(again.status.code(), Some(4), "{again:?}");
     let shown = text(&again.stdout);
     assert!(shown.contains("FAILED at operation") && shown.contains("To reproduce:"), "{shown}");
-    // The command that was printed leads there as well.
+    // The printed command reproduces it as well.
     let command = failure["command"].as_str().expect("a command").to_owned();
     let words: Vec<&str> = command.split_whitespace().skip(2).collect();
     let rerun = torture(words);
@@ -53,7 +53,7 @@ fn a_mutant_is_shrunk_to_a_short_trace_that_fails_again() {
     let sound = torture(["--allocator", "map", "--replay", &path, "--limit", LIMIT]);
     assert!(sound.status.success(), "{sound:?}");
     fs::remove_file(path).expect("it was kept");
-    // The replays have left traces of their own.
+    // The replays wrote traces too.
     for output in [&again, &rerun] {
         let line = text(&output.stdout).lines().find_map(|line| line.split_once("--replay "));
         if let Some((_, path)) = line {

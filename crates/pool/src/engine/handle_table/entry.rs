@@ -1,16 +1,13 @@
-//! An entry: where one object is, in one word.
+//! Where one object is, in one word.
 //!
 //! ```text
 //!  entry   0..14 slot    14..16 kind    16..64 descriptor id and generation, as `HandleBits` splits them
 //!
-//!  kind    VACANT   free or pending; a handle of an older generation is stale. A pending entry, on a list of a
-//!                   descriptor, keeps the slot to free, and the next index + 1 where a live entry has the id
-//!          SLOT     a slot of a descriptor
-//!          RUN      a run of its own; the slot field is the slack of the run
-//!          RETIRED  as VACANT, after the last generation. Off the pending list it is *out of use*: the bits of the id
-//!                   field are all set, which is no link
+//!  VACANT   free, or pending: slot to free, and next index + 1 as id
+//!  SLOT     a slot of a descriptor
+//!  RUN      a run; the slot field is its slack
+//!  RETIRED  as VACANT, after the last generation; out of use when the id is all ones
 //! ```
-//! An entry is a word and its split: a copy in a register, so a look-up loads nothing more.
 
 use pagefold_frame::DescriptorId;
 use pagefold_sys::sync::{AtomicU64, Ordering};
@@ -22,26 +19,25 @@ const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 const KIND_SHIFT: u32 = SLOT_BITS;
 const JOINED_SHIFT: u32 = 16;
 
-/// Where a live object is, as its handle entry says.
+/// Where a live object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Location {
-    /// In a descriptor that other objects may share.
+    /// In a shared descriptor.
     Slot {
         /// The descriptor.
         id: DescriptorId,
-        /// 14 bits that only the packing understands.
+        /// 14 bits, defined by the packing.
         slot: u16,
     },
-    /// Alone in a run of frames.
+    /// Alone in a run.
     Run {
         /// The descriptor of the run.
         id: DescriptorId,
-        /// Bytes by which the run is longer than the object.
+        /// Bytes behind the object.
         slack: u16,
     },
 }
 
-/// What an entry says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Vacant { slot: u16, next: u32 },
@@ -49,14 +45,13 @@ pub(crate) enum State {
     Retired { slot: u16, next: u32 },
 }
 
-/// An entry's word, and how it is split.
+/// A copy with its split: look-ups load nothing more.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(super) word: u64,
     bits: HandleBits,
 }
 
-/// Only entries of one table, so of one split, are compared.
 impl PartialEq for Entry {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -83,7 +78,6 @@ impl Entry {
         Self { word, bits }
     }
 
-    /// The entry of an index that is retired and on no list.
     pub(super) fn out_of_use(bits: HandleBits) -> Self {
         let state = State::Retired { slot: 0, next: bits.largest() };
         Self::new(bits, bits.last_generation(), state)
@@ -113,7 +107,6 @@ impl Entry {
         (self.word >> KIND_SHIFT & 3, (self.word & SLOT_MASK) as u16, low)
     }
 
-    /// Where the object is, if the entry is live.
     #[inline]
     pub(crate) fn location(self) -> Option<Location> {
         let (kind, slot, low) = self.fields();
@@ -125,18 +118,15 @@ impl Entry {
         }
     }
 
-    /// Whether it has the generation of a short handle.
     #[inline]
     pub(super) fn is_of(self, short: u64) -> bool {
         self.bits.generation(self.word >> JOINED_SHIFT ^ short) == 0
     }
 
-    /// A live entry of the same generation.
     pub(crate) fn at(self, location: Location) -> Self {
         Self::new(self.bits, self.generation(), State::Live(location))
     }
 
-    /// The entry after a free: of the next generation, or retired after the last.
     pub(crate) fn freed(self) -> Self {
         let slot = match self.state() {
             State::Live(Location::Slot { slot, .. }) => slot,
@@ -150,7 +140,6 @@ impl Entry {
         }
     }
 
-    /// The same pending entry with another successor.
     pub(super) fn linked_to(self, next: u32) -> Self {
         let state = match self.state() {
             State::Vacant { slot, .. } => State::Vacant { slot, next },
@@ -160,13 +149,12 @@ impl Entry {
         Self::new(self.bits, self.generation(), state)
     }
 
-    /// The vacant entry of a proxy index, which keeps a slot to free on a pending list.
+    /// For a proxy index.
     pub(crate) fn proxy_for(self, slot: u16) -> Self {
         Self::new(self.bits, self.generation(), State::Vacant { slot, next: 0 })
     }
 }
 
-/// The word of an entry in the table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EntryCell<'a> {
     pub(super) word: &'a AtomicU64,
@@ -180,16 +168,16 @@ impl EntryCell<'_> {
         Entry::of_word(self.bits, self.word.load(Ordering::Acquire))
     }
 
-    /// Replaces `old` by `new`, or says that the entry is something else by now.
+    /// `false`: not `old` any more.
     pub(crate) fn exchange(self, old: Entry, new: Entry) -> bool {
         // ORDERING: AcqRel; Release pairs with the Acquire in `load`; Acquire, so that the thread that frees an object
-        // has seen where the last relocation put it.
+        // sees where the last relocation put it.
         let outcome =
             self.word.compare_exchange(old.word, new.word, Ordering::AcqRel, Ordering::Relaxed);
         outcome.is_ok()
     }
 
-    /// Writes an entry that is the caller's alone.
+    /// Only the caller changes it.
     pub(super) fn store(self, entry: Entry) {
         // ORDERING: Release; pairs with the Acquire in `load`: a thread that sees the location finds the descriptor.
         self.word.store(entry.word, Ordering::Release);

@@ -1,24 +1,21 @@
-//! The floors of pages of entries that were given back: no old handle comes alive when such a page is used again.
-//!
-//! Eight bytes a page: inside the pool for the first pages, then in a table, of one page for 512 pages of entries, that
-//! is charged as it grows (I-LIMIT).
+//! The floors of returned pages. Eight bytes each; after the first pages, charged as the table grows (I-LIMIT).
 
 use std::sync::Arc;
 
 use pagefold_frame::{MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Ordering};
 
-/// Pages whose floors cost nothing more: 8192 entries.
+/// Uncharged.
 const INSIDE: usize = 16;
 
-/// What a page of entries was when it went.
+/// A page when it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Floor {
-    /// It was not given back, or was used again since.
+    /// Never returned, or used again since.
     InUse,
-    /// The highest generation of its free indices. All other indices are retired.
+    /// The highest of its free indices; others are retired.
     Generation(u64),
-    /// All its indices are retired.
+    /// All indices are.
     Retired,
 }
 
@@ -40,7 +37,7 @@ impl Floor {
     }
 }
 
-/// The floors of all pages, guarded by the lock of the free indices.
+/// Guarded by the lock of `Free`.
 #[derive(Debug)]
 pub(super) struct Floors {
     inside: [u64; INSIDE],
@@ -66,7 +63,7 @@ impl Floors {
         Floor::of_word(word)
     }
 
-    /// Sets the floor of a page that there is [room](Self::ensure) for.
+    /// The page has [room](Self::ensure).
     pub(super) fn set(&mut self, page: usize, floor: Floor) {
         match page.checked_sub(INSIDE) {
             None => self.inside[page] = floor.to_word(),

@@ -1,28 +1,25 @@
-//! Indices after their last generation.
-//!
-//! A retired index is never given out again, so a table that is used long enough comes to its end. A caller that keeps
-//! no handle of a freed object can recycle such indices.
+//! Indices after their last generation. A caller without old handles can recycle them.
 
 use super::{Entry, Floor, Free, HandleTable, State};
 
 impl HandleTable {
-    /// Ends the use of the caller's retired index, which is on no list. Until then its page stays.
+    /// The index is on no list. Until then its page stays.
     pub(super) fn take_out_of_use(&self, index: u32) {
         let mut free = self.free.lock();
         self.store(index, Entry::out_of_use(self.naming.bits));
         free.retired += 1;
     }
 
-    /// Retired indices, and all that the table can have.
+    /// Retired indices, and the capacity.
     pub(crate) fn retired(&self) -> (usize, usize) {
         (self.free.lock().retired, self.entries.capacity())
     }
 
-    /// Recycles all retired indices that are on no list, from their first generation on; returns how many.
+    /// From generation 0, unless on a list; returns how many.
     pub(crate) fn recycle_retired(&self) -> u64 {
         let mut recycled = 0;
         for page in 0.. {
-            // Page by page, so that a thread that takes an index waits only briefly.
+            // Locked page by page, so that other threads wait briefly.
             let mut free = self.free.lock();
             if free.retired == 0 || self.indices_of(page).start >= free.next {
                 break;
@@ -43,7 +40,7 @@ impl HandleTable {
                     self.cell_at(index).store(vacant);
                 }
                 Floor::InUse => continue,
-                // Their entries get the floor when the page is used again.
+                // Reuse of the page raises their entries.
                 Floor::Generation(_) | Floor::Retired if free.is_free(index) => continue,
                 Floor::Generation(_) | Floor::Retired => {}
             }

@@ -4,7 +4,6 @@ use super::*;
 
 const SOMEWHERE: Location = Location::Run { id: DescriptorId::new(3), slack: 0 };
 
-/// A table of up to 100 000 indices with `generation_bits` bits of generation.
 fn table(generation_bits: u32) -> HandleTable {
     let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
     let size = Size { indices: 100_000, ids: 1 << 10, generation_bits };
@@ -16,7 +15,6 @@ fn take(table: &HandleTable) -> u32 {
     table.take(ReserveAccess::Normal).expect("room")
 }
 
-/// Makes a live entry of an index that the caller took, and frees it. The index stays the caller's.
 fn live_and_free(table: &HandleTable, index: u32) -> Handle {
     let live = table.load(index).at(SOMEWHERE);
     table.store(index, live);
@@ -24,7 +22,6 @@ fn live_and_free(table: &HandleTable, index: u32) -> Handle {
     table.handle(index, live)
 }
 
-/// Takes `count` indices and uses each to its last generation; gives none back.
 fn at_their_end(table: &HandleTable, count: usize) -> Vec<u32> {
     let indices: Vec<u32> = (0..count).map(|_| take(table)).collect();
     for &index in &indices {
@@ -35,7 +32,6 @@ fn at_their_end(table: &HandleTable, count: usize) -> Vec<u32> {
     indices
 }
 
-/// Trims; returns what the first pages were when they went.
 fn trim<const PAGES: usize>(table: &HandleTable) -> [Floor; PAGES] {
     table.trim();
     std::array::from_fn(|page| table.free.lock().floors.get(page))
@@ -61,7 +57,7 @@ fn every_state_comes_back_from_its_word() {
     }
 }
 
-/// A table of any size makes 2^46 to 2^48 handles, even if giving back each page costs half of its generations.
+/// Even if each return of a page costs half of its generations.
 #[test]
 fn the_smaller_a_table_the_more_generations_it_has() {
     let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), 10_000));
@@ -106,7 +102,7 @@ fn generations_survive_a_page_that_was_given_back() {
     }
 }
 
-/// A page stays while an index after its last free is with a thread or on a pending list: its entry has slot and link.
+/// A pending entry has slot and link.
 #[test]
 fn a_page_stays_until_its_last_retired_index_was_given_back() {
     let table = table(1);
@@ -128,7 +124,6 @@ fn a_page_stays_until_its_last_retired_index_was_given_back() {
     assert!(again.iter().all(|index| !indices.contains(index)), "retired for good");
 }
 
-/// Entries of a page in use again get the floor, but those of retired indices stay retired.
 #[test]
 fn retired_indices_stay_retired_when_their_page_is_used_again() {
     let table = table(2);
@@ -152,7 +147,7 @@ fn retired_indices_stay_retired_when_their_page_is_used_again() {
     assert_eq!(trim(&table), [Floor::Generation(1)], "such a page goes again");
 }
 
-/// The rest of a page is used after all earlier indices are retired, and after it was made usable in vain.
+/// Also when the page was made usable in vain.
 #[test]
 fn a_page_goes_and_comes_whatever_part_of_it_was_used() {
     let table = table(1);
@@ -171,7 +166,7 @@ fn a_page_goes_and_comes_whatever_part_of_it_was_used() {
     assert_eq!((table.retired().0, table.check(0)), (99, Ok(())));
 }
 
-/// Whether their page went for good, went with a floor, or is in use.
+/// Pages gone for good, gone with a floor, in use.
 #[test]
 fn all_retired_indices_come_back_when_they_are_recycled() {
     let table = table(2);

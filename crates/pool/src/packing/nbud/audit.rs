@@ -1,4 +1,4 @@
-//! The pool's accounts, and whether they are true.
+//! Stats and validation.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,11 @@ use pagefold_sys::sync::Ordering;
 use super::{Nbud, buckets::Listed, span::Span};
 use crate::engine::{Audit, Location};
 
-/// The most that compaction leaves free in a span, on average over the measured sizes: it halves the density lost with
-/// each doubling of the span.
+/// The most that compaction leaves free, on average, as measured.
 const LEFT_A_SPAN: usize = 256;
 
 impl Nbud {
-    /// Bytes of spans that would be free if the rest were packed as compaction packs.
+    /// Span bytes that compaction would free.
     pub(super) fn reclaimable(&self) -> usize {
         // ORDERING: Relaxed; an estimate.
         let bytes = self.span_frames.load(Ordering::Relaxed) * FRAME_BYTES;
@@ -58,7 +57,6 @@ impl Nbud {
         self.spans.validate()
     }
 
-    /// The ids of all listed spans, each in the bucket of its room.
     fn audit_lists(&self) -> Result<HashSet<u32>, String> {
         let mut listed = HashSet::new();
         self.buckets.check(&self.spans, &mut |id, place| {

@@ -1,11 +1,8 @@
-//! Spans by room: the tightest that fits, and the emptiest, in a few loads.
-//!
-//! A bucket lists the spans of 16 bytes of room (256 above a frame) through two words of their descriptors; a bit says
-//! whether it is empty. Each set of buckets has a lock. A thread lists spans in its own set and looks there first, so
-//! threads seldom meet.
+//! Spans by room, in buckets of 16 bytes (256 above a frame). Each set of buckets has a lock; a thread uses its own set
+//! first.
 //!
 //! # Invariants (I-BUCKET)
-//! - A span is linked and unlinked only under its write guard; `SpanBody::listed` says in which list it is.
+//! - A span is linked and unlinked only under its write guard; `SpanBody::listed` names its list.
 //! - The words of a list are changed only under its set's lock.
 
 use pagefold_frame::DescriptorId;
@@ -13,7 +10,7 @@ use pagefold_sys::sync::{self, AtomicUsize, Mutex, Ordering, Padded};
 
 use super::{SpanSlab, span::SpanBody};
 
-/// Bytes of room for one bucket: up to a frame of room, where objects are matched to holes, and above.
+/// Bytes of room of a bucket: up to a frame of room, and above.
 const FINE: usize = 16;
 const COARSE: usize = 256;
 const FINE_ROOM: usize = 4096;
@@ -26,7 +23,6 @@ fn bucket_of(room: usize) -> usize {
     }
 }
 
-/// The least room of the spans in a bucket.
 fn least_room(bucket: usize) -> usize {
     match bucket.checked_sub(FINE_BUCKETS) {
         None => bucket * FINE,
@@ -34,28 +30,26 @@ fn least_room(bucket: usize) -> usize {
     }
 }
 
-/// The first bucket all of whose spans have this room.
 fn bucket_from(room: usize) -> usize {
     let bucket = bucket_of(room);
     if least_room(bucket) < room { bucket + 1 } else { bucket }
 }
 
-/// Words of a span's descriptor that need no guard.
 pub(crate) const PREV: usize = 0;
 pub(crate) const NEXT: usize = 1;
 
-/// The most sets: what three bits of [`SpanBody::listed`] tell apart.
+/// Three bits of [`SpanBody::listed`].
 pub(crate) const SETS_MAX: usize = 8;
 const BUCKET_BITS: u32 = 11;
-/// The bit of [`SpanBody::listed`] for a span that a shard may have open.
+/// In [`SpanBody::listed`]: a shard may have it open.
 const OPENED: u16 = 1 << 15;
 
-/// Where a span is listed. [`SpanBody::listed`] has bucket + 1 in bits 0..11, the set in 11..14.
+/// [`SpanBody::listed`] has bucket + 1 in bits 0..11, the set in 11..14.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listed {
-    /// Nowhere: a shard appends to it, or a thread took it off.
+    /// A shard appends to it, or a thread took it off.
     No,
-    /// In this bucket of this set.
+    /// In this list.
     In { set: usize, bucket: usize },
 }
 
@@ -76,7 +70,6 @@ impl Listed {
         body.listed = body.listed & OPENED | u16::try_from(word).expect("14 bits");
     }
 
-    /// Whether it is listed in the bucket of this room, or nowhere.
     pub(crate) fn suits(self, room: usize) -> bool {
         match self {
             Self::No => true,
@@ -85,7 +78,7 @@ impl Listed {
     }
 }
 
-/// Whether a shard may have the span open. A hint: an open span without it is merely listed as well.
+/// A hint: an open span without it is also listed.
 pub(crate) fn may_be_open(body: &SpanBody) -> bool {
     body.listed & OPENED != 0
 }
@@ -96,9 +89,8 @@ pub(crate) fn set_may_be_open(body: &mut SpanBody, open: bool) {
 
 #[derive(Debug)]
 struct Set {
-    /// Id + 1 of the first span of each bucket; 0 for none.
+    /// Id + 1 of the first span; 0 for none.
     heads: Box<[u32]>,
-    /// A bit for each bucket that is not empty.
     full: Box<[u64]>,
 }
 
@@ -124,7 +116,7 @@ impl Set {
     }
 }
 
-/// A set with its lock, and the sum of its spans' least rooms, in bytes.
+/// With the sum of its spans' least rooms, in bytes.
 #[derive(Debug)]
 struct Locked {
     set: Mutex<Set>,
@@ -136,7 +128,7 @@ pub(crate) struct Buckets {
     sets: Box<[Padded<Locked>]>,
 }
 
-// ORDERING (this file): Relaxed. Links are read and written under their set's lock; without it, rooms are estimates.
+// ORDERING (this file): Relaxed. Links are used under their set's lock; without it, rooms are estimates.
 impl Set {
     fn link(&mut self, slab: &SpanSlab, id: DescriptorId, bucket: usize) {
         let head = std::mem::replace(&mut self.heads[bucket], id.get() + 1);
@@ -169,7 +161,6 @@ impl Set {
 }
 
 impl Buckets {
-    /// Empty sets, at most [`SETS_MAX`], for spans of up to `span_bytes`.
     pub(crate) fn new(sets: usize, span_bytes: usize) -> Self {
         let buckets = bucket_of(span_bytes) + 1;
         let set = || Locked {
@@ -196,7 +187,7 @@ impl Buckets {
         self.sets.iter().map(|locked| locked.room.load(Ordering::Relaxed)).sum()
     }
 
-    /// Lists a span by its room in the set of this thread's shard, wherever it was before, under its write guard.
+    /// Under the span's write guard.
     pub(crate) fn list(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody, room: usize) {
         let own = sync::shard_hint() % self.sets.len();
         let to = bucket_of(room);
@@ -216,13 +207,12 @@ impl Buckets {
             left -= least_room(from);
         }
         set.link(slab, id, to);
-        // Only changed under the lock.
         locked.room.store(left, Ordering::Relaxed);
         drop(set);
         Listed::In { set: own, bucket: to }.put(body);
     }
 
-    /// Takes a span off its list, if any, under its write guard.
+    /// Under its write guard.
     pub(crate) fn unlist(&self, slab: &SpanSlab, id: DescriptorId, body: &mut SpanBody) {
         let Listed::In { set: number, bucket } = Listed::of(body) else { return };
         let locked = &self.sets[number];
@@ -235,7 +225,7 @@ impl Buckets {
         Listed::No.put(body);
     }
 
-    /// Some spans of a set that had room for `len` bytes a moment ago, tightest first; returns how many.
+    /// Some spans that had room a moment ago, tightest first; returns how many.
     pub(crate) fn tightest(
         &self,
         slab: &SpanSlab,
@@ -258,7 +248,7 @@ impl Buckets {
         count
     }
 
-    /// The emptiest spans of all sets, emptiest first; at least `least` if there are.
+    /// Emptiest first.
     pub(crate) fn emptiest(&self, slab: &SpanSlab, least: usize) -> Vec<DescriptorId> {
         let mut below = self.sets[0].set.lock().heads.len();
         let mut found = Vec::new();
@@ -285,7 +275,7 @@ impl Buckets {
         self.sets.iter().map(|locked| used(&locked.set.lock())).sum()
     }
 
-    /// Checks every list; calls `f` for each span and its list. For a quiescent pool.
+    /// For a quiescent pool.
     pub(crate) fn check(
         &self,
         slab: &SpanSlab,

@@ -1,8 +1,7 @@
-//! Compaction across spans: the emptiest spans are emptied into the tightest holes.
+//! Compaction empties the emptiest spans into the tightest holes; it takes no new frames.
 //!
-//! For each object, the compactor locks a destination, tries to lock the object's own span, copies the bytes and
-//! exchanges the handle entry (I-RELOCATE). So a reader waits for one object at most, and the compactor passes over a
-//! span with readers. It takes no new frames: objects go into holes.
+//! For each object, it locks a destination, tries to lock the old span, copies the bytes and exchanges the handle entry
+//! (I-RELOCATE). A reader waits for one object at most; a span with readers is skipped.
 
 use pagefold_frame::DescriptorId;
 
@@ -15,24 +14,20 @@ use crate::{
     engine::{Location, SlotPacking},
 };
 
-/// Spans looked at with one scan of the buckets.
 const VICTIMS: usize = 64;
-/// Failed victims in a row after which the call ends.
 const FAILURES_MAX: usize = 16;
 
 enum SpanMove {
     Yes {
         emptied: bool,
     },
-    /// It was freed or written meanwhile.
+    /// Freed or written meanwhile.
     Gone,
-    /// No hole is large enough.
     NoRoom,
     Busy,
 }
 
 impl Nbud {
-    /// Empties spans until about `budget` bytes were moved, or nothing more can be won.
     pub(super) fn empty_spans(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
         let Some(mut failures) = self.compactor.try_lock() else {
@@ -52,7 +47,7 @@ impl Nbud {
                     *failures = 0;
                     return report;
                 }
-                // After the work, so that even the smallest budget makes progress.
+                // After the work, so that any budget makes progress.
                 if report.moved_bytes >= budget as u64 && before.0 != report.moved_objects {
                     report.more = true;
                     return report;
@@ -65,7 +60,7 @@ impl Nbud {
         }
     }
 
-    /// Empties one span as far as other spans have room. `None`: not worth trying; otherwise whether it is empty.
+    /// `None`: not worth trying.
     fn evacuate(&self, id: DescriptorId, report: &mut CompactReport) -> Option<bool> {
         let Ok(mut guard) = self.spans.try_write(id) else {
             report.busy += 1;
@@ -84,7 +79,6 @@ impl Nbud {
             return None;
         }
         drop(guard);
-        // The largest first: they fit the fewest holes.
         objects.sort_unstable_by_key(|(_, slot)| std::cmp::Reverse(slot.len));
         let mut emptied = false;
         for (slot, object) in objects {
@@ -94,7 +88,7 @@ impl Nbud {
                     report.moved_bytes += u64::from(object.len);
                     self.base.note_compacted(usize::from(object.len));
                     if last {
-                        // The span is retired, and its id may be reused.
+                        // The span's id may be reused.
                         emptied = true;
                         break;
                     }
@@ -116,7 +110,7 @@ impl Nbud {
         let len = usize::from(object.len);
         let Some(mut target) = self.fill(len) else { return SpanMove::NoRoom };
         if target.id() == from {
-            // Another thread listed the victim again; it takes none of its own objects.
+            // Another thread listed the victim again.
             self.unlock_and_relist(target);
             return SpanMove::Gone;
         }
@@ -137,7 +131,7 @@ impl Nbud {
         let placed = span.place(len, object.index);
         span.bytes_of(placed.slot).copy_from_slice(Span::new(source.parts()).bytes_of(slot));
         self.base.counters.add_slid(placed.slid);
-        // I-RELOCATE: under both write guards. A thread that locks the old span after this sees the new entry.
+        // I-RELOCATE: under both write guards. A thread that locks the old span later sees the new entry.
         if !found.relocate(Location::Slot { id, slot: placed.slot }) {
             span.remove(placed.slot);
             drop(source);
@@ -147,7 +141,7 @@ impl Nbud {
         let mut old = Span::new(source.parts());
         old.remove(slot);
         let emptied = old.live() == 0;
-        // The target first: giving the source's frames back may take the system a while.
+        // The target first: returning the source's frames may take long.
         self.unlock_and_relist(target);
         if emptied {
             self.unlock_and_relist(source);

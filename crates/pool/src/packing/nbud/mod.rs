@@ -1,26 +1,12 @@
-//! nbud: spans with buddies packed back to back. Ours, and the default.
+//! nbud: spans with objects packed back to back. Ours, and the default.
 //!
-//! zbud's property, *whatever is free is one piece*, for any number of buddies: a span's objects slide together when an
-//! object needs room. Three kinds of locations:
-//!
-//! | object | location | its descriptor |
-//! |---|---|---|
-//! | most | a slot of a *span*, a run of shared frames | `Slab<SpanBody, 3>`, 32 bytes a span |
-//! | one whose slot would cost another frame (as of 4089 to 4096 bytes) | a *run* of its own | `Slab<(), 0>`, 8 bytes |
-//! | one of more than half a span | a run of its own | the same |
+//! A *span* is a run of shared frames. Its objects slide together when an object needs room. An object gets its own run
+//! if it takes more than half a span or its slot would cost another frame.
 //!
 //! ```text
-//!  handle -> entry -> (span, slot) -> descriptor (location of the frames) -> directory slot -> bytes
-//!                     (run, slack) -> descriptor (location of the frames) -> bytes
+//!  handle -> entry -> (span, slot) -> descriptor (32 bytes a span) -> directory slot -> bytes
+//!                     (run, slack) -> descriptor (8 bytes a run)   -> bytes
 //! ```
-//! | module | holds |
-//! |---|---|
-//! | `span` | the layout of a span, a pure function of its bytes |
-//! | `buckets` | spans by room: tightest that fits, emptiest |
-//! | `place` | where a new object goes: the append-or-fill policy |
-//! | `span_sizing` | how long a new span is |
-//! | `compact` | emptying the emptiest spans into the tightest holes |
-//! | `audit` | stats and validate |
 
 mod audit;
 mod buckets;
@@ -52,11 +38,10 @@ use crate::{
     stats::Stats,
 };
 
-/// The longest object: a run of 16 frames.
 pub(crate) const LEN_MAX: usize = 64 << 10;
-/// Frames that only overwriting and compaction may use: an object of any length, as much as two spans of 32 KiB.
+/// Frames for an object of any length, as much as two spans of 32 KiB.
 const RESERVE_FRAMES: usize = LEN_MAX / FRAME_BYTES;
-/// The least a limit leaves beside fixed structures, reserve and a span: the longest object and first pages of tables.
+/// The longest object and first pages of tables.
 const SPARE_FRAMES: usize = LEN_MAX / FRAME_BYTES + 32;
 
 pub(crate) type SpanSlab = Slab<SpanBody, SLOT_WORDS>;
@@ -68,12 +53,11 @@ pub(crate) struct Nbud {
     spans: SpanSlab,
     runs: Runs,
     buckets: Buckets,
-    /// By shard: id + 1 of the span that it appends to; 0 for none, or while a thread has it.
+    /// Id + 1 of the open span; 0 for none, or while a thread has it.
     open: Box<[Padded<AtomicU32>]>,
     shards: Box<[Padded<Shard>]>,
-    /// Frames of all spans, for the share of holes.
     span_frames: sync::AtomicUsize,
-    /// Locked by the compactor: failed victims in a row, from one call to the next.
+    /// Failed victims in a row, across calls.
     compactor: Mutex<usize>,
     usual_frames: FrameCount,
     fill: FillPolicy,
@@ -95,7 +79,6 @@ impl Nbud {
     pub(crate) fn new(config: PoolConfig, options: NbudOptions) -> Result<Self, BuildError> {
         let span_frames = options.checked_span_frames()?;
         let scratch_bytes = (span_frames.bytes() / 2).min(FRAME_BYTES);
-        // No object takes less than a slot and a byte, so more never fit the frames.
         let base = Base::new(config, SLOT_BYTES + 1, scratch_bytes)?;
         let address_space = base.arena.address_space();
         let longest = span_sizing::longest(span_frames);
@@ -269,7 +252,6 @@ impl SlotPacking for Nbud {
         Span::new(guard.parts()).remove(slot)
     }
 
-    /// A shard's open span stays with the shard.
     fn relist(&self, mut guard: SpanGuard<'_>) {
         let id = guard.id();
         let frames = guard.frames().get() as usize;

@@ -1,15 +1,9 @@
 //! Where a new object goes: the append-or-fill policy.
 //!
-//! *Append* writes at the tail of the shard's open span: cheap, but blind to holes. *Fill* takes the tightest span with
-//! room and slides its objects together if needed: dense, but up to a span of `memmove`. The pool fills while holes are
-//! more than [`HOLES_PER_MILLE`] of the spans, and always at the limit; otherwise it appends.
-//!
-//! ```text
-//!  holes too many? -- fill own set, other sets --.
-//!        | no                                    | nothing fits
-//!        v                                       v
-//!  append to the open span -- full? list it --> a new span -- no frames? --> fill anything, open spans too
-//! ```
+//! 1. While holes are more than [`HOLES_PER_MILLE`] of the span bytes, *fill* the tightest span with room: dense, but
+//!    up to a span of `memmove`.
+//! 2. *Append* to the shard's open span, or a new one.
+//! 3. Without frames, fill any span.
 
 use std::sync::atomic::AtomicU32;
 
@@ -26,23 +20,19 @@ use crate::{
     engine::{Content, Location, NoRoom, SlotPacking, drain_all},
 };
 
-/// Thousandths of span bytes that may be holes before they are filled; measured in BENCHMARKS.md.
+/// Thousandths of span bytes; measured in BENCHMARKS.md.
 pub(crate) const HOLES_PER_MILLE: usize = 8;
-/// Candidates of one set: readers may have some locked.
 const CANDIDATES: usize = 4;
-/// Attempts at the limit while guards are in the way of spans that would fit.
 const ATTEMPTS_AT_LIMIT: usize = 64;
 
-/// Whether to fill, kept for some stores, because every thread writes what it depends on.
+/// Kept for some stores, because every thread writes what it depends on.
 #[derive(Debug, Default)]
 pub(super) struct Decision(AtomicU32);
 
 impl Decision {
-    /// Stores that use one look at the holes.
     const STORES: u32 = 32;
 
-    /// The decision; `decide` renews an old one.
-    // ORDERING: Relaxed; an estimate, and an update that is lost beside another is lost.
+    // ORDERING: Relaxed; an estimate, whose updates may be lost.
     fn again(&self, decide: impl FnOnce() -> bool) -> bool {
         let word = self.0.load(Ordering::Relaxed);
         let (age, fill) = (word >> 1, word & 1 == 1);
@@ -57,7 +47,6 @@ impl Decision {
 }
 
 impl Nbud {
-    /// Whether an object gets its own run: it takes more than half a span, or its slot would cost another frame.
     pub(super) fn is_run(&self, len: usize) -> bool {
         let with_slot = len + SLOT_BYTES;
         with_slot > self.span_bytes() / 2
@@ -87,7 +76,6 @@ impl Nbud {
         Ok(published)
     }
 
-    /// Whether to fill holes before appending.
     fn wants_filling(&self) -> bool {
         match self.fill {
             FillPolicy::Tight => true,
@@ -116,7 +104,7 @@ impl Nbud {
         self.new_span(access).or_else(|OutOfFrames| self.fill_at_limit(len, access))
     }
 
-    /// The tightest unlocked span with room, from this shard's set, then from the other sets.
+    /// The tightest unlocked span, from this shard's set first.
     pub(super) fn fill(&self, len: usize) -> Option<SpanGuard<'_>> {
         let own = sync::shard_hint();
         let mut candidates = [DescriptorId::new(0); CANDIDATES];
@@ -127,7 +115,7 @@ impl Nbud {
                 let mut guard = self.spans.try_write(id).ok()?;
                 self.drain_pending(&mut guard);
                 let (body, bytes) = guard.parts();
-                // Since it was found, another thread may have used the room, or taken the span off its list.
+                // Another thread may have changed the span.
                 if Listed::of(body) != Listed::No && Span::new((body, bytes)).room() >= len {
                     return Some(guard);
                 }
@@ -141,13 +129,12 @@ impl Nbud {
         &self.open[sync::shard_hint() % self.open.len()]
     }
 
-    /// The shard's open span, if the object fits at its tail; otherwise closes and lists it.
+    /// Closes and lists the open span if the object does not fit its tail.
     fn append(&self, len: usize) -> Option<SpanGuard<'_>> {
         // ORDERING: AcqRel; pairs with itself: the thread that takes the id out has it alone.
         let word = self.open_span().swap(0, Ordering::AcqRel);
         let id = DescriptorId::new(word.checked_sub(1)?);
         let Ok(mut guard) = self.spans.try_write(id) else {
-            // A guard is in the way: leave the span open for the next object.
             self.put_open(id);
             return None;
         };
@@ -161,7 +148,7 @@ impl Nbud {
         None
     }
 
-    /// Opens a span for the shard; lists the one that another thread opened meanwhile.
+    /// Lists the span that another thread opened meanwhile.
     fn put_open(&self, id: DescriptorId) {
         // ORDERING: AcqRel; as in `append`.
         let before = self.open_span().swap(id.get() + 1, Ordering::AcqRel);
@@ -194,7 +181,6 @@ impl Nbud {
         Ok(guard)
     }
 
-    /// There are no frames: fills any hole, also of an open span or of an object freed meanwhile.
     fn fill_at_limit(
         &self,
         len: usize,
@@ -212,7 +198,7 @@ impl Nbud {
             if let Ok(guard) = self.new_span(access) {
                 return Ok(guard);
             }
-            // Spans that other threads have locked are worth waiting for; a full pool is not.
+            // Wait for locked spans, not for a full pool.
             if attempt > 0 && !more {
                 break;
             }

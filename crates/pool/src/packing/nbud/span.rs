@@ -1,14 +1,11 @@
-//! The layout of a span: objects back to back from the front, a slot directory from the back.
+//! The layout of a span: objects from the front, a slot directory from the back.
 //!
 //! ```text
-//!  0                                      tail              len - 8 * slots            len
-//!  | object | hole | object | object | .. | ...... free ...... | slot n-1 | .. | slot 0 |
+//!  0                              tail                                    len
+//!  | object | hole | object | .. | ...... free ...... | slot n-1 | .. | slot 0 |
 //!
-//!  slot    offset (2 bytes)   length (2), 0 when the slot is free   index of the handle entry (4)
+//!  slot    offset (2 bytes)   length (2), 0 when free   handle index (4)
 //! ```
-//! An object keeps its slot while it lives here; its offset changes when objects slide together. The layout is a pure
-//! function of the body and the bytes, checked by [`Span::check`].
-//!
 //! # Invariants (I-SPAN)
 //! - Objects do not overlap, and none reaches beyond `tail`; `tail` does not reach into the directory.
 //! - `payload` and `live` are the sums over used slots; the last slot of the directory is used.
@@ -17,24 +14,19 @@
 use std::ops::Range;
 
 pub(crate) const SLOT_BYTES: usize = 8;
-/// Slots whose order fits a small array on the stack, unless the span is full of tiny objects.
+/// Slots sorted in a small array.
 const FEW: usize = 64;
-/// Slots of the longest span (64 KiB) full of the smallest objects (1 byte).
+/// Slots of 64 KiB full of objects of 1 byte.
 const MANY: usize = 65_536 / (SLOT_BYTES + 1) + 1;
 
-/// A span's descriptor body. 12 bytes.
+/// 12 bytes of a span's descriptor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SpanBody {
-    /// No object reaches beyond this offset.
     tail: u16,
-    /// Sum of the lengths of live objects.
     payload: u16,
-    /// Slots in the directory, used or not.
     slots: u16,
     live: u16,
-    /// No slot below this one is free.
     hint: u16,
-    /// Where the span is listed; see the bucket lists.
     pub(crate) listed: u16,
 }
 
@@ -66,21 +58,19 @@ pub(crate) fn read_slot(bytes: &[u8], slot: u16) -> SpanSlot {
     SpanSlot::from_bytes(bytes[at..at + SLOT_BYTES].try_into().expect("eight bytes"))
 }
 
-/// The bytes of the object in a used slot.
 #[inline]
 pub(crate) fn object(bytes: &[u8], slot: u16) -> &[u8] {
     let slot = read_slot(bytes, slot);
     &bytes[usize::from(slot.offset)..usize::from(slot.offset) + usize::from(slot.len)]
 }
 
-/// The largest object that fits a span with this body and of `len` bytes, once slid together.
+/// The largest object that fits once objects slid together.
 pub(crate) fn room(body: &SpanBody, len: usize) -> usize {
     let free = len - usize::from(body.payload) - SLOT_BYTES * usize::from(body.slots);
     let new_slot = if body.live < body.slots { 0 } else { SLOT_BYTES };
     free.saturating_sub(new_slot)
 }
 
-/// An object's key to sort by offset, in one word.
 trait Key: Copy + Default + Ord {
     fn new(offset: u16, len: u16, slot: u16) -> Self;
     fn offset(self) -> usize;
@@ -89,9 +79,8 @@ trait Key: Copy + Default + Ord {
     fn len(self) -> Option<usize>;
 }
 
-/// Offset, length and slot, from the highest bits down.
 type Whole = u64;
-/// Offset and slot: half as long, because the many objects of a span full of tiny ones lie on the stack.
+/// Half as long: a span of tiny objects is sorted on the stack.
 type Short = u32;
 
 #[expect(clippy::cast_possible_truncation, reason = "the parts are cut out of the word")]
@@ -132,8 +121,7 @@ impl Key for Short {
     }
 }
 
-/// The range of `order` whose holes (before, between and after) add up to `len`, at the fewest bytes to move. `extent`
-/// gives an object's offset and length.
+/// The range of `order` whose holes add up to `len` at the fewest bytes to move. `extent` gives offset and length.
 fn cheapest_window<K: Key>(
     order: &[K],
     extent: impl Fn(K) -> (usize, usize),
@@ -141,7 +129,7 @@ fn cheapest_window<K: Key>(
     end: usize,
 ) -> Range<usize> {
     let (mut best, mut fewest) = (0..order.len(), usize::MAX);
-    // The window closes objects `first..last` of `moved` bytes; what lies before ends at `floor`.
+    // The window closes objects `first..last` of `moved` bytes, down to `floor`.
     let (mut first, mut moved, mut floor) = (0, 0, 0);
     for last in 0..=order.len() {
         let next = order.get(last).map(|&key| extent(key));
@@ -166,7 +154,6 @@ fn cheapest_window<K: Key>(
     best
 }
 
-/// A span under its write guard.
 #[derive(Debug)]
 pub(crate) struct Span<'a> {
     body: &'a mut SpanBody,
@@ -176,7 +163,7 @@ pub(crate) struct Span<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub(crate) slot: u16,
-    /// Bytes of other objects that slid.
+    /// Bytes of other objects.
     pub(crate) slid: usize,
 }
 
@@ -198,7 +185,7 @@ impl<'a> Span<'a> {
         room(self.body, self.bytes.len())
     }
 
-    /// Whether an object of `len` bytes fits without sliding.
+    /// Whether an object fits without sliding.
     pub(crate) fn fits_tail(&self, len: usize) -> bool {
         let slots = usize::from(self.body.slots) + usize::from(self.body.live == self.body.slots);
         usize::from(self.body.tail) + len + SLOT_BYTES * slots <= self.bytes.len()
@@ -231,7 +218,7 @@ impl<'a> Span<'a> {
         &mut self.bytes[usize::from(slot.offset)..usize::from(slot.offset) + usize::from(slot.len)]
     }
 
-    /// Makes room for an object of `len` bytes, its content arbitrary; panics if there is none.
+    /// The content is arbitrary; panics if there is no room.
     pub(crate) fn place(&mut self, len: usize, index: u32) -> Placed {
         assert!(len > 0 && len <= self.room(), "a span is asked for what it has room for");
         let slot = self.free_slot();
@@ -251,7 +238,6 @@ impl<'a> Span<'a> {
         Placed { slot, slid }
     }
 
-    /// The lowest free slot, or the one after the last.
     fn free_slot(&self) -> u16 {
         if self.body.live == self.body.slots {
             return self.body.slots;
@@ -260,10 +246,10 @@ impl<'a> Span<'a> {
         from.find(|&slot| self.slot(slot).len == 0).unwrap_or(self.body.slots)
     }
 
-    /// Slides objects so that `len` bytes before `end` are free in one piece; returns its start and the bytes moved.
+    /// Slides objects so that `len` bytes before `end` are one free piece; returns its start and the bytes moved.
     ///
-    /// Of the windows of neighbouring holes that add up to `len`, the cheapest is closed to the left. When the
-    /// directory grows, `end` may lie before the last object's end; then everything is closed.
+    /// It closes the cheapest window to the left. When the directory grows, `end` may lie before the last object's end:
+    /// then everything.
     // Not inlined: the array for many objects is 28 KiB of stack.
     #[inline(never)]
     fn make_hole<K: Key, const N: usize>(&mut self, len: usize, end: usize) -> (usize, usize) {
@@ -307,7 +293,7 @@ impl<'a> Span<'a> {
         (at, slid)
     }
 
-    /// Frees a used slot and returns the length of its object; panics if it is free already.
+    /// Panics if the slot is free.
     pub(crate) fn remove(&mut self, slot: u16) -> usize {
         let SpanSlot { offset, len, index } =
             self.used(slot).expect("I-SPAN: a slot is freed once");
@@ -328,7 +314,6 @@ impl<'a> Span<'a> {
         usize::from(len)
     }
 
-    /// Checks I-SPAN.
     pub(crate) fn check(&self) -> Result<(), String> {
         let mut objects: Vec<(usize, usize)> = self
             .objects()

@@ -1,10 +1,7 @@
-//! How long a new span is: by the sizes of recent objects, so that similar objects do not leave similar gaps.
+//! How long a new span is, so that similar objects do not leave similar gaps.
 //!
-//! Objects of many sizes fill a span of any length. Similar objects do not: six of 2500 bytes leave 7 % of 16 KiB free
-//! for good; of 40 KiB they leave 2 %. So a shard keeps the last sizes and now and then packs them on paper into spans
-//! of each length, as the pool packs: into the tightest span that fits, or else into a new one. It takes the densest
-//! length if that gains enough over the usual one, since longer spans slide more. Where sizes differ widely, the usual
-//! length stays.
+//! Six objects of 2500 bytes leave 7 % of 16 KiB free for good; of 40 KiB they leave 2 %. So a shard now and then packs
+//! its last sizes on paper and takes the densest length if it gains enough, since longer spans slide more.
 
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
@@ -13,26 +10,24 @@ use pagefold_frame::{FRAME_BYTES, FrameCount};
 use super::span::SLOT_BYTES;
 
 const SIZES: usize = 256;
-/// The density that another length must gain over the usual one, and a longer over a shorter.
 const GAIN_MIN: f64 = 0.005;
-/// The longest span: offsets in it have 16 bits.
+/// Offsets have 16 bits.
 const FRAMES_MAX: u32 = 16;
-/// Spans between comparisons of the lengths; the first ones come at each power of two from `FIRST` on.
+/// Spans between comparisons, after powers of two from `FIRST` on.
 const AGAIN: u32 = 512;
 const FIRST: u32 = 16;
 
-/// See the module. One for each shard.
 #[derive(Debug)]
 pub(crate) struct SpanSizing {
     usual: u32,
     chosen: AtomicU32,
     spans: AtomicU32,
-    /// The last sizes (0 for none yet), and where the next one goes.
+    /// 0 for none yet.
     sizes: [AtomicU16; SIZES],
     next: AtomicU32,
 }
 
-// ORDERING (this file): Relaxed; estimates. They take part in no protocol, so loom does not watch them.
+// ORDERING (this file): Relaxed; estimates outside any protocol, so loom does not watch them.
 impl SpanSizing {
     pub(crate) fn new(usual: FrameCount) -> Self {
         Self {
@@ -67,7 +62,6 @@ impl SpanSizing {
     }
 }
 
-/// The longest span that there can be with this usual length.
 pub(crate) fn longest(usual: FrameCount) -> FrameCount {
     match usual.get() {
         1 => FrameCount::ONE,
@@ -75,7 +69,7 @@ pub(crate) fn longest(usual: FrameCount) -> FrameCount {
     }
 }
 
-/// Whether the standard deviation of sizes is over a third of their mean: then they fill a span of any length.
+/// Whether the standard deviation is over a third of the mean.
 fn are_wide(sizes: &[usize]) -> bool {
     let count = sizes.len() as f64;
     let mean = sizes.iter().sum::<usize>() as f64 / count;
@@ -83,7 +77,7 @@ fn are_wide(sizes: &[usize]) -> bool {
     3.0 * variance.sqrt() > mean
 }
 
-/// The length, from one frame below usual to three times usual, at which these sizes pack best.
+/// The best length from one frame below usual to three times usual.
 fn best_frames(usual: u32, sizes: &[usize]) -> u32 {
     if are_wide(sizes) {
         return usual;
@@ -99,7 +93,7 @@ fn best_frames(usual: u32, sizes: &[usize]) -> u32 {
     best.0
 }
 
-/// The share of the closed spans' bytes that objects take, stored in this order.
+/// The share of closed spans that objects take.
 fn packed(frames: u32, sizes: &[usize]) -> f64 {
     let bytes = frames as usize * FRAME_BYTES;
     let (mut closed, mut open) = (Vec::with_capacity(64), bytes);

@@ -1,4 +1,4 @@
-//! What the pool says of itself, and whether it is true.
+//! Stats and validation.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{engine::Audit, stats::Stats};
 
-/// Units that compaction leaves free in a frame, at most, on average over the measured sizes: chains, and single
-/// blocks.
+/// Units left free in a compacted frame, as measured: chains, and single blocks.
 const LEFT_A_FRAME: usize = 6;
 const LEFT_A_FRAME_UNSPLIT: usize = 24;
 
@@ -24,7 +23,6 @@ impl Xcfmalloc {
         let locked = self.frames.lock();
         let (free, split) = (locked.entirely_free() * FRAME_BYTES, locked.lists.split_objects);
         let (partial, free_units) = (locked.lists.partial, locked.lists.free_units);
-        // Entirely free frames are no list of scattered blocks.
         let lists_in_use = locked.sizes_within(1, UNITS - 1).count_ones();
         drop(locked);
         let left = if self.max_blocks > 1 { LEFT_A_FRAME } else { LEFT_A_FRAME_UNSPLIT };
@@ -83,7 +81,6 @@ impl Xcfmalloc {
         Ok(found)
     }
 
-    /// Takes the blocks of each live entry out of what was found. Returns the objects of several blocks.
     fn audit_entries(
         &self,
         found: &mut FoundBlocks,

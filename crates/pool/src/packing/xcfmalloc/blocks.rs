@@ -1,26 +1,20 @@
 //! How a frame is carved into blocks: two words of 64 bits, a pure function.
 //!
 //! ```text
-//!  unit     0    1    2    3    4    5   ..   62   63        64 bytes each
-//!  starts   1    0    0    1    1    0         0    0        a block starts here
-//!  used     1    0    0    0    1    0         0    0        the block that starts here is used
-//!           '-- used --'  free '--- used ... -------'
+//!  unit     0    1    2    3    4    5   ..    64 bytes each
+//!  starts   1    0    0    1    1    0         a block starts here
+//!  used     1    0    0    0    1    0         and is used
 //! ```
-//! A block goes from its start to the next one; one count of zeros finds each neighbour.
-//!
 //! # Invariants (I-BLOCK)
 //! - A block starts at unit 0, and only where a block starts can one be used.
 //! - No two free blocks are neighbours.
 
 use crate::slices::Slices;
 
-/// The most blocks an object may have: the slices of a read.
 pub(super) const MAX_BLOCKS: usize = Slices::MAX;
-/// Bytes of a unit, of which every block is a multiple.
 pub(super) const UNIT_BYTES: usize = 64;
 pub(super) const UNITS: u32 = 64;
 
-/// A block: its first unit and how many it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) unit: u32,
@@ -34,7 +28,6 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// A frame that is one free block.
     pub(super) const FREE: Self = Self { starts: 1, used: 0 };
     /// No frame, or one that the pool is freeing.
     pub(super) const NONE: Self = Self { starts: 0, used: 0 };
@@ -43,12 +36,10 @@ impl Blocks {
         self.next_start(unit) - unit
     }
 
-    /// The first start above `unit`, or the end of the frame.
     fn next_start(self, unit: u32) -> u32 {
         (self.starts & (u64::MAX << unit << 1)).trailing_zeros()
     }
 
-    /// The last start below `unit`.
     fn previous_start(self, unit: u32) -> Option<u32> {
         (self.starts & !(u64::MAX << unit)).checked_ilog2()
     }
@@ -77,7 +68,7 @@ impl Blocks {
         self.is_used(unit).then(|| Block { unit, units: self.units_at(unit) })
     }
 
-    /// The sizes of the free blocks as a set: bit `units - 1` for a block of `units`.
+    /// Sizes of free blocks: bit `units - 1` each.
     pub(super) fn free_sizes(self) -> u64 {
         self.free_blocks().fold(0, |sizes, block| sizes | 1 << (block.units - 1))
     }
@@ -93,8 +84,6 @@ impl Blocks {
         self.free_blocks().find(|block| block.units == units)
     }
 
-    /// Makes the first `units` of a free block a used one; the rest stays free.
-    ///
     /// # Panics
     /// If the block is not a free one of this frame, or too short.
     pub(super) fn take(&mut self, block: Block, units: u32) {
@@ -108,10 +97,10 @@ impl Blocks {
         }
     }
 
-    /// Frees the used block that starts at `unit`, and joins it with free neighbours.
+    /// Also joins free neighbours.
     ///
     /// # Panics
-    /// If no used block starts there.
+    /// If no used block starts at `unit`.
     pub(super) fn give(&mut self, unit: u32) {
         assert!(self.is_used(unit), "I-BLOCK: the block at unit {unit} is freed once");
         self.used &= !(1 << unit);
@@ -147,11 +136,9 @@ mod tests {
 
     use super::*;
 
-    /// One byte a unit: 0 free, otherwise the number of the object.
     struct Model([u32; UNITS as usize]);
 
     impl Model {
-        /// Longest stretches of equal units, with whether they are free.
         fn stretches(&self) -> Vec<(u32, u32, bool)> {
             let mut found: Vec<(u32, u32, u32)> = Vec::new();
             for (unit, &owner) in (0..).zip(&self.0) {

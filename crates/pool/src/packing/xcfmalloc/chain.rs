@@ -1,13 +1,12 @@
-//! The chain of blocks that an object lies in, and how it is written down.
+//! The chain of blocks of an object, and its encoding in the entry and in side words.
 //!
 //! ```text
 //!  entry    descriptor id and, as slot:   0..6 unit    6..9 blocks - 1      the first block
 //!  word k   0..29 descriptor id    29..35 unit                              block k + 1
-//!           35..47 bytes of the object in block k, less 1
-//!           47..63 (in word 0) bytes of the object in all; 0 if the index has no object
+//!           35..47 bytes in block k, less 1
+//!           47..63 (word 0) bytes of the object; 0: no object
 //! ```
-//! Beside its entry an index has a *side word* for each possible link, and at least one. The last block has the rest of
-//! the length. Side words change only under the lock of the lists. (I-CHAIN)
+//! The last block has the rest of the length. Side words change only under the lock of the lists. (I-CHAIN)
 
 use pagefold_frame::{DescriptorId, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::Ordering;
@@ -24,10 +23,8 @@ const WORD_UNIT_SHIFT: u32 = 29;
 const WORD_LEN_SHIFT: u32 = 35;
 const WORD_LEN_MASK: u64 = 0xfff;
 const TOTAL_SHIFT: u32 = 47;
-/// Side words in a page of their table.
 const PER_PAGE: usize = 512;
 
-/// One block of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChainBlock {
     pub(super) id: DescriptorId,
@@ -53,7 +50,6 @@ impl ChainBlock {
         &frame[start..start + self.len]
     }
 
-    /// Header and payload in the bytes of the frame, to be written.
     pub(super) fn split(self, frame: &mut [u8]) -> (&mut [u8], &mut [u8]) {
         let header = header_bytes(self.len);
         frame[self.offset()..self.offset() + header + self.len].split_at_mut(header)
@@ -124,7 +120,7 @@ pub(super) struct Sides {
     each: usize,
 }
 
-/// Pages of side words that are usable, a bit each. Guarded by the lock of the lists.
+/// A bit for each usable page.
 #[derive(Debug, Default)]
 pub(super) struct ReadyPages(Vec<u64>);
 
@@ -148,7 +144,6 @@ impl ReadyPages {
 }
 
 impl Sides {
-    /// Side words for up to `objects` objects of up to `max_blocks` blocks.
     pub(super) fn new(base: &Base, objects: usize, max_blocks: usize) -> Result<Self, SourceError> {
         let each = (max_blocks - 1).max(1);
         let capacity =
@@ -156,7 +151,7 @@ impl Sides {
         Ok(Self { table: WordTable::new(&base.memory, capacity)?, each })
     }
 
-    /// Makes the words of an index usable. Under the lock of the lists, so that no page goes while it is needed.
+    /// Makes the words usable. The lock keeps `trim` away.
     pub(super) fn ensure(
         &self,
         ready: &mut ReadyPages,
@@ -186,15 +181,14 @@ impl Sides {
         word.store(value, Ordering::Release);
     }
 
-    /// The length of the object of this index; 0 if there is none. Valid if the entry has the same generation before
-    /// and after: the length does not change while the object lives.
+    /// The length; 0: no object. Valid if the entry has the same generation before and after.
     #[inline]
     pub(super) fn len(&self, index: u32) -> usize {
         (self.load(index, 0) >> TOTAL_SHIFT) as usize
     }
 
-    /// The chain of the object whose entry says `location`. `None` if the words are not of that object. Words of
-    /// another object may look right, so the caller compares the entry again after it locked the frames.
+    /// `None`: not this object's words. Another object's may look right, so the caller locks the frames and compares
+    /// the entry again.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the fields are cut out by shifts")]
     pub(super) fn chain(&self, index: u32, location: Location) -> Option<BlockChain> {
@@ -219,7 +213,6 @@ impl Sides {
         Some(chain)
     }
 
-    /// Writes down a chain for an index. The caller has the lock of the lists.
     pub(super) fn store(&self, index: u32, chain: &BlockChain) {
         let blocks = chain.blocks();
         for (number, &block) in blocks.iter().enumerate().take(self.each) {
@@ -235,13 +228,10 @@ impl Sides {
         }
     }
 
-    /// Clears the words of an index. The caller has the lock of the lists.
     pub(super) fn clear(&self, index: u32) {
         (0..self.each).for_each(|word| self.put(index, word, 0));
     }
 
-    /// Returns pages without objects to the system, a bounded number from `cursor` on; returns how many. Under the
-    /// lists' lock.
     pub(super) fn trim(&self, ready: &mut ReadyPages, cursor: &mut Option<usize>) -> usize {
         self.table.release_vacant(cursor, &mut |words| {
             let page = words.start / PER_PAGE;

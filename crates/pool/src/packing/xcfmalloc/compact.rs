@@ -1,13 +1,11 @@
 //! Compaction empties the sparsest frames into the holes of other frames.
 //!
-//! *Moving*, block by block: the compactor joins an object in one hole that fits all of it; else it moves the block to
-//! a hole that fits, or scatters the object anew. When the holes are too small and objects may have several blocks,
-//! *squeezing* begins: the selection of new objects fills the small holes, and the rest goes into a fresh frame from
-//! the reserved part of the limit. It goes on while it wins an eighth of what it moves.
+//! 1. *Moving*: joins an object in one hole, else moves the block to a hole, else scatters the object anew.
+//! 2. *Squeezing*, when no hole fits and objects may have several blocks: objects fill small holes and a fresh frame of
+//!    the reserve, while it wins an eighth of what it moves.
 //!
-//! The compactor takes the lock of the lists for one block at a time and skips a frame that another thread has locked.
-//! It takes read guards of the old frames, so it and the readers do not wait for each other. To move a block behind the
-//! first it also takes the write guard of the object's first frame, because side words change. (I-RELOCATE)
+//! The compactor skips locked frames. Old frames get read guards, so readers do not wait. To move a block behind the
+//! first, it also takes the write guard of the first frame, because side words change. (I-RELOCATE)
 
 use pagefold_frame::{DescriptorId, LockError, ReserveAccess};
 
@@ -25,33 +23,29 @@ use crate::{
     slices::Slices,
 };
 
-/// Frames looked at with one scan of the lists.
 const VICTIMS: usize = 64;
-/// Victims in a row that could not be emptied, after which the call ends.
 const FAILURES_MAX: usize = 16;
 
-/// Victims that squeezing looks back on, and the frames that they must have won.
+/// Squeezing looks back on a window of victims, and the frames they must win.
 const WINDOW: usize = 16;
 const WON_MIN: usize = 2;
-/// Squeezing needs at least one free unit in this many of partly used frames, and at least so many free units.
+/// Squeezing needs one free unit in this many, and at least so many.
 const WORTH_ONE_IN: usize = 32;
 const WORTH_UNITS: usize = 4 * UNITS as usize;
 
 #[derive(Debug, Default)]
 pub(super) struct CompactionProgress {
     squeezing: bool,
-    /// Victims in a row that could not be emptied.
     failures: usize,
-    /// Frames that were taken and not yet won back.
+    /// Frames taken and not yet won back.
     debt: usize,
-    /// Victims of this window, and frames won and taken.
     window: usize,
     won: usize,
     taken: usize,
 }
 
 impl CompactionProgress {
-    /// Notes what a move won and took; returns the frames won in the end.
+    /// Returns the net frames won.
     fn note_move(&mut self, freed: usize, taken: usize) -> u64 {
         (self.won, self.taken) = (self.won + freed, self.taken + taken);
         let paid = freed.min(self.debt + taken);
@@ -63,7 +57,7 @@ impl CompactionProgress {
         *self = Self { squeezing, debt: self.debt, ..Self::default() };
     }
 
-    /// Notes a victim, and whether it is empty. `false`: these means win nothing more.
+    /// `false`: this mode wins nothing more.
     fn goes_on(&mut self, emptied: bool) -> bool {
         if !self.squeezing {
             self.failures = if emptied { 0 } else { self.failures + 1 };
@@ -81,13 +75,12 @@ impl CompactionProgress {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MoveOutcome {
-    /// Bytes copied, frames freed, and entirely free frames taken.
     Yes {
         bytes: usize,
         freed: usize,
         taken: usize,
     },
-    /// It was freed or written meanwhile.
+    /// Freed or written meanwhile.
     Gone,
     NoRoom,
     Busy,
@@ -109,13 +102,12 @@ impl From<NoBlocks> for MoveOutcome {
 }
 
 impl Xcfmalloc {
-    /// Moves blocks until `wanted` frames became free, about `budget` bytes were moved, or nothing more can be won.
     pub(super) fn empty_frames(&self, budget: usize, wanted: u64) -> CompactReport {
         let mut report = CompactReport::default();
         let Some(mut progress) = self.compactor.try_lock() else {
             return CompactReport { busy: 1, more: true, ..report };
         };
-        // A call that goes on squeezing starts anew once: frees since the last call may have made holes.
+        // Frees since the last call may have made holes.
         let mut again = progress.squeezing;
         while !self.compact_some(budget, wanted, &mut progress, &mut report) {
             let squeeze = !progress.squeezing && self.max_blocks > 1;
@@ -129,7 +121,6 @@ impl Xcfmalloc {
         report
     }
 
-    /// Empties victims by the means that `progress` says. `true`: budget or wish are met; `false`: nothing more is won.
     fn compact_some(
         &self,
         budget: usize,
@@ -151,7 +142,7 @@ impl Xcfmalloc {
                 if emptied.is_some_and(|emptied| !progress.goes_on(emptied)) {
                     return false;
                 }
-                // Checked after the work, so that the smallest budget makes progress.
+                // After the work, so that any budget makes progress.
                 let spent =
                     report.moved_bytes >= budget as u64 && moved_before != report.moved_objects;
                 if spent || report.freed_frames >= wanted {
@@ -164,8 +155,7 @@ impl Xcfmalloc {
         }
     }
 
-    /// Empties one frame as far as holes allow; returns whether it is empty. `None`: the frame changed, or the budget
-    /// is spent.
+    /// `None`: the frame changed or the budget is spent.
     fn evacuate(
         &self,
         id: DescriptorId,
@@ -183,7 +173,6 @@ impl Xcfmalloc {
         }
         drop(locked);
         let mut used: Vec<Block> = blocks.used_blocks().collect();
-        // The largest first: they are the hardest to place.
         used.sort_unstable_by_key(|block| std::cmp::Reverse(block.units));
         let mut spent = false;
         for block in used {
@@ -223,7 +212,7 @@ impl Xcfmalloc {
         }
         let mut moved = MoveOutcome::NoRoom;
         if count > 1 {
-            // In one piece if there is a hole for it, or else the block alone.
+            // In one piece if a hole fits, else the block alone.
             moved = whole(1, BlockSource::Holes);
             if matches!(moved, MoveOutcome::NoRoom | MoveOutcome::Busy) {
                 moved = self.relocate_block(&found, (from, block.unit));
@@ -238,7 +227,7 @@ impl Xcfmalloc {
 
     fn index_of(&self, from: DescriptorId, block: Block) -> Result<u32, LockError> {
         let guard = self.frames.slab.try_read(from).map_err(|_| LockError::Busy)?;
-        // Used while this thread has the read guard: the header was written before.
+        // A used block under the read guard has its header.
         let used = self.frames.lock().blocks(from).used_block(block.unit);
         let offset = block.unit as usize * UNIT_BYTES;
         let header = &guard.parts().1[offset..];
@@ -278,10 +267,9 @@ impl Xcfmalloc {
     fn relocate_block(&self, found: &Found<'_>, (from, unit): (DescriptorId, u32)) -> MoveOutcome {
         let (first, first_unit, count) = first_of(found.location);
         let is_first = (first, first_unit) == (from, unit);
-        // Either the new block becomes the first one, or the first one's frame must be locked for writing.
+        // The first block's frame must be locked for writing.
         let anchor = (!is_first).then(|| self.frames.slab.try_write(first)).transpose();
         let Ok(mut anchor) = anchor else { return MoveOutcome::Busy };
-        // Where the anchor is also the block's frame, one guard is enough.
         let apart = anchor.is_none() || from != first;
         let source = apart.then(|| self.frames.slab.try_read(from)).transpose();
         let Ok(source) = source else { return MoveOutcome::Busy };

@@ -1,13 +1,10 @@
-//! The bytes of a block: a header, then what lies in it of its object.
+//! The bytes of a block: a header, then its part of the object.
 //!
 //! ```text
-//!  | index of the handle entry (4) | sentinel (4), if there are any | bytes of the object ...
+//!  | index of the handle entry (4) | sentinel (4) if enabled | bytes of the object ...
 //! ```
-//! A block of a whole frame has no header: a word of the frame's descriptor has the index, so an object of 4096 bytes
-//! takes one frame. The units of a block follow from the object's bytes in it.
-//!
-//! Builds with debug assertions or the feature `paranoid` have sentinels. A write beyond the end of a block breaks the
-//! next one's, and the pool finds that when it reads, frees, moves or validates the object.
+//! A block of a whole frame has none; its descriptor has the index. With debug assertions or `paranoid`, a sentinel
+//! shows a write beyond the block before it.
 
 use pagefold_frame::{DescriptorId, FRAME_BYTES};
 use thiserror::Error;
@@ -16,25 +13,20 @@ use super::blocks::{UNIT_BYTES, UNITS};
 
 pub(super) const PARANOID: bool = cfg!(any(debug_assertions, feature = "paranoid"));
 const INDEX_BYTES: usize = 4;
-/// Bytes of the header of a block that is less than a frame.
 pub(super) const HEADER_BYTES: usize = if PARANOID { 8 } else { INDEX_BYTES };
 
-/// What a sentinel is made from beside the index.
 const SENTINEL: u32 = 0x5eb1_0c5d;
 
-/// The bytes of an object that a block of `units` units holds.
 pub(super) const fn capacity(units: u32) -> usize {
     if units == UNITS { FRAME_BYTES } else { units as usize * UNIT_BYTES - HEADER_BYTES }
 }
 
-/// The units of the smallest block that holds `len` bytes, at most a frame.
 pub(super) fn units_for(len: usize) -> u32 {
     debug_assert!((1..=FRAME_BYTES).contains(&len), "a block holds 1 to 4096 bytes");
     let units = (len + HEADER_BYTES).div_ceil(UNIT_BYTES);
     u32::try_from(units).unwrap_or(UNITS).min(UNITS)
 }
 
-/// The header of a block that holds `len` bytes of its object.
 pub(super) fn header_bytes(len: usize) -> usize {
     if len > capacity(UNITS - 1) { 0 } else { HEADER_BYTES }
 }
@@ -56,7 +48,6 @@ pub(super) fn read_index(header: &[u8]) -> Option<u32> {
     header.first_chunk().map(|index| u32::from_le_bytes(*index))
 }
 
-/// A block whose header is not what was written there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "I-BLOCK: the sentinel of the object with handle index {index} is broken, in frame {} at offset {offset}; \
@@ -66,11 +57,10 @@ pub(super) fn read_index(header: &[u8]) -> Option<u32> {
 pub(super) struct Broken {
     pub(super) index: u32,
     pub(super) frame: DescriptorId,
-    /// Where the block starts, in bytes from the start of the frame.
+    /// Of the block in the frame.
     pub(super) offset: usize,
 }
 
-/// Whether a header is intact that should be of this index.
 pub(super) fn is_intact(header: &[u8], index: u32) -> bool {
     match header.split_first_chunk::<INDEX_BYTES>() {
         Some((first, rest)) => {

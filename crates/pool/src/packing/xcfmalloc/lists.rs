@@ -1,18 +1,15 @@
 //! Frames and the lists of their free blocks.
 //!
-//! A frame's blocks are two numbers in the words of its descriptor. A frame is on the list of each size that a free
-//! block of it has; the list of entirely free frames is the *reserve*. For compaction, partly used frames are also on
-//! one of 16 lists by use. Lists are sets of descriptor ids: a thread takes the lowest frame first, so high frames
-//! empty out.
+//! A frame is on the list of each size of its free blocks; entirely free frames are the *reserve*. Partly used frames
+//! are on one of 16 lists by use. The lowest frame comes first, so high frames empty out.
 //!
-//! One lock guards blocks and lists ([`Frames::lock`]). Filling a block takes the write guard of its frame, which the
-//! thread tries to get while it takes the block. So a thread skips a block whose old bytes a reader still reads.
+//! One lock guards blocks and lists ([`FrameTable::lock`]). A thread that takes a block tries for the write guard of
+//! its frame, so it skips a block whose old bytes a reader still reads.
 //!
 //! # Invariants (I-HOLE)
-//! - A frame is on the list of just those sizes that its free blocks have, and on the list of its use while it is
-//!   partly used. The frame that is being emptied is on none.
-//! - A frame that is on no list and has no used block belongs to the thread that frees it.
-//! - The sums over all frames are what is counted.
+//! - A frame is on exactly the lists of its free sizes and, while partly used, of its use. The victim is on none.
+//! - A frame on no list and without a used block belongs to the thread that frees it.
+//! - The counts are the sums over all frames.
 
 use std::sync::Arc;
 
@@ -27,7 +24,7 @@ use super::{
     chain::ReadyPages,
 };
 
-/// Words of a frame's descriptor: starts, used, and the handle index of an object that has the whole frame.
+/// Starts, used, index of the object that has the whole frame.
 pub(super) const WORDS: usize = 6;
 const STARTS: usize = 0;
 const USED: usize = 2;
@@ -43,29 +40,24 @@ const _: () = assert!(FrameSlab::DESCRIPTOR_BYTES == 32 || cfg!(loom), "a descri
 #[derive(Debug)]
 pub(super) struct FrameTable {
     pub(super) slab: FrameSlab,
-    /// By size: frames with a free block of it.
     holes: BitForest,
-    /// By use: frames that are partly used.
     by_use: BitForest,
     lists: Mutex<BlockLists>,
 }
 
 #[derive(Debug)]
 pub(super) struct BlockLists {
-    /// By size: frames on its list.
     counts: [u32; SIZES],
-    /// A bit for each list that is not empty.
     sizes: u64,
-    /// Frames that are partly used, and their free units.
+    /// Partly used frames, and their free units.
     pub(super) partial: usize,
     pub(super) free_units: usize,
     victim: Option<DescriptorId>,
-    /// Live objects of more than one block.
     pub(super) split_objects: usize,
     pub(super) ready: ReadyPages,
 }
 
-/// Frames without a used block, on no list, to be freed once the lock is dropped.
+/// Empty frames on no list, to be freed without the lock.
 #[derive(Debug)]
 pub(super) struct FramesToFree {
     ids: [DescriptorId; MAX_BLOCKS],
@@ -87,7 +79,6 @@ impl FramesToFree {
     }
 }
 
-/// The list of use for a frame with these blocks, if it is partly used.
 fn use_of(blocks: Blocks) -> Option<usize> {
     let used = blocks.used_units();
     (1..UNITS).contains(&used).then(|| used as usize * USES / SIZES)
@@ -128,7 +119,7 @@ impl FrameTable {
         Ok(guard)
     }
 
-    /// Reaps frames. The last reader frees those that are being read.
+    /// The last reader frees a frame that is being read.
     pub(super) fn reap(&self, frames_to_free: &FramesToFree) {
         for &id in &frames_to_free.ids[..frames_to_free.count] {
             self.slab.reap(id);
@@ -215,7 +206,7 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// The sizes from `from` to `to` units of which there are free blocks, as a set: bit `units - 1` each.
+    /// Sizes with free blocks: bit `units - 1` each.
     pub(super) fn sizes_within(&self, from: u32, to: u32) -> u64 {
         if from > to {
             return 0;
@@ -227,13 +218,11 @@ impl<'a> Locked<'a> {
         self.frames.slab.try_write(id)
     }
 
-    /// The lowest frame from `from` on that has a free block of just this size.
     pub(super) fn find(&self, units: u32, from: u32) -> Option<DescriptorId> {
         let found = self.frames.holes.first_from(units as usize - 1, from as usize)?;
         Some(DescriptorId::new(u32::try_from(found).expect("ids have 29 bits")))
     }
 
-    /// Takes `units` from a free block of just `size` of a listed frame; the rest stays free. Returns where it starts.
     pub(super) fn take(&mut self, id: DescriptorId, size: u32, units: u32) -> u32 {
         let before = self.blocks(id);
         let block = before.find_free(size).expect("I-HOLE: a listed frame has a block of the size");
@@ -260,8 +249,7 @@ impl<'a> Locked<'a> {
         self.frames.slab.words(id)[OWNER].load(Ordering::Relaxed)
     }
 
-    /// Frees a block. If the frame is then entirely free, it joins the reserve if that has fewer than `keep` frames and
-    /// the frame is not the victim; otherwise it joins `frames_to_free`.
+    /// Frees a block. An empty frame joins `frames_to_free` if it is the victim or the reserve has `keep` frames.
     pub(super) fn give(
         &mut self,
         id: DescriptorId,
@@ -286,7 +274,6 @@ impl<'a> Locked<'a> {
         self.change(id, before, after);
     }
 
-    /// Takes an entirely free frame out of the reserve or out of `frames_to_free`.
     pub(super) fn withdraw(&mut self, id: DescriptorId, frames_to_free: &mut FramesToFree) {
         match frames_to_free.ids[..frames_to_free.count].iter().position(|&other| other == id) {
             Some(at) => {
@@ -301,7 +288,6 @@ impl<'a> Locked<'a> {
         self.lists.counts[SIZES - 1] as usize
     }
 
-    /// Takes some frames of the reserve to free; `None` when it is empty.
     pub(super) fn take_reserve(&mut self) -> Option<FramesToFree> {
         let mut frames_to_free = FramesToFree::none();
         while frames_to_free.count < MAX_BLOCKS
@@ -313,7 +299,7 @@ impl<'a> Locked<'a> {
         (frames_to_free.count > 0).then_some(frames_to_free)
     }
 
-    /// Up to `most` partly used frames, the least used first.
+    /// The least used first.
     pub(super) fn sparsest(&self, most: usize) -> Vec<DescriptorId> {
         let mut found = Vec::new();
         for list in 0..USES {
@@ -328,10 +314,10 @@ impl<'a> Locked<'a> {
         found
     }
 
-    /// Takes a frame that is partly used off its lists, so that no store fills it.
+    /// Unlists the frame, so that no store fills it.
     pub(super) fn begin_emptying(&mut self, id: DescriptorId) -> Option<Blocks> {
         let blocks = self.blocks(id);
-        // Since the scan it may have been filled or emptied, or its id reused.
+        // It may have changed since the scan.
         let listed =
             use_of(blocks).is_some_and(|list| self.frames.by_use.contains(list, id.get() as usize));
         listed.then(|| {
@@ -341,7 +327,7 @@ impl<'a> Locked<'a> {
         })
     }
 
-    /// Puts the victim back on its lists. `true`: it is empty and freed.
+    /// `true`: the victim is empty and freed.
     pub(super) fn end_emptying(&mut self) -> bool {
         match self.lists.victim.take() {
             Some(id) => {
@@ -353,7 +339,7 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// Checks I-HOLE against the frames that live. For a quiet pool.
+    /// For a quiescent pool.
     pub(super) fn check(&self, live: &[DescriptorId]) -> Result<(), String> {
         let (mut counts, mut partial, mut free_units) = ([0; SIZES], 0, 0);
         for &id in live {

@@ -1,16 +1,15 @@
 //! From an entry to the bytes of its object, under guards of all its frames. (I-LOOKUP, for chains)
 //!
-//! 1. The entry was loaded. It says the first block and how many there are.
-//! 2. The first block's frame is locked.
-//! 3. The side words are loaded, and the frames of the other blocks are locked as they say.
-//! 4. The entry is loaded again. If it is another word, all guards drop, and the engine looks the handle up again.
+//! 1. Load the entry: first block and number of blocks.
+//! 2. Lock the first block's frame.
+//! 3. Load the side words; lock the other blocks' frames.
+//! 4. Load the entry again. If it changed, drop all guards and look up again.
 //!
-//! *Why the words of step 3 are those of the entry.* A thread that changes entry or words of a live object has, until
-//! both are changed, the write guard of the frame whose block is the first one afterwards (I-RELOCATE). While step 2
-//! locks that frame, no thread makes the entry say a block of it, and none changes the words of an entry that says one.
-//! So if the entry is the same in step 4, neither it nor the words changed since step 2. *Why the bytes stay.* At step
-//! 4 all frames of the object are locked, and only a write guard permits writing. If the object is freed or moved
-//! later, its blocks are filled only after these guards.
+//! *Why the words fit the entry.* A thread that changes entry or words of a live object has, until both are changed,
+//! the write guard of the new first block's frame (I-RELOCATE). So after step 2 no thread makes the entry name a block
+//! of that frame, or changes the words of an entry that does. The same entry in step 4 means that neither changed since
+//! step 2. *Why the bytes stay.* All frames are locked at step 4; if the object is freed or moved later, its blocks are
+//! filled only after these guards.
 
 use pagefold_frame::{LockError, ReadGuard};
 
@@ -44,10 +43,8 @@ impl Reading<'_> {
         guard.parts().1
     }
 
-    /// Calls `f` with the object's bytes.
-    ///
     /// # Panics
-    /// If a sentinel is broken, where there are any.
+    /// If a sentinel is broken.
     #[inline]
     pub(super) fn with_slices<F: FnMut(Slices<'_>) + ?Sized>(&self, index: u32, f: &mut F) {
         let blocks = self.chain.blocks();
@@ -83,7 +80,7 @@ impl Writing<'_> {
 }
 
 impl Xcfmalloc {
-    /// Locks all frames of an object for reading, if its entry is still this one.
+    /// Locks all frames if the entry is unchanged.
     #[inline]
     pub(super) fn lock_chain<N: Wait>(
         &self,
@@ -93,7 +90,7 @@ impl Xcfmalloc {
         let slab = &self.frames.slab;
         let lock = |id| if N::WAITS { slab.read(id) } else { slab.try_read(id) };
         let first = lock(first_of(found.location).0)?;
-        // The words are another object's: no bytes may be given out.
+        // The words are another object's.
         let Some(chain) = self.sides.chain(found.index, found.location) else {
             assert!(
                 !found.is_current(),
@@ -109,8 +106,7 @@ impl Xcfmalloc {
         if found.is_current() { Ok(Reading { chain, first, others }) } else { Err(LockError::Gone) }
     }
 
-    /// Locks all frames of an object for writing. [`LockError::Busy`]: another guard is in the way;
-    /// [`LockError::Gone`]: the entry is not what was found any more.
+    /// [`LockError::Busy`]: a guard is in the way; [`LockError::Gone`]: the entry changed.
     pub(super) fn try_lock_for_writing(&self, found: &Found<'_>) -> Result<Writing<'_>, LockError> {
         let refused = |_| if found.is_current() { LockError::Busy } else { LockError::Gone };
         let mut guards = [const { None::<FrameGuard<'_>> }; MAX_BLOCKS];

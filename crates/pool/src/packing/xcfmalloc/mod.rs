@@ -1,36 +1,11 @@
-//! xcfmalloc: scatter-gather. An object may lie in several blocks in different frames, so any hole is usable.
-//!
-//! Frames are carved into blocks, multiples of 64 bytes. An object is a chain of at most `max_blocks` blocks (default
-//! 2).
+//! xcfmalloc: scatter-gather. An object is a chain of at most `max_blocks` blocks in any frames, so any hole is usable.
 //!
 //! ```text
-//!  handle -> entry: first block, number of blocks -> descriptor (place of the frame) -> header, bytes
-//!            side words: the other blocks, length -> descriptor                      -> header, bytes
+//!  handle -> entry: first block, number of blocks -> descriptor -> header, bytes
+//!            side words: other blocks, length     -> descriptor -> header, bytes
 //! ```
-//! | module | holds |
-//! |---|---|
-//! | `blocks` | how a frame is carved, two numbers of 64 bits |
-//! | `header` | the bytes of a block: index, sentinel, payload |
-//! | `chain` | the blocks of an object, and how entry and side words say them |
-//! | `lists` | frames by the sizes of their free blocks, the reserve of free ones |
-//! | `reservation` | blocks that are taken and locked and not yet an object's |
-//! | `place` | the selection of blocks |
-//! | `lookup` | from an entry to all frames of an object under guards |
-//! | `rewrite` | other blocks for a live object |
-//! | `compact` | emptying the sparsest frames into the holes of the others |
-//! | `audit` | stats and validate |
-//!
-//! # What an object costs
-//! | | bytes |
-//! |---|---|
-//! | entry | 8 |
-//! | side words | 8 for `max_blocks` 1 and 2, 24 for 4, 56 for 8 |
-//! | header | 4 a block; none for a block of a whole frame |
-//! | rounding | 0 to 63 in its last block, 32 on average |
-//! | its share of the frame's | 32 (descriptor), 8 (lists of sizes), 2 (lists of use), and the arena's 5 |
-//!
-//! With two blocks and three objects a frame: 16 bytes in tables, some 16 of the frame's share, and 4 to 8 in the
-//! blocks. The design of 2011 took 20 to 24 bytes a block and as many an object.
+//! An object costs 8 bytes of entry, 8 of side words (24 for `max_blocks` 4, 56 for 8), 4 a block of header (none for a
+//! whole frame), its rounding to 64, and its share of 47 a frame.
 //!
 //! # Concurrency
 //! One lock guards blocks and lists, for one object at a time. Reading and `len` do not take it.
@@ -72,9 +47,9 @@ use crate::{
     stats::Stats,
 };
 
-/// Frames that only overwriting and compaction may use, beside those of one object: pages of tables for them.
+/// Frames for tables, while overwriting and compacting.
 const RESERVE_PAGES: usize = 8;
-/// The least a limit leaves beside fixed structures, reserve and one object: the first pages of every table.
+/// Frames for the first pages of all tables.
 const SPARE_FRAMES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Xcfmalloc {
@@ -104,13 +79,12 @@ impl Xcfmalloc {
     }
 
     /// # Panics
-    /// If the header of a block is not what was written there.
+    /// If the header is broken.
     fn assert_intact(&self, index: u32, block: ChainBlock, frame: &[u8]) {
         let broken = Broken { index, frame: block.id, offset: block.offset() };
         assert!(is_intact(block.header(frame), index), "{broken}");
     }
 
-    /// Returns unneeded pages of side words to the system; returns how many bytes.
     fn trim_sides(&self) -> usize {
         let (mut cursor, mut pages) = (Some(0), 0);
         while cursor.is_some() {
@@ -177,7 +151,7 @@ impl Packing for Xcfmalloc {
         let mut reservation =
             self.insist(attempt, || self.reserve(len, index, self.max_blocks, source, write_down))?;
         reservation.fill(index, content);
-        // Published while the frames are locked: a reader that finds the entry waits for the bytes.
+        // A reader of the entry waits for these guards.
         let published = publish(reservation.chain.location());
         assert!(published, "the entry of a new object is the caller's");
         Ok(true)
@@ -185,7 +159,7 @@ impl Packing for Xcfmalloc {
 
     fn overwrite(&self, found: &Found<'_>, bytes: &[u8]) -> Result<(), LockError> {
         let mut locked = self.try_lock_for_writing(found)?;
-        // A free may come meanwhile; its blocks are filled only after these guards.
+        // After a free, its blocks are filled only after these guards.
         let (chain, mut rest) = (locked.chain, bytes);
         for &block in chain.blocks() {
             let (here, after) = rest.split_at(block.len);
@@ -214,7 +188,7 @@ impl Packing for Xcfmalloc {
     }
 
     fn migrate(&self, found: &Found<'_>) -> Result<usize, FrameMigrateError> {
-        // All frames or none: a guard in the way is known before the first write.
+        // Locks all frames before the first write.
         let chain = match self.try_lock_for_writing(found) {
             Ok(locked) => locked.chain,
             Err(LockError::Busy) => return Err(FrameMigrateError::Busy(Busy::Locked)),

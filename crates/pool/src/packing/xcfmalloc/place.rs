@@ -1,18 +1,11 @@
-//! Where a new object goes: the selection of blocks.
+//! The selection of blocks for the rest of an object:
 //!
-//! For what is left of the object, block by block:
+//! 1. a free block of exactly the size needed
+//! 2. unless it is the last block allowed: the largest smaller one, if the rest fits the blocks still allowed
+//! 3. the smallest larger one, split; then a frame of the reserve, then a new one
 //!
-//! ```text
-//!  1. a free block of just the size that is needed
-//!  2. unless this is the last block allowed: the largest smaller one, filled whole
-//!  3. the smallest larger one, of which the rest goes back to its list; then a frame of the reserve, then a new one
-//! ```
-//! So partly used frames are filled first, and only the last block of a chain is split. An object that needs a frame
-//! gets one at once; if none is left it goes into holes. A smaller block is taken only if the rest fits the blocks
-//! still allowed. If the chain cannot be completed, every block goes back.
-//!
-//! A thread chooses blocks and locks their frames (by trying) under the lock of the lists. It makes frames and copies
-//! bytes without that lock.
+//! An object that needs a whole frame gets one at once, or else goes into holes. If the chain cannot be completed,
+//! every block goes back. Making frames and copying happen without the lock of the lists.
 
 use pagefold_frame::{OutOfFrames, ReserveAccess};
 use pagefold_sys::sync;
@@ -29,14 +22,12 @@ use crate::{
     engine::{Attempt, NoRoom},
 };
 
-/// Attempts at the limit while guards are in the way of frames whose holes would fit.
 const ATTEMPTS_AT_LIMIT: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct NoBlocks {
-    /// Whether frames were passed over because guards were in the way.
     pub(super) met_busy: bool,
-    /// Whether there were blocks, and no page for side words.
+    /// No page for side words.
     for_words: bool,
 }
 
@@ -48,9 +39,9 @@ impl From<NoBlocks> for NoRoom {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockSource {
-    /// Holes, the reserve, and new frames within this claim.
+    /// Holes, the reserve, and new frames.
     Anywhere(ReserveAccess),
-    /// Holes of partly used frames, the smallest larger before smaller ones: for compaction.
+    /// For compaction: holes, larger before smaller.
     Holes,
 }
 
@@ -65,12 +56,11 @@ impl BlockSource {
 
 enum Next {
     Taken,
-    /// Only new frames are left.
     NewFrame,
 }
 
 impl Xcfmalloc {
-    /// Tries once; at the limit, again as long as there would be room in frames that other threads have locked.
+    /// At the limit, tries again while locked frames would have room.
     pub(super) fn insist<T>(
         &self,
         attempt: Attempt,
@@ -89,8 +79,7 @@ impl Xcfmalloc {
         outcome
     }
 
-    /// Takes blocks for `len` bytes and locks their frames. Calls `complete` with the lists still locked; it may
-    /// refuse. If anything fails, all blocks are back on their lists.
+    /// `complete` runs with the lists locked and may refuse. On failure, all blocks go back.
     pub(super) fn reserve(
         &self,
         len: usize,
@@ -123,7 +112,7 @@ impl Xcfmalloc {
                 reservation.retire_spares();
                 return Ok(reservation);
             }
-            // Making a frame may take long: readers may wait, so nothing stays locked.
+            // Making a frame may take long.
             let frames_to_free = reservation.start_over(&mut locked, self.keep());
             drop(locked);
             self.frames.reap(&frames_to_free);
@@ -152,7 +141,7 @@ impl Xcfmalloc {
         let (rest, left) = (reservation.rest(), reservation.left());
         let block_max = capacity(source.units_max());
         debug_assert!(rest <= left * block_max, "the blocks that are left can hold the rest");
-        // The size that completes the chain, if one block can.
+        // The size that completes the chain.
         let needed = (rest <= block_max).then(|| units_for(rest));
         let whole = matches!(source, BlockSource::Anywhere(access) if self.allows(access));
         let largest = if whole { UNITS } else { UNITS - 1 };
@@ -164,7 +153,7 @@ impl Xcfmalloc {
             return Next::NewFrame;
         }
         let larger = needed.map_or(0, |units| locked.sizes_within(units + 1, largest));
-        // What a smaller block leaves must fit the blocks after it.
+        // The rest after a smaller block must fit the blocks after it.
         let least = rest.saturating_sub((left - 1) * block_max).max(1);
         let most = needed.unwrap_or(UNITS) - 1;
         let smaller = if left > 1 { locked.sizes_within(units_for(least), most) } else { 0 };
@@ -177,7 +166,7 @@ impl Xcfmalloc {
                 reservation.take_largest(locked, smaller)
                     || reservation.take_smallest(locked, larger)
             }
-            // Inverted: smaller blocks are tried only where none completes the chain, so they would go back at once.
+            // Inverted would put smaller blocks back at once.
             (BlockSource::Anywhere(_), BlockSelection::Inverted) => {
                 reservation.take_smallest(locked, larger)
             }

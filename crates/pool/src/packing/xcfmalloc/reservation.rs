@@ -1,7 +1,5 @@
-//! A chain under construction: blocks that are taken, and write guards of their frames.
-//!
-//! No entry names these blocks yet. Either an entry and its side words come to say them while the frames are still
-//! locked, or all of them go back to their lists.
+//! A chain under construction: blocks with write guards of their frames, named by no entry yet. Under these guards,
+//! either an entry comes to name them or all go back.
 
 use pagefold_frame::DescriptorId;
 
@@ -13,7 +11,6 @@ use super::{
 };
 use crate::engine::Content;
 
-/// Frames to try for a block of one size: some may be locked.
 const CANDIDATES: usize = 4;
 
 #[derive(Debug)]
@@ -25,18 +22,15 @@ pub(super) struct BlockReservation<'a> {
     len: usize,
     blocks: usize,
     rest: usize,
-    /// Blocks that may still be taken.
     left: usize,
-    /// Whether a frame was passed over because a guard was in the way.
     pub(super) met_busy: bool,
-    /// Frames that were entirely free before, or new.
+    /// Frames that were entirely free, or new.
     pub(super) whole_taken: usize,
 }
 
 #[derive(Debug)]
 struct LockedFrame<'a> {
     guard: FrameGuard<'a>,
-    /// Whether it was a spare.
     is_new: bool,
 }
 
@@ -77,7 +71,6 @@ impl<'a> BlockReservation<'a> {
             Some(LockedFrame { guard, is_new });
     }
 
-    /// Keeps a new frame for when one is needed.
     pub(super) fn keep_spare(&mut self, guard: FrameGuard<'a>) {
         let slot = self.spares.iter_mut().find(|slot| slot.is_none());
         *slot.expect("a reservation asks for no more frames than blocks") = Some(guard);
@@ -87,7 +80,7 @@ impl<'a> BlockReservation<'a> {
         self.spares.iter_mut().filter_map(Option::take).for_each(FrameGuard::retire);
     }
 
-    /// Fills a free block of just `size` units in a frame that it can lock. `false`: none among the first few.
+    /// `false`: no such block, or the first few frames are locked.
     pub(super) fn take(&mut self, locked: &mut Locked<'a>, size: u32) -> bool {
         let mut from = 0;
         for _ in 0..CANDIDATES {
@@ -111,7 +104,6 @@ impl<'a> BlockReservation<'a> {
         false
     }
 
-    /// As [`take`](Self::take), of the largest of these sizes that can be had.
     pub(super) fn take_largest(&mut self, locked: &mut Locked<'a>, mut sizes: u64) -> bool {
         while let Some(size) = sizes.checked_ilog2() {
             if self.take(locked, size + 1) {
@@ -122,7 +114,6 @@ impl<'a> BlockReservation<'a> {
         false
     }
 
-    /// As [`take`](Self::take), of the smallest of these sizes that can be had.
     pub(super) fn take_smallest(&mut self, locked: &mut Locked<'a>, mut sizes: u64) -> bool {
         while sizes != 0 {
             if self.take(locked, sizes.trailing_zeros() + 1) {
@@ -160,8 +151,7 @@ impl<'a> BlockReservation<'a> {
         }
     }
 
-    /// Puts all blocks back on their lists and unlocks their frames; new frames are spare again. Other empty frames are
-    /// to be freed unless `keep` allows them in the reserve.
+    /// New frames become spares.
     pub(super) fn start_over(&mut self, locked: &mut Locked<'a>, keep: usize) -> FramesToFree {
         let fresh = Self::new(self.len, self.blocks);
         let Self { chain, guards, spares, met_busy, .. } = std::mem::replace(self, fresh);

@@ -1,7 +1,7 @@
-//! Other blocks for a live object, and freeing blocks.
+//! Replacing and freeing blocks.
 //!
-//! One exchange of the handle entry decides which thread frees; `free` takes no guard. The blocks go back to their
-//! lists at once. Their bytes stay while a reader is there, because filling a block takes the write guard of its frame.
+//! One exchange of the handle entry decides which thread frees; `free` takes no guard. Filling a freed block takes its
+//! frame's write guard, so readers keep its bytes.
 
 use pagefold_frame::ReserveAccess;
 
@@ -14,28 +14,27 @@ use super::{
 };
 use crate::engine::Found;
 
-/// Frames that stay in the reserve: enough for a burst of stores, little beside any pool.
+/// Enough for a burst of stores.
 const WHOLE_KEPT: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Replaced {
     All,
-    /// The one with this number in the chain.
+    /// Its number in the chain.
     Block(usize),
 }
 
 impl Xcfmalloc {
-    /// Whether the charge so far is within what the access may use: then a frame of the reserve may be taken.
+    /// Whether this access may take a frame of the reserve.
     pub(super) fn allows(&self, access: ReserveAccess) -> bool {
         self.base.memory.allows(access)
     }
 
-    /// Frames that may stay in the reserve: none while overwriting and compaction use more than the normal limit.
+    /// None stay above the normal limit.
     pub(super) fn keep(&self) -> usize {
         if self.allows(ReserveAccess::Normal) { WHOLE_KEPT } else { 0 }
     }
 
-    /// Frees the blocks of an object whose entry the caller made vacant, and its index.
     pub(super) fn vacate(&self, found: &Found<'_>) {
         let index = found.index;
         let mut locked = self.frames.lock();
@@ -57,7 +56,6 @@ impl Xcfmalloc {
         }
     }
 
-    /// A block of this chain whose sentinel is broken, among those in frames that no writer has.
     fn find_broken(&self, index: u32, chain: &BlockChain) -> Option<Broken> {
         let broken = |block: &&ChainBlock| {
             let guard = self.frames.slab.try_read(block.id);
@@ -67,8 +65,8 @@ impl Xcfmalloc {
         Some(Broken { index, frame: block.id, offset: block.offset() })
     }
 
-    /// Makes entry and side words say the reservation's blocks, and frees the replaced ones; the caller reaps the empty
-    /// frames. `None`: the entry has changed, and nothing else has.
+    /// Makes entry and side words name the reservation's blocks, and frees the replaced ones; the caller reaps. `None`:
+    /// the entry changed.
     ///
     /// I-RELOCATE: the reservation has write guards of its frames until both are changed. If the first block stays, the
     /// caller has the write guard of its frame.
@@ -80,7 +78,7 @@ impl Xcfmalloc {
         keep: usize,
     ) -> Option<FramesToFree> {
         let mut locked = self.frames.lock();
-        // Words change under this lock, so they are the entry's if it is still this one.
+        // Under this lock the words are the entry's if it is unchanged.
         let old = self.sides.chain(found.index, found.location);
         let new = old.map(|old| match replaced {
             Replaced::All => reservation.chain,
@@ -88,7 +86,7 @@ impl Xcfmalloc {
         });
         let switched = old.zip(new).filter(|(_, new)| {
             let to = new.location();
-            // A free that comes after this looks at the words under the lock, and finds the new ones.
+            // A later free finds the new words under the lock.
             if to == found.location { found.is_current() } else { found.relocate(to) }
         });
         let Some((old, new)) = switched else {

@@ -1,4 +1,4 @@
-//! Which blocks are chosen, what compaction makes of them, and what is noticed when bytes break.
+//! Selection of blocks, compaction, and detection of broken bytes.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +44,6 @@ fn chain(pool: &Xcfmalloc, handle: Handle) -> BlockChain {
     pool.packing().sides.chain(found.index, found.location).expect("a chain")
 }
 
-/// Frame, unit and units of each block of an object.
 fn blocks_of(pool: &Xcfmalloc, handle: Handle) -> Vec<(u32, u32, u32)> {
     let chain = chain(pool, handle);
     chain.blocks().iter().map(|block| (block.id.get(), block.unit, block.units())).collect()
@@ -62,7 +61,7 @@ fn holes(pool: &Xcfmalloc) -> Vec<(u32, u32, u32)> {
     free.map(|(id, Block { unit, units })| (id.get(), unit, units)).collect()
 }
 
-/// Fills a new frame with objects of these sizes, back to back. There are no holes elsewhere.
+/// Fills a new frame; there are no holes elsewhere.
 fn full<const N: usize>(pool: &Xcfmalloc, sizes: [u32; N]) -> [Handle; N] {
     assert_eq!(sizes.iter().sum::<u32>(), UNITS, "a whole frame");
     let stored = sizes.map(|units| store(pool, units));
@@ -78,7 +77,7 @@ fn free<const N: usize>(pool: &Xcfmalloc, handles: [Handle; N]) {
     handles.into_iter().for_each(|handle| pool.free(handle).expect("alive"));
 }
 
-/// As [`full`], with holes where it says so.
+/// As [`full`], with holes.
 fn carve<const N: usize>(pool: &Xcfmalloc, sizes: [(u32, bool); N]) {
     let stored = full(pool, sizes.map(|(units, _)| units));
     for (handle, _) in stored.into_iter().zip(sizes).filter(|(_, (_, is_hole))| *is_hole) {
@@ -110,7 +109,7 @@ fn the_largest_smaller_block_comes_before_a_larger_one_which_is_split() {
     carve(&pool, [(5, HOLE), (1, KEPT), (9, HOLE), (1, KEPT), (20, HOLE), (28, KEPT)]);
     let len = capacity(12);
     let handle = pool.store(&bytes(len)).expect("room");
-    // 9 units are filled whole; what is left takes 4, and there is no such block: the smallest larger one has 5.
+    // 9 units are filled whole; the rest takes 4 of the smallest larger block.
     assert_eq!(blocks_of(&pool, handle), [(0, 6, 9), (0, 0, 4)]);
     assert_eq!(holes(&pool), [(0, 4, 1), (0, 16, 20)], "only the last block was split");
     assert_eq!(pool.stats().split_objects, 1);
@@ -166,7 +165,6 @@ fn what_needs_a_whole_frame_gets_one_without_a_header() {
     assert_eq!(holes(&pool), [(0, 0, 9)], "no hole was needed");
 }
 
-/// All objects of 30 units, until nothing fits any more.
 fn fill(pool: &Xcfmalloc) -> Vec<Handle> {
     let content = bytes(capacity(30));
     let mut stored = Vec::new();
@@ -183,7 +181,6 @@ fn fill(pool: &Xcfmalloc) -> Vec<Handle> {
 fn a_chain_that_cannot_be_completed_leaves_everything_as_it_was() {
     let pool = pool(4);
     let stored = fill(&pool);
-    // Holes of 30 units that touch nothing free: three of them are not enough for what follows.
     for handle in stored.iter().skip(7).step_by(40).take(3) {
         pool.free(*handle).expect("alive");
     }
@@ -205,7 +202,7 @@ fn whatever_hole_is_left_is_used_at_the_limit() {
     let freed: Vec<_> = stored.iter().skip(3).step_by(30).take(8).collect();
     let used: Vec<Vec<_>> = freed.iter().map(|handle| blocks_of(&pool, **handle)).collect();
     freed.iter().for_each(|handle| pool.free(**handle).expect("alive"));
-    // 4096 bytes need a whole frame, or three holes of 30 units; in two there is no room.
+    // 4096 bytes need three holes of 30 units.
     assert!(pool.store(&bytes(4096)).is_err(), "freed: {used:?}");
     let long = pool.store(&bytes(capacity(30) + capacity(20))).expect("two holes");
     assert!(chain(&pool, long).is_split());
@@ -243,7 +240,7 @@ fn several_new_frames_are_had_where_none_may_be_kept() {
         while let Ok(handle) = pool.store(&bytes(len)) {
             stored.push(handle);
         }
-        // At the limit the old blocks are locked, and the new ones come from the overwrite reserve.
+        // The old blocks are locked, so the new ones come from the overwrite reserve.
         for handle in stored.into_iter().take(20) {
             let mut written = Ok(());
             pool.read(handle, &mut |_| written = pool.write(handle, &bytes(len))).expect("alive");
@@ -313,7 +310,7 @@ fn compaction_moves_the_blocks_of_an_object_one_by_one() {
     let split = pool.store(&bytes(len)).expect("room");
     assert_eq!(blocks_of(&pool, split), [(0, 0, 5), (0, 6, 9)], "both in one frame");
     free(&pool, [five, nine, between, after]);
-    // The second block goes first, being larger: its frame is locked as that of the first block.
+    // The larger second block goes first, under its frame's write guard.
     let report = pool.compact(usize::MAX);
     assert_eq!(blocks_of(&pool, split), [(1, 0, 5), (1, 6, 9)]);
     assert_eq!((report.moved_objects, report.freed_frames), (2, 1));
@@ -381,7 +378,7 @@ fn compaction_with_no_budget_comes_to_an_end() {
 fn small_holes_are_squeezed_out() {
     let (pool, one_block) = (pool(2), pool(1));
     let content = bytes(capacity(12));
-    // Five objects of 12 units leave 4 of a frame, in which nothing of 12 fits, but a block of it.
+    // Five objects of 12 units leave 4 of a frame.
     for pool in [&pool, &one_block] {
         let stored: Vec<Handle> = (0..600).map(|_| pool.store(&content).expect("room")).collect();
         for handle in stored.iter().step_by(2) {
@@ -395,7 +392,6 @@ fn small_holes_are_squeezed_out() {
     assert!(free(&pool) <= 300 * 12 / 16, "{} units are free", free(&pool));
 }
 
-/// Breaks one byte of the sentinel of an object's last block; returns what a message must name.
 fn break_sentinel(pool: &Xcfmalloc, handle: Handle) -> [String; 3] {
     let block = *chain(pool, handle).blocks().last().expect("a block");
     let mut guard = pool.packing().frames.slab.try_write(block.id).expect("not locked");
@@ -413,7 +409,6 @@ fn assert_names(message: &str, names: &[String]) {
     }
 }
 
-/// A way to come upon a broken sentinel, which must panic.
 type Discovery<'a> = (&'a str, &'a dyn Fn(&Xcfmalloc, Handle));
 
 #[test]
@@ -434,7 +429,7 @@ fn a_broken_sentinel_is_named_when_it_is_found() {
         free(&pool, [first]);
         let handle = store(&pool, 12);
         assert!(chain(&pool, handle).is_split());
-        // The object's frame is now the sparsest, and there is a hole for it elsewhere.
+        // The object's frame is the sparsest, with a hole elsewhere.
         free(&pool, [second, after, hole]);
         let names = break_sentinel(&pool, handle);
         let violation = pool.validate().expect_err("validate looks at every block");

@@ -1,4 +1,4 @@
-//! The pool's accounts, and whether they are true.
+//! Stats and validation.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,6 @@ use super::{
 use crate::engine::Audit;
 
 impl Zbud {
-    /// Checks every frame and that it is on exactly its lists.
     pub(super) fn audit_frames(&self, audit: &mut Audit<'_>) -> Result<(), String> {
         let frames: Vec<DescriptorId> = self.frames.live().map(|(id, _)| id).collect();
         audit.frames(frames.len());
@@ -75,7 +74,6 @@ impl Zbud {
     }
 }
 
-/// Checks the counts of the sets and their bits, and that each set has only the frames found.
 fn audit_sets(lists: &Locked<'_>, lone: &[u32; CHUNKS]) -> Result<(), String> {
     if lists.counts() != lone {
         return Err(format!("I-UNBUDDIED: {lone:?} by free chunks, {:?} counted", lists.counts()));
@@ -91,11 +89,11 @@ fn audit_sets(lists: &Locked<'_>, lone: &[u32; CHUNKS]) -> Result<(), String> {
     Ok(())
 }
 
-/// How many pairs of lone frames fit together, by their counts per free chunks: what compaction joins.
+/// Pairs of lone frames that compaction would join.
 pub(super) fn pairs(lone: &[u32; CHUNKS]) -> usize {
     let mut left = *lone;
     let (mut pairs, mut partner) = (0, 0);
-    // The smallest object, of `64 - free` chunks, goes to the tightest partner with room for it, as compaction does.
+    // The smallest object goes to the tightest partner, as in compaction.
     for free in (0..CHUNKS).rev() {
         partner = partner.max(CHUNKS - free);
         while left[free] > 0 && partner <= free {

@@ -1,13 +1,8 @@
-//! Compaction: joins the objects of lone frames, two in a frame.
+//! Compaction joins the objects of lone frames, two in a frame.
 //!
-//! The roomiest lone frame gives its object to the tightest other one that fits, then the next. With the smallest
-//! objects first, each beside the largest partner that fits, no pairing frees more frames; and when an object finds no
-//! partner, no larger one would. Compaction takes no new frames.
-//!
-//! The lists are locked for one object at a time. The compactor tries both write guards, so it passes over a frame with
-//! readers; under both it copies the bytes and exchanges the handle entry (I-RELOCATE).
-//!
-//! Moving is not use: the target keeps its position in the order of use, which becomes the object's.
+//! The roomiest lone frame gives its object to the tightest other one that fits, then the next. The lists are locked
+//! for one object at a time. The compactor tries both write guards, so it skips frames with readers; under both it
+//! copies the bytes and exchanges the handle entry (I-RELOCATE). The target keeps its position in the order of use.
 
 use pagefold_frame::DescriptorId;
 
@@ -19,7 +14,6 @@ use super::{
 };
 use crate::{contract::CompactReport, engine::Location};
 
-/// Where compaction is: lone frames with so many free chunks, from an id on.
 #[derive(Debug)]
 struct Cursor {
     free: usize,
@@ -28,13 +22,12 @@ struct Cursor {
 
 enum Step {
     Joined,
-    /// It was passed over: guards are in the way of it, or of all that it fits in.
+    /// Guards are in the way.
     Passed,
     Done,
 }
 
 impl Zbud {
-    /// Joins lone frames until about `budget` bytes were moved.
     pub(super) fn join_lone_frames(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
         let mut cursor = Cursor { free: CHUNKS - 1, from: 0 };
@@ -42,7 +35,7 @@ impl Zbud {
             match self.join_next(&mut cursor, &mut report) {
                 Step::Done => return report,
                 Step::Passed => {}
-                // After the work, so that even the smallest budget makes progress.
+                // After the work, so that any budget makes progress.
                 Step::Joined if report.moved_bytes >= budget as u64 => {
                     report.more = true;
                     return report;
@@ -65,7 +58,7 @@ impl Zbud {
         };
         let moved = self.join(&mut lists, &mut source, &mut target);
         drop(lists);
-        // The target first: giving the source's frame back may take the system a while.
+        // The target first: returning the source's frame may take long.
         drop(target);
         source.retire();
         report.moved_objects += 1;
@@ -75,7 +68,6 @@ impl Zbud {
         Step::Joined
     }
 
-    /// The tightest other lone frame that fits the object, under its write guard.
     fn partner(
         &self,
         lists: &Locked<'_>,
@@ -96,7 +88,7 @@ impl Zbud {
         Err(refusal)
     }
 
-    /// Moves a lone object to the empty side of another frame and unlists its old frame; returns its length.
+    /// Returns the object's length.
     fn join(
         &self,
         lists: &mut Locked<'_>,
@@ -109,7 +101,7 @@ impl Zbud {
         let object = self.object_on(lists, from, side).expect("I-SIDE: a side has an entry");
         let (old, new) = (object.slot, SideSlot { side: empty, ..object.slot });
         target.parts().1[new.range()].copy_from_slice(&source.parts().1[old.range()]);
-        // I-RELOCATE: under both write guards. A thread that locks the old frame after this sees the new entry.
+        // I-RELOCATE: under both write guards. A thread that locks the old frame later sees the new entry.
         let relocated = object.found.relocate(Location::Slot { id: to, slot: new.bits() });
         assert!(relocated, "I-SIDE: entries change under the lock of the lists");
         let emptied = lists.empty(from, side);
@@ -119,7 +111,6 @@ impl Zbud {
     }
 }
 
-/// The next lone frame, roomiest first; the cursor moves behind it.
 fn next_lone(lists: &Locked<'_>, cursor: &mut Cursor) -> Option<DescriptorId> {
     loop {
         if let Some(id) = lists.lone_from(cursor.free, cursor.from) {

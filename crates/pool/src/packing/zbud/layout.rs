@@ -1,15 +1,12 @@
-//! The layout of a frame: an object at each end, and one free piece between them.
+//! The layout of a frame: an object at each end. A chunk is 64 bytes.
 //!
 //! ```text
-//!  0             64 * first                    4096 - 64 * last             4096
-//!  | first object | ............ free ............ | last object            |
+//!  0             64 * first         4096 - 64 * last             4096
+//!  | first object | ..... free ..... | last object            |
 //!
 //!  slot    side (bit 12)   length - 1 (bits 0..12)            in the handle entry
 //!  sides   chunks of the first (0..8), of the last (8..16), under reclaim (16)
 //! ```
-//! A chunk is 64 bytes. The last object begins at the chunk from which it reaches the frame's end, so both objects
-//! begin with a cache line. The layout is a pure function of sides and lengths.
-//!
 //! # Invariants (I-SIDE)
 //! - The chunks of both sides are at most 64.
 
@@ -31,9 +28,7 @@ pub(super) fn chunks_for(len: usize) -> usize {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// Left-justified.
     First,
-    /// Right-justified.
     Last,
 }
 
@@ -48,16 +43,14 @@ impl Side {
     }
 }
 
-/// An object's location in its frame: its side and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SideSlot {
     pub(super) side: Side,
-    /// 1 to 4096 bytes.
     pub(super) len: usize,
 }
 
 impl SideSlot {
-    /// The slot in a handle entry. Every word of 13 bits is one.
+    /// Every word of 13 bits is a slot.
     #[inline]
     pub(super) fn from_bits(bits: u16) -> Self {
         let side = if bits & SIDE == 0 { Side::First } else { Side::Last };
@@ -77,7 +70,6 @@ impl SideSlot {
         chunks_for(self.len)
     }
 
-    /// The object's bytes in its frame.
     #[inline]
     pub(super) fn range(self) -> Range<usize> {
         let start = match self.side {
@@ -88,7 +80,6 @@ impl SideSlot {
     }
 }
 
-/// What a frame's sides take, and whether it is under reclaim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SideChunks(u32);
 
@@ -105,7 +96,6 @@ impl SideChunks {
         (self.0 >> side.shift() & CHUNKS_MASK) as usize
     }
 
-    /// The same with an object of so many chunks on a side; 0 for none.
     pub(super) fn with(self, side: Side, chunks: usize) -> Self {
         let field = u32::try_from(chunks).expect("at most 64 chunks") & CHUNKS_MASK;
         Self(self.0 & !(CHUNKS_MASK << side.shift()) | field << side.shift())
@@ -127,7 +117,7 @@ impl SideChunks {
         Side::BOTH.iter().all(|&side| self.chunks(side) == 0)
     }
 
-    /// The side of a lone object and the empty side; `None` with two objects or none.
+    /// The lone and the empty side.
     pub(super) fn lone(self) -> Option<(Side, Side)> {
         match Side::BOTH.map(|side| self.chunks(side) > 0) {
             [true, false] => Some((Side::First, Side::Last)),

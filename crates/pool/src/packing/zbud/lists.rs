@@ -1,20 +1,14 @@
-//! The lists of frames, under one lock: the order of use, and lone frames by what they have free.
+//! Under one lock: the order of use (head: filled last; tail: filled longest ago) and 64 sets of lone frames by free
+//! chunks.
 //!
-//! ```text
-//!  order of use    head (filled last) <-> .. <-> tail (filled longest ago)      links in words of the descriptor
-//!  unbuddied       64 sets of ids, by free chunks                               a forest of bits, lowest id first
-//! ```
-//! A frame with two objects is only in the order of use. A frame under reclaim is on no list: no other thread fills,
-//! joins or seizes it, and a free only empties its side.
-//!
-//! Words of the descriptor, which need no guard, say what is in a frame. They change only under this lock, together
-//! with the handle entries that say the same. So a free never waits for readers: it empties the side, and the bytes
-//! stay until a thread locks the frame for writing.
+//! A frame under reclaim is on no list: no other thread fills, joins or seizes it, and a free only empties its side.
+//! Words of the descriptor say what is in a frame; they change under this lock, together with the handle entries. So a
+//! free never waits for readers: the bytes stay until a thread locks the frame for writing.
 //!
 //! # Invariants
 //! Whenever the lock is free:
-//! - A side has chunks exactly if it names an index, and then the entry of this index is live and says this side, and a
-//!   length of so many chunks (I-SIDE).
+//! - A side has chunks exactly if it names an index, and then the live entry of this index says this side and a length
+//!   of so many chunks (I-SIDE).
 //! - Each live frame with an object is in the order of use exactly once, or under reclaim (I-ORDER).
 //! - A frame is in the set of its free chunks exactly if it has one object and is not under reclaim (I-UNBUDDIED).
 
@@ -27,11 +21,10 @@ use pagefold_sys::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 
 use super::layout::{CHUNKS, Side, SideChunks, SideSlot};
 
-/// Descriptors of frames: no body, and the words below.
 pub(super) type FrameSlab = Slab<(), WORDS>;
 
 pub(super) const WORDS: usize = 5;
-/// The words. Ids and indices are kept plus 1; 0 is none.
+/// Ids and indices plus 1; 0 is none.
 const NEWER: usize = 0;
 const OLDER: usize = 1;
 const FIRST: usize = 2;
@@ -40,18 +33,15 @@ const SIDES: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct FrameOrder {
-    /// By free chunks: ids of lone frames.
     unbuddied: BitForest,
     ends: Mutex<Ends>,
 }
 
-/// What the lock guards, with the words and the forest.
 #[derive(Debug)]
 struct Ends {
-    /// The frame filled last, and the one filled longest ago: id + 1.
+    /// Id + 1 of the frame.
     head: u32,
     tail: u32,
-    /// Lone frames by their free chunks.
     counts: [u32; CHUNKS],
     /// A bit for each count above 0.
     in_use: u64,
@@ -83,8 +73,8 @@ impl FrameOrder {
     }
 }
 
-// ORDERING (this file): Relaxed. Words are read and written under the lock, except the zeros that a new life begins
-// with, and those are followed by this lock before another thread knows of the frame.
+// ORDERING (this file): Relaxed. Words are used under the lock, except the zeros that a new life begins with, and those
+// are followed by this lock before another thread knows of the frame.
 impl Locked<'_> {
     fn word(&self, id: DescriptorId, word: usize) -> &AtomicU32 {
         &self.slab.words(id)[word]
@@ -106,8 +96,7 @@ impl Locked<'_> {
         self.load(id, word_of(side)).checked_sub(1)
     }
 
-    /// Puts an object on an empty side of a lone frame, or of a new, unlisted one. A new object makes it the frame
-    /// filled last; a moved object leaves its position in the order of use.
+    /// A new object makes it the frame filled last.
     pub(super) fn fill(&mut self, id: DescriptorId, slot: SideSlot, index: u32, filled: Filled) {
         let before = self.sides(id);
         self.unlist(id);
@@ -121,7 +110,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Empties a side. `true`: that was the last object, the frame is off all lists, and the caller frees it.
+    /// `true`: the empty frame is the caller's to free.
     #[must_use = "the thread that emptied a frame frees it"]
     pub(super) fn empty(&mut self, id: DescriptorId, side: Side) -> bool {
         if self.sides(id).under_reclaim() {
@@ -138,7 +127,6 @@ impl Locked<'_> {
         false
     }
 
-    /// Takes the frame filled longest ago off all lists and marks it as under reclaim.
     pub(super) fn seize_oldest(&mut self) -> Option<DescriptorId> {
         let id = link(self.ends.tail)?;
         self.unlist(id);
@@ -147,7 +135,7 @@ impl Locked<'_> {
         Some(id)
     }
 
-    /// Ends the reclaim of a frame: lists it as filled last. `true`: it is empty, unlisted, and the caller frees it.
+    /// `true`: the empty frame is the caller's to free.
     #[must_use = "the thread that had an empty frame under reclaim frees it"]
     pub(super) fn put_back(&mut self, id: DescriptorId) -> bool {
         let sides = self.sides(id).set_under_reclaim(false);
@@ -176,7 +164,7 @@ impl Locked<'_> {
     }
 }
 
-/// Whether filling a frame counts as use.
+/// Whether filling counts as use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filled {
     Anew,
@@ -206,7 +194,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Walks all frames in the order of use, the one filled last first; an error where a link does not lead back.
+    /// The frame filled last first; an error where a link does not lead back.
     pub(super) fn walk(&self, f: &mut dyn FnMut(DescriptorId) -> bool) -> Result<(), String> {
         let (mut newer, mut at) = (0, self.ends.head);
         while let Some(id) = link(at) {
@@ -227,7 +215,6 @@ impl Locked<'_> {
 }
 
 impl Locked<'_> {
-    /// Puts a frame in the set of its free chunks, if it is lone.
     fn list(&mut self, id: DescriptorId) {
         let sides = self.sides(id);
         if sides.lone().is_none() {
@@ -252,7 +239,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Lone frames with at least so many free chunks: the tightest first, then the lowest id.
+    /// The tightest first, then the lowest id.
     pub(super) fn lone(&self, chunks: usize) -> impl Iterator<Item = DescriptorId> + '_ {
         let lists = (chunks..CHUNKS).filter(|&list| self.ends.in_use >> list & 1 == 1);
         lists.flat_map(move |list| {
@@ -263,7 +250,6 @@ impl Locked<'_> {
         })
     }
 
-    /// The lone frame with this many free chunks and the lowest id from `from` on.
     pub(super) fn lone_from(&self, free: usize, from: usize) -> Option<DescriptorId> {
         self.unbuddied.first_from(free, from).map(id_of)
     }

@@ -1,33 +1,16 @@
-//! zbud: two objects in a frame. The simplest packing, with an order of use to reclaim by.
-//!
-//! A frame has an object at each end, so its free bytes are one piece, and freeing either object yields the largest
-//! piece that the frame can have. Each frame has at least one object, so frames never outnumber objects. The descriptor
-//! says what a frame holds, so an object may be as long as the frame.
+//! zbud: two objects in a frame, one at each end. The simplest packing, with an order of use to reclaim by.
 //!
 //! ```text
-//!  handle -> entry -> (frame, side, length) -> descriptor (location of the frame) -> bytes
-//!                                              descriptor's words: what the sides hold, neighbours in the order of use
+//!  handle -> entry -> (frame, side, length) -> descriptor (location, sides, order of use) -> bytes
 //! ```
-//! | module | holds |
-//! |---|---|
-//! | `layout` | the layout of a frame, a pure function of sides and lengths |
-//! | `lists` | the order of use, and lone frames by what they have free; one lock |
-//! | `place` | store, overwrite and free |
-//! | `reclaim` | evicting what was filled longest ago |
-//! | `compact` | joining the objects of lone frames |
-//! | `audit` | stats and validate |
+//! States of a frame, which change under the lists' lock:
 //!
-//! A frame is in one of these states, and changes under the lists' lock:
+//! - lone (one object): in the order of use and the set of its free chunks
+//! - buddied (two objects): in the order of use
+//! - under reclaim: on no list; then freed if empty, else listed as filled last
+//! - freed: on no list; reaped at once or after its last reader
 //!
-//! | state | on the lists | becomes |
-//! |---|---|---|
-//! | lone: 1 object | order of use, set of its free chunks | buddied: filled; freed: emptied or joined; under reclaim |
-//! | buddied: two objects | in the order of use | lone: one is freed; under reclaim |
-//! | under reclaim | nowhere | freed: empty when the reclaim ends; otherwise as before, and first in the order of use |
-//! | freed | nowhere | the descriptor is reaped: at once, or after its last reader |
-//!
-//! The idea is that of Linux's zbud (2013), known from its public discussion. Here, frames move, objects of lone frames
-//! can be joined, and free is safe beside readers.
+//! Source of the idea: Linux's zbud (2013), from its public discussion.
 
 mod audit;
 mod compact;
@@ -55,11 +38,11 @@ use crate::{
 };
 
 const LEN_MAX: usize = FRAME_BYTES;
-/// Frames that only overwriting may use: one for each object that is overwritten while it is read.
+/// Frames, one for each overwrite beside a reader.
 const RESERVE_FRAMES: usize = 8;
-/// The least a limit leaves beside fixed structures and reserve: a frame and each table's first pages.
+/// Frames: one, and each table's first pages.
 const SPARE_FRAMES: usize = 32;
-/// Frame bytes for each handle index: more indices than two objects a frame, since caches keep some.
+/// Allows more than two indices a frame, as caches keep some.
 const BYTES_PER_INDEX: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Zbud {
@@ -80,7 +63,7 @@ impl Zbud {
         })
     }
 
-    /// The object on a side of a frame, if its entry agrees. (I-SIDE)
+    /// The object on a side, if its entry agrees. (I-SIDE)
     fn object_on(&self, lists: &Locked<'_>, id: DescriptorId, side: Side) -> Option<Object<'_>> {
         let index = lists.index(id, side)?;
         let found = self.base.find_index(index)?;
@@ -90,7 +73,6 @@ impl Zbud {
     }
 }
 
-/// An object that side and entry agree on.
 #[derive(Debug, Clone, Copy)]
 struct Object<'a> {
     found: Found<'a>,

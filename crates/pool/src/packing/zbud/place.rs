@@ -1,13 +1,11 @@
 //! Store, overwrite and free.
 //!
-//! *Store* fills the empty side of the tightest lone frame that it can lock for writing, or takes a new frame. *Free*
-//! exchanges the handle entry, which decides the freeing thread, and empties the side. It takes no guard: a side is
-//! filled only under the write guard, so an open read keeps its bytes. An overwrite that finds a reader puts the new
-//! bytes on another side and empties the old one.
+//! - *Store* fills the tightest lone frame that it can lock for writing, or a new frame.
+//! - *Free* exchanges the handle entry, which decides the freeing thread, and empties the side. It takes no guard:
+//!   filling takes the write guard, so an open read keeps its bytes.
+//! - *Overwrite* beside a reader puts the new bytes on another side.
 //!
-//! Each changes the entry and its sides under one lock of the lists (I-SIDE), so reclaim and compaction find no
-//! operation half done. Bytes are copied outside of it: a store publishes its entry first, and readers wait for the
-//! write guard.
+//! Entry and sides change under one lock of the lists (I-SIDE); bytes are copied outside of it.
 
 use pagefold_frame::{DescriptorId, FrameCount, ReserveAccess, WriteGuard};
 
@@ -19,19 +17,17 @@ use super::{
 };
 use crate::engine::{Attempt, Content, Found, Location, NoRoom};
 
-/// Lone frames tried for writing before a new one is taken: readers may have some locked.
+/// Lone frames to try before a new one.
 pub(super) const CANDIDATES: usize = 16;
-/// As before, when there are no new frames.
 const CANDIDATES_AT_LIMIT: usize = 1024;
 
 pub(super) type FrameGuard<'a> = WriteGuard<'a, (), WORDS>;
 
-/// The index of an object, and its old location if it gets new bytes.
+/// The index, and the old location.
 type Object = (u32, Option<(DescriptorId, SideSlot)>);
 
 impl Zbud {
-    /// Puts `content` on a side and publishes it; empties the object's old side, if any. `Ok(false)`: `publish`
-    /// refused, and nothing has changed.
+    /// Empties the old side. `Ok(false)`: `publish` refused; nothing changed.
     pub(super) fn put(
         &self,
         content: Content<'_>,
@@ -51,7 +47,7 @@ impl Zbud {
             let slot = SideSlot { side: empty, len };
             let entered = self.enter(lists, guard.id(), slot, object, publish);
             if entered {
-                // The lists are unlocked. A reader that finds the entry waits for the write guard.
+                // A reader of the entry waits for the write guard.
                 content.copy_to(0, &mut guard.parts().1[slot.range()]);
             }
             return Ok(entered);
@@ -62,7 +58,7 @@ impl Zbud {
             return Err(NoRoom::from(error));
         }
         let slot = SideSlot { side: Side::First, len };
-        // No other thread knows of the frame yet, so none waits for the guard.
+        // No other thread knows of the frame yet.
         content.copy_to(0, &mut guard.parts().1[slot.range()]);
         let entered = self.enter(self.lists.lock(&self.frames), guard.id(), slot, object, publish);
         if !entered {
@@ -71,7 +67,7 @@ impl Zbud {
         Ok(entered)
     }
 
-    /// The tightest lone frame with room for `len` bytes and no guard in the way, and the lists locked.
+    /// The tightest with room and no guard in the way.
     fn lone_frame(&self, len: usize, candidates: usize) -> Option<(Locked<'_>, FrameGuard<'_>)> {
         let lists = self.lists.lock(&self.frames);
         let mut lone = lists.lone(chunks_for(len)).take(candidates);
@@ -80,8 +76,7 @@ impl Zbud {
         Some((lists, guard))
     }
 
-    /// Under a frame's write guard, publishes a slot, fills its side, and empties the object's old one. `false`:
-    /// `publish` refused, and nothing has changed.
+    /// Under the frame's write guard. `false`: `publish` refused; nothing changed.
     fn enter(
         &self,
         mut lists: Locked<'_>,
@@ -93,7 +88,7 @@ impl Zbud {
         if !publish(Location::Slot { id, slot: slot.bits() }) {
             return false;
         }
-        // The new side first: if both are in one frame, it is never empty.
+        // The new side first: their common frame is never empty.
         lists.fill(id, slot, index, Filled::Anew);
         if let Some((id, slot)) = old {
             self.vacate(lists, id, slot.side);
@@ -101,7 +96,7 @@ impl Zbud {
         true
     }
 
-    /// Makes the entry vacant and empties the side. `false`: the entry is not the one found any more.
+    /// `false`: the entry changed.
     pub(super) fn free_side(&self, found: &Found<'_>) -> bool {
         let (id, slot) = slot_of(found);
         let lists = self.lists.lock(&self.frames);
@@ -114,7 +109,7 @@ impl Zbud {
         vacant
     }
 
-    /// Empties a side that no entry names and frees an empty frame, or leaves that to its last reader. Never waits.
+    /// Never waits: the last reader may free the frame.
     fn vacate(&self, mut lists: Locked<'_>, id: DescriptorId, side: Side) {
         let last = lists.empty(id, side);
         drop(lists);

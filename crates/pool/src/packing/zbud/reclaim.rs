@@ -1,12 +1,10 @@
-//! Reclaim: evicts the objects of the frame that was filled longest ago.
+//! Reclaim evicts the objects of the frame filled longest ago.
 //!
-//! ```text
-//!  seize      under the lock: off the order of use and its set, marked, its handles remembered
-//!  evict      for each handle, without a lock: a free meanwhile only empties its side
-//!  put back   under the lock: empty, so it is freed; or listed again, as the frame filled last
-//! ```
-//! Meanwhile no other thread fills, joins or frees the frame, so its id stays valid. A thread may free or overwrite its
-//! objects elsewhere, which counts as an eviction, or move the frame, which does not matter.
+//! 1. *Seize*, under the lock: take it off its lists.
+//! 2. *Evict* its handles, without a lock.
+//! 3. *Put back*, under the lock: free the empty frame, or list it as filled last.
+//!
+//! Meanwhile no other thread fills, joins or frees the frame. A free or overwrite of its objects counts as an eviction.
 
 use pagefold_frame::{DescriptorId, Release};
 
@@ -17,7 +15,7 @@ use crate::{
     handle::Handle,
 };
 
-/// A frame under reclaim; dropping it puts the frame back, also if the evictor panics.
+/// Drop puts the frame back, also if the evictor panics.
 #[derive(Debug)]
 struct Seized<'a> {
     pool: &'a Zbud,
@@ -25,7 +23,7 @@ struct Seized<'a> {
 }
 
 impl Seized<'_> {
-    /// Puts the frame back. `Some`: it was empty and is freed, now or after its last reader.
+    /// `Some`: the empty frame is freed.
     fn put_back(self) -> Option<Release> {
         let (pool, id) = (self.pool, self.id);
         std::mem::forget(self);
@@ -50,14 +48,14 @@ impl Zbud {
         }
         for tried in 0..retries {
             let Some((seized, handles)) = self.seize() else {
-                // Other threads seized the rest, or freed it.
+                // Other threads took the rest.
                 return Err(match tried {
                     0 => ReclaimError::NothingToReclaim,
                     _ => ReclaimError::Again { tried },
                 });
             };
             for handle in handles.into_iter().flatten() {
-                // Another thread freed it, or the evictor did with its buddy: no failure.
+                // Freed meanwhile: no failure.
                 if self.base.find(handle).is_ok() && evict(handle).is_err() {
                     break;
                 }
@@ -73,7 +71,6 @@ impl Zbud {
         })
     }
 
-    /// Takes the frame filled longest ago under reclaim, with the handles of its objects.
     fn seize(&self) -> Option<(Seized<'_>, [Option<Handle>; 2])> {
         let mut lists = self.lists.lock(&self.frames);
         let id = lists.seize_oldest()?;

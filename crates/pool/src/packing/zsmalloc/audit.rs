@@ -1,4 +1,4 @@
-//! What the pool says of itself, and whether it is true.
+//! Stats and validation.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::{
 use crate::engine::{Audit, Location};
 
 impl Zsmalloc {
-    /// Bytes of the zspages that their classes could do without; lending is not counted.
+    /// Lending is not counted.
     pub(super) fn reclaimable(&self) -> usize {
         let frames = |class: usize| self.spare(class) * self.class(class).frames as usize;
         (0..self.table.classes().len()).map(frames).sum::<usize>() * FRAME_BYTES

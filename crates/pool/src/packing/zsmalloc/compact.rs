@@ -1,16 +1,12 @@
-//! Compaction empties zspages into free slots of other zspages, so that their frames become free.
+//! Compaction empties zspages into free slots of other zspages.
 //!
-//! *Within a class*: while a class has as many free slots as a zspage has slots, the compactor empties its emptiest
-//! zspage into its fullest. *Across classes*: a larger class lends free slots. The compactor takes the emptiest zspage
-//! of each class, those that move the fewest bytes a frame first, and empties it if every object finds a slot, in the
-//! tightest class that has one. A lent slot is vacated by the same rule.
+//! 1. *Within a class*: the emptiest zspage into the fullest, while the class can do without one.
+//! 2. *Across classes*: the emptiest zspage of each class, by the bytes to move for a frame, into free slots of the
+//!    tightest class.
 //!
-//! The compactor counts whether all objects find a slot before it moves the first one. Each emptied zspage is one less
-//! and none is made, so compaction ends. A call moves at most [`OBJECTS_MAX`] objects; the rest costs a few loads a
-//! class.
-//!
-//! For each object the compactor locks both zspages for writing, copies the bytes and exchanges the entry (I-RELOCATE).
-//! A reader waits for one object at most; the compactor skips a zspage that has a reader.
+//! It first counts whether all objects find a slot. No zspage is made, so compaction ends. For each object it locks
+//! both zspages for writing, copies the bytes and exchanges the entry (I-RELOCATE). A reader waits for one object at
+//! most; a zspage with readers is skipped.
 
 use pagefold_frame::DescriptorId;
 use pagefold_sys::sync::{self, Ordering};
@@ -21,48 +17,45 @@ use crate::{
     engine::{Location, SlotPacking},
 };
 
-/// The most objects that one call moves.
 const OBJECTS_MAX: u64 = 1024;
-/// Zspages of a class to try when the emptiest are locked.
+/// Zspages to try in a class.
 const VICTIMS: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// Those of the victim's class, and of the classes between it and the object's own.
+    /// Classes from the object's own to the victim's.
     Class,
-    /// Those of larger classes too.
+    /// Larger classes too.
     Larger,
 }
 
-/// The result of moving a victim's next object.
 enum Step {
-    /// It was moved, and so many bytes.
+    /// So many bytes.
     Moved(usize),
-    /// The victim is empty and freed.
+    /// The victim is freed.
     Emptied { moved: Option<usize> },
-    /// It was freed or written meanwhile.
+    /// Freed or written meanwhile.
     Gone,
-    /// No free slot fits it.
+    /// No slot fits.
     NoRoom,
-    /// Another thread has the victim locked.
+    /// The victim is locked.
     Busy,
-    /// The victim has no further object.
+    /// No further object.
     End,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Emptied,
-    /// It cannot be emptied, or not now.
+    /// It cannot be emptied now.
     Stays,
     Spent,
 }
 
 impl Zsmalloc {
-    /// Moves objects until about `budget` bytes or [`OBJECTS_MAX`] objects were moved, or nothing more can be won.
     pub(super) fn empty_zspages(&self, budget: usize) -> CompactReport {
         let mut report = CompactReport::default();
         let Some(_compactor) = self.compactor.try_lock() else {
-            // A caller that loops until there is no more waits for the other compactor here.
+            // A caller that loops waits here for the other compactor.
             sync::yield_now();
             return CompactReport { busy: 1, more: true, ..report };
         };
@@ -103,13 +96,13 @@ impl Zsmalloc {
         self.groups.holes(class, objects) / objects as usize
     }
 
-    /// Slots in a zspage of a class; `None` for a huge one, which has no zspages.
+    /// Slots in a zspage; `None` for a huge class.
     fn objects(&self, class: usize) -> Option<u32> {
         let class = self.class(class);
         (!class.is_huge()).then_some(class.objects)
     }
 
-    /// The classes with a zspage that has room, by the bytes that would be moved for each frame won, the fewest first.
+    /// Classes by the bytes to move for each frame won.
     fn by_cost(&self) -> impl Iterator<Item = usize> + use<> {
         let mut candidates = Vec::new();
         let mut next = self.groups.next_with_room(0);
@@ -129,7 +122,6 @@ impl Zsmalloc {
         candidates.into_iter().map(|(_, class)| class)
     }
 
-    /// Empties the emptiest zspage of a class if all its objects find a slot elsewhere.
     fn empty_one(
         &self,
         class: usize,
@@ -161,7 +153,6 @@ impl Zsmalloc {
             let outcome = self.empty(id, class, reach, budget, report);
             self.victim.store(0, Ordering::Release);
             if outcome != Outcome::Emptied {
-                // This thread, or the one that has it locked, lists it again.
                 self.relist_later(id);
             }
             return outcome;
@@ -169,7 +160,6 @@ impl Zsmalloc {
         Outcome::Stays
     }
 
-    /// Whether every object of a zspage has a slot elsewhere, going by what is free in each class.
     fn all_have_a_slot_elsewhere(
         &self,
         guard: &mut ZspageGuard<'_>,
@@ -195,7 +185,7 @@ impl Zsmalloc {
             Some(objects) => self.groups.holes(other, objects),
             None => 0,
         };
-        // From the largest class down: free slots must suffice for all objects that fit nowhere below.
+        // Free slots must suffice for all objects that fit nowhere below.
         let mut free: usize = (class + 1..self.table.classes().len()).map(holes).sum();
         for other in (0..=class).rev() {
             free += holes(other);
@@ -222,7 +212,7 @@ impl Zsmalloc {
         let frames = u64::from(self.class(class).frames);
         let mut at = 0;
         loop {
-            // Checked after the work, so that the smallest budget makes progress.
+            // After the work, so that any budget makes progress.
             let spent = report.moved_objects > 0 && report.moved_bytes >= budget as u64;
             if spent || report.moved_objects >= OBJECTS_MAX {
                 return Outcome::Spent;
@@ -253,7 +243,7 @@ impl Zsmalloc {
         }
     }
 
-    /// Moves the next object of a victim, from slot `at` on, which is then behind it.
+    /// Moves the next object from slot `at` on, and `at` behind it.
     fn relocate_next(&self, from: DescriptorId, class: usize, reach: Reach, at: &mut u16) -> Step {
         let Some(mut source) = self.try_write_hard(from) else { return Step::Busy };
         self.drain_pending(&mut source);
@@ -287,8 +277,7 @@ impl Zsmalloc {
         let target_slot = self.take(&mut target, len, header.index);
         let old = self.zspage(&mut source);
         self.zspage(&mut target).copy_from(target_slot, &old, slot, len);
-        // I-RELOCATE: both zspages are locked for writing, so a thread that locks the old one after this sees the new
-        // entry.
+        // I-RELOCATE: under both write guards. A thread that locks the old zspage later sees the new entry.
         let step = if found.relocate(Location::Slot { id, slot: target_slot }) {
             self.give(&mut source, slot);
             match source.parts().0.live {
@@ -299,7 +288,7 @@ impl Zsmalloc {
             self.give(&mut target, target_slot);
             Step::Gone
         };
-        // The target first: returning the source's frames to the system may take long.
+        // The target first: returning the source's frames may take long.
         self.unlock_and_relist(target);
         self.unlock_and_relist(source);
         step

@@ -1,13 +1,9 @@
-//! Zspages by class and fullness.
-//!
-//! A class has ten *fullness groups*, by tenths of used slots. Each is a doubly linked list through two descriptor
-//! words, under the lock of the class. A full zspage is in none. One bit a class says whether any zspage of it has
-//! room.
+//! Zspages by class and fullness. A class has ten *fullness groups*, by tenths of used slots. A full zspage is in none.
 //!
 //! # Invariants (I-GROUP)
-//! - A zspage is linked and unlinked only under its write guard; `Body::listed` says where it is.
+//! - A zspage is linked and unlinked only under its write guard; `Body::listed` names its group.
 //! - The words of a list are changed only under its class's lock.
-//! - A zspage with room that is not locked is in the group of its use, except the one that is being emptied.
+//! - A zspage with room that is not locked is in the group of its use, except the victim of compaction.
 
 use pagefold_frame::DescriptorId;
 use pagefold_sys::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, Padded};
@@ -15,11 +11,10 @@ use pagefold_sys::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, Padded};
 use super::{ZspageSlab, zspage::Body};
 
 pub(super) const GROUPS: usize = 10;
-/// Words of a zspage's descriptor that need no guard.
 const PREV: usize = 0;
 const NEXT: usize = 1;
 
-/// The group of a zspage with so many used slots of so many; `None`: it is full.
+/// `None`: it is full.
 pub(super) fn group_of(live: u16, objects: u32) -> Option<usize> {
     let live = u32::from(live);
     (live < objects).then(|| live as usize * GROUPS / objects as usize)
@@ -29,7 +24,6 @@ pub(super) fn listed(body: &Body) -> Option<usize> {
     usize::from(body.listed).checked_sub(1)
 }
 
-/// The lists of a class: id + 1 of the first of each group, 0 for none.
 #[derive(Debug, Default)]
 struct GroupHeads {
     heads: [u32; GROUPS],
@@ -51,7 +45,7 @@ struct Class {
 #[derive(Debug)]
 pub(super) struct Groups {
     classes: Box<[Padded<Class>]>,
-    /// A bit for each class that has a zspage on a list.
+    /// A bit for each class that has a listed zspage.
     with_room: Box<[AtomicU64]>,
 }
 
@@ -72,7 +66,7 @@ impl Groups {
         size_of_val(&*self.classes) + size_of_val(&*self.with_room)
     }
 
-    /// Moves a zspage to a group of its class, or to none. The caller has its write guard.
+    /// Under its write guard.
     pub(super) fn list(
         &self,
         slab: &ZspageSlab,
@@ -109,7 +103,7 @@ impl Groups {
         body.listed = to.map_or(0, |group| u16::try_from(group + 1).expect("ten groups"));
     }
 
-    /// Some zspages of a class that had room a moment ago, the fullest first; returns how many.
+    /// Returns how many.
     pub(super) fn fullest(
         &self,
         slab: &ZspageSlab,
@@ -119,7 +113,7 @@ impl Groups {
         self.some(slab, class, &mut (0..GROUPS).rev(), into)
     }
 
-    /// Some zspages of a class, the emptiest first; returns how many.
+    /// Returns how many.
     pub(super) fn emptiest(
         &self,
         slab: &ZspageSlab,
@@ -149,7 +143,6 @@ impl Groups {
         count
     }
 
-    /// The first class from `from` on that has a zspage with room.
     pub(super) fn next_with_room(&self, from: usize) -> Option<usize> {
         let mut word = from / 64;
         let load = |word: usize| Some(self.with_room.get(word)?.load(Ordering::Relaxed));
@@ -177,16 +170,14 @@ impl Groups {
         self.classes[class].live.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Zspages of a class, and their used slots.
     pub(super) fn sums(&self, class: usize) -> (usize, usize) {
         let class = &self.classes[class];
         (class.zspages.load(Ordering::Relaxed), class.live.load(Ordering::Relaxed))
     }
 
-    /// Free slots of a class with so many in a zspage.
     pub(super) fn holes(&self, class: usize, objects: u32) -> usize {
         let (zspages, live) = self.sums(class);
-        // The two are not read at one instant.
+        // Not read at one instant.
         (zspages * objects as usize).saturating_sub(live)
     }
 
@@ -197,7 +188,7 @@ impl Groups {
         self.classes.iter().map(used).sum()
     }
 
-    /// Checks every list; calls `f` for each zspage with its class and group. For a quiet pool.
+    /// For a quiescent pool.
     pub(super) fn check(
         &self,
         slab: &ZspageSlab,

@@ -1,14 +1,11 @@
-//! The layout of a zspage: slots of one size back to back over a chain of frames, some of them across two.
+//! The layout of a zspage: slots of one size over a chain of frames.
 //!
 //! ```text
-//!  frame 0                       frame 1                       frame 2
-//!  | slot 0 | slot 1 | slot 2 .. | .. | slot 3 | slot 4 .. | .. | slot 5 | waste |
+//!  frame 0                  frame 1
+//!  | slot 0 | slot 1 | slot 2 .. | .. | slot 3 | waste |
 //!
-//!  slot   index of the handle entry (4 bytes)   length of the object (2), 0 when free   its bytes
-//!          of a free one: the next free slot + 1 (4)
+//!  slot   handle index (4 bytes), or next free slot + 1   length (2), 0 when free   bytes
 //! ```
-//! All of it is a pure function of class and number, checked by [`check`].
-//!
 //! # Invariants (I-LAYOUT)
 //! - Slots do not overlap and the last one ends within the chain.
 //! - A header lies in one frame, and an object in at most two.
@@ -19,12 +16,11 @@ use pagefold_frame::FRAME_BYTES;
 
 use crate::classes::Class;
 
-/// Bytes of the header of a slot: index and length.
+/// Index and length.
 pub(crate) const HEADER_BYTES: usize = 6;
-/// Sizes are multiples of this, so that no header lies across two frames.
+/// Slot sizes are multiples, so no header lies across two frames.
 pub(crate) const GRAIN: usize = 8;
 
-/// Bytes of a chain that lie in one of its frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ByteExtent {
     pub(super) frame: usize,
@@ -36,7 +32,7 @@ pub(super) fn slot_offset(size: usize, slot: u16) -> usize {
     usize::from(slot) * size
 }
 
-/// The bytes from `at` on, at most a frame of them, by frame.
+/// At most a frame of bytes.
 #[inline]
 pub(super) fn extents(at: usize, len: usize) -> (ByteExtent, Option<ByteExtent>) {
     debug_assert!(len <= FRAME_BYTES, "at most two frames");
@@ -48,7 +44,6 @@ pub(super) fn extents(at: usize, len: usize) -> (ByteExtent, Option<ByteExtent>)
     (first, rest)
 }
 
-/// The bytes of the object of `len` bytes in a slot, by frame.
 #[inline]
 pub(super) fn object_extents(
     size: usize,
@@ -58,7 +53,6 @@ pub(super) fn object_extents(
     extents(slot_offset(size, slot) + HEADER_BYTES, len)
 }
 
-/// Whether the object of `len` bytes in a slot lies in two frames, with its header.
 pub(super) fn is_split(size: usize, slot: u16, len: usize) -> bool {
     slot_offset(size, slot) % FRAME_BYTES + HEADER_BYTES + len > FRAME_BYTES
 }

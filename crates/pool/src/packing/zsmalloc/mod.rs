@@ -1,30 +1,14 @@
-//! zsmalloc: size classes over zspages, which are chains of single frames. It compacts within and across classes.
+//! zsmalloc: size classes over zspages. It compacts within and across classes.
 //!
-//! A *zspage* is a chain of 1 to 8 frames with one descriptor, full of slots of one size class. A slot may span two
-//! frames, so a read gives one slice or two. An object of a huge class has a frame of its own and no header.
+//! A *zspage* is a chain of 1 to 8 single frames full of slots of one size class. A slot may span two frames. An object
+//! of a huge class has its own frame and no header.
 //!
 //! ```text
 //!  handle -> entry -> (zspage, slot) -> descriptor (frames in order, class) -> header, bytes    one or two slices
 //!                     (frame, slack) -> descriptor (its first frame)       -> bytes            huge
 //! ```
-//! | module | holds |
-//! |---|---|
-//! | `layout` | slots of a class over frames, a pure function |
-//! | `zspage` | which slots of a zspage are used, and their bytes |
-//! | `groups` | zspages by class and fullness |
-//! | `place` | where a new object goes |
-//! | `compact` | emptying zspages within a class, and across classes |
-//! | `audit` | stats and validate |
-//!
-//! # What an object costs
-//! | | bytes |
-//! |---|---|
-//! | entry | 8 |
-//! | header | 6; none in a huge class |
-//! | rounding | half of what is between two classes: 8 on average for small ones, more where classes are merged |
-//! | its share of the zspage's | 64 (descriptor), a bit in the tables of ids and reports, and the arena's 5 a frame |
-//!
-//! Measured in 96 MiB of compressed pages: 22.5 bytes of metadata an object. Lists and sums take 128 bytes a class.
+//! An object costs 8 bytes of entry, 6 of header, half the step between classes, and its share of the zspage's 64 bytes
+//! and 5 a frame.
 //!
 //! # Concurrency
 //! Each class has a lock for its lists; none is above them. Reading and `len` take no lock.
@@ -59,11 +43,10 @@ use crate::{
     stats::Stats,
 };
 
-/// The longest object: a frame.
 const LEN_MAX: usize = FRAME_BYTES;
-/// Frames that only overwriting and compaction may use, beside a zspage: pages of tables.
+/// Frames for tables, while overwriting and compacting.
 const RESERVE_PAGES: usize = 8;
-/// The least a limit leaves beside fixed structures, reserve and a zspage: the first pages of every table.
+/// Frames for the first pages of all tables.
 const SPARE_FRAMES: usize = 32;
 type ZspageSlab = Slab<Body, SLOT_WORDS, Chain>;
 type ZspageGuard<'a> = SlotGuard<'a, Zsmalloc>;
@@ -76,10 +59,10 @@ pub(crate) struct Zsmalloc {
     base: Base,
     table: ClassTable,
     zspages: ZspageSlab,
-    /// Objects of a huge class, a frame each.
+    /// Objects of huge classes.
     runs: Runs,
     groups: Groups,
-    /// Id + 1 of the zspage that is being emptied; 0 for none.
+    /// Id + 1 of the zspage being emptied; 0 for none.
     victim: AtomicU32,
     compactor: Mutex<()>,
     lending: bool,
@@ -97,7 +80,6 @@ fn class_table(options: ZsmallocOptions) -> Result<ClassTable, BuildError> {
         ..ClassConfig::default()
     };
     let between = config.frame_bytes - config.smallest;
-    // A table may have a shorter last step; a pool may not.
     let is_whole = |_: &ClassTable| step.is_multiple_of(GRAIN) && between.is_multiple_of(step);
     ClassTable::new(config).ok().filter(is_whole).ok_or(BuildError::ClassStep { step })
 }
@@ -111,7 +93,6 @@ impl Zsmalloc {
                 .iter()
                 .all(|class| { class.is_huge() || layout::check(class) == Ok(()) })
         );
-        // The smallest class bounds the number of objects.
         let least = table.config().smallest;
         let base = Base::new(config, least, FRAME_BYTES)?;
         let capacity = base.arena.address_space() / FRAME_BYTES;
@@ -146,7 +127,6 @@ impl Zsmalloc {
         }
     }
 
-    /// The frames of its chain that an object lies in, with its header.
     fn frames_of(&self, guard: &ZspageReader<'_>, slot: u16) -> (u32, u32) {
         let (body, frames) = guard.parts();
         let size = self.class(body.class()).size;
@@ -161,7 +141,7 @@ impl Zsmalloc {
         self.victim.load(Ordering::Acquire) == id.get() + 1
     }
 
-    /// Forgets a victim that ends, so that the next zspage with its id is not taken for it.
+    /// The next zspage with this id is no victim.
     fn forget_victim(&self, id: DescriptorId) {
         // ORDERING: Relaxed; a successor gets the id through the lock of the ids, under which it is given back after
         // this.
@@ -309,7 +289,7 @@ impl SlotPacking for Zsmalloc {
         self.give(guard, slot)
     }
 
-    /// The zspage that is being emptied stays off the lists.
+    /// The victim stays off the lists.
     fn relist(&self, mut guard: ZspageGuard<'_>) {
         let id = guard.id();
         let body = guard.parts().0;

@@ -1,11 +1,9 @@
-//! Where a new object goes: the fullest zspage of its class that has room, or a new one.
+//! Where a new object goes:
 //!
-//! ```text
-//!  huge? -- a frame of its own
-//!  the fullest of its class that is not locked --> a new zspage -- no frames? --> deferred work, and again;
-//!                                                                             a slot of a larger class
-//! ```
-//! At the limit a free slot of any larger class serves.
+//! 1. of a huge class: a frame of its own
+//! 2. the fullest unlocked zspage of its class
+//! 3. a new zspage
+//! 4. without frames: deferred work, and again; a slot of a larger class
 
 use pagefold_frame::{ChainBytesMut, DescriptorId, FrameCount, OutOfFrames, ReserveAccess};
 use pagefold_sys::sync;
@@ -18,11 +16,9 @@ use super::{
 };
 use crate::engine::{Content, Location, NoRoom, SlotPacking, drain_all};
 
-/// Candidates of one class: some may be locked.
 const CANDIDATES: usize = 4;
-/// Looks at a class whose zspages with room are all locked, before it gets a new one.
+/// Looks at a class whose zspages with room are locked.
 const LOOKS: usize = if cfg!(loom) { 1 } else { 4 };
-/// Attempts at the limit while guards are in the way of zspages that would fit.
 const ATTEMPTS_AT_LIMIT: usize = if cfg!(loom) { 2 } else { 64 };
 
 impl Zsmalloc {
@@ -65,7 +61,6 @@ impl Zsmalloc {
         slot
     }
 
-    /// Gives a used slot back; returns the length of its object.
     pub(super) fn give(&self, guard: &mut ZspageGuard<'_>, slot: u16) -> usize {
         let class = guard.parts().0.class();
         let len = self.zspage(guard).remove(slot);
@@ -94,7 +89,7 @@ impl Zsmalloc {
         self.new_zspage(class, access).or_else(|OutOfFrames| self.fill_at_limit(class, access))
     }
 
-    /// The fullest zspage of a class that has room and is not in use, and whether there was any with room.
+    /// The fullest unlocked one, and whether any had room.
     pub(super) fn fill(&self, class: usize) -> (Option<ZspageGuard<'_>>, bool) {
         let mut candidates = [DescriptorId::new(0); CANDIDATES];
         let count = self.groups.fullest(&self.zspages, class, &mut candidates);
@@ -102,7 +97,7 @@ impl Zsmalloc {
             let mut guard = self.zspages.try_write(id).ok()?;
             self.drain_pending(&mut guard);
             let body = guard.parts().0;
-            // Since the scan the zspage may have been filled or freed, and its id reused.
+            // The zspage may have changed.
             let is_listed = body.class() == class && listed(body).is_some();
             if is_listed && self.zspage(&mut guard).has_room() {
                 return Some(guard);
@@ -113,7 +108,7 @@ impl Zsmalloc {
         (found, count > 0)
     }
 
-    /// The same of the classes from `from` up to `to`, the tightest first.
+    /// The tightest class first.
     pub(super) fn fill_among(&self, from: usize, to: usize) -> Option<ZspageGuard<'_>> {
         let mut class = from;
         while let Some(next) = self.groups.next_with_room(class).filter(|next| *next <= to) {
@@ -136,7 +131,6 @@ impl Zsmalloc {
         Ok(guard)
     }
 
-    /// There are no frames: a slot that was freed meanwhile will do, or one of a larger class.
     fn fill_at_limit(
         &self,
         class: usize,
@@ -151,7 +145,7 @@ impl Zsmalloc {
             if let Ok(guard) = self.new_zspage(class, access) {
                 return Ok(guard);
             }
-            // Wait for zspages that another thread has locked, not for a full pool.
+            // Wait for locked zspages, not for a full pool.
             if attempt > 0 && !more {
                 break;
             }

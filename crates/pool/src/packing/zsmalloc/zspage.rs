@@ -1,7 +1,5 @@
-//! A locked zspage: which of its slots are used, and their bytes.
-//!
-//! Free slots are a list through the slots themselves. Slots from `fresh` on were never used and are on no list, so a
-//! new zspage need not be touched. A header with length 0 marks a free slot.
+//! A locked zspage. Its free slots are a list through themselves. Slots from `fresh` on were never used and are on no
+//! list, so a new zspage is not touched.
 //!
 //! # Invariants (I-ZSPAGE)
 //! - The free list has each free slot below `fresh` once, and no other.
@@ -14,16 +12,14 @@ use pagefold_frame::{ChainBytes, ChainBytesMut, FRAME_BYTES};
 use super::layout::{self, HEADER_BYTES, slot_offset};
 use crate::{classes::Class, engine::Content};
 
-/// What a zspage's descriptor keeps beside its bytes. 10 bytes.
+/// 10 bytes of a zspage's descriptor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Body {
     pub(super) class: u16,
     pub(super) live: u16,
     /// First free slot + 1; 0 for none.
     free: u16,
-    /// Slots from here on were never used.
     fresh: u16,
-    /// Where it is listed, in the terms of the fullness groups.
     pub(super) listed: u16,
 }
 
@@ -67,9 +63,9 @@ impl FrameBytesMut for ChainBytesMut<'_> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
-    /// The index of the object's handle entry; of a free slot, the next free one + 1.
+    /// The handle index; of a free slot, the next free one + 1.
     pub(super) index: u32,
-    /// The object's length in bytes; 0 when the slot is free.
+    /// 0 when free.
     pub(super) len: u16,
 }
 
@@ -109,7 +105,6 @@ impl<'a, F: FrameBytesMut> Zspage<'a, F> {
         frame[at % FRAME_BYTES..][..HEADER_BYTES].copy_from_slice(&[a, b, c, d, e, f]);
     }
 
-    /// The header of a slot, if it is used.
     pub(super) fn used(&self, slot: u16) -> Option<Header> {
         (slot < self.body.fresh).then(|| self.header(slot)).filter(|header| header.len > 0)
     }
@@ -118,7 +113,7 @@ impl<'a, F: FrameBytesMut> Zspage<'a, F> {
         (from..self.body.fresh).find_map(|slot| Some((slot, self.used(slot)?)))
     }
 
-    /// Makes a slot used by an object of `len` bytes, its content whatever was there.
+    /// Its content is arbitrary.
     ///
     /// # Panics
     /// If there is no free slot, or it is too small.
@@ -172,10 +167,10 @@ impl<'a, F: FrameBytesMut> Zspage<'a, F> {
         }
     }
 
-    /// Frees a used slot; returns the length of its object.
+    /// Returns the object's length.
     ///
     /// # Panics
-    /// If the slot is free already.
+    /// If the slot is free.
     pub(super) fn remove(&mut self, slot: u16) -> usize {
         let Header { len, .. } = self.used(slot).expect("I-ZSPAGE: a slot is freed once");
         self.set_header(slot, Header { index: u32::from(self.body.free), len: 0 });
@@ -252,7 +247,6 @@ mod tests {
         ClassTable::new(config).expect("the usual one")
     }
 
-    /// Fills and empties a zspage of each class in an order that mixes slots, with a check after each step.
     #[test]
     fn slots_are_given_out_once_and_keep_their_bytes() {
         for class in table().classes().iter().filter(|class| !class.is_huge()) {
@@ -285,7 +279,7 @@ mod tests {
         }
     }
 
-    /// From each class into each larger one, so that frame borders fall everywhere in both.
+    /// Frame borders fall everywhere in both.
     #[test]
     fn an_object_is_copied_whole_whatever_borders_it_crosses() {
         let table = table();
