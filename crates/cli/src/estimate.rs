@@ -4,18 +4,11 @@
 //! inputs --read--> sample --measure--> rows --report--> JSON, tables, a page
 //! ```
 //!
-//! The command reads the input once into memory. Each combination of codec and allocator then gets a fresh pool, in
-//! turn, on the same bytes. The run encodes, stores and reads back each page, and compares it with its 128-bit hash.
+//! The command reads the input once. Each combination of codec and allocator gets a fresh pool on the same bytes. The
+//! run stores and reads back each page, and compares it with its 128-bit hash.
 //!
-//! | module | holds |
-//! |---|---|
-//! | [`config`], [`codec_choice`], [`exclude`], [`like`], [`files0`] | the request |
-//! | [`error`], [`html_error`] | the causes of a missing report, each with its exit code |
-//! | [`pool`] | the measured pools |
-//! | [`mod@read`] | the sample of the input |
-//! | [`mod@measure`] | the runs |
-//! | [`result`] | the results |
-//! | [`report`] | their presentation |
+//! The request is in [`config`], [`codec_choice`], [`exclude`], [`like`] and [`files0`]; the errors in [`error`] and
+//! [`html_error`]; the rest in [`pool`], [`mod@read`], [`mod@measure`], [`result`] and [`report`].
 
 pub(crate) mod codec_choice;
 pub(crate) mod config;
@@ -83,13 +76,12 @@ fn measure(config: &EstimateConfig, output: Output) -> Result<EstimateReport, Es
     Ok(report)
 }
 
-/// The page with charts, if requested.
 #[cfg(feature = "html")]
 struct Page(Option<Destination>);
 
 #[cfg(feature = "html")]
 impl Page {
-    /// Checks the path before the measurement, which may take an hour.
+    /// Checks the path before a long measurement.
     fn new(path: Option<PathBuf>, config: &EstimateConfig) -> Result<Self, EstimateError> {
         Ok(Self(path.map(|path| Destination::check(path, &config.inputs)).transpose()?))
     }
@@ -101,7 +93,6 @@ impl Page {
     }
 }
 
-/// A build without the page.
 #[cfg(not(feature = "html"))]
 struct Page;
 

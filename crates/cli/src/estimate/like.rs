@@ -1,13 +1,8 @@
 //! `--like zram` and `--like zswap`: the codecs and the packing of this kernel's compressed memory.
 //!
-//! | file | says |
-//! |---|---|
-//! | `/sys/block/zram*/comp_algorithm` | the algorithms that zram was built with, the one in use in brackets |
-//! | `/sys/module/zswap/parameters/compressor`, `enabled`, `zpool` | zswap's algorithm, state, allocator |
-//! | `/proc/crypto` | the compressors that are loaded, where the files above do not list them |
-//!
-//! Sources: *zram: Compressed RAM-based block devices* and *zswap* in the kernel's administration guide. An algorithm
-//! without a codec here (`lzo-rle`, `lzo`, `lz4hc`, `842`, `deflate`) is named but not measured: see decision 0045.
+//! Reads `/sys/block/zram*/comp_algorithm`, `/sys/module/zswap/parameters/` and, where these list no algorithms,
+//! `/proc/crypto`. Sources: *zram: Compressed RAM-based block devices* and *zswap* in the kernel's
+//! administration guide. An algorithm without a codec is named but not measured: decision 0045.
 
 use std::{fs, path::Path};
 
@@ -16,7 +11,7 @@ use pagefold_codec::{CodecSpec, ZstdLevel};
 use pagefold_pool::Allocator;
 use serde::Serialize;
 
-/// The compressors in `/proc/crypto`, which also lists ciphers and hashes.
+/// The compressors among the entries of `/proc/crypto`.
 const COMPRESSORS: [&str; 7] = ["lzo-rle", "lzo", "lz4", "lz4hc", "zstd", "deflate", "842"];
 
 const ZSTD_LEVEL: i32 = 3;
@@ -34,9 +29,9 @@ pub(crate) enum Like {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Algorithm {
     pub name: String,
-    /// Whether it is the one in use, or would be.
+    /// Whether it is in use.
     pub in_use: bool,
-    /// The corresponding codec; `None` where no codec of this format is built in.
+    /// The corresponding codec, if built in.
     #[serde(serialize_with = "codec_name")]
     pub codec: Option<CodecSpec>,
 }
@@ -44,12 +39,12 @@ pub(crate) struct Algorithm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Algorithms {
     pub kernel: Like,
-    /// The file that lists the algorithms; `None` where no file does.
+    /// The file that lists the algorithms.
     pub source: Option<String>,
     pub algorithms: Vec<Algorithm>,
-    /// The allocator that the kernel names; `None` where it has only one.
+    /// The kernel's allocator, if named.
     pub zpool: Option<String>,
-    /// Whether it is on; `None` where no file says so.
+    /// Whether it is on, if known.
     pub enabled: Option<bool>,
 }
 
@@ -63,7 +58,6 @@ impl Like {
         self.read(Path::new("/"))
     }
 
-    /// The packing that corresponds to the kernel's.
     pub(crate) fn allocator(self) -> Allocator {
         self.algorithms().allocator()
     }
@@ -75,7 +69,7 @@ impl Like {
         }
     }
 
-    /// Reads the files below `root`. A missing file leaves only its own facts out.
+    /// A missing file leaves only its own facts out.
     fn read(self, root: &Path) -> Algorithms {
         let (mut source, mut algorithms) = (None, Vec::new());
         let text = |path: &str| fs::read_to_string(root.join(path)).ok();
@@ -93,7 +87,7 @@ impl Like {
                     .then(|| "/sys/module/zswap/parameters/compressor".to_owned());
             }
         }
-        // zram lists every algorithm that it has; zswap names only the current one.
+        // zswap names only the current algorithm.
         if (self == Self::Zswap || algorithms.is_empty())
             && let Some(crypto) = text("proc/crypto")
         {
@@ -113,7 +107,7 @@ impl Like {
 }
 
 impl Algorithms {
-    /// The codecs to measure, in the kernel's order. If none is built in here: lz4, which most kernels have.
+    /// In the kernel's order; lz4 if none is built in.
     pub(crate) fn codecs(&self) -> Vec<CodecSpec> {
         let mut codecs: Vec<_> =
             self.algorithms.iter().filter_map(|algorithm| algorithm.codec).collect();
@@ -130,7 +124,6 @@ impl Algorithms {
         }
     }
 
-    /// Says in sentences which algorithms are measured and which are not.
     pub(crate) fn describe(&self) -> String {
         let (kernel, packing) = (self.kernel.name(), self.allocator().name());
         let mut text = match &self.source {
@@ -165,7 +158,7 @@ impl Algorithms {
     }
 }
 
-/// The list of the first zram device, by number, and its path.
+/// The first zram device, by number.
 fn zram_list(root: &Path) -> Option<(String, String)> {
     let entries = fs::read_dir(root.join("sys/block")).ok()?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -185,7 +178,6 @@ fn bracketed(list: &str) -> Vec<Algorithm> {
     list.split_whitespace().map(one).collect()
 }
 
-/// The loaded compressors, each once.
 fn loaded(crypto: &str) -> Vec<&'static str> {
     let names = crypto.lines().filter_map(|line| line.strip_prefix("name")?.split_once(':'));
     let names: Vec<_> = names.map(|(_, name)| name.trim()).collect();

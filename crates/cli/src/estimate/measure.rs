@@ -1,12 +1,7 @@
 //! Measures the pages: each combination of codec and allocator gets a fresh pool and the same bytes.
 //!
-//! | module | contains |
-//! |---|---|
-//! | [`dictionary`] | codecs with a dictionary that was trained from the input |
-//! | [`worker`], [`latency`] | storing and loading one page, and its time |
-//! | [`mod@run`], [`passes`] | the phases of one run, and a thread's work in them |
-//! | [`projection`] | the memory of a pool of the whole input, where only a sample was measured |
-//! | [`attribute`] | each part of the input: its share and its interval |
+//! [`mod@run`] runs the phases, [`passes`] and [`worker`] a thread's work, timed in [`latency`]; [`dictionary`] trains
+//! codecs; [`projection`] scales a sample up; [`attribute`] gives each part its share.
 
 mod attribute;
 mod dictionary;
@@ -38,10 +33,9 @@ use crate::{
     progress::Progress,
 };
 
-/// How many pages a thread compresses before its first run, so that the codec has made its contexts.
+/// Pages that a thread compresses first, so that the codec makes its contexts.
 const WARM_UP_PAGES: usize = 16;
 
-/// Runs every combination, and adds the results to `report`.
 pub(super) fn run_all(
     config: &EstimateConfig,
     spool: &Spool,
@@ -65,7 +59,7 @@ pub(super) fn run_all(
     Ok(())
 }
 
-/// Finds out before reading whether the pools and codecs can be built.
+/// Checks before reading that the pools and codecs can be built.
 pub(super) fn check_pools(config: &EstimateConfig) -> Result<(), EstimateError> {
     for &allocator in &config.allocators {
         if let Some(limit) = config.limit {
@@ -78,7 +72,7 @@ pub(super) fn check_pools(config: &EstimateConfig) -> Result<(), EstimateError> 
     Ok(())
 }
 
-/// Measures one codec with one allocator in a fresh pool; adds its rows and returns its first mismatch.
+/// Measures one combination; returns its first mismatch.
 fn run(
     config: &EstimateConfig,
     codec: &dyn Codec,
@@ -111,7 +105,6 @@ fn run(
     let first = report.rows.len();
     let mismatch = run.phases(config.lifecycle, &mut report.rows)?;
     let Bookkeeping { filled, lengths, .. } = run.books;
-    // The projection may need its memory.
     drop(pool);
     if let Some(fill) = report.rows[first..].iter_mut().find(|row| row.phase == Phase::Fill) {
         let cost = match lengths.filter(|_| fill.is_complete()) {
@@ -120,15 +113,14 @@ fn run(
         };
         attribute::attribute(&filled, cost, fill, &mut report.input);
     }
-    // Our own limit has room for every page even if none compresses, so the system is out of memory.
+    // Our own limit has room for every page: the system is out of memory.
     if config.limit.is_none() && report.rows[first..].iter().any(|row| row.limit_reached) {
         return Err(EstimateError::OutOfMemory { bytes: limit as u64, what: "a pool" });
     }
     Ok(mismatch)
 }
 
-/// Compresses and decompresses a few pages on each thread: contexts that a codec makes on first use are not the pool's
-/// memory, and their time belongs to no store.
+/// Makes the codec's contexts on each thread: neither the pool's memory nor a store's time.
 fn warm_up(codec: &dyn Codec, spool: &Spool, threads: usize) -> Result<(), EstimateError> {
     let body = || {
         let (mut scratch, mut page) = ([0; accept_len(PAGE)], [0; PAGE]);
@@ -136,7 +128,7 @@ fn warm_up(codec: &dyn Codec, spool: &Spool, threads: usize) -> Result<(), Estim
             let accepted = accept_len(spool.page_len(index));
             let encoded = encode(codec, spool.page(index), &mut scratch[..accepted]);
             if let Encoded::Compressed(_) = encoded {
-                // The run checks the content later, and reports it.
+                // The run checks the content.
                 let _ = decode(codec, encoded, &mut page[..spool.page_len(index)]);
             }
         }

@@ -1,14 +1,7 @@
 //! Prints the result: JSON or tables on stdout, at most one line on stderr, and the exit code.
 //!
-//! | module | holds |
-//! |---|---|
-//! | [`html`] | one page with charts |
-//! | [`json`] | the documented format |
-//! | [`parts`], [`mappings`] | the tables of processes and of their mappings |
-//! | [`skipped`] | what was skipped, as counts by reason |
-//! | [`table`] | the tables, at most 80 columns for usual figures |
-//! | [`terminal`] | bold type, and the width of a line |
-//! | [`verdict`] | the conclusion, in sentences |
+//! [`verdict`] is the conclusion; [`table`], [`parts`], [`mappings`] and [`skipped`] are tables; [`json`] and [`html`]
+//! are formats; [`terminal`] gives the width of a line.
 
 #[cfg(feature = "html")]
 pub(crate) mod html;
@@ -36,9 +29,9 @@ use crate::{
 /// Prints the report and returns the exit code.
 ///
 /// # Errors
-/// When writing to stdout fails. A pipe that the reader closed is no error.
+/// When writing to stdout fails, except to a closed pipe.
 pub(crate) fn print(report: EstimateReport, output: Output) -> Result<Exit, EstimateError> {
-    // One write, so that stderr does not come between two lines of a table.
+    // One write: stderr does not split a table.
     let mut text = Vec::new();
     if output.json {
         json::write(&report, &mut text).map_err(OutputError::from)?;
@@ -79,14 +72,12 @@ fn write_text(
     if let Some(line) = skipped::line(&report.input.skipped).filter(|_| !output.quiet) {
         writeln!(out, "{}", terminal.wrap(&line))?;
     }
-    // Each part ends with an empty line for the next one.
     while out.ends_with(b"\n\n") {
         out.pop();
     }
     Ok(())
 }
 
-/// The conclusion, above the tables it follows from.
 fn write_answer(report: &EstimateReport, terminal: Terminal, out: &mut Vec<u8>) -> io::Result<()> {
     let savings = verdict::savings(report).into_iter();
     let savings = savings.map(|sentence| terminal.bold(&terminal.wrap(&sentence)));
@@ -129,7 +120,7 @@ fn write_tables(
     Ok(())
 }
 
-/// Writes the gravest problem to stderr, in one line, and picks its exit code.
+/// Writes the gravest problem to stderr and picks its exit code.
 fn conclude(report: EstimateReport) -> Exit {
     if let Some(mismatch) = report.mismatch {
         console::complain(&format!("verification failed: {mismatch}"));
@@ -156,7 +147,6 @@ fn conclude(report: EstimateReport) -> Exit {
     Exit::Partial
 }
 
-/// A report of an input of `mebibytes`, out of `total_mebibytes`.
 #[cfg(test)]
 fn test_report(rows: Vec<Row>, mebibytes: u64, total_mebibytes: u64) -> EstimateReport {
     let pages = |mebibytes: u64| mebibytes << 8;
@@ -182,7 +172,6 @@ fn test_report(rows: Vec<Row>, mebibytes: u64, total_mebibytes: u64) -> Estimate
     EstimateReport { input, rows, mismatch: None, failure: None, interrupted: false }
 }
 
-/// All headings of the tables except the names of codecs.
 #[cfg(test)]
 pub(crate) fn headings() -> Vec<&'static str> {
     let tables =

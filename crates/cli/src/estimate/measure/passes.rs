@@ -1,7 +1,6 @@
-//! What one worker does with its share of the slots in each phase: fill, churn, free, load.
+//! A worker's pass over its share of the slots: fill, churn, free, load.
 //!
-//! Between two pages a pass checks whether to stop: after Ctrl-C, or when another worker cannot go on. It never stops
-//! within a page, so every slot is in its old or its new state.
+//! A pass stops only between pages, so every slot is in its old or its new state.
 
 use pagefold_pool::AllocError;
 use rand::{RngExt as _, seq::SliceRandom as _};
@@ -13,10 +12,10 @@ use crate::estimate::{
     result::kept::Kept,
 };
 
-/// Overwrites for each page in `churn`: enough for a packing to forget the order of its fill.
+/// Overwrites for each page in `churn`: enough to forget the fill order.
 pub(crate) const REWRITES: usize = 3;
 
-/// How a pass over the slots ended. Of several workers' ends the last in this order counts.
+/// How a pass ended; the last variant wins among workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ended {
     Complete,
@@ -24,12 +23,10 @@ pub(crate) enum Ended {
     Interrupted,
 }
 
-/// The result of loading every page, of all workers together.
 #[derive(Debug)]
 pub(crate) enum Check {
-    /// Every live page came back unchanged.
     Intact,
-    /// The first page that did not, and why.
+    /// The first changed page, and why.
     Mismatch(String),
     Unfinished,
 }
@@ -43,7 +40,6 @@ pub(crate) struct SlotShare<'s> {
 }
 
 impl Check {
-    /// The worse one: a mismatch over an unfinished check over an intact share.
     pub(crate) fn worst(self, other: Self) -> Self {
         match (self, other) {
             (mismatch @ Self::Mismatch(_), _) | (_, mismatch @ Self::Mismatch(_)) => mismatch,
@@ -53,7 +49,7 @@ impl Check {
     }
 }
 
-/// Stores page `source` in `slot`; the old content, if any, is freed after the new one is stored.
+/// Stores page `source` in `slot`, then frees the old content.
 fn replace(
     shared: &Shared<'_>,
     worker: &mut Worker,
@@ -86,7 +82,6 @@ fn stopped(shared: &Shared<'_>) -> Ended {
     if shared.interrupt.is_requested() { Ended::Interrupted } else { Ended::Complete }
 }
 
-/// Stores each page of the share once, in order.
 pub(crate) fn fill(shared: &Shared<'_>, worker: &mut Worker, share: SlotShare<'_>) -> Pass<Ended> {
     for slot in share.slots {
         if shared.should_stop() {
@@ -100,7 +95,7 @@ pub(crate) fn fill(shared: &Shared<'_>, worker: &mut Worker, share: SlotShare<'_
     Ok(Ended::Complete)
 }
 
-/// Overwrites random pages of the share with other pages' content, [`REWRITES`] times as many as it has.
+/// Overwrites random pages of the share.
 pub(crate) fn churn(
     shared: &Shared<'_>,
     worker: &mut Worker,
@@ -112,7 +107,6 @@ pub(crate) fn churn(
             return Ok(stopped(shared));
         }
         let target = share.random.random_range(0..share.slots.len());
-        // A page's own content would be no change.
         let mut source = share.random.random_range(0..pages);
         if source == share.base + target {
             source = (source + 1) % pages;
@@ -156,7 +150,6 @@ pub(crate) fn free_half(
     Ok(ended)
 }
 
-/// Loads and checks every live page of the share, in random order.
 pub(crate) fn load_all(
     shared: &Shared<'_>,
     worker: &mut Worker,

@@ -1,22 +1,8 @@
-//! What a pool of the whole input takes, where only a sample of it was measured.
+//! Projects the memory of a pool of the whole input from a sample.
 //!
-//! A small pool has fixed parts (first pages of tables, scratch memory, open and part-filled spans), which scaling up
-//! would count many times.
-//!
-//! So a pool of the whole is built. It gets the lengths of the sample's objects over and over, for as many pages as the
-//! whole input has, or [`PAGES_MAX`]. Each length comes from about the same place in the sample, from a random
-//! neighbour: packings depend on which lengths follow each other. Contents do not matter to a pool.
-//!
-//! ```text
-//!  bytes                              . whole: along the line through half and full
-//!    |                    full .
-//!    |            half .
-//!    |  fixed  .
-//!    +--------------------------------- payload (frames), objects (metadata)
-//! ```
-//! The pool is examined half full and full. The line through both begins at the fixed part. The rest is scaled up: that
-//! of the run itself if it has more objects than the built pool, else of the built pool. A dictionary, beside the pool,
-//! is added unscaled.
+//! Scaling up a small pool would count its fixed parts many times. So a larger pool is built from the sample's lengths,
+//! in about their order, and examined half full and full. The line through both gives the fixed part; the rest of the
+//! run, or of the built pool if it has more objects, is scaled up. A dictionary is added unscaled.
 
 use std::{
     sync::{
@@ -38,34 +24,32 @@ use crate::estimate::{
     result::{cost::Cost, row::Row},
 };
 
-/// The most pages to store in the built pool, about the most bytes of its frames, and its limit.
+/// The most pages to store in the built pool.
 const PAGES_MAX: u64 = 32_768;
 const BYTES_MAX: u64 = 32 << 20;
 const LIMIT: usize = 64 << 20;
 
-/// How far a pool may be from its projection: this part of its memory, plus this many bytes. Pools filled with uniform,
-/// mixed and highly compressible input of 4 to 128 MiB were at most 0.65 % and 24 KiB from it. A span is up to 16
-/// frames, and the last of each kind is part-filled.
+/// How far a pool may be from its projection: this part of its memory, plus this many bytes. Measured at 4 to 128 MiB:
+/// at most 0.65 % and 24 KiB.
 const DOUBT: f64 = 0.0075;
 const DOUBT_BYTES: f64 = 32_768.0;
 
-/// How far from its own place a page may come from, in pages of the sample.
+/// How far a drawn page may be from its place, in pages of the sample.
 const NEIGHBOURS: usize = 16;
 
-/// The input that a sample stands for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Whole {
     pub(crate) pages: u64,
-    /// The bytes for which there is room, in the sample and in a pool of it.
+    /// Room for the sample and a pool of it, in bytes.
     pub(crate) sample_max: u64,
 }
 
-/// The lengths of the objects to store, in order; 0 where a page takes no object.
+/// The lengths to store, in order; 0 for a page without an object.
 #[derive(Debug)]
 pub(crate) struct Lengths(Vec<u16>);
 
 impl Lengths {
-    /// Draws lengths from the objects of a pool that was filled with a sample of the whole.
+    /// Draws lengths from a pool filled with a sample.
     pub(crate) fn draw(pool: &dyn Pool, slots: &[SpoolSlot], whole: Whole, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let frames = pool.stats().frame_bytes.max(1);
@@ -84,8 +68,7 @@ impl Lengths {
         Self((0..pages).map(length).collect())
     }
 
-    /// Stores them with as many threads as the run had. Returns the memory of a byte and of an object in a pool of the
-    /// whole input, of which `fill` measured a sample.
+    /// Returns the memory of a byte and of an object in a pool of the whole input; `fill` measured the sample.
     ///
     /// # Errors
     /// When a pool cannot be built or refuses an object, or a thread cannot be started.
@@ -108,7 +91,7 @@ impl Lengths {
         Ok(extrapolate([half, full], sample, dictionary, scale))
     }
 
-    /// Stores all lengths; returns the pool's counts after the first half and at the end.
+    /// Returns the counts half full and full.
     fn build(
         &self,
         config: &EstimateConfig,
@@ -121,7 +104,7 @@ impl Lengths {
         let shares = self.0.chunks(share);
         let (to_come, half) = (AtomicUsize::new(shares.len()), Mutex::new(Held::default()));
         let refused = |reason: AllocError| match reason {
-            // The limit is twice the stored bytes, so the system is out of memory.
+            // The limit is ample: the system is out of memory.
             AllocError::OutOfMemory { .. } => EstimateError::OutOfMemory {
                 bytes: BYTES_MAX,
                 what: "a pool to project the whole from",
@@ -143,7 +126,7 @@ impl Lengths {
         let body = |lengths: &[u16]| {
             let (first, second) = lengths.split_at(lengths.len() / 2);
             store(first)?;
-            // ORDERING: AcqRel; pairs with itself in the other threads, so that the last one sees what they stored.
+            // ORDERING: AcqRel; pairs with itself in the other threads: the last one sees what they stored.
             if to_come.fetch_sub(1, Ordering::AcqRel) == 1 {
                 *half.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
                     Held::from(&pool.stats());
@@ -173,7 +156,6 @@ impl Lengths {
     }
 }
 
-/// A pool's counts at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Held {
     objects: u64,
@@ -193,7 +175,6 @@ impl From<&Stats> for Held {
     }
 }
 
-/// The cost in a pool of `scale` times the sample, with a dictionary beside it.
 fn extrapolate([half, full]: [Held; 2], sample: Held, dictionary: u64, scale: f64) -> Cost {
     let larger = if sample.objects > full.objects { sample } else { full };
     let frames = Line::through((half.payload, half.frames), (full.payload, full.frames));
@@ -206,13 +187,13 @@ fn extrapolate([half, full]: [Held; 2], sample: Held, dictionary: u64, scale: f6
     Cost { payload_byte, object, doubt }.with_dictionary(dictionary, payload)
 }
 
-/// Memory that grows with the parts of a pool, bytes or objects, from a fixed part on.
+/// Memory as a fixed part plus a part per byte or object.
 struct Line {
     fixed: f64,
 }
 
 impl Line {
-    /// Each point is a number of parts and the bytes that they take.
+    /// Each point is (parts, bytes).
     fn through(half: (u64, u64), full: (u64, u64)) -> Self {
         let parts = full.0.saturating_sub(half.0) as f64;
         let rise = full.1 as f64 - half.1 as f64;
@@ -220,7 +201,7 @@ impl Line {
         Self { fixed: fixed.clamp(0.0, full.1 as f64) }
     }
 
-    /// Bytes for each part of a pool with `whole` parts; `measured` is the parts and bytes of a measured pool.
+    /// Bytes per part; `measured` is (parts, bytes).
     fn per_part(&self, measured: (u64, u64), whole: f64) -> f64 {
         if measured.0 == 0 {
             return 0.0;
@@ -235,14 +216,13 @@ mod tests {
     use super::*;
 
     fn held(objects: u64) -> Held {
-        // 60 KiB of tables and a part-filled span of 8 KiB; 16 bytes for an object, 4 % lost between objects.
+        // 60 KiB of tables, a part-filled span of 8 KiB; 16 bytes for an object, 4 % slack.
         let payload = objects * 1000;
         Held { objects, payload, frames: payload * 26 / 25 + 8192, metadata: objects * 16 + 61_440 }
     }
 
     #[test]
     fn what_does_not_grow_with_the_pool_is_counted_once() {
-        // A sample that is smaller than what was built, and one that is larger.
         for (sample, built, scale) in [(100, 8000, 400.0), (50_000, 8000, 20.0)] {
             let cost = extrapolate([held(built / 2), held(built)], held(sample), 0, scale);
             let whole = sample as f64 * scale;
@@ -270,7 +250,6 @@ mod tests {
     fn pools_that_shrink_or_stay_empty_give_no_nonsense() {
         let none = extrapolate([Held::default(); 2], Held::default(), 0, 100.0);
         assert_eq!((none.payload_byte, none.object, none.doubt), (0.0, 0.0, 0.0));
-        // Half full it took more than full.
         let half = Held { frames: held(100).frames + 4096, ..held(50) };
         let cost = extrapolate([half, held(100)], held(10), 0, 10.0);
         assert!(cost.payload_byte > 0.0 && cost.payload_byte.is_finite(), "{cost:?}");

@@ -1,15 +1,7 @@
 //! One codec with one pool, phase by phase. After each phase every live page is loaded, timed, and checked.
 //!
-//! # Phases
-//! | phase | what happens |
-//! |---|---|
-//! | `fill` | each page of the input is stored once, in order |
-//! | `churn` | random pages are overwritten with other pages' content, three overwrites for each page there is |
-//! | `half_freed` | a random half of the pages is freed |
-//! | `compacted` | the pool is compacted until it gains nothing more, and trimmed |
-//!
-//! A pool at its limit ends the run: the report covers that phase as far as it came, and no other follows. Ctrl-C ends
-//! it too; the stored pages are reported, but not checked.
+//! `fill` stores each page once; `churn` overwrites random pages; `half_freed` frees a random half; `compacted`
+//! compacts and trims. A pool at its limit ends the run after that phase. Ctrl-C ends the run without a check.
 
 use std::{
     sync::atomic::AtomicBool,
@@ -44,23 +36,22 @@ use crate::{
     progress::Progress,
 };
 
-/// Bytes that one call of `compact` may move: some milliseconds between two checks for Ctrl-C.
+/// Bytes that one call of `compact` may move between checks for Ctrl-C.
 const COMPACT_BUDGET: usize = 16 << 20;
 
-/// Everything a run needs beside its pool, allocated before the pool is built.
+/// The memory of a run, allocated before the pool is built.
 #[derive(Debug)]
 pub(crate) struct Bookkeeping {
     slots: Vec<SpoolSlot>,
     workers: Vec<Worker>,
-    /// Slots of each worker; the last one may have fewer.
+    /// Slots of each worker.
     share: usize,
     pub(crate) filled: Vec<Tally>,
-    /// Of a sample: the lengths to store to project the whole.
+    /// Of a sample: the lengths to project.
     pub(crate) lengths: Option<Lengths>,
 }
 
 impl Bookkeeping {
-    /// Slots for the whole spool, shared among at most `threads` workers.
     pub(crate) fn new(spool: &Spool, threads: usize) -> Self {
         let share = spool.len().div_ceil(threads).max(1);
         let slot = |source| SpoolSlot { source, kept: Kept::Nothing };
@@ -68,8 +59,7 @@ impl Bookkeeping {
         let slots: Vec<_> = (0..spool.len() as u32).map(slot).collect();
         #[expect(clippy::cast_possible_truncation, reason = "a share is a part of the spool")]
         let worker = |share: &[SpoolSlot]| {
-            // Groups follow each other in the spool, so all workers together have few more tallies than there are
-            // groups.
+            // Groups are consecutive in the spool: few tallies more than groups.
             let group = |slot: &SpoolSlot| spool.group(slot.source as usize);
             let groups = group(&share[0])..=group(&share[share.len() - 1]);
             Worker::new(share.len() as u32, groups)
@@ -93,19 +83,19 @@ pub(crate) struct Measurement<'a> {
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) progress: &'a Progress,
     pub(crate) books: Bookkeeping,
-    /// RssAnon just before the pool was built; `None` where `/proc` does not tell.
+    /// RssAnon before the pool was built.
     pub(crate) rss_before: Option<u64>,
     pub(crate) seed: u64,
     pub(crate) whole: Whole,
-    /// Passes over the slots so far; each has its own stream of random numbers.
+    /// Passes so far; each has its own random stream.
     pub(crate) passes: u64,
 }
 
 impl Measurement<'_> {
-    /// Runs the phases, adds a row to `rows` for each phase begun, and returns the first mismatch.
+    /// Adds a row for each phase begun; returns the first mismatch.
     ///
     /// # Errors
-    /// When the pool refuses a page for another reason than its limit; the rows of earlier phases are valid.
+    /// When the pool refuses a page below its limit; earlier rows are valid.
     pub(crate) fn phases(
         &mut self,
         lifecycle: bool,
@@ -121,7 +111,7 @@ impl Measurement<'_> {
             let begun = Instant::now();
             let ended = self.perform(phase)?;
             let elapsed = begun.elapsed();
-            // Measured before the check: loading does not change a pool, but its threads have their own stacks.
+            // Before the check, whose threads have stacks.
             let (stats, rss) = (self.pool.stats(), rss_anon(Process::Current).ok());
             let check = self.check(phase, &stats)?;
 
@@ -139,7 +129,7 @@ impl Measurement<'_> {
         Ok(None)
     }
 
-    /// Adds up the workers' tallies, and keeps the lengths for the projection; later phases store the same pages again.
+    /// Adds up the tallies, and keeps the lengths for the projection.
     fn finish_fill(&mut self, ended: Ended) {
         if ended == Ended::Complete && (self.books.slots.len() as u64) < self.whole.pages {
             let lengths = Lengths::draw(self.pool, &self.books.slots, self.whole, self.seed);
@@ -176,8 +166,7 @@ impl Measurement<'_> {
         }
     }
 
-    /// Loads every live page in random order and compares it with its hash; compares the pool's object count with the
-    /// number of live handles.
+    /// Loads and compares every live page; compares the object count with the live handles.
     fn check(&mut self, phase: Phase, stats: &Stats) -> Result<Check, EstimateError> {
         if self.interrupt.is_requested() {
             return Ok(Check::Unfinished);
@@ -201,8 +190,7 @@ impl Measurement<'_> {
         })
     }
 
-    /// Compacts until the pool gains nothing more, then trims. Stops if the pool promises more but does nothing, or
-    /// moves all its objects again and again.
+    /// Compacts until the pool gains nothing or makes no progress, then trims.
     fn compact(&mut self) -> Ended {
         let worth_moving = self.pool.stats().payload_bytes.saturating_mul(4);
         let mut moved = 0;
@@ -268,7 +256,7 @@ impl Measurement<'_> {
                 {
                     Ok(thread) => threads.push(thread),
                     Err(error) => {
-                        // The scope waits for the threads that run already.
+                        // The scope joins the running threads.
                         shared.halt();
                         return Err(EstimateError::Thread(error));
                     }

@@ -1,7 +1,6 @@
 //! Stores and loads single pages; the clock covers nothing else.
 //!
-//! A slot stands for one page of the input: whose content it has, and where the pool stored it. Each worker owns a
-//! share of the slots; all share codec, pool and spool.
+//! A slot says which page of the input it contains and where the pool stored it. Workers share codec, pool and spool.
 
 use std::{
     ops::RangeInclusive,
@@ -23,7 +22,7 @@ use crate::{
     progress::Progress,
 };
 
-/// How many pages pass between two updates of the progress bar.
+/// Pages between updates of the progress bar.
 const PAGES_PER_TICK: usize = 256;
 
 #[derive(Clone, Copy)]
@@ -33,29 +32,24 @@ pub(crate) struct Shared<'a> {
     pub(crate) pool: &'a dyn Pool,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) progress: &'a Progress,
-    /// Set by the first worker that cannot go on.
     pub(crate) halted: &'a AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpoolSlot {
-    /// The page of the spool with this slot's content.
     pub(crate) source: u32,
     pub(crate) kept: Kept,
 }
 
-/// The memory of one thread, allocated and touched before the pool is built so that it does not count as the pool's.
+/// A thread's memory, touched before the pool is built so that it does not count as the pool's.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) stores: Latency,
     pub(crate) loads: Latency,
-    /// The lengths of the pages stored compressed.
     pub(crate) sizes: Sizes,
-    /// The stores of each group, from the first group of the share to the last. Valid after a fill, when each page was
-    /// stored once; churn stores pages of other groups too, which are not counted.
+    /// The stores of each group in the share. Valid after a fill; churn is not counted.
     pub(crate) tallies: Vec<Tally>,
     pub(crate) first_group: usize,
-    /// The slots of the share, to be shuffled.
     pub(crate) order: Vec<u32>,
     scratch: Vec<u8>,
     object: Vec<u8>,
@@ -82,7 +76,7 @@ impl Worker {
             tallies: vec![Tally::default(); groups.clone().count()],
             first_group: *groups.start(),
             order: (0..slots).collect(),
-            // Filled with ones: zeroed memory would not be resident before its first use.
+            // Ones: zeroed memory would not be resident.
             scratch: vec![1; accept_len(PAGE)],
             object: vec![1; PAGE],
             page: vec![1; PAGE],
@@ -90,10 +84,10 @@ impl Worker {
         }
     }
 
-    /// Stores page `source` of the spool. The time covers encoding and storing.
+    /// Encodes and stores a page, timed.
     ///
     /// # Errors
-    /// [`AllocError`] from the pool; the time is not counted then.
+    /// [`AllocError`] from the pool; not timed.
     pub(crate) fn store(&mut self, shared: &Shared<'_>, source: usize) -> Result<Kept, AllocError> {
         let page = shared.spool.page(source);
         let accepted = accept_len(page.len());
@@ -116,11 +110,10 @@ impl Worker {
         Ok(kept)
     }
 
-    /// Loads a slot's page, then compares it with the hash of the page that was read. The time covers reading from the
-    /// pool and decoding, not the check.
+    /// Loads a slot's page, timed, then checks its hash.
     ///
     /// # Errors
-    /// [`LoadError`] when the page is not what it should be.
+    /// [`LoadError`] when the page is wrong.
     pub(crate) fn load(&mut self, shared: &Shared<'_>, slot: SpoolSlot) -> Result<(), LoadError> {
         let source = slot.source as usize;
         let page = &mut self.page[..shared.spool.page_len(source)];
@@ -148,7 +141,7 @@ impl Worker {
     }
 }
 
-/// Decodes an object in the pool's memory if it is contiguous there, else through `object`.
+/// Decodes an object, through `object` if it is not contiguous.
 fn read(
     shared: &Shared<'_>,
     handle: Handle,
@@ -156,7 +149,6 @@ fn read(
     page: &mut [u8],
     form: impl Fn(&[u8]) -> Encoded<'_>,
 ) -> Result<(), LoadError> {
-    // An object longer than any stored page is wrong content, too.
     let mut outcome = Err(LoadError::Content);
     shared.pool.read(handle, &mut |slices| {
         let bytes = match slices.contiguous() {
@@ -171,9 +163,8 @@ fn read(
 }
 
 impl Shared<'_> {
-    /// Tells all workers to stop after their current page.
     pub(crate) fn halt(&self) {
-        // ORDERING: Relaxed; a hint to stop early. What a worker did is published by the join of its thread.
+        // ORDERING: Relaxed; a hint to stop early. The join publishes a worker's results.
         self.halted.store(true, Ordering::Relaxed);
     }
 
