@@ -97,11 +97,11 @@ pub use pagefold_pool::{
 
 pub use pagefold_store::{
     Cache, CacheConfig, CacheError, CacheStats, CacheValue, CgroupLimit, Clock, FixedLimit,
-    GetError, Histogram, HistogramBucket, KeyError, Keys, LimitFn, LimitSource, Page,
-    PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit, RejectedPuts, ShrinkReport,
-    Space, SpaceConfig, SpaceError, SpaceKind, SpaceStats, Store, StoreBuildError, StoreBuilder,
-    StoreStats, SystemClock, TryGetError, UpdateError, ValidateError, Version, WorkStats, eviction,
-    set_fork_wait,
+    GetError, Histogram, HistogramBucket, KeyError, Keys, LimitFn, LimitSource, MaintainReport,
+    Page, PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit, RejectedPuts,
+    ShrinkReport, Space, SpaceConfig, SpaceError, SpaceKind, SpaceStats, StagingStats, Store,
+    StoreBuildError, StoreBuilder, StoreStats, SystemClock, TryGetError, UpdateError,
+    ValidateError, Version, WorkStats, eviction, set_fork_wait,
 };
 
 /// Codecs, which compress and restore byte strings.

@@ -5,7 +5,7 @@
 //! with the order of the two turned round from page to page, so that neither finds the page warmer than the other, and
 //! medians leave out what an interrupt fell into; the mean is beside it. The clock, which is around every call, is in
 //! both. The bare loop compresses each page into a buffer that stays in cache, and decompresses from buffers of their
-//! own; same-filled pages are in neither. What comes back is compared with what was put, outside of the time.
+//! own; same-filled pages are in neither. Staging is off; `staging` measures it. What comes back is compared with what was put, outside of the time.
 //!
 //! Kinds:
 //! - `first`: into an empty space, whose memory went back to the system: the first touch of each frame is in it.
@@ -83,6 +83,7 @@ fn measure(
     let codec = name.parse::<CodecSpec>().expect("a codec").build().expect("in this build");
     let builder = Store::builder()
         .allocator(allocator)
+        .staging(0)
         .codec_with(name.parse::<CodecSpec>().expect("a codec").build().expect("in this build"));
     let store = builder.limit(1 << 30).build().expect("room");
     let space = store.space(SpaceConfig::persistent(pages.len() as u64)).expect("room");

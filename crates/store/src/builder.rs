@@ -14,7 +14,7 @@ use crate::{
     shrinker,
     staging::Staging,
     state::{
-        AcceptThreshold, StoreState, Watermarks,
+        AcceptThreshold, SpaceState, StoreState, Watermarks,
         handle::StoreHandle,
         parts::{Parts, PartsError, least_limit},
     },
@@ -237,7 +237,7 @@ impl StoreBuilder {
         }
         let fixed = size_of::<StoreState>()
             .saturating_add(encoder.fixed_bytes())
-            .saturating_add(Staging::fixed_bytes(staging));
+            .saturating_add(Staging::<SpaceState>::fixed_bytes(staging));
         let (allocator, handle_table) = (self.allocator, self.handle_table);
         let settings = |limit| {
             let pool = PoolBuilder::new(allocator).limit(limit);

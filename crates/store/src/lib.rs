@@ -36,6 +36,7 @@ mod page;
 mod prometheus;
 mod shrinker;
 mod space;
+mod spin;
 mod staging;
 mod state;
 mod stats;

@@ -6,75 +6,21 @@
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use pagefold_sys::clock::thread_time;
 
-use crate::state::{StoreState, Wakeup};
+use crate::state::StoreState;
+
+// ORDERING (this file): Relaxed; statistics.
 
 /// How long a burst may gather.
 const GATHER: Duration = Duration::from_millis(1);
 /// Puts and shutdown end a rest.
 const REST: Duration = Duration::from_secs(60);
-
-/// What the threads and the store share.
-#[derive(Debug, Default)]
-pub(crate) struct Workers {
-    wakeup: Wakeup,
-    paused: AtomicBool,
-    running: AtomicUsize,
-    /// Processor time of all, in nanoseconds.
-    time_ns: AtomicU64,
-}
-
-// ORDERING (this file): Relaxed; a flag that workers look at between pages, and statistics. The queue's lock orders what
-// they work on.
-impl Workers {
-    /// Asks for work.
-    pub(crate) fn notify(&self) {
-        self.wakeup.notify();
-    }
-
-    pub(crate) fn pause(&self) {
-        self.paused.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn resume(&self) {
-        self.paused.store(false, Ordering::Relaxed);
-        self.wakeup.notify();
-    }
-
-    pub(crate) fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Relaxed)
-    }
-
-    /// How many run in this process.
-    pub(crate) fn running(&self) -> usize {
-        if self.wakeup.is_running() { self.running.load(Ordering::Relaxed) } else { 0 }
-    }
-
-    pub(crate) fn time_ns(&self) -> u64 {
-        self.time_ns.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn is_forked(&self) -> bool {
-        self.wakeup.is_forked()
-    }
-
-    pub(crate) fn stop(&self) {
-        self.wakeup.stop();
-    }
-
-    fn goes_on(&self) -> bool {
-        !self.wakeup.is_stopped() && !self.is_paused()
-    }
-}
 
 /// Starts `count` workers. If one cannot be started, those before it end.
 pub(crate) fn start(store: &Arc<StoreState>, count: u8) -> io::Result<Vec<JoinHandle<()>>> {

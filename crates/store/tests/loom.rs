@@ -1,12 +1,12 @@
 //! Models of the index: put against put, get, take, evict and drop of the space, puts by version, fewer keys, and nodes that
-//! come, go and are reused.
+//! come, go and are reused; staged pages and their turns.
 //!
 //! `cargo xtask loom` runs them. The pool below is the real one, as is everything of the store; statistics are plain
 //! atomics that loom does not watch, and the shrinker's thread is off.
 #![cfg(loom)]
 
 use loom::thread;
-use pagefold_codec::Raw;
+use pagefold_codec::{Codec, CodecError, Raw};
 use pagefold_frame::HeapSource;
 use pagefold_pool::NbudOptions;
 use pagefold_store::{GetError, KeyError, PutError, Space, SpaceConfig, Store, TryGetError};
@@ -21,6 +21,11 @@ fn model(f: impl Fn() + Sync + Send + 'static) {
 /// look at a node again shows with three.
 fn model_of_the_index(f: impl Fn() + Sync + Send + 'static) {
     model_with(3, f);
+}
+
+/// As [`model`], with two preemptions: a turn is short.
+fn model_of_staging(f: impl Fn() + Sync + Send + 'static) {
+    model_with(2, f);
 }
 
 fn model_with(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
@@ -332,5 +337,168 @@ fn a_get_that_never_waits_finds_the_page_or_says_why_not() {
         }
         other.join().expect("no panic");
         store.validate().expect("valid");
+    });
+}
+
+/// Compresses a page of two halves to a byte.
+struct Halves;
+
+impl Codec for Halves {
+    fn name(&self) -> &str {
+        "halves"
+    }
+    fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
+        *dst.first_mut()? = src[0];
+        Some(1)
+    }
+    fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
+        halves(src[0], dst);
+        Ok(dst.len())
+    }
+    fn metadata_bytes(&self) -> usize {
+        0
+    }
+}
+
+fn halves(fill: u8, page: &mut [u8]) {
+    page[..2048].fill(fill);
+    page[2048..].fill(fill ^ 0xff);
+}
+
+/// Pages wait until a thread of the model ends their turns.
+fn staging_store() -> (Store, Space) {
+    let options = NbudOptions::new().span_frames(1);
+    let builder = Store::builder().allocator(options).source(Box::new(HeapSource::new()));
+    let builder = builder.codec_with(Box::new(Halves)).limit(4 << 20).shrinker(false);
+    let store = builder.staging(2 * 4096).build().expect("room");
+    let space = store.space(SpaceConfig::persistent(4)).expect("room");
+    (store, space)
+}
+
+fn put_halves(space: &Space, fill: u8) {
+    let mut page = vec![0; 4096];
+    halves(fill, &mut page);
+    space.put_from(0, &page).expect("room");
+}
+
+fn get_halves(space: &Space) -> Option<u8> {
+    let (mut found, mut page) = (vec![0; 4096], vec![0; 4096]);
+    match space.get_into(0, &mut found) {
+        Ok(()) => {}
+        Err(GetError::Absent) => return None,
+        Err(error) => panic!("{error}"),
+    }
+    halves(found[0], &mut page);
+    assert!(found == page, "torn");
+    Some(found[0])
+}
+
+/// Ends all turns; then nothing waits, and `pages` pages are there, compressed.
+fn flushed(store: &Store, pages: u64) {
+    store.flush();
+    let stats = store.stats();
+    assert_eq!((stats.spaces[0].fresh, stats.spaces[0].compressed), (0, pages));
+    assert_eq!(stats.payload_bytes, pages, "an object without a key");
+    store.validate().expect("valid");
+}
+
+#[test]
+fn an_overwrite_beside_the_turn_of_a_staged_page_stays() {
+    model_of_staging(|| {
+        let (store, space) = staging_store();
+        put_halves(&space, 1);
+        let worker = {
+            let store = store.clone();
+            thread::spawn(move || _ = store.maintain(4096))
+        };
+        put_halves(&space, 2);
+        assert_eq!(get_halves(&space), Some(2));
+        worker.join().expect("no panic");
+        assert_eq!(get_halves(&space), Some(2));
+        flushed(&store, 1);
+        assert_eq!(get_halves(&space), Some(2));
+    });
+}
+
+#[test]
+fn a_removal_beside_the_turn_of_a_staged_page_leaves_nothing() {
+    model_of_staging(|| {
+        let (store, space) = staging_store();
+        put_halves(&space, 1);
+        let worker = {
+            let store = store.clone();
+            thread::spawn(move || _ = store.maintain(4096))
+        };
+        assert_eq!(space.remove(0), Ok(true));
+        assert_eq!(get_halves(&space), None);
+        worker.join().expect("no panic");
+        assert_eq!(get_halves(&space), None);
+        flushed(&store, 0);
+    });
+}
+
+#[test]
+fn gets_beside_the_turn_of_a_staged_page_find_it() {
+    model_of_staging(|| {
+        let (store, space) = staging_store();
+        put_halves(&space, 1);
+        let worker = {
+            let store = store.clone();
+            thread::spawn(move || _ = store.maintain(4096))
+        };
+        assert_eq!(get_halves(&space), Some(1));
+        assert_eq!(get_halves(&space), Some(1));
+        worker.join().expect("no panic");
+        flushed(&store, 1);
+    });
+}
+
+#[test]
+fn of_two_flushes_neither_returns_before_the_page_is_compressed() {
+    model_of_staging(|| {
+        let (store, space) = staging_store();
+        put_halves(&space, 1);
+        let other = {
+            let store = store.clone();
+            thread::spawn(move || {
+                store.flush();
+                assert_eq!(store.stats().spaces[0].compressed, 1);
+            })
+        };
+        store.flush();
+        assert_eq!(store.stats().spaces[0].compressed, 1);
+        other.join().expect("no panic");
+        flushed(&store, 1);
+    });
+}
+
+#[test]
+fn a_staged_put_beside_the_drop_of_its_space_leaves_nothing() {
+    model_of_staging(|| {
+        let (store, space) = staging_store();
+        put_halves(&space, 1);
+        let worker = {
+            let store = store.clone();
+            thread::spawn(move || _ = store.maintain(4096))
+        };
+        store.drop_space(&space);
+        worker.join().expect("no panic");
+        assert_eq!(store.stats().payload_bytes, 0, "an object without a key");
+        store.validate().expect("valid");
+    });
+}
+
+#[test]
+fn of_two_staged_puts_one_stays_and_has_its_turn() {
+    model_of_staging(|| {
+        let (store, space) = staging_store();
+        let other = {
+            let space = space.clone();
+            thread::spawn(move || put_halves(&space, 2))
+        };
+        put_halves(&space, 1);
+        other.join().expect("no panic");
+        assert!(matches!(get_halves(&space), Some(1 | 2)));
+        flushed(&store, 1);
     });
 }

@@ -152,6 +152,9 @@ impl Index {
             if let Some(found) = self.try_find(key) {
                 return found;
             }
+            // A model lets the thread that frees the node get on.
+            #[cfg(loom)]
+            pagefold_sys::sync::yield_now();
         }
     }
 

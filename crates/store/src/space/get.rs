@@ -10,6 +10,7 @@ use crate::{
     GetError, PAGE_BYTES, Page, TryGetError,
     counters::Count,
     encoder::decode::{ReadError, Wait},
+    spin::look_again,
     word::{Entry, Word},
 };
 
@@ -222,11 +223,4 @@ impl Space {
         self.state().counters.add(Count::Corrupt, 1);
         GetError::Corrupt
     }
-}
-
-pub(super) fn look_again() {
-    #[cfg(loom)]
-    sync::yield_now();
-    #[cfg(not(loom))]
-    sync::spin_loop();
 }

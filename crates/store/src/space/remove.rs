@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use super::{Space, get::look_again};
+use super::Space;
 use crate::{
     GetError, KeyError, Page,
     counters::Count,
     encoder::decode::{ReadError, Wait},
+    spin::look_again,
 };
 
 impl Space {

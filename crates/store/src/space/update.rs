@@ -219,7 +219,7 @@ fn updated(mut attempt: impl FnMut() -> Result<Version, Stopped>) -> Result<bool
             Err(Stopped::Get(GetError::Absent)) => return Ok(false),
             Err(Stopped::Get(error)) => return Err(error.into()),
             Err(Stopped::Put(PutIfError::Put(error))) => return Err(error.into()),
-            Err(Stopped::Put(PutIfError::Conflict)) => super::get::look_again(),
+            Err(Stopped::Put(PutIfError::Conflict)) => crate::spin::look_again(),
         }
     }
 }

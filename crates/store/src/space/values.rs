@@ -1,10 +1,11 @@
 //! Values: length, taking, many at once, into a buffer, without waiting.
 
-use super::{Space, get::look_again};
+use super::Space;
 use crate::{
     GetError, KeyError, PAGE_BYTES, PutManyError, TryGetError,
     counters::Count,
     encoder::decode::{ReadError, Wait},
+    spin::look_again,
 };
 
 impl Space {

@@ -10,13 +10,13 @@ use std::{
 
 use pagefold_sys::sync::Mutex;
 
-use crate::{state::SpaceState, stats::StagingStats};
+use crate::stats::StagingStats;
 
-/// See the module above.
-pub(crate) struct Staging {
+/// See the module above. `S` is the state of a space.
+pub(crate) struct Staging<S> {
     /// In pages; 0: staging is off.
     capacity: usize,
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<S>>,
     staged: AtomicU64,
     compressed: AtomicU64,
     kept_raw: AtomicU64,
@@ -24,8 +24,8 @@ pub(crate) struct Staging {
     failures: AtomicU64,
 }
 
-struct Queue {
-    entries: VecDeque<Entry>,
+struct Queue<S> {
+    entries: VecDeque<Entry<S>>,
     /// Slots of puts that have not pushed yet.
     reserved: usize,
     /// The number of the oldest entry.
@@ -34,28 +34,28 @@ struct Queue {
     in_turn: Vec<u64>,
 }
 
-struct Entry {
+struct Entry<S> {
     /// `None` only while `forget` drops the entry.
-    space: Option<Arc<SpaceState>>,
+    space: Option<Arc<S>>,
     key: u64,
 }
 
-impl Entry {
-    fn is_of(&self, space: &SpaceState) -> bool {
+impl<S> Entry<S> {
+    fn is_of(&self, space: &S) -> bool {
         self.space.as_deref().is_some_and(|own| std::ptr::eq(own, space))
     }
 }
 
 /// A slot of the queue for one put; without a push it is given back.
-pub(crate) struct Reserved<'a> {
-    staging: &'a Staging,
+pub(crate) struct Reserved<'a, S> {
+    staging: &'a Staging<S>,
 }
 
 /// The oldest entry, taken. Its turn ends when this is dropped.
-pub(crate) struct Staged<'a> {
-    staging: &'a Staging,
+pub(crate) struct Staged<'a, S> {
+    staging: &'a Staging<S>,
     number: u64,
-    pub(crate) space: Arc<SpaceState>,
+    pub(crate) space: Arc<S>,
     pub(crate) key: u64,
 }
 
@@ -67,7 +67,7 @@ pub(crate) enum Outcome {
 }
 
 // ORDERING (this file): Relaxed; statistics.
-impl Staging {
+impl<S> Staging<S> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -87,7 +87,7 @@ impl Staging {
 
     /// The bytes of a queue for `capacity` pages.
     pub(crate) const fn fixed_bytes(capacity: usize) -> usize {
-        capacity.saturating_mul(size_of::<Entry>())
+        capacity.saturating_mul(size_of::<Entry<S>>())
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -95,7 +95,7 @@ impl Staging {
     }
 
     /// `None` when the queue is full.
-    pub(crate) fn reserve(&self) -> Option<Reserved<'_>> {
+    pub(crate) fn reserve(&self) -> Option<Reserved<'_, S>> {
         let mut queue = self.queue.lock();
         if queue.entries.len() + queue.reserved >= self.capacity {
             return None;
@@ -105,7 +105,7 @@ impl Staging {
     }
 
     /// Begins the turn of the oldest entry.
-    pub(crate) fn take(&self) -> Option<Staged<'_>> {
+    pub(crate) fn take(&self) -> Option<Staged<'_, S>> {
         if self.capacity == 0 {
             return None;
         }
@@ -140,7 +140,7 @@ impl Staging {
     }
 
     /// Drops the entries of a space that was dropped.
-    pub(crate) fn forget(&self, space: &SpaceState) {
+    pub(crate) fn forget(&self, space: &S) {
         if self.capacity == 0 {
             return;
         }
@@ -191,7 +191,7 @@ impl Staging {
     }
 
     /// The keys of a space that have an entry. For a store without operations.
-    pub(crate) fn keys_of(&self, space: &SpaceState) -> HashSet<u64> {
+    pub(crate) fn keys_of(&self, space: &S) -> HashSet<u64> {
         let queue = self.queue.lock();
         let own = queue.entries.iter().filter(|entry| entry.is_of(space));
         own.map(|entry| entry.key).collect()
@@ -212,9 +212,9 @@ impl Staging {
     }
 }
 
-impl Reserved<'_> {
+impl<S> Reserved<'_, S> {
     /// Appends a key; whether workers are due: the queue was empty, or is half full now.
-    pub(crate) fn push(self, space: &Arc<SpaceState>, key: u64) -> bool {
+    pub(crate) fn push(self, space: &Arc<S>, key: u64) -> bool {
         let mut queue = self.staging.queue.lock();
         let before = queue.entries.len();
         queue.entries.push_back(Entry { space: Some(Arc::clone(space)), key });
@@ -223,13 +223,13 @@ impl Reserved<'_> {
     }
 }
 
-impl Drop for Reserved<'_> {
+impl<S> Drop for Reserved<'_, S> {
     fn drop(&mut self) {
         self.staging.queue.lock().reserved -= 1;
     }
 }
 
-impl Drop for Staged<'_> {
+impl<S> Drop for Staged<'_, S> {
     fn drop(&mut self) {
         let mut queue = self.staging.queue.lock();
         let at = queue.in_turn.iter().position(|&number| number == self.number);

@@ -1,7 +1,7 @@
 //! State that all handles of a store or a space share.
 //!
 //! - `store`, `space`, `parts`, `list`: the states and their parts
-//! - `stage`: turns of staged pages
+//! - `stage`, `workers`: turns of staged pages, and the threads that end them
 //! - `accept`, `wakeup`, `room`, `work`: making room
 //! - `objects`, `contexts`, `recycle`, `removal`: objects, charges, retired handles, entries out
 //! - `stats`, `audit`: the accounts, and their validation
@@ -22,9 +22,9 @@ mod stats;
 pub(crate) mod store;
 mod wakeup;
 mod work;
+mod workers;
 
 pub(crate) use accept::AcceptThreshold;
 pub(crate) use recycle::RETIRED_SHARE;
 pub(crate) use space::SpaceState;
 pub(crate) use store::{StoreState, Watermarks};
-pub(crate) use wakeup::Wakeup;

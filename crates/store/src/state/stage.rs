@@ -7,7 +7,6 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
-    time::Duration,
 };
 
 use pagefold_frame::ReserveAccess;
@@ -17,6 +16,7 @@ use crate::{
     counters::Count,
     encoder::decode::{ReadError, Wait},
     page::{PAGE_BYTES, Page},
+    spin::look_again,
     staging::{Outcome, Staged},
     word::{Entry, Short, Word},
 };
@@ -24,7 +24,8 @@ use crate::{
 /// The pages that a put compresses when it finds the queue full.
 pub(crate) const BATCH_PAGES: usize = 4;
 /// How long a flush sleeps between looks at a turn that another thread has.
-const FLUSH_PAUSE: Duration = Duration::from_micros(50);
+#[cfg(not(loom))]
+const FLUSH_PAUSE: std::time::Duration = std::time::Duration::from_micros(50);
 
 impl StoreState {
     /// Ends the turn of the page that has waited longest; how many bytes that saved, or `None` if no page waits.
@@ -73,7 +74,7 @@ impl StoreState {
         self.compress_fresh(space, key, true);
     }
 
-    fn end_turn(&self, staged: &Staged<'_>, by_caller: bool) -> u64 {
+    fn end_turn(&self, staged: &Staged<'_, SpaceState>, by_caller: bool) -> u64 {
         self.compress_fresh(&staged.space, staged.key, by_caller)
     }
 
@@ -91,7 +92,10 @@ impl StoreState {
             };
             let entry = match outcome {
                 Ok(entry) => entry,
-                Err(Refused::Changed) => continue,
+                Err(Refused::Changed) => {
+                    look_again();
+                    continue;
+                }
                 Err(Refused::NoRoom) => {
                     let raw = Entry::Raw(at);
                     if space.index.replace(key, word, Word::new(raw)).is_err() {

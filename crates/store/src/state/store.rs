@@ -18,11 +18,9 @@ use super::{
     space::SpaceState,
     wakeup::Wakeup,
     work::Work,
+    workers::Workers,
 };
-use crate::{
-    config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes, staging::Staging,
-    worker::Workers,
-};
+use crate::{config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes, staging::Staging};
 
 pub(crate) struct StoreState {
     pub(crate) pool: Box<dyn Pool>,
@@ -41,7 +39,7 @@ pub(crate) struct StoreState {
     pub(crate) operations: Gate,
     pub(super) wants_handles: AtomicBool,
     pub(crate) work: Work,
-    pub(crate) staging: Staging,
+    pub(crate) staging: Staging<SpaceState>,
     pub(crate) workers: Workers,
     /// See `recycle`.
     pub(crate) epoch: AtomicU64,
@@ -65,7 +63,7 @@ impl StoreState {
         encoder: Encoder,
         accept: AcceptThreshold,
         watermarks: Watermarks,
-        staging: Staging,
+        staging: Staging<SpaceState>,
         operations: Gate,
     ) -> Self {
         let Parts { pool, memory, pool_id, nodes, charge } = parts;
