@@ -13,16 +13,18 @@ const TARGET: f64 = 32.0;
 fn bytes_a_page(codec: &str, mix: Mix) -> f64 {
     let codec: CodecSpec = codec.parse().expect("a codec");
     let builder = Store::builder().allocator(Allocator::nbud()).codec(codec).limit(1 << 30);
-    let store = builder.shrinker(false).build().expect("room");
+    let store = builder.shrinker(false).workers(0).build().expect("room");
     let space = store.space(SpaceConfig::persistent(PAGES)).expect("room");
     let mut rng = Seed::new(0x32).rng(0);
-    // Contexts of the codec are counted once they were used.
+    // Contexts of the codec are counted once they were used; this thread uses one.
     space.put_from(0, &mix.kind(&mut rng).page(&mut rng)).expect("room");
+    store.flush();
     let empty = store.stats().metadata_bytes;
     for key in 0..PAGES {
         let page = mix.kind(&mut rng).page(&mut rng);
         space.put_from(key, &page).expect("room");
     }
+    store.flush();
     let stats = store.stats();
     let metadata = (stats.metadata_bytes - empty) as f64 / PAGES as f64;
     eprintln!(

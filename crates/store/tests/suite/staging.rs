@@ -15,7 +15,8 @@ use rand::RngExt as _;
 
 /// A page that compresses, of its own content.
 fn page(number: u64) -> Page {
-    std::array::from_fn(|at| if at < 64 { (number >> (at % 8 * 8)) as u8 } else { (at / 64) as u8 })
+    let bytes = number.to_le_bytes();
+    std::array::from_fn(|at| if at < 64 { bytes[at % 8] } else { (at / 64).to_le_bytes()[0] })
 }
 
 /// A store whose staged pages wait until a caller ends their turns.
@@ -218,7 +219,7 @@ fn a_page_that_does_not_shrink_stays_raw() {
 #[test]
 fn senseless_settings_are_errors_and_small_ones_work() {
     let built = Store::builder().limit(16 << 20).staging((16 << 20) + 1).build();
-    let error = built.err().expect("more than the limit");
+    let error = built.expect_err("more than the limit");
     assert!(matches!(error, StoreBuildError::Staging { .. }), "{error}");
     assert!(error.to_string().contains("16777217"), "{error}");
     let store = idle(1).staging(1).build().expect("one page");
@@ -294,6 +295,7 @@ fn beside_everything_else_a_get_finds_the_last_page_or_nothing() {
     let store =
         Store::builder().limit(8 << 20).staging(64 * 4096).workers(2).build().expect("room");
     let space = store.space(SpaceConfig::persistent(64)).expect("room");
+    let at = |key: u64| usize::try_from(key).expect("small");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -305,14 +307,14 @@ fn beside_everything_else_a_get_finds_the_last_page_or_nothing() {
             });
         }
         scope.spawn(|| {
-            let mut last = [0_u64; 64];
+            let mut last = vec![0_u64; 64];
             while !done.load(Ordering::Relaxed) {
                 for key in 0..64 {
                     let Ok(found) = get(&space, key) else { continue };
                     let number = u64::from_le_bytes(found[..8].try_into().expect("8 bytes"));
                     assert_eq!(found, page(number), "torn");
-                    assert!(number >= last[key as usize], "key {key} went back");
-                    last[key as usize] = number;
+                    assert!(number >= last[at(key)], "key {key} went back");
+                    last[at(key)] = number;
                 }
             }
         });
@@ -322,21 +324,21 @@ fn beside_everything_else_a_get_finds_the_last_page_or_nothing() {
             let key = rng.random_range(0..64);
             match rng.random_range(0..8) {
                 0 => {
-                    assert_eq!(space.remove(key), Ok(seen[key as usize].is_some()));
-                    seen[key as usize] = None;
+                    assert_eq!(space.remove(key), Ok(seen[at(key)].is_some()));
+                    seen[at(key)] = None;
                 }
                 1 => {
                     let found = space.update(key, |page| *page = self::page(number)).expect("room");
-                    assert_eq!(found, seen[key as usize].is_some());
-                    seen[key as usize] = found.then_some(number);
+                    assert_eq!(found, seen[at(key)].is_some());
+                    seen[at(key)] = found.then_some(number);
                 }
                 _ => match space.put(key, &page(number)) {
-                    Ok(()) => seen[key as usize] = Some(number),
+                    Ok(()) => seen[at(key)] = Some(number),
                     Err(error) => assert!(matches!(error, PutError::Full { .. }), "{error}"),
                 },
             }
             let there = get(&space, key).ok();
-            assert_eq!(there, seen[key as usize].map(page), "key {key}");
+            assert_eq!(there, seen[at(key)].map(page), "key {key}");
         }
         done.store(true, Ordering::Relaxed);
     });
