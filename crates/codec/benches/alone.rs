@@ -8,6 +8,8 @@
 //! the rounds. Before, every page is compressed, restored and compared. A page that does not shrink by a sixteenth
 //! counts in full. `BYTES` (4096) is the length of an input, for values longer than a page.
 
+#![expect(clippy::print_stdout, reason = "the tables are the output")]
+
 use std::{env, error::Error, fs, path::Path};
 
 use pagefold_codec::{Codec, CodecSpec, Dictionary, accept_len, same_filled};

@@ -41,6 +41,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mixed = (0..PAGES_EACH).flat_map(|at| parts.iter().map(move |pages| &pages[at][..]));
     let dictionary = Dictionary::train(mixed, DICTIONARY_BYTES)?;
     fs::write(file, dictionary.as_bytes())?;
-    println!("{} bytes", dictionary.as_bytes().len());
     Ok(())
 }
