@@ -17,6 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 const PAGE_BYTES: usize = 4096;
 const MEASURED: usize = 1000;
+const TRAINED_BYTES: usize = 8 << 10;
 const CLASSES: [&str; 7] = ["node", "redis", "python", "java", "libraries", "text", "json"];
 const NAMES: [&str; 8] =
     ["lz4", "zstd:-1", "zstd:1", "zstd:3", "zstd:5", "fast", "balanced", "dense"];
@@ -87,13 +88,16 @@ fn rows(class: &str, others: &[&[u8]]) -> Result<Vec<Row>, Box<dyn Error>> {
     let fastest: CodecSpec = "zstd:-1".parse()?;
     let with = fastest.build_with_dictionary(&Dictionary::built_in())?;
     rows.push(Row::new("zstd:-1, built-in dictionary", with));
-    let own = Dictionary::train_for(CodecSpec::Balanced, others.iter().copied(), 8 << 10)?;
-    if let Some(own) = own {
-        let name = format!("balanced, trained: {} bytes", own.as_bytes().len());
-        rows.push(Row::new(name, CodecSpec::Balanced.build_with_dictionary(&own)?));
-    } else {
-        println!("{class}: the built-in dictionary suits as well as a trained one\n");
-    }
+    let start = thread_micros();
+    let own = Dictionary::train_for(CodecSpec::Balanced, others.iter().copied(), TRAINED_BYTES)?;
+    let millis = (thread_micros() - start) / 1e3;
+    let name = match &own {
+        Some(own) => format!("balanced, trained: {} bytes", own.as_bytes().len()),
+        None => "balanced, trained: none is better".to_owned(),
+    };
+    let own = own.unwrap_or_else(Dictionary::built_in);
+    rows.push(Row::new(name, CodecSpec::Balanced.build_with_dictionary(&own)?));
+    println!("{class}: {millis:.0} ms to train on {} pages\n", others.len());
     Ok(rows)
 }
 
