@@ -125,7 +125,7 @@ impl Dictionary {
     ///
     /// Trains candidates of 2, 4 and 8 KiB, of `bytes_max` bytes and of a quarter, on three pages in four, and measures
     /// them on the fourth. A longer one must win half a percent, and so must one that takes more time. A thousand pages
-    /// take about a second.
+    /// take some tenths of a second.
     ///
     /// # Errors
     /// [`DictionaryError`].
