@@ -11,7 +11,7 @@ use pagefold_codec::{Codec, CodecSpec, Lz4Pure, Raw, accept_len, decode, encode}
 
 /// The codecs live as long as the process, so each input meets contexts that earlier ones have used.
 static CODECS: LazyLock<Vec<Box<dyn Codec>>> = LazyLock::new(|| {
-    let names = ["lz4", "zstd:-7", "zstd:-1", "zstd:1", "zstd:3", "zstd:19"];
+    let names = ["lz4", "zstd:-7", "zstd:-1", "zstd:1", "zstd:3", "zstd:19", "balanced", "dense"];
     let built = names.map(|name| {
         name.parse::<CodecSpec>().expect("a known name").build().expect("a full build")
     });

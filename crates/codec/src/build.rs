@@ -13,11 +13,17 @@ impl CodecSpec {
         match self {
             Self::Raw => Ok(Box::new(Raw)),
             #[cfg(feature = "c-codecs")]
-            Self::Lz4 => Ok(Box::new(crate::Lz4::new())),
+            Self::Lz4 | Self::Fast => Ok(Box::new(crate::Lz4::new())),
             #[cfg(all(feature = "pure-rust", not(feature = "c-codecs")))]
-            Self::Lz4 => Ok(Box::new(crate::Lz4Pure::new())),
+            Self::Lz4 | Self::Fast | Self::Balanced | Self::Dense => {
+                Ok(Box::new(crate::Lz4Pure::new()))
+            }
+            #[cfg(not(any(feature = "pure-rust", feature = "c-codecs")))]
+            Self::Fast | Self::Balanced | Self::Dense => Ok(Box::new(Raw)),
             #[cfg(feature = "c-codecs")]
-            Self::Zstd(level) => Ok(Box::new(crate::Zstd::new(level)?)),
+            Self::Zstd(_) | Self::Balanced | Self::Dense => {
+                Ok(Box::new(crate::Zstd::of(self, self.own_dictionary().as_ref())?))
+            }
             #[cfg(not(feature = "c-codecs"))]
             codec => Err(BuildCodecError::NotInThisBuild { codec }),
         }
@@ -26,7 +32,7 @@ impl CodecSpec {
 
 #[cfg(feature = "c-codecs")]
 impl CodecSpec {
-    /// As [`build`](Self::build), with a dictionary: for zstd.
+    /// As [`build`](Self::build), with a dictionary: for zstd, and for settings of zstd in place of the built-in one.
     ///
     /// # Errors
     /// [`BuildCodecError`]; `NoDictionary` for other codecs.
@@ -34,9 +40,9 @@ impl CodecSpec {
         self,
         dictionary: &Dictionary,
     ) -> Result<Box<dyn Codec>, BuildCodecError> {
-        match self {
-            Self::Zstd(level) => Ok(Box::new(crate::Zstd::with_dictionary(level, dictionary)?)),
-            codec => Err(BuildCodecError::NoDictionary { codec }),
+        match self.level() {
+            Some(_) => Ok(Box::new(crate::Zstd::of(self, Some(dictionary))?)),
+            None => Err(BuildCodecError::NoDictionary { codec: self }),
         }
     }
 
@@ -94,6 +100,15 @@ mod tests {
                 text.starts_with("zstd:1 is not in this build") && text.contains("raw"),
                 "{text}"
             );
+        }
+        for name in ["fast", "balanced", "dense"] {
+            let built = parse(name).unwrap().build().map(|codec| codec.name().to_owned());
+            let expected = match (cfg!(feature = "c-codecs"), cfg!(feature = "pure-rust")) {
+                (true, _) if name != "fast" => name,
+                (false, false) => "raw",
+                _ => "lz4",
+            };
+            assert_eq!(built.as_deref(), Ok(expected));
         }
         let lz4 = parse("lz4").unwrap().build();
         assert_eq!(lz4.is_ok(), cfg!(any(feature = "c-codecs", feature = "pure-rust")));

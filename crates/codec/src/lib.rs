@@ -1,4 +1,4 @@
-//! The codecs of pagefold: `lz4`, `zstd:LEVEL`, `raw`, and the detection of same-filled pages.
+//! The codecs of pagefold: settings `fast`, `balanced`, `dense`; `lz4`, `zstd:LEVEL`, `raw`; same-filled pages.
 //!
 //! A [`CodecSpec`] names and builds a [`Codec`]. [`encode`] and [`decode`] serve a store of pages. A `Dictionary` makes
 //! similar pages shorter.
@@ -8,12 +8,12 @@
 //! Neither stores the original length or a checksum: the caller does.
 //!
 //! # Features
-//! | features | `lz4` | `zstd` |
-//! |---|---|---|
-//! | `c-codecs` (default) | C library | C library |
-//! | `pure-rust` without the default | `lz4_flex`, same format | [`BuildCodecError::NotInThisBuild`] |
-//! | both | C library | C library |
-//! | neither | `NotInThisBuild` | `NotInThisBuild` |
+//! | features | `lz4`, `fast` | `zstd` | `balanced`, `dense` |
+//! |---|---|---|---|
+//! | `c-codecs` (default) | C library | C library | zstd |
+//! | `pure-rust` without the default | `lz4_flex`, same format | [`BuildCodecError::NotInThisBuild`] | `lz4` |
+//! | both | C library | C library | zstd |
+//! | neither | `NotInThisBuild`; `fast` is `raw` | `NotInThisBuild` | `raw` |
 //!
 //! # Examples
 //! ```

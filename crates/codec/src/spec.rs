@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// A codec by name: `lz4`, `raw`, or `zstd:LEVEL` with a level from -7 to 19. `zstd:0` means `zstd:3`.
+/// A codec by name: a setting (`fast`, `balanced`, `dense`), `lz4`, `raw`, or `zstd:LEVEL` with a level from -7 to 19.
+/// `zstd:0` means `zstd:3`.
+///
+/// A setting may change with the version, so bytes outlive a process only under the other names. In builds without the
+/// feature `c-codecs` each setting builds `lz4`; without `pure-rust` as well, `raw`.
 ///
 /// # Examples
 /// ```
@@ -12,12 +16,19 @@ use thiserror::Error;
 ///
 /// let spec: CodecSpec = "zstd:-1".parse()?;
 /// assert_eq!(spec.to_string(), "zstd:-1");
+/// assert_eq!("balanced".parse(), Ok(CodecSpec::Balanced));
 /// assert!("zstd".parse::<CodecSpec>().is_err(), "the level is always said");
 /// # Ok::<(), pagefold_codec::ParseCodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodecSpec {
+    /// The least time: `lz4`.
+    Fast,
+    /// The best ratio for its time: `zstd:1` with the dictionary `Dictionary::built_in`.
+    Balanced,
+    /// The best ratio at about three times the time of `zstd:1`: `zstd:5` with the same dictionary.
+    Dense,
     /// Copies.
     Raw,
     /// lz4 blocks.
@@ -26,9 +37,30 @@ pub enum CodecSpec {
     Zstd(ZstdLevel),
 }
 
+#[cfg(feature = "c-codecs")]
+impl CodecSpec {
+    /// The zstd level of a level or a setting.
+    pub(crate) fn level(self) -> Option<ZstdLevel> {
+        match self {
+            Self::Zstd(level) => Some(level),
+            Self::Balanced => Some(ZstdLevel::BALANCED),
+            Self::Dense => Some(ZstdLevel::DENSE),
+            Self::Fast | Self::Lz4 | Self::Raw => None,
+        }
+    }
+
+    /// The dictionary that a setting has unless another is given.
+    pub(crate) fn own_dictionary(self) -> Option<crate::Dictionary> {
+        matches!(self, Self::Balanced | Self::Dense).then(crate::Dictionary::built_in)
+    }
+}
+
 impl fmt::Display for CodecSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Fast => f.write_str("fast"),
+            Self::Balanced => f.write_str("balanced"),
+            Self::Dense => f.write_str("dense"),
             Self::Raw => f.write_str("raw"),
             Self::Lz4 => f.write_str("lz4"),
             Self::Zstd(level) => write!(f, "zstd:{}", level.get()),
@@ -41,6 +73,9 @@ impl FromStr for CodecSpec {
 
     fn from_str(name: &str) -> Result<Self, ParseCodecError> {
         match (name, name.split_once(':')) {
+            ("fast", _) => Ok(Self::Fast),
+            ("balanced", _) => Ok(Self::Balanced),
+            ("dense", _) => Ok(Self::Dense),
             ("raw", _) => Ok(Self::Raw),
             ("lz4", _) => Ok(Self::Lz4),
             ("zstd", _) | (_, Some(("zstd", ""))) => Err(ParseCodecError::LevelMissing),
@@ -50,7 +85,7 @@ impl FromStr for CodecSpec {
                     .map(Self::Zstd)
                     .ok_or_else(|| ParseCodecError::LevelInvalid { level: level.to_owned() })
             }
-            (_, Some((codec @ ("raw" | "lz4"), _))) => {
+            (_, Some((codec @ ("fast" | "balanced" | "dense" | "raw" | "lz4"), _))) => {
                 Err(ParseCodecError::LevelNotTaken { codec: codec.to_owned() })
             }
             _ => Err(ParseCodecError::Unknown { name: name.to_owned() }),
@@ -68,6 +103,10 @@ impl ZstdLevel {
     /// The densest level; higher ones only enlarge the window.
     pub const MAX: i32 = 19;
     const DEFAULT: i8 = 3;
+    #[cfg(feature = "c-codecs")]
+    const BALANCED: Self = Self(1);
+    #[cfg(feature = "c-codecs")]
+    const DENSE: Self = Self(5);
 
     /// The level, if it is in [`MIN`](Self::MIN) to [`MAX`](Self::MAX). 0 becomes zstd's default, 3.
     pub fn new(level: i32) -> Option<Self> {
@@ -89,7 +128,9 @@ impl ZstdLevel {
 #[non_exhaustive]
 pub enum ParseCodecError {
     /// No codec has this name.
-    #[error("unknown codec `{name}`; known are lz4, raw, and zstd:LEVEL with LEVEL from -7 to 19")]
+    #[error(
+        "unknown codec `{name}`; known are fast, balanced, dense, lz4, raw, and zstd:LEVEL with LEVEL from -7 to 19"
+    )]
     Unknown {
         /// The name given.
         name: String,
@@ -125,7 +166,7 @@ pub enum BuildCodecError {
         codec: CodecSpec,
     },
     /// Only zstd has dictionaries.
-    #[error("{codec} takes no dictionary; use zstd:LEVEL, or build it without one")]
+    #[error("{codec} takes no dictionary; use balanced or zstd:LEVEL, or build it without one")]
     NoDictionary {
         /// The codec.
         codec: CodecSpec,
@@ -162,7 +203,8 @@ mod tests {
     #[test]
     fn every_name_is_printed_as_it_is_parsed() {
         let levels = (-7..=19).filter(|&level| level != 0).map(|level| format!("zstd:{level}"));
-        for name in ["raw", "lz4"].map(str::to_owned).into_iter().chain(levels) {
+        let others = ["fast", "balanced", "dense", "raw", "lz4"];
+        for name in others.map(str::to_owned).into_iter().chain(levels) {
             assert_eq!(parse(&name).map(|spec| spec.to_string()).as_ref(), Ok(&name));
         }
     }
@@ -184,14 +226,17 @@ mod tests {
             assert_eq!(parse(name), Err(ParseCodecError::LevelMissing));
         }
         assert!(ParseCodecError::LevelMissing.to_string().contains("zstd:LEVEL"));
-        assert_eq!(parse("lz4:1"), Err(ParseCodecError::LevelNotTaken { codec: "lz4".to_owned() }));
+        for codec in ["lz4", "balanced"] {
+            let refused = ParseCodecError::LevelNotTaken { codec: codec.to_owned() };
+            assert_eq!(parse(&format!("{codec}:1")), Err(refused));
+        }
     }
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         for name in ["", "lzo", "LZ4", "lz4 ", ":", "gzip:1"] {
             let text = parse(name).unwrap_err().to_string();
-            for known in ["lz4", "raw", "zstd:LEVEL", "-7 to 19"] {
+            for known in ["fast", "balanced", "dense", "lz4", "raw", "zstd:LEVEL", "-7 to 19"] {
                 assert!(text.contains(known), "{text}");
             }
         }

@@ -17,8 +17,10 @@ const HELD_BACK_ONE_IN: usize = 4;
 const WON_AT_LEAST_ONE_IN: usize = 200;
 /// The length of the pieces of content. Half or double is equal; a quarter loses 0.7 %.
 const SEGMENT_BYTES: usize = 512;
-/// The lowest level for table statistics: it searches for the matches of a digest.
-const TABLES_LEVEL_MIN: i32 = 2;
+/// The lowest level for table statistics: negative ones have no table of literals.
+const TABLES_LEVEL_MIN: i32 = 1;
+/// The lengths of candidates besides the longest and its quarter.
+const SMALL_BYTES: [usize; 3] = [2 << 10, 4 << 10, 8 << 10];
 const PREAMBLE_BYTES: usize = 8;
 const OFFSETS_BYTES: usize = 12;
 /// A sequence table for the symbols 0 and 1, half of the time each: 4 bits for 32 states and two times 5 bits for 16
@@ -77,28 +79,41 @@ impl Samples {
     }
 }
 
+/// `own` is the codec's dictionary without training.
 pub(crate) fn best(
     level: ZstdLevel,
+    own: Option<&Dictionary>,
     samples: &Samples,
     bytes_max: usize,
 ) -> Result<Option<Dictionary>, DictionaryError> {
     let (learned, held_back) = samples.split();
     let mut best = None;
-    let mut least = kept_bytes(level, None, &held_back);
-    let mut offer = |candidate: Dictionary| {
+    let mut least = kept_bytes(level, own, &held_back);
+    let trained = lengths(bytes_max).into_iter().map(|bytes| learned.train(bytes, level));
+    let full = trained.collect::<Result<Vec<_>, _>>()?;
+    // At negative levels zstd codes no literals and is fast because it has no tables.
+    let others = full.iter().filter(|_| level.get() > 0).filter_map(without_sequences);
+    // The cheapest first: without tables compression takes longer.
+    for candidate in full.iter().cloned().chain(others) {
         let bytes = kept_bytes(level, Some(&candidate), &held_back);
         if is_worth_it(bytes, least) {
             (best, least) = (Some(candidate), bytes);
         }
-    };
-    for bytes in [(bytes_max / 4).max(Dictionary::BYTES_MIN), bytes_max] {
-        let full = learned.train(bytes, level)?;
-        // At negative levels zstd codes no literals and is fast because it has no tables.
-        let other = if level.get() > 0 { without_sequences(&full) } else { None };
-        offer(full);
-        other.into_iter().for_each(&mut offer);
     }
     Ok(best)
+}
+
+/// The lengths of the candidates, the shortest first.
+fn lengths(bytes_max: usize) -> Vec<usize> {
+    let quarter = (bytes_max / 4).max(Dictionary::BYTES_MIN);
+    let mut lengths: Vec<usize> = SMALL_BYTES
+        .into_iter()
+        .filter(|bytes| *bytes < bytes_max)
+        .chain([quarter, bytes_max])
+        .collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    lengths
 }
 
 fn is_worth_it(bytes: usize, least: usize) -> bool {
@@ -176,6 +191,31 @@ mod tests {
     }
 
     #[test]
+    fn short_dictionaries_are_tried_first_and_a_longer_one_must_win() {
+        assert_eq!(lengths(64 << 10), [2, 4, 8, 16, 64].map(|kib: usize| kib << 10));
+        assert_eq!(lengths(4 << 10), [1 << 10, 2 << 10, 4 << 10]);
+        assert_eq!(lengths(300), [256, 300]);
+        assert_eq!(lengths(256), [256]);
+        let pages = pages(90);
+        let chosen = |bytes_max| {
+            let chosen = best(level(1), None, &samples(&pages), bytes_max).expect("trained");
+            chosen.expect("they are alike").as_bytes().len()
+        };
+        // 900 words of 9 bytes are common: 8 KiB.
+        assert!((6 << 10..=16 << 10).contains(&chosen(64 << 10)), "{}", chosen(64 << 10));
+        assert!(chosen(2 << 10) <= 2 << 10);
+    }
+
+    #[test]
+    fn a_dictionary_that_the_codec_has_must_be_beaten() {
+        let pages = pages(90);
+        let own = best(level(1), None, &samples(&pages), 64 << 10).expect("trained");
+        let again = best(level(1), own.as_ref(), &samples(&pages), 64 << 10).expect("trained");
+        assert_eq!(again, None, "the same samples give nothing better");
+        assert!(best(level(1), None, &samples(&pages), 2 << 10).expect("trained").is_some());
+    }
+
+    #[test]
     fn one_page_in_four_is_held_back() {
         let pages = pages(50);
         let samples = samples(&pages);
@@ -188,7 +228,7 @@ mod tests {
     #[test]
     fn a_dictionary_is_chosen_where_pages_are_alike_and_none_where_not() {
         for number in [-1, 1, 3] {
-            let alike = best(level(number), &samples(&pages(90)), 16 << 10).expect("trained");
+            let alike = best(level(number), None, &samples(&pages(90)), 16 << 10).expect("trained");
             assert!(alike.is_some(), "level {number}");
             let strange: Vec<Vec<u8>> = (0..400_u64)
                 .map(|seed| {
@@ -200,7 +240,7 @@ mod tests {
                     (0..4096).map(|_| next()).collect()
                 })
                 .collect();
-            let none = best(level(number), &samples(&strange), 16 << 10).expect("trained");
+            let none = best(level(number), None, &samples(&strange), 16 << 10).expect("trained");
             assert_eq!(none, None, "level {number}");
         }
     }

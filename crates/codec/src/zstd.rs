@@ -44,7 +44,7 @@ impl Zstd {
     /// # Errors
     /// [`BuildCodecError::OutOfMemory`], or [`BuildCodecError::Refused`] if the linked zstd lacks a parameter.
     pub fn new(level: ZstdLevel) -> Result<Self, BuildCodecError> {
-        Self::build(level, None)
+        Self::of(CodecSpec::Zstd(level), None)
     }
 
     /// As [`new`](Self::new), with a dictionary. Only a codec with the same dictionary decompresses the output.
@@ -55,12 +55,20 @@ impl Zstd {
         level: ZstdLevel,
         dictionary: &Dictionary,
     ) -> Result<Self, BuildCodecError> {
-        let out_of_memory = BuildCodecError::OutOfMemory { codec: CodecSpec::Zstd(level) };
-        Self::build(level, Some(Arc::new(dictionary.digest(level).ok_or(out_of_memory)?)))
+        Self::of(CodecSpec::Zstd(level), Some(dictionary))
     }
 
-    fn build(level: ZstdLevel, dictionary: Option<Arc<Digested>>) -> Result<Self, BuildCodecError> {
-        let codec = CodecSpec::Zstd(level);
+    /// # Panics
+    /// For a codec without a level.
+    pub(crate) fn of(
+        codec: CodecSpec,
+        dictionary: Option<&Dictionary>,
+    ) -> Result<Self, BuildCodecError> {
+        let level = codec.level().expect("a codec of zstd");
+        let digest = |dictionary: &Dictionary| {
+            dictionary.digest(level).map(Arc::new).ok_or(BuildCodecError::OutOfMemory { codec })
+        };
+        let dictionary = dictionary.map(digest).transpose()?;
         let refused = |code| BuildCodecError::Refused { codec, reason: get_error_name(code) };
         let out_of_memory = BuildCodecError::OutOfMemory { codec };
         let encoder = || {

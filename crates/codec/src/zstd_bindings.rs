@@ -13,7 +13,7 @@ use std::{ffi::c_int, ptr::NonNull, sync::Arc};
 use pagefold_sys::memory::{self, CoreDump, Reservation};
 use zstd_safe::zstd_sys::{
     self as sys, ZDICT_fastCover_params_t, ZDICT_params_t, ZSTD_CCtx, ZSTD_DCtx, ZSTD_cParameter,
-    ZSTD_dParameter, ZSTD_format_e,
+    ZSTD_dParameter, ZSTD_dictAttachPref_e, ZSTD_format_e,
 };
 
 use crate::{ZstdLevel, digested::Digested};
@@ -86,6 +86,11 @@ impl Encoder {
             check(unsafe { sys::ZSTD_CCtx_setParameter(context.as_ptr(), parameter, value) })?;
         }
         if let Some(dictionary) = dictionary {
+            let attach = ZSTD_dictAttachPref_e::ZSTD_dictForceAttach as c_int;
+            // `ZSTD_c_forceAttachDict`. Without it zstd copies the digest's tables for inputs above 8 KiB.
+            let parameter = ZSTD_cParameter::ZSTD_c_experimentalParam4;
+            // SAFETY: a live context; the library refuses unknown parameters and values.
+            check(unsafe { sys::ZSTD_CCtx_setParameter(context.as_ptr(), parameter, attach) })?;
             // SAFETY: a live context; the field keeps the digest.
             check(unsafe { sys::ZSTD_CCtx_refCDict(context.as_ptr(), dictionary.encode()) })?;
         }

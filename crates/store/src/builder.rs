@@ -52,16 +52,6 @@ impl std::fmt::Debug for Choice {
     }
 }
 
-/// The best measured balance in this build.
-fn default_codec() -> CodecSpec {
-    let name = match (cfg!(feature = "c-codecs"), cfg!(feature = "pure-rust")) {
-        (true, _) => "zstd:-1",
-        (false, true) => "lz4",
-        (false, false) => "raw",
-    };
-    name.parse().expect("a codec's name")
-}
-
 /// The default size of staging: this share of the limit, and at least so many pages.
 const STAGING_SHARE: usize = 64;
 const STAGING_PAGES_MIN: usize = 64;
@@ -70,7 +60,7 @@ impl Default for StoreBuilder {
     fn default() -> Self {
         Self {
             allocator: Allocator::default(),
-            codec: Choice::Named(default_codec()),
+            codec: Choice::Named(CodecSpec::Balanced),
             source: None,
             limit: 1 << 30,
             max_limit: None,
@@ -117,7 +107,7 @@ impl StoreBuilder {
         self
     }
 
-    /// The codec; by default `zstd:-1`, in builds without it `lz4` or `raw`.
+    /// The codec; by default `balanced`: `zstd:1` with a built-in dictionary, in builds without it `lz4` or `raw`.
     pub fn codec(mut self, codec: CodecSpec) -> Self {
         self.codec = Choice::Named(codec);
         self

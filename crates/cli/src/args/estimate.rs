@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The codecs that are measured when none is named.
-pub(super) const DEFAULT_CODECS: [&str; 3] = ["lz4", "zstd:-1", "zstd:1"];
+pub(super) const DEFAULT_CODECS: [&str; 4] = ["lz4", "zstd:-1", "zstd:1", "balanced"];
 
 #[derive(Debug, Args)]
 pub(super) struct EstimateArgs {
@@ -79,8 +79,9 @@ pub(super) struct EstimateArgs {
     #[arg(long, value_name = "KERNEL", value_enum, conflicts_with = "allocators")]
     like: Option<Like>,
 
-    /// A codec to measure: lz4, zstd (level 3), zstd:LEVEL with a level of -7 to 19, the same with +dict behind it for a
-    /// dictionary, or raw; may be repeated [default: lz4, zstd:-1, zstd:1]
+    /// A codec to measure: fast, balanced or dense, lz4, zstd (level 3), zstd:LEVEL with a level of -7 to 19, the same
+    /// with +dict behind it for a dictionary trained from the pages, or raw; may be repeated [default: lz4, zstd:-1,
+    /// zstd:1, balanced]
     #[arg(long = "codec", value_name = "CODEC", value_parser = codec)]
     codecs: Vec<CodecChoice>,
 

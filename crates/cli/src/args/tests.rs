@@ -85,7 +85,7 @@ fn a_dictionary_is_measured_beside_each_codec_that_takes_one() {
         |args: &[&str]| config(args).codecs.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
         names(&["--dictionary", "."]),
-        ["lz4", "zstd:-1", "zstd:-1+dict", "zstd:1", "zstd:1+dict"]
+        ["lz4", "zstd:-1", "zstd:-1+dict", "zstd:1", "zstd:1+dict", "balanced"]
     );
     assert_eq!(names(&["--codec", "zstd:3+dict", "."]), ["zstd:3+dict"]);
     let args = ["pagefold", "estimate", "--dictionary", "--codec", "lz4", "."].map(OsString::from);

@@ -1,4 +1,4 @@
-//! A codec to measure, by its name: `lz4`, `zstd:3`, `zstd:3+dict`, `raw`.
+//! A codec to measure, by its name: `balanced`, `lz4`, `zstd:3`, `zstd:3+dict`, `raw`.
 
 use std::fmt;
 
@@ -41,6 +41,7 @@ pub(crate) fn codec(text: &str) -> Result<CodecChoice, String> {
     Ok(CodecChoice { spec, dictionary })
 }
 
+/// A setting has a dictionary of its own.
 pub(crate) fn takes_dictionary(spec: CodecSpec) -> bool {
     matches!(spec, CodecSpec::Zstd(_))
 }
@@ -51,10 +52,12 @@ mod tests {
 
     #[test]
     fn a_codec_is_printed_as_it_is_parsed() {
-        for name in ["lz4", "raw", "zstd:-7", "zstd:1+dict", "zstd:19+dict"] {
+        for name in ["balanced", "dense", "lz4", "raw", "zstd:-7", "zstd:1+dict", "zstd:19+dict"] {
             assert_eq!(codec(name).map(|choice| choice.to_string()).as_deref(), Ok(name));
         }
-        for wrong in ["lz4+dict", "raw+dict", "+dict", "zstd:20+dict", "zstd:1+", "lzo"] {
+        for wrong in
+            ["balanced+dict", "lz4+dict", "raw+dict", "+dict", "zstd:20+dict", "zstd:1+", "lzo"]
+        {
             assert!(codec(wrong).is_err(), "{wrong}");
         }
     }

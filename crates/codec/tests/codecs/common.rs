@@ -7,7 +7,10 @@ use rand_chacha::ChaCha8Rng;
 /// Every codec that is in the build, with a label that tells two of the same name apart.
 pub(crate) fn codecs() -> Vec<(String, Box<dyn Codec>)> {
     let levels = [-7, -1, 1, 3, 9, 19].map(|level| CodecSpec::Zstd(ZstdLevel::new(level).unwrap()));
-    let specs = [CodecSpec::Raw, CodecSpec::Lz4].into_iter().chain(levels);
+    // Without the C libraries these are lz4 or raw.
+    let settings =
+        [CodecSpec::Balanced, CodecSpec::Dense].into_iter().filter(|_| cfg!(feature = "c-codecs"));
+    let specs = [CodecSpec::Raw, CodecSpec::Lz4].into_iter().chain(levels).chain(settings);
     let built = specs.filter_map(|spec| Some((spec.to_string(), spec.build().ok()?)));
     #[cfg(feature = "pure-rust")]
     let built = built.chain([(
@@ -15,6 +18,10 @@ pub(crate) fn codecs() -> Vec<(String, Box<dyn Codec>)> {
         Box::new(pagefold_codec::Lz4Pure::new()) as Box<dyn Codec>,
     )]);
     built.collect()
+}
+
+pub(crate) fn is_zstd(name: &str) -> bool {
+    name.starts_with("zstd") || ["balanced", "dense"].contains(&name)
 }
 
 /// What a page may hold.

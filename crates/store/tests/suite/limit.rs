@@ -136,7 +136,7 @@ fn what_may_be_resident_never_exceeds_the_limit() {
 #[test]
 fn the_least_limit_that_an_error_names_is_enough_and_least() {
     for &allocator in Allocator::ALL {
-        for codec in ["raw", "lz4", "zstd:-1", "zstd:3"] {
+        for codec in ["raw", "lz4", "zstd:-1", "zstd:3", "balanced"] {
             let build = |limit| {
                 let codec = codec.parse().expect("a codec");
                 Store::builder().allocator(allocator).codec(codec).limit(limit).build()
@@ -230,7 +230,9 @@ fn wait_until(done: impl Fn() -> bool) {
 
 #[test]
 fn an_empty_store_takes_little_whatever_the_processors() {
-    for (codec, most) in [("raw", 120 << 10), ("lz4", 220 << 10), ("zstd:-1", 350 << 10)] {
+    for (codec, most) in
+        [("raw", 120 << 10), ("lz4", 220 << 10), ("zstd:-1", 350 << 10), ("balanced", 410 << 10)]
+    {
         let builder = Store::builder().codec(codec.parse().expect("a codec"));
         let store = builder.limit(64 << 20).shrinker(false).build().expect("room");
         let space = store.space(SpaceConfig::persistent(u64::MAX)).expect("room");

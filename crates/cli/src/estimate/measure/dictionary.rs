@@ -39,7 +39,11 @@ pub(crate) fn build(
     seed: u64,
 ) -> Result<(Option<Box<dyn Codec>>, Option<DictionaryNote>), EstimateError> {
     if !choice.dictionary {
-        return Ok((Some(choice.spec.build()?), None));
+        let (name, codec) = (choice.to_string(), choice.spec.build()?);
+        // A setting may be another codec by another name.
+        let named = codec.name() == name;
+        let codec = if named { codec } else { Box::new(Named { name, codec }) };
+        return Ok((Some(codec), None));
     }
     let pages = training_pages(spool.len(), seed);
     let longest = longest(spool.total_bytes());

@@ -103,7 +103,7 @@ fn zeros_noise_and_text_are_told_apart_and_everything_is_read_back() {
 
     let codecs: Vec<_> =
         runs(&document).iter().map(|run| run["codec"].as_str().expect("a name")).collect();
-    assert_eq!(codecs, ["lz4", "zstd:-1", "zstd:1"], "the default codecs, in order");
+    assert_eq!(codecs, ["lz4", "zstd:-1", "zstd:1", "balanced"], "the default codecs, in order");
     for run in runs(&document) {
         assert_eq!(
             (run["allocator"].as_str(), run["phase"].as_str()),

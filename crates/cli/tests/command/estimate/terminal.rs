@@ -60,14 +60,14 @@ fn no_sentence_is_longer_than_a_line() {
     let path = dir.path().display().to_string();
     symlink("nowhere", dir.path().join("link")).expect("a symbolic link");
     UnixListener::bind(dir.path().join("socket")).expect("a socket");
-    // Intervals of six runs, a limit, several reasons for skipped inputs.
+    // Intervals of eight runs, a limit, several reasons for skipped inputs.
     let allocators = ["--allocator", "nbud", "--allocator", "zsmalloc"];
     let sampled = estimate([&["--sample", "0.5", &path][..], &allocators].concat()).stdout;
     assert!(sampled.contains("Effective ratio of the whole, with 95 % confidence:"), "{sampled}");
     assert!(sampled.contains("Skipped 2 inputs"), "{sampled}");
     let after = sampled.split_once(" confidence:").expect("it has intervals").1;
     let intervals = after.split_once("\n\n").expect("the figures follow").0;
-    assert_eq!(intervals.matches(" with ").count(), 6, "{sampled}");
+    assert_eq!(intervals.matches(" with ").count(), 8, "{sampled}");
     // Without breaks inside.
     assert!(
         intervals
