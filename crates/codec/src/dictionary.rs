@@ -180,6 +180,13 @@ impl Dictionary {
     }
 }
 
+impl CodecSpec {
+    /// The dictionary that a setting has unless another is given.
+    pub(crate) fn own_dictionary(self) -> Option<Dictionary> {
+        matches!(self, Self::Balanced | Self::Dense).then(Dictionary::built_in)
+    }
+}
+
 fn check_length(bytes: usize) -> Result<(), DictionaryError> {
     if (Dictionary::BYTES_MIN..=Dictionary::BYTES_MAX).contains(&bytes) {
         Ok(())

@@ -48,11 +48,6 @@ impl CodecSpec {
             Self::Fast | Self::Lz4 | Self::Raw => None,
         }
     }
-
-    /// The dictionary that a setting has unless another is given.
-    pub(crate) fn own_dictionary(self) -> Option<crate::Dictionary> {
-        matches!(self, Self::Balanced | Self::Dense).then(crate::Dictionary::built_in)
-    }
 }
 
 impl fmt::Display for CodecSpec {
