@@ -11,7 +11,7 @@ use thiserror::Error;
 /// ```
 /// use pagefold_pool::{Allocator, NbudOptions, PoolBuilder};
 ///
-/// The default; by name; with options.
+/// // The default; by name; with options.
 /// assert_eq!(Allocator::default(), Allocator::nbud());
 /// assert_eq!("zsmalloc".parse(), Ok(Allocator::zsmalloc()));
 /// let pool = PoolBuilder::new(NbudOptions::new().span_frames(8)).limit(8 << 20).build()?;
