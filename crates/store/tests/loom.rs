@@ -402,15 +402,21 @@ fn flushed(store: &Store, pages: u64) {
     store.validate().expect("valid");
 }
 
+/// A page that waits, and a thread that ends its turn.
+fn staged_page_in_its_turn() -> (Store, Space, thread::JoinHandle<()>) {
+    let (store, space) = staging_store();
+    put_halves(&space, 1);
+    let worker = {
+        let store = store.clone();
+        thread::spawn(move || _ = store.maintain(4096))
+    };
+    (store, space, worker)
+}
+
 #[test]
 fn an_overwrite_beside_the_turn_of_a_staged_page_stays() {
     model_of_staging(|| {
-        let (store, space) = staging_store();
-        put_halves(&space, 1);
-        let worker = {
-            let store = store.clone();
-            thread::spawn(move || _ = store.maintain(4096))
-        };
+        let (store, space, worker) = staged_page_in_its_turn();
         put_halves(&space, 2);
         assert_eq!(get_halves(&space), Some(2));
         worker.join().expect("no panic");
@@ -423,12 +429,7 @@ fn an_overwrite_beside_the_turn_of_a_staged_page_stays() {
 #[test]
 fn a_removal_beside_the_turn_of_a_staged_page_leaves_nothing() {
     model_of_staging(|| {
-        let (store, space) = staging_store();
-        put_halves(&space, 1);
-        let worker = {
-            let store = store.clone();
-            thread::spawn(move || _ = store.maintain(4096))
-        };
+        let (store, space, worker) = staged_page_in_its_turn();
         assert_eq!(space.remove(0), Ok(true));
         assert_eq!(get_halves(&space), None);
         worker.join().expect("no panic");
@@ -440,12 +441,7 @@ fn a_removal_beside_the_turn_of_a_staged_page_leaves_nothing() {
 #[test]
 fn gets_beside_the_turn_of_a_staged_page_find_it() {
     model_of_staging(|| {
-        let (store, space) = staging_store();
-        put_halves(&space, 1);
-        let worker = {
-            let store = store.clone();
-            thread::spawn(move || _ = store.maintain(4096))
-        };
+        let (store, space, worker) = staged_page_in_its_turn();
         assert_eq!(get_halves(&space), Some(1));
         assert_eq!(get_halves(&space), Some(1));
         worker.join().expect("no panic");
@@ -475,12 +471,7 @@ fn of_two_flushes_neither_returns_before_the_page_is_compressed() {
 #[test]
 fn a_staged_put_beside_the_drop_of_its_space_leaves_nothing() {
     model_of_staging(|| {
-        let (store, space) = staging_store();
-        put_halves(&space, 1);
-        let worker = {
-            let store = store.clone();
-            thread::spawn(move || _ = store.maintain(4096))
-        };
+        let (store, space, worker) = staged_page_in_its_turn();
         store.drop_space(&space);
         worker.join().expect("no panic");
         assert_eq!(store.stats().payload_bytes, 0, "an object without a key");

@@ -222,6 +222,12 @@ fn senseless_settings_are_errors_and_small_ones_work() {
     let error = built.expect_err("more than the limit");
     assert!(matches!(error, StoreBuildError::Staging { .. }), "{error}");
     assert!(error.to_string().contains("16777217"), "{error}");
+    // The last values that are taken: as much as the limit, and the most workers.
+    let store = idle(1).staging(32 << 20).workers(u8::MAX).build().expect("room");
+    let space = store.space(SpaceConfig::persistent(u64::MAX)).expect("room");
+    space.put(u64::MAX - 1, &page(7)).expect("room");
+    store.flush();
+    assert_eq!((get(&space, u64::MAX - 1), store.stats().staging.pages), (Ok(page(7)), 0));
     let store = idle(1).staging(1).build().expect("one page");
     assert_eq!(store.stats().staging.capacity_pages, 1);
     let space = store.space(SpaceConfig::persistent(100)).expect("room");
