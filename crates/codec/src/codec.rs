@@ -85,6 +85,62 @@ pub trait Codec: Send + Sync {
         Ok(self.decompress(src, dst)?)
     }
 
+    /// Restores at least the first `wanted` bytes of `src` to the start of `dst`, which has the original's length;
+    /// returns how many bytes it restored. The rest of `dst` is unspecified. The default restores everything.
+    ///
+    /// A codec from `CodecSpec::build_for_clusters` stops at the end of the block of 4 KiB in which `wanted` ends.
+    ///
+    /// # Errors
+    /// As [`decompress`](Self::decompress), for damage in the part that it reads.
+    fn decompress_start(
+        &self,
+        src: &[u8],
+        dst: &mut [u8],
+        wanted: usize,
+    ) -> Result<usize, CodecError> {
+        let _ = wanted;
+        self.decompress(src, dst)
+    }
+
+    /// As [`decompress_start`](Self::decompress_start), without waiting.
+    ///
+    /// # Errors
+    /// As [`try_decompress`](Self::try_decompress).
+    fn try_decompress_start(
+        &self,
+        src: &[u8],
+        dst: &mut [u8],
+        wanted: usize,
+    ) -> Result<usize, TryCodecError> {
+        let _ = wanted;
+        self.try_decompress(src, dst)
+    }
+
+    /// Whether [`train`](Self::train) can give another codec.
+    fn trains(&self) -> bool {
+        false
+    }
+
+    /// This codec with a dictionary trained on `pages`, which should be some hundred. It shares its contexts with this
+    /// one, and its [`metadata_bytes`](Self::metadata_bytes) and [`metadata_bytes_max`](Self::metadata_bytes_max) are
+    /// only those of the dictionary. It restores only its own output. `None` if the pages give no dictionary, without
+    /// memory, or if the codec has none.
+    fn train(&self, pages: &[&[u8]]) -> Option<Box<dyn Codec>> {
+        let _ = pages;
+        None
+    }
+
+    /// The bytes that [`train`](Self::train) takes while it runs on so many bytes of pages, with the new codec.
+    fn train_bytes_max(&self, pages: usize) -> usize {
+        let _ = pages;
+        0
+    }
+
+    /// Whether the dictionary still has its checksum; true without one.
+    fn is_intact(&self) -> bool {
+        true
+    }
+
     /// Bytes of contexts that may be resident now.
     fn metadata_bytes(&self) -> usize;
 
