@@ -1,6 +1,6 @@
 //! [`StoreBuilder`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pagefold_codec::{Codec, CodecSpec};
 use pagefold_frame::{FRAME_BYTES, FrameSource};
@@ -9,13 +9,14 @@ use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
-    encoder::Encoder,
+    encoder::{Encoder, clusters::Clusters},
     limit::LimitSource,
     shrinker,
     staging::Staging,
     state::{
         AcceptThreshold, SpaceState, StoreState, Watermarks,
         handle::StoreHandle,
+        idle::Idle,
         parts::{Parts, PartsError, least_limit},
     },
     worker,
@@ -36,6 +37,15 @@ pub struct StoreBuilder {
     handle_table: Option<(usize, u32)>,
     staging: Option<usize>,
     workers: u8,
+    idle: IdleSettings,
+}
+
+#[derive(Debug)]
+struct IdleSettings {
+    /// In percent of a processor; 0: off.
+    share: u8,
+    interval: Duration,
+    codec: Choice,
 }
 
 enum Choice {
@@ -72,6 +82,11 @@ impl Default for StoreBuilder {
             // A model has no threads but its own.
             staging: cfg!(loom).then_some(0),
             workers: u8::from(!cfg!(loom)),
+            idle: IdleSettings {
+                share: if cfg!(loom) { 0 } else { 5 },
+                interval: Duration::from_secs(30),
+                codec: Choice::Named(CodecSpec::for_idle_pages()),
+            },
         }
     }
 }
@@ -210,6 +225,59 @@ impl StoreBuilder {
         self
     }
 
+    /// The share of one processor, in percent, that workers may take to make idle pages denser; 5 by default, at most
+    /// 100. With 0 idle pages stay as they are.
+    ///
+    /// A page is idle when no call read or put it between two passes, one [`idle_interval`](Self::idle_interval) apart.
+    /// Four idle pages whose keys lie in the same 64 are compressed together, if that saves at least a thirty-second. A
+    /// page that is read twice between two passes gets an object of its own again. A get of one in a cluster decodes the
+    /// pages before it too.
+    ///
+    /// The bytes of a page that is removed from a cluster, or overwritten, come back when the cluster is split or its last
+    /// page goes. Working memory is charged with the first cluster, and stores with less than eight times that have none.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(64 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(64))?;
+    /// let word = |key: u64, at: u64| (key / 8 * 512 + at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    /// for key in 0..64 {
+    ///     let page: Vec<u8> = (0..512).flat_map(|at| word(key, at).to_le_bytes()).collect();
+    ///     space.put_from(key, &page)?;
+    /// }
+    /// store.flush();
+    /// // The first pass sees the pages, the second one that no call used them since.
+    /// store.idle_pass();
+    /// let report = store.idle_pass();
+    /// assert_eq!((report.joined, store.stats().idle.clusters), (64, 16));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn idle_share(mut self, percent: u8) -> Self {
+        self.idle.share = percent;
+        self
+    }
+
+    /// The time from the beginning of one pass over all pages to the next; 30 seconds by default.
+    pub fn idle_interval(mut self, interval: Duration) -> Self {
+        self.idle.interval = interval;
+        self
+    }
+
+    /// The codec of idle pages; by default [`CodecSpec::for_idle_pages`].
+    pub fn idle_codec(mut self, codec: CodecSpec) -> Self {
+        self.idle.codec = Choice::Named(codec);
+        self
+    }
+
+    /// As [`idle_codec`](Self::idle_codec), your own, for inputs of 16 KiB. One that restores only as much as is wanted
+    /// ([`Codec::decompress_start`]) saves reads half of their time.
+    pub fn idle_codec_with(mut self, codec: Box<dyn Codec>) -> Self {
+        self.idle.codec = Choice::Own(codec);
+        self
+    }
+
     /// Builds the store.
     ///
     /// # Errors
@@ -221,13 +289,19 @@ impl StoreBuilder {
             Choice::Named(spec) => spec.build()?,
             Choice::Own(codec) => codec,
         };
-        let encoder = Encoder::new(codec);
-        if !encoder.is_plausible() {
-            return Err(StoreBuildError::CodecMemory { codec: encoder.codec.name().to_owned() });
+        let has_ages = self.idle.share > 0;
+        let clusters = has_ages.then_some(self.idle.codec).map(|choice| match choice {
+            Choice::Named(spec) => spec.build_for_clusters(),
+            Choice::Own(codec) => Ok(codec),
+        });
+        let encoder = Encoder::new(codec, clusters.transpose()?.map(Clusters::new));
+        if let Some(codec) = encoder.implausible() {
+            return Err(StoreBuildError::CodecMemory { codec: codec.to_owned() });
         }
         let fixed = size_of::<StoreState>()
             .saturating_add(encoder.fixed_bytes())
-            .saturating_add(Staging::<SpaceState>::fixed_bytes(staging));
+            .saturating_add(Staging::<SpaceState>::fixed_bytes(staging))
+            .saturating_add(if has_ages { Idle::fixed_bytes() } else { 0 });
         let (allocator, handle_table) = (self.allocator, self.handle_table);
         let settings = |limit| {
             let pool = PoolBuilder::new(allocator).limit(limit);
@@ -243,9 +317,9 @@ impl StoreBuilder {
         if let Some(source) = self.source {
             pool = pool.source(source);
         }
-        let parts = Parts::build(pool, fixed).map_err(|error| match error {
+        let parts = Parts::build(pool, fixed, has_ages).map_err(|error| match error {
             PartsError::TooSmall { .. } => {
-                let min = least_limit(&settings, fixed);
+                let min = least_limit(&settings, fixed, has_ages);
                 StoreBuildError::LimitTooSmall { limit: self.limit, min }
             }
             PartsError::Other(error) => error,
@@ -258,6 +332,7 @@ impl StoreBuilder {
             accept,
             self.watermarks,
             Staging::new(staging),
+            Idle::new(self.idle.interval, self.idle.share),
             operations,
         ));
         let thread = self
@@ -290,6 +365,9 @@ impl StoreBuilder {
         }
         if low == 0 || low > high {
             return Err(share("a low watermark", low, "1 to the high one"));
+        }
+        if self.idle.share > 100 {
+            return Err(share("a share for idle pages", self.idle.share, "0 to 100"));
         }
         if let Some(bytes) = self.staging
             && bytes > self.limit

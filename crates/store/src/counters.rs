@@ -12,12 +12,14 @@ use pagefold_sys::sync::{self, Padded};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
-    /// This and the next six: entries present now.
+    /// This and the next seven: entries present now.
     Same,
     Compressed,
     Raw,
     /// Pages in staging.
     Fresh,
+    /// Pages in clusters.
+    Clustered,
     Values,
     /// Before compression.
     Original,

@@ -57,8 +57,8 @@ pub use config::{SpaceConfig, SpaceKind};
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use page::{PAGE_BYTES, Page};
 pub use space::{Space, keys::Keys, version::Version};
-pub use state::room::ShrinkReport;
+pub use state::{idle::IdleReport, room::ShrinkReport};
 pub use stats::{
-    Histogram, HistogramBucket, RejectedPuts, SpaceStats, StagingStats, StoreStats, WorkStats,
+    Histogram, HistogramBucket, IdleStats, RejectedPuts, SpaceStats, StagingStats, StoreStats, WorkStats,
 };
 pub use store::{MaintainReport, Store};

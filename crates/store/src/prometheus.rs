@@ -26,6 +26,7 @@ const SPACE: &[Family] = &[
     gauge("compressed", "Compressed pages.", |space| space.compressed),
     gauge("raw", "Pages kept as they are.", |space| space.raw),
     gauge("fresh", "Pages in staging.", |space| space.fresh),
+    gauge("clustered", "Idle pages in clusters.", |space| space.clustered),
     gauge("values", "Values of other lengths than a page.", |space| space.values),
     gauge("original_bytes", "Bytes of all pages and values before compression.", |space| {
         space.original_bytes
@@ -55,7 +56,7 @@ impl StoreStats {
     /// Prometheus text. Names begin with `pagefold_store_`; a space's have labels `space` and `kind`.
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
-        let (work, staging) = (&self.work, &self.staging);
+        let (work, staging, idle) = (&self.work, &self.staging, &self.idle);
         for (name, kind, help, value) in [
             ("limit_bytes", "gauge", "The hard limit.", self.limit_bytes),
             ("resident_bytes", "gauge", "All that may be resident.", self.resident_bytes),
@@ -75,6 +76,16 @@ impl StoreStats {
             ("staging_by_callers_total", "counter", "Pages callers handled.", staging.by_callers),
             ("workers", "gauge", "Workers that run.", staging.workers),
             ("worker_nanoseconds_total", "counter", "Workers' processor time.", staging.worker_ns),
+            ("worker_panics_total", "counter", "Panics of workers.", staging.worker_panics),
+            ("clusters", "gauge", "Clusters of idle pages.", idle.clusters),
+            ("cluster_bytes", "gauge", "Bytes of clusters.", idle.bytes),
+            ("idle_passes_total", "counter", "Passes over all pages.", idle.passes),
+            ("idle_joined_total", "counter", "Pages that joined clusters.", idle.joined),
+            ("idle_refused_total", "counter", "Pages that would not shrink.", idle.refused),
+            ("idle_returned_total", "counter", "Pages that left when read.", idle.returned),
+            ("idle_split_total", "counter", "Pages of split clusters.", idle.split),
+            ("idle_failures_total", "counter", "Failures of the codec.", idle.failures),
+            ("idle_nanoseconds_total", "counter", "Processor time of passes.", idle.time_ns),
             ("compactions_total", "counter", "Pieces of compaction.", work.compactions),
             ("compaction_moved_bytes_total", "counter", "Bytes moved.", work.moved_bytes),
             ("compaction_freed_bytes_total", "counter", "Bytes of frames freed.", work.freed_bytes),

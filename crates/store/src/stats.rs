@@ -31,6 +31,8 @@ pub struct SpaceStats {
     pub raw: u64,
     /// Of these, pages in staging: raw until a worker compresses them.
     pub fresh: u64,
+    /// Of these, idle pages in clusters.
+    pub clustered: u64,
     /// Of these, other lengths.
     pub values: u64,
     /// Their bytes before compression.
@@ -145,6 +147,8 @@ pub struct StoreStats {
     pub accepting: bool,
     /// Pages that wait for their codec.
     pub staging: StagingStats,
+    /// Idle pages, in clusters.
+    pub idle: IdleStats,
     /// Work to make room.
     pub work: WorkStats,
     /// Each space.
@@ -177,8 +181,38 @@ pub struct StagingStats {
     pub worker_ns: u64,
     /// Workers that run; 0 in child processes.
     pub workers: u64,
+    /// Panics of workers outside of the codec: a bug of this crate. The worker went on.
+    pub worker_panics: u64,
     /// Whether workers are paused.
     pub paused: bool,
+}
+
+/// Idle pages: those that no call read or put for a generation, compressed four together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct IdleStats {
+    /// The codec of clusters; empty: idle pages stay as they are.
+    pub codec: String,
+    /// Pages in clusters now.
+    pub pages: u64,
+    /// Clusters now, each one object.
+    pub clusters: u64,
+    /// Their bytes, with those of pages that are gone from them.
+    pub bytes: u64,
+    /// Passes that ended.
+    pub passes: u64,
+    /// Pages that ever joined a cluster.
+    pub joined: u64,
+    /// Pages tried that would save less than a thirty-second.
+    pub refused: u64,
+    /// Pages that left their cluster because they were read twice in a generation.
+    pub returned: u64,
+    /// Pages that left because two or fewer were left.
+    pub split: u64,
+    /// Jobs in which the codec panicked or did not restore what it compressed. The pages stayed as they were.
+    pub failures: u64,
+    /// Processor time of all passes, in nanoseconds.
+    pub time_ns: u64,
 }
 
 /// Work to make room.

@@ -13,7 +13,12 @@ use crate::{
     index::Index,
     page::PAGE_BYTES,
     space::Space,
-    state::{SpaceState, handle::StoreHandle, room::ShrinkReport},
+    state::{
+        SpaceState,
+        handle::StoreHandle,
+        idle::IdleReport,
+        room::ShrinkReport,
+    },
     stats::{SpaceStats, StoreStats},
 };
 
@@ -23,7 +28,7 @@ const VALIDATE_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MaintainReport {
-    /// Staged pages handled, those that were overwritten or removed meanwhile included.
+    /// Pages handled, those that were overwritten or removed meanwhile included.
     pub pages: u64,
     /// Bytes of objects saved.
     pub saved_bytes: u64,
@@ -90,8 +95,8 @@ impl Store {
         let counters = Counters::new();
         let fixed = size_of::<SpaceState>() + index.fixed_bytes() + counters.fixed_bytes();
         let charge = self.charge_beside(fixed).map_err(|_| SpaceError::Full)?;
-        let space = store.adopt(config.name.take(), config.kind, move |name| {
-            SpaceState::new(name, config, index, counters, charge)
+        let space = store.adopt(config.name.take(), config.kind, move |number, name| {
+            SpaceState::new(number, name, config, index, counters, charge)
         })?;
         tracing::debug!(space = space.name, pages, "a space was made");
         Ok(Space::new(Arc::clone(&self.handle), space))
@@ -201,8 +206,8 @@ impl Store {
         }
     }
 
-    /// Compresses staged pages, about `budget` bytes of them, in the calling thread: the workers' work, for a store
-    /// without workers, or beside them.
+    /// Compresses staged pages, then works on idle ones as far as a pass is due, about `budget` bytes of pages, in the
+    /// calling thread: the workers' work, for a store without workers, or beside them.
     ///
     /// # Concurrency
     /// As [`flush`](Self::flush). Two threads share the work.
@@ -212,11 +217,48 @@ impl Store {
         while report.pages < (budget / PAGE_BYTES) as u64 {
             // An operation a page, as a worker does it: a fork waits for one page.
             let Ok(_operation) = store.enter() else { break };
-            let Some(saved) = store.unstage_one(true) else { return report };
-            report.pages += 1;
-            report.saved_bytes += saved;
+            if let Some(saved) = store.unstage_one(true) {
+                report.pages += 1;
+                report.saved_bytes += saved;
+            } else if store.return_one() {
+                report.pages += 1;
+            } else {
+                break;
+            }
         }
         report.more = store.staging.has_before(u64::MAX);
+        while !report.more && report.pages < (budget / PAGE_BYTES) as u64 {
+            let Ok(_operation) = store.enter() else { break };
+            let mut idle = IdleReport::default();
+            store.begin_pass_if_due();
+            if !store.step_of_pass(&mut idle) {
+                break;
+            }
+            report.pages += idle.joined + idle.split + idle.refused;
+            report.saved_bytes += idle.saved_bytes;
+        }
+        report
+    }
+
+    /// Makes a pass over all pages now, in the calling thread, without a bound on its time: pages that no call read or put
+    /// since the last pass join clusters. See [`StoreBuilder::idle_share`].
+    ///
+    /// # Concurrency
+    /// Callable from several threads and beside the workers, which then share the work; each may still be at its last
+    /// cluster when another's call returns. Not for signal handlers.
+    pub fn idle_pass(&self) -> IdleReport {
+        let store = &self.handle.state;
+        let mut report = IdleReport::default();
+        if let Ok(_operation) = store.enter() {
+            store.begin_pass();
+        }
+        loop {
+            // An operation a cluster: a fork waits for one.
+            let Ok(_operation) = store.enter() else { break };
+            if !store.step_of_pass(&mut report) {
+                break;
+            }
+        }
         report
     }
 

@@ -9,12 +9,13 @@
 //!  BYTE     the repeated byte
 //!  PATTERN  8..56 handle of any other pattern
 //!  PAGE     8..56 handle of a compressed page, 56..64 length in steps of 16 bytes
-//!  RAW      8..56 handle of a raw page; codec 1: it is fresh, and waits in staging for its codec
+//!  RAW      8..56 handle of a raw page; codec 1: it is fresh, and waits in staging for its codec;
+//!           codec 4 + n: page n of a cluster, 8..56 the cluster's handle, 56..64 the page's share in steps of 16 bytes
 //!  VALUE    8..56 handle of another value, 56..64 length to a sixteenth; codec 0 is uncompressed
 //!  NIL      value of length 0
 //! ```
 //! Handles are short (index and generation, 48 bits). Generations never repeat, so words of different objects differ
-//! for ever and a compare-and-swap cannot confuse them (I-WORD).
+//! for ever and a compare-and-swap cannot confuse them (I-WORD). Up to four words name one cluster (I-CLUSTER).
 //!
 //! Gets set `referenced`; the eviction order clears it.
 
@@ -27,6 +28,10 @@ const CODEC_MASK: u64 = 15;
 const PAYLOAD_SHIFT: u32 = 8;
 /// In the codec field of a RAW word.
 const FRESH_MARK: u64 = 1;
+/// As `FRESH_MARK`, for the first page of a cluster; the others follow.
+const MEMBER_MARK: u64 = 4;
+/// The pages of a cluster; a model has few keys in a leaf.
+pub(crate) const CLUSTER_PAGES: usize = if cfg!(loom) { 2 } else { 4 };
 const HANDLE_MASK: u64 = (1 << 48) - 1;
 const STEPS_SHIFT: u32 = 56;
 /// 255 steps are 4080 bytes, more than any compressed page.
@@ -71,6 +76,8 @@ pub(crate) enum Entry {
     Raw(Short),
     /// A raw page that waits in staging for its codec.
     Fresh(Short),
+    /// Page `slot` of a cluster; `len` is its share, rounded up to 16 bytes.
+    Member { at: Short, slot: u8, len: u64 },
     /// `len` is rounded up by at most a sixteenth.
     Value { at: Short, codec: Option<CodecId>, len: u64 },
     /// Length 0.
@@ -90,6 +97,7 @@ impl Entry {
             | Self::Raw(at)
             | Self::Fresh(at)
             | Self::Page { at, .. }
+            | Self::Member { at, .. }
             | Self::Value { at, .. } => Some(at),
         }
     }
@@ -100,7 +108,7 @@ impl Entry {
             Self::Empty | Self::Same(_) | Self::Nil => 0,
             Self::Pattern(_) => 8,
             Self::Raw(_) | Self::Fresh(_) => PAGE_BYTES as u64,
-            Self::Page { len, .. } | Self::Value { len, .. } => len,
+            Self::Page { len, .. } | Self::Member { len, .. } | Self::Value { len, .. } => len,
         }
     }
 
@@ -116,6 +124,11 @@ fn is_byte(pattern: u64) -> bool {
 /// Rounded up for the accounts.
 pub(crate) fn page_len(len: usize) -> u64 {
     (len as u64).next_multiple_of(STEP_BYTES)
+}
+
+/// The share of each page in a cluster of `len` bytes.
+pub(crate) fn member_len(len: usize) -> u64 {
+    page_len(len.div_ceil(CLUSTER_PAGES))
 }
 
 /// Rounded up to five significant bits.
@@ -170,6 +183,13 @@ impl Word {
             }
             Entry::Raw(at) => handle(RAW, at),
             Entry::Fresh(at) => handle(RAW, at) | FRESH_MARK << CODEC_SHIFT,
+            Entry::Member { at, slot, len } => {
+                let steps = len.div_ceil(STEP_BYTES);
+                debug_assert!(steps < 256, "a cluster is shorter than its pages");
+                handle(RAW, at)
+                    | (MEMBER_MARK + u64::from(slot)) << CODEC_SHIFT
+                    | steps << STEPS_SHIFT
+            }
             Entry::Value { at, codec, len } => {
                 handle(VALUE, at) | codec.map_or(0, made_by) | to_float(len) << STEPS_SHIFT
             }
@@ -209,6 +229,10 @@ impl Word {
                 Entry::Page { at, codec: CodecId(codec), len }
             }
             RAW if u64::from(codec) == FRESH_MARK => Entry::Fresh(at),
+            RAW if u64::from(codec) >= MEMBER_MARK => {
+                let slot = codec - u8::try_from(MEMBER_MARK).expect("four bits");
+                Entry::Member { at, slot, len: (self.0 >> STEPS_SHIFT) * STEP_BYTES }
+            }
             RAW => Entry::Raw(at),
             VALUE => {
                 let len = from_float(self.0 >> STEPS_SHIFT);
@@ -241,6 +265,8 @@ mod tests {
             Entry::Page { at, codec, len: page_len(accept_len(PAGE_BYTES)) },
             Entry::Raw(at),
             Entry::Fresh(at),
+            Entry::Member { at, slot: 0, len: member_len(100) },
+            Entry::Member { at, slot: 3, len: member_len(accept_len(4 * PAGE_BYTES)) },
             Entry::Value { at, codec: None, len: value_len(1) },
             Entry::Value { at, codec: Some(codec), len: value_len(65_536) },
             Entry::Nil,

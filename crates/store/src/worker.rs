@@ -1,4 +1,4 @@
-//! The workers: threads that compress what puts have staged.
+//! The workers: threads that compress what puts have staged, and make idle pages denser.
 //!
 //! A put wakes them when it finds the queue empty, and when it fills half of it. A worker that wakes first lets a burst
 //! gather: pages that are overwritten meanwhile cost no codec, and puts make fewer system calls.
@@ -19,6 +19,7 @@ use crate::state::StoreState;
 
 /// How long a burst may gather.
 const GATHER: Duration = Duration::from_millis(1);
+const AFTER_PANIC: Duration = Duration::from_millis(50);
 /// Puts and shutdown end a rest.
 const REST: Duration = Duration::from_secs(60);
 
@@ -52,22 +53,42 @@ fn run(store: &StoreState) {
         workers.wakeup.sleep(GATHER);
         workers.wakeup.note_round();
         let began = thread_time();
-        while workers.goes_on() && step(store) {}
+        let rest = work(store);
         let took = thread_time().saturating_sub(began).as_nanos();
         workers.time_ns.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
-        workers.wakeup.sleep(REST);
+        workers.wakeup.sleep(rest.min(REST));
     }
     workers.running.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Compresses a page; whether there was one. Each is an operation, so that a fork finds no lock held.
-fn step(store: &StoreState) -> bool {
-    let Ok(_operation) = store.enter() else { return false };
+/// Works until nothing is due; how long. Staged pages come first, idle ones last.
+fn work(store: &StoreState) -> Duration {
+    while store.workers.goes_on() {
+        if let Some(rest) = step(store) {
+            return rest;
+        }
+    }
+    REST
+}
+
+/// A piece of work; without any, how long to rest. Each is an operation, so that a fork finds no lock held.
+fn step(store: &StoreState) -> Option<Duration> {
+    let Ok(_operation) = store.enter() else { return Some(REST) };
     // The codec's panics are caught where it runs; this is for a bug here.
-    let step = catch_unwind(AssertUnwindSafe(|| store.unstage_one(false).is_some()));
+    let step = catch_unwind(AssertUnwindSafe(|| {
+        if store.unstage_one(false).is_some() || store.return_one() {
+            return None;
+        }
+        let rest = store.idle_wait();
+        if rest.is_none() {
+            store.idle_step();
+        }
+        rest
+    }));
     step.unwrap_or_else(|_| {
-        store.staging.note_failure();
-        tracing::error!("a worker panicked over a staged page; it goes on with the next");
-        true
+        store.workers.note_panic();
+        tracing::error!("a worker panicked over a page; it goes on with the next");
+        // A panic that repeats takes no processor.
+        Some(AFTER_PANIC)
     })
 }

@@ -58,6 +58,7 @@ impl Encoder {
             | Entry::Page { .. }
             | Entry::Raw(_)
             | Entry::Fresh(_)
+            | Entry::Member { .. }
                 if given != PAGE_BYTES =>
             {
                 Err(ReadError::Length(PAGE_BYTES))
@@ -86,6 +87,10 @@ impl Encoder {
             Entry::Raw(at) | Entry::Fresh(at) => objects.with(at, wait, |slices| {
                 let whole = slices.len() == given && slices.copy_to(into).is_some();
                 whole.then_some(()).ok_or(ReadError::Corrupt)
+            }),
+            Entry::Member { at, slot, .. } => objects.with(at, wait, |slices| {
+                let clusters = self.clusters.as_ref().ok_or(ReadError::Corrupt)?;
+                clusters.read(slices, slot, into, wait)
             }),
             Entry::Value { at, codec: None, .. } => objects.with(at, wait, |slices| {
                 let whole = slices.len() == given && slices.copy_to(into).is_some();
@@ -127,7 +132,8 @@ impl Encoder {
             | Entry::Pattern(_)
             | Entry::Page { .. }
             | Entry::Raw(_)
-            | Entry::Fresh(_) => Ok(PAGE_BYTES),
+            | Entry::Fresh(_)
+            | Entry::Member { .. } => Ok(PAGE_BYTES),
             Entry::Value { at, codec: None, .. } => {
                 objects.with(at, wait, |slices| Ok(slices.len()))
             }

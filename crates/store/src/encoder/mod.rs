@@ -5,6 +5,7 @@
 //!
 //! With [`Wait::Never`](decode::Wait), for signal handlers, decoding neither waits nor allocates.
 
+pub(crate) mod clusters;
 pub(crate) mod decode;
 mod encode;
 pub(crate) mod object;
@@ -12,6 +13,7 @@ pub(crate) mod object;
 use pagefold_codec::{Codec, checked_metadata_bytes_max};
 use pagefold_sys::sync::{SlotArray, default_slot_count};
 
+use self::clusters::{CLUSTER_BYTES, Clusters};
 use crate::page::{PAGE_BYTES, Page};
 
 pub(crate) const VALUE_MAX: usize = 64 << 10;
@@ -23,6 +25,8 @@ const PREFIX: usize = 2;
 
 pub(crate) struct Encoder {
     pub(crate) codec: Box<dyn Codec>,
+    /// `None`: idle pages stay single.
+    pub(crate) clusters: Option<Clusters>,
     /// For objects in several pieces.
     gather: SlotArray<Box<Page>>,
     /// For a long value at the limit.
@@ -30,11 +34,12 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
+    pub(crate) fn new(codec: Box<dyn Codec>, clusters: Option<Clusters>) -> Self {
         let count = if cfg!(loom) { 2 } else { default_slot_count().min(GATHER_SLOTS_MAX) };
         codec.limit_contexts(CONTEXTS);
         Self {
             codec,
+            clusters,
             gather: SlotArray::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
             scratch: SlotArray::from_fn(1, |_| None),
         }
@@ -44,19 +49,24 @@ impl Encoder {
         checked_metadata_bytes_max(&*self.codec, len).unwrap_or(usize::MAX)
     }
 
-    pub(crate) fn is_plausible(&self) -> bool {
-        [PAGE_BYTES, VALUE_MAX].iter().all(|&len| {
-            let context = self.codec.context_bytes_max(len);
-            checked_metadata_bytes_max(&*self.codec, len).is_some()
-                && isize::try_from(context).is_ok()
-        })
+    /// The name of a codec that asks for an impossible amount of memory.
+    pub(crate) fn implausible(&self) -> Option<&str> {
+        let pages = [PAGE_BYTES, VALUE_MAX].map(|len| (&*self.codec, len));
+        let clusters = self.clusters.as_ref().map(|clusters| (clusters.codec(), CLUSTER_BYTES));
+        let mut asked = pages.into_iter().chain(clusters);
+        let is_plausible = |codec: &dyn Codec, len| {
+            checked_metadata_bytes_max(codec, len).is_some()
+                && isize::try_from(codec.context_bytes_max(len)).is_ok()
+        };
+        asked.find(|&(codec, len)| !is_plausible(codec, len)).map(|(codec, _)| codec.name())
     }
 
     /// Without long values.
     pub(crate) fn fixed_bytes(&self) -> usize {
         let slots =
             self.gather.array_bytes() + self.gather.len() * PAGE_BYTES + self.scratch.array_bytes();
-        slots.saturating_add(self.codec_bytes_max(PAGE_BYTES))
+        let clusters = self.clusters.as_ref().map_or(0, Clusters::fixed_bytes);
+        slots.saturating_add(self.codec_bytes_max(PAGE_BYTES)).saturating_add(clusters)
     }
 
     /// Charged bytes not resident.

@@ -1,7 +1,8 @@
 //! The index of a space: one word per key, in a tree of 64-word nodes. An inner node has at least two children.
 //!
 //! - Under the *shard lock* of its leaf, a thread changes a word, except for its mark. The thread that takes a word
-//!   out frees its object (I-WORD).
+//!   out frees its object (I-WORD). The words of a cluster lie in one leaf, so under its lock that thread knows whether
+//!   it takes out the last one, and only then frees (I-CLUSTER).
 //! - Under the *tree lock* it adds or frees nodes, for a leaf under its shard lock too. A leaf goes with its last
 //!   word (I-TREE).
 //! - A reader takes no lock. After each word it checks the node's stamp (I-STAMP), and starts over if it changed.
@@ -10,6 +11,7 @@
 //! An operation costs the levels of the tree, at most 11.
 
 mod audit;
+mod idle;
 mod nodes;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -18,12 +20,13 @@ mod walk;
 
 use std::sync::Arc;
 
-pub(crate) use nodes::Nodes;
+pub(crate) use idle::{Aged, Change};
+pub(crate) use nodes::{NODE_WORDS, Nodes};
 use nodes::{Link, NODE_BITS, Node, prefix, slot};
 use pagefold_frame::OutOfFrames;
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Padded};
 
-use crate::word::Word;
+use crate::word::{Entry, Word};
 
 const SHARDS: usize = if cfg!(loom) { 2 } else { 16 };
 
@@ -45,6 +48,18 @@ pub(crate) enum Refused {
     Beyond,
     OutOfFrames,
     NotAdmitted,
+}
+
+/// A word that was taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) word: Word,
+    /// Whether no word names its object any more: the thread that took it out frees the object.
+    pub(crate) is_last: bool,
+}
+
+impl Taken {
+    const NOTHING: Self = Self { word: Word::EMPTY, is_last: true };
 }
 
 #[derive(Clone, Copy)]
@@ -212,7 +227,7 @@ impl Index {
         key: u64,
         new: Word,
         admit: &dyn Fn(Word) -> bool,
-    ) -> Result<Word, Refused> {
+    ) -> Result<Taken, Refused> {
         let _shard = self.shard(key).lock();
         if self.is_closed() {
             return Err(Refused::Closed);
@@ -229,32 +244,30 @@ impl Index {
             self.prune(key, leaf);
             return Err(Refused::NotAdmitted);
         }
-        let old = self.exchange(key, leaf, new);
-        Ok(old)
+        Ok(self.exchange(key, leaf, new))
     }
 
     /// Replaces a word if, marks aside, it is still `old`; the new word keeps the mark. The caller owns what `old` named.
-    pub(crate) fn replace(&self, key: u64, old: Word, new: Word) -> Result<(), Word> {
+    pub(crate) fn replace(&self, key: u64, old: Word, new: Word) -> Result<Taken, Word> {
         let _shard = self.shard(key).lock();
         let Some(leaf) = self.leaf_held(key) else { return Err(Word::EMPTY) };
         let now = Word::from_bits(leaf.word(slot(key, 0)));
         if now.is_empty() || now.unreferenced() != old.unreferenced() {
             return Err(now);
         }
-        self.exchange(key, leaf, if now.is_referenced() { new.referenced() } else { new });
-        Ok(())
+        Ok(self.exchange(key, leaf, if now.is_referenced() { new.referenced() } else { new }))
     }
 
     /// Takes a word out if, marks aside, it is still `old`; the caller frees its object.
-    pub(crate) fn take_out(&self, key: u64, old: Word) -> Result<Word, Word> {
+    pub(crate) fn take_out(&self, key: u64, old: Word) -> Result<Taken, Word> {
         self.take_if(key, |now| now.unreferenced() == old.unreferenced())
     }
 
-    pub(crate) fn take_any(&self, key: u64) -> Word {
-        self.take_if(key, |_| true).unwrap_or(Word::EMPTY)
+    pub(crate) fn take_any(&self, key: u64) -> Taken {
+        self.take_if(key, |_| true).unwrap_or(Taken::NOTHING)
     }
 
-    fn take_if(&self, key: u64, wanted: impl FnOnce(Word) -> bool) -> Result<Word, Word> {
+    fn take_if(&self, key: u64, wanted: impl FnOnce(Word) -> bool) -> Result<Taken, Word> {
         let _shard = self.shard(key).lock();
         let Some(leaf) = self.leaf_held(key) else { return Err(Word::EMPTY) };
         let now = Word::from_bits(leaf.word(slot(key, 0)));
@@ -267,12 +280,15 @@ impl Index {
     }
 
     /// Under the shard lock.
-    fn exchange(&self, key: u64, leaf: Node<'_>, new: Word) -> Word {
+    fn exchange(&self, key: u64, leaf: Node<'_>, new: Word) -> Taken {
         let slot = slot(key, 0);
         // ORDERING: AcqRel; Release pairs with the Acquire in `Node::word`: a reader that sees the new handle finds
         // the object. Acquire: the old object was made before this thread frees it.
         let old = Word::from_bits(leaf.cell(slot).swap(new.bits(), Ordering::AcqRel));
         leaf.set_used(slot, !new.is_empty());
+        if let Some(ages) = self.nodes.ages_of(leaf.link) {
+            ages.forget(1 << slot);
+        }
         if self.tracks_droppable {
             let had = leaf.droppable() != 0;
             leaf.set_droppable(slot, new.entry().holds_memory());
@@ -281,6 +297,10 @@ impl Index {
                 self.tell_droppable(key, has);
             }
         }
-        old
+        let is_last = match old.entry() {
+            Entry::Member { at, .. } => !leaf.names(at),
+            _ => true,
+        };
+        Taken { word: old, is_last }
     }
 }

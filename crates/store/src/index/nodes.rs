@@ -4,6 +4,7 @@
 //!  words   of a leaf, index words; of an inner node, links; zero in a free node
 //!  metas   header: stamp << 8 | level << 1 | live      base: the key prefix shared below
 //!          used, droppable: a bit per word that is not empty, that eviction can free
+//!  ages    of a leaf: cold, settled (see `idle`)
 //! ```
 //! A [`Link`] names one life of a node: number and *stamp*. Stamps repeat after 2^38 nodes. A reader that loads a
 //! word and then finds the link's stamp has read a word of that life (I-STAMP).
@@ -15,11 +16,14 @@ use std::sync::Arc;
 use pagefold_frame::{BitForest, MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Mutex, Ordering};
 
+use crate::word::{Entry, Short, Word};
+
 pub(super) const NODE_BITS: u32 = if cfg!(loom) { 2 } else { 6 };
 /// At most 64, the bits of `used`.
-pub(super) const NODE_WORDS: usize = 1 << NODE_BITS;
+pub(crate) const NODE_WORDS: usize = 1 << NODE_BITS;
 pub(super) const LEVELS_MAX: usize = 64_usize.div_ceil(NODE_BITS as usize);
 const META_WORDS: usize = 4;
+const AGE_WORDS: usize = 2;
 const PAGE_WORDS: usize = 512;
 
 const ID_BITS: u32 = 26;
@@ -82,6 +86,8 @@ pub(super) fn first_key(base: u64, level: u32, slot: usize) -> u64 {
 pub(crate) struct Nodes {
     words: WordTable,
     metas: WordTable,
+    /// `None`: pages do not age.
+    ages: Option<WordTable>,
     free: Mutex<Free>,
 }
 
@@ -107,11 +113,16 @@ pub(super) struct Node<'a> {
 }
 
 impl Nodes {
-    pub(crate) fn new(memory: &Arc<MemoryBudget>, bytes: usize) -> Result<Self, SourceError> {
+    pub(crate) fn new(
+        memory: &Arc<MemoryBudget>,
+        bytes: usize,
+        has_ages: bool,
+    ) -> Result<Self, SourceError> {
         let capacity = (bytes / (NODE_WORDS * size_of::<u64>())).clamp(PAGE_WORDS, NODES_MAX);
         Ok(Self {
             words: WordTable::new(memory, capacity * NODE_WORDS)?,
             metas: WordTable::new(memory, capacity * META_WORDS)?,
+            ages: has_ages.then(|| WordTable::new(memory, capacity * AGE_WORDS)).transpose()?,
             free: Mutex::new(Free {
                 nodes: BitForest::new(memory, capacity, 1)?,
                 end: 0,
@@ -166,6 +177,9 @@ impl Nodes {
         metas[1].store(base, Ordering::Release);
         metas[2].store(0, Ordering::Release);
         metas[3].store(0, Ordering::Release);
+        if let Some(ages) = self.ages_of(link) {
+            ages.forget(u64::MAX);
+        }
         let header = link.stamp() << STAMP_SHIFT | u64::from(level) << 1 | LIVE;
         metas[0].store(header, Ordering::Release);
         Ok(node)
@@ -173,7 +187,16 @@ impl Nodes {
 
     fn ensure(&self, id: usize) -> Result<(), OutOfFrames> {
         self.words.ensure(id * NODE_WORDS, ReserveAccess::Normal)?;
-        self.metas.ensure(id * META_WORDS, ReserveAccess::Normal)
+        self.metas.ensure(id * META_WORDS, ReserveAccess::Normal)?;
+        match &self.ages {
+            Some(ages) => ages.ensure(id * AGE_WORDS, ReserveAccess::Normal),
+            None => Ok(()),
+        }
+    }
+
+    /// Under the shard lock of a leaf.
+    pub(super) fn ages_of(&self, link: Link) -> Option<Ages<'_>> {
+        self.ages.as_ref()?.array(link.id() * AGE_WORDS).map(Ages)
     }
 
     /// No link may name the node.
@@ -214,7 +237,8 @@ impl Nodes {
             }
             pages
         };
-        release(&self.words, NODE_WORDS) + release(&self.metas, META_WORDS)
+        let ages = self.ages.as_ref().map_or(0, |ages| release(ages, AGE_WORDS));
+        release(&self.words, NODE_WORDS) + release(&self.metas, META_WORDS) + ages
     }
 
     pub(crate) fn in_use(&self) -> usize {
@@ -244,6 +268,15 @@ impl<'a> Node<'a> {
         self.words[slot].load(Ordering::Acquire)
     }
 
+    /// Whether a word names this cluster. Under the shard lock.
+    pub(super) fn names(&self, cluster: Short) -> bool {
+        let words = self.words.iter().map(|word| Word::from_bits(word.load(Ordering::Relaxed)));
+        // ORDERING: Relaxed; the lock orders all changes but marks.
+        words.into_iter().any(|word| {
+            matches!(word.entry(), Entry::Member { at, .. } if at == cluster)
+        })
+    }
+
     pub(super) fn child(&self, slot: usize) -> Link {
         Link::from_bits(self.word(slot))
     }
@@ -270,6 +303,39 @@ impl<'a> Node<'a> {
 
     pub(super) fn set_droppable(&self, slot: usize, on: bool) {
         set_bit(&self.metas[3], slot, on);
+    }
+}
+
+/// Two bits for each word of a leaf: *cold*, it was there when a pass looked last; *settled*, a pass tried to make the page
+/// denser.
+pub(super) struct Ages<'a>(&'a [AtomicU64; AGE_WORDS]);
+
+// ORDERING: Relaxed; the shard lock of the leaf orders all uses. A new leaf is cleared before its link is published.
+impl Ages<'_> {
+    /// Words in `mask` were changed.
+    pub(super) fn forget(&self, mask: u64) {
+        for bits in self.0 {
+            let before = bits.load(Ordering::Relaxed);
+            if before & mask != 0 {
+                bits.store(before & !mask, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn cold(&self) -> u64 {
+        self.0[0].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_cold(&self, bits: u64) {
+        self.0[0].store(bits, Ordering::Relaxed);
+    }
+
+    pub(super) fn settled(&self) -> u64 {
+        self.0[1].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_settled(&self, bits: u64) {
+        self.0[1].store(bits, Ordering::Relaxed);
     }
 }
 

@@ -115,11 +115,23 @@ impl Space {
             match attempt(found.word.entry()) {
                 Ok(read) => {
                     self.count_hit(began);
+                    self.note_read(key, found.word);
                     self.store().add_wanted_context();
                     return Ok((read, found.word));
                 }
                 Err(ReadError::Stale | ReadError::WouldBlock) => look_again(),
                 Err(error) => return Err(self.read_error(error, given)),
+            }
+        }
+    }
+
+    /// A page of a cluster that was read before in this generation leaves it, by a worker's hand.
+    #[inline]
+    fn note_read(&self, key: u64, word: Word) {
+        if word.is_referenced() && matches!(word.entry(), Entry::Member { .. }) {
+            let store = self.store();
+            if store.idle.note_read_twice(self.state().number, key) {
+                store.workers.notify();
             }
         }
     }

@@ -106,7 +106,7 @@ impl Space {
     /// The number of used keys.
     pub fn len(&self) -> u64 {
         let counters = &self.state().counters;
-        [Count::Same, Count::Compressed, Count::Raw, Count::Fresh, Count::Values]
+        [Count::Same, Count::Compressed, Count::Raw, Count::Fresh, Count::Clustered, Count::Values]
             .map(|count| counters.sum(count))
             .iter()
             .sum()

@@ -313,7 +313,7 @@ impl Space {
             conflict.set(!need.expected.allows(self.store(), old));
             !conflict.get() && space.admit(new, old_bytes(old))
         });
-        let old = published.map_err(|refused| match refused {
+        let taken = published.map_err(|refused| match refused {
             Refused::Closed => Retry::No(KeyError::Dropped.into()),
             Refused::Beyond => {
                 Retry::No(KeyError::Beyond { key, pages: space.index.pages() }.into())
@@ -322,6 +322,7 @@ impl Space {
             Refused::NotAdmitted if conflict.get() => Retry::No(PutIfError::Conflict),
             Refused::NotAdmitted => Retry::Space,
         })?;
+        let old = taken.word;
         space.counters.add(Count::Puts, 1);
         space.count_shrunk(new, old_bytes(old));
         if old.is_empty() {
@@ -329,7 +330,7 @@ impl Space {
         } else {
             space.counters.add(Count::Overwrites, 1);
             space.note_exchange(entry, original, old.entry(), self.store().original(old.entry()));
-            self.store().free(old.entry());
+            self.store().free_taken(taken);
         }
         self.store().after_put();
         Ok(Published { word, old: old.entry() })

@@ -47,7 +47,8 @@ impl Space {
         Ok((value, version))
     }
 
-    /// The version that `read` found. A fresh page is compressed first: its turn in staging would change the version.
+    /// The version that `read` found. A fresh page is compressed first: its turn in staging would change the version. So
+    /// does a page in a cluster, when it leaves that.
     fn read_versioned(
         &self,
         key: u64,
@@ -56,11 +57,16 @@ impl Space {
         loop {
             let epoch = self.store().epoch();
             let word = read()?;
-            if !matches!(word.entry(), Entry::Fresh(_)) {
+            if !matches!(word.entry(), Entry::Fresh(_) | Entry::Member { .. }) {
                 return Ok(Version::new(word, epoch));
             }
             let (key, _operation) = self.begin(key)?;
-            self.store().compress_now(self.state(), key);
+            match word.entry() {
+                Entry::Fresh(_) => self.store().compress_now(self.state(), key),
+                _ if self.store().leave_cluster(self.state(), key) => {}
+                // Without room it stays in its cluster; the version is good until it leaves.
+                _ => return Ok(Version::new(word, epoch)),
+            }
         }
     }
 

@@ -1,18 +1,31 @@
 //! Validation of the store's accounts against indices and pool.
 
+use std::collections::HashMap;
+
 use pagefold_pool::Violation;
 
 use super::{SpaceState, StoreState};
-use crate::{counters::Count, encoder::decode::Wait, word::Entry};
+use crate::{
+    counters::Count,
+    encoder::decode::Wait,
+    index::NODE_WORDS,
+    word::{CLUSTER_PAGES, Entry, member_len},
+};
 
 impl StoreState {
     /// No operation may be under way.
     pub(crate) fn validate(&self) -> Result<(), Violation> {
         self.pool.validate()?;
         self.staging.audit().map_err(Violation)?;
-        let mut objects = 0;
+        let (mut objects, mut total) = (0, ClusterTotal::default());
         for space in self.spaces() {
-            objects += self.audit(&space)?;
+            objects += self.audit(&space, &mut total)?;
+        }
+        let (clusters, bytes) = (self.idle.clusters(), self.idle.bytes());
+        if (clusters, bytes) != (total.clusters, total.bytes) {
+            return Err(Violation(format!(
+                "I-CLUSTER: {clusters} clusters of {bytes} bytes are counted, and {total:?} found"
+            )));
         }
         let mut nodes = 0;
         for space in self.spaces() {
@@ -41,10 +54,11 @@ impl StoreState {
         Ok(())
     }
 
-    fn audit(&self, space: &SpaceState) -> Result<u64, Violation> {
+    fn audit(&self, space: &SpaceState, total: &mut ClusterTotal) -> Result<u64, Violation> {
         let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);
         let (mut fresh, staged) = (0, self.staging.keys_of(space));
+        let mut clusters = ClusterAudit::default();
         let mut from = Some(0);
         while let Some((key, word)) = from.and_then(|from| space.index.next_used(from)) {
             let entry = word.entry();
@@ -59,18 +73,29 @@ impl StoreState {
                     )));
                 }
             }
-            objects += u64::from(entry.holds_memory());
+            objects += match entry {
+                Entry::Member { .. } => {
+                    self.audit_member(key, entry, &mut clusters)
+                        .map_err(|what| Violation(format!("I-CLUSTER: key {key} of {name}: {what}")))?;
+                    0
+                }
+                _ => u64::from(entry.holds_memory()),
+            };
             counted += entry.counted_bytes();
             original += len as u64;
             entries += 1;
             from = key.checked_add(1);
         }
+        objects += clusters.seen.len() as u64;
+        total.clusters += clusters.seen.len() as u64;
+        total.bytes += clusters.seen.values().map(|seen| seen.len as u64).sum::<u64>();
         let stats = space.stats();
         for (what, said, found) in [
             ("entries", stats.stored, entries),
             ("bytes of objects", stats.object_bytes, counted),
             ("counted bytes of objects", space.counters.sum(Count::Objects), counted),
             ("fresh pages", stats.fresh, fresh),
+            ("pages in clusters", stats.clustered, clusters.pages),
             ("original bytes", stats.original_bytes, original),
         ] {
             if said != found {
@@ -81,4 +106,44 @@ impl StoreState {
         }
         Ok(objects)
     }
+
+    fn audit_member(&self, key: u64, entry: Entry, audit: &mut ClusterAudit) -> Result<(), String> {
+        let Entry::Member { at, slot, len } = entry else { return Ok(()) };
+        audit.pages += 1;
+        let found = self.object_len(entry);
+        let seen = audit.seen.entry(at.0).or_insert(SeenCluster { len: found, key, slots: 0 });
+        if key / NODE_WORDS as u64 != seen.key / NODE_WORDS as u64 {
+            return Err(format!("its cluster has a page {} of another leaf", seen.key));
+        }
+        if usize::from(slot) >= CLUSTER_PAGES || seen.slots >> slot & 1 == 1 {
+            return Err(format!("page {slot} of its cluster has two keys, or there is none"));
+        }
+        seen.slots |= 1 << slot;
+        if len != member_len(found) {
+            return Err(format!("a share of {len} bytes in a cluster of {found}"));
+        }
+        Ok(())
+    }
+}
+
+/// The clusters of a space, by handle.
+#[derive(Debug, Default)]
+struct ClusterAudit {
+    seen: HashMap<u64, SeenCluster>,
+    pages: u64,
+}
+
+#[derive(Debug)]
+struct SeenCluster {
+    len: usize,
+    /// Of one of its pages.
+    key: u64,
+    slots: u8,
+}
+
+/// Clusters of all spaces.
+#[derive(Debug, Default)]
+struct ClusterTotal {
+    clusters: u64,
+    bytes: u64,
 }

@@ -1,6 +1,9 @@
 //! The list of spaces, from their making until they are dropped. Only a space made to be kept lives without a handle.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{SpaceState, StoreState};
 use crate::{config::SpaceKind, error::SpaceError};
@@ -10,7 +13,7 @@ impl StoreState {
         &self,
         name: Option<String>,
         kind: SpaceKind,
-        make: impl FnOnce(String) -> SpaceState,
+        make: impl FnOnce(u64, String) -> SpaceState,
     ) -> Result<Arc<SpaceState>, SpaceError> {
         let mut spaces = self.spaces.lock();
         let name = match name {
@@ -22,7 +25,9 @@ impl StoreState {
             Some(name) => name,
             None => free_name(kind.name(), spaces.iter().map(|space| &*space.name)),
         };
-        let space = Arc::new(make(name));
+        // ORDERING: Relaxed; the lock orders the numbers.
+        let number = self.spaces_made.fetch_add(1, Ordering::Relaxed);
+        let space = Arc::new(make(number, name));
         spaces.push(Arc::clone(&space));
         Ok(space)
     }
@@ -33,6 +38,12 @@ impl StoreState {
 
     pub(crate) fn spaces(&self) -> Vec<Arc<SpaceState>> {
         self.spaces.lock().clone()
+    }
+
+    /// The space with the lowest number from `number` on.
+    pub(crate) fn space_from(&self, number: u64) -> Option<Arc<SpaceState>> {
+        // In the order of their numbers.
+        self.spaces.lock().iter().find(|space| space.number >= number).cloned()
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<SpaceState>> {

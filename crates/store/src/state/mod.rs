@@ -8,8 +8,10 @@
 
 mod accept;
 mod audit;
+mod caught;
 mod contexts;
 pub(crate) mod handle;
+pub(crate) mod idle;
 mod list;
 mod objects;
 pub(crate) mod parts;

@@ -2,8 +2,9 @@
 
 use super::{SpaceState, StoreState};
 use crate::{
+    index::Taken,
     encoder::decode::{Objects, ReadError, Wait},
-    word::{Entry, Word},
+    word::Entry,
 };
 
 impl StoreState {
@@ -30,11 +31,23 @@ impl StoreState {
         }
     }
 
-    /// As [`free`](Self::free), and subtracts from the counters.
-    pub(crate) fn retire(&self, space: &SpaceState, word: Word) {
-        let entry = word.entry();
-        space.note_gone(entry, self.original(entry));
+    /// Frees what a word named, unless others of its cluster still name it.
+    pub(crate) fn free_taken(&self, taken: Taken) {
+        let entry = taken.word.entry();
+        if !taken.is_last {
+            return;
+        }
+        if let Entry::Member { .. } = entry {
+            self.idle.note_freed(self.object_len(entry));
+        }
         self.free(entry);
+    }
+
+    /// As [`free_taken`](Self::free_taken), and subtracts from the counters.
+    pub(crate) fn retire(&self, space: &SpaceState, taken: Taken) {
+        let entry = taken.word.entry();
+        space.note_gone(entry, self.original(entry));
+        self.free_taken(taken);
     }
 
     /// 0 if the object is gone.

@@ -30,7 +30,11 @@ pub(crate) enum PartsError {
 }
 
 impl Parts {
-    pub(crate) fn build(pool: PoolBuilder, fixed: usize) -> Result<Self, PartsError> {
+    pub(crate) fn build(
+        pool: PoolBuilder,
+        fixed: usize,
+        has_ages: bool,
+    ) -> Result<Self, PartsError> {
         let (pool, memory) = pool.build_with_account().map_err(|error| match error {
             BuildError::LimitTooSmall { min, .. } => PartsError::TooSmall { min },
             error => PartsError::Other(error.into()),
@@ -47,7 +51,7 @@ impl Parts {
         let stats = pool.stats();
         let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
             .into_iter()
-            .map(|bytes| Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX)))
+            .map(|bytes| Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX), has_ages))
             .reduce(Result::or)
             .expect("three sizes");
         let nodes = nodes.map_err(|error| PartsError::Other(BuildError::Source(error).into()))?;
@@ -60,8 +64,12 @@ impl Parts {
 }
 
 /// The least limit for a store of these settings, found by trying.
-pub(crate) fn least_limit(settings: &dyn Fn(usize) -> PoolBuilder, fixed: usize) -> usize {
-    let build = |limit| Parts::build(settings(limit), fixed);
+pub(crate) fn least_limit(
+    settings: &dyn Fn(usize) -> PoolBuilder,
+    fixed: usize,
+    has_ages: bool,
+) -> usize {
+    let build = |limit| Parts::build(settings(limit), fixed, has_ages);
     let mut limit = FRAME_BYTES;
     for _ in 0..TRIES {
         match build(limit) {

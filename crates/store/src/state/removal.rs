@@ -9,12 +9,12 @@ const WORTH_A_RELEASE: u64 = if cfg!(loom) { 1 } else { 512 };
 
 impl StoreState {
     pub(crate) fn remove(&self, space: &SpaceState, key: u64, why: Count) -> bool {
-        let word = space.index.take_any(key);
-        if word.is_empty() {
+        let taken = space.index.take_any(key);
+        if taken.word.is_empty() {
             return false;
         }
         space.counters.add(why, 1);
-        self.retire(space, word);
+        self.retire(space, taken);
         true
     }
 

@@ -114,7 +114,7 @@ impl StoreState {
             return 0;
         }
         let Ok(taken) = space.index.take_out(key, word) else { return 0 };
-        let bytes = taken.entry().counted_bytes();
+        let bytes = taken.word.entry().counted_bytes();
         space.counters.add(Count::Evicted, 1);
         self.retire(space, taken);
         space.report_evicted(key);

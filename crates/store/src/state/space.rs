@@ -19,6 +19,8 @@ use crate::{
 };
 
 pub(crate) struct SpaceState {
+    /// Spaces are numbered as they are made.
+    pub(crate) number: u64,
     pub(crate) name: String,
     pub(crate) kind: SpaceKind,
     pub(crate) index: Index,
@@ -40,6 +42,7 @@ pub(crate) struct SpaceState {
 
 impl SpaceState {
     pub(crate) fn new(
+        number: u64,
         name: String,
         config: SpaceConfig,
         index: Index,
@@ -47,6 +50,7 @@ impl SpaceState {
         charge: Charge,
     ) -> Self {
         Self {
+            number,
             name,
             kind: config.kind,
             index,
@@ -162,6 +166,7 @@ fn counted_as(entry: Entry) -> Option<Count> {
         Entry::Page { .. } => Some(Count::Compressed),
         Entry::Raw(_) => Some(Count::Raw),
         Entry::Fresh(_) => Some(Count::Fresh),
+        Entry::Member { .. } => Some(Count::Clustered),
         Entry::Value { .. } | Entry::Nil => Some(Count::Values),
     }
 }

@@ -4,14 +4,12 @@
 //! put that came between pushed no entry of its own (I-STAGE). What a turn stores is never longer than what it frees, so
 //! at the limit it takes the overwrite reserve. If even that has no room, or the codec panics, the page stays raw.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    thread,
-};
+#[cfg(not(loom))]
+use std::thread;
 
 use pagefold_frame::ReserveAccess;
 
-use super::{SpaceState, StoreState};
+use super::{SpaceState, StoreState, caught::caught};
 use crate::{
     counters::Count,
     encoder::decode::{ReadError, Wait},
@@ -134,7 +132,7 @@ impl StoreState {
             let entry = object.entry(Short(stored.map_err(|_| Refused::NoRoom)?.to_short()));
             let replaced = space.index.replace(key, word, Word::new(entry));
             self.free(if replaced.is_ok() { word.entry() } else { entry });
-            replaced.map(|()| entry).map_err(|_| Refused::Changed)
+            replaced.map(|_| entry).map_err(|_| Refused::Changed)
         };
         match exchange(ReserveAccess::Normal) {
             Err(Refused::NoRoom) => {
@@ -151,11 +149,6 @@ enum Refused {
     Changed,
     /// It stays raw.
     NoRoom,
-}
-
-/// Catches a panic of the codec. The store's own structures are not in use meanwhile.
-fn caught<R>(f: impl FnOnce() -> R) -> thread::Result<R> {
-    catch_unwind(AssertUnwindSafe(f))
 }
 
 /// Lets the thread get on that has a turn.

@@ -3,7 +3,7 @@
 use super::{SpaceState, StoreState};
 use crate::{
     counters::Count,
-    stats::{RejectedPuts, SpaceStats, StagingStats, StoreStats, WorkStats},
+    stats::{IdleStats, RejectedPuts, SpaceStats, StagingStats, StoreStats, WorkStats},
 };
 
 impl SpaceState {
@@ -12,16 +12,18 @@ impl SpaceState {
         let sum = |count| self.counters.sum(count);
         let (same_filled, compressed) = (sum(Count::Same), sum(Count::Compressed));
         let (raw, fresh, values) = (sum(Count::Raw), sum(Count::Fresh), sum(Count::Values));
+        let clustered = sum(Count::Clustered);
         SpaceStats {
             name: self.name.clone(),
             kind: self.kind,
             capacity: self.index.pages(),
             limit_bytes: (limit != u64::MAX).then_some(limit),
-            stored: same_filled + compressed + raw + fresh + values,
+            stored: same_filled + compressed + raw + fresh + clustered + values,
             same_filled,
             compressed,
             raw,
             fresh,
+            clustered,
             values,
             original_bytes: sum(Count::Original),
             object_bytes: self.used(),
@@ -65,9 +67,15 @@ impl StoreState {
             original_bytes: 0,
             accepting: false,
             staging: StagingStats::default(),
+            idle: IdleStats::default(),
             work: self.work.stats(),
             spaces: Vec::new(),
         }
+    }
+
+    fn clusters_codec(&self) -> &str {
+        let clusters = self.encoder.clusters.as_ref().filter(|_| self.has_clusters());
+        clusters.map_or("", |clusters| clusters.codec().name())
     }
 
     pub(crate) fn stats(&self) -> StoreStats {
@@ -91,9 +99,14 @@ impl StoreState {
             staging: StagingStats {
                 worker_ns: self.workers.time_ns(),
                 workers: self.workers.running() as u64,
+                worker_panics: self.workers.panics(),
                 paused: self.workers.is_paused(),
                 ..self.staging.stats(spaces.iter().map(|space| space.fresh).sum())
             },
+            idle: self.idle.stats(
+                spaces.iter().map(|space| space.clustered).sum(),
+                self.clusters_codec(),
+            ),
             work: WorkStats { shrinker_runs: self.wakeup.is_running(), ..self.work.stats() },
             spaces,
         }

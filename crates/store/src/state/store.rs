@@ -14,6 +14,7 @@ use pagefold_sys::{
 
 use super::{
     accept::{AcceptThreshold, Occupancy},
+    idle::Idle,
     parts::Parts,
     space::SpaceState,
     wakeup::Wakeup,
@@ -34,12 +35,14 @@ pub(crate) struct StoreState {
     target: AtomicUsize,
     max_limit: usize,
     pub(super) spaces: Mutex<Vec<Arc<SpaceState>>>,
+    pub(super) spaces_made: AtomicU64,
     pub(crate) nodes: Arc<Nodes>,
     /// Every operation enters it.
     pub(crate) operations: Gate,
     pub(super) wants_handles: AtomicBool,
     pub(crate) work: Work,
     pub(crate) staging: Staging<SpaceState>,
+    pub(crate) idle: Idle,
     pub(crate) workers: Workers,
     /// See `recycle`.
     pub(crate) epoch: AtomicU64,
@@ -64,6 +67,7 @@ impl StoreState {
         accept: AcceptThreshold,
         watermarks: Watermarks,
         staging: Staging<SpaceState>,
+        idle: Idle,
         operations: Gate,
     ) -> Self {
         let Parts { pool, memory, pool_id, nodes, charge } = parts;
@@ -80,11 +84,13 @@ impl StoreState {
             target,
             max_limit,
             spaces: Mutex::new(Vec::new()),
+            spaces_made: AtomicU64::new(0),
             nodes,
             operations,
             wants_handles: AtomicBool::new(false),
             work: Work::default(),
             staging,
+            idle,
             workers: Workers::default(),
             epoch: AtomicU64::new(0),
             long: Mutex::new(None),

@@ -12,6 +12,7 @@ pub(crate) struct Workers {
     pub(crate) running: AtomicUsize,
     /// Processor time of all, in nanoseconds.
     pub(crate) time_ns: AtomicU64,
+    panics: AtomicU64,
 }
 
 // ORDERING (this file): Relaxed; a flag that workers look at between pages, and statistics. The queue's lock orders what
@@ -38,6 +39,15 @@ impl Workers {
     /// How many run in this process.
     pub(crate) fn running(&self) -> usize {
         if self.wakeup.is_running() { self.running.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// A bug: the panics of codecs are caught where they run.
+    pub(crate) fn note_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
     }
 
     pub(crate) fn time_ns(&self) -> u64 {

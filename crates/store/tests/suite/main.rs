@@ -10,6 +10,7 @@ mod cache;
 mod cache_use;
 mod evicted;
 mod eviction;
+mod idle;
 mod keys;
 mod liars;
 mod limit;

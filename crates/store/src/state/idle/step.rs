@@ -1,0 +1,157 @@
+//! Steps of a pass, by a worker within its share of time, or by a caller.
+
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use pagefold_sys::clock::thread_time;
+
+use super::{change::Outcome, pass::Next, plan::Job};
+use crate::{state::StoreState, word::CLUSTER_PAGES};
+
+/// The leaves without work that one step passes.
+const LEAVES: usize = 64;
+/// The charge of working memory may take so much of the limit.
+const WORKING_SHARE: usize = 8;
+
+/// What [`Store::idle_pass`](crate::Store::idle_pass) did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdleReport {
+    /// Pages that joined clusters.
+    pub joined: u64,
+    /// Pages that left clusters of which two or fewer pages were left.
+    pub split: u64,
+    /// Pages that were tried and stay as they are: a cluster would save less than a thirty-second.
+    pub refused: u64,
+    /// Bytes of objects saved.
+    pub saved_bytes: u64,
+}
+
+impl IdleReport {
+    fn note(&mut self, job: &Job, outcome: Outcome) {
+        let Outcome::Done(saved) = outcome else {
+            if let (Job::Join(pages), Outcome::NotWorth) = (job, outcome) {
+                self.refused += pages.len() as u64;
+            }
+            return;
+        };
+        match job {
+            Job::Join(pages) => self.joined += pages.len() as u64,
+            Job::Split(pages) => self.split += pages.len() as u64,
+        }
+        self.saved_bytes += saved;
+    }
+}
+
+// ORDERING (this file): Relaxed; statistics.
+impl StoreState {
+    /// Whether idle pages are made denser: the setting is on, and the limit is large enough.
+    pub(crate) fn has_clusters(&self) -> bool {
+        let clusters = self.encoder.clusters.as_ref();
+        clusters.is_some_and(|clusters| {
+            cfg!(loom) || clusters.working_bytes() <= self.limit() / WORKING_SHARE
+        })
+    }
+
+    /// How long a worker has nothing to do for idle pages; `None`: a step is due.
+    pub(crate) fn idle_wait(&self) -> Option<Duration> {
+        if !self.has_clusters() {
+            return Some(Duration::MAX);
+        }
+        let now = Instant::now();
+        let due = self.idle.pass.lock().due();
+        let rest = due.map(|due| due.saturating_duration_since(now)).filter(|rest| !rest.is_zero());
+        rest.or_else(|| self.idle.budget.lock().wait(now))
+    }
+
+    /// One step of a pass that is due or under way, within the share of time.
+    pub(crate) fn idle_step(&self) {
+        let began = thread_time();
+        self.begin_pass_if_due();
+        self.step_of_pass(&mut IdleReport::default());
+        let took = thread_time().saturating_sub(began);
+        self.idle.budget.lock().spend(took);
+    }
+
+    pub(crate) fn begin_pass_if_due(&self) {
+        let now = Instant::now();
+        let mut pass = self.idle.pass.lock();
+        if pass.due().is_some_and(|due| due <= now) {
+            pass.begin(now, self.idle.interval);
+        }
+    }
+
+    /// Begins a pass, although none is due.
+    pub(crate) fn begin_pass(&self) {
+        let mut pass = self.idle.pass.lock();
+        pass.end();
+        pass.begin(Instant::now(), self.idle.interval);
+    }
+
+    /// Does one job, or passes leaves without; `false` when no pass is under way.
+    pub(crate) fn step_of_pass(&self, report: &mut IdleReport) -> bool {
+        if !self.has_clusters() {
+            return false;
+        }
+        let began = thread_time();
+        let goes_on = self.do_next(report);
+        let took = u64::try_from(thread_time().saturating_sub(began).as_nanos());
+        self.idle.counts.time_ns.fetch_add(took.unwrap_or(u64::MAX), Ordering::Relaxed);
+        goes_on
+    }
+
+    fn do_next(&self, report: &mut IdleReport) -> bool {
+        for _ in 0..LEAVES {
+            let next = self.idle.pass.lock().next(self);
+            match next {
+                Next::Leaf => {}
+                Next::End(was_under_way) => {
+                    self.idle.counts.passes.fetch_add(was_under_way.into(), Ordering::Relaxed);
+                    return false;
+                }
+                Next::Job(number, job) => {
+                    let Some(space) = self.space_from(number).filter(|s| s.number == number) else {
+                        return true;
+                    };
+                    let outcome = self.do_job(&space, &job);
+                    report.note(&job, outcome);
+                    self.idle.count(&job, outcome);
+                    if outcome == Outcome::NoRoom {
+                        self.idle.pass.lock().end();
+                    }
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    /// Gives a page that was read twice an object of its own; whether one waited.
+    pub(crate) fn return_one(&self) -> bool {
+        let Some((number, key)) = self.idle.read.lock().pop_front() else { return false };
+        if let Some(space) = self.space_from(number).filter(|space| space.number == number)
+            && self.leave_cluster(&space, key)
+        {
+            self.idle.counts.returned.fetch_add(1, Ordering::Relaxed);
+        }
+        true
+    }
+}
+
+impl super::Idle {
+    fn count(&self, job: &Job, outcome: Outcome) {
+        let counts = &self.counts;
+        match (job, outcome) {
+            (Job::Join(_), Outcome::NotWorth) => {
+                counts.refused.fetch_add(CLUSTER_PAGES as u64, Ordering::Relaxed);
+            }
+            (Job::Split(pages), Outcome::Done(_)) => {
+                counts.split.fetch_add(pages.len() as u64, Ordering::Relaxed);
+            }
+            (_, Outcome::Failed) => _ = counts.failures.fetch_add(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
