@@ -1,4 +1,4 @@
-//! The workers: threads that compress what puts have staged.
+//! The workers: threads that compress what puts have staged, and train on it when nothing waits.
 //!
 //! A put wakes them when it finds the queue empty, and when it fills half of it. A worker that wakes first lets a burst
 //! gather: pages that are overwritten meanwhile cost no codec, and puts make fewer system calls.
@@ -53,6 +53,10 @@ fn run(store: &StoreState) {
         workers.wakeup.note_round();
         let began = thread_time();
         while workers.goes_on() && step(store) {}
+        if workers.goes_on() {
+            store.train_if_due(&|| workers.goes_on());
+            store.retire_codecs();
+        }
         let took = thread_time().saturating_sub(began).as_nanos();
         workers.time_ns.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
         workers.wakeup.sleep(REST);

@@ -3,15 +3,19 @@
 //! A put first copies its input: reading user memory may fault, and a store may serve that fault. A prefix of two
 //! bytes on a compressed value is its length less 1.
 //!
+//! Pages name the codec that made them: the base codec, or one in `trained`. Values are always the base codec's.
+//!
 //! With [`Wait::Never`](decode::Wait), for signal handlers, decoding neither waits nor allocates.
 
 pub(crate) mod decode;
 mod encode;
 pub(crate) mod object;
+pub(crate) mod trained;
 
 use pagefold_codec::{Codec, checked_metadata_bytes_max};
 use pagefold_sys::sync::{SlotArray, default_slot_count};
 
+use self::trained::Trained;
 use crate::page::{PAGE_BYTES, Page};
 
 pub(crate) const VALUE_MAX: usize = 64 << 10;
@@ -22,7 +26,9 @@ const GATHER_SLOTS_MAX: usize = 8;
 const PREFIX: usize = 2;
 
 pub(crate) struct Encoder {
+    /// The base codec.
     pub(crate) codec: Box<dyn Codec>,
+    pub(crate) trained: Trained,
     /// For objects in several pieces.
     gather: SlotArray<Box<Page>>,
     /// For a long value at the limit.
@@ -30,11 +36,13 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
+    /// `trains`: whether it may get codecs that the store trained.
+    pub(crate) fn new(codec: Box<dyn Codec>, trains: bool) -> Self {
         let count = if cfg!(loom) { 2 } else { default_slot_count().min(GATHER_SLOTS_MAX) };
         codec.limit_contexts(CONTEXTS);
         Self {
             codec,
+            trained: Trained::new(trains),
             gather: SlotArray::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
             scratch: SlotArray::from_fn(1, |_| None),
         }
@@ -56,6 +64,7 @@ impl Encoder {
     pub(crate) fn fixed_bytes(&self) -> usize {
         let slots =
             self.gather.array_bytes() + self.gather.len() * PAGE_BYTES + self.scratch.array_bytes();
+        let slots = slots + self.trained.fixed_bytes();
         slots.saturating_add(self.codec_bytes_max(PAGE_BYTES))
     }
 

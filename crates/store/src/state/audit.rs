@@ -3,16 +3,26 @@
 use pagefold_pool::Violation;
 
 use super::{SpaceState, StoreState};
-use crate::{counters::Count, encoder::decode::Wait, word::Entry};
+use crate::{
+    counters::Count,
+    encoder::{decode::Wait, trained::Tallies},
+    word::Entry,
+};
 
 impl StoreState {
     /// No operation may be under way.
     pub(crate) fn validate(&self) -> Result<(), Violation> {
         self.pool.validate()?;
         self.staging.audit().map_err(Violation)?;
-        let mut objects = 0;
+        let (mut objects, mut of_codecs) = (0, Tallies::default());
         for space in self.spaces() {
-            objects += self.audit(&space)?;
+            objects += self.audit(&space, &mut of_codecs)?;
+        }
+        self.encoder.trained.audit(&of_codecs).map_err(Violation)?;
+        if !self.encoder.codec.is_intact() {
+            return Err(Violation(
+                "I-CODEC: the dictionary of the base codec was changed".to_owned(),
+            ));
         }
         let mut nodes = 0;
         for space in self.spaces() {
@@ -41,7 +51,7 @@ impl StoreState {
         Ok(())
     }
 
-    fn audit(&self, space: &SpaceState) -> Result<u64, Violation> {
+    fn audit(&self, space: &SpaceState, of_codecs: &mut Tallies) -> Result<u64, Violation> {
         let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);
         let (mut fresh, staged) = (0, self.staging.keys_of(space));
@@ -58,6 +68,11 @@ impl StoreState {
                         "I-STAGE: the fresh page {key} of {name} is not in the queue"
                     )));
                 }
+            }
+            if let Entry::Page { codec, len, .. } = entry {
+                let tally = &mut of_codecs[usize::from(codec.0)];
+                tally.objects += 1;
+                tally.bytes += len;
             }
             objects += u64::from(entry.holds_memory());
             counted += entry.counted_bytes();

@@ -35,6 +35,11 @@ impl StoreState {
         self.spaces.lock().clone()
     }
 
+    /// By [`SpaceState::number`].
+    pub(crate) fn numbered_space(&self, number: u64) -> Option<Arc<SpaceState>> {
+        self.spaces.lock().iter().find(|space| space.number == number).cloned()
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<Arc<SpaceState>> {
         self.spaces.lock().iter().find(|space| space.name == name).cloned()
     }

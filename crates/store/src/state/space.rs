@@ -20,6 +20,8 @@ use crate::{
 
 pub(crate) struct SpaceState {
     pub(crate) name: String,
+    /// No other space of the store ever has it.
+    pub(crate) number: u64,
     pub(crate) kind: SpaceKind,
     pub(crate) index: Index,
     pub(crate) counters: Counters,
@@ -40,7 +42,7 @@ pub(crate) struct SpaceState {
 
 impl SpaceState {
     pub(crate) fn new(
-        name: String,
+        (name, number): (String, u64),
         config: SpaceConfig,
         index: Index,
         counters: Counters,
@@ -48,6 +50,7 @@ impl SpaceState {
     ) -> Self {
         Self {
             name,
+            number,
             kind: config.kind,
             index,
             counters,

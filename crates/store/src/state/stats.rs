@@ -3,7 +3,11 @@
 use super::{SpaceState, StoreState};
 use crate::{
     counters::Count,
-    stats::{RejectedPuts, SpaceStats, StagingStats, StoreStats, WorkStats},
+    stats::{
+        RejectedPuts, SpaceStats, StagingStats, StoreStats, TrainedCodecStats, TrainingStats,
+        WorkStats,
+    },
+    word::CodecId,
 };
 
 impl SpaceState {
@@ -65,6 +69,7 @@ impl StoreState {
             original_bytes: 0,
             accepting: false,
             staging: StagingStats::default(),
+            training: TrainingStats::default(),
             work: self.work.stats(),
             spaces: Vec::new(),
         }
@@ -94,8 +99,23 @@ impl StoreState {
                 paused: self.workers.is_paused(),
                 ..self.staging.stats(spaces.iter().map(|space| space.fresh).sum())
             },
+            training: self.training_stats(),
             work: WorkStats { shrinker_runs: self.wakeup.is_running(), ..self.work.stats() },
             spaces,
+        }
+    }
+
+    fn training_stats(&self) -> TrainingStats {
+        let trained = &self.encoder.trained;
+        let codec = |id: CodecId| {
+            let tally = trained.tally(id);
+            TrainedCodecStats { id: id.0, pages: tally.objects, bytes: tally.bytes }
+        };
+        TrainingStats {
+            on: self.training.is_on(),
+            current: trained.current().0,
+            codecs: trained.alive().map(codec).collect(),
+            ..self.training.counts.stats()
         }
     }
 }

@@ -20,7 +20,10 @@ use super::{
     work::Work,
     workers::Workers,
 };
-use crate::{config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes, staging::Staging};
+use crate::{
+    config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes, staging::Staging,
+    training::Training,
+};
 
 pub(crate) struct StoreState {
     pub(crate) pool: Box<dyn Pool>,
@@ -41,6 +44,8 @@ pub(crate) struct StoreState {
     pub(crate) work: Work,
     pub(crate) staging: Staging<SpaceState>,
     pub(crate) workers: Workers,
+    pub(crate) training: Training,
+    space_numbers: AtomicU64,
     /// See `recycle`.
     pub(crate) epoch: AtomicU64,
     /// The charge for long values; see `contexts`.
@@ -63,7 +68,7 @@ impl StoreState {
         encoder: Encoder,
         accept: AcceptThreshold,
         watermarks: Watermarks,
-        staging: Staging<SpaceState>,
+        (staging, training): (Staging<SpaceState>, Training),
         operations: Gate,
     ) -> Self {
         let Parts { pool, memory, pool_id, nodes, charge } = parts;
@@ -86,6 +91,8 @@ impl StoreState {
             work: Work::default(),
             staging,
             workers: Workers::default(),
+            training,
+            space_numbers: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             long: Mutex::new(None),
             contexts: Mutex::new(Vec::new()),
@@ -94,7 +101,11 @@ impl StoreState {
         }
     }
 
-    // ORDERING (this file): Relaxed; a put that reads an old target meets the hard limit.
+    // ORDERING (this file): Relaxed; a put that reads an old target meets the hard limit, and numbers need only differ.
+
+    pub(crate) fn next_space_number(&self) -> u64 {
+        self.space_numbers.fetch_add(1, Ordering::Relaxed)
+    }
 
     #[inline]
     pub(crate) fn enter(&self) -> Result<Entered<'_>, KeyError> {
