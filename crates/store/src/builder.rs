@@ -226,10 +226,12 @@ impl StoreBuilder {
         self
     }
 
-    /// The pages that a training reads, and those of a window of the mean. For tests.
+    /// The pages that a training reads, those of a window of the mean, and the percent of the present codec's time that a
+    /// better one may take. For tests.
     #[doc(hidden)]
-    pub fn training_steps(mut self, samples: usize, window: u64) -> Self {
-        self.training_steps = Steps { samples: samples.max(2), window: window.max(1) };
+    pub fn training_steps(mut self, samples: usize, window: u64, time_percent: u32) -> Self {
+        self.training_steps =
+            Steps { samples: samples.max(2), window: window.max(1), time_percent };
         self
     }
 

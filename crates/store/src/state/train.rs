@@ -120,7 +120,8 @@ impl StoreState {
         }
         let compared: Vec<Own> = [current_codec].into_iter().chain(candidates).collect();
         let scores = self.scores(&compared, held_out)?;
-        let Some(chosen) = choose(&scores[0], &scores[1..]) else { return Ok(End::Kept) };
+        let chosen = choose(&scores[0], &scores[1..], steps.time_percent);
+        let Some(chosen) = chosen else { return Ok(End::Kept) };
         let score = &scores[1 + chosen];
         let _operation = self.enter().map_err(|_| Ends(End::Failed))?;
         match &compared[1 + chosen] {

@@ -24,14 +24,17 @@ pub(crate) struct Steps {
     pub(crate) samples: usize,
     /// The pages of a window.
     pub(crate) window: u64,
+    /// Percent of the present codec's time that a better one may take.
+    pub(crate) time_percent: u32,
 }
 
 impl Default for Steps {
     fn default() -> Self {
         if cfg!(loom) {
-            Self { samples: 2, window: 8 }
+            // A model has no time.
+            Self { samples: 2, window: 8, time_percent: u32::MAX }
         } else {
-            Self { samples: 1000, window: 4096 }
+            Self { samples: 1000, window: 4096, time_percent: 105 }
         }
     }
 }
@@ -227,7 +230,7 @@ pub(super) fn per_thousand(bytes: u64, pages: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const STEPS: Steps = Steps { samples: 10, window: 100 };
+    const STEPS: Steps = Steps { samples: 10, window: 100, time_percent: 105 };
 
     /// Notes pages of a length until a training is due, at most `pages`; how many that took.
     fn due_after(samples: &mut Samples, len: u64, pages: u64) -> Option<u64> {

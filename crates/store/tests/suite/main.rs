@@ -18,5 +18,7 @@ mod misuse;
 mod model;
 mod spaces;
 mod staging;
+mod training;
+mod training_codec;
 mod update;
 mod walk;
