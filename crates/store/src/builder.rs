@@ -19,6 +19,7 @@ use crate::{
         idle::Idle,
         parts::{Parts, PartsError, least_limit},
     },
+    training::{Steps, Training},
     worker,
 };
 
@@ -38,6 +39,8 @@ pub struct StoreBuilder {
     staging: Option<usize>,
     workers: u8,
     idle: IdleSettings,
+    self_training: bool,
+    training_steps: Steps,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,8 @@ impl Default for StoreBuilder {
                 interval: Duration::from_secs(30),
                 codec: Choice::Named(CodecSpec::for_idle_pages()),
             },
+            self_training: !cfg!(loom),
+            training_steps: Steps::default(),
         }
     }
 }
@@ -278,6 +283,26 @@ impl StoreBuilder {
         self
     }
 
+    /// Trains dictionaries on the store's own pages, and adopts what is denser at nearly the same time; on by default. It
+    /// has no effect with a codec that cannot be trained: `lz4`, `raw`, or a plain `zstd:LEVEL`.
+    ///
+    /// A worker trains when no page waits in staging, after some 1000 pages and when their mean length has changed by a
+    /// twentieth, in 0.1 to 0.25 s of its processor time; without workers [`Store::maintain`] does it. A training needs
+    /// some MiB of the limit for that time. It drops nothing for them and is put off without.
+    pub fn self_training(mut self, on: bool) -> Self {
+        self.self_training = on;
+        self
+    }
+
+    /// The pages that a training reads, those of a window of the mean, and the percent of the present codec's time that a
+    /// better one may take. For tests.
+    #[doc(hidden)]
+    pub fn training_steps(mut self, samples: usize, window: u64, time_percent: u32) -> Self {
+        self.training_steps =
+            Steps { samples: samples.max(2), window: window.max(1), time_percent };
+        self
+    }
+
     /// Builds the store.
     ///
     /// # Errors
@@ -294,12 +319,15 @@ impl StoreBuilder {
             Choice::Named(spec) => spec.build_for_clusters(),
             Choice::Own(codec) => Ok(codec),
         });
-        let encoder = Encoder::new(codec, clusters.transpose()?.map(Clusters::new));
+        let trains = self.self_training && codec.trains();
+        let training = Training::new(trains, self.workers == 0, self.training_steps);
+        let encoder = Encoder::new(codec, clusters.transpose()?.map(Clusters::new), trains);
         if let Some(codec) = encoder.implausible() {
             return Err(StoreBuildError::CodecMemory { codec: codec.to_owned() });
         }
         let fixed = size_of::<StoreState>()
             .saturating_add(encoder.fixed_bytes())
+            .saturating_add(training.fixed_bytes())
             .saturating_add(Staging::<SpaceState>::fixed_bytes(staging))
             .saturating_add(if has_ages { Idle::fixed_bytes() } else { 0 });
         let (allocator, handle_table) = (self.allocator, self.handle_table);
@@ -331,7 +359,7 @@ impl StoreBuilder {
             encoder,
             accept,
             self.watermarks,
-            Staging::new(staging),
+            (Staging::new(staging), training),
             Idle::new(self.idle.interval, self.idle.share),
             operations,
         ));

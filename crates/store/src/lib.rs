@@ -11,6 +11,7 @@
 //! | [`space`](Space), [`cache`](Cache) | pages by number, values by key |
 //! | `state`, `shrinker` | shared state, background work |
 //! | `staging`, `worker` | pages that wait for their codec |
+//! | `training` | codecs of the store's own |
 //! | `encoder`, `index`, `word` | objects, and where they lie |
 //! | [`eviction`], `listener` | drops and their reports |
 //!
@@ -41,6 +42,7 @@ mod staging;
 mod state;
 mod stats;
 mod store;
+mod training;
 mod word;
 mod worker;
 
@@ -59,6 +61,7 @@ pub use page::{PAGE_BYTES, Page};
 pub use space::{Space, keys::Keys, version::Version};
 pub use state::{idle::IdleReport, room::ShrinkReport};
 pub use stats::{
-    Histogram, HistogramBucket, IdleStats, RejectedPuts, SpaceStats, StagingStats, StoreStats, WorkStats,
+    Histogram, HistogramBucket, IdleStats, RejectedPuts, SpaceStats, StagingStats, StoreStats,
+    TrainedCodecStats, TrainingStats, WorkStats,
 };
 pub use store::{MaintainReport, Store};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::stats::{Histogram, SpaceStats, StoreStats};
+use crate::stats::{Histogram, SpaceStats, StoreStats, TrainedCodecStats};
 
 /// One number per space.
 struct Family {
@@ -50,13 +50,21 @@ const SPACE: &[Family] = &[
     counter("corrupt_total", "Gets that found something damaged.", |space| space.corrupt),
 ];
 
+type OfCodec = (&'static str, &'static str, fn(&TrainedCodecStats) -> u64);
+
+const CODEC: [OfCodec; 2] = [
+    ("trained_pages", "Pages of a trained codec.", |codec| codec.pages),
+    ("trained_bytes", "Bytes of their objects.", |codec| codec.bytes),
+];
+
 const SECOND_NS: f64 = 1e9;
 
 impl StoreStats {
     /// Prometheus text. Names begin with `pagefold_store_`; a space's have labels `space` and `kind`.
     pub fn to_prometheus(&self) -> String {
         let mut text = String::new();
-        let (work, staging, idle) = (&self.work, &self.staging, &self.idle);
+        let (work, staging) = (&self.work, &self.staging);
+        let (idle, training) = (&self.idle, &self.training);
         for (name, kind, help, value) in [
             ("limit_bytes", "gauge", "The hard limit.", self.limit_bytes),
             ("resident_bytes", "gauge", "All that may be resident.", self.resident_bytes),
@@ -76,6 +84,13 @@ impl StoreStats {
             ("staging_by_callers_total", "counter", "Pages callers handled.", staging.by_callers),
             ("workers", "gauge", "Workers that run.", staging.workers),
             ("worker_nanoseconds_total", "counter", "Workers' processor time.", staging.worker_ns),
+            ("training_codec", "gauge", "The codec of new pages.", u64::from(training.current)),
+            ("trainings_total", "counter", "Trainings.", training.trained),
+            ("trained_adopted_total", "counter", "Trained codecs adopted.", training.adopted),
+            ("trained_given_up_total", "counter", "Returns to the base.", training.given_up),
+            ("trained_retired_total", "counter", "Trained codecs freed.", training.retired),
+            ("training_failures_total", "counter", "Codecs that failed.", training.failures),
+            ("training_nanoseconds_total", "counter", "Processor time.", training.time_ns),
             ("worker_panics_total", "counter", "Panics of workers.", staging.worker_panics),
             ("clusters", "gauge", "Clusters of idle pages.", idle.clusters),
             ("cluster_bytes", "gauge", "Bytes of clusters.", idle.bytes),
@@ -105,6 +120,20 @@ impl StoreStats {
         ] {
             head(&mut text, name, kind, help);
             _ = writeln!(text, "pagefold_store_{name} {value}");
+        }
+        head(&mut text, "training_refused_total", "counter", "Trainings put off.");
+        for (reason, value) in [("room", training.without_room), ("ids", training.without_id)] {
+            _ = writeln!(
+                text,
+                "pagefold_store_training_refused_total{{reason=\"{reason}\"}} {value}"
+            );
+        }
+        for (name, help, value) in CODEC {
+            head(&mut text, name, "gauge", help);
+            for codec in &training.codecs {
+                let (id, value) = (codec.id, value(codec));
+                _ = writeln!(text, "pagefold_store_{name}{{codec=\"{id}\"}} {value}");
+            }
         }
         for family in SPACE {
             head(&mut text, family.name, family.kind, family.help);

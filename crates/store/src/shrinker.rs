@@ -51,6 +51,7 @@ fn run(store: &StoreState, mut source: Option<Box<dyn LimitSource>>) {
             store.look_at_handles(RETIRED_SHARE);
         }
         store.recycle_handles(store.epoch());
+        store.retire_codecs();
         let mut worked = false;
         while !store.wakeup.is_stopped() && step(store) {
             worked = true;

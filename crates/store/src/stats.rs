@@ -149,6 +149,8 @@ pub struct StoreStats {
     pub staging: StagingStats,
     /// Idle pages, in clusters.
     pub idle: IdleStats,
+    /// Codecs of the store's own.
+    pub training: TrainingStats,
     /// Work to make room.
     pub work: WorkStats,
     /// Each space.
@@ -177,7 +179,7 @@ pub struct StagingStats {
     pub by_callers: u64,
     /// Panics of the codec while it compressed a staged page, which then stayed raw.
     pub failures: u64,
-    /// Processor time of the workers, in nanoseconds.
+    /// Processor time of the workers, in nanoseconds, training included.
     pub worker_ns: u64,
     /// Workers that run; 0 in child processes.
     pub workers: u64,
@@ -213,6 +215,47 @@ pub struct IdleStats {
     pub failures: u64,
     /// Processor time of all passes, in nanoseconds.
     pub time_ns: u64,
+}
+
+/// Self-training: codecs with dictionaries of the store's own pages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TrainingStats {
+    /// Whether the store may train: [`self_training`](crate::StoreBuilder::self_training), with a codec that can be
+    /// trained.
+    pub on: bool,
+    /// The codec that new pages get; 1 is the base codec.
+    pub current: u8,
+    /// The trained codecs that the store has now. All other compressed pages and all values are the base codec's.
+    pub codecs: Vec<TrainedCodecStats>,
+    /// Trainings since the store was built.
+    pub trained: u64,
+    /// Trained codecs adopted.
+    pub adopted: u64,
+    /// Returns to the base codec, because it was better than the trained one.
+    pub given_up: u64,
+    /// Trained codecs freed after their last page.
+    pub retired: u64,
+    /// Trainings put off for want of room.
+    pub without_room: u64,
+    /// Trainings put off because all ids were in use.
+    pub without_id: u64,
+    /// Panics and wrong answers of codecs; the first one ends self-training.
+    pub failures: u64,
+    /// Processor time in nanoseconds.
+    pub time_ns: u64,
+}
+
+/// A trained codec of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TrainedCodecStats {
+    /// Its id, from 2 to 15. A later codec may have it again.
+    pub id: u8,
+    /// Pages that it made.
+    pub pages: u64,
+    /// The bytes of their objects, lengths rounded up to 16.
+    pub bytes: u64,
 }
 
 /// Work to make room.

@@ -52,12 +52,12 @@ pub(crate) struct Word(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Short(pub(crate) u64);
 
-/// From 1.
+/// From 1 to 15.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CodecId(pub(crate) u8);
 
 impl CodecId {
-    /// Encodes new pages.
+    /// The base codec, which is never retired.
     pub(crate) const FIRST: Self = Self(1);
 }
 

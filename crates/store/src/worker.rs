@@ -1,4 +1,4 @@
-//! The workers: threads that compress what puts have staged, and make idle pages denser.
+//! The workers: threads that compress what puts have staged, train on it, and make idle pages denser.
 //!
 //! A put wakes them when it finds the queue empty, and when it fills half of it. A worker that wakes first lets a burst
 //! gather: pages that are overwritten meanwhile cost no codec, and puts make fewer system calls.
@@ -63,32 +63,39 @@ fn run(store: &StoreState) {
 
 /// Works until nothing is due; how long. Staged pages come first, idle ones last.
 fn work(store: &StoreState) -> Duration {
-    while store.workers.goes_on() {
-        if let Some(rest) = step(store) {
+    let workers = &store.workers;
+    while workers.goes_on() {
+        if step(store, |store| store.unstage_one(false).is_some() || store.return_one()) {
+            continue;
+        }
+        store.train_if_due(&|| workers.goes_on());
+        store.retire_codecs();
+        let Ok(operation) = store.enter() else { break };
+        let rest = store.idle_wait();
+        drop(operation);
+        if let Some(rest) = rest {
             return rest;
         }
+        step(store, |store| {
+            store.idle_step();
+            true
+        });
     }
     REST
 }
 
-/// A piece of work; without any, how long to rest. Each is an operation, so that a fork finds no lock held.
-fn step(store: &StoreState) -> Option<Duration> {
-    let Ok(_operation) = store.enter() else { return Some(REST) };
-    // The codec's panics are caught where it runs; this is for a bug here.
-    let step = catch_unwind(AssertUnwindSafe(|| {
-        if store.unstage_one(false).is_some() || store.return_one() {
-            return None;
-        }
-        let rest = store.idle_wait();
-        if rest.is_none() {
-            store.idle_step();
-        }
-        rest
-    }));
-    step.unwrap_or_else(|_| {
+/// A piece of work; whether there was any. Each is an operation, so that a fork finds no lock held.
+fn step(store: &StoreState, work: fn(&StoreState) -> bool) -> bool {
+    let worked = {
+        let Ok(_operation) = store.enter() else { return false };
+        // The codec's panics are caught where it runs; this is for a bug here.
+        catch_unwind(AssertUnwindSafe(|| work(store)))
+    };
+    worked.unwrap_or_else(|_| {
         store.workers.note_panic();
         tracing::error!("a worker panicked over a page; it goes on with the next");
-        // A panic that repeats takes no processor.
-        Some(AFTER_PANIC)
+        // A panic that repeats takes little of the processor.
+        store.workers.wakeup.pause(AFTER_PANIC);
+        true
     })
 }

@@ -16,9 +16,11 @@ pub use std::{
 
 #[cfg(not(loom))]
 pub use cell::{ConstPtr, MutPtr, UnsafeCell};
+pub use shared::{RwLock, RwLockReadGuard};
 pub use slots::{SlotArray, SlotGuard, default_slot_count};
 pub use wait::{epoch, wait, wait_timeout, wake_all};
 
+mod shared;
 mod slots;
 
 #[cfg(not(loom))]

@@ -1,12 +1,13 @@
 //! From an object to the page or value that was put.
 
-use pagefold_codec::{CodecError, TryCodecError, fill};
+use pagefold_codec::{Codec, CodecError, TryCodecError, fill};
 use pagefold_pool::{HandleError, Pool, PoolId, Slices, TryReadError};
 
-use super::{Encoder, PREFIX};
+use super::{Encoder, PREFIX, trained::Missing};
 use crate::{
     page::PAGE_BYTES,
-    word::{Entry, Short},
+    spin::look_again,
+    word::{CodecId, Entry, Short},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,13 +76,13 @@ impl Encoder {
                 fill(u64::from_ne_bytes(pattern), into);
                 Ok(())
             }),
-            Entry::Page { at, .. } => objects.with(at, wait, |slices| {
-                let decoded = match slices.contiguous() {
-                    Some(bytes) => self.decompress(bytes, into, wait)?,
-                    None => {
-                        self.gathered(slices, wait, |bytes| self.decompress(bytes, into, wait))?
-                    }
-                };
+            Entry::Page { at, codec, .. } => objects.with(at, wait, |slices| {
+                let decoded =
+                    self.with_codec(codec, wait, |codec| match slices.contiguous() {
+                        Some(bytes) => decompress(codec, bytes, into, wait),
+                        None => self
+                            .gathered(slices, wait, |bytes| decompress(codec, bytes, into, wait)),
+                    })??;
                 if decoded == given { Ok(()) } else { Err(ReadError::Corrupt) }
             }),
             Entry::Raw(at) | Entry::Fresh(at) => objects.with(at, wait, |slices| {
@@ -102,16 +103,16 @@ impl Encoder {
                     return Err(ReadError::Length(len));
                 }
                 let decoded = match slices.contiguous() {
-                    Some(bytes) => self.decompress(&bytes[PREFIX..], into, wait)?,
+                    Some(bytes) => decompress(&*self.codec, &bytes[PREFIX..], into, wait)?,
                     None if slices.len() <= PAGE_BYTES => self.gathered(slices, wait, |bytes| {
-                        self.decompress(&bytes[PREFIX..], into, wait)
+                        decompress(&*self.codec, &bytes[PREFIX..], into, wait)
                     })?,
                     // Gathering would allocate; see `Space::try_get_bytes`.
                     None if wait == Wait::Never => return Err(ReadError::WouldBlock),
                     None => {
                         let mut bytes = vec![0; slices.len()];
                         slices.copy_to(&mut bytes);
-                        self.decompress(&bytes[PREFIX..], into, wait)?
+                        decompress(&*self.codec, &bytes[PREFIX..], into, wait)?
                     }
                 };
                 if decoded == given { Ok(()) } else { Err(ReadError::Corrupt) }
@@ -141,10 +142,24 @@ impl Encoder {
         }
     }
 
-    fn decompress(&self, bytes: &[u8], into: &mut [u8], wait: Wait) -> Result<usize, ReadError> {
-        match wait {
-            Wait::Allowed => Ok(self.codec.decompress(bytes, into)?),
-            Wait::Never => Ok(self.codec.try_decompress(bytes, into)?),
+    /// Calls `f` with the codec of an id, which must be that of a word, or the current one (I-CODEC).
+    #[inline]
+    pub(super) fn with_codec<R>(
+        &self,
+        id: CodecId,
+        wait: Wait,
+        f: impl FnOnce(&dyn Codec) -> R,
+    ) -> Result<R, ReadError> {
+        if id == CodecId::FIRST {
+            return Ok(f(&*self.codec));
+        }
+        loop {
+            match self.trained.try_use(id) {
+                Ok(codec) => return Ok(f(codec.codec())),
+                Err(Missing::None) => return Err(ReadError::Corrupt),
+                Err(Missing::Locked) if wait == Wait::Never => return Err(ReadError::WouldBlock),
+                Err(Missing::Locked) => look_again(),
+            }
         }
     }
 
@@ -162,6 +177,18 @@ impl Encoder {
             let len = slices.copy_to(&mut page[..]).ok_or(ReadError::Corrupt)?;
             f(&page[..len])
         })
+    }
+}
+
+fn decompress(
+    codec: &dyn Codec,
+    bytes: &[u8],
+    into: &mut [u8],
+    wait: Wait,
+) -> Result<usize, ReadError> {
+    match wait {
+        Wait::Allowed => Ok(codec.decompress(bytes, into)?),
+        Wait::Never => Ok(codec.try_decompress(bytes, into)?),
     }
 }
 

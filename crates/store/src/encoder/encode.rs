@@ -5,10 +5,11 @@
 
 use std::cell::RefCell;
 
-use pagefold_codec::{accept_len, checked_compress};
+use pagefold_codec::{Codec, accept_len, checked_compress};
 
 use super::{
     Encoder, PREFIX,
+    decode::Wait,
     object::{Encoding, Object},
 };
 use crate::{
@@ -38,14 +39,17 @@ fn with_output<R>(f: impl FnOnce(&mut [u8; OUTPUT_BYTES]) -> R) -> R {
 }
 
 impl Encoder {
+    /// With the current codec; inside an operation, which ends after the object was stored.
     pub(crate) fn encode_page<'b>(&self, page: &'b mut Page) -> Object<'b> {
+        let id = self.trained.current();
         let compressed = with_output(|output| {
-            let len = checked_compress(&*self.codec, page, output)?;
+            let compress = |codec: &dyn Codec| checked_compress(codec, page, output);
+            let len = self.with_codec(id, Wait::Allowed, compress).ok()??;
             page[..len].copy_from_slice(&output[..len]);
             Some(len)
         });
         let (bytes, encoding) = match compressed {
-            Some(len) => (&page[..len], Encoding::Compressed),
+            Some(len) => (&page[..len], Encoding::Compressed(id)),
             None => (&page[..], Encoding::Raw),
         };
         Object { bytes, encoding, original: PAGE_BYTES }

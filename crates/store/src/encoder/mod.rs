@@ -3,17 +3,21 @@
 //! A put first copies its input: reading user memory may fault, and a store may serve that fault. A prefix of two
 //! bytes on a compressed value is its length less 1.
 //!
+//! Pages name the codec that made them: the base codec, or one in `trained`. Values are always the base codec's.
+//!
 //! With [`Wait::Never`](decode::Wait), for signal handlers, decoding neither waits nor allocates.
 
 pub(crate) mod clusters;
 pub(crate) mod decode;
 mod encode;
 pub(crate) mod object;
+pub(crate) mod trained;
 
 use pagefold_codec::{Codec, checked_metadata_bytes_max};
 use pagefold_sys::sync::{SlotArray, default_slot_count};
 
 use self::clusters::{CLUSTER_BYTES, Clusters};
+use self::trained::Trained;
 use crate::page::{PAGE_BYTES, Page};
 
 pub(crate) const VALUE_MAX: usize = 64 << 10;
@@ -24,9 +28,11 @@ const GATHER_SLOTS_MAX: usize = 8;
 const PREFIX: usize = 2;
 
 pub(crate) struct Encoder {
+    /// The base codec.
     pub(crate) codec: Box<dyn Codec>,
     /// `None`: idle pages stay single.
     pub(crate) clusters: Option<Clusters>,
+    pub(crate) trained: Trained,
     /// For objects in several pieces.
     gather: SlotArray<Box<Page>>,
     /// For a long value at the limit.
@@ -34,12 +40,14 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn new(codec: Box<dyn Codec>, clusters: Option<Clusters>) -> Self {
+    /// `trains`: whether it may get codecs that the store trained.
+    pub(crate) fn new(codec: Box<dyn Codec>, clusters: Option<Clusters>, trains: bool) -> Self {
         let count = if cfg!(loom) { 2 } else { default_slot_count().min(GATHER_SLOTS_MAX) };
         codec.limit_contexts(CONTEXTS);
         Self {
             codec,
             clusters,
+            trained: Trained::new(trains),
             gather: SlotArray::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
             scratch: SlotArray::from_fn(1, |_| None),
         }
@@ -65,6 +73,7 @@ impl Encoder {
     pub(crate) fn fixed_bytes(&self) -> usize {
         let slots =
             self.gather.array_bytes() + self.gather.len() * PAGE_BYTES + self.scratch.array_bytes();
+        let slots = slots + self.trained.fixed_bytes();
         let clusters = self.clusters.as_ref().map_or(0, Clusters::fixed_bytes);
         slots.saturating_add(self.codec_bytes_max(PAGE_BYTES)).saturating_add(clusters)
     }

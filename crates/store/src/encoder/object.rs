@@ -16,7 +16,7 @@ pub(crate) struct Object<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Encoding {
     Pattern,
-    Compressed,
+    Compressed(CodecId),
     Raw,
     Fresh,
     Value(Option<CodecId>),
@@ -36,8 +36,8 @@ impl Object<'_> {
     pub(crate) fn entry(&self, at: Short) -> Entry {
         match self.encoding {
             Encoding::Pattern => Entry::Pattern(at),
-            Encoding::Compressed => {
-                Entry::Page { at, codec: CodecId::FIRST, len: page_len(self.bytes.len()) }
+            Encoding::Compressed(codec) => {
+                Entry::Page { at, codec, len: page_len(self.bytes.len()) }
             }
             Encoding::Raw => Entry::Raw(at),
             Encoding::Fresh => Entry::Fresh(at),

@@ -97,7 +97,12 @@ impl Space {
                     Some(outcome) => outcome,
                     None => {
                         let object = self.store().encoder.encode_page(&mut copy);
-                        self.put_object(Need::of(key, expected, object), object)
+                        let put = self.put_object(Need::of(key, expected, object), object);
+                        if let Ok(word) = &put {
+                            let number = self.state().number;
+                            self.store().note_compressed(number, key, word.entry());
+                        }
+                        put
                     }
                 }
             }
@@ -128,8 +133,7 @@ impl Space {
             (0..BATCH_PAGES).for_each(|_| _ = store.unstage_one(true));
             store.staging.reserve()
         })?;
-        let stored = store.pool.store_within(object.bytes, ReserveAccess::Normal).ok()?;
-        let entry = object.entry(Short(stored.to_short()));
+        let entry = store.store(object, ReserveAccess::Normal)?;
         match self.publish(need, entry, object.original) {
             Ok(Published { word, old }) => {
                 store.staging.note_staged();
@@ -290,8 +294,7 @@ impl Space {
             if access == ReserveAccess::Normal && store.is_above_target() {
                 return Err(Retry::Room);
             }
-            let stored = store.pool.store_within(object.bytes, access);
-            let entry = object.entry(Short(stored.map_err(|_| Retry::Room)?.to_short()));
+            let entry = store.store(object, access).ok_or(Retry::Room)?;
             let published = self.publish(need, entry, object.original).inspect_err(|_| {
                 // No other thread knows the handle.
                 store.free(entry);

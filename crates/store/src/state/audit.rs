@@ -7,7 +7,7 @@ use pagefold_pool::Violation;
 use super::{SpaceState, StoreState};
 use crate::{
     counters::Count,
-    encoder::decode::Wait,
+    encoder::{decode::Wait, trained::Tallies},
     index::NODE_WORDS,
     word::{CLUSTER_PAGES, Entry, member_len},
 };
@@ -17,9 +17,15 @@ impl StoreState {
     pub(crate) fn validate(&self) -> Result<(), Violation> {
         self.pool.validate()?;
         self.staging.audit().map_err(Violation)?;
-        let (mut objects, mut total) = (0, ClusterTotal::default());
+        let (mut objects, mut total) = (0, Totals::default());
         for space in self.spaces() {
             objects += self.audit(&space, &mut total)?;
+        }
+        self.encoder.trained.audit(&total.of_codecs).map_err(Violation)?;
+        if !self.encoder.codec.is_intact() {
+            return Err(Violation(
+                "I-CODEC: the dictionary of the base codec was changed".to_owned(),
+            ));
         }
         let (clusters, bytes) = (self.idle.clusters(), self.idle.bytes());
         if (clusters, bytes) != (total.clusters, total.bytes) {
@@ -54,7 +60,7 @@ impl StoreState {
         Ok(())
     }
 
-    fn audit(&self, space: &SpaceState, total: &mut ClusterTotal) -> Result<u64, Violation> {
+    fn audit(&self, space: &SpaceState, total: &mut Totals) -> Result<u64, Violation> {
         let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);
         let (mut fresh, staged) = (0, self.staging.keys_of(space));
@@ -74,6 +80,12 @@ impl StoreState {
                 }
             }
             objects += match entry {
+                Entry::Page { codec, len, .. } => {
+                    let tally = &mut total.of_codecs[usize::from(codec.0)];
+                    tally.objects += 1;
+                    tally.bytes += len;
+                    1
+                }
                 Entry::Member { .. } => {
                     self.audit_member(key, entry, &mut clusters)
                         .map_err(|what| Violation(format!("I-CLUSTER: key {key} of {name}: {what}")))?;
@@ -141,9 +153,10 @@ struct SeenCluster {
     slots: u8,
 }
 
-/// Clusters of all spaces.
+/// Of all spaces.
 #[derive(Debug, Default)]
-struct ClusterTotal {
+struct Totals {
     clusters: u64,
     bytes: u64,
+    of_codecs: Tallies,
 }

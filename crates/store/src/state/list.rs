@@ -1,9 +1,6 @@
 //! The list of spaces, from their making until they are dropped. Only a space made to be kept lives without a handle.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{SpaceState, StoreState};
 use crate::{config::SpaceKind, error::SpaceError};
@@ -13,7 +10,7 @@ impl StoreState {
         &self,
         name: Option<String>,
         kind: SpaceKind,
-        make: impl FnOnce(u64, String) -> SpaceState,
+        make: impl FnOnce(String) -> SpaceState,
     ) -> Result<Arc<SpaceState>, SpaceError> {
         let mut spaces = self.spaces.lock();
         let name = match name {
@@ -25,9 +22,7 @@ impl StoreState {
             Some(name) => name,
             None => free_name(kind.name(), spaces.iter().map(|space| &*space.name)),
         };
-        // ORDERING: Relaxed; the lock orders the numbers.
-        let number = self.spaces_made.fetch_add(1, Ordering::Relaxed);
-        let space = Arc::new(make(number, name));
+        let space = Arc::new(make(name));
         spaces.push(Arc::clone(&space));
         Ok(space)
     }
@@ -44,6 +39,11 @@ impl StoreState {
     pub(crate) fn space_from(&self, number: u64) -> Option<Arc<SpaceState>> {
         // In the order of their numbers.
         self.spaces.lock().iter().find(|space| space.number >= number).cloned()
+    }
+
+    /// By [`SpaceState::number`].
+    pub(crate) fn numbered_space(&self, number: u64) -> Option<Arc<SpaceState>> {
+        self.space_from(number).filter(|space| space.number == number)
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<SpaceState>> {

@@ -2,6 +2,7 @@
 //!
 //! - `store`, `space`, `parts`, `list`: the states and their parts
 //! - `stage`, `workers`: turns of staged pages, and the threads that end them
+//! - `train`: turns of self-training, and codecs that retire
 //! - `accept`, `wakeup`, `room`, `work`: making room
 //! - `objects`, `contexts`, `recycle`, `removal`: objects, charges, retired handles, entries out
 //! - `stats`, `audit`: the accounts, and their validation
@@ -22,6 +23,7 @@ pub(crate) mod space;
 pub(crate) mod stage;
 mod stats;
 pub(crate) mod store;
+mod train;
 mod wakeup;
 mod work;
 mod workers;

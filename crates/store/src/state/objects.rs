@@ -1,10 +1,15 @@
-//! Objects of the pool: read, measured, freed.
+//! Objects of the pool: stored, read, measured, freed. Those of trained codecs are counted (I-CODEC).
+
+use pagefold_frame::ReserveAccess;
 
 use super::{SpaceState, StoreState};
 use crate::{
     index::Taken,
-    encoder::decode::{Objects, ReadError, Wait},
-    word::Entry,
+    encoder::{
+        decode::{Objects, ReadError, Wait},
+        object::Object,
+    },
+    word::{Entry, Short},
 };
 
 impl StoreState {
@@ -21,7 +26,17 @@ impl StoreState {
         self.encoder.len(&self.objects(), entry, wait)
     }
 
+    /// `None` without room.
+    #[inline]
+    pub(crate) fn store(&self, object: Object<'_>, access: ReserveAccess) -> Option<Entry> {
+        let stored = self.pool.store_within(object.bytes, access).ok()?;
+        let entry = object.entry(Short(stored.to_short()));
+        self.encoder.trained.note_in(entry);
+        Some(entry)
+    }
+
     pub(crate) fn free(&self, entry: Entry) {
+        self.encoder.trained.note_out(entry);
         if let Some(at) = entry.handle() {
             let freed = self.pool.free(self.pool_id.handle(at.0));
             assert!(

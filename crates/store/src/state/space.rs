@@ -19,9 +19,9 @@ use crate::{
 };
 
 pub(crate) struct SpaceState {
-    /// Spaces are numbered as they are made.
-    pub(crate) number: u64,
     pub(crate) name: String,
+    /// No other space of the store ever has it.
+    pub(crate) number: u64,
     pub(crate) kind: SpaceKind,
     pub(crate) index: Index,
     pub(crate) counters: Counters,
@@ -42,16 +42,15 @@ pub(crate) struct SpaceState {
 
 impl SpaceState {
     pub(crate) fn new(
-        number: u64,
-        name: String,
+        (name, number): (String, u64),
         config: SpaceConfig,
         index: Index,
         counters: Counters,
         charge: Charge,
     ) -> Self {
         Self {
-            number,
             name,
+            number,
             kind: config.kind,
             index,
             counters,

@@ -107,6 +107,7 @@ impl StoreState {
             let is_raw = matches!(entry, Entry::Raw(_));
             let outcome = if is_raw { Outcome::KeptRaw } else { Outcome::Compressed };
             self.staging.note(outcome, by_caller);
+            self.note_compressed(space.number, key, entry);
             return PAGE_BYTES as u64 - entry.counted_bytes();
         }
     }
@@ -128,8 +129,7 @@ impl StoreState {
         let Entry::Page { .. } = object.entry(Short(0)) else { return Err(Refused::NoRoom) };
         // The old object is freed before the overwrite reserve is given to the next thread.
         let exchange = |access| {
-            let stored = self.pool.store_within(object.bytes, access);
-            let entry = object.entry(Short(stored.map_err(|_| Refused::NoRoom)?.to_short()));
+            let entry = self.store(object, access).ok_or(Refused::NoRoom)?;
             let replaced = space.index.replace(key, word, Word::new(entry));
             self.free(if replaced.is_ok() { word.entry() } else { entry });
             replaced.map(|_| entry).map_err(|_| Refused::Changed)

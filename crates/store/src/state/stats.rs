@@ -3,7 +3,11 @@
 use super::{SpaceState, StoreState};
 use crate::{
     counters::Count,
-    stats::{IdleStats, RejectedPuts, SpaceStats, StagingStats, StoreStats, WorkStats},
+    stats::{
+        IdleStats, RejectedPuts, SpaceStats, StagingStats, StoreStats, TrainedCodecStats,
+        TrainingStats, WorkStats,
+    },
+    word::CodecId,
 };
 
 impl SpaceState {
@@ -68,6 +72,7 @@ impl StoreState {
             accepting: false,
             staging: StagingStats::default(),
             idle: IdleStats::default(),
+            training: TrainingStats::default(),
             work: self.work.stats(),
             spaces: Vec::new(),
         }
@@ -107,8 +112,23 @@ impl StoreState {
                 spaces.iter().map(|space| space.clustered).sum(),
                 self.clusters_codec(),
             ),
+            training: self.training_stats(),
             work: WorkStats { shrinker_runs: self.wakeup.is_running(), ..self.work.stats() },
             spaces,
+        }
+    }
+
+    fn training_stats(&self) -> TrainingStats {
+        let trained = &self.encoder.trained;
+        let codec = |id: CodecId| {
+            let tally = trained.tally(id);
+            TrainedCodecStats { id: id.0, pages: tally.objects, bytes: tally.bytes }
+        };
+        TrainingStats {
+            on: self.training.is_on(),
+            current: trained.current().0,
+            codecs: trained.alive().map(codec).collect(),
+            ..self.training.counts.stats()
         }
     }
 }

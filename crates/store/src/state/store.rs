@@ -21,7 +21,10 @@ use super::{
     work::Work,
     workers::Workers,
 };
-use crate::{config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes, staging::Staging};
+use crate::{
+    config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes, staging::Staging,
+    training::Training,
+};
 
 pub(crate) struct StoreState {
     pub(crate) pool: Box<dyn Pool>,
@@ -35,7 +38,6 @@ pub(crate) struct StoreState {
     target: AtomicUsize,
     max_limit: usize,
     pub(super) spaces: Mutex<Vec<Arc<SpaceState>>>,
-    pub(super) spaces_made: AtomicU64,
     pub(crate) nodes: Arc<Nodes>,
     /// Every operation enters it.
     pub(crate) operations: Gate,
@@ -44,6 +46,8 @@ pub(crate) struct StoreState {
     pub(crate) staging: Staging<SpaceState>,
     pub(crate) idle: Idle,
     pub(crate) workers: Workers,
+    pub(crate) training: Training,
+    space_numbers: AtomicU64,
     /// See `recycle`.
     pub(crate) epoch: AtomicU64,
     /// The charge for long values; see `contexts`.
@@ -66,7 +70,7 @@ impl StoreState {
         encoder: Encoder,
         accept: AcceptThreshold,
         watermarks: Watermarks,
-        staging: Staging<SpaceState>,
+        (staging, training): (Staging<SpaceState>, Training),
         idle: Idle,
         operations: Gate,
     ) -> Self {
@@ -84,7 +88,6 @@ impl StoreState {
             target,
             max_limit,
             spaces: Mutex::new(Vec::new()),
-            spaces_made: AtomicU64::new(0),
             nodes,
             operations,
             wants_handles: AtomicBool::new(false),
@@ -92,6 +95,8 @@ impl StoreState {
             staging,
             idle,
             workers: Workers::default(),
+            training,
+            space_numbers: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             long: Mutex::new(None),
             contexts: Mutex::new(Vec::new()),
@@ -100,7 +105,11 @@ impl StoreState {
         }
     }
 
-    // ORDERING (this file): Relaxed; a put that reads an old target meets the hard limit.
+    // ORDERING (this file): Relaxed; a put that reads an old target meets the hard limit, and numbers need only differ.
+
+    pub(crate) fn next_space_number(&self) -> u64 {
+        self.space_numbers.fetch_add(1, Ordering::Relaxed)
+    }
 
     #[inline]
     pub(crate) fn enter(&self) -> Result<Entered<'_>, KeyError> {

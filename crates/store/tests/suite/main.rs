@@ -19,5 +19,7 @@ mod misuse;
 mod model;
 mod spaces;
 mod staging;
+mod training;
+mod training_codec;
 mod update;
 mod walk;

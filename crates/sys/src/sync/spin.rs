@@ -1,11 +1,11 @@
-//! A spin lock in place of std's, for ThreadSanitizer. It is never poisoned.
+//! Spin locks in place of std's, for ThreadSanitizer. They are never poisoned.
 
 use std::{
     cell::UnsafeCell,
     ops::{Deref, DerefMut},
     sync::{
         LockResult, TryLockError, TryLockResult,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -69,5 +69,93 @@ impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         // ORDERING: Release; pairs with the Acquire in `try_lock`.
         self.lock.locked.store(false, Ordering::Release);
+    }
+}
+
+/// As `std::sync::RwLock`.
+#[derive(Debug, Default)]
+pub struct RwLock<T> {
+    /// Readers, or [`WRITES`].
+    state: AtomicUsize,
+    value: UnsafeCell<T>,
+}
+
+const WRITES: usize = usize::MAX;
+
+// SAFETY: readers share the value, and a writer has it alone.
+unsafe impl<T: Send + Sync> Sync for RwLock<T> {}
+
+/// As `std::sync::RwLockReadGuard`.
+#[derive(Debug)]
+pub struct RwLockReadGuard<'a, T> {
+    lock: &'a RwLock<T>,
+}
+
+/// As `std::sync::RwLockWriteGuard`.
+#[derive(Debug)]
+pub struct RwLockWriteGuard<'a, T> {
+    lock: &'a RwLock<T>,
+}
+
+impl<T> RwLock<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self { state: AtomicUsize::new(0), value: UnsafeCell::new(value) }
+    }
+
+    pub(super) fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        let more = |readers: usize| (readers < WRITES - 1).then(|| readers + 1);
+        // ORDERING: Acquire; pairs with the Release in the writer's `drop`.
+        match self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, more) {
+            Ok(_) => Ok(RwLockReadGuard { lock: self }),
+            Err(_) => Err(TryLockError::WouldBlock),
+        }
+    }
+
+    pub(super) fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        // ORDERING: Acquire; pairs with the Release in the `drop` of either guard.
+        while self.state.compare_exchange(0, WRITES, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
+            thread::yield_now();
+        }
+        Ok(RwLockWriteGuard { lock: self })
+    }
+}
+
+impl<T> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: while this guard lives there is no writer.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: while this guard lives no other exists.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for RwLockWriteGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: while this guard lives no other exists, and it is borrowed exclusively.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for RwLockReadGuard<'_, T> {
+    fn drop(&mut self) {
+        // ORDERING: Release; pairs with the Acquire in `write`.
+        self.lock.state.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl<T> Drop for RwLockWriteGuard<'_, T> {
+    fn drop(&mut self) {
+        // ORDERING: Release; pairs with the Acquire in `try_read` and `write`.
+        self.lock.state.store(0, Ordering::Release);
     }
 }

@@ -170,11 +170,11 @@ impl StoreState {
         let exchange = |access| {
             let mut changes: Vec<Change> = Vec::new();
             for (page, object) in pages.iter().zip(&objects) {
-                let Ok(stored) = self.pool.store_within(object.bytes, access) else {
+                let Some(entry) = self.store(*object, access) else {
                     changes.iter().for_each(|change| self.free(change.new.entry()));
                     return Outcome::NoRoom;
                 };
-                let new = Word::new(object.entry(Short(stored.to_short())));
+                let new = Word::new(entry);
                 changes.push(Change { key: page.key, old: page.word, new });
             }
             match self.admit_changes(space, &changes) {
@@ -206,10 +206,8 @@ impl StoreState {
                 Err(_) => return false,
             }
             let Ok(object) = caught(|| self.encoder.encode_page(&mut bytes)) else { return false };
-            let Ok(stored) = self.pool.store_within(object.bytes, ReserveAccess::Normal) else {
-                return false;
-            };
-            let new = Word::new(object.entry(Short(stored.to_short())));
+            let Some(entry) = self.store(object, ReserveAccess::Normal) else { return false };
+            let new = Word::new(entry);
             match self.admit_changes(space, &[Change { key, old: page.word, new }]) {
                 Ok(()) => return true,
                 Err(outcome) => {

@@ -112,7 +112,7 @@ impl StoreState {
                     return false;
                 }
                 Next::Job(number, job) => {
-                    let Some(space) = self.space_from(number).filter(|s| s.number == number) else {
+                    let Some(space) = self.numbered_space(number) else {
                         return true;
                     };
                     let outcome = self.do_job(&space, &job);
@@ -131,7 +131,7 @@ impl StoreState {
     /// Gives a page that was read twice an object of its own; whether one waited.
     pub(crate) fn return_one(&self) -> bool {
         let Some((number, key)) = self.idle.read.lock().pop_front() else { return false };
-        if let Some(space) = self.space_from(number).filter(|space| space.number == number)
+        if let Some(space) = self.numbered_space(number)
             && self.leave_cluster(&space, key)
         {
             self.idle.counts.returned.fetch_add(1, Ordering::Relaxed);

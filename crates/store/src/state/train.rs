@@ -1,0 +1,258 @@
+//! A turn of self-training, and the retirement of codecs that it left behind.
+//!
+//! The turn reads pages of the store, each in an operation of its own, trains on the older ones outside of any, and lets
+//! the newest judge. Every call of a codec in use is inside an operation, so that a fork finds its contexts free. The
+//! charge for all of it comes first, stays below the high watermark, and drops nothing.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use pagefold_codec::{
+    Codec, accept_len, checked_compress, checked_decompress, checked_metadata_bytes_max,
+};
+use pagefold_frame::{Charge, FRAME_BYTES};
+use pagefold_sys::clock::thread_time;
+
+use super::StoreState;
+use crate::{
+    encoder::decode::Wait,
+    page::PAGE_BYTES,
+    training::{End, Sample, Score, choose, expected_bytes},
+    word::{CodecId, Entry, page_len},
+};
+
+const ROUNDS: usize = if cfg!(loom) { 1 } else { 3 };
+/// Of lists and sets, for each entry of the ring.
+const BESIDE_BYTES: usize = 64;
+const RETIRE_WAIT: Duration = Duration::from_secs(1);
+
+/// A codec in comparison. `None` is the base codec.
+type Own = Option<Arc<dyn Codec>>;
+
+/// What a turn has.
+struct Plan {
+    id: CodecId,
+    /// At most so many pages.
+    pages: usize,
+    charge: Charge,
+}
+
+/// Why a turn ends early.
+struct Ends(End);
+
+impl StoreState {
+    /// Notes a page that was compressed, for a training to come.
+    #[inline]
+    pub(crate) fn note_compressed(&self, space: u64, key: u64, entry: Entry) {
+        if let Entry::Page { len, .. } = entry
+            && self.training.note(Sample { space, key }, len)
+        {
+            self.workers.notify();
+        }
+    }
+
+    /// Trains, if that is due and no other thread has the turn; whether this thread had it. Not inside an operation.
+    pub(crate) fn train_if_due(&self, goes_on: &dyn Fn() -> bool) -> bool {
+        if !self.training.is_due() || !goes_on() {
+            return false;
+        }
+        if self.encoder.trained.free_id().is_none() {
+            self.retire_codecs();
+        }
+        let begun = self.enter().is_ok_and(|_operation| self.training.begin());
+        if !begun {
+            return false;
+        }
+        let began = thread_time();
+        let turn = catch_unwind(AssertUnwindSafe(|| self.training_turn(goes_on)));
+        let end = match turn {
+            Ok(Ok(end) | Err(Ends(end))) => end,
+            Err(_) => End::Failed,
+        };
+        let counts = &self.training.counts;
+        if end == End::Failed {
+            counts.add(&counts.failures);
+            tracing::error!(
+                codec = self.encoder.codec.name(),
+                "the codec failed at training; the store goes on without"
+            );
+        }
+        let took = u64::try_from(thread_time().saturating_sub(began).as_nanos());
+        // ORDERING: Relaxed; statistics.
+        counts.time_ns.fetch_add(took.unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Ok(_operation) = self.enter() {
+            self.training.end(end);
+        }
+        true
+    }
+
+    fn training_turn(&self, goes_on: &dyn Fn() -> bool) -> Result<End, Ends> {
+        let plan = self.plan()?;
+        let bytes = self.sampled_pages(&plan, goes_on)?;
+        let pages: Vec<&[u8]> = bytes.chunks_exact(PAGE_BYTES).collect();
+        let steps = self.training.steps;
+        if pages.len() < steps.least() {
+            return Err(Ends(End::Retry));
+        }
+        // The newest come first.
+        let (held_out, learned) = pages.split_at(steps.held_out());
+        let counts = &self.training.counts;
+        let new = self.encoder.codec.train(learned).map(Arc::<dyn Codec>::from);
+        counts.add(&counts.trained);
+        if !goes_on() {
+            return Err(Ends(End::Interrupted));
+        }
+        let current = self.encoder.trained.current();
+        let current_codec = self.encoder.trained.get(current);
+        let mut candidates: Vec<Own> = Vec::new();
+        if let Some(new) = &new {
+            self.prove(&**new, held_out)?;
+            candidates.push(Some(Arc::clone(new)));
+        }
+        if current != CodecId::FIRST {
+            candidates.push(None);
+        }
+        if candidates.is_empty() {
+            return Ok(End::Kept);
+        }
+        let compared: Vec<Own> = [current_codec].into_iter().chain(candidates).collect();
+        let scores = self.scores(&compared, held_out)?;
+        let chosen = choose(&scores[0], &scores[1..], steps.time_percent);
+        let Some(chosen) = chosen else { return Ok(End::Kept) };
+        let score = &scores[1 + chosen];
+        let _operation = self.enter().map_err(|_| Ends(End::Failed))?;
+        match &compared[1 + chosen] {
+            Some(codec) => self.adopt_codec(plan.id, codec)?,
+            None => {
+                self.encoder.trained.make_current(CodecId::FIRST);
+                counts.add(&counts.given_up);
+                tracing::debug!("the dictionary was given up");
+            }
+        }
+        Ok(End::Adopted { expected: expected_bytes(score, held_out.len()) })
+    }
+
+    /// An id, and room for as many pages as there is room for. It drops nothing, and leaves room below the high
+    /// watermark.
+    fn plan(&self) -> Result<Plan, Ends> {
+        let counts = &self.training.counts;
+        let _operation = self.enter().map_err(|_| Ends(End::Retry))?;
+        let Some(id) = self.encoder.trained.free_id() else {
+            counts.add(&counts.without_id);
+            return Err(Ends(End::Retry));
+        };
+        let steps = self.training.steps;
+        for pages in [steps.samples, steps.least()] {
+            let bytes = pages * PAGE_BYTES;
+            let training = self.encoder.codec.train_bytes_max(bytes);
+            let needed = training.saturating_add(bytes + steps.ring() * BESIDE_BYTES);
+            let used = self.memory.used().saturating_add(needed.div_ceil(FRAME_BYTES));
+            if used <= self.share(self.watermarks.high)
+                && !self.is_above_target()
+                && let Ok(charge) = self.memory.charge_beside(needed)
+            {
+                return Ok(Plan { id, pages, charge });
+            }
+        }
+        counts.add(&counts.without_room);
+        tracing::debug!("there is no room for training");
+        Err(Ends(End::Retry))
+    }
+
+    /// The sampled pages that are still there and compressed, one after the other, the newest first.
+    fn sampled_pages(&self, plan: &Plan, goes_on: &dyn Fn() -> bool) -> Result<Vec<u8>, Ends> {
+        let newest = self.enter().map(|_operation| self.training.newest());
+        let mut bytes = vec![0; plan.pages * PAGE_BYTES];
+        debug_assert!(plan.charge.bytes() > bytes.len());
+        let mut read = 0;
+        for sample in newest.map_err(|_| Ends(End::Retry))? {
+            if !goes_on() {
+                return Err(Ends(End::Interrupted));
+            }
+            let Some(page) = bytes.chunks_exact_mut(PAGE_BYTES).nth(read) else { break };
+            read += usize::from(self.read_sample(sample, page));
+        }
+        bytes.truncate(read * PAGE_BYTES);
+        Ok(bytes)
+    }
+
+    /// Whether a compressed page is there and could be read.
+    fn read_sample(&self, sample: Sample, page: &mut [u8]) -> bool {
+        let Ok(_operation) = self.enter() else { return false };
+        let Some(space) = self.numbered_space(sample.space) else { return false };
+        let entry = space.index.load(sample.key).entry();
+        matches!(entry, Entry::Page { .. }) && self.read(entry, page, Wait::Allowed).is_ok()
+    }
+
+    /// Restores each page from what the codec makes of it, and compares.
+    fn prove(&self, codec: &dyn Codec, pages: &[&[u8]]) -> Result<(), Ends> {
+        let (mut output, mut back) = (vec![0; accept_len(PAGE_BYTES)], vec![0; PAGE_BYTES]);
+        for page in pages {
+            let _operation = self.enter().map_err(|_| Ends(End::Retry))?;
+            let Some(len) = checked_compress(codec, page, &mut output) else { continue };
+            let restored = checked_decompress(codec, &output[..len], &mut back);
+            if restored.is_err() || back != *page {
+                return Err(Ends(End::Failed));
+            }
+        }
+        if codec.is_intact() { Ok(()) } else { Err(Ends(End::Failed)) }
+    }
+
+    /// In rounds, so that what else the machine does meets all of them.
+    fn scores(&self, codecs: &[Own], pages: &[&[u8]]) -> Result<Vec<Score>, Ends> {
+        let mut scores = vec![Score { bytes: 0, time: Duration::MAX }; codecs.len()];
+        let mut output = vec![0; accept_len(PAGE_BYTES)];
+        for _ in 0..ROUNDS {
+            for (codec, score) in codecs.iter().zip(&mut scores) {
+                let codec = codec.as_deref().unwrap_or(&*self.encoder.codec);
+                let (began, mut bytes) = (thread_time(), 0);
+                for page in pages {
+                    let _operation = self.enter().map_err(|_| Ends(End::Retry))?;
+                    let len = checked_compress(codec, page, &mut output);
+                    bytes += len.map_or(PAGE_BYTES as u64, page_len);
+                }
+                score.time = score.time.min(thread_time().saturating_sub(began));
+                score.bytes = bytes;
+            }
+        }
+        Ok(scores)
+    }
+
+    /// Inside an operation.
+    fn adopt_codec(&self, id: CodecId, codec: &Arc<dyn Codec>) -> Result<(), Ends> {
+        let counts = &self.training.counts;
+        let bytes = checked_metadata_bytes_max(&**codec, PAGE_BYTES).ok_or(Ends(End::Failed))?;
+        let Ok(charge) = self.memory.charge_beside(bytes) else {
+            counts.add(&counts.without_room);
+            return Err(Ends(End::Retry));
+        };
+        self.training.charges.lock().push((id, charge));
+        self.encoder.trained.fill(id, codec);
+        self.encoder.trained.make_current(id);
+        counts.add(&counts.adopted);
+        tracing::debug!(id = id.0, bytes, "a dictionary of the store's own is in use");
+        Ok(())
+    }
+
+    /// Frees the codecs that no object names, of those that are not current. Not inside an operation.
+    pub(crate) fn retire_codecs(&self) {
+        let trained = &self.encoder.trained;
+        if trained.idle().next().is_none() {
+            return;
+        }
+        let Some(quiet) = self.operations.quiesce(RETIRE_WAIT) else { return };
+        let idle: Vec<CodecId> = trained.idle().collect();
+        let codecs: Vec<_> = idle.iter().flat_map(|&id| trained.clear(id)).collect();
+        let mut charges = self.training.charges.lock();
+        let gone: Vec<_> = charges.extract_if(.., |(id, _)| idle.contains(id)).collect();
+        drop(charges);
+        drop(quiet);
+        // The memory goes before its charge.
+        drop(codecs);
+        let retired = &self.training.counts.retired;
+        gone.iter().for_each(|_| self.training.counts.add(retired));
+    }
+}

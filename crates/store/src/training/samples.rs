@@ -1,0 +1,306 @@
+//! The ring of samples, and the phases of self-training.
+//!
+//! Samples are taken only for a training that is to come: the first one reads the first pages of the store, a later one
+//! pages from after the drift that made it due, one in four, so that they come from more than one burst. Without a
+//! training to come, a page costs an addition to the window's mean.
+//!
+//! The mean length over windows of pages is compared with what is expected of the codec. After each turn the store looks
+//! away for a number of windows, each time for twice as many, up to [`REST_WINDOWS_MAX`]: data that changes for ever
+//! must not train for ever.
+
+use std::collections::HashSet;
+
+/// A page of the store: the number of its space, and its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Sample {
+    pub(crate) space: u64,
+    pub(crate) key: u64,
+}
+
+/// How many pages each step takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Steps {
+    /// Pages that a training reads.
+    pub(crate) samples: usize,
+    /// The pages of a window.
+    pub(crate) window: u64,
+    /// Percent of the present codec's time that a better one may take.
+    pub(crate) time_percent: u32,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        if cfg!(loom) {
+            // A model has no time.
+            Self { samples: 2, window: 8, time_percent: u32::MAX }
+        } else {
+            Self { samples: 1000, window: 4096, time_percent: 105 }
+        }
+    }
+}
+
+impl Steps {
+    /// Fewer pages are not trained on.
+    pub(crate) fn least(self) -> usize {
+        self.samples.div_ceil(2)
+    }
+
+    /// The newest pages, which judge.
+    pub(crate) fn held_out(self) -> usize {
+        (self.samples / 5).max(1)
+    }
+
+    /// The length of the ring: pages that are gone, or were put twice, do not count.
+    pub(crate) fn ring(self) -> usize {
+        self.samples + self.samples / 2
+    }
+}
+
+/// One page in so many after the first training.
+const LATER_ONE_IN: u64 = 4;
+const REST_WINDOWS_MAX: u64 = 64;
+/// After so many pages a turn that found no room is tried again, and each time after twice as many.
+const RETRY_PAGES_MAX: u64 = 1 << 16;
+/// A drift of the mean by one part in so many makes a training due.
+const DRIFT_ONE_IN: u64 = 20;
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// New pages have another codec now, of which so many bytes are expected a thousand pages.
+    Adopted { expected: u64 },
+    /// Nothing was better.
+    Kept,
+    /// No room, no free id, or too few of the pages are still there.
+    Retry,
+    /// Workers are to rest: it stays due.
+    Interrupted,
+    /// The codec failed: no more training.
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Collecting { every: u64, seen: u64, due_at: u64 },
+    Due,
+    InTurn,
+    Watching,
+    Off,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Samples {
+    ring: Vec<Sample>,
+    capacity: usize,
+    /// Where the next sample goes when the ring is full: the oldest one.
+    next: usize,
+    phase: Phase,
+    window_pages: u64,
+    window_bytes: u64,
+    /// The bytes of a thousand pages; `None` until a window gives it.
+    expected: Option<u64>,
+    /// Windows left to look away.
+    rest: u64,
+    /// How many after the next turn.
+    next_rest: u64,
+    next_retry: u64,
+}
+
+impl Samples {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            ring: Vec::with_capacity(capacity),
+            capacity,
+            next: 0,
+            phase: Phase::Collecting { every: 1, seen: 0, due_at: 0 },
+            window_pages: 0,
+            window_bytes: 0,
+            expected: None,
+            rest: 0,
+            next_rest: 1,
+            next_retry: 0,
+        }
+    }
+
+    /// Notes a page and its length; whether a training is due now.
+    pub(super) fn note(&mut self, sample: Sample, len: u64, steps: Steps) -> bool {
+        match &mut self.phase {
+            Phase::Collecting { every, seen, due_at } => {
+                *seen += 1;
+                let (every, seen, due_at) =
+                    (*every, *seen, (*due_at).max(steps.samples as u64 * *every));
+                if seen % every == 0 {
+                    self.push(sample);
+                }
+                if seen >= due_at {
+                    self.phase = Phase::Due;
+                    return true;
+                }
+            }
+            Phase::Watching => {
+                self.window_pages += 1;
+                self.window_bytes += len;
+                if self.window_pages >= steps.window && self.end_window() {
+                    self.ring.clear();
+                    self.next = 0;
+                    self.phase = Phase::Collecting { every: LATER_ONE_IN, seen: 0, due_at: 0 };
+                }
+            }
+            Phase::Due | Phase::InTurn | Phase::Off => {}
+        }
+        false
+    }
+
+    fn push(&mut self, sample: Sample) {
+        if self.ring.len() < self.capacity {
+            self.ring.push(sample);
+        } else {
+            self.ring[self.next] = sample;
+            self.next = (self.next + 1) % self.capacity;
+        }
+    }
+
+    /// Whether the mean has drifted.
+    fn end_window(&mut self) -> bool {
+        let mean = per_thousand(self.window_bytes, self.window_pages);
+        (self.window_pages, self.window_bytes) = (0, 0);
+        let Some(expected) = self.expected else {
+            self.expected = Some(mean);
+            return false;
+        };
+        if self.rest > 0 {
+            self.rest -= 1;
+            return false;
+        }
+        mean.abs_diff(expected) > expected / DRIFT_ONE_IN
+    }
+
+    pub(super) fn begin(&mut self) -> bool {
+        let begins = self.phase == Phase::Due;
+        if begins {
+            self.phase = Phase::InTurn;
+        }
+        begins
+    }
+
+    pub(super) fn end(&mut self, end: End, steps: Steps) {
+        self.phase = match end {
+            End::Adopted { expected } => {
+                self.expected = Some(expected);
+                self.watch()
+            }
+            // The next window says what to expect.
+            End::Kept => {
+                self.expected = None;
+                self.watch()
+            }
+            End::Retry => {
+                self.next_retry =
+                    (self.next_retry * 2).clamp(steps.samples as u64, RETRY_PAGES_MAX);
+                Phase::Collecting { every: 1, seen: 0, due_at: self.next_retry }
+            }
+            End::Interrupted => Phase::Due,
+            End::Failed => Phase::Off,
+        };
+    }
+
+    fn watch(&mut self) -> Phase {
+        self.rest = self.next_rest;
+        self.next_rest = (self.next_rest * 2).min(REST_WINDOWS_MAX);
+        self.next_retry = 0;
+        (self.window_pages, self.window_bytes) = (0, 0);
+        Phase::Watching
+    }
+
+    pub(super) fn newest(&self) -> Vec<Sample> {
+        let (newer, older) = self.ring.split_at(self.next.min(self.ring.len()));
+        let mut seen = HashSet::with_capacity(self.ring.len());
+        let newest = newer.iter().rev().chain(older.iter().rev());
+        newest.copied().filter(|sample| seen.insert(*sample)).collect()
+    }
+}
+
+/// The bytes of a thousand pages.
+pub(super) fn per_thousand(bytes: u64, pages: u64) -> u64 {
+    bytes.saturating_mul(1000) / pages.max(1)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const STEPS: Steps = Steps { samples: 10, window: 100, time_percent: 105 };
+
+    /// Notes pages of a length until a training is due, at most `pages`; how many that took.
+    fn due_after(samples: &mut Samples, len: u64, pages: u64) -> Option<u64> {
+        (1..=pages).find(|&key| samples.note(Sample { space: 1, key }, len, STEPS))
+    }
+
+    fn turn(samples: &mut Samples, end: End) {
+        assert!(samples.begin());
+        assert!(!samples.begin(), "one thread has the turn");
+        samples.end(end, STEPS);
+    }
+
+    #[test]
+    fn the_first_training_is_due_after_the_first_pages() {
+        let mut samples = Samples::new(STEPS.ring());
+        assert!(!samples.begin());
+        assert_eq!(due_after(&mut samples, 1000, 1000), Some(10));
+        assert_eq!(due_after(&mut samples, 1000, 1000), None, "it is due once");
+        let keys: Vec<u64> = samples.newest().iter().map(|sample| sample.key).collect();
+        assert_eq!(keys, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn a_drift_makes_one_due_and_each_turn_a_longer_rest() {
+        let mut samples = Samples::new(STEPS.ring());
+        due_after(&mut samples, 1000, 10);
+        turn(&mut samples, End::Adopted { expected: 1_000_000 });
+        assert_eq!(due_after(&mut samples, 1049, 10_000), None, "4.9 percent");
+        // A window begins anew at each drift and each turn: one that drifts, and 10 samples of one page in four.
+        assert_eq!(due_after(&mut samples, 1051, 10_000), Some(100 + 40));
+        turn(&mut samples, End::Adopted { expected: 1_051_000 });
+        assert_eq!(due_after(&mut samples, 900, 10_000), Some(3 * 100 + 40), "two to rest");
+        turn(&mut samples, End::Adopted { expected: 900_000 });
+        assert_eq!(due_after(&mut samples, 1000, 10_000), Some(5 * 100 + 40), "four to rest");
+        for _ in 0..10 {
+            turn(&mut samples, End::Adopted { expected: 900_000 });
+            assert!(due_after(&mut samples, 1000, 7000).is_some());
+        }
+    }
+
+    #[test]
+    fn a_turn_that_keeps_the_codec_expects_what_comes() {
+        let mut samples = Samples::new(STEPS.ring());
+        due_after(&mut samples, 1000, 10);
+        turn(&mut samples, End::Kept);
+        assert_eq!(due_after(&mut samples, 2000, 10_000), None);
+        assert!(due_after(&mut samples, 2200, 10_000).is_some());
+    }
+
+    #[test]
+    fn without_room_it_is_tried_again_later_each_time() {
+        let mut samples = Samples::new(STEPS.ring());
+        due_after(&mut samples, 1000, 10);
+        for wait in [10, 20, 40, 80] {
+            turn(&mut samples, End::Retry);
+            assert_eq!(due_after(&mut samples, 1000, 10_000), Some(wait));
+        }
+        turn(&mut samples, End::Interrupted);
+        turn(&mut samples, End::Failed);
+        assert_eq!(due_after(&mut samples, 1000, 10_000), None);
+    }
+
+    #[test]
+    fn the_ring_keeps_the_newest_and_names_each_once() {
+        let mut samples = Samples::new(4);
+        for key in [1, 2, 3, 4, 5, 2] {
+            samples.push(Sample { space: 1, key });
+        }
+        let keys: Vec<u64> = samples.newest().iter().map(|sample| sample.key).collect();
+        assert_eq!(keys, [2, 5, 4, 3]);
+        assert_eq!(samples.ring.len(), 4);
+    }
+}
