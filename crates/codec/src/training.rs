@@ -126,7 +126,7 @@ fn is_worth_it(bytes: usize, least: usize) -> bool {
 /// `usize::MAX` if zstd refuses the dictionary.
 fn kept_bytes(level: ZstdLevel, dictionary: Option<&Dictionary>, pages: &[&[u8]]) -> usize {
     let Ok(Some(mut encoder)) = Encoder::new(level, Form::Pages) else { return usize::MAX };
-    let digest = match dictionary.map(|dictionary| dictionary.digest(level)) {
+    let digest = match dictionary.map(|dictionary| dictionary.digest(level, Form::Pages)) {
         Some(None) => return usize::MAX,
         digest => digest.flatten(),
     };
@@ -182,9 +182,8 @@ pub(crate) fn own(level: ZstdLevel, form: Form, pages: &[&[u8]]) -> Option<Diges
     let mut encoder = Encoder::new(level, form).ok()??;
     let mut best: Option<(Digested, usize)> = None;
     for bytes in OWN_BYTES {
-        let Some(digest) = samples.train_own(bytes, level).and_then(|own| own.digest(level)) else {
-            continue;
-        };
+        let trained = samples.train_own(bytes, level);
+        let Some(digest) = trained.and_then(|own| own.digest(level, form)) else { continue };
         let kept = stored_bytes(&mut encoder, form, &digest, &held_back);
         if best.as_ref().is_none_or(|(_, least)| is_worth_it(kept, *least)) {
             best = Some((digest, kept));

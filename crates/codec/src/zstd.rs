@@ -84,7 +84,7 @@ impl Zstd {
         trains: bool,
     ) -> Result<Self, BuildCodecError> {
         let out_of_memory = BuildCodecError::OutOfMemory { codec };
-        let digest = |dictionary: &Dictionary| dictionary.digest(level).ok_or(out_of_memory);
+        let digest = |dictionary: &Dictionary| dictionary.digest(level, form).ok_or(out_of_memory);
         let own = dictionary.map(digest).transpose()?;
         // A context also works for the codecs that are trained later.
         let longest = match dictionary {

@@ -100,8 +100,8 @@ pub use pagefold_store::{
     GetError, Histogram, HistogramBucket, KeyError, Keys, LimitFn, LimitSource, MaintainReport,
     Page, PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit, RejectedPuts,
     ShrinkReport, Space, SpaceConfig, SpaceError, SpaceKind, SpaceStats, StagingStats, Store,
-    StoreBuildError, StoreBuilder, StoreStats, SystemClock, TryGetError, UpdateError,
-    ValidateError, Version, WorkStats, eviction, set_fork_wait,
+    StoreBuildError, StoreBuilder, StoreStats, SystemClock, TrainedCodecStats, TrainingStats,
+    TryGetError, UpdateError, ValidateError, Version, WorkStats, eviction, set_fork_wait,
 };
 
 /// Codecs, which compress and restore byte strings.

@@ -1,6 +1,10 @@
 //! A fork beside threads at work: the child gets, puts, removes and drops, and never hangs, panics or finds wrong bytes.
 #![cfg(not(loom))]
 
+#[expect(dead_code, reason = "the suite uses all of it")]
+#[path = "suite/training_codec.rs"]
+mod training_codec;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicBool, Ordering},
@@ -244,4 +248,47 @@ fn a_store_that_a_fork_left_half_changed_says_so_and_nothing_hangs() {
         })
     });
     assert_eq!(status, 0);
+}
+
+#[test]
+fn a_fork_does_not_wait_for_a_training_and_the_child_has_the_codecs() {
+    use training_codec::{Gives, Learner, Shared, page};
+    let shared = std::sync::Arc::new(Shared::default());
+    shared.sleeps.store(2000, Ordering::Relaxed);
+    let builder = Store::builder().limit(32 << 20).codec_with(Learner::new(Gives::Good, &shared));
+    let store = builder.training_steps(20, 20, u32::MAX).build().expect("room");
+    let space = store.space(SpaceConfig::persistent(1000)).expect("room");
+    let works_in_child = || {
+        let mut back = [0; 4096];
+        for key in 0..100 {
+            if space.get(key, &mut back).is_err() || back != page(1, key) {
+                return false;
+            }
+            if space.put(key + 100, &page(2, key)).is_err() {
+                return false;
+            }
+        }
+        store.flush();
+        store.maintain(usize::MAX);
+        let is_right = |key| space.get(key + 100, &mut back).is_ok() && back == page(2, key);
+        (0..100).all(is_right) && space.remove(7) == Ok(true) && store.validate().is_ok()
+    };
+    (0..100).for_each(|key| space.put(key, &page(1, key)).expect("room"));
+    let begin = Instant::now();
+    while shared.trainings.load(Ordering::Relaxed) == 0 {
+        assert!(begin.elapsed() < HANGS, "{:?}", store.stats());
+        thread::yield_now();
+    }
+    assert_eq!(in_child(works_in_child), 0);
+    assert_eq!(store.stats().training.trained, 0, "the training of the parent goes on");
+    while store.stats().training.adopted == 0 {
+        assert!(begin.elapsed() < HANGS, "{:?}", store.stats());
+        // Some of these come while the pages that were held out are compressed.
+        assert_eq!(in_child(works_in_child), 0);
+    }
+    (0..100).for_each(|key| space.put(key, &page(1, key)).expect("room"));
+    store.flush();
+    assert!(store.stats().training.codecs[0].pages > 0);
+    assert_eq!(in_child(works_in_child), 0);
+    store.validate().expect("valid");
 }

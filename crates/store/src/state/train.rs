@@ -27,6 +27,8 @@ use crate::{
 const ROUNDS: usize = if cfg!(loom) { 1 } else { 3 };
 /// Of lists and sets, for each entry of the ring.
 const BESIDE_BYTES: usize = 64;
+/// Of a codec beside what it says: its own fields and name.
+const CODEC_BYTES: usize = 512;
 const RETIRE_WAIT: Duration = Duration::from_secs(1);
 
 /// A codec in comparison. `None` is the base codec.
@@ -225,7 +227,7 @@ impl StoreState {
     fn adopt_codec(&self, id: CodecId, codec: &Arc<dyn Codec>) -> Result<(), Ends> {
         let counts = &self.training.counts;
         let bytes = checked_metadata_bytes_max(&**codec, PAGE_BYTES).ok_or(Ends(End::Failed))?;
-        let Ok(charge) = self.memory.charge_beside(bytes) else {
+        let Ok(charge) = self.memory.charge_beside(bytes + CODEC_BYTES) else {
             counts.add(&counts.without_room);
             return Err(Ends(End::Retry));
         };

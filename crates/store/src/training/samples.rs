@@ -52,7 +52,7 @@ impl Steps {
 
     /// The length of the ring: pages that are gone, or were put twice, do not count.
     pub(crate) fn ring(self) -> usize {
-        self.samples + self.samples / 2
+        self.samples + self.samples / 5
     }
 }
 

@@ -440,3 +440,74 @@ fn beside_training_and_retirement_every_get_finds_a_page() {
     drop((space, store));
     assert_eq!(shared.alive.load(Ordering::Relaxed), 0);
 }
+
+/// Text of records, which no dictionary of heaps has seen.
+fn records(kind: u8, number: u64) -> Page {
+    let mut rng = Seed::for_test(0x61).rng(number << 8 | u64::from(kind));
+    let mut record = || match kind {
+        0 => format!(
+            "{{\"id\": {}, \"owner\": \"user {}\", \"state\": \"{}\"}}\n",
+            rng.random_range(0..1_000_000),
+            rng.random_range(0..770),
+            ["open", "waiting", "closed"][rng.random_range(0..3)],
+        ),
+        _ => format!(
+            "<row key='{:x}'><cell>{}</cell><cell kind='total'>{}</cell></row>",
+            rng.random_range(0..1_000_000),
+            ["north", "south", "east", "west"][rng.random_range(0..4)],
+            rng.random_range(0..5000),
+        ),
+    };
+    let text: String = (0..100).map(|_| record()).collect();
+    *text.as_bytes().first_chunk().expect("longer than a page")
+}
+
+#[test]
+fn the_default_codec_gets_denser_on_pages_of_one_kind_and_follows_another() {
+    let builder = Store::builder().limit(64 << 20).training_steps(1000, 512, ANY_TIME);
+    let store = builder.build().expect("room");
+    if !store.stats().training.on {
+        // A build without zstd.
+        return;
+    }
+    let space = store.space(SpaceConfig::persistent(100_000)).expect("room");
+    let put = |kind, keys: std::ops::Range<u64>| {
+        keys.for_each(|key| space.put(key, &records(kind, key)).expect("room"));
+        store.flush();
+    };
+    let check = |kind, keys: std::ops::Range<u64>| {
+        keys.for_each(|key| assert_eq!(get(&space, key), Ok(records(kind, key)), "{kind} {key}"));
+    };
+    let bytes = || store.stats().spaces[0].object_bytes;
+    let adopted = || store.stats().training.adopted;
+    put(0, 0..1000);
+    let before = bytes();
+    wait_until("the first", &|| adopted() == 1 && store.stats().training.current == 2);
+    check(0, 0..1000);
+    put(0, 1000..2000);
+    let own = bytes() - before;
+    assert!(own * 100 <= before * 98, "{own} bytes after {before}");
+    check(0, 0..2000);
+    store.validate().expect("valid");
+
+    let mut key = 2000;
+    while adopted() < 2 {
+        assert!(key < 40_000, "{:?}", store.stats().training);
+        put(1, key..key + 500);
+        key += 500;
+        thread::sleep(Duration::from_millis(10));
+    }
+    put(1, key..key + 500);
+    check(0, 0..2000);
+    check(1, 2000..key + 500);
+    let codecs = store.stats().training.codecs;
+    assert_eq!(codecs.len(), 2, "{codecs:?}");
+    store.validate().expect("valid");
+    // Nothing that the first one made is left.
+    space.remove_range(0..key).expect("alive");
+    store.maintain(0);
+    let training = store.stats().training;
+    assert_eq!((training.codecs.len(), training.retired, training.failures), (1, 1, 0));
+    check(1, key..key + 500);
+    store.validate().expect("valid");
+}
