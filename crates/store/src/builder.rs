@@ -2,14 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pagefold_codec::{Codec, CodecSpec};
+use pagefold_codec::{BuildCodecError, Codec, CodecSpec};
 use pagefold_frame::{FRAME_BYTES, FrameSource};
 use pagefold_pool::{Allocator, PoolBuilder};
 use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
-    encoder::{Encoder, clusters::Clusters},
+    encoder::{
+        Encoder,
+        clusters::{Clusters, Source},
+    },
     limit::LimitSource,
     shrinker,
     staging::Staging,
@@ -315,15 +318,24 @@ impl StoreBuilder {
             Choice::Own(codec) => codec,
         };
         let has_ages = self.idle.share > 0;
-        let clusters = has_ages.then_some(self.idle.codec).map(|choice| match choice {
-            Choice::Named(spec) => spec.build_for_clusters(),
-            Choice::Own(codec) => Ok(codec),
+        let clusters = has_ages.then(|| {
+            let (trains, source) = match self.idle.codec {
+                // Built with the first cluster; here only to know that it can be.
+                Choice::Named(spec) if spec != CodecSpec::for_idle_pages() => {
+                    (spec.build_for_clusters()?.trains(), Source::Named(spec))
+                }
+                Choice::Named(spec) => (true, Source::Named(spec)),
+                Choice::Own(codec) => (codec.trains(), Source::Own(codec)),
+            };
+            let trains = trains && self.self_training;
+            let steps = self.training_steps.of_clusters();
+            Ok::<_, BuildCodecError>(Clusters::new(source, trains, self.workers == 0, steps))
         });
         let trains = self.self_training && codec.trains();
         let training = Training::new(trains, self.workers == 0, self.training_steps);
-        let encoder = Encoder::new(codec, clusters.transpose()?.map(Clusters::new), trains);
-        if let Some(codec) = encoder.implausible() {
-            return Err(StoreBuildError::CodecMemory { codec: codec.to_owned() });
+        let encoder = Encoder::new(codec, clusters.transpose()?, trains);
+        if !encoder.is_plausible() {
+            return Err(StoreBuildError::CodecMemory { codec: encoder.codec.name().to_owned() });
         }
         let fixed = size_of::<StoreState>()
             .saturating_add(encoder.fixed_bytes())

@@ -53,7 +53,7 @@ const SPACE: &[Family] = &[
 type OfCodec = (&'static str, &'static str, fn(&TrainedCodecStats) -> u64);
 
 const CODEC: [OfCodec; 2] = [
-    ("trained_pages", "Pages of a trained codec.", |codec| codec.pages),
+    ("trained_pages", "Pages of a trained codec.", |codec| codec.objects),
     ("trained_bytes", "Bytes of their objects.", |codec| codec.bytes),
 ];
 

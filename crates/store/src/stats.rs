@@ -215,6 +215,8 @@ pub struct IdleStats {
     pub failures: u64,
     /// Processor time of all passes, in nanoseconds.
     pub time_ns: u64,
+    /// Codecs of clusters of the store's own.
+    pub training: TrainingStats,
 }
 
 /// Self-training: codecs with dictionaries of the store's own pages.
@@ -252,8 +254,8 @@ pub struct TrainingStats {
 pub struct TrainedCodecStats {
     /// Its id, from 2 to 15. A later codec may have it again.
     pub id: u8,
-    /// Pages that it made.
-    pub pages: u64,
+    /// Objects that it made: pages, or clusters.
+    pub objects: u64,
     /// The bytes of their objects, lengths rounded up to 16.
     pub bytes: u64,
 }

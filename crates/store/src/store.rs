@@ -13,12 +13,7 @@ use crate::{
     index::Index,
     page::PAGE_BYTES,
     space::Space,
-    state::{
-        SpaceState,
-        handle::StoreHandle,
-        idle::IdleReport,
-        room::ShrinkReport,
-    },
+    state::{SpaceState, handle::StoreHandle, idle::IdleReport, room::ShrinkReport},
     stats::{SpaceStats, StoreStats},
 };
 
@@ -236,6 +231,9 @@ impl Store {
             store.retire_codecs();
         }
         while !report.more && report.pages < (budget / PAGE_BYTES) as u64 {
+            if store.training.by_callers {
+                store.train_if_due(&|| true);
+            }
             let Ok(_operation) = store.enter() else { break };
             let mut idle = IdleReport::default();
             store.begin_pass_if_due();
@@ -261,6 +259,7 @@ impl Store {
             store.begin_pass();
         }
         loop {
+            store.train_if_due(&|| true);
             // An operation a cluster: a fork waits for one.
             let Ok(_operation) = store.enter() else { break };
             if !store.step_of_pass(&mut report) {

@@ -288,7 +288,7 @@ fn a_fork_does_not_wait_for_a_training_and_the_child_has_the_codecs() {
     }
     (0..100).for_each(|key| space.put(key, &page(1, key)).expect("room"));
     store.flush();
-    assert!(store.stats().training.codecs[0].pages > 0);
+    assert!(store.stats().training.codecs[0].objects > 0);
     assert_eq!(in_child(works_in_child), 0);
     store.validate().expect("valid");
 }

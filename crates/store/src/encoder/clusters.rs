@@ -1,31 +1,58 @@
 //! Clusters: the pages of a cluster, compressed together as one object.
 //!
-//! The pages lie one behind the other, so a codec with blocks of a page restores only those up to the wanted one. Working
-//! memory is charged and made when the first cluster is tried, and not in a store that never makes one.
+//! ```text
+//!  object   id of the codec (1 byte) | its output for the pages, one behind the other
+//! ```
+//! A codec with blocks of a page restores only those up to the wanted one. The codec and all working memory are made, and
+//! charged, when the first cluster is tried, and not in a store that never makes one. The store trains the codec of
+//! clusters as it does that of single pages, on clusters.
 
 use std::sync::{Arc, OnceLock};
 
-use pagefold_codec::{Codec, checked_compress, checked_metadata_bytes_max};
+use pagefold_codec::{Codec, CodecSpec, checked_compress, checked_metadata_bytes_max};
 use pagefold_frame::{Charge, MemoryBudget, OutOfFrames};
 use pagefold_pool::Slices;
-use pagefold_sys::sync::{SlotArray, default_slot_count};
+use pagefold_sys::sync::{AtomicBool, Mutex, Ordering, SlotArray, default_slot_count};
 
-use super::decode::{ReadError, Wait};
-use crate::{page::PAGE_BYTES, word::CLUSTER_PAGES};
+use super::{
+    decode::{ReadError, Wait},
+    trained::Trained,
+};
+use crate::{
+    page::PAGE_BYTES,
+    training::{Steps, Training},
+    word::{CLUSTER_PAGES, CodecId},
+};
 
 pub(crate) const CLUSTER_BYTES: usize = CLUSTER_PAGES * PAGE_BYTES;
+/// Of the least store that makes clusters, eight times what building the codec takes for a moment.
+pub(crate) const LIMIT_MIN: usize = if cfg!(loom) { 0 } else { 8 * BUILD_BYTES };
+const BUILD_BYTES: usize = if cfg!(loom) { 0 } else { 2 << 20 };
 /// As of the codec of single pages.
 const CONTEXTS: usize = 2;
 const READ_SLOTS_MAX: usize = 4;
+const ID_BYTES: usize = 1;
 
 type Buffer = [u8; CLUSTER_BYTES];
 
-pub(crate) struct Clusters {
-    codec: Box<dyn Codec>,
-    memory: OnceLock<Memory>,
+/// Where the codec comes from.
+pub(crate) enum Source {
+    Named(CodecSpec),
+    Own(Box<dyn Codec>),
 }
 
-struct Memory {
+pub(crate) struct Clusters {
+    name: String,
+    source: Mutex<Option<Source>>,
+    pub(crate) training: Training,
+    /// Whether idle pages join clusters; before, they are samples for the first training.
+    joins: AtomicBool,
+    made: OnceLock<Made>,
+}
+
+struct Made {
+    codec: Box<dyn Codec>,
+    trained: Trained,
     read: SlotArray<Box<Read>>,
     /// One cluster is made at a time.
     make: SlotArray<Box<Making>>,
@@ -56,51 +83,94 @@ pub(crate) enum NoCluster {
 }
 
 impl Clusters {
-    pub(crate) fn new(codec: Box<dyn Codec>) -> Self {
-        codec.limit_contexts(CONTEXTS);
-        Self { codec, memory: OnceLock::new() }
+    pub(crate) fn new(source: Source, trains: bool, by_callers: bool, steps: Steps) -> Self {
+        let name = match &source {
+            Source::Named(spec) => spec.to_string(),
+            Source::Own(codec) => codec.name().to_owned(),
+        };
+        Self {
+            name,
+            source: Mutex::new(Some(source)),
+            training: Training::new(trains, by_callers, steps),
+            joins: AtomicBool::new(!trains),
+            made: OnceLock::new(),
+        }
     }
 
-    pub(crate) fn codec(&self) -> &dyn Codec {
-        &*self.codec
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Before the first cluster.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        self.codec.metadata_bytes()
+        self.training.fixed_bytes()
     }
 
-    fn read_slots() -> usize {
-        if cfg!(loom) { 2 } else { default_slot_count().min(READ_SLOTS_MAX) }
+    // ORDERING of `joins`: Relaxed; a page more or less among the samples does not matter.
+
+    pub(crate) fn joins(&self) -> bool {
+        self.joins.load(Ordering::Relaxed)
     }
 
-    /// What [`prepare`](Self::prepare) charges.
-    pub(crate) fn working_bytes(&self) -> usize {
-        let most = checked_metadata_bytes_max(&*self.codec, CLUSTER_BYTES).unwrap_or(usize::MAX);
-        let contexts = most.saturating_sub(self.fixed_bytes());
-        let buffers = Self::read_slots() * size_of::<Read>() + size_of::<Making>();
-        contexts.saturating_add(buffers)
+    /// Whether this call began it.
+    pub(crate) fn begin_joining(&self) -> bool {
+        !self.joins.swap(true, Ordering::Relaxed)
     }
 
-    /// Charges and makes the working memory, once.
+    /// Makes codec and working memory, once.
     pub(crate) fn prepare(&self, memory: &Arc<MemoryBudget>) -> Result<(), OutOfFrames> {
-        if self.memory.get().is_some() {
+        if self.made.get().is_some() {
             return Ok(());
         }
-        let charge = memory.charge_beside(self.working_bytes())?;
+        let building = memory.charge_beside(BUILD_BYTES)?;
+        let mut source = self.source.lock();
+        let codec = match source.take() {
+            // Another thread was faster, or it failed before.
+            None if self.made.get().is_some() => return Ok(()),
+            None => return Err(OutOfFrames),
+            Some(Source::Own(codec)) => codec,
+            Some(Source::Named(spec)) => match spec.build_for_clusters() {
+                Ok(codec) => codec,
+                Err(error) => {
+                    tracing::error!(%error, "the codec of clusters cannot be built; idle pages stay single");
+                    return Err(OutOfFrames);
+                }
+            },
+        };
+        codec.limit_contexts(CONTEXTS);
+        let trained = Trained::new(self.training.is_on() && codec.trains());
+        let slots = if cfg!(loom) { 2 } else { default_slot_count().min(READ_SLOTS_MAX) };
+        let contexts = checked_metadata_bytes_max(&*codec, CLUSTER_BYTES).unwrap_or(usize::MAX);
+        let buffers = slots * size_of::<Read>() + size_of::<Making>() + trained.fixed_bytes();
+        drop(building);
+        let Ok(charge) = memory.charge_beside(contexts.saturating_add(buffers)) else {
+            *source = Some(Source::Own(codec));
+            return Err(OutOfFrames);
+        };
         let zeros = || [0; CLUSTER_BYTES];
-        let made = Memory {
-            read: SlotArray::from_fn(Self::read_slots(), |_| {
-                Box::new(Read { object: zeros(), pages: zeros() })
-            }),
+        if !trained.is_on() {
+            self.begin_joining();
+        }
+        let made = Made {
+            codec,
+            trained,
+            read: SlotArray::from_fn(slots, |_| Box::new(Read { object: zeros(), pages: zeros() })),
             make: SlotArray::from_fn(1, |_| {
                 Box::new(Making { pages: zeros(), object: zeros(), restored: zeros() })
             }),
             _charge: charge,
         };
-        // Another thread may have been faster; its memory is as good.
-        let _ = self.memory.set(made);
+        assert!(self.made.set(made).is_ok(), "one thread has the source");
         Ok(())
+    }
+
+    /// The base codec; `None` before [`prepare`](Self::prepare).
+    pub(crate) fn codec(&self) -> Option<&dyn Codec> {
+        self.made.get().map(|made| &*made.codec)
+    }
+
+    /// `None` before [`prepare`](Self::prepare).
+    pub(crate) fn trained(&self) -> Option<&Trained> {
+        self.made.get().map(|made| &made.trained)
     }
 
     /// Compresses the pages in `making` to less than `below` bytes, restores them and compares.
@@ -109,18 +179,27 @@ impl Clusters {
         making: &'m mut Making,
         below: usize,
     ) -> Result<&'m [u8], NoCluster> {
+        let made = self.made.get().ok_or(NoCluster::Long)?;
         let Making { pages, object, restored } = making;
         let room = below.saturating_sub(1).min(object.len());
-        let len = checked_compress(&*self.codec, pages, &mut object[..room]).ok_or(NoCluster::Long)?;
-        match self.codec.decompress(&object[..len], restored) {
-            Ok(CLUSTER_BYTES) if restored == pages => Ok(&object[..len]),
-            _ => Err(NoCluster::Damaged),
-        }
+        let id = made.trained.current();
+        let (first, output) = object.split_at_mut(ID_BYTES);
+        let output = output.get_mut(..room.saturating_sub(ID_BYTES)).ok_or(NoCluster::Long)?;
+        first[0] = id.0;
+        let encoded = made.trained.with_codec(&*made.codec, id, Wait::Allowed, |codec| {
+            let len = checked_compress(codec, pages, output).ok_or(NoCluster::Long)?;
+            match codec.decompress(&output[..len], restored) {
+                Ok(CLUSTER_BYTES) if restored == pages => Ok(len),
+                _ => Err(NoCluster::Damaged),
+            }
+        });
+        let len = encoded.map_err(|_| NoCluster::Damaged)??;
+        Ok(&object[..ID_BYTES + len])
     }
 
     /// `f` with the memory for making a cluster; `None` before [`prepare`](Self::prepare).
     pub(crate) fn making<R>(&self, f: impl FnOnce(&mut Making) -> R) -> Option<R> {
-        Some(self.memory.get()?.make.acquire().with(|making| f(making)))
+        Some(self.made.get()?.make.acquire().with(|making| f(making)))
     }
 
     /// Restores one page. Any bytes may be given.
@@ -131,10 +210,10 @@ impl Clusters {
         into: &mut [u8],
         wait: Wait,
     ) -> Result<(), ReadError> {
-        let slots = &self.memory.get().ok_or(ReadError::Corrupt)?.read;
+        let made = self.made.get().ok_or(ReadError::Corrupt)?;
         let mut turn = match wait {
-            Wait::Allowed => slots.acquire(),
-            Wait::Never => slots.try_acquire().ok_or(ReadError::WouldBlock)?,
+            Wait::Allowed => made.read.acquire(),
+            Wait::Never => made.read.try_acquire().ok_or(ReadError::WouldBlock)?,
         };
         turn.with(|read| {
             let Read { object, pages } = &mut **read;
@@ -145,19 +224,28 @@ impl Clusters {
                     &object[..len]
                 }
             };
+            let (&id, bytes) = bytes.split_first().ok_or(ReadError::Corrupt)?;
             let start = usize::from(slot) * PAGE_BYTES;
             let wanted = start + PAGE_BYTES;
-            let restored = match wait {
-                Wait::Allowed => self.codec.decompress_start(bytes, pages, wanted)?,
-                Wait::Never => self.codec.try_decompress_start(bytes, pages, wanted)?,
+            let restore = |codec: &dyn Codec| match wait {
+                Wait::Allowed => Ok(codec.decompress_start(bytes, pages, wanted)?),
+                Wait::Never => Ok(codec.try_decompress_start(bytes, pages, wanted)?),
             };
+            let trained = &made.trained;
+            let restored: Result<usize, ReadError> =
+                trained.with_codec(&*made.codec, CodecId(id), wait, restore)?;
             match pages.get(start..wanted) {
-                Some(page) if restored >= wanted => {
+                Some(page) if restored? >= wanted => {
                     into.copy_from_slice(page);
                     Ok(())
                 }
                 _ => Err(ReadError::Corrupt),
             }
         })
+    }
+
+    /// The id of the codec that made an object.
+    pub(crate) fn id_of(slices: Slices<'_>) -> Option<CodecId> {
+        slices.parts().iter().flat_map(|part| part.first()).next().copied().map(CodecId)
     }
 }

@@ -3,10 +3,9 @@
 use pagefold_codec::{Codec, CodecError, TryCodecError, fill};
 use pagefold_pool::{HandleError, Pool, PoolId, Slices, TryReadError};
 
-use super::{Encoder, PREFIX, trained::Missing};
+use super::{Encoder, PREFIX};
 use crate::{
     page::PAGE_BYTES,
-    spin::look_again,
     word::{CodecId, Entry, Short},
 };
 
@@ -150,17 +149,7 @@ impl Encoder {
         wait: Wait,
         f: impl FnOnce(&dyn Codec) -> R,
     ) -> Result<R, ReadError> {
-        if id == CodecId::FIRST {
-            return Ok(f(&*self.codec));
-        }
-        loop {
-            match self.trained.try_use(id) {
-                Ok(codec) => return Ok(f(codec.codec())),
-                Err(Missing::None) => return Err(ReadError::Corrupt),
-                Err(Missing::Locked) if wait == Wait::Never => return Err(ReadError::WouldBlock),
-                Err(Missing::Locked) => look_again(),
-            }
-        }
+        self.trained.with_codec(&*self.codec, id, wait, f)
     }
 
     fn gathered(

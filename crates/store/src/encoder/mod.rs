@@ -16,7 +16,7 @@ pub(crate) mod trained;
 use pagefold_codec::{Codec, checked_metadata_bytes_max};
 use pagefold_sys::sync::{SlotArray, default_slot_count};
 
-use self::clusters::{CLUSTER_BYTES, Clusters};
+use self::clusters::Clusters;
 use self::trained::Trained;
 use crate::page::{PAGE_BYTES, Page};
 
@@ -57,16 +57,12 @@ impl Encoder {
         checked_metadata_bytes_max(&*self.codec, len).unwrap_or(usize::MAX)
     }
 
-    /// The name of a codec that asks for an impossible amount of memory.
-    pub(crate) fn implausible(&self) -> Option<&str> {
-        let pages = [PAGE_BYTES, VALUE_MAX].map(|len| (&*self.codec, len));
-        let clusters = self.clusters.as_ref().map(|clusters| (clusters.codec(), CLUSTER_BYTES));
-        let mut asked = pages.into_iter().chain(clusters);
-        let is_plausible = |codec: &dyn Codec, len| {
-            checked_metadata_bytes_max(codec, len).is_some()
-                && isize::try_from(codec.context_bytes_max(len)).is_ok()
-        };
-        asked.find(|&(codec, len)| !is_plausible(codec, len)).map(|(codec, _)| codec.name())
+    pub(crate) fn is_plausible(&self) -> bool {
+        [PAGE_BYTES, VALUE_MAX].iter().all(|&len| {
+            let context = self.codec.context_bytes_max(len);
+            checked_metadata_bytes_max(&*self.codec, len).is_some()
+                && isize::try_from(context).is_ok()
+        })
     }
 
     /// Without long values.

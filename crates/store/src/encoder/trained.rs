@@ -14,7 +14,11 @@ use std::sync::Arc;
 use pagefold_codec::Codec;
 use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Ordering, Padded, RwLock, RwLockReadGuard};
 
-use crate::word::{CodecId, Entry};
+use super::decode::{ReadError, Wait};
+use crate::{
+    spin::look_again,
+    word::{CodecId, Entry},
+};
 
 /// Ids of the table.
 pub(crate) const TRAINED_MAX: usize = if cfg!(loom) { 2 } else { 14 };
@@ -93,6 +97,10 @@ impl Trained {
         size_of_val(&*self.shards)
     }
 
+    pub(crate) fn is_on(&self) -> bool {
+        !self.shards.is_empty()
+    }
+
     fn slot(&self, id: CodecId) -> Option<&Slot> {
         let shard = self.shards.get(sync::shard_hint() % self.shards.len().max(1))?;
         shard.slots.get(usize::from(id.0).checked_sub(usize::from(FIRST_ID))?)
@@ -120,6 +128,28 @@ impl Trained {
         let slot = self.slot(id).ok_or(Missing::None)?;
         let codec = slot.codec.try_read().ok_or(Missing::Locked)?;
         if codec.is_some() { Ok(InUse(codec)) } else { Err(Missing::None) }
+    }
+
+    /// Calls `f` with the codec of an id, which must be that of an object, or the current one (I-CODEC). `base` has id 1.
+    #[inline]
+    pub(crate) fn with_codec<R>(
+        &self,
+        base: &dyn Codec,
+        id: CodecId,
+        wait: Wait,
+        f: impl FnOnce(&dyn Codec) -> R,
+    ) -> Result<R, ReadError> {
+        if id == CodecId::FIRST {
+            return Ok(f(base));
+        }
+        loop {
+            match self.try_use(id) {
+                Ok(codec) => return Ok(f(codec.codec())),
+                Err(Missing::None) => return Err(ReadError::Corrupt),
+                Err(Missing::Locked) if wait == Wait::Never => return Err(ReadError::WouldBlock),
+                Err(Missing::Locked) => look_again(),
+            }
+        }
     }
 
     /// As [`try_use`](Self::try_use), to keep beyond the operation.
@@ -163,9 +193,15 @@ impl Trained {
     /// Counts an object that was stored.
     #[inline]
     pub(crate) fn note_in(&self, entry: Entry) {
-        if let Entry::Page { codec, len, .. } = entry
-            && codec != CodecId::FIRST
-            && let Some(slot) = self.slot(codec)
+        if let Entry::Page { codec, len, .. } = entry {
+            self.note_object_in(codec, len);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn note_object_in(&self, id: CodecId, len: u64) {
+        if id != CodecId::FIRST
+            && let Some(slot) = self.slot(id)
         {
             slot.objects.fetch_add(1, Ordering::Relaxed);
             slot.bytes.fetch_add(len, Ordering::Relaxed);
@@ -175,9 +211,15 @@ impl Trained {
     /// Counts an object that was freed.
     #[inline]
     pub(crate) fn note_out(&self, entry: Entry) {
-        if let Entry::Page { codec, len, .. } = entry
-            && codec != CodecId::FIRST
-            && let Some(slot) = self.slot(codec)
+        if let Entry::Page { codec, len, .. } = entry {
+            self.note_object_out(codec, len);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn note_object_out(&self, id: CodecId, len: u64) {
+        if id != CodecId::FIRST
+            && let Some(slot) = self.slot(id)
         {
             slot.objects.fetch_sub(1, Ordering::Relaxed);
             slot.bytes.fetch_sub(len, Ordering::Relaxed);

@@ -82,7 +82,10 @@ impl Index {
     /// keep the marks. The caller frees what the old ones named.
     pub(crate) fn replace_all(&self, words: &[Change]) -> Option<Vec<Taken>> {
         let key = words.first()?.key;
-        debug_assert!(words.iter().all(|word| prefix(word.key, 0) == prefix(key, 0)), "of one leaf");
+        debug_assert!(
+            words.iter().all(|word| prefix(word.key, 0) == prefix(key, 0)),
+            "of one leaf"
+        );
         let _shard = self.shard(key).lock();
         let leaf = self.leaf_held(key)?;
         let now = |key| Word::from_bits(leaf.word(slot(key, 0)));

@@ -21,8 +21,8 @@ mod walk;
 use std::sync::Arc;
 
 pub(crate) use idle::{Aged, Change};
-pub(crate) use nodes::{NODE_WORDS, Nodes};
 use nodes::{Link, NODE_BITS, Node, prefix, slot};
+pub(crate) use nodes::{NODE_WORDS, Nodes};
 use pagefold_frame::OutOfFrames;
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Padded};
 

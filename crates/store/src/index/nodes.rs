@@ -272,9 +272,9 @@ impl<'a> Node<'a> {
     pub(super) fn names(&self, cluster: Short) -> bool {
         let words = self.words.iter().map(|word| Word::from_bits(word.load(Ordering::Relaxed)));
         // ORDERING: Relaxed; the lock orders all changes but marks.
-        words.into_iter().any(|word| {
-            matches!(word.entry(), Entry::Member { at, .. } if at == cluster)
-        })
+        words
+            .into_iter()
+            .any(|word| matches!(word.entry(), Entry::Member { at, .. } if at == cluster))
     }
 
     pub(super) fn child(&self, slot: usize) -> Link {

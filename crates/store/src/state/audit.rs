@@ -7,9 +7,9 @@ use pagefold_pool::Violation;
 use super::{SpaceState, StoreState};
 use crate::{
     counters::Count,
-    encoder::{decode::Wait, trained::Tallies},
+    encoder::{clusters::Clusters, decode::Wait, trained::Tallies},
     index::NODE_WORDS,
-    word::{CLUSTER_PAGES, Entry, member_len},
+    word::{CLUSTER_PAGES, CodecId, Entry, member_len},
 };
 
 impl StoreState {
@@ -22,6 +22,11 @@ impl StoreState {
             objects += self.audit(&space, &mut total)?;
         }
         self.encoder.trained.audit(&total.of_codecs).map_err(Violation)?;
+        if let Some(trained) = self.encoder.clusters.as_ref().and_then(Clusters::trained) {
+            trained
+                .audit(&total.of_cluster_codecs)
+                .map_err(|what| Violation(format!("clusters: {what}")))?;
+        }
         if !self.encoder.codec.is_intact() {
             return Err(Violation(
                 "I-CODEC: the dictionary of the base codec was changed".to_owned(),
@@ -87,8 +92,9 @@ impl StoreState {
                     1
                 }
                 Entry::Member { .. } => {
-                    self.audit_member(key, entry, &mut clusters)
-                        .map_err(|what| Violation(format!("I-CLUSTER: key {key} of {name}: {what}")))?;
+                    self.audit_member(key, entry, &mut clusters).map_err(|what| {
+                        Violation(format!("I-CLUSTER: key {key} of {name}: {what}"))
+                    })?;
                     0
                 }
                 _ => u64::from(entry.holds_memory()),
@@ -97,6 +103,11 @@ impl StoreState {
             original += len as u64;
             entries += 1;
             from = key.checked_add(1);
+        }
+        for seen in clusters.seen.values() {
+            let tally = &mut total.of_cluster_codecs[usize::from(seen.codec.0 & 15)];
+            tally.objects += 1;
+            tally.bytes += seen.len as u64;
         }
         objects += clusters.seen.len() as u64;
         total.clusters += clusters.seen.len() as u64;
@@ -123,7 +134,9 @@ impl StoreState {
         let Entry::Member { at, slot, len } = entry else { return Ok(()) };
         audit.pages += 1;
         let found = self.object_len(entry);
-        let seen = audit.seen.entry(at.0).or_insert(SeenCluster { len: found, key, slots: 0 });
+        let codec = self.cluster_codec(entry).ok_or("its cluster is empty")?;
+        let seen =
+            audit.seen.entry(at.0).or_insert(SeenCluster { len: found, codec, key, slots: 0 });
         if key / NODE_WORDS as u64 != seen.key / NODE_WORDS as u64 {
             return Err(format!("its cluster has a page {} of another leaf", seen.key));
         }
@@ -148,6 +161,7 @@ struct ClusterAudit {
 #[derive(Debug)]
 struct SeenCluster {
     len: usize,
+    codec: CodecId,
     /// Of one of its pages.
     key: u64,
     slots: u8,
@@ -159,4 +173,5 @@ struct Totals {
     clusters: u64,
     bytes: u64,
     of_codecs: Tallies,
+    of_cluster_codecs: Tallies,
 }

@@ -4,12 +4,13 @@ use pagefold_frame::ReserveAccess;
 
 use super::{SpaceState, StoreState};
 use crate::{
-    index::Taken,
     encoder::{
+        clusters::Clusters,
         decode::{Objects, ReadError, Wait},
         object::Object,
     },
-    word::{Entry, Short},
+    index::Taken,
+    word::{CodecId, Entry, Short},
 };
 
 impl StoreState {
@@ -53,9 +54,30 @@ impl StoreState {
             return;
         }
         if let Entry::Member { .. } = entry {
-            self.idle.note_freed(self.object_len(entry));
+            self.note_cluster_gone(entry);
         }
         self.free(entry);
+    }
+
+    #[cold]
+    fn note_cluster_gone(&self, entry: Entry) {
+        let len = self.object_len(entry);
+        self.idle.note_freed(len);
+        if let Some(trained) = self.encoder.clusters.as_ref().and_then(Clusters::trained)
+            && let Some(id) = self.cluster_codec(entry)
+        {
+            trained.note_object_out(id, len as u64);
+        }
+    }
+
+    /// The codec that made the cluster of a page.
+    pub(crate) fn cluster_codec(&self, entry: Entry) -> Option<CodecId> {
+        let mut id = None;
+        let at = entry.handle()?;
+        let read = self.pool.read(self.pool_id.handle(at.0), &mut |slices| {
+            id = Clusters::id_of(slices);
+        });
+        read.ok().and(id)
     }
 
     /// As [`free_taken`](Self::free_taken), and subtracts from the counters.

@@ -51,7 +51,9 @@ impl Parts {
         let stats = pool.stats();
         let nodes = [stats.max_limit_bytes, stats.limit_bytes, stats.limit_bytes / 8]
             .into_iter()
-            .map(|bytes| Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX), has_ages))
+            .map(|bytes| {
+                Nodes::new(&memory, usize::try_from(bytes).unwrap_or(usize::MAX), has_ages)
+            })
             .reduce(Result::or)
             .expect("three sizes");
         let nodes = nodes.map_err(|error| PartsError::Other(BuildError::Source(error).into()))?;

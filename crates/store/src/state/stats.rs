@@ -3,10 +3,12 @@
 use super::{SpaceState, StoreState};
 use crate::{
     counters::Count,
+    encoder::trained::Trained,
     stats::{
         IdleStats, RejectedPuts, SpaceStats, StagingStats, StoreStats, TrainedCodecStats,
         TrainingStats, WorkStats,
     },
+    training::Training,
     word::CodecId,
 };
 
@@ -78,9 +80,13 @@ impl StoreState {
         }
     }
 
-    fn clusters_codec(&self) -> &str {
-        let clusters = self.encoder.clusters.as_ref().filter(|_| self.has_clusters());
-        clusters.map_or("", |clusters| clusters.codec().name())
+    fn idle_stats(&self, pages: u64) -> IdleStats {
+        let Some(clusters) = self.clusters() else { return IdleStats::default() };
+        let training = clusters.trained().map(|own| training_stats(&clusters.training, own));
+        IdleStats {
+            training: training.unwrap_or_default(),
+            ..self.idle.stats(pages, clusters.name())
+        }
     }
 
     pub(crate) fn stats(&self) -> StoreStats {
@@ -108,27 +114,23 @@ impl StoreState {
                 paused: self.workers.is_paused(),
                 ..self.staging.stats(spaces.iter().map(|space| space.fresh).sum())
             },
-            idle: self.idle.stats(
-                spaces.iter().map(|space| space.clustered).sum(),
-                self.clusters_codec(),
-            ),
-            training: self.training_stats(),
+            idle: self.idle_stats(spaces.iter().map(|space| space.clustered).sum()),
+            training: training_stats(&self.training, &self.encoder.trained),
             work: WorkStats { shrinker_runs: self.wakeup.is_running(), ..self.work.stats() },
             spaces,
         }
     }
+}
 
-    fn training_stats(&self) -> TrainingStats {
-        let trained = &self.encoder.trained;
-        let codec = |id: CodecId| {
-            let tally = trained.tally(id);
-            TrainedCodecStats { id: id.0, pages: tally.objects, bytes: tally.bytes }
-        };
-        TrainingStats {
-            on: self.training.is_on(),
-            current: trained.current().0,
-            codecs: trained.alive().map(codec).collect(),
-            ..self.training.counts.stats()
-        }
+fn training_stats(training: &Training, trained: &Trained) -> TrainingStats {
+    let codec = |id: CodecId| {
+        let tally = trained.tally(id);
+        TrainedCodecStats { id: id.0, objects: tally.objects, bytes: tally.bytes }
+    };
+    TrainingStats {
+        on: training.is_on(),
+        current: trained.current().0,
+        codecs: trained.alive().map(codec).collect(),
+        ..training.counts.stats()
     }
 }

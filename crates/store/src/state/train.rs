@@ -5,6 +5,7 @@
 //! charge for all of it comes first, stays below the high watermark, and drops nothing.
 
 use std::{
+    iter,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -18,9 +19,10 @@ use pagefold_sys::clock::thread_time;
 
 use super::StoreState;
 use crate::{
-    encoder::decode::Wait,
+    encoder::{clusters::CLUSTER_BYTES, decode::Wait, trained::Trained},
+    index::NODE_WORDS,
     page::PAGE_BYTES,
-    training::{End, Sample, Score, choose, expected_bytes},
+    training::{End, Sample, Score, Training, choose, expected_bytes},
     word::{CodecId, Entry, page_len},
 };
 
@@ -45,6 +47,17 @@ struct Plan {
 /// Why a turn ends early.
 struct Ends(End);
 
+/// What trains: the codec of single pages, or that of clusters. "Page" below means an input of it.
+#[derive(Clone, Copy)]
+struct Learner<'a> {
+    training: &'a Training,
+    base: &'a dyn Codec,
+    trained: &'a Trained,
+    /// Bytes of an input.
+    unit: usize,
+    rounds: usize,
+}
+
 impl StoreState {
     /// Notes a page that was compressed, for a training to come.
     #[inline]
@@ -56,62 +69,91 @@ impl StoreState {
         }
     }
 
+    fn learners(&self) -> impl Iterator<Item = Learner<'_>> {
+        let pages = Learner {
+            training: &self.training,
+            base: &*self.encoder.codec,
+            trained: &self.encoder.trained,
+            unit: PAGE_BYTES,
+            rounds: ROUNDS,
+        };
+        let clusters = self.encoder.clusters.as_ref().and_then(|clusters| {
+            Some(Learner {
+                training: &clusters.training,
+                base: clusters.codec()?,
+                trained: clusters.trained()?,
+                unit: CLUSTER_BYTES,
+                // The codec of clusters is slow, and its time matters less.
+                rounds: 1,
+            })
+        });
+        iter::once(pages).chain(clusters)
+    }
+
     /// Trains, if that is due and no other thread has the turn; whether this thread had it. Not inside an operation.
     pub(crate) fn train_if_due(&self, goes_on: &dyn Fn() -> bool) -> bool {
-        if !self.training.is_due() || !goes_on() {
+        self.learners().fold(false, |any, learner| self.train(learner, goes_on) || any)
+    }
+
+    fn train(&self, learner: Learner<'_>, goes_on: &dyn Fn() -> bool) -> bool {
+        if !learner.training.is_due() || !goes_on() {
             return false;
         }
-        if self.encoder.trained.free_id().is_none() {
+        if learner.trained.free_id().is_none() {
             self.retire_codecs();
         }
-        let begun = self.enter().is_ok_and(|_operation| self.training.begin());
+        let begun = self.enter().is_ok_and(|_operation| learner.training.begin());
         if !begun {
             return false;
         }
         let began = thread_time();
-        let turn = catch_unwind(AssertUnwindSafe(|| self.training_turn(goes_on)));
+        let turn = catch_unwind(AssertUnwindSafe(|| self.training_turn(learner, goes_on)));
         let end = match turn {
             Ok(Ok(end) | Err(Ends(end))) => end,
             Err(_) => End::Failed,
         };
-        let counts = &self.training.counts;
+        let counts = &learner.training.counts;
         if end == End::Failed {
             counts.add(&counts.failures);
             tracing::error!(
-                codec = self.encoder.codec.name(),
+                codec = learner.base.name(),
                 "the codec failed at training; the store goes on without"
             );
         }
-        let took = u64::try_from(thread_time().saturating_sub(began).as_nanos());
+        let took = thread_time().saturating_sub(began);
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         // ORDERING: Relaxed; statistics.
-        counts.time_ns.fetch_add(took.unwrap_or(u64::MAX), Ordering::Relaxed);
+        counts.time_ns.fetch_add(ns, Ordering::Relaxed);
         if let Ok(_operation) = self.enter() {
-            self.training.end(end);
+            if learner.unit == CLUSTER_BYTES {
+                self.idle.spend(took);
+            }
+            learner.training.end(end);
         }
         true
     }
 
-    fn training_turn(&self, goes_on: &dyn Fn() -> bool) -> Result<End, Ends> {
-        let plan = self.plan()?;
-        let bytes = self.sampled_pages(&plan, goes_on)?;
-        let pages: Vec<&[u8]> = bytes.chunks_exact(PAGE_BYTES).collect();
-        let steps = self.training.steps;
+    fn training_turn(&self, learner: Learner<'_>, goes_on: &dyn Fn() -> bool) -> Result<End, Ends> {
+        let plan = self.plan(learner)?;
+        let bytes = self.sampled_pages(learner, &plan, goes_on)?;
+        let pages: Vec<&[u8]> = bytes.chunks_exact(learner.unit).collect();
+        let steps = learner.training.steps;
         if pages.len() < steps.least() {
             return Err(Ends(End::Retry));
         }
         // The newest come first.
         let (held_out, learned) = pages.split_at(steps.held_out());
-        let counts = &self.training.counts;
-        let new = self.encoder.codec.train(learned).map(Arc::<dyn Codec>::from);
+        let counts = &learner.training.counts;
+        let new = learner.base.train(learned).map(Arc::<dyn Codec>::from);
         counts.add(&counts.trained);
         if !goes_on() {
             return Err(Ends(End::Interrupted));
         }
-        let current = self.encoder.trained.current();
-        let current_codec = self.encoder.trained.get(current);
+        let current = learner.trained.current();
+        let current_codec = learner.trained.get(current);
         let mut candidates: Vec<Own> = Vec::new();
         if let Some(new) = &new {
-            self.prove(&**new, held_out)?;
+            self.prove(learner, &**new, held_out)?;
             candidates.push(Some(Arc::clone(new)));
         }
         if current != CodecId::FIRST {
@@ -121,15 +163,15 @@ impl StoreState {
             return Ok(End::Kept);
         }
         let compared: Vec<Own> = [current_codec].into_iter().chain(candidates).collect();
-        let scores = self.scores(&compared, held_out)?;
+        let scores = self.scores(learner, &compared, held_out)?;
         let chosen = choose(&scores[0], &scores[1..], steps.time_percent);
         let Some(chosen) = chosen else { return Ok(End::Kept) };
         let score = &scores[1 + chosen];
         let _operation = self.enter().map_err(|_| Ends(End::Failed))?;
         match &compared[1 + chosen] {
-            Some(codec) => self.adopt_codec(plan.id, codec)?,
+            Some(codec) => self.adopt_codec(learner, plan.id, codec)?,
             None => {
-                self.encoder.trained.make_current(CodecId::FIRST);
+                learner.trained.make_current(CodecId::FIRST);
                 counts.add(&counts.given_up);
                 tracing::debug!("the dictionary was given up");
             }
@@ -139,17 +181,17 @@ impl StoreState {
 
     /// An id, and room for as many pages as there is room for. It drops nothing, and leaves room below the high
     /// watermark.
-    fn plan(&self) -> Result<Plan, Ends> {
-        let counts = &self.training.counts;
+    fn plan(&self, learner: Learner<'_>) -> Result<Plan, Ends> {
+        let counts = &learner.training.counts;
         let _operation = self.enter().map_err(|_| Ends(End::Retry))?;
-        let Some(id) = self.encoder.trained.free_id() else {
+        let Some(id) = learner.trained.free_id() else {
             counts.add(&counts.without_id);
             return Err(Ends(End::Retry));
         };
-        let steps = self.training.steps;
+        let steps = learner.training.steps;
         for pages in [steps.samples, steps.least()] {
-            let bytes = pages * PAGE_BYTES;
-            let training = self.encoder.codec.train_bytes_max(bytes);
+            let bytes = pages * learner.unit;
+            let training = learner.base.train_bytes_max(bytes);
             let needed = training.saturating_add(bytes + steps.ring() * BESIDE_BYTES);
             let used = self.memory.used().saturating_add(needed.div_ceil(FRAME_BYTES));
             if used <= self.share(self.watermarks.high)
@@ -165,19 +207,27 @@ impl StoreState {
     }
 
     /// The sampled pages that are still there and compressed, one after the other, the newest first.
-    fn sampled_pages(&self, plan: &Plan, goes_on: &dyn Fn() -> bool) -> Result<Vec<u8>, Ends> {
-        let newest = self.enter().map(|_operation| self.training.newest());
-        let mut bytes = vec![0; plan.pages * PAGE_BYTES];
+    fn sampled_pages(
+        &self,
+        learner: Learner<'_>,
+        plan: &Plan,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<u8>, Ends> {
+        let newest = self.enter().map(|_operation| learner.training.newest());
+        let mut bytes = vec![0; plan.pages * learner.unit];
         debug_assert!(plan.charge.bytes() > bytes.len());
         let mut read = 0;
         for sample in newest.map_err(|_| Ends(End::Retry))? {
             if !goes_on() {
                 return Err(Ends(End::Interrupted));
             }
-            let Some(page) = bytes.chunks_exact_mut(PAGE_BYTES).nth(read) else { break };
-            read += usize::from(self.read_sample(sample, page));
+            let Some(page) = bytes.chunks_exact_mut(learner.unit).nth(read) else { break };
+            read += usize::from(match learner.unit {
+                CLUSTER_BYTES => self.read_cluster_sample(sample, page),
+                _ => self.read_sample(sample, page),
+            });
         }
-        bytes.truncate(read * PAGE_BYTES);
+        bytes.truncate(read * learner.unit);
         Ok(bytes)
     }
 
@@ -189,9 +239,28 @@ impl StoreState {
         matches!(entry, Entry::Page { .. }) && self.read(entry, page, Wait::Allowed).is_ok()
     }
 
+    /// Whether there are enough pages with memory, from the sampled one to the end of its leaf.
+    fn read_cluster_sample(&self, sample: Sample, pages: &mut [u8]) -> bool {
+        let Ok(_operation) = self.enter() else { return false };
+        let Some(space) = self.numbered_space(sample.space) else { return false };
+        let mut pages = pages.chunks_exact_mut(PAGE_BYTES);
+        let mut into = pages.next();
+        let leaf = NODE_WORDS as u64;
+        let end = sample.key.saturating_add(leaf - sample.key % leaf);
+        for key in sample.key..end {
+            let Some(page) = &mut into else { break };
+            let entry = space.index.load(key).entry();
+            let joins = matches!(entry, Entry::Page { .. } | Entry::Raw(_) | Entry::Member { .. });
+            if joins && self.read(entry, page, Wait::Allowed).is_ok() {
+                into = pages.next();
+            }
+        }
+        into.is_none()
+    }
+
     /// Restores each page from what the codec makes of it, and compares.
-    fn prove(&self, codec: &dyn Codec, pages: &[&[u8]]) -> Result<(), Ends> {
-        let (mut output, mut back) = (vec![0; accept_len(PAGE_BYTES)], vec![0; PAGE_BYTES]);
+    fn prove(&self, learner: Learner<'_>, codec: &dyn Codec, pages: &[&[u8]]) -> Result<(), Ends> {
+        let (mut output, mut back) = (vec![0; accept_len(learner.unit)], vec![0; learner.unit]);
         for page in pages {
             let _operation = self.enter().map_err(|_| Ends(End::Retry))?;
             let Some(len) = checked_compress(codec, page, &mut output) else { continue };
@@ -204,17 +273,22 @@ impl StoreState {
     }
 
     /// In rounds, so that what else the machine does meets all of them.
-    fn scores(&self, codecs: &[Own], pages: &[&[u8]]) -> Result<Vec<Score>, Ends> {
+    fn scores(
+        &self,
+        learner: Learner<'_>,
+        codecs: &[Own],
+        pages: &[&[u8]],
+    ) -> Result<Vec<Score>, Ends> {
         let mut scores = vec![Score { bytes: 0, time: Duration::MAX }; codecs.len()];
-        let mut output = vec![0; accept_len(PAGE_BYTES)];
-        for _ in 0..ROUNDS {
+        let mut output = vec![0; accept_len(learner.unit)];
+        for _ in 0..learner.rounds {
             for (codec, score) in codecs.iter().zip(&mut scores) {
-                let codec = codec.as_deref().unwrap_or(&*self.encoder.codec);
+                let codec = codec.as_deref().unwrap_or(learner.base);
                 let (began, mut bytes) = (thread_time(), 0);
                 for page in pages {
                     let _operation = self.enter().map_err(|_| Ends(End::Retry))?;
                     let len = checked_compress(codec, page, &mut output);
-                    bytes += len.map_or(PAGE_BYTES as u64, page_len);
+                    bytes += len.map_or(learner.unit as u64, page_len);
                 }
                 score.time = score.time.min(thread_time().saturating_sub(began));
                 score.bytes = bytes;
@@ -224,16 +298,21 @@ impl StoreState {
     }
 
     /// Inside an operation.
-    fn adopt_codec(&self, id: CodecId, codec: &Arc<dyn Codec>) -> Result<(), Ends> {
-        let counts = &self.training.counts;
-        let bytes = checked_metadata_bytes_max(&**codec, PAGE_BYTES).ok_or(Ends(End::Failed))?;
+    fn adopt_codec(
+        &self,
+        learner: Learner<'_>,
+        id: CodecId,
+        codec: &Arc<dyn Codec>,
+    ) -> Result<(), Ends> {
+        let counts = &learner.training.counts;
+        let bytes = checked_metadata_bytes_max(&**codec, learner.unit).ok_or(Ends(End::Failed))?;
         let Ok(charge) = self.memory.charge_beside(bytes + CODEC_BYTES) else {
             counts.add(&counts.without_room);
             return Err(Ends(End::Retry));
         };
-        self.training.charges.lock().push((id, charge));
-        self.encoder.trained.fill(id, codec);
-        self.encoder.trained.make_current(id);
+        learner.training.charges.lock().push((id, charge));
+        learner.trained.fill(id, codec);
+        learner.trained.make_current(id);
         counts.add(&counts.adopted);
         tracing::debug!(id = id.0, bytes, "a dictionary of the store's own is in use");
         Ok(())
@@ -241,20 +320,24 @@ impl StoreState {
 
     /// Frees the codecs that no object names, of those that are not current. Not inside an operation.
     pub(crate) fn retire_codecs(&self) {
-        let trained = &self.encoder.trained;
+        self.learners().for_each(|learner| self.retire_of(learner));
+    }
+
+    fn retire_of(&self, learner: Learner<'_>) {
+        let trained = learner.trained;
         if trained.idle().next().is_none() {
             return;
         }
         let Some(quiet) = self.operations.quiesce(RETIRE_WAIT) else { return };
         let idle: Vec<CodecId> = trained.idle().collect();
         let codecs: Vec<_> = idle.iter().flat_map(|&id| trained.clear(id)).collect();
-        let mut charges = self.training.charges.lock();
+        let mut charges = learner.training.charges.lock();
         let gone: Vec<_> = charges.extract_if(.., |(id, _)| idle.contains(id)).collect();
         drop(charges);
         drop(quiet);
         // The memory goes before its charge.
         drop(codecs);
-        let retired = &self.training.counts.retired;
-        gone.iter().for_each(|_| self.training.counts.add(retired));
+        let retired = &learner.training.counts.retired;
+        gone.iter().for_each(|_| learner.training.counts.add(retired));
     }
 }

@@ -118,6 +118,13 @@ impl Training {
         self.is_on && self.due.load(Ordering::Relaxed)
     }
 
+    /// Makes the first training due as soon as there are enough samples for one; few data may never give all.
+    pub(crate) fn hurry(&self) {
+        if self.is_on && self.samples.lock().hurry(self.steps) {
+            self.due.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Begins the turn, which [`end`](Self::end) ends; whether this thread has it. Inside an operation, like `end`.
     pub(crate) fn begin(&self) -> bool {
         let begun = self.samples.lock().begin();

@@ -45,6 +45,16 @@ impl Steps {
         self.samples.div_ceil(2)
     }
 
+    /// For clusters, each of which is four pages.
+    pub(crate) fn of_clusters(self) -> Self {
+        Self {
+            samples: (self.samples / 4).max(2),
+            window: (self.window / 4).max(1),
+            // They are made in the background.
+            time_percent: self.time_percent.max(CLUSTER_TIME_PERCENT),
+        }
+    }
+
     /// The newest pages, which judge.
     pub(crate) fn held_out(self) -> usize {
         (self.samples / 5).max(1)
@@ -56,6 +66,7 @@ impl Steps {
     }
 }
 
+const CLUSTER_TIME_PERCENT: u32 = 150;
 /// One page in so many after the first training.
 const LATER_ONE_IN: u64 = 4;
 const REST_WINDOWS_MAX: u64 = 64;
@@ -174,6 +185,16 @@ impl Samples {
             return false;
         }
         mean.abs_diff(expected) > expected / DRIFT_ONE_IN
+    }
+
+    /// Whether a training is due now, with fewer samples than it would have.
+    pub(super) fn hurry(&mut self, steps: Steps) -> bool {
+        let hurries =
+            matches!(self.phase, Phase::Collecting { .. }) && self.ring.len() >= steps.least();
+        if hurries {
+            self.phase = Phase::Due;
+        }
+        hurries
     }
 
     pub(super) fn begin(&mut self) -> bool {

@@ -12,7 +12,8 @@ use std::{
 use pagefold_codec::{Codec, CodecError, CodecSpec};
 use pagefold_pool::Allocator;
 use pagefold_store::{
-    GetError, IdleReport, Page, Space, SpaceConfig, Store, StoreBuildError, StoreBuilder, TryGetError,
+    GetError, IdleReport, Page, Space, SpaceConfig, Store, StoreBuildError, StoreBuilder,
+    TryGetError,
 };
 use pagefold_testkit::seed::Seed;
 use rand::RngExt as _;

@@ -80,7 +80,7 @@ fn a_store_trains_on_its_first_pages_and_keeps_what_it_had() {
     let stats = store.stats();
     assert_eq!(stats.training.codecs.len(), 1);
     let codec = stats.training.codecs[0];
-    assert_eq!((codec.id, codec.pages, codec.bytes), (2, 80, 80 * 128));
+    assert_eq!((codec.id, codec.objects, codec.bytes), (2, 80, 80 * 128));
     assert_eq!(stats.spaces[0].object_bytes, 20 * 512 + 80 * 128);
     (0..100).for_each(|key| assert_eq!(get(&space, key), Ok(page(1, key)), "{key}"));
     // Values stay with the base codec, and so do pages that are values of that length no more.
@@ -88,7 +88,7 @@ fn a_store_trains_on_its_first_pages_and_keeps_what_it_had() {
     assert_eq!(space.get_bytes(3).expect("there"), page(1, 3)[..4000]);
     store.validate().expect("valid");
     let (json, text) = (stats.to_json(), stats.to_prometheus());
-    assert!(json.contains(r#""codecs":[{"id":2,"pages":80,"bytes":10240}]"#), "{json}");
+    assert!(json.contains(r#""codecs":[{"id":2,"objects":80,"bytes":10240}]"#), "{json}");
     assert!(text.contains("pagefold_store_trained_pages{codec=\"2\"} 80\n"), "{text}");
     drop((store, space));
     assert_eq!(shared.alive.load(Ordering::Relaxed), 0);
@@ -101,7 +101,7 @@ fn what_changes_its_nature_is_trained_anew_and_the_old_codec_goes_with_its_last_
     put_until_adopted(&store, &space, 2, 200..400);
     let training = store.stats().training;
     assert_eq!((training.adopted, training.current, training.codecs.len()), (2, 3, 2));
-    assert_eq!((training.codecs[0].pages, training.codecs[1].pages), (200, 200));
+    assert_eq!((training.codecs[0].objects, training.codecs[1].objects), (200, 200));
     (0..200).for_each(|key| assert_eq!(get(&space, key), Ok(page(1, key))));
     (200..400).for_each(|key| assert_eq!(get(&space, key), Ok(page(2, key))));
     store.validate().expect("valid");
@@ -345,7 +345,7 @@ fn every_way_out_uncounts_the_pages_of_a_trained_codec() {
     put_until_adopted(&store, &space, 1, 0..100);
     let other = store.space(SpaceConfig::ephemeral(1000)).expect("room");
     (0..100).for_each(|key| other.put(key, &page(1, key)).expect("room"));
-    let pages = || store.stats().training.codecs[0].pages;
+    let pages = || store.stats().training.codecs[0].objects;
     assert_eq!(pages(), 200);
     let mut found = [0; 4096];
     space.take(0, &mut found).expect("there");

@@ -13,7 +13,8 @@ use crate::{
     index::{Change, Taken},
     page::PAGE_BYTES,
     state::{SpaceState, StoreState, caught::caught},
-    word::{CLUSTER_PAGES, Entry, Short, Word, member_len},
+    training::Sample,
+    word::{CLUSTER_PAGES, CodecId, Entry, Short, Word, member_len},
 };
 
 /// A cluster saves at least one in so many bytes of what its pages take alone: its reads cost more.
@@ -53,9 +54,6 @@ impl StoreState {
 
     fn join(&self, space: &SpaceState, pages: &[PageAt; CLUSTER_PAGES]) -> Outcome {
         let Some(clusters) = &self.encoder.clusters else { return Outcome::NotWorth };
-        if clusters.prepare(&self.memory).is_err() {
-            return Outcome::NoRoom;
-        }
         let freed = self.freed_by(pages);
         let below = (freed - freed / SAVED_AT_LEAST_ONE_IN).min(self.pool.max_len() + 1);
         let made = clusters.making(|making| {
@@ -73,13 +71,18 @@ impl StoreState {
                     return Outcome::Failed;
                 }
                 Err(_) => {
-                    tracing::error!(space = space.name, "the codec of clusters panicked; the pages stay");
+                    tracing::error!(
+                        space = space.name,
+                        "the codec of clusters panicked; the pages stay"
+                    );
                     return Outcome::Failed;
                 }
             };
             let len = member_len(object.len());
-            let member = |at: Short, slot: usize| {
-                Entry::Member { at, slot: u8::try_from(slot).expect("few pages"), len }
+            let member = |at: Short, slot: usize| Entry::Member {
+                at,
+                slot: u8::try_from(slot).expect("few pages"),
+                len,
             };
             // What it frees is more than what it takes.
             let exchange = |access| self.exchange_cluster(space, pages, object, member, access);
@@ -91,11 +94,22 @@ impl StoreState {
             };
             if let Outcome::Done(_) = outcome {
                 self.idle.note_joined(object.len(), CLUSTER_PAGES);
+                self.note_cluster(space, pages[0].key, object);
                 return Outcome::Done((freed - object.len()) as u64);
             }
             outcome
         });
         made.unwrap_or(Outcome::NoRoom)
+    }
+
+    /// Counts a new cluster for its codec, inside of the operation in which words came to name it.
+    fn note_cluster(&self, space: &SpaceState, key: u64, object: &[u8]) {
+        let Some(clusters) = &self.encoder.clusters else { return };
+        let len = object.len() as u64;
+        if let (Some(trained), Some(id)) = (clusters.trained(), object.first()) {
+            trained.note_object_in(CodecId(*id), len);
+        }
+        clusters.training.note(Sample { space: space.number, key }, len);
     }
 
     /// Stores the cluster and exchanges the words.

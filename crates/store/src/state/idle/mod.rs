@@ -80,6 +80,11 @@ impl Idle {
         read.len() == 1
     }
 
+    /// Counts time against the share.
+    pub(crate) fn spend(&self, time: Duration) {
+        self.budget.lock().spend(time);
+    }
+
     /// A cluster is gone.
     pub(crate) fn note_freed(&self, bytes: usize) {
         self.counts.clusters.fetch_sub(1, Ordering::Relaxed);
@@ -116,6 +121,7 @@ impl Idle {
             split: load(&counts.split),
             failures: load(&counts.failures),
             time_ns: load(&counts.time_ns),
+            ..IdleStats::default()
         }
     }
 }

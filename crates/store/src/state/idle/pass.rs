@@ -9,8 +9,10 @@ use crate::{index::Aged, state::StoreState};
 pub(super) struct Pass {
     /// The next leaf: the number of the space, and a key; `None` between passes.
     at: Option<(u64, u64)>,
-    /// The jobs of the leaf before, last first, and their space.
-    jobs: (u64, Vec<Job>),
+    /// The jobs at hand, last first, each with the number of its space.
+    jobs: Vec<(u64, Job)>,
+    /// Jobs whose pages are samples for the first training. They wait for it.
+    held: Vec<(u64, Job)>,
     /// When the next one begins.
     due: Instant,
 }
@@ -26,28 +28,39 @@ pub(super) enum Next {
 
 impl Pass {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { at: None, jobs: (0, Vec::new()), due: Instant::now() + interval }
+        Self { at: None, jobs: Vec::new(), held: Vec::new(), due: Instant::now() + interval }
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
-        (self.at.is_none() && self.jobs.1.is_empty()).then_some(self.due)
+        (self.at.is_none() && self.jobs.is_empty()).then_some(self.due)
     }
 
     /// Begins a pass, unless one is under way.
     pub(super) fn begin(&mut self, now: Instant, interval: Duration) {
-        if self.at.is_none() && self.jobs.1.is_empty() {
+        if self.at.is_none() && self.jobs.is_empty() {
             (self.at, self.due) = (Some((0, 0)), now + interval);
         }
     }
 
     /// Forgets the jobs at hand and ends the pass.
     pub(super) fn end(&mut self) {
-        (self.at, self.jobs.1) = (None, Vec::new());
+        self.at = None;
+        self.jobs.clear();
+        self.held.clear();
+    }
+
+    pub(super) fn hold(&mut self, number: u64, job: Job) {
+        self.held.push((number, job));
+    }
+
+    /// The jobs held are done next.
+    pub(super) fn release(&mut self) {
+        self.jobs.append(&mut self.held);
     }
 
     pub(super) fn next(&mut self, store: &StoreState) -> Next {
-        if let Some(job) = self.jobs.1.pop() {
-            return Next::Job(self.jobs.0, job);
+        if let Some((number, job)) = self.jobs.pop() {
+            return Next::Job(number, job);
         }
         let Some((number, key)) = self.at else { return Next::End(false) };
         let Some(space) = store.space_from(number) else {
@@ -63,11 +76,9 @@ impl Pass {
             Some(key) => Some((space.number, key)),
             None => Some((space.number + 1, 0)),
         };
-        let mut jobs = jobs(&aged);
-        jobs.reverse();
-        self.jobs = (space.number, jobs);
-        match self.jobs.1.pop() {
-            Some(job) => Next::Job(space.number, job),
+        self.jobs.extend(jobs(&aged).into_iter().rev().map(|job| (space.number, job)));
+        match self.jobs.pop() {
+            Some((number, job)) => Next::Job(number, job),
             None => Next::Leaf,
         }
     }

@@ -48,9 +48,8 @@ pub(super) fn jobs(aged: &Aged) -> Vec<Job> {
     }
     // Between the two, a sparse cluster may become idle, and join.
     let is_due = |pages: u64| pages & aged.read != 0 || pages & aged.idle == pages;
-    let splits = sparse.iter().filter(|&&pages| {
-        pages & (joined | aged.settled) == 0 && is_due(pages)
-    });
+    let splits =
+        sparse.iter().filter(|&&pages| pages & (joined | aged.settled) == 0 && is_due(pages));
     jobs.extend(splits.map(|&pages| Job::Split(slots(pages).map(page).collect())));
     jobs
 }
@@ -106,17 +105,16 @@ mod tests {
     fn idle_pages_join_in_fours_in_the_order_of_their_keys() {
         let words: Vec<Word> = (1..=10).map(single).collect();
         let jobs = jobs(&aged(&words, 0b11_1110_1111));
-        assert_eq!(jobs.iter().map(keys).collect::<Vec<_>>(), [
-            [128, 129, 130, 131],
-            [133, 134, 135, 136]
-        ]);
+        assert_eq!(
+            jobs.iter().map(keys).collect::<Vec<_>>(),
+            [[128, 129, 130, 131], [133, 134, 135, 136]]
+        );
         assert!(jobs.iter().all(|job| matches!(job, Job::Join(_))));
     }
 
     #[test]
     fn same_filled_fresh_and_clustered_pages_do_not_join() {
-        let others =
-            [Entry::Same(7), Entry::Pattern(Short(1)), Entry::Fresh(Short(2)), Entry::Nil];
+        let others = [Entry::Same(7), Entry::Pattern(Short(1)), Entry::Fresh(Short(2)), Entry::Nil];
         let mut words: Vec<Word> = others.map(Word::new).to_vec();
         words.extend((0..4).map(|slot| member(9, slot)));
         words.push(Word::new(Entry::Raw(Short(3))));
@@ -127,10 +125,10 @@ mod tests {
     fn a_cluster_with_two_pages_joins_again_if_it_is_idle_and_is_split_otherwise() {
         let words = [member(9, 1), single(1), member(9, 3), single(2), member(8, 0)];
         let together = jobs(&aged(&words, 0b01111));
-        assert_eq!(together.iter().map(keys).collect::<Vec<_>>(), [
-            vec![128, 129, 130, 131],
-            vec![132]
-        ]);
+        assert_eq!(
+            together.iter().map(keys).collect::<Vec<_>>(),
+            [vec![128, 129, 130, 131], vec![132]]
+        );
         let apart = jobs(&aged(&words, 0b01110));
         assert!(apart.iter().all(|job| matches!(job, Job::Split(_))));
         assert_eq!(apart.iter().map(keys).collect::<Vec<_>>(), [vec![128, 130], vec![132]]);

@@ -8,12 +8,15 @@ use std::{
 use pagefold_sys::clock::thread_time;
 
 use super::{change::Outcome, pass::Next, plan::Job};
-use crate::{state::StoreState, word::CLUSTER_PAGES};
+use crate::{
+    encoder::clusters::{Clusters, LIMIT_MIN},
+    state::StoreState,
+    training::Sample,
+    word::CLUSTER_PAGES,
+};
 
 /// The leaves without work that one step passes.
 const LEAVES: usize = 64;
-/// The charge of working memory may take so much of the limit.
-const WORKING_SHARE: usize = 8;
 
 /// What [`Store::idle_pass`](crate::Store::idle_pass) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,17 +50,14 @@ impl IdleReport {
 
 // ORDERING (this file): Relaxed; statistics.
 impl StoreState {
-    /// Whether idle pages are made denser: the setting is on, and the limit is large enough.
-    pub(crate) fn has_clusters(&self) -> bool {
-        let clusters = self.encoder.clusters.as_ref();
-        clusters.is_some_and(|clusters| {
-            cfg!(loom) || clusters.working_bytes() <= self.limit() / WORKING_SHARE
-        })
+    /// If idle pages are made denser: the setting is on, and the limit is large enough.
+    pub(crate) fn clusters(&self) -> Option<&Clusters> {
+        self.encoder.clusters.as_ref().filter(|_| self.limit() >= LIMIT_MIN)
     }
 
     /// How long a worker has nothing to do for idle pages; `None`: a step is due.
     pub(crate) fn idle_wait(&self) -> Option<Duration> {
-        if !self.has_clusters() {
+        if self.clusters().is_none() {
             return Some(Duration::MAX);
         }
         let now = Instant::now();
@@ -92,20 +92,25 @@ impl StoreState {
 
     /// Does one job, or passes leaves without; `false` when no pass is under way.
     pub(crate) fn step_of_pass(&self, report: &mut IdleReport) -> bool {
-        if !self.has_clusters() {
-            return false;
-        }
+        let Some(clusters) = self.clusters() else { return false };
         let began = thread_time();
-        let goes_on = self.do_next(report);
+        let goes_on = self.do_next(clusters, report);
         let took = u64::try_from(thread_time().saturating_sub(began).as_nanos());
         self.idle.counts.time_ns.fetch_add(took.unwrap_or(u64::MAX), Ordering::Relaxed);
         goes_on
     }
 
-    fn do_next(&self, report: &mut IdleReport) -> bool {
+    fn do_next(&self, clusters: &Clusters, report: &mut IdleReport) -> bool {
         for _ in 0..LEAVES {
             let next = self.idle.pass.lock().next(self);
             match next {
+                // Few pages: the first training has what there is, or they join without.
+                Next::End(true) if clusters.begin_joining() => {
+                    clusters.training.hurry();
+                    self.idle.pass.lock().release();
+                    self.idle.counts.passes.fetch_add(1, Ordering::Relaxed);
+                    return true;
+                }
                 Next::Leaf => {}
                 Next::End(was_under_way) => {
                     self.idle.counts.passes.fetch_add(was_under_way.into(), Ordering::Relaxed);
@@ -115,6 +120,22 @@ impl StoreState {
                     let Some(space) = self.numbered_space(number) else {
                         return true;
                     };
+                    if clusters.prepare(&self.memory).is_err() {
+                        self.idle.pass.lock().end();
+                        return false;
+                    }
+                    if let Job::Join(pages) = &job
+                        && !clusters.joins()
+                    {
+                        let sample = Sample { space: number, key: pages[0].key };
+                        let is_due = clusters.training.note(sample, 0);
+                        let mut pass = self.idle.pass.lock();
+                        pass.hold(number, job);
+                        if is_due && clusters.begin_joining() {
+                            pass.release();
+                        }
+                        return true;
+                    }
                     let outcome = self.do_job(&space, &job);
                     report.note(&job, outcome);
                     self.idle.count(&job, outcome);
