@@ -115,6 +115,12 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
     let clustered = gets(&space, &keys);
     check(&space, &file);
     store.validate()?;
+    for (state, stats) in [("put", &put), ("idle", &idle)] {
+        println!(
+            "{name}, {state}: bytes of objects {}, frames {}, metadata {}, reserved {}",
+            stats.payload_bytes, stats.pool_bytes, stats.metadata_bytes, stats.reserved_bytes
+        );
+    }
     println!(
         "{name}: {count} pages; training of pages {:?}; of clusters {:?}; pass {report:?}",
         (put.training.adopted, put.training.current),
@@ -201,12 +207,14 @@ fn main() -> Result<(), Failure> {
         .iter()
         .map(|path| measure(path, device.as_ref()))
         .collect::<Result<Vec<Row>, Failure>>()?;
-    println!("\n| file | put | idle | zram | put over zram | idle over zram | clustered | pass s |");
+    println!(
+        "\n| file | put | idle | zram | put over zram | idle over zram | clustered | pass s |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     let (mut puts, mut idles) = (Vec::new(), Vec::new());
     for row in &rows {
         let over = |ratio: f64| row.zram.map(|zram| ratio / zram);
-        if !row.name == "incompressible" {
+        if row.name != "incompressible" {
             puts.extend(over(row.put));
             idles.extend(over(row.idle));
         }
