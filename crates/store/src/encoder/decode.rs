@@ -3,7 +3,10 @@
 use pagefold_codec::{Codec, CodecError, TryCodecError, fill};
 use pagefold_pool::{HandleError, Pool, PoolId, Slices, TryReadError};
 
-use super::{Encoder, PREFIX, trained::Missing};
+use super::{
+    Encoder, PREFIX,
+    trained::{InUse, Missing},
+};
 use crate::{
     page::PAGE_BYTES,
     spin::look_again,
@@ -144,12 +147,20 @@ impl Encoder {
         wait: Wait,
         f: impl FnOnce(&dyn Codec) -> R,
     ) -> Result<R, ReadError> {
-        if id == CodecId::FIRST {
-            return Ok(f(&*self.codec));
-        }
+        let in_use;
+        let codec = if id == CodecId::FIRST {
+            &*self.codec
+        } else {
+            in_use = self.trained_codec(id, wait)?;
+            in_use.codec()
+        };
+        Ok(f(codec))
+    }
+
+    fn trained_codec(&self, id: CodecId, wait: Wait) -> Result<InUse<'_>, ReadError> {
         loop {
             match self.trained.try_use(id) {
-                Ok(codec) => return Ok(f(codec.codec())),
+                Ok(codec) => return Ok(codec),
                 Err(Missing::None) => return Err(ReadError::Corrupt),
                 Err(Missing::Locked) if wait == Wait::Never => return Err(ReadError::WouldBlock),
                 Err(Missing::Locked) => look_again(),

@@ -160,27 +160,30 @@ impl Trained {
 
     // ORDERING of the counts: Relaxed. The gate orders them where they are exact; elsewhere they are a hint.
 
+    /// Where an object of a trained codec is counted.
+    #[inline]
+    fn counted(&self, entry: Entry) -> Option<&Slot> {
+        match entry {
+            Entry::Page { codec, .. } if codec != CodecId::FIRST => self.slot(codec),
+            _ => None,
+        }
+    }
+
     /// Counts an object that was stored.
     #[inline]
     pub(crate) fn note_in(&self, entry: Entry) {
-        if let Entry::Page { codec, len, .. } = entry
-            && codec != CodecId::FIRST
-            && let Some(slot) = self.slot(codec)
-        {
+        if let Some(slot) = self.counted(entry) {
             slot.objects.fetch_add(1, Ordering::Relaxed);
-            slot.bytes.fetch_add(len, Ordering::Relaxed);
+            slot.bytes.fetch_add(entry.counted_bytes(), Ordering::Relaxed);
         }
     }
 
     /// Counts an object that was freed.
     #[inline]
     pub(crate) fn note_out(&self, entry: Entry) {
-        if let Entry::Page { codec, len, .. } = entry
-            && codec != CodecId::FIRST
-            && let Some(slot) = self.slot(codec)
-        {
+        if let Some(slot) = self.counted(entry) {
             slot.objects.fetch_sub(1, Ordering::Relaxed);
-            slot.bytes.fetch_sub(len, Ordering::Relaxed);
+            slot.bytes.fetch_sub(entry.counted_bytes(), Ordering::Relaxed);
         }
     }
 
