@@ -1,7 +1,6 @@
 //! A fork beside threads at work: the child gets, puts, removes and drops, and never hangs, panics or finds wrong bytes.
 #![cfg(not(loom))]
 
-#[expect(dead_code, reason = "the suite uses all of it")]
 #[path = "suite/training_codec.rs"]
 mod training_codec;
 

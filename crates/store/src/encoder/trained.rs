@@ -139,12 +139,20 @@ impl Trained {
         wait: Wait,
         f: impl FnOnce(&dyn Codec) -> R,
     ) -> Result<R, ReadError> {
-        if id == CodecId::FIRST {
-            return Ok(f(base));
-        }
+        let in_use;
+        let codec = if id == CodecId::FIRST {
+            base
+        } else {
+            in_use = self.use_codec(id, wait)?;
+            in_use.codec()
+        };
+        Ok(f(codec))
+    }
+
+    fn use_codec(&self, id: CodecId, wait: Wait) -> Result<InUse<'_>, ReadError> {
         loop {
             match self.try_use(id) {
-                Ok(codec) => return Ok(f(codec.codec())),
+                Ok(codec) => return Ok(codec),
                 Err(Missing::None) => return Err(ReadError::Corrupt),
                 Err(Missing::Locked) if wait == Wait::Never => return Err(ReadError::WouldBlock),
                 Err(Missing::Locked) => look_again(),

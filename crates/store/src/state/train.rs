@@ -31,7 +31,8 @@ const ROUNDS: usize = if cfg!(loom) { 1 } else { 3 };
 const BESIDE_BYTES: usize = 64;
 /// Of a codec beside what it says: its own fields and name.
 const CODEC_BYTES: usize = 512;
-const RETIRE_WAIT: Duration = Duration::from_secs(1);
+/// Short, because other operations wait meanwhile; it is tried again.
+const RETIRE_WAIT: Duration = Duration::from_millis(20);
 
 /// A codec in comparison. `None` is the base codec.
 type Own = Option<Arc<dyn Codec>>;

@@ -511,3 +511,20 @@ fn the_default_codec_gets_denser_on_pages_of_one_kind_and_follows_another() {
     check(1, key..key + 500);
     store.validate().expect("valid");
 }
+
+#[test]
+fn a_space_that_is_dropped_beside_a_training_leaves_nothing() {
+    for round in 0..20 {
+        let shared = Arc::new(Shared::default());
+        let builder = idle(Gives::Good, &shared).workers(1);
+        let store = builder.training_steps(500, WINDOW, ANY_TIME).build().expect("room");
+        let space = store.space(SpaceConfig::persistent(1000)).expect("room");
+        (0..600 + round).for_each(|key| space.put(key, &page(1, key)).expect("room"));
+        store.drop_space(&space);
+        // A free beside the read of a neighbour is made up for by the reader.
+        wait_until("nothing is left", &|| store.stats().payload_bytes == 0);
+        store.validate().expect("valid");
+        drop((space, store));
+        assert_eq!(shared.alive.load(Ordering::Relaxed), 0);
+    }
+}
