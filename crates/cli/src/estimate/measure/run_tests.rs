@@ -170,7 +170,7 @@ const PAGES: usize = SAME_FILLED + RANDOM + TEXT;
 
 /// Zeros, noise, text, and a last page of 100 bytes.
 fn spool() -> Spool {
-    let mut spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
+    let mut spool = Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
     spool.add_source("pages".into()).expect("the first source");
     let mut random = ChaCha8Rng::seed_from_u64(7);
     for number in 0..PAGES {
@@ -429,7 +429,7 @@ fn a_pool_that_always_promises_more_is_compacted_for_a_while_only() {
 
 /// A spool whose first half has a group for each page; its last half is one group.
 fn spool_of_groups(groups: usize) -> Spool {
-    let mut spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
+    let mut spool = Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
     spool.add_source("pages".into()).expect("the first source");
     for number in 0..2 * groups {
         if number < groups {

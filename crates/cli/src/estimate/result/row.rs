@@ -5,7 +5,8 @@ use pagefold_pool::Stats;
 use serde::Serialize;
 
 use crate::estimate::result::{
-    cost::Cost, interval::Interval, kept::Kept, percentiles::Percentiles, sizes::Sizes,
+    clusters::Clusters, cost::Cost, interval::Interval, kept::Kept, percentiles::Percentiles,
+    sizes::Sizes,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,6 +77,10 @@ pub(crate) struct Row {
     pub effective_ratio_95: Option<Interval>,
     /// Only for the fill of a sample.
     pub effective_ratio_whole: Option<f64>,
+    /// Only if every page is taken as idle.
+    pub clusters: Option<Clusters>,
+    #[serde(skip)]
+    pub(crate) objects: u64,
     #[serde(skip)]
     same_filled_bytes: u64,
 }
@@ -113,6 +118,8 @@ impl Row {
             sizes: None,
             effective_ratio_95: None,
             effective_ratio_whole: None,
+            clusters: None,
+            objects: stats.objects,
             same_filled_bytes: 0,
         }
     }
@@ -124,7 +131,7 @@ impl Row {
                 self.same_filled += 1;
                 self.same_filled_bytes += len;
             }
-            Kept::Compressed(_) => self.stored += 1,
+            Kept::Compressed(_) | Kept::Member { .. } => self.stored += 1,
             Kept::Raw(_) => self.raw += 1,
         }
         self.pages += 1;
@@ -153,7 +160,7 @@ impl Row {
         let over = |sum: u64, parts: u64| if parts == 0 { 0.0 } else { sum as f64 / parts as f64 };
         Cost {
             payload_byte: over(self.frame_bytes, self.payload_bytes),
-            object: over(self.metadata_bytes, self.stored + self.raw),
+            object: over(self.metadata_bytes, self.objects),
             doubt: 0.0,
         }
         .with_dictionary(self.dictionary_bytes.unwrap_or(0), self.payload_bytes as f64)
