@@ -1,8 +1,8 @@
 //! Builds codecs from names.
 
-#[cfg(feature = "c-codecs")]
-use crate::Dictionary;
 use crate::{BuildCodecError, Codec, CodecSpec, Raw};
+#[cfg(feature = "c-codecs")]
+use crate::{Dictionary, zstd_bindings::Form};
 
 impl CodecSpec {
     /// Makes the codec.
@@ -22,11 +22,51 @@ impl CodecSpec {
             Self::Fast | Self::Balanced | Self::Dense => Ok(Box::new(Raw)),
             #[cfg(feature = "c-codecs")]
             Self::Zstd(_) | Self::Balanced | Self::Dense => {
-                Ok(Box::new(crate::Zstd::of(self, self.own_dictionary().as_ref())?))
+                Ok(Box::new(crate::Zstd::of_setting(self, Form::Pages)?))
             }
             #[cfg(not(feature = "c-codecs"))]
             codec => Err(BuildCodecError::NotInThisBuild { codec }),
         }
+    }
+
+    /// Makes the codec for clusters: inputs of several pages, of which
+    /// [`decompress_start`](Codec::decompress_start) restores the first without the others.
+    ///
+    /// zstd compresses blocks of 4 KiB, each with those before it as its history. `balanced` is `zstd:5` here and
+    /// `dense` is `zstd:12`, both with `Dictionary::built_in`, and both can be trained. The output is not that of
+    /// [`build`](Self::build), except of `lz4` and `raw`.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_codec::CodecSpec;
+    ///
+    /// let codec = CodecSpec::for_idle_pages().build_for_clusters()?;
+    /// let cluster: Vec<u8> = (0..16 << 10).map(|at: u32| (at / 16 % 200) as u8).collect();
+    /// let mut compressed = vec![0; cluster.len()];
+    /// let len = codec.compress(&cluster, &mut compressed).ok_or("no room")?;
+    ///
+    /// let mut back = vec![0; cluster.len()];
+    /// let restored = codec.decompress_start(&compressed[..len], &mut back, 4096)?;
+    /// assert!(restored >= 4096);
+    /// assert_eq!(back[..4096], cluster[..4096]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn build_for_clusters(self) -> Result<Box<dyn Codec>, BuildCodecError> {
+        match self {
+            #[cfg(feature = "c-codecs")]
+            Self::Zstd(_) | Self::Balanced | Self::Dense => {
+                Ok(Box::new(crate::Zstd::of_setting(self, Form::Clusters)?))
+            }
+            other => other.build(),
+        }
+    }
+
+    /// The codec for idle pages, in clusters: the densest in this build.
+    pub fn for_idle_pages() -> Self {
+        Self::Dense
     }
 }
 

@@ -7,6 +7,8 @@ use zstd_safe::zstd_sys::{
     ZSTD_dictContentType_e, ZSTD_dictLoadMethod_e, ZSTD_strategy,
 };
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::ZstdLevel;
 
 /// The shortest match. zstd's default for long inputs is 6; for pages 5 wins one percent.
@@ -24,6 +26,7 @@ pub(crate) struct Digested {
     encode: NonNull<ZSTD_CDict>,
     decode: NonNull<ZSTD_DDict>,
     bytes: Arc<[u8]>,
+    checksum: u64,
 }
 
 // SAFETY: zstd only reads digests, from any thread ("usage is read-only"); the last owner frees them.
@@ -58,7 +61,7 @@ impl Digested {
             return None;
         };
         // INVARIANT: both were made, by reference, from these bytes.
-        Some(Self { encode, decode, bytes: Arc::clone(bytes) })
+        Some(Self { encode, decode, bytes: Arc::clone(bytes), checksum: xxh3_64(bytes) })
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -67,6 +70,16 @@ impl Digested {
         // SAFETY: as above.
         let decode = unsafe { sys::ZSTD_sizeof_DDict(self.decode.as_ptr()) };
         size_of::<Self>() + encode + decode + self.bytes.len()
+    }
+
+    /// Whether the bytes are those from which this was made.
+    pub(crate) fn is_intact(&self) -> bool {
+        xxh3_64(&self.bytes) == self.checksum
+    }
+
+    #[cfg(test)]
+    pub(crate) fn damage(&mut self, at: usize) {
+        Arc::get_mut(&mut self.bytes).expect("the only owner")[at] ^= 1;
     }
 
     pub(crate) fn encode(&self) -> *const ZSTD_CDict {
@@ -80,7 +93,7 @@ impl Digested {
 
 impl Drop for Digested {
     fn drop(&mut self) {
-        // SAFETY: live until here (invariant); each reference to it owns a share of `self`.
+        // SAFETY: live until here (invariant); a context refers to it only during a call that borrows `self`.
         unsafe { sys::ZSTD_freeCDict(self.encode.as_ptr()) };
         // SAFETY: as above.
         unsafe { sys::ZSTD_freeDDict(self.decode.as_ptr()) };

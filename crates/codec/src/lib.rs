@@ -4,8 +4,8 @@
 //! similar pages shorter.
 //!
 //! # Formats
-//! `lz4` is the bare block format. `zstd` is a frame without magic number, content size, checksum and dictionary id.
-//! Neither stores the original length or a checksum: the caller does.
+//! `lz4` is the bare block format. `zstd` is a frame without magic number, content size, checksum and dictionary id; from
+//! [`CodecSpec::build_for_clusters`], blocks of which each restores 4 KiB. None stores the original length or a checksum: the caller does.
 //!
 //! # Features
 //! | features | `lz4`, `fast` | `zstd` | `balanced`, `dense` |
@@ -33,6 +33,8 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(feature = "c-codecs")]
+mod block_form;
 mod build;
 mod checked;
 mod codec;
@@ -49,6 +51,8 @@ mod lz4;
 mod lz4_bindings;
 #[cfg(feature = "pure-rust")]
 mod lz4_pure;
+#[cfg(feature = "c-codecs")]
+mod page_form;
 mod raw;
 mod same_filled;
 mod spec;
@@ -59,6 +63,11 @@ mod zstd;
 #[cfg(feature = "c-codecs")]
 #[expect(unsafe_code, reason = "the calls into the zstd C library")]
 mod zstd_bindings;
+#[cfg(feature = "c-codecs")]
+mod zstd_contexts;
+#[cfg(feature = "c-codecs")]
+#[expect(unsafe_code, reason = "the calls into the zstd C library, in memory of the system")]
+mod zstd_decoder;
 
 pub use checked::{
     checked_compress, checked_decompress, checked_metadata_bytes_max, checked_try_decompress,

@@ -3,7 +3,7 @@
 use pagefold_sys::sync::{SlotArray, default_slot_count};
 
 use crate::{
-    Codec, CodecError,
+    Codec, CodecError, TryCodecError,
     lz4_bindings::{self, State},
 };
 
@@ -44,6 +44,29 @@ impl Codec for Lz4 {
     fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
         let capacity = dst.len();
         lz4_bindings::decompress(src, dst).ok_or(CodecError::Invalid { codec: "lz4", capacity })
+    }
+
+    fn decompress_start(
+        &self,
+        src: &[u8],
+        dst: &mut [u8],
+        wanted: usize,
+    ) -> Result<usize, CodecError> {
+        let capacity = dst.len();
+        if wanted >= capacity {
+            return self.decompress(src, dst);
+        }
+        lz4_bindings::decompress_start(src, dst, wanted)
+            .ok_or(CodecError::Invalid { codec: "lz4", capacity })
+    }
+
+    fn try_decompress_start(
+        &self,
+        src: &[u8],
+        dst: &mut [u8],
+        wanted: usize,
+    ) -> Result<usize, TryCodecError> {
+        Ok(self.decompress_start(src, dst, wanted)?)
     }
 
     fn metadata_bytes(&self) -> usize {

@@ -20,6 +20,15 @@ unsafe extern "C" {
         dst_capacity: c_int,
         acceleration: c_int,
     ) -> c_int;
+
+    /// Stops at `target_len` restored bytes. Negative for malformed input before that.
+    fn LZ4_decompress_safe_partial(
+        src: *const c_char,
+        dst: *mut c_char,
+        src_len: c_int,
+        target_len: c_int,
+        dst_capacity: c_int,
+    ) -> c_int;
 }
 
 /// Working memory of one compression.
@@ -70,6 +79,24 @@ pub(crate) fn decompress(src: &[u8], dst: &mut [u8]) -> Option<usize> {
     // library stays within these lengths for any input and returns a negative number for a malformed one.
     let written = unsafe {
         LZ4_decompress_safe(src.as_ptr().cast(), dst.as_mut_ptr().cast(), src_len, dst_capacity)
+    };
+    usize::try_from(written).ok()
+}
+
+/// Restores the first `wanted` bytes, or all; returns how many. `None` if `src` is malformed up to there.
+pub(crate) fn decompress_start(src: &[u8], dst: &mut [u8], wanted: usize) -> Option<usize> {
+    let src_len = c_int::try_from(src.len()).ok()?;
+    let dst_capacity = c_int::try_from(dst.len()).unwrap_or(c_int::MAX);
+    let wanted = c_int::try_from(wanted).unwrap_or(c_int::MAX);
+    // SAFETY: as for `LZ4_decompress_safe`; the library also takes the lesser of `wanted` and `dst_capacity`.
+    let written = unsafe {
+        LZ4_decompress_safe_partial(
+            src.as_ptr().cast(),
+            dst.as_mut_ptr().cast(),
+            src_len,
+            wanted,
+            dst_capacity,
+        )
     };
     usize::try_from(written).ok()
 }

@@ -1,6 +1,6 @@
 //! The codec that copies.
 
-use crate::{Codec, CodecError};
+use crate::{Codec, CodecError, TryCodecError};
 
 /// Copies. The output is as long as the input.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +22,27 @@ impl Codec for Raw {
             dst.get_mut(..src.len()).ok_or(CodecError::Invalid { codec: "raw", capacity })?;
         target.copy_from_slice(src);
         Ok(src.len())
+    }
+
+    fn decompress_start(
+        &self,
+        src: &[u8],
+        dst: &mut [u8],
+        wanted: usize,
+    ) -> Result<usize, CodecError> {
+        if wanted >= dst.len() {
+            return self.decompress(src, dst);
+        }
+        self.decompress(&src[..wanted.min(src.len())], dst)
+    }
+
+    fn try_decompress_start(
+        &self,
+        src: &[u8],
+        dst: &mut [u8],
+        wanted: usize,
+    ) -> Result<usize, TryCodecError> {
+        Ok(self.decompress_start(src, dst, wanted)?)
     }
 
     fn metadata_bytes(&self) -> usize {

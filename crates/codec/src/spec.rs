@@ -39,6 +39,15 @@ pub enum CodecSpec {
 
 #[cfg(feature = "c-codecs")]
 impl CodecSpec {
+    /// The zstd level for clusters. An idle cluster is compressed once and seldom read: settings give it more time.
+    pub(crate) fn cluster_level(self) -> Option<ZstdLevel> {
+        match self {
+            Self::Balanced => Some(ZstdLevel::BALANCED_CLUSTERS),
+            Self::Dense => Some(ZstdLevel::DENSE_CLUSTERS),
+            other => other.level(),
+        }
+    }
+
     /// The zstd level of a level or a setting.
     pub(crate) fn level(self) -> Option<ZstdLevel> {
         match self {
@@ -102,6 +111,10 @@ impl ZstdLevel {
     const BALANCED: Self = Self(1);
     #[cfg(feature = "c-codecs")]
     const DENSE: Self = Self(5);
+    #[cfg(feature = "c-codecs")]
+    const BALANCED_CLUSTERS: Self = Self(5);
+    #[cfg(feature = "c-codecs")]
+    const DENSE_CLUSTERS: Self = Self(12);
 
     /// The level, if it is in [`MIN`](Self::MIN) to [`MAX`](Self::MAX). 0 becomes zstd's default, 3.
     pub fn new(level: i32) -> Option<Self> {

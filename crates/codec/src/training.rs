@@ -4,12 +4,14 @@
 //! tables need none of their own. But zstd's fast strategies use the tables even where a page's own would be shorter,
 //! which costs pages of heaps four percent. So each dictionary has a second form whose sequence tables zstd ignores. It
 //! keeps the table of literals: compression takes a sixth longer without.
-
-use std::sync::Arc;
+//!
+//! A codec that trains itself ([`own`]) does without the second form, and with small tables while it trains.
 
 use crate::{
-    Dictionary, DictionaryError, ZstdLevel, accept_len, same_filled,
-    zstd_bindings::{self, Encoder},
+    Dictionary, DictionaryError, ZstdLevel, accept_len,
+    digested::Digested,
+    same_filled,
+    zstd_bindings::{self, Encoder, Form, Trainer},
 };
 
 const HELD_BACK_ONE_IN: usize = 4;
@@ -71,7 +73,8 @@ impl Samples {
         let segment_bytes = u32::try_from(SEGMENT_BYTES.min(bytes_max / 8)).expect("at most 512");
         let samples = (&self.bytes[..], &self.lengths[..]);
         let level = level.get().max(TABLES_LEVEL_MIN);
-        let trained = zstd_bindings::train(&mut bytes, samples, segment_bytes, level);
+        let trainer = Trainer { segment_bytes, table_log: 0, level };
+        let trained = zstd_bindings::train(&mut bytes, samples, trainer);
         let too_few =
             DictionaryError::TooFew { pages: self.lengths.len(), bytes: self.bytes.len() };
         bytes.truncate(trained.map_err(|_| too_few)?);
@@ -122,17 +125,15 @@ fn is_worth_it(bytes: usize, least: usize) -> bool {
 
 /// `usize::MAX` if zstd refuses the dictionary.
 fn kept_bytes(level: ZstdLevel, dictionary: Option<&Dictionary>, pages: &[&[u8]]) -> usize {
-    let digest = dictionary.map(|dictionary| dictionary.digest(level).map(Arc::new));
-    let encoder = match &digest {
-        None => Encoder::new(level, None),
-        Some(Some(digest)) => Encoder::new(level, Some(digest)),
+    let Ok(Some(mut encoder)) = Encoder::new(level, Form::Pages) else { return usize::MAX };
+    let digest = match dictionary.map(|dictionary| dictionary.digest(level)) {
         Some(None) => return usize::MAX,
+        digest => digest.flatten(),
     };
-    let Ok(Some(mut encoder)) = encoder else { return usize::MAX };
     let mut scratch = Vec::new();
     let kept = |page: &&[u8]| {
         scratch.resize(accept_len(page.len()), 0);
-        encoder.compress(page, &mut scratch).unwrap_or(page.len())
+        encoder.compress(page, &mut scratch, digest.as_ref()).unwrap_or(page.len())
     };
     pages.iter().map(kept).sum()
 }
@@ -148,6 +149,97 @@ fn without_sequences(dictionary: &Dictionary) -> Option<Dictionary> {
     let offsets = header.get(header.len().checked_sub(OFFSETS_BYTES)?..)?;
     let tables = TWO_SYMBOLS.repeat(3);
     Dictionary::from_bytes(&[kept, &tables, offsets, content].concat()).ok()
+}
+
+/// The lengths that a codec tries when it trains itself.
+const OWN_BYTES: [usize; 3] = [2 << 10, 4 << 10, 8 << 10];
+const OWN_SEGMENT_BYTES: u32 = 200;
+/// Entries of the table of frequencies (log2).
+const OWN_TABLE_LOG: u32 = 16;
+/// The highest level whose symbols are counted: above, only the time grows.
+const OWN_TABLES_LEVEL_MAX: i32 = 5;
+/// Pages are held back in groups, which are the clusters of neighbours where the codec compresses clusters.
+const GROUP_PAGES: usize = 4;
+const GROUPS_HELD_BACK_ONE_IN: usize = 10;
+
+/// A dictionary with the length that makes held-back pages shortest. `None` without memory or from too few pages.
+pub(crate) fn own(level: ZstdLevel, form: Form, pages: &[&[u8]]) -> Option<Digested> {
+    let useful = pages.iter().filter(|page| !page.is_empty() && same_filled(page).is_none());
+    let useful: Vec<&[u8]> = useful.copied().collect();
+    let groups = || useful.chunks(GROUP_PAGES).enumerate();
+    let is_held_back =
+        |index: usize| index % GROUPS_HELD_BACK_ONE_IN == GROUPS_HELD_BACK_ONE_IN - 1;
+    let learned = groups().filter(|(index, _)| !is_held_back(*index)).flat_map(|(_, group)| group);
+    let mut samples = Samples { bytes: Vec::new(), lengths: Vec::new() };
+    samples.bytes.try_reserve_exact(learned.clone().map(|page| page.len()).sum()).ok()?;
+    for page in learned {
+        samples.bytes.extend_from_slice(page);
+        samples.lengths.push(page.len());
+    }
+    let held_back: Vec<&[&[u8]]> =
+        groups().filter(|(index, _)| is_held_back(*index)).map(|(_, group)| group).collect();
+
+    let mut encoder = Encoder::new(level, form).ok()??;
+    let mut best: Option<(Digested, usize)> = None;
+    for bytes in OWN_BYTES {
+        let Some(digest) = samples.train_own(bytes, level).and_then(|own| own.digest(level)) else {
+            continue;
+        };
+        let kept = stored_bytes(&mut encoder, form, &digest, &held_back);
+        if best.as_ref().is_none_or(|(_, least)| is_worth_it(kept, *least)) {
+            best = Some((digest, kept));
+        }
+    }
+    best.map(|(digest, _)| digest)
+}
+
+impl Samples {
+    fn train_own(&self, bytes: usize, level: ZstdLevel) -> Option<Dictionary> {
+        let mut dictionary = vec![0; bytes];
+        let trainer = Trainer {
+            segment_bytes: OWN_SEGMENT_BYTES,
+            table_log: OWN_TABLE_LOG,
+            level: level.get().clamp(TABLES_LEVEL_MIN, OWN_TABLES_LEVEL_MAX),
+        };
+        let samples = (&self.bytes[..], &self.lengths[..]);
+        let len = zstd_bindings::train(&mut dictionary, samples, trainer).ok()?;
+        Dictionary::from_bytes(&dictionary[..len]).ok()
+    }
+}
+
+fn stored_bytes(
+    encoder: &mut Encoder,
+    form: Form,
+    dictionary: &Digested,
+    groups: &[&[&[u8]]],
+) -> usize {
+    let mut scratch = Vec::new();
+    let mut stored = |input: &[u8]| {
+        scratch.resize(accept_len(input.len()), 0);
+        encoder.compress(input, &mut scratch, Some(dictionary)).unwrap_or(input.len())
+    };
+    let sizes = groups.iter().map(|group| match form {
+        Form::Pages => group.iter().map(|page| stored(page)).sum::<usize>(),
+        Form::Clusters => stored(&group.concat()),
+    });
+    sizes.sum()
+}
+
+/// The most memory that [`own`] takes for so many bytes of pages of at least 512 bytes, with what it returns.
+pub(crate) fn own_bytes_max(pages: usize) -> usize {
+    // The copy; three words for each page; the library's tables and the contexts.
+    pages + pages / 512 * 3 * size_of::<usize>() + OWN_WORK_BYTES
+}
+
+/// The frequencies (4 bytes an entry, and 2), the library's workspace for symbols, an encoder and two digests.
+const OWN_WORK_BYTES: usize = (6 << OWN_TABLE_LOG) + (2 << 20);
+
+/// The longest dictionary that [`own`] may give, as far as encoders are concerned: the header of `dictionary`, and
+/// content.
+pub(crate) fn longest_like(dictionary: &Dictionary) -> Dictionary {
+    let mut bytes = dictionary.as_bytes().to_vec();
+    bytes.resize(bytes.len().max(OWN_BYTES[OWN_BYTES.len() - 1]), 0);
+    Dictionary::from_bytes(&bytes).expect("more content is no damage")
 }
 
 #[cfg(test)]

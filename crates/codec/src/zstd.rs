@@ -1,41 +1,34 @@
 //! zstd through its C library.
 //!
-//! Frames carry only the headers that decoding needs; a page of one block is stored without any (`zstd_bindings`). The
-//! window is at most 64 KiB. All contexts share one digest of the dictionary.
+//! Frames carry only the headers that decoding needs; a page of one block is stored without any (`page_form`), a cluster
+//! as its blocks (`block_form`). The window is at most 64 KiB. A codec has contexts and perhaps a dictionary; a codec
+//! that [`train`](Codec::train) gives has the same contexts. A context refers to a dictionary only while it uses it.
 //!
 //! Unused slots cost almost nothing. A decoder reserves 100 KiB of address space; decoding pages makes 44 KiB resident.
 //! An encoder is made at its first use; zstd resizes its tables with the inputs: 70 KiB for pages at low levels, up to
 //! 1.8 MiB for 64 KiB at level 19.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
-use pagefold_sys::sync::{SlotArray, default_slot_count};
 use zstd_safe::get_error_name;
 
 use crate::{
     BuildCodecError, Codec, CodecError, CodecSpec, Dictionary, TryCodecError, ZstdLevel,
     digested::Digested,
-    zstd_bindings::{Decoder, Encoder, decoder_bytes},
+    training,
+    zstd_bindings::{Code, Form},
+    zstd_contexts::Contexts,
+    zstd_decoder::Decoder,
 };
-
-/// The lengths at which encoder memory is measured: a page, and the longest object of a pool.
-const SHORT_LEN: usize = 4096;
-const LONG_LEN: usize = 64 << 10;
 
 /// zstd frames at one level.
 pub struct Zstd {
     name: String,
-    level: ZstdLevel,
-    encoders: SlotArray<Option<Encoder>>,
-    decoders: SlotArray<Decoder>,
-    context_bytes: AtomicUsize,
-    /// The most that one encoder takes for inputs up to [`SHORT_LEN`]; and up to [`LONG_LEN`].
-    short_encoder_bytes: usize,
-    long_encoder_bytes: usize,
-    dictionary: Option<Arc<Digested>>,
+    contexts: Arc<Contexts>,
+    dictionary: Option<Digested>,
+    trains: bool,
+    /// Whether another codec has the contexts, and counts them.
+    is_sibling: bool,
 }
 
 impl Zstd {
@@ -43,6 +36,8 @@ impl Zstd {
     ///
     /// # Errors
     /// [`BuildCodecError::OutOfMemory`], or [`BuildCodecError::Refused`] if the linked zstd lacks a parameter.
+    ///
+    /// [`default_slot_count`]: pagefold_sys::sync::default_slot_count
     pub fn new(level: ZstdLevel) -> Result<Self, BuildCodecError> {
         Self::of(CodecSpec::Zstd(level), None)
     }
@@ -65,73 +60,66 @@ impl Zstd {
         dictionary: Option<&Dictionary>,
     ) -> Result<Self, BuildCodecError> {
         let level = codec.level().expect("a codec of zstd");
-        let digest = |dictionary: &Dictionary| {
-            dictionary.digest(level).map(Arc::new).ok_or(BuildCodecError::OutOfMemory { codec })
-        };
-        let dictionary = dictionary.map(digest).transpose()?;
-        let refused = |code| BuildCodecError::Refused { codec, reason: get_error_name(code) };
-        let out_of_memory = BuildCodecError::OutOfMemory { codec };
-        let encoder = || {
-            let made = Encoder::new(level, dictionary.as_ref()).map_err(refused)?;
-            made.ok_or(out_of_memory)
-        };
+        Self::make(codec, level, Form::Pages, dictionary, false)
+    }
 
-        let count = default_slot_count();
-        let encoders = SlotArray::from_fn(count, |_| None);
-        let decoders = Decoder::several(count, dictionary.as_ref()).map_err(refused)?;
-        let mut decoders = decoders.ok_or(out_of_memory)?;
-        let decoders = SlotArray::from_fn(count, |_| decoders.pop().expect("one for each slot"));
-        // Shorter inputs can need more than longer ones, so each power of two is measured.
-        let grown = |len: usize| {
-            let mut encoder = encoder()?;
-            let input = vec![0; len];
-            let mut output = vec![0; zstd_safe::compress_bound(len)];
-            let mut most = 0;
-            for shift in (0..=len.ilog2()).rev() {
-                encoder.compress(&input[..len >> shift], &mut output).map_err(refused)?;
-                most = most.max(encoder.bytes());
-            }
-            Ok(most)
+    /// With the dictionary of the setting, if it is one, in place of which pages can train another.
+    ///
+    /// # Panics
+    /// For a codec without a level.
+    pub(crate) fn of_setting(codec: CodecSpec, form: Form) -> Result<Self, BuildCodecError> {
+        let level = match form {
+            Form::Pages => codec.level(),
+            Form::Clusters => codec.cluster_level(),
         };
-        let (short_encoder_bytes, long_encoder_bytes) = (grown(SHORT_LEN)?, grown(LONG_LEN)?);
+        let own = codec.own_dictionary();
+        Self::make(codec, level.expect("a codec of zstd"), form, own.as_ref(), own.is_some())
+    }
+
+    fn make(
+        codec: CodecSpec,
+        level: ZstdLevel,
+        form: Form,
+        dictionary: Option<&Dictionary>,
+        trains: bool,
+    ) -> Result<Self, BuildCodecError> {
+        let out_of_memory = BuildCodecError::OutOfMemory { codec };
+        let digest = |dictionary: &Dictionary| dictionary.digest(level).ok_or(out_of_memory);
+        let own = dictionary.map(digest).transpose()?;
+        // A context also works for the codecs that are trained later.
+        let longest = match dictionary {
+            Some(dictionary) if trains => Some(digest(&training::longest_like(dictionary))?),
+            _ => None,
+        };
+        let dictionaries: Vec<&Digested> = own.iter().chain(&longest).collect();
+        let refused = |code: Code| BuildCodecError::Refused { codec, reason: get_error_name(code) };
+        let contexts = Contexts::new(level, form, &dictionaries).map_err(refused)?;
         Ok(Self {
             name: codec.to_string(),
-            level,
-            encoders,
-            decoders,
-            context_bytes: AtomicUsize::new(0),
-            short_encoder_bytes,
-            long_encoder_bytes,
-            dictionary,
+            contexts: Arc::new(contexts.ok_or(out_of_memory)?),
+            dictionary: own,
+            trains,
+            is_sibling: false,
         })
     }
 
-    fn bytes_each(&self, len: usize) -> (usize, usize) {
-        if len <= SHORT_LEN {
-            (self.short_encoder_bytes, decoder_bytes(SHORT_LEN))
-        } else {
-            (self.long_encoder_bytes, decoder_bytes(usize::MAX))
-        }
+    fn dictionary_bytes(&self) -> usize {
+        self.dictionary.as_ref().map_or(0, Digested::bytes)
     }
 
-    fn fixed_bytes(&self) -> usize {
-        self.encoders.array_bytes()
-            + self.decoders.array_bytes()
-            + self.dictionary.as_ref().map_or(0, |dictionary| dictionary.bytes())
-    }
-
-    fn note(&self, before: usize, after: usize) {
-        if before != after {
-            // ORDERING: Relaxed; a sum for `metadata_bytes`. Wrapping: the sum stays at least what is subtracted.
-            self.context_bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
-        }
-    }
-
-    fn decode(&self, decoder: &mut Decoder, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        let before = decoder.bytes();
-        let decoded = decoder.decompress(src, dst);
-        self.note(before, decoder.bytes());
-        decoded.ok()
+    fn decode(
+        &self,
+        decoder: &mut Decoder,
+        src: &[u8],
+        dst: &mut [u8],
+        wanted: usize,
+    ) -> Option<usize> {
+        let dictionary = self.dictionary.as_ref();
+        let restored = match self.contexts.form() {
+            Form::Pages => decoder.decompress(src, dst, dictionary),
+            Form::Clusters => decoder.decompress_blocks(src, dst, wanted, dictionary),
+        };
+        restored.ok()
     }
 }
 
@@ -141,65 +129,92 @@ impl Codec for Zstd {
     }
 
     fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        self.encoders.acquire().with(|slot| {
-            let before = slot.as_ref().map_or(0, Encoder::bytes);
-            let encoder = match slot {
-                Some(encoder) => encoder,
-                // An encoder was made when the codec was built: only memory can be short.
-                None => slot.insert(Encoder::new(self.level, self.dictionary.as_ref()).ok()??),
-            };
-            let compressed = encoder.compress(src, dst);
-            self.note(before, encoder.bytes());
-            compressed.ok()
-        })
+        self.contexts.compress(src, dst, self.dictionary.as_ref())
     }
 
     fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
-        let invalid = CodecError::Invalid { codec: "zstd", capacity: dst.len() };
-        // zstd takes no bytes as no frames; here they are a truncated object.
-        if src.is_empty() {
-            return Err(invalid);
-        }
-        self.decoders.acquire().with(|decoder| self.decode(decoder, src, dst)).ok_or(invalid)
+        let len = dst.len();
+        self.decompress_start(src, dst, len)
     }
 
     fn try_decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, TryCodecError> {
+        let len = dst.len();
+        self.try_decompress_start(src, dst, len)
+    }
+
+    fn decompress_start(
+        &self,
+        src: &[u8],
+        dst: &mut [u8],
+        wanted: usize,
+    ) -> Result<usize, CodecError> {
         let invalid = CodecError::Invalid { codec: "zstd", capacity: dst.len() };
-        if src.is_empty() {
-            return Err(invalid.into());
+        self.contexts.decode(|decoder| self.decode(decoder, src, dst, wanted)).ok_or(invalid)
+    }
+
+    fn try_decompress_start(
+        &self,
+        src: &[u8],
+        dst: &mut [u8],
+        wanted: usize,
+    ) -> Result<usize, TryCodecError> {
+        let invalid = CodecError::Invalid { codec: "zstd", capacity: dst.len() };
+        let decoded = self.contexts.try_decode(|decoder| self.decode(decoder, src, dst, wanted));
+        Ok(decoded.ok_or(TryCodecError::WouldBlock)?.ok_or(invalid)?)
+    }
+
+    fn trains(&self) -> bool {
+        self.trains
+    }
+
+    fn train(&self, pages: &[&[u8]]) -> Option<Box<dyn Codec>> {
+        if !self.trains {
+            return None;
         }
-        let mut decoder = self.decoders.try_acquire().ok_or(TryCodecError::WouldBlock)?;
-        decoder.with(|decoder| self.decode(decoder, src, dst)).ok_or(invalid.into())
+        let (level, form) = (self.contexts.level(), self.contexts.form());
+        Some(Box::new(Self {
+            name: self.name.clone(),
+            contexts: Arc::clone(&self.contexts),
+            dictionary: Some(training::own(level, form, pages)?),
+            trains: false,
+            is_sibling: true,
+        }))
+    }
+
+    fn train_bytes_max(&self, pages: usize) -> usize {
+        if self.trains { size_of::<Self>() + training::own_bytes_max(pages) } else { 0 }
+    }
+
+    fn is_intact(&self) -> bool {
+        self.dictionary.as_ref().is_none_or(Digested::is_intact)
     }
 
     fn metadata_bytes(&self) -> usize {
-        // ORDERING: Relaxed; a statistic.
-        self.fixed_bytes() + self.context_bytes.load(Ordering::Relaxed)
+        let contexts = if self.is_sibling { 0 } else { self.contexts.bytes() };
+        contexts + self.dictionary_bytes()
     }
 
     fn metadata_bytes_max(&self, len: usize) -> usize {
-        let (encoder, decoder) = self.bytes_each(len);
-        self.fixed_bytes() + self.encoders.usable() * encoder + self.decoders.usable() * decoder
+        let contexts = if self.is_sibling { 0 } else { self.contexts.bytes_max(len) };
+        contexts + self.dictionary_bytes()
     }
 
     fn limit_contexts(&self, count: usize) {
-        self.encoders.limit(count);
-        self.decoders.limit(count);
+        if !self.is_sibling {
+            self.contexts.limit(count);
+        }
     }
 
     fn wants_context(&self) -> bool {
-        self.encoders.is_crowded() || self.decoders.is_crowded()
+        !self.is_sibling && self.contexts.are_crowded()
     }
 
     fn context_bytes_max(&self, len: usize) -> usize {
-        let (encoder, decoder) = self.bytes_each(len);
-        encoder + decoder
+        if self.is_sibling { 0 } else { self.contexts.one_more_bytes_max(len) }
     }
 
     fn add_context(&self) -> bool {
-        // Both, as `context_bytes_max` says.
-        let added = self.encoders.add();
-        self.decoders.add() || added
+        !self.is_sibling && self.contexts.add()
     }
 }
 
@@ -218,8 +233,9 @@ mod tests {
             let (page, mut compressed, mut back) = ([7; 4096], [0; 100], [0; 4096]);
             let len = codec.compress(&page, &mut compressed).expect("it shrinks");
             let compressed = &compressed[..len];
-            let mut taken: Vec<_> = iter::from_fn(|| codec.decoders.try_acquire()).collect();
-            assert_eq!(taken.len(), codec.decoders.len());
+            let mut taken: Vec<_> =
+                iter::from_fn(|| codec.contexts.decoders().try_acquire()).collect();
+            assert_eq!(taken.len(), codec.contexts.decoders().len());
             let refused = codec.try_decompress(compressed, &mut back);
             assert_eq!(refused, Err(TryCodecError::WouldBlock));
             taken.pop();

@@ -20,6 +20,22 @@ pub(crate) fn codecs() -> Vec<(String, Box<dyn Codec>)> {
     built.collect()
 }
 
+/// The same codecs for clusters.
+pub(crate) fn cluster_codecs() -> Vec<(String, Box<dyn Codec>)> {
+    let levels = [-7, 1, 3, 5, 12, 19].map(|level| CodecSpec::Zstd(ZstdLevel::new(level).unwrap()));
+    let settings =
+        [CodecSpec::Balanced, CodecSpec::Dense].into_iter().filter(|_| cfg!(feature = "c-codecs"));
+    let specs = [CodecSpec::Raw, CodecSpec::Lz4].into_iter().chain(levels).chain(settings);
+    let built = specs
+        .filter_map(|spec| Some((format!("{spec} for clusters"), spec.build_for_clusters().ok()?)));
+    #[cfg(feature = "pure-rust")]
+    let built = built.chain([(
+        "lz4 in Rust".to_owned(),
+        Box::new(pagefold_codec::Lz4Pure::new()) as Box<dyn Codec>,
+    )]);
+    built.collect()
+}
+
 pub(crate) fn is_zstd(name: &str) -> bool {
     name.starts_with("zstd") || ["balanced", "dense"].contains(&name)
 }
