@@ -55,7 +55,8 @@ pub(super) fn run_all(
     report: &mut EstimateReport,
 ) -> Result<(), EstimateError> {
     let idle_spec = CodecSpec::for_idle_pages();
-    let (idle_name, idle_codec) = (idle_spec.to_string(), idle_spec.build_for_clusters()?);
+    let idle_name = idle_spec.to_string();
+    let idle_codec = config.idle.as_ref().map(|_| idle_spec.build_for_clusters()).transpose()?;
     for job in jobs(config) {
         let total_pages = report.input.total_pages;
         let (built, note) = dictionary::build(job.choice, spool, total_pages, config.seed)?;
@@ -69,8 +70,9 @@ pub(super) fn run_all(
             dictionary_bytes,
             clusters: None,
         };
-        let clusters = ClusterCodec { name: &idle_name, codec: &*idle_codec };
-        let idle = Codecs { name: &idle_run_name, clusters: Some(clusters), ..plain };
+        let clusters =
+            idle_codec.as_ref().map(|codec| ClusterCodec { name: &idle_name, codec: &**codec });
+        let idle = Codecs { name: &idle_run_name, clusters, ..plain };
         for (codecs, allocators) in [(plain, job.allocators), (idle, job.idle_allocators)] {
             if !allocators.is_empty() {
                 warm_up(codecs, spool, config.threads.get())?;

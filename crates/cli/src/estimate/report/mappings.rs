@@ -70,8 +70,8 @@ pub(super) fn figures(mappings: &[&MappingSummary], codecs: usize) -> Vec<String
         pages => percent(shares(0).map(number).sum(), pages),
     };
     let mut line = vec![bytes::show(private_bytes(mappings))];
-    line.push(part(|share| share.tally.same_filled));
-    line.push(part(|share| share.tally.raw));
+    line.push(part(|share| share.tally.sums.same_filled));
+    line.push(part(|share| share.tally.sums.raw));
     line.extend((0..codecs).map(|codec| ratio_of(shares(codec))));
     line
 }

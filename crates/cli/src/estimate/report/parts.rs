@@ -1,7 +1,7 @@
 //! The table of processes: the memory of each, the memory left out, and the compression.
 //!
 //! A codec's column shows the effective ratio: the part's bytes over its share of the pool's frames and metadata. With
-//! several allocators it is the first one's; the JSON has all.
+//! several allocators it is the codec's first one; the JSON has all.
 
 /// JSON lists all.
 const PROCESSES_SHOWN: usize = 20;
@@ -112,9 +112,11 @@ fn summed(
     line
 }
 
+/// The first allocator of each codec.
 fn of_first_allocator(shares: &[PartResult]) -> impl Iterator<Item = &PartResult> {
-    let first = shares.first().map(|share| share.allocator.as_str());
-    shares.iter().filter(move |share| Some(share.allocator.as_str()) == first)
+    let is_first =
+        |at: usize| shares[..at].iter().all(|before| before.codec != shares[at].codec);
+    (0..shares.len()).filter(move |&at| is_first(at)).map(|at| &shares[at])
 }
 
 pub(super) fn codecs(shares: &[PartResult]) -> Vec<String> {
@@ -132,7 +134,7 @@ pub(super) fn ratio(share: Option<&PartResult>) -> String {
 /// The common ratio of several shares.
 pub(super) fn ratio_of<'a>(shares: impl Iterator<Item = &'a PartResult>) -> String {
     let add = |sum: (u64, f64), share: &PartResult| {
-        (sum.0 + share.tally.original_bytes, sum.1 + share.memory_bytes)
+        (sum.0 + share.tally.sums.original_bytes, sum.1 + share.memory_bytes)
     };
     let (original, memory) = shares.fold((0, 0.0), add);
     if original == 0 {

@@ -21,9 +21,9 @@ fn share(codec: &str, pages: u64, memory_bytes: f64) -> PartResult {
         effective_ratio: None,
         effective_ratio_95: None,
     };
-    share.tally.stored = pages / 2;
-    share.tally.same_filled = pages - pages / 2;
-    share.tally.original_bytes = pages * PAGE as u64;
+    share.tally.sums.stored = pages / 2;
+    share.tally.sums.same_filled = pages - pages / 2;
+    share.tally.sums.original_bytes = pages * PAGE as u64;
     share
 }
 

@@ -19,6 +19,10 @@ ratio: compression, same-filled pages left out; density: payload / frames
 eff. ratio: original bytes / memory, which is frames + metadata + dictionary
 us: microseconds a page, loads in random order; RssAnon: growth, by the kernel";
 
+pub(super) const IDLE_LEGEND: &str = "\
++idle: if every page were idle, four neighbours in a cluster where that is
+shorter; store: a page alone and a quarter of its cluster, load: up to the page";
+
 pub(super) const SPACE: [&str; 7] =
     ["pages", "same", "raw", "ratio", "eff. ratio", "density", "memory"];
 pub(super) const TIME: [&str; 7] =
@@ -138,6 +142,10 @@ mod tests {
                 rows.push(row);
             }
         }
+        let mut idle = test_row("balanced+idle", 260, 12.34);
+        (idle.same_filled, idle.raw) = (12_345, 123_456);
+        idle.rss_delta_bytes = Some(-(900 << 20));
+        rows.push(idle);
         rows
     }
 
@@ -145,7 +153,7 @@ mod tests {
     fn a_gibibyte_with_a_lifecycle_fits_into_80_columns() {
         for text in [space(&lifecycle()), time(&lifecycle())] {
             assert!(text.lines().all(|line| line.chars().count() <= 80), "\n{text}");
-            assert_eq!(text.lines().count(), 9, "a heading and eight rows\n{text}");
+            assert_eq!(text.lines().count(), 10, "a heading and nine rows\n{text}");
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     estimate::{
         report::terminal::TIE,
         result::{
+            dictionary_note::{Origin, Trial},
             input::InputSummary,
             report::EstimateReport,
             row::{Phase, Row},
@@ -49,16 +50,57 @@ fn sources(input: &InputSummary) -> String {
 pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String> {
     input.dictionaries.iter().map(|note| {
         let (codec, pages) = (&note.codec, plural(note.trained_pages, "page"));
-        match (note.bytes, &note.why_none) {
-            (Some(len), _) => format!(
-                "{codec}: a dictionary of {} from {pages}, held once and counted in the memory.",
-                bytes::show(len)
+        let len = bytes::show(note.bytes.unwrap_or(0));
+        let why = note.why_none.as_deref().unwrap_or("there is none");
+        let trial = note.trial.as_ref().map(trial).unwrap_or_default();
+        match (note.dictionary, &note.trial) {
+            (Some(Origin::Trained), Some(_)) => format!(
+                "{codec}: the store's own dictionary, trained on {pages} ({trial}), counted with {len}; the first pages keep the built-in one."
             ),
-            (None, why) => {
-                let why = why.as_deref().unwrap_or("there is none");
-                format!("{codec}: not measured, {why}.")
-            }
+            (Some(Origin::Trained), None) => format!(
+                "{codec}: a dictionary of {len} from {pages}, held once and counted in the memory."
+            ),
+            (Some(Origin::BuiltIn), Some(_)) => format!(
+                "{codec}: the built-in dictionary; one of the store's own, trained on {pages}, would not be adopted ({trial})."
+            ),
+            (Some(Origin::BuiltIn), None) => format!("{codec}: the built-in dictionary; {why}."),
+            (None, _) => format!("{codec}: not measured, {why}."),
         }
+    })
+}
+
+fn trial(trial: &Trial) -> String {
+    let pages = plural(trial.pages, "other page");
+    format!(
+        "on {pages} {:.1} % of the length in {:.0} % of the time",
+        trial.length * 100.0,
+        trial.time * 100.0
+    )
+}
+
+/// What became of the pages in each run as if all were idle.
+pub(super) fn tiers(report: &EstimateReport) -> impl Iterator<Item = String> {
+    report.rows.iter().filter_map(|row| {
+        let clusters = row.clusters.as_ref()?;
+        let (pages, all) = (count(clusters.pages), plural(row.pages, "page"));
+        let (name, number) = (name(row), plural(clusters.clusters, "cluster"));
+        let mut text = format!(
+            "{name}: as if every page were idle. {pages} of {all} in {number} of four, with {}",
+            clusters.codec
+        );
+        if clusters.not_shorter > 0 {
+            let groups = plural(clusters.not_shorter, "group");
+            text += &format!("; {groups} of four would not be shorter, and stay alone");
+        }
+        if clusters.too_long > 0 {
+            let groups = plural(clusters.too_long, "group");
+            let most = bytes::show(clusters.object_bytes_max);
+            text += &format!(
+                "; {groups} of four would be longer than {most}, the longest object of {}, and stay alone",
+                row.allocator
+            );
+        }
+        Some(text + ".")
     })
 }
 
@@ -117,20 +159,31 @@ pub(super) fn stops(report: &EstimateReport) -> impl Iterator<Item = String> {
 pub(super) fn savings(report: &EstimateReport) -> Vec<String> {
     let Some(densest) = densest(report) else { return Vec::new() };
     let mut sentences = vec![saving(&report.input, densest)];
-    let load = |row: &Row| row.load_us.mean.unwrap_or(f64::INFINITY);
-    if let Some(fastest) = fills(report).min_by(|a, b| load(a).total_cmp(&load(b)))
+    let load = |row: &&Row| row.load_us.mean.unwrap_or(f64::INFINITY);
+    if let Some(fastest) = resident(report).min_by(|a, b| load(a).total_cmp(&load(b)))
         && !std::ptr::eq(fastest, densest)
         && let Some(p50) = fastest.load_us.p50
     {
         let (name, size) = (name(fastest), bytes::show(fastest.taken_bytes()));
         sentences.push(format!("Fastest to load: {name}, {p50:.1} us a page (p50), in {size}."));
     }
+    let idle = fills(report).filter(|row| row.clusters.is_some());
+    sentences.extend(by_ratio(idle).map(|row| idle_saving(&report.input, row)));
     sentences
 }
 
-/// The fill with the least memory that stands for the whole input.
+/// The fill with the least memory that stands for the whole input, whatever its pages are used for.
 pub(super) fn densest(report: &EstimateReport) -> Option<&Row> {
-    fills(report).max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
+    by_ratio(resident(report))
+}
+
+fn by_ratio<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
+    rows.max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
+}
+
+/// The fills that do not take pages as idle.
+fn resident(report: &EstimateReport) -> impl Iterator<Item = &Row> {
+    fills(report).filter(|row| row.clusters.is_none())
 }
 
 fn fills(report: &EstimateReport) -> impl Iterator<Item = &Row> {
@@ -157,12 +210,27 @@ fn saving(input: &InputSummary, row: &Row) -> String {
     if !input.is_sampled() {
         return format!("{original} would fit in {taken} ({name}): {less}x smaller.");
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
-    let projected = (input.total_bytes as f64 / ratio) as u64;
-    let (whole, projected) = (bytes::show(input.total_bytes), bytes::show(projected));
+    let projected = bytes::show(projected(input, ratio));
+    let whole = bytes::show(input.total_bytes);
     format!(
         "The whole {whole} would fit in about {projected} ({name}): {less}x smaller.\nThe sample of {original} fits in {taken}."
     )
+}
+
+fn idle_saving(input: &InputSummary, row: &Row) -> String {
+    let ratio = row.best_ratio();
+    let (taken, about) = if input.is_sampled() {
+        (projected(input, ratio), "about ")
+    } else {
+        (row.taken_bytes(), "")
+    };
+    let (taken, name, less) = (bytes::show(taken), name(row), show_ratio(ratio));
+    format!("If every page were idle: {about}{taken} ({name}), {less}x smaller.")
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
+fn projected(input: &InputSummary, ratio: f64) -> u64 {
+    (input.total_bytes as f64 / ratio) as u64
 }
 
 fn name(row: &Row) -> String {

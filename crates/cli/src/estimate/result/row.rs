@@ -1,6 +1,5 @@
 //! One row of the result; field names as in `docs/ESTIMATE.md`.
 
-use pagefold_codec::Codec;
 use pagefold_pool::Stats;
 use serde::Serialize;
 
@@ -86,9 +85,9 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn new(codec: &dyn Codec, allocator: &str, phase: Phase, stats: &Stats) -> Self {
+    pub(crate) fn new(codec: &str, allocator: &str, phase: Phase, stats: &Stats) -> Self {
         Self {
-            codec: codec.name().to_owned(),
+            codec: codec.to_owned(),
             allocator: allocator.to_owned(),
             phase,
             pages: 0,
@@ -110,7 +109,7 @@ impl Row {
             idle_frame_bytes: stats.idle_frame_bytes,
             resident_bytes: stats.resident_bytes(),
             limit_bytes: stats.limit_bytes,
-            codec_bytes: codec.metadata_bytes() as u64,
+            codec_bytes: 0,
             dictionary_bytes: None,
             elapsed_ms: 0,
             limit_reached: false,
@@ -181,8 +180,7 @@ pub(crate) fn test_row(codec: &str, mebibytes: u64, micros: f64) -> Row {
     stats.frame_bytes = mebibytes << 20;
     stats.limit_bytes = 2 << 30;
     let times = Percentiles { p50: Some(micros), p99: Some(micros), mean: Some(micros) };
-    let mut row = Row::new(&pagefold_codec::Raw, "nbud", Phase::Fill, &stats);
-    row.codec = codec.to_owned();
+    let mut row = Row::new(codec, "nbud", Phase::Fill, &stats);
     row.pages = 307_200;
     row.stored = 307_200;
     row.original_bytes = 1200 << 20;

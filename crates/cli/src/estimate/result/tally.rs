@@ -125,6 +125,11 @@ impl Tally {
         self.sums.pages()
     }
 
+    #[cfg(test)]
+    pub(crate) fn units(&self) -> u64 {
+        self.units
+    }
+
     pub(crate) fn memory_bytes(&self, cost: Cost) -> f64 {
         cost.payload_byte * self.sums.payload_bytes as f64 + cost.object * self.sums.objects()
     }

@@ -62,6 +62,11 @@ fn name(row: &Row) -> String {
     format!("{} · {}{remark}", row.codec, row.allocator)
 }
 
+/// `text`, if a run took all pages as idle.
+fn remark(report: &EstimateReport, text: &'static str) -> &'static str {
+    if report.rows.iter().any(|row| row.clusters.is_some()) { text } else { "" }
+}
+
 fn fills(report: &EstimateReport) -> Vec<&Row> {
     report.rows.iter().filter(|row| row.phase == Phase::Fill).collect()
 }
@@ -126,7 +131,7 @@ pub(super) fn ratio(report: &EstimateReport) -> Figure {
     Figure {
         id: "ratio",
         title: "Effective ratio",
-        about: "Bytes of the pages, same-filled ones included, over all the memory that the pool takes for them: frames and metadata. At 1× (dashed) nothing is saved.".into(),
+        about: format!("Bytes of the pages, same-filled ones included, over all the memory that the pool takes for them: frames and metadata. At 1× (dashed) nothing is saved.{}", remark(report, " A bar of +idle shows what a store would take if every page were idle: four neighbours in a cluster where that is shorter.")),
         charts: plot.finish("ratio-chart", "Effective ratio by codec and allocator", &description),
         key: Vec::new(),
         table,
@@ -171,7 +176,7 @@ pub(super) fn latency(report: &EstimateReport) -> Figure {
     Figure {
         id: "latency",
         title: "Time to store and to load a page",
-        about: "In microseconds of wall-clock time, from the fill: compression and the pool's store; the pool's read, in random order, and decompression. The axis is logarithmic.".into(),
+        about: format!("In microseconds of wall-clock time, from the fill: compression and the pool's store; the pool's read, in random order, and decompression. The axis is logarithmic.{}", remark(report, " With +idle, a store is that of the page alone and a quarter of its cluster's; a load decompresses a cluster up to the page.")),
         charts,
         key: vec![
             KeyEntry { path: Some(Mark::Dot.path()), class: "packed", meaning: "p50: half of the pages are faster" },
