@@ -6,7 +6,7 @@ use pagefold_codec::Codec;
 pub(crate) struct Trained {
     codecs: Vec<Box<dyn Codec>>,
     /// By page: 0 for the run's own codec, else the number of one of `codecs`.
-    of_page: Vec<u8>,
+    pub(super) of_page: Vec<u8>,
 }
 
 impl Trained {

@@ -75,9 +75,8 @@ impl Making {
         let room = below.saturating_sub(1).min(CLUSTER_BYTES);
         let len = checked_compress(clusters.codec, &self.pages, &mut self.object[..room]);
         // A store counts a quarter of it for each page.
-        let counted = |len: &usize| {
-            len.div_ceil(CLUSTER_PAGES).next_multiple_of(STEP_BYTES) * CLUSTER_PAGES
-        };
+        let counted =
+            |len: &usize| len.div_ceil(CLUSTER_PAGES).next_multiple_of(STEP_BYTES) * CLUSTER_PAGES;
         let counted_alone: usize = alone.iter().map(|len| len.next_multiple_of(STEP_BYTES)).sum();
         let Some(len) = len.filter(|len| counted(len) <= counted_alone) else {
             self.groups.not_shorter += 1;

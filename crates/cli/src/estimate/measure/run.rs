@@ -173,8 +173,7 @@ impl Measurement<'_> {
         }
         let live =
             self.books.slots.iter().filter(|slot| slot.kept.object().is_some()).count() as u64;
-        let who =
-            format!("{} with {}, phase {}", self.pool.name(), self.codecs.name, phase.name());
+        let who = format!("{} with {}, phase {}", self.pool.name(), self.codecs.name, phase.name());
         if stats.objects != live {
             return Ok(Check::Mismatch(format!(
                 "{who}: the pool counts {} objects and {live} were stored",

@@ -206,3 +206,7 @@ fn try_out(own: &dyn Codec, new: &dyn Codec, pages: &[&[u8]]) -> TrialScores {
     }
     TrialScores { pages: pages.len(), own: scores[0], new: scores[1] }
 }
+
+#[cfg(test)]
+#[path = "training_tests.rs"]
+mod tests;

@@ -98,13 +98,14 @@ impl Worker {
         let page = shared.spool.page(source);
         let accepted = accept_len(page.len());
         let begun = Instant::now();
-        let (kept, payload) = match encode(shared.codecs.of(source), page, &mut self.scratch[..accepted]) {
-            Encoded::SameFilled(word) => (Kept::SameFilled(word), 0),
-            Encoded::Compressed(bytes) => {
-                (Kept::Compressed(shared.pool.store(bytes)?), bytes.len())
-            }
-            Encoded::Raw(bytes) => (Kept::Raw(shared.pool.store(bytes)?), bytes.len()),
-        };
+        let (kept, payload) =
+            match encode(shared.codecs.of(source), page, &mut self.scratch[..accepted]) {
+                Encoded::SameFilled(word) => (Kept::SameFilled(word), 0),
+                Encoded::Compressed(bytes) => {
+                    (Kept::Compressed(shared.pool.store(bytes)?), bytes.len())
+                }
+                Encoded::Raw(bytes) => (Kept::Raw(shared.pool.store(bytes)?), bytes.len()),
+            };
         self.stores.record(begun.elapsed());
         if let Kept::Compressed(_) = kept {
             self.sizes.record(payload);

@@ -10,7 +10,8 @@ use crate::estimate::{
 };
 
 fn reader(progress: &Progress) -> Reader<'_> {
-    let spool = Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
+    let spool =
+        Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
     let sample = Sample {
         spool,
         skipped: Vec::new(),

@@ -115,7 +115,8 @@ fn read_sampled(
     per_mapping: bool,
     fraction: f64,
 ) -> (Spool, ProcessSummary, Result<(), Stopped>) {
-    let mut spool = Spool::new(Sampler::new(1, fraction, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
+    let mut spool =
+        Spool::new(Sampler::new(1, fraction, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
     let ordinal = spool.add_source("process 7".into()).expect("the first source");
     let candidate = Candidate {
         // No process has this number.

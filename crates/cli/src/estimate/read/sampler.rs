@@ -73,8 +73,14 @@ mod tests {
 
     #[test]
     fn the_seed_decides() {
-        assert_eq!(taken(Sampler::new(5, 0.1, Unit::Page)), taken(Sampler::new(5, 0.1, Unit::Page)));
-        assert_ne!(taken(Sampler::new(5, 0.1, Unit::Page)), taken(Sampler::new(6, 0.1, Unit::Page)));
+        assert_eq!(
+            taken(Sampler::new(5, 0.1, Unit::Page)),
+            taken(Sampler::new(5, 0.1, Unit::Page))
+        );
+        assert_ne!(
+            taken(Sampler::new(5, 0.1, Unit::Page)),
+            taken(Sampler::new(6, 0.1, Unit::Page))
+        );
     }
 
     #[test]

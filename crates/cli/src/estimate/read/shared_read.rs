@@ -210,7 +210,8 @@ mod tests {
     }
 
     fn pages_of(processes: &[Script]) -> (ProcessSummary, usize) {
-        let mut spool = Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: 1 << 30 }, 0);
+        let mut spool =
+            Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: 1 << 30 }, 0);
         let ordinal = spool.add_source(NAME.into()).expect("the first source");
         let mut reader = SharedReader::new(ordinal, &mut spool).expect("a group");
         for process in processes {

@@ -114,8 +114,7 @@ fn summed(
 
 /// The first allocator of each codec.
 fn of_first_allocator(shares: &[PartResult]) -> impl Iterator<Item = &PartResult> {
-    let is_first =
-        |at: usize| shares[..at].iter().all(|before| before.codec != shares[at].codec);
+    let is_first = |at: usize| shares[..at].iter().all(|before| before.codec != shares[at].codec);
     (0..shares.len()).filter(move |&at| is_first(at)).map(|at| &shares[at])
 }
 

@@ -131,7 +131,13 @@ pub(super) fn ratio(report: &EstimateReport) -> Figure {
     Figure {
         id: "ratio",
         title: "Effective ratio",
-        about: format!("Bytes of the pages, same-filled ones included, over all the memory that the pool takes for them: frames and metadata. At 1× (dashed) nothing is saved.{}", remark(report, " A bar of +idle shows what a store would take if every page were idle: four neighbours in a cluster where that is shorter.")),
+        about: format!(
+            "Bytes of the pages, same-filled ones included, over all the memory that the pool takes for them: frames and metadata. At 1× (dashed) nothing is saved.{}",
+            remark(
+                report,
+                " A bar of +idle shows what a store would take if every page were idle: four neighbours in a cluster where that is shorter."
+            )
+        ),
         charts: plot.finish("ratio-chart", "Effective ratio by codec and allocator", &description),
         key: Vec::new(),
         table,
@@ -176,12 +182,26 @@ pub(super) fn latency(report: &EstimateReport) -> Figure {
     Figure {
         id: "latency",
         title: "Time to store and to load a page",
-        about: format!("In microseconds of wall-clock time, from the fill: compression and the pool's store; the pool's read, in random order, and decompression. The axis is logarithmic.{}", remark(report, " With +idle, a store is that of the page alone and a quarter of its cluster's; a load decompresses a cluster up to the page.")),
+        about: format!(
+            "In microseconds of wall-clock time, from the fill: compression and the pool's store; the pool's read, in random order, and decompression. The axis is logarithmic.{}",
+            remark(
+                report,
+                " With +idle, a store is that of the page alone and a quarter of its cluster's; a load decompresses a cluster up to the page."
+            )
+        ),
         charts,
         key: vec![
-            KeyEntry { path: Some(Mark::Dot.path()), class: "packed", meaning: "p50: half of the pages are faster" },
+            KeyEntry {
+                path: Some(Mark::Dot.path()),
+                class: "packed",
+                meaning: "p50: half of the pages are faster",
+            },
             KeyEntry { path: Some(Mark::Diamond.path()), class: "mean", meaning: "mean" },
-            KeyEntry { path: Some(Mark::Tick.path()), class: "raw", meaning: "p99: one page in a hundred is slower" },
+            KeyEntry {
+                path: Some(Mark::Tick.path()),
+                class: "raw",
+                meaning: "p99: one page in a hundred is slower",
+            },
         ],
         table,
     }
