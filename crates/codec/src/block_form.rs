@@ -57,8 +57,7 @@ pub(crate) fn pack(frame: &mut [u8], count: usize) -> Option<usize> {
         if end > frame.len() {
             return None;
         }
-        // At most 14 bits and 2.
-        let stored = (kind << LENGTH_BITS | len) as u16;
+        let stored = u16::try_from(kind << LENGTH_BITS | len).expect("14 bits and 2");
         frame[to..to + HEADER_BYTES].copy_from_slice(&stored.to_le_bytes());
         frame.copy_within(content..end, to + HEADER_BYTES);
         to += HEADER_BYTES + end - content;
@@ -84,10 +83,12 @@ mod tests {
         assert_eq!(second, Block::Repeated { byte: 7, len: 4096 });
         assert_eq!(split_first(rest), Some((Block::Compressed(&[5]), &[][..])));
         for count in [0, 1, 2, 4] {
-            assert_eq!(pack(&mut frame.clone(), count), None, "{count} blocks");
+            let mut copy = frame;
+            assert_eq!(pack(&mut copy, count), None, "{count} blocks");
         }
         for len in 0..frame.len() {
-            assert_eq!(pack(&mut frame.clone()[..len], 3), None, "a frame of {len} bytes");
+            let mut copy = frame;
+            assert_eq!(pack(&mut copy[..len], 3), None, "a frame of {len} bytes");
         }
     }
 

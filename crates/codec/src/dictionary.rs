@@ -9,7 +9,12 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{CodecSpec, ZstdLevel, digested::Digested, training, training::Samples, zstd_bindings};
+use crate::{
+    CodecSpec, ZstdLevel,
+    digested::Digested,
+    training::{self, Samples},
+    zstd_bindings::{self, Form},
+};
 
 /// Made by `examples/built_in_dictionary.rs`.
 static BUILT_IN: LazyLock<Dictionary> =
@@ -164,14 +169,14 @@ impl Dictionary {
         // zstd takes bytes without the magic number as raw content; training makes no such dictionary.
         let known = zstd_bindings::header_len(bytes).is_ok();
         let dictionary = Self { bytes: bytes.into() };
-        if !known || dictionary.digest(ZstdLevel::new(1).expect("a level")).is_none() {
+        if !known || dictionary.digest(ZstdLevel::new(1).expect("a level"), Form::Pages).is_none() {
             return Err(DictionaryError::Damaged { bytes: bytes.len() });
         }
         Ok(dictionary)
     }
 
-    pub(crate) fn digest(&self, level: ZstdLevel) -> Option<Digested> {
-        Digested::new(&self.bytes, level)
+    pub(crate) fn digest(&self, level: ZstdLevel, form: Form) -> Option<Digested> {
+        Digested::new(&self.bytes, level, form)
     }
 
     /// The bytes of the dictionary.

@@ -2,14 +2,13 @@
 
 use std::{ptr, ptr::NonNull, sync::Arc};
 
+use xxhash_rust::xxh3::xxh3_64;
 use zstd_safe::zstd_sys::{
     self as sys, ZSTD_CDict, ZSTD_DDict, ZSTD_compressionParameters, ZSTD_customMem,
     ZSTD_dictContentType_e, ZSTD_dictLoadMethod_e, ZSTD_strategy,
 };
 
-use xxhash_rust::xxh3::xxh3_64;
-
-use crate::ZstdLevel;
+use crate::{ZstdLevel, zstd_bindings::Form};
 
 /// The shortest match. zstd's default for long inputs is 6; for pages 5 wins one percent.
 const MATCH_MIN: u32 = 5;
@@ -17,6 +16,11 @@ const MATCH_MIN: u32 = 5;
 const HASH_LOG_MIN: u32 = 13;
 /// Bytes of a dictionary for each hash-table entry (log2).
 const BYTES_AN_ENTRY_LOG: u32 = 2;
+
+/// The largest tables for clusters of 16 KiB at levels above 4 (log2 of entries of 4 bytes). zstd's own, which are up to
+/// four times as large, win a thousandth.
+const CLUSTER_HASH_LOG_MAX: u32 = 12;
+const CLUSTER_CHAIN_LOG_MAX: u32 = 14;
 
 /// zstd's tables of a dictionary for one level.
 ///
@@ -36,7 +40,7 @@ unsafe impl Sync for Digested {}
 
 impl Digested {
     /// `None` if zstd refuses the bytes or has no memory.
-    pub(crate) fn new(bytes: &Arc<[u8]>, level: ZstdLevel) -> Option<Self> {
+    pub(crate) fn new(bytes: &Arc<[u8]>, level: ZstdLevel, form: Form) -> Option<Self> {
         let (start, len) = (bytes.as_ptr().cast(), bytes.len());
         let memory =
             ZSTD_customMem { customAlloc: None, customFree: None, opaque: ptr::null_mut() };
@@ -48,7 +52,7 @@ impl Digested {
                 len,
                 ZSTD_dictLoadMethod_e::ZSTD_dlm_byRef,
                 ZSTD_dictContentType_e::ZSTD_dct_fullDict,
-                parameters(level, len),
+                parameters(level, len, form),
                 memory,
             )
         };
@@ -100,8 +104,8 @@ impl Drop for Digested {
     }
 }
 
-/// zstd's parameters for the level, adapted to pages. Decision 0028.
-fn parameters(level: ZstdLevel, dictionary_bytes: usize) -> ZSTD_compressionParameters {
+/// zstd's parameters for the level, adapted to pages and clusters. Decisions 0028 and 0059.
+fn parameters(level: ZstdLevel, dictionary_bytes: usize, form: Form) -> ZSTD_compressionParameters {
     // SAFETY: a pure function of three numbers; 0 means inputs of unknown length.
     let mut parameters = unsafe { sys::ZSTD_getCParams(level.get(), 0, dictionary_bytes) };
     if matches!(parameters.strategy, ZSTD_strategy::ZSTD_fast | ZSTD_strategy::ZSTD_dfast) {
@@ -110,6 +114,9 @@ fn parameters(level: ZstdLevel, dictionary_bytes: usize) -> ZSTD_compressionPara
         parameters.hashLog = entries.ilog2().max(HASH_LOG_MIN);
         // The second table of `dfast`; `fast` has none.
         parameters.chainLog = parameters.hashLog - 1;
+    } else if form == Form::Clusters {
+        parameters.hashLog = parameters.hashLog.min(CLUSTER_HASH_LOG_MAX);
+        parameters.chainLog = parameters.chainLog.min(CLUSTER_CHAIN_LOG_MAX);
     }
     parameters
 }

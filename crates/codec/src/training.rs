@@ -126,7 +126,7 @@ fn is_worth_it(bytes: usize, least: usize) -> bool {
 /// `usize::MAX` if zstd refuses the dictionary.
 fn kept_bytes(level: ZstdLevel, dictionary: Option<&Dictionary>, pages: &[&[u8]]) -> usize {
     let Ok(Some(mut encoder)) = Encoder::new(level, Form::Pages) else { return usize::MAX };
-    let digest = match dictionary.map(|dictionary| dictionary.digest(level)) {
+    let digest = match dictionary.map(|dictionary| dictionary.digest(level, Form::Pages)) {
         Some(None) => return usize::MAX,
         digest => digest.flatten(),
     };
@@ -182,9 +182,8 @@ pub(crate) fn own(level: ZstdLevel, form: Form, pages: &[&[u8]]) -> Option<Diges
     let mut encoder = Encoder::new(level, form).ok()??;
     let mut best: Option<(Digested, usize)> = None;
     for bytes in OWN_BYTES {
-        let Some(digest) = samples.train_own(bytes, level).and_then(|own| own.digest(level)) else {
-            continue;
-        };
+        let trained = samples.train_own(bytes, level);
+        let Some(digest) = trained.and_then(|own| own.digest(level, form)) else { continue };
         let kept = stored_bytes(&mut encoder, form, &digest, &held_back);
         if best.as_ref().is_none_or(|(_, least)| is_worth_it(kept, *least)) {
             best = Some((digest, kept));
@@ -231,8 +230,9 @@ pub(crate) fn own_bytes_max(pages: usize) -> usize {
     pages + pages / 512 * 3 * size_of::<usize>() + OWN_WORK_BYTES
 }
 
-/// The frequencies (4 bytes an entry, and 2), the library's workspace for symbols, an encoder and two digests.
-const OWN_WORK_BYTES: usize = (6 << OWN_TABLE_LOG) + (2 << 20);
+/// The frequencies (two tables of 4 bytes an entry, one of 2). Then 230 KiB for the symbols, 500 KiB for an encoder at the
+/// highest level, and 260 KiB for each of two digests, measured with the bundled library; a fifth more.
+const OWN_WORK_BYTES: usize = (10 << OWN_TABLE_LOG) + (3 << 19);
 
 /// The longest dictionary that [`own`] may give, as far as encoders are concerned: the header of `dictionary`, and
 /// content.

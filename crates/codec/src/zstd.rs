@@ -84,7 +84,7 @@ impl Zstd {
         trains: bool,
     ) -> Result<Self, BuildCodecError> {
         let out_of_memory = BuildCodecError::OutOfMemory { codec };
-        let digest = |dictionary: &Dictionary| dictionary.digest(level).ok_or(out_of_memory);
+        let digest = |dictionary: &Dictionary| dictionary.digest(level, form).ok_or(out_of_memory);
         let own = dictionary.map(digest).transpose()?;
         // A context also works for the codecs that are trained later.
         let longest = match dictionary {
@@ -242,5 +242,23 @@ mod tests {
             assert_eq!(codec.try_decompress(compressed, &mut back), Ok(4096));
             assert_eq!(back, page);
         });
+    }
+
+    #[test]
+    fn a_changed_byte_of_the_dictionary_is_noticed() {
+        let level = ZstdLevel::new(1).expect("a level");
+        let dictionary = Dictionary::from_bytes(Dictionary::built_in().as_bytes());
+        let dictionary = dictionary.expect("it is one");
+        let len = dictionary.as_bytes().len();
+        let mut codec = Zstd::with_dictionary(level, &dictionary).expect("built");
+        drop(dictionary);
+        assert!(codec.is_intact());
+        for at in [0, 1, len / 2, len - 1] {
+            codec.dictionary.as_mut().expect("one").damage(at);
+            assert!(!codec.is_intact(), "byte {at}");
+            codec.dictionary.as_mut().expect("one").damage(at);
+            assert!(codec.is_intact(), "byte {at} is back");
+        }
+        assert!(Zstd::new(level).expect("built").is_intact(), "without one");
     }
 }

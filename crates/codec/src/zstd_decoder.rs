@@ -178,9 +178,11 @@ impl Decoder {
         while restored < wanted {
             let room = BLOCK_BYTES.min(len - restored);
             let (block, rest) = block_form::split_first(src).ok_or(DAMAGED)?;
-            // SAFETY: the context has begun, and every block so far was restored to the bytes from `start` to here,
+            // SAFETY: `restored` is less than `len`, the bytes of `dst`.
+            let next = unsafe { start.add(restored) };
+            // SAFETY: the context has begun, and every block so far was restored to the bytes from `start` to `next`,
             // which nothing else has touched (`dst` is borrowed and unused). `room` more bytes are writable.
-            let block_len = unsafe { restore(context, block, start.add(restored), room) }?;
+            let block_len = unsafe { restore(context, block, next, room) }?;
             restored += block_len;
             src = rest;
             if block_len != room {

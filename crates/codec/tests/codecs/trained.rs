@@ -81,11 +81,11 @@ fn siblings_come_and_go_while_threads_work() {
     for (name, base) in bases() {
         let start = base.train(&slices(&first_pages)).expect("trained");
         thread::scope(|scope| {
-            for thread in 0..4_u64 {
+            for thread in 0..4 {
                 let (base, start, name, pages) = (&*base, &*start, &name, &second_pages);
                 scope.spawn(move || {
                     for round in 0..60 {
-                        let page = &pages[(thread * 60 + round) as usize % pages.len()];
+                        let page = &pages[(thread * 60 + round) % pages.len()];
                         for codec in [base, start] {
                             let bytes = compressed(codec, page, name);
                             assert_gives_back(codec, &bytes, page, name);
