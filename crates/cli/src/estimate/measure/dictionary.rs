@@ -37,7 +37,6 @@ pub(crate) struct Built {
 ///
 /// # Errors
 /// When the codec cannot be made at all.
-#[expect(clippy::type_complexity, reason = "two answers, either of which may be missing")]
 pub(crate) fn build(
     choice: CodecChoice,
     spool: &Spool,

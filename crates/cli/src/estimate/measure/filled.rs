@@ -7,7 +7,7 @@ use crate::estimate::{
 };
 
 /// A tally for each group of the spool.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Filled {
     /// The pages of the group. A unit that lies in several groups counts in each.
     parts: Vec<Tally>,

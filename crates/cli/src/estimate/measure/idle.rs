@@ -92,7 +92,7 @@ impl Making {
 
 /// Makes the contexts of the codec for clusters.
 pub(crate) fn warm_up(codec: &dyn Codec) {
-    let pages: Vec<u8> = (0..CLUSTER_BYTES).map(|at| (at / 7 % 251) as u8).collect();
+    let pages: Vec<u8> = (0..=250).flat_map(|byte| [byte; 7]).cycle().take(CLUSTER_BYTES).collect();
     let (mut object, mut back) = (vec![0; CLUSTER_BYTES], vec![0; CLUSTER_BYTES]);
     if let Some(len) = checked_compress(codec, &pages, &mut object) {
         // The run checks the content.

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use pagefold_codec::{CodecError, Lz4};
+use pagefold_codec::{Codec, CodecError, Lz4};
 use pagefold_pool::{
     AllocError, CompactReport, Handle, HandleError, LimitError, PoolId, ReadIntoError, Slices,
     TrimReport, TryReadError, Violation, WriteError,

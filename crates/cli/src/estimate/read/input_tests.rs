@@ -5,7 +5,7 @@ use std::io::Cursor;
 use super::*;
 
 use crate::estimate::{
-    config::{Input, Sampling, Walk},
+    config::{Input, Sampling, Unit, Walk},
     read::spool::Room,
 };
 

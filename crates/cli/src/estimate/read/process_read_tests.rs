@@ -10,7 +10,10 @@ use pagefold_procfs::{Mapping, MemoryUsage, Permissions};
 
 use super::*;
 
-use crate::estimate::read::{sampler::Sampler, spool::Room};
+use crate::estimate::{
+    config::Unit,
+    read::{sampler::Sampler, spool::Room},
+};
 
 const SIZE: u64 = PAGE as u64;
 /// Bits of the page map, as the kernel documents them.

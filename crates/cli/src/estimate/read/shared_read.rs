@@ -160,7 +160,10 @@ mod tests {
     use pagefold_procfs::{Mapping, MappingUsage, MemoryUsage, Permissions};
 
     use super::*;
-    use crate::estimate::read::{sampler::Sampler, spool::Room};
+    use crate::estimate::{
+        config::Unit,
+        read::{sampler::Sampler, spool::Room},
+    };
 
     const SIZE: u64 = PAGE as u64;
     const SHARED: u64 = 1 << 63;
