@@ -103,12 +103,21 @@ fn run(browser: &str, dir: &Path, theme: Theme, flags: &[String], page: &Path) -
     fs::read_to_string(printed).expect("the browser writes text")
 }
 
-/// A report with everything: a lifecycle, two codecs, a skipped input.
+/// A report with everything: a lifecycle, two codecs, idle pages, a skipped input.
 fn report(dir: &Path) -> PathBuf {
     let (input, page) = (sample_dir(), dir.join("report.html"));
     std::os::unix::fs::symlink("nowhere", input.path().join(HOSTILE)).expect("a symbolic link");
     let outcome: Outcome = pagefold()
-        .args(["estimate", "--lifecycle", "--codec", "lz4", "--codec", "zstd:1", "--html"])
+        .args([
+            "estimate",
+            "--lifecycle",
+            "--tiers",
+            "--codec",
+            "lz4",
+            "--codec",
+            "zstd:1",
+            "--html",
+        ])
         .arg(&page)
         .arg(input.path())
         .output()
