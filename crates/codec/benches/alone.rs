@@ -99,10 +99,10 @@ impl ClusterRow {
         self.row.round(clusters);
         let mut scratch = vec![0; clusters[0].len()];
         let codec = &self.row.codec;
-        let mut object = |cluster: &&[u8]| {
+        let object = |cluster: &&[u8]| {
             codec.compress(cluster, &mut scratch).map(|len| scratch[..len].to_vec())
         };
-        let objects: Vec<_> = clusters.iter().map(|cluster| object(cluster)).collect();
+        let objects: Vec<_> = clusters.iter().map(object).collect();
         let mut back = vec![0; clusters[0].len()];
         for (page, times) in self.to_page.iter_mut().enumerate() {
             let wanted = (page + 1) * PAGE_BYTES;
