@@ -6,7 +6,10 @@
 /// JSON lists all.
 const PROCESSES_SHOWN: usize = 20;
 
+/// With three codecs; each more takes from it.
 const PROCESS_WIDTH: usize = 20;
+const CODEC_WIDTH: usize = 5;
+const NAME_WIDTH_MIN: usize = 10;
 
 pub(super) const NONE: &str = "-";
 
@@ -45,15 +48,16 @@ pub(super) fn tables(input: &InputSummary) -> Vec<String> {
 
 fn processes(all: &[&ProcessSummary]) -> String {
     let mut header = HEADINGS.map(str::to_owned).to_vec();
-    header.extend(codecs(all.first().map_or(&[], |process| &process.shares)));
+    header.extend(headings(all.first().map_or(&[], |process| &process.shares)));
     let codecs = header.len() - HEADINGS.len();
+    let width = name_width(PROCESS_WIDTH, codecs.saturating_sub(3));
     let sizes = |private: u64, beside: [Option<u64>; 3]| {
         let left_out = beside.map(|bytes| bytes.map_or_else(|| NONE.to_owned(), bytes::show));
         std::iter::once(bytes::show(private)).chain(left_out).collect::<Vec<_>>()
     };
     let mut lines = Vec::new();
     for process in all.iter().take(PROCESSES_SHOWN) {
-        let mut line = vec![shorten(&process.title(), PROCESS_WIDTH)];
+        let mut line = vec![shorten(&process.title(), width)];
         line.extend(sizes(process.bytes, left_out(process)));
         line.extend((0..codecs).map(|codec| ratio(of_codec(&process.shares, codec))));
         lines.push(line);
@@ -120,6 +124,22 @@ fn of_first_allocator(shares: &[PartResult]) -> impl Iterator<Item = &PartResult
 
 pub(super) fn codecs(shares: &[PartResult]) -> Vec<String> {
     of_first_allocator(shares).map(|share| share.codec.clone()).collect()
+}
+
+/// As [`codecs`], where the text has little room: what follows its codec goes without the name.
+pub(super) fn headings(shares: &[PartResult]) -> Vec<String> {
+    let codecs = codecs(shares);
+    let heading = |at: usize| {
+        let before = at.checked_sub(1).map_or("", |before| codecs[before].as_str());
+        let rest = codecs[at].strip_prefix(before).filter(|rest| rest.starts_with('+'));
+        rest.filter(|_| !before.is_empty()).unwrap_or(&codecs[at]).to_owned()
+    };
+    (0..codecs.len()).map(heading).collect()
+}
+
+/// The width of a name beside `more` codecs than it was made for.
+pub(super) fn name_width(width: usize, more: usize) -> usize {
+    width.saturating_sub(more * CODEC_WIDTH).max(NAME_WIDTH_MIN)
 }
 
 pub(super) fn of_codec(shares: &[PartResult], column: usize) -> Option<&PartResult> {

@@ -90,17 +90,18 @@ pub(super) fn tiers(report: &EstimateReport) -> impl Iterator<Item = String> {
         );
         if clusters.not_shorter > 0 {
             let groups = plural(clusters.not_shorter, "group");
-            text += &format!("; {groups} of four would not be shorter, and stay alone");
+            text += &format!("; {groups} of four would save too little");
         }
         if clusters.too_long > 0 {
             let groups = plural(clusters.too_long, "group");
             let most = bytes::show(clusters.object_bytes_max);
             text += &format!(
-                "; {groups} of four would be longer than {most}, the longest object of {}, and stay alone",
+                "; {groups} of four would be longer than {most}, the longest object of {}",
                 row.allocator
             );
         }
-        Some(text + ".")
+        let alone = row.pages > clusters.pages + row.same_filled;
+        Some(text + if alone { ". The others stay alone." } else { "." })
     })
 }
 
@@ -224,8 +225,13 @@ fn idle_saving(input: &InputSummary, row: &Row) -> String {
     } else {
         (row.taken_bytes(), "")
     };
-    let (taken, name, less) = (bytes::show(taken), name(row), show_ratio(ratio));
-    format!("If every page were idle: {about}{taken} ({name}), {less}x smaller.")
+    let (taken, name) = (bytes::show(taken), name(row));
+    let less = if ratio < WORTHWHILE {
+        String::new()
+    } else {
+        format!(", {}x smaller", show_ratio(ratio))
+    };
+    format!("If every page were idle: {about}{taken} ({name}){less}.")
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
@@ -246,7 +252,12 @@ mod tests {
     use super::*;
     use crate::estimate::{
         report::test_report,
-        result::{interval::Interval, row::test_row},
+        result::{
+            clusters::{Clusters, Groups},
+            dictionary_note::DictionaryNote,
+            interval::Interval,
+            row::test_row,
+        },
     };
 
     #[test]
@@ -263,6 +274,73 @@ mod tests {
                 "Fastest to load: lz4, nbud, 1.0 us a page (p50), in 400.0 MiB."
             ]
         );
+    }
+
+    #[test]
+    fn idle_pages_give_a_sentence_of_their_own_and_never_the_verdict() {
+        let idle = |mebibytes| {
+            let mut row = test_row("balanced+idle", mebibytes, 9.0);
+            let groups = Groups { clusters: 50_000, not_shorter: 1, too_long: 700 };
+            row.clusters = Some(Clusters::new("dense", groups, 4096));
+            row
+        };
+        let report = test_report(vec![test_row("lz4", 400, 1.0), idle(200)], 1200, 1200);
+        assert_eq!(
+            savings(&report),
+            [
+                "1.2 GiB would fit in 400.0 MiB (lz4, nbud): 3.0x smaller.",
+                "If every page were idle: 200.0 MiB (balanced+idle, nbud), 6.0x smaller."
+            ]
+        );
+        assert_eq!(
+            tiers(&report).collect::<Vec<_>>(),
+            [
+                "balanced+idle, nbud: as if every page were idle. 200,000 of 307,200 pages in 50,000 clusters of four, with dense; 1 group of four would save too little; 700 groups of four would be longer than 4.0 KiB, the longest object of nbud. The others stay alone."
+            ]
+        );
+        let whole = savings(&test_report(vec![test_row("lz4", 400, 1.0), idle(200)], 1200, 12_000));
+        assert!(
+            whole.contains(
+                &"If every page were idle: about 2.0 GiB (balanced+idle, nbud), 6.0x smaller."
+                    .to_owned()
+            ),
+            "{whole:?}"
+        );
+        let small = savings(&test_report(vec![idle(1195)], 1200, 1200));
+        assert_eq!(small, ["If every page were idle: 1.2 GiB (balanced+idle, nbud)."]);
+    }
+
+    #[test]
+    fn a_dictionary_says_whose_it_is_and_why() {
+        let mut report = test_report(Vec::new(), 1, 1);
+        let trial = Trial { pages: 200, length: 0.93, time: 0.99 };
+        let note = |dictionary, bytes, why: Option<&str>, trial| DictionaryNote {
+            codec: "balanced".to_owned(),
+            dictionary,
+            bytes,
+            trained_pages: 800,
+            why_none: why.map(str::to_owned),
+            trial,
+        };
+        report.input.dictionaries = vec![
+            note(Some(Origin::Trained), Some(10_240), None, Some(trial)),
+            note(Some(Origin::BuiltIn), None, Some("it does not win"), Some(trial)),
+            note(Some(Origin::BuiltIn), None, Some("too few"), None),
+            note(Some(Origin::Trained), Some(10_240), None, None),
+            note(None, None, Some("none helps"), None),
+        ];
+        let said: Vec<_> = dictionaries(&report.input).collect();
+        let parts = [
+            "the store's own dictionary, trained on 800 pages (on 200 other pages 93.0 % of the length in 99 % of the time), counted with 10.0 KiB",
+            "would not be adopted (on 200 other pages 93.0 %",
+            "the built-in dictionary; too few.",
+            "a dictionary of 10.0 KiB from 800 pages",
+            "not measured, none helps.",
+        ];
+        assert_eq!(said.len(), parts.len());
+        for (said, part) in said.iter().zip(parts) {
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn kernel(row: &Row) -> f64 {
 }
 
 fn resident_chart(id: &str, about: &str, rows: &[(String, &Row)], scale: &Scale) -> Markup {
-    let mut plot = Plot::new(height_of(rows.len()));
+    let mut plot = Plot::new(height_of(rows.len(), PITCH));
     let bottom = rows.len() as f64 * PITCH;
     plot.axis(scale, 4.0, bottom, |tick| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
@@ -156,7 +156,7 @@ fn resident_chart(id: &str, about: &str, rows: &[(String, &Row)], scale: &Scale)
 
 fn density_chart(index: usize, run: &[Row], scale: &Scale) -> Markup {
     let bottom = run.len() as f64 * PITCH;
-    let mut plot = Plot::new(height_of(run.len()));
+    let mut plot = Plot::new(height_of(run.len(), PITCH));
     plot.axis(scale, 4.0, bottom, |tick| format!("{tick:.2}"));
     for (line, row) in run.iter().enumerate() {
         let y = line as f64 * PITCH;
