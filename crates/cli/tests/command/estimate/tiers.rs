@@ -218,3 +218,42 @@ fn a_setting_says_which_dictionary_it_has() {
     let shown = estimate(["--codec", "balanced", &path]).stdout;
     assert!(shown.contains("balanced: the "), "{shown}");
 }
+
+/// Ended on drop.
+struct Sleeper(std::process::Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_process_and_its_mappings_have_a_result_of_each_row() {
+    let sleep = std::process::Command::new("sleep").arg("600").spawn();
+    let sleeper = Sleeper(sleep.expect("every system has it"));
+    let process_id = sleeper.0.id().to_string();
+    let args = ["--tiers", "--codec", "lz4", "--maps", "--pid", &process_id];
+    let document = estimate_json(args, 0);
+    let process = &document["input"]["processes"][0];
+    let codecs = |part: &Value| {
+        let results = part["results"].as_array().expect("an array");
+        results.iter().map(|result| result["codec"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(codecs(process), ["lz4", "lz4+idle"]);
+    let maps = process["maps"].as_array().expect("an array");
+    assert!(maps.iter().all(|map| codecs(map) == ["lz4", "lz4+idle"]), "{process}");
+    // Clusters may lie in several mappings: their shares add up all the same.
+    for row in 0..2 {
+        let sum = |key: &str| maps.iter().map(|map| number(&map["results"][row], key)).sum::<u64>();
+        for key in ["pages", "stored", "payload_bytes", "original_bytes"] {
+            assert_eq!(sum(key), number(&process["results"][row], key), "{key} of row {row}");
+            assert_eq!(sum(key), number(&runs(&document)[row], key), "{key} of row {row}");
+        }
+        let memory = sum("memory_bytes").abs_diff(number(&process["results"][row], "memory_bytes"));
+        assert!(memory <= maps.len() as u64, "each is rounded: {memory}");
+    }
+    let shown = estimate(["--tiers", "--codec", "lz4", "--maps", "--pid", &process_id]).stdout;
+    assert!(shown.contains("lz4 +idle"), "{shown}");
+}

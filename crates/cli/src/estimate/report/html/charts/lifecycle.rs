@@ -21,8 +21,12 @@ pub(crate) fn lifecycle(report: &EstimateReport) -> Option<Figure> {
     if report.rows.iter().all(|row| row.phase == Phase::Fill) {
         return None;
     }
-    let runs: Vec<&[Row]> =
-        report.rows.chunk_by(|a, b| (&a.codec, &a.allocator) == (&b.codec, &b.allocator)).collect();
+    // Idle pages have no life.
+    let runs: Vec<&[Row]> = report
+        .rows
+        .chunk_by(|a, b| (&a.codec, &a.allocator) == (&b.codec, &b.allocator))
+        .filter(|run| run[0].clusters.is_none())
+        .collect();
     let rows = || runs.iter().copied().flatten();
     let resident =
         Scale::bytes_up_to(rows().map(|row| resident(row).max(kernel(row))).fold(1.0, f64::max));
@@ -202,7 +206,7 @@ fn table(report: &EstimateReport) -> Table {
         "moved",
     ];
     let mut table = Table::new(2, &headings);
-    for row in &report.rows {
+    for row in report.rows.iter().filter(|row| row.clusters.is_none()) {
         table.rows.push(vec![
             name(row),
             title(row.phase).to_owned(),
