@@ -68,4 +68,18 @@ fuzz_target!(|input: &[u8]| {
         assert!(restored >= wanted, "{}: {restored} of {wanted}", codec.name());
         assert!(back[..wanted] == object[..wanted], "{} gives other bytes back", codec.name());
     }
+
+    // Damage reaches further into the decoder than bytes that were never an object.
+    let object = &mut scratch[..stored];
+    for (index, byte) in [*choice, *low, *high].into_iter().enumerate() {
+        let at = (usize::from(*high) << 8 | usize::from(byte)) * (index + 1) % object.len().max(1);
+        if let Some(damaged) = object.get_mut(at) {
+            *damaged ^= byte.rotate_left(3) | 1;
+        }
+        for wanted in (0..=len).step_by(PAGE_BYTES) {
+            if let Ok(restored) = codec.decompress_start(object, &mut dst, wanted) {
+                assert!(restored <= len, "{} reports {restored} bytes in {len}", codec.name());
+            }
+        }
+    }
 });

@@ -12,8 +12,8 @@
 //!  cargo bench -p pagefold-codec --bench alone -- clusters CORPUS [ROUNDS]
 //! ```
 //! The same of clusters of four neighbours, 250 of each file: microseconds for each page, and what the way to one page
-//! takes of decoding a whole cluster, on average over its four pages. *trained* codecs train themselves on up to 1000
-//! pages that are not measured.
+//! takes of decoding a whole cluster, on average over its four pages; the metadata of the codec after one thread used it.
+//! *trained* codecs train themselves on up to 1000 pages that are not measured; their contexts are not counted.
 
 #![expect(clippy::print_stdout, reason = "the tables are the output")]
 
@@ -144,6 +144,14 @@ fn measure_clusters(path: &Path, class: &str, rounds: usize) -> Result<(), Box<d
         rows.extend(trained.map(|codec| ClusterRow::new(format!("{spec}, trained"), codec)));
     }
     rows.iter_mut().for_each(|row| row.row.verify(&inputs));
+    let measured: Vec<&[u8]> =
+        inputs.iter().flat_map(|cluster| cluster.chunks_exact(PAGE_BYTES)).collect();
+    for name in ["lz4", "zstd:1", "balanced"] {
+        let mut row = Row::new(name, name.parse::<CodecSpec>()?.build()?);
+        row.verify(&measured);
+        let ratio = (measured.len() * PAGE_BYTES) as f64 / row.stored as f64;
+        println!("{class}, the same as single pages: {name} {ratio:.3}");
+    }
     for round in 0..rounds {
         let count = rows.len();
         for at in 0..count {
@@ -151,7 +159,7 @@ fn measure_clusters(path: &Path, class: &str, rounds: usize) -> Result<(), Box<d
         }
     }
     println!(
-        "\n| {class}, clusters | ratio | encode us | decode us | to one page |\n|---|---|---|---|---|"
+        "\n| {class}, clusters | ratio | encode us | decode us | to one page | KiB |\n|---|---|---|---|---|---|"
     );
     for ClusterRow { row, to_page } in &mut rows {
         let ratio = (inputs.len() * inputs[0].len()) as f64 / row.stored as f64;
@@ -159,7 +167,8 @@ fn measure_clusters(path: &Path, class: &str, rounds: usize) -> Result<(), Box<d
         let (encode, decode) = (median(&mut row.encode) / pages, median(&mut row.decode) / pages);
         let to_page = to_page.each_mut().map(|times| median(times));
         let share = to_page.iter().sum::<f64>() / pages / to_page[CLUSTER_PAGES - 1];
-        println!("| {} | {ratio:.2} | {encode:.1} | {decode:.1} | {share:.2} |", row.name);
+        let kib = row.codec.metadata_bytes() >> 10;
+        println!("| {} | {ratio:.2} | {encode:.1} | {decode:.1} | {share:.2} | {kib} |", row.name);
     }
     println!();
     Ok(())

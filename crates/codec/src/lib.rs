@@ -55,6 +55,8 @@ mod lz4_pure;
 mod page_form;
 mod raw;
 mod same_filled;
+#[cfg(feature = "c-codecs")]
+mod self_training;
 mod spec;
 #[cfg(feature = "c-codecs")]
 mod training;

@@ -4,13 +4,9 @@
 //! tables need none of their own. But zstd's fast strategies use the tables even where a page's own would be shorter,
 //! which costs pages of heaps four percent. So each dictionary has a second form whose sequence tables zstd ignores. It
 //! keeps the table of literals: compression takes a sixth longer without.
-//!
-//! A codec that trains itself ([`own`]) does without the second form, and with small tables while it trains.
 
 use crate::{
-    Dictionary, DictionaryError, ZstdLevel, accept_len,
-    digested::Digested,
-    same_filled,
+    Dictionary, DictionaryError, ZstdLevel, accept_len, same_filled,
     zstd_bindings::{self, Encoder, Form, Trainer},
 };
 
@@ -20,7 +16,7 @@ const WON_AT_LEAST_ONE_IN: usize = 200;
 /// The length of the pieces of content. Half or double is equal; a quarter loses 0.7 %.
 const SEGMENT_BYTES: usize = 512;
 /// The lowest level for table statistics: negative ones have no table of literals.
-const TABLES_LEVEL_MIN: i32 = 1;
+pub(crate) const TABLES_LEVEL_MIN: i32 = 1;
 /// The lengths of candidates besides the longest and its quarter.
 const SMALL_BYTES: [usize; 3] = [2 << 10, 4 << 10, 8 << 10];
 const PREAMBLE_BYTES: usize = 8;
@@ -30,8 +26,8 @@ const OFFSETS_BYTES: usize = 12;
 const TWO_SYMBOLS: [u8; 2] = [0x10, 0x3f];
 
 pub(crate) struct Samples {
-    bytes: Vec<u8>,
-    lengths: Vec<usize>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) lengths: Vec<usize>,
 }
 
 impl Samples {
@@ -119,7 +115,7 @@ fn lengths(bytes_max: usize) -> Vec<usize> {
     lengths
 }
 
-fn is_worth_it(bytes: usize, least: usize) -> bool {
+pub(crate) fn is_worth_it(bytes: usize, least: usize) -> bool {
     bytes < least - least / WON_AT_LEAST_ONE_IN
 }
 
@@ -149,97 +145,6 @@ fn without_sequences(dictionary: &Dictionary) -> Option<Dictionary> {
     let offsets = header.get(header.len().checked_sub(OFFSETS_BYTES)?..)?;
     let tables = TWO_SYMBOLS.repeat(3);
     Dictionary::from_bytes(&[kept, &tables, offsets, content].concat()).ok()
-}
-
-/// The lengths that a codec tries when it trains itself.
-const OWN_BYTES: [usize; 3] = [2 << 10, 4 << 10, 8 << 10];
-const OWN_SEGMENT_BYTES: u32 = 200;
-/// Entries of the table of frequencies (log2).
-const OWN_TABLE_LOG: u32 = 16;
-/// The highest level whose symbols are counted: above, only the time grows.
-const OWN_TABLES_LEVEL_MAX: i32 = 5;
-/// Pages are held back in groups, which are the clusters of neighbours where the codec compresses clusters.
-const GROUP_PAGES: usize = 4;
-const GROUPS_HELD_BACK_ONE_IN: usize = 10;
-
-/// A dictionary with the length that makes held-back pages shortest. `None` without memory or from too few pages.
-pub(crate) fn own(level: ZstdLevel, form: Form, pages: &[&[u8]]) -> Option<Digested> {
-    let useful = pages.iter().filter(|page| !page.is_empty() && same_filled(page).is_none());
-    let useful: Vec<&[u8]> = useful.copied().collect();
-    let groups = || useful.chunks(GROUP_PAGES).enumerate();
-    let is_held_back =
-        |index: usize| index % GROUPS_HELD_BACK_ONE_IN == GROUPS_HELD_BACK_ONE_IN - 1;
-    let learned = groups().filter(|(index, _)| !is_held_back(*index)).flat_map(|(_, group)| group);
-    let mut samples = Samples { bytes: Vec::new(), lengths: Vec::new() };
-    samples.bytes.try_reserve_exact(learned.clone().map(|page| page.len()).sum()).ok()?;
-    for page in learned {
-        samples.bytes.extend_from_slice(page);
-        samples.lengths.push(page.len());
-    }
-    let held_back: Vec<&[&[u8]]> =
-        groups().filter(|(index, _)| is_held_back(*index)).map(|(_, group)| group).collect();
-
-    let mut encoder = Encoder::new(level, form).ok()??;
-    let mut best: Option<(Digested, usize)> = None;
-    for bytes in OWN_BYTES {
-        let trained = samples.train_own(bytes, level);
-        let Some(digest) = trained.and_then(|own| own.digest(level, form)) else { continue };
-        let kept = stored_bytes(&mut encoder, form, &digest, &held_back);
-        if best.as_ref().is_none_or(|(_, least)| is_worth_it(kept, *least)) {
-            best = Some((digest, kept));
-        }
-    }
-    best.map(|(digest, _)| digest)
-}
-
-impl Samples {
-    fn train_own(&self, bytes: usize, level: ZstdLevel) -> Option<Dictionary> {
-        let mut dictionary = vec![0; bytes];
-        let trainer = Trainer {
-            segment_bytes: OWN_SEGMENT_BYTES,
-            table_log: OWN_TABLE_LOG,
-            level: level.get().clamp(TABLES_LEVEL_MIN, OWN_TABLES_LEVEL_MAX),
-        };
-        let samples = (&self.bytes[..], &self.lengths[..]);
-        let len = zstd_bindings::train(&mut dictionary, samples, trainer).ok()?;
-        Dictionary::from_bytes(&dictionary[..len]).ok()
-    }
-}
-
-fn stored_bytes(
-    encoder: &mut Encoder,
-    form: Form,
-    dictionary: &Digested,
-    groups: &[&[&[u8]]],
-) -> usize {
-    let mut scratch = Vec::new();
-    let mut stored = |input: &[u8]| {
-        scratch.resize(accept_len(input.len()), 0);
-        encoder.compress(input, &mut scratch, Some(dictionary)).unwrap_or(input.len())
-    };
-    let sizes = groups.iter().map(|group| match form {
-        Form::Pages => group.iter().map(|page| stored(page)).sum::<usize>(),
-        Form::Clusters => stored(&group.concat()),
-    });
-    sizes.sum()
-}
-
-/// The most memory that [`own`] takes for so many bytes of pages of at least 512 bytes, with what it returns.
-pub(crate) fn own_bytes_max(pages: usize) -> usize {
-    // The copy; three words for each page; the library's tables and the contexts.
-    pages + pages / 512 * 3 * size_of::<usize>() + OWN_WORK_BYTES
-}
-
-/// The frequencies (two tables of 4 bytes an entry, one of 2). Then 230 KiB for the symbols, 500 KiB for an encoder at the
-/// highest level, and 260 KiB for each of two digests, measured with the bundled library; a fifth more.
-const OWN_WORK_BYTES: usize = (10 << OWN_TABLE_LOG) + (3 << 19);
-
-/// The longest dictionary that [`own`] may give, as far as encoders are concerned: the header of `dictionary`, and
-/// content.
-pub(crate) fn longest_like(dictionary: &Dictionary) -> Dictionary {
-    let mut bytes = dictionary.as_bytes().to_vec();
-    bytes.resize(bytes.len().max(OWN_BYTES[OWN_BYTES.len() - 1]), 0);
-    Dictionary::from_bytes(&bytes).expect("more content is no damage")
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use zstd_safe::get_error_name;
 use crate::{
     BuildCodecError, Codec, CodecError, CodecSpec, Dictionary, TryCodecError, ZstdLevel,
     digested::Digested,
-    training,
+    self_training,
     zstd_bindings::{Code, Form},
     zstd_contexts::Contexts,
     zstd_decoder::Decoder,
@@ -88,7 +88,7 @@ impl Zstd {
         let own = dictionary.map(digest).transpose()?;
         // A context also works for the codecs that are trained later.
         let longest = match dictionary {
-            Some(dictionary) if trains => Some(digest(&training::longest_like(dictionary))?),
+            Some(dictionary) if trains => Some(digest(&self_training::longest_like(dictionary))?),
             _ => None,
         };
         let dictionaries: Vec<&Digested> = own.iter().chain(&longest).collect();
@@ -175,14 +175,14 @@ impl Codec for Zstd {
         Some(Box::new(Self {
             name: self.name.clone(),
             contexts: Arc::clone(&self.contexts),
-            dictionary: Some(training::own(level, form, pages)?),
+            dictionary: Some(self_training::train_own(level, form, pages)?),
             trains: false,
             is_sibling: true,
         }))
     }
 
     fn train_bytes_max(&self, pages: usize) -> usize {
-        if self.trains { size_of::<Self>() + training::own_bytes_max(pages) } else { 0 }
+        if self.trains { size_of::<Self>() + self_training::bytes_max(pages) } else { 0 }
     }
 
     fn is_intact(&self) -> bool {
