@@ -156,13 +156,15 @@ pub(super) fn stops(report: &EstimateReport) -> impl Iterator<Item = String> {
     })
 }
 
-/// The savings of the densest fill, and of the fill with the fastest loads. A stopped or unchecked run gives none.
+/// The savings of the densest fill, the fill with the fastest loads, and what idle pages would take. A stopped or
+/// unchecked run gives none.
 pub(super) fn savings(report: &EstimateReport) -> Vec<String> {
-    let Some(densest) = densest(report) else { return Vec::new() };
-    let mut sentences = vec![saving(&report.input, densest)];
+    let densest = densest(report);
+    let mut sentences: Vec<_> =
+        densest.iter().map(|densest| saving(&report.input, densest)).collect();
     let load = |row: &&Row| row.load_us.mean.unwrap_or(f64::INFINITY);
     if let Some(fastest) = resident(report).min_by(|a, b| load(a).total_cmp(&load(b)))
-        && !std::ptr::eq(fastest, densest)
+        && densest.is_some_and(|densest| !std::ptr::eq(fastest, densest))
         && let Some(p50) = fastest.load_us.p50
     {
         let (name, size) = (name(fastest), bytes::show(fastest.taken_bytes()));
