@@ -120,23 +120,30 @@ fn an_allocator_of_short_objects_keeps_long_clusters_apart_and_says_so() {
 
 #[test]
 fn the_row_stands_beside_the_others_and_the_verdict_keeps_it_apart() {
-    let (dir, path) = file(&text(200 * PAGE));
-    let page = dir.path().join("report.html");
-    let html = page.display().to_string();
-    let shown = estimate(["--tiers", "--html", &html, &path]);
+    let (_dir, path) = file(&text(200 * PAGE));
+    let shown = estimate(["--tiers", &path]);
     assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""), "{shown:?}");
     let first = shown.stdout.lines().next().expect("a verdict");
     assert!(!first.contains("+idle"), "{first}");
     assert!(shown.stdout.contains("If every page were idle: "), "{}", shown.stdout);
     assert!(shown.stdout.contains("balanced+idle, nbud: as if every page were idle."));
     assert!(shown.stdout.lines().all(|line| line.chars().count() <= 80), "{}", shown.stdout);
+    let without = estimate([path.as_str()]).stdout;
+    assert!(!without.contains("idle:") && !without.contains("+idle"), "{without}");
+}
+
+#[cfg(feature = "html")]
+#[test]
+fn the_page_has_a_bar_for_idle_pages_and_says_what_it_is() {
+    let (dir, path) = file(&text(200 * PAGE));
+    let page = dir.path().join("report.html");
+    let html = page.display().to_string();
+    assert_eq!(estimate(["--tiers", "--html", &html, &path]).code, Some(0));
     let page = std::fs::read_to_string(page).expect("it was written");
     for part in ["balanced+idle · nbud", "as if every page were idle: balanced", "A bar of +idle"]
     {
         assert!(page.contains(part), "{part}");
     }
-    let without = estimate([path.as_str()]).stdout;
-    assert!(!without.contains("idle:") && !without.contains("+idle"), "{without}");
 }
 
 #[test]
