@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, ValueHint};
 use globset::Glob;
+use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     console::Output,
     estimate::{
         codec_choice::{CodecChoice, codec, takes_dictionary},
-        config::{EstimateConfig, Input, Sampling, Walk},
+        config::{EstimateConfig, IdleRuns, Input, Sampling, Walk},
         exclude::{self, Exclude},
         like::Like,
     },
@@ -68,7 +69,7 @@ pub(super) struct EstimateArgs {
     /// A trace of `pagefold torture --record` instead: the same objects in the same order to each allocator
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
         conflicts_with_all = ["paths", "files0_from", "exclude", "one_file_system", "pids", "cgroups", "all", "shared",
-            "maps", "codecs", "dictionary", "like", "sample", "threads", "lifecycle", "html"])]
+            "maps", "codecs", "dictionary", "tiers", "like", "sample", "threads", "lifecycle", "html"])]
     trace: Option<PathBuf>,
 
     /// Show each mapping of a process or core file by itself: heap, stacks, arenas
@@ -88,6 +89,11 @@ pub(super) struct EstimateArgs {
     /// Measure each zstd codec with a dictionary as well, trained from some of the pages
     #[arg(long)]
     dictionary: bool,
+
+    /// Add a row for what a store would take if every page were idle: clusters of four neighbours, with the codec for
+    /// idle pages, where they are shorter. With each codec that is named, else balanced
+    #[arg(long)]
+    tiers: bool,
 
     /// An allocator to measure; may be repeated [default: nbud; with --lifecycle all of them]
     #[arg(long = "allocator", value_name = "NAME", value_parser = allocator())]
@@ -149,6 +155,18 @@ impl EstimateArgs {
             (true, None, true) => Allocator::ALL.to_vec(),
             (true, None, false) => vec![Allocator::ALL[0]],
         };
+        let idle = self.tiers.then(|| IdleRuns {
+            codecs: if self.codecs.is_empty() {
+                vec![CodecSpec::Balanced.into()]
+            } else {
+                codecs.clone()
+            },
+            // The kernel has no such tier: the row is that of a store.
+            allocators: match self.like {
+                Some(_) => vec![Allocator::nbud()],
+                None => allocators.clone(),
+            },
+        });
         let mut inputs = Vec::with_capacity(self.paths.len());
         for path in self.paths {
             let input = if path.as_os_str() == "-" { Input::Stdin } else { Input::Path(path) };
@@ -180,6 +198,7 @@ impl EstimateArgs {
                 one_file_system: self.one_file_system,
             },
             like: self.like,
+            idle,
         })
     }
 

@@ -23,6 +23,8 @@ Examples:
       every process that you may read
   pagefold estimate --dictionary --codec zstd:1 .
       the same codec with and without a dictionary
+  pagefold estimate --tiers /usr/lib
+      what would they take if every page were idle?
   pagefold estimate -x --exclude '*.iso' --exclude .git /home
       one file system, without some names
   find . -name '*.json' -print0 | pagefold estimate --files0-from -
@@ -67,6 +69,9 @@ Columns:
               --shared
   files       pages of files, which the kernel can drop; left out
   swap        swapped out already; left out
+  +idle       a row of --tiers: if every page were idle. Four pages are
+              one object where that is shorter; store is the time for a
+              page alone and a quarter of that for its cluster
   lz4, ..     a column named after a codec: the effective ratio of a
               process or mapping";
 

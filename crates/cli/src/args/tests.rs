@@ -93,6 +93,30 @@ fn a_dictionary_is_measured_beside_each_codec_that_takes_one() {
 }
 
 #[test]
+fn tiers_are_those_of_the_named_codecs_or_of_the_default_one() {
+    let idle = |args: &[&str]| {
+        let idle = config(args).idle.expect("it was asked for");
+        (idle.codecs.iter().map(ToString::to_string).collect::<Vec<_>>(), idle.allocators)
+    };
+    let nbud = vec![Allocator::nbud()];
+    assert_eq!(idle(&["--tiers", "."]), (vec!["balanced".to_owned()], nbud.clone()));
+    let named = ["--tiers", "--codec", "lz4", "--codec", "zstd:1+dict", "--allocator", "zbud", "."];
+    let zbud = Allocator::ALL.iter().copied().filter(|allocator| allocator.name() == "zbud");
+    let (codecs, allocators) = idle(&named);
+    assert_eq!(
+        (codecs, allocators),
+        (vec!["lz4".to_owned(), "zstd:1+dict".to_owned()], zbud.collect())
+    );
+    // The kernel's allocator holds no cluster that is longer than a page.
+    let like = ["--tiers", "--like", "zram", "."];
+    assert_eq!(idle(&like), (vec!["balanced".to_owned()], nbud));
+    assert_ne!(config(&like).allocators, [Allocator::nbud()]);
+    assert_eq!(config(&["."]).idle, None);
+    let args = ["pagefold", "estimate", "--tiers", "--trace", "x"].map(OsString::from);
+    assert!(parse(args).is_err(), "a trace has no pages");
+}
+
+#[test]
 fn no_remark_is_too_long_for_a_page_of_the_manual() {
     let table = table();
     for command in std::iter::once(&table).chain(table.get_subcommands()) {

@@ -36,6 +36,24 @@ pub(crate) struct EstimateConfig {
     pub walk: Walk,
     /// The kernel part to follow.
     pub like: Option<Like>,
+    /// The runs as if every page were idle.
+    pub idle: Option<IdleRuns>,
+}
+
+impl EstimateConfig {
+    /// Clusters need the neighbours of a page.
+    pub(crate) fn unit(&self) -> Unit {
+        if self.idle.is_some() { Unit::Leaf } else { Unit::Page }
+    }
+}
+
+/// Runs with idle pages in clusters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdleRuns {
+    /// The codecs of pages that stay alone; at least one.
+    pub codecs: Vec<CodecChoice>,
+    /// At least one.
+    pub allocators: Vec<Allocator>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -57,6 +75,27 @@ pub(crate) enum Input {
     Cgroup(PathBuf),
     /// Every readable process.
     EveryProcess,
+}
+
+/// The pages that a sample keeps or leaves together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Page,
+    /// The pages of one leaf of a store's index, which clusters do not cross.
+    Leaf,
+}
+
+impl Unit {
+    /// The pages of a leaf.
+    pub(crate) const LEAF_PAGES: u64 = 64;
+
+    /// The number of the unit.
+    pub(crate) fn of(self, page_no: u64) -> u64 {
+        match self {
+            Self::Page => page_no,
+            Self::Leaf => page_no / Self::LEAF_PAGES,
+        }
+    }
 }
 
 /// The kept part of the input.

@@ -65,7 +65,8 @@ fn write_text(
             writeln!(out, "{}\n", terminal.wrap(&note))?;
         }
     }
-    let lines: Vec<_> = verdict::dictionaries(&report.input).collect();
+    let lines: Vec<_> =
+        verdict::tiers(report).chain(verdict::dictionaries(&report.input)).collect();
     if !lines.is_empty() && !output.quiet {
         writeln!(out, "{}\n", terminal.wrap(&lines.join("\n")))?;
     }
@@ -112,6 +113,9 @@ fn write_tables(
     }
     if !output.quiet {
         writeln!(out, "{}", terminal.wrap(table::LEGEND))?;
+        if rows.iter().any(|row| row.clusters.is_some()) {
+            writeln!(out, "{}", terminal.wrap(table::IDLE_LEGEND))?;
+        }
         if resident.is_some() {
             writeln!(out, "{}", terminal.wrap(table::RESIDENT_LEGEND))?;
         }

@@ -5,9 +5,11 @@
 //! | [`report`] | everything |
 //! | [`input`], [`skipped`], [`process`], [`mapping_kind`] | what was read, and what was not |
 //! | [`row`], [`sizes`], [`percentiles`], [`kept`] | what was measured in one phase of a run |
+//! | [`clusters`] | what became of idle pages |
 //! | [`tally`], [`cost`], [`interval`] | what a group of pages came to, and how sure a sample makes of it |
 //! | [`dictionary_note`] | what became of a dictionary |
 
+pub(crate) mod clusters;
 pub(crate) mod cost;
 pub(crate) mod dictionary_note;
 pub(crate) mod input;

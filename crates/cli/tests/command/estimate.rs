@@ -10,6 +10,7 @@
 //! | [`bad_input`] | refusals, skipped inputs, exit codes |
 //! | [`selection`] | selected and skipped files |
 //! | [`signals`] | signals, file limits, control characters |
+//! | [`tiers`] | idle pages in clusters; the dictionary of a store's own |
 //! | [`terminal`] | tables, colours, pipes, signals |
 
 mod bad_input;
@@ -21,3 +22,4 @@ mod measure;
 mod selection;
 mod signals;
 mod terminal;
+mod tiers;

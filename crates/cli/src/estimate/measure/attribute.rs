@@ -1,12 +1,12 @@
 //! Attributes a run's memory to each process and mapping, with the interval that a sample gives.
 
-use crate::estimate::result::{
-    cost::Cost, input::InputSummary, process::PartResult, row::Row, tally::Tally,
+use crate::estimate::{
+    measure::filled::Filled,
+    result::{cost::Cost, input::InputSummary, process::PartResult, row::Row, tally::Tally},
 };
 
-/// Adds its share of `fill` to each process and mapping of `input`, and the interval of the whole to `fill`. `tallies`
-/// are those of the groups.
-pub(crate) fn attribute(tallies: &[Tally], cost: Cost, fill: &mut Row, input: &mut InputSummary) {
+/// Adds its share of `fill` to each process and mapping of `input`, and the interval of the whole to `fill`.
+pub(crate) fn attribute(filled: &Filled, cost: Cost, fill: &mut Row, input: &mut InputSummary) {
     // An interrupted run has the first pages, which are no sample.
     let complete = fill.is_complete();
     let interval =
@@ -19,25 +19,16 @@ pub(crate) fn attribute(tallies: &[Tally], cost: Cost, fill: &mut Row, input: &m
         effective_ratio: tally.effective_ratio(cost),
         effective_ratio_95: interval(tally, total_pages),
     };
-    let group = |group: u32| tallies.get(group as usize).copied().unwrap_or_default();
     for process in &mut input.processes {
-        let mut whole = group(process.group);
+        let mut whole = filled.units(process.group);
         for mapping in &mut process.mappings {
-            let tally = group(mapping.group);
-            whole.add(&tally);
-            mapping.shares.push(share(tally, mapping.pages));
+            whole.add(&filled.units(mapping.group));
+            mapping.shares.push(share(filled.part(mapping.group), mapping.pages));
         }
         process.shares.push(share(whole, process.pages));
     }
-    let all = sum(tallies);
+    let all = filled.whole();
     fill.effective_ratio_95 = interval(all, input.total_pages);
     fill.effective_ratio_whole =
         all.effective_ratio(cost).filter(|_| complete && input.is_sampled());
-}
-
-fn sum(tallies: &[Tally]) -> Tally {
-    tallies.iter().fold(Tally::default(), |mut sum, tally| {
-        sum.add(tally);
-        sum
-    })
 }

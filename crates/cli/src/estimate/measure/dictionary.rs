@@ -1,16 +1,19 @@
 //! Codecs with a dictionary, trained from some pages of the input.
 //!
-//! `Dictionary::train_for` gets a random quarter of the pages, at most [`PAGES_MAX`]. It tries several dictionaries and
+//! For one that was asked for, `Dictionary::train_for` gets a random quarter of the pages, at most [`PAGES_MAX`]. It tries several dictionaries and
 //! takes none where none makes pages shorter. Then all pages are measured. The dictionary exists once, beside the pool,
 //! and counts in the memory that the pages take. The times exclude training.
 
-use pagefold_codec::{Codec, CodecError, Dictionary, TryCodecError};
+use pagefold_codec::{Codec, Dictionary};
 use rand::{SeedableRng as _, seq::index};
 use rand_chacha::ChaCha8Rng;
 
 use crate::estimate::{
-    codec_choice::CodecChoice, error::EstimateError, read::spool::Spool,
-    result::dictionary_note::DictionaryNote,
+    codec_choice::CodecChoice,
+    error::EstimateError,
+    measure::{codecs::Trained, training},
+    read::spool::Spool,
+    result::dictionary_note::{DictionaryNote, Origin},
 };
 
 /// One page in this many is trained on.
@@ -22,45 +25,52 @@ const SHARE_MAX: u64 = 32;
 /// The most pages to train on: more lengthen the training and improve no dictionary.
 const PAGES_MAX: usize = 1024;
 
-/// A codec under the name of a choice, which says that it has a dictionary.
-struct Named {
-    name: String,
-    codec: Box<dyn Codec>,
+/// The codec of a choice.
+pub(crate) struct Built {
+    pub(crate) name: String,
+    pub(crate) codec: Box<dyn Codec>,
+    pub(crate) trained: Option<Trained>,
+    pub(crate) dictionary_bytes: Option<u64>,
 }
 
-/// Makes the codec, and reports on its dictionary if one was asked for; without a dictionary there is no codec.
+/// Makes the codec, and reports on its dictionary. Without a dictionary that was asked for there is no codec.
 ///
 /// # Errors
 /// When the codec cannot be made at all.
-#[expect(clippy::type_complexity, reason = "two answers, either of which may be missing")]
 pub(crate) fn build(
     choice: CodecChoice,
     spool: &Spool,
+    total_pages: u64,
     seed: u64,
-) -> Result<(Option<Box<dyn Codec>>, Option<DictionaryNote>), EstimateError> {
+) -> Result<(Option<Built>, Option<DictionaryNote>), EstimateError> {
+    let name = choice.to_string();
     if !choice.dictionary {
-        let (name, codec) = (choice.to_string(), choice.spec.build()?);
-        // A setting may be another codec by another name.
-        let named = codec.name() == name;
-        let codec = if named { codec } else { Box::new(Named { name, codec }) };
-        return Ok((Some(codec), None));
+        let codec = choice.spec.build()?;
+        if !training::is_trained(choice.spec, &*codec) {
+            return Ok((Some(Built { name, codec, trained: None, dictionary_bytes: None }), None));
+        }
+        let own = training::train(name.clone(), &*codec, spool, total_pages, seed);
+        let (trained, dictionary_bytes) = (own.trained, own.note.bytes);
+        return Ok((Some(Built { name, codec, trained, dictionary_bytes }), Some(own.note)));
     }
     let pages = training_pages(spool.len(), seed);
     let longest = longest(spool.total_bytes());
     let trained =
         Dictionary::train_for(choice.spec, pages.iter().map(|&page| spool.page(page)), longest);
-    let name = choice.to_string();
     let mut note = DictionaryNote {
         codec: name.clone(),
+        dictionary: None,
         bytes: None,
         trained_pages: pages.len() as u64,
         why_none: None,
+        trial: None,
     };
-    let codec = match trained {
+    let built = match trained {
         Ok(Some(dictionary)) => {
-            note.bytes = Some(dictionary.as_bytes().len() as u64);
+            let bytes = Some(dictionary.as_bytes().len() as u64);
+            (note.dictionary, note.bytes) = (Some(Origin::Trained), bytes);
             let codec = choice.spec.build_with_dictionary(&dictionary)?;
-            Some(Box::new(Named { name, codec }) as Box<dyn Codec>)
+            Some(Built { name, codec, trained: None, dictionary_bytes: bytes })
         }
         Ok(None) => {
             note.why_none = Some("none makes these pages shorter".to_owned());
@@ -71,11 +81,7 @@ pub(crate) fn build(
             None
         }
     };
-    Ok((codec, Some(note)))
-}
-
-pub(crate) fn bytes_of(notes: &[DictionaryNote], codec: &str) -> Option<u64> {
-    notes.iter().find(|note| note.codec == codec)?.bytes
+    Ok((built, Some(note)))
 }
 
 fn longest(bytes: u64) -> usize {
@@ -90,32 +96,6 @@ fn training_pages(pages: usize, seed: u64) -> Vec<usize> {
     let mut chosen = index::sample(&mut random, pages, wanted).into_vec();
     chosen.sort_unstable();
     chosen
-}
-
-impl Codec for Named {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn compress(&self, src: &[u8], dst: &mut [u8]) -> Option<usize> {
-        self.codec.compress(src, dst)
-    }
-
-    fn decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, CodecError> {
-        self.codec.decompress(src, dst)
-    }
-
-    fn try_decompress(&self, src: &[u8], dst: &mut [u8]) -> Result<usize, TryCodecError> {
-        self.codec.try_decompress(src, dst)
-    }
-
-    fn metadata_bytes(&self) -> usize {
-        self.codec.metadata_bytes()
-    }
-
-    fn metadata_bytes_max(&self, len: usize) -> usize {
-        self.codec.metadata_bytes_max(len)
-    }
 }
 
 #[cfg(test)]

@@ -58,15 +58,15 @@ fn replace(
 ) -> Pass<Ended> {
     let allocator = shared.pool.name();
     let page = |source: u32| shared.spool.describe(source as usize);
-    let kept = match worker.store(shared, source as usize) {
-        Ok(kept) => kept,
+    let (kept, payload) = match worker.store(shared, source as usize) {
+        Ok(stored) => stored,
         Err(AllocError::OutOfMemory { .. }) => {
             shared.halt();
             return Ok(Ended::LimitReached);
         }
         Err(reason) => return Err(EstimateError::Store { allocator, page: page(source), reason }),
     };
-    let old = std::mem::replace(slot, SpoolSlot { source, kept });
+    let old = std::mem::replace(slot, SpoolSlot { source, payload, kept });
     if let Some(handle) = old.kept.handle() {
         shared.pool.free(handle).map_err(|reason| EstimateError::Free {
             allocator,
@@ -78,7 +78,7 @@ fn replace(
     Ok(Ended::Complete)
 }
 
-fn stopped(shared: &Shared<'_>) -> Ended {
+pub(crate) fn stopped(shared: &Shared<'_>) -> Ended {
     if shared.interrupt.is_requested() { Ended::Interrupted } else { Ended::Complete }
 }
 

@@ -17,9 +17,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::estimate::{
-    config::{EstimateConfig, PAGE},
+    config::EstimateConfig,
     error::EstimateError,
-    measure::worker::SpoolSlot,
+    measure::{idle::CLUSTER_BYTES, worker::SpoolSlot},
     pool::build_pool,
     result::{cost::Cost, row::Row},
 };
@@ -44,7 +44,7 @@ pub(crate) struct Whole {
     pub(crate) sample_max: u64,
 }
 
-/// The lengths to store, in order; 0 for a page without an object.
+/// The lengths to store, in order; 0 for a page without an object of its own.
 #[derive(Debug)]
 pub(crate) struct Lengths(Vec<u16>);
 
@@ -59,10 +59,10 @@ impl Lengths {
         let length = |index: usize| {
             let place = index * slots.len() / pages;
             let neighbours = place.saturating_sub(NEIGHBOURS)..slots.len().min(place + NEIGHBOURS);
-            let handle = slots[random.random_range(neighbours)].kept.handle();
+            let handle = slots[random.random_range(neighbours)].kept.object();
             let len = handle.and_then(|handle| pool.len(handle).ok()).unwrap_or(0);
-            #[expect(clippy::cast_possible_truncation, reason = "at most PAGE")]
-            let len = len.min(PAGE) as u16;
+            #[expect(clippy::cast_possible_truncation, reason = "at most 16 KiB")]
+            let len = len.min(CLUSTER_BYTES) as u16;
             len
         };
         Self((0..pages).map(length).collect())
@@ -81,7 +81,7 @@ impl Lengths {
     ) -> Result<Cost, EstimateError> {
         let [half, full] = self.build(config, allocator)?;
         let sample = Held {
-            objects: fill.stored + fill.raw,
+            objects: fill.objects,
             payload: fill.payload_bytes,
             frames: fill.frame_bytes,
             metadata: fill.metadata_bytes,
@@ -116,7 +116,7 @@ impl Lengths {
             },
         };
         let store = |lengths: &[u16]| {
-            let page = [0x5a; PAGE];
+            let page = [0x5a; CLUSTER_BYTES];
             let object = |&&len: &&u16| len > 0;
             for &len in lengths.iter().filter(object) {
                 pool.store(&page[..usize::from(len)])?;

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pagefold_codec::Codec;
 use pagefold_pool::{Pool, Stats};
 use pagefold_procfs::{Process, rss_anon};
 use rand::SeedableRng as _;
@@ -19,6 +18,9 @@ use crate::{
     estimate::{
         error::EstimateError,
         measure::{
+            codecs::Codecs,
+            filled::Filled,
+            idle,
             latency::Latency,
             passes::{self, Check, Ended, Pass, REWRITES, SlotShare},
             projection::{Lengths, Whole},
@@ -26,10 +28,10 @@ use crate::{
         },
         read::spool::Spool,
         result::{
+            clusters::{Clusters, Groups},
             kept::Kept,
             row::{Phase, Row},
             sizes::Sizes,
-            tally::Tally,
         },
     },
     interrupt::Interrupt,
@@ -44,41 +46,41 @@ const COMPACT_BUDGET: usize = 16 << 20;
 pub(crate) struct Bookkeeping {
     slots: Vec<SpoolSlot>,
     workers: Vec<Worker>,
-    /// Slots of each worker.
-    share: usize,
-    pub(crate) filled: Vec<Tally>,
+    /// Slots of each worker: whole units.
+    shares: Vec<usize>,
+    pub(crate) filled: Filled,
     /// Of a sample: the lengths to project.
     pub(crate) lengths: Option<Lengths>,
 }
 
 impl Bookkeeping {
     pub(crate) fn new(spool: &Spool, threads: usize) -> Self {
-        let share = spool.len().div_ceil(threads).max(1);
-        let slot = |source| SpoolSlot { source, kept: Kept::Nothing };
+        let shares = shares(spool, threads);
+        let slot = |source| SpoolSlot { source, payload: 0, kept: Kept::Nothing };
         #[expect(clippy::cast_possible_truncation, reason = "a spool has at most u32::MAX pages")]
         let slots: Vec<_> = (0..spool.len() as u32).map(slot).collect();
         #[expect(clippy::cast_possible_truncation, reason = "a share is a part of the spool")]
-        let worker = |share: &[SpoolSlot]| {
-            // Groups are consecutive in the spool: few tallies more than groups.
-            let group = |slot: &SpoolSlot| spool.group(slot.source as usize);
-            let groups = group(&share[0])..=group(&share[share.len() - 1]);
-            Worker::new(share.len() as u32, groups)
-        };
-        let workers = slots.chunks(share).map(worker).collect();
-        Self {
-            slots,
-            workers,
-            share,
-            filled: vec![Tally::default(); spool.groups()],
-            lengths: None,
-        }
+        let workers = shares.iter().map(|&share| Worker::new(share as u32)).collect();
+        Self { slots, workers, shares, filled: Filled::new(spool.groups()), lengths: None }
     }
+}
+
+/// Equal shares, each lengthened to the end of its last unit.
+fn shares(spool: &Spool, threads: usize) -> Vec<usize> {
+    let wanted = spool.len().div_ceil(threads).max(1);
+    let (mut shares, mut begin) = (Vec::with_capacity(threads), 0);
+    while begin < spool.len() {
+        let end = (begin + wanted).min(spool.len());
+        let end = (end..spool.len()).find(|&page| spool.begins_unit(page)).unwrap_or(spool.len());
+        shares.push(end - begin);
+        begin = end;
+    }
+    shares
 }
 
 pub(crate) struct Measurement<'a> {
     pub(crate) spool: &'a Spool,
-    pub(crate) codec: &'a dyn Codec,
-    pub(crate) dictionary: Option<u64>,
+    pub(crate) codecs: Codecs<'a>,
     pub(crate) pool: &'a dyn Pool,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) progress: &'a Progress,
@@ -129,27 +131,25 @@ impl Measurement<'_> {
         Ok(None)
     }
 
-    /// Adds up the tallies, and keeps the lengths for the projection.
+    /// Adds up what was stored, and keeps the lengths for the projection.
     fn finish_fill(&mut self, ended: Ended) {
         if ended == Ended::Complete && (self.books.slots.len() as u64) < self.whole.pages {
             let lengths = Lengths::draw(self.pool, &self.books.slots, self.whole, self.seed);
             self.books.lengths = Some(lengths);
         }
-        for worker in &self.books.workers {
-            let groups = self.books.filled[worker.first_group..].iter_mut();
-            for (sum, part) in groups.zip(&worker.tallies) {
-                sum.add(part);
-            }
-        }
+        self.books.filled.add(self.spool, &self.books.slots);
     }
 
     fn perform(&mut self, phase: Phase) -> Result<Ended, EstimateError> {
         let pages = self.books.slots.len() as u64;
-        let stage = format!("{} {}", self.codec.name(), phase.name());
+        let stage = format!("{} {}", self.codecs.name, phase.name());
         match phase {
             Phase::Fill => {
                 self.progress.begin(stage, pages);
-                self.workers(passes::fill)
+                match self.codecs.clusters {
+                    Some(_) => self.workers(idle::fill),
+                    None => self.workers(passes::fill),
+                }
             }
             Phase::Churn => {
                 self.progress.begin(stage, pages * REWRITES as u64);
@@ -172,16 +172,15 @@ impl Measurement<'_> {
             return Ok(Check::Unfinished);
         }
         let live =
-            self.books.slots.iter().filter(|slot| slot.kept.handle().is_some()).count() as u64;
-        let who =
-            format!("{} with {}, phase {}", self.pool.name(), self.codec.name(), phase.name());
+            self.books.slots.iter().filter(|slot| slot.kept.object().is_some()).count() as u64;
+        let who = format!("{} with {}, phase {}", self.pool.name(), self.codecs.name, phase.name());
         if stats.objects != live {
             return Ok(Check::Mismatch(format!(
                 "{who}: the pool counts {} objects and {live} were stored",
                 stats.objects
             )));
         }
-        self.progress.begin(format!("{} check", self.codec.name()), self.books.slots.len() as u64);
+        self.progress.begin(format!("{} check", self.codecs.name), self.books.slots.len() as u64);
         let checks = self.each_worker(passes::load_all)?;
         let mismatch = checks.into_iter().fold(Check::Intact, Check::worst);
         Ok(match mismatch {
@@ -227,22 +226,27 @@ impl Measurement<'_> {
         let (interrupt, progress) = (self.interrupt, self.progress);
         let shared = Shared {
             spool: self.spool,
-            codec: self.codec,
+            codecs: self.codecs,
             pool: self.pool,
             interrupt,
             progress,
             halted: &halted,
         };
-        let (pass, shared, passes, seed, share) =
-            (&pass, &shared, self.passes, self.seed, self.books.share);
-        let shares =
-            self.books.workers.iter_mut().zip(self.books.slots.chunks_mut(share)).enumerate();
+        let (pass, shared, passes, seed) = (&pass, &shared, self.passes, self.seed);
+        let (mut rest, mut begin) = (&mut self.books.slots[..], 0);
+        let shares = self.books.shares.iter().map(|&share| {
+            let slots = rest.split_off_mut(..share).expect("shares add up to all slots");
+            let base = begin;
+            begin += share;
+            (base, slots)
+        });
+        let shares = self.books.workers.iter_mut().zip(shares).enumerate();
         thread::scope(|scope| {
             let mut threads = Vec::with_capacity(shares.len());
-            for (number, (worker, slots)) in shares {
+            for (number, (worker, (base, slots))) in shares {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 random.set_stream((passes << 32) | number as u64);
-                let share = SlotShare { slots, base: number * share, random };
+                let share = SlotShare { slots, base, random };
                 let body = move || {
                     let outcome = pass(shared, worker, share);
                     if outcome.is_err() {
@@ -285,11 +289,17 @@ impl Measurement<'_> {
         ended: Ended,
         check: &Check,
     ) -> Row {
-        let mut row = Row::new(self.codec, self.pool.name(), phase, stats);
+        let mut row = Row::new(self.codecs.name, self.pool.name(), phase, stats);
+        row.codec_bytes = self.codecs.metadata_bytes();
         for slot in &self.books.slots {
             row.count(slot.kept, self.spool.page_len(slot.source as usize) as u64);
         }
-        row.dictionary_bytes = self.dictionary;
+        row.dictionary_bytes = self.codecs.dictionary_bytes;
+        row.clusters = self.codecs.clusters.map(|clusters| {
+            let mut groups = Groups::default();
+            self.books.workers.iter().for_each(|worker| groups.add(worker.making.groups));
+            Clusters::new(clusters.name, groups, self.pool.max_len())
+        });
         row.finish();
         row.rss_delta_bytes = rss.zip(self.rss_before).map(|(now, before)| {
             i64::try_from(now).unwrap_or(i64::MAX).saturating_sub_unsigned(before)

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use pagefold_codec::{CodecError, Lz4};
+use pagefold_codec::{Codec, CodecError, Lz4};
 use pagefold_pool::{
     AllocError, CompactReport, Handle, HandleError, LimitError, PoolId, ReadIntoError, Slices,
     TrimReport, TryReadError, Violation, WriteError,
@@ -20,7 +20,8 @@ use rand::RngExt as _;
 use super::*;
 
 use crate::estimate::{
-    config::PAGE,
+    config::{PAGE, Unit},
+    measure::codecs::ClusterCodec,
     read::{sampler::Sampler, spool::Room},
     result::percentiles::Percentiles,
 };
@@ -33,9 +34,11 @@ struct MapPool {
     /// The most objects; 0 for any number.
     capacity: usize,
     fault: Fault,
+    /// The longest object; 0 for a page.
+    longest: usize,
 }
 
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 enum Fault {
     #[default]
     None,
@@ -65,7 +68,7 @@ impl Pool for MapPool {
     }
 
     fn max_len(&self) -> usize {
-        PAGE
+        if self.longest == 0 { PAGE } else { self.longest }
     }
 
     fn alloc(&self, len: usize) -> Result<Handle, AllocError> {
@@ -170,7 +173,8 @@ const PAGES: usize = SAME_FILLED + RANDOM + TEXT;
 
 /// Zeros, noise, text, and a last page of 100 bytes.
 fn spool() -> Spool {
-    let mut spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
+    let mut spool =
+        Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
     spool.add_source("pages".into()).expect("the first source");
     let mut random = ChaCha8Rng::seed_from_u64(7);
     for number in 0..PAGES {
@@ -224,13 +228,14 @@ struct Setup<'a> {
     interrupt: Interrupt,
     threads: usize,
     seed: u64,
+    clusters: Option<ClusterCodec<'a>>,
 }
 
 impl<'a> Setup<'a> {
     fn new(pool: &'a MapPool, codec: &'a dyn Codec) -> Self {
         let interrupt = Interrupt::default();
         interrupt.set_reportable();
-        Self { pool, codec, interrupt, threads: 1, seed: 1 }
+        Self { pool, codec, interrupt, threads: 1, seed: 1, clusters: None }
     }
 
     fn run(
@@ -240,14 +245,14 @@ impl<'a> Setup<'a> {
     ) -> Result<(Vec<Row>, Option<String>), EstimateError> {
         let (progress, interrupt) = (Progress::hidden(), &self.interrupt);
         let books = Bookkeeping::new(spool, self.threads);
-        let (pool, codec, progress, seed) = (self.pool, self.codec, &progress, self.seed);
+        let (pool, progress, seed) = (self.pool, &progress, self.seed);
+        let codecs = Codecs { clusters: self.clusters, ..Codecs::of_one(self.codec) };
         let mut rows = Vec::new();
-        let (dictionary, rss_before, passes) = (None, Some(0), 0);
+        let (rss_before, passes) = (Some(0), 0);
         let whole = Whole { pages: spool.len() as u64, sample_max: u64::MAX };
         let mut run = Measurement {
             spool,
-            codec,
-            dictionary,
+            codecs,
             pool,
             interrupt,
             progress,
@@ -429,7 +434,8 @@ fn a_pool_that_always_promises_more_is_compacted_for_a_while_only() {
 
 /// A spool whose first half has a group for each page; its last half is one group.
 fn spool_of_groups(groups: usize) -> Spool {
-    let mut spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
+    let mut spool =
+        Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
     spool.add_source("pages".into()).expect("the first source");
     for number in 0..2 * groups {
         if number < groups {
@@ -447,14 +453,16 @@ fn spool_of_groups(groups: usize) -> Spool {
 }
 
 #[test]
-fn what_threads_count_of_mappings_grows_with_either_and_not_with_both() {
-    const GROUPS: usize = 500;
-    let spool = spool_of_groups(GROUPS);
-    for threads in [1, 7, 64, 1000] {
-        let books = Bookkeeping::new(&spool, threads);
-        let tallies: usize = books.workers.iter().map(|worker| worker.tallies.len()).sum();
-        assert!(tallies <= spool.groups() + threads, "{threads} threads: {tallies}");
+fn shares_end_with_a_leaf() {
+    let spool = spool_of(Unit::Leaf, 300);
+    for threads in [1, 2, 3, 5, 64, 1000] {
+        let shares = shares(&spool, threads);
+        assert!(shares.len() <= threads && shares.iter().sum::<usize>() == 300, "{shares:?}");
+        let (_, others) = shares.split_last().expect("there are pages");
+        assert!(others.iter().all(|share| share.is_multiple_of(64)), "{shares:?}");
     }
+    assert_eq!(shares(&spool_of(Unit::Page, 300), 7), [43, 43, 43, 43, 43, 43, 42]);
+    assert!(shares(&spool_of(Unit::Page, 0), 3).is_empty());
 }
 
 #[test]
@@ -466,8 +474,7 @@ fn each_group_gets_its_pages_whatever_the_threads() {
         let whole = Whole { pages: spool.len() as u64, sample_max: u64::MAX };
         let mut run = Measurement {
             spool: &spool,
-            codec: &codec,
-            dictionary: None,
+            codecs: Codecs::of_one(&codec),
             pool: &pool,
             interrupt: &interrupt,
             progress: &progress,
@@ -482,9 +489,67 @@ fn each_group_gets_its_pages_whatever_the_threads() {
         run.books.filled
     };
     let alone = filled(1);
-    assert_eq!(alone.iter().map(Tally::pages).sum::<u64>(), 100);
-    assert_eq!((alone[0].pages(), alone[1].pages(), alone[51].pages()), (0, 1, 51));
+    assert_eq!(alone.whole().pages(), 100);
+    let pages = [0, 1, 51].map(|group| alone.part(group).pages());
+    assert_eq!(pages, [0, 1, 51]);
     for threads in [2, 3, 100] {
         assert_eq!(filled(threads), alone, "{threads} threads");
     }
+}
+
+/// Pages of text in one file.
+fn spool_of(unit: Unit, pages: u64) -> Spool {
+    let room = Room::Tighten { bytes: usize::MAX };
+    let mut spool = Spool::new(Sampler::new(1, 1.0, unit), room, 0);
+    spool.add_source("pages".into()).expect("the first source");
+    for number in 0..pages {
+        let line = format!("line {number} of a text that repeats itself, ").into_bytes();
+        let page: Vec<u8> = line.into_iter().cycle().take(PAGE).collect();
+        spool.offer(0, number, &page).expect("there is room");
+    }
+    spool
+}
+
+fn clusters(codec: &Lz4) -> Option<ClusterCodec<'_>> {
+    Some(ClusterCodec { name: "lz4", codec })
+}
+
+#[test]
+fn a_fill_of_idle_pages_counts_pages_and_objects_apart() {
+    let (spool, codec) = (spool_of(Unit::Leaf, 150), Lz4::new());
+    for threads in [1, 2, 7] {
+        let pool = MapPool { longest: 4 * PAGE, ..MapPool::default() };
+        let setup = Setup { threads, clusters: clusters(&codec), ..Setup::new(&pool, &codec) };
+        let (rows, mismatch) = setup.run(&spool, false).expect("nothing fails");
+        let [row] = rows.as_slice() else { panic!("a fill only") };
+        assert!(mismatch.is_none() && row.is_complete(), "{mismatch:?}");
+        let found = row.clusters.as_ref().expect("it has clusters");
+        // Leaves of 64, 64 and 22 pages.
+        assert_eq!((found.clusters, found.pages, found.not_shorter), (37, 148, 0));
+        assert_eq!((row.pages, row.stored, row.objects), (150, 150, 37 + 2));
+        let sizes = row.sizes.expect("of a fill");
+        assert_eq!(serde_json::to_value(sizes).expect("json")["counts"][0], 150);
+    }
+    // A pool that takes no object as long as a cluster.
+    let pool = MapPool { longest: 70, ..MapPool::default() };
+    let setup = Setup { clusters: clusters(&codec), ..Setup::new(&pool, &codec) };
+    let (rows, _) = setup.run(&spool, false).expect("nothing fails");
+    let found = rows[0].clusters.as_ref().expect("it has clusters");
+    assert_eq!((found.clusters, found.too_long, found.object_bytes_max), (0, 37, 70));
+}
+
+#[test]
+fn damage_to_a_cluster_is_found() {
+    let (spool, codec) = (spool_of(Unit::Leaf, 64), Lz4::new());
+    for fault in [Fault::FlipsBit(3), Fault::Confuses(5), Fault::Lengthens, Fault::Miscounts] {
+        let pool = MapPool { fault, longest: 4 * PAGE, ..MapPool::default() };
+        let setup = Setup { clusters: clusters(&codec), ..Setup::new(&pool, &codec) };
+        let (rows, mismatch) = setup.run(&spool, false).expect("a mismatch is no failure");
+        assert!(mismatch.is_some() && !rows[0].verified, "{fault:?}");
+    }
+    let pool = MapPool { capacity: 7, longest: 4 * PAGE, ..MapPool::default() };
+    let setup = Setup { clusters: clusters(&codec), ..Setup::new(&pool, &codec) };
+    let (rows, mismatch) = setup.run(&spool, false).expect("a limit is no failure");
+    assert!(rows[0].limit_reached && mismatch.is_none());
+    assert_eq!(rows[0].pages, 28, "seven clusters of whole pages");
 }

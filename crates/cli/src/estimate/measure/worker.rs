@@ -3,7 +3,6 @@
 //! A slot says which page of the input it contains and where the pool stored it. Workers share codec, pool and spool.
 
 use std::{
-    ops::RangeInclusive,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
@@ -14,9 +13,13 @@ use pagefold_pool::{AllocError, Handle, HandleError, Pool};
 use crate::{
     estimate::{
         config::PAGE,
-        measure::latency::Latency,
+        measure::{
+            codecs::Codecs,
+            idle::{CLUSTER_BYTES, Making},
+            latency::Latency,
+        },
         read::spool::Spool,
-        result::{kept::Kept, sizes::Sizes, tally::Tally},
+        result::{kept::Kept, sizes::Sizes},
     },
     interrupt::Interrupt,
     progress::Progress,
@@ -28,7 +31,7 @@ const PAGES_PER_TICK: usize = 256;
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<'a> {
     pub(crate) spool: &'a Spool,
-    pub(crate) codec: &'a dyn Codec,
+    pub(crate) codecs: Codecs<'a>,
     pub(crate) pool: &'a dyn Pool,
     pub(crate) interrupt: &'a Interrupt,
     pub(crate) progress: &'a Progress,
@@ -38,6 +41,8 @@ pub(crate) struct Shared<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpoolSlot {
     pub(crate) source: u32,
+    /// Its share of an object.
+    pub(crate) payload: u16,
     pub(crate) kept: Kept,
 }
 
@@ -47,10 +52,8 @@ pub(crate) struct Worker {
     pub(crate) stores: Latency,
     pub(crate) loads: Latency,
     pub(crate) sizes: Sizes,
-    /// The stores of each group in the share. Valid after a fill; churn is not counted.
-    pub(crate) tallies: Vec<Tally>,
-    pub(crate) first_group: usize,
     pub(crate) order: Vec<u32>,
+    pub(crate) making: Making,
     scratch: Vec<u8>,
     object: Vec<u8>,
     page: Vec<u8>,
@@ -68,46 +71,48 @@ pub(crate) enum LoadError {
 }
 
 impl Worker {
-    pub(crate) fn new(slots: u32, groups: RangeInclusive<usize>) -> Self {
+    pub(crate) fn new(slots: u32) -> Self {
         Self {
             stores: Latency::new(),
             loads: Latency::new(),
             sizes: Sizes::new(),
-            tallies: vec![Tally::default(); groups.clone().count()],
-            first_group: *groups.start(),
             order: (0..slots).collect(),
+            making: Making::new(),
             // Ones: zeroed memory would not be resident.
             scratch: vec![1; accept_len(PAGE)],
-            object: vec![1; PAGE],
-            page: vec![1; PAGE],
+            object: vec![1; CLUSTER_BYTES],
+            page: vec![1; CLUSTER_BYTES],
             ticks: 0,
         }
     }
 
-    /// Encodes and stores a page, timed.
+    /// Encodes and stores a page, timed; returns also the length of its object.
     ///
     /// # Errors
     /// [`AllocError`] from the pool; not timed.
-    pub(crate) fn store(&mut self, shared: &Shared<'_>, source: usize) -> Result<Kept, AllocError> {
+    pub(crate) fn store(
+        &mut self,
+        shared: &Shared<'_>,
+        source: usize,
+    ) -> Result<(Kept, u16), AllocError> {
         let page = shared.spool.page(source);
         let accepted = accept_len(page.len());
         let begun = Instant::now();
-        let (kept, payload) = match encode(shared.codec, page, &mut self.scratch[..accepted]) {
-            Encoded::SameFilled(word) => (Kept::SameFilled(word), 0),
-            Encoded::Compressed(bytes) => {
-                (Kept::Compressed(shared.pool.store(bytes)?), bytes.len())
-            }
-            Encoded::Raw(bytes) => (Kept::Raw(shared.pool.store(bytes)?), bytes.len()),
-        };
+        let (kept, payload) =
+            match encode(shared.codecs.of(source), page, &mut self.scratch[..accepted]) {
+                Encoded::SameFilled(word) => (Kept::SameFilled(word), 0),
+                Encoded::Compressed(bytes) => {
+                    (Kept::Compressed(shared.pool.store(bytes)?), bytes.len())
+                }
+                Encoded::Raw(bytes) => (Kept::Raw(shared.pool.store(bytes)?), bytes.len()),
+            };
         self.stores.record(begun.elapsed());
         if let Kept::Compressed(_) = kept {
             self.sizes.record(payload);
         }
-        let group = shared.spool.group(source).wrapping_sub(self.first_group);
-        if let Some(tally) = self.tallies.get_mut(group) {
-            tally.count(kept, page.len() as u64, payload as u64);
-        }
-        Ok(kept)
+        #[expect(clippy::cast_possible_truncation, reason = "at most a page")]
+        let payload = payload as u16;
+        Ok((kept, payload))
     }
 
     /// Loads a slot's page, timed, then checks its hash.
@@ -116,19 +121,30 @@ impl Worker {
     /// [`LoadError`] when the page is wrong.
     pub(crate) fn load(&mut self, shared: &Shared<'_>, slot: SpoolSlot) -> Result<(), LoadError> {
         let source = slot.source as usize;
-        let page = &mut self.page[..shared.spool.page_len(source)];
+        let len = shared.spool.page_len(source);
+        let codec = shared.codecs.of(source);
+        let Self { object, page: pages, .. } = self;
+        let mut start = 0;
         let begun = Instant::now();
         match slot.kept {
             Kept::Nothing => return Ok(()),
-            Kept::SameFilled(word) => decode(shared.codec, Encoded::SameFilled(word), page)?,
-            Kept::Compressed(handle) => {
-                read(shared, handle, &mut self.object, page, |bytes| Encoded::Compressed(bytes))?;
-            }
-            Kept::Raw(handle) => {
-                read(shared, handle, &mut self.object, page, |bytes| Encoded::Raw(bytes))?;
+            Kept::SameFilled(word) => decode(codec, Encoded::SameFilled(word), &mut pages[..len])?,
+            Kept::Compressed(handle) => read(shared, handle, object, |bytes| {
+                decode(codec, Encoded::Compressed(bytes), &mut pages[..len])
+            })?,
+            Kept::Raw(handle) => read(shared, handle, object, |bytes| {
+                decode(codec, Encoded::Raw(bytes), &mut pages[..len])
+            })?,
+            Kept::Member { handle, page } => {
+                start = usize::from(page) * PAGE;
+                let clusters = shared.codecs.clusters.as_ref().ok_or(LoadError::Content)?;
+                read(shared, handle, object, |bytes| {
+                    decode_start(clusters.codec, bytes, pages, start + len)
+                })?;
             }
         }
         self.loads.record(begun.elapsed());
+        let page = &self.page[start..start + len];
         if shared.spool.matches(source, page) { Ok(()) } else { Err(LoadError::Content) }
     }
 
@@ -146,8 +162,7 @@ fn read(
     shared: &Shared<'_>,
     handle: Handle,
     object: &mut [u8],
-    page: &mut [u8],
-    form: impl Fn(&[u8]) -> Encoded<'_>,
+    mut decode: impl FnMut(&[u8]) -> Result<(), CodecError>,
 ) -> Result<(), LoadError> {
     let mut outcome = Err(LoadError::Content);
     shared.pool.read(handle, &mut |slices| {
@@ -156,10 +171,24 @@ fn read(
             None => slices.copy_to(object).map(|len| &object[..len]),
         };
         if let Some(bytes) = bytes {
-            outcome = decode(shared.codec, form(bytes), page).map_err(LoadError::from);
+            outcome = decode(bytes).map_err(LoadError::from);
         }
     })?;
     outcome
+}
+
+/// Restores the first `wanted` bytes of a cluster.
+fn decode_start(
+    codec: &dyn Codec,
+    bytes: &[u8],
+    pages: &mut [u8],
+    wanted: usize,
+) -> Result<(), CodecError> {
+    let decoded = codec.decompress_start(bytes, pages, wanted)?;
+    if decoded < wanted {
+        return Err(CodecError::WrongLength { expected: wanted, decoded });
+    }
+    Ok(())
 }
 
 impl Shared<'_> {

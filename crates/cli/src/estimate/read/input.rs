@@ -65,7 +65,8 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
     let stage = if discovery.has_stream() { 0 } else { discovery.known_pages() };
     progress.begin("reading".to_owned(), stage);
 
-    let spool = Spool::new(Sampler::new(config.seed, plan.fraction), plan.room, plan.expected);
+    let sampler = Sampler::new(config.seed, plan.fraction, config.unit());
+    let spool = Spool::new(sampler, plan.room, plan.expected);
     let mut reader = Reader {
         sample: Sample {
             spool,

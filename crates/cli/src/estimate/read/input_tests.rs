@@ -5,12 +5,13 @@ use std::io::Cursor;
 use super::*;
 
 use crate::estimate::{
-    config::{Input, Sampling, Walk},
+    config::{Input, Sampling, Unit, Walk},
     read::spool::Room,
 };
 
 fn reader(progress: &Progress) -> Reader<'_> {
-    let spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: usize::MAX }, 0);
+    let spool =
+        Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
     let sample = Sample {
         spool,
         skipped: Vec::new(),
@@ -39,6 +40,7 @@ fn config(paths: &[&Path], sampling: Sampling, seed: u64) -> EstimateConfig {
         shared: false,
         walk: Walk::default(),
         like: None,
+        idle: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sizes the sample so that a pool of incompressible pages fits beside it ([`Headroom`]).
 
 use crate::estimate::{
-    config::{DEFAULT_SAMPLE, EstimateConfig, PAGE, Sampling},
+    config::{DEFAULT_SAMPLE, EstimateConfig, PAGE, Sampling, Unit},
     error::EstimateError,
     read::{
         discover::Discovery,
@@ -10,8 +10,13 @@ use crate::estimate::{
     },
 };
 
-/// A sample of a quarter of a million pages strays by some 0.2 %.
-const MARGIN: f64 = 0.99;
+/// A sample of a quarter of a million pages strays by some 0.2 %; one of leaves, eight times as much.
+fn margin(unit: Unit) -> f64 {
+    match unit {
+        Unit::Page => 0.99,
+        Unit::Leaf => 0.95,
+    }
+}
 
 /// For want of address space.
 const SMALLEST: u64 = 1 << 20;
@@ -34,6 +39,7 @@ impl Plan {
         headroom: &Headroom,
     ) -> Result<Self, EstimateError> {
         let known = discovery.known_bytes;
+        let margin = margin(config.unit());
         // Any page may be shared.
         let shared_pages = if config.shared { known.div_ceil(PAGE as u64) } else { 0 };
         let fits = headroom.sample_max(config.threads.get(), shared_pages);
@@ -52,12 +58,12 @@ impl Plan {
         let bytes = usize::try_from(cap).unwrap_or(usize::MAX);
         let (fraction, room) = match config.sampling {
             Sampling::Auto if known <= cap => (1.0, Room::Tighten { bytes }),
-            Sampling::Auto => (cap as f64 / known as f64 * MARGIN, Room::Tighten { bytes }),
+            Sampling::Auto => (cap as f64 / known as f64 * margin, Room::Tighten { bytes }),
             Sampling::Fraction(fraction) => {
                 let wanted = part(known, fraction);
                 if wanted > cap {
                     let bound = bound.unwrap_or_else(|| headroom.bound.clone());
-                    let fits = round_down(cap as f64 / known as f64 * MARGIN);
+                    let fits = round_down(cap as f64 / known as f64 * margin);
                     let advice = format!("--sample {fits} does");
                     return Err(EstimateError::SampleTooLarge { wanted, cap, bound, advice });
                 }
@@ -123,6 +129,7 @@ mod tests {
             shared: false,
             walk: Walk::default(),
             like: None,
+            idle: None,
         }
     }
 

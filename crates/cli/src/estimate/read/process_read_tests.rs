@@ -10,7 +10,10 @@ use pagefold_procfs::{Mapping, MemoryUsage, Permissions};
 
 use super::*;
 
-use crate::estimate::read::{sampler::Sampler, spool::Room};
+use crate::estimate::{
+    config::Unit,
+    read::{sampler::Sampler, spool::Room},
+};
 
 const SIZE: u64 = PAGE as u64;
 /// Bits of the page map, as the kernel documents them.
@@ -115,7 +118,8 @@ fn read_sampled(
     per_mapping: bool,
     fraction: f64,
 ) -> (Spool, ProcessSummary, Result<(), Stopped>) {
-    let mut spool = Spool::new(Sampler::new(1, fraction), Room::Tighten { bytes: usize::MAX }, 0);
+    let mut spool =
+        Spool::new(Sampler::new(1, fraction, Unit::Page), Room::Tighten { bytes: usize::MAX }, 0);
     let ordinal = spool.add_source("process 7".into()).expect("the first source");
     let candidate = Candidate {
         // No process has this number.

@@ -160,7 +160,10 @@ mod tests {
     use pagefold_procfs::{Mapping, MappingUsage, MemoryUsage, Permissions};
 
     use super::*;
-    use crate::estimate::read::{sampler::Sampler, spool::Room};
+    use crate::estimate::{
+        config::Unit,
+        read::{sampler::Sampler, spool::Room},
+    };
 
     const SIZE: u64 = PAGE as u64;
     const SHARED: u64 = 1 << 63;
@@ -210,7 +213,8 @@ mod tests {
     }
 
     fn pages_of(processes: &[Script]) -> (ProcessSummary, usize) {
-        let mut spool = Spool::new(Sampler::new(1, 1.0), Room::Tighten { bytes: 1 << 30 }, 0);
+        let mut spool =
+            Spool::new(Sampler::new(1, 1.0, Unit::Page), Room::Tighten { bytes: 1 << 30 }, 0);
         let ordinal = spool.add_source(NAME.into()).expect("the first source");
         let mut reader = SharedReader::new(ordinal, &mut spool).expect("a group");
         for process in processes {

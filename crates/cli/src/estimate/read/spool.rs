@@ -172,6 +172,16 @@ impl Spool {
         &self.bytes[page.start..page.start + usize::from(page.len)]
     }
 
+    /// Whether the page before is of another unit, or there is none. Pages of a unit ascend.
+    pub(crate) fn begins_unit(&self, index: usize) -> bool {
+        let unit = |page: &Page| (page.source, self.sampler.unit().of(page.page_no));
+        let page = &self.pages[index];
+        index == 0 || {
+            let before = &self.pages[index - 1];
+            unit(before) != unit(page) || before.page_no >= page.page_no
+        }
+    }
+
     pub(crate) fn page_len(&self, index: usize) -> usize {
         usize::from(self.pages[index].len)
     }
@@ -189,9 +199,10 @@ impl Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimate::config::Unit;
 
     fn spool(room: Room) -> Spool {
-        let mut spool = Spool::new(Sampler::new(1, 1.0), room, 0);
+        let mut spool = Spool::new(Sampler::new(1, 1.0, Unit::Page), room, 0);
         assert_eq!(spool.add_source("a file".into()).expect("the first source"), 0);
         spool
     }
@@ -232,6 +243,21 @@ mod tests {
             assert!(spool.matches(index, page));
             assert!(spool.wants(0, spool.pages[index].page_no));
         }
+    }
+
+    #[test]
+    fn a_leaf_ends_at_its_border_with_its_source_and_where_numbers_go_back() {
+        let leaves = Sampler::new(1, 1.0, Unit::Leaf);
+        let mut spool = Spool::new(leaves, Room::Tighten { bytes: usize::MAX }, 0);
+        for name in ["a", "b"] {
+            spool.add_source(name.into()).expect("a few sources");
+        }
+        let places = [(0, 3), (0, 5), (0, 63), (0, 64), (1, 64), (1, 70), (1, 65), (1, 90)];
+        for (source, page_no) in places {
+            spool.offer(source, page_no, b"page").expect("there is room");
+        }
+        let begins: Vec<_> = (0..spool.len()).filter(|&at| spool.begins_unit(at)).collect();
+        assert_eq!(begins, [0, 3, 4, 6]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
 /// JSON lists all.
 const MAPPINGS_SHOWN: usize = 12;
 
+/// With four codecs.
 const NAME_WIDTH: usize = 25;
 
 pub(super) const HEADINGS: [&str; 4] = ["mapping", "private", "same", "raw"];
@@ -31,7 +32,7 @@ pub(super) fn tables(process: &ProcessSummary) -> String {
         return format!("Mappings of {title}:\n{largest}");
     }
     let mut header = KIND_HEADINGS.map(str::to_owned).to_vec();
-    header.extend(parts::codecs(&process.shares));
+    header.extend(parts::headings(&process.shares));
     let codecs = header.len() - KIND_HEADINGS.len();
     let lines = kinds.into_iter().map(|(kind, mappings)| {
         let mut line = vec![kind.label().to_owned(), count(mappings.len() as u64)];
@@ -70,8 +71,8 @@ pub(super) fn figures(mappings: &[&MappingSummary], codecs: usize) -> Vec<String
         pages => percent(shares(0).map(number).sum(), pages),
     };
     let mut line = vec![bytes::show(private_bytes(mappings))];
-    line.push(part(|share| share.tally.same_filled));
-    line.push(part(|share| share.tally.raw));
+    line.push(part(|share| share.tally.sums.same_filled));
+    line.push(part(|share| share.tally.sums.raw));
     line.extend((0..codecs).map(|codec| ratio_of(shares(codec))));
     line
 }
@@ -80,10 +81,11 @@ fn largest(process: &ProcessSummary) -> String {
     let mut all: Vec<_> = process.mappings.iter().collect();
     all.sort_by_key(|mapping| std::cmp::Reverse(mapping.bytes));
     let mut header = HEADINGS.map(str::to_owned).to_vec();
-    header.extend(parts::codecs(&process.shares));
+    header.extend(parts::headings(&process.shares));
     let codecs = header.len() - HEADINGS.len();
+    let width = parts::name_width(NAME_WIDTH, codecs.saturating_sub(4));
     let line = |name: String, mappings: &[&MappingSummary]| {
-        let mut line = vec![name];
+        let mut line = vec![parts::shorten(&name, width)];
         line.extend(figures(mappings, codecs));
         line
     };
@@ -98,13 +100,12 @@ fn largest(process: &ProcessSummary) -> String {
 /// The mapping's name, with its address if only that is unique.
 fn label(mapping: &MappingSummary) -> String {
     let kind = mapping.kind.label();
-    let name = match &mapping.name {
+    match &mapping.name {
         Some(path) if path.starts_with('/') => {
             path.rsplit('/').next().unwrap_or(path.as_str()).to_owned()
         }
         Some(name) => format!("{kind} {name}"),
         None if matches!(mapping.kind, MappingKind::Heap | MappingKind::Stack) => kind.to_owned(),
         None => format!("{kind} {:x}", mapping.start),
-    };
-    parts::shorten(&name, NAME_WIDTH)
+    }
 }

@@ -1,12 +1,15 @@
 //! The table of processes: the memory of each, the memory left out, and the compression.
 //!
 //! A codec's column shows the effective ratio: the part's bytes over its share of the pool's frames and metadata. With
-//! several allocators it is the first one's; the JSON has all.
+//! several allocators it is the codec's first one; the JSON has all.
 
 /// JSON lists all.
 const PROCESSES_SHOWN: usize = 20;
 
+/// With three codecs; each more takes from it.
 const PROCESS_WIDTH: usize = 20;
+const CODEC_WIDTH: usize = 5;
+const NAME_WIDTH_MIN: usize = 10;
 
 pub(super) const NONE: &str = "-";
 
@@ -45,15 +48,16 @@ pub(super) fn tables(input: &InputSummary) -> Vec<String> {
 
 fn processes(all: &[&ProcessSummary]) -> String {
     let mut header = HEADINGS.map(str::to_owned).to_vec();
-    header.extend(codecs(all.first().map_or(&[], |process| &process.shares)));
+    header.extend(headings(all.first().map_or(&[], |process| &process.shares)));
     let codecs = header.len() - HEADINGS.len();
+    let width = name_width(PROCESS_WIDTH, codecs.saturating_sub(3));
     let sizes = |private: u64, beside: [Option<u64>; 3]| {
         let left_out = beside.map(|bytes| bytes.map_or_else(|| NONE.to_owned(), bytes::show));
         std::iter::once(bytes::show(private)).chain(left_out).collect::<Vec<_>>()
     };
     let mut lines = Vec::new();
     for process in all.iter().take(PROCESSES_SHOWN) {
-        let mut line = vec![shorten(&process.title(), PROCESS_WIDTH)];
+        let mut line = vec![shorten(&process.title(), width)];
         line.extend(sizes(process.bytes, left_out(process)));
         line.extend((0..codecs).map(|codec| ratio(of_codec(&process.shares, codec))));
         lines.push(line);
@@ -112,13 +116,30 @@ fn summed(
     line
 }
 
+/// The first allocator of each codec.
 fn of_first_allocator(shares: &[PartResult]) -> impl Iterator<Item = &PartResult> {
-    let first = shares.first().map(|share| share.allocator.as_str());
-    shares.iter().filter(move |share| Some(share.allocator.as_str()) == first)
+    let is_first = |at: usize| shares[..at].iter().all(|before| before.codec != shares[at].codec);
+    (0..shares.len()).filter(move |&at| is_first(at)).map(|at| &shares[at])
 }
 
 pub(super) fn codecs(shares: &[PartResult]) -> Vec<String> {
     of_first_allocator(shares).map(|share| share.codec.clone()).collect()
+}
+
+/// As [`codecs`], where the text has little room: what follows its codec goes without the name.
+pub(super) fn headings(shares: &[PartResult]) -> Vec<String> {
+    let codecs = codecs(shares);
+    let heading = |at: usize| {
+        let before = at.checked_sub(1).map_or("", |before| codecs[before].as_str());
+        let rest = codecs[at].strip_prefix(before).filter(|rest| rest.starts_with('+'));
+        rest.filter(|_| !before.is_empty()).unwrap_or(&codecs[at]).to_owned()
+    };
+    (0..codecs.len()).map(heading).collect()
+}
+
+/// The width of a name beside `more` codecs than it was made for.
+pub(super) fn name_width(width: usize, more: usize) -> usize {
+    width.saturating_sub(more * CODEC_WIDTH).max(NAME_WIDTH_MIN)
 }
 
 pub(super) fn of_codec(shares: &[PartResult], column: usize) -> Option<&PartResult> {
@@ -132,7 +153,7 @@ pub(super) fn ratio(share: Option<&PartResult>) -> String {
 /// The common ratio of several shares.
 pub(super) fn ratio_of<'a>(shares: impl Iterator<Item = &'a PartResult>) -> String {
     let add = |sum: (u64, f64), share: &PartResult| {
-        (sum.0 + share.tally.original_bytes, sum.1 + share.memory_bytes)
+        (sum.0 + share.tally.sums.original_bytes, sum.1 + share.memory_bytes)
     };
     let (original, memory) = shares.fold((0, 0.0), add);
     if original == 0 {

@@ -21,9 +21,9 @@ fn share(codec: &str, pages: u64, memory_bytes: f64) -> PartResult {
         effective_ratio: None,
         effective_ratio_95: None,
     };
-    share.tally.stored = pages / 2;
-    share.tally.same_filled = pages - pages / 2;
-    share.tally.original_bytes = pages * PAGE as u64;
+    share.tally.sums.stored = pages / 2;
+    share.tally.sums.same_filled = pages - pages / 2;
+    share.tally.sums.original_bytes = pages * PAGE as u64;
     share
 }
 
@@ -172,6 +172,26 @@ fn locked_memory_has_its_own_line() {
             .join("\n")
             .contains("Locked in memory: 12.0 MiB of the private")
     );
+}
+
+#[test]
+fn idle_columns_fit_and_go_by_what_follows_their_codec() {
+    let codecs = ["lz4", "zstd:-1", "zstd:1", "balanced", "balanced+idle"];
+    let shares = |pages| codecs.map(|codec| share(codec, pages, 1e9)).to_vec();
+    let mut large = process(7, 1 << 17, 1e9);
+    (large.beside.swap, large.shares) = (Some(0), shares(1 << 17));
+    let mut heap = mapping(0x1000, MappingKind::Heap, Some("a name of some length"), 1 << 17);
+    heap.shares = shares(1 << 17);
+    large.mappings = vec![heap];
+    let mut input = input(vec![large]);
+    input.maps = true;
+    for table in tables(&input) {
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "\n{table}");
+        let header = table.lines().find(|line| line.contains("lz4")).expect("a heading");
+        assert!(header.trim_end().ends_with("zstd:1 balanced +idle"), "\n{table}");
+    }
+    let apart = [share("lz4", 1, 1.0), share("balanced+idle", 1, 1.0)];
+    assert_eq!(headings(&apart), ["lz4", "balanced+idle"]);
 }
 
 /// Runs go by codec and then by allocator; a codec's column is the first allocator's run with that codec.

@@ -19,6 +19,10 @@ ratio: compression, same-filled pages left out; density: payload / frames
 eff. ratio: original bytes / memory, which is frames + metadata + dictionary
 us: microseconds a page, loads in random order; RssAnon: growth, by the kernel";
 
+pub(super) const IDLE_LEGEND: &str = "\
++idle: if every page were idle, four neighbours in a cluster where that is
+shorter; store: a page alone and a quarter of its cluster, load: up to the page";
+
 pub(super) const SPACE: [&str; 7] =
     ["pages", "same", "raw", "ratio", "eff. ratio", "density", "memory"];
 pub(super) const TIME: [&str; 7] =
@@ -38,14 +42,27 @@ pub(super) fn groups(rows: &[Row]) -> Vec<(Option<String>, Vec<Row>)> {
             allocators.push(&row.allocator);
         }
     }
-    if allocators.len() < 2 || rows.iter().all(|row| row.phase == Phase::Fill) {
+    let has_phases = rows.iter().any(|row| row.phase != Phase::Fill);
+    let has_idle = rows.iter().any(|row| row.clusters.is_some());
+    let several = allocators.len() > 1;
+    if !has_phases && (!several || !has_idle) {
         return vec![(None, rows.to_vec())];
     }
-    let group = |allocator: &str| {
-        let rows = rows.iter().filter(|row| row.allocator == allocator).cloned().collect();
-        (Some(format!("Allocator {allocator}:")), rows)
-    };
-    allocators.into_iter().map(group).collect()
+    let mut groups = Vec::new();
+    for allocator in if several { allocators } else { vec![""] } {
+        let its = rows.iter().filter(|row| !several || row.allocator == allocator);
+        // A phase and the name of an idle row do not fit beside each other.
+        let (idle, others) = its.cloned().partition(|row| has_phases && row.clusters.is_some());
+        let title = |idle: bool| match (several, idle) {
+            (true, false) => Some(format!("Allocator {allocator}:")),
+            (true, true) => Some(format!("Allocator {allocator}, if every page were idle:")),
+            (false, false) => None,
+            (false, true) => Some("If every page were idle:".to_owned()),
+        };
+        groups.extend([(title(false), others), (title(true), idle)]);
+    }
+    groups.retain(|(_, rows): &(_, Vec<Row>)| !rows.is_empty());
+    groups
 }
 
 /// `None` if no run compacted.
@@ -124,7 +141,10 @@ fn build(rows: &[Row], headings: &[&str], cells: impl Fn(&Row) -> Vec<String>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::result::row::{Phase, test_row};
+    use crate::estimate::result::{
+        clusters::{Clusters, Groups},
+        row::{Phase, test_row},
+    };
 
     fn lifecycle() -> Vec<Row> {
         let mut rows = Vec::new();
@@ -165,6 +185,45 @@ mod tests {
         }
         let text = resident(&rows).expect("both were compacted");
         assert_eq!(text.lines().count(), 2 + 4, "two codecs by two allocators\n{text}");
+    }
+
+    fn idle(allocator: &str) -> Row {
+        let mut idle = test_row("balanced+idle", 260, 12.34);
+        (idle.same_filled, idle.raw) = (12_345, 123_456);
+        idle.rss_delta_bytes = Some(-(900 << 20));
+        idle.allocator = allocator.to_owned();
+        idle.clusters = Some(Clusters::new("dense", Groups::default(), 1 << 16));
+        idle
+    }
+
+    #[test]
+    fn idle_rows_stand_beside_the_others_where_they_fit() {
+        let fills = [test_row("lz4", 260, 1.0), idle("nbud")];
+        assert_eq!(groups(&fills).len(), 1, "one table");
+        let titles = |rows: &[Row]| {
+            let groups = groups(rows);
+            for (_, rows) in &groups {
+                for text in [space(rows), time(rows)] {
+                    assert!(text.lines().all(|line| line.chars().count() <= 80), "\n{text}");
+                }
+            }
+            let titles = groups.into_iter().map(|(title, _)| title.unwrap_or_default());
+            titles.collect::<Vec<_>>()
+        };
+        let mut rows = lifecycle();
+        rows.push(idle("nbud"));
+        assert_eq!(titles(&rows), ["", "If every page were idle:"]);
+        rows.push(idle("xcfmalloc"));
+        assert_eq!(
+            titles(&rows),
+            [
+                "Allocator nbud:",
+                "Allocator nbud, if every page were idle:",
+                "Allocator xcfmalloc, if every page were idle:"
+            ]
+        );
+        let rows = [test_row("lz4", 260, 1.0), idle("xcfmalloc")];
+        assert_eq!(titles(&rows), ["Allocator nbud:", "Allocator xcfmalloc:"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::{
     estimate::{
         report::terminal::TIE,
         result::{
+            dictionary_note::{Origin, Trial},
             input::InputSummary,
             report::EstimateReport,
             row::{Phase, Row},
@@ -49,16 +50,58 @@ fn sources(input: &InputSummary) -> String {
 pub(super) fn dictionaries(input: &InputSummary) -> impl Iterator<Item = String> {
     input.dictionaries.iter().map(|note| {
         let (codec, pages) = (&note.codec, plural(note.trained_pages, "page"));
-        match (note.bytes, &note.why_none) {
-            (Some(len), _) => format!(
-                "{codec}: a dictionary of {} from {pages}, held once and counted in the memory.",
-                bytes::show(len)
+        let len = bytes::show(note.bytes.unwrap_or(0));
+        let why = note.why_none.as_deref().unwrap_or("there is none");
+        let trial = note.trial.as_ref().map(trial).unwrap_or_default();
+        match (note.dictionary, &note.trial) {
+            (Some(Origin::Trained), Some(_)) => format!(
+                "{codec}: the store's own dictionary, trained on {pages} ({trial}), counted with {len}; the first pages keep the built-in one."
             ),
-            (None, why) => {
-                let why = why.as_deref().unwrap_or("there is none");
-                format!("{codec}: not measured, {why}.")
-            }
+            (Some(Origin::Trained), None) => format!(
+                "{codec}: a dictionary of {len} from {pages}, held once and counted in the memory."
+            ),
+            (Some(Origin::BuiltIn), Some(_)) => format!(
+                "{codec}: the built-in dictionary; one of the store's own, trained on {pages}, would not be adopted ({trial})."
+            ),
+            (Some(Origin::BuiltIn), None) => format!("{codec}: the built-in dictionary; {why}."),
+            (None, _) => format!("{codec}: not measured, {why}."),
         }
+    })
+}
+
+fn trial(trial: &Trial) -> String {
+    let pages = plural(trial.pages, "other page");
+    format!(
+        "on {pages} {:.1} % of the length in {:.0} % of the time",
+        trial.length * 100.0,
+        trial.time * 100.0
+    )
+}
+
+/// What became of the pages in each run as if all were idle.
+pub(super) fn tiers(report: &EstimateReport) -> impl Iterator<Item = String> {
+    report.rows.iter().filter_map(|row| {
+        let clusters = row.clusters.as_ref()?;
+        let (pages, all) = (count(clusters.pages), plural(row.pages, "page"));
+        let (name, number) = (name(row), plural(clusters.clusters, "cluster"));
+        let mut text = format!(
+            "{name}: as if every page were idle. {pages} of {all} in {number} of four, with {}",
+            clusters.codec
+        );
+        if clusters.not_shorter > 0 {
+            let groups = plural(clusters.not_shorter, "group");
+            text += &format!("; {groups} of four would save too little");
+        }
+        if clusters.too_long > 0 {
+            let groups = plural(clusters.too_long, "group");
+            let most = bytes::show(clusters.object_bytes_max);
+            text += &format!(
+                "; {groups} of four would be longer than {most}, the longest object of {}",
+                row.allocator
+            );
+        }
+        let alone = row.pages > clusters.pages + row.same_filled;
+        Some(text + if alone { ". The others stay alone." } else { "." })
     })
 }
 
@@ -113,24 +156,37 @@ pub(super) fn stops(report: &EstimateReport) -> impl Iterator<Item = String> {
     })
 }
 
-/// The savings of the densest fill, and of the fill with the fastest loads. A stopped or unchecked run gives none.
+/// The savings of the densest fill, the fill with the fastest loads, and what idle pages would take. A stopped or
+/// unchecked run gives none.
 pub(super) fn savings(report: &EstimateReport) -> Vec<String> {
-    let Some(densest) = densest(report) else { return Vec::new() };
-    let mut sentences = vec![saving(&report.input, densest)];
-    let load = |row: &Row| row.load_us.mean.unwrap_or(f64::INFINITY);
-    if let Some(fastest) = fills(report).min_by(|a, b| load(a).total_cmp(&load(b)))
-        && !std::ptr::eq(fastest, densest)
+    let densest = densest(report);
+    let mut sentences: Vec<_> =
+        densest.iter().map(|densest| saving(&report.input, densest)).collect();
+    let load = |row: &&Row| row.load_us.mean.unwrap_or(f64::INFINITY);
+    if let Some(fastest) = resident(report).min_by(|a, b| load(a).total_cmp(&load(b)))
+        && densest.is_some_and(|densest| !std::ptr::eq(fastest, densest))
         && let Some(p50) = fastest.load_us.p50
     {
         let (name, size) = (name(fastest), bytes::show(fastest.taken_bytes()));
         sentences.push(format!("Fastest to load: {name}, {p50:.1} us a page (p50), in {size}."));
     }
+    let idle = fills(report).filter(|row| row.clusters.is_some());
+    sentences.extend(by_ratio(idle).map(|row| idle_saving(&report.input, row)));
     sentences
 }
 
-/// The fill with the least memory that stands for the whole input.
+/// The fill with the least memory that stands for the whole input, whatever its pages are used for.
 pub(super) fn densest(report: &EstimateReport) -> Option<&Row> {
-    fills(report).max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
+    by_ratio(resident(report))
+}
+
+fn by_ratio<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
+    rows.max_by(|a, b| a.best_ratio().total_cmp(&b.best_ratio()))
+}
+
+/// The fills that do not take pages as idle.
+fn resident(report: &EstimateReport) -> impl Iterator<Item = &Row> {
+    fills(report).filter(|row| row.clusters.is_none())
 }
 
 fn fills(report: &EstimateReport) -> impl Iterator<Item = &Row> {
@@ -157,12 +213,32 @@ fn saving(input: &InputSummary, row: &Row) -> String {
     if !input.is_sampled() {
         return format!("{original} would fit in {taken} ({name}): {less}x smaller.");
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
-    let projected = (input.total_bytes as f64 / ratio) as u64;
-    let (whole, projected) = (bytes::show(input.total_bytes), bytes::show(projected));
+    let projected = bytes::show(projected(input, ratio));
+    let whole = bytes::show(input.total_bytes);
     format!(
         "The whole {whole} would fit in about {projected} ({name}): {less}x smaller.\nThe sample of {original} fits in {taken}."
     )
+}
+
+fn idle_saving(input: &InputSummary, row: &Row) -> String {
+    let ratio = row.best_ratio();
+    let (taken, about) = if input.is_sampled() {
+        (projected(input, ratio), "about ")
+    } else {
+        (row.taken_bytes(), "")
+    };
+    let (taken, name) = (bytes::show(taken), name(row));
+    let less = if ratio < WORTHWHILE {
+        String::new()
+    } else {
+        format!(", {}x smaller", show_ratio(ratio))
+    };
+    format!("If every page were idle: {about}{taken} ({name}){less}.")
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
+fn projected(input: &InputSummary, ratio: f64) -> u64 {
+    (input.total_bytes as f64 / ratio) as u64
 }
 
 fn name(row: &Row) -> String {
@@ -174,109 +250,5 @@ fn show_ratio(ratio: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::estimate::{
-        report::test_report,
-        result::{interval::Interval, row::test_row},
-    };
-
-    #[test]
-    fn the_densest_fill_speaks_and_the_fastest_is_named_beside_it() {
-        let rows = vec![
-            test_row("lz4", 400, 1.0),
-            test_row("zstd:-1", 260, 2.0),
-            test_row("zstd:1", 300, 4.0),
-        ];
-        assert_eq!(
-            savings(&test_report(rows, 1200, 1200)),
-            [
-                "1.2 GiB would fit in 260.0 MiB (zstd:-1, nbud): 4.6x smaller.",
-                "Fastest to load: lz4, nbud, 1.0 us a page (p50), in 400.0 MiB."
-            ]
-        );
-    }
-
-    #[test]
-    fn a_sample_is_scaled_up_and_says_how_it_was_chosen() {
-        let report = test_report(vec![test_row("lz4", 300, 1.0)], 1200, 12_000);
-        assert_eq!(
-            savings(&report),
-            [
-                "The whole 11.7 GiB would fit in about 2.9 GiB (lz4, nbud): 4.0x smaller.\nThe sample of 1.2 GiB fits in 300.0 MiB."
-            ]
-        );
-        let text = sampling(&report.input);
-        assert!(
-            text.contains("10.0 %") && text.contains("seed 1") && text.contains("at most 1.0 GiB"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_sample_that_memory_bounds_says_what_bounds_it() {
-        let mut report = test_report(vec![test_row("lz4", 300, 1.0)], 170, 12_000);
-        report.input.sample_max = 171 << 20;
-        report.input.sample_bound = Some("the cgroup /sys/fs/cgroup/x".to_owned());
-        let text = sampling(&report.input);
-        let wanted =
-            "at most 171.0 MiB is measured, for which the cgroup /sys/fs/cgroup/x leaves room";
-        assert!(text.contains(wanted), "{text}");
-    }
-
-    #[test]
-    fn an_interval_says_whose_it_is() {
-        let sampled = |allocator: &str| {
-            let mut row = test_row("lz4", 300, 1.0);
-            row.allocator = allocator.to_owned();
-            row.effective_ratio_95 = Some(Interval { low: 3.0, high: Some(4.0) });
-            row
-        };
-        let shown = |report: &EstimateReport| confidence(report).map(|text| text.replace(TIE, " "));
-        let text = shown(&test_report(vec![sampled("nbud")], 1200, 12_000));
-        assert!(text.is_some_and(|text| text.ends_with(": lz4 3.00 to 4.00.")));
-        let rows = vec![sampled("nbud"), sampled("zbud")];
-        let text = shown(&test_report(rows, 1200, 12_000)).expect("two intervals");
-        assert!(
-            text.ends_with(": lz4 with nbud 3.00 to 4.00, lz4 with zbud 3.00 to 4.00."),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn what_does_not_pay_is_said_to_be_so() {
-        let text = savings(&test_report(vec![test_row("lz4", 1190, 1.0)], 1200, 1200)).join(" ");
-        assert!(text.contains("compression would not save memory on this input."), "{text}");
-
-        let mut tiny = test_row("lz4", 1, 1.0);
-        (tiny.original_bytes, tiny.metadata_bytes, tiny.effective_ratio) =
-            (300 << 10, 2 << 20, 0.1);
-        let text = savings(&test_report(vec![tiny], 1, 1)).join(" ");
-        assert!(text.contains("too small an input"), "{text}");
-
-        let mut scattered = test_row("lz4", 1190, 1.0);
-        scattered.density = 0.2;
-        let text = savings(&test_report(vec![scattered], 1200, 1200)).join(" ");
-        assert!(text.contains("too small an input"), "{text}");
-    }
-
-    #[test]
-    fn a_run_that_was_stopped_or_not_checked_gives_no_verdict() {
-        let mut limited = test_row("lz4", 400, 1.0);
-        limited.limit_reached = true;
-        let mut unchecked = test_row("zstd:1", 400, 1.0);
-        unchecked.verified = false;
-        let mut cut = test_row("zstd:3", 400, 1.0);
-        cut.interrupted = true;
-        let report = test_report(vec![limited, unchecked, cut], 2400, 2400);
-        assert!(savings(&report).is_empty());
-        let stops: Vec<_> = stops(&report).collect();
-        assert_eq!(stops.len(), 2, "{stops:?}");
-        assert!(
-            stops[0].contains("limit of 2.0 GiB was reached") && stops[0].contains("of 2.3 GiB"),
-            "{}",
-            stops[0]
-        );
-        assert!(stops[1].contains("interrupted"), "{}", stops[1]);
-    }
-}
+#[path = "verdict_tests.rs"]
+mod tests;

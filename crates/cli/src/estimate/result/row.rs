@@ -1,11 +1,11 @@
 //! One row of the result; field names as in `docs/ESTIMATE.md`.
 
-use pagefold_codec::Codec;
 use pagefold_pool::Stats;
 use serde::Serialize;
 
 use crate::estimate::result::{
-    cost::Cost, interval::Interval, kept::Kept, percentiles::Percentiles, sizes::Sizes,
+    clusters::Clusters, cost::Cost, interval::Interval, kept::Kept, percentiles::Percentiles,
+    sizes::Sizes,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,14 +76,18 @@ pub(crate) struct Row {
     pub effective_ratio_95: Option<Interval>,
     /// Only for the fill of a sample.
     pub effective_ratio_whole: Option<f64>,
+    /// Only if every page is taken as idle.
+    pub clusters: Option<Clusters>,
+    #[serde(skip)]
+    pub(crate) objects: u64,
     #[serde(skip)]
     same_filled_bytes: u64,
 }
 
 impl Row {
-    pub(crate) fn new(codec: &dyn Codec, allocator: &str, phase: Phase, stats: &Stats) -> Self {
+    pub(crate) fn new(codec: &str, allocator: &str, phase: Phase, stats: &Stats) -> Self {
         Self {
-            codec: codec.name().to_owned(),
+            codec: codec.to_owned(),
             allocator: allocator.to_owned(),
             phase,
             pages: 0,
@@ -105,7 +109,7 @@ impl Row {
             idle_frame_bytes: stats.idle_frame_bytes,
             resident_bytes: stats.resident_bytes(),
             limit_bytes: stats.limit_bytes,
-            codec_bytes: codec.metadata_bytes() as u64,
+            codec_bytes: 0,
             dictionary_bytes: None,
             elapsed_ms: 0,
             limit_reached: false,
@@ -113,6 +117,8 @@ impl Row {
             sizes: None,
             effective_ratio_95: None,
             effective_ratio_whole: None,
+            clusters: None,
+            objects: stats.objects,
             same_filled_bytes: 0,
         }
     }
@@ -124,7 +130,7 @@ impl Row {
                 self.same_filled += 1;
                 self.same_filled_bytes += len;
             }
-            Kept::Compressed(_) => self.stored += 1,
+            Kept::Compressed(_) | Kept::Member { .. } => self.stored += 1,
             Kept::Raw(_) => self.raw += 1,
         }
         self.pages += 1;
@@ -153,7 +159,7 @@ impl Row {
         let over = |sum: u64, parts: u64| if parts == 0 { 0.0 } else { sum as f64 / parts as f64 };
         Cost {
             payload_byte: over(self.frame_bytes, self.payload_bytes),
-            object: over(self.metadata_bytes, self.stored + self.raw),
+            object: over(self.metadata_bytes, self.objects),
             doubt: 0.0,
         }
         .with_dictionary(self.dictionary_bytes.unwrap_or(0), self.payload_bytes as f64)
@@ -174,8 +180,7 @@ pub(crate) fn test_row(codec: &str, mebibytes: u64, micros: f64) -> Row {
     stats.frame_bytes = mebibytes << 20;
     stats.limit_bytes = 2 << 30;
     let times = Percentiles { p50: Some(micros), p99: Some(micros), mean: Some(micros) };
-    let mut row = Row::new(&pagefold_codec::Raw, "nbud", Phase::Fill, &stats);
-    row.codec = codec.to_owned();
+    let mut row = Row::new(codec, "nbud", Phase::Fill, &stats);
     row.pages = 307_200;
     row.stored = 307_200;
     row.original_bytes = 1200 << 20;

@@ -35,7 +35,10 @@ impl Sizes {
     }
 
     /// Objects per bucket, the shortest first.
-    #[cfg_attr(not(feature = "html"), expect(dead_code, reason = "only the page shows them"))]
+    #[cfg_attr(
+        not(any(feature = "html", test)),
+        expect(dead_code, reason = "only the page shows them")
+    )]
     pub(crate) fn counts(&self) -> &[u64; BUCKETS] {
         &self.counts
     }

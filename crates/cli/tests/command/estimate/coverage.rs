@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 
 use crate::common::{PAGE, estimate_json, number, ratio, runs, text, write};
 
@@ -57,17 +58,52 @@ fn mixed(len: usize) -> Vec<u8> {
     bytes
 }
 
+/// Files of up to 70 pages: the leaves of a sample differ in length.
+fn files(dir: &Path, content: fn(usize) -> Vec<u8>) {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let bytes = content(160 * 35 * PAGE);
+    let mut rest = &bytes[..];
+    for number in 0.. {
+        let Some((file, others)) = rest.split_at_checked(random.random_range(1..=70) * PAGE) else {
+            break;
+        };
+        write(dir.join(format!("{number:04}")), file);
+        rest = others;
+    }
+}
+
 /// Enough intervals contain the ratio of a full measurement.
 fn check(path: &Path, allocator: &str, fraction: f64, what: &str) {
+    check_rows(path, allocator, fraction, what, &[], 1);
+}
+
+fn check_rows(
+    path: &Path,
+    allocator: &str,
+    fraction: f64,
+    what: &str,
+    options: &[&str],
+    rows: usize,
+) {
     let path = path.to_str().expect("a temporary name is text");
     let measure = |more: &[&str]| {
-        estimate_json([&["--codec", "lz4", "--allocator", allocator, path], more].concat(), 0)
+        let args = ["--codec", "lz4", "--allocator", allocator, path];
+        estimate_json([&args, options, more].concat(), 0)
     };
-    let truth = ratio(&runs(&measure(&[]))[0], "effective_ratio");
+    let truth = measure(&[]);
+    let samples: Vec<_> = (1..=SEEDS)
+        .map(|seed| measure(&["--sample", &fraction.to_string(), "--seed", &seed.to_string()]))
+        .collect();
+    for row in 0..rows {
+        check_row(&truth, &samples, row, &format!("{what}, {allocator}, {fraction}, row {row}"));
+    }
+}
+
+fn check_row(truth: &Value, samples: &[Value], row: usize, what: &str) {
+    let truth = ratio(&runs(truth)[row], "effective_ratio");
     let (mut holding, mut with_interval, mut shown) = (0, 0, Vec::new());
-    for seed in 1..=SEEDS {
-        let document = measure(&["--sample", &fraction.to_string(), "--seed", &seed.to_string()]);
-        let (run, pages) = (&runs(&document)[0], number(&document["input"], "pages"));
+    for document in samples {
+        let (run, pages) = (&runs(document)[row], number(&document["input"], "pages"));
         let interval = &run["effective_ratio_95"];
         assert_eq!(interval.is_null(), pages < 30, "{pages} pages: {interval}");
         if interval.is_null() {
@@ -82,7 +118,7 @@ fn check(path: &Path, allocator: &str, fraction: f64, what: &str) {
     }
     assert!(
         with_interval == SEEDS && holding >= HOLD_AT_LEAST,
-        "{what}, {allocator}, {fraction}: {holding} of {with_interval} hold {truth:.3}: {shown:?}"
+        "{what}: {holding} of {with_interval} hold {truth:.3}: {shown:?}"
     );
 }
 
@@ -108,5 +144,14 @@ fn whatever_packs_the_sample_its_interval_holds() {
         for allocator in ["zbud", "xcfmalloc", "zsmalloc"] {
             check(&path, allocator, 0.05, &format!("8 MiB of {what} input"));
         }
+    }
+}
+
+#[test]
+fn a_sample_of_leaves_holds_what_clusters_come_to() {
+    for (what, content) in [("alike", alike as fn(usize) -> Vec<u8>), ("mixed", mixed)] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        files(dir.path(), content);
+        check_rows(dir.path(), "nbud", 0.3, &format!("files of {what} input"), &["--tiers"], 2);
     }
 }

@@ -79,6 +79,7 @@ fn json_has_exactly_the_documented_keys() {
         "sizes",
         "effective_ratio_95",
         "effective_ratio_whole",
+        "clusters",
     ];
     for run in runs(&document) {
         assert_eq!(keys(run), set(&wanted));

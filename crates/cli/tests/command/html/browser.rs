@@ -103,12 +103,21 @@ fn run(browser: &str, dir: &Path, theme: Theme, flags: &[String], page: &Path) -
     fs::read_to_string(printed).expect("the browser writes text")
 }
 
-/// A report with everything: a lifecycle, two codecs, a skipped input.
+/// A report with everything: a lifecycle, two codecs, idle pages, a skipped input.
 fn report(dir: &Path) -> PathBuf {
     let (input, page) = (sample_dir(), dir.join("report.html"));
     std::os::unix::fs::symlink("nowhere", input.path().join(HOSTILE)).expect("a symbolic link");
     let outcome: Outcome = pagefold()
-        .args(["estimate", "--lifecycle", "--codec", "lz4", "--codec", "zstd:1", "--html"])
+        .args([
+            "estimate",
+            "--lifecycle",
+            "--tiers",
+            "--codec",
+            "lz4",
+            "--codec",
+            "zstd:1",
+            "--html",
+        ])
         .arg(&page)
         .arg(input.path())
         .output()
@@ -187,9 +196,9 @@ fn the_page_has_everything_fetches_nothing_and_fits_a_telephone_in_both_themes()
         }
 
         assert_eq!((&seen["figures"], &seen["tables"]), (&5.into(), &8.into()), "{seen}");
-        // Two codecs with each allocator have a pair of tables.
+        // Two codecs with each allocator have a pair of charts through life; with idle pages, a histogram each as well.
         let through_life = 2 * 2 * pagefold_pool::Allocator::ALL.len();
-        assert_eq!(seen["charts"], 1 + 1 + 2 + 2 + through_life + 1, "{seen}");
+        assert_eq!(seen["charts"], 1 + 1 + 4 + 2 + through_life + 1, "{seen}");
         assert!(seen["bars"].as_u64() > Some(30) && seen["marks"].as_u64() > Some(12), "{seen}");
         let headline = seen["h1"].as_str().expect("a text");
         assert!(headline.contains(" would "), "{seen}");

@@ -36,6 +36,10 @@ const PITCH: f64 = 44.0;
 const LABEL: f64 = 14.0;
 /// From a row's top to its bar; the bar's thickness.
 const BAR: (f64, f64) = (21.0, 14.0);
+/// A line of text.
+const LINE: f64 = 18.0;
+/// The longest name that has room beside two times at 360 pixels.
+const NAME_CHARS: usize = 20;
 /// The axis and its labels.
 const AXIS: f64 = 26.0;
 
@@ -44,8 +48,8 @@ const AXIS: f64 = 26.0;
     clippy::cast_sign_loss,
     reason = "a few rows of a few pixels"
 )]
-fn height_of(rows: usize) -> u32 {
-    (rows as f64 * PITCH + AXIS) as u32
+fn height_of(rows: usize, pitch: f64) -> u32 {
+    (rows as f64 * pitch + AXIS) as u32
 }
 
 /// Codec and allocator, with a remark if the row does not stand for the whole input.
@@ -60,6 +64,11 @@ fn name(row: &Row) -> String {
         ""
     };
     format!("{} · {}{remark}", row.codec, row.allocator)
+}
+
+/// `text`, if a run took all pages as idle.
+fn remark(report: &EstimateReport, text: &'static str) -> &'static str {
+    if report.rows.iter().any(|row| row.clusters.is_some()) { text } else { "" }
 }
 
 fn fills(report: &EstimateReport) -> Vec<&Row> {
@@ -98,7 +107,7 @@ pub(super) fn ratio(report: &EstimateReport) -> Figure {
     let best = verdict::densest(report);
     let top = rows.iter().map(|row| row.best_ratio()).fold(1.0, f64::max);
     let scale = Scale::up_to(top);
-    let mut plot = Plot::new(height_of(rows.len()));
+    let mut plot = Plot::new(height_of(rows.len(), PITCH));
     let bottom = rows.len() as f64 * PITCH;
     plot.axis(&scale, 4.0, bottom, |tick| format!("{}×", trim(tick)));
     // Below the labels, which the line would cross at large ratios.
@@ -126,7 +135,13 @@ pub(super) fn ratio(report: &EstimateReport) -> Figure {
     Figure {
         id: "ratio",
         title: "Effective ratio",
-        about: "Bytes of the pages, same-filled ones included, over all the memory that the pool takes for them: frames and metadata. At 1× (dashed) nothing is saved.".into(),
+        about: format!(
+            "Bytes of the pages, same-filled ones included, over all the memory that the pool takes for them: frames and metadata. At 1× (dashed) nothing is saved.{}",
+            remark(
+                report,
+                " A bar of +idle shows what a store would take if every page were idle: four neighbours in a cluster where that is shorter."
+            )
+        ),
         charts: plot.finish("ratio-chart", "Effective ratio by codec and allocator", &description),
         key: Vec::new(),
         table,
@@ -171,24 +186,46 @@ pub(super) fn latency(report: &EstimateReport) -> Figure {
     Figure {
         id: "latency",
         title: "Time to store and to load a page",
-        about: "In microseconds of wall-clock time, from the fill: compression and the pool's store; the pool's read, in random order, and decompression. The axis is logarithmic.".into(),
+        about: format!(
+            "In microseconds of wall-clock time, from the fill: compression and the pool's store; the pool's read, in random order, and decompression. The axis is logarithmic.{}",
+            remark(
+                report,
+                " With +idle, a store is that of the page alone and a quarter of its cluster's; a load decompresses a cluster up to the page."
+            )
+        ),
         charts,
         key: vec![
-            KeyEntry { path: Some(Mark::Dot.path()), class: "packed", meaning: "p50: half of the pages are faster" },
+            KeyEntry {
+                path: Some(Mark::Dot.path()),
+                class: "packed",
+                meaning: "p50: half of the pages are faster",
+            },
             KeyEntry { path: Some(Mark::Diamond.path()), class: "mean", meaning: "mean" },
-            KeyEntry { path: Some(Mark::Tick.path()), class: "raw", meaning: "p99: one page in a hundred is slower" },
+            KeyEntry {
+                path: Some(Mark::Tick.path()),
+                class: "raw",
+                meaning: "p99: one page in a hundred is slower",
+            },
         ],
         table,
     }
 }
 
+/// How far a value stands below its label: a line, if a name is too long for both on a phone.
+fn value_below<'a>(mut names: impl Iterator<Item = &'a str>) -> f64 {
+    if names.any(|name| name.chars().count() > NAME_CHARS) { LINE } else { 0.0 }
+}
+
 fn times_chart(id: &str, title: &str, scale: &Scale, rows: &[(String, Percentiles)]) -> Markup {
-    let mut plot = Plot::new(height_of(rows.len()));
-    plot.axis(scale, 4.0, rows.len() as f64 * PITCH, |tick| format!("{} µs", trim(tick)));
+    let below = value_below(rows.iter().map(|(name, _)| name.as_str()));
+    let pitch = PITCH + below;
+    let mut plot = Plot::new(height_of(rows.len(), pitch));
+    plot.axis(scale, 4.0, rows.len() as f64 * pitch, |tick| format!("{} µs", trim(tick)));
     for (index, (name, times)) in rows.iter().enumerate() {
-        let y = index as f64 * PITCH;
+        let label = index as f64 * pitch;
+        let y = label + below;
         let middle = y + BAR.0 + BAR.1 / 2.0;
-        plot.text(scale.at(0.0), y + LABEL, Anchor::Start, "label halo", name);
+        plot.text(scale.at(0.0), label + LABEL, Anchor::Start, "label halo", name);
         let (Some(p50), Some(p99), Some(mean)) = (times.p50, times.p99, times.mean) else {
             plot.text(scale.at(f64::MAX), y + LABEL, Anchor::End, "value", "not measured");
             continue;
@@ -253,6 +290,12 @@ fn trim(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_stands_below_a_long_name() {
+        assert_eq!(value_below(["balanced+idle · nbud", "lz4 · zsmalloc"].into_iter()), 0.0);
+        assert_eq!(value_below(["lz4 · nbud", "zstd:1+idle · zsmalloc"].into_iter()), LINE);
+    }
 
     #[test]
     fn times_leave_room_for_the_label_beside_them_whatever_they_are() {

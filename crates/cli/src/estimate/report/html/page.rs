@@ -112,6 +112,7 @@ fn notices(report: &EstimateReport) -> Vec<(&'static str, String)> {
     notices.extend(verdict::confidence(report).map(|text| ("notice", text)));
     let like = report.input.like.as_ref().map(|like| like.describe().replace('\n', " "));
     notices.extend(like.map(|text| ("notice", text)));
+    notices.extend(verdict::tiers(report).map(|text| ("notice", text)));
     notices.extend(verdict::dictionaries(&report.input).map(|text| ("notice", text)));
     let failed = report.input.skipped.iter().filter(|skipped| skipped.failed).count();
     if failed > 0 {

@@ -108,8 +108,8 @@ fn mappings(process: &ProcessSummary, all: &[&MappingSummary]) -> Table {
             mapping.kind.label().to_owned(),
             mapping.name.clone().unwrap_or_default(),
             bytes::show(mapping.bytes),
-            part(|share| share.tally.same_filled),
-            part(|share| share.tally.raw),
+            part(|share| share.tally.sums.same_filled),
+            part(|share| share.tally.sums.raw),
         ];
         cells.extend((0..codecs.len()).map(|codec| ratio(parts::of_codec(&mapping.shares, codec))));
         table.rows.push(cells);

@@ -5,7 +5,7 @@ use std::{ffi::OsString, time::SystemTime};
 use crate::{
     bytes,
     estimate::{
-        config::{DEFAULT_SAMPLE, EstimateConfig, Input, Sampling},
+        config::{DEFAULT_SAMPLE, EstimateConfig, Input, Sampling, Unit},
         report::html::date,
     },
 };
@@ -34,7 +34,13 @@ impl Settings {
         });
         let sample = match config.sampling {
             Sampling::Auto => format!("as much as {} holds", bytes::show(DEFAULT_SAMPLE)),
-            Sampling::Fraction(fraction) => format!("each page with probability {fraction}"),
+            Sampling::Fraction(fraction) => {
+                let unit = match config.unit() {
+                    Unit::Page => "page",
+                    Unit::Leaf => "leaf of 64 neighbouring pages",
+                };
+                format!("each {unit} with probability {fraction}")
+            }
         };
         let limit = config.limit.map_or_else(
             || "none: room for every page".to_owned(),
@@ -42,11 +48,19 @@ impl Settings {
         );
         let lifecycle =
             if config.lifecycle { "fill, churn, free half, compact" } else { "fill only" };
+        let tiers = config.idle.as_ref().map_or_else(
+            || "not asked for".to_owned(),
+            |idle| {
+                let codecs = list(idle.codecs.iter().map(ToString::to_string).collect());
+                format!("as if every page were idle: {codecs}")
+            },
+        );
         let options = vec![
             ("Input", list(inputs.collect())),
             ("Codecs", list(config.codecs.iter().map(ToString::to_string).collect())),
             ("Allocators", list(config.allocators.iter().map(ToString::to_string).collect())),
             ("Sample", sample),
+            ("Tiers", tiers),
             ("Seed", config.seed.to_string()),
             ("Limit of each pool", limit),
             ("Threads", config.threads.to_string()),

@@ -21,8 +21,12 @@ pub(crate) fn lifecycle(report: &EstimateReport) -> Option<Figure> {
     if report.rows.iter().all(|row| row.phase == Phase::Fill) {
         return None;
     }
-    let runs: Vec<&[Row]> =
-        report.rows.chunk_by(|a, b| (&a.codec, &a.allocator) == (&b.codec, &b.allocator)).collect();
+    // Idle pages have no life.
+    let runs: Vec<&[Row]> = report
+        .rows
+        .chunk_by(|a, b| (&a.codec, &a.allocator) == (&b.codec, &b.allocator))
+        .filter(|run| run[0].clusters.is_none())
+        .collect();
     let rows = || runs.iter().copied().flatten();
     let resident =
         Scale::bytes_up_to(rows().map(|row| resident(row).max(kernel(row))).fold(1.0, f64::max));
@@ -120,7 +124,7 @@ fn kernel(row: &Row) -> f64 {
 }
 
 fn resident_chart(id: &str, about: &str, rows: &[(String, &Row)], scale: &Scale) -> Markup {
-    let mut plot = Plot::new(height_of(rows.len()));
+    let mut plot = Plot::new(height_of(rows.len(), PITCH));
     let bottom = rows.len() as f64 * PITCH;
     plot.axis(scale, 4.0, bottom, |tick| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only shown")]
@@ -156,7 +160,7 @@ fn resident_chart(id: &str, about: &str, rows: &[(String, &Row)], scale: &Scale)
 
 fn density_chart(index: usize, run: &[Row], scale: &Scale) -> Markup {
     let bottom = run.len() as f64 * PITCH;
-    let mut plot = Plot::new(height_of(run.len()));
+    let mut plot = Plot::new(height_of(run.len(), PITCH));
     plot.axis(scale, 4.0, bottom, |tick| format!("{tick:.2}"));
     for (line, row) in run.iter().enumerate() {
         let y = line as f64 * PITCH;
@@ -202,7 +206,7 @@ fn table(report: &EstimateReport) -> Table {
         "moved",
     ];
     let mut table = Table::new(2, &headings);
-    for row in &report.rows {
+    for row in report.rows.iter().filter(|row| row.clusters.is_none()) {
         table.rows.push(vec![
             name(row),
             title(row.phase).to_owned(),

@@ -4,7 +4,7 @@ use crate::{
     estimate::{
         config::PAGE,
         report::html::{
-            charts::fills,
+            charts::{fills, remark},
             figure::{Figure, KeyEntry, Table},
             markup::Markup,
             plot::{Anchor, Plot, Scale},
@@ -55,7 +55,8 @@ pub(crate) fn sizes(report: &EstimateReport) -> Figure {
         id: "sizes",
         title: "How far the pages shrink",
         about: format!(
-            "The strip shows what became of all pages. The bars below show the pages that were compressed, by their new size: each bar is {BUCKET_BYTES} bytes wide, its height the share of all pages."
+            "The strip shows what became of all pages. The bars below show the pages that were compressed, by their new size: each bar is {BUCKET_BYTES} bytes wide, its height the share of all pages.{}",
+            remark(report, " A page of a cluster counts with a quarter of it.")
         ),
         charts,
         key: vec![
