@@ -177,6 +177,10 @@ pub trait Codec: Send + Sync {
         0
     }
 
+    /// Frees the memory of contexts that no call uses and that the next call of [`compress`](Self::compress) makes anew:
+    /// for a codec that rests. The default does nothing.
+    fn release_contexts(&self) {}
+
     /// Enables one more context of each kind; `false` if there is none.
     fn add_context(&self) -> bool {
         false

@@ -205,6 +205,12 @@ impl Codec for Zstd {
         }
     }
 
+    fn release_contexts(&self) {
+        if !self.is_sibling {
+            self.contexts.release_encoders();
+        }
+    }
+
     fn wants_context(&self) -> bool {
         !self.is_sibling && self.contexts.are_crowded()
     }

@@ -1,6 +1,9 @@
 //! The contexts of a zstd codec, which codecs with different dictionaries share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    iter,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use pagefold_sys::sync::{SlotArray, default_slot_count};
 
@@ -49,6 +52,16 @@ impl Contexts {
 
     pub(crate) fn form(&self) -> Form {
         self.form
+    }
+
+    /// Frees the encoders that no call uses.
+    pub(crate) fn release_encoders(&self) {
+        let idle: Vec<_> = iter::from_fn(|| self.encoders.try_acquire()).collect();
+        for mut slot in idle {
+            if let Some(encoder) = slot.with(Option::take) {
+                self.note(encoder.bytes(), 0);
+            }
+        }
     }
 
     pub(crate) fn compress(

@@ -86,7 +86,7 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
     let file = fs::read(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let count = file.len() / PAGE_BYTES;
-    let store = Store::builder().limit(1 << 30).build()?;
+    let store = Store::builder().allocator(pagefold_pool::NbudOptions::new().span_frames(8)).limit(1 << 30).build()?;
     let space = store.space(SpaceConfig::persistent(count as u64))?;
     for (key, page) in pages(&file) {
         space.put(key, page)?;

@@ -56,6 +56,8 @@ struct Made {
     read: SlotArray<Box<Read>>,
     /// One cluster is made at a time.
     make: SlotArray<Box<Making>>,
+    /// The bytes charged for the codec.
+    contexts: usize,
     _charge: Charge,
 }
 
@@ -157,10 +159,24 @@ impl Clusters {
             make: SlotArray::from_fn(1, |_| {
                 Box::new(Making { pages: zeros(), object: zeros(), restored: zeros() })
             }),
+            contexts,
             _charge: charge,
         };
         assert!(self.made.set(made).is_ok(), "one thread has the source");
         Ok(())
+    }
+
+    /// Charged bytes not resident.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        let of = |made: &Made| made.contexts.saturating_sub(made.codec.metadata_bytes());
+        self.made.get().map_or(0, of)
+    }
+
+    /// Frees what only the making of clusters needs, until the next one is made.
+    pub(crate) fn rest(&self) {
+        if let Some(made) = self.made.get() {
+            made.codec.release_contexts();
+        }
     }
 
     /// The base codec; `None` before [`prepare`](Self::prepare).

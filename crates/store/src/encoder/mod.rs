@@ -81,7 +81,10 @@ impl Encoder {
         // The thread that has the slot made the scratch.
         let is_made =
             || self.scratch.try_acquire().is_none_or(|mut slot| slot.with(|slot| slot.is_some()));
-        contexts.saturating_add(if long && !is_made() { SCRATCH_BYTES } else { 0 })
+        let clusters = self.clusters.as_ref().map_or(0, Clusters::reserved_bytes);
+        contexts
+            .saturating_add(if long && !is_made() { SCRATCH_BYTES } else { 0 })
+            .saturating_add(clusters)
     }
 
     pub(crate) fn growth_of_long(&self) -> usize {

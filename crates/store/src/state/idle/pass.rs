@@ -13,6 +13,8 @@ pub(super) struct Pass {
     jobs: Vec<(u64, Job)>,
     /// Jobs whose pages are samples for the first training. They wait for it.
     held: Vec<(u64, Job)>,
+    /// The pass saved bytes: the frames are still to be emptied.
+    tidies: bool,
     /// When the next one begins.
     due: Instant,
 }
@@ -22,22 +24,36 @@ pub(super) enum Next {
     Job(u64, Job),
     /// A leaf without jobs was passed.
     Leaf,
-    /// The pass is over; whether one was under way.
+    /// All leaves were passed; whether just now.
     End(bool),
+    /// Afterwards.
+    Tidy,
 }
 
 impl Pass {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { at: None, jobs: Vec::new(), held: Vec::new(), due: Instant::now() + interval }
+        Self { at: None, jobs: Vec::new(), held: Vec::new(), tidies: false, due: Instant::now() + interval }
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
-        (self.at.is_none() && self.jobs.is_empty()).then_some(self.due)
+        (!self.is_under_way()).then_some(self.due)
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.at.is_some() || !self.jobs.is_empty() || self.tidies
+    }
+
+    pub(super) fn note_saved(&mut self) {
+        self.tidies = true;
+    }
+
+    pub(super) fn end_tidying(&mut self) {
+        self.tidies = false;
     }
 
     /// Begins a pass, unless one is under way.
     pub(super) fn begin(&mut self, now: Instant, interval: Duration) {
-        if self.at.is_none() && self.jobs.is_empty() {
+        if !self.is_under_way() {
             (self.at, self.due) = (Some((0, 0)), now + interval);
         }
     }
@@ -46,6 +62,7 @@ impl Pass {
     pub(super) fn end(&mut self) {
         self.at = None;
         self.jobs.clear();
+        self.tidies = false;
         self.held.clear();
     }
 
@@ -62,7 +79,9 @@ impl Pass {
         if let Some((number, job)) = self.jobs.pop() {
             return Next::Job(number, job);
         }
-        let Some((number, key)) = self.at else { return Next::End(false) };
+        let Some((number, key)) = self.at else {
+            return if self.tidies { Next::Tidy } else { Next::End(false) };
+        };
         let Some(space) = store.space_from(number) else {
             self.at = None;
             return Next::End(true);

@@ -10,7 +10,7 @@ use pagefold_sys::clock::thread_time;
 use super::{change::Outcome, pass::Next, plan::Job};
 use crate::{
     encoder::clusters::{Clusters, LIMIT_MIN},
-    state::StoreState,
+    state::{StoreState, room::COMPACT_BYTES},
     training::Sample,
     word::CLUSTER_PAGES,
 };
@@ -112,9 +112,17 @@ impl StoreState {
                     return true;
                 }
                 Next::Leaf => {}
-                Next::End(was_under_way) => {
-                    self.idle.counts.passes.fetch_add(was_under_way.into(), Ordering::Relaxed);
-                    return false;
+                Next::End(just_now) => {
+                    self.idle.counts.passes.fetch_add(just_now.into(), Ordering::Relaxed);
+                    return just_now;
+                }
+                Next::Tidy => {
+                    if !self.compact(COMPACT_BYTES).more {
+                        self.trim();
+                        clusters.rest();
+                        self.idle.pass.lock().end_tidying();
+                    }
+                    return true;
                 }
                 Next::Job(number, job) => {
                     let Some(space) = self.numbered_space(number) else {
@@ -139,8 +147,10 @@ impl StoreState {
                     let outcome = self.do_job(&space, &job);
                     report.note(&job, outcome);
                     self.idle.count(&job, outcome);
-                    if outcome == Outcome::NoRoom {
-                        self.idle.pass.lock().end();
+                    match outcome {
+                        Outcome::NoRoom => self.idle.pass.lock().end(),
+                        Outcome::Done(_) => self.idle.pass.lock().note_saved(),
+                        Outcome::NotWorth | Outcome::Changed | Outcome::Failed => {}
                     }
                     return true;
                 }
