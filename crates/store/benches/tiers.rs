@@ -5,8 +5,9 @@
 //! The device is prepared by the caller (`comp_algorithm`, `disksize` of at least the largest file); its old content is
 //! lost, and root is needed. For each file:
 //!
-//! - *put*: all pages are put, staging is flushed, what training the store does is waited for. *idle*: then two passes, so
-//!   that no page was used between them. Both are counted as original bytes over bytes of frames and metadata
+//! - *first*: all pages are put, as fast as the store takes them, and staging is flushed; most went through the codec before
+//!   the store had trained its own. *put*: that is waited for, and all pages are put once more. *idle*: then two passes, so
+//!   that no page was used between them. Each is counted as original bytes over bytes of frames and metadata
 //!   ([`StoreStats::effective_ratio`]); zram as `orig_data_size` over `mem_used_total` of its `mm_stat`.
 //! - *get*: of every page that is no repeated word, in an order that is mixed; median and 99th percentile, by form.
 //!
@@ -34,6 +35,7 @@ const PAGE_BYTES: usize = 4096;
 
 struct Row {
     name: String,
+    first: f64,
     put: f64,
     idle: f64,
     zram: Option<f64>,
@@ -86,13 +88,25 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
     let file = fs::read(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let count = file.len() / PAGE_BYTES;
-    let store = Store::builder().allocator(pagefold_pool::NbudOptions::new().span_frames(8)).limit(1 << 30).build()?;
+    let store = Store::builder()
+        .allocator(pagefold_pool::NbudOptions::new().span_frames(8))
+        .limit(1 << 30)
+        .build()?;
     let space = store.space(SpaceConfig::persistent(count as u64))?;
-    for (key, page) in pages(&file) {
-        space.put(key, page)?;
-    }
-    store.flush();
+    let put_all = || {
+        for (key, page) in pages(&file) {
+            space.put(key, page)?;
+        }
+        store.flush();
+        Ok::<(), Failure>(())
+    };
+    put_all()?;
+    let first = store.stats();
     rest(&store);
+    put_all()?;
+    rest(&store);
+    while store.compact(1 << 20).more {}
+    store.shrink(0);
     let mut keys: Vec<u64> = pages(&file)
         .filter(|(_, page)| same_filled(&page[..]).is_none())
         .map(|(key, _)| key)
@@ -109,8 +123,6 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
     let begin = Instant::now();
     let report = store.idle_pass();
     let pass = begin.elapsed();
-    while store.compact(1 << 20).more {}
-    store.shrink(0);
     let idle = store.stats();
     let clustered = gets(&space, &keys);
     check(&space, &file);
@@ -129,6 +141,7 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
     Ok(Row {
         zram: device.map(|device| device.ratio(&file)).transpose()?,
         name,
+        first: ratio(&first),
         put: ratio(&put),
         idle: ratio(&idle),
         clustered: idle.idle.pages as f64 / count as f64,
@@ -208,23 +221,26 @@ fn main() -> Result<(), Failure> {
         .map(|path| measure(path, device.as_ref()))
         .collect::<Result<Vec<Row>, Failure>>()?;
     println!(
-        "\n| file | put | idle | zram | put over zram | idle over zram | clustered | pass s |"
+        "\n| file | first | put | idle | zram | first over zram | put over zram | idle over zram | clustered | pass s |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
-    let (mut puts, mut idles) = (Vec::new(), Vec::new());
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let (mut firsts, mut puts, mut idles) = (Vec::new(), Vec::new(), Vec::new());
     for row in &rows {
         let over = |ratio: f64| row.zram.map(|zram| ratio / zram);
         if row.name != "incompressible" {
+            firsts.extend(over(row.first));
             puts.extend(over(row.put));
             idles.extend(over(row.idle));
         }
         let text = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
         println!(
-            "| {} | {:.2} | {:.2} | {} | {} | {} | {:.2} | {:.1} |",
+            "| {} | {:.2} | {:.2} | {:.2} | {} | {} | {} | {} | {:.2} | {:.1} |",
             row.name,
+            row.first,
             row.put,
             row.idle,
             text(row.zram),
+            text(over(row.first)),
             text(over(row.put)),
             text(over(row.idle)),
             row.clustered,
@@ -233,7 +249,8 @@ fn main() -> Result<(), Failure> {
     }
     if !puts.is_empty() {
         println!(
-            "| geometric mean | | | | {:.3} | {:.3} | | |",
+            "| geometric mean | | | | | {:.3} | {:.3} | {:.3} | | |",
+            geometric_mean(&firsts),
             geometric_mean(&puts),
             geometric_mean(&idles)
         );

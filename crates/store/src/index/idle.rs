@@ -20,6 +20,12 @@ pub(crate) struct Aged {
     pub(crate) settled: u64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    Only,
+    AndAge,
+}
+
 /// A word to replace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Change {
@@ -34,8 +40,8 @@ impl Aged {
 }
 
 impl Index {
-    /// Ages the leaf of the first used key from `from` on.
-    pub(crate) fn age(&self, from: u64) -> Option<Aged> {
+    /// Ages the leaf of the first used key from `from` on. With [`Look::Only`] it stays as it is.
+    pub(crate) fn age(&self, from: u64, look: Look) -> Option<Aged> {
         let (key, _) = self.next_used(from)?;
         let first = first_key(prefix(key, 0), 0, 0);
         let words = [Word::EMPTY; NODE_WORDS];
@@ -50,14 +56,19 @@ impl Index {
             there |= u64::from(!word.is_empty()) << slot;
             if word.is_referenced() {
                 aged.read |= 1 << slot;
+            }
+            if word.is_referenced() && look == Look::AndAge {
                 super::Found { word: *word, cell: Some(leaf.cell(slot)) }.unmark();
             }
         }
         let unread = there & !aged.read;
         aged.idle = unread & ages.cold();
+        aged.settled = ages.settled() & unread;
+        if look == Look::Only {
+            return Some(aged);
+        }
         ages.set_cold(there);
         // A page that was read is looked at again.
-        aged.settled = ages.settled() & unread;
         ages.set_settled(aged.settled);
         Some(aged)
     }

@@ -20,7 +20,7 @@ mod walk;
 
 use std::sync::Arc;
 
-pub(crate) use idle::{Aged, Change};
+pub(crate) use idle::{Aged, Change, Look};
 use nodes::{Link, NODE_BITS, Node, prefix, slot};
 pub(crate) use nodes::{NODE_WORDS, Nodes};
 use pagefold_frame::OutOfFrames;

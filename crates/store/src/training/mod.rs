@@ -13,6 +13,7 @@
 //! self-training for the life of the store.
 
 mod judge;
+mod reservoir;
 mod samples;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use pagefold_frame::Charge;
 use pagefold_sys::sync::Mutex;
 
 pub(crate) use judge::{Score, choose, expected_bytes};
+pub(crate) use reservoir::Reservoir;
 pub(crate) use samples::{End, Sample, Samples, Steps};
 
 use crate::{stats::TrainingStats, word::CodecId};
@@ -118,9 +120,9 @@ impl Training {
         self.is_on && self.due.load(Ordering::Relaxed)
     }
 
-    /// Makes the first training due as soon as there are enough samples for one; few data may never give all.
-    pub(crate) fn hurry(&self) {
-        if self.is_on && self.samples.lock().hurry(self.steps) {
+    /// Makes the first training due on these samples, if they are enough; otherwise it waits for more.
+    pub(crate) fn train_on(&self, samples: Vec<Sample>) {
+        if self.is_on && self.samples.lock().train_on(samples, self.steps) {
             self.due.store(true, Ordering::Relaxed);
         }
     }

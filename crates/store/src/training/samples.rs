@@ -197,14 +197,17 @@ impl Samples {
         differs_by(DRIFT_ONE_IN)
     }
 
-    /// Whether a training is due now, with fewer samples than it would have.
-    pub(super) fn hurry(&mut self, steps: Steps) -> bool {
-        let hurries =
-            matches!(self.phase, Phase::Collecting { .. }) && self.ring.len() >= steps.least();
-        if hurries {
+    /// Whether a training is due now, on these samples.
+    pub(super) fn train_on(&mut self, samples: Vec<Sample>, steps: Steps) -> bool {
+        if !matches!(self.phase, Phase::Collecting { .. }) {
+            return false;
+        }
+        let is_due = samples.len() >= steps.least();
+        samples.into_iter().for_each(|sample| self.push(sample));
+        if is_due {
             self.phase = Phase::Due;
         }
-        hurries
+        is_due
     }
 
     pub(super) fn begin(&mut self) -> bool {

@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::plan::{Job, jobs};
-use crate::{index::Aged, state::StoreState};
+use crate::{
+    index::{Aged, Look},
+    state::StoreState,
+    training::{Reservoir, Sample},
+};
 
 #[derive(Debug)]
 pub(super) struct Pass {
@@ -11,8 +15,10 @@ pub(super) struct Pass {
     at: Option<(u64, u64)>,
     /// The jobs at hand, last first, each with the number of its space.
     jobs: Vec<(u64, Job)>,
-    /// Jobs whose pages are samples for the first training. They wait for it.
-    held: Vec<(u64, Job)>,
+    /// Of a look before the first training.
+    samples: Reservoir,
+    /// Whether this is such a look, after which the pass begins.
+    looks: bool,
     /// The pass saved bytes: the frames are still to be emptied.
     tidies: bool,
     /// When the next one begins.
@@ -28,11 +34,20 @@ pub(super) enum Next {
     End(bool),
     /// Afterwards.
     Tidy,
+    /// A look before the first training is over.
+    Samples,
 }
 
 impl Pass {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { at: None, jobs: Vec::new(), held: Vec::new(), tidies: false, due: Instant::now() + interval }
+        Self {
+            at: None,
+            jobs: Vec::new(),
+            samples: Reservoir::default(),
+            looks: false,
+            tidies: false,
+            due: Instant::now() + interval,
+        }
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -52,9 +67,12 @@ impl Pass {
     }
 
     /// Begins a pass, unless one is under way.
-    pub(super) fn begin(&mut self, now: Instant, interval: Duration) {
+    /// With `samples` a look for so many samples comes first.
+    pub(super) fn begin(&mut self, now: Instant, interval: Duration, samples: Option<usize>) {
         if !self.is_under_way() {
             (self.at, self.due) = (Some((0, 0)), now + interval);
+            self.looks = samples.is_some();
+            self.samples.begin(samples.unwrap_or(0));
         }
     }
 
@@ -63,16 +81,13 @@ impl Pass {
         self.at = None;
         self.jobs.clear();
         self.tidies = false;
-        self.held.clear();
+        self.samples.clear();
     }
 
-    pub(super) fn hold(&mut self, number: u64, job: Job) {
-        self.held.push((number, job));
-    }
-
-    /// The jobs held are done next.
-    pub(super) fn release(&mut self) {
-        self.jobs.append(&mut self.held);
+    /// Ends a look: the samples it took. The pass begins.
+    pub(super) fn end_look(&mut self) -> Vec<Sample> {
+        (self.at, self.looks) = (Some((0, 0)), false);
+        self.samples.take()
     }
 
     pub(super) fn next(&mut self, store: &StoreState) -> Next {
@@ -83,11 +98,15 @@ impl Pass {
             return if self.tidies { Next::Tidy } else { Next::End(false) };
         };
         let Some(space) = store.space_from(number) else {
+            if self.looks {
+                return Next::Samples;
+            }
             self.at = None;
             return Next::End(true);
         };
+        let look = if self.looks { Look::Only } else { Look::AndAge };
         let from = if space.number == number { key } else { 0 };
-        let Some(aged) = space.index.age(from) else {
+        let Some(aged) = space.index.age(from, look) else {
             self.at = Some((space.number + 1, 0));
             return Next::Leaf;
         };
@@ -95,6 +114,14 @@ impl Pass {
             Some(key) => Some((space.number, key)),
             None => Some((space.number + 1, 0)),
         };
+        if self.looks {
+            for job in jobs(&aged) {
+                if let Job::Join([first, ..]) = job {
+                    self.samples.offer(Sample { space: space.number, key: first.key });
+                }
+            }
+            return Next::Leaf;
+        }
         self.jobs.extend(jobs(&aged).into_iter().rev().map(|job| (space.number, job)));
         match self.jobs.pop() {
             Some((number, job)) => Next::Job(number, job),

@@ -11,7 +11,6 @@ use super::{change::Outcome, pass::Next, plan::Job};
 use crate::{
     encoder::clusters::{Clusters, LIMIT_MIN},
     state::{StoreState, room::COMPACT_BYTES},
-    training::Sample,
     word::CLUSTER_PAGES,
 };
 
@@ -75,11 +74,17 @@ impl StoreState {
         self.idle.budget.lock().spend(took);
     }
 
+    /// How many samples the first training takes, before any page joins a cluster.
+    fn samples_first(&self) -> Option<usize> {
+        let clusters = self.clusters().filter(|clusters| !clusters.joins())?;
+        Some(clusters.training.steps.samples)
+    }
+
     pub(crate) fn begin_pass_if_due(&self) {
         let now = Instant::now();
         let mut pass = self.idle.pass.lock();
         if pass.due().is_some_and(|due| due <= now) {
-            pass.begin(now, self.idle.interval);
+            pass.begin(now, self.idle.interval, self.samples_first());
         }
     }
 
@@ -87,7 +92,7 @@ impl StoreState {
     pub(crate) fn begin_pass(&self) {
         let mut pass = self.idle.pass.lock();
         pass.end();
-        pass.begin(Instant::now(), self.idle.interval);
+        pass.begin(Instant::now(), self.idle.interval, self.samples_first());
     }
 
     /// Does one job, or passes leaves without; `false` when no pass is under way.
@@ -104,11 +109,13 @@ impl StoreState {
         for _ in 0..LEAVES {
             let next = self.idle.pass.lock().next(self);
             match next {
-                // Few pages: the first training has what there is, or they join without.
-                Next::End(true) if clusters.begin_joining() => {
-                    clusters.training.hurry();
-                    self.idle.pass.lock().release();
-                    self.idle.counts.passes.fetch_add(1, Ordering::Relaxed);
+                Next::Samples => {
+                    let samples = self.idle.pass.lock().end_look();
+                    // Without any, no page is idle yet.
+                    if !samples.is_empty() && clusters.prepare(&self.memory).is_ok() {
+                        clusters.begin_joining();
+                        clusters.training.train_on(samples);
+                    }
                     return true;
                 }
                 Next::Leaf => {}
@@ -131,18 +138,6 @@ impl StoreState {
                     if clusters.prepare(&self.memory).is_err() {
                         self.idle.pass.lock().end();
                         return false;
-                    }
-                    if let Job::Join(pages) = &job
-                        && !clusters.joins()
-                    {
-                        let sample = Sample { space: number, key: pages[0].key };
-                        let is_due = clusters.training.note(sample, 0);
-                        let mut pass = self.idle.pass.lock();
-                        pass.hold(number, job);
-                        if is_due && clusters.begin_joining() {
-                            pass.release();
-                        }
-                        return true;
                     }
                     let outcome = self.do_job(&space, &job);
                     report.note(&job, outcome);
