@@ -97,11 +97,12 @@ pub use pagefold_pool::{
 
 pub use pagefold_store::{
     Cache, CacheConfig, CacheError, CacheStats, CacheValue, CgroupLimit, Clock, FixedLimit,
-    GetError, Histogram, HistogramBucket, KeyError, Keys, LimitFn, LimitSource, MaintainReport,
-    Page, PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit, RejectedPuts,
-    ShrinkReport, Space, SpaceConfig, SpaceError, SpaceKind, SpaceStats, StagingStats, Store,
-    StoreBuildError, StoreBuilder, StoreStats, SystemClock, TrainedCodecStats, TrainingStats,
-    TryGetError, UpdateError, ValidateError, Version, WorkStats, eviction, set_fork_wait,
+    GetError, Histogram, HistogramBucket, IdleReport, IdleStats, KeyError, Keys, LimitFn,
+    LimitSource, MaintainReport, Page, PreviousValue, PutError, PutIfError, PutManyError,
+    ReachedLimit, RejectedPuts, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceKind,
+    SpaceStats, StagingStats, Store, StoreBuildError, StoreBuilder, StoreStats, SystemClock,
+    TrainedCodecStats, TrainingStats, TryGetError, UpdateError, ValidateError, Version, WorkStats,
+    eviction, set_fork_wait,
 };
 
 /// Codecs, which compress and restore byte strings.

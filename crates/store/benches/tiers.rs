@@ -88,10 +88,7 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
     let file = fs::read(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let count = file.len() / PAGE_BYTES;
-    let store = Store::builder()
-        .allocator(pagefold_pool::NbudOptions::new().span_frames(8))
-        .limit(1 << 30)
-        .build()?;
+    let store = Store::builder().limit(1 << 30).build()?;
     let space = store.space(SpaceConfig::persistent(count as u64))?;
     let put_all = || {
         for (key, page) in pages(&file) {
@@ -100,13 +97,17 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
         store.flush();
         Ok::<(), Failure>(())
     };
+    let settle = || {
+        while store.compact(1 << 20).more {}
+        store.shrink(0);
+    };
     put_all()?;
+    settle();
     let first = store.stats();
     rest(&store);
     put_all()?;
     rest(&store);
-    while store.compact(1 << 20).more {}
-    store.shrink(0);
+    settle();
     let mut keys: Vec<u64> = pages(&file)
         .filter(|(_, page)| same_filled(&page[..]).is_none())
         .map(|(key, _)| key)

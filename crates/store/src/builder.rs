@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use pagefold_codec::{BuildCodecError, Codec, CodecSpec};
 use pagefold_frame::{FRAME_BYTES, FrameSource};
-use pagefold_pool::{Allocator, PoolBuilder};
+use pagefold_pool::{Allocator, NbudOptions, PoolBuilder};
 use pagefold_sys::quiesce::Gate;
 
 use crate::{
     Store, StoreBuildError,
     encoder::{
         Encoder,
-        clusters::{Clusters, Source},
+        clusters::{self, Clusters, Source},
     },
     limit::LimitSource,
     shrinker,
@@ -29,7 +29,8 @@ use crate::{
 /// Builds a [`Store`].
 #[derive(Debug)]
 pub struct StoreBuilder {
-    allocator: Allocator,
+    /// `None`: nbud, with spans that clusters fit into if the store makes any.
+    allocator: Option<Allocator>,
     codec: Choice,
     source: Option<Box<dyn FrameSource>>,
     limit: usize,
@@ -68,6 +69,8 @@ impl std::fmt::Debug for Choice {
     }
 }
 
+/// Half of so long a span is more than a cluster: nbud gives longer objects frames of their own (record 2026-11-27-tiers).
+const CLUSTER_SPAN_FRAMES: u32 = 8;
 /// The default size of staging: this share of the limit, and at least so many pages.
 const STAGING_SHARE: usize = 64;
 const STAGING_PAGES_MIN: usize = 64;
@@ -75,7 +78,7 @@ const STAGING_PAGES_MIN: usize = 64;
 impl Default for StoreBuilder {
     fn default() -> Self {
         Self {
-            allocator: Allocator::default(),
+            allocator: None,
             codec: Choice::Named(CodecSpec::Balanced),
             source: None,
             limit: 1 << 30,
@@ -100,7 +103,7 @@ impl Default for StoreBuilder {
 }
 
 impl StoreBuilder {
-    /// The allocator, or its options; nbud by default.
+    /// The allocator, or its options; by default nbud, with spans of 32 KiB in a store that makes clusters of idle pages.
     ///
     /// # Examples
     /// ```
@@ -113,7 +116,7 @@ impl StoreBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn allocator(mut self, allocator: impl Into<Allocator>) -> Self {
-        self.allocator = allocator.into();
+        self.allocator = Some(allocator.into());
         self
     }
 
@@ -342,7 +345,13 @@ impl StoreBuilder {
             .saturating_add(training.fixed_bytes())
             .saturating_add(Staging::<SpaceState>::fixed_bytes(staging))
             .saturating_add(if has_ages { Idle::fixed_bytes() } else { 0 });
-        let (allocator, handle_table) = (self.allocator, self.handle_table);
+        let spans = if has_ages && self.limit >= clusters::LIMIT_MIN {
+            NbudOptions::new().span_frames(CLUSTER_SPAN_FRAMES)
+        } else {
+            NbudOptions::new()
+        };
+        let allocator = self.allocator.unwrap_or_else(|| spans.into());
+        let handle_table = self.handle_table;
         let settings = |limit| {
             let pool = PoolBuilder::new(allocator).limit(limit);
             match handle_table {
