@@ -5,8 +5,8 @@
 //! The device is prepared by the caller (`comp_algorithm`, `disksize` of at least the largest file); its old content is
 //! lost, and root is needed. For each file:
 //!
-//! - *first*: all pages are put, as fast as the store takes them, and staging is flushed; most went through the codec before
-//!   the store had trained its own. *put*: that is waited for, and all pages are put once more. *idle*: then two passes, so
+//! - *first*: all pages are put, as fast as the store takes them, and staging is flushed; many went through the codec before
+//!   the store had trained its own. *put*: all pages are put twice more. *idle*: then two passes, so
 //!   that no page was used between them. Each is counted as original bytes over bytes of frames and metadata
 //!   ([`StoreStats::effective_ratio`]); zram as `orig_data_size` over `mem_used_total` of its `mm_stat`.
 //! - *get*: of every page that is no repeated word, in an order that is mixed; median and 99th percentile, by form.
@@ -102,11 +102,13 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
         store.shrink(0);
     };
     put_all()?;
+    rest(&store);
     settle();
     let first = store.stats();
-    rest(&store);
-    put_all()?;
-    rest(&store);
+    for _ in 0..2 {
+        put_all()?;
+        rest(&store);
+    }
     settle();
     let mut keys: Vec<u64> = pages(&file)
         .filter(|(_, page)| same_filled(&page[..]).is_none())

@@ -305,7 +305,7 @@ impl StoreBuilder {
     #[doc(hidden)]
     pub fn training_steps(mut self, samples: usize, window: u64, time_percent: u32) -> Self {
         self.training_steps =
-            Steps { samples: samples.max(2), window: window.max(1), time_percent };
+            Steps { samples: samples.max(2), window: window.max(1), time_percent, growth: 0 };
         self
     }
 

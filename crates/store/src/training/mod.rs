@@ -91,7 +91,8 @@ impl Training {
 
     /// The bytes of the ring.
     pub(crate) fn fixed_bytes(&self) -> usize {
-        if self.is_on { self.steps.ring() * size_of::<Sample>() } else { 0 }
+        // And the sample of all pages, and a copy of it while a training is due.
+        if self.is_on { 3 * self.steps.ring() * size_of::<Sample>() } else { 0 }
     }
 
     pub(crate) fn is_on(&self) -> bool {

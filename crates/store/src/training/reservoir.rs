@@ -14,6 +14,10 @@ pub(crate) struct Reservoir {
 }
 
 impl Reservoir {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { samples: Vec::with_capacity(capacity), capacity, ..Self::default() }
+    }
+
     pub(crate) fn begin(&mut self, capacity: usize) {
         self.clear();
         self.capacity = capacity;
@@ -37,7 +41,14 @@ impl Reservoir {
 
     /// In a mixed order: the last ones judge what was learned from the others.
     pub(crate) fn take(&mut self) -> Vec<Sample> {
-        let mut samples = std::mem::take(&mut self.samples);
+        let samples = self.mixed();
+        self.samples = Vec::new();
+        samples
+    }
+
+    /// As [`take`](Self::take), but they stay.
+    pub(crate) fn mixed(&mut self) -> Vec<Sample> {
+        let mut samples = self.samples.clone();
         for at in (1..samples.len()).rev() {
             let other = usize::try_from(self.random() % (at as u64 + 1)).unwrap_or(0);
             samples.swap(at, other);

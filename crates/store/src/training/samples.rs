@@ -4,12 +4,17 @@
 //! pages from after the drift that made it due, one in four, so that they come from more than one burst. Without a
 //! training to come, a page costs an addition to the window's mean.
 //!
+//! The first pages may tell little of what comes later. So there are more trainings, on samples of all pages that the store
+//! ever compressed, whenever these are four times as many.
+//!
 //! The mean length over windows of pages is compared with what is expected of the codec: what the pages that judged
 //! promised, and then the mean of the first window, unless that is far from it. After each turn the store looks
 //! away for a number of windows, each time for twice as many, up to [`REST_WINDOWS_MAX`]: data that changes for ever
 //! must not train for ever.
 
 use std::collections::HashSet;
+
+use super::reservoir::Reservoir;
 
 /// A page of the store: the number of its space, and its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,15 +32,17 @@ pub(crate) struct Steps {
     pub(crate) window: u64,
     /// Percent of the present codec's time that a better one may take.
     pub(crate) time_percent: u32,
+    /// After so many times the pages of the last training on all, there is another; 0: none.
+    pub(crate) growth: u64,
 }
 
 impl Default for Steps {
     fn default() -> Self {
         if cfg!(loom) {
             // A model has no time.
-            Self { samples: 2, window: 8, time_percent: u32::MAX }
+            Self { samples: 2, window: 8, time_percent: u32::MAX, growth: 0 }
         } else {
-            Self { samples: 1000, window: 4096, time_percent: 105 }
+            Self { samples: 1000, window: 4096, time_percent: 105, growth: 4 }
         }
     }
 }
@@ -53,6 +60,7 @@ impl Steps {
             window: (self.window / 4).max(1),
             // They are made in the background.
             time_percent: self.time_percent.max(CLUSTER_TIME_PERCENT),
+            growth: self.growth,
         }
     }
 
@@ -110,6 +118,11 @@ pub(crate) struct Samples {
     /// Where the next sample goes when the ring is full: the oldest one.
     next: usize,
     phase: Phase,
+    /// Of all pages of the store's life.
+    of_all: Reservoir,
+    all: u64,
+    /// The next training on all comes at so many pages.
+    grown_at: u64,
     window_pages: u64,
     window_bytes: u64,
     /// The bytes of a thousand pages; `None` until a window gives it.
@@ -130,6 +143,9 @@ impl Samples {
             capacity,
             next: 0,
             phase: Phase::Collecting { every: 1, seen: 0, due_at: 0 },
+            of_all: Reservoir::new(capacity),
+            all: 0,
+            grown_at: 0,
             window_pages: 0,
             window_bytes: 0,
             expected: None,
@@ -142,6 +158,10 @@ impl Samples {
 
     /// Notes a page and its length; whether a training is due now.
     pub(super) fn note(&mut self, sample: Sample, len: u64, steps: Steps) -> bool {
+        if steps.growth > 0 {
+            self.all += 1;
+            self.of_all.offer(sample);
+        }
         match &mut self.phase {
             Phase::Collecting { every, seen, due_at } => {
                 *seen += 1;
@@ -154,6 +174,11 @@ impl Samples {
                     self.phase = Phase::Due;
                     return true;
                 }
+            }
+            Phase::Watching if steps.growth > 0 && self.all >= self.grown_at => {
+                (self.ring, self.next) = (self.of_all.mixed(), 0);
+                self.phase = Phase::Due;
+                return true;
             }
             Phase::Watching => {
                 self.window_pages += 1;
@@ -222,12 +247,12 @@ impl Samples {
         self.phase = match end {
             End::Adopted { expected } => {
                 (self.expected, self.is_first_guess) = (Some(expected), true);
-                self.watch()
+                self.watch(steps)
             }
             // The next window says what to expect.
             End::Kept => {
                 (self.expected, self.is_first_guess) = (None, false);
-                self.watch()
+                self.watch(steps)
             }
             End::Retry => {
                 self.next_retry =
@@ -239,7 +264,11 @@ impl Samples {
         };
     }
 
-    fn watch(&mut self) -> Phase {
+    fn watch(&mut self, steps: Steps) -> Phase {
+        if self.all >= self.grown_at {
+            let pages = self.all.max(steps.samples as u64);
+            self.grown_at = pages.saturating_mul(steps.growth.max(1));
+        }
         self.rest = self.next_rest;
         self.next_rest = (self.next_rest * 2).min(REST_WINDOWS_MAX);
         self.next_retry = 0;
@@ -264,7 +293,7 @@ pub(super) fn per_thousand(bytes: u64, pages: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const STEPS: Steps = Steps { samples: 10, window: 100, time_percent: 105 };
+    const STEPS: Steps = Steps { samples: 10, window: 100, time_percent: 105, growth: 0 };
 
     /// Notes pages of a length until a training is due, at most `pages`; how many that took.
     fn due_after(samples: &mut Samples, len: u64, pages: u64) -> Option<u64> {
@@ -285,6 +314,24 @@ mod tests {
         assert_eq!(due_after(&mut samples, 1000, 1000), None, "it is due once");
         let keys: Vec<u64> = samples.newest().iter().map(|sample| sample.key).collect();
         assert_eq!(keys, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn growth_makes_one_due_on_pages_of_all_ages() {
+        let steps = Steps { growth: 4, ..STEPS };
+        let mut samples = Samples::new(steps.ring());
+        let mut due = Vec::new();
+        for key in 1..=1000 {
+            if samples.note(Sample { space: 1, key }, 1000, steps) {
+                due.push(key);
+                assert!(samples.begin());
+                samples.end(End::Kept, steps);
+            }
+        }
+        assert_eq!(due, [10, 40, 160, 640]);
+        let keys: Vec<u64> = samples.newest().iter().map(|sample| sample.key).collect();
+        assert_eq!(keys.len(), steps.ring());
+        assert!(keys.iter().any(|&key| key < 320) && keys.iter().any(|&key| key > 320), "{keys:?}");
     }
 
     #[test]
