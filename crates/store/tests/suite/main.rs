@@ -8,6 +8,7 @@ mod at_the_limit;
 mod bytes_a_page;
 mod cache;
 mod cache_use;
+mod every_form;
 mod evicted;
 mod eviction;
 mod idle;
