@@ -12,6 +12,7 @@ mod every_form;
 mod evicted;
 mod eviction;
 mod idle;
+mod idle_misuse;
 mod keys;
 mod liars;
 mod limit;
