@@ -291,3 +291,110 @@ fn a_fork_does_not_wait_for_a_training_and_the_child_has_the_codecs() {
     assert_eq!(in_child(works_in_child), 0);
     store.validate().expect("valid");
 }
+
+/// A page that is like its neighbours, so that clusters are worth it.
+fn idle_page(key: u64, number: u64) -> Page {
+    let mut page = [0; 4096];
+    for (at, bytes) in (0..).zip(page.chunks_exact_mut(8)) {
+        let seed = if at % 8 == 0 { number * 131 + key } else { key / 8 };
+        bytes.copy_from_slice(&(seed * 512 + at).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    }
+    page[..8].copy_from_slice(&number.to_le_bytes());
+    page
+}
+
+fn is_idle_page(page: &Page, key: u64) -> bool {
+    *page == idle_page(key, u64::from_le_bytes(*page.first_chunk().expect("8 bytes")))
+}
+
+/// What the child does with pages of clusters: reads, passes of its own, and every way out.
+fn use_clusters_in_child(store: &Store, space: &Space, own: &Space) -> i32 {
+    let mut back = [0; 4096];
+    for key in 0..512 {
+        if space.get(key, &mut back).is_ok_and(|()| !is_idle_page(&back, key)) {
+            return 1;
+        }
+        let never_waits = space.try_get(key, &mut back);
+        if never_waits.is_ok() && !is_idle_page(&back, key) {
+            return 2;
+        }
+    }
+    // No thread of the parent has this space.
+    let is_there = |key, number| {
+        let mut back = [0; 4096];
+        own.get(key, &mut back).is_ok() && back == idle_page(key, number)
+    };
+    if !(0..64).all(|key| is_there(key, 0)) {
+        return 3;
+    }
+    for key in (0..63).step_by(3) {
+        if own.put(key, &idle_page(key, 1)).is_err() || own.remove(key + 1) != Ok(true) {
+            return 4;
+        }
+    }
+    store.maintain(64 * 4096);
+    store.idle_pass();
+    store.idle_pass();
+    let found = |key| match key % 3 {
+        0 => is_there(key, 1),
+        1 => !own.contains(key).unwrap_or(true),
+        _ => is_there(key, 0),
+    };
+    if !(0..63).all(found) {
+        return 5;
+    }
+    if store.stats().idle.clusters == 0 {
+        return 6;
+    }
+    store.drop_space(space);
+    if store.validate().is_err() { 7 } else { 0 }
+}
+
+#[test]
+fn a_child_has_the_clusters_of_its_parent_and_makes_its_own() {
+    let builder = Store::builder().limit(32 << 20).training_steps(40, 200, u32::MAX);
+    let builder = builder.idle_interval(Duration::from_millis(5)).idle_share(100);
+    let store = builder.build().expect("room");
+    let space = store.space(SpaceConfig::persistent(512)).expect("room");
+    // As long as no thread reads these, they stay in clusters.
+    let own = store.space(SpaceConfig::persistent(64)).expect("room");
+    (0..512).for_each(|key| space.put(key, &idle_page(key, 0)).expect("room"));
+    (0..64).for_each(|key| own.put(key, &idle_page(key, 0)).expect("room"));
+    store.flush();
+    while store.stats().idle.pages < 64 {
+        store.idle_pass();
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _over = Over(&done);
+        for number in 0..2_u64 {
+            let (store, space, done) = (&store, &space, &done);
+            scope.spawn(move || {
+                let mut rng = Seed::for_test(0xf3).rng(number);
+                let mut back = [0; 4096];
+                while !done.load(Ordering::Relaxed) {
+                    let key = rng.random_range(0..512);
+                    match rng.random_range(0..100) {
+                        0..4 => drop(store.idle_pass()),
+                        4..10 => drop(store.maintain(8 * 4096)),
+                        10..40 => {
+                            space.put(key, &idle_page(key, rng.random_range(0..9))).expect("room");
+                        }
+                        40..50 => drop(space.remove(key)),
+                        _ => {
+                            let got = space.get(key, &mut back);
+                            assert!(got.is_err() || is_idle_page(&back, key), "page {key}");
+                        }
+                    }
+                }
+            });
+        }
+        for fork in 0..FORKS {
+            let status = in_child_with(|| use_clusters_in_child(&store, &space, &own));
+            assert_eq!(status, 0, "fork {fork}: its bits 8.. are the exit code");
+        }
+    });
+    let idle = store.stats().idle;
+    assert!(idle.joined > 64 && idle.returned > 0, "{idle:?}");
+    store.validate().expect("valid");
+}

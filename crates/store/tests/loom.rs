@@ -1,9 +1,12 @@
 //! Models of the index: put against put, get, take, evict and drop of the space, puts by version, fewer keys, and nodes that
-//! come, go and are reused; staged pages and their turns.
+//! come, go and are reused; staged pages and their turns; clusters of idle pages.
 //!
 //! `cargo xtask loom` runs them. The pool below is the real one, as is everything of the store; statistics are plain
 //! atomics that loom does not watch, and the shrinker's thread is off.
 #![cfg(loom)]
+
+#[path = "models/clusters.rs"]
+mod clusters;
 
 use loom::thread;
 use pagefold_codec::{Codec, CodecError, Raw};

@@ -1,5 +1,6 @@
-//! `try_get` and `try_get_bytes` in a signal handler: they interrupt threads that are inside put, compact, remove and evict, at random
-//! instants, wait for nothing and allocate nothing, and what they find is right.
+//! `try_get` and `try_get_bytes` in a signal handler: they interrupt threads that are inside put, compact, remove, evict, passes
+//! over idle pages, trainings and staged pages' turns, at random instants, wait for nothing and allocate nothing, and what
+//! they find, in every form, is right.
 //!
 //! Two threads work, each with a timer of its own whose signal interrupts just that thread; the handler arms it again
 //! with a random time. `PAGEFOLD_SIGNAL_SECONDS` makes the run longer than 3 s.
@@ -18,7 +19,9 @@ use std::{
 };
 
 use pagefold_pool::Allocator;
-use pagefold_store::{GetError, Page, PutError, Space, SpaceConfig, Store, TryGetError};
+use pagefold_store::{
+    GetError, Page, PutError, Space, SpaceConfig, Store, TryGetError, UpdateError,
+};
 use pagefold_testkit::seed::Seed;
 use rand::RngExt;
 
@@ -58,7 +61,12 @@ unsafe impl GlobalAlloc for Watching {
     }
 }
 
-const ACTIVITIES: [&str; 6] = ["nothing", "put", "remove", "compact", "evict", "get"];
+/// A pass trains too, when that is due; maintaining ends turns of staged pages, and pages leave their clusters.
+const ACTIVITIES: [&str; 9] =
+    ["nothing", "put", "remove", "compact", "evict", "get", "update", "pass", "maintain"];
+/// Each must be read in a handler.
+const FORMS: [&str; 8] =
+    ["fresh", "base", "trained", "raw", "same-filled", "pattern", "member", "value"];
 const THREADS: usize = 2;
 /// About as many as fit, so that a good part of the reads find something.
 const KEYS: u64 = 4_000;
@@ -76,6 +84,7 @@ struct Scene {
     would_block: AtomicU64,
     wrong: AtomicU64,
     by_activity: [AtomicU64; ACTIVITIES.len()],
+    by_form: [AtomicU64; FORMS.len()],
 }
 
 static SCENE: OnceLock<Scene> = OnceLock::new();
@@ -93,23 +102,48 @@ fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// A page that says who it is and compresses to about a third; every sixteenth does not compress.
+/// In the first word of a page of one repeated word: it fits the index word, or not.
+const SAME: [u64; 2] = [1 << 40, 1 << 60];
+
+/// A page that says who it is. By its version, it compresses to about a third or a half and shares words with its
+/// neighbours, or does not compress, or is one repeated word.
 fn fill(page: &mut Page, key: u64, version: u64) {
     let (words, _) = page.as_chunks_mut::<8>();
+    if let Some(mark) = SAME.get(usize::try_from(version % 16).unwrap_or(0)) {
+        words.fill((mark | key).to_ne_bytes());
+        return;
+    }
     let name = mix(key).wrapping_add(version);
+    let every = if version & DENSE == 0 { 3 } else { 2 };
     for (at, word) in words.iter_mut().enumerate() {
-        let noisy = at % 3 == 0 || version.is_multiple_of(16);
-        let value = if noisy { mix(name.wrapping_add(at as u64)) } else { name };
+        let own = mix(name.wrapping_add(at as u64));
+        let value = match at {
+            _ if version % 16 == 2 => own,
+            _ if at % (2 * every) == 0 => mix(key / 8 * 512 + at as u64),
+            _ if at % every == 0 => own,
+            _ => name,
+        };
         *word = value.to_ne_bytes();
     }
     words[0] = key.to_ne_bytes();
     words[1] = version.to_ne_bytes();
 }
 
+/// Of a version: its page is longer.
+const DENSE: u64 = 1 << 40;
+
+/// What is put changes its nature now and then, so that the store trains again.
+fn version(rng: &mut impl RngExt, began: Instant) -> u64 {
+    let phase = began.elapsed().as_millis() / 400 % 2;
+    u64::from(rng.random::<u32>()) | if phase == 0 { 0 } else { DENSE }
+}
+
 fn is_right(page: &Page, key: u64) -> bool {
     let (words, _) = page.as_chunks::<8>();
     let mut expected = [0; 4096];
-    fill(&mut expected, key, u64::from_ne_bytes(words[1]));
+    let first = u64::from_ne_bytes(words[0]);
+    let same = (0..).zip(SAME).find(|(_, mark)| mark | key == first).map(|(version, _)| version);
+    fill(&mut expected, key, same.unwrap_or_else(|| u64::from_ne_bytes(words[1])));
     *page == expected
 }
 
@@ -142,6 +176,15 @@ fn is_right_value(value: &[u8], key: u64) -> bool {
     })
 }
 
+/// Counts a read whose page had one form before and after it.
+fn note_form(scene: &Scene, before: Option<&str>, after: Option<&str>) {
+    if before == after
+        && let Some(at) = FORMS.iter().position(|form| Some(*form) == before)
+    {
+        scene.by_form[at].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let Some(scene) = SCENE.get() else { return };
     // SAFETY: the address of this thread's errno is valid as long as the thread.
@@ -153,8 +196,12 @@ extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::
     let mut page = [0; 4096];
     for space in &scene.spaces {
         let key = scene.random() % KEYS;
+        let form = space.form_of(key);
         let outcome = match space.try_get(key, &mut page) {
-            Ok(()) if is_right(&page, key) => &scene.hits,
+            Ok(()) if is_right(&page, key) => {
+                note_form(scene, form, space.form_of(key));
+                &scene.hits
+            }
             Err(TryGetError::Get(GetError::Absent)) => &scene.absent,
             Err(TryGetError::WouldBlock) => &scene.would_block,
             Ok(()) | Err(TryGetError::Get(_)) => &scene.wrong,
@@ -163,8 +210,12 @@ extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::
     }
     let mut value = [0; VALUE_MAX];
     let key = scene.random() % VALUE_KEYS;
+    let form = scene.values.form_of(key);
     let outcome = match scene.values.try_get_bytes(key, &mut value) {
-        Ok(len) if is_right_value(&value[..len], key) => &scene.value_hits,
+        Ok(len) if is_right_value(&value[..len], key) => {
+            note_form(scene, form, scene.values.form_of(key));
+            &scene.value_hits
+        }
         Err(TryGetError::Get(GetError::Absent)) => &scene.absent,
         Err(TryGetError::WouldBlock) => &scene.would_block,
         Ok(_) | Err(TryGetError::Get(_)) => &scene.wrong,
@@ -238,13 +289,32 @@ fn doing<R>(activity: &str, f: impl FnOnce() -> R) -> R {
 fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
     let mut rng = Seed::new(0x516).rng(number as u64);
     let (mut page, mut back, mut value) = ([0; 4096], [0; 4096], [0; VALUE_MAX]);
-    let mut operations = 0;
+    let (mut operations, began) = (0, Instant::now());
     while Instant::now() < until {
         for _ in 0..64 {
             let space = &scene.spaces[rng.random_range(0..2)];
             let key = rng.random_range(0..KEYS);
-            match rng.random_range(0..100) {
-                0..15 => {
+            match rng.random_range(0..400) {
+                // Pages that no call uses between two passes join clusters.
+                0 if rng.random_ratio(1, 8) => {
+                    doing("pass", || (0..2).for_each(|_| _ = store.idle_pass()));
+                    // Those that are read twice leave them.
+                    for key in (key..KEYS).take(20).flat_map(|key| [key, key]) {
+                        _ = doing("get", || space.get(key, &mut back));
+                    }
+                    doing("maintain", || store.maintain(32 * 4096));
+                }
+                0..5 => _ = doing("maintain", || store.maintain(16 << 10)),
+                5..10 => {
+                    let changed = doing("update", || {
+                        space.update(key, |page| fill(page, key, version(&mut rng, began)))
+                    });
+                    match changed {
+                        Ok(_) | Err(UpdateError::Put(PutError::Full { .. })) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                10..60 => {
                     let key = key % VALUE_KEYS;
                     let value = fill_value(&mut value, key, rng.random::<u32>().into());
                     match doing("put", || scene.values.put_bytes(key, value)) {
@@ -252,20 +322,20 @@ fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
                         Err(error) => panic!("{error}"),
                     }
                 }
-                15..50 => {
-                    fill(&mut page, key, rng.random::<u32>().into());
+                60..200 => {
+                    fill(&mut page, key, version(&mut rng, began));
                     match doing("put", || space.put(key, &page)) {
                         Ok(()) | Err(PutError::Full { .. }) => {}
                         Err(error) => panic!("{error}"),
                     }
                 }
-                50..75 => _ = doing("remove", || space.remove(key)).expect("a key"),
-                75..95 => match doing("get", || space.get(key, &mut back)) {
+                200..280 => _ = doing("remove", || space.remove(key)).expect("a key"),
+                280..380 => match doing("get", || space.get(key, &mut back)) {
                     Ok(()) => assert!(is_right(&back, key), "key {key} is another page"),
                     Err(error) => assert_eq!(error, GetError::Absent),
                 },
-                95..97 => _ = doing("compact", || store.compact(64 << 10)),
-                97..99 => _ = doing("evict", || store.shrink(32 << 10)),
+                380..388 => _ = doing("compact", || store.compact(64 << 10)),
+                388..396 => _ = doing("evict", || store.shrink(32 << 10)),
                 _ => _ = doing("remove", || space.remove_range(key..key + 20)).expect("alive"),
             }
             operations += 1;
@@ -278,10 +348,11 @@ fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
 fn a_handler_reads_whatever_it_interrupts() {
     let seconds = env::var("PAGEFOLD_SIGNAL_SECONDS").ok().and_then(|text| text.parse().ok());
     let time = Duration::from_secs(seconds.unwrap_or(3));
-    let builder = Store::builder().allocator(Allocator::nbud()).limit(8 << 20);
+    // Room for clusters. The threads that are interrupted do all the work.
+    let builder = Store::builder().allocator(Allocator::nbud()).limit(32 << 20).workers(0);
     // Trains on few pages, and adopts what is shorter in any time.
     let store = builder.training_steps(100, 200, u32::MAX).build().expect("room");
-    let spaces = [SpaceConfig::persistent(KEYS).limit(2 << 20), SpaceConfig::ephemeral(KEYS)]
+    let spaces = [SpaceConfig::persistent(KEYS).limit(4 << 20), SpaceConfig::ephemeral(KEYS)]
         .map(|config| store.space(config).expect("room"));
     let values = store.space(SpaceConfig::ephemeral(VALUE_KEYS)).expect("room");
     let scene = SCENE.get_or_init(|| Scene {
@@ -296,6 +367,7 @@ fn a_handler_reads_whatever_it_interrupts() {
         would_block: AtomicU64::new(0),
         wrong: AtomicU64::new(0),
         by_activity: Default::default(),
+        by_form: Default::default(),
     });
     install_handler();
     let barrier = Barrier::new(THREADS);
@@ -329,11 +401,18 @@ fn a_handler_reads_whatever_it_interrupts() {
         count(&scene.absent),
         count(&scene.would_block),
     );
-    // Its pages are read too, once one is adopted.
-    eprintln!("{:?}", store.stats().training);
+    let by_form: Vec<(&str, u64)> =
+        FORMS.into_iter().zip(scene.by_form.iter().map(count)).collect();
+    let stats = store.stats();
+    eprintln!("reads by form: {by_form:?}");
+    eprintln!("{:?}\n{:?}", stats.training, stats.idle);
     assert_eq!(count(&scene.wrong), 0, "pages that are wrong");
     assert_eq!(ALLOCATED_IN_HANDLER.load(Ordering::Relaxed), 0, "allocations in handlers");
     assert!(count(&scene.hits) > 100 && count(&scene.value_hits) > 100, "hits");
+    for (form, reads) in &by_form {
+        assert!(*reads > 0, "no page was read that is {form}");
+    }
+    assert!(stats.training.trained > 1 && stats.idle.returned > 0, "{stats:?}");
     for (activity, signals) in &by_activity[1..] {
         assert!(*signals > 0, "no signal interrupted {activity}");
     }

@@ -1,6 +1,7 @@
 //! A space: keys with a kind, a limit and statistics of their own.
 
 mod attempt;
+mod form;
 mod get;
 pub(crate) mod keys;
 mod put;

@@ -40,24 +40,24 @@ struct CodecPlan {
 }
 
 #[derive(Default)]
-struct Calls {
+pub(super) struct Calls {
     made: AtomicU64,
     from: AtomicU64,
     until: AtomicU64,
 }
 
 impl Calls {
-    fn fail(&self, k: u64, count: u64) {
+    pub(super) fn fail(&self, k: u64, count: u64) {
         let next = self.made.load(Ordering::Relaxed) + k;
         self.from.store(next, Ordering::Relaxed);
         self.until.store(next.saturating_add(count), Ordering::Relaxed);
     }
 
-    fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.until.store(0, Ordering::Relaxed);
     }
 
-    fn fails(&self) -> bool {
+    pub(super) fn fails(&self) -> bool {
         let now = self.made.fetch_add(1, Ordering::Relaxed);
         (self.from.load(Ordering::Relaxed)..self.until.load(Ordering::Relaxed)).contains(&now)
     }
@@ -93,7 +93,7 @@ impl Codec for Failing {
 
 /// What a value is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Content {
+pub(super) struct Content {
     seed: u64,
     kind: PageKind,
     len: usize,
@@ -117,21 +117,23 @@ impl Content {
 }
 
 /// One thread's keys: those that are `number` modulo `of`.
-struct Oracle<'a> {
+pub(super) struct Oracle<'a> {
     space: &'a Space,
     map: HashMap<u64, Content>,
     number: u64,
     of: u64,
+    /// How many.
+    pub(super) keys: u64,
     /// Whether damage is to be expected.
-    codec_fails: bool,
+    pub(super) codec_fails: bool,
 }
 
 impl<'a> Oracle<'a> {
-    fn new(space: &'a Space, number: u64, of: u64) -> Self {
-        Self { space, map: HashMap::new(), number, of, codec_fails: false }
+    pub(super) fn new(space: &'a Space, number: u64, of: u64) -> Self {
+        Self { space, map: HashMap::new(), number, of, keys: KEYS / of, codec_fails: false }
     }
 
-    fn check(&mut self, key: u64) {
+    pub(super) fn check(&mut self, key: u64) {
         let got = self.space.get_bytes(key);
         let expected = self.map.get(&key).map(|content| content.bytes());
         match (got, expected) {
@@ -163,8 +165,8 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    fn step(&mut self, rng: &mut impl Rng, store: &Store) {
-        let key = rng.random_range(0..KEYS / self.of) * self.of + self.number;
+    pub(super) fn step(&mut self, rng: &mut impl Rng, store: &Store) {
+        let key = rng.random_range(0..self.keys) * self.of + self.number;
         match rng.random_range(0..100) {
             0..45 => self.put(key, Content::random(rng)),
             45..75 => self.check(key),
@@ -221,7 +223,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    fn check_all(&mut self) {
+    pub(super) fn check_all(&mut self) {
         let keys: Vec<u64> = self.map.keys().copied().collect();
         keys.into_iter().for_each(|key| self.check(key));
     }
@@ -239,14 +241,14 @@ fn store_of(allocator: Allocator, plan: &Arc<FaultPlan>, codec: &Arc<CodecPlan>)
         .expect("nothing fails while the store is built")
 }
 
-fn config(kind: SpaceKind) -> SpaceConfig {
+pub(super) fn config(kind: SpaceKind) -> SpaceConfig {
     match kind {
         SpaceKind::Persistent => SpaceConfig::persistent(KEYS),
         SpaceKind::Ephemeral => SpaceConfig::ephemeral(KEYS),
     }
 }
 
-const KINDS: [SpaceKind; 2] = [SpaceKind::Persistent, SpaceKind::Ephemeral];
+pub(super) const KINDS: [SpaceKind; 2] = [SpaceKind::Persistent, SpaceKind::Ephemeral];
 
 #[test]
 fn threads_and_a_map_each_agree() {
@@ -275,7 +277,7 @@ fn threads_and_a_map_each_agree() {
 }
 
 /// One fault in so many is tried where it lasts: each with `PAGEFOLD_EVERY_FAULT` set, which takes minutes.
-fn stride() -> u64 {
+pub(super) fn stride() -> u64 {
     if std::env::var_os("PAGEFOLD_EVERY_FAULT").is_some() { 1 } else { 3 }
 }
 
