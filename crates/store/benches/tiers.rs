@@ -14,6 +14,7 @@
 //! Every page is read back and compared in each state, and the store validated. The geometric mean is over all files but
 //! `incompressible`.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "the tables are the output")]
 
 use std::{
     env,

@@ -93,7 +93,8 @@ impl StoreState {
 
     /// Trains, if that is due and no other thread has the turn; whether this thread had it. Not inside an operation.
     pub(crate) fn train_if_due(&self, goes_on: &dyn Fn() -> bool) -> bool {
-        self.learners().fold(false, |any, learner| self.train(learner, goes_on) || any)
+        let trained = self.learners().filter(|learner| self.train(*learner, goes_on));
+        trained.count() > 0
     }
 
     fn train(&self, learner: Learner<'_>, goes_on: &dyn Fn() -> bool) -> bool {

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// With so many pages left, a cluster is split.
-const SPARSE: u32 = CLUSTER_PAGES as u32 / 2;
+const SPARSE: usize = CLUSTER_PAGES / 2;
 
 /// A page as the pass found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ fn sparse_clusters(aged: &Aged) -> Vec<u64> {
         }
     }
     let pages = clusters.into_iter().map(|(_, pages)| pages);
-    pages.filter(|pages| pages.count_ones() <= SPARSE).collect()
+    pages.filter(|&pages| slots(pages).count() <= SPARSE).collect()
 }
 
 fn slots(bits: u64) -> impl Iterator<Item = usize> {
