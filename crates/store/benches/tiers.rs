@@ -98,19 +98,19 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
         store.flush();
         Ok::<(), Failure>(())
     };
-    let settle = || {
+    let compacted = || {
         while store.compact(1 << 20).more {}
         store.shrink(0);
     };
     put_all()?;
     rest(&store);
-    settle();
+    compacted();
     let first = store.stats();
     for _ in 0..2 {
         put_all()?;
         rest(&store);
     }
-    settle();
+    compacted();
     let mut keys: Vec<u64> = pages(&file)
         .filter(|(_, page)| same_filled(&page[..]).is_none())
         .map(|(key, _)| key)

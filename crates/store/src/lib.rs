@@ -30,6 +30,7 @@ mod counters;
 mod encoder;
 mod error;
 pub mod eviction;
+mod idle;
 mod index;
 mod limit;
 mod listener;
@@ -56,10 +57,11 @@ pub use error::{
 pub use pagefold_sys::quiesce::set_fork_wait;
 
 pub use config::{SpaceConfig, SpaceKind};
+pub use idle::IdleReport;
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use page::{PAGE_BYTES, Page};
 pub use space::{Space, keys::Keys, version::Version};
-pub use state::{idle::IdleReport, room::ShrinkReport};
+pub use state::room::ShrinkReport;
 pub use stats::{
     Histogram, HistogramBucket, IdleStats, RejectedPuts, SpaceStats, StagingStats, StoreStats,
     TrainedCodecStats, TrainingStats, WorkStats,

@@ -10,10 +10,11 @@ use crate::{
     config::{SpaceConfig, SpaceKind},
     counters::Counters,
     error::{SpaceError, ValidateError},
+    idle::IdleReport,
     index::Index,
     page::PAGE_BYTES,
     space::Space,
-    state::{SpaceState, handle::StoreHandle, idle::IdleReport, room::ShrinkReport},
+    state::{SpaceState, handle::StoreHandle, room::ShrinkReport},
     stats::{SpaceStats, StoreStats},
 };
 

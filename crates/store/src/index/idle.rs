@@ -14,10 +14,10 @@ pub(crate) struct Aged {
     /// The key of the first word.
     pub(crate) first: u64,
     pub(crate) words: [Word; NODE_WORDS],
-    /// A bit for each word that a call read since the last pass; that is idle; that is settled.
+    /// A bit for each word that a call read since the last pass; that is idle; that is tried.
     pub(crate) read: u64,
     pub(crate) idle: u64,
-    pub(crate) settled: u64,
+    pub(crate) tried: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Index {
         let (key, _) = self.next_used(from)?;
         let first = first_key(prefix(key, 0), 0, 0);
         let words = [Word::EMPTY; NODE_WORDS];
-        let mut aged = Aged { first, words, read: 0, idle: 0, settled: 0 };
+        let mut aged = Aged { first, words, read: 0, idle: 0, tried: 0 };
         let _shard = self.shard(key).lock();
         // A removal may have been faster.
         let Some(leaf) = self.leaf_held(key) else { return Some(aged) };
@@ -61,32 +61,32 @@ impl Index {
                 super::Found { word: *word, cell: Some(leaf.cell(slot)) }.unmark();
             }
         }
-        let unread = there & !aged.read;
-        aged.idle = unread & ages.cold();
-        aged.settled = ages.settled() & unread;
+        let unmarked = there & !aged.read;
+        aged.idle = unmarked & ages.cold();
+        aged.tried = ages.tried() & unmarked;
         if look == Look::Only {
             return Some(aged);
         }
         ages.set_cold(there);
         // A page that was read is looked at again.
-        ages.set_settled(aged.settled);
+        ages.set_tried(aged.tried);
         Some(aged)
     }
 
     /// Notes that a pass has nothing more to do for these words of a leaf, as long as they stay.
-    pub(crate) fn settle(&self, words: &[(u64, Word)]) {
+    pub(crate) fn note_tried(&self, words: &[(u64, Word)]) {
         let Some(&(key, _)) = words.first() else { return };
         let _shard = self.shard(key).lock();
         let Some(leaf) = self.leaf_held(key) else { return };
         let Some(ages) = self.nodes.ages_of(leaf.link) else { return };
-        let mut settled = ages.settled();
+        let mut tried = ages.tried();
         for &(key, word) in words {
             let slot = slot(key, 0);
             if Word::from_bits(leaf.word(slot)).unreferenced() == word.unreferenced() {
-                settled |= 1 << slot;
+                tried |= 1 << slot;
             }
         }
-        ages.set_settled(settled);
+        ages.set_tried(tried);
     }
 
     /// Replaces words of one leaf, all or none: if one is not, marks aside, what it was, none is replaced. New words

@@ -4,7 +4,7 @@
 //!  words   of a leaf, index words; of an inner node, links; zero in a free node
 //!  metas   header: stamp << 8 | level << 1 | live      base: the key prefix shared below
 //!          used, droppable: a bit per word that is not empty, that eviction can free
-//!  ages    of a leaf: cold, settled (see `idle`)
+//!  ages    of a leaf: cold, tried (see `idle`)
 //! ```
 //! A [`Link`] names one life of a node: number and *stamp*. Stamps repeat after 2^38 nodes. A reader that loads a
 //! word and then finds the link's stamp has read a word of that life (I-STAMP).
@@ -306,7 +306,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Two bits for each word of a leaf: *cold*, it was there when a pass looked last; *settled*, a pass tried to make the page
+/// Two bits for each word of a leaf: *cold*, it was there when a pass looked last; *tried*, a pass tried to make the page
 /// denser.
 pub(super) struct Ages<'a>(&'a [AtomicU64; AGE_WORDS]);
 
@@ -330,11 +330,11 @@ impl Ages<'_> {
         self.0[0].store(bits, Ordering::Relaxed);
     }
 
-    pub(super) fn settled(&self) -> u64 {
+    pub(super) fn tried(&self) -> u64 {
         self.0[1].load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_settled(&self, bits: u64) {
+    pub(super) fn set_tried(&self, bits: u64) {
         self.0[1].store(bits, Ordering::Relaxed);
     }
 }

@@ -12,7 +12,7 @@ mod audit;
 mod caught;
 mod contexts;
 pub(crate) mod handle;
-pub(crate) mod idle;
+mod idle;
 mod list;
 mod objects;
 pub(crate) mod parts;

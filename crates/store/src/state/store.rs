@@ -14,7 +14,6 @@ use pagefold_sys::{
 
 use super::{
     accept::{AcceptThreshold, Occupancy},
-    idle::Idle,
     parts::Parts,
     space::SpaceState,
     wakeup::Wakeup,
@@ -22,8 +21,8 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    config::SpaceKind, encoder::Encoder, error::KeyError, index::Nodes, staging::Staging,
-    training::Training,
+    config::SpaceKind, encoder::Encoder, error::KeyError, idle::Idle, index::Nodes,
+    staging::Staging, training::Training,
 };
 
 pub(crate) struct StoreState {

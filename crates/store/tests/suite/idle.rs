@@ -43,7 +43,7 @@ fn filled(store: &Store, config: SpaceConfig, keys: u64) -> Space {
 }
 
 /// Two passes: what no call uses between them becomes dense.
-fn settle(store: &Store) -> u64 {
+fn pass_twice(store: &Store) -> u64 {
     store.idle_pass();
     store.idle_pass().joined
 }
@@ -123,7 +123,7 @@ fn what_a_call_used_between_two_passes_stays_single() {
 fn a_page_that_is_read_twice_leaves_its_cluster() {
     let store = quiet().build().expect("room");
     let space = filled(&store, SpaceConfig::persistent(64), 64);
-    assert_eq!(settle(&store), 64);
+    assert_eq!(pass_twice(&store), 64);
     check(&space, 5..6);
     store.maintain(usize::MAX);
     assert_eq!(store.stats().idle.returned, 0, "read once");
@@ -144,7 +144,7 @@ fn a_page_that_is_read_twice_leaves_its_cluster() {
 fn a_cluster_with_two_pages_left_is_split_or_joins_again() {
     let store = quiet().build().expect("room");
     let space = filled(&store, SpaceConfig::persistent(64), 64);
-    assert_eq!(settle(&store), 64);
+    assert_eq!(pass_twice(&store), 64);
     // Two of each cluster of the first half; three of one in the second.
     (0..32).filter(|key| key % 4 < 2).for_each(|key| assert_eq!(space.remove(key), Ok(true)));
     assert_eq!(space.remove(32), Ok(true));
@@ -175,7 +175,7 @@ fn a_cluster_with_two_pages_left_is_split_or_joins_again() {
 fn every_way_out_of_a_cluster_is_one_instant() {
     let store = quiet().build().expect("room");
     let space = filled(&store, SpaceConfig::persistent(100), 64);
-    assert_eq!(settle(&store), 64);
+    assert_eq!(pass_twice(&store), 64);
     // Overwritten by a page, a value, a same-filled page; removed, taken, updated, by version.
     space.put(0, &page(700)).expect("room");
     space.put_bytes(1, b"value").expect("room");
@@ -194,7 +194,7 @@ fn every_way_out_of_a_cluster_is_one_instant() {
     assert!(get(&space, 6) == Ok(expected));
     let version = space.get_versioned(8, &mut taken).expect("there");
     assert!(taken == page(8));
-    space.put_if(8, &page(800), version).expect("nobody else put");
+    space.put_if(8, &page(800), version).expect("no other put came");
     assert!(space.put_if(8, &page(801), version).is_err());
     assert!(get(&space, 0) == Ok(page(700)) && get(&space, 8) == Ok(page(800)));
     assert_eq!(space.get_bytes(1).expect("there"), b"value");
@@ -211,7 +211,7 @@ fn every_way_out_of_a_cluster_is_one_instant() {
 fn an_ephemeral_space_drops_pages_of_clusters() {
     let store = quiet().build().expect("room");
     let space = filled(&store, SpaceConfig::ephemeral(1000), 1000);
-    assert!(settle(&store) > 900);
+    assert!(pass_twice(&store) > 900);
     let mut evicted = 0;
     while evicted == 0 {
         evicted = store.shrink(64 << 10).evicted;
@@ -286,7 +286,7 @@ fn workers_make_idle_pages_dense_and_bring_back_what_is_read() {
 fn off_and_senseless_settings() {
     let off = quiet().idle_share(0).build().expect("room");
     let space = filled(&off, SpaceConfig::persistent(64), 64);
-    assert_eq!(settle(&off), 0);
+    assert_eq!(pass_twice(&off), 0);
     assert_eq!(off.stats().idle.codec, "");
     check(&space, 0..64);
     let wrong = Store::builder().idle_share(101).build();
@@ -294,7 +294,7 @@ fn off_and_senseless_settings() {
     // Without room for the working memory idle pages stay as they are.
     let small = quiet().limit(1 << 20).build().expect("room");
     let space = filled(&small, SpaceConfig::persistent(64), 64);
-    assert_eq!(settle(&small), 0);
+    assert_eq!(pass_twice(&small), 0);
     check(&space, 0..64);
     small.validate().expect("valid");
 }
@@ -361,7 +361,7 @@ fn a_codec_of_clusters_that_goes_wrong_loses_nothing() {
         how.store(kind, Ordering::Relaxed);
         (0..64).for_each(|key| space.put(key, &page(key)).expect("room"));
         let before = store.stats().idle.failures;
-        assert_eq!(settle(&store), 0, "{kind}");
+        assert_eq!(pass_twice(&store), 0, "{kind}");
         let idle = store.stats().idle;
         assert_eq!((idle.failures - before, idle.clusters), (failures, 0), "{kind}");
         check(&space, 0..64);
@@ -369,7 +369,7 @@ fn a_codec_of_clusters_that_goes_wrong_loses_nothing() {
     }
     how.store(0, Ordering::Relaxed);
     (0..64).for_each(|key| space.put(key, &page(key)).expect("room"));
-    assert!(settle(&store) > 0);
+    assert!(pass_twice(&store) > 0);
     check(&space, 0..64);
     how.store(START_FAILS, Ordering::Relaxed);
     let damaged = (0..64).filter(|&key| get(&space, key) == Err(GetError::Corrupt)).count();
@@ -441,7 +441,7 @@ fn two_passes_at_once_and_every_call_beside_them() {
 fn a_get_that_never_waits_finds_pages_of_clusters_or_says_why_not() {
     let store = quiet().build().expect("room");
     let space = filled(&store, SpaceConfig::persistent(64), 64);
-    assert_eq!(settle(&store), 64);
+    assert_eq!(pass_twice(&store), 64);
     thread::scope(|scope| {
         for reader in 0..4 {
             let space = &space;

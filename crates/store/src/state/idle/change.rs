@@ -3,13 +3,13 @@
 
 use pagefold_frame::ReserveAccess;
 
-use super::plan::{Job, PageAt};
 use crate::{
     encoder::{
         clusters::{CLUSTER_BYTES, Making, NoCluster},
         decode::{ReadError, Wait},
         object::Object,
     },
+    idle::{Job, Outcome, PageAt},
     index::{Change, Taken},
     page::PAGE_BYTES,
     state::{SpaceState, StoreState, caught::caught},
@@ -19,21 +19,6 @@ use crate::{
 
 /// A cluster saves at least one in so many bytes of what its pages take alone: its reads cost more.
 const SAVED_AT_LEAST_ONE_IN: usize = 32;
-
-/// What became of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Bytes of objects saved.
-    Done(u64),
-    /// It would not save enough; it is not tried again while the pages stay.
-    NotWorth,
-    /// A call changed a page.
-    Changed,
-    /// The store has no room for the new object beside the old ones.
-    NoRoom,
-    /// The codec failed.
-    Failed,
-}
 
 impl StoreState {
     pub(super) fn do_job(&self, space: &SpaceState, job: &Job) -> Outcome {
@@ -45,7 +30,7 @@ impl StoreState {
             Outcome::NotWorth | Outcome::Failed => {
                 let words: Vec<(u64, Word)> =
                     pages.iter().map(|page| (page.key, page.word)).collect();
-                space.index.settle(&words);
+                space.index.note_tried(&words);
             }
             Outcome::Done(_) | Outcome::Changed | Outcome::NoRoom => {}
         }

@@ -7,45 +7,15 @@ use std::{
 
 use pagefold_sys::clock::thread_time;
 
-use super::{change::Outcome, pass::Next, plan::Job};
 use crate::{
     encoder::clusters::{Clusters, LIMIT_MIN},
+    idle::{IdleReport, Next, Outcome, jobs},
+    index::{Aged, Look},
     state::{StoreState, room::COMPACT_BYTES},
-    word::CLUSTER_PAGES,
 };
 
 /// The leaves without work that one step passes.
 const LEAVES: usize = 64;
-
-/// What [`Store::idle_pass`](crate::Store::idle_pass) did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct IdleReport {
-    /// Pages that joined clusters.
-    pub joined: u64,
-    /// Pages that left clusters of which two or fewer pages were left.
-    pub split: u64,
-    /// Pages that were tried and stay as they are: a cluster would save less than a thirty-second.
-    pub refused: u64,
-    /// Bytes of objects saved.
-    pub saved_bytes: u64,
-}
-
-impl IdleReport {
-    fn note(&mut self, job: &Job, outcome: Outcome) {
-        let Outcome::Done(saved) = outcome else {
-            if let (Job::Join(pages), Outcome::NotWorth) = (job, outcome) {
-                self.refused += pages.len() as u64;
-            }
-            return;
-        };
-        match job {
-            Job::Join(pages) => self.joined += pages.len() as u64,
-            Job::Split(pages) => self.split += pages.len() as u64,
-        }
-        self.saved_bytes += saved;
-    }
-}
 
 // ORDERING (this file): Relaxed; statistics.
 impl StoreState {
@@ -107,7 +77,7 @@ impl StoreState {
 
     fn do_next(&self, clusters: &Clusters, report: &mut IdleReport) -> bool {
         for _ in 0..LEAVES {
-            let next = self.idle.pass.lock().next(self);
+            let next = self.next_of_pass();
             match next {
                 Next::Samples => {
                     let samples = self.idle.pass.lock().end_look();
@@ -154,6 +124,27 @@ impl StoreState {
         true
     }
 
+    /// Moves the cursor to the next job, or over one leaf.
+    fn next_of_pass(&self) -> Next {
+        let mut pass = self.idle.pass.lock();
+        let (number, key) = match pass.here() {
+            Ok(at) => at,
+            Err(next) => return next,
+        };
+        let Some(space) = self.space_from(number) else { return pass.end_of_keys() };
+        let from = if space.number == number { key } else { 0 };
+        let look = if pass.looks() { Look::Only } else { Look::AndAge };
+        let Some(aged) = space.index.age(from, look) else {
+            pass.go_to(space.number + 1, 0);
+            return Next::Leaf;
+        };
+        match aged.first.checked_add(Aged::KEYS) {
+            Some(key) => pass.go_to(space.number, key),
+            None => pass.go_to(space.number + 1, 0),
+        }
+        pass.add(space.number, jobs(&aged))
+    }
+
     /// Gives a page that was read twice an object of its own; whether one waited.
     pub(crate) fn return_one(&self) -> bool {
         let Some((number, key)) = self.idle.read.lock().pop_front() else { return false };
@@ -163,21 +154,5 @@ impl StoreState {
             self.idle.counts.returned.fetch_add(1, Ordering::Relaxed);
         }
         true
-    }
-}
-
-impl super::Idle {
-    fn count(&self, job: &Job, outcome: Outcome) {
-        let counts = &self.counts;
-        match (job, outcome) {
-            (Job::Join(_), Outcome::NotWorth) => {
-                counts.refused.fetch_add(CLUSTER_PAGES as u64, Ordering::Relaxed);
-            }
-            (Job::Split(pages), Outcome::Done(_)) => {
-                counts.split.fetch_add(pages.len() as u64, Ordering::Relaxed);
-            }
-            (_, Outcome::Failed) => _ = counts.failures.fetch_add(1, Ordering::Relaxed),
-            _ => {}
-        }
     }
 }

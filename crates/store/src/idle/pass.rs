@@ -2,15 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::plan::{Job, jobs};
-use crate::{
-    index::{Aged, Look},
-    state::StoreState,
-    training::{Reservoir, Sample},
-};
+use super::plan::Job;
+use crate::training::{Reservoir, Sample};
 
 #[derive(Debug)]
-pub(super) struct Pass {
+pub(crate) struct Pass {
     /// The next leaf: the number of the space, and a key; `None` between passes.
     at: Option<(u64, u64)>,
     /// The jobs at hand, last first, each with the number of its space.
@@ -26,7 +22,7 @@ pub(super) struct Pass {
 }
 
 /// What a thread does next.
-pub(super) enum Next {
+pub(crate) enum Next {
     Job(u64, Job),
     /// A leaf without jobs was passed.
     Leaf,
@@ -39,7 +35,7 @@ pub(super) enum Next {
 }
 
 impl Pass {
-    pub(super) fn new(interval: Duration) -> Self {
+    pub(crate) fn new(interval: Duration) -> Self {
         Self {
             at: None,
             jobs: Vec::new(),
@@ -50,7 +46,7 @@ impl Pass {
         }
     }
 
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         (!self.is_under_way()).then_some(self.due)
     }
 
@@ -58,17 +54,17 @@ impl Pass {
         self.at.is_some() || !self.jobs.is_empty() || self.tidies
     }
 
-    pub(super) fn note_saved(&mut self) {
+    pub(crate) fn note_saved(&mut self) {
         self.tidies = true;
     }
 
-    pub(super) fn end_tidying(&mut self) {
+    pub(crate) fn end_tidying(&mut self) {
         self.tidies = false;
     }
 
     /// Begins a pass, unless one is under way.
     /// With `samples` a look for so many samples comes first.
-    pub(super) fn begin(&mut self, now: Instant, interval: Duration, samples: Option<usize>) {
+    pub(crate) fn begin(&mut self, now: Instant, interval: Duration, samples: Option<usize>) {
         if !self.is_under_way() {
             (self.at, self.due) = (Some((0, 0)), now + interval);
             self.looks = samples.is_some();
@@ -77,7 +73,7 @@ impl Pass {
     }
 
     /// Forgets the jobs at hand and ends the pass.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.at = None;
         self.jobs.clear();
         self.tidies = false;
@@ -85,47 +81,50 @@ impl Pass {
     }
 
     /// Ends a look: the samples it took. The pass begins.
-    pub(super) fn end_look(&mut self) -> Vec<Sample> {
+    pub(crate) fn end_look(&mut self) -> Vec<Sample> {
         (self.at, self.looks) = (Some((0, 0)), false);
         self.samples.take()
     }
 
-    pub(super) fn next(&mut self, store: &StoreState) -> Next {
-        if let Some((number, job)) = self.jobs.pop() {
-            return Next::Job(number, job);
+    /// Where the pass is; or what is next without moving on.
+    pub(crate) fn here(&mut self) -> Result<(u64, u64), Next> {
+        match (self.jobs.pop(), self.at) {
+            (Some((number, job)), _) => Err(Next::Job(number, job)),
+            (None, Some(at)) => Ok(at),
+            (None, None) if self.tidies => Err(Next::Tidy),
+            (None, None) => Err(Next::End(false)),
         }
-        let Some((number, key)) = self.at else {
-            return if self.tidies { Next::Tidy } else { Next::End(false) };
-        };
-        let Some(space) = store.space_from(number) else {
-            if self.looks {
-                return Next::Samples;
-            }
-            self.at = None;
-            return Next::End(true);
-        };
-        let look = if self.looks { Look::Only } else { Look::AndAge };
-        let from = if space.number == number { key } else { 0 };
-        let Some(aged) = space.index.age(from, look) else {
-            self.at = Some((space.number + 1, 0));
-            return Next::Leaf;
-        };
-        self.at = match aged.first.checked_add(Aged::KEYS) {
-            Some(key) => Some((space.number, key)),
-            None => Some((space.number + 1, 0)),
-        };
+    }
+
+    /// Whether this is a look for samples.
+    pub(crate) fn looks(&self) -> bool {
+        self.looks
+    }
+
+    /// No leaf is left.
+    pub(crate) fn end_of_keys(&mut self) -> Next {
         if self.looks {
-            for job in jobs(&aged) {
+            return Next::Samples;
+        }
+        self.at = None;
+        Next::End(true)
+    }
+
+    pub(crate) fn go_to(&mut self, number: u64, key: u64) {
+        self.at = Some((number, key));
+    }
+
+    /// Adds the jobs of a leaf, or takes samples from them.
+    pub(crate) fn add(&mut self, number: u64, jobs: Vec<Job>) -> Next {
+        if self.looks {
+            for job in jobs {
                 if let Job::Join([first, ..]) = job {
-                    self.samples.offer(Sample { space: space.number, key: first.key });
+                    self.samples.offer(Sample { space: number, key: first.key });
                 }
             }
             return Next::Leaf;
         }
-        self.jobs.extend(jobs(&aged).into_iter().rev().map(|job| (space.number, job)));
-        match self.jobs.pop() {
-            Some((number, job)) => Next::Job(number, job),
-            None => Next::Leaf,
-        }
+        self.jobs.extend(jobs.into_iter().rev().map(|job| (number, job)));
+        self.jobs.pop().map_or(Next::Leaf, |(number, job)| Next::Job(number, job))
     }
 }

@@ -9,7 +9,7 @@ const BURST: Duration = Duration::from_millis(10);
 const WORTH: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     /// In percent of one processor.
     share: u8,
     /// May be below zero: a step is not cut short.
@@ -18,12 +18,12 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(share: u8) -> Self {
+    pub(crate) fn new(share: u8) -> Self {
         Self { share, left_ns: nanos(BURST), filled: Instant::now() }
     }
 
     /// `None` if work may go on; otherwise how long to wait.
-    pub(super) fn wait(&mut self, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&mut self, now: Instant) -> Option<Duration> {
         let passed = nanos(now.saturating_duration_since(self.filled));
         self.filled = now;
         let more = passed.saturating_mul(self.share.into()) / 100;
@@ -35,7 +35,7 @@ impl Budget {
         Some(Duration::from_nanos(missing.saturating_mul(100) / u64::from(self.share.max(1))))
     }
 
-    pub(super) fn spend(&mut self, time: Duration) {
+    pub(crate) fn spend(&mut self, time: Duration) {
         self.left_ns = self.left_ns.saturating_sub(nanos(time));
     }
 }

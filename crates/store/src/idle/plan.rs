@@ -25,13 +25,13 @@ pub(crate) enum Job {
 }
 
 /// The jobs of a leaf.
-pub(super) fn jobs(aged: &Aged) -> Vec<Job> {
+pub(crate) fn jobs(aged: &Aged) -> Vec<Job> {
     let page = |slot: usize| PageAt { key: aged.first + slot as u64, word: aged.words[slot] };
     let sparse = sparse_clusters(aged);
     // Whole clusters only: otherwise the old object stays beside the new one.
     let joins = sparse.iter().filter(|&&pages| pages & aged.idle == pages);
     let mut may_join = joins.fold(0, |all, pages| all | pages);
-    for slot in slots(aged.idle & !aged.settled) {
+    for slot in slots(aged.idle & !aged.tried) {
         if let Entry::Page { .. } | Entry::Raw(_) = aged.words[slot].entry() {
             may_join |= 1 << slot;
         }
@@ -41,7 +41,7 @@ pub(super) fn jobs(aged: &Aged) -> Vec<Job> {
     for group in candidates.chunks_exact(CLUSTER_PAGES) {
         let group = <[usize; CLUSTER_PAGES]>::try_from(group).expect("an exact chunk");
         let pages = group.iter().fold(0, |all, slot| all | 1 << slot);
-        if pages & !aged.settled != 0 {
+        if pages & !aged.tried != 0 {
             joined |= pages;
             jobs.push(Job::Join(group.map(page)));
         }
@@ -49,7 +49,7 @@ pub(super) fn jobs(aged: &Aged) -> Vec<Job> {
     // Between the two, a sparse cluster may become idle, and join.
     let is_due = |pages: u64| pages & aged.read != 0 || pages & aged.idle == pages;
     let splits =
-        sparse.iter().filter(|&&pages| pages & (joined | aged.settled) == 0 && is_due(pages));
+        sparse.iter().filter(|&&pages| pages & (joined | aged.tried) == 0 && is_due(pages));
     jobs.extend(splits.map(|&pages| Job::Split(slots(pages).map(page).collect())));
     jobs
 }
@@ -89,7 +89,7 @@ mod tests {
 
     fn aged(words: &[Word], idle: u64) -> Aged {
         let mut aged =
-            Aged { first: 128, words: [Word::EMPTY; NODE_WORDS], read: !idle, idle, settled: 0 };
+            Aged { first: 128, words: [Word::EMPTY; NODE_WORDS], read: !idle, idle, tried: 0 };
         aged.words[..words.len()].copy_from_slice(words);
         aged
     }
@@ -132,8 +132,8 @@ mod tests {
         let apart = jobs(&aged(&words, 0b01110));
         assert!(apart.iter().all(|job| matches!(job, Job::Split(_))));
         assert_eq!(apart.iter().map(keys).collect::<Vec<_>>(), [vec![128, 130], vec![132]]);
-        let settled = Aged { settled: 0b00001, ..aged(&words, 0) };
-        assert_eq!(jobs(&settled).iter().map(keys).collect::<Vec<_>>(), [vec![132]]);
+        let tried = Aged { tried: 0b00001, ..aged(&words, 0) };
+        assert_eq!(jobs(&tried).iter().map(keys).collect::<Vec<_>>(), [vec![132]]);
     }
 
     #[test]
@@ -147,9 +147,9 @@ mod tests {
     #[test]
     fn pages_that_were_tried_join_only_with_one_that_was_not() {
         let words = [member(9, 1), member(9, 3), member(8, 0), member(8, 1)];
-        let tried = Aged { settled: 0b1111, ..aged(&words, 0b1111) };
+        let tried = Aged { tried: 0b1111, ..aged(&words, 0b1111) };
         assert_eq!(jobs(&tried), []);
-        let other = jobs(&Aged { settled: 0b0111, ..aged(&words, 0b1111) });
+        let other = jobs(&Aged { tried: 0b0111, ..aged(&words, 0b1111) });
         assert_eq!(other.iter().map(keys).collect::<Vec<_>>(), [[128, 129, 130, 131]]);
     }
 
