@@ -110,7 +110,8 @@ fn memory_stays_flat() {
             (baseline, rss_baseline) = (stats.resident_bytes, rss);
         }
         if cycle > WARM {
-            assert!(stats.resident_bytes <= baseline + (256 << 10), "cycle {cycle}: {stats:?}");
+            // A dictionary for clusters may come later, and one be replaced by a longer one.
+            assert!(stats.resident_bytes <= baseline + (512 << 10), "cycle {cycle}: {stats:?}");
             assert!(rss <= rss_baseline + (8 << 20), "cycle {cycle}: {rss_baseline} and now {rss}");
         }
         cycle += 1;
