@@ -81,12 +81,11 @@ impl StoreState {
     }
 
     fn idle_stats(&self, pages: u64) -> IdleStats {
-        let Some(clusters) = self.clusters() else { return IdleStats::default() };
+        let Some(clusters) = &self.encoder.clusters else { return IdleStats::default() };
         let training = clusters.trained().map(|own| training_stats(&clusters.training, own));
-        IdleStats {
-            training: training.unwrap_or_default(),
-            ..self.idle.stats(pages, clusters.name())
-        }
+        // Below the least limit none is made, and those that are there stay.
+        let name = self.clusters().map_or("", |clusters| clusters.name());
+        IdleStats { training: training.unwrap_or_default(), ..self.idle.stats(pages, name) }
     }
 
     pub(crate) fn stats(&self) -> StoreStats {

@@ -142,11 +142,16 @@ impl StoreState {
     }
 
     fn read_for_change(&self, page: &PageAt, into: &mut [u8]) -> Result<(), Outcome> {
-        self.read(page.word.entry(), into, Wait::Allowed).map_err(|error| match error {
-            ReadError::Stale | ReadError::WouldBlock => Outcome::Changed,
+        match caught(|| self.read(page.word.entry(), into, Wait::Allowed)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(ReadError::Stale | ReadError::WouldBlock)) => Err(Outcome::Changed),
             // A get says so.
-            ReadError::Corrupt | ReadError::Length(_) => Outcome::NotWorth,
-        })
+            Ok(Err(ReadError::Corrupt | ReadError::Length(_))) => Err(Outcome::NotWorth),
+            Err(_) => {
+                tracing::error!(key = page.key, "the codec panicked over an idle page; it stays");
+                Err(Outcome::Failed)
+            }
+        }
     }
 
     /// Gives each page that a sparse cluster has left an object of its own, if that is less.
