@@ -44,7 +44,10 @@ pub(crate) enum Source {
 pub(crate) struct Clusters {
     name: String,
     source: Mutex<Option<Source>>,
-    pub(crate) training: Training,
+    // For the training, which comes with the codec.
+    trains: bool,
+    by_callers: bool,
+    steps: Steps,
     /// Whether idle pages join clusters; before, they are samples for the first training.
     joins: AtomicBool,
     made: OnceLock<Made>,
@@ -53,6 +56,7 @@ pub(crate) struct Clusters {
 struct Made {
     codec: Box<dyn Codec>,
     trained: Trained,
+    training: Training,
     read: SlotArray<Box<Read>>,
     /// One cluster is made at a time.
     make: SlotArray<Box<Making>>,
@@ -93,7 +97,9 @@ impl Clusters {
         Self {
             name,
             source: Mutex::new(Some(source)),
-            training: Training::new(trains, by_callers, steps),
+            trains,
+            by_callers,
+            steps,
             joins: AtomicBool::new(!trains),
             made: OnceLock::new(),
         }
@@ -103,8 +109,9 @@ impl Clusters {
         &self.name
     }
 
-    pub(crate) fn fixed_bytes(&self) -> usize {
-        self.training.fixed_bytes()
+    /// The samples of the first training.
+    pub(crate) fn first_samples(&self) -> usize {
+        self.steps.samples
     }
 
     // ORDERING of `joins`: Relaxed; a page more or less among the samples does not matter.
@@ -139,10 +146,15 @@ impl Clusters {
             },
         };
         codec.limit_contexts(CONTEXTS);
-        let trained = Trained::new(self.training.is_on() && codec.trains());
+        let trains = self.trains && codec.trains();
+        let trained = Trained::new(trains);
+        let training = Training::new(trains, self.by_callers, self.steps);
         let slots = if cfg!(loom) { 2 } else { default_slot_count().min(READ_SLOTS_MAX) };
         let contexts = checked_metadata_bytes_max(&*codec, CLUSTER_BYTES).unwrap_or(usize::MAX);
-        let buffers = slots * size_of::<Read>() + size_of::<Making>() + trained.fixed_bytes();
+        let buffers = slots * size_of::<Read>()
+            + size_of::<Making>()
+            + trained.fixed_bytes()
+            + training.fixed_bytes();
         drop(building);
         let Ok(charge) = memory.charge_beside(contexts.saturating_add(buffers)) else {
             *source = Some(Source::Own(codec));
@@ -155,6 +167,7 @@ impl Clusters {
         let made = Made {
             codec,
             trained,
+            training,
             read: SlotArray::from_fn(slots, |_| Box::new(Read { object: zeros(), pages: zeros() })),
             make: SlotArray::from_fn(1, |_| {
                 Box::new(Making { pages: zeros(), object: zeros(), restored: zeros() })
@@ -182,6 +195,11 @@ impl Clusters {
     /// The base codec; `None` before [`prepare`](Self::prepare).
     pub(crate) fn codec(&self) -> Option<&dyn Codec> {
         self.made.get().map(|made| &*made.codec)
+    }
+
+    /// `None` before [`prepare`](Self::prepare).
+    pub(crate) fn training(&self) -> Option<&Training> {
+        self.made.get().map(|made| &made.training)
     }
 
     /// `None` before [`prepare`](Self::prepare).

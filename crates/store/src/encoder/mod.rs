@@ -70,8 +70,7 @@ impl Encoder {
         let slots =
             self.gather.array_bytes() + self.gather.len() * PAGE_BYTES + self.scratch.array_bytes();
         let slots = slots + self.trained.fixed_bytes();
-        let clusters = self.clusters.as_ref().map_or(0, Clusters::fixed_bytes);
-        slots.saturating_add(self.codec_bytes_max(PAGE_BYTES)).saturating_add(clusters)
+        slots.saturating_add(self.codec_bytes_max(PAGE_BYTES))
     }
 
     /// Charged bytes not resident.

@@ -58,6 +58,10 @@ impl Pass {
         self.tidies = true;
     }
 
+    pub(crate) fn tidies(&self) -> bool {
+        self.tidies
+    }
+
     pub(crate) fn end_tidying(&mut self) {
         self.tidies = false;
     }

@@ -82,7 +82,8 @@ impl StoreState {
 
     fn idle_stats(&self, pages: u64) -> IdleStats {
         let Some(clusters) = &self.encoder.clusters else { return IdleStats::default() };
-        let training = clusters.trained().map(|own| training_stats(&clusters.training, own));
+        let training = clusters.training().zip(clusters.trained());
+        let training = training.map(|(training, own)| training_stats(training, own));
         // Below the least limit none is made, and those that are there stay.
         let name = self.clusters().map_or("", |clusters| clusters.name());
         IdleStats { training: training.unwrap_or_default(), ..self.idle.stats(pages, name) }

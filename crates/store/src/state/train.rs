@@ -80,7 +80,7 @@ impl StoreState {
         };
         let clusters = self.encoder.clusters.as_ref().and_then(|clusters| {
             Some(Learner {
-                training: &clusters.training,
+                training: clusters.training()?,
                 base: clusters.codec()?,
                 trained: clusters.trained()?,
                 unit: CLUSTER_BYTES,

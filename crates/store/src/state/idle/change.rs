@@ -94,7 +94,9 @@ impl StoreState {
         if let (Some(trained), Some(id)) = (clusters.trained(), object.first()) {
             trained.note_object_in(CodecId(*id), len);
         }
-        clusters.training.note(Sample { space: space.number, key }, len);
+        if let Some(training) = clusters.training() {
+            training.note(Sample { space: space.number, key }, len);
+        }
     }
 
     /// Stores the cluster and exchanges the words.

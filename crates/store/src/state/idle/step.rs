@@ -47,7 +47,7 @@ impl StoreState {
     /// How many samples the first training takes, before any page joins a cluster.
     fn samples_first(&self) -> Option<usize> {
         let clusters = self.clusters().filter(|clusters| !clusters.joins())?;
-        Some(clusters.training.steps.samples)
+        Some(clusters.first_samples())
     }
 
     pub(crate) fn begin_pass_if_due(&self) {
@@ -65,7 +65,7 @@ impl StoreState {
         pass.begin(Instant::now(), self.idle.interval, self.samples_first());
     }
 
-    /// Does one job, or passes leaves without; `false` when no pass is under way.
+    /// Does one job, or passes leaves without; `false` when no pass is under way any more.
     pub(crate) fn step_of_pass(&self, report: &mut IdleReport) -> bool {
         let Some(clusters) = self.clusters() else { return false };
         let began = thread_time();
@@ -84,22 +84,25 @@ impl StoreState {
                     // Without any, no page is idle yet.
                     if !samples.is_empty() && clusters.prepare(&self.memory).is_ok() {
                         clusters.begin_joining();
-                        clusters.training.train_on(samples);
+                        if let Some(training) = clusters.training() {
+                            training.train_on(samples);
+                        }
                     }
                     return true;
                 }
                 Next::Leaf => {}
                 Next::End(just_now) => {
                     self.idle.counts.passes.fetch_add(just_now.into(), Ordering::Relaxed);
-                    return just_now;
+                    return self.idle.pass.lock().tidies();
                 }
                 Next::Tidy => {
-                    if !self.compact(COMPACT_BYTES).more {
+                    let more = self.compact(COMPACT_BYTES).more;
+                    if !more {
                         self.trim();
                         clusters.rest();
                         self.idle.pass.lock().end_tidying();
                     }
-                    return true;
+                    return more;
                 }
                 Next::Job(number, job) => {
                     let Some(space) = self.numbered_space(number) else {
