@@ -295,8 +295,8 @@ fn a_fork_does_not_wait_for_a_training_and_the_child_has_the_codecs() {
 /// A page that is like its neighbours, so that clusters are worth it.
 fn idle_page(key: u64, number: u64) -> Page {
     let mut page = [0; 4096];
-    for (at, bytes) in (0..).zip(page.chunks_exact_mut(8)) {
-        let seed = if at % 8 == 0 { number * 131 + key } else { key / 8 };
+    for (at, bytes) in (0_u64..).zip(page.chunks_exact_mut(8)) {
+        let seed = if at.is_multiple_of(8) { number * 131 + key } else { key / 8 };
         bytes.copy_from_slice(&(seed * 512 + at).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
     }
     page[..8].copy_from_slice(&number.to_le_bytes());

@@ -412,7 +412,8 @@ fn a_handler_reads_whatever_it_interrupts() {
     for (form, reads) in &by_form {
         assert!(*reads > 0, "no page was read that is {form}");
     }
-    assert!(stats.training.trained > 1 && stats.idle.returned > 0, "{stats:?}");
+    let trainings = if seconds.is_some() { 2 } else { 1 };
+    assert!(stats.training.trained >= trainings && stats.idle.returned > 0, "{stats:?}");
     for (activity, signals) in &by_activity[1..] {
         assert!(*signals > 0, "no signal interrupted {activity}");
     }

@@ -14,7 +14,7 @@ use super::{halves, model, model_with, put_at, put_fill};
 const PAGE_LEN: usize = 100;
 const CLUSTER_LEN: usize = 150;
 
-/// Two preemptions: such a model takes less than a minute with them. Those of [`model`] take minutes.
+/// Two preemptions: such a model takes less than a minute with them. Those of [`model`] take up to three.
 fn model_of_two(f: impl Fn() + Sync + Send + 'static) {
     model_with(2, f);
 }
@@ -119,9 +119,9 @@ fn ends_empty(store: &Store) {
 
 #[test]
 fn an_overwrite_beside_the_pass_that_makes_its_cluster_stays() {
-    model_of_two(|| {
+    model(|| {
         let (store, space) = idle_pages();
-        // A word and no object: the pool below would take minutes.
+        // By a word, and no object.
         let other = beside(&store, &space, |_, space| put_fill(space, 1, 9));
         store.idle_pass();
         other.join().expect("no panic");

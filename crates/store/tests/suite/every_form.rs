@@ -427,7 +427,7 @@ fn the_first_page_never_comes_back_in_any_form() {
         let word = |at: u64| match at {
             0 => number,
             1 => key,
-            _ if at % 8 == 0 => (number * 131 + key) * 512 + at,
+            _ if at.is_multiple_of(8) => (number * 131 + key) * 512 + at,
             _ => at,
         };
         for (at, bytes) in (0..).zip(page.chunks_exact_mut(8)) {
@@ -436,6 +436,7 @@ fn the_first_page_never_comes_back_in_any_form() {
         }
         page
     }
+    let index = |key: u64| usize::try_from(key).expect("small");
     let store = store_of(Allocator::nbud(), &Plans::new()).workers(1);
     let store = store.idle_interval(Duration::from_millis(1)).idle_share(100).build();
     let store = store.expect("room");
@@ -449,9 +450,9 @@ fn the_first_page_never_comes_back_in_any_form() {
                 for number in 1..=ROUNDS {
                     for key in (writer..KEYS).step_by(2) {
                         // Not all, so that some stay long enough to be idle.
-                        if (key / 4 + number) % 3 == 0 {
+                        if (key / 4 + number).is_multiple_of(3) {
                             space.put(key, &page_of(key, number)).expect("room");
-                            accepted[key as usize].store(number, Ordering::SeqCst);
+                            accepted[index(key)].store(number, Ordering::SeqCst);
                         }
                     }
                     store.idle_pass();
@@ -465,7 +466,7 @@ fn the_first_page_never_comes_back_in_any_form() {
                 let (mut page, mut rng) = ([0; 4096], Seed::for_test(0x9e).rng(reader));
                 while writers.load(Ordering::SeqCst) > 0 {
                     let key = rng.random_range(0..KEYS);
-                    let before = accepted[key as usize].load(Ordering::SeqCst);
+                    let before = accepted[index(key)].load(Ordering::SeqCst);
                     match space.get(key, &mut page) {
                         Ok(()) => {
                             let number = u64::from_le_bytes(*page.first_chunk().expect("8 bytes"));

@@ -21,7 +21,7 @@ use rand::RngExt as _;
 /// A page that is like its neighbours: most words are those of the group of eight.
 fn page(number: u64) -> Page {
     let word = |at: u64| {
-        let seed = if at % 8 == 0 { number + 1 } else { number / 8 + 1000 };
+        let seed = if at.is_multiple_of(8) { number + 1 } else { number / 8 + 1000 };
         (seed * 512 + at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
     };
     let mut page = [0; 4096];
