@@ -85,7 +85,9 @@ fn in_store(
     // Kept by the codec, if at all.
     let dictionary_bytes = dictionary.map(|dictionary| dictionary.as_bytes().len());
     let limit = pages.len() * (PAGE_BYTES + 256) + (32 << 20);
-    let store = Store::builder().codec_with(codec).limit(limit).shrinker(false).build()?;
+    // Staged pages would be counted raw, and a put would not wait for the codec.
+    let store =
+        Store::builder().codec_with(codec).limit(limit).staging(0).shrinker(false).build()?;
     let empty = empty_bytes(&store)?;
     let space = store.space(SpaceConfig::persistent(pages.len() as u64))?;
     let start = Instant::now();

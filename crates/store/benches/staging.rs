@@ -82,7 +82,7 @@ impl Rows {
         let time = format!("sustained, put staged, {codec}, processor time of all threads");
         let get = format!("get, fresh, {codec}, median");
         println!("\n| what | over | is | target |\n|---|---|---|---|");
-        let mut line = |name: &str, over: Option<String>, target: f64| {
+        let line = |name: &str, over: Option<String>, target: f64| {
             let base = over.as_ref().map_or(Some(1.0), |over| self.median(over));
             let (Some(value), Some(base)) = (self.median(name), base) else { return };
             let is = value / base;
