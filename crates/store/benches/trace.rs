@@ -4,14 +4,14 @@
 //! `cargo xtask corpus trace`. Its records are put, each under its page number, at the time that the trace gives, or each
 //! at once after the one before. Stores have default settings but for the limit; staging is off, or a 64th of the limit.
 //!
-//! - *codec runs*: puts of compressible and incompressible pages with staging off; with it, pages whose turn came. *saved*:
-//!   of the staged pages, those that were overwritten before their turn ([`StagingStats::saved`]); their share.
-//! - *late*: how long after its time the latest put began; a trace in real time that the machine keeps up with has small ones.
-//! - *processor*: time of all threads from the first put to the end of a flush, over the puts.
-//!
+//! - *codec runs*: with staging off, puts of pages that are no repeated word; with it, those less the saved ones.
+//! - *saved*: the share of the staged pages that were overwritten before their turn ([`StagingStats::saved`]).
 //! - *by callers*: staged pages that a put compressed itself, since staging was full.
+//! - *processor*: time of all threads from the first put to the end of a flush, over the puts.
+//! - *late*: how long after its time the latest put began. All records of an interval have one time.
 //!
-//! Each figure is the median of the rounds, and the lowest and the highest. After each replay every page is read back and compared with its last record, and the store validated.
+//! Each figure is the median of the rounds, then the lowest and the highest. After each replay every page is read back
+//! and compared with its last record, and the store validated.
 //!
 //! [`StagingStats::saved`]: pagefold_store::StagingStats::saved
 #![forbid(unsafe_code)]
