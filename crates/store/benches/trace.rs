@@ -153,6 +153,7 @@ fn replay(
     })
 }
 
+#[expect(clippy::print_stdout, reason = "the table is the output")]
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = env::args().skip(1).filter(|text| text != "--bench").collect();
     let real_time = !arguments.iter().any(|text| text == "--as-fast-as-possible");

@@ -1,7 +1,7 @@
 //! `cargo xtask corpus trace`: which pages of a Redis server change while `redis-benchmark` works on it.
 //!
 //! The server runs for an interval and is stopped. Each private anonymous page whose bytes are not those of the stop
-//! before becomes a record ([`file`]). The time of a record is the time that the server has run: stops are left out, so
+//! before becomes a record ([`mod@file`]). The time of a record is the time that the server has run: stops are left out, so
 //! the cost of the comparison does not slow the trace. The first stop, after the key range was filled, records nothing.
 //!
 //! What a trace can and cannot say:
