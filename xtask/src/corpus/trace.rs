@@ -6,8 +6,9 @@
 //!
 //! What a trace can and cannot say:
 //! - A page that changes twice in an interval appears once, and a page that is written with equal bytes does not appear.
-//!   So the share of writes that an overwrite makes superfluous is a lower bound.
-//! - All records of an interval have the time of its end; the order within an interval is that of the addresses.
+//!   So the share of writes that a later one makes superfluous is a lower bound.
+//! - All records of an interval have the time of its end, in the order of their addresses. A replay puts them in a burst,
+//!   where they wait longer for a codec than writes that are spread: this may raise what staging saves.
 //! - The processors are shared by server, clients and recorder. Another machine gives other rates.
 //! - `redis-benchmark` draws its keys from the clock, and its values of one size are all the same bytes. The seed fixes
 //!   the order of the sizes only, and the pages compress better than those of most programs.
