@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p pagefold-store --bench trace -- FILE [--as-fast-as-possible]`: FILE was made by
 //! `cargo xtask corpus trace`. Its records are put, each under its page number, at the time that the trace gives, or each
-//! at once after the one before. Stores have default settings but for the limit; staging is off, or a 64th of the limit.
+//! at once after the one before. Stores have default settings except the limit; staging is off, or a 64th of it.
 //!
 //! - *codec runs*: with staging off, puts of pages that are no repeated word; with it, those less the saved ones.
 //! - *saved*: the share of the staged pages that were overwritten before their turn ([`StagingStats::saved`]).
