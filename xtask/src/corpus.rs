@@ -10,6 +10,8 @@
 //!
 //! Heaps are sampled evenly by address, with zero pages. A complete page file is renamed over the old one. A seed
 //! fixes the generated classes, but not the heaps, which contain addresses.
+//!
+//! `cargo xtask corpus trace` records pages over time instead ([`trace`]).
 
 mod error;
 mod files;
@@ -19,6 +21,7 @@ mod manifest;
 mod page_file;
 mod programs;
 mod redis;
+mod trace;
 
 use std::{
     fs,
@@ -27,7 +30,7 @@ use std::{
     time::Instant,
 };
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -48,7 +51,10 @@ const INCOMPLETE: u8 = 3;
 /// Exit codes: 0 all classes were made; 1 nothing could be written; 2 wrong arguments; 3 some class could not be made
 /// (the reasons are printed and in manifest.json).
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct CorpusArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<Other>,
     /// Where to write; by default `corpus` in the root of the workspace
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -61,6 +67,11 @@ pub(crate) struct CorpusArgs {
     /// Only these classes; the others in the directory stay as they are
     #[arg(long, value_name = "NAME", num_args = 1.., value_enum)]
     pub(crate) only: Vec<Class>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Other {
+    Trace(trace::TraceArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -107,6 +118,9 @@ pub(crate) fn page_files(directory: &Path) -> Vec<(Class, PathBuf)> {
 }
 
 pub(crate) fn run(arguments: &CorpusArgs) -> Result<ExitCode, XtaskError> {
+    if let Some(Other::Trace(arguments)) = &arguments.what {
+        return trace::run(arguments);
+    }
     let directory = match &arguments.out {
         Some(directory) => directory.clone(),
         None => workspace::corpus_directory()?,

@@ -17,6 +17,8 @@ pub(crate) enum XtaskError {
     Interrupted,
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("no trace was recorded: {source}")]
+    Trace { source: Box<dyn std::error::Error> },
     #[error("the output of `{command}` has not the documented form: {source}")]
     Output { command: String, source: serde_json::Error },
     #[error("{}: {source}", file.display())]

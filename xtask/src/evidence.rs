@@ -75,8 +75,13 @@ pub(crate) fn run(arguments: &EvidenceArgs) -> Result<ExitCode, XtaskError> {
 /// Makes a missing corpus.
 fn inputs(directory: &Path, megabytes: u64) -> Result<Vec<(String, Vec<OsString>)>, XtaskError> {
     if corpus::page_files(directory).is_empty() {
-        let arguments =
-            CorpusArgs { out: Some(directory.to_path_buf()), megabytes, seed: 1, only: Vec::new() };
+        let arguments = CorpusArgs {
+            what: None,
+            out: Some(directory.to_path_buf()),
+            megabytes,
+            seed: 1,
+            only: Vec::new(),
+        };
         // Failed classes are reported and missing in the table.
         corpus::run(&arguments)?;
     }

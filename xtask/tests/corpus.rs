@@ -109,3 +109,53 @@ fn a_directory_that_cannot_be_made_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains(file.to_str().unwrap()));
 }
+
+fn trace(arguments: &[&str], path: Option<&Path>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["corpus", "trace"]).args(arguments);
+    if let Some(path) = path {
+        command.env("PATH", path);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn a_trace_is_whole_and_described() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("redis.trace");
+    let small = ["--seconds", "1", "--megabytes", "16", "--keys", "100", "--requests", "500"];
+    let output = trace(&[&["--out", file.to_str().unwrap()], &small[..]].concat(), None);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.contains("is not installed") {
+        return eprintln!("SKIPPED: {stderr}");
+    }
+    assert!(output.status.success(), "{stderr}");
+    let text = fs::read_to_string(directory.path().join("redis.trace.json")).unwrap();
+    let described: Value = serde_json::from_str(&text).unwrap();
+    let bytes = fs::read(&file).unwrap();
+    assert!(bytes.len() <= 16 << 20, "{}", bytes.len());
+    assert_eq!(described["records"], (bytes.len() - 24) / 4112, "{described}");
+    assert_eq!(described["xxh3_128"], format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes)));
+    assert_eq!(described["arguments"]["keys"], 100, "{described}");
+    assert!(described["ran_us"].as_u64().unwrap() > 0, "{described}");
+}
+
+#[test]
+fn a_trace_that_cannot_be_made_says_why_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("redis.trace");
+    let out = ["--out", file.to_str().unwrap()];
+    // No programs are in this path.
+    let output = trace(&out, Some(directory.path()));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("apt-get install redis-server"), "{stderr}");
+    for wrong in [&["--seconds", "0"][..], &["--interval-ms", "0"], &["--only", "redis"]] {
+        assert_eq!(trace(&[&out, wrong].concat(), None).status.code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(trace(&[], None).status.code(), Some(2), "the file must be named");
+    let nowhere = directory.path().join("none/redis.trace");
+    let output = trace(&["--out", nowhere.to_str().unwrap()], None);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}

@@ -4,8 +4,9 @@
 //! that are there already are not touched.
 //!
 //! What the kernel keeps beside the pages is counted from its own figures: the table of pages (growth of `VmallocUsed`
-//! when the device gets its size) and the handles of objects (`zs_handle` in `slabinfo`). Descriptors of zspages share
-//! a slab with others and are left out, in the kernel's favour.
+//! when the device gets its size) and the handles of objects (growth of `zs_handle` in `slabinfo`: the kernel merges the
+//! slabs of all devices under one of their names, so other devices should rest). Descriptors of zspages share a slab with
+//! others and are left out, in the kernel's favour.
 
 use std::{
     fs, io,
@@ -54,6 +55,8 @@ impl MemoryStat {
 pub struct Zram {
     number: u32,
     table_bytes: u64,
+    /// Bytes of handles, of all devices, before this one was made.
+    handle_bytes_before: u64,
 }
 
 /// Why there is no device to measure.
@@ -80,9 +83,10 @@ impl Zram {
     /// # Errors
     /// When the kernel refuses any of it.
     pub fn new(algorithm: &str, pages: usize) -> io::Result<Self> {
+        let handle_bytes_before = handle_bytes()?.unwrap_or(0);
         let number = fs::read_to_string(Path::new(CONTROL).join("hot_add"))?;
         let number = number.trim().parse().map_err(io::Error::other)?;
-        let mut device = Self { number, table_bytes: 0 };
+        let mut device = Self { number, table_bytes: 0, handle_bytes_before };
         fs::write(device.attribute("comp_algorithm"), algorithm)?;
         let before = vmalloc_bytes()?;
         fs::write(device.attribute("disksize"), (pages * PAGE_BYTES).to_string())?;
@@ -180,17 +184,9 @@ impl Zram {
     /// # Errors
     /// When `slabinfo` cannot be read.
     pub fn metadata_bytes(&self) -> io::Result<u64> {
-        let name = format!("zs_handle-zram{}", self.number);
-        let slabs = fs::read_to_string("/proc/slabinfo")?;
-        let line = slabs.lines().find(|line| line.split_whitespace().next() == Some(&name));
-        let handles = line.and_then(|line| {
-            let mut words = line.split_whitespace().skip(2);
-            let objects: u64 = words.next()?.parse().ok()?;
-            let bytes: u64 = words.next()?.parse().ok()?;
-            Some(objects * bytes)
-        });
-        let missing = || io::Error::other(format!("slabinfo has no {name}"));
-        Ok(self.table_bytes + handles.ok_or_else(missing)?)
+        let handles =
+            handle_bytes()?.ok_or_else(|| io::Error::other("slabinfo has no zs_handle"))?;
+        Ok(self.table_bytes + handles.saturating_sub(self.handle_bytes_before))
     }
 }
 
@@ -202,6 +198,18 @@ impl Drop for Zram {
             eprintln!("zram{} was not removed: {error}", self.number);
         }
     }
+}
+
+/// Bytes of the handles of all devices; `None` without a device.
+fn handle_bytes() -> io::Result<Option<u64>> {
+    let slabs = fs::read_to_string("/proc/slabinfo")?;
+    let bytes = slabs.lines().filter(|line| line.starts_with("zs_handle")).filter_map(|line| {
+        let mut words = line.split_whitespace().skip(2);
+        let objects: u64 = words.next()?.parse().ok()?;
+        let bytes: u64 = words.next()?.parse().ok()?;
+        Some(objects * bytes)
+    });
+    Ok(bytes.fold(None, |sum, bytes| Some(sum.unwrap_or(0) + bytes)))
 }
 
 /// What the kernel has in `vmalloc`, where the table of a device lies.

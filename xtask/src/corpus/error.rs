@@ -19,8 +19,10 @@ pub(crate) enum ClassError {
     Protocol { program: &'static str, answer: String, expected: &'static str },
     #[error(transparent)]
     Procfs(#[from] ProcfsError),
-    #[error("cannot stop process {pid}: {source}")]
+    #[error("cannot stop or resume process {pid}: {source}")]
     Stop { pid: u32, source: io::Error },
+    #[error("process {pid} runs on {} seconds after it was told to stop", limit.as_secs())]
+    RunsOn { pid: u32, limit: Duration },
     #[error("no pages found in {place}")]
     Nothing { place: String },
     #[error("{}: {source}", path.display())]

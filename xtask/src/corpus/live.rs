@@ -10,10 +10,10 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use pagefold_procfs::{Pagemap, Process, ProcessMemory, maps};
+use pagefold_procfs::{Pagemap, Process, ProcessMemory, maps, status};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -23,6 +23,7 @@ use super::{
 };
 
 const READY_LIMIT: Duration = Duration::from_secs(600);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A child process, killed when it is dropped.
 pub(super) struct LiveProcess {
@@ -125,6 +126,27 @@ impl LiveProcess {
         Ok(Snapshot { candidates: pages.len() as u64, unreadable })
     }
 
+    pub(super) fn process(&self) -> Process {
+        Process::Id(self.pid)
+    }
+
+    /// Stops the process and waits until it is stopped: the signal alone lets it run on for a while.
+    pub(super) fn stop(&self) -> Result<(), ClassError> {
+        self.signal(Signal::STOP).map_err(|source| ClassError::Stop { pid: self.pid, source })?;
+        let begin = Instant::now();
+        while status(self.process())?.state != 'T' {
+            if begin.elapsed() > STOP_LIMIT {
+                return Err(ClassError::RunsOn { pid: self.pid, limit: STOP_LIMIT });
+            }
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    pub(super) fn resume(&self) -> Result<(), ClassError> {
+        self.signal(Signal::CONT).map_err(|source| ClassError::Stop { pid: self.pid, source })
+    }
+
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let pid = i32::try_from(self.pid)
             .ok()
@@ -164,7 +186,8 @@ fn first_line(stdout: ChildStdout) -> mpsc::Receiver<io::Result<String>> {
     receiver
 }
 
-fn private_anonymous_pages(process: Process) -> Result<Vec<u64>, ClassError> {
+/// Their addresses, ascending.
+pub(super) fn private_anonymous_pages(process: Process) -> Result<Vec<u64>, ClassError> {
     let pagemap = Pagemap::open(process)?;
     // A larger page of the machine is several of the corpus's pages.
     let parts = rustix::param::page_size() / PAGE_BYTES;
@@ -220,6 +243,20 @@ mod tests {
             let error = start(&format!("echo {answer}; read line")).wait_ready().err().unwrap();
             assert!(matches!(error, ClassError::Protocol { .. }), "{answer}: {error}");
         }
+    }
+
+    #[test]
+    fn a_stopped_process_rests_until_it_is_resumed() {
+        let mut process = start("read line; exit 3");
+        process.stop().unwrap();
+        assert_eq!(status(process.process()).unwrap().state, 'T');
+        drop(process.child.stdin.take());
+        assert!(!process.has_ended(), "it cannot end while it is stopped");
+        process.resume().unwrap();
+        let error = process.wait_ready().err().unwrap().to_string();
+        assert!(error.contains("exit status: 3"), "{error}");
+        let gone = start("exit 0").ended().to_string();
+        assert!(gone.contains("sh ended"), "{gone}");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::{
 use super::{error::ClassError, json::Documents, live::LiveProcess};
 
 const PROGRAM: &str = "redis-server";
-const REMEDY: &str = "apt-get install redis-server";
+pub(super) const SOCKET: &str = "socket";
+pub(super) const REMEDY: &str = "apt-get install redis-server";
 const START_LIMIT: Duration = Duration::from_secs(20);
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const BATCH: u64 = 500;
@@ -32,21 +33,31 @@ pub(super) fn version() -> Result<String, ClassError> {
 }
 
 pub(super) fn start(heap_bytes: u64, seed: u64) -> Result<LiveProcess, ClassError> {
+    let (process, mut client) = serve()?;
+    load(&mut client, heap_bytes, seed)?;
+    Ok(process)
+}
+
+/// A server without keys; its socket is its own file `SOCKET`.
+pub(super) fn start_empty() -> Result<LiveProcess, ClassError> {
+    Ok(serve()?.0)
+}
+
+fn serve() -> Result<(LiveProcess, Client), ClassError> {
     let directory =
         tempfile::tempdir().map_err(|source| ClassError::Start { program: PROGRAM, source })?;
-    let socket = directory.path().join("socket");
+    let socket = directory.path().join(SOCKET);
     let mut command = Command::new(PROGRAM);
     // No port and no snapshots: nothing leaves the directory, and no fork shares the pages.
     command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"]);
     command.arg(directory.path()).arg("--unixsocket").arg(&socket);
     let mut process = LiveProcess::start(PROGRAM, command, directory)?;
-    let mut client = connect(&mut process)?;
-    load(&mut client, heap_bytes, seed)?;
-    Ok(process)
+    let client = connect(&mut process)?;
+    Ok((process, client))
 }
 
 fn connect(process: &mut LiveProcess) -> Result<Client, ClassError> {
-    let socket = process.own_file("socket");
+    let socket = process.own_file(SOCKET);
     let begin = Instant::now();
     loop {
         match UnixStream::connect(&socket) {
