@@ -352,12 +352,12 @@ fn four_threads(allocator: Allocator, kind: SpaceKind, with_faults: bool, seen: 
     let seed = *Seed::for_test(0x4f);
     let mut oracles: Vec<Oracle<'_>> =
         (0..4).map(|number| Oracle::new(&space, number, 4)).collect();
-    let ballast = store.space(SpaceConfig::persistent(10_000)).expect("room");
+    let filler = store.space(SpaceConfig::persistent(10_000)).expect("room");
     for (round, is_full) in [(0, false), (1, true)] {
         if is_full {
             let mut rng = seed.rng(8);
             for key in 0..10_000 {
-                match ballast.put_from(key, &PageKind::Random.page(&mut rng)) {
+                match filler.put_from(key, &PageKind::Random.page(&mut rng)) {
                     Ok(()) => {}
                     Err(PutError::Full { .. }) => break,
                     Err(error) => panic!("{error}"),
@@ -399,7 +399,7 @@ fn four_threads(allocator: Allocator, kind: SpaceKind, with_faults: bool, seen: 
     }
     assert_eq!(store.stats().staging.worker_panics, 0);
     store.drop_space(&space);
-    store.drop_space(&ballast);
+    store.drop_space(&filler);
     let stats = store.stats();
     assert_eq!((stats.payload_bytes, stats.idle.clusters), (0, 0));
     store.validate().expect("valid");

@@ -396,17 +396,17 @@ fn a_lower_limit_and_a_full_ephemeral_space_drop_pages_of_clusters() {
 fn full_store() -> (Store, Space, Space) {
     let store = quiet().limit(20 << 20).accept_threshold(100).build().expect("room");
     let space = clustered(&store, SpaceConfig::persistent(512), 512);
-    let ballast = store.space(SpaceConfig::persistent(10_000)).expect("room");
+    let filler = store.space(SpaceConfig::persistent(10_000)).expect("room");
     let mut rng = Seed::for_test(0xba).rng(0);
     let full =
-        (0..10_000).find(|&key| ballast.put_from(key, &PageKind::Random.page(&mut rng)).is_err());
+        (0..10_000).find(|&key| filler.put_from(key, &PageKind::Random.page(&mut rng)).is_err());
     assert!(full.is_some(), "it is full");
-    (store, space, ballast)
+    (store, space, filler)
 }
 
 #[test]
 fn overwrites_of_clusters_in_a_full_store_are_accepted_or_leave_the_old_page() {
-    let (store, space, ballast) = full_store();
+    let (store, space, filler) = full_store();
     let mut rng = Seed::for_test(0xbb).rng(0);
     let mut expected: Vec<Page> = (0..512).map(|key| page(key, 0)).collect();
     let (mut accepted, mut refused) = (0, 0);
@@ -439,14 +439,14 @@ fn overwrites_of_clusters_in_a_full_store_are_accepted_or_leave_the_old_page() {
         assert!(get(&space, key) == Ok(*expected), "page {key}");
     }
     // With room again, each is accepted.
-    store.drop_space(&ballast);
+    store.drop_space(&filler);
     (0..512).for_each(|key| space.put(key, &page(key, 9)).expect("room"));
     store.validate().expect("valid");
 }
 
 #[test]
 fn a_put_that_removes_leaves_no_stale_page_of_a_cluster() {
-    let (store, space, _ballast) = full_store();
+    let (store, space, _filler) = full_store();
     let mut rng = Seed::for_test(0xbc).rng(0);
     let mut removed = 0;
     for key in 0..512 {
