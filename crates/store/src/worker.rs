@@ -65,11 +65,17 @@ fn run(store: &StoreState) {
 fn work(store: &StoreState) -> Duration {
     let workers = &store.workers;
     while workers.goes_on() {
-        if step(store, |store| store.unstage_one(false).is_some() || store.return_one()) {
+        let is_overdue = store.training.is_overdue();
+        if !is_overdue
+            && step(store, |store| store.unstage_one(false).is_some() || store.return_one())
+        {
             continue;
         }
         store.train_if_due(&|| workers.goes_on());
         store.retire_codecs();
+        if is_overdue {
+            continue;
+        }
         let Ok(operation) = store.enter() else { break };
         let rest = store.idle_wait();
         drop(operation);

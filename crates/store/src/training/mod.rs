@@ -115,6 +115,12 @@ impl Training {
         due
     }
 
+    /// Whether a training waits for a thread so long that staging must wait for it. Never waits.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.is_due()
+            && self.samples.try_lock().is_some_and(|samples| samples.is_overdue(self.steps))
+    }
+
     /// Whether a training waits for a thread. A hint.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {

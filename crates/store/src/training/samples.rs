@@ -121,6 +121,8 @@ pub(crate) struct Samples {
     /// Of all pages of the store's life.
     of_all: Reservoir,
     all: u64,
+    /// How many these were when the last training became due.
+    due_since: u64,
     /// The next training on all comes at so many pages.
     grown_at: u64,
     window_pages: u64,
@@ -145,6 +147,7 @@ impl Samples {
             phase: Phase::Collecting { every: 1, seen: 0, due_at: 0 },
             of_all: Reservoir::new(capacity),
             all: 0,
+            due_since: 0,
             grown_at: 0,
             window_pages: 0,
             window_bytes: 0,
@@ -171,13 +174,13 @@ impl Samples {
                     self.push(sample);
                 }
                 if seen >= due_at {
-                    self.phase = Phase::Due;
+                    self.fall_due();
                     return true;
                 }
             }
             Phase::Watching if steps.growth > 0 && self.all >= self.grown_at => {
                 (self.ring, self.next) = (self.of_all.mixed(), 0);
-                self.phase = Phase::Due;
+                self.fall_due();
                 return true;
             }
             Phase::Watching => {
@@ -192,6 +195,15 @@ impl Samples {
             Phase::Due | Phase::InTurn | Phase::Off => {}
         }
         false
+    }
+
+    fn fall_due(&mut self) {
+        (self.phase, self.due_since) = (Phase::Due, self.all);
+    }
+
+    /// Whether a training waits for longer than a window of pages: a store with pages in staging at all times trains too.
+    pub(super) fn is_overdue(&self, steps: Steps) -> bool {
+        self.phase == Phase::Due && self.all >= self.due_since.saturating_add(steps.window)
     }
 
     fn push(&mut self, sample: Sample) {
@@ -230,7 +242,7 @@ impl Samples {
         let is_due = samples.len() >= steps.least();
         samples.into_iter().for_each(|sample| self.push(sample));
         if is_due {
-            self.phase = Phase::Due;
+            self.fall_due();
         }
         is_due
     }
@@ -265,8 +277,8 @@ impl Samples {
     }
 
     fn watch(&mut self, steps: Steps) -> Phase {
-        if self.all >= self.grown_at {
-            let pages = self.all.max(steps.samples as u64);
+        if self.due_since >= self.grown_at {
+            let pages = self.due_since.max(steps.samples as u64);
             self.grown_at = pages.saturating_mul(steps.growth.max(1));
         }
         self.rest = self.next_rest;
@@ -331,6 +343,12 @@ mod tests {
         assert_eq!(due, [10, 40, 160, 640]);
         let keys: Vec<u64> = samples.newest().iter().map(|sample| sample.key).collect();
         assert_eq!(keys.len(), steps.ring());
+        // A turn that comes late does not put the next one off.
+        let mut late = Samples::new(steps.ring());
+        (1..=500).for_each(|key| _ = late.note(Sample { space: 1, key }, 1000, steps));
+        assert!(late.is_overdue(steps) && late.begin() && !late.is_overdue(steps));
+        late.end(End::Kept, steps);
+        assert!(late.note(Sample { space: 1, key: 501 }, 1000, steps), "forty are long past");
         assert!(keys.iter().any(|&key| key < 320) && keys.iter().any(|&key| key > 320), "{keys:?}");
     }
 

@@ -31,6 +31,10 @@ fn page(number: u64) -> Page {
     page
 }
 
+fn index(key: u64) -> usize {
+    usize::try_from(key).expect("a small key")
+}
+
 /// A store in which only calls make passes.
 fn quiet() -> StoreBuilder {
     Store::builder().limit(64 << 20).staging(0).workers(0).shrinker(false)
@@ -241,7 +245,7 @@ fn incompressible_pages_are_tried_once() {
     let space = store.space(SpaceConfig::persistent(64)).expect("room");
     let mut rng = Seed::for_test(0xc1).rng(0);
     let pages: Vec<Page> = (0..64).map(|_| std::array::from_fn(|_| rng.random())).collect();
-    (0..64).for_each(|key: u64| space.put(key, &pages[key as usize]).expect("room"));
+    (0..64).for_each(|key: u64| space.put(key, &pages[index(key)]).expect("room"));
     store.idle_pass();
     assert_eq!(store.idle_pass().refused, 64);
     assert_eq!(store.idle_pass().refused, 0, "not again");
@@ -250,7 +254,7 @@ fn incompressible_pages_are_tried_once() {
     assert_eq!(store.idle_pass().refused, 0, "one page makes no cluster");
     assert_eq!(store.stats().idle.clusters, 0);
     (0..64).filter(|key| *key != 3).for_each(|key: u64| {
-        assert!(get(&space, key) == Ok(pages[key as usize]));
+        assert!(get(&space, key) == Ok(pages[index(key)]));
     });
     store.validate().expect("valid");
 }
@@ -404,14 +408,14 @@ fn two_passes_at_once_and_every_call_beside_them() {
                         match rng.random_range(0..10) {
                             0..5 => {
                                 space.put(key, &page(number)).expect("room");
-                                latest[key as usize].store(number, Ordering::Relaxed);
+                                latest[index(key)].store(number, Ordering::Relaxed);
                             }
                             5 => {
                                 _ = space.remove(key);
-                                latest[key as usize].store(0, Ordering::Relaxed);
+                                latest[index(key)].store(0, Ordering::Relaxed);
                             }
                             _ => {
-                                let expected = match latest[key as usize].load(Ordering::Relaxed) {
+                                let expected = match latest[index(key)].load(Ordering::Relaxed) {
                                     0 => Err(GetError::Absent),
                                     number => Ok(page(number)),
                                 };
