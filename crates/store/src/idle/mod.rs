@@ -112,12 +112,14 @@ impl Idle {
     /// The accounts; `pages` are in clusters now.
     pub(crate) fn stats(&self, pages: u64, codec: &str) -> IdleStats {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        // A cluster may go before the thread that made it has counted it.
+        let present = |count| u64::try_from(load(count).cast_signed()).unwrap_or(0);
         let counts = &self.counts;
         IdleStats {
             codec: codec.to_owned(),
             pages,
-            clusters: load(&counts.clusters),
-            bytes: load(&counts.bytes),
+            clusters: present(&counts.clusters),
+            bytes: present(&counts.bytes),
             passes: load(&counts.passes),
             joined: load(&counts.joined),
             refused: load(&counts.refused),
