@@ -2,11 +2,13 @@
 //!
 //! Of the ways in [`training`](crate::training) it takes the cheap ones: short dictionaries, one form, small tables.
 
+use pagefold_sys::memory::Buffer;
+
 use crate::{
     Dictionary, ZstdLevel, accept_len,
     digested::Digested,
     same_filled,
-    training::{Samples, TABLES_LEVEL_MIN, is_worth_it},
+    training::{TABLES_LEVEL_MIN, is_worth_it},
     zstd_bindings::{self, Encoder, Form, Trainer},
 };
 
@@ -29,11 +31,13 @@ pub(crate) fn train_own(level: ZstdLevel, form: Form, pages: &[&[u8]]) -> Option
     let is_held_back =
         |index: usize| index % GROUPS_HELD_BACK_ONE_IN == GROUPS_HELD_BACK_ONE_IN - 1;
     let learned = groups().filter(|(index, _)| !is_held_back(*index)).flat_map(|(_, group)| group);
-    let mut samples = Samples { bytes: Vec::new(), lengths: Vec::new() };
-    samples.bytes.try_reserve_exact(learned.clone().map(|page| page.len()).sum()).ok()?;
+    let lengths: Vec<usize> = learned.clone().map(|page| page.len()).collect();
+    let mut samples = Buffer::zeroed(lengths.iter().sum()).ok()?;
+    let mut rest = &mut samples[..];
     for page in learned {
-        samples.bytes.extend_from_slice(page);
-        samples.lengths.push(page.len());
+        let (into, after) = rest.split_at_mut(page.len());
+        into.copy_from_slice(page);
+        rest = after;
     }
     let held_back: Vec<&[&[u8]]> =
         groups().filter(|(index, _)| is_held_back(*index)).map(|(_, group)| group).collect();
@@ -41,7 +45,7 @@ pub(crate) fn train_own(level: ZstdLevel, form: Form, pages: &[&[u8]]) -> Option
     let mut encoder = Encoder::new(level, form).ok()??;
     let mut best: Option<(Digested, usize)> = None;
     for bytes in LENGTHS {
-        let trained = train(&samples, bytes, level);
+        let trained = train((&samples, &lengths), bytes, level);
         let Some(digest) = trained.and_then(|own| own.digest(level, form)) else { continue };
         let kept = stored_bytes(&mut encoder, form, &digest, &held_back);
         if best.as_ref().is_none_or(|(_, least)| is_worth_it(kept, *least)) {
@@ -51,14 +55,13 @@ pub(crate) fn train_own(level: ZstdLevel, form: Form, pages: &[&[u8]]) -> Option
     best.map(|(digest, _)| digest)
 }
 
-fn train(samples: &Samples, bytes: usize, level: ZstdLevel) -> Option<Dictionary> {
+fn train(samples: (&[u8], &[usize]), bytes: usize, level: ZstdLevel) -> Option<Dictionary> {
     let mut dictionary = vec![0; bytes];
     let trainer = Trainer {
         segment_bytes: SEGMENT_BYTES,
         table_log: TABLE_LOG,
         level: level.get().clamp(TABLES_LEVEL_MIN, TABLES_LEVEL_MAX),
     };
-    let samples = (&samples.bytes[..], &samples.lengths[..]);
     let len = zstd_bindings::train(&mut dictionary, samples, trainer).ok()?;
     Dictionary::from_bytes(&dictionary[..len]).ok()
 }
@@ -126,7 +129,8 @@ mod tests {
             let digest = train_own(level(5), form, &pages).expect("trained");
             let least = digest.bytes();
             // 700 words of 9 bytes are common: more than 4 KiB.
-            let short = train(&Samples::new(pages.iter().copied()), 2 << 10, level(5));
+            let lengths: Vec<usize> = pages.iter().map(|page| page.len()).collect();
+            let short = train((&pages.concat(), &lengths), 2 << 10, level(5));
             let short = short.and_then(|own| own.digest(level(5), form)).expect("trained");
             assert!(least > short.bytes() + (4 << 10), "{form:?}: {least}, {}", short.bytes());
             assert!(digest.is_intact());

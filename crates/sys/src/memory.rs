@@ -17,6 +17,11 @@ use thiserror::Error;
 pub use linux::{commit, decommit, page_bytes, release, reserve};
 
 #[cfg(target_os = "linux")]
+pub use buffer::Buffer;
+
+#[cfg(target_os = "linux")]
+mod buffer;
+#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -15,7 +15,7 @@ use pagefold_codec::{
     Codec, accept_len, checked_compress, checked_decompress, checked_metadata_bytes_max,
 };
 use pagefold_frame::{Charge, FRAME_BYTES};
-use pagefold_sys::clock::thread_time;
+use pagefold_sys::{clock::thread_time, memory::Buffer};
 
 use super::StoreState;
 use crate::{
@@ -137,8 +137,8 @@ impl StoreState {
 
     fn training_turn(&self, learner: Learner<'_>, goes_on: &dyn Fn() -> bool) -> Result<End, Ends> {
         let plan = self.plan(learner)?;
-        let bytes = self.sampled_pages(learner, &plan, goes_on)?;
-        let pages: Vec<&[u8]> = bytes.chunks_exact(learner.unit).collect();
+        let (bytes, read) = self.sampled_pages(learner, &plan, goes_on)?;
+        let pages: Vec<&[u8]> = bytes[..read].chunks_exact(learner.unit).collect();
         let steps = learner.training.steps;
         if pages.len() < steps.least() {
             return Err(Ends(End::Retry));
@@ -214,9 +214,10 @@ impl StoreState {
         learner: Learner<'_>,
         plan: &Plan,
         goes_on: &dyn Fn() -> bool,
-    ) -> Result<Vec<u8>, Ends> {
+    ) -> Result<(Buffer, usize), Ends> {
         let newest = self.enter().map(|_operation| learner.training.newest());
-        let mut bytes = vec![0; plan.pages * learner.unit];
+        let bytes = Buffer::zeroed(plan.pages * learner.unit);
+        let mut bytes = bytes.map_err(|_| Ends(End::Retry))?;
         debug_assert!(plan.charge.bytes() > bytes.len());
         let mut read = 0;
         for sample in newest.map_err(|_| Ends(End::Retry))? {
@@ -229,8 +230,7 @@ impl StoreState {
                 _ => self.read_sample(sample, page),
             });
         }
-        bytes.truncate(read * learner.unit);
-        Ok(bytes)
+        Ok((bytes, read * learner.unit))
     }
 
     /// Whether a compressed page is there and could be read.
