@@ -161,8 +161,8 @@ impl Samples {
 
     /// Notes a page and its length; whether a training is due now.
     pub(super) fn note(&mut self, sample: Sample, len: u64, steps: Steps) -> bool {
+        self.all += 1;
         if steps.growth > 0 {
-            self.all += 1;
             self.of_all.offer(sample);
         }
         match &mut self.phase {
