@@ -251,7 +251,8 @@ impl StoreBuilder {
     /// ```
     /// use pagefold_store::{SpaceConfig, Store};
     ///
-    /// let store = Store::builder().limit(64 << 20).build()?;
+    /// // Workers would share the passes.
+    /// let store = Store::builder().limit(64 << 20).workers(0).build()?;
     /// let space = store.space(SpaceConfig::persistent(64))?;
     /// let word = |key: u64, at: u64| (key / 8 * 512 + at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     /// for key in 0..64 {
