@@ -51,11 +51,7 @@ fn use_space(store: &Store, seed: Seed, stream: u64, pages: &[Vec<u8>], time: Du
                     Err(error) => assert_eq!(error, GetError::Absent),
                 },
                 17..19 => _ = space.remove(key).expect("a key"),
-                // Rarely: a training needs samples that are still there.
-                _ if rng.random_ratio(1, 50) => {
-                    _ = space.remove_range(key..key + 50).expect("alive");
-                }
-                _ => {}
+                _ => _ = space.remove_range(key..key + 50).expect("alive"),
             }
             operations += 1;
         }
