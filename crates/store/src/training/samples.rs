@@ -123,6 +123,8 @@ pub(crate) struct Samples {
     all: u64,
     /// How many these were when the last training became due.
     due_since: u64,
+    /// The training that is due takes the newest pages, not a sample of all.
+    takes_newest: bool,
     /// The next training on all comes at so many pages.
     grown_at: u64,
     window_pages: u64,
@@ -148,6 +150,7 @@ impl Samples {
             of_all: Reservoir::new(capacity),
             all: 0,
             due_since: 0,
+            takes_newest: true,
             grown_at: 0,
             window_pages: 0,
             window_bytes: 0,
@@ -174,13 +177,13 @@ impl Samples {
                     self.push(sample);
                 }
                 if seen >= due_at {
-                    self.fall_due();
+                    self.fall_due(true);
                     return true;
                 }
             }
             Phase::Watching if steps.growth > 0 && self.all >= self.grown_at => {
                 (self.ring, self.next) = (self.of_all.mixed(), 0);
-                self.fall_due();
+                self.fall_due(false);
                 return true;
             }
             Phase::Watching => {
@@ -192,13 +195,16 @@ impl Samples {
                     self.phase = Phase::Collecting { every: LATER_ONE_IN, seen: 0, due_at: 0 };
                 }
             }
+            // Those of before may be gone when its turn comes.
+            Phase::Due if self.takes_newest => self.push(sample),
             Phase::Due | Phase::InTurn | Phase::Off => {}
         }
         false
     }
 
-    fn fall_due(&mut self) {
+    fn fall_due(&mut self, takes_newest: bool) {
         (self.phase, self.due_since) = (Phase::Due, self.all);
+        self.takes_newest = takes_newest;
     }
 
     /// Whether a training waits for longer than a window of pages: a store with pages in staging at all times trains too.
@@ -242,7 +248,7 @@ impl Samples {
         let is_due = samples.len() >= steps.least();
         samples.into_iter().for_each(|sample| self.push(sample));
         if is_due {
-            self.fall_due();
+            self.fall_due(false);
         }
         is_due
     }
@@ -323,9 +329,12 @@ mod tests {
         let mut samples = Samples::new(STEPS.ring());
         assert!(!samples.begin());
         assert_eq!(due_after(&mut samples, 1000, 1000), Some(10));
+        let keys = |samples: &Samples| -> Vec<u64> {
+            samples.newest().iter().map(|sample| sample.key).collect()
+        };
+        assert_eq!(keys(&samples), [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
         assert_eq!(due_after(&mut samples, 1000, 1000), None, "it is due once");
-        let keys: Vec<u64> = samples.newest().iter().map(|sample| sample.key).collect();
-        assert_eq!(keys, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(keys(&samples)[..3], [1000, 999, 998], "those of before may be gone");
     }
 
     #[test]
