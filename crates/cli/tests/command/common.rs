@@ -135,3 +135,13 @@ pub(crate) fn ratio(value: &Value, key: &str) -> f64 {
 pub(crate) fn runs(document: &Value) -> &[Value] {
     document["runs"].as_array().expect("`runs` is an array")
 }
+
+/// A process of the test, killed on drop.
+pub(crate) struct Sleeper(pub(crate) std::process::Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fs::File, os::unix::fs::FileExt as _};
 
 use serde_json::Value;
 
-use crate::common::{PAGE, estimate, estimate_json, noise, number, ratio, runs, text, write};
+use crate::common::{
+    PAGE, Sleeper, estimate, estimate_json, noise, number, ratio, runs, text, write,
+};
 
 /// The row of lz4, and that of lz4 with idle pages in clusters.
 fn measure(path: &str, args: &[&str]) -> (Value, Value, Value) {
@@ -224,16 +226,6 @@ fn a_setting_says_which_dictionary_it_has() {
     assert_eq!(dictionaries.len(), 1, "zstd:1 has none: {dictionaries:?}");
     let shown = estimate(["--codec", "balanced", &path]).stdout;
     assert!(shown.contains("balanced: the "), "{shown}");
-}
-
-/// Ended on drop.
-struct Sleeper(std::process::Child);
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Outcome, pagefold, sample_dir};
+use crate::common::{Outcome, Sleeper, pagefold, sample_dir};
 use serde_json::Value;
 
 /// Telephones and desktop windows.
@@ -213,16 +213,6 @@ fn the_page_has_everything_fetches_nothing_and_fits_a_telephone_in_both_themes()
     }
     for key in ["ground", "ink", "fill"] {
         assert_ne!(light[0][key], dark[0][key], "{key} is the same by day and by night");
-    }
-}
-
-/// Killed on drop.
-struct Sleeper(std::process::Child);
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -3,13 +3,13 @@
 use std::{
     fs,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
 
 use super::children::{Talker, python, wait_until_still};
-use crate::common::{Outcome, estimate, estimate_json, number};
+use crate::common::{Outcome, Sleeper, estimate, estimate_json, number};
 
 const MIB: u64 = 1 << 20;
 
@@ -42,16 +42,6 @@ fn all_processes_of_a_name_are_measured() {
     let number = ids[0].to_string();
     let document = estimate_json(["--codec", "lz4", "--pid", &number, "--pid", &name], 0);
     assert_eq!(numbers(&document), ids);
-}
-
-/// Killed on drop.
-struct Sleeper(Child);
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -37,11 +37,9 @@ impl StoreState {
 
     /// One step of a pass that is due or under way, within the share of time.
     pub(crate) fn idle_step(&self) {
-        let began = thread_time();
         self.begin_pass_if_due();
-        self.step_of_pass(&mut IdleReport::default());
-        let took = thread_time().saturating_sub(began);
-        self.idle.budget.lock().spend(took);
+        let (_, took) = self.timed_step(&mut IdleReport::default());
+        self.idle.spend(took);
     }
 
     /// How many samples the first training takes, before any page joins a cluster.
@@ -67,12 +65,17 @@ impl StoreState {
 
     /// Does one job, or passes leaves without; `false` when no pass is under way any more.
     pub(crate) fn step_of_pass(&self, report: &mut IdleReport) -> bool {
-        let Some(clusters) = self.clusters() else { return false };
+        self.timed_step(report).0
+    }
+
+    fn timed_step(&self, report: &mut IdleReport) -> (bool, Duration) {
+        let Some(clusters) = self.clusters() else { return (false, Duration::ZERO) };
         let began = thread_time();
         let goes_on = self.do_next(clusters, report);
-        let took = u64::try_from(thread_time().saturating_sub(began).as_nanos());
-        self.idle.counts.time_ns.fetch_add(took.unwrap_or(u64::MAX), Ordering::Relaxed);
-        goes_on
+        let took = thread_time().saturating_sub(began);
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.idle.counts.time_ns.fetch_add(ns, Ordering::Relaxed);
+        (goes_on, took)
     }
 
     fn do_next(&self, clusters: &Clusters, report: &mut IdleReport) -> bool {
