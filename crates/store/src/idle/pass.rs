@@ -42,7 +42,7 @@ impl Pass {
             samples: Reservoir::default(),
             looks: false,
             tidies: false,
-            due: Instant::now() + interval,
+            due: after(Instant::now(), interval),
         }
     }
 
@@ -70,7 +70,7 @@ impl Pass {
     /// With `samples` a look for so many samples comes first.
     pub(crate) fn begin(&mut self, now: Instant, interval: Duration, samples: Option<usize>) {
         if !self.is_under_way() {
-            (self.at, self.due) = (Some((0, 0)), now + interval);
+            (self.at, self.due) = (Some((0, 0)), after(now, interval));
             self.looks = samples.is_some();
             self.samples.begin(samples.unwrap_or(0));
         }
@@ -131,4 +131,10 @@ impl Pass {
         self.jobs.extend(jobs.into_iter().rev().map(|job| (number, job)));
         self.jobs.pop().map_or(Next::Leaf, |(number, job)| Next::Job(number, job))
     }
+}
+
+/// An interval too long for the clock is as good as none.
+fn after(now: Instant, interval: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    now.checked_add(interval).unwrap_or(now + NEVER)
 }

@@ -293,6 +293,13 @@ fn off_and_senseless_settings() {
     assert_eq!(pass_twice(&off), 0);
     assert_eq!(off.stats().idle.codec, "");
     check(&space, 0..64);
+    // Never, except when a caller asks.
+    let rare = quiet().idle_interval(Duration::MAX).build().expect("room");
+    let space = filled(&rare, SpaceConfig::persistent(64), 64);
+    rare.maintain(usize::MAX);
+    assert_eq!(rare.stats().idle.passes, 0);
+    assert!(pass_twice(&rare) > 0);
+    check(&space, 0..64);
     let wrong = Store::builder().idle_share(101).build();
     assert!(matches!(wrong, Err(StoreBuildError::Share { percent: 101, .. })));
     // Without room for the working memory idle pages stay as they are.
