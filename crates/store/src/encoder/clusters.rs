@@ -132,6 +132,10 @@ impl Clusters {
         }
         let building = memory.charge_beside(BUILD_BYTES)?;
         let mut source = self.source.lock();
+        let spec = match *source {
+            Some(Source::Named(spec)) => Some(spec),
+            _ => None,
+        };
         let codec = match source.take() {
             // Another thread was faster, or it failed before.
             None if self.made.get().is_some() => return Ok(()),
@@ -157,7 +161,8 @@ impl Clusters {
             + training.fixed_bytes();
         drop(building);
         let Ok(charge) = memory.charge_beside(contexts.saturating_add(buffers)) else {
-            *source = Some(Source::Own(codec));
+            // What was built here goes, because it is not charged; a caller's own codec is the caller's.
+            *source = Some(spec.map_or_else(|| Source::Own(codec), Source::Named));
             return Err(OutOfFrames);
         };
         let zeros = || [0; CLUSTER_BYTES];
