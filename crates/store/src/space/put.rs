@@ -91,21 +91,19 @@ impl Space {
                     self.put_object(Need::of(key, expected, object), object)
                 }
             },
-            None => {
-                let mut copy = *page;
-                match self.stage(key, &copy, expected) {
-                    Some(outcome) => outcome,
-                    None => {
-                        let object = self.store().encoder.encode_page(&mut copy);
-                        let put = self.put_object(Need::of(key, expected, object), object);
-                        if let Ok(word) = &put {
-                            let number = self.state().number;
-                            self.store().note_compressed(number, key, word.entry());
-                        }
-                        put
+            None => match self.stage(key, page, expected) {
+                Some(outcome) => outcome,
+                None => {
+                    let mut copy = *page;
+                    let object = self.store().encoder.encode_page(&mut copy);
+                    let put = self.put_object(Need::of(key, expected, object), object);
+                    if let Ok(word) = &put {
+                        let number = self.state().number;
+                        self.store().note_compressed(number, key, word.entry());
                     }
+                    put
                 }
-            }
+            },
         };
         self.state().counters.put_took(began.elapsed());
         outcome.map(|word| Version::new(word, epoch))

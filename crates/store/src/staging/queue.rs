@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    mem::ManuallyDrop,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -215,11 +216,13 @@ impl<S> Staging<S> {
 impl<S> Reserved<'_, S> {
     /// Appends a key; whether workers are due: the queue was empty, or is half full now.
     pub(crate) fn push(self, space: &Arc<S>, key: u64) -> bool {
-        let mut queue = self.staging.queue.lock();
+        let staging = ManuallyDrop::new(self).staging;
+        let space = Some(Arc::clone(space));
+        let mut queue = staging.queue.lock();
         let before = queue.entries.len();
-        queue.entries.push_back(Entry { space: Some(Arc::clone(space)), key });
-        before == 0 || before + 1 == self.staging.capacity.div_ceil(2)
-        // Dropping `self` gives the slot back, after the lock.
+        queue.entries.push_back(Entry { space, key });
+        queue.reserved -= 1;
+        before == 0 || before + 1 == staging.capacity.div_ceil(2)
     }
 }
 
