@@ -133,7 +133,7 @@ impl Pass {
     }
 }
 
-/// An interval too long for the clock is as good as none.
+/// An interval too long for the clock counts as none.
 fn after(now: Instant, interval: Duration) -> Instant {
     const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     now.checked_add(interval).unwrap_or(now + NEVER)
