@@ -177,8 +177,9 @@ pub trait Codec: Send + Sync {
         0
     }
 
-    /// Frees the memory of contexts that no call uses and that the next call of [`compress`](Self::compress) makes anew:
-    /// for a codec that rests. The default does nothing.
+    /// Frees the memory of contexts that no call uses, and that a later call makes anew: for a codec that rests. A
+    /// decompression after it still allocates nothing. Of a codec from [`train`](Self::train) that is what compressing needs of its dictionary.
+    /// The default does nothing.
     fn release_contexts(&self) {}
 
     /// Enables one more context of each kind; `false` if there is none.

@@ -2,6 +2,7 @@
 
 use std::{ptr, ptr::NonNull, sync::Arc};
 
+use pagefold_sys::sync::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 use zstd_safe::zstd_sys::{
     self as sys, ZSTD_CDict, ZSTD_DDict, ZSTD_compressionParameters, ZSTD_customMem,
@@ -22,15 +23,72 @@ const BYTES_AN_ENTRY_LOG: u32 = 2;
 const CLUSTER_HASH_LOG_MAX: u32 = 12;
 const CLUSTER_CHAIN_LOG_MAX: u32 = 14;
 
-/// zstd's tables of a dictionary for one level.
+/// What encoders need of a dictionary.
 ///
 /// # Invariants
-/// `encode` and `decode` are live, refer only to `bytes`, and are never changed.
+/// The digest is live, refers only to `_bytes`, and is never changed.
+pub(crate) struct Tables {
+    digest: NonNull<ZSTD_CDict>,
+    _bytes: Arc<[u8]>,
+}
+
+// SAFETY: zstd only reads digests, from any thread ("usage is read-only"); the last owner frees it.
+unsafe impl Send for Tables {}
+// SAFETY: as above.
+unsafe impl Sync for Tables {}
+
+impl Tables {
+    /// `None` if zstd refuses the bytes or has no memory.
+    fn new(bytes: &Arc<[u8]>, level: ZstdLevel, form: Form) -> Option<Self> {
+        let memory =
+            ZSTD_customMem { customAlloc: None, customFree: None, opaque: ptr::null_mut() };
+        // SAFETY: the bytes are readable, and `Self` keeps them for longer than the digest. zstd refuses parameters out
+        // of range.
+        let digest = unsafe {
+            sys::ZSTD_createCDict_advanced(
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                ZSTD_dictLoadMethod_e::ZSTD_dlm_byRef,
+                ZSTD_dictContentType_e::ZSTD_dct_fullDict,
+                parameters(level, bytes.len(), form),
+                memory,
+            )
+        };
+        // INVARIANT: it was made, by reference, from these bytes.
+        Some(Self { digest: NonNull::new(digest)?, _bytes: Arc::clone(bytes) })
+    }
+
+    pub(crate) fn pointer(&self) -> *const ZSTD_CDict {
+        self.digest.as_ptr()
+    }
+
+    fn bytes(&self) -> usize {
+        // SAFETY: the digest is live (invariant).
+        unsafe { sys::ZSTD_sizeof_CDict(self.digest.as_ptr()) }
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        // SAFETY: live until here (invariant); a context refers to it only during a call that owns a part of `self`.
+        unsafe { sys::ZSTD_freeCDict(self.digest.as_ptr()) };
+    }
+}
+
+/// zstd's tables of a dictionary for one level. Those of encoders come back when they are asked for.
+///
+/// # Invariants
+/// - `decode` is live, refers only to `bytes`, and is never changed.
+/// - At most one `Tables` is alive: it goes from `encode` only while no call has it.
 pub(crate) struct Digested {
-    encode: NonNull<ZSTD_CDict>,
+    encode: Mutex<Option<Arc<Tables>>>,
     decode: NonNull<ZSTD_DDict>,
     bytes: Arc<[u8]>,
     checksum: u64,
+    level: ZstdLevel,
+    form: Form,
+    /// Of `encode` when it is there.
+    encode_bytes: usize,
 }
 
 // SAFETY: zstd only reads digests, from any thread ("usage is read-only"); the last owner frees them.
@@ -41,39 +99,34 @@ unsafe impl Sync for Digested {}
 impl Digested {
     /// `None` if zstd refuses the bytes or has no memory.
     pub(crate) fn new(bytes: &Arc<[u8]>, level: ZstdLevel, form: Form) -> Option<Self> {
-        let (start, len) = (bytes.as_ptr().cast(), bytes.len());
-        let memory =
-            ZSTD_customMem { customAlloc: None, customFree: None, opaque: ptr::null_mut() };
-        // SAFETY: `start` is readable for `len` bytes, and `Self` keeps them for longer than the digest. zstd refuses
-        // parameters out of range.
-        let encode = unsafe {
-            sys::ZSTD_createCDict_advanced(
-                start,
-                len,
-                ZSTD_dictLoadMethod_e::ZSTD_dlm_byRef,
-                ZSTD_dictContentType_e::ZSTD_dct_fullDict,
-                parameters(level, len, form),
-                memory,
-            )
-        };
-        let encode = NonNull::new(encode)?;
-        // SAFETY: as above.
-        let decode = unsafe { sys::ZSTD_createDDict_byReference(start, len) };
-        let Some(decode) = NonNull::new(decode) else {
-            // SAFETY: just made; no other code has seen it.
-            unsafe { sys::ZSTD_freeCDict(encode.as_ptr()) };
-            return None;
-        };
-        // INVARIANT: both were made, by reference, from these bytes.
-        Some(Self { encode, decode, bytes: Arc::clone(bytes), checksum: xxh3_64(bytes) })
+        let tables = Tables::new(bytes, level, form)?;
+        let encode_bytes = tables.bytes();
+        // SAFETY: the bytes are readable, and `Self` keeps them for longer than the digest.
+        let decode =
+            unsafe { sys::ZSTD_createDDict_byReference(bytes.as_ptr().cast(), bytes.len()) };
+        Some(Self {
+            encode: Mutex::new(Some(Arc::new(tables))),
+            // INVARIANT: it was made, by reference, from these bytes.
+            decode: NonNull::new(decode)?,
+            bytes: Arc::clone(bytes),
+            checksum: xxh3_64(bytes),
+            level,
+            form,
+            encode_bytes,
+        })
     }
 
+    /// The bytes that are there now.
     pub(crate) fn bytes(&self) -> usize {
+        let is_there = self.encode.lock().is_some();
+        self.bytes_max() - if is_there { 0 } else { self.encode_bytes }
+    }
+
+    /// With the tables of encoders.
+    pub(crate) fn bytes_max(&self) -> usize {
         // SAFETY: the digest is live (invariant).
-        let encode = unsafe { sys::ZSTD_sizeof_CDict(self.encode.as_ptr()) };
-        // SAFETY: as above.
         let decode = unsafe { sys::ZSTD_sizeof_DDict(self.decode.as_ptr()) };
-        size_of::<Self>() + encode + decode + self.bytes.len()
+        size_of::<Self>() + size_of::<Tables>() + self.encode_bytes + decode + self.bytes.len()
     }
 
     /// Whether the bytes are those from which this was made.
@@ -83,11 +136,23 @@ impl Digested {
 
     #[cfg(test)]
     pub(crate) fn damage(&mut self, at: usize) {
+        self.release_tables();
         Arc::get_mut(&mut self.bytes).expect("the only owner")[at] ^= 1;
     }
 
-    pub(crate) fn encode(&self) -> *const ZSTD_CDict {
-        self.encode.as_ptr()
+    /// The tables of encoders, made if need be. `None` without memory.
+    pub(crate) fn tables(&self) -> Option<Arc<Tables>> {
+        let mut encode = self.encode.lock();
+        if encode.is_none() {
+            *encode = Some(Arc::new(Tables::new(&self.bytes, self.level, self.form)?));
+        }
+        encode.clone()
+    }
+
+    /// Frees the tables of encoders until they are asked for, unless a call has them.
+    pub(crate) fn release_tables(&self) {
+        // INVARIANT: under the lock a count of one stays one.
+        drop(self.encode.lock().take_if(|tables| Arc::strong_count(tables) == 1));
     }
 
     pub(crate) fn decode(&self) -> *const ZSTD_DDict {
@@ -98,8 +163,6 @@ impl Digested {
 impl Drop for Digested {
     fn drop(&mut self) {
         // SAFETY: live until here (invariant); a context refers to it only during a call that borrows `self`.
-        unsafe { sys::ZSTD_freeCDict(self.encode.as_ptr()) };
-        // SAFETY: as above.
         unsafe { sys::ZSTD_freeDDict(self.decode.as_ptr()) };
     }
 }
@@ -119,4 +182,28 @@ fn parameters(level: ZstdLevel, dictionary_bytes: usize, form: Form) -> ZSTD_com
         parameters.chainLog = parameters.chainLog.min(CLUSTER_CHAIN_LOG_MAX);
     }
     parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dictionary;
+
+    #[test]
+    fn tables_stay_while_a_call_has_them_and_there_is_one_of_them() {
+        let level = ZstdLevel::new(12).expect("a level");
+        let digested = Dictionary::built_in().digest(level, Form::Clusters).expect("made");
+        let most = digested.bytes();
+        assert_eq!(most, digested.bytes_max());
+        let tables = digested.tables().expect("there");
+        digested.release_tables();
+        assert_eq!(digested.bytes(), most);
+        assert!(Arc::ptr_eq(&tables, &digested.tables().expect("there")));
+        drop(tables);
+        digested.release_tables();
+        assert!(digested.bytes() + (32 << 10) < most, "{} of {most}", digested.bytes());
+        assert_eq!(digested.bytes_max(), most);
+        assert_eq!(digested.tables().expect("made again").bytes(), digested.encode_bytes);
+        assert_eq!(digested.bytes(), most);
+    }
 }

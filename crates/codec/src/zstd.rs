@@ -103,8 +103,8 @@ impl Zstd {
         })
     }
 
-    fn dictionary_bytes(&self) -> usize {
-        self.dictionary.as_ref().map_or(0, Digested::bytes)
+    fn dictionary_bytes(&self, of: fn(&Digested) -> usize) -> usize {
+        self.dictionary.as_ref().map_or(0, of)
     }
 
     fn decode(
@@ -191,12 +191,12 @@ impl Codec for Zstd {
 
     fn metadata_bytes(&self) -> usize {
         let contexts = if self.is_sibling { 0 } else { self.contexts.bytes() };
-        contexts + self.dictionary_bytes()
+        contexts + self.dictionary_bytes(Digested::bytes)
     }
 
     fn metadata_bytes_max(&self, len: usize) -> usize {
         let contexts = if self.is_sibling { 0 } else { self.contexts.bytes_max(len) };
-        contexts + self.dictionary_bytes()
+        contexts + self.dictionary_bytes(Digested::bytes_max)
     }
 
     fn limit_contexts(&self, count: usize) {
@@ -207,7 +207,10 @@ impl Codec for Zstd {
 
     fn release_contexts(&self) {
         if !self.is_sibling {
-            self.contexts.release_encoders();
+            self.contexts.release();
+        }
+        if let Some(dictionary) = &self.dictionary {
+            dictionary.release_tables();
         }
     }
 

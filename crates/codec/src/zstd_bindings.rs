@@ -17,6 +17,8 @@ use crate::{
 pub(crate) type Code = usize;
 /// `ZSTD_error_corruption_detected`.
 pub(crate) const DAMAGED: Code = 20_usize.wrapping_neg();
+/// `ZSTD_error_memory_allocation`.
+const OUT_OF_MEMORY: Code = 64_usize.wrapping_neg();
 
 pub(crate) fn check(code: Code) -> Result<usize, Code> {
     // SAFETY: a pure function of a number.
@@ -123,9 +125,13 @@ impl Encoder {
         dst: &mut [u8],
         dictionary: Option<&Digested>,
     ) -> Result<usize, Code> {
-        if let Some(dictionary) = dictionary {
-            // SAFETY: the digest lives during this function, which ends the reference before it returns.
-            unsafe { self.refer_to(dictionary.encode()) }?;
+        let tables = match dictionary {
+            Some(dictionary) => Some(dictionary.tables().ok_or(OUT_OF_MEMORY)?),
+            None => None,
+        };
+        if let Some(tables) = &tables {
+            // SAFETY: the tables live during this function, which ends the reference before it returns.
+            unsafe { self.refer_to(tables.pointer()) }?;
         }
         // SAFETY: a live, exclusive (`&mut`) context; `dst` is writable and `src` readable; the borrows do not overlap.
         // The context refers to no dictionary (invariant) or to one that lives.
@@ -138,7 +144,7 @@ impl Encoder {
                 src.len(),
             )
         });
-        if dictionary.is_some() {
+        if tables.is_some() {
             // INVARIANT: no dictionary again. What the match finder still has of the digest's address, the next call
             // overwrites before it reads it, as it does with the address of `src`.
             // SAFETY: null is no dictionary.

@@ -1,9 +1,6 @@
 //! The contexts of a zstd codec, which codecs with different dictionaries share.
 
-use std::{
-    iter,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pagefold_sys::sync::{SlotArray, default_slot_count};
 
@@ -54,14 +51,18 @@ impl Contexts {
         self.form
     }
 
-    /// Frees the encoders that no call uses.
-    pub(crate) fn release_encoders(&self) {
-        let idle: Vec<_> = iter::from_fn(|| self.encoders.try_acquire()).collect();
-        for mut slot in idle {
-            if let Some(encoder) = slot.with(Option::take) {
+    /// Frees the encoders that no call uses, and the memory of such decoders.
+    pub(crate) fn release(&self) {
+        self.decoders.visit_free(|decoder| {
+            let before = decoder.bytes();
+            decoder.release();
+            self.note(before, decoder.bytes());
+        });
+        self.encoders.visit_free(|slot| {
+            if let Some(encoder) = slot.take() {
                 self.note(encoder.bytes(), 0);
             }
-        }
+        });
     }
 
     pub(crate) fn compress(

@@ -28,14 +28,14 @@ impl Drop for DecoderMemory {
 }
 
 /// # Invariants
-/// `place` is [`full_bytes`] of `_memory` for the context, then [`BARE_FRAME_MAX`] to restore a frame in; no other code
+/// `place` is [`full_bytes`] of `memory` for the context, then [`BARE_FRAME_MAX`] to restore a frame in; no other code
 /// uses them. `context` lies in the former.
 pub(crate) struct Decoder {
     place: NonNull<u8>,
     context: Option<NonNull<ZSTD_DCtx>>,
     /// Bytes that may be resident.
     bytes: usize,
-    _memory: Arc<DecoderMemory>,
+    memory: Arc<DecoderMemory>,
 }
 
 // SAFETY: a context is used through `&mut` only, and works in any thread.
@@ -82,7 +82,7 @@ impl Decoder {
             place: memory.0.at(index * bytes),
             context: None,
             bytes: 0,
-            _memory: Arc::clone(&memory),
+            memory: Arc::clone(&memory),
         };
         Some((0..count).map(decoder).collect())
     }
@@ -190,6 +190,24 @@ impl Decoder {
             }
         }
         if restored == len && !src.is_empty() { Err(DAMAGED) } else { Ok(restored) }
+    }
+
+    /// Gives the memory back to the system; the next call sets the context up anew.
+    pub(crate) fn release(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        let bytes = full_bytes() + BARE_FRAME_MAX.next_multiple_of(memory::page_bytes());
+        let start = self.place.addr().get() - self.memory.0.base().addr().get();
+        // INVARIANT: no context lies in what reads as zero.
+        self.context = None;
+        // SAFETY: this decoder's own memory (invariant), exclusive (`&mut`), and nothing refers to it any more.
+        let released = unsafe {
+            memory::decommit(&self.memory.0, std::slice::from_ref(&(start..start + bytes)))
+        };
+        if released.is_ok() {
+            self.bytes = 0;
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -321,6 +339,13 @@ mod tests {
                 assert!(resident <= decoder.bytes(), "{resident} of {} at {len}", decoder.bytes());
             }
         }
+        decoders[0].release();
+        assert_eq!((decoders[0].bytes(), resident_bytes(&decoders[0])), (0, 0), "it rests");
+        let (mut compressed, mut back) = ([0; 4200], [0; 4096]);
+        let page = literals(4096);
+        let len = codec.compress(&page, &mut compressed).expect("room");
+        assert_eq!(decoders[0].decompress(&compressed[..len], &mut back, None), Ok(4096));
+        assert!(back == page[..] && decoders[0].bytes() == decoder_bytes(4096));
         assert!(decoder_bytes(4096) <= full_bytes() / 2, "most of it is for longer objects");
     }
 }

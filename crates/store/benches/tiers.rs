@@ -26,6 +26,7 @@ use std::{
 };
 
 use pagefold_codec::same_filled;
+use pagefold_procfs::{Process, rss_anon};
 use pagefold_store::{Space, SpaceConfig, Store, StoreStats};
 use pagefold_testkit::seed::Seed;
 use rand::seq::SliceRandom as _;
@@ -89,6 +90,12 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
     let file = fs::read(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let count = file.len() / PAGE_BYTES;
+    let mut keys: Vec<u64> = pages(&file)
+        .filter(|(_, page)| same_filled(&page[..]).is_none())
+        .map(|(key, _)| key)
+        .collect();
+    keys.shuffle(&mut Seed::new(1).rng(0));
+    let resident = rss_anon(Process::Current)?;
     let store = Store::builder().limit(1 << 30).build()?;
     let space = store.space(SpaceConfig::persistent(count as u64))?;
     let put_all = || {
@@ -111,11 +118,6 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
         rest(&store);
     }
     compacted();
-    let mut keys: Vec<u64> = pages(&file)
-        .filter(|(_, page)| same_filled(&page[..]).is_none())
-        .map(|(key, _)| key)
-        .collect();
-    keys.shuffle(&mut Seed::new(1).rng(0));
     let ratio = |stats: &StoreStats| stats.effective_ratio();
     let put = store.stats();
     let single = gets(&space, &keys);
@@ -128,10 +130,12 @@ fn measure(path: &Path, device: Option<&Device>) -> Result<Row, Failure> {
     let report = store.idle_pass();
     let pass = begin.elapsed();
     let idle = store.stats();
+    let grown = rss_anon(Process::Current)?.saturating_sub(resident);
     let clustered = gets(&space, &keys);
     check(&space, &file);
     store.validate()?;
-    for (state, stats) in [("put", &put), ("idle", &idle)] {
+    println!("{name}, idle: {grown} bytes more are resident in the process than before the store");
+    for (state, stats) in [("put", &put), ("idle", &idle), ("idle, read", &store.stats())] {
         println!(
             "{name}, {state}: bytes of objects {}, frames {}, metadata {}, reserved {}",
             stats.payload_bytes, stats.pool_bytes, stats.metadata_bytes, stats.reserved_bytes

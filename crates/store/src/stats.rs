@@ -135,7 +135,7 @@ pub struct StoreStats {
     pub idle_bytes: u64,
     /// Indices, handle entries, descriptors, tables, used codec contexts, scratch, counters.
     pub metadata_bytes: u64,
-    /// Charged, but unused codec contexts and scratch.
+    /// Charged, but not there: unused codec contexts and scratch, and what a store at rest frees.
     pub reserved_bytes: u64,
     /// Live objects, exactly.
     pub payload_bytes: u64,

@@ -267,6 +267,8 @@ impl Store {
                 break;
             }
         }
+        // Clusters may have been the end of the last pages of a dictionary.
+        store.retire_codecs();
         report
     }
 

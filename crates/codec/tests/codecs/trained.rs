@@ -1,6 +1,9 @@
 //! Codecs that train themselves: siblings share contexts and nothing else.
 
-use std::thread;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use crate::common::{Content, assert_gives_back, compressed, guarded};
 use pagefold_codec::{Codec, CodecSpec, Dictionary};
@@ -136,6 +139,59 @@ fn a_sibling_counts_its_dictionary_and_the_base_the_contexts() {
         }
         assert_eq!(sibling.metadata_bytes(), own, "{name}");
         assert!(base.train_bytes_max(1 << 20) > (1 << 20) + own, "{name}");
+    }
+}
+
+#[test]
+fn a_codec_that_rests_has_less_and_compresses_as_before() {
+    let pages = pages(7);
+    for (name, base) in bases() {
+        base.limit_contexts(2);
+        let sibling = base.train(&slices(&pages)).expect("trained");
+        for codec in [&base, &sibling] {
+            let (before, most) = (codec.metadata_bytes(), codec.metadata_bytes_max(4096));
+            let expected = compressed(&**codec, &pages[0], &name);
+            codec.release_contexts();
+            let rests = codec.metadata_bytes();
+            // The smallest table of an encoder has 2^12 entries of four bytes.
+            assert!(rests + (16 << 10) <= before, "{name}: {before}, then {rests}");
+            assert_eq!(codec.metadata_bytes_max(4096), most, "{name}: what it may take stays");
+            assert_gives_back(&**codec, &expected, &pages[0], &name);
+            assert!(codec.metadata_bytes() < before + (64 << 10), "{name}: a decoder more");
+            assert_eq!(compressed(&**codec, &pages[0], &name), expected, "{name}");
+            assert!((rests..=most).contains(&codec.metadata_bytes()), "{name}");
+            assert!(codec.is_intact() && !codec.wants_context(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn codecs_rest_while_threads_work() {
+    let pages = pages(8);
+    for (name, base) in bases() {
+        let sibling = base.train(&slices(&pages)).expect("trained");
+        let expected: Vec<Vec<u8>> =
+            pages[..20].iter().map(|page| compressed(&*sibling, page, &name)).collect();
+        let most = sibling.metadata_bytes_max(4096);
+        let working = AtomicUsize::new(3);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for (page, expected) in pages.iter().zip(&expected).cycle().take(200) {
+                        assert_eq!(compressed(&*sibling, page, &name), *expected, "{name}");
+                    }
+                    working.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            scope.spawn(|| {
+                while working.load(Ordering::Relaxed) > 0 {
+                    base.release_contexts();
+                    sibling.release_contexts();
+                    assert!(sibling.metadata_bytes() <= most, "{name}");
+                    thread::yield_now();
+                }
+            });
+        });
     }
 }
 

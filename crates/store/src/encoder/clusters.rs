@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use pagefold_codec::{Codec, CodecSpec, checked_compress, checked_metadata_bytes_max};
 use pagefold_frame::{Charge, MemoryBudget, OutOfFrames};
 use pagefold_pool::Slices;
-use pagefold_sys::sync::{AtomicBool, Mutex, Ordering, SlotArray, default_slot_count};
+use pagefold_sys::sync::{AtomicBool, Mutex, Ordering, SlotArray};
 
 use super::{
     decode::{ReadError, Wait},
@@ -28,12 +28,15 @@ pub(crate) const CLUSTER_BYTES: usize = CLUSTER_PAGES * PAGE_BYTES;
 /// Of the least store that makes clusters, eight times what building the codec takes for a moment.
 pub(crate) const LIMIT_MIN: usize = if cfg!(loom) { 0 } else { 8 * BUILD_BYTES };
 const BUILD_BYTES: usize = if cfg!(loom) { 0 } else { 2 << 20 };
-/// As of the codec of single pages.
+/// As of the codec of single pages. Each read takes one, and a buffer.
 const CONTEXTS: usize = 2;
-const READ_SLOTS_MAX: usize = 4;
 const ID_BYTES: usize = 1;
 
 type Buffer = [u8; CLUSTER_BYTES];
+
+const fn zeros() -> Buffer {
+    [0; CLUSTER_BYTES]
+}
 
 /// Where the codec comes from.
 pub(crate) enum Source {
@@ -59,7 +62,7 @@ struct Made {
     training: Training,
     read: SlotArray<Box<Read>>,
     /// One cluster is made at a time.
-    make: SlotArray<Box<Making>>,
+    make: SlotArray<Option<Box<Making>>>,
     /// The bytes charged for the codec.
     contexts: usize,
     _charge: Charge,
@@ -153,9 +156,8 @@ impl Clusters {
         let trains = self.trains && codec.trains();
         let trained = Trained::new(trains);
         let training = Training::new(trains, self.by_callers, self.steps);
-        let slots = if cfg!(loom) { 2 } else { default_slot_count().min(READ_SLOTS_MAX) };
         let contexts = checked_metadata_bytes_max(&*codec, CLUSTER_BYTES).unwrap_or(usize::MAX);
-        let buffers = slots * size_of::<Read>()
+        let buffers = CONTEXTS * size_of::<Read>()
             + size_of::<Making>()
             + trained.fixed_bytes()
             + training.fixed_bytes();
@@ -165,7 +167,6 @@ impl Clusters {
             *source = Some(spec.map_or_else(|| Source::Own(codec), Source::Named));
             return Err(OutOfFrames);
         };
-        let zeros = || [0; CLUSTER_BYTES];
         if !trained.is_on() {
             self.begin_joining();
         }
@@ -173,10 +174,10 @@ impl Clusters {
             codec,
             trained,
             training,
-            read: SlotArray::from_fn(slots, |_| Box::new(Read { object: zeros(), pages: zeros() })),
-            make: SlotArray::from_fn(1, |_| {
-                Box::new(Making { pages: zeros(), object: zeros(), restored: zeros() })
+            read: SlotArray::from_fn(CONTEXTS, |_| {
+                Box::new(Read { object: zeros(), pages: zeros() })
             }),
+            make: SlotArray::from_fn(1, |_| None),
             contexts,
             _charge: charge,
         };
@@ -186,14 +187,22 @@ impl Clusters {
 
     /// Charged bytes not resident.
     pub(crate) fn reserved_bytes(&self) -> usize {
-        let of = |made: &Made| made.contexts.saturating_sub(made.codec.metadata_bytes());
-        self.made.get().map_or(0, of)
+        let Some(made) = self.made.get() else { return 0 };
+        let mut making = 0;
+        made.make.visit_free(|slot| making = if slot.is_none() { size_of::<Making>() } else { 0 });
+        made.contexts
+            .saturating_sub(made.codec.metadata_bytes())
+            .saturating_add(made.trained.reserved_bytes(CLUSTER_BYTES))
+            .saturating_add(made.training.reserved_bytes())
+            .saturating_add(making)
     }
 
-    /// Frees what only the making of clusters needs, until the next one is made.
-    pub(crate) fn rest(&self) {
+    /// Frees what only the making of clusters needs, until the next one is made. Inside an operation.
+    pub(super) fn rest(&self) {
         if let Some(made) = self.made.get() {
             made.codec.release_contexts();
+            made.trained.rest();
+            made.make.visit_free(|slot| *slot = None);
         }
     }
 
@@ -238,7 +247,9 @@ impl Clusters {
 
     /// `f` with the memory for making a cluster; `None` before [`prepare`](Self::prepare).
     pub(crate) fn making<R>(&self, f: impl FnOnce(&mut Making) -> R) -> Option<R> {
-        Some(self.made.get()?.make.acquire().with(|making| f(making)))
+        let made = self.made.get()?;
+        let new = || Box::new(Making { pages: zeros(), object: zeros(), restored: zeros() });
+        Some(made.make.acquire().with(|making| f(making.get_or_insert_with(new))))
     }
 
     /// Restores one page. Any bytes may be given.

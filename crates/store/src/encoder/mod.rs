@@ -83,7 +83,17 @@ impl Encoder {
         let clusters = self.clusters.as_ref().map_or(0, Clusters::reserved_bytes);
         contexts
             .saturating_add(if long && !is_made() { SCRATCH_BYTES } else { 0 })
+            .saturating_add(self.trained.reserved_bytes(PAGE_BYTES))
             .saturating_add(clusters)
+    }
+
+    /// Frees what only encoding needs, until the next page comes. Inside an operation.
+    pub(crate) fn rest(&self) {
+        self.codec.release_contexts();
+        self.trained.rest();
+        if let Some(clusters) = &self.clusters {
+            clusters.rest();
+        }
     }
 
     pub(crate) fn growth_of_long(&self) -> usize {

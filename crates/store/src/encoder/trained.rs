@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use pagefold_codec::Codec;
+use pagefold_codec::{Codec, checked_metadata_bytes_max};
 use pagefold_sys::sync::{self, AtomicU32, AtomicU64, Ordering, Padded, RwLock, RwLockReadGuard};
 
 use super::decode::{ReadError, Wait};
@@ -163,6 +163,24 @@ impl Trained {
     /// As [`try_use`](Self::try_use), to keep beyond the operation.
     pub(crate) fn get(&self, id: CodecId) -> Option<Arc<dyn Codec>> {
         self.slot(id)?.codec.try_read()?.clone()
+    }
+
+    fn codecs(&self) -> impl Iterator<Item = Arc<dyn Codec>> {
+        self.alive().filter_map(|id| self.get(id))
+    }
+
+    /// Frees what only encoding needs, until the next page comes. Inside an operation.
+    pub(crate) fn rest(&self) {
+        self.codecs().for_each(|codec| codec.release_contexts());
+    }
+
+    /// Charged bytes not resident, of codecs for inputs of `len` bytes.
+    pub(crate) fn reserved_bytes(&self, len: usize) -> usize {
+        let of = |codec: Arc<dyn Codec>| {
+            let most = checked_metadata_bytes_max(&*codec, len)?;
+            most.checked_sub(codec.metadata_bytes())
+        };
+        self.codecs().filter_map(of).sum()
     }
 
     fn is_alive(&self, id: CodecId) -> bool {

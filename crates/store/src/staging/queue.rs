@@ -73,7 +73,7 @@ impl<S> Staging<S> {
         Self {
             capacity,
             queue: Mutex::new(Queue {
-                entries: VecDeque::with_capacity(capacity),
+                entries: VecDeque::new(),
                 reserved: 0,
                 first: 0,
                 in_turn: Vec::new(),
@@ -89,6 +89,20 @@ impl<S> Staging<S> {
     /// The bytes of a queue for `capacity` pages.
     pub(crate) const fn fixed_bytes(capacity: usize) -> usize {
         capacity.saturating_mul(size_of::<Entry<S>>())
+    }
+
+    /// Charged bytes not resident.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        let held = Self::fixed_bytes(self.queue.lock().entries.capacity());
+        Self::fixed_bytes(self.capacity).saturating_sub(held)
+    }
+
+    /// Frees an empty queue until the next page comes.
+    pub(crate) fn rest(&self) {
+        let mut queue = self.queue.lock();
+        if queue.entries.is_empty() {
+            queue.entries = VecDeque::new();
+        }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -220,6 +234,9 @@ impl<S> Reserved<'_, S> {
         let space = Some(Arc::clone(space));
         let mut queue = staging.queue.lock();
         let before = queue.entries.len();
+        if before == queue.entries.capacity() {
+            queue.entries.reserve_exact(staging.capacity - before);
+        }
         queue.entries.push_back(Entry { space, key });
         queue.reserved -= 1;
         before == 0 || before + 1 == staging.capacity.div_ceil(2)

@@ -1,4 +1,4 @@
-//! Charges for codec memory that a new store lacks.
+//! Charges for codec memory that a new store lacks; memory that a store at rest does without.
 
 use pagefold_frame::OutOfFrames;
 
@@ -13,6 +13,12 @@ impl StoreState {
             *long = Some(self.memory.charge_beside(self.encoder.growth_of_long())?);
         }
         Ok(())
+    }
+
+    /// Frees what only puts and passes need, until there are some. Inside an operation.
+    pub(crate) fn rest(&self) {
+        self.encoder.rest();
+        self.staging.rest();
     }
 
     /// Adds a codec context if a call waited for one. Never waits.

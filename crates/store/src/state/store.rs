@@ -128,9 +128,12 @@ impl StoreState {
         self.memory.used() * FRAME_BYTES
     }
 
-    /// Charged bytes not resident: unused contexts and scratch.
+    /// Charged bytes not resident: what is not in use of contexts, dictionaries, buffers, samples and the queue.
     pub(crate) fn reserved_bytes(&self) -> usize {
-        self.encoder.reserved_bytes(self.long.lock().is_some())
+        let encoder = self.encoder.reserved_bytes(self.long.lock().is_some());
+        encoder
+            .saturating_add(self.staging.reserved_bytes())
+            .saturating_add(self.training.reserved_bytes())
     }
 
     pub(crate) fn limit(&self) -> usize {

@@ -95,6 +95,11 @@ impl Training {
         if self.is_on { 3 * self.steps.ring() * size_of::<Sample>() } else { 0 }
     }
 
+    /// Charged bytes not resident.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        self.fixed_bytes().saturating_sub(self.samples.lock().held_bytes())
+    }
+
     pub(crate) fn is_on(&self) -> bool {
         self.is_on
     }

@@ -56,6 +56,10 @@ impl Reservoir {
         samples
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        self.samples.capacity() * size_of::<Sample>()
+    }
+
     fn random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let word = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

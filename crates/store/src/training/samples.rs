@@ -143,7 +143,7 @@ pub(crate) struct Samples {
 impl Samples {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            ring: Vec::with_capacity(capacity),
+            ring: Vec::new(),
             capacity,
             next: 0,
             phase: Phase::Collecting { every: 1, seen: 0, due_at: 0 },
@@ -190,8 +190,6 @@ impl Samples {
                 self.window_pages += 1;
                 self.window_bytes += len;
                 if self.window_pages >= steps.window && self.end_window() {
-                    self.ring.clear();
-                    self.next = 0;
                     self.phase = Phase::Collecting { every: LATER_ONE_IN, seen: 0, due_at: 0 };
                 }
             }
@@ -214,6 +212,9 @@ impl Samples {
 
     fn push(&mut self, sample: Sample) {
         if self.ring.len() < self.capacity {
+            if self.ring.len() == self.ring.capacity() {
+                self.ring.reserve_exact(self.capacity - self.ring.len());
+            }
             self.ring.push(sample);
         } else {
             self.ring[self.next] = sample;
@@ -283,6 +284,7 @@ impl Samples {
     }
 
     fn watch(&mut self, steps: Steps) -> Phase {
+        (self.ring, self.next) = (Vec::new(), 0);
         if self.due_since >= self.grown_at {
             let pages = self.due_since.max(steps.samples as u64);
             self.grown_at = pages.saturating_mul(steps.growth.max(1));
@@ -292,6 +294,10 @@ impl Samples {
         self.next_retry = 0;
         (self.window_pages, self.window_bytes) = (0, 0);
         Phase::Watching
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.ring.capacity() * size_of::<Sample>() + self.of_all.held_bytes()
     }
 
     pub(super) fn newest(&self) -> Vec<Sample> {
@@ -341,17 +347,19 @@ mod tests {
     fn growth_makes_one_due_on_pages_of_all_ages() {
         let steps = Steps { growth: 4, ..STEPS };
         let mut samples = Samples::new(steps.ring());
-        let mut due = Vec::new();
+        let (mut due, mut keys) = (Vec::new(), Vec::new());
         for key in 1..=1000 {
             if samples.note(Sample { space: 1, key }, 1000, steps) {
                 due.push(key);
                 assert!(samples.begin());
+                keys = samples.newest().iter().map(|sample| sample.key).collect();
                 samples.end(End::Kept, steps);
             }
         }
         assert_eq!(due, [10, 40, 160, 640]);
-        let keys: Vec<u64> = samples.newest().iter().map(|sample| sample.key).collect();
         assert_eq!(keys.len(), steps.ring());
+        let ring_bytes = steps.ring() * size_of::<Sample>();
+        assert_eq!(samples.held_bytes(), ring_bytes, "only the sample of all stays");
         // A turn that comes late does not put the next one off.
         let mut late = Samples::new(steps.ring());
         (1..=500).for_each(|key| _ = late.note(Sample { space: 1, key }, 1000, steps));

@@ -108,6 +108,34 @@ fn idle_pages_join_clusters_and_read_the_same() {
 }
 
 #[test]
+fn a_store_at_rest_does_without_what_puts_and_passes_need() {
+    let store = quiet().staging(1 << 20).build().expect("room");
+    let space = filled(&store, SpaceConfig::persistent(4000), 4000);
+    store.flush();
+    let busy = store.stats();
+    assert!(pass_twice(&store) > 0);
+    let rests = store.stats();
+    // Two contexts for pages, each with a table of 32 KiB; the dictionary's; the queue of 256 pages.
+    let less = 3 * (32 << 10) + 256 * 16;
+    let (before, now) = (busy.metadata_bytes, rests.metadata_bytes);
+    assert!(rests.reserved_bytes > busy.reserved_bytes + less, "{busy:?}, then {rests:?}");
+    assert_eq!(
+        store.resident() as u64,
+        rests.pool_bytes + rests.idle_bytes + now + rests.reserved_bytes,
+        "what is not there stays charged: {before} bytes, then {now}"
+    );
+    check(&space, 0..4000);
+    // It comes back.
+    (0..4000).for_each(|key| space.put(key, &page(key + 1)).expect("room"));
+    store.flush();
+    let again = store.stats();
+    assert!(again.reserved_bytes + less < rests.reserved_bytes, "{rests:?}, then {again:?}");
+    assert!(pass_twice(&store) > 0);
+    assert!((0..4000).all(|key| get(&space, key) == Ok(page(key + 1))));
+    store.validate().expect("valid");
+}
+
+#[test]
 fn what_a_call_used_between_two_passes_stays_single() {
     let store = quiet().build().expect("room");
     let space = filled(&store, SpaceConfig::persistent(64), 64);

@@ -167,6 +167,12 @@ impl<T> SlotArray<T> {
         }
         acquired
     }
+
+    /// Calls `f` with the value of each usable slot that is free, one after the other. Never waits.
+    pub fn visit_free(&self, mut f: impl FnMut(&mut T)) {
+        let free = self.slots[..self.usable()].iter().filter_map(ArraySlot::try_acquire);
+        free.for_each(|mut slot| slot.with(&mut f));
+    }
 }
 
 impl<T> ArraySlot<T> {

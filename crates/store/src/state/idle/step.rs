@@ -96,14 +96,18 @@ impl StoreState {
                 Next::Leaf => {}
                 Next::End(just_now) => {
                     self.idle.counts.passes.fetch_add(just_now.into(), Ordering::Relaxed);
-                    return self.idle.pass.lock().tidies();
+                    let tidies = self.idle.pass.lock().tidies();
+                    if just_now && !tidies {
+                        self.rest();
+                    }
+                    return tidies;
                 }
                 Next::Tidy => {
                     let more = self.compact(COMPACT_BYTES).more;
                     if !more {
                         self.trim();
-                        clusters.rest();
                         self.idle.pass.lock().end_tidying();
+                        self.rest();
                     }
                     return more;
                 }

@@ -112,6 +112,20 @@ fn slots_lie_on_cache_lines_of_their_own() {
 }
 
 #[test]
+fn a_visit_reaches_the_free_usable_slots_and_asks_for_no_more() {
+    let slots = SlotArray::from_fn(4, |index| index);
+    slots.limit(3);
+    let taken = slots.acquire_from(1);
+    let mut seen = Vec::new();
+    slots.visit_free(|index| seen.push(*index));
+    assert_eq!(seen, [0, 2]);
+    assert!(!slots.is_crowded());
+    drop(taken);
+    slots.visit_free(|index| *index += 10);
+    assert_eq!(slots.acquire_from(1).with(|index| *index), 11, "it was released again");
+}
+
+#[test]
 #[should_panic(expected = "at least one")]
 fn an_empty_array_is_refused() {
     drop(SlotArray::from_fn(0, |_| ()));
