@@ -36,7 +36,7 @@ impl StoreBuilder {
     }
 
     /// The threads that compress staged pages; 1 by default. With 0, puts do it when staging is full, and
-    /// [`Store::maintain`] and [`Store::flush`] when they are called.
+    /// [`Store::maintain`](crate::Store::maintain) and [`Store::flush`](crate::Store::flush) when they are called.
     pub fn workers(mut self, count: u8) -> Self {
         self.workers = count;
         self
@@ -100,7 +100,7 @@ impl StoreBuilder {
     /// has no effect with a codec that cannot be trained: `lz4`, `raw`, or a plain `zstd:LEVEL`.
     ///
     /// A worker trains when no page waits in staging, after some 1000 pages and when their mean length has changed by a
-    /// twentieth, in 0.1 to 0.25 s of its processor time; without workers [`Store::maintain`] does it. A training needs
+    /// twentieth, in 0.1 to 0.25 s of its processor time; without workers [`Store::maintain`](crate::Store::maintain) does it. A training needs
     /// some MiB of the limit for that time. It drops nothing for them and is put off without.
     pub fn self_training(mut self, on: bool) -> Self {
         self.self_training = on;
