@@ -178,8 +178,8 @@ pub trait Codec: Send + Sync {
     }
 
     /// Frees the memory of contexts that no call uses, and that a later call makes anew: for a codec that rests. A
-    /// decompression after it still allocates nothing. Of a codec from [`train`](Self::train) that is what compressing needs of its dictionary.
-    /// The default does nothing.
+    /// decompression after it still allocates nothing. Of a codec from [`train`](Self::train) that is
+    /// what compressing needs of its dictionary; release the codec that trained it first, whose contexts keep it. The default does nothing.
     fn release_contexts(&self) {}
 
     /// Enables one more context of each kind; `false` if there is none.

@@ -26,10 +26,10 @@ const CLUSTER_CHAIN_LOG_MAX: u32 = 14;
 /// What encoders need of a dictionary.
 ///
 /// # Invariants
-/// The digest is live, refers only to `_bytes`, and is never changed.
+/// The digest is live, refers only to `bytes`, and is never changed.
 pub(crate) struct Tables {
     digest: NonNull<ZSTD_CDict>,
-    _bytes: Arc<[u8]>,
+    bytes: Arc<[u8]>,
 }
 
 // SAFETY: zstd only reads digests, from any thread ("usage is read-only"); the last owner frees it.
@@ -55,7 +55,7 @@ impl Tables {
             )
         };
         // INVARIANT: it was made, by reference, from these bytes.
-        Some(Self { digest: NonNull::new(digest)?, _bytes: Arc::clone(bytes) })
+        Some(Self { digest: NonNull::new(digest)?, bytes: Arc::clone(bytes) })
     }
 
     pub(crate) fn pointer(&self) -> *const ZSTD_CDict {
@@ -79,7 +79,7 @@ impl Drop for Tables {
 ///
 /// # Invariants
 /// - `decode` is live, refers only to `bytes`, and is never changed.
-/// - At most one `Tables` is alive: it goes from `encode` only while no call has it.
+/// - At most one `Tables` is alive: it goes from `encode` only while no encoder has it.
 pub(crate) struct Digested {
     encode: Mutex<Option<Arc<Tables>>>,
     decode: NonNull<ZSTD_DDict>,
@@ -149,7 +149,12 @@ impl Digested {
         encode.clone()
     }
 
-    /// Frees the tables of encoders until they are asked for, unless a call has them.
+    /// Whether these are its tables.
+    pub(crate) fn owns(&self, tables: &Tables) -> bool {
+        Arc::ptr_eq(&self.bytes, &tables.bytes)
+    }
+
+    /// Frees the tables of encoders until they are asked for, unless an encoder has them.
     pub(crate) fn release_tables(&self) {
         // INVARIANT: under the lock a count of one stays one.
         drop(self.encode.lock().take_if(|tables| Arc::strong_count(tables) == 1));

@@ -1,6 +1,6 @@
 //! Encoding contexts of the zstd C library, and its training of dictionaries.
 
-use std::{ffi::c_int, ptr, ptr::NonNull};
+use std::{ffi::c_int, ptr, ptr::NonNull, sync::Arc};
 
 use zstd_safe::zstd_sys::{
     self as sys, ZDICT_fastCover_params_t, ZDICT_params_t, ZSTD_CCtx, ZSTD_ParamSwitch_e,
@@ -10,7 +10,7 @@ use zstd_safe::zstd_sys::{
 use crate::{
     ZstdLevel,
     block_form::{self, BLOCK_BYTES},
-    digested::Digested,
+    digested::{Digested, Tables},
     page_form::{self, HEADERS_BYTES, WINDOW_LOG_MAX, WITH_HEADERS},
 };
 
@@ -40,6 +40,8 @@ pub(crate) enum Form {
 pub(crate) struct Encoder {
     context: NonNull<ZSTD_CCtx>,
     form: Form,
+    /// Of the last dictionary: a look at what all encoders share would cost threads more than the lock does.
+    tables: Option<Arc<Tables>>,
 }
 
 // SAFETY: a context is used through `&mut` only, and works in any thread.
@@ -53,7 +55,7 @@ impl Encoder {
             return Ok(None);
         };
         // INVARIANT: new; it has no dictionary.
-        let mut encoder = Self { context, form };
+        let mut encoder = Self { context, form, tables: None };
         let magicless = ZSTD_format_e::ZSTD_f_zstd1_magicless as c_int;
         encoder.set(ZSTD_cParameter::ZSTD_c_compressionLevel, level.get())?;
         encoder.set(ZSTD_cParameter::ZSTD_c_windowLog, c_int::from(WINDOW_LOG_MAX))?;
@@ -125,9 +127,11 @@ impl Encoder {
         dst: &mut [u8],
         dictionary: Option<&Digested>,
     ) -> Result<usize, Code> {
-        let tables = match dictionary {
-            Some(dictionary) => Some(dictionary.tables().ok_or(OUT_OF_MEMORY)?),
-            None => None,
+        let known = self.tables.take();
+        let tables = match (dictionary, known) {
+            (Some(dictionary), Some(known)) if dictionary.owns(&known) => Some(known),
+            (Some(dictionary), _) => Some(dictionary.tables().ok_or(OUT_OF_MEMORY)?),
+            (None, _) => None,
         };
         if let Some(tables) = &tables {
             // SAFETY: the tables live during this function, which ends the reference before it returns.
@@ -150,6 +154,7 @@ impl Encoder {
             // SAFETY: null is no dictionary.
             unsafe { self.refer_to(ptr::null()) }.expect("the session was reset");
         }
+        self.tables = tables;
         len
     }
 

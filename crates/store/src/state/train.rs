@@ -137,7 +137,25 @@ impl StoreState {
 
     fn training_turn(&self, learner: Learner<'_>, goes_on: &dyn Fn() -> bool) -> Result<End, Ends> {
         let plan = self.plan(learner)?;
-        let (bytes, read) = self.sampled_pages(learner, &plan, goes_on)?;
+        let end = self.training_within(learner, &plan, goes_on);
+        self.forget_dictionaries(learner);
+        end
+    }
+
+    /// Contexts keep what they need of the last dictionary, which may be gone. Before its charge goes.
+    fn forget_dictionaries(&self, learner: Learner<'_>) {
+        if let Ok(_operation) = self.enter() {
+            learner.base.release_contexts();
+        }
+    }
+
+    fn training_within(
+        &self,
+        learner: Learner<'_>,
+        plan: &Plan,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<End, Ends> {
+        let (bytes, read) = self.sampled_pages(learner, plan, goes_on)?;
         let pages: Vec<&[u8]> = bytes[..read].chunks_exact(learner.unit).collect();
         let steps = learner.training.steps;
         if pages.len() < steps.least() {
@@ -339,6 +357,7 @@ impl StoreState {
         drop(quiet);
         // The memory goes before its charge.
         drop(codecs);
+        self.forget_dictionaries(learner);
         let retired = &learner.training.counts.retired;
         gone.iter().for_each(|_| learner.training.counts.add(retired));
     }
