@@ -7,7 +7,10 @@
 //! charged, when the first cluster is tried, and not in a store that never makes one. The store trains the codec of
 //! clusters as it does that of single pages, on clusters.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, OnceLock},
+};
 
 use pagefold_codec::{Codec, CodecSpec, checked_compress, checked_metadata_bytes_max};
 use pagefold_frame::{Charge, MemoryBudget, OutOfFrames};
@@ -152,11 +155,20 @@ impl Clusters {
                 }
             },
         };
-        codec.limit_contexts(CONTEXTS);
-        let trains = self.trains && codec.trains();
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            codec.limit_contexts(CONTEXTS);
+            (codec.trains(), checked_metadata_bytes_max(&*codec, CLUSTER_BYTES))
+        }));
+        let Ok((trains, contexts)) = asked else {
+            tracing::error!(
+                "the codec of clusters panicked at its first use; idle pages stay single"
+            );
+            return Err(OutOfFrames);
+        };
+        let trains = self.trains && trains;
         let trained = Trained::new(trains);
         let training = Training::new(trains, self.by_callers, self.steps);
-        let contexts = checked_metadata_bytes_max(&*codec, CLUSTER_BYTES).unwrap_or(usize::MAX);
+        let contexts = contexts.unwrap_or(usize::MAX);
         let buffers = CONTEXTS * size_of::<Read>()
             + size_of::<Making>()
             + trained.fixed_bytes()

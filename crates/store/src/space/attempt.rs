@@ -103,6 +103,13 @@ impl Space {
         Err(self.full(need, limit, was_new))
     }
 
+    /// Whether the store had lent room to a training. An ephemeral space has dropped the old value by now.
+    pub(super) fn waits_for_room(&self, limit: ReachedLimit) -> bool {
+        limit != ReachedLimit::Space
+            && self.kind() == SpaceKind::Persistent
+            && self.store().wait_for_trainings()
+    }
+
     fn make_room(&self, need: Need, round: u32) -> bool {
         match need.drops {
             true => self.store().make_room(self.state(), need.room_bytes, round),

@@ -54,7 +54,7 @@ impl Space {
         self.with_handles(|| self.put_page_once(key, page, expected))
     }
 
-    /// Tries again when retired handles came back.
+    /// Tries again when retired handles or the room of a training came back.
     fn with_handles(
         &self,
         put: impl Fn() -> Result<Version, PutIfError>,
@@ -63,7 +63,9 @@ impl Space {
         let mut epoch = store.epoch();
         for _ in 0..RECYCLES {
             match put() {
-                Err(PutIfError::Put(PutError::Full { .. })) if store.recycle_handles(epoch) => {
+                Err(PutIfError::Put(PutError::Full { limit, .. }))
+                    if self.waits_for_room(limit) || store.recycle_handles(epoch) =>
+                {
                     epoch = store.epoch();
                 }
                 outcome => return outcome,

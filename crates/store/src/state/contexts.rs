@@ -2,15 +2,19 @@
 
 use pagefold_frame::OutOfFrames;
 
-use super::StoreState;
+use super::{StoreState, caught::caught};
 use crate::{encoder::VALUE_MAX, page::PAGE_BYTES};
 
 impl StoreState {
     /// Charges, once, for long values: growth of contexts, and scratch.
     pub(crate) fn charge_long(&self) -> Result<(), OutOfFrames> {
+        if self.long.lock().is_some() {
+            return Ok(());
+        }
+        let growth = self.encoder.growth_of_long();
         let mut long = self.long.lock();
         if long.is_none() {
-            *long = Some(self.memory.charge_beside(self.encoder.growth_of_long())?);
+            *long = Some(self.memory.charge_beside(growth)?);
         }
         Ok(())
     }
@@ -34,14 +38,16 @@ impl StoreState {
         let Some(long) = self.long.try_lock() else { return };
         let len = if long.is_some() { VALUE_MAX } else { PAGE_BYTES };
         let codec = &self.encoder.codec;
-        if !codec.wants_context() {
-            return;
-        }
         let Some(mut contexts) = self.contexts.try_lock() else { return };
-        if let Ok(charge) = self.memory.charge_beside(codec.context_bytes_max(len))
-            && codec.add_context()
-        {
-            contexts.push(charge);
+        // Both locks stay, so that what is charged is what is added.
+        let added = caught(|| {
+            let wants = codec.wants_context().then(|| codec.context_bytes_max(len))?;
+            let charge = self.memory.charge_beside(wants).ok()?;
+            codec.add_context().then_some(charge)
+        });
+        match added {
+            Ok(charge) => contexts.extend(charge),
+            Err(_) => tracing::error!("the codec panicked when it was to add a context"),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant},
 };
 
 use pagefold_frame::FRAME_BYTES;
@@ -19,6 +21,9 @@ pub(crate) const COMPACT_BYTES: usize = 256 << 10;
 /// Least bytes per eviction: a span's, to free whole frames.
 const EVICT_BYTES: u64 = 16 << 10;
 const FRUITLESS: u32 = 8;
+/// A training takes 0.1 to 0.25 s of its processor.
+const TRAINING_WAIT: Duration = Duration::from_secs(1);
+const TRAINING_PAUSE: Duration = Duration::from_millis(1);
 
 /// What [`Store::shrink`](crate::Store::shrink) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,6 +63,24 @@ impl StoreState {
         let report = self.compact(COMPACT_BYTES);
         self.trim();
         report.more || self.memory.used() < before
+    }
+
+    /// Waits until the trainings under way have given back what they took of the limit; whether there were any. Not inside
+    /// an operation: the training may wait for what waits for that.
+    pub(crate) fn wait_for_trainings(&self) -> bool {
+        // A model has no time.
+        if cfg!(loom) || !self.is_training() {
+            return false;
+        }
+        let began = Instant::now();
+        while self.is_training() && began.elapsed() < TRAINING_WAIT {
+            thread::sleep(TRAINING_PAUSE);
+        }
+        true
+    }
+
+    fn is_training(&self) -> bool {
+        self.learners().any(|learner| learner.training.is_in_turn())
     }
 
     fn is_worth_compacting(&self) -> bool {
@@ -207,6 +230,10 @@ impl StoreState {
         let stats = self.pool.stats();
         if stats.reclaimable_bytes > EVICT_BYTES && self.compact(COMPACT_BYTES).more {
             return true;
+        }
+        // What it takes comes back, and no page is dropped for it.
+        if self.is_training() {
+            return false;
         }
         let low = self.low_bytes() as u64;
         let free = stats.idle_frame_bytes + stats.reclaimable_bytes;

@@ -130,7 +130,9 @@ impl StoreState {
 
     /// Charged bytes not resident: what is not in use of contexts, dictionaries, buffers, samples and the queue.
     pub(crate) fn reserved_bytes(&self) -> usize {
-        let encoder = self.encoder.reserved_bytes(self.long.lock().is_some());
+        // The codec says how much, which must not be under the lock.
+        let long = self.long.lock().is_some();
+        let encoder = self.encoder.reserved_bytes(long);
         encoder
             .saturating_add(self.staging.reserved_bytes())
             .saturating_add(self.training.reserved_bytes())

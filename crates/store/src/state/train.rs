@@ -50,8 +50,8 @@ struct Ends(End);
 
 /// What trains: the codec of single pages, or that of clusters. "Page" below means an input of it.
 #[derive(Clone, Copy)]
-struct Learner<'a> {
-    training: &'a Training,
+pub(super) struct Learner<'a> {
+    pub(super) training: &'a Training,
     base: &'a dyn Codec,
     trained: &'a Trained,
     /// Bytes of an input.
@@ -70,7 +70,7 @@ impl StoreState {
         }
     }
 
-    fn learners(&self) -> impl Iterator<Item = Learner<'_>> {
+    pub(super) fn learners(&self) -> impl Iterator<Item = Learner<'_>> {
         let pages = Learner {
             training: &self.training,
             base: &*self.encoder.codec,

@@ -19,6 +19,8 @@ mod samples;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pagefold_frame::Charge;
+#[cfg(not(loom))]
+use pagefold_sys::quiesce::fork_generation;
 use pagefold_sys::sync::Mutex;
 
 pub(crate) use judge::{Score, choose, expected_bytes};
@@ -26,6 +28,11 @@ pub(crate) use reservoir::Reservoir;
 pub(crate) use samples::{End, Sample, Samples, Steps};
 
 use crate::{stats::TrainingStats, word::CodecId};
+
+#[cfg(loom)]
+fn fork_generation() -> u64 {
+    0
+}
 
 /// What self-training shares.
 pub(crate) struct Training {
@@ -35,6 +42,8 @@ pub(crate) struct Training {
     pub(crate) steps: Steps,
     /// As `Phase::Due` says, to look at without the lock.
     due: AtomicBool,
+    /// One more than the fork generation of the thread that has the turn; 0: none has it.
+    turn: AtomicU64,
     samples: Mutex<Samples>,
     /// For the codecs that are alive.
     pub(crate) charges: Mutex<Vec<(CodecId, Charge)>>,
@@ -83,6 +92,7 @@ impl Training {
             by_callers,
             steps,
             due: AtomicBool::new(false),
+            turn: AtomicU64::new(0),
             samples: Mutex::new(Samples::new(if is_on { steps.ring() } else { 0 })),
             charges: Mutex::new(Vec::new()),
             counts: TrainingCounts::default(),
@@ -144,6 +154,7 @@ impl Training {
         let begun = self.samples.lock().begin();
         if begun {
             self.due.store(false, Ordering::Relaxed);
+            self.turn.store(fork_generation() + 1, Ordering::Relaxed);
         }
         begun
     }
@@ -151,6 +162,12 @@ impl Training {
     pub(crate) fn end(&self, end: End) {
         self.due.store(end == End::Interrupted, Ordering::Relaxed);
         self.samples.lock().end(end, self.steps);
+        self.turn.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a thread of this process has the turn, and with it memory that comes back. A hint.
+    pub(crate) fn is_in_turn(&self) -> bool {
+        self.turn.load(Ordering::Relaxed) == fork_generation() + 1
     }
 
     /// The samples, the newest first and each once.
