@@ -226,7 +226,7 @@ impl StoreState {
         Err(Ends(End::Retry))
     }
 
-    /// The sampled pages that are still there and compressed, one after the other, the newest first.
+    /// The sampled pages that are still there, one after the other, the newest first.
     fn sampled_pages(
         &self,
         learner: Learner<'_>,
@@ -251,12 +251,14 @@ impl StoreState {
         Ok((bytes, read * learner.unit))
     }
 
-    /// Whether a compressed page is there and could be read.
+    /// Whether a page is there that the codec compresses, and could be read. One that was put since counts too: where
+    /// all are overwritten before long, no other is left.
     fn read_sample(&self, sample: Sample, page: &mut [u8]) -> bool {
         let Ok(_operation) = self.enter() else { return false };
         let Some(space) = self.numbered_space(sample.space) else { return false };
         let entry = space.index.load(sample.key).entry();
-        matches!(entry, Entry::Page { .. }) && self.read(entry, page, Wait::Allowed).is_ok()
+        let counts = matches!(entry, Entry::Page { .. } | Entry::Fresh(_) | Entry::Member { .. });
+        counts && self.read(entry, page, Wait::Allowed).is_ok()
     }
 
     /// Whether there are enough pages with memory, from the sampled one to the end of its leaf.

@@ -564,6 +564,26 @@ fn for_the_room_that_a_training_has_no_put_is_refused() {
     }
 }
 
+#[test]
+fn a_training_reads_what_was_put_over_its_samples() {
+    let shared = Arc::new(Shared::default());
+    let store = idle(Gives::Good, &shared).staging(1 << 20).idle_share(0).build().expect("room");
+    let space = store.space(SpaceConfig::persistent(1000)).expect("room");
+    let put_all = || {
+        (0..SAMPLES as u64).for_each(|key| space.put(key, &page(1, key)).expect("room"));
+    };
+    put_all();
+    store.flush();
+    // Each sampled key has a page now that waits in staging.
+    put_all();
+    assert_eq!(store.stats().staging.pages, SAMPLES as u64);
+    store.idle_pass();
+    let training = store.stats().training;
+    assert_eq!((training.trained, training.adopted), (1, 1), "{training:?}");
+    store.flush();
+    store.validate().expect("valid");
+}
+
 /// An ephemeral space does not wait: it drops what its puts need, and the shrinker drops nothing for a training.
 #[test]
 fn the_shrinker_drops_no_page_for_a_training() {
