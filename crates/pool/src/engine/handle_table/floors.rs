@@ -63,10 +63,12 @@ impl Floors {
         Floor::of_word(word)
     }
 
-    /// The page has [room](Self::ensure).
+    /// Unless the page is in use, it has [room](Self::ensure).
     pub(super) fn set(&mut self, page: usize, floor: Floor) {
         match page.checked_sub(INSIDE) {
             None => self.inside[page] = floor.to_word(),
+            // Growth that found no room for the floor left the page without.
+            Some(beyond) if floor == Floor::InUse && self.word(beyond).is_none() => {}
             Some(beyond) => {
                 self.beyond.word(beyond).store(floor.to_word(), Ordering::Relaxed);
             }

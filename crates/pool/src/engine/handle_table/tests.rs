@@ -11,6 +11,31 @@ fn table(generation_bits: u32) -> HandleTable {
     HandleTable::new(&memory, number, size).expect("heap")
 }
 
+/// Growth charges a page of entries, one of free indices, and one of floors; each may be the one that finds no room.
+#[test]
+fn growth_that_stops_half_way_leaves_a_table_that_trims_and_grows() {
+    for limit in 1..60 {
+        let memory = Arc::new(MemoryBudget::new(Box::new(HeapSource::new()), limit));
+        let size = Size { indices: 100_000, ids: 1 << 10, generation_bits: 16 };
+        let number = PoolNumber::take().expect("few pools are alive");
+        let table = HandleTable::new(&memory, number, size).expect("heap");
+        let mut taken: Vec<u32> = Vec::new();
+        for _ in 0..3 {
+            while let Ok(index) = table.take(ReserveAccess::Normal) {
+                taken.push(index);
+            }
+            table.trim();
+            // Half of them come back, so that the next round finds others.
+            let keep = taken.len() / 2;
+            taken.drain(keep..).for_each(|index| table.give_back(index));
+        }
+        taken.drain(..).for_each(|index| table.give_back(index));
+        table.trim();
+        table.check(0).expect("right");
+        assert!(memory.used() <= limit);
+    }
+}
+
 fn take(table: &HandleTable) -> u32 {
     table.take(ReserveAccess::Normal).expect("room")
 }
