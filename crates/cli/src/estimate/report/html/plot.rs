@@ -153,14 +153,24 @@ impl Plot {
     }
 }
 
-/// A letter's width and the least gap between labels, in percent of a narrow phone's chart: 6 and 4 of some 290 pixels.
-const LETTER: f64 = 2.1;
-const GAP: f64 = 1.5;
+/// The least gap between labels, in percent of a narrow phone's chart, as all widths here: 3 of 279 pixels.
+const GAP: f64 = 1.0;
+
+/// In a wide font: 12 pixels of DejaVu Sans.
+fn width(label: &str) -> f64 {
+    let of = |letter: char| match letter {
+        ' ' | '.' | ',' | 'i' => 1.4,
+        's' => 2.3,
+        '%' | '×' | 'M' | 'G' => 4.1,
+        _ => 2.75,
+    };
+    label.chars().map(of).sum()
+}
 
 /// The labels that fit: the first, the last, and those between that touch no other.
 fn apart(labels: Vec<(f64, String)>) -> Vec<(f64, String)> {
     let ends = |(x, label): &(f64, String)| {
-        let width = label.chars().count() as f64 * LETTER;
+        let width = width(label);
         let left = match Anchor::inside(*x) {
             Anchor::Start => *x,
             Anchor::Middle => x - width / 2.0,

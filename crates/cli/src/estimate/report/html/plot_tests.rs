@@ -41,6 +41,12 @@ fn labels_of_an_axis_do_not_touch_and_its_ends_are_told() {
     let labels = apart(scale.ticks().into_iter().map(label).collect());
     let names: Vec<_> = labels.iter().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["1 µs", "2 µs", "5 µs", "10 µs", "20 µs", "100 µs"], "50 has no room");
+    // 100 and 500 are 0.7 of a decade apart, in five: 39 of 279 pixels, and each label takes 41.
+    let wide = Scale::log(0.6, 40_000.0);
+    let label = |tick: f64| (wide.at(tick), format!("{} µs", trimmed(tick)));
+    let labels = apart(vec![100.0, 500.0, 50_000.0].into_iter().map(label).collect());
+    let names: Vec<_> = labels.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["100 µs", "50000 µs"]);
     assert_eq!(apart(Vec::new()), []);
     assert_eq!(apart(vec![(0.0, "0".to_owned())]).len(), 1);
 }
