@@ -178,8 +178,10 @@ pub trait Codec: Send + Sync {
     }
 
     /// Frees the memory of contexts that no call uses, and that a later call makes anew: for a codec that rests. A
-    /// decompression after it still allocates nothing. Of a codec from [`train`](Self::train) that is
-    /// what compressing needs of its dictionary; release the codec that trained it first, whose contexts keep it. The default does nothing.
+    /// decompression after it still allocates nothing. The default does nothing.
+    ///
+    /// A codec from [`train`](Self::train) frees what compressing needs of its dictionary. Release the codec that trained
+    /// it first: its contexts keep that of the last dictionary.
     fn release_contexts(&self) {}
 
     /// Enables one more context of each kind; `false` if there is none.

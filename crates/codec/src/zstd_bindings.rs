@@ -40,7 +40,7 @@ pub(crate) enum Form {
 pub(crate) struct Encoder {
     context: NonNull<ZSTD_CCtx>,
     form: Form,
-    /// Of the last dictionary: a look at what all encoders share would cost threads more than the lock does.
+    /// Of the last dictionary, so that a call takes no lock that all encoders share.
     tables: Option<Arc<Tables>>,
 }
 

@@ -100,9 +100,10 @@ impl StoreBuilder {
     /// has no effect with a codec that cannot be trained: `lz4`, `raw`, or a plain `zstd:LEVEL`.
     ///
     /// A worker trains when no page waits in staging, after some 1000 pages and when their mean length has changed by a
-    /// twentieth, in 0.1 to 0.25 s of its processor time; without workers [`Store::maintain`](crate::Store::maintain) does it.
-    /// A training needs some MiB of the limit for that time. It drops nothing for them and is put off without. A put of a
-    /// persistent space that finds no room meanwhile waits for them; one of an ephemeral space drops pages.
+    /// twentieth, in 0.1 to 0.25 s of its processor time; without workers [`Store::maintain`](crate::Store::maintain)
+    /// does it. A training needs some MiB of the limit for that time. It drops nothing for them and is put off without. A
+    /// put of a persistent space that finds no room meanwhile waits for them, at most a second; one of an ephemeral space
+    /// drops pages.
     pub fn self_training(mut self, on: bool) -> Self {
         self.self_training = on;
         self

@@ -61,10 +61,10 @@ impl Space {
     ) -> Result<Version, PutIfError> {
         let store = self.store();
         let mut epoch = store.epoch();
-        for _ in 0..RECYCLES {
+        for round in 0..RECYCLES {
             match put() {
                 Err(PutIfError::Put(PutError::Full { limit, .. }))
-                    if self.waits_for_room(limit) || store.recycle_handles(epoch) =>
+                    if round == 0 && self.waits_for_room(limit) || store.recycle_handles(epoch) =>
                 {
                     epoch = store.epoch();
                 }

@@ -17,7 +17,7 @@ use pagefold_codec::{
 use pagefold_frame::{Charge, FRAME_BYTES};
 use pagefold_sys::{clock::thread_time, memory::Buffer};
 
-use super::StoreState;
+use super::{StoreState, caught::caught};
 use crate::{
     encoder::{clusters::CLUSTER_BYTES, decode::Wait, trained::Trained},
     index::NODE_WORDS,
@@ -144,8 +144,10 @@ impl StoreState {
 
     /// Contexts keep what they need of the last dictionary, which may be gone. Before its charge goes.
     fn forget_dictionaries(&self, learner: Learner<'_>) {
-        if let Ok(_operation) = self.enter() {
-            learner.base.release_contexts();
+        if let Ok(_operation) = self.enter()
+            && caught(|| learner.base.release_contexts()).is_err()
+        {
+            tracing::error!(codec = learner.base.name(), "the codec panicked at its release");
         }
     }
 

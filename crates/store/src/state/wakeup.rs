@@ -8,13 +8,7 @@ use std::{
     time::Duration,
 };
 
-#[cfg(not(loom))]
 use pagefold_sys::quiesce::fork_generation;
-
-#[cfg(loom)]
-fn fork_generation() -> u64 {
-    0
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct Wakeup {

@@ -19,20 +19,13 @@ mod samples;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pagefold_frame::Charge;
-#[cfg(not(loom))]
-use pagefold_sys::quiesce::fork_generation;
-use pagefold_sys::sync::Mutex;
+use pagefold_sys::{quiesce::fork_generation, sync::Mutex};
 
 pub(crate) use judge::{Score, choose, expected_bytes};
 pub(crate) use reservoir::Reservoir;
 pub(crate) use samples::{End, Sample, Samples, Steps};
 
 use crate::{stats::TrainingStats, word::CodecId};
-
-#[cfg(loom)]
-fn fork_generation() -> u64 {
-    0
-}
 
 /// What self-training shares.
 pub(crate) struct Training {

@@ -23,5 +23,6 @@ mod spaces;
 mod staging;
 mod training;
 mod training_codec;
+mod training_room;
 mod update;
 mod walk;

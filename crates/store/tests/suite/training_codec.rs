@@ -48,6 +48,8 @@ pub(crate) enum Gives {
     NoShorter,
     /// Fifty times as slow.
     Slower,
+    /// As `Good`, from a codec that panics when it is released.
+    Unreleased,
 }
 
 /// What all codecs of a test share.
@@ -133,6 +135,10 @@ impl Codec for Learner {
 
     fn metadata_bytes(&self) -> usize {
         if self.learned.is_some() { 8192 } else { 0 }
+    }
+
+    fn release_contexts(&self) {
+        assert_ne!(self.gives, Gives::Unreleased, "this codec panics on purpose");
     }
 
     fn trains(&self) -> bool {
