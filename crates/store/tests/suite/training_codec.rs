@@ -48,7 +48,7 @@ pub(crate) enum Gives {
     NoShorter,
     /// Fifty times as slow.
     Slower,
-    /// As `Good`, from a codec that panics when it is released.
+    /// The good one, from a codec that panics when it is released.
     Unreleased,
 }
 

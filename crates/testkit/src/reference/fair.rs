@@ -5,9 +5,10 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
-/// Never poisoned.
+/// A thread that panics with it leaves it poisoned: half a change can make the next one loop for ever.
 #[derive(Debug, Default)]
 pub(super) struct FairMutex<T> {
     turns: Mutex<Turns>,
@@ -34,6 +35,8 @@ impl<T> FairMutex<T> {
         Self { turns: Mutex::default(), changed: Condvar::new(), value: Mutex::new(value) }
     }
 
+    /// # Panics
+    /// After a thread panicked with the lock, unless this one is unwinding.
     pub(super) fn lock(&self) -> FairGuard<'_, T> {
         let mut turns = self.turns();
         let ticket = turns.next;
@@ -42,8 +45,16 @@ impl<T> FairMutex<T> {
             turns = self.changed.wait(turns).unwrap_or_else(PoisonError::into_inner);
         }
         drop(turns);
-        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
-        FairGuard { lock: self, value: Some(value) }
+        let (value, is_poisoned) = match self.value.lock() {
+            Ok(value) => (value, false),
+            Err(poisoned) => (poisoned.into_inner(), true),
+        };
+        let guard = FairGuard { lock: self, value: Some(value) };
+        assert!(
+            !is_poisoned || thread::panicking(),
+            "another thread panicked while it changed the pool"
+        );
+        guard
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
@@ -78,9 +89,37 @@ impl<T> DerefMut for FairGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+
+    #[test]
+    fn after_a_panic_in_a_change_the_next_one_does_not_begin() {
+        struct Unwinding<'a>(&'a FairMutex<u32>);
+        impl Drop for Unwinding<'_> {
+            fn drop(&mut self) {
+                *self.0.lock() += 1;
+            }
+        }
+        let lock = FairMutex::new(0);
+        for rounds in 1..4 {
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                let _later = Unwinding(&lock);
+                let _held = lock.lock();
+                panic!("in a change");
+            }));
+            assert!(ended.is_err());
+            let next = catch_unwind(AssertUnwindSafe(|| *lock.lock()));
+            let payload = next.expect_err("half changed");
+            let said = payload.downcast_ref::<&str>().expect("words");
+            assert!(said.contains("another thread panicked"), "{said}");
+            let turns = lock.turns();
+            assert_eq!(turns.next, turns.served, "no turn is lost");
+            drop(turns);
+            let value = lock.value.lock().unwrap_or_else(PoisonError::into_inner);
+            assert_eq!(*value, rounds, "what unwinds may lock");
+        }
+    }
 
     #[test]
     fn a_thread_that_locks_again_does_not_pass_one_that_waits() {

@@ -399,8 +399,11 @@ impl Shared<'_> {
         let work = |thread| {
             let rng = self.plan.seed.rng(1 + summary.cycles * threads + thread);
             let run = AssertUnwindSafe(|| Worker::new(self, rng, lengths, left).run(thread));
-            // After a panic the run ends.
-            panic::catch_unwind(run).unwrap_or_else(|payload| Err(panicked(&*payload)))
+            panic::catch_unwind(run).unwrap_or_else(|payload| {
+                // As the first failure does.
+                self.watch.stop();
+                Err(panicked(&*payload))
+            })
         };
         self.plan.pause_faults(false);
         let outcomes = if threads == 1 {
