@@ -9,14 +9,20 @@
 //! | [`clock`] | processor time |
 //! | [`cgroup`] | memory and pressure of a cgroup |
 //! | [`signals`] | signals ignored at the start |
+//! | [`file`] | reads from the page cache, holes |
+//! | [`secret`] | memory for keys, random bytes |
 
 pub mod cgroup;
 pub mod clock;
+#[cfg(target_os = "linux")]
+pub mod file;
 #[cfg(unix)]
 pub mod heap;
 pub mod memory;
 
 pub mod quiesce;
+#[cfg(target_os = "linux")]
+pub mod secret;
 #[cfg(unix)]
 pub mod signals;
 pub mod sync;

@@ -1,0 +1,201 @@
+//! An extent before it is written.
+//!
+//! ```text
+//!  object 0 | tag | object 1 | tag | .. | directory: owner of each, 16 bytes | tag
+//! ```
+
+use pagefold_sys::memory::{Buffer, MemoryError};
+
+use crate::{
+    place::OBJECTS_MAX,
+    seal::{Binding, DoesNotOpen, Sealer, TAG_BYTES},
+};
+
+const OWNER_BYTES: usize = 16;
+
+/// Whose an object is: two numbers that the caller chose, such as a space and a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Owner(pub u64, pub u64);
+
+impl Owner {
+    fn to_bytes(self) -> [u8; OWNER_BYTES] {
+        let mut bytes = [0; OWNER_BYTES];
+        bytes[..8].copy_from_slice(&self.0.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.1.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; OWNER_BYTES]) -> Self {
+        let half = |bytes: &[u8]| u64::from_le_bytes(*bytes.first_chunk().expect("8 bytes"));
+        Self(half(&bytes[..8]), half(&bytes[8..]))
+    }
+}
+
+/// The object does not fit any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DraftFull;
+
+/// Gathers the objects of one extent. A write empties it, so one draft serves many writes.
+#[derive(Debug)]
+pub struct Draft {
+    bytes: Buffer,
+    ends: Vec<u32>,
+    owners: Vec<Owner>,
+}
+
+impl Draft {
+    pub(crate) fn new(extent_bytes: usize) -> Result<Self, MemoryError> {
+        Ok(Self { bytes: Buffer::zeroed(extent_bytes)?, ends: Vec::new(), owners: Vec::new() })
+    }
+
+    /// Adds an object; its number in the extent.
+    ///
+    /// # Errors
+    /// [`DraftFull`]; the draft is as before.
+    pub fn push(&mut self, owner: Owner, object: &[u8]) -> Result<usize, DraftFull> {
+        let (number, start) = (self.ends.len(), self.end());
+        let sealed = object.len().checked_add(TAG_BYTES).ok_or(DraftFull)?;
+        let end = start.checked_add(sealed).ok_or(DraftFull)?;
+        let whole = end.saturating_add(directory_bytes(number + 1));
+        if number == OBJECTS_MAX || whole > self.bytes.len() {
+            return Err(DraftFull);
+        }
+        self.bytes[start..][..object.len()].copy_from_slice(object);
+        self.ends.push(u32::try_from(end).map_err(|_| DraftFull)?);
+        self.owners.push(owner);
+        Ok(number)
+    }
+
+    /// Whether an object of so many bytes fits.
+    pub fn fits(&self, bytes: usize) -> bool {
+        let number = self.ends.len();
+        let sealed = bytes.saturating_add(TAG_BYTES + directory_bytes(number + 1));
+        number < OBJECTS_MAX && self.end().saturating_add(sealed) <= self.bytes.len()
+    }
+
+    /// Objects.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether it has no object.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes that a write of it takes.
+    pub fn written_bytes(&self) -> usize {
+        if self.is_empty() { 0 } else { self.end() + directory_bytes(self.len()) }
+    }
+
+    /// Removes all objects.
+    pub fn clear(&mut self) {
+        self.ends.clear();
+        self.owners.clear();
+    }
+
+    fn end(&self) -> usize {
+        self.ends.last().map_or(0, |&end| end as usize)
+    }
+
+    pub(crate) fn ends(&self) -> Box<[u32]> {
+        self.ends.as_slice().into()
+    }
+
+    /// Seals all objects and the directory; the bytes to write. The draft is no longer readable after that.
+    pub(crate) fn seal(&mut self, sealer: &Sealer, directory: Binding) -> &[u8] {
+        let mut start = 0;
+        for (number, &end) in (0_u32..).zip(&self.ends) {
+            let (object, tag) = self.bytes[start..end as usize]
+                .split_at_mut_checked(end as usize - start - TAG_BYTES)
+                .expect("a tag follows each object");
+            tag.copy_from_slice(&sealer.seal(Binding { number, ..directory }, object));
+            start = end as usize;
+        }
+        let bytes = &mut self.bytes[start..][..directory_bytes(self.owners.len())];
+        let (owners, tag) = bytes.split_at_mut(self.owners.len() * OWNER_BYTES);
+        for (into, owner) in owners.chunks_exact_mut(OWNER_BYTES).zip(&self.owners) {
+            into.copy_from_slice(&owner.to_bytes());
+        }
+        tag.copy_from_slice(&sealer.seal(directory, owners));
+        &self.bytes[..start + directory_bytes(self.owners.len())]
+    }
+}
+
+pub(crate) fn directory_bytes(objects: usize) -> usize {
+    objects * OWNER_BYTES + TAG_BYTES
+}
+
+/// The owners of an extent's objects.
+pub(crate) fn open_directory(
+    sealer: &Sealer,
+    directory: Binding,
+    bytes: &mut [u8],
+) -> Result<Vec<Owner>, DoesNotOpen> {
+    let (owners, tag) = bytes.split_last_chunk_mut::<TAG_BYTES>().ok_or(DoesNotOpen)?;
+    sealer.open(directory, owners, *tag)?;
+    Ok(owners.as_chunks().0.iter().map(Owner::from_bytes).collect())
+}
+
+/// Opens an object with its tag, in place; its bytes.
+pub(crate) fn open_object<'b>(
+    sealer: &Sealer,
+    binding: Binding,
+    bytes: &'b mut [u8],
+) -> Result<&'b [u8], DoesNotOpen> {
+    let (object, tag) = bytes.split_last_chunk_mut::<TAG_BYTES>().ok_or(DoesNotOpen)?;
+    sealer.open(binding, object, *tag)?;
+    Ok(object)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const DIRECTORY: Binding = Binding { sequence: 1, slot: 0, generation: 0, number: u32::MAX };
+
+    #[test]
+    fn it_takes_what_fits_to_the_last_byte() {
+        // One object, its owner, and two tags.
+        for (extra, fits) in [(0, true), (1, false)] {
+            let mut draft = Draft::new(4096).expect("memory");
+            let len = 4096 - 2 * TAG_BYTES - OWNER_BYTES + extra;
+            assert_eq!(draft.fits(len), fits);
+            assert_eq!(draft.push(Owner(1, 2), &vec![1; len]).is_ok(), fits);
+            assert_eq!(draft.written_bytes(), if fits { 4096 } else { 0 });
+        }
+        let mut draft = Draft::new(1 << 20).expect("memory");
+        for number in 0..OBJECTS_MAX {
+            assert_eq!(draft.push(Owner(0, number as u64), &[]), Ok(number));
+        }
+        assert_eq!(draft.push(Owner(0, 0), &[]), Err(DraftFull));
+        assert!(!draft.fits(0));
+        draft.clear();
+        assert_eq!((draft.len(), draft.push(Owner(0, 0), &[5])), (0, Ok(0)));
+    }
+
+    #[test]
+    fn objects_and_owners_come_back_from_the_sealed_bytes() {
+        for encrypts in [true, false] {
+            let sealer = Sealer::new(encrypts).expect("a key");
+            let mut draft = Draft::new(1 << 16).expect("memory");
+            let objects: Vec<Vec<u8>> =
+                (0..50_u8).map(|at| vec![at; usize::from(at) * 9]).collect();
+            for (key, object) in (0..).zip(&objects) {
+                draft.push(Owner(7, key), object).expect("room");
+            }
+            let ends = draft.ends();
+            let mut bytes = draft.seal(&sealer, DIRECTORY).to_vec();
+            let (sealed, directory) = bytes.split_at_mut(ends[49] as usize);
+            let owners = open_directory(&sealer, DIRECTORY, directory).expect("as it was");
+            assert_eq!(owners, (0..50).map(|key| Owner(7, key)).collect::<Vec<_>>());
+            let mut start = 0;
+            for ((number, &end), object) in (0..).zip(&ends).zip(&objects) {
+                let binding = Binding { number, ..DIRECTORY };
+                let range = &mut sealed[start..end as usize];
+                assert_eq!(open_object(&sealer, binding, range), Ok(&object[..]));
+                start = end as usize;
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The slots of a backing, and which objects of their extents are live.
+//!
+//! ```text
+//!  free --reserve--> writing --publish--> live --last release, no writer--> free, generation + 1
+//!                       '--fail--> free                                       '--discard--> free
+//! ```
+//! A slot in its last generation is used up and stays away. The lowest free slot comes first, so the end of a file empties.
+
+use std::collections::BTreeSet;
+
+use crate::place::{GENERATIONS, OBJECTS_MAX, Place};
+use crate::seal::{Binding, TAG_BYTES};
+
+/// One extent, as memory knows it.
+#[derive(Debug, Default)]
+struct Slot {
+    sequence: u64,
+    generation: u32,
+    /// Where each object ends, with its tag.
+    ends: Box<[u32]>,
+    /// A bit for each object.
+    live: Box<[u64]>,
+    live_objects: u32,
+    live_bytes: u32,
+    /// The writer has not ended.
+    is_written: bool,
+    is_free: bool,
+}
+
+/// Where to read an object, and what opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) slot: u32,
+    pub(crate) offset: u32,
+    /// With the tag.
+    pub(crate) len: u32,
+    pub(crate) binding: Binding,
+}
+
+#[derive(Debug)]
+pub(crate) struct Slots {
+    slots: Vec<Slot>,
+    free: BTreeSet<u32>,
+    /// Of the free ones, those with an extent that the backing still keeps.
+    undiscarded: BTreeSet<u32>,
+    max: u32,
+    used_up: u32,
+    live_objects: u64,
+    live_bytes: u64,
+}
+
+impl Slots {
+    pub(crate) fn new(max: u32) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: BTreeSet::new(),
+            undiscarded: BTreeSet::new(),
+            max,
+            used_up: 0,
+            live_objects: 0,
+            live_bytes: 0,
+        }
+    }
+
+    /// A slot to write, with its generation; `None` if all are in use.
+    pub(crate) fn reserve(&mut self, sequence: u64) -> Option<(u32, u32)> {
+        let number = match self.free.pop_first() {
+            Some(number) => number,
+            None => {
+                let number =
+                    u32::try_from(self.slots.len()).ok().filter(|&next| next < self.max)?;
+                self.slots.push(Slot { is_free: true, ..Slot::default() });
+                number
+            }
+        };
+        self.undiscarded.remove(&number);
+        let slot = &mut self.slots[number as usize];
+        assert!(slot.is_free, "I-SPILL: a slot that is written is free");
+        (slot.is_free, slot.is_written, slot.sequence) = (false, false, sequence);
+        Some((number, slot.generation))
+    }
+
+    /// The extent of a reserved slot is written: its objects can be kept.
+    pub(crate) fn publish(&mut self, number: u32, ends: Box<[u32]>) {
+        debug_assert!(ends.len() <= OBJECTS_MAX);
+        let slot = &mut self.slots[number as usize];
+        slot.live = vec![0; ends.len().div_ceil(64)].into();
+        slot.ends = ends;
+    }
+
+    /// Ends the writing of a slot, or gives a reserved one back. Without a live object it is free again.
+    pub(crate) fn end_writing(&mut self, number: u32) {
+        self.slots[number as usize].is_written = true;
+        self.free_if_empty(number);
+    }
+
+    /// Counts an object as live, before any word names it. By the writer.
+    pub(crate) fn keep(&mut self, place: Place) {
+        let Some(slot) = self.slots.get_mut(place.slot() as usize) else { return };
+        debug_assert!(!slot.is_written && slot.generation == place.generation());
+        let (at, bit) = (place.number() / 64, 1 << (place.number() % 64));
+        if slot.live[at] & bit == 0 {
+            slot.live[at] |= bit;
+            let bytes = object_len(&slot.ends, place.number());
+            (slot.live_objects, slot.live_bytes) = (slot.live_objects + 1, slot.live_bytes + bytes);
+            (self.live_objects, self.live_bytes) =
+                (self.live_objects + 1, self.live_bytes + u64::from(bytes));
+        }
+    }
+
+    /// No word names the object any more; whether it was live. The caller took its word out, so this happens once.
+    pub(crate) fn release(&mut self, place: Place) -> bool {
+        let Some(slot) = self.slots.get_mut(place.slot() as usize) else { return false };
+        let (at, bit) = (place.number() / 64, 1 << (place.number() % 64));
+        let is_live = !slot.is_free
+            && slot.generation == place.generation()
+            && slot.live.get(at).is_some_and(|live| live & bit != 0);
+        if is_live {
+            slot.live[at] &= !bit;
+            let bytes = object_len(&slot.ends, place.number());
+            (slot.live_objects, slot.live_bytes) = (slot.live_objects - 1, slot.live_bytes - bytes);
+            (self.live_objects, self.live_bytes) =
+                (self.live_objects - 1, self.live_bytes - u64::from(bytes));
+            self.free_if_empty(place.slot());
+        }
+        is_live
+    }
+
+    fn free_if_empty(&mut self, number: u32) {
+        let slot = &mut self.slots[number as usize];
+        if slot.live_objects > 0 || !slot.is_written || slot.is_free {
+            return;
+        }
+        slot.is_free = true;
+        slot.generation += 1;
+        (slot.ends, slot.live) = (Box::default(), Box::default());
+        self.undiscarded.insert(number);
+        if slot.generation < GENERATIONS {
+            self.free.insert(number);
+        } else {
+            self.used_up += 1;
+        }
+    }
+
+    /// `None`: nothing live lies there.
+    pub(crate) fn locate(&self, place: Place) -> Option<Located> {
+        let slot = self.slots.get(place.slot() as usize)?;
+        let number = place.number();
+        let bit = slot.live.get(number / 64)? >> (number % 64) & 1;
+        if slot.is_free || slot.generation != place.generation() || bit == 0 {
+            return None;
+        }
+        Some(Located {
+            slot: place.slot(),
+            offset: start(&slot.ends, number),
+            len: object_len(&slot.ends, number),
+            binding: binding(slot, place.slot(), u32::try_from(number).ok()?),
+        })
+    }
+
+    /// All of an extent: its length, its objects and the binding of its directory. `None` unless it has live objects, and its writer
+    /// has ended.
+    pub(crate) fn extent(&self, number: u32) -> Option<Extent> {
+        let slot = self.slots.get(number as usize)?;
+        if slot.is_free || !slot.is_written || slot.live_objects == 0 {
+            return None;
+        }
+        let objects = (0..slot.ends.len())
+            .filter(|at| slot.live[at / 64] >> (at % 64) & 1 == 1)
+            .map(|at| Place::new(number, at, slot.generation))
+            .collect();
+        Some(Extent {
+            objects,
+            count: slot.ends.len(),
+            objects_end: slot.ends.last().copied().unwrap_or(0),
+            directory: binding(slot, number, u32::MAX),
+        })
+    }
+
+    /// The slot that has the least live bytes, if these are fewer than `below`; not one whose writer goes on.
+    pub(crate) fn sparsest(&self, below: u32) -> Option<u32> {
+        let is_whole = |slot: &Slot| !slot.is_free && slot.is_written;
+        let sparse = self.slots.iter().enumerate().filter(|(_, slot)| is_whole(slot));
+        let (number, slot) = sparse.min_by_key(|(_, slot)| slot.live_bytes)?;
+        (slot.live_bytes < below).then(|| u32::try_from(number).ok()).flatten()
+    }
+
+    /// Takes a free slot away whose extent the backing still keeps, so that it can be discarded; [`discarded`](Self::discarded) brings it back.
+    pub(crate) fn take_undiscarded(&mut self) -> Option<u32> {
+        let number = self.undiscarded.pop_last()?;
+        self.free.remove(&number);
+        Some(number)
+    }
+
+    pub(crate) fn discarded(&mut self, number: u32) {
+        if self.slots[number as usize].generation < GENERATIONS {
+            self.free.insert(number);
+        }
+    }
+
+    /// Slots that have an extent.
+    pub(crate) fn in_use(&self) -> u32 {
+        self.slots.iter().filter(|slot| !slot.is_free).count().try_into().unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn used_up(&self) -> u32 {
+        self.used_up
+    }
+
+    pub(crate) fn undiscarded(&self) -> usize {
+        self.undiscarded.len()
+    }
+
+    pub(crate) fn live(&self) -> (u64, u64) {
+        (self.live_objects, self.live_bytes)
+    }
+
+    /// The bytes of the table and its lists.
+    pub(crate) fn bytes(&self) -> usize {
+        let lists =
+            self.slots.iter().map(|slot| size_of_val(&*slot.ends) + size_of_val(&*slot.live));
+        self.slots.capacity() * size_of::<Slot>() + lists.sum::<usize>()
+    }
+
+    /// Checks the sums.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        let (mut objects, mut bytes) = (0, 0);
+        for (number, slot) in self.slots.iter().enumerate() {
+            let live = (0..slot.ends.len()).filter(|at| slot.live[at / 64] >> (at % 64) & 1 == 1);
+            let (count, sum) =
+                live.fold((0, 0), |(count, sum), at| (count + 1, sum + object_len(&slot.ends, at)));
+            if (count, sum) != (slot.live_objects, slot.live_bytes) {
+                return Err(format!("I-SPILL: slot {number} counts {slot:?}"));
+            }
+            if slot.is_free && count > 0 || !slot.is_free && slot.is_written && count == 0 {
+                return Err(format!("I-SPILL: slot {number} with {count} objects: {slot:?}"));
+            }
+            (objects, bytes) = (objects + u64::from(count), bytes + u64::from(sum));
+        }
+        if (objects, bytes) != (self.live_objects, self.live_bytes) {
+            return Err(format!("I-SPILL: {objects} objects of {bytes} bytes: {:?}", self.live()));
+        }
+        Ok(())
+    }
+}
+
+/// All of an extent.
+#[derive(Debug)]
+pub(crate) struct Extent {
+    /// Those that are live.
+    pub(crate) objects: Vec<Place>,
+    /// With those that are not.
+    pub(crate) count: usize,
+    /// Where the directory begins.
+    pub(crate) objects_end: u32,
+    pub(crate) directory: Binding,
+}
+
+fn start(ends: &[u32], number: usize) -> u32 {
+    number.checked_sub(1).map_or(0, |before| ends[before])
+}
+
+/// With the tag.
+fn object_len(ends: &[u32], number: usize) -> u32 {
+    let len = ends[number] - start(ends, number);
+    debug_assert!(len as usize >= TAG_BYTES);
+    len
+}
+
+fn binding(slot: &Slot, number: u32, object: u32) -> Binding {
+    Binding { sequence: slot.sequence, slot: number, generation: slot.generation, number: object }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn written(slots: &mut Slots, sequence: u64, objects: usize) -> Vec<Place> {
+        let (number, generation) = slots.reserve(sequence).expect("a slot");
+        let ends = (1..=objects).map(|at| u32::try_from(at * 100).expect("small")).collect();
+        slots.publish(number, ends);
+        let places: Vec<Place> =
+            (0..objects).map(|at| Place::new(number, at, generation)).collect();
+        places.iter().for_each(|&place| slots.keep(place));
+        slots.end_writing(number);
+        slots.audit().expect("right");
+        places
+    }
+
+    #[test]
+    fn a_slot_is_free_with_its_last_object_and_the_old_places_find_nothing() {
+        let mut slots = Slots::new(2);
+        let first = written(&mut slots, 1, 3);
+        let second = written(&mut slots, 2, 70);
+        assert_eq!(slots.reserve(3), None, "both are in use");
+        assert_eq!(slots.live(), (73, 7300));
+        let located = slots.locate(second[69]).expect("there");
+        assert_eq!((located.offset, located.len, located.binding.sequence), (6900, 100, 2));
+        for (left, &place) in first.iter().enumerate().rev() {
+            assert!(slots.locate(place).is_some());
+            assert!(slots.release(place));
+            assert!(!slots.release(place), "once");
+            assert_eq!(slots.in_use(), if left == 0 { 1 } else { 2 });
+        }
+        slots.audit().expect("right");
+        let third = written(&mut slots, 3, 3);
+        assert_ne!(first, third);
+        assert!(first.iter().all(|&place| slots.locate(place).is_none() && !slots.release(place)));
+        assert_eq!(slots.live(), (73, 7300));
+    }
+
+    #[test]
+    fn a_release_before_the_writer_ends_does_not_free_the_slot() {
+        let mut slots = Slots::new(1);
+        let (number, generation) = slots.reserve(1).expect("a slot");
+        slots.publish(number, Box::new([50, 100]));
+        let place = Place::new(number, 0, generation);
+        slots.keep(place);
+        assert!(slots.release(place));
+        assert_eq!((slots.reserve(2), slots.extent(number).is_none()), (None, true));
+        slots.keep(Place::new(number, 1, generation));
+        slots.end_writing(number);
+        assert_eq!(
+            slots.extent(number).expect("there").objects,
+            [Place::new(number, 1, generation)]
+        );
+        assert_eq!(slots.sparsest(51), Some(number));
+        assert_eq!(slots.sparsest(50), None);
+        slots.audit().expect("right");
+    }
+
+    #[test]
+    fn a_failed_write_gives_its_slot_back_with_another_generation() {
+        let mut slots = Slots::new(1);
+        let before = slots.reserve(1).expect("a slot");
+        slots.end_writing(before.0);
+        let after = slots.reserve(2).expect("free again");
+        assert_eq!((after.0, after.1), (before.0, before.1 + 1));
+    }
+
+    #[test]
+    fn the_last_generation_uses_a_slot_up() {
+        let mut slots = Slots::new(1);
+        let (number, _) = slots.reserve(1).expect("a slot");
+        slots.slots[0].generation = GENERATIONS - 1;
+        slots.end_writing(number);
+        assert_eq!((slots.reserve(2), slots.used_up()), (None, 1));
+        assert_eq!(slots.take_undiscarded(), Some(0));
+        slots.discarded(0);
+        assert_eq!(slots.reserve(2), None);
+    }
+
+    #[test]
+    fn a_slot_that_is_being_discarded_is_not_written() {
+        let mut slots = Slots::new(1);
+        let places = written(&mut slots, 1, 1);
+        assert_eq!(slots.take_undiscarded(), None, "it is in use");
+        slots.release(places[0]);
+        assert_eq!(slots.take_undiscarded(), Some(0));
+        assert_eq!(slots.reserve(2), None);
+        slots.discarded(0);
+        assert_eq!(slots.reserve(2).expect("free").0, 0);
+        assert_eq!(slots.take_undiscarded(), None, "it is written again");
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of whole spills: a backing that fails in every way, forks, deadlines, secrecy.
+
+#![cfg(not(loom))]
+
+mod faults;
+mod faulty;
+mod fork;
+mod model;
+mod secrecy;
