@@ -101,14 +101,14 @@ fn spilled(
 ) -> (f64, Spill, Vec<Place>) {
     let backing = Flushed(FileBacking::new(directory, EXTENT_BYTES).expect("a file"));
     let spill = Spill::builder(backing).encrypts(encrypts).build().expect("sensible");
-    let mut draft = spill.draft().expect("memory");
+    let mut batch = spill.batch().expect("memory");
     let (mut places, mut next) = (Vec::new(), 0);
     let began = Instant::now();
     for _ in 0..extents {
-        while draft.push(Owner(0, next as u64), objects.get(next)).is_ok() {
+        while batch.push(Owner(0, next as u64), objects.get(next)).is_ok() {
             next += 1;
         }
-        let written = spill.write(&mut draft).expect("room");
+        let written = spill.write(&mut batch).expect("room");
         places.extend((0..written.len()).map(|number| written.keep(number)));
     }
     let speed = spill.stats().written_bytes as f64 / began.elapsed().as_secs_f64() / 1e6;

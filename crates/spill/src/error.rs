@@ -35,7 +35,7 @@ pub enum ReadError {
     Abandoned,
 }
 
-/// Why nothing was written. The draft's objects stay the caller's.
+/// Why nothing was written. The batch's objects stay the caller's.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriteError {

@@ -1,7 +1,7 @@
 //! Extents of sealed objects in a file or another backing: where pages go that are too cold for memory.
 //!
 //! ```text
-//!  Draft --push, push, ..--> one extent --Spill::write--> Backing, in one slot
+//!  Batch --push, push, ..--> one extent --Spill::write--> Backing, in one slot
 //!                                              |
 //!            index of the caller <--Place-- Written::keep
 //!                    |
@@ -17,9 +17,9 @@
 //!
 //! let directory = std::env::temp_dir();
 //! let spill = Spill::builder(FileBacking::new(&directory, 1 << 20)?).build()?;
-//! let mut draft = spill.draft()?;
-//! let number = draft.push(Owner(0, 7), b"cold").expect("an extent is longer");
-//! let written = spill.write(&mut draft)?;
+//! let mut batch = spill.batch()?;
+//! let number = batch.push(Owner(0, 7), b"cold").expect("an extent is longer");
+//! let written = spill.write(&mut batch)?;
 //! let place = written.keep(number);
 //! drop(written);
 //!
@@ -31,14 +31,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Modules: `spill` the operations, `slots` which slot has what, `draft` the layout of an extent, `seal` encryption, `readers` threads for
+//! Modules: `spill` the operations, `slots` which slot has what, `batch` the layout of an extent, `seal` encryption, `readers` threads for
 //! reads with a deadline, `pace` budget and rests, `file` the backing of one machine.
 
 #![forbid(unsafe_code)]
 
 mod backing;
+mod batch;
 mod builder;
-mod draft;
 mod error;
 mod file;
 mod pace;
@@ -50,8 +50,8 @@ mod spill;
 mod stats;
 
 pub use backing::Backing;
+pub use batch::{Batch, BatchFull, Owner};
 pub use builder::{EXTENT_BYTES, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, SpillBuilder};
-pub use draft::{Draft, DraftFull, Owner};
 pub use error::{BuildError, ReadError, WriteError};
 pub use file::{FileBacking, FileError};
 pub use place::{OBJECTS_MAX, Place, SLOTS_MAX};

@@ -13,9 +13,9 @@ use pagefold_sys::{
 };
 
 use crate::{
-    Backing, Draft, Owner, Place, ReadError, SpillBuilder, SpillStats, WriteError,
+    Backing, Batch, Owner, Place, ReadError, SpillBuilder, SpillStats, WriteError,
     backing::caught,
-    draft::{directory_bytes, open_directory, open_object},
+    batch::{directory_bytes, open_directory, open_object},
     pace::{Pace, Wait},
     readers::{Pending, Range, Readers},
     seal::{Binding, Sealer, TAG_BYTES},
@@ -100,7 +100,7 @@ enum Failure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveObject {
-    /// As given to [`Draft::push`].
+    /// As given to [`Batch::push`].
     pub owner: Owner,
     /// Where it lies until it is released.
     pub place: Place,
@@ -145,39 +145,39 @@ impl Spill {
         self.gate.enter().ok()
     }
 
-    /// An empty draft of an extent, which keeps that many bytes of memory.
+    /// An empty batch of an extent, which keeps that many bytes of memory.
     ///
     /// # Errors
     /// [`MemoryError`].
-    pub fn draft(&self) -> Result<Draft, MemoryError> {
-        Draft::new(self.extent_bytes)
+    pub fn batch(&self) -> Result<Batch, MemoryError> {
+        Batch::new(self.extent_bytes)
     }
 
-    /// Seals the draft's objects and writes them; the draft is empty afterwards. Waits for the backing.
+    /// Seals the batch's objects and writes them; the batch is empty afterwards. Waits for the backing.
     ///
     /// # Errors
-    /// [`WriteError`]. Nothing is written then that a place leads to. After `Full`, `Budget`, `Resting`, `Child` and `Abandoned` the draft is as
+    /// [`WriteError`]. Nothing is written then that a place leads to. After `Full`, `Budget`, `Resting`, `Child` and `Abandoned` the batch is as
     /// before; after `Io` it is empty.
-    pub fn write(&self, draft: &mut Draft) -> Result<Written<'_>, WriteError> {
+    pub fn write(&self, batch: &mut Batch) -> Result<Written<'_>, WriteError> {
         if !self.sealer.seals_here() {
             return Err(WriteError::Child);
         }
         let began = Instant::now();
         let (slot, directory) = {
             let _operation = self.enter().ok_or(WriteError::Abandoned)?;
-            self.admit(draft, began)?;
+            self.admit(batch, began)?;
             self.reserve().inspect_err(|_| {
-                self.pace.lock().give_back(draft.written_bytes() as u64);
+                self.pace.lock().give_back(batch.written_bytes() as u64);
             })?
         };
         // From here on the slot is given back when this is dropped.
         let mut written =
             Written { spill: self, slot, generation: directory.generation, objects: 0 };
-        let (ends, objects) = (draft.ends(), draft.len());
-        let bytes = draft.seal(&self.sealer, directory);
+        let (ends, objects) = (batch.ends(), batch.len());
+        let bytes = batch.seal(&self.sealer, directory);
         let outcome = caught(|| self.backing.write(slot, bytes));
         let (len, took) = (bytes.len() as u64, began.elapsed());
-        draft.clear();
+        batch.clear();
         let _operation = self.enter().ok_or(WriteError::Abandoned)?;
         match outcome {
             Ok(()) => {
@@ -197,8 +197,8 @@ impl Spill {
         }
     }
 
-    fn admit(&self, draft: &Draft, now: Instant) -> Result<(), WriteError> {
-        let bytes = draft.written_bytes() as u64;
+    fn admit(&self, batch: &Batch, now: Instant) -> Result<(), WriteError> {
+        let bytes = batch.written_bytes() as u64;
         self.pace.lock().admit(bytes, now).map_err(|wait| match wait {
             Wait::Budget(time) => WriteError::Budget(time),
             Wait::Resting(time) => WriteError::Resting(time),

@@ -18,12 +18,12 @@ fn builder(backing: &Arc<Faulty>) -> SpillBuilder {
 }
 
 fn write(spill: &Spill, objects: &[&[u8]]) -> Result<Vec<Place>, WriteError> {
-    let mut draft = spill.draft().expect("memory");
+    let mut batch = spill.batch().expect("memory");
     for (key, object) in (0..).zip(objects) {
-        draft.push(Owner(1, key), object).expect("room");
+        batch.push(Owner(1, key), object).expect("room");
     }
-    let written = spill.write(&mut draft)?;
-    assert!(draft.is_empty());
+    let written = spill.write(&mut batch)?;
+    assert!(batch.is_empty());
     Ok((0..objects.len()).map(|number| written.keep(number)).collect())
 }
 
@@ -131,14 +131,14 @@ fn a_failed_write_begins_a_rest_and_changes_nothing_that_is_there() {
     backing.fail_write(WriteFault::NoSpace);
     assert!(matches!(write(&spill, &[b"two"]), Err(WriteError::Io(_))));
     assert!(spill.stats().rests);
-    let mut draft = spill.draft().expect("memory");
-    draft.push(Owner(1, 1), b"three").expect("room");
-    let Err(WriteError::Resting(rest)) = spill.write(&mut draft) else { panic!("it rests") };
+    let mut batch = spill.batch().expect("memory");
+    batch.push(Owner(1, 1), b"three").expect("room");
+    let Err(WriteError::Resting(rest)) = spill.write(&mut batch) else { panic!("it rests") };
     assert!(rest <= Duration::from_secs(1));
-    assert_eq!(draft.len(), 1, "what was not tried is still there");
+    assert_eq!(batch.len(), 1, "what was not tried is still there");
     assert_eq!(spill.read(places[0], &mut [0; 3]).expect("there"), 3);
     thread::sleep(rest);
-    spill.write(&mut draft).expect("it tries again");
+    spill.write(&mut batch).expect("it tries again");
     let stats = spill.stats();
     assert_eq!((stats.write_failures, stats.writes, stats.rests), (1, 2, false));
     spill.audit().expect("right");
@@ -156,7 +156,7 @@ fn a_slow_write_is_kept_and_begins_a_rest() {
 }
 
 #[test]
-fn the_limit_and_the_budget_refuse_and_keep_the_draft() {
+fn the_limit_and_the_budget_refuse_and_keep_the_batch() {
     let backing = Arc::new(Faulty::new(true));
     let two = 2 * EXTENT_BYTES_MIN as u64;
     let spill = builder(&backing).limit(two + 5).build().expect("sensible");

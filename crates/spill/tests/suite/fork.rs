@@ -24,9 +24,9 @@ fn in_child(f: impl FnOnce() -> bool) -> bool {
 }
 
 fn write(spill: &Spill, byte: u8) -> Vec<Place> {
-    let mut draft = spill.draft().expect("memory");
-    (0..50).for_each(|key| _ = draft.push(Owner(0, key), &[byte; 1000]).expect("room"));
-    let written = spill.write(&mut draft).expect("room");
+    let mut batch = spill.batch().expect("memory");
+    (0..50).for_each(|key| _ = batch.push(Owner(0, key), &[byte; 1000]).expect("room"));
+    let written = spill.write(&mut batch).expect("room");
     (0..50).map(|number| written.keep(number)).collect()
 }
 
@@ -55,9 +55,9 @@ fn a_child_reads_and_does_not_write() {
                 let all_right = places.iter().all(|&place| {
                     spill.read(place, &mut into).is_ok_and(|len| len == 1000) && into == [1; 1000]
                 });
-                let mut draft = spill.draft().expect("memory");
-                let pushed = draft.push(Owner(0, 0), b"mine").is_ok();
-                let refused = matches!(spill.write(&mut draft), Err(WriteError::Child));
+                let mut batch = spill.batch().expect("memory");
+                let pushed = batch.push(Owner(0, 0), b"mine").is_ok();
+                let refused = matches!(spill.write(&mut batch), Err(WriteError::Child));
                 let released = spill.release(places[0])
                     && matches!(spill.read(places[0], &mut into), Err(ReadError::Gone));
                 all_right && pushed && refused && released

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, thread};
 
-use pagefold_spill::{Draft, EXTENT_BYTES_MIN, Owner, Place, ReadError, Spill, WriteError};
+use pagefold_spill::{Batch, EXTENT_BYTES_MIN, Owner, Place, ReadError, Spill, WriteError};
 use pagefold_testkit::seed::Seed;
 use rand::{Rng, RngExt as _, seq::IndexedRandom as _};
 
@@ -26,7 +26,7 @@ struct Model<'a> {
     spill: &'a Spill,
     backing: &'a Faulty,
     objects: HashMap<Place, Object>,
-    draft: Draft,
+    batch: Batch,
     number: u64,
     tag: u64,
     with_faults: bool,
@@ -41,7 +41,7 @@ impl<'a> Model<'a> {
             spill,
             backing,
             objects: HashMap::new(),
-            draft: spill.draft().expect("memory"),
+            batch: spill.batch().expect("memory"),
             number: 0,
             tag,
             with_faults,
@@ -67,7 +67,7 @@ impl<'a> Model<'a> {
             self.number += 1;
             let owner = Owner(self.tag, self.number);
             let bytes = bytes_of(owner, rng);
-            if self.draft.push(owner, &bytes).is_err() {
+            if self.batch.push(owner, &bytes).is_err() {
                 break;
             }
             new.push((owner, bytes));
@@ -87,14 +87,14 @@ impl<'a> Model<'a> {
         fault: Option<WriteFault>,
         rng: &mut impl Rng,
     ) {
-        let written = match self.spill.write(&mut self.draft) {
+        let written = match self.spill.write(&mut self.batch) {
             Ok(written) => written,
-            Err(WriteError::Full) => return self.draft.clear(),
+            Err(WriteError::Full) => return self.batch.clear(),
             Err(WriteError::Io(_)) if fault.is_some() => {
                 // The next trial is due after a rest of a second: as a test cannot wait, this spill has none.
                 return;
             }
-            Err(WriteError::Resting(_)) if self.with_faults => return self.draft.clear(),
+            Err(WriteError::Resting(_)) if self.with_faults => return self.batch.clear(),
             Err(error) => panic!("{error:?} after {fault:?}"),
         };
         self.wrote += 1;
@@ -171,15 +171,15 @@ impl<'a> Model<'a> {
         for object in &own {
             let known = &self.objects[&object.place];
             assert_eq!((object.owner, &object.bytes), (known.owner, &known.bytes));
-            if self.draft.push(object.owner, &object.bytes).is_err() {
-                self.draft.clear();
+            if self.batch.push(object.owner, &object.bytes).is_err() {
+                self.batch.clear();
                 return;
             }
         }
         if own.is_empty() {
             return;
         }
-        let Ok(written) = self.spill.write(&mut self.draft) else { return self.draft.clear() };
+        let Ok(written) = self.spill.write(&mut self.batch) else { return self.batch.clear() };
         for (number, object) in own.into_iter().enumerate() {
             let new = written.keep(number);
             let moved = self.objects.remove(&object.place).expect("its own");

@@ -12,14 +12,14 @@ fn written(encrypts: bool) -> Vec<u8> {
     let backing = Arc::new(Faulty::new(true));
     let builder = Spill::builder(Arc::clone(&backing)).extent_bytes(EXTENT_BYTES_MIN);
     let spill = builder.encrypts(encrypts).build().expect("sensible");
-    let mut draft = spill.draft().expect("memory");
+    let mut batch = spill.batch().expect("memory");
     for _ in 0..4 {
         for key in 0..100 {
-            draft
+            batch
                 .push(Owner(0x1234_5678_9abc_def0, 0x0f0e_0d0c_0b0a_0908 + key), &PLAIN.repeat(10))
                 .expect("room");
         }
-        let written = spill.write(&mut draft).expect("room");
+        let written = spill.write(&mut batch).expect("room");
         (0..100).for_each(|number| _ = written.keep(number));
     }
     backing.bytes()

@@ -33,17 +33,17 @@ impl Owner {
 
 /// The object does not fit any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DraftFull;
+pub struct BatchFull;
 
-/// Gathers the objects of one extent. A write empties it, so one draft serves many writes.
+/// Gathers the objects of one extent. A write empties it, so one batch serves many writes.
 #[derive(Debug)]
-pub struct Draft {
+pub struct Batch {
     bytes: Buffer,
     ends: Vec<u32>,
     owners: Vec<Owner>,
 }
 
-impl Draft {
+impl Batch {
     pub(crate) fn new(extent_bytes: usize) -> Result<Self, MemoryError> {
         Ok(Self { bytes: Buffer::zeroed(extent_bytes)?, ends: Vec::new(), owners: Vec::new() })
     }
@@ -51,17 +51,17 @@ impl Draft {
     /// Adds an object; its number in the extent.
     ///
     /// # Errors
-    /// [`DraftFull`]; the draft is as before.
-    pub fn push(&mut self, owner: Owner, object: &[u8]) -> Result<usize, DraftFull> {
+    /// [`BatchFull`]; the batch is as before.
+    pub fn push(&mut self, owner: Owner, object: &[u8]) -> Result<usize, BatchFull> {
         let (number, start) = (self.ends.len(), self.end());
-        let sealed = object.len().checked_add(TAG_BYTES).ok_or(DraftFull)?;
-        let end = start.checked_add(sealed).ok_or(DraftFull)?;
+        let sealed = object.len().checked_add(TAG_BYTES).ok_or(BatchFull)?;
+        let end = start.checked_add(sealed).ok_or(BatchFull)?;
         let whole = end.saturating_add(directory_bytes(number + 1));
         if number == OBJECTS_MAX || whole > self.bytes.len() {
-            return Err(DraftFull);
+            return Err(BatchFull);
         }
         self.bytes[start..][..object.len()].copy_from_slice(object);
-        self.ends.push(u32::try_from(end).map_err(|_| DraftFull)?);
+        self.ends.push(u32::try_from(end).map_err(|_| BatchFull)?);
         self.owners.push(owner);
         Ok(number)
     }
@@ -102,7 +102,7 @@ impl Draft {
         self.ends.as_slice().into()
     }
 
-    /// Seals all objects and the directory; the bytes to write. The draft is no longer readable after that.
+    /// Seals all objects and the directory; the bytes to write. The batch is no longer readable after that.
     pub(crate) fn seal(&mut self, sealer: &Sealer, directory: Binding) -> &[u8] {
         let mut start = 0;
         for (number, &end) in (0_u32..).zip(&self.ends) {
@@ -158,34 +158,34 @@ mod tests {
     fn it_takes_what_fits_to_the_last_byte() {
         // One object, its owner, and two tags.
         for (extra, fits) in [(0, true), (1, false)] {
-            let mut draft = Draft::new(4096).expect("memory");
+            let mut batch = Batch::new(4096).expect("memory");
             let len = 4096 - 2 * TAG_BYTES - OWNER_BYTES + extra;
-            assert_eq!(draft.fits(len), fits);
-            assert_eq!(draft.push(Owner(1, 2), &vec![1; len]).is_ok(), fits);
-            assert_eq!(draft.written_bytes(), if fits { 4096 } else { 0 });
+            assert_eq!(batch.fits(len), fits);
+            assert_eq!(batch.push(Owner(1, 2), &vec![1; len]).is_ok(), fits);
+            assert_eq!(batch.written_bytes(), if fits { 4096 } else { 0 });
         }
-        let mut draft = Draft::new(1 << 20).expect("memory");
+        let mut batch = Batch::new(1 << 20).expect("memory");
         for number in 0..OBJECTS_MAX {
-            assert_eq!(draft.push(Owner(0, number as u64), &[]), Ok(number));
+            assert_eq!(batch.push(Owner(0, number as u64), &[]), Ok(number));
         }
-        assert_eq!(draft.push(Owner(0, 0), &[]), Err(DraftFull));
-        assert!(!draft.fits(0));
-        draft.clear();
-        assert_eq!((draft.len(), draft.push(Owner(0, 0), &[5])), (0, Ok(0)));
+        assert_eq!(batch.push(Owner(0, 0), &[]), Err(BatchFull));
+        assert!(!batch.fits(0));
+        batch.clear();
+        assert_eq!((batch.len(), batch.push(Owner(0, 0), &[5])), (0, Ok(0)));
     }
 
     #[test]
     fn objects_and_owners_come_back_from_the_sealed_bytes() {
         for encrypts in [true, false] {
             let sealer = Sealer::new(encrypts).expect("a key");
-            let mut draft = Draft::new(1 << 16).expect("memory");
+            let mut batch = Batch::new(1 << 16).expect("memory");
             let objects: Vec<Vec<u8>> =
                 (0..50_u8).map(|at| vec![at; usize::from(at) * 9]).collect();
             for (key, object) in (0..).zip(&objects) {
-                draft.push(Owner(7, key), object).expect("room");
+                batch.push(Owner(7, key), object).expect("room");
             }
-            let ends = draft.ends();
-            let mut bytes = draft.seal(&sealer, DIRECTORY).to_vec();
+            let ends = batch.ends();
+            let mut bytes = batch.seal(&sealer, DIRECTORY).to_vec();
             let (sealed, directory) = bytes.split_at_mut(ends[49] as usize);
             let owners = open_directory(&sealer, DIRECTORY, directory).expect("as it was");
             assert_eq!(owners, (0..50).map(|key| Owner(7, key)).collect::<Vec<_>>());
