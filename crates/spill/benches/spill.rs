@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use pagefold_spill::{Backing, EXTENT_BYTES, FileBacking, Owner, Place, Spill};
+use pagefold_spill::{Backing, EXTENT_BYTES, FileBacking, Label, Owner, Place, Spill};
 use pagefold_testkit::seed::Seed;
 use rand::{Rng as _, RngExt as _, seq::SliceRandom as _};
 
@@ -105,7 +105,7 @@ fn spilled(
     let (mut places, mut next) = (Vec::new(), 0);
     let began = Instant::now();
     for _ in 0..extents {
-        while batch.push(Owner(0, next as u64), objects.get(next)).is_ok() {
+        while batch.push(Owner(0, next as u64), Label::NONE, objects.get(next)).is_ok() {
             next += 1;
         }
         let written = spill.write(&mut batch).expect("room");

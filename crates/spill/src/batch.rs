@@ -7,6 +7,7 @@
 use pagefold_sys::memory::{Buffer, MemoryError};
 
 use crate::{
+    end::{End, Label},
     place::OBJECTS_MAX,
     seal::{Binding, DoesNotOpen, Sealer, TAG_BYTES},
 };
@@ -39,7 +40,7 @@ pub struct BatchFull;
 #[derive(Debug)]
 pub struct Batch {
     bytes: Buffer,
-    ends: Vec<u32>,
+    ends: Vec<End>,
     owners: Vec<Owner>,
 }
 
@@ -48,11 +49,11 @@ impl Batch {
         Ok(Self { bytes: Buffer::zeroed(extent_bytes)?, ends: Vec::new(), owners: Vec::new() })
     }
 
-    /// Adds an object; its number in the extent.
+    /// Adds an object; its number in the extent. Memory keeps the label.
     ///
     /// # Errors
     /// [`BatchFull`]; the batch is as before.
-    pub fn push(&mut self, owner: Owner, object: &[u8]) -> Result<usize, BatchFull> {
+    pub fn push(&mut self, owner: Owner, label: Label, object: &[u8]) -> Result<usize, BatchFull> {
         let (number, start) = (self.ends.len(), self.end());
         let sealed = object.len().checked_add(TAG_BYTES).ok_or(BatchFull)?;
         let end = start.checked_add(sealed).ok_or(BatchFull)?;
@@ -61,7 +62,7 @@ impl Batch {
             return Err(BatchFull);
         }
         self.bytes[start..][..object.len()].copy_from_slice(object);
-        self.ends.push(u32::try_from(end).map_err(|_| BatchFull)?);
+        self.ends.push(End::new(end, label));
         self.owners.push(owner);
         Ok(number)
     }
@@ -95,22 +96,22 @@ impl Batch {
     }
 
     fn end(&self) -> usize {
-        self.ends.last().map_or(0, |&end| end as usize)
+        self.ends.last().map_or(0, |end| end.at())
     }
 
-    pub(crate) fn ends(&self) -> Box<[u32]> {
+    pub(crate) fn ends(&self) -> Box<[End]> {
         self.ends.as_slice().into()
     }
 
     /// Seals all objects and the directory; the bytes to write. The batch is no longer readable after that.
     pub(crate) fn seal(&mut self, sealer: &Sealer, directory: Binding) -> &[u8] {
         let mut start = 0;
-        for (number, &end) in (0_u32..).zip(&self.ends) {
-            let (object, tag) = self.bytes[start..end as usize]
-                .split_at_mut_checked(end as usize - start - TAG_BYTES)
+        for (number, end) in (0_u32..).zip(&self.ends) {
+            let (object, tag) = self.bytes[start..end.at()]
+                .split_last_chunk_mut::<TAG_BYTES>()
                 .expect("a tag follows each object");
-            tag.copy_from_slice(&sealer.seal(Binding { number, ..directory }, object));
-            start = end as usize;
+            *tag = sealer.seal(Binding { number, label: end.label(), ..directory }, object);
+            start = end.at();
         }
         let bytes = &mut self.bytes[start..][..directory_bytes(self.owners.len())];
         let (owners, tag) = bytes.split_at_mut(self.owners.len() * OWNER_BYTES);
@@ -152,7 +153,8 @@ pub(crate) fn open_object<'b>(
 mod tests {
     use super::*;
 
-    const DIRECTORY: Binding = Binding { sequence: 1, slot: 0, generation: 0, number: u32::MAX };
+    const DIRECTORY: Binding =
+        Binding { sequence: 1, slot: 0, generation: 0, number: u32::MAX, label: Label::NONE };
 
     #[test]
     fn it_takes_what_fits_to_the_last_byte() {
@@ -161,17 +163,21 @@ mod tests {
             let mut batch = Batch::new(4096).expect("memory");
             let len = 4096 - 2 * TAG_BYTES - OWNER_BYTES + extra;
             assert_eq!(batch.fits(len), fits);
-            assert_eq!(batch.push(Owner(1, 2), &vec![1; len]).is_ok(), fits);
+            assert_eq!(batch.push(Owner(1, 2), Label::NONE, &vec![1; len]).is_ok(), fits);
             assert_eq!(batch.written_bytes(), if fits { 4096 } else { 0 });
         }
         let mut batch = Batch::new(1 << 20).expect("memory");
         for number in 0..OBJECTS_MAX {
-            assert_eq!(batch.push(Owner(0, number as u64), &[]), Ok(number));
+            assert_eq!(batch.push(Owner(0, number as u64), Label::NONE, &[]), Ok(number));
         }
-        assert_eq!(batch.push(Owner(0, 0), &[]), Err(BatchFull));
+        assert_eq!(batch.push(Owner(0, 0), Label::NONE, &[]), Err(BatchFull));
         assert!(!batch.fits(0));
         batch.clear();
-        assert_eq!((batch.len(), batch.push(Owner(0, 0), &[5])), (0, Ok(0)));
+        assert_eq!((batch.len(), batch.push(Owner(0, 0), Label::NONE, &[5])), (0, Ok(0)));
+    }
+
+    fn label(key: u64) -> Label {
+        Label::new(u8::try_from(key).expect("small"))
     }
 
     #[test]
@@ -182,19 +188,19 @@ mod tests {
             let objects: Vec<Vec<u8>> =
                 (0..50_u8).map(|at| vec![at; usize::from(at) * 9]).collect();
             for (key, object) in (0..).zip(&objects) {
-                batch.push(Owner(7, key), object).expect("room");
+                batch.push(Owner(7, key), label(key), object).expect("room");
             }
             let ends = batch.ends();
             let mut bytes = batch.seal(&sealer, DIRECTORY).to_vec();
-            let (sealed, directory) = bytes.split_at_mut(ends[49] as usize);
+            let (sealed, directory) = bytes.split_at_mut(ends[49].at());
             let owners = open_directory(&sealer, DIRECTORY, directory).expect("as it was");
             assert_eq!(owners, (0..50).map(|key| Owner(7, key)).collect::<Vec<_>>());
             let mut start = 0;
-            for ((number, &end), object) in (0..).zip(&ends).zip(&objects) {
-                let binding = Binding { number, ..DIRECTORY };
-                let range = &mut sealed[start..end as usize];
+            for ((number, end), object) in (0..).zip(&ends).zip(&objects) {
+                let binding = Binding { number, label: label(number.into()), ..DIRECTORY };
+                let range = &mut sealed[start..end.at()];
                 assert_eq!(open_object(&sealer, binding, range), Ok(&object[..]));
-                start = end as usize;
+                start = end.at();
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 /// The least extent.
 pub const EXTENT_BYTES_MIN: usize = 64 << 10;
 /// The longest extent.
-pub const EXTENT_BYTES_MAX: usize = 64 << 20;
+pub const EXTENT_BYTES_MAX: usize = 32 << 20;
 /// Long enough for a disk to write at its speed.
 pub const EXTENT_BYTES: usize = 1 << 20;
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ impl SpillBuilder {
         }
     }
 
-    /// Bytes written at once: 64 KiB to 64 MiB; 1 MiB by default. A [`FileBacking`](crate::FileBacking) is made for the same.
+    /// Bytes written at once: 64 KiB to 32 MiB; 1 MiB by default. A [`FileBacking`](crate::FileBacking) is made for the same.
     pub fn extent_bytes(self, bytes: usize) -> Self {
         Self { extent_bytes: bytes, ..self }
     }

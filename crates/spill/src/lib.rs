@@ -13,12 +13,12 @@
 //! - No lock is held while the backing works. A read ends by its deadline; a write that fails leaves its objects with the caller.
 //!
 //! ```
-//! use pagefold_spill::{FileBacking, Owner, Spill};
+//! use pagefold_spill::{FileBacking, Label, Owner, Spill};
 //!
 //! let directory = std::env::temp_dir();
 //! let spill = Spill::builder(FileBacking::new(&directory, 1 << 20)?).build()?;
 //! let mut batch = spill.batch()?;
-//! let number = batch.push(Owner(0, 7), b"cold").expect("an extent is longer");
+//! let number = batch.push(Owner(0, 7), Label::NONE, b"cold").expect("an extent is longer");
 //! let written = spill.write(&mut batch)?;
 //! let place = written.keep(number);
 //! drop(written);
@@ -26,7 +26,7 @@
 //! let mut back = [0; 64];
 //! let len = spill.read(place, &mut back)?;
 //! assert_eq!(&back[..len], b"cold");
-//! assert!(spill.release(place));
+//! assert!(spill.release(place).is_some());
 //! assert!(spill.read(place, &mut back).is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -39,6 +39,7 @@
 mod backing;
 mod batch;
 mod builder;
+mod end;
 mod error;
 mod file;
 mod pace;
@@ -52,9 +53,11 @@ mod stats;
 pub use backing::Backing;
 pub use batch::{Batch, BatchFull, Owner};
 pub use builder::{EXTENT_BYTES, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, SpillBuilder};
+pub use end::Label;
 pub use error::{BuildError, ReadError, WriteError};
 pub use file::{FileBacking, FileError};
 pub use place::{OBJECTS_MAX, Place, SLOTS_MAX};
 pub use seal::KeyMakingError;
+pub use slots::Released;
 pub use spill::{LiveObject, Reading, Spill, Written};
 pub use stats::SpillStats;

@@ -4,7 +4,7 @@
 //! number of the object in it (4 bytes). **No nonce twice**: one counter gives sequences and only grows, a write that fails has used its own up, an
 //! extent has each number once, and the child of a fork does not seal ([`Sealer::seals_here`]).
 //!
-//! The additional data are slot, generation and length: what lies elsewhere, or was there before, does not open.
+//! The additional data are slot, generation, label and length: what lies elsewhere, or was there before, does not open.
 //!
 //! Without encryption the 16 bytes are xxh3-128 of the object and the same numbers.
 
@@ -19,6 +19,8 @@ use pagefold_sys::{
 };
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::end::Label;
 
 /// Bytes that a seal adds.
 pub(crate) const TAG_BYTES: usize = 16;
@@ -44,6 +46,7 @@ pub(crate) struct Binding {
     pub(crate) generation: u32,
     /// `u32::MAX`: the directory.
     pub(crate) number: u32,
+    pub(crate) label: Label,
 }
 
 impl Binding {
@@ -58,6 +61,8 @@ impl Binding {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&self.slot.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.generation.to_le_bytes());
+        // A generation has 24 bits.
+        bytes[7] = self.label.get();
         bytes[8..].copy_from_slice(&(len as u64).to_le_bytes());
         bytes
     }
@@ -147,7 +152,8 @@ fn checksum(binding: Binding, additional: &[u8], bytes: &[u8]) -> [u8; TAG_BYTES
 mod tests {
     use super::*;
 
-    const HERE: Binding = Binding { sequence: 9, slot: 3, generation: 2, number: 1 };
+    const HERE: Binding =
+        Binding { sequence: 9, slot: 3, generation: 2, number: 1, label: Label::NONE };
 
     #[test]
     fn what_was_sealed_opens_there_and_nowhere_else() {
@@ -165,6 +171,7 @@ mod tests {
                     Binding { slot: 2, ..HERE },
                     Binding { generation: 1, ..HERE },
                     Binding { number: 0, ..HERE },
+                    Binding { label: Label::new(1), ..HERE },
                 ];
                 for other in elsewhere {
                     let mut back = bytes.clone();

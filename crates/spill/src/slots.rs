@@ -8,16 +8,18 @@
 
 use std::collections::BTreeSet;
 
-use crate::place::{GENERATIONS, OBJECTS_MAX, Place};
-use crate::seal::{Binding, TAG_BYTES};
+use crate::{
+    end::{End, Label},
+    place::{GENERATIONS, OBJECTS_MAX, Place},
+    seal::{Binding, TAG_BYTES},
+};
 
 /// One extent, as memory knows it.
 #[derive(Debug, Default)]
 struct Slot {
     sequence: u64,
     generation: u32,
-    /// Where each object ends, with its tag.
-    ends: Box<[u32]>,
+    ends: Box<[End]>,
     /// A bit for each object.
     live: Box<[u64]>,
     live_objects: u32,
@@ -81,7 +83,7 @@ impl Slots {
     }
 
     /// The extent of a reserved slot is written: its objects can be kept.
-    pub(crate) fn publish(&mut self, number: u32, ends: Box<[u32]>) {
+    pub(crate) fn publish(&mut self, number: u32, ends: Box<[End]>) {
         debug_assert!(ends.len() <= OBJECTS_MAX);
         let slot = &mut self.slots[number as usize];
         slot.live = vec![0; ends.len().div_ceil(64)].into();
@@ -108,22 +110,24 @@ impl Slots {
         }
     }
 
-    /// No word names the object any more; whether it was live. The caller took its word out, so this happens once.
-    pub(crate) fn release(&mut self, place: Place) -> bool {
-        let Some(slot) = self.slots.get_mut(place.slot() as usize) else { return false };
+    /// No word names the object any more; what it was, if it was live. The caller took its word out, so this happens once.
+    pub(crate) fn release(&mut self, place: Place) -> Option<Released> {
+        let slot = self.slots.get_mut(place.slot() as usize)?;
         let (at, bit) = (place.number() / 64, 1 << (place.number() % 64));
         let is_live = !slot.is_free
             && slot.generation == place.generation()
             && slot.live.get(at).is_some_and(|live| live & bit != 0);
-        if is_live {
-            slot.live[at] &= !bit;
-            let bytes = object_len(&slot.ends, place.number());
-            (slot.live_objects, slot.live_bytes) = (slot.live_objects - 1, slot.live_bytes - bytes);
-            (self.live_objects, self.live_bytes) =
-                (self.live_objects - 1, self.live_bytes - u64::from(bytes));
-            self.free_if_empty(place.slot());
+        if !is_live {
+            return None;
         }
-        is_live
+        slot.live[at] &= !bit;
+        let bytes = object_len(&slot.ends, place.number());
+        let label = slot.ends[place.number()].label();
+        (slot.live_objects, slot.live_bytes) = (slot.live_objects - 1, slot.live_bytes - bytes);
+        (self.live_objects, self.live_bytes) =
+            (self.live_objects - 1, self.live_bytes - u64::from(bytes));
+        self.free_if_empty(place.slot());
+        Some(Released { label, bytes: bytes as usize - TAG_BYTES })
     }
 
     fn free_if_empty(&mut self, number: u32) {
@@ -154,7 +158,12 @@ impl Slots {
             slot: place.slot(),
             offset: start(&slot.ends, number),
             len: object_len(&slot.ends, number),
-            binding: binding(slot, place.slot(), u32::try_from(number).ok()?),
+            binding: binding(
+                slot,
+                place.slot(),
+                u32::try_from(number).ok()?,
+                slot.ends[number].label(),
+            ),
         })
     }
 
@@ -172,8 +181,8 @@ impl Slots {
         Some(Extent {
             objects,
             count: slot.ends.len(),
-            objects_end: slot.ends.last().copied().unwrap_or(0),
-            directory: binding(slot, number, u32::MAX),
+            objects_end: slot.ends.last().map_or(0, |end| end.at()),
+            directory: binding(slot, number, u32::MAX, Label::NONE),
         })
     }
 
@@ -244,6 +253,16 @@ impl Slots {
     }
 }
 
+/// What was released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Released {
+    /// As given to [`Batch::push`](crate::Batch::push).
+    pub label: Label,
+    /// The object's.
+    pub bytes: usize,
+}
+
 /// All of an extent.
 #[derive(Debug)]
 pub(crate) struct Extent {
@@ -252,23 +271,30 @@ pub(crate) struct Extent {
     /// With those that are not.
     pub(crate) count: usize,
     /// Where the directory begins.
-    pub(crate) objects_end: u32,
+    pub(crate) objects_end: usize,
     pub(crate) directory: Binding,
 }
 
-fn start(ends: &[u32], number: usize) -> u32 {
-    number.checked_sub(1).map_or(0, |before| ends[before])
+fn start(ends: &[End], number: usize) -> u32 {
+    let before = number.checked_sub(1);
+    before.map_or(0, |before| u32::try_from(ends[before].at()).expect("26 bits"))
 }
 
 /// With the tag.
-fn object_len(ends: &[u32], number: usize) -> u32 {
-    let len = ends[number] - start(ends, number);
+fn object_len(ends: &[End], number: usize) -> u32 {
+    let len = u32::try_from(ends[number].at()).expect("26 bits") - start(ends, number);
     debug_assert!(len as usize >= TAG_BYTES);
     len
 }
 
-fn binding(slot: &Slot, number: u32, object: u32) -> Binding {
-    Binding { sequence: slot.sequence, slot: number, generation: slot.generation, number: object }
+fn binding(slot: &Slot, number: u32, object: u32, label: Label) -> Binding {
+    Binding {
+        sequence: slot.sequence,
+        slot: number,
+        generation: slot.generation,
+        number: object,
+        label,
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -277,7 +303,7 @@ mod tests {
 
     fn written(slots: &mut Slots, sequence: u64, objects: usize) -> Vec<Place> {
         let (number, generation) = slots.reserve(sequence).expect("a slot");
-        let ends = (1..=objects).map(|at| u32::try_from(at * 100).expect("small")).collect();
+        let ends = (1..=objects).map(|at| End::new(at * 100, Label::NONE)).collect();
         slots.publish(number, ends);
         let places: Vec<Place> =
             (0..objects).map(|at| Place::new(number, at, generation)).collect();
@@ -298,14 +324,18 @@ mod tests {
         assert_eq!((located.offset, located.len, located.binding.sequence), (6900, 100, 2));
         for (left, &place) in first.iter().enumerate().rev() {
             assert!(slots.locate(place).is_some());
-            assert!(slots.release(place));
-            assert!(!slots.release(place), "once");
+            assert!(slots.release(place).is_some());
+            assert!(slots.release(place).is_none(), "once");
             assert_eq!(slots.in_use(), if left == 0 { 1 } else { 2 });
         }
         slots.audit().expect("right");
         let third = written(&mut slots, 3, 3);
         assert_ne!(first, third);
-        assert!(first.iter().all(|&place| slots.locate(place).is_none() && !slots.release(place)));
+        assert!(
+            first
+                .iter()
+                .all(|&place| slots.locate(place).is_none() && slots.release(place).is_none())
+        );
         assert_eq!(slots.live(), (73, 7300));
     }
 
@@ -313,10 +343,10 @@ mod tests {
     fn a_release_before_the_writer_ends_does_not_free_the_slot() {
         let mut slots = Slots::new(1);
         let (number, generation) = slots.reserve(1).expect("a slot");
-        slots.publish(number, Box::new([50, 100]));
+        slots.publish(number, Box::new([50, 100].map(|at| End::new(at, Label::new(9)))));
         let place = Place::new(number, 0, generation);
         slots.keep(place);
-        assert!(slots.release(place));
+        assert!(slots.release(place).is_some());
         assert_eq!((slots.reserve(2), slots.extent(number).is_none()), (None, true));
         slots.keep(Place::new(number, 1, generation));
         slots.end_writing(number);

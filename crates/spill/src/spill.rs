@@ -13,7 +13,7 @@ use pagefold_sys::{
 };
 
 use crate::{
-    Backing, Batch, Owner, Place, ReadError, SpillBuilder, SpillStats, WriteError,
+    Backing, Batch, Label, Owner, Place, ReadError, Released, SpillBuilder, SpillStats, WriteError,
     backing::caught,
     batch::{directory_bytes, open_directory, open_object},
     pace::{Pace, Wait},
@@ -104,6 +104,8 @@ pub struct LiveObject {
     pub owner: Owner,
     /// Where it lies until it is released.
     pub place: Place,
+    /// As given to [`Batch::push`].
+    pub label: Label,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
@@ -212,7 +214,7 @@ impl Spill {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| last.checked_add(1));
         let sequence = sequence.map_err(|_| WriteError::UsedUp)?;
         let (slot, generation) = self.slots.lock().reserve(sequence).ok_or(WriteError::Full)?;
-        Ok((slot, Binding { sequence, slot, generation, number: u32::MAX }))
+        Ok((slot, Binding { sequence, slot, generation, number: u32::MAX, label: Label::NONE }))
     }
 
     fn note_written(&self, took: Duration) {
@@ -272,9 +274,17 @@ impl Spill {
         Some(located.len as usize - TAG_BYTES)
     }
 
-    /// No caller names the object any more; whether it was live. The last live object of an extent frees its slot.
-    pub fn release(&self, place: Place) -> bool {
-        self.enter().is_some_and(|_operation| self.slots.lock().release(place))
+    /// No caller names the object any more; what it was, if it was live. The last live object of an extent frees its slot.
+    pub fn release(&self, place: Place) -> Option<Released> {
+        let _operation = self.enter()?;
+        self.slots.lock().release(place)
+    }
+
+    /// The label of an object; `None` if nothing live lies there.
+    pub fn label(&self, place: Place) -> Option<Label> {
+        let _operation = self.enter()?;
+        let located = self.slots.lock().locate(place)?;
+        Some(located.binding.label)
     }
 
     /// The extent with the least live bytes, if at most `percent` of an extent are live.
@@ -298,7 +308,7 @@ impl Spill {
                 extent.objects.iter().map(|&place| slots.locate(place)).collect();
             (extent, located)
         };
-        let directory_at = extent.objects_end as usize;
+        let directory_at = extent.objects_end;
         let mut bytes = vec![0; directory_at + directory_bytes(extent.count)];
         let outcome = self.read_range(slot, &mut bytes).and_then(|()| {
             let (objects, directory) = bytes.split_at_mut(directory_at);
@@ -316,7 +326,12 @@ impl Spill {
             let (Some(at), Some(&owner)) = (located, owners.get(place.number())) else { continue };
             let range = &mut objects[at.offset as usize..][..at.len as usize];
             match open_object(&self.sealer, at.binding, range) {
-                Ok(bytes) => live.push(LiveObject { owner, place, bytes: bytes.to_vec() }),
+                Ok(bytes) => live.push(LiveObject {
+                    owner,
+                    place,
+                    label: at.binding.label,
+                    bytes: bytes.to_vec(),
+                }),
                 Err(_) => {
                     let is_there = self.is_now(|slots| slots.locate(place) == Some(at));
                     self.error_of(Failure::Damaged, is_there);

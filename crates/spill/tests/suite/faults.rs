@@ -7,8 +7,8 @@ use std::{
 };
 
 use pagefold_spill::{
-    BuildError, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, FileBacking, Owner, Place, ReadError, Spill,
-    SpillBuilder, WriteError,
+    BuildError, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, FileBacking, Label, Owner, Place, ReadError,
+    Spill, SpillBuilder, WriteError,
 };
 
 use crate::faulty::{Faulty, HANGS, ReadFault, WRITE_FAULTS, WriteFault};
@@ -20,7 +20,7 @@ fn builder(backing: &Arc<Faulty>) -> SpillBuilder {
 fn write(spill: &Spill, objects: &[&[u8]]) -> Result<Vec<Place>, WriteError> {
     let mut batch = spill.batch().expect("memory");
     for (key, object) in (0..).zip(objects) {
-        batch.push(Owner(1, key), object).expect("room");
+        batch.push(Owner(1, key), Label::NONE, object).expect("room");
     }
     let written = spill.write(&mut batch)?;
     assert!(batch.is_empty());
@@ -58,7 +58,7 @@ fn a_fault_of_a_write_that_says_it_worked_is_found_by_the_read() {
             let backing = Arc::new(Faulty::new(true));
             let spill = builder(&backing).encrypts(encrypts).build().expect("sensible");
             let before = write(&spill, &[&[1; 9000], &[2; 9000]]).expect("room");
-            before.iter().for_each(|&place| assert!(spill.release(place)));
+            before.iter().for_each(|&place| assert!(spill.release(place).is_some()));
             backing.fail_write(fault);
             let places = match write(&spill, &[&[3; 9000], &[4; 9000]]) {
                 Err(WriteError::Io(_)) => continue,
@@ -132,7 +132,7 @@ fn a_failed_write_begins_a_rest_and_changes_nothing_that_is_there() {
     assert!(matches!(write(&spill, &[b"two"]), Err(WriteError::Io(_))));
     assert!(spill.stats().rests);
     let mut batch = spill.batch().expect("memory");
-    batch.push(Owner(1, 1), b"three").expect("room");
+    batch.push(Owner(1, 1), Label::NONE, b"three").expect("room");
     let Err(WriteError::Resting(rest)) = spill.write(&mut batch) else { panic!("it rests") };
     assert!(rest <= Duration::from_secs(1));
     assert_eq!(batch.len(), 1, "what was not tried is still there");
@@ -163,7 +163,7 @@ fn the_limit_and_the_budget_refuse_and_keep_the_batch() {
     let first = write(&spill, &[b"one"]).expect("room");
     write(&spill, &[b"two"]).expect("room");
     assert!(matches!(write(&spill, &[b"three"]), Err(WriteError::Full)));
-    assert!(spill.release(first[0]));
+    assert!(spill.release(first[0]).is_some());
     write(&spill, &[b"three"]).expect("a slot is free");
 
     let interval = Duration::from_millis(300);
@@ -209,7 +209,7 @@ fn places_that_no_write_gave_lead_nowhere() {
     for bits in (0..56).map(|bit| 1 << bit).chain([2, (1 << 56) - 1, u64::MAX]) {
         let place = Place::from_bits(bits);
         assert!(matches!(spill.read(place, &mut [0; 3]), Err(ReadError::Gone)), "{place:?}");
-        assert!(!spill.release(place));
+        assert!(spill.release(place).is_none());
         assert_eq!(spill.len_of(place), None);
     }
     spill.audit().expect("right");
@@ -242,7 +242,7 @@ fn a_file_keeps_ten_times_an_extent_and_gives_it_back() {
         assert_eq!(into, [byte; 1000]);
     }
     assert!(spill.stats().cached_reads > 0 || spill.stats().reads == 400);
-    places.iter().for_each(|&place| assert!(spill.release(place)));
+    places.iter().for_each(|&place| assert!(spill.release(place).is_some()));
     while spill.discard_one() {}
     assert_eq!((spill.stats().extents, spill.stats().undiscarded), (0, 0));
 }

@@ -5,7 +5,9 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use pagefold_spill::{EXTENT_BYTES_MIN, FileBacking, Owner, Place, ReadError, Spill, WriteError};
+use pagefold_spill::{
+    EXTENT_BYTES_MIN, FileBacking, Label, Owner, Place, ReadError, Spill, WriteError,
+};
 
 /// Whether `f` is true in a child. A child that hangs makes the test hang.
 fn in_child(f: impl FnOnce() -> bool) -> bool {
@@ -25,7 +27,8 @@ fn in_child(f: impl FnOnce() -> bool) -> bool {
 
 fn write(spill: &Spill, byte: u8) -> Vec<Place> {
     let mut batch = spill.batch().expect("memory");
-    (0..50).for_each(|key| _ = batch.push(Owner(0, key), &[byte; 1000]).expect("room"));
+    (0..50)
+        .for_each(|key| _ = batch.push(Owner(0, key), Label::NONE, &[byte; 1000]).expect("room"));
     let written = spill.write(&mut batch).expect("room");
     (0..50).map(|number| written.keep(number)).collect()
 }
@@ -43,7 +46,9 @@ fn a_child_reads_and_does_not_write() {
             while !done.load(Ordering::Relaxed) {
                 kept.push(write(&spill, 2));
                 if kept.len() > 5 {
-                    kept.remove(0).iter().for_each(|&place| assert!(spill.release(place)));
+                    kept.remove(0)
+                        .iter()
+                        .for_each(|&place| assert!(spill.release(place).is_some()));
                 }
                 let place = kept[0][7];
                 assert_eq!(spill.read(place, &mut [0; 1000]).expect("there"), 1000);
@@ -56,9 +61,9 @@ fn a_child_reads_and_does_not_write() {
                     spill.read(place, &mut into).is_ok_and(|len| len == 1000) && into == [1; 1000]
                 });
                 let mut batch = spill.batch().expect("memory");
-                let pushed = batch.push(Owner(0, 0), b"mine").is_ok();
+                let pushed = batch.push(Owner(0, 0), Label::NONE, b"mine").is_ok();
                 let refused = matches!(spill.write(&mut batch), Err(WriteError::Child));
-                let released = spill.release(places[0])
+                let released = spill.release(places[0]).is_some()
                     && matches!(spill.read(places[0], &mut into), Err(ReadError::Gone));
                 all_right && pushed && refused && released
             });

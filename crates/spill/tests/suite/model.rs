@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, thread};
 
-use pagefold_spill::{Batch, EXTENT_BYTES_MIN, Owner, Place, ReadError, Spill, WriteError};
+use pagefold_spill::{Batch, EXTENT_BYTES_MIN, Label, Owner, Place, ReadError, Spill, WriteError};
 use pagefold_testkit::seed::Seed;
 use rand::{Rng, RngExt as _, seq::IndexedRandom as _};
 
@@ -20,6 +20,10 @@ fn bytes_of(owner: Owner, rng: &mut impl Rng) -> Vec<u8> {
     let len = *[0, 1, 15, 300, 1000, 4096, 9000].choose(rng).expect("some");
     let Owner(first, second) = owner;
     (0..len as u64).map(|at| (at * 31 + first * 7 + second * 131).to_le_bytes()[0]).collect()
+}
+
+fn label(owner: Owner) -> Label {
+    Label::new((owner.1 % 64).to_le_bytes()[0])
 }
 
 struct Model<'a> {
@@ -67,7 +71,7 @@ impl<'a> Model<'a> {
             self.number += 1;
             let owner = Owner(self.tag, self.number);
             let bytes = bytes_of(owner, rng);
-            if self.batch.push(owner, &bytes).is_err() {
+            if self.batch.push(owner, label(owner), &bytes).is_err() {
                 break;
             }
             new.push((owner, bytes));
@@ -144,9 +148,9 @@ impl<'a> Model<'a> {
 
     fn release(&mut self, rng: &mut impl Rng) {
         let Some(place) = self.some_place(rng) else { return };
-        self.objects.remove(&place);
-        assert!(self.spill.release(place));
-        assert!(!self.spill.release(place), "once");
+        let object = self.objects.remove(&place).expect("its own");
+        assert_eq!(self.spill.release(place).expect("live").label, label(object.owner));
+        assert_eq!(self.spill.release(place), None, "once");
         assert!(matches!(self.spill.read(place, &mut [0; 9000]), Err(ReadError::Gone)));
     }
 
@@ -171,7 +175,7 @@ impl<'a> Model<'a> {
         for object in &own {
             let known = &self.objects[&object.place];
             assert_eq!((object.owner, &object.bytes), (known.owner, &known.bytes));
-            if self.batch.push(object.owner, &object.bytes).is_err() {
+            if self.batch.push(object.owner, object.label, &object.bytes).is_err() {
                 self.batch.clear();
                 return;
             }
@@ -183,7 +187,7 @@ impl<'a> Model<'a> {
         for (number, object) in own.into_iter().enumerate() {
             let new = written.keep(number);
             let moved = self.objects.remove(&object.place).expect("its own");
-            assert!(self.spill.release(object.place));
+            assert!(self.spill.release(object.place).is_some());
             self.objects.insert(new, Object { may_be_damaged: false, ..moved });
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use pagefold_spill::{EXTENT_BYTES_MIN, Owner, Spill};
+use pagefold_spill::{EXTENT_BYTES_MIN, Label, Owner, Spill};
 
 use crate::faulty::Faulty;
 
@@ -16,7 +16,11 @@ fn written(encrypts: bool) -> Vec<u8> {
     for _ in 0..4 {
         for key in 0..100 {
             batch
-                .push(Owner(0x1234_5678_9abc_def0, 0x0f0e_0d0c_0b0a_0908 + key), &PLAIN.repeat(10))
+                .push(
+                    Owner(0x1234_5678_9abc_def0, 0x0f0e_0d0c_0b0a_0908 + key),
+                    Label::NONE,
+                    &PLAIN.repeat(10),
+                )
                 .expect("room");
         }
         let written = spill.write(&mut batch).expect("room");
