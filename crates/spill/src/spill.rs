@@ -267,6 +267,14 @@ impl Spill {
         self.start(place)?.finish(into)
     }
 
+    /// As [`read`](Self::read), to memory of its own, with the label.
+    ///
+    /// # Errors
+    /// [`ReadError`], never `TooLong`.
+    pub fn read_object(&self, place: Place) -> Result<(Label, Vec<u8>), ReadError> {
+        self.start(place)?.finish_object()
+    }
+
     /// The bytes of an object; `None` if nothing live lies there.
     pub fn len_of(&self, place: Place) -> Option<usize> {
         let _operation = self.enter()?;
@@ -435,6 +443,18 @@ impl Reading<'_> {
     /// # Errors
     /// [`ReadError`]. If the object was released meanwhile, [`ReadError::Gone`].
     pub fn finish(self, into: &mut [u8]) -> Result<usize, ReadError> {
+        let (_, object) = self.finish_object()?;
+        let (len, given) = (object.len(), into.len());
+        let into = into.get_mut(..len).ok_or(ReadError::TooLong { len, given })?;
+        into.copy_from_slice(&object);
+        Ok(len)
+    }
+
+    /// As [`finish`](Self::finish), with the label, in memory of its own.
+    ///
+    /// # Errors
+    /// [`ReadError`], never `TooLong`.
+    pub fn finish_object(self) -> Result<(Label, Vec<u8>), ReadError> {
         let Self { spill, place, located, state } = self;
         let outcome = match state {
             State::Read(bytes) => Ok(bytes),
@@ -446,18 +466,17 @@ impl Reading<'_> {
         };
         let opened = outcome.and_then(|mut bytes| {
             let object = open_object(&spill.sealer, located.binding, &mut bytes);
-            let object = object.map_err(|_| Failure::Damaged)?;
-            let (len, given) = (object.len(), into.len());
-            let copied = into.get_mut(..len).map(|into| into.copy_from_slice(object));
-            Ok(copied.map(|()| len).ok_or(ReadError::TooLong { len, given }))
+            let len = object.map_err(|_| Failure::Damaged)?.len();
+            bytes.truncate(len);
+            Ok(bytes)
         });
-        let len = opened.map_err(|failure| {
+        let object = opened.map_err(|failure| {
             let is_there = spill.is_now(|slots| slots.locate(place) == Some(located));
             spill.error_of(failure, is_there)
-        })??;
+        })?;
         spill.counts.add(&spill.counts.reads, 1);
-        spill.counts.add(&spill.counts.read_bytes, len as u64);
-        Ok(len)
+        spill.counts.add(&spill.counts.read_bytes, object.len() as u64);
+        Ok((located.binding.label, object))
     }
 }
 

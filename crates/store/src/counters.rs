@@ -12,7 +12,7 @@ use pagefold_sys::sync::{self, Padded};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
-    /// This and the next seven: entries present now.
+    /// This and the next eight: entries present now.
     Same,
     Compressed,
     Raw,
@@ -20,6 +20,8 @@ pub(crate) enum Count {
     Fresh,
     /// Pages in clusters.
     Clustered,
+    /// Pages in the backing.
+    Spilled,
     Values,
     /// Before compression.
     Original,

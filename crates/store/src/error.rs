@@ -143,6 +143,12 @@ pub enum GetError {
     /// A damaged object.
     #[error("the value of this key is damaged")]
     Corrupt,
+    /// The page is spilled, and its backing cannot read it. It may come back.
+    #[error("the page of this key is spilled, and cannot be read: {0}")]
+    Io(std::io::ErrorKind),
+    /// The page is spilled, and its backing did not answer before the deadline.
+    #[error("the page of this key is spilled, and its backing did not answer in time")]
+    Timeout,
 }
 
 /// Why [`try_get`](crate::Space::try_get) got nothing.

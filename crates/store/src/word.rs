@@ -10,7 +10,8 @@
 //!  PATTERN  8..56 handle of any other pattern
 //!  PAGE     8..56 handle of a compressed page, 56..64 length in steps of 16 bytes
 //!  RAW      8..56 handle of a raw page; codec 1: it is fresh, and waits in staging for its codec;
-//!           codec 4 + n: page n of a cluster, 8..56 the cluster's handle, 56..64 the page's share in steps of 16 bytes
+//!           codec 4 + n: page n of a cluster, 8..56 the cluster's handle, 56..64 the page's share in steps of 16 bytes;
+//!           codec 8: it is spilled, 8..64 its place; codec 9 + n: page n of a spilled cluster, 8..64 the cluster's place
 //!  VALUE    8..56 handle of another value, 56..64 length to a sixteenth; codec 0 is uncompressed
 //!  NIL      value of length 0
 //! ```
@@ -18,6 +19,8 @@
 //! for ever and a compare-and-swap cannot confuse them (I-WORD). Up to four words name one cluster (I-CLUSTER).
 //!
 //! Gets set `referenced`; the eviction order clears it.
+
+use pagefold_spill::Place;
 
 use crate::PAGE_BYTES;
 
@@ -30,6 +33,8 @@ const PAYLOAD_SHIFT: u32 = 8;
 const FRESH_MARK: u64 = 1;
 /// As `FRESH_MARK`, for the first page of a cluster; the others follow.
 const MEMBER_MARK: u64 = 4;
+/// As `FRESH_MARK`, for a spilled page; the pages of a spilled cluster follow.
+const SPILLED_MARK: u64 = 8;
 /// The pages of a cluster; a model has few keys in a leaf.
 pub(crate) const CLUSTER_PAGES: usize = if cfg!(loom) { 2 } else { 4 };
 const HANDLE_MASK: u64 = (1 << 48) - 1;
@@ -78,6 +83,8 @@ pub(crate) enum Entry {
     Fresh(Short),
     /// Page `slot` of a cluster; `len` is its share, rounded up to 16 bytes.
     Member { at: Short, slot: u8, len: u64 },
+    /// In the backing. With `slot`, that page of a spilled cluster.
+    Spilled { place: Place, slot: Option<u8> },
     /// `len` is rounded up by at most a sixteenth.
     Value { at: Short, codec: Option<CodecId>, len: u64 },
     /// Length 0.
@@ -92,7 +99,7 @@ impl Entry {
 
     pub(crate) fn handle(self) -> Option<Short> {
         match self {
-            Self::Empty | Self::Same(_) | Self::Nil => None,
+            Self::Empty | Self::Same(_) | Self::Nil | Self::Spilled { .. } => None,
             Self::Pattern(at)
             | Self::Raw(at)
             | Self::Fresh(at)
@@ -102,10 +109,10 @@ impl Entry {
         }
     }
 
-    /// The object's length, rounded as in the word.
+    /// The length of the object in memory, rounded as in the word.
     pub(crate) fn counted_bytes(self) -> u64 {
         match self {
-            Self::Empty | Self::Same(_) | Self::Nil => 0,
+            Self::Empty | Self::Same(_) | Self::Nil | Self::Spilled { .. } => 0,
             Self::Pattern(_) => 8,
             Self::Raw(_) | Self::Fresh(_) => PAGE_BYTES as u64,
             Self::Page { len, .. } | Self::Member { len, .. } | Self::Value { len, .. } => len,
@@ -190,6 +197,10 @@ impl Word {
                     | (MEMBER_MARK + u64::from(slot)) << CODEC_SHIFT
                     | steps << STEPS_SHIFT
             }
+            Entry::Spilled { place, slot } => {
+                let mark = SPILLED_MARK + slot.map_or(0, |slot| 1 + u64::from(slot));
+                RAW | mark << CODEC_SHIFT | place.bits() << PAYLOAD_SHIFT
+            }
             Entry::Value { at, codec, len } => {
                 handle(VALUE, at) | codec.map_or(0, made_by) | to_float(len) << STEPS_SHIFT
             }
@@ -229,6 +240,11 @@ impl Word {
                 Entry::Page { at, codec: CodecId(codec), len }
             }
             RAW if u64::from(codec) == FRESH_MARK => Entry::Fresh(at),
+            RAW if u64::from(codec) >= SPILLED_MARK => {
+                let mark = u64::from(codec) - SPILLED_MARK;
+                let slot = mark.checked_sub(1).map(|slot| slot.to_le_bytes()[0]);
+                Entry::Spilled { place: Place::from_bits(payload), slot }
+            }
             RAW if u64::from(codec) >= MEMBER_MARK => {
                 let slot = codec - u8::try_from(MEMBER_MARK).expect("four bits");
                 Entry::Member { at, slot, len: (self.0 >> STEPS_SHIFT) * STEP_BYTES }
@@ -267,6 +283,10 @@ mod tests {
             Entry::Fresh(at),
             Entry::Member { at, slot: 0, len: member_len(100) },
             Entry::Member { at, slot: 3, len: member_len(accept_len(4 * PAGE_BYTES)) },
+            Entry::Spilled { place: Place::from_bits(0), slot: None },
+            Entry::Spilled { place: Place::from_bits(u64::MAX), slot: None },
+            Entry::Spilled { place: Place::from_bits(u64::MAX), slot: Some(0) },
+            Entry::Spilled { place: Place::from_bits(u64::MAX), slot: Some(3) },
             Entry::Value { at, codec: None, len: value_len(1) },
             Entry::Value { at, codec: Some(codec), len: value_len(65_536) },
             Entry::Nil,

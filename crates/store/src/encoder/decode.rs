@@ -2,6 +2,7 @@
 
 use pagefold_codec::{Codec, CodecError, TryCodecError, fill};
 use pagefold_pool::{HandleError, Pool, PoolId, Slices, TryReadError};
+use pagefold_spill::Label;
 
 use super::{Encoder, PREFIX};
 use crate::{
@@ -22,6 +23,40 @@ pub(crate) enum ReadError {
     Corrupt,
     /// Only with [`Wait::Never`].
     WouldBlock,
+    /// It lies in the backing; see `state::spill`.
+    Spilled,
+}
+
+/// What a spilled object is, as its label says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SpilledForm {
+    Raw,
+    Page(CodecId),
+    /// By which codec of clusters.
+    Cluster(CodecId),
+}
+
+/// In the two upper bits of a label; the four below have the codec.
+const PAGE_LABEL: u8 = 1 << 4;
+const CLUSTER_LABEL: u8 = 2 << 4;
+
+impl SpilledForm {
+    pub(crate) fn label(self) -> Label {
+        Label::new(match self {
+            Self::Raw => 0,
+            Self::Page(CodecId(id)) => PAGE_LABEL | id & 15,
+            Self::Cluster(CodecId(id)) => CLUSTER_LABEL | id & 15,
+        })
+    }
+
+    pub(crate) fn of(label: Label) -> Self {
+        let id = CodecId(label.get() & 15);
+        match label.get() & !15 {
+            PAGE_LABEL => Self::Page(id),
+            CLUSTER_LABEL => Self::Cluster(id),
+            _ => Self::Raw,
+        }
+    }
 }
 
 impl From<TryCodecError> for ReadError {
@@ -59,6 +94,7 @@ impl Encoder {
             | Entry::Raw(_)
             | Entry::Fresh(_)
             | Entry::Member { .. }
+            | Entry::Spilled { .. }
                 if given != PAGE_BYTES =>
             {
                 Err(ReadError::Length(PAGE_BYTES))
@@ -92,6 +128,7 @@ impl Encoder {
                 let clusters = self.clusters.as_ref().ok_or(ReadError::Corrupt)?;
                 clusters.read(slices, slot, into, wait)
             }),
+            Entry::Spilled { .. } => Err(ReadError::Spilled),
             Entry::Value { at, codec: None, .. } => objects.with(at, wait, |slices| {
                 let whole = slices.len() == given && slices.copy_to(into).is_some();
                 whole.then_some(()).ok_or(ReadError::Length(slices.len()))
@@ -119,6 +156,35 @@ impl Encoder {
         }
     }
 
+    /// From a spilled object.
+    pub(crate) fn read_spilled(
+        &self,
+        object: &[u8],
+        form: SpilledForm,
+        slot: Option<u8>,
+        into: &mut [u8],
+    ) -> Result<(), ReadError> {
+        if into.len() != PAGE_BYTES {
+            return Err(ReadError::Length(PAGE_BYTES));
+        }
+        match (form, slot) {
+            (SpilledForm::Page(id), None) => {
+                let decode = |codec: &dyn Codec| decompress(codec, object, into, Wait::Allowed);
+                let decoded = self.with_codec(id, Wait::Allowed, decode)??;
+                if decoded == PAGE_BYTES { Ok(()) } else { Err(ReadError::Corrupt) }
+            }
+            (SpilledForm::Raw, None) if object.len() == PAGE_BYTES => {
+                into.copy_from_slice(object);
+                Ok(())
+            }
+            (SpilledForm::Cluster(_), Some(slot)) => {
+                let clusters = self.clusters.as_ref().ok_or(ReadError::Corrupt)?;
+                clusters.read(Slices::new(&[object]), slot, into, Wait::Allowed)
+            }
+            _ => Err(ReadError::Corrupt),
+        }
+    }
+
     pub(crate) fn len(
         &self,
         objects: &Objects<'_>,
@@ -133,7 +199,8 @@ impl Encoder {
             | Entry::Page { .. }
             | Entry::Raw(_)
             | Entry::Fresh(_)
-            | Entry::Member { .. } => Ok(PAGE_BYTES),
+            | Entry::Member { .. }
+            | Entry::Spilled { .. } => Ok(PAGE_BYTES),
             Entry::Value { at, codec: None, .. } => {
                 objects.with(at, wait, |slices| Ok(slices.len()))
             }

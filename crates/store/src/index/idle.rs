@@ -7,7 +7,7 @@ use super::{
     Index, Taken,
     nodes::{NODE_WORDS, first_key, prefix, slot},
 };
-use crate::word::Word;
+use crate::word::{Entry, Word};
 
 /// A leaf, as a pass found it.
 pub(crate) struct Aged {
@@ -71,6 +71,25 @@ impl Index {
         // A page that was read is looked at again.
         ages.set_tried(aged.tried);
         Some(aged)
+    }
+
+    /// The words that name the cluster of `word`, which is under `key`; none if that is no longer so.
+    pub(crate) fn words_of_cluster(&self, key: u64, word: Word) -> Vec<(u64, Word)> {
+        let _shard = self.shard(key).lock();
+        let Some(leaf) = self.leaf_held(key) else { return Vec::new() };
+        let first = first_key(prefix(key, 0), 0, 0);
+        let now = |slot| Word::from_bits(leaf.word(slot));
+        if now(slot(key, 0)).unreferenced() != word.unreferenced() {
+            return Vec::new();
+        }
+        let names = |other: &Word| match (other.entry(), word.entry()) {
+            (Entry::Member { at, .. }, Entry::Member { at: cluster, .. }) => at == cluster,
+            _ => false,
+        };
+        (0..NODE_WORDS)
+            .map(|slot| (first + slot as u64, now(slot)))
+            .filter(|(_, other)| names(other))
+            .collect()
     }
 
     /// Notes that a pass has nothing more to do for these words of a leaf, as long as they stay.

@@ -298,7 +298,9 @@ impl Index {
             }
         }
         let is_last = match old.entry() {
-            Entry::Member { at, .. } => !leaf.names(at),
+            entry @ (Entry::Member { .. } | Entry::Spilled { slot: Some(_), .. }) => {
+                !leaf.names_cluster_of(entry)
+            }
             _ => true,
         };
         Taken { word: old, is_last }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use pagefold_frame::{BitForest, MemoryBudget, OutOfFrames, ReserveAccess, SourceError, WordTable};
 use pagefold_sys::sync::{AtomicU64, Mutex, Ordering};
 
-use crate::word::{Entry, Short, Word};
+use crate::word::{Entry, Word};
 
 pub(super) const NODE_BITS: u32 = if cfg!(loom) { 2 } else { 6 };
 /// At most 64, the bits of `used`.
@@ -268,13 +268,17 @@ impl<'a> Node<'a> {
         self.words[slot].load(Ordering::Acquire)
     }
 
-    /// Whether a word names this cluster. Under the shard lock.
-    pub(super) fn names(&self, cluster: Short) -> bool {
-        let words = self.words.iter().map(|word| Word::from_bits(word.load(Ordering::Relaxed)));
+    /// Whether a word names the cluster of this one. Under the shard lock.
+    pub(super) fn names_cluster_of(&self, entry: Entry) -> bool {
         // ORDERING: Relaxed; the lock orders all changes but marks.
-        words
-            .into_iter()
-            .any(|word| matches!(word.entry(), Entry::Member { at, .. } if at == cluster))
+        let mut words = self.words.iter().map(|word| Word::from_bits(word.load(Ordering::Relaxed)));
+        words.any(|word| match (word.entry(), entry) {
+            (Entry::Member { at, .. }, Entry::Member { at: cluster, .. }) => at == cluster,
+            (Entry::Spilled { place, .. }, Entry::Spilled { place: cluster, .. }) => {
+                place == cluster
+            }
+            _ => false,
+        })
     }
 
     pub(super) fn child(&self, slot: usize) -> Link {

@@ -17,6 +17,7 @@ impl Space {
             Entry::Raw(_) => "raw",
             Entry::Fresh(_) => "fresh",
             Entry::Member { .. } => "member",
+            Entry::Spilled { .. } => "spilled",
             Entry::Value { .. } | Entry::Nil => "value",
         })
     }

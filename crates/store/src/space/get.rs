@@ -11,6 +11,7 @@ use crate::{
     counters::Count,
     encoder::decode::{ReadError, Wait},
     spin::look_again,
+    state::spill::Fetched,
     word::{Entry, Word},
 };
 
@@ -89,7 +90,7 @@ impl Space {
                     return Ok(read);
                 }
                 Err(ReadError::Stale) => sync::spin_loop(),
-                Err(ReadError::WouldBlock) => break,
+                Err(ReadError::WouldBlock | ReadError::Spilled) => break,
                 Err(error) => return Err(self.read_error(error, given).into()),
             }
         }
@@ -102,17 +103,24 @@ impl Space {
         &self,
         key: u64,
         given: usize,
-        mut attempt: impl FnMut(Entry) -> Result<R, ReadError>,
+        mut attempt: impl FnMut(Entry, Option<&Fetched>) -> Result<R, ReadError>,
     ) -> Result<(R, Word), GetError> {
-        let (key, _operation) = self.begin(key)?;
+        let (key, mut operation) = self.begin(key)?;
         let began = Instant::now();
+        let mut fetched = None;
         loop {
             let found = self.state().index.find(key);
             if found.word.is_empty() {
                 return Err(self.absent());
             }
             found.mark();
-            match attempt(found.word.entry()) {
+            match attempt(found.word.entry(), fetched.as_ref()) {
+                Err(ReadError::Spilled) => {
+                    // The backing keeps no fork and no quiescence waiting.
+                    drop(operation);
+                    fetched = self.fetch(found.word)?;
+                    (_, operation) = self.begin(key)?;
+                }
                 Ok(read) => {
                     self.count_hit(began);
                     self.note_read(key, found.word);
@@ -123,6 +131,16 @@ impl Space {
                 Err(error) => return Err(self.read_error(error, given)),
             }
         }
+    }
+
+    /// The object of a spilled page. Not inside an operation.
+    pub(super) fn fetch(&self, word: Word) -> Result<Option<Fetched>, GetError> {
+        let fetched = self.store().fetch(word.entry());
+        fetched.inspect_err(|error| {
+            if *error == GetError::Corrupt {
+                self.state().counters.add(Count::Corrupt, 1);
+            }
+        })
     }
 
     /// A page of a cluster that was read before in this generation leaves it, by a worker's hand.
@@ -151,7 +169,7 @@ impl Space {
 
     pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
         let given = into.len();
-        let attempt = |entry| self.store().read(entry, into, Wait::Allowed);
+        let attempt = |entry, fetched: Option<&Fetched>| self.store().read_with(entry, fetched, into);
         self.read(key, given, attempt).map(|((), word)| word)
     }
 
@@ -191,25 +209,23 @@ impl Space {
 
     fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
         let given = room.capacity();
-        self.read(key, given, |entry| self.read_into_room(entry, room, Wait::Allowed))
+        self.read(key, given, |entry, fetched| {
+            let len = self.store().len(entry, Wait::Allowed)?;
+            let into = room.of(len).ok_or(ReadError::Length(len))?;
+            self.store().read_with(entry, fetched, into)?;
+            Ok(len)
+        })
     }
 
     pub(super) fn try_get_value(&self, key: u64, buffer: &mut [u8]) -> Result<usize, TryGetError> {
         let given = buffer.len();
         let mut room = Room::Fixed(buffer);
-        self.try_read(key, given, |entry| self.read_into_room(entry, &mut room, Wait::Never))
-    }
-
-    fn read_into_room(
-        &self,
-        entry: Entry,
-        room: &mut Room<'_>,
-        wait: Wait,
-    ) -> Result<usize, ReadError> {
-        let len = self.store().len(entry, wait)?;
-        let into = room.of(len).ok_or(ReadError::Length(len))?;
-        self.store().read(entry, into, wait)?;
-        Ok(len)
+        self.try_read(key, given, |entry| {
+            let len = self.store().len(entry, Wait::Never)?;
+            let into = room.of(len).ok_or(ReadError::Length(len))?;
+            self.store().read(entry, into, Wait::Never)?;
+            Ok(len)
+        })
     }
 
     /// Calls [`get`](Self::get) for each page; returns the results in order.

@@ -107,10 +107,16 @@ impl Space {
     /// The number of used keys.
     pub fn len(&self) -> u64 {
         let counters = &self.state().counters;
-        [Count::Same, Count::Compressed, Count::Raw, Count::Fresh, Count::Clustered, Count::Values]
-            .map(|count| counters.sum(count))
-            .iter()
-            .sum()
+        let present = [
+            Count::Same,
+            Count::Compressed,
+            Count::Raw,
+            Count::Fresh,
+            Count::Clustered,
+            Count::Spilled,
+            Count::Values,
+        ];
+        present.map(|count| counters.sum(count)).iter().sum()
     }
 
     /// Whether no key is used.

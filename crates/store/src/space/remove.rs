@@ -6,7 +6,7 @@ use super::Space;
 use crate::{
     GetError, KeyError, Page,
     counters::Count,
-    encoder::decode::{ReadError, Wait},
+    encoder::decode::ReadError,
     spin::look_again,
 };
 
@@ -16,15 +16,22 @@ impl Space {
     /// # Errors
     /// [`GetError`]; the page then stays.
     pub fn take(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
-        let (key, _operation) = self.begin(key)?;
+        let (key, mut operation) = self.begin(key)?;
+        let mut fetched = None;
         loop {
             let word = self.state().index.load(key);
             if word.is_empty() {
                 // Counts the miss.
                 return self.get(key, page);
             }
-            match self.store().read(word.entry(), page, Wait::Allowed) {
+            match self.store().read_with(word.entry(), fetched.as_ref(), page) {
                 Ok(()) => {}
+                Err(ReadError::Spilled) => {
+                    drop(operation);
+                    fetched = self.fetch(word)?;
+                    (_, operation) = self.begin(key)?;
+                    continue;
+                }
                 Err(ReadError::Stale | ReadError::WouldBlock) => {
                     look_again();
                     continue;

@@ -53,6 +53,9 @@ impl StoreState {
         if !taken.is_last {
             return;
         }
+        if let Entry::Spilled { place, .. } = entry {
+            return self.release_spilled(place);
+        }
         if let Entry::Member { .. } = entry {
             self.note_cluster_gone(entry);
         }

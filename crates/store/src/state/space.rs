@@ -166,6 +166,7 @@ fn counted_as(entry: Entry) -> Option<Count> {
         Entry::Raw(_) => Some(Count::Raw),
         Entry::Fresh(_) => Some(Count::Fresh),
         Entry::Member { .. } => Some(Count::Clustered),
+        Entry::Spilled { .. } => Some(Count::Spilled),
         Entry::Value { .. } | Entry::Nil => Some(Count::Values),
     }
 }

@@ -16,6 +16,7 @@ use super::{
     accept::{AcceptThreshold, Occupancy},
     parts::Parts,
     space::SpaceState,
+    spill::Spilling,
     wakeup::Wakeup,
     work::Work,
     workers::Workers,
@@ -46,6 +47,8 @@ pub(crate) struct StoreState {
     pub(crate) idle: Idle,
     pub(crate) workers: Workers,
     pub(crate) training: Training,
+    /// `None` without a backing.
+    pub(crate) spilling: Option<Spilling>,
     space_numbers: AtomicU64,
     /// See `recycle`.
     pub(crate) epoch: AtomicU64,
@@ -71,6 +74,7 @@ impl StoreState {
         watermarks: Watermarks,
         (staging, training): (Staging<SpaceState>, Training),
         idle: Idle,
+        spilling: Option<Spilling>,
         operations: Gate,
     ) -> Self {
         let Parts { pool, memory, pool_id, nodes, charge } = parts;
@@ -95,6 +99,7 @@ impl StoreState {
             idle,
             workers: Workers::default(),
             training,
+            spilling,
             space_numbers: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             long: Mutex::new(None),

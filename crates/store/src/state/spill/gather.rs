@@ -1,0 +1,155 @@
+//! Which objects go, and their bytes.
+
+use std::{collections::HashSet, sync::Arc};
+
+use pagefold_spill::{Owner, WriteError};
+
+use super::{Gathered, Spilling, Turn};
+use crate::{
+    config::SpaceKind,
+    encoder::{clusters::Clusters, decode::SpilledForm},
+    eviction::{EvictionOrder as _, Pages},
+    index::Change,
+    state::{SpaceState, StoreState},
+    word::{Entry, Word},
+};
+
+/// Keys that an order may name in vain, one after another.
+const FRUITLESS: u32 = 64;
+
+/// How a turn of the spiller ended.
+#[derive(Debug)]
+pub(crate) enum Spilled {
+    /// So many bytes of memory are free now.
+    Freed(u64),
+    /// No page is there that could go.
+    Nothing,
+    /// Another thread has the turn.
+    Busy,
+    Failed(WriteError),
+}
+
+impl StoreState {
+    /// Writes one extent of the coldest pages. Not inside an operation: it waits for the backing.
+    pub(crate) fn spill_extent(&self) -> Spilled {
+        let Some(spilling) = &self.spilling else { return Spilled::Nothing };
+        let taken = self.enter().ok().and_then(|_operation| spilling.turn.lock().take());
+        let Some(mut turn) = taken else { return Spilled::Busy };
+        let spilled = self.gather_and_write(spilling, &mut turn);
+        turn.batch.clear();
+        turn.objects.clear();
+        if let Ok(_operation) = self.enter() {
+            *spilling.turn.lock() = Some(turn);
+        }
+        spilled
+    }
+
+    fn gather_and_write(&self, spilling: &Spilling, turn: &mut Turn) -> Spilled {
+        let spaces = self.enter().map(|_operation| self.spillable());
+        for space in spaces.unwrap_or_default() {
+            if !self.gather(&space, turn) {
+                break;
+            }
+        }
+        if turn.objects.is_empty() {
+            return Spilled::Nothing;
+        }
+        match spilling.spill.write(&mut turn.batch) {
+            Ok(written) => Spilled::Freed(self.publish_spilled(&written, &turn.objects)),
+            Err(error) => Spilled::Failed(error),
+        }
+    }
+
+    /// The spaces with objects in memory, the largest first.
+    fn spillable(&self) -> Vec<Arc<SpaceState>> {
+        let mut spaces = self.spaces();
+        spaces.retain(|space| space.used() > 0);
+        spaces.sort_by_cached_key(|space| {
+            (space.kind == SpaceKind::Ephemeral, std::cmp::Reverse(space.used()))
+        });
+        spaces
+    }
+
+    /// Adds the coldest objects of a space; whether there is room for more.
+    fn gather(&self, space: &Arc<SpaceState>, turn: &mut Turn) -> bool {
+        let mut seen = HashSet::new();
+        let mut fruitless = 0;
+        while fruitless < FRUITLESS {
+            let Ok(_operation) = self.enter() else { return false };
+            let Some(key) = space.fallback.next(&Pages::new(&space.index)) else { break };
+            if !seen.insert(key) {
+                // The hand went round.
+                break;
+            }
+            match self.gather_object(space, key, turn, &mut seen) {
+                Ok(true) => fruitless = 0,
+                Ok(false) => fruitless += 1,
+                Err(NoRoom) => return false,
+            }
+        }
+        true
+    }
+
+    /// Adds the object of a key; `false` if it has none that can be spilled.
+    fn gather_object(
+        &self,
+        space: &Arc<SpaceState>,
+        key: u64,
+        turn: &mut Turn,
+        seen: &mut HashSet<u64>,
+    ) -> Result<bool, NoRoom> {
+        let word = space.index.load(key);
+        let entry = word.entry();
+        let words = match entry {
+            Entry::Member { .. } => space.index.words_of_cluster(key, word),
+            _ => vec![(key, word)],
+        };
+        let Some(&(first, _)) = words.first() else { return Ok(false) };
+        let form = match entry {
+            Entry::Page { codec, .. } => SpilledForm::Page(codec),
+            Entry::Raw(_) => SpilledForm::Raw,
+            Entry::Member { .. } => match self.cluster_codec(entry) {
+                Some(id) => SpilledForm::Cluster(id),
+                None => return Ok(false),
+            },
+            Entry::Fresh(_) => {
+                self.compress_now(space, key);
+                return Ok(false);
+            }
+            _ => return Ok(false),
+        };
+        let Some(at) = entry.handle() else { return Ok(false) };
+        let mut pushed = Ok(());
+        let batch = &mut turn.batch;
+        let read = self.pool.read(self.pool_id.handle(at.0), &mut |slices| {
+            let owner = Owner(space.number, first);
+            pushed = match slices.contiguous() {
+                Some(bytes) => batch.push(owner, form.label(), bytes),
+                None => batch.push(owner, form.label(), &slices.to_vec()),
+            }
+            .map(drop);
+        });
+        if read.is_err() {
+            return Ok(false);
+        }
+        pushed.map_err(|_| NoRoom)?;
+        seen.extend(words.iter().map(|(key, _)| *key));
+        let change = |(key, old): (u64, Word)| Change { key, old, new: Word::EMPTY };
+        let words = words.into_iter().map(change).collect();
+        turn.objects.push(Gathered { space: Arc::clone(space), words });
+        Ok(true)
+    }
+
+    /// Whether anything can be spilled at all: without a backing, and in its child, nothing can.
+    pub(crate) fn spills(&self) -> bool {
+        self.spilling.is_some() && !self.operations.is_abandoned()
+    }
+
+    /// The codec of a cluster that is in memory or in the backing.
+    pub(crate) fn has_clusters(&self) -> bool {
+        self.encoder.clusters.as_ref().and_then(Clusters::trained).is_some()
+    }
+}
+
+/// The batch is full.
+struct NoRoom;

@@ -1,0 +1,110 @@
+//! Index words for spilled objects, and the end of those.
+
+use pagefold_spill::{Place, Released, Written};
+
+use super::Gathered;
+use crate::{
+    encoder::{clusters::Clusters, decode::SpilledForm},
+    index::{Change, Taken},
+    page::PAGE_BYTES,
+    state::StoreState,
+    word::{Entry, Word, page_len},
+};
+
+impl StoreState {
+    /// Exchanges the words of what was gathered, if they are what they were; the bytes of memory that this freed. Each
+    /// object in an operation of its own.
+    pub(super) fn publish_spilled(&self, written: &Written<'_>, objects: &[Gathered]) -> u64 {
+        let mut freed = 0;
+        for (number, object) in objects.iter().enumerate() {
+            let Ok(_operation) = self.enter() else { break };
+            let place = written.keep(number);
+            let changes: Vec<Change> = object
+                .words
+                .iter()
+                .map(|change| Change { new: spilled_word(change.old, place), ..*change })
+                .collect();
+            match object.space.index.replace_all(&changes) {
+                Some(taken) => freed += self.note_spilled(object, &changes, &taken),
+                None => self.release_spilled_object(place),
+            }
+        }
+        freed
+    }
+
+    fn note_spilled(&self, object: &Gathered, changes: &[Change], taken: &[Taken]) -> u64 {
+        let space = &object.space;
+        let mut freed = 0;
+        for (change, taken) in changes.iter().zip(taken) {
+            let (new, old) = (change.new.entry(), change.old.entry());
+            space.note_exchange(new, PAGE_BYTES, old, PAGE_BYTES);
+            space.count_shrunk(new.counted_bytes(), old.counted_bytes());
+            freed += old.counted_bytes();
+            // The object lives on in the backing, so its codec still counts it.
+            if taken.is_last {
+                self.free_spilled(old);
+            }
+        }
+        freed
+    }
+
+    /// Frees the memory of an object that is in the backing now.
+    fn free_spilled(&self, entry: Entry) {
+        if let Entry::Member { .. } = entry {
+            self.idle.note_freed(self.object_len(entry));
+        }
+        if let Some(at) = entry.handle() {
+            let freed = self.pool.free(self.pool_id.handle(at.0));
+            assert!(freed.is_ok(), "I-WORD: only the thread that takes a word out frees its object");
+        }
+    }
+
+    /// As [`publish_spilled`](Self::publish_spilled), for objects that lay at these places of the backing.
+    pub(super) fn publish_moved(
+        &self,
+        written: &Written<'_>,
+        objects: &[Gathered],
+        places: &[Place],
+    ) {
+        for (number, (object, old)) in objects.iter().zip(places).enumerate() {
+            let Ok(_operation) = self.enter() else { break };
+            let place = written.keep(number);
+            let change = |change: &Change| Change { new: spilled_word(change.old, place), ..*change };
+            let changes: Vec<Change> = object.words.iter().map(change).collect();
+            let moved = object.space.index.replace_all(&changes).is_some();
+            // Codecs count the object once.
+            self.release_spilled_object(if moved { *old } else { place });
+        }
+    }
+
+    /// No word names the object any more.
+    pub(crate) fn release_spilled(&self, place: Place) {
+        let Some(spilling) = &self.spilling else { return };
+        let Some(Released { label, bytes, .. }) = spilling.spill.release(place) else { return };
+        match SpilledForm::of(label) {
+            SpilledForm::Raw => {}
+            SpilledForm::Page(id) => self.encoder.trained.note_object_out(id, page_len(bytes)),
+            SpilledForm::Cluster(id) => {
+                if let Some(trained) = self.encoder.clusters.as_ref().and_then(Clusters::trained) {
+                    trained.note_object_out(id, bytes as u64);
+                }
+            }
+        }
+    }
+
+    /// The object stayed in memory, or at another place: no codec counts it for this one.
+    pub(super) fn release_spilled_object(&self, place: Place) {
+        if let Some(spilling) = &self.spilling {
+            spilling.spill.release(place);
+        }
+    }
+}
+
+fn spilled_word(old: Word, place: Place) -> Word {
+    let slot = match old.entry() {
+        Entry::Member { slot, .. } => Some(slot),
+        Entry::Spilled { slot, .. } => slot,
+        _ => None,
+    };
+    Word::new(Entry::Spilled { place, slot })
+}
