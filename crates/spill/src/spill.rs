@@ -275,24 +275,17 @@ impl Spill {
         self.start(place)?.finish_object()
     }
 
-    /// The bytes of an object; `None` if nothing live lies there.
-    pub fn len_of(&self, place: Place) -> Option<usize> {
-        let _operation = self.enter()?;
-        let located = self.slots.lock().locate(place)?;
-        Some(located.len as usize - TAG_BYTES)
-    }
-
     /// No caller names the object any more; what it was, if it was live. The last live object of an extent frees its slot.
     pub fn release(&self, place: Place) -> Option<Released> {
         let _operation = self.enter()?;
         self.slots.lock().release(place)
     }
 
-    /// The label of an object; `None` if nothing live lies there.
-    pub fn label(&self, place: Place) -> Option<Label> {
+    /// The label of an object, and its bytes; `None` if nothing live lies there.
+    pub fn kept(&self, place: Place) -> Option<(Label, usize)> {
         let _operation = self.enter()?;
         let located = self.slots.lock().locate(place)?;
-        Some(located.binding.label)
+        Some((located.binding.label, located.len as usize - TAG_BYTES))
     }
 
     /// The extent with the least live bytes, if at most `percent` of an extent are live.

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use pagefold_codec::{BuildCodecError, Codec, CodecSpec};
 use pagefold_frame::{FRAME_BYTES, FrameSource};
 use pagefold_pool::{Allocator, NbudOptions, PoolBuilder};
+use pagefold_spill::Spill;
 use pagefold_sys::quiesce::Gate;
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
         AcceptThreshold, SpaceState, StoreState, Watermarks,
         handle::StoreHandle,
         parts::{Parts, PartsError, least_limit},
+        spill::{self, Spilling},
     },
     training::{Steps, Training},
     worker,
@@ -47,6 +49,7 @@ pub struct StoreBuilder {
     idle: IdleSettings,
     self_training: bool,
     training_steps: Steps,
+    spill: Option<Spill>,
 }
 
 #[derive(Debug)]
@@ -100,6 +103,7 @@ impl Default for StoreBuilder {
             },
             self_training: !cfg!(loom),
             training_steps: Steps::default(),
+            spill: None,
         }
     }
 }
@@ -198,6 +202,37 @@ impl StoreBuilder {
         self
     }
 
+    /// Where the coldest pages go before any is dropped or refused. A thread writes them while the store is above its high
+    /// watermark; a put at the limit waits for it, at most a tenth of a second each time it makes room. Values stay in memory.
+    ///
+    /// Three extents of memory are charged, and 4 bytes a spilled page beside its index word.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{SpaceConfig, Store, spill::{EXTENT_BYTES, FileBacking, Spill}};
+    ///
+    /// let backing = FileBacking::new(&std::env::temp_dir(), EXTENT_BYTES)?;
+    /// let spill = Spill::builder(backing).limit(256 << 20).build()?;
+    /// let store = Store::builder().limit(16 << 20).spill(spill).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10_000))?;
+    /// let page = |key: u64| -> [u8; 4096] {
+    ///     std::array::from_fn(|at| ((key << 12 | at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+    /// };
+    /// // 40 MB, incompressible.
+    /// for key in 0..10_000 {
+    ///     space.put(key, &page(key))?;
+    /// }
+    /// let mut back = [0; 4096];
+    /// space.get(7, &mut back)?;
+    /// assert_eq!(back, page(7));
+    /// assert!(space.stats().spilled > 5000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spill(mut self, spill: Spill) -> Self {
+        self.spill = Some(spill);
+        self
+    }
+
     /// The shrinker asks it once a second.
     pub fn limit_source(mut self, source: Box<dyn LimitSource>) -> Self {
         self.limit_source = Some(source);
@@ -240,6 +275,7 @@ impl StoreBuilder {
             .saturating_add(training.fixed_bytes())
             .saturating_add(Staging::<SpaceState>::fixed_bytes(staging))
             .saturating_add(if has_ages { Idle::fixed_bytes() } else { 0 });
+        let fixed = fixed.saturating_add(self.spill.as_ref().map_or(0, Spilling::fixed_bytes));
         let spans = if has_ages && self.limit >= clusters::LIMIT_MIN {
             NbudOptions::new().span_frames(CLUSTER_SPAN_FRAMES)
         } else {
@@ -268,6 +304,11 @@ impl StoreBuilder {
             }
             PartsError::Other(error) => error,
         })?;
+        let spilling = self.spill.map(Spilling::new).transpose();
+        let spilling = spilling.map_err(|error| {
+            let error = pagefold_frame::SourceError::from(error);
+            StoreBuildError::Pool(pagefold_pool::BuildError::Source(error))
+        })?;
         let accept = AcceptThreshold::new(self.accept_percent);
         let operations = Gate::new().map_err(StoreBuildError::Fork)?;
         let store = Arc::new(StoreState::new(
@@ -277,6 +318,7 @@ impl StoreBuilder {
             self.watermarks,
             (Staging::new(staging), training),
             Idle::new(self.idle.interval, self.idle.share),
+            spilling,
             operations,
         ));
         let thread = self
@@ -286,6 +328,7 @@ impl StoreBuilder {
             .map_err(StoreBuildError::Thread)?;
         let mut handle = StoreHandle::new(Arc::clone(&store), thread);
         handle.workers = worker::start(&store, self.workers).map_err(StoreBuildError::Thread)?;
+        handle.spiller = spill::start(&store).map_err(StoreBuildError::Thread)?;
         Ok(Store::new(handle))
     }
 

@@ -47,6 +47,9 @@ mod training;
 mod word;
 mod worker;
 
+/// Where the coldest pages go, for [`StoreBuilder::spill`].
+pub use pagefold_spill as spill;
+
 pub use builder::StoreBuilder;
 pub use cache::{Cache, CacheConfig, CacheError, CacheStats, CacheValue, Clock, SystemClock};
 pub use error::{

@@ -27,6 +27,7 @@ const SPACE: &[Family] = &[
     gauge("raw", "Pages kept as they are.", |space| space.raw),
     gauge("fresh", "Pages in staging.", |space| space.fresh),
     gauge("clustered", "Idle pages in clusters.", |space| space.clustered),
+    gauge("spilled", "Pages in the backing.", |space| space.spilled),
     gauge("values", "Values of other lengths than a page.", |space| space.values),
     gauge("original_bytes", "Bytes of all pages and values before compression.", |space| {
         space.original_bytes

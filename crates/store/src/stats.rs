@@ -33,6 +33,8 @@ pub struct SpaceStats {
     pub fresh: u64,
     /// Of these, idle pages in clusters.
     pub clustered: u64,
+    /// Of these, pages in the backing.
+    pub spilled: u64,
     /// Of these, other lengths.
     pub values: u64,
     /// Their bytes before compression.

@@ -87,7 +87,9 @@ impl Store {
         let store = &self.handle.state;
         let _operation = store.enter()?;
         let pages = config.pages;
-        let index = Index::new(&store.nodes, pages, config.kind == SpaceKind::Ephemeral);
+        // Those of which pages leave memory: for room, or for the backing.
+        let tracks = config.kind == SpaceKind::Ephemeral || store.spilling.is_some();
+        let index = Index::new(&store.nodes, pages, tracks);
         let counters = Counters::new();
         let fixed = size_of::<SpaceState>() + index.fixed_bytes() + counters.fixed_bytes();
         let charge = self.charge_beside(fixed).map_err(|_| SpaceError::Full)?;

@@ -210,7 +210,7 @@ fn places_that_no_write_gave_lead_nowhere() {
         let place = Place::from_bits(bits);
         assert!(matches!(spill.read(place, &mut [0; 3]), Err(ReadError::Gone)), "{place:?}");
         assert!(spill.release(place).is_none());
-        assert_eq!(spill.len_of(place), None);
+        assert_eq!(spill.kept(place), None);
     }
     spill.audit().expect("right");
 }

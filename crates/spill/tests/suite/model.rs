@@ -194,7 +194,7 @@ impl<'a> Model<'a> {
 
     fn end(mut self, rng: &mut impl Rng) {
         for (place, object) in &self.objects {
-            assert_eq!(self.spill.len_of(*place), Some(object.bytes.len()));
+            assert_eq!(self.spill.kept(*place), Some((label(object.owner), object.bytes.len())));
         }
         while !self.objects.is_empty() {
             self.release(rng);

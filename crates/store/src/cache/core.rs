@@ -124,7 +124,13 @@ impl Core {
                 Err(GetError::Absent) => Event::Evicted,
                 // Another value took the slot.
                 Ok(None) => continue,
-                Err(GetError::Key(_) | GetError::WrongLength { .. }) => return None,
+                // Values are not spilled.
+                Err(
+                    GetError::Key(_)
+                    | GetError::WrongLength { .. }
+                    | GetError::Io(_)
+                    | GetError::Timeout,
+                ) => return None,
             };
             if self.map.remove_found(&found, why, self.slots()) {
                 return None;

@@ -169,7 +169,8 @@ impl Space {
 
     pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
         let given = into.len();
-        let attempt = |entry, fetched: Option<&Fetched>| self.store().read_with(entry, fetched, into);
+        let attempt =
+            |entry, fetched: Option<&Fetched>| self.store().read_with(entry, fetched, into);
         self.read(key, given, attempt).map(|((), word)| word)
     }
 

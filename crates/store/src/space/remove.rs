@@ -4,10 +4,7 @@ use std::ops::Range;
 
 use super::Space;
 use crate::{
-    GetError, KeyError, Page,
-    counters::Count,
-    encoder::decode::ReadError,
-    spin::look_again,
+    GetError, KeyError, Page, counters::Count, encoder::decode::ReadError, spin::look_again,
 };
 
 impl Space {

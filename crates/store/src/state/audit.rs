@@ -1,15 +1,20 @@
 //! Validation of the store's accounts against indices and pool.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pagefold_pool::Violation;
+use pagefold_spill::Place;
 
 use super::{SpaceState, StoreState};
 use crate::{
     counters::Count,
-    encoder::{clusters::Clusters, decode::Wait, trained::Tallies},
+    encoder::{
+        clusters::Clusters,
+        decode::{SpilledForm, Wait},
+        trained::Tallies,
+    },
     index::NODE_WORDS,
-    word::{CLUSTER_PAGES, CodecId, Entry, member_len},
+    word::{CLUSTER_PAGES, CodecId, Entry, member_len, page_len},
 };
 
 impl StoreState {
@@ -52,6 +57,9 @@ impl StoreState {
                 "I-TREE: the indices have {nodes} nodes, and {in_use} are in use"
             )));
         }
+        if let Some(spilling) = &self.spilling {
+            spilling.audit(&total.places).map_err(Violation)?;
+        }
         let stats = self.pool.stats();
         if stats.objects != objects {
             return Err(Violation(format!(
@@ -68,7 +76,7 @@ impl StoreState {
     fn audit(&self, space: &SpaceState, total: &mut Totals) -> Result<u64, Violation> {
         let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);
-        let (mut fresh, staged) = (0, self.staging.keys_of(space));
+        let (mut fresh, mut spilled, staged) = (0, 0, self.staging.keys_of(space));
         let mut clusters = ClusterAudit::default();
         let mut from = Some(0);
         while let Some((key, word)) = from.and_then(|from| space.index.next_used(from)) {
@@ -97,6 +105,13 @@ impl StoreState {
                     })?;
                     0
                 }
+                Entry::Spilled { place, slot } => {
+                    spilled += 1;
+                    self.audit_spilled(key, (place, slot), total).map_err(|what| {
+                        Violation(format!("I-SPILL: key {key} of {name}: {what}"))
+                    })?;
+                    0
+                }
                 _ => u64::from(entry.holds_memory()),
             };
             counted += entry.counted_bytes();
@@ -119,6 +134,7 @@ impl StoreState {
             ("counted bytes of objects", space.counters.sum(Count::Objects), counted),
             ("fresh pages", stats.fresh, fresh),
             ("pages in clusters", stats.clustered, clusters.pages),
+            ("spilled pages", stats.spilled, spilled),
             ("original bytes", stats.original_bytes, original),
         ] {
             if said != found {
@@ -128,6 +144,35 @@ impl StoreState {
             }
         }
         Ok(objects)
+    }
+
+    fn audit_spilled(
+        &self,
+        key: u64,
+        (place, slot): (Place, Option<u8>),
+        total: &mut Totals,
+    ) -> Result<(), String> {
+        let spilling = self.spilling.as_ref().ok_or("there is no backing")?;
+        let (label, len) = spilling.spill.kept(place).ok_or("nothing live lies at its place")?;
+        let form = SpilledForm::of(label);
+        if matches!(form, SpilledForm::Cluster(_)) != slot.is_some() {
+            return Err(format!("page {slot:?} of an object that is {form:?}"));
+        }
+        let leaf = key / NODE_WORDS as u64;
+        if total.places.insert(place, leaf).is_some_and(|other| other != leaf || slot.is_none()) {
+            return Err("its place has another key".to_owned());
+        }
+        let is_first = total.spilled_objects.insert(place);
+        let tally = match form {
+            SpilledForm::Page(id) => &mut total.of_codecs[usize::from(id.0 & 15)],
+            SpilledForm::Cluster(id) => &mut total.of_cluster_codecs[usize::from(id.0 & 15)],
+            SpilledForm::Raw => return Ok(()),
+        };
+        if is_first {
+            tally.objects += 1;
+            tally.bytes += if slot.is_some() { len as u64 } else { page_len(len) };
+        }
+        Ok(())
     }
 
     fn audit_member(&self, key: u64, entry: Entry, audit: &mut ClusterAudit) -> Result<(), String> {
@@ -172,6 +217,9 @@ struct SeenCluster {
 struct Totals {
     clusters: u64,
     bytes: u64,
+    /// Of spilled objects, with the leaf of their keys.
+    places: HashMap<Place, u64>,
+    spilled_objects: HashSet<Place>,
     of_codecs: Tallies,
     of_cluster_codecs: Tallies,
 }

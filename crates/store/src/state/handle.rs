@@ -14,11 +14,12 @@ pub(crate) struct StoreHandle {
     pub(crate) state: Arc<StoreState>,
     shrinker: Option<JoinHandle<()>>,
     pub(crate) workers: Vec<JoinHandle<()>>,
+    pub(crate) spiller: Option<JoinHandle<()>>,
 }
 
 impl StoreHandle {
     pub(crate) fn new(state: Arc<StoreState>, shrinker: Option<JoinHandle<()>>) -> Self {
-        Self { state, shrinker, workers: Vec::new() }
+        Self { state, shrinker, workers: Vec::new(), spiller: None }
     }
 }
 
@@ -29,6 +30,7 @@ impl Drop for StoreHandle {
             mem::forget(Arc::clone(&self.state));
         }
         let threads = self.shrinker.take().into_iter().chain(self.workers.drain(..));
+        let threads = threads.chain(self.spiller.take());
         let mut threads = threads.peekable();
         if threads.peek().is_none() {
             return;
@@ -43,6 +45,9 @@ impl Drop for StoreHandle {
         }
         self.state.wakeup.stop();
         self.state.workers.stop();
+        if let Some(spilling) = &self.state.spilling {
+            spilling.wakeup.stop();
+        }
         for thread in threads {
             // A limit source in the shrinker's thread may drop the last handle.
             if thread.thread().id() != thread::current().id() {

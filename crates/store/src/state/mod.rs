@@ -2,6 +2,7 @@
 //!
 //! - `store`, `space`, `parts`, `list`: the states and their parts
 //! - `stage`, `workers`: turns of staged pages, and the threads that end them
+//! - `spill`: objects out of memory and back
 //! - `train`: turns of self-training, and codecs that retire
 //! - `accept`, `wakeup`, `room`, `work`: making room
 //! - `objects`, `contexts`, `recycle`, `removal`: objects, charges, retired handles, entries out
@@ -20,6 +21,7 @@ mod recycle;
 mod removal;
 pub(crate) mod room;
 pub(crate) mod space;
+pub(crate) mod spill;
 pub(crate) mod stage;
 mod stats;
 pub(crate) mod store;

@@ -39,6 +39,9 @@ impl StoreState {
     pub(crate) fn make_room(&self, space: &SpaceState, bytes: u64, round: u32) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         self.wakeup.notify();
+        if self.wait_for_spiller() {
+            return true;
+        }
         let mut won = false;
         // The first round only compacts, if that promises anything.
         if round > 0 || space.kind == SpaceKind::Ephemeral && !self.is_worth_compacting() {
@@ -231,8 +234,8 @@ impl StoreState {
         if stats.reclaimable_bytes > EVICT_BYTES && self.compact(COMPACT_BYTES).more {
             return true;
         }
-        // What it takes comes back, and no page is dropped for it.
-        if self.is_training() {
+        // What a training takes comes back, and the spiller makes room without dropping.
+        if self.is_training() || self.spills() {
             return false;
         }
         let low = self.low_bytes() as u64;

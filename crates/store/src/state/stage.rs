@@ -84,7 +84,9 @@ impl StoreState {
             let mut page = [0; PAGE_BYTES];
             let outcome = match self.read(word.entry(), &mut page, Wait::Allowed) {
                 Ok(()) => self.compress_page(space, key, word, &mut page),
-                Err(ReadError::Stale | ReadError::WouldBlock) => Err(Refused::Changed),
+                Err(ReadError::Stale | ReadError::WouldBlock | ReadError::Spilled) => {
+                    Err(Refused::Changed)
+                }
                 // A get says so.
                 Err(ReadError::Corrupt | ReadError::Length(_)) => Err(Refused::NoRoom),
             };

@@ -18,18 +18,19 @@ impl SpaceState {
         let sum = |count| self.counters.sum(count);
         let (same_filled, compressed) = (sum(Count::Same), sum(Count::Compressed));
         let (raw, fresh, values) = (sum(Count::Raw), sum(Count::Fresh), sum(Count::Values));
-        let clustered = sum(Count::Clustered);
+        let (clustered, spilled) = (sum(Count::Clustered), sum(Count::Spilled));
         SpaceStats {
             name: self.name.clone(),
             kind: self.kind,
             capacity: self.index.pages(),
             limit_bytes: (limit != u64::MAX).then_some(limit),
-            stored: same_filled + compressed + raw + fresh + clustered + values,
+            stored: same_filled + compressed + raw + fresh + clustered + spilled + values,
             same_filled,
             compressed,
             raw,
             fresh,
             clustered,
+            spilled,
             values,
             original_bytes: sum(Count::Original),
             object_bytes: self.used(),

@@ -201,6 +201,9 @@ impl StoreState {
     pub(crate) fn after_put(&self) {
         if self.is_above_high() {
             self.wakeup.notify();
+            if let Some(spilling) = &self.spilling {
+                spilling.wakeup.notify();
+            }
         }
         self.add_wanted_context();
     }

@@ -20,6 +20,7 @@ mod long_life;
 mod misuse;
 mod model;
 mod spaces;
+mod spill;
 mod staging;
 mod training;
 mod training_codec;

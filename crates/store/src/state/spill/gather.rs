@@ -2,12 +2,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use pagefold_spill::{Owner, WriteError};
+use pagefold_spill::Owner;
 
 use super::{Gathered, Spilling, Turn};
 use crate::{
     config::SpaceKind,
-    encoder::{clusters::Clusters, decode::SpilledForm},
+    encoder::decode::SpilledForm,
     eviction::{EvictionOrder as _, Pages},
     index::Change,
     state::{SpaceState, StoreState},
@@ -20,13 +20,13 @@ const FRUITLESS: u32 = 64;
 /// How a turn of the spiller ended.
 #[derive(Debug)]
 pub(crate) enum Spilled {
-    /// So many bytes of memory are free now.
-    Freed(u64),
+    /// Memory, or a slot of the backing, is free now.
+    Freed,
     /// No page is there that could go.
     Nothing,
     /// Another thread has the turn.
     Busy,
-    Failed(WriteError),
+    Failed,
 }
 
 impl StoreState {
@@ -55,8 +55,15 @@ impl StoreState {
             return Spilled::Nothing;
         }
         match spilling.spill.write(&mut turn.batch) {
-            Ok(written) => Spilled::Freed(self.publish_spilled(&written, &turn.objects)),
-            Err(error) => Spilled::Failed(error),
+            Ok(written) => {
+                spilling.note_refused(false);
+                self.publish_spilled(&written, &turn.objects);
+                Spilled::Freed
+            }
+            Err(_) => {
+                spilling.note_refused(true);
+                Spilled::Failed
+            }
         }
     }
 
@@ -140,14 +147,11 @@ impl StoreState {
         Ok(true)
     }
 
-    /// Whether anything can be spilled at all: without a backing, and in its child, nothing can.
+    /// Whether the spiller runs, and its last try did not fail.
     pub(crate) fn spills(&self) -> bool {
-        self.spilling.is_some() && !self.operations.is_abandoned()
-    }
-
-    /// The codec of a cluster that is in memory or in the backing.
-    pub(crate) fn has_clusters(&self) -> bool {
-        self.encoder.clusters.as_ref().and_then(Clusters::trained).is_some()
+        self.spilling
+            .as_ref()
+            .is_some_and(|spilling| spilling.wakeup.is_running() && !spilling.is_refused())
     }
 }
 

@@ -13,13 +13,20 @@ mod gather;
 mod publish;
 mod thread;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use pagefold_spill::{Batch, Spill};
-use pagefold_sys::sync::Mutex;
+use pagefold_spill::{Batch, Place, Spill};
+use pagefold_sys::{memory::MemoryError, sync::Mutex};
 
 use super::{SpaceState, wakeup::Wakeup};
-use crate::{index::Change, stats::SpilledCounts};
+use crate::index::Change;
 
 pub(crate) use fetch::Fetched;
 pub(crate) use thread::start;
@@ -31,6 +38,31 @@ pub(crate) struct Spilling {
     turn: Mutex<Option<Turn>>,
     pub(crate) wakeup: Wakeup,
     pub(crate) counts: SpilledCounts,
+    /// From the high watermark down to the low one, or until a put that asked has room.
+    makes_room: AtomicBool,
+    /// The last write was refused: ephemeral spaces drop pages again.
+    refused: AtomicBool,
+}
+
+/// Of the spiller, and of gets of spilled pages.
+#[derive(Debug, Default)]
+pub(crate) struct SpilledCounts {
+    /// Steps of the spiller.
+    pub(crate) steps: AtomicU64,
+    /// Pages that left memory.
+    pub(crate) spilled: AtomicU64,
+    /// Reads of the backing for a get, and their time.
+    pub(crate) fetches: AtomicU64,
+    pub(crate) fetch_ns: AtomicU64,
+}
+
+// ORDERING: Relaxed; statistics.
+impl SpilledCounts {
+    fn fetch_took(&self, time: Duration) {
+        self.fetches.fetch_add(1, Ordering::Relaxed);
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.fetch_ns.fetch_add(ns, Ordering::Relaxed);
+    }
 }
 
 /// The memory of the spiller, for one extent.
@@ -47,12 +79,53 @@ struct Gathered {
 }
 
 impl Spilling {
-    pub(crate) fn new(spill: Spill, batch: Batch) -> Self {
-        Self {
+    pub(crate) fn new(spill: Spill) -> Result<Self, MemoryError> {
+        let batch = spill.batch()?;
+        Ok(Self {
             spill,
             turn: Mutex::new(Some(Turn { batch, objects: Vec::new() })),
             wakeup: Wakeup::default(),
             counts: SpilledCounts::default(),
+            makes_room: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+        })
+    }
+
+    /// A batch, and what cleaning reads.
+    pub(crate) fn fixed_bytes(spill: &Spill) -> usize {
+        size_of::<Self>() + 3 * spill.extent_bytes()
+    }
+
+    // ORDERING: Relaxed; a hint, and the wake-up orders what it tells.
+
+    /// Whether the spiller makes room: it begins above the high watermark, and ends below the low one.
+    fn takes_room(&self, is_above_low: bool, is_above_high: bool) -> bool {
+        if is_above_high || !is_above_low {
+            self.makes_room.store(is_above_high, Ordering::Relaxed);
         }
+        self.makes_room.load(Ordering::Relaxed)
+    }
+
+    /// Against the places that words name. For a store without operations.
+    pub(crate) fn audit(&self, places: &HashMap<Place, u64>) -> Result<(), String> {
+        self.spill.audit()?;
+        let live = self.spill.stats().live_objects;
+        if live != places.len() as u64 {
+            return Err(format!("I-SPILL: {live} live objects, and words name {}", places.len()));
+        }
+        Ok(())
+    }
+
+    fn note_refused(&self, refused: bool) {
+        self.refused.store(refused, Ordering::Relaxed);
+    }
+
+    fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self) {
+        self.makes_room.store(true, Ordering::Relaxed);
+        self.wakeup.notify();
     }
 }

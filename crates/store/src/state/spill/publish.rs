@@ -1,5 +1,7 @@
 //! Index words for spilled objects, and the end of those.
 
+use std::sync::atomic::Ordering;
+
 use pagefold_spill::{Place, Released, Written};
 
 use super::Gathered;
@@ -12,10 +14,9 @@ use crate::{
 };
 
 impl StoreState {
-    /// Exchanges the words of what was gathered, if they are what they were; the bytes of memory that this freed. Each
-    /// object in an operation of its own.
-    pub(super) fn publish_spilled(&self, written: &Written<'_>, objects: &[Gathered]) -> u64 {
-        let mut freed = 0;
+    /// Exchanges the words of what was gathered, if they are what they were. Each object in an operation of its
+    /// own.
+    pub(super) fn publish_spilled(&self, written: &Written<'_>, objects: &[Gathered]) {
         for (number, object) in objects.iter().enumerate() {
             let Ok(_operation) = self.enter() else { break };
             let place = written.keep(number);
@@ -25,27 +26,27 @@ impl StoreState {
                 .map(|change| Change { new: spilled_word(change.old, place), ..*change })
                 .collect();
             match object.space.index.replace_all(&changes) {
-                Some(taken) => freed += self.note_spilled(object, &changes, &taken),
+                Some(taken) => self.note_spilled(object, &changes, &taken),
                 None => self.release_spilled_object(place),
             }
         }
-        freed
     }
 
-    fn note_spilled(&self, object: &Gathered, changes: &[Change], taken: &[Taken]) -> u64 {
+    fn note_spilled(&self, object: &Gathered, changes: &[Change], taken: &[Taken]) {
         let space = &object.space;
-        let mut freed = 0;
         for (change, taken) in changes.iter().zip(taken) {
             let (new, old) = (change.new.entry(), change.old.entry());
             space.note_exchange(new, PAGE_BYTES, old, PAGE_BYTES);
+            if let Some(spilling) = &self.spilling {
+                // ORDERING: Relaxed; a statistic.
+                spilling.counts.spilled.fetch_add(1, Ordering::Relaxed);
+            }
             space.count_shrunk(new.counted_bytes(), old.counted_bytes());
-            freed += old.counted_bytes();
             // The object lives on in the backing, so its codec still counts it.
             if taken.is_last {
                 self.free_spilled(old);
             }
         }
-        freed
     }
 
     /// Frees the memory of an object that is in the backing now.
@@ -55,7 +56,10 @@ impl StoreState {
         }
         if let Some(at) = entry.handle() {
             let freed = self.pool.free(self.pool_id.handle(at.0));
-            assert!(freed.is_ok(), "I-WORD: only the thread that takes a word out frees its object");
+            assert!(
+                freed.is_ok(),
+                "I-WORD: only the thread that takes a word out frees its object"
+            );
         }
     }
 
@@ -69,7 +73,8 @@ impl StoreState {
         for (number, (object, old)) in objects.iter().zip(places).enumerate() {
             let Ok(_operation) = self.enter() else { break };
             let place = written.keep(number);
-            let change = |change: &Change| Change { new: spilled_word(change.old, place), ..*change };
+            let change =
+                |change: &Change| Change { new: spilled_word(change.old, place), ..*change };
             let changes: Vec<Change> = object.words.iter().map(change).collect();
             let moved = object.space.index.replace_all(&changes).is_some();
             // Codecs count the object once.

@@ -1,0 +1,128 @@
+//! The spiller: a thread that writes what is coldest while the store is above its high watermark, and cleans extents.
+//!
+//! Puts wake it, and wait for it only at the limit, for a bounded time. It is inside an operation only while it touches the
+//! store, never while the backing works.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::{Spilling, gather::Spilled};
+use crate::state::StoreState;
+
+const REST: Duration = Duration::from_secs(60);
+/// After a refusal, before the next try: the pace of the spill says when a write goes.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a put at the limit waits for the spiller, each time it makes room.
+const PUT_WAIT: Duration = Duration::from_millis(100);
+/// Extents with dead objects are cleaned above one part in so many more than the live bytes need.
+const SLACK_ONE_IN: u64 = 4;
+
+pub(crate) fn start(store: &Arc<StoreState>) -> io::Result<Option<JoinHandle<()>>> {
+    let Some(spilling) = &store.spilling else { return Ok(None) };
+    spilling.wakeup.note_start();
+    let own = Arc::clone(store);
+    let thread = thread::Builder::new().name("pagefold-spiller".to_owned()).spawn(move || {
+        if let Some(spilling) = &own.spilling {
+            run(&own, spilling);
+            spilling.wakeup.note_end();
+        }
+    });
+    thread.map(Some).inspect_err(|_| spilling.wakeup.note_end())
+}
+
+fn run(store: &StoreState, spilling: &Spilling) {
+    while !spilling.wakeup.is_stopped() {
+        spilling.wakeup.note_round();
+        let step = catch_unwind(AssertUnwindSafe(|| store.spill_step()));
+        // ORDERING: Relaxed; a number that only has to change, and the wake-up orders what it tells.
+        spilling.counts.steps.fetch_add(1, Ordering::Relaxed);
+        pagefold_sys::sync::wake_all(spilling.key());
+        match step {
+            Ok(Step::More) => {}
+            Ok(Step::Rest) => spilling.wakeup.sleep(REST),
+            Ok(Step::Pause) => spilling.wakeup.pause(PAUSE),
+            Err(_) => {
+                tracing::error!("the spiller panicked; it goes on");
+                spilling.wakeup.pause(PAUSE);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    More,
+    /// Nothing to do until a put asks.
+    Rest,
+    /// The backing takes nothing now.
+    Pause,
+}
+
+impl Spilling {
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Whether extents have more dead bytes than they may.
+    fn is_sparse(&self) -> bool {
+        let stats = self.spill.stats();
+        let used = stats.extents * stats.extent_bytes;
+        let needed = stats.live_bytes + stats.live_bytes / SLACK_ONE_IN;
+        used > needed + 2 * stats.extent_bytes
+    }
+}
+
+impl StoreState {
+    /// One extent, if the store is above its watermark; otherwise one to clean. Not inside an operation.
+    pub(crate) fn spill_step(&self) -> Step {
+        let Some(spilling) = &self.spilling else { return Step::Rest };
+        if spilling.takes_room(self.is_above_low(), self.is_above_high()) {
+            match self.spill_extent() {
+                Spilled::Freed => {
+                    if let Ok(_operation) = self.enter() {
+                        self.trim();
+                    }
+                    return Step::More;
+                }
+                Spilled::Busy | Spilled::Failed => return Step::Pause,
+                Spilled::Nothing => {}
+            }
+        }
+        if spilling.is_sparse() {
+            match self.clean_extent() {
+                Spilled::Freed => return Step::More,
+                Spilled::Busy | Spilled::Failed => return Step::Pause,
+                Spilled::Nothing => {}
+            }
+        }
+        if spilling.spill.discard_one() { Step::More } else { Step::Rest }
+    }
+
+    /// For a put at the limit: wakes the spiller, and waits for its next step, for a bounded time. Whether it made one.
+    pub(crate) fn wait_for_spiller(&self) -> bool {
+        let Some(spilling) = self.spilling.as_ref().filter(|spilling| spilling.wakeup.is_running())
+        else {
+            return false;
+        };
+        let steps = || spilling.counts.steps.load(Ordering::Relaxed);
+        let (before, began) = (steps(), Instant::now());
+        let used = self.memory.used();
+        spilling.ask();
+        while steps() == before || self.memory.used() >= used {
+            let left = PUT_WAIT.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            let epoch = pagefold_sys::sync::epoch(spilling.key());
+            if steps() == before || self.memory.used() >= used {
+                pagefold_sys::sync::wait_timeout(spilling.key(), epoch, left);
+            }
+        }
+        true
+    }
+}
