@@ -317,8 +317,7 @@ impl StoreBuilder {
             accept,
             self.watermarks,
             (Staging::new(staging), training),
-            Idle::new(self.idle.interval, self.idle.share),
-            spilling,
+            (Idle::new(self.idle.interval, self.idle.share), spilling),
             operations,
         ));
         let thread = self

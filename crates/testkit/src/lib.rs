@@ -6,6 +6,8 @@
 
 #[expect(unsafe_code, reason = "a global allocator is an unsafe trait")]
 pub mod alloc_counter;
+#[cfg(not(loom))]
+pub mod backing;
 pub mod conformance;
 pub mod corpus;
 #[expect(unsafe_code, reason = "a source of memory is an unsafe trait")]

@@ -11,9 +11,9 @@ use pagefold_spill::{
     Spill, SpillBuilder, WriteError,
 };
 
-use crate::faulty::{Faulty, HANGS, ReadFault, WRITE_FAULTS, WriteFault};
+use pagefold_testkit::backing::{FaultyBacking, HANGS, ReadFault, WRITE_FAULTS, WriteFault};
 
-fn builder(backing: &Arc<Faulty>) -> SpillBuilder {
+fn builder(backing: &Arc<FaultyBacking>) -> SpillBuilder {
     Spill::builder(Arc::clone(backing)).extent_bytes(EXTENT_BYTES_MIN)
 }
 
@@ -30,7 +30,7 @@ fn write(spill: &Spill, objects: &[&[u8]]) -> Result<Vec<Place>, WriteError> {
 #[test]
 fn a_fault_of_a_read_is_an_error_of_that_read_alone() {
     for cached in [true, false] {
-        let backing = Arc::new(Faulty::new(cached));
+        let backing = Arc::new(FaultyBacking::new(cached));
         let spill = builder(&backing).build().expect("sensible");
         let places = write(&spill, &[b"one", b"two"]).expect("room");
         let mut into = [0; 3];
@@ -55,7 +55,7 @@ fn a_fault_of_a_read_is_an_error_of_that_read_alone() {
 fn a_fault_of_a_write_that_says_it_worked_is_found_by_the_read() {
     for fault in WRITE_FAULTS {
         for encrypts in [true, false] {
-            let backing = Arc::new(Faulty::new(true));
+            let backing = Arc::new(FaultyBacking::new(true));
             let spill = builder(&backing).encrypts(encrypts).build().expect("sensible");
             let before = write(&spill, &[&[1; 9000], &[2; 9000]]).expect("room");
             before.iter().for_each(|&place| assert!(spill.release(place).is_some()));
@@ -86,7 +86,7 @@ fn a_fault_of_a_write_that_says_it_worked_is_found_by_the_read() {
 
 #[test]
 fn a_backing_that_hangs_keeps_no_caller_longer_than_the_deadline() {
-    let backing = Arc::new(Faulty::new(false));
+    let backing = Arc::new(FaultyBacking::new(false));
     let deadline = HANGS / 8;
     let spill = builder(&backing).read_deadline(deadline).readers(1).build().expect("sensible");
     let places = write(&spill, &[b"one", b"two"]).expect("room");
@@ -107,7 +107,7 @@ fn a_backing_that_hangs_keeps_no_caller_longer_than_the_deadline() {
 
 #[test]
 fn reads_that_are_started_together_wait_together() {
-    let backing = Arc::new(Faulty::new(false));
+    let backing = Arc::new(FaultyBacking::new(false));
     let spill = builder(&backing).readers(4).build().expect("sensible");
     let objects: Vec<Vec<u8>> = (0..4).map(|byte| vec![byte; 100]).collect();
     let objects: Vec<&[u8]> = objects.iter().map(Vec::as_slice).collect();
@@ -125,7 +125,7 @@ fn reads_that_are_started_together_wait_together() {
 
 #[test]
 fn a_failed_write_begins_a_rest_and_changes_nothing_that_is_there() {
-    let backing = Arc::new(Faulty::new(true));
+    let backing = Arc::new(FaultyBacking::new(true));
     let spill = builder(&backing).build().expect("sensible");
     let places = write(&spill, &[b"one"]).expect("room");
     backing.fail_write(WriteFault::NoSpace);
@@ -146,7 +146,7 @@ fn a_failed_write_begins_a_rest_and_changes_nothing_that_is_there() {
 
 #[test]
 fn a_slow_write_is_kept_and_begins_a_rest() {
-    let backing = Arc::new(Faulty::new(true));
+    let backing = Arc::new(FaultyBacking::new(true));
     let spill = builder(&backing).write_deadline(HANGS / 8).build().expect("sensible");
     backing.fail_write(WriteFault::Slow);
     let places = write(&spill, &[b"one"]).expect("it worked");
@@ -157,7 +157,7 @@ fn a_slow_write_is_kept_and_begins_a_rest() {
 
 #[test]
 fn the_limit_and_the_budget_refuse_and_keep_the_batch() {
-    let backing = Arc::new(Faulty::new(true));
+    let backing = Arc::new(FaultyBacking::new(true));
     let two = 2 * EXTENT_BYTES_MIN as u64;
     let spill = builder(&backing).limit(two + 5).build().expect("sensible");
     let first = write(&spill, &[b"one"]).expect("room");
@@ -179,7 +179,7 @@ fn the_limit_and_the_budget_refuse_and_keep_the_batch() {
 
 #[test]
 fn senseless_settings_are_refused() {
-    let backing = Arc::new(Faulty::new(true));
+    let backing = Arc::new(FaultyBacking::new(true));
     for bytes in [0, EXTENT_BYTES_MIN - 1, EXTENT_BYTES_MAX + 1, usize::MAX] {
         let error = builder(&backing).extent_bytes(bytes).build().expect_err("senseless");
         assert!(matches!(error, BuildError::Extent { .. }), "{error}");
@@ -194,7 +194,7 @@ fn senseless_settings_are_refused() {
 
 #[test]
 fn deadlines_without_end_are_settings() {
-    let backing = Arc::new(Faulty::new(false));
+    let backing = Arc::new(FaultyBacking::new(false));
     let builder = builder(&backing).read_deadline(Duration::MAX).write_deadline(Duration::MAX);
     let spill = builder.write_budget(u64::MAX, Duration::MAX).build().expect("sensible");
     let places = write(&spill, &[b"one"]).expect("room");
@@ -203,7 +203,7 @@ fn deadlines_without_end_are_settings() {
 
 #[test]
 fn places_that_no_write_gave_lead_nowhere() {
-    let backing = Arc::new(Faulty::new(true));
+    let backing = Arc::new(FaultyBacking::new(true));
     let spill = builder(&backing).build().expect("sensible");
     write(&spill, &[b"one"]).expect("room");
     for bits in (0..56).map(|bit| 1 << bit).chain([2, (1 << 56) - 1, u64::MAX]) {
@@ -217,7 +217,7 @@ fn places_that_no_write_gave_lead_nowhere() {
 
 #[test]
 fn a_buffer_that_is_too_short_is_an_error_with_both_lengths() {
-    let backing = Arc::new(Faulty::new(true));
+    let backing = Arc::new(FaultyBacking::new(true));
     let spill = builder(&backing).build().expect("sensible");
     let places = write(&spill, &[b"seven b"]).expect("room");
     let error = spill.read(places[0], &mut [0; 6]).expect_err("too short");

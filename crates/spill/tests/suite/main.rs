@@ -3,7 +3,6 @@
 #![cfg(not(loom))]
 
 mod faults;
-mod faulty;
 mod fork;
 mod model;
 mod secrecy;

@@ -6,7 +6,7 @@ use pagefold_spill::{Batch, EXTENT_BYTES_MIN, Label, Owner, Place, ReadError, Sp
 use pagefold_testkit::seed::Seed;
 use rand::{Rng, RngExt as _, seq::IndexedRandom as _};
 
-use crate::faulty::{Faulty, READ_FAULTS, WRITE_FAULTS, WriteFault};
+use pagefold_testkit::backing::{FaultyBacking, READ_FAULTS, WRITE_FAULTS, WriteFault};
 
 struct Object {
     owner: Owner,
@@ -28,7 +28,7 @@ fn label(owner: Owner) -> Label {
 
 struct Model<'a> {
     spill: &'a Spill,
-    backing: &'a Faulty,
+    backing: &'a FaultyBacking,
     objects: HashMap<Place, Object>,
     batch: Batch,
     number: u64,
@@ -40,7 +40,7 @@ struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    fn new(spill: &'a Spill, backing: &'a Faulty, tag: u64, with_faults: bool) -> Self {
+    fn new(spill: &'a Spill, backing: &'a FaultyBacking, tag: u64, with_faults: bool) -> Self {
         Self {
             spill,
             backing,
@@ -202,7 +202,7 @@ impl<'a> Model<'a> {
     }
 }
 
-fn spill(backing: &Arc<Faulty>, encrypts: bool, extents: u64) -> Spill {
+fn spill(backing: &Arc<FaultyBacking>, encrypts: bool, extents: u64) -> Spill {
     let builder = Spill::builder(Arc::clone(backing)).extent_bytes(EXTENT_BYTES_MIN);
     let limit = extents * EXTENT_BYTES_MIN as u64;
     builder.limit(limit).encrypts(encrypts).without_rests().build().expect("sensible")
@@ -211,7 +211,7 @@ fn spill(backing: &Arc<Faulty>, encrypts: bool, extents: u64) -> Spill {
 #[test]
 fn without_faults_every_read_is_right() {
     for (encrypts, cached) in [(true, true), (true, false), (false, true)] {
-        let backing = Arc::new(Faulty::new(cached));
+        let backing = Arc::new(FaultyBacking::new(cached));
         let spill = spill(&backing, encrypts, 12);
         let mut rng = Seed::for_test(0x51).rng(u64::from(encrypts));
         let mut model = Model::new(&spill, &backing, 1, false);
@@ -233,7 +233,7 @@ fn without_faults_every_read_is_right() {
 fn with_every_fault_a_read_is_right_or_an_error_of_what_the_fault_hit() {
     for seed in 0..8 {
         for encrypts in [true, false] {
-            let backing = Arc::new(Faulty::new(seed % 2 == 0));
+            let backing = Arc::new(FaultyBacking::new(seed % 2 == 0));
             let spill = spill(&backing, encrypts, 12);
             let mut rng = Seed::for_test(0x52).rng(seed);
             let mut model = Model::new(&spill, &backing, 1, true);
@@ -250,7 +250,7 @@ fn with_every_fault_a_read_is_right_or_an_error_of_what_the_fault_hit() {
 
 #[test]
 fn four_threads_keep_to_their_own_objects() {
-    let backing = Arc::new(Faulty::new(true));
+    let backing = Arc::new(FaultyBacking::new(true));
     let spill = spill(&backing, true, 40);
     thread::scope(|scope| {
         for tag in 0..4 {

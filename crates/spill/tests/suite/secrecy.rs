@@ -4,12 +4,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use pagefold_spill::{EXTENT_BYTES_MIN, Label, Owner, Spill};
 
-use crate::faulty::Faulty;
+use pagefold_testkit::backing::FaultyBacking;
 
 const PLAIN: &[u8] = b"a sentence that each object has";
 
 fn written(encrypts: bool) -> Vec<u8> {
-    let backing = Arc::new(Faulty::new(true));
+    let backing = Arc::new(FaultyBacking::new(true));
     let builder = Spill::builder(Arc::clone(&backing)).extent_bytes(EXTENT_BYTES_MIN);
     let spill = builder.encrypts(encrypts).build().expect("sensible");
     let mut batch = spill.batch().expect("memory");

@@ -73,8 +73,7 @@ impl StoreState {
         accept: AcceptThreshold,
         watermarks: Watermarks,
         (staging, training): (Staging<SpaceState>, Training),
-        idle: Idle,
-        spilling: Option<Spilling>,
+        (idle, spilling): (Idle, Option<Spilling>),
         operations: Gate,
     ) -> Self {
         let Parts { pool, memory, pool_id, nodes, charge } = parts;

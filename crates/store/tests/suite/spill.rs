@@ -1,13 +1,17 @@
 //! A store with a backing: more data than memory.
 
-use std::{sync::Arc, thread};
+use std::{collections::HashMap, sync::Arc, thread, time::Duration};
 
 use pagefold_store::{
     GetError, Page, Space, SpaceConfig, Store, TryGetError,
     spill::{EXTENT_BYTES_MIN, FileBacking, Spill},
 };
-use pagefold_testkit::{corpus::Mix, seed::Seed};
-use rand::RngExt as _;
+use pagefold_testkit::{
+    backing::{FaultyBacking, HANGS, READ_FAULTS, ReadFault, WRITE_FAULTS, WriteFault},
+    corpus::Mix,
+    seed::Seed,
+};
+use rand::{RngExt as _, seq::IndexedRandom as _};
 
 fn file() -> Spill {
     let directory = std::env::temp_dir();
@@ -79,7 +83,7 @@ fn ten_times_more_than_memory_comes_back() {
 fn threads_overwrite_read_and_remove_beside_the_spiller() {
     let pages = Arc::new(pages(500));
     let store = Store::builder().limit(10 << 20).spill(file());
-    let store = store.idle_share(100).idle_interval(std::time::Duration::from_millis(20));
+    let store = store.idle_share(100).idle_interval(Duration::from_millis(20));
     let store = store.build().expect("room");
     let space = store.space(SpaceConfig::persistent(100_000)).expect("room");
     thread::scope(|scope| {
@@ -118,4 +122,148 @@ fn threads_overwrite_read_and_remove_beside_the_spiller() {
     store.validate().expect("valid");
     let stats = store.stats();
     assert!(stats.spaces[0].spilled > 0, "{:?}", stats.spaces[0]);
+}
+
+/// A store over a backing that fails as asked, without rests, and half of its pages in there.
+fn over(backing: &Arc<FaultyBacking>, count: u64, pages: &[Page]) -> (Store, Space) {
+    let builder = Spill::builder(Arc::clone(backing)).extent_bytes(EXTENT_BYTES_MIN);
+    let spill = builder.without_rests().read_deadline(HANGS / 4).build().expect("sensible");
+    let store = Store::builder().limit(8 << 20).spill(spill).idle_share(0);
+    let store = store.build().expect("room");
+    let space = store.space(SpaceConfig::persistent(count)).expect("room");
+    for key in 0..count {
+        space.put(key, &page(pages, key, 0)).expect("room in the backing");
+    }
+    (store, space)
+}
+
+/// A key whose page is in the backing.
+fn spilled_key(space: &Space, count: u64) -> u64 {
+    let mut back = [0; 4096];
+    let is_spilled =
+        |key: &u64| matches!(space.try_get(*key, &mut back), Err(TryGetError::WouldBlock));
+    (0..count).find(is_spilled).expect("one is spilled")
+}
+
+#[test]
+fn a_read_that_fails_is_an_error_of_its_key_and_no_other() {
+    let (pages, count) = (pages(500), 10_000);
+    for cached in [true, false] {
+        let backing = Arc::new(FaultyBacking::new(cached));
+        let (store, space) = over(&backing, count, &pages);
+        let key = spilled_key(&space, count);
+        for fault in READ_FAULTS {
+            backing.fail_read(fault);
+            let error = get(&space, key);
+            let expected = match fault {
+                ReadFault::Fails | ReadFault::Panics => {
+                    Err(GetError::Io(std::io::ErrorKind::Other))
+                }
+                ReadFault::TimesOut => Err(GetError::Timeout),
+                // What the slot had before may be what it has.
+                ReadFault::Replayed | ReadFault::Misdirected if error.is_ok() => error,
+                _ => Err(GetError::Corrupt),
+            };
+            assert_eq!(error, expected, "{fault:?}");
+            backing.disarm();
+            assert!(get(&space, key) == Ok(page(&pages, key, 0)), "it is there after {fault:?}");
+        }
+        if !cached {
+            backing.fail_read(ReadFault::Hangs);
+            assert_eq!(get(&space, key), Err(GetError::Timeout));
+        }
+        store.validate().expect("valid");
+    }
+}
+
+#[test]
+fn a_dead_backing_delays_no_get_of_a_page_in_memory_and_loses_nothing() {
+    let (pages, count) = (pages(500), 10_000);
+    let backing = Arc::new(FaultyBacking::new(false));
+    let (store, space) = over(&backing, count, &pages);
+    backing.fail_all(Some(WriteFault::Fails), Some(ReadFault::Fails));
+    let (mut there, mut away) = (0, 0);
+    for key in 0..count {
+        match get(&space, key) {
+            Ok(found) => {
+                assert!(found == page(&pages, key, 0));
+                there += 1;
+            }
+            Err(error) => {
+                assert_eq!(error, GetError::Io(std::io::ErrorKind::Other));
+                away += 1;
+            }
+        }
+    }
+    assert!(there > 500 && away > 500, "{there} {away}");
+    // What no longer fits is refused, and what was there stays.
+    let mut refused = 0;
+    for key in 0..count {
+        refused += u64::from(space.put(key, &page(&pages, key + 1, 1)).is_err());
+    }
+    assert!(refused > 0, "the backing takes nothing");
+    assert!(store.resident() <= store.limit());
+    backing.fail_all(None, None);
+    for key in 0..count {
+        let found = get(&space, key).expect("the backing is back");
+        assert!(found == page(&pages, key, 0) || found == page(&pages, key + 1, 1), "page {key}");
+    }
+    store.validate().expect("valid");
+    for key in 0..count {
+        space.put(key, &page(&pages, key, 2)).expect("room again");
+    }
+    store.validate().expect("valid");
+}
+
+#[test]
+fn random_operations_with_every_fault_give_the_right_page_or_an_error() {
+    let pages = pages(300);
+    let mut seen = 0;
+    for seed in 0..4 {
+        let backing = Arc::new(FaultyBacking::new(seed % 2 == 0));
+        let (store, space) = over(&backing, 8000, &pages);
+        let mut rng = Seed::for_test(0x72).rng(seed);
+        let mut known: HashMap<u64, u64> = (0..8000).map(|key| (key, 0)).collect();
+        let mut lies = false;
+        for step in 1..20_000_u64 {
+            let key = rng.random_range(0..8000);
+            match rng.random_range(0..60) {
+                0 => {
+                    let fault = *WRITE_FAULTS.choose(&mut rng).expect("some");
+                    lies |= !matches!(fault, WriteFault::Fails | WriteFault::NoSpace);
+                    backing.fail_write(fault);
+                }
+                1 => backing.fail_read(*READ_FAULTS.choose(&mut rng).expect("some")),
+                2..25 => {
+                    // A put is refused while the backing fails.
+                    if space.put(key, &page(&pages, key, step)).is_ok() {
+                        known.insert(key, step);
+                    }
+                }
+                25..30 => {
+                    assert_eq!(space.remove(key), Ok(known.remove(&key).is_some()));
+                }
+                _ => {
+                    let expected = known.get(&key).map(|step| page(&pages, key, *step));
+                    match get(&space, key) {
+                        Ok(found) => assert!(Some(found) == expected, "page {key}"),
+                        Err(GetError::Absent) => assert!(expected.is_none(), "page {key} is lost"),
+                        Err(GetError::Io(_) | GetError::Timeout | GetError::Corrupt) => {
+                            seen += 1;
+                            backing.disarm();
+                            if !lies {
+                                assert!(Some(get(&space, key).expect("healed")) == expected);
+                            }
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        }
+        backing.disarm();
+        store.validate().expect("valid");
+        space.remove_range(0..8000).expect("alive");
+        store.validate().expect("valid");
+    }
+    assert!(seen > 20, "{seen}");
 }

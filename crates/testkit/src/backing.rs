@@ -1,4 +1,4 @@
-//! A backing in memory that fails as asked.
+//! A backing of spilled pages, in memory, that fails as asked.
 
 use std::{
     collections::HashMap,
@@ -12,13 +12,16 @@ use std::{
 };
 
 use pagefold_spill::Backing;
-use pagefold_testkit::seed::Seed;
 use rand::RngExt as _;
 
+use crate::seed::Seed;
+
+/// How a write fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WriteFault {
+pub enum WriteFault {
     /// An error; the extent of before is half overwritten.
     Fails,
+    /// `StorageFull`.
     NoSpace,
     /// Says that it worked, and wrote the first part.
     Torn,
@@ -28,12 +31,16 @@ pub(crate) enum WriteFault {
     Misdirected,
     /// Says that it worked; a bit is another one.
     Flipped,
+    /// Takes [`HANGS`].
     Slow,
 }
 
+/// How a read fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadFault {
+pub enum ReadFault {
+    /// An error.
     Fails,
+    /// `UnexpectedEof`.
     Short,
     /// A bit is another one, this time.
     Flipped,
@@ -41,12 +48,16 @@ pub(crate) enum ReadFault {
     Replayed,
     /// Gives what another slot has.
     Misdirected,
+    /// `TimedOut`.
     TimesOut,
+    /// Takes [`HANGS`].
     Hangs,
+    /// Panics.
     Panics,
 }
 
-pub(crate) const WRITE_FAULTS: [WriteFault; 6] = [
+/// All but the slow one.
+pub const WRITE_FAULTS: [WriteFault; 6] = [
     WriteFault::Fails,
     WriteFault::NoSpace,
     WriteFault::Torn,
@@ -55,7 +66,8 @@ pub(crate) const WRITE_FAULTS: [WriteFault; 6] = [
     WriteFault::Flipped,
 ];
 
-pub(crate) const READ_FAULTS: [ReadFault; 7] = [
+/// All but the slow one.
+pub const READ_FAULTS: [ReadFault; 7] = [
     ReadFault::Fails,
     ReadFault::Short,
     ReadFault::Flipped,
@@ -65,7 +77,8 @@ pub(crate) const READ_FAULTS: [ReadFault; 7] = [
     ReadFault::Panics,
 ];
 
-pub(crate) const HANGS: Duration = Duration::from_millis(400);
+/// How long a slow call takes.
+pub const HANGS: Duration = Duration::from_millis(400);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -77,17 +90,20 @@ struct Kept {
     every_write: Option<WriteFault>,
 }
 
+/// See the module. Threads share it.
 #[derive(Debug)]
-pub(crate) struct Faulty {
+pub struct FaultyBacking {
     kept: Mutex<Kept>,
     /// Whether reads need no waiting.
     cached: bool,
     random: AtomicU64,
-    pub(crate) discards: AtomicU64,
+    /// Slots given back.
+    pub discards: AtomicU64,
 }
 
-impl Faulty {
-    pub(crate) fn new(cached: bool) -> Self {
+impl FaultyBacking {
+    /// Without extents; `cached`: reads need no waiting.
+    pub fn new(cached: bool) -> Self {
         Self {
             kept: Mutex::default(),
             cached,
@@ -100,34 +116,38 @@ impl Faulty {
         self.kept.lock().expect("no panic under it")
     }
 
-    pub(crate) fn fail_write(&self, fault: WriteFault) {
+    /// The next write fails so.
+    pub fn fail_write(&self, fault: WriteFault) {
         self.kept().next_write = Some(fault);
     }
 
-    pub(crate) fn fail_read(&self, fault: ReadFault) {
+    /// The next read fails so.
+    pub fn fail_read(&self, fault: ReadFault) {
         self.kept().next_read = Some(fault);
     }
 
     /// What was asked for and did not come to pass.
-    pub(crate) fn disarm(&self) {
+    pub fn disarm(&self) {
         let mut kept = self.kept();
         (kept.next_write, kept.next_read) = (None, None);
     }
 
-    pub(crate) fn fail_all(&self, write: Option<WriteFault>, read: Option<ReadFault>) {
+    /// Every call fails so, from now on.
+    pub fn fail_all(&self, write: Option<WriteFault>, read: Option<ReadFault>) {
         let mut kept = self.kept();
         (kept.every_write, kept.every_read) = (write, read);
     }
 
     /// All bytes that it keeps.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let kept = self.kept();
         let mut slots: Vec<_> = kept.now.iter().collect();
         slots.sort();
         slots.into_iter().flat_map(|(_, bytes)| bytes.clone()).collect()
     }
 
-    pub(crate) fn slots(&self) -> usize {
+    /// Slots that have an extent.
+    pub fn slots(&self) -> usize {
         self.kept().now.len()
     }
 
@@ -167,7 +187,7 @@ impl Faulty {
     }
 }
 
-impl Backing for Faulty {
+impl Backing for FaultyBacking {
     fn write(&self, slot: u32, bytes: &[u8]) -> io::Result<()> {
         let mut kept = self.kept();
         let mut bytes = bytes.to_vec();
