@@ -46,7 +46,10 @@ pub(crate) struct Slots {
     /// Of the free ones, those with an extent that the backing still keeps.
     undiscarded: BTreeSet<u32>,
     max: u32,
+    in_use: u32,
     used_up: u32,
+    /// Bytes of all lists.
+    lists: usize,
     live_objects: u64,
     live_bytes: u64,
 }
@@ -58,7 +61,9 @@ impl Slots {
             free: BTreeSet::new(),
             undiscarded: BTreeSet::new(),
             max,
+            in_use: 0,
             used_up: 0,
+            lists: 0,
             live_objects: 0,
             live_bytes: 0,
         }
@@ -79,6 +84,7 @@ impl Slots {
         let slot = &mut self.slots[number as usize];
         assert!(slot.is_free, "I-SPILL: a slot that is written is free");
         (slot.is_free, slot.is_written, slot.sequence) = (false, false, sequence);
+        self.in_use += 1;
         Some((number, slot.generation))
     }
 
@@ -88,6 +94,7 @@ impl Slots {
         let slot = &mut self.slots[number as usize];
         slot.live = vec![0; ends.len().div_ceil(64)].into();
         slot.ends = ends;
+        self.lists += lists_bytes(slot);
     }
 
     /// Ends the writing of a slot, or gives a reserved one back. Without a live object it is free again.
@@ -137,6 +144,7 @@ impl Slots {
         }
         slot.is_free = true;
         slot.generation += 1;
+        (self.in_use, self.lists) = (self.in_use - 1, self.lists - lists_bytes(slot));
         (slot.ends, slot.live) = (Box::default(), Box::default());
         self.undiscarded.insert(number);
         if slot.generation < GENERATIONS {
@@ -209,7 +217,7 @@ impl Slots {
 
     /// Slots that have an extent.
     pub(crate) fn in_use(&self) -> u32 {
-        self.slots.iter().filter(|slot| !slot.is_free).count().try_into().unwrap_or(u32::MAX)
+        self.in_use
     }
 
     pub(crate) fn used_up(&self) -> u32 {
@@ -226,9 +234,7 @@ impl Slots {
 
     /// The bytes of the table and its lists.
     pub(crate) fn bytes(&self) -> usize {
-        let lists =
-            self.slots.iter().map(|slot| size_of_val(&*slot.ends) + size_of_val(&*slot.live));
-        self.slots.capacity() * size_of::<Slot>() + lists.sum::<usize>()
+        self.slots.capacity() * size_of::<Slot>() + self.lists
     }
 
     /// Checks the sums.
@@ -245,6 +251,11 @@ impl Slots {
                 return Err(format!("I-SPILL: slot {number} with {count} objects: {slot:?}"));
             }
             (objects, bytes) = (objects + u64::from(count), bytes + u64::from(sum));
+        }
+        let in_use = self.slots.iter().filter(|slot| !slot.is_free).count();
+        let lists: usize = self.slots.iter().map(lists_bytes).sum();
+        if (in_use, lists) != (self.in_use as usize, self.lists) {
+            return Err(format!("I-SPILL: {in_use} slots with {lists} bytes are in use"));
         }
         if (objects, bytes) != (self.live_objects, self.live_bytes) {
             return Err(format!("I-SPILL: {objects} objects of {bytes} bytes: {:?}", self.live()));
@@ -273,6 +284,10 @@ pub(crate) struct Extent {
     /// Where the directory begins.
     pub(crate) objects_end: usize,
     pub(crate) directory: Binding,
+}
+
+fn lists_bytes(slot: &Slot) -> usize {
+    size_of_val(&*slot.ends) + size_of_val(&*slot.live)
 }
 
 fn start(ends: &[End], number: usize) -> u32 {

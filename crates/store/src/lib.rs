@@ -66,7 +66,7 @@ pub use page::{PAGE_BYTES, Page};
 pub use space::{Space, keys::Keys, version::Version};
 pub use state::room::ShrinkReport;
 pub use stats::{
-    Histogram, HistogramBucket, IdleStats, RejectedPuts, SpaceStats, StagingStats, StoreStats,
-    TrainedCodecStats, TrainingStats, WorkStats,
+    Histogram, HistogramBucket, IdleStats, RejectedPuts, SpaceStats, SpilledStats, StagingStats,
+    StoreStats, TrainedCodecStats, TrainingStats, WorkStats,
 };
 pub use store::{MaintainReport, Store};

@@ -66,6 +66,8 @@ impl StoreStats {
         let mut text = String::new();
         let (work, staging) = (&self.work, &self.staging);
         let (idle, training) = (&self.idle, &self.training);
+        let spill = self.spill.clone().unwrap_or_default();
+        let backing = spill.backing;
         for (name, kind, help, value) in [
             ("limit_bytes", "gauge", "The hard limit.", self.limit_bytes),
             ("resident_bytes", "gauge", "All that may be resident.", self.resident_bytes),
@@ -75,6 +77,17 @@ impl StoreStats {
             ("reserved_bytes", "gauge", "Charged, not resident.", self.reserved_bytes),
             ("payload_bytes", "gauge", "Bytes of live objects.", self.payload_bytes),
             ("accepting", "gauge", "1 if new pages are taken.", u64::from(self.accepting)),
+            ("spilled_total", "counter", "Pages that left memory.", spill.spilled),
+            ("spill_returned_total", "counter", "Of these, came back.", spill.returned),
+            ("spill_fetches_total", "counter", "Reads of the backing.", spill.fetches),
+            ("spill_extents", "gauge", "Extents in the backing.", backing.extents),
+            ("spill_live_bytes", "gauge", "Bytes of live objects there.", backing.live_bytes),
+            ("spill_written_bytes_total", "counter", "Bytes written.", backing.written_bytes),
+            ("spill_write_failures_total", "counter", "Writes refused.", backing.write_failures),
+            ("spill_read_failures_total", "counter", "Reads refused.", backing.read_failures),
+            ("spill_timeouts_total", "counter", "Reads without an answer.", backing.timeouts),
+            ("spill_corrupt_total", "counter", "Objects that were damaged.", backing.corrupt),
+            ("spill_refused", "gauge", "1 if no page can go.", u64::from(spill.refused)),
             ("staging_capacity_pages", "gauge", "Pages that may wait.", staging.capacity_pages),
             ("staging_bytes", "gauge", "Bytes of pages that wait.", staging.bytes),
             ("staged_total", "counter", "Pages staged.", staging.staged),

@@ -1,5 +1,6 @@
 //! Accounts; serde writes JSON, `prometheus` text.
 
+use pagefold_spill::SpillStats;
 use serde::Serialize;
 
 use crate::{
@@ -67,6 +68,28 @@ pub struct SpaceStats {
     pub put_latency: Histogram,
     /// Hit times.
     pub get_latency: Histogram,
+}
+
+/// Accounts of a store's backing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct SpilledStats {
+    /// Pages in the backing.
+    pub pages: u64,
+    /// Pages that left memory.
+    pub spilled: u64,
+    /// Of these, came back because they were read twice.
+    pub returned: u64,
+    /// Reads of the backing for a get.
+    pub fetches: u64,
+    /// Their time, waits included.
+    pub fetch_ns: u64,
+    /// Whether the thread that writes runs.
+    pub runs: bool,
+    /// Whether the last write was refused; ephemeral spaces then drop pages again.
+    pub refused: bool,
+    /// Of the backing.
+    pub backing: SpillStats,
 }
 
 /// Refused puts.
@@ -153,6 +176,8 @@ pub struct StoreStats {
     pub idle: IdleStats,
     /// Codecs of the store's own.
     pub training: TrainingStats,
+    /// `None` without a backing.
+    pub spill: Option<SpilledStats>,
     /// Work to make room.
     pub work: WorkStats,
     /// Each space.

@@ -11,11 +11,13 @@ use crate::{
     counters::Count,
     encoder::decode::{ReadError, Wait},
     spin::look_again,
-    state::spill::Fetched,
+    state::spill::{Fetch, Fetched},
     word::{Entry, Word},
 };
 
 const ROUNDS: usize = 16;
+/// Reads of the backing that wait together.
+const TOGETHER: usize = 64;
 
 enum Room<'a> {
     Grows(&'a mut Vec<u8>, usize),
@@ -103,19 +105,22 @@ impl Space {
         &self,
         key: u64,
         given: usize,
-        mut attempt: impl FnMut(Entry, Option<&Fetched>) -> Result<R, ReadError>,
+        mut fetched: Option<Fetched>,
+        mut attempt: impl FnMut(Word, Option<&Fetched>) -> Result<R, ReadError>,
     ) -> Result<(R, Word), GetError> {
         let (key, mut operation) = self.begin(key)?;
         let began = Instant::now();
-        let mut fetched = None;
+        let mut mark_is_own = false;
         loop {
             let found = self.state().index.find(key);
             if found.word.is_empty() {
                 return Err(self.absent());
             }
             found.mark();
-            match attempt(found.word.entry(), fetched.as_ref()) {
+            let word = if mark_is_own { found.word.unreferenced() } else { found.word };
+            match attempt(word, fetched.as_ref()) {
                 Err(ReadError::Spilled) => {
+                    mark_is_own |= !found.word.is_referenced();
                     // The backing keeps no fork and no quiescence waiting.
                     drop(operation);
                     fetched = self.fetch(found.word)?;
@@ -135,12 +140,7 @@ impl Space {
 
     /// The object of a spilled page. Not inside an operation.
     pub(super) fn fetch(&self, word: Word) -> Result<Option<Fetched>, GetError> {
-        let fetched = self.store().fetch(word.entry());
-        fetched.inspect_err(|error| {
-            if *error == GetError::Corrupt {
-                self.state().counters.add(Count::Corrupt, 1);
-            }
-        })
+        self.store().start_fetch(word.entry()).map_or(Ok(None), |fetch| self.finish_fetch(fetch))
     }
 
     /// A page of a cluster that was read before in this generation leaves it, by a worker's hand.
@@ -168,10 +168,25 @@ impl Space {
     }
 
     pub(super) fn read_page(&self, key: u64, into: &mut [u8]) -> Result<Word, GetError> {
+        self.read_page_with(key, into, None)
+    }
+
+    /// With what was read from the backing already.
+    fn read_page_with(
+        &self,
+        key: u64,
+        into: &mut [u8],
+        fetched: Option<Fetched>,
+    ) -> Result<Word, GetError> {
         let given = into.len();
-        let attempt =
-            |entry, fetched: Option<&Fetched>| self.store().read_with(entry, fetched, into);
-        self.read(key, given, attempt).map(|((), word)| word)
+        let attempt = |word: Word, fetched: Option<&Fetched>| {
+            self.store().read_with(word.entry(), fetched, into)?;
+            if let (Some(fetched), true) = (fetched, word.is_referenced()) {
+                self.store().come_back(self.state(), key, word, fetched, into);
+            }
+            Ok(())
+        };
+        self.read(key, given, fetched, attempt).map(|((), word)| word)
     }
 
     /// A copy of the value under a key; a page is a value of 4096 bytes.
@@ -210,10 +225,10 @@ impl Space {
 
     fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
         let given = room.capacity();
-        self.read(key, given, |entry, fetched| {
-            let len = self.store().len(entry, Wait::Allowed)?;
+        self.read(key, given, None, |word, fetched| {
+            let len = self.store().len(word.entry(), Wait::Allowed)?;
             let into = room.of(len).ok_or(ReadError::Length(len))?;
-            self.store().read_with(entry, fetched, into)?;
+            self.store().read_with(word.entry(), fetched, into)?;
             Ok(len)
         })
     }
@@ -229,12 +244,48 @@ impl Space {
         })
     }
 
-    /// Calls [`get`](Self::get) for each page; returns the results in order.
+    /// Calls [`get`](Self::get) for each page; returns the results in order. Reads of spilled pages, up to
+    /// 64 at a time, wait together.
     pub fn get_many<'p>(
         &self,
         pages: impl IntoIterator<Item = (u64, &'p mut Page)>,
     ) -> Vec<Result<(), GetError>> {
-        pages.into_iter().map(|(key, page)| self.get(key, page)).collect()
+        let (mut pages, mut results) = (pages.into_iter(), Vec::new());
+        loop {
+            let some: Vec<(u64, &mut Page)> = pages.by_ref().take(TOGETHER).collect();
+            if some.is_empty() {
+                return results;
+            }
+            let started: Vec<_> = some.iter().map(|(key, _)| self.start_fetch(*key)).collect();
+            for ((key, page), started) in some.into_iter().zip(started) {
+                let fetched = started.map_or(Ok(None), |started| self.finish_fetch(started));
+                let got = fetched.and_then(|fetched| self.read_page_with(key, page, fetched));
+                results.push(got.map(drop));
+            }
+        }
+    }
+
+    fn start_fetch(&self, key: u64) -> Option<Fetch<'_>> {
+        let word = {
+            let (key, _operation) = self.begin(key).ok()?;
+            self.state().index.load(key)
+        };
+        self.store().start_fetch(word.entry())
+    }
+
+    fn finish_fetch(&self, started: Fetch<'_>) -> Result<Option<Fetched>, GetError> {
+        self.note_fetched(started.finish())
+    }
+
+    fn note_fetched(
+        &self,
+        fetched: Result<Option<Fetched>, GetError>,
+    ) -> Result<Option<Fetched>, GetError> {
+        fetched.inspect_err(|error| {
+            if *error == GetError::Corrupt {
+                self.state().counters.add(Count::Corrupt, 1);
+            }
+        })
     }
 
     pub(super) fn absent(&self) -> GetError {

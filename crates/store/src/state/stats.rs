@@ -76,6 +76,7 @@ impl StoreState {
             staging: StagingStats::default(),
             idle: IdleStats::default(),
             training: TrainingStats::default(),
+            spill: None,
             work: self.work.stats(),
             spaces: Vec::new(),
         }
@@ -117,6 +118,10 @@ impl StoreState {
             },
             idle: self.idle_stats(spaces.iter().map(|space| space.clustered).sum()),
             training: training_stats(&self.training, &self.encoder.trained),
+            spill: self
+                .spilling
+                .as_ref()
+                .map(|spilling| spilling.stats(spaces.iter().map(|space| space.spilled).sum())),
             work: WorkStats { shrinker_runs: self.wakeup.is_running(), ..self.work.stats() },
             spaces,
         }

@@ -17,7 +17,10 @@ impl StoreState {
     pub(crate) fn clean_extent(&self) -> Spilled {
         let Some(spilling) = &self.spilling else { return Spilled::Nothing };
         let Some(slot) = spilling.spill.sparsest(SPARSE_PERCENT) else { return Spilled::Nothing };
-        let taken = self.enter().ok().and_then(|_operation| spilling.turn.lock().take());
+        let taken = match self.enter() {
+            Ok(_operation) if self.charge_tables() => spilling.turn.lock().take(),
+            _ => None,
+        };
         let Some(mut turn) = taken else { return Spilled::Busy };
         let cleaned = self.move_live(spilling, slot, &mut turn);
         turn.batch.clear();

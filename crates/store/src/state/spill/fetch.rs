@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use pagefold_spill::{Place, ReadError as SpillError};
+use pagefold_spill::{Place, ReadError as SpillError, Reading};
 
+use super::SpilledCounts;
 use crate::{
     encoder::decode::{ReadError, SpilledForm, Wait},
     error::GetError,
@@ -13,30 +14,29 @@ use crate::{
 
 /// A spilled object, in memory.
 pub(crate) struct Fetched {
+    pub(super) place: Place,
+    pub(super) form: SpilledForm,
+    pub(super) object: Vec<u8>,
+}
+
+/// A read of the backing, under way.
+pub(crate) struct Fetch<'a> {
     place: Place,
-    form: SpilledForm,
-    object: Vec<u8>,
+    reading: Reading<'a>,
+    began: Instant,
+    counts: &'a SpilledCounts,
 }
 
 impl StoreState {
-    /// Reads the object of a word. Not inside an operation: it may wait until the deadline. `None` if it is gone: the word
-    /// has changed.
-    pub(crate) fn fetch(&self, entry: Entry) -> Result<Option<Fetched>, GetError> {
+    /// Starts to read the object of a word. Not inside an operation: it may wait. `None` if it is not spilled, or gone: the
+    /// word has changed.
+    pub(crate) fn start_fetch(&self, entry: Entry) -> Option<Fetch<'_>> {
         let (Entry::Spilled { place, .. }, Some(spilling)) = (entry, &self.spilling) else {
-            return Ok(None);
+            return None;
         };
         let began = Instant::now();
-        let read = spilling.spill.read_object(place);
-        spilling.counts.fetch_took(began.elapsed());
-        match read {
-            Ok((label, object)) => {
-                Ok(Some(Fetched { place, form: SpilledForm::of(label), object }))
-            }
-            Err(SpillError::Gone) => Ok(None),
-            Err(SpillError::Timeout(_)) => Err(GetError::Timeout),
-            Err(SpillError::Io(error)) => Err(GetError::Io(error.kind())),
-            Err(_) => Err(GetError::Corrupt),
-        }
+        let reading = spilling.spill.start(place).ok()?;
+        Some(Fetch { place, reading, began, counts: &spilling.counts })
     }
 
     /// As [`read`](Self::read), and waits; a spilled page if this is its object.
@@ -52,6 +52,24 @@ impl StoreState {
                 self.encoder.read_spilled(&fetched.object, fetched.form, slot, into)
             }
             _ => self.read(entry, into, Wait::Allowed),
+        }
+    }
+}
+
+impl Fetch<'_> {
+    /// Waits until the deadline. `None` if the object is gone.
+    pub(crate) fn finish(self) -> Result<Option<Fetched>, GetError> {
+        let Self { place, reading, began, counts } = self;
+        let read = reading.finish_object();
+        counts.fetch_took(began.elapsed());
+        match read {
+            Ok((label, object)) => {
+                Ok(Some(Fetched { place, form: SpilledForm::of(label), object }))
+            }
+            Err(SpillError::Gone) => Ok(None),
+            Err(SpillError::Timeout(_)) => Err(GetError::Timeout),
+            Err(SpillError::Io(error)) => Err(GetError::Io(error.kind())),
+            Err(_) => Err(GetError::Corrupt),
         }
     }
 }

@@ -33,7 +33,10 @@ impl StoreState {
     /// Writes one extent of the coldest pages. Not inside an operation: it waits for the backing.
     pub(crate) fn spill_extent(&self) -> Spilled {
         let Some(spilling) = &self.spilling else { return Spilled::Nothing };
-        let taken = self.enter().ok().and_then(|_operation| spilling.turn.lock().take());
+        let taken = match self.enter() {
+            Ok(_operation) if self.charge_tables() => spilling.turn.lock().take(),
+            _ => None,
+        };
         let Some(mut turn) = taken else { return Spilled::Busy };
         let spilled = self.gather_and_write(spilling, &mut turn);
         turn.batch.clear();

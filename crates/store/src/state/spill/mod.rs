@@ -8,9 +8,11 @@
 //! the thread that takes the last word out releases it.
 
 mod clean;
+mod come_back;
 mod fetch;
 mod gather;
 mod publish;
+mod tables;
 mod thread;
 
 use std::{
@@ -26,9 +28,11 @@ use pagefold_spill::{Batch, Place, Spill};
 use pagefold_sys::{memory::MemoryError, sync::Mutex};
 
 use super::{SpaceState, wakeup::Wakeup};
-use crate::index::Change;
+use crate::{index::Change, stats::SpilledStats};
 
-pub(crate) use fetch::Fetched;
+use tables::Tables;
+
+pub(crate) use fetch::{Fetch, Fetched};
 pub(crate) use thread::start;
 
 /// What a store with a backing has more.
@@ -36,6 +40,7 @@ pub(crate) struct Spilling {
     pub(crate) spill: Spill,
     /// `None` while a thread gathers, writes and exchanges.
     turn: Mutex<Option<Turn>>,
+    tables: Mutex<Tables>,
     pub(crate) wakeup: Wakeup,
     pub(crate) counts: SpilledCounts,
     /// From the high watermark down to the low one, or until a put that asked has room.
@@ -49,8 +54,9 @@ pub(crate) struct Spilling {
 pub(crate) struct SpilledCounts {
     /// Steps of the spiller.
     pub(crate) steps: AtomicU64,
-    /// Pages that left memory.
+    /// Pages that left memory, and that came back because they were read twice.
     pub(crate) spilled: AtomicU64,
+    pub(crate) returned: AtomicU64,
     /// Reads of the backing for a get, and their time.
     pub(crate) fetches: AtomicU64,
     pub(crate) fetch_ns: AtomicU64,
@@ -58,6 +64,14 @@ pub(crate) struct SpilledCounts {
 
 // ORDERING: Relaxed; statistics.
 impl SpilledCounts {
+    fn note_spilled(&self) {
+        self.spilled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note_returned(&self) {
+        self.returned.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn fetch_took(&self, time: Duration) {
         self.fetches.fetch_add(1, Ordering::Relaxed);
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -84,6 +98,7 @@ impl Spilling {
         Ok(Self {
             spill,
             turn: Mutex::new(Some(Turn { batch, objects: Vec::new() })),
+            tables: Mutex::default(),
             wakeup: Wakeup::default(),
             counts: SpilledCounts::default(),
             makes_room: AtomicBool::new(false),
@@ -93,7 +108,7 @@ impl Spilling {
 
     /// A batch, and what cleaning reads.
     pub(crate) fn fixed_bytes(spill: &Spill) -> usize {
-        size_of::<Self>() + 3 * spill.extent_bytes()
+        size_of::<Self>() + 3 * spill.extent_bytes() + Tables::FIXED_BYTES
     }
 
     // ORDERING: Relaxed; a hint, and the wake-up orders what it tells.
@@ -104,6 +119,21 @@ impl Spilling {
             self.makes_room.store(is_above_high, Ordering::Relaxed);
         }
         self.makes_room.load(Ordering::Relaxed)
+    }
+
+    /// `pages` are in the backing now.
+    pub(crate) fn stats(&self, pages: u64) -> SpilledStats {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        SpilledStats {
+            pages,
+            spilled: load(&self.counts.spilled),
+            returned: load(&self.counts.returned),
+            fetches: load(&self.counts.fetches),
+            fetch_ns: load(&self.counts.fetch_ns),
+            runs: self.wakeup.is_running(),
+            refused: self.is_refused(),
+            backing: self.spill.stats(),
+        }
     }
 
     /// Against the places that words name. For a store without operations.

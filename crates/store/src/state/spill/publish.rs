@@ -1,7 +1,5 @@
 //! Index words for spilled objects, and the end of those.
 
-use std::sync::atomic::Ordering;
-
 use pagefold_spill::{Place, Released, Written};
 
 use super::Gathered;
@@ -10,7 +8,7 @@ use crate::{
     index::{Change, Taken},
     page::PAGE_BYTES,
     state::StoreState,
-    word::{Entry, Word, page_len},
+    word::{Entry, Short, Word, page_len},
 };
 
 impl StoreState {
@@ -38,8 +36,7 @@ impl StoreState {
             let (new, old) = (change.new.entry(), change.old.entry());
             space.note_exchange(new, PAGE_BYTES, old, PAGE_BYTES);
             if let Some(spilling) = &self.spilling {
-                // ORDERING: Relaxed; a statistic.
-                spilling.counts.spilled.fetch_add(1, Ordering::Relaxed);
+                spilling.counts.note_spilled();
             }
             space.count_shrunk(new.counted_bytes(), old.counted_bytes());
             // The object lives on in the backing, so its codec still counts it.
@@ -102,6 +99,15 @@ impl StoreState {
         if let Some(spilling) = &self.spilling {
             spilling.spill.release(place);
         }
+    }
+}
+
+/// The entry of an object in memory; `None` for a cluster.
+pub(super) fn counted_entry(form: SpilledForm, at: Short, len: usize) -> Option<Entry> {
+    match form {
+        SpilledForm::Raw => Some(Entry::Raw(at)),
+        SpilledForm::Page(codec) => Some(Entry::Page { at, codec, len: page_len(len) }),
+        SpilledForm::Cluster(_) => None,
     }
 }
 

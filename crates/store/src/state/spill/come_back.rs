@@ -1,0 +1,106 @@
+//! Spilled pages that are read twice get an object in memory again.
+
+use pagefold_frame::ReserveAccess;
+
+use super::{Fetched, publish::counted_entry};
+use crate::{
+    encoder::decode::SpilledForm,
+    index::Taken,
+    page::{PAGE_BYTES, Page},
+    state::{SpaceState, StoreState, caught::caught},
+    word::{Entry, Short, Word},
+};
+
+impl StoreState {
+    /// Gives a page that was just read from the backing an object of its own, if there is room below the high watermark.
+    pub(crate) fn come_back(
+        &self,
+        space: &SpaceState,
+        key: u64,
+        word: Word,
+        fetched: &Fetched,
+        page: &[u8],
+    ) {
+        let Ok(page) = <&Page>::try_from(page) else { return };
+        if self.is_above_high() || self.is_above_target() {
+            return;
+        }
+        let came = match fetched.form {
+            SpilledForm::Cluster(_) => self.come_back_alone(space, key, word, page),
+            form => self.come_back_as_it_is(space, key, word, form, &fetched.object),
+        };
+        if came && let Some(spilling) = &self.spilling {
+            spilling.counts.note_returned();
+        }
+    }
+
+    /// The same object, which its codec counts already.
+    fn come_back_as_it_is(
+        &self,
+        space: &SpaceState,
+        key: u64,
+        word: Word,
+        form: SpilledForm,
+        object: &[u8],
+    ) -> bool {
+        let Ok(stored) = self.pool.store_within(object, ReserveAccess::Normal) else {
+            return false;
+        };
+        let at = Short(stored.to_short());
+        let Some(entry) = counted_entry(form, at, object.len()) else { return false };
+        match self.exchange_spilled(space, key, word, entry) {
+            Some(Taken { .. }) => {
+                if let Entry::Spilled { place, .. } = word.entry() {
+                    self.release_spilled_object(place);
+                }
+                true
+            }
+            None => {
+                let freed = self.pool.free(self.pool_id.handle(at.0));
+                debug_assert!(freed.is_ok(), "no other thread knows the handle");
+                false
+            }
+        }
+    }
+
+    /// A page of a cluster, compressed alone.
+    fn come_back_alone(&self, space: &SpaceState, key: u64, word: Word, page: &Page) -> bool {
+        let mut copy = *page;
+        let Ok(object) = caught(|| self.encoder.encode_page(&mut copy)) else { return false };
+        let Some(entry) = self.store(object, ReserveAccess::Normal) else { return false };
+        match self.exchange_spilled(space, key, word, entry) {
+            Some(taken) => {
+                self.free_taken(taken);
+                true
+            }
+            None => {
+                self.free(entry);
+                false
+            }
+        }
+    }
+
+    /// Exchanges a spilled word for an object in memory, within the limit of the space.
+    fn exchange_spilled(
+        &self,
+        space: &SpaceState,
+        key: u64,
+        word: Word,
+        entry: Entry,
+    ) -> Option<Taken> {
+        let bytes = entry.counted_bytes();
+        if !space.admit(bytes, 0) {
+            return None;
+        }
+        match space.index.replace(key, word, Word::new(entry)) {
+            Ok(taken) => {
+                space.note_exchange(entry, PAGE_BYTES, word.entry(), PAGE_BYTES);
+                Some(taken)
+            }
+            Err(_) => {
+                space.count_shrunk(0, bytes);
+                None
+            }
+        }
+    }
+}
