@@ -27,7 +27,10 @@
 
 use std::{
     fmt, io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -50,14 +53,28 @@ const THREADS: usize = 2;
 
 /// How calls go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
+#[must_use]
 pub struct Options {
+    retries: usize,
+    timeout: Duration,
+    concurrency: usize,
+}
+
+impl Options {
     /// A call is tried again so many times; 2 by default. Each try waits longer, from 50 ms on.
-    pub retries: usize,
+    pub fn retries(self, retries: usize) -> Self {
+        Self { retries, ..self }
+    }
+
     /// For each try; 1 s by default. The reads of a store have a deadline of their own.
-    pub timeout: Duration,
-    /// Calls at once; 16 by default.
-    pub concurrency: usize,
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Calls at once; 16 by default, at least 1.
+    pub fn concurrency(self, calls: usize) -> Self {
+        Self { concurrency: calls.max(1), ..self }
+    }
 }
 
 impl Default for Options {
@@ -92,6 +109,8 @@ pub struct OpendalBacking {
     /// `None` only while it is dropped.
     runtime: Option<Arc<Runtime>>,
     process: u64,
+    /// Slots below this may have an extent.
+    slots: AtomicU32,
 }
 
 impl fmt::Debug for OpendalBacking {
@@ -115,12 +134,7 @@ impl OpendalBacking {
         let prefix = format!("{}/{id}/", prefix.trim_matches('/'));
         let operator = layered(operator, options);
         let runtime = Arc::new(runtime().map_err(OpendalError::System)?);
-        let backing = Self {
-            operator,
-            prefix,
-            runtime: Some(runtime),
-            process: fork_generation(),
-        };
+        let backing = Self { operator, prefix, runtime: Some(runtime), process: fork_generation(), slots: AtomicU32::new(0) };
         backing.begin_lease()?;
         Ok(backing)
     }
@@ -167,10 +181,7 @@ fn layered(operator: Operator, options: Options) -> Operator {
         .with_jitter();
     let timeout =
         TimeoutLayer::new().with_timeout(options.timeout).with_io_timeout(options.timeout);
-    operator
-        .layer(timeout)
-        .layer(retry)
-        .layer(ConcurrentLimitLayer::new(options.concurrency.max(1)))
+    operator.layer(timeout).layer(retry).layer(ConcurrentLimitLayer::new(options.concurrency))
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -204,6 +215,8 @@ fn io_error(error: opendal::Error) -> io::Error {
 impl Backing for OpendalBacking {
     fn write(&self, slot: u32, bytes: &[u8]) -> io::Result<()> {
         let runtime = self.runtime()?;
+        // ORDERING: Relaxed; the drop that reads it comes after all calls.
+        self.slots.fetch_max(slot.saturating_add(1), Ordering::Relaxed);
         let bytes = Buffer::from(bytes.to_vec());
         let written = runtime.block_on(self.operator.write(&self.path(slot), bytes));
         written.map(drop).map_err(io_error)
@@ -244,8 +257,10 @@ impl Drop for OpendalBacking {
         }
         let (operator, prefix) = (self.operator.clone(), std::mem::take(&mut self.prefix));
         // A thread of its own, because the caller's may belong to another runtime.
+        let slots = *self.slots.get_mut();
         let cleaner = std::thread::Builder::new().spawn(move || {
-            if let Err(error) = runtime.block_on(operator.delete_with(&prefix).recursive(true)) {
+            let removed = runtime.block_on(remove(&operator, &prefix, slots));
+            if let Err(error) = removed {
                 tracing::warn!(%error, prefix, "spilled pages stay in the service; `collect` removes them");
             }
             if let Some(runtime) = Arc::into_inner(runtime) {
@@ -256,6 +271,17 @@ impl Drop for OpendalBacking {
             let _ = cleaner.join();
         }
     }
+}
+
+/// Removes what a store has there. Not every service can list.
+async fn remove(operator: &Operator, prefix: &str, slots: u32) -> opendal::Result<()> {
+    if operator.info().capability().list {
+        return operator.delete_with(prefix).recursive(true).await;
+    }
+    for slot in 0..slots {
+        operator.delete(&format!("{prefix}slot-{slot}")).await?;
+    }
+    operator.delete(&format!("{prefix}{LEASE}")).await
 }
 
 /// What [`collect`] found.
@@ -272,7 +298,8 @@ pub struct Collected {
 /// gives one each 30 s. Clocks of machines must agree to that.
 ///
 /// # Errors
-/// [`OpendalError::Service`]; what was removed before stays removed.
+/// [`OpendalError::Service`], also for a service that cannot list, such as Redis (`redis-cli --scan` can); what was removed before
+/// stays removed.
 pub fn collect(
     operator: Operator,
     prefix: &str,
@@ -288,9 +315,9 @@ pub fn collect(
         for entry in operator.list_with(&top).recursive(true).await? {
             let Some(store) = entry.path().strip_suffix(LEASE) else { continue };
             let seen = operator.read(entry.path()).await;
-            let seen = seen.ok().and_then(|text| {
-                String::from_utf8(text.to_vec()).ok()?.parse::<u64>().ok()
-            });
+            let seen = seen
+                .ok()
+                .and_then(|text| String::from_utf8(text.to_vec()).ok()?.parse::<u64>().ok());
             if seen.is_some_and(|seen| seen.saturating_add(older_than) > now()) {
                 collected.alive += 1;
             } else {

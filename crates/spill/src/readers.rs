@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Arc, Condvar, Mutex as StdMutex, PoisonError},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -39,8 +39,8 @@ struct Job {
 
 struct Queue {
     jobs: VecDeque<Job>,
-    /// Threads of this process.
-    threads: usize,
+    /// Of this process.
+    threads: Vec<JoinHandle<()>>,
     resting: usize,
     process: u64,
 }
@@ -66,8 +66,12 @@ pub(crate) struct Pending<'a> {
 
 impl Readers {
     pub(crate) fn new(backing: Arc<dyn Backing>, threads_max: usize) -> io::Result<Self> {
-        let queue =
-            Queue { jobs: VecDeque::new(), threads: 0, resting: 0, process: fork_generation() };
+        let queue = Queue {
+            jobs: VecDeque::new(),
+            threads: Vec::new(),
+            resting: 0,
+            process: fork_generation(),
+        };
         let shared = Shared {
             backing,
             queue: Mutex::new(queue),
@@ -91,19 +95,19 @@ impl Readers {
                 // The threads and callers of these were the parent's.
                 *queue = Queue {
                     jobs: VecDeque::new(),
-                    threads: 0,
+                    threads: Vec::new(),
                     resting: 0,
                     process: fork_generation(),
                 };
             }
-            if queue.resting <= queue.jobs.len() && queue.threads < self.threads_max {
+            if queue.resting <= queue.jobs.len() && queue.threads.len() < self.threads_max {
                 let own = Arc::clone(shared);
                 let started = thread::Builder::new()
                     .name("pagefold-reader".to_owned())
                     .spawn(move || run(&own));
                 match started {
-                    Ok(_) => queue.threads += 1,
-                    Err(error) if queue.threads == 0 => return Err(error),
+                    Ok(thread) => queue.threads.push(thread),
+                    Err(error) if queue.threads.is_empty() => return Err(error),
                     // Those that run will do it.
                     Err(_) => {}
                 }
@@ -116,10 +120,33 @@ impl Readers {
 }
 
 impl Drop for Readers {
+    /// Waits for threads that rest, so that the backing goes with the last owner. One that hangs in the backing ends when that
+    /// answers.
     fn drop(&mut self) {
-        // ORDERING: Release; pairs with the Acquire in `run`. A thread that hangs in the backing ends when that answers.
+        // ORDERING: Release; pairs with the Acquire in `run`.
         self.shared.ends.store(true, Ordering::Release);
         sync::wake_all(self.shared.key());
+        let Ok(operation) = self.shared.gate.enter() else { return };
+        let mut queue = self.shared.queue.lock();
+        let threads = std::mem::take(&mut queue.threads);
+        let is_own = queue.process == fork_generation();
+        drop(queue);
+        drop(operation);
+        if !is_own {
+            // They are the parent's.
+            threads.into_iter().for_each(std::mem::forget);
+            return;
+        }
+        let began = Instant::now();
+        for thread in threads {
+            while !thread.is_finished() && began.elapsed() < END_WAIT {
+                thread::sleep(END_PAUSE);
+            }
+            if thread.is_finished() {
+                // A panic of the backing was caught.
+                let _ = thread.join();
+            }
+        }
     }
 }
 
@@ -170,6 +197,8 @@ impl Shared {
     }
 }
 
+const END_WAIT: Duration = Duration::from_millis(500);
+const END_PAUSE: Duration = Duration::from_micros(200);
 /// The longest sleep between looks, for a wake-up that came between.
 const REST: Duration = Duration::from_secs(60);
 
