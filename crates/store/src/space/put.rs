@@ -129,7 +129,14 @@ impl Space {
         {
             return None;
         }
+        let has_workers = store.workers.goes_on() && store.workers.running() > 0;
+        if has_workers && store.staging.overflows() {
+            return None;
+        }
         let reserved = store.staging.reserve().or_else(|| {
+            if has_workers {
+                return None;
+            }
             (0..BATCH_PAGES).for_each(|_| _ = store.unstage_one(true));
             store.staging.reserve()
         })?;

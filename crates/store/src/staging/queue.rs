@@ -5,7 +5,7 @@ use std::{
     mem::ManuallyDrop,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -17,6 +17,8 @@ use crate::stats::StagingStats;
 pub(crate) struct Staging<S> {
     /// In pages; 0: staging is off.
     capacity: usize,
+    /// From when the queue is full until it is empty.
+    overflows: AtomicBool,
     queue: Mutex<Queue<S>>,
     staged: AtomicU64,
     compressed: AtomicU64,
@@ -72,6 +74,7 @@ impl<S> Staging<S> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity,
+            overflows: AtomicBool::new(false),
             queue: Mutex::new(Queue {
                 entries: VecDeque::new(),
                 reserved: 0,
@@ -113,6 +116,7 @@ impl<S> Staging<S> {
     pub(crate) fn reserve(&self) -> Option<Reserved<'_, S>> {
         let mut queue = self.queue.lock();
         if queue.entries.len() + queue.reserved >= self.capacity {
+            self.overflows.store(true, Ordering::Relaxed);
             return None;
         }
         queue.reserved += 1;
@@ -131,7 +135,16 @@ impl<S> Staging<S> {
         let number = queue.first;
         queue.first += 1;
         queue.in_turn.push(number);
+        if queue.entries.is_empty() {
+            self.overflows.store(false, Ordering::Relaxed);
+        }
         Some(Staged { staging: self, number, space, key })
+    }
+
+    /// Whether puts come faster than workers end turns: the queue was full, and is not empty yet.
+    #[inline]
+    pub(crate) fn overflows(&self) -> bool {
+        self.overflows.load(Ordering::Relaxed)
     }
 
     /// The number of the next entry: all that are staged now have a lower one.
