@@ -7,7 +7,7 @@
 use pagefold_sys::memory::{Buffer, MemoryError};
 
 use crate::{
-    end::{End, Label},
+    end::{End, Ends, Label},
     place::OBJECTS_MAX,
     seal::{Binding, DoesNotOpen, Sealer, TAG_BYTES},
 };
@@ -41,12 +41,14 @@ pub struct BatchFull;
 pub struct Batch {
     bytes: Buffer,
     ends: Vec<End>,
+    notes: Vec<u16>,
     owners: Vec<Owner>,
 }
 
 impl Batch {
     pub(crate) fn new(extent_bytes: usize) -> Result<Self, MemoryError> {
-        Ok(Self { bytes: Buffer::zeroed(extent_bytes)?, ends: Vec::new(), owners: Vec::new() })
+        let bytes = Buffer::zeroed(extent_bytes)?;
+        Ok(Self { bytes, ends: Vec::new(), notes: Vec::new(), owners: Vec::new() })
     }
 
     /// Adds an object; its number in the extent. Memory keeps the label.
@@ -63,6 +65,7 @@ impl Batch {
         }
         self.bytes[start..][..object.len()].copy_from_slice(object);
         self.ends.push(End::new(end, label));
+        self.notes.push(label.note());
         self.owners.push(owner);
         Ok(number)
     }
@@ -92,6 +95,7 @@ impl Batch {
     /// Removes all objects.
     pub fn clear(&mut self) {
         self.ends.clear();
+        self.notes.clear();
         self.owners.clear();
     }
 
@@ -99,18 +103,19 @@ impl Batch {
         self.ends.last().map_or(0, |end| end.at())
     }
 
-    pub(crate) fn ends(&self) -> Box<[End]> {
-        self.ends.as_slice().into()
+    pub(crate) fn ends(&self) -> Ends {
+        Ends::new(&self.ends, &self.notes)
     }
 
     /// Seals all objects and the directory; the bytes to write. The batch is no longer readable after that.
     pub(crate) fn seal(&mut self, sealer: &Sealer, directory: Binding) -> &[u8] {
         let mut start = 0;
-        for (number, end) in (0_u32..).zip(&self.ends) {
+        for ((number, end), &note) in (0_u32..).zip(&self.ends).zip(&self.notes) {
             let (object, tag) = self.bytes[start..end.at()]
                 .split_last_chunk_mut::<TAG_BYTES>()
                 .expect("a tag follows each object");
-            *tag = sealer.seal(Binding { number, label: end.label(), ..directory }, object);
+            let label = end.label().with_note(note);
+            *tag = sealer.seal(Binding { number, label, ..directory }, object);
             start = end.at();
         }
         let bytes = &mut self.bytes[start..][..directory_bytes(self.owners.len())];
@@ -178,6 +183,7 @@ mod tests {
 
     fn label(key: u64) -> Label {
         Label::new(u8::try_from(key).expect("small"))
+            .with_note(u16::try_from(1000 * key).expect("small"))
     }
 
     #[test]
@@ -192,15 +198,18 @@ mod tests {
             }
             let ends = batch.ends();
             let mut bytes = batch.seal(&sealer, DIRECTORY).to_vec();
-            let (sealed, directory) = bytes.split_at_mut(ends[49].at());
+            let (sealed, directory) = bytes.split_at_mut(ends.end());
             let owners = open_directory(&sealer, DIRECTORY, directory).expect("as it was");
             assert_eq!(owners, (0..50).map(|key| Owner(7, key)).collect::<Vec<_>>());
-            let mut start = 0;
-            for ((number, end), object) in (0..).zip(&ends).zip(&objects) {
+            for (number, object) in (0..).zip(&objects) {
                 let binding = Binding { number, label: label(number.into()), ..DIRECTORY };
-                let range = &mut sealed[start..end.at()];
-                assert_eq!(open_object(&sealer, binding, range), Ok(&object[..]));
-                start = end.at();
+                let at = usize::try_from(number).expect("small");
+                assert_eq!(ends.label(at), binding.label);
+                let (start, end) = ends.range(at);
+                let mut range = sealed[start..end].to_vec();
+                let other = Binding { label: binding.label.with_note(1), ..binding };
+                assert_eq!(open_object(&sealer, other, &mut range.clone()), Err(DoesNotOpen));
+                assert_eq!(open_object(&sealer, binding, &mut range), Ok(&object[..]));
             }
         }
     }

@@ -59,5 +59,5 @@ pub use file::{FileBacking, FileError};
 pub use place::{OBJECTS_MAX, Place, SLOTS_MAX};
 pub use seal::KeyMakingError;
 pub use slots::Released;
-pub use spill::{LiveObject, Reading, Spill, Written};
+pub use spill::{LiveObject, Reading, Run, Spill, Written};
 pub use stats::SpillStats;

@@ -4,7 +4,7 @@
 //! number of the object in it (4 bytes). **No nonce twice**: one counter gives sequences and only grows, a write that fails has used its own up, an
 //! extent has each number once, and the child of a fork does not seal ([`Sealer::seals_here`]).
 //!
-//! The additional data are slot, generation, label and length: what lies elsewhere, or was there before, does not open.
+//! The additional data are slot, generation, label, note and length: what lies elsewhere, or was there before, does not open.
 //!
 //! Without encryption the 16 bytes are xxh3-128 of the object and the same numbers.
 
@@ -64,6 +64,8 @@ impl Binding {
         // A generation has 24 bits.
         bytes[7] = self.label.get();
         bytes[8..].copy_from_slice(&(len as u64).to_le_bytes());
+        // A length has far less than 48.
+        bytes[14..].copy_from_slice(&self.label.note().to_le_bytes());
         bytes
     }
 }
@@ -172,6 +174,7 @@ mod tests {
                     Binding { generation: 1, ..HERE },
                     Binding { number: 0, ..HERE },
                     Binding { label: Label::new(1), ..HERE },
+                    Binding { label: Label::NONE.with_note(1 << 15), ..HERE },
                 ];
                 for other in elsewhere {
                     let mut back = bytes.clone();

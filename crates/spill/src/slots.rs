@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    end::{End, Label},
+    end::{Ends, Label},
     place::{GENERATIONS, OBJECTS_MAX, Place},
     seal::{Binding, TAG_BYTES},
 };
@@ -19,7 +19,7 @@ use crate::{
 struct Slot {
     sequence: u64,
     generation: u32,
-    ends: Box<[End]>,
+    ends: Ends,
     /// A bit for each object.
     live: Box<[u64]>,
     live_objects: u32,
@@ -89,7 +89,7 @@ impl Slots {
     }
 
     /// The extent of a reserved slot is written: its objects can be kept.
-    pub(crate) fn publish(&mut self, number: u32, ends: Box<[End]>) {
+    pub(crate) fn publish(&mut self, number: u32, ends: Ends) {
         debug_assert!(ends.len() <= OBJECTS_MAX);
         let slot = &mut self.slots[number as usize];
         slot.live = vec![0; ends.len().div_ceil(64)].into();
@@ -129,7 +129,7 @@ impl Slots {
         }
         slot.live[at] &= !bit;
         let bytes = object_len(&slot.ends, place.number());
-        let label = slot.ends[place.number()].label();
+        let label = slot.ends.label(place.number());
         (slot.live_objects, slot.live_bytes) = (slot.live_objects - 1, slot.live_bytes - bytes);
         (self.live_objects, self.live_bytes) =
             (self.live_objects - 1, self.live_bytes - u64::from(bytes));
@@ -145,7 +145,7 @@ impl Slots {
         slot.is_free = true;
         slot.generation += 1;
         (self.in_use, self.lists) = (self.in_use - 1, self.lists - lists_bytes(slot));
-        (slot.ends, slot.live) = (Box::default(), Box::default());
+        (slot.ends, slot.live) = (Ends::default(), Box::default());
         self.undiscarded.insert(number);
         if slot.generation < GENERATIONS {
             self.free.insert(number);
@@ -170,9 +170,28 @@ impl Slots {
                 slot,
                 place.slot(),
                 u32::try_from(number).ok()?,
-                slot.ends[number].label(),
+                slot.ends.label(number),
             ),
         })
+    }
+
+    /// The live objects that follow one in its extent: at most `count`, and within `bytes` from its beginning.
+    pub(crate) fn followers(
+        &self,
+        located: &Located,
+        count: usize,
+        bytes: u32,
+    ) -> Vec<(Place, Located)> {
+        let Some(slot) = self.slots.get(located.slot as usize) else { return Vec::new() };
+        let first = located.binding.number as usize + 1;
+        (first..slot.ends.len())
+            .map(|number| Place::new(located.slot, number, slot.generation))
+            .take_while(|place| {
+                slot.ends.range(place.number()).1 <= (located.offset + bytes) as usize
+            })
+            .filter_map(|place| Some((place, self.locate(place)?)))
+            .take(count)
+            .collect()
     }
 
     /// All of an extent: its length, its objects and the binding of its directory. `None` unless it has live objects, and its writer
@@ -189,7 +208,7 @@ impl Slots {
         Some(Extent {
             objects,
             count: slot.ends.len(),
-            objects_end: slot.ends.last().map_or(0, |end| end.at()),
+            objects_end: slot.ends.end(),
             directory: binding(slot, number, u32::MAX, Label::NONE),
         })
     }
@@ -287,17 +306,16 @@ pub(crate) struct Extent {
 }
 
 fn lists_bytes(slot: &Slot) -> usize {
-    size_of_val(&*slot.ends) + size_of_val(&*slot.live)
+    slot.ends.bytes() + size_of_val(&*slot.live)
 }
 
-fn start(ends: &[End], number: usize) -> u32 {
-    let before = number.checked_sub(1);
-    before.map_or(0, |before| u32::try_from(ends[before].at()).expect("26 bits"))
+fn start(ends: &Ends, number: usize) -> u32 {
+    u32::try_from(ends.range(number).0).expect("26 bits")
 }
 
 /// With the tag.
-fn object_len(ends: &[End], number: usize) -> u32 {
-    let len = u32::try_from(ends[number].at()).expect("26 bits") - start(ends, number);
+fn object_len(ends: &Ends, number: usize) -> u32 {
+    let len = u32::try_from(ends.range(number).1).expect("26 bits") - start(ends, number);
     debug_assert!(len as usize >= TAG_BYTES);
     len
 }
@@ -315,11 +333,16 @@ fn binding(slot: &Slot, number: u32, object: u32, label: Label) -> Binding {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::end::End;
+
+    fn ends(ends: &[End]) -> Ends {
+        Ends::new(ends, &vec![0; ends.len()])
+    }
 
     fn written(slots: &mut Slots, sequence: u64, objects: usize) -> Vec<Place> {
         let (number, generation) = slots.reserve(sequence).expect("a slot");
-        let ends = (1..=objects).map(|at| End::new(at * 100, Label::NONE)).collect();
-        slots.publish(number, ends);
+        let list: Vec<End> = (1..=objects).map(|at| End::new(at * 100, Label::NONE)).collect();
+        slots.publish(number, ends(&list));
         let places: Vec<Place> =
             (0..objects).map(|at| Place::new(number, at, generation)).collect();
         places.iter().for_each(|&place| slots.keep(place));
@@ -358,7 +381,7 @@ mod tests {
     fn a_release_before_the_writer_ends_does_not_free_the_slot() {
         let mut slots = Slots::new(1);
         let (number, generation) = slots.reserve(1).expect("a slot");
-        slots.publish(number, Box::new([50, 100].map(|at| End::new(at, Label::new(9)))));
+        slots.publish(number, ends(&[50, 100].map(|at| End::new(at, Label::new(9)))));
         let place = Place::new(number, 0, generation);
         slots.keep(place);
         assert!(slots.release(place).is_some());

@@ -1,5 +1,6 @@
-//! [`StoreBuilder`]; the settings of tiers are in `tiers`.
+//! [`StoreBuilder`]; the settings of tiers are in `tiers`, those of the backing in `spill`.
 
+mod spill;
 mod tiers;
 
 use std::{sync::Arc, time::Duration};
@@ -18,13 +19,14 @@ use crate::{
     },
     idle::Idle,
     limit::LimitSource,
+    policy::SpillSettings,
     shrinker,
     staging::Staging,
     state::{
         AcceptThreshold, SpaceState, StoreState, Watermarks,
         handle::StoreHandle,
         parts::{Parts, PartsError, least_limit},
-        spill::{self, Spilling},
+        spill::{Spilling, start as start_spiller},
     },
     training::{Steps, Training},
     worker,
@@ -50,6 +52,7 @@ pub struct StoreBuilder {
     self_training: bool,
     training_steps: Steps,
     spill: Option<Spill>,
+    spill_settings: SpillSettings,
 }
 
 #[derive(Debug)]
@@ -104,6 +107,7 @@ impl Default for StoreBuilder {
             self_training: !cfg!(loom),
             training_steps: Steps::default(),
             spill: None,
+            spill_settings: SpillSettings::default(),
         }
     }
 }
@@ -202,37 +206,6 @@ impl StoreBuilder {
         self
     }
 
-    /// Where the coldest pages go before any is dropped or refused. A thread writes them while the store is above its high
-    /// watermark; a put at the limit waits for it, at most a tenth of a second each time it makes room. Values stay in memory.
-    ///
-    /// Three extents of memory are charged, and 4 bytes a spilled page beside its index word.
-    ///
-    /// # Examples
-    /// ```
-    /// use pagefold_store::{SpaceConfig, Store, spill::{EXTENT_BYTES, FileBacking, Spill}};
-    ///
-    /// let backing = FileBacking::new(&std::env::temp_dir(), EXTENT_BYTES)?;
-    /// let spill = Spill::builder(backing).limit(256 << 20).build()?;
-    /// let store = Store::builder().limit(16 << 20).spill(spill).build()?;
-    /// let space = store.space(SpaceConfig::persistent(10_000))?;
-    /// let page = |key: u64| -> [u8; 4096] {
-    ///     std::array::from_fn(|at| ((key << 12 | at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
-    /// };
-    /// // 40 MB, incompressible.
-    /// for key in 0..10_000 {
-    ///     space.put(key, &page(key))?;
-    /// }
-    /// let mut back = [0; 4096];
-    /// space.get(7, &mut back)?;
-    /// assert_eq!(back, page(7));
-    /// assert!(space.stats().spilled > 5000);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn spill(mut self, spill: Spill) -> Self {
-        self.spill = Some(spill);
-        self
-    }
-
     /// The shrinker asks it once a second.
     pub fn limit_source(mut self, source: Box<dyn LimitSource>) -> Self {
         self.limit_source = Some(source);
@@ -304,7 +277,8 @@ impl StoreBuilder {
             }
             PartsError::Other(error) => error,
         })?;
-        let spilling = self.spill.map(Spilling::new).transpose();
+        let settings = self.spill_settings;
+        let spilling = self.spill.map(|spill| Spilling::new(spill, settings)).transpose();
         let spilling = spilling.map_err(|error| {
             let error = pagefold_frame::SourceError::from(error);
             StoreBuildError::Pool(pagefold_pool::BuildError::Source(error))
@@ -327,7 +301,7 @@ impl StoreBuilder {
             .map_err(StoreBuildError::Thread)?;
         let mut handle = StoreHandle::new(Arc::clone(&store), thread);
         handle.workers = worker::start(&store, self.workers).map_err(StoreBuildError::Thread)?;
-        handle.spiller = spill::start(&store).map_err(StoreBuildError::Thread)?;
+        handle.spiller = start_spiller(&store).map_err(StoreBuildError::Thread)?;
         Ok(Store::new(handle))
     }
 
@@ -354,6 +328,11 @@ impl StoreBuilder {
         }
         if self.idle.share > 100 {
             return Err(share("a share for idle pages", self.idle.share, "0 to 100"));
+        }
+        let min = clusters::LIMIT_MIN;
+        let has_passes = self.idle.share > 0 && self.limit >= min;
+        if self.spill.is_some() && self.spill_settings.policy.is_idle_only() && !has_passes {
+            return Err(StoreBuildError::IdleOnlyWithoutPasses { min });
         }
         if let Some(bytes) = self.staging
             && bytes > self.limit

@@ -225,6 +225,14 @@ pub enum StoreBuildError {
         /// In bytes.
         limit: usize,
     },
+    /// No pass would find what is idle.
+    #[error(
+        "a spill of idle pages only needs passes that find them: an idle_share of more than 0, and a limit of at least {min} bytes"
+    )]
+    IdleOnlyWithoutPasses {
+        /// In bytes.
+        min: usize,
+    },
     /// The shrinker or a worker did not start.
     #[error("a thread of the store could not be started")]
     Thread(#[source] std::io::Error),

@@ -35,6 +35,7 @@ mod index;
 mod limit;
 mod listener;
 mod page;
+mod policy;
 mod prometheus;
 mod shrinker;
 mod space;
@@ -63,6 +64,7 @@ pub use config::{SpaceConfig, SpaceKind};
 pub use idle::IdleReport;
 pub use limit::{CgroupLimit, FixedLimit, LimitFn, LimitSource};
 pub use page::{PAGE_BYTES, Page};
+pub use policy::SpillPolicy;
 pub use space::{Space, keys::Keys, version::Version};
 pub use state::room::ShrinkReport;
 pub use stats::{

@@ -79,6 +79,7 @@ impl StoreStats {
             ("accepting", "gauge", "1 if new pages are taken.", u64::from(self.accepting)),
             ("spilled_total", "counter", "Pages that left memory.", spill.spilled),
             ("spill_returned_total", "counter", "Of these, came back.", spill.returned),
+            ("spill_prefetched_total", "counter", "Brought along.", spill.prefetched),
             ("spill_fetches_total", "counter", "Reads of the backing.", spill.fetches),
             ("spill_extents", "gauge", "Extents in the backing.", backing.extents),
             ("spill_live_bytes", "gauge", "Bytes of live objects there.", backing.live_bytes),

@@ -74,12 +74,14 @@ pub struct SpaceStats {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct SpilledStats {
-    /// Pages in the backing.
+    /// Pages and values in the backing.
     pub pages: u64,
-    /// Pages that left memory.
+    /// Pages and values that left memory.
     pub spilled: u64,
     /// Of these, came back because they were read twice.
     pub returned: u64,
+    /// Objects that came back with a neighbour that was read.
+    pub prefetched: u64,
     /// Reads of the backing for a get.
     pub fetches: u64,
     /// Their time, waits included.

@@ -11,7 +11,8 @@
 //!  PAGE     8..56 handle of a compressed page, 56..64 length in steps of 16 bytes
 //!  RAW      8..56 handle of a raw page; codec 1: it is fresh, and waits in staging for its codec;
 //!           codec 4 + n: page n of a cluster, 8..56 the cluster's handle, 56..64 the page's share in steps of 16 bytes;
-//!           codec 8: it is spilled, 8..64 its place; codec 9 + n: page n of a spilled cluster, 8..64 the cluster's place
+//!           codec 8: it is spilled, 8..64 its place; codec 9 + n: page n of a spilled cluster, 8..64 the cluster's place;
+//!           codec 13: a spilled value, 8..64 its place
 //!  VALUE    8..56 handle of another value, 56..64 length to a sixteenth; codec 0 is uncompressed
 //!  NIL      value of length 0
 //! ```
@@ -33,8 +34,9 @@ const PAYLOAD_SHIFT: u32 = 8;
 const FRESH_MARK: u64 = 1;
 /// As `FRESH_MARK`, for the first page of a cluster; the others follow.
 const MEMBER_MARK: u64 = 4;
-/// As `FRESH_MARK`, for a spilled page; the pages of a spilled cluster follow.
+/// As `FRESH_MARK`, for a spilled page; the pages of a spilled cluster follow, then a spilled value.
 const SPILLED_MARK: u64 = 8;
+const SPILLED_VALUE_MARK: u64 = 13;
 /// The pages of a cluster; a model has few keys in a leaf.
 pub(crate) const CLUSTER_PAGES: usize = if cfg!(loom) { 2 } else { 4 };
 const HANDLE_MASK: u64 = (1 << 48) - 1;
@@ -83,12 +85,39 @@ pub(crate) enum Entry {
     Fresh(Short),
     /// Page `slot` of a cluster; `len` is its share, rounded up to 16 bytes.
     Member { at: Short, slot: u8, len: u64 },
-    /// In the backing. With `slot`, that page of a spilled cluster.
-    Spilled { place: Place, slot: Option<u8> },
+    /// In the backing.
+    Spilled { place: Place, part: Part },
     /// `len` is rounded up by at most a sixteenth.
     Value { at: Short, codec: Option<CodecId>, len: u64 },
     /// Length 0.
     Nil,
+}
+
+/// What a word names of a spilled object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Page,
+    /// That page of a cluster.
+    Member(u8),
+    Value,
+}
+
+impl Part {
+    fn mark(self) -> u64 {
+        match self {
+            Self::Page => SPILLED_MARK,
+            Self::Member(slot) => SPILLED_MARK + 1 + u64::from(slot),
+            Self::Value => SPILLED_VALUE_MARK,
+        }
+    }
+
+    fn of_mark(mark: u8) -> Self {
+        match u64::from(mark) {
+            SPILLED_MARK => Self::Page,
+            SPILLED_VALUE_MARK.. => Self::Value,
+            mark => Self::Member((mark - SPILLED_MARK - 1).to_le_bytes()[0]),
+        }
+    }
 }
 
 impl Entry {
@@ -197,9 +226,8 @@ impl Word {
                     | (MEMBER_MARK + u64::from(slot)) << CODEC_SHIFT
                     | steps << STEPS_SHIFT
             }
-            Entry::Spilled { place, slot } => {
-                let mark = SPILLED_MARK + slot.map_or(0, |slot| 1 + u64::from(slot));
-                RAW | mark << CODEC_SHIFT | place.bits() << PAYLOAD_SHIFT
+            Entry::Spilled { place, part } => {
+                RAW | part.mark() << CODEC_SHIFT | place.bits() << PAYLOAD_SHIFT
             }
             Entry::Value { at, codec, len } => {
                 handle(VALUE, at) | codec.map_or(0, made_by) | to_float(len) << STEPS_SHIFT
@@ -241,9 +269,7 @@ impl Word {
             }
             RAW if u64::from(codec) == FRESH_MARK => Entry::Fresh(at),
             RAW if u64::from(codec) >= SPILLED_MARK => {
-                let mark = u64::from(codec) - SPILLED_MARK;
-                let slot = mark.checked_sub(1).map(|slot| slot.to_le_bytes()[0]);
-                Entry::Spilled { place: Place::from_bits(payload), slot }
+                Entry::Spilled { place: Place::from_bits(payload), part: Part::of_mark(codec) }
             }
             RAW if u64::from(codec) >= MEMBER_MARK => {
                 let slot = codec - u8::try_from(MEMBER_MARK).expect("four bits");
@@ -283,10 +309,12 @@ mod tests {
             Entry::Fresh(at),
             Entry::Member { at, slot: 0, len: member_len(100) },
             Entry::Member { at, slot: 3, len: member_len(accept_len(4 * PAGE_BYTES)) },
-            Entry::Spilled { place: Place::from_bits(0), slot: None },
-            Entry::Spilled { place: Place::from_bits(u64::MAX), slot: None },
-            Entry::Spilled { place: Place::from_bits(u64::MAX), slot: Some(0) },
-            Entry::Spilled { place: Place::from_bits(u64::MAX), slot: Some(3) },
+            Entry::Spilled { place: Place::from_bits(0), part: Part::Page },
+            Entry::Spilled { place: Place::from_bits(u64::MAX), part: Part::Page },
+            Entry::Spilled { place: Place::from_bits(u64::MAX), part: Part::Member(0) },
+            Entry::Spilled { place: Place::from_bits(u64::MAX), part: Part::Member(3) },
+            Entry::Spilled { place: Place::from_bits(0), part: Part::Value },
+            Entry::Spilled { place: Place::from_bits(u64::MAX), part: Part::Value },
             Entry::Value { at, codec: None, len: value_len(1) },
             Entry::Value { at, codec: Some(codec), len: value_len(65_536) },
             Entry::Nil,

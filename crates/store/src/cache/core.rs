@@ -124,7 +124,7 @@ impl Core {
                 Err(GetError::Absent) => Event::Evicted,
                 // Another value took the slot.
                 Ok(None) => continue,
-                // Values are not spilled.
+                // It stays: a later get may find it.
                 Err(
                     GetError::Key(_)
                     | GetError::WrongLength { .. }

@@ -7,7 +7,7 @@ use pagefold_spill::Label;
 use super::{Encoder, PREFIX};
 use crate::{
     page::PAGE_BYTES,
-    word::{CodecId, Entry, Short},
+    word::{CodecId, Entry, Part, Short},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +34,17 @@ pub(crate) enum SpilledForm {
     Page(CodecId),
     /// By which codec of clusters.
     Cluster(CodecId),
+    /// Uncompressed.
+    RawValue,
+    /// By the base codec, from so many bytes.
+    Value(usize),
 }
 
 /// In the two upper bits of a label; the four below have the codec.
 const PAGE_LABEL: u8 = 1 << 4;
 const CLUSTER_LABEL: u8 = 2 << 4;
+/// Without a codec it is uncompressed; otherwise the note has the length, less 1.
+const VALUE_LABEL: u8 = 3 << 4;
 
 impl SpilledForm {
     pub(crate) fn label(self) -> Label {
@@ -46,6 +52,12 @@ impl SpilledForm {
             Self::Raw => 0,
             Self::Page(CodecId(id)) => PAGE_LABEL | id & 15,
             Self::Cluster(CodecId(id)) => CLUSTER_LABEL | id & 15,
+            Self::RawValue => VALUE_LABEL,
+            Self::Value(_) => VALUE_LABEL | CodecId::FIRST.0,
+        })
+        .with_note(match self {
+            Self::Value(len) => u16::try_from(len.saturating_sub(1)).unwrap_or(u16::MAX),
+            _ => 0,
         })
     }
 
@@ -54,7 +66,18 @@ impl SpilledForm {
         match label.get() & !15 {
             PAGE_LABEL => Self::Page(id),
             CLUSTER_LABEL => Self::Cluster(id),
+            VALUE_LABEL if id.0 == 0 => Self::RawValue,
+            VALUE_LABEL => Self::Value(usize::from(label.note()) + 1),
             _ => Self::Raw,
+        }
+    }
+
+    /// The bytes that a get copies, from an object of `len`.
+    pub(crate) fn original(self, len: usize) -> usize {
+        match self {
+            Self::Raw | Self::Page(_) | Self::Cluster(_) => PAGE_BYTES,
+            Self::RawValue => len,
+            Self::Value(original) => original,
         }
     }
 }
@@ -94,7 +117,7 @@ impl Encoder {
             | Entry::Raw(_)
             | Entry::Fresh(_)
             | Entry::Member { .. }
-            | Entry::Spilled { .. }
+            | Entry::Spilled { part: Part::Page | Part::Member(_), .. }
                 if given != PAGE_BYTES =>
             {
                 Err(ReadError::Length(PAGE_BYTES))
@@ -161,23 +184,31 @@ impl Encoder {
         &self,
         object: &[u8],
         form: SpilledForm,
-        slot: Option<u8>,
+        part: Part,
         into: &mut [u8],
     ) -> Result<(), ReadError> {
-        if into.len() != PAGE_BYTES {
-            return Err(ReadError::Length(PAGE_BYTES));
+        let (given, len) = (into.len(), form.original(object.len()));
+        if given != len {
+            return Err(ReadError::Length(len));
         }
-        match (form, slot) {
-            (SpilledForm::Page(id), None) => {
+        match (form, part) {
+            (SpilledForm::Page(id), Part::Page) => {
                 let decode = |codec: &dyn Codec| decompress(codec, object, into, Wait::Allowed);
                 let decoded = self.with_codec(id, Wait::Allowed, decode)??;
                 if decoded == PAGE_BYTES { Ok(()) } else { Err(ReadError::Corrupt) }
             }
-            (SpilledForm::Raw, None) if object.len() == PAGE_BYTES => {
+            (SpilledForm::Raw, Part::Page) | (SpilledForm::RawValue, Part::Value)
+                if object.len() == given =>
+            {
                 into.copy_from_slice(object);
                 Ok(())
             }
-            (SpilledForm::Cluster(_), Some(slot)) => {
+            (SpilledForm::Value(_), Part::Value) => {
+                let bytes = object.get(PREFIX..).ok_or(ReadError::Corrupt)?;
+                let decoded = decompress(&*self.codec, bytes, into, Wait::Allowed)?;
+                if decoded == given { Ok(()) } else { Err(ReadError::Corrupt) }
+            }
+            (SpilledForm::Cluster(_), Part::Member(slot)) => {
                 let clusters = self.clusters.as_ref().ok_or(ReadError::Corrupt)?;
                 clusters.read(Slices::new(&[object]), slot, into, Wait::Allowed)
             }
@@ -200,7 +231,8 @@ impl Encoder {
             | Entry::Raw(_)
             | Entry::Fresh(_)
             | Entry::Member { .. }
-            | Entry::Spilled { .. } => Ok(PAGE_BYTES),
+            | Entry::Spilled { part: Part::Page | Part::Member(_), .. } => Ok(PAGE_BYTES),
+            Entry::Spilled { part: Part::Value, .. } => Err(ReadError::Spilled),
             Entry::Value { at, codec: None, .. } => {
                 objects.with(at, wait, |slices| Ok(slices.len()))
             }
@@ -248,7 +280,8 @@ fn decompress(
     }
 }
 
-fn prefixed_len(slices: Slices<'_>) -> Result<usize, ReadError> {
+/// What a value was before its codec.
+pub(crate) fn prefixed_len(slices: Slices<'_>) -> Result<usize, ReadError> {
     let mut bytes = slices.parts().iter().flat_map(|part| part.iter().copied());
     match (bytes.next(), bytes.next()) {
         (Some(low), Some(high)) => Ok(usize::from(u16::from_le_bytes([low, high])) + 1),

@@ -101,6 +101,12 @@ impl Idle {
         self.counts.joined.fetch_add(pages as u64, Ordering::Relaxed);
     }
 
+    /// A cluster is in memory again.
+    pub(crate) fn note_back(&self, bytes: usize) {
+        self.counts.clusters.fetch_add(1, Ordering::Relaxed);
+        self.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.counts.bytes.load(Ordering::Relaxed)
     }

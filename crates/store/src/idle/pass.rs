@@ -76,6 +76,11 @@ impl Pass {
         }
     }
 
+    /// The pass goes on without the jobs at hand.
+    pub(crate) fn forget_jobs(&mut self) {
+        self.jobs.clear();
+    }
+
     /// Forgets the jobs at hand and ends the pass.
     pub(crate) fn end(&mut self) {
         self.at = None;

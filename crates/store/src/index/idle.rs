@@ -18,6 +18,8 @@ pub(crate) struct Aged {
     pub(crate) read: u64,
     pub(crate) idle: u64,
     pub(crate) tried: u64,
+    /// The last pass found it idle, and no call read it since.
+    pub(crate) was_idle: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,7 @@ impl Index {
         let (key, _) = self.next_used(from)?;
         let first = first_key(prefix(key, 0), 0, 0);
         let words = [Word::EMPTY; NODE_WORDS];
-        let mut aged = Aged { first, words, read: 0, idle: 0, tried: 0 };
+        let mut aged = Aged { first, words, read: 0, idle: 0, tried: 0, was_idle: 0 };
         let _shard = self.shard(key).lock();
         // A removal may have been faster.
         let Some(leaf) = self.leaf_held(key) else { return Some(aged) };
@@ -64,10 +66,12 @@ impl Index {
         let unmarked = there & !aged.read;
         aged.idle = unmarked & ages.cold();
         aged.tried = ages.tried() & unmarked;
+        aged.was_idle = ages.idle() & unmarked;
         if look == Look::Only {
             return Some(aged);
         }
         ages.set_cold(there);
+        ages.set_idle(aged.idle);
         // A page that was read is looked at again.
         ages.set_tried(aged.tried);
         Some(aged)
@@ -84,6 +88,9 @@ impl Index {
         }
         let names = |other: &Word| match (other.entry(), word.entry()) {
             (Entry::Member { at, .. }, Entry::Member { at: cluster, .. }) => at == cluster,
+            (Entry::Spilled { place, .. }, Entry::Spilled { place: cluster, .. }) => {
+                place == cluster
+            }
             _ => false,
         };
         (0..NODE_WORDS)

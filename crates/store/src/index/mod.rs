@@ -26,7 +26,7 @@ pub(crate) use nodes::{NODE_WORDS, Nodes};
 use pagefold_frame::OutOfFrames;
 use pagefold_sys::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Padded};
 
-use crate::word::{Entry, Word};
+use crate::word::{Entry, Part, Word};
 
 const SHARDS: usize = if cfg!(loom) { 2 } else { 16 };
 
@@ -298,7 +298,7 @@ impl Index {
             }
         }
         let is_last = match old.entry() {
-            entry @ (Entry::Member { .. } | Entry::Spilled { slot: Some(_), .. }) => {
+            entry @ (Entry::Member { .. } | Entry::Spilled { part: Part::Member(_), .. }) => {
                 !leaf.names_cluster_of(entry)
             }
             _ => true,

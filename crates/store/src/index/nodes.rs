@@ -23,7 +23,8 @@ pub(super) const NODE_BITS: u32 = if cfg!(loom) { 2 } else { 6 };
 pub(crate) const NODE_WORDS: usize = 1 << NODE_BITS;
 pub(super) const LEVELS_MAX: usize = 64_usize.div_ceil(NODE_BITS as usize);
 const META_WORDS: usize = 4;
-const AGE_WORDS: usize = 2;
+/// Three are used; a page of words has none that cross its end.
+const AGE_WORDS: usize = 4;
 const PAGE_WORDS: usize = 512;
 
 const ID_BITS: u32 = 26;
@@ -310,8 +311,8 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Two bits for each word of a leaf: *cold*, it was there when a pass looked last; *tried*, a pass tried to make the page
-/// denser.
+/// Bits for each word of a leaf: *cold*, it was there when a pass looked last; *tried*, a pass tried to make the page
+/// denser; *idle*, the last pass found it so.
 pub(super) struct Ages<'a>(&'a [AtomicU64; AGE_WORDS]);
 
 // ORDERING: Relaxed; the shard lock of the leaf orders all uses. A new leaf is cleared before its link is published.
@@ -340,6 +341,14 @@ impl Ages<'_> {
 
     pub(super) fn set_tried(&self, bits: u64) {
         self.0[1].store(bits, Ordering::Relaxed);
+    }
+
+    pub(super) fn idle(&self) -> u64 {
+        self.0[2].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_idle(&self, bits: u64) {
+        self.0[2].store(bits, Ordering::Relaxed);
     }
 }
 

@@ -1,7 +1,7 @@
 //! In which form something is stored, for tests.
 
 use super::Space;
-use crate::word::{CodecId, Entry};
+use crate::word::{CodecId, Entry, Part};
 
 impl Space {
     /// The form of what is under a key; `None` also when the call would have to wait. For tests, in signal handlers too.
@@ -17,6 +17,7 @@ impl Space {
             Entry::Raw(_) => "raw",
             Entry::Fresh(_) => "fresh",
             Entry::Member { .. } => "member",
+            Entry::Spilled { part: Part::Value, .. } => "spilled value",
             Entry::Spilled { .. } => "spilled",
             Entry::Value { .. } | Entry::Nil => "value",
         })

@@ -11,7 +11,7 @@ use crate::{
     counters::Count,
     encoder::decode::{ReadError, Wait},
     spin::look_again,
-    state::spill::{Fetch, Fetched},
+    state::spill::{Along, Fetch, Fetched},
     word::{Entry, Word},
 };
 
@@ -123,13 +123,16 @@ impl Space {
                     mark_is_own |= !found.word.is_referenced();
                     // The backing keeps no fork and no quiescence waiting.
                     drop(operation);
-                    fetched = self.fetch(found.word)?;
+                    fetched = self.fetch(found.word, Along::Followers)?;
                     (_, operation) = self.begin(key)?;
                 }
                 Ok(read) => {
                     self.count_hit(began);
                     self.note_read(key, found.word);
                     self.store().add_wanted_context();
+                    if let Some(fetched) = fetched {
+                        self.store().bring_along(self.state(), key, fetched);
+                    }
                     return Ok((read, found.word));
                 }
                 Err(ReadError::Stale | ReadError::WouldBlock) => look_again(),
@@ -138,9 +141,10 @@ impl Space {
         }
     }
 
-    /// The object of a spilled page. Not inside an operation.
-    pub(super) fn fetch(&self, word: Word) -> Result<Option<Fetched>, GetError> {
-        self.store().start_fetch(word.entry()).map_or(Ok(None), |fetch| self.finish_fetch(fetch))
+    /// A spilled object. Not inside an operation.
+    pub(super) fn fetch(&self, word: Word, along: Along) -> Result<Option<Fetched>, GetError> {
+        let started = self.store().start_fetch(word.entry(), along);
+        started.map_or(Ok(None), |fetch| self.finish_fetch(fetch))
     }
 
     /// A page of a cluster that was read before in this generation leaves it, by a worker's hand.
@@ -181,12 +185,17 @@ impl Space {
         let given = into.len();
         let attempt = |word: Word, fetched: Option<&Fetched>| {
             self.store().read_with(word.entry(), fetched, into)?;
-            if let (Some(fetched), true) = (fetched, word.is_referenced()) {
-                self.store().come_back(self.state(), key, word, fetched, into);
-            }
+            self.come_back(key, word, fetched, into);
             Ok(())
         };
         self.read(key, given, fetched, attempt).map(|((), word)| word)
+    }
+
+    /// What was read before in this turn of the order gets an object in memory again.
+    fn come_back(&self, key: u64, word: Word, fetched: Option<&Fetched>, bytes: &[u8]) {
+        if let (Some(fetched), true) = (fetched, word.is_referenced()) {
+            self.store().come_back(self.state(), key, word, fetched, bytes);
+        }
     }
 
     /// A copy of the value under a key; a page is a value of 4096 bytes.
@@ -224,11 +233,21 @@ impl Space {
     }
 
     fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
+        self.get_value_with(key, room, None)
+    }
+
+    fn get_value_with(
+        &self,
+        key: u64,
+        room: &mut Room<'_>,
+        fetched: Option<Fetched>,
+    ) -> Result<(usize, Word), GetError> {
         let given = room.capacity();
-        self.read(key, given, None, |word, fetched| {
+        self.read(key, given, fetched, |word, fetched| {
             let len = self.store().len(word.entry(), Wait::Allowed)?;
             let into = room.of(len).ok_or(ReadError::Length(len))?;
             self.store().read_with(word.entry(), fetched, into)?;
+            self.come_back(key, word, fetched, into);
             Ok(len)
         })
     }
@@ -250,17 +269,59 @@ impl Space {
         &self,
         pages: impl IntoIterator<Item = (u64, &'p mut Page)>,
     ) -> Vec<Result<(), GetError>> {
-        let (mut pages, mut results) = (pages.into_iter(), Vec::new());
+        self.fetch_together(
+            pages.into_iter(),
+            |(key, _)| *key,
+            |(key, page), fetched| self.read_page_with(key, page, fetched).map(drop),
+        )
+    }
+
+    /// Calls [`get_bytes`](Self::get_bytes) for each key; returns the results in order. Reads of spilled values, up to 64 at a
+    /// time, wait together.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_store::{GetError, SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let space = store.space(SpaceConfig::persistent(10))?;
+    /// space.put_bytes_many([(1, &b"one"[..]), (2, b"two")])?;
+    /// let got = space.get_bytes_many([2, 3]);
+    /// assert_eq!(got, [Ok(b"two".to_vec()), Err(GetError::Absent)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_bytes_many(
+        &self,
+        keys: impl IntoIterator<Item = u64>,
+    ) -> Vec<Result<Vec<u8>, GetError>> {
+        self.fetch_together(
+            keys.into_iter(),
+            |key| *key,
+            |key, fetched| {
+                let mut value = Vec::new();
+                self.get_value_with(key, &mut Room::Grows(&mut value, 0), fetched)?;
+                Ok(value)
+            },
+        )
+    }
+
+    /// Starts up to `TOGETHER` reads of the backing before it waits for the first. `get` has what was read for its key.
+    fn fetch_together<T, R>(
+        &self,
+        mut wanted: impl Iterator<Item = T>,
+        key: impl Fn(&T) -> u64,
+        mut get: impl FnMut(T, Option<Fetched>) -> Result<R, GetError>,
+    ) -> Vec<Result<R, GetError>> {
+        let mut results = Vec::new();
         loop {
-            let some: Vec<(u64, &mut Page)> = pages.by_ref().take(TOGETHER).collect();
+            let some: Vec<T> = wanted.by_ref().take(TOGETHER).collect();
             if some.is_empty() {
                 return results;
             }
-            let started: Vec<_> = some.iter().map(|(key, _)| self.start_fetch(*key)).collect();
-            for ((key, page), started) in some.into_iter().zip(started) {
+            let started: Vec<_> = some.iter().map(|one| self.start_fetch(key(one))).collect();
+            for (one, started) in some.into_iter().zip(started) {
                 let fetched = started.map_or(Ok(None), |started| self.finish_fetch(started));
-                let got = fetched.and_then(|fetched| self.read_page_with(key, page, fetched));
-                results.push(got.map(drop));
+                results.push(fetched.and_then(|fetched| get(one, fetched)));
             }
         }
     }
@@ -270,7 +331,7 @@ impl Space {
             let (key, _operation) = self.begin(key).ok()?;
             self.state().index.load(key)
         };
-        self.store().start_fetch(word.entry())
+        self.store().start_fetch(word.entry(), Along::Nothing)
     }
 
     fn finish_fetch(&self, started: Fetch<'_>) -> Result<Option<Fetched>, GetError> {

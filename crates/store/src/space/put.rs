@@ -280,7 +280,9 @@ impl Space {
         let charge = || store.memory.charge_beside(bytes).ok();
         charge().or_else(|| {
             (0..ATTEMPTS).find_map(|_| {
-                (store.evict_anywhere(2 * bytes as u64) > 0).then(|| store.trim());
+                let has_room =
+                    store.wait_for_spiller() || store.evict_anywhere(2 * bytes as u64) > 0;
+                has_room.then(|| store.trim());
                 charge()
             })
         })

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Space;
 use crate::{
     GetError, KeyError, Page, counters::Count, encoder::decode::ReadError, spin::look_again,
+    state::spill::Along,
 };
 
 impl Space {
@@ -25,7 +26,7 @@ impl Space {
                 Ok(()) => {}
                 Err(ReadError::Spilled) => {
                     drop(operation);
-                    fetched = self.fetch(word)?;
+                    fetched = self.fetch(word, Along::Nothing)?;
                     (_, operation) = self.begin(key)?;
                     continue;
                 }

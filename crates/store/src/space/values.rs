@@ -62,12 +62,16 @@ impl Space {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn take_bytes(&self, key: u64) -> Result<Vec<u8>, GetError> {
-        let (key, _operation) = self.begin(key)?;
         let mut value = Vec::new();
         loop {
+            // Not inside an operation: a read of the backing keeps no fork waiting.
+            let epoch = self.store().epoch();
             let word = self.read_value(key, &mut value)?;
-            // Loaded before the object was read: the same word names what was read.
-            if let Ok(taken) = self.state().index.take_out(key, word) {
+            let (key, _operation) = self.begin(key)?;
+            // The word was loaded before the object was read. It names that in this epoch only: handles may come back.
+            if self.store().epoch() == epoch
+                && let Ok(taken) = self.state().index.take_out(key, word)
+            {
                 self.state().counters.add(Count::Removed, 1);
                 self.store().retire(self.state(), taken);
                 return Ok(value);
@@ -156,26 +160,6 @@ impl Space {
             Err(GetError::WrongLength { .. }) => Ok(f(&self.get_bytes(key)?)),
             Err(error) => Err(error),
         }
-    }
-
-    /// Calls [`get_bytes`](Self::get_bytes) for each key; returns the results in order.
-    ///
-    /// # Examples
-    /// ```
-    /// use pagefold_store::{GetError, SpaceConfig, Store};
-    ///
-    /// let store = Store::builder().limit(16 << 20).build()?;
-    /// let space = store.space(SpaceConfig::persistent(10))?;
-    /// space.put_bytes_many([(1, &b"one"[..]), (2, b"two")])?;
-    /// let got = space.get_bytes_many([2, 3]);
-    /// assert_eq!(got, [Ok(b"two".to_vec()), Err(GetError::Absent)]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn get_bytes_many(
-        &self,
-        keys: impl IntoIterator<Item = u64>,
-    ) -> Vec<Result<Vec<u8>, GetError>> {
-        keys.into_iter().map(|key| self.get_bytes(key)).collect()
     }
 
     /// Puts values, in order, until one is refused; returns how many there were.

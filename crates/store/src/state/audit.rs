@@ -14,7 +14,7 @@ use crate::{
         trained::Tallies,
     },
     index::NODE_WORDS,
-    word::{CLUSTER_PAGES, CodecId, Entry, member_len, page_len},
+    word::{CLUSTER_PAGES, CodecId, Entry, Part, member_len, page_len},
 };
 
 impl StoreState {
@@ -105,9 +105,9 @@ impl StoreState {
                     })?;
                     0
                 }
-                Entry::Spilled { place, slot } => {
+                Entry::Spilled { place, part } => {
                     spilled += 1;
-                    self.audit_spilled(key, (place, slot), total).map_err(|what| {
+                    self.audit_spilled(key, (place, part), total).map_err(|what| {
                         Violation(format!("I-SPILL: key {key} of {name}: {what}"))
                     })?;
                     0
@@ -149,28 +149,34 @@ impl StoreState {
     fn audit_spilled(
         &self,
         key: u64,
-        (place, slot): (Place, Option<u8>),
+        (place, part): (Place, Part),
         total: &mut Totals,
     ) -> Result<(), String> {
         let spilling = self.spilling.as_ref().ok_or("there is no backing")?;
         let (label, len) = spilling.spill.kept(place).ok_or("nothing live lies at its place")?;
         let form = SpilledForm::of(label);
-        if matches!(form, SpilledForm::Cluster(_)) != slot.is_some() {
-            return Err(format!("page {slot:?} of an object that is {form:?}"));
+        let is_member = matches!(part, Part::Member(_));
+        let is_right = match form {
+            SpilledForm::Cluster(_) => is_member,
+            SpilledForm::Raw | SpilledForm::Page(_) => part == Part::Page,
+            SpilledForm::RawValue | SpilledForm::Value(_) => part == Part::Value,
+        };
+        if !is_right {
+            return Err(format!("{part:?} of an object that is {form:?}"));
         }
         let leaf = key / NODE_WORDS as u64;
-        if total.places.insert(place, leaf).is_some_and(|other| other != leaf || slot.is_none()) {
+        if total.places.insert(place, leaf).is_some_and(|other| other != leaf || !is_member) {
             return Err("its place has another key".to_owned());
         }
         let is_first = total.spilled_objects.insert(place);
         let tally = match form {
             SpilledForm::Page(id) => &mut total.of_codecs[usize::from(id.0 & 15)],
             SpilledForm::Cluster(id) => &mut total.of_cluster_codecs[usize::from(id.0 & 15)],
-            SpilledForm::Raw => return Ok(()),
+            SpilledForm::Raw | SpilledForm::RawValue | SpilledForm::Value(_) => return Ok(()),
         };
         if is_first {
             tally.objects += 1;
-            tally.bytes += if slot.is_some() { len as u64 } else { page_len(len) };
+            tally.bytes += if is_member { len as u64 } else { page_len(len) };
         }
         Ok(())
     }

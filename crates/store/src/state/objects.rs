@@ -10,7 +10,7 @@ use crate::{
         object::Object,
     },
     index::Taken,
-    word::{CodecId, Entry, Short},
+    word::{CodecId, Entry, Part, Short},
 };
 
 impl StoreState {
@@ -24,7 +24,12 @@ impl StoreState {
     }
 
     pub(crate) fn len(&self, entry: Entry, wait: Wait) -> Result<usize, ReadError> {
-        self.encoder.len(&self.objects(), entry, wait)
+        match entry {
+            Entry::Spilled { place, part: Part::Value } if wait == Wait::Allowed => {
+                self.spilled_len(place).ok_or(ReadError::Stale)
+            }
+            entry => self.encoder.len(&self.objects(), entry, wait),
+        }
     }
 
     /// `None` without room.

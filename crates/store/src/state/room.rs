@@ -39,12 +39,14 @@ impl StoreState {
     pub(crate) fn make_room(&self, space: &SpaceState, bytes: u64, round: u32) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         self.wakeup.notify();
-        if self.wait_for_spiller() {
+        let mut won = self.wait_for_spiller();
+        // Long objects need more than bytes: from the second round on, frames in a row.
+        if won && round == 0 {
             return true;
         }
-        let mut won = false;
         // The first round only compacts, if that promises anything.
-        if round > 0 || space.kind == SpaceKind::Ephemeral && !self.is_worth_compacting() {
+        if !won && (round > 0 || space.kind == SpaceKind::Ephemeral && !self.is_worth_compacting())
+        {
             let wanted = (2 * bytes).max(EVICT_BYTES) << round.min(4);
             won |= self.evict_anywhere(wanted) > 0;
         }

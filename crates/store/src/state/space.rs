@@ -28,6 +28,8 @@ pub(crate) struct SpaceState {
     pub(crate) order: Box<dyn EvictionOrder>,
     /// Chooses when `order` fails to.
     pub(crate) fallback: SecondChance,
+    /// Where the spiller looks next, if its policy does not follow the order.
+    pub(super) spill_hand: AtomicU64,
     /// Until the space is dropped.
     on_evict: Mutex<Option<Arc<Listener>>>,
     /// Whether it outlives its handles.
@@ -56,6 +58,7 @@ impl SpaceState {
             counters,
             order: config.order,
             fallback: SecondChance::new(),
+            spill_hand: AtomicU64::new(0),
             on_evict: Mutex::new(config.on_evict),
             keep: config.keep,
             handle: Mutex::new(Weak::new()),

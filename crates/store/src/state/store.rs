@@ -180,11 +180,12 @@ impl StoreState {
     }
 
     pub(crate) fn accepts_new_pages(&self) -> bool {
-        self.accept.is_open() || self.accept.try_open(self.occupancy())
+        // The spiller makes room for more than a share.
+        self.accept.is_open() || self.accept.try_open(self.occupancy()) || self.spills()
     }
 
     pub(crate) fn note_full(&self) {
-        if self.accept.is_open() {
+        if self.accept.is_open() && !self.spills() {
             self.accept.close(self.occupancy());
         }
     }

@@ -21,6 +21,8 @@ mod misuse;
 mod model;
 mod spaces;
 mod spill;
+mod spill_policy;
+mod spill_values;
 mod staging;
 mod training;
 mod training_codec;

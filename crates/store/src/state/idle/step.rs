@@ -75,6 +75,10 @@ impl StoreState {
         let took = thread_time().saturating_sub(began);
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.idle.counts.time_ns.fetch_add(ns, Ordering::Relaxed);
+        if !goes_on && let Some(spilling) = &self.spilling {
+            // Other pages are idle now.
+            spilling.look_again();
+        }
         (goes_on, took)
     }
 
@@ -116,14 +120,13 @@ impl StoreState {
                         return true;
                     };
                     if clusters.prepare(&self.memory).is_err() {
-                        self.idle.pass.lock().end();
-                        return false;
+                        return self.pass_without_room();
                     }
                     let outcome = self.do_job(&space, &job);
                     report.note(&job, outcome);
                     self.idle.count(&job, outcome);
                     match outcome {
-                        Outcome::NoRoom => self.idle.pass.lock().end(),
+                        Outcome::NoRoom => return self.pass_without_room(),
                         Outcome::Done(_) => self.idle.pass.lock().note_saved(),
                         Outcome::NotWorth | Outcome::Changed | Outcome::Failed => {}
                     }
@@ -132,6 +135,18 @@ impl StoreState {
             }
         }
         true
+    }
+
+    /// No cluster can be made now. The pass ends, unless the spiller waits for what it finds; whether it goes on.
+    fn pass_without_room(&self) -> bool {
+        let finds_idle = self.spilling.as_ref().is_some_and(|spilling| spilling.is_idle_only());
+        let mut pass = self.idle.pass.lock();
+        if finds_idle {
+            pass.forget_jobs()
+        } else {
+            pass.end()
+        }
+        finds_idle
     }
 
     /// Moves the cursor to the next job, or over one leaf.

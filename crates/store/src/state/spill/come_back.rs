@@ -1,4 +1,4 @@
-//! Spilled pages that are read twice get an object in memory again.
+//! What is read twice from the backing gets an object in memory again.
 
 use pagefold_frame::ReserveAccess;
 
@@ -6,27 +6,27 @@ use super::{Fetched, publish::counted_entry};
 use crate::{
     encoder::decode::SpilledForm,
     index::Taken,
-    page::{PAGE_BYTES, Page},
+    page::Page,
     state::{SpaceState, StoreState, caught::caught},
     word::{Entry, Short, Word},
 };
 
 impl StoreState {
-    /// Gives a page that was just read from the backing an object of its own, if there is room below the high watermark.
+    /// Gives what was just read from the backing an object of its own, if there is room below the high watermark.
     pub(crate) fn come_back(
         &self,
         space: &SpaceState,
         key: u64,
         word: Word,
         fetched: &Fetched,
-        page: &[u8],
+        bytes: &[u8],
     ) {
-        let Ok(page) = <&Page>::try_from(page) else { return };
         if self.is_above_high() || self.is_above_target() {
             return;
         }
         let came = match fetched.form {
-            SpilledForm::Cluster(_) => self.come_back_alone(space, key, word, page),
+            SpilledForm::Cluster(_) => <&Page>::try_from(bytes)
+                .is_ok_and(|page| self.come_back_alone(space, key, word, page)),
             form => self.come_back_as_it_is(space, key, word, form, &fetched.object),
         };
         if came && let Some(spilling) = &self.spilling {
@@ -35,7 +35,7 @@ impl StoreState {
     }
 
     /// The same object, which its codec counts already.
-    fn come_back_as_it_is(
+    pub(super) fn come_back_as_it_is(
         &self,
         space: &SpaceState,
         key: u64,
@@ -94,7 +94,9 @@ impl StoreState {
         }
         match space.index.replace(key, word, Word::new(entry)) {
             Ok(taken) => {
-                space.note_exchange(entry, PAGE_BYTES, word.entry(), PAGE_BYTES);
+                // Its place is released after this.
+                let original = self.original(word.entry());
+                space.note_exchange(entry, original, word.entry(), original);
                 Some(taken)
             }
             Err(_) => {

@@ -1,21 +1,20 @@
-//! Which objects go, and their bytes.
+//! One extent: objects gathered, written, and their words exchanged.
 
 use std::{collections::HashSet, sync::Arc};
 
-use pagefold_spill::Owner;
+use pagefold_spill::{BatchFull, Owner};
 
 use super::{Gathered, Spilling, Turn};
 use crate::{
     config::SpaceKind,
-    encoder::decode::SpilledForm,
-    eviction::{EvictionOrder as _, Pages},
+    encoder::decode::{SpilledForm, prefixed_len},
     index::Change,
     state::{SpaceState, StoreState},
     word::{Entry, Word},
 };
 
-/// Keys that an order may name in vain, one after another.
-const FRUITLESS: u32 = 64;
+/// A shorter value stays: an extent of 1 MiB has at most 4096 objects, and each takes six bytes of memory.
+const VALUE_MIN: u64 = 32;
 
 /// How a turn of the spiller ended.
 #[derive(Debug)]
@@ -50,10 +49,11 @@ impl StoreState {
     fn gather_and_write(&self, spilling: &Spilling, turn: &mut Turn) -> Spilled {
         let spaces = self.enter().map(|_operation| self.spillable());
         for space in spaces.unwrap_or_default() {
-            if !self.gather(&space, turn) {
+            if self.gather(spilling.settings.policy, &space, turn).is_err() {
                 break;
             }
         }
+        spilling.note_found(!turn.objects.is_empty());
         if turn.objects.is_empty() {
             return Spilled::Nothing;
         }
@@ -80,34 +80,17 @@ impl StoreState {
         spaces
     }
 
-    /// Adds the coldest objects of a space; whether there is room for more.
-    fn gather(&self, space: &Arc<SpaceState>, turn: &mut Turn) -> bool {
-        let mut seen = HashSet::new();
-        let mut fruitless = 0;
-        while fruitless < FRUITLESS {
-            let Ok(_operation) = self.enter() else { return false };
-            let Some(key) = space.fallback.next(&Pages::new(&space.index)) else { break };
-            if !seen.insert(key) {
-                // The hand went round.
-                break;
-            }
-            match self.gather_object(space, key, turn, &mut seen) {
-                Ok(true) => fruitless = 0,
-                Ok(false) => fruitless += 1,
-                Err(NoRoom) => return false,
-            }
-        }
-        true
-    }
-
     /// Adds the object of a key; `false` if it has none that can be spilled.
-    fn gather_object(
+    pub(super) fn gather_object(
         &self,
         space: &Arc<SpaceState>,
         key: u64,
         turn: &mut Turn,
         seen: &mut HashSet<u64>,
     ) -> Result<bool, NoRoom> {
+        if let Entry::Fresh(_) = space.index.load(key).entry() {
+            self.compress_now(space, key);
+        }
         let word = space.index.load(key);
         let entry = word.entry();
         let words = match entry {
@@ -116,33 +99,46 @@ impl StoreState {
         };
         let Some(&(first, _)) = words.first() else { return Ok(false) };
         let form = match entry {
+            Entry::Value { len, .. } if len < VALUE_MIN => return Ok(false),
+            // Its length is known once it is read.
+            Entry::Value { codec: Some(_), .. } => SpilledForm::Value(0),
+            Entry::Value { codec: None, .. } => SpilledForm::RawValue,
             Entry::Page { codec, .. } => SpilledForm::Page(codec),
             Entry::Raw(_) => SpilledForm::Raw,
             Entry::Member { .. } => match self.cluster_codec(entry) {
                 Some(id) => SpilledForm::Cluster(id),
                 None => return Ok(false),
             },
-            Entry::Fresh(_) => {
-                self.compress_now(space, key);
-                return Ok(false);
-            }
             _ => return Ok(false),
         };
         let Some(at) = entry.handle() else { return Ok(false) };
-        let mut pushed = Ok(());
+        let mut pushed = Ok(false);
         let batch = &mut turn.batch;
         let read = self.pool.read(self.pool_id.handle(at.0), &mut |slices| {
             let owner = Owner(space.number, first);
+            let form = match form {
+                SpilledForm::Value(_) => match prefixed_len(slices) {
+                    Ok(len) => SpilledForm::Value(len),
+                    // A get says so.
+                    Err(_) => return,
+                },
+                form => form,
+            };
             pushed = match slices.contiguous() {
                 Some(bytes) => batch.push(owner, form.label(), bytes),
                 None => batch.push(owner, form.label(), &slices.to_vec()),
             }
-            .map(drop);
+            .map(|_| true);
         });
-        if read.is_err() {
+        let is_in = match pushed {
+            // Longer than an extent.
+            Err(BatchFull) if batch.is_empty() => false,
+            Err(BatchFull) => return Err(NoRoom),
+            Ok(is_in) => is_in,
+        };
+        if read.is_err() || !is_in {
             return Ok(false);
         }
-        pushed.map_err(|_| NoRoom)?;
         seen.extend(words.iter().map(|(key, _)| *key));
         let change = |(key, old): (u64, Word)| Change { key, old, new: Word::EMPTY };
         let words = words.into_iter().map(change).collect();
@@ -150,13 +146,13 @@ impl StoreState {
         Ok(true)
     }
 
-    /// Whether the spiller runs, and its last try did not fail.
+    /// Whether the spiller runs, and its last try made room.
     pub(crate) fn spills(&self) -> bool {
-        self.spilling
-            .as_ref()
-            .is_some_and(|spilling| spilling.wakeup.is_running() && !spilling.is_refused())
+        self.spilling.as_ref().is_some_and(|spilling| {
+            spilling.wakeup.is_running() && !spilling.is_refused() && spilling.found()
+        })
     }
 }
 
 /// The batch is full.
-struct NoRoom;
+pub(super) struct NoRoom;

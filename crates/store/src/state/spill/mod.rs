@@ -7,10 +7,12 @@
 //! A word names a place only while that is live (I-SPILL): the spiller makes an object live before it exchanges words, and
 //! the thread that takes the last word out releases it.
 
+mod choose;
 mod clean;
 mod come_back;
 mod fetch;
 mod gather;
+mod prefetch;
 mod publish;
 mod tables;
 mod thread;
@@ -28,16 +30,17 @@ use pagefold_spill::{Batch, Place, Spill};
 use pagefold_sys::{memory::MemoryError, sync::Mutex};
 
 use super::{SpaceState, wakeup::Wakeup};
-use crate::{index::Change, stats::SpilledStats};
+use crate::{index::Change, policy::SpillSettings, stats::SpilledStats};
 
 use tables::Tables;
 
-pub(crate) use fetch::{Fetch, Fetched};
+pub(crate) use fetch::{Along, Fetch, Fetched};
 pub(crate) use thread::start;
 
 /// What a store with a backing has more.
 pub(crate) struct Spilling {
     pub(crate) spill: Spill,
+    settings: SpillSettings,
     /// `None` while a thread gathers, writes and exchanges.
     turn: Mutex<Option<Turn>>,
     tables: Mutex<Tables>,
@@ -47,6 +50,8 @@ pub(crate) struct Spilling {
     makes_room: AtomicBool,
     /// The last write was refused: ephemeral spaces drop pages again.
     refused: AtomicBool,
+    /// The last turn found nothing that may go.
+    found_nothing: AtomicBool,
 }
 
 /// Of the spiller, and of gets of spilled pages.
@@ -57,6 +62,8 @@ pub(crate) struct SpilledCounts {
     /// Pages that left memory, and that came back because they were read twice.
     pub(crate) spilled: AtomicU64,
     pub(crate) returned: AtomicU64,
+    /// Objects that came along with a neighbour.
+    pub(crate) prefetched: AtomicU64,
     /// Reads of the backing for a get, and their time.
     pub(crate) fetches: AtomicU64,
     pub(crate) fetch_ns: AtomicU64,
@@ -70,6 +77,10 @@ impl SpilledCounts {
 
     fn note_returned(&self) {
         self.returned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note_prefetched(&self) {
+        self.prefetched.fetch_add(1, Ordering::Relaxed);
     }
 
     fn fetch_took(&self, time: Duration) {
@@ -93,16 +104,18 @@ struct Gathered {
 }
 
 impl Spilling {
-    pub(crate) fn new(spill: Spill) -> Result<Self, MemoryError> {
+    pub(crate) fn new(spill: Spill, settings: SpillSettings) -> Result<Self, MemoryError> {
         let batch = spill.batch()?;
         Ok(Self {
             spill,
+            settings,
             turn: Mutex::new(Some(Turn { batch, objects: Vec::new() })),
             tables: Mutex::default(),
             wakeup: Wakeup::default(),
             counts: SpilledCounts::default(),
             makes_room: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            found_nothing: AtomicBool::new(false),
         })
     }
 
@@ -128,6 +141,7 @@ impl Spilling {
             pages,
             spilled: load(&self.counts.spilled),
             returned: load(&self.counts.returned),
+            prefetched: load(&self.counts.prefetched),
             fetches: load(&self.counts.fetches),
             fetch_ns: load(&self.counts.fetch_ns),
             runs: self.wakeup.is_running(),
@@ -148,6 +162,27 @@ impl Spilling {
 
     fn note_refused(&self, refused: bool) {
         self.refused.store(refused, Ordering::Relaxed);
+    }
+
+    fn note_found(&self, found: bool) {
+        self.found_nothing.store(!found, Ordering::Relaxed);
+    }
+
+    /// Whether what no pass found idle stays.
+    pub(crate) fn is_idle_only(&self) -> bool {
+        self.settings.policy.is_idle_only()
+    }
+
+    /// The spiller may find something now.
+    pub(crate) fn look_again(&self) {
+        if !self.found() {
+            self.note_found(true);
+            self.wakeup.notify();
+        }
+    }
+
+    fn found(&self) -> bool {
+        !self.found_nothing.load(Ordering::Relaxed)
     }
 
     fn is_refused(&self) -> bool {

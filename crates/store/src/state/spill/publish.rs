@@ -6,9 +6,8 @@ use super::Gathered;
 use crate::{
     encoder::{clusters::Clusters, decode::SpilledForm},
     index::{Change, Taken},
-    page::PAGE_BYTES,
     state::StoreState,
-    word::{Entry, Short, Word, page_len},
+    word::{CodecId, Entry, Part, Short, Word, page_len, value_len},
 };
 
 impl StoreState {
@@ -34,7 +33,9 @@ impl StoreState {
         let space = &object.space;
         for (change, taken) in changes.iter().zip(taken) {
             let (new, old) = (change.new.entry(), change.old.entry());
-            space.note_exchange(new, PAGE_BYTES, old, PAGE_BYTES);
+            // The object in memory is there until it is freed below.
+            let original = self.original(old);
+            space.note_exchange(new, original, old, original);
             if let Some(spilling) = &self.spilling {
                 spilling.counts.note_spilled();
             }
@@ -84,7 +85,7 @@ impl StoreState {
         let Some(spilling) = &self.spilling else { return };
         let Some(Released { label, bytes, .. }) = spilling.spill.release(place) else { return };
         match SpilledForm::of(label) {
-            SpilledForm::Raw => {}
+            SpilledForm::Raw | SpilledForm::RawValue | SpilledForm::Value(_) => {}
             SpilledForm::Page(id) => self.encoder.trained.note_object_out(id, page_len(bytes)),
             SpilledForm::Cluster(id) => {
                 if let Some(trained) = self.encoder.clusters.as_ref().and_then(Clusters::trained) {
@@ -104,18 +105,22 @@ impl StoreState {
 
 /// The entry of an object in memory; `None` for a cluster.
 pub(super) fn counted_entry(form: SpilledForm, at: Short, len: usize) -> Option<Entry> {
+    let value = |codec| Some(Entry::Value { at, codec, len: value_len(len) });
     match form {
         SpilledForm::Raw => Some(Entry::Raw(at)),
         SpilledForm::Page(codec) => Some(Entry::Page { at, codec, len: page_len(len) }),
+        SpilledForm::RawValue => value(None),
+        SpilledForm::Value(_) => value(Some(CodecId::FIRST)),
         SpilledForm::Cluster(_) => None,
     }
 }
 
 fn spilled_word(old: Word, place: Place) -> Word {
-    let slot = match old.entry() {
-        Entry::Member { slot, .. } => Some(slot),
-        Entry::Spilled { slot, .. } => slot,
-        _ => None,
+    let part = match old.entry() {
+        Entry::Member { slot, .. } => Part::Member(slot),
+        Entry::Spilled { part, .. } => part,
+        Entry::Value { .. } => Part::Value,
+        _ => Part::Page,
     };
-    Word::new(Entry::Spilled { place, slot })
+    Word::new(Entry::Spilled { place, part })
 }

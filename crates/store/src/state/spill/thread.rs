@@ -114,6 +114,9 @@ impl StoreState {
         let used = self.memory.used();
         spilling.ask();
         while steps() == before || self.memory.used() >= used {
+            if steps() != before && !spilling.found() {
+                return false;
+            }
             let left = PUT_WAIT.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return false;

@@ -1,7 +1,10 @@
-//! Writing, reading, releasing, cleaning.
+//! Writing, releasing, accounts; `read` one object or a run of neighbours, `clean` sparse extents.
+
+mod clean;
+mod read;
 
 use std::{
-    fmt, io,
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,15 +16,17 @@ use pagefold_sys::{
 };
 
 use crate::{
-    Backing, Batch, Label, Owner, Place, ReadError, Released, SpillBuilder, SpillStats, WriteError,
+    Backing, Batch, Label, Place, Released, SpillBuilder, SpillStats, WriteError,
     backing::caught,
-    batch::{directory_bytes, open_directory, open_object},
     pace::{Pace, Wait},
-    readers::{Pending, Range, Readers},
+    readers::Readers,
     seal::{Binding, Sealer, TAG_BYTES},
-    slots::{Located, Slots},
+    slots::Slots,
     stats::Counts,
 };
+
+pub use clean::LiveObject;
+pub use read::{Reading, Run};
 
 /// Objects in a [`Backing`], by [`Place`].
 ///
@@ -66,48 +71,6 @@ impl fmt::Debug for Written<'_> {
         let Self { slot, generation, objects, .. } = self;
         write!(f, "Written({objects} objects in slot {slot}, life {generation})")
     }
-}
-
-/// A read that was started.
-pub struct Reading<'a> {
-    spill: &'a Spill,
-    place: Place,
-    located: Located,
-    state: State<'a>,
-}
-
-enum State<'a> {
-    Read(Vec<u8>),
-    /// Until then; `None`: without a deadline.
-    Waits(Pending<'a>, Option<Instant>),
-    Failed(io::Error),
-}
-
-impl fmt::Debug for Reading<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reading({:?})", self.place)
-    }
-}
-
-/// Why a read gave no bytes.
-enum Failure {
-    Io(io::Error),
-    Timeout,
-    Damaged,
-}
-
-/// A live object of an extent that is to be cleaned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LiveObject {
-    /// As given to [`Batch::push`].
-    pub owner: Owner,
-    /// Where it lies until it is released.
-    pub place: Place,
-    /// As given to [`Batch::push`].
-    pub label: Label,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
 }
 
 impl Spill {
@@ -231,50 +194,6 @@ impl Spill {
         }
     }
 
-    /// Starts to read an object.
-    ///
-    /// # Errors
-    /// [`ReadError::Gone`], [`ReadError::Abandoned`].
-    pub fn start(&self, place: Place) -> Result<Reading<'_>, ReadError> {
-        let located = {
-            let _operation = self.enter().ok_or(ReadError::Abandoned)?;
-            self.slots.lock().locate(place).ok_or(ReadError::Gone)?
-        };
-        let Located { slot, offset, len, .. } = located;
-        let mut bytes = vec![0; len as usize];
-        let state = match caught(|| self.backing.try_read(slot, offset, &mut bytes)) {
-            Ok(()) => {
-                self.counts.add(&self.counts.cached_reads, 1);
-                State::Read(bytes)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let until = Instant::now().checked_add(self.read_deadline);
-                match self.readers.start(Range { slot, offset, len: len as usize }) {
-                    Ok(pending) => State::Waits(pending, until),
-                    Err(error) => State::Failed(error),
-                }
-            }
-            Err(error) => State::Failed(error),
-        };
-        Ok(Reading { spill: self, place, located, state })
-    }
-
-    /// Reads an object to the start of `into`; its length.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn read(&self, place: Place, into: &mut [u8]) -> Result<usize, ReadError> {
-        self.start(place)?.finish(into)
-    }
-
-    /// As [`read`](Self::read), to memory of its own, with the label.
-    ///
-    /// # Errors
-    /// [`ReadError`], never `TooLong`.
-    pub fn read_object(&self, place: Place) -> Result<(Label, Vec<u8>), ReadError> {
-        self.start(place)?.finish_object()
-    }
-
     /// No caller names the object any more; what it was, if it was live. The last live object of an extent frees its slot.
     pub fn release(&self, place: Place) -> Option<Released> {
         let _operation = self.enter()?;
@@ -286,97 +205,6 @@ impl Spill {
         let _operation = self.enter()?;
         let located = self.slots.lock().locate(place)?;
         Some((located.binding.label, located.len as usize - TAG_BYTES))
-    }
-
-    /// The extent with the least live bytes, if at most `percent` of an extent are live.
-    pub fn sparsest(&self, percent: u8) -> Option<u32> {
-        let below = self.extent_bytes * usize::from(percent.min(100)) / 100;
-        let _operation = self.enter()?;
-        self.slots.lock().sparsest(u32::try_from(below).unwrap_or(u32::MAX))
-    }
-
-    /// The live objects of a slot's extent. The caller writes them anew, and releases the old places of those that its own index still named.
-    ///
-    /// # Errors
-    /// [`ReadError`]: `Gone` for a slot that is free or being written; `Corrupt` if the extent's directory does not open. Objects that do not open are
-    /// left out and stay where they are.
-    pub fn live_objects(&self, slot: u32) -> Result<Vec<LiveObject>, ReadError> {
-        let (extent, located) = {
-            let _operation = self.enter().ok_or(ReadError::Abandoned)?;
-            let slots = self.slots.lock();
-            let extent = slots.extent(slot).ok_or(ReadError::Gone)?;
-            let located: Vec<Option<Located>> =
-                extent.objects.iter().map(|&place| slots.locate(place)).collect();
-            (extent, located)
-        };
-        let directory_at = extent.objects_end;
-        let mut bytes = vec![0; directory_at + directory_bytes(extent.count)];
-        let outcome = self.read_range(slot, &mut bytes).and_then(|()| {
-            let (objects, directory) = bytes.split_at_mut(directory_at);
-            let owners = open_directory(&self.sealer, extent.directory, directory);
-            Ok((objects, owners.map_err(|_| Failure::Damaged)?))
-        });
-        let (objects, owners) = outcome.map_err(|failure| {
-            let is_there = self.is_now(|slots| {
-                slots.extent(slot).is_some_and(|now| now.directory == extent.directory)
-            });
-            self.error_of(failure, is_there)
-        })?;
-        let mut live = Vec::new();
-        for (&place, located) in extent.objects.iter().zip(located) {
-            let (Some(at), Some(&owner)) = (located, owners.get(place.number())) else { continue };
-            let range = &mut objects[at.offset as usize..][..at.len as usize];
-            match open_object(&self.sealer, at.binding, range) {
-                Ok(bytes) => live.push(LiveObject {
-                    owner,
-                    place,
-                    label: at.binding.label,
-                    bytes: bytes.to_vec(),
-                }),
-                Err(_) => {
-                    let is_there = self.is_now(|slots| slots.locate(place) == Some(at));
-                    self.error_of(Failure::Damaged, is_there);
-                }
-            }
-        }
-        Ok(live)
-    }
-
-    /// What was released may be overwritten at any time: that damages nothing.
-    fn is_now(&self, is_there: impl FnOnce(&Slots) -> bool) -> bool {
-        self.enter().is_some_and(|_operation| is_there(&self.slots.lock()))
-    }
-
-    fn error_of(&self, failure: Failure, is_there: bool) -> ReadError {
-        let count = |count| self.counts.add(count, 1);
-        match failure {
-            _ if !is_there => ReadError::Gone,
-            Failure::Timeout => {
-                count(&self.counts.timeouts);
-                ReadError::Timeout(self.read_deadline)
-            }
-            Failure::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
-                count(&self.counts.timeouts);
-                ReadError::Timeout(self.read_deadline)
-            }
-            // An extent that is shorter than it was written is damaged.
-            Failure::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-                count(&self.counts.read_failures);
-                ReadError::Io(error)
-            }
-            Failure::Io(_) | Failure::Damaged => {
-                count(&self.counts.corrupt);
-                ReadError::Corrupt
-            }
-        }
-    }
-
-    fn read_range(&self, slot: u32, bytes: &mut [u8]) -> Result<(), Failure> {
-        let until = Instant::now().checked_add(self.read_deadline);
-        let pending = self.readers.start(Range { slot, offset: 0, len: bytes.len() });
-        let outcome = pending.map_err(Failure::Io)?.wait(until).ok_or(Failure::Timeout)?;
-        bytes.copy_from_slice(&outcome.map_err(Failure::Io)?);
-        Ok(())
     }
 
     /// Gives the space of one free slot back to the backing; whether there was one.
@@ -427,49 +255,6 @@ impl Spill {
             Some(_operation) => self.slots.lock().audit(),
             None => Ok(()),
         }
-    }
-}
-
-impl Reading<'_> {
-    /// Waits for the backing, until the deadline. Copies the object to the start of `into`; its length.
-    ///
-    /// # Errors
-    /// [`ReadError`]. If the object was released meanwhile, [`ReadError::Gone`].
-    pub fn finish(self, into: &mut [u8]) -> Result<usize, ReadError> {
-        let (_, object) = self.finish_object()?;
-        let (len, given) = (object.len(), into.len());
-        let into = into.get_mut(..len).ok_or(ReadError::TooLong { len, given })?;
-        into.copy_from_slice(&object);
-        Ok(len)
-    }
-
-    /// As [`finish`](Self::finish), with the label, in memory of its own.
-    ///
-    /// # Errors
-    /// [`ReadError`], never `TooLong`.
-    pub fn finish_object(self) -> Result<(Label, Vec<u8>), ReadError> {
-        let Self { spill, place, located, state } = self;
-        let outcome = match state {
-            State::Read(bytes) => Ok(bytes),
-            State::Failed(error) => Err(Failure::Io(error)),
-            State::Waits(pending, until) => match pending.wait(until) {
-                Some(outcome) => outcome.map_err(Failure::Io),
-                None => Err(Failure::Timeout),
-            },
-        };
-        let opened = outcome.and_then(|mut bytes| {
-            let object = open_object(&spill.sealer, located.binding, &mut bytes);
-            let len = object.map_err(|_| Failure::Damaged)?.len();
-            bytes.truncate(len);
-            Ok(bytes)
-        });
-        let object = opened.map_err(|failure| {
-            let is_there = spill.is_now(|slots| slots.locate(place) == Some(located));
-            spill.error_of(failure, is_there)
-        })?;
-        spill.counts.add(&spill.counts.reads, 1);
-        spill.counts.add(&spill.counts.read_bytes, object.len() as u64);
-        Ok((located.binding.label, object))
     }
 }
 

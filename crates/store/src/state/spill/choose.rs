@@ -1,0 +1,107 @@
+//! Which objects of a space go next, by the policy.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{Turn, gather::NoRoom};
+use crate::{
+    counters::Count,
+    eviction::{EvictionOrder as _, Pages},
+    index::{Aged, Look},
+    policy::SpillPolicy,
+    state::{SpaceState, StoreState},
+    word::Entry,
+};
+
+/// Keys that an order may name in vain, one after another.
+const FRUITLESS: u32 = 64;
+
+impl StoreState {
+    /// Adds objects of a space to the batch, as far as it has room.
+    pub(super) fn gather(
+        &self,
+        policy: SpillPolicy,
+        space: &Arc<SpaceState>,
+        turn: &mut Turn,
+    ) -> Result<(), NoRoom> {
+        let mut seen = HashSet::new();
+        let idle_only = policy.is_idle_only();
+        if policy.is_incompressible_first()
+            && space.counters.sum(Count::Raw) + space.counters.sum(Count::Values) > 0
+        {
+            self.gather_leaves(space, turn, &mut seen, |leaf, slot| {
+                let entry = leaf.words[slot].entry();
+                let is_raw = matches!(entry, Entry::Raw(_) | Entry::Value { codec: None, .. });
+                let may_go = if idle_only { leaf.was_idle } else { !leaf.read };
+                is_raw && may_go >> slot & 1 == 1
+            })?;
+        }
+        if idle_only {
+            self.gather_leaves(space, turn, &mut seen, |leaf, slot| leaf.was_idle >> slot & 1 == 1)
+        } else {
+            self.gather_coldest(space, turn, &mut seen)
+        }
+    }
+
+    fn gather_coldest(
+        &self,
+        space: &Arc<SpaceState>,
+        turn: &mut Turn,
+        seen: &mut HashSet<u64>,
+    ) -> Result<(), NoRoom> {
+        let mut fruitless = 0;
+        let mut first = None;
+        while fruitless < FRUITLESS {
+            let Ok(_operation) = self.enter() else { return Err(NoRoom) };
+            let Some(key) = space.fallback.next(&Pages::new(&space.index)) else { break };
+            if first == Some(key) {
+                // The hand went round.
+                break;
+            }
+            first = first.or(Some(key));
+            let gathered = !seen.contains(&key) && self.gather_object(space, key, turn, seen)?;
+            fruitless = if gathered { 0 } else { fruitless + 1 };
+        }
+        Ok(())
+    }
+
+    /// Adds the objects that `goes` names, from where the last call ended, once around.
+    fn gather_leaves(
+        &self,
+        space: &Arc<SpaceState>,
+        turn: &mut Turn,
+        seen: &mut HashSet<u64>,
+        goes: impl Fn(&Aged, usize) -> bool,
+    ) -> Result<(), NoRoom> {
+        // ORDERING: Relaxed, here and below; one thread has the turn.
+        let start = space.spill_hand.load(Ordering::Relaxed);
+        let (mut from, mut turned) = (start, false);
+        loop {
+            let Ok(_operation) = self.enter() else { return Err(NoRoom) };
+            let Some(leaf) = space.index.age(from, Look::Only) else {
+                if turned {
+                    return Ok(());
+                }
+                (turned, from) = (true, 0);
+                continue;
+            };
+            if turned && leaf.first >= start {
+                return Ok(());
+            }
+            for slot in 0..leaf.words.len() {
+                let key = leaf.first + slot as u64;
+                if goes(&leaf, slot) && !seen.contains(&key) {
+                    self.gather_object(space, key, turn, seen)
+                        .inspect_err(|_| space.spill_hand.store(leaf.first, Ordering::Relaxed))?;
+                }
+            }
+            match leaf.first.checked_add(Aged::KEYS) {
+                Some(next) => from = next,
+                None if turned => return Ok(()),
+                None => (turned, from) = (true, 0),
+            }
+        }
+    }
+}
