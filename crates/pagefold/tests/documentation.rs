@@ -90,7 +90,7 @@ fn code_and_document_name_the_same_invariants() {
     assert_eq!(documented.len(), headings.len(), "a name is given twice");
 
     let sources =
-        sources(&["sys", "frame", "pool", "codec", "store", "testkit", "cli"], &["src", "tests"]);
+        sources(&["sys", "frame", "pool", "codec", "spill", "store", "testkit", "cli"], &["src", "tests"]);
     assert!(sources.len() > 30, "the source tree was not found: {:?}", sources.keys());
     for (path, source) in &sources {
         for name in names(source) {
@@ -114,7 +114,7 @@ fn code_and_document_name_the_same_invariants() {
 #[test]
 fn every_file_that_orders_memory_is_in_the_table() {
     let text = document("CONCURRENCY.md");
-    for (path, source) in sources(&["sys", "frame", "pool", "codec", "store"], &["src"]) {
+    for (path, source) in sources(&["sys", "frame", "pool", "codec", "spill", "store"], &["src"]) {
         // What `cmp` has of this name is no order of memory.
         let orders = source.replace("cmp::Ordering::", "").contains("Ordering::")
             && !path.ends_with("/tests.rs");
@@ -184,7 +184,8 @@ fn pages() -> impl Iterator<Item = PathBuf> {
 #[test]
 fn documents_name_files_and_tests_that_exist() {
     let root = root();
-    let crates = ["sys", "procfs", "frame", "pool", "codec", "store", "pagefold", "testkit", "cli"];
+    let crates =
+        ["sys", "procfs", "frame", "pool", "codec", "spill", "store", "pagefold", "testkit", "cli"];
     let code: String = sources(&crates, &["src", "tests", "benches"]).into_values().collect();
     for page in pages() {
         let text = fs::read_to_string(root.join(&page)).expect("documents are text");

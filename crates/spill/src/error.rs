@@ -54,8 +54,8 @@ pub enum WriteError {
     /// Sequences are used up, after 2^64 writes.
     #[error("no more extents can be written")]
     UsedUp,
-    /// The child of a fork has its parent's key, and would use nonces twice.
-    #[error("this process is the child of a fork, and its parent has the key")]
+    /// The child of a fork has its parent's key and backing: it would use nonces twice, and write over its parent's extents.
+    #[error("this process is the child of a fork, and its parent has the key and the backing")]
     Child,
     /// The process was forked without waiting for an operation.
     #[error("the process was forked while an operation was under way; write in the parent")]

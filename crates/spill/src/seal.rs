@@ -1,7 +1,7 @@
 //! Seals: what is written can be read by this process alone, and only where and when it was written.
 //!
 //! AES-256-GCM with a key from the operating system's generator. The nonce is the sequence of the write (8 bytes) and the
-//! number of the object in it (4 bytes). **No nonce twice**: one counter gives sequences and only grows, a write that fails has used its own up, an
+//! number of the object in it (4 bytes). **No nonce twice** (I-NONCE): one counter gives sequences and only grows, a write that fails has used its own up, an
 //! extent has each number once, and the child of a fork does not seal ([`Sealer::seals_here`]).
 //!
 //! The additional data are slot, generation, label, note and length: what lies elsewhere, or was there before, does not open.
@@ -73,7 +73,7 @@ impl Binding {
 #[derive(Debug)]
 pub(crate) enum Sealer {
     Encrypts { cipher: Secret<Aes256Gcm>, process: u64 },
-    Checks,
+    Checks { process: u64 },
 }
 
 /// The bytes are not those that were sealed there.
@@ -83,7 +83,7 @@ pub(crate) struct DoesNotOpen;
 impl Sealer {
     pub(crate) fn new(encrypts: bool) -> Result<Self, KeyMakingError> {
         if !encrypts {
-            return Ok(Self::Checks);
+            return Ok(Self::Checks { process: fork_generation() });
         }
         let mut key = Secret::new([0_u8; KEY_BYTES])?;
         let random = |bytes: &mut [u8]| fill_random(bytes).map_err(KeyMakingError::Random);
@@ -92,19 +92,18 @@ impl Sealer {
         Ok(Self::Encrypts { cipher: Secret::new(cipher)?, process: fork_generation() })
     }
 
-    /// Whether this process may seal: the child of a fork would use its parent's nonces.
+    /// Whether this process may seal: the child of a fork would use its parent's nonces, and without encryption what it writes
+    /// would pass for its parent's.
     pub(crate) fn seals_here(&self) -> bool {
-        match self {
-            Self::Encrypts { process, .. } => *process == fork_generation(),
-            Self::Checks => true,
-        }
+        let (Self::Encrypts { process, .. } | Self::Checks { process }) = self;
+        *process == fork_generation()
     }
 
     /// Whether the key stays out of swap; `None` without one.
     pub(crate) fn is_locked(&self) -> Option<bool> {
         match self {
             Self::Encrypts { cipher, .. } => Some(cipher.is_locked()),
-            Self::Checks => None,
+            Self::Checks { .. } => None,
         }
     }
 
@@ -117,7 +116,7 @@ impl Sealer {
                     cipher.encrypt_inout_detached(&nonce, &additional, InOutBuf::from(bytes));
                 sealed.expect("far below the 64 GiB of a message").into()
             }
-            Self::Checks => checksum(binding, &additional, bytes),
+            Self::Checks { .. } => checksum(binding, &additional, bytes),
         }
     }
 
@@ -136,8 +135,8 @@ impl Sealer {
                 let opened = cipher.decrypt_inout_detached(&nonce, &additional, bytes, &tag);
                 opened.map_err(|_| DoesNotOpen)
             }
-            Self::Checks if checksum(binding, &additional, bytes) == tag => Ok(()),
-            Self::Checks => Err(DoesNotOpen),
+            Self::Checks { .. } if checksum(binding, &additional, bytes) == tag => Ok(()),
+            Self::Checks { .. } => Err(DoesNotOpen),
         }
     }
 }
@@ -159,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_there_and_nowhere_else() {
-        for sealer in [Sealer::new(true).expect("a key"), Sealer::Checks] {
+        for sealer in [true, false].map(|encrypts| Sealer::new(encrypts).expect("a key")) {
             for len in [0, 1, 16, 4097] {
                 let plain: Vec<u8> =
                     (0..len).map(|at| u8::try_from(at % 251).expect("small")).collect();

@@ -53,6 +53,7 @@ pub struct StoreBuilder {
     training_steps: Steps,
     spill: Option<Spill>,
     spill_settings: SpillSettings,
+    spiller: bool,
 }
 
 #[derive(Debug)]
@@ -108,6 +109,7 @@ impl Default for StoreBuilder {
             training_steps: Steps::default(),
             spill: None,
             spill_settings: SpillSettings::default(),
+            spiller: !cfg!(loom),
         }
     }
 }
@@ -301,7 +303,9 @@ impl StoreBuilder {
             .map_err(StoreBuildError::Thread)?;
         let mut handle = StoreHandle::new(Arc::clone(&store), thread);
         handle.workers = worker::start(&store, self.workers).map_err(StoreBuildError::Thread)?;
-        handle.spiller = start_spiller(&store).map_err(StoreBuildError::Thread)?;
+        if self.spiller {
+            handle.spiller = start_spiller(&store).map_err(StoreBuildError::Thread)?;
+        }
         Ok(Store::new(handle))
     }
 

@@ -14,7 +14,7 @@ use crate::{
     index::Index,
     page::PAGE_BYTES,
     space::Space,
-    state::{SpaceState, handle::StoreHandle, room::ShrinkReport},
+    state::{SpaceState, handle::StoreHandle, room::ShrinkReport, spill::{Spilled, Step}},
     stats::{SpaceStats, StoreStats},
 };
 
@@ -272,6 +272,24 @@ impl Store {
         // Clusters may have been the end of the last pages of a dictionary.
         store.retire_codecs();
         report
+    }
+
+    /// Writes an extent of the coldest pages to the backing; whether it freed memory. For tests.
+    #[doc(hidden)]
+    pub fn spill_extent(&self) -> bool {
+        matches!(self.handle.state.spill_extent(), Spilled::Freed)
+    }
+
+    /// Moves the live objects of the extent that has the least; whether it freed a slot. For tests.
+    #[doc(hidden)]
+    pub fn clean_extent(&self) -> bool {
+        matches!(self.handle.state.clean_extent(), Spilled::Freed)
+    }
+
+    /// What the thread that spills does next; whether there may be more. For tests.
+    #[doc(hidden)]
+    pub fn spill_step(&self) -> bool {
+        matches!(self.handle.state.spill_step(), Step::More)
     }
 
     /// Lets the workers rest after the page at hand, until [`resume_workers`](Self::resume_workers). Puts go on, and

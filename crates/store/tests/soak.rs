@@ -1,17 +1,23 @@
 //! A store in use for long: spaces that come and go, limits that change, pages of another nature now and then, all tiers
-//! with short intervals; memory stays flat.
+//! with short intervals; memory stays flat. With a backing, ten times more data than memory; the file stays flat too.
 //!
 //! 3 s by default; `PAGEFOLD_SOAK_SECONDS=1200` is the long form.
 #![cfg(not(loom))]
 
 use std::{
     cmp::Ordering,
-    env, thread,
+    env, fs,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
 use pagefold_pool::Allocator;
-use pagefold_store::{GetError, Page, PutError, SpaceConfig, Store, StoreStats};
+use pagefold_store::{
+    GetError, Page, PutError, Space, SpaceConfig, Store, StoreStats,
+    spill::{FileBacking, Spill},
+};
 use pagefold_testkit::{corpus::Mix, seed::Seed};
 use rand::RngExt;
 
@@ -177,4 +183,244 @@ fn rss() -> u64 {
 #[cfg(not(target_os = "linux"))]
 fn rss() -> u64 {
     0
+}
+
+/// A directory of its own for the file of a backing.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let path = env::temp_dir().join(format!("pagefold-soak-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    /// Bytes that the file system keeps for the files of this process in there, which have no name.
+    #[cfg(target_os = "linux")]
+    fn bytes(&self) -> u64 {
+        let own = fs::read_dir("/proc/self/fd").expect("Linux").filter_map(Result::ok);
+        let own = own.filter(|file| {
+            fs::read_link(file.path()).is_ok_and(|target| target.starts_with(&self.0))
+        });
+        own.filter_map(|file| fs::metadata(file.path()).ok()).map(|file| file.blocks() * 512).sum()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// What one thread has put, by key; the keys of a thread are its own.
+struct Part<'s> {
+    pages: Space,
+    values: Space,
+    cache: Space,
+    kinds: &'s [Vec<u8>],
+    me: u64,
+    threads: u64,
+    /// The version of each page and each value; 0: there is none.
+    versions: [Vec<u64>; 2],
+    next: u64,
+    refused: u64,
+    operations: u64,
+}
+
+impl Part<'_> {
+    /// The bytes of a key: of a page, or of a value of another length.
+    fn bytes(&self, kind: usize, key: u64, version: u64) -> Vec<u8> {
+        let number = usize::try_from(key * 31 + version).expect("small");
+        let len = if kind == 0 { 4096 } else { 20 + number % 5000 };
+        let mut bytes = self.kinds[number % self.kinds.len()].clone();
+        bytes.extend_from_slice(&self.kinds[(number + 1) % self.kinds.len()]);
+        bytes.truncate(len);
+        bytes[..8].copy_from_slice(&key.to_le_bytes());
+        bytes[8..16].copy_from_slice(&version.to_le_bytes());
+        bytes
+    }
+
+    fn put(&mut self, kind: usize, at: usize) {
+        self.next += 1;
+        let key = at as u64 * self.threads + self.me;
+        let bytes = self.bytes(kind, key, self.next);
+        let put = if kind == 0 {
+            self.pages.put_from(key, &bytes)
+        } else {
+            self.values.put_bytes(key, &bytes)
+        };
+        match put {
+            Ok(()) => self.versions[kind][at] = self.next,
+            // The old one stays.
+            Err(PutError::Full { .. }) => self.refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn get(&self, kind: usize, at: usize) {
+        let key = at as u64 * self.threads + self.me;
+        let space = if kind == 0 { &self.pages } else { &self.values };
+        let expected = self.versions[kind][at];
+        match space.get_bytes(key) {
+            Ok(found) => {
+                let is_right = expected != 0 && found == self.bytes(kind, key, expected);
+                assert!(is_right, "key {key} of kind {kind} is another one");
+            }
+            Err(GetError::Absent) => assert_eq!(expected, 0, "key {key} of kind {kind} is lost"),
+            Err(error) => panic!("{error} of key {key} of kind {kind}"),
+        }
+    }
+
+    fn take(&mut self, kind: usize, at: usize) {
+        let key = at as u64 * self.threads + self.me;
+        let space = if kind == 0 { &self.pages } else { &self.values };
+        let expected = std::mem::take(&mut self.versions[kind][at]);
+        match space.take_bytes(key) {
+            Ok(found) => {
+                assert!(found == self.bytes(kind, key, expected), "key {key} is another one");
+            }
+            Err(GetError::Absent) => assert_eq!(expected, 0, "key {key} of kind {kind} is lost"),
+            Err(error) => panic!("{error} of key {key} of kind {kind}"),
+        }
+    }
+
+    /// In a space that may drop what it has; the version is the key.
+    fn cached(&self, key: u64) {
+        match self.cache.get_bytes(key) {
+            Ok(found) => assert!(found == self.bytes(0, key, key), "key {key} is another one"),
+            Err(GetError::Absent) => _ = self.cache.put_from(key, &self.bytes(0, key, key)),
+            Err(error) => panic!("{error} of key {key}"),
+        }
+    }
+
+    fn use_until(&mut self, rng: &mut impl rand::Rng, until: Instant) {
+        while Instant::now() < until {
+            for _ in 0..50 {
+                let kind = usize::from(rng.random_ratio(1, 8));
+                let len = self.versions[kind].len();
+                // Half of all calls are for a sixteenth of the keys.
+                let len = if rng.random_ratio(1, 2) { len / 16 } else { len };
+                let at = rng.random_range(0..len);
+                match rng.random_range(0..20) {
+                    0..8 => self.put(kind, at),
+                    8..17 => self.get(kind, at),
+                    17 => {
+                        self.take(kind, at);
+                        self.put(kind, at);
+                    }
+                    _ => self.cached(rng.random_range(0..self.versions[0].len() as u64)),
+                }
+                self.operations += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_stays_flat_with_a_backing() {
+    const THREADS: u64 = 3;
+    let seed = *Seed::for_test(0x50a5);
+    let seconds = env::var("PAGEFOLD_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
+    let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(3));
+    let (limit, life) = match seconds {
+        Some(_) => (24 << 20, Duration::from_secs(10)),
+        None => (8 << 20, Duration::from_millis(300)),
+    };
+    // A quarter of the keys of values, which have 2.5 KB.
+    let pages_each = limit / 4096 * 10 / usize::try_from(THREADS).expect("small");
+    let values_each = 200;
+    let directory = Directory::new();
+    let extent = 256 << 10;
+    let backing = FileBacking::new(&directory.0, extent).expect("a file");
+    let spill = Spill::builder(backing).extent_bytes(extent).build().expect("sensible");
+    let builder = Store::builder().limit(limit).spill(spill).training_steps(200, 500, u32::MAX);
+    let store = builder.idle_interval(life / 4).idle_share(20).build().expect("room");
+    let kinds = Mix::PROCESS.pages(&mut seed.rng(1000), 997);
+    let space = |config| store.space(config).expect("room");
+    let keys = pages_each as u64 * THREADS;
+    let (pages, values) = (SpaceConfig::persistent(keys), SpaceConfig::persistent(keys));
+    let (pages, values) = (space(pages.name("pages")), space(values.name("values")));
+    let cache = space(SpaceConfig::ephemeral(keys).name("cache"));
+    let mut parts: Vec<Part<'_>> = (0..THREADS)
+        .map(|me| Part {
+            pages: pages.clone(),
+            values: values.clone(),
+            cache: cache.clone(),
+            kinds: &kinds,
+            me,
+            threads: THREADS,
+            versions: [vec![0; pages_each], vec![0; values_each]],
+            next: 0,
+            refused: 0,
+            operations: 0,
+        })
+        .collect();
+    let (mut baseline, mut cycle) = ((0, 0, 0), 0);
+    while Instant::now() < until || cycle < 4 {
+        let end = Instant::now() + life;
+        thread::scope(|scope| {
+            for part in &mut parts {
+                scope.spawn(move || {
+                    let mut rng = seed.rng(cycle * THREADS + part.me);
+                    if cycle == 0 {
+                        (0..2).for_each(|kind| {
+                            (0..part.versions[kind].len()).for_each(|at| part.put(kind, at));
+                        });
+                    }
+                    part.use_until(&mut rng, end.max(Instant::now() + life / 2));
+                });
+            }
+        });
+        assert!(store.resident() <= store.limit());
+        // Every byte of every key.
+        parts.iter().for_each(|part| {
+            (0..2).for_each(|kind| {
+                (0..part.versions[kind].len()).for_each(|at| part.get(kind, at));
+            });
+        });
+        store.validate().expect("valid");
+        let stats = store.stats();
+        let spill = stats.spill.as_ref().expect("a backing");
+        let backing = &spill.backing;
+        let now = (stats.metadata_bytes, rss(), directory.bytes());
+        if seconds.is_some() || cycle < 4 {
+            eprintln!(
+                "cycle {cycle}: {} pages spilled, {} live bytes in {} extents, {} written, {now:?}",
+                spill.pages, backing.live_bytes, backing.extents, backing.written_bytes
+            );
+        }
+        assert_eq!((backing.corrupt, backing.read_failures, backing.timeouts), (0, 0, 0));
+        let wanted = stats.limit_bytes * 9;
+        assert!(stats.original_bytes > wanted, "ten times more than memory: {stats:?}");
+        if cycle == WARM {
+            baseline = now;
+        }
+        if cycle > WARM {
+            assert!(now.0 <= baseline.0 + (512 << 10), "cycle {cycle}: {baseline:?} and now {now:?}");
+            assert!(now.1 <= baseline.1 + (8 << 20), "cycle {cycle}: {baseline:?} and now {now:?}");
+            let more = baseline.2 / 4 + 8 * extent as u64;
+            assert!(now.2 <= baseline.2 + more, "cycle {cycle}: {baseline:?} and now {now:?}");
+        }
+        cycle += 1;
+    }
+    let sum = |of: fn(&Part<'_>) -> u64| parts.iter().map(of).sum::<u64>();
+    let (operations, refused) = (sum(|part| part.operations), sum(|part| part.refused));
+    let stats = store.stats();
+    eprintln!("{cycle} cycles, {operations} operations, {refused} puts refused");
+    eprintln!("{:?}\n{:?}\n{:?}\n{:?}", stats.spill, stats.staging, stats.training, stats.idle);
+    assert!(refused <= operations / 100, "{refused} of {operations} puts were refused");
+    let spill = stats.spill.expect("a backing");
+    assert!(spill.returned > 0 && spill.fetches > 0, "{spill:?}");
+    drop((pages, values, cache));
+    parts.clear();
+    assert_eq!(store.stats().stored, 0, "every space is gone");
+    assert_eq!(store.stats().spill.expect("a backing").backing.live_objects, 0);
+    store.validate().expect("valid");
+    drop(store);
+    assert_eq!(directory.bytes(), 0, "the file is gone");
 }

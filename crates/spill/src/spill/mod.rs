@@ -35,7 +35,7 @@ pub use read::{Reading, Run};
 ///
 /// # Fork
 /// A fork waits for none of the backing's work. The child reads what its parent had written, as long as the parent does not use the slot again:
-/// then it gets [`ReadError::Corrupt`]. It does not write: it has its parent's key.
+/// then it gets [`ReadError::Corrupt`]. It does not write, and gives no space back: it has its parent's key and its parent's file.
 pub struct Spill {
     backing: Arc<dyn Backing>,
     readers: Readers,
@@ -207,8 +207,12 @@ impl Spill {
         Some((located.binding.label, located.len as usize - TAG_BYTES))
     }
 
-    /// Gives the space of one free slot back to the backing; whether there was one.
+    /// Gives the space of one free slot back to the backing; whether there was one. The child of a fork gives nothing back:
+    /// its parent may have written the slot again.
     pub fn discard_one(&self) -> bool {
+        if !self.sealer.seals_here() {
+            return false;
+        }
         let taken = self.enter().and_then(|_operation| self.slots.lock().take_undiscarded());
         let Some(slot) = taken else { return false };
         self.counts.add(&self.counts.discards, 1);

@@ -146,7 +146,12 @@ impl Spill {
         }
     }
 
+    /// From the start of a slot's extent.
     pub(super) fn read_range(&self, slot: u32, bytes: &mut [u8]) -> Result<(), Failure> {
+        match caught(|| self.backing.try_read(slot, 0, bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            outcome => return outcome.map_err(Failure::Io),
+        }
         let until = Instant::now().checked_add(self.read_deadline);
         let pending = self.readers.start(Range { slot, offset: 0, len: bytes.len() });
         let outcome = pending.map_err(Failure::Io)?.wait(until).ok_or(Failure::Timeout)?;

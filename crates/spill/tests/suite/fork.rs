@@ -1,6 +1,7 @@
 //! The child of a fork.
 
 use std::{
+    io::{self, Read as _, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -72,4 +73,51 @@ fn a_child_reads_and_does_not_write() {
         done.store(true, Ordering::Relaxed);
     });
     assert_eq!(spill.read(places[0], &mut [0; 1000]).expect("there"), 1000);
+}
+
+/// The child's table is its own from the fork on: it knows nothing of what its parent writes to the same file.
+#[test]
+fn a_child_takes_nothing_from_its_parents_file() {
+    for encrypts in [true, false] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let backing = FileBacking::new(directory.path(), EXTENT_BYTES_MIN).expect("a file");
+        let spill = Spill::builder(backing).extent_bytes(EXTENT_BYTES_MIN).encrypts(encrypts);
+        let spill = spill.build().expect("sensible");
+        let (mut places, ends) = (write(&spill, 1), write(&spill, 2));
+        ends.iter().for_each(|&place| assert!(spill.release(place).is_some()));
+        let [(mut go, waits), (mut done, says)] = [(); 2].map(|()| io::pipe().expect("a pipe"));
+        // SAFETY: the child calls what this file is about, and ends without running anything of the parent.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0, "fork");
+        if pid == 0 {
+            let child = || {
+                // Until the parent has written the slot that was free at the fork, in the same life and as the same write.
+                go.read_exact(&mut [0]).expect("the parent says go");
+                places.iter().for_each(|&place| assert!(spill.release(place).is_some()));
+                let mut batch = spill.batch().expect("memory");
+                for key in 0..50 {
+                    batch.push(Owner(0, key), Label::NONE, &[9; 1000]).expect("room");
+                }
+                assert!(matches!(spill.write(&mut batch), Err(WriteError::Child)));
+                assert!(!spill.discard_one(), "the space is the parent's");
+                drop(says);
+            };
+            let code = i32::from(catch_unwind(AssertUnwindSafe(child)).is_err());
+            // SAFETY: ends the process at once.
+            unsafe { libc::_exit(code) };
+        }
+        places.extend(write(&spill, 3));
+        drop(says);
+        (&waits).write_all(&[1]).expect("the child waits");
+        let _ = done.read(&mut [0]).expect("a pipe");
+        let mut status = 0;
+        // SAFETY: a child of this process, and a place for its status.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        assert_eq!(status, 0, "the child fails");
+        for (at, &place) in places.iter().enumerate() {
+            let mut into = [0; 1000];
+            assert_eq!(spill.read(place, &mut into).expect("the parent's"), 1000);
+            assert_eq!(into, [if at < 50 { 1 } else { 3 }; 1000]);
+        }
+    }
 }

@@ -39,6 +39,13 @@ impl StoreBuilder {
         self
     }
 
+    /// No thread spills: for tests, which call [`Store::spill_extent`](crate::Store::spill_extent) instead.
+    #[doc(hidden)]
+    pub fn without_spiller(mut self) -> Self {
+        self.spiller = false;
+        self
+    }
+
     /// Which objects leave memory.
     ///
     /// # Errors

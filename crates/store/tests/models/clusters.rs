@@ -20,7 +20,7 @@ fn model_of_two(f: impl Fn() + Sync + Send + 'static) {
 }
 
 /// For pages of halves, alone or in clusters.
-struct Short;
+pub(super) struct Short;
 
 impl Codec for Short {
     fn name(&self) -> &str {
@@ -73,7 +73,7 @@ fn sparse_cluster() -> (Store, Space) {
     (store, space)
 }
 
-fn get_at(space: &Space, key: u64) -> Option<u8> {
+pub(super) fn get_at(space: &Space, key: u64) -> Option<u8> {
     let (mut found, mut page) = (vec![0; 4096], vec![0; 4096]);
     match space.get_into(key, &mut found) {
         Ok(()) => {}
@@ -86,7 +86,7 @@ fn get_at(space: &Space, key: u64) -> Option<u8> {
 }
 
 /// In a thread of the model.
-fn beside(
+pub(super) fn beside(
     store: &Store,
     space: &Space,
     f: impl FnOnce(&Store, &Space) + Send + 'static,

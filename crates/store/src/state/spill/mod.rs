@@ -35,7 +35,8 @@ use crate::{index::Change, policy::SpillSettings, stats::SpilledStats};
 use tables::Tables;
 
 pub(crate) use fetch::{Along, Fetch, Fetched};
-pub(crate) use thread::start;
+pub(crate) use gather::Spilled;
+pub(crate) use thread::{Step, start};
 
 /// What a store with a backing has more.
 pub(crate) struct Spilling {
