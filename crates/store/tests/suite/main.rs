@@ -23,6 +23,7 @@ mod spaces;
 mod spill;
 mod spill_model;
 mod spill_policy;
+mod spill_regressions;
 mod spill_values;
 mod staging;
 mod training;

@@ -21,6 +21,10 @@ impl StoreState {
         fetched: &Fetched,
         bytes: &[u8],
     ) {
+        // Another get may have brought it back since it was fetched.
+        if !matches!(word.entry(), Entry::Spilled { place, .. } if place == fetched.place) {
+            return;
+        }
         if self.is_above_high() || self.is_above_target() {
             return;
         }
