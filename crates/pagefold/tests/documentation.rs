@@ -89,8 +89,10 @@ fn code_and_document_name_the_same_invariants() {
     let documented: BTreeSet<&str> = headings.iter().map(|(_, name)| *name).collect();
     assert_eq!(documented.len(), headings.len(), "a name is given twice");
 
-    let sources =
-        sources(&["sys", "frame", "pool", "codec", "spill", "store", "testkit", "cli"], &["src", "tests"]);
+    let sources = sources(
+        &["sys", "frame", "pool", "codec", "spill", "store", "testkit", "cli"],
+        &["src", "tests"],
+    );
     assert!(sources.len() > 30, "the source tree was not found: {:?}", sources.keys());
     for (path, source) in &sources {
         for name in names(source) {

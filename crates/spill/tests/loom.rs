@@ -252,12 +252,8 @@ fn of_the_cleaner_and_a_release_one_moves_the_object_or_takes_it_out() {
             let (old, new) = (object.place.bits() + 1, written.keep(number));
             let word = words.iter().find(|word| word.load(Ordering::Acquire) == old);
             let moved = word.is_some_and(|word| {
-                let exchanged = word.compare_exchange(
-                    old,
-                    new.bits() + 1,
-                    Ordering::AcqRel,
-                    Ordering::Relaxed,
-                );
+                let exchanged =
+                    word.compare_exchange(old, new.bits() + 1, Ordering::AcqRel, Ordering::Relaxed);
                 exchanged.is_ok()
             });
             let released = if moved { object.place } else { new };

@@ -75,9 +75,9 @@ impl Rows {
     fn print(&self) {
         println!("| what | median | lowest to highest round |\n|---|---|---|");
         for (name, unit, values) in &self.0 {
-            let (low, high) = values.iter().fold((f64::MAX, 0_f64), |(low, high), value| {
-                (low.min(*value), high.max(*value))
-            });
+            let (low, high) = values
+                .iter()
+                .fold((f64::MAX, 0_f64), |(low, high), value| (low.min(*value), high.max(*value)));
             println!("| {name} | {:.2} {unit} | {low:.2} to {high:.2} |", self.median(name));
         }
     }
@@ -359,7 +359,11 @@ fn main() {
         }
     }
     let system = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    println!("{megabytes} MB in {}, {rounds} rounds, kernel {}", directory.display(), system.trim());
+    println!(
+        "{megabytes} MB in {}, {rounds} rounds, kernel {}",
+        directory.display(),
+        system.trim()
+    );
     rows.print();
     rows.print_targets();
 }

@@ -14,7 +14,12 @@ use crate::{
     index::Index,
     page::PAGE_BYTES,
     space::Space,
-    state::{SpaceState, handle::StoreHandle, room::ShrinkReport, spill::{Spilled, Step}},
+    state::{
+        SpaceState,
+        handle::StoreHandle,
+        room::ShrinkReport,
+        spill::{Spilled, Step},
+    },
     stats::{SpaceStats, StoreStats},
 };
 

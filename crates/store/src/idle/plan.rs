@@ -88,8 +88,14 @@ mod tests {
     }
 
     fn aged(words: &[Word], idle: u64) -> Aged {
-        let mut aged =
-            Aged { first: 128, words: [Word::EMPTY; NODE_WORDS], read: !idle, idle, tried: 0 };
+        let mut aged = Aged {
+            first: 128,
+            words: [Word::EMPTY; NODE_WORDS],
+            read: !idle,
+            idle,
+            tried: 0,
+            was_idle: 0,
+        };
         aged.words[..words.len()].copy_from_slice(words);
         aged
     }

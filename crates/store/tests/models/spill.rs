@@ -63,11 +63,8 @@ fn pages(clusters: bool) -> (Store, Space) {
     let builder = Store::builder().allocator(options).source(Box::new(HeapSource::new()));
     let builder = builder.codec_with(Box::new(Short)).limit(4 << 20).shrinker(false);
     let builder = builder.spill(spill.expect("sensible"));
-    let builder = if clusters {
-        builder.idle_codec_with(Box::new(Short)).idle_share(5)
-    } else {
-        builder
-    };
+    let builder =
+        if clusters { builder.idle_codec_with(Box::new(Short)).idle_share(5) } else { builder };
     let store = builder.build().expect("room");
     let space = store.space(SpaceConfig::persistent(4)).expect("room");
     put_at(&space, 0, 1);
@@ -307,8 +304,7 @@ fn a_removal_beside_a_page_that_comes_back_leaves_nothing() {
 fn a_page_that_comes_back_for_two_gets_comes_once() {
     model(|| {
         let (store, space) = page_that_comes_back();
-        let other =
-            beside(&store, &space, |_, space| assert_eq!(get_at(space, 0), Some(1)));
+        let other = beside(&store, &space, |_, space| assert_eq!(get_at(space, 0), Some(1)));
         assert_eq!(get_at(&space, 0), Some(1));
         other.join().expect("no panic");
         assert_eq!(store.stats().spill.expect("a backing").returned, 1);

@@ -142,9 +142,9 @@ impl StoreState {
         let finds_idle = self.spilling.as_ref().is_some_and(|spilling| spilling.is_idle_only());
         let mut pass = self.idle.pass.lock();
         if finds_idle {
-            pass.forget_jobs()
+            pass.forget_jobs();
         } else {
-            pass.end()
+            pass.end();
         }
         finds_idle
     }
