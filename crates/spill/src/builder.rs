@@ -57,7 +57,7 @@ impl SpillBuilder {
         Self { extent_bytes: bytes, ..self }
     }
 
-    /// Bytes that the backing may have, in whole extents. Without one: 2^20 extents.
+    /// Bytes that the backing may have, in whole extents; the last of several is kept for cleaning. Without one: 2^20 extents.
     pub fn limit(self, bytes: u64) -> Self {
         Self { limit: bytes, ..self }
     }

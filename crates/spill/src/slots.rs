@@ -27,6 +27,17 @@ struct Slot {
     /// The writer has not ended.
     is_written: bool,
     is_free: bool,
+    /// Something of it does not open: cleaning would not free it.
+    is_damaged: bool,
+}
+
+/// What an extent has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Objects from memory.
+    New,
+    /// The live objects of sparse extents.
+    Moved,
 }
 
 /// Where to read an object, and what opens it.
@@ -69,8 +80,12 @@ impl Slots {
         }
     }
 
-    /// A slot to write, with its generation; `None` if all are in use.
-    pub(crate) fn reserve(&mut self, sequence: u64) -> Option<(u32, u32)> {
+    /// A slot to write, with its generation; `None` if all are in use. The last one is for cleaning, which frees others.
+    pub(crate) fn reserve(&mut self, sequence: u64, purpose: Purpose) -> Option<(u32, u32)> {
+        let left = self.free.len() + (self.max as usize).saturating_sub(self.slots.len());
+        if purpose == Purpose::New && self.max > 1 && left <= 1 {
+            return None;
+        }
         let number = match self.free.pop_first() {
             Some(number) => number,
             None => {
@@ -142,7 +157,7 @@ impl Slots {
         if slot.live_objects > 0 || !slot.is_written || slot.is_free {
             return;
         }
-        slot.is_free = true;
+        (slot.is_free, slot.is_damaged) = (true, false);
         slot.generation += 1;
         (self.in_use, self.lists) = (self.in_use - 1, self.lists - lists_bytes(slot));
         (slot.ends, slot.live) = (Ends::default(), Box::default());
@@ -213,12 +228,37 @@ impl Slots {
         })
     }
 
-    /// The slot that has the least live bytes, if these are fewer than `below`; not one whose writer goes on.
-    pub(crate) fn sparsest(&self, below: u32) -> Option<u32> {
+    /// Up to `count` slots with fewer live bytes than `below`, and these, the sparsest first; none that is damaged or whose writer
+    /// goes on.
+    pub(crate) fn sparsest(&self, count: usize, below: u32) -> Vec<(u32, u32)> {
+        let is_whole = |slot: &Slot| !slot.is_free && slot.is_written && !slot.is_damaged;
+        let mut sparse: Vec<(u32, u32)> = (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| is_whole(slot) && slot.live_bytes < below)
+            .map(|(number, slot)| (slot.live_bytes, number))
+            .collect();
+        if count < sparse.len() {
+            sparse.select_nth_unstable(count);
+            sparse.truncate(count);
+        }
+        sparse.sort_unstable();
+        sparse.into_iter().map(|(live, number)| (number, live)).collect()
+    }
+
+    /// An object of the extent that `place` lies in, or its directory, does not open.
+    pub(crate) fn note_damaged(&mut self, number: u32, generation: u32) {
+        if let Some(slot) = self.slots.get_mut(number as usize)
+            && slot.generation == generation
+        {
+            slot.is_damaged = true;
+        }
+    }
+
+    /// The extent that was written first after the write `sequence`; none whose writer goes on.
+    pub(crate) fn written_after(&self, sequence: u64) -> Option<(u64, u32)> {
         let is_whole = |slot: &Slot| !slot.is_free && slot.is_written;
-        let sparse = self.slots.iter().enumerate().filter(|(_, slot)| is_whole(slot));
-        let (number, slot) = sparse.min_by_key(|(_, slot)| slot.live_bytes)?;
-        (slot.live_bytes < below).then(|| u32::try_from(number).ok()).flatten()
+        let later = (0..).zip(&self.slots).filter(|(_, slot)| is_whole(slot) && slot.sequence > sequence);
+        later.map(|(number, slot)| (slot.sequence, number)).min()
     }
 
     /// Takes a free slot away whose extent the backing still keeps, so that it can be discarded; [`discarded`](Self::discarded) brings it back.
@@ -340,7 +380,7 @@ mod tests {
     }
 
     fn written(slots: &mut Slots, sequence: u64, objects: usize) -> Vec<Place> {
-        let (number, generation) = slots.reserve(sequence).expect("a slot");
+        let (number, generation) = slots.reserve(sequence, Purpose::Moved).expect("a slot");
         let list: Vec<End> = (1..=objects).map(|at| End::new(at * 100, Label::NONE)).collect();
         slots.publish(number, ends(&list));
         let places: Vec<Place> =
@@ -356,7 +396,7 @@ mod tests {
         let mut slots = Slots::new(2);
         let first = written(&mut slots, 1, 3);
         let second = written(&mut slots, 2, 70);
-        assert_eq!(slots.reserve(3), None, "both are in use");
+        assert_eq!(slots.reserve(3, Purpose::Moved), None, "both are in use");
         assert_eq!(slots.live(), (73, 7300));
         let located = slots.locate(second[69]).expect("there");
         assert_eq!((located.offset, located.len, located.binding.sequence), (6900, 100, 2));
@@ -380,42 +420,67 @@ mod tests {
     #[test]
     fn a_release_before_the_writer_ends_does_not_free_the_slot() {
         let mut slots = Slots::new(1);
-        let (number, generation) = slots.reserve(1).expect("a slot");
+        let (number, generation) = slots.reserve(1, Purpose::Moved).expect("a slot");
         slots.publish(number, ends(&[50, 100].map(|at| End::new(at, Label::new(9)))));
         let place = Place::new(number, 0, generation);
         slots.keep(place);
         assert!(slots.release(place).is_some());
-        assert_eq!((slots.reserve(2), slots.extent(number).is_none()), (None, true));
+        assert_eq!((slots.reserve(2, Purpose::Moved), slots.extent(number).is_none()), (None, true));
         slots.keep(Place::new(number, 1, generation));
         slots.end_writing(number);
         assert_eq!(
             slots.extent(number).expect("there").objects,
             [Place::new(number, 1, generation)]
         );
-        assert_eq!(slots.sparsest(51), Some(number));
-        assert_eq!(slots.sparsest(50), None);
+        assert_eq!(slots.sparsest(5, 51), [(number, 50)]);
+        assert!(slots.sparsest(5, 50).is_empty() && slots.sparsest(0, 51).is_empty());
         slots.audit().expect("right");
+    }
+
+    #[test]
+    fn the_last_slot_is_for_cleaning() {
+        let mut slots = Slots::new(3);
+        let places = [written(&mut slots, 1, 4), written(&mut slots, 2, 2)];
+        assert_eq!(slots.reserve(3, Purpose::New), None);
+        let (full, sparse) = (places[0][0].slot(), places[1][0].slot());
+        assert_eq!(slots.sparsest(1, 1000), [(sparse, 200)]);
+        assert_eq!(slots.sparsest(9, 1000), [(sparse, 200), (full, 400)]);
+        slots.note_damaged(sparse, places[1][0].generation() + 1);
+        assert_eq!(slots.sparsest(1, 1000), [(sparse, 200)], "another extent was");
+        slots.note_damaged(sparse, places[1][0].generation());
+        assert_eq!(slots.sparsest(1, 1000), [(full, 400)]);
+        assert_eq!(slots.written_after(0), Some((1, places[0][0].slot())));
+        assert_eq!(slots.written_after(1), Some((2, places[1][0].slot())));
+        assert_eq!(slots.written_after(2), None);
+        let (number, _) = slots.reserve(3, Purpose::Moved).expect("the last one");
+        assert_eq!((slots.reserve(4, Purpose::Moved), slots.written_after(2)), (None, None));
+        slots.end_writing(number);
+        places[0].iter().for_each(|&place| _ = slots.release(place));
+        assert!(slots.reserve(5, Purpose::New).is_some());
+        assert_eq!(slots.reserve(6, Purpose::New), None);
+        // With a single slot there is nothing to clean into.
+        assert!(Slots::new(1).reserve(1, Purpose::New).is_some());
     }
 
     #[test]
     fn a_failed_write_gives_its_slot_back_with_another_generation() {
         let mut slots = Slots::new(1);
-        let before = slots.reserve(1).expect("a slot");
+        let before = slots.reserve(1, Purpose::Moved).expect("a slot");
         slots.end_writing(before.0);
-        let after = slots.reserve(2).expect("free again");
+        let after = slots.reserve(2, Purpose::Moved).expect("free again");
         assert_eq!((after.0, after.1), (before.0, before.1 + 1));
     }
 
     #[test]
     fn the_last_generation_uses_a_slot_up() {
         let mut slots = Slots::new(1);
-        let (number, _) = slots.reserve(1).expect("a slot");
+        let (number, _) = slots.reserve(1, Purpose::Moved).expect("a slot");
         slots.slots[0].generation = GENERATIONS - 1;
         slots.end_writing(number);
-        assert_eq!((slots.reserve(2), slots.used_up()), (None, 1));
+        assert_eq!((slots.reserve(2, Purpose::Moved), slots.used_up()), (None, 1));
         assert_eq!(slots.take_undiscarded(), Some(0));
         slots.discarded(0);
-        assert_eq!(slots.reserve(2), None);
+        assert_eq!(slots.reserve(2, Purpose::Moved), None);
     }
 
     #[test]
@@ -425,9 +490,9 @@ mod tests {
         assert_eq!(slots.take_undiscarded(), None, "it is in use");
         slots.release(places[0]);
         assert_eq!(slots.take_undiscarded(), Some(0));
-        assert_eq!(slots.reserve(2), None);
+        assert_eq!(slots.reserve(2, Purpose::Moved), None);
         slots.discarded(0);
-        assert_eq!(slots.reserve(2).expect("free").0, 0);
+        assert_eq!(slots.reserve(2, Purpose::Moved).expect("free").0, 0);
         assert_eq!(slots.take_undiscarded(), None, "it is written again");
     }
 }

@@ -28,6 +28,8 @@ pub struct SpillStats {
     pub writes: u64,
     /// Their bytes.
     pub written_bytes: u64,
+    /// Of these, of objects that lay in sparse extents.
+    pub moved_bytes: u64,
     /// Writes that the backing refused.
     pub write_failures: u64,
     /// Writes that took longer than they may.
@@ -58,6 +60,7 @@ pub struct SpillStats {
 pub(crate) struct Counts {
     pub(crate) writes: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
+    pub(crate) moved_bytes: AtomicU64,
     pub(crate) write_failures: AtomicU64,
     pub(crate) slow_writes: AtomicU64,
     pub(crate) reads: AtomicU64,
@@ -81,6 +84,7 @@ impl Counts {
         SpillStats {
             writes: load(&self.writes),
             written_bytes: load(&self.written_bytes),
+            moved_bytes: load(&self.moved_bytes),
             write_failures: load(&self.write_failures),
             slow_writes: load(&self.slow_writes),
             reads: load(&self.reads),

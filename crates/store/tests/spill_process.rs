@@ -11,6 +11,7 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use pagefold_store::{
@@ -235,6 +236,12 @@ fn full_and_on(directory: &Path, more_room: impl FnOnce()) {
     let second = fill(&store, &space, &pages, first);
     all_there(&space, &pages, first / 4..second);
     more_room();
+    // The spiller tries again by itself.
+    let until = Instant::now() + Duration::from_secs(60);
+    while stats().refused {
+        assert!(Instant::now() < until, "{:?}", stats());
+        thread::sleep(Duration::from_millis(5));
+    }
     let failures = stats().backing.write_failures;
     let third = fill(&store, &space, &pages, second);
     let more = (third - second) * 1000;

@@ -4,6 +4,7 @@ use super::{Spill, read::Failure};
 use crate::{
     Label, Owner, Place, ReadError,
     batch::{directory_bytes, open_directory, open_object},
+    seal::Binding,
     slots::Located,
 };
 
@@ -22,11 +23,43 @@ pub struct LiveObject {
 }
 
 impl Spill {
-    /// The extent with the least live bytes, if at most `percent` of an extent are live.
-    pub fn sparsest(&self, percent: u8) -> Option<u32> {
+    /// Slots of up to `count` extents with less live bytes than `percent` of an extent, and these bytes, the sparsest first. None of
+    /// which something did not open: it would stay.
+    pub fn sparsest(&self, count: usize, percent: u8) -> Vec<(u32, u32)> {
         let below = self.extent_bytes * usize::from(percent.min(100)) / 100;
+        let Some(_operation) = self.enter() else { return Vec::new() };
+        self.slots.lock().sparsest(count, u32::try_from(below).unwrap_or(u32::MAX))
+    }
+
+    /// The sequence and the slot of the extent that was written next after a sequence; with 0, of the oldest.
+    pub fn written_after(&self, sequence: u64) -> Option<(u64, u32)> {
         let _operation = self.enter()?;
-        self.slots.lock().sparsest(u32::try_from(below).unwrap_or(u32::MAX))
+        self.slots.lock().written_after(sequence)
+    }
+
+    /// The owners and places of the live objects of a slot's extent, without their bytes.
+    ///
+    /// # Errors
+    /// As [`live_objects`](Self::live_objects).
+    pub fn live_owners(&self, slot: u32) -> Result<Vec<(Owner, Place)>, ReadError> {
+        let extent = {
+            let _operation = self.enter().ok_or(ReadError::Abandoned)?;
+            self.slots.lock().extent(slot).ok_or(ReadError::Gone)?
+        };
+        let offset = u32::try_from(extent.objects_end).map_err(|_| ReadError::Gone)?;
+        let mut bytes = vec![0; directory_bytes(extent.count)];
+        let owners = self.read_range(slot, offset, &mut bytes).and_then(|()| {
+            let owners = open_directory(&self.sealer, extent.directory, &mut bytes);
+            owners.map_err(|_| Failure::Damaged)
+        });
+        let owners = owners.map_err(|failure| {
+            let is_there = self.is_now(|slots| {
+                slots.extent(slot).is_some_and(|now| now.directory == extent.directory)
+            });
+            self.damaged_error(extent.directory, failure, is_there)
+        })?;
+        let live = extent.objects.iter();
+        Ok(live.filter_map(|&place| Some((*owners.get(place.number())?, place))).collect())
     }
 
     /// The live objects of a slot's extent. The caller writes them anew, and releases the old places of those that its own index still named.
@@ -45,7 +78,7 @@ impl Spill {
         };
         let directory_at = extent.objects_end;
         let mut bytes = vec![0; directory_at + directory_bytes(extent.count)];
-        let outcome = self.read_range(slot, &mut bytes).and_then(|()| {
+        let outcome = self.read_range(slot, 0, &mut bytes).and_then(|()| {
             let (objects, directory) = bytes.split_at_mut(directory_at);
             let owners = open_directory(&self.sealer, extent.directory, directory);
             Ok((objects, owners.map_err(|_| Failure::Damaged)?))
@@ -54,7 +87,7 @@ impl Spill {
             let is_there = self.is_now(|slots| {
                 slots.extent(slot).is_some_and(|now| now.directory == extent.directory)
             });
-            self.error_of(failure, is_there)
+            self.damaged_error(extent.directory, failure, is_there)
         })?;
         let mut live = Vec::new();
         for (&place, located) in extent.objects.iter().zip(located) {
@@ -69,10 +102,19 @@ impl Spill {
                 }),
                 Err(_) => {
                     let is_there = self.is_now(|slots| slots.locate(place) == Some(at));
-                    self.error_of(Failure::Damaged, is_there);
+                    self.damaged_error(extent.directory, Failure::Damaged, is_there);
                 }
             }
         }
         Ok(live)
+    }
+
+    /// The error, after the slot was noted if something of it is damaged.
+    fn damaged_error(&self, at: Binding, failure: Failure, is_there: bool) -> ReadError {
+        let error = self.error_of(failure, is_there);
+        if let (ReadError::Corrupt, Some(_operation)) = (&error, self.enter()) {
+            self.slots.lock().note_damaged(at.slot, at.generation);
+        }
+        error
     }
 }

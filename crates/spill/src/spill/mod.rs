@@ -21,7 +21,7 @@ use crate::{
     pace::{Pace, Wait},
     readers::Readers,
     seal::{Binding, Sealer, TAG_BYTES},
-    slots::Slots,
+    slots::{Purpose, Slots},
     stats::Counts,
 };
 
@@ -124,6 +124,18 @@ impl Spill {
     /// [`WriteError`]. Nothing is written then that a place leads to. After `Full`, `Budget`, `Resting`, `Child` and `Abandoned` the batch is as
     /// before; after `Io` it is empty.
     pub fn write(&self, batch: &mut Batch) -> Result<Written<'_>, WriteError> {
+        self.write_for(batch, Purpose::New)
+    }
+
+    /// As [`write`](Self::write), for objects that lie in the backing already: it may use the last slot, because it frees others.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_moved(&self, batch: &mut Batch) -> Result<Written<'_>, WriteError> {
+        self.write_for(batch, Purpose::Moved)
+    }
+
+    fn write_for(&self, batch: &mut Batch, purpose: Purpose) -> Result<Written<'_>, WriteError> {
         if !self.sealer.seals_here() {
             return Err(WriteError::Child);
         }
@@ -131,7 +143,7 @@ impl Spill {
         let (slot, directory) = {
             let _operation = self.enter().ok_or(WriteError::Abandoned)?;
             self.admit(batch, began)?;
-            self.reserve().inspect_err(|_| {
+            self.reserve(purpose).inspect_err(|_| {
                 self.pace.lock().give_back(batch.written_bytes() as u64);
             })?
         };
@@ -148,6 +160,9 @@ impl Spill {
             Ok(()) => {
                 self.counts.add(&self.counts.writes, 1);
                 self.counts.add(&self.counts.written_bytes, len);
+                if purpose == Purpose::Moved {
+                    self.counts.add(&self.counts.moved_bytes, len);
+                }
                 self.note_written(took);
                 self.slots.lock().publish(slot, ends);
                 written.objects = objects;
@@ -170,13 +185,13 @@ impl Spill {
         })
     }
 
-    fn reserve(&self) -> Result<(u32, Binding), WriteError> {
+    fn reserve(&self, purpose: Purpose) -> Result<(u32, Binding), WriteError> {
         // ORDERING: Relaxed; each number is given once, and orders nothing.
         let sequence = self
             .sequences
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| last.checked_add(1));
         let sequence = sequence.map_err(|_| WriteError::UsedUp)?;
-        let (slot, generation) = self.slots.lock().reserve(sequence).ok_or(WriteError::Full)?;
+        let (slot, generation) = self.slots.lock().reserve(sequence, purpose).ok_or(WriteError::Full)?;
         Ok((slot, Binding { sequence, slot, generation, number: u32::MAX, label: Label::NONE }))
     }
 

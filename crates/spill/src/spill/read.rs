@@ -146,14 +146,14 @@ impl Spill {
         }
     }
 
-    /// From the start of a slot's extent.
-    pub(super) fn read_range(&self, slot: u32, bytes: &mut [u8]) -> Result<(), Failure> {
-        match caught(|| self.backing.try_read(slot, 0, bytes)) {
+    /// A part of a slot's extent.
+    pub(super) fn read_range(&self, slot: u32, offset: u32, bytes: &mut [u8]) -> Result<(), Failure> {
+        match caught(|| self.backing.try_read(slot, offset, bytes)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             outcome => return outcome.map_err(Failure::Io),
         }
         let until = Instant::now().checked_add(self.read_deadline);
-        let pending = self.readers.start(Range { slot, offset: 0, len: bytes.len() });
+        let pending = self.readers.start(Range { slot, offset, len: bytes.len() });
         let outcome = pending.map_err(Failure::Io)?.wait(until).ok_or(Failure::Timeout)?;
         bytes.copy_from_slice(&outcome.map_err(Failure::Io)?);
         Ok(())

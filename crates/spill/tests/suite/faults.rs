@@ -158,8 +158,9 @@ fn a_slow_write_is_kept_and_begins_a_rest() {
 #[test]
 fn the_limit_and_the_budget_refuse_and_keep_the_batch() {
     let backing = Arc::new(FaultyBacking::new(true));
-    let two = 2 * EXTENT_BYTES_MIN as u64;
-    let spill = builder(&backing).limit(two + 5).build().expect("sensible");
+    // The last slot is for cleaning.
+    let three = 3 * EXTENT_BYTES_MIN as u64;
+    let spill = builder(&backing).limit(three + 5).build().expect("sensible");
     let first = write(&spill, &[b"one"]).expect("room");
     write(&spill, &[b"two"]).expect("room");
     assert!(matches!(write(&spill, &[b"three"]), Err(WriteError::Full)));

@@ -156,7 +156,7 @@ impl<'a> Model<'a> {
 
     /// Moves what is left of the sparsest extent.
     fn clean(&mut self) {
-        let Some(slot) = self.spill.sparsest(60) else { return };
+        let Some(&(slot, _)) = self.spill.sparsest(1, 60).first() else { return };
         let live = match self.spill.live_objects(slot) {
             Ok(live) => live,
             Err(ReadError::Gone) => return,

@@ -50,8 +50,8 @@ impl Space {
     /// [`GetError`].
     ///
     /// # Concurrency
-    /// Allocates nothing. Waits for a write or move of the object, or a decoder. Starts over when the page is
-    /// replaced.
+    /// Waits for a write or move of the object, or a decoder. Starts over when the page is replaced. Allocates nothing, unless the page
+    /// is spilled: then it waits for the backing, until the read deadline.
     pub fn get(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
         self.get_into(key, page)
     }

@@ -24,6 +24,7 @@ mod spill;
 mod spill_model;
 mod spill_policy;
 mod spill_regressions;
+mod spill_space;
 mod spill_values;
 mod staging;
 mod training;

@@ -1,28 +1,39 @@
-//! Extents with few live objects: these are written anew, so that the slot is free.
+//! Sparse extents: their live objects are written anew, together, so that their slots are free.
 
-use pagefold_spill::{LiveObject, Owner, ReadError};
+use std::sync::Arc;
+
+use pagefold_spill::{LiveObject, Owner, Place, ReadError};
 
 use super::{Gathered, Spilling, Turn, gather::Spilled};
 use crate::{
     index::{Change, NODE_WORDS},
-    state::StoreState,
+    state::{SpaceState, StoreState},
     word::{Entry, Word},
 };
 
-/// An extent with less than this share of live bytes is cleaned.
-const SPARSE_PERCENT: u8 = 50;
+/// Extents that one turn looks at, at most.
+const TOGETHER: usize = 32;
+/// An extent with more live bytes than this share is not sparse: moving it costs more than nine times what it frees.
+const SPARSE_PERCENT: u8 = 90;
 
 impl StoreState {
-    /// Cleans the sparsest extent, if it is sparse. Not inside an operation. `Freed` counts bytes of the backing.
-    pub(crate) fn clean_extent(&self) -> Spilled {
+    /// Moves the live objects of the sparsest extents into one. Not inside an operation. `Freed` counts bytes of the backing; it may take
+    /// some turns until a slot is free.
+    pub(crate) fn clean_extents(&self) -> Spilled {
         let Some(spilling) = &self.spilling else { return Spilled::Nothing };
-        let Some(slot) = spilling.spill.sparsest(SPARSE_PERCENT) else { return Spilled::Nothing };
+        let sparse = spilling.spill.sparsest(TOGETHER, SPARSE_PERCENT);
+        let extent = spilling.spill.extent_bytes() as u64;
+        let dead: u64 = sparse.iter().map(|(_, live)| extent - u64::from(*live)).sum();
+        // What one extent is written for must be more than that.
+        if dead < extent + extent / 4 && !cfg!(loom) {
+            return Spilled::Nothing;
+        }
         let taken = match self.enter() {
             Ok(_operation) if self.charge_tables() => spilling.turn.lock().take(),
             _ => None,
         };
         let Some(mut turn) = taken else { return Spilled::Busy };
-        let cleaned = self.move_live(spilling, slot, &mut turn);
+        let cleaned = self.move_live(spilling, &sparse, &mut turn);
         turn.batch.clear();
         turn.objects.clear();
         if let Ok(_operation) = self.enter() {
@@ -31,26 +42,28 @@ impl StoreState {
         cleaned
     }
 
-    fn move_live(&self, spilling: &Spilling, slot: u32, turn: &mut Turn) -> Spilled {
-        let live = match spilling.spill.live_objects(slot) {
-            Ok(live) => live,
-            Err(ReadError::Io(_) | ReadError::Timeout(_)) => return Spilled::Failed,
-            // What does not open stays where it is, for its gets to say so.
-            Err(_) => return Spilled::Nothing,
-        };
+    fn move_live(&self, spilling: &Spilling, sparse: &[(u32, u32)], turn: &mut Turn) -> Spilled {
         let mut places = Vec::new();
-        for object in live {
-            let Some(gathered) = self.gather_live(&object) else { continue };
-            if turn.batch.push(object.owner, object.label, &object.bytes).is_err() {
-                break;
+        'extents: for &(slot, _) in sparse {
+            let live = match spilling.spill.live_objects(slot) {
+                Ok(live) => live,
+                Err(ReadError::Io(_) | ReadError::Timeout(_)) => return Spilled::Failed,
+                // What does not open stays where it is, for its gets to say so.
+                Err(_) => continue,
+            };
+            for object in live {
+                let Some(gathered) = self.gather_live(&object) else { continue };
+                if turn.batch.push(object.owner, object.label, &object.bytes).is_err() {
+                    break 'extents;
+                }
+                turn.objects.push(gathered);
+                places.push(object.place);
             }
-            turn.objects.push(gathered);
-            places.push(object.place);
         }
         if places.is_empty() {
             return Spilled::Nothing;
         }
-        match spilling.spill.write(&mut turn.batch) {
+        match spilling.spill.write_moved(&mut turn.batch) {
             Ok(written) => {
                 self.publish_moved(&written, &turn.objects, &places);
                 Spilled::Freed
@@ -62,17 +75,26 @@ impl StoreState {
     /// The words that name a live object now; `None` without any.
     fn gather_live(&self, object: &LiveObject) -> Option<Gathered> {
         let _operation = self.enter().ok()?;
-        let Owner(number, key) = object.owner;
+        let (space, words) = self.words_of_spilled(object.owner, object.place)?;
+        let change = |(key, old)| Change { key, old, new: Word::EMPTY };
+        Some(Gathered { space, words: words.into_iter().map(change).collect() })
+    }
+
+    /// The words that name a spilled object; `None` without any. Inside an operation.
+    pub(super) fn words_of_spilled(
+        &self,
+        Owner(number, key): Owner,
+        place: Place,
+    ) -> Option<(Arc<SpaceState>, Vec<(u64, Word)>)> {
         let space = self.numbered_space(number)?;
         let leaf = NODE_WORDS as u64;
         let first = key - key % leaf;
         let words = (first..first.saturating_add(leaf)).filter_map(|key| {
-            let old = space.index.load(key);
-            let names =
-                matches!(old.entry(), Entry::Spilled { place, .. } if place == object.place);
-            names.then_some(Change { key, old, new: Word::EMPTY })
+            let word = space.index.load(key);
+            let names = matches!(word.entry(), Entry::Spilled { place: at, .. } if at == place);
+            names.then_some((key, word))
         });
-        let words: Vec<Change> = words.collect();
-        (!words.is_empty()).then_some(Gathered { space, words })
+        let words: Vec<(u64, Word)> = words.collect();
+        (!words.is_empty()).then_some((space, words))
     }
 }

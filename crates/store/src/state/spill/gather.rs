@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use pagefold_spill::{BatchFull, Owner};
+use pagefold_spill::{BatchFull, Owner, WriteError};
 
 use super::{Gathered, Spilling, Turn};
 use crate::{
@@ -23,6 +23,8 @@ pub(crate) enum Spilled {
     Freed,
     /// No page is there that could go.
     Nothing,
+    /// The backing has no slot for it.
+    Full,
     /// Another thread has the turn.
     Busy,
     Failed,
@@ -63,6 +65,7 @@ impl StoreState {
                 self.publish_spilled(&written, &turn.objects);
                 Spilled::Freed
             }
+            Err(WriteError::Full) => Spilled::Full,
             Err(_) => {
                 spilling.note_refused(true);
                 Spilled::Failed

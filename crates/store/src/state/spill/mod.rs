@@ -10,6 +10,7 @@
 mod choose;
 mod clean;
 mod come_back;
+mod discard;
 mod fetch;
 mod gather;
 mod prefetch;
@@ -53,6 +54,10 @@ pub(crate) struct Spilling {
     refused: AtomicBool,
     /// The last turn found nothing that may go.
     found_nothing: AtomicBool,
+    /// The last step cleaned.
+    cleaned: AtomicBool,
+    /// The sequence of the extent that lost its ephemeral pages last.
+    dropped_to: AtomicU64,
 }
 
 /// Of the spiller, and of gets of spilled pages.
@@ -117,6 +122,8 @@ impl Spilling {
             makes_room: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             found_nothing: AtomicBool::new(false),
+            cleaned: AtomicBool::new(false),
+            dropped_to: AtomicU64::new(0),
         })
     }
 
@@ -159,6 +166,14 @@ impl Spilling {
             return Err(format!("I-SPILL: {live} live objects, and words name {}", places.len()));
         }
         Ok(())
+    }
+
+    fn note_cleaned(&self, cleaned: bool) {
+        self.cleaned.store(cleaned, Ordering::Relaxed);
+    }
+
+    fn has_cleaned(&self) -> bool {
+        self.cleaned.load(Ordering::Relaxed)
     }
 
     fn note_refused(&self, refused: bool) {
