@@ -3,6 +3,7 @@
 mod classes;
 mod estimate;
 mod estimate_help;
+mod spill;
 mod stop;
 mod torture;
 mod values;
@@ -40,6 +41,9 @@ enum CliCommand {
     /// Torture the allocators: stress with compaction, migration and faults, every byte verified
     #[command(long_about = torture::ABOUT, after_long_help = remarks(torture::EXAMPLES, torture::MORE), after_help = "Examples and exit codes: pagefold torture --help")]
     Torture(TortureArgs),
+    /// Remove spilled pages that dead stores left in a service (runs `pagefold-spill`)
+    #[command(long_about = spill::ABOUT, after_long_help = remarks(spill::EXAMPLES, spill::MORE), after_help = "Examples and exit codes: pagefold spill --help")]
+    Spill(spill::SpillArgs),
     /// Print a script that completes this command's words in a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -61,6 +65,7 @@ Examples:
                                    charts, and the life of a pool
   pagefold classes --chain 4       size classes and their density
   pagefold torture --seconds 60    do the allocators stand up to it?
+  pagefold spill gc redis://host   what dead stores left in a service
   pagefold completions bash        a script for the shell
   pagefold man | man -l -          the manual page";
 
@@ -92,6 +97,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         CliCommand::Estimate(args) => args.into_command(),
         CliCommand::Classes(args) => Ok(Command::Classes(args.into_config()?)),
         CliCommand::Torture(args) => Ok(Command::Torture(args.into_config()?)),
+        CliCommand::Spill(args) => Ok(Command::Spill(args.args)),
         CliCommand::Completions { shell } => Ok(Command::Completions(shell)),
         CliCommand::Man => Ok(Command::Man),
     }

@@ -1,6 +1,6 @@
 //! The command that the arguments request.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap_complete::Shell;
 
@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Trace(TraceConfig),
     /// Stress the allocators.
     Torture(TortureConfig),
+    /// Become `pagefold-spill`, with these arguments.
+    Spill(Vec<OsString>),
     /// Print the completions of a shell.
     Completions(Shell),
     /// Print the manual page.

@@ -5,6 +5,7 @@
 //! | [`args`], [`command`] | the command line |
 //! | [`mod@estimate`] | measuring pages in pools |
 //! | [`allocators`] | size classes, stress, traces |
+//! | [`spill`] | the program for services |
 //! | [`completions`], [`man`] | shell scripts and the manual page |
 //! | [`interrupt`], [`progress`], [`console`] | Ctrl-C, the progress bar, output |
 //! | [`exit`] | exit codes |
@@ -25,6 +26,7 @@ mod man;
 mod numbers;
 mod printable;
 mod progress;
+mod spill;
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Classes(config) => end(classes::run(&config)),
         Command::Trace(config) => end(trace::run(&config)),
         Command::Torture(config) => end(torture::run(config)),
+        Command::Spill(args) => end(spill::run(&args).map(|never| match never {})),
         Command::Completions(shell) => end(completions::print(shell, args::table())),
         Command::Man => end(man::print(args::table())),
     };

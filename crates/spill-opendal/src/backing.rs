@@ -73,6 +73,15 @@ impl OpendalBacking {
         &self.home.path
     }
 
+    /// Ends without cleaning, as a process that is killed: for tests.
+    #[doc(hidden)]
+    pub fn crash(mut self) {
+        if let (Some(runtime), Some(life)) = (self.runtime.take(), self.life.take()) {
+            life.abort();
+            let _ = runtime.block_on(life);
+        }
+    }
+
     fn runtime(&self) -> io::Result<&Runtime> {
         match &self.runtime {
             Some(runtime) if self.process == fork_generation() => Ok(runtime),

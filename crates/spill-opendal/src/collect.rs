@@ -162,12 +162,7 @@ async fn look_at(calls: &Calls, top: &str, id: String, options: CollectOptions) 
         Err(error) => return FoundStore { id, seen: None, fate: Fate::Failed(error) },
     };
     let Some(lease) = lease else {
-        let mark = Lease { seen: now(), counts: None };
-        let marked = if options.dry_run {
-            Ok(())
-        } else {
-            calls.operator.write(&path, mark.text()).await.map(drop)
-        };
+        let marked = if options.dry_run { Ok(()) } else { mark(calls, top, &id, &path).await };
         let fate = marked.map_or_else(Fate::Failed, |()| Fate::Unsure);
         return FoundStore { id, seen: None, fate };
     };
@@ -180,6 +175,16 @@ async fn look_at(calls: &Calls, top: &str, id: String, options: CollectOptions) 
         removed.map_or_else(Fate::Failed, |()| Fate::Removed)
     };
     FoundStore { id, seen: Some(lease.seen), fate }
+}
+
+/// Gives a lease to a store without one, and an entry: another collector may have taken that out.
+async fn mark(calls: &Calls, top: &str, id: &str, path: &str) -> opendal::Result<()> {
+    let lease = Lease { seen: now(), counts: None };
+    calls.operator.write(path, lease.text()).await?;
+    if !calls.can_list() {
+        register::add(&calls.operator, top, id).await?;
+    }
+    Ok(())
 }
 
 async fn remove_dead(calls: &Calls, top: &str, id: &str, counts: Counts) -> opendal::Result<()> {

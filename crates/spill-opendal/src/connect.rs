@@ -22,7 +22,9 @@ pub fn connect(address: &str) -> Result<Operator, OpendalError> {
         // An error says that the program has one.
         #[cfg(feature = "tls")]
         let _ = rustls::crypto::ring::default_provider().install_default();
-        opendal::install_default();
+        opendal::init_default_registry();
+        #[cfg(feature = "s3")]
+        opendal_http_transport_reqwest::install_default();
     });
     let wrong = |error: opendal::Error| OpendalError::Address(error.to_string());
     Operator::from_uri(parse(address)?).map_err(wrong)

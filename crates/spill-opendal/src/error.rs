@@ -26,6 +26,14 @@ pub enum OpendalError {
 /// What the layer of timeouts says, and the service for Redis while it waits for a connection. OpenDAL has no kind for it.
 const TIMEOUTS: [&str; 2] = ["operation timeout reached", "connection request: timeout"];
 
+/// What OpenDAL says of an object that ends before the range, and S3 of one that ends before it begins.
+const SHORT: [&str; 2] = ["reader got too little data", "InvalidRange"];
+
+fn is_short(error: &opendal::Error) -> bool {
+    let text = error.to_string();
+    SHORT.iter().any(|words| text.contains(words))
+}
+
 fn is_timeout(error: &opendal::Error) -> bool {
     let mut source = error.source();
     while let Some(inner) = source {
@@ -46,6 +54,7 @@ pub(crate) fn io_error(error: opendal::Error) -> io::Error {
         // The extent ends before the range.
         ErrorKind::RangeNotSatisfied => io::ErrorKind::UnexpectedEof,
         ErrorKind::RateLimited => io::ErrorKind::QuotaExceeded,
+        _ if is_short(&error) => io::ErrorKind::UnexpectedEof,
         _ if is_timeout(&error) => io::ErrorKind::TimedOut,
         _ => io::ErrorKind::Other,
     };
@@ -70,5 +79,7 @@ mod tests {
         let inner = io::Error::from(io::ErrorKind::TimedOut);
         let error = opendal::Error::new(ErrorKind::Unexpected, "redis").set_source(inner);
         assert_eq!(io_error(error).kind(), io::ErrorKind::TimedOut);
+        let short = "reader got too little data";
+        assert_eq!(kind_of(ErrorKind::Unexpected, short), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -81,7 +81,7 @@ struct GcArgs {
     prefix: String,
 
     /// Stores without a sign of life for this time are dead: a number and s, m, h or d; at least 2m
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = age, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = age, allow_hyphen_values = true)]
     older_than: Duration,
 
     /// Look only, and change nothing
@@ -89,7 +89,7 @@ struct GcArgs {
     dry_run: bool,
 
     /// How long a call may take: a number and ms, s or m
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time, allow_hyphen_values = true)]
     timeout: Duration,
 
     /// Print JSON

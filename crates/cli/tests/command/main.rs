@@ -6,6 +6,7 @@
 //! | [`process`] | processes and core files |
 //! | [`html`] | the page with charts |
 //! | [`classes`], [`torture`] | allocators |
+//! | [`spill`] | the program for services |
 //! | [`shell`] | help, completions, the manual page |
 //! | [`common`], [`child_signals`] | driving the binary |
 
@@ -19,4 +20,5 @@ mod html;
 mod no_html;
 mod process;
 mod shell;
+mod spill;
 mod torture;

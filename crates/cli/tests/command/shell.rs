@@ -8,7 +8,7 @@ use std::{
 };
 
 const SHELLS: [&str; 5] = ["bash", "zsh", "fish", "elvish", "powershell"];
-const COMMANDS: [&str; 5] = ["estimate", "torture", "classes", "completions", "man"];
+const COMMANDS: [&str; 6] = ["estimate", "torture", "classes", "spill", "completions", "man"];
 
 fn pagefold(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pagefold")).args(args).output().expect("the binary runs")
