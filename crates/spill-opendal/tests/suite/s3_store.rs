@@ -13,7 +13,7 @@ use crate::{
     stores::{self, get, spill},
 };
 
-const COUNT: u64 = 2500;
+const COUNT: u64 = 1500;
 
 /// Does not compress, so that few pages are many bytes.
 fn page(key: u64, version: u64) -> Page {
@@ -60,7 +60,7 @@ fn a_server_that_fails_costs_what_is_there_for_a_while_and_nothing_for_good() {
     let operator = connect(&address("store", proxy.port)).expect("right");
     let (store, space, home) = stores::store(operator, COUNT, page);
     let (here, away) = split_at_rest(&space, 0);
-    assert!(away.len() > 1000 && here.len() > 300, "{} here, {} away", here.len(), away.len());
+    assert!(away.len() > 300 && here.len() > 200, "{} here, {} away", here.len(), away.len());
 
     for fault in [Fault::Unavailable, Fault::Silent, Fault::Closed, Fault::Truncated] {
         proxy.fail(fault, "");
@@ -76,7 +76,7 @@ fn a_server_that_fails_costs_what_is_there_for_a_while_and_nothing_for_good() {
             assert!(get(&space, key) == Ok(page(key, 0)), "{fault:?}, page {key}");
         }
         // A put either holds or says that it does not.
-        for &key in here.iter().step_by(50) {
+        for &key in here.iter().step_by(200) {
             let _ = space.put(key, &page(key, 0));
         }
     }
@@ -88,7 +88,7 @@ fn a_server_that_fails_costs_what_is_there_for_a_while_and_nothing_for_good() {
     // Faults come and go while it recovers.
     let mut rng = Seed::for_test(0x90).rng(0);
     let mut known = vec![0; usize::try_from(COUNT).expect("small")];
-    for round in 0..400 {
+    for round in 0..150 {
         if round % 10 == 0 {
             let faults = [
                 Fault::None,
@@ -124,7 +124,7 @@ fn a_server_that_fails_costs_what_is_there_for_a_while_and_nothing_for_good() {
     let hand = Hand::new(connect(&moto.address("store")).expect("right"));
     let extents: Vec<_> =
         hand.objects(&home).into_iter().filter(|path| !path.ends_with("lease")).collect();
-    assert!(extents.len() > 20, "{}", extents.len());
+    assert!(extents.len() > 10, "{}", extents.len());
     for path in extents.iter().step_by(2) {
         hand.delete(path);
     }
@@ -140,7 +140,7 @@ fn a_server_that_fails_costs_what_is_there_for_a_while_and_nothing_for_good() {
             Err(error) => panic!("{error} of page {key}"),
         }
     }
-    assert!(lost > 100 && lost < COUNT, "{lost}");
+    assert!(lost > 50 && lost < COUNT, "{lost}");
     for (key, &version) in (0..COUNT).zip(&known) {
         assert!(get(&space, key) == Ok(page(key, version)), "page {key}");
     }
