@@ -100,10 +100,33 @@ pub use pagefold_store::{
     GetError, Histogram, HistogramBucket, IdleReport, IdleStats, KeyError, Keys, LimitFn,
     LimitSource, MaintainReport, Page, PreviousValue, PutError, PutIfError, PutManyError,
     ReachedLimit, RejectedPuts, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceKind,
-    SpaceStats, StagingStats, Store, StoreBuildError, StoreBuilder, StoreStats, SystemClock,
-    TrainedCodecStats, TrainingStats, TryGetError, UpdateError, ValidateError, Version, WorkStats,
-    eviction, set_fork_wait,
+    SpaceStats, SpilledStats, StagingStats, Store, StoreBuildError, StoreBuilder, StoreStats,
+    SystemClock, TrainedCodecStats, TrainingStats, TryGetError, UpdateError, ValidateError,
+    Version, WorkStats, eviction, set_fork_wait,
 };
+
+/// Where the coldest pages go that a store's memory has no room for.
+///
+/// The crate `pagefold-spill-opendal` has a backing for Redis, S3 and others.
+///
+/// # Examples
+/// More data than memory:
+/// ```
+/// use pagefold::{
+///     SpaceConfig, Store,
+///     spill::{EXTENT_BYTES, FileBacking, Spill},
+/// };
+///
+/// let backing = FileBacking::new(&std::env::temp_dir(), EXTENT_BYTES)?;
+/// let spill = Spill::builder(backing).limit(1 << 30).build()?;
+/// let store = Store::builder().limit(64 << 20).spill(spill).build()?;
+/// let pages = store.space(SpaceConfig::persistent(1 << 20))?;
+/// pages.put(7, &[1; 4096])?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub mod spill {
+    pub use pagefold_store::spill::*;
+}
 
 /// Codecs, which compress and restore byte strings.
 pub mod codec {

@@ -4,6 +4,8 @@
 mod cache;
 #[path = "../examples/page_table.rs"]
 mod page_table;
+#[path = "../examples/spill.rs"]
+mod spill;
 #[path = "../examples/value_cache.rs"]
 mod value_cache;
 
@@ -24,6 +26,19 @@ fn a_cache_of_answers_holds_more_than_its_limit_and_none_too_old() {
     assert!(outcome.stats.hits > outcome.asked * 2 / 5, "{outcome:?}");
     assert!(outcome.stats.evictions > 0 && outcome.stats.expired > 0, "{outcome:?}");
     assert!(outcome.body_bytes > outcome.limit as u64, "{outcome:?}");
+}
+
+#[test]
+fn records_come_back_from_a_file_that_takes_what_memory_cannot() {
+    use pagefold::spill::{EXTENT_BYTES_MIN, FileBacking, Spill};
+
+    let backing = FileBacking::new(&std::env::temp_dir(), EXTENT_BYTES_MIN).expect("a file");
+    let spill = Spill::builder(backing).extent_bytes(EXTENT_BYTES_MIN).build().expect("sensible");
+    let outcome = spill::run(spill, 64 << 20, 500).expect("every byte is right");
+    assert!(outcome.resident <= outcome.limit, "{outcome:?}");
+    assert!(outcome.away > outcome.here && outcome.away_bytes > 8 << 20, "{outcome:?}");
+    assert!(!outcome.from_memory.is_empty() && !outcome.from_backing.is_empty(), "{outcome:?}");
+    spill::print(outcome);
 }
 
 #[test]
