@@ -257,7 +257,8 @@ impl Slots {
     /// The extent that was written first after the write `sequence`; none whose writer goes on.
     pub(crate) fn written_after(&self, sequence: u64) -> Option<(u64, u32)> {
         let is_whole = |slot: &Slot| !slot.is_free && slot.is_written;
-        let later = (0..).zip(&self.slots).filter(|(_, slot)| is_whole(slot) && slot.sequence > sequence);
+        let later =
+            (0..).zip(&self.slots).filter(|(_, slot)| is_whole(slot) && slot.sequence > sequence);
         later.map(|(number, slot)| (slot.sequence, number)).min()
     }
 
@@ -425,7 +426,10 @@ mod tests {
         let place = Place::new(number, 0, generation);
         slots.keep(place);
         assert!(slots.release(place).is_some());
-        assert_eq!((slots.reserve(2, Purpose::Moved), slots.extent(number).is_none()), (None, true));
+        assert_eq!(
+            (slots.reserve(2, Purpose::Moved), slots.extent(number).is_none()),
+            (None, true)
+        );
         slots.keep(Place::new(number, 1, generation));
         slots.end_writing(number);
         assert_eq!(

@@ -25,6 +25,11 @@ pub(super) const MORE: &str =
 #[derive(Debug, Args)]
 pub(super) struct SpillArgs {
     /// A command of `pagefold-spill`, with its arguments
-    #[arg(value_name = "ARG", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "ARG",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     pub(super) args: Vec<OsString>,
 }

@@ -60,7 +60,8 @@ fn arguments_and_code_pass_through() {
     assert_eq!(killed.signal(), Some(15), "{killed:?}");
     fs::set_permissions(folder.path().join("pagefold-spill"), fs::Permissions::from_mode(0o644))
         .expect("it is ours");
-    spill(&command, other.path(), &["gc"]).fails_without_report(1, &["pagefold-spill cannot be run"]);
+    spill(&command, other.path(), &["gc"])
+        .fails_without_report(1, &["pagefold-spill cannot be run"]);
 }
 
 #[test]

@@ -191,7 +191,8 @@ impl Spill {
             .sequences
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| last.checked_add(1));
         let sequence = sequence.map_err(|_| WriteError::UsedUp)?;
-        let (slot, generation) = self.slots.lock().reserve(sequence, purpose).ok_or(WriteError::Full)?;
+        let (slot, generation) =
+            self.slots.lock().reserve(sequence, purpose).ok_or(WriteError::Full)?;
         Ok((slot, Binding { sequence, slot, generation, number: u32::MAX, label: Label::NONE }))
     }
 

@@ -147,7 +147,12 @@ impl Spill {
     }
 
     /// A part of a slot's extent.
-    pub(super) fn read_range(&self, slot: u32, offset: u32, bytes: &mut [u8]) -> Result<(), Failure> {
+    pub(super) fn read_range(
+        &self,
+        slot: u32,
+        offset: u32,
+        bytes: &mut [u8],
+    ) -> Result<(), Failure> {
         match caught(|| self.backing.try_read(slot, offset, bytes)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             outcome => return outcome.map_err(Failure::Io),

@@ -21,8 +21,9 @@ impl StoreBuilder {
     /// let spill = Spill::builder(backing).limit(256 << 20).build()?;
     /// let store = Store::builder().limit(16 << 20).spill(spill).build()?;
     /// let space = store.space(SpaceConfig::persistent(10_000))?;
+    /// let mix = |x: u64| (x ^ x >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     /// let page = |key: u64| -> [u8; 4096] {
-    ///     std::array::from_fn(|at| ((key << 12 | at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+    ///     std::array::from_fn(|at| (mix(mix(key << 12 | at as u64)) >> 56) as u8)
     /// };
     /// // 40 MB, incompressible.
     /// for key in 0..10_000 {

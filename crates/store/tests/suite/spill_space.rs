@@ -61,7 +61,9 @@ fn overwriting_everything_ten_times_writes_little_more_than_what_left_memory() {
     let written = after.written_bytes - before.written_bytes;
     let moved = after.moved_bytes - before.moved_bytes;
     let ratio = written as f64 / (written - moved) as f64;
-    println!("written {written}, of these moved {moved}: {ratio:.2}; space / live at most {most:.2}");
+    println!(
+        "written {written}, of these moved {moved}: {ratio:.2}; space / live at most {most:.2}"
+    );
     assert!(written > 5 * after.live_bytes, "most pages left memory again: {after:?}");
     assert!(ratio <= 1.5, "{ratio:.2}: {after:?}");
     assert!(most <= 1.85, "{most:.2}: {after:?}");

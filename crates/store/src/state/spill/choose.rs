@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Turn, gather::NoRoom};
+use super::{gather::NoRoom, spilling::Turn};
 use crate::{
     counters::Count,
     eviction::{EvictionOrder as _, Pages},

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use pagefold_spill::{LiveObject, Owner, Place, ReadError};
 
-use super::{Gathered, Spilling, Turn, gather::Spilled};
+use super::{
+    gather::Spilled,
+    spilling::{Gathered, Spilling, Turn},
+};
 use crate::{
     index::{Change, NODE_WORDS},
     state::{SpaceState, StoreState},

@@ -2,7 +2,7 @@
 
 use pagefold_frame::ReserveAccess;
 
-use super::{Fetched, publish::counted_entry};
+use super::{fetch::Fetched, publish::counted_entry};
 use crate::{
     encoder::decode::SpilledForm,
     index::Taken,

@@ -32,7 +32,9 @@ impl StoreState {
             };
             spilling.dropped_to.store(sequence, Ordering::Relaxed);
             let dropped = match spilling.spill.live_owners(slot) {
-                Ok(owners) => owners.into_iter().map(|(owner, at)| self.drop_object(owner, at)).sum(),
+                Ok(owners) => {
+                    owners.into_iter().map(|(owner, at)| self.drop_object(owner, at)).sum()
+                }
                 Err(ReadError::Io(_) | ReadError::Timeout(_)) => return Spilled::Failed,
                 Err(_) => 0,
             };

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use pagefold_spill::{Place, ReadError as SpillError, Reading};
 
-use super::SpilledCounts;
+use super::spilling::SpilledCounts;
 use crate::{
     encoder::decode::{ReadError, SpilledForm, Wait},
     error::GetError,

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use pagefold_spill::{BatchFull, Owner, WriteError};
 
-use super::{Gathered, Spilling, Turn};
+use super::spilling::{Gathered, Spilling, Turn};
 use crate::{
     config::SpaceKind,
     encoder::decode::{SpilledForm, prefixed_len},

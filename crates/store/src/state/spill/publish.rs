@@ -2,7 +2,7 @@
 
 use pagefold_spill::{Place, Released, Written};
 
-use super::Gathered;
+use super::spilling::Gathered;
 use crate::{
     encoder::{clusters::Clusters, decode::SpilledForm},
     index::{Change, Taken},

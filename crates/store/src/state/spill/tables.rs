@@ -1,27 +1,10 @@
 //! The charge for the tables of the spill, which grow with the objects in the backing.
 
-use pagefold_frame::Charge;
-
+use super::spilling::STEP_BYTES;
 use crate::state::StoreState;
 
-const STEP_BYTES: usize = 64 << 10;
-/// What an extent may add: its slot, and a word and a bit an object.
-const EXTENT_BYTES: usize = 512 + 5 * pagefold_spill::OBJECTS_MAX;
-
-/// Steps that are charged, beside the first one.
-#[derive(Default)]
-pub(super) struct Tables {
-    steps: Vec<Charge>,
-}
-
-impl Tables {
-    /// With a spare step, because at the limit nothing can be charged, and just then an extent is to go.
-    pub(super) const FIXED_BYTES: usize = STEP_BYTES;
-
-    fn charged(&self) -> usize {
-        (1 + self.steps.len()) * STEP_BYTES
-    }
-}
+/// What an extent may add: its slot, and a word, a note and a bit an object.
+const EXTENT_BYTES: usize = 512 + 7 * pagefold_spill::OBJECTS_MAX;
 
 impl StoreState {
     /// Whether the tables may grow by an extent. Inside an operation.

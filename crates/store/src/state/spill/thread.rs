@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Spilling, gather::Spilled};
+use super::{gather::Spilled, spilling::Spilling};
 use crate::state::StoreState;
 
 const REST: Duration = Duration::from_secs(60);

@@ -1,0 +1,211 @@
+//! What a store with a backing has more: the backing, the memory of the spiller, flags and counts.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use pagefold_frame::Charge;
+use pagefold_spill::{Batch, Place, Spill};
+use pagefold_sys::{memory::MemoryError, sync::Mutex};
+
+use crate::{
+    index::Change,
+    policy::SpillSettings,
+    state::{SpaceState, wakeup::Wakeup},
+    stats::SpilledStats,
+};
+
+/// What a store with a backing has more.
+pub(crate) struct Spilling {
+    pub(crate) spill: Spill,
+    pub(super) settings: SpillSettings,
+    /// `None` while a thread gathers, writes and exchanges.
+    pub(super) turn: Mutex<Option<Turn>>,
+    pub(super) tables: Mutex<Tables>,
+    pub(crate) wakeup: Wakeup,
+    pub(crate) counts: SpilledCounts,
+    /// From the high watermark down to the low one, or until a put that asked has room.
+    pub(super) makes_room: AtomicBool,
+    /// The last write was refused: ephemeral spaces drop pages again.
+    pub(super) refused: AtomicBool,
+    /// The last turn found nothing that may go.
+    pub(super) found_nothing: AtomicBool,
+    /// The last step cleaned.
+    pub(super) cleaned: AtomicBool,
+    /// The sequence of the extent that lost its ephemeral pages last.
+    pub(super) dropped_to: AtomicU64,
+}
+
+/// Of the spiller, and of gets of spilled pages.
+#[derive(Debug, Default)]
+pub(crate) struct SpilledCounts {
+    /// Steps of the spiller.
+    pub(crate) steps: AtomicU64,
+    /// Pages that left memory, and that came back because they were read twice.
+    pub(crate) spilled: AtomicU64,
+    pub(crate) returned: AtomicU64,
+    /// Objects that came along with a neighbour.
+    pub(crate) prefetched: AtomicU64,
+    /// Reads of the backing for a get, and their time.
+    pub(crate) fetches: AtomicU64,
+    pub(crate) fetch_ns: AtomicU64,
+}
+
+// ORDERING: Relaxed; statistics.
+impl SpilledCounts {
+    pub(super) fn note_spilled(&self) {
+        self.spilled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_returned(&self) {
+        self.returned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_prefetched(&self) {
+        self.prefetched.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn fetch_took(&self, time: Duration) {
+        self.fetches.fetch_add(1, Ordering::Relaxed);
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.fetch_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+}
+
+/// The memory of the spiller, for one extent.
+pub(super) struct Turn {
+    pub(super) batch: Batch,
+    pub(super) objects: Vec<Gathered>,
+}
+
+/// An object in the batch, by its position there.
+pub(super) struct Gathered {
+    pub(super) space: Arc<SpaceState>,
+    /// Of one leaf. `new` is set once the place is known.
+    pub(super) words: Vec<Change>,
+}
+
+impl Spilling {
+    pub(crate) fn new(spill: Spill, settings: SpillSettings) -> Result<Self, MemoryError> {
+        let batch = spill.batch()?;
+        Ok(Self {
+            spill,
+            settings,
+            turn: Mutex::new(Some(Turn { batch, objects: Vec::new() })),
+            tables: Mutex::default(),
+            wakeup: Wakeup::default(),
+            counts: SpilledCounts::default(),
+            makes_room: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            found_nothing: AtomicBool::new(false),
+            cleaned: AtomicBool::new(false),
+            dropped_to: AtomicU64::new(0),
+        })
+    }
+
+    /// A batch, and what cleaning reads.
+    pub(crate) fn fixed_bytes(spill: &Spill) -> usize {
+        size_of::<Self>() + 3 * spill.extent_bytes() + Tables::FIXED_BYTES
+    }
+
+    // ORDERING: Relaxed; a hint, and the wake-up orders what it tells.
+
+    /// Whether the spiller makes room: it begins above the high watermark, and ends below the low one.
+    pub(super) fn takes_room(&self, is_above_low: bool, is_above_high: bool) -> bool {
+        if is_above_high || !is_above_low {
+            self.makes_room.store(is_above_high, Ordering::Relaxed);
+        }
+        self.makes_room.load(Ordering::Relaxed)
+    }
+
+    /// `pages` are in the backing now.
+    pub(crate) fn stats(&self, pages: u64) -> SpilledStats {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        SpilledStats {
+            pages,
+            spilled: load(&self.counts.spilled),
+            returned: load(&self.counts.returned),
+            prefetched: load(&self.counts.prefetched),
+            fetches: load(&self.counts.fetches),
+            fetch_ns: load(&self.counts.fetch_ns),
+            runs: self.wakeup.is_running(),
+            refused: self.is_refused(),
+            backing: self.spill.stats(),
+        }
+    }
+
+    /// Against the places that words name. For a store without operations.
+    pub(crate) fn audit(&self, places: &HashMap<Place, u64>) -> Result<(), String> {
+        self.spill.audit()?;
+        let live = self.spill.stats().live_objects;
+        if live != places.len() as u64 {
+            return Err(format!("I-SPILL: {live} live objects, and words name {}", places.len()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_cleaned(&self, cleaned: bool) {
+        self.cleaned.store(cleaned, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_cleaned(&self) -> bool {
+        self.cleaned.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_refused(&self, refused: bool) {
+        self.refused.store(refused, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_found(&self, found: bool) {
+        self.found_nothing.store(!found, Ordering::Relaxed);
+    }
+
+    /// Whether what no pass found idle stays.
+    pub(crate) fn is_idle_only(&self) -> bool {
+        self.settings.policy.is_idle_only()
+    }
+
+    /// The spiller may find something now.
+    pub(crate) fn look_again(&self) {
+        if !self.found() {
+            self.note_found(true);
+            self.wakeup.notify();
+        }
+    }
+
+    pub(super) fn found(&self) -> bool {
+        !self.found_nothing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ask(&self) {
+        self.makes_room.store(true, Ordering::Relaxed);
+        self.wakeup.notify();
+    }
+}
+
+/// Steps that are charged, beside the first one.
+#[derive(Default)]
+pub(super) struct Tables {
+    pub(super) steps: Vec<Charge>,
+}
+
+/// They are charged in steps of so many bytes.
+pub(super) const STEP_BYTES: usize = 64 << 10;
+
+impl Tables {
+    /// With a spare step, because at the limit nothing can be charged, and just then an extent is to go.
+    pub(super) const FIXED_BYTES: usize = STEP_BYTES;
+
+    pub(super) fn charged(&self) -> usize {
+        (1 + self.steps.len()) * STEP_BYTES
+    }
+}
