@@ -1,7 +1,5 @@
 //! Sparse extents: their live objects are written anew, together, so that their slots are free.
 
-use std::sync::Arc;
-
 use pagefold_spill::{LiveObject, Owner, Place, ReadError};
 
 use super::{
@@ -78,26 +76,23 @@ impl StoreState {
     /// The words that name a live object now; `None` without any.
     fn gather_live(&self, object: &LiveObject) -> Option<Gathered> {
         let _operation = self.enter().ok()?;
-        let (space, words) = self.words_of_spilled(object.owner, object.place)?;
-        let change = |(key, old)| Change { key, old, new: Word::EMPTY };
-        Some(Gathered { space, words: words.into_iter().map(change).collect() })
-    }
-
-    /// The words that name a spilled object; `None` without any. Inside an operation.
-    pub(super) fn words_of_spilled(
-        &self,
-        Owner(number, key): Owner,
-        place: Place,
-    ) -> Option<(Arc<SpaceState>, Vec<(u64, Word)>)> {
+        let Owner(number, key) = object.owner;
         let space = self.numbered_space(number)?;
-        let leaf = NODE_WORDS as u64;
-        let first = key - key % leaf;
-        let words = (first..first.saturating_add(leaf)).filter_map(|key| {
-            let word = space.index.load(key);
-            let names = matches!(word.entry(), Entry::Spilled { place: at, .. } if at == place);
-            names.then_some((key, word))
-        });
-        let words: Vec<(u64, Word)> = words.collect();
-        (!words.is_empty()).then_some((space, words))
+        let words = words_of_spilled(&space, key, object.place);
+        let change = |(key, old)| Change { key, old, new: Word::EMPTY };
+        let words: Vec<Change> = words.into_iter().map(change).collect();
+        (!words.is_empty()).then_some(Gathered { space, words })
     }
+}
+
+/// The words that name a spilled object, of which `key` had one. Inside an operation.
+pub(super) fn words_of_spilled(space: &SpaceState, key: u64, place: Place) -> Vec<(u64, Word)> {
+    let leaf = NODE_WORDS as u64;
+    let first = key - key % leaf;
+    let words = (first..first.saturating_add(leaf)).filter_map(|key| {
+        let word = space.index.load(key);
+        let names = matches!(word.entry(), Entry::Spilled { place: at, .. } if at == place);
+        names.then_some((key, word))
+    });
+    words.collect()
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use pagefold_spill::{Owner, Place, ReadError};
 
-use super::gather::Spilled;
+use super::{clean::words_of_spilled, gather::Spilled};
 use crate::{config::SpaceKind, counters::Count, state::StoreState};
 
 /// Extents without any page of an ephemeral space, one after another.
@@ -48,12 +48,13 @@ impl StoreState {
     /// How many pages of an object it dropped.
     fn drop_object(&self, owner: Owner, place: Place) -> u64 {
         let Ok(_operation) = self.enter() else { return 0 };
-        let Some((space, words)) = self.words_of_spilled(owner, place) else { return 0 };
-        if space.kind != SpaceKind::Ephemeral {
+        let Owner(number, key) = owner;
+        let space = self.numbered_space(number);
+        let Some(space) = space.filter(|space| space.kind == SpaceKind::Ephemeral) else {
             return 0;
-        }
+        };
         let mut dropped = 0;
-        for (key, word) in words {
+        for (key, word) in words_of_spilled(&space, key, place) {
             if word.is_referenced() {
                 space.index.find(key).unmark();
             } else if let Ok(taken) = space.index.take_out(key, word) {
