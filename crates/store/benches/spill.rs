@@ -147,7 +147,7 @@ fn plain(directory: &Path, source: &Source, megabytes: usize) -> f64 {
     let file = tempfile::tempfile_in(directory).expect("a file");
     let began = Instant::now();
     for extent in 0..megabytes {
-        let bytes = &source.random[extent % 3 << 20..][..EXTENT_BYTES];
+        let bytes = &source.random[(extent % 3) << 20..][..EXTENT_BYTES];
         file.write_all_at(bytes, (extent * EXTENT_BYTES) as u64).expect("room");
     }
     (megabytes * EXTENT_BYTES) as f64 / began.elapsed().as_secs_f64() / 1e6

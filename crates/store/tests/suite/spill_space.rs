@@ -61,7 +61,7 @@ fn overwriting_everything_ten_times_writes_little_more_than_what_left_memory() {
     let written = after.written_bytes - before.written_bytes;
     let moved = after.moved_bytes - before.moved_bytes;
     let ratio = written as f64 / (written - moved) as f64;
-    println!(
+    eprintln!(
         "written {written}, of these moved {moved}: {ratio:.2}; space / live at most {most:.2}"
     );
     assert!(written > 5 * after.live_bytes, "most pages left memory again: {after:?}");
