@@ -203,7 +203,7 @@ fn a_slot_stays_until_its_writer_ends_whatever_is_released_before() {
             })
         };
         let written = try_write(&spill, &[1, 2]).expect("a slot is free");
-        word.store(written.keep(0).bits() + 1, Ordering::Release);
+        word.swap(written.keep(0).bits() + 1, Ordering::AcqRel);
         let second = written.keep(1);
         drop(written);
         other.join().expect("no panic");
