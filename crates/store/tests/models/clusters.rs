@@ -86,7 +86,7 @@ pub(super) fn get_at(space: &Space, key: u64) -> Option<u8> {
 }
 
 /// In a thread of the model.
-pub(super) fn beside(
+fn beside(
     store: &Store,
     space: &Space,
     f: impl FnOnce(&Store, &Space) + Send + 'static,

@@ -2,7 +2,11 @@
 //!
 //! A thread of the model writes and cleans extents. The backing is in memory and answers at once.
 
-use std::{collections::HashMap, io, sync::Mutex};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex},
+};
 
 use loom::thread;
 use pagefold_frame::HeapSource;
@@ -13,8 +17,8 @@ use pagefold_store::{
 };
 
 use super::{
-    clusters::{Short, beside, get_at},
-    model, model_with, put_at, put_fill, take,
+    clusters::{Short, get_at},
+    model_with, put_at, put_fill, take,
 };
 
 #[derive(Debug, Default)]
@@ -50,9 +54,38 @@ impl Backing for Extents {
     }
 }
 
-/// As the models of clusters: these take less than a minute with two preemptions.
+/// In words. Gather, codec and exchange in one call are more than loom gives a thread.
+const STACK: usize = 1 << 14;
+
+/// One preemption.
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    model_in_a_thread(1, f);
+}
+
+/// Two preemptions: such a model takes seconds.
 fn model_of_two(f: impl Fn() + Sync + Send + 'static) {
-    model_with(2, f);
+    model_in_a_thread(2, f);
+}
+
+/// Loom's first thread has a short stack.
+fn model_in_a_thread(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
+    let f = Arc::new(f);
+    model_with(preemptions, move || {
+        let f = Arc::clone(&f);
+        let thread = thread::Builder::new().stack_size(STACK).spawn(move || f());
+        thread.expect("a model has few threads").join().expect("no panic");
+    });
+}
+
+/// In another thread of the model.
+fn beside<R: Send + 'static>(
+    store: &Store,
+    space: &Space,
+    f: impl FnOnce(&Store, &Space) -> R + Send + 'static,
+) -> thread::JoinHandle<R> {
+    let (store, space) = (store.clone(), space.clone());
+    let thread = thread::Builder::new().stack_size(STACK).spawn(move || f(&store, &space));
+    thread.expect("a model has few threads")
 }
 
 /// The pages of key 0 and 1, in memory. `clusters`: the next pass joins them.
@@ -178,10 +211,7 @@ fn a_page_that_is_taken_beside_its_spill_is_taken_once() {
 fn of_two_threads_that_take_a_spilled_page_one_has_it() {
     model_of_two(|| {
         let (store, space) = spilled_pages();
-        let other = {
-            let space = space.clone();
-            thread::spawn(move || take(&space))
-        };
+        let other = beside(&store, &space, |_, space| take(space));
         let own = take(&space);
         assert!(own != other.join().expect("no panic"));
         ends_with(&store, &space, [None, Some(2), None]);
