@@ -21,6 +21,7 @@ mod misuse;
 mod model;
 mod spaces;
 mod spill;
+mod spill_amount;
 mod spill_model;
 mod spill_policy;
 mod spill_regressions;

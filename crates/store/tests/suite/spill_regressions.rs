@@ -6,7 +6,8 @@ use pagefold_store::{
     Page, Space, SpaceConfig, Store,
     spill::{EXTENT_BYTES_MIN, Spill},
 };
-use pagefold_testkit::backing::FaultyBacking;
+use pagefold_testkit::{backing::FaultyBacking, seed::Seed};
+use rand::Rng as _;
 
 fn page(key: u64) -> Page {
     std::array::from_fn(|at| {
@@ -38,5 +39,44 @@ fn a_page_that_one_call_reads_three_times_comes_back_once() {
     let results = space.get_many([7, 7, 7].into_iter().zip(&mut back));
     assert!(results.iter().all(Result::is_ok) && back == [page(7); 3]);
     assert_eq!(store.stats().spill.expect("a backing").returned, 1);
+    store.validate().expect("valid");
+}
+
+/// The cleaner moved the sparsest extent alone, to another extent as sparse; and at the limit of the backing it had no slot.
+#[test]
+fn dead_space_in_a_full_backing_is_used_again() {
+    let backing = Arc::new(FaultyBacking::new(true));
+    let limit = 64 * EXTENT_BYTES_MIN as u64;
+    let spill = Spill::builder(backing).extent_bytes(EXTENT_BYTES_MIN).limit(limit).build();
+    let store = Store::builder().limit(6 << 20).spill(spill.expect("sensible"));
+    let store = store.idle_share(0).self_training(false).build().expect("room");
+    let mut bytes = vec![0; 1 << 20];
+    Seed::new(0x7c).rng(0).fill_bytes(&mut bytes);
+    // Incompressible: 15 of them in an extent.
+    let page = |key: u64| -> Page {
+        let at = usize::try_from(key * 7919).expect("small") % (bytes.len() - 4096);
+        let mut page: Page = bytes[at..][..4096].try_into().expect("a page");
+        page[..8].copy_from_slice(&key.to_le_bytes());
+        page
+    };
+    let space = store.space(SpaceConfig::persistent(10_000)).expect("room");
+    let full = (0..10_000).find(|&key| space.put(key, &page(key)).is_err()).expect("a limit");
+    // A third of the backing is free then, and memory is full.
+    let count = full - 64 * 15 / 3;
+    space.remove_range(count..full).expect("alive");
+    for round in 0..6 {
+        // So that each extent has a dead object soon, and none has only dead ones.
+        for key in (0..count).map(|at| at * 601 % count) {
+            let put = space.put(key, &page(key + round));
+            assert!(put.is_ok(), "page {key} in round {round}: {:?}", store.stats().spill);
+        }
+    }
+    let backing = store.stats().spill.expect("a backing").backing;
+    assert!(backing.writes > 2 * backing.extents_max, "slots were used again: {backing:?}");
+    for key in 0..count {
+        let mut back = [0; 4096];
+        space.get(key, &mut back).expect("there");
+        assert!(back == page(key + 5), "page {key}");
+    }
     store.validate().expect("valid");
 }
