@@ -19,7 +19,7 @@ enum Order {
     Random,
 }
 
-/// Bytes written over bytes of the objects that left memory, and bytes of extents over live bytes, the highest after a round.
+/// Bytes written over bytes written that were not moved, so left memory; and bytes of extents over live bytes, the highest after a round.
 fn measured(order: Order) -> [f64; 2] {
     let mix = Mix { same_filled: 0, ..Mix::PROCESS };
     let pages = mix.pages(&mut Seed::new(0x7a).rng(0), 997);
@@ -39,7 +39,7 @@ fn measured(order: Order) -> [f64; 2] {
     (0..KEYS).for_each(|key| put(key, 0));
     let stats = || store.stats().spill.expect("a backing");
     let before = stats();
-    let (mut left, mut spread, mut last) = (0.0, 0.0_f64, before.spilled);
+    let mut spread = 0.0_f64;
     for round in 1..=ROUNDS {
         let mut keys: Vec<u64> = (0..KEYS).collect();
         match order {
@@ -49,14 +49,13 @@ fn measured(order: Order) -> [f64; 2] {
         }
         keys.into_iter().for_each(|key| put(key, round));
         let now = stats();
-        let mean = now.backing.live_bytes as f64 / now.backing.live_objects as f64;
-        left += (now.spilled - last) as f64 * mean;
         let used = now.backing.extents * now.backing.extent_bytes;
         spread = spread.max(used as f64 / now.backing.live_bytes as f64);
-        last = now.spilled;
     }
     let now = stats();
     let written = (now.backing.written_bytes - before.backing.written_bytes) as f64;
+    let moved = (now.backing.moved_bytes - before.backing.moved_bytes) as f64;
+    let left = written - moved;
     let writes = now.backing.writes - before.backing.writes;
     eprintln!(
         "{order:?}: {written} bytes in {writes} writes for {left:.0} that left memory, {:.3}; extents over live bytes {spread:.3}; {} pages left, {} are there",
