@@ -48,3 +48,8 @@ pub use collect::{CollectOptions, Collected, Fate, FoundStore, collect};
 pub use connect::connect;
 pub use error::OpendalError;
 pub use options::Options;
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
