@@ -10,7 +10,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum OpendalError {
     /// The service's error.
-    #[error("the service refused or did not answer: {0}")]
+    #[error("the service {}: {0}", if is_timeout(.0) { "did not answer in time" } else { "refused, or cannot be reached" })]
     Service(#[from] opendal::Error),
     /// No threads for calls, or no random bytes.
     #[error("calls of the service cannot be made: {0}")]

@@ -174,6 +174,31 @@ fn an_address_may_come_from_the_environment_and_have_a_path() {
     assert_eq!(left, ["0123456789abcdef0123456789abcdef/lease", "top/sub/release"]);
 }
 
+/// As in a small container.
+#[test]
+fn a_machine_without_certificates_reaches_a_service_without_tls() {
+    let Some(moto) = Moto::start() else { return };
+    moto.bucket("container");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pagefold-spill"));
+    command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nonexistent").arg("gc");
+    let address = moto.address("container");
+    assert_eq!(
+        json(&command.args(["--json", &address]).output().expect("it runs"), 0)["version"],
+        1
+    );
+    let address = address.replace("http:", "https:");
+    let args = ["gc", "--timeout", "500ms", &address];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pagefold-spill"));
+    command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nonexistent").args(args);
+    fails(&command.output().expect("it runs"), 1, "the service");
+    // And TLS to what speaks none is an error, too.
+    fails(
+        &gc(&["--timeout", "500ms", &format!("rediss://127.0.0.1:{}", moto.port)]),
+        1,
+        "the service",
+    );
+}
+
 #[test]
 fn wrong_arguments_are_one_line_and_nothing_is_done() {
     for (args, words) in [
