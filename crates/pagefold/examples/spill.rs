@@ -169,7 +169,7 @@ pub(crate) fn print(mut outcome: Outcome) {
     );
 }
 
-#[allow(dead_code, reason = "a test and another example call `run`")]
+#[cfg_attr(test, expect(dead_code, reason = "a test calls `run`"))]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let directory = arguments.next().map_or_else(std::env::temp_dir, Into::into);

@@ -11,6 +11,7 @@ use pagefold::spill::Spill;
 use pagefold_spill_opendal::{OpendalBacking, Options, connect};
 
 #[path = "../../pagefold/examples/spill.rs"]
+#[expect(dead_code, reason = "its own main")]
 mod spill;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -59,7 +59,9 @@ fn measured(order: Order) -> [f64; 2] {
     let writes = now.backing.writes - before.backing.writes;
     eprintln!(
         "{order:?}: {written} bytes in {writes} writes for {left:.0} that left memory, {:.3}; extents over live bytes {spread:.3}; {} pages left, {} are there",
-        written / left, now.spilled - before.spilled, now.pages,
+        written / left,
+        now.spilled - before.spilled,
+        now.pages,
     );
     store.validate().expect("valid");
     [written / left, spread]
