@@ -84,6 +84,7 @@ impl StoreStats {
             ("spill_extents", "gauge", "Extents in the backing.", backing.extents),
             ("spill_live_bytes", "gauge", "Bytes of live objects there.", backing.live_bytes),
             ("spill_written_bytes_total", "counter", "Bytes written.", backing.written_bytes),
+            ("spill_moved_bytes_total", "counter", "Of these, moved.", backing.moved_bytes),
             ("spill_write_failures_total", "counter", "Writes refused.", backing.write_failures),
             ("spill_read_failures_total", "counter", "Reads refused.", backing.read_failures),
             ("spill_timeouts_total", "counter", "Reads without an answer.", backing.timeouts),

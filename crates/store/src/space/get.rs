@@ -100,11 +100,13 @@ impl Space {
         Err(TryGetError::WouldBlock)
     }
 
-    /// Reads by `attempt`, again if the object is replaced. `given`: the destination's length.
+    /// Reads by `attempt`, again if the object is replaced. `given`: the destination's length. `along`: whether a read of the backing
+    /// brings others.
     fn read<R>(
         &self,
         key: u64,
         given: usize,
+        along: Along,
         mut fetched: Option<Fetched>,
         mut attempt: impl FnMut(Word, Option<&Fetched>) -> Result<R, ReadError>,
     ) -> Result<(R, Word), GetError> {
@@ -123,7 +125,7 @@ impl Space {
                     mark_is_own |= !found.word.is_referenced();
                     // The backing keeps no fork and no quiescence waiting.
                     drop(operation);
-                    fetched = self.fetch(found.word, Along::Followers)?;
+                    fetched = self.fetch(found.word, along)?;
                     (_, operation) = self.begin(key)?;
                 }
                 Ok(read) => {
@@ -188,7 +190,7 @@ impl Space {
             self.come_back(key, word, fetched, into);
             Ok(())
         };
-        self.read(key, given, fetched, attempt).map(|((), word)| word)
+        self.read(key, given, Along::Followers, fetched, attempt).map(|((), word)| word)
     }
 
     /// What was read before in this turn of the order gets an object in memory again.
@@ -233,17 +235,24 @@ impl Space {
     }
 
     fn get_value(&self, key: u64, room: &mut Room<'_>) -> Result<(usize, Word), GetError> {
-        self.get_value_with(key, room, None)
+        self.get_value_with(key, room, Along::Followers, None)
+    }
+
+    /// Brings no others along.
+    pub(super) fn read_value_alone(&self, key: u64, value: &mut Vec<u8>) -> Result<Word, GetError> {
+        let room = &mut Room::Grows(value, 0);
+        self.get_value_with(key, room, Along::Nothing, None).map(|(_, word)| word)
     }
 
     fn get_value_with(
         &self,
         key: u64,
         room: &mut Room<'_>,
+        along: Along,
         fetched: Option<Fetched>,
     ) -> Result<(usize, Word), GetError> {
         let given = room.capacity();
-        self.read(key, given, fetched, |word, fetched| {
+        self.read(key, given, along, fetched, |word, fetched| {
             let len = self.store().len(word.entry(), Wait::Allowed)?;
             let into = room.of(len).ok_or(ReadError::Length(len))?;
             self.store().read_with(word.entry(), fetched, into)?;
@@ -299,7 +308,7 @@ impl Space {
             |key| *key,
             |key, fetched| {
                 let mut value = Vec::new();
-                self.get_value_with(key, &mut Room::Grows(&mut value, 0), fetched)?;
+                self.get_value_with(key, &mut Room::Grows(&mut value, 0), Along::Nothing, fetched)?;
                 Ok(value)
             },
         )

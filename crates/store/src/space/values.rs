@@ -66,7 +66,7 @@ impl Space {
         loop {
             // Not inside an operation: a read of the backing keeps no fork waiting.
             let epoch = self.store().epoch();
-            let word = self.read_value(key, &mut value)?;
+            let word = self.read_value_alone(key, &mut value)?;
             let (key, _operation) = self.begin(key)?;
             // The word was loaded before the object was read. It names that in this epoch only: handles may come back.
             if self.store().epoch() == epoch

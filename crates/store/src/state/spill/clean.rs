@@ -29,6 +29,7 @@ impl StoreState {
         if dead < extent + extent / 4 && !cfg!(loom) {
             return Spilled::Nothing;
         }
+        let _span = tracing::debug_span!("clean", extents = sparse.len()).entered();
         let taken = match self.enter() {
             Ok(_operation) if self.charge_tables() => spilling.turn.lock().take(),
             _ => None,

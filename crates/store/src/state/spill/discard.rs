@@ -23,6 +23,7 @@ impl StoreState {
         if !has_any {
             return Spilled::Nothing;
         }
+        let _span = tracing::debug_span!("drop_spilled").entered();
         for _ in 0..FRUITLESS {
             // ORDERING: Relaxed, here and below; one thread has the turn.
             let last = spilling.dropped_to.load(Ordering::Relaxed);

@@ -34,6 +34,7 @@ impl StoreState {
     /// Writes one extent of the coldest pages. Not inside an operation: it waits for the backing.
     pub(crate) fn spill_extent(&self) -> Spilled {
         let Some(spilling) = &self.spilling else { return Spilled::Nothing };
+        let _span = tracing::debug_span!("spill").entered();
         let taken = match self.enter() {
             Ok(_operation) if self.charge_tables() => spilling.turn.lock().take(),
             _ => None,
