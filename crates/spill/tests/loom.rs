@@ -246,7 +246,7 @@ fn of_the_cleaner_and_a_release_one_moves_the_object_or_takes_it_out() {
         for object in &live {
             batch.push(object.owner, object.label, &object.bytes).expect("an extent is longer");
         }
-        let written = spill.write(&mut batch).expect("a slot is free");
+        let written = spill.write_moved(&mut batch).expect("a slot is free");
         for (number, object) in live.iter().enumerate() {
             assert_eq!(object.bytes, [u8::try_from(object.owner.1).expect("a byte"); LEN]);
             let (old, new) = (object.place.bits() + 1, written.keep(number));

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use pagefold_spill::{BatchFull, Owner, WriteError};
 
-use super::spilling::{Gathered, Spilling, Turn};
+use super::spilling::{Gathered, Refusal, Spilling, Turn};
 use crate::{
     config::SpaceKind,
     encoder::decode::{SpilledForm, prefixed_len},
@@ -62,13 +62,13 @@ impl StoreState {
         }
         match spilling.spill.write(&mut turn.batch) {
             Ok(written) => {
-                spilling.note_refused(false);
+                spilling.note_refused(Refusal::No);
                 self.publish_spilled(&written, &turn.objects);
                 Spilled::Freed
             }
             Err(WriteError::Full) => Spilled::Full,
             Err(_) => {
-                spilling.note_refused(true);
+                spilling.note_refused(Refusal::Failed);
                 Spilled::Failed
             }
         }

@@ -84,6 +84,7 @@ impl StoreState {
     pub(crate) fn release_spilled(&self, place: Place) {
         let Some(spilling) = &self.spilling else { return };
         let Some(Released { label, bytes, .. }) = spilling.spill.release(place) else { return };
+        spilling.note_released();
         match SpilledForm::of(label) {
             SpilledForm::Raw | SpilledForm::RawValue | SpilledForm::Value(_) => {}
             SpilledForm::Page(id) => self.encoder.trained.note_object_out(id, page_len(bytes)),
@@ -99,6 +100,7 @@ impl StoreState {
     pub(super) fn release_spilled_object(&self, place: Place) {
         if let Some(spilling) = &self.spilling {
             spilling.spill.release(place);
+            spilling.note_released();
         }
     }
 }

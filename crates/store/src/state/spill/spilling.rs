@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -32,13 +32,23 @@ pub(crate) struct Spilling {
     /// From the high watermark down to the low one, or until a put that asked has room.
     pub(super) makes_room: AtomicBool,
     /// The last write was refused: ephemeral spaces drop pages again.
-    pub(super) refused: AtomicBool,
+    refused: AtomicU8,
     /// The last turn found nothing that may go.
     pub(super) found_nothing: AtomicBool,
     /// The last step cleaned.
     pub(super) cleaned: AtomicBool,
     /// The sequence of the extent that lost its ephemeral pages last.
     pub(super) dropped_to: AtomicU64,
+}
+
+/// Whether the last write was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    No,
+    /// All slots have live objects.
+    Full,
+    /// The backing's error, a rest, or the budget.
+    Failed,
 }
 
 /// Of the spiller, and of gets of spilled pages.
@@ -101,7 +111,7 @@ impl Spilling {
             wakeup: Wakeup::default(),
             counts: SpilledCounts::default(),
             makes_room: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
+            refused: AtomicU8::new(Refusal::No as u8),
             found_nothing: AtomicBool::new(false),
             cleaned: AtomicBool::new(false),
             dropped_to: AtomicU64::new(0),
@@ -157,8 +167,16 @@ impl Spilling {
         self.cleaned.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note_refused(&self, refused: bool) {
-        self.refused.store(refused, Ordering::Relaxed);
+    pub(super) fn note_refused(&self, refusal: Refusal) {
+        self.refused.store(refusal as u8, Ordering::Relaxed);
+    }
+
+    /// An object of the backing is dead now: one that was full may have room.
+    pub(super) fn note_released(&self) {
+        let (full, no) = (Refusal::Full as u8, Refusal::No as u8);
+        if self.refused.load(Ordering::Relaxed) == full {
+            let _ = self.refused.compare_exchange(full, no, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn note_found(&self, found: bool) {
@@ -183,7 +201,7 @@ impl Spilling {
     }
 
     pub(super) fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
+        self.refused.load(Ordering::Relaxed) != Refusal::No as u8
     }
 
     pub(super) fn ask(&self) {

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{gather::Spilled, spilling::Spilling};
+use super::{
+    gather::Spilled,
+    spilling::{Refusal, Spilling},
+};
 use crate::state::StoreState;
 
 const REST: Duration = Duration::from_secs(60);
@@ -118,8 +121,12 @@ impl StoreState {
         match made {
             Spilled::Freed => Step::More,
             Spilled::Busy => Step::Pause,
-            Spilled::Full | Spilled::Nothing | Spilled::Failed => {
-                spilling.note_refused(true);
+            Spilled::Full | Spilled::Nothing => {
+                spilling.note_refused(Refusal::Full);
+                Step::Pause
+            }
+            Spilled::Failed => {
+                spilling.note_refused(Refusal::Failed);
                 Step::Pause
             }
         }
