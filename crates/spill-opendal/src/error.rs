@@ -10,7 +10,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum OpendalError {
     /// The service's error.
-    #[error("the service {}: {0}", if is_timeout(.0) { "did not answer in time" } else { "refused, or cannot be reached" })]
+    #[error("the service {how}: {0}", how = how(.0))]
     Service(#[from] opendal::Error),
     /// No threads for calls, or no random bytes.
     #[error("calls of the service cannot be made: {0}")]
@@ -28,6 +28,10 @@ const TIMEOUTS: [&str; 2] = ["operation timeout reached", "connection request: t
 
 /// What OpenDAL says of an object that ends before the range, and S3 of one that ends before it begins.
 const SHORT: [&str; 2] = ["reader got too little data", "InvalidRange"];
+
+fn how(error: &opendal::Error) -> &'static str {
+    if is_timeout(error) { "did not answer in time" } else { "refused, or cannot be reached" }
+}
 
 fn is_short(error: &opendal::Error) -> bool {
     let text = error.to_string();
