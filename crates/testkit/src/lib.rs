@@ -12,6 +12,8 @@ pub mod conformance;
 pub mod corpus;
 #[expect(unsafe_code, reason = "a source of memory is an unsafe trait")]
 pub mod faulty;
+#[cfg(not(loom))]
+pub mod hostile;
 pub mod injected_bug;
 pub mod liar;
 pub mod model;

@@ -4,5 +4,6 @@
 
 mod faults;
 mod fork;
+mod hostile;
 mod model;
 mod secrecy;

@@ -1,6 +1,10 @@
 //! Faults of the spill that random tests found, each by itself.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use pagefold_store::{
     Page, Space, SpaceConfig, Store,
@@ -67,8 +71,13 @@ fn dead_space_in_a_full_backing_is_used_again() {
     for round in 0..6 {
         // So that each extent has a dead object soon, and none has only dead ones.
         for key in (0..count).map(|at| at * 601 % count) {
-            let put = space.put(key, &page(key + round));
-            assert!(put.is_ok(), "page {key} in round {round}: {:?}", store.stats().spill);
+            // Until the spiller has tried again, puts are refused at once.
+            let began = Instant::now();
+            while space.put(key, &page(key + round)).is_err() {
+                let waits = began.elapsed() < Duration::from_secs(60);
+                assert!(waits, "page {key} in round {round}: {:?}", store.stats().spill);
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
     let backing = store.stats().spill.expect("a backing").backing;
