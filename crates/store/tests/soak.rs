@@ -401,10 +401,8 @@ fn memory_stays_flat_with_a_backing() {
             baseline = now;
         }
         if cycle > WARM {
-            assert!(
-                now.0 <= baseline.0 + (512 << 10),
-                "cycle {cycle}: {baseline:?} and now {now:?}"
-            );
+            // A training may be under way, or its dictionary come later.
+            assert!(now.0 <= baseline.0 + (2 << 20), "cycle {cycle}: {baseline:?} and now {now:?}");
             assert!(now.1 <= baseline.1 + (8 << 20), "cycle {cycle}: {baseline:?} and now {now:?}");
             let more = baseline.2 / 4 + 8 * extent as u64;
             assert!(now.2 <= baseline.2 + more, "cycle {cycle}: {baseline:?} and now {now:?}");

@@ -1,6 +1,9 @@
 //! Random bytes for what the fuzz target `spill_open` does with found ones.
 
-use pagefold_testkit::{hostile::{Opened, open_hostile}, seed::Seed};
+use pagefold_testkit::{
+    hostile::{Opened, open_hostile},
+    seed::Seed,
+};
 use rand::{Rng as _, RngExt as _};
 
 #[test]
