@@ -100,9 +100,9 @@ pub use pagefold_store::{
     GetError, Histogram, HistogramBucket, IdleReport, IdleStats, KeyError, Keys, LimitFn,
     LimitSource, MaintainReport, Page, PreviousValue, PutError, PutIfError, PutManyError,
     ReachedLimit, RejectedPuts, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceKind,
-    SpaceStats, SpilledStats, StagingStats, Store, StoreBuildError, StoreBuilder, StoreStats,
-    SystemClock, TrainedCodecStats, TrainingStats, TryGetError, UpdateError, ValidateError,
-    Version, WorkStats, eviction, set_fork_wait,
+    SpaceStats, SpillPolicy, SpilledStats, StagingStats, Store, StoreBuildError, StoreBuilder,
+    StoreStats, SystemClock, TrainedCodecStats, TrainingStats, TryGetError, UpdateError,
+    ValidateError, Version, WorkStats, eviction, set_fork_wait,
 };
 
 /// Where the coldest pages go that a store's memory has no room for.
