@@ -51,7 +51,7 @@ pub struct StoreBuilder {
     idle: IdleSettings,
     self_training: bool,
     training_steps: Steps,
-    spill: Option<Spill>,
+    spill: Option<Box<Spill>>,
     spill_settings: SpillSettings,
     spiller: bool,
 }
@@ -250,7 +250,7 @@ impl StoreBuilder {
             .saturating_add(training.fixed_bytes())
             .saturating_add(Staging::<SpaceState>::fixed_bytes(staging))
             .saturating_add(if has_ages { Idle::fixed_bytes() } else { 0 });
-        let fixed = fixed.saturating_add(self.spill.as_ref().map_or(0, Spilling::fixed_bytes));
+        let fixed = fixed.saturating_add(self.spill.as_ref().map_or(0, |spill| Spilling::fixed_bytes(spill)));
         let spans = if has_ages && self.limit >= clusters::LIMIT_MIN {
             NbudOptions::new().span_frames(CLUSTER_SPAN_FRAMES)
         } else {
@@ -280,7 +280,7 @@ impl StoreBuilder {
             PartsError::Other(error) => error,
         })?;
         let settings = self.spill_settings;
-        let spilling = self.spill.map(|spill| Spilling::new(spill, settings)).transpose();
+        let spilling = self.spill.map(|spill| Spilling::new(*spill, settings).map(Box::new)).transpose();
         let spilling = spilling.map_err(|error| {
             let error = pagefold_frame::SourceError::from(error);
             StoreBuildError::Pool(pagefold_pool::BuildError::Source(error))

@@ -36,7 +36,7 @@ impl StoreBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spill(mut self, spill: Spill) -> Self {
-        self.spill = Some(spill);
+        self.spill = Some(Box::new(spill));
         self
     }
 

@@ -48,7 +48,7 @@ pub(crate) struct StoreState {
     pub(crate) workers: Workers,
     pub(crate) training: Training,
     /// `None` without a backing.
-    pub(crate) spilling: Option<Spilling>,
+    pub(crate) spilling: Option<Box<Spilling>>,
     space_numbers: AtomicU64,
     /// See `recycle`.
     pub(crate) epoch: AtomicU64,
@@ -73,7 +73,7 @@ impl StoreState {
         accept: AcceptThreshold,
         watermarks: Watermarks,
         (staging, training): (Staging<SpaceState>, Training),
-        (idle, spilling): (Idle, Option<Spilling>),
+        (idle, spilling): (Idle, Option<Box<Spilling>>),
         operations: Gate,
     ) -> Self {
         let Parts { pool, memory, pool_id, nodes, charge } = parts;
