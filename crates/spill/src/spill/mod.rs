@@ -298,6 +298,14 @@ impl Written<'_> {
         Place::new(self.slot, number, self.generation)
     }
 
+    /// Makes all objects live, as [`keep`](Self::keep) does one.
+    pub fn keep_all(&self) {
+        if let Some(_operation) = self.spill.enter() {
+            let mut slots = self.spill.slots.lock();
+            (0..self.objects).for_each(|number| slots.keep(self.place(number)));
+        }
+    }
+
     /// Makes an object live, and returns its place. Before the caller's index names it; the one that takes the name out calls
     /// [`Spill::release`].
     ///

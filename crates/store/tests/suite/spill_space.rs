@@ -105,3 +105,23 @@ fn a_full_backing_drops_the_oldest_pages_of_a_cache() {
     (0..60).for_each(|key| assert!(get(&kept, key) == Ok(page(1 << 30 | key, 0)), "page {key}"));
     store.validate().expect("valid");
 }
+
+/// Second chance takes all marks in its first round, and names one page only.
+#[test]
+fn pages_that_were_all_read_leave_in_whole_extents() {
+    let store = Store::builder().limit(8 << 20).spill(file(1 << 20)).build().expect("room");
+    let space = store.space(SpaceConfig::persistent(10_000)).expect("room");
+    for key in 0..3500 {
+        space.put(key, &page(key, 0)).expect("room in the backing");
+        if key > 1500 && key.is_multiple_of(25) {
+            let in_memory = |other: &u64| space.form_of(*other) != Some("spilled");
+            for other in (0..=key).filter(in_memory) {
+                assert!(get(&space, other) == Ok(page(other, 0)), "page {other}");
+            }
+        }
+    }
+    let stats = store.stats().spill.expect("a backing");
+    let each = stats.spilled as f64 / stats.backing.writes as f64;
+    assert!(stats.spilled > 1500 && each > 12.0, "{each:.1} of 15 pages a write: {stats:?}");
+    store.validate().expect("valid");
+}

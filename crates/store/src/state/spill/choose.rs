@@ -17,6 +17,10 @@ use crate::{
 
 /// Keys that an order may name in vain, one after another.
 const FRUITLESS: u32 = 64;
+/// Rounds of the hand: the first one may only take marks.
+const ROUNDS: u32 = 2;
+/// Keys that are looked at in one operation: a fork waits for so many.
+const TOGETHER: usize = 16;
 
 impl StoreState {
     /// Adds objects of a space to the batch, as far as it has room.
@@ -51,18 +55,31 @@ impl StoreState {
         turn: &mut Turn,
         seen: &mut HashSet<u64>,
     ) -> Result<(), NoRoom> {
-        let mut fruitless = 0;
-        let mut first = None;
+        let (mut fruitless, mut first, mut last) = (0, None, None);
+        let (mut went_round, mut rounds) = (false, 0);
         while fruitless < FRUITLESS {
             let Ok(_operation) = self.enter() else { return Err(NoRoom) };
-            let Some(key) = space.fallback.next(&Pages::new(&space.index)) else { break };
-            if first == Some(key) {
-                // The hand went round.
-                break;
+            for _ in 0..TOGETHER {
+                let Some(key) = space.fallback.next(&Pages::new(&space.index)) else {
+                    return Ok(());
+                };
+                // The hand goes to higher keys, and begins again: no key comes twice in a round.
+                went_round |= last.is_some_and(|last| key <= last);
+                last = Some(key);
+                let first = *first.get_or_insert(key);
+                if went_round && key >= first {
+                    rounds += 1;
+                    if rounds == ROUNDS {
+                        return Ok(());
+                    }
+                    // In the first round all may have been marked.
+                    went_round = false;
+                    seen.extend(turn.keys_of(space.number));
+                }
+                let is_new = seen.is_empty() || !seen.contains(&key);
+                let gathered = is_new && self.gather_object(space, key, turn, seen)?;
+                fruitless = if gathered { 0 } else { fruitless + 1 };
             }
-            first = first.or(Some(key));
-            let gathered = !seen.contains(&key) && self.gather_object(space, key, turn, seen)?;
-            fruitless = if gathered { 0 } else { fruitless + 1 };
         }
         Ok(())
     }
@@ -95,6 +112,8 @@ impl StoreState {
                 if goes(&leaf, slot) && !seen.contains(&key) {
                     self.gather_object(space, key, turn, seen)
                         .inspect_err(|_| space.spill_hand.store(leaf.first, Ordering::Relaxed))?;
+                    // The next look of this turn may meet it again.
+                    seen.insert(key);
                 }
             }
             match leaf.first.checked_add(Aged::KEYS) {

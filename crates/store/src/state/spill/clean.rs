@@ -4,7 +4,7 @@ use pagefold_spill::{LiveObject, Owner, Place, ReadError};
 
 use super::{
     gather::Spilled,
-    spilling::{Gathered, Spilling, Turn},
+    spilling::{Gathered, Spilling, Turn, Words},
 };
 use crate::{
     index::{Change, NODE_WORDS},
@@ -81,8 +81,13 @@ impl StoreState {
         let space = self.numbered_space(number)?;
         let words = words_of_spilled(&space, key, object.place);
         let change = |(key, old)| Change { key, old, new: Word::EMPTY };
-        let words: Vec<Change> = words.into_iter().map(change).collect();
-        (!words.is_empty()).then_some(Gathered { space, words })
+        let mut words: Vec<Change> = words.into_iter().map(change).collect();
+        let words = match words.len() {
+            0 => return None,
+            1 => Words::One(words.remove(0)),
+            _ => Words::Several(words),
+        };
+        Some(Gathered { space, words })
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use pagefold_spill::{BatchFull, Owner, WriteError};
 
-use super::spilling::{Gathered, Refusal, Spilling, Turn};
+use super::spilling::{Gathered, Refusal, Spilling, Turn, Words};
 use crate::{
     config::SpaceKind,
     encoder::decode::{SpilledForm, prefixed_len},
@@ -84,7 +84,7 @@ impl StoreState {
         spaces
     }
 
-    /// Adds the object of a key; `false` if it has none that can be spilled.
+    /// Adds the object of a key; `false` if it has none that can be spilled. Notes the keys of a cluster as seen.
     pub(super) fn gather_object(
         &self,
         space: &Arc<SpaceState>,
@@ -92,16 +92,21 @@ impl StoreState {
         turn: &mut Turn,
         seen: &mut HashSet<u64>,
     ) -> Result<bool, NoRoom> {
-        if let Entry::Fresh(_) = space.index.load(key).entry() {
+        let mut word = space.index.load(key);
+        if let Entry::Fresh(_) = word.entry() {
             self.compress_now(space, key);
+            word = space.index.load(key);
         }
-        let word = space.index.load(key);
         let entry = word.entry();
-        let words = match entry {
-            Entry::Member { .. } => space.index.words_of_cluster(key, word),
-            _ => vec![(key, word)],
+        let change = |(key, old): (u64, Word)| Change { key, old, new: Word::EMPTY };
+        let (first, words) = match entry {
+            Entry::Member { .. } => {
+                let words = space.index.words_of_cluster(key, word);
+                let Some(&(first, _)) = words.first() else { return Ok(false) };
+                (first, Words::Several(words.into_iter().map(change).collect()))
+            }
+            _ => (key, Words::One(change((key, word)))),
         };
-        let Some(&(first, _)) = words.first() else { return Ok(false) };
         let form = match entry {
             Entry::Value { len, .. } if len < VALUE_MIN => return Ok(false),
             // Its length is known once it is read.
@@ -143,9 +148,9 @@ impl StoreState {
         if read.is_err() || !is_in {
             return Ok(false);
         }
-        seen.extend(words.iter().map(|(key, _)| *key));
-        let change = |(key, old): (u64, Word)| Change { key, old, new: Word::EMPTY };
-        let words = words.into_iter().map(change).collect();
+        if let Words::Several(words) = &words {
+            seen.extend(words.iter().map(|change| change.key));
+        }
         turn.objects.push(Gathered { space: Arc::clone(space), words });
         Ok(true)
     }

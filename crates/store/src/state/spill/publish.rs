@@ -2,48 +2,87 @@
 
 use pagefold_spill::{Place, Released, Written};
 
-use super::spilling::Gathered;
+use super::spilling::{Gathered, Words};
 use crate::{
     encoder::{clusters::Clusters, decode::SpilledForm},
     index::{Change, Taken},
-    state::StoreState,
+    state::{SpaceState, StoreState},
     word::{CodecId, Entry, Part, Short, Word, page_len, value_len},
 };
 
+/// Objects whose words are exchanged in one operation: a fork waits for so many.
+const TOGETHER: usize = 16;
+
 impl StoreState {
-    /// Exchanges the words of what was gathered, if they are what they were. Each object in an operation of its
-    /// own.
+    /// Exchanges the words of what was gathered, if they are what they were.
     pub(super) fn publish_spilled(&self, written: &Written<'_>, objects: &[Gathered]) {
-        for (number, object) in objects.iter().enumerate() {
+        written.keep_all();
+        for (first, together) in (0..).step_by(TOGETHER).zip(objects.chunks(TOGETHER)) {
             let Ok(_operation) = self.enter() else { break };
-            let place = written.keep(number);
-            let changes: Vec<Change> = object
-                .words
-                .iter()
-                .map(|change| Change { new: spilled_word(change.old, place), ..*change })
-                .collect();
-            match object.space.index.replace_all(&changes) {
-                Some(taken) => self.note_spilled(object, &changes, &taken),
-                None => self.release_spilled_object(place),
+            for (number, object) in (first..).zip(together) {
+                let place = written.place(number);
+                if !self.exchange_for(object, place, true) {
+                    self.release_spilled_object(place);
+                }
             }
         }
     }
 
-    fn note_spilled(&self, object: &Gathered, changes: &[Change], taken: &[Taken]) {
-        let space = &object.space;
-        for (change, taken) in changes.iter().zip(taken) {
-            let (new, old) = (change.new.entry(), change.old.entry());
-            // The object in memory is there until it is freed below.
-            let original = self.original(old);
-            space.note_exchange(new, original, old, original);
-            if let Some(spilling) = &self.spilling {
-                spilling.counts.note_spilled();
+    /// As [`publish_spilled`](Self::publish_spilled), for objects that lay at these places of the backing.
+    pub(super) fn publish_moved(
+        &self,
+        written: &Written<'_>,
+        objects: &[Gathered],
+        places: &[Place],
+    ) {
+        written.keep_all();
+        for (number, (object, old)) in objects.iter().zip(places).enumerate() {
+            let Ok(_operation) = self.enter() else { break };
+            let place = written.place(number);
+            let moved = self.exchange_for(object, place, false);
+            // Codecs count the object once.
+            self.release_spilled_object(if moved { *old } else { place });
+        }
+    }
+
+    /// Exchanges the words of an object for its place, all or none; with `frees` they named memory, which is free then.
+    fn exchange_for(&self, object: &Gathered, place: Place, frees: bool) -> bool {
+        let index = &object.space.index;
+        let to_place = |change: &Change| Change { new: spilled_word(change.old, place), ..*change };
+        match &object.words {
+            Words::One(change) => {
+                let change = to_place(change);
+                let taken = index.replace(change.key, change.old, change.new);
+                if let (Ok(taken), true) = (taken, frees) {
+                    self.note_spilled(&object.space, change, taken);
+                }
+                taken.is_ok()
             }
-            space.count_shrunk(new.counted_bytes(), old.counted_bytes());
-            // The object lives on in the backing, so its codec still counts it.
-            if taken.is_last {
-                self.free_spilled(old);
+            Words::Several(words) => {
+                let changes: Vec<Change> = words.iter().map(to_place).collect();
+                let taken = index.replace_all(&changes);
+                if let (Some(taken), true) = (&taken, frees) {
+                    for (change, taken) in changes.iter().zip(taken) {
+                        self.note_spilled(&object.space, *change, *taken);
+                    }
+                }
+                taken.is_some()
             }
+        }
+    }
+
+    fn note_spilled(&self, space: &SpaceState, change: Change, taken: Taken) {
+        let (new, old) = (change.new.entry(), change.old.entry());
+        // The object in memory is there until it is freed below.
+        let original = self.original(old);
+        space.note_exchange(new, original, old, original);
+        if let Some(spilling) = &self.spilling {
+            spilling.counts.note_spilled();
+        }
+        space.count_shrunk(new.counted_bytes(), old.counted_bytes());
+        // The object lives on in the backing, so its codec still counts it.
+        if taken.is_last {
+            self.free_spilled(old);
         }
     }
 
@@ -58,25 +97,6 @@ impl StoreState {
                 freed.is_ok(),
                 "I-WORD: only the thread that takes a word out frees its object"
             );
-        }
-    }
-
-    /// As [`publish_spilled`](Self::publish_spilled), for objects that lay at these places of the backing.
-    pub(super) fn publish_moved(
-        &self,
-        written: &Written<'_>,
-        objects: &[Gathered],
-        places: &[Place],
-    ) {
-        for (number, (object, old)) in objects.iter().zip(places).enumerate() {
-            let Ok(_operation) = self.enter() else { break };
-            let place = written.keep(number);
-            let change =
-                |change: &Change| Change { new: spilled_word(change.old, place), ..*change };
-            let changes: Vec<Change> = object.words.iter().map(change).collect();
-            let moved = object.space.index.replace_all(&changes).is_some();
-            // Codecs count the object once.
-            self.release_spilled_object(if moved { *old } else { place });
         }
     }
 

@@ -96,8 +96,26 @@ pub(super) struct Turn {
 /// An object in the batch, by its position there.
 pub(super) struct Gathered {
     pub(super) space: Arc<SpaceState>,
-    /// Of one leaf. `new` is set once the place is known.
-    pub(super) words: Vec<Change>,
+    pub(super) words: Words,
+}
+
+impl Turn {
+    /// Keys of single objects of a space that are in the batch.
+    pub(super) fn keys_of(&self, space: u64) -> impl Iterator<Item = u64> {
+        self.objects.iter().filter(move |object| object.space.number == space).filter_map(
+            |object| match object.words {
+                Words::One(change) => Some(change.key),
+                Words::Several(_) => None,
+            },
+        )
+    }
+}
+
+/// The words of an object, all of one leaf. Their `new` is set once the place is known.
+pub(super) enum Words {
+    One(Change),
+    /// Of a cluster.
+    Several(Vec<Change>),
 }
 
 impl Spilling {
