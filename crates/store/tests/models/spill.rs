@@ -226,7 +226,7 @@ fn of_two_threads_that_take_a_spilled_page_one_has_it() {
 
 #[test]
 fn the_drop_of_a_space_beside_a_spill_leaves_nothing() {
-    model_of_two(|| {
+    model(|| {
         let (store, space) = pages(false);
         let other = beside(&store, &space, Store::drop_space);
         store.spill_extent();
