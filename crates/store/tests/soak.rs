@@ -400,8 +400,7 @@ fn memory_stays_flat_with_a_backing() {
         if cycle <= WARM {
             // The most of the first cycles: memory is fuller in some than in others.
             let most = |one: u64, other: u64| one.max(other);
-            baseline =
-                (most(baseline.0, now.0), most(baseline.1, now.1), most(baseline.2, now.2));
+            baseline = (most(baseline.0, now.0), most(baseline.1, now.1), most(baseline.2, now.2));
         }
         if cycle > WARM {
             // A training may be under way, or its dictionary come later.

@@ -120,7 +120,8 @@ struct Known {
     len: usize,
 }
 
-struct Tenant {
+/// A space, and what it accepted.
+struct Pair {
     space: Space,
     known: HashMap<u64, Known>,
     is_ephemeral: bool,
@@ -153,7 +154,7 @@ struct Seen {
 struct Model<'p> {
     store: Store,
     witness: Arc<Witness>,
-    tenants: Vec<Tenant>,
+    pairs: Vec<Pair>,
     pages: &'p [Page],
     rng: Box<dyn Rng>,
     setup: Setup,
@@ -190,21 +191,21 @@ impl<'p> Model<'p> {
         };
         let store = builder.build().expect("room");
         let kinds = [(false, false), (true, false), (false, true)];
-        let tenants = kinds.map(|kind| Self::tenant(&store, kind)).into();
+        let pairs = kinds.map(|kind| Self::pair(&store, kind)).into();
         let rng = Box::new(Seed::for_test(0x3b).rng(setup.seed));
         let seen = Seen::default();
-        Self { store, witness, tenants, pages, rng, setup, seen, step: 0 }
+        Self { store, witness, pairs, pages, rng, setup, seen, step: 0 }
     }
 
-    fn tenant(store: &Store, (is_ephemeral, has_values): (bool, bool)) -> Tenant {
+    fn pair(store: &Store, (is_ephemeral, has_values): (bool, bool)) -> Pair {
         let config =
             if is_ephemeral { SpaceConfig::ephemeral(KEYS) } else { SpaceConfig::persistent(KEYS) };
         let space = store.space(config).expect("room");
-        Tenant { space, known: HashMap::new(), is_ephemeral, has_values }
+        Pair { space, known: HashMap::new(), is_ephemeral, has_values }
     }
 
     fn run(mut self, steps: u64) -> Seen {
-        for at in 0..self.tenants.len() {
+        for at in 0..self.pairs.len() {
             for key in 0..KEYS {
                 self.put(at, key);
             }
@@ -217,7 +218,7 @@ impl<'p> Model<'p> {
             if self.rng.random_range(0..4) == 0 {
                 self.upkeep();
             }
-            let at = self.rng.random_range(0..self.tenants.len());
+            let at = self.rng.random_range(0..self.pairs.len());
             let key = self.rng.random_range(0..KEYS);
             match self.rng.random_range(0..20) {
                 0..8 => self.put(at, key),
@@ -252,11 +253,11 @@ impl<'p> Model<'p> {
             }
             42 => self.store.validate().expect("valid"),
             43 if self.rng.random_range(0..4) == 0 => {
-                let at = self.rng.random_range(0..self.tenants.len());
-                let tenant = &self.tenants[at];
-                let kind = (tenant.is_ephemeral, tenant.has_values);
-                self.store.drop_space(&tenant.space);
-                self.tenants[at] = Self::tenant(&self.store, kind);
+                let at = self.rng.random_range(0..self.pairs.len());
+                let pair = &self.pairs[at];
+                let kind = (pair.is_ephemeral, pair.has_values);
+                self.store.drop_space(&pair.space);
+                self.pairs[at] = Self::pair(&self.store, kind);
             }
             _ => {}
         }
@@ -287,33 +288,30 @@ impl<'p> Model<'p> {
     }
 
     fn put(&mut self, at: usize, key: u64) {
-        let tenant = &mut self.tenants[at];
-        let is_page = !tenant.has_values || self.rng.random_range(0..2) == 0;
+        let pair = &mut self.pairs[at];
+        let is_page = !pair.has_values || self.rng.random_range(0..2) == 0;
         let len = if is_page { 4096 } else { self.rng.random_range(1..6000) };
         let known = Known { version: self.step, len };
         let new = bytes(self.pages, key, known);
-        let put = if is_page {
-            tenant.space.put(key, page(&new))
-        } else {
-            tenant.space.put_bytes(key, &new)
-        };
+        let put =
+            if is_page { pair.space.put(key, page(&new)) } else { pair.space.put_bytes(key, &new) };
         match put {
-            Ok(()) => _ = tenant.known.insert(key, known),
+            Ok(()) => _ = pair.known.insert(key, known),
             Err(PutError::Full { previous, .. }) => {
                 self.seen.refused += 1;
                 match previous {
                     // An ephemeral space may have dropped it before.
                     PreviousValue::Kept => {
-                        assert!(tenant.known.contains_key(&key), "key {key} in step {}", self.step);
+                        assert!(pair.known.contains_key(&key), "key {key} in step {}", self.step);
                     }
                     PreviousValue::Dropped => {
-                        assert!(tenant.is_ephemeral, "key {key} in step {}", self.step);
-                        tenant.known.remove(&key);
+                        assert!(pair.is_ephemeral, "key {key} in step {}", self.step);
+                        pair.known.remove(&key);
                     }
                     PreviousValue::Absent => {
-                        let old = tenant.known.remove(&key);
+                        let old = pair.known.remove(&key);
                         assert!(
-                            old.is_none() || tenant.is_ephemeral,
+                            old.is_none() || pair.is_ephemeral,
                             "key {key} is lost before step {}",
                             self.step
                         );
@@ -326,25 +324,25 @@ impl<'p> Model<'p> {
 
     fn get(&mut self, at: usize, key: u64) {
         let before = self.witness.bad();
-        let tenant = &self.tenants[at];
-        let got = match (tenant.known.get(&key), self.rng.random_range(0..2)) {
+        let pair = &self.pairs[at];
+        let got = match (pair.known.get(&key), self.rng.random_range(0..2)) {
             (Some(Known { len: 4096, .. }), 0) => {
                 let mut back = [0; 4096];
-                tenant.space.get(key, &mut back).map(|()| back.to_vec())
+                pair.space.get(key, &mut back).map(|()| back.to_vec())
             }
-            _ => tenant.space.get_bytes(key),
+            _ => pair.space.get_bytes(key),
         };
         self.check(at, key, got, before);
     }
 
     fn get_many(&mut self, at: usize) {
-        if self.tenants[at].has_values {
+        if self.pairs[at].has_values {
             return;
         }
         let keys: Vec<u64> = (0..30).map(|_| self.rng.random_range(0..KEYS)).collect();
         let mut back = vec![[0; 4096]; keys.len()];
         let before = self.witness.bad();
-        let got = self.tenants[at].space.get_many(keys.iter().copied().zip(&mut back));
+        let got = self.pairs[at].space.get_many(keys.iter().copied().zip(&mut back));
         let failed = |result: &&Result<(), GetError>| {
             !matches!(result, Ok(()) | Err(GetError::Absent | GetError::Timeout))
         };
@@ -358,7 +356,7 @@ impl<'p> Model<'p> {
 
     /// What a call gave, before which so many reads were bad.
     fn check(&mut self, at: usize, key: u64, got: Result<Vec<u8>, GetError>, before: u64) {
-        let expected = self.tenants[at].known.get(&key).copied();
+        let expected = self.pairs[at].known.get(&key).copied();
         match got {
             Ok(found) => {
                 let expected = expected.map(|known| bytes(self.pages, key, known));
@@ -366,9 +364,9 @@ impl<'p> Model<'p> {
                 self.seen.right += 1;
             }
             Err(GetError::Absent) => {
-                let was_there = self.tenants[at].known.remove(&key).is_some();
+                let was_there = self.pairs[at].known.remove(&key).is_some();
                 assert!(
-                    !was_there || self.tenants[at].is_ephemeral,
+                    !was_there || self.pairs[at].is_ephemeral,
                     "key {key} of {at} is lost: {self:?}"
                 );
             }
@@ -392,7 +390,7 @@ impl<'p> Model<'p> {
     fn try_get(&mut self, at: usize, key: u64) {
         let (begun, before) = (self.witness.begun(), self.witness.bad());
         let mut back = [0; 8192];
-        let got = self.tenants[at].space.try_get_bytes(key, &mut back);
+        let got = self.pairs[at].space.try_get_bytes(key, &mut back);
         assert!(self.setup.threads || self.witness.begun() == begun, "{self:?}");
         match got {
             Ok(len) => self.check(at, key, Ok(back[..len].to_vec()), before),
@@ -401,7 +399,7 @@ impl<'p> Model<'p> {
                 self.check(at, key, Err(error), before);
             }
             Err(TryGetError::WouldBlock) => {
-                let is_there = self.tenants[at].known.contains_key(&key);
+                let is_there = self.pairs[at].known.contains_key(&key);
                 assert!(is_there || self.setup.threads, "key {key} of {at}: {self:?}");
                 self.seen.blocked += 1;
             }
@@ -410,25 +408,25 @@ impl<'p> Model<'p> {
 
     fn take(&mut self, at: usize, key: u64) {
         let before = self.witness.bad();
-        let tenant = &self.tenants[at];
-        let got = if tenant.has_values {
-            tenant.space.take_bytes(key)
+        let pair = &self.pairs[at];
+        let got = if pair.has_values {
+            pair.space.take_bytes(key)
         } else {
             let mut back = [0; 4096];
-            tenant.space.take(key, &mut back).map(|()| back.to_vec())
+            pair.space.take(key, &mut back).map(|()| back.to_vec())
         };
         let is_taken = got.is_ok();
         self.check(at, key, got, before);
         if is_taken {
-            self.tenants[at].known.remove(&key);
+            self.pairs[at].known.remove(&key);
         }
     }
 
     fn remove(&mut self, at: usize, keys: std::ops::Range<u64>) {
-        let tenant = &mut self.tenants[at];
-        let removed = tenant.space.remove_range(keys.clone()).expect("alive");
-        let there = keys.filter(|key| tenant.known.remove(key).is_some()).count() as u64;
-        assert!(removed <= there && (removed == there || tenant.is_ephemeral), "{self:?}");
+        let pair = &mut self.pairs[at];
+        let removed = pair.space.remove_range(keys.clone()).expect("alive");
+        let there = keys.filter(|key| pair.known.remove(key).is_some()).count() as u64;
+        assert!(removed <= there && (removed == there || pair.is_ephemeral), "{self:?}");
     }
 
     /// The backing works again: all that it did not damage is there.
@@ -442,7 +440,7 @@ impl<'p> Model<'p> {
         self.store.flush();
         self.store.validate().expect("valid");
         let before = (self.seen.corrupt, self.seen.io);
-        for at in 0..self.tenants.len() {
+        for at in 0..self.pairs.len() {
             for key in 0..KEYS {
                 // `check` compares, and wants a bad read of this call for each error.
                 self.get(at, key);
@@ -451,8 +449,8 @@ impl<'p> Model<'p> {
         let damaged = self.seen.corrupt - before.0;
         assert_eq!(self.seen.io, before.1, "the backing works again: {self:?}");
         assert!(damaged == 0 || self.setup.lies, "no write lied: {self:?}");
-        for tenant in &mut self.tenants {
-            tenant.space.remove_range(0..KEYS).expect("alive");
+        for pair in &mut self.pairs {
+            pair.space.remove_range(0..KEYS).expect("alive");
         }
         self.store.validate().expect("valid");
         let stats = self.store.stats();
