@@ -33,7 +33,7 @@ fn page(number: u64) -> Page {
             ["order", "payment", "refund", "visit", "message"][usize::try_from(kind).unwrap_or(0)];
         let written = writeln!(
             text,
-            r#"{{"id":"{id:016x}","page":{number},"kind":"{kind}","customer":{},"amount":{}.{:02},"currency":"EUR","session":"{:016x}","time":"2026-{:02}-{:02}T{:02}:{:02}:{:02}Z","open":{}}}"#,
+            r#"{{"id":"{id:016x}","page":{number},"kind":"{kind}","customer":{},"amount":{}.{:02},"currency":"EUR","session":"{:016x}","time":"2026-{:02}-{:02}T{:02}:{:02}:{:02}Z","open":{},"signature":"{:016x}{:016x}{:016x}{:016x}{:016x}{:016x}{:016x}{:016x}"}}"#,
             random() % 5_000_000,
             random() % 1000,
             random() % 100,
@@ -44,6 +44,14 @@ fn page(number: u64) -> Page {
             (time >> 24) % 60,
             (time >> 32) % 60,
             time >> 40 & 3 == 0,
+            random(),
+            random(),
+            random(),
+            random(),
+            random(),
+            random(),
+            random(),
+            random(),
         );
         written.expect("a string takes all");
     }
