@@ -6,16 +6,18 @@
 use std::{
     error::Error,
     fmt::Write as _,
+    thread,
     time::{Duration, Instant},
 };
 
 use pagefold::{
-    Page, Space, SpaceConfig, Store, TryGetError,
+    Page, PutError, Space, SpaceConfig, Store, TryGetError,
     spill::{EXTENT_BYTES, FileBacking, Spill},
 };
 
 /// Of the memory that it may take, a data set has so many.
 const TIMES: u64 = 8;
+const PUT_WAIT: Duration = Duration::from_secs(60);
 
 /// Page `number` of the data set: records as JSON, which a codec makes two to three times shorter.
 fn page(number: u64) -> Page {
@@ -77,6 +79,19 @@ pub(crate) struct Outcome {
     pub(crate) read: Duration,
 }
 
+/// A put that memory has no room for, because the backing is slow or rests after a failure, says so. Then the program waits.
+fn put_in_time(space: &Space, number: u64, page: &Page) -> Result<(), PutError> {
+    let began = Instant::now();
+    loop {
+        match space.put(number, page) {
+            Err(PutError::Full { .. }) if began.elapsed() < PUT_WAIT => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            done => return done,
+        }
+    }
+}
+
 fn check(space: &Space, number: u64) -> Result<Duration, Box<dyn Error>> {
     let mut into = [0; 4096];
     let began = Instant::now();
@@ -99,7 +114,7 @@ pub(crate) fn run(spill: Spill, bytes: u64, gets: u64) -> Result<Outcome, Box<dy
     for number in 0..pages {
         let page = page(number);
         let began = Instant::now();
-        space.put(number, &page)?;
+        put_in_time(&space, number, &page)?;
         put += began.elapsed();
     }
     let stats = store.stats();
