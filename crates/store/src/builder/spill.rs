@@ -7,7 +7,7 @@ use crate::policy::{PREFETCH_MAX, SpillPolicy};
 
 impl StoreBuilder {
     /// Where the coldest pages and values go before any is dropped or refused. A thread writes them while the store is above its
-    /// high watermark; a put at the limit waits for it, at most a tenth of a second each time it makes room. Values of less than
+    /// high watermark; a put at the limit waits for it, at most half a second each time it makes room (a tenth in an ephemeral space). Values of less than
     /// 32 bytes, and objects longer than an extent, stay in memory.
     ///
     /// Three extents of memory are charged, and 4 bytes a spilled page beside its index word; 6 in extents with compressed

@@ -280,8 +280,8 @@ impl Space {
         let charge = || store.memory.charge_beside(bytes).ok();
         charge().or_else(|| {
             (0..ATTEMPTS).find_map(|_| {
-                let has_room =
-                    store.wait_for_spiller() || store.evict_anywhere(2 * bytes as u64) > 0;
+                let has_room = store.wait_for_spiller(self.kind())
+                    || store.evict_anywhere(2 * bytes as u64) > 0;
                 has_room.then(|| store.trim());
                 charge()
             })

@@ -39,7 +39,7 @@ impl StoreState {
     pub(crate) fn make_room(&self, space: &SpaceState, bytes: u64, round: u32) -> bool {
         self.work.synchronous_steps.fetch_add(1, Ordering::Relaxed);
         self.wakeup.notify();
-        let mut won = self.wait_for_spiller();
+        let mut won = self.wait_for_spiller(space.kind);
         // Long objects need more than bytes: from the second round on, frames in a row.
         if won && round == 0 {
             return true;

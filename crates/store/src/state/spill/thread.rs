@@ -15,13 +15,14 @@ use super::{
     gather::Spilled,
     spilling::{Refusal, Spilling},
 };
-use crate::state::StoreState;
+use crate::{config::SpaceKind, state::StoreState};
 
 const REST: Duration = Duration::from_secs(60);
 /// After a refusal, before the next try: the pace of the spill says when a write goes.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long a put at the limit waits for the spiller, each time it makes room.
-const PUT_WAIT: Duration = Duration::from_millis(100);
+/// How long a put at the limit waits for the spiller, each time it makes room. That of an ephemeral space drops pages then.
+const PUT_WAIT: Duration = Duration::from_millis(500);
+const EPHEMERAL_PUT_WAIT: Duration = Duration::from_millis(100);
 /// Extents are cleaned when they take more than this share of the live bytes, in percent. Where all is overwritten at random, an extent
 /// that is cleaned has u live bytes of one, with (1 - u) / -ln u = 100 / 175: 0.29, and each byte is written 1 / (1 - u) = 1.4 times
 /// (Desnoyers, "Analytic modeling of SSD write performance", 2012, for greedy cleaning). With 150 it would be 1.7 times.
@@ -133,7 +134,7 @@ impl StoreState {
     }
 
     /// For a put at the limit: wakes the spiller, and waits for its next step, for a bounded time. Whether it made one.
-    pub(crate) fn wait_for_spiller(&self) -> bool {
+    pub(crate) fn wait_for_spiller(&self, kind: SpaceKind) -> bool {
         let Some(spilling) = self.spilling.as_ref().filter(|spilling| spilling.wakeup.is_running())
         else {
             return false;
@@ -141,6 +142,10 @@ impl StoreState {
         let steps = || spilling.counts.steps.load(Ordering::Relaxed);
         let (before, began) = (steps(), Instant::now());
         let used = self.memory.used();
+        let wait = match kind {
+            SpaceKind::Persistent => PUT_WAIT,
+            SpaceKind::Ephemeral => EPHEMERAL_PUT_WAIT,
+        };
         spilling.ask();
         if spilling.is_refused() {
             // It tries again by itself, and no put waits for that.
@@ -150,7 +155,7 @@ impl StoreState {
             if steps() != before && (!spilling.found() || spilling.is_refused()) {
                 return false;
             }
-            let left = PUT_WAIT.saturating_sub(began.elapsed());
+            let left = wait.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return false;
             }
