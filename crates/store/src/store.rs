@@ -171,7 +171,7 @@ impl Store {
         self.handle.state.resident()
     }
 
-    /// Changes the limit; after `Ok` it holds. Lowering compacts and drops ephemeral pages; concurrent puts obey the
+    /// Changes the limit; after `Ok` it holds. Lowering spills, compacts and drops ephemeral pages; concurrent puts obey the
     /// lower limit.
     ///
     /// # Errors

@@ -212,6 +212,9 @@ impl StoreState {
     fn lower_until(&self, bytes: usize) -> Result<(), LimitError> {
         loop {
             match self.pool.set_limit(bytes) {
+                Err(LimitError::InUse { .. }) if self.wait_for_spiller(SpaceKind::Persistent) => {
+                    self.trim();
+                }
                 Err(LimitError::InUse { limit, resident }) => {
                     let before = self.memory.used();
                     self.release_indices();

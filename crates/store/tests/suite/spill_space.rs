@@ -121,3 +121,20 @@ fn pages_that_were_all_read_leave_in_whole_extents() {
     }
     store.validate().expect("valid");
 }
+
+#[test]
+fn a_lower_limit_spills_what_memory_has_too_much() {
+    let store = Store::builder().limit(24 << 20).spill(file(1 << 20)).build().expect("room");
+    let space = store.space(SpaceConfig::persistent(10_000)).expect("room");
+    (0..4000).for_each(|key| space.put(key, &page(key, 0)).expect("room"));
+    assert_eq!(space.stats().spilled, 0, "16 of 24 MiB");
+    store.set_limit(10 << 20).expect("the backing has room");
+    assert!(store.resident() <= 10 << 20 && store.limit() == 10 << 20);
+    assert!(space.stats().spilled > 1000, "{:?}", space.stats());
+    store.validate().expect("valid");
+    (0..4000).for_each(|key| assert!(get(&space, key) == Ok(page(key, 0)), "page {key}"));
+    (4000..6000).for_each(|key| space.put(key, &page(key, 0)).expect("room in the backing"));
+    assert!(store.resident() <= 10 << 20);
+    store.set_limit(24 << 20).expect("more");
+    store.validate().expect("valid");
+}

@@ -87,7 +87,8 @@ impl StoreState {
     /// other waiting for more than one extent. Not inside an operation.
     pub(crate) fn spill_step(&self) -> Step {
         let Some(spilling) = &self.spilling else { return Step::Rest };
-        let makes_room = spilling.takes_room(self.is_above_low(), self.is_above_high());
+        let makes_room = spilling.takes_room(self.is_above_low(), self.is_above_high())
+            || self.is_above_target();
         if spilling.is_sparse() && !(makes_room && spilling.has_cleaned()) {
             spilling.note_cleaned(true);
             match self.clean_extents() {
