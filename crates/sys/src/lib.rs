@@ -9,7 +9,7 @@
 //! | [`clock`] | processor time |
 //! | [`cgroup`] | memory and pressure of a cgroup |
 //! | [`signals`] | signals ignored at the start |
-//! | [`file`] | reads from the page cache, holes |
+//! | [`mod@file`] | reads from the page cache, holes |
 //! | [`secret`] | memory for keys, random bytes |
 
 pub mod cgroup;

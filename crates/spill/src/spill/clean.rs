@@ -12,11 +12,11 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveObject {
-    /// As given to [`Batch::push`].
+    /// As given to [`Batch::push`](crate::Batch::push).
     pub owner: Owner,
     /// Where it lies until it is released.
     pub place: Place,
-    /// As given to [`Batch::push`].
+    /// As given to [`Batch::push`](crate::Batch::push).
     pub label: Label,
     /// Its bytes.
     pub bytes: Vec<u8>,

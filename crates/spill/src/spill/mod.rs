@@ -35,7 +35,7 @@ pub use read::{Reading, Run};
 ///
 /// # Fork
 /// A fork waits for none of the backing's work. The child reads what its parent had written, as long as the parent does not use the slot again:
-/// then it gets [`ReadError::Corrupt`]. It does not write, and gives no space back: it has its parent's key and its parent's file.
+/// then it gets [`ReadError::Corrupt`](crate::ReadError::Corrupt). It does not write, and gives no space back: it has its parent's key and its parent's file.
 pub struct Spill {
     backing: Arc<dyn Backing>,
     readers: Readers,
