@@ -50,6 +50,8 @@ impl StoreState {
     }
 
     fn gather_and_write(&self, spilling: &Spilling, turn: &mut Turn) -> Spilled {
+        // The spiller leaves operations, and handles may come back meanwhile: then a word names another object.
+        let epoch = self.epoch();
         let spaces = self.enter().map(|_operation| self.spillable());
         for space in spaces.unwrap_or_default() {
             if self.gather(spilling.settings.policy, &space, turn).is_err() {
@@ -63,7 +65,7 @@ impl StoreState {
         match spilling.spill.write(&mut turn.batch) {
             Ok(written) => {
                 spilling.note_refused(Refusal::No);
-                self.publish_spilled(&written, &turn.objects);
+                self.publish_spilled(&written, &turn.objects, epoch);
                 Spilled::Freed
             }
             Err(WriteError::Full) => Spilled::Full,
@@ -165,3 +167,74 @@ impl StoreState {
 
 /// The batch is full.
 pub(super) struct NoRoom;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex, atomic::Ordering},
+    };
+
+    use pagefold_spill::{Backing, EXTENT_BYTES_MIN, Spill};
+
+    use crate::{SpaceConfig, Store};
+
+    type AtWrite = Box<dyn Fn() + Send>;
+
+    /// Calls a closure at each write, and keeps nothing.
+    #[derive(Clone, Default)]
+    struct Hook(Arc<Mutex<Option<AtWrite>>>);
+
+    impl std::fmt::Debug for Hook {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Hook")
+        }
+    }
+
+    impl Backing for Hook {
+        fn write(&self, _: u32, _: &[u8]) -> io::Result<()> {
+            let hook = self.0.lock().expect("no panic");
+            hook.iter().for_each(|hook| hook());
+            Ok(())
+        }
+
+        fn read(&self, _: u32, _: u32, _: &mut [u8]) -> io::Result<()> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn discard(&self, _: u32) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Incompressible.
+    fn value(key: u64) -> Vec<u8> {
+        let mix = |at: u64| (key << 8 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(29);
+        (0..20).flat_map(|at| mix(mix(at)).to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn words_of_an_earlier_epoch_are_not_exchanged() {
+        let hook = Hook::default();
+        let spill = Spill::builder(hook.clone()).extent_bytes(EXTENT_BYTES_MIN);
+        let builder = Store::builder().limit(8 << 20).spill(spill.build().expect("sensible"));
+        let store = builder.without_spiller().build().expect("room");
+        let space = store.space(SpaceConfig::persistent(100)).expect("room");
+        for key in 0..100 {
+            space.put_bytes(key, &value(key)).expect("room");
+        }
+        let handle = space.clone();
+        // As a store does that takes retired handles back.
+        let raise = move || _ = handle.store().epoch.fetch_add(1, Ordering::Release);
+        *hook.0.lock().expect("no panic") = Some(Box::new(raise));
+        store.spill_extent();
+        assert_eq!(space.stats().spilled, 0);
+        for key in 0..100 {
+            assert_eq!(space.get_bytes(key), Ok(value(key)), "in memory");
+        }
+        store.validate().expect("valid: the backing has no live object");
+        *hook.0.lock().expect("no panic") = None;
+        store.spill_extent();
+        assert!(space.stats().spilled > 0, "in one epoch they go");
+    }
+}

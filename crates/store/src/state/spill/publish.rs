@@ -14,14 +14,16 @@ use crate::{
 const TOGETHER: usize = 16;
 
 impl StoreState {
-    /// Exchanges the words of what was gathered, if they are what they were.
-    pub(super) fn publish_spilled(&self, written: &Written<'_>, objects: &[Gathered]) {
+    /// Exchanges the words of what was gathered since the store had that epoch, if they are what they were.
+    pub(super) fn publish_spilled(&self, written: &Written<'_>, objects: &[Gathered], epoch: u64) {
         written.keep_all();
         for (first, together) in (0..).step_by(TOGETHER).zip(objects.chunks(TOGETHER)) {
             let Ok(_operation) = self.enter() else { break };
+            // It changes at moments without operations only.
+            let are_same = self.epoch() == epoch;
             for (number, object) in (first..).zip(together) {
                 let place = written.place(number);
-                if !self.exchange_for(object, place, true) {
+                if !(are_same && self.exchange_for(object, place, true)) {
                     self.release_spilled_object(place);
                 }
             }
