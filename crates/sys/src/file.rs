@@ -47,8 +47,10 @@ mod tests {
 
     use super::*;
 
+    /// Without a name. Tests run beside each other.
     fn file() -> File {
-        let path = std::env::temp_dir().join(format!("pagefold-sys-file-{}", std::process::id()));
+        let own = format!("pagefold-sys-{}-{:?}", std::process::id(), std::thread::current().id());
+        let path = std::env::temp_dir().join(own);
         let mut options = File::options();
         let file = options.read(true).write(true).create(true).truncate(true).open(&path);
         std::fs::remove_file(&path).expect("it was made");

@@ -5,6 +5,7 @@ mod read;
 
 use std::{
     fmt,
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -298,11 +299,14 @@ impl Written<'_> {
         Place::new(self.slot, number, self.generation)
     }
 
-    /// Makes all objects live, as [`keep`](Self::keep) does one.
-    pub fn keep_all(&self) {
+    /// Makes objects live, as [`keep`](Self::keep) does one.
+    ///
+    /// # Panics
+    /// As [`place`](Self::place).
+    pub fn keep_some(&self, numbers: Range<usize>) {
         if let Some(_operation) = self.spill.enter() {
             let mut slots = self.spill.slots.lock();
-            (0..self.objects).for_each(|number| slots.keep(self.place(number)));
+            numbers.for_each(|number| slots.keep(self.place(number)));
         }
     }
 

@@ -16,11 +16,12 @@ const TOGETHER: usize = 16;
 impl StoreState {
     /// Exchanges the words of what was gathered since the store had that epoch, if they are what they were.
     pub(super) fn publish_spilled(&self, written: &Written<'_>, objects: &[Gathered], epoch: u64) {
-        written.keep_all();
         for (first, together) in (0..).step_by(TOGETHER).zip(objects.chunks(TOGETHER)) {
             let Ok(_operation) = self.enter() else { break };
             // It changes at moments without operations only.
             let are_same = self.epoch() == epoch;
+            // In the operation that exchanges the words, so that between operations each live object has some.
+            written.keep_some(first..first + together.len());
             for (number, object) in (first..).zip(together) {
                 let place = written.place(number);
                 if !(are_same && self.exchange_for(object, place, true)) {
@@ -37,10 +38,9 @@ impl StoreState {
         objects: &[Gathered],
         places: &[Place],
     ) {
-        written.keep_all();
         for (number, (object, old)) in objects.iter().zip(places).enumerate() {
             let Ok(_operation) = self.enter() else { break };
-            let place = written.place(number);
+            let place = written.keep(number);
             let moved = self.exchange_for(object, place, false);
             // Codecs count the object once.
             self.release_spilled_object(if moved { *old } else { place });
