@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p pagefold-store --bench spill [-- DIRECTORY] [MEGABYTES] [ROUNDS]` prints tables: the median over the rounds, and the
 //! lowest and the highest round; then the targets, as quotients of medians of this run. Every page that comes back is compared with
-//! what was put. Files are made in DIRECTORY; only *flushed* plain writes end with `fdatasync`, because a store never flushes.
+//! what was put. Files are made in DIRECTORY. *Flushed*: up to the end of `sync -f DIRECTORY`, when the bytes are on the disk; without it, when the last write
+//! has returned. Each measurement ends with a flush, so none pays for another.
 //!
 //! - *In memory*: gets of 2000 pages that stay in memory, in a store of 64 MiB that is at its limit. *Puts beside*: another thread puts 64 pages every
 //!   5 ms, which have to make room. *Dead*: the backing refuses every call. *Slow*: each call takes 400 ms.
@@ -15,6 +16,7 @@ use std::{
     fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -56,6 +58,12 @@ impl Rows {
             Some((.., values)) => values.push(value),
             None => self.0.push((name.to_owned(), unit, vec![value])),
         }
+    }
+
+    /// Without a flush, and with it.
+    fn add_speeds(&mut self, name: &str, [speed, flushed]: [f64; 2]) {
+        self.add(name, "MB/s", speed);
+        self.add(&format!("{name}, flushed"), "MB/s", flushed);
     }
 
     fn add_percentiles(&mut self, name: &str, samples: Vec<f64>) {
@@ -101,13 +109,15 @@ impl Rows {
         line("spilled, page cache, encrypted, median", "1 us", 25.0, true);
         for kind in ["raw pages", "compressed pages"] {
             for seal in ["encrypted", "checked"] {
-                for plain in ["plain writes", "plain writes, flushed"] {
-                    line(&format!("spill path, {kind}, {seal}"), plain, 0.8, false);
+                for end in ["", ", flushed"] {
+                    let path = format!("spill path, {kind}, {seal}{end}");
+                    line(&path, &format!("plain writes{end}"), 0.8, false);
                 }
             }
         }
-        for plain in ["plain writes", "plain writes, flushed"] {
-            line("end to end, raw pages, encrypted", plain, 0.8, false);
+        for end in ["", ", flushed"] {
+            let path = format!("end to end, raw pages, encrypted{end}");
+            line(&path, &format!("plain writes{end}"), 0.8, false);
         }
     }
 }
@@ -147,17 +157,27 @@ fn file(directory: &Path, encrypts: bool) -> Spill {
     Spill::builder(backing).encrypts(encrypts).build().expect("sensible")
 }
 
-fn plain(directory: &Path, source: &Source, megabytes: usize, flush: bool) -> f64 {
+/// Until the bytes of all files of a directory are on the disk.
+fn flush(directory: &Path) {
+    let done = Command::new("sync").arg("-f").arg(directory).status();
+    assert!(done.expect("coreutils").success());
+}
+
+/// In MB/s, without the flush and with it.
+fn speeds(bytes: u64, began: Instant, directory: &Path) -> [f64; 2] {
+    let written = began.elapsed();
+    flush(directory);
+    [written, began.elapsed()].map(|took| bytes as f64 / took.as_secs_f64() / 1e6)
+}
+
+fn plain(directory: &Path, source: &Source, megabytes: usize) -> [f64; 2] {
     let file = tempfile::tempfile_in(directory).expect("a file");
     let began = Instant::now();
     for extent in 0..megabytes {
         let bytes = &source.random[(extent % 3) << 20..][..EXTENT_BYTES];
         file.write_all_at(bytes, (extent * EXTENT_BYTES) as u64).expect("room");
     }
-    if flush {
-        file.sync_data().expect("a disk");
-    }
-    (megabytes * EXTENT_BYTES) as f64 / began.elapsed().as_secs_f64() / 1e6
+    speeds((megabytes * EXTENT_BYTES) as u64, began, directory)
 }
 
 /// Fills a space until the store is at its limit; the keys that have a page.
@@ -286,7 +306,7 @@ fn spill_path(
     is_raw: bool,
     encrypts: bool,
     megabytes: usize,
-) -> f64 {
+) -> [f64; 2] {
     let limit = (megabytes << 20).max(LIMIT);
     let builder = with_codec(Store::builder().limit(limit), is_raw).workers(0).shrinker(false);
     let store = builder.spill(file(directory, encrypts)).without_spiller().staging(0);
@@ -298,11 +318,12 @@ fn spill_path(
         // As the spiller does after each extent: gives the free frames back.
         store.shrink(0);
     }
-    let took = began.elapsed().as_secs_f64();
+    let written = store.stats().spill.expect("a backing").backing.written_bytes;
+    let speeds = speeds(written, began, directory);
     let stats = space.stats();
     assert!(stats.spilled > count * 9 / 10, "{} of {count}", stats.spilled);
     check(&space, source, is_raw, count);
-    store.stats().spill.expect("a backing").backing.written_bytes as f64 / took / 1e6
+    speeds
 }
 
 /// In MB/s, of extents: puts of so many pages, each of which has to make room for itself.
@@ -312,7 +333,7 @@ fn end_to_end(
     is_raw: bool,
     encrypts: bool,
     megabytes: usize,
-) -> f64 {
+) -> [f64; 2] {
     let store = with_codec(Store::builder().limit(LIMIT), is_raw);
     let store = store.spill(file(directory, encrypts)).build().expect("room");
     let most = 1 << 24;
@@ -328,10 +349,9 @@ fn end_to_end(
     let last = first + ((megabytes as u64) << 8);
     let (before, began) = (written(), Instant::now());
     (first..last).for_each(put);
-    let took = began.elapsed().as_secs_f64();
-    let bytes = written() - before;
+    let speeds = speeds(written() - before, began, directory);
     check(&space, source, is_raw, last);
-    bytes as f64 / took / 1e6
+    speeds
 }
 
 fn with_codec(builder: StoreBuilder, is_raw: bool) -> StoreBuilder {
@@ -367,15 +387,14 @@ fn main() {
         for encrypts in [true, false] {
             spilled(&mut rows, &directory, &source, encrypts, round);
         }
-        for (flush, name) in [(false, "plain writes"), (true, "plain writes, flushed")] {
-            rows.add(name, "MB/s", plain(&directory, &source, megabytes, flush));
-        }
+        flush(&directory);
+        rows.add_speeds("plain writes", plain(&directory, &source, megabytes));
         for (is_raw, kind) in [(true, "raw pages"), (false, "compressed pages")] {
             for (encrypts, seal) in [(true, "encrypted"), (false, "checked")] {
-                let speed = spill_path(&directory, &source, is_raw, encrypts, megabytes);
-                rows.add(&format!("spill path, {kind}, {seal}"), "MB/s", speed);
-                let speed = end_to_end(&directory, &source, is_raw, encrypts, megabytes);
-                rows.add(&format!("end to end, {kind}, {seal}"), "MB/s", speed);
+                let speeds = spill_path(&directory, &source, is_raw, encrypts, megabytes);
+                rows.add_speeds(&format!("spill path, {kind}, {seal}"), speeds);
+                let speeds = end_to_end(&directory, &source, is_raw, encrypts, megabytes);
+                rows.add_speeds(&format!("end to end, {kind}, {seal}"), speeds);
             }
         }
     }

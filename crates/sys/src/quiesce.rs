@@ -122,6 +122,11 @@ impl Gate {
         }
     }
 
+    /// Whether a thread waits for the operations under way. A hint, for one that waits inside of its own.
+    pub fn is_closing(&self) -> bool {
+        self.node.is_closing()
+    }
+
     /// Whether a fork left the gate unusable in this process.
     pub fn is_abandoned(&self) -> bool {
         self.node.is_abandoned()

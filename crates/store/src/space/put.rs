@@ -3,7 +3,10 @@
 //!
 //! A refused put changes nothing, except that an ephemeral space drops the old value.
 
-use std::{cell::Cell, time::Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use pagefold_codec::same_filled;
 
@@ -15,7 +18,8 @@ use super::{
     version::{Expected, Version},
 };
 use crate::{
-    KeyError, PAGE_BYTES, Page, PreviousValue, PutError, PutIfError, PutManyError, SpaceKind,
+    KeyError, PAGE_BYTES, Page, PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit,
+    SpaceKind,
     counters::Count,
     encoder::{SCRATCH_BYTES, VALUE_MAX, object::Object},
     index::Refused,
@@ -24,6 +28,8 @@ use crate::{
 };
 
 const RECYCLES: usize = 3;
+/// How long a put of a persistent space tries again, while the spiller makes room.
+const SPILLER_WAIT: Duration = Duration::from_secs(1);
 
 /// A word that was published, and what it replaced.
 struct Published {
@@ -61,6 +67,7 @@ impl Space {
     ) -> Result<Version, PutIfError> {
         let store = self.store();
         let mut epoch = store.epoch();
+        let put = || self.beside_the_spiller(&put);
         for round in 0..RECYCLES {
             match put() {
                 Err(PutIfError::Put(PutError::Full { limit, .. }))
@@ -72,6 +79,28 @@ impl Space {
             }
         }
         put()
+    }
+
+    /// Tries again while the spiller makes room: it does not while a fork or a validation waits for the put, and other threads take what it
+    /// makes. Not inside an operation.
+    fn beside_the_spiller(
+        &self,
+        put: &impl Fn() -> Result<Version, PutIfError>,
+    ) -> Result<Version, PutIfError> {
+        let mut until = None;
+        loop {
+            let outcome = put();
+            let Err(PutIfError::Put(PutError::Full { limit, .. })) = outcome else {
+                return outcome;
+            };
+            if limit == ReachedLimit::Space
+                || self.kind() == SpaceKind::Ephemeral
+                || !self.store().spills()
+                || Instant::now() > *until.get_or_insert_with(|| Instant::now() + SPILLER_WAIT)
+            {
+                return outcome;
+            }
+        }
     }
 
     fn put_page_once(

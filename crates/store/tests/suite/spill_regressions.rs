@@ -1,7 +1,10 @@
 //! Faults of the spill that random tests found, each by itself.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -88,4 +91,32 @@ fn dead_space_in_a_full_backing_is_used_again() {
         assert!(back == page(key + 5), "page {key}");
     }
     store.validate().expect("valid");
+}
+
+/// Objects were live for a while in which no operation was under way and no word named them.
+#[test]
+fn a_validation_beside_the_spiller_finds_nothing_wrong() {
+    let backing = Arc::new(FaultyBacking::new(true));
+    let spill = Spill::builder(backing).extent_bytes(EXTENT_BYTES_MIN).build().expect("sensible");
+    let builder = Store::builder().limit(6 << 20).spill(spill).idle_share(0).staging(0);
+    let store = builder.self_training(false).build().expect("room");
+    let space = store.space(SpaceConfig::persistent(20_000)).expect("room");
+    let mut random = vec![0; 1 << 20];
+    Seed::new(0x7d).rng(0).fill_bytes(&mut random);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for key in 0..5000_u64 {
+                let at = usize::try_from(key * 7919).expect("small") % (random.len() - 4096);
+                space.put_from(key, &random[at..][..4096]).expect("room in the backing");
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            store.validate().expect("valid");
+            // Puts wait meanwhile.
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert!(space.stats().spilled > 3000);
 }

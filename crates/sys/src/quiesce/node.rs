@@ -162,6 +162,11 @@ impl Node {
         self.closer.store(closer, Ordering::Relaxed);
     }
 
+    pub(super) fn is_closing(&self) -> bool {
+        // ORDERING: Relaxed; a hint.
+        self.state.load(Ordering::Relaxed) == CLOSING
+    }
+
     pub(super) fn is_closed_by(&self, thread: usize) -> bool {
         // ORDERING: Relaxed; see `set_closer`.
         self.closer.load(Ordering::Relaxed) == thread

@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long a put at the limit waits for the spiller, each time it makes room. That of an ephemeral space drops pages then.
 const PUT_WAIT: Duration = Duration::from_millis(500);
 const EPHEMERAL_PUT_WAIT: Duration = Duration::from_millis(100);
+/// How often such a put looks whether a fork waits for it.
+const LOOK: Duration = Duration::from_millis(10);
 /// Extents are cleaned when they take more than this share of the live bytes, in percent. Where all is overwritten at random, an extent
 /// that is cleaned has u live bytes of one, with (1 - u) / -ln u = 100 / 175: 0.29, and each byte is written 1 / (1 - u) = 1.4 times
 /// (Desnoyers, "Analytic modeling of SSD write performance", 2012, for greedy cleaning). With 150 it would be 1.7 times.
@@ -157,12 +159,13 @@ impl StoreState {
                 return false;
             }
             let left = wait.saturating_sub(began.elapsed());
-            if left.is_zero() {
+            // Where a fork or a validation waits for this put, the spiller cannot go on before that.
+            if left.is_zero() || self.operations.is_closing() {
                 return false;
             }
             let epoch = pagefold_sys::sync::epoch(spilling.key());
             if steps() == before || self.memory.used() >= used {
-                pagefold_sys::sync::wait_timeout(spilling.key(), epoch, left);
+                pagefold_sys::sync::wait_timeout(spilling.key(), epoch, left.min(LOOK));
             }
         }
         true
