@@ -1,6 +1,9 @@
 //! Values in a backing.
 
-use std::thread;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use pagefold_store::{
     Cache, CacheConfig, GetError, Space, SpaceConfig, Store, TryGetError,
@@ -120,10 +123,14 @@ fn a_value_that_is_read_twice_has_an_object_in_memory_again() {
     let (raw, coded) =
         (spilled.iter().find(|key| **key % 3 == 0), spilled.iter().find(|key| **key % 3 == 1));
     for &key in [raw, coded].into_iter().flatten() {
-        for _ in 0..3 {
+        // The spiller may be at its last extent, and frames that are free are not given back yet.
+        let until = Instant::now() + Duration::from_secs(20);
+        while space.form_of(key) != Some("value") {
             assert!(space.get_bytes(key) == Ok(value(key, 0)));
+            assert!(Instant::now() < until, "{key}: {:?}", store.stats());
+            store.shrink(0);
         }
-        assert_eq!(space.form_of(key), Some("value"), "{key}");
+        assert!(space.get_bytes(key) == Ok(value(key, 0)));
         let mut back = vec![0; 65_536];
         // A long one in several pieces is `WouldBlock` in memory too.
         if let Ok(len) = space.try_get_bytes(key, &mut back) {
