@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opendal::{Buffer, Operator};
+use opendal::{Buffer, ErrorKind, Operator};
 use pagefold_spill_opendal::{connect, opendal};
 
 fn free_port() -> u16 {
@@ -43,18 +43,42 @@ impl Hand {
         Self { operator, runtime: runtime.expect("a runtime") }
     }
 
+    /// Clones of an operator share a connection, which ends with the runtime of the store that made it. So the first call after a store has ended
+    /// may fail.
+    fn call<T, F: Future<Output = opendal::Result<T>>>(
+        &self,
+        call: impl Fn() -> F,
+    ) -> opendal::Result<T> {
+        let began = Instant::now();
+        loop {
+            match self.runtime.block_on(call()) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    if began.elapsed() > Duration::from_secs(20) {
+                        return Err(error);
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// `None` if it is not there.
     pub(crate) fn read(&self, path: &str) -> Option<String> {
-        let text = self.runtime.block_on(self.operator.read(path)).ok()?;
+        let text = match self.call(|| self.operator.read(path)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            text => text.expect("it answers"),
+        };
         Some(String::from_utf8(text.to_vec()).expect("text"))
     }
 
     pub(crate) fn write(&self, path: &str, bytes: impl Into<Buffer>) {
-        self.runtime.block_on(self.operator.write(path, bytes)).expect("room");
+        let bytes = bytes.into();
+        self.call(|| self.operator.write(path, bytes.clone())).expect("room");
     }
 
     pub(crate) fn delete(&self, path: &str) {
-        self.runtime.block_on(self.operator.delete(path)).expect("it answers");
+        self.call(|| self.operator.delete(path)).expect("it answers");
     }
 
     /// The objects below a path, where the service can list.
