@@ -139,7 +139,24 @@ fn over(backing: &Arc<FaultyBacking>, count: u64, pages: &[Page]) -> (Store, Spa
     for key in 0..count {
         space.put(key, &page(pages, key, 0)).expect("room in the backing");
     }
+    at_rest(&store);
     (store, space)
+}
+
+/// Until the spiller writes, cleans and discards no more: it would meet the faults that are meant for a get.
+fn at_rest(store: &Store) {
+    let until = Instant::now() + Duration::from_secs(60);
+    let done = || {
+        let backing = store.stats().spill.expect("a backing").backing;
+        (backing.writes, backing.discards, backing.undiscarded, backing.extents)
+    };
+    let (mut last, mut same) = (done(), 0);
+    while same < 4 && Instant::now() < until {
+        thread::sleep(Duration::from_millis(50));
+        let now = done();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
 }
 
 /// A key whose page is in the backing.
