@@ -107,7 +107,7 @@ impl Batch {
         Ends::new(&self.ends, &self.notes)
     }
 
-    /// Seals all objects and the directory; the bytes to write. The batch is no longer readable after that.
+    /// Seals all objects and the directory; the bytes to write. Afterwards the batch has nothing readable.
     pub(crate) fn seal(&mut self, sealer: &Sealer, directory: Binding) -> &[u8] {
         let mut start = 0;
         for ((number, end), &note) in (0_u32..).zip(&self.ends).zip(&self.notes) {
@@ -138,8 +138,7 @@ pub(crate) fn open_directory(
     directory: Binding,
     bytes: &mut [u8],
 ) -> Result<Vec<Owner>, DoesNotOpen> {
-    let (owners, tag) = bytes.split_last_chunk_mut::<TAG_BYTES>().ok_or(DoesNotOpen)?;
-    sealer.open(directory, owners, *tag)?;
+    let owners = sealer.open(directory, bytes)?;
     Ok(owners.as_chunks().0.iter().map(Owner::from_bytes).collect())
 }
 
@@ -149,9 +148,7 @@ pub(crate) fn open_object<'b>(
     binding: Binding,
     bytes: &'b mut [u8],
 ) -> Result<&'b [u8], DoesNotOpen> {
-    let (object, tag) = bytes.split_last_chunk_mut::<TAG_BYTES>().ok_or(DoesNotOpen)?;
-    sealer.open(binding, object, *tag)?;
-    Ok(object)
+    Ok(sealer.open(binding, bytes)?)
 }
 
 #[cfg(all(test, not(loom)))]

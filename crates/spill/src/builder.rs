@@ -8,9 +8,9 @@ use crate::{
     Backing, BuildError, Spill,
     pace::{Budget, Pace},
     place::SLOTS_MAX,
-    readers::Readers,
     seal::Sealer,
     slots::Slots,
+    threads::Threads,
 };
 
 /// The least extent.
@@ -37,8 +37,15 @@ pub struct SpillBuilder {
     rests: bool,
 }
 
+impl Spill {
+    /// Settings of one with this backing.
+    pub fn builder(backing: impl Backing + 'static) -> SpillBuilder {
+        SpillBuilder::new(Arc::new(backing))
+    }
+}
+
 impl SpillBuilder {
-    pub(crate) fn new(backing: Arc<dyn Backing>) -> Self {
+    fn new(backing: Arc<dyn Backing>) -> Self {
         Self {
             backing,
             extent_bytes: EXTENT_BYTES,
@@ -110,10 +117,11 @@ impl SpillBuilder {
             return Err(BuildError::Budget { bytes: budget, interval, extent: bytes });
         }
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(SLOTS_MAX);
-        let readers = Readers::new(Arc::clone(&self.backing), self.readers);
+        let readers = Threads::new(Arc::clone(&self.backing), self.readers, "pagefold-reader");
+        let writer = Threads::new(Arc::clone(&self.backing), 1, "pagefold-writer");
         Ok(Spill::new(
             self.backing,
-            readers.map_err(BuildError::Fork)?,
+            (readers.map_err(BuildError::Fork)?, writer.map_err(BuildError::Fork)?),
             Sealer::new(self.encrypts)?,
             (Slots::new(slots), slots),
             Pace::new(self.budget, self.rests),

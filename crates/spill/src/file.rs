@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pagefold_sys::file::{punch_hole, read_cached};
+use pagefold_sys::file::{punch_hole, read_cached, start_writing_back};
 use thiserror::Error;
 
 use crate::Backing;
@@ -48,7 +48,11 @@ impl Backing for FileBacking {
         if bytes.len() as u64 > self.extent_bytes {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        self.file.write_all_at(bytes, self.at(slot, 0))
+        let at = self.at(slot, 0);
+        self.file.write_all_at(bytes, at)?;
+        // Otherwise the disk begins when the page cache is full of what no program reads soon.
+        start_writing_back(&self.file, at, bytes.len() as u64);
+        Ok(())
     }
 
     fn read(&self, slot: u32, offset: u32, into: &mut [u8]) -> io::Result<()> {

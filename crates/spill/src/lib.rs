@@ -31,8 +31,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Modules: `spill` the operations, `slots` which slot has what, `batch` the layout of an extent, `seal` encryption, `readers` threads for
-//! reads with a deadline, `pace` budget and rests, `file` the backing of one machine.
+//! Modules: `spill` the operations, `slots` which slot has what, `batch` the layout of an extent, `seal` encryption, `threads` that call the
+//! backing for others, `pace` budget and rests, `file` the backing of one machine.
 
 #![forbid(unsafe_code)]
 
@@ -42,13 +42,14 @@ mod builder;
 mod end;
 mod error;
 mod file;
+mod heap;
 mod pace;
 mod place;
-mod readers;
 mod seal;
 mod slots;
 mod spill;
 mod stats;
+mod threads;
 
 pub use backing::Backing;
 pub use batch::{Batch, BatchFull, Owner};
@@ -56,8 +57,10 @@ pub use builder::{EXTENT_BYTES, EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, SpillBuilder
 pub use end::Label;
 pub use error::{BuildError, ReadError, WriteError};
 pub use file::{FileBacking, FileError};
+#[doc(hidden)]
+pub use heap::HeapBacking;
 pub use place::{OBJECTS_MAX, Place, SLOTS_MAX};
 pub use seal::KeyMakingError;
 pub use slots::Released;
-pub use spill::{LiveObject, Reading, Run, Spill, Written};
+pub use spill::{LiveObject, Reading, Run, Spill, Writing, Written};
 pub use stats::SpillStats;

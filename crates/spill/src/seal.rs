@@ -8,15 +8,12 @@
 //!
 //! Without encryption the 16 bytes are xxh3-128 of the object and the same numbers.
 
-use aes_gcm::{
-    Aes256Gcm, Key, Nonce, Tag,
-    aead::{AeadInOut as _, KeyInit as _, inout::InOutBuf},
-};
 use pagefold_sys::{
     memory::MemoryError,
     quiesce::fork_generation,
     secret::{Secret, fill_random},
 };
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -50,6 +47,7 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
+    /// Of a sealed object; see the module for why it never comes twice.
     fn nonce(self) -> [u8; 12] {
         let mut nonce = [0; 12];
         nonce[..8].copy_from_slice(&self.sequence.to_le_bytes());
@@ -72,7 +70,7 @@ impl Binding {
 
 #[derive(Debug)]
 pub(crate) enum Sealer {
-    Encrypts { cipher: Secret<Aes256Gcm>, process: u64 },
+    Encrypts { cipher: Secret<LessSafeKey>, process: u64 },
     Checks { process: u64 },
 }
 
@@ -88,7 +86,8 @@ impl Sealer {
         let mut key = Secret::new([0_u8; KEY_BYTES])?;
         let random = |bytes: &mut [u8]| fill_random(bytes).map_err(KeyMakingError::Random);
         random(&mut key[..])?;
-        let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key));
+        let cipher = UnboundKey::new(&AES_256_GCM, &key[..]).expect("its length");
+        let cipher = LessSafeKey::new(cipher);
         Ok(Self::Encrypts { cipher: Secret::new(cipher)?, process: fork_generation() })
     }
 
@@ -111,32 +110,37 @@ impl Sealer {
         let additional = binding.additional(bytes.len());
         match self {
             Self::Encrypts { cipher, .. } => {
-                let nonce = Nonce::from(binding.nonce());
-                let sealed =
-                    cipher.encrypt_inout_detached(&nonce, &additional, InOutBuf::from(bytes));
-                sealed.expect("far below the 64 GiB of a message").into()
+                let nonce = Nonce::assume_unique_for_key(binding.nonce());
+                let sealed = cipher.seal_in_place_separate_tag(nonce, Aad::from(additional), bytes);
+                let tag = sealed.expect("far below the 64 GiB of a message");
+                *tag.as_ref().first_chunk().expect("a tag has 16 bytes")
             }
             Self::Checks { .. } => checksum(binding, &additional, bytes),
         }
     }
 
-    /// After an error the content of `bytes` is unspecified.
-    pub(crate) fn open(
+    /// What was sealed, of `sealed`, which ends with its tag. After an error the content of `sealed` is unspecified.
+    pub(crate) fn open<'b>(
         &self,
         binding: Binding,
-        bytes: &mut [u8],
-        tag: [u8; TAG_BYTES],
-    ) -> Result<(), DoesNotOpen> {
-        let additional = binding.additional(bytes.len());
+        sealed: &'b mut [u8],
+    ) -> Result<&'b mut [u8], DoesNotOpen> {
+        let len = sealed.len().checked_sub(TAG_BYTES).ok_or(DoesNotOpen)?;
+        let additional = binding.additional(len);
         match self {
             Self::Encrypts { cipher, .. } => {
-                let (nonce, tag) = (Nonce::from(binding.nonce()), Tag::from(tag));
-                let bytes = InOutBuf::from(bytes);
-                let opened = cipher.decrypt_inout_detached(&nonce, &additional, bytes, &tag);
+                let nonce = Nonce::assume_unique_for_key(binding.nonce());
+                let opened = cipher.open_in_place(nonce, Aad::from(additional), sealed);
                 opened.map_err(|_| DoesNotOpen)
             }
-            Self::Checks { .. } if checksum(binding, &additional, bytes) == tag => Ok(()),
-            Self::Checks { .. } => Err(DoesNotOpen),
+            Self::Checks { .. } => {
+                let (bytes, tag) = sealed.split_at_mut(len);
+                if checksum(binding, &additional, bytes) == *tag {
+                    Ok(bytes)
+                } else {
+                    Err(DoesNotOpen)
+                }
+            }
         }
     }
 }
@@ -162,11 +166,10 @@ mod tests {
             for len in [0, 1, 16, 4097] {
                 let plain: Vec<u8> =
                     (0..len).map(|at| u8::try_from(at % 251).expect("small")).collect();
-                let mut bytes = plain.clone();
-                let tag = sealer.seal(HERE, &mut bytes);
-                let mut back = bytes.clone();
-                assert_eq!(sealer.open(HERE, &mut back, tag), Ok(()));
-                assert_eq!(back, plain);
+                let mut sealed = plain.clone();
+                let tag = sealer.seal(HERE, &mut sealed);
+                sealed.extend(tag);
+                assert_eq!(sealer.open(HERE, &mut sealed.clone()), Ok(&mut plain.clone()[..]));
                 let elsewhere = [
                     Binding { sequence: 8, ..HERE },
                     Binding { slot: 2, ..HERE },
@@ -176,25 +179,18 @@ mod tests {
                     Binding { label: Label::NONE.with_note(1 << 15), ..HERE },
                 ];
                 for other in elsewhere {
-                    let mut back = bytes.clone();
-                    assert_eq!(sealer.open(other, &mut back, tag), Err(DoesNotOpen), "{other:?}");
+                    let opened = sealer.open(other, &mut sealed.clone()).is_ok();
+                    assert!(!opened, "{other:?}");
                 }
-                for bit in 0..len * 8 {
-                    let mut flipped = bytes.clone();
+                let bits = sealed.len() * 8;
+                for bit in (0..bits.min(200)).chain(bits - TAG_BYTES * 8..bits) {
+                    let mut flipped = sealed.clone();
                     flipped[bit / 8] ^= 1 << (bit % 8);
-                    assert_eq!(sealer.open(HERE, &mut flipped, tag), Err(DoesNotOpen));
-                    if bit > 200 {
-                        break;
-                    }
+                    assert_eq!(sealer.open(HERE, &mut flipped), Err(DoesNotOpen), "bit {bit}");
                 }
-                for bit in 0..TAG_BYTES * 8 {
-                    let mut other = tag;
-                    other[bit / 8] ^= 1 << (bit % 8);
-                    assert_eq!(sealer.open(HERE, &mut bytes.clone(), other), Err(DoesNotOpen));
-                }
-                if let Some(shorter) = len.checked_sub(1) {
-                    let mut back = bytes[..shorter].to_vec();
-                    assert_eq!(sealer.open(HERE, &mut back, tag), Err(DoesNotOpen));
+                for end in [0, 1, TAG_BYTES - 1, sealed.len() - 1] {
+                    let cut = &mut sealed.clone()[..end];
+                    assert_eq!(sealer.open(HERE, cut), Err(DoesNotOpen), "{end} bytes");
                 }
             }
         }

@@ -1,8 +1,9 @@
-//! Files: a read that does not wait for a disk, and holes.
+//! Files: a read that does not wait for a disk, an early start of writing back, and holes.
 
 use std::{
     fs::File,
     io::{self, IoSliceMut},
+    os::fd::AsRawFd as _,
 };
 
 use rustix::{
@@ -30,6 +31,16 @@ pub fn read_cached(file: &File, offset: u64, into: &mut [u8]) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// Asks the kernel to begin writing a range of the page cache to the disk (`sync_file_range`). Does not wait for the end; it may wait
+/// for a place in the queue of the disk. No promise: neither that the bytes are on the disk, nor that the file system can do it.
+pub fn start_writing_back(file: &File, offset: u64, bytes: u64) {
+    let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else { return };
+    // SAFETY: the call reads its numbers only; the descriptor is open while `file` is borrowed.
+    let _ = unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE)
+    };
 }
 
 /// Gives the blocks of a range back to the file system; reads of it give zeros. The length of the file stays.

@@ -3,52 +3,15 @@
 //! Extents are written without encryption, so that the enemy can forge: it knows slot, sequence and length of each object, so it makes
 //! tags that are right for any content. It cannot change what memory keeps: how many objects there are, how long each is, and its label.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
-use pagefold_spill::{Backing, EXTENT_BYTES_MIN, Label, Owner, Place, Spill};
+use pagefold_spill::{EXTENT_BYTES_MIN, HeapBacking, Label, Owner, Place, Spill};
 use xxhash_rust::xxh3::xxh3_128;
 
 const TAG_BYTES: usize = 16;
 const OWNER_BYTES: usize = 16;
 /// More would be slow, and say nothing new.
 const ATTACKS_MAX: usize = 64;
-
-#[derive(Debug, Default)]
-struct Extents(Mutex<HashMap<u32, Vec<u8>>>);
-
-impl Extents {
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Vec<u8>>> {
-        self.0.lock().expect("no panic under it")
-    }
-}
-
-impl Backing for Extents {
-    fn write(&self, slot: u32, bytes: &[u8]) -> io::Result<()> {
-        self.kept().insert(slot, bytes.to_vec());
-        Ok(())
-    }
-
-    fn read(&self, slot: u32, offset: u32, into: &mut [u8]) -> io::Result<()> {
-        let kept = self.kept();
-        let bytes = kept.get(&slot).and_then(|bytes| bytes.get(offset as usize..));
-        let bytes = bytes.and_then(|bytes| bytes.get(..into.len()));
-        into.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn try_read(&self, slot: u32, offset: u32, into: &mut [u8]) -> io::Result<()> {
-        self.read(slot, offset, into)
-    }
-
-    fn discard(&self, slot: u32) -> io::Result<()> {
-        self.kept().remove(&slot);
-        Ok(())
-    }
-}
 
 /// The input, byte by byte; zeros after its end.
 struct Input<'i>(&'i [u8]);
@@ -119,8 +82,13 @@ fn write(spill: &Spill, input: &mut Input<'_>, sequence: u64) -> Vec<Object> {
 }
 
 /// What the enemy does to the extents of `objects`; whether it forged a tag.
-fn attack(extents: &Extents, extent: &[Object], others: &[Object], input: &mut Input<'_>) -> bool {
-    let mut kept = extents.kept();
+fn attack(
+    extents: &HeapBacking,
+    extent: &[Object],
+    others: &[Object],
+    input: &mut Input<'_>,
+) -> bool {
+    let mut kept = extents.extents();
     let (slot, other) = (extent[0].place.slot(), others[0].place.slot());
     let object = &extent[input.below(extent.len())];
     let elsewhere = kept.get(&other).cloned().unwrap_or_default();
@@ -182,7 +150,7 @@ pub struct Opened {
 pub fn open_hostile(input: &[u8]) -> Opened {
     let mut opened = Opened::default();
     let mut input = Input(input);
-    let extents = Arc::new(Extents::default());
+    let extents = Arc::new(HeapBacking::default());
     let spill = Spill::builder(Arc::clone(&extents)).extent_bytes(EXTENT_BYTES_MIN);
     let spill = spill.encrypts(false).build().expect("sensible");
     let two = [0, 1].map(|sequence| write(&spill, &mut input, sequence));

@@ -1,11 +1,11 @@
-//! Writing, releasing, accounts; `read` one object or a run of neighbours, `clean` sparse extents.
+//! Releasing, accounts; `write` an extent, `read` one object or a run of neighbours, `clean` sparse extents.
 
 mod clean;
 mod read;
+mod write;
 
 use std::{
     fmt,
-    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,21 +13,23 @@ use std::{
 use pagefold_sys::{
     memory::MemoryError,
     quiesce::{Entered, Gate},
-    sync::{AtomicU64, Mutex, Ordering},
+    sync::{AtomicU64, Mutex},
 };
 
 use crate::{
-    Backing, Batch, Label, Place, Released, SpillBuilder, SpillStats, WriteError,
+    Backing, Batch, Label, Place, Released, SpillStats,
     backing::caught,
-    pace::{Pace, Wait},
-    readers::Readers,
-    seal::{Binding, Sealer, TAG_BYTES},
-    slots::{Purpose, Slots},
+    pace::Pace,
+    seal::{Sealer, TAG_BYTES},
+    slots::Slots,
     stats::Counts,
+    threads::{Range as ReadRange, Threads},
 };
 
 pub use clean::LiveObject;
 pub use read::{Reading, Run};
+pub(crate) use write::Extent;
+pub use write::{Writing, Written};
 
 /// Objects in a [`Backing`], by [`Place`].
 ///
@@ -39,8 +41,9 @@ pub use read::{Reading, Run};
 /// then it gets [`ReadError::Corrupt`](crate::ReadError::Corrupt). It does not write, and gives no space back: it has its parent's key and its parent's file.
 pub struct Spill {
     backing: Arc<dyn Backing>,
-    readers: Readers,
-    sealer: Sealer,
+    readers: Threads<ReadRange>,
+    writer: Threads<Extent>,
+    sealer: Arc<Sealer>,
     extent_bytes: usize,
     slots_max: u32,
     read_deadline: Duration,
@@ -59,31 +62,11 @@ impl fmt::Debug for Spill {
     }
 }
 
-/// An extent that was written, before any object of it counts. Its slot stays until this is dropped.
-pub struct Written<'a> {
-    spill: &'a Spill,
-    slot: u32,
-    generation: u32,
-    objects: usize,
-}
-
-impl fmt::Debug for Written<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { slot, generation, objects, .. } = self;
-        write!(f, "Written({objects} objects in slot {slot}, life {generation})")
-    }
-}
-
 impl Spill {
-    /// Settings of one with this backing.
-    pub fn builder(backing: impl Backing + 'static) -> SpillBuilder {
-        SpillBuilder::new(Arc::new(backing))
-    }
-
     #[expect(clippy::too_many_arguments, reason = "the builder has checked them")]
     pub(crate) fn new(
         backing: Arc<dyn Backing>,
-        readers: Readers,
+        (readers, writer): (Threads<ReadRange>, Threads<Extent>),
         sealer: Sealer,
         (slots, slots_max): (Slots, u32),
         pace: Pace,
@@ -94,7 +77,8 @@ impl Spill {
         Self {
             backing,
             readers,
-            sealer,
+            writer,
+            sealer: Arc::new(sealer),
             extent_bytes,
             slots_max,
             read_deadline,
@@ -117,98 +101,6 @@ impl Spill {
     /// [`MemoryError`].
     pub fn batch(&self) -> Result<Batch, MemoryError> {
         Batch::new(self.extent_bytes)
-    }
-
-    /// Seals the batch's objects and writes them; the batch is empty afterwards. Waits for the backing.
-    ///
-    /// # Errors
-    /// [`WriteError`]. Nothing is written then that a place leads to. After `Full`, `Budget`, `Resting`, `Child` and `Abandoned` the batch is as
-    /// before; after `Io` it is empty.
-    pub fn write(&self, batch: &mut Batch) -> Result<Written<'_>, WriteError> {
-        self.write_for(batch, Purpose::New)
-    }
-
-    /// As [`write`](Self::write), for objects that lie in the backing already: it may use the last slot, because it frees others.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn write_moved(&self, batch: &mut Batch) -> Result<Written<'_>, WriteError> {
-        self.write_for(batch, Purpose::Moved)
-    }
-
-    fn write_for(&self, batch: &mut Batch, purpose: Purpose) -> Result<Written<'_>, WriteError> {
-        if !self.sealer.seals_here() {
-            return Err(WriteError::Child);
-        }
-        let began = Instant::now();
-        let (slot, directory) = {
-            let _operation = self.enter().ok_or(WriteError::Abandoned)?;
-            self.admit(batch, began)?;
-            self.reserve(purpose).inspect_err(|_| {
-                self.pace.lock().give_back(batch.written_bytes() as u64);
-            })?
-        };
-        // From here on the slot is given back when this is dropped.
-        let mut written =
-            Written { spill: self, slot, generation: directory.generation, objects: 0 };
-        let (ends, objects) = (batch.ends(), batch.len());
-        let bytes = batch.seal(&self.sealer, directory);
-        let outcome = caught(|| self.backing.write(slot, bytes));
-        let (len, took) = (bytes.len() as u64, began.elapsed());
-        batch.clear();
-        let _operation = self.enter().ok_or(WriteError::Abandoned)?;
-        match outcome {
-            Ok(()) => {
-                self.counts.add(&self.counts.writes, 1);
-                self.counts.add(&self.counts.written_bytes, len);
-                if purpose == Purpose::Moved {
-                    self.counts.add(&self.counts.moved_bytes, len);
-                }
-                self.note_written(took);
-                self.slots.lock().publish(slot, ends);
-                written.objects = objects;
-                Ok(written)
-            }
-            Err(error) => {
-                self.counts.add(&self.counts.write_failures, 1);
-                let rest = self.pace.lock().note_failure(Instant::now());
-                tracing::warn!(%error, rest_s = rest.as_secs(), "the backing cannot write; pages stay in memory");
-                Err(WriteError::Io(error))
-            }
-        }
-    }
-
-    fn admit(&self, batch: &Batch, now: Instant) -> Result<(), WriteError> {
-        let bytes = batch.written_bytes() as u64;
-        self.pace.lock().admit(bytes, now).map_err(|wait| match wait {
-            Wait::Budget(time) => WriteError::Budget(time),
-            Wait::Resting(time) => WriteError::Resting(time),
-        })
-    }
-
-    fn reserve(&self, purpose: Purpose) -> Result<(u32, Binding), WriteError> {
-        // ORDERING: Relaxed; each number is given once, and orders nothing.
-        let sequence = self
-            .sequences
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| last.checked_add(1));
-        let sequence = sequence.map_err(|_| WriteError::UsedUp)?;
-        let (slot, generation) =
-            self.slots.lock().reserve(sequence, purpose).ok_or(WriteError::Full)?;
-        Ok((slot, Binding { sequence, slot, generation, number: u32::MAX, label: Label::NONE }))
-    }
-
-    fn note_written(&self, took: Duration) {
-        if took > self.write_deadline {
-            self.counts.add(&self.counts.slow_writes, 1);
-            let rest = self.pace.lock().note_failure(Instant::now());
-            tracing::warn!(
-                took_ms = took.as_millis(),
-                rest_s = rest.as_secs(),
-                "the backing is slow; pages stay in memory"
-            );
-        } else if self.pace.lock().note_success() {
-            tracing::info!("the backing writes again");
-        }
     }
 
     /// No caller names the object any more; what it was, if it was live. The last live object of an extent frees its slot.
@@ -275,59 +167,6 @@ impl Spill {
         match self.enter() {
             Some(_operation) => self.slots.lock().audit(),
             None => Ok(()),
-        }
-    }
-}
-
-impl Written<'_> {
-    /// Objects of the extent.
-    pub fn len(&self) -> usize {
-        self.objects
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.objects == 0
-    }
-
-    /// The place of an object, by its number.
-    ///
-    /// # Panics
-    /// Beyond the extent's objects.
-    pub fn place(&self, number: usize) -> Place {
-        assert!(number < self.objects, "object {number} of {}", self.objects);
-        Place::new(self.slot, number, self.generation)
-    }
-
-    /// Makes objects live, as [`keep`](Self::keep) does one.
-    ///
-    /// # Panics
-    /// As [`place`](Self::place).
-    pub fn keep_some(&self, numbers: Range<usize>) {
-        if let Some(_operation) = self.spill.enter() {
-            let mut slots = self.spill.slots.lock();
-            numbers.for_each(|number| slots.keep(self.place(number)));
-        }
-    }
-
-    /// Makes an object live, and returns its place. Before the caller's index names it; the one that takes the name out calls
-    /// [`Spill::release`].
-    ///
-    /// # Panics
-    /// As [`place`](Self::place).
-    pub fn keep(&self, number: usize) -> Place {
-        let place = self.place(number);
-        if let Some(_operation) = self.spill.enter() {
-            self.spill.slots.lock().keep(place);
-        }
-        place
-    }
-}
-
-impl Drop for Written<'_> {
-    fn drop(&mut self) {
-        if let Some(_operation) = self.spill.enter() {
-            self.spill.slots.lock().end_writing(self.slot);
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     Label, Place, ReadError,
     backing::caught,
     batch::open_object,
-    readers::{Pending, Range},
     slots::{Located, Slots},
+    threads::{Pending, Range},
 };
 
 /// A run is no longer: what a device reads at once.
@@ -39,7 +39,7 @@ pub struct Run {
 enum State<'a> {
     Read(Vec<u8>),
     /// Until then; `None`: without a deadline.
-    Waits(Pending<'a>, Option<Instant>),
+    Waits(Pending<'a, Range>, Option<Instant>),
     Failed(io::Error),
 }
 
@@ -93,7 +93,7 @@ impl Spill {
                 let until = Instant::now().checked_add(self.read_deadline);
                 match self.readers.start(Range { slot, offset, len }) {
                     Ok(pending) => State::Waits(pending, until),
-                    Err(error) => State::Failed(error),
+                    Err((_, error)) => State::Failed(error),
                 }
             }
             Err(error) => State::Failed(error),
@@ -159,7 +159,8 @@ impl Spill {
         }
         let until = Instant::now().checked_add(self.read_deadline);
         let pending = self.readers.start(Range { slot, offset, len: bytes.len() });
-        let outcome = pending.map_err(Failure::Io)?.wait(until).ok_or(Failure::Timeout)?;
+        let pending = pending.map_err(|(_, error)| Failure::Io(error))?;
+        let outcome = pending.wait(until).ok_or(Failure::Timeout)?;
         bytes.copy_from_slice(&outcome.map_err(Failure::Io)?);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![cfg(not(loom))]
 
+mod beside;
 mod faults;
 mod fork;
 mod hostile;

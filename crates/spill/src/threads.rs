@@ -1,4 +1,5 @@
-//! Threads that read for callers with a deadline. A backing that hangs keeps these threads, not the callers.
+//! Threads that call the backing for others: a read with a deadline, a write beside the next one. A backing that does not answer keeps these threads, not a
+//! reader.
 
 use std::{
     collections::VecDeque,
@@ -15,6 +16,14 @@ use pagefold_sys::{
 
 use crate::{Backing, backing::caught};
 
+/// What a thread does with the backing.
+pub(crate) trait Call: Send + 'static {
+    type Outcome: Send + 'static;
+
+    /// Does not panic.
+    fn run(self, backing: &dyn Backing) -> Self::Outcome;
+}
+
 /// A read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Range {
@@ -23,103 +32,116 @@ pub(crate) struct Range {
     pub(crate) len: usize,
 }
 
-type Outcome = io::Result<Vec<u8>>;
+impl Call for Range {
+    type Outcome = io::Result<Vec<u8>>;
 
-/// Where a thread leaves what it read. No thread but the caller and the one that reads knows it.
-#[derive(Debug, Default)]
-struct Answer {
-    outcome: StdMutex<Option<Outcome>>,
+    fn run(self, backing: &dyn Backing) -> Self::Outcome {
+        let Self { slot, offset, len } = self;
+        caught(|| {
+            let mut bytes = vec![0; len];
+            backing.read(slot, offset, &mut bytes).map(|()| bytes)
+        })
+    }
+}
+
+/// Where a thread leaves the outcome. No thread but the caller and the one that calls the backing knows it.
+struct Answer<T> {
+    outcome: StdMutex<Option<T>>,
     given: Condvar,
 }
 
-struct Job {
-    range: Range,
-    answer: Arc<Answer>,
+struct Job<C: Call> {
+    call: C,
+    answer: Arc<Answer<C::Outcome>>,
 }
 
-struct Queue {
-    jobs: VecDeque<Job>,
+struct Queue<C: Call> {
+    jobs: VecDeque<Job<C>>,
     /// Of this process.
     threads: Vec<JoinHandle<()>>,
     resting: usize,
     process: u64,
 }
 
-pub(crate) struct Shared {
+struct Shared<C: Call> {
     backing: Arc<dyn Backing>,
     /// Taken only inside the gate, so that a fork finds it free.
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<C>>,
     gate: Gate,
     ends: AtomicBool,
 }
 
-pub(crate) struct Readers {
-    shared: Arc<Shared>,
+pub(crate) struct Threads<C: Call> {
+    shared: Arc<Shared<C>>,
     threads_max: usize,
+    name: &'static str,
 }
 
-/// A read under way.
-pub(crate) struct Pending<'a> {
-    readers: &'a Readers,
-    answer: Arc<Answer>,
+/// A call under way.
+pub(crate) struct Pending<'a, C: Call> {
+    threads: &'a Threads<C>,
+    answer: Arc<Answer<C::Outcome>>,
 }
 
-impl Readers {
-    pub(crate) fn new(backing: Arc<dyn Backing>, threads_max: usize) -> io::Result<Self> {
-        let queue = Queue {
-            jobs: VecDeque::new(),
-            threads: Vec::new(),
-            resting: 0,
-            process: fork_generation(),
-        };
+impl<C: Call> Queue<C> {
+    fn new() -> Self {
+        let (jobs, threads) = (VecDeque::new(), Vec::new());
+        Self { jobs, threads, resting: 0, process: fork_generation() }
+    }
+}
+
+impl<C: Call> Threads<C> {
+    /// Starts none before a call needs it.
+    pub(crate) fn new(
+        backing: Arc<dyn Backing>,
+        threads_max: usize,
+        name: &'static str,
+    ) -> io::Result<Self> {
         let shared = Shared {
             backing,
-            queue: Mutex::new(queue),
+            queue: Mutex::new(Queue::new()),
             gate: Gate::new()?,
             ends: AtomicBool::new(false),
         };
-        Ok(Self { shared: Arc::new(shared), threads_max })
+        Ok(Self { shared: Arc::new(shared), threads_max, name })
     }
 
-    /// Asks for a read.
+    /// Asks for a call.
     ///
     /// # Errors
-    /// If no thread could be started, or a fork left the queue unusable.
-    pub(crate) fn start(&self, range: Range) -> io::Result<Pending<'_>> {
-        let answer = Arc::new(Answer::default());
+    /// If no thread could be started, or a fork left the queue unusable; the call comes back.
+    pub(crate) fn start(&self, call: C) -> Result<Pending<'_, C>, (C, io::Error)> {
+        let answer = Arc::new(Answer { outcome: StdMutex::new(None), given: Condvar::new() });
         let shared = &self.shared;
         {
-            let _operation = shared.gate.enter().map_err(io::Error::other)?;
+            let _operation = match shared.gate.enter() {
+                Ok(operation) => operation,
+                Err(error) => return Err((call, io::Error::other(error))),
+            };
             let mut queue = shared.queue.lock();
             if queue.process != fork_generation() {
                 // The threads and callers of these were the parent's.
-                *queue = Queue {
-                    jobs: VecDeque::new(),
-                    threads: Vec::new(),
-                    resting: 0,
-                    process: fork_generation(),
-                };
+                *queue = Queue::new();
             }
             if queue.resting <= queue.jobs.len() && queue.threads.len() < self.threads_max {
                 let own = Arc::clone(shared);
-                let started = thread::Builder::new()
-                    .name("pagefold-reader".to_owned())
-                    .spawn(move || run(&own));
+                let started =
+                    thread::Builder::new().name(self.name.to_owned()).spawn(move || run(&own));
                 match started {
                     Ok(thread) => queue.threads.push(thread),
-                    Err(error) if queue.threads.is_empty() => return Err(error),
+                    Err(error) if queue.threads.is_empty() => return Err((call, error)),
                     // Those that run will do it.
                     Err(_) => {}
                 }
             }
-            queue.jobs.push_back(Job { range, answer: Arc::clone(&answer) });
+            queue.jobs.push_back(Job { call, answer: Arc::clone(&answer) });
         }
         sync::wake_all(shared.key());
-        Ok(Pending { readers: self, answer })
+        Ok(Pending { threads: self, answer })
     }
 }
 
-impl Drop for Readers {
+impl<C: Call> Drop for Threads<C> {
     /// Waits for threads that rest, so that the backing goes with the last owner. One that hangs in the backing ends when that
     /// answers.
     fn drop(&mut self) {
@@ -150,9 +172,9 @@ impl Drop for Readers {
     }
 }
 
-impl Pending<'_> {
+impl<C: Call> Pending<'_, C> {
     /// `None` when there is no answer by then. Without `until` it waits for ever.
-    pub(crate) fn wait(self, until: Option<Instant>) -> Option<Outcome> {
+    pub(crate) fn wait(&self, until: Option<Instant>) -> Option<C::Outcome> {
         let mut outcome = self.answer.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(outcome) = outcome.take() {
@@ -168,23 +190,23 @@ impl Pending<'_> {
     }
 }
 
-impl Drop for Pending<'_> {
-    /// What no thread has taken is not read.
+impl<C: Call> Drop for Pending<'_, C> {
+    /// What no thread has taken is not done.
     fn drop(&mut self) {
-        let shared = &self.readers.shared;
+        let shared = &self.threads.shared;
         if let Ok(_operation) = shared.gate.enter() {
             shared.queue.lock().jobs.retain(|job| !Arc::ptr_eq(&job.answer, &self.answer));
         }
     }
 }
 
-impl Shared {
+impl<C: Call> Shared<C> {
     fn key(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
     /// The next job. `Err` when the thread is to end.
-    fn next(&self, was_resting: &mut bool) -> Result<Option<Job>, ()> {
+    fn next(&self, was_resting: &mut bool) -> Result<Option<Job<C>>, ()> {
         let _operation = self.gate.enter().map_err(drop)?;
         let mut queue = self.queue.lock();
         let job = queue.jobs.pop_front();
@@ -202,9 +224,9 @@ const END_PAUSE: Duration = Duration::from_micros(200);
 /// The longest sleep between looks, for a wake-up that came between.
 const REST: Duration = Duration::from_secs(60);
 
-fn run(shared: &Shared) {
+fn run<C: Call>(shared: &Shared<C>) {
     let mut rests = false;
-    // ORDERING: Acquire; pairs with the Release in `Readers::drop`.
+    // ORDERING: Acquire; pairs with the Release in `Threads::drop`.
     while !shared.ends.load(Ordering::Acquire) {
         let epoch = sync::epoch(shared.key());
         let job = match shared.next(&mut rests) {
@@ -217,11 +239,7 @@ fn run(shared: &Shared) {
                 continue;
             }
         };
-        let Range { slot, offset, len } = job.range;
-        let outcome = caught(|| {
-            let mut bytes = vec![0; len];
-            shared.backing.read(slot, offset, &mut bytes).map(|()| bytes)
-        });
+        let outcome = job.call.run(&*shared.backing);
         let mut answer = job.answer.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         *answer = Some(outcome);
         drop(answer);
