@@ -250,8 +250,9 @@ impl StoreBuilder {
             .saturating_add(training.fixed_bytes())
             .saturating_add(Staging::<SpaceState>::fixed_bytes(staging))
             .saturating_add(if has_ages { Idle::fixed_bytes() } else { 0 });
-        let fixed = fixed
-            .saturating_add(self.spill.as_ref().map_or(0, |spill| Spilling::fixed_bytes(spill)));
+        let fixed = fixed.saturating_add(
+            self.spill.as_ref().map_or(0, |spill| Spilling::fixed_bytes(spill, self.limit)),
+        );
         let spans = if has_ages && self.limit >= clusters::LIMIT_MIN {
             NbudOptions::new().span_frames(CLUSTER_SPAN_FRAMES)
         } else {
@@ -281,8 +282,10 @@ impl StoreBuilder {
             PartsError::Other(error) => error,
         })?;
         let settings = self.spill_settings;
-        let spilling =
-            self.spill.map(|spill| Spilling::new(*spill, settings).map(Box::new)).transpose();
+        let spilling = self
+            .spill
+            .map(|spill| Spilling::new(*spill, settings, self.limit).map(Box::new))
+            .transpose();
         let spilling = spilling.map_err(|error| {
             let error = pagefold_frame::SourceError::from(error);
             StoreBuildError::Pool(pagefold_pool::BuildError::Source(error))

@@ -151,6 +151,18 @@ impl Entry {
     pub(crate) fn holds_memory(self) -> bool {
         self.handle().is_some()
     }
+
+    /// Whether both name one cluster, in memory or in the backing.
+    pub(crate) fn shares_cluster(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Member { at, .. }, Self::Member { at: cluster, .. }) => at == cluster,
+            (
+                Self::Spilled { place, part: Part::Member(_) },
+                Self::Spilled { place: cluster, part: Part::Member(_) },
+            ) => place == cluster,
+            _ => false,
+        }
+    }
 }
 
 fn is_byte(pattern: u64) -> bool {

@@ -79,23 +79,25 @@ impl Index {
 
     /// The words that name the cluster of `word`, which is under `key`; none if that is no longer so.
     pub(crate) fn words_of_cluster(&self, key: u64, word: Word) -> Vec<(u64, Word)> {
+        let words = self.words_beside(key, |entry| entry.shares_cluster(word.entry()));
+        let is_there =
+            |&(other, now): &(u64, Word)| other == key && now.unreferenced() == word.unreferenced();
+        if words.iter().any(is_there) { words } else { Vec::new() }
+    }
+
+    /// The words of a key's leaf that `is_wanted` accepts, all of one moment.
+    pub(crate) fn words_beside(
+        &self,
+        key: u64,
+        is_wanted: impl Fn(Entry) -> bool,
+    ) -> Vec<(u64, Word)> {
         let _shard = self.shard(key).lock();
         let Some(leaf) = self.leaf_held(key) else { return Vec::new() };
         let first = first_key(prefix(key, 0), 0, 0);
-        let now = |slot| Word::from_bits(leaf.word(slot));
-        if now(slot(key, 0)).unreferenced() != word.unreferenced() {
-            return Vec::new();
-        }
-        let names = |other: &Word| match (other.entry(), word.entry()) {
-            (Entry::Member { at, .. }, Entry::Member { at: cluster, .. }) => at == cluster,
-            (Entry::Spilled { place, .. }, Entry::Spilled { place: cluster, .. }) => {
-                place == cluster
-            }
-            _ => false,
-        };
-        (0..NODE_WORDS)
-            .map(|slot| (first + slot as u64, now(slot)))
-            .filter(|(_, other)| names(other))
+        let words = (0..NODE_WORDS).map(|slot| (first + slot as u64, leaf.word(slot)));
+        words
+            .map(|(key, bits)| (key, Word::from_bits(bits)))
+            .filter(|(_, word)| is_wanted(word.entry()))
             .collect()
     }
 

@@ -273,13 +273,7 @@ impl<'a> Node<'a> {
     pub(super) fn names_cluster_of(&self, entry: Entry) -> bool {
         // ORDERING: Relaxed; the lock orders all changes but marks.
         let mut words = self.words.iter().map(|word| Word::from_bits(word.load(Ordering::Relaxed)));
-        words.any(|word| match (word.entry(), entry) {
-            (Entry::Member { at, .. }, Entry::Member { at: cluster, .. }) => at == cluster,
-            (Entry::Spilled { place, .. }, Entry::Spilled { place: cluster, .. }) => {
-                place == cluster
-            }
-            _ => false,
-        })
+        words.any(|word| word.entry().shares_cluster(entry))
     }
 
     pub(super) fn child(&self, slot: usize) -> Link {

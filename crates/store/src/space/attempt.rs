@@ -152,12 +152,6 @@ impl Space {
                 if dropped || !was_new { PreviousValue::Dropped } else { PreviousValue::Absent }
             }
         };
-        let count = match limit {
-            ReachedLimit::Store => Count::RejectedStore,
-            ReachedLimit::Threshold => Count::RejectedThreshold,
-            ReachedLimit::Space => Count::RejectedSpace,
-        };
-        space.counters.add(count, 1);
         PutError::Full { limit, previous }.into()
     }
 }

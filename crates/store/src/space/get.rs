@@ -16,10 +16,8 @@ use crate::{
 };
 
 const ROUNDS: usize = 16;
-/// Reads of the backing that wait together.
-const TOGETHER: usize = 64;
 
-enum Room<'a> {
+pub(super) enum Room<'a> {
     Grows(&'a mut Vec<u8>, usize),
     Fixed(&'a mut [u8]),
 }
@@ -178,7 +176,7 @@ impl Space {
     }
 
     /// With what was read from the backing already.
-    fn read_page_with(
+    pub(super) fn read_page_with(
         &self,
         key: u64,
         into: &mut [u8],
@@ -244,7 +242,7 @@ impl Space {
         self.get_value_with(key, room, Along::Nothing, None).map(|(_, word)| word)
     }
 
-    fn get_value_with(
+    pub(super) fn get_value_with(
         &self,
         key: u64,
         room: &mut Room<'_>,
@@ -272,78 +270,7 @@ impl Space {
         })
     }
 
-    /// Calls [`get`](Self::get) for each page; returns the results in order. Reads of spilled pages, up to
-    /// 64 at a time, wait together.
-    pub fn get_many<'p>(
-        &self,
-        pages: impl IntoIterator<Item = (u64, &'p mut Page)>,
-    ) -> Vec<Result<(), GetError>> {
-        self.fetch_together(
-            pages.into_iter(),
-            |(key, _)| *key,
-            |(key, page), fetched| self.read_page_with(key, page, fetched).map(drop),
-        )
-    }
-
-    /// Calls [`get_bytes`](Self::get_bytes) for each key; returns the results in order. Reads of spilled values, up to 64 at a
-    /// time, wait together.
-    ///
-    /// # Examples
-    /// ```
-    /// use pagefold_store::{GetError, SpaceConfig, Store};
-    ///
-    /// let store = Store::builder().limit(16 << 20).build()?;
-    /// let space = store.space(SpaceConfig::persistent(10))?;
-    /// space.put_bytes_many([(1, &b"one"[..]), (2, b"two")])?;
-    /// let got = space.get_bytes_many([2, 3]);
-    /// assert_eq!(got, [Ok(b"two".to_vec()), Err(GetError::Absent)]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn get_bytes_many(
-        &self,
-        keys: impl IntoIterator<Item = u64>,
-    ) -> Vec<Result<Vec<u8>, GetError>> {
-        self.fetch_together(
-            keys.into_iter(),
-            |key| *key,
-            |key, fetched| {
-                let mut value = Vec::new();
-                self.get_value_with(key, &mut Room::Grows(&mut value, 0), Along::Nothing, fetched)?;
-                Ok(value)
-            },
-        )
-    }
-
-    /// Starts up to `TOGETHER` reads of the backing before it waits for the first. `get` has what was read for its key.
-    fn fetch_together<T, R>(
-        &self,
-        mut wanted: impl Iterator<Item = T>,
-        key: impl Fn(&T) -> u64,
-        mut get: impl FnMut(T, Option<Fetched>) -> Result<R, GetError>,
-    ) -> Vec<Result<R, GetError>> {
-        let mut results = Vec::new();
-        loop {
-            let some: Vec<T> = wanted.by_ref().take(TOGETHER).collect();
-            if some.is_empty() {
-                return results;
-            }
-            let started: Vec<_> = some.iter().map(|one| self.start_fetch(key(one))).collect();
-            for (one, started) in some.into_iter().zip(started) {
-                let fetched = started.map_or(Ok(None), |started| self.finish_fetch(started));
-                results.push(fetched.and_then(|fetched| get(one, fetched)));
-            }
-        }
-    }
-
-    fn start_fetch(&self, key: u64) -> Option<Fetch<'_>> {
-        let word = {
-            let (key, _operation) = self.begin(key).ok()?;
-            self.state().index.load(key)
-        };
-        self.store().start_fetch(word.entry(), Along::Nothing)
-    }
-
-    fn finish_fetch(&self, started: Fetch<'_>) -> Result<Option<Fetched>, GetError> {
+    pub(super) fn finish_fetch(&self, started: Fetch<'_>) -> Result<Option<Fetched>, GetError> {
         self.note_fetched(started.finish())
     }
 

@@ -3,10 +3,7 @@
 //!
 //! A refused put changes nothing, except that an ephemeral space drops the old value.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, time::Instant};
 
 use pagefold_codec::same_filled;
 
@@ -18,18 +15,13 @@ use super::{
     version::{Expected, Version},
 };
 use crate::{
-    KeyError, PAGE_BYTES, Page, PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit,
-    SpaceKind,
+    KeyError, PAGE_BYTES, Page, PreviousValue, PutError, PutIfError, SpaceKind,
     counters::Count,
     encoder::{SCRATCH_BYTES, VALUE_MAX, object::Object},
     index::Refused,
     state::stage::BATCH_PAGES,
     word::{Entry, Short, Word},
 };
-
-const RECYCLES: usize = 3;
-/// How long a put of a persistent space tries again, while the spiller makes room.
-const SPILLER_WAIT: Duration = Duration::from_secs(1);
 
 /// A word that was published, and what it replaced.
 struct Published {
@@ -57,50 +49,7 @@ impl Space {
         page: &Page,
         expected: Expected,
     ) -> Result<Version, PutIfError> {
-        self.with_handles(|| self.put_page_once(key, page, expected))
-    }
-
-    /// Tries again when retired handles or the room of a training came back.
-    fn with_handles(
-        &self,
-        put: impl Fn() -> Result<Version, PutIfError>,
-    ) -> Result<Version, PutIfError> {
-        let store = self.store();
-        let mut epoch = store.epoch();
-        let put = || self.beside_the_spiller(&put);
-        for round in 0..RECYCLES {
-            match put() {
-                Err(PutIfError::Put(PutError::Full { limit, .. }))
-                    if round == 0 && self.waits_for_room(limit) || store.recycle_handles(epoch) =>
-                {
-                    epoch = store.epoch();
-                }
-                outcome => return outcome,
-            }
-        }
-        put()
-    }
-
-    /// Tries again while the spiller makes room: it does not while a fork or a validation waits for the put, and other threads take what it
-    /// makes. Not inside an operation.
-    fn beside_the_spiller(
-        &self,
-        put: &impl Fn() -> Result<Version, PutIfError>,
-    ) -> Result<Version, PutIfError> {
-        let mut until = None;
-        loop {
-            let outcome = put();
-            let Err(PutIfError::Put(PutError::Full { limit, .. })) = outcome else {
-                return outcome;
-            };
-            if limit == ReachedLimit::Space
-                || self.kind() == SpaceKind::Ephemeral
-                || !self.store().spills()
-                || Instant::now() > *until.get_or_insert_with(|| Instant::now() + SPILLER_WAIT)
-            {
-                return outcome;
-            }
-        }
+        self.with_retries(|| self.put_page_once(key, page, expected))
     }
 
     fn put_page_once(
@@ -234,7 +183,7 @@ impl Space {
     ) -> Result<Version, PutIfError> {
         match value.try_into() {
             Ok(page) => self.put_page(key, page, expected),
-            Err(_) => self.with_handles(|| self.put_value_once(key, value, expected)),
+            Err(_) => self.with_retries(|| self.put_value_once(key, value, expected)),
         }
     }
 
@@ -261,22 +210,6 @@ impl Space {
         };
         self.state().counters.put_took(began.elapsed());
         outcome.map(|word| Version::new(word, epoch))
-    }
-
-    /// Puts pages, in order, until one is refused.
-    ///
-    /// # Errors
-    /// [`PutManyError`] has the number accepted.
-    pub fn put_many<'p>(
-        &self,
-        pages: impl IntoIterator<Item = (u64, &'p Page)>,
-    ) -> Result<usize, PutManyError> {
-        let mut accepted = 0;
-        for (key, page) in pages {
-            self.put(key, page).map_err(|error| PutManyError { accepted, error })?;
-            accepted += 1;
-        }
-        Ok(accepted)
     }
 
     fn too_long(&self, len: usize, max: usize) -> PutError {

@@ -21,6 +21,8 @@ pub(crate) const COMPACT_BYTES: usize = 256 << 10;
 /// Least bytes per eviction: a span's, to free whole frames.
 const EVICT_BYTES: u64 = 16 << 10;
 const FRUITLESS: u32 = 8;
+/// One part in so many of the memory is worth a trim.
+const IDLE_SHARE: usize = 16;
 /// A training takes 0.1 to 0.25 s of its processor.
 const TRAINING_WAIT: Duration = Duration::from_secs(1);
 const TRAINING_PAUSE: Duration = Duration::from_millis(1);
@@ -175,6 +177,16 @@ impl StoreState {
         self.pool.trim();
     }
 
+    /// For one that makes room down to `goal` frames, step by step: trims if that reaches the goal, or returns enough to be worth its look at all
+    /// tables.
+    pub(crate) fn trim_towards(&self, goal: usize) {
+        let used = self.memory.used();
+        let idle = to_frames(self.pool.stats().idle_frame_bytes);
+        if used.saturating_sub(idle) <= goal || idle > used / IDLE_SHARE {
+            self.trim();
+        }
+    }
+
     /// Frees about `bytes`: free memory, then compaction, then eviction.
     pub(crate) fn shrink(&self, bytes: usize) -> ShrinkReport {
         let before = self.memory.used();
@@ -213,7 +225,7 @@ impl StoreState {
         loop {
             match self.pool.set_limit(bytes) {
                 Err(LimitError::InUse { .. }) if self.wait_for_spiller(SpaceKind::Persistent) => {
-                    self.trim();
+                    self.trim_towards(bytes / FRAME_BYTES);
                 }
                 Err(LimitError::InUse { limit, resident }) => {
                     let before = self.memory.used();
@@ -254,4 +266,8 @@ impl StoreState {
             self.trim();
         }
     }
+}
+
+fn to_frames(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX) / FRAME_BYTES
 }

@@ -170,6 +170,11 @@ impl StoreState {
         self.memory.used() > self.share(self.watermarks.low)
     }
 
+    /// Frames down to which the spiller makes room.
+    pub(crate) fn spill_goal(&self) -> usize {
+        self.share(self.watermarks.low).min(self.target.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn low_bytes(&self) -> usize {
         self.share(self.watermarks.low) * FRAME_BYTES
     }

@@ -2,57 +2,20 @@
 //!
 //! A thread of the model writes and cleans extents. The backing is in memory and answers at once.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use loom::thread;
 use pagefold_frame::HeapSource;
 use pagefold_pool::NbudOptions;
 use pagefold_store::{
     GetError, Space, SpaceConfig, Store,
-    spill::{Backing, EXTENT_BYTES_MIN, Spill},
+    spill::{EXTENT_BYTES_MIN, HeapBacking, Spill},
 };
 
 use super::{
     clusters::{Short, get_at},
     model_with, put_at, put_fill, take,
 };
-
-#[derive(Debug, Default)]
-struct Extents(Mutex<HashMap<u32, Vec<u8>>>);
-
-impl Extents {
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Vec<u8>>> {
-        self.0.lock().expect("no panic under it")
-    }
-}
-
-impl Backing for Extents {
-    fn write(&self, slot: u32, bytes: &[u8]) -> io::Result<()> {
-        self.kept().insert(slot, bytes.to_vec());
-        Ok(())
-    }
-
-    fn read(&self, slot: u32, offset: u32, into: &mut [u8]) -> io::Result<()> {
-        let kept = self.kept();
-        let bytes = kept.get(&slot).and_then(|bytes| bytes.get(offset as usize..));
-        let bytes = bytes.and_then(|bytes| bytes.get(..into.len()));
-        into.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn try_read(&self, slot: u32, offset: u32, into: &mut [u8]) -> io::Result<()> {
-        self.read(slot, offset, into)
-    }
-
-    fn discard(&self, slot: u32) -> io::Result<()> {
-        self.kept().remove(&slot);
-        Ok(())
-    }
-}
 
 /// In words. Gather, codec and exchange in one call are more than loom gives a thread.
 const STACK: usize = 1 << 14;
@@ -90,7 +53,7 @@ fn beside<R: Send + 'static>(
 
 /// The pages of key 0 and 1, in memory. `clusters`: the next pass joins them.
 fn pages(clusters: bool) -> (Store, Space) {
-    let spill = Spill::builder(Extents::default()).extent_bytes(EXTENT_BYTES_MIN);
+    let spill = Spill::builder(HeapBacking::default()).extent_bytes(EXTENT_BYTES_MIN);
     let spill = spill.encrypts(false).limit(4 * EXTENT_BYTES_MIN as u64).build();
     let options = NbudOptions::new().span_frames(1);
     let builder = Store::builder().allocator(options).source(Box::new(HeapSource::new()));

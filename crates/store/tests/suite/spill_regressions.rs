@@ -1,6 +1,7 @@
 //! Faults of the spill that random tests found, each by itself.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use pagefold_store::{
     Page, Space, SpaceConfig, Store,
-    spill::{EXTENT_BYTES_MIN, Spill},
+    spill::{Backing, EXTENT_BYTES_MIN, HeapBacking, Spill},
 };
 use pagefold_testkit::{backing::FaultyBacking, seed::Seed};
 use rand::Rng as _;
@@ -119,4 +120,67 @@ fn a_validation_beside_the_spiller_finds_nothing_wrong() {
         }
     });
     assert!(space.stats().spilled > 3000);
+}
+
+/// A backing whose first write ends when the test says so.
+#[derive(Debug, Default)]
+struct Stalls {
+    may_write: AtomicBool,
+    kept: HeapBacking,
+}
+
+impl Backing for Stalls {
+    fn write(&self, slot: u32, bytes: &[u8]) -> io::Result<()> {
+        while !self.may_write.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.kept.write(slot, bytes)
+    }
+
+    fn read(&self, slot: u32, offset: u32, into: &mut [u8]) -> io::Result<()> {
+        self.kept.read(slot, offset, into)
+    }
+
+    fn discard(&self, slot: u32) -> io::Result<()> {
+        self.kept.discard(slot)
+    }
+}
+
+/// Lets the writes go, also after a panic: the store waits for its spiller.
+struct Release<'a>(&'a Stalls);
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        self.0.may_write.store(true, Ordering::Release);
+    }
+}
+
+/// Each try beside the spiller was counted.
+#[test]
+fn a_put_that_is_refused_after_it_waited_is_one_refusal() {
+    let backing = Arc::new(Stalls::default());
+    let spill = Spill::builder(Arc::clone(&backing)).extent_bytes(EXTENT_BYTES_MIN).build();
+    let builder = Store::builder().limit(4 << 20).spill(spill.expect("sensible"));
+    let store = builder.idle_share(0).self_training(false).accept_threshold(100);
+    let store = store.build().expect("room");
+    let space = store.space(SpaceConfig::persistent(1 << 20)).expect("room");
+    let release = Release(&backing);
+    let refused = |space: &Space| {
+        let rejected = space.stats().rejected;
+        rejected.store_full + rejected.threshold + rejected.space_full
+    };
+    let first = (0..1 << 20).find(|&key| space.put(key, &page(key)).is_err()).expect("a limit");
+    assert_eq!(refused(&space), 1);
+    assert!(space.put(first, &page(first)).is_err());
+    assert_eq!(refused(&space), 2);
+    drop(release);
+    let until = Instant::now() + Duration::from_secs(60);
+    while space.put(first, &page(first)).is_err() {
+        assert!(Instant::now() < until, "the spiller goes on");
+    }
+    let mut back = [0; 4096];
+    for key in 0..=first {
+        space.get(key, &mut back).expect("accepted");
+        assert_eq!(back, page(key), "{key}");
+    }
 }

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{gather::NoRoom, spilling::Turn};
+use super::{
+    gather::NoRoom,
+    spilling::{Gathering, Turn},
+};
 use crate::{
     counters::Count,
     eviction::{EvictionOrder as _, Pages},
@@ -29,9 +32,17 @@ impl StoreState {
         policy: SpillPolicy,
         space: &Arc<SpaceState>,
         turn: &mut Turn,
+        before: Option<&Gathering>,
     ) -> Result<(), NoRoom> {
         let mut seen = HashSet::new();
         let idle_only = policy.is_idle_only();
+        // What is written just now has its old words. The hand of the order meets it only after it went round.
+        let mut before = before.map(|before| (before.went_round, before.keys_of(space.number)));
+        let is_by_leaves = idle_only || policy.is_incompressible_first();
+        if let Some((_, keys)) = before.take_if(|(went_round, _)| *went_round || is_by_leaves) {
+            seen.extend(keys);
+        }
+        let before = before.map(|(_, keys)| keys);
         if policy.is_incompressible_first()
             && space.counters.sum(Count::Raw) + space.counters.sum(Count::Values) > 0
         {
@@ -45,7 +56,7 @@ impl StoreState {
         if idle_only {
             self.gather_leaves(space, turn, &mut seen, |leaf, slot| leaf.was_idle >> slot & 1 == 1)
         } else {
-            self.gather_coldest(space, turn, &mut seen)
+            self.gather_coldest(space, turn, &mut seen, before)
         }
     }
 
@@ -54,7 +65,9 @@ impl StoreState {
         space: &Arc<SpaceState>,
         turn: &mut Turn,
         seen: &mut HashSet<u64>,
+        before: Option<impl Iterator<Item = u64>>,
     ) -> Result<(), NoRoom> {
+        let mut before = before;
         let (mut fruitless, mut first, mut last) = (0, None, None);
         let (mut went_round, mut rounds) = (false, 0);
         while fruitless < FRUITLESS {
@@ -64,7 +77,10 @@ impl StoreState {
                     return Ok(());
                 };
                 // The hand goes to higher keys, and begins again: no key comes twice in a round.
-                went_round |= last.is_some_and(|last| key <= last);
+                if last.is_some_and(|last| key <= last) {
+                    (went_round, turn.gathered.went_round) = (true, true);
+                    before.take().into_iter().for_each(|keys| seen.extend(keys));
+                }
                 last = Some(key);
                 let first = *first.get_or_insert(key);
                 if went_round && key >= first {
@@ -74,7 +90,7 @@ impl StoreState {
                     }
                     // In the first round all may have been marked.
                     went_round = false;
-                    seen.extend(turn.keys_of(space.number));
+                    seen.extend(turn.gathered.keys_of(space.number));
                 }
                 let is_new = seen.is_empty() || !seen.contains(&key);
                 let gathered = is_new && self.gather_object(space, key, turn, seen)?;

@@ -2,12 +2,9 @@
 
 use pagefold_spill::{LiveObject, Owner, Place, ReadError};
 
-use super::{
-    gather::Spilled,
-    spilling::{Gathered, Spilling, Turn, Words},
-};
+use super::spilling::{Gathered, Spilled, Spilling, Turn, Words};
 use crate::{
-    index::{Change, NODE_WORDS},
+    index::Change,
     state::{SpaceState, StoreState},
     word::{Entry, Word},
 };
@@ -30,17 +27,9 @@ impl StoreState {
             return Spilled::Nothing;
         }
         let _span = tracing::debug_span!("clean", extents = sparse.len()).entered();
-        let taken = match self.enter() {
-            Ok(_operation) if self.charge_tables() => spilling.turn.lock().take(),
-            _ => None,
-        };
-        let Some(mut turn) = taken else { return Spilled::Busy };
+        let Some(mut turn) = self.take_turn(spilling) else { return Spilled::Busy };
         let cleaned = self.move_live(spilling, &sparse, &mut turn);
-        turn.batch.clear();
-        turn.objects.clear();
-        if let Ok(_operation) = self.enter() {
-            *spilling.turn.lock() = Some(turn);
-        }
+        self.give_turn_back(spilling, turn);
         cleaned
     }
 
@@ -58,7 +47,7 @@ impl StoreState {
                 if turn.batch.push(object.owner, object.label, &object.bytes).is_err() {
                     break 'extents;
                 }
-                turn.objects.push(gathered);
+                turn.gathered.objects.push(gathered);
                 places.push(object.place);
             }
         }
@@ -67,7 +56,7 @@ impl StoreState {
         }
         match spilling.spill.write_moved(&mut turn.batch) {
             Ok(written) => {
-                self.publish_moved(&written, &turn.objects, &places);
+                self.publish_moved(&written, &turn.gathered.objects, &places);
                 Spilled::Freed
             }
             Err(_) => Spilled::Failed,
@@ -93,12 +82,7 @@ impl StoreState {
 
 /// The words that name a spilled object, of which `key` had one. Inside an operation.
 pub(super) fn words_of_spilled(space: &SpaceState, key: u64, place: Place) -> Vec<(u64, Word)> {
-    let leaf = NODE_WORDS as u64;
-    let first = key - key % leaf;
-    let words = (first..first.saturating_add(leaf)).filter_map(|key| {
-        let word = space.index.load(key);
-        let names = matches!(word.entry(), Entry::Spilled { place: at, .. } if at == place);
-        names.then_some((key, word))
-    });
-    words.collect()
+    space
+        .index
+        .words_beside(key, |entry| matches!(entry, Entry::Spilled { place: at, .. } if at == place))
 }

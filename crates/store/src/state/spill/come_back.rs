@@ -47,11 +47,15 @@ impl StoreState {
         form: SpilledForm,
         object: &[u8],
     ) -> bool {
+        let entry_at = |at| counted_entry(form, at, object.len());
+        if entry_at(Short(0)).is_none() {
+            return false;
+        }
         let Ok(stored) = self.pool.store_within(object, ReserveAccess::Normal) else {
             return false;
         };
         let at = Short(stored.to_short());
-        let Some(entry) = counted_entry(form, at, object.len()) else { return false };
+        let Some(entry) = entry_at(at) else { return false };
         match self.exchange_spilled(space, key, word, entry) {
             Some(Taken { .. }) => {
                 if let Entry::Spilled { place, .. } = word.entry() {

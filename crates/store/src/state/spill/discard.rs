@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use pagefold_spill::{Owner, Place, ReadError};
 
-use super::{clean::words_of_spilled, gather::Spilled};
+use super::{clean::words_of_spilled, spilling::Spilled};
 use crate::{config::SpaceKind, counters::Count, state::StoreState};
 
 /// Extents without any page of an ephemeral space, one after another.

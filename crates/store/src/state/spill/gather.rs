@@ -1,12 +1,11 @@
-//! One extent: objects gathered, written, and their words exchanged.
+//! An object for the batch of an extent.
 
 use std::{collections::HashSet, sync::Arc};
 
-use pagefold_spill::{BatchFull, Owner, WriteError};
+use pagefold_spill::{BatchFull, Owner};
 
-use super::spilling::{Gathered, Refusal, Spilling, Turn, Words};
+use super::spilling::{Gathered, Turn, Words};
 use crate::{
-    config::SpaceKind,
     encoder::decode::{SpilledForm, prefixed_len},
     index::Change,
     state::{SpaceState, StoreState},
@@ -16,76 +15,7 @@ use crate::{
 /// A shorter value stays: an extent of 1 MiB has at most 4096 objects, and each takes six bytes of memory.
 const VALUE_MIN: u64 = 32;
 
-/// How a turn of the spiller ended.
-#[derive(Debug)]
-pub(crate) enum Spilled {
-    /// Memory, or a slot of the backing, is free now.
-    Freed,
-    /// No page is there that could go.
-    Nothing,
-    /// The backing has no slot for it.
-    Full,
-    /// Another thread has the turn.
-    Busy,
-    Failed,
-}
-
 impl StoreState {
-    /// Writes one extent of the coldest pages. Not inside an operation: it waits for the backing.
-    pub(crate) fn spill_extent(&self) -> Spilled {
-        let Some(spilling) = &self.spilling else { return Spilled::Nothing };
-        let _span = tracing::debug_span!("spill").entered();
-        let taken = match self.enter() {
-            Ok(_operation) if self.charge_tables() => spilling.turn.lock().take(),
-            _ => None,
-        };
-        let Some(mut turn) = taken else { return Spilled::Busy };
-        let spilled = self.gather_and_write(spilling, &mut turn);
-        turn.batch.clear();
-        turn.objects.clear();
-        if let Ok(_operation) = self.enter() {
-            *spilling.turn.lock() = Some(turn);
-        }
-        spilled
-    }
-
-    fn gather_and_write(&self, spilling: &Spilling, turn: &mut Turn) -> Spilled {
-        // The spiller leaves operations, and handles may come back meanwhile: then a word names another object.
-        let epoch = self.epoch();
-        let spaces = self.enter().map(|_operation| self.spillable());
-        for space in spaces.unwrap_or_default() {
-            if self.gather(spilling.settings.policy, &space, turn).is_err() {
-                break;
-            }
-        }
-        spilling.note_found(!turn.objects.is_empty());
-        if turn.objects.is_empty() {
-            return Spilled::Nothing;
-        }
-        match spilling.spill.write(&mut turn.batch) {
-            Ok(written) => {
-                spilling.note_refused(Refusal::No);
-                self.publish_spilled(&written, &turn.objects, epoch);
-                Spilled::Freed
-            }
-            Err(WriteError::Full) => Spilled::Full,
-            Err(_) => {
-                spilling.note_refused(Refusal::Failed);
-                Spilled::Failed
-            }
-        }
-    }
-
-    /// The spaces with objects in memory, the largest first.
-    fn spillable(&self) -> Vec<Arc<SpaceState>> {
-        let mut spaces = self.spaces();
-        spaces.retain(|space| space.used() > 0);
-        spaces.sort_by_cached_key(|space| {
-            (space.kind == SpaceKind::Ephemeral, std::cmp::Reverse(space.used()))
-        });
-        spaces
-    }
-
     /// Adds the object of a key; `false` if it has none that can be spilled. Notes the keys of a cluster as seen.
     pub(super) fn gather_object(
         &self,
@@ -153,15 +83,8 @@ impl StoreState {
         if let Words::Several(words) = &words {
             seen.extend(words.iter().map(|change| change.key));
         }
-        turn.objects.push(Gathered { space: Arc::clone(space), words });
+        turn.gathered.objects.push(Gathered { space: Arc::clone(space), words });
         Ok(true)
-    }
-
-    /// Whether the spiller runs, and its last try made room.
-    pub(crate) fn spills(&self) -> bool {
-        self.spilling.as_ref().is_some_and(|spilling| {
-            spilling.wakeup.is_running() && !spilling.is_refused() && spilling.found()
-        })
     }
 }
 

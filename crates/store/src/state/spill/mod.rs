@@ -11,6 +11,7 @@ mod choose;
 mod clean;
 mod come_back;
 mod discard;
+mod extent;
 mod fetch;
 mod gather;
 mod prefetch;
@@ -20,6 +21,5 @@ mod tables;
 mod thread;
 
 pub(crate) use fetch::{Along, Fetch, Fetched};
-pub(crate) use gather::Spilled;
-pub(crate) use spilling::Spilling;
+pub(crate) use spilling::{Spilled, Spilling};
 pub(crate) use thread::{Step, start};

@@ -2,7 +2,7 @@
 
 use pagefold_spill::{Place, Released, Written};
 
-use super::spilling::{Gathered, Words};
+use super::spilling::{Gathered, Gathering, Words};
 use crate::{
     encoder::{clusters::Clusters, decode::SpilledForm},
     index::{Change, Taken},
@@ -14,12 +14,13 @@ use crate::{
 const TOGETHER: usize = 16;
 
 impl StoreState {
-    /// Exchanges the words of what was gathered since the store had that epoch, if they are what they were.
-    pub(super) fn publish_spilled(&self, written: &Written<'_>, objects: &[Gathered], epoch: u64) {
+    /// Exchanges the words of what was gathered, if they are what they were.
+    pub(super) fn publish_spilled(&self, written: &Written<'_>, gathered: &Gathering) {
+        let objects = &gathered.objects;
         for (first, together) in (0..).step_by(TOGETHER).zip(objects.chunks(TOGETHER)) {
             let Ok(_operation) = self.enter() else { break };
             // It changes at moments without operations only.
-            let are_same = self.epoch() == epoch;
+            let are_same = self.epoch() == gathered.epoch;
             // In the operation that exchanges the words, so that between operations each live object has some.
             written.keep_some(first..first + together.len());
             for (number, object) in (first..).zip(together) {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    slice,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use pagefold_frame::Charge;
-use pagefold_spill::{Batch, Place, Spill};
+use pagefold_spill::{Batch, Place, Spill, WriteError};
 use pagefold_sys::{memory::MemoryError, sync::Mutex};
 
 use crate::{
@@ -24,8 +25,10 @@ use crate::{
 pub(crate) struct Spilling {
     pub(crate) spill: Spill,
     pub(super) settings: SpillSettings,
-    /// `None` while a thread gathers, writes and exchanges.
-    pub(super) turn: Mutex<Option<Turn>>,
+    /// Those that no thread has: while one extent is written, another one is gathered.
+    pub(super) turns: Mutex<Vec<Turn>>,
+    /// How many there are.
+    pub(super) turns_max: usize,
     pub(super) tables: Mutex<Tables>,
     pub(crate) wakeup: Wakeup,
     pub(crate) counts: SpilledCounts,
@@ -51,11 +54,25 @@ pub(super) enum Refusal {
     Failed,
 }
 
+/// How a turn of the spiller ended.
+#[derive(Debug)]
+pub(crate) enum Spilled {
+    /// Memory, or a slot of the backing, is free now.
+    Freed,
+    /// No page is there that could go.
+    Nothing,
+    /// The backing has no slot for it.
+    Full,
+    /// Another thread has the turn.
+    Busy,
+    Failed,
+}
+
 /// Of the spiller, and of gets of spilled pages.
 #[derive(Debug, Default)]
 pub(crate) struct SpilledCounts {
-    /// Steps of the spiller.
-    pub(crate) steps: AtomicU64,
+    /// Extents that left memory, and tries that made no room: what puts at the limit wait for.
+    pub(crate) tries: AtomicU64,
     /// Pages that left memory, and that came back because they were read twice.
     pub(crate) spilled: AtomicU64,
     pub(crate) returned: AtomicU64,
@@ -90,24 +107,41 @@ impl SpilledCounts {
 /// The memory of the spiller, for one extent.
 pub(super) struct Turn {
     pub(super) batch: Batch,
-    pub(super) objects: Vec<Gathered>,
+    pub(super) gathered: Gathering,
 }
 
-/// An object in the batch, by its position there.
+/// The objects of an extent, by their position in its batch.
+#[derive(Default)]
+pub(super) struct Gathering {
+    pub(super) objects: Vec<Gathered>,
+    /// Of handles, when the first one was gathered.
+    pub(super) epoch: u64,
+    /// The hand of an order began again at its lowest key.
+    pub(super) went_round: bool,
+}
+
+/// An object in the batch.
 pub(super) struct Gathered {
     pub(super) space: Arc<SpaceState>,
     pub(super) words: Words,
 }
 
 impl Turn {
-    /// Keys of single objects of a space that are in the batch.
+    pub(super) fn new(spill: &Spill) -> Result<Self, MemoryError> {
+        Ok(Self { batch: spill.batch()?, gathered: Gathering::default() })
+    }
+}
+
+impl Gathering {
+    /// The keys of a space.
     pub(super) fn keys_of(&self, space: u64) -> impl Iterator<Item = u64> {
-        self.objects.iter().filter(move |object| object.space.number == space).filter_map(
-            |object| match object.words {
-                Words::One(change) => Some(change.key),
-                Words::Several(_) => None,
-            },
-        )
+        let objects = self.objects.iter().filter(move |object| object.space.number == space);
+        objects.flat_map(|object| object.words.changes()).map(|change| change.key)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.objects.clear();
+        self.went_round = false;
     }
 }
 
@@ -118,13 +152,29 @@ pub(super) enum Words {
     Several(Vec<Change>),
 }
 
+impl Words {
+    fn changes(&self) -> &[Change] {
+        match self {
+            Self::One(change) => slice::from_ref(change),
+            Self::Several(changes) => changes,
+        }
+    }
+}
+
 impl Spilling {
-    pub(crate) fn new(spill: Spill, settings: SpillSettings) -> Result<Self, MemoryError> {
-        let batch = spill.batch()?;
+    /// `limit`: that of the store, in bytes.
+    pub(crate) fn new(
+        spill: Spill,
+        settings: SpillSettings,
+        limit: usize,
+    ) -> Result<Self, MemoryError> {
+        let turns_max = turns(&spill, limit);
+        let turns = (0..turns_max).map(|_| Turn::new(&spill));
         Ok(Self {
+            turns: Mutex::new(turns.collect::<Result<_, _>>()?),
+            turns_max,
             spill,
             settings,
-            turn: Mutex::new(Some(Turn { batch, objects: Vec::new() })),
             tables: Mutex::default(),
             wakeup: Wakeup::default(),
             counts: SpilledCounts::default(),
@@ -136,9 +186,10 @@ impl Spilling {
         })
     }
 
-    /// A batch, and what cleaning reads.
-    pub(crate) fn fixed_bytes(spill: &Spill) -> usize {
-        size_of::<Self>() + 3 * spill.extent_bytes() + Tables::FIXED_BYTES
+    /// The batches, and what cleaning reads.
+    pub(crate) fn fixed_bytes(spill: &Spill, limit: usize) -> usize {
+        let extents = turns(spill, limit) + 2;
+        size_of::<Self>() + extents * spill.extent_bytes() + Tables::FIXED_BYTES
     }
 
     // ORDERING: Relaxed; a hint, and the wake-up orders what it tells.
@@ -185,6 +236,17 @@ impl Spilling {
         self.cleaned.load(Ordering::Relaxed)
     }
 
+    /// Notes why an extent was not written. [`Spilled::Full`] is for the caller: it may make room.
+    pub(super) fn refused_by(&self, error: &WriteError) -> Spilled {
+        match error {
+            WriteError::Full => Spilled::Full,
+            _ => {
+                self.note_refused(Refusal::Failed);
+                Spilled::Failed
+            }
+        }
+    }
+
     pub(super) fn note_refused(&self, refusal: Refusal) {
         self.refused.store(refusal as u8, Ordering::Relaxed);
     }
@@ -226,6 +288,15 @@ impl Spilling {
         self.makes_room.store(true, Ordering::Relaxed);
         self.wakeup.notify();
     }
+}
+
+/// Extents that are gathered and written at once, at most.
+pub(super) const TURNS: usize = 2;
+/// A store whose limit is less than so many extents writes one after another: a second batch takes an extent of memory.
+const EXTENTS_FOR_TWO: usize = 32;
+
+fn turns(spill: &Spill, limit: usize) -> usize {
+    if limit / EXTENTS_FOR_TWO < spill.extent_bytes() { 1 } else { TURNS }
 }
 
 /// Steps that are charged, beside the first one.

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    gather::Spilled,
-    spilling::{Refusal, Spilling},
+    extent::Flight,
+    spilling::{Refusal, Spilled, Spilling, Turn},
 };
 use crate::{config::SpaceKind, state::StoreState};
 
@@ -44,21 +44,28 @@ pub(crate) fn start(store: &Arc<StoreState>) -> io::Result<Option<JoinHandle<()>
 }
 
 fn run(store: &StoreState, spilling: &Spilling) {
+    let mut ahead = None;
     while !spilling.wakeup.is_stopped() {
         spilling.wakeup.note_round();
-        let step = catch_unwind(AssertUnwindSafe(|| store.spill_step()));
-        // ORDERING: Relaxed; a number that only has to change, and the wake-up orders what it tells.
-        spilling.counts.steps.fetch_add(1, Ordering::Relaxed);
-        pagefold_sys::sync::wake_all(spilling.key());
+        let step = catch_unwind(AssertUnwindSafe(|| store.spill_step_ahead(spilling, &mut ahead)));
+        if !matches!(step, Ok(Step::More)) {
+            // Puts do not wait for the next one.
+            spilling.note_try();
+        }
         match step {
             Ok(Step::More) => {}
             Ok(Step::Rest) => spilling.wakeup.sleep(REST),
             Ok(Step::Pause) => spilling.wakeup.pause(PAUSE),
             Err(_) => {
                 tracing::error!("the spiller panicked; it goes on");
+                ahead = None;
+                spilling.renew_turns();
                 spilling.wakeup.pause(PAUSE);
             }
         }
+    }
+    if let Some(flight) = ahead {
+        store.end_flight(spilling, flight);
     }
 }
 
@@ -76,6 +83,27 @@ impl Spilling {
         std::ptr::from_ref(self).addr()
     }
 
+    fn tries(&self) -> u64 {
+        // ORDERING: Relaxed, here and below; a number that only has to change, and the wake-up orders what it tells.
+        self.counts.tries.load(Ordering::Relaxed)
+    }
+
+    /// An extent left memory, or none can.
+    fn note_try(&self) {
+        self.counts.tries.fetch_add(1, Ordering::Relaxed);
+        pagefold_sys::sync::wake_all(self.key());
+    }
+
+    /// After a panic, which kept those of its thread. By the spiller, which has none.
+    fn renew_turns(&self) {
+        let mut turns = self.turns.lock();
+        while turns.len() < self.turns_max
+            && let Ok(turn) = Turn::new(&self.spill)
+        {
+            turns.push(turn);
+        }
+    }
+
     /// Whether extents have more dead bytes than they may.
     fn is_sparse(&self) -> bool {
         let stats = self.spill.stats();
@@ -85,12 +113,25 @@ impl Spilling {
 }
 
 impl StoreState {
-    /// One extent: cleaned, if the backing has too many dead bytes, or written, if the store is above its watermark. Neither keeps the
-    /// other waiting for more than one extent. Not inside an operation.
+    /// For tests, which have no thread.
     pub(crate) fn spill_step(&self) -> Step {
         let Some(spilling) = &self.spilling else { return Step::Rest };
+        let mut ahead = None;
+        let step = self.spill_step_ahead(spilling, &mut ahead);
+        if let Some(flight) = ahead {
+            self.end_flight(spilling, flight);
+        }
+        step
+    }
+
+    /// One extent: cleaned, if the backing has too many dead bytes, or written, if the store is above its watermark. Neither keeps the
+    /// other waiting for more than one extent. Not inside an operation.
+    fn spill_step_ahead<'a>(&self, spilling: &'a Spilling, ahead: &mut Option<Flight<'a>>) -> Step {
         let makes_room = spilling.takes_room(self.is_above_low(), self.is_above_high())
             || self.is_above_target();
+        if let Some(flight) = ahead.take_if(|_| !makes_room) {
+            self.end_flight(spilling, flight);
+        }
         if spilling.is_sparse() && !(makes_room && spilling.has_cleaned()) {
             spilling.note_cleaned(true);
             match self.clean_extents() {
@@ -101,11 +142,16 @@ impl StoreState {
         }
         spilling.note_cleaned(false);
         if makes_room {
-            match self.spill_extent() {
+            let spilled = match spilling.turns_max {
+                1 => self.spill_extent(),
+                _ => self.spill_ahead(spilling, ahead),
+            };
+            match spilled {
                 Spilled::Freed => {
                     if let Ok(_operation) = self.enter() {
-                        self.trim();
+                        self.trim_towards(self.spill_goal());
                     }
+                    spilling.note_try();
                     return Step::More;
                 }
                 Spilled::Full => return self.room_in_backing(spilling),
@@ -136,15 +182,14 @@ impl StoreState {
         }
     }
 
-    /// For a put at the limit: wakes the spiller, and waits for its next step, for a bounded time. Whether it made one.
+    /// For a put at the limit: wakes the spiller, and waits for the next extent that left memory, for a bounded time. Whether one did: then there
+    /// are free frames or holes.
     pub(crate) fn wait_for_spiller(&self, kind: SpaceKind) -> bool {
         let Some(spilling) = self.spilling.as_ref().filter(|spilling| spilling.wakeup.is_running())
         else {
             return false;
         };
-        let steps = || spilling.counts.steps.load(Ordering::Relaxed);
-        let (before, began) = (steps(), Instant::now());
-        let used = self.memory.used();
+        let (before, began) = (spilling.tries(), Instant::now());
         let wait = match kind {
             SpaceKind::Persistent => PUT_WAIT,
             SpaceKind::Ephemeral => EPHEMERAL_PUT_WAIT,
@@ -154,20 +199,17 @@ impl StoreState {
             // It tries again by itself, and no put waits for that.
             return false;
         }
-        while steps() == before || self.memory.used() >= used {
-            if steps() != before && (!spilling.found() || spilling.is_refused()) {
-                return false;
-            }
+        while spilling.tries() == before {
             let left = wait.saturating_sub(began.elapsed());
             // Where a fork or a validation waits for this put, the spiller cannot go on before that.
             if left.is_zero() || self.operations.is_closing() {
                 return false;
             }
             let epoch = pagefold_sys::sync::epoch(spilling.key());
-            if steps() == before || self.memory.used() >= used {
+            if spilling.tries() == before {
                 pagefold_sys::sync::wait_timeout(spilling.key(), epoch, left.min(LOOK));
             }
         }
-        true
+        spilling.found() && !spilling.is_refused()
     }
 }
