@@ -1,5 +1,5 @@
 //! `try_get` and `try_get_bytes` in a signal handler: they interrupt threads that are inside put, compact, remove, evict, passes
-//! over idle pages, trainings and staged pages' turns, at random instants, wait for nothing and allocate nothing, and what
+//! over idle pages, trainings, staged pages' turns, spills and reads of the backing, at random instants, wait for nothing and allocate nothing, and what
 //! they find, in every form, is right.
 //!
 //! Two threads work, each with a timer of its own whose signal interrupts just that thread; the handler arms it again
@@ -21,6 +21,7 @@ use std::{
 use pagefold_pool::Allocator;
 use pagefold_store::{
     GetError, Page, PutError, Space, SpaceConfig, Store, TryGetError, UpdateError,
+    spill::{EXTENT_BYTES_MIN, HeapBacking, Spill},
 };
 use pagefold_testkit::seed::Seed;
 use rand::RngExt;
@@ -62,8 +63,10 @@ unsafe impl GlobalAlloc for Watching {
 }
 
 /// A pass trains too, when that is due; maintaining ends turns of staged pages, and pages leave their clusters.
-const ACTIVITIES: [&str; 9] =
-    ["nothing", "put", "remove", "compact", "evict", "get", "update", "pass", "maintain"];
+const ACTIVITIES: [&str; 11] = [
+    "nothing", "put", "remove", "compact", "evict", "get", "update", "pass", "maintain", "spill",
+    "clean",
+];
 /// Each must be read in a handler.
 const FORMS: [&str; 8] =
     ["fresh", "base", "trained", "raw", "same-filled", "pattern", "member", "value"];
@@ -336,6 +339,10 @@ fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
                 },
                 380..388 => _ = doing("compact", || store.compact(64 << 10)),
                 388..396 => _ = doing("evict", || store.shrink(32 << 10)),
+                396 => {
+                    doing("spill", || store.spill_extent());
+                    doing("clean", || store.clean_extent());
+                }
                 _ => _ = doing("remove", || space.remove_range(key..key + 20)).expect("alive"),
             }
             operations += 1;
@@ -351,7 +358,11 @@ fn a_handler_reads_whatever_it_interrupts() {
     // Room for clusters. The threads that are interrupted do all the work.
     let builder = Store::builder().allocator(Allocator::nbud()).limit(32 << 20).workers(0);
     // Trains on few pages, and adopts what is shorter in any time.
-    let store = builder.training_steps(100, 200, u32::MAX).build().expect("room");
+    let builder = builder.training_steps(100, 200, u32::MAX);
+    // Some pages; a handler that finds one would have to wait.
+    let spill = Spill::builder(HeapBacking::default()).extent_bytes(EXTENT_BYTES_MIN);
+    let spill = spill.limit(16 * EXTENT_BYTES_MIN as u64).build().expect("sensible");
+    let store = builder.spill(spill).without_spiller().build().expect("room");
     let spaces = [SpaceConfig::persistent(KEYS).limit(4 << 20), SpaceConfig::ephemeral(KEYS)]
         .map(|config| store.space(config).expect("room"));
     let values = store.space(SpaceConfig::ephemeral(VALUE_KEYS)).expect("room");
@@ -405,7 +416,9 @@ fn a_handler_reads_whatever_it_interrupts() {
         FORMS.into_iter().zip(scene.by_form.iter().map(count)).collect();
     let stats = store.stats();
     eprintln!("reads by form: {by_form:?}");
-    eprintln!("{:?}\n{:?}", stats.training, stats.idle);
+    eprintln!("{:?}\n{:?}\n{:?}", stats.training, stats.idle, stats.spill);
+    let spilled = stats.spill.as_ref().map_or((0, 0), |spill| (spill.spilled, spill.fetches));
+    assert!(spilled.0 > 0 && spilled.1 > 0, "pages went to the backing and were read there");
     assert_eq!(count(&scene.wrong), 0, "pages that are wrong");
     assert_eq!(ALLOCATED_IN_HANDLER.load(Ordering::Relaxed), 0, "allocations in handlers");
     assert!(count(&scene.hits) > 100 && count(&scene.value_hits) > 100, "hits");
