@@ -38,6 +38,7 @@ mod block_form;
 mod build;
 mod checked;
 mod codec;
+mod delta;
 #[cfg(feature = "c-codecs")]
 mod dictionary;
 #[cfg(feature = "c-codecs")]
@@ -53,6 +54,8 @@ mod lz4_bindings;
 mod lz4_pure;
 #[cfg(feature = "c-codecs")]
 mod page_form;
+#[cfg(feature = "c-codecs")]
+mod prefixed;
 mod raw;
 mod same_filled;
 #[cfg(feature = "c-codecs")]
@@ -75,6 +78,7 @@ pub use checked::{
     checked_compress, checked_decompress, checked_metadata_bytes_max, checked_try_decompress,
 };
 pub use codec::{Codec, CodecError, TryCodecError};
+pub use delta::{DELTA_BYTES_MAX, DELTA_PAGE_BYTES, apply_delta, delta};
 #[cfg(feature = "c-codecs")]
 pub use dictionary::{Dictionary, DictionaryError};
 pub use encoded::{Encoded, accept_len, decode, encode};
@@ -82,6 +86,8 @@ pub use encoded::{Encoded, accept_len, decode, encode};
 pub use lz4::Lz4;
 #[cfg(feature = "pure-rust")]
 pub use lz4_pure::Lz4Pure;
+#[cfg(feature = "c-codecs")]
+pub use prefixed::Prefixed;
 pub use raw::Raw;
 pub use same_filled::{fill, same_filled};
 pub use spec::{BuildCodecError, CodecSpec, ParseCodecError, ZstdLevel};

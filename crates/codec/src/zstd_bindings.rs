@@ -158,6 +158,28 @@ impl Encoder {
         len
     }
 
+    /// As [`compress`](Self::compress) of a page, with a prefix, which must not begin as a dictionary does.
+    pub(crate) fn compress_after(
+        &mut self,
+        prefix: &[u8],
+        src: &[u8],
+        dst: &mut [u8],
+    ) -> Result<usize, Code> {
+        let context = self.context.as_ptr();
+        // A call that failed left a session open, in which the library takes no prefix.
+        let session = ZSTD_ResetDirective::ZSTD_reset_session_only;
+        // SAFETY: a live, exclusive (`&mut`) context.
+        check(unsafe { sys::ZSTD_CCtx_reset(context, session) })?;
+        // SAFETY: as above. `prefix` is readable during this function; the next frame, which ends in it, is the only one
+        // that refers to it, and if there is none, the line below clears the reference.
+        check(unsafe { sys::ZSTD_CCtx_refPrefix(context, prefix.as_ptr().cast(), prefix.len()) })?;
+        let len = self.page(src, dst, None);
+        // INVARIANT: no dictionary. A failure before the frame began would leave the prefix.
+        // SAFETY: a live context; null is no dictionary.
+        unsafe { self.refer_to(ptr::null()) }.expect("the session was reset");
+        len
+    }
+
     /// # Safety
     /// `dictionary` is null or lives until the next call.
     unsafe fn refer_to(&mut self, dictionary: *const sys::ZSTD_CDict) -> Result<(), Code> {

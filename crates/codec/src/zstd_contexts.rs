@@ -32,9 +32,20 @@ impl Contexts {
         form: Form,
         dictionaries: &[&Digested],
     ) -> Result<Option<Self>, Code> {
-        let Some(encoder_bytes) = encoder_bytes(level, form, dictionaries)? else {
-            return Ok(None);
-        };
+        Self::measured(level, form, encoder_bytes(level, form, dictionaries)?)
+    }
+
+    /// For [`compress_after`](Self::compress_after), with prefixes as long as the input.
+    pub(crate) fn prefixed(level: ZstdLevel, form: Form) -> Result<Option<Self>, Code> {
+        Self::measured(level, form, prefixed_encoder_bytes(level, form)?)
+    }
+
+    fn measured(
+        level: ZstdLevel,
+        form: Form,
+        encoder_bytes: Option<[usize; MEASURED_LENGTHS.len()]>,
+    ) -> Result<Option<Self>, Code> {
+        let Some(encoder_bytes) = encoder_bytes else { return Ok(None) };
         let count = default_slot_count();
         let Some(mut decoders) = Decoder::several(count)? else { return Ok(None) };
         let decoders = SlotArray::from_fn(count, |_| decoders.pop().expect("one for each slot"));
@@ -71,6 +82,20 @@ impl Contexts {
         dst: &mut [u8],
         dictionary: Option<&Digested>,
     ) -> Option<usize> {
+        self.encode(|encoder| encoder.compress(src, dst, dictionary))
+    }
+
+    /// With a prefix, which must not begin as a dictionary does.
+    pub(crate) fn compress_after(
+        &self,
+        prefix: &[u8],
+        src: &[u8],
+        dst: &mut [u8],
+    ) -> Option<usize> {
+        self.encode(|encoder| encoder.compress_after(prefix, src, dst))
+    }
+
+    fn encode(&self, f: impl FnOnce(&mut Encoder) -> Result<usize, Code>) -> Option<usize> {
         self.encoders.acquire().with(|slot| {
             let before = slot.as_ref().map_or(0, Encoder::bytes);
             let encoder = match slot {
@@ -78,7 +103,7 @@ impl Contexts {
                 // An encoder was made when the codec was built: only memory can be short.
                 None => slot.insert(Encoder::new(self.level, self.form).ok()??),
             };
-            let compressed = encoder.compress(src, dst, dictionary);
+            let compressed = f(encoder);
             self.note(before, encoder.bytes());
             compressed.ok()
         })
@@ -177,6 +202,28 @@ fn encoder_bytes(
         for dictionary in &choices {
             encoder.compress(&input[..len], &mut output, *dictionary)?;
         }
+        for (bytes, measured_len) in measured.iter_mut().zip(MEASURED_LENGTHS) {
+            if len <= measured_len {
+                *bytes = encoder.bytes();
+            }
+        }
+    }
+    Ok(Some(measured))
+}
+
+/// As `encoder_bytes`, with prefixes. `Ok(None)` without memory.
+fn prefixed_encoder_bytes(
+    level: ZstdLevel,
+    form: Form,
+) -> Result<Option<[usize; MEASURED_LENGTHS.len()]>, Code> {
+    let Some(mut encoder) = Encoder::new(level, form)? else { return Ok(None) };
+    let longest = MEASURED_LENGTHS[MEASURED_LENGTHS.len() - 1];
+    let input = vec![0; longest];
+    let mut output = vec![0; zstd_safe::compress_bound(longest)];
+    let mut measured = [0; MEASURED_LENGTHS.len()];
+    for shift in 0..=longest.ilog2() {
+        let len = 1 << shift;
+        encoder.compress_after(&input[..len], &input[..len], &mut output)?;
         for (bytes, measured_len) in measured.iter_mut().zip(MEASURED_LENGTHS) {
             if len <= measured_len {
                 *bytes = encoder.bytes();

@@ -118,10 +118,47 @@ impl Decoder {
         dst: &mut [u8],
         dictionary: Option<&Digested>,
     ) -> Result<usize, Code> {
+        self.framed(src, dst, |decoder, frame, dst| decoder.decode(frame, dst, dictionary))
+    }
+
+    /// As [`decompress`](Self::decompress), with a prefix, which must not begin as a dictionary does: the library would
+    /// take memory for its tables.
+    pub(crate) fn decompress_after(
+        &mut self,
+        prefix: &[u8],
+        src: &[u8],
+        dst: &mut [u8],
+    ) -> Result<usize, Code> {
+        self.framed(src, dst, |decoder, frame, dst| {
+            let context = decoder.context()?;
+            // SAFETY: a live, exclusive (`&mut`) context; `dst` is writable, `frame` and `prefix` are readable; the
+            // borrows do not overlap. The library stays within them for any `frame`. The prefix lives during the call,
+            // and the next call begins by resetting each pointer that the context has into it.
+            check(unsafe {
+                sys::ZSTD_decompress_usingDict(
+                    context.as_ptr(),
+                    dst.as_mut_ptr().cast(),
+                    dst.len(),
+                    frame.as_ptr().cast(),
+                    frame.len(),
+                    prefix.as_ptr().cast(),
+                    prefix.len(),
+                )
+            })
+        })
+    }
+
+    /// Calls `decode` with the frame of an object.
+    fn framed(
+        &mut self,
+        src: &[u8],
+        dst: &mut [u8],
+        decode: impl FnOnce(&mut Self, &[u8], &mut [u8]) -> Result<usize, Code>,
+    ) -> Result<usize, Code> {
         self.bytes = self.bytes.max(decoder_bytes(dst.len()));
         match src {
             [] => Err(DAMAGED),
-            [WITH_HEADERS, frame @ ..] => self.decode(frame, dst, dictionary),
+            [WITH_HEADERS, frame @ ..] => decode(self, frame, dst),
             block if block.len() > BARE_FRAME_MAX - HEADERS_BYTES => Err(DAMAGED),
             block => {
                 // SAFETY: `BARE_FRAME_MAX` bytes after the context are this decoder's (invariant).
@@ -130,7 +167,7 @@ impl Decoder {
                 let frame =
                     unsafe { std::slice::from_raw_parts_mut(start, HEADERS_BYTES + block.len()) };
                 page_form::write_frame(block, frame);
-                self.decode(frame, dst, dictionary)
+                decode(self, frame, dst)
             }
         }
     }
