@@ -1,7 +1,8 @@
 //! Configures spaces.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
+use crate::base_handle::Base;
 use crate::eviction::{EvictionOrder, SecondChance};
 use crate::listener::Listener;
 
@@ -35,6 +36,9 @@ pub struct SpaceConfig {
     pub(crate) keep: bool,
     pub(crate) order: Box<dyn EvictionOrder>,
     pub(crate) on_evict: Option<Arc<Listener>>,
+    pub(crate) base: Option<Base>,
+    /// Keys, and the base page of the first.
+    pub(crate) mapped: Vec<(Range<u64>, u64)>,
 }
 
 impl SpaceConfig {
@@ -47,6 +51,8 @@ impl SpaceConfig {
             keep: false,
             order: Box::new(SecondChance::new()),
             on_evict: None,
+            base: None,
+            mapped: Vec::new(),
         }
     }
 
@@ -92,6 +98,35 @@ impl SpaceConfig {
     /// ```
     pub fn keep(mut self) -> Self {
         self.keep = true;
+        self
+    }
+
+    /// Keeps of each page what differs from a base page: of key `n` from page `n`, unless [`map`](Self::map) says otherwise.
+    /// Keys beyond the base have none.
+    ///
+    /// # Examples
+    /// See [`Base`].
+    pub fn on(mut self, base: &Base) -> Self {
+        self.base = Some(base.clone());
+        self
+    }
+
+    /// Maps keys to the base pages from `first_page` on. May be called again for other keys; keys that are not mapped have no base
+    /// page.
+    ///
+    /// # Examples
+    /// Two images, one behind the other, of one template:
+    /// ```
+    /// use pagefold_store::{BaseSource, SpaceConfig, Store};
+    ///
+    /// let store = Store::builder().limit(16 << 20).build()?;
+    /// let base = store.base(BaseSource::memory(vec![7; 10 * 4096]))?;
+    /// let config = SpaceConfig::persistent(20).on(&base).map(0..10, 0).map(10..20, 0);
+    /// let images = store.space(config)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map(mut self, keys: Range<u64>, first_page: u64) -> Self {
+        self.mapped.push((keys, first_page));
         self
     }
 

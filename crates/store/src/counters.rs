@@ -12,7 +12,7 @@ use pagefold_sys::sync::{self, Padded};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
-    /// This and the next eight: entries present now.
+    /// This and those up to `Values`: entries present now.
     Same,
     Compressed,
     Raw,
@@ -20,6 +20,10 @@ pub(crate) enum Count {
     Fresh,
     /// Pages in clusters.
     Clustered,
+    /// Pages equal to their base pages.
+    Equal,
+    /// Pages kept as what differs from their base pages.
+    Deltas,
     /// Pages in the backing.
     Spilled,
     Values,
@@ -27,6 +31,12 @@ pub(crate) enum Count {
     Original,
     /// As index words count them.
     Objects,
+    /// Of these, of deltas.
+    DeltaBytes,
+    /// Puts that ended equal or as a delta and ran the plain codec too.
+    Sampled,
+    /// What that made of them.
+    SampledBytes,
     Puts,
     Overwrites,
     Removed,

@@ -1,7 +1,11 @@
 //! Errors.
 
+use std::sync::Arc;
+
 use pagefold_codec::BuildCodecError;
 use thiserror::Error;
+
+use crate::base::{BaseFault, MappingError};
 
 /// The old value after a refused [`put`](crate::Space::put).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,9 @@ pub enum KeyError {
     /// The space was dropped.
     #[error("the space was dropped")]
     Dropped,
+    /// A base is made of the space, which nothing may change.
+    #[error("the space is frozen: a base is made of it")]
+    Frozen,
     /// The fork wait ([`set_fork_wait`](crate::set_fork_wait)) ended during an operation; this child cannot use the
     /// store.
     #[error(
@@ -84,7 +91,7 @@ impl From<KeyError> for PutIfError {
 }
 
 /// Why [`update`](crate::Space::update) changed nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UpdateError {
     /// As from [`get`](crate::Space::get), without [`Absent`](GetError::Absent).
     #[error(transparent)]
@@ -124,7 +131,7 @@ fn old_value(previous: PreviousValue) -> &'static str {
 }
 
 /// A failed get. Only [`Absent`](GetError::Absent) and [`Key`](GetError::Key) preserve the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum GetError {
     /// An unusable key or space.
     #[error(transparent)]
@@ -149,10 +156,20 @@ pub enum GetError {
     /// The page is spilled, and its backing did not answer before the deadline.
     #[error("the page of this key is spilled, and its backing did not answer in time")]
     Timeout,
+    /// The page is kept as what differs from its base page, and that cannot be had. It may come back.
+    #[error("page {page} of the base {base} {fault}")]
+    Base {
+        /// The name of the base; of a file, its path.
+        base: Arc<str>,
+        /// The base page.
+        page: u64,
+        /// Why.
+        fault: BaseFault,
+    },
 }
 
 /// Why [`try_get`](crate::Space::try_get) got nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TryGetError {
     /// Another thread moves or writes the object, or no codec context is free.
     #[error("the page cannot be read without waiting at this moment")]
@@ -263,6 +280,9 @@ pub enum SpaceError {
         /// As given.
         name: String,
     },
+    /// Its keys cannot be mapped to the base.
+    #[error(transparent)]
+    Base(#[from] MappingError),
     /// No room for its structures.
     #[error("the limit of the store leaves no room for another space")]
     Full,

@@ -1,11 +1,13 @@
 //! The store.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, fs::File, sync::Arc, time::Duration};
 
 use pagefold_frame::{Charge, OutOfFrames};
 use pagefold_pool::{CompactReport, LimitError};
 
 use crate::{
+    base::{BaseError, BaseSource, Kind, Mapping, MappingError},
+    base_handle::Base,
     builder::StoreBuilder,
     config::{SpaceConfig, SpaceKind},
     counters::Counters,
@@ -16,6 +18,7 @@ use crate::{
     space::Space,
     state::{
         SpaceState,
+        bases::Opening,
         handle::StoreHandle,
         room::ShrinkReport,
         spill::{Spilled, Step},
@@ -92,18 +95,82 @@ impl Store {
         let store = &self.handle.state;
         let _operation = store.enter()?;
         let pages = config.pages;
+        let mapping = self.mapping(&mut config)?;
         // Those of which pages leave memory: for room, or for the backing.
         let tracks = config.kind == SpaceKind::Ephemeral || store.spilling.is_some();
         let index = Index::new(&store.nodes, pages, tracks);
         let counters = Counters::new();
         let fixed = size_of::<SpaceState>() + index.fixed_bytes() + counters.fixed_bytes();
+        let fixed = fixed + mapping.as_ref().map_or(0, Mapping::bytes);
         let charge = self.charge_beside(fixed).map_err(|_| SpaceError::Full)?;
         let space = store.adopt(config.name.take(), config.kind, move |name| {
             let number = store.next_space_number();
-            SpaceState::new((name, number), config, index, counters, charge)
+            SpaceState::new((name, number), (config, mapping), index, counters, charge)
         })?;
         tracing::debug!(space = space.name, pages, "a space was made");
         Ok(Space::new(Arc::clone(&self.handle), space))
+    }
+
+    fn mapping(&self, config: &mut SpaceConfig) -> Result<Option<Mapping>, MappingError> {
+        // The handle of the store, which a base has, must not stay with the space.
+        let Some(base) = config.base.take() else { return Ok(None) };
+        if !base.is_of(&self.handle) {
+            return Err(MappingError::Foreign);
+        }
+        let ranges = std::mem::take(&mut config.mapped);
+        Mapping::new(Arc::clone(base.state()), ranges).map(Some)
+    }
+
+    /// Makes a base: reads every page of the source once.
+    ///
+    /// # Errors
+    /// [`BaseError`].
+    ///
+    /// # Concurrency
+    /// A space is frozen at a moment without operations, for which this waits up to ten seconds. Do not call it in a callback.
+    ///
+    /// # Examples
+    /// See [`BaseSource`] and [`Base`].
+    pub fn base(&self, source: BaseSource<'_>) -> Result<Base, BaseError> {
+        let BaseSource { kind, name, resident, locked, expected } = source;
+        let store = &self.handle.state;
+        let opening = |default: &str| {
+            let name = name.as_deref().unwrap_or(default).into();
+            Opening { name, resident, locked, expected }
+        };
+        let state = match kind {
+            Kind::Path(path) => {
+                store.open_file(File::open(&path), opening(&path.display().to_string()))
+            }
+            Kind::File(file) => store.open_file(Ok(file), opening("file")),
+            Kind::Memory(bytes) => {
+                let space = self.space_of_base(&bytes)?;
+                store.open_space(space.state(), opening(space.name()))
+            }
+            Kind::Space(space) if !space.is_of(&self.handle) => {
+                return Err(BaseError::ForeignSpace { space: space.name().to_owned() });
+            }
+            Kind::Space(space) => store.open_space(space.state(), opening(space.name())),
+        };
+        Ok(Base::new(state?, Arc::clone(&self.handle)))
+    }
+
+    /// Bytes in a space of their own.
+    fn space_of_base(&self, bytes: &[u8]) -> Result<Space, BaseError> {
+        let pages = bytes.len().div_ceil(PAGE_BYTES) as u64;
+        let space = loop {
+            let name = format!("base-{}", self.handle.state.next_base_number());
+            match self.space(SpaceConfig::persistent(pages).name(name)) {
+                Err(SpaceError::NameTaken { .. }) => {}
+                made => break made?,
+            }
+        };
+        for (number, bytes) in (0..).zip(bytes.chunks(PAGE_BYTES)) {
+            let mut page = [0; PAGE_BYTES];
+            page[..bytes.len()].copy_from_slice(bytes);
+            space.put(number, &page)?;
+        }
+        Ok(space)
     }
 
     /// The current spaces, in creation order; handles keep them alive.

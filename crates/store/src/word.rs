@@ -10,11 +10,12 @@
 //!  PATTERN  8..56 handle of any other pattern
 //!  PAGE     8..56 handle of a compressed page, 56..64 length in steps of 16 bytes
 //!  RAW      8..56 handle of a raw page; codec 1: it is fresh, and waits in staging for its codec;
+//!           codec 2: it is a delta against its base page, 56..64 length in steps of 16 bytes; codec 14: a spilled delta;
 //!           codec 4 + n: page n of a cluster, 8..56 the cluster's handle, 56..64 the page's share in steps of 16 bytes;
 //!           codec 8: it is spilled, 8..64 its place; codec 9 + n: page n of a spilled cluster, 8..64 the cluster's place;
 //!           codec 13: a spilled value, 8..64 its place
 //!  VALUE    8..56 handle of another value, 56..64 length to a sixteenth; codec 0 is uncompressed
-//!  NIL      value of length 0
+//!  NIL      value of length 0; codec 1: the page is equal to its base page
 //! ```
 //! Handles are short (index and generation, 48 bits). Generations never repeat, so words of different objects differ
 //! for ever and a compare-and-swap cannot confuse them (I-WORD). Up to four words name one cluster (I-CLUSTER).
@@ -32,11 +33,16 @@ const CODEC_MASK: u64 = 15;
 const PAYLOAD_SHIFT: u32 = 8;
 /// In the codec field of a RAW word.
 const FRESH_MARK: u64 = 1;
+/// As `FRESH_MARK`, for a delta.
+const DELTA_MARK: u64 = 2;
 /// As `FRESH_MARK`, for the first page of a cluster; the others follow.
 const MEMBER_MARK: u64 = 4;
 /// As `FRESH_MARK`, for a spilled page; the pages of a spilled cluster follow, then a spilled value.
 const SPILLED_MARK: u64 = 8;
 const SPILLED_VALUE_MARK: u64 = 13;
+const SPILLED_DELTA_MARK: u64 = 14;
+/// In the codec field of a NIL word.
+const EQUAL_MARK: u64 = 1;
 /// The pages of a cluster; a model has few keys in a leaf.
 pub(crate) const CLUSTER_PAGES: usize = if cfg!(loom) { 2 } else { 4 };
 const HANDLE_MASK: u64 = (1 << 48) - 1;
@@ -83,6 +89,10 @@ pub(crate) enum Entry {
     Raw(Short),
     /// A raw page that waits in staging for its codec.
     Fresh(Short),
+    /// Equal to the base page of its key.
+    Equal,
+    /// What differs from the base page of its key; `len` is rounded up to 16 bytes.
+    Delta { at: Short, len: u64 },
     /// Page `slot` of a cluster; `len` is its share, rounded up to 16 bytes.
     Member { at: Short, slot: u8, len: u64 },
     /// In the backing.
@@ -100,6 +110,8 @@ pub(crate) enum Part {
     /// That page of a cluster.
     Member(u8),
     Value,
+    /// A delta against the base page of the key.
+    Delta,
 }
 
 impl Part {
@@ -108,13 +120,15 @@ impl Part {
             Self::Page => SPILLED_MARK,
             Self::Member(slot) => SPILLED_MARK + 1 + u64::from(slot),
             Self::Value => SPILLED_VALUE_MARK,
+            Self::Delta => SPILLED_DELTA_MARK,
         }
     }
 
     fn of_mark(mark: u8) -> Self {
         match u64::from(mark) {
             SPILLED_MARK => Self::Page,
-            SPILLED_VALUE_MARK.. => Self::Value,
+            SPILLED_VALUE_MARK => Self::Value,
+            SPILLED_DELTA_MARK.. => Self::Delta,
             mark => Self::Member((mark - SPILLED_MARK - 1).to_le_bytes()[0]),
         }
     }
@@ -128,11 +142,12 @@ impl Entry {
 
     pub(crate) fn handle(self) -> Option<Short> {
         match self {
-            Self::Empty | Self::Same(_) | Self::Nil | Self::Spilled { .. } => None,
+            Self::Empty | Self::Same(_) | Self::Nil | Self::Equal | Self::Spilled { .. } => None,
             Self::Pattern(at)
             | Self::Raw(at)
             | Self::Fresh(at)
             | Self::Page { at, .. }
+            | Self::Delta { at, .. }
             | Self::Member { at, .. }
             | Self::Value { at, .. } => Some(at),
         }
@@ -141,11 +156,19 @@ impl Entry {
     /// The length of the object in memory, rounded as in the word.
     pub(crate) fn counted_bytes(self) -> u64 {
         match self {
-            Self::Empty | Self::Same(_) | Self::Nil | Self::Spilled { .. } => 0,
+            Self::Empty | Self::Same(_) | Self::Nil | Self::Equal | Self::Spilled { .. } => 0,
             Self::Pattern(_) => 8,
             Self::Raw(_) | Self::Fresh(_) => PAGE_BYTES as u64,
-            Self::Page { len, .. } | Self::Member { len, .. } | Self::Value { len, .. } => len,
+            Self::Page { len, .. }
+            | Self::Delta { len, .. }
+            | Self::Member { len, .. }
+            | Self::Value { len, .. } => len,
         }
+    }
+
+    /// Whether a get needs the base page of its key.
+    pub(crate) fn is_on_base(self) -> bool {
+        matches!(self, Self::Equal | Self::Delta { .. } | Self::Spilled { part: Part::Delta, .. })
     }
 
     pub(crate) fn holds_memory(self) -> bool {
@@ -245,6 +268,12 @@ impl Word {
                 handle(VALUE, at) | codec.map_or(0, made_by) | to_float(len) << STEPS_SHIFT
             }
             Entry::Nil => NIL,
+            Entry::Equal => NIL | EQUAL_MARK << CODEC_SHIFT,
+            Entry::Delta { at, len } => {
+                let steps = len.div_ceil(STEP_BYTES);
+                debug_assert!(steps < 256, "a longer delta is no gain");
+                handle(RAW, at) | DELTA_MARK << CODEC_SHIFT | steps << STEPS_SHIFT
+            }
         })
     }
 
@@ -280,6 +309,9 @@ impl Word {
                 Entry::Page { at, codec: CodecId(codec), len }
             }
             RAW if u64::from(codec) == FRESH_MARK => Entry::Fresh(at),
+            RAW if u64::from(codec) == DELTA_MARK => {
+                Entry::Delta { at, len: (self.0 >> STEPS_SHIFT) * STEP_BYTES }
+            }
             RAW if u64::from(codec) >= SPILLED_MARK => {
                 Entry::Spilled { place: Place::from_bits(payload), part: Part::of_mark(codec) }
             }
@@ -292,6 +324,7 @@ impl Word {
                 let len = from_float(self.0 >> STEPS_SHIFT);
                 Entry::Value { at, codec: (codec != 0).then_some(CodecId(codec)), len }
             }
+            NIL if u64::from(codec) == EQUAL_MARK => Entry::Equal,
             NIL => Entry::Nil,
             _ => Entry::Empty,
         }
@@ -330,6 +363,11 @@ mod tests {
             Entry::Value { at, codec: None, len: value_len(1) },
             Entry::Value { at, codec: Some(codec), len: value_len(65_536) },
             Entry::Nil,
+            Entry::Equal,
+            Entry::Delta { at, len: page_len(1) },
+            Entry::Delta { at, len: page_len(accept_len(PAGE_BYTES)) },
+            Entry::Spilled { place: Place::from_bits(0), part: Part::Delta },
+            Entry::Spilled { place: Place::from_bits(u64::MAX), part: Part::Delta },
         ] {
             let word = Word::new(entry);
             assert_eq!(word.entry(), entry);

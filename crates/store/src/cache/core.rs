@@ -129,7 +129,8 @@ impl Core {
                     GetError::Key(_)
                     | GetError::WrongLength { .. }
                     | GetError::Io(_)
-                    | GetError::Timeout,
+                    | GetError::Timeout
+                    | GetError::Base { .. },
                 ) => return None,
             };
             if self.map.remove_found(&found, why, self.slots()) {

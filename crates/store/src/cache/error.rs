@@ -42,8 +42,9 @@ impl CacheError {
         match error {
             PutError::Full { limit, .. } => Self::Full(limit),
             PutError::TooLong { max, .. } => Self::TooLong { len, max: max.saturating_sub(tag) },
-            PutError::WrongLength { .. } | PutError::Key(KeyError::Beyond { .. }) => {
-                unreachable!("values have any length, and slots lie in the space")
+            PutError::WrongLength { .. }
+            | PutError::Key(KeyError::Beyond { .. } | KeyError::Frozen) => {
+                unreachable!("values have any length, slots lie in the space, and no base has it")
             }
             PutError::Key(KeyError::Dropped) => Self::Dropped,
             PutError::Key(KeyError::Abandoned) => Self::Abandoned,

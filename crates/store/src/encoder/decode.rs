@@ -25,6 +25,8 @@ pub(crate) enum ReadError {
     WouldBlock,
     /// It lies in the backing; see `state::spill`.
     Spilled,
+    /// Its base page is not at hand; see `space::on_base`.
+    Base,
 }
 
 /// What a spilled object is, as its label says.
@@ -38,8 +40,11 @@ pub(crate) enum SpilledForm {
     RawValue,
     /// By the base codec, from so many bytes.
     Value(usize),
+    /// Against the base page of its key.
+    Delta,
 }
 
+const DELTA_LABEL: u8 = 1;
 /// In the two upper bits of a label; the four below have the codec.
 const PAGE_LABEL: u8 = 1 << 4;
 const CLUSTER_LABEL: u8 = 2 << 4;
@@ -50,6 +55,7 @@ impl SpilledForm {
     pub(crate) fn label(self) -> Label {
         Label::new(match self {
             Self::Raw => 0,
+            Self::Delta => DELTA_LABEL,
             Self::Page(CodecId(id)) => PAGE_LABEL | id & 15,
             Self::Cluster(CodecId(id)) => CLUSTER_LABEL | id & 15,
             Self::RawValue => VALUE_LABEL,
@@ -68,6 +74,7 @@ impl SpilledForm {
             CLUSTER_LABEL => Self::Cluster(id),
             VALUE_LABEL if id.0 == 0 => Self::RawValue,
             VALUE_LABEL => Self::Value(usize::from(label.note()) + 1),
+            _ if id.0 == DELTA_LABEL => Self::Delta,
             _ => Self::Raw,
         }
     }
@@ -75,7 +82,7 @@ impl SpilledForm {
     /// The bytes that a get copies, from an object of `len`.
     pub(crate) fn original(self, len: usize) -> usize {
         match self {
-            Self::Raw | Self::Page(_) | Self::Cluster(_) => PAGE_BYTES,
+            Self::Raw | Self::Page(_) | Self::Cluster(_) | Self::Delta => PAGE_BYTES,
             Self::RawValue => len,
             Self::Value(original) => original,
         }
@@ -117,7 +124,9 @@ impl Encoder {
             | Entry::Raw(_)
             | Entry::Fresh(_)
             | Entry::Member { .. }
-            | Entry::Spilled { part: Part::Page | Part::Member(_), .. }
+            | Entry::Equal
+            | Entry::Delta { .. }
+            | Entry::Spilled { part: Part::Page | Part::Member(_) | Part::Delta, .. }
                 if given != PAGE_BYTES =>
             {
                 Err(ReadError::Length(PAGE_BYTES))
@@ -152,6 +161,7 @@ impl Encoder {
                 clusters.read(slices, slot, into, wait)
             }),
             Entry::Spilled { .. } => Err(ReadError::Spilled),
+            Entry::Equal | Entry::Delta { .. } => Err(ReadError::Base),
             Entry::Value { at, codec: None, .. } => objects.with(at, wait, |slices| {
                 let whole = slices.len() == given && slices.copy_to(into).is_some();
                 whole.then_some(()).ok_or(ReadError::Length(slices.len()))
@@ -231,7 +241,11 @@ impl Encoder {
             | Entry::Raw(_)
             | Entry::Fresh(_)
             | Entry::Member { .. }
-            | Entry::Spilled { part: Part::Page | Part::Member(_), .. } => Ok(PAGE_BYTES),
+            | Entry::Equal
+            | Entry::Delta { .. }
+            | Entry::Spilled { part: Part::Page | Part::Member(_) | Part::Delta, .. } => {
+                Ok(PAGE_BYTES)
+            }
             Entry::Spilled { part: Part::Value, .. } => Err(ReadError::Spilled),
             Entry::Value { at, codec: None, .. } => {
                 objects.with(at, wait, |slices| Ok(slices.len()))
@@ -251,7 +265,7 @@ impl Encoder {
         self.trained.with_codec(&*self.codec, id, wait, f)
     }
 
-    fn gathered(
+    pub(super) fn gathered(
         &self,
         slices: Slices<'_>,
         wait: Wait,
@@ -295,7 +309,7 @@ pub(crate) struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    fn with<R>(
+    pub(super) fn with<R>(
         &self,
         at: Short,
         wait: Wait,

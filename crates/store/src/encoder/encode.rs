@@ -25,7 +25,7 @@ thread_local! {
     static OUTPUT: RefCell<[u8; OUTPUT_BYTES]> = const { RefCell::new([0; OUTPUT_BYTES]) };
 }
 
-fn with_output<R>(f: impl FnOnce(&mut [u8; OUTPUT_BYTES]) -> R) -> R {
+pub(super) fn with_output<R>(f: impl FnOnce(&mut [u8; OUTPUT_BYTES]) -> R) -> R {
     let mut f = Some(f);
     let done = OUTPUT.try_with(|output| {
         let mut output = output.try_borrow_mut().ok()?;

@@ -9,6 +9,7 @@
 
 pub(crate) mod clusters;
 pub(crate) mod decode;
+pub(crate) mod deltas;
 mod encode;
 pub(crate) mod object;
 pub(crate) mod trained;
@@ -17,6 +18,7 @@ use pagefold_codec::{Codec, checked_metadata_bytes_max};
 use pagefold_sys::sync::{SlotArray, default_slot_count};
 
 use self::clusters::Clusters;
+use self::deltas::Deltas;
 use self::trained::Trained;
 use crate::page::{PAGE_BYTES, Page};
 
@@ -33,6 +35,7 @@ pub(crate) struct Encoder {
     /// `None`: idle pages stay single.
     pub(crate) clusters: Option<Clusters>,
     pub(crate) trained: Trained,
+    pub(crate) deltas: Deltas,
     /// For objects in several pieces.
     gather: SlotArray<Box<Page>>,
     /// For a long value at the limit.
@@ -48,6 +51,7 @@ impl Encoder {
             codec,
             clusters,
             trained: Trained::new(trains),
+            deltas: Deltas::default(),
             gather: SlotArray::from_fn(count, |_| Box::new([0; PAGE_BYTES])),
             scratch: SlotArray::from_fn(1, |_| None),
         }
@@ -85,12 +89,14 @@ impl Encoder {
             .saturating_add(if long && !is_made() { SCRATCH_BYTES } else { 0 })
             .saturating_add(self.trained.reserved_bytes(PAGE_BYTES))
             .saturating_add(clusters)
+            .saturating_add(self.deltas.reserved_bytes())
     }
 
     /// Frees what only encoding needs, until the next page comes. Inside an operation.
     pub(crate) fn rest(&self) {
         self.codec.release_contexts();
         self.trained.rest();
+        self.deltas.rest();
         if let Some(clusters) = &self.clusters {
             clusters.rest();
         }

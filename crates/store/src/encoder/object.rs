@@ -19,6 +19,7 @@ pub(super) enum Encoding {
     Compressed(CodecId),
     Raw,
     Fresh,
+    Delta,
     Value(Option<CodecId>),
 }
 
@@ -41,6 +42,7 @@ impl Object<'_> {
             }
             Encoding::Raw => Entry::Raw(at),
             Encoding::Fresh => Entry::Fresh(at),
+            Encoding::Delta => Entry::Delta { at, len: page_len(self.bytes.len()) },
             Encoding::Value(codec) => Entry::Value { at, codec, len: value_len(self.bytes.len()) },
         }
     }

@@ -17,7 +17,10 @@ impl Space {
             Entry::Raw(_) => "raw",
             Entry::Fresh(_) => "fresh",
             Entry::Member { .. } => "member",
+            Entry::Equal => "equal",
+            Entry::Delta { .. } => "delta",
             Entry::Spilled { part: Part::Value, .. } => "spilled value",
+            Entry::Spilled { part: Part::Delta, .. } => "spilled delta",
             Entry::Spilled { .. } => "spilled",
             Entry::Value { .. } | Entry::Nil => "value",
         })

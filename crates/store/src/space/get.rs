@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pagefold_sys::sync;
 
-use super::Space;
+use super::{Space, on_base::Beside};
 use crate::{
     GetError, PAGE_BYTES, Page, TryGetError,
     counters::Count,
@@ -62,7 +62,9 @@ impl Space {
     /// # Concurrency
     /// Async-signal-safe: no lock, allocation or waiting; bounded steps. May interrupt any method of the store.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
-        self.try_read(key, PAGE_BYTES, |entry| self.store().read(entry, page, Wait::Never))
+        self.try_read(key, PAGE_BYTES, |entry| {
+            self.read_entry(key, entry, None, page, Wait::Never)
+        })
     }
 
     fn try_read<R>(
@@ -90,7 +92,7 @@ impl Space {
                     return Ok(read);
                 }
                 Err(ReadError::Stale) => sync::spin_loop(),
-                Err(ReadError::WouldBlock | ReadError::Spilled) => break,
+                Err(ReadError::WouldBlock | ReadError::Spilled | ReadError::Base) => break,
                 Err(error) => return Err(self.read_error(error, given).into()),
             }
         }
@@ -105,9 +107,10 @@ impl Space {
         key: u64,
         given: usize,
         along: Along,
-        mut fetched: Option<Fetched>,
-        mut attempt: impl FnMut(Word, Option<&Fetched>) -> Result<R, ReadError>,
+        fetched: Option<Fetched>,
+        mut attempt: impl FnMut(Word, &Beside) -> Result<R, ReadError>,
     ) -> Result<(R, Word), GetError> {
+        let mut beside = Beside::new(fetched);
         let (key, mut operation) = self.begin(key)?;
         let began = Instant::now();
         let mut mark_is_own = false;
@@ -118,19 +121,25 @@ impl Space {
             }
             found.mark();
             let word = if mark_is_own { found.word.unreferenced() } else { found.word };
-            match attempt(word, fetched.as_ref()) {
+            match attempt(word, &beside) {
                 Err(ReadError::Spilled) => {
                     mark_is_own |= !found.word.is_referenced();
                     // The backing keeps no fork and no quiescence waiting.
                     drop(operation);
-                    fetched = self.fetch(found.word, along)?;
+                    beside.fetched = self.fetch(found.word, along)?;
+                    (_, operation) = self.begin(key)?;
+                }
+                Err(ReadError::Base) => {
+                    mark_is_own |= !found.word.is_referenced();
+                    drop(operation);
+                    self.load_base(key, &mut beside)?;
                     (_, operation) = self.begin(key)?;
                 }
                 Ok(read) => {
                     self.count_hit(began);
                     self.note_read(key, found.word);
                     self.store().add_wanted_context();
-                    if let Some(fetched) = fetched {
+                    if let Some(fetched) = beside.fetched {
                         self.store().bring_along(self.state(), key, fetched);
                     }
                     return Ok((read, found.word));
@@ -183,9 +192,9 @@ impl Space {
         fetched: Option<Fetched>,
     ) -> Result<Word, GetError> {
         let given = into.len();
-        let attempt = |word: Word, fetched: Option<&Fetched>| {
-            self.store().read_with(word.entry(), fetched, into)?;
-            self.come_back(key, word, fetched, into);
+        let attempt = |word: Word, beside: &Beside| {
+            self.read_entry(key, word.entry(), Some(beside), into, Wait::Allowed)?;
+            self.come_back(key, word, beside.fetched.as_ref(), into);
             Ok(())
         };
         self.read(key, given, Along::Followers, fetched, attempt).map(|((), word)| word)
@@ -250,11 +259,11 @@ impl Space {
         fetched: Option<Fetched>,
     ) -> Result<(usize, Word), GetError> {
         let given = room.capacity();
-        self.read(key, given, along, fetched, |word, fetched| {
+        self.read(key, given, along, fetched, |word, beside| {
             let len = self.store().len(word.entry(), Wait::Allowed)?;
             let into = room.of(len).ok_or(ReadError::Length(len))?;
-            self.store().read_with(word.entry(), fetched, into)?;
-            self.come_back(key, word, fetched, into);
+            self.read_entry(key, word.entry(), Some(beside), into, Wait::Allowed)?;
+            self.come_back(key, word, beside.fetched.as_ref(), into);
             Ok(len)
         })
     }
@@ -265,7 +274,7 @@ impl Space {
         self.try_read(key, given, |entry| {
             let len = self.store().len(entry, Wait::Never)?;
             let into = room.of(len).ok_or(ReadError::Length(len))?;
-            self.store().read(entry, into, Wait::Never)?;
+            self.read_entry(key, entry, None, into, Wait::Never)?;
             Ok(len)
         })
     }

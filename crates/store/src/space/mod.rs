@@ -5,6 +5,7 @@ mod form;
 mod get;
 pub(crate) mod keys;
 mod many;
+mod on_base;
 mod put;
 mod remove;
 mod resize;
@@ -115,6 +116,8 @@ impl Space {
             Count::Raw,
             Count::Fresh,
             Count::Clustered,
+            Count::Equal,
+            Count::Deltas,
             Count::Spilled,
             Count::Values,
         ];
@@ -150,6 +153,13 @@ impl Space {
     fn begin(&self, key: u64) -> Result<(u64, Entered<'_>), KeyError> {
         let operation = self.store().enter()?;
         Ok((self.key(key)?, operation))
+    }
+
+    /// As [`begin`](Self::begin), for a call that changes the space.
+    #[inline]
+    fn begin_change(&self, key: u64) -> Result<(u64, Entered<'_>), KeyError> {
+        let begun = self.begin(key)?;
+        if self.state().is_frozen() { Err(KeyError::Frozen) } else { Ok(begun) }
     }
 
     #[inline]

@@ -58,7 +58,10 @@ impl Space {
         page: &Page,
         expected: Expected,
     ) -> Result<Version, PutIfError> {
-        let (key, _operation) = self.begin(key)?;
+        if let Some(outcome) = self.put_on_base(key, page, expected) {
+            return outcome;
+        }
+        let (key, _operation) = self.begin_change(key)?;
         let began = Instant::now();
         // Before anything is stored: see `version`.
         let epoch = self.store().epoch();
@@ -76,12 +79,7 @@ impl Space {
                 None => {
                     let mut copy = *page;
                     let object = self.store().encoder.encode_page(&mut copy);
-                    let put = self.put_object(Need::of(key, expected, object), object);
-                    if let Ok(word) = &put {
-                        let number = self.state().number;
-                        self.store().note_compressed(number, key, word.entry());
-                    }
-                    put
+                    self.put_compressed(key, expected, object)
                 }
             },
         };
@@ -91,7 +89,7 @@ impl Space {
 
     /// Stores a page raw, to be compressed later. `None` where it must go through the codec now: staging is off, the
     /// store is near its limit, the space is at its own, or the caller gets a version, which compressing would change.
-    fn stage(&self, key: u64, page: &Page, expected: Expected) -> Option<Result<Word, PutIfError>> {
+    pub(super) fn stage(&self, key: u64, page: &Page, expected: Expected) -> Option<Result<Word, PutIfError>> {
         let (store, space) = (self.store(), self.state());
         if expected.depends()
             || store.staging.capacity() == 0
@@ -194,7 +192,7 @@ impl Space {
         value: &[u8],
         expected: Expected,
     ) -> Result<Version, PutIfError> {
-        let (key, _operation) = self.begin(key)?;
+        let (key, _operation) = self.begin_change(key)?;
         let began = Instant::now();
         let epoch = self.store().epoch();
         let outcome = match value.len() {
@@ -250,7 +248,7 @@ impl Space {
         })
     }
 
-    fn put_object(&self, need: Need, object: Object<'_>) -> Result<Word, PutIfError> {
+    pub(super) fn put_object(&self, need: Need, object: Object<'_>) -> Result<Word, PutIfError> {
         let (store, key) = (self.store(), need.key);
         let max = store.pool.max_len();
         if object.bytes.len() > max {
@@ -274,7 +272,7 @@ impl Space {
         })
     }
 
-    fn publish_word(&self, need: Need, entry: Entry, original: usize) -> Result<Word, PutIfError> {
+    pub(super) fn publish_word(&self, need: Need, entry: Entry, original: usize) -> Result<Word, PutIfError> {
         self.with_room(need, |_| Ok(self.publish(need, entry, original)?.word))
     }
 

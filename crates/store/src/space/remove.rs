@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
-use super::Space;
+use super::{Space, on_base::Beside};
 use crate::{
-    GetError, KeyError, Page, counters::Count, encoder::decode::ReadError, spin::look_again,
+    GetError, KeyError, Page,
+    counters::Count,
+    encoder::decode::{ReadError, Wait},
+    spin::look_again,
     state::spill::Along,
 };
 
@@ -14,20 +17,26 @@ impl Space {
     /// # Errors
     /// [`GetError`]; the page then stays.
     pub fn take(&self, key: u64, page: &mut Page) -> Result<(), GetError> {
-        let (key, mut operation) = self.begin(key)?;
-        let mut fetched = None;
+        let (key, mut operation) = self.begin_change(key)?;
+        let mut beside = Beside::default();
         loop {
             let word = self.state().index.load(key);
             if word.is_empty() {
                 // Counts the miss.
                 return self.get(key, page);
             }
-            match self.store().read_with(word.entry(), fetched.as_ref(), page) {
+            match self.read_entry(key, word.entry(), Some(&beside), page, Wait::Allowed) {
                 Ok(()) => {}
                 Err(ReadError::Spilled) => {
                     drop(operation);
-                    fetched = self.fetch(word, Along::Nothing)?;
-                    (_, operation) = self.begin(key)?;
+                    beside.fetched = self.fetch(word, Along::Nothing)?;
+                    (_, operation) = self.begin_change(key)?;
+                    continue;
+                }
+                Err(ReadError::Base) => {
+                    drop(operation);
+                    self.load_base(key, &mut beside)?;
+                    (_, operation) = self.begin_change(key)?;
                     continue;
                 }
                 Err(ReadError::Stale | ReadError::WouldBlock) => {
@@ -51,14 +60,14 @@ impl Space {
     /// # Errors
     /// [`KeyError`].
     pub fn remove(&self, key: u64) -> Result<bool, KeyError> {
-        let (key, _operation) = self.begin(key)?;
+        let (key, _operation) = self.begin_change(key)?;
         Ok(self.store().remove(self.state(), key, Count::Removed))
     }
 
     /// Removes a range of keys; returns how many were used.
     ///
     /// # Errors
-    /// [`KeyError::Dropped`].
+    /// [`KeyError::Dropped`], `Frozen`.
     ///
     /// # Complexity
     /// A step per used key.
@@ -66,6 +75,9 @@ impl Space {
         let _operation = self.store().enter()?;
         if self.state().index.is_closed() {
             return Err(KeyError::Dropped);
+        }
+        if self.state().is_frozen() {
+            return Err(KeyError::Frozen);
         }
         Ok(self.store().remove_keys(self.state(), keys))
     }

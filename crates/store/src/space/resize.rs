@@ -7,7 +7,7 @@ impl Space {
     /// Changes the number of keys; removes entries beyond, without reports to a listener, and returns how many.
     ///
     /// # Errors
-    /// [`KeyError::Dropped`].
+    /// [`KeyError::Dropped`], `Frozen`.
     ///
     /// # Complexity
     /// As [`remove_range`](Self::remove_range) of keys beyond.
@@ -35,6 +35,9 @@ impl Space {
         let _alone = space.resizing.lock();
         if space.index.is_closed() {
             return Err(KeyError::Dropped);
+        }
+        if space.is_frozen() {
+            return Err(KeyError::Frozen);
         }
         space.index.set_pages(pages);
         Ok(self.store().remove_keys(space, pages..u64::MAX))

@@ -127,7 +127,7 @@ impl Space {
     /// # Errors
     /// [`KeyError`].
     pub fn remove_if(&self, key: u64, version: Version) -> Result<bool, KeyError> {
-        let (key, _operation) = self.begin(key)?;
+        let (key, _operation) = self.begin_change(key)?;
         let space = self.state();
         let word = space.index.load(key);
         if word.is_empty() || !Expected::Version(version).allows(self.store(), word) {

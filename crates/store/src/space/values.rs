@@ -67,7 +67,7 @@ impl Space {
             // Not inside an operation: a read of the backing keeps no fork waiting.
             let epoch = self.store().epoch();
             let word = self.read_value_alone(key, &mut value)?;
-            let (key, _operation) = self.begin(key)?;
+            let (key, _operation) = self.begin_change(key)?;
             // The word was loaded before the object was read. It names that in this epoch only: handles may come back.
             if self.store().epoch() == epoch
                 && let Ok(taken) = self.state().index.take_out(key, word)

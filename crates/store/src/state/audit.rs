@@ -76,6 +76,7 @@ impl StoreState {
     fn audit(&self, space: &SpaceState, total: &mut Totals) -> Result<u64, Violation> {
         let name = &space.name;
         let (mut objects, mut counted, mut original, mut entries) = (0, 0, 0, 0);
+        let (mut equal, mut deltas, mut delta_bytes) = (0, 0, 0);
         let (mut fresh, mut spilled, staged) = (0, 0, self.staging.keys_of(space));
         let mut clusters = ClusterAudit::default();
         let mut from = Some(0);
@@ -90,6 +91,19 @@ impl StoreState {
                     return Err(Violation(format!(
                         "I-STAGE: the fresh page {key} of {name} is not in the queue"
                     )));
+                }
+            }
+            if entry.is_on_base() {
+                let mapping = space.mapping.as_ref();
+                if mapping.and_then(|mapping| mapping.page_of(key)).is_none() {
+                    return Err(Violation(format!(
+                        "I-BASE: key {key} of {name} is {entry:?}, and has no base page"
+                    )));
+                }
+                match entry {
+                    Entry::Equal => equal += 1,
+                    Entry::Delta { len, .. } => (deltas, delta_bytes) = (deltas + 1, delta_bytes + len),
+                    _ => {}
                 }
             }
             objects += match entry {
@@ -135,6 +149,9 @@ impl StoreState {
             ("fresh pages", stats.fresh, fresh),
             ("pages in clusters", stats.clustered, clusters.pages),
             ("spilled pages", stats.spilled, spilled),
+            ("equal pages", stats.equal, equal),
+            ("deltas", stats.deltas, deltas),
+            ("bytes of deltas", stats.delta_bytes, delta_bytes),
             ("original bytes", stats.original_bytes, original),
         ] {
             if said != found {
@@ -160,6 +177,7 @@ impl StoreState {
             SpilledForm::Cluster(_) => is_member,
             SpilledForm::Raw | SpilledForm::Page(_) => part == Part::Page,
             SpilledForm::RawValue | SpilledForm::Value(_) => part == Part::Value,
+            SpilledForm::Delta => part == Part::Delta,
         };
         if !is_right {
             return Err(format!("{part:?} of an object that is {form:?}"));
@@ -172,7 +190,10 @@ impl StoreState {
         let tally = match form {
             SpilledForm::Page(id) => &mut total.of_codecs[usize::from(id.0 & 15)],
             SpilledForm::Cluster(id) => &mut total.of_cluster_codecs[usize::from(id.0 & 15)],
-            SpilledForm::Raw | SpilledForm::RawValue | SpilledForm::Value(_) => return Ok(()),
+            SpilledForm::Raw
+            | SpilledForm::Delta
+            | SpilledForm::RawValue
+            | SpilledForm::Value(_) => return Ok(()),
         };
         if is_first {
             tally.objects += 1;

@@ -5,13 +5,16 @@
 //! - `spill`: objects out of memory and back
 //! - `train`: turns of self-training, and codecs that retire
 //! - `accept`, `wakeup`, `room`, `work`: making room
+//! - `bases`, `frozen`: bases, and spaces that are one
 //! - `objects`, `contexts`, `recycle`, `removal`: objects, charges, retired handles, entries out
 //! - `stats`, `audit`: the accounts, and their validation
 
 mod accept;
 mod audit;
+pub(crate) mod bases;
 mod caught;
 mod contexts;
+mod frozen;
 pub(crate) mod handle;
 mod idle;
 mod list;

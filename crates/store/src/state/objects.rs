@@ -23,6 +23,16 @@ impl StoreState {
         self.encoder.read(&self.objects(), entry, into, wait)
     }
 
+    /// From the base page in `into` to the page.
+    pub(crate) fn read_delta(
+        &self,
+        at: Short,
+        into: &mut [u8],
+        wait: Wait,
+    ) -> Result<(), ReadError> {
+        self.encoder.read_delta(&self.objects(), at, into, wait)
+    }
+
     pub(crate) fn len(&self, entry: Entry, wait: Wait) -> Result<usize, ReadError> {
         match entry {
             Entry::Spilled { place, part: Part::Value } if wait == Wait::Allowed => {

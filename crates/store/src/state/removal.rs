@@ -33,7 +33,7 @@ impl StoreState {
     }
 
     pub(crate) fn drop_space(&self, space: &SpaceState) {
-        if !space.index.close() {
+        if !space.close() {
             return;
         }
         // No space has the key u64::MAX.

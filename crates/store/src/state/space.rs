@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use pagefold_frame::Charge;
@@ -12,6 +12,7 @@ use super::handle::SpaceHandle;
 use crate::{
     config::{SpaceConfig, SpaceKind},
     counters::{Count, Counters},
+    base::Mapping,
     eviction::{EvictionOrder, SecondChance},
     index::Index,
     listener::Listener,
@@ -36,16 +37,29 @@ pub(crate) struct SpaceState {
     pub(super) keep: bool,
     pub(super) handle: Mutex<Weak<SpaceHandle>>,
     pub(crate) resizing: Mutex<()>,
+    /// The keys that are on a base.
+    pub(crate) mapping: Option<Mapping>,
+    /// Bases that are made of it.
+    frozen: Mutex<Frozen>,
+    /// Whether there are any; changed at moments without operations.
+    is_frozen: AtomicBool,
     /// Bytes of objects, as index words count them; no put takes it above the limit.
     used: AtomicU64,
     limit: AtomicU64,
     pub(crate) _charge: Charge,
 }
 
+#[derive(Debug, Default)]
+struct Frozen {
+    bases: usize,
+    /// It was dropped meanwhile.
+    drops: bool,
+}
+
 impl SpaceState {
     pub(crate) fn new(
         (name, number): (String, u64),
-        config: SpaceConfig,
+        (config, mapping): (SpaceConfig, Option<Mapping>),
         index: Index,
         counters: Counters,
         charge: Charge,
@@ -63,10 +77,48 @@ impl SpaceState {
             keep: config.keep,
             handle: Mutex::new(Weak::new()),
             resizing: Mutex::new(()),
+            mapping,
+            frozen: Mutex::new(Frozen::default()),
+            is_frozen: AtomicBool::new(false),
             used: AtomicU64::new(0),
             limit: AtomicU64::new(config.limit),
             _charge: charge,
         }
+    }
+
+    /// Whether no call may change it. Inside an operation.
+    #[inline]
+    pub(crate) fn is_frozen(&self) -> bool {
+        // ORDERING: Relaxed; the gate orders it with the operations after the moment when it was set.
+        self.is_frozen.load(Ordering::Relaxed)
+    }
+
+    /// Freezes it for one base more, at a moment without operations; `false` if it was dropped.
+    pub(super) fn freeze(&self) -> bool {
+        let mut frozen = self.frozen.lock();
+        if self.index.is_closed() {
+            return false;
+        }
+        frozen.bases += 1;
+        // ORDERING: Relaxed; see `is_frozen`.
+        self.is_frozen.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// For one base less; whether it is to be dropped now.
+    pub(super) fn thaw(&self) -> bool {
+        let mut frozen = self.frozen.lock();
+        frozen.bases -= 1;
+        // ORDERING: Relaxed; a call that still sees the mark is refused as one before.
+        self.is_frozen.store(frozen.bases > 0, Ordering::Relaxed);
+        frozen.bases == 0 && frozen.drops
+    }
+
+    /// Closes the index, once; `false` also if bases are made of it: then the last one drops it.
+    pub(super) fn close(&self) -> bool {
+        let mut frozen = self.frozen.lock();
+        frozen.drops |= frozen.bases > 0;
+        frozen.bases == 0 && self.index.close()
     }
 
     // ORDERING of `used` and `limit`: Relaxed; atomicity alone keeps the sum within the limit. They guard no other
@@ -106,6 +158,7 @@ impl SpaceState {
         }
         self.counters.add(Count::Original, original as u64);
         self.counters.add(Count::Objects, entry.counted_bytes());
+        self.counters.add(Count::DeltaBytes, delta_bytes(entry));
     }
 
     pub(crate) fn note_out(&self, entry: Entry, original: usize) {
@@ -114,6 +167,7 @@ impl SpaceState {
         }
         self.counters.sub(Count::Original, original as u64);
         self.counters.sub(Count::Objects, entry.counted_bytes());
+        self.counters.sub(Count::DeltaBytes, delta_bytes(entry));
     }
 
     pub(crate) fn note_exchange(
@@ -130,6 +184,7 @@ impl SpaceState {
         }
         counters.shift(Count::Original, new_original as u64, old_original as u64);
         counters.shift(Count::Objects, new.counted_bytes(), old.counted_bytes());
+        counters.shift(Count::DeltaBytes, delta_bytes(new), delta_bytes(old));
     }
 
     /// Calls the listener. No lock may be held.
@@ -168,9 +223,18 @@ fn counted_as(entry: Entry) -> Option<Count> {
         Entry::Page { .. } => Some(Count::Compressed),
         Entry::Raw(_) => Some(Count::Raw),
         Entry::Fresh(_) => Some(Count::Fresh),
+        Entry::Equal => Some(Count::Equal),
+        Entry::Delta { .. } => Some(Count::Deltas),
         Entry::Member { .. } => Some(Count::Clustered),
         Entry::Spilled { .. } => Some(Count::Spilled),
         Entry::Value { .. } | Entry::Nil => Some(Count::Values),
+    }
+}
+
+fn delta_bytes(entry: Entry) -> u64 {
+    match entry {
+        Entry::Delta { len, .. } => len,
+        _ => 0,
     }
 }
 

@@ -11,12 +11,16 @@ use pagefold_frame::ReserveAccess;
 
 use super::{SpaceState, StoreState, caught::caught};
 use crate::{
+    base::AtHand,
     counters::Count,
-    encoder::decode::{ReadError, Wait},
+    encoder::{
+        decode::{ReadError, Wait},
+        deltas::OnBase,
+    },
     page::{PAGE_BYTES, Page},
     spin::look_again,
     staging::{Outcome, Staged},
-    word::{Entry, Short, Word},
+    word::{Entry, Short, Word, page_len},
 };
 
 /// The pages that a put compresses when it finds the queue full.
@@ -84,9 +88,9 @@ impl StoreState {
             let mut page = [0; PAGE_BYTES];
             let outcome = match self.read(word.entry(), &mut page, Wait::Allowed) {
                 Ok(()) => self.compress_page(space, key, word, &mut page),
-                Err(ReadError::Stale | ReadError::WouldBlock | ReadError::Spilled) => {
-                    Err(Refused::Changed)
-                }
+                Err(
+                    ReadError::Stale | ReadError::WouldBlock | ReadError::Spilled | ReadError::Base,
+                ) => Err(Refused::Changed),
                 // A get says so.
                 Err(ReadError::Corrupt | ReadError::Length(_)) => Err(Refused::NoRoom),
             };
@@ -114,6 +118,24 @@ impl StoreState {
         }
     }
 
+    /// Against the base page, if the key has one that is at hand.
+    fn encode_staged<'p>(&self, space: &SpaceState, key: u64, page: &'p mut Page) -> OnBase<'p> {
+        let mapped = space.mapping.as_ref().and_then(|mapping| Some((mapping, mapping.page_of(key)?)));
+        let Some((mapping, number)) = mapped else {
+            return OnBase::Object(self.encoder.encode_page(page));
+        };
+        let mut base = [0; PAGE_BYTES];
+        if !mapping.base.at_hand(number, &mut base, AtHand::Soon) {
+            return OnBase::Object(self.encoder.encode_page(page));
+        }
+        if mapping.samples() {
+            let len = page_len(self.encoder.plain_len(page));
+            space.counters.add(Count::Sampled, 1);
+            space.counters.add(Count::SampledBytes, len);
+        }
+        self.encoder.encode_page_on(page, &base)
+    }
+
     /// Encodes a page and exchanges its word. `NoRoom` also for a page that does not shrink, or a codec that panics.
     fn compress_page(
         &self,
@@ -122,13 +144,24 @@ impl StoreState {
         word: Word,
         page: &mut Page,
     ) -> Result<Entry, Refused> {
-        let encoded = caught(|| self.encoder.encode_page(page));
-        let object = encoded.map_err(|_| {
+        let encoded = caught(|| self.encode_staged(space, key, page));
+        let encoded = encoded.map_err(|_| {
             self.staging.note_failure();
             tracing::error!(space = space.name, "the codec panicked; a staged page stays raw");
             Refused::NoRoom
         })?;
-        let Entry::Page { .. } = object.entry(Short(0)) else { return Err(Refused::NoRoom) };
+        let object = match encoded {
+            OnBase::Object(object) => object,
+            OnBase::Equal => {
+                let replaced = space.index.replace(key, word, Word::new(Entry::Equal));
+                replaced.map_err(|_| Refused::Changed)?;
+                self.free(word.entry());
+                return Ok(Entry::Equal);
+            }
+        };
+        let (Entry::Page { .. } | Entry::Delta { .. }) = object.entry(Short(0)) else {
+            return Err(Refused::NoRoom);
+        };
         // The old object is freed before the overwrite reserve is given to the next thread.
         let exchange = |access| {
             let entry = self.store(object, access).ok_or(Refused::NoRoom)?;

@@ -19,12 +19,18 @@ impl SpaceState {
         let (same_filled, compressed) = (sum(Count::Same), sum(Count::Compressed));
         let (raw, fresh, values) = (sum(Count::Raw), sum(Count::Fresh), sum(Count::Values));
         let (clustered, spilled) = (sum(Count::Clustered), sum(Count::Spilled));
+        let (equal, deltas) = (sum(Count::Equal), sum(Count::Deltas));
+        let delta_bytes = sum(Count::DeltaBytes);
+        let plain_bytes = match sum(Count::Sampled) {
+            0 => 0,
+            samples => sum(Count::SampledBytes) * (equal + deltas) / samples,
+        };
         SpaceStats {
             name: self.name.clone(),
             kind: self.kind,
             capacity: self.index.pages(),
             limit_bytes: (limit != u64::MAX).then_some(limit),
-            stored: same_filled + compressed + raw + fresh + clustered + spilled + values,
+            stored: same_filled + compressed + raw + fresh + clustered + spilled + values + equal + deltas,
             same_filled,
             compressed,
             raw,
@@ -32,6 +38,11 @@ impl SpaceState {
             clustered,
             spilled,
             values,
+            equal,
+            deltas,
+            delta_bytes,
+            saved_bytes: plain_bytes.saturating_sub(delta_bytes),
+            base: self.mapping.as_ref().map(|mapping| mapping.base.name.to_string()),
             original_bytes: sum(Count::Original),
             object_bytes: self.used(),
             puts: sum(Count::Puts),
@@ -77,6 +88,7 @@ impl StoreState {
             idle: IdleStats::default(),
             training: TrainingStats::default(),
             spill: None,
+            bases: Vec::new(),
             work: self.work.stats(),
             spaces: Vec::new(),
         }
@@ -122,6 +134,7 @@ impl StoreState {
                 .spilling
                 .as_ref()
                 .map(|spilling| spilling.stats(spaces.iter().map(|space| space.spilled).sum())),
+            bases: self.base_stats(),
             work: WorkStats { shrinker_runs: self.wakeup.is_running(), ..self.work.stats() },
             spaces,
         }

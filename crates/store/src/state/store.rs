@@ -14,6 +14,7 @@ use pagefold_sys::{
 
 use super::{
     accept::{AcceptThreshold, Occupancy},
+    bases::Bases,
     parts::Parts,
     space::SpaceState,
     spill::Spilling,
@@ -49,7 +50,9 @@ pub(crate) struct StoreState {
     pub(crate) training: Training,
     /// `None` without a backing.
     pub(crate) spilling: Option<Box<Spilling>>,
+    pub(super) bases: Mutex<Bases>,
     space_numbers: AtomicU64,
+    base_numbers: AtomicU64,
     /// See `recycle`.
     pub(crate) epoch: AtomicU64,
     /// The charge for long values; see `contexts`.
@@ -99,7 +102,9 @@ impl StoreState {
             workers: Workers::default(),
             training,
             spilling,
+            bases: Mutex::new(Bases::new()),
             space_numbers: AtomicU64::new(0),
+            base_numbers: AtomicU64::new(1),
             epoch: AtomicU64::new(0),
             long: Mutex::new(None),
             contexts: Mutex::new(Vec::new()),
@@ -112,6 +117,10 @@ impl StoreState {
 
     pub(crate) fn next_space_number(&self) -> u64 {
         self.space_numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_base_number(&self) -> u64 {
+        self.base_numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     #[inline]

@@ -39,6 +39,20 @@ impl<T> RwLock<T> {
         }
     }
 
+    /// Changes the value if no thread reads or writes it; `None` otherwise. Never waits.
+    ///
+    /// # Panics
+    /// When `f` does, or another thread's did.
+    pub fn try_change<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        match self.inner.try_write() {
+            Ok(mut guard) => Some(f(&mut guard)),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+            Err(std::sync::TryLockError::Poisoned(_)) => {
+                panic!("a thread panicked inside this lock")
+            }
+        }
+    }
+
     /// Replaces the value; returns the old one. Waits for readers.
     ///
     /// # Panics
@@ -58,11 +72,14 @@ mod tests {
         let lock = RwLock::new(1);
         let (one, two) = (lock.try_read().expect("free"), lock.try_read().expect("shared"));
         assert_eq!((*one, *two), (1, 1));
+        assert_eq!(lock.try_change(|value| *value = 3), None, "it is read");
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| lock.replace(2));
             drop((one, two));
             assert_eq!(writer.join().expect("no panic"), 1);
         });
         assert_eq!(lock.try_read().as_deref(), Some(&2));
+        assert_eq!(lock.try_change(|value| std::mem::replace(value, 3)), Some(2));
+        assert_eq!(lock.try_read().as_deref(), Some(&3));
     }
 }

@@ -119,6 +119,14 @@ impl<T> RwLock<T> {
         }
         Ok(RwLockWriteGuard { lock: self })
     }
+
+    pub(super) fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        // ORDERING: Acquire; pairs with the Release in the `drop` of either guard.
+        match self.state.compare_exchange(0, WRITES, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => Ok(RwLockWriteGuard { lock: self }),
+            Err(_) => Err(TryLockError::WouldBlock),
+        }
+    }
 }
 
 impl<T> Deref for RwLockReadGuard<'_, T> {

@@ -146,9 +146,9 @@ impl StoreState {
     fn read_for_change(&self, page: &PageAt, into: &mut [u8]) -> Result<(), Outcome> {
         match caught(|| self.read(page.word.entry(), into, Wait::Allowed)) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(ReadError::Stale | ReadError::WouldBlock | ReadError::Spilled)) => {
-                Err(Outcome::Changed)
-            }
+            Ok(Err(
+                ReadError::Stale | ReadError::WouldBlock | ReadError::Spilled | ReadError::Base,
+            )) => Err(Outcome::Changed),
             // A get says so.
             Ok(Err(ReadError::Corrupt | ReadError::Length(_))) => Err(Outcome::NotWorth),
             Err(_) => {

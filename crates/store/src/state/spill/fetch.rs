@@ -22,6 +22,16 @@ pub(crate) struct Fetched {
     pub(super) followers: Vec<Follower>,
 }
 
+impl Fetched {
+    pub(crate) fn is_at(&self, place: Place) -> bool {
+        self.place == place
+    }
+
+    pub(crate) fn object(&self) -> &[u8] {
+        &self.object
+    }
+}
+
 /// An object behind the one that a get asked for.
 pub(crate) struct Follower {
     pub(super) place: Place,

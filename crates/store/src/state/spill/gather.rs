@@ -40,7 +40,10 @@ impl StoreState {
             _ => (key, Words::One(change((key, word)))),
         };
         let form = match entry {
-            Entry::Value { len, .. } if len < VALUE_MIN => return Ok(false),
+            Entry::Value { len, .. } | Entry::Delta { len, .. } if len < VALUE_MIN => {
+                return Ok(false);
+            }
+            Entry::Delta { .. } => SpilledForm::Delta,
             // Its length is known once it is read.
             Entry::Value { codec: Some(_), .. } => SpilledForm::Value(0),
             Entry::Value { codec: None, .. } => SpilledForm::RawValue,

@@ -109,7 +109,10 @@ impl StoreState {
         let Some(Released { label, bytes, .. }) = spilling.spill.release(place) else { return };
         spilling.note_released();
         match SpilledForm::of(label) {
-            SpilledForm::Raw | SpilledForm::RawValue | SpilledForm::Value(_) => {}
+            SpilledForm::Raw
+            | SpilledForm::Delta
+            | SpilledForm::RawValue
+            | SpilledForm::Value(_) => {}
             SpilledForm::Page(id) => self.encoder.trained.note_object_out(id, page_len(bytes)),
             SpilledForm::Cluster(id) => {
                 if let Some(trained) = self.encoder.clusters.as_ref().and_then(Clusters::trained) {
@@ -134,6 +137,7 @@ pub(super) fn counted_entry(form: SpilledForm, at: Short, len: usize) -> Option<
     match form {
         SpilledForm::Raw => Some(Entry::Raw(at)),
         SpilledForm::Page(codec) => Some(Entry::Page { at, codec, len: page_len(len) }),
+        SpilledForm::Delta => Some(Entry::Delta { at, len: page_len(len) }),
         SpilledForm::RawValue => value(None),
         SpilledForm::Value(_) => value(Some(CodecId::FIRST)),
         SpilledForm::Cluster(_) => None,
@@ -145,6 +149,7 @@ fn spilled_word(old: Word, place: Place) -> Word {
         Entry::Member { slot, .. } => Part::Member(slot),
         Entry::Spilled { part, .. } => part,
         Entry::Value { .. } => Part::Value,
+        Entry::Delta { .. } => Part::Delta,
         _ => Part::Page,
     };
     Word::new(Entry::Spilled { place, part })
