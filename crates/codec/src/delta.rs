@@ -101,8 +101,7 @@ fn write_line(
 /// # Errors
 /// [`CodecError::Invalid`] if [`delta`](delta()) did not write these bytes; the content of `page` is then unspecified.
 pub fn apply_delta(delta: &[u8], page: &mut Page) -> Result<(), CodecError> {
-    patch(delta, page)
-        .ok_or(CodecError::Invalid { codec: "delta", capacity: DELTA_PAGE_BYTES })
+    patch(delta, page).ok_or(CodecError::Invalid { codec: "delta", capacity: DELTA_PAGE_BYTES })
 }
 
 fn patch(delta: &[u8], page: &mut Page) -> Option<()> {

@@ -7,8 +7,7 @@ use std::{fmt, sync::Arc};
 use zstd_safe::get_error_name;
 
 use crate::{
-    BuildCodecError, CodecError, CodecSpec, TryCodecError, ZstdLevel,
-    zstd_bindings::Form,
+    BuildCodecError, CodecError, CodecSpec, TryCodecError, ZstdLevel, zstd_bindings::Form,
     zstd_contexts::Contexts,
 };
 
@@ -102,9 +101,8 @@ impl Prefixed {
         if !can_be_prefix(prefix) {
             return Err(invalid.into());
         }
-        let decode = |decoder: &mut crate::zstd_decoder::Decoder| {
-            decoder.decompress_after(prefix, src, dst)
-        };
+        let decode =
+            |decoder: &mut crate::zstd_decoder::Decoder| decoder.decompress_after(prefix, src, dst);
         let decoded = self.contexts.try_decode(decode).ok_or(TryCodecError::WouldBlock)?;
         Ok(decoded.map_err(|_| invalid)?)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::base::BaseStats;
 use crate::stats::{Histogram, SpaceStats, StoreStats, TrainedCodecStats};
 
 /// One number per space.
@@ -28,6 +29,12 @@ const SPACE: &[Family] = &[
     gauge("fresh", "Pages in staging.", |space| space.fresh),
     gauge("clustered", "Idle pages in clusters.", |space| space.clustered),
     gauge("spilled", "Pages in the backing.", |space| space.spilled),
+    gauge("equal", "Pages equal to their base pages.", |space| space.equal),
+    gauge("deltas", "Pages kept as what differs from their base pages.", |space| space.deltas),
+    gauge("delta_bytes", "What the objects of these take.", |space| space.delta_bytes),
+    gauge("base_saved_bytes", "What these and equal pages save, by samples.", |space| {
+        space.saved_bytes
+    }),
     gauge("values", "Values of other lengths than a page.", |space| space.values),
     gauge("original_bytes", "Bytes of all pages and values before compression.", |space| {
         space.original_bytes
@@ -49,6 +56,18 @@ const SPACE: &[Family] = &[
         space.would_block
     }),
     counter("corrupt_total", "Gets that found something damaged.", |space| space.corrupt),
+];
+
+type OfBase = (&'static str, &'static str, &'static str, fn(&BaseStats) -> u64);
+
+const BASE: [OfBase; 7] = [
+    ("base_pages", "gauge", "Pages of a base.", |base| base.pages),
+    ("base_holes", "gauge", "Of these, pages of zeros.", |base| base.holes),
+    ("base_spaces", "gauge", "Spaces on it.", |base| base.spaces),
+    ("base_resident_bytes", "gauge", "Its decoded pages.", |base| base.resident_bytes),
+    ("base_hits_total", "counter", "Pages that were in memory.", |base| base.hits),
+    ("base_reads_total", "counter", "Pages read from their source.", |base| base.reads),
+    ("base_failures_total", "counter", "Pages that could not be had.", |base| base.failures),
 ];
 
 type OfCodec = (&'static str, &'static str, fn(&TrainedCodecStats) -> u64);
@@ -151,6 +170,13 @@ impl StoreStats {
                 _ = writeln!(text, "pagefold_store_{name}{{codec=\"{id}\"}} {value}");
             }
         }
+        for (name, kind, help, value) in BASE {
+            head(&mut text, name, kind, help);
+            for base in &self.bases {
+                let (label, value) = (escaped(&base.name), value(base));
+                _ = writeln!(text, "pagefold_store_{name}{{base=\"{label}\"}} {value}");
+            }
+        }
         for family in SPACE {
             head(&mut text, family.name, family.kind, family.help);
             for space in &self.spaces {
@@ -216,7 +242,11 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     _ = writeln!(text, "# TYPE pagefold_store_{name} {kind}");
 }
 
+fn escaped(name: &str) -> String {
+    name.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 fn labels(space: &SpaceStats) -> String {
-    let name = space.name.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n");
+    let name = escaped(&space.name);
     format!("space=\"{name}\",kind=\"{}\"", space.kind.name())
 }

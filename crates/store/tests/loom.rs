@@ -1,10 +1,13 @@
 //! Models of the index: put against put, get, take, evict and drop of the space, puts by version, fewer keys, and nodes that
-//! come, go and are reused; staged pages and their turns; clusters of idle pages; spilled pages.
+//! come, go and are reused; staged pages and their turns; clusters of idle pages; spilled pages; pages
+//! on bases.
 //!
 //! `cargo xtask loom` runs them. The pool below is the real one, as is everything of the store; statistics are plain
 //! atomics that loom does not watch, and the shrinker's thread is off.
 #![cfg(loom)]
 
+#[path = "models/bases.rs"]
+mod bases;
 #[path = "models/clusters.rs"]
 mod clusters;
 #[path = "models/spill.rs"]

@@ -1,10 +1,6 @@
 //! The pages of a file. It is read by position and never mapped, so a truncated file is an error.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt as _,
-};
+use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use pagefold_sys::file::read_cached;
 

@@ -33,6 +33,8 @@ const XOR_SHORT: usize = 320;
 const XOR_MAX: usize = 1024;
 /// Where the best delta is longer, the plain codec is tried.
 const DELTA_SHORT: usize = 512;
+/// A delta is to be shorter than plain by one in so many bytes.
+const WORTH: usize = 8;
 /// As of the codec of single pages.
 const CONTEXTS: usize = 2;
 
@@ -178,7 +180,8 @@ impl Encoder {
                 }
             }
             if best.is_none_or(|delta| delta.len() > DELTA_SHORT) {
-                let below = best.map_or(usize::MAX, <[u8]>::len);
+                // A plain page needs no other one, and may join a cluster.
+                let below = best.map_or(usize::MAX, |delta| delta.len() + delta.len() / WORTH);
                 let plain = with_output(|output| {
                     let room = (below - 1).min(output.len());
                     let output = &mut output[..room];
@@ -253,8 +256,7 @@ fn restore(
     match wait {
         Wait::Allowed => Ok(prefixed.decompress(base, bytes, into)?),
         Wait::Never => {
-            let restored: Result<usize, TryCodecError> =
-                prefixed.try_decompress(base, bytes, into);
+            let restored: Result<usize, TryCodecError> = prefixed.try_decompress(base, bytes, into);
             Ok(restored?)
         }
     }

@@ -62,9 +62,7 @@ impl Space {
     /// # Concurrency
     /// Async-signal-safe: no lock, allocation or waiting; bounded steps. May interrupt any method of the store.
     pub fn try_get(&self, key: u64, page: &mut Page) -> Result<(), TryGetError> {
-        self.try_read(key, PAGE_BYTES, |entry| {
-            self.read_entry(key, entry, None, page, Wait::Never)
-        })
+        self.try_read(key, PAGE_BYTES, |entry| self.read_entry(key, entry, None, page, Wait::Never))
     }
 
     fn try_read<R>(

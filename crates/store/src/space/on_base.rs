@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct Beside {
     pub(super) fetched: Option<Fetched>,
     /// The base page of the key.
-    base: Option<Page>,
+    base: Option<Box<Page>>,
 }
 
 impl Beside {
@@ -90,7 +90,7 @@ impl Space {
             Wait::Never => (AtHand::Never, ReadError::WouldBlock),
         };
         match beside.and_then(|beside| beside.base.as_ref()) {
-            Some(base) => page.copy_from_slice(base),
+            Some(base) => page.copy_from_slice(&base[..]),
             None if mapping.base.at_hand(number, page, how) => {}
             None => return Err(missing),
         }
@@ -107,7 +107,7 @@ impl Space {
     /// Reads the base page of a key. Not inside an operation.
     pub(super) fn load_base(&self, key: u64, beside: &mut Beside) -> Result<(), GetError> {
         let (mapping, number) = self.mapped(key).ok_or(GetError::Corrupt)?;
-        let page = beside.base.insert([0; PAGE_BYTES]);
+        let page = beside.base.insert(Box::new([0; PAGE_BYTES]));
         let loaded = mapping.base.load(number, page);
         loaded.map_err(|fault| {
             beside.base = None;

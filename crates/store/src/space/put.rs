@@ -89,7 +89,12 @@ impl Space {
 
     /// Stores a page raw, to be compressed later. `None` where it must go through the codec now: staging is off, the
     /// store is near its limit, the space is at its own, or the caller gets a version, which compressing would change.
-    pub(super) fn stage(&self, key: u64, page: &Page, expected: Expected) -> Option<Result<Word, PutIfError>> {
+    pub(super) fn stage(
+        &self,
+        key: u64,
+        page: &Page,
+        expected: Expected,
+    ) -> Option<Result<Word, PutIfError>> {
         let (store, space) = (self.store(), self.state());
         if expected.depends()
             || store.staging.capacity() == 0
@@ -272,7 +277,12 @@ impl Space {
         })
     }
 
-    pub(super) fn publish_word(&self, need: Need, entry: Entry, original: usize) -> Result<Word, PutIfError> {
+    pub(super) fn publish_word(
+        &self,
+        need: Need,
+        entry: Entry,
+        original: usize,
+    ) -> Result<Word, PutIfError> {
         self.with_room(need, |_| Ok(self.publish(need, entry, original)?.word))
     }
 

@@ -102,7 +102,9 @@ impl StoreState {
                 }
                 match entry {
                     Entry::Equal => equal += 1,
-                    Entry::Delta { len, .. } => (deltas, delta_bytes) = (deltas + 1, delta_bytes + len),
+                    Entry::Delta { len, .. } => {
+                        (deltas, delta_bytes) = (deltas + 1, delta_bytes + len)
+                    }
                     _ => {}
                 }
             }

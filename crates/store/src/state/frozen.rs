@@ -54,10 +54,15 @@ impl BasePages for FrozenPages {
             let word = {
                 let _operation = store.enter().map_err(|_| gone)?;
                 let word = self.space.index.load(page);
+                if word.is_empty() {
+                    // Frozen: it was never put.
+                    into.fill(0);
+                    return Ok(());
+                }
                 match store.read_with(word.entry(), fetched.as_ref(), into) {
                     Ok(()) => return Ok(()),
                     Err(ReadError::Spilled) => word,
-                    Err(ReadError::Stale | ReadError::WouldBlock) if !word.is_empty() => {
+                    Err(ReadError::Stale | ReadError::WouldBlock) => {
                         look_again();
                         continue;
                     }

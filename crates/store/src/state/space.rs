@@ -10,9 +10,9 @@ use pagefold_sys::sync::Mutex;
 
 use super::handle::SpaceHandle;
 use crate::{
+    base::Mapping,
     config::{SpaceConfig, SpaceKind},
     counters::{Count, Counters},
-    base::Mapping,
     eviction::{EvictionOrder, SecondChance},
     index::Index,
     listener::Listener,

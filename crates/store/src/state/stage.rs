@@ -120,7 +120,8 @@ impl StoreState {
 
     /// Against the base page, if the key has one that is at hand.
     fn encode_staged<'p>(&self, space: &SpaceState, key: u64, page: &'p mut Page) -> OnBase<'p> {
-        let mapped = space.mapping.as_ref().and_then(|mapping| Some((mapping, mapping.page_of(key)?)));
+        let mapped =
+            space.mapping.as_ref().and_then(|mapping| Some((mapping, mapping.page_of(key)?)));
         let Some((mapping, number)) = mapped else {
             return OnBase::Object(self.encoder.encode_page(page));
         };

@@ -30,7 +30,15 @@ impl SpaceState {
             kind: self.kind,
             capacity: self.index.pages(),
             limit_bytes: (limit != u64::MAX).then_some(limit),
-            stored: same_filled + compressed + raw + fresh + clustered + spilled + values + equal + deltas,
+            stored: same_filled
+                + compressed
+                + raw
+                + fresh
+                + clustered
+                + spilled
+                + values
+                + equal
+                + deltas,
             same_filled,
             compressed,
             raw,

@@ -5,6 +5,9 @@
 #![cfg(not(loom))]
 
 mod at_the_limit;
+mod bases;
+mod bases_in_everything;
+mod bases_model;
 mod bytes_a_page;
 mod cache;
 mod cache_use;

@@ -184,7 +184,7 @@ fn a_read_that_fails_is_an_error_of_its_key_and_no_other() {
                 }
                 ReadFault::TimesOut => Err(GetError::Timeout),
                 // What the slot had before may be what it has.
-                ReadFault::Replayed | ReadFault::Misdirected if error.is_ok() => error,
+                ReadFault::Replayed | ReadFault::Misdirected if error.is_ok() => error.clone(),
                 _ => Err(GetError::Corrupt),
             };
             assert!(error == expected, "{fault:?}: {:?}", error.map(|_| "a page"));
