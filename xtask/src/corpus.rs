@@ -11,8 +11,10 @@
 //! Heaps are sampled evenly by address, with zero pages. A complete page file is renamed over the old one. A seed
 //! fixes the generated classes, but not the heaps, which contain addresses.
 //!
-//! `cargo xtask corpus trace` records pages over time instead ([`trace`]).
+//! `cargo xtask corpus trace` records pages over time instead ([`trace`]), `cargo xtask corpus clones` a template and its
+//! clones ([`clones`]).
 
+mod clones;
 mod error;
 mod files;
 mod json;
@@ -72,6 +74,7 @@ pub(crate) struct CorpusArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Other {
     Trace(trace::TraceArgs),
+    Clones(clones::ClonesArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -118,8 +121,10 @@ pub(crate) fn page_files(directory: &Path) -> Vec<(Class, PathBuf)> {
 }
 
 pub(crate) fn run(arguments: &CorpusArgs) -> Result<ExitCode, XtaskError> {
-    if let Some(Other::Trace(arguments)) = &arguments.what {
-        return trace::run(arguments);
+    match &arguments.what {
+        Some(Other::Trace(arguments)) => return trace::run(arguments),
+        Some(Other::Clones(arguments)) => return clones::run(arguments),
+        None => {}
     }
     let directory = match &arguments.out {
         Some(directory) => directory.clone(),

@@ -188,6 +188,11 @@ fn first_line(stdout: ChildStdout) -> mpsc::Receiver<io::Result<String>> {
 
 /// Their addresses, ascending.
 pub(super) fn private_anonymous_pages(process: Process) -> Result<Vec<u64>, ClassError> {
+    private_pages(process, true)
+}
+
+/// As [`private_anonymous_pages`]; without `exclusive` also those that a forked process still shares.
+pub(super) fn private_pages(process: Process, exclusive: bool) -> Result<Vec<u64>, ClassError> {
     let pagemap = Pagemap::open(process)?;
     // A larger page of the machine is several of the corpus's pages.
     let parts = rustix::param::page_size() / PAGE_BYTES;
@@ -197,7 +202,8 @@ pub(super) fn private_anonymous_pages(process: Process) -> Result<Vec<u64>, Clas
             continue;
         }
         pagemap.scan(mapping.range(), |address, entry| {
-            if entry.private_anonymous() {
+            let is_anonymous = entry.present() && !entry.file_or_shared();
+            if is_anonymous && (entry.exclusive() || !exclusive) {
                 pages.extend((0..parts).map(|part| address + (part * PAGE_BYTES) as u64));
             }
         })?;
