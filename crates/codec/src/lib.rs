@@ -39,6 +39,7 @@ mod build;
 mod checked;
 mod codec;
 mod delta;
+mod deltas;
 #[cfg(feature = "c-codecs")]
 mod dictionary;
 #[cfg(feature = "c-codecs")]
@@ -79,6 +80,7 @@ pub use checked::{
 };
 pub use codec::{Codec, CodecError, TryCodecError};
 pub use delta::{DELTA_BYTES_MAX, DELTA_PAGE_BYTES, apply_delta, delta};
+pub use deltas::Deltas;
 #[cfg(feature = "c-codecs")]
 pub use dictionary::{Dictionary, DictionaryError};
 pub use encoded::{Encoded, accept_len, decode, encode};

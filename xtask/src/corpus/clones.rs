@@ -193,7 +193,8 @@ mod tests {
     fn clones_share_most_addresses_with_their_template() {
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path().to_str().unwrap();
-        let words = ["x", "--out", out, "--megabytes", "24", "--clones", "2", "--interval-ms", "50"];
+        let words =
+            ["x", "--out", out, "--megabytes", "24", "--clones", "2", "--interval-ms", "50"];
         let arguments = Command::parse_from(words).arguments;
         for (name, make) in [("forked", forked as Make), ("snapshots", snapshots)] {
             let images = match make(&arguments, directory.path()) {

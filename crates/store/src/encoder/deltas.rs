@@ -1,18 +1,12 @@
-//! Pages against their base pages. `docs/BASES.md` has the forms.
+//! Pages against their base pages. `docs/BASES.md` has the forms, `pagefold_codec` makes them.
 //!
-//! ```text
-//!  object   1 | the difference, word by word           2 | output of zstd with the base page as prefix
-//! ```
 //! Contexts and buffers are made, and charged, with the first base of a store.
 
 use std::sync::{Arc, OnceLock};
 
-#[cfg(feature = "c-codecs")]
-use pagefold_codec::Prefixed;
-use pagefold_codec::{Codec, TryCodecError, apply_delta, checked_compress, delta};
+use pagefold_codec::{Codec, Deltas as Forms, checked_compress};
 use pagefold_frame::{Charge, MemoryBudget, OutOfFrames};
 use pagefold_pool::Slices;
-use pagefold_sys::sync::SlotArray;
 
 use super::{
     Encoder,
@@ -22,24 +16,15 @@ use super::{
 };
 use crate::{
     page::{PAGE_BYTES, Page},
-    word::Short,
+    word::{CodecId, Short},
 };
 
-const XOR_FORM: u8 = 1;
-const PREFIX_FORM: u8 = 2;
-/// A difference of at most so many bytes is taken as it is (record 2026-11-27-bases).
-const XOR_SHORT: usize = 320;
-/// A longer difference is given up.
-const XOR_MAX: usize = 1024;
 /// Where the best delta is longer, the plain codec is tried.
 const DELTA_SHORT: usize = 512;
-/// A delta is to be shorter than plain by one in so many bytes.
+/// A delta is to be shorter than plain by one in so many bytes: a plain page needs no other one, and may join a cluster.
 const WORTH: usize = 8;
 /// As of the codec of single pages.
 const CONTEXTS: usize = 2;
-
-#[cfg(not(feature = "c-codecs"))]
-type Prefixed = std::convert::Infallible;
 
 /// What deltas need.
 #[derive(Default)]
@@ -48,11 +33,7 @@ pub(crate) struct Deltas {
 }
 
 struct Made {
-    /// `None` in builds without zstd, and in a model.
-    prefixed: Option<Prefixed>,
-    /// Base pages, for prefixes.
-    bases: SlotArray<Box<Page>>,
-    /// Of contexts.
+    forms: Forms,
     charged: usize,
     _charge: Charge,
 }
@@ -69,32 +50,34 @@ impl Deltas {
         if self.made.get().is_some() {
             return Ok(());
         }
-        let prefixed = prefixed()?;
-        let contexts = prefixed.as_ref().map_or(0, contexts_max);
-        let bases = SlotArray::from_fn(CONTEXTS, |_| Box::new([0; PAGE_BYTES]));
-        let buffers = bases.array_bytes() + CONTEXTS * PAGE_BYTES;
-        let charge = memory.charge_beside(contexts + buffers)?;
+        let forms = if cfg!(loom) {
+            Forms::without_zstd(CONTEXTS)
+        } else {
+            Forms::new().map_err(|_| OutOfFrames)?
+        };
+        forms.limit_contexts(CONTEXTS);
+        let charged = forms.metadata_bytes_max();
+        let charge = memory.charge_beside(charged)?;
         // Another thread may have been faster: then this one's goes.
-        _ = self.made.set(Made { prefixed, bases, charged: contexts, _charge: charge });
+        _ = self.made.set(Made { forms, charged, _charge: charge });
         Ok(())
     }
 
     /// Charged bytes not resident.
     pub(super) fn reserved_bytes(&self) -> usize {
-        let Some(made) = self.made.get() else { return 0 };
-        made.charged.saturating_sub(made.prefixed.as_ref().map_or(0, contexts_now))
+        let made = self.made.get();
+        made.map_or(0, |made| made.charged.saturating_sub(made.forms.metadata_bytes()))
     }
 
     /// Frees what only encoding needs, until the next page comes.
     pub(super) fn rest(&self) {
-        #[cfg(feature = "c-codecs")]
-        if let Some(prefixed) = self.made.get().and_then(|made| made.prefixed.as_ref()) {
-            prefixed.release_contexts();
+        if let Some(forms) = self.forms() {
+            forms.release_contexts();
         }
     }
 
-    fn prefixed(&self) -> Option<&Prefixed> {
-        self.made.get()?.prefixed.as_ref()
+    fn forms(&self) -> Option<&Forms> {
+        self.made.get().map(|made| &made.forms)
     }
 
     /// Makes the page from the base page in `into`. Any bytes may be given.
@@ -105,22 +88,10 @@ impl Deltas {
         wait: Wait,
     ) -> Result<(), ReadError> {
         let into: &mut Page = into.try_into().map_err(|_| ReadError::Length(PAGE_BYTES))?;
-        match object.split_first() {
-            Some((&XOR_FORM, delta)) => Ok(apply_delta(delta, into)?),
-            Some((&PREFIX_FORM, bytes)) => {
-                let made = self.made.get().ok_or(ReadError::Corrupt)?;
-                let prefixed = made.prefixed.as_ref().ok_or(ReadError::Corrupt)?;
-                let mut slot = match wait {
-                    Wait::Allowed => made.bases.acquire(),
-                    Wait::Never => made.bases.try_acquire().ok_or(ReadError::WouldBlock)?,
-                };
-                slot.with(|base| {
-                    base.copy_from_slice(into);
-                    let decoded = restore(prefixed, base, bytes, into, wait)?;
-                    if decoded == PAGE_BYTES { Ok(()) } else { Err(ReadError::Corrupt) }
-                })
-            }
-            _ => Err(ReadError::Corrupt),
+        let forms = self.forms().ok_or(ReadError::Corrupt)?;
+        match wait {
+            Wait::Allowed => Ok(forms.decode(object, into)?),
+            Wait::Never => Ok(forms.try_decode(object, into)?),
         }
     }
 }
@@ -153,9 +124,8 @@ impl Encoder {
         if page == base {
             return Some(OnBase::Equal);
         }
-        room[0] = XOR_FORM;
-        let len = delta(base, page, &mut room[1..=XOR_SHORT])?;
-        Some(OnBase::Object(of_delta(&room[..=len])))
+        let len = self.deltas.forms()?.encode_near(base, page, room)?;
+        Some(OnBase::Object(of_delta(&room[..len])))
     }
 
     /// As [`encode_page`](Self::encode_page), in the shortest form, which may be a delta.
@@ -163,41 +133,19 @@ impl Encoder {
         if page == base {
             return OnBase::Equal;
         }
-        let id = self.trained.current();
         let (len, encoding) = with_output(|output| {
-            let (xor, other) = output.split_at_mut(1 + XOR_MAX);
-            (xor[0], other[0]) = (XOR_FORM, PREFIX_FORM);
-            let xor_len = delta(base, page, &mut xor[1..]).map(|len| 1 + len);
-            let mut best: Option<&[u8]> = xor_len.map(|len| &xor[..len]);
-            if xor_len.is_none_or(|len| len > XOR_SHORT) {
-                let below = xor_len.unwrap_or(usize::MAX).min(other.len());
-                let len = self
-                    .deltas
-                    .prefixed()
-                    .and_then(|prefixed| shorten(prefixed, base, page, &mut other[1..below]));
-                if let Some(len) = len {
-                    best = Some(&other[..=len]);
-                }
+            let forms = self.deltas.forms();
+            let delta = forms.and_then(|forms| forms.encode(base, page, output));
+            let below = delta.map_or(usize::MAX, |len| len + len / WORTH);
+            if below > DELTA_SHORT
+                && let Some((len, id)) = self.encode_below(page, below)
+            {
+                return (len, Encoding::Compressed(id));
             }
-            if best.is_none_or(|delta| delta.len() > DELTA_SHORT) {
-                // A plain page needs no other one, and may join a cluster.
-                let below = best.map_or(usize::MAX, |delta| delta.len() + delta.len() / WORTH);
-                let plain = with_output(|output| {
-                    let room = (below - 1).min(output.len());
-                    let output = &mut output[..room];
-                    let compress = |codec: &dyn Codec| checked_compress(codec, page, output);
-                    let len = self.with_codec(id, Wait::Allowed, compress).ok()??;
+            match delta {
+                Some(len) => {
                     page[..len].copy_from_slice(&output[..len]);
-                    Some(len)
-                });
-                if let Some(len) = plain {
-                    return (len, Encoding::Compressed(id));
-                }
-            }
-            match best {
-                Some(delta) => {
-                    page[..delta.len()].copy_from_slice(delta);
-                    (delta.len(), Encoding::Delta)
+                    (len, Encoding::Delta)
                 }
                 None => (PAGE_BYTES, Encoding::Raw),
             }
@@ -205,97 +153,26 @@ impl Encoder {
         OnBase::Object(Object { bytes: &page[..len], encoding, original: PAGE_BYTES })
     }
 
+    /// In place, with the current codec, to less than `below` bytes.
+    fn encode_below(&self, page: &mut Page, below: usize) -> Option<(usize, CodecId)> {
+        let id = self.trained.current();
+        with_output(|output| {
+            let room = (below - 1).min(output.len());
+            let output = &mut output[..room];
+            let compress = |codec: &dyn Codec| checked_compress(codec, page, output);
+            let len = self.with_codec(id, Wait::Allowed, compress).ok()??;
+            page[..len].copy_from_slice(&output[..len]);
+            Some((len, id))
+        })
+    }
+
     /// What the current codec would make of the page; a page's length if it does not shrink.
     pub(crate) fn plain_len(&self, page: &Page) -> usize {
-        let id = self.trained.current();
-        let len = with_output(|output| {
-            let compress = |codec: &dyn Codec| checked_compress(codec, page, output);
-            self.with_codec(id, Wait::Allowed, compress).ok().flatten()
-        });
-        len.unwrap_or(PAGE_BYTES)
+        let mut copy = *page;
+        self.encode_below(&mut copy, usize::MAX).map_or(PAGE_BYTES, |(len, _)| len)
     }
 }
 
 fn of_delta(bytes: &[u8]) -> Object<'_> {
     Object { bytes, encoding: Encoding::Delta, original: PAGE_BYTES }
 }
-
-#[cfg(feature = "c-codecs")]
-fn prefixed() -> Result<Option<Prefixed>, OutOfFrames> {
-    if cfg!(loom) {
-        return Ok(None);
-    }
-    let prefixed = Prefixed::new().map_err(|_| OutOfFrames)?;
-    prefixed.limit_contexts(CONTEXTS);
-    Ok(Some(prefixed))
-}
-
-#[cfg(feature = "c-codecs")]
-fn contexts_max(prefixed: &Prefixed) -> usize {
-    prefixed.metadata_bytes_max(PAGE_BYTES)
-}
-
-#[cfg(feature = "c-codecs")]
-fn contexts_now(prefixed: &Prefixed) -> usize {
-    prefixed.metadata_bytes()
-}
-
-#[cfg(feature = "c-codecs")]
-fn shorten(prefixed: &Prefixed, base: &Page, page: &Page, output: &mut [u8]) -> Option<usize> {
-    prefixed.compress(base, page, output).filter(|len| *len <= output.len())
-}
-
-#[cfg(feature = "c-codecs")]
-fn restore(
-    prefixed: &Prefixed,
-    base: &Page,
-    bytes: &[u8],
-    into: &mut Page,
-    wait: Wait,
-) -> Result<usize, ReadError> {
-    match wait {
-        Wait::Allowed => Ok(prefixed.decompress(base, bytes, into)?),
-        Wait::Never => {
-            let restored: Result<usize, TryCodecError> = prefixed.try_decompress(base, bytes, into);
-            Ok(restored?)
-        }
-    }
-}
-
-#[cfg(not(feature = "c-codecs"))]
-mod without_zstd {
-    use super::{OutOfFrames, Page, Prefixed, ReadError, Wait};
-
-    pub(super) fn prefixed() -> Result<Option<Prefixed>, OutOfFrames> {
-        Ok(None)
-    }
-
-    pub(super) fn contexts_max(prefixed: &Prefixed) -> usize {
-        match *prefixed {}
-    }
-
-    pub(super) fn contexts_now(prefixed: &Prefixed) -> usize {
-        match *prefixed {}
-    }
-
-    pub(super) fn shorten(
-        prefixed: &Prefixed,
-        _base: &Page,
-        _page: &Page,
-        _output: &mut [u8],
-    ) -> Option<usize> {
-        match *prefixed {}
-    }
-
-    pub(super) fn restore(
-        prefixed: &Prefixed,
-        _base: &Page,
-        _bytes: &[u8],
-        _into: &mut Page,
-        _wait: Wait,
-    ) -> Result<usize, ReadError> {
-        match *prefixed {}
-    }
-}
-#[cfg(not(feature = "c-codecs"))]
-use without_zstd::{contexts_max, contexts_now, prefixed, restore, shorten};
