@@ -30,6 +30,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 type Failure = Box<dyn Error>;
 type Page = [u8; 4096];
+type Opens<'a> = dyn Fn(&Store) -> Result<Base, Failure> + 'a;
 
 const TURN: usize = 256;
 const ROUNDS: usize = 5;
@@ -287,7 +288,7 @@ fn set(directory: &Path) -> Result<(), Failure> {
     let [of_changed, of_private] =
         [measure(&alone, None, &changed)?, measure(&alone, None, &private)?];
     let image = directory.join("template.pages");
-    let sources: [(&str, &dyn Fn(&Store) -> Result<Base, Failure>); 4] = [
+    let sources: [(&str, &Opens<'_>); 4] = [
         ("file, default resident", &|store| Ok(store.base(BaseSource::path(&image))?)),
         ("file, nothing resident", &|store| Ok(store.base(BaseSource::path(&image).resident(0))?)),
         ("file, locked", &|store| Ok(store.base(BaseSource::path(&image).locked())?)),

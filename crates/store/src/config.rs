@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use crate::base_handle::Base;
+use crate::base::Base;
 use crate::eviction::{EvictionOrder, SecondChance};
 use crate::listener::Listener;
 

@@ -10,7 +10,7 @@
 //! | [`store`](Store), [`builder`](StoreBuilder) | spaces, limit, statistics |
 //! | [`space`](Space), [`cache`](Cache) | pages by number, values by key |
 //! | `state`, `shrinker` | shared state, background work |
-//! | [`base_handle`](Base), `base` | pages that never change, and differences from them |
+//! | [`base`](Base) | pages that never change, and differences from them |
 //! | `staging`, `worker` | pages that wait for their codec |
 //! | `training` | codecs of the store's own |
 //! | `encoder`, `index`, `word` | objects, and where they lie |
@@ -25,7 +25,6 @@
 #![forbid(unsafe_code)]
 
 mod base;
-mod base_handle;
 mod builder;
 mod cache;
 mod config;
@@ -54,8 +53,7 @@ mod worker;
 /// Where the coldest pages go, for [`StoreBuilder::spill`].
 pub use pagefold_spill as spill;
 
-pub use base::{BaseError, BaseFault, BaseSource, BaseStats, MappingError};
-pub use base_handle::Base;
+pub use base::{Base, BaseError, BaseFault, BaseSource, BaseStats, MappingError};
 pub use builder::StoreBuilder;
 pub use cache::{Cache, CacheConfig, CacheError, CacheStats, CacheValue, Clock, SystemClock};
 pub use error::{

@@ -6,8 +6,7 @@ use pagefold_frame::{Charge, OutOfFrames};
 use pagefold_pool::{CompactReport, LimitError};
 
 use crate::{
-    base::{BaseError, BaseSource, Kind, Mapping, MappingError},
-    base_handle::Base,
+    base::{Base, BaseError, BaseSource, Kind, Mapping, MappingError},
     builder::StoreBuilder,
     config::{SpaceConfig, SpaceKind},
     counters::Counters,
@@ -152,7 +151,8 @@ impl Store {
             }
             Kind::Space(space) => store.open_space(space.state(), opening(space.name())),
         };
-        Ok(Base::new(state?, Arc::clone(&self.handle)))
+        let handle = Arc::clone(&self.handle);
+        Ok(Base::new(state?, handle))
     }
 
     /// Bytes in a space of their own.

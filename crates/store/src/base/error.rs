@@ -1,25 +1,10 @@
-//! Why a base cannot be opened, and why a page of it cannot be had.
+//! Why a base cannot be opened.
 
 use std::io;
 
 use thiserror::Error;
 
 use crate::error::{GetError, KeyError, PutError, SpaceError};
-
-/// Why a page of a base cannot be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum BaseFault {
-    /// Its bytes are not those of opening.
-    #[error("was changed since the base was opened")]
-    Changed,
-    /// The file ends before it.
-    #[error("is beyond the end of the file, which was truncated")]
-    Truncated,
-    /// It cannot be read. It may come back.
-    #[error("cannot be read: {0}")]
-    Io(io::ErrorKind),
-}
 
 /// Why no base was made.
 #[derive(Debug, Error)]

@@ -5,7 +5,7 @@ use std::{fs::File, io, os::unix::fs::FileExt as _};
 use pagefold_sys::file::read_cached;
 
 use super::{
-    error::BaseFault,
+    fault::BaseFault,
     pages::{AtHand, BasePages, Found},
 };
 use crate::page::{PAGE_BYTES, Page};

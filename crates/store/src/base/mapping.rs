@@ -8,9 +8,7 @@ use std::{
     },
 };
 
-use thiserror::Error;
-
-use super::state::BaseState;
+use super::{fault::MappingError, state::BaseState};
 
 /// Of so many puts that end equal or as a delta, one also runs the plain codec.
 const SAMPLED_ONE_IN: u32 = 64;
@@ -33,29 +31,6 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         self.base.counts.spaces.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Why keys cannot be mapped so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum MappingError {
-    /// The base has fewer pages.
-    #[error("base page {page} is beyond the base, which has {pages}")]
-    BeyondBase {
-        /// The first such page.
-        page: u64,
-        /// Of the base.
-        pages: u64,
-    },
-    /// Two ranges have a key.
-    #[error("key {key} is mapped twice")]
-    Twice {
-        /// The first such key.
-        key: u64,
-    },
-    /// The base is one of another store.
-    #[error("the base is one of another store")]
-    Foreign,
 }
 
 impl Mapping {

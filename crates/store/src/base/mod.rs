@@ -4,7 +4,7 @@
 //!  Space --- Mapping: keys to base pages --- BaseState: hashes, holes --- BasePages: a file, or a frozen space
 //!                                               '--- Resident: decoded pages
 //! ```
-//! Whoever reads a base page copies it; no reference leaves this module. A page from its source is checked against its
+//! A reader of a base page copies it; no reference leaves this module. A page from its source is checked against its
 //! hash before any use. See `docs/BASES.md`.
 //!
 //! # Invariants (I-BASE)
@@ -13,7 +13,9 @@
 //! - The mapping of a space never changes.
 
 mod error;
+mod fault;
 mod file;
+mod handle;
 mod mapping;
 mod pages;
 mod resident;
@@ -21,8 +23,9 @@ mod source;
 mod state;
 mod stats;
 
-pub use error::{BaseError, BaseFault};
-pub use mapping::MappingError;
+pub use error::BaseError;
+pub use fault::{BaseFault, MappingError};
+pub use handle::Base;
 pub use source::BaseSource;
 pub use stats::BaseStats;
 

@@ -1,6 +1,6 @@
 //! Where the bytes of base pages come from.
 
-use super::error::BaseFault;
+use super::fault::BaseFault;
 use crate::page::Page;
 
 /// What a source has for a page.

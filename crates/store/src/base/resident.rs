@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn page(number: u64) -> Page {
-        std::array::from_fn(|at| (number as usize * 31 + at).to_le_bytes()[0])
+        std::array::from_fn(|at| (number * 31 + at as u64).to_le_bytes()[0])
     }
 
     #[test]

@@ -12,7 +12,7 @@ use pagefold_frame::Charge;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use super::{
-    error::BaseFault,
+    fault::BaseFault,
     pages::{AtHand, BasePages, Found},
     resident::Resident,
     stats::BaseStats,

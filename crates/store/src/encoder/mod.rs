@@ -12,6 +12,8 @@ pub(crate) mod decode;
 pub(crate) mod deltas;
 mod encode;
 pub(crate) mod object;
+pub(crate) mod on_base;
+mod output;
 pub(crate) mod trained;
 
 use pagefold_codec::{Codec, checked_metadata_bytes_max};

@@ -18,8 +18,8 @@ use crate::{
     counters::Count,
     encoder::{
         decode::{ReadError, Wait},
-        deltas::OnBase,
         object::Object,
+        on_base::OnBase,
     },
     state::spill::Fetched,
     word::{Entry, Part, Word, page_len},
@@ -98,7 +98,7 @@ impl Space {
             (Entry::Equal, _) => Ok(()),
             (Entry::Delta { at, .. }, _) => self.store().read_delta(at, page, wait),
             (Entry::Spilled { part: Part::Delta, .. }, Some(fetched)) => {
-                self.store().encoder.deltas.patch(fetched.object(), page, wait)
+                self.store().encoder.patch(fetched.object(), page, wait)
             }
             _ => Err(ReadError::Corrupt),
         }

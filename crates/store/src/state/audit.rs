@@ -103,7 +103,7 @@ impl StoreState {
                 match entry {
                     Entry::Equal => equal += 1,
                     Entry::Delta { len, .. } => {
-                        (deltas, delta_bytes) = (deltas + 1, delta_bytes + len)
+                        (deltas, delta_bytes) = (deltas + 1, delta_bytes + len);
                     }
                     _ => {}
                 }

@@ -175,5 +175,3 @@ enum Failed {
     Page(u64, BaseFault),
     Other(BaseError),
 }
-
-pub(super) type Bases = Vec<Weak<BaseState>>;

@@ -15,7 +15,7 @@ use crate::{
     counters::Count,
     encoder::{
         decode::{ReadError, Wait},
-        deltas::OnBase,
+        on_base::OnBase,
     },
     page::{PAGE_BYTES, Page},
     spin::look_again,

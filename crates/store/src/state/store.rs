@@ -1,7 +1,7 @@
 //! The state of a store. No lock is held while a codec runs, an object is stored, or a callback is called.
 
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -14,7 +14,6 @@ use pagefold_sys::{
 
 use super::{
     accept::{AcceptThreshold, Occupancy},
-    bases::Bases,
     parts::Parts,
     space::SpaceState,
     spill::Spilling,
@@ -23,8 +22,8 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    config::SpaceKind, encoder::Encoder, error::KeyError, idle::Idle, index::Nodes,
-    staging::Staging, training::Training,
+    base::BaseState, config::SpaceKind, encoder::Encoder, error::KeyError, idle::Idle,
+    index::Nodes, staging::Staging, training::Training,
 };
 
 pub(crate) struct StoreState {
@@ -50,7 +49,7 @@ pub(crate) struct StoreState {
     pub(crate) training: Training,
     /// `None` without a backing.
     pub(crate) spilling: Option<Box<Spilling>>,
-    pub(super) bases: Mutex<Bases>,
+    pub(super) bases: Mutex<Vec<Weak<BaseState>>>,
     space_numbers: AtomicU64,
     base_numbers: AtomicU64,
     /// See `recycle`.
@@ -102,7 +101,7 @@ impl StoreState {
             workers: Workers::default(),
             training,
             spilling,
-            bases: Mutex::new(Bases::new()),
+            bases: Mutex::new(Vec::new()),
             space_numbers: AtomicU64::new(0),
             base_numbers: AtomicU64::new(1),
             epoch: AtomicU64::new(0),

@@ -1,11 +1,8 @@
 //! The handle of a base.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, ptr, sync::Arc};
 
-use crate::{
-    base::{BaseState, BaseStats},
-    state::handle::StoreHandle,
-};
+use super::{state::BaseState, stats::BaseStats};
 
 /// Pages that never change, for [`SpaceConfig::on`](crate::SpaceConfig::on); from [`Store::base`](crate::Store::base).
 ///
@@ -31,7 +28,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Base {
     state: Arc<BaseState>,
-    store: Arc<StoreHandle>,
+    /// The handle of the store, as something to keep.
+    store: Arc<dyn Any + Send + Sync>,
 }
 
 impl fmt::Debug for Base {
@@ -44,7 +42,7 @@ impl fmt::Debug for Base {
 }
 
 impl Base {
-    pub(crate) fn new(state: Arc<BaseState>, store: Arc<StoreHandle>) -> Self {
+    pub(crate) fn new(state: Arc<BaseState>, store: Arc<dyn Any + Send + Sync>) -> Self {
         Self { state, store }
     }
 
@@ -52,8 +50,9 @@ impl Base {
         &self.state
     }
 
-    pub(crate) fn is_of(&self, store: &Arc<StoreHandle>) -> bool {
-        Arc::ptr_eq(&self.store, store)
+    /// Whether it keeps that handle of a store.
+    pub(crate) fn is_of<T>(&self, store: &Arc<T>) -> bool {
+        ptr::addr_eq(Arc::as_ptr(&self.store), Arc::as_ptr(store))
     }
 
     /// Its name.
