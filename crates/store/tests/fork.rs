@@ -12,7 +12,7 @@ use std::{
 };
 
 use pagefold_store::{
-    Cache, CacheConfig, KeyError, LimitFn, Page, PutError, Space, SpaceConfig, Store,
+    BaseSource, Cache, CacheConfig, KeyError, LimitFn, Page, PutError, Space, SpaceConfig, Store,
     eviction::{EvictionOrder, Pages},
 };
 use pagefold_testkit::{corpus::Mix, seed::Seed};
@@ -144,6 +144,74 @@ fn a_child_uses_and_drops_the_stores_of_its_parent() {
     });
     store.validate().expect("valid");
     assert!(store.stats().work.shrinker_runs);
+}
+
+#[test]
+fn a_child_uses_spaces_on_bases_and_drops_them() {
+    let mut rng = Seed::for_test(0xf2).rng(0);
+    let pages: Vec<Page> = Mix::PROCESS
+        .pages(&mut rng, 64)
+        .iter()
+        .map(|bytes| bytes[..].try_into().expect("a page"))
+        .collect();
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let path = directory.path().join("image");
+    std::fs::write(&path, pages.as_flattened()).expect("room");
+    let store = Store::builder().limit(8 << 20).build().expect("room");
+    let resident = 32 << 10;
+    let of_file = store.base(BaseSource::path(&path).resident(resident)).expect("a file");
+    let of_memory = BaseSource::memory(pages.as_flattened()).resident(resident);
+    let of_memory = store.base(of_memory).expect("room");
+    let space = |base| store.space(SpaceConfig::persistent(1000).on(base)).expect("room");
+    let spaces = [space(&of_file), space(&of_memory)];
+    let near = |key: u64| {
+        let mut near = *page(&pages, key);
+        near[100] ^= 1;
+        near
+    };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..2_u64 {
+            let (pages, done, near, spaces, store) = (&pages, &done, &near, &spaces, &store);
+            scope.spawn(move || {
+                let mut rng = Seed::for_test(0xf2).rng(1 + number);
+                let mut back = [0; 4096];
+                while !done.load(Ordering::Relaxed) {
+                    let (key, at) = (rng.random_range(0..64), rng.random_range(0..2_usize));
+                    match rng.random_range(0..40) {
+                        0 => drop(store.base(BaseSource::memory(&pages[0][..]))),
+                        1 => drop(store.stats()),
+                        2..20 => drop(spaces[at].get(key, &mut back)),
+                        20..30 => drop(spaces[at].put(key, page(pages, key))),
+                        _ => drop(spaces[at].put(key, &near(key))),
+                    }
+                }
+            });
+        }
+        let _over = Over(&done);
+        let handles: Vec<_> = (0..FORKS / 5).map(|_| (store.clone(), spaces.clone())).collect();
+        for (own_store, own_spaces) in handles {
+            let status = in_child(|| {
+                let mut back = [0; 4096];
+                for space in &own_spaces {
+                    for key in 0..64 {
+                        if space.put(key, &near(key)).is_err()
+                            || space.get(key, &mut back).is_err()
+                            || back != near(key)
+                        {
+                            return false;
+                        }
+                    }
+                }
+                let own = own_store.base(BaseSource::path(&path)).is_ok();
+                let valid = own_store.validate().is_ok() && own_store.stats().bases.len() >= 2;
+                drop((own_spaces, own_store));
+                own && valid
+            });
+            assert_eq!(status, 0);
+        }
+    });
+    store.validate().expect("valid");
 }
 
 #[test]

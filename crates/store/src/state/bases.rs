@@ -149,6 +149,8 @@ impl StoreState {
         };
         let charge = (charge, fixed + more);
         let base = Arc::new(BaseState::new(name, hashing, resident, source, charge));
+        // In an operation, so that a fork leaves no lock behind.
+        let _operation = self.enter().map_err(|error| Failed::Other(error.into()))?;
         let mut bases = self.bases.lock();
         bases.retain(|base| base.strong_count() > 0);
         bases.push(Arc::downgrade(&base));

@@ -85,10 +85,10 @@ impl BasePages for FrozenPages {
 
 impl Drop for FrozenPages {
     fn drop(&mut self) {
-        let drops = self.space.thaw();
-        if drops
-            && let Some(store) = self.store.upgrade()
+        // In an operation, so that a fork leaves no lock behind.
+        if let Some(store) = self.store.upgrade()
             && let Ok(_operation) = store.enter()
+            && self.space.thaw()
         {
             store.drop_space(&self.space);
         }
