@@ -20,7 +20,7 @@ use std::{
 
 use pagefold_pool::Allocator;
 use pagefold_store::{
-    GetError, Page, PutError, Space, SpaceConfig, Store, TryGetError, UpdateError,
+    BaseSource, GetError, Page, PutError, Space, SpaceConfig, Store, TryGetError, UpdateError,
     spill::{EXTENT_BYTES_MIN, HeapBacking, Spill},
 };
 use pagefold_testkit::seed::Seed;
@@ -68,15 +68,26 @@ const ACTIVITIES: [&str; 11] = [
     "clean",
 ];
 /// Each must be read in a handler.
-const FORMS: [&str; 8] =
-    ["fresh", "base", "trained", "raw", "same-filled", "pattern", "member", "value"];
+const FORMS: [&str; 10] = [
+    "fresh",
+    "base",
+    "trained",
+    "raw",
+    "same-filled",
+    "pattern",
+    "member",
+    "value",
+    "equal",
+    "delta",
+];
 const THREADS: usize = 2;
 /// About as many as fit, so that a good part of the reads find something.
 const KEYS: u64 = 4_000;
 
 /// What the handler sees. Filled before the first signal, and never dropped.
 struct Scene {
-    spaces: [Space; 2],
+    /// The last one is on a base.
+    spaces: [Space; 3],
     values: Space,
     timers: [AtomicPtr<libc::c_void>; THREADS],
     random: AtomicU64,
@@ -116,7 +127,8 @@ fn fill(page: &mut Page, key: u64, version: u64) {
         words.fill((mark | key).to_ne_bytes());
         return;
     }
-    let name = mix(key).wrapping_add(version);
+    let of = if version & NEAR == 0 { version } else { OF_BASE };
+    let name = mix(key).wrapping_add(of);
     let every = if version & DENSE == 0 { 3 } else { 2 };
     for (at, word) in words.iter_mut().enumerate() {
         let own = mix(name.wrapping_add(at as u64));
@@ -134,6 +146,18 @@ fn fill(page: &mut Page, key: u64, version: u64) {
 
 /// Of a version: its page is longer.
 const DENSE: u64 = 1 << 40;
+/// Of a version: its page differs in one word from that of `OF_BASE`, the version of base pages.
+const NEAR: u64 = 1 << 50;
+const OF_BASE: u64 = 5;
+
+/// The version of a page to put in a space.
+fn version_for(space: usize, rng: &mut impl RngExt, began: Instant) -> u64 {
+    match rng.random_range(0..8) {
+        0 | 1 if space == 2 => OF_BASE,
+        2..6 if space == 2 => NEAR | rng.random_range(0..1000) << 4 | OF_BASE,
+        _ => version(rng, began),
+    }
+}
 
 /// What is put changes its nature now and then, so that the store trains again.
 fn version(rng: &mut impl RngExt, began: Instant) -> u64 {
@@ -295,7 +319,8 @@ fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
     let (mut operations, began) = (0, Instant::now());
     while Instant::now() < until {
         for _ in 0..64 {
-            let space = &scene.spaces[rng.random_range(0..2)];
+            let at = rng.random_range(0..3);
+            let space = &scene.spaces[at];
             let key = rng.random_range(0..KEYS);
             match rng.random_range(0..400) {
                 // Pages that no call uses between two passes join clusters.
@@ -310,7 +335,7 @@ fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
                 0..5 => _ = doing("maintain", || store.maintain(16 << 10)),
                 5..10 => {
                     let changed = doing("update", || {
-                        space.update(key, |page| fill(page, key, version(&mut rng, began)))
+                        space.update(key, |page| fill(page, key, version_for(at, &mut rng, began)))
                     });
                     match changed {
                         Ok(_) | Err(UpdateError::Put(PutError::Full { .. })) => {}
@@ -326,7 +351,7 @@ fn work(store: &Store, scene: &Scene, number: usize, until: Instant) -> u64 {
                     }
                 }
                 60..200 => {
-                    fill(&mut page, key, version(&mut rng, began));
+                    fill(&mut page, key, version_for(at, &mut rng, began));
                     match doing("put", || space.put(key, &page)) {
                         Ok(()) | Err(PutError::Full { .. }) => {}
                         Err(error) => panic!("{error}"),
@@ -356,15 +381,29 @@ fn a_handler_reads_whatever_it_interrupts() {
     let seconds = env::var("PAGEFOLD_SIGNAL_SECONDS").ok().and_then(|text| text.parse().ok());
     let time = Duration::from_secs(seconds.unwrap_or(3));
     // Room for clusters. The threads that are interrupted do all the work.
-    let builder = Store::builder().allocator(Allocator::nbud()).limit(32 << 20).workers(0);
+    let builder = Store::builder().allocator(Allocator::nbud()).limit(40 << 20).workers(0);
     // Trains on few pages, and adopts what is shorter in any time.
     let builder = builder.training_steps(100, 200, u32::MAX);
     // Some pages; a handler that finds one would have to wait.
     let spill = Spill::builder(HeapBacking::default()).extent_bytes(EXTENT_BYTES_MIN);
     let spill = spill.limit(16 * EXTENT_BYTES_MIN as u64).build().expect("sensible");
     let store = builder.spill(spill).without_spiller().build().expect("room");
-    let spaces = [SpaceConfig::persistent(KEYS).limit(4 << 20), SpaceConfig::ephemeral(KEYS)]
-        .map(|config| store.space(config).expect("room"));
+    let image: Vec<Page> = (0..KEYS / 8)
+        .map(|key| {
+            let mut page = [0; 4096];
+            fill(&mut page, key, OF_BASE);
+            page
+        })
+        .collect();
+    let base = BaseSource::memory(image.as_flattened()).resident(256 << 10);
+    let base = store.base(base).expect("room");
+    let spaces = [
+        SpaceConfig::persistent(KEYS).limit(4 << 20),
+        SpaceConfig::ephemeral(KEYS),
+        SpaceConfig::ephemeral(KEYS).on(&base),
+    ]
+    .map(|config| store.space(config).expect("room"));
+    drop((base, image));
     let values = store.space(SpaceConfig::ephemeral(VALUE_KEYS)).expect("room");
     let scene = SCENE.get_or_init(|| Scene {
         spaces,
