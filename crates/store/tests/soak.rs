@@ -1,4 +1,4 @@
-//! A store in use for long: spaces that come and go, limits that change, pages of another nature now and then, all tiers
+//! A store in use for long: spaces and bases that come and go, limits that change, pages of another nature now and then, all tiers
 //! with short intervals; memory stays flat. With a backing, ten times more data than memory; the file stays flat too.
 //!
 //! 3 s by default; `PAGEFOLD_SOAK_SECONDS=1200` is the long form.
@@ -15,7 +15,7 @@ use std::{
 
 use pagefold_pool::Allocator;
 use pagefold_store::{
-    GetError, Page, PutError, Space, SpaceConfig, Store, StoreStats,
+    BaseSource, GetError, Page, PutError, Space, SpaceConfig, Store, StoreStats,
     spill::{FileBacking, Spill},
 };
 use pagefold_testkit::{corpus::Mix, seed::Seed};
@@ -427,4 +427,106 @@ fn memory_stays_flat_with_a_backing() {
     store.validate().expect("valid");
     drop(store);
     assert_eq!(directory.bytes(), 0, "the file is gone");
+}
+
+/// Bases of each kind come and go, with spaces on them that are used, beside each other; memory stays flat.
+#[test]
+fn memory_stays_flat_with_bases() {
+    let seed = *Seed::for_test(0x50ba);
+    let seconds = env::var("PAGEFOLD_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
+    let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(3));
+    let life = Duration::from_millis(if seconds.is_some() { 3000 } else { 150 });
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let path = directory.path().join("image");
+    let image: Vec<Page> = Mix::PROCESS
+        .pages(&mut seed.rng(2000), 500)
+        .iter()
+        .map(|page| page.as_slice().try_into().expect("a page"))
+        .collect();
+    fs::write(&path, image.as_flattened()).expect("room");
+    let store = Store::builder().limit(LIMIT).idle_interval(Duration::from_millis(100));
+    let store = store.idle_share(20).self_training(false).build().expect("room");
+    let near = |key: u64, version: u64| {
+        let mut page = image[usize::try_from(key % 500).expect("small")];
+        page[..8].copy_from_slice(&(key << 32 | version).to_le_bytes());
+        page
+    };
+    let (mut cycle, mut operations, mut baseline, mut rss_baseline) = (0, 0, 0, 0);
+    while Instant::now() < until || cycle < 6 {
+        let golden = store.space(SpaceConfig::persistent(500)).expect("room");
+        for (key, page) in (0..).zip(&image) {
+            golden.put(key, page).expect("room");
+        }
+        let base = store.base(match cycle % 4 {
+            0 => BaseSource::path(&path),
+            1 => BaseSource::memory(image.as_flattened()).resident(64 << 10),
+            2 => BaseSource::space(&golden).resident(0),
+            _ => BaseSource::path(&path).locked(),
+        });
+        let base = base.expect("room");
+        drop(golden);
+        let config = |first: u64| match first {
+            0 => SpaceConfig::ephemeral(2000),
+            _ => SpaceConfig::persistent(2000),
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..3)
+                .map(|number| {
+                    let ranges = (0..4).map(|copy| copy * 500..(copy + 1) * 500);
+                    let config = ranges.fold(config(number), |config, keys| config.map(keys, 0));
+                    let space = store.space(config.on(&base)).expect("room");
+                    let near = &near;
+                    scope.spawn(move || {
+                        let mut rng = seed.rng(cycle * 3 + number);
+                        let (mut back, mut done) = ([0; 4096], 0_u64);
+                        let until = Instant::now() + life;
+                        while Instant::now() < until {
+                            let key = rng.random_range(0..2000);
+                            match rng.random_range(0..20) {
+                                0..10 => {
+                                    let page = near(key, rng.random_range(0..1000));
+                                    _ = space.put(key, &page);
+                                }
+                                10..19 => match space.get(key, &mut back) {
+                                    Ok(()) => {
+                                        let mark = u64::from_le_bytes(
+                                            *back.first_chunk().expect("8 bytes"),
+                                        );
+                                        assert!(back == near(key, mark & 0xffff_ffff), "key {key}");
+                                    }
+                                    Err(error) => assert_eq!(error, GetError::Absent),
+                                },
+                                _ => _ = space.remove(key).expect("a key"),
+                            }
+                            done += 1;
+                        }
+                        done
+                    })
+                })
+                .collect();
+            drop(base);
+            operations +=
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).sum::<u64>();
+        });
+        store.shrink(usize::MAX);
+        store.validate().expect("valid");
+        let stats = store.stats();
+        assert_eq!((stats.stored, stats.payload_bytes, stats.bases.len()), (0, 0, 0));
+        // One of each kind is over.
+        match cycle.cmp(&4) {
+            Ordering::Less => {}
+            Ordering::Equal => (baseline, rss_baseline) = (stats.resident_bytes, rss()),
+            Ordering::Greater => {
+                let now = at_rest(&store, baseline + (2 << 20)).resident_bytes;
+                assert!(now <= baseline + (2 << 20), "cycle {cycle}: {baseline} and now {now}");
+                let now = rss();
+                assert!(
+                    now <= rss_baseline + (8 << 20),
+                    "cycle {cycle}: {rss_baseline}, now {now}"
+                );
+            }
+        }
+        cycle += 1;
+    }
+    eprintln!("{cycle} cycles, {operations} operations, {baseline} bytes, then {}", rss());
 }
