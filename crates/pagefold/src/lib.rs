@@ -96,13 +96,14 @@ pub use pagefold_pool::{
 };
 
 pub use pagefold_store::{
-    Cache, CacheConfig, CacheError, CacheStats, CacheValue, CgroupLimit, Clock, FixedLimit,
-    GetError, Histogram, HistogramBucket, IdleReport, IdleStats, KeyError, Keys, LimitFn,
-    LimitSource, MaintainReport, Page, PreviousValue, PutError, PutIfError, PutManyError,
-    ReachedLimit, RejectedPuts, ShrinkReport, Space, SpaceConfig, SpaceError, SpaceKind,
-    SpaceStats, SpillPolicy, SpilledStats, StagingStats, Store, StoreBuildError, StoreBuilder,
-    StoreStats, SystemClock, TrainedCodecStats, TrainingStats, TryGetError, UpdateError,
-    ValidateError, Version, WorkStats, eviction, set_fork_wait,
+    Base, BaseError, BaseFault, BaseSource, BaseStats, Cache, CacheConfig, CacheError, CacheStats,
+    CacheValue, CgroupLimit, Clock, FixedLimit, GetError, Histogram, HistogramBucket, IdleReport,
+    IdleStats, KeyError, Keys, LimitFn, LimitSource, MaintainReport, MappingError, Page,
+    PreviousValue, PutError, PutIfError, PutManyError, ReachedLimit, RejectedPuts, ShrinkReport,
+    Space, SpaceConfig, SpaceError, SpaceKind, SpaceStats, SpillPolicy, SpilledStats, StagingStats,
+    Store, StoreBuildError, StoreBuilder, StoreStats, SystemClock, TrainedCodecStats,
+    TrainingStats, TryGetError, UpdateError, ValidateError, Version, WorkStats, eviction,
+    set_fork_wait,
 };
 
 /// Where the coldest pages go that a store's memory has no room for.
