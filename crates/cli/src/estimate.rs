@@ -30,7 +30,10 @@ use std::path::PathBuf;
 use self::report::html::{Destination, Settings};
 use crate::{
     console::Output,
-    estimate::{config::EstimateConfig, error::EstimateError, result::report::EstimateReport},
+    estimate::{
+        config::EstimateConfig, error::EstimateError, read::base::BasePages,
+        result::report::EstimateReport,
+    },
     exit::Exit,
     interrupt::Interrupt,
     progress::Progress,
@@ -59,16 +62,21 @@ fn measure(config: &EstimateConfig, output: Output) -> Result<EstimateReport, Es
     let interrupt = Interrupt::install()?;
     let progress = Progress::new(output);
     let mut sample = read::input::read(config, &progress)?;
+    let base = BasePages::read(config, &sample.spool, &progress)?;
     interrupt.set_reportable();
 
     let input = sample.summary(config);
     let mut report = EstimateReport {
         input,
         rows: Vec::new(),
+        base: None,
         mismatch: None,
         failure: None,
         interrupted: false,
     };
+    if let Some(base) = base {
+        report.base = Some(measure::base::measure(&base, &sample.spool)?);
+    }
     report.failure =
         measure::run_all(config, &sample.spool, &interrupt, &progress, &mut report).err();
     progress.finish();

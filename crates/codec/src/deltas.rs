@@ -20,6 +20,10 @@ const PREFIX_FORM: u8 = 2;
 const XOR_SHORT: usize = 320;
 /// A longer difference is given up.
 const XOR_MAX: usize = 1024;
+/// A delta of at most so many bytes is taken without a look at plain.
+const DELTA_SHORT: usize = 512;
+/// A delta is to be shorter than plain by one in so many bytes.
+const WORTH: usize = 8;
 const INVALID: CodecError = CodecError::Invalid { codec: "delta", capacity: DELTA_PAGE_BYTES };
 
 type Page = [u8; DELTA_PAGE_BYTES];
@@ -135,6 +139,25 @@ impl Deltas {
         len: Option<usize>,
     ) -> Option<usize> {
         len
+    }
+
+    /// The longest plain object that is taken in place of a delta of so many bytes, or of none; `None` where plain need not be
+    /// tried. A plain page needs no other one, and may join a cluster, so it wins unless it is an eighth longer.
+    ///
+    /// # Examples
+    /// ```
+    /// use pagefold_codec::Deltas;
+    ///
+    /// assert_eq!(Deltas::plain_max(Some(100)), None, "it is short");
+    /// assert_eq!(Deltas::plain_max(Some(800)), Some(899));
+    /// assert_eq!(Deltas::plain_max(None), Some(4096));
+    /// ```
+    pub fn plain_max(delta: Option<usize>) -> Option<usize> {
+        match delta {
+            Some(len) if len <= DELTA_SHORT => None,
+            Some(len) => Some(len + len / WORTH - 1),
+            None => Some(DELTA_PAGE_BYTES),
+        }
     }
 
     /// Makes the page from its base page, in place. Allocates nothing.

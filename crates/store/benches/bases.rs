@@ -144,13 +144,13 @@ fn codecs(puts: &[Put<'_>], template: &[Page]) -> Result<(), Failure> {
     let mut decided = [0_u64; 2];
     let on_base = |put: &Put<'_>, object: &mut [u8]| {
         let delta = deltas.encode(base(put), put.page, &mut object[..2800]);
-        let len = match delta {
-            Some(len) if len <= 512 => len,
-            delta => {
+        let len = match (delta, Deltas::plain_max(delta)) {
+            (Some(len), None) => len,
+            (delta, most) => {
                 let mut other = [0; 4200];
                 let len = zstd.compress(put.page, &mut other).expect("room");
                 match delta {
-                    Some(delta) if delta + delta / 8 <= len => delta,
+                    Some(delta) if most < Some(len) => delta,
                     _ => {
                         decided[1] += 1;
                         object[..len].copy_from_slice(&other[..len]);

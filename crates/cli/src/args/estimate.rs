@@ -95,6 +95,15 @@ pub(super) struct EstimateArgs {
     #[arg(long)]
     tiers: bool,
 
+    /// Also say what a store would keep on this base: a file, or a core file, whose pages most pages of the input are copies of.
+    /// Pages of files are compared by their place, those of processes and core files by their address
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "trace")]
+    base: Option<PathBuf>,
+
+    /// As --base, a live process: the one that forked the others
+    #[arg(long, value_name = "PID", conflicts_with_all = ["base", "trace"])]
+    base_pid: Option<u32>,
+
     /// An allocator to measure; may be repeated [default: nbud; with --lifecycle all of them]
     #[arg(long = "allocator", value_name = "NAME", value_parser = allocator())]
     allocators: Vec<Allocator>,
@@ -199,6 +208,7 @@ impl EstimateArgs {
             },
             like: self.like,
             idle,
+            base: self.base.map(Input::Path).or(self.base_pid.map(Input::Process)),
         })
     }
 

@@ -25,6 +25,10 @@ Examples:
       the same codec with and without a dictionary
   pagefold estimate --tiers /usr/lib
       what would they take if every page were idle?
+  pagefold estimate --base golden.img clone-1.img clone-2.img
+      what would clones take as differences from their template?
+  pagefold estimate --base-pid 4000 --pid 4001 --pid 4002
+      workers of a server that forks, against the process that forked
   pagefold estimate -x --exclude '*.iso' --exclude .git /home
       one file system, without some names
   find . -name '*.json' -print0 | pagefold estimate --files0-from -
@@ -72,6 +76,11 @@ Columns:
   +idle       a row of --tiers: if every page were idle. Four pages are
               one object where that is shorter; store is the time for a
               page alone and a quarter of that for its cluster
+  on the base what --base would make of the pages: equal pages take no
+              memory, deltas are what differs from a base page
+  share       of all pages of the sample
+  objects     bytes of the compressed pages, without the allocator's
+  without it  the same pages compressed by balanced, without the base
   lz4, ..     a column named after a codec: the effective ratio of a
               process or mapping";
 

@@ -38,6 +38,8 @@ pub(crate) struct EstimateConfig {
     pub like: Option<Like>,
     /// The runs as if every page were idle.
     pub idle: Option<IdleRuns>,
+    /// What pages are compared with.
+    pub base: Option<Input>,
 }
 
 impl EstimateConfig {

@@ -65,6 +65,11 @@ pub(crate) enum EstimateError {
         "--html: this build of pagefold has no HTML report; install it with the cargo feature `html`, or use --json"
     )]
     NoHtml,
+    #[error("verification failed: page {page} did not come back from its base page")]
+    Mismatch { page: String },
+    /// Nothing can be compared.
+    #[error("the base {name} cannot be used: {why}")]
+    Base { name: String, why: String },
     #[error(transparent)]
     List(#[from] ListError),
     #[error(transparent)]

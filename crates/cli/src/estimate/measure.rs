@@ -2,9 +2,11 @@
 //!
 //! [`mod@run`] runs the phases, [`passes`], [`idle`] and [`worker`] a thread's work, timed in [`latency`]; [`codecs`] are
 //! those of a run, [`dictionary`] and [`training`] give them dictionaries; [`filled`] adds up what a fill stored;
-//! [`projection`] scales a sample up; [`attribute`] gives each part its share.
+//! [`projection`] scales a sample up; [`attribute`] gives each part its share;
+//! [`base`] compares pages with those of a base.
 
 mod attribute;
+pub(crate) mod base;
 mod codecs;
 mod dictionary;
 mod filled;

@@ -1,9 +1,10 @@
 //! Finds the input ([`discover`], [`choose`], [`cgroup`]), decides how large the sample is ([`plan`], [`headroom`]),
 //! and reads each page of the sample once ([`input`], [`sampler`]) into memory ([`spool`]).
 //!
-//! [`process_read`] and [`shared_read`] read running processes, [`core_read`] core files.
+//! [`base`] reads what pages are compared with. [`process_read`] and [`shared_read`] read running processes, [`core_read`] core files.
 
 mod address_space;
+pub(crate) mod base;
 mod cgroup;
 mod choose;
 mod core_error;

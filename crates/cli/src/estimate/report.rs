@@ -1,8 +1,9 @@
 //! Prints the result: JSON or tables on stdout, at most one line on stderr, and the exit code.
 //!
-//! [`verdict`] is the conclusion; [`table`], [`parts`], [`mappings`] and [`skipped`] are tables; [`json`] and [`html`]
+//! [`verdict`] is the conclusion; [`base`], [`table`], [`parts`], [`mappings`] and [`skipped`] are tables; [`json`] and [`html`]
 //! are formats; [`terminal`] gives the width of a line.
 
+mod base;
 #[cfg(feature = "html")]
 pub(crate) mod html;
 mod json;
@@ -57,6 +58,12 @@ fn write_text(
         writeln!(out, "{}", terminal.wrap(&like.describe()))?;
     }
     write_tables(&report.rows, output, terminal, out)?;
+    if let Some(base) = &report.base {
+        writeln!(out, "{}\n", base::table(base))?;
+        if !output.quiet {
+            writeln!(out, "{}\n", terminal.wrap(&base::times(base)))?;
+        }
+    }
     for table in parts::tables(&report.input) {
         writeln!(out, "{table}\n")?;
     }
@@ -81,6 +88,7 @@ fn write_text(
 
 fn write_answer(report: &EstimateReport, terminal: Terminal, out: &mut Vec<u8>) -> io::Result<()> {
     let savings = verdict::savings(report).into_iter();
+    let savings = savings.chain(report.base.as_ref().map(base::sentence));
     let savings = savings.map(|sentence| terminal.bold(&terminal.wrap(&sentence)));
     let others = verdict::confidence(report).into_iter().chain(verdict::stops(report));
     let others = others.map(|sentence| terminal.wrap(&sentence));
@@ -173,13 +181,19 @@ fn test_report(rows: Vec<Row>, mebibytes: u64, total_mebibytes: u64) -> Estimate
         like: None,
         dictionaries: Vec::new(),
     };
-    EstimateReport { input, rows, mismatch: None, failure: None, interrupted: false }
+    EstimateReport { input, rows, base: None, mismatch: None, failure: None, interrupted: false }
 }
 
 #[cfg(test)]
 pub(crate) fn headings() -> Vec<&'static str> {
-    let tables =
-        [&table::SPACE[..], &table::TIME, &table::RESIDENT, &parts::HEADINGS, &mappings::HEADINGS];
+    let tables = [
+        &table::SPACE[..],
+        &table::TIME,
+        &table::RESIDENT,
+        &parts::HEADINGS,
+        &mappings::HEADINGS,
+        &base::HEADINGS,
+    ];
     tables.concat()
 }
 

@@ -9,6 +9,7 @@
 //! | [`tally`], [`cost`], [`interval`] | what a group of pages came to, and how sure a sample makes of it |
 //! | [`dictionary_note`] | what became of a dictionary |
 
+pub(crate) mod base;
 pub(crate) mod clusters;
 pub(crate) mod cost;
 pub(crate) mod dictionary_note;

@@ -8,12 +8,14 @@
 //! | [`holes`] | sparse files |
 //! | [`limits`] | little memory |
 //! | [`bad_input`] | refusals, skipped inputs, exit codes |
+//! | [`base`] | what pages would be on a base |
 //! | [`selection`] | selected and skipped files |
 //! | [`signals`] | signals, file limits, control characters |
 //! | [`tiers`] | idle pages in clusters; the dictionary of a store's own |
 //! | [`terminal`] | tables, colours, pipes, signals |
 
 mod bad_input;
+mod base;
 mod coverage;
 mod holes;
 mod kernel;

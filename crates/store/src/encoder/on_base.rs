@@ -1,6 +1,6 @@
 //! Pages on a base: what differs from their base pages, and back.
 
-use pagefold_codec::{Codec, checked_compress};
+use pagefold_codec::{Codec, Deltas, checked_compress};
 use pagefold_pool::Slices;
 
 use super::{
@@ -14,10 +14,6 @@ use crate::{
     word::{CodecId, Short},
 };
 
-/// Where the best delta is longer, the plain codec is tried.
-const DELTA_SHORT: usize = 512;
-/// A delta is to be shorter than plain by one in so many bytes: a plain page needs no other one, and may join a cluster.
-const WORTH: usize = 8;
 /// What a page is against its base page.
 pub(crate) enum OnBase<'b> {
     Equal,
@@ -75,9 +71,8 @@ impl Encoder {
         let (len, encoding) = with_output(|output| {
             let forms = self.deltas.forms();
             let delta = forms.and_then(|forms| forms.encode(base, page, output));
-            let below = delta.map_or(usize::MAX, |len| len + len / WORTH);
-            if below > DELTA_SHORT
-                && let Some((len, id)) = self.encode_below(page, below)
+            if let Some(most) = Deltas::plain_max(delta)
+                && let Some((len, id)) = self.encode_within(page, most)
             {
                 return (len, Encoding::Compressed(id));
             }
@@ -92,11 +87,11 @@ impl Encoder {
         OnBase::Object(Object { bytes: &page[..len], encoding, original: PAGE_BYTES })
     }
 
-    /// In place, with the current codec, to less than `below` bytes.
-    fn encode_below(&self, page: &mut Page, below: usize) -> Option<(usize, CodecId)> {
+    /// In place, with the current codec, to at most so many bytes.
+    fn encode_within(&self, page: &mut Page, most: usize) -> Option<(usize, CodecId)> {
         let id = self.trained.current();
         with_output(|output| {
-            let room = (below - 1).min(output.len());
+            let room = most.min(output.len());
             let output = &mut output[..room];
             let compress = |codec: &dyn Codec| checked_compress(codec, page, output);
             let len = self.with_codec(id, Wait::Allowed, compress).ok()??;
@@ -108,7 +103,7 @@ impl Encoder {
     /// What the current codec would make of the page; a page's length if it does not shrink.
     pub(crate) fn plain_len(&self, page: &Page) -> usize {
         let mut copy = *page;
-        self.encode_below(&mut copy, usize::MAX).map_or(PAGE_BYTES, |(len, _)| len)
+        self.encode_within(&mut copy, PAGE_BYTES).map_or(PAGE_BYTES, |(len, _)| len)
     }
 }
 

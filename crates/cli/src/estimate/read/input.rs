@@ -67,21 +67,9 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
 
     let sampler = Sampler::new(config.seed, plan.fraction, config.unit());
     let spool = Spool::new(sampler, plan.room, plan.expected);
-    let mut reader = Reader {
-        sample: Sample {
-            spool,
-            skipped: discovery.skipped,
-            total_bytes: 0,
-            total_pages: 0,
-            hole_bytes: 0,
-            files: 0,
-            processes: Vec::new(),
-            cap: plan.cap,
-            bound: plan.bound,
-        },
-        progress,
-        per_mapping: config.maps,
-    };
+    let sample =
+        Sample { cap: plan.cap, bound: plan.bound, ..Sample::empty(spool, discovery.skipped) };
+    let mut reader = Reader { sample, progress, per_mapping: config.maps };
     for source in discovery.sources {
         reader.read_source(source)?;
     }
@@ -93,7 +81,35 @@ pub(crate) fn read(config: &EstimateConfig, progress: &Progress) -> Result<Sampl
     reader.sample.check()
 }
 
+/// Reads into a spool that says what it takes.
+pub(super) fn read_sources(
+    discovery: Discovery,
+    spool: Spool,
+    progress: &Progress,
+) -> Result<Sample, EstimateError> {
+    let sample = Sample::empty(spool, discovery.skipped);
+    let mut reader = Reader { sample, progress, per_mapping: false };
+    for source in discovery.sources {
+        reader.read_source(source)?;
+    }
+    Ok(reader.sample)
+}
+
 impl Sample {
+    fn empty(spool: Spool, skipped: Vec<Skipped>) -> Self {
+        Self {
+            spool,
+            skipped,
+            total_bytes: 0,
+            total_pages: 0,
+            hole_bytes: 0,
+            files: 0,
+            processes: Vec::new(),
+            cap: 0,
+            bound: None,
+        }
+    }
+
     pub(crate) fn summary(&mut self, config: &EstimateConfig) -> InputSummary {
         let processes = std::mem::take(&mut self.processes);
         InputSummary {

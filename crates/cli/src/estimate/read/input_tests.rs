@@ -41,6 +41,7 @@ fn config(paths: &[&Path], sampling: Sampling, seed: u64) -> EstimateConfig {
         walk: Walk::default(),
         like: None,
         idle: None,
+        base: None,
     }
 }
 

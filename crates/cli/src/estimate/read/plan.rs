@@ -43,6 +43,8 @@ impl Plan {
         // Any page may be shared.
         let shared_pages = if config.shared { known.div_ceil(PAGE as u64) } else { 0 };
         let fits = headroom.sample_max(config.threads.get(), shared_pages);
+        // The pages of a base lie beside the sample.
+        let fits = if config.base.is_some() { fits / 2 } else { fits };
         let most = match config.sampling {
             Sampling::Auto => DEFAULT_SAMPLE.min(fits),
             Sampling::Fraction(_) => fits,
@@ -130,6 +132,7 @@ mod tests {
             walk: Walk::default(),
             like: None,
             idle: None,
+            base: None,
         }
     }
 

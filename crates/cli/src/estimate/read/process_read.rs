@@ -180,11 +180,11 @@ impl<S: AddressSpace> PageReader<'_, S> {
         let wanted: Vec<_> = entries
             .iter()
             .enumerate()
-            .map(|(page, entry)| entry.private_anonymous() && self.wants(address(page)))
+            .map(|(page, entry)| self.reads(*entry) && self.wants(address(page)))
             .collect();
         let mut counts = Counts::default();
         let not_private =
-            entries.iter().filter(|entry| is_anonymous(**entry) && !entry.private_anonymous());
+            entries.iter().filter(|entry| is_anonymous(**entry) && !self.reads(**entry));
         counts.shared_or_zero = not_private.count() as u64;
 
         let got = self.read_wanted(base, &wanted)?;
@@ -193,9 +193,12 @@ impl<S: AddressSpace> PageReader<'_, S> {
         } else {
             entries.to_vec()
         };
-        for page in (0..entries.len()).filter(|&page| entries[page].private_anonymous()) {
+        for page in 0..entries.len() {
+            if !self.reads(entries[page]) {
+                continue;
+            }
             let missed = wanted[page] && !got[page];
-            if missed || !again[page].private_anonymous() {
+            if missed || !self.reads(again[page]) {
                 counts.vanished += 1;
                 continue;
             }
@@ -209,6 +212,11 @@ impl<S: AddressSpace> PageReader<'_, S> {
         self.counts.shared_or_zero += counts.shared_or_zero;
         self.progress.add(counts.private * (size / PAGE) as u64);
         Ok(())
+    }
+
+    /// A template shares most of its pages with those that it forked.
+    fn reads(&self, entry: PagemapEntry) -> bool {
+        entry.private_anonymous() || self.spool.is_of_base() && is_anonymous(entry)
     }
 
     /// Whether the sample has any part of the page.

@@ -1,13 +1,13 @@
 //! The sampled pages in memory, back to back: every run takes the same bytes. A 128-bit hash checks what a pool
 //! returns. A group is a process, a mapping, or (the first) all files.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use pagefold_codec::same_filled;
 use pagefold_sys::heap::fallible;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::estimate::{error::EstimateError, read::sampler::Sampler};
+use crate::estimate::{config::Unit, error::EstimateError, read::sampler::Sampler};
 
 pub(crate) const PAGE: usize = 4096;
 
@@ -20,6 +20,8 @@ pub(crate) struct Spool {
     group: u32,
     sampler: Sampler,
     room: Room,
+    /// Of a base: only pages with these numbers.
+    only: Option<HashSet<u64>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +50,23 @@ impl Spool {
             bytes.try_reserve_exact(expected)?;
             pages.try_reserve_exact(expected.div_ceil(PAGE))
         });
-        Self { bytes, pages, names: Vec::new(), group: 0, sampler, room }
+        Self { bytes, pages, names: Vec::new(), group: 0, sampler, room, only: None }
+    }
+
+    /// For a base: the pages with the numbers of this sample, shared ones included.
+    pub(crate) fn of_base(&self) -> Self {
+        let numbers: HashSet<u64> = self.pages.iter().map(|page| page.page_no).collect();
+        let whole = Sampler::new(0, 1.0, Unit::Page);
+        let room = Room::Refuse { bytes: usize::MAX };
+        Self { only: Some(numbers), ..Self::new(whole, room, 0) }
+    }
+
+    pub(crate) fn is_of_base(&self) -> bool {
+        self.only.is_some()
+    }
+
+    pub(crate) fn page_no(&self, index: usize) -> u64 {
+        self.pages[index].page_no
     }
 
     /// The next pages belong to it.
@@ -72,7 +90,8 @@ impl Spool {
     }
 
     pub(crate) fn wants(&self, source: u32, page_no: u64) -> bool {
-        self.sampler.takes(source, page_no)
+        self.only.as_ref().is_none_or(|only| only.contains(&page_no))
+            && self.sampler.takes(source, page_no)
     }
 
     /// Keeps a page of the sample. Fails when the room is used up, or without memory.
@@ -199,7 +218,6 @@ impl Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::config::Unit;
 
     fn spool(room: Room) -> Spool {
         let mut spool = Spool::new(Sampler::new(1, 1.0, Unit::Page), room, 0);

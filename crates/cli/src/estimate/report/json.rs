@@ -7,7 +7,10 @@ use serde::Serialize;
 use crate::estimate::{
     like::Algorithms,
     report::parts_json::{CompressedSwap, Process, processes},
-    result::{dictionary_note::DictionaryNote, report::EstimateReport, row::Row, skipped::Skipped},
+    result::{
+        base::BaseSummary, dictionary_note::DictionaryNote, report::EstimateReport, row::Row,
+        skipped::Skipped,
+    },
 };
 
 const VERSION: u32 = 1;
@@ -17,6 +20,7 @@ struct Document<'a> {
     version: u32,
     input: Input<'a>,
     runs: &'a [Row],
+    base: Option<&'a BaseSummary>,
     interrupted: bool,
 }
 
@@ -59,6 +63,7 @@ pub(super) fn write(report: &EstimateReport, mut out: impl Write) -> io::Result<
             dictionaries: &input.dictionaries,
         },
         runs: &report.rows,
+        base: report.base.as_ref(),
         interrupted: report.interrupted,
     };
     serde_json::to_writer_pretty(&mut out, &document)?;

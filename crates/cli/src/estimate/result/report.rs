@@ -2,7 +2,7 @@
 
 use crate::estimate::{
     error::EstimateError,
-    result::{input::InputSummary, row::Row},
+    result::{base::BaseSummary, input::InputSummary, row::Row},
 };
 
 #[derive(Debug)]
@@ -10,6 +10,8 @@ pub(crate) struct EstimateReport {
     pub input: InputSummary,
     /// One per run and phase, in order.
     pub rows: Vec<Row>,
+    /// With `--base`.
+    pub base: Option<BaseSummary>,
     /// The first page loaded with wrong content.
     pub mismatch: Option<String>,
     /// The error that ended the runs early; earlier rows are valid.

@@ -4,6 +4,7 @@ use crate::{
     bytes,
     estimate::{
         report::{
+            base,
             html::{charts, figure::Table, markup::Markup, processes, settings::Settings},
             skipped,
             table::show_time,
@@ -34,6 +35,7 @@ pub(super) fn page(report: &EstimateReport, settings: &Settings) -> Markup {
             body.within("header", &[], |header| write_header(report, &headline, header));
             body.within("main", &[], |main| {
                 write_charts(report, main);
+                write_base(report, main);
                 processes::write(&report.input, main);
                 write_results(&report.rows, main);
                 write_skipped(&report.input.skipped, main);
@@ -168,6 +170,22 @@ fn write_charts(report: &EstimateReport, main: &mut Markup) {
     if let Some(compacted) = charts::compacted(report) {
         compacted.write(main);
     }
+}
+
+fn write_base(report: &EstimateReport, main: &mut Markup) {
+    let Some(summary) = &report.base else { return };
+    main.within("section", &[("class", "card"), ("id", "base")], |section| {
+        section.element("h2", &[], "On a base");
+        section.element("p", &[], &base::sentence(summary));
+        let mut table = Table::new(1, &base::HEADINGS);
+        table.rows = base::rows(summary);
+        table.write("On a base", section);
+        section.element(
+            "p",
+            &[],
+            &base::times(summary).replace(" us ", " µs ").replace('\n', "; "),
+        );
+    });
 }
 
 type Column = (&'static str, fn(&Row) -> String);

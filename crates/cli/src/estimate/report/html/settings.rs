@@ -55,12 +55,18 @@ impl Settings {
                 format!("as if every page were idle: {codecs}")
             },
         );
+        let base = match &config.base {
+            Some(Input::Path(path)) => path.display().to_string(),
+            Some(Input::Process(process_id)) => format!("process {process_id}"),
+            _ => "not asked for".to_owned(),
+        };
         let options = vec![
             ("Input", list(inputs.collect())),
             ("Codecs", list(config.codecs.iter().map(ToString::to_string).collect())),
             ("Allocators", list(config.allocators.iter().map(ToString::to_string).collect())),
             ("Sample", sample),
             ("Tiers", tiers),
+            ("Base", base),
             ("Seed", config.seed.to_string()),
             ("Limit of each pool", limit),
             ("Threads", config.threads.to_string()),
