@@ -2,6 +2,8 @@
 
 #[path = "../examples/cache.rs"]
 mod cache;
+#[path = "../examples/clones.rs"]
+mod clones;
 #[path = "../examples/page_table.rs"]
 mod page_table;
 #[path = "../examples/spill.rs"]
@@ -47,4 +49,20 @@ fn a_guest_runs_in_fewer_frames_than_it_has_pages() {
     assert!(outcome.faults > 1000 && outcome.stored > 500, "{outcome:?}");
     assert!(outcome.original > outcome.resident as u64 / 4, "{outcome:?}");
     assert!(outcome.resident <= outcome.limit, "{outcome:?}");
+}
+
+#[test]
+fn ten_clones_take_a_fraction_of_one() {
+    let directory =
+        std::env::temp_dir().join(format!("pagefold-clones-test-{}", std::process::id()));
+    let image: Vec<u8> = (0..300_u64 * 512)
+        .flat_map(|word| (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).to_le_bytes())
+        .collect();
+    std::fs::write(&directory, &image).expect("room");
+    let outcome = clones::run(&directory);
+    std::fs::remove_file(&directory).expect("it was made");
+    let outcome = outcome.expect("every page comes back");
+    assert_eq!(outcome.clones, 10);
+    assert!(outcome.equal > 2000 && outcome.deltas > 100, "{outcome:?}");
+    assert!(outcome.more < image.len(), "{outcome:?}");
 }
