@@ -112,7 +112,9 @@ impl Store {
 
     fn mapping(&self, config: &mut SpaceConfig) -> Result<Option<Mapping>, MappingError> {
         // The handle of the store, which a base has, must not stay with the space.
-        let Some(base) = config.base.take() else { return Ok(None) };
+        let Some(base) = config.base.take() else {
+            return if config.mapped.is_empty() { Ok(None) } else { Err(MappingError::NoBase) };
+        };
         if !base.is_of(&self.handle) {
             return Err(MappingError::Foreign);
         }

@@ -37,6 +37,9 @@ pub enum MappingError {
         /// The first such key.
         key: u64,
     },
+    /// Keys are mapped, and there is no base.
+    #[error("keys are mapped, and no base is given; use `on`")]
+    NoBase,
     /// The base is one of another store.
     #[error("the base is one of another store")]
     Foreign,

@@ -9,6 +9,7 @@ use pagefold_frame::{Charge, MemoryBudget, OutOfFrames};
 
 use crate::page::Page;
 
+const BUILD_BYTES: usize = if cfg!(loom) { 0 } else { 1 << 20 };
 /// As of the codec of single pages.
 const CONTEXTS: usize = 2;
 
@@ -30,6 +31,8 @@ impl Deltas {
         if self.made.get().is_some() {
             return Ok(());
         }
+        // For a moment it takes more than in the end.
+        let building = memory.charge_beside(BUILD_BYTES)?;
         let forms = if cfg!(loom) {
             Forms::without_zstd(CONTEXTS)
         } else {
@@ -37,6 +40,7 @@ impl Deltas {
         };
         forms.limit_contexts(CONTEXTS);
         let charged = forms.metadata_bytes_max();
+        drop(building);
         let charge = memory.charge_beside(charged)?;
         // Another thread may have been faster: then this one's goes.
         _ = self.made.set(Made { forms, charged, _charge: charge });

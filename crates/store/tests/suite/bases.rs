@@ -477,6 +477,8 @@ fn keys_are_mapped_to_base_pages_as_the_space_says() {
     assert_eq!(refused(config().map(7..8, 40)), beyond);
     let far = MappingError::BeyondBase { page: u64::MAX, pages: 40 };
     assert_eq!(refused(config().map(0..5, u64::MAX)), far);
+    let without = SpaceConfig::persistent(10).map(0..10, 0);
+    assert_eq!(refused(without), MappingError::NoBase);
     let empty = config().map(10..10, 7);
     let space = store.space(empty).expect("no key");
     space.put(0, &template[0]).expect("room");
