@@ -32,6 +32,17 @@ pub trait Backing: Send + Sync + fmt::Debug {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
+    /// Whether [`start_flush`](Self::start_flush) does anything. The default does not.
+    fn starts_flushes(&self) -> bool {
+        false
+    }
+
+    /// An extent was written; the backing may begin to bring it to its disk. A thread of its own calls this, beside other writes, and leaves some out
+    /// when it cannot keep up.
+    fn start_flush(&self, slot: u32, bytes: usize) {
+        let _ = (slot, bytes);
+    }
+
     /// The extent of a slot is not needed any more; the backing may give its space back.
     ///
     /// # Errors
@@ -56,6 +67,14 @@ impl<B: Backing + ?Sized> Backing for std::sync::Arc<B> {
 
     fn try_read(&self, slot: u32, offset: u32, into: &mut [u8]) -> io::Result<()> {
         (**self).try_read(slot, offset, into)
+    }
+
+    fn starts_flushes(&self) -> bool {
+        (**self).starts_flushes()
+    }
+
+    fn start_flush(&self, slot: u32, bytes: usize) {
+        (**self).start_flush(slot, bytes);
     }
 
     fn discard(&self, slot: u32) -> io::Result<()> {

@@ -119,9 +119,14 @@ impl SpillBuilder {
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(SLOTS_MAX);
         let readers = Threads::new(Arc::clone(&self.backing), self.readers, "pagefold-reader");
         let writer = Threads::new(Arc::clone(&self.backing), 1, "pagefold-writer");
+        let flusher = Threads::new(Arc::clone(&self.backing), 1, "pagefold-flusher");
         Ok(Spill::new(
             self.backing,
-            (readers.map_err(BuildError::Fork)?, writer.map_err(BuildError::Fork)?),
+            (
+                readers.map_err(BuildError::Fork)?,
+                writer.map_err(BuildError::Fork)?,
+                flusher.map_err(BuildError::Fork)?,
+            ),
             Sealer::new(self.encrypts)?,
             (Slots::new(slots), slots),
             Pace::new(self.budget, self.rests),

@@ -48,11 +48,7 @@ impl Backing for FileBacking {
         if bytes.len() as u64 > self.extent_bytes {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let at = self.at(slot, 0);
-        self.file.write_all_at(bytes, at)?;
-        // Otherwise the disk begins when the page cache is full of what no program reads soon.
-        start_writing_back(&self.file, at, bytes.len() as u64);
-        Ok(())
+        self.file.write_all_at(bytes, self.at(slot, 0))
     }
 
     fn read(&self, slot: u32, offset: u32, into: &mut [u8]) -> io::Result<()> {
@@ -61,6 +57,15 @@ impl Backing for FileBacking {
 
     fn try_read(&self, slot: u32, offset: u32, into: &mut [u8]) -> io::Result<()> {
         read_cached(&self.file, self.at(slot, offset), into)
+    }
+
+    fn starts_flushes(&self) -> bool {
+        true
+    }
+
+    /// Otherwise the disk begins when the page cache is full of what no program reads soon.
+    fn start_flush(&self, slot: u32, bytes: usize) {
+        start_writing_back(&self.file, self.at(slot, 0), bytes as u64);
     }
 
     fn discard(&self, slot: u32) -> io::Result<()> {

@@ -44,6 +44,25 @@ impl Call for Range {
     }
 }
 
+/// See [`Backing::start_flush`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flush {
+    pub(crate) slot: u32,
+    pub(crate) bytes: usize,
+}
+
+impl Call for Flush {
+    type Outcome = ();
+
+    fn run(self, backing: &dyn Backing) {
+        // A panic of the backing is the end of this hint.
+        _ = caught(|| {
+            backing.start_flush(self.slot, self.bytes);
+            Ok(())
+        });
+    }
+}
+
 /// Where a thread leaves the outcome. No thread but the caller and the one that calls the backing knows it.
 struct Answer<T> {
     outcome: StdMutex<Option<T>>,
@@ -111,6 +130,17 @@ impl<C: Call> Threads<C> {
     /// # Errors
     /// If no thread could be started, or a fork left the queue unusable; the call comes back.
     pub(crate) fn start(&self, call: C) -> Result<Pending<'_, C>, (C, io::Error)> {
+        self.push(call, usize::MAX).map(|answer| Pending { threads: self, answer })
+    }
+
+    /// Asks for a call whose outcome no caller needs, unless `others` wait already.
+    pub(crate) fn offer(&self, call: C, others: usize) {
+        // Without a thread it is left out too.
+        _ = self.push(call, others);
+    }
+
+    /// At most `others` may wait before it.
+    fn push(&self, call: C, others: usize) -> Result<Arc<Answer<C::Outcome>>, (C, io::Error)> {
         let answer = Arc::new(Answer { outcome: StdMutex::new(None), given: Condvar::new() });
         let shared = &self.shared;
         {
@@ -122,6 +152,9 @@ impl<C: Call> Threads<C> {
             if queue.process != fork_generation() {
                 // The threads and callers of these were the parent's.
                 *queue = Queue::new();
+            }
+            if queue.jobs.len() > others {
+                return Err((call, io::ErrorKind::WouldBlock.into()));
             }
             if queue.resting <= queue.jobs.len() && queue.threads.len() < self.threads_max {
                 let own = Arc::clone(shared);
@@ -137,7 +170,7 @@ impl<C: Call> Threads<C> {
             queue.jobs.push_back(Job { call, answer: Arc::clone(&answer) });
         }
         sync::wake_all(shared.key());
-        Ok(Pending { threads: self, answer })
+        Ok(answer)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     seal::{Sealer, TAG_BYTES},
     slots::Slots,
     stats::Counts,
-    threads::{Range as ReadRange, Threads},
+    threads::{Flush, Range as ReadRange, Threads},
 };
 
 pub use clean::LiveObject;
@@ -43,6 +43,7 @@ pub struct Spill {
     backing: Arc<dyn Backing>,
     readers: Threads<ReadRange>,
     writer: Threads<Extent>,
+    flusher: Threads<Flush>,
     sealer: Arc<Sealer>,
     extent_bytes: usize,
     slots_max: u32,
@@ -66,7 +67,7 @@ impl Spill {
     #[expect(clippy::too_many_arguments, reason = "the builder has checked them")]
     pub(crate) fn new(
         backing: Arc<dyn Backing>,
-        (readers, writer): (Threads<ReadRange>, Threads<Extent>),
+        (readers, writer, flusher): (Threads<ReadRange>, Threads<Extent>, Threads<Flush>),
         sealer: Sealer,
         (slots, slots_max): (Slots, u32),
         pace: Pace,
@@ -78,6 +79,7 @@ impl Spill {
             backing,
             readers,
             writer,
+            flusher,
             sealer: Arc::new(sealer),
             extent_bytes,
             slots_max,

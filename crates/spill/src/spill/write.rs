@@ -19,8 +19,11 @@ use crate::{
     pace::Wait,
     seal::{Binding, Sealer},
     slots::Purpose,
-    threads::{Call, Pending},
+    threads::{Call, Flush, Pending},
 };
+
+/// Flushes that wait for the disk, at most: what comes beyond is left to the kernel.
+const FLUSHES: usize = 7;
 
 /// An extent that was written, before any object of it counts. Its slot stays until this is dropped.
 pub struct Written<'a> {
@@ -223,6 +226,10 @@ impl<'a> Begun<'a> {
                     counts.add(&counts.moved_bytes, self.len as u64);
                 }
                 spill.note_written(took);
+                if spill.backing.starts_flushes() {
+                    let (slot, bytes) = (self.written.slot, self.len);
+                    spill.flusher.offer(Flush { slot, bytes }, FLUSHES);
+                }
                 self.written.objects = self.ends.len();
                 spill.slots.lock().publish(self.written.slot, self.ends);
                 Ok(self.written)

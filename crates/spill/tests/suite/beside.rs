@@ -1,6 +1,14 @@
 //! Extents that another thread writes.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use pagefold_spill::{
     Backing, Batch, EXTENT_BYTES_MIN, HeapBacking, Label, Owner, Spill, WriteError, Writing,
@@ -93,7 +101,7 @@ fn a_slot_is_free_only_after_the_write_of_a_dropped_extent() {
     let backing = Arc::new(Waits(std::sync::Mutex::new(receiver), HeapBacking::default()));
     let spill = spill(Arc::clone(&backing));
     let dropped = spill.start_write(batch(&spill, 1)).expect("room");
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let dropping = scope.spawn(|| drop(dropped));
         assert_eq!(spill.stats().extents, 1, "it is written, or will be");
         sender.send(()).expect("the writer waits");
@@ -120,4 +128,57 @@ fn a_full_backing_gives_the_batch_back_as_it_was() {
     let mut into = [0; 1000];
     spill.read(place, &mut into).expect("there");
     assert_eq!(into, [2; 1000]);
+}
+
+/// Its flushes take long.
+#[derive(Debug, Default)]
+struct SlowDisk {
+    kept: HeapBacking,
+    flushes: AtomicU64,
+    may_end: AtomicBool,
+}
+
+impl Backing for SlowDisk {
+    fn write(&self, slot: u32, bytes: &[u8]) -> std::io::Result<()> {
+        self.kept.write(slot, bytes)
+    }
+
+    fn read(&self, slot: u32, offset: u32, into: &mut [u8]) -> std::io::Result<()> {
+        self.kept.read(slot, offset, into)
+    }
+
+    fn starts_flushes(&self) -> bool {
+        true
+    }
+
+    fn start_flush(&self, _: u32, bytes: usize) {
+        assert!(bytes > 20_000 && bytes <= EXTENT_BYTES_MIN);
+        self.flushes.fetch_add(1, Ordering::SeqCst);
+        while !self.may_end.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn discard(&self, slot: u32) -> std::io::Result<()> {
+        self.kept.discard(slot)
+    }
+}
+
+#[test]
+fn writes_do_not_wait_for_flushes_and_those_too_many_are_left_out() {
+    let backing = Arc::new(SlowDisk::default());
+    let spill = spill(Arc::clone(&backing));
+    // Far more than may wait.
+    for byte in 0..100 {
+        let (_, written) = spill.start_write(batch(&spill, byte)).expect("room").finish();
+        written.expect("room").keep(0);
+    }
+    assert!(backing.flushes.load(Ordering::SeqCst) <= 1, "the first one goes on");
+    backing.may_end.store(true, Ordering::SeqCst);
+    while backing.flushes.load(Ordering::SeqCst) < 8 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(spill);
+    let flushes = backing.flushes.load(Ordering::SeqCst);
+    assert!(flushes <= 10, "{flushes}");
 }
