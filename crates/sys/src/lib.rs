@@ -11,18 +11,27 @@
 //! | [`signals`] | signals ignored at the start |
 //! | [`mod@file`] | reads from the page cache, holes |
 //! | [`secret`] | memory for keys, random bytes |
+//! | [`userfault`], [`pages`], [`faults`] | page faults served by their owner |
+//! | [`probe`] | what a filter may kill for, tried in a child |
 
 pub mod cgroup;
 pub mod clock;
+#[cfg(target_os = "linux")]
+pub mod faults;
 #[cfg(target_os = "linux")]
 pub mod file;
 #[cfg(unix)]
 pub mod heap;
 pub mod memory;
-
+#[cfg(target_os = "linux")]
+pub mod pages;
+#[cfg(target_os = "linux")]
+pub mod probe;
 pub mod quiesce;
 #[cfg(target_os = "linux")]
 pub mod secret;
 #[cfg(unix)]
 pub mod signals;
 pub mod sync;
+#[cfg(target_os = "linux")]
+pub mod userfault;

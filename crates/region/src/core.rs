@@ -1,0 +1,160 @@
+//! What a region's threads and handlers share.
+
+use pagefold_store::{GetError, Page, Space, Store, TryGetError};
+use pagefold_sys::{
+    faults,
+    sync::{self, AtomicU32, AtomicUsize, Mutex, Ordering, Padded, SlotArray},
+};
+
+use crate::{
+    backing::Backing,
+    counters::Counters,
+    credits::Credits,
+    failure::FailurePolicy,
+    mailbox::Mailbox,
+    streams::Streams,
+    table::{PageIndex, PageTable},
+    wakeup::Wakeup,
+};
+
+/// Neighbours that a fault brings along, at most.
+pub(crate) const NEIGHBOURS_MAX: usize = 16;
+/// Pages that are chosen to go together.
+pub(crate) const BATCH: usize = 64;
+
+/// Fixed when the region is built.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// Pages in memory whose content the store has too, at most.
+    pub(crate) kept_max: usize,
+    /// Pages that wait between being chosen and being compressed.
+    pub(crate) limbo_max: usize,
+    pub(crate) neighbours_max: usize,
+    pub(crate) failure: FailurePolicy,
+}
+
+/// # Invariants
+/// I-KEY: the store has a page's key exactly if its word is `Compressed`, `Clean`, stale, or copied; only the claim's owner changes
+/// that.
+///
+/// I-CREDIT: each page that is mapped, or chosen, or being placed, has a credit.
+///
+/// Lock order: `hand` (evictors only) -> the claim of a page -> what the store locks. A handler has at most one claim while it waits,
+/// and waits for a credit only without one.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) table: PageTable,
+    pub(crate) credits: Credits,
+    pub(crate) backing: Box<dyn Backing>,
+    pub(crate) store: Store,
+    pub(crate) space: Space,
+    /// For a page and its neighbours: a handler keeps none on its stack.
+    pub(crate) buffers: SlotArray<Box<[Page]>>,
+    pub(crate) streams: Streams,
+    pub(crate) counters: Counters,
+    /// Pages in memory whose key the store has.
+    pub(crate) kept: AtomicUsize,
+    pub(crate) pinned: AtomicUsize,
+    /// Pages that left memory; wraps.
+    pub(crate) dropped: Padded<AtomicU32>,
+    pub(crate) isolations: AtomicU32,
+    /// Where the next choice begins; locked while pages are chosen.
+    pub(crate) hand: Mutex<usize>,
+    pub(crate) evictor: Wakeup,
+    pub(crate) server: Wakeup,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) settings: Settings,
+    /// Of the process that built it.
+    pub(crate) generation: u64,
+}
+
+impl Core {
+    /// Whether evictors have work: fewer than this many credits are free.
+    pub(crate) fn low_credits(&self) -> usize {
+        (self.credits.limit() / 16).clamp(BATCH / 2, 4 * BATCH).min(self.credits.limit() / 2)
+    }
+
+    /// When they are done.
+    pub(crate) fn high_credits(&self) -> usize {
+        self.low_credits() + (self.credits.limit() / 16).min(2 * BATCH)
+    }
+
+    pub(crate) fn is_low(&self) -> bool {
+        self.credits.free() < self.low_credits()
+    }
+
+    /// Whether faults wait, or soon will: pages in limbo get no more time.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.credits.free() < self.low_credits() / 2
+    }
+
+    /// Async-signal-safe.
+    pub(crate) fn wake_if_low(&self) {
+        if self.is_low() {
+            self.evictor.wake();
+        }
+    }
+
+    pub(crate) fn kept(&self) -> usize {
+        // ORDERING: Relaxed, all of `kept`; a hint about memory.
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn keep(&self) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unkeep(&self) {
+        self.kept.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What the word of a page that leaves memory says of when.
+    pub(crate) fn note_dropped(&self, count: usize) -> u32 {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        // ORDERING: Relaxed; a clock without readers that depend on it.
+        self.dropped.fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// Passes of the hand that a page survives which comes back: more if it left lately.
+    pub(crate) fn heat(&self, left_at: u32) -> u64 {
+        // ORDERING: Relaxed; as above.
+        let away = self.dropped.load(Ordering::Relaxed).wrapping_sub(left_at) as usize;
+        let limit = self.credits.limit();
+        u64::from(away < limit) + u64::from(away < limit / 4)
+    }
+
+    /// Reads a page that the store has. False if a thread that may wait has to. Async-signal-safe.
+    pub(crate) fn try_get(&self, page: PageIndex, into: &mut Page) -> bool {
+        const TRIES: usize = 64;
+        for _ in 0..TRIES {
+            match self.space.try_get(page.key(), into) {
+                Ok(()) => return true,
+                Err(TryGetError::WouldBlock) if self.is_spilled(page) => return false,
+                Err(TryGetError::WouldBlock) => sync::yield_now(),
+                Err(TryGetError::Get(error)) => self.die(page, &error),
+            }
+        }
+        false
+    }
+
+    fn is_spilled(&self, page: PageIndex) -> bool {
+        self.space.form_of(page.key()) == Some("spilled")
+    }
+
+    /// Whether a page is in a cluster. A hint.
+    pub(crate) fn is_dense(&self, page: PageIndex) -> bool {
+        self.space.form_of(page.key()) == Some("member")
+    }
+
+    /// Ends the process: a memory access has no answer. Async-signal-safe.
+    pub(crate) fn die(&self, page: PageIndex, error: &GetError) -> ! {
+        let cause = match error {
+            GetError::Absent => "the store has lost it",
+            GetError::Corrupt => "its stored bytes are corrupt",
+            GetError::Io(_) => "its backing cannot be read",
+            GetError::Timeout => "its backing does not answer",
+            _ => "the store refuses it",
+        };
+        faults::die("pagefold-region: cannot bring back page ", page.0, cause)
+    }
+}

@@ -1,0 +1,197 @@
+//! The region's own threads: they evict, bring pages that must be waited for, and serve events.
+
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use pagefold_store::{GetError, PAGE_BYTES};
+use pagefold_sys::{faults, faults::Access, signals::Blocked};
+
+use crate::{
+    core::Core,
+    evict::{self, Evictor},
+    failure::FailurePolicy,
+    resolve::{self, Outcome},
+    table::{Claim, PageIndex},
+    word::State,
+};
+
+/// How often a thread looks without being woken.
+const NAP: Duration = Duration::from_millis(100);
+/// Between two tries to make room.
+const ROOM_NAP: Duration = Duration::from_millis(5);
+/// Between two warnings.
+const WARN_EVERY: Duration = Duration::from_secs(5);
+
+/// They end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    core: Arc<Core>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    pub(crate) fn start(core: &Arc<Core>, evictors: usize) -> io::Result<Self> {
+        // The threads inherit the mask: handlers of the program do not run on them.
+        let _blocked = Blocked::new();
+        let mut threads = Self { core: Arc::clone(core), threads: Vec::new() };
+        for _ in 0..evictors {
+            threads.add("pagefold-evict", evict)?;
+        }
+        threads.add("pagefold-fetch", bring_posted)?;
+        if core.backing.events().is_some() {
+            threads.add("pagefold-fault", serve_events)?;
+        }
+        Ok(threads)
+    }
+
+    fn add(&mut self, name: &str, run: fn(&Core)) -> io::Result<()> {
+        let core = Arc::clone(&self.core);
+        let thread = thread::Builder::new().name(name.to_owned());
+        self.threads.push(thread.spawn(move || run(&core))?);
+        Ok(())
+    }
+
+    /// In the child of a fork they do not exist.
+    pub(crate) fn disown(mut self) {
+        std::mem::take(&mut self.threads).into_iter().for_each(std::mem::forget);
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.core.evictor.end();
+        self.core.server.end();
+        for thread in self.threads.drain(..) {
+            // One that panicked has printed why.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How long nothing has left memory while threads wait.
+#[derive(Default)]
+struct Stuck {
+    since: Option<Instant>,
+    warned: Option<Instant>,
+}
+
+impl Stuck {
+    fn note(&mut self, core: &Core, cause: &str) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if let FailurePolicy::AbortAfter(patience) = core.settings.failure
+            && since.elapsed() >= patience
+        {
+            faults::die(
+                "pagefold-region: pages in memory that cannot leave it: ",
+                core.credits.used(),
+                cause,
+            );
+        }
+        if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(cause, "no page can leave memory; threads wait");
+        }
+    }
+
+    fn end(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn evict(core: &Core) {
+    let mut evictor = Evictor::new();
+    let mut stuck = Stuck::default();
+    while !core.evictor.has_ended() {
+        core.evictor.sleep(|| core.is_low(), NAP);
+        while core.is_low() || (core.credits.free() < core.high_credits() && stuck.since.is_none())
+        {
+            if core.evictor.has_ended() {
+                return;
+            }
+            match evictor.step(core) {
+                Ok(true) => stuck.end(),
+                Ok(false) if core.credits.has_waiters() => {
+                    stuck.note(core, "they are pinned, locked, or being changed");
+                    thread::sleep(ROOM_NAP);
+                }
+                Ok(false) => break,
+                Err(evict::Full) => {
+                    if core.credits.has_waiters() {
+                        stuck.note(core, "the store is full");
+                    }
+                    make_room(core);
+                }
+            }
+        }
+    }
+}
+
+/// The store is full: what it has twice goes first.
+fn make_room(core: &Core) {
+    let wanted = core.store.limit() / 16;
+    let enough = || core.store.resident() + wanted < core.store.limit();
+    evict::drop_copies(core, enough);
+    if !enough() {
+        core.store.shrink(wanted);
+        core.store.compact(wanted);
+        core.evictor.sleep(|| false, ROOM_NAP);
+    }
+}
+
+fn bring_posted(core: &Core) {
+    let mut content = Box::new([0; PAGE_BYTES]);
+    while !core.server.has_ended() {
+        core.server.sleep(|| !core.mailbox.is_empty(), NAP);
+        while let Some((page, access)) = core.mailbox.take() {
+            bring(core, page, access, &mut content);
+        }
+    }
+}
+
+/// Brings a page whose claim and credit a handler posted.
+fn bring(core: &Core, page: PageIndex, access: Access, content: &mut pagefold_store::Page) {
+    let mut stuck = Stuck::default();
+    loop {
+        match core.space.get(page.key(), content) {
+            Ok(()) => break,
+            Err(GetError::Io(_) | GetError::Timeout) => {
+                stuck.note(core, "the store's backing does not answer");
+                thread::sleep(ROOM_NAP);
+            }
+            Err(error) => core.die(page, &error),
+        }
+    }
+    let word = core.table.load(page).waited(false).with_state(State::Compressed);
+    // INVARIANT: the handler that posted it had the claim.
+    let claim = Claim { page, word };
+    if let Err(outcome) = resolve::place(core, claim, content, access) {
+        // Released. The thread that waits faults again, with a credit of its own.
+        if !matches!(outcome, Outcome::Placed(_)) {
+            core.credits.give(1);
+        }
+    }
+}
+
+fn serve_events(core: &Core) {
+    let Some(userfault) = core.backing.events() else { return };
+    let base = core.backing.base().addr().get();
+    while !core.server.has_ended() {
+        match userfault.next_event(50) {
+            Ok(Some(event)) => {
+                let page = PageIndex((event.address - base) / PAGE_BYTES);
+                let access = if event.is_write { Access::Write } else { Access::Read };
+                resolve::resolve(core, page, access);
+                userfault.wake(core.backing.address(page), PAGE_BYTES);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "faults of a region cannot be read");
+                thread::sleep(NAP);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Threads that read, write, pin and advise, each byte verified; the limits held at all times.
+//!
+//! `PAGEFOLD_REGION_SECONDS` makes it longer than 3 s for each mode; `PAGEFOLD_REGION_MODE` names one.
+
+use std::{
+    env,
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pagefold_region::{Advice, FaultMode, Region};
+use pagefold_testkit::{seed::Seed, watchdog};
+use rand::RngExt;
+
+use crate::common::{PAGE, builder, check, fill, modes, resident_pages, word};
+
+const PAGES: usize = 8192;
+const RESIDENT: usize = 1024;
+const THREADS: usize = 3;
+
+/// What threads share: the region's address, and the version of each page.
+struct Scene<'a> {
+    region: &'a Region,
+    start: usize,
+    versions: Vec<AtomicU64>,
+    stop: AtomicBool,
+    operations: AtomicU64,
+}
+
+impl Scene<'_> {
+    /// # Safety
+    /// This thread owns the page.
+    #[expect(clippy::mut_from_ref, reason = "pages have owners")]
+    unsafe fn page_mut(&self, page: usize) -> &mut [u8] {
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(self.start + page * PAGE);
+        // SAFETY: within the region; by this function's contract no other thread touches it.
+        unsafe { std::slice::from_raw_parts_mut(start, PAGE) }
+    }
+}
+
+/// Pages whose number leaves `me` are this thread's, to read and write.
+fn work(scene: &Scene<'_>, me: usize, seed: u64) {
+    let mut rng = Seed::new(seed).rng(me as u64);
+    let own = |page: usize| (page / THREADS * THREADS + me).min(PAGES - 1) / THREADS * THREADS + me;
+    let own = |page: usize| if own(page) < PAGES { own(page) } else { me };
+    // Without a lock, so no thread but the owner relies on it.
+    let version = |page: usize| scene.versions[page].load(Ordering::Relaxed);
+    let verify = |page: usize, bytes: &[u8]| match version(page) {
+        0 => assert!(bytes.iter().all(|&byte| byte == 0), "page {page} was never written"),
+        version => check(bytes, page, version),
+    };
+    while !scene.stop.load(Ordering::Relaxed) {
+        let hot = rng.random_range(0..PAGES / 10);
+        let anywhere = rng.random_range(0..PAGES);
+        let page = own(if rng.random_ratio(2, 3) { hot } else { anywhere });
+        // SAFETY: this thread's page.
+        let bytes = unsafe { scene.page_mut(page) };
+        match rng.random_range(0..1000) {
+            0..450 => verify(page, bytes),
+            450..800 => {
+                let next = version(page) + 1;
+                fill(bytes, page, next);
+                scene.versions[page].store(next, Ordering::Relaxed);
+            }
+            800..900 => {
+                // One word, after a look at another: a clean page is written.
+                verify(page, bytes);
+                let next = version(page) + 1;
+                fill(bytes, page, next);
+                scene.versions[page].store(next, Ordering::Relaxed);
+                let at = rng.random_range(0..PAGE / 8);
+                let found = &bytes[at * 8..at * 8 + 8];
+                assert_eq!(found, word(page, next, at).to_ne_bytes(), "page {page}");
+            }
+            900..960 => {
+                // In order, as neighbours are brought.
+                let first = page;
+                for page in (0..24).map(|step| first + step * THREADS).filter(|&page| page < PAGES)
+                {
+                    // SAFETY: this thread's page.
+                    verify(page, unsafe { scene.page_mut(page) });
+                }
+            }
+            960..985 => {
+                let advice = [Advice::Cold, Advice::WillNeed, Advice::Sequential, Advice::Random];
+                let advice = advice[rng.random_range(0..4)];
+                let end = (page + rng.random_range(1..100)).min(PAGES);
+                scene.region.advise(page * PAGE..end * PAGE, advice).expect("a range");
+            }
+            _ => {
+                let pinned = scene.region.pin(page * PAGE..(page + 1) * PAGE).expect("few pins");
+                verify(page, &pinned);
+                assert_eq!(resident_pages(pinned.as_ptr().addr(), 1), 1, "a pinned page");
+            }
+        }
+        scene.operations.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A child, which does nothing.
+fn fork_and_end() {
+    // SAFETY: the child ends at once.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(0) };
+    }
+    // SAFETY: a child of this process.
+    let ended = unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    assert_eq!(ended, child);
+}
+
+fn stress(mode: FaultMode, time: Duration) {
+    let seed = Seed::fresh();
+    eprintln!("{mode}: seed {}", seed.value());
+    let region = builder(mode, PAGES, RESIDENT)
+        .store(
+            pagefold_store::Store::builder().codec("lz4".parse().expect("a codec")).limit(32 << 20),
+        )
+        .build()
+        .expect("a mode that works");
+    let scene = Scene {
+        region: &region,
+        start: region.as_ptr().expose_provenance(),
+        versions: (0..PAGES).map(|_| AtomicU64::new(0)).collect(),
+        stop: AtomicBool::new(false),
+        operations: AtomicU64::new(0),
+    };
+    let most = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for me in 0..THREADS {
+            let scene = &scene;
+            scope.spawn(move || work(scene, me, seed.value()));
+        }
+        let (until, mut rng) = (Instant::now() + time, seed.rng(THREADS as u64));
+        while Instant::now() < until {
+            // A file in memory has pages that are not mapped: by credits there, and by the file in another test.
+            let resident = resident_pages(scene.start, PAGES);
+            most.fetch_max(resident, Ordering::Relaxed);
+            let stats = region.stats();
+            assert!(stats.resident_bytes <= stats.resident_limit_bytes, "credits");
+            assert!(stats.store.resident_bytes <= stats.store.limit_bytes, "the store's limit");
+            if rng.random_ratio(1, 20) {
+                fork_and_end();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        scene.stop.store(true, Ordering::Relaxed);
+    });
+    let most = most.into_inner();
+    assert!(most <= RESIDENT + 64, "{most} pages in memory");
+    for page in 0..PAGES {
+        let version = scene.versions[page].load(Ordering::Relaxed);
+        let bytes = &region.as_slice()[page * PAGE..(page + 1) * PAGE];
+        match version {
+            0 => assert!(bytes.iter().all(|&byte| byte == 0), "page {page}"),
+            version => check(bytes, page, version),
+        }
+    }
+    let stats = region.stats();
+    let faults: Vec<_> = stats.faults.iter().map(|one| (one.from.name(), one.count)).collect();
+    eprintln!(
+        "{mode}: {} operations, at most {most} of {RESIDENT} pages in memory; faults {faults:?}; neighbours {}, waits {}, dropped {} (clean {}), refused {}",
+        scene.operations.load(Ordering::Relaxed),
+        stats.neighbours,
+        stats.credit_waits,
+        stats.dropped,
+        stats.dropped_clean,
+        stats.refused,
+    );
+    assert_eq!(stats.refused, 0);
+    region.store().validate().expect("valid");
+}
+
+#[test]
+fn every_byte_in_each_mode() {
+    let seconds = env::var("PAGEFOLD_REGION_SECONDS").ok().and_then(|text| text.parse().ok());
+    let time = Duration::from_secs(seconds.unwrap_or(3));
+    let only = env::var("PAGEFOLD_REGION_MODE").ok();
+    let is_wanted = |mode: &FaultMode| only.as_ref().is_none_or(|only| only == mode.name());
+    for mode in modes().into_iter().filter(is_wanted) {
+        watchdog::within(time * 2 + Duration::from_secs(60), "a stress", move || {
+            stress(mode, time)
+        });
+    }
+}
