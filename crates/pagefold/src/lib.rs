@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Cache`], in a store | keeps values by any key, compressed: weights, time to live; unused values go first |
 //! | [`Store`], from a [`StoreBuilder`] | keeps pages and values by key, compressed; when full, drops or refuses |
+//! | [`region`] | memory that is touched like any other, and compressed when cold; Linux |
 //! | [`Pool`], from a [`PoolBuilder`] | keeps byte strings of 1 byte to 64 KiB, tightly packed, named by [`Handle`] |
 //! | [`codec`] | compresses pages: `lz4`, `zstd:LEVEL`, `raw`, same-filled pages |
 //!
@@ -127,6 +128,25 @@ pub use pagefold_store::{
 /// ```
 pub mod spill {
     pub use pagefold_store::spill::*;
+}
+
+/// Memory that is touched like any other, and compressed when it is cold.
+///
+/// # Examples
+/// ```
+/// use pagefold::region::RegionVec;
+///
+/// // 16 MiB of numbers, of which 2 MiB are in memory at a time.
+/// let mut numbers = RegionVec::<u64>::zeroed(2 << 20, |region| region.resident_limit(2 << 20))?;
+/// for (at, number) in numbers.iter_mut().enumerate() {
+///     *number = at as u64 * 3;
+/// }
+/// assert_eq!(numbers[1_000_000], 3_000_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(target_os = "linux")]
+pub mod region {
+    pub use pagefold_region::*;
 }
 
 /// Codecs, which compress and restore byte strings.

@@ -94,8 +94,8 @@ impl Free {
         Some(start + before)
     }
 
-    /// The free range that it is a part of then.
-    fn give(&mut self, mut start: usize, mut len: usize) -> (usize, usize) {
+    /// Takes the free neighbours out; the range that they make with this one.
+    fn join(&mut self, mut start: usize, mut len: usize) -> (usize, usize) {
         if let Some((&before, &free)) = self.by_start.range(..start).next_back()
             && before + free == start
         {
@@ -106,7 +106,6 @@ impl Free {
             self.remove(start + len, free);
             len += free;
         }
-        self.insert(start, len);
         (start, len)
     }
 }
@@ -155,12 +154,15 @@ unsafe impl Allocator for RegionAllocator {
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
         let start = block.addr().get() - self.shared.region.base().addr().get();
         let len = Self::block_len(layout).expect("it was allocated with this layout");
-        let pages = start.div_ceil(PAGE_BYTES)..(start + len) / PAGE_BYTES;
-        if !pages.is_empty() {
-            // Before others can have it: nothing relies on the content of a freed block.
-            self.shared.region.discard_pages(pages);
+        let mut free = self.shared.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let (joined, joined_len) = free.join(start, len);
+        // Those that this block was the last of. Before others can have them: nothing relies on the content of a freed block.
+        let first = joined.div_ceil(PAGE_BYTES).max(start / PAGE_BYTES);
+        let end = ((joined + joined_len) / PAGE_BYTES).min((start + len).div_ceil(PAGE_BYTES));
+        if first < end {
+            self.shared.region.discard_pages(first..end);
         }
-        self.shared.free.lock().unwrap_or_else(PoisonError::into_inner).give(start, len);
+        free.insert(joined, joined_len);
     }
 }
 
@@ -179,9 +181,14 @@ mod tests {
         free.insert(0, 1024);
         let blocks = [0; 4].map(|_| free.take(256, 16).expect("room"));
         assert_eq!(blocks, [0, 256, 512, 768]);
-        assert_eq!(free.give(256, 256), (256, 256));
-        assert_eq!(free.give(768, 256), (768, 256));
-        assert_eq!(free.give(512, 256), (256, 768), "joined with both");
-        assert_eq!(free.give(0, 256), (0, 1024));
+        let mut give = |start, len| {
+            let (start, len) = free.join(start, len);
+            free.insert(start, len);
+            (start, len)
+        };
+        assert_eq!(give(256, 256), (256, 256));
+        assert_eq!(give(768, 256), (768, 256));
+        assert_eq!(give(512, 256), (256, 768), "joined with both");
+        assert_eq!(give(0, 256), (0, 1024));
     }
 }

@@ -116,6 +116,8 @@ impl Evictor {
     /// Chooses those of a range that can go now.
     pub(crate) fn choose_range(&mut self, core: &Core, pages: std::ops::Range<usize>) {
         for page in pages {
+            // A thread that was woken by an event may be here before the one that placed the page has released it.
+            core.table.wait(PageIndex(page));
             let hand = core.hand.lock();
             self.consider_cold(core, PageIndex(page));
             if self.is_batch() {

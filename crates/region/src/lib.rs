@@ -18,6 +18,8 @@
 //!
 //! See `docs/REGION.md`.
 
+#![cfg(target_os = "linux")]
+
 mod advise;
 mod allocator;
 mod backing;
@@ -31,6 +33,9 @@ mod failure;
 mod fork;
 mod mailbox;
 mod mode;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 mod pin;
 mod region;
 mod registry;

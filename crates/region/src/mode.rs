@@ -153,7 +153,7 @@ fn try_userfault(delivery: Delivery) -> io::Result<()> {
     }
     let part = |number: usize| -> Range<usize> { page(number)..page(number + 1) };
     // SAFETY: pages of the mapping.
-    unsafe { pages::drop_all(&[part(0), part(2)]) }.map_err(|(_, error)| error)
+    unsafe { pages::drop_all(&[part(0), part(2)]) }
 }
 
 /// What the backing `guard` calls.

@@ -82,8 +82,8 @@ struct Stuck {
 impl Stuck {
     fn note(&mut self, core: &Core, cause: &str) {
         let since = *self.since.get_or_insert_with(Instant::now);
-        if let FailurePolicy::AbortAfter(patience) = core.settings.failure
-            && since.elapsed() >= patience
+        if let FailurePolicy::AbortAfter(time) = core.settings.failure
+            && since.elapsed() >= time
         {
             faults::die(
                 "pagefold-region: pages in memory that cannot leave it: ",

@@ -41,19 +41,16 @@ fn advise(range: &Range<usize>, advice: libc::c_int) -> io::Result<()> {
 /// Drops the pages of all ranges, in one call where the kernel takes one. Anonymous memory loses its content.
 ///
 /// # Errors
-/// The system's, of the first range that failed, with its number: ranges before it are dropped.
+/// The system's. Some pages may be dropped, also a part of a range.
 ///
 /// # Safety
 /// The ranges, at most [`RANGES_MAX`], are whole pages of mappings of the caller, which wants their content gone.
-pub unsafe fn drop_all(ranges: &[Range<usize>]) -> Result<(), (usize, io::Error)> {
+pub unsafe fn drop_all(ranges: &[Range<usize>]) -> io::Result<()> {
     // SAFETY: by this function's contract.
     if ranges.len() > 1 && unsafe { advise_vectored(ranges, libc::MADV_DONTNEED) } {
         return Ok(());
     }
-    for (number, range) in ranges.iter().enumerate() {
-        advise(range, libc::MADV_DONTNEED).map_err(|error| (number, error))?;
-    }
-    Ok(())
+    ranges.iter().try_for_each(|range| advise(range, libc::MADV_DONTNEED))
 }
 
 /// Whether the kernel did all ranges in one call.

@@ -152,7 +152,10 @@ fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
 #[expect(clippy::print_stdout, reason = "the table is the output")]
 fn print(names: &[String], all: &[Vec<Figures>], is_busy: bool) {
     let state = if is_busy { "a busy second thread" } else { "alone" };
-    println!("\n### {state}: microseconds a page, median (least to most)\n| | {} |", names.join(" | "));
+    println!(
+        "\n### {state}: microseconds a page, median (least to most)\n| | {} |",
+        names.join(" | ")
+    );
     println!("|---|{}", "---|".repeat(names.len()));
     for (name, of) in ROWS {
         let cell = |figures: &Vec<Figures>| {

@@ -23,8 +23,11 @@ pub(super) struct Space {
 impl Space {
     pub(super) fn of_regions(pages: usize) -> Vec<Self> {
         let works = |mode: FaultMode| probe_modes().iter().any(|one| one.mode == mode && one.works);
-        let variants =
-            [(FaultMode::Inline, "lz4"), (FaultMode::Inline, "balanced"), (FaultMode::Guard, "lz4")];
+        let variants = [
+            (FaultMode::Inline, "lz4"),
+            (FaultMode::Inline, "balanced"),
+            (FaultMode::Guard, "lz4"),
+        ];
         let variants = variants.into_iter().filter(|(mode, _)| works(*mode));
         variants
             .map(|(mode, codec)| {
@@ -37,7 +40,11 @@ impl Space {
                     .fault_mode(mode)
                     .build()
                     .expect("a mode that works");
-                Self { name: format!("{mode}, {codec}"), kind: Kind::Region(Box::new(region)), pages }
+                Self {
+                    name: format!("{mode}, {codec}"),
+                    kind: Kind::Region(Box::new(region)),
+                    pages,
+                }
             })
             .collect()
     }

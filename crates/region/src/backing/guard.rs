@@ -56,7 +56,11 @@ impl Guard {
     fn unguard(&self, first: PageIndex, count: usize) -> io::Result<()> {
         let range = self.range(&(first.0..first.0 + count));
         // SAFETY: pages of this backing that the caller has claimed; what lies behind the guards is complete.
-        unsafe { pages::remove_guards(&range) }
+        unsafe { pages::remove_guards(&range) }.map_err(|error| match error.kind() {
+            // Taking guards away needs no memory: a part of the range is not mapped.
+            io::ErrorKind::OutOfMemory => io::ErrorKind::AddrNotAvailable.into(),
+            _ => error,
+        })
     }
 }
 

@@ -145,23 +145,28 @@ impl Backing for Inline {
 
     fn forget(&self, pages: &[PageIndex]) -> Result<(), (usize, io::Error)> {
         let mut batch: [Range<usize>; pages::RANGES_MAX] = std::array::from_fn(|_| 0..0);
-        let mut befores = [0; pages::RANGES_MAX];
         let mut count = 0;
-        let flush = |batch: &[Range<usize>], befores: &[usize]| {
+        let drop_all = |ranges: &[Range<usize>]| {
             // SAFETY: pages of this backing that the caller has claimed, and has elsewhere.
-            let dropped = unsafe { pages::drop_all(batch) };
-            dropped.map_err(|(number, error)| (befores[number], error))
+            unsafe { pages::drop_all(ranges) }
         };
-        runs(pages, |before, run| {
-            (batch[count], befores[count]) = (self.range(&run), before);
+        let together = runs(pages, |_, run| {
+            batch[count] = self.range(&run);
             count += 1;
             if count == batch.len() {
                 count = 0;
-                return flush(&batch, &befores);
+                return drop_all(&batch);
             }
             Ok(())
-        })?;
-        flush(&batch[..count], &befores)
+        });
+        if together.and_then(|()| drop_all(&batch[..count])).is_ok() {
+            return Ok(());
+        }
+        // A call that fails may have dropped a part of a run: one by one, those that are gone once more.
+        for (at, page) in pages.iter().enumerate() {
+            drop_all(&[self.range(&(page.0..page.0 + 1))]).map_err(|error| (at, error))?;
+        }
+        Ok(())
     }
 
     fn discard(&self, pages: &[PageIndex]) -> Result<(), (usize, io::Error)> {

@@ -92,7 +92,9 @@ fn locked_pages_stay() {
 fn parts_that_end_their_process() {
     for mode in modes() {
         let own = if mode == FaultMode::Guard { libc::SIGSEGV } else { libc::SIGBUS };
-        for part in ["mistakes::part_unmapped", "mistakes::part_unmapped_cold", "mistakes::part_moved"] {
+        for part in
+            ["mistakes::part_unmapped", "mistakes::part_unmapped_cold", "mistakes::part_moved"]
+        {
             eprintln!("{mode} {part}");
             parts::run(part, mode).assert_killed(libc::SIGSEGV);
         }
@@ -102,7 +104,9 @@ fn parts_that_end_their_process() {
         } else {
             blocked.assert_killed(own);
         }
-        parts::run("mistakes::part_dropped", mode).assert_killed(libc::SIGSEGV);
+        // It may be found between the last handler and the end of the mapping.
+        let dropped = parts::run("mistakes::part_dropped", mode).signal();
+        assert!(matches!(dropped, Some(libc::SIGSEGV | libc::SIGBUS)), "{mode}: {dropped:?}");
     }
 }
 

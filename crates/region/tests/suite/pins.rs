@@ -35,10 +35,22 @@ fn calls_on_cold_and_on_pinned_memory() {
 
         // Cold, to read and to write from.
         region.advise(0..2 * PAGE, Advice::Cold).expect("a range");
-        assert_eq!(resident_pages(start, 2), 0);
+        let stats = region.stats();
+        assert_eq!(
+            resident_pages(start, 2),
+            0,
+            "{mode}: {:?}, refused {}, full {}",
+            stats.pages,
+            stats.refused,
+            stats.store_full
+        );
         let serves = mode == FaultMode::Thread;
         let expected = if serves { Ok(PAGE) } else { Err(libc::EFAULT) };
-        assert_eq!(transfer(&file, start, PAGE, false), expected, "{mode}: write(2) from cold memory");
+        assert_eq!(
+            transfer(&file, start, PAGE, false),
+            expected,
+            "{mode}: write(2) from cold memory"
+        );
         file.rewind().expect("a file");
 
         // Pinned.

@@ -1,7 +1,7 @@
 //! What a region does when its store is full, and with a backing.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -50,8 +50,10 @@ fn part_full() {
 #[test]
 fn a_full_store_blocks_until_its_limit_is_raised() {
     for mode in modes() {
+        let store = Store::builder().limit(8 << 20).max_limit(64 << 20);
+        let store = store.codec("lz4".parse().expect("a codec"));
         let region =
-            builder(mode, 8192, 256).store_limit(8 << 20).failure_policy(FailurePolicy::Block).build();
+            builder(mode, 8192, 256).store(store).failure_policy(FailurePolicy::Block).build();
         let mut region: Region = region.expect("a mode that works");
         let store = region.store().clone();
         let written = AtomicUsize::new(0);
@@ -68,7 +70,10 @@ fn a_full_store_blocks_until_its_limit_is_raised() {
                 last = written.load(Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(500));
             }
-            assert!((1000..4000).contains(&last), "{mode}: {last} pages fit 8 MiB and a limit of 1 MiB");
+            assert!(
+                (1000..4000).contains(&last),
+                "{mode}: {last} pages fit 8 MiB and a limit of 1 MiB"
+            );
             store.set_limit(40 << 20).expect("below the highest");
         });
         let mut expected = vec![0; PAGE];
@@ -107,7 +112,8 @@ fn spilled_pages_come_back() {
         let directory = tempfile::tempdir().expect("a directory");
         let backing = FileBacking::new(directory.path(), EXTENT_BYTES).expect("a directory");
         let spill = Spill::builder(backing).limit(256 << 20).build().expect("a limit");
-        let store = Store::builder().limit(12 << 20).codec("lz4".parse().expect("a codec")).spill(spill);
+        let store =
+            Store::builder().limit(12 << 20).codec("lz4".parse().expect("a codec")).spill(spill);
         let region = builder(mode, 8192, 512).store(store).build();
         let mut region = region.expect("a mode that works");
         for (number, page) in region.as_mut_slice().chunks_mut(PAGE).enumerate() {
@@ -133,7 +139,6 @@ fn a_lower_limit_is_reached() {
         }
         region.set_resident_limit(512 * PAGE);
         assert_eq!(region.resident_limit(), 512 * PAGE);
-        let stop = AtomicBool::new(false);
         for (number, page) in region.as_slice().chunks(PAGE).enumerate() {
             check(page, number, 1);
         }
@@ -143,7 +148,6 @@ fn a_lower_limit_is_reached() {
         for (number, page) in region.as_slice().chunks(PAGE).enumerate() {
             check(page, number, 1);
         }
-        stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -159,7 +163,9 @@ fn advice_moves_pages_and_changes_none() {
         assert_eq!((stats.pages.compressed, stats.resident_bytes), (512, 0), "{mode}");
         region.advise(0..256 * PAGE, Advice::WillNeed).expect("a range");
         let stats = region.stats();
-        assert_eq!(stats.resident_bytes, 256 * PAGE as u64, "{mode}");
+        // Neighbours may come along.
+        let there = stats.resident_bytes / PAGE as u64;
+        assert!((256..=272).contains(&there), "{mode}: {there}");
         for advice in [Advice::Sequential, Advice::Random, Advice::Normal] {
             region.advise(0..2048 * PAGE, advice).expect("a range");
             for (number, page) in region.as_slice().chunks(PAGE).enumerate().take(512) {

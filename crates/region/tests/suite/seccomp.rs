@@ -82,14 +82,14 @@ fn install(filter: &[libc::sock_filter]) -> std::io::Result<()> {
 }
 
 /// Another user than root, from here on.
-fn become_nobody() -> std::io::Result<()> {
-    const NOBODY: u32 = 65_534;
+fn become_another_user() -> std::io::Result<()> {
+    const OTHER: u32 = 65_534;
     // SAFETY: numbers only.
     unsafe {
         if libc::geteuid() == 0
             && (libc::setgroups(0, std::ptr::null()) != 0
-                || libc::setgid(NOBODY) != 0
-                || libc::setuid(NOBODY) != 0)
+                || libc::setgid(OTHER) != 0
+                || libc::setuid(OTHER) != 0)
         {
             return Err(std::io::Error::last_os_error());
         }
@@ -119,7 +119,7 @@ fn in_a_container_without_privileges() {
     command.env("PAGEFOLD_REGION_CONTAINED", "1").current_dir("/");
     let filter = of_a_container();
     // SAFETY: system calls in the child, before the program begins.
-    unsafe { command.pre_exec(move || become_nobody().and_then(|()| install(&filter))) };
+    unsafe { command.pre_exec(move || become_another_user().and_then(|()| install(&filter))) };
     let ended = parts::wait(&mut command);
     ended.assert_passed();
     assert!(ended.stderr().contains("skipped: inline"), "{}", ended.stderr());
@@ -146,7 +146,10 @@ fn the_mode_is_named() {
     ended.assert_passed();
     let text = ended.stderr();
     assert!(text.contains("guard pages on a memory file works"), "{text}");
-    assert!(text.contains("userfaultfd in user mode is refused: Operation not permitted"), "{text}");
+    assert!(
+        text.contains("userfaultfd in user mode is refused: Operation not permitted"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -175,7 +175,9 @@ extern "C" fn touch_some(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) 
     let page = FIRST + usize::try_from(mix(number as u64)).unwrap_or(0) % (PAGES - FIRST);
     for at in [2, 3, 511] {
         // SAFETY: a word of the region, in a page that no thread writes.
-        let found = unsafe { REGION.load(Ordering::Relaxed).cast::<u64>().add(page * 512 + at).read_volatile() };
+        let found = unsafe {
+            REGION.load(Ordering::Relaxed).cast::<u64>().add(page * 512 + at).read_volatile()
+        };
         if found != word(page, 1, at) {
             WRONG.fetch_add(1, Ordering::Relaxed);
         }
@@ -205,7 +207,8 @@ fn part_interrupted() {
     let every = libc::timeval { tv_sec: 0, tv_usec: 150 };
     let timer = libc::itimerval { it_interval: every, it_value: every };
     // SAFETY: a valid timer.
-    let armed = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    let armed =
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
     assert_eq!(armed, 0);
     let inside = |number: usize, f: &mut dyn FnMut()| {
         INSIDE.set(number);

@@ -76,7 +76,9 @@ fn a_fault_takes_at_most_two_kibibytes_of_stack() {
                 unsafe { base.add(900 * PAGE).write_volatile(1) };
             });
             let own = alone.max(stream).max(written) - frame;
-            eprintln!("{mode}: frame {frame}; alone {alone}, stream {stream}, written {written}; own {own}");
+            eprintln!(
+                "{mode}: frame {frame}; alone {alone}, stream {stream}, written {written}; own {own}"
+            );
             own
         };
         let thread = thread::Builder::new().stack_size(1 << 20).spawn(run).expect("a thread");
@@ -125,7 +127,8 @@ fn a_fault_during_a_decode_takes_another_slot() {
     for mode in modes().into_iter().filter(|mode| *mode != FaultMode::Thread) {
         let decoded = Arc::new(AtomicUsize::new(0));
         let codec = Box::new(Waits { decoded: Arc::clone(&decoded) });
-        let store = pagefold_store::Store::builder().codec_with(codec).limit(32 << 20).idle_share(0);
+        let store =
+            pagefold_store::Store::builder().codec_with(codec).limit(32 << 20).idle_share(0);
         let region = Region::builder(1024 * PAGE).fault_mode(mode).store(store).build();
         let mut region = region.expect("a mode that works");
         for (page, first) in [(10, 1), (500, 2)] {

@@ -42,7 +42,11 @@ fn a_map_has_four_times_its_memory() {
         }
         drop(map);
         assert_eq!(allocator.room().longest, allocator.region().len(), "{mode}: all came back");
-        assert_eq!(allocator.region().store().stats().stored, 0, "{mode}: freed pages take no memory");
+        assert_eq!(
+            allocator.region().store().stats().stored,
+            0,
+            "{mode}: freed pages take no memory"
+        );
     }
 }
 
