@@ -44,6 +44,9 @@ enum CliCommand {
     /// Remove spilled pages that dead stores left in a service (runs `pagefold-spill`)
     #[command(long_about = spill::ABOUT, after_long_help = remarks(spill::EXAMPLES, spill::MORE), after_help = "Examples and exit codes: pagefold spill --help")]
     Spill(spill::SpillArgs),
+    /// Say how memory regions work on this machine, and what would change it
+    #[command(long_about = DOCTOR_ABOUT, after_help = DOCTOR_EXAMPLES)]
+    Doctor,
     /// Print a script that completes this command's words in a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -66,6 +69,7 @@ Examples:
   pagefold classes --chain 4       size classes and their density
   pagefold torture --seconds 60    do the allocators stand up to it?
   pagefold spill gc redis://host   what dead stores left in a service
+  pagefold doctor                  can memory regions be used here?
   pagefold completions bash        a script for the shell
   pagefold man | man -l -          the manual page";
 
@@ -73,6 +77,19 @@ Examples:
 fn remarks(examples: &str, more: &str) -> String {
     format!("{examples}\n\n{CODES}\n\n{more}")
 }
+
+const DOCTOR_ABOUT: &str = "\
+Say how memory regions work on this machine, and what would change it.
+
+Tries each way to serve page faults in a child process, because a filter of system calls may kill instead of refusing: one line \
+each, with what is needed where one does not work. docs/REGION.md has what they mean.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  pagefold doctor
+      on this machine, as this user
+  docker run --rm -v .:/mnt IMAGE /mnt/pagefold doctor
+      in a container";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -98,6 +115,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         CliCommand::Classes(args) => Ok(Command::Classes(args.into_config()?)),
         CliCommand::Torture(args) => Ok(Command::Torture(args.into_config()?)),
         CliCommand::Spill(args) => Ok(Command::Spill(args.args)),
+        CliCommand::Doctor => Ok(Command::Doctor),
         CliCommand::Completions { shell } => Ok(Command::Completions(shell)),
         CliCommand::Man => Ok(Command::Man),
     }

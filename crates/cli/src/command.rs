@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Torture(TortureConfig),
     /// Become `pagefold-spill`, with these arguments.
     Spill(Vec<OsString>),
+    /// Say what of a region works here.
+    Doctor,
     /// Print the completions of a shell.
     Completions(Shell),
     /// Print the manual page.

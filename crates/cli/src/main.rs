@@ -6,6 +6,7 @@
 //! | [`mod@estimate`] | measuring pages in pools |
 //! | [`allocators`] | size classes, stress, traces |
 //! | [`spill`] | the program for services |
+//! | [`doctor`] | what of a region this machine allows |
 //! | [`completions`], [`man`] | shell scripts and the manual page |
 //! | [`interrupt`], [`progress`], [`console`] | Ctrl-C, the progress bar, output |
 //! | [`exit`] | exit codes |
@@ -19,6 +20,7 @@ mod columns;
 mod command;
 mod completions;
 mod console;
+mod doctor;
 mod estimate;
 mod exit;
 mod interrupt;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Trace(config) => end(trace::run(&config)),
         Command::Torture(config) => end(torture::run(config)),
         Command::Spill(args) => end(spill::run(&args).map(|never| match never {})),
+        Command::Doctor => end(doctor::run()),
         Command::Completions(shell) => end(completions::print(shell, args::table())),
         Command::Man => end(man::print(args::table())),
     };

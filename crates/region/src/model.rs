@@ -163,7 +163,7 @@ impl Backing for Memory {
 /// A region of a few pages, each of one repeated byte.
 #[derive(Debug)]
 pub struct Model {
-    core: Core,
+    core: Box<Core>,
     memory: &'static Memory,
 }
 
@@ -212,7 +212,7 @@ impl Model {
             .expect("room");
         let space = store.space(SpaceConfig::persistent(pages as u64)).expect("room");
         let failure = FailurePolicy::Block;
-        let core = Core {
+        let core = Box::new(Core {
             table: PageTable::new(pages),
             credits: Credits::new(limit),
             backing: Box::new(Shared(memory)),
@@ -231,7 +231,7 @@ impl Model {
             mailbox: Mailbox::new(),
             settings: Settings { kept_max: pages, limbo_max: 0, neighbours_max: 0, failure },
             generation: 0,
-        };
+        });
         Self { core, memory }
     }
 

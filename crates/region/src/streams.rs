@@ -4,7 +4,7 @@ use pagefold_sys::sync::{self, AtomicU64, Ordering, Padded};
 
 use crate::{core::NEIGHBOURS_MAX, table::PageIndex, word::Hint};
 
-const STREAMS: usize = 16;
+const STREAMS: usize = if cfg!(loom) { 1 } else { 16 };
 /// The length of a stream is in the upper bits.
 const LENGTH_SHIFT: u32 = 48;
 

@@ -4,9 +4,9 @@
 use loom::{sync::Arc, thread};
 use pagefold_region::model::Model;
 
-fn model(f: impl Fn() + Sync + Send + 'static) {
+fn model(bound: usize, f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.preemption_bound = builder.preemption_bound.or(Some(bound));
     builder.max_branches = 100_000;
     builder.check(f);
 }
@@ -14,7 +14,7 @@ fn model(f: impl Fn() + Sync + Send + 'static) {
 /// Each model in both forms of a backing.
 fn both(f: impl Fn(bool) + Sync + Send + Copy + 'static) {
     for guards in [false, true] {
-        model(move || f(guards));
+        model(3, move || f(guards));
     }
 }
 
@@ -86,6 +86,29 @@ fn two_evictors() {
         other.join().expect("no panic");
         region.check();
         assert_eq!(region.read(0), 1);
+    });
+}
+
+/// An old batch must not take a page that came back, was written, and was chosen again.
+#[test]
+fn two_evictors_beside_a_write() {
+    model(1, || {
+        // Unmapped pages: every touch takes one back.
+        let region = Arc::new(Model::new(1, 130, true));
+        region.write(0, 1);
+        let evictors = [(); 2].map(|()| {
+            let region = Arc::clone(&region);
+            thread::spawn(move || region.evict())
+        });
+        region.write(0, 2);
+        for evictor in evictors {
+            evictor.join().expect("no panic");
+        }
+        assert_eq!(region.read(0), 2);
+        region.check();
+        region.evict();
+        assert_eq!(region.read(0), 2);
+        region.check();
     });
 }
 
