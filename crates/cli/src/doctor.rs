@@ -51,11 +51,14 @@ fn lines() -> Vec<Line> {
     let filter = filtered.lines().find_map(|line| line.strip_prefix("Seccomp:")).map(str::trim);
     lines.push(match filter {
         Some("0") => Line::new("seccomp", true, "no filter of system calls"),
-        Some(_) => Line::new("seccomp", true, "a filter is on; the modes above passed or failed under it"),
+        Some(_) => {
+            Line::new("seccomp", true, "a filter is on; the modes above passed or failed under it")
+        }
         None => Line::new("seccomp", false, "not known"),
     });
     let allowed = setting("/proc/sys/vm/unprivileged_userfaultfd");
-    let text = format!("vm.unprivileged_userfaultfd = {allowed}: without root, mode thread needs 1");
+    let text =
+        format!("vm.unprivileged_userfaultfd = {allowed}: without root, mode thread needs 1");
     lines.push(Line::new("sysctl", !allowed.is_empty(), text));
     lines
 }

@@ -286,20 +286,20 @@ impl Evictor {
             }
         }
         core.counters.add(Count::Refused, missing);
-        for at in 0..batch.len() {
-            let (page, word) = batch[at];
+        for ((page, chosen), content) in batch.iter_mut().zip(&self.content) {
+            let (page, word) = (*page, *chosen);
             if word.is_copied() {
                 continue;
             }
             // Changed since it was read: it was taken back.
             let Some(claim) = core.table.claim(page, word) else { continue };
-            match core.space.put(page.key(), &self.content[at]) {
+            match core.space.put(page.key(), content) {
                 Ok(()) => {
                     if !word.is_stale() {
                         core.keep();
                     }
                     let copied = word.copied(true).stale(false);
-                    batch[at].1 = copied;
+                    *chosen = copied;
                     core.table.release(claim, copied);
                     core.counters.add(Count::Compressed, 1);
                 }

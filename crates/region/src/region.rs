@@ -182,7 +182,7 @@ impl Region {
         range: Range<usize>,
     ) -> Result<impl Iterator<Item = Range<usize>> + use<>, RangeError> {
         self.pages(&range)?;
-        let piece = (pin::pins_max(&self.core) / 4).max(1).min(4 * BATCH) * PAGE_BYTES;
+        let piece = (pin::pins_max(&self.core) / 4).clamp(1, 4 * BATCH) * PAGE_BYTES;
         let end = range.end;
         Ok(range.step_by(piece).map(move |start| start..end.min(start + piece)))
     }

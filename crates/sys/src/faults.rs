@@ -137,15 +137,16 @@ extern "C" fn on_fault(number: i32, info: *mut libc::siginfo_t, context: *mut c_
     let server = server(signal).load(Ordering::Acquire);
     // SAFETY: set before the handler was installed, and never freed.
     let server = unsafe { &*server };
-    // SAFETY: with SA_SIGINFO the kernel passes a record.
-    let code = unsafe { (*info).si_code };
+    // SAFETY: with SA_SIGINFO the kernel passes a record, which lives until the handler returns.
+    let record = unsafe { &*info };
+    let code = record.si_code;
     let of_a_fault = match signal {
         FaultSignal::Bus => code == libc::BUS_ADRERR,
         FaultSignal::Segv => code == SEGV_MAPERR || code == SEGV_ACCERR,
     };
     if of_a_fault {
         // SAFETY: a record of a fault has an address.
-        let address = unsafe { (*info).si_addr() }.addr();
+        let address = unsafe { record.si_addr() }.addr();
         let fault = Fault { signal, address, access: access(context) };
         if (server.serve)(&fault) {
             // SAFETY: errno of this thread.

@@ -35,7 +35,9 @@ struct Figures {
     ratio: f64,
 }
 
-const ROWS: [(&str, fn(&Figures) -> f64); 9] = [
+type Row = (&'static str, fn(&Figures) -> f64);
+
+const ROWS: [Row; 9] = [
     ("page-out, dirty", |one| one.dirty_out),
     ("page-out, clean", |one| one.clean_out),
     ("fault, random", |one| one.random),
@@ -127,8 +129,8 @@ fn round(space: &mut Space, source: &[u8], order: &[usize], busy: &Busy) -> Figu
     figures.random = micros(began.elapsed(), pages);
     figures.random_cpu = (busy.others_ns() - cpu) as f64 / 1e3 / pages as f64;
     times.sort_unstable();
-    let quantile = |share: f64| times[(pages as f64 * share) as usize] as f64 / 1e3;
-    (figures.p50, figures.p99, figures.p999) = (quantile(0.5), quantile(0.99), quantile(0.999));
+    let quantile = |thousandth: usize| times[pages * thousandth / 1000] as f64 / 1e3;
+    (figures.p50, figures.p99, figures.p999) = (quantile(500), quantile(990), quantile(999));
     assert!(space.bytes() == source, "a byte differs after random faults");
 
     let began = Instant::now();

@@ -39,18 +39,19 @@ impl Ended {
     }
 }
 
+fn without_core_files() -> std::io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid limit.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    Ok(())
+}
+
 pub(crate) fn command(part: &str, mode: FaultMode) -> Command {
     let mut command = Command::new(env::current_exe().expect("this program"));
     command.args([part, "--exact", "--ignored", "--nocapture", "--test-threads", "1"]);
     command.env(MODE, mode.name()).stdin(Stdio::null());
-    // SAFETY: one system call in the child: no core files.
-    unsafe {
-        command.pre_exec(|| {
-            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
-            Ok(())
-        })
-    };
+    // SAFETY: one system call in the child.
+    unsafe { command.pre_exec(without_core_files) };
     command
 }
 

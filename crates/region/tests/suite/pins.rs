@@ -87,7 +87,7 @@ fn pinned_pages_stay_while_others_leave() {
         let pinned = region.pin(7 * PAGE..8 * PAGE).expect("room");
         for page in (0..4096).filter(|&page| page != 7) {
             // SAFETY: another page than the pinned one, and no other reference to it.
-            unsafe { base.add(page * PAGE).write_volatile(1) };
+            unsafe { base.wrapping_add(page * PAGE).write_volatile(1) };
             assert_eq!(resident_pages(start + 7 * PAGE, 1), 1, "{mode}");
         }
         check(&pinned, 7, 1);

@@ -84,17 +84,20 @@ fn install(filter: &[libc::sock_filter]) -> std::io::Result<()> {
 /// Another user than root, from here on.
 fn become_another_user() -> std::io::Result<()> {
     const OTHER: u32 = 65_534;
-    // SAFETY: numbers only.
-    unsafe {
-        if libc::geteuid() == 0
-            && (libc::setgroups(0, std::ptr::null()) != 0
-                || libc::setgid(OTHER) != 0
-                || libc::setuid(OTHER) != 0)
-        {
-            return Err(std::io::Error::last_os_error());
-        }
+    let check = |answer: i32| match answer {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        return Ok(());
     }
-    Ok(())
+    // SAFETY: an empty list.
+    check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+    // SAFETY: a number.
+    check(unsafe { libc::setgid(OTHER) })?;
+    // SAFETY: a number.
+    check(unsafe { libc::setuid(OTHER) })
 }
 
 /// A copy of this program that every user may run.

@@ -27,39 +27,31 @@ fn set(signal: i32, handler: libc::sighandler_t) {
 fn touch_beyond_a_file() {
     use std::os::fd::AsRawFd as _;
     let file = tempfile::tempfile().expect("a file");
-    // SAFETY: a new mapping; touching it is a `SIGBUS`, which is what is tested.
-    unsafe {
-        let protection = libc::PROT_READ;
-        let start = libc::mmap(
-            std::ptr::null_mut(),
-            PAGE,
-            protection,
-            libc::MAP_SHARED,
-            file.as_raw_fd(),
-            0,
-        );
-        std::hint::black_box(start.cast::<u8>().read_volatile());
-    }
+    touch(map(libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd()));
+}
+
+/// A page of a new mapping.
+fn map(protection: i32, flags: i32, file: i32) -> *const u8 {
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, file, 0) };
+    assert_ne!(start, libc::MAP_FAILED);
+    start.cast()
+}
+
+fn touch(address: *const u8) {
+    // SAFETY: a fault, which is what is tested.
+    std::hint::black_box(unsafe { address.read_volatile() });
 }
 
 fn touch_nothing() {
-    // SAFETY: touching it is a `SIGSEGV`, which is what is tested.
-    unsafe {
-        let start = libc::mmap(
-            std::ptr::null_mut(),
-            PAGE,
-            libc::PROT_NONE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        );
-        std::hint::black_box(start.cast::<u8>().read_volatile());
-    }
+    touch(map(libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1));
 }
 
-extern "C" fn exit_with_43(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: with SA_SIGINFO the kernel passes a record; `_exit` is for handlers.
-    unsafe { libc::_exit(if (*info).si_signo > 0 { 43 } else { 1 }) };
+extern "C" fn exit_with_43(number: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel passes a record.
+    let record = unsafe { &*info };
+    // SAFETY: `_exit` is for handlers.
+    unsafe { libc::_exit(if record.si_signo == number { 43 } else { 1 }) };
 }
 
 fn handler(f: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void)) -> libc::sighandler_t {
@@ -174,10 +166,9 @@ extern "C" fn touch_some(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) 
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let page = FIRST + usize::try_from(mix(number as u64)).unwrap_or(0) % (PAGES - FIRST);
     for at in [2, 3, 511] {
+        let address = REGION.load(Ordering::Relaxed).cast::<u64>().wrapping_add(page * 512 + at);
         // SAFETY: a word of the region, in a page that no thread writes.
-        let found = unsafe {
-            REGION.load(Ordering::Relaxed).cast::<u64>().add(page * 512 + at).read_volatile()
-        };
+        let found = unsafe { address.read_volatile() };
         if found != word(page, 1, at) {
             WRONG.fetch_add(1, Ordering::Relaxed);
         }

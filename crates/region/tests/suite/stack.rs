@@ -65,7 +65,7 @@ fn a_fault_takes_at_most_two_kibibytes_of_stack() {
             let base = region.as_ptr();
             let touch = |page: usize| {
                 // SAFETY: a page of the region.
-                std::hint::black_box(unsafe { base.add(page * PAGE).read_volatile() });
+                std::hint::black_box(unsafe { base.wrapping_add(page * PAGE).read_volatile() });
             };
             // Alone; in order, so that neighbours come along; and one that is written while it is clean.
             let alone = painted(&|| touch(900));
@@ -73,7 +73,7 @@ fn a_fault_takes_at_most_two_kibibytes_of_stack() {
             let base = region.as_mut_ptr();
             let written = painted(&|| {
                 // SAFETY: a page of the region.
-                unsafe { base.add(900 * PAGE).write_volatile(1) };
+                unsafe { base.wrapping_add(900 * PAGE).write_volatile(1) };
             });
             let own = alone.max(stream).max(written) - frame;
             eprintln!(
@@ -90,6 +90,10 @@ fn a_fault_takes_at_most_two_kibibytes_of_stack() {
 /// Decodes the first page only after the second was decoded by another thread.
 struct Waits {
     decoded: Arc<AtomicUsize>,
+}
+
+fn pattern(at: usize) -> u8 {
+    u8::try_from(at / 100).expect("below 4096")
 }
 
 impl Codec for Waits {
@@ -109,7 +113,7 @@ impl Codec for Waits {
             }
         }
         for (at, byte) in dst.iter_mut().enumerate() {
-            *byte = if at < 2 { src[0] } else { (at / 100) as u8 };
+            *byte = if at < 2 { src[0] } else { pattern(at) };
         }
         if src[0] == 2 {
             self.decoded.store(1, Ordering::Release);
@@ -133,7 +137,7 @@ fn a_fault_during_a_decode_takes_another_slot() {
         let mut region = region.expect("a mode that works");
         for (page, first) in [(10, 1), (500, 2)] {
             for (at, byte) in region.as_mut_slice()[page * PAGE..][..PAGE].iter_mut().enumerate() {
-                *byte = if at < 2 { first } else { (at / 100) as u8 };
+                *byte = if at < 2 { first } else { pattern(at) };
             }
         }
         region.advise(0..1024 * PAGE, Advice::Cold).expect("a range");

@@ -181,7 +181,7 @@ fn every_byte_in_each_mode() {
     let is_wanted = |mode: &FaultMode| only.as_ref().is_none_or(|only| only == mode.name());
     for mode in modes().into_iter().filter(is_wanted) {
         watchdog::within(time * 2 + Duration::from_secs(60), "a stress", move || {
-            stress(mode, time)
+            stress(mode, time);
         });
     }
 }
