@@ -138,7 +138,7 @@ fn main() {
     println!("{pages} pages of {}, the best of {rounds} rounds; us a page", arguments[0]);
     println!("| | one thread | two threads | faster by |\n|---|---|---|---|");
     let row = |name: &str, one: f64, two: f64| {
-        println!("| {name} | {one:.2} | {two:.2} | {:.2} |", one / two)
+        println!("| {name} | {one:.2} | {two:.2} | {:.2} |", one / two);
     };
     row("bare SIGBUS and COPY", bare[0], bare[1]);
     for mode in [FaultMode::Inline, FaultMode::Guard] {

@@ -12,8 +12,8 @@ use rusqlite::{Connection, ffi};
 const IN_REGION: &str = "PAGEFOLD_SQLITE_IN_REGION";
 const PAGE: usize = 4096;
 /// Of the cache; the database takes most of them.
-const SLOTS: usize = 14_000;
-const ROWS: u32 = 200_000;
+const SLOTS: usize = 5_000;
+const ROWS: u32 = 100_000;
 
 /// Gives SQLite the region as its page cache. Before the first connection.
 fn lend(region: &mut Region) {
@@ -107,11 +107,12 @@ fn part() {
     );
     if let Some(region) = &mut region {
         let (pages, overflow) = used();
-        assert!(pages > 10_000, "{pages} pages are in the region");
+        let least = i32::try_from(SLOTS * 4 / 5).expect("small");
+        assert!(pages > least, "{pages} pages are in the region");
         assert!(overflow < 1 << 20, "{overflow} bytes are not");
         let stats = region.stats();
         assert!(stats.resident_bytes <= stats.resident_limit_bytes);
-        assert!(stats.dropped > 10_000, "{stats:?}");
+        assert!(stats.dropped > 10_000, "{} pages left", stats.dropped);
         eprintln!("{} pages left memory, {} of them clean", stats.dropped, stats.dropped_clean);
     }
     assert!(answers.contains("\"ok\""), "SQLite's own check: {answers}");
