@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_stream_grows_and_a_jump_ends_it() {
         let streams = Streams::new();
-        let mut ask = |page| streams.neighbours(PageIndex(page), Hint::Normal, 16);
+        let ask = |page| streams.neighbours(PageIndex(page), Hint::Normal, 16);
         assert_eq!([ask(10), ask(11), ask(12), ask(13), ask(14)], [0, 0, 4, 8, 16]);
         streams.note(PageIndex(31));
         assert_eq!(streams.neighbours(PageIndex(31), Hint::Normal, 16), 16);

@@ -23,7 +23,7 @@ pub enum Outcome {
 /// `trial` is async-signal-safe: it allocates nothing and takes no lock.
 pub unsafe fn in_child(trial: fn() -> u8) -> io::Result<Outcome> {
     // SAFETY: without CLONE_VM the child has a copy of everything, and ends below; no other code of it runs.
-    let child = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
+    let child = unsafe { libc::syscall(libc::SYS_clone, 0_usize, 0_usize, 0_usize, 0_usize, 0_usize) };
     if child == 0 {
         let code = trial();
         // SAFETY: ends the child, without handlers of the exit.
@@ -58,8 +58,10 @@ mod tests {
         // SAFETY: returns a number.
         assert_eq!(unsafe { in_child(|| 7) }.expect("a child"), Outcome::Exited(7));
         let killed = || {
+            // SAFETY: no arguments.
+            let own = unsafe { libc::getpid() };
             // SAFETY: a signal to the calling process.
-            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            unsafe { libc::kill(own, libc::SIGKILL) };
             0
         };
         // SAFETY: one system call.
