@@ -65,7 +65,7 @@ pub struct RegionStats {
     pub dropped: u64,
     /// Of these, clean ones, which were not compressed again.
     pub dropped_clean: u64,
-    /// Pages that the system did not let go, and pages that a call from outside had taken.
+    /// Pages that the system kept in memory, and pages that a call from outside had taken.
     pub refused: u64,
     /// Puts that found the store full.
     pub store_full: u64,

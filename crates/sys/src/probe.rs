@@ -23,7 +23,8 @@ pub enum Outcome {
 /// `trial` is async-signal-safe: it allocates nothing and takes no lock.
 pub unsafe fn in_child(trial: fn() -> u8) -> io::Result<Outcome> {
     // SAFETY: without CLONE_VM the child has a copy of everything, and ends below; no other code of it runs.
-    let child = unsafe { libc::syscall(libc::SYS_clone, 0_usize, 0_usize, 0_usize, 0_usize, 0_usize) };
+    let child =
+        unsafe { libc::syscall(libc::SYS_clone, 0_usize, 0_usize, 0_usize, 0_usize, 0_usize) };
     if child == 0 {
         let code = trial();
         // SAFETY: ends the child, without handlers of the exit.

@@ -61,9 +61,13 @@ pub(crate) fn run(part: &str, mode: FaultMode) -> Ended {
 }
 
 pub(crate) fn wait(command: &mut Command) -> Ended {
+    wait_for(command, Duration::from_secs(120))
+}
+
+pub(crate) fn wait_for(command: &mut Command, most: Duration) -> Ended {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.expect("this program can be run");
-    let until = Instant::now() + Duration::from_secs(120);
+    let until = Instant::now() + most;
     while child.try_wait().expect("a child").is_none() {
         if Instant::now() > until {
             child.kill().expect("a child");
