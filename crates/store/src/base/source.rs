@@ -74,8 +74,8 @@ impl<'a> BaseSource<'a> {
         self
     }
 
-    /// The budget for decoded base pages in memory, in bytes, charged to the limit when the base is made; by default a
-    /// 64th of the limit, and never more than the base.
+    /// The budget for decoded base pages in memory, in bytes, charged to the limit when the base is made; by default none
+    /// for a file, which the system keeps in its page cache, and else a 64th of the limit; never more than the base.
     pub fn resident(mut self, bytes: usize) -> Self {
         self.resident = Some(bytes);
         self

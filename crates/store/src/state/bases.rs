@@ -40,7 +40,8 @@ impl StoreState {
         let failed = |error| BaseError::Io { name: name.clone(), error };
         let source = file.and_then(FilePages::new).map_err(failed)?;
         let pages = source.pages();
-        self.open(pages, Box::new(source), opening).map_err(|error| match error {
+        // The page cache has a file already: a copy here costs more than it saves (record 2026-11-27-bases).
+        self.open(pages, Box::new(source), opening, 0).map_err(|error| match error {
             Failed::Page(_, BaseFault::Io(kind)) => failed(kind.into()),
             Failed::Page(_, _) => failed(std::io::ErrorKind::UnexpectedEof.into()),
             Failed::Other(error) => error,
@@ -72,7 +73,8 @@ impl StoreState {
             self.flush();
         }
         let pages = self.check_pages(space)?;
-        self.open(pages, Box::new(source), opening).map_err(|error| match error {
+        let resident = self.limit() / RESIDENT_SHARE;
+        self.open(pages, Box::new(source), opening, resident).map_err(|error| match error {
             Failed::Page(key, BaseFault::Io(kind)) => {
                 BaseError::Get { key, error: GetError::Io(kind) }
             }
@@ -102,6 +104,7 @@ impl StoreState {
         pages: u64,
         source: Box<dyn BasePages>,
         opening: Opening,
+        default_resident: usize,
     ) -> Result<Arc<BaseState>, Failed> {
         let full = |_| Failed::Other(BaseError::Full);
         let pages = usize::try_from(pages).map_err(|_| Failed::Other(BaseError::Full))?;
@@ -126,7 +129,7 @@ impl StoreState {
         let (more, budget) = if locked {
             (Resident::locked_bytes(pages, holes), 0)
         } else {
-            let budget = resident.unwrap_or(self.limit() / RESIDENT_SHARE);
+            let budget = resident.unwrap_or(default_resident);
             let budget = (budget / PAGE_BYTES).min(pages - holes);
             (Resident::cache_bytes(budget), budget)
         };
