@@ -1,5 +1,6 @@
 //! The command line: clap parses it into a typed configuration. Later modules see no unvalidated string.
 
+mod bench;
 mod classes;
 mod estimate;
 mod estimate_help;
@@ -44,6 +45,9 @@ enum CliCommand {
     /// Remove spilled pages that dead stores left in a service (runs `pagefold-spill`)
     #[command(long_about = spill::ABOUT, after_long_help = remarks(spill::EXAMPLES, spill::MORE), after_help = "Examples and exit codes: pagefold spill --help")]
     Spill(spill::SpillArgs),
+    /// Measure what a program loses whose memory is compressed when cold
+    #[command(long_about = bench::ABOUT, after_help = bench::EXAMPLES)]
+    Bench(bench::BenchArgs),
     /// Say how memory regions work on this machine, and what would change it
     #[command(long_about = DOCTOR_ABOUT, after_help = DOCTOR_EXAMPLES)]
     Doctor,
@@ -69,6 +73,7 @@ Examples:
   pagefold classes --chain 4       size classes and their density
   pagefold torture --seconds 60    do the allocators stand up to it?
   pagefold spill gc redis://host   what dead stores left in a service
+  pagefold bench region heap       a program on compressed memory
   pagefold doctor                  can memory regions be used here?
   pagefold completions bash        a script for the shell
   pagefold man | man -l -          the manual page";
@@ -115,6 +120,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         CliCommand::Classes(args) => Ok(Command::Classes(args.into_config()?)),
         CliCommand::Torture(args) => Ok(Command::Torture(args.into_config()?)),
         CliCommand::Spill(args) => Ok(Command::Spill(args.args)),
+        CliCommand::Bench(args) => Ok(Command::Bench(args.into_config())),
         CliCommand::Doctor => Ok(Command::Doctor),
         CliCommand::Completions { shell } => Ok(Command::Completions(shell)),
         CliCommand::Man => Ok(Command::Man),

@@ -6,6 +6,7 @@ use clap_complete::Shell;
 
 use crate::{
     allocators::{classes::ClassesConfig, torture::config::TortureConfig, trace::TraceConfig},
+    bench::BenchConfig,
     console::Output,
     estimate::config::EstimateConfig,
 };
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Torture(TortureConfig),
     /// Become `pagefold-spill`, with these arguments.
     Spill(Vec<OsString>),
+    /// Measure workloads in a region.
+    Bench(BenchConfig),
     /// Say what of a region works here.
     Doctor,
     /// Print the completions of a shell.

@@ -6,6 +6,7 @@
 //! | [`mod@estimate`] | measuring pages in pools |
 //! | [`allocators`] | size classes, stress, traces |
 //! | [`spill`] | the program for services |
+//! | [`mod@bench`] | workloads in a region |
 //! | [`doctor`] | what of a region this machine allows |
 //! | [`completions`], [`man`] | shell scripts and the manual page |
 //! | [`interrupt`], [`progress`], [`console`] | Ctrl-C, the progress bar, output |
@@ -15,6 +16,7 @@
 
 mod allocators;
 mod args;
+mod bench;
 mod bytes;
 mod columns;
 mod command;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Trace(config) => end(trace::run(&config)),
         Command::Torture(config) => end(torture::run(config)),
         Command::Spill(args) => end(spill::run(&args).map(|never| match never {})),
+        Command::Bench(config) => end(bench::run(&config)),
         Command::Doctor => end(doctor::run()),
         Command::Completions(shell) => end(completions::print(shell, args::table())),
         Command::Man => end(man::print(args::table())),
