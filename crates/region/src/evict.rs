@@ -148,7 +148,7 @@ impl Evictor {
         }
         if word.hot() > 0 {
             core.table.amend(page, word, word.with_hot(word.hot() - 1));
-            if over_budget && word.is_stale() {
+            if over_budget {
                 drop_copy(core, page);
             }
             return;

@@ -26,6 +26,17 @@ const ROOM_NAP: Duration = Duration::from_millis(5);
 /// Between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(5);
 
+/// Without the region's threads, faults would wait for ever.
+struct EndsTheProcess;
+
+impl Drop for EndsTheProcess {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            faults::die("pagefold-region: threads that panicked: ", 1, "faults cannot be served");
+        }
+    }
+}
+
 /// They end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Threads {
@@ -51,7 +62,11 @@ impl Threads {
     fn add(&mut self, name: &str, run: fn(&Core)) -> io::Result<()> {
         let core = Arc::clone(&self.core);
         let thread = thread::Builder::new().name(name.to_owned());
-        self.threads.push(thread.spawn(move || run(&core))?);
+        let run = move || {
+            let _ends = EndsTheProcess;
+            run(&core);
+        };
+        self.threads.push(thread.spawn(run)?);
         Ok(())
     }
 
@@ -66,7 +81,7 @@ impl Drop for Threads {
         self.core.evictor.end();
         self.core.server.end();
         for thread in self.threads.drain(..) {
-            // One that panicked has printed why.
+            // One that panicked has ended the process.
             let _ = thread.join();
         }
     }

@@ -1,18 +1,19 @@
-//! Wakes a thread of the region, from signal handlers too.
+//! Wakes the region's threads, from signal handlers too.
 
 use std::time::Duration;
 
-use pagefold_sys::sync::{self, AtomicBool, Ordering, fence};
+use pagefold_sys::sync::{self, AtomicBool, AtomicUsize, Ordering, fence};
 
 #[derive(Debug)]
 pub(crate) struct Wakeup {
-    asleep: AtomicBool,
+    /// Threads.
+    asleep: AtomicUsize,
     ended: AtomicBool,
 }
 
 impl Wakeup {
     pub(crate) fn new() -> Self {
-        Self { asleep: AtomicBool::new(false), ended: AtomicBool::new(false) }
+        Self { asleep: AtomicUsize::new(0), ended: AtomicBool::new(false) }
     }
 
     fn key(&self) -> usize {
@@ -24,7 +25,7 @@ impl Wakeup {
         // ORDERING: SeqCst; pairs with the fence in `sleep`: either the sleeper sees what the waker did before, or the waker sees it
         // asleep.
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) {
+        if self.asleep.load(Ordering::Relaxed) > 0 {
             sync::wake_all(self.key());
         }
     }
@@ -33,12 +34,12 @@ impl Wakeup {
     pub(crate) fn sleep(&self, has_work: impl Fn() -> bool, at_most: Duration) {
         let epoch = sync::epoch(self.key());
         // ORDERING: Relaxed, and the fence; see `wake`.
-        self.asleep.store(true, Ordering::Relaxed);
+        self.asleep.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if !self.has_ended() && !has_work() {
             sync::wait_timeout(self.key(), epoch, at_most);
         }
-        self.asleep.store(false, Ordering::Relaxed);
+        self.asleep.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn end(&self) {
