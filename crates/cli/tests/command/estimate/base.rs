@@ -1,6 +1,6 @@
 //! `--base`: what pages would be as differences from those of a template.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::common::{PAGE, estimate, estimate_json, noise, number, text, write};
 
@@ -40,6 +40,12 @@ fn equal_changed_and_other_pages_are_told_apart() {
         assert_eq!(number(found, key), value, "{key} of {found}");
     }
     assert_eq!(found["name"], base.as_str());
+    let keys: BTreeSet<&str> =
+        found.as_object().expect("an object").keys().map(String::as_str).collect();
+    let others = ["name", "codec", "delta_plain_bytes", "plain_bytes", "equal_plain_bytes"];
+    let times = ["delta_encode_us", "delta_decode_us", "plain_encode_us", "plain_decode_us"];
+    let documented = expected.iter().map(|(key, _)| *key).chain(others).chain(times);
+    assert_eq!(keys, documented.collect());
     // Six pages of noise do not shrink without their base.
     assert_eq!(number(found, "delta_plain_bytes"), 6 * PAGE as u64);
     let shown = estimate(["--codec", "lz4", "--base", &base, &input]);

@@ -27,7 +27,7 @@ fn json_has_exactly_the_documented_keys() {
     let dir = sample_dir();
     std::os::unix::fs::symlink("zeros", dir.path().join("link")).expect("a symbolic link");
     let document = estimate_json([dir.path()], 0);
-    assert_eq!(keys(&document), set(&["version", "input", "runs", "interrupted"]));
+    assert_eq!(keys(&document), set(&["version", "input", "runs", "base", "interrupted"]));
     assert_eq!(document["version"], 1);
     let input = &document["input"];
     let wanted = [
