@@ -159,7 +159,7 @@ impl RegionBuilder {
             let (limit, least) = (limit * PAGE_BYTES, least * PAGE_BYTES);
             return Err(BuildRegionError::ResidentLimit { limit, least });
         }
-        let report = mode::probe(self.mode);
+        let report = mode::probe_once(self.mode);
         if !report.works {
             let ModeReport { mode, reason, remedy, .. } = report;
             return Err(BuildRegionError::Mode { mode, reason, remedy });

@@ -271,7 +271,8 @@ impl Evictor {
         self.pages.clear();
         self.pages.extend(batch.iter().map(|(page, _)| *page));
         let mut read = 0;
-        let mut missing = 0;
+        // A bit for each page of the batch.
+        let mut missing = 0_u64;
         while read < self.pages.len() {
             // Without memory for the call: later.
             read += core
@@ -281,18 +282,18 @@ impl Evictor {
             if read < self.pages.len() {
                 // Gone by a call from outside, or taken back meanwhile: zeros, as the next touch finds.
                 self.content[read].fill(0);
-                missing += 1;
+                missing |= 1 << read;
                 read += 1;
             }
         }
-        core.counters.add(Count::Refused, missing);
-        for ((page, chosen), content) in batch.iter_mut().zip(&self.content) {
+        for (at, ((page, chosen), content)) in batch.iter_mut().zip(&self.content).enumerate() {
             let (page, word) = (*page, *chosen);
             if word.is_copied() {
                 continue;
             }
             // Changed since it was read: it was taken back.
             let Some(claim) = core.table.claim(page, word) else { continue };
+            core.counters.add(Count::Refused, usize::from(missing >> at & 1 != 0));
             match core.space.put(page.key(), content) {
                 Ok(()) => {
                     if !word.is_stale() {

@@ -1,6 +1,6 @@
 //! How faults are served, and which ways this machine allows.
 
-use std::{fmt, io, ops::Range};
+use std::{fmt, io, ops::Range, sync::OnceLock};
 
 use pagefold_store::PAGE_BYTES;
 use pagefold_sys::{
@@ -72,8 +72,20 @@ pub fn probe_modes() -> Vec<ModeReport> {
     [FaultMode::Inline, FaultMode::Guard, FaultMode::Thread].map(probe).to_vec()
 }
 
+/// As [`probe`], once a process: a child has a copy of the parent's page tables, which takes milliseconds where there are gigabytes.
+pub(crate) fn probe_once(mode: FaultMode) -> ModeReport {
+    static REPORTS: [OnceLock<ModeReport>; 4] = [const { OnceLock::new() }; 4];
+    let number = match mode {
+        FaultMode::Auto => 0,
+        FaultMode::Inline => 1,
+        FaultMode::Guard => 2,
+        FaultMode::Thread => 3,
+    };
+    REPORTS[number].get_or_init(|| probe(mode)).clone()
+}
+
 /// Tries one mode; for `Auto`, the one that it would be.
-pub(crate) fn probe(mode: FaultMode) -> ModeReport {
+fn probe(mode: FaultMode) -> ModeReport {
     let trial: fn() -> u8 = match mode {
         FaultMode::Auto => {
             let inline = probe(FaultMode::Inline);
