@@ -270,6 +270,16 @@ impl Model {
         self.touch(page, Access::Write, |byte| *byte = value);
     }
 
+    /// As hot as a page can be: coming back then does not change its word.
+    pub fn warm(&self, page: usize) {
+        let (page, table) = (PageIndex(page), &self.core.table);
+        let word = table.load(page);
+        assert!(
+            table.amend(page, word, word.with_hot(crate::word::HOT_MAX)),
+            "no thread is inside"
+        );
+    }
+
     /// Evicts what it can, once.
     pub fn evict(&self) {
         let mut evictor = Evictor::new();

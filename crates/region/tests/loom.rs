@@ -92,17 +92,19 @@ fn two_evictors() {
 /// An old batch must not take a page that came back, was written, and was chosen again.
 #[test]
 fn two_evictors_beside_a_write() {
-    model(1, || {
+    model(2, || {
         // Unmapped pages: every touch takes one back.
         let region = Arc::new(Model::new(1, 130, true));
         region.write(0, 1);
-        let evictors = [(); 2].map(|()| {
+        region.warm(0);
+        let spawn = |f: fn(&Model)| {
             let region = Arc::clone(&region);
-            thread::spawn(move || region.evict())
-        });
-        region.write(0, 2);
-        for evictor in evictors {
-            evictor.join().expect("no panic");
+            thread::spawn(move || f(&region))
+        };
+        let others = [spawn(|region| region.write(0, 2)), spawn(Model::evict)];
+        region.evict();
+        for other in others {
+            other.join().expect("no panic");
         }
         assert_eq!(region.read(0), 2);
         region.check();
