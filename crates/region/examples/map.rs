@@ -15,10 +15,10 @@ fn visit(key: u64) -> Visit {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let entries: u64 = env::args().nth(1).map_or(Ok(300_000), |text| text.parse())?;
-    // hashbrown doubles its table: old and new are there while it moves.
+    // hashbrown doubles its table: old and new are there while it moves, and holes that older ones left.
     let capacity = usize::try_from(entries)? * 8 / 7;
     let table = capacity.next_power_of_two() * (size_of::<(u64, Visit)>() + 1);
-    let region = Region::builder(2 * table).resident_limit((table / 4).max(1 << 20)).build()?;
+    let region = Region::builder(3 * table).resident_limit((table / 4).max(1 << 20)).build()?;
     println!("a table of {} MiB, {} MiB in memory", table >> 20, region.resident_limit() >> 20);
     let allocator = RegionAllocator::new(region);
     let mut visits: HashMap<u64, Visit, DefaultHashBuilder, _> =

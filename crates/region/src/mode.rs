@@ -120,7 +120,7 @@ fn probe(mode: FaultMode) -> ModeReport {
 fn what(mode: FaultMode) -> &'static str {
     match mode {
         FaultMode::Auto | FaultMode::Inline => "userfaultfd in user mode",
-        FaultMode::Guard => "guard pages on a memory file",
+        FaultMode::Guard => "a memory file with guard pages",
         FaultMode::Thread => "userfaultfd for faults of the kernel",
     }
 }

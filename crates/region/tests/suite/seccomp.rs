@@ -148,7 +148,7 @@ fn the_mode_is_named() {
     let ended = parts::wait(&mut command);
     ended.assert_passed();
     let text = ended.stderr();
-    assert!(text.contains("guard pages on a memory file works"), "{text}");
+    assert!(text.contains("a memory file with guard pages works"), "{text}");
     assert!(
         text.contains("userfaultfd in user mode is refused: Operation not permitted"),
         "{text}"
@@ -175,5 +175,5 @@ fn a_filter_that_kills() {
     unsafe { command.pre_exec(move || install(&filter)) };
     let ended = parts::wait(&mut command);
     ended.assert_passed();
-    assert!(ended.stderr().contains("a filter kills for guard pages"), "{}", ended.stderr());
+    assert!(ended.stderr().contains("a filter kills for a memory file with guard pages"), "{}", ended.stderr());
 }
