@@ -175,5 +175,9 @@ fn a_filter_that_kills() {
     unsafe { command.pre_exec(move || install(&filter)) };
     let ended = parts::wait(&mut command);
     ended.assert_passed();
-    assert!(ended.stderr().contains("a filter kills for a memory file with guard pages"), "{}", ended.stderr());
+    assert!(
+        ended.stderr().contains("a filter kills for a memory file with guard pages"),
+        "{}",
+        ended.stderr()
+    );
 }
