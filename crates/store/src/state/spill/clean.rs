@@ -1,6 +1,6 @@
 //! Sparse extents: their live objects are written anew, together, so that their slots are free.
 
-use pagefold_spill::{LiveObject, Owner, Place, ReadError};
+use pagefold_spill::{LiveObject, Owner, Place, ReadError, WriteError};
 
 use super::spilling::{Gathered, Spilled, Spilling, Turn, Words};
 use crate::{
@@ -12,14 +12,16 @@ use crate::{
 /// Extents that one turn looks at, at most.
 const TOGETHER: usize = 32;
 /// An extent with more live bytes than this share is not sparse: moving it costs more than nine times what it frees.
-const SPARSE_PERCENT: u8 = 90;
+pub(crate) const SPARSE: u8 = 90;
+/// Where the backing is full, each extent is sparse that is not whole.
+pub(super) const NOT_WHOLE: u8 = 100;
 
 impl StoreState {
-    /// Moves the live objects of the sparsest extents into one. Not inside an operation. `Freed` counts bytes of the backing; it may take
+    /// Moves the live objects of the sparsest extents, of those with less live bytes than `percent`, into one. Not inside an operation. `Freed` counts bytes of the backing; it may take
     /// some turns until a slot is free.
-    pub(crate) fn clean_extents(&self) -> Spilled {
+    pub(crate) fn clean_extents(&self, percent: u8) -> Spilled {
         let Some(spilling) = &self.spilling else { return Spilled::Nothing };
-        let sparse = spilling.spill.sparsest(TOGETHER, SPARSE_PERCENT);
+        let sparse = spilling.spill.sparsest(TOGETHER, percent);
         let extent = spilling.spill.extent_bytes() as u64;
         let dead: u64 = sparse.iter().map(|(_, live)| extent - u64::from(*live)).sum();
         // What one extent is written for must be more than that.
@@ -59,6 +61,8 @@ impl StoreState {
                 self.publish_moved(&written, &turn.gathered.objects, &places);
                 Spilled::Freed
             }
+            // The last move left an object that a put had taken the word of: its release, under way, frees a slot.
+            Err(WriteError::Full) => Spilled::Busy,
             Err(_) => Spilled::Failed,
         }
     }

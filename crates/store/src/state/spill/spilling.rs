@@ -188,8 +188,8 @@ impl Spilling {
 
     /// The batches, and what cleaning reads.
     pub(crate) fn fixed_bytes(spill: &Spill, limit: usize) -> usize {
-        let extents = turns(spill, limit) + 2;
-        size_of::<Self>() + extents * spill.extent_bytes() + Tables::FIXED_BYTES
+        let turns = turns(spill, limit);
+        size_of::<Self>() + (turns + 2) * spill.extent_bytes() + turns * STEP_BYTES
     }
 
     // ORDERING: Relaxed; a hint, and the wake-up orders what it tells.
@@ -293,13 +293,13 @@ impl Spilling {
 /// Extents that are gathered and written at once, at most.
 pub(super) const TURNS: usize = 2;
 /// A store whose limit is less than so many extents writes one after another: a second batch takes an extent of memory.
-const EXTENTS_FOR_TWO: usize = 32;
+const EXTENTS_FOR_TWO: usize = 96;
 
 fn turns(spill: &Spill, limit: usize) -> usize {
     if limit / EXTENTS_FOR_TWO < spill.extent_bytes() { 1 } else { TURNS }
 }
 
-/// Steps that are charged, beside the first one.
+/// Steps that are charged, beside the first ones.
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) steps: Vec<Charge>,
@@ -308,11 +308,10 @@ pub(super) struct Tables {
 /// They are charged in steps of so many bytes.
 pub(super) const STEP_BYTES: usize = 64 << 10;
 
-impl Tables {
-    /// With a spare step, because at the limit nothing can be charged, and just then an extent is to go.
-    pub(super) const FIXED_BYTES: usize = STEP_BYTES;
-
-    pub(super) fn charged(&self) -> usize {
-        (1 + self.steps.len()) * STEP_BYTES
+impl Spilling {
+    /// Bytes. A step for each extent that may be in flight, which a store has from the beginning: at the limit nothing can be charged, and just then
+    /// extents are to go.
+    pub(super) fn charged_tables(&self, tables: &Tables) -> usize {
+        (self.turns_max + tables.steps.len()) * STEP_BYTES
     }
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    clean::{NOT_WHOLE, SPARSE},
     extent::Flight,
     spilling::{Refusal, Spilled, Spilling, Turn},
 };
@@ -134,7 +135,7 @@ impl StoreState {
         }
         if spilling.is_sparse() && !(makes_room && spilling.has_cleaned()) {
             spilling.note_cleaned(true);
-            match self.clean_extents() {
+            match self.clean_extents(SPARSE) {
                 Spilled::Freed => return Step::More,
                 Spilled::Busy | Spilled::Failed if !makes_room => return Step::Pause,
                 _ => {}
@@ -164,7 +165,7 @@ impl StoreState {
 
     /// The backing is full: it is cleaned, or ephemeral spaces lose their oldest pages there.
     fn room_in_backing(&self, spilling: &Spilling) -> Step {
-        let made = match self.clean_extents() {
+        let made = match self.clean_extents(NOT_WHOLE) {
             Spilled::Nothing => self.drop_spilled(),
             cleaned => cleaned,
         };
