@@ -20,7 +20,7 @@ use crate::{
         bases::Opening,
         handle::StoreHandle,
         room::ShrinkReport,
-        spill::{SPARSE, Spilled, Step},
+        spill::{Spilled, Step},
     },
     stats::{SpaceStats, StoreStats},
 };
@@ -357,7 +357,7 @@ impl Store {
     /// Moves the live objects of the extent that has the least; whether it freed a slot. For tests.
     #[doc(hidden)]
     pub fn clean_extent(&self) -> bool {
-        matches!(self.handle.state.clean_extents(SPARSE), Spilled::Freed)
+        matches!(self.handle.state.clean_extents(), Spilled::Freed)
     }
 
     /// What the thread that spills does next; whether there may be more. For tests.

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    batch::directory_bytes,
     end::{Ends, Label},
     place::{GENERATIONS, OBJECTS_MAX, Place},
     seal::{Binding, TAG_BYTES},
@@ -228,21 +229,36 @@ impl Slots {
         })
     }
 
-    /// Up to `count` slots with fewer live bytes than `below`, and these, the sparsest first; none that is damaged or whose writer
-    /// goes on.
-    pub(crate) fn sparsest(&self, count: usize, below: u32) -> Vec<(u32, u32)> {
-        let is_whole = |slot: &Slot| !slot.is_free && slot.is_written && !slot.is_damaged;
-        let mut sparse: Vec<(u32, u32)> = (0..)
+    /// Up to `count` slots of which live objects fill less than `percent`, and the bytes that these fill, the sparsest first; none that is
+    /// damaged or whose writer goes on.
+    pub(crate) fn sparsest(
+        &self,
+        count: usize,
+        extent_bytes: usize,
+        percent: u8,
+    ) -> Vec<(u32, u32)> {
+        let below = extent_bytes * usize::from(percent.min(100)) / 100;
+        let filled = |slot| filled_bytes(slot, extent_bytes);
+        let sparse = (0..)
             .zip(&self.slots)
-            .filter(|(_, slot)| is_whole(slot) && slot.live_bytes < below)
-            .map(|(number, slot)| (slot.live_bytes, number))
+            .filter(|(_, slot)| is_whole(slot) && (filled(slot) as usize) < below)
+            .map(|(number, slot)| (filled(slot), number))
             .collect();
-        if count < sparse.len() {
-            sparse.select_nth_unstable(count);
-            sparse.truncate(count);
+        lowest(sparse, count).into_iter().map(|(filled, number)| (number, filled)).collect()
+    }
+
+    /// As [`sparsest`](Self::sparsest), of the slots with any dead object; and the bytes of all dead objects.
+    pub(crate) fn with_dead(&self, count: usize) -> (Vec<u32>, u64) {
+        let dead = |slot: &Slot| slot.ends.end() as u64 - u64::from(slot.live_bytes);
+        let mut slots: Vec<(u32, u32)> = Vec::new();
+        let mut bytes = 0;
+        for (number, slot) in (0..).zip(&self.slots) {
+            if is_whole(slot) && dead(slot) > 0 {
+                slots.push((slot.live_bytes, number));
+                bytes += dead(slot);
+            }
         }
-        sparse.sort_unstable();
-        sparse.into_iter().map(|(live, number)| (number, live)).collect()
+        (lowest(slots, count).into_iter().map(|(_, number)| number).collect(), bytes)
     }
 
     /// An object of the extent that `place` lies in, or its directory, does not open.
@@ -344,6 +360,29 @@ pub(crate) struct Extent {
     /// Where the directory begins.
     pub(crate) objects_end: usize,
     pub(crate) directory: Binding,
+}
+
+/// Whether cleaning can move what it has.
+fn is_whole(slot: &Slot) -> bool {
+    !slot.is_free && slot.is_written && !slot.is_damaged
+}
+
+/// What the live objects take of an extent that has them alone: their bytes and their entries, or their share of its numbers.
+fn filled_bytes(slot: &Slot, extent_bytes: usize) -> u32 {
+    let objects = slot.live_objects as usize;
+    let bytes = slot.live_bytes as usize + directory_bytes(objects) - directory_bytes(0);
+    let filled = bytes.max(extent_bytes / OBJECTS_MAX * objects);
+    u32::try_from(filled.min(extent_bytes)).expect("26 bits")
+}
+
+/// The lowest `count`, sorted.
+fn lowest(mut of: Vec<(u32, u32)>, count: usize) -> Vec<(u32, u32)> {
+    if count < of.len() {
+        of.select_nth_unstable(count);
+        of.truncate(count);
+    }
+    of.sort_unstable();
+    of
 }
 
 fn lists_bytes(slot: &Slot) -> usize {

@@ -54,9 +54,31 @@ fn a_release_before_the_writer_ends_does_not_free_the_slot() {
     slots.keep(Place::new(number, 1, generation));
     slots.end_writing(number);
     assert_eq!(slots.extent(number).expect("there").objects, [Place::new(number, 1, generation)]);
-    assert_eq!(slots.sparsest(5, 51), [(number, 50)]);
-    assert!(slots.sparsest(5, 50).is_empty() && slots.sparsest(0, 51).is_empty());
+    // With its entry in the directory.
+    assert_eq!(slots.sparsest(5, 67, 100), [(number, 66)]);
+    assert!(slots.sparsest(5, 66, 100).is_empty() && slots.sparsest(0, 67, 100).is_empty());
+    assert_eq!(slots.with_dead(5), (vec![number], 50));
     slots.audit().expect("right");
+}
+
+#[test]
+fn an_extent_full_of_small_objects_is_not_sparse() {
+    // Of 32 bytes with the tag; as many with their entries as fit, and as many as there are numbers.
+    for (extent, count) in [(48 * 100, 100), (1 << 20, OBJECTS_MAX)] {
+        let mut slots = Slots::new(1);
+        let (number, generation) = slots.reserve(1, Purpose::New).expect("a slot");
+        let at: Vec<usize> = (1..=count).map(|number| 32 * number).collect();
+        slots.publish(
+            number,
+            ends(&at.iter().map(|&at| End::new(at, Label::NONE)).collect::<Vec<_>>()),
+        );
+        (0..count).for_each(|at| slots.keep(Place::new(number, at, generation)));
+        slots.end_writing(number);
+        assert_eq!(slots.sparsest(1, extent, 100), []);
+        slots.release(Place::new(number, 7, generation)).expect("live");
+        assert_eq!(slots.sparsest(1, extent, 100).len(), 1);
+        assert_eq!(slots.with_dead(1), (vec![number], 32));
+    }
 }
 
 #[test]
@@ -65,12 +87,13 @@ fn the_last_slot_is_for_cleaning() {
     let places = [written(&mut slots, 1, 4), written(&mut slots, 2, 2)];
     assert_eq!(slots.reserve(3, Purpose::New), None);
     let (full, sparse) = (places[0][0].slot(), places[1][0].slot());
-    assert_eq!(slots.sparsest(1, 1000), [(sparse, 200)]);
-    assert_eq!(slots.sparsest(9, 1000), [(sparse, 200), (full, 400)]);
+    assert_eq!(slots.sparsest(1, 1000, 100), [(sparse, 232)]);
+    assert_eq!(slots.sparsest(9, 1000, 100), [(sparse, 232), (full, 464)]);
+    assert_eq!(slots.with_dead(9), (vec![], 0));
     slots.note_damaged(sparse, places[1][0].generation() + 1);
-    assert_eq!(slots.sparsest(1, 1000), [(sparse, 200)], "another extent was");
+    assert_eq!(slots.sparsest(1, 1000, 100), [(sparse, 232)], "another extent was");
     slots.note_damaged(sparse, places[1][0].generation());
-    assert_eq!(slots.sparsest(1, 1000), [(full, 400)]);
+    assert_eq!(slots.sparsest(1, 1000, 100), [(full, 464)]);
     assert_eq!(slots.written_after(0), Some((1, places[0][0].slot())));
     assert_eq!(slots.written_after(1), Some((2, places[1][0].slot())));
     assert_eq!(slots.written_after(2), None);

@@ -23,12 +23,17 @@ pub struct LiveObject {
 }
 
 impl Spill {
-    /// Slots of up to `count` extents with less live bytes than `percent` of an extent, and these bytes, the sparsest first. None of
-    /// which something did not open: it would stay.
+    /// Slots of up to `count` extents of which live objects fill less than `percent`, with their entries in the directory; and the bytes that
+    /// they fill, the sparsest first. None of which something did not open: it would stay.
     pub fn sparsest(&self, count: usize, percent: u8) -> Vec<(u32, u32)> {
-        let below = self.extent_bytes * usize::from(percent.min(100)) / 100;
         let Some(_operation) = self.enter() else { return Vec::new() };
-        self.slots.lock().sparsest(count, u32::try_from(below).unwrap_or(u32::MAX))
+        self.slots.lock().sparsest(count, self.extent_bytes, percent)
+    }
+
+    /// As [`sparsest`](Self::sparsest), of the extents with any dead object; and the bytes of all dead objects there.
+    pub fn with_dead(&self, count: usize) -> (Vec<u32>, u64) {
+        let Some(_operation) = self.enter() else { return Default::default() };
+        self.slots.lock().with_dead(count)
     }
 
     /// The sequence and the slot of the extent that was written next after a sequence; with 0, of the oldest.

@@ -60,11 +60,11 @@ impl Space {
             let Err(PutIfError::Put(PutError::Full { limit, .. })) = outcome else {
                 return outcome;
             };
-            if limit == ReachedLimit::Space
-                || self.kind() == SpaceKind::Ephemeral
-                || !self.store().spills()
-                || Instant::now() > *until.get_or_insert_with(|| Instant::now() + SPILLER_WAIT)
-            {
+            if limit == ReachedLimit::Space || self.kind() == SpaceKind::Ephemeral {
+                return outcome;
+            }
+            let until = *until.get_or_insert_with(|| Instant::now() + SPILLER_WAIT);
+            if !self.store().wait_for_spiller_outside(until) {
                 return outcome;
             }
         }

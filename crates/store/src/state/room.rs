@@ -229,7 +229,7 @@ impl StoreState {
                 }
                 Err(LimitError::InUse { limit, resident }) => {
                     let before = self.memory.used();
-                    self.release_indices();
+                    self.trim();
                     let missing = resident.saturating_sub(bytes) as u64;
                     let gone = self.evict_anywhere(missing.max(EVICT_BYTES));
                     if gone == 0 && self.memory.used() >= before {

@@ -234,6 +234,9 @@ impl<'p> Model<'p> {
             }
             assert!(self.store.resident() <= self.store.limit(), "{self:?}");
         }
+        // Puts that no spill helps do not try again and again.
+        let tries = self.store.stats().work.synchronous_steps;
+        assert!(tries < steps, "{tries} steps for room in {steps} calls: {self:?}");
         self.end()
     }
 

@@ -12,32 +12,51 @@ use crate::{
 /// Extents that one turn looks at, at most.
 const TOGETHER: usize = 32;
 /// An extent with more live bytes than this share is not sparse: moving it costs more than nine times what it frees.
-pub(crate) const SPARSE: u8 = 90;
-/// Where the backing is full, each extent is sparse that is not whole.
-pub(super) const NOT_WHOLE: u8 = 100;
+const SPARSE_PERCENT: u8 = 90;
 
 impl StoreState {
-    /// Moves the live objects of the sparsest extents, of those with less live bytes than `percent`, into one. Not inside an operation. `Freed` counts bytes of the backing; it may take
+    /// Moves the live objects of the sparsest extents into one. Not inside an operation. `Freed` counts bytes of the backing; it may take
     /// some turns until a slot is free.
-    pub(crate) fn clean_extents(&self, percent: u8) -> Spilled {
+    pub(crate) fn clean_extents(&self) -> Spilled {
         let Some(spilling) = &self.spilling else { return Spilled::Nothing };
-        let sparse = spilling.spill.sparsest(TOGETHER, percent);
+        let sparse = spilling.spill.sparsest(TOGETHER, SPARSE_PERCENT);
         let extent = spilling.spill.extent_bytes() as u64;
-        let dead: u64 = sparse.iter().map(|(_, live)| extent - u64::from(*live)).sum();
+        let unused: u64 = sparse.iter().map(|(_, live)| extent - u64::from(*live)).sum();
         // What one extent is written for must be more than that.
-        if dead < extent + extent / 4 && !cfg!(loom) {
+        if unused < extent + extent / 4 && !cfg!(loom) {
             return Spilled::Nothing;
         }
-        let _span = tracing::debug_span!("clean", extents = sparse.len()).entered();
+        self.clean(spilling, sparse.into_iter().map(|(slot, _)| slot))
+    }
+
+    /// As [`clean_extents`](Self::clean_extents), of extents with any dead object, however many live ones: the last way to a slot of a full
+    /// backing. `Nothing` where all dead bytes together are less than one extent.
+    pub(super) fn clean_all_dead(&self) -> Spilled {
+        let Some(spilling) = &self.spilling else { return Spilled::Nothing };
+        let (slots, dead) = spilling.spill.with_dead(TOGETHER);
+        // Each move leaves fewer extents with dead objects, until one of them is empty: it ends.
+        if dead < spilling.spill.extent_bytes() as u64 || slots.len() < 2 {
+            return Spilled::Nothing;
+        }
+        self.clean(spilling, slots)
+    }
+
+    fn clean(&self, spilling: &Spilling, slots: impl IntoIterator<Item = u32>) -> Spilled {
+        let _span = tracing::debug_span!("clean").entered();
         let Some(mut turn) = self.take_turn(spilling) else { return Spilled::Busy };
-        let cleaned = self.move_live(spilling, &sparse, &mut turn);
+        let cleaned = self.move_live(spilling, slots, &mut turn);
         self.give_turn_back(spilling, turn);
         cleaned
     }
 
-    fn move_live(&self, spilling: &Spilling, sparse: &[(u32, u32)], turn: &mut Turn) -> Spilled {
+    fn move_live(
+        &self,
+        spilling: &Spilling,
+        slots: impl IntoIterator<Item = u32>,
+        turn: &mut Turn,
+    ) -> Spilled {
         let mut places = Vec::new();
-        'extents: for &(slot, _) in sparse {
+        'extents: for slot in slots {
             let live = match spilling.spill.live_objects(slot) {
                 Ok(live) => live,
                 Err(ReadError::Io(_) | ReadError::Timeout(_)) => return Spilled::Failed,

@@ -20,7 +20,6 @@ mod spilling;
 mod tables;
 mod thread;
 
-pub(crate) use clean::SPARSE;
 pub(crate) use fetch::{Along, Fetch, Fetched};
 pub(crate) use spilling::{Spilled, Spilling};
 pub(crate) use thread::{Step, start};

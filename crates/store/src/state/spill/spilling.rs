@@ -71,7 +71,9 @@ pub(crate) enum Spilled {
 /// Of the spiller, and of gets of spilled pages.
 #[derive(Debug, Default)]
 pub(crate) struct SpilledCounts {
-    /// Extents that left memory, and tries that made no room: what puts at the limit wait for.
+    /// Extents that left memory.
+    pub(crate) extents: AtomicU64,
+    /// They, and tries that made no room: what puts at the limit wait for.
     pub(crate) tries: AtomicU64,
     /// Pages that left memory, and that came back because they were read twice.
     pub(crate) spilled: AtomicU64,

@@ -12,7 +12,6 @@ use std::{
 };
 
 use super::{
-    clean::{NOT_WHOLE, SPARSE},
     extent::Flight,
     spilling::{Refusal, Spilled, Spilling, Turn},
 };
@@ -89,7 +88,17 @@ impl Spilling {
         self.counts.tries.load(Ordering::Relaxed)
     }
 
-    /// An extent left memory, or none can.
+    fn extents(&self) -> u64 {
+        self.counts.extents.load(Ordering::Relaxed)
+    }
+
+    /// An extent left memory.
+    fn note_extent(&self) {
+        self.counts.extents.fetch_add(1, Ordering::Relaxed);
+        self.note_try();
+    }
+
+    /// An extent left memory, or none can or has to.
     fn note_try(&self) {
         self.counts.tries.fetch_add(1, Ordering::Relaxed);
         pagefold_sys::sync::wake_all(self.key());
@@ -135,7 +144,7 @@ impl StoreState {
         }
         if spilling.is_sparse() && !(makes_room && spilling.has_cleaned()) {
             spilling.note_cleaned(true);
-            match self.clean_extents(SPARSE) {
+            match self.clean_extents() {
                 Spilled::Freed => return Step::More,
                 Spilled::Busy | Spilled::Failed if !makes_room => return Step::Pause,
                 _ => {}
@@ -152,7 +161,7 @@ impl StoreState {
                     if let Ok(_operation) = self.enter() {
                         self.trim_towards(self.spill_goal());
                     }
-                    spilling.note_try();
+                    spilling.note_extent();
                     return Step::More;
                 }
                 Spilled::Full => return self.room_in_backing(spilling),
@@ -163,13 +172,12 @@ impl StoreState {
         if spilling.spill.discard_one() { Step::More } else { Step::Rest }
     }
 
-    /// The backing is full: it is cleaned, or ephemeral spaces lose their oldest pages there.
+    /// The backing is full: it is cleaned, or ephemeral spaces lose their oldest pages there, or it is cleaned at any cost.
     fn room_in_backing(&self, spilling: &Spilling) -> Step {
-        let made = match self.clean_extents(NOT_WHOLE) {
-            Spilled::Nothing => self.drop_spilled(),
-            cleaned => cleaned,
-        };
-        match made {
+        let ways = [Self::clean_extents, Self::drop_spilled, Self::clean_all_dead];
+        let mut made = ways.into_iter().map(|way| way(self));
+        let some = made.find(|made| !matches!(made, Spilled::Nothing));
+        match some.unwrap_or(Spilled::Nothing) {
             Spilled::Freed => Step::More,
             Spilled::Busy => Step::Pause,
             Spilled::Full | Spilled::Nothing => {
@@ -186,31 +194,40 @@ impl StoreState {
     /// For a put at the limit: wakes the spiller, and waits for the next extent that left memory, for a bounded time. Whether one did: then there
     /// are free frames or holes.
     pub(crate) fn wait_for_spiller(&self, kind: SpaceKind) -> bool {
-        let Some(spilling) = self.spilling.as_ref().filter(|spilling| spilling.wakeup.is_running())
-        else {
-            return false;
-        };
-        let (before, began) = (spilling.tries(), Instant::now());
         let wait = match kind {
             SpaceKind::Persistent => PUT_WAIT,
             SpaceKind::Ephemeral => EPHEMERAL_PUT_WAIT,
         };
+        // Where a fork or a validation waits for this put, the spiller cannot go on before that.
+        self.wait_for_extent(Instant::now() + wait, || self.operations.is_closing())
+    }
+
+    /// As [`wait_for_spiller`](Self::wait_for_spiller), not inside an operation.
+    pub(crate) fn wait_for_spiller_outside(&self, until: Instant) -> bool {
+        self.wait_for_extent(until, || false)
+    }
+
+    fn wait_for_extent(&self, until: Instant, gives_up: impl Fn() -> bool) -> bool {
+        let Some(spilling) = self.spilling.as_ref().filter(|spilling| spilling.wakeup.is_running())
+        else {
+            return false;
+        };
+        let (tries, extents) = (spilling.tries(), spilling.extents());
         spilling.ask();
         if spilling.is_refused() {
             // It tries again by itself, and no put waits for that.
             return false;
         }
-        while spilling.tries() == before {
-            let left = wait.saturating_sub(began.elapsed());
-            // Where a fork or a validation waits for this put, the spiller cannot go on before that.
-            if left.is_zero() || self.operations.is_closing() {
+        while spilling.tries() == tries {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || gives_up() {
                 return false;
             }
             let epoch = pagefold_sys::sync::epoch(spilling.key());
-            if spilling.tries() == before {
+            if spilling.tries() == tries {
                 pagefold_sys::sync::wait_timeout(spilling.key(), epoch, left.min(LOOK));
             }
         }
-        spilling.found() && !spilling.is_refused()
+        spilling.extents() != extents
     }
 }
