@@ -106,6 +106,7 @@ pub unsafe trait FrameSource: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub struct MmapSource {
     dump: CoreDump,
+    is_kept_from_children: bool,
 }
 
 #[cfg(target_os = "linux")]
@@ -119,9 +120,15 @@ impl MmapSource {
     /// [`SourceError::PageSize`] where pages are not the size of frames.
     pub fn new(dump: CoreDump) -> Result<Self, SourceError> {
         match memory::page_bytes() {
-            FRAME_BYTES => Ok(Self { dump }),
+            FRAME_BYTES => Ok(Self { dump, is_kept_from_children: false }),
             page_bytes => Err(SourceError::PageSize { page_bytes }),
         }
+    }
+
+    /// The child of a fork does not get the memory (`MADV_DONTFORK`), so no write of the parent copies a frame. A touch there is `SIGSEGV`:
+    /// for those whose code never uses it there.
+    pub fn keep_from_children(self) -> Self {
+        Self { is_kept_from_children: true, ..self }
     }
 }
 
@@ -129,7 +136,15 @@ impl MmapSource {
 // SAFETY: a fresh private anonymous mapping overlaps no other, reads as zero and keeps its contents.
 unsafe impl FrameSource for MmapSource {
     fn reserve(&self, bytes: usize, align: usize) -> Result<Reservation, SourceError> {
-        Ok(memory::reserve(bytes, align, self.dump)?)
+        let reservation = memory::reserve(bytes, align, self.dump)?;
+        if self.is_kept_from_children
+            && let Err(error) = memory::keep_from_children(&reservation)
+        {
+            // SAFETY: reserved above, and no other has it.
+            unsafe { memory::release(reservation) };
+            return Err(error.into());
+        }
+        Ok(reservation)
     }
 
     fn commit(&self, reservation: &Reservation, range: Range<usize>) -> Result<(), SourceError> {

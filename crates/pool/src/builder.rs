@@ -30,6 +30,7 @@ pub struct PoolBuilder {
     handle_indices: usize,
     generation_bits: u32,
     source: Option<Box<dyn FrameSource>>,
+    kept_from_children: bool,
 }
 
 impl PoolBuilder {
@@ -42,6 +43,7 @@ impl PoolBuilder {
             handle_indices: usize::MAX,
             generation_bits: u32::MAX,
             source: None,
+            kept_from_children: false,
         }
     }
 
@@ -56,6 +58,13 @@ impl PoolBuilder {
     /// the default is at least four times the limit.
     pub fn max_limit(mut self, bytes: usize) -> Self {
         self.max_limit = Some(bytes);
+        self
+    }
+
+    /// The child of a fork does not get the pool's memory, so what the parent writes copies no frame; for those who never use the pool
+    /// there, because a touch is `SIGSEGV`. Without effect on a [`source`](Self::source) of one's own.
+    pub fn keep_from_children(mut self) -> Self {
+        self.kept_from_children = true;
         self
     }
 
@@ -100,7 +109,7 @@ impl PoolBuilder {
     }
 
     pub(crate) fn config(self) -> PoolConfig {
-        let source = self.source.unwrap_or_else(default_source);
+        let source = self.source.unwrap_or_else(|| source_for(self.kept_from_children));
         PoolConfig {
             max_limit: self.max_limit,
             handle_indices: self.handle_indices,
@@ -112,9 +121,17 @@ impl PoolBuilder {
 
 /// The system, or the heap if system pages are not 4 KiB.
 pub fn default_source() -> Box<dyn FrameSource> {
+    source_for(false)
+}
+
+fn source_for(kept_from_children: bool) -> Box<dyn FrameSource> {
     #[cfg(target_os = "linux")]
     if let Ok(source) = pagefold_frame::MmapSource::new(pagefold_sys::memory::CoreDump::Include) {
-        return Box::new(source);
+        return match kept_from_children {
+            true => Box::new(source.keep_from_children()),
+            false => Box::new(source),
+        };
     }
+    let _ = kept_from_children;
     Box::new(HeapSource::new())
 }

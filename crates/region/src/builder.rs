@@ -172,7 +172,7 @@ impl RegionBuilder {
             FaultMode::Thread => Box::new(Inline::new(pages, Delivery::Event)?),
             FaultMode::Inline | FaultMode::Auto => Box::new(Inline::new(pages, Delivery::Signal)?),
         };
-        let store = self.store.staging(0).accept_threshold(100).build()?;
+        let store = self.store.staging(0).accept_threshold(100).keep_from_children().build()?;
         let space = store.space(SpaceConfig::persistent(pages as u64).name("region"))?;
         let limbo = if backing.unmaps_chosen() { limit / 16 } else { BATCH };
         let settings = Settings {

@@ -39,6 +39,7 @@ pub struct StoreBuilder {
     allocator: Option<Allocator>,
     codec: Choice,
     source: Option<Box<dyn FrameSource>>,
+    kept_from_children: bool,
     limit: usize,
     max_limit: Option<usize>,
     accept_percent: u8,
@@ -90,6 +91,7 @@ impl Default for StoreBuilder {
             allocator: None,
             codec: Choice::Named(CodecSpec::Balanced),
             source: None,
+            kept_from_children: false,
             limit: 1 << 30,
             max_limit: None,
             accept_percent: 95,
@@ -142,6 +144,12 @@ impl StoreBuilder {
     /// The memory source; see [`PoolBuilder::source`].
     pub fn source(mut self, source: Box<dyn FrameSource>) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// The child of a fork does not get the store's memory; see [`PoolBuilder::keep_from_children`].
+    pub fn keep_from_children(mut self) -> Self {
+        self.kept_from_children = true;
         self
     }
 
@@ -273,6 +281,9 @@ impl StoreBuilder {
         }
         if let Some(source) = self.source {
             pool = pool.source(source);
+        }
+        if self.kept_from_children {
+            pool = pool.keep_from_children();
         }
         let parts = Parts::build(pool, fixed, has_ages).map_err(|error| match error {
             PartsError::TooSmall { .. } => {

@@ -14,7 +14,7 @@ use std::{io, ptr::NonNull};
 use thiserror::Error;
 
 #[cfg(target_os = "linux")]
-pub use linux::{commit, decommit, page_bytes, release, reserve};
+pub use linux::{commit, decommit, keep_from_children, page_bytes, release, reserve};
 
 #[cfg(target_os = "linux")]
 pub use buffer::Buffer;

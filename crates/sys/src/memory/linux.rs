@@ -78,6 +78,17 @@ pub fn reserve(bytes: usize, align: usize, dump: CoreDump) -> Result<Reservation
     Ok(Reservation { base, bytes })
 }
 
+/// The child of a fork does not get the range: a touch there is `SIGSEGV`. Until [`release`].
+///
+/// # Errors
+/// [`MemoryError::Reserve`]; the range stays as it was.
+pub fn keep_from_children(reservation: &Reservation) -> Result<(), MemoryError> {
+    let (base, bytes) = (reservation.base, reservation.bytes);
+    // SAFETY: the range is a mapping of our own; this advice changes nothing in this process.
+    unsafe { madvise(base.as_ptr().cast(), bytes, Advice::LinuxDontFork) }
+        .map_err(|errno| MemoryError::Reserve { bytes, source: errno.into() })
+}
+
 /// Makes a page-aligned part readable and writable. It reads as zero until written.
 ///
 /// # Errors

@@ -64,3 +64,38 @@ fn an_impossible_reservation_is_an_error() {
     let error = reserve(1 << 62, PAGE, CoreDump::Include).expect_err("no machine has that");
     assert!(matches!(error, MemoryError::Reserve { .. }), "{error}");
 }
+
+/// Its flags in `/proc/self/smaps`, of the part with this address.
+fn flags_at(address: usize) -> String {
+    let smaps = std::fs::read_to_string("/proc/self/smaps").expect("readable");
+    let mut is_here = false;
+    for line in smaps.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        if let Some((start, end)) = range
+            && let (Ok(start), Ok(end)) =
+                (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16))
+        {
+            is_here = (start..end).contains(&address);
+        }
+        if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| is_here) {
+            return flags.to_owned();
+        }
+    }
+    panic!("no mapping at {address:#x}");
+}
+
+#[test]
+fn what_is_kept_from_children_stays_so_in_all_its_parts() {
+    let reservation = reserve(64 * PAGE, PAGE, CoreDump::Include).expect("reserve");
+    let at = |page: usize| flags_at(reservation.at(page * PAGE).addr().get());
+    assert!(!at(0).contains(" dc"));
+    keep_from_children(&reservation).expect("advice");
+    commit(&reservation, 8 * PAGE..40 * PAGE).expect("commit");
+    write(&reservation, 9 * PAGE, 1);
+    give_back(&reservation, &[9 * PAGE..10 * PAGE, 20 * PAGE..30 * PAGE]);
+    for page in [0, 8, 9, 25, 39, 40, 63] {
+        assert!(at(page).contains(" dc"), "page {page}: {}", at(page));
+    }
+    // SAFETY: released once, nothing refers to it.
+    unsafe { release(reservation) };
+}
