@@ -183,7 +183,7 @@ impl RegionBuilder {
         };
         let buffer = |_| vec![[0; PAGE_BYTES]; NEIGHBOURS_MAX].into_boxed_slice();
         let core = Arc::new(Core {
-            table: PageTable::new(pages),
+            table: PageTable::new(pages, !backing.sees_writes()),
             credits: Credits::new(limit),
             backing,
             store,

@@ -51,6 +51,7 @@ pub(crate) enum Count {
     CreditWaits,
     Chosen,
     Compressed,
+    Unchanged,
     DroppedClean,
     Dropped,
     Refused,

@@ -32,6 +32,7 @@ type Chosen = Vec<(PageIndex, Word)>;
 #[derive(Debug)]
 pub(crate) struct Evictor {
     content: Box<[Page]>,
+    copy: Box<Page>,
     limbo: VecDeque<Chosen>,
     in_limbo: usize,
     spare: Vec<Chosen>,
@@ -48,6 +49,7 @@ impl Evictor {
     pub(crate) fn new() -> Self {
         Self {
             content: vec![[0; PAGE_BYTES]; BATCH].into(),
+            copy: Box::new([0; PAGE_BYTES]),
             limbo: VecDeque::new(),
             in_limbo: 0,
             spare: Vec::new(),
@@ -294,8 +296,16 @@ impl Evictor {
             // Changed since it was read: it was taken back.
             let Some(claim) = core.table.claim(page, word) else { continue };
             core.counters.add(Count::Refused, usize::from(missing >> at & 1 != 0));
+            if word.is_stale() && is_copy(core, page, content, &mut self.copy) {
+                let copied = word.copied(true).stale(false);
+                *chosen = copied;
+                core.table.release(claim, copied);
+                core.counters.add(Count::Unchanged, 1);
+                continue;
+            }
             match core.space.put(page.key(), content) {
                 Ok(()) => {
+                    core.table.note_copy(page, content);
                     if !word.is_stale() {
                         core.keep();
                     }
@@ -317,6 +327,13 @@ impl Evictor {
         }
         Ok(())
     }
+}
+
+/// Whether the store has just this of a claimed page: found by its hash, confirmed by a comparison.
+fn is_copy(core: &Core, page: PageIndex, content: &Page, copy: &mut Page) -> bool {
+    core.table.may_be_copy(page, content)
+        && core.space.try_get(page.key(), copy).is_ok()
+        && copy == content
 }
 
 /// The store's old content of a page in memory goes, or the copy of a clean one.

@@ -213,7 +213,7 @@ impl Model {
         let space = store.space(SpaceConfig::persistent(pages as u64)).expect("room");
         let failure = FailurePolicy::Block;
         let core = Box::new(Core {
-            table: PageTable::new(pages),
+            table: PageTable::new(pages, !backing.sees_writes()),
             credits: Credits::new(limit),
             backing: Box::new(Shared(memory)),
             store,

@@ -61,6 +61,9 @@ pub struct RegionStats {
     pub chosen: u64,
     /// Pages compressed.
     pub compressed: u64,
+    /// Pages that nothing had written since they came back, found by comparison: they were not compressed again. In guard mode only, where
+    /// nothing tells writes.
+    pub unchanged: u64,
     /// Pages that left memory.
     pub dropped: u64,
     /// Of these, clean ones, which were not compressed again.
@@ -105,6 +108,7 @@ impl RegionStats {
             credit_waits: sum(Count::CreditWaits),
             chosen: sum(Count::Chosen),
             compressed: sum(Count::Compressed),
+            unchanged: sum(Count::Unchanged),
             dropped: sum(Count::Dropped),
             dropped_clean: sum(Count::DroppedClean),
             refused: sum(Count::Refused),

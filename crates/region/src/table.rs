@@ -4,7 +4,9 @@
 //! I-CLAIM: from a successful [`claim`](PageTable::claim) to its [`release`](PageTable::release) the page is `Busy`, and no other
 //! thread changes its content, its mapping, or its key in the store. Others only set `WAITED`.
 
+use pagefold_store::Page;
 use pagefold_sys::sync::{self, AtomicU64, Ordering};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::word::{State, Word};
 
@@ -30,11 +32,35 @@ pub(crate) struct Claim {
 #[derive(Debug)]
 pub(crate) struct PageTable {
     words: Box<[AtomicU64]>,
+    hashes: Hashes,
 }
 
+/// Of what the store has, where nothing tells writes: equal hashes are worth a comparison, and never trusted alone.
+#[derive(Debug)]
+struct Hashes(Box<[std::sync::atomic::AtomicU64]>);
+
 impl PageTable {
-    pub(crate) fn new(pages: usize) -> Self {
-        Self { words: (0..pages).map(|_| AtomicU64::new(0)).collect() }
+    /// `hashes`: whether it keeps a hash of each page, 8 bytes.
+    pub(crate) fn new(pages: usize, hashes: bool) -> Self {
+        let hashes = if hashes { pages } else { 0 };
+        Self {
+            words: (0..pages).map(|_| AtomicU64::new(0)).collect(),
+            hashes: Hashes((0..hashes).map(|_| Default::default()).collect()),
+        }
+    }
+
+    /// Notes what the store has of a claimed page.
+    pub(crate) fn note_copy(&self, page: PageIndex, content: &Page) {
+        if let Some(hash) = self.hashes.0.get(page.0) {
+            // ORDERING: Relaxed, here and below; by the owner of the page's claim, which orders them.
+            hash.store(xxh3_64(content), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the store's copy of a claimed page may be this.
+    pub(crate) fn may_be_copy(&self, page: PageIndex, content: &Page) -> bool {
+        let hash = self.hashes.0.get(page.0);
+        hash.is_some_and(|hash| hash.load(Ordering::Relaxed) == xxh3_64(content))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -42,7 +68,7 @@ impl PageTable {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.words)
+        size_of_val(&*self.words) + size_of_val(&*self.hashes.0)
     }
 
     fn key(&self, page: PageIndex) -> usize {
