@@ -7,6 +7,7 @@
 //! while a second thread of the process is busy. Residency is read from pagemap, every byte is compared after each way back. Processor time is
 //! that of all threads of the process, without the busy one's.
 
+mod alone;
 mod peer;
 mod space;
 
@@ -231,6 +232,16 @@ fn main() {
     }
     drop(spaces);
     drop(zram);
+    print_gets(&source, rounds);
+}
+
+#[expect(clippy::print_stdout, reason = "the table is the output")]
+fn print_gets(source: &[u8], rounds: usize) {
+    println!("\n### a get from a store alone, random order, without a fault: microseconds a page");
+    for codec in ["lz4", "balanced"] {
+        let (median, low, high) = alone::gets(codec, source, rounds);
+        println!("{codec}: {median:.2} ({low:.2} to {high:.2})");
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the output")]
