@@ -11,6 +11,7 @@ mod corpus;
 mod error;
 mod evidence;
 mod fuzz;
+mod long_run;
 mod loom;
 mod sanitize;
 mod workspace;
@@ -39,6 +40,7 @@ enum Task {
     Evidence(evidence::EvidenceArgs),
     Compare(compare::CompareArgs),
     Loom(loom::LoomArgs),
+    LongRun(long_run::LongRunArgs),
     Fuzz(fuzz::FuzzArgs),
     Sanitize(sanitize::SanitizeArgs),
 }
@@ -51,6 +53,7 @@ impl Task {
             Self::Evidence(arguments) => evidence::run(arguments),
             Self::Compare(arguments) => compare::run(arguments),
             Self::Loom(arguments) => loom::run(arguments),
+            Self::LongRun(arguments) => long_run::run(arguments),
             Self::Fuzz(arguments) => fuzz::run(arguments),
             Self::Sanitize(arguments) => sanitize::run(arguments),
         }
