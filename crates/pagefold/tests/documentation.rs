@@ -186,8 +186,20 @@ fn pages() -> impl Iterator<Item = PathBuf> {
 #[test]
 fn documents_name_files_and_tests_that_exist() {
     let root = root();
-    let crates =
-        ["sys", "procfs", "frame", "pool", "codec", "spill", "store", "pagefold", "testkit", "cli"];
+    let crates = [
+        "sys",
+        "procfs",
+        "frame",
+        "pool",
+        "codec",
+        "spill",
+        "spill-opendal",
+        "store",
+        "region",
+        "pagefold",
+        "testkit",
+        "cli",
+    ];
     let code: String = sources(&crates, &["src", "tests", "benches"]).into_values().collect();
     for page in pages() {
         let text = fs::read_to_string(root.join(&page)).expect("documents are text");
