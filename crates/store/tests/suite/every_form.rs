@@ -286,7 +286,7 @@ fn run(
 fn each_refusal_of_memory_loses_nothing_of_any_form() {
     let mut seen = Seen::default();
     let sweeps = [
-        (SpaceKind::Persistent, 1, 1),
+        (SpaceKind::Persistent, 1, stride()),
         (SpaceKind::Persistent, u64::MAX, 2 * stride()),
         (SpaceKind::Ephemeral, 1, 2 * stride()),
     ];
@@ -381,7 +381,7 @@ fn four_threads(allocator: Allocator, kind: SpaceKind, with_faults: bool, seen: 
                     scope.spawn(move || {
                         oracle.codec_fails = with_faults;
                         let mut rng = seed.rng(10 * round + number);
-                        (0..2000).for_each(|_| step(oracle, &mut rng, store));
+                        (0..1000).for_each(|_| step(oracle, &mut rng, store));
                     })
                 })
                 .collect();
