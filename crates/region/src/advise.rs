@@ -75,15 +75,12 @@ fn hint(core: &Core, pages: Range<usize>, hint: Hint) {
 /// The pages are zeros again, and take no memory. Pinned ones are zeroed by the caller.
 pub(crate) fn discard(core: &Core, pages: Range<usize>) {
     let mut claims: Vec<Claim> = Vec::with_capacity(BATCH);
-    for page in pages.map(PageIndex) {
-        if let Some(claim) = claim(core, page) {
-            claims.push(claim);
-        }
-        if claims.len() == BATCH {
-            discard_claimed(core, &mut claims);
-        }
+    for first in pages.clone().step_by(BATCH) {
+        let _entered = core.enter();
+        let batch = first..pages.end.min(first + BATCH);
+        claims.extend(batch.filter_map(|page| claim(core, PageIndex(page))));
+        discard_claimed(core, &mut claims);
     }
-    discard_claimed(core, &mut claims);
 }
 
 /// `None` for pages that are nothing already, or pinned.

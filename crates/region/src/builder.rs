@@ -6,9 +6,9 @@ use pagefold_codec::CodecSpec;
 use pagefold_store::{PAGE_BYTES, SpaceConfig, Store, StoreBuilder};
 use pagefold_sys::{
     memory,
-    quiesce::fork_generation,
+    quiesce::{Gate, fork_generation},
     signals::Blocked,
-    sync::{AtomicU32, AtomicUsize, Mutex, Padded, SlotArray, default_slot_count},
+    sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Padded, SlotArray, default_slot_count},
     userfault::Delivery,
 };
 
@@ -19,7 +19,7 @@ use crate::{
     credits::Credits,
     error::BuildRegionError,
     failure::FailurePolicy,
-    fork::ForkPolicy,
+    fork::{self, ForkPolicy},
     mailbox::Mailbox,
     mode::{self, FaultMode, ModeReport},
     region::Region,
@@ -126,7 +126,8 @@ impl RegionBuilder {
         self
     }
 
-    /// What the child of a fork sees.
+    /// What the child of a fork has of the region; by default nothing. [`ForkPolicy::Snapshot`] is refused in guard mode, and with a store
+    /// that has a backing.
     pub fn fork_policy(mut self, policy: ForkPolicy) -> Self {
         self.fork = policy;
         self
@@ -164,7 +165,11 @@ impl RegionBuilder {
             let ModeReport { mode, reason, remedy, .. } = report;
             return Err(BuildRegionError::Mode { mode, reason, remedy });
         }
-        let ForkPolicy::Hide = self.fork;
+        let snapshots = self.fork == ForkPolicy::Snapshot;
+        if snapshots && report.mode == FaultMode::Guard {
+            let reason = format!("its file would be shared with the child; {}", report.reason);
+            return Err(BuildRegionError::Snapshots { with: "fault mode guard", reason });
+        }
         // Threads of the store inherit the mask: no handler of the program runs on them.
         let blocked = Blocked::new();
         let backing: Box<dyn Backing> = match report.mode {
@@ -172,13 +177,20 @@ impl RegionBuilder {
             FaultMode::Thread => Box::new(Inline::new(pages, Delivery::Event)?),
             FaultMode::Inline | FaultMode::Auto => Box::new(Inline::new(pages, Delivery::Signal)?),
         };
-        let store = self.store.staging(0).accept_threshold(100).keep_from_children().build()?;
+        let store = self.store.staging(0).accept_threshold(100);
+        let store = if snapshots { store } else { store.keep_from_children() }.build()?;
+        if snapshots && store.stats().spill.is_some() {
+            let reason = "two processes would write to it".to_owned();
+            return Err(BuildRegionError::Snapshots { with: "a store with a backing", reason });
+        }
         let space = store.space(SpaceConfig::persistent(pages as u64).name("region"))?;
         let limbo = if backing.unmaps_chosen() { limit / 16 } else { BATCH };
         let settings = Settings {
             kept_max: self.kept.unwrap_or(limit / 2),
             limbo_max: self.limbo.unwrap_or(limbo).min(limit / 4),
             neighbours_max: self.neighbours,
+            evictors: self.evictors,
+            snapshots,
             failure: self.failure,
         };
         let buffer = |_| vec![[0; PAGE_BYTES]; NEIGHBOURS_MAX].into_boxed_slice();
@@ -200,12 +212,17 @@ impl RegionBuilder {
             server: Wakeup::new(),
             mailbox: Mailbox::new(),
             settings,
-            generation: fork_generation(),
+            threads: Mutex::new(Vec::new()),
+            gate: Gate::new()?,
+            generation: AtomicU64::new(fork_generation()),
         });
-        let threads = Threads::start(&core, self.evictors)?;
+        let threads = Threads::start(&core)?;
         drop(blocked);
         if let Some(signal) = core.backing.signal() {
-            registry::install(signal)?;
+            registry::install(signal, &core.gate)?;
+        }
+        if snapshots {
+            fork::install();
         }
         let registered = registry::register(&core)
             .ok_or(BuildRegionError::TooMany { most: registry::REGIONS_MAX })?;

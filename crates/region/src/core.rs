@@ -1,9 +1,12 @@
 //! What a region's threads and handlers share.
 
+use std::{thread::JoinHandle, time::Duration};
+
 use pagefold_store::{GetError, Page, Space, Store, TryGetError};
 use pagefold_sys::{
     faults,
-    sync::{self, AtomicU32, AtomicUsize, Mutex, Ordering, Padded, SlotArray},
+    quiesce::{Entered, Gate, fork_generation},
+    sync::{self, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, Padded, SlotArray},
 };
 
 use crate::{
@@ -21,6 +24,8 @@ use crate::{
 pub(crate) const NEIGHBOURS_MAX: usize = 16;
 /// Pages that are chosen to go together.
 pub(crate) const BATCH: usize = 64;
+/// How long a fork may look for a moment without the region's own threads.
+const HELP_AFTER: Duration = Duration::from_millis(5);
 
 /// Fixed when the region is built.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +35,9 @@ pub(crate) struct Settings {
     /// Pages that wait between being chosen and being compressed.
     pub(crate) limbo_max: usize,
     pub(crate) neighbours_max: usize,
+    pub(crate) evictors: usize,
+    /// Children of forks have the region too.
+    pub(crate) snapshots: bool,
     pub(crate) failure: FailurePolicy,
 }
 
@@ -39,7 +47,9 @@ pub(crate) struct Settings {
 ///
 /// I-CREDIT: each page that is mapped, or chosen, or being placed, has a credit.
 ///
-/// Lock order: `hand` (evictors only) -> the claim of a page -> what the store locks. A handler has at most one claim while it waits,
+/// I-FORK: with snapshots, the owner of a claim, or of `hand`, is inside the gate, or has posted the claim.
+///
+/// Lock order: the gate -> `hand` (evictors only) -> the claim of a page -> what the store locks. A handler has at most one claim while it waits,
 /// and waits for a credit only without one.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -64,11 +74,36 @@ pub(crate) struct Core {
     pub(crate) server: Wakeup,
     pub(crate) mailbox: Mailbox,
     pub(crate) settings: Settings,
-    /// Of the process that built it.
-    pub(crate) generation: u64,
+    /// The region's own.
+    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Closed while a fork is under way.
+    pub(crate) gate: Gate,
+    /// Of the process that has its pages.
+    pub(crate) generation: AtomicU64,
 }
 
 impl Core {
+    /// Begins to change pages: a fork waits for the end, if its child gets the region. Waits for a fork. Async-signal-safe.
+    pub(crate) fn enter(&self) -> Option<Entered<'_>> {
+        // An abandoned gate is in a child that does not have the region.
+        self.settings.snapshots.then(|| self.gate.enter().ok()).flatten()
+    }
+
+    /// As [`enter`](Self::enter), for threads that others wait for.
+    pub(crate) fn enter_to_help(&self) -> Option<Entered<'_>> {
+        self.settings.snapshots.then(|| self.gate.enter_to_help(HELP_AFTER).ok()).flatten()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        // ORDERING: Relaxed; changes while the process has one thread.
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Whether this process has its pages: not in a child, unless it got a snapshot.
+    pub(crate) fn is_here(&self) -> bool {
+        self.generation() == fork_generation()
+    }
+
     /// Whether evictors have work: fewer than this many credits are free.
     pub(crate) fn low_credits(&self) -> usize {
         (self.credits.limit() / 16).clamp(BATCH / 2, 4 * BATCH).min(self.credits.limit() / 2)

@@ -90,6 +90,13 @@ impl Credits {
         self.wake();
     }
 
+    /// In the child of a fork: so many are used, and no thread waits.
+    pub(crate) fn settle(&self, used: usize) {
+        // ORDERING: Relaxed; the process has one thread.
+        self.used.store(used, Ordering::Relaxed);
+        self.waiters.store(0, Ordering::Relaxed);
+    }
+
     fn wake(&self) {
         if self.has_waiters() {
             sync::wake_all(self.key());

@@ -41,6 +41,14 @@ pub enum BuildRegionError {
         /// What would make it work.
         remedy: String,
     },
+    /// [`ForkPolicy::Snapshot`](crate::ForkPolicy::Snapshot) is not possible with what else was asked for.
+    #[error("snapshots are not possible with {with}: {reason}")]
+    Snapshots {
+        /// What.
+        with: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// More regions than a process may have.
     #[error("a process has at most {most} regions at a time")]
     TooMany {
@@ -78,7 +86,7 @@ pub enum RangeError {
         /// All that may be pinned at a time, in bytes.
         most: usize,
     },
-    /// A call from outside unmapped a part of it.
-    #[error("a part of the range is no longer mapped")]
+    /// A call from outside unmapped a part of it, or this is the child of a fork, which does not have the region.
+    #[error("a part of the range is no longer mapped, or is not in this child of a fork")]
     Unmapped,
 }

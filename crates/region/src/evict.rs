@@ -82,6 +82,7 @@ impl Evictor {
 
     /// Pages in limbo stay in memory after all.
     pub(crate) fn release(&mut self, core: &Core) {
+        let _entered = core.enter_to_help();
         for (page, word) in self.limbo.drain(..).flatten() {
             if let Some(claim) = core.table.claim(page, word) {
                 let is_kept = word.is_stale() || word.is_copied();
@@ -93,6 +94,7 @@ impl Evictor {
     }
 
     fn choose(&mut self, core: &Core) -> usize {
+        let _entered = core.enter_to_help();
         let mut hand = core.hand.lock();
         let count = core.table.len();
         let over_budget = core.kept() > core.settings.kept_max;
@@ -117,6 +119,7 @@ impl Evictor {
 
     /// Chooses those of a range that can go now.
     pub(crate) fn choose_range(&mut self, core: &Core, pages: std::ops::Range<usize>) {
+        let _entered = core.enter_to_help();
         for page in pages {
             // A thread that was woken by an event may be here before the one that placed the page has released it.
             core.table.wait(PageIndex(page));
@@ -249,6 +252,7 @@ impl Evictor {
     /// The number of pages that left.
     fn compress_oldest(&mut self, core: &Core) -> Result<usize, Full> {
         let Some(mut batch) = self.limbo.pop_front() else { return Ok(0) };
+        let _entered = core.enter_to_help();
         let before = batch.len();
         batch.retain(|(page, word)| core.table.load(*page) == *word);
         let outcome = self.compress(core, &mut batch);
@@ -358,6 +362,7 @@ pub(crate) fn drop_copies(core: &Core, enough: impl Fn() -> bool) {
         if core.kept() == 0 || enough() {
             break;
         }
+        let _entered = core.enter_to_help();
         drop_copy(core, PageIndex(page));
     }
 }

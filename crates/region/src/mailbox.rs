@@ -42,6 +42,12 @@ impl Mailbox {
         })
     }
 
+    /// In the child of a fork, whose words say what became of the claims.
+    pub(crate) fn clear(&self) {
+        // ORDERING: Relaxed; the process has one thread.
+        self.entries.iter().for_each(|slot| slot.store(0, Ordering::Relaxed));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         // ORDERING: Relaxed; a look.
         self.entries.iter().all(|slot| slot.load(Ordering::Relaxed) == 0)

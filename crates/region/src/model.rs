@@ -7,7 +7,8 @@ use pagefold_pool::Allocator;
 use pagefold_store::{PAGE_BYTES, Page, SpaceConfig, Store};
 use pagefold_sys::{
     faults::{Access, FaultSignal},
-    sync::{AtomicU32, AtomicUsize, Mutex, Padded, SlotArray},
+    quiesce::{Gate, model_of_a_fork},
+    sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Padded, SlotArray},
     userfault::Userfault,
 };
 
@@ -19,6 +20,7 @@ use crate::{
     credits::Credits,
     evict::Evictor,
     failure::FailurePolicy,
+    fork,
     mailbox::Mailbox,
     pin,
     resolve::resolve,
@@ -201,6 +203,15 @@ forward! {
 impl Model {
     /// Zeros; at most `limit` pages are in memory.
     pub fn new(pages: usize, limit: usize, guards: bool) -> Self {
+        Self::build(pages, limit, guards, false)
+    }
+
+    /// As [`new`](Self::new), with children that have the region; inline.
+    pub fn with_snapshots(pages: usize, limit: usize) -> Self {
+        Self::build(pages, limit, false, true)
+    }
+
+    fn build(pages: usize, limit: usize, guards: bool, snapshots: bool) -> Self {
         let frames = (0..pages).map(|_| Mutex::new(None)).collect();
         let memory: &'static Memory = Box::leak(Box::new(Memory { frames, guards }));
         let store = Store::builder()
@@ -229,8 +240,17 @@ impl Model {
             evictor: Wakeup::new(),
             server: Wakeup::new(),
             mailbox: Mailbox::new(),
-            settings: Settings { kept_max: pages, limbo_max: 0, neighbours_max: 0, failure },
-            generation: 0,
+            settings: Settings {
+                kept_max: pages,
+                limbo_max: 0,
+                neighbours_max: 0,
+                evictors: 0,
+                snapshots,
+                failure,
+            },
+            threads: Mutex::new(Vec::new()),
+            gate: Gate::new().expect("a model has room"),
+            generation: AtomicU64::new(0),
         });
         Self { core, memory }
     }
@@ -303,6 +323,30 @@ impl Model {
         f();
         self.memory.frame(PageIndex(page), is_open);
         drop(pins);
+    }
+
+    /// Forks once no thread is inside; what the child reads of each page.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut found = Vec::new();
+        model_of_a_fork(&[&self.core.gate], || {
+            for page in (0..self.core.table.len()).map(PageIndex) {
+                assert_ne!(self.core.table.load(page).state(), State::Busy, "no claim has an owner");
+                let word = fork::in_child(self.core.table.load(page));
+                let there = self.memory.frame(page, |frame| frame.map(|frame| frame.byte));
+                found.push(match (word.state(), there) {
+                    (State::Untouched, None) => 0,
+                    (State::Resident | State::Clean, Some(byte)) => byte,
+                    (State::Compressed, None) => {
+                        let mut content = [0; PAGE_BYTES];
+                        self.core.space.get(page.key(), &mut content).expect("its key");
+                        content[0]
+                    }
+                    (state, there) => panic!("{state:?}, in memory {there:?}"),
+                });
+            }
+            assert!(self.core.hand.try_lock().is_some(), "no lock has an owner");
+        });
+        found
     }
 
     /// What must hold when no thread is inside: I-CREDIT and I-KEY.

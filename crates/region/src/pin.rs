@@ -50,7 +50,10 @@ pub(crate) fn pin(core: &Core, pages: Range<usize>) -> Result<Pins<'_>, RangeErr
     }
     // An evictor that chooses pages now either has seen the pins, or has ended when this lock is free. It may have protected pages
     // between those that it chose.
-    drop(core.hand.lock());
+    {
+        let _entered = core.enter();
+        drop(core.hand.lock());
+    }
     core.backing.open(&pages).map_err(|_| RangeError::Unmapped)?;
     Ok(pins)
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pagefold_store::{PAGE_BYTES, Store};
-use pagefold_sys::{faults, quiesce::fork_generation, signals::Blocked};
+use pagefold_sys::{faults, signals::Blocked};
 
 use crate::{
     advise::{self, Advice},
@@ -139,6 +139,9 @@ impl Region {
     fn pages(&self, range: &Range<usize>) -> Result<Range<usize>, RangeError> {
         if range.end > self.bytes || range.start > range.end {
             return Err(RangeError::Beyond { end: range.end.max(range.start), bytes: self.bytes });
+        }
+        if !self.core.is_here() {
+            return Err(RangeError::Unmapped);
         }
         Ok(range.start / PAGE_BYTES..range.end.div_ceil(PAGE_BYTES))
     }
@@ -297,11 +300,9 @@ fn invalid(error: RangeError) -> io::Error {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        if self.core.generation != fork_generation() {
-            // In a child the pages, the threads and the handlers that may be inside do not exist.
-            if let Some(threads) = self.threads.take() {
-                threads.disown();
-            }
+        if !self.core.is_here() {
+            // In a child without a snapshot the pages, the threads and the handlers that may be inside do not exist.
+            mem::forget(self.threads.take());
             return;
         }
         // SAFETY: dropped here alone, once.

@@ -5,8 +5,9 @@
 
 use std::{
     ptr,
+    mem::ManuallyDrop,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicPtr, AtomicUsize, Ordering},
     },
 };
@@ -14,7 +15,7 @@ use std::{
 use pagefold_store::PAGE_BYTES;
 use pagefold_sys::{
     faults::{self, Fault, FaultSignal},
-    quiesce,
+    quiesce::Gate,
     sync::yield_now,
 };
 
@@ -27,6 +28,7 @@ use crate::{
 /// Regions of a process at one time.
 pub(crate) const REGIONS_MAX: usize = 64;
 
+/// Free while `start` is 0.
 struct Entry {
     core: AtomicPtr<Core>,
     start: AtomicUsize,
@@ -43,7 +45,7 @@ static ENTRIES: [Entry; REGIONS_MAX] = [const {
     }
 }; REGIONS_MAX];
 
-/// Of owners, and of installing handlers.
+/// Of owners, and of installing handlers. Locked inside the gate of a region, so that a fork leaves it free.
 static OWNERS: Mutex<()> = Mutex::new(());
 
 /// A region's place; removed when dropped.
@@ -52,33 +54,64 @@ pub(crate) struct Registered {
     number: usize,
 }
 
-/// Enters a region; `None` if there are too many. The core stays where it is until the result is dropped.
-pub(crate) fn register(core: &Core) -> Option<Registered> {
+/// Enters a region; `None` if there are too many, or in the child of a fork that did not wait. The core lives until the result is
+/// dropped.
+pub(crate) fn register(core: &Arc<Core>) -> Option<Registered> {
+    let _entered = core.gate.enter().ok()?;
     let _owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
     // ORDERING: SeqCst, all of this file: a handler's count and look, and the owner's removal and look, are in one order.
-    let is_free = |entry: &Entry| entry.core.load(Ordering::SeqCst).is_null();
+    let is_free = |entry: &Entry| entry.start.load(Ordering::SeqCst) == 0;
     let number = ENTRIES.iter().position(is_free)?;
     let start = core.backing.base().addr().get();
     ENTRIES[number].start.store(start, Ordering::SeqCst);
     ENTRIES[number].end.store(start + core.backing.pages() * PAGE_BYTES, Ordering::SeqCst);
-    ENTRIES[number].core.store(ptr::from_ref(core).cast_mut(), Ordering::SeqCst);
+    ENTRIES[number].core.store(Arc::as_ptr(core).cast_mut(), Ordering::SeqCst);
     Some(Registered { number })
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let _owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = &ENTRIES[self.number];
-        entry.end.store(0, Ordering::SeqCst);
-        entry.core.store(ptr::null_mut(), Ordering::SeqCst);
+        {
+            // SAFETY: by the contract of `register` the core lives.
+            let core = unsafe { &*entry.core.load(Ordering::SeqCst) };
+            // A fork finds the entry with a core that lives, or none. The owner has the pages, so the gate is not abandoned.
+            let _entered = core.gate.enter();
+            let _owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
+            entry.end.store(0, Ordering::SeqCst);
+            entry.core.store(ptr::null_mut(), Ordering::SeqCst);
+        }
+        // Outside of the gate, which those that are inside may have to enter.
         while entry.inside.load(Ordering::SeqCst) > 0 {
             yield_now();
+        }
+        entry.start.store(0, Ordering::SeqCst);
+    }
+}
+
+/// Calls `f` for each region.
+///
+/// # Safety
+/// This thread is forking, and no other is inside a gate: no owner removes its region.
+pub(crate) unsafe fn each(mut f: impl FnMut(&Arc<Core>)) {
+    for entry in &ENTRIES {
+        let core = entry.core.load(Ordering::SeqCst);
+        if !core.is_null() {
+            // SAFETY: from `Arc::as_ptr`; its owner keeps it while it is in the entry. The count is not changed.
+            let core = ManuallyDrop::new(unsafe { Arc::from_raw(core.cast_const()) });
+            f(&core);
         }
     }
 }
 
+/// In the child of a fork: handlers of other threads are not there.
+pub(crate) fn forget_handlers() {
+    ENTRIES.iter().for_each(|entry| entry.inside.store(0, Ordering::SeqCst));
+}
+
 /// Faults reach the regions from now on.
-pub(crate) fn install(signal: FaultSignal) -> std::io::Result<()> {
+pub(crate) fn install(signal: FaultSignal, gate: &Gate) -> std::io::Result<()> {
+    let _entered = gate.enter().map_err(std::io::Error::other)?;
     let _owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
     faults::install(signal, serve)
 }
@@ -104,9 +137,8 @@ fn serve(fault: &Fault) -> bool {
 }
 
 fn serve_in(core: &Core, fault: &Fault) -> bool {
-    // In a fork's child the pages are not there, and what served them neither.
-    if core.generation != quiesce::fork_generation() || core.backing.signal() != Some(fault.signal)
-    {
+    // In a fork's child without a snapshot the pages are not there, and what served them neither.
+    if !core.is_here() || core.backing.signal() != Some(fault.signal) {
         return false;
     }
     let page = (fault.address - core.backing.base().addr().get()) / PAGE_BYTES;

@@ -7,6 +7,7 @@ use std::{io, time::Instant};
 use pagefold_store::Page;
 use pagefold_sys::{
     faults::Access,
+    quiesce::Entered,
     sync::{self, SlotGuard},
 };
 
@@ -37,8 +38,22 @@ pub(crate) enum Outcome {
     Again,
 }
 
-/// Serves a fault on a page.
+/// Serves a fault on a page, in the thread that faulted or wants the page.
 pub(crate) fn resolve(core: &Core, page: PageIndex, access: Access) -> Resolved {
+    resolve_in(core, page, access, Core::enter)
+}
+
+/// Serves a fault of another thread.
+pub(crate) fn resolve_for_others(core: &Core, page: PageIndex, access: Access) -> Resolved {
+    resolve_in(core, page, access, Core::enter_to_help)
+}
+
+fn resolve_in(
+    core: &Core,
+    page: PageIndex,
+    access: Access,
+    enter: for<'a> fn(&'a Core) -> Option<Entered<'a>>,
+) -> Resolved {
     let began = Instant::now();
     let mut has_credit = false;
     let resolved = loop {
@@ -55,8 +70,12 @@ pub(crate) fn resolve(core: &Core, page: PageIndex, access: Access) -> Resolved 
             has_credit = true;
             continue;
         }
+        // Waits for words and credits are outside of the gate.
+        let entered = enter(core);
         let Some(claim) = core.table.claim(page, word) else { continue };
-        match serve(core, claim, access) {
+        let outcome = serve(core, claim, access);
+        drop(entered);
+        match outcome {
             Outcome::Resolved(resolved) => break resolved,
             Outcome::Placed(from) => {
                 has_credit = false;
@@ -124,7 +143,7 @@ fn serve(core: &Core, claim: Claim, access: Access) -> Outcome {
 }
 
 /// The word of a page that may have been written: what the store has of it is old.
-fn written(word: Word) -> Word {
+pub(crate) fn written(word: Word) -> Word {
     let is_kept = word.is_stale() || word.is_copied() || word.state() == State::Clean;
     word.with_state(State::Resident).stale(is_kept).copied(false)
 }

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -37,42 +37,17 @@ impl Drop for EndsTheProcess {
     }
 }
 
-/// They end when this is dropped.
+/// The region's threads end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Threads {
     core: Arc<Core>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
-    pub(crate) fn start(core: &Arc<Core>, evictors: usize) -> io::Result<Self> {
-        // The threads inherit the mask: handlers of the program do not run on them.
-        let _blocked = Blocked::new();
-        let mut threads = Self { core: Arc::clone(core), threads: Vec::new() };
-        for _ in 0..evictors {
-            threads.add("pagefold-evict", evict)?;
-        }
-        threads.add("pagefold-fetch", bring_posted)?;
-        if core.backing.events().is_some() {
-            threads.add("pagefold-fault", serve_events)?;
-        }
+    pub(crate) fn start(core: &Arc<Core>) -> io::Result<Self> {
+        let threads = Self { core: Arc::clone(core) };
+        start(core)?;
         Ok(threads)
-    }
-
-    fn add(&mut self, name: &str, run: fn(&Core)) -> io::Result<()> {
-        let core = Arc::clone(&self.core);
-        let thread = thread::Builder::new().name(name.to_owned());
-        let run = move || {
-            let _ends = EndsTheProcess;
-            run(&core);
-        };
-        self.threads.push(thread.spawn(run)?);
-        Ok(())
-    }
-
-    /// In the child of a fork they do not exist.
-    pub(crate) fn disown(mut self) {
-        std::mem::take(&mut self.threads).into_iter().for_each(std::mem::forget);
     }
 }
 
@@ -80,11 +55,55 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.core.evictor.end();
         self.core.server.end();
-        for thread in self.threads.drain(..) {
+        let threads = std::mem::take(&mut *self.core.threads.lock());
+        for thread in threads {
             // One that panicked has ended the process.
             let _ = thread.join();
         }
     }
+}
+
+fn start(core: &Arc<Core>) -> io::Result<()> {
+    // The threads inherit the mask: handlers of the program do not run on them.
+    let _blocked = Blocked::new();
+    for _ in 0..core.settings.evictors {
+        add(core, "pagefold-evict", evict)?;
+    }
+    add(core, "pagefold-fetch", bring_posted)?;
+    if core.backing.events().is_some() {
+        add(core, "pagefold-fault", serve_events)?;
+    }
+    Ok(())
+}
+
+/// Each thread has a reference to the core until it ends.
+fn add(core: &Arc<Core>, name: &str, run: fn(&Core)) -> io::Result<()> {
+    let own = Arc::clone(core);
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _ends = EndsTheProcess;
+        run(&own);
+    })?;
+    core.threads.lock().push(thread);
+    Ok(())
+}
+
+/// In the child of a fork the parent's threads do not exist. The gates are closed.
+pub(crate) fn start_in_child(core: &Arc<Core>) -> io::Result<()> {
+    let before = std::mem::take(&mut *core.threads.lock());
+    for thread in before {
+        std::mem::forget(thread);
+        // SAFETY: the reference that this thread had on its stack, one each, see `add`: a region that is registered has not ended its
+        // threads. No code of this process can drop it.
+        unsafe { Arc::decrement_strong_count(Arc::as_ptr(core)) };
+    }
+    let started = start(core);
+    if started.is_err() {
+        // Those that did start wait at a gate that this thread has closed: they end later, without being joined.
+        core.evictor.end();
+        core.server.end();
+        core.threads.lock().drain(..).for_each(drop);
+    }
+    started
 }
 
 /// How long nothing has left memory while threads wait.
@@ -151,8 +170,11 @@ fn make_room(core: &Core) {
     let enough = || core.store.resident() + wanted < core.store.limit();
     evict::drop_copies(core, enough);
     if !enough() {
+        // A closing gate of the store keeps no thread out that others wait for.
+        let entered = core.enter_to_help();
         core.store.shrink(wanted);
         core.store.compact(wanted);
+        drop(entered);
         core.evictor.sleep(|| false, ROOM_NAP);
     }
 }
@@ -161,7 +183,9 @@ fn bring_posted(core: &Core) {
     let mut content = Box::new([0; PAGE_BYTES]);
     while !core.server.has_ended() {
         core.server.sleep(|| !core.mailbox.is_empty(), NAP);
-        while let Some((page, access)) = core.mailbox.take() {
+        loop {
+            let _entered = core.enter_to_help();
+            let Some((page, access)) = core.mailbox.take() else { break };
             bring(core, page, access, &mut content);
         }
     }
@@ -199,7 +223,7 @@ fn serve_events(core: &Core) {
             Ok(Some(event)) => {
                 let page = PageIndex((event.address - base) / PAGE_BYTES);
                 let access = if event.is_write { Access::Write } else { Access::Read };
-                resolve::resolve(core, page, access);
+                resolve::resolve_for_others(core, page, access);
                 userfault.wake(core.backing.address(page), PAGE_BYTES);
             }
             Ok(None) => {}

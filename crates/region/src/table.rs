@@ -102,6 +102,13 @@ impl PageTable {
         }
     }
 
+    /// In the child of a fork, where no other thread is: the word as it is there.
+    pub(crate) fn set(&self, page: PageIndex, word: Word) {
+        debug_assert_ne!(word.state(), State::Busy, "a claim is of one thread");
+        // ORDERING: Relaxed; threads that see the word are started later.
+        self.words[page.0].store(word.0, Ordering::Relaxed);
+    }
+
     /// Changes a page's word without a claim: false if it is `Busy` or no longer `seen`. Not its state.
     pub(crate) fn amend(&self, page: PageIndex, seen: Word, word: Word) -> bool {
         if seen.state() == State::Busy {

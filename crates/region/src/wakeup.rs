@@ -42,6 +42,12 @@ impl Wakeup {
         self.asleep.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// In the child of a fork: no thread is asleep.
+    pub(crate) fn settle(&self) {
+        // ORDERING: Relaxed; the process has one thread.
+        self.asleep.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn end(&self) {
         // ORDERING: Relaxed; `wake` has the fence.
         self.ended.store(true, Ordering::Relaxed);

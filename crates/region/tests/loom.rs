@@ -147,6 +147,28 @@ fn a_discard_beside_an_eviction() {
     });
 }
 
+/// A child reads what was written before the fork or beside it, from a word without a claim.
+#[test]
+fn a_fork_beside_an_eviction_and_a_write() {
+    model(2, || {
+        let region = Arc::new(Model::with_snapshots(1, 130));
+        region.write(0, 1);
+        let spawn = |f: fn(&Model)| {
+            let region = Arc::clone(&region);
+            thread::spawn(move || f(&region))
+        };
+        let others = [spawn(|region| region.write(0, 2)), spawn(Model::evict)];
+        let child = region.snapshot();
+        assert!([[1], [2]].contains(&[child[0]]), "{child:?}");
+        for other in others {
+            other.join().expect("no panic");
+        }
+        assert_eq!(region.read(0), 2);
+        region.check();
+        assert_eq!(region.snapshot(), [2]);
+    });
+}
+
 /// One credit and two pages: the second touch waits until the evictor has given the first one's.
 #[test]
 fn a_fault_waits_for_a_credit() {

@@ -10,7 +10,7 @@ use std::{
 use rustix::{
     fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create},
     io::retry_on_intr,
-    mm::{MapFlags, ProtFlags, mmap},
+    mm::{MapFlags, ProtFlags, mmap, mmap_anonymous},
 };
 
 use crate::memory::Reservation;
@@ -111,6 +111,32 @@ pub unsafe fn remove_guards(range: &Range<usize>) -> io::Result<()> {
 /// The range is whole pages of a mapping of the caller.
 pub unsafe fn keep_from_children(range: &Range<usize>) -> io::Result<()> {
     advise(range, libc::MADV_DONTFORK)
+}
+
+/// A fork's child gets a copy of the range again.
+///
+/// # Errors
+/// The system's.
+///
+/// # Safety
+/// The range is whole pages of a private mapping of the caller, which sees to its copy in the child.
+pub unsafe fn show_to_children(range: &Range<usize>) -> io::Result<()> {
+    advise(range, libc::MADV_DOFORK)
+}
+
+/// Every touch of the range is `SIGSEGV` from now on, and its memory goes.
+///
+/// # Errors
+/// The system's.
+///
+/// # Safety
+/// The range is whole pages of a mapping of the caller, and no other code relies on them.
+pub unsafe fn hide(range: &Range<usize>) -> io::Result<()> {
+    let start = std::ptr::without_provenance_mut(range.start);
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+    // SAFETY: replaces a mapping that is the caller's, by this function's contract.
+    unsafe { mmap_anonymous(start, range.len(), ProtFlags::empty(), flags) }?;
+    Ok(())
 }
 
 /// Copies memory of this process without a fault: bytes before the first address that is not there.

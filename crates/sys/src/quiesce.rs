@@ -82,6 +82,34 @@ impl Gate {
         self.node.wait_to_enter().map(|()| self.entered())
     }
 
+    /// As [`enter`](Self::enter), for a thread that operations of others wait for: a closing gate keeps it out for `patience`, and then
+    /// admits it as if it were inside another gate. The thread that closes the gate has that time for a look without it.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn enter_to_help(&self, patience: Duration) -> Result<Entered<'_>, Abandoned> {
+        if self.node.admit(true) {
+            return Ok(self.entered());
+        }
+        let deadline = Deadline::after(patience);
+        loop {
+            let epoch = crate::sync::epoch(self.node.key());
+            if self.node.admit(true) {
+                return Ok(self.entered());
+            }
+            if self.node.is_abandoned() {
+                return Err(Abandoned);
+            }
+            if !deadline.wait(self.node.key(), epoch) {
+                break;
+            }
+        }
+        thread::begin_quiet();
+        let entered = self.enter();
+        thread::end_quiet();
+        entered
+    }
+
     /// Begins an operation; `None` if the gate is closed or abandoned.
     #[inline]
     pub fn try_enter(&self) -> Option<Entered<'_>> {
@@ -184,6 +212,27 @@ pub fn fork_generation() -> u64 {
     // A model has no forks but those that it makes itself.
     #[cfg(loom)]
     0
+}
+
+/// What an owner of memory does around each fork. All run in the thread that forks, while every gate is closed, and must not panic.
+#[cfg(not(loom))]
+#[derive(Debug, Clone, Copy)]
+pub struct ForkHooks {
+    /// Before the fork, once no other thread is inside a gate. Not called for a fork that waited too long.
+    pub prepare: fn(),
+    /// In the parent, after `prepare`, also when the fork failed.
+    pub parent: fn(),
+    /// In the child, after [`fork_generation`] has advanced; whether `prepare` was called.
+    pub child: fn(bool),
+}
+
+/// Sets the hooks of all later forks. The process has one set of them, and the first stays; false if there was one.
+///
+/// They run as handlers of `pthread_atfork` from the first [`Gate`] on. So handlers that were registered before it run, in
+/// the child, before `child`.
+#[cfg(not(loom))]
+pub fn set_fork_hooks(hooks: ForkHooks) -> bool {
+    registry::set_hooks(hooks)
 }
 
 /// Sets how long later forks wait for operations of other threads. Initially 5 seconds.

@@ -63,6 +63,20 @@ impl Userfault {
         Ok(userfault)
     }
 
+    /// In the child of a fork: a new one takes the number of this descriptor. The inherited one would change the memory of the parent.
+    /// Ranges are to be registered again.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); the descriptor is the inherited one then.
+    pub fn replace_in_child(&self, delivery: Delivery) -> io::Result<()> {
+        let new = Self::open(delivery, self.features)?;
+        let (from, to) = (new.descriptor.as_raw_fd(), self.descriptor.as_raw_fd());
+        // SAFETY: two descriptors that these values own. The second number stays this value's, and its old file is closed, which no
+        // borrow of it minds: it is used by number.
+        let number = unsafe { libc::dup3(from, to, libc::O_CLOEXEC) };
+        if number == to { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
     /// Whether it was opened with this feature.
     pub fn has(&self, feature: u64) -> bool {
         self.features & feature == feature

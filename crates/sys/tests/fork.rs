@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pagefold_sys::quiesce::{Abandoned, Gate, fork_generation, set_fork_wait};
+use pagefold_sys::quiesce::{
+    Abandoned, ForkHooks, Gate, fork_generation, set_fork_hooks, set_fork_wait,
+};
 
 /// What a hang is: no test depends on being faster.
 const WATCHDOG: Duration = Duration::from_secs(180);
@@ -234,4 +236,46 @@ fn threads_that_fork_at_once_take_turns() {
         }
     });
     assert!(guarded.agrees());
+}
+
+static PREPARED: AtomicUsize = AtomicUsize::new(0);
+static IN_PARENT: AtomicUsize = AtomicUsize::new(0);
+static IN_CHILD: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+fn hooks_seen() -> [usize; 4] {
+    [&PREPARED, &IN_PARENT, &IN_CHILD[0], &IN_CHILD[1]].map(|one| one.load(Ordering::SeqCst))
+}
+
+#[test]
+fn hooks_run_around_a_fork_that_waited_and_in_the_child_of_any() {
+    let _alone = alone();
+    set_fork_wait(WATCHDOG);
+    let hooks = ForkHooks {
+        prepare: || drop(PREPARED.fetch_add(1, Ordering::SeqCst)),
+        parent: || drop(IN_PARENT.fetch_add(1, Ordering::SeqCst)),
+        child: |ready| drop(IN_CHILD[usize::from(ready)].fetch_add(1, Ordering::SeqCst)),
+    };
+    assert!(set_fork_hooks(hooks));
+    assert!(!set_fork_hooks(hooks), "the first stay");
+    let gate = Gate::new().expect("memory for the handlers");
+    fork(|| hooks_seen() == [1, 0, 0, 1]);
+    assert_eq!(hooks_seen(), [1, 1, 0, 0]);
+    let (is_inside, may_leave) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _entered = gate.enter().expect("not abandoned");
+            is_inside.store(true, Ordering::SeqCst);
+            while !may_leave.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+        });
+        while !is_inside.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        set_fork_wait(Duration::from_millis(20));
+        fork(|| hooks_seen() == [1, 1, 1, 0]);
+        assert_eq!(hooks_seen(), [1, 1, 0, 0]);
+        may_leave.store(true, Ordering::SeqCst);
+    });
+    set_fork_wait(WATCHDOG);
 }

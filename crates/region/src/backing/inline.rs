@@ -7,13 +7,13 @@ use std::{io, ops::Range, ptr::NonNull};
 
 use pagefold_store::{PAGE_BYTES, Page};
 use pagefold_sys::{
-    faults::{Access, FaultSignal},
+    faults::{self, Access, FaultSignal},
     memory::{self, CoreDump, Reservation},
     pages,
     userfault::{Delivery, FEATURE_WP, Protection, Userfault},
 };
 
-use super::{Backing, Found, runs, spans};
+use super::{Backing, Forked, Found, runs, spans};
 use crate::table::PageIndex;
 
 /// Pages between the first and the last that one call protects: it looks at each.
@@ -183,6 +183,41 @@ impl Backing for Inline {
 
     fn events(&self) -> Option<&Userfault> {
         (self.delivery == Delivery::Event).then_some(&self.userfault)
+    }
+
+    fn forked(&self) -> Option<&dyn Forked> {
+        Some(self)
+    }
+}
+
+impl Forked for Inline {
+    fn show_to_children(&self, shown: bool) -> io::Result<()> {
+        let range = self.range(&(0..self.pages));
+        if shown {
+            // SAFETY: this backing's own mapping; `renew` sees to the copy.
+            unsafe { pages::show_to_children(&range) }
+        } else {
+            // SAFETY: as above.
+            unsafe { pages::keep_from_children(&range) }
+        }
+    }
+
+    fn renew(&self) -> io::Result<()> {
+        self.userfault.replace_in_child(self.delivery)?;
+        let range = self.range(&(0..self.pages));
+        // SAFETY: as in `new`.
+        unsafe { self.userfault.register(range.start, range.len()) }?;
+        // A part that a call from outside unmapped is an error; the rest is kept.
+        let _ = self.show_to_children(false);
+        Ok(())
+    }
+
+    fn hide(&self) {
+        // SAFETY: this backing's own mapping, which ends with it; a region that is not here has no user but touches that must end.
+        // It fails without memory for a mapping: then the child ends now.
+        if unsafe { pages::hide(&self.range(&(0..self.pages))) }.is_err() {
+            faults::die("pagefold-region: pages of a snapshot that fails: ", self.pages, "ENOMEM");
+        }
     }
 }
 

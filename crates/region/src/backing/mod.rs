@@ -85,6 +85,11 @@ pub(crate) trait Backing: Send + Sync + Debug {
     /// `None` unless faults are events.
     fn events(&self) -> Option<&Userfault>;
 
+    /// `None` if a child would share the pages.
+    fn forked(&self) -> Option<&dyn Forked> {
+        None
+    }
+
     fn address(&self, page: PageIndex) -> usize {
         self.base().addr().get() + page.0 * PAGE_BYTES
     }
@@ -92,6 +97,18 @@ pub(crate) trait Backing: Send + Sync + Debug {
     fn range(&self, pages: &Range<usize>) -> Range<usize> {
         self.address(PageIndex(pages.start))..self.address(PageIndex(pages.end))
     }
+}
+
+/// What a backing does around a fork whose child gets a copy of the pages.
+pub(crate) trait Forked {
+    /// Whether children of later forks get the range. At first they do not.
+    fn show_to_children(&self, shown: bool) -> io::Result<()>;
+
+    /// In the child: touches of missing pages are faults of this process. No page is protected. Later children do not get the range.
+    fn renew(&self) -> io::Result<()>;
+
+    /// In the child: a touch ends it, for ever.
+    fn hide(&self);
 }
 
 /// Calls `f` for each run of neighbours, with the number of pages before it.

@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pagefold_region::{Advice, FaultMode, Region};
+use pagefold_region::{Advice, FaultMode, ForkPolicy, Region};
 use pagefold_testkit::seed::Seed;
 use rand::RngExt;
 
 use crate::common::{PAGE, builder, check, fill, modes, resident_pages, word};
-use crate::parts;
+use crate::{fork::fork, parts};
 
 const PAGES: usize = 8192;
 const RESIDENT: usize = 1024;
@@ -119,23 +119,51 @@ fn pages_of_files() -> usize {
     usize::try_from(of_region.sum::<u64>()).expect("few")
 }
 
-/// A child, which does nothing.
-fn fork_and_end() {
-    // SAFETY: the child ends at once.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(0) };
+/// What a child has of some pages: its own from then on. With `paused` no thread was writing.
+fn sample(scene: &Scene<'_>, rng: &mut impl rand::Rng, paused: bool) {
+    const SAMPLE: usize = 300;
+    // The copies of pages and versions are of different moments, if threads were writing.
+    const APART: u64 = 40;
+    let first = rng.random_range(0..PAGES);
+    let pages = || (0..SAMPLE).map(|step| (first + step * 13) % PAGES);
+    for page in pages() {
+        // SAFETY: the child has one thread that touches pages.
+        let bytes = unsafe { scene.page_mut(page) };
+        let version = scene.versions[page].load(Ordering::Relaxed);
+        match version {
+            0 if paused => assert!(bytes.iter().all(|&byte| byte == 0), "page {page}"),
+            version if paused => check(bytes, page, version),
+            version => {
+                // A page that was being written is of two versions; each word is of one of them.
+                let of = |at: usize, version: u64| match version {
+                    0 => 0_u64.to_ne_bytes(),
+                    version => word(page, version, at).to_ne_bytes(),
+                };
+                let versions = version.saturating_sub(APART)..version + APART;
+                for at in 2..PAGE / 8 {
+                    let found = &bytes[at * 8..at * 8 + 8];
+                    let is_one = versions.clone().any(|version| found == of(at, version));
+                    assert!(is_one, "page {page}, version {version}, word {at}: {found:?}");
+                }
+            }
+        }
+        fill(bytes, page, u64::MAX / 2);
     }
-    // SAFETY: a child of this process.
-    let ended = unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
-    assert_eq!(ended, child);
+    for page in pages() {
+        // SAFETY: as above.
+        check(unsafe { scene.page_mut(page) }, page, u64::MAX / 2);
+    }
+    let mapped = resident_pages(scene.start, PAGES);
+    assert!(mapped <= RESIDENT, "{mapped} pages in memory of a child");
 }
 
 fn stress(mode: FaultMode, time: Duration) {
     let seed = Seed::fresh();
     eprintln!("{mode}: seed {}", seed.value());
+    let snapshots = mode != FaultMode::Guard;
+    let policy = if snapshots { ForkPolicy::Snapshot } else { ForkPolicy::Hide };
     let region = builder(mode, PAGES, RESIDENT)
+        .fork_policy(policy)
         .store(
             pagefold_store::Store::builder().codec("lz4".parse().expect("a codec")).limit(32 << 20),
         )
@@ -149,7 +177,7 @@ fn stress(mode: FaultMode, time: Duration) {
         operations: AtomicU64::new(0),
         running: RwLock::new(()),
     };
-    let mut most = 0;
+    let (mut most, mut children) = (0, [0; 2]);
     thread::scope(|scope| {
         for me in 0..THREADS {
             let scene = &scene;
@@ -167,7 +195,17 @@ fn stress(mode: FaultMode, time: Duration) {
             assert!(stats.resident_bytes <= stats.resident_limit_bytes, "credits");
             assert!(stats.store.resident_bytes <= stats.store.limit_bytes, "the store's limit");
             if rng.random_ratio(1, 20) {
-                fork_and_end();
+                let paused = rng.random();
+                let child = {
+                    let _paused = paused.then(|| scene.running.write().expect("no panic"));
+                    fork(|| {
+                        if snapshots {
+                            sample(&scene, &mut rng, paused);
+                        }
+                    })
+                };
+                child.assert_fine();
+                children[usize::from(paused)] += 1;
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -185,7 +223,7 @@ fn stress(mode: FaultMode, time: Duration) {
     let stats = region.stats();
     let faults: Vec<_> = stats.faults.iter().map(|one| (one.from.name(), one.count)).collect();
     eprintln!(
-        "{mode}: {} operations, at most {most} of {RESIDENT} pages in memory; faults {faults:?}; neighbours {}, waits {}, dropped {} (clean {}), refused {}",
+        "{mode}: {} operations, at most {most} of {RESIDENT} pages in memory; faults {faults:?}; neighbours {}, waits {}, dropped {} (clean {}), refused {}; children {children:?} (snapshots: {snapshots})",
         scene.operations.load(Ordering::Relaxed),
         stats.neighbours,
         stats.credit_waits,

@@ -4,9 +4,9 @@
 //! quiet to its end, so no child finds the list half changed. `LIST` is a word: one function locks, another unlocks.
 //!
 //! ```text
-//!  prepare   FORKER = me; close every gate; lock LIST; until all quiet or out of time: unlock LIST, wait, lock LIST
-//!  parent    open; FORKER = 0; unlock LIST
-//!  child     generation + 1; open with only this thread's operations, or abandon; FORKER = 0; unlock LIST
+//!  prepare   FORKER = me; close every gate; lock LIST; until all quiet or out of time: unlock LIST, wait, lock LIST; hook if quiet
+//!  parent    hook if quiet; open; FORKER = 0; unlock LIST
+//!  child     generation + 1; only this thread's operations, or abandon; hook; open; FORKER = 0; unlock LIST
 //! ```
 
 use std::{
@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{
-    all,
+    ForkHooks, all,
     deadline::Deadline,
     node::{LEFT, Node},
     thread,
@@ -41,6 +41,11 @@ static GAVE_UP: AtomicBool = AtomicBool::new(false);
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 static FORK_WAIT_MS: AtomicU64 = AtomicU64::new(5000);
+static HOOKS: OnceLock<ForkHooks> = OnceLock::new();
+
+pub(super) fn set_hooks(hooks: ForkHooks) -> bool {
+    HOOKS.set(hooks).is_ok()
+}
 
 pub(super) fn claim() -> io::Result<&'static Node> {
     register()?;
@@ -195,10 +200,19 @@ extern "C" fn before_fork() {
     let empty = wait_for_operations(me, &Deadline::after(wait));
     // ORDERING: Relaxed; for this thread.
     GAVE_UP.store(!empty, Ordering::Relaxed);
+    match HOOKS.get() {
+        Some(hooks) if empty => (hooks.prepare)(),
+        _ => {}
+    }
 }
 
 extern "C" fn after_in_parent() {
     if is_forking() {
+        // ORDERING: Relaxed; of this thread.
+        match HOOKS.get() {
+            Some(hooks) if !GAVE_UP.load(Ordering::Relaxed) => (hooks.parent)(),
+            _ => {}
+        }
         all::reopen(nodes);
         end_fork();
     }
@@ -210,10 +224,16 @@ extern "C" fn after_in_child() {
     }
     // ORDERING: Relaxed, here and below; the process has one thread.
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    if GAVE_UP.load(Ordering::Relaxed) {
+    let gave_up = GAVE_UP.load(Ordering::Relaxed);
+    if gave_up {
         living().for_each(Node::abandon);
     } else {
         living().for_each(Node::forget_other_threads);
+    }
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.child)(!gave_up);
+    }
+    if !gave_up {
         all::reopen(nodes);
     }
     end_fork();

@@ -171,3 +171,38 @@ fn the_memory_of_a_dropped_gate_is_used_again() {
     // Other tests make gates at the same time.
     assert!(registry::len() < before + 200, "{before} gates became {}", registry::len());
 }
+
+/// The operation that the closing thread waits for ends only if another thread, inside no gate, can enter.
+#[test]
+fn a_helper_enters_a_closing_gate_after_its_patience() {
+    let (gate, helped) = (gate(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let entered = gate.enter().expect("not abandoned");
+        let closer = scope.spawn(|| gate.quiesce(Duration::MAX).is_some());
+        until_closed(&gate);
+        let helper = scope.spawn(|| {
+            let patience = Duration::from_millis(20);
+            let begun = std::time::Instant::now();
+            drop(gate.enter_to_help(patience).expect("not abandoned"));
+            assert!(begun.elapsed() >= patience, "entered at once");
+            helped.store(true, Ordering::SeqCst);
+        });
+        helper.join().expect("no panic");
+        assert!(helped.load(Ordering::SeqCst) && !closer.is_finished());
+        drop(entered);
+        assert!(closer.join().expect("no panic"));
+    });
+    // Open: at once. Quiet: as all others.
+    drop(gate.enter_to_help(Duration::MAX).expect("open"));
+    let quiet = gate.quiesce(AT_ONCE).expect("nothing is inside");
+    let is_open = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _entered = gate.enter_to_help(AT_ONCE).expect("not abandoned");
+            assert!(is_open.load(Ordering::SeqCst), "entered a quiet gate");
+        });
+        thread::sleep(Duration::from_millis(10));
+        is_open.store(true, Ordering::SeqCst);
+        drop(quiet);
+    });
+}
