@@ -25,7 +25,7 @@ pub(crate) const NEIGHBOURS_MAX: usize = 16;
 /// Pages that are chosen to go together.
 pub(crate) const BATCH: usize = 64;
 /// How long a fork may look for a moment without the region's own threads.
-const HELP_AFTER: Duration = Duration::from_millis(5);
+const HELP_AFTER: Duration = Duration::from_millis(2);
 
 /// Fixed when the region is built.
 #[derive(Debug, Clone, Copy)]

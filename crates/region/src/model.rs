@@ -330,7 +330,11 @@ impl Model {
         let mut found = Vec::new();
         model_of_a_fork(&[&self.core.gate], || {
             for page in (0..self.core.table.len()).map(PageIndex) {
-                assert_ne!(self.core.table.load(page).state(), State::Busy, "no claim has an owner");
+                assert_ne!(
+                    self.core.table.load(page).state(),
+                    State::Busy,
+                    "no claim has an owner"
+                );
                 let word = fork::in_child(self.core.table.load(page));
                 let there = self.memory.frame(page, |frame| frame.map(|frame| frame.byte));
                 found.push(match (word.state(), there) {

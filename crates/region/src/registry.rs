@@ -4,8 +4,8 @@
 //! count after the removal.
 
 use std::{
-    ptr,
     mem::ManuallyDrop,
+    ptr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicPtr, AtomicUsize, Ordering},

@@ -242,6 +242,10 @@ static PREPARED: AtomicUsize = AtomicUsize::new(0);
 static IN_PARENT: AtomicUsize = AtomicUsize::new(0);
 static IN_CHILD: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
+fn count(one: &AtomicUsize) {
+    one.fetch_add(1, Ordering::SeqCst);
+}
+
 fn hooks_seen() -> [usize; 4] {
     [&PREPARED, &IN_PARENT, &IN_CHILD[0], &IN_CHILD[1]].map(|one| one.load(Ordering::SeqCst))
 }
@@ -251,9 +255,9 @@ fn hooks_run_around_a_fork_that_waited_and_in_the_child_of_any() {
     let _alone = alone();
     set_fork_wait(WATCHDOG);
     let hooks = ForkHooks {
-        prepare: || drop(PREPARED.fetch_add(1, Ordering::SeqCst)),
-        parent: || drop(IN_PARENT.fetch_add(1, Ordering::SeqCst)),
-        child: |ready| drop(IN_CHILD[usize::from(ready)].fetch_add(1, Ordering::SeqCst)),
+        prepare: || count(&PREPARED),
+        parent: || count(&IN_PARENT),
+        child: |ready| count(&IN_CHILD[usize::from(ready)]),
     };
     assert!(set_fork_hooks(hooks));
     assert!(!set_fork_hooks(hooks), "the first stay");

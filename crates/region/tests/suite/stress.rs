@@ -13,11 +13,15 @@ use std::{
 };
 
 use pagefold_region::{Advice, FaultMode, ForkPolicy, Region};
+use pagefold_sys::quiesce::set_fork_wait;
 use pagefold_testkit::seed::Seed;
 use rand::RngExt;
 
 use crate::common::{PAGE, builder, check, fill, modes, resident_pages, word};
-use crate::{fork::fork, parts};
+use crate::{
+    fork::{Stops, fork},
+    parts,
+};
 
 const PAGES: usize = 8192;
 const RESIDENT: usize = 1024;
@@ -169,6 +173,8 @@ fn stress(mode: FaultMode, time: Duration) {
         )
         .build()
         .expect("a mode that works");
+    // For a machine that has no time for this process.
+    set_fork_wait(Duration::from_secs(60));
     let scene = Scene {
         region: &region,
         start: region.as_ptr().expose_provenance(),
@@ -183,6 +189,7 @@ fn stress(mode: FaultMode, time: Duration) {
             let scene = &scene;
             scope.spawn(move || work(scene, me, seed.value()));
         }
+        let _stops = Stops(&scene.stop);
         let (until, mut rng) = (Instant::now() + time, seed.rng(THREADS as u64));
         while Instant::now() < until {
             {
@@ -195,7 +202,7 @@ fn stress(mode: FaultMode, time: Duration) {
             assert!(stats.resident_bytes <= stats.resident_limit_bytes, "credits");
             assert!(stats.store.resident_bytes <= stats.store.limit_bytes, "the store's limit");
             if rng.random_ratio(1, 20) {
-                let paused = rng.random();
+                let paused: bool = rng.random();
                 let child = {
                     let _paused = paused.then(|| scene.running.write().expect("no panic"));
                     fork(|| {
@@ -209,7 +216,6 @@ fn stress(mode: FaultMode, time: Duration) {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        scene.stop.store(true, Ordering::Relaxed);
     });
     assert!(most <= RESIDENT, "{most} pages in memory");
     for page in 0..PAGES {
