@@ -91,7 +91,7 @@ impl Credits {
     }
 
     /// In the child of a fork: so many are used, and no thread waits.
-    pub(crate) fn settle(&self, used: usize) {
+    pub(crate) fn reset(&self, used: usize) {
         // ORDERING: Relaxed; the process has one thread.
         self.used.store(used, Ordering::Relaxed);
         self.waiters.store(0, Ordering::Relaxed);

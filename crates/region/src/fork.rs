@@ -112,7 +112,7 @@ fn child(is_snapshot: bool) {
 /// The copy is this process's region from now on.
 fn renew(core: &Arc<Core>, generation: u64) -> io::Result<()> {
     core.backing.forked().ok_or(io::ErrorKind::Unsupported)?.renew()?;
-    settle(core);
+    correct(core);
     server::start_in_child(core)?;
     // ORDERING: Relaxed; its readers are this thread and those that it starts.
     core.generation.store(generation, Ordering::Relaxed);
@@ -130,7 +130,7 @@ pub(crate) fn in_child(word: Word) -> Word {
 }
 
 /// Words, credits and counts of a region whose other threads do not exist. No gate is open.
-fn settle(core: &Core) {
+fn correct(core: &Core) {
     let (mut there, mut kept) = (0, 0);
     let mut clean = Vec::with_capacity(PROTECT_MAX);
     for page in (0..core.table.len()).map(PageIndex) {
@@ -157,11 +157,11 @@ fn settle(core: &Core) {
     }
     protect(core, &mut clean);
     core.mailbox.clear();
-    core.credits.settle(there);
+    core.credits.reset(there);
     // ORDERING: Relaxed; the process has one thread.
     core.kept.store(kept, Ordering::Relaxed);
-    core.evictor.settle();
-    core.server.settle();
+    core.evictor.reset();
+    core.server.reset();
 }
 
 /// Writes to clean pages are faults again.

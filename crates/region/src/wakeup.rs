@@ -43,7 +43,7 @@ impl Wakeup {
     }
 
     /// In the child of a fork: no thread is asleep.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn reset(&self) {
         // ORDERING: Relaxed; the process has one thread.
         self.asleep.store(0, Ordering::Relaxed);
     }

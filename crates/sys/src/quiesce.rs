@@ -82,16 +82,16 @@ impl Gate {
         self.node.wait_to_enter().map(|()| self.entered())
     }
 
-    /// As [`enter`](Self::enter), for a thread that operations of others wait for: a closing gate keeps it out for `patience`, and then
+    /// As [`enter`](Self::enter), for a thread that operations of others wait for: a closing gate keeps it out for `wait`, and then
     /// admits it as if it were inside another gate. The thread that closes the gate has that time for a look without it.
     ///
     /// # Errors
     /// As [`enter`](Self::enter).
-    pub fn enter_to_help(&self, patience: Duration) -> Result<Entered<'_>, Abandoned> {
+    pub fn enter_to_help(&self, wait: Duration) -> Result<Entered<'_>, Abandoned> {
         if self.node.admit(true) {
             return Ok(self.entered());
         }
-        let deadline = Deadline::after(patience);
+        let deadline = Deadline::after(wait);
         loop {
             let epoch = crate::sync::epoch(self.node.key());
             if self.node.admit(true) {

@@ -208,7 +208,7 @@ fn verify(region: &Region, version: impl Fn(usize) -> u64) {
             0 => assert!(page.iter().all(|&byte| byte == 0), "page {number} is zeros"),
             version => check(page, number, version),
         }
-        if number % 64 == 0 {
+        if number.is_multiple_of(64) {
             assert!(resident_pages(region.as_ptr().addr(), PAGES) <= RESIDENT, "the limit");
         }
     }
@@ -220,7 +220,7 @@ fn live_on(region: &mut Region, before: impl Fn(usize) -> u64, every: usize, ver
     for (number, page) in region.as_mut_slice().chunks_mut(PAGE).enumerate().step_by(every) {
         fill(page, number, version);
     }
-    let now = |number: usize| if number % every == 0 { version } else { before(number) };
+    let now = |number: usize| if number.is_multiple_of(every) { version } else { before(number) };
     verify(region, now);
     region.advise(0..PAGES * PAGE, Advice::Cold).expect("a range");
     verify(region, now);
@@ -261,7 +261,7 @@ fn part_snapshot() {
     live_on(&mut region, at_the_fork, 3, 3);
     child.assert_fine();
     // Another one, of what the parent has now; and pages of the parent that children have had.
-    let now = |number: usize| if number % 3 == 0 { 3 } else { at_the_fork(number) };
+    let now = |number: usize| if number.is_multiple_of(3) { 3 } else { at_the_fork(number) };
     let child = fork(|| live_on(&mut region, now, 5, 4));
     child.assert_fine();
     verify(&region, now);
@@ -279,10 +279,10 @@ fn part_generations() {
     let mut region = in_all_states(mode);
     fork(|| {
         live_on(&mut region, at_the_fork, 2, 2);
-        let of_child = |number: usize| if number % 2 == 0 { 2 } else { at_the_fork(number) };
+        let of_child = |number: usize| if number.is_multiple_of(2) { 2 } else { at_the_fork(number) };
         let grandchild = fork(|| {
             live_on(&mut region, of_child, 3, 3);
-            let own = |number: usize| if number % 3 == 0 { 3 } else { of_child(number) };
+            let own = |number: usize| if number.is_multiple_of(3) { 3 } else { of_child(number) };
             fork(|| live_on(&mut region, own, 5, 4)).assert_fine();
             verify(&region, own);
         });

@@ -174,17 +174,17 @@ fn the_memory_of_a_dropped_gate_is_used_again() {
 
 /// The operation that the closing thread waits for ends only if another thread, inside no gate, can enter.
 #[test]
-fn a_helper_enters_a_closing_gate_after_its_patience() {
+fn a_helper_enters_a_closing_gate_after_its_wait() {
     let (gate, helped) = (gate(), AtomicBool::new(false));
     thread::scope(|scope| {
         let entered = gate.enter().expect("not abandoned");
         let closer = scope.spawn(|| gate.quiesce(Duration::MAX).is_some());
         until_closed(&gate);
         let helper = scope.spawn(|| {
-            let patience = Duration::from_millis(20);
+            let wait = Duration::from_millis(20);
             let begun = std::time::Instant::now();
-            drop(gate.enter_to_help(patience).expect("not abandoned"));
-            assert!(begun.elapsed() >= patience, "entered at once");
+            drop(gate.enter_to_help(wait).expect("not abandoned"));
+            assert!(begun.elapsed() >= wait, "entered at once");
             helped.store(true, Ordering::SeqCst);
         });
         helper.join().expect("no panic");
