@@ -279,7 +279,8 @@ fn part_generations() {
     let mut region = in_all_states(mode);
     fork(|| {
         live_on(&mut region, at_the_fork, 2, 2);
-        let of_child = |number: usize| if number.is_multiple_of(2) { 2 } else { at_the_fork(number) };
+        let of_child =
+            |number: usize| if number.is_multiple_of(2) { 2 } else { at_the_fork(number) };
         let grandchild = fork(|| {
             live_on(&mut region, of_child, 3, 3);
             let own = |number: usize| if number.is_multiple_of(3) { 3 } else { of_child(number) };
