@@ -166,6 +166,8 @@ impl Core {
                 Ok(()) => return true,
                 Err(TryGetError::WouldBlock) if self.is_spilled(page) => return false,
                 Err(TryGetError::WouldBlock) => sync::yield_now(),
+                // It may come back: the policy decides how long a thread waits.
+                Err(TryGetError::Get(GetError::Io(_) | GetError::Timeout)) => return false,
                 Err(TryGetError::Get(error)) => self.die(page, &error),
             }
         }

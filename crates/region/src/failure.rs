@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What happens when the store is full and nothing in it can go. A memory access cannot return an error.
+/// What happens when the store is full and nothing in it can go, and when its backing cannot read a spilled page or does not answer. A
+/// memory access cannot return an error.
 ///
 /// A page that is lost or corrupt ends the process under either policy, with a message that names it: there are never wrong bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

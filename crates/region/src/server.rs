@@ -106,7 +106,7 @@ pub(crate) fn start_in_child(core: &Arc<Core>) -> io::Result<()> {
     started
 }
 
-/// How long nothing has left memory while threads wait.
+/// How long threads have waited for pages to leave memory, or for one to come.
 #[derive(Default)]
 struct Stuck {
     since: Option<Instant>,
@@ -114,20 +114,27 @@ struct Stuck {
 }
 
 impl Stuck {
-    fn note(&mut self, core: &Core, cause: &str) {
+    /// Whether the process must end, by its [`FailurePolicy`].
+    fn is_over(&mut self, core: &Core, cause: &str) -> bool {
         let since = *self.since.get_or_insert_with(Instant::now);
-        if let FailurePolicy::AbortAfter(time) = core.settings.failure
-            && since.elapsed() >= time
-        {
+        if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(cause, "threads wait");
+        }
+        match core.settings.failure {
+            FailurePolicy::AbortAfter(time) => since.elapsed() >= time,
+            FailurePolicy::Block => false,
+        }
+    }
+
+    /// No page can leave memory.
+    fn note(&mut self, core: &Core, cause: &str) {
+        if self.is_over(core, cause) {
             faults::die(
                 "pagefold-region: pages in memory that cannot leave it: ",
                 core.credits.used(),
                 cause,
             );
-        }
-        if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
-            self.warned = Some(Instant::now());
-            tracing::warn!(cause, "no page can leave memory; threads wait");
         }
     }
 
@@ -197,8 +204,10 @@ fn bring(core: &Core, page: PageIndex, access: Access, content: &mut pagefold_st
     loop {
         match core.space.get(page.key(), content) {
             Ok(()) => break,
-            Err(GetError::Io(_) | GetError::Timeout) => {
-                stuck.note(core, "the store's backing does not answer");
+            Err(error @ (GetError::Io(_) | GetError::Timeout)) => {
+                if stuck.is_over(core, "the store's backing does not give a page") {
+                    core.die(page, &error);
+                }
                 thread::sleep(ROOM_NAP);
             }
             Err(error) => core.die(page, &error),

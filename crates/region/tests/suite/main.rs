@@ -5,6 +5,7 @@
 
 mod basics;
 mod common;
+mod corrupt;
 mod fork;
 mod mistakes;
 mod parts;
