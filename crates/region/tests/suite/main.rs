@@ -8,6 +8,7 @@ mod common;
 mod corrupt;
 mod fork;
 mod mistakes;
+mod nested;
 mod parts;
 mod pins;
 mod policies;
