@@ -46,7 +46,7 @@ enum CliCommand {
     #[command(long_about = spill::ABOUT, after_long_help = remarks(spill::EXAMPLES, spill::MORE), after_help = "Examples and exit codes: pagefold spill --help")]
     Spill(spill::SpillArgs),
     /// Measure what a program loses whose memory is compressed when cold
-    #[command(long_about = bench::ABOUT, after_help = bench::EXAMPLES)]
+    #[command(long_about = bench::ABOUT, after_long_help = remarks(bench::EXAMPLES, bench::MORE), after_help = "Examples and exit codes: pagefold bench --help")]
     Bench(bench::BenchArgs),
     /// Say how memory regions work on this machine, and what would change it
     #[command(long_about = DOCTOR_ABOUT, after_help = DOCTOR_EXAMPLES)]
@@ -120,7 +120,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         CliCommand::Classes(args) => Ok(Command::Classes(args.into_config()?)),
         CliCommand::Torture(args) => Ok(Command::Torture(args.into_config()?)),
         CliCommand::Spill(args) => Ok(Command::Spill(args.args)),
-        CliCommand::Bench(args) => Ok(Command::Bench(args.into_config())),
+        CliCommand::Bench(args) => Ok(args.into_command()),
         CliCommand::Doctor => Ok(Command::Doctor),
         CliCommand::Completions { shell } => Ok(Command::Completions(shell)),
         CliCommand::Man => Ok(Command::Man),

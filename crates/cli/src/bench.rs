@@ -1,161 +1,144 @@
 //! `pagefold bench region`: what a program loses whose memory is a region, by how it uses it and how much may be in memory.
 //!
-//! Each workload runs on a vector in memory and on the same data in regions of a half, a quarter and an eighth. All give the same
-//! answer, or the command fails.
+//! Each workload runs on a vector in memory and on the same data in regions of a half, a quarter and an eighth, and on memory that
+//! the kernel swaps to zram under the same limits. All give the same answer and leave the same data, or the command fails.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | what to measure, errors |
+//! | [`data`] | the pages |
+//! | [`workload`] | patterns |
+//! | [`place`] | a workload in memory and in a region |
+//! | [`peer`], [`swapped`] | the swap device, and the process that swaps to it |
+//! | [`out_and_back`] | a page out and back, without a limit |
+//! | [`report`] | tables and JSON |
 
+pub(crate) mod config;
+mod data;
+mod out_and_back;
+mod peer;
+mod place;
+mod report;
+pub(crate) mod swapped;
 mod workload;
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
+use self::{
+    config::{BenchConfig, BenchError, Share},
+    peer::Peer,
+    place::{Busy, Ran},
+    report::{Outcome, Report, Row, Table},
+    workload::{Plan, Workload},
 };
+use crate::{exit::Exit, interrupt::Interrupt, progress::Progress};
 
-use pagefold_region::{BuildRegionError, FaultMode, RegionVec};
-use thiserror::Error;
-
-use self::workload::Workload;
-use crate::{
-    console::{self, OutputError},
-    exit::Exit,
-};
-
-/// The least region: its limit would be below a region's least.
-pub(crate) const MIB_MIN: usize = 8;
-
-#[derive(Debug)]
-pub(crate) struct BenchConfig {
-    pub(crate) file: PathBuf,
-    pub(crate) mib: usize,
-    pub(crate) mode: FaultMode,
-    /// A second thread is busy meanwhile.
-    pub(crate) busy: bool,
-}
-
-#[derive(Debug, Error)]
-pub(crate) enum BenchError {
-    #[error("{}: {source}", file.display())]
-    Read { file: PathBuf, source: io::Error },
-    #[error("{} has {bytes} bytes; {MIB_MIN} MiB are needed", file.display())]
-    Short { file: PathBuf, bytes: usize },
-    #[error(transparent)]
-    Region(#[from] BuildRegionError),
-    #[error("{workload} on a region gave another answer than in memory")]
-    Wrong { workload: &'static str },
-    #[error(transparent)]
-    Output(#[from] OutputError),
-}
-
-impl From<&BenchError> for Exit {
-    fn from(error: &BenchError) -> Self {
-        match error {
-            BenchError::Wrong { .. } => Self::Wrong,
-            BenchError::Read { .. } | BenchError::Short { .. } => Self::Usage,
-            BenchError::Region(_) => Self::Failed,
-            BenchError::Output(error) => Self::from(error),
-        }
-    }
-}
-
-fn read(config: &BenchConfig) -> Result<Vec<u64>, BenchError> {
-    let failed = |source| BenchError::Read { file: config.file.clone(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(&config.file).map_err(failed)?;
-    file.take((config.mib as u64) << 20).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() < MIB_MIN << 20 {
-        return Err(BenchError::Short { file: config.file.clone(), bytes: bytes.len() });
-    }
-    let (words, _) = bytes.as_chunks::<8>();
-    Ok(words.iter().map(|word| u64::from_ne_bytes(*word)).collect())
-}
-
-/// A run: its time, its answer, and what the region did.
-struct Ran {
-    time: Duration,
-    answer: u64,
-    faults: u64,
-}
-
-fn run_in_memory(workload: &Workload, data: &[u64]) -> Ran {
-    let mut words = data.to_vec();
-    let began = Instant::now();
-    let answer = (workload.run)(&mut words);
-    Ran { time: began.elapsed(), answer, faults: 0 }
-}
-
-fn run_in_region(
-    workload: &Workload,
-    data: &[u64],
-    share: usize,
-    mode: FaultMode,
-) -> Result<Ran, BenchError> {
-    let limit = size_of_val(data) / share;
-    let words = RegionVec::<u64>::zeroed(data.len(), |region| {
-        region.resident_limit(limit).fault_mode(mode)
-    });
-    let mut words = words?;
-    words.copy_from_slice(data);
-    let faults = |words: &RegionVec<u64>| {
-        words.region().stats().faults.iter().map(|one| one.count).sum::<u64>()
-    };
-    let before = faults(&words);
-    let began = Instant::now();
-    let answer = (workload.run)(&mut words);
-    let time = began.elapsed();
-    Ok(Ran { time, answer, faults: faults(&words) - before })
-}
-
-/// Runs all workloads and prints a table.
+/// Measures all workloads and prints the report.
+///
+/// # Errors
+/// [`BenchError`]; a wrong answer ends the command at once.
 pub(crate) fn run(config: &BenchConfig) -> Result<Exit, BenchError> {
-    const SHARES: [usize; 3] = [2, 4, 8];
-    let data = read(config)?;
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        if config.busy {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            });
+    let interrupt = Interrupt::install()?;
+    let data = data::read(config)?;
+    interrupt.set_reportable();
+    let peer = Peer::new(config.zram.as_deref(), size_of_val(&data[..]) as u64, &interrupt);
+    let mut bench = Bench {
+        config,
+        plan: Plan::new(data.len()),
+        data,
+        peer,
+        interrupt,
+        progress: Progress::new(config.output),
+    };
+    let report = bench.report()?;
+    bench.progress.finish();
+    let is_whole = !bench.interrupt.is_requested();
+    // Before the report is printed, which may wait for its reader.
+    drop(bench);
+    report.print(config.output)?;
+    Ok(if is_whole { Exit::Success } else { Exit::Interrupted })
+}
+
+struct Bench<'c> {
+    config: &'c BenchConfig,
+    plan: Plan,
+    data: Vec<u64>,
+    peer: Peer,
+    interrupt: Interrupt,
+    progress: Progress,
+}
+
+impl Bench<'_> {
+    fn report(&mut self) -> Result<Report, BenchError> {
+        let mode = place::taken(self.config.mode)?.name();
+        let mut report = Report::new(self.config, mode, size_of_val(&self.data[..]), &self.peer);
+        for &busy in &self.config.busy {
+            report.tables.push(self.table(busy)?);
         }
-        let table = || -> Result<(), BenchError> {
-            let mib = size_of_val(&data[..]) >> 20;
-            let beside = if config.busy { "beside a busy thread" } else { "one thread" };
-            let head = format!(
-                "{mib} MiB of {}, mode {}, {beside}; every answer is compared\n{:24} {:>10} {:>22} {:>22} {:>22}\n",
-                config.file.display(),
-                config.mode,
-                "seconds (times, faults)",
-                "in memory",
-                "1/2",
-                "1/4",
-                "1/8",
-            );
-            console::print(head.as_bytes())?;
-            for workload in &workload::ALL {
-                let own = run_in_memory(workload, &data);
-                let mut line = format!("{:24} {:10.3}", workload.name, own.time.as_secs_f64());
-                for share in SHARES {
-                    let ran = run_in_region(workload, &data, share, config.mode)?;
-                    if ran.answer != own.answer {
-                        return Err(BenchError::Wrong { workload: workload.name });
-                    }
-                    let times = ran.time.as_secs_f64() / own.time.as_secs_f64();
-                    let cell =
-                        format!("{:.3} ({times:.1}x, {})", ran.time.as_secs_f64(), ran.faults);
-                    line.push_str(&format!(" {cell:>22}"));
-                }
-                line.push('\n');
-                console::print(line.as_bytes())?;
+        report.interrupted = self.interrupt.is_requested();
+        Ok(report)
+    }
+
+    fn table(&mut self, busy: bool) -> Result<Table, BenchError> {
+        let mut table = Table { busy, out_and_back: Vec::new(), rows: Vec::new() };
+        if !self.interrupt.is_requested() {
+            self.progress.line("pages out and back".to_owned());
+            let _busy = Busy::start(busy);
+            table.out_and_back = out_and_back::measure(&self.data, self.config, &self.peer)?;
+        }
+        for workload in workload::ALL.iter().filter(|one| self.config.has(one.pattern)) {
+            if self.interrupt.is_requested() {
+                break;
             }
-            Ok(())
+            table.rows.push(self.row(workload, busy)?);
+        }
+        Ok(table)
+    }
+
+    fn row(&mut self, workload: &'static Workload, busy: bool) -> Result<Row, BenchError> {
+        self.progress.line(format!("{}, in memory", workload.name));
+        let memory = {
+            let _busy = Busy::start(busy);
+            place::in_memory(workload, &self.plan, &self.data)
         };
-        let outcome = table();
-        stop.store(true, Ordering::Relaxed);
-        outcome
-    })?;
-    Ok(Exit::Success)
+        let mut row = Row { workload: workload.name, memory, region: Vec::new(), zram: Vec::new() };
+        for &share in &self.config.shares {
+            if self.interrupt.is_requested() {
+                break;
+            }
+            self.progress.line(format!("{}, {share} in memory", workload.name));
+            let ran = {
+                let _busy = Busy::start(busy);
+                place::in_region(workload, &self.plan, &self.data, share, self.config)?
+            };
+            check(workload, "a region", &memory, &ran)?;
+            row.region.push(ran);
+            row.zram.push(self.zram(workload, share, busy, &memory)?);
+        }
+        Ok(row)
+    }
+
+    fn zram(
+        &self,
+        workload: &'static Workload,
+        share: Share,
+        busy: bool,
+        memory: &Ran,
+    ) -> Result<Outcome, BenchError> {
+        let ran = self.peer.run(workload, &self.data, share, busy, &self.interrupt);
+        if let Outcome::Ran(ran, _) = &ran {
+            check(workload, "zram swap", memory, ran)?;
+        }
+        Ok(ran)
+    }
+}
+
+fn check(
+    workload: &'static Workload,
+    place: &'static str,
+    memory: &Ran,
+    ran: &Ran,
+) -> Result<(), BenchError> {
+    if (memory.answer, memory.digest) == (ran.answer, ran.digest) {
+        return Ok(());
+    }
+    Err(BenchError::Wrong { workload: workload.name, place })
 }

@@ -6,7 +6,7 @@ use clap_complete::Shell;
 
 use crate::{
     allocators::{classes::ClassesConfig, torture::config::TortureConfig, trace::TraceConfig},
-    bench::BenchConfig,
+    bench::{config::BenchConfig, swapped::SwappedConfig},
     console::Output,
     estimate::config::EstimateConfig,
 };
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Spill(Vec<OsString>),
     /// Measure workloads in a region.
     Bench(BenchConfig),
+    /// Run a workload whose memory the kernel swaps, for the bench.
+    Swapped(SwappedConfig),
     /// Say what of a region works here.
     Doctor,
     /// Print the completions of a shell.

@@ -4,9 +4,9 @@
 //! stays ignored, for `nohup` and background jobs.
 
 use std::{
-    io,
+    fmt, io,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -34,10 +34,21 @@ impl From<&InterruptError> for Exit {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt(Arc<State>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     requested: AtomicBool,
     reportable: AtomicBool,
+    /// Undoes what outlives the process.
+    before_exit: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("requested", &self.requested)
+            .field("reportable", &self.reportable)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Interrupt {
@@ -67,7 +78,19 @@ impl Interrupt {
         if !self.is_reportable() {
             console::complain("interrupted while reading the input; nothing was measured");
         }
+        if let Some(undo) = self.undo().take() {
+            undo();
+        }
         std::process::exit(Exit::Interrupted.code().into());
+    }
+
+    fn undo(&self) -> MutexGuard<'_, Option<Box<dyn FnOnce() + Send>>> {
+        self.0.before_exit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs once, on the thread of the signals, before a signal ends the process.
+    pub(crate) fn before_exit(&self, undo: impl FnOnce() + Send + 'static) {
+        *self.undo() = Some(Box::new(undo));
     }
 
     pub(crate) fn set_reportable(&self) {

@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         Command::Torture(config) => end(torture::run(config)),
         Command::Spill(args) => end(spill::run(&args).map(|never| match never {})),
         Command::Bench(config) => end(bench::run(&config)),
+        Command::Swapped(config) => end(bench::swapped::run(&config)),
         Command::Doctor => end(doctor::run()),
         Command::Completions(shell) => end(completions::print(shell, args::table())),
         Command::Man => end(man::print(args::table())),

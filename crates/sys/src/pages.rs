@@ -13,7 +13,7 @@ use rustix::{
     mm::{MapFlags, ProtFlags, mmap, mmap_anonymous},
 };
 
-use crate::memory::Reservation;
+use crate::memory::{self, Reservation};
 
 const GUARD_INSTALL: libc::c_int = 102;
 const GUARD_REMOVE: libc::c_int = 103;
@@ -137,6 +137,30 @@ pub unsafe fn hide(range: &Range<usize>) -> io::Result<()> {
     // SAFETY: replaces a mapping that is the caller's, by this function's contract.
     unsafe { mmap_anonymous(start, range.len(), ProtFlags::empty(), flags) }?;
     Ok(())
+}
+
+/// The pages that lie wholly in a slice.
+fn whole_pages<T>(content: &[T]) -> Range<usize> {
+    let (range, page) = (content.as_ptr_range(), memory::page_bytes());
+    let start = range.start.addr().next_multiple_of(page);
+    start..(range.end.addr() / page * page).max(start)
+}
+
+/// Asks the kernel to write the pages that lie wholly in `content` to swap. Their content stays; whether they are out of memory,
+/// only pagemap tells.
+///
+/// # Errors
+/// The system's.
+pub fn page_out<T>(content: &[T]) -> io::Result<()> {
+    advise(&whole_pages(content), libc::MADV_PAGEOUT)
+}
+
+/// The pages that lie wholly in `content` get no huge pages from now on.
+///
+/// # Errors
+/// The system's: `EINVAL` from a kernel without huge pages.
+pub fn without_huge_pages<T>(content: &[T]) -> io::Result<()> {
+    advise(&whole_pages(content), libc::MADV_NOHUGEPAGE)
 }
 
 /// Copies memory of this process without a fault: bytes before the first address that is not there.

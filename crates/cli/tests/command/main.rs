@@ -6,10 +6,12 @@
 //! | [`process`] | processes and core files |
 //! | [`html`] | the page with charts |
 //! | [`classes`], [`torture`] | allocators |
+//! | [`bench`] | workloads in regions |
 //! | [`spill`] | the program for services |
 //! | [`shell`] | help, completions, the manual page |
 //! | [`common`], [`child_signals`] | driving the binary |
 
+mod bench;
 mod child_signals;
 mod classes;
 mod common;

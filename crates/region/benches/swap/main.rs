@@ -8,7 +8,6 @@
 //! that of all threads of the process, without the busy one's.
 
 mod alone;
-mod peer;
 mod space;
 
 use std::{
@@ -19,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use peer::Zram;
+use pagefold_testkit::zram::ZramSwap;
 use space::{PAGE, Space};
 
 /// One variant's figures of a round, in microseconds a page.
@@ -198,18 +197,9 @@ fn main() {
     let pages = source.len() / PAGE;
     source.truncate(pages * PAGE);
     let mut spaces = Space::of_regions(pages);
-    let zram = match Zram::new(pages * PAGE * 2) {
-        Ok(zram) => {
-            spaces.push(Space::of_kernel(pages));
-            Some(zram)
-        }
-        Err(why) => {
-            eprintln!("without zram swap: {why}");
-            None
-        }
-    };
-    if let (Some(zram), Some(space)) = (&zram, spaces.last_mut()) {
-        space.held_by(zram);
+    match ZramSwap::new("lz4", (pages * PAGE * 2) as u64) {
+        Ok(zram) => spaces.push(Space::of_kernel(pages, zram)),
+        Err(why) => eprintln!("without zram swap: {why}"),
     }
     let names: Vec<String> = spaces.iter().map(|space| space.name().to_owned()).collect();
     println_header(&path, pages, rounds);
@@ -231,7 +221,6 @@ fn main() {
         print(&names, &all, is_busy);
     }
     drop(spaces);
-    drop(zram);
     print_gets(&source, rounds);
 }
 

@@ -3,15 +3,14 @@
 use std::os::unix::fs::FileExt as _;
 
 use pagefold_region::{Advice, FaultMode, Region, probe_modes};
-
-use super::peer::Zram;
+use pagefold_testkit::zram::ZramSwap;
 
 pub(super) const PAGE: usize = 4096;
 
 enum Kind {
     Region(Box<Region>),
-    /// The address, and what the device's statistics are.
-    Kernel(usize, Option<std::path::PathBuf>),
+    /// The address, and the device, which is taken away with it.
+    Kernel(usize, ZramSwap),
 }
 
 pub(super) struct Space {
@@ -49,7 +48,7 @@ impl Space {
             .collect()
     }
 
-    pub(super) fn of_kernel(pages: usize) -> Self {
+    pub(super) fn of_kernel(pages: usize, zram: ZramSwap) -> Self {
         let bytes = pages * PAGE;
         // SAFETY: a new mapping at an address of the kernel's choice.
         let start = unsafe {
@@ -65,14 +64,8 @@ impl Space {
         assert_ne!(start, libc::MAP_FAILED);
         // SAFETY: the mapping above.
         unsafe { libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE) };
-        let kind = Kind::Kernel(start.expose_provenance(), None);
-        Self { name: "zram swap, lz4".to_owned(), kind, pages }
-    }
-
-    pub(super) fn held_by(&mut self, zram: &Zram) {
-        if let Kind::Kernel(_, statistics) = &mut self.kind {
-            *statistics = Some(zram.statistics());
-        }
+        let name = format!("zram swap, {}", zram.algorithm());
+        Self { name, kind: Kind::Kernel(start.expose_provenance(), zram), pages }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -131,12 +124,7 @@ impl Space {
                 let store = stats.store;
                 store.pool_bytes + store.metadata_bytes + stats.table_bytes
             }
-            Kind::Kernel(_, Some(statistics)) => {
-                let text = std::fs::read_to_string(statistics).expect("a device");
-                let field = text.split_whitespace().nth(2).expect("mem_used_total");
-                field.parse().expect("a number")
-            }
-            Kind::Kernel(_, None) => 1,
+            Kind::Kernel(_, zram) => zram.held_bytes().expect("a device"),
         }
     }
 }
