@@ -4,30 +4,18 @@ use std::sync::Arc;
 
 use pagefold_codec::CodecSpec;
 use pagefold_store::{PAGE_BYTES, SpaceConfig, Store, StoreBuilder};
-use pagefold_sys::{
-    memory,
-    quiesce::{Gate, fork_generation},
-    signals::Blocked,
-    sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Padded, SlotArray, default_slot_count},
-    userfault::Delivery,
-};
+use pagefold_sys::{memory, signals::Blocked, sync::default_slot_count, userfault::Delivery};
 
 use crate::{
     backing::{Backing, guard::Guard, inline::Inline},
-    core::{BATCH, Core, NEIGHBOURS_MAX, Settings},
-    counters::Counters,
-    credits::Credits,
+    core::{BATCH, Core, NEIGHBOURS_MAX, Parts, Settings},
     error::BuildRegionError,
     failure::FailurePolicy,
     fork::{self, ForkPolicy},
-    mailbox::Mailbox,
     mode::{self, FaultMode, ModeReport},
     region::Region,
     registry,
     server::Threads,
-    streams::Streams,
-    table::PageTable,
-    wakeup::Wakeup,
 };
 
 /// Batches of the least limit: pages that are being placed, chosen, and kept.
@@ -193,29 +181,8 @@ impl RegionBuilder {
             snapshots,
             failure: self.failure,
         };
-        let buffer = |_| vec![[0; PAGE_BYTES]; NEIGHBOURS_MAX].into_boxed_slice();
-        let core = Arc::new(Core {
-            table: PageTable::new(pages, !backing.sees_writes()),
-            credits: Credits::new(limit),
-            backing,
-            store,
-            space,
-            buffers: SlotArray::from_fn(default_slot_count(), buffer),
-            streams: Streams::new(),
-            counters: Counters::new(),
-            kept: AtomicUsize::new(0),
-            pinned: AtomicUsize::new(0),
-            dropped: Padded(AtomicU32::new(0)),
-            isolations: AtomicU32::new(0),
-            hand: Mutex::new(0),
-            evictor: Wakeup::new(),
-            server: Wakeup::new(),
-            mailbox: Mailbox::new(),
-            settings,
-            threads: Mutex::new(Vec::new()),
-            gate: Gate::new()?,
-            generation: AtomicU64::new(fork_generation()),
-        });
+        let buffers = default_slot_count();
+        let core = Arc::new(Core::new(Parts { backing, store, space, limit, buffers, settings })?);
         let threads = Threads::start(&core)?;
         drop(blocked);
         if let Some(signal) = core.backing.signal() {

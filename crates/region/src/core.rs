@@ -1,8 +1,8 @@
 //! What a region's threads and handlers share.
 
-use std::{thread::JoinHandle, time::Duration};
+use std::{io, thread::JoinHandle, time::Duration};
 
-use pagefold_store::{GetError, Page, Space, Store, TryGetError};
+use pagefold_store::{GetError, PAGE_BYTES, Page, Space, Store, TryGetError};
 use pagefold_sys::{
     faults,
     quiesce::{Entered, Gate, fork_generation},
@@ -82,7 +82,51 @@ pub(crate) struct Core {
     pub(crate) generation: AtomicU64,
 }
 
+/// What of a core is made before it.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) backing: Box<dyn Backing>,
+    pub(crate) store: Store,
+    pub(crate) space: Space,
+    /// Pages that may be in memory.
+    pub(crate) limit: usize,
+    /// Buffers for pages and their neighbours.
+    pub(crate) buffers: usize,
+    pub(crate) settings: Settings,
+}
+
 impl Core {
+    /// No page was touched.
+    ///
+    /// # Errors
+    /// The system's, if it cannot register the handlers of forks.
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let Parts { backing, store, space, limit, buffers, settings } = parts;
+        let buffer = |_| vec![[0; PAGE_BYTES]; NEIGHBOURS_MAX].into_boxed_slice();
+        Ok(Self {
+            table: PageTable::new(backing.pages(), !backing.sees_writes()),
+            credits: Credits::new(limit),
+            backing,
+            store,
+            space,
+            buffers: SlotArray::from_fn(buffers, buffer),
+            streams: Streams::new(),
+            counters: Counters::new(),
+            kept: AtomicUsize::new(0),
+            pinned: AtomicUsize::new(0),
+            dropped: Padded(AtomicU32::new(0)),
+            isolations: AtomicU32::new(0),
+            hand: Mutex::new(0),
+            evictor: Wakeup::new(),
+            server: Wakeup::new(),
+            mailbox: Mailbox::new(),
+            settings,
+            threads: Mutex::new(Vec::new()),
+            gate: Gate::new()?,
+            generation: AtomicU64::new(fork_generation()),
+        })
+    }
+
     /// Begins to change pages: a fork waits for the end, if its child gets the region. Waits for a fork. Async-signal-safe.
     pub(crate) fn enter(&self) -> Option<Entered<'_>> {
         // An abandoned gate is in a child that does not have the region.

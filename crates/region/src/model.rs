@@ -4,29 +4,23 @@ use std::{io, ops::Range, ptr::NonNull};
 
 use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
-use pagefold_store::{PAGE_BYTES, Page, SpaceConfig, Store};
+use pagefold_store::{Page, SpaceConfig, Store};
 use pagefold_sys::{
     faults::{Access, FaultSignal},
-    quiesce::{Gate, model_of_a_fork},
-    sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Padded, SlotArray},
+    quiesce::model_of_a_fork,
+    sync::Mutex,
     userfault::Userfault,
 };
 
 use crate::{
     advise,
     backing::{Backing, Found},
-    core::{Core, Settings},
-    counters::Counters,
-    credits::Credits,
+    core::{Core, Parts, Settings},
     evict::Evictor,
     failure::FailurePolicy,
-    fork,
-    mailbox::Mailbox,
-    pin,
+    fork, pin,
     resolve::resolve,
-    streams::Streams,
-    table::{PageIndex, PageTable},
-    wakeup::Wakeup,
+    table::PageIndex,
     word::State,
 };
 
@@ -223,35 +217,17 @@ impl Model {
             .expect("room");
         let space = store.space(SpaceConfig::persistent(pages as u64)).expect("room");
         let failure = FailurePolicy::Block;
-        let core = Box::new(Core {
-            table: PageTable::new(pages, !backing.sees_writes()),
-            credits: Credits::new(limit),
-            backing: Box::new(Shared(memory)),
-            store,
-            space,
-            buffers: SlotArray::from_fn(2, |_| vec![[0; PAGE_BYTES]; 1].into()),
-            streams: Streams::new(),
-            counters: Counters::new(),
-            kept: AtomicUsize::new(0),
-            pinned: AtomicUsize::new(0),
-            dropped: Padded(AtomicU32::new(0)),
-            isolations: AtomicU32::new(0),
-            hand: Mutex::new(0),
-            evictor: Wakeup::new(),
-            server: Wakeup::new(),
-            mailbox: Mailbox::new(),
-            settings: Settings {
-                kept_max: pages,
-                limbo_max: 0,
-                neighbours_max: 0,
-                evictors: 0,
-                snapshots,
-                failure,
-            },
-            threads: Mutex::new(Vec::new()),
-            gate: Gate::new().expect("a model has room"),
-            generation: AtomicU64::new(0),
-        });
+        let settings = Settings {
+            kept_max: pages,
+            limbo_max: 0,
+            neighbours_max: 0,
+            evictors: 0,
+            snapshots,
+            failure,
+        };
+        let backing = Box::new(Shared(memory));
+        let parts = Parts { backing, store, space, limit, buffers: 2, settings };
+        let core = Box::new(Core::new(parts).expect("a model has room"));
         Self { core, memory }
     }
 

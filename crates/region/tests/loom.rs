@@ -18,19 +18,42 @@ fn both(f: impl Fn(bool) + Sync + Send + Copy + 'static) {
     }
 }
 
+/// A page that was written once, and `others` in threads beside `f`. Then the invariants hold, and the page is `last`.
+fn beside(guards: bool, others: &[fn(&Model)], f: impl FnOnce(&Model), last: u8) {
+    let region = written(guards);
+    beside_in(&region, others, f);
+    assert_eq!(region.read(0), last);
+    region.check();
+}
+
+fn written(guards: bool) -> Arc<Model> {
+    let region = Arc::new(Model::new(1, 130, guards));
+    region.write(0, 1);
+    region
+}
+
+/// The invariants hold when all have ended.
+fn beside_in(region: &Arc<Model>, others: &[fn(&Model)], f: impl FnOnce(&Model)) {
+    let spawn = |&other: &fn(&Model)| {
+        let region = Arc::clone(region);
+        thread::spawn(move || other(&region))
+    };
+    let others: Vec<_> = others.iter().map(spawn).collect();
+    f(region);
+    for other in others {
+        other.join().expect("no panic");
+    }
+    region.check();
+}
+
 #[test]
 fn a_write_beside_an_eviction_is_not_lost() {
     both(|guards| {
-        let region = Arc::new(Model::new(1, 130, guards));
-        region.write(0, 1);
-        let evictor = {
-            let region = Arc::clone(&region);
-            thread::spawn(move || region.evict())
-        };
-        region.write(0, 2);
-        assert_eq!(region.read(0), 2);
-        evictor.join().expect("no panic");
-        region.check();
+        let region = written(guards);
+        beside_in(&region, &[Model::evict], |region| {
+            region.write(0, 2);
+            assert_eq!(region.read(0), 2);
+        });
         region.evict();
         region.check();
         assert_eq!(region.read(0), 2);
@@ -41,17 +64,13 @@ fn a_write_beside_an_eviction_is_not_lost() {
 #[test]
 fn a_clean_page_that_is_written_beside_an_eviction() {
     both(|guards| {
-        let region = Arc::new(Model::new(1, 130, guards));
-        region.write(0, 1);
+        let region = written(guards);
         region.evict();
         assert_eq!(region.read(0), 1);
-        let evictor = {
-            let region = Arc::clone(&region);
-            thread::spawn(move || region.evict())
-        };
-        assert_eq!(region.read(0), 1);
-        region.write(0, 2);
-        evictor.join().expect("no panic");
+        beside_in(&region, &[Model::evict], |region| {
+            assert_eq!(region.read(0), 1);
+            region.write(0, 2);
+        });
         assert_eq!(region.read(0), 2);
         region.check();
     });
@@ -60,33 +79,16 @@ fn a_clean_page_that_is_written_beside_an_eviction() {
 #[test]
 fn two_threads_fault_on_one_page() {
     both(|guards| {
-        let region = Arc::new(Model::new(1, 130, guards));
-        region.write(0, 1);
+        let region = written(guards);
         region.evict();
-        let other = {
-            let region = Arc::clone(&region);
-            thread::spawn(move || assert_eq!(region.read(0), 1))
-        };
-        region.write(0, 1);
-        other.join().expect("no panic");
-        region.check();
+        let reads: fn(&Model) = |region| assert_eq!(region.read(0), 1);
+        beside_in(&region, &[reads], |region| region.write(0, 1));
     });
 }
 
 #[test]
 fn two_evictors() {
-    both(|guards| {
-        let region = Arc::new(Model::new(1, 130, guards));
-        region.write(0, 1);
-        let other = {
-            let region = Arc::clone(&region);
-            thread::spawn(move || region.evict())
-        };
-        region.evict();
-        other.join().expect("no panic");
-        region.check();
-        assert_eq!(region.read(0), 1);
-    });
+    both(|guards| beside(guards, &[Model::evict], Model::evict, 1));
 }
 
 /// An old batch must not take a page that came back, was written, and was chosen again.
@@ -94,18 +96,10 @@ fn two_evictors() {
 fn two_evictors_beside_a_write() {
     model(2, || {
         // Unmapped pages: every touch takes one back.
-        let region = Arc::new(Model::new(1, 130, true));
-        region.write(0, 1);
+        let region = written(true);
         region.warm(0);
-        let spawn = |f: fn(&Model)| {
-            let region = Arc::clone(&region);
-            thread::spawn(move || f(&region))
-        };
-        let others = [spawn(|region| region.write(0, 2)), spawn(Model::evict)];
-        region.evict();
-        for other in others {
-            other.join().expect("no panic");
-        }
+        let writes: fn(&Model) = |region| region.write(0, 2);
+        beside_in(&region, &[writes, Model::evict], Model::evict);
         assert_eq!(region.read(0), 2);
         region.check();
         region.evict();
@@ -116,35 +110,12 @@ fn two_evictors_beside_a_write() {
 
 #[test]
 fn a_pin_beside_an_eviction() {
-    both(|guards| {
-        let region = Arc::new(Model::new(1, 130, guards));
-        region.write(0, 1);
-        let evictor = {
-            let region = Arc::clone(&region);
-            thread::spawn(move || region.evict())
-        };
-        region.pinned(0, || {});
-        evictor.join().expect("no panic");
-        assert_eq!(region.read(0), 1);
-        region.check();
-    });
+    both(|guards| beside(guards, &[Model::evict], |region| region.pinned(0, || {}), 1));
 }
 
 #[test]
 fn a_discard_beside_an_eviction() {
-    both(|guards| {
-        let region = Arc::new(Model::new(1, 130, guards));
-        region.write(0, 1);
-        let evictor = {
-            let region = Arc::clone(&region);
-            thread::spawn(move || region.evict())
-        };
-        region.discard(0);
-        evictor.join().expect("no panic");
-        region.check();
-        assert_eq!(region.read(0), 0);
-        region.check();
-    });
+    both(|guards| beside(guards, &[Model::evict], |region| region.discard(0), 0));
 }
 
 /// A child reads what was written before the fork or beside it, from a word without a claim.
@@ -175,12 +146,6 @@ fn a_fault_waits_for_a_credit() {
     both(|guards| {
         let region = Arc::new(Model::new(2, 1, guards));
         region.write(0, 1);
-        let evictor = {
-            let region = Arc::clone(&region);
-            thread::spawn(move || region.evict())
-        };
-        region.write(1, 2);
-        evictor.join().expect("no panic");
-        region.check();
+        beside_in(&region, &[Model::evict], |region| region.write(1, 2));
     });
 }
