@@ -14,6 +14,7 @@ mod fuzz;
 mod long_run;
 mod loom;
 mod sanitize;
+mod sqlite_speed;
 mod workspace;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ enum Task {
     LongRun(long_run::LongRunArgs),
     Fuzz(fuzz::FuzzArgs),
     Sanitize(sanitize::SanitizeArgs),
+    SqliteSpeed(sqlite_speed::SqliteSpeedArgs),
 }
 
 impl Task {
@@ -56,6 +58,7 @@ impl Task {
             Self::LongRun(arguments) => long_run::run(arguments),
             Self::Fuzz(arguments) => fuzz::run(arguments),
             Self::Sanitize(arguments) => sanitize::run(arguments),
+            Self::SqliteSpeed(arguments) => sqlite_speed::run(arguments),
         }
     }
 }

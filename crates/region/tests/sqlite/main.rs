@@ -1,8 +1,10 @@
 //! A program that other people wrote: SQLite, with its page cache in a region of which a quarter is in memory.
 //!
 //! The same statements run in a process with SQLite's own memory; all answers must be the same, and so must SQLite's own check of the
-//! database.
+//! database. SQLite's own speed test is run by `cargo xtask sqlite-speed`, which builds it.
 #![cfg(all(target_os = "linux", not(loom)))]
+
+mod speed;
 
 use std::{env, ffi::c_int, fmt::Write as _, process::Command, time::Instant};
 
