@@ -71,6 +71,9 @@ impl Bench<'_> {
         let mode = place::taken(self.config.mode)?.name();
         let mut report = Report::new(self.config, mode, size_of_val(&self.data[..]), &self.peer);
         for &busy in &self.config.busy {
+            if self.interrupt.is_requested() {
+                break;
+            }
             report.tables.push(self.table(busy)?);
         }
         report.interrupted = self.interrupt.is_requested();
@@ -79,7 +82,7 @@ impl Bench<'_> {
 
     fn table(&mut self, busy: bool) -> Result<Table, BenchError> {
         let mut table = Table { busy, out_and_back: Vec::new(), rows: Vec::new() };
-        if !self.interrupt.is_requested() {
+        {
             self.progress.line("pages out and back".to_owned());
             let _busy = Busy::start(busy);
             table.out_and_back = out_and_back::measure(&self.data, self.config, &self.peer)?;
