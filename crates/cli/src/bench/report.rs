@@ -15,6 +15,9 @@ use crate::{
     console::{self, Output, OutputError},
 };
 
+/// A figure: its name, and where it is.
+type Named = (&'static str, fn(&Figures) -> f64);
+
 const VERSION: u32 = 1;
 
 /// A figure of the peer, or why there is none.
@@ -143,7 +146,7 @@ impl Report {
 
     fn table(&self, table: &Table, text: &mut String) {
         let beside = if table.busy { "beside a busy thread" } else { "one thread" };
-        let rows: [(&str, fn(&Figures) -> f64); 5] = [
+        let rows: [Named; 5] = [
             ("page out, dirty", |one| one.out_dirty_us),
             ("touch, random", |one| one.touch_random_us),
             ("page out, clean", |one| one.out_clean_us),
