@@ -211,6 +211,12 @@ fn main() {
                 scope.spawn(|| busy.run());
             }
             for number in 0..rounds {
+                // What is written is new: nothing finds that it has these pages already.
+                source
+                    .as_chunks_mut::<PAGE>()
+                    .0
+                    .iter_mut()
+                    .for_each(|page| page[0] = page[0].wrapping_add(1));
                 for (space, figures) in spaces.iter_mut().zip(&mut all) {
                     let order = shuffled(pages, number as u64 + 1);
                     figures.push(round(space, &source, &order, &busy));
