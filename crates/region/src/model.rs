@@ -4,7 +4,7 @@ use std::{io, ops::Range, ptr::NonNull};
 
 use pagefold_codec::CodecSpec;
 use pagefold_pool::Allocator;
-use pagefold_store::{Page, SpaceConfig, Store};
+use pagefold_store::{PAGE_BYTES, Page, SpaceConfig, Store};
 use pagefold_sys::{
     faults::{Access, FaultSignal},
     quiesce::model_of_a_fork,

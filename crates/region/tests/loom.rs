@@ -118,26 +118,32 @@ fn a_discard_beside_an_eviction() {
     both(|guards| beside(guards, &[Model::evict], |region| region.discard(0), 0));
 }
 
-/// A child reads what was written before the fork or beside it, from a word without a claim.
-#[test]
-fn a_fork_beside_an_eviction_and_a_write() {
-    model(2, || {
+/// What a child reads beside `other`, from a word without a claim; afterwards the parent has `then`.
+fn fork_beside(other: fn(&Model), expected: [u8; 2], then: u8) {
+    model(2, move || {
         let region = Arc::new(Model::with_snapshots(1, 130));
         region.write(0, 1);
-        let spawn = |f: fn(&Model)| {
+        let beside = {
             let region = Arc::clone(&region);
-            thread::spawn(move || f(&region))
+            thread::spawn(move || other(&region))
         };
-        let others = [spawn(|region| region.write(0, 2)), spawn(Model::evict)];
         let child = region.snapshot();
-        assert!([[1], [2]].contains(&[child[0]]), "{child:?}");
-        for other in others {
-            other.join().expect("no panic");
-        }
-        assert_eq!(region.read(0), 2);
+        assert!(expected.contains(&child[0]), "{child:?}");
+        beside.join().expect("no panic");
+        assert_eq!(region.read(0), then);
         region.check();
-        assert_eq!(region.snapshot(), [2]);
+        assert_eq!(region.snapshot(), [then]);
     });
+}
+
+#[test]
+fn a_fork_beside_an_eviction() {
+    fork_beside(Model::evict, [1, 1], 1);
+}
+
+#[test]
+fn a_fork_beside_a_write() {
+    fork_beside(|region| region.write(0, 2), [1, 2], 2);
 }
 
 /// One credit and two pages: the second touch waits until the evictor has given the first one's.

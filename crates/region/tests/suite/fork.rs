@@ -267,6 +267,40 @@ fn part_snapshot() {
     verify(&region, now);
 }
 
+/// The first thing that a child does is to write what was in memory: clean pages, and pages that had been chosen to go, most of all.
+/// Without a fault for such a write the page would leave as its old copy.
+#[test]
+fn what_a_child_writes_at_once_stays() {
+    each_with_snapshots("fork::part_at_once");
+}
+
+#[test]
+#[ignore = "run by what_a_child_writes_at_once_stays"]
+fn part_at_once() {
+    let Some(mode) = parts::mode() else { return };
+    for version in [2, 3] {
+        let mut region = in_all_states(mode);
+        let there: Vec<bool> = (0..PAGES)
+            .map(|page| resident_pages(region.as_ptr().addr() + page * PAGE, 1) == 1)
+            .collect();
+        let now = |number: usize| if there[number] { version } else { at_the_fork(number) };
+        let write = |region: &mut Region| {
+            for (number, page) in region.as_mut_slice().chunks_mut(PAGE).enumerate() {
+                if there[number] {
+                    fill(page, number, version);
+                }
+            }
+            region.advise(0..PAGES * PAGE, Advice::Cold).expect("a range");
+            verify(region, now);
+        };
+        let child = fork(|| write(&mut region));
+        // The parent's protection is as it was.
+        write(&mut region);
+        child.assert_fine();
+        assert!(there.iter().filter(|&&there| there).count() > RESIDENT / 2);
+    }
+}
+
 #[test]
 fn a_child_has_children() {
     each_with_snapshots("fork::part_generations");
