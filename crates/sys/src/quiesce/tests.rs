@@ -23,14 +23,18 @@ fn until_closed(gate: &Gate) {
 fn an_operation_waits_until_a_quiet_gate_opens() {
     let gate = gate();
     let quiet = gate.quiesce(AT_ONCE).expect("nothing is inside");
-    let is_open = AtomicBool::new(false);
+    let (has_looked, is_open) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
-            assert!(gate.try_enter().is_none());
+            let entered = gate.try_enter();
+            has_looked.store(true, Ordering::SeqCst);
+            assert!(entered.is_none());
             let _entered = gate.enter().expect("not abandoned");
             assert!(is_open.load(Ordering::SeqCst), "entered a closed gate");
         });
-        until_closed(&gate);
+        while !has_looked.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
         is_open.store(true, Ordering::SeqCst);
         drop(quiet);
     });
